@@ -1,0 +1,96 @@
+"""Canonical JSON (RFC 8785) and hostile-safe parsing: the only way kit hashes structured data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+
+from kit.errors import KitError
+
+MAX_DEPTH = 32
+MAX_SAFE_INTEGER = 2**53 - 1
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = re.compile(rb"[][{}]")
+
+
+class JsonRefused(KitError):
+    """Bytes that are not the strict JSON kit accepts; ``code`` is a verify reason code."""
+
+    exit_code = 4
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def canonical(value: Any) -> bytes:
+    """The RFC 8785 form of ``value``: what is stored in an archive and what is hashed."""
+    return rfc8785.dumps(value)
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of ``data`` as 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def hash_of(value: Any) -> str:
+    """SHA-256 of the canonical form of ``value``."""
+    return digest(canonical(value))
+
+
+def parse(data: bytes, what: str = "the file") -> Any:
+    """Parse strict JSON: UTF-8, no duplicate keys, no NaN, nesting at most 32.
+
+    Raises:
+        JsonRefused: with code ``JSON_MALFORMED``, ``JSON_DUPLICATE_KEY``, ``JSON_NOT_FINITE``
+            or ``JSON_TOO_DEEP``.
+    """
+    _refuse_depth(data, what)
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=lambda pairs: _unique(pairs, what),
+            parse_constant=lambda name: _not_finite(name, what),
+        )
+    except JsonRefused:
+        raise
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: {error}") from error
+
+
+def read(path: Path) -> Any:
+    """Parse the JSON file at ``path`` strictly."""
+    return parse(path.read_bytes(), path.name)
+
+
+def write(path: Path, value: Any) -> bytes:
+    """Write ``value`` canonically to ``path``; returns the bytes written."""
+    data = canonical(value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return data
+
+
+def _refuse_depth(data: bytes, what: str) -> None:
+    """Count nesting before the parser recurses, so that depth is a code and not a crash."""
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise JsonRefused("JSON_TOO_DEEP", f"{what} nests deeper than {MAX_DEPTH}")
+
+
+def _unique(pairs: list[tuple[str, Any]], what: str) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise JsonRefused("JSON_DUPLICATE_KEY", f"{what} names one key twice")
+    return found
+
+
+def _not_finite(name: str, what: str) -> Any:
+    raise JsonRefused("JSON_NOT_FINITE", f"{what} holds {name}, which is not a number")

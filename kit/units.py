@@ -1,0 +1,75 @@
+"""The registry of quantities: what each column of raw samples means.
+
+A meter stores raw integers exactly as the device gave them; this table says what they are.
+Every other module asks here, so that amps can never be read as watts.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["gauge", "counter", "average", "window"]
+Scope = Literal["gpu", "cpu", "wall", "estimate", "none"]
+
+
+class Quantity(NamedTuple):
+    """One kind of reading.
+
+    Attributes:
+        name: the word in the ``quantity`` column of ``samples/*.csv``.
+        raw_unit: the unit of the raw integer.
+        unit: the unit after multiplying by ``scale``.
+        scale: raw → unit; a device may carry a factor of its own on top (`plan.json`).
+        kind: ``counter`` only grows (energy); ``gauge`` is a value at the instant;
+            ``average`` is a trailing mean; ``window`` is the mean since the sample before.
+        scope: which energy scope it feeds; ``none`` for context such as temperature.
+        text: what it is, for a report.
+    """
+
+    name: str
+    raw_unit: str
+    unit: str
+    scale: float
+    kind: Kind
+    scope: Scope
+    text: str
+
+
+_ALL = (
+    Quantity("gpu_energy", "mJ", "J", 1e-3, "counter", "gpu", "GPU energy counter"),
+    Quantity("gpu_power_sample", "mW", "W", 1e-3, "window", "gpu", "GPU power, 20 ms buffer"),
+    Quantity("gpu_power_instant", "mW", "W", 1e-3, "gauge", "gpu", "GPU power, instantaneous"),
+    Quantity("gpu_power_average", "mW", "W", 1e-3, "average", "gpu", "GPU power, 1 s average"),
+    Quantity("gpu_temperature", "degC", "degC", 1.0, "gauge", "none", "GPU temperature"),
+    Quantity("gpu_memory_temperature", "degC", "degC", 1.0, "gauge", "none", "GPU memory temp."),
+    Quantity("gpu_sm_clock", "MHz", "MHz", 1.0, "gauge", "none", "SM clock"),
+    Quantity("gpu_memory_clock", "MHz", "MHz", 1.0, "gauge", "none", "GPU memory clock"),
+    Quantity("gpu_event_reasons", "mask", "mask", 1.0, "gauge", "none", "clock event reasons"),
+    Quantity("gpu_utilisation", "percent", "percent", 1.0, "gauge", "none", "GPU utilisation"),
+    Quantity("gpu_memory_used", "B", "B", 1.0, "gauge", "none", "GPU memory in use"),
+    Quantity("gpu_processes", "count", "count", 1.0, "gauge", "none", "compute processes on GPU"),
+    Quantity("cpu_energy", "uJ", "J", 1e-6, "counter", "cpu", "RAPL energy counter"),
+    Quantity("pdu_power", "device", "W", 1.0, "gauge", "wall", "PDU active power"),
+    Quantity("pdu_energy", "device", "J", 1.0, "counter", "none", "PDU energy counter"),
+    Quantity("pdu_current", "device", "A", 1.0, "gauge", "none", "PDU current"),
+    Quantity("pdu_uptime", "cs", "s", 1e-2, "counter", "none", "PDU sysUpTime"),
+    Quantity("cpu_busy", "us", "s", 1e-6, "counter", "estimate", "host CPU time, all CPUs"),
+)
+QUANTITIES: dict[str, Quantity] = {q.name: q for q in _ALL}
+
+SCOPES: dict[str, str] = {
+    "gpu": "GPU boards (NVML)",
+    "cpu": "CPU packages (RAPL)",
+    "wall": "wall outlet (PDU)",
+    "estimate": "host CPU, estimated",
+}
+
+
+def quantity(name: str) -> Quantity:
+    """The registry's entry for ``name``; a `KeyError` means a sample file kit did not write."""
+    return QUANTITIES[name]
+
+
+def significant(value: float, digits: int = 12) -> float:
+    """``value`` rounded to ``digits`` significant digits: how every derived number is stored."""
+    return float(f"{value:.{digits - 1}e}")
