@@ -1,0 +1,153 @@
+"""From a spec to a plan: first gather the facts (`resolve`), then compute (`plan`, pure).
+
+A plan says exactly what will run: image by every name it has, model files by hash, arguments,
+limits, CPU sets, meters with their devices, the schedule's hash. Nothing in it names the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from kit import __version__, containers, host, images, jsonio, meters, runtimes, weights, workloads
+from kit.model import (
+    GpuRequest,
+    ImageIdentity,
+    LaunchPlan,
+    MeterPlan,
+    MeterSpec,
+    Mount,
+    Plan,
+    Prompt,
+    RunSpec,
+    ScheduledRequest,
+)
+from kit.spec import spec_hash
+from kit.workloads import schedule
+
+SCHEMA = "kit.plan/1"
+WEIGHTS_DIR = "/weights"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `resolve` found on this machine; ``weights`` maps container paths to host paths."""
+
+    engine: dict[str, Any]
+    image: ImageIdentity
+    match: Literal["identical", "rewrapped", "different"]
+    weights: dict[str, Path]
+    meters: tuple[MeterPlan, ...]
+    cpus: tuple[str, str, str]
+
+
+def resolve(spec: RunSpec, engine: containers.Engine, config: host.HostConfig) -> Facts:
+    """Look up everything the spec refers to.
+
+    Raises:
+        ImageUnavailable: the image is missing, or present with another digest.
+        WeightsUnavailable: a file with the hash asked for is nowhere on this machine.
+    """
+    image, match = images.resolve(spec.image, engine.image)
+    return Facts(
+        engine=engine.facts(),
+        image=image,
+        match=match,
+        weights=_locate_weights(spec, config),
+        meters=tuple(_probe(meter, config) for meter in spec.meters),
+        cpus=host.cpu_split(),
+    )
+
+
+def plan(spec: RunSpec, facts: Facts) -> tuple[Plan, tuple[ScheduledRequest, ...]]:
+    """The plan of ``spec`` under ``facts``, and its materialised schedule. Pure."""
+    requests = materialise(spec)
+    measured = sum(r.stage == "measured" for r in requests)
+    result = Plan(
+        schema=SCHEMA,
+        spec_hash=spec_hash(spec),
+        kit_version=__version__,
+        image=facts.image,
+        image_pinned=spec.image.digest or (spec.image.reference or "").partition("@")[2],
+        image_match=facts.match,
+        model=spec.weights,
+        launch=_launch(spec, facts),
+        meters=facts.meters,
+        schedule_sha256=jsonio.digest(schedule_bytes(requests)),
+        requests=measured,
+        launches=spec.launches,
+    )
+    return result, requests
+
+
+def materialise(spec: RunSpec) -> tuple[ScheduledRequest, ...]:
+    """Every request of one launch, warm-up first, exactly as it will be sent."""
+    runtime = runtimes.get(spec.runtime.name)
+    prompts = workloads.get(spec.workload.name).prompts(spec.workload.options)
+
+    def request_of(prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:
+        return runtime.request(spec, prompt, index)
+
+    return schedule.materialise(
+        prompts,
+        spec.phases.warmup_requests,
+        spec.arrivals,
+        request_of,
+        runtime.equal_work and spec.sampling.ignore_eos,
+    )
+
+
+def schedule_bytes(requests: tuple[ScheduledRequest, ...]) -> bytes:
+    """``inputs/schedule.jsonl``: one canonical line a request."""
+    return b"".join(jsonio.canonical(msgspec.to_builtins(r)) + b"\n" for r in requests)
+
+
+def duration_s(spec: RunSpec) -> float:
+    """The least time the run can take: its idle blocks (s); the work comes on top."""
+    return spec.launches * 2 * (spec.phases.idle_s + spec.phases.loaded_idle_s)
+
+
+def _launch(spec: RunSpec, facts: Facts) -> LaunchPlan:
+    runtime = runtimes.get(spec.runtime.name)
+    network, egress = containers.network_plan(facts.engine)
+    runtime_cpus, driver_cpus, sampler_cpus = facts.cpus
+    return LaunchPlan(
+        argv=runtime.argv(spec),
+        env=runtime.env(spec),
+        port=runtime.port,
+        mounts=_mounts(spec),
+        network=network,
+        egress=egress,
+        runtime_cpus=runtime_cpus,
+        driver_cpus=driver_cpus,
+        sampler_cpus=sampler_cpus,
+        memory_bytes=spec.limits.memory_mib << 20,
+        shm_bytes=spec.limits.shm_mib << 20,
+        pids=spec.limits.pids,
+        gpus=_gpus(spec, facts.engine),
+    )
+
+
+def _mounts(spec: RunSpec) -> tuple[Mount, ...]:
+    files = spec.weights.files if spec.weights else ()
+    return tuple(Mount(target=f"{WEIGHTS_DIR}/{f.path}", sha256=f.sha256) for f in files)
+
+
+def _gpus(spec: RunSpec, engine: dict[str, Any]) -> GpuRequest | None:
+    """How to ask this engine for GPUs; preflight refuses an engine that offers no way."""
+    if spec.devices.gpus == 0:
+        return None
+    driver: Literal["cdi", "nvidia"] = "nvidia" if engine.get("gpu") == "nvidia" else "cdi"
+    return GpuRequest(driver=driver, count=spec.devices.gpus)
+
+
+def _locate_weights(spec: RunSpec, config: host.HostConfig) -> dict[str, Path]:
+    files = spec.weights.files if spec.weights else ()
+    return {f"{WEIGHTS_DIR}/{f.path}": weights.require(f, config.weights_folders) for f in files}
+
+
+def _probe(meter: MeterSpec, config: host.HostConfig) -> MeterPlan:
+    return meters.get(meter.name).probe(meter.alias, config.meter(meter.name, meter.alias))
