@@ -1,0 +1,228 @@
+"""``host.toml``: what a run needs of this host and must never be sealed.
+
+Credentials, PDU addresses and outlets, folders, and the sourced watts of the estimator. A spec
+names aliases; this file says what they are here. It is found at ``$KIT_HOST_CONFIG``, else at
+``~/.config/kit/host.toml``; having none is fine. An example::
+
+    [store]
+    runs = "/srv/kit/runs"
+
+    [weights]
+    folders = ["/srv/models"]
+
+    [estimate]
+    idle_w = 35
+    max_w = 120
+    source = "SPECpower_ssj2008 result 20230110-01202"
+
+    [pdu.rack1]
+    host = "192.0.2.10"
+    profile = "apc-rpdu2"
+    outlets = [3, 4]
+    community = "public"                # SNMP v2c; for v3 give user and the keys instead
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit.errors import UsageError
+
+VARIABLE = "KIT_HOST_CONFIG"
+DEFAULT = Path("~/.config/kit/host.toml")
+_SECRETS = ("community", "user", "auth_key", "priv_key")
+_AUTH = ("MD5", "SHA", "SHA224", "SHA256", "SHA384", "SHA512")
+_PRIV = ("DES", "3DES", "AES", "AES192", "AES256")
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the file's sections: a key that kit does not know is an error, not a silence."""
+
+
+class PduConfig(_Section, frozen=True, kw_only=True):
+    """How to reach one PDU. SNMP v2c with ``community``, or v3 with ``user`` and keys.
+
+    ``outlets`` feed this host (all supplies of the host); ``inlets`` are read where a profile
+    has no outlet power. ``profile`` names a file of ``kit/meters/pdu_profiles/``.
+    """
+
+    host: str
+    profile: str
+    port: int = 161
+    outlets: tuple[int | str, ...] = ()
+    inlets: tuple[int | str, ...] = ()
+    community: str | None = None
+    user: str | None = None
+    auth_key: str | None = None
+    auth_protocol: str = "SHA"
+    priv_key: str | None = None
+    priv_protocol: str = "AES"
+    timeout_s: float = 2.0
+    retries: int = 1
+
+    @property
+    def version(self) -> str:
+        """``3`` when a user is given, else ``2c``."""
+        return "3" if self.user else "2c"
+
+    def __repr__(self) -> str:
+        """Without credentials: a repr ends up in logs and tracebacks."""
+        return f"PduConfig(host={self.host!r}, profile={self.profile!r}, version={self.version!r})"
+
+
+class WeightsConfig(_Section, frozen=True, kw_only=True):
+    """Folders that are searched for model files by hash, before anything is fetched."""
+
+    folders: tuple[str, ...] = ()
+
+
+class StoreConfig(_Section, frozen=True, kw_only=True):
+    """Where runs are kept."""
+
+    runs: str | None = None
+
+
+class EstimateConfig(_Section, frozen=True, kw_only=True):
+    """The CPU's watts when idle and fully busy, and who says so."""
+
+    idle_w: float
+    max_w: float
+    source: str
+
+
+class HostConfig(_Section, frozen=True, kw_only=True):
+    """The whole file, validated. ``HostConfig()`` is the empty one."""
+
+    pdu: dict[str, PduConfig] = {}
+    weights: WeightsConfig = WeightsConfig()
+    store: StoreConfig = StoreConfig()
+    estimate: EstimateConfig | None = None
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> HostConfig:
+        """Read ``path``, else the file that `config_path` names, else the empty configuration.
+
+        Raises:
+            UsageError: the file named cannot be read, is not TOML, or says something kit does
+                not understand; every such thing is listed.
+        """
+        found = path or config_path()
+        if not found.exists() and path is None and VARIABLE not in os.environ:
+            return cls()
+        return cls.parse(_read(found), found.name)
+
+    @classmethod
+    def parse(cls, text: str, name: str = "host.toml") -> HostConfig:
+        """`load` for text already read."""
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{name} is not TOML: {error}", f"mend {name}") from error
+        problems = list(_problems(document))
+        if problems:
+            raise UsageError(f"{name}: {'; '.join(problems)}", f"mend {name}")
+        return msgspec.convert(document, cls)
+
+    @property
+    def runs(self) -> Path:
+        """The store's folder: ``[store] runs``, else ``runs`` in the working directory."""
+        return Path(self.store.runs).expanduser() if self.store.runs else Path("runs")
+
+    @property
+    def weights_folders(self) -> tuple[Path, ...]:
+        """The folders that are searched for model files."""
+        return tuple(Path(folder).expanduser() for folder in self.weights.folders)
+
+    def meter(self, name: str, alias: str | None = None) -> dict[str, Any]:
+        """What this file says to the meter ``name`` under ``alias``; empty when nothing."""
+        if name == "pdu" and alias in self.pdu:
+            return {**msgspec.to_builtins(self.pdu[alias]), "version": self.pdu[alias].version}
+        if name == "estimate" and self.estimate:
+            found: dict[str, Any] = msgspec.to_builtins(self.estimate)
+            return found
+        return {}
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether the file holds a credential."""
+        return any(getattr(pdu, key) for pdu in self.pdu.values() for key in _SECRETS)
+
+
+def config_path() -> Path:
+    """Where ``host.toml`` is looked for."""
+    return Path(os.environ.get(VARIABLE) or DEFAULT).expanduser()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text", f"mend {path}") from error
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", f"create it, or unset {VARIABLE}"
+        ) from error
+
+
+def _problems(document: dict[str, Any]) -> list[str]:
+    """Everything kit does not understand in a parsed file, each led by its section."""
+    sections: list[tuple[str, Any, type[_Section]]] = [
+        (key, document[key], kind) for key, kind in _KINDS.items() if key in document
+    ]
+    unknown = sorted(set(document) - {"pdu", *_KINDS})
+    problems = [f"unknown section [{key}] (known: pdu, {', '.join(_KINDS)})" for key in unknown]
+    pdus = document.get("pdu", {})
+    if not isinstance(pdus, dict) or not all(isinstance(v, dict) for v in pdus.values()):
+        problems.append("PDUs are sections of their own, as [pdu.rack1]")
+    else:
+        sections += [(f"pdu.{alias}", value, PduConfig) for alias, value in pdus.items()]
+    for name, value, kind in sections:
+        problems += _section_problems(name, value, kind)
+    return problems
+
+
+def _section_problems(name: str, value: Any, kind: type[_Section]) -> list[str]:
+    try:
+        section = msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return [f"[{name}] {str(error).replace('Object', 'it').replace('`$.', '`')}"]
+    return [f"[{name}] {problem}" for problem in _RULES.get(kind, lambda _: [])(section)]
+
+
+def _pdu_problems(pdu: Any) -> list[str]:
+    rules = {
+        "give `community` for SNMP v2c, or `user` for v3": not (pdu.community or pdu.user),
+        "give `community` or `user`, not both": bool(pdu.community and pdu.user),
+        "`port` must lie in 1…65535": not 1 <= pdu.port <= 65535,
+        f"`auth_protocol` must be one of {', '.join(_AUTH)}": pdu.auth_protocol not in _AUTH,
+        f"`priv_protocol` must be one of {', '.join(_PRIV)}": pdu.priv_protocol not in _PRIV,
+        "a `priv_key` needs an `auth_key`": bool(pdu.priv_key and not pdu.auth_key),
+        "`timeout_s` must be positive": pdu.timeout_s <= 0,
+        "`retries` cannot be negative": pdu.retries < 0,
+    }
+    return [problem for problem, broken in rules.items() if broken]
+
+
+def _estimate_problems(estimate: Any) -> list[str]:
+    rules = {
+        "`idle_w` must lie in 0…`max_w`": not 0 <= estimate.idle_w < estimate.max_w,
+        "`source` must say where the watts come from": not estimate.source.strip(),
+    }
+    return [problem for problem, broken in rules.items() if broken]
+
+
+_KINDS: dict[str, type[_Section]] = {
+    "store": StoreConfig,
+    "weights": WeightsConfig,
+    "estimate": EstimateConfig,
+}
+_RULES: dict[type[_Section], Callable[[Any], list[str]]] = {
+    PduConfig: _pdu_problems,
+    EstimateConfig: _estimate_problems,
+}
