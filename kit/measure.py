@@ -60,9 +60,14 @@ class Watch:
         self._live: dict[str, Any] = {}
         self._ended: Callable[[], str | None] = lambda: None
 
-    def over(self, ended: Callable[[], str | None]) -> None:
-        """From now on watch a container: ``ended`` gives the reason once it is gone."""
-        self._ended = ended
+    def over(self, ended: Callable[[], str | None] | None) -> None:
+        """Watch a container from now on (``ended`` gives the reason once it is gone), or none."""
+        self._ended = ended or (lambda: None)
+
+    def tick(self) -> bool:
+        """`check` in the shape of a "cancelled?" question: raises, or says no."""
+        self.check()
+        return False
 
     def check(self, progress: dict[str, Any] | None = None) -> None:
         """Raise what must end the run; journal anchors and live readings when due.

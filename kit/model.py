@@ -13,7 +13,7 @@ import msgspec
 Level = Literal["ok", "warn", "fail"]
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the records that are stored as JSON."""
 
 

@@ -128,7 +128,9 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
         where = f"$.meters[{index}]"
         if meter.name not in meters.names():
             known = ", ".join(meters.names())
-            found.append(Problem(where, f"kit knows no meter {meter.name!r}", f"use one of: {known}"))
+            found.append(
+                Problem(where, f"kit knows no meter {meter.name!r}", f"use one of: {known}")
+            )
         elif meter.name == "pdu" and meter.alias is None:
             found.append(Problem(where, "a PDU needs an alias", 'add "alias": a name in host.toml'))
     names = [(m.name, m.alias) for m in spec.meters]

@@ -1,0 +1,43 @@
+"""What every command needs: the configuration, the store, the way a run is named."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from kit import host, jsonio
+from kit.store import Store
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout.")]
+Runs = Annotated[
+    Path | None,
+    Parameter(name="--runs", help="The folder of runs; else host.toml's [store], else ./runs."),
+]
+Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")]
+
+
+def store_of(runs: Path | None) -> Store:
+    """The store a command works on."""
+    return Store(runs or host.HostConfig.load().store_root)
+
+
+def find_run(name: str, runs: Path | None) -> Path:
+    """A run by path (folder or ``.kit.zip``), or by any unique prefix of its hash or id."""
+    path = Path(name)
+    if path.is_file() or (path / "manifest.json").is_file():
+        return path
+    return store_of(runs).find(path.name)
+
+
+def print_json(value: Any) -> None:
+    """One canonical JSON document on stdout."""
+    sys.stdout.write(jsonio.canonical(value).decode() + "\n")
+
+
+def say(text: str) -> None:
+    """A line of talk on stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

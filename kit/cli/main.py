@@ -1,0 +1,122 @@
+"""The entry point: what commands there are, and how an error becomes an exit code.
+
+Commands live in modules that are imported only when called, so that ``kit --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from kit import __version__
+from kit.errors import EXIT_INTERRUPTED, EXIT_USAGE, KitError
+
+_HELP = """A containerised reproducibility kit for the energy of LLM inference.
+
+Write a run spec, run it in a pinned container while energy is measured from the host, and seal
+the run into a hashed archive that anyone can verify without a GPU and replay with one.
+"""
+
+_EXITS = """Exit codes: 0 ok · 1 run failed · 2 usage or invalid spec · 3 blocked (preflight, image,
+weights, engine) · 4 verification failed · 5 replay DIFFERENT · 6 replay INCONCLUSIVE or
+NOT-COMPARABLE · 130 interrupted."""
+
+_COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
+    "Specify": {
+        "init": ("kit.cli.specify:init", "Write a run spec to start from."),
+        "check": ("kit.cli.specify:check", "List everything wrong with a run spec."),
+        "plan": ("kit.cli.specify:plan", "Show what a spec resolves to here, and preflight it."),
+        "schema": ("kit.cli.specify:schema", "Print a JSON Schema: the public contract."),
+    },
+    "Run": {
+        "run": ("kit.cli.running:run", "Run a spec, measure it and seal it."),
+        "attach": ("kit.cli.running:attach", "Watch a run that is going on."),
+        "replay": ("kit.cli.running:replay", "Run a sealed run again and say if it reproduced."),
+        "recover": ("kit.cli.running:recover", "Seal what a crash left behind, as aborted."),
+    },
+    "Look": {
+        "ls": ("kit.cli.looking:ls", "List the runs."),
+        "show": ("kit.cli.looking:show", "Show one run."),
+        "compare": ("kit.cli.looking:compare", "Compare two runs."),
+        "report": ("kit.cli.looking:report", "Write a run's report."),
+        "verify": ("kit.cli.looking:verify", "Check a sealed run; needs neither Docker nor GPU."),
+    },
+    "Share": {
+        "export": ("kit.cli.sharing:export", "Pack a sealed run into a single file."),
+        "import": ("kit.cli.sharing:import_", "Check a single file and put it into the store."),
+    },
+    "This machine": {
+        "doctor": ("kit.cli.machine:doctor", "Say what this machine can run and measure."),
+        "monitor": ("kit.cli.machine:monitor", "Show this host's power, live."),
+    },
+}
+
+_IMAGES = {
+    "ls": ("kit.cli.machine:images_ls", "List kit's image recipes and what is built."),
+    "build": ("kit.cli.machine:images_build", "Build a recipe's image."),
+    "lock": ("kit.cli.machine:images_lock", "Build a recipe and write its identity down."),
+    "verify": ("kit.cli.machine:images_verify", "Check the images here against their locks."),
+}
+_WEIGHTS = {
+    "ls": ("kit.cli.machine:weights_ls", "List the weights a spec needs or the store holds."),
+    "add": ("kit.cli.machine:weights_add", "Fetch the weights a spec needs, and check them."),
+    "verify": ("kit.cli.machine:weights_verify", "Hash the weights in the store again."),
+}
+
+
+def build() -> App:
+    """The whole command line; no command's module is imported yet."""
+    app = App(
+        name="kit",
+        help=_HELP,
+        help_epilogue=_EXITS,
+        help_format="plaintext",
+        version=__version__,
+        result_action="return_value",
+    )
+    for group, commands in _COMMANDS.items():
+        for name, (target, text) in commands.items():
+            app.command(target, name=name, help=text, group=group)
+    for name, text, commands in (
+        ("images", "Container images that kit builds.", _IMAGES),
+        ("weights", "Model files, by hash.", _WEIGHTS),
+    ):
+        sub = App(name=name, help=text, group="This machine")
+        for command, (target, line) in commands.items():
+            sub.command(target, name=command, help=line)
+        app.command(sub)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with the code that says how it went."""
+    sys.exit(dispatch(sys.argv[1:] if argv is None else argv))
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Run one command; every deliberate error becomes two lines on stderr and its code."""
+    try:
+        code = build()(list(argv), exit_on_error=False)
+    except CycloptsError:
+        return EXIT_USAGE  # cyclopts has said what was wrong
+    except KitError as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _complain(error: KitError) -> int:
+    from kit.cli import render
+
+    render.error(error)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    main()

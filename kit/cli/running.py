@@ -1,0 +1,140 @@
+"""Commands that run something: run, attach, replay, recover."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from kit import replay as replaying
+from kit import spec as specs
+from kit.cli import progress, render
+from kit.cli.common import Json, Runs, Yes, find_run, print_json, say, store_of
+from kit.engine import Order
+from kit.errors import Interrupted, UsageError
+from kit.session import Session
+from kit.verify import verify
+
+_SECOND_CTRL_C_S = 3.0
+
+
+def run(file: Path, *, runs: Runs = None, detach: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Run a spec, measure it and seal it; prints the sealed run's folder.
+
+    Args:
+        file: the run spec.
+        detach: return at once and print the run's id; `kit attach` watches it.
+    """
+    store = store_of(runs)
+    _tell_of_leftovers(store)
+    session = Session.start(Order(spec=specs.load(file)), store)
+    say(f"run {session.id} started; `kit attach {session.id}` watches it from anywhere")
+    if detach:
+        sys.stdout.write(session.id + "\n")
+        return
+    sys.stdout.write(str(watch(session)) + "\n")
+
+
+def attach(id: str = "", *, runs: Runs = None) -> None:
+    """Watch a run that is going on; ctrl-C stops watching, not the run.
+
+    Args:
+        id: the run's id or the beginning of it; not needed when only one is going on.
+    """
+    session = Session.attach(store_of(runs), id)
+    try:
+        sys.stdout.write(str(watch(session, owner=False)) + "\n")
+    except KeyboardInterrupt:
+        say(f"\nleft; the run goes on (`kit attach {session.id}`)")
+
+
+def replay(
+    run: str,
+    *,
+    runs: Runs = None,
+    yes: Yes = False,
+    rebuild: Annotated[bool, Parameter(negative="")] = False,
+    weights: Path | None = None,
+    json: Json = False,
+) -> int:
+    """Run a sealed run's spec again, and say with statistics whether it reproduced.
+
+    Args:
+        run: the sealed run: folder, file, or the beginning of its hash.
+        yes: do not ask before running what the archive describes.
+        rebuild: build the image from the archive's own recipe if it is not here.
+        weights: a folder to look for the model's files in.
+    """
+    store = store_of(runs)
+    original = find_run(run, runs)
+    verdict = verify(original)
+    if not verdict.passed:
+        render.verdict(verdict)
+        return verdict.exit_code
+    order = replaying.order_of(original)
+    replaying.provide(original, order.spec, rebuild=rebuild, weights=weights, say=say)
+    render.privileges(order.spec)
+    if not yes and not _confirmed("run this?"):
+        raise Interrupted("nothing was run", "add --yes to run without being asked")
+    session = Session.start(order, store)
+    say(f"run {session.id} started: a replay of {original.name[:12]}")
+    new = watch(session)
+    judged = replaying.judge(original, new)
+    if json:
+        print_json({**judged.as_dict(), "run": new.name})
+    else:
+        sys.stdout.write(str(new) + "\n")
+        render.judgement(judged)
+    return replaying.exit_code(judged)
+
+
+def recover(*, runs: Runs = None) -> None:
+    """Seal what a crash or power loss left behind, as aborted; remove its containers."""
+    done = replaying.recover(store_of(runs))
+    for path in done:
+        sys.stdout.write(str(path) + "\n")
+    say(f"recovered {len(done)} run{'s' if len(done) != 1 else ''}")
+
+
+def watch(session: Session, *, owner: bool = True) -> Path:
+    """Draw a run until it ends. Ctrl-C asks first, then aborts; the run is sealed all the same."""
+    asked = float("-inf")
+    with progress.RunProgress() as shown:
+        while True:
+            try:
+                for event in session.follow():
+                    shown.event(event)
+                return session.result()
+            except KeyboardInterrupt:
+                if not owner:
+                    raise
+                asked = _asked_to_stop(session, asked)
+
+
+def _asked_to_stop(session: Session, asked: float) -> float:
+    """The first ctrl-C on a terminal asks, a second one stops; without a terminal one stops."""
+    now = time.monotonic()
+    if sys.stdin.isatty() and now - asked > _SECOND_CTRL_C_S:
+        say("press ctrl-C again within 3 s to stop the run; to leave it running, close the terminal")
+        return now
+    say("stopping: what was gathered is being sealed")
+    session.stop()
+    return now
+
+
+def _confirmed(question: str) -> bool:
+    """Ask on the terminal; without one the answer is no."""
+    if not sys.stdin.isatty():
+        raise UsageError("this needs a yes and there is no terminal to ask on", "add --yes")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _tell_of_leftovers(store: object) -> None:
+    left = getattr(store, "leftovers", lambda: [])()
+    if left:
+        say(f"{len(left)} run(s) were left behind by a crash: `kit recover` seals them")

@@ -1,0 +1,120 @@
+"""Commands before a run: init, check, plan, schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from kit import containers, host, meters, preflight, resources, runtimes, workloads
+from kit import plan as planning
+from kit import spec as specs
+from kit.cli import render
+from kit.cli.common import Json, Runs, print_json, say, store_of
+from kit.errors import EXIT_BLOCKED, SpecInvalid, UsageError
+
+TEMPLATE = "quickstart"
+SCHEMAS = ("run-spec", "plan", "event", "manifest", "results")
+
+
+def init(
+    file: Path = Path("run-spec.json"),
+    *,
+    template: str = TEMPLATE,
+    force: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write a run spec to start from.
+
+    Args:
+        file: the file to write.
+        template: a spec of `specs/` to copy; an unknown name lists them.
+        force: overwrite the file.
+    """
+    source = resources.specs_dir() / f"{template}.json"
+    if not source.is_file():
+        known = ", ".join(sorted(p.stem for p in resources.specs_dir().glob("*.json")))
+        raise UsageError(f"there is no template {template!r}", f"use one of: {known}")
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists", "name another file, or add --force")
+    try:
+        file.write_bytes(source.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}", "name another file") from error
+    say(f"wrote {file}; next: edit it, then `kit check {file}`")
+
+
+def check(file: Path, *, json: Json = False) -> None:
+    """List everything wrong with a run spec, each with its JSON path and a remedy.
+
+    Args:
+        file: the run spec.
+        json: print the result as JSON.
+    """
+    try:
+        spec = specs.load(file)
+    except SpecInvalid as invalid:
+        if not json:
+            raise
+        print_json({"valid": False, "problems": [p._asdict() for p in invalid.problems]})
+        raise SystemExit(invalid.exit_code) from None
+    if json:
+        print_json({"valid": True, "problems": [], "spec_hash": specs.spec_hash(spec)})
+    else:
+        say(f"{file} is a valid run spec, hash {specs.spec_hash(spec)[:12]}")
+
+
+def plan(file: Path, *, runs: Runs = None, json: Json = False) -> int:
+    """Show what a spec resolves to on this machine, and what preflight says of it.
+
+    Args:
+        file: the run spec.
+    """
+    spec = specs.load(file)
+    engine = containers.connect()
+    facts = planning.resolve(spec, engine, host.HostConfig.load())
+    found, _ = planning.plan(spec, facts)
+    store = store_of(runs)
+    gathered = preflight.gather(facts.engine, found, store.root, facts.weights)
+    findings = preflight.check(found, spec, gathered)
+    if json:
+        print_json(
+            {
+                "plan": msgspec.to_builtins(found),
+                "findings": [msgspec.to_builtins(f) for f in findings],
+                "least_duration_s": planning.duration_s(spec),
+            }
+        )
+    else:
+        render.plan(spec, found, findings, planning.duration_s(spec))
+    return EXIT_BLOCKED if any(f.level == "fail" for f in findings) else 0
+
+
+def schema(name: str = "run-spec") -> None:
+    """Print a JSON Schema of kit's public contract.
+
+    Args:
+        name: run-spec, plan, event, manifest, results; runtime:NAME or workload:NAME for the
+            options of one; runtimes, workloads or meters for their names.
+    """
+    json_text = json.dumps(_schema(name), indent=2, ensure_ascii=False)
+    sys.stdout.write(json_text + "\n")
+
+
+def _schema(name: str) -> Any:
+    kind, _, which = name.partition(":")
+    registries: dict[str, Any] = {"runtime": runtimes, "workload": workloads}
+    lists: dict[str, Any] = {"runtimes": runtimes, "workloads": workloads, "meters": meters}
+    if name in SCHEMAS:
+        return specs.schema(name)
+    if name in lists:
+        return {each: lists[name].get(each).title for each in lists[name].names()}
+    if kind in registries and which in registries[kind].names():
+        return registries[kind].get(which).options_schema
+    raise UsageError(
+        f"there is no schema {name!r}",
+        f"use one of: {', '.join(SCHEMAS)}, runtimes, workloads, meters, runtime:NAME, workload:NAME",
+    )

@@ -1,0 +1,366 @@
+"""The journey up to the seal, and nothing else: spec → plan → preflight → launch → measure → seal.
+
+The engine is a process of its own (``python -m kit.engine RUNDIR``): a face writes an order into
+the run's folder, starts it in a session of its own and reads the journal. Losing the face does
+not end the run; SIGINT or SIGTERM aborts it, and what was gathered is sealed all the same.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from kit import (
+    __version__,
+    archive,
+    containers,
+    host,
+    images,
+    jsonio,
+    meters,
+    preflight,
+    records,
+    results,
+    seal,
+)
+from kit.drive import DriverProcess, salvage
+from kit.errors import Blocked, Interrupted, KitError, PreflightFailed
+from kit.events import FILE as EVENTS_FILE
+from kit.events import Clock, Journal
+from kit.launch import Running, launched
+from kit.measure import Watch, phase, require_room
+from kit.model import Finding, MeterSpec, Plan, Record, RunSpec, ScheduledRequest
+from kit.plan import Facts, plan, resolve, schedule_bytes
+from kit.runtimes import get as runtime_of
+from kit.sample import SamplerProcess
+from kit.store import InFlight, Store
+
+ORDER_FILE = "order.json"
+BLOCKED_FILE = "blocked.json"
+STOP_S = 20.0
+Cancelled = Callable[[], bool]
+
+
+class Order(Record):
+    """What a face asks of the engine; ``parents`` names the run that this one replays."""
+
+    spec: RunSpec
+    parents: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a measured journey ended: the manifest's status and the fault, if there was one."""
+
+    status: Literal["complete", "failed", "aborted"]
+    fault: KitError | None = None
+
+    @property
+    def reason(self) -> str:
+        return self.fault.message if self.fault else ""
+
+
+@dataclass(frozen=True)
+class Journey:
+    """Everything that the steps of one run share, once it has been planned and registered."""
+
+    spec: RunSpec
+    plan: Plan
+    facts: Facts
+    engine: containers.Engine
+    flight: InFlight
+    journal: Journal
+    clock: Clock
+    config: host.HostConfig
+
+
+def run(order: Order, flight: InFlight, config: host.HostConfig, cancelled: Cancelled) -> Path:
+    """Run ``order`` in the folder of ``flight`` and seal it; returns the sealed run's folder.
+
+    Raises:
+        Blocked: the run could not begin; nothing is sealed.
+        KitError: the run began and failed or was stopped; it is sealed all the same.
+    """
+    engine = containers.connect()
+    engine.reap(flight.store.is_alive)
+    facts = resolve(order.spec, engine, config)
+    the_plan, requests = plan(order.spec, facts)
+    findings = approve(order.spec, the_plan, facts, flight)
+    journal, clock = register(order, the_plan, requests, findings, flight, facts)
+    journey = Journey(order.spec, the_plan, facts, engine, flight, journal, clock, config)
+    outcome = travel(journey, cancelled)
+    conclude(journey, outcome)
+    flight.write("results.json", results.compute(records.load(archive.open_source(flight.path))))
+    sealed = seal.seal(flight, outcome.status, outcome.reason, order.parents)
+    return deliver(sealed, outcome)
+
+
+def approve(spec: RunSpec, the_plan: Plan, facts: Facts, flight: InFlight) -> list[Finding]:
+    """Preflight's findings; raises `PreflightFailed` if one of them forbids the run."""
+    gathered = preflight.gather(facts.engine, the_plan, flight.path, facts.weights)
+    findings = preflight.check(the_plan, spec, gathered)
+    if any(f.level == "fail" for f in findings):
+        raise PreflightFailed(findings)
+    return findings
+
+
+def register(
+    order: Order,
+    the_plan: Plan,
+    requests: tuple[ScheduledRequest, ...],
+    findings: list[Finding],
+    flight: InFlight,
+    facts: Facts,
+) -> tuple[Journal, Clock]:
+    """Write down what will run before anything runs: files, journal and ledger."""
+    spec_bytes = flight.write("spec.json", msgspec.to_builtins(order.spec))
+    plan_bytes = flight.write("plan.json", msgspec.to_builtins(the_plan))
+    flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(requests))
+    for name, data in images.context_files(the_plan.image.recipe).items():
+        flight.write_bytes(f"inputs/image/{name}", data)
+    flight.write("env/start.json", host.fingerprint(facts.engine))
+    flight.write("private/identity.json", {"nonce": secrets.token_hex(32), **host.identity()})
+    clock = Clock()
+    journal = Journal(flight.path / EVENTS_FILE, clock)
+    registered = {
+        "id": flight.id,
+        "spec_hash": jsonio.digest(spec_bytes),
+        "plan_hash": jsonio.digest(plan_bytes),
+        "utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "kit_version": __version__,
+        "launches": order.spec.launches,
+        "parents": list(order.parents),
+    }
+    journal.add("run.registered", **registered)
+    flight.register(registered)
+    for finding in findings:
+        journal.add("finding", code=finding.code, level=finding.level, message=finding.message)
+    return journal, clock
+
+
+def travel(journey: Journey, cancelled: Cancelled) -> Outcome:
+    """Every launch under running samplers; an error becomes the outcome, never a traceback."""
+    spec, flight = journey.spec, journey.flight
+    try:
+        require_room(flight.path)
+        with sampling(journey) as samplers:
+            watch = Watch(
+                journey.journal, journey.clock, samplers, cancelled, spec.limits.run_s, flight.path
+            )
+            for index in range(spec.launches):
+                one_launch(journey, watch, index)
+    except Interrupted as stopped:
+        return Outcome("aborted", stopped)
+    except KitError as fault:
+        return Outcome("failed", fault)
+    except OSError as error:
+        return Outcome("failed", seal.storage_error(error))
+    return Outcome("complete")
+
+
+def one_launch(journey: Journey, watch: Watch, index: int) -> None:
+    """idle → startup → warmup → loaded_idle → measured → loaded_idle → shutdown → idle."""
+    spec, journal = journey.spec, journey.journal
+    journal.add("launch.begin", launch=index)
+    with phase(journal, index, "idle", "before"):
+        watch.wait(spec.phases.idle_s)
+    with ExitStack() as held:
+        with phase(journal, index, "startup"):
+            running = held.enter_context(container(journey, watch, index))
+        with phase(journal, index, "warmup"):
+            driver = held.enter_context(driving(journey, running, index))
+            stage(journey, driver, "warmup", index, watch)
+        with phase(journal, index, "loaded_idle", "before"):
+            watch.wait(spec.phases.loaded_idle_s)
+        with phase(journal, index, "measured"):
+            stage(journey, driver, "measured", index, watch)
+        with phase(journal, index, "loaded_idle", "after"):
+            watch.wait(spec.phases.loaded_idle_s)
+        ask_afterwards(journey, driver, running, index)
+        with phase(journal, index, "shutdown"):
+            watch.over(None)
+            running.stop(STOP_S)
+    with phase(journal, index, "idle", "after"):
+        watch.wait(spec.phases.idle_s)
+    journal.add("launch.end", launch=index)
+
+
+@contextmanager
+def container(journey: Journey, watch: Watch, index: int) -> Iterator[Running]:
+    """The runtime's container, ready and watched; gone afterwards whatever happens."""
+    spec = journey.spec
+    with launched(
+        journey.engine,
+        plan=journey.plan,
+        run_id=journey.flight.id,
+        index=index,
+        mounts=journey.facts.weights,
+        log=journey.flight.path / launch_folder(index) / "container.log",
+        emit=journey.journal.add,
+    ) as running:
+        ready_path = runtime_of(spec.runtime.name).ready_path
+        running.wait_ready(ready_path, spec.limits.ready_s, watch.tick)
+        watch.over(running.exited)
+        try:
+            yield running
+        finally:
+            watch.over(None)
+
+
+@contextmanager
+def driving(journey: Journey, running: Running, index: int) -> Iterator[DriverProcess]:
+    """A driver process for one launch; after a crash of it, what it spooled is salvaged."""
+    spec, flight = journey.spec, journey.flight
+    out = flight.path / launch_folder(index)
+    config = {
+        "origin": journey.clock.origin,
+        "base_url": running.base_url,
+        "schedule": str(flight.path / "inputs" / "schedule.jsonl"),
+        "out": str(out),
+        "arrivals": msgspec.to_builtins(spec.arrivals),
+        "request_s": spec.limits.request_s,
+        "cpus": journey.plan.launch.driver_cpus,
+        "recount": runtime_of(spec.runtime.name).recount,
+    }
+    try:
+        with DriverProcess(config, flight.scratch(f"driver-{index:03d}.json")) as driver:
+            driver.wait_ready()
+            yield driver
+    finally:
+        salvage(out, journey.clock.origin)
+
+
+def stage(journey: Journey, driver: DriverProcess, name: str, index: int, watch: Watch) -> None:
+    """Drive one stage of the schedule and journal what the driver says of itself."""
+    report = driver.run_stage(name, watch.check)
+    journey.journal.add("stage.done", launch=index, **msgspec.to_builtins(report))
+
+
+def ask_afterwards(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
+    """What may not be asked while measuring: token recounts, the effective configuration."""
+    driver.recount()
+    driver.close()
+    effective = running.effective(runtime_of(journey.spec.runtime.name).effective_paths)
+    journey.flight.write(f"{launch_folder(index)}/effective.json", effective)
+
+
+@contextmanager
+def sampling(journey: Journey) -> Iterator[list[SamplerProcess]]:
+    """Samplers for every meter that has devices: ready before the run, stopped after it."""
+    with ExitStack() as held:
+        samplers = []
+        for name, group in sampler_groups(journey).items():
+            path = journey.flight.scratch(f"sampler-{name}.json")
+            sampler = held.enter_context(SamplerProcess(sampler_config(journey, group), path))
+            sampler.wait_ready()
+            held.callback(stop_sampler, sampler, name, journey.journal)
+            journey.journal.add("sampler.started", meter=name)
+            samplers.append(sampler)
+        yield samplers
+
+
+def sampler_groups(journey: Journey) -> dict[str, list[MeterSpec]]:
+    """Meters by the process that reads them: all local ones in one, each SNMP device alone."""
+    groups: dict[str, list[MeterSpec]] = {}
+    for asked, found in zip(journey.spec.meters, journey.plan.meters, strict=True):
+        if found.devices:
+            own = meters.get(asked.name).process == "own"
+            groups.setdefault(f"{asked.name}-{asked.alias}" if own else "local", []).append(asked)
+    return groups
+
+
+def sampler_config(journey: Journey, group: list[MeterSpec]) -> dict[str, Any]:
+    """What a sampler process is told on its start."""
+    of = journey.config.meter
+    return {
+        "origin": journey.clock.origin,
+        "out": str(journey.flight.folder("samples")),
+        "cpus": journey.plan.launch.sampler_cpus,
+        "meters": [
+            {"name": m.name, "alias": m.alias, "config": of(m.name, m.alias)} for m in group
+        ],
+    }
+
+
+def stop_sampler(sampler: SamplerProcess, name: str, journal: Journal) -> None:
+    """Stop a sampler and journal what it says of its own punctuality."""
+    said = {key: value for key, value in sampler.stop().items() if key != "event"}
+    journal.add("sampler.stopped", meter=name, **said)
+
+
+def launch_folder(index: int) -> str:
+    """The folder of a launch inside a run."""
+    return f"launches/{index:03d}"
+
+
+def conclude(journey: Journey, outcome: Outcome) -> None:
+    """Write the closing fingerprint, the fault if there was one, and the last event."""
+    journal = journey.journal
+    journey.flight.write("env/end.json", host.fingerprint(journey.facts.engine))
+    if outcome.fault:
+        fault = outcome.fault
+        code = type(fault).__name__
+        journal.add("fault", code=code, message=fault.message, remedy=fault.remedy)
+    journal.add("run.end", status=outcome.status, reason=outcome.reason)
+    journal.close()
+
+
+def deliver(sealed: Path, outcome: Outcome) -> Path:
+    """The sealed folder, or the fault of a run that did not complete (its run is sealed too)."""
+    if outcome.fault:
+        raise outcome.fault
+    return sealed
+
+
+# --- the process ----------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m kit.engine RUNDIR``: take the order in RUNDIR, run it, seal it.
+
+    Exit codes are those of `kit run`. A run that cannot begin leaves ``blocked.json``.
+    """
+    folder = Path((argv or sys.argv[1:])[0])
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    flight = Store(folder.parent.parent).adopt(folder)
+    order = msgspec.convert(jsonio.read(folder / ORDER_FILE), Order, strict=False)
+    try:
+        run(order, flight, host.HostConfig.load(), stop.is_set)
+    except Blocked as blocked:
+        leave_note(flight, blocked)
+        return blocked.exit_code
+    except KitError as fault:
+        return fault.exit_code
+    return 0
+
+
+def leave_note(flight: InFlight, blocked: Blocked) -> None:
+    """Tell the face why nothing ran; the folder is the face's to remove."""
+    findings = [msgspec.to_builtins(f) for f in getattr(blocked, "findings", ())]
+    note = {
+        "code": type(blocked).__name__,
+        "message": blocked.message,
+        "remedy": blocked.remedy,
+        "exit_code": blocked.exit_code,
+        "findings": findings,
+    }
+    flight.scratch(BLOCKED_FILE).write_bytes(jsonio.canonical(note))
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    sys.exit(main())

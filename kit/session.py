@@ -1,0 +1,157 @@
+"""A run as a face sees it: start an engine in a session of its own, follow it, stop it.
+
+The face holds no pipe to the engine. It writes an order, starts the process and reads the
+journal; when the face goes away (a lost SSH link), the run goes on and `attach` finds it again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit import engine, events, jsonio
+from kit.errors import Blocked, KitError, PreflightFailed, RunFailed, UsageError
+from kit.model import Event, Finding
+from kit.store import Store
+
+_POLL_S = 0.1
+_GRACE_S = 5.0
+
+
+class RunEnded(RunFailed):
+    """A run that ended without completing; its archive is ``run``."""
+
+    def __init__(self, message: str, remedy: str, run: Path | None, exit_code: int) -> None:
+        super().__init__(message, remedy)
+        self.run = run
+        self.exit_code = exit_code
+
+
+@dataclass
+class Session:
+    """One run being followed. ``process`` is None when this face did not start it."""
+
+    store: Store
+    id: str
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+    seen: int = -1
+
+    @classmethod
+    def start(cls, order: engine.Order, store: Store) -> Session:
+        """Write the order and start an engine for it, detached from this terminal."""
+        flight = store.begin()
+        jsonio.write(flight.scratch(engine.ORDER_FILE), msgspec.to_builtins(order))
+        flight.release()
+        log = flight.scratch("engine.log").open("wb")
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kit.engine", str(flight.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return cls(store, flight.id, flight.path, process)
+
+    @classmethod
+    def attach(cls, store: Store, name: str) -> Session:
+        """Follow a run that another face started, by (a prefix of) its id.
+
+        Raises:
+            UsageError: no such run is in flight.
+        """
+        alive = [id_ for id_ in store.inflight_ids() if id_.startswith(name)]
+        if len(alive) != 1:
+            known = ", ".join(store.inflight_ids()) or "none"
+            raise UsageError(f"no single run in flight is called {name!r}", f"in flight: {known}")
+        return cls(store, alive[0], store.inflight / alive[0])
+
+    def follow(self) -> Iterator[Event]:
+        """The run's events not yet seen, to its last; ends when the engine is done."""
+        for event in events.tail(self.folder / events.FILE, self.is_alive):
+            if event.seq > self.seen:
+                self.seen = event.seq
+                yield event
+
+    def is_alive(self) -> bool:
+        """Whether the engine of this run still works."""
+        if self.process is not None:
+            return self.process.poll() is None
+        return self.store.is_alive(self.id)
+
+    def stop(self) -> None:
+        """Ask the engine to abort and seal; returns at once."""
+        pid = self.process.pid if self.process else self.store.pid_of(self.id)
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+
+    def result(self) -> Path:
+        """The sealed run, once the engine is done.
+
+        Raises:
+            Blocked: nothing ran; the error says why.
+            RunEnded: the run failed or was stopped, and is sealed; or the engine died.
+        """
+        while self.is_alive():
+            time.sleep(_POLL_S)
+        self._raise_if_blocked()
+        sealed = self.store.sealed_as(self.id)
+        if sealed is None:
+            raise self._engine_died()
+        self.store.forget_scratch(self.id)
+        status, run = sealed
+        if status == "complete":
+            return run
+        raise self._ended(status, run)
+
+    def _raise_if_blocked(self) -> None:
+        note = self.store.scratch_folder(self.id) / engine.BLOCKED_FILE
+        if not note.is_file():
+            return
+        said: dict[str, Any] = jsonio.read(note)
+        self.store.discard(self.id)
+        findings = [msgspec.convert(f, Finding) for f in said["findings"]]
+        if findings:
+            raise PreflightFailed(findings)
+        error = Blocked(said["message"], said["remedy"])
+        raise error
+
+    def _ended(self, status: str, run: Path) -> KitError:
+        fault = _fault_of(run)
+        code = 130 if status == "aborted" else 1
+        return RunEnded(
+            fault.get("message") or f"the run {status}",
+            fault.get("remedy") or f"`kit show {run.name[:12]}` has what was gathered",
+            run,
+            code,
+        )
+
+    def _engine_died(self) -> KitError:
+        log = self.store.scratch_folder(self.id) / "engine.log"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+        why = f" ({lines[-1]})" if lines else ""
+        return RunEnded(
+            f"the engine of run {self.id} died{why}",
+            "`kit recover` seals what it had gathered",
+            None,
+            1,
+        )
+
+
+def _fault_of(run: Path) -> dict[str, Any]:
+    """The last fault in a sealed run's journal."""
+    found: dict[str, Any] = {}
+    for event in events.decode((run / events.FILE).read_bytes()):
+        if event.kind == "fault":
+            found = event.data
+    return found

@@ -1,0 +1,64 @@
+"""The hash-chained journal: append, check, recover, tail."""
+
+from pathlib import Path
+
+import pytest
+
+from kit import events
+
+
+def journal(path: Path, count: int = 5) -> bytes:
+    clock = events.Clock()
+    journal = events.Journal(path, clock)
+    for number in range(count):
+        journal.add("live", number=number)
+    journal.close()
+    return path.read_bytes()
+
+
+def test_a_journal_reads_back_in_order(tmp_path: Path) -> None:
+    found = events.decode(journal(tmp_path / "e"))
+    assert [e.data["number"] for e in found] == [0, 1, 2, 3, 4]
+    assert [e.seq for e in found] == [0, 1, 2, 3, 4]
+
+
+def swap(lines: list[bytes]) -> list[bytes]:
+    return [lines[0], lines[2], lines[1], *lines[3:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (swap, 1),
+        (lambda lines: lines[1:], 0),
+        (lambda lines: lines[:2] + lines[3:], 2),
+        (lambda lines: [lines[0].replace(b'"number":0', b'"number":9'), *lines[1:]], 1),
+        (lambda lines: [*lines[:3], b"{}", *lines[4:]], 3),
+    ],
+)
+def test_every_change_breaks_the_chain_where_it_is(tmp_path: Path, change, line: int) -> None:
+    lines = journal(tmp_path / "e").splitlines()
+    with pytest.raises(events.BrokenChain) as caught:
+        events.decode(b"\n".join(change(lines)) + b"\n")
+    assert caught.value.line == line
+
+
+@pytest.mark.parametrize("cut", [1, 10, 200])
+def test_a_torn_journal_keeps_its_sound_lines(tmp_path: Path, cut: int) -> None:
+    whole = journal(tmp_path / "e")
+    kept = events.valid_prefix(whole[:-cut])
+    assert whole.startswith(kept)
+    assert 0 < len(events.decode(kept)) < 5
+
+
+def test_tailing_sees_what_was_there_and_what_comes(tmp_path: Path) -> None:
+    path = tmp_path / "e"
+    writer = events.Journal(path, events.Clock())
+    writer.add("live", number=0)
+    going = iter([True, True, False])
+    seen = []
+    for event in events.tail(path, lambda: next(going, False), poll_s=0):
+        seen.append(event.data["number"])
+        if len(seen) < 3:
+            writer.add("live", number=len(seen))
+    assert seen == [0, 1, 2]

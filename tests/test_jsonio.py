@@ -1,0 +1,43 @@
+"""Canonical JSON and strict parsing."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit import jsonio
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_canonical_form_round_trips_and_is_a_fixed_point(value: object) -> None:
+    data = jsonio.canonical(value)
+    assert jsonio.parse(data) == value
+    assert jsonio.canonical(jsonio.parse(data)) == data
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b'{"a":1,"a":2}', "JSON_DUPLICATE_KEY"),
+        (b"[NaN]", "JSON_NOT_FINITE"),
+        (b"[-Infinity]", "JSON_NOT_FINITE"),
+        (b"[" * 33 + b"]" * 33, "JSON_TOO_DEEP"),
+        (b"[" * 100_000, "JSON_TOO_DEEP"),
+        (b'{"a":', "JSON_MALFORMED"),
+        (b'"\xff"', "JSON_MALFORMED"),
+        (b"", "JSON_MALFORMED"),
+    ],
+)
+def test_what_is_not_strict_json_is_refused_with_a_code(data: bytes, code: str) -> None:
+    with pytest.raises(jsonio.JsonRefused) as caught:
+        jsonio.parse(data)
+    assert caught.value.code == code
+
+
+def test_brackets_inside_strings_do_not_count_as_nesting() -> None:
+    assert jsonio.parse(b'["' + b"[{" * 50 + b'\\"["]') == ["[{" * 50 + '"[']
