@@ -11,6 +11,7 @@ The tree::
     │   ├── WeightsUnavailable     3     weights missing, or with another hash
     │   └── PreflightFailed        3     at least one finding is a ``fail``
     ├── RunFailed                  1     the run began and could not be completed
+    │   ├── LaunchFailed           1     the engine could not make or start the container
     │   ├── ContainerDied          1     the runtime ended before its work did
     │   ├── NotReady               1     the runtime never became ready
     │   ├── DriverFailed           1     the load driver ended early
@@ -95,6 +96,10 @@ class PreflightFailed(Blocked):
 
 class RunFailed(KitError):
     exit_code = EXIT_FAILED
+
+
+class LaunchFailed(RunFailed):
+    pass
 
 
 class ContainerDied(RunFailed):
