@@ -138,10 +138,16 @@ def test_fingerprint_of_this_machine_is_canonical_and_anonymous() -> None:
         "version": "28.0.0",
         "endpoint": "unix:///home/somebody/docker.sock",
         "name": socket.gethostname(),
+        "cdi_devices": ["nvidia.com/gpu=GPU-5ecb7a12-UUID"],
+        "security_options": ["name=seccomp,profile=/home/somebody/strict.json", "name=cgroupns"],
     }
     facts = host.fingerprint(engine)
     sealed = jsonio.canonical(facts).decode()
-    assert facts["docker"] == {"engine": "Docker", "version": "28.0.0"}
+    assert facts["docker"] == {
+        "engine": "Docker",
+        "version": "28.0.0",
+        "security_options": ["name=cgroupns", "name=seccomp"],
+    }
     assert "somebody" not in sealed and "/home/" not in sealed
     machine_id = Path("/etc/machine-id")
     if machine_id.exists() and (value := machine_id.read_text().strip()):

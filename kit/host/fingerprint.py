@@ -28,23 +28,23 @@ from kit import __version__
 from kit.host import gpus, system
 from kit.host.reading import absent, is_absent
 
-# What an engine may say of itself in public. Its endpoint can hold a user name, its `name` a
-# host name, so that nothing else of its facts is copied.
+# What an engine may say of itself in public. Names and paths (its host, its socket, a profile)
+# and CDI device names, which can be UUIDs, stay out because they are not listed.
 _PUBLIC_ENGINE_FACTS = (
     "engine",
     "version",
     "api_version",
+    "endpoint_source",
+    "ncpu",
+    "memory_bytes",
     "storage_driver",
     "image_store",
     "cgroup_driver",
     "cgroup_version",
-    "ncpu",
-    "memory",
-    "endpoint_kind",
-    "gpu",
-    "security_options",
-    "architecture",
+    "default_runtime",
     "rootless",
+    "bridges",
+    "gpu",
 )
 
 
@@ -82,4 +82,6 @@ def _engine(facts: dict[str, Any] | None) -> dict[str, Any]:
         return absent("no container engine answered")
     if is_absent(facts):
         return facts
-    return {key: facts[key] for key in _PUBLIC_ENGINE_FACTS if key in facts}
+    public = {key: facts[key] for key in _PUBLIC_ENGINE_FACTS if key in facts}
+    options = (str(option).partition(",")[0] for option in facts.get("security_options", ()))
+    return {**public, "security_options": sorted(set(options))}

@@ -1,0 +1,96 @@
+"""What preflight looks at, gathered into one mapping for `kit.preflight.check`.
+
+The mapping::
+
+    host        `kit.host.fingerprint`
+    weights     {container path: size in bytes | {"absent": reason}}
+    disk_free   bytes free where the run is written
+    port_free   whether the plan's port is free on this host; absent unless the host network is used
+    gpu_energy  {alias: mJ that the energy counter grew by within half a second}
+    other_runs  ids of runs that are going on in the same store
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kit import host
+from kit.host import absent, gpus, is_absent
+from kit.model import Plan
+from kit.store import Store
+
+INFLIGHT = ".inflight"
+# Several update periods of every NVML counter known (100 ms on the H200).
+_COUNTER_WATCH_S = 0.5
+
+
+def gather(
+    engine_facts: dict[str, Any] | None, plan: Plan, folder: Path, weights: Mapping[str, Path]
+) -> dict[str, Any]:
+    """The facts that `check` judges; takes half a second longer when GPUs are planned for.
+
+    Args:
+        engine_facts: `kit.containers.Engine.facts()`, None when no engine answered.
+        folder: where the run is written, ``runs/.inflight/<id>`` or a store's root.
+        weights: container path → file on this host, as `kit.plan.Facts` has it.
+    """
+    return {
+        "host": host.fingerprint(engine_facts),
+        "weights": {target: _size(path) for target, path in weights.items()},
+        "disk_free": disk_free(folder),
+        "port_free": _port_free(plan),
+        "gpu_energy": _gpu_energy() if plan.launch.gpus else absent("no GPU is planned for"),
+        "other_runs": _other_runs(folder),
+    }
+
+
+def disk_free(folder: Path) -> int:
+    """Bytes free on the file system that ``folder`` lies on, or will lie on."""
+    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    return shutil.disk_usage(existing).free
+
+
+def _size(path: Path) -> Any:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        return absent(error.strerror or "cannot be read")
+
+
+def _port_free(plan: Plan) -> Any:
+    """Ask by binding: the one test that also sees ports held without listening."""
+    if plan.launch.network != "host":
+        return absent("the port is inside the container's own network")
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", plan.launch.port))
+        except OSError:
+            return False
+    return True
+
+
+def _gpu_energy() -> dict[str, Any]:
+    first = gpus.energy_counters()
+    if is_absent(first):
+        return first
+    time.sleep(_COUNTER_WATCH_S)
+    second = gpus.energy_counters()
+    return {alias: _grown(first[alias], second.get(alias)) for alias in first}
+
+
+def _grown(first: Any, second: Any) -> Any:
+    if isinstance(first, int) and isinstance(second, int):
+        return second - first
+    return first if is_absent(first) else absent("the GPU vanished")
+
+
+def _other_runs(folder: Path) -> list[str]:
+    inside = folder.parent.name == INFLIGHT
+    store = Store(folder.parent.parent if inside else folder)
+    mine = folder.name if inside else None
+    return [run for run in store.inflight_ids() if run != mine and store.is_alive(run)]

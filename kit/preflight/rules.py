@@ -1,0 +1,228 @@
+"""The rules: pure functions from (plan, spec, facts) to findings.
+
+Numbers behind a rule stand beside it with their reason; a fact that is absent is never taken
+for a good one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kit.host import is_absent, parse_set
+from kit.model import Finding, Plan, RunSpec
+from kit.preflight import gpu_rules, host_rules, meter_rules
+from kit.preflight.finding import fail, ok, warn
+
+# Measured on an H200 at the sampler's tiers (see the traces): about 9 MB of CSV per GPU-hour.
+SAMPLES_BYTES_PER_HOUR = 9_000_000
+# Container log, driver's spool and journal of one launch: generous, they are seldom 1 MB.
+LAUNCH_BYTES = 16 << 20
+# A generated token with its chunk time and its share of the JSON around it.
+TOKEN_BYTES = 64
+DISK_MARGIN = 256 << 20
+# Context, activations and the runtime itself beside the weights; below that it will not start.
+MEMORY_FACTOR = 1.2
+
+
+@dataclass(frozen=True)
+class Case:
+    """What every rule looks at."""
+
+    plan: Plan
+    spec: RunSpec
+    facts: Mapping[str, Any]
+
+    @property
+    def host(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.facts["host"]
+        return found
+
+
+def check(plan: Plan, spec: RunSpec, facts: Mapping[str, Any]) -> list[Finding]:
+    """Every finding of ``plan`` on the machine that `gather` saw, in a fixed order. Pure."""
+    case = Case(plan, spec, facts)
+    return [finding for rule in _RULES for finding in rule(case)]
+
+
+def _engine(case: Case) -> Iterator[Finding]:
+    yield host_rules.engine(case.host["docker"], case.host["cgroup"])
+
+
+def _image(case: Case) -> Iterator[Finding]:
+    name = case.plan.image.reference
+    match case.plan.image_match:
+        case "identical":
+            yield ok("IMAGE", f"{name} is the image that the spec pins")
+        case "rewrapped":
+            yield ok("IMAGE", f"{name} has the pinned layers under another manifest (rewrapped)")
+        case "different":
+            yield warn(
+                "IMAGE_DIFFERENT",
+                f"{name} is not the image that the spec pins: outputs and energy may differ",
+                "rebuild it from its lock with `kit images build`, or pin this image's digest",
+            )
+
+
+def _weights(case: Case) -> Iterator[Finding]:
+    files = case.plan.model.files if case.plan.model else ()
+    sizes = {target.rpartition("/")[2]: size for target, size in case.facts["weights"].items()}
+    for file in files:
+        size = sizes.get(file.path.rpartition("/")[2])
+        if not isinstance(size, int):
+            why = size["absent"] if isinstance(size, dict) else "not on this machine"
+            message = f"{file.path} cannot be used: {why}"
+            yield fail("WEIGHTS_MISSING", message, "fetch it with `kit weights add`")
+        elif size != file.size:
+            yield fail(
+                "WEIGHTS_SIZE",
+                f"{file.path} has {size:,} bytes, the spec says {file.size:,}",
+                "remove the file and fetch it again with `kit weights add`",
+            )
+        else:
+            yield ok("WEIGHTS", f"{file.path} is present ({_bytes(size)})")
+
+
+def _disk(case: Case) -> Iterator[Finding]:
+    need, free = disk_need(case.plan, case.spec), case.facts["disk_free"]
+    message = f"{_bytes(free)} free where the run is written, {_bytes(need)} needed at most"
+    remedy = "free some space, or keep runs elsewhere ([store] runs in host.toml)"
+    if free < need:
+        yield fail("DISK_FULL", message, remedy)
+    elif free < 2 * need:
+        yield warn("DISK_LOW", message, remedy)
+    else:
+        yield ok("DISK", message)
+
+
+def disk_need(plan: Plan, spec: RunSpec) -> int:
+    """Bytes that the run can write at most: samples until its time limit, logs, responses."""
+    devices = max(1, sum(len(meter.devices) for meter in plan.meters))
+    samples = SAMPLES_BYTES_PER_HOUR * devices * spec.limits.run_s / 3600
+    tokens = int(spec.workload.options.get("max_output_tokens") or 4096) * plan.requests
+    per_launch = LAUNCH_BYTES + tokens * TOKEN_BYTES
+    return int(samples + plan.launches * per_launch + DISK_MARGIN)
+
+
+def _memory(case: Case) -> Iterator[Finding]:
+    limit = case.plan.launch.memory_bytes
+    available = case.host["memory"].get("available_bytes")
+    weights = sum(file.size for file in case.plan.model.files) if case.plan.model else 0
+    if not case.plan.launch.gpus and limit < weights * MEMORY_FACTOR:
+        yield fail(
+            "MEMORY_LIMIT",
+            f"the container may use {_bytes(limit)}, too little for weights of {_bytes(weights)}",
+            f"set limits.memory_mib to {int(weights * 2) >> 20} or more",
+        )
+    elif not isinstance(available, int):
+        yield warn("MEMORY_UNKNOWN", "available memory cannot be read", "mount /proc")
+    elif available < limit:
+        yield warn(
+            "MEMORY_LOW",
+            f"{_bytes(available)} of memory are available, the container may use {_bytes(limit)}",
+            "end other programs, or lower limits.memory_mib",
+        )
+    else:
+        yield ok("MEMORY", f"{_bytes(available)} available, the container may use {_bytes(limit)}")
+
+
+def _shm(case: Case) -> Iterator[Finding]:
+    launch = case.plan.launch
+    if launch.shm_bytes >= launch.memory_bytes:
+        yield fail(
+            "SHM_TOO_LARGE",
+            f"shared memory of {_bytes(launch.shm_bytes)} leaves nothing of the container's "
+            f"{_bytes(launch.memory_bytes)}",
+            "lower limits.shm_mib or raise limits.memory_mib",
+        )
+    else:
+        yield ok("SHM", f"{_bytes(launch.shm_bytes)} of shared memory")
+
+
+def _cpus(case: Case) -> Iterator[Finding]:
+    launch = case.plan.launch
+    runtime = parse_set(launch.runtime_cpus)
+    helpers = {"driver": parse_set(launch.driver_cpus), "sampler": parse_set(launch.sampler_cpus)}
+    shared = [name for name, cpus in helpers.items() if cpus & runtime]
+    split = f"runtime {launch.runtime_cpus}, driver {launch.driver_cpus}"
+    split += f", sampler {launch.sampler_cpus}"
+    if shared:
+        message = f"{' and '.join(shared)} share CPUs with the runtime ({split})"
+        yield warn("CPUS_SHARED", message, "give kit three CPUs or more; kit disturbs the run")
+    elif helpers["driver"] & helpers["sampler"]:
+        message = f"driver and sampler share a CPU ({split})"
+        yield warn("CPUS_FEW", message, "give kit three CPUs or more")
+    else:
+        yield ok("CPUS", f"CPU sets are disjoint: {split}")
+
+
+def _state(case: Case) -> Iterator[Finding]:
+    yield host_rules.frequency(case.host["cpu"].get("frequency"))
+    yield host_rules.clock(case.host["clock"])
+    yield host_rules.load(case.host["load"], case.host["cpu"].get("usable"))
+
+
+def _other_runs(case: Case) -> Iterator[Finding]:
+    runs = case.facts["other_runs"]
+    if runs:
+        yield fail(
+            "RUNS_OTHER",
+            f"another run is going on here: {', '.join(runs)}",
+            "wait for it (`kit attach`); two runs at once measure each other",
+        )
+    else:
+        yield ok("RUNS", "no other run of this store is going on")
+
+
+def _port(case: Case) -> Iterator[Finding]:
+    free, port = case.facts["port_free"], case.plan.launch.port
+    if free is False:
+        yield fail(
+            "PORT_TAKEN",
+            f"port {port} of this host is taken and the plan uses the host's network",
+            f"end what listens there (`ss -ltnp 'sport = :{port}'`)",
+        )
+    elif not is_absent(free):
+        yield ok("PORT", f"port {port} is free")
+
+
+def _meters(case: Case) -> Iterator[Finding]:
+    yield from meter_rules.meters(case.plan.meters)
+    yield from meter_rules.energy(case.plan.meters)
+    yield from meter_rules.primary(case.spec.primary_metric, case.plan.meters)
+
+
+def _gpus(case: Case) -> Iterator[Finding]:
+    asked = case.spec.devices.gpus
+    if asked:
+        measured = any(m.name == "nvml" and m.devices for m in case.plan.meters)
+        engine = case.host["docker"].get("gpu")
+        counters = case.facts["gpu_energy"]
+        yield from gpu_rules.check(asked, case.host["gpus"], engine, measured, counters)
+
+
+_RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    _engine,
+    _image,
+    _weights,
+    _disk,
+    _memory,
+    _shm,
+    _cpus,
+    _state,
+    _other_runs,
+    _port,
+    _meters,
+    _gpus,
+)
+
+
+def _bytes(count: int) -> str:
+    """A count of bytes in the unit that keeps it short: ``98.4 MB``."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

@@ -1,0 +1,416 @@
+"""Every preflight rule on scripted facts; gathering and `examine` on this very machine."""
+
+from __future__ import annotations
+
+import copy
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kit import preflight
+from kit.model import (
+    DevicesSpec,
+    Finding,
+    GpuRequest,
+    ImageIdentity,
+    ImageSpec,
+    LaunchPlan,
+    MeterDevice,
+    MeterPlan,
+    Plan,
+    RunSpec,
+    RuntimeSpec,
+    WeightFile,
+    WeightsSpec,
+    WorkloadSpec,
+)
+from kit.preflight import gathering, host_rules
+from kit.preflight.rules import disk_need
+
+MODEL = WeightsSpec(
+    repo="org/model",
+    revision="0" * 40,
+    files=(WeightFile(path="model.gguf", source="file:", sha256="a" * 64, size=98_362_432),),
+)
+SPEC = RunSpec(
+    schema="kit.run-spec/1",
+    name="test",
+    runtime=RuntimeSpec(name="llama_server"),
+    image=ImageSpec(recipe="llama-server", digest="sha256:" + "b" * 64),
+    weights=MODEL,
+    workload=WorkloadSpec(name="prompts", options={"max_output_tokens": 64}),
+)
+RAPL = MeterPlan(
+    name="rapl",
+    alias=None,
+    devices=(MeterDevice(device="cpu0-package", description="package 0", quantities={}),),
+)
+ESTIMATE = msgspec.structs.replace(RAPL, name="estimate")
+PLAN = Plan(
+    schema="kit.plan/1",
+    spec_hash="c" * 64,
+    kit_version="0",
+    image=ImageIdentity(
+        reference="kit/llama-server:abc",
+        recipe="llama-server",
+        image_id="sha256:" + "b" * 64,
+        diff_ids=(),
+        platform="linux/amd64",
+    ),
+    image_pinned="sha256:" + "b" * 64,
+    image_match="identical",
+    model=MODEL,
+    launch=LaunchPlan(
+        argv=(),
+        env={},
+        port=8080,
+        mounts=(),
+        network="internal",
+        egress="none",
+        runtime_cpus="0-13",
+        driver_cpus="14",
+        sampler_cpus="15",
+        memory_bytes=4 << 30,
+        shm_bytes=64 << 20,
+        pids=512,
+    ),
+    meters=(RAPL,),
+    schedule_sha256="d" * 64,
+    requests=8,
+    launches=3,
+)
+BOARD = {
+    "name": "NVIDIA H200",
+    "power_limit_w": 700.0,
+    "temperature_c": 31,
+    "temperature_slowdown_c": 92,
+    "ecc_uncorrected": 0,
+    "mig": False,
+    "persistence": True,
+    "compute_mode": "default",
+    "compute_processes": 0,
+}
+FACTS: dict[str, Any] = {
+    "host": {
+        "docker": {
+            "engine": "Docker",
+            "version": "28.0.1",
+            "api_version": "1.48",
+            "image_store": "classic",
+            "cgroup_version": "2",
+            "rootless": False,
+            "gpu": "cdi",
+        },
+        "cgroup": 2,
+        "cpu": {
+            "usable": 16,
+            "frequency": {"governors": ["performance"], "driver": "intel_pstate"},
+        },
+        "memory": {"available_bytes": 64 << 30},
+        "clock": {"synchronised": True, "maximum_error_us": 4000},
+        "load": {"one_minute": 0.1},
+        "gpus": {"gpu0": dict(BOARD), "gpu1": dict(BOARD)},
+    },
+    "weights": {"/weights/model.gguf": 98_362_432},
+    "disk_free": 10**12,
+    "port_free": {"absent": "the port is inside the container's own network"},
+    "gpu_energy": {"gpu0": 35_000, "gpu1": 36_000},
+    "other_runs": [],
+}
+
+
+def with_fact(path: str, value: Any) -> dict[str, Any]:
+    """FACTS with the value at the dotted ``path`` replaced."""
+    facts = copy.deepcopy(FACTS)
+    at: Any = facts
+    *parents, last = path.split("/")
+    for key in parents:
+        at = at[key]
+    at[last] = value
+    return facts
+
+
+def replaced(record: Any, **changes: Any) -> Any:
+    return msgspec.structs.replace(record, **changes)
+
+
+def launch(**changes: Any) -> Plan:
+    return replaced(PLAN, launch=replaced(PLAN.launch, **changes))
+
+
+def gpu_case(**spec: Any) -> tuple[Plan, RunSpec]:
+    """One GPU asked for and read by nvml."""
+    nvml = MeterPlan(
+        name="nvml",
+        alias=None,
+        devices=(MeterDevice(device="gpu0", description="NVIDIA H200", quantities={}),),
+    )
+    plan = replaced(launch(gpus=GpuRequest(driver="cdi", count=1)), meters=(nvml,))
+    return plan, replaced(SPEC, devices=DevicesSpec(gpus=1), **spec)
+
+
+def worst(findings: list[Finding]) -> dict[str, Finding]:
+    return {f.code: f for f in findings if f.level != "ok"}
+
+
+def test_a_sound_host_has_only_ok() -> None:
+    findings = preflight.check(PLAN, SPEC, FACTS)
+    assert [f for f in findings if f.level != "ok"] == []
+    assert {"ENGINE", "IMAGE", "WEIGHTS", "DISK", "MEMORY", "CPUS", "CLOCK", "METER"} <= {
+        f.code for f in findings
+    }
+
+
+def test_a_sound_gpu_host_has_only_ok() -> None:
+    findings = preflight.check(*gpu_case(), FACTS)
+    assert worst(findings) == {}
+    assert "gpu0: NVIDIA H200, power limit 700 W" in [f.message for f in findings][-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code", "level"),
+    [
+        ("host/docker", {"absent": "no socket"}, "ENGINE_MISSING", "fail"),
+        ("weights", {}, "WEIGHTS_MISSING", "fail"),
+        ("weights", {"/weights/model.gguf": {"absent": "gone"}}, "WEIGHTS_MISSING", "fail"),
+        ("weights", {"/weights/model.gguf": 3}, "WEIGHTS_SIZE", "fail"),
+        ("disk_free", 1 << 20, "DISK_FULL", "fail"),
+        ("disk_free", 400 << 20, "DISK_LOW", "warn"),
+        ("host/memory/available_bytes", 1 << 30, "MEMORY_LOW", "warn"),
+        ("host/memory", {"absent": "no /proc/meminfo"}, "MEMORY_UNKNOWN", "warn"),
+        ("host/cpu/frequency/governors", ["powersave"], "FREQUENCY_GOVERNOR", "warn"),
+        ("host/clock/synchronised", False, "CLOCK_UNSYNCHRONISED", "warn"),
+        ("host/clock/synchronised", {"absent": "not allowed"}, "CLOCK_UNSYNCHRONISED", "warn"),
+        ("host/load/one_minute", 9.5, "LOAD_HIGH", "warn"),
+        ("host/load", {"absent": "no /proc/loadavg"}, "LOAD_UNKNOWN", "warn"),
+        ("other_runs", ["20250101-x"], "RUNS_OTHER", "fail"),
+        ("port_free", False, "PORT_TAKEN", "fail"),
+    ],
+)
+def test_each_host_fact_has_its_finding(path: str, value: Any, code: str, level: str) -> None:
+    found = worst(preflight.check(PLAN, SPEC, with_fact(path, value)))
+    assert list(found) == [code]
+    assert found[code].level == level and found[code].remedy
+
+
+@pytest.mark.parametrize(
+    ("plan", "code", "level"),
+    [
+        (replaced(PLAN, image_match="different"), "IMAGE_DIFFERENT", "warn"),
+        (launch(memory_bytes=64 << 20, shm_bytes=1 << 20), "MEMORY_LIMIT", "fail"),
+        (launch(shm_bytes=4 << 30), "SHM_TOO_LARGE", "fail"),
+        (launch(runtime_cpus="0", driver_cpus="1", sampler_cpus="1"), "CPUS_FEW", "warn"),
+        (launch(runtime_cpus="0", driver_cpus="0", sampler_cpus="0"), "CPUS_SHARED", "warn"),
+    ],
+)
+def test_each_plan_has_its_finding(plan: Plan, code: str, level: str) -> None:
+    found = worst(preflight.check(plan, SPEC, FACTS))
+    assert {code: found[code].level for code in found} == {code: level}
+    assert found[code].remedy
+
+
+def test_a_rewrapped_image_is_sound() -> None:
+    findings = preflight.check(replaced(PLAN, image_match="rewrapped"), SPEC, FACTS)
+    assert worst(findings) == {}
+    assert any("rewrapped" in f.message for f in findings)
+
+
+def test_the_ports_state_is_only_told_where_it_matters() -> None:
+    codes = {f.code for f in preflight.check(PLAN, SPEC, FACTS)}
+    assert "PORT" not in codes
+    codes = {f.code for f in preflight.check(PLAN, SPEC, with_fact("port_free", True))}
+    assert "PORT" in codes
+
+
+def silent(name: str, reason: str, alias: str | None = None) -> MeterPlan:
+    return MeterPlan(name=name, alias=alias, devices=(), reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("meters", "expected"),
+    [
+        ((), {"ENERGY_UNMEASURED": "warn"}),
+        (
+            (silent("nvml", "no NVIDIA driver"),),
+            {"METER_ABSENT": "warn", "ENERGY_UNMEASURED": "warn"},
+        ),
+        ((RAPL, silent("nvml", "no NVIDIA driver")), {"METER_ABSENT": "warn"}),
+        ((RAPL, silent("pdu", "no answer in 2 s", "rack1")), {"PDU_UNREACHABLE": "fail"}),
+        (
+            (silent("rapl", "permission denied"),),
+            {"RAPL_UNREADABLE": "warn", "ENERGY_UNMEASURED": "warn"},
+        ),
+        (
+            (ESTIMATE,),
+            {"ENERGY_ESTIMATED": "warn"},
+        ),
+    ],
+)
+def test_what_meters_leave_of_energy(
+    meters: tuple[MeterPlan, ...], expected: dict[str, str]
+) -> None:
+    found = worst(preflight.check(replaced(PLAN, meters=meters), SPEC, FACTS))
+    assert {code: f.level for code, f in found.items()} == expected
+    assert all(f.remedy for f in found.values())
+
+
+def test_unreadable_rapl_names_the_command() -> None:
+    plan = replaced(PLAN, meters=(silent("rapl", "Permission denied"),))
+    found = worst(preflight.check(plan, SPEC, FACTS))
+    assert "chmod a+r /sys/class/powercap" in found["RAPL_UNREADABLE"].remedy
+
+
+@pytest.mark.parametrize(
+    ("metric", "meters", "code"),
+    [
+        ("cpu_energy_per_output_token", (RAPL,), None),
+        ("gpu_energy_per_output_token", (RAPL,), "PRIMARY_UNMEASURED"),
+        ("estimate_energy_per_request", (RAPL, ESTIMATE), "PRIMARY_ESTIMATED"),
+        ("ttft_p50", (RAPL,), None),
+    ],
+)
+def test_a_primary_metric_needs_its_meter(
+    metric: str, meters: tuple[MeterPlan, ...], code: str | None
+) -> None:
+    plan, spec = replaced(PLAN, meters=meters), replaced(SPEC, primary_metric=metric)
+    found = worst(preflight.check(plan, spec, FACTS))
+    assert list(found) == ([code] if code else [])
+    if code:
+        assert "NOT-COMPARABLE" in found[code].message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code", "level"),
+    [
+        ("host/gpus", {"absent": "no NVIDIA driver"}, "GPU_MISSING", "fail"),
+        ("host/gpus", {}, "GPU_TOO_FEW", "fail"),
+        ("host/gpus/gpu0", {"absent": "NVML: GPU is lost"}, "GPU_LOST", "fail"),
+        ("host/docker/gpu", None, "GPU_ENGINE", "fail"),
+        ("host/gpus/gpu0/mig", True, "GPU_MIG", "fail"),
+        ("host/gpus/gpu0/compute_mode", "prohibited", "GPU_PROHIBITED", "fail"),
+        ("host/gpus/gpu0/ecc_uncorrected", 1, "GPU_ECC", "fail"),
+        ("host/gpus/gpu0/temperature_c", 65, "GPU_WARM", "warn"),
+        ("host/gpus/gpu0/temperature_c", 89, "GPU_HOT", "fail"),
+        ("host/gpus/gpu0/persistence", False, "GPU_PERSISTENCE", "warn"),
+        ("host/gpus/gpu0/compute_processes", 2, "GPU_BUSY", "fail"),
+        ("gpu_energy/gpu0", 0, "GPU_COUNTER", "warn"),
+        ("gpu_energy/gpu0", {"absent": "NVML: Not Supported"}, "GPU_COUNTER", "warn"),
+        ("gpu_energy", {"absent": "no NVIDIA driver"}, "GPU_COUNTER", "warn"),
+    ],
+)
+def test_each_gpu_fact_has_its_finding(path: str, value: Any, code: str, level: str) -> None:
+    found = worst(preflight.check(*gpu_case(), with_fact(path, value)))
+    assert {c: f.level for c, f in found.items()} == {code: level}
+    assert found[code].remedy
+
+
+def test_only_the_gpus_asked_for_are_judged() -> None:
+    facts = with_fact("host/gpus/gpu1/mig", True)
+    assert worst(preflight.check(*gpu_case(), facts)) == {}
+    assert worst(preflight.check(PLAN, SPEC, facts)) == {}
+
+
+def test_what_a_card_does_not_tell_is_no_verdict() -> None:
+    unknown = {key: {"absent": "NVML: Not Supported"} for key in BOARD}
+    findings = preflight.check(*gpu_case(), with_fact("host/gpus/gpu0", unknown))
+    assert worst(findings) == {}
+
+
+def test_other_programs_only_warn_where_nvml_does_not_measure() -> None:
+    plan, spec = gpu_case()
+    facts = with_fact("host/gpus/gpu0/compute_processes", 1)
+    found = worst(preflight.check(replaced(plan, meters=(RAPL,)), spec, facts))
+    assert found["GPU_BUSY"].level == "warn"
+
+
+def test_a_rootless_engine_on_cgroup_v1_cannot_keep_limits() -> None:
+    docker = {**FACTS["host"]["docker"], "rootless": True, "cgroup_version": "1"}
+    assert host_rules.engine(docker, 1).code == "ENGINE_LIMITS"
+    assert host_rules.engine({**docker, "cgroup_version": "2"}, 2).level == "ok"
+
+
+def test_disk_need_grows_with_time_devices_and_launches() -> None:
+    need = disk_need(PLAN, SPEC)
+    longer = replaced(SPEC, limits=replaced(SPEC.limits, run_s=10 * SPEC.limits.run_s))
+    assert disk_need(PLAN, longer) - need == pytest.approx(81_000_000, rel=1e-6)
+    assert disk_need(replaced(PLAN, launches=30), SPEC) > need
+    assert disk_need(replaced(PLAN, meters=(RAPL, RAPL)), SPEC) > need
+
+
+# --- gathering, for real ---------------------------------------------------------------------
+
+
+def test_gather_reads_this_machine(tmp_path: Path) -> None:
+    weights = tmp_path / "model.gguf"
+    weights.write_bytes(b"x" * 100)
+    facts = preflight.gather(
+        None,
+        PLAN,
+        tmp_path / "runs",
+        {"/weights/model.gguf": weights, "/weights/b": tmp_path / "b"},
+    )
+    assert facts["weights"]["/weights/model.gguf"] == 100
+    assert facts["weights"]["/weights/b"] == {"absent": "No such file or directory"}
+    assert facts["disk_free"] > 0 and facts["other_runs"] == []
+    findings = preflight.check(PLAN, SPEC, facts)
+    assert {"ENGINE_MISSING", "WEIGHTS_SIZE"} <= set(worst(findings))
+
+
+def test_a_taken_port_is_seen() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        plan = launch(network="host", port=port)
+        assert gathering._port_free(plan) is False
+    assert gathering._port_free(plan) is True
+
+
+def test_another_run_of_the_store_is_seen(tmp_path: Path) -> None:
+    from kit.store import Store
+
+    store = Store(tmp_path / "runs")
+    mine, other = store.begin(), store.begin()
+    assert gathering._other_runs(mine.path) == [other.id]
+    assert sorted(gathering._other_runs(store.root)) == sorted([mine.id, other.id])
+
+
+def test_examine_reports_instead_of_raising(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "host.toml"
+    config.write_text('[pdu.rack1]\nhost = "127.0.0.1"\n')
+    monkeypatch.setenv("KIT_HOST_CONFIG", str(config))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    findings = preflight.examine(tmp_path)
+    found = worst(findings)
+    assert {"HOST_CONFIG", "ENGINE_MISSING"} <= {c for c, f in found.items() if f.level == "fail"}
+    assert all(f.remedy for f in found.values())
+    assert {"DISK", "DISK_LOW", "DISK_FULL"} & {f.code for f in findings}
+
+
+def test_examine_warns_of_credentials_that_others_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "host.toml"
+    config.write_text('[pdu.r]\nhost = "127.0.0.1"\nprofile = "apc-rpdu2"\ncommunity = "c"\n')
+    config.chmod(0o644)
+    monkeypatch.setenv("KIT_HOST_CONFIG", str(config))
+    from kit.preflight import doctor
+
+    assert [f.code for f in doctor._config()[1]] == ["HOST_CONFIG_OPEN"]
+    config.chmod(0o600)
+    assert [f.code for f in doctor._config()[1]] == ["HOST_CONFIG"]
+
+
+@pytest.mark.docker
+def test_examine_on_a_host_with_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KIT_HOST_CONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    findings = preflight.examine(tmp_path)
+    engine = next(f for f in findings if f.code == "ENGINE")
+    assert re.search(r"API 1\.\d+, (classic|containerd) image store, cgroup v[12]", engine.message)
+    assert {"ENERGY", "ENERGY_ESTIMATED", "ENERGY_UNMEASURED"} & {f.code for f in findings}
