@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -21,6 +22,18 @@ def images_dir() -> Path:
 def specs_dir() -> Path:
     """The folder with the example run specs."""
     return _data("specs")
+
+
+def cache_dir() -> Path:
+    """Where kit keeps what it can make or fetch again: weights, base systems, build records.
+
+    ``$KIT_CACHE``, else ``$XDG_CACHE_HOME/kit``, else ``~/.cache/kit``.
+    """
+    chosen = os.environ.get("KIT_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "kit"
 
 
 def schema_path(name: str) -> Path:

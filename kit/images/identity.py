@@ -1,0 +1,135 @@
+"""Find the image that a spec pins, and say how well what the engine has matches.
+
+``identical``: one of the image's names is the pinned digest. ``rewrapped``: the same layers
+(diff_ids) under another configuration or another store's name. ``different``: built here from
+the same recipe, where a locked part could no longer be had or the builder packs otherwise; the
+preflight warns, and no comparison calls such a pair identical.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from kit.errors import ImageUnavailable
+from kit.images import record
+from kit.images.recipe import Recipe, edited_files, recipe, recipes, reference
+from kit.model import Finding, ImageIdentity, ImageSpec
+
+Match = Literal["identical", "rewrapped", "different"]
+Find = Callable[[str], ImageIdentity | None]
+
+
+def resolve(wanted: ImageSpec, find: Find) -> tuple[ImageIdentity, Match]:
+    """The engine's image for ``wanted`` and how it matches the pin.
+
+    Raises:
+        ImageUnavailable: the engine has no image that may stand for it.
+    """
+    if wanted.recipe:
+        return _of_recipe(recipe(wanted.recipe), wanted.digest or "", find)
+    return _of_registry(wanted, find)
+
+
+def check(find: Find) -> list[Finding]:
+    """For `kit images verify`: each recipe's files against its lock, and the engine's image."""
+    return [_check(found, find) for found in recipes()]
+
+
+def _of_recipe(found: Recipe, pin: str, find: Find) -> tuple[ImageIdentity, Match]:
+    for name in (reference(found.name, pin), pin):
+        there = find(name)
+        if there and pin in _names(there):
+            return named(there, found.name), "identical"
+        if there and pin == found.image_id and there.diff_ids == _layers(found):
+            return named(there, found.name), "rewrapped"
+    substitute = _recorded(found, pin, find)
+    if substitute:
+        return substitute
+    raise _missing(found, pin)
+
+
+def _recorded(found: Recipe, pin: str, find: Find) -> tuple[ImageIdentity, Match] | None:
+    """What was built here in place of the pin, if it differs for a reason outside the recipe."""
+    known = record.read(found)
+    if not known or known.pinned != pin or known.cause == "edited":
+        return None
+    there = find(known.reference)
+    if not there or there.diff_ids != known.diff_ids:
+        return None
+    match: Match = "rewrapped" if there.diff_ids == _layers(found) else "different"
+    return named(there, found.name), match
+
+
+def _missing(found: Recipe, pin: str) -> ImageUnavailable:
+    """Why no image stands for the pin, and the one thing to do."""
+    edited = edited_files(found)
+    if edited:
+        return ImageUnavailable(
+            f"the recipe {found.name} was edited since it was locked: {', '.join(edited)}",
+            f"`kit images lock {found.name}`, then pin the new digest in the spec",
+        )
+    if pin != found.image_id:
+        return ImageUnavailable(
+            f"the spec pins {found.name} at {pin}, this kit's recipe is locked at {found.image_id}",
+            f"pin {found.image_id} in the spec, or use the kit that the spec was written with",
+        )
+    return ImageUnavailable(
+        f"the image {found.reference} is not in the engine", f"`kit images build {found.name}`"
+    )
+
+
+def _of_registry(wanted: ImageSpec, find: Find) -> tuple[ImageIdentity, Match]:
+    """An upstream image: it is what its digest says, or it is not there."""
+    digest = wanted.digest or ""
+    name = (wanted.reference or "").partition("@")[0]
+    pinned = f"{name}@{digest}" if name else digest
+    for candidate in (pinned, digest):
+        there = find(candidate)
+        if there and digest in _names(there):
+            return msgspec.structs.replace(there, reference=pinned, source="registry"), "identical"
+    raise ImageUnavailable(
+        f"the image {pinned} is not in the engine", f"`docker pull {pinned}`, then repeat"
+    )
+
+
+def _check(found: Recipe, find: Find) -> Finding:
+    edited = edited_files(found)
+    if edited:
+        message = f"{found.name}: changed since it was locked: {', '.join(edited)}"
+        return Finding(
+            code="IMAGE_RECIPE_EDITED",
+            level="fail",
+            message=message,
+            remedy=f"`kit images lock {found.name}`",
+        )
+    try:
+        there, match = _of_recipe(found, found.image_id, find)
+    except ImageUnavailable as error:
+        return Finding(
+            code="IMAGE_MISSING", level="warn", message=error.message, remedy=error.remedy
+        )
+    if match == "different":
+        known = record.read(found)
+        why = "; ".join(known.drift) if known else "built here"
+        message = f"{there.reference} stands for {found.reference}: {why}"
+        remedy = "compare its runs with runs of the same image only"
+        return Finding(code="IMAGE_DIFFERENT", level="warn", message=message, remedy=remedy)
+    return Finding(code="IMAGE_OK", level="ok", message=f"{there.reference}: {match}")
+
+
+def _names(image: ImageIdentity) -> set[str]:
+    """Every digest that may name this image, whichever store the engine keeps it in."""
+    names = (image.image_id, image.config_digest, image.manifest_digest, image.index_digest)
+    return {name for name in names if name}
+
+
+def _layers(found: Recipe) -> tuple[str, ...]:
+    return tuple(found.lock.get("diff_ids", ()))
+
+
+def named(image: ImageIdentity, name: str) -> ImageIdentity:
+    """The engine's facts, marked as the recipe's."""
+    return msgspec.structs.replace(image, recipe=name, source="recipe")
