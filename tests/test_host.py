@@ -243,7 +243,7 @@ priv_key = "top-secret-priv"
 
 def test_config_is_read_with_its_defaults() -> None:
     config = HostConfig.parse(FULL)
-    assert config.runs == Path("~/runs").expanduser()
+    assert config.store_root == Path("~/runs").expanduser()
     assert config.weights_folders == (Path("/srv/models"), Path("~/models").expanduser())
     assert config.meter("estimate") == {"idle_w": 35.0, "max_w": 120.5, "source": "SPECpower"}
     rack1, rack2 = config.meter("pdu", "rack1"), config.meter("pdu", "rack2")
@@ -263,7 +263,7 @@ def test_no_file_is_the_empty_configuration(
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert HostConfig.load() == HostConfig()
-    assert HostConfig().runs == Path("runs")
+    assert HostConfig().store_root == Path("runs")
 
 
 def test_the_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +273,7 @@ def test_the_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         HostConfig.load()
     path.write_text('[store]\nruns = "/srv/runs"\n')
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    assert HostConfig.load().runs == Path("/srv/runs")
+    assert HostConfig.load().store_root == Path("/srv/runs")
 
 
 @pytest.mark.parametrize(

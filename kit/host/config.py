@@ -130,7 +130,7 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         return msgspec.convert(document, cls)
 
     @property
-    def runs(self) -> Path:
+    def store_root(self) -> Path:
         """The store's folder: ``[store] runs``, else ``runs`` in the working directory."""
         return Path(self.store.runs).expanduser() if self.store.runs else Path("runs")
 

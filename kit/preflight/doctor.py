@@ -42,7 +42,7 @@ def examine(runs: Path | None = None) -> list[Finding]:
     findings += [*_tools(), _python()]
     findings += _gpus(facts)
     findings += _meters(config)
-    findings += [_disk(runs or config.runs), *_host(facts)]
+    findings += [_disk(runs or config.store_root), *_host(facts)]
     if engine:
         engine.close()
     return findings

@@ -112,7 +112,7 @@ def _memory(case: Case) -> Iterator[Finding]:
     if not case.plan.launch.gpus and limit < weights * MEMORY_FACTOR:
         yield fail(
             "MEMORY_LIMIT",
-            f"the container may use {_bytes(limit)}, too little for weights of {_bytes(weights)}",
+            f"limits.memory_mib is {limit >> 20}, too little for {_bytes(weights)} of weights",
             f"set limits.memory_mib to {int(weights * 2) >> 20} or more",
         )
     elif not isinstance(available, int):
@@ -120,11 +120,15 @@ def _memory(case: Case) -> Iterator[Finding]:
     elif available < limit:
         yield warn(
             "MEMORY_LOW",
-            f"{_bytes(available)} of memory are available, the container may use {_bytes(limit)}",
+            f"{_memory_size(available)} of memory are available, "
+            f"the container may use {_memory_size(limit)}",
             "end other programs, or lower limits.memory_mib",
         )
     else:
-        yield ok("MEMORY", f"{_bytes(available)} available, the container may use {_bytes(limit)}")
+        yield ok(
+            "MEMORY",
+            f"{_memory_size(available)} available, the container may use {_memory_size(limit)}",
+        )
 
 
 def _shm(case: Case) -> Iterator[Finding]:
@@ -132,12 +136,12 @@ def _shm(case: Case) -> Iterator[Finding]:
     if launch.shm_bytes >= launch.memory_bytes:
         yield fail(
             "SHM_TOO_LARGE",
-            f"shared memory of {_bytes(launch.shm_bytes)} leaves nothing of the container's "
-            f"{_bytes(launch.memory_bytes)}",
+            f"shared memory of {_memory_size(launch.shm_bytes)} leaves nothing of the container's "
+            f"{_memory_size(launch.memory_bytes)}",
             "lower limits.shm_mib or raise limits.memory_mib",
         )
     else:
-        yield ok("SHM", f"{_bytes(launch.shm_bytes)} of shared memory")
+        yield ok("SHM", f"{_memory_size(launch.shm_bytes)} of shared memory")
 
 
 def _cpus(case: Case) -> Iterator[Finding]:
@@ -226,3 +230,9 @@ def _bytes(count: int) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"
+
+
+def _memory_size(count: int) -> str:
+    """Memory in binary units, as the spec's limits are: ``4 GiB``, ``64 MiB``."""
+    mib = count / (1 << 20)
+    return f"{mib / 1024:.3g} GiB" if mib >= 1024 else f"{mib:.3g} MiB"

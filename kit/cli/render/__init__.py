@@ -1,0 +1,12 @@
+"""How the command line shows things: every function prints one thing.
+
+Data goes to stdout, talk to stderr (see `kit.cli.render.console`). Nothing here computes: it
+lays out what the rooms below have found. Strings may come from a stranger's archive, so that
+each passes through `console.plain` before it is drawn.
+"""
+
+from __future__ import annotations
+
+from kit.cli.render.before import error, findings, plan, privileges, problems
+
+__all__ = ["error", "findings", "plan", "privileges", "problems"]
