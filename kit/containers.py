@@ -110,8 +110,9 @@ def connect(environ: Mapping[str, str] | None = None) -> Engine:
 @contextmanager
 def speaking(what: str) -> Iterator[None]:
     """Turn docker-py's and its transport's exceptions into a `KitError` about doing ``what``."""
-    import requests
-    from docker.errors import APIError, DockerException, NotFound
+    from docker.errors import APIError, DockerException, ImageLoadError, NotFound
+    from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError  # what a broken stream raises, past requests
 
     try:
         yield
@@ -120,7 +121,11 @@ def speaking(what: str) -> Iterator[None]:
         missing = isinstance(error, NotFound) or said.lower().startswith("no such")
         kind = Missing if missing else LaunchFailed
         raise kind(f"the container engine cannot {what}: {said}", _hint(said)) from error
-    except (DockerException, requests.exceptions.RequestException, OSError, ValueError) as error:
+    except ImageLoadError as error:
+        raise LaunchFailed(
+            f"the container engine cannot {what}: {error}", _hint(str(error))
+        ) from error
+    except (DockerException, RequestException, HTTPError, OSError, ValueError) as error:
         raise EngineUnavailable(
             f"the container engine did not answer when asked to {what} ({type(error).__name__})",
             "see whether it still runs: `docker info`, `journalctl -u docker`",

@@ -1,0 +1,24 @@
+"""What tests of several rooms share: the real container engine and the loopback image in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kit import containers, images
+from kit.model import ImageIdentity
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[containers.Engine]:
+    """The container engine of this machine."""
+    found = containers.connect()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def loopback_image(engine: containers.Engine) -> ImageIdentity:
+    """kit's loopback image, built where it is not there yet."""
+    return images.build("loopback").identity

@@ -1,0 +1,435 @@
+"""The engine: found or refused in clear words, its answers read, its leavings reaped."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit import containers, endpoint
+from kit.containers import Missing
+from kit.errors import EngineUnavailable, LaunchFailed
+from kit.model import GpuRequest, ImageIdentity
+
+# --- where the engine is ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host", ["tcp://10.0.0.5:2376", "ssh://user@box", "tcp://127.0.0.1:2375", "npipe:////./pipe/x"]
+)
+def test_an_engine_elsewhere_is_refused(host: str) -> None:
+    with pytest.raises(EngineUnavailable, match="DOCKER_HOST points to") as caught:
+        containers.connect({"DOCKER_HOST": host})
+    assert "unset DOCKER_HOST" in caught.value.remedy
+    assert caught.value.exit_code == 3
+
+
+def _context(config: Path, name: str, host: str) -> None:
+    folder = config / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest()
+    folder.mkdir(parents=True)
+    meta = {"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": host}}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def test_the_context_of_the_docker_command_line_is_followed(tmp_path: Path) -> None:
+    config = tmp_path / ".docker"
+    _context(config, "rootless", "unix:///run/user/7/docker.sock")
+    (config / "config.json").write_text(json.dumps({"currentContext": "rootless"}))
+    found = endpoint.find({"HOME": str(tmp_path)})
+    assert found == (Path("/run/user/7/docker.sock"), "context")
+
+
+def test_environment_outranks_context(tmp_path: Path) -> None:
+    _context(tmp_path, "lab", "ssh://lab")
+    environ = {"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "lab"}
+    with pytest.raises(EngineUnavailable, match="docker context in use points to"):
+        endpoint.find(environ)
+    assert endpoint.find({**environ, "DOCKER_HOST": "unix:///a.sock"}).path == Path("/a.sock")
+    assert endpoint.find({**environ, "DOCKER_CONTEXT": "default"}).source == "default"
+
+
+def test_a_context_that_names_nothing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="'gone' is in use, but names no engine"):
+        endpoint.find({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "gone"})
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[]", '{"currentContext": null}'])
+def test_an_unreadable_configuration_is_as_good_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert endpoint.find({"DOCKER_CONFIG": str(tmp_path)}).source == "default"
+
+
+def test_no_socket(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="there is no container engine") as caught:
+        containers.connect({"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
+    assert "apt-get install docker.io" in caught.value.remedy
+
+
+def test_nobody_behind_the_socket(tmp_path: Path) -> None:
+    path = tmp_path / "dead.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with pytest.raises(EngineUnavailable, match="it is stopped") as caught:
+        containers.connect({"DOCKER_HOST": f"unix://{path}"})
+    assert "systemctl start docker" in caught.value.remedy
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_no_permission(tmp_path: Path) -> None:
+    path = tmp_path / "root.sock"
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and folder.is_relative_to("/tmp/pytest-of-root"):
+            folder.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        path.chmod(0o600)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(EngineUnavailable, match="this user may not") as caught:
+                containers.connect({"DOCKER_HOST": f"unix://{path}"})
+        finally:
+            os.seteuid(0)
+    assert "usermod -aG docker" in caught.value.remedy
+    assert "sudo" in caught.value.remedy
+
+
+@contextlib.contextmanager
+def _answering(path: Path, answers: dict[str, bytes] | None) -> Iterator[dict[str, str]]:
+    """Something on a socket that answers like an engine, or accepts and stays silent (None)."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    listening.listen()
+    held = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                held.append(client)
+                if answers is not None and (asked := client.recv(65536)):
+                    name = asked.split()[1].decode().rpartition("/")[2]
+                    body = answers.get(name, b"")
+                    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n"
+                    client.sendall(f"{head}Connection: close\r\n\r\n".encode() + body)
+                    client.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield {"DOCKER_HOST": f"unix://{path}"}
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        for client in held:
+            client.close()
+
+
+def test_a_silent_engine_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "TIMEOUT_S", 1)
+    with (
+        _answering(tmp_path / "s.sock", None) as environ,
+        pytest.raises(EngineUnavailable, match="did not answer when asked to say what it is"),
+    ):
+        containers.connect(environ)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"\xff\xfe"])
+def test_something_else_on_the_socket(tmp_path: Path, body: bytes) -> None:
+    answers = {"version": body, "info": body}
+    with (
+        _answering(tmp_path / "g.sock", answers) as environ,
+        pytest.raises(EngineUnavailable, match="did not answer"),
+    ):
+        containers.connect(environ)
+
+
+def test_an_engine_in_a_virtual_machine_is_refused(tmp_path: Path) -> None:
+    answers = {
+        "version": b'{"ApiVersion": "1.41", "Version": "20.10", "Components": []}',
+        "info": b'{"KernelVersion": "6.10.14-linuxkit"}',
+    }
+    with (
+        _answering(tmp_path / "vm.sock", answers) as environ,
+        pytest.raises(EngineUnavailable, match=r"another kernel \(6.10.14-linuxkit\)"),
+    ):
+        containers.connect(environ)
+
+
+# --- what it says of itself -------------------------------------------------------------------
+
+DOCKER = {"Version": "29.0.1", "ApiVersion": "1.52", "Components": [{"Name": "Engine"}]}
+
+
+def _facts(info: dict[str, Any], version: dict[str, Any] | None = None) -> dict[str, Any]:
+    return containers.facts_of(info, version or DOCKER)
+
+
+def test_the_image_store_is_told_apart() -> None:
+    contained = [["driver-type", "io.containerd.snapshotter.v1"]]
+    assert _facts({"DriverStatus": contained})["image_store"] == "containerd"
+    assert _facts({"DriverStatus": [["Backing Filesystem", "extfs"]]})["image_store"] == "classic"
+    assert _facts({})["image_store"] == "classic"
+
+
+def test_gpus_by_discovered_cdi_devices() -> None:
+    listed = [
+        {"Source": "cdi", "ID": "nvidia.com/gpu=0"},
+        {"Source": "cdi", "ID": "nvidia.com/gpu=GPU-8a"},
+        {"Source": "cdi", "ID": "vendor.com/net=eth0"},
+    ]
+    facts = _facts({"DiscoveredDevices": listed, "Runtimes": {"nvidia": {}}})
+    assert facts["gpu"] == "cdi"
+    assert facts["cdi_devices"] == ["nvidia.com/gpu=0", "nvidia.com/gpu=GPU-8a"]
+
+
+CDI_YAML = """\
+---
+cdiVersion: 0.5.0
+containerEdits:
+  hooks:
+  - args: [nvidia-ctk, hook, update-ldcache]
+    hookName: createContainer
+devices:
+- containerEdits:
+    deviceNodes:
+    - path: /dev/nvidia0
+  name: "0"
+- containerEdits:
+    deviceNodes:
+    - path: /dev/nvidia0
+  name: GPU-8a1b
+kind: nvidia.com/gpu
+"""
+CDI_JSON = '{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "all"}]}'
+
+
+def test_gpus_by_cdi_spec_files(tmp_path: Path) -> None:
+    (tmp_path / "nvidia.yaml").write_text(CDI_YAML)
+    (tmp_path / "more.json").write_text(CDI_JSON)
+    (tmp_path / "other.yaml").write_text('kind: vendor.com/net\ndevices:\n- name: "eth0"\n')
+    facts = _facts({"CDISpecDirs": [str(tmp_path), str(tmp_path / "absent")]})
+    assert facts["gpu"] == "cdi"
+    assert facts["cdi_devices"] == [
+        "nvidia.com/gpu=0",
+        "nvidia.com/gpu=GPU-8a1b",
+        "nvidia.com/gpu=all",
+    ]
+
+
+def test_empty_cdi_folders_are_no_offer(tmp_path: Path) -> None:
+    assert _facts({"CDISpecDirs": [str(tmp_path)]})["gpu"] is None
+
+
+def test_gpus_by_the_nvidia_runtime() -> None:
+    assert _facts({"Runtimes": {"runc": {}, "nvidia": {}}})["gpu"] == "nvidia"
+    assert _facts({"Runtimes": {"runc": {}}})["gpu"] is None
+
+
+def test_podman_is_recognised() -> None:
+    assert _facts({}, {"Components": [{"Name": "Podman Engine"}]})["engine"] == "podman"
+    assert _facts({})["engine"] == "docker"
+
+
+def test_networks_by_what_the_engine_can_do() -> None:
+    assert containers.network_plan({"bridges": True}) == ("internal", "host")
+    assert containers.network_plan({"bridges": False}) == ("host", "open")
+    assert containers.network_plan({"bridges": True, "rootless": True}) == ("loopback", "open")
+
+
+def test_gpu_requests() -> None:
+    assert containers.gpu_request({"gpu": None}, 0) is None
+    assert containers.gpu_request({"gpu": "cdi"}, 2) == GpuRequest(driver="cdi", count=2)
+    with pytest.raises(EngineUnavailable, match="asks for 1 GPU") as caught:
+        containers.gpu_request({"gpu": None}, 1)
+    assert "nvidia-ctk cdi generate" in caught.value.remedy
+
+
+def test_gpus_are_named_by_uuid_where_the_engine_knows_it() -> None:
+    uuids = ("GPU-a", "GPU-b")
+    cdi, nvidia = GpuRequest(driver="cdi", count=1), GpuRequest(driver="nvidia", count=2)
+    known = {"cdi_devices": ["nvidia.com/gpu=0", "nvidia.com/gpu=GPU-a"]}
+    by_index = {"cdi_devices": ["nvidia.com/gpu=0", "nvidia.com/gpu=1"]}
+    assert containers.gpu_device_ids(known, cdi, uuids) == ("nvidia.com/gpu=GPU-a",)
+    assert containers.gpu_device_ids(by_index, cdi, uuids) == ("nvidia.com/gpu=0",)
+    assert containers.gpu_device_ids({}, nvidia, uuids) == uuids
+    assert containers.gpu_device_ids({}, nvidia, ()) == ("0", "1")
+    with pytest.raises(EngineUnavailable, match="has 1"):
+        containers.gpu_device_ids({}, nvidia, ("GPU-a",))
+
+
+ATTRS = {
+    "Id": "sha256:" + "1" * 64,
+    "RepoDigests": ["vllm/vllm-openai@sha256:" + "2" * 64],
+    "RootFS": {"Type": "layers", "Layers": ["sha256:" + "3" * 64]},
+    "Os": "linux",
+    "Architecture": "arm64",
+    "Variant": "v8",
+}
+
+
+def test_image_identity_in_the_classic_store() -> None:
+    found = containers.identity("r", ATTRS, "classic")
+    assert found.image_id == found.config_digest == ATTRS["Id"]
+    assert found.index_digest == "sha256:" + "2" * 64
+    assert found.manifest_digest is None
+    assert found.diff_ids == ("sha256:" + "3" * 64,)
+    assert (found.platform, found.source) == ("linux/arm64/v8", "registry")
+
+
+def test_image_identity_in_the_containerd_store() -> None:
+    """There Id is a manifest's digest or an index's, and never the config's."""
+    manifest = {"mediaType": "application/vnd.oci.image.manifest.v1+json"}
+    index = {"mediaType": "application/vnd.oci.image.index.v1+json"}
+    by_manifest = containers.identity("r", {**ATTRS, "Descriptor": manifest}, "containerd")
+    by_index = containers.identity("r", {**ATTRS, "Descriptor": index}, "containerd")
+    assert (by_manifest.config_digest, by_manifest.manifest_digest) == (None, ATTRS["Id"])
+    assert (by_index.config_digest, by_index.manifest_digest) == (None, None)
+    assert by_index.index_digest == ATTRS["Id"]
+
+
+# --- the real engine --------------------------------------------------------------------------
+
+
+def _config(image: str, run: str, **changes: Any) -> containers.ContainerConfig:
+    config = containers.ContainerConfig(
+        image=image,
+        argv=(),
+        env={},
+        name=f"kit-{run}-0",
+        labels=containers.labels(run, 0),
+        mounts={},
+        network=f"kit-{run}-0",
+        cpus="0",
+        memory_bytes=64 << 20,
+        shm_bytes=16 << 20,
+        pids=64,
+    )
+    return config._replace(**changes)
+
+
+@pytest.mark.docker
+def test_facts_of_the_real_engine(engine: containers.Engine) -> None:
+    facts = engine.facts()
+    assert facts["engine"] in ("docker", "podman")
+    assert facts["kernel"] == platform.release()
+    assert facts["ncpu"] >= 1
+    assert facts["memory_bytes"] > 1 << 28
+    assert isinstance(facts["bridges"], bool)
+    assert "/" not in facts["endpoint"]
+    json.dumps(facts)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("name", ["kit-no-such:image", "sha256:" + "0" * 64, "not a name@@"])
+def test_an_image_that_is_not_there_is_none(engine: containers.Engine, name: str) -> None:
+    assert engine.image(name) is None
+
+
+@pytest.mark.docker
+def test_an_image_has_one_identity_by_all_its_names(
+    engine: containers.Engine, loopback_image: ImageIdentity, tmp_path: Path
+) -> None:
+    by_id = engine.image(loopback_image.image_id)
+    assert by_id is not None
+    assert by_id.diff_ids == loopback_image.diff_ids
+    assert by_id.platform.startswith("linux/")
+    engine.tag(by_id.image_id, "kit-test-tag:one")
+    by_tag = engine.image("kit-test-tag:one")
+    assert by_tag is not None and by_tag.image_id == by_id.image_id
+    archive = tmp_path / "image.tar"
+    with archive.open("wb") as file:
+        subprocess.run(["docker", "save", "kit-test-tag:one"], stdout=file, check=True)
+    engine.remove_image("kit-test-tag:one")
+    engine.remove_image("kit-test-tag:one")
+    assert engine.image("kit-test-tag:one") is None
+    assert engine.load(archive) == by_id.image_id
+    engine.remove_image("kit-test-tag:one")
+
+
+@pytest.mark.docker
+def test_loading_what_is_no_image(engine: containers.Engine, tmp_path: Path) -> None:
+    (tmp_path / "no.tar").write_bytes(b"not a tar at all" * 100)
+    with pytest.raises(LaunchFailed):
+        engine.load(tmp_path / "no.tar")
+
+
+@pytest.mark.docker
+def test_a_container_of_no_image(engine: containers.Engine) -> None:
+    with pytest.raises(Missing, match=r"make the container") as caught:
+        engine.create(_config("sha256:" + "0" * 64, "noimage", network="bridge"))
+    assert "kit images build" in caught.value.remedy
+
+
+@pytest.mark.docker
+def test_reaping_removes_what_the_dead_left_and_keeps_their_log(
+    engine: containers.Engine, loopback_image: ImageIdentity, tmp_path: Path
+) -> None:
+    engine.create_network("kit-reaptest-0", containers.labels("reaptest", 0))
+    container = engine.create(_config(loopback_image.image_id, "reaptest"))
+    container.start()
+    assert container.address("kit-reaptest-0")
+    assert engine.reap(lambda run: run == "reaptest") == []
+    assert container.exited() is None
+    log = tmp_path / "launches" / "container.log"
+    removed = engine.reap(
+        lambda run: run != "reaptest", lambda run, launch: log if launch == 0 else None
+    )
+    assert removed == [
+        "container kit-reaptest-0 of run reaptest",
+        "network kit-reaptest-0 of run reaptest",
+    ]
+    assert log.exists()
+    with pytest.raises(Missing):
+        container.exited()
+    container.remove()
+    engine.remove_network("kit-reaptest-0")
+
+
+OWNED = """
+import time
+from kit import containers
+containers.connect().create_network("kit-owned-0", containers.labels("owned", 0))
+print("made", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.docker
+def test_what_a_living_process_of_another_checkout_made_is_left_alone(
+    engine: containers.Engine,
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", OWNED], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"made\n"
+        assert engine.reap(lambda run: run != "owned") == []
+        other.kill()
+    assert engine.reap(lambda run: run != "owned") == ["network kit-owned-0 of run owned"]
+
+
+def test_a_process_is_named_so_that_no_later_one_is_taken_for_it() -> None:
+    mine = containers.owner(os.getpid())
+    assert mine.split(":")[1] == str(os.getpid())
+    assert containers.owner(os.getpid()) == mine
+    assert containers.owner(2**22 + 1) == ""
+
+
+def test_long_logs_keep_their_head_and_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "LOG_HEAD", 4)
+    monkeypatch.setattr(containers, "LOG_TAIL", 6)
+    data = bytes(range(65, 91))
+    for size in (1, 3, 7, 26):
+        chunks = (data[i : i + size] for i in range(0, len(data), size))
+        assert containers._head_and_tail(chunks) == (b"ABCD", b"UVWXYZ", 16)
+    assert containers._head_and_tail(iter([b"ABCDEFGHIJ"])) == (b"ABCD", b"EFGHIJ", 0)
+    assert containers._head_and_tail(iter([b"AB"])) == (b"AB", b"", 0)
