@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import preflight
+from kit import jsonio, preflight
 from kit.model import (
     DevicesSpec,
     Finding,
@@ -306,6 +306,15 @@ def test_each_gpu_fact_has_its_finding(path: str, value: Any, code: str, level: 
     found = worst(preflight.check(*gpu_case(), with_fact(path, value)))
     assert {c: f.level for c, f in found.items()} == {code: level}
     assert found[code].remedy
+
+
+def test_a_real_h200_is_judged_by_what_it_said() -> None:
+    """The fingerprint that `kit.host` took of a virtual machine with a real H200, no engine."""
+    recorded = jsonio.read(Path(__file__).parent / "data" / "fingerprint-h200.json")
+    facts = {**FACTS, "host": recorded, "gpu_energy": {"gpu0": 4_440_680 - 4_402_537}}
+    findings = preflight.check(*gpu_case(), facts)
+    assert set(worst(findings)) == {"ENGINE_MISSING", "GPU_ENGINE", "CLOCK_UNSYNCHRONISED"}
+    assert any("NVIDIA H200, power limit 700 W" in f.message for f in findings)
 
 
 def test_only_the_gpus_asked_for_are_judged() -> None:
