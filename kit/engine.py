@@ -52,7 +52,7 @@ STOP_S = 20.0
 Cancelled = Callable[[], bool]
 
 
-class Order(Record):
+class Order(Record, frozen=True, kw_only=True):
     """What a face asks of the engine; ``parents`` names the run that this one replays."""
 
     spec: RunSpec
@@ -127,7 +127,8 @@ def register(
     spec_bytes = flight.write("spec.json", msgspec.to_builtins(order.spec))
     plan_bytes = flight.write("plan.json", msgspec.to_builtins(the_plan))
     flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(requests))
-    for name, data in images.context_files(the_plan.image.recipe).items():
+    recipe = the_plan.image.recipe
+    for name, data in (images.context_files(recipe) if recipe else {}).items():
         flight.write_bytes(f"inputs/image/{name}", data)
     flight.write("env/start.json", host.fingerprint(facts.engine))
     flight.write("private/identity.json", {"nonce": secrets.token_hex(32), **host.identity()})

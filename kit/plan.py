@@ -86,17 +86,18 @@ def plan(spec: RunSpec, facts: Facts) -> tuple[Plan, tuple[ScheduledRequest, ...
 def materialise(spec: RunSpec) -> tuple[ScheduledRequest, ...]:
     """Every request of one launch, warm-up first, exactly as it will be sent."""
     runtime = runtimes.get(spec.runtime.name)
-    prompts = workloads.get(spec.workload.name).prompts(spec.workload.options)
+    workload, options = workloads.get(spec.workload.name), spec.workload.options
 
     def request_of(prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:
         return runtime.request(spec, prompt, index)
 
     return schedule.materialise(
-        prompts,
-        spec.phases.warmup_requests,
+        workload.prompts(options, spec.phases.warmup_requests),
+        workload.prompts(options),
         spec.arrivals,
         request_of,
-        runtime.equal_work and spec.sampling.ignore_eos,
+        equal_work=runtime.equal_work and spec.sampling.ignore_eos,
+        unique_prefix=options.get("unique_prefix", True),
     )
 
 
@@ -115,7 +116,7 @@ def _launch(spec: RunSpec, facts: Facts) -> LaunchPlan:
     network, egress = containers.network_plan(facts.engine)
     runtime_cpus, driver_cpus, sampler_cpus = facts.cpus
     return LaunchPlan(
-        argv=runtime.argv(spec),
+        argv=runtime.argv(spec, *(["127.0.0.1"] if network == "host" else [])),
         env=runtime.env(spec),
         port=runtime.port,
         mounts=_mounts(spec),

@@ -1,0 +1,41 @@
+"""Commands that carry a run elsewhere: export, import."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from kit import seal
+from kit.cli.common import Runs, find_run, say, store_of
+
+
+def export(
+    run: str,
+    out: Path = Path(),
+    *,
+    runs: Runs = None,
+    identity: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Pack a sealed run into ``<hash>.kit.zip`` and print its path.
+
+    Args:
+        run: the sealed run: folder, or the beginning of its hash.
+        out: the folder (or file) to write.
+        identity: include private/identity.json: host name and device UUIDs.
+    """
+    packed = seal.export(find_run(run, runs), out, with_withheld=identity)
+    sys.stdout.write(f"{packed}\n")
+    if not identity:
+        say("host name and device UUIDs were withheld; --identity includes them")
+
+
+def import_(file: Path, *, runs: Runs = None) -> None:
+    """Check a single-file run and put it into the store; prints its folder.
+
+    Args:
+        file: a ``.kit.zip``.
+    """
+    sys.stdout.write(f"{seal.import_(file, store_of(runs))}\n")
