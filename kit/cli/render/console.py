@@ -20,7 +20,7 @@ from rich.theme import Theme
 
 # Wide enough that nothing that kit prints into a pipe is ever wrapped.
 _UNWRAPPED = 4096
-_THEME = Theme(
+THEME = Theme(
     {
         "good": "green",
         "doubt": "yellow",
@@ -55,7 +55,7 @@ def _console(file: TextIO) -> Console:
     return Console(
         file=file,
         width=None if file.isatty() else _UNWRAPPED,
-        theme=_THEME,
+        theme=THEME,
         markup=False,
         highlight=False,
         emoji=False,
