@@ -197,7 +197,7 @@ _HINTS = (
         "the runtime cannot read these weights: look at weights.files and at the image",
     ),
     (("permission denied", "cannot read the model"), "make the weights readable for everyone"),
-    (("unrecognized arguments", "invalid argument", "unknown argument"), "look at runtime.options"),
+    (("error: argument", "unrecognized arg", "invalid argument"), "look at runtime.options"),
     (("no space left",), "the container's /tmp holds 256 MiB; it needs more"),
 )
 _SIGNALS = {4: "illegal instruction", 6: "aborted", 9: "killed", 11: "segmentation fault"}

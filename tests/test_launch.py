@@ -1,0 +1,502 @@
+"""Containers launched for real: ready or not, dying, stopped, and never left behind."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit import jsonio, launch, runtimes
+from kit.containers import Engine, Missing
+from kit.errors import (
+    ContainerDied,
+    Interrupted,
+    KitError,
+    LaunchFailed,
+    NotReady,
+    WeightsUnavailable,
+)
+from kit.model import ImageIdentity, LaunchPlan, Mount, Plan
+
+LOOPBACK = runtimes.get("loopback")
+READY_S = 30.0
+pytestmark = pytest.mark.docker
+
+
+def _plan(image: ImageIdentity, script: dict[str, Any], **changes: Any) -> Plan:
+    listen = "127.0.0.1" if changes.get("network") == "host" else "0.0.0.0"
+    port = changes.get("port", LOOPBACK.port)
+    text = jsonio.canonical(script).decode()
+    values: dict[str, Any] = {
+        "argv": ("--host", listen, "--port", str(port), "--script", text),
+        "env": {"HOME": "/tmp"},
+        "port": port,
+        "mounts": (),
+        "network": "internal",
+        "egress": "host",
+        "runtime_cpus": "0",
+        "driver_cpus": "0",
+        "sampler_cpus": "0",
+        "memory_bytes": 128 << 20,
+        "shm_bytes": 16 << 20,
+        "pids": 64,
+    }
+    return Plan(
+        schema="kit.plan/1",
+        spec_hash="0" * 64,
+        kit_version="0",
+        image=image,
+        image_pinned=image.image_id,
+        image_match="identical",
+        model=None,
+        launch=LaunchPlan(**(values | changes)),
+        meters=(),
+        schedule_sha256="0" * 64,
+        requests=0,
+        launches=1,
+    )
+
+
+class Bench:
+    """Launches of the loopback image, and what was journalled of them."""
+
+    def __init__(self, engine: Engine, image: ImageIdentity, folder: Path) -> None:
+        self.engine, self.image = engine, image
+        self.log = folder / "launches" / "000" / "container.log"
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.run_id = f"t{time.monotonic_ns():x}"
+
+    def launch(
+        self,
+        script: dict[str, Any] | None = None,
+        mounts: dict[str, Path] | None = None,
+        plan: Plan | None = None,
+        **changes: Any,
+    ) -> AbstractContextManager[launch.Running]:
+        return launch.launched(
+            self.engine,
+            plan=plan or _plan(self.image, script or {}, **changes),
+            run_id=self.run_id,
+            index=0,
+            mounts=mounts or {},
+            log=self.log,
+            emit=lambda kind, **data: self.events.append((kind, data)),
+        )
+
+    @property
+    def name(self) -> str:
+        return f"kit-{self.run_id}-0"
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.events]
+
+    def inspect(self) -> dict[str, Any]:
+        found = subprocess.run(["docker", "inspect", self.name], capture_output=True, check=True)
+        described: list[dict[str, Any]] = json.loads(found.stdout)
+        return described[0]
+
+    def left(self) -> list[str]:
+        """Containers and networks of this bench that still exist."""
+        label = f"label=kit.run={self.run_id}"
+        asked = (
+            ["docker", "ps", "-aq", "--filter", label],
+            ["docker", "network", "ls", "-q", "--filter", label],
+        )
+        return [
+            line
+            for command in asked
+            for line in subprocess.run(
+                command, capture_output=True, text=True, check=True
+            ).stdout.split()
+        ]
+
+
+@pytest.fixture
+def bench(engine: Engine, loopback_image: ImageIdentity, tmp_path: Path) -> Iterator[Bench]:
+    """A bench that must find nothing left behind at the end of every test."""
+    found = Bench(engine, loopback_image, tmp_path)
+    yield found
+    assert found.left() == []
+
+
+def never() -> bool:
+    return False
+
+
+def _complete(base_url: str, tokens: int = 4, read_s: float = 10) -> bytes:
+    """One streamed completion, to its end however it ends."""
+    connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=read_s)
+    body = {
+        "messages": [{"role": "user", "content": "one two three"}],
+        "stream": True,
+        "max_tokens": tokens,
+        "ignore_eos": True,
+    }
+    try:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body))
+        return connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return b""
+    finally:
+        connection.close()
+
+
+def _until(test: Callable[[], Any], seconds: float = 20) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := test()):
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+    return found
+
+
+def test_a_launch_from_start_to_end(bench: Bench) -> None:
+    with bench.launch({"ready_delay_s": 0.4}) as running:
+        begun = time.monotonic()
+        running.wait_ready("/health", READY_S, never)
+        assert time.monotonic() - begun > 0.1
+        assert running.exited() is None
+        assert b"[DONE]" in _complete(running.base_url)
+        effective = running.effective(("/props", "/nowhere"))
+        assert effective["/props"]["script"]["ready_delay_s"] == 0.4
+        assert effective["/nowhere"] == {"unavailable": "HTTP 404"}
+        running.stop(10)
+        assert running.exited() is not None
+    assert bench.kinds() == [
+        "container.created",
+        "container.started",
+        "container.ready",
+        "container.stopped",
+        "container.removed",
+    ]
+    created, stopped = bench.events[0][1], bench.events[3][1]
+    assert created["image"] == bench.image.image_id
+    assert (created["network"], created["egress"]) == ("internal", "host")
+    assert stopped["killed"] is False
+    assert b"loopback: request 0, 4 tokens" in bench.log.read_bytes()
+
+
+def test_everything_is_taken_away_that_a_runtime_does_not_need(bench: Bench) -> None:
+    with bench.launch():
+        described = bench.inspect()
+    host, config = described["HostConfig"], described["Config"]
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["Init"] is True
+    assert host["PidsLimit"] == 64
+    assert host["Memory"] == host["MemorySwap"] == 128 << 20
+    assert host["ShmSize"] == 16 << 20
+    assert host["CpusetCpus"] == "0"
+    assert host["IpcMode"] == "private"
+    assert not host["PortBindings"]
+    assert config["User"] == "65534:65534"
+    assert config["Hostname"] == "kit"
+    assert config["Labels"]["kit.run"] == bench.run_id
+    assert config["Healthcheck"] == {"Test": ["NONE"]}
+    assert not [e for e in config["Env"] if "proxy" in e.lower()]
+
+
+def test_never_ready(bench: Bench) -> None:
+    with pytest.raises(NotReady) as caught, bench.launch({"never_ready": True}) as running:
+        running.wait_ready("/health", 1.0, never)
+    assert "not ready after 1 s: it answers HTTP 503; its last lines:\n" in caught.value.message
+    assert "loopback: listening on" in caught.value.message
+    assert "limits.ready_s" in caught.value.remedy
+    assert b"listening" in bench.log.read_bytes()
+
+
+def test_waiting_can_be_cancelled(bench: Bench) -> None:
+    asked = iter([False, False, True])
+    with pytest.raises(Interrupted), bench.launch({"never_ready": True}) as running:
+        running.wait_ready("/health", READY_S, lambda: next(asked))
+
+
+def test_a_container_that_dies_at_start(bench: Bench) -> None:
+    begun = time.monotonic()
+    with pytest.raises(ContainerDied) as caught, bench.launch({"die_at_start": True}) as running:
+        running.wait_ready("/health", 60, never)
+    assert time.monotonic() - begun < 50, "the death was not noticed at once"
+    assert "exit code 3" in caught.value.message
+    assert "scripted death at start" in caught.value.message
+    assert "launches/000/container.log" in caught.value.remedy
+    assert b"scripted death" in bench.log.read_bytes()
+
+
+def test_bad_arguments_are_hinted_at(bench: Bench) -> None:
+    with pytest.raises(ContainerDied) as caught, bench.launch({"no_such_thing": 1}) as running:
+        running.wait_ready("/health", READY_S, never)
+    assert "exit code 2" in caught.value.message
+    assert caught.value.remedy.startswith("look at runtime.options")
+
+
+def test_running_out_of_memory_is_recognised(bench: Bench) -> None:
+    with (
+        pytest.raises(ContainerDied) as caught,
+        bench.launch({"allocate_mib": 300}, memory_bytes=48 << 20) as running,
+    ):
+        running.wait_ready("/health", 60, never)
+    assert "ran out of memory (its limit is 48 MiB)" in caught.value.message
+    assert "limits.memory_mib" in caught.value.remedy
+
+
+def test_a_death_in_the_middle_of_a_request(bench: Bench) -> None:
+    with bench.launch({"fail_after_requests": 1, "exit_code": 7}) as running:
+        running.wait_ready("/health", READY_S, never)
+        assert b"[DONE]" in _complete(running.base_url)
+        assert running.exited() is None
+        assert b"[DONE]" not in _complete(running.base_url)
+        reason = _until(running.exited)
+    assert reason.startswith("exit code 7; its last lines:")
+    assert "scripted death in request 1" in reason
+
+
+def test_a_container_killed_from_outside(bench: Bench) -> None:
+    with bench.launch() as running:
+        running.wait_ready("/health", READY_S, never)
+        subprocess.run(["docker", "kill", bench.name], check=True, capture_output=True)
+        reason = _until(running.exited)
+    assert reason.startswith("exit code 137 (signal 9, killed)")
+
+
+def test_a_container_removed_from_outside(bench: Bench) -> None:
+    with bench.launch() as running:
+        running.wait_ready("/health", READY_S, never)
+        subprocess.run(["docker", "rm", "-f", bench.name], check=True, capture_output=True)
+        assert _until(running.exited)
+    (fault,) = [data for kind, data in bench.events if kind == "fault"]
+    assert fault["code"] == "LOG_LOST"
+
+
+def test_a_server_deaf_to_sigterm_is_killed(bench: Bench) -> None:
+    with bench.launch({"ignore_sigterm": True}) as running:
+        running.wait_ready("/health", READY_S, never)
+        running.stop(1)
+    assert dict(bench.events)["container.stopped"] == {
+        "launch": 0,
+        "exit_code": 137,
+        "killed": True,
+    }
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, SystemExit])
+def test_an_error_inside_leaves_nothing(bench: Bench, error: type[BaseException]) -> None:
+    with pytest.raises(error), bench.launch({"ignore_sigterm": True}) as running:
+        running.wait_ready("/health", READY_S, never)
+        raise error
+    assert bench.kinds()[-1] == "container.removed"
+    assert bench.log.exists()
+
+
+def test_ctrl_c_while_the_container_is_made_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Engine.create
+
+    def create(self: Engine, *args: Any) -> Any:
+        real(self, *args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "create", create)
+    with pytest.raises(KeyboardInterrupt), bench.launch():
+        pytest.fail("it must not get here")
+
+
+def test_ctrl_c_during_the_clearing_up_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = Engine.remove_run, []
+
+    def remove_run(self: Engine, *args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        real(self, *args)
+
+    monkeypatch.setattr(Engine, "remove_run", remove_run)
+    with pytest.raises(KeyboardInterrupt), bench.launch():
+        pass
+    assert len(calls) == 2
+
+
+def test_a_log_that_cannot_be_written_is_a_fault_not_a_leak(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "launches").write_text("a file where a folder should be")
+    with bench.launch():
+        pass
+    assert [data["code"] for kind, data in bench.events if kind == "fault"] == ["LOG_LOST"]
+
+
+def test_a_long_log_is_bounded_and_says_so(bench: Bench) -> None:
+    with bench.launch({"log_kib": 17 << 10}) as running:
+        running.wait_ready("/health", 60, never)
+    text = bench.log.read_bytes()
+    assert 16 << 20 <= len(text) < (16 << 20) + 200
+    assert b"bytes of this log are left out here]" in text
+    assert b"listening on" in text[-2000:]
+
+
+def test_an_image_that_is_not_there(bench: Bench) -> None:
+    missing = ImageIdentity(
+        reference="x", recipe=None, image_id="sha256:" + "0" * 64, diff_ids=(), platform=""
+    )
+    with pytest.raises(Missing, match="make the container"), bench.launch(plan=_plan(missing, {})):
+        pytest.fail("it must not get here")
+
+
+def test_cpus_that_are_not_there(bench: Bench) -> None:
+    with (
+        pytest.raises(LaunchFailed, match="CPUs are not available") as caught,
+        bench.launch(runtime_cpus="4000"),
+    ):
+        pytest.fail("it must not get here")
+    assert "CPU set" in caught.value.remedy
+
+
+def test_the_loopback_network_publishes_on_this_machine_alone(bench: Bench) -> None:
+    with bench.launch(network="loopback", egress="open") as running:
+        running.wait_ready("/health", READY_S, never)
+        assert running.base_url.startswith("http://127.0.0.1:")
+        ports = bench.inspect()["NetworkSettings"]["Ports"]["8080/tcp"]
+        assert [p["HostIp"] for p in ports] == ["127.0.0.1"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_the_network_of_the_host(bench: Bench) -> None:
+    port = _free_port()
+    with bench.launch(network="host", egress="open", port=port) as running:
+        running.wait_ready("/health", READY_S, never)
+        assert running.base_url == f"http://127.0.0.1:{port}"
+        running.stop(10)
+
+
+def test_a_port_that_is_taken(bench: Bench) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(LaunchFailed, match=f"port {port} of this machine is taken") as caught,
+            bench.launch(network="host", port=port),
+        ):
+            pytest.fail("it must not get here")
+    assert f"sport = :{port}" in caught.value.remedy
+    assert bench.events == []
+
+
+def test_weights_are_mounted_read_only(bench: Bench, tmp_path: Path) -> None:
+    weights = tmp_path / "m.gguf"
+    weights.write_bytes(b"weights")
+    weights.chmod(0o644)
+    mount = Mount(target="/weights/m.gguf", sha256="0" * 64)
+    plan = _plan(bench.image, {}, mounts=(mount,))
+    with bench.launch(plan=plan, mounts={mount.target: weights}):
+        (described,) = bench.inspect()["Mounts"]
+    assert described["Destination"] == "/weights/m.gguf"
+    assert described["RW"] is False
+
+
+def test_weights_that_are_missing_or_closed(bench: Bench, tmp_path: Path) -> None:
+    mount = Mount(target="/weights/m.gguf", sha256="ab" * 32)
+    plan = _plan(bench.image, {}, mounts=(mount,))
+    with pytest.raises(WeightsUnavailable, match="ab" * 32), bench.launch(plan=plan):
+        pytest.fail("it must not get here")
+    closed = tmp_path / "m.gguf"
+    closed.touch(0o600)
+    closed.chmod(0o600)
+    with (
+        pytest.raises(WeightsUnavailable, match="not readable") as caught,
+        bench.launch(plan=plan, mounts={mount.target: closed}),
+    ):
+        pytest.fail("it must not get here")
+    assert "chmod o+r" in caught.value.remedy
+
+
+KILLED = """
+import sys, time, msgspec
+from pathlib import Path
+from kit import containers, launch
+from kit.model import Plan
+plan = msgspec.json.decode(sys.argv[1].encode(), type=Plan)
+with launch.launched(containers.connect(), plan=plan, run_id=sys.argv[2], index=0, mounts={},
+                     log=Path(sys.argv[3]), emit=lambda *a, **k: None) as running:
+    running.wait_ready("/health", 60, lambda: False)
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_after_kill_9_the_next_start_reaps(bench: Bench) -> None:
+    import msgspec
+
+    plan = msgspec.json.encode(_plan(bench.image, {})).decode()
+    command = [sys.executable, "-c", KILLED, plan, bench.run_id, str(bench.log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as kit:
+        assert kit.stdout is not None and kit.stdout.readline() == b"ready\n"
+        assert len(bench.left()) == 2
+        assert bench.engine.reap(lambda run: run != bench.run_id) == []
+        kit.send_signal(signal.SIGKILL)
+        kit.wait()
+    assert len(bench.left()) == 2
+    removed = bench.engine.reap(lambda run: run != bench.run_id, lambda run, index: bench.log)
+    assert len(removed) == 2
+    assert b"listening" in bench.log.read_bytes()
+
+
+def test_an_engine_that_goes_away_is_not_a_traceback(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The socket is closed under kit's feet; what it leaves is removed by the next engine."""
+    from kit import containers
+
+    own = containers.connect()
+    events = []
+    with launch.launched(
+        own,
+        plan=_plan(bench.image, {}),
+        run_id=bench.run_id,
+        index=0,
+        mounts={},
+        log=bench.log,
+        emit=lambda kind, **data: events.append((kind, data)),
+    ) as running:
+        running.wait_ready("/health", READY_S, never)
+        nowhere = bench.log.parent / "no.sock"
+        monkeypatch.setattr(own._client.api._custom_adapter, "socket_path", str(nowhere))
+        own._client.api._custom_adapter.pools.clear()
+        with pytest.raises(KitError):
+            running.stop(1)
+    assert {data["code"] for kind, data in events if kind == "fault"} == {
+        "LOG_LOST",
+        "CONTAINER_LEFT",
+    }
+    assert len(bench.left()) == 2
+    bench.engine.remove_run(bench.run_id, 0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("a\x00b\x08c\td", "a b c d"),
+        ("  x‮y ", "x y"),
+        ("z" * 500, "z" * 199 + "…"),
+    ],
+)
+def test_foreign_lines_are_made_safe_for_a_terminal(raw: str, shown: str) -> None:
+    assert launch.clean(raw) == shown
