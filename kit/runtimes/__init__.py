@@ -6,11 +6,7 @@ is the runtime's, its object a `kit.runtimes.base.Runtime`.
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-
-from kit.errors import UsageError
+from kit.registry import Registry
 from kit.runtimes.base import Runtime
 
 __all__ = ("GROUP", "Runtime", "get", "names")
@@ -21,35 +17,15 @@ _OWN = {
     "llama-cpp-python": "kit.runtimes.llama_cpp_python",
     "loopback": "kit.runtimes.loopback",
 }
+_REGISTRY = Registry("runtime", GROUP, _OWN, "RUNTIME")
 
 
 def names() -> tuple[str, ...]:
     """Every runtime's name; kit's own first."""
-    return (*_OWN, *sorted(set(_registered()) - set(_OWN)))
+    return _REGISTRY.names()
 
 
-@cache
 def get(name: str) -> Runtime:
-    """The runtime called ``name``.
-
-    Raises:
-        UsageError: there is none, or the package that registered it cannot be imported.
-    """
-    if module := _OWN.get(name):
-        own: Runtime = import_module(module).RUNTIME
-        return own
-    try:
-        found: Runtime = _registered()[name].load()
-    except KeyError:
-        known = ", ".join(names())
-        raise UsageError(f"kit knows no runtime {name!r}", f"use one of: {known}") from None
-    except Exception as error:
-        raise UsageError(
-            f"the runtime {name!r} is registered, but cannot be loaded: {error}",
-            "mend or remove the package that brings it",
-        ) from error
+    """The runtime called ``name``; a `UsageError` where there is none."""
+    found: Runtime = _REGISTRY.get(name)
     return found
-
-
-def _registered() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}

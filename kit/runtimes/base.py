@@ -87,21 +87,35 @@ def flags(values: dict[str, Any]) -> tuple[str, ...]:
 def openai_request(
     spec: RunSpec, prompt: Prompt, index: int, extra: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """A streamed chat completion with every sampling parameter said, none left to a default.
+    """A streamed completion with every sampling parameter said, none left to a default.
 
-    The seed grows with ``index``, so that under sampling no two requests share their draws.
+    A chat, or a bare completion where the runtime's option ``api`` says so. The seed grows with
+    ``index``, so that under sampling no two requests share their draws.
     """
     sampling = spec.sampling
     body = {
         "model": MODEL_NAME,
-        "messages": [{"role": "user", "content": prompt.text}],
         "stream": True,
         "max_tokens": prompt.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "seed": sampling.seed + index,
+        **extra,
     }
-    return "/v1/chat/completions", {**body, **extra}
+    if spec.runtime.options.get("api") == "completion":
+        return "/v1/completions", {**body, "prompt": prompt.text}
+    messages = [{"role": "user", "content": prompt.text}]
+    return "/v1/chat/completions", {**body, "messages": messages}
+
+
+def api_option() -> dict[str, Any]:
+    """The option ``api`` of runtimes that serve both of OpenAI's text APIs."""
+    return option(
+        "string",
+        "chat",
+        "How a prompt is sent: through the model's chat template, or as it is (for a base model).",
+        enum=["chat", "completion"],
+    )
 
 
 def the_gguf(spec: RunSpec) -> WeightFile | None:

@@ -17,6 +17,7 @@ from kit.runtimes.base import (
     MODEL_NAME,
     WEIGHTS,
     Runtime,
+    api_option,
     context_problems,
     flags,
     gguf_problems,
@@ -38,9 +39,10 @@ class LlamaCppPython(Runtime):
     effective_paths = ("/v1/models",)
     equal_work = False
     streams_usage = False
-    recount = {"path": "/extras/tokenize/count", "text_key": "input", "count_key": "count"}  # noqa: RUF012 never changed
+    recount = {"path": "/extras/tokenize/count", "text_key": "input", "count_key": "count"}
     real = True
     options_schema = options_schema(
+        api=api_option(),
         context=option(
             "integer",
             2048,

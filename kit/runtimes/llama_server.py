@@ -17,6 +17,7 @@ from kit.runtimes.base import (
     MODEL_NAME,
     WEIGHTS,
     Runtime,
+    api_option,
     context_problems,
     flags,
     gguf_problems,
@@ -43,6 +44,7 @@ class LlamaServer(Runtime):
     recount = None
     real = True
     options_schema = options_schema(
+        api=api_option(),
         context=option(
             "integer",
             2048,
