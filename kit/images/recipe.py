@@ -96,11 +96,14 @@ def at(folder: Path) -> Recipe:
 
 
 def own_files(found: Recipe) -> dict[str, bytes]:
-    """The recipe's own files (not its lock, not its bases), by name: what makes its image."""
+    """The recipe's own files, by name: what makes its image.
+
+    Not among them: its lock, and ``*.in``, which only say what was asked for when locking.
+    """
     return {
         path.name: path.read_bytes()
         for path in sorted(found.dir.iterdir())
-        if path.is_file() and path.name != LOCK
+        if path.is_file() and path.name != LOCK and path.suffix != ".in"
     }
 
 

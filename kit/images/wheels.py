@@ -16,7 +16,9 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from kit import jsonio, resources
 from kit.errors import ImageUnavailable
@@ -31,7 +33,6 @@ _FOR_IMAGE = (
     "--platform=manylinux2014_x86_64",
     *(f"--platform=manylinux_2_{minor}_x86_64" for minor in _GLIBC),
 )
-_SOURCE = ("--no-binary=:all:",)
 _GONE = "No matching distribution found"
 _NAME = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 _REMEDY = "connect this machine to the package index, or set pip's index options for it"
@@ -49,85 +50,87 @@ def collect(
         ImageUnavailable: pip is missing, the index does not answer, or a hash differs.
     """
     place = resources.cache_dir() / "wheels" / jsonio.digest(requirements.read_bytes())
-    if not place.is_dir():
-        say(f"fetching the packages of {requirements.parent.name}/{requirements.name}")
-        drift = _download(requirements, place, progress, source=source)
-        if drift:
-            _lay(place.with_suffix(".today"), into)
-            (into.parent / requirements.name).write_text(_relocked(place.with_suffix(".today")))
-            return drift
-    _lay(place, into)
-    return ()
-
-
-def _download(
-    requirements: Path, place: Path, progress: Progress, *, source: bool
-) -> tuple[str, ...]:
-    """Fetch into ``place``; what can no longer be had goes to ``place.today`` instead."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="fetching-", dir=place.parent))
-    wanted = len(_NAME.findall(requirements.read_text()))
-    try:
-        try:
-            _pip(
-                ["--require-hashes", f"--requirement={requirements}"],
-                work,
-                progress,
-                wanted,
-                source,
-            )
-        except ImageUnavailable as error:
-            if _GONE not in error.message:
-                raise
-            drift = _todays(requirements, work, progress, source=source)
-            shutil.rmtree(place.with_suffix(".today"), ignore_errors=True)
-            work.rename(place.with_suffix(".today"))
-            return drift
-        work.chmod(0o755)
-        work.rename(place)
+    if place.is_dir():
+        _lay(place, into)
         return ()
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    say(f"fetching the packages of {requirements.parent.name}/{requirements.name}")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fetching-", dir=place.parent) as work:
+        fetch = _Fetch(requirements, Path(work) / "house", progress, source)
+        drift = fetch.all()
+        _lay(fetch.into, into)
+        if drift:
+            (into.parent / requirements.name).write_text(_relocked(fetch.into))
+        else:
+            fetch.into.rename(place)
+    return drift
 
 
-def _todays(requirements: Path, work: Path, progress: Progress, *, source: bool) -> tuple[str, ...]:
-    """Fetch the locked versions still there and the newest of those that are not."""
-    drift, locked = [], _NAME.findall(requirements.read_text())
-    for name, version in locked:
+class _Fetch(NamedTuple):
+    """One use of pip: what is locked, where to, and in which form."""
+
+    requirements: Path
+    into: Path
+    progress: Progress
+    source: bool
+
+    @property
+    def locked(self) -> list[tuple[str, str]]:
+        """(name, version) of everything in the requirement file."""
+        return _NAME.findall(self.requirements.read_text())
+
+    def all(self) -> tuple[str, ...]:
+        """Fetch everything as locked, else as it is today; returns what differs."""
         try:
-            _pip([f"{name}=={version}"], work, progress, len(locked), source)
+            self.pip(["--require-hashes", f"--requirement={self.requirements}"])
         except ImageUnavailable as error:
             if _GONE not in error.message:
                 raise
-            _pip([name], work, progress, len(locked), source)
-            drift.append(
-                f"{name}: locked {version}, which the index no longer has; took the newest"
-            )
-    return tuple(drift) or ("a package's files in the index are not the locked ones",)
+            return self.todays()
+        return ()
 
+    def todays(self) -> tuple[str, ...]:
+        """Fetch the locked versions still there, and the newest of those that are not."""
+        drift = []
+        for name, version in self.locked:
+            try:
+                self.pip([f"{name}=={version}"])
+            except ImageUnavailable as error:
+                if _GONE not in error.message:
+                    raise
+                self.pip([name])
+                drift.append(f"{name}: locked {version}, no longer in the index; took the newest")
+        return tuple(drift) or ("a package's files in the index are not the locked ones",)
 
-def _pip(what: list[str], into: Path, progress: Progress, wanted: int, source: bool) -> None:
-    seen = 0
+    def pip(self, what: list[str]) -> None:
+        """``pip download`` without dependencies: the lock names every one of them."""
+        names = ",".join(name for name, _ in self.locked)
+        # Named one by one: what a source archive needs in order to be read may be a wheel.
+        form = [f"--no-binary={names}"] if self.source else _FOR_IMAGE
+        run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir"),
+                *("--disable-pip-version-check", "--progress-bar=off", f"--dest={self.into}"),
+                *(*form, *what),
+            ],
+            what="a locked package could not be fetched",
+            remedy=_REMEDY,
+            # A host's own list of allowed formats would override what the image needs.
+            env={"PIP_ONLY_BINARY": "", "PIP_NO_BINARY": ""},
+            each=self._counting(2 * len(self.locked)),
+        )
 
-    def each(line: str) -> None:
-        nonlocal seen
-        if line.startswith(("Collecting ", "Saved ")):
-            seen += 1
-            progress("packages", min(seen, 2 * wanted), 2 * wanted)
+    def _counting(self, total: int) -> Callable[[str], None]:
+        """Turn pip's lines into progress: it collects each package and saves it."""
+        seen = 0
 
-    run(
-        [
-            *(sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"),
-            *("--no-cache-dir", "--progress-bar=off", f"--dest={into}"),
-            *(_SOURCE if source else _FOR_IMAGE),
-            *what,
-        ],
-        what="a locked package could not be fetched",
-        remedy=_REMEDY,
-        # A host's own list of allowed formats would override what the image needs.
-        env={"PIP_ONLY_BINARY": "", "PIP_NO_BINARY": ""},
-        each=each,
-    )
+        def each(line: str) -> None:
+            nonlocal seen
+            if line.startswith(("Collecting ", "Saved ")):
+                seen += 1
+                self.progress("packages", min(seen, total), total)
+
+        return each
 
 
 def _relocked(folder: Path) -> str:
