@@ -9,7 +9,7 @@ from rich.console import Console
 
 from kit.cli import render
 from kit.cli.render.console import THEME
-from kit.cli.render.power import PowerView
+from kit.cli.render.live_power import PowerView
 
 
 def test_a_pipe_gets_a_line_a_reading(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,5 +8,6 @@ each passes through `console.plain` before it is drawn.
 from __future__ import annotations
 
 from kit.cli.render.before import error, findings, plan, privileges, problems
+from kit.cli.render.live_power import power
 
-__all__ = ["error", "findings", "plan", "privileges", "problems"]
+__all__ = ["error", "findings", "plan", "power", "privileges", "problems"]

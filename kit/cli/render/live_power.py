@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from kit.cli.render.console import listing, plain, put, short_time, stdout
+from kit.cli.render.console import listing, marked, plain, put, short_time, stdout
 
 HISTORY = 60
 _STEPS = " ▁▂▃▄▅▆▇█"
@@ -80,11 +80,13 @@ class PowerView:
                 cells = [f"{number:.1f} W" for number in numbers]
             else:
                 cells = ["–"] * 4
-            last = (
-                plain(track.reason, "doubt") if track.reason else self._spark(track, width, options)
-            )
+            missing = Text("no reading", "doubt")
+            last = missing if track.reason else self._spark(track, width, options)
             table.add_row(plain(device), *cells, last)
         yield table
+        for device, track in self._tracks.items():
+            if track.reason:
+                yield marked("warn", plain(f"{device}: {track.reason}"))
         ran = short_time(time.monotonic() - self._began)
         yield Text(f"{ran} · ctrl-C ends", style="quiet")
 
