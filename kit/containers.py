@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -108,8 +108,11 @@ def connect(environ: Mapping[str, str] | None = None) -> Engine:
 
 
 @contextmanager
-def speaking(what: str) -> Iterator[None]:
-    """Turn docker-py's and its transport's exceptions into a `KitError` about doing ``what``."""
+def speaking(what: str, hide: Iterable[Path] = ()) -> Iterator[None]:
+    """Turn docker-py's and its transport's exceptions into a `KitError` about doing ``what``.
+
+    The engine's words may be sealed with a failed run: the folders of ``hide`` are left out.
+    """
     from docker.errors import APIError, DockerException, ImageLoadError, NotFound
     from requests.exceptions import RequestException
     from urllib3.exceptions import HTTPError  # what a broken stream raises, past requests
@@ -117,7 +120,7 @@ def speaking(what: str) -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        said = str(error.explanation or error).strip()
+        said = _without(hide, str(error.explanation or error).strip())
         missing = isinstance(error, NotFound) or said.lower().startswith("no such")
         kind = Missing if missing else LaunchFailed
         raise kind(f"the container engine cannot {what}: {said}", _hint(said)) from error
@@ -130,6 +133,12 @@ def speaking(what: str) -> Iterator[None]:
             f"the container engine did not answer when asked to {what} ({type(error).__name__})",
             "see whether it still runs: `docker info`, `journalctl -u docker`",
         ) from error
+
+
+def _without(hide: Iterable[Path], said: str) -> str:
+    for path in hide:
+        said = said.replace(str(path), path.name)
+    return said
 
 
 _HINTS = (
@@ -184,7 +193,9 @@ class Engine:
             try:
                 self.create_network(name, labels("probe", 0))
                 self._bridges = True
-            except LaunchFailed:
+            except LaunchFailed as error:
+                if "non-overlapping" in error.message:  # able, but out of addresses: say so
+                    raise EngineUnavailable(error.message, error.remedy) from error
                 self._bridges = False
             finally:
                 self.remove_network(name)
@@ -252,9 +263,10 @@ class Engine:
             Missing: no such image.
             LaunchFailed: the engine refused.
         """
-        with speaking("make the container"):
+        files = tuple(path.resolve() for path in config.mounts.values())
+        with speaking("make the container", files):
             made = self._client.containers.create(config.image, **_arguments(config))
-        return Container(made)
+        return Container(made, files)
 
     # --- clearing up ------------------------------------------------------------------------
 
@@ -308,15 +320,16 @@ class Engine:
 class Container:
     """One container of the engine; made by `Engine.create`."""
 
-    def __init__(self, made: DockerContainer) -> None:
+    def __init__(self, made: DockerContainer, files: tuple[Path, ...] = ()) -> None:
         self._made = made
+        self._files = files
         self._api: Any = made.client.api if made.client else None
         self.id = str(made.id)
         self.name = str(made.name)
         self.labels: dict[str, str] = dict(made.labels)
 
     def start(self) -> None:
-        with speaking("start the container"):
+        with speaking("start the container", self._files):
             self._made.start()
 
     def wait(self) -> None:
@@ -396,7 +409,6 @@ def _arguments(config: ContainerConfig) -> dict[str, Any]:
     """docker-py's arguments: everything taken away that a runtime does not need."""
     from docker.types import LogConfig, Mount
 
-    host = config.network == "host"
     return {
         "command": list(config.argv),
         "environment": dict(config.env),
@@ -406,8 +418,8 @@ def _arguments(config: ContainerConfig) -> dict[str, Any]:
             Mount(target, str(path.resolve()), type="bind", read_only=True)
             for target, path in sorted(config.mounts.items())
         ],
-        "network_mode" if host else "network": config.network,
-        "hostname": None if host else "kit",
+        "network_mode" if config.network == "host" else "network": config.network,
+        "hostname": "kit",
         "ports": {f"{config.publish}/tcp": ("127.0.0.1", None)} if config.publish else None,
         "user": "65534:65534",
         "read_only": True,

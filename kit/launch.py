@@ -321,10 +321,12 @@ def _keep_log(container: Container, log: Path, emit: Emit) -> None:
     """The log on disk; not having it is a fault of the run, not a reason to leave a container."""
     try:
         container.save_log(log)
-    except (KitError, OSError) as error:
-        remedy = error.remedy if isinstance(error, KitError) else "make room on the disk"
-        message = f"the container's log could not be kept: {error}"
-        emit("fault", code="LOG_LOST", message=message, remedy=remedy)
+    except KitError as error:
+        message = f"the container's log could not be kept: {error.message}"
+        emit("fault", code="LOG_LOST", message=message, remedy=error.remedy)
+    except OSError as error:
+        message = f"the container's log could not be kept: {error.strerror}"
+        emit("fault", code="LOG_LOST", message=message, remedy="see `df -h` and the run's folder")
 
 
 def _clear_up(engine: Engine, run_id: str, index: int, emit: Emit) -> None:

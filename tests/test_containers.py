@@ -332,6 +332,24 @@ def test_facts_of_the_real_engine(engine: containers.Engine) -> None:
 
 
 @pytest.mark.docker
+def test_an_engine_without_bridges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unable to make one, it gets the host's network; out of addresses, it must be told."""
+    words = ["operation not supported"]
+
+    def create_network(*_: Any) -> None:
+        raise LaunchFailed(f"the container engine cannot make a network: {words[0]}", "prune")
+
+    fresh = containers.connect()
+    monkeypatch.setattr(fresh, "create_network", create_network)
+    assert fresh.bridges() is False
+    fresh._bridges = None
+    words[0] = "could not find an available, non-overlapping IPv4 address pool"
+    with pytest.raises(EngineUnavailable, match="non-overlapping"):
+        fresh.facts()
+    fresh.close()
+
+
+@pytest.mark.docker
 @pytest.mark.parametrize("name", ["kit-no-such:image", "sha256:" + "0" * 64, "not a name@@"])
 def test_an_image_that_is_not_there_is_none(engine: containers.Engine, name: str) -> None:
     assert engine.image(name) is None

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -26,7 +26,7 @@ from kit.errors import (
     NotReady,
     WeightsUnavailable,
 )
-from kit.model import ImageIdentity, LaunchPlan, Mount, Plan
+from kit.model import GpuRequest, ImageIdentity, LaunchPlan, Mount, Plan
 
 LOOPBACK = runtimes.get("loopback")
 READY_S = 30.0
@@ -332,7 +332,9 @@ def test_a_log_that_cannot_be_written_is_a_fault_not_a_leak(bench: Bench, tmp_pa
     (tmp_path / "launches").write_text("a file where a folder should be")
     with bench.launch():
         pass
-    assert [data["code"] for kind, data in bench.events if kind == "fault"] == ["LOG_LOST"]
+    (fault,) = [data for kind, data in bench.events if kind == "fault"]
+    assert fault["code"] == "LOG_LOST"
+    assert str(tmp_path) not in fault["message"]
 
 
 def test_a_long_log_is_bounded_and_says_so(bench: Bench) -> None:
@@ -361,6 +363,30 @@ def test_cpus_that_are_not_there(bench: Bench) -> None:
     assert "CPU set" in caught.value.remedy
 
 
+@pytest.mark.parametrize("driver", ["cdi", "nvidia"])
+def test_a_gpu_that_the_engine_cannot_give(bench: Bench, driver: Literal["cdi", "nvidia"]) -> None:
+    if bench.engine.facts()["gpu"]:
+        pytest.skip("this engine offers GPUs")
+    with (
+        pytest.raises(LaunchFailed, match="could not select device driver") as caught,
+        bench.launch(gpus=GpuRequest(driver=driver, count=1)),
+    ):
+        pytest.fail("it must not get here")
+    assert "nvidia-container-toolkit" in caught.value.remedy
+
+
+def test_what_the_engine_says_names_no_folder_of_this_machine(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file vanishes between kit's look and the engine's."""
+    gone = tmp_path / "m.gguf"
+    monkeypatch.setattr(launch, "_files", lambda *_: {"/weights/m.gguf": gone})
+    with pytest.raises(LaunchFailed, match="bind") as caught, bench.launch():
+        pytest.fail("it must not get here")
+    assert "m.gguf" in caught.value.message
+    assert str(tmp_path) not in caught.value.message
+
+
 def test_the_loopback_network_publishes_on_this_machine_alone(bench: Bench) -> None:
     with bench.launch(network="loopback", egress="open") as running:
         running.wait_ready("/health", READY_S, never)
@@ -381,6 +407,7 @@ def test_the_network_of_the_host(bench: Bench) -> None:
     with bench.launch(network="host", egress="open", port=port) as running:
         running.wait_ready("/health", READY_S, never)
         assert running.base_url == f"http://127.0.0.1:{port}"
+        assert bench.inspect()["Config"]["Hostname"] == "kit"
         running.stop(10)
 
 
