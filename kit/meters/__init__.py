@@ -1,0 +1,23 @@
+"""The meters that kit can read: its own, and those that other packages register."""
+
+from __future__ import annotations
+
+from kit.meters.base import Meter, Reader, Reading, Tier, label
+from kit.registry import Registry
+
+__all__ = ("GROUP", "Meter", "Reader", "Reading", "Tier", "get", "label", "names")
+
+GROUP = "kit.meters"
+_OWN = {name: f"kit.meters.{name}" for name in ("nvml", "rapl", "pdu", "estimate")}
+_REGISTRY = Registry("meter", GROUP, _OWN, "METER")
+
+
+def names() -> tuple[str, ...]:
+    """Every meter's name; kit's own first."""
+    return _REGISTRY.names()
+
+
+def get(name: str) -> Meter:
+    """The meter called ``name``; a `UsageError` where there is none."""
+    found: Meter = _REGISTRY.get(name)
+    return found

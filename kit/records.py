@@ -1,0 +1,103 @@
+"""A run's files, parsed once: what `results.compute` computes from, and verify with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from kit import events, jsonio, phases, samples
+from kit.archive import Source
+from kit.model import Event, Phase, Plan, Request, Response, RunSpec, ScheduledRequest
+
+T = TypeVar("T")
+
+
+class MalformedRecordError(ValueError):
+    """A file of a run that does not hold what it should; the message names it."""
+
+
+@dataclass(frozen=True)
+class RunRecords:
+    """Everything that was recorded of a run; launches are keys of the dictionaries."""
+
+    spec: RunSpec
+    plan: Plan
+    schedule: tuple[ScheduledRequest, ...]
+    events: tuple[Event, ...]
+    samples: samples.Samples
+    requests: dict[int, tuple[Request, ...]]
+    responses: dict[int, tuple[Response, ...]]
+    driver: dict[int, dict[str, Any]]
+    env_start: dict[str, Any]
+    env_end: dict[str, Any]
+    phases: tuple[Phase, ...] = field(default=())
+
+
+def load(source: Source) -> RunRecords:
+    """Read a run in flight or sealed, from a folder or a single file.
+
+    A run that failed early lacks files; what is missing is empty here, never invented.
+
+    Raises:
+        MalformedRecordError: a file that is there and does not hold what it should.
+    """
+    names = source.names()
+    journal = tuple(_journal(source))
+    requests = {n: _lines(source, f, Request) for n, f in _launch_files(names, "requests.jsonl")}
+    responses = {n: _lines(source, f, Response) for n, f in _launch_files(names, "responses.jsonl")}
+    return RunRecords(
+        spec=_document(source, "spec.json", RunSpec),
+        plan=_document(source, "plan.json", Plan),
+        schedule=_lines(source, "inputs/schedule.jsonl", ScheduledRequest),
+        events=journal,
+        samples=_samples(source, names),
+        requests=requests,
+        responses=responses,
+        driver={n: jsonio.parse(source.read(f)) for n, f in _launch_files(names, "driver.json")},
+        env_start=_fingerprint(source, names, "env/start.json"),
+        env_end=_fingerprint(source, names, "env/end.json"),
+        phases=phases.cut(journal, requests),
+    )
+
+
+def _document(source: Source, name: str, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(jsonio.parse(source.read(name), name), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise MalformedRecordError(f"{name}: {error}") from error
+
+
+def _lines(source: Source, name: str, kind: type[T]) -> tuple[T, ...]:
+    decoder = msgspec.json.Decoder(kind)
+    try:
+        return tuple(decoder.decode(line) for line in source.read(name).splitlines())
+    except msgspec.MsgspecError as error:
+        raise MalformedRecordError(f"{name}: {error}") from error
+
+
+def _journal(source: Source) -> list[Event]:
+    try:
+        return events.decode(source.read(events.FILE))
+    except events.BrokenChain as error:
+        raise MalformedRecordError(str(error)) from error
+
+
+def _samples(source: Source, names: list[str]) -> samples.Samples:
+    files = {n: source.read(n) for n in names if n.startswith("samples/") and n.endswith(".csv")}
+    try:
+        return samples.from_csv(files)
+    except samples.MalformedSamplesError as error:
+        raise MalformedRecordError(str(error)) from error
+
+
+def _fingerprint(source: Source, names: list[str], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = jsonio.parse(source.read(name), name) if name in names else {}
+    return found
+
+
+def _launch_files(names: list[str], name: str) -> list[tuple[int, str]]:
+    """``launches/NNN/<name>`` by launch, in order."""
+    found = [n for n in names if n.startswith("launches/") and n.endswith(f"/{name}")]
+    return [(int(n.split("/")[1]), n) for n in sorted(found)]

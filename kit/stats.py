@@ -1,0 +1,128 @@
+"""Means, intervals and equivalence tests over launches.
+
+The launch is the unit of repetition: requests of one launch share its luck, and treating them as
+independent proves equivalences that are not there. One launch gets no interval.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+BOOTSTRAP_FROM = 10
+RESAMPLES = 9999
+GENERATOR = "PCG64"
+# Requests needed before a percentile is told, after MLPerf's early-stopping criterion.
+PERCENTILE_NEEDS = {50: 1, 90: 64, 95: 130, 99: 662}
+
+
+class Summary(NamedTuple):
+    """Launch values summed up: mean, sample SD, 95% interval of the mean and how it was made."""
+
+    n: int
+    mean: float
+    sd: float | None
+    ci95: tuple[float, float] | None
+    method: str
+
+
+class Ratio(NamedTuple):
+    """A ratio of two means with its 90% interval; None where a side has fewer than two launches."""
+
+    ratio: float
+    ci90: tuple[float, float] | None
+
+
+def summary(values: Sequence[float], seed: int) -> Summary | None:
+    """Sum launch values up; None of nothing.
+
+    Fewer than ten launches get Student's interval; ten or more a BCa bootstrap over launches,
+    seeded so that it comes out the same on every machine.
+    """
+    if not values:
+        return None
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return Summary(1, mean, None, None, "none: one launch")
+    sd = statistics.stdev(values)
+    if len(values) >= BOOTSTRAP_FROM:
+        return Summary(len(values), mean, sd, _bca(values, seed), "bca bootstrap")
+    half = t_quantile(0.975, len(values) - 1) * sd / math.sqrt(len(values))
+    return Summary(len(values), mean, sd, (mean - half, mean + half), "t")
+
+
+def t_quantile(p: float, df: float) -> float:
+    """Quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, p))
+
+
+def percentile(values: Sequence[float], p: int) -> float | None:
+    """The ``p``-th percentile (linear); None where there are too few values to tell it."""
+    if len(values) < PERCENTILE_NEEDS[p]:
+        return None
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * p / 100
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def ratio(original: Sequence[float], new: Sequence[float]) -> Ratio:
+    """``new / original`` of geometric means, with Welch's 90% interval on log values.
+
+    Its interval inside ``(1/(1+m), 1+m)`` is the two one-sided tests (TOST) at 5%.
+    Values must be positive.
+    """
+    a, b = [math.log(v) for v in original], [math.log(v) for v in new]
+    difference = statistics.fmean(b) - statistics.fmean(a)
+    if len(a) < 2 or len(b) < 2:
+        return Ratio(math.exp(difference), None)
+    va, vb = statistics.variance(a) / len(a), statistics.variance(b) / len(b)
+    if va + vb == 0:
+        return Ratio(math.exp(difference), (math.exp(difference), math.exp(difference)))
+    df = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    half = t_quantile(0.95, df) * math.sqrt(va + vb)
+    return Ratio(math.exp(difference), (math.exp(difference - half), math.exp(difference + half)))
+
+
+def launches_needed(cv: float, margin: float, power: float = 0.9) -> int:
+    """Launches per side for TOST at 5% to pass with ``power`` when the two are truly equal.
+
+    Args:
+        cv: launch-to-launch coefficient of variation.
+        margin: the equivalence margin on the ratio, e.g. 0.05.
+    """
+    target = math.log1p(margin)
+    for n in range(2, 1000):
+        df = 2 * (n - 1)
+        noise = cv * math.sqrt(2 / n)
+        if target >= (t_quantile(0.95, df) + t_quantile(1 - (1 - power) / 2, df)) * noise:
+            return n
+    return 1000
+
+
+def _bca(values: Sequence[float], seed: int) -> tuple[float, float]:
+    """Bias-corrected, accelerated 95% bootstrap interval of the mean."""
+    import numpy as np
+    from scipy.special import ndtr, ndtri
+
+    data = np.asarray(values, dtype=float)
+    n = len(data)
+    draws = np.random.Generator(np.random.PCG64(seed)).integers(0, n, (RESAMPLES, n))
+    means = np.sort(data[draws].mean(axis=1))
+    share = np.clip((means < data.mean()).mean(), 1 / RESAMPLES, 1 - 1 / RESAMPLES)
+    bias = ndtri(share)
+    jackknife = (data.sum() - data) / (n - 1)
+    apart = jackknife.mean() - jackknife
+    spread = (apart**2).sum() ** 1.5
+    acceleration = 0.0 if spread == 0 else (apart**3).sum() / (6 * spread)
+    ends = []
+    for p in (0.025, 0.975):
+        z = bias + ndtri(p)
+        ends.append(float(ndtr(bias + z / (1 - acceleration * z))))
+    low, high = (float(np.quantile(means, end)) for end in ends)
+    return low, high
