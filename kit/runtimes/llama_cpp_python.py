@@ -4,7 +4,8 @@ What differs from llama-server, seen in its source (0.3.36) and when running it:
 request at a time; ``ignore_eos`` is not honoured, so answers may end early; its streams carry no
 token counts (they are asked for afterwards); by default a second request would cut the first one
 short, which is switched off; it reuses the prefix of the request before, so that a repeated
-prompt may change its text (give each prompt a unique beginning).
+prompt may change its text (give each prompt a unique beginning). The count asked for afterwards is
+of the text tokenised again, with a leading BOS where the model adds one.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class LlamaCppPython(Runtime):
                 "n_gpu_layers": layers,
                 "seed": spec.sampling.seed,
                 "interrupt_requests": "false",
+                "disable_ping_events": "true",
             }
         )
 

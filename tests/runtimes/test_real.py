@@ -124,3 +124,40 @@ def test_a_text_can_end_by_itself(engine: containers.Engine, tmp_path: Path) -> 
         running.wait_ready(runtime.ready_path, 120, lambda: False)
         _, usage = _ask(running.base_url, *runtime.request(wanted, short[0], 0))
     assert 0 < usage["completion_tokens"] < 100
+
+
+@pytest.mark.runtimes
+@pytest.mark.timeout(1800)  # where the image is not there yet, it is compiled first
+def test_llama_cpp_python_does_what_its_runtime_says(
+    engine: containers.Engine, tmp_path: Path
+) -> None:
+    wanted = spec("llama-cpp-python", {"context": 256, "threads": 1})
+    runtime = runtimes.get("llama-cpp-python")
+    with launched(
+        engine,
+        plan=_plan(wanted, engine),
+        run_id="real-test",
+        index=3,
+        mounts={TARGET: weights.ensure(SMOLLM2, ())},
+        log=tmp_path / "3.log",
+        emit=lambda *_, **__: None,
+    ) as running:
+        running.wait_ready(runtime.ready_path, 120, lambda: False)
+        text, usage = _ask(running.base_url, *runtime.request(wanted, PROMPTS[0], 0))
+        how = runtime.recount
+        assert how is not None
+        counted = _post(running.base_url, how["path"], {how["text_key"]: text})
+        models = running.effective(runtime.effective_paths)["/v1/models"]
+        running.stop(10)
+    assert text
+    assert usage == {}, "its streams carry usage now: use it instead of counting again"
+    assert 10 <= counted[how["count_key"]] <= 13
+    assert [model["id"] for model in models["data"]] == ["model"]
+
+
+def _post(base_url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=60)
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    answer: dict[str, Any] = json.loads(connection.getresponse().read())
+    connection.close()
+    return answer
