@@ -21,7 +21,8 @@ from kit.images.process import run
 from kit.images.recipe import reference
 from kit.model import ImageIdentity
 
-_STEP = re.compile(r"STEP (\d+)/(\d+)|#\d+ \[\S+ +(\d+)/(\d+)\]|^\[\d+/\d+\] STEP (\d+)/(\d+)")
+_BUILDAH = re.compile(r"^(?:\[(\d+)/(\d+)\] )?STEP (\d+)/(\d+)")
+_BUILDX = re.compile(r"^#\d+ \[\S+ +(\d+)/(\d+)\]")
 _REMEDY = "see the lines above; `kit images build` may be repeated at any time"
 
 
@@ -34,9 +35,9 @@ class Archive(NamedTuple):
 
 
 def build(
-    context: Path, name: str, platform: str, epoch: int, each: Callable[[int, int], None]
+    context: Path, name: str, platform: str, epoch: int, each: Callable[[float, float], None]
 ) -> Archive:
-    """Build ``context``'s Dockerfile into an archive beside it; ``each(step, steps)``.
+    """Build ``context``'s Dockerfile into an archive beside it; ``each(done, total)`` as it goes.
 
     Raises:
         ImageUnavailable: no builder is installed, or a step failed (its last lines are told).
@@ -142,13 +143,14 @@ def _version(argv: list[str]) -> str:
     return found.group(1) if found else "unknown"
 
 
-def _following(each: Callable[[int, int], None]) -> Callable[[str], None]:
-    """Turn the builder's own step lines into ``each(step, steps)``."""
+def _following(each: Callable[[float, float], None]) -> Callable[[str], None]:
+    """Turn the builder's own step lines into ``each(stages done, stages)``."""
 
     def line(text: str) -> None:
-        match = _STEP.search(text)
-        if match:
-            step, steps = (int(g) for g in match.groups() if g)
-            each(step, steps)
+        if match := _BUILDAH.search(text):
+            stage, stages, step, steps = (int(group or 1) for group in match.groups())
+            each(stage - 1 + step / steps, stages)
+        elif match := _BUILDX.search(text):
+            each(int(match[1]), int(match[2]))
 
     return line

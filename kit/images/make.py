@@ -94,7 +94,7 @@ def made(found: Recipe, say: Say = nothing, progress: Progress = nothing) -> Ite
             found.name,
             found.platform,
             _epoch(found),
-            lambda step, steps: progress(f"image {found.name}", step, steps),
+            lambda done, total: progress(f"image {found.name}", done, total),
         )
         yield Made(archive, drift, bases)
 

@@ -1,0 +1,66 @@
+# kit's front door. On a fresh Debian machine: `make demo`, `make test`; nothing before them.
+.DEFAULT_GOAL := help
+.PHONY: help install engine tools images demo check format test test-runtimes bench lock dist clean
+
+PY := .venv/bin/python
+UV := .cache/uv/bin/uv
+COMPILE := $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --python-version 3.11
+IMAGE_COMPILE := $(COMPILE) --python-platform x86_64-manylinux_2_36
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/.installed ## make .venv with the `kit` command, from the hash lock
+
+.venv/.installed: requirements-dev.lock pyproject.toml scripts/install.sh
+	@sh scripts/install.sh
+
+engine: install ## find a container engine; install and start Debian's where none answers
+	@sh scripts/engine.sh
+
+tools: ## Debian packages that the tests use
+	@sh scripts/tools.sh
+
+images: engine ## build the images and fetch the model that demo and tests use
+	@.venv/bin/kit images build loopback
+	@.venv/bin/kit images build llama-server
+	@.venv/bin/kit weights add specs/quickstart.json
+
+demo: engine ## run a real model, verify, replay and report
+	@sh scripts/demo.sh
+
+check: install ## style, types, and who may import whom
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: install ## let ruff format the code
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+test: install engine tools images ## every test that needs no GPU, real containers included
+	$(PY) -m pytest -m "not runtimes"
+
+test-runtimes: install engine images ## the slower runtimes too (compiles for minutes)
+	$(PY) -m pytest -m runtimes
+
+bench: install engine images ## the measured figures of benchmarks/
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+$(UV): | install
+	@$(PY) -m venv .cache/uv && .cache/uv/bin/pip install -q uv
+
+lock: $(UV) ## resolve every requirement file anew
+	$(COMPILE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --output-file requirements-dev.lock --extra dev pyproject.toml
+	$(IMAGE_COMPILE) --output-file images/llama-server/requirements.lock images/llama-server/requirements.in
+	$(IMAGE_COMPILE) --output-file images/llama-cpp-python/requirements.lock images/llama-cpp-python/requirements.in
+	@echo "now: kit images lock NAME, for each image whose requirements changed"
+
+dist: install ## the wheel, with recipes and example specs inside
+	$(PY) -m build --wheel --no-isolation --outdir dist .
+
+clean: ## remove the environment and what tools cached (kit's own cache and runs stay)
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,30 @@
+#!/bin/sh
+# The whole journey on this machine: build, fetch, run, verify, replay, report.
+set -eu
+. "$(dirname "$0")/lib.sh"
+cd "$here"
+kit=$here/.venv/bin/kit
+spec=specs/quickstart.json
+
+step "1/6 Image: llama.cpp's server, pinned"
+"$kit" images build llama-server
+
+step "2/6 Model: SmolLM2-135M-Instruct (Apache-2.0), pinned by its hash"
+"$kit" weights add "$spec"
+
+step "3/6 Run: $spec, measured from the host and sealed"
+run=$("$kit" run "$spec")
+say "sealed: $run"
+
+step "4/6 Verify: every hash, and every number computed again from the raw readings"
+"$kit" verify "$run"
+
+step "5/6 Replay: the same spec once more, and a verdict"
+code=0
+again=$("$kit" replay "$run" --yes) || code=$?
+
+step "6/6 Report"
+"$kit" report "$run"
+
+[ -z "$again" ] || say "replay: $again"
+exit "$code"

@@ -1,0 +1,30 @@
+"""Say whether a container engine can be used, the way kit itself would find it.
+
+Exit 0: yes. 10: none answers at the default socket. 11: one is there, but this user may not
+speak to it. 12: what the person named (DOCKER_HOST or a docker context) does not work.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from kit import containers, endpoint
+from kit.errors import KitError
+
+
+def main() -> int:
+    try:
+        found = endpoint.find(os.environ)
+        containers.connect()
+    except KitError as error:
+        print(error.message, file=sys.stderr)
+        if "found" not in locals() or found.source != "default":
+            print(error.remedy, file=sys.stderr)
+            return 12
+        return 11 if isinstance(error.__cause__, PermissionError) else 10
+    print(f"a container engine answers at {found.path}", file=sys.stderr)
+    return 0
+
+
+sys.exit(main())
