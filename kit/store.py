@@ -1,0 +1,258 @@
+"""The store, ``runs/``: sealed runs by hash, runs in flight, and the ledger of every attempt.
+
+Layout::
+
+    runs/<run_hash>/           sealed, never changed again
+    runs/.inflight/<id>/       a run going on; an engine holds its lock
+    runs/.inflight/<id>.scratch/   what the run needs and must not be sealed
+    runs/ledger.jsonl          every attempt, hash-chained, so that "the best of 50" shows
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kit import jsonio
+from kit.errors import UsageError
+
+GENESIS = "0" * 64
+LEDGER = "ledger.jsonl"
+_LOCK = "lock"
+_HANDOVER_S = 30.0
+_ID_BYTES = 4
+
+
+class InFlight:
+    """A run going on: its folder, and the lock that says somebody works on it."""
+
+    def __init__(self, store: Store, id_: str) -> None:
+        self.store, self.id = store, id_
+        self.path = store.inflight / id_
+        self._lock: int | None = None
+
+    def write(self, name: str, value: Any) -> bytes:
+        """Write a canonical JSON document into the run; returns its bytes."""
+        return jsonio.write(self.path / name, value)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def folder(self, name: str) -> Path:
+        """A folder of the run, made if it is not there."""
+        path = self.path / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def scratch(self, name: str) -> Path:
+        """Where to put what must not be sealed."""
+        folder = self.store.scratch_folder(self.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
+    def register(self, facts: dict[str, Any]) -> None:
+        """Note in the ledger that this run begins, before it does."""
+        self.store.note("registered", **facts)
+
+    def take(self) -> None:
+        """Take the lock.
+
+        Raises:
+            UsageError: another process works on this run.
+        """
+        handle = os.open(self.scratch(_LOCK), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise UsageError(
+                f"run {self.id} is being worked on", f"watch it: `kit attach {self.id}`"
+            ) from error
+        os.truncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        self._lock = handle
+
+    def release(self) -> None:
+        """Let go of the lock; the engine takes it over within half a minute."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+class Store:
+    """The folder of runs. Nothing is made before something is written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.inflight = self.root / ".inflight"
+
+    # --- in flight --------------------------------------------------------------------------
+
+    def begin(self) -> InFlight:
+        """A new run's folder, locked.
+
+        Raises:
+            UsageError: the store cannot be written.
+        """
+        flight = InFlight(self, secrets.token_hex(_ID_BYTES))
+        try:
+            flight.path.mkdir(parents=True)
+            flight.take()
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to the store {self.root}: {error.strerror}",
+                "name another folder with --runs",
+            ) from error
+        return flight
+
+    def adopt(self, folder: Path) -> InFlight:
+        """Take over a run that a face began."""
+        flight = InFlight(self, folder.name)
+        flight.take()
+        return flight
+
+    def scratch_folder(self, id_: str) -> Path:
+        return self.inflight / f"{id_}.scratch"
+
+    def ids(self) -> list[str]:
+        """Every run in flight, alive or not, oldest first."""
+        if not self.inflight.is_dir():
+            return []
+        found = [p for p in self.inflight.iterdir() if p.is_dir() and p.suffix != ".scratch"]
+        return [p.name for p in sorted(found, key=lambda p: p.stat().st_mtime)]
+
+    def inflight_ids(self) -> list[str]:
+        """Runs that somebody works on."""
+        return [id_ for id_ in self.ids() if self.is_alive(id_)]
+
+    def leftovers(self) -> list[str]:
+        """Runs that nobody works on any more."""
+        return [id_ for id_ in self.ids() if not self.is_alive(id_)]
+
+    def is_alive(self, id_: str) -> bool:
+        """Whether an engine holds this run's lock, or is about to take it over."""
+        lock = self.scratch_folder(id_) / _LOCK
+        try:
+            handle = os.open(lock, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return self._being_handed_over(id_)
+
+    def _being_handed_over(self, id_: str) -> bool:
+        """Between a face's `begin` and the engine's `adopt` nobody holds the lock."""
+        order = self.scratch_folder(id_) / "order.json"
+        journal = self.inflight / id_ / "events.jsonl"
+        if journal.exists() or not order.exists():
+            return False
+        if (self.scratch_folder(id_) / "blocked.json").exists():
+            return False
+        return time.time() - order.stat().st_mtime < _HANDOVER_S
+
+    def pid_of(self, id_: str) -> int | None:
+        """The process that works on a run; None when nobody does."""
+        if not self.is_alive(id_):
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.scratch_folder(id_) / _LOCK).read_text())
+        return None
+
+    def discard(self, id_: str) -> None:
+        """Remove a run that never began."""
+        shutil.rmtree(self.inflight / id_, ignore_errors=True)
+        self.forget_scratch(id_)
+
+    def forget_scratch(self, id_: str) -> None:
+        """Remove what a run needed and did not seal."""
+        shutil.rmtree(self.scratch_folder(id_), ignore_errors=True)
+
+    # --- sealed -----------------------------------------------------------------------------
+
+    def runs(self) -> list[Path]:
+        """Every sealed run's folder, by hash."""
+        if not self.root.is_dir():
+            return []
+        return sorted(
+            p.parent for p in self.root.glob("*/manifest.json") if len(p.parent.name) == 64
+        )
+
+    def find(self, name: str) -> Path:
+        """A sealed run by any unique prefix of its hash, or by its id.
+
+        Raises:
+            UsageError: none or several fit.
+        """
+        found = [p for p in self.runs() if name and p.name.startswith(name)]
+        if not found:
+            sealed = self.sealed_as(name)
+            found = [sealed[1]] if sealed else []
+        if len(found) != 1:
+            how = "several runs begin" if found else "no sealed run begins"
+            raise UsageError(f"{how} with {name!r} in {self.root.name}/", "`kit ls` lists the runs")
+        return found[0]
+
+    def sealed_as(self, id_: str) -> tuple[str, Path] | None:
+        """Status and folder that a run got when it was sealed; None if it was not."""
+        for entry in reversed(self.ledger()):
+            if entry.get("id") == id_ and "run_hash" in entry:
+                return entry["status"], self.root / entry["run_hash"]
+        return None
+
+    # --- ledger -----------------------------------------------------------------------------
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Every entry, oldest first; a torn last line is left out."""
+        path = self.root / LEDGER
+        if not path.is_file():
+            return []
+        return [jsonio.parse(line) for line in _whole_lines(path.read_bytes())]
+
+    def ledger_breaks(self) -> int | None:
+        """The first entry that does not follow the one before; None for a sound ledger."""
+        prev = GENESIS
+        path = self.root / LEDGER
+        for number, line in enumerate(_whole_lines(path.read_bytes()) if path.is_file() else []):
+            entry = jsonio.parse(line)
+            if entry.get("prev") != prev or entry.get("seq") != number:
+                return number
+            prev = jsonio.digest(line)
+        return None
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Append an entry; several processes may do so at once."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self._ledger_locked() as file:
+            lines = list(_whole_lines(file.read()))
+            prev = jsonio.digest(lines[-1]) if lines else GENESIS
+            entry = {**facts, "kind": kind, "seq": len(lines), "prev": prev}
+            file.truncate(sum(len(line) + 1 for line in lines))
+            file.seek(0, os.SEEK_END)
+            file.write(jsonio.canonical(entry) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextlib.contextmanager
+    def _ledger_locked(self) -> Iterator[Any]:
+        with (self.root / LEDGER).open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            yield file
+
+
+def _whole_lines(data: bytes) -> list[bytes]:
+    lines = data.split(b"\n")
+    return lines[:-1]
