@@ -1,25 +1,33 @@
-"""Text from outside made harmless to print: no escapes, no controls, no direction tricks."""
+"""Text from outside, made safe to print: no control characters, no escapes, no bidi tricks."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_KEPT = {"\n", "\t"}
-_FORBIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, screen
+    r"|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
+    r"|\x1b[ -/]*[0-~]?"  # two-character escapes
+    r"|\x9b[0-?]*[ -/]*[@-~]"  # CSI as one C1 byte
+)
+_KEPT = frozenset("\n\t")
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
-def clean(text: str, *, lines: bool = False) -> str:
-    """``text`` without terminal escapes, control, format and bidirectional characters.
+def clean(text: str) -> str:
+    """``text`` without terminal escapes, control, bidi, zero-width and unassigned characters.
 
-    Args:
-        lines: keep line feeds and tabs; otherwise they become spaces.
+    Newline and tab stay. Markup such as ``[bold]`` stays as it is: it is text, and only the
+    command line, which draws, knows how to escape it.
     """
-    kept = []
-    for char in _ANSI.sub("", text):
-        if char in _KEPT:
-            kept.append(char if lines else " ")
-        elif unicodedata.category(char) not in _FORBIDDEN:
-            kept.append(char)
-    return "".join(kept)
+    plain = _ESCAPES.sub("", text)
+    return "".join(
+        c for c in plain if c in _KEPT or unicodedata.category(c) not in _UNSAFE_CATEGORIES
+    )
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    """`clean` on a single line of at most ``limit`` characters."""
+    joined = " ".join(clean(text).split())
+    return joined if len(joined) <= limit else joined[: limit - 1] + "…"

@@ -1,0 +1,45 @@
+"""Reading a run that may be hostile: a folder or a ``.kit.zip``, never extracted, never run.
+
+Every rule of the container is checked when it is opened; each has its own reason code (see
+`kit.archive.rules.CODES`). Contents are read one file at a time, up to a limit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kit.archive.folder import FolderSource
+from kit.archive.rules import CODES, MAX_BYTES, MAX_MEMBERS, MAX_RATIO, Source, refuse_name
+from kit.archive.zipped import ZipSource
+from kit.errors import UsageError
+
+__all__ = (
+    "CODES",
+    "MAX_BYTES",
+    "MAX_MEMBERS",
+    "MAX_RATIO",
+    "FolderSource",
+    "Source",
+    "ZipSource",
+    "open_source",
+    "refuse_name",
+)
+
+
+def open_source(path: Path) -> Source:
+    """The run at ``path``: a folder (sealed or in flight) or a single file.
+
+    Raises:
+        UsageError: nothing is there, or it cannot be read.
+        ArchiveRefused: what is there breaks a rule of the container; ``code`` names it.
+    """
+    try:
+        if path.is_dir():
+            return FolderSource(path)
+        if path.is_file():
+            return ZipSource(path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path.name}: {error.strerror}", "check who may read it"
+        ) from error
+    raise UsageError(f"there is no run at {path.name}", "name a run's folder or a .kit.zip")

@@ -1,0 +1,100 @@
+"""A run in a folder: regular files only, opened step by step without following links."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kit.archive.rules import MAX_BYTES, MAX_MEMBERS, refuse, refuse_name, refuse_twins
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: a pipe put there after the scan must not make the reader wait for ever.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class FolderSource:
+    """The files below a folder.
+
+    Raises:
+        ArchiveRefused: a file's kind, name, number or size breaks a rule.
+        OSError: the folder cannot be read.
+    """
+
+    kind = "folder"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.resolve(strict=True)
+        self.top = self._path.name
+        self._sizes: dict[str, int] = {}
+        with _opened(os.open(self._path, _DIRECTORY)) as fd:
+            self._scan(fd, "")
+        refuse_twins(self._sizes)
+        if sum(self._sizes.values()) > MAX_BYTES:
+            raise refuse("TOO_LARGE", "all files together")
+
+    def names(self) -> list[str]:
+        return sorted(self._sizes)
+
+    def size(self, name: str) -> int:
+        if name not in self._sizes:
+            raise refuse("MISSING_FILE", ascii(name))
+        return self._sizes[name]
+
+    def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
+        if self.size(name) > limit:
+            raise refuse("TOO_LARGE", name)
+        *folders, last = name.split("/")
+        fd = os.open(self._path, _DIRECTORY)
+        for folder in folders:
+            with _opened(fd) as parent:
+                fd = os.open(folder, _DIRECTORY, dir_fd=parent)
+        with _opened(fd) as parent:
+            return _read_regular(last, parent, name, limit)
+
+    def _scan(self, fd: int, prefix: str) -> None:
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                self._take(entry, fd, prefix + entry.name)
+
+    def _take(self, entry: os.DirEntry[str], fd: int, name: str) -> None:
+        refuse_name(name)
+        facts = entry.stat(follow_symlinks=False)
+        if stat.S_ISDIR(facts.st_mode):
+            with _opened(os.open(entry.name, _DIRECTORY, dir_fd=fd)) as inner:
+                self._scan(inner, name + "/")
+            return
+        _refuse_kind(facts, name)
+        self._sizes[name] = facts.st_size
+        if len(self._sizes) > MAX_MEMBERS:
+            raise refuse("TOO_MANY_MEMBERS", name)
+
+
+@contextmanager
+def _opened(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _refuse_kind(facts: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise refuse("NOT_A_FILE", name)
+    if facts.st_nlink > 1:
+        raise refuse("HARD_LINK", name)
+
+
+def _read_regular(last: str, parent: int, name: str, limit: int) -> bytes:
+    try:
+        fd = os.open(last, _FILE, dir_fd=parent)
+    except OSError as error:
+        raise refuse("NOT_A_FILE", f"{name}: {error.strerror}") from error
+    with os.fdopen(fd, "rb") as file:
+        _refuse_kind(os.fstat(fd), name)
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise refuse("TOO_LARGE", name)
+    return data
