@@ -1,11 +1,25 @@
-"""The meters that kit can read: its own, and those that other packages register."""
+"""The meters that kit can read: its own, and those that other packages register.
+
+Another package registers a meter under the entry-point group ``kit.meters``: the entry's name is
+the meter's, its object a `kit.meters.base.Meter`.
+"""
 
 from __future__ import annotations
 
-from kit.meters.base import Meter, Reader, Reading, Tier, label
+from kit.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, label
 from kit.registry import Registry
 
-__all__ = ("GROUP", "Meter", "Reader", "Reading", "Tier", "get", "label", "names")
+__all__ = (
+    "GROUP",
+    "Meter",
+    "MeterUnavailable",
+    "Reader",
+    "Reading",
+    "Tier",
+    "get",
+    "label",
+    "names",
+)
 
 GROUP = "kit.meters"
 _OWN = {name: f"kit.meters.{name}" for name in ("nvml", "rapl", "pdu", "estimate")}

@@ -1,8 +1,20 @@
 """What a meter is to kit: probe says what it can read here, a reader reads it, raw.
 
 A meter returns integers exactly as the device gave them, with the device's return code. What they
-mean stands in `kit.units`; joules are computed later, in `kit.energy`, so that verify can do it
-again.
+mean stands in `kit.units` and in the plan's facts about each quantity; joules are computed later,
+in `kit.energy`, so that verify can do it again.
+
+Facts of a quantity in ``MeterDevice.quantities`` (all optional)::
+
+    period_s    seconds between two updates of the value, as the device makes them
+    poll_s      seconds between two reads of it by the sampler
+    scale       factor on the raw integer, on top of the registry's (a PDU's tens of watts)
+    wrap        a counter's modulus: it restarts at 0 after ``wrap`` - 1
+    summed      false for a device that lies inside another one, so that nothing counts twice
+    gain        half-width of the sensor's relative error, and ``gain_source``, who says so
+    offset      half-width of the sensor's constant error, in the quantity's unit
+    squelch     loads below this many units read as 0
+    reason      why the quantity is not read here; it is then absent from the samples
 """
 
 from __future__ import annotations
@@ -11,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from kit.events import Clock
-from kit.model import MeterPlan
+from kit.model import MeterDevice, MeterPlan
 
 
 class Reading(NamedTuple):
@@ -36,20 +48,37 @@ class Tier(NamedTuple):
     Attributes:
         name: for the sampler's report of punctuality.
         period_s: seconds between reads, on absolute deadlines.
-        read: takes the readings; it may take long only where ``slow`` is true.
+        read: takes the readings; it may take long only where ``slow`` is true. A device that
+            does not answer is a return code in the readings, never an exception.
         slow: read in a thread of its own, so that it delays no other tier.
+        due: when the next read should begin (ns on the run's clock), for a tier that sets its own
+            pace; ``period_s`` is then only its usual one.
+        last: takes the closing readings, once the sampler was stopped at the time given (ns);
+            it waits, briefly, until they reach that time. None: `read` does.
     """
 
     name: str
     period_s: float
     read: Callable[[], Sequence[Reading]]
     slow: bool = False
+    due: Callable[[], int] | None = None
+    last: Callable[[int], Sequence[Reading]] | None = None
 
 
 class Reader(Protocol):
-    """An opened meter."""
+    """An opened meter.
+
+    Attributes:
+        tiers: what is to be read how often.
+        devices: what is read, as in the plan.
+    """
 
     tiers: tuple[Tier, ...]
+    devices: tuple[MeterDevice, ...]
+
+    def explain(self, rc: int) -> str:
+        """A return code in words."""
+        ...
 
     def close(self) -> None:
         """Let go of the devices."""
@@ -77,10 +106,23 @@ class Meter(Protocol):
         ...
 
     def open(self, alias: str | None, config: dict[str, Any], clock: Clock) -> Reader:
-        """A reader of what `probe` found."""
+        """A reader of what `probe` found.
+
+        Raises:
+            MeterUnavailable: nothing can be read (any more).
+        """
         ...
+
+
+class MeterUnavailable(Exception):  # noqa: N818 - a state of the host, turned into a value
+    """A meter that cannot read anything here; the message is the reason."""
 
 
 def label(name: str, alias: str | None) -> str:
     """How a meter is called in file names and events: ``nvml``, ``pdu-rack1``."""
     return f"{name}-{alias}" if alias else name
+
+
+def absent(name: str, alias: str | None, reason: object) -> MeterPlan:
+    """The plan of a meter without devices."""
+    return MeterPlan(name=name, alias=alias, devices=(), reason=str(reason))

@@ -1,12 +1,19 @@
 """The sampler: a process of its own that reads meters on absolute deadlines and knows no phases.
 
-This module is the engine's side; ``python -m kit.sample CONFIG.json`` is the sampler's. It ends
-at EOF on its stdin. A thread in the engine would not do: under a busy interpreter a 100 Hz thread
-loses most of its ticks.
+This module is the engine's side; ``python -m kit.sample CONFIG.json`` is the sampler's::
+
+    CONFIG  {"origin", "out", "cpus", "meters": [{"name", "alias", "config"}]}
+    stdin   any line, or EOF, ends it: closing reads, flush, report
+    stdout  JSON lines: ready {devices}; live {values}; error {meter, message};
+            stopped {rows, late_p99_ns, overruns, tiers}
+
+A thread in the engine would not do: under a busy interpreter a 100 Hz thread loses most of its
+ticks.
 """
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,16 +23,27 @@ from kit.errors import SamplerFailed
 
 __all__ = ("SamplerProcess",)
 
-_READY_S = 30.0
-_END_S = 10.0
+_READY_S = 40.0
+_END_S = 15.0
+_REMEDY = "run it again; what was sampled until then is in the run"
 
 
 class SamplerProcess:
-    """A sampler process as a context manager; it is gone afterwards whatever happens."""
+    """A sampler process as a context manager; it is gone afterwards whatever happens.
+
+    Args:
+        config: see the module's docstring; it may hold credentials, so that its file is readable
+            by us alone and is gone once the sampler is ready.
+        path: where the configuration is written; the process's log goes beside it.
+    """
 
     def __init__(self, config: dict[str, Any], path: Path) -> None:
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        self._path = path
         self._child = Child("kit.sample", config, path)
         self._stopped: dict[str, Any] | None = None
+        self._failure: SamplerFailed | None = None
 
     def __enter__(self) -> SamplerProcess:
         self._child.start()
@@ -38,15 +56,17 @@ class SamplerProcess:
         trace: TracebackType | None,
     ) -> None:
         self._child.close(_END_S)
+        self._forget()
 
     def wait_ready(self) -> None:
         """Return once every meter has been read once.
 
         Raises:
-            SamplerFailed: it ended instead, or took longer than 30 s.
+            SamplerFailed: it ended instead, or took longer than 40 s.
         """
         for line in self._child.lines(_READY_S):
             if line is not None and line.get("event") == "ready":
+                self._forget()
                 return
         raise self._failed()
 
@@ -56,25 +76,40 @@ class SamplerProcess:
         Raises:
             SamplerFailed: it ended unasked.
         """
+        ended = self._child.ended
         lines = self._child.waiting()
-        if self._stopped is None and self._child.ended:
+        if self._stopped is None and ended:
             raise self._failed()
         return lines
 
     def stop(self) -> dict[str, Any]:
-        """Let it write what it has and end; returns its closing report.
+        """Let it take its closing reads, write what it has, and end; returns its report.
 
-        A sampler that was killed reports only that: ``{"event": "stopped", "lost": True}``.
+        A sampler that is known to have failed reports only that:
+        ``{"event": "stopped", "lost": True}``.
+
+        Raises:
+            SamplerFailed: it had ended unasked, and nobody knew yet.
         """
         if self._stopped is None:
-            self._child.close(_END_S)
-            said = [line for line in self._child.lines(1.0) if line is not None]
-            last = [line for line in said if line.get("event") == "stopped"]
-            self._stopped = last[-1] if last else {"event": "stopped", "lost": True}
+            self._stopped = self._ask_to_end()
         return dict(self._stopped)
 
+    def _ask_to_end(self) -> dict[str, Any]:
+        self._child.close(_END_S)
+        said = [line for line in self._child.lines(1.0) if line is not None]
+        for line in said:
+            if line.get("event") == "stopped":
+                return line
+        if self._failure is None:
+            raise self._failed()
+        return {"event": "stopped", "lost": True}
+
     def _failed(self) -> SamplerFailed:
-        return SamplerFailed(
-            f"a sampler ended early{self._child.last_words()}",
-            "run it again; what was sampled until then is in the run",
-        )
+        said = self._child.last_words()
+        self._failure = SamplerFailed(f"a sampler ended early{said}", _REMEDY)
+        return self._failure
+
+    def _forget(self) -> None:
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)

@@ -1,120 +1,78 @@
-"""``python -m kit.sample CONFIG.json``: the sampler process."""
+"""``python -m kit.sample CONFIG.json``: the sampler process; see `kit.sample`."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
+import select
+import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from kit import meters
-from kit.events import Clock
+from kit.errors import KitError
 from kit.host.cpus import parse_set
-from kit.meters import Reading
-from kit.sample.live import Live
-from kit.sample.loop import Schedule, run_alone, run_together
-from kit.sample.writer import Writer
+from kit.meters import MeterUnavailable
+from kit.sample.sampler import NotReadyError, sample
 
-FLUSH_S = 0.5
+# A thread that formats rows must not hold the interpreter for its default 5 ms while another has
+# a deadline.
+_SWITCH_S = 0.0005
+_NICE = -10
+_SAYING = threading.Lock()
 
 
 def say(line: dict[str, Any]) -> None:
-    """One JSON line for the engine; an engine that is gone is noticed at stdin's EOF."""
-    with contextlib.suppress(BrokenPipeError):
+    """One JSON line for the engine; an engine that is gone is noticed at stdin's EOF.
+
+    A live line is dropped when the engine does not read: an engine that is busy elsewhere must
+    not stop the writing of samples.
+    """
+    with _SAYING, contextlib.suppress(OSError):
+        if line["event"] == "live" and not select.select([], [1], [], 0)[1]:
+            return
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
 
-def sample(config: dict[str, Any], stop: threading.Event) -> None:
-    """Read every meter of ``config`` until ``stop``; then report rows and punctuality."""
-    clock = Clock(config["origin"])
-    live = Live()
-    with ExitStack() as held:
-        writers, schedules = [], []
-        for wanted in config["meters"]:
-            name, alias = wanted["name"], wanted["alias"]
-            reader = meters.get(name).open(alias, wanted["config"], clock)
-            held.callback(reader.close)
-            writer = Writer(Path(config["out"]) / f"{meters.label(name, alias)}.csv")
-            writers.append(writer)
-            take = _taker(meters.label(name, alias), writer, live)
-            schedules += [Schedule(tier, take, time.monotonic_ns()) for tier in reader.tiers]
-        for schedule in schedules:
-            schedule.read()  # the first read is the slowest: it may not count as late
-            schedule.kept.late_ns.clear()
-        say({"event": "ready"})
-        _read_until(stop, schedules, writers, live)
-    say(_report(schedules, writers))
-
-
-def _read_until(
-    stop: threading.Event, schedules: list[Schedule], writers: list[Writer], live: Live
-) -> None:
-    threads = [run_alone(s, stop) for s in schedules if s.tier.slow]
-    quick = [s for s in schedules if not s.tier.slow]
-    threads.append(threading.Thread(target=run_together, args=(quick, stop), daemon=True))
-    threads[-1].start()
-    while not stop.wait(FLUSH_S):
-        for writer in writers:
-            writer.flush()
-        say({"event": "live", "values": live.watts()})
-    for thread in threads:
-        thread.join(5.0)
-    for writer in writers:
-        writer.close()
-
-
-def _taker(name: str, writer: Writer, live: Live) -> Callable[[Sequence[Reading]], None]:
-    """Store readings; the first failure of each quantity is reported once."""
-    failed: set[tuple[str, str]] = set()
-    worked: set[tuple[str, str]] = set()
-
-    def take(readings: Sequence[Reading]) -> None:
-        writer.add(readings)
-        for r in readings:
-            key = (r.device, r.quantity)
-            live.see(r)
-            if r.rc == 0:
-                worked.add(key)
-                failed.discard(key)
-            elif key in worked and key not in failed:
-                failed.add(key)
-                message = f"{r.device} {r.quantity} can no longer be read (code {r.rc})"
-                say({"event": "error", "meter": name, "message": message})
-
-    return take
-
-
-def _report(schedules: list[Schedule], writers: list[Writer]) -> dict[str, Any]:
-    quick = [s.kept for s in schedules if not s.tier.slow]
-    late = [p for kept in quick if (p := kept.p99_ns()) is not None]
-    return {
-        "event": "stopped",
-        "rows": sum(writer.rows for writer in writers),
-        "late_p99_ns": max(late, default=None),
-        "overruns": sum(s.kept.overruns for s in schedules),
-    }
-
-
-def main() -> None:
+def main() -> int:
+    """Sample until a line or EOF on stdin; what cannot be done is the last line of stderr."""
     config = json.loads(Path(sys.argv[1]).read_text())
-    with contextlib.suppress(OSError, ValueError):
-        os.sched_setaffinity(0, parse_set(config["cpus"]))
+    _settle(config.get("cpus", ""))
     stop = threading.Event()
 
     def listen() -> None:
         sys.stdin.readline()  # a line or EOF: either ends the sampling
         stop.set()
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=listen, daemon=True).start()
-    sample(config, stop)
+    try:
+        sample(config, stop, say)
+    except (MeterUnavailable, NotReadyError, KitError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"the samples cannot be written: {error.strerror or error}\n")
+        return 1
+    return 0
+
+
+def _settle(cpus: str) -> None:
+    """Take our place: our CPU, a little ahead of others, no pauses of the garbage collector."""
+    with contextlib.suppress(OSError, ValueError):
+        os.sched_setaffinity(0, parse_set(cpus))
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    sys.setswitchinterval(_SWITCH_S)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # readings are tuples of integers: nothing here makes cycles
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

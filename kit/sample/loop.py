@@ -5,13 +5,17 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from kit.events import Clock
 from kit.meters import Reading, Tier
 
 Take = Callable[[Sequence[Reading]], None]
-_LATENESS_KEPT = 200_000
+Lost = Callable[[Tier, Exception], None]
+_LATENESS_KEPT = 1 << 20
+_NAP_S = 0.5
 
 
 @dataclass
@@ -20,7 +24,7 @@ class Punctuality:
 
     reads: int = 0
     overruns: int = 0
-    late_ns: list[int] = field(default_factory=list)
+    late_ns: array[int] = field(default_factory=lambda: array("q"))
 
     def note(self, late_ns: int, skipped: int) -> None:
         self.reads += 1
@@ -35,41 +39,102 @@ class Punctuality:
 
 
 class Schedule:
-    """Deadlines of one tier: the next one after now, on the grid that began at the start."""
+    """Deadlines of one tier: the next one after now, on the grid that began at the start.
 
-    def __init__(self, tier: Tier, take: Take, start: int) -> None:
-        self.tier, self._take = tier, take
+    Args:
+        take: where the readings go.
+        lost: told of an exception in `read`: a bug of the meter, which must not stop the others.
+    """
+
+    def __init__(self, tier: Tier, meter: str, clock: Clock, take: Take, lost: Lost) -> None:
+        self.tier, self.meter = tier, meter
+        self._clock, self._take, self._lost = clock, take, lost
         self._period = round(tier.period_s * 1e9)
-        self.due = start
+        self.due = clock.now()
         self.kept = Punctuality()
+
+    def warm_up(self) -> None:
+        """The first read is the slowest: it may not count as late."""
+        self._run(self.tier.read)
+        self.due = self._clock.now() + self._period
+        if self.tier.due:
+            self.due = self.tier.due()
 
     def read(self) -> None:
         """Take the reading that is due and set the next deadline."""
-        late = time.monotonic_ns() - self.due
-        self._take(self.tier.read())
-        now = time.monotonic_ns()
-        skipped = max(0, (now - self.due) // self._period)
+        late = self._clock.now() - self.due
+        self._run(self.tier.read)
+        if self.tier.due:  # it sets its own pace: there is no grid to miss
+            self.kept.note(late, 0)
+            self.due = self.tier.due()
+            return
+        skipped = max(0, (self._clock.now() - self.due) // self._period)
         self.kept.note(late, skipped)
         self.due += (skipped + 1) * self._period
+
+    def finish(self, stopped_at: int) -> None:
+        """Take the closing readings."""
+        last = self.tier.last
+        self._run((lambda: last(stopped_at)) if last else self.tier.read)
+
+    def _run(self, read: Callable[[], Sequence[Reading]]) -> None:
+        try:
+            self._take(read())
+        except Exception as error:
+            self._lost(self.tier, error)
 
     def __lt__(self, other: Schedule) -> bool:
         return self.due < other.due
 
 
-def run_together(schedules: list[Schedule], stop: threading.Event) -> None:
-    """Read quick tiers in this thread, always the one that is due first, until ``stop``."""
-    heapq.heapify(schedules)
-    while schedules and not stop.is_set():
-        wait = (schedules[0].due - time.monotonic_ns()) / 1e9
-        if wait > 0 and stop.wait(min(wait, 0.2)):
+class Lane:
+    """A thread that reads its schedules, always the one that is due first.
+
+    All quick tiers share one lane; each slow tier has its own, so that it delays no other (ctypes
+    and sockets release the interpreter).
+    """
+
+    def __init__(self, schedules: list[Schedule], clock: Clock, stop: threading.Event) -> None:
+        self._schedules, self._clock, self._stop = schedules, clock, stop
+        self.ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        for schedule in self._schedules:
+            schedule.warm_up()
+        self.ready.set()
+        heapq.heapify(self._schedules)
+        while not self._stop.is_set():
+            self._next()
+        stopped_at = self._clock.now()
+        for schedule in self._schedules:
+            schedule.finish(stopped_at)
+
+    def _next(self) -> None:
+        first = self._schedules[0]
+        wait_s = (first.due - self._clock.now()) / 1e9
+        if wait_s > 0 and self._stop.wait(min(wait_s, _NAP_S)):
             return
-        if schedules[0].due <= time.monotonic_ns():
-            schedules[0].read()
-            heapq.heapreplace(schedules, schedules[0])
+        if first.due <= self._clock.now():
+            first.read()
+            heapq.heapreplace(self._schedules, first)
 
 
-def run_alone(schedule: Schedule, stop: threading.Event) -> threading.Thread:
-    """Read a slow tier in a thread of its own; ctypes and sockets release the interpreter."""
-    thread = threading.Thread(target=run_together, args=([schedule], stop), daemon=True)
-    thread.start()
-    return thread
+def lanes_of(schedules: list[Schedule], clock: Clock, stop: threading.Event) -> list[Lane]:
+    """One lane for all quick tiers, one for each slow tier."""
+    quick = [s for s in schedules if not s.tier.slow]
+    groups = [quick, *([s] for s in schedules if s.tier.slow)]
+    return [Lane(group, clock, stop) for group in groups if group]
+
+
+def nap(deadline: int, clock: Clock) -> None:
+    """Sleep until ``deadline`` (ns on the run's clock), if it lies ahead."""
+    wait = deadline - clock.now()
+    if wait > 0:
+        time.sleep(wait / 1e9)
