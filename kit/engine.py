@@ -338,7 +338,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     flight = Store(folder.parent.parent).adopt(folder)
-    order = msgspec.convert(jsonio.read(folder / ORDER_FILE), Order, strict=False)
+    order = msgspec.convert(jsonio.read(flight.scratch(ORDER_FILE)), Order, strict=False)
     try:
         run(order, flight, host.HostConfig.load(), stop.is_set)
     except Blocked as blocked:

@@ -28,6 +28,10 @@ from kit.store import InFlight, Store
 SCHEMA = "kit.run/1"
 PROFILE = "kit.check/1"
 DOMAIN = b"kit-run-v1\n"
+MANIFEST = "manifest.json"
+MAX_MANIFEST = 8 << 20
+SUFFIX = ".kit.zip"
+SMALL_BYTES = 4096
 WITHHELD = ("private/identity.json",)
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _MEDIA = {".json": "application/json", ".jsonl": "application/jsonl", ".csv": "text/csv"}
@@ -54,7 +58,7 @@ def seal(
     """
     try:
         data = jsonio.canonical(manifest_of(flight, status, reason, parents))
-        (flight.path / archive.MANIFEST).write_bytes(data)
+        (flight.path / MANIFEST).write_bytes(data)
         name = run_hash(data)
         for path in sorted(flight.path.rglob("*"), reverse=True):
             sync(path)
@@ -115,7 +119,7 @@ def _files(folder: Path) -> list[ManifestFile]:
             withheld=name in WITHHELD,
         )
         for name in names
-        if name != archive.MANIFEST and not name.startswith("seal/")
+        if name != MANIFEST and not name.startswith("seal/")
     ]
 
 
@@ -170,11 +174,11 @@ def export(run: Path, out: Path, *, with_withheld: bool = False) -> Path:
         out: the folder or file to write.
         with_withheld: include host name and device UUIDs.
     """
-    if not (run / archive.MANIFEST).is_file():
+    if not (run / MANIFEST).is_file():
         raise UsageError(f"{run} is not a sealed folder", "`kit ls` lists the runs")
     source = archive.open_source(run)
-    name = run_hash(source.read(archive.MANIFEST))
-    target = out / f"{name}{archive.SUFFIX}" if out.is_dir() else out
+    name = run_hash(source.read(MANIFEST))
+    target = out / f"{name}{SUFFIX}" if out.is_dir() else out
     temporary = target.with_name(target.name + ".part")
     try:
         with zipfile.ZipFile(temporary, "w") as packed:
@@ -194,7 +198,7 @@ def _pack(packed: zipfile.ZipFile, name: str, data: bytes) -> None:
     info = zipfile.ZipInfo(name, _ZIP_DATE)
     info.external_attr = 0o100644 << 16
     info.create_system = 3
-    small = len(data) <= archive.RATIO_FREE_BYTES
+    small = len(data) <= SMALL_BYTES
     fair = small or len(data) <= archive.MAX_RATIO * len(zlib.compress(data, 6)) // 2
     info.compress_type = zipfile.ZIP_DEFLATED if fair else zipfile.ZIP_STORED
     packed.writestr(info, data, compresslevel=6)
@@ -233,16 +237,16 @@ def check_integrity(source: archive.Source) -> str:
     Raises:
         ArchiveRefused: with the code of the first thing that is wrong.
     """
-    data = source.read(archive.MANIFEST, archive.MAX_MANIFEST)
+    data = source.read(MANIFEST, MAX_MANIFEST)
     try:
-        document = jsonio.parse(data, archive.MANIFEST)
+        document = jsonio.parse(data, MANIFEST)
         manifest = msgspec.convert(document, Manifest, strict=False)
     except jsonio.JsonRefused as error:
         raise ArchiveRefused(error.code, error.message) from error
     except msgspec.ValidationError as error:
         raise ArchiveRefused("MANIFEST_INVALID", f"manifest.json: {error}") from error
     listed = {f.path: f for f in manifest.files}
-    there = {n for n in source.names() if n != archive.MANIFEST and not n.startswith("seal/")}
+    there = {n for n in source.names() if n != MANIFEST and not n.startswith("seal/")}
     for name in sorted(there - listed.keys()):
         raise ArchiveRefused("EXTRA_FILE", f"{name} is not in the manifest")
     for name, entry in listed.items():
@@ -286,7 +290,7 @@ def _mend(folder: Path) -> bool:
         torn.write_bytes(data[: data.rfind(b"\n") + 1])
     for temporary in folder.rglob("*.tmp"):
         temporary.unlink()
-    (folder / archive.MANIFEST).unlink(missing_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
     computed = results.compute(records.load(archive.open_source(folder)))
     jsonio.write(folder / "results.json", computed)
     return True
