@@ -9,19 +9,40 @@ from __future__ import annotations
 from pathlib import Path
 
 from kit.archive.folder import FolderSource
-from kit.archive.rules import CODES, MAX_BYTES, MAX_MEMBERS, MAX_RATIO, Source, refuse_name
+from kit.archive.rules import (
+    CODES,
+    MANIFEST,
+    MAX_BYTES,
+    MAX_MANIFEST,
+    MAX_MEMBERS,
+    MAX_RATIO,
+    RATIO_FREE_BYTES,
+    SEAL,
+    SEAL_SUFFIXES,
+    SUFFIX,
+    Source,
+    refuse,
+    refuse_name,
+)
 from kit.archive.zipped import ZipSource
 from kit.errors import UsageError
 
 __all__ = (
     "CODES",
+    "MANIFEST",
     "MAX_BYTES",
+    "MAX_MANIFEST",
     "MAX_MEMBERS",
     "MAX_RATIO",
+    "RATIO_FREE_BYTES",
+    "SEAL",
+    "SEAL_SUFFIXES",
+    "SUFFIX",
     "FolderSource",
     "Source",
     "ZipSource",
     "open_source",
+    "refuse",
     "refuse_name",
 )
 

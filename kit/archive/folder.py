@@ -54,6 +54,9 @@ class FolderSource:
         with _opened(fd) as parent:
             return _read_regular(last, parent, name, limit)
 
+    def close(self) -> None:
+        """A folder is held open only while it is read."""
+
     def _scan(self, fd: int, prefix: str) -> None:
         with os.scandir(fd) as entries:
             for entry in entries:

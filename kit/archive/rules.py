@@ -8,9 +8,16 @@ from typing import Protocol
 
 from kit.errors import ArchiveRefused
 
+SUFFIX = ".kit.zip"
+MANIFEST = "manifest.json"
+SEAL = "seal/"
+SEAL_SUFFIXES = (".sshsig", ".tsr", ".sigstore.json")
+MAX_MANIFEST = 8 << 20
 MAX_MEMBERS = 10_000
 MAX_BYTES = 8 << 30
 MAX_RATIO = 100
+# Below this size a high ratio is harmless: some kilobytes of zeros are no bomb.
+RATIO_FREE_BYTES = 1 << 20
 MAX_DEPTH = 5
 MAX_NAME = 240
 
@@ -62,6 +69,9 @@ class Source(Protocol):
         Raises:
             ArchiveRefused: ``MISSING_FILE``, ``TOO_LARGE``, or what unpacking it shows.
         """
+
+    def close(self) -> None:
+        """Let go of the file, where one is held open."""
 
 
 def refuse(code: str, detail: str) -> ArchiveRefused:

@@ -19,6 +19,7 @@ from kit.archive.rules import (
     MAX_BYTES,
     MAX_MEMBERS,
     MAX_RATIO,
+    RATIO_FREE_BYTES,
     refuse,
     refuse_name,
     refuse_twins,
@@ -94,6 +95,9 @@ class ZipSource:
         if zlib.crc32(data) != member.crc:
             raise refuse("ZIP_CORRUPT", f"{name}: checksum")
         return data
+
+    def close(self) -> None:
+        self._file.close()
 
     def _member(self, name: str) -> Member:
         if name not in self._members:
@@ -252,7 +256,7 @@ def _refuse_member(member: Member) -> None:
         raise refuse("ZIP_METHOD", f"{member.name!a}: {member.method}")
     if member.method == STORED and member.size != member.packed:
         raise refuse("ZIP_HEADERS_DIFFER", f"{member.name!a}: stored size")
-    if member.size > MAX_RATIO * member.packed:
+    if member.size > max(RATIO_FREE_BYTES, MAX_RATIO * member.packed):
         raise refuse("BOMB", ascii(member.name))
 
 
