@@ -13,6 +13,7 @@ import secrets
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from kit import (
     seal,
 )
 from kit.drive import DriverProcess, salvage
-from kit.errors import Blocked, Interrupted, KitError, PreflightFailed
+from kit.errors import Blocked, Interrupted, KitError, PreflightFailed, RunFailed
 from kit.events import FILE as EVENTS_FILE
 from kit.events import Clock, Journal
 from kit.launch import Running, launched
@@ -167,7 +168,18 @@ def travel(journey: Journey, cancelled: Cancelled) -> Outcome:
         return Outcome("failed", fault)
     except OSError as error:
         return Outcome("failed", seal.storage_error(error))
+    except Exception as bug:
+        traceback.print_exc()  # into engine.log, for whoever mends it
+        return Outcome("failed", unexpected(bug))
     return Outcome("complete")
+
+
+def unexpected(bug: Exception) -> KitError:
+    """A fault of kit's own: what was gathered is sealed all the same."""
+    return RunFailed(
+        f"kit itself failed: {type(bug).__name__}: {bug}",
+        "please report it with this run; what was gathered is sealed",
+    )
 
 
 def one_launch(journey: Journey, watch: Watch, index: int) -> None:

@@ -26,6 +26,7 @@ from kit.errors import UsageError
 GENESIS = "0" * 64
 LEDGER = "ledger.jsonl"
 _LOCK = "lock"
+_ADOPTED = "adopted"
 _HANDOVER_S = 30.0
 _ID_BYTES = 4
 
@@ -118,6 +119,7 @@ class Store:
         """Take over a run that a face began."""
         flight = InFlight(self, folder.name)
         flight.take()
+        flight.scratch(_ADOPTED).touch()
         return flight
 
     def scratch_folder(self, id_: str) -> Path:
@@ -156,10 +158,7 @@ class Store:
     def _being_handed_over(self, id_: str) -> bool:
         """Between a face's `begin` and the engine's `adopt` nobody holds the lock."""
         order = self.scratch_folder(id_) / "order.json"
-        journal = self.inflight / id_ / "events.jsonl"
-        if journal.exists() or not order.exists():
-            return False
-        if (self.scratch_folder(id_) / "blocked.json").exists():
+        if not order.exists() or (self.scratch_folder(id_) / _ADOPTED).exists():
             return False
         return time.time() - order.stat().st_mtime < _HANDOVER_S
 
