@@ -76,7 +76,8 @@ class Client:
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             base_url=self._config["base_url"],
-            connector=aiohttp.TCPConnector(limit=0),
+            # A connection a request: servers that close idle ones race with the next request.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
             timeout=aiohttp.ClientTimeout(total=None),
             read_bufsize=1 << 20,
         )
