@@ -38,7 +38,7 @@ def examine(runs: Path | None = None) -> list[Finding]:
     engine, engine_findings = _engine()
     facts = host.fingerprint(engine.facts() if engine else None)
     findings += engine_findings
-    findings += _images(engine)
+    findings += images.check(engine.image) if engine else []
     findings += [*_tools(), _python()]
     findings += _gpus(facts)
     findings += _meters(config)
@@ -69,17 +69,6 @@ def _engine() -> tuple[containers.Engine | None, list[Finding]]:
     except EngineUnavailable as error:
         return None, [fail("ENGINE_MISSING", error.message, error.remedy)]
     return engine, [host_rules.engine(facts, None)]
-
-
-def _images(engine: containers.Engine | None) -> Iterator[Finding]:
-    """Which recipes have their locked image here."""
-    for recipe in images.recipes() if engine else ():
-        present = engine.image(recipe.reference) if engine else None
-        if present:
-            yield ok("RECIPE", f"image {recipe.reference} is here")
-        else:
-            message = f"image {recipe.name} is not built yet"
-            yield warn("RECIPE_UNBUILT", message, f"kit images build {recipe.name}")
 
 
 def _tools() -> Iterator[Finding]:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from kit import meters as registry
+from kit.energy import SCOPE_METERS
 from kit.model import Finding, MeterPlan
 from kit.preflight.finding import fail, ok, warn
 
-# The meter behind each scope that a metric's name can begin with.
-SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
-MEASURING = ("nvml", "rapl", "pdu")
-
-_REMEDIES = {
-    "nvml": "install NVIDIA's driver, or take nvml out of the spec's meters",
-    "rapl": "run on bare metal with RAPL, or take rapl out of the spec's meters",
-    "pdu": "check address, credentials and outlets in host.toml; `kit pdu probe` shows answers",
-    "estimate": "add [estimate] idle_w, max_w and source to host.toml",
-}
-_READABLE = "sudo chmod a+r /sys/class/powercap/*/energy_uj (until the next boot), or run as root"
+# Meters whose readings are energy or power; the estimator's are time.
+MEASURING = frozenset(name for scope, name in SCOPE_METERS.items() if scope != "estimate")
 
 
 def meters(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
@@ -33,19 +26,19 @@ def meter(plan: MeterPlan) -> Finding:
         devices = ", ".join(device.device for device in plan.devices)
         return ok("METER", f"{name} reads {devices}")
     why = plan.reason or "no device"
-    remedy = _REMEDIES.get(plan.name, f"see the documentation of the meter {plan.name}")
+    remedy = registry.get(plan.name).remedy
     if plan.name == "pdu":
         return fail("PDU_UNREACHABLE", f"{name} cannot be read: {why}", remedy)
     if plan.name == "rapl" and "permi" in why.lower():
-        return warn("RAPL_UNREADABLE", f"{name} cannot be read: {why}", _READABLE)
+        return warn("RAPL_UNREADABLE", f"{name} cannot be read: {why}", remedy)
     return warn("METER_ABSENT", f"{name} measures nothing: {why}", remedy)
 
 
 def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
     """What will be known of energy: measured, estimated, or nothing."""
     working = {plan.name for plan in plans if plan.devices}
-    if working & set(MEASURING):
-        yield ok("ENERGY", f"energy will be measured ({', '.join(sorted(working))})")
+    if measuring := working & MEASURING:
+        yield ok("ENERGY", f"energy will be measured ({', '.join(sorted(measuring))})")
     elif "estimate" in working:
         yield warn(
             "ENERGY_ESTIMATED",

@@ -16,7 +16,7 @@ def test_a_pipe_gets_a_line_a_reading(capsys: pytest.CaptureFixture[str]) -> Non
     render.power([{"gpu0": 350.04, "cpu0-package": "permission denied\x1b[2J"}, {"gpu0": 351.0}])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
-    assert lines[0].endswith("gpu0 350.0 W  cpu0-package: permission denied[2J")
+    assert lines[0].endswith("gpu0 350.0 W  cpu0-package: permission denied")
     assert "gpu0 351.0 W" in lines[1]
 
 

@@ -9,5 +9,18 @@ from __future__ import annotations
 
 from kit.cli.render.before import error, findings, plan, privileges, problems
 from kit.cli.render.live_power import power
+from kit.cli.render.rows import Row, row, runs
+from kit.cli.render.show import run
 
-__all__ = ["error", "findings", "plan", "power", "privileges", "problems"]
+__all__ = [
+    "Row",
+    "error",
+    "findings",
+    "plan",
+    "power",
+    "privileges",
+    "problems",
+    "row",
+    "run",
+    "runs",
+]

@@ -8,15 +8,23 @@ A state is always a word beside its mark, never colour alone.
 from __future__ import annotations
 
 import sys
-import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    Group,
+    JustifyMethod,
+    RenderableType,
+    RenderResult,
+)
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
+
+from kit.text import clean
 
 # Wide enough that nothing that kit prints into a pipe is ever wrapped.
 _UNWRAPPED = 4096
@@ -72,15 +80,10 @@ def put(console: Console, *parts: RenderableType) -> None:
     console.file.flush()
 
 
-def clean(text: str) -> str:
-    """``text`` without control, format, surrogate and private characters; line ends are blanks."""
-    spaced = text.replace("\n", " ").replace("\t", " ")
-    return "".join(c for c in spaced if unicodedata.category(c)[0] != "C")
-
-
 def plain(value: object, style: str = "") -> Text:
     """``value`` as inert text: no markup, no control characters, no escapes."""
-    return Text(clean(str(value)), style=style)
+    line = clean(str(value)).replace("\n", " ").replace("\t", " ")
+    return Text(line, style=style)
 
 
 class Mark:
@@ -94,9 +97,13 @@ class Mark:
         glyph = self._ascii if options.ascii_only else self._glyph
         yield Text(f"{glyph} {self._word}", style=self._style, no_wrap=True)
 
+    @property
+    def width(self) -> int:
+        """Columns that the mark takes."""
+        return len(self._word) + 2
+
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        width = len(self._word) + 2
-        return Measurement(width, width)
+        return Measurement(self.width, self.width)
 
 
 def marked(state: str, text: Text, word: str | None = None) -> Table:
@@ -122,6 +129,38 @@ def listing(*headings: tuple[str, dict[str, Any]]) -> Table:
     return table
 
 
+Cell = Text | Mark
+
+
+def fitted(
+    width: int, headings: Sequence[str], rows: Iterable[Sequence[Cell]], elastic: int, right: str
+) -> Table:
+    """A listing in which one column gives way and no other is ever cut.
+
+    Args:
+        width: columns of the terminal.
+        elastic: the column that is cut with an ellipsis where there is too little room.
+        right: headings of the columns that are aligned to the right, separated by blanks.
+    """
+    cells = [list(row) for row in rows]
+    widths = [max(len(h), *(_width(row[n]) for row in cells)) for n, h in enumerate(headings)]
+    rest = sum(w + 2 for n, w in enumerate(widths) if n != elastic)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="name")
+    for n, heading in enumerate(headings):
+        size = min(widths[n], max(8, width - rest)) if n == elastic else widths[n]
+        side: JustifyMethod = "right" if heading in right.split() else "left"
+        table.add_column(Text(heading), width=size, justify=side, no_wrap=True, overflow="ellipsis")
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def _width(cell: Cell) -> int:
+    if isinstance(cell, Mark):
+        return cell.width
+    return max((line.cell_len for line in cell.split("\n")), default=0)
+
+
 def facts(pairs: Iterable[tuple[str, RenderableType | str | None]]) -> Table:
     """``label  value`` lines; a value of None is left out."""
     table = grid({"style": "quiet", "no_wrap": True}, {"overflow": "fold"})
@@ -134,7 +173,7 @@ def facts(pairs: Iterable[tuple[str, RenderableType | str | None]]) -> Table:
 def title(text: str, note: str = "") -> Text:
     """A heading, with a quiet note behind it."""
     heading = plain(text, "name")
-    return heading.append(f"  {clean(note)}", style="quiet") if note else heading
+    return heading.append_text(plain(f"  {note}", "quiet")) if note else heading
 
 
 def count(number: int, noun: str, ending: str = "s") -> str:

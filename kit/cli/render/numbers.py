@@ -1,0 +1,47 @@
+"""Numbers as they are shown: four significant digits, and never a zero for what is unknown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def number(value: float) -> str:
+    """Four significant digits without an exponent: ``0.1923``, ``71.42``, ``3,388``."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else "–"
+    places = max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(places, 9)}f}"
+
+
+def measured(value: Mapping[str, Any]) -> str:
+    """``915.2 ± 3 ± 26``: joules, repeatability, sensor; how it is known behind it."""
+    if not isinstance(value.get("joules"), int | float):
+        return "–"
+    shown = [number(value["joules"])]
+    shown += [f"± {value[key]:.2g}" for key in ("u_repeat", "u_sensor") if is_number(value, key)]
+    return " ".join(shown)
+
+
+def is_number(value: Mapping[str, Any], key: str) -> bool:
+    """Whether ``value`` holds a number under ``key``."""
+    return isinstance(value.get(key), int | float)
+
+
+def value(metric: Mapping[str, Any]) -> str:
+    """A metric's mean, or nothing where it has none."""
+    return number(metric["value"]) if is_number(metric, "value") else ""
+
+
+def interval(metric: Mapping[str, Any]) -> str:
+    """A metric's 95% interval; a dash where one launch gives none."""
+    ci = metric.get("ci95")
+    return f"{number(ci[0])} – {number(ci[1])}" if ci else "–"
+
+
+def watts(energy: Mapping[str, Any], seconds: float) -> str:
+    """The mean power of a window of ``seconds``."""
+    if not is_number(energy, "joules") or not seconds:
+        return "–"
+    return number(energy["joules"] / seconds)

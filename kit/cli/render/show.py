@@ -1,0 +1,205 @@
+"""`kit show`: one run in full, from the parsed documents of its archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kit.cli.render.console import (
+    Mark,
+    facts,
+    listing,
+    marked,
+    plain,
+    put,
+    short_time,
+    stdout,
+    title,
+)
+from kit.cli.render.numbers import interval, measured, value, watts
+from kit.cli.render.rows import MARKS, SCOPES, SHORT
+from kit.errors import ArchiveRefused
+
+Document = Mapping[str, Any]
+
+_NAMES = {
+    "ttft_p50": "time to first token, p50",
+    "tpot_p50": "time per output token, p50",
+    "e2e_p50": "end to end, p50",
+    "output_throughput": "output throughput",
+}
+
+
+def run(name: str, manifest: Document, spec: Document, results: Document) -> None:
+    """One run in full, on stdout.
+
+    Args:
+        name: the run's hash, or what it is called instead.
+
+    Raises:
+        ArchiveRefused: the documents do not have the form that kit writes.
+    """
+    try:
+        parts = _parts(name, manifest, spec, results)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise ArchiveRefused(
+            "DOCUMENT_MALFORMED",
+            "this run's documents do not have the form that kit writes",
+            f"`kit verify {name[:SHORT]}` says what is wrong with it",
+        ) from error
+    put(stdout(), *parts)
+
+
+def _parts(
+    name: str, manifest: Document, spec: Document, results: Document
+) -> list[RenderableType]:
+    short = name[:SHORT]
+    return [
+        title(str(spec.get("name", name)), str(spec.get("description", ""))),
+        _state(manifest),
+        facts(_identity(name, manifest, spec)),
+        *_section("results", _metrics(results)),
+        *_section("", _missing(results)),
+        *_section(*_phases(results)),
+        *_section("notices", _notices(results)),
+        Text(),
+        plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet"),
+    ]
+
+
+def _section(heading: str, body: RenderableType | None) -> list[RenderableType]:
+    """A heading above ``body`` and a blank line before; nothing for nothing."""
+    if body is None:
+        return []
+    return [Text(), title(heading), body] if heading else [body]
+
+
+def _state(manifest: Document) -> Table:
+    status = str(manifest.get("status", "broken"))
+    reason = str(manifest.get("reason", ""))
+    return marked(MARKS.get(status, "fail"), plain(reason), str(plain(status)))
+
+
+def _identity(name: str, manifest: Document, spec: Document) -> list[tuple[str, str | None]]:
+    image, model = manifest.get("image") or {}, manifest.get("model") or {}
+    parents = [f"{p.get('relation')} {str(p.get('run_hash'))[:SHORT]}" for p in _parents(manifest)]
+    revision = str(model.get("revision", ""))[:SHORT]
+    return [
+        ("run", name),
+        ("started", f"{manifest.get('clock', {}).get('utc', 'unknown')}"),
+        ("kit", str(manifest.get("kit", {}).get("version", "unknown"))),
+        ("runtime", str(spec.get("runtime", {}).get("name", "unknown"))),
+        ("image", f"{image.get('reference')} {image.get('image_id')}" if image else None),
+        ("model", f"{model.get('repo')}@{revision}" if model else None),
+        ("spec", str(manifest.get("spec_hash", ""))[:SHORT]),
+        ("parent", ", ".join(parents) or None),
+    ]
+
+
+def _parents(manifest: Document) -> list[Document]:
+    return [p for p in manifest.get("parents") or () if isinstance(p, dict)]
+
+
+def _metrics(results: Document) -> RenderableType | None:
+    """Every metric that has a value, the primary one marked."""
+    primary = results.get("primary", {}).get("metric")
+    known = {k: m for k, m in results.get("metrics", {}).items() if "value" in m or "agree" in m}
+    if not known:
+        return None
+    right = {"justify": "right", "no_wrap": True}
+    table = listing(
+        ("metric", {"no_wrap": True}),
+        ("mean", right),
+        ("95% interval", right),
+        ("n", right),
+        ("unit", {"no_wrap": True}),
+        ("", {"overflow": "fold", "style": "quiet"}),
+    )
+    for name, metric in known.items():
+        note = "primary" if name == primary else ""
+        if "agree" in metric:
+            table.add_row(plain("outputs"), *_agreement(metric), plain(note))
+            continue
+        note = ", ".join(filter(None, (note, "estimated" * (metric["status"] == "estimated"))))
+        cells = (value(metric), interval(metric), str(metric.get("n", "")), metric["unit"], note)
+        table.add_row(plain(_metric_name(name)), *map(plain, cells))
+    return table
+
+
+def _agreement(metric: Document) -> tuple[Text, Text, Text, Text]:
+    hashes = [str(h) for h in metric.get("launches", ())]
+    said = "identical" if metric["agree"] else "differ"
+    style = "good" if metric["agree"] else "doubt"
+    short = plain(hashes[0][:SHORT]) if metric["agree"] and hashes else Text("–")
+    return Text(said, style), short, plain(len(hashes)), Text("sha256")
+
+
+def _missing(results: Document) -> RenderableType | None:
+    """What has no value, together by reason, so that no scope is silently absent."""
+    reasons: dict[str, list[str]] = {}
+    for name, metric in results.get("metrics", {}).items():
+        if metric.get("status") == "unmeasured":
+            scope = name.partition("_energy_")
+            what = f"{scope[0]} energy" if scope[1] else name
+            names = reasons.setdefault(str(metric.get("reason", "")), [])
+            names += [] if what in names else [what]
+    if not reasons:
+        return None
+    table = facts([])
+    for reason, names in reasons.items():
+        table.add_row("unmeasured", plain(f"{', '.join(names)}: {reason}"))
+    return table
+
+
+def _phases(results: Document) -> tuple[str, RenderableType | None]:
+    """Phases of the first launch, with time, energy and mean power of every scope that has any."""
+    launches = results.get("launches") or ()
+    if not launches:
+        return "", None
+    found = launches[0].get("phases", ())
+    scopes = [s for s in SCOPES if any("joules" in p["energy"].get(s, {}) for p in found)]
+    right = {"justify": "right", "no_wrap": True}
+    of_scopes = [(text, right) for s in scopes for text in (f"{s}, J ± repeat ± sensor", "W")]
+    table = listing(("phase", {"no_wrap": True}), ("time", right), *of_scopes)
+    for phase in found:
+        cells = [plain(_phase_name(phase)), plain(short_time(phase["duration_s"]))]
+        for scope in scopes:
+            energy = phase["energy"].get(scope, {})
+            cells += [plain(measured(energy)), plain(watts(energy, phase["duration_s"]))]
+        table.add_row(*cells)
+    more = f" (of {len(launches)} launches)" if len(launches) > 1 else ""
+    return f"phases of launch {launches[0]['launch']}{more}", table
+
+
+def _notices(results: Document) -> RenderableType | None:
+    found = results.get("notices") or ()
+    if not found:
+        return None
+    table = facts([])
+    for notice in found:
+        text = plain(notice.get("message", "")).append(
+            f"  {plain(notice.get('code', ''))}", "quiet"
+        )
+        table.add_row(Mark("warn", ""), text)
+    return table
+
+
+def _phase_name(phase: Document) -> str:
+    """``idle before (baseline)``: kit's name, and the thesis's where it has another."""
+    words = [str(phase["phase"]).replace("_", " "), str(phase.get("part") or "")]
+    alias = phase.get("alias")
+    words += [f"({alias})"] if alias and alias != phase["phase"] else []
+    pieces = phase.get("pieces", 1)
+    words += [f"×{pieces}"] if pieces > 1 else []
+    return " ".join(filter(None, words))
+
+
+def _metric_name(name: str) -> str:
+    scope, energy, per = name.partition("_energy_per_")
+    if energy:
+        return f"{scope} energy per {per.replace('_', ' ')}"
+    return _NAMES.get(name, name)
