@@ -26,9 +26,12 @@ from kit.errors import UsageError
 GENESIS = "0" * 64
 LEDGER = "ledger.jsonl"
 _LOCK = "lock"
+_SCRATCH = ".scratch"
 _ADOPTED = "adopted"
 _HANDOVER_S = 30.0
 _ID_BYTES = 4
+# Somebody who asks whether a run is alive holds its lock for an instant; wait that out.
+_PROBE_S = 2.0
 
 
 class InFlight:
@@ -41,12 +44,18 @@ class InFlight:
 
     def write(self, name: str, value: Any) -> bytes:
         """Write a canonical JSON document into the run; returns its bytes."""
-        return jsonio.write(self.path / name, value)
+        data = jsonio.canonical(value)
+        self.write_bytes(name, data)
+        return data
 
     def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a file of the run, to the disk itself."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
     def folder(self, name: str) -> Path:
         """A folder of the run, made if it is not there."""
@@ -71,13 +80,11 @@ class InFlight:
             UsageError: another process works on this run.
         """
         handle = os.open(self.scratch(_LOCK), os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _lock_within(handle, _PROBE_S):
             os.close(handle)
             raise UsageError(
                 f"run {self.id} is being worked on", f"watch it: `kit attach {self.id}`"
-            ) from error
+            )
         os.truncate(handle, 0)
         os.write(handle, str(os.getpid()).encode())
         self._lock = handle
@@ -106,8 +113,8 @@ class Store:
         """
         flight = InFlight(self, secrets.token_hex(_ID_BYTES))
         try:
+            flight.take()  # before the folder is there, so that nobody takes the run for dead
             flight.path.mkdir(parents=True)
-            flight.take()
         except OSError as error:
             raise UsageError(
                 f"cannot write to the store {self.root}: {error.strerror}",
@@ -123,13 +130,13 @@ class Store:
         return flight
 
     def scratch_folder(self, id_: str) -> Path:
-        return self.inflight / f"{id_}.scratch"
+        return self.inflight / f"{id_}{_SCRATCH}"
 
     def ids(self) -> list[str]:
         """Every run in flight, alive or not, oldest first."""
         if not self.inflight.is_dir():
             return []
-        found = [p for p in self.inflight.iterdir() if p.is_dir() and p.suffix != ".scratch"]
+        found = [p for p in self.inflight.iterdir() if p.is_dir() and p.suffix != _SCRATCH]
         return [p.name for p in sorted(found, key=lambda p: p.stat().st_mtime)]
 
     def inflight_ids(self) -> list[str]:
@@ -178,6 +185,14 @@ class Store:
     def forget_scratch(self, id_: str) -> None:
         """Remove what a run needed and did not seal."""
         shutil.rmtree(self.scratch_folder(id_), ignore_errors=True)
+
+    def forget_orphans(self) -> None:
+        """Remove scratch folders whose run is gone and that nobody holds."""
+        for folder in self.inflight.glob(f"*{_SCRATCH}"):
+            id_ = folder.name.removesuffix(_SCRATCH)
+            imported = id_.startswith("import-")
+            if not (imported or (self.inflight / id_).exists() or self.is_alive(id_)):
+                self.forget_scratch(id_)
 
     # --- sealed -----------------------------------------------------------------------------
 
@@ -250,6 +265,20 @@ class Store:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             yield file
+
+
+def _lock_within(handle: int, seconds: float) -> bool:
+    """Try to lock for ``seconds``; false when somebody else keeps the lock."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def _whole_lines(data: bytes) -> list[bytes]:

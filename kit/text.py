@@ -12,22 +12,22 @@ _ESCAPES = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]"  # CSI as one C1 byte
 )
 _KEPT = frozenset("\n\t")
-_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
-def clean(text: str) -> str:
+def clean(text: str, *, lines: bool = False) -> str:
     """``text`` without terminal escapes, control, bidi, zero-width and unassigned characters.
 
-    Newline and tab stay. Markup such as ``[bold]`` stays as it is: it is text, and only the
-    command line, which draws, knows how to escape it.
+    Markup such as ``[bold]`` stays: it is text, and only the command line, which draws, knows how
+    to escape it.
+
+    Args:
+        lines: keep line feeds and tabs; otherwise they become spaces.
     """
-    plain = _ESCAPES.sub("", text)
-    return "".join(
-        c for c in plain if c in _KEPT or unicodedata.category(c) not in _UNSAFE_CATEGORIES
-    )
+    return "".join(_safe(char, lines) for char in _ESCAPES.sub("", text))
 
 
-def one_line(text: str, limit: int = 500) -> str:
-    """`clean` on a single line of at most ``limit`` characters."""
-    joined = " ".join(clean(text).split())
-    return joined if len(joined) <= limit else joined[: limit - 1] + "…"
+def _safe(char: str, lines: bool) -> str:
+    if char in _KEPT:
+        return char if lines else " "
+    return "" if unicodedata.category(char) in _UNSAFE else char

@@ -1,0 +1,167 @@
+"""The manifest, the only root of a sealed run: its name, its strict reading, its file list.
+
+``run_hash = SHA-256("kit-run-v1\\n" ‖ manifest bytes)``. The manifest is canonical JSON
+(RFC 8785) without floats, so that one run has one manifest and one hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from kit import jsonio
+from kit.archive import MANIFEST, MAX_MANIFEST, SEAL, SEAL_SUFFIXES, Source
+from kit.errors import ArchiveRefused
+from kit.model import Manifest, ManifestFile
+
+SCHEMA = "kit.run/1"
+PROFILE = "kit.check/1"
+CRITICAL: frozenset[str] = frozenset()
+PRIVATE = "private/"
+DOMAIN = b"kit-run-v1\n"
+_REMEDY = "ask whoever made it for an archive written by `kit export`"
+
+
+def run_hash(data: bytes) -> str:
+    """The name of a run, from its manifest's bytes."""
+    return hashlib.sha256(DOMAIN + data).hexdigest()
+
+
+def read(source: Source) -> tuple[bytes, Manifest]:
+    """The manifest's bytes and what they say.
+
+    Raises:
+        ArchiveRefused: ``MISSING_FILE``, ``TOO_LARGE`` or a code of `parse`.
+    """
+    data = source.read(MANIFEST, MAX_MANIFEST)
+    return data, parse(data)
+
+
+def parse(data: bytes) -> Manifest:
+    """Read a manifest strictly.
+
+    Raises:
+        ArchiveRefused: ``JSON_…``; ``MANIFEST_INTEGER`` (2^53 or more) or ``MANIFEST_FLOAT``;
+            ``MANIFEST_NOT_CANONICAL``; ``MANIFEST_UNSUPPORTED`` (other schema, or an unknown
+            name in ``critical``); ``MANIFEST_INVALID``.
+    """
+    try:
+        document = jsonio.parse(data, MANIFEST)
+    except jsonio.JsonRefused as error:
+        raise ArchiveRefused(error.code, error.message, _REMEDY) from error
+    _refuse_numbers(document)
+    if jsonio.canonical(document) != data:
+        raise _refused("MANIFEST_NOT_CANONICAL", "manifest.json is not in its canonical form")
+    _refuse_unsupported(document)
+    try:
+        found = msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as error:
+        raise _refused("MANIFEST_INVALID", f"manifest.json: {error}") from error
+    _refuse_list(found.files)
+    return found
+
+
+def _refused(code: str, message: str) -> ArchiveRefused:
+    return ArchiveRefused(code, message, _REMEDY)
+
+
+def _refuse_numbers(value: Any) -> None:
+    for number in _numbers(value):
+        if isinstance(number, float):
+            raise _refused("MANIFEST_FLOAT", "manifest.json holds a number that is not whole")
+        if abs(number) > jsonio.MAX_SAFE_INTEGER:
+            raise _refused("MANIFEST_INTEGER", "manifest.json holds an integer of 2^53 or more")
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _refuse_unsupported(document: Any) -> None:
+    """A newer kit may say that an older one must not judge; then it does not."""
+    if not isinstance(document, dict):
+        raise _refused("MANIFEST_INVALID", "manifest.json is not an object")
+    if document.get("schema") != SCHEMA or document.get("profile") != PROFILE:
+        said = f"{document.get('schema')!a} with {document.get('profile')!a}"
+        raise _refused("MANIFEST_UNSUPPORTED", f"this kit reads {SCHEMA}, the run is {said}")
+    critical = document.get("critical")
+    unknown = [n for n in critical if n not in CRITICAL] if isinstance(critical, list) else []
+    if unknown:
+        raise _refused(
+            "MANIFEST_UNSUPPORTED", f"the run needs {unknown[0]!a}, which this kit lacks"
+        )
+
+
+def _refuse_list(files: tuple[ManifestFile, ...]) -> None:
+    paths = [f.path for f in files]
+    if paths != sorted(set(paths)):
+        raise _refused("MANIFEST_INVALID", "manifest.json does not list its files once, in order")
+    if any(f.withheld and not f.path.startswith(PRIVATE) for f in files):
+        raise _refused("MANIFEST_INVALID", f"manifest.json withholds more than {PRIVATE}")
+
+
+# --- files against the list -----------------------------------------------------------------
+
+
+def strangers(source: Source, manifest: Manifest) -> list[str]:
+    """Files that are there and that neither the manifest nor the seal's kinds account for."""
+    listed = {MANIFEST, *(f.path for f in manifest.files)}
+    return [n for n in source.names() if n not in listed and not _is_seal(n)]
+
+
+def absentees(source: Source, manifest: Manifest) -> list[ManifestFile]:
+    """Files that are listed and not there; those withheld may be absent."""
+    there = set(source.names())
+    return [f for f in manifest.files if f.path not in there]
+
+
+def _is_seal(name: str) -> bool:
+    return name.startswith(SEAL) and name.count("/") == 1 and name.endswith(SEAL_SUFFIXES)
+
+
+def read_listed(source: Source, entry: ManifestFile) -> bytes:
+    """A listed file's bytes, which are those that were sealed.
+
+    Raises:
+        ArchiveRefused: ``HASH_MISMATCH``, or what reading it shows.
+    """
+    if source.size(entry.path) != entry.size:
+        raise _refused("HASH_MISMATCH", f"{entry.path} is not as long as when it was sealed")
+    data = source.read(entry.path, entry.size)
+    if jsonio.digest(data) != entry.sha256:
+        raise _refused("HASH_MISMATCH", f"{entry.path} is not what was sealed")
+    return data
+
+
+class Intact:
+    """A source that gives only bytes whose hash the manifest has: what is parsed was hashed."""
+
+    def __init__(self, source: Source, manifest: Manifest) -> None:
+        self._source = source
+        self._entries = {f.path: f for f in manifest.files}
+        self.kind, self.top = source.kind, source.top
+
+    def names(self) -> list[str]:
+        return [n for n in self._source.names() if n in self._entries]
+
+    def size(self, name: str) -> int:
+        return self._source.size(name)
+
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        if name not in self._entries:
+            raise _refused("MISSING_FILE", f"{name} is not in the manifest")
+        if limit is not None and self._entries[name].size > limit:
+            raise _refused("TOO_LARGE", f"{name} is larger than {limit} bytes")
+        return read_listed(self._source, self._entries[name])
+
+    def close(self) -> None:
+        self._source.close()

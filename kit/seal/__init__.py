@@ -1,0 +1,10 @@
+"""Sealing: files → manifest → a run named by its hash. Also single files, and recovery."""
+
+from __future__ import annotations
+
+from kit.manifest import run_hash
+from kit.seal.recovery import recover
+from kit.seal.sealing import manifest_of, seal, storage_error
+from kit.seal.sharing import export, import_
+
+__all__ = ("export", "import_", "manifest_of", "recover", "run_hash", "seal", "storage_error")

@@ -1,0 +1,129 @@
+"""What a crash or a power loss left behind: made readable, ended, sealed as ``aborted``.
+
+Nothing is repaired by guessing. Files are cut at their last whole line, the journal at its last
+sound one, and a closing event says what happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from kit import archive, events, jsonio, manifest, records, results
+from kit.drive import salvage
+from kit.errors import ArchiveRefused, RunFailed
+from kit.seal.sealing import note_sealed, seal
+from kit.store import InFlight, Store
+
+REASON = "its engine died; recovered"
+
+
+def recover(store: Store) -> list[Path]:
+    """Seal every run that nobody works on any more, as aborted; remove what never began.
+
+    Returns:
+        The folders of the runs sealed.
+
+    Raises:
+        RunFailed: a run is damaged beyond reading; the others were recovered all the same.
+    """
+    sealed: list[Path] = []
+    damaged: list[str] = []
+    for id_ in store.leftovers():
+        flight = store.adopt(store.inflight / id_)
+        try:
+            sealed += _recover_one(flight)
+        except (ValueError, ArchiveRefused) as error:
+            damaged.append(f"{id_} ({error})")
+        finally:
+            flight.release()
+    sealed += _note_unnoted(store)
+    store.forget_orphans()
+    if damaged:
+        raise RunFailed(
+            f"beyond recovery: {'; '.join(damaged)}",
+            "look into its folder under .inflight, then delete it",
+        )
+    return sealed
+
+
+def _recover_one(flight: InFlight) -> list[Path]:
+    """The sealed run, or nothing when it had not begun."""
+    journal = flight.path / events.FILE
+    kept = events.valid_prefix(journal.read_bytes()) if journal.is_file() else b""
+    if not kept:
+        flight.store.discard(flight.id)
+        return []
+    registered = events.decode(kept)[0].data
+    _mend(flight, kept)
+    found = seal(flight, "aborted", REASON, tuple(registered.get("parents", ())))
+    flight.store.forget_scratch(flight.id)
+    return [found]
+
+
+def _mend(flight: InFlight, kept: bytes) -> None:
+    """Cut what is torn, end the journal, and compute what can be computed."""
+    folder = flight.path
+    (folder / archive.MANIFEST).unlink(missing_ok=True)
+    _salvage_requests(flight)
+    for temporary in folder.rglob("*.tmp"):
+        temporary.unlink()
+    for torn in [*folder.glob("samples/*.csv"), *folder.glob("launches/*/*.jsonl")]:
+        _cut(torn)
+    for document in [*folder.glob("launches/*/*.json"), *folder.glob("env/*.json")]:
+        _drop_torn(document)
+    flight.write_bytes(events.FILE, _closed(kept))
+    computed = results.compute(records.load(archive.open_source(folder)))
+    flight.write("results.json", computed)
+
+
+def _salvage_requests(flight: InFlight) -> None:
+    """Requests that the driver had spooled and nobody turned into records."""
+    for config in sorted(flight.scratch("").glob("driver-*.json")):
+        with contextlib.suppress(jsonio.JsonRefused, OSError, KeyError):
+            told = jsonio.read(config)
+            salvage(Path(told["out"]), told["origin"])
+
+
+def _cut(path: Path) -> None:
+    """Cut a file after its last whole line; one without any is removed."""
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if not whole:
+        path.unlink()
+    elif whole != data:
+        path.write_bytes(whole)
+
+
+def _drop_torn(path: Path) -> None:
+    """Remove a document that was cut short while it was written."""
+    try:
+        jsonio.read(path)
+    except jsonio.JsonRefused:
+        path.unlink()
+
+
+def _closed(kept: bytes) -> bytes:
+    """The journal, ended as ``aborted`` unless it had already ended so."""
+    last = events.decode(kept)[-1]
+    data: dict[str, Any] = {"status": "aborted", "reason": REASON}
+    if last.kind == "run.end":
+        # The end was written and the seal was not: the run counts as aborted all the same.
+        kept = b"".join(kept.splitlines(keepends=True)[:-1])
+        last = events.decode(kept)[-1]
+    prev = jsonio.digest(kept.splitlines()[-1])
+    event = {"seq": last.seq + 1, "t": last.t, "kind": "run.end", "data": data, "prev": prev}
+    return kept + jsonio.canonical(event) + b"\n"
+
+
+def _note_unnoted(store: Store) -> list[Path]:
+    """Runs that got their name and whose entry in the ledger was cut off by the crash."""
+    known = {entry.get("run_hash") for entry in store.ledger()}
+    found = []
+    for run in store.runs():
+        if run.name not in known:
+            said = manifest.parse((run / archive.MANIFEST).read_bytes())
+            note_sealed(InFlight(store, said.run_id), run.name, said.status, said.reason)
+            found.append(run)
+    return found

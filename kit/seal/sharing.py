@@ -1,0 +1,129 @@
+"""Single files: export packs a sealed run the same way every time, import checks and unpacks it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+
+from kit import archive, manifest
+from kit.archive import MANIFEST, SUFFIX, Source
+from kit.errors import ArchiveRefused, UsageError
+from kit.model import Manifest
+from kit.seal.sealing import storage_error, sync, utc_now
+from kit.store import Store
+
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_SMALL_BYTES = 4096
+_LEVEL = 6
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def export(run: Path, out: Path, *, with_withheld: bool = False) -> Path:
+    """Pack a sealed run into ``<hash>.kit.zip``; the same run gives the same bytes.
+
+    Args:
+        run: the sealed run's folder.
+        out: the folder or file to write.
+        with_withheld: include host name and device UUIDs.
+
+    Raises:
+        UsageError: ``run`` is not a sealed folder, or ``out`` cannot be written.
+        ArchiveRefused: the run is not what was sealed.
+    """
+    if not (run / MANIFEST).is_file():
+        raise UsageError(f"{run.name} is not a sealed folder", "`kit ls` lists the runs")
+    source = archive.open_source(run)
+    name, listed = check_integrity(source)
+    withheld = {f.path for f in listed.files if f.withheld and not with_withheld}
+    members = [m for m in source.names() if m not in withheld]
+    target = out / f"{name}{SUFFIX}" if out.is_dir() else out
+    part = target.with_name(target.name + ".part")
+    try:
+        with zipfile.ZipFile(part, "w") as packed:
+            for member in members:
+                _pack(packed, f"{name}/{member}", source.read(member))
+        sync(part)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UsageError(
+            f"cannot write {target.name}: {error.strerror}", "name another folder"
+        ) from error
+    return target
+
+
+def _pack(packed: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Deflate, or store what would compress so far that a reader must take it for a bomb."""
+    info = zipfile.ZipInfo(name, _ZIP_DATE)
+    info.external_attr = 0o100644 << 16
+    info.create_system = 3
+    small = len(data) <= _SMALL_BYTES
+    fair = small or len(data) <= archive.MAX_RATIO * len(zlib.compress(data, _LEVEL)) // 2
+    info.compress_type = zipfile.ZIP_DEFLATED if fair else zipfile.ZIP_STORED
+    packed.writestr(info, data, compresslevel=_LEVEL)
+
+
+def import_(file: Path, store: Store) -> Path:
+    """Check a run from elsewhere and put it into the store under its hash.
+
+    Returns:
+        The run's folder; one that is in the store already stays as it is.
+
+    Raises:
+        ArchiveRefused: it is unsafe, or its files are not those of its manifest.
+        RunFailed: it could not be written.
+    """
+    source = archive.open_source(file)
+    try:
+        name, _ = check_integrity(source)
+        target = store.root / name
+        if not target.is_dir():
+            _unpack(source, store, target)
+            store.note("imported", run_hash=name, utc=utc_now())
+    finally:
+        source.close()
+    return target
+
+
+def _unpack(source: Source, store: Store, target: Path) -> None:
+    """Write beside the runs in flight, check again what was written, then move to its name."""
+    staging = store.inflight / f"import-{target.name[:12]}.scratch"
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        for member in source.names():
+            path = staging / member
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(source.read(member))
+            sync(path)
+        check_integrity(archive.open_source(staging))
+        staging.rename(target)
+        sync(store.root)
+    except OSError as error:
+        raise storage_error(error) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_integrity(source: Source) -> tuple[str, Manifest]:
+    """The run hash and manifest of a source whose files are exactly those of its manifest.
+
+    Raises:
+        ArchiveRefused: with the code of the first thing that is wrong.
+    """
+    data, listed = manifest.read(source)
+    name = manifest.run_hash(data)
+    if _HASH.fullmatch(source.top) and source.top != name:
+        raise ArchiveRefused("HASH_NAME", "the run is not the one that its name says")
+    for stranger in manifest.strangers(source, listed):
+        raise ArchiveRefused("EXTRA_FILE", f"{stranger} is not in the manifest")
+    absent = manifest.absentees(source, listed)
+    for entry in absent:
+        if not entry.withheld:
+            raise ArchiveRefused("MISSING_FILE", f"{entry.path} is missing")
+    for entry in listed.files:
+        if entry not in absent:
+            manifest.read_listed(source, entry)
+    return name, listed
