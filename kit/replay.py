@@ -81,7 +81,7 @@ def _rebuild(original: Path, say: Say) -> None:
 
 def judge(original: Path, new: Path) -> Comparison:
     """The verdict of the run ``new`` on ``original``; both numbers are recomputed, not believed."""
-    ours, theirs = _computed(new), _computed(original)
+    ours, theirs = computed(new), computed(original)
     return compare.judge(*theirs, *ours, same_card=_same_cards(original, new))
 
 
@@ -100,7 +100,13 @@ def as_dict(judged: Comparison) -> dict[str, Any]:
     return found
 
 
-def _computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
+def hash_of(run: Path) -> str:
+    """The run hash, from the manifest's bytes and not from a folder's name."""
+    return run_hash(archive.open_source(run).read(MANIFEST))
+
+
+def computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
+    """A run's records, and its results computed from them anew."""
     loaded = records.load(archive.open_source(run))
     return loaded, results.compute(loaded)
 

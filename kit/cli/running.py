@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from kit import containers, seal
 from kit import replay as replaying
 from kit import spec as specs
 from kit.cli import progress, render
@@ -16,12 +17,15 @@ from kit.cli.common import Json, Runs, Yes, find_run, print_json, say, store_of
 from kit.engine import Order
 from kit.errors import Interrupted, UsageError
 from kit.session import Session
+from kit.store import Store
 from kit.verify import verify
 
 _SECOND_CTRL_C_S = 3.0
 
 
-def run(file: Path, *, runs: Runs = None, detach: Annotated[bool, Parameter(negative="")] = False) -> None:
+def run(
+    file: Path, *, runs: Runs = None, detach: Annotated[bool, Parameter(negative="")] = False
+) -> None:
     """Run a spec, measure it and seal it; prints the sealed run's folder.
 
     Args:
@@ -75,7 +79,7 @@ def replay(
         render.verdict(verdict)
         return verdict.exit_code
     order = replaying.order_of(original)
-    replaying.provide(original, order.spec, rebuild=rebuild, weights=weights, say=say)
+    replaying.provide(original, order.spec, rebuild=rebuild, folder=weights, say=say)
     render.privileges(order.spec)
     if not yes and not _confirmed("run this?"):
         raise Interrupted("nothing was run", "add --yes to run without being asked")
@@ -84,16 +88,18 @@ def replay(
     new = watch(session)
     judged = replaying.judge(original, new)
     if json:
-        print_json({**judged.as_dict(), "run": new.name})
+        print_json({**replaying.as_dict(judged), "run": new.name})
     else:
         sys.stdout.write(str(new) + "\n")
-        render.judgement(judged)
+        render.comparison(judged)
     return replaying.exit_code(judged)
 
 
 def recover(*, runs: Runs = None) -> None:
     """Seal what a crash or power loss left behind, as aborted; remove its containers."""
-    done = replaying.recover(store_of(runs))
+    store = store_of(runs)
+    containers.connect().reap(store.is_alive)
+    done = seal.recover(store)
     for path in done:
         sys.stdout.write(str(path) + "\n")
     say(f"recovered {len(done)} run{'s' if len(done) != 1 else ''}")
@@ -118,7 +124,9 @@ def _asked_to_stop(session: Session, asked: float) -> float:
     """The first ctrl-C on a terminal asks, a second one stops; without a terminal one stops."""
     now = time.monotonic()
     if sys.stdin.isatty() and now - asked > _SECOND_CTRL_C_S:
-        say("press ctrl-C again within 3 s to stop the run; to leave it running, close the terminal")
+        say(
+            "press ctrl-C again within 3 s to stop the run; to leave it running, close the terminal"
+        )
         return now
     say("stopping: what was gathered is being sealed")
     session.stop()
@@ -134,7 +142,7 @@ def _confirmed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _tell_of_leftovers(store: object) -> None:
-    left = getattr(store, "leftovers", lambda: [])()
+def _tell_of_leftovers(store: Store) -> None:
+    left = store.leftovers()
     if left:
         say(f"{len(left)} run(s) were left behind by a crash: `kit recover` seals them")

@@ -1,0 +1,131 @@
+"""Commands that look at runs: ls, show, compare, report, verify."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from kit import archive, jsonio, store
+from kit import replay as replaying
+from kit import report as reporting
+from kit.cli import render
+from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
+from kit.errors import KitError, UsageError
+from kit.verify import verify as verify_run
+
+_SMALL = 16 << 20
+
+
+def ls(*, runs: Runs = None, json: Json = False) -> None:
+    """List the runs: sealed, going on, and left behind by a crash."""
+    where = store_of(runs)
+    rows = [render.Row("running", id_) for id_ in where.inflight_ids()]
+    rows += [render.Row("unsealed", id_, note="kit recover") for id_ in where.leftovers()]
+    rows += [_row(path) for path in _by_age(where)]
+    if json:
+        print_json([_row_dict(row) for row in rows])
+    else:
+        render.runs(rows)
+
+
+def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
+    """Show one run: what it was, what it measured, what to know before believing it.
+
+    Args:
+        run: the run: folder, single file, or the beginning of its hash.
+    """
+    path = find_run(run, runs)
+    documents = _documents(archive.open_source(path))
+    if json:
+        print_json(documents)
+        return
+    render.run(path.name, documents["manifest"], documents["spec"], documents["results"])
+
+
+def compare(original: str, new: str, *, runs: Runs = None, json: Json = False) -> None:
+    """Compare two runs: what differs, and the ratio of every metric with its interval.
+
+    Args:
+        original: the run to compare with; its spec registered the margins.
+        new: the other one.
+    """
+    judged = replaying.judge(find_run(original, runs), find_run(new, runs))
+    if json:
+        print_json(replaying.as_dict(judged))
+    else:
+        render.comparison(judged)
+
+
+def report(
+    run: str,
+    *,
+    runs: Runs = None,
+    out: Annotated[Path | None, Parameter(help="The file to write.")] = None,
+    against: str = "",
+) -> None:
+    """Write a run's report, a single HTML file, and print its path.
+
+    Args:
+        run: the run: folder, single file, or the beginning of its hash.
+        against: an original run; the report then shows the replay's verdicts.
+    """
+    path = find_run(run, runs)
+    judged = replaying.judge(find_run(against, runs), path) if against else None
+    loaded, results = replaying.computed(path)
+    name = replaying.hash_of(path)
+    target = out or Path(f"report-{name[:12]}.html")
+    try:
+        target.write_text(reporting.html(name, loaded, results, judged), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {target}: {error.strerror}", "name a file with --out"
+        ) from error
+    say("open it in a browser; it needs nothing else")
+    sys.stdout.write(f"{target}\n")
+
+
+def verify(
+    run: str,
+    *,
+    runs: Runs = None,
+    json: Json = False,
+) -> int:
+    """Check a sealed run: the container, every hash, every form, every number again.
+
+    Args:
+        run: the sealed run: folder, single file, or the beginning of its hash.
+    """
+    verdict = verify_run(find_run(run, runs))
+    if json:
+        print_json(verdict.as_dict())
+    else:
+        render.verdict(verdict)
+    return verdict.exit_code
+
+
+def _documents(source: archive.Source) -> dict[str, Any]:
+    names = ("manifest", "spec", "results")
+    return {n: jsonio.parse(source.read(f"{n}.json", _SMALL), f"{n}.json") for n in names}
+
+
+def _row(path: Path) -> render.Row:
+    """A line of the list; a run that cannot be read is a line too."""
+    try:
+        found = _documents(archive.open_source(path))
+    except KitError as error:
+        return render.Row("broken", path.name, note=error.message)
+    return render.row(path.name, found["manifest"], found["spec"], found["results"])
+
+
+def _by_age(where: store.Store) -> list[Path]:
+    """Sealed runs, newest first, by the time the ledger or the folder gives."""
+    return sorted(where.runs(), key=lambda p: (p / "manifest.json").stat().st_mtime, reverse=True)
+
+
+def _row_dict(row: render.Row) -> dict[str, str]:
+    found: dict[str, str] = jsonlib.loads(jsonlib.dumps(vars(row)))
+    return found

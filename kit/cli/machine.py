@@ -1,0 +1,169 @@
+"""Commands about this machine: doctor, monitor, images, weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from kit import containers, host, images, preflight
+from kit import spec as specs
+from kit import weights as models
+from kit.cli import progress, render
+from kit.cli.common import Json, Runs, print_json, say
+from kit.errors import EXIT_BLOCKED, EXIT_VERIFY
+from kit.meters.live import live
+from kit.model import Finding
+
+
+def doctor(*, runs: Runs = None, json: Json = False) -> int:
+    """Say what this machine can run and measure, and what to do about what it cannot."""
+    return _show(preflight.examine(runs), json, EXIT_BLOCKED, "This machine")
+
+
+def monitor(
+    *,
+    once: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+    period_s: float = 1.0,
+) -> None:
+    """Show this host's power, live; ctrl-C ends it.
+
+    Args:
+        once: one reading, then end.
+        period_s: seconds between readings.
+    """
+    config = host.HostConfig.load()
+    wanted: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None), ("estimate", None)]
+    wanted += [("pdu", alias) for alias in config.pdu]
+    readings = live(wanted, config.meter, period_s)
+    shown = _settled(readings) if once else readings
+    if not json:
+        render.power(shown)
+        return
+    for values in shown:
+        print_json(dict(values))
+        sys.stdout.flush()
+
+
+def _settled(
+    readings: Iterator[Mapping[str, float | str]],
+) -> Iterator[Mapping[str, float | str]]:
+    """The second reading alone: a counter tells power only from its second value on."""
+    yield from islice(readings, 1, 2)
+
+
+# --- images ---------------------------------------------------------------------------------
+
+
+def images_ls(*, json: Json = False) -> None:
+    """List kit's image recipes with their locked digests."""
+    found = [
+        {"recipe": r.name, "title": r.title, "digest": r.image_id, "reference": r.reference}
+        for r in images.recipes()
+    ]
+    if json:
+        print_json(found)
+        return
+    for entry in found:
+        sys.stdout.write(f"{entry['recipe']:<20} {entry['digest'] or 'not locked'}\n")
+
+
+def images_build(
+    recipe: str, *, anew: Annotated[bool, Parameter(negative="")] = False, json: Json = False
+) -> None:
+    """Build a recipe's image and load it into the engine.
+
+    Args:
+        recipe: a recipe's name; `kit images ls` lists them.
+        anew: build it although it is there.
+    """
+    with progress.Tasks() as tasks:
+        built = images.build(recipe, tasks.say, tasks.progress, anew=anew)
+    for line in built.drift:
+        say(f"not as locked: {line}")
+    if json:
+        print_json({**msgspec.to_builtins(built.identity), "matches_lock": built.matches_lock})
+    else:
+        sys.stdout.write(f"{built.identity.image_id}\n")
+
+
+def images_lock(recipe: str) -> None:
+    """Build a recipe (or a base) anew and write its identity into its image.json.
+
+    Args:
+        recipe: a recipe's name, or a base such as `base`.
+    """
+    with progress.Tasks() as tasks:
+        locked = images.lock(recipe, tasks.say, tasks.progress)
+    sys.stdout.write(f"{locked.get('image_id') or locked.get('rootfs_sha256', '')}\n")
+
+
+def images_verify(*, json: Json = False) -> int:
+    """Check recipes against their locks, and the engine's images against the recipes."""
+    return _show(images.check(containers.connect().image), json, EXIT_VERIFY, "Images")
+
+
+# --- weights --------------------------------------------------------------------------------
+
+
+def weights_ls(spec: Path | None = None, *, json: Json = False) -> None:
+    """List the weights that a spec needs, or those that the store holds.
+
+    Args:
+        spec: a run spec.
+    """
+    folders = host.HostConfig.load().weights_folders
+    if spec is None:
+        rows = [(s.sha256, s.size, "stored" if s.intact else "changed") for s in models.verify()]
+    else:
+        wanted = specs.load(spec).weights
+        files = wanted.files if wanted else ()
+        rows = [
+            (f.sha256, f.size, "here" if models.find(f.sha256, folders, f.path) else "missing")
+            for f in files
+        ]
+    if json:
+        print_json([{"sha256": a, "size": b, "state": c} for a, b, c in rows])
+        return
+    for sha256, size, state in rows:
+        sys.stdout.write(f"{sha256}  {size:>14,}  {state}\n")
+
+
+def weights_add(spec: Path) -> None:
+    """Fetch the weights that a spec needs and check their hashes; prints where they are.
+
+    Args:
+        spec: a run spec.
+    """
+    wanted = specs.load(spec).weights
+    folders = host.HostConfig.load().weights_folders
+    with progress.Tasks() as tasks:
+        for file in wanted.files if wanted else ():
+            path = models.ensure(file, folders, tasks.say, tasks.progress)
+            sys.stdout.write(f"{path}\n")
+
+
+def weights_verify(*, json: Json = False) -> int:
+    """Hash the weights in the store again."""
+    stored = models.verify()
+    if json:
+        print_json([{"sha256": s.sha256, "size": s.size, "intact": s.intact} for s in stored])
+    else:
+        for entry in stored:
+            sys.stdout.write(f"{entry.sha256}  {'ok' if entry.intact else 'CHANGED'}\n")
+    return 0 if all(s.intact for s in stored) else EXIT_VERIFY
+
+
+def _show(findings: list[Finding], json: bool, code: int, heading: str) -> int:
+    """Print findings; the exit code tells whether one of them is a failure."""
+    if json:
+        print_json([msgspec.to_builtins(f) for f in findings])
+    else:
+        render.findings(findings, heading)
+    return code if any(f.level == "fail" for f in findings) else 0
