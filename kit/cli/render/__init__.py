@@ -11,9 +11,11 @@ from kit.cli.render.before import error, findings, plan, privileges, problems
 from kit.cli.render.live_power import power
 from kit.cli.render.rows import Row, row, runs
 from kit.cli.render.show import run
+from kit.cli.render.verdicts import comparison
 
 __all__ = [
     "Row",
+    "comparison",
     "error",
     "findings",
     "plan",

@@ -126,7 +126,7 @@ def _metrics(results: Document) -> RenderableType | None:
             continue
         note = ", ".join(filter(None, (note, "estimated" * (metric["status"] == "estimated"))))
         cells = (value(metric), interval(metric), str(metric.get("n", "")), metric["unit"], note)
-        table.add_row(plain(_metric_name(name)), *map(plain, cells))
+        table.add_row(plain(metric_name(name)), *map(plain, cells))
     return table
 
 
@@ -198,7 +198,8 @@ def _phase_name(phase: Document) -> str:
     return " ".join(filter(None, words))
 
 
-def _metric_name(name: str) -> str:
+def metric_name(name: str) -> str:
+    """A metric's name in words."""
     scope, energy, per = name.partition("_energy_per_")
     if energy:
         return f"{scope} energy per {per.replace('_', ' ')}"
