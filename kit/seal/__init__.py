@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from kit.manifest import run_hash
 from kit.seal.recovery import recover
-from kit.seal.sealing import manifest_of, seal, storage_error
+from kit.seal.sealing import listed, manifest_of, seal, storage_error
 from kit.seal.sharing import export, import_
 
-__all__ = ("export", "import_", "manifest_of", "recover", "run_hash", "seal", "storage_error")
+__all__ = (
+    "export",
+    "import_",
+    "listed",
+    "manifest_of",
+    "recover",
+    "run_hash",
+    "seal",
+    "storage_error",
+)
