@@ -21,7 +21,7 @@ Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not 
 
 def store_of(runs: Path | None) -> Store:
     """The store a command works on."""
-    return Store(runs or host.HostConfig.load().runs)
+    return Store(runs or host.HostConfig.load().store_root)
 
 
 def find_run(name: str, runs: Path | None) -> Path:

@@ -1,0 +1,108 @@
+"""Power over time with the phases of the run behind it, as one inline SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from kit.energy import power_series
+from kit.phases import BLOCKS
+from kit.records import RunRecords
+
+# Colours that hold on white and on black, and differ for the colour-blind (Okabe & Ito).
+PHASE_COLOURS = {
+    "idle": "#999999",
+    "startup": "#56b4e9",
+    "warmup": "#f0e442",
+    "loaded_idle": "#bbbbbb",
+    "measured": "#009e73",
+    "shutdown": "#cc79a7",
+}
+LINE_COLOURS = ("#d55e00", "#0072b2", "#e69f00", "#7f3c8d")
+INK = "#808080"
+_NS = 1e-9
+_MAX_POINTS = 4000
+
+
+def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | None:
+    """The SVG of every device's watts over the whole run; None where nothing tells power.
+
+    Args:
+        estimated: devices whose power is estimated, drawn dashed and labelled so.
+    """
+    series = power_series(records.samples, records.plan.meters)
+    if not series:
+        return None
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "kit", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(9.2, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        _phases(axes, records)
+        for number, (device, (t, watts)) in enumerate(sorted(series.items())):
+            step = max(1, len(t) // _MAX_POINTS)
+            guessed = device in set(estimated)
+            axes.plot(
+                t[::step] * _NS,
+                watts[::step],
+                color=LINE_COLOURS[number % len(LINE_COLOURS)],
+                linewidth=1.3,
+                linestyle=(0, (4, 1.5)) if guessed else "-",
+                label=f"{device} (estimated)" if guessed else device,
+            )
+        _frame(axes)
+        return _svg(figure)
+
+
+def _phases(axes: Any, records: RunRecords) -> None:
+    seen: set[str] = set()
+    names = {name for name, _ in BLOCKS}
+    for phase in records.phases:
+        if phase.name not in names:
+            continue
+        axes.axvspan(
+            phase.t0 * _NS,
+            phase.t1 * _NS,
+            color=PHASE_COLOURS[phase.name],
+            alpha=0.22,
+            linewidth=0,
+            label=None if phase.name in seen else phase.name.replace("_", " "),
+        )
+        seen.add(phase.name)
+
+
+def _frame(axes: Any) -> None:
+    axes.set_xlabel("time since the run began (s)", color=INK)
+    axes.set_ylabel("power (W)", color=INK)
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.01)
+    axes.tick_params(colors=INK)
+    axes.grid(axis="y", color=INK, alpha=0.2, linewidth=0.6)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(INK)
+    axes.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=9,
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+        handlelength=1.2,
+        columnspacing=1.1,
+    )
+
+
+def _svg(figure: Any) -> str:
+    """The drawing alone, without prolog, date or fixed size, so that it scales with the page."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    return svg.replace("<svg", '<svg role="img" aria-label="power over time"', 1)
