@@ -12,6 +12,8 @@ from kit.preflight.finding import fail, ok, warn
 # Meters whose readings are energy or power; the estimator's are time.
 MEASURING = frozenset(name for scope, name in SCOPE_METERS.items() if scope != "estimate")
 
+_READABLE = "sudo chmod a+r /sys/class/powercap/*/energy_uj (until the next boot), or run as root"
+
 
 def meters(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
     """Every meter asked for has devices, or says why not."""
@@ -30,7 +32,7 @@ def meter(plan: MeterPlan) -> Finding:
     if plan.name == "pdu":
         return fail("PDU_UNREACHABLE", f"{name} cannot be read: {why}", remedy)
     if plan.name == "rapl" and "permi" in why.lower():
-        return warn("RAPL_UNREADABLE", f"{name} cannot be read: {why}", remedy)
+        return warn("RAPL_UNREADABLE", f"{name} cannot be read: {why}", _READABLE)
     return warn("METER_ABSENT", f"{name} measures nothing: {why}", remedy)
 
 

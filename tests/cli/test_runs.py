@@ -1,0 +1,244 @@
+"""`kit ls`, `kit show` and the verdict of a comparison, on documents that kit computed."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kit.cli import render
+from kit.cli.render.numbers import number
+from kit.compare import Axis, Comparison
+from kit.errors import ArchiveRefused
+from tests.cli.documents import documents
+from tests.cli.test_render import HOSTILE, _bare, on_terminal
+
+HASH = "9f2c41aa77e1" + "0" * 52
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, dict[str, Any]]:
+    return documents(failed=1)
+
+
+def shown(found: dict[str, dict[str, Any]]) -> None:
+    render.run(HASH, found["manifest"], found["spec"], found["results"])
+
+
+def listed(found: dict[str, dict[str, Any]]) -> render.Row:
+    return render.row(HASH, found["manifest"], found["spec"], found["results"])
+
+
+# --- show -----------------------------------------------------------------------------------
+
+
+def test_show_tells_what_was_measured_and_what_was_not(
+    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown(found)
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert HASH in out and "replay-of eeeeeeeeeeee" in out
+    assert any(
+        line.startswith("gpu energy per output token") and "primary" in line for line in lines
+    )
+    assert "unmeasured  cpu energy: permission denied" in lines
+    assert "unmeasured  wall energy, estimate energy: the spec asks for no meter of it" in lines
+    assert any(line.startswith("outputs") and "identical" in line for line in lines)
+    assert "FAILED_REQUESTS" in out and "1 of 4 requests failed" in out
+
+
+def test_show_tells_each_phases_energy_with_both_uncertainties(
+    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown(found)
+    lines = capsys.readouterr().out.splitlines()
+    idle = next(line for line in lines if line.startswith("idle before (baseline)"))
+    assert idle.split()[3:5] == ["5.0", "s"]
+    assert idle.count("±") == 2 and idle.split()[-1] == "70.00"
+    decode = next(line for line in lines if line.startswith("decode (response)"))
+    assert "×3" in decode
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_show_fits(
+    found: dict[str, dict[str, Any]], width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = on_terminal(lambda: shown(found), width, monkeypatch)
+    assert max(len(_bare(line)) for line in out.splitlines()) <= width
+
+
+def test_an_unmeasured_run_shows_no_number_for_energy(
+    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    unmeasured = copy.deepcopy(found)
+    for phase in unmeasured["results"]["launches"][0]["phases"]:
+        phase["energy"]["gpu"] = {"status": "unmeasured", "reason": "no meter"}
+    for name, metric in unmeasured["results"]["metrics"].items():
+        if "_energy_" in name:
+            metric.clear()
+            metric.update(status="unmeasured", reason="no meter", launches=[None], unit="J")
+    shown(unmeasured)
+    out = capsys.readouterr().out
+    assert "J ±" not in out and "unmeasured  gpu energy, cpu energy" in out
+
+
+@pytest.mark.parametrize(
+    ("document", "value"),
+    [("results", {"metrics": []}), ("results", []), ("manifest", "x"), ("spec", {"runtime": 3})],
+)
+def test_a_malformed_archive_is_refused_without_a_traceback(
+    found: dict[str, dict[str, Any]], document: str, value: Any
+) -> None:
+    with pytest.raises(ArchiveRefused) as caught:
+        shown({**found, document: value})
+    assert caught.value.code == "DOCUMENT_MALFORMED" and "kit verify" in caught.value.remedy
+    assert listed({**found, document: value}).status == "broken"
+
+
+def test_hostile_documents_are_inert(
+    found: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = copy.deepcopy(found)
+    hostile["manifest"].update(status=HOSTILE, reason=HOSTILE)
+    hostile["spec"].update(name=HOSTILE, description=HOSTILE)
+    hostile["results"]["notices"] = [{"code": HOSTILE, "message": HOSTILE}]
+    hostile["results"]["metrics"]["ttft_p50"]["unit"] = HOSTILE
+
+    def both() -> None:
+        shown(hostile)
+        render.runs([listed(hostile)])
+
+    out = on_terminal(both, 100, monkeypatch)
+    assert "\x1b[2J" not in out and "\x1b]0" not in out and "\u202e" not in out
+    assert "\x07" not in out and "[bold green]VERIFIED[/]" in out
+
+
+# --- ls -------------------------------------------------------------------------------------
+
+
+def rows(found: dict[str, dict[str, Any]]) -> list[render.Row]:
+    done = listed(found)
+    return [
+        render.Row("running", "a1b2c3d4", name="quickstart", note="kit attach a1b2c3d4"),
+        done,
+        replace(done, status="failed", note="the runtime ended during the run: exit code 137"),
+        render.Row("broken", "77" * 32, note="manifest.json is not JSON"),
+    ]
+
+
+def test_a_row_leads_with_energy(found: dict[str, dict[str, Any]]) -> None:
+    row = listed(found)
+    assert (row.status, row.name, row.started) == ("complete", "test", "2026-11-21 05:12")
+    value = found["results"]["metrics"]["gpu_energy_per_output_token"]["value"]
+    assert row.energy == f"{number(value)} gpu"
+    assert row.note == "replay of eeeeeeee"
+
+
+def test_a_row_says_when_energy_was_only_estimated(found: dict[str, dict[str, Any]]) -> None:
+    estimated = copy.deepcopy(found)
+    metrics = estimated["results"]["metrics"]
+    metrics["estimate_energy_per_output_token"] = metrics.pop("gpu_energy_per_output_token")
+    assert listed(estimated).energy.endswith(" est.")
+
+
+def test_the_list_in_a_pipe_has_everything(
+    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    render.runs(rows(found))
+    out, err = capsys.readouterr()
+    assert err == "4 runs\n"
+    heading, running, _, failed, broken = out.splitlines()
+    assert heading.split() == [
+        "status",
+        "run",
+        "spec",
+        "started",
+        "(UTC)",
+        "runtime",
+        "J/token",
+        "tokens/s",
+    ]
+    assert running.startswith("● running") and running.endswith("kit attach a1b2c3d4")
+    assert "9f2c41aa77e1" in failed and failed.endswith("exit code 137")
+    assert broken.endswith("manifest.json is not JSON")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_the_list_fits_and_cuts_only_what_gives_way(
+    found: dict[str, dict[str, Any]], width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = on_terminal(lambda: render.runs(rows(found)), width, monkeypatch)
+    lines = [_bare(line) for line in out.splitlines()]
+    assert max(map(len, lines)) <= width
+    assert any("9f2c41aa77e1" in line and "gpu" in line for line in lines)
+
+
+def test_no_runs_say_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    render.runs([])
+    out, err = capsys.readouterr()
+    assert out == "" and "kit init" in err
+
+
+# --- comparison -----------------------------------------------------------------------------
+
+AXES = (
+    Axis(
+        metric="gpu_energy_per_output_token",
+        verdict="EQUIVALENT",
+        reason="",
+        ratio=1.021,
+        ci90=(0.998, 1.044),
+        margin=0.05,
+    ),
+    Axis(metric="cpu_energy_per_request", verdict="NOT-COMPARABLE", reason="no meter \x1b[2J"),
+    Axis(metric="cpu_energy_per_output_token", verdict="NOT-COMPARABLE", reason="no meter \x1b[2J"),
+    Axis(metric="ttft_p50", verdict="DIFFERENT", reason="", ratio=0.7, ci90=(0.6, 0.8), margin=0.1),
+)
+COMPARED = Comparison(
+    primary=AXES[0],
+    axes=AXES,
+    image="IDENTICAL",
+    likeness="same_model",
+    differences=(("nvidia.driver", "575.57", "580.159 [bold]x[/]"),),
+)
+
+
+def test_a_comparison_leads_with_the_primary_number(capsys: pytest.CaptureFixture[str]) -> None:
+    render.comparison(COMPARED)
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert lines[0] == (
+        "✔ EQUIVALENT  gpu energy per output token ×1.021 [0.998, 1.044], margin ±5%"
+    )
+    assert out.count("×1.021") == 1
+    assert "✘ DIFFERENT" in out and "✔ image    IDENTICAL" in lines
+    shared = [line for line in lines if "NOT-COMPARABLE" in line]
+    assert len(shared) == 1 and "cpu energy per request, cpu energy per output token" in shared[0]
+    assert lines[-1].split() == ["nvidia.driver", "575.57", "580.159", "[bold]x[/]"]
+    assert "\x1b" not in out
+
+
+def test_equal_environments_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    import msgspec
+
+    render.comparison(msgspec.structs.replace(COMPARED, differences=()))
+    assert "nothing that was recorded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.19234, "0.1923"),
+        (71.4236, "71.42"),
+        (3388.4, "3,388"),
+        (0.0000123449, "0.00001234"),
+        (-8.8991, "-8.899"),
+        (float("nan"), "–"),
+    ],
+)
+def test_numbers_have_four_digits_and_no_exponent(value: float, text: str) -> None:
+    assert number(value) == text
