@@ -48,11 +48,17 @@ installed() {
     done
 }
 
-# apt_install PACKAGE...: install what is missing; the package lists are brought up to date once.
+# apt_install PACKAGE...: install what is missing; what apt says is shown only where it fails.
 apt_install() {
     installed "$@" && return 0
     say "installing Debian packages: $*"
-    $root env DEBIAN_FRONTEND=noninteractive apt-get update -q >&2 ||
+    apt_log=$(mktemp)
+    apt="$root env DEBIAN_FRONTEND=noninteractive apt-get -q -y"
+    $apt update >"$apt_log" 2>&1 ||
         say "the package lists could not all be brought up to date; going on with what there is"
-    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
+    $apt install --no-install-recommends "$@" >>"$apt_log" 2>&1 || {
+        tail -n 15 "$apt_log" >&2
+        die 3 "apt-get could not install: $*" "see the lines above, mend it, and repeat"
+    }
+    rm -f "$apt_log"
 }

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from kit import jsonio
 from kit.errors import ImageUnavailable
-from kit.images.process import run
+from kit.images.process import clean, run
 from kit.images.recipe import reference
 from kit.model import ImageIdentity
 
@@ -79,12 +79,16 @@ def _buildah(
     base = ["buildah", f"--root={store / 'root'}", f"--runroot={store / 'run'}"]
     base.append("--storage-driver=vfs")
     bud = ["bud", "--isolation=chroot", f"--timestamp={epoch}", "--no-cache"]
+    # Both would tell of the building machine: buildah's version, and hashes of copied files that
+    # were seen to differ between two machines although the layers were equal.
+    bud += ["--omit-history", "--identity-label=false"]
     iid = store / "iid"
     try:
         run(
             [*base, *bud, f"--platform={platform}", f"--iidfile={iid}", str(context)],
             what=f"the image {name} could not be built",
             remedy=_REMEDY,
+            env=clean(),
             each=each,
         )
         image_id = iid.read_text().strip()

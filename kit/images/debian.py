@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kit.errors import ImageUnavailable
-from kit.images.process import run
+from kit.images.process import clean, run
 
 STEPS = 16
 MIRROR_REMEDY = (
@@ -71,7 +71,7 @@ def bootstrap(
             _argv(lock, mirror, tar, lists),
             what="mmdebstrap could not build the base system",
             remedy=MIRROR_REMEDY,
-            env={"SOURCE_DATE_EPOCH": str(lock["source_date_epoch"])},
+            env=clean(SOURCE_DATE_EPOCH=str(lock["source_date_epoch"])),
             each=each,
         )
         built = work.with_suffix(".tar")

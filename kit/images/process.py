@@ -11,6 +11,16 @@ from pathlib import Path
 from kit.errors import ImageUnavailable
 
 KEEP_LINES = 8
+_PASSED = (
+    "HOME",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+)
+_SBIN = ":/usr/local/sbin:/usr/sbin:/sbin"
 KEEP_CHARS = 200
 
 
@@ -25,6 +35,7 @@ def run(
 ) -> str:
     """Run ``argv`` to its end and return what it printed (stdout and stderr together).
 
+    ``env`` is the whole environment where given (see `clean`), else the program has kit's own.
     ``each`` is called with every line as it comes. The program is ended with kit, whatever
     ends kit, so that no half-built image goes on in the background.
 
@@ -48,15 +59,30 @@ def run(
     return "".join(lines)
 
 
+def clean(**extra: str) -> dict[str, str]:
+    """An environment without this person's settings, which would get into what is built.
+
+    A PYTHONDONTWRITEBYTECODE seen by one machine and not by another is enough to make two images.
+    """
+    passed = {key: os.environ[key] for key in _PASSED if key in os.environ}
+    path = os.environ.get("PATH", "/usr/bin:/bin") + _SBIN
+    fixed = {"LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
+    return {**passed, **fixed, "PATH": path, **extra}
+
+
 def _started(
     argv: Sequence[str], cwd: Path | None, env: dict[str, str] | None
 ) -> subprocess.Popen[str]:
-    """``argv`` started in the C locale, with no stdin: a question would hang the build."""
+    """``argv`` started with no stdin: a question would hang the build.
+
+    The umask is fixed: a file that its group may write makes another layer.
+    """
     try:
         return subprocess.Popen(
             list(argv),
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            env={**os.environ, "LC_ALL": "C.UTF-8"} if env is None else env,
+            umask=0o022,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -18,7 +18,7 @@ Cause = Literal["parts", "builder", "edited"]
 class Build(Record, frozen=True):
     """What was built in place of the locked image ``pinned``, and why it differs.
 
-    ``cause``: ``parts`` (a locked part can no longer be had), ``builder`` (equal parts, packed
+    ``cause``: ``parts`` (base system or packages are not the locked ones), ``builder`` (equal parts, packed
     by other programs), ``edited`` (the recipe's files are not those that were locked).
     """
 

@@ -116,7 +116,7 @@ class _Fetch(NamedTuple):
             what="a locked package could not be fetched",
             remedy=_REMEDY,
             # A host's own list of allowed formats would override what the image needs.
-            env={"PIP_ONLY_BINARY": "", "PIP_NO_BINARY": ""},
+            env={**os.environ, "LC_ALL": "C.UTF-8", "PIP_ONLY_BINARY": "", "PIP_NO_BINARY": ""},
             each=self._counting(2 * len(self.locked)),
         )
 
