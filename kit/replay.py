@@ -21,7 +21,7 @@ from kit.compare import Comparison
 from kit.engine import Order
 from kit.errors import EXIT_DIFFERENT, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, ImageUnavailable
 from kit.model import RunSpec
-from kit.seal import MANIFEST, run_hash
+from kit.manifest import run_hash
 
 Say = Callable[[str], None]
 IMAGE_FOLDER = "inputs/image/"
@@ -35,7 +35,7 @@ def order_of(original: Path) -> Order:
     """
     source = archive.open_source(original)
     spec = specs.parse(source.read("spec.json", specs.MAX_BYTES), "the sealed spec")
-    parent = {"run_hash": run_hash(source.read(MANIFEST)), "relation": "replay-of"}
+    parent = {"run_hash": run_hash(source.read(archive.MANIFEST)), "relation": "replay-of"}
     return Order(spec=spec, parents=(parent,))
 
 
@@ -102,7 +102,7 @@ def as_dict(judged: Comparison) -> dict[str, Any]:
 
 def hash_of(run: Path) -> str:
     """The run hash, from the manifest's bytes and not from a folder's name."""
-    return run_hash(archive.open_source(run).read(MANIFEST))
+    return run_hash(archive.open_source(run).read(archive.MANIFEST))
 
 
 def computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
