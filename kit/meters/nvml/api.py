@@ -1,0 +1,89 @@
+"""NVML's answers as (return code, integer), so that no reading is an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from kit.meters.base import MeterUnavailable
+
+Answer = tuple[int, int | None]
+
+NOT_SUPPORTED = 3
+NOT_FOUND = 6
+_UNKNOWN = 999
+# Which member of NVML's value union holds the value, by its type's number.
+_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+_NO_DRIVER = "no NVIDIA driver: libnvidia-ml.so.1 not found"
+
+
+class Api:
+    """The initialised ``pynvml`` module.
+
+    Raises:
+        MeterUnavailable: no driver, driver not loaded, or no permission.
+    """
+
+    def __init__(self) -> None:
+        import pynvml
+
+        self.nvml: Any = pynvml  # the module is untyped
+        try:
+            self.nvml.nvmlInit()
+        except pynvml.NVMLError as error:
+            raise MeterUnavailable(self._why_not(error)) from error
+
+    def __enter__(self) -> Api:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the driver."""
+        try:
+            self.nvml.nvmlShutdown()
+        except self.nvml.NVMLError:
+            return
+
+    def ask(self, query: Callable[[], Any]) -> tuple[int, Any]:
+        """``(0, answer)``, or ``(NVML's return code, None)``."""
+        try:
+            return 0, query()
+        except self.nvml.NVMLError as error:
+            return int(error.value), None
+        except (AttributeError, UnicodeDecodeError, self.nvml.NVMLLibraryMismatchError):
+            return _UNKNOWN, None  # a function that pynvml or the driver lacks, a name in no code
+
+    def fields(self, handle: Any, ids: Sequence[int]) -> list[Answer]:
+        """Several field values in one call, each with its own return code."""
+        rc, values = self.ask(lambda: self.nvml.nvmlDeviceGetFieldValues(handle, list(ids)))
+        if rc:
+            return [(rc, None)] * len(ids)
+        return [
+            (0, value_of(v.valueType, v.value)) if v.nvmlReturn == 0 else (int(v.nvmlReturn), None)
+            for v in values
+        ]
+
+    def explain(self, rc: int) -> str:
+        """NVML's own words for a return code."""
+        return str(self.nvml.NVMLError(rc))
+
+    def _why_not(self, error: Any) -> str:
+        known = {
+            self.nvml.NVML_ERROR_LIBRARY_NOT_FOUND: _NO_DRIVER,
+            self.nvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA kernel driver is not loaded",
+            self.nvml.NVML_ERROR_NO_PERMISSION: "no permission to use the NVIDIA driver",
+        }
+        return known.get(error.value, f"NVML: {error}")
+
+
+def value_of(kind: int, value: Any) -> int | None:
+    """The integer in one of NVML's unions; None for a type that NVML did not have."""
+    return int(getattr(value, _MEMBERS[kind])) if 0 <= kind < len(_MEMBERS) else None

@@ -1,0 +1,221 @@
+"""The energy counter: dear to ask (2.8 ms on an H200), and true only when it ticks.
+
+The counter is published every 100 ms or so, on a period as steady as a clock. Its value is worth
+the most when the moment of a tick is known, so that it is asked in a short burst around the tick
+that is expected, every few seconds: the time of the next tick is kept as an interval that every
+burst narrows. Where a GPU has no power samples to give the shape in between, it is polled evenly.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from statistics import median
+
+from kit.events import Clock
+from kit.meters.base import Reading, Tier
+from kit.meters.nvml.api import Answer
+
+# Share of one CPU that one GPU's counter may cost, in bursts and when polled.
+_BURST_BUDGET, _POLL_BUDGET = 0.003, 0.03
+_BURST_READS = 3.5
+_SHORTEST_S, _LONGEST_S = 1.0, 10.0
+_POLL_S = (0.05, 0.1)
+_SEARCH_NS, _SEARCH_NAP_S, _SEARCH_TICKS = 1_200_000_000, 0.003, 3
+_DRIFT = 5e-5  # how far a period may wander, as a share of the time since the last tick
+_MOST_READS = 64
+_MISSES = 3
+
+
+class Ticker:
+    """One GPU's counter, and what is known of its ticks.
+
+    Attributes:
+        period_ns: between two ticks; None while unknown.
+        tick: when the last known tick was (ns), within ± ``error`` ns.
+        latency_ns: what one read takes.
+        bracket: between which times the counter ticked, if the last read was the first to see it.
+    """
+
+    def __init__(self, device: str, ask: Callable[[], Answer], clock: Clock) -> None:
+        self.device, self._ask, self._clock = device, ask, clock
+        self.period_ns: float | None = None
+        self.tick = self.error = 0.0
+        self.latency_ns = 1e6
+        self._first = (0.0, 0.0)
+        self._elapsed = 0  # periods between the first known tick and the last
+        self._gap = 1  # periods until the next burst: doubled until it is long enough
+        self._misses = 0
+        self._ahead = 1
+        self._before: Reading | None = None
+        self.bracket: tuple[int, int] | None = None
+
+    def poll(self) -> Reading:
+        """Read once; a change since the read before brackets a tick."""
+        t0 = self._clock.now()
+        rc, raw = self._ask()
+        reading = Reading(t0, self._clock.now(), None, self.device, "gpu_energy", rc, raw)
+        self.latency_ns += 0.2 * (reading.t1 - t0 - self.latency_ns)
+        before, self._before = self._before, reading
+        seen = before and before.raw is not None and raw is not None and raw != before.raw
+        self.bracket = (before.t0, reading.t1) if before and seen else None
+        return reading
+
+    def forget(self) -> None:
+        """Compare the next read with none before it."""
+        self._before = self.bracket = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the last read failed."""
+        return self._before is not None and self._before.rc != 0
+
+    @property
+    def start(self) -> int:
+        """When the next burst should begin: a read must end before the tick can come (ns)."""
+        if self.period_ns is None:
+            return int(self.tick)
+        margin = self._error_after(self._ahead) + 1.5 * self.latency_ns
+        return int(self.tick + self._ahead * self.period_ns - margin)
+
+    def plan(self) -> None:
+        """Choose the next tick to watch: far enough to be cheap, near enough to be foreseen."""
+        if self.period_ns is None:
+            self.tick = self._clock.now() + _LONGEST_S * 1e9
+            return
+        wanted_s = _BURST_READS * self.latency_ns * 1e-9 / _BURST_BUDGET
+        wanted_s = min(max(wanted_s, _SHORTEST_S), _LONGEST_S)
+        most = max(1, round(wanted_s * 1e9 / self.period_ns))
+        self._gap = self._ahead = min(self._gap, most)
+        while self.start < self._clock.now():
+            self._ahead += 1
+
+    def burst(self) -> list[Reading]:
+        """Read until the counter ticks, or until the tick must have been missed."""
+        late = self._clock.now() - self.start > self.latency_ns
+        if self.period_ns is None or late:
+            readings = [self.poll()] if self.period_ns is None else []
+            self.plan()
+            return readings
+        self.forget()
+        width = 2 * self._error_after(self._ahead) + 4 * self.latency_ns
+        reads = min(_MOST_READS, math.ceil(width / self.latency_ns))
+        readings = []
+        for _ in range(reads):
+            readings.append(self.poll())
+            if self.gone or self.bracket:
+                break
+        self._learn()
+        self.plan()
+        return readings
+
+    def settle(self, brackets: Sequence[tuple[int, int]]) -> None:
+        """Take period and tick from the brackets of a search."""
+        middles = [(lo + hi) / 2 for lo, hi in brackets]
+        if len(middles) < 2:
+            self.period_ns = None
+            self.plan()
+            return
+        self.period_ns = median(b - a for a, b in pairwise(middles))
+        lo, hi = brackets[-1]
+        self.tick, self.error = (lo + hi) / 2, (hi - lo) / 2
+        self._first, self._elapsed, self._gap, self._misses = (self.tick, self.error), 0, 1, 0
+        self.plan()
+
+    def _learn(self) -> None:
+        """Move to the tick just seen, within what was foreseen and what was read."""
+        if self.bracket is None or self.period_ns is None:
+            self._misses += 1
+            self._gap = max(1, self._gap // 2)
+            self.error *= 2
+            if self._misses >= _MISSES:
+                self.period_ns = None  # it is not where it was: `plan` waits, `read` searches
+            return
+        lo, hi = self.bracket
+        foreseen, error = self.tick + self._ahead * self.period_ns, self._error_after(self._ahead)
+        both = max(lo, foreseen - error), min(hi, foreseen + error)
+        lower, upper = both if both[0] < both[1] else (float(lo), float(hi))
+        self.tick, self.error = (lower + upper) / 2, (upper - lower) / 2
+        self._elapsed += self._ahead
+        self.period_ns = (self.tick - self._first[0]) / self._elapsed
+        self._gap, self._misses = 2 * self._ahead, 0
+
+    def _error_after(self, periods: int) -> float:
+        """How wrong the time of a tick ``periods`` ahead may be (± ns)."""
+        if self.period_ns is None:
+            return 0.0
+        drift = _DRIFT * periods * self.period_ns
+        if not self._elapsed:
+            return self.error + drift + periods * 2 * self.error
+        return self.error + drift + periods * (self.error + self._first[1]) / self._elapsed
+
+
+class Bursts:
+    """The counters of several GPUs, one burst at a time, at each one's own moments."""
+
+    def __init__(self, tickers: Sequence[Ticker], clock: Clock) -> None:
+        self._tickers, self._clock = tickers, clock
+        self._searched = False
+
+    def tier(self) -> Tier:
+        """Its tier: the usual period, and when the next burst is due."""
+        return Tier("counter", _LONGEST_S, self._read, True, self._due, self._last)
+
+    def _due(self) -> int:
+        return min(ticker.start for ticker in self._tickers)
+
+    def _read(self) -> Sequence[Reading]:
+        lost = [t for t in self._tickers if t.period_ns is None]
+        if lost and (not self._searched or any(t.start <= self._clock.now() for t in lost)):
+            self._searched = True
+            return search(lost, self._clock)
+        return min(self._tickers, key=lambda t: t.start).burst()
+
+    def _last(self, stopped_at: int) -> Sequence[Reading]:
+        """One tick more of each, so that nothing measured lies after the last one."""
+        longest = max((t.period_ns or 0.0) for t in self._tickers)
+        return _watch(self._tickers, self._clock, 1, stopped_at + int(3 * longest))[0]
+
+
+class Polls:
+    """The counters of GPUs without power samples, polled evenly at 10 or 20 Hz."""
+
+    def __init__(self, tickers: Sequence[Ticker]) -> None:
+        self._tickers = tickers
+
+    def tier(self) -> Tier:
+        dearest_s = max(t.latency_ns for t in self._tickers) * 1e-9
+        fits = [period for period in _POLL_S if dearest_s <= period * _POLL_BUDGET]
+        return Tier("counter-poll", fits[0] if fits else _POLL_S[-1], self._read, True)
+
+    def _read(self) -> Sequence[Reading]:
+        return [ticker.poll() for ticker in self._tickers]
+
+
+def search(tickers: Sequence[Ticker], clock: Clock) -> list[Reading]:
+    """Poll all in turn until each has ticked three times, at most for 1.2 s, and learn from it."""
+    readings, brackets = _watch(tickers, clock, _SEARCH_TICKS, clock.now() + _SEARCH_NS)
+    for ticker in tickers:
+        ticker.settle(brackets[ticker.device])
+    return readings
+
+
+def _watch(
+    tickers: Sequence[Ticker], clock: Clock, ticks: int, until: int
+) -> tuple[list[Reading], dict[str, list[tuple[int, int]]]]:
+    """Poll all in turn until each has ticked ``ticks`` times; the readings, and the brackets."""
+    readings: list[Reading] = []
+    brackets: dict[str, list[tuple[int, int]]] = {t.device: [] for t in tickers}
+    for ticker in tickers:
+        ticker.forget()
+    waiting = list(tickers)
+    while waiting and clock.now() < until:
+        for ticker in waiting:
+            readings.append(ticker.poll())
+            if ticker.bracket:
+                brackets[ticker.device].append(ticker.bracket)
+        waiting = [t for t in waiting if len(brackets[t.device]) < ticks and not t.gone]
+        time.sleep(_SEARCH_NAP_S)
+    return readings, brackets

@@ -1,0 +1,136 @@
+"""Reads every GPU in tiers: what is cheap often, what is dear seldom and in threads apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from kit.events import Clock
+from kit.meters.base import Reading, Tier
+from kit.meters.nvml.api import Answer, Api
+from kit.meters.nvml.buffer import Buffer
+from kit.meters.nvml.cards import (
+    BUFFER_S,
+    FIELD_AVERAGE,
+    FIELD_INSTANT,
+    FIELD_MEMORY_TEMPERATURE,
+    LOAD,
+    LOAD_S,
+    POWER_S,
+    STATE,
+    STATE_S,
+    Card,
+    Query,
+    cards,
+)
+from kit.meters.nvml.counter import Bursts, Polls, Ticker
+
+_FIELDS = {"gpu_power_instant": FIELD_INSTANT, "gpu_power_average": FIELD_AVERAGE}
+
+
+class NvmlReader:
+    """An opened NVML; about 10 µs a GPU at 50 Hz, and the counter within 0.3% of a CPU."""
+
+    def __init__(self, api: Api, count: int | None, clock: Clock) -> None:
+        self._api, self._clock = api, clock
+        self._cards = cards(api, count)
+        self.devices = tuple(card.device for card in self._cards)
+        self._fields = [(card, fields) for card in self._cards if (fields := _fields_of(card))]
+        self._buffers = [
+            Buffer(api, card.alias, card.handle, clock)
+            for card in self._cards
+            if card.reads("gpu_power_sample")
+        ]
+        self.tiers = tuple(self._tiers())
+
+    def explain(self, rc: int) -> str:
+        return self._api.explain(rc)
+
+    def close(self) -> None:
+        self._api.close()
+
+    def _tiers(self) -> Iterator[Tier]:
+        if self._fields:
+            yield Tier("power", POWER_S, self._power)
+        yield Tier("state", STATE_S, self._state)
+        yield Tier("load", LOAD_S, self._load, slow=True)
+        if self._buffers:
+            yield Tier("samples", BUFFER_S, self._samples, slow=True, last=self._last_samples)
+        yield from self._counter_tiers()
+
+    def _counter_tiers(self) -> Iterator[Tier]:
+        """Bursts where the samples give the shape, even polling where nothing else does."""
+        counting = [card for card in self._cards if card.reads("gpu_energy")]
+        shaped = [self._ticker(c) for c in counting if c.reads("gpu_power_sample")]
+        bare = [self._ticker(c) for c in counting if not c.reads("gpu_power_sample")]
+        if shaped:
+            yield Bursts(shaped, self._clock).tier()
+        if bare:
+            for ticker in bare:
+                ticker.poll()  # its latency decides how often it is asked
+            yield Polls(bare).tier()
+
+    def _ticker(self, card: Card) -> Ticker:
+        query = self._api.nvml.nvmlDeviceGetTotalEnergyConsumption
+        return Ticker(card.alias, lambda: self._api.ask(lambda: query(card.handle)), self._clock)
+
+    def _power(self) -> Sequence[Reading]:
+        found: list[Reading] = []
+        for card, fields in self._fields:
+            t0 = self._clock.now()
+            answers = self._answers(card, tuple(fields.values()))
+            t1 = self._clock.now()
+            for quantity, (rc, raw) in zip(fields, answers, strict=True):
+                found.append(Reading(t0, t1, None, card.alias, quantity, rc, raw))
+        return found
+
+    def _answers(self, card: Card, fields: tuple[int | None, ...]) -> list[Answer]:
+        numbers = [field for field in fields if field is not None]
+        if numbers:
+            return self._api.fields(card.handle, numbers)
+        return [self._api.ask(lambda: self._api.nvml.nvmlDeviceGetPowerUsage(card.handle))]
+
+    def _state(self) -> Sequence[Reading]:
+        found = self._each(STATE)
+        for card in self._cards:
+            if card.reads("gpu_memory_temperature"):
+                ask = self._field_query(card, FIELD_MEMORY_TEMPERATURE)
+                found.append(self._one(card, "gpu_memory_temperature", ask))
+        return found
+
+    def _load(self) -> Sequence[Reading]:
+        return self._each(LOAD)
+
+    def _each(self, queries: Mapping[str, Query]) -> list[Reading]:
+        return [
+            self._one(card, quantity, self._query(card, query))
+            for card in self._cards
+            for quantity, query in queries.items()
+            if card.reads(quantity)
+        ]
+
+    def _query(self, card: Card, query: Query) -> Callable[[], Answer]:
+        return lambda: self._api.ask(lambda: query(self._api, card.handle))
+
+    def _field_query(self, card: Card, field: int) -> Callable[[], Answer]:
+        return lambda: self._api.fields(card.handle, [field])[0]
+
+    def _one(self, card: Card, quantity: str, ask: Callable[[], Answer]) -> Reading:
+        t0 = self._clock.now()
+        rc, raw = ask()
+        return Reading(t0, self._clock.now(), None, card.alias, quantity, rc, raw)
+
+    def _samples(self) -> Sequence[Reading]:
+        return [reading for buffer in self._buffers for reading in buffer.read()]
+
+    def _last_samples(self, stopped_at: int) -> Sequence[Reading]:
+        return [reading for buffer in self._buffers for reading in buffer.until(stopped_at)]
+
+
+def _fields_of(card: Card) -> dict[str, Any]:
+    """Which power quantities a card gives, each with its field; None is "power usage"."""
+    return {
+        quantity: field if card.facts(quantity).get("source") != "power usage" else None
+        for quantity, field in _FIELDS.items()
+        if card.reads(quantity)
+    }
