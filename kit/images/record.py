@@ -18,8 +18,8 @@ Cause = Literal["parts", "builder", "edited"]
 class Build(Record, frozen=True):
     """What was built in place of the locked image ``pinned``, and why it differs.
 
-    ``cause``: ``parts`` (base system or packages are not the locked ones), ``builder`` (equal parts, packed
-    by other programs), ``edited`` (the recipe's files are not those that were locked).
+    ``cause``: ``parts`` (base system or packages are not the locked ones), ``builder`` (equal
+    parts, packed by other programs), ``edited`` (the recipe's files are not the locked ones).
     """
 
     schema: str
