@@ -8,20 +8,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
 
 from kit import __version__
 from kit.errors import EXIT_INTERRUPTED, EXIT_USAGE, KitError
 
-_HELP = """A containerised reproducibility kit for the energy of LLM inference.
+_HELP = (
+    "A containerised reproducibility kit for the energy of LLM inference.\n\n"
+    "Write a run spec, run it in a pinned container while energy is measured from the host, and "
+    "seal the run into a hashed archive that anyone can verify without a GPU and replay with one."
+)
 
-Write a run spec, run it in a pinned container while energy is measured from the host, and seal
-the run into a hashed archive that anyone can verify without a GPU and replay with one.
-"""
-
-_EXITS = """Exit codes: 0 ok · 1 run failed · 2 usage or invalid spec · 3 blocked (preflight, image,
-weights, engine) · 4 verification failed · 5 replay DIFFERENT · 6 replay INCONCLUSIVE or
-NOT-COMPARABLE · 130 interrupted."""
+_EXITS = (
+    "Exit codes: 0 ok · 1 run failed · 2 usage or invalid spec · 3 blocked (preflight, image, "
+    "weights, engine) · 4 verification failed · 5 replay DIFFERENT · 6 replay INCONCLUSIVE or "
+    "NOT-COMPARABLE · 130 interrupted."
+)
 
 _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Specify": {
@@ -76,14 +78,16 @@ def build() -> App:
         version=__version__,
         result_action="return_value",
     )
-    for group, commands in _COMMANDS.items():
+    groups = {name: Group(name, sort_key=place) for place, name in enumerate(_COMMANDS)}
+    for title, commands in _COMMANDS.items():
+        group = groups[title]
         for name, (target, text) in commands.items():
             app.command(target, name=name, help=text, group=group)
     for name, text, commands in (
         ("images", "Container images that kit builds.", _IMAGES),
         ("weights", "Model files, by hash.", _WEIGHTS),
     ):
-        sub = App(name=name, help=text, group="This machine")
+        sub = App(name=name, help=text, group=groups["This machine"])
         for command, (target, line) in commands.items():
             sub.command(target, name=command, help=line)
         app.command(sub)

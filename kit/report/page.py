@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kit import __version__
-from kit.compare import GOOD, Comparison
+from kit.compare import GOOD, Axis, Comparison
 from kit.model import ImageIdentity
 from kit.records import RunRecords
 from kit.report import chart
@@ -154,23 +154,35 @@ def _spread(metric: Mapping[str, Any]) -> str:
 
 
 def _verdicts(judged: Comparison) -> Html:
-    rows = [
-        (
-            metric_name(a.metric),
-            a.line().partition(" → ")[0].partition("×")[2],
-            _badge(a.verdict),
-            a.reason,
-        )
-        for a in judged.axes
-    ]
-    differences = [(path, there, here) for path, there, here in judged.differences]
+    told = [a for a in judged.axes if a.ratio is not None or a.verdict != "NOT-COMPARABLE"]
+    silent = [metric_name(a.metric) for a in judged.axes if a not in told]
+    rows = [(metric_name(a.metric), _ratio(a), _badge(a.verdict), a.reason) for a in told]
+    machines = _LIKENESS[judged.likeness]
     return section(
         "Replay",
         tag("p", judged.primary.line(), class_="lead"),
         table(["axis", "ratio, 90% interval, margin", "verdict", "why"], rows, numeric=9),
-        tag("p", f"image: {judged.image.lower()}; machines: {judged.likeness.replace('_', ' ')}"),
-        table(["differs", "original", "replay"], differences, numeric=9) if differences else "",
+        tag("p", f"Not compared, because a side has no number: {', '.join(silent)}.", class_="note")
+        if silent
+        else "",
+        tag("p", f"Image: {judged.image.lower()}. Machines: {machines}.", class_="note"),
+        table(["differs", "original", "replay"], judged.differences, numeric=9)
+        if judged.differences
+        else "",
     )
+
+
+def _ratio(axis: Axis) -> str:
+    """The number of an axis without its name and verdict."""
+    return axis.line().partition(" → ")[0].removeprefix(axis.metric.replace("_", " ")).strip()
+
+
+_LIKENESS = {
+    "same_card": "the very same",
+    "same_model": "the same models and settings",
+    "elsewhere": "the same models, other settings",
+    "other_model": "other models",
+}
 
 
 def _badge(verdict: str) -> Html:

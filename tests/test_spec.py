@@ -1,0 +1,130 @@
+"""Run specs: every problem at once, with its path and a remedy; defaults from one place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit import resources, spec
+from kit.errors import SpecInvalid, UsageError
+from kit.model import RunSpec
+
+QUICKSTART = json.loads((resources.specs_dir() / "quickstart.json").read_text())
+
+
+def problems(document: Any) -> dict[str, str]:
+    return {p.path: f"{p.message} {p.remedy}" for p in spec.problems(document)}
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**json.loads(json.dumps(QUICKSTART)), **changes}
+
+
+@pytest.mark.parametrize("path", sorted(resources.specs_dir().glob("*.json")), ids=lambda p: p.stem)
+def test_every_shipped_spec_is_valid(path: Path) -> None:
+    assert spec.load(path).name
+
+
+def test_all_problems_are_listed_at_once_each_with_path_and_remedy() -> None:
+    found = problems(
+        changed(
+            name="Not A Name",
+            launches=0,
+            surprise=1,
+            meters=[{"name": "nvml"}, {"name": 7}],
+            arrivals={"kind": "constant"},
+        )
+    )
+    assert {"$.name", "$.launches", "$", "$.meters[1].name", "$.arrivals"} <= found.keys()
+    assert all(len(text) > 15 for text in found.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"image": {"reference": "vllm/vllm-openai:latest"}}, "$.image.reference"),
+        ({"image": {"recipe": "llama-server"}}, "$.image"),
+        ({"image": {"recipe": "llama-server", "digest": "latest"}}, "$.image.digest"),
+        ({"weights": {**QUICKSTART["weights"], "revision": "main"}}, "$.weights.revision"),
+        (
+            {"weights": {**QUICKSTART["weights"], "files": [
+                {**QUICKSTART["weights"]["files"][0], "source": "hf:org/repo@main/model.gguf"}
+            ]}},
+            "$.weights.files[0].source",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_not_pinned_is_a_problem(change: dict[str, Any], path: str) -> None:
+    assert path in problems(changed(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "word"),
+    [
+        ({"runtime": {"name": "nonesuch"}}, "$.runtime.name", "llama-server"),
+        ({"runtime": {"name": "llama-server", "options": {"colour": 1}}}, "$.runtime.options", "colour"),
+        ({"workload": {"name": "prompts", "options": {"requests": 0}}}, "$.workload.options.requests", "0"),
+        ({"meters": [{"name": "pdu"}]}, "$.meters[0]", "alias"),
+        ({"meters": [{"name": "nvml"}, {"name": "nvml"}]}, "$.meters", "twice"),
+        ({"primary_metric": "wall_energy_per_request"}, "$.primary_metric", "pdu"),
+        ({"runtime": {"name": "llama-cpp-python"}, "arrivals": {"kind": "closed", "concurrency": 4}},
+         "$.arrivals.concurrency", "one"),
+    ],
+)  # fmt: skip
+def test_what_a_schema_cannot_say(change: dict[str, Any], path: str, word: str) -> None:
+    found = problems(changed(**change))
+    assert path in found, found
+    assert word in found[path]
+
+
+def test_defaults_in_the_schema_and_in_the_records_agree() -> None:
+    required = {k: QUICKSTART[k] for k in spec.schema()["required"]}
+    filled = msgspec.convert(spec.filled(required), RunSpec, strict=False)
+    bare = msgspec.convert({**spec.filled(required), **required}, RunSpec, strict=False)
+    by_records = RunSpec(
+        schema=filled.schema, name=filled.name, runtime=filled.runtime, image=filled.image,
+        weights=filled.weights, workload=filled.workload,
+    )  # fmt: skip
+    assert filled == msgspec.structs.replace(
+        by_records, runtime=filled.runtime, workload=filled.workload
+    )
+    assert bare.launches == filled.launches
+
+
+def test_writing_a_default_out_changes_no_hash() -> None:
+    explicit = changed(launches=3, limits={**QUICKSTART["limits"], "pids": 512})
+    hashes = {
+        spec.spec_hash(spec.parse(json.dumps(document).encode()))
+        for document in (QUICKSTART, explicit)
+    }
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 1000, b'{"a":1,"a":2}'])
+def test_what_is_not_json_is_one_error(data: bytes) -> None:
+    with pytest.raises(UsageError):
+        spec.parse(data)
+
+
+def test_a_missing_file_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        spec.load(tmp_path / "none.json")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(st.sampled_from(sorted(QUICKSTART)), JSON)
+def test_no_value_anywhere_gets_past_as_a_crash(key: str, value: object) -> None:
+    try:
+        spec.parse(json.dumps(changed(**{key: value})).encode())
+    except (SpecInvalid, UsageError) as error:
+        assert error.message
