@@ -12,6 +12,7 @@ from kit.cli.render.live_power import power
 from kit.cli.render.rows import Row, row, runs
 from kit.cli.render.show import run
 from kit.cli.render.verdicts import comparison
+from kit.cli.render.verification import verdict
 
 __all__ = [
     "Row",
@@ -25,4 +26,5 @@ __all__ = [
     "row",
     "run",
     "runs",
+    "verdict",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -10,7 +11,9 @@ from rich.text import Text
 
 from kit.cli.render.console import Mark, grid, marked, plain, put, stdout
 from kit.cli.render.show import metric_name
-from kit.compare import Axis, Comparison
+
+if TYPE_CHECKING:
+    from kit.compare import Axis, Comparison
 
 _STATES = {
     "REPRODUCED": "ok",
