@@ -29,7 +29,7 @@ def verdict(found: Verdict, *, details: bool = False) -> None:
     table = grid({"no_wrap": True, "style": "quiet"}, {"no_wrap": True}, {"overflow": "fold"})
     for level, text in LEVELS.items():
         _add_level(table, level, text, found, details)
-    claim = facts([("claim", found.claim), ("run", found.run_hash or "it has no manifest")])
+    claim = facts([("claim", found.claim), ("run", found.run_hash)])
     put(stdout(), _headline(found), Text(), table, Text(), claim)
 
 
