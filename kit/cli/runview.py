@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from kit.cli.render.console import count, marked, plain, short_time
+from kit.cli.render.console import count, device_name, marked, plain, short_time
 from kit.model import Event
 
 # The phases of a launch in their order: (phase, part, the word on the screen).
@@ -158,7 +158,7 @@ class RunView:
             line.append(f" {done}/{total} requests  ")
         line.append(short_time(max(0, self._now() - self._began) / NS), style="quiet")
         for device, watts in sorted(self.power.items()):
-            line.append(f"  {plain(device)} ", style="quiet")
+            line.append(f"  {plain(device_name(device))} ", style="quiet")
             line.append(f"{watts:.0f} W" if isinstance(watts, int | float) else "no reading")
         return line
 

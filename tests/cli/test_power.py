@@ -52,3 +52,8 @@ def test_the_table_fits(width: int) -> None:
     for _ in range(200):
         view.take({f"gpu{n}": 612.3 for n in range(8)} | {"cpu0-package": "no RAPL here"})
     assert all(len(line) <= width for line in drawn(view, width).splitlines())
+
+
+def test_an_estimate_never_looks_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    render.power([{"host": 34.2}])
+    assert "host (estimated) 34.2 W" in capsys.readouterr().out

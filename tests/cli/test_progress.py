@@ -37,7 +37,7 @@ def journey(launches: int = 2) -> Journal:
         for phase, part, _ in STEPS:
             journal.add("phase.begin", launch=launch, phase=phase, part=part)
             if phase == "measured":
-                power = {"estimate": 34.2, "gpu0": None}
+                power = {"host": 34.2, "gpu0": None}
                 progress = {"stage": "measured", "done": 12, "total": 30}
                 journal.add("live", 1.0, power=power, progress=progress)
                 journal.add("stage.done", launch=launch, stage="measured", ok=29, failed=1)
@@ -112,7 +112,7 @@ def test_the_view_says_where_the_run_is() -> None:
     path, now = drawn(view, 120)
     assert "startup ✔" in path and "measured ●" in path and path.rstrip().endswith("idle")
     assert "launch 1 of 2" in now and "12/30 requests" in now
-    assert "estimate 34 W" in now and "gpu0 no reading" in now
+    assert "host (estimated) 34 W" in now and "gpu0 no reading" in now
 
 
 def test_an_unknown_event_changes_nothing() -> None:

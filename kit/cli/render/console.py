@@ -170,6 +170,11 @@ def facts(pairs: Iterable[tuple[str, RenderableType | str | None]]) -> Table:
     return table
 
 
+def device_name(device: str) -> str:
+    """A device's alias; the estimator's says what it is, so that it never looks measured."""
+    return "host (estimated)" if device == "host" else device
+
+
 def title(text: str, note: str = "") -> Text:
     """A heading, with a quiet note behind it."""
     heading = plain(text, "name")

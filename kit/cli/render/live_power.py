@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from kit.cli.render.console import listing, marked, plain, put, short_time, stdout
+from kit.cli.render.console import device_name, listing, marked, plain, put, short_time, stdout
 
 HISTORY = 60
 _STEPS = " ▁▂▃▄▅▆▇█"
@@ -50,7 +50,7 @@ class PowerView:
     def take(self, values: Mapping[str, float | str]) -> None:
         """One reading of all devices."""
         for device, value in values.items():
-            self._tracks.setdefault(device, Track()).take(value)
+            self._tracks.setdefault(device_name(device), Track()).take(value)
 
     def line(self) -> Text:
         """The reading as one line for a log: ``12 s  gpu0 642.1 W  psys: permission denied``."""
