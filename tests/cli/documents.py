@@ -63,7 +63,7 @@ def documents(failed: int = 0) -> dict[str, dict[str, Any]]:
 
 def _records(spec: RunSpec, failed: int) -> RunRecords:
     events, requests, responses = [], {}, {}
-    t = 0
+    t = S
     for launch in range(LAUNCHES):
         for name, part, seconds in BLOCKS:
             data = {"launch": launch, "phase": name, "part": part}
@@ -133,6 +133,6 @@ def _csv(end: int) -> bytes:
     """50 Hz of 300 W, 70 W in the idle first seconds."""
     lines = [samples.HEADER]
     for seq, t in enumerate(range(0, end, S // 50)):
-        watts = 70_000 + 230_000 * ((t // S) % 31 in range(12, 20))
+        watts = 70_000 + 230_000 * ((t // S - 1) % 31 in range(12, 20))
         lines.append(f"{seq},{t},{t + 1000},,gpu0,gpu_power_sample,0,{watts}")
     return ("\n".join(lines) + "\n").encode()

@@ -58,8 +58,20 @@ def test_show_tells_each_phases_energy_with_both_uncertainties(
     idle = next(line for line in lines if line.startswith("idle before (baseline)"))
     assert idle.split()[3:5] == ["5.0", "s"]
     assert idle.count("±") == 2 and idle.split()[-1] == "70.00"
+    assert "unmeasured  gpu in" not in "\n".join(lines)
     decode = next(line for line in lines if line.startswith("decode (response)"))
     assert "×3" in decode
+
+
+def test_show_says_why_one_phase_has_no_energy(
+    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    holed = copy.deepcopy(found)
+    first = holed["results"]["launches"][0]["phases"][0]
+    first["energy"]["gpu"] = {"status": "unmeasured", "reason": "a hole of 0.61 s"}
+    shown(holed)
+    out = capsys.readouterr().out
+    assert "unmeasured  gpu in idle before (baseline): a hole of 0.61 s" in out
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -172,7 +172,20 @@ def _phases(results: Document) -> tuple[str, RenderableType | None]:
             cells += [plain(measured(energy)), plain(watts(energy, phase["duration_s"]))]
         table.add_row(*cells)
     more = f" (of {len(launches)} launches)" if len(launches) > 1 else ""
-    return f"phases of launch {launches[0]['launch']}{more}", table
+    heading = f"phases of launch {launches[0]['launch']}{more}"
+    return heading, Group(table, _gaps(found, scopes))
+
+
+def _gaps(found: Sequence[Document], scopes: Sequence[str]) -> Table:
+    """Why a phase has no energy where others of its scope have."""
+    table = facts([])
+    for phase in found:
+        for scope in scopes:
+            energy = phase["energy"].get(scope, {})
+            if "joules" not in energy:
+                said = f"{scope} in {_phase_name(phase)}: {energy.get('reason', 'not recorded')}"
+                table.add_row("unmeasured", plain(said))
+    return table
 
 
 def _notices(results: Document) -> RenderableType | None:
