@@ -1,0 +1,80 @@
+"""`kit verify`: check a run that nobody has to be trusted for. Needs no container, GPU or network.
+
+Nothing is extracted, nothing in the archive is run, and no stored verdict or count is believed:
+expected counts come from the spec, numbers are computed again from raw records. A level that
+fails hides the deeper ones, because they would judge bytes that nobody sealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kit import archive, manifest
+from kit.archive import Source
+from kit.errors import ArchiveRefused
+from kit.model import Manifest
+from kit.verify import authenticity, integrity, plausibility, recompute, schema
+from kit.verify.codes import LEVELS
+from kit.verify.verdict import Check, Status, Verdict, check
+
+__all__ = ("LEVELS", "Check", "Status", "Verdict", "verify")
+
+
+def verify(path: Path) -> Verdict:
+    """Check the run at ``path``: a sealed folder or a ``.kit.zip``.
+
+    Raises:
+        UsageError: nothing is there, or it cannot be read.
+    """
+    try:
+        source = archive.open_source(path)
+    except ArchiveRefused as refused:
+        return _refused(None, [], refused)
+    try:
+        return _opened(source)
+    finally:
+        source.close()
+
+
+def _opened(source: Source) -> Verdict:
+    checks = [check("CONTAINER", "PASS", f"the {source.kind} is safe to read")]
+    name = None
+    try:
+        name = integrity.name_of(source)
+        data, listed = manifest.read(source)
+    except ArchiveRefused as refused:
+        return _refused(name, checks, refused)
+    checks += integrity.checks(source, data, listed)
+    checks += authenticity.checks(source)
+    found = Verdict(run_hash=name, status=listed.status, checks=tuple(checks))
+    if not found.passed:
+        return found
+    return _with_deeper(found, manifest.Intact(source, listed), listed)
+
+
+def _with_deeper(found: Verdict, source: Source, listed: Manifest) -> Verdict:
+    """Levels 3 and up, each only on what the one before found sound."""
+    checks = list(found.checks)
+    checks += schema.checks(source, listed)
+    if not any(c.status == "FAIL" for c in checks):
+        checks += _of_records(source, listed)
+    return Verdict(run_hash=found.run_hash, status=found.status, checks=tuple(checks))
+
+
+def _of_records(source: Source, listed: Manifest) -> list[Check]:
+    records, first = recompute.load(source)
+    if records is None:
+        return first
+    steps: list[Callable[[], list[Check]]] = [
+        lambda: recompute.checks(records, source, listed),
+        lambda: plausibility.checks(records, listed),
+    ]
+    return first + [c for step in steps for c in step()]
+
+
+def _refused(name: str | None, before: list[Check], refused: ArchiveRefused) -> Verdict:
+    """What stops the reading stops the verdict: one FAIL, under the rule that was broken."""
+    fault = check(refused.code, "FAIL", refused.message)
+    kept = [c for c in before if fault.level != "L0"]
+    return Verdict(run_hash=name, status=None, checks=(*kept, fault))

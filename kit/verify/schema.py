@@ -1,0 +1,183 @@
+"""L3: every file has the form it must have, and the files that must be there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kit import events, jsonio, resources
+from kit.archive import MANIFEST, Source
+from kit.errors import ArchiveRefused
+from kit.model import Manifest, MeterDevice
+from kit.phases import BLOCKS
+from kit.records import RunRecords
+from kit.units import QUANTITIES
+from kit.verify.verdict import Check, check, judged
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
+ALWAYS = (
+    "spec.json",
+    "plan.json",
+    "inputs/schedule.jsonl",
+    "env/start.json",
+    events.FILE,
+    "results.json",
+)
+COMPLETE = ("env/end.json",)
+LAUNCH = ("requests.jsonl", "responses.jsonl", "driver.json", "container.log", "effective.json")
+_DOCUMENTS = {"spec.json": "run-spec", "plan.json": "plan"}
+_NULLABLE = frozenset({"weights"})
+_SHOWN = 160
+
+# What later checks rely on in an event's data, by kind: key → type.
+_EVENT_DATA: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "run.registered": {"id": str, "spec_hash": str, "plan_hash": str, "launches": int},
+    "run.end": {"status": str, "reason": str},
+    "stage.done": {"launch": int, "stage": str, "ok": int, "failed": int},
+    "phase.begin": {"launch": int, "phase": str, "part": (str, type(None))},
+    "phase.end": {"launch": int, "phase": str, "part": (str, type(None))},
+    "launch.begin": {"launch": int},
+    "launch.end": {"launch": int},
+}
+
+
+def checks(source: Source, listed: Manifest) -> list[Check]:
+    """Which files are there, and whether the structured ones follow their schemas."""
+    missing = [f"{name} is missing" for name in required(source, listed)]
+    found = [judged("REQUIRED_FILE", missing, f"a {listed.status} run has what it must have")]
+    if missing:
+        return found
+    problems = [*_manifest_problems(listed), *_document_problems(source), *_event_problems(source)]
+    return [*found, judged("FILE_INVALID", problems, "spec, plan, journal follow their schemas")]
+
+
+def required(source: Source, listed: Manifest) -> Iterator[str]:
+    """Files that a run of this status must have and has not."""
+    wanted = list(ALWAYS)
+    if listed.status == "complete":
+        wanted += COMPLETE
+        wanted += [f"launches/{n:03d}/{name}" for n in range(_launches(source)) for name in LAUNCH]
+    there = set(source.names())
+    return (name for name in wanted if name not in there)
+
+
+def _launches(source: Source) -> int:
+    """How many launches the spec asks for; 0 where it cannot be read (found elsewhere)."""
+    try:
+        asked = jsonio.parse(source.read("spec.json")).get("launches", 0)
+    except (ArchiveRefused, jsonio.JsonRefused, AttributeError):
+        return 0
+    return asked if isinstance(asked, int) and 0 < asked < 1000 else 0
+
+
+def _manifest_problems(listed: Manifest) -> Iterator[str]:
+    document = jsonio.parse(jsonio.canonical(msgspec.to_builtins(listed)))
+    yield from _problems("manifest", document, MANIFEST)
+
+
+def _document_problems(source: Source) -> Iterator[str]:
+    for name, schema in _DOCUMENTS.items():
+        try:
+            document = jsonio.parse(source.read(name), name)
+        except jsonio.JsonRefused as error:
+            yield error.message
+        else:
+            yield from _problems(
+                schema, _unfilled(document) if schema == "run-spec" else document, name
+            )
+
+
+def _unfilled(document: Any) -> Any:
+    """A spec without the nulls that stand for what it leaves out; `weights` may be null."""
+    if isinstance(document, list):
+        return [_unfilled(item) for item in document]
+    if not isinstance(document, dict):
+        return document
+    return {
+        key: _unfilled(value)
+        for key, value in document.items()
+        if value is not None or key in _NULLABLE
+    }
+
+
+def _event_problems(source: Source) -> Iterator[str]:
+    """Journal lines; the chain itself is L4's."""
+    validator = _validator("event")
+    for number, line in enumerate(source.read(events.FILE).splitlines()):
+        where = f"{events.FILE} line {number}"
+        try:
+            event = jsonio.parse(line, where)
+        except jsonio.JsonRefused as error:
+            yield error.message
+            return
+        bad = next(validator.iter_errors(event), None)
+        if bad is not None:
+            yield f"{where}: {bad.message[:_SHOWN]}"
+        else:
+            yield from _data_problems(event, where)
+
+
+def _data_problems(event: dict[str, Any], where: str) -> Iterator[str]:
+    data = event["data"]
+    for key, kind in _EVENT_DATA.get(event["kind"], {}).items():
+        value = data.get(key)
+        if key not in data or not isinstance(value, kind) or isinstance(value, bool):
+            yield f"{where}: {event['kind']} has no {key} of the right kind"
+            return
+    if event["kind"].startswith("phase.") and (data["phase"], data["part"]) not in BLOCKS:
+        yield f"{where}: there is no phase {data['phase'][:_SHOWN]!a}"
+
+
+def _problems(schema: str, document: Any, name: str) -> Iterator[str]:
+    for error in _validator(schema).iter_errors(document):
+        yield f"{name} {error.json_path}: {error.message[:_SHOWN]}"
+
+
+def _validator(schema: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(jsonio.read(resources.schema_path(schema)))
+
+
+# --- samples --------------------------------------------------------------------------------
+
+
+def sample_checks(records: RunRecords) -> list[Check]:
+    """Streams against the plan, and counters that count nothing."""
+    devices = {d.device: d for m in records.plan.meters for d in m.devices}
+    strange = list(_strange(records, devices))
+    found = [judged("SAMPLES_INVALID", strange, "every stream is one that the plan names")]
+    zero = list(_zero_counters(records))
+    summed = [z for device, z in zero if _is_summed(devices.get(device))]
+    if summed or not zero:
+        return [*found, judged("COUNTER_ZERO", summed, "no energy counter stands at zero")]
+    return [*found, check("COUNTER_ZERO", "WARN", "; ".join(z for _, z in zero[:3]))]
+
+
+def _strange(records: RunRecords, devices: dict[str, MeterDevice]) -> Iterator[str]:
+    for (device, quantity), series in records.samples.series.items():
+        facts = devices[device].quantities.get(quantity) if device in devices else None
+        if quantity not in QUANTITIES:
+            yield f"{quantity[:_SHOWN]!a} is no quantity"
+        elif facts is None:
+            yield f"{device[:_SHOWN]} {quantity} is not in the plan"
+        elif "reason" in facts and len(series.t):
+            yield f"{device} {quantity} has values, and the plan says why it has none"
+
+
+def _zero_counters(records: RunRecords) -> Iterator[tuple[str, str]]:
+    for (device, quantity), series in records.samples.series.items():
+        known = QUANTITIES.get(quantity)
+        counts = known is not None and known.kind == "counter" and known.unit == "J"
+        if counts and len(series.raw) > 1 and not series.raw.any():
+            yield device, f"{device} {quantity} is 0 all the time"
+
+
+def _is_summed(device: MeterDevice | None) -> bool:
+    """Whether a device counts for its scope; a zone inside another one may well stand still."""
+    facts = device.quantities.values() if device else ()
+    return all(f.get("summed", True) for f in facts)

@@ -1,0 +1,82 @@
+"""What `kit verify` answers: one line a check, and what the whole of them entitles to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from kit.errors import EXIT_OK, EXIT_VERIFY
+from kit.model import Record
+from kit.text import clean
+from kit.verify.codes import MEANING, level_of
+
+Status = Literal["PASS", "WARN", "FAIL", "SKIP", "WITHHELD"]
+_LIMIT = 400
+CLAIM = (
+    "consistent: every number follows from the raw records. That the records are true is not "
+    "shown: whoever scales every stream together passes; a replay, time stamps from elsewhere or "
+    "a second meter would raise this"
+)
+REFUSED = "nothing: at least one check failed, so no number of this run should be used"
+
+
+class Check(Record, frozen=True, kw_only=True):
+    """One check: its level, stable code, status and what was found."""
+
+    level: str
+    code: str
+    status: Status
+    message: str
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """All checks of one run. ``run_hash`` is None where no manifest could be read.
+
+    ``claim`` says what may be said of the run; ``status`` is the run's own: complete, failed,
+    aborted.
+    """
+
+    run_hash: str | None
+    status: str | None
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return not any(check.status == "FAIL" for check in self.checks)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_OK if self.passed else EXIT_VERIFY
+
+    @property
+    def claim(self) -> str:
+        return CLAIM if self.passed else REFUSED
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if check.status == "FAIL")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as a JSON document."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return {**found, "passed": self.passed, "claim": self.claim}
+
+
+def check(code: str, status: Status, message: str = "") -> Check:
+    """A check's line; without a message it says what the code means."""
+    text = clean(message or MEANING[code])
+    if len(text) > _LIMIT:
+        text = text[: _LIMIT - 1] + "…"
+    return Check(level=level_of(code), code=code, status=status, message=text)
+
+
+def judged(code: str, problems: Iterable[str], fine: str) -> Check:
+    """FAIL with the first problems, or PASS with ``fine``."""
+    found = list(problems)
+    if not found:
+        return check(code, "PASS", fine)
+    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+    return check(code, "FAIL", "; ".join(found[:3]) + more)
