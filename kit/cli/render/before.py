@@ -18,6 +18,7 @@ from kit.cli.render.console import (
     put,
     short_bytes,
     short_memory,
+    short_revision,
     short_time,
     stderr,
     stdout,
@@ -67,7 +68,8 @@ def plan(spec: RunSpec, planned: Plan, found: Sequence[Finding], least_s: float)
     )
     put(
         stdout(),
-        title(spec.name, spec.description),
+        title(spec.name),
+        plain(spec.description, "quiet"),
         facts(
             [
                 ("runtime", spec.runtime.name),
@@ -76,7 +78,7 @@ def plan(spec: RunSpec, planned: Plan, found: Sequence[Finding], least_s: float)
                 ("work", f"{work}, {_arrivals(spec)}"),
                 ("meters", _meters(planned.meters)),
                 ("CPUs", _cpus(planned)),
-                ("network", f"{planned.launch.network} ({planned.launch.egress})"),
+                ("network", f"{planned.launch.network}, egress: {planned.launch.egress}"),
                 ("limits", _limits(planned)),
                 ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else None),
                 ("time", f"at least {short_time(least_s)}, and the work itself"),
@@ -104,7 +106,10 @@ def privileges(spec: RunSpec) -> None:
                 ("spec", spec.name),
                 ("runtime", spec.runtime.name),
                 ("image", f"{image.recipe or 'upstream'} {pinned}"),
-                ("model", f"{weights.repo}@{weights.revision[:12]}" if weights else "none"),
+                (
+                    "model",
+                    f"{weights.repo}@{short_revision(weights.revision)}" if weights else "none",
+                ),
                 ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else "none"),
                 ("memory", f"at most {spec.limits.memory_mib} MiB"),
                 ("time", f"at most {short_time(spec.limits.run_s)}"),
@@ -167,7 +172,7 @@ def _model(planned: Plan) -> str | None:
     if model is None:
         return None
     size = short_bytes(sum(file.size for file in model.files))
-    return f"{model.repo}@{model.revision[:12]}, {size}{_licence(model.licence)}"
+    return f"{model.repo}@{short_revision(model.revision)}, {size}{_licence(model.licence)}"
 
 
 def _licence(licence: str) -> str:

