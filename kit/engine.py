@@ -45,6 +45,7 @@ from kit.model import Finding, MeterSpec, Plan, Record, RunSpec, ScheduledReques
 from kit.plan import Facts, plan, resolve, schedule_bytes
 from kit.runtimes import get as runtime_of
 from kit.sample import SamplerProcess
+from kit.spec import document
 from kit.store import InFlight, Store
 
 ORDER_FILE = "order.json"
@@ -125,7 +126,7 @@ def register(
     facts: Facts,
 ) -> tuple[Journal, Clock]:
     """Write down what will run before anything runs: files, journal and ledger."""
-    spec_bytes = flight.write("spec.json", msgspec.to_builtins(order.spec))
+    spec_bytes = flight.write("spec.json", document(order.spec))
     plan_bytes = flight.write("plan.json", msgspec.to_builtins(the_plan))
     flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(requests))
     recipe = the_plan.image.recipe

@@ -99,9 +99,25 @@ def fill_defaults(schema: Mapping[str, Any], value: dict[str, Any]) -> dict[str,
     return result
 
 
+def document(spec: RunSpec) -> dict[str, Any]:
+    """``spec`` as the JSON document that is sealed: it passes this module's own checks again.
+
+    What is not given is left out, except ``weights``, where null says that none are needed.
+    """
+    written = {k: _given(v) for k, v in msgspec.to_builtins(spec).items()}
+    return {k: v for k, v in written.items() if v is not None or k == "weights"}
+
+
+def _given(value: Any) -> Any:
+    """``value`` without keys that hold None."""
+    if isinstance(value, dict):
+        return {k: _given(v) for k, v in value.items() if v is not None}
+    return [_given(v) for v in value] if isinstance(value, list) else value
+
+
 def spec_hash(spec: RunSpec) -> str:
     """SHA-256 of the spec's canonical form: shared by a run and all its replays."""
-    return jsonio.hash_of(msgspec.to_builtins(spec))
+    return jsonio.hash_of(document(spec))
 
 
 def _option_problems(document: dict[str, Any]) -> Iterator[Problem]:

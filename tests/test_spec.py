@@ -128,3 +128,11 @@ def test_no_value_anywhere_gets_past_as_a_crash(key: str, value: object) -> None
         spec.parse(json.dumps(changed(**{key: value})).encode())
     except (SpecInvalid, UsageError) as error:
         assert error.message
+
+
+@pytest.mark.parametrize("path", sorted(resources.specs_dir().glob("*.json")), ids=lambda p: p.stem)
+def test_a_sealed_spec_is_a_valid_spec_of_the_same_hash(path: Path) -> None:
+    first = spec.load(path)
+    again = spec.parse(json.dumps(spec.document(first)).encode())
+    assert again == first
+    assert spec.spec_hash(again) == spec.spec_hash(first)
