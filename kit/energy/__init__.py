@@ -1,0 +1,158 @@
+"""Energy of a window from raw samples, with its uncertainty. Pure, so that verify does it again.
+
+Every device's readings become a curve of energy over time (`kit.energy.curve`), by the best way
+that they allow (`kit.energy.gpu`, `kit.energy.host`). A window that no curve covers is
+*unmeasured*, with the reason: a sampler that stopped is never interpolated over.
+
+Uncertainty after the GUM, every term in joules and by name:
+
+    edge, ticks, resolution   scatter when the same is measured again: ``u_repeat``
+    gain, offset              the sensor's own error, the same every time: ``u_sensor``
+    model                     the error of an estimate, in ``u_sensor``
+
+Repeats add in squares over devices; sensors' errors add up, since cards of one make may share them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from kit.energy.curve import NS, Curve, Floats, Part, Unmeasured
+from kit.energy.gpu import agreement
+from kit.energy.gpu import curves as gpu_curves
+from kit.energy.host import estimate_curve, pdu_curve, rapl_curve
+from kit.model import EnergyValue, MeterDevice, MeterPlan
+from kit.samples import Ints, Samples
+from kit.units import QUANTITIES
+
+__all__ = ("SCOPE_METERS", "Energy", "agreement", "energy_of", "power_series")
+
+SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
+_SENSOR_TERMS = ("gain", "offset", "model")
+_ONE_WAY = {"cpu": rapl_curve, "wall": pdu_curve, "estimate": estimate_curve}
+_SOURCES = {"gpu": "gpu_energy", "cpu": "cpu_energy", "wall": "pdu_power", "estimate": "cpu_busy"}
+
+
+class Energy:
+    """The energy of any window of one run; a device's curves are made when first asked for."""
+
+    def __init__(self, samples: Samples, meters: Sequence[MeterPlan]) -> None:
+        self._samples, self._meters = samples, tuple(meters)
+        self._curves: dict[tuple[str, str], list[Curve]] = {}
+
+    def of(self, t0: int, t1: int) -> tuple[EnergyValue, ...]:
+        """The window ``[t0, t1)`` (ns): one value per scope that the plan has a meter for."""
+        asked = [(s, [m for m in self._meters if m.name == n]) for s, n in SCOPE_METERS.items()]
+        return tuple(self._scope(scope, meters, t0, t1) for scope, meters in asked if meters)
+
+    def _scope(self, scope: str, meters: Sequence[MeterPlan], t0: int, t1: int) -> EnergyValue:
+        devices = [d for m in meters for d in m.devices if _is_summed(scope, d)]
+        reasons = [m.reason for m in meters if m.reason]
+        if not devices:
+            return _unmeasured(scope, reasons or ["the meter found no device to add up"])
+        parts = {d.device: self._device(scope, d, t0, t1) for d in devices}
+        missing = [f"{name}: {p.reason}" for name, p in parts.items() if isinstance(p, Unmeasured)]
+        if missing or reasons:
+            return _unmeasured(scope, [*missing, *reasons])
+        return _summed(scope, {name: p for name, p in parts.items() if isinstance(p, Part)})
+
+    def _device(self, scope: str, device: MeterDevice, t0: int, t1: int) -> Part | Unmeasured:
+        """The best way that covers the window; the reason of the best one if none does."""
+        key = (scope, device.device)
+        if key not in self._curves:
+            self._curves[key] = list(_curves(scope, device, self._samples))
+        reasons = []
+        for curve in self._curves[key]:
+            found = curve.between(t0, t1)
+            if isinstance(found, Part):
+                return found
+            reasons.append(found)
+        return reasons[0] if reasons else Unmeasured(_why_no_curve(scope, device))
+
+
+_latest: list[tuple[Samples, Sequence[MeterPlan], Energy]] = []
+
+
+def energy_of(
+    samples: Samples, meters: Sequence[MeterPlan], t0: int, t1: int
+) -> tuple[EnergyValue, ...]:
+    """Energy of the window ``[t0, t1)`` (ns), one value per scope that the plan has a meter for.
+
+    Results ask for thousands of windows of one run: the curves of the last one are kept.
+    """
+    if not _latest or _latest[0][0] is not samples or _latest[0][1] is not meters:
+        _latest[:] = [(samples, meters, Energy(samples, meters))]
+    return _latest[0][2].of(t0, t1)
+
+
+def _curves(scope: str, device: MeterDevice, samples: Samples) -> Iterator[Curve]:
+    if scope == "gpu":
+        yield from gpu_curves(device, samples)
+    elif curve := _ONE_WAY[scope](device, samples):
+        yield curve
+
+
+def _is_summed(scope: str, device: MeterDevice) -> bool:
+    """Whether a device is part of the scope's sum: one inside another is not."""
+    return any(
+        QUANTITIES[name].scope == scope and facts.get("summed", True)
+        for name, facts in device.quantities.items()
+        if name in QUANTITIES
+    )
+
+
+def _why_no_curve(scope: str, device: MeterDevice) -> str:
+    facts = device.quantities.get(_SOURCES[scope], {})
+    return str(facts.get("reason") or f"no {_SOURCES[scope]} was read")
+
+
+def _summed(scope: str, parts: dict[str, Part]) -> EnergyValue:
+    """Devices added up: sensors' errors linearly (they may share a cause), scatter in squares."""
+    terms: dict[str, float] = {}
+    for name in sorted({term for part in parts.values() for term in part.terms}):
+        values = [part.terms.get(name, 0.0) for part in parts.values()]
+        terms[name] = math.fsum(values) if name in _SENSOR_TERMS else math.hypot(*values)
+    return EnergyValue(
+        scope=scope,
+        status="estimated" if scope == "estimate" else "measured",
+        joules=math.fsum(part.joules for part in parts.values()),
+        u_repeat=math.hypot(*(v for k, v in terms.items() if k not in _SENSOR_TERMS)),
+        u_sensor=math.hypot(*(v for k, v in terms.items() if k in _SENSOR_TERMS)),
+        terms=terms,
+        method=", ".join(sorted({part.method for part in parts.values()})),
+        devices={name: part.joules for name, part in parts.items()},
+    )
+
+
+def _unmeasured(scope: str, reasons: Sequence[str]) -> EnergyValue:
+    return EnergyValue(scope=scope, status="unmeasured", reason="; ".join(reasons))
+
+
+# --- for pictures ---------------------------------------------------------------------------
+
+
+def power_series(samples: Samples, meters: Iterable[MeterPlan]) -> dict[str, tuple[Ints, Floats]]:
+    """Watts over time by device, for a report: times in ns, each the end of its step.
+
+    GPUs by their power samples, or the next best; counters by their growth.
+    """
+    scopes = {name: scope for scope, name in SCOPE_METERS.items()}
+    found: dict[str, tuple[Ints, Floats]] = {}
+    for meter in meters:
+        for device in meter.devices if meter.name in scopes else ():
+            drawn = _drawn(scopes[meter.name], device, samples)
+            if drawn is not None:
+                found[device.device] = drawn
+    return found
+
+
+def _drawn(scope: str, device: MeterDevice, samples: Samples) -> tuple[Ints, Floats] | None:
+    ways = {curve.method: curve for curve in _curves(scope, device, samples)}
+    best = ways.get("samples") or next(iter(ways.values()), None)
+    if best is None or len(best.t) < 2:
+        return None
+    seconds = np.maximum(np.diff(best.t), 1.0) * NS
+    return best.t[1:].astype(np.int64), np.diff(best.joules) / seconds

@@ -1,0 +1,196 @@
+"""A device's energy as a function of time: what every source of readings is made into.
+
+A curve goes through known points (time, joules) and is straight in between. The energy of a
+window is the difference of two of its values, so that windows add up and subdividing one changes
+nothing. Where nothing is known the curve has a hole, and a window that touches it is unmeasured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+NS = 1e-9
+SQRT3, SQRT12 = math.sqrt(3), math.sqrt(12)
+
+
+class Part(NamedTuple):
+    """Energy of one device over a window: joules, terms of uncertainty (J), how it was found."""
+
+    joules: float
+    terms: dict[str, float]
+    method: str
+
+
+class Unmeasured(NamedTuple):
+    """Why a device's energy over a window cannot be told."""
+
+    reason: str
+
+
+class Hole(NamedTuple):
+    """A stretch of time (ns) in which nothing is known, and why."""
+
+    t0: float
+    t1: float
+    reason: str
+
+
+class Ticks(NamedTuple):
+    """Points of a curve whose joules are known better than their time.
+
+    Attributes:
+        t: times (ns), ascending; each is a point of the curve. Shape ``(n,)``.
+        u: their standard uncertainties (ns). Shape ``(n,)``.
+    """
+
+    t: Floats
+    u: Floats
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """What is known of a sensor's errors: standard uncertainties, the same in every reading.
+
+    Attributes:
+        gain: relative.
+        offset_w: constant, in watts.
+        model: relative error of a model that stands in for a sensor.
+    """
+
+    gain: float = 0.0
+    offset_w: float = 0.0
+    model: float = 0.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cumulative energy of one device, found by one method.
+
+    Attributes:
+        t: times of its points (ns), ascending. Shape ``(n,)``.
+        joules: energy since the first point. Shape ``(n,)``.
+        method: how it was found.
+        step_s: over what time its shape is blurred: a mark inside a step of power is uncertain.
+        sensor: errors that do not average out.
+        resolution_j: standard uncertainty of a difference by the reading's last digit, J.
+        resolution_w: the same of power readings, W.
+        shortest_s: windows shorter than this cannot be told.
+        holes: where nothing is known.
+        ticks: which points have uncertain times.
+    """
+
+    t: Floats
+    joules: Floats
+    method: str
+    step_s: float
+    sensor: Sensor = Sensor()
+    resolution_j: float = 0.0
+    resolution_w: float = 0.0
+    shortest_s: float = 0.0
+    holes: tuple[Hole, ...] = ()
+    ticks: Ticks | None = field(default=None)
+
+    def between(self, t0: int, t1: int) -> Part | Unmeasured:
+        """Energy of the window ``[t0, t1)`` (ns), or why it is not known."""
+        why_not = self._why_not(t0, t1)
+        if why_not:
+            return Unmeasured(why_not)
+        start, end = np.interp([t0, t1], self.t, self.joules)
+        joules = float(end - start)
+        seconds = (t1 - t0) * NS
+        terms = {
+            "edge": self._edges(t0, t1),
+            "resolution": math.hypot(self.resolution_j, self.resolution_w * seconds),
+            "gain": abs(joules) * self.sensor.gain,
+            "offset": self.sensor.offset_w * seconds,
+            "model": abs(joules) * self.sensor.model,
+            "ticks": self._tick_error(t0, t1),
+        }
+        return Part(joules, {k: v for k, v in terms.items() if v > 0.0}, self.method)
+
+    def _why_not(self, t0: int, t1: int) -> str:
+        if t1 <= t0:
+            return "the window is empty"
+        if len(self.t) < 2 or t0 < self.t[0] or t1 > self.t[-1]:
+            return f"{self.method}: the window is not covered by readings"
+        for hole in self.holes:
+            if hole.t0 < t1 and hole.t1 > t0:
+                return f"{self.method}: {hole.reason}"
+        seconds = (t1 - t0) * NS
+        if seconds < self.shortest_s:
+            return (
+                f"n/a: {self.method} cannot tell a window of {seconds:.3g} s, "
+                f"{self.shortest_s:.3g} s at least"
+            )
+        return ""
+
+    def _edges(self, t0: int, t1: int) -> float:
+        """Both marks may lie anywhere in a step of power: ΔP · T / √12 each."""
+        return math.hypot(*(self._power_step(t) * self.step_s / SQRT12 for t in (t0, t1)))
+
+    def _power_step(self, t: float) -> float:
+        """By how much the power changes around ``t``: over its own piece and the two beside it."""
+        at = int(np.searchsorted(self.t, t, side="right"))
+        points = slice(max(0, at - 2), at + 2)
+        times, joules = self.t[points], self.joules[points]
+        spans = np.diff(times)
+        powers = np.diff(joules)[spans > 0] / (spans[spans > 0] * NS)
+        return float(np.ptp(powers)) if len(powers) else 0.0
+
+    def _tick_error(self, t0: int, t1: int) -> float:
+        """What the uncertain times of the ticks around both marks do to the window's energy.
+
+        Between two ticks the curve is scaled to meet both. Moving a tick by δ moves what lies
+        beside it by power × δ × its share; a tick inside the window, far from its marks, cancels.
+        """
+        if self.ticks is None or len(self.ticks.t) < 2:
+            return 0.0
+        moved: dict[int, float] = {}
+        for mark, sign in ((t1, 1.0), (t0, -1.0)):
+            for tick, watts in self._shares(mark):
+                moved[tick] = moved.get(tick, 0.0) + sign * watts
+        return math.hypot(*(w * float(self.ticks.u[k]) * NS for k, w in moved.items()))
+
+    def _shares(self, mark: float) -> list[tuple[int, float]]:
+        """The ticks beside ``mark``, each with how many watts of error it brings per second."""
+        assert self.ticks is not None
+        times = self.ticks.t
+        after = int(np.clip(np.searchsorted(times, mark, side="right"), 1, len(times) - 1))
+        span = times[[after - 1, after]]
+        low, here, high = np.interp([span[0], mark, span[1]], self.t, self.joules)
+        if high <= low or not span[0] <= mark <= span[1]:
+            nearest = after - 1 if mark < span[0] else after
+            return [(nearest, self._power(float(times[nearest])))]
+        share = float((here - low) / (high - low))
+        return [
+            (after - 1, (1 - share) * self._power(float(span[0]))),
+            (after, share * self._power(float(span[1]))),
+        ]
+
+    def _power(self, t: float) -> float:
+        around = np.array([t - 1e7, t + 1e7])
+        low, high = np.interp(around, self.t, self.joules)
+        return float(high - low) / 0.02
+
+
+def gaps(t: Floats, limit_s: float, what: str) -> tuple[Hole, ...]:
+    """Holes wherever two readings lie further apart than ``limit_s``."""
+    apart = np.diff(t)
+    return tuple(
+        Hole(float(t[i]), float(t[i + 1]), f"no {what} for {apart[i] * NS:.2f} s")
+        for i in np.flatnonzero(apart > limit_s * 1e9)
+    )
+
+
+def held(t: Floats, watts: Floats, *, backwards: bool) -> Floats:
+    """Cumulative energy (J) of power readings, each held from the one before (``backwards``) or
+    until the one after."""
+    steps = np.diff(t) * NS * (watts[1:] if backwards else watts[:-1])
+    return np.concatenate([[0.0], np.cumsum(steps)])

@@ -1,0 +1,126 @@
+"""Energy of CPU packages (RAPL), outlets (PDU), and the estimate from CPU time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kit.energy.curve import NS, SQRT3, SQRT12, Curve, Floats, Hole, Sensor, gaps, held
+from kit.model import MeterDevice
+from kit.samples import Ints, Samples, Series
+from kit.units import QUANTITIES
+
+RAPL_GAIN, PDU_GAIN, ESTIMATE_ERROR = 0.05, 0.03, 0.5
+_HOLE_PERIODS, _SHORTEST_HOLE_S = 5, 0.5
+_PDU_PERIODS = 10
+# No package draws more: a larger step is a counter that was reset, not one that wrapped.
+_HIGHEST_W = 5000.0
+
+
+def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
+    """Differences of the counter modulo its range."""
+    found = _readings(device, samples, "cpu_energy")
+    if found is None:
+        return None
+    series, facts = found
+    t, poll_s = series.t.astype(np.float64), float(facts.get("poll_s", 0.05))
+    steps = np.diff(series.raw).astype(np.float64)
+    steps = np.where(steps < 0, steps + float(facts.get("wrap", 0)), steps)
+    joules = steps * QUANTITIES["cpu_energy"].scale
+    reset = (joules < 0) | (joules > _HIGHEST_W * np.diff(t) * NS)
+    limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s)
+    return Curve(
+        t=t,
+        joules=np.concatenate([[0.0], np.cumsum(np.where(reset, 0.0, joules))]),
+        method="counter",
+        step_s=poll_s,
+        sensor=Sensor(gain=float(facts.get("gain", RAPL_GAIN)) / SQRT3),
+        resolution_j=QUANTITIES["cpu_energy"].scale / np.sqrt(6),
+        holes=(*_at(t, reset, "the energy counter was reset"), *gaps(t, limit_s, "reading")),
+    )
+
+
+def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
+    """Power held from each reading to the next; nothing for windows under ten update periods."""
+    found = _readings(device, samples, "pdu_power")
+    if found is None:
+        return None
+    series, facts = found
+    t = series.t.astype(np.float64)
+    scale = float(facts.get("scale", 1.0))
+    watts = series.raw.astype(np.float64) * scale
+    poll_s = float(facts.get("poll_s", 1.0))
+    period_s = max(update_period_s(t, series.raw, poll_s), float(facts.get("period_s") or 0.0))
+    unread = watts <= float(facts.get("squelch", 0.0))
+    limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s)
+    return Curve(
+        t=t,
+        joules=held(t, watts, backwards=False),
+        method="power",
+        step_s=period_s + float(facts.get("lag_s", 0.0)),
+        sensor=Sensor(
+            gain=float(facts.get("gain", PDU_GAIN)) / SQRT3,
+            offset_w=float(facts.get("offset", scale)) / SQRT3,
+        ),
+        resolution_w=float(facts.get("resolution", scale)) / SQRT12,
+        shortest_s=_PDU_PERIODS * period_s,
+        holes=(
+            *_at(t, unread[:-1] | unread[1:], "the outlet read 0 W, less than it can measure"),
+            *gaps(t, limit_s, "answer"),
+        ),
+    )
+
+
+def estimate_curve(device: MeterDevice, samples: Samples) -> Curve | None:
+    """Busy CPU time between the published idle and full-load watts."""
+    found = _readings(device, samples, "cpu_busy")
+    if found is None or not {"idle_w", "max_w", "cpus"} <= set(found[1]):
+        return None
+    series, facts = found
+    t, period_s = series.t.astype(np.float64), float(facts.get("period_s", 0.1))
+    seconds = np.maximum(np.diff(t), 1.0) * NS
+    busy = np.diff(series.raw) * QUANTITIES["cpu_busy"].scale
+    share = np.clip(busy / (seconds * float(facts["cpus"])), 0.0, 1.0)
+    watts = facts["idle_w"] + share * (facts["max_w"] - facts["idle_w"])
+    limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * period_s)
+    return Curve(
+        t=t,
+        joules=np.concatenate([[0.0], np.cumsum(watts * seconds)]),
+        method="cpu-time",
+        step_s=period_s,
+        sensor=Sensor(model=max(ESTIMATE_ERROR, float(facts.get("u_relative", 0.0)))),
+        holes=gaps(t, limit_s, "reading"),
+    )
+
+
+def update_period_s(t: Floats, raw: Ints, poll_s: float) -> float:
+    """How often a polled value is renewed: the median time between two changes, s.
+
+    A load so steady that the value hardly changes does not tell; then it is the time between two
+    reads, the least that it can be.
+    """
+    changes = t[1:][np.diff(raw) != 0]
+    if len(changes) < _PDU_PERIODS:
+        return poll_s
+    return max(poll_s, float(np.median(np.diff(changes))) * NS)
+
+
+def _readings(
+    device: MeterDevice, samples: Samples, quantity: str
+) -> tuple[Series, Mapping[str, Any]] | None:
+    facts = device.quantities.get(quantity)
+    series = samples.get(device.device, quantity)
+    if facts is None or "reason" in facts or series is None or len(series.t) < 2:
+        return None
+    return series, facts
+
+
+def _at(t: Floats, wrong: np.typing.NDArray[np.bool_], reason: str) -> tuple[Hole, ...]:
+    """A hole at each step that is ``wrong``, neighbours joined."""
+    found: list[Hole] = []
+    for i in np.flatnonzero(wrong):
+        begin = found.pop().t0 if found and found[-1].t1 == t[i] else float(t[i])
+        found.append(Hole(begin, float(t[i + 1]), reason))
+    return tuple(found)
