@@ -324,3 +324,10 @@ def test_upstream_image_is_known_by_its_digest_alone() -> None:
     with pytest.raises(ImageUnavailable, match="is not in the engine") as caught:
         images.resolve(spec, {name: identity(OTHER)}.get)
     assert caught.value.remedy == f"`docker pull {name}`, then repeat"
+
+
+@pytest.mark.parametrize("path", sorted(resources.specs_dir().glob("*.json")), ids=lambda p: p.name)
+def test_example_specs_pin_the_locked_images(path: Path) -> None:
+    image = json.loads(path.read_text())["image"]
+    if "recipe" in image:
+        assert image["digest"] == images.recipe(image["recipe"]).image_id

@@ -93,6 +93,8 @@ def _argv(lock: dict[str, Any], mirror: str | None, tar: Path, lists: Path) -> l
         f"--components={lock['component']}",
         f"--include={','.join(lock['include'])}",
         "--format=tar",
+        # Device nodes: the engine makes its own, and a user who is not root could not pack them.
+        "--skip=output/dev",
         '--aptopt=Acquire::Check-Valid-Until "false"',
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _KEPT_OUT),
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
