@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kit.archive.rules import MAX_BYTES, MAX_MEMBERS, refuse, refuse_name, refuse_twins
+from kit.errors import UsageError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a pipe put there after the scan must not make the reader wait for ever.
@@ -50,7 +51,7 @@ class FolderSource:
         fd = os.open(self._path, _DIRECTORY)
         for folder in folders:
             with _opened(fd) as parent:
-                fd = os.open(folder, _DIRECTORY, dir_fd=parent)
+                fd = _open(folder, _DIRECTORY, parent, name)
         with _opened(fd) as parent:
             return _read_regular(last, parent, name, limit)
 
@@ -90,11 +91,18 @@ def _refuse_kind(facts: os.stat_result, name: str) -> None:
         raise refuse("HARD_LINK", name)
 
 
-def _read_regular(last: str, parent: int, name: str, limit: int) -> bytes:
+def _open(part: str, flags: int, parent: int, name: str) -> int:
+    """Open one step of ``name``; what changed its kind since the scan is refused."""
     try:
-        fd = os.open(last, _FILE, dir_fd=parent)
+        return os.open(part, flags, dir_fd=parent)
+    except PermissionError as error:
+        raise UsageError(f"{name} may not be read", "check who may read the run") from error
     except OSError as error:
         raise refuse("NOT_A_FILE", f"{name}: {error.strerror}") from error
+
+
+def _read_regular(last: str, parent: int, name: str, limit: int) -> bytes:
+    fd = _open(last, _FILE, parent, name)
     with os.fdopen(fd, "rb") as file:
         _refuse_kind(os.fstat(fd), name)
         data = file.read(limit + 1)

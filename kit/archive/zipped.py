@@ -232,6 +232,8 @@ def _widened(values: tuple[int, ...], extra: dict[int, bytes], name: str) -> lis
     """Values of 32 bits, with those that say "see zip64" taken from there, in order."""
     wanted = sum(value == _FULL32 for value in values)
     field = extra.get(_ZIP64_ID, b"")
+    if not wanted and field == struct.pack(f"<{len(values)}Q", *values):
+        return list(values)  # said twice, and the same
     if len(field) != 8 * wanted:
         raise refuse("ZIP_HEADERS_DIFFER", f"{name!a}: zip64 sizes")
     wide = iter(struct.unpack(f"<{wanted}Q", field))
