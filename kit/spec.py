@@ -112,7 +112,7 @@ def _given(value: Any) -> Any:
     """``value`` without keys that hold None."""
     if isinstance(value, dict):
         return {k: _given(v) for k, v in value.items() if v is not None}
-    return [_given(v) for v in value] if isinstance(value, list) else value
+    return [_given(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def spec_hash(spec: RunSpec) -> str:
