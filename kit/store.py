@@ -205,15 +205,14 @@ class Store:
         )
 
     def find(self, name: str) -> Path:
-        """A sealed run by any unique prefix of its hash, or by its id.
+        """A sealed run by any unique prefix of its hash or of its id.
 
         Raises:
             UsageError: none or several fit.
         """
-        found = [p for p in self.runs() if name and p.name.startswith(name)]
-        if not found:
-            sealed = self.sealed_as(name)
-            found = [sealed[1]] if sealed else []
+        runs = self.runs()
+        of_id = {e["run_hash"] for e in self.ledger() if name and _has_id(e, name)}
+        found = [p for p in runs if name and (p.name.startswith(name) or p.name in of_id)]
         if len(found) != 1:
             how = "several runs begin" if found else "no sealed run begins"
             raise UsageError(f"{how} with {name!r} in {self.root.name}/", "`kit ls` lists the runs")
@@ -265,6 +264,10 @@ class Store:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             yield file
+
+
+def _has_id(entry: dict[str, Any], prefix: str) -> bool:
+    return "run_hash" in entry and str(entry.get("id", "")).startswith(prefix)
 
 
 def _lock_within(handle: int, seconds: float) -> bool:

@@ -6,6 +6,7 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -179,13 +180,12 @@ def test_only_regular_members(tmp_path: Path, mode: int) -> None:
 
 
 def test_links_and_devices_in_folder(tmp_path: Path) -> None:
-    for number, make in enumerate(
-        [
-            lambda p: p.symlink_to("/etc/passwd"),
-            lambda p: p.symlink_to(tmp_path),
-            os.mkfifo,
-        ]
-    ):
+    makes: list[Callable[[Path], None]] = [
+        lambda p: p.symlink_to("/etc/passwd"),
+        lambda p: p.symlink_to(tmp_path),
+        os.mkfifo,
+    ]
+    for number, make in enumerate(makes):
         run = folder(tmp_path / f"run{number}", {"a.json": b"{}"})
         make(run / "b")
         assert refused(run) == "NOT_A_FILE"
