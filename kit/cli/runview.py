@@ -69,7 +69,7 @@ class RunView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.step is None:
-            yield Text(f"  {self._where()}: preparing", style="quiet")
+            yield Text(f"{self._where()}: preparing", style="quiet")
             return
         yield self._path(options)
         yield self._current(options)
@@ -136,24 +136,25 @@ class RunView:
 
     def _path(self, options: ConsoleOptions) -> Text:
         """``idle ✔  startup ✔  warmup ●  loaded  measured …``."""
-        line = Text("  ", no_wrap=True, overflow="ellipsis")
+        words = []
         for phase, part, word in STEPS:
             if (phase, part) in self.done:
-                line.append(f"{word} {'+' if options.ascii_only else '✔'}", style="good")
+                words.append(Text(f"{word} {'+' if options.ascii_only else '✔'}", "good"))
             elif (phase, part) == self.step:
-                line.append(f"{word} {'*' if options.ascii_only else '●'}", style="name")
+                words.append(Text(f"{word} {'*' if options.ascii_only else '●'}", "name"))
             else:
-                line.append(word, style="quiet")
-            line.append("  ")
+                words.append(Text(word, "quiet"))
+        line = Text("  ").join(words)
+        line.no_wrap, line.overflow = True, "ellipsis"
         return line
 
     def _current(self, options: ConsoleOptions) -> Text:
         """Where the launch is, a bar of its requests, the time in this phase, the power."""
-        line = Text(f"  {self._where()}  ", no_wrap=True, overflow="ellipsis")
+        line = Text(f"{self._where()}  ", no_wrap=True, overflow="ellipsis")
         total = int(self.progress.get("total") or 0)
         if total:
             done = int(self.progress["done"])
-            width = max(8, min(40, options.max_width - 64))
+            width = max(8, min(40, options.max_width - 62))
             line.append_text(_bar(done, total, width, ascii_only=options.ascii_only))
             line.append(f" {done}/{total} requests  ")
         line.append(short_time(max(0, self._now() - self._began) / NS), style="quiet")

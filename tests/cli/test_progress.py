@@ -115,6 +115,15 @@ def test_the_view_says_where_the_run_is() -> None:
     assert "host (estimated) 34 W" in now and "gpu0 no reading" in now
 
 
+def test_all_eight_phases_fit_eighty_columns() -> None:
+    view = RunView()
+    for event in journey(1).events:
+        if event.kind == "launch.end":
+            break
+        view.take(event)
+    assert drawn(view, 80)[0].count("✔") == len(STEPS)
+
+
 def test_an_unknown_event_changes_nothing() -> None:
     view = RunView()
     view.take(Event(seq=0, t=0, kind="__class__.x", data={}, prev=""))

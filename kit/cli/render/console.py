@@ -133,14 +133,18 @@ Cell = Text | Mark
 
 
 def fitted(
-    width: int, headings: Sequence[str], rows: Iterable[Sequence[Cell]], elastic: int, right: str
+    width: int,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    elastic: int,
+    right: Sequence[str],
 ) -> Table:
     """A listing in which one column gives way and no other is ever cut.
 
     Args:
         width: columns of the terminal.
         elastic: the column that is cut with an ellipsis where there is too little room.
-        right: headings of the columns that are aligned to the right, separated by blanks.
+        right: headings of the columns that are aligned to the right.
     """
     cells = [list(row) for row in rows]
     widths = [max(len(h), *(_width(row[n]) for row in cells)) for n, h in enumerate(headings)]
@@ -148,7 +152,7 @@ def fitted(
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="name")
     for n, heading in enumerate(headings):
         size = min(widths[n], max(8, width - rest)) if n == elastic else widths[n]
-        side: JustifyMethod = "right" if heading in right.split() else "left"
+        side: JustifyMethod = "right" if heading in right else "left"
         table.add_column(Text(heading), width=size, justify=side, no_wrap=True, overflow="ellipsis")
     for row in cells:
         table.add_row(*row)

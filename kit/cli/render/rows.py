@@ -20,7 +20,7 @@ MARKS = {"complete": "ok", "failed": "fail", "aborted": "warn", "running": "runn
 MARKS |= {"unsealed": "warn", "broken": "fail"}
 # From this width on everything has a column of its own.
 WIDE = 110
-_NUMBERS = "J/token tokens/s"
+_NUMBERS = ("J/token", "tokens/s")
 _NO_RUNS = "no runs yet: `kit init` writes a spec, `kit run` runs it, `make demo` does it all"
 
 

@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.cli.render.console import (
+    Cell,
     Mark,
     facts,
+    fitted,
     listing,
     marked,
     plain,
@@ -112,24 +114,16 @@ def _metrics(results: Document) -> RenderableType | None:
     known = {k: m for k, m in results.get("metrics", {}).items() if "value" in m or "agree" in m}
     if not known:
         return None
-    right = {"justify": "right", "no_wrap": True}
-    table = listing(
-        ("metric", {"no_wrap": True}),
-        ("mean", right),
-        ("95% interval", right),
-        ("n", right),
-        ("unit", {"no_wrap": True}),
-        ("", {"overflow": "fold", "style": "quiet"}),
-    )
-    for name, metric in known.items():
-        note = "primary" if name == primary else ""
+    lines: list[tuple[Cell, ...]] = []
+    for name, metric in sorted(known.items(), key=lambda item: item[0] != primary):
+        label = plain(metric_name(name)).append(" (primary)" if name == primary else "", "quiet")
         if "agree" in metric:
-            table.add_row(plain("outputs"), *_agreement(metric), plain(note))
+            lines.append((label, *_agreement(metric)))
             continue
-        note = ", ".join(filter(None, (note, "estimated" * (metric["status"] == "estimated"))))
-        cells = (value(metric), interval(metric), str(metric.get("n", "")), metric["unit"], note)
-        table.add_row(plain(metric_name(name)), *map(plain, cells))
-    return table
+        cells = (value(metric), interval(metric), str(metric.get("n", "")), metric["unit"])
+        lines.append((label, *map(plain, cells)))
+    headings = ("metric", "mean", "95% interval", "n", "unit")
+    return fitted(stdout().width, headings, lines, elastic=0, right=headings[1:4])
 
 
 def _agreement(metric: Document) -> tuple[Text, Text, Text, Text]:

@@ -24,7 +24,7 @@ _STATES = {
     "NOT-COMPARABLE": "skip",
 }
 _LIKENESS = {
-    "same_card": "the very same cards",
+    "same_card": "the very same machine",
     "same_model": "the same model, cap and driver",
     "elsewhere": "the same model under other settings",
     "other_model": "another model of GPU or CPU",
