@@ -34,7 +34,7 @@ def recover(store: Store) -> list[Path]:
         flight = store.adopt(store.inflight / id_)
         try:
             sealed += _recover_one(flight)
-        except (ValueError, ArchiveRefused) as error:
+        except (ValueError, ArchiveRefused, jsonio.JsonRefused) as error:
             damaged.append(f"{id_} ({error})")
         finally:
             flight.release()
