@@ -101,7 +101,7 @@ def begin(root: Path) -> Script:
     the_spec = run_spec()
     schedule = materialise(the_spec)
     plan = plan_of(the_spec, schedule)
-    flight.write("spec.json", msgspec.to_builtins(the_spec))
+    flight.write("spec.json", spec.document(the_spec))
     flight.write("plan.json", msgspec.to_builtins(plan))
     flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(schedule))
     flight.write_bytes("inputs/image/Dockerfile", b"FROM scratch\n")
@@ -135,7 +135,7 @@ def plan_of(the_spec: RunSpec, schedule: tuple[ScheduledRequest, ...]) -> Plan:
     )
     return Plan(
         schema="kit.plan/1",
-        spec_hash=jsonio.hash_of(msgspec.to_builtins(the_spec)),
+        spec_hash=spec.spec_hash(the_spec),
         kit_version="0.1.0",
         image=image,
         image_pinned=DIGEST,

@@ -30,7 +30,6 @@ ALWAYS = (
 COMPLETE = ("env/end.json",)
 LAUNCH = ("requests.jsonl", "responses.jsonl", "driver.json", "container.log", "effective.json")
 _DOCUMENTS = {"spec.json": "run-spec", "plan.json": "plan"}
-_NULLABLE = frozenset({"weights"})
 _SHOWN = 160
 
 # What later checks rely on in an event's data, by kind: key → type.
@@ -86,22 +85,7 @@ def _document_problems(source: Source) -> Iterator[str]:
         except jsonio.JsonRefused as error:
             yield error.message
         else:
-            yield from _problems(
-                schema, _unfilled(document) if schema == "run-spec" else document, name
-            )
-
-
-def _unfilled(document: Any) -> Any:
-    """A spec without the nulls that stand for what it leaves out; `weights` may be null."""
-    if isinstance(document, list):
-        return [_unfilled(item) for item in document]
-    if not isinstance(document, dict):
-        return document
-    return {
-        key: _unfilled(value)
-        for key, value in document.items()
-        if value is not None or key in _NULLABLE
-    }
+            yield from _problems(schema, document, name)
 
 
 def _event_problems(source: Source) -> Iterator[str]:
