@@ -22,9 +22,17 @@ step "4/6 Verify: every hash, and every number computed again from the raw readi
 step "5/6 Replay: the same spec once more, and a verdict"
 code=0
 again=$("$kit" replay "$run" --yes) || code=$?
+[ -n "$again" ] || exit "$code"
+say "sealed: $again"
 
-step "6/6 Report"
-"$kit" report "$run"
+step "6/6 Reports"
+mkdir -p reports
+report=$("$kit" report "$run" --out reports/quickstart.html)
+"$kit" report "$again" --against "$run" --out reports/quickstart-replay.html >/dev/null
 
-[ -z "$again" ] || say "replay: $again"
+case $report in /*) ;; *) report=$here/$report ;; esac
+say ""
+say "Open in a browser:  $report"
+say "and its replay:     $here/reports/quickstart-replay.html"
+say "Look closer:        .venv/bin/kit show $(basename "$run" | cut -c1-12)"
 exit "$code"
