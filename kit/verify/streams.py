@@ -86,7 +86,8 @@ def _rows(records: RunRecords, source: Source) -> Iterator[str]:
     started = sum(e.kind == "sampler.started" for e in records.events)
     told = [said["rows"] for said in stopped if isinstance(said.get("rows"), int)]
     if len(told) < started:
-        return  # one died before it could say so; that is in the journal
+        yield f"{started - len(told)} of {started} samplers did not say how many rows they wrote"
+        return
     names = [n for n in source.names() if n.startswith("samples/")]
     rows = sum(source.read(name).count(b"\n") - 1 for name in names)
     if rows != sum(told):

@@ -1,0 +1,357 @@
+"""One forgery a row: change a golden run's records, seal it again so that no hash hides the deeper
+check, and ask for the reason code by name. A careful forger also derives the results again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.events import FILE
+from kit.verify import verify
+from tests import golden
+from tests.verify.forging import failed
+
+Change = Callable[[Path], object]
+GPU, CPU = "samples/nvml.csv", "samples/rapl.csv"
+REQUESTS, RESPONSES = "launches/001/requests.jsonl", "launches/001/responses.jsonl"
+
+
+# --- L3 and L4: rows 21 to 33, sealed again -------------------------------------------------------
+
+
+def sealed_again(run: Path, mutate: Change, *, derive: bool = False) -> set[str]:
+    """Forge, optionally derive the results again, seal, and ask."""
+    mutate(run)
+    if derive:
+        golden.recompute(run)
+    return failed(verify(golden.reseal(run)))
+
+
+def metric(run: Path, factor: float, name: str = "gpu_energy_per_output_token") -> None:
+    def scale(found: dict[str, Any]) -> None:
+        found["metrics"][name]["value"] *= factor
+
+    golden.edit_json(run / "results.json", scale)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1e3, 1e-3, 1 / 3600, 1 / 3.6e6, 1 + 1e-8])
+def test_rows_21_22_typed_over_or_in_another_unit(run: Path, factor: float) -> None:
+    assert sealed_again(run, lambda r: metric(r, factor)) == {"RESULTS_DIFFER"}
+
+
+def test_row_22_rounded(run: Path) -> None:
+    def round_off(found: dict[str, Any]) -> None:
+        value = found["metrics"]["gpu_energy_per_output_token"]
+        value["value"] = round(value["value"], 2)
+
+    forge: Change = lambda r: golden.edit_json(r / "results.json", round_off)  # noqa: E731
+    assert sealed_again(run, forge) == {"RESULTS_DIFFER"}
+
+
+def test_row_22_what_floating_point_does_is_not_a_forgery(run: Path) -> None:
+    metric(run, 1 + 1e-11)
+    assert verify(golden.reseal(run)).passed
+
+
+def moved(events: list[dict[str, Any]], kind: str, name: str, ns: int) -> None:
+    for event in events:
+        if event["kind"] == kind and event["data"].get("phase") == name:
+            event["t"] += ns
+    events.sort(key=lambda e: e["t"])
+
+
+@pytest.mark.parametrize("derive", [False, True])
+def test_row_23_measured_window_begins_later(run: Path, derive: bool) -> None:
+    def shift(r: Path) -> None:
+        late = 400 * golden.MS
+        golden.rechain(r / FILE, lambda e: moved(e, "phase.begin", "measured", late))
+
+    codes = sealed_again(run, shift, derive=derive)
+    assert codes == {"WINDOW_SHIFTED"} if derive else codes >= {"RESULTS_DIFFER", "WINDOW_SHIFTED"}
+
+
+def test_row_23_idle_window_cut(run: Path) -> None:
+    def shift(r: Path) -> None:
+        golden.rechain(r / FILE, lambda e: moved(e, "phase.begin", "idle", golden.S))
+
+    assert sealed_again(run, shift, derive=True) == {"WINDOW_SHIFTED"}
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    return [line.split(",") for line in path.read_text().splitlines()[1:]]
+
+
+def write_rows(path: Path, rows: list[list[str]], *, renumber: bool = True) -> None:
+    lines = ["seq,t0,t1,t_dev,device,quantity,rc,raw"]
+    for seq, row in enumerate(rows):
+        lines.append(",".join([str(seq), *row[1:]] if renumber else row))
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("how", ["no rows", "no file", "half"])
+def test_row_24_a_stream_is_gone(run: Path, how: str) -> None:
+    def delete(r: Path) -> None:
+        rows = rows_of(r / CPU)
+        if how == "no file":
+            (r / CPU).unlink()
+        else:
+            write_rows(r / CPU, rows[: len(rows) // 2] if how == "half" else [])
+
+    codes = sealed_again(run, delete, derive=True)
+    assert "STREAM_MISSING" in codes
+    assert "SAMPLES_GAP" in codes  # the samplers had said how many rows they wrote
+
+
+def test_row_24_one_device_of_a_file_is_gone(run: Path) -> None:
+    def delete(r: Path) -> None:
+        rows = [row for row in rows_of(r / GPU) if row[5] != "gpu_energy"]
+        write_rows(r / GPU, rows)
+
+    assert "STREAM_MISSING" in sealed_again(run, delete, derive=True)
+
+
+@pytest.mark.parametrize("renumber", [False, True])
+def test_row_25_low_power_samples_cherry_picked(run: Path, renumber: bool) -> None:
+    def pick(r: Path) -> None:
+        rows = rows_of(r / GPU)
+        kept = [row for n, row in enumerate(rows) if n % 10 not in (3, 4)]
+        write_rows(r / GPU, kept, renumber=renumber)
+
+    assert "SAMPLES_GAP" in sealed_again(run, pick, derive=True)
+
+
+@pytest.mark.parametrize("how", ["cut", "swapped", "edited"])
+def test_row_26_journal(run: Path, how: str) -> None:
+    def forge(r: Path) -> None:
+        lines = (r / FILE).read_bytes().splitlines(keepends=True)
+        if how == "cut":
+            del lines[5]
+        elif how == "swapped":
+            lines[5], lines[6] = lines[6], lines[5]
+        else:
+            lines[5] = lines[5].replace(b'"t":', b'"t":1')
+        (r / FILE).write_bytes(b"".join(lines))
+
+    assert sealed_again(run, forge) == {"JOURNAL_CHAIN"}
+
+
+def test_row_26_journal_without_its_end(run: Path) -> None:
+    def forge(r: Path) -> None:
+        lines = (r / FILE).read_bytes().splitlines(keepends=True)
+        (r / FILE).write_bytes(b"".join(lines[:-1]))
+
+    assert sealed_again(run, forge, derive=True) == {"JOURNAL_ENDS"}
+
+
+def test_row_26_registration_edited_afterwards(run: Path) -> None:
+    def forge(events: list[dict[str, Any]]) -> None:
+        events[0]["data"]["spec_hash"] = "0" * 64
+
+    codes = sealed_again(run, lambda r: golden.rechain(r / FILE, forge))
+    assert codes == {"JOURNAL_ENDS"}
+
+
+def fail_one(lines: list[dict[str, Any]]) -> None:
+    lines[-1].update(status="error", error="HTTP 500")
+
+
+def test_row_27_failed_requests_removed(run: Path) -> None:
+    def forge(r: Path) -> None:
+        for name in (REQUESTS, RESPONSES):
+            golden.edit_lines(r / name, lambda lines: lines.pop())
+
+    codes = sealed_again(run, forge, derive=True)
+    assert codes == {"REQUEST_MISSING", "REQUEST_COUNTS"}
+
+
+def test_row_27_also_when_the_journal_agrees(run: Path) -> None:
+    def forge(r: Path) -> None:
+        for name in (REQUESTS, RESPONSES):
+            golden.edit_lines(r / name, lambda lines: lines.pop())
+
+        def recount(events: list[dict[str, Any]]) -> None:
+            done = [e for e in events if e["kind"] == "stage.done"]
+            done[-1]["data"]["ok"] -= 1
+
+        golden.rechain(r / FILE, recount)
+
+    assert sealed_again(run, forge, derive=True) == {"REQUEST_MISSING"}
+
+
+def test_row_27_a_failed_request_painted_good(run: Path) -> None:
+    assert sealed_again(run, lambda r: golden.edit_lines(r / REQUESTS, fail_one), derive=True) == {
+        "REQUEST_COUNTS"
+    }
+
+
+def test_row_28_percentile_of_a_subset(run: Path) -> None:
+    def forge(found: dict[str, Any]) -> None:
+        ttft = found["launches"][0]["latency"]["sent"]["ttft"]
+        ttft["n"], ttft["p99"] = 2, 0.01
+
+    codes = sealed_again(run, lambda r: golden.edit_json(r / "results.json", forge))
+    assert codes == {"RESULTS_DIFFER"}
+
+
+def without_launch(events: list[dict[str, Any]]) -> None:
+    events[:] = [e for e in events if e["data"].get("launch") != 1]
+
+
+def test_row_29_a_launch_dropped(run: Path) -> None:
+    def forge(r: Path) -> None:
+        shutil.rmtree(r / "launches" / "001")
+        golden.rechain(r / FILE, without_launch)
+
+    assert sealed_again(run, forge, derive=True) == {"REQUIRED_FILE"}
+
+
+def test_row_29_a_launch_dropped_from_the_journal_alone(run: Path) -> None:
+    codes = sealed_again(run, lambda r: golden.rechain(r / FILE, without_launch), derive=True)
+    assert "LAUNCH_MISSING" in codes
+
+
+def test_row_29_a_launch_dropped_from_spec_and_plan_too(run: Path) -> None:
+    """The registration stands in the journal; the plan's hash no longer fits it."""
+
+    def forge(r: Path) -> None:
+        shutil.rmtree(r / "launches" / "001")
+        golden.rechain(r / FILE, without_launch)
+        golden.edit_json(r / "spec.json", lambda s: s.update(launches=1))
+        golden.edit_json(r / "plan.json", lambda p: p.update(launches=1))
+
+    assert sealed_again(run, forge, derive=True) >= {"JOURNAL_ENDS", "PLAN_HASHES"}
+
+
+def counter_at_zero(r: Path) -> None:
+    rows = [[*row[:7], "0"] for row in rows_of(r / CPU)]
+    write_rows(r / CPU, rows)
+
+
+def test_row_33_unsupported_counter_stored_as_zero(run: Path) -> None:
+    assert sealed_again(run, counter_at_zero, derive=True) == {"COUNTER_ZERO"}
+
+
+def test_row_33_failed_reads_with_a_value(run: Path) -> None:
+    def forge(r: Path) -> None:
+        rows = rows_of(r / CPU)
+        rows[3][6:] = ["3", "0"]
+        write_rows(r / CPU, rows)
+
+    assert sealed_again(run, forge) == {"SAMPLES_INVALID"}
+
+
+def test_row_33_values_of_what_the_plan_says_is_absent(run: Path) -> None:
+    def forge(r: Path) -> None:
+        rows = rows_of(r / GPU)
+        rows.append([*rows[-1][:5], "gpu_power_sample", "0", "200000"])
+        write_rows(r / GPU, rows)
+
+    assert "SAMPLES_INVALID" in sealed_again(run, forge, derive=True)
+
+
+# --- rows 39 to 41 ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["sent", "first_token", "last_token", "done"])
+def test_row_39_times_that_do_not_add_up(run: Path, field: str) -> None:
+    def forge(lines: list[dict[str, Any]]) -> None:
+        lines[-1][field] -= 60 * golden.MS if field != "done" else 800 * golden.MS
+
+    codes = sealed_again(run, lambda r: golden.edit_lines(r / REQUESTS, forge), derive=True)
+    assert codes == {"TIMES_INCONSISTENT"}
+
+
+def test_row_39_durations_do_not_follow_from_times(run: Path) -> None:
+    def forge(found: dict[str, Any]) -> None:
+        found["launches"][0]["phases"][0]["duration_s"] *= 1.5
+
+    codes = sealed_again(run, lambda r: golden.edit_json(r / "results.json", forge))
+    assert codes == {"RESULTS_DIFFER"}
+
+
+def inflate(lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        line["output_tokens"] *= 2
+
+
+def inflate_usage(lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        line["usage"]["completion_tokens"] *= 2
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_row_40_token_count_inflated(run: Path, everywhere: bool) -> None:
+    def forge(r: Path) -> None:
+        golden.edit_lines(r / REQUESTS, inflate)
+        if everywhere:
+            golden.edit_lines(r / RESPONSES, inflate_usage)
+
+    assert "TOKEN_COUNTS" in sealed_again(run, forge, derive=True)
+
+
+def test_row_41_text_swapped(run: Path) -> None:
+    def forge(lines: list[dict[str, Any]]) -> None:
+        lines[-1]["text"] = "what was never said"
+
+    codes = sealed_again(run, lambda r: golden.edit_lines(r / RESPONSES, forge), derive=True)
+    assert codes == {"TEXT_HASH"}
+
+
+def test_row_41_a_text_with_its_hash_is_another_result(run: Path) -> None:
+    def forge(lines: list[dict[str, Any]]) -> None:
+        lines[-1]["text"] = "what was never said"
+        lines[-1]["text_sha256"] = hashlib.sha256(b"what was never said").hexdigest()
+
+    codes = sealed_again(run, lambda r: golden.edit_lines(r / RESPONSES, forge))
+    assert codes == {"RESULTS_DIFFER"}
+
+
+# --- forms that would trip the formulas ---------------------------------------------------------
+
+
+Form = tuple[str, Callable[[Any], object], set[str]]
+BROKEN: dict[str, Form] = {
+    "driver": ("launches/000/driver.json", lambda d: d.update(stages="x"), {"RESULTS_DIFFER"}),
+    "stages": ("launches/000/driver.json", lambda d: d.update(stages=[1]), {"RESULTS_DIFFER"}),
+    "phase": (FILE, lambda e: e[4]["data"].update(phase=["x"]), {"FILE_INVALID"}),
+    "part": (FILE, lambda e: e[4]["data"].update(part={}), {"FILE_INVALID"}),
+    "no launch": (FILE, lambda e: e[4]["data"].pop("launch"), {"FILE_INVALID"}),
+    "launch": (FILE, lambda e: e[4]["data"].update(launch="0"), {"FILE_INVALID"}),
+    "other phase": (FILE, lambda e: e[4]["data"].update(phase="lunch"), {"FILE_INVALID"}),
+    "rows": (FILE, lambda e: e[-2]["data"].update(rows="many"), {"SAMPLES_GAP"}),
+    "primary": ("spec.json", lambda s: s.update(primary_metric="beauty"), {"FILE_INVALID"}),
+    "huge": (REQUESTS, lambda lines: lines[-1].update(sent=10**30), {"TIMES_INCONSISTENT"}),
+    "index": (REQUESTS, lambda lines: lines[-1].update(index="first"), {"FILE_INVALID"}),
+    "tokens": (REQUESTS, lambda lines: lines[-1].update(output_tokens=-8), {"TOKEN_COUNTS"}),
+    "meters": ("plan.json", lambda p: p.update(meters=[{"name": 1}]), {"FILE_INVALID"}),
+    "results": ("results.json", lambda r: r.clear(), {"RESULTS_DIFFER"}),
+    "schedule": ("inputs/schedule.jsonl", lambda lines: lines.pop(), {"PLAN_HASHES"}),
+}
+
+
+@pytest.mark.parametrize(("name", "change", "codes"), BROKEN.values(), ids=BROKEN)
+def test_wrong_forms_are_findings_and_never_crash(
+    run: Path, name: str, change: Callable[[Any], object], codes: set[str]
+) -> None:
+    if name == FILE:
+        golden.rechain(run / name, change)
+    elif name.endswith(".jsonl"):
+        edit_raw(run / name, change)
+    else:
+        golden.edit_json(run / name, change)
+    assert failed(verify(golden.reseal(run))) & codes
+
+
+def edit_raw(path: Path, change: Callable[[Any], object]) -> None:
+    """`golden.edit_lines` for values that canonical JSON does not allow."""
+    import json
+
+    found = [json.loads(line) for line in path.read_bytes().splitlines()]
+    change(found)
+    path.write_text("".join(json.dumps(line) + "\n" for line in found))
