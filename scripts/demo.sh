@@ -21,9 +21,10 @@ step "4/6 Verify: every hash, and every number computed again from the raw readi
 
 step "5/6 Replay: the same spec once more, and a verdict"
 code=0
-again=$("$kit" replay "$run" --yes) || code=$?
-[ -n "$again" ] || exit "$code"
-say "sealed: $again"
+said=$("$kit" replay "$run" --yes) || code=$?
+[ -n "$said" ] || exit "$code"
+printf '%s\n' "$said"
+again=$(printf '%s\n' "$said" | head -n 1)
 
 step "6/6 Reports"
 mkdir -p reports

@@ -34,4 +34,4 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 .venv/bin/python -m pip install -q --require-hashes -r requirements-dev.lock
 .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
 touch .venv/.installed
-say "ready: $(.venv/bin/kit --version 2>/dev/null || echo '.venv/bin/kit')"
+say "ready: .venv/bin/kit"
