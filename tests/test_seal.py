@@ -236,7 +236,6 @@ def test_recover_keeps_what_the_driver_had_spooled(store: Store) -> None:
         sent=1,
         done=2,
         status="aborted",
-        http_status=None,
         error="the run was ended",
         reads=[],
     )

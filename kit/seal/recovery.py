@@ -10,12 +10,15 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from kit import archive, events, jsonio, manifest, records, results
 from kit.drive import salvage
 from kit.errors import ArchiveRefused, RunFailed
 from kit.seal.sealing import note_sealed, seal
 from kit.store import InFlight, Store
 
+_UNREADABLE = (ValueError, msgspec.MsgspecError, ArchiveRefused, jsonio.JsonRefused)
 REASON = "its engine died; recovered"
 
 
@@ -34,7 +37,7 @@ def recover(store: Store) -> list[Path]:
         flight = store.adopt(store.inflight / id_)
         try:
             sealed += _recover_one(flight)
-        except (ValueError, ArchiveRefused, jsonio.JsonRefused) as error:
+        except _UNREADABLE as error:
             damaged.append(f"{id_} ({error})")
         finally:
             flight.release()
@@ -66,11 +69,11 @@ def _mend(flight: InFlight, kept: bytes) -> None:
     """Cut what is torn, end the journal, and compute what can be computed."""
     folder = flight.path
     (folder / archive.MANIFEST).unlink(missing_ok=True)
-    _salvage_requests(flight)
     for temporary in folder.rglob("*.tmp"):
         temporary.unlink()
     for torn in [*folder.glob("samples/*.csv"), *folder.glob("launches/*/*.jsonl")]:
         _cut(torn)
+    _salvage_requests(flight)
     for document in [*folder.glob("launches/*/*.json"), *folder.glob("env/*.json")]:
         _drop_torn(document)
     flight.write_bytes(events.FILE, _closed(kept))
