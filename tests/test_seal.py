@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -244,6 +246,30 @@ def test_recover_keeps_what_the_driver_had_spooled(store: Store) -> None:
     (run,) = seal.recover(store)
     assert b'"index":0' in (run / "launches/001/requests.jsonl").read_bytes()
     assert not (run / "launches/001" / SPOOL).exists()
+
+
+def test_recover_waits_for_a_sampler_that_outlived_its_engine(store: Store) -> None:
+    script = crashed(store)
+    path = script.flight.path / "samples/nvml.csv"
+    late = "import sys, time; f = open(sys.argv[1], 'a'); print(flush=True); time.sleep(0.5);"
+    command = [sys.executable, "-c", late + "f.write('torn')", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (run,) = seal.recover(store)
+        assert process.wait() == 0
+    assert verify(run).passed
+    assert not (run / "samples/nvml.csv").read_bytes().endswith(b"torn")
+
+
+def test_recover_leaves_a_run_that_is_still_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.seal.recovery._ORPHANS_S", 0.2)
+    script = crashed(store)
+    with (script.flight.path / "samples/nvml.csv").open("ab"), pytest.raises(RunFailed):
+        seal.recover(store)
+    assert len(seal.recover(store)) == 1
 
 
 def test_recover_leaves_the_living_alone(store: Store) -> None:

@@ -7,6 +7,7 @@ sound one, and a closing event says what happened.
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,13 @@ from kit.errors import ArchiveRefused, RunFailed
 from kit.seal.sealing import note_sealed, seal
 from kit.store import InFlight, Store
 
+_ORPHANS_S = 15.0
 _UNREADABLE = (ValueError, msgspec.MsgspecError, ArchiveRefused, jsonio.JsonRefused)
 REASON = "its engine died; recovered"
+
+
+class StillWrittenError(ValueError):
+    """A run in flight without an engine, that another process has not finished writing."""
 
 
 def recover(store: Store) -> list[Path]:
@@ -45,14 +51,19 @@ def recover(store: Store) -> list[Path]:
     store.forget_orphans()
     if damaged:
         raise RunFailed(
-            f"beyond recovery: {'; '.join(damaged)}",
-            "look into its folder under .inflight, then delete it",
+            f"not recovered: {'; '.join(damaged)}",
+            "try again later; if it stays, look into its folder under .inflight",
         )
     return sealed
 
 
 def _recover_one(flight: InFlight) -> list[Path]:
-    """The sealed run, or nothing when it had not begun."""
+    """The sealed run, or nothing when it had not begun.
+
+    Raises:
+        StillWrittenError: a sampler or driver outlived the engine and does not end.
+    """
+    _await_orphans(flight.path)
     journal = flight.path / events.FILE
     kept = events.valid_prefix(journal.read_bytes()) if journal.is_file() else b""
     if not kept:
@@ -63,6 +74,25 @@ def _recover_one(flight: InFlight) -> list[Path]:
     found = seal(flight, "aborted", REASON, tuple(registered.get("parents", ())))
     flight.store.forget_scratch(flight.id)
     return [found]
+
+
+def _await_orphans(folder: Path) -> None:
+    """Samplers and drivers end once their engine is gone; let them write their last rows."""
+    end = time.monotonic() + _ORPHANS_S
+    while pid := _writer_of(folder):
+        if time.monotonic() > end:
+            raise StillWrittenError(f"process {pid} still writes it")
+        time.sleep(0.1)
+
+
+def _writer_of(folder: Path) -> str | None:
+    """A process of this user that holds a file below ``folder`` open, by its id."""
+    below = f"{folder.resolve()}/"
+    for handle in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if str(handle.readlink()).startswith(below):
+                return handle.parts[2]
+    return None
 
 
 def _mend(flight: InFlight, kept: bytes) -> None:
