@@ -8,7 +8,8 @@ nothing. Where nothing is known the curve has a hole, and a window that touches 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -47,11 +48,13 @@ class Ticks(NamedTuple):
 
     Attributes:
         t: times (ns), ascending; each is a point of the curve. Shape ``(n,)``.
-        u: their standard uncertainties (ns). Shape ``(n,)``.
+        u: their standard uncertainties, each tick by itself (ns). Shape ``(n,)``.
+        common: standard uncertainty that all share: the phase of their period (ns).
     """
 
     t: Floats
     u: Floats
+    common: float
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ class Curve:
         shortest_s: windows shorter than this cannot be told.
         holes: where nothing is known.
         ticks: which points have uncertain times.
+        wander_s: standard uncertainty of the time of every other point, s: where the power
+            changes at a point, that much of the change goes to the wrong side.
+        lag_s: standard uncertainty of the time of all its points together, s.
     """
 
     t: Floats
@@ -95,7 +101,9 @@ class Curve:
     resolution_w: float = 0.0
     shortest_s: float = 0.0
     holes: tuple[Hole, ...] = ()
-    ticks: Ticks | None = field(default=None)
+    ticks: Ticks | None = None
+    wander_s: float = 0.0
+    lag_s: float = 0.0
 
     def between(self, t0: int, t1: int) -> Part | Unmeasured:
         """Energy of the window ``[t0, t1)`` (ns), or why it is not known."""
@@ -112,6 +120,7 @@ class Curve:
             "offset": self.sensor.offset_w * seconds,
             "model": abs(joules) * self.sensor.model,
             "ticks": self._tick_error(t0, t1),
+            "sampling": self._scatter(t0, t1),
         }
         return Part(joules, {k: v for k, v in terms.items() if v > 0.0}, self.method)
 
@@ -133,16 +142,53 @@ class Curve:
 
     def _edges(self, t0: int, t1: int) -> float:
         """Both marks may lie anywhere in a step of power: ΔP · T / √12 each."""
-        return math.hypot(*(self._power_step(t) * self.step_s / SQRT12 for t in (t0, t1)))
+        blur_s = math.hypot(self.step_s / SQRT12, self.lag_s)
+        return math.hypot(*(self._power_step(t) * blur_s for t in (t0, t1)))
 
     def _power_step(self, t: float) -> float:
-        """By how much the power changes around ``t``: over its own piece and the two beside it."""
-        at = int(np.searchsorted(self.t, t, side="right"))
-        points = slice(max(0, at - 2), at + 2)
-        times, joules = self.t[points], self.joules[points]
-        spans = np.diff(times)
-        powers = np.diff(joules)[spans > 0] / (spans[spans > 0] * NS)
+        """By how much the power changes around ``t``: within a step, and to the pieces beside."""
+        reach = self.step_s * 1e9
+        first = int(np.searchsorted(self.t, min(t - reach, self._point(t, -2)), side="left"))
+        last = int(np.searchsorted(self.t, max(t + reach, self._point(t, 1)), side="right"))
+        powers = self._watts[first : max(first + 1, last - 1)]
         return float(np.ptp(powers)) if len(powers) else 0.0
+
+    def _point(self, t: float, offset: int) -> float:
+        at = int(np.searchsorted(self.t, t, side="right")) + offset
+        return float(self.t[min(max(at, 0), len(self.t) - 1)])
+
+    @cached_property
+    def _watts(self) -> Floats:
+        """Mean power between each two points. Shape ``(n - 1,)``."""
+        watts: Floats = np.diff(self.joules) / (np.maximum(np.diff(self.t), 1.0) * NS)
+        return watts
+
+    @cached_property
+    def _changes(self) -> Floats:
+        """Squares of the power's changes (W²), summed up to and with each point."""
+        return np.concatenate([[0.0], np.cumsum(np.diff(self._watts) ** 2), [0.0]])
+
+    def _scatter(self, t0: int, t1: int) -> float:
+        """What uncertain times of readings do: to a whole window, or up to the nearest ticks."""
+        if not self.wander_s or len(self.t) < 3:
+            return 0.0
+        squares = math.fsum(self._squares(a, b) for a, b in self._unbound(t0, t1))
+        return self.wander_s * math.sqrt(max(squares, 0.0))
+
+    def _squares(self, a: float, b: float) -> float:
+        first, last = np.searchsorted(self.t, [a, b])
+        top = len(self.t) - 2
+        upper, lower = min(int(last) - 1, top), min(int(first) - 1, top)
+        return float(self._changes[max(upper, 0)] - self._changes[max(lower, 0)])
+
+    def _unbound(self, t0: int, t1: int) -> list[tuple[float, float]]:
+        """The parts of a window whose sum no pair of ticks fixes."""
+        if self.ticks is None:
+            return [(t0, t1)]
+        inside = self.ticks.t[(self.ticks.t > t0) & (self.ticks.t < t1)]
+        if len(inside) < 2:
+            return [(t0, t1)]
+        return [(t0, float(inside[0])), (float(inside[-1]), t1)]
 
     def _tick_error(self, t0: int, t1: int) -> float:
         """What the uncertain times of the ticks around both marks do to the window's energy.
@@ -156,7 +202,8 @@ class Curve:
         for mark, sign in ((t1, 1.0), (t0, -1.0)):
             for tick, watts in self._shares(mark):
                 moved[tick] = moved.get(tick, 0.0) + sign * watts
-        return math.hypot(*(w * float(self.ticks.u[k]) * NS for k, w in moved.items()))
+        own = math.hypot(*(w * float(self.ticks.u[k]) * NS for k, w in moved.items()))
+        return math.hypot(own, math.fsum(moved.values()) * self.ticks.common * NS)
 
     def _shares(self, mark: float) -> list[tuple[int, float]]:
         """The ticks beside ``mark``, each with how many watts of error it brings per second."""

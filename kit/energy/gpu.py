@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from kit.energy.curve import SQRT3, Curve, Floats, Hole, Sensor, Ticks, gaps, held
+from kit.energy.curve import NS, SQRT3, SQRT12, Curve, Floats, Hole, Sensor, Ticks, gaps, held
 from kit.energy.ticks import Known, known_ticks
 from kit.model import MeterDevice
 from kit.samples import Samples, Series
@@ -23,6 +24,8 @@ from kit.units import QUANTITIES
 
 GAIN = 0.05
 _SAMPLE_HOLE_S, _COUNTER_HOLE_S, _GAUGE_HOLE_S = 0.25, 0.5, 0.5
+_LEAST_WANDER_S = 5e-5
+_LAG_S = 0.003  # between samples and counter, as seen on H200s
 _SAMPLE_S, _RENEWED_S, _AVERAGE_S = 0.02, 0.1, 1.0
 _SHORTEST_AVERAGE_S = 5.0
 # Samples and counter are two views of one sensor: further apart they are not, and do not mix.
@@ -41,7 +44,7 @@ def curves(device: MeterDevice, samples: Samples) -> list[Curve]:
     counter = _good(device, samples, "gpu_energy")
     if counter:
         series, facts = counter
-        ticks = known_ticks(series, facts.get("period_s"))
+        ticks = known_ticks(series, float(facts.get("period_s", _RENEWED_S)))
         resets = tuple(Hole(a, b, _RESET) for a, b in ticks.resets)
         found += _counting(ticks, shape, _sensor(facts))
     found += [shape] if shape else []
@@ -111,7 +114,7 @@ def _counter_curve(ticks: Known, sensor: Sensor) -> Curve:
         sensor=sensor,
         resolution_j=QUANTITIES["gpu_energy"].scale / np.sqrt(6),
         holes=gaps(ticks.t, limit_s, "tick of the energy counter"),
-        ticks=Ticks(ticks.t, ticks.u),
+        ticks=Ticks(ticks.t, ticks.u, ticks.common),
     )
 
 
@@ -129,6 +132,8 @@ def _samples_curve(device: MeterDevice, samples: Samples) -> Curve | None:
         method="samples",
         step_s=period_s,
         sensor=_sensor(facts),
+        wander_s=_wander_s(t, period_s),
+        lag_s=_LAG_S,
         holes=gaps(t, limit_s, "power sample"),
     )
 
@@ -152,8 +157,17 @@ def _combined(ticks: Known, shape: Curve, sensor: Sensor) -> Curve | None:
         sensor=sensor,
         resolution_j=QUANTITIES["gpu_energy"].scale / np.sqrt(6),
         holes=shape.holes,
-        ticks=Ticks(ticks.t, ticks.u),
+        ticks=Ticks(ticks.t, ticks.u, ticks.common),
+        wander_s=shape.wander_s,
+        lag_s=shape.lag_s,
     )
+
+
+def _wander_s(t: Floats, period_s: float) -> float:
+    """How far the samples' times stray from their period, s: an H200's by 3 ms."""
+    apart = np.diff(t) * NS
+    regular = apart[apart < 1.8 * period_s]
+    return max(_LEAST_WANDER_S, float(regular.std()) / math.sqrt(2)) if len(regular) else period_s
 
 
 def _stretched(shape: Floats, drawn: Floats, known: Floats, ratio: float) -> Floats:
@@ -189,5 +203,6 @@ def _gauge(
         method=method,
         step_s=step_s,
         sensor=_sensor(facts),
+        wander_s=2 * step_s / SQRT12,  # twice: most of the time is not seen, and loads alias
         holes=gaps(t, _GAUGE_HOLE_S, "power reading"),
     )

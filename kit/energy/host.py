@@ -60,6 +60,7 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
         joules=held(t, watts, backwards=False),
         method="power",
         step_s=period_s + float(facts.get("lag_s", 0.0)),
+        wander_s=period_s / SQRT12,
         sensor=Sensor(
             gain=float(facts.get("gain", PDU_GAIN)) / SQRT3,
             offset_w=float(facts.get("offset", scale)) / SQRT3,

@@ -1,14 +1,17 @@
-"""When an energy counter ticked, from when its value was seen to change.
+"""When an energy counter ticked, and what it said then.
 
-A read takes milliseconds and comes at any moment, so that a change only brackets its tick. But
-counters tick on a period as steady as a clock (an H200's is 100.00 ms; 527 ticks fit one straight
-line within 1.2 ms): all brackets of a minute together leave little room for the phase, and the
-time of every tick becomes known to a millisecond or so, even from slow polling. Where the
-brackets contradict a steady period, each tick is only as good as its own bracket.
+A read takes milliseconds and comes at any moment, so that a change of the value only brackets its
+tick. But counters tick on a period as steady as a clock (an H200's is 100.00 ms; 527 ticks fit one
+straight line within 1.2 ms): the brackets of a minute together leave little room for the phase,
+and the time of every tick becomes known to a millisecond, even from slow polling. Then every read
+between two ticks tells what the counter said at the earlier one. Where the brackets contradict a
+steady period, only ticks that were bracketed count, each as good as its own bracket.
 """
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +20,13 @@ import numpy.typing as npt
 from kit.energy.curve import SQRT12, Floats
 from kit.samples import Ints, Series
 
-_CHUNK = 64
-_FEWEST = 4
-_WIDEST = 0.8  # periods: a wider bracket says too little
+_LONGEST = 512
+_FEWEST = 6
+_GUESS_ERROR = 0.05
+_WIDEST = 0.95  # periods: a wider bracket says nothing
 _TOLERANCE = 0.03  # periods by which brackets may miss each other
 _JITTER_NS = 0.3e6
-_GRID = 121
+_GRID = 101
 
 
 class Known(NamedTuple):
@@ -30,83 +34,122 @@ class Known(NamedTuple):
 
     Attributes:
         t: when it ticked (ns). Shape ``(n,)``.
-        u: standard uncertainty of that (ns). Shape ``(n,)``.
+        u: standard uncertainty of that, each tick by itself (ns). Shape ``(n,)``.
+        common: standard uncertainty that all share (ns).
         raw: its value from then on. Shape ``(n,)``.
         resets: (ns, ns) between which the counter went backwards.
-        period_ns: between two ticks, 0 where there are too few to tell.
+        period_ns: between two ticks.
     """
 
     t: Floats
     u: Floats
+    common: float
     raw: Ints
     resets: tuple[tuple[int, int], ...]
     period_ns: float
 
 
-def known_ticks(series: Series, period_s: float | None) -> Known:
-    """The ticks whose time the readings tell; ``period_s`` is a first guess."""
+class _Line(NamedTuple):
+    """Ticks at ``phase + number · period``, known to ± ``error`` (standard), all together."""
+
+    phase: float
+    period: float
+    error: float
+
+
+def known_ticks(series: Series, period_s: float) -> Known:
+    """The ticks that the readings tell; ``period_s`` is their period within a few percent."""
     steps = np.diff(series.raw)
     resets = tuple((int(series.t0[i]), int(series.t1[i + 1])) for i in np.flatnonzero(steps < 0))
     changed = np.flatnonzero(steps > 0)
+    if not len(changed):
+        return Known(np.zeros(0), np.zeros(0), 0.0, series.raw[:0], resets, period_s * 1e9)
     low = series.t0[changed].astype(np.float64)
     high = series.t1[changed + 1].astype(np.float64)
-    raw = series.raw[changed + 1]
-    period = _period((low + high) / 2, high - low, (period_s or 0.0) * 1e9)
-    narrow = high - low <= _WIDEST * period if period else np.ones(len(low), bool)
-    low, high, raw = low[narrow], high[narrow], raw[narrow]
-    t, u = _refined(low, high, period)
-    order = np.maximum.accumulate(t) if len(t) else t
-    keep = np.concatenate([[True], np.diff(order) > 0])[: len(t)]
-    return Known(order[keep], u[keep], raw[keep], resets, period)
+    # Between two bursts the counter ticked at a time that nobody saw.
+    narrow = high - low <= _WIDEST * period_s * 1e9
+    narrow |= not narrow.any()
+    low, high, raw = low[narrow], high[narrow], series.raw[changed + 1][narrow]
+    numbers, period = _numbered(low, high, period_s * 1e9)
+    lines = _lines(low, high, numbers, period)
+    if lines is None:
+        t, u = (low + high) / 2, np.maximum((high - low) / SQRT12, _JITTER_NS)
+        return Known(*_ascending(t, u, raw), resets=resets, period_ns=period)
+    t, raw = _every(series, lines)
+    error = max(line.error for _, line in lines)
+    return Known(t, np.full(len(t), _JITTER_NS), error, raw, resets, period)
 
 
-def _period(middles: Floats, widths: Floats, guess: float) -> float:
-    """The period (ns), by counting how many of it lie between ticks, near ones first."""
-    if len(middles) < 2:
-        return guess
-    apart = np.diff(middles)
-    sharp = (widths[1:] + widths[:-1]) / 2 < apart
-    apart = apart[sharp] if sharp.any() else apart
-    period = guess or float(apart.min())
-    reach = 1.5
-    while reach < 2 * float(apart.max()) / period and reach < 1e4:
-        near = apart[apart < reach * period]
-        counts = np.maximum(np.round(near / period), 1)
-        if len(near):
-            period = float(near.sum() / counts.sum())
-        reach *= 2
-    return period
+def _ascending(t: Floats, u: Floats, raw: Ints) -> tuple[Floats, Floats, float, Ints]:
+    keep = np.concatenate([[True], np.diff(np.maximum.accumulate(t)) > 0])
+    return t[keep], u[keep], 0.0, raw[keep]
 
 
-def _refined(low: Floats, high: Floats, period: float) -> tuple[Floats, Floats]:
-    """Each tick's time and its uncertainty, chunk by chunk of one straight line each."""
-    t, u = (low + high) / 2, np.maximum((high - low) / SQRT12, _JITTER_NS)
-    for first in range(0, len(low), _CHUNK):
-        chunk = slice(first, first + _CHUNK)
-        found = _line(low[chunk], high[chunk], period) if period else None
-        if found is not None:
-            t[chunk], u[chunk] = found
-    return t, u
+def _numbered(low: Floats, high: Floats, period: float) -> tuple[Floats, float]:
+    """How many periods after the first each tick came, and the period (ns).
+
+    The counter may be asked seldom, and each tick is seen with an error: every few more ticks
+    that were counted make the period sharper, and so the next ones can be counted.
+    """
+    middles, sigma = (low + high) / 2, float((high - low).mean()) / SQRT12
+    numbers = np.zeros(len(middles))
+    known, at, error = 1, float(middles[0]), _GUESS_ERROR
+    while known < len(middles):
+        more = slice(known, max(known + 1, int(known * 1.25)))
+        numbers[more] = numbers[known - 1] + np.round((middles[more] - at) / period)
+        known = min(more.stop, len(middles))
+        fit = slice(max(0, known - _LONGEST), known)
+        span = float(numbers[known - 1] - numbers[fit.start])
+        better = sigma * SQRT12 / (math.sqrt(known - fit.start) * max(span, 1e-9) * period)
+        if better < error:
+            period, error = float(np.polyfit(numbers[fit], middles[fit], 1)[0]), better
+        first = float((middles[fit] - period * numbers[fit]).mean())
+        at = first + period * float(numbers[known - 1])
+    return numbers, period
 
 
-def _line(low: Floats, high: Floats, period: float) -> tuple[Floats, float] | None:
-    """Times ``phase + k · period`` that all brackets allow; None where they do not."""
-    if len(low) < _FEWEST:
+def _lines(
+    low: Floats, high: Floats, numbers: Floats, period: float
+) -> list[tuple[float, _Line]] | None:
+    """Straight lines through all ticks, each with the time up to which it holds (ns).
+
+    A stretch that fits no line is halved, since a period may drift over hours. None where the
+    ticks do not come at a steady period.
+    """
+    parts = -(-len(low) // _LONGEST)
+    marks = np.linspace(0, len(low), parts + 1).astype(int).tolist()
+    waiting = [slice(a, b) for a, b in pairwise(marks)][::-1]
+    found: list[tuple[float, _Line]] = []
+    while waiting:
+        part = waiting.pop()
+        line = _line(low[part], high[part], numbers[part], period)
+        middle = (part.start + part.stop) // 2
+        if line is not None:
+            found.append((float(high[part][-1]), line))
+        elif middle - part.start >= _FEWEST:
+            waiting += [slice(middle, part.stop), slice(part.start, middle)]
+        else:
+            return None
+    return found
+
+
+def _line(low: Floats, high: Floats, numbers: Floats, period: float) -> _Line | None:
+    """The line that all brackets allow, in the middle of what they leave; None where there is
+    none."""
+    if len(low) < _FEWEST or numbers[-1] - numbers[0] < _FEWEST:
         return None
-    middle = (low + high) / 2
-    numbers = np.concatenate([[0.0], np.cumsum(np.round(np.diff(middle) / period))])
-    if numbers[-1] < _FEWEST:
-        return None
-    slope = float(np.polyfit(numbers, middle, 1)[0])
-    spread = float((high - low).max()) / numbers[-1]
-    slopes = slope + np.linspace(-spread, spread, _GRID)
-    lowest, highest = _room(low, high, numbers, slopes)
-    best = int(np.argmax(highest - lowest))
+    numbers = numbers - numbers[0]
+    slope = float(np.polyfit(numbers, (low + high) / 2, 1)[0])
+    spread = float((high - low).max()) / float(numbers[-1])
+    for _ in range(2):
+        slopes = slope + np.linspace(-spread, spread, _GRID)
+        lowest, highest = _room(low, high, numbers, slopes)
+        best = int(np.argmax(highest - lowest))
+        slope, spread = float(slopes[best]), 4 * spread / _GRID
     room = float(highest[best] - lowest[best])
     if room < -_TOLERANCE * period:
         return None
-    phase = float(highest[best] + lowest[best]) / 2
-    return phase + numbers * slopes[best], max(abs(room) / SQRT12, _JITTER_NS)
+    return _Line(float(highest[best] + lowest[best]) / 2, slope, abs(room) / SQRT12)
 
 
 def _room(
@@ -115,3 +158,21 @@ def _room(
     """For each slope, between which bounds the phase may lie."""
     ticks = slopes[:, None] * numbers[None, :]
     return (low - ticks).max(axis=1), (high - ticks).min(axis=1)
+
+
+def _every(series: Series, lines: list[tuple[float, _Line]]) -> tuple[Floats, Ints]:
+    """What every read tells of the tick before it: times (ns) and values, one each."""
+    begin, end = series.t0.astype(np.float64), series.t1.astype(np.float64)
+    t = np.full(len(begin), np.nan)
+    until = [bound for bound, _ in lines[:-1]]
+    which = np.searchsorted(until, begin)
+    for index, (_, line) in enumerate(lines):
+        rows = which == index
+        number = np.floor((begin[rows] - line.phase) / line.period)
+        tick = line.phase + number * line.period
+        margin = 2 * line.error + _JITTER_NS  # a read about a tick may tell either value
+        clear = (begin[rows] > tick + margin) & (end[rows] < tick + line.period - margin)
+        t[rows] = np.where(clear, tick, np.nan)
+    told = np.flatnonzero(~np.isnan(t))
+    first = told[np.concatenate([[True], np.diff(t[told]) > 0.5 * lines[0][1].period])]
+    return t[first], series.raw[first]

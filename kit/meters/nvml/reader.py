@@ -66,9 +66,7 @@ class NvmlReader:
         if shaped:
             yield Bursts(shaped, self._clock).tier()
         if bare:
-            for ticker in bare:
-                ticker.poll()  # its latency decides how often it is asked
-            yield Polls(bare).tier()
+            yield Polls(bare, self._clock).tier()
 
     def _ticker(self, card: Card) -> Ticker:
         query = self._api.nvml.nvmlDeviceGetTotalEnergyConsumption
