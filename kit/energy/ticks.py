@@ -72,12 +72,12 @@ def known_ticks(series: Series, period_s: float) -> Known:
     low, high, raw = low[narrow], high[narrow], series.raw[changed + 1][narrow]
     numbers, period = _numbered(low, high, period_s * 1e9)
     lines = _lines(low, high, numbers, period)
-    if lines is None:
+    told = _every(series, lines) if lines else None
+    if lines is None or told is None:
         t, u = (low + high) / 2, np.maximum((high - low) / SQRT12, _JITTER_NS)
         return Known(*_ascending(t, u, raw), resets=resets, period_ns=period)
-    t, raw = _every(series, lines)
     error = max(line.error for _, line in lines)
-    return Known(t, np.full(len(t), _JITTER_NS), error, raw, resets, period)
+    return Known(told[0], np.full(len(told[0]), _JITTER_NS), error, told[1], resets, period)
 
 
 def _ascending(t: Floats, u: Floats, raw: Ints) -> tuple[Floats, Floats, float, Ints]:
@@ -160,8 +160,11 @@ def _room(
     return (low - ticks).max(axis=1), (high - ticks).min(axis=1)
 
 
-def _every(series: Series, lines: list[tuple[float, _Line]]) -> tuple[Floats, Ints]:
-    """What every read tells of the tick before it: times (ns) and values, one each."""
+def _every(series: Series, lines: list[tuple[float, _Line]]) -> tuple[Floats, Ints] | None:
+    """What every read tells of the tick before it: times (ns) and values, one each.
+
+    None where no read is clear of all ticks: these are then known too badly.
+    """
     begin, end = series.t0.astype(np.float64), series.t1.astype(np.float64)
     t = np.full(len(begin), np.nan)
     until = [bound for bound, _ in lines[:-1]]
@@ -174,5 +177,7 @@ def _every(series: Series, lines: list[tuple[float, _Line]]) -> tuple[Floats, In
         clear = (begin[rows] > tick + margin) & (end[rows] < tick + line.period - margin)
         t[rows] = np.where(clear, tick, np.nan)
     told = np.flatnonzero(~np.isnan(t))
+    if len(told) < 2:
+        return None
     first = told[np.concatenate([[True], np.diff(t[told]) > 0.5 * lines[0][1].period])]
     return t[first], series.raw[first]
