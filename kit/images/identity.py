@@ -29,7 +29,7 @@ def resolve(wanted: ImageSpec, find: Find) -> tuple[ImageIdentity, Match]:
         ImageUnavailable: the engine has no image that may stand for it.
     """
     if wanted.recipe:
-        return _of_recipe(recipe(wanted.recipe), wanted.digest or "", find)
+        return _of_recipe(wanted.recipe, wanted.digest or "", find)
     return _of_registry(wanted, find)
 
 
@@ -38,29 +38,31 @@ def check(find: Find) -> list[Finding]:
     return [_check(found, find) for found in recipes()]
 
 
-def _of_recipe(found: Recipe, pin: str, find: Find) -> tuple[ImageIdentity, Match]:
-    for name in (reference(found.name, pin), pin):
-        there = find(name)
+def _of_recipe(name: str, pin: str, find: Find) -> tuple[ImageIdentity, Match]:
+    """The pin may be an older one, or of a recipe that is only in a sealed run."""
+    layers = _layers(name, pin)
+    for candidate in (reference(name, pin), pin):
+        there = find(candidate)
         if there and pin in _names(there):
-            return named(there, found.name), "identical"
-        if there and pin == found.image_id and there.diff_ids == _layers(found):
-            return named(there, found.name), "rewrapped"
-    substitute = _recorded(found, pin, find)
+            return named(there, name), "identical"
+        if there and there.diff_ids == layers:
+            return named(there, name), "rewrapped"
+    substitute = _recorded(name, pin, find)
     if substitute:
         return substitute
-    raise _missing(found, pin)
+    raise _missing(recipe(name), pin)
 
 
-def _recorded(found: Recipe, pin: str, find: Find) -> tuple[ImageIdentity, Match] | None:
+def _recorded(name: str, pin: str, find: Find) -> tuple[ImageIdentity, Match] | None:
     """What was built here in place of the pin, if it differs for a reason outside the recipe."""
-    known = record.read(found)
-    if not known or known.pinned != pin or known.cause == "edited":
+    known = record.read(name, pin)
+    if not known or known.cause == "edited":
         return None
     there = find(known.reference)
     if not there or there.diff_ids != known.diff_ids:
         return None
-    match: Match = "rewrapped" if there.diff_ids == _layers(found) else "different"
-    return named(there, found.name), match
+    match: Match = "rewrapped" if there.diff_ids == known.locked_diff_ids else "different"
+    return named(there, name), match
 
 
 def _missing(found: Recipe, pin: str) -> ImageUnavailable:
@@ -83,8 +85,8 @@ def _missing(found: Recipe, pin: str) -> ImageUnavailable:
 
 def _of_registry(wanted: ImageSpec, find: Find) -> tuple[ImageIdentity, Match]:
     """An upstream image: it is what its digest says, or it is not there."""
-    digest = wanted.digest or ""
-    name = (wanted.reference or "").partition("@")[0]
+    name, _, pinned_digest = (wanted.reference or "").partition("@")
+    digest = wanted.digest or pinned_digest
     pinned = f"{name}@{digest}" if name else digest
     for candidate in (pinned, digest):
         there = find(candidate)
@@ -106,13 +108,13 @@ def _check(found: Recipe, find: Find) -> Finding:
             remedy=f"`kit images lock {found.name}`",
         )
     try:
-        there, match = _of_recipe(found, found.image_id, find)
+        there, match = _of_recipe(found.name, found.image_id, find)
     except ImageUnavailable as error:
         return Finding(
             code="IMAGE_MISSING", level="warn", message=error.message, remedy=error.remedy
         )
     if match == "different":
-        known = record.read(found)
+        known = record.read(found.name, found.image_id)
         why = "; ".join(known.drift) if known else "built here"
         message = f"{there.reference} stands for {found.reference}: {why}"
         remedy = "compare its runs with runs of the same image only"
@@ -126,8 +128,13 @@ def _names(image: ImageIdentity) -> set[str]:
     return {name for name in names if name}
 
 
-def _layers(found: Recipe) -> tuple[str, ...]:
-    return tuple(found.lock.get("diff_ids", ()))
+def _layers(name: str, pin: str) -> tuple[str, ...] | None:
+    """The layers that the pin stands for, as this kit's lock or a build of it here tells."""
+    for found in recipes():
+        if (found.name, found.image_id) == (name, pin):
+            return found.diff_ids
+    known = record.read(name, pin)
+    return known.locked_diff_ids if known else None
 
 
 def named(image: ImageIdentity, name: str) -> ImageIdentity:
