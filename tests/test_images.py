@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -110,6 +111,14 @@ def test_clone_and_sealed_context_give_the_locked_image(cache: Path, tmp_path: P
     assert list((cache / "work").iterdir()) == [], "a build leaves nothing behind"
 
 
+def test_leftovers_of_a_killed_build_are_swept_and_a_running_one_is_not(tmp_path: Path) -> None:
+    for name in ("dead", "running"):
+        (tmp_path / name / "context").mkdir(parents=True)
+    os.utime(tmp_path / "dead", (0, 0))
+    make._sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["running"]
+
+
 @pytest.mark.docker
 def test_built_image_is_in_the_engine_under_its_own_id(
     engine: containers.Engine, loopback_image: ImageIdentity
@@ -171,7 +180,7 @@ def test_vanished_package_is_said_and_recorded_and_the_build_goes_on(
     assert any("the snapshot gave nothing" in line for line in said)
     assert result.drift[0] in "\n".join(said)
 
-    known = record.read(images.recipe("loopback"))
+    known = record.read("loopback", PINNED)
     assert known and (known.cause, known.image_id) == ("parts", result.identity.image_id)
     after = (copied / "base" / LOCK).read_bytes(), (copied / "loopback" / LOCK).read_bytes()
     assert before == after, "the lock never changes by building"
@@ -308,12 +317,22 @@ def test_pin_of_another_lock_says_both(pinned: Recipe) -> None:
 def test_other_builder_with_equal_parts_is_recorded_as_such(pinned: Recipe) -> None:
     built = identity(OTHER, reference="kit/loopback:222222222222", diff_ids=("sha256:" + "b" * 64,))
     known = record.of(pinned, Archive(Path("none"), built, {"buildah": "9.9"}), [], ())
-    record.write(pinned, known)
+    record.write(known)
     assert known.cause == "builder" and "buildah 9.9" in known.drift[0]
     assert images.resolve(SPEC, {built.reference: built}.get)[1] == "different"
     replaced = identity(OTHER, diff_ids=("sha256:" + "c" * 64,))
     with pytest.raises(ImageUnavailable):
         images.resolve(SPEC, {built.reference: replaced}.get)
+
+
+def test_older_pin_rebuilt_from_a_sealed_run_is_known_by_its_layers(pinned: Recipe) -> None:
+    """The engine keeps images in containerd's store, which does not tell the config's digest."""
+    older = pinned._replace(lock=pinned.lock | {"image_id": OTHER})
+    built = identity(OTHER, reference=f"kit/loopback:{'2' * 12}")
+    record.write(record.of(older, Archive(Path("none"), built, {"buildah": "1"}), [], ()))
+    there = identity("sha256:" + "3" * 64)
+    spec = ImageSpec(recipe="loopback", digest=OTHER)
+    assert images.resolve(spec, {built.reference: there}.get)[1] == "rewrapped"
 
 
 def test_upstream_image_is_known_by_its_digest_alone() -> None:

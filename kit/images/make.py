@@ -1,12 +1,14 @@
 """Make the image of a recipe: gather what goes in, build, load, and say how it compares.
 
-What was built without equalling the lock is remembered in a build record under the cache
-(``images/<recipe>-<locked id>.json``), never in the lock: the lock changes by `lock` alone.
+What was built is remembered in a build record under the cache (see `kit.images.record`), never
+in the lock: the lock changes by `lock` alone.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,7 @@ from kit.images.recipe import (
 from kit.model import ImageIdentity
 
 INSTALLER = "installer"
+_STALE_S = 24 * 3600
 
 
 class BuildResult(NamedTuple):
@@ -85,6 +88,7 @@ def made(found: Recipe, say: Say = nothing, progress: Progress = nothing) -> Ite
     _refuse_foreign(found)
     work_root = resources.cache_dir() / "work"
     work_root.mkdir(parents=True, exist_ok=True)
+    _sweep(work_root)
     with tempfile.TemporaryDirectory(prefix=f"{found.name}-", dir=work_root) as work:
         context = Path(work) / "context"
         bases, drift = _gather(found, context, say, progress)
@@ -158,22 +162,20 @@ def _present(found: Recipe, find: Callable[[str], ImageIdentity | None]) -> Buil
     if edited_files(found):
         return None
     there = find(found.reference)
-    if there and there.diff_ids == tuple(found.lock.get("diff_ids", ())):
+    if there and there.diff_ids == found.diff_ids:
         return BuildResult(named(there, found.name), True, ())
-    known = record.read(found)
-    there = find(known.reference) if known else None
+    known = record.read(found.name, found.image_id)
+    there = find(known.reference) if known and known.cause in ("parts", "builder") else None
     return BuildResult(named(there, found.name), False, known.drift) if known and there else None
 
 
 def _compared(found: Recipe, new: Made, say: Say) -> BuildResult:
-    """Compare what was built with the lock; remember and say a difference."""
+    """Compare what was built with the lock, remember it, and say a difference."""
     identity = new.archive.identity
-    edited = edited_files(found)
-    if identity.image_id == found.image_id and not edited:
-        record.forget(found)
+    known = record.of(found, new.archive, edited_files(found), new.drift)
+    record.write(known)
+    if known.cause == "equal":
         return BuildResult(identity, True, ())
-    known = record.of(found, new.archive, edited, new.drift)
-    record.write(found, known)
     say(f"{identity.reference} is not the locked image {found.reference}:")
     for line in known.drift:
         say(f"  {line}")
@@ -211,6 +213,13 @@ def _epoch(found: Recipe) -> int:
     """SOURCE_DATE_EPOCH of the recipe's base."""
     folder = found.base_dir(next(iter(found.lock["bases"].values())))
     return int(jsonio.read(folder / LOCK)["source_date_epoch"])
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed build left behind a day ago or more."""
+    for left in folder.iterdir():
+        if time.time() - left.stat().st_mtime > _STALE_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _refuse_foreign(found: Recipe) -> None:

@@ -49,6 +49,11 @@ class Recipe(NamedTuple):
         return str(self.lock.get("image_id", ""))
 
     @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """The locked layers: sha256 of each one's uncompressed tar."""
+        return tuple(self.lock.get("diff_ids", ()))
+
+    @property
     def title(self) -> str:
         return str(self.lock.get("title", self.name))
 

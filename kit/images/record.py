@@ -1,4 +1,8 @@
-"""The local record of an image that was built without equalling its lock."""
+"""The local record of what was built here for a locked image, and whether it equals the lock.
+
+It lies in the cache under the recipe's name and the locked id, never in the lock itself, and
+outlives a change of the lock: a run replayed later pins the older one.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,21 @@ from kit.images.builder import Archive
 from kit.images.recipe import SHORT, Recipe
 from kit.model import Record
 
-Cause = Literal["parts", "builder", "edited"]
+Cause = Literal["equal", "parts", "builder", "edited"]
 
 
 class Build(Record, frozen=True):
-    """What was built in place of the locked image ``pinned``, and why it differs.
+    """What was built for the locked image ``pinned``, and why it differs where it does.
 
-    ``cause``: ``parts`` (base system or packages are not the locked ones), ``builder`` (equal
-    parts, packed by other programs), ``edited`` (the recipe's files are not the locked ones).
+    ``cause``: ``equal`` (the very image), ``parts`` (base system or packages are not the locked
+    ones), ``builder`` (equal parts, packed by other programs), ``edited`` (the recipe's files
+    are not the locked ones). ``locked_diff_ids`` are the layers that the lock names.
     """
 
     schema: str
     recipe: str
     pinned: str
+    locked_diff_ids: tuple[str, ...]
     cause: Cause
     drift: tuple[str, ...]
     reference: str
@@ -40,6 +46,7 @@ def of(found: Recipe, archive: Archive, edited: list[str], drift: tuple[str, ...
         schema="kit.build/1",
         recipe=found.name,
         pinned=found.image_id,
+        locked_diff_ids=found.diff_ids,
         cause=cause,
         drift=lines,
         reference=archive.identity.reference,
@@ -55,6 +62,8 @@ def _why(
     if edited:
         lines = tuple(f"{name}: changed since the image was locked" for name in edited)
         return "edited", (*lines, *drift)
+    if archive.identity.image_id == found.image_id:
+        return "equal", ()
     if drift:
         return "parts", drift
     locked = ", ".join(f"{k} {v}" for k, v in found.lock.get("builder", {}).items()) or "unknown"
@@ -62,24 +71,21 @@ def _why(
     return "builder", (f"the same parts, built otherwise: locked with {locked}, today with {now}",)
 
 
-def path(found: Recipe) -> Path:
-    """Where the record for this lock lies: another lock of the recipe has another record."""
-    short = found.image_id.removeprefix("sha256:")[:SHORT] or "unlocked"
-    return resources.cache_dir() / "images" / f"{found.name}-{short}.json"
+def path(name: str, pinned: str) -> Path:
+    """Where the record of recipe ``name`` at the locked id ``pinned`` lies."""
+    short = pinned.removeprefix("sha256:")[:SHORT] or "unlocked"
+    return resources.cache_dir() / "images" / f"{name}-{short}.json"
 
 
-def read(found: Recipe) -> Build | None:
-    """The record for ``found``'s lock, or None; one that is damaged counts as none."""
+def read(name: str, pinned: str) -> Build | None:
+    """The record, or None; one that is damaged counts as none."""
     try:
-        known = msgspec.convert(jsonio.read(path(found)), Build)
+        known = msgspec.convert(jsonio.read(path(name, pinned)), Build)
     except (OSError, jsonio.JsonRefused, msgspec.ValidationError):
         return None
-    return known if known.pinned == found.image_id else None
+    return known if known.pinned == pinned else None
 
 
-def write(found: Recipe, known: Build) -> None:
-    jsonio.write(path(found), msgspec.to_builtins(known))
-
-
-def forget(found: Recipe) -> None:
-    path(found).unlink(missing_ok=True)
+def write(known: Build) -> None:
+    """Keep ``known``, in place of an earlier build's record."""
+    jsonio.write(path(known.recipe, known.pinned), msgspec.to_builtins(known))

@@ -61,7 +61,7 @@ def collect(
         _lay(fetch.into, into)
         if drift:
             (into.parent / requirements.name).write_text(_relocked(fetch.into))
-        else:
+        elif not place.exists():
             fetch.into.rename(place)
     return drift
 
