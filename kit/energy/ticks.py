@@ -149,7 +149,8 @@ def _line(low: Floats, high: Floats, numbers: Floats, period: float) -> _Line | 
     room = float(highest[best] - lowest[best])
     if room < -_TOLERANCE * period:
         return None
-    return _Line(float(highest[best] + lowest[best]) / 2, slope, abs(room) / SQRT12)
+    # The value may be taken at either end of a call: half the room, not its spread.
+    return _Line(float(highest[best] + lowest[best]) / 2, slope, abs(room) / 2)
 
 
 def _room(

@@ -1,9 +1,11 @@
 """The energy counter: dear to ask (2.8 ms on an H200), and true only when it ticks.
 
-The counter is published every 100 ms or so, on a period as steady as a clock. Its value is worth
-the most when the moment of a tick is known, so that it is asked in a short burst around the tick
-that is expected, every few seconds: the time of the next tick is kept as an interval that every
-burst narrows. Where a GPU has no power samples to give the shape in between, it is polled evenly.
+The counter is published every 100 ms or so, on a period as steady as a clock, and its value is
+worth the most when the moment of its tick is known. Around a tick that is expected it is asked in
+a short burst, which tells that moment; each burst narrows what is known of the next ticks, so that
+bursts become rare. In between one read a second, halfway between two ticks, tells the value at
+the earlier one. Where a GPU has no power samples to give the shape in between, the counter is
+polled evenly.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from kit.events import Clock
 from kit.meters.base import Reading, Tier
 from kit.meters.nvml.api import Answer
 
-# Share of one CPU that one GPU's counter may cost, in bursts and when polled.
-_BURST_BUDGET, _POLL_BUDGET = 0.003, 0.03
-_BURST_READS = 3.5
-_SHORTEST_S, _LONGEST_S = 1.0, 10.0
+# Share of one CPU that one GPU's counter may cost, asked once in a while and when polled.
+_READ_BUDGET, _POLL_BUDGET = 0.0028, 0.03
+_SHORTEST_S, _LONGEST_S = 0.5, 10.0
+_BURST_S = 15.0
+_LOCKED = 0.2  # periods by which a tick may be misjudged for a read to fall between two
 _POLL_S = (0.05, 0.07)  # less often, and a change no longer brackets its tick
 _SEARCH_NS, _SEARCH_NAP_S, _SEARCH_TICKS = 1_200_000_000, 0.003, 3
 _DRIFT = 5e-5  # how far a period may wander, as a share of the time since the last tick
@@ -49,6 +52,7 @@ class Ticker:
         self._gap = 1  # periods until the next burst: doubled until it is long enough
         self._misses = 0
         self._ahead = 1
+        self._start = self._between = 0
         self._before: Reading | None = None
         self.bracket: tuple[int, int] | None = None
 
@@ -73,37 +77,54 @@ class Ticker:
         return self._before is not None and self._before.rc != 0
 
     @property
-    def start(self) -> int:
-        """When the next burst should begin: a read must end before the tick can come (ns)."""
+    def due(self) -> int:
+        """When it is to be asked next (ns)."""
+        return min(self._start, self._between) if self.period_ns else int(self.tick)
+
+    def read(self) -> list[Reading]:
+        """The burst or the single read that is due."""
+        if self._between < self._start:
+            self._plan_between(self._clock.now())
+            return [self.poll()]
+        return self._burst()
+
+    def plan(self) -> None:
+        """Choose the next tick to watch, as far ahead as it can be foreseen."""
+        now = self._clock.now()
         if self.period_ns is None:
-            return int(self.tick)
+            self.tick = now + _LONGEST_S * 1e9
+            return
+        most = max(1, round(_BURST_S * 1e9 / self.period_ns))
+        self._gap = self._ahead = min(self._gap, most)
+        while (start := self._burst_start()) < now:
+            self._ahead += 1
+        self._start = start
+        self._plan_between(now)
+
+    def _burst_start(self) -> int:
+        """A read must end before the tick can come."""
+        assert self.period_ns is not None
         margin = self._error_after(self._ahead) + 1.5 * self.latency_ns
         return int(self.tick + self._ahead * self.period_ns - margin)
 
-    def plan(self) -> None:
-        """Choose the next tick to watch: far enough to be cheap, near enough to be foreseen."""
-        if self.period_ns is None:
-            self.tick = self._clock.now() + _LONGEST_S * 1e9
+    def _plan_between(self, now: int) -> None:
+        """The next single read: halfway between two ticks, as often as its cost allows."""
+        if self.period_ns is None or self._error_after(self._ahead) > _LOCKED * self.period_ns:
+            self._between = self._start
             return
-        wanted_s = _BURST_READS * self.latency_ns * 1e-9 / _BURST_BUDGET
-        wanted_s = min(max(wanted_s, _SHORTEST_S), _LONGEST_S)
-        most = max(1, round(wanted_s * 1e9 / self.period_ns))
-        self._gap = self._ahead = min(self._gap, most)
-        while self.start < self._clock.now():
-            self._ahead += 1
+        wanted_s = min(max(self.latency_ns * 1e-9 / _READ_BUDGET, _SHORTEST_S), _LONGEST_S)
+        periods = math.ceil((now + wanted_s * 1e9 - self.tick) / self.period_ns)
+        self._between = int(self.tick + (periods - 0.5) * self.period_ns - self.latency_ns / 2)
 
-    def burst(self) -> list[Reading]:
+    def _burst(self) -> list[Reading]:
         """Read until the counter ticks, or until the tick must have been missed."""
-        late = self._clock.now() - self.start > self.latency_ns
-        if self.period_ns is None or late:
-            readings = [self.poll()] if self.period_ns is None else []
-            self.plan()
-            return readings
+        if self._clock.now() - self._start > self.latency_ns:
+            self.plan()  # too late for this tick: another GPU was being asked
+            return []
         self.forget()
         width = 2 * self._error_after(self._ahead) + 4 * self.latency_ns
-        reads = min(_MOST_READS, math.ceil(width / self.latency_ns))
         readings = []
-        for _ in range(reads):
+        for _ in range(min(_MOST_READS, math.ceil(width / self.latency_ns))):
             readings.append(self.poll())
             if self.gone or self.bracket:
                 break
@@ -161,17 +182,17 @@ class Bursts:
 
     def tier(self) -> Tier:
         """Its tier: the usual period, and when the next burst is due."""
-        return Tier("counter", _LONGEST_S, self._read, True, self._due, self._last)
+        return Tier("counter", _SHORTEST_S, self._read, True, self._due, self._last)
 
     def _due(self) -> int:
-        return min(ticker.start for ticker in self._tickers)
+        return min(ticker.due for ticker in self._tickers)
 
     def _read(self) -> Sequence[Reading]:
         lost = [t for t in self._tickers if t.period_ns is None]
-        if lost and (not self._searched or any(t.start <= self._clock.now() for t in lost)):
+        if lost and (not self._searched or any(t.due <= self._clock.now() for t in lost)):
             self._searched = True
             return search(lost, self._clock)
-        return min(self._tickers, key=lambda t: t.start).burst()
+        return min(self._tickers, key=lambda t: t.due).read()
 
     def _last(self, stopped_at: int) -> Sequence[Reading]:
         """One tick more of each, so that nothing measured lies after the last one."""
