@@ -57,6 +57,7 @@ lock: $(UV) ## resolve every requirement file anew
 	$(COMPILE) --output-file requirements-dev.lock --extra dev pyproject.toml
 	$(IMAGE_COMPILE) --output-file images/llama-server/requirements.lock images/llama-server/requirements.in
 	$(IMAGE_COMPILE) --output-file images/llama-cpp-python/requirements.lock images/llama-cpp-python/requirements.in
+	$(IMAGE_COMPILE) --output-file images/llama-cpp-python/build.lock images/llama-cpp-python/build.in
 	@echo "now: kit images lock NAME, for each image whose requirements changed"
 
 dist: install ## the wheel, with recipes and example specs inside
