@@ -95,7 +95,7 @@ def run(order: Order, flight: InFlight, config: host.HostConfig, cancelled: Canc
         KitError: the run began and failed or was stopped; it is sealed all the same.
     """
     engine = containers.connect()
-    engine.reap(flight.store.is_alive)
+    engine.reap(flight.store.is_alive, flight.store.log_of)
     facts = resolve(order.spec, engine, config)
     the_plan, requests = plan(order.spec, facts)
     findings = approve(order.spec, the_plan, facts, flight)

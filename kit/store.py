@@ -169,6 +169,11 @@ class Store:
             return False
         return time.time() - order.stat().st_mtime < _HANDOVER_S
 
+    def log_of(self, id_: str, launch: int) -> Path | None:
+        """Where the log of a dead run's container belongs; None for a run of another store."""
+        folder = self.inflight / id_ / "launches" / f"{launch:03d}"
+        return folder / "container.log" if folder.is_dir() else None
+
     def pid_of(self, id_: str) -> int | None:
         """The process that works on a run; None when nobody does."""
         if not self.is_alive(id_):

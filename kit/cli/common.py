@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from kit import host, jsonio
+from kit.errors import UsageError
 from kit.store import Store
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout.")]
@@ -27,8 +28,11 @@ def store_of(runs: Path | None) -> Store:
 def find_run(name: str, runs: Path | None) -> Path:
     """A run by path (folder or ``.kit.zip``), or by any unique prefix of its hash or id."""
     path = Path(name)
-    if path.is_file() or (path / "manifest.json").is_file():
-        return path
+    try:
+        if path.is_file() or (path / "manifest.json").is_file():
+            return path
+    except OSError as error:
+        raise UsageError(f"no run can be called that: {error.strerror}", "see `kit ls`") from error
     return store_of(runs).find(path.name)
 
 

@@ -98,7 +98,7 @@ def replay(
 def recover(*, runs: Runs = None) -> None:
     """Seal what a crash or power loss left behind, as aborted; remove its containers."""
     store = store_of(runs)
-    containers.connect().reap(store.is_alive)
+    containers.connect().reap(store.is_alive, store.log_of)
     done = seal.recover(store)
     for path in done:
         sys.stdout.write(str(path) + "\n")
