@@ -116,5 +116,6 @@ def _schema(name: str) -> Any:
         return registries[kind].get(which).options_schema
     raise UsageError(
         f"there is no schema {name!r}",
-        f"use one of: {', '.join(SCHEMAS)}, runtimes, workloads, meters, runtime:NAME, workload:NAME",
+        f"use one of: {', '.join(SCHEMAS)}, runtimes, workloads, meters, "
+        "runtime:NAME, workload:NAME",
     )
