@@ -90,7 +90,10 @@ class Workplace:
 
     def events(self) -> list[dict[str, Any]]:
         """The journal of the run in flight or sealed, as far as it goes."""
-        for path in [*self.runs.glob(".inflight/*/events.jsonl"), *self.runs.glob("*/events.jsonl")]:
+        for path in [
+            *self.runs.glob(".inflight/*/events.jsonl"),
+            *self.runs.glob("*/events.jsonl"),
+        ]:
             lines = path.read_bytes().splitlines()
             return [json.loads(line) for line in lines if line.endswith(b"}")]
         return []
