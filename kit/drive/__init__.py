@@ -73,7 +73,13 @@ class DriverProcess:
             DriverFailed: the driver ended early. Whatever ``watch`` raises passes through.
         """
         self._child.say(f"stage {name}")
-        line = self._expect("stage", None, watch)
+        try:
+            line = self._expect("stage", None, watch)
+        except BaseException:
+            # What is in flight ends inside its phase, and is on record before anything else ends.
+            self._child.say("abort")
+            self.close()
+            raise
         report = StageReport(**{field: line[field] for field in StageReport.__struct_fields__})
         if name == "measured" and report.ok == 0:
             raise DriverFailed(

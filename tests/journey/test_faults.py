@@ -8,6 +8,7 @@ verifies.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -159,12 +160,13 @@ def test_wrong_token_counts_are_noticed(workplace: Workplace) -> None:
 
 def test_disk_full(workplace: Workplace) -> None:
     workplace.runs.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", workplace.runs], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "none", workplace.runs], check=True)
     try:
         spec = loopback_spec(phases={"idle_s": 8, "loaded_idle_s": 0, "warmup_requests": 1})
         process = workplace.start("run", workplace.spec(spec), "--runs", workplace.runs)
         workplace.wait_for(lambda e: e["kind"] == "phase.begin")
-        (workplace.runs / "ballast").write_bytes(b"x" * (30 << 20))
+        free = shutil.disk_usage(workplace.runs).free
+        (workplace.runs / "ballast").write_bytes(bytes(free - (16 << 20)))
         _, said = process.communicate(timeout=60)
         assert process.returncode == 1, said
         assert "MiB" in said
