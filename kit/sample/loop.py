@@ -15,7 +15,7 @@ from kit.meters import Reading, Tier
 Take = Callable[[Sequence[Reading]], None]
 Lost = Callable[[Tier, Exception], None]
 _LATENESS_KEPT = 1 << 20
-_NAP_S = 0.5
+_NAP_S, _SHORT_S = 0.5, 0.1
 
 
 @dataclass
@@ -56,9 +56,10 @@ class Schedule:
     def warm_up(self) -> None:
         """The first read is the slowest: it may not count as late."""
         self._run(self.tier.read)
-        self.due = self._clock.now() + self._period
-        if self.tier.due:
-            self.due = self.tier.due()
+
+    def begin(self, start: int) -> None:
+        """Set the first deadline; tiers that begin together share their wake-ups."""
+        self.due = self.tier.due() if self.tier.due else start + self._period
 
     def read(self) -> None:
         """Take the reading that is due and set the next deadline."""
@@ -108,6 +109,9 @@ class Lane:
     def _run(self) -> None:
         for schedule in self._schedules:
             schedule.warm_up()
+        start = self._clock.now()
+        for schedule in self._schedules:
+            schedule.begin(start)
         self.ready.set()
         heapq.heapify(self._schedules)
         while not self._stop.is_set():
@@ -119,11 +123,13 @@ class Lane:
     def _next(self) -> None:
         first = self._schedules[0]
         wait_s = (first.due - self._clock.now()) / 1e9
-        if wait_s > 0 and self._stop.wait(min(wait_s, _NAP_S)):
+        if wait_s > _SHORT_S:  # an event can be set meanwhile, but costs twice a plain sleep
+            self._stop.wait(min(wait_s, _NAP_S))
             return
-        if first.due <= self._clock.now():
-            first.read()
-            heapq.heapreplace(self._schedules, first)
+        if wait_s > 0:
+            time.sleep(wait_s)
+        first.read()
+        heapq.heapreplace(self._schedules, first)
 
 
 def lanes_of(schedules: list[Schedule], clock: Clock, stop: threading.Event) -> list[Lane]:
@@ -131,10 +137,3 @@ def lanes_of(schedules: list[Schedule], clock: Clock, stop: threading.Event) -> 
     quick = [s for s in schedules if not s.tier.slow]
     groups = [quick, *([s] for s in schedules if s.tier.slow)]
     return [Lane(group, clock, stop) for group in groups if group]
-
-
-def nap(deadline: int, clock: Clock) -> None:
-    """Sleep until ``deadline`` (ns on the run's clock), if it lies ahead."""
-    wait = deadline - clock.now()
-    if wait > 0:
-        time.sleep(wait / 1e9)

@@ -15,7 +15,7 @@ from typing import Any
 
 from kit import meters
 from kit.events import Clock
-from kit.meters import Reader, Reading, Tier
+from kit.meters import Reader, Tier
 from kit.meters.live import Live
 from kit.sample.loop import Lane, Schedule, lanes_of
 from kit.sample.writer import Writer
@@ -73,16 +73,17 @@ class Track:
         live.add(self.reader.devices)
         self.writer = Writer(out / f"{self.name}.csv")
         self.schedules = [
-            Schedule(tier, self.name, clock, self._take, self._lost) for tier in self.reader.tiers
+            Schedule(tier, self.name, clock, self.writer.add, self._lost)
+            for tier in self.reader.tiers
         ]
 
     def close(self) -> None:
         self.writer.close()
         self.reader.close()
 
-    def _take(self, readings: Sequence[Reading]) -> None:
-        self.writer.add(readings)
-        for reading in readings:
+    def flush(self) -> None:
+        """Write what was read, and look at it: the reading threads have no time for that."""
+        for reading in self.writer.flush():
             self._live.see(reading)
             self._note((reading.device, reading.quantity), reading.rc)
 
@@ -154,4 +155,4 @@ def _write_until(
 
 def _flush(tracks: Sequence[Track]) -> None:
     for track in tracks:
-        track.writer.flush()
+        track.flush()

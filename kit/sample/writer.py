@@ -31,14 +31,15 @@ class Writer:
     def add(self, readings: Iterable[Reading]) -> None:
         self._waiting.extend(readings)  # atomic: no lock that a reading thread could wait for
 
-    def flush(self) -> None:
-        """Write what is waiting; to the disk itself every two seconds."""
-        lines = [self._line(self._waiting.popleft()) for _ in range(len(self._waiting))]
-        if lines:
-            self._write("".join(lines).encode())
+    def flush(self) -> list[Reading]:
+        """Write what is waiting, to the disk itself every two seconds; returns it."""
+        readings = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if readings:
+            self._write("".join(map(self._line, readings)).encode())
         if time.monotonic() - self._synced >= _SYNC_S:
             os.fdatasync(self._file.fileno())
             self._synced = time.monotonic()
+        return readings
 
     def close(self) -> None:
         """Write the rest, to the disk itself; harmless when repeated."""

@@ -63,11 +63,12 @@ class Api:
 
     def fields(self, handle: Any, ids: Sequence[int]) -> list[Answer]:
         """Several field values in one call, each with its own return code."""
-        rc, values = self.ask(lambda: self.nvml.nvmlDeviceGetFieldValues(handle, list(ids)))
-        if rc:
-            return [(rc, None)] * len(ids)
+        try:
+            values = self.nvml.nvmlDeviceGetFieldValues(handle, ids)
+        except self.nvml.NVMLError as error:
+            return [(int(error.value), None)] * len(ids)
         return [
-            (0, value_of(v.valueType, v.value)) if v.nvmlReturn == 0 else (int(v.nvmlReturn), None)
+            (int(v.nvmlReturn), value_of(v.valueType, v.value) if v.nvmlReturn == 0 else None)
             for v in values
         ]
 

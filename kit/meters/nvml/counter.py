@@ -28,7 +28,8 @@ _LOCKED = 0.2  # periods by which a tick may be misjudged for a read to fall bet
 _POLL_S = (0.05, 0.07)  # less often, and a change no longer brackets its tick
 _SEARCH_NS, _SEARCH_NAP_S, _SEARCH_TICKS = 1_200_000_000, 0.003, 3
 _DRIFT = 5e-5  # how far a period may wander, as a share of the time since the last tick
-_MOST_READS = 64
+_MOST_READS = 32
+_SHARP_READS = 3  # reads within which a tick is expected for each of them to be worth it
 _MISSES = 3
 
 
@@ -47,9 +48,9 @@ class Ticker:
         self.period_ns: float | None = None
         self.tick = self.error = 0.0
         self.latency_ns = 1e6
-        self._first = (0.0, 0.0)
-        self._elapsed = 0  # periods between the first known tick and the last
-        self._gap = 1  # periods until the next burst: doubled until it is long enough
+        self._first = (0.0, 0.0)  # an earlier tick and its error: the baseline of the period
+        self._elapsed = 0  # periods from there to the last known tick
+        self._wrong = 0.0  # how wrong the period may be (± ns)
         self._misses = 0
         self._ahead = 1
         self._start = self._between = 0
@@ -94,8 +95,11 @@ class Ticker:
         if self.period_ns is None:
             self.tick = now + _LONGEST_S * 1e9
             return
+        # Not further than what is foreseen stays sharp, or nearly as sharp as what is known.
         most = max(1, round(_BURST_S * 1e9 / self.period_ns))
-        self._gap = self._ahead = min(self._gap, most)
+        loss = max(2.5 * self.latency_ns - self.error, 0.5 * self.error)
+        sharp = loss / (self._wrong + _DRIFT * self.period_ns)
+        self._ahead = min(max(1, int(sharp)), most)
         while (start := self._burst_start()) < now:
             self._ahead += 1
         self._start = start
@@ -104,7 +108,7 @@ class Ticker:
     def _burst_start(self) -> int:
         """A read must end before the tick can come."""
         assert self.period_ns is not None
-        margin = self._error_after(self._ahead) + 1.5 * self.latency_ns
+        margin = self._error_after(self._ahead) + 1.1 * self.latency_ns
         return int(self.tick + self._ahead * self.period_ns - margin)
 
     def _plan_between(self, now: int) -> None:
@@ -117,20 +121,36 @@ class Ticker:
         self._between = int(self.tick + (periods - 0.5) * self.period_ns - self.latency_ns / 2)
 
     def _burst(self) -> list[Reading]:
-        """Read until the counter ticks, or until the tick must have been missed."""
+        """Read around the tick that is expected, and learn from it."""
+        assert self.period_ns is not None
         if self._clock.now() - self._start > self.latency_ns:
             self.plan()  # too late for this tick: another GPU was being asked
             return []
         self.forget()
-        width = 2 * self._error_after(self._ahead) + 4 * self.latency_ns
+        foreseen, error = self.tick + self._ahead * self.period_ns, self._error_after(self._ahead)
+        sharp = error < _SHARP_READS * self.latency_ns
+        readings = self._until_tick(error) if sharp else self._halve(foreseen)
+        seen = self.bracket
+        if seen is None and not sharp and not self.gone:
+            seen = (readings[-1].t0, int(foreseen + error))
+        self._learn(seen, foreseen, error)
+        self.plan()
+        return readings
+
+    def _until_tick(self, error: float) -> list[Reading]:
+        """Read until the counter ticks, or until the tick must have been missed."""
         readings = []
-        for _ in range(min(_MOST_READS, math.ceil(width / self.latency_ns))):
+        for _ in range(min(_MOST_READS, math.ceil(2 * error / self.latency_ns) + 4)):
             readings.append(self.poll())
             if self.gone or self.bracket:
                 break
-        self._learn()
-        self.plan()
         return readings
+
+    def _halve(self, foreseen: float) -> list[Reading]:
+        """Read before the tick can come and again where it is expected: which half is it in?"""
+        readings = [self.poll()]
+        time.sleep(max(0.0, (foreseen - self.latency_ns / 2 - self._clock.now()) * 1e-9))
+        return [*readings, self.poll()]
 
     def settle(self, brackets: Sequence[tuple[int, int]]) -> None:
         """Take period and tick from the brackets of a search."""
@@ -140,37 +160,37 @@ class Ticker:
             self.plan()
             return
         self.period_ns = median(b - a for a, b in pairwise(middles))
-        lo, hi = brackets[-1]
-        self.tick, self.error = (lo + hi) / 2, (hi - lo) / 2
-        self._first, self._elapsed, self._gap, self._misses = (self.tick, self.error), 0, 1, 0
+        self.tick, self.error = middles[-1], (brackets[-1][1] - brackets[-1][0]) / 2
+        self._first = middles[0], (brackets[0][1] - brackets[0][0]) / 2
+        self._elapsed = round((middles[-1] - middles[0]) / self.period_ns)
+        self._wrong = (self.error + self._first[1]) / max(1, self._elapsed)
+        self._misses = 0
         self.plan()
 
-    def _learn(self) -> None:
+    def _learn(self, seen: tuple[int, int] | None, foreseen: float, error: float) -> None:
         """Move to the tick just seen, within what was foreseen and what was read."""
-        if self.bracket is None or self.period_ns is None:
+        if seen is None:
             self._misses += 1
-            self._gap = max(1, self._gap // 2)
             self.error *= 2
             if self._misses >= _MISSES:
-                self.period_ns = None  # it is not where it was: `plan` waits, `read` searches
+                self.period_ns = None  # it is not where it was: `plan` waits, `Bursts` searches
             return
-        lo, hi = self.bracket
-        foreseen, error = self.tick + self._ahead * self.period_ns, self._error_after(self._ahead)
-        both = max(lo, foreseen - error), min(hi, foreseen + error)
-        lower, upper = both if both[0] < both[1] else (float(lo), float(hi))
+        both = max(seen[0], foreseen - error), min(seen[1], foreseen + error)
+        lower, upper = both if both[0] < both[1] else (float(seen[0]), float(seen[1]))
         self.tick, self.error = (lower + upper) / 2, (upper - lower) / 2
-        self._elapsed += self._ahead
-        self.period_ns = (self.tick - self._first[0]) / self._elapsed
-        self._gap, self._misses = 2 * self._ahead, 0
+        self._elapsed, self._misses = self._elapsed + self._ahead, 0
+        wrong = (self.error + self._first[1]) / self._elapsed
+        if wrong < self._wrong:
+            self._wrong = wrong
+            self.period_ns = (self.tick - self._first[0]) / self._elapsed
+        if self.error < self._first[1] / 2:
+            self._first, self._elapsed = (self.tick, self.error), 0
 
     def _error_after(self, periods: int) -> float:
         """How wrong the time of a tick ``periods`` ahead may be (± ns)."""
         if self.period_ns is None:
             return 0.0
-        drift = _DRIFT * periods * self.period_ns
-        if not self._elapsed:
-            return self.error + drift + periods * 2 * self.error
-        return self.error + drift + periods * (self.error + self._first[1]) / self._elapsed
+        return self.error + periods * (self._wrong + _DRIFT * self.period_ns)
 
 
 class Bursts:

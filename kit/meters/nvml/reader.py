@@ -35,7 +35,12 @@ class NvmlReader:
         self._api, self._clock = api, clock
         self._cards = cards(api, count)
         self.devices = tuple(card.device for card in self._cards)
-        self._fields = [(card, fields) for card in self._cards if (fields := _fields_of(card))]
+        # The path of the 50 Hz tier is kept short: its cost is this code, not NVML.
+        self._fields = [
+            (card.alias, card.handle, tuple(fields), tuple(filter(None, fields.values())))
+            for card in self._cards
+            if (fields := _fields_of(card))
+        ]
         self._buffers = [
             Buffer(api, card.alias, card.handle, clock)
             for card in self._cards
@@ -74,19 +79,17 @@ class NvmlReader:
 
     def _power(self) -> Sequence[Reading]:
         found: list[Reading] = []
-        for card, fields in self._fields:
-            t0 = self._clock.now()
-            answers = self._answers(card, tuple(fields.values()))
-            t1 = self._clock.now()
-            for quantity, (rc, raw) in zip(fields, answers, strict=True):
-                found.append(Reading(t0, t1, None, card.alias, quantity, rc, raw))
+        now = self._clock.now
+        for alias, handle, quantities, numbers in self._fields:
+            t0 = now()
+            answers = self._api.fields(handle, numbers) if numbers else self._usage(handle)
+            t1 = now()
+            for quantity, (rc, raw) in zip(quantities, answers, strict=True):
+                found.append(Reading(t0, t1, None, alias, quantity, rc, raw))
         return found
 
-    def _answers(self, card: Card, fields: tuple[int | None, ...]) -> list[Answer]:
-        numbers = [field for field in fields if field is not None]
-        if numbers:
-            return self._api.fields(card.handle, numbers)
-        return [self._api.ask(lambda: self._api.nvml.nvmlDeviceGetPowerUsage(card.handle))]
+    def _usage(self, handle: Any) -> list[Answer]:
+        return [self._api.ask(lambda: self._api.nvml.nvmlDeviceGetPowerUsage(handle))]
 
     def _state(self) -> Sequence[Reading]:
         found = self._each(STATE)
@@ -125,7 +128,7 @@ class NvmlReader:
         return [reading for buffer in self._buffers for reading in buffer.until(stopped_at)]
 
 
-def _fields_of(card: Card) -> dict[str, Any]:
+def _fields_of(card: Card) -> dict[str, int | None]:
     """Which power quantities a card gives, each with its field; None is "power usage"."""
     return {
         quantity: field if card.facts(quantity).get("source") != "power usage" else None

@@ -1,0 +1,116 @@
+"""What the sampler costs and loses, with 1 and with 8 GPUs, against the targets.
+
+    python benchmarks/sampler_cost.py [SECONDS]
+
+The GPUs are those of the fake driver library that the tests build (tests/meters/fake_nvml.c), whose
+energy counter burns the 2.8 ms of CPU that an H200's does; everything above it is kit's own. CPU
+time is that of all the sampler process's threads between ready and stop. The window errors are
+against the library's true energy.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from kit import energy, samples
+from kit.model import MeterPlan
+from tests.meters.fake import Fake, Sampled, build
+
+SECONDS = 60.0
+CPU_TARGETS = {1: 1.0, 8: 5.0}
+LATE_TARGET_MS = 1.0
+WINDOW_TARGETS = {0.3: None, 1.0: 0.5, 3.0: 0.2, 10.0: 0.05}
+WINDOWS = 300
+PROBE = (
+    "import json, msgspec; from kit import meters; "
+    "print(json.dumps(msgspec.to_builtins(meters.get('nvml').probe(None, {}))))"
+)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What all threads of a process ran, s: by the scheduler's nanoseconds, since the usual
+    accounting by clock ticks counts a whole tick for whoever wakes at one."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) * 1e-9
+
+
+def measure(library: Path, out: Path, gpus: int, seconds: float) -> None:
+    """Sample ``gpus`` fake GPUs for a while and print what that took."""
+    fake = Fake(library, {"gpus": gpus, "latency_us": 2800, "wave": 2.3, "duty": 0.45})
+    plan = msgspec.convert(fake.python(PROBE), MeterPlan)
+    sampled = Sampled(out, [{"name": "nvml", "alias": None, "config": {}}], fake.env)
+    sampled.wait_for("ready")
+    t0, cpu0 = sampled.now(), cpu_seconds(sampled.process.pid)
+    time.sleep(seconds)
+    t1, cpu1 = sampled.now(), cpu_seconds(sampled.process.pid)
+    report = sampled.stop()
+    percent = 100 * (cpu1 - cpu0) / ((t1 - t0) * 1e-9)
+    size = sum(len(data) for data in sampled.files().values())
+    print(f"{gpus} GPU{'s' if gpus > 1 else ''}, {seconds:g} s")
+    line("CPU of one core", percent, CPU_TARGETS[gpus], "%")
+    line("late p99, quick tiers", report["late_p99_ns"] * 1e-6, LATE_TARGET_MS, "ms")
+    line("deadlines missed", sum(report["overruns"].values()), 0, "")
+    found = samples.from_csv(sampled.files())
+    line("rows lost", len(found.gaps), 0, "")
+    print(f"    {report['rows']} rows, {size / (t1 - t0) * 3.6e12 / 1e6 / gpus:.0f} MB a GPU-hour")
+    windows(fake, plan, found, sampled.origin, t0, t1)
+
+
+def windows(
+    fake: Fake, plan: MeterPlan, found: samples.Samples, origin: int, t0: int, t1: int
+) -> None:
+    """Errors of random windows of gpu0 against the truth, and how often u covers them."""
+    one = msgspec.structs.replace(plan, devices=plan.devices[:1])
+    computed = energy.Energy(found, [one])
+    chance = random.Random(1)
+    for length, target in WINDOW_TARGETS.items():
+        errors, covered = [], 0
+        for _ in range(WINDOWS):
+            begin = chance.randint(t0, t1 - int(length * 1e9))
+            end = begin + int(length * 1e9)
+            value = computed.of(begin, end)[0]
+            if value.joules is None or value.u_repeat is None:
+                print(f"    a window is unmeasured: {value.reason}")
+                return
+            truth = fake.joules(0, origin + begin, origin + end)
+            errors.append(value.joules / truth - 1)
+            covered += abs(value.joules - truth) <= 1.96 * value.u_repeat
+        rms = 100 * math.sqrt(sum(e * e for e in errors) / len(errors))
+        line(f"error of {length:g} s windows, rms", rms, target, "%")
+        print(f"    within 1.96 u_repeat: {100 * covered / WINDOWS:.0f}%")
+
+
+def line(what: str, value: float, target: float | None, unit: str) -> None:
+    """One result, with its target and whether it is met."""
+    verdict = (
+        "" if target is None else f"  (target ≤ {target:g}{unit}: {verdict_of(value, target)})"
+    )
+    print(f"  {what:<32}{value:8.3f} {unit}{verdict}")
+
+
+def verdict_of(value: float, target: float) -> str:
+    return "met" if value <= target else "MISSED"
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
+    print(json.dumps({"cpus": os.cpu_count(), "load": os.getloadavg()[0]}))
+    with tempfile.TemporaryDirectory() as name:
+        library = build(Path(name))
+        for gpus in CPU_TARGETS:
+            measure(library, Path(name) / f"samples-{gpus}", gpus, seconds)
+
+
+if __name__ == "__main__":
+    main()
