@@ -46,7 +46,7 @@ class Axis(Record, frozen=True, kw_only=True):
 
     def line(self) -> str:
         """``ttft_p50 ×1.021 [0.998, 1.044], margin ±10% → EQUIVALENT``."""
-        parts = [self.metric.replace("_", " ")]
+        parts = [self.metric.replace("_", " ").replace("estimate ", "estimated ")]
         if self.ratio is not None:
             parts.append(f"×{self.ratio:.3f}")
         if self.ci90 is not None:

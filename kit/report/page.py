@@ -174,7 +174,7 @@ def _verdicts(judged: Comparison) -> Html:
 
 def _ratio(axis: Axis) -> str:
     """The number of an axis without its name and verdict."""
-    return axis.line().partition(" → ")[0].removeprefix(axis.metric.replace("_", " ")).strip()
+    return axis.line().partition(" → ")[0].partition("×")[2].strip()
 
 
 _LIKENESS = {

@@ -159,7 +159,7 @@ def _phases(results: Document) -> tuple[str, RenderableType | None]:
     found = launches[0].get("phases", ())
     scopes = [s for s in SCOPES if any("joules" in p["energy"].get(s, {}) for p in found)]
     right = {"justify": "right", "no_wrap": True}
-    of_scopes = [(text, right) for s in scopes for text in (f"{s}, J ± repeat ± sensor", "W")]
+    of_scopes = [(text, right) for s in scopes for text in (f"{_scope(s)}, J ± repeat ± sensor", "W")]
     table = listing(("phase", {"no_wrap": True}), ("time", right), *of_scopes)
     for phase in found:
         cells = [plain(_phase_name(phase)), plain(short_time(phase["duration_s"]))]
@@ -211,5 +211,10 @@ def metric_name(name: str) -> str:
     """A metric's name in words."""
     scope, energy, per = name.partition("_energy_per_")
     if energy:
-        return f"{scope} energy per {per.replace('_', ' ')}"
+        return f"{_scope(scope)} energy per {per.replace('_', ' ')}"
     return _NAMES.get(name, name)
+
+
+def _scope(scope: str) -> str:
+    """A scope's name; the estimator's never reads like a measurement."""
+    return "estimated CPU" if scope == "estimate" else scope
