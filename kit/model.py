@@ -20,12 +20,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 # --- spec -----------------------------------------------------------------------------------
 
 
-class RuntimeSpec(Record):
+class RuntimeSpec(Record, frozen=True, kw_only=True):
     name: str
     options: dict[str, Any] = {}
 
 
-class ImageSpec(Record):
+class ImageSpec(Record, frozen=True, kw_only=True):
     """What the container is made of: a recipe of kit pinned by digest, or an upstream digest."""
 
     recipe: str | None = None
@@ -33,26 +33,26 @@ class ImageSpec(Record):
     reference: str | None = None
 
 
-class WeightFile(Record):
+class WeightFile(Record, frozen=True, kw_only=True):
     path: str
     source: str
     sha256: str
     size: int
 
 
-class WeightsSpec(Record):
+class WeightsSpec(Record, frozen=True, kw_only=True):
     repo: str
     revision: str
     files: tuple[WeightFile, ...]
     licence: str = ""
 
 
-class WorkloadSpec(Record):
+class WorkloadSpec(Record, frozen=True, kw_only=True):
     name: str
     options: dict[str, Any] = {}
 
 
-class SamplingSpec(Record):
+class SamplingSpec(Record, frozen=True, kw_only=True):
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
@@ -60,7 +60,7 @@ class SamplingSpec(Record):
     ignore_eos: bool = True
 
 
-class ArrivalsSpec(Record):
+class ArrivalsSpec(Record, frozen=True, kw_only=True):
     """``closed``: ``concurrency`` clients, each waits for its answer. ``constant``: ``rate``/s."""
 
     kind: Literal["closed", "constant"] = "closed"
@@ -68,22 +68,22 @@ class ArrivalsSpec(Record):
     rate: float | None = None
 
 
-class PhasesSpec(Record):
+class PhasesSpec(Record, frozen=True, kw_only=True):
     idle_s: float = 10.0
     loaded_idle_s: float = 10.0
     warmup_requests: int = 1
 
 
-class MeterSpec(Record):
+class MeterSpec(Record, frozen=True, kw_only=True):
     name: str
     alias: str | None = None
 
 
-class DevicesSpec(Record):
+class DevicesSpec(Record, frozen=True, kw_only=True):
     gpus: int = 0
 
 
-class EnergyMargins(Record):
+class EnergyMargins(Record, frozen=True, kw_only=True):
     """Half-widths of the replay margin on a ratio, by how alike the two machines are."""
 
     same_card: float = 0.03
@@ -91,13 +91,13 @@ class EnergyMargins(Record):
     elsewhere: float = 0.10
 
 
-class ReplaySpec(Record):
+class ReplaySpec(Record, frozen=True, kw_only=True):
     energy: EnergyMargins = EnergyMargins()
     latency: float = 0.10
     throughput: float = 0.10
 
 
-class LimitsSpec(Record):
+class LimitsSpec(Record, frozen=True, kw_only=True):
     ready_s: float = 120.0
     request_s: float = 120.0
     run_s: float = 3600.0
@@ -106,7 +106,7 @@ class LimitsSpec(Record):
     pids: int = 512
 
 
-class RunSpec(Record):
+class RunSpec(Record, frozen=True, kw_only=True):
     """A run spec with its defaults filled in; `kit.schemas/run-spec.json` is the contract."""
 
     schema: str
@@ -139,7 +139,7 @@ class Problem(NamedTuple):
 # --- plan -----------------------------------------------------------------------------------
 
 
-class ImageIdentity(Record):
+class ImageIdentity(Record, frozen=True, kw_only=True):
     """Every name that an image has; which one an engine shows as its Id depends on its store."""
 
     reference: str
@@ -153,7 +153,7 @@ class ImageIdentity(Record):
     source: Literal["recipe", "registry", "archive"] = "recipe"
 
 
-class ScheduledRequest(Record):
+class ScheduledRequest(Record, frozen=True, kw_only=True):
     """One line of ``inputs/schedule.jsonl``: the exact request, before anything ran.
 
     ``at_ns`` is the intended send time since the stage began; None under a closed loop.
@@ -169,19 +169,19 @@ class ScheduledRequest(Record):
     expect_tokens: int | None = None
 
 
-class Mount(Record):
+class Mount(Record, frozen=True, kw_only=True):
     """A read-only file mounted into the container; the host's path is never sealed."""
 
     target: str
     sha256: str
 
 
-class GpuRequest(Record):
+class GpuRequest(Record, frozen=True, kw_only=True):
     driver: Literal["cdi", "nvidia"]
     count: int
 
 
-class LaunchPlan(Record):
+class LaunchPlan(Record, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     env: dict[str, str]
     port: int
@@ -197,7 +197,7 @@ class LaunchPlan(Record):
     gpus: GpuRequest | None = None
 
 
-class MeterDevice(Record):
+class MeterDevice(Record, frozen=True, kw_only=True):
     """A device that a meter reads, under its alias, with what verify needs to recompute.
 
     ``quantities`` maps each quantity read to its facts: ``scale`` (extra factor on the
@@ -209,7 +209,7 @@ class MeterDevice(Record):
     quantities: dict[str, dict[str, Any]]
 
 
-class MeterPlan(Record):
+class MeterPlan(Record, frozen=True, kw_only=True):
     """What a meter found at planning: its devices, or why it has none."""
 
     name: str
@@ -218,7 +218,7 @@ class MeterPlan(Record):
     reason: str = ""
 
 
-class Plan(Record):
+class Plan(Record, frozen=True, kw_only=True):
     """What the spec resolved to on one machine; nothing in it names that machine."""
 
     schema: str
@@ -236,7 +236,7 @@ class Plan(Record):
     notes: tuple[str, ...] = ()
 
 
-class Finding(Record):
+class Finding(Record, frozen=True, kw_only=True):
     """What preflight says of one aspect of plan and host."""
 
     code: str
@@ -248,7 +248,7 @@ class Finding(Record):
 # --- what a run records ---------------------------------------------------------------------
 
 
-class Event(Record):
+class Event(Record, frozen=True, kw_only=True):
     """A line of the hash-chained journal ``events.jsonl``; ``prev`` hashes the line before."""
 
     seq: int
@@ -275,7 +275,7 @@ class Sample(NamedTuple):
     raw: int | None
 
 
-class Request(Record):
+class Request(Record, frozen=True, kw_only=True):
     """A line of ``requests.jsonl``: what happened to one scheduled request. Times in ns."""
 
     index: int
@@ -296,7 +296,7 @@ class Request(Record):
     finish_reason: str | None
 
 
-class Response(Record):
+class Response(Record, frozen=True, kw_only=True):
     """A line of ``responses.jsonl``: the text, its chunk times (ns) and the server's own count."""
 
     index: int
@@ -309,7 +309,7 @@ class Response(Record):
     token_ids: tuple[int, ...] | None = None
 
 
-class Phase(Record):
+class Phase(Record, frozen=True, kw_only=True):
     """A stretch of one launch, ``[t0, t1)``. ``part`` tells two of one name apart."""
 
     launch: int
@@ -319,7 +319,7 @@ class Phase(Record):
     t1: int
 
 
-class ManifestFile(Record):
+class ManifestFile(Record, frozen=True, kw_only=True):
     path: str
     size: int
     sha256: str
@@ -328,7 +328,7 @@ class ManifestFile(Record):
     withheld: bool = False
 
 
-class Manifest(Record):
+class Manifest(Record, frozen=True, kw_only=True):
     """The only root of a sealed run; see `kit.seal` for the format."""
 
     schema: str
@@ -351,7 +351,7 @@ class Manifest(Record):
 # --- what is derived ------------------------------------------------------------------------
 
 
-class EnergyValue(Record):
+class EnergyValue(Record, frozen=True, kw_only=True):
     """Energy of one scope over one window.
 
     ``joules`` is None exactly when ``status`` is ``unmeasured``; then ``reason`` says why.

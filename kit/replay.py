@@ -20,8 +20,8 @@ from kit import spec as specs
 from kit.compare import Comparison
 from kit.engine import Order
 from kit.errors import EXIT_DIFFERENT, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, ImageUnavailable
-from kit.model import RunSpec
 from kit.manifest import run_hash
+from kit.model import RunSpec
 
 Say = Callable[[str], None]
 IMAGE_FOLDER = "inputs/image/"

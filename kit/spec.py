@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -16,8 +16,8 @@ from kit import jsonio, resources, runtimes, workloads
 from kit.errors import SpecInvalid, UsageError
 from kit.model import Problem, RunSpec
 
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
+# jsonschema's stubs say "maybe unset" of everything; what a validator raises has it all set.
+ValidationError = Any
 
 MAX_BYTES = 4 << 20
 _SHOWN = 60
@@ -226,7 +226,8 @@ def _message(error: ValidationError) -> str:
         case None:
             return "this is not allowed here"
         case _:
-            return error.message if len(error.message) <= 200 else error.message[:199] + "…"
+            said = str(error.message)
+            return said if len(said) <= 200 else said[:199] + "…"
 
 
 def _plain(value: Any) -> bool:

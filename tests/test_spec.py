@@ -51,13 +51,21 @@ def test_all_problems_are_listed_at_once_each_with_path_and_remedy() -> None:
         ({"image": {"recipe": "llama-server", "digest": "latest"}}, "$.image.digest"),
         ({"weights": {**QUICKSTART["weights"], "revision": "main"}}, "$.weights.revision"),
         (
-            {"weights": {**QUICKSTART["weights"], "files": [
-                {**QUICKSTART["weights"]["files"][0], "source": "hf:org/repo@main/model.gguf"}
-            ]}},
+            {
+                "weights": {
+                    **QUICKSTART["weights"],
+                    "files": [
+                        {
+                            **QUICKSTART["weights"]["files"][0],
+                            "source": "hf:org/repo@main/model.gguf",
+                        }
+                    ],
+                }
+            },
             "$.weights.files[0].source",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_pinned_is_a_problem(change: dict[str, Any], path: str) -> None:
     assert path in problems(changed(**change))
 
@@ -66,15 +74,29 @@ def test_what_is_not_pinned_is_a_problem(change: dict[str, Any], path: str) -> N
     ("change", "path", "word"),
     [
         ({"runtime": {"name": "nonesuch"}}, "$.runtime.name", "llama-server"),
-        ({"runtime": {"name": "llama-server", "options": {"colour": 1}}}, "$.runtime.options", "colour"),
-        ({"workload": {"name": "prompts", "options": {"requests": 0}}}, "$.workload.options.requests", "0"),
+        (
+            {"runtime": {"name": "llama-server", "options": {"colour": 1}}},
+            "$.runtime.options",
+            "colour",
+        ),
+        (
+            {"workload": {"name": "prompts", "options": {"requests": 0}}},
+            "$.workload.options.requests",
+            "0",
+        ),
         ({"meters": [{"name": "pdu"}]}, "$.meters[0]", "alias"),
         ({"meters": [{"name": "nvml"}, {"name": "nvml"}]}, "$.meters", "twice"),
         ({"primary_metric": "wall_energy_per_request"}, "$.primary_metric", "pdu"),
-        ({"runtime": {"name": "llama-cpp-python"}, "arrivals": {"kind": "closed", "concurrency": 4}},
-         "$.arrivals.concurrency", "one"),
+        (
+            {
+                "runtime": {"name": "llama-cpp-python"},
+                "arrivals": {"kind": "closed", "concurrency": 4},
+            },
+            "$.arrivals.concurrency",
+            "one",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_schema_cannot_say(change: dict[str, Any], path: str, word: str) -> None:
     found = problems(changed(**change))
     assert path in found, found
@@ -86,9 +108,13 @@ def test_defaults_in_the_schema_and_in_the_records_agree() -> None:
     filled = msgspec.convert(spec.filled(required), RunSpec, strict=False)
     bare = msgspec.convert({**spec.filled(required), **required}, RunSpec, strict=False)
     by_records = RunSpec(
-        schema=filled.schema, name=filled.name, runtime=filled.runtime, image=filled.image,
-        weights=filled.weights, workload=filled.workload,
-    )  # fmt: skip
+        schema=filled.schema,
+        name=filled.name,
+        runtime=filled.runtime,
+        image=filled.image,
+        weights=filled.weights,
+        workload=filled.workload,
+    )
     assert filled == msgspec.structs.replace(
         by_records, runtime=filled.runtime, workload=filled.workload
     )
@@ -117,9 +143,11 @@ def test_a_missing_file_is_one_error(tmp_path: Path) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
-)  # fmt: skip
+)
 
 
 @given(st.sampled_from(sorted(QUICKSTART)), JSON)

@@ -19,7 +19,7 @@ _COMPUTE_MODES = {0: "default", 1: "exclusive-thread", 2: "prohibited", 3: "excl
 Ask = Callable[[Any, Any], Any]
 
 
-class NvmlUnavailable(Exception):  # noqa: N818 - a state of the host, turned into a value
+class NvmlUnavailable(Exception):
     """NVML cannot be used here; the message is the reason, fit for ``{"absent": …}``."""
 
 

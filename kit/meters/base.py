@@ -114,7 +114,7 @@ class Meter(Protocol):
         ...
 
 
-class MeterUnavailable(Exception):  # noqa: N818 - a state of the host, turned into a value
+class MeterUnavailable(Exception):
     """A meter that cannot read anything here; the message is the reason."""
 
 

@@ -159,7 +159,9 @@ def _phases(results: Document) -> tuple[str, RenderableType | None]:
     found = launches[0].get("phases", ())
     scopes = [s for s in SCOPES if any("joules" in p["energy"].get(s, {}) for p in found)]
     right = {"justify": "right", "no_wrap": True}
-    of_scopes = [(text, right) for s in scopes for text in (f"{_scope(s)}, J ± repeat ± sensor", "W")]
+    of_scopes = [
+        (text, right) for s in scopes for text in (f"{_scope(s)}, J ± repeat ± sensor", "W")
+    ]
     table = listing(("phase", {"no_wrap": True}), ("time", right), *of_scopes)
     for phase in found:
         cells = [plain(_phase_name(phase)), plain(short_time(phase["duration_s"]))]
