@@ -29,7 +29,7 @@ ALWAYS = (
 )
 COMPLETE = ("env/end.json",)
 LAUNCH = ("requests.jsonl", "responses.jsonl", "driver.json", "container.log", "effective.json")
-_DOCUMENTS = {"spec.json": "run-spec", "plan.json": "plan"}
+_DOCUMENTS = {"spec.json": "run-spec", "plan.json": "plan", "results.json": "results"}
 _SHOWN = 160
 
 # What later checks rely on in an event's data, by kind: key → type.
@@ -51,7 +51,8 @@ def checks(source: Source, listed: Manifest) -> list[Check]:
     if missing:
         return found
     problems = [*_manifest_problems(listed), *_document_problems(source), *_event_problems(source)]
-    return [*found, judged("FILE_INVALID", problems, "spec, plan, journal follow their schemas")]
+    passed = "spec, plan, results and journal follow their schemas"
+    return [*found, judged("FILE_INVALID", problems, passed)]
 
 
 def required(source: Source, listed: Manifest) -> Iterator[str]:

@@ -315,6 +315,13 @@ def test_row_41_a_text_with_its_hash_is_another_result(run: Path) -> None:
 # --- forms that would trip the formulas ---------------------------------------------------------
 
 
+def unmeasured_as_zero(found: dict[str, Any]) -> None:
+    """What nobody measured, told as nothing used."""
+    wall = found["launches"][0]["phases"][0]["energy"]["wall"]
+    assert wall["status"] == "unmeasured"
+    wall["joules"] = 0.0
+
+
 Form = tuple[str, Callable[[Any], object], set[str]]
 BROKEN: dict[str, Form] = {
     "driver": ("launches/000/driver.json", lambda d: d.update(stages="x"), {"RESULTS_DIFFER"}),
@@ -330,7 +337,8 @@ BROKEN: dict[str, Form] = {
     "index": (REQUESTS, lambda lines: lines[-1].update(index="first"), {"FILE_INVALID"}),
     "tokens": (REQUESTS, lambda lines: lines[-1].update(output_tokens=-8), {"TOKEN_COUNTS"}),
     "meters": ("plan.json", lambda p: p.update(meters=[{"name": 1}]), {"FILE_INVALID"}),
-    "results": ("results.json", lambda r: r.clear(), {"RESULTS_DIFFER"}),
+    "results": ("results.json", lambda r: r.clear(), {"FILE_INVALID"}),
+    "zero for unmeasured": ("results.json", unmeasured_as_zero, {"FILE_INVALID"}),
     "schedule": ("inputs/schedule.jsonl", lambda lines: lines.pop(), {"PLAN_HASHES"}),
 }
 
