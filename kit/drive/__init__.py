@@ -1,8 +1,22 @@
 """The load driver: a process of its own that sends the sealed schedule and times the answers.
 
-This module is the engine's side; ``python -m kit.drive CONFIG.json`` is the driver's. The
-driver takes lines on its stdin (``stage NAME``, ``recount``, ``abort``; EOF ends it) and answers
-with JSON lines on its stdout.
+This module is the engine's side; ``python -m kit.drive CONFIG.json`` is the driver's. Its
+configuration::
+
+    origin     the run's origin on CLOCK_MONOTONIC (ns)
+    base_url   http://HOST:PORT of the server
+    schedule   path of the sealed schedule.jsonl
+    out        folder for requests.jsonl, responses.jsonl and driver.json
+    arrivals   a `kit.model.ArrivalsSpec`
+    request_s  longest time for one request, connecting included (s)
+    cpus       CPU set to run on, such as "0-3,6"
+    recount    null, or a runtime's ``recount``
+
+It takes lines on its stdin (``stage NAME``, ``recount``, ``abort``; EOF ends it) and answers with
+JSON lines on its stdout: ``ready``, ``progress``, ``sent``, ``stage``, ``recounted``.
+
+Read on: `client` sends, `wire` is the hot path, `body` and `parse` take apart what came, `spool`
+keeps it on disk.
 """
 
 from __future__ import annotations
@@ -67,21 +81,38 @@ class DriverProcess:
         self._expect("ready", _READY_S, _unwatched)
 
     def run_stage(self, name: str, watch: Watch) -> StageReport:
+        """`send_stage` and `report_stage` in one."""
+        self.send_stage(name, watch)
+        return self.report_stage(name, watch)
+
+    def send_stage(self, name: str, watch: Watch) -> None:
         """Send a stage; ``watch`` is called with each line and at least every 0.1 s.
+
+        Returns as soon as the last request is done, before anything is parsed, so that a phase
+        can end there.
 
         Raises:
             DriverFailed: the driver ended early. Whatever ``watch`` raises passes through.
         """
         self._child.say(f"stage {name}")
         try:
-            line = self._expect("stage", None, watch)
+            self._expect("sent", None, watch)
         except BaseException:
             # What is in flight ends inside its phase, and is on record before anything else ends.
             self._child.say("abort")
             self.close()
             raise
+
+    def report_stage(self, name: str, watch: Watch) -> StageReport:
+        """Wait until the stage just sent is parsed and on disk.
+
+        Raises:
+            DriverFailed: the driver ended early, or no measured request was answered well.
+                Whatever ``watch`` raises passes through.
+        """
+        line = self._expect("stage", None, watch)
         report = StageReport(**{field: line[field] for field in StageReport.__struct_fields__})
-        if name == "measured" and report.ok == 0:
+        if name == "measured" and report.ok == 0 and report.failed:
             raise DriverFailed(
                 f"none of {report.failed} measured requests was answered well",
                 "see launches/*/requests.jsonl and container.log in the run",

@@ -1,229 +1,273 @@
 """The driver's own process: sends the sealed schedule and records what comes back.
 
-asyncio and aiohttp; the hot path appends ``(monotonic ns, bytes)`` and does nothing else. A
-finished request goes to a spool on disk at once, so that even ``kill -9`` loses only what is in
-flight.
+The hot path (`kit.drive.wire`) appends ``(monotonic ns, bytes)`` and does nothing else. A finished
+request goes to a spool on disk at once, so that even ``kill -9`` loses only what is in flight.
+Everything is parsed after a stage.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
+import gc
+import math
+import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from kit import jsonio
 from kit.drive.parse import Raw, Status
-from kit.drive.spool import SPOOL, Spool, write_records
-from kit.model import ArrivalsSpec, Request, Response, ScheduledRequest
+from kit.drive.recount import recounted
+from kit.drive.spool import SPOOL, Pair, Spool, records_of, write_records
+from kit.drive.wire import Address, Exchange, post
+from kit.model import ArrivalsSpec, ScheduledRequest
 
+Say = Callable[[dict[str, Any]], None]
 _PROGRESS_S = 0.25
-_ERROR_BYTES = 300
+_LINGER_S = 1.0
 
 
 class Client:
-    """Sends the stages of one schedule to one server."""
+    """Sends the stages of one schedule to one server.
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self._config = config
+    Args:
+        config: as `kit.engine` writes it; see `kit.drive`.
+        affinity: what became of the wish for certain CPUs; goes to ``driver.json``.
+    """
+
+    def __init__(self, config: dict[str, Any], affinity: dict[str, Any]) -> None:
+        self._config, self._affinity = config, affinity
         self._out = Path(config["out"])
         self._origin = int(config["origin"])
+        self._address = Address.of(config["base_url"])
         self._arrivals = msgspec.convert(config["arrivals"], ArrivalsSpec)
         self._schedule = read_schedule(Path(config["schedule"]))
         self._spool = Spool(self._out / SPOOL)
-        self._gone = False
+        self._pairs: dict[int, Pair] = {}
+        self._stages: dict[str, dict[str, Any]] = {}
+        self._recount: dict[str, int] | None = None
+        self._ended_early = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self.records: list[tuple[Request, Response]] = []
-        self.stages: dict[str, dict[str, Any]] = {}
+        self._begin = 0
+        self._finished = 0
+        self._reads = 0
+        self._lags: list[int] = []
 
-    async def stage(self, name: str, say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """Send every request of the stage ``name``; returns the report that goes to stdout."""
-        work = [r for r in self._schedule if r.stage == name]
-        raws: list[Raw] = []
-        cpu, begin = time.process_time_ns(), time.monotonic_ns()
-        async with self._session() as session:
-            ticker = asyncio.create_task(_tick(name, raws, len(work), say))
-            try:
-                await self._send_all(session, work, raws, begin)
-            finally:
-                ticker.cancel()
-        wall = time.monotonic_ns() - begin
-        cpu = time.process_time_ns() - cpu
-        raws += [_unsent(r, begin) for r in work if r.index not in {raw.index for raw in raws}]
-        return self._report(name, raws, cpu / max(wall, 1))
+    async def send(self, name: str, say: Say) -> None:
+        """Send every request of the stage ``name``; nothing is parsed yet.
+
+        Raises:
+            OSError: the spool cannot be written.
+        """
+        work = self._work(name)
+        wires = {r.index: post(self._address, r.path, r.body) for r in work}
+        self._finished, self._reads, self._lags, self._ended_early = 0, 0, [], False
+        gc.collect()
+        gc.disable()  # what is collected are integers and bytes: nothing here makes cycles
+        ticker = asyncio.create_task(self._tick(name, len(work), say))
+        cpu, self._begin = time.process_time_ns(), time.monotonic_ns()
+        try:
+            await self._send_all(work, wires)
+        finally:
+            wall = time.monotonic_ns() - self._begin
+            cpu = time.process_time_ns() - cpu
+            ticker.cancel()
+            gc.enable()
+            self._stages[name] = self._figures(wall, cpu)
+
+    def report(self, name: str) -> dict[str, Any]:
+        """Parse the stage and write its records; returns the report that goes to stdout."""
+        cpu = time.process_time_ns()
+        known = self._pairs
+        pairs = records_of((r for r in self._spool.raws() if r.index not in known), self._origin)
+        for request in self._work(name):
+            if request.index not in pairs:
+                pairs |= records_of([self._unsent(request)], self._origin)
+        self._pairs |= pairs
+        ok = sum(request.status == "ok" for request, _ in pairs.values())
+        figures = self._stages[name]
+        figures |= {
+            "requests": len(pairs),
+            "ok": ok,
+            "failed": len(pairs) - ok,
+            "chunks": sum(len(response.chunk_times) for _, response in pairs.values()),
+        }
+        self._write()
+        figures["parse_cpu_ns"] = time.process_time_ns() - cpu
+        self._write_about()
+        said = ("ok", "failed", "cpu_share", "lag_p99_ns")
+        return {"stage": name, **{key: figures[key] for key in said}}
 
     def abort(self) -> None:
         """Cut off what is in flight; the stage then ends and records it as aborted."""
-        self._gone = True
+        self._ended_early = True
         for task in self._tasks:
             task.cancel()
 
     async def recount(self) -> None:
         """Have the server count the tokens of answers whose stream carried no usage."""
         how = self._config.get("recount")
-        if not how:
-            return
-        async with self._session() as session:
-            self.records = [await _recounted(session, how, *pair) for pair in self.records]
-        self._write()
+        if how:
+            bodies = {r.index: r.body for r in self._schedule}
+            self._recount = await recounted(self._address, how, self._pairs, bodies)
+            self._write()
+            self._write_about()
 
-    def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            base_url=self._config["base_url"],
-            # A connection a request: servers that close idle ones race with the next request.
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None),
-            read_bufsize=1 << 20,
-        )
+    def close(self) -> None:
+        """Everything is in the record files: the spool has done its work."""
+        self._spool.close()
 
-    async def _send_all(
-        self,
-        session: aiohttp.ClientSession,
-        work: list[ScheduledRequest],
-        raws: list[Raw],
-        begin: int,
-    ) -> None:
+    def _work(self, name: str) -> list[ScheduledRequest]:
+        return [r for r in self._schedule if r.stage == name]
+
+    # --- sending ----------------------------------------------------------------------------
+
+    async def _send_all(self, work: list[ScheduledRequest], wires: dict[int, bytes]) -> None:
+        """Run the stage to its end; an error of ours (a full disk) ends it for every client."""
         if any(r.at_ns is not None for r in work):
-            jobs = [self._at_its_time(session, r, raws, begin) for r in work]
+            self._start(self._on_time(work, wires))
         else:
             queue = iter(work)
-            clients = max(1, self._arrivals.concurrency)
-            jobs = [self._closed_loop(session, queue, raws) for _ in range(clients)]
-        self._tasks = {asyncio.create_task(job) for job in jobs}
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            for _ in range(min(len(work), max(1, self._arrivals.concurrency))):
+                self._start(self._closed_loop(queue, wires))
+        while self._tasks:
+            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._tasks -= done
+            if fault := next((t.exception() for t in done if not t.cancelled()), None):
+                self.abort()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                raise fault
+
+    def _start(self, job: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(asyncio.create_task(job))
 
     async def _closed_loop(
-        self, session: aiohttp.ClientSession, queue: Iterator[ScheduledRequest], raws: list[Raw]
+        self, queue: Iterator[ScheduledRequest], wires: dict[int, bytes]
     ) -> None:
+        """One client: its next request is intended for the instant at which it became free."""
+        free = self._begin
         for request in queue:
-            if self._gone:
+            free = await self._send(request, wires[request.index], free)
+            if self._ended_early:
                 return
-            await self._send(session, request, raws, time.monotonic_ns())
 
-    async def _at_its_time(
-        self, session: aiohttp.ClientSession, request: ScheduledRequest, raws: list[Raw], begin: int
-    ) -> None:
-        """Send at the intended instant or late, never not at all."""
-        intended = begin + (request.at_ns or 0)
-        await asyncio.sleep(max(0.0, (intended - time.monotonic_ns()) / 1e9))
-        if not self._gone:
-            await self._send(session, request, raws, intended)
+    async def _on_time(self, work: list[ScheduledRequest], wires: dict[int, bytes]) -> None:
+        """Send each request at its intended instant or late, never not at all."""
+        for request in work:
+            intended = self._begin + (request.at_ns or 0)
+            await asyncio.sleep(max(0.0, (intended - time.monotonic_ns()) / 1e9))
+            if self._ended_early:
+                return
+            self._start(self._one(request, wires[request.index], intended))
 
-    async def _send(
-        self,
-        session: aiohttp.ClientSession,
-        request: ScheduledRequest,
-        raws: list[Raw],
-        intended: int,
-    ) -> None:
-        reads: list[tuple[int, bytes]] = []
-        seen: dict[str, Any] = {"http_status": None}
-        status: Status = "ok"
-        error: str | None = None
+    async def _one(self, request: ScheduledRequest, wire: bytes, intended: int) -> None:
+        await self._send(request, wire, intended)
+
+    async def _send(self, request: ScheduledRequest, wire: bytes, intended: int) -> int:
+        """Send one request and spool what came back; returns when it was done (ns)."""
+        loop = asyncio.get_running_loop()
+        exchange = Exchange(wire, loop)
         sent = time.monotonic_ns()
+        self._lags.append(sent - intended)
+        status, error = await self._outcome(exchange, loop)
+        done = time.monotonic_ns()
+        if status == "ok":
+            loop.call_later(_LINGER_S, exchange.drop)  # the server closes first, if it does
+        else:
+            exchange.drop()
+        self._spool.add(
+            Raw(
+                index=request.index,
+                stage=request.stage,
+                item=request.item,
+                intended=intended,
+                sent=sent,
+                done=done,
+                status=status,
+                error=error,
+                reads=exchange.reads,
+            )
+        )
+        self._finished += 1
+        self._reads += len(exchange.reads)
+        return done
+
+    async def _outcome(
+        self, exchange: Exchange, loop: asyncio.AbstractEventLoop
+    ) -> tuple[Status, str | None]:
+        """Wait for the end of one exchange; what became of the connection, in one line."""
+        limit = self._config["request_s"]
+        timer = asyncio.timeout(limit)
+        connected = False
         try:
-            async with asyncio.timeout(self._config["request_s"]):
-                error = await _exchange(session, request, reads, seen)
-                status = "error" if error else "ok"
-        except TimeoutError:
-            status = "timeout"
-            error = f"no end of the answer within {self._config['request_s']:g} s"
+            async with timer:
+                await loop.create_connection(lambda: exchange, *self._address[:2])
+                connected = True
+                broken = await exchange.done
         except asyncio.CancelledError:
-            status, error = "aborted", "the run was ended"
-        except aiohttp.ClientConnectorError as refused:
-            self._gone = True
-            status, error = "error", f"the server is gone: {refused.strerror or refused}"
-        except (aiohttp.ClientError, OSError) as broken:
-            status, error = "error", f"the connection broke: {broken or type(broken).__name__}"
-        raw = Raw(
+            return "aborted", "the run was ended"
+        except OSError as error:
+            if timer.expired():
+                return "timeout", f"no end of the answer within {limit:g} s"
+            broken = error
+        if broken is None:
+            return "ok", None
+        why = getattr(broken, "strerror", None) or str(broken) or type(broken).__name__
+        if not connected:
+            self._ended_early = True  # nobody listens: the rest would only fail the same way
+            return "error", f"the server is gone: {why}"
+        return "error", f"the connection broke: {why}"
+
+    async def _tick(self, stage: str, total: int, say: Say) -> None:
+        """Report progress a few times a second, and only when there is some."""
+        told = -1
+        while True:
+            if self._finished != told:
+                told = self._finished
+                say({"event": "progress", "stage": stage, "done": told, "total": total})
+            await asyncio.sleep(_PROGRESS_S)
+
+    # --- recording --------------------------------------------------------------------------
+
+    def _figures(self, wall: int, cpu: int) -> dict[str, Any]:
+        """What the driver can say of itself once a stage is sent; durations in ns."""
+        return {
+            "wall_ns": wall,
+            "cpu_ns": cpu,
+            "cpu_share": round(cpu / max(wall, 1), 4),
+            "lag_p99_ns": p99(self._lags),
+            "lag_max_ns": max(self._lags, default=None),
+            "reads": self._reads,
+        }
+
+    def _unsent(self, request: ScheduledRequest) -> Raw:
+        """The record of a request that was never sent, so that none is missing."""
+        return Raw(
             index=request.index,
             stage=request.stage,
             item=request.item,
-            intended=intended,
-            sent=sent,
+            intended=self._begin + (request.at_ns or 0),
+            sent=None,
             done=time.monotonic_ns(),
-            status=status,
-            http_status=seen["http_status"],
-            error=error,
-            reads=reads,
+            status="aborted",
+            error="not sent: the stage ended early",
+            reads=[],
         )
-        self._spool.add(raw)
-        raws.append(raw)
-
-    def _report(self, name: str, raws: list[Raw], cpu_share: float) -> dict[str, Any]:
-        self.records += write_records(self._out, self.records, raws, self._origin)
-        ok = sum(r.status == "ok" for r, _ in self.records if r.stage == name)
-        lags = [raw.sent - raw.intended for raw in raws if raw.sent is not None]
-        report = {
-            "stage": name,
-            "ok": ok,
-            "failed": len(raws) - ok,
-            "cpu_share": round(cpu_share, 4),
-            "lag_p99_ns": _p99(lags),
-        }
-        self.stages[name] = report
-        self._write()
-        return report
 
     def _write(self) -> None:
-        write_records(self._out, self.records, [], self._origin)
+        write_records(self._out, self._pairs)
+
+    def _write_about(self) -> None:
         about = {
-            "stages": self.stages,
-            "python": sys.version.split()[0],
-            "aiohttp": aiohttp.__version__,
-            "cpus": sorted(os.sched_getaffinity(0)),
+            "stages": self._stages,
+            "python": platform.python_version(),
+            "affinity": self._affinity,
+            **({"recount": self._recount} if self._recount else {}),
         }
         jsonio.write(self._out / "driver.json", about)
-
-
-async def _exchange(
-    session: aiohttp.ClientSession,
-    request: ScheduledRequest,
-    reads: list[tuple[int, bytes]],
-    seen: dict[str, Any],
-) -> str | None:
-    """Send one request and read its answer to the end; returns what was wrong with it."""
-    async with session.post(request.path, json=request.body) as response:
-        seen["http_status"] = response.status
-        content, now = response.content, time.monotonic_ns
-        if response.status != 200:
-            said = (await content.read(_ERROR_BYTES)).decode("utf-8", "replace")
-            return f"HTTP {response.status}: {' '.join(said.split())}"
-        while data := await content.readany():
-            reads.append((now(), data))
-    return None
-
-
-async def _recounted(
-    session: aiohttp.ClientSession, how: dict[str, str], request: Request, response: Response
-) -> tuple[Request, Response]:
-    """``request`` with the server's count of its text, where the stream carried none."""
-    if request.status != "ok" or request.output_tokens is not None:
-        return request, response
-    try:
-        async with session.post(how["path"], json={how["text_key"]: response.text}) as answer:
-            count = (await answer.json())[how["count_key"]]
-    except (aiohttp.ClientError, OSError, KeyError, ValueError):
-        return request, response
-    return msgspec.structs.replace(request, output_tokens=int(count)), response
-
-
-async def _tick(
-    stage: str, raws: list[Raw], total: int, say: Callable[[dict[str, Any]], None]
-) -> None:
-    """Report progress a few times a second, and only when there is some."""
-    told = -1
-    while True:
-        if len(raws) != told:
-            told = len(raws)
-            say({"event": "progress", "stage": stage, "done": told, "total": total})
-        await asyncio.sleep(_PROGRESS_S)
 
 
 def read_schedule(path: Path) -> list[ScheduledRequest]:
@@ -232,21 +276,6 @@ def read_schedule(path: Path) -> list[ScheduledRequest]:
     return [decoder.decode(line) for line in path.read_bytes().splitlines()]
 
 
-def _unsent(request: ScheduledRequest, begin: int) -> Raw:
-    """The record of a request that was never sent, so that none is missing."""
-    return Raw(
-        index=request.index,
-        stage=request.stage,
-        item=request.item,
-        intended=begin + (request.at_ns or 0),
-        sent=None,
-        done=time.monotonic_ns(),
-        status="aborted",
-        http_status=None,
-        error="not sent: the stage ended early",
-        reads=[],
-    )
-
-
-def _p99(values: list[int]) -> int | None:
-    return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))] if values else None
+def p99(values: list[int]) -> int | None:
+    """The 99th percentile by nearest rank; None of nothing."""
+    return sorted(values)[math.ceil(0.99 * len(values)) - 1] if values else None

@@ -12,15 +12,21 @@ from typing import Any, Literal
 
 import msgspec
 
+from kit import jsonio
+from kit.drive.body import Answer, MalformedAnswerError, Reads, answer_of, shown
+from kit.errors import KitError
 from kit.model import Record, Request, Response
 
 Status = Literal["ok", "error", "timeout", "aborted"]
+_ERROR_SHOWN = 300
+_FIELDS = (b":", b"event:", b"id:", b"retry:")
 
 
 class Raw(Record, frozen=True, kw_only=True):
     """One request as the hot path leaves it; times are absolute monotonic ns.
 
-    ``reads`` holds every read from the socket with the time it returned.
+    ``reads`` holds every read from the socket with its time, HTTP's framing included. ``status``
+    and ``error`` tell of the connection; what the answer says is found here.
     """
 
     index: int
@@ -30,7 +36,6 @@ class Raw(Record, frozen=True, kw_only=True):
     sent: int | None
     done: int
     status: Status
-    http_status: int | None
     error: str | None
     reads: list[tuple[int, bytes]]
 
@@ -38,6 +43,7 @@ class Raw(Record, frozen=True, kw_only=True):
 class _Delta(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -55,25 +61,37 @@ class _Chunk(msgspec.Struct):
     error: Any = None
 
 
-class MalformedStreamError(ValueError):
-    """A stream that is not server-sent events of OpenAI chunks."""
-
-
 _DECODER = msgspec.json.Decoder(_Chunk)
 
 
 def finished(raw: Raw, origin: int) -> tuple[Request, Response]:
-    """The two records of one request; a stream that cannot be understood becomes an error."""
+    """The two records of one request; an answer that cannot be understood becomes an error."""
     story = _Story()
-    status, error = raw.status, raw.error
+    http_status: int | None = None
+    error: str | None
     try:
-        story.read(raw.reads)
-        if status == "ok" and not story.done and story.finish_reason is None:
-            status, error = "error", "the stream ended before the answer was finished"
-    except MalformedStreamError as malformed:
-        if status == "ok":
-            status, error = "error", str(malformed)
-    return _request(raw, origin, story, status, error), _response(raw, origin, story)
+        answer = answer_of(raw.reads)
+        http_status = answer.status if answer else None
+        error = _tell(answer, story)
+    except MalformedAnswerError as malformed:
+        error = str(malformed)
+    status: Status = "error" if error else "ok"
+    if raw.status != "ok":
+        status, error = raw.status, raw.error
+    return _request(raw, origin, story, status, error, http_status), _response(raw, origin, story)
+
+
+def _tell(answer: Answer | None, story: _Story) -> str | None:
+    """Read ``answer`` into ``story``; returns what is wrong with it, or raises it."""
+    if answer is None:
+        return "the server closed the connection without an answer"
+    if answer.status != 200:
+        said = b"".join(data for _, data in answer.body)
+        return f"HTTP {answer.status}: {shown(said, _ERROR_SHOWN)}"
+    story.read(answer.body)
+    if story.done or (story.finish_reason is not None and answer.complete):
+        return None
+    return "the server ended the stream before the answer was finished"
 
 
 class _Story:
@@ -87,27 +105,27 @@ class _Story:
         self.finish_reason: str | None = None
         self.done = False
 
-    def read(self, reads: list[tuple[int, bytes]]) -> None:
-        for time_ns, data in events(reads):
+    def read(self, body: Reads) -> None:
+        for time_ns, data in events(body):
             if data == b"[DONE]":
                 self.done = True
-                continue
-            self._take(time_ns, data)
+            elif data:
+                self._take(time_ns, data)
 
     def _take(self, time_ns: int, data: bytes) -> None:
         try:
             chunk = _DECODER.decode(data)
-        except msgspec.MsgspecError as error:
-            shown = data[:80].decode("utf-8", "replace")
-            raise MalformedStreamError(
-                f"the server sent what is not an OpenAI chunk: {shown!r}"
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise MalformedAnswerError(
+                f"the server sent what is not an OpenAI chunk: {shown(data)}"
             ) from error
         if chunk.error is not None:
-            raise MalformedStreamError(
-                f"the server reported an error in the stream: {str(chunk.error)[:200]}"
+            raise MalformedAnswerError(
+                f"the server reported an error in the stream: {shown(str(chunk.error).encode())}"
             )
-        self.usage = chunk.usage or self.usage
-        self.timings = chunk.timings or self.timings
+        if chunk.usage or chunk.timings:
+            self.usage = _storable(chunk.usage) or self.usage
+            self.timings = _storable(chunk.timings) or self.timings
         for choice in chunk.choices:
             self.finish_reason = choice.finish_reason or self.finish_reason
             text = _text_of(choice)
@@ -116,41 +134,79 @@ class _Story:
                 self.times.append(time_ns)
 
 
-def events(reads: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """Every server-sent event's data, with the time of the read that completed it.
+def _storable(said: dict[str, Any] | None) -> dict[str, Any] | None:
+    """``said`` if an archive can hold it: no integer beyond 2⁵³, no depth that verify refuses."""
+    if said is None:
+        return None
+    try:
+        jsonio.parse(jsonio.canonical({"in": {"a": said}}))
+    except (KitError, ValueError, RecursionError) as error:
+        raise MalformedAnswerError(f"the server's usage cannot be stored: {error}") from error
+    return said
+
+
+def events(body: Reads) -> Iterator[tuple[int, bytes]]:
+    """The data of every server-sent event, with the time of the read that brought its last byte.
 
     Raises:
-        MalformedStreamError: bytes that are neither fields nor comments of server-sent events.
+        MalformedAnswerError: bytes that are neither fields nor comments of server-sent events.
     """
-    rest = b""
-    for time_ns, data in reads:
-        rest = (rest + data).replace(b"\r\n", b"\n")
-        *blocks, rest = rest.split(b"\n\n")
-        for block in blocks:
-            yield from _data_of(time_ns, block)
-    if rest.strip():
-        yield from _data_of(reads[-1][0], rest)
+    if any(b"\r" in data for _, data in body):
+        body = _newlines(body)
+    whole = b"".join(data for _, data in body)
+    at, arrived, end = -1, 0, 0
+    for block in whole.split(b"\n\n"):
+        end = min(end + len(block) + 2, len(whole))
+        while arrived < end:
+            at += 1
+            arrived += len(body[at][1])
+        data = _data_of(block)
+        if data is not None:
+            yield body[at][0], data
 
 
-def _data_of(time_ns: int, block: bytes) -> Iterator[tuple[int, bytes]]:
+def _newlines(body: Reads) -> list[tuple[int, bytes]]:
+    """The body with plain newlines; a CR that ends a read waits for the LF of the next."""
+    found: list[tuple[int, bytes]] = []
+    held = b""
+    for time_ns, data in body:
+        data = held + data
+        held = b"\r" if data.endswith(b"\r") else b""
+        found.append((time_ns, data.removesuffix(b"\r").replace(b"\r\n", b"\n")))
+    return found
+
+
+def _data_of(block: bytes) -> bytes | None:
+    """The data of one event; None where it has none (a comment, a bare field, the end)."""
+    if block.startswith(b"data:") and b"\n" not in block:
+        return block[5:].strip()
     lines = []
     for line in block.split(b"\n"):
         if line.startswith(b"data:"):
             lines.append(line[5:].strip())
-        elif line and not line.startswith((b":", b"event:", b"id:", b"retry:")):
-            shown = line[:80].decode("utf-8", "replace")
-            raise MalformedStreamError(f"the server sent what is not an event stream: {shown!r}")
-    if lines:
-        yield time_ns, b"\n".join(lines)
+        elif line and not line.startswith(_FIELDS):
+            raise MalformedAnswerError(
+                f"the server sent what is not an event stream: {shown(line)}"
+            )
+    return b"\n".join(lines) if lines else None
 
 
 def _text_of(choice: _Choice) -> str:
-    if choice.delta is not None:
-        return (choice.delta.reasoning_content or "") + (choice.delta.content or "")
-    return choice.text or ""
+    """The text that a chunk adds; what a reasoning model thinks is output like any other."""
+    delta = choice.delta
+    if delta is None:
+        return choice.text or ""
+    return (delta.reasoning_content or delta.reasoning or "") + (delta.content or "")
 
 
-def _request(raw: Raw, origin: int, story: _Story, status: Status, error: str | None) -> Request:
+def _request(
+    raw: Raw,
+    origin: int,
+    story: _Story,
+    status: Status,
+    error: str | None,
+    http_status: int | None,
+) -> Request:
     usage = story.usage or {}
     return Request(
         index=raw.index,
@@ -163,7 +219,7 @@ def _request(raw: Raw, origin: int, story: _Story, status: Status, error: str | 
         last_token=story.times[-1] - origin if story.times else None,
         done=raw.done - origin,
         status=status,
-        http_status=raw.http_status,
+        http_status=http_status,
         error=error,
         prompt_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),

@@ -1,9 +1,14 @@
-"""Requests on disk: the spool while a stage runs, the two record files after it."""
+"""Requests on disk: the spool while a stage runs, the two record files after it.
+
+A stage ends the way a crash is mended: what the spool holds is read back and written as records.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -12,33 +17,60 @@ from kit.drive.parse import Raw, finished
 from kit.model import Request, Response
 
 SPOOL = "driver.spool"
+REQUESTS, RESPONSES = "requests.jsonl", "responses.jsonl"
 Pair = tuple[Request, Response]
+R = TypeVar("R", Request, Response)
+_LENGTH = struct.Struct("<I")
 
 
 class Spool:
-    """Appends finished requests, raw; a line a request, with the OS before the next one."""
+    """Appends finished requests, raw; each is with the operating system before the next one."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
-        self._encoder = msgspec.json.Encoder()
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+        self._encoder = msgspec.msgpack.Encoder()
 
     def add(self, raw: Raw) -> None:
-        self._file.write(self._encoder.encode(raw) + b"\n")
-        self._file.flush()
+        """Append ``raw``; an `OSError` when the disk is full."""
+        data = self._encoder.encode(raw)
+        block = memoryview(_LENGTH.pack(len(data)) + data)
+        while block:  # a write may take less than all where room runs out
+            block = block[self._file.write(block) :]
+
+    def raws(self) -> Iterator[Raw]:
+        """Everything appended so far."""
+        return read_spool(self._path)
+
+    def close(self) -> None:
+        """Remove it: all that it holds is in the record files."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
 
 
-def write_records(out: Path, known: Iterable[Pair], raws: Iterable[Raw], origin: int) -> list[Pair]:
-    """Write ``requests.jsonl`` and ``responses.jsonl`` with ``known`` and what ``raws`` say.
+def read_spool(path: Path) -> Iterator[Raw]:
+    """The requests in a spool, up to the first one that a crash tore."""
+    decoder = msgspec.msgpack.Decoder(Raw)
+    with path.open("rb") as file:
+        while len(prefix := file.read(_LENGTH.size)) == _LENGTH.size:
+            (size,) = _LENGTH.unpack(prefix)
+            try:
+                yield decoder.decode(file.read(size))
+            except msgspec.MsgspecError:
+                return
 
-    Returns:
-        The pairs parsed from ``raws``, by index.
-    """
-    new = sorted((finished(raw, origin) for raw in raws), key=lambda pair: pair[0].index)
-    both = [*known, *new]
-    _write_lines(out / "requests.jsonl", [request for request, _ in both])
-    _write_lines(out / "responses.jsonl", [response for _, response in both])
-    return new
+
+def records_of(raws: Iterable[Raw], origin: int) -> dict[int, Pair]:
+    """The records of ``raws``, by index."""
+    return {raw.index: finished(raw, origin) for raw in raws}
+
+
+def write_records(out: Path, pairs: Mapping[int, Pair]) -> None:
+    """Write both record files, each in one step, by stage (warm-up first) and index."""
+    ordered = sorted(pairs.values(), key=lambda pair: (pair[0].stage == "measured", pair[0].index))
+    _write_lines(out / REQUESTS, [request for request, _ in ordered])
+    _write_lines(out / RESPONSES, [response for _, response in ordered])
 
 
 def salvage(out: Path, origin: int) -> None:
@@ -51,38 +83,29 @@ def salvage(out: Path, origin: int) -> None:
     spool = out / SPOOL
     if not spool.is_file():
         return
-    raws = {raw.index: raw for raw in _sound_lines(spool.read_bytes())}
     known = _known(out)
-    missing = [raw for index, raw in raws.items() if index not in {r.index for r, _ in known}]
-    if missing or not known:
-        write_records(out, known, missing, origin)
+    found = records_of((raw for raw in read_spool(spool) if raw.index not in known), origin)
+    if found or known:
+        write_records(out, {**found, **known})
     spool.unlink()
 
 
-def _known(out: Path) -> list[Pair]:
-    requests, responses = out / "requests.jsonl", out / "responses.jsonl"
-    if not (requests.is_file() and responses.is_file()):
+def _known(out: Path) -> dict[int, Pair]:
+    """The pairs that both record files hold; a crash between the two leaves one behind."""
+    requests = {r.index: r for r in _records(out / REQUESTS, Request)}
+    responses = {r.index: r for r in _records(out / RESPONSES, Response)}
+    return {index: (requests[index], responses[index]) for index in requests if index in responses}
+
+
+def _records(path: Path, kind: type[R]) -> list[R]:
+    if not path.is_file():
         return []
-    first = [msgspec.json.decode(line, type=Request) for line in _lines(requests)]
-    second = [msgspec.json.decode(line, type=Response) for line in _lines(responses)]
-    return list(zip(first, second, strict=False))
+    return [msgspec.json.decode(line, type=kind) for line in path.read_bytes().splitlines()]
 
 
-def _lines(path: Path) -> list[bytes]:
-    return path.read_bytes().splitlines()
-
-
-def _sound_lines(data: bytes) -> Iterable[Raw]:
-    """The spool's lines up to the first one that a crash tore."""
-    for line in data.splitlines():
-        try:
-            yield msgspec.json.decode(line, type=Raw)
-        except msgspec.MsgspecError:
-            return
-
-
-def _write_lines(path: Path, records: list[Request] | list[Response]) -> None:
-    lines = [jsonio.canonical(msgspec.to_builtins(record)) + b"\n" for record in records]
+def _write_lines(path: Path, records: Sequence[Request] | Sequence[Response]) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(b"".join(lines))
+    with temporary.open("wb") as file:
+        for record in records:
+            file.write(jsonio.canonical(msgspec.to_builtins(record)) + b"\n")
     temporary.replace(path)
