@@ -68,7 +68,8 @@ class Track:
         self.name = meters.label(name, alias)
         self._live, self._say = live, say
         self._worked: set[tuple[str, str]] = set()
-        self._failed: set[tuple[str, str]] = set()
+        self._failed: dict[str, str] = {}
+        self._broken: set[str] = set()
         self.reader: Reader = meters.get(name).open(alias, wanted["config"], clock)
         live.add(self.reader.devices)
         self.writer = Writer(out / f"{self.name}.csv")
@@ -85,22 +86,23 @@ class Track:
         """Write what was read, and look at it: the reading threads have no time for that."""
         for reading in self.writer.flush():
             self._live.see(reading)
-            self._note((reading.device, reading.quantity), reading.rc)
+            self._note(reading.device, reading.quantity, reading.rc)
 
-    def _note(self, key: tuple[str, str], rc: int) -> None:
-        """Report the first failure of each quantity once, and again only after it recovered."""
+    def _note(self, device: str, quantity: str, rc: int) -> None:
+        """Report a device's first failure once, and again only after it recovered."""
+        key = (device, quantity)
         if rc == 0:
             self._worked.add(key)
-            self._failed.discard(key)
-        elif key in self._worked and key not in self._failed:
-            self._failed.add(key)
+            if self._failed.get(device) == quantity:
+                del self._failed[device]
+        elif key in self._worked and device not in self._failed:
+            self._failed[device] = quantity
             why = self.reader.explain(rc)
-            self._complain(f"{key[0]} {key[1]} can no longer be read: {why} (code {rc})")
+            self._complain(f"{device} {quantity} can no longer be read: {why} (code {rc})")
 
     def _lost(self, tier: Tier, error: Exception) -> None:
-        key = ("", tier.name)
-        if key not in self._failed:
-            self._failed.add(key)
+        if tier.name not in self._broken:
+            self._broken.add(tier.name)
             self._complain(f"{tier.name} failed: {type(error).__name__}: {error}")
 
     def _complain(self, message: str) -> None:
