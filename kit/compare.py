@@ -24,8 +24,25 @@ Identity = Literal["IDENTICAL", "REWRAPPED", "DIFFERENT"]
 
 GOOD: frozenset[str] = frozenset({"REPRODUCED", "EQUIVALENT"})
 LATENCIES = ("ttft_p50", "tpot_p50", "e2e_p50")
-_IGNORED = ("load", "clock", "memory.available_bytes", "memory.swap_free_bytes", "kit")
-_VOLATILE = ("temperature", "clocks", "power_", "processes", "memory_used", "energy", "utilis")
+# Readings of the moment in a fingerprint: any path with one of these as a segment is left out.
+# Settings that bear on energy (power limits, maximum clocks, driver, VBIOS, ECC) are not here.
+_VOLATILE = frozenset(
+    {
+        "load",
+        "available_bytes",
+        "swap_free_bytes",
+        "maximum_error_us",
+        "memory_used_bytes",
+        "sm_clock_mhz",
+        "memory_clock_mhz",
+        "temperature_c",
+        "memory_temperature_c",
+        "ecc_corrected",
+        "compute_processes",
+        "pcie_generation",
+        "pcie_width",
+    }
+)
 
 
 class Axis(Record, frozen=True, kw_only=True):
@@ -124,7 +141,7 @@ def environments(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[s
     """What differs between two fingerprints: path, there, here. What always moves is left out."""
     left, right = dict(_leaves(a)), dict(_leaves(b))
     for path in sorted(left.keys() | right.keys()):
-        if path.startswith(_IGNORED) or any(word in path for word in _VOLATILE):
+        if not _VOLATILE.isdisjoint(path.split(".")):
             continue
         if left.get(path) != right.get(path):
             yield path, _shown(left.get(path)), _shown(right.get(path))

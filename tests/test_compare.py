@@ -1,0 +1,282 @@
+"""Verdicts on every axis by their rules, what counts as the same machine, and what differs."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kit import archive, compare, records, results
+from kit.compare import Axis, Comparison
+from kit.model import ImageIdentity
+from kit.records import RunRecords
+from tests import golden
+
+H200: dict[str, Any] = json.loads(
+    (Path(__file__).parent / "data/fingerprint-h200.json").read_text("utf-8")
+)
+GPU = "gpu_energy_per_output_token"
+ESTIMATE = "estimate_energy_per_output_token"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
+    """A golden run, said to come from the machine with an H200."""
+    sealed = golden.build(tmp_path_factory.mktemp("compare") / "runs")
+    loaded = records.load(archive.open_source(sealed))
+    return dataclasses.replace(loaded, env_start=H200, env_end=H200)
+
+
+def with_launches(run: RunRecords, metric: str, values: Sequence[float]) -> dict[str, Any]:
+    """The run's results with other launch values of one metric."""
+    found = copy.deepcopy(results.compute(run))
+    of = found["metrics"][metric]
+    of["status"] = "estimated" if metric.startswith("estimate") else "measured"
+    of["launches"] = list(values)
+    return found
+
+
+def judged(run: RunRecords, a: Sequence[float], b: Sequence[float], metric: str = GPU) -> Axis:
+    """The axis of ``metric`` with these launch values there and here."""
+    ours = with_launches(run, metric, b)
+    return axis(compare.judge(run, with_launches(run, metric, a), run, ours), metric)
+
+
+def axis(comparison: Comparison, metric: str) -> Axis:
+    return next(a for a in comparison.axes if a.metric == metric)
+
+
+def card(**changes: Any) -> dict[str, Any]:
+    """The machine with other facts of its GPU."""
+    changed = copy.deepcopy(H200)
+    assert changes.keys() <= changed["gpus"]["gpu0"].keys()
+    changed["gpus"]["gpu0"].update(changes)
+    return changed
+
+
+# --- verdicts -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("new", "verdict"),
+    [
+        ([1.001, 1.000, 0.999], "EQUIVALENT"),
+        ([1.030, 1.031, 1.029], "EQUIVALENT"),  # away from 1, and surely inside ±5%
+        ([1.200, 1.201, 1.199], "DIFFERENT"),
+        ([0.800, 0.801, 0.799], "DIFFERENT"),
+        ([1.050, 1.051, 1.049], "INCONCLUSIVE"),  # on the margin itself
+        ([0.800, 1.000, 1.250], "INCONCLUSIVE"),  # scatter
+    ],
+)
+def test_two_one_sided_tests_decide(run: RunRecords, new: list[float], verdict: str) -> None:
+    found = judged(run, [1.0, 1.001, 0.999], new)
+    assert (found.verdict, found.margin) == (verdict, 0.05)
+    assert found.ci90 is not None
+    assert found.ci90[0] < found.ratio < found.ci90[1]  # type: ignore[operator]
+
+
+def test_scatter_says_how_many_launches_would_tell(run: RunRecords) -> None:
+    found = judged(run, [1.0, 1.1, 0.9], [1.0, 1.1, 0.9])
+    assert found.launches_needed is not None
+    assert found.launches_needed > 3
+    assert str(found.launches_needed) in found.reason
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "side"),
+    [([1.0], [1.0, 1.01], "the original has"), ([1.0, 1.01], [1.0], "the replay has")],
+)
+def test_one_launch_never_proves_anything(
+    run: RunRecords, a: list[float], b: list[float], side: str
+) -> None:
+    found = judged(run, a, b)
+    assert (found.verdict, found.ci90) == ("INCONCLUSIVE", None)
+    assert "consistent" in found.reason
+    assert side in found.reason
+    assert "away" in judged(run, a, [v * 2 for v in b]).reason
+
+
+def test_an_estimate_has_a_ratio_and_no_verdict(run: RunRecords) -> None:
+    found = judged(run, [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], ESTIMATE)
+    assert (found.verdict, found.ratio, found.estimated) == ("NOT-COMPARABLE", 1.0, True)
+    assert "estimated" in found.reason
+
+
+def test_what_a_side_did_not_measure_says_which_and_why(run: RunRecords) -> None:
+    found = results.compute(run)
+    wall = axis(compare.judge(run, found, run, found), "wall_energy_per_request")
+    assert (wall.verdict, wall.ratio) == ("NOT-COMPARABLE", None)
+    assert wall.reason == "original unmeasured: the spec asks for no meter of it"
+
+
+def test_another_model_of_gpu_is_not_compared(run: RunRecords) -> None:
+    other = dataclasses.replace(run, env_start=card(name="NVIDIA A100"))
+    found = results.compute(run)
+    comparison = compare.judge(run, found, other, found)
+    assert comparison.likeness == "other_model"
+    for metric in (GPU, "ttft_p50", "output_throughput"):
+        assert axis(comparison, metric).verdict == "NOT-COMPARABLE"
+    assert axis(comparison, "outputs").verdict == "REPRODUCED"
+    assert ("gpus.gpu0.name", "NVIDIA H200", "NVIDIA A100") in comparison.differences
+
+
+@pytest.mark.parametrize(("same_card", "margin"), [(True, 0.03), (False, 0.05), (None, 0.05)])
+def test_the_margin_is_what_the_original_registered(
+    run: RunRecords, same_card: bool | None, margin: float
+) -> None:
+    found = results.compute(run)
+    comparison = compare.judge(run, found, run, found, same_card=same_card)
+    assert axis(comparison, GPU).margin == margin
+    assert axis(comparison, "ttft_p50").margin == run.spec.replay.latency
+
+
+# --- outputs --------------------------------------------------------------------------------
+
+
+def saying(run: RunRecords, launch: int, text: str, place: int = -1) -> RunRecords:
+    """The run with another text in one answer of one launch."""
+    answers = list(run.responses[launch])
+    answers[place] = msgspec.structs.replace(answers[place], text=text)
+    return dataclasses.replace(run, responses={**run.responses, launch: tuple(answers)})
+
+
+def outputs(original: RunRecords, new: RunRecords) -> Axis:
+    found = results.compute(original)
+    return compare.judge(original, found, new, found).primary
+
+
+def test_the_same_texts_reproduce(run: RunRecords) -> None:
+    assert outputs(run, run).verdict == "REPRODUCED"
+
+
+def test_one_other_character_differs_and_is_pointed_at(run: RunRecords) -> None:
+    last = run.responses[1][-1]
+    found = outputs(run, saying(run, 1, last.text[:4] + "!" + last.text[5:]))
+    assert found.verdict == "DIFFERENT"
+    assert found.reason.endswith(f"launch 1, request {last.index} parts at character 4")
+    assert found.reason.startswith("83% of texts agree")  # 5 of 6
+
+
+def test_a_text_cut_short_parts_where_it_ends(run: RunRecords) -> None:
+    found = outputs(run, saying(run, 0, run.responses[0][-1].text[:6]))
+    assert found.reason.endswith("parts at character 6")
+
+
+def test_sampled_texts_are_held_to_the_originals_own_agreement(run: RunRecords) -> None:
+    loose = msgspec.structs.replace(run.spec, determinism="sampled")
+    sampled = dataclasses.replace(saying(run, 1, "something else"), spec=loose)
+    assert outputs(sampled, run).verdict == "REPRODUCED"
+    agreeing = dataclasses.replace(run, spec=loose)
+    assert outputs(agreeing, saying(run, 1, "something else")).verdict == "INCONCLUSIVE"
+
+
+# --- image and machine ------------------------------------------------------------------------
+
+
+def image(**changes: Any) -> ImageIdentity:
+    digests = {"image_id": "sha256:" + "a" * 64, "config_digest": "sha256:" + "a" * 64}
+    facts = {"reference": "r", "recipe": None, "diff_ids": ("sha256:" + "d" * 64,)}
+    return ImageIdentity(**{**facts, **digests, "platform": "linux/amd64", **changes})
+
+
+@pytest.mark.parametrize(
+    ("other", "identity"),
+    [
+        (image(reference="another name"), "IDENTICAL"),
+        (image(image_id="sha256:" + "b" * 64), "IDENTICAL"),  # a containerd store's own id
+        (image(image_id="sha256:" + "b" * 64, config_digest=None), "REWRAPPED"),
+        (image(image_id="sha256:" + "b" * 64, config_digest=None, diff_ids=()), "DIFFERENT"),
+    ],
+)
+def test_images_are_told_apart_by_digest_then_by_layers(
+    other: ImageIdentity, identity: str
+) -> None:
+    assert compare.image_identity(image(), other) == identity
+
+
+@pytest.mark.parametrize(
+    ("there", "alike"),
+    [
+        (H200, "same_model"),
+        (card(power_limit_w=350.0), "elsewhere"),
+        ({**H200, "nvidia": {**H200["nvidia"], "driver": "575.1"}}, "elsewhere"),
+        ({**H200, "cpu": {**H200["cpu"], "threads": 8}}, "elsewhere"),
+        (card(name="NVIDIA A100"), "other_model"),
+        ({**H200, "gpus": {**H200["gpus"], "gpu1": H200["gpus"]["gpu0"]}}, "other_model"),
+    ],
+)
+def test_likeness_goes_by_model_power_limit_and_driver(there: dict[str, Any], alike: str) -> None:
+    assert compare.likeness(H200, there, None) == alike
+
+
+def test_machines_without_gpus_go_by_their_cpu() -> None:
+    bare = {**H200, "gpus": {"absent": "no driver"}, "nvidia": {"absent": "no driver"}}
+    other = {**bare, "cpu": {**bare["cpu"], "model": "another"}}
+    assert compare.likeness(bare, bare, None) == "same_model"
+    assert compare.likeness(bare, bare, True) == "same_card"
+    assert compare.likeness(bare, other, True) == "other_model"
+
+
+def test_readings_of_the_moment_are_no_difference() -> None:
+    later = card(
+        temperature_c=71,
+        memory_temperature_c=80,
+        sm_clock_mhz=1980,
+        memory_clock_mhz=1593,
+        memory_used_bytes=1,
+        compute_processes=3,
+        ecc_corrected=1,
+        pcie_generation=1,
+        pcie_width=8,
+    )
+    later["load"]["one_minute"] = 9.0
+    later["memory"]["available_bytes"] = 1
+    later["clock"]["maximum_error_us"] = 1
+    assert list(compare.environments(H200, later)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("power_limit_w", 350.0),
+        ("power_enforced_w", 350.0),
+        ("power_default_w", 600.0),
+        ("sm_clock_maximum_mhz", 1410),
+        ("memory_clock_maximum_mhz", 2619),
+        ("sm_clock_application_mhz", 1000),
+        ("vbios", "96.00.00.00.00"),
+        ("memory_total_bytes", 1),
+        ("ecc", False),
+        ("ecc_uncorrected", 2),
+        ("mig", True),
+        ("persistence", False),
+    ],
+)
+def test_a_changed_setting_of_the_gpu_shows(name: str, value: object) -> None:
+    ((path, there, here),) = compare.environments(H200, card(**{name: value}))
+    assert path == f"gpus.gpu0.{name}"
+    assert (there, here) == (str(H200["gpus"]["gpu0"][name]), str(value))
+
+
+@pytest.mark.parametrize(
+    ("room", "name"),
+    [("nvidia", "driver"), ("kernel", "release"), ("clock", "source"), ("kit", "version")],
+)
+def test_changed_software_shows(room: str, name: str) -> None:
+    there = {**H200, room: {**H200[room], name: "another"}}
+    assert list(compare.environments(H200, there)) == [
+        (f"{room}.{name}", str(H200[room][name]), "another")
+    ]
+
+
+def test_what_one_side_lacks_is_told_with_its_reason() -> None:
+    bare = {**H200, "nvidia": {"absent": "no driver"}}
+    found = {path: (a, b) for path, a, b in compare.environments(H200, bare)}
+    assert found["nvidia"] == ("not recorded", "absent: no driver")
+    assert found["nvidia.driver"] == (H200["nvidia"]["driver"], "not recorded")
