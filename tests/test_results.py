@@ -1,0 +1,330 @@
+"""Derived numbers against known answers: golden records have constant power and even tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator
+
+from kit import archive, jsonio, records, resources, results, samples
+from kit.energy import SCOPE_METERS
+from kit.model import Request
+from kit.records import RunRecords
+from tests import golden
+
+GPU_W, CPU_W = golden.GPU_MW / 1000, golden.CPU_MW / 1000
+REQUEST_S = 0.05 + 0.1 * (golden.TOKENS - 1)  # to the first token, and a tenth for each other
+SCHEMA = Draft202012Validator(jsonio.read(resources.schema_path("results")))
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return golden.build(tmp_path_factory.mktemp("results") / "runs")
+
+
+@pytest.fixture(scope="module")
+def run(sealed: Path) -> RunRecords:
+    return records.load(archive.open_source(sealed))
+
+
+@pytest.fixture(scope="module")
+def found(run: RunRecords) -> dict[str, Any]:
+    return results.compute(run)
+
+
+def phase(found: dict[str, Any], name: str, part: str | None = None) -> dict[str, Any]:
+    phases: list[dict[str, Any]] = found["launches"][0]["phases"]
+    return next(p for p in phases if (p["phase"], p["part"]) == (name, part))
+
+
+def changed(run: RunRecords, **of: Any) -> dict[str, Any]:
+    """Results of the run after every measured request of launch 0 was changed alike."""
+    return with_requests(run, [msgspec.structs.replace(r, **of) for r in measured(run)])
+
+
+def with_requests(run: RunRecords, requests: list[Request]) -> dict[str, Any]:
+    return results.compute(dataclasses.replace(run, requests={**run.requests, 0: tuple(requests)}))
+
+
+def measured(run: RunRecords) -> list[Request]:
+    return [r for r in run.requests[0] if r.stage == "measured"]
+
+
+def codes(found: dict[str, Any]) -> set[str]:
+    return {notice["code"] for notice in found["notices"]}
+
+
+def numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        for child in value.values():
+            yield from numbers(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from numbers(child)
+    elif isinstance(value, float):
+        yield value
+
+
+# --- energy ---------------------------------------------------------------------------------
+
+
+def test_energy_is_power_times_time(found: dict[str, Any]) -> None:
+    idle = phase(found, "idle", "before")
+    assert idle["duration_s"] == 2
+    assert idle["energy"]["gpu"]["joules"] == pytest.approx(2 * GPU_W)
+    assert idle["energy"]["cpu"]["joules"] == pytest.approx(2 * CPU_W)
+
+
+def test_energy_per_token_and_per_request(found: dict[str, Any]) -> None:
+    duration = phase(found, "measured")["duration_s"]
+    counts = found["launches"][0]["requests"]
+    assert (counts["completed"], counts["output_tokens"]) == (3, 3 * golden.TOKENS)
+    for scope, watts in (("gpu", GPU_W), ("cpu", CPU_W)):
+        per_token = found["metrics"][f"{scope}_energy_per_output_token"]
+        assert per_token["value"] == pytest.approx(watts * duration / counts["output_tokens"])
+        per_request = found["metrics"][f"{scope}_energy_per_request"]
+        assert per_request["value"] == pytest.approx(golden.TOKENS * per_token["value"])
+        assert (per_token["status"], per_token["unit"], per_token["n"]) == ("measured", "J", 2)
+
+
+def test_prefill_and_decode_split_the_requests(found: dict[str, Any]) -> None:
+    prefill, decode = phase(found, "prefill"), phase(found, "decode")
+    assert (prefill["pieces"], decode["pieces"]) == (3, 3)
+    assert prefill["energy"]["gpu"]["joules"] == pytest.approx(GPU_W * 3 * 0.05)
+    assert decode["energy"]["gpu"]["joules"] == pytest.approx(GPU_W * 3 * 0.7)
+    assert (prefill["alias"], decode["alias"]) == ("inference", "response")
+
+
+def test_pieces_scatter_apart_and_their_sensor_errs_alike(found: dict[str, Any]) -> None:
+    gpu = phase(found, "decode")["energy"]["gpu"]
+    sensor = [v for k, v in gpu["terms"].items() if k in ("gain", "offset")]
+    scatter = [v for k, v in gpu["terms"].items() if k not in ("gain", "offset")]
+    assert gpu["u_sensor"] == pytest.approx(math.hypot(*sensor))
+    assert gpu["u_repeat"] == pytest.approx(math.hypot(*scatter))
+    relative = phase(found, "idle", "before")["energy"]["gpu"]["terms"]["gain"] / (2 * GPU_W)
+    assert gpu["terms"]["gain"] == pytest.approx(relative * gpu["joules"])
+
+
+def test_net_energy_of_constant_power_is_nothing(found: dict[str, Any]) -> None:
+    above = found["launches"][0]["net"]["gpu"]["above_idle"]
+    assert above["baseline_w"] == pytest.approx(GPU_W)
+    assert above["joules"] == pytest.approx(0, abs=1e-9)
+    assert above["u_repeat"] > 0
+
+
+def test_a_negative_net_energy_is_not_clipped() -> None:
+    def block(name: str, part: str | None, watts: float, seconds: float) -> dict[str, Any]:
+        energy = {
+            "status": "measured",
+            "joules": watts * seconds,
+            "u_repeat": 3.0,
+            "u_sensor": 0.01 * watts * seconds,
+        }
+        scopes = dict.fromkeys(SCOPE_METERS, energy)
+        return {"phase": name, "part": part, "duration_s": seconds, "energy": scopes}
+
+    found = results._net(
+        [
+            block("idle", "before", 100, 10),
+            block("loaded_idle", "before", 110, 2),
+            block("measured", None, 90, 5),
+            block("loaded_idle", "after", 130, 2),
+        ]
+    )["gpu"]
+    assert found["above_idle"]["joules"] == pytest.approx(-50)
+    assert found["above_idle"]["u_sensor"] == pytest.approx(0.5)  # the gain acts on what is left
+    assert found["above_idle"]["u_repeat"] == pytest.approx(math.hypot(3, 5 * 3 / 10))
+    assert found["above_loaded_idle"]["joules"] == pytest.approx((90 - 120) * 5)
+    assert found["above_loaded_idle"]["drift_w"] == pytest.approx(20)
+
+
+# --- what was not measured --------------------------------------------------------------------
+
+
+def test_a_scope_without_a_meter_is_unmeasured_with_a_reason(found: dict[str, Any]) -> None:
+    told = {"status": "unmeasured", "reason": "the spec asks for no meter of it"}
+    assert phase(found, "measured")["energy"]["wall"] == told
+    assert found["launches"][0]["net"]["wall"] == {"above_idle": told, "above_loaded_idle": told}
+    metric = found["metrics"]["wall_energy_per_output_token"]
+    assert metric == {**told, "unit": "J", "launches": [None, None]}
+
+
+def test_a_meter_that_found_nothing_gives_its_reason(run: RunRecords) -> None:
+    meters = [
+        msgspec.structs.replace(m, devices=(), reason="no NVIDIA driver") if m.name == "nvml" else m
+        for m in run.plan.meters
+    ]
+    plan = msgspec.structs.replace(run.plan, meters=tuple(meters))
+    found = results.compute(dataclasses.replace(run, plan=plan))
+    gpu = phase(found, "measured")["energy"]["gpu"]
+    assert gpu["status"] == "unmeasured"
+    assert "no NVIDIA driver" in gpu["reason"]
+    assert "joules" not in gpu
+
+
+def test_no_window_is_filled_in_after_the_sampler_stopped(run: RunRecords, sealed: Path) -> None:
+    end = next(p.t0 for p in run.phases if p.launch == 1 and p.name == "measured")
+    lines = (sealed / "samples/nvml.csv").read_bytes().splitlines(keepends=True)
+    kept = [lines[0], *(row for row in lines[1:] if int(row.split(b",")[2]) < end)]
+    until = samples.from_csv({"samples/nvml.csv": b"".join(kept)})
+    found = results.compute(dataclasses.replace(run, samples=until))
+    metric = found["metrics"]["gpu_energy_per_output_token"]
+    assert metric["status"] == "unmeasured"
+    assert isinstance(metric["launches"][0], float)
+    assert metric["launches"][1] is None
+    assert "value" not in metric
+
+
+# --- requests -------------------------------------------------------------------------------
+
+
+def test_latencies_of_even_tokens(found: dict[str, Any]) -> None:
+    sent = found["launches"][0]["latency"]["sent"]
+    assert sent["ttft"]["p50"] == pytest.approx(0.05)
+    assert sent["tpot"]["p50"] == pytest.approx(0.1)
+    assert sent["e2e"]["p50"] == pytest.approx(REQUEST_S)
+    itl = found["launches"][0]["latency"]["itl"]
+    assert (itl["n"], itl["p50"]) == (3 * (golden.TOKENS - 1), pytest.approx(0.1))
+
+
+def test_a_late_driver_shows_in_the_latency_from_the_intended_time(run: RunRecords) -> None:
+    late = [msgspec.structs.replace(r, intended=r.intended - golden.S) for r in measured(run)]
+    latency = with_requests(run, late)["launches"][0]["latency"]
+    assert latency["intended"]["ttft"]["p50"] == pytest.approx(1.05)
+    assert latency["sent"]["ttft"]["p50"] == pytest.approx(0.05)
+
+
+def test_percentiles_of_few_requests_are_absent_with_the_number_needed(
+    found: dict[str, Any],
+) -> None:
+    ttft = found["launches"][0]["latency"]["sent"]["ttft"]
+    assert ttft["n"] == 3
+    assert not {"p90", "p95", "p99"} & ttft.keys()
+    assert ttft["absent"]["p99"] == "needs 662 requests"
+
+
+def test_one_token_has_no_time_between_tokens(run: RunRecords) -> None:
+    found = changed(run, output_tokens=1)
+    assert found["launches"][0]["latency"]["sent"]["tpot"]["n"] == 0
+    assert found["metrics"]["tpot_p50"]["status"] == "unmeasured"
+
+
+def test_failed_requests_are_counted_and_noticed_and_their_time_is_not_used(
+    run: RunRecords,
+) -> None:
+    first, *others = measured(run)
+    failed = msgspec.structs.replace(
+        first, status="error", error="HTTP 500", first_token=None, last_token=None,
+        output_tokens=None, prompt_tokens=None,
+    )  # fmt: skip
+    found = with_requests(run, [failed, *others])
+    counts = found["launches"][0]["requests"]
+    assert (counts["issued"], counts["completed"], counts["failed"]) == (3, 2, 1)
+    assert counts["output_tokens"] == 2 * golden.TOKENS
+    assert {"code": "FAILED_REQUESTS", "message": "launch 0: 1 of 3 requests failed"} in found[
+        "notices"
+    ]
+    assert found["launches"][0]["latency"]["sent"]["ttft"]["n"] == 2
+
+
+def test_tokens_that_one_answer_did_not_count_are_not_summed(run: RunRecords) -> None:
+    first, *others = measured(run)
+    found = with_requests(run, [msgspec.structs.replace(first, output_tokens=None), *others])
+    assert found["launches"][0]["requests"]["output_tokens"] is None
+    assert found["launches"][0]["throughput"] == {"reason": "no counted tokens"}
+    metric = found["metrics"]["gpu_energy_per_output_token"]
+    assert (metric["status"], metric["reason"]) == (
+        "unmeasured",
+        "no work was completed and counted",
+    )
+    assert found["metrics"]["gpu_energy_per_request"]["status"] == "measured"
+
+
+def test_throughput_is_from_the_first_sending_to_the_last_token(
+    run: RunRecords, found: dict[str, Any]
+) -> None:
+    requests = measured(run)
+    last = max(r.last_token or 0 for r in requests)
+    seconds = (last - min(r.sent or last for r in requests)) / golden.S
+    rate = found["launches"][0]["throughput"]["output_tokens_per_s"]
+    assert rate == pytest.approx(3 * golden.TOKENS / seconds)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"output_tokens": golden.TOKENS - 1}, "TOKEN_MISMATCH"),
+        ({"cached_tokens": 4}, "CACHED_TOKENS"),
+    ],
+)
+def test_what_spoils_the_work_is_noticed(
+    run: RunRecords, change: dict[str, int], code: str
+) -> None:
+    assert code not in codes(results.compute(run))
+    assert code in codes(changed(run, **change))
+
+
+@pytest.mark.parametrize("stage", [{"cpu_share": 0.9}, {"lag_p99_ns": 20 * golden.MS}])
+def test_a_driver_at_its_limit_is_noticed(run: RunRecords, stage: dict[str, float]) -> None:
+    driver = {**run.driver, 0: {"stages": {"measured": {"cpu_share": 0.0, **stage}}}}
+    assert "DRIVER_LIMITED" in codes(results.compute(dataclasses.replace(run, driver=driver)))
+    assert "DRIVER_LIMITED" not in codes(results.compute(run))
+
+
+def test_launches_that_differ_in_their_texts_do_not_agree(
+    run: RunRecords, found: dict[str, Any]
+) -> None:
+    assert found["metrics"]["outputs"]["agree"] is True
+    last = msgspec.structs.replace(run.responses[0][-1], text_sha256="0" * 64)
+    responses = {**run.responses, 0: (*run.responses[0][:-1], last)}
+    other = results.compute(dataclasses.replace(run, responses=responses))
+    assert other["metrics"]["outputs"]["agree"] is False
+
+
+# --- the document -----------------------------------------------------------------------------
+
+
+def test_every_float_has_twelve_digits_at_most(found: dict[str, Any]) -> None:
+    floats = list(numbers(found))
+    assert len(floats) > 100
+    assert all(float(f"{v:.11e}") == v for v in floats)
+
+
+def test_computing_again_gives_the_same_bytes(sealed: Path) -> None:
+    again = results.compute(records.load(archive.open_source(sealed)))
+    assert jsonio.canonical(again) == (sealed / "results.json").read_bytes()
+
+
+def test_the_primary_metric_is_the_one_that_the_spec_named(run: RunRecords) -> None:
+    spec = msgspec.structs.replace(run.spec, primary_metric="e2e_p50")
+    found = results.compute(dataclasses.replace(run, spec=spec))
+    assert found["primary"] == {"metric": "e2e_p50", **found["metrics"]["e2e_p50"]}
+
+
+def test_a_run_that_never_launched_has_results_that_claim_nothing(run: RunRecords) -> None:
+    found = results.compute(
+        dataclasses.replace(run, phases=(), requests={}, responses={}, driver={})
+    )
+    assert {m["status"] for m in found["metrics"].values()} == {"unmeasured"}
+    assert all(m["reason"] for m in found["metrics"].values())
+    SCHEMA.validate(json.loads(jsonio.canonical(found)))
+
+
+@pytest.mark.parametrize("status", ["complete", "failed"])
+def test_what_is_stored_follows_the_published_schema(status: str, tmp_path: Path) -> None:
+    sealed = golden.build(tmp_path, status, "" if status == "complete" else "it broke")
+    SCHEMA.validate(jsonio.read(sealed / "results.json"))
+
+
+def test_the_schema_describes_every_metric_that_is_computed(found: dict[str, Any]) -> None:
+    schema = jsonio.read(resources.schema_path("results"))
+    Draft202012Validator.check_schema(schema)
+    assert set(schema["properties"]["metrics"]["properties"]) == set(found["metrics"])
+    assert set(schema["$defs"]["metricName"]["enum"]) == set(found["metrics"])
