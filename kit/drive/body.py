@@ -61,7 +61,7 @@ def _refuse(begun: bytes) -> None:
 def _head(block: bytes, size: int) -> Head:
     first, *lines = block.split(b"\r\n")
     version, _, rest = first.partition(b" ")
-    code = rest[:3]
+    code = rest.partition(b" ")[0]
     if not version.startswith(b"HTTP/1.") or not (len(code) == 3 and code.isdigit()):
         raise MalformedAnswerError(f"the server does not speak HTTP: {shown(first)}")
     fields = {name.strip().lower(): value.strip() for name, _, value in map(_halves, lines)}

@@ -88,7 +88,7 @@ def _tell(answer: Answer | None, story: _Story) -> str | None:
     if answer.status != 200:
         said = b"".join(data for _, data in answer.body)
         return f"HTTP {answer.status}: {shown(said, _ERROR_SHOWN)}"
-    story.read(answer.body)
+    story.read(answer.body, answer.complete)
     if story.done or (story.finish_reason is not None and answer.complete):
         return None
     return "the server ended the stream before the answer was finished"
@@ -105,8 +105,8 @@ class _Story:
         self.finish_reason: str | None = None
         self.done = False
 
-    def read(self, body: Reads) -> None:
-        for time_ns, data in events(body):
+    def read(self, body: Reads, complete: bool) -> None:
+        for time_ns, data in events(body, complete):
             if data == b"[DONE]":
                 self.done = True
             elif data:
@@ -145,8 +145,11 @@ def _storable(said: dict[str, Any] | None) -> dict[str, Any] | None:
     return said
 
 
-def events(body: Reads) -> Iterator[tuple[int, bytes]]:
+def events(body: Reads, complete: bool = True) -> Iterator[tuple[int, bytes]]:
     """The data of every server-sent event, with the time of the read that brought its last byte.
+
+    Args:
+        complete: whether the body is whole; if not, an event that was cut short is left out.
 
     Raises:
         MalformedAnswerError: bytes that are neither fields nor comments of server-sent events.
@@ -155,7 +158,8 @@ def events(body: Reads) -> Iterator[tuple[int, bytes]]:
         body = _newlines(body)
     whole = b"".join(data for _, data in body)
     at, arrived, end = -1, 0, 0
-    for block in whole.split(b"\n\n"):
+    blocks = whole.split(b"\n\n")
+    for block in blocks if complete else blocks[:-1]:
         end = min(end + len(block) + 2, len(whole))
         while arrived < end:
             at += 1

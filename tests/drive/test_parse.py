@@ -1,0 +1,195 @@
+"""Raw reads → records: every way of cutting a stream up says the same."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit import jsonio
+from kit.drive.body import MalformedAnswerError, answer_of, head_of, shown
+from kit.drive.parse import Raw, Status, events, finished
+from kit.model import Request, Response
+from tests.drive.server import GOOD, HEAD, LAST, TEXT, ending, event, frame, stream, word
+
+WHOLE = stream(GOOD)
+
+
+def raw(*reads: tuple[int, bytes], status: Status = "ok", error: str | None = None) -> Raw:
+    return Raw(
+        index=3,
+        stage="measured",
+        item="item",
+        intended=1000,
+        sent=1001,
+        done=9000,
+        status=status,
+        error=error,
+        reads=list(reads),
+    )
+
+
+def records(*reads: tuple[int, bytes], **how: Any) -> tuple[Request, Response]:
+    return finished(raw(*reads, **how), 1000)
+
+
+def answer(data: bytes) -> tuple[Request, Response]:
+    return records((2000, data))
+
+
+@given(st.lists(st.integers(0, len(WHOLE)), max_size=12))
+def test_where_reads_are_cut_changes_no_text_and_delays_no_event(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(WHOLE)]
+    reads = [(2000 + e, WHOLE[b:e]) for b, e in pairwise(edges) if b < e]
+    request, response = records(*reads)
+    assert (request.status, response.text, request.output_tokens) == ("ok", TEXT, 4)
+    for time_ns, data in zip(response.chunk_times, GOOD[1:5], strict=True):
+        end = WHOLE.index(data) + len(data)
+        assert time_ns + 1000 == 2000 + min(e for e in edges if e >= end)
+
+
+@given(st.lists(st.integers(0, len(WHOLE)), max_size=8))
+def test_line_ends_of_other_systems(cuts: list[int]) -> None:
+    whole = stream([data.replace(b"\n", b"\r\n") for data in GOOD])
+    edges = [0, *sorted(cuts), len(whole)]
+    reads = [(i, whole[b:e]) for i, (b, e) in enumerate(pairwise(edges))]
+    request, response = records(*[(2000 + i, data) for i, data in reads if data])
+    assert (request.status, response.text) == ("ok", TEXT)
+
+
+@given(st.binary(max_size=400))
+def test_whatever_a_server_sends_becomes_records(junk: bytes) -> None:
+    for data in (junk, HEAD + frame(junk or b"x") + LAST, HEAD + frame(b"data: " + junk) + LAST):
+        request, response = answer(data)
+        assert request.status == "error"
+        assert request.error and request.error.isprintable()
+        assert response.text == ""
+
+
+def test_an_answer_that_ends_with_its_connection() -> None:
+    request, response = answer(b"HTTP/1.1 200 OK\r\n\r\n" + b"".join(GOOD))
+    assert (request.status, response.text) == ("ok", TEXT)
+
+
+def test_an_answer_of_stated_length() -> None:
+    body = b"".join(GOOD)
+    head = b"HTTP/1.1 200 OK\r\ncontent-LENGTH:  %d \r\n\r\n" % len(body)
+    assert answer(head + body)[0].status == "ok"
+    assert answer(head + body + b"more")[1].text == TEXT
+    cut_off, _ = answer(head + body[:-20])
+    assert "before the answer was finished" in (cut_off.error or "")
+
+
+def test_interim_answers_are_skipped() -> None:
+    assert answer(b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE)[0].status == "ok"
+
+
+def test_chunk_extensions_and_trailers() -> None:
+    data = b"".join(GOOD)
+    whole = HEAD + b"%X ; name=1\r\n" % len(data) + data + b"\r\n0\r\nDigest: none\r\n\r\n"
+    assert answer(whole)[1].text == TEXT
+
+
+@pytest.mark.parametrize("size", [b"", b"-5", b"0x", b"zz", b"1_0", b"+4"])
+def test_broken_chunk_sizes(size: bytes) -> None:
+    request, _ = answer(HEAD + size + b"\r\nabcd\r\n")
+    assert "chunked encoding is broken" in (request.error or "")
+
+
+def test_a_stream_without_its_end_mark_is_whole_if_it_finished() -> None:
+    assert answer(stream(GOOD[:-1]))[0].status == "ok"
+    assert answer(HEAD + b"".join(map(frame, GOOD[:-1])))[0].status == "error"
+    assert answer(stream(GOOD[:3]))[0].status == "error"
+
+
+def test_no_answer_at_all() -> None:
+    request, response = records()
+    assert request.error == "the server closed the connection without an answer"
+    assert (request.first_byte, request.first_token, request.http_status) == (None, None, None)
+    assert response.chunk_times == ()
+
+
+def test_the_connections_story_wins_over_the_answers() -> None:
+    request, response = records((2000, HEAD + frame(word("one"))), status="timeout", error="late")
+    assert (request.status, request.error, request.http_status) == ("timeout", "late", 200)
+    assert response.text == "one"
+
+
+def test_a_role_and_an_empty_piece_are_no_tokens() -> None:
+    reads = [(2000, HEAD + frame(word(None))), (2100, frame(word(""))), (2200, frame(word("a")))]
+    request, response = records(*reads, (2300, b"".join(map(frame, ending())) + LAST))
+    assert request.first_byte == 1000
+    assert request.first_token == request.last_token == 1200
+    assert response.chunk_times == (1200,)
+
+
+def test_thinking_is_output() -> None:
+    thought = {"choices": [{"delta": {"reasoning_content": "hm"}}]}
+    also = {"choices": [{"delta": {"reasoning": "."}}]}
+    _, response = answer(stream([event(thought), event(also), word(" yes"), *ending()]))
+    assert response.text == "hm. yes"
+
+
+def test_events_of_several_lines_comments_and_fields() -> None:
+    body = b': ping\n\nevent: x\nid: 7\nretry: 5\ndata: {"a":\ndata: 1}\n\ndata:tight\n\ndata: end'
+    assert list(events([(5, body)])) == [(5, b'{"a":\n1}'), (5, b"tight"), (5, b"end")]
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        '{"completion_tokens": 123456789012345678901234567890}',
+        '{"a": ' + "[" * 40 + "]" * 40 + "}",
+        '"many"',
+        '{"completion_tokens": 1e999}',
+    ],
+)
+def test_usage_that_no_archive_can_hold_is_an_error(usage: str) -> None:
+    request, response = answer(stream([*GOOD[:-1], event('{"usage": ' + usage + "}"), GOOD[-1]]))
+    assert request.status == "error"
+    jsonio.canonical({"usage": response.usage, "error": request.error})
+
+
+@pytest.mark.parametrize("count", [-1, True, 1.5, "4", None])
+def test_counts_that_are_no_counts_are_absent(count: object) -> None:
+    request, _ = answer(stream([word("a"), *ending({"completion_tokens": count, "x": 1})]))
+    assert (request.status, request.output_tokens) == ("ok", None)
+
+
+def test_deep_nesting_is_an_error() -> None:
+    request, _ = answer(stream([event("[" * 100_000)]))
+    assert request.status == "error"
+
+
+def test_records_are_canonical_and_hash_their_text() -> None:
+    _, response = answer(stream([word("é😀"), *ending()]))
+    assert response.text_sha256 == jsonio.digest("é😀".encode())
+
+
+def test_heads() -> None:
+    assert head_of(b"HTTP/1.1 20") is None
+    assert head_of(b"") is None
+    head = head_of(b"HTTP/1.0 404 Not Found\r\nTransfer-Encoding: gzip, Chunked\r\n\r\nx")
+    assert head is not None
+    assert (head.status, head.chunked, head.length, head.size) == (404, True, None, 60)
+    for bad in (b"SMTP", b"HTTP/2 200\r\n\r\n", b"HTTP/1.1 2000\r\n", b"HTTP/1.1 abc\r\n\r\n"):
+        with pytest.raises(MalformedAnswerError):
+            head_of(bad + b"\r\n\r\n")
+    with pytest.raises(MalformedAnswerError):
+        head_of(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000)
+
+
+def test_a_body_keeps_the_times_of_its_reads() -> None:
+    found = answer_of([(1, HEAD + b"5\r\nab"), (2, b"c"), (3, b"de\r\n1"), (4, b"\r\nf\r\n0\r\n")])
+    assert found is not None
+    assert found.body == [(1, b"ab"), (2, b"c"), (3, b"de"), (4, b"f")]
+    assert found.complete
+
+
+def test_shown_is_one_short_line() -> None:
+    assert shown(b"\x1b[2Ja\n\tb\xff" + b"c" * 500) == "'[2Ja b\ufffd" + "c" * 73 + "'"
+    assert json.loads(json.dumps(shown(b"\x00"))) == "''"
