@@ -10,6 +10,7 @@ from typing import Any
 from kit.energy import power_series
 from kit.phases import BLOCKS
 from kit.records import RunRecords
+from kit.text import clean
 
 # Colours that hold on white and on black, and differ for the colour-blind (Okabe & Ito).
 PHASE_COLOURS = {
@@ -51,10 +52,15 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
                 color=LINE_COLOURS[number % len(LINE_COLOURS)],
                 linewidth=1.3,
                 linestyle=(0, (4, 1.5)) if guessed else "-",
-                label=f"{device} (estimated)" if guessed else device,
+                label=_label(device) + (" (estimated)" if guessed else ""),
             )
         _frame(axes)
         return _svg(figure)
+
+
+def _label(device: str) -> str:
+    """A device's name as plain text: matplotlib would typeset ``$…$`` and leave out ``_…``."""
+    return clean(device).replace("$", r"\$").removeprefix("_")
 
 
 def _phases(axes: Any, records: RunRecords) -> None:
@@ -77,8 +83,8 @@ def _phases(axes: Any, records: RunRecords) -> None:
 def _frame(axes: Any) -> None:
     axes.set_xlabel("time since the run began (s)", color=INK)
     axes.set_ylabel("power (W)", color=INK)
+    axes.margins(x=0.01, y=0.08)
     axes.set_ylim(bottom=0)
-    axes.margins(x=0.01)
     axes.tick_params(colors=INK)
     axes.grid(axis="y", color=INK, alpha=0.2, linewidth=0.6)
     for side, spine in axes.spines.items():

@@ -15,7 +15,7 @@ from kit.report.parts import Html, energy, facts, join, number, section, table, 
 from kit.units import SCOPES
 
 _STYLE = Path(__file__).with_name("style.css")
-_PHASE_ORDER = ("prefill", "decode", "mixed")
+_INSIDE = ("prefill", "decode", "mixed")
 _NAMES = {
     "outputs": "outputs",
     "ttft_p50": "time to first token, median",
@@ -207,7 +207,7 @@ def _power(records: RunRecords) -> Html:
         return section("Power over time", tag("p", "No meter told power.", class_="absent"))
     estimated = any(m.name == "estimate" and m.devices for m in records.plan.meters)
     note = "Dashed: estimated from CPU time and published watts, not measured." if estimated else ""
-    return section("Power over time", tag("figure", Html(drawn)), note=note)
+    return section("Power over time", tag("figure", Html(drawn), class_="scroll"), note=note)
 
 
 def _phases(results: Mapping[str, Any]) -> Html:
@@ -223,8 +223,9 @@ def _phases(results: Mapping[str, Any]) -> Html:
         first = {"open": ""} if launch["launch"] == 0 else {}
         tables.append(tag("details", summary, whole, **first))
     note = (
-        "Energy with its uncertainty: what would scatter if repeated, and what the sensor may be "
-        "wrong by. The thesis defines its response phase twice; here it is decode alone."
+        "Energy with its uncertainty: what would scatter if repeated, and what the sensor (or the "
+        "model of an estimate) may be wrong by. The thesis defines its response phase twice; here "
+        "it is decode alone."
     )
     if not scopes:
         note = "No energy was measured or estimated; the durations stand."
@@ -237,10 +238,10 @@ def _measured_scopes(results: Mapping[str, Any]) -> list[str]:
 
 
 def _phase_rows(launch: Mapping[str, Any], scopes: Sequence[str]) -> Iterator[list[object]]:
-    for phase in launch["phases"]:
+    for phase in _in_order(launch["phases"]):
         name = phase["phase"].replace("_", " ")
         part = f", {phase['part']}" if phase["part"] else ""
-        inner = phase["phase"] in _PHASE_ORDER
+        inner = phase["phase"] in _INSIDE
         pieces = f" ({phase['pieces']} pieces)" if phase["pieces"] > 1 else ""
         yield [
             join(["↳ " if inner else "", name, part, tag("small", pieces)]),
@@ -248,6 +249,16 @@ def _phase_rows(launch: Mapping[str, Any], scopes: Sequence[str]) -> Iterator[li
             f"{phase['duration_s']:.2f}",
             *(energy(phase["energy"][s]) for s in scopes),
         ]
+
+
+def _in_order(phases: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The blocks as they followed one another, what lies inside the measured one below it."""
+    inside = [p for p in phases if p["phase"] in _INSIDE]
+    for phase in phases:
+        if phase["phase"] not in _INSIDE:
+            yield phase
+        if phase["phase"] == "measured":
+            yield from inside
 
 
 def _net_rows(launch: Mapping[str, Any], scopes: Sequence[str]) -> Iterator[list[object]]:
@@ -333,7 +344,8 @@ def _what_ran(records: RunRecords) -> Html:
     spec, plan = records.spec, records.plan
     files = spec.weights.files if spec.weights else ()
     arrivals = spec.arrivals
-    how = f"{arrivals.rate:g} requests/s" if arrivals.rate else f"{arrivals.concurrency} client(s)"
+    clients = "one client" if arrivals.concurrency == 1 else f"{arrivals.concurrency} clients"
+    how = f"{arrivals.rate:g} requests/s" if arrivals.rate else clients
     return section(
         "What ran",
         facts(

@@ -22,7 +22,7 @@ def text(value: object) -> Html:
 
 def tag(name: str, *inside: object, **attributes: str) -> Html:
     """``<name …>inside</name>``; an attribute ``class_`` is written ``class``."""
-    written = "".join(f' {k.rstrip("_")}="{escape(v)}"' for k, v in attributes.items())
+    written = "".join(f' {k.rstrip("_")}="{text(v)}"' for k, v in attributes.items())
     return Html(f"<{name}{written}>{''.join(text(i) for i in inside)}</{name}>")
 
 
@@ -67,12 +67,10 @@ def energy(value: Mapping[str, Any], unit: str = "J") -> Html:
     if value.get("status") == "unmeasured":
         return tag("span", "unmeasured", class_="absent", title=str(value.get("reason", "")))
     said = f"{number(value['joules'])} {unit}"
-    shares = [
-        f" ± {number(value[key], 2)} ({word})"
-        for key, word in (("u_repeat", "repeat"), ("u_sensor", "sensor"))
-        if value.get(key)
-    ]
+    estimated = value.get("status") == "estimated"
+    words = (("u_repeat", "repeat"), ("u_sensor", "model" if estimated else "sensor"))
+    shares = [f" ± {number(value[k], 2)} ({word})" for k, word in words if value.get(k)]
     spread = tag("small", *shares)
-    if value.get("status") == "estimated":
+    if estimated:
         return join([said, spread, " ", tag("b", "estimated", class_="estimated")])
     return join([said, spread])
