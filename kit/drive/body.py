@@ -130,8 +130,12 @@ def _timed(
             begin = cut
 
 
-def shown(data: bytes, limit: int = 80) -> str:
-    """Foreign bytes as one printable line for a message."""
+def shown(data: bytes) -> str:
+    """The beginning of foreign bytes, quoted, for a message."""
+    return repr(one_line(data, 80))
+
+
+def one_line(data: bytes, limit: int) -> str:
+    """Foreign bytes as at most ``limit`` printable characters on one line."""
     text = data[: 4 * limit].decode("utf-8", "replace")
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return repr(line[:limit])
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:limit]

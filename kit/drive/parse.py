@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from kit import jsonio
-from kit.drive.body import Answer, MalformedAnswerError, Reads, answer_of, shown
+from kit.drive.body import Answer, MalformedAnswerError, Reads, answer_of, one_line, shown
 from kit.errors import KitError
 from kit.model import Record, Request, Response
 
@@ -87,9 +87,11 @@ def _tell(answer: Answer | None, story: _Story) -> str | None:
         return "the server closed the connection without an answer"
     if answer.status != 200:
         said = b"".join(data for _, data in answer.body)
-        return f"HTTP {answer.status}: {shown(said, _ERROR_SHOWN)}"
+        return f"HTTP {answer.status}: {one_line(said, _ERROR_SHOWN)}"
     story.read(answer.body, answer.complete)
-    if story.done or (story.finish_reason is not None and answer.complete):
+    if story.finish_reason is not None and (story.done or answer.complete):
+        return None
+    if story.done and story.texts:  # some servers never say why they finished
         return None
     return "the server ended the stream before the answer was finished"
 

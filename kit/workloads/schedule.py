@@ -63,6 +63,6 @@ def _intended(arrivals: ArrivalsSpec, stage: Stage, place: int) -> int | None:
 
     The warm-up is a closed loop always: it only has to touch every slot once.
     """
-    if stage == "warmup" or arrivals.rate is None:
+    if stage == "warmup" or arrivals.kind == "closed" or arrivals.rate is None:
         return None
     return round(place * 1e9 / arrivals.rate)

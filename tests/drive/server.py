@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 Writer = asyncio.StreamWriter
-WORDS = ("one", " two", " three", " four")
+WORDS = ("one", " two", " dreißig😀", " four")
 TEXT = "".join(WORDS)
 USAGE = {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
 HEAD = (
@@ -23,7 +23,7 @@ LAST = b"0\r\n\r\n"
 
 
 def event(document: dict[str, Any] | str, end: str = "\n\n") -> bytes:
-    said = document if isinstance(document, str) else json.dumps(document)
+    said = document if isinstance(document, str) else json.dumps(document, ensure_ascii=False)
     return f"data: {said}{end}".encode()
 
 

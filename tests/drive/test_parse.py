@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit import jsonio
-from kit.drive.body import MalformedAnswerError, answer_of, head_of, shown
+from kit.drive.body import MalformedAnswerError, answer_of, head_of, one_line, shown
 from kit.drive.parse import Raw, Status, events, finished
 from kit.model import Request, Response
 from tests.drive.server import GOOD, HEAD, LAST, TEXT, ending, event, frame, stream, word
@@ -106,6 +105,12 @@ def test_a_stream_without_its_end_mark_is_whole_if_it_finished() -> None:
     assert answer(stream(GOOD[:3]))[0].status == "error"
 
 
+def test_an_end_mark_needs_a_reason_or_a_text_before_it() -> None:
+    assert answer(stream([word("a"), GOOD[-1]]))[0].status == "ok"
+    assert answer(stream(ending()))[0].status == "ok"
+    assert answer(stream([GOOD[-1]]))[0].status == "error"
+
+
 def test_no_answer_at_all() -> None:
     request, response = records()
     assert request.error == "the server closed the connection without an answer"
@@ -190,6 +195,6 @@ def test_a_body_keeps_the_times_of_its_reads() -> None:
     assert found.complete
 
 
-def test_shown_is_one_short_line() -> None:
+def test_foreign_bytes_are_one_short_line() -> None:
     assert shown(b"\x1b[2Ja\n\tb\xff" + b"c" * 500) == "'[2Ja b\ufffd" + "c" * 73 + "'"
-    assert json.loads(json.dumps(shown(b"\x00"))) == "''"
+    assert one_line(b"a\r\nb\x00", 300) == "a b"

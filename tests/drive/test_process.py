@@ -43,7 +43,7 @@ def by_item(bench: Bench) -> dict[str, Request]:
 
 GOOD = ["good", "one_segment", "split", "until_eof", "cached", "timings", "no_usage", "completion"]
 BAD = {
-    "http_500": 'HTTP 500: \'{"error": [31m"out of slots"}\'',
+    "http_500": 'HTTP 500: {"error": [31m"out of slots"}',
     "keep_alive_500": "HTTP 500",
     "garbage": "not an event stream",
     "bad_json": "not an OpenAI chunk",
