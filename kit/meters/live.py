@@ -116,9 +116,9 @@ def live(
 
 
 def _read(reader: Reader, shown: Live) -> dict[str, str]:
-    """Read every tier once; what failed, by device."""
+    """Read every tier once that can be read at any time; what failed, by device."""
     failed: dict[str, str] = {}
-    for tier in reader.tiers:
+    for tier in (t for t in reader.tiers if t.due is None):
         with contextlib.suppress(OSError):
             for reading in tier.read():
                 shown.see(reading)

@@ -28,7 +28,9 @@ _LOCKED = 0.2  # periods by which a tick may be misjudged for a read to fall bet
 _POLL_S = (0.05, 0.07)  # less often, and a change no longer brackets its tick
 _SEARCH_NS, _SEARCH_NAP_S, _SEARCH_TICKS = 1_200_000_000, 0.003, 3
 _DRIFT = 5e-5  # how far a period may wander, as a share of the time since the last tick
+_CLEAR_S = 0.03  # a read this long after a tick surely tells its value
 _MOST_READS = 32
+_SHORTEST_STEP_NS, _WAKE_NS = 5e5, 5e5  # of a fast counter; how late a sleeper may wake
 _SHARP_READS = 3  # reads within which a tick is expected for each of them to be worth it
 _MISSES = 3
 
@@ -73,6 +75,11 @@ class Ticker:
         self._before = self.bracket = None
 
     @property
+    def step_ns(self) -> float:
+        """The time between two reads of a burst: what a read takes, or a little rest."""
+        return max(self.latency_ns, _SHORTEST_STEP_NS)
+
+    @property
     def gone(self) -> bool:
         """Whether the last read failed."""
         return self._before is not None and self._before.rc != 0
@@ -97,7 +104,7 @@ class Ticker:
             return
         # Not further than what is foreseen stays sharp, or nearly as sharp as what is known.
         most = max(1, round(_BURST_S * 1e9 / self.period_ns))
-        loss = max(2.5 * self.latency_ns - self.error, 0.5 * self.error)
+        loss = max(2.5 * self.step_ns - self.error, 0.5 * self.error)
         sharp = loss / (self._wrong + _DRIFT * self.period_ns)
         self._ahead = min(max(1, int(sharp)), most)
         while (start := self._burst_start()) < now:
@@ -108,7 +115,7 @@ class Ticker:
     def _burst_start(self) -> int:
         """A read must end before the tick can come."""
         assert self.period_ns is not None
-        margin = self._error_after(self._ahead) + 1.1 * self.latency_ns
+        margin = self._error_after(self._ahead) + 1.1 * self.step_ns + _WAKE_NS
         return int(self.tick + self._ahead * self.period_ns - margin)
 
     def _plan_between(self, now: int) -> None:
@@ -123,12 +130,12 @@ class Ticker:
     def _burst(self) -> list[Reading]:
         """Read around the tick that is expected, and learn from it."""
         assert self.period_ns is not None
-        if self._clock.now() - self._start > self.latency_ns:
+        if self._clock.now() - self._start > self.step_ns + _WAKE_NS:
             self.plan()  # too late for this tick: another GPU was being asked
             return []
         self.forget()
         foreseen, error = self.tick + self._ahead * self.period_ns, self._error_after(self._ahead)
-        sharp = error < _SHARP_READS * self.latency_ns
+        sharp = error < _SHARP_READS * self.step_ns
         readings = self._until_tick(error) if sharp else self._halve(foreseen)
         seen = self.bracket
         if seen is None and not sharp and not self.gone:
@@ -140,10 +147,12 @@ class Ticker:
     def _until_tick(self, error: float) -> list[Reading]:
         """Read until the counter ticks, or until the tick must have been missed."""
         readings = []
-        for _ in range(min(_MOST_READS, math.ceil(2 * error / self.latency_ns) + 4)):
+        patience = (2 * error + 2 * _WAKE_NS) / self.step_ns + 4
+        for _ in range(min(_MOST_READS, math.ceil(patience))):
             readings.append(self.poll())
             if self.gone or self.bracket:
                 break
+            time.sleep(max(0.0, (self.step_ns - self.latency_ns) * 1e-9))
         return readings
 
     def _halve(self, foreseen: float) -> list[Reading]:
@@ -243,7 +252,9 @@ class Polls:
         return [ticker.poll() for ticker in self._tickers]
 
     def _last(self, stopped_at: int) -> Sequence[Reading]:
-        return _watch(self._tickers, self._clock, 1, stopped_at + _SEARCH_NS // 4)[0]
+        readings = _watch(self._tickers, self._clock, 1, stopped_at + _SEARCH_NS // 4)[0]
+        time.sleep(_CLEAR_S)
+        return [*readings, *(ticker.poll() for ticker in self._tickers)]
 
 
 def search(tickers: Sequence[Ticker], clock: Clock) -> list[Reading]:

@@ -46,6 +46,7 @@ class NvmlReader:
             for card in self._cards
             if card.reads("gpu_power_sample")
         ]
+        self._begun = False
         self.tiers = tuple(self._tiers())
 
     def explain(self, rc: int) -> str:
@@ -122,6 +123,9 @@ class NvmlReader:
         return Reading(t0, self._clock.now(), None, card.alias, quantity, rc, raw)
 
     def _samples(self) -> Sequence[Reading]:
+        if not self._begun:  # nothing measured may lie before the first sample
+            self._begun = True
+            return self._last_samples(self._clock.now())
         return [reading for buffer in self._buffers for reading in buffer.read()]
 
     def _last_samples(self, stopped_at: int) -> Sequence[Reading]:

@@ -1,0 +1,114 @@
+"""One contract for every meter, kit's own and others'."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit import meters
+from kit.errors import UsageError
+from kit.events import Clock
+from kit.meters.base import MeterUnavailable
+from kit.meters.live import Live, live
+from kit.model import MeterDevice
+from kit.units import QUANTITIES
+
+
+def rapl_tree(root: Path, zones: dict[str, tuple[str, int, int]]) -> Path:
+    """A powercap tree: folder → (name, energy, range)."""
+    for folder, (name, energy, highest) in zones.items():
+        zone = root / folder
+        zone.mkdir(parents=True)
+        (zone / "name").write_text(f"{name}\n")
+        (zone / "energy_uj").write_text(f"{energy}\n")
+        (zone / "max_energy_range_uj").write_text(f"{highest}\n")
+    return root
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """What a host that has the meter would say to it."""
+    tree = rapl_tree(tmp_path / "powercap", {"intel-rapl:0": ("package-0", 1_000_000, 65_532_610)})
+    return {"rapl": {"root": str(tree)}, "estimate": {}}
+
+
+def test_kit_brings_four_meters() -> None:
+    assert meters.names()[:4] == ("nvml", "rapl", "pdu", "estimate")
+
+
+def test_an_unknown_meter_names_those_that_there_are() -> None:
+    with pytest.raises(UsageError) as caught:
+        meters.get("steam")
+    assert "rapl" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", meters.names())
+def test_a_meter_states_its_facts(name: str) -> None:
+    meter = meters.get(name)
+    assert (meter.name, meter.process in ("local", "own")) == (name, True)
+    assert meter.title
+    assert meter.remedy
+
+
+@pytest.mark.parametrize("name", meters.names())
+def test_probing_never_raises_and_gives_devices_or_a_reason(name: str) -> None:
+    plan = meters.get(name).probe("rack1" if name == "pdu" else None, {})
+    assert plan.name == name
+    assert bool(plan.devices) != bool(plan.reason)
+    for device in plan.devices:
+        assert set(device.quantities) <= set(QUANTITIES)
+
+
+@pytest.mark.parametrize("name", ["rapl", "estimate"])
+def test_a_reader_reads_what_was_probed(name: str, configs: dict[str, dict[str, Any]]) -> None:
+    meter, clock = meters.get(name), Clock()
+    plan = meter.probe(None, configs[name])
+    reader = meter.open(None, configs[name], clock)
+    readings = [reading for tier in reader.tiers for reading in tier.read()]
+    reader.close()
+    assert reader.devices == plan.devices
+    assert {r.device for r in readings} == {d.device for d in plan.devices}
+    for reading in readings:
+        assert 0 <= reading.t0 <= reading.t1 <= clock.now()
+        assert (reading.rc == 0) == (reading.raw is not None)
+
+
+def test_without_a_driver_nvml_says_so() -> None:
+    plan = meters.get("nvml").probe(None, {})
+    if plan.devices:
+        pytest.skip("this machine has a GPU")
+    assert plan.reason == "no NVIDIA driver: libnvidia-ml.so.1 not found"
+    with pytest.raises(MeterUnavailable):
+        meters.get("nvml").open(None, {}, Clock())
+
+
+# --- live -----------------------------------------------------------------------------------
+
+
+def test_live_gives_watts_or_a_reason(configs: dict[str, dict[str, Any]]) -> None:
+    wanted = [("estimate", None), ("rapl", None), ("pdu", "rack1")]
+    shown = list(islice(live(wanted, lambda name, _: configs.get(name, {}), 0.2), 3))
+    assert "host.toml" in str(shown[0]["pdu-rack1"])
+    assert shown[0]["host"] == "no reading yet"
+    assert isinstance(shown[2]["host"], float)
+    assert shown[2]["cpu0-package"] == 0.0  # its counter stands still
+
+
+def test_live_shows_a_counter_by_its_growth_across_a_wrap() -> None:
+    facts = {"cpu_energy": {"wrap": 1_000_000}}
+    shown = Live([MeterDevice(device="cpu0-package", description="", quantities=facts)])
+    for t, raw in ((10**9, 900_000), (2 * 10**9, 100_000)):
+        shown.see(meters.Reading(t, t, None, "cpu0-package", "cpu_energy", 0, raw))
+        watts = shown.watts()
+    assert watts == {"cpu0-package": 0.2}
+
+
+def test_live_uses_the_scale_of_the_device_and_forgets_what_is_old() -> None:
+    facts = {"pdu_power": {"scale": 10}}
+    shown = Live([MeterDevice(device="pdu:a:1", description="", quantities=facts)])
+    shown.see(meters.Reading(0, 0, None, "pdu:a:1", "pdu_power", 0, 23))
+    assert shown.watts(10**9) == {"pdu:a:1": 230.0}
+    assert shown.watts(10 * 10**9) == {}

@@ -1,0 +1,107 @@
+"""RAPL from a powercap tree made of files."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from kit import energy, meters, samples
+from kit.meters.rapl import zones
+from tests.meters.fake import Sampled
+from tests.meters.test_meters import rapl_tree
+
+RAPL = meters.get("rapl")
+SERVER = {
+    "intel-rapl:0": ("package-1", 10_000, 65_532_610),
+    "intel-rapl:0:0": ("core", 5_000, 65_532_610),
+    "intel-rapl:0:1": ("dram", 2_000, 65_532_610),
+    "intel-rapl:1": ("package-0", 20_000, 65_532_610),
+    "intel-rapl:2": ("psys", 90_000, 65_532_610),
+    "intel-rapl-mmio:0": ("package-0", 20_000, 65_532_610),
+}
+
+
+def test_zones_are_told_by_name_and_only_packages_count(tmp_path: Path) -> None:
+    plan = RAPL.probe(None, {"root": str(rapl_tree(tmp_path, SERVER))})
+    counted = {d.device: d.quantities["cpu_energy"]["summed"] for d in plan.devices}
+    assert counted == {
+        "cpu0-package": True,
+        "cpu1-package": True,
+        "cpu1-core": False,
+        "cpu1-dram": False,
+        "psys": False,
+    }
+
+
+def test_the_range_becomes_the_modulus_and_sets_the_pace(tmp_path: Path) -> None:
+    tree = rapl_tree(
+        tmp_path,
+        {"intel-rapl:0": ("package-0", 1, 65_532_610), "intel-rapl:1": ("package-1", 1, 99_999)},
+    )
+    first, second = RAPL.probe(None, {"root": str(tree)}).devices
+    assert first.quantities["cpu_energy"]["wrap"] == 65_532_611
+    assert first.quantities["cpu_energy"]["poll_s"] == 0.016383
+    assert second.quantities["cpu_energy"]["poll_s"] < 1e-4
+
+
+def test_dies_of_one_package_are_told_apart(tmp_path: Path) -> None:
+    names = {f"intel-rapl:{i}": (f"package-0-die-{i}", 1, 10**9) for i in (0, 1)}
+    assert [z.device for z in zones(rapl_tree(tmp_path, names))] == [
+        "cpu0-die0-package",
+        "cpu0-die1-package",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become someone who may not read")
+def test_permission_denied_is_a_reason_with_its_remedy(tmp_path: Path) -> None:
+    tree = rapl_tree(tmp_path, {"intel-rapl:0": ("package-0", 1, 10**9)})
+    (tree / "intel-rapl:0" / "energy_uj").chmod(0o400)
+    for folder in (tree, *tree.parents[:3]):
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        plan = RAPL.probe(None, {"root": str(tree)})
+    finally:
+        os.seteuid(0)
+    assert plan.devices == ()
+    assert "permission" in plan.reason
+    assert "chmod a+r" in plan.reason
+
+
+def test_no_rapl_is_a_reason(tmp_path: Path) -> None:
+    assert "no RAPL" in RAPL.probe(None, {"root": str(tmp_path / "none")}).reason
+
+
+def test_a_wrap_loses_nothing_and_a_dead_zone_leaves_codes(tmp_path: Path) -> None:
+    """A counter that wraps while it is sampled loses nothing; one that dies is flagged."""
+    tree = rapl_tree(tmp_path / "tree", {"intel-rapl:0": ("package-0", 65_432_611, 65_532_610)})
+    file = tree / "intel-rapl:0" / "energy_uj"
+    config = {"root": str(tree)}
+    run = Sampled(tmp_path / "out", [{"name": "rapl", "alias": None, "config": config}])
+    run.wait_for("ready")
+    t0 = run.now()
+    time.sleep(0.1)  # a step lies somewhere between two reads
+    with file.open("r+") as same:
+        same.write("300000  \n")  # 0.4 J later, past the modulus
+        same.flush()
+        run.wait_for("live")
+        t1 = run.now()
+        run.wait_for("live")
+        same.seek(0)
+        same.write("no number")
+        same.flush()
+        lost = run.wait_for("error")
+    t2 = run.now()
+    run.stop()
+    assert "cpu0-package" in lost["message"]
+    read = samples.from_csv(run.files())
+    file.write_text("300000\n")
+    plan = RAPL.probe(None, config)
+    value = energy.energy_of(read, (plan,), t0, t1)[0]
+    assert value.joules == pytest.approx(0.4), value.reason
+    after = energy.energy_of(read, (plan,), t0, t2 + 10**9)[0]
+    assert after.status == "unmeasured"
+    assert "not covered" in after.reason
