@@ -2,6 +2,7 @@
 
 import math
 import random
+import statistics
 
 import pytest
 
@@ -21,6 +22,25 @@ def test_the_interval_of_few_launches_is_students() -> None:
     assert found.ci95 is not None
     half = 4.302652729696142 / math.sqrt(3)  # t(0.975, 2) from printed tables
     assert found.ci95 == pytest.approx((10 - half, 10 + half))
+
+
+def test_the_written_down_quantiles_are_students() -> None:
+    for df, written in enumerate(stats._T_975, 1):
+        assert written == pytest.approx(stats.t_quantile(0.975, df), rel=1e-13)
+    assert stats._T_975[0] == pytest.approx(math.tan(0.475 * math.pi), rel=1e-13)
+    assert len(stats._T_975) == stats.BOOTSTRAP_FROM - 2
+
+
+def test_the_bootstrap_is_scipys() -> None:
+    from scipy.stats import bootstrap  # type: ignore[attr-defined]
+
+    draw = random.Random(11)
+    values = [draw.lognormvariate(0, 0.5) for _ in range(30)]
+    found = stats.summary(values, seed=3)
+    assert found is not None
+    assert found.ci95 is not None
+    theirs = bootstrap((values,), statistics.fmean, n_resamples=9999, random_state=3)
+    assert found.ci95 == pytest.approx(tuple(theirs.confidence_interval), rel=0.01)
 
 
 def test_ten_launches_are_bootstrapped_the_same_way_every_time() -> None:

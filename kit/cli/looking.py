@@ -1,4 +1,7 @@
-"""Commands that look at runs: ls, show, compare, report, verify."""
+"""Commands that look at runs: ls, show, compare, report, verify.
+
+Replay and report are imported by those that use them, so that verify and ls answer at once.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from kit import archive, jsonio, store
-from kit import replay as replaying
-from kit import report as reporting
 from kit.cli import render
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
 from kit.errors import KitError, UsageError
@@ -53,6 +54,8 @@ def compare(original: str, new: str, *, runs: Runs = None, json: Json = False) -
         original: the run to compare with; its spec registered the margins.
         new: the other one.
     """
+    from kit import replay as replaying
+
     judged = replaying.judge(find_run(original, runs), find_run(new, runs))
     if json:
         print_json(replaying.as_dict(judged))
@@ -73,6 +76,9 @@ def report(
         run: the run: folder, single file, or the beginning of its hash.
         against: an original run; the report then shows the replay's verdicts.
     """
+    from kit import replay as replaying
+    from kit import report as reporting
+
     path = find_run(run, runs)
     judged = replaying.judge(find_run(against, runs), path) if against else None
     loaded, results = replaying.computed(path)
