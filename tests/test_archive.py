@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kit import archive
-from kit.archive import zipped
+from kit.archive import directory
 from kit.errors import ArchiveRefused, UsageError
 
 DATE = (1980, 1, 1, 0, 0, 0)
@@ -251,8 +251,8 @@ def test_comment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("offset", "size"),
-    [(6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (30, 1)],
-    ids=["flags", "method", "crc", "packed", "size", "name"],
+    [(6, 2), (8, 2), (10, 2), (12, 2), (14, 4), (18, 4), (22, 4), (30, 1)],
+    ids=["flags", "method", "time", "date", "crc", "packed", "size", "name"],
 )
 def test_headers_that_differ(tmp_path: Path, good: bytes, offset: int, size: int) -> None:
     """Every field of the first local header that the directory repeats."""
@@ -295,6 +295,62 @@ def test_foreign_extra_field(tmp_path: Path) -> None:
     assert refused(path) == "ZIP_FEATURE"
 
 
+# --- one reading only -------------------------------------------------------------------------
+
+ONE = "run/a.json"
+LOCAL_SIZE = 30 + len(ONE)
+
+
+def zip_of_one(tmp_path: Path, data: bytes) -> tuple[bytes, bytes]:
+    """A stored member's local record and its central entry."""
+    path = packed(tmp_path / "one.zip", {"a.json": data}, compress_type=zipfile.ZIP_STORED)
+    raw = path.read_bytes()
+    at = raw.rindex(b"PK\1\2")
+    return raw[:at], raw[at : raw.rindex(b"PK\5\6")]
+
+
+def zip64_end(entry_size: int, offset: int, record_at: int) -> bytes:
+    """A zip64 end record for one member, and its locator."""
+    record = directory._END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, entry_size, offset)
+    return record + directory._LOCATOR.pack(b"PK\6\7", 0, record_at, 1)
+
+
+def test_two_directories_short_and_zip64(tmp_path: Path) -> None:
+    """The short end record names a directory inside a member; the zip64 record the outer one."""
+    inner_local, inner_entry = zip_of_one(tmp_path, b"EVIL")
+    moved = bytearray(inner_entry)
+    struct.pack_into("<L", moved, 42, LOCAL_SIZE)
+    local, entry = zip_of_one(tmp_path, inner_local + bytes(moved))
+    inner_at = LOCAL_SIZE + len(inner_local)
+    told = (0, 0, 0xFFFF, 0xFFFF, len(moved), inner_at, 0)
+    body = local + entry + zip64_end(len(entry), len(local), len(local) + len(entry))
+    assert (
+        refused(put(tmp_path, body + directory._END.pack(b"PK\5\6", *told))) == "ZIP_HEADERS_DIFFER"
+    )
+
+
+@pytest.mark.parametrize("kind", [0x5455, 0x7875])
+def test_a_zip64_locator_hidden_in_an_extra_field(tmp_path: Path, kind: int) -> None:
+    """The last 20 bytes before the end: other readers would go where they point."""
+    local, entry = zip_of_one(tmp_path, b"GOOD")
+    for hidden in (zip64_end(1, 0, 0), zip64_end(1, 0, 0)[-20:]):
+        extra = struct.pack("<2H", kind, len(hidden)) + hidden
+        fields = bytearray(entry)
+        struct.pack_into("<H", fields, 30, len(extra))
+        whole = bytes(fields) + extra
+        end = directory._END.pack(b"PK\5\6", 0, 0, 1, 1, len(whole), len(local), 0)
+        assert refused(put(tmp_path, local + whole + end)) == "ZIP_HEADERS_DIFFER"
+
+
+def test_an_extra_field_too_long_for_times_and_owners(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        info = zipfile.ZipInfo(ONE, DATE)
+        info.extra = struct.pack("<2H", 0x7875, 40) + bytes(40)
+        file.writestr(info, b"{}")
+    assert refused(path) == "ZIP_FEATURE"
+
+
 def test_overlap(tmp_path: Path) -> None:
     """Two entries that share one local header: the quine bomb's trick."""
     data = packed(tmp_path / "a.zip", {"a.json": b"1", "b.json": b"1"}).read_bytes()
@@ -309,12 +365,12 @@ def test_hidden_member_between(tmp_path: Path) -> None:
     data = packed(tmp_path / "a.zip", {"a.json": b"1", "b.json": b"2", "c.json": b"3"}).read_bytes()
     first = data.index(b"PK\1\2")
     at = data.index(b"PK\1\2", first + 1)
-    length = zipped._ENTRY.size + len("run/b.json")
+    length = directory._ENTRY.size + len("run/b.json")
     cut = data[:at] + data[at + length :]
-    end = len(cut) - zipped._END.size
-    fields = list(zipped._END.unpack(cut[end:]))
+    end = len(cut) - directory._END.size
+    fields = list(directory._END.unpack(cut[end:]))
     fields[3], fields[4], fields[5] = 2, 2, fields[5] - length
-    assert refused(put(tmp_path, cut[:end] + zipped._END.pack(*fields))) == "ZIP_SURROUNDED"
+    assert refused(put(tmp_path, cut[:end] + directory._END.pack(*fields))) == "ZIP_SURROUNDED"
 
 
 def test_bomb_by_ratio(tmp_path: Path) -> None:
@@ -343,6 +399,53 @@ def test_too_many_members(tmp_path: Path) -> None:
     many = {f"f{n}": b"" for n in range(archive.MAX_MEMBERS + 1)}
     assert refused(packed(tmp_path / "a.zip", many)) == "TOO_MANY_MEMBERS"
     assert refused(folder(tmp_path / "run", many)) == "TOO_MANY_MEMBERS"
+
+
+def test_too_many_empty_folders(tmp_path: Path) -> None:
+    for n in range(archive.MAX_MEMBERS + 1):
+        (tmp_path / "run" / f"f{n}").mkdir(parents=True)
+    assert refused(tmp_path / "run") == "TOO_MANY_MEMBERS"
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+def test_reading_in_pieces_needs_no_memory(tmp_path: Path, kind: str) -> None:
+    """64 MiB that pack 1:90 pass through in pieces of 1 MiB."""
+    import tracemalloc
+
+    line = os.urandom(700)
+    data = (line + bytes(65536 - len(line))) * 1024
+    members = {"samples/big.csv": data}
+    path = folder(tmp_path / "run", members)
+    if kind == "zip":
+        path = packed(tmp_path / "a.kit.zip", members)
+    source = archive.open_source(path)
+    want, size = zlib.crc32(data), len(data)
+    del data, members
+    tracemalloc.start()
+    found = 0
+    for piece in source.pieces("samples/big.csv"):
+        found, size = zlib.crc32(piece, found), size - len(piece)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found, size) == (want, 0)
+    assert peak < 8 << 20
+
+
+def test_pieces_of_two_members_at_once(tmp_path: Path) -> None:
+    members = {n: os.urandom(3 << 20) for n in ("a", "b")}
+    source = archive.open_source(packed(tmp_path / "a.kit.zip", members))
+    pairs = list(zip(source.pieces("a"), source.pieces("b"), strict=True))
+    assert {"a": b"".join(a for a, _ in pairs), "b": b"".join(b for _, b in pairs)} == members
+
+
+def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
+    run = folder(tmp_path / "run", {"a.json": b"{}"})
+    source = archive.open_source(run)
+    (run / "a.json").write_bytes(b"{}" * 10)
+    for read in (lambda: source.read("a.json", 2), lambda: list(source.pieces("a.json"))):
+        with pytest.raises(ArchiveRefused) as caught:
+            read()
+        assert caught.value.code == "TOO_LARGE"
 
 
 def test_too_large_in_sum(tmp_path: Path) -> None:

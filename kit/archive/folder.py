@@ -7,8 +7,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from kit.archive.rules import MAX_BYTES, MAX_MEMBERS, refuse, refuse_name, refuse_twins
+from kit.archive.rules import MAX_BYTES, MAX_MEMBERS, PIECE, refuse, refuse_name, refuse_twins
 from kit.errors import UsageError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,6 +31,7 @@ class FolderSource:
         self._path = path.resolve(strict=True)
         self.top = self._path.name
         self._sizes: dict[str, int] = {}
+        self._folders = 0
         with _opened(os.open(self._path, _DIRECTORY)) as fd:
             self._scan(fd, "")
         refuse_twins(self._sizes)
@@ -44,19 +46,35 @@ class FolderSource:
             raise refuse("MISSING_FILE", ascii(name))
         return self._sizes[name]
 
+    def pieces(self, name: str) -> Iterator[bytes]:
+        left = self.size(name)
+        with self._opened(name) as file:
+            while data := file.read(PIECE):
+                left -= len(data)
+                if left < 0:
+                    raise refuse("TOO_LARGE", f"{name}: it has grown")
+                yield data
+
     def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
         if self.size(name) > limit:
             raise refuse("TOO_LARGE", name)
+        with self._opened(name) as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise refuse("TOO_LARGE", name)
+        return data
+
+    def close(self) -> None:
+        """A folder is held open only while it is read."""
+
+    def _opened(self, name: str) -> BinaryIO:
         *folders, last = name.split("/")
         fd = os.open(self._path, _DIRECTORY)
         for folder in folders:
             with _opened(fd) as parent:
                 fd = _open(folder, _DIRECTORY, parent, name)
         with _opened(fd) as parent:
-            return _read_regular(last, parent, name, limit)
-
-    def close(self) -> None:
-        """A folder is held open only while it is read."""
+            return _open_regular(last, parent, name)
 
     def _scan(self, fd: int, prefix: str) -> None:
         with os.scandir(fd) as entries:
@@ -67,6 +85,9 @@ class FolderSource:
         refuse_name(name)
         facts = entry.stat(follow_symlinks=False)
         if stat.S_ISDIR(facts.st_mode):
+            self._folders += 1
+            if self._folders > MAX_MEMBERS:
+                raise refuse("TOO_MANY_MEMBERS", name)
             with _opened(os.open(entry.name, _DIRECTORY, dir_fd=fd)) as inner:
                 self._scan(inner, name + "/")
             return
@@ -101,11 +122,11 @@ def _open(part: str, flags: int, parent: int, name: str) -> int:
         raise refuse("NOT_A_FILE", f"{name}: {error.strerror}") from error
 
 
-def _read_regular(last: str, parent: int, name: str, limit: int) -> bytes:
+def _open_regular(last: str, parent: int, name: str) -> BinaryIO:
     fd = _open(last, _FILE, parent, name)
-    with os.fdopen(fd, "rb") as file:
+    try:
         _refuse_kind(os.fstat(fd), name)
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise refuse("TOO_LARGE", name)
-    return data
+    except BaseException:
+        os.close(fd)
+        raise
+    return os.fdopen(fd, "rb")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from kit.errors import ArchiveRefused
@@ -18,6 +18,8 @@ MAX_BYTES = 8 << 30
 MAX_RATIO = 100
 # Below this size a high ratio is harmless: some kilobytes of zeros are no bomb.
 RATIO_FREE_BYTES = 1 << 20
+# Files are read in pieces of this size.
+PIECE = 1 << 20
 MAX_DEPTH = 5
 MAX_NAME = 240
 
@@ -28,13 +30,13 @@ CODES = {
     "NAME_TWINS": "two names that differ only in upper and lower case",
     "NOT_A_FILE": "a link, device, socket or pipe where a regular file must be",
     "HARD_LINK": "a file with a second name outside the archive",
-    "TOO_MANY_MEMBERS": "more than 10,000 files",
+    "TOO_MANY_MEMBERS": "more than 10,000 files, or folders",
     "TOO_LARGE": "more than 8 GiB, or a file longer than it may be",
     "BOMB": "a file that unpacks to more than 100 times its packed size",
     "NOT_A_ZIP": "a single file that is no zip archive",
     "ZIP_SURROUNDED": "bytes before, between or after what the zip archive lists",
     "ZIP_OVERLAP": "two members that share bytes",
-    "ZIP_HEADERS_DIFFER": "a member's own header contradicts the central directory",
+    "ZIP_HEADERS_DIFFER": "a header contradicts another one that says the same thing",
     "ZIP_ENCRYPTED": "an encrypted member",
     "ZIP_METHOD": "a compression method other than stored or deflate",
     "ZIP_FEATURE": "a zip feature that kit does not read (streaming, patches, several disks)",
@@ -63,8 +65,16 @@ class Source(Protocol):
     def size(self, name: str) -> int:
         """The size (bytes) that the container declares; raises `ArchiveRefused`."""
 
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """The file piece by piece, so that its size is no one's memory.
+
+        Raises:
+            ArchiveRefused: ``MISSING_FILE``, or what unpacking it shows, at the latest after the
+                last piece.
+        """
+
     def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
-        """The whole file, at most ``limit`` bytes of it.
+        """The whole file, if it has at most ``limit`` bytes.
 
         Raises:
             ArchiveRefused: ``MISSING_FILE``, ``TOO_LARGE``, or what unpacking it shows.

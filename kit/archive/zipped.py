@@ -3,7 +3,7 @@
 Two readers that disagree on one zip archive are how a forged archive shows different contents to
 different people. So the layout must be the plain one: local headers from byte 0 without a gap,
 each equal to its entry in the central directory, then the directory, then its end, then nothing.
-Format: APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12 and 4.3.14 to 4.3.16.
+Format: APPNOTE.TXT 6.3.10, section 4.3.7; the directory is `kit.archive.directory`'s.
 """
 
 from __future__ import annotations
@@ -12,54 +12,32 @@ import os
 import stat
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
+from kit.archive.directory import (
+    DEFLATED,
+    STORED,
+    Member,
+    entries_of,
+    extras_of,
+    find_directory,
+    read_at,
+    widened,
+)
 from kit.archive.rules import (
     MAX_BYTES,
-    MAX_MEMBERS,
     MAX_RATIO,
+    PIECE,
     RATIO_FREE_BYTES,
     refuse,
     refuse_name,
     refuse_twins,
 )
 
-STORED, DEFLATED = 0, 8
 _LOCAL = struct.Struct("<4s5H3L2H")
-_ENTRY = struct.Struct("<4s6H3L5H2L")
-_END = struct.Struct("<4s4H2LH")
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_LOCATOR = struct.Struct("<4sLQL")
-_ZIP64_ID = 0x0001
-# Extra fields that only carry times and owners: zip64, extended timestamp, Unix owner.
-_KNOWN_EXTRAS = frozenset({_ZIP64_ID, 0x5455, 0x7875})
-_MAX_DIRECTORY = 16 << 20
-_FULL32, _FULL16 = 0xFFFFFFFF, 0xFFFF
 _FLAG_ENCRYPTED, _FLAG_STRONG, _FLAG_UTF8, _FLAG_LEVEL = 0x1, 0x40, 0x800, 0x6
-_CHUNK = 1 << 20
-
-
-class Member(NamedTuple):
-    """One entry of the central directory, checked against its local header."""
-
-    name: str
-    method: int
-    flags: int
-    crc: int
-    packed: int
-    size: int
-    offset: int
-    data_at: int = 0
-
-
-class Directory(NamedTuple):
-    """Where the central directory lies and how many entries it has."""
-
-    offset: int
-    size: int
-    entries: int
-    ends: int
 
 
 class ZipSource:
@@ -86,15 +64,22 @@ class ZipSource:
     def size(self, name: str) -> int:
         return self._member(name).size
 
-    def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
+    def pieces(self, name: str) -> Iterator[bytes]:
         member = self._member(name)
-        if member.size > limit:
+        crc, left = 0, member.size
+        for data in _unpacked(self._file, member):
+            left -= len(data)
+            if left < 0:
+                raise refuse("BOMB", f"{name}: more than it declares")
+            crc = zlib.crc32(data, crc)
+            yield data
+        if left or crc != member.crc:
+            raise refuse("ZIP_CORRUPT", f"{name}: size or checksum")
+
+    def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
+        if self.size(name) > limit:
             raise refuse("TOO_LARGE", name)
-        self._file.seek(member.data_at)
-        data = _unpack(self._file, member)
-        if zlib.crc32(data) != member.crc:
-            raise refuse("ZIP_CORRUPT", f"{name}: checksum")
-        return data
+        return b"".join(self.pieces(name))
 
     def close(self) -> None:
         self._file.close()
@@ -108,8 +93,8 @@ class ZipSource:
         file = self._file
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise refuse("NOT_A_FILE", "the archive itself")
-        directory = _find_directory(file)
-        entries = _entries(_read_at(file, directory.offset, directory.size), directory.entries)
+        directory = find_directory(file)
+        entries = entries_of(file, directory)
         refuse_twins(e.name for e in entries)
         for entry in entries:
             _refuse_member(entry)
@@ -118,135 +103,6 @@ class ZipSource:
         top = _top_folder(entries)
         placed = _placed(file, entries, directory.offset)
         return {m.name.removeprefix(top + "/"): m for m in placed}, top
-
-
-# --- the directory --------------------------------------------------------------------------
-
-
-def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    file.seek(offset)
-    data = file.read(size)
-    if len(data) != size:
-        raise refuse("NOT_A_ZIP", "it ends early")
-    return data
-
-
-def _find_directory(file: BinaryIO) -> Directory:
-    """The end record: exactly at the end of the file, so that there is one reading only."""
-    total = file.seek(0, os.SEEK_END)
-    if total < _END.size:
-        raise refuse("NOT_A_ZIP", "it is too short")
-    at = total - _END.size
-    fields = _END.unpack(_read_at(file, at, _END.size))
-    if fields[0] != b"PK\x05\x06":
-        raise refuse(*_why_no_end(file, total))
-    _, disk, disk_cd, here, count, size, offset, comment = fields
-    if disk or disk_cd or here != count or comment:
-        raise refuse("ZIP_FEATURE", "several disks, or a comment")
-    found = Directory(offset, size, count, at)
-    if _FULL32 in (size, offset) or count == _FULL16:
-        found = _directory64(file, at)
-    if found.entries > MAX_MEMBERS:
-        raise refuse("TOO_MANY_MEMBERS", str(found.entries))
-    if found.size > _MAX_DIRECTORY:
-        raise refuse("TOO_LARGE", "the central directory")
-    if found.offset + found.size != found.ends:
-        raise refuse("ZIP_SURROUNDED", "around the central directory")
-    return found
-
-
-def _why_no_end(file: BinaryIO, total: int) -> tuple[str, str]:
-    window = min(total, 1 << 17)
-    if b"PK\x05\x06" in _read_at(file, total - window, window):
-        return "ZIP_SURROUNDED", "after the end"
-    return "NOT_A_ZIP", "it has no end record"
-
-
-def _directory64(file: BinaryIO, end_at: int) -> Directory:
-    at = end_at - _LOCATOR.size
-    if at < _END64.size:
-        raise refuse("NOT_A_ZIP", "it has no zip64 record")
-    signature, disk, offset64, disks = _LOCATOR.unpack(_read_at(file, at, _LOCATOR.size))
-    if signature != b"PK\x06\x07" or disk or disks != 1 or offset64 != at - _END64.size:
-        raise refuse("ZIP_FEATURE", "its zip64 locator")
-    fields = _END64.unpack(_read_at(file, offset64, _END64.size))
-    signature, length, _, _, disk, disk_cd, here, count, size, offset = fields
-    if signature != b"PK\x06\x06" or length != _END64.size - 12 or disk or disk_cd:
-        raise refuse("ZIP_FEATURE", "its zip64 record")
-    if here != count:
-        raise refuse("ZIP_FEATURE", "several disks")
-    return Directory(offset, size, count, offset64)
-
-
-def _entries(data: bytes, count: int) -> list[Member]:
-    found: list[Member] = []
-    at = 0
-    for _ in range(count):
-        if at + _ENTRY.size > len(data):
-            raise refuse("NOT_A_ZIP", "its directory ends early")
-        entry, at = _entry(data, at)
-        found.append(entry)
-    if at != len(data):
-        raise refuse("ZIP_SURROUNDED", "in the central directory")
-    return found
-
-
-def _entry(data: bytes, at: int) -> tuple[Member, int]:
-    fields = _ENTRY.unpack_from(data, at)
-    signature, made_by, _, flags, method, _, _, crc, packed, size = fields[:10]
-    name_n, extra_n, comment_n, disk, _, attributes, offset = fields[10:]
-    if signature != b"PK\x01\x02":
-        raise refuse("NOT_A_ZIP", "its directory is malformed")
-    if disk or comment_n:
-        raise refuse("ZIP_FEATURE", "a member on another disk, or with a comment")
-    at += _ENTRY.size
-    name = _name(data[at : at + name_n])
-    extra = _extras(data[at + name_n : at + name_n + extra_n], name)
-    size, packed, offset = _widened((size, packed, offset), extra, name)
-    _refuse_mode(made_by, attributes, name)
-    return Member(name, method, flags, crc, packed, size, offset), at + name_n + extra_n
-
-
-def _name(raw: bytes) -> str:
-    try:
-        return raw.decode("ascii")
-    except UnicodeDecodeError as error:
-        raise refuse("NAME_UNSAFE", ascii(raw)) from error
-
-
-def _extras(data: bytes, name: str) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    at = 0
-    while at < len(data):
-        if at + 4 > len(data):
-            raise refuse("ZIP_FEATURE", f"{name!a}: extra field")
-        kind, size = struct.unpack_from("<2H", data, at)
-        if kind not in _KNOWN_EXTRAS or kind in found or at + 4 + size > len(data):
-            raise refuse("ZIP_FEATURE", f"{name!a}: extra field {kind:#06x}")
-        found[kind] = data[at + 4 : at + 4 + size]
-        at += 4 + size
-    return found
-
-
-def _widened(values: tuple[int, ...], extra: dict[int, bytes], name: str) -> list[int]:
-    """Values of 32 bits, with those that say "see zip64" taken from there, in order."""
-    wanted = sum(value == _FULL32 for value in values)
-    field = extra.get(_ZIP64_ID, b"")
-    if not wanted and field == struct.pack(f"<{len(values)}Q", *values):
-        return list(values)  # said twice, and the same
-    if len(field) != 8 * wanted:
-        raise refuse("ZIP_HEADERS_DIFFER", f"{name!a}: zip64 sizes")
-    wide = iter(struct.unpack(f"<{wanted}Q", field))
-    return [next(wide) if value == _FULL32 else value for value in values]
-
-
-def _refuse_mode(made_by: int, attributes: int, name: str) -> None:
-    mode = attributes >> 16
-    unix = made_by >> 8 == 3 or stat.S_IFMT(mode)
-    if unix and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise refuse("NOT_A_FILE", ascii(name))
-    if attributes & 0x10:  # the MS-DOS directory bit
-        raise refuse("NOT_A_FILE", ascii(name))
 
 
 def _refuse_member(member: Member) -> None:
@@ -293,39 +149,41 @@ def _placed(file: BinaryIO, members: list[Member], directory_at: int) -> list[Me
 
 
 def _local_data_at(file: BinaryIO, member: Member) -> int:
-    head = _LOCAL.unpack(_read_at(file, member.offset, _LOCAL.size))
-    signature, _, flags, method, _, _, crc, packed, size, name_n, extra_n = head
-    tail = _read_at(file, member.offset + _LOCAL.size, name_n + extra_n)
+    head = _LOCAL.unpack(read_at(file, member.offset, _LOCAL.size))
+    signature, _, flags, method, time, date, crc, packed, size, name_n, extra_n = head
+    tail = read_at(file, member.offset + _LOCAL.size, name_n + extra_n)
     name = ascii(member.name)
     if signature != b"PK\x03\x04" or tail[:name_n] != member.name.encode("ascii"):
         raise refuse("ZIP_HEADERS_DIFFER", f"{name}: name")
-    extra = _extras(tail[name_n:], member.name)
-    size, packed = _widened((size, packed), extra, member.name)
-    told = (flags, method, crc, packed, size)
-    if told != (member.flags, member.method, member.crc, member.packed, member.size):
+    extra = extras_of(tail[name_n:], member.name)
+    size, packed = widened((size, packed), extra, member.name)
+    if (method, flags, time, date, crc, packed, size) != member[1:8]:
         raise refuse("ZIP_HEADERS_DIFFER", name)
     return int(member.offset + _LOCAL.size + name_n + extra_n)
 
 
-def _unpack(file: BinaryIO, member: Member) -> bytes:
-    """The member's bytes; unpacking stops one byte past the declared size."""
+def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:
+    """The member's bytes in pieces of at most 1 MiB, however far its packed bytes would go."""
     if member.method == STORED:
-        return _read_at(file, member.data_at, member.size)
+        yield from _packed(file, member)
+        return
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    parts: list[bytes] = []
-    room, left = member.size + 1, member.packed
+    packed = _packed(file, member)
     try:
-        while left and room and not engine.eof:
-            packed = file.read(min(_CHUNK, left))
-            if not packed:
-                break
-            left -= len(packed)
-            parts.append(engine.decompress(packed, room))
-            room -= len(parts[-1])
+        while not engine.eof:
+            data = engine.unconsumed_tail or next(packed, b"")
+            found = engine.decompress(data, PIECE)
+            if not data and not found:
+                raise refuse("ZIP_CORRUPT", f"{member.name}: it ends early")
+            yield found
     except zlib.error as error:
-        raise refuse("ZIP_CORRUPT", ascii(member.name)) from error
-    if room == 0:
-        raise refuse("BOMB", f"{member.name!a}: more than it declares")
-    if room != 1 or not engine.eof or left or engine.unused_data:
-        raise refuse("ZIP_CORRUPT", ascii(member.name))
-    return b"".join(parts)
+        raise refuse("ZIP_CORRUPT", member.name) from error
+    if engine.unused_data or next(packed, b""):
+        raise refuse("ZIP_CORRUPT", f"{member.name}: bytes after its end")
+
+
+def _packed(file: BinaryIO, member: Member) -> Iterator[bytes]:
+    """The member's packed bytes; the file may be read elsewhere meanwhile."""
+    end = member.data_at + member.packed
+    for at in range(member.data_at, end, PIECE):
+        yield read_at(file, at, min(PIECE, end - at))
