@@ -47,7 +47,7 @@ test-runtimes: install engine images ## the slower runtimes too (compiles for mi
 	$(PY) -m pytest -m runtimes
 
 bench: install engine images ## the measured figures of benchmarks/
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
 
 $(UV): | install
 	@$(PY) -m venv .cache/uv && .cache/uv/bin/pip install -q uv
