@@ -6,7 +6,8 @@ that they allow (`kit.energy.gpu`, `kit.energy.host`). A window that no curve co
 
 Uncertainty after the GUM, every term in joules and by name:
 
-    edge, ticks, resolution   scatter when the same is measured again: ``u_repeat``
+    edge, ticks, sampling, lag, resolution
+                              scatter when the same is measured again: ``u_repeat``
     gain, offset              the sensor's own error, the same every time: ``u_sensor``
     model                     the error of an estimate, in ``u_sensor``
 

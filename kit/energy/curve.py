@@ -121,6 +121,7 @@ class Curve:
             "model": abs(joules) * self.sensor.model,
             "ticks": self._tick_error(t0, t1),
             "sampling": self._scatter(t0, t1),
+            "lag": self._lag_error(t0, t1),
         }
         return Part(joules, {k: v for k, v in terms.items() if v > 0.0}, self.method)
 
@@ -142,8 +143,17 @@ class Curve:
 
     def _edges(self, t0: int, t1: int) -> float:
         """Both marks may lie anywhere in a step of power: ΔP · T / √12 each."""
-        blur_s = math.hypot(self.step_s / SQRT12, self.lag_s)
-        return math.hypot(*(self._power_step(t) * blur_s for t in (t0, t1)))
+        return math.hypot(*(self._power_step(t) * self.step_s / SQRT12 for t in (t0, t1)))
+
+    def _lag_error(self, t0: int, t1: int) -> float:
+        """A curve that comes late as a whole misplaces the difference in power between its marks.
+
+        Ticks hold it where they are: there the power at each mark counts against theirs.
+        """
+        if not self.lag_s:
+            return 0.0
+        excess = [self._power(t) - math.fsum(w for _, w in self._shares(t)) for t in (t0, t1)]
+        return abs(excess[1] - excess[0]) * self.lag_s
 
     def _power_step(self, t: float) -> float:
         """By how much the power changes around ``t``: within a step, and to the pieces beside."""
@@ -207,7 +217,8 @@ class Curve:
 
     def _shares(self, mark: float) -> list[tuple[int, float]]:
         """The ticks beside ``mark``, each with how many watts of error it brings per second."""
-        assert self.ticks is not None
+        if self.ticks is None or len(self.ticks.t) < 2:
+            return []
         times = self.ticks.t
         after = int(np.clip(np.searchsorted(times, mark, side="right"), 1, len(times) - 1))
         span = times[[after - 1, after]]

@@ -16,7 +16,7 @@ RAPL_GAIN, PDU_GAIN, ESTIMATE_ERROR = 0.05, 0.03, 0.5
 _HOLE_PERIODS, _SHORTEST_HOLE_S = 5, 0.5
 _PDU_PERIODS = 10
 # No package draws more: a larger step is a counter that was reset, not one that wrapped.
-_HIGHEST_W = 5000.0
+_HIGHEST_W = 1000.0
 
 
 def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
