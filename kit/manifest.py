@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from kit import jsonio
-from kit.archive import MANIFEST, MAX_MANIFEST, SEAL, SEAL_SUFFIXES, Source
+from kit.archive import MANIFEST, MAX_BYTES, MAX_MANIFEST, SEAL, SEAL_SUFFIXES, Source
 from kit.errors import ArchiveRefused
 from kit.model import Manifest, ManifestFile
 
@@ -22,6 +22,8 @@ PROFILE = "kit.check/1"
 CRITICAL: frozenset[str] = frozenset()
 PRIVATE = "private/"
 DOMAIN = b"kit-run-v1\n"
+# A single JSON document is parsed whole, and becomes many times its size.
+MAX_DOCUMENT = 64 << 20
 _REMEDY = "ask whoever made it for an archive written by `kit export`"
 
 
@@ -53,7 +55,7 @@ def parse(data: bytes) -> Manifest:
     except jsonio.JsonRefused as error:
         raise ArchiveRefused(error.code, error.message, _REMEDY) from error
     _refuse_numbers(document)
-    if jsonio.canonical(document) != data:
+    if not is_canonical(document, data):
         raise _refused("MANIFEST_NOT_CANONICAL", "manifest.json is not in its canonical form")
     _refuse_unsupported(document)
     try:
@@ -62,6 +64,14 @@ def parse(data: bytes) -> Manifest:
         raise _refused("MANIFEST_INVALID", f"manifest.json: {error}") from error
     _refuse_list(found.files)
     return found
+
+
+def is_canonical(document: Any, data: bytes) -> bool:
+    """Whether ``data`` is the one form that ``document`` has (RFC 8785)."""
+    try:
+        return jsonio.canonical(document) == data
+    except ValueError:  # a lone surrogate, an infinity, an integer of 2^53 or more: it has none
+        return False
 
 
 def _refused(code: str, message: str) -> ArchiveRefused:
@@ -128,18 +138,31 @@ def _is_seal(name: str) -> bool:
     return name.startswith(SEAL) and name.count("/") == 1 and name.endswith(SEAL_SUFFIXES)
 
 
-def read_listed(source: Source, entry: ManifestFile) -> bytes:
-    """A listed file's bytes, which are those that were sealed.
+def pieces_listed(source: Source, entry: ManifestFile) -> Iterator[bytes]:
+    """A listed file piece by piece; only after the last one are they those that were sealed.
 
     Raises:
         ArchiveRefused: ``HASH_MISMATCH``, or what reading it shows.
     """
     if source.size(entry.path) != entry.size:
         raise _refused("HASH_MISMATCH", f"{entry.path} is not as long as when it was sealed")
-    data = source.read(entry.path, entry.size)
-    if jsonio.digest(data) != entry.sha256:
+    whole = hashlib.sha256()
+    for piece in source.pieces(entry.path):
+        whole.update(piece)
+        yield piece
+    if whole.hexdigest() != entry.sha256:
         raise _refused("HASH_MISMATCH", f"{entry.path} is not what was sealed")
-    return data
+
+
+def check_listed(source: Source, entry: ManifestFile) -> None:
+    """Hash a listed file without keeping it; raises as `pieces_listed` does."""
+    for _ in pieces_listed(source, entry):
+        pass
+
+
+def read_listed(source: Source, entry: ManifestFile) -> bytes:
+    """A listed file's bytes, which are those that were sealed; raises as `pieces_listed` does."""
+    return b"".join(pieces_listed(source, entry))
 
 
 class Intact:
@@ -156,12 +179,19 @@ class Intact:
     def size(self, name: str) -> int:
         return self._source.size(name)
 
-    def read(self, name: str, limit: int | None = None) -> bytes:
-        if name not in self._entries:
-            raise _refused("MISSING_FILE", f"{name} is not in the manifest")
-        if limit is not None and self._entries[name].size > limit:
+    def pieces(self, name: str) -> Iterator[bytes]:
+        return pieces_listed(self._source, self._entry(name))
+
+    def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
+        limit = min(limit, MAX_DOCUMENT if name.endswith(".json") else MAX_BYTES)
+        if self._entry(name).size > limit:
             raise _refused("TOO_LARGE", f"{name} is larger than {limit} bytes")
         return read_listed(self._source, self._entries[name])
+
+    def _entry(self, name: str) -> ManifestFile:
+        if name not in self._entries:
+            raise _refused("MISSING_FILE", f"{name} is not in the manifest")
+        return self._entries[name]
 
     def close(self) -> None:
         self._source.close()

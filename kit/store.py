@@ -56,6 +56,7 @@ class InFlight:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        _sync_folder(path.parent)
 
     def folder(self, name: str) -> Path:
         """A folder of the run, made if it is not there."""
@@ -71,6 +72,8 @@ class InFlight:
 
     def register(self, facts: dict[str, Any]) -> None:
         """Note in the ledger that this run begins, before it does."""
+        _sync_folder(self.path)
+        _sync_folder(self.store.inflight)
         self.store.note("registered", **facts)
 
     def take(self) -> None:
@@ -195,8 +198,7 @@ class Store:
         """Remove scratch folders whose run is gone and that nobody holds."""
         for folder in self.inflight.glob(f"*{_SCRATCH}"):
             id_ = folder.name.removesuffix(_SCRATCH)
-            imported = id_.startswith("import-")
-            if not (imported or (self.inflight / id_).exists() or self.is_alive(id_)):
+            if not ((self.inflight / id_).exists() or self.is_alive(id_)):
                 self.forget_scratch(id_)
 
     # --- sealed -----------------------------------------------------------------------------
@@ -269,6 +271,15 @@ class Store:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             yield file
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's list of names on the disk itself: a synced file may else lose its name."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _has_id(entry: dict[str, Any], prefix: str) -> bool:

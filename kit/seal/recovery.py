@@ -16,7 +16,7 @@ import msgspec
 from kit import archive, events, jsonio, manifest, records, results
 from kit.drive import salvage
 from kit.errors import ArchiveRefused, RunFailed
-from kit.seal.sealing import note_sealed, seal
+from kit.seal.sealing import note, seal
 from kit.store import InFlight, Store
 
 _ORPHANS_S = 15.0
@@ -71,7 +71,8 @@ def _recover_one(flight: InFlight) -> list[Path]:
         return []
     registered = events.decode(kept)[0].data
     _mend(flight, kept)
-    found = seal(flight, "aborted", REASON, tuple(registered.get("parents", ())))
+    parents = tuple(registered.get("parents", ()))
+    found = seal(flight, "aborted", REASON, parents, kind="recovered")
     flight.store.forget_scratch(flight.id)
     return [found]
 
@@ -151,12 +152,20 @@ def _closed(kept: bytes) -> bytes:
 
 
 def _note_unnoted(store: Store) -> list[Path]:
-    """Runs that got their name and whose entry in the ledger was cut off by the crash."""
-    known = {entry.get("run_hash") for entry in store.ledger()}
+    """Runs that got their name and whose entry in the ledger was cut off by the crash.
+
+    A run that never began in this store, as those that come with a clone, is noted as imported.
+    """
+    entries = store.ledger()
+    known = {entry.get("run_hash") for entry in entries}
+    begun = {entry.get("id") for entry in entries if entry["kind"] == "registered"}
     found = []
     for run in store.runs():
-        if run.name not in known:
+        if run.name in known:
+            continue
+        with contextlib.suppress(*_UNREADABLE):  # what is no run of ours is `kit verify`'s to judge
             said = manifest.parse((run / archive.MANIFEST).read_bytes())
-            note_sealed(InFlight(store, said.run_id), run.name, said.status, said.reason)
-            found.append(run)
+            ours = said.run_id in begun
+            note(store, "sealed" if ours else "imported", run.name, said)
+            found += [run] if ours else []
     return found

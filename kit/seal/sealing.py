@@ -11,7 +11,6 @@ import errno
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,7 +19,7 @@ from kit.archive import MANIFEST, SEAL
 from kit.errors import DiskFull, KitError, RunFailed
 from kit.manifest import PROFILE, SCHEMA, run_hash
 from kit.model import Event, Manifest, ManifestFile, Plan
-from kit.store import InFlight
+from kit.store import InFlight, Store
 
 WITHHELD_ROLE = "private"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -41,9 +40,17 @@ _FOLDER_ROLES = frozenset({"inputs", "env", "samples", "launches", WITHHELD_ROLE
 
 
 def seal(
-    flight: InFlight, status: str, reason: str, parents: tuple[dict[str, str], ...] = ()
+    flight: InFlight,
+    status: str,
+    reason: str,
+    parents: tuple[dict[str, str], ...] = (),
+    *,
+    kind: str = "sealed",
 ) -> Path:
     """Write the manifest, put everything on disk, and move the run to its hash.
+
+    Args:
+        kind: what the ledger says became of the run, ``sealed`` or ``recovered``.
 
     Returns:
         The sealed run's folder.
@@ -53,37 +60,43 @@ def seal(
         RunFailed: it could not be written for another reason.
     """
     try:
-        data = jsonio.canonical(manifest_of(flight, status, reason, parents))
+        listed_as = manifest_of(flight, status, reason, parents)
+        data = jsonio.canonical(msgspec.to_builtins(listed_as))
         (flight.path / MANIFEST).write_bytes(data)
         target = flight.store.root / run_hash(data)
-        for path in sorted(flight.path.rglob("*"), reverse=True):
-            sync(path)
-        sync(flight.path)
+        sync_tree(flight.path)
         flight.path.rename(target)
         sync(flight.store.inflight)
         sync(flight.store.root)
-        note_sealed(flight, target.name, status, reason)
+        note(flight.store, kind, target.name, listed_as)
     except OSError as error:
         raise storage_error(error) from error
     return target
 
 
-def note_sealed(flight: InFlight, name: str, status: str, reason: str) -> None:
-    """Write into the ledger that a run was sealed under ``name``."""
-    flight.store.note(
-        "sealed", id=flight.id, run_hash=name, status=status, utc=utc_now(), reason=reason
+def note(store: Store, kind: str, name: str, manifest: Manifest) -> None:
+    """Write into the ledger what became of a run: ``sealed``, ``recovered`` or ``imported``."""
+    store.note(
+        kind,
+        id=manifest.run_id,
+        run_hash=name,
+        spec_hash=manifest.spec_hash,
+        plan_hash=manifest.plan_hash,
+        status=manifest.status,
+        reason=manifest.reason,
+        utc=utc_now(),
     )
 
 
 def manifest_of(
     flight: InFlight, status: str, reason: str, parents: tuple[dict[str, str], ...]
-) -> dict[str, Any]:
-    """The manifest of a run in flight, as a JSON document."""
+) -> Manifest:
+    """The manifest of a run in flight."""
     files = listed(flight.path)
     hashes = {f.path: f.sha256 for f in files}
     plan = msgspec.convert(jsonio.read(flight.path / "plan.json"), Plan, strict=False)
     journal = events.decode((flight.path / events.FILE).read_bytes())
-    result = Manifest(
+    return Manifest(
         schema=SCHEMA,
         profile=PROFILE,
         critical=(),
@@ -100,8 +113,6 @@ def manifest_of(
         clock=_clock(journal, flight.id),
         files=tuple(files),
     )
-    document: dict[str, Any] = msgspec.to_builtins(result)
-    return document
 
 
 def _clock(journal: list[Event], id_: str) -> dict[str, str]:
@@ -151,6 +162,13 @@ def source_hash() -> str:
     for path in sorted(package.rglob("*.py")):
         whole.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
     return whole.hexdigest()
+
+
+def sync_tree(folder: Path) -> None:
+    """Put everything below a folder, and the folder, on the disk itself."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        sync(path)
+    sync(folder)
 
 
 def sync(path: Path) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-import shutil
+import secrets
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from kit import archive, manifest
 from kit.archive import MANIFEST, SUFFIX, Source
 from kit.errors import ArchiveRefused, UsageError
 from kit.model import Manifest
-from kit.seal.sealing import storage_error, sync, utc_now
-from kit.store import Store
+from kit.seal.sealing import note, storage_error, sync, sync_tree
+from kit.store import InFlight, Store
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _SMALL_BYTES = 4096
-_LEVEL = 6
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -44,7 +44,7 @@ def export(run: Path, out: Path, *, with_withheld: bool = False) -> Path:
     try:
         with zipfile.ZipFile(part, "w") as packed:
             for member in members:
-                _pack(packed, f"{name}/{member}", source.read(member))
+                _pack(packed, f"{name}/{member}", source, member)
         sync(part)
         part.replace(target)
     except OSError as error:
@@ -55,15 +55,25 @@ def export(run: Path, out: Path, *, with_withheld: bool = False) -> Path:
     return target
 
 
-def _pack(packed: zipfile.ZipFile, name: str, data: bytes) -> None:
+def _pack(packed: zipfile.ZipFile, name: str, source: Source, member: str) -> None:
     """Deflate, or store what would compress so far that a reader must take it for a bomb."""
     info = zipfile.ZipInfo(name, _ZIP_DATE)
     info.external_attr = 0o100644 << 16
     info.create_system = 3
-    small = len(data) <= _SMALL_BYTES
-    fair = small or len(data) <= archive.MAX_RATIO * len(zlib.compress(data, _LEVEL)) // 2
+    info.file_size = source.size(member)
+    fair = info.file_size <= _SMALL_BYTES or _is_fair(source, member)
     info.compress_type = zipfile.ZIP_DEFLATED if fair else zipfile.ZIP_STORED
-    packed.writestr(info, data, compresslevel=_LEVEL)
+    with packed.open(info, "w") as out:
+        for piece in source.pieces(member):
+            out.write(piece)
+
+
+def _is_fair(source: Source, member: str) -> bool:
+    """Whether a file packs to more than a fiftieth: far enough from what is refused."""
+    engine = zlib.compressobj()
+    size = sum(len(engine.compress(piece)) for piece in source.pieces(member))
+    size += len(engine.flush())
+    return source.size(member) <= archive.MAX_RATIO // 2 * size
 
 
 def import_(file: Path, store: Store) -> Path:
@@ -78,33 +88,52 @@ def import_(file: Path, store: Store) -> Path:
     """
     source = archive.open_source(file)
     try:
-        name, _ = check_integrity(source)
+        name, listed = check_integrity(source)
         target = store.root / name
-        if not target.is_dir():
-            _unpack(source, store, target)
-            store.note("imported", run_hash=name, utc=utc_now())
+        if not target.is_dir() and _unpack(source, store, target):
+            note(store, "imported", name, listed)
     finally:
         source.close()
     return target
 
 
-def _unpack(source: Source, store: Store, target: Path) -> None:
-    """Write beside the runs in flight, check again what was written, then move to its name."""
-    staging = store.inflight / f"import-{target.name[:12]}.scratch"
-    shutil.rmtree(staging, ignore_errors=True)
+def _unpack(source: Source, store: Store, target: Path) -> bool:
+    """Write beside the runs in flight, check again what was written, then move to its name.
+
+    Returns:
+        Whether the run was put there; false where another import was quicker.
+    """
+    flight = InFlight(store, f"import-{secrets.token_hex(4)}")
     try:
+        flight.take()  # a lock, so that what a crash leaves is known to be nobody's
+        staging = flight.scratch("run")
         for member in source.names():
-            path = staging / member
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(source.read(member))
-            sync(path)
+            _write(staging / member, source.pieces(member))
         check_integrity(archive.open_source(staging))
-        staging.rename(target)
-        sync(store.root)
+        sync_tree(staging)
+        return _moved(staging, target)
     except OSError as error:
         raise storage_error(error) from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        flight.release()
+        store.forget_scratch(flight.id)
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        file.writelines(pieces)
+
+
+def _moved(staging: Path, target: Path) -> bool:
+    try:
+        staging.rename(target)
+    except OSError:
+        if target.is_dir():
+            return False
+        raise
+    sync(target.parent)
+    return True
 
 
 def check_integrity(source: Source) -> tuple[str, Manifest]:
@@ -125,5 +154,5 @@ def check_integrity(source: Source) -> tuple[str, Manifest]:
             raise ArchiveRefused("MISSING_FILE", f"{entry.path} is missing")
     for entry in listed.files:
         if entry not in absent:
-            manifest.read_listed(source, entry)
+            manifest.check_listed(source, entry)
     return name, listed

@@ -50,7 +50,7 @@ def _name(source: Source, name: str) -> Check:
 def _altered(source: Source, files: list[ManifestFile]) -> Iterator[str]:
     for entry in files:
         try:
-            manifest.read_listed(source, entry)
+            manifest.check_listed(source, entry)
         except ArchiveRefused as refused:
             yield refused.message
 
