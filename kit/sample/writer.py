@@ -26,6 +26,7 @@ class Writer:
         self._file.write(HEADER.encode() + b"\n")
         self._waiting: deque[Reading] = deque()
         self._synced = time.monotonic()
+        self._failed = False
         self.rows = 0
 
     def add(self, readings: Iterable[Reading]) -> None:
@@ -34,6 +35,8 @@ class Writer:
     def flush(self) -> list[Reading]:
         """Write what is waiting, to the disk itself every two seconds; returns it."""
         readings = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if self._failed:
+            return readings
         if readings:
             self._write("".join(map(self._line, readings)).encode())
         if time.monotonic() - self._synced >= _SYNC_S:
@@ -43,15 +46,24 @@ class Writer:
 
     def close(self) -> None:
         """Write the rest, to the disk itself; harmless when repeated."""
-        if not self._file.closed:
+        if self._file.closed:
+            return
+        try:
             self.flush()
             os.fdatasync(self._file.fileno())
+        finally:
             self._file.close()
 
     def _write(self, data: bytes) -> None:
+        whole = self._file.tell()
         rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._failed = True  # later rows would leave a gap in the numbers
+            self._file.truncate(whole + data.rfind(b"\n", 0, len(data) - len(rest)) + 1)
+            raise
 
     def _line(self, r: Reading) -> str:
         seq, self.rows = self.rows, self.rows + 1

@@ -1,0 +1,355 @@
+"""The sampler: deadlines, rows on disk, and its end in each of the ways it can come."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit import samples
+from kit.errors import SamplerFailed
+from kit.events import Clock
+from kit.meters import Reading, Tier
+from kit.sample import SamplerProcess
+from kit.sample.loop import Lane, Schedule, lanes_of
+from kit.sample.writer import Writer
+from tests.meters.fake import Sampled
+
+ESTIMATE: list[dict[str, Any]] = [{"name": "estimate", "alias": None, "config": {}}]
+
+
+def config(out: Path, meters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    return {
+        "origin": time.monotonic_ns(),
+        "out": str(out),
+        "cpus": "",
+        "meters": ESTIMATE if meters is None else meters,
+    }
+
+
+def stored(out: Path) -> samples.Samples:
+    return samples.from_csv({p.name: p.read_bytes() for p in out.glob("*.csv")})
+
+
+@pytest.fixture
+def sampler(tmp_path: Path) -> Iterator[SamplerProcess]:
+    with SamplerProcess(config(tmp_path / "out"), tmp_path / "sampler.json") as found:
+        found.wait_ready()
+        yield found
+
+
+def pid_of(sampler: SamplerProcess) -> int:
+    process = sampler._child._process
+    assert process is not None
+    return process.pid
+
+
+def wait_until(what: Any, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+# --- the engine's side ----------------------------------------------------------------------
+
+
+def test_it_reads_until_it_is_stopped_and_reports(sampler: SamplerProcess, tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = []
+    wait_until(lambda: lines.extend(sampler.poll()) or [x for x in lines if x["event"] == "live"])
+    report = sampler.stop()
+    found = stored(tmp_path / "out").series["host", "cpu_busy"]
+    assert lines[-1]["values"].keys() == {"host"}
+    assert report["rows"] == len(found.t)
+    assert report["late_p99_ns"] >= 0
+    assert report["overruns"].keys() == {"estimate.cpu"}
+    assert report["tiers"]["estimate.cpu"]["reads"] > 0
+    assert sampler.stop() == report
+    assert sampler.poll() == []
+
+
+def test_the_last_row_lies_after_the_stop(tmp_path: Path) -> None:
+    wanted = config(tmp_path / "out")
+    with SamplerProcess(wanted, tmp_path / "sampler.json") as sampler:
+        sampler.wait_ready()
+        ready = time.monotonic_ns() - wanted["origin"]
+        time.sleep(0.05)
+        asked = time.monotonic_ns() - wanted["origin"]
+        sampler.stop()
+    times = stored(tmp_path / "out").series["host", "cpu_busy"]
+    assert times.t0[0] < ready
+    assert times.t0[-1] > asked
+
+
+def test_credentials_are_on_disk_for_us_alone_and_only_until_it_is_ready(tmp_path: Path) -> None:
+    path = tmp_path / "sampler.json"
+    path.write_text("from before")
+    path.chmod(0o644)
+    with SamplerProcess(config(tmp_path / "out"), path) as sampler:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        sampler.wait_ready()
+        assert not path.exists()
+
+
+def test_a_sampler_that_was_killed_is_told_once(sampler: SamplerProcess, tmp_path: Path) -> None:
+    time.sleep(2.5)
+    before = time.monotonic()
+    os.kill(pid_of(sampler), signal.SIGKILL)
+    with pytest.raises(SamplerFailed, match="ended early"):
+        wait_until(lambda: sampler.poll() and False)
+    assert time.monotonic() - before < 10
+    assert sampler.stop() == {"event": "stopped", "lost": True}
+    found = stored(tmp_path / "out").series["host", "cpu_busy"]
+    assert found.t[-1] * 1e-9 > 0.5  # it ran for 2.5 s: at most two of them are lost
+
+
+def test_a_death_that_nobody_noticed_is_told_at_the_stop(sampler: SamplerProcess) -> None:
+    os.kill(pid_of(sampler), signal.SIGKILL)
+    with pytest.raises(SamplerFailed):
+        sampler.stop()
+
+
+def test_a_meter_that_is_gone_is_its_last_word(tmp_path: Path) -> None:
+    wanted = [{"name": "rapl", "alias": None, "config": {"root": str(tmp_path / "none")}}]
+    path = tmp_path / "sampler.json"
+    process = SamplerProcess(config(tmp_path / "out", wanted), path)
+    with process as sampler, pytest.raises(SamplerFailed, match="no RAPL") as caught:
+        sampler.wait_ready()
+    assert "Traceback" not in caught.value.message
+    assert not path.exists()
+
+
+def test_it_ends_when_its_engine_dies(tmp_path: Path) -> None:
+    """The engine is killed with no chance to say goodbye: its end of the pipe closes."""
+    code = (
+        "import sys, json; from pathlib import Path; from kit.sample import SamplerProcess\n"
+        "s = SamplerProcess(json.loads(sys.argv[1]), Path(sys.argv[2])); s.__enter__()\n"
+        "s.wait_ready(); print(s._child._process.pid, flush=True); sys.stdin.read()"
+    )
+    arguments = [json.dumps(config(tmp_path / "out")), str(tmp_path / "sampler.json")]
+    engine = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert engine.stdout is not None
+    pid = int(engine.stdout.readline())
+    engine.kill()
+    engine.wait()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    assert len(stored(tmp_path / "out").series["host", "cpu_busy"].t) > 1
+
+
+def test_ctrl_c_on_a_terminal_is_not_its_affair(sampler: SamplerProcess) -> None:
+    os.kill(pid_of(sampler), signal.SIGINT)
+    time.sleep(0.3)
+    sampler.poll()
+    assert sampler.stop()["rows"] > 0
+
+
+def test_a_full_disk_ends_it_with_one_sentence(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: writing fails half-way."""
+    root = tmp_path / "powercap" / "intel-rapl:0"
+    root.mkdir(parents=True)
+    for name, text in (("name", "package-0"), ("energy_uj", "1"), ("max_energy_range_uj", "99999")):
+        (root / name).write_text(text)
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+
+    wanted = [{"name": "rapl", "alias": None, "config": {"root": str(root.parent)}}]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config(tmp_path / "out", wanted)))
+    done = run_limited(path, limited)
+    assert done.returncode == 1
+    assert "the samples cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    found = stored(tmp_path / "out")
+    assert found.gaps == ()  # the row that did not fit is not there in part
+    assert len(found.series["cpu0-package", "cpu_energy"].t) > 10
+
+
+def run_limited(path: Path, limited: Any) -> subprocess.CompletedProcess[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kit.sample", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limited,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    out, err = process.stdout.read(), process.stderr.read()
+    return subprocess.CompletedProcess([], process.wait(30), out, err)
+
+
+def test_several_meters_share_a_process_and_have_a_file_each(tmp_path: Path) -> None:
+    root = tmp_path / "powercap" / "intel-rapl:0"
+    root.mkdir(parents=True)
+    for name, text in (("name", "package-0"), ("energy_uj", "1"), ("max_energy_range_uj", "9" * 9)):
+        (root / name).write_text(text)
+    rapl = {"name": "rapl", "alias": None, "config": {"root": str(root.parent)}}
+    run = Sampled(tmp_path / "out", [*ESTIMATE, rapl])
+    t0, t1 = run.run(1.0)
+    assert list(run.files()) == ["estimate.csv", "rapl.csv"]
+    spans = samples.from_csv(run.files()).spans
+    for first, last in spans.values():
+        assert first <= t0 and last >= t1
+
+
+# --- deadlines ------------------------------------------------------------------------------
+
+
+def reading(clock: Clock) -> list[Reading]:
+    now = clock.now()
+    return [Reading(now, now, None, "host", "cpu_busy", 0, 1)]
+
+
+def lane(
+    tiers: list[Tier], clock: Clock, taken: list[Reading]
+) -> tuple[list[Schedule], list[Lane]]:
+    schedules = [Schedule(t, "test", clock, taken.extend, lambda *_: None) for t in tiers]
+    return schedules, lanes_of(schedules, clock, threading.Event())
+
+
+def run_for(lanes: list[Lane], seconds: float) -> None:
+    for each in lanes:
+        each.start()
+    time.sleep(seconds)
+    for each in lanes:
+        each._stop.set()
+        each.join(5)
+
+
+def test_overruns_are_counted_and_never_caught_up() -> None:
+    clock, taken = Clock(), []
+    slow_once = iter([0.0, 0.0, 0.25])
+
+    def read() -> list[Reading]:
+        time.sleep(next(slow_once, 0.0))
+        return reading(clock)
+
+    (schedule,), lanes = lane([Tier("t", 0.05, read)], clock, taken)
+    run_for(lanes, 1.0)
+    kept = schedule.kept
+    assert kept.overruns >= 4  # the quarter of a second that one read took
+    assert kept.reads + kept.overruns <= 21  # the grid's deadlines, no more
+    gaps = [b.t0 - a.t0 for a, b in pairwise(taken[1:-1])]
+    assert min(gaps) > 20_000_000  # nothing is read in haste afterwards
+
+
+def test_deadlines_are_absolute() -> None:
+    """The time that a read takes does not add up: 20 reads of 10 ms in 50 ms steps take 1 s."""
+    clock, taken = Clock(), []
+
+    def read() -> list[Reading]:
+        time.sleep(0.01)
+        return reading(clock)
+
+    (schedule,), lanes = lane([Tier("t", 0.05, read)], clock, taken)
+    run_for(lanes, 1.5)
+    kept = schedule.kept
+    assert kept.reads + kept.overruns == pytest.approx(30, abs=2)
+
+
+def test_a_slow_tier_delays_no_quick_one() -> None:
+    clock, taken = Clock(), []
+
+    def blocked() -> list[Reading]:
+        time.sleep(0.4)
+        return []
+
+    tiers = [Tier("quick", 0.02, lambda: reading(clock)), Tier("slow", 0.1, blocked, slow=True)]
+    (quick, slow), lanes = lane(tiers, clock, taken)
+    assert len(lanes) == 2
+    run_for(lanes, 1.0)
+    assert slow.kept.overruns >= 3
+    assert quick.kept.reads > 3 * slow.kept.reads
+
+
+def test_a_tier_that_sets_its_own_pace_is_asked_when_it_says() -> None:
+    clock, taken, due = Clock(), [], []
+
+    def next_due() -> int:
+        due.append(clock.now() + 100_000_000)
+        return due[-1]
+
+    own = Tier("own", 5.0, lambda: reading(clock), slow=True, due=next_due)
+    (schedule,), lanes = lane([own], clock, taken)
+    run_for(lanes, 1.0)
+    assert schedule.kept.overruns == 0
+    assert 5 <= schedule.kept.reads <= 10
+
+
+def test_closing_readings_are_taken_after_the_stop() -> None:
+    clock, taken, stops = Clock(), [], []
+
+    def last(stopped_at: int) -> list[Reading]:
+        stops.append(stopped_at)
+        return reading(clock)
+
+    tier = Tier("t", 0.02, lambda: reading(clock), last=last)
+    _, lanes = lane([tier], clock, taken)
+    run_for(lanes, 0.1)
+    assert len(stops) == 1
+    assert taken[-1].t0 >= stops[0]
+
+
+def test_a_tier_that_breaks_is_told_and_the_others_go_on() -> None:
+    clock, taken, told = Clock(), [], []
+
+    def broken() -> list[Reading]:
+        raise RuntimeError("a bug in a meter")
+
+    tiers = [Tier("bad", 0.02, broken), Tier("good", 0.02, lambda: reading(clock))]
+    schedules = [
+        Schedule(t, "test", clock, taken.extend, lambda tier, error: told.append((tier, error)))
+        for t in tiers
+    ]
+    run_for(lanes_of(schedules, clock, threading.Event()), 0.3)
+    assert {tier.name for tier, _ in told} == {"bad"}
+    assert len(taken) > 5
+
+
+# --- rows -----------------------------------------------------------------------------------
+
+
+def test_rows_are_numbered_without_a_gap_from_many_threads(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "out" / "x.csv")
+
+    def add(device: str) -> None:
+        for n in range(500):
+            writer.add([Reading(n, n, n, device, "gpu_energy", 0, n)])
+
+    threads = [threading.Thread(target=add, args=(f"gpu{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        writer.flush()
+    writer.close()
+    writer.close()
+    found = stored(tmp_path / "out")
+    assert (found.gaps, writer.rows) == ((), 2000)
+    for i in range(4):
+        assert found.series[f"gpu{i}", "gpu_energy"].raw.tolist() == list(range(500))
+
+
+def test_a_failed_read_has_its_code_and_an_empty_value(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "x.csv")
+    writer.add([Reading(1, 2, None, "gpu0", "gpu_energy", 15, None)])
+    writer.close()
+    assert (tmp_path / "x.csv").read_text().splitlines()[1] == "0,1,2,,gpu0,gpu_energy,15,"
