@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kit.model import Sample
+
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Key = tuple[str, str]
 
-HEADER = "seq,t0,t1,t_dev,device,quantity,rc,raw"
-_COLUMNS = 8
+HEADER = ",".join(Sample._fields)
+_COLUMNS = len(Sample._fields)
 _COMMA, _NEWLINE, _MINUS, _ZERO = 44, 10, 45, 48
 _MAX_DIGITS = 18  # what an int64 surely holds
 _ABSENT = -1

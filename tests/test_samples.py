@@ -18,6 +18,10 @@ def parse(body: str) -> samples.Samples:
     return samples.from_csv({"x.csv": (HEAD + body).encode()})
 
 
+def test_the_header_is_the_published_one() -> None:
+    assert samples.HEADER == "seq,t0,t1,t_dev,device,quantity,rc,raw"
+
+
 def test_rows_become_series_by_device_and_quantity() -> None:
     found = parse(
         "0,10,20,,gpu0,gpu_energy,0,5\n"

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kit.meters import Reading
-from kit.samples import HEADER
+from kit.model import Sample
 
+HEADER = ",".join(Sample._fields)  # kit.samples has numpy, which sampling does not need
 _SYNC_S = 2.0
 
 

@@ -110,6 +110,14 @@ int nvmlInitWithFlags(unsigned flags) {
     return OK;
 }
 int nvmlShutdown(void) { return OK; }
+int nvmlSystemGetDriverVersion(char *text, unsigned size) {
+    snprintf(text, size, "0.0-fake");
+    return OK;
+}
+int nvmlSystemGetNVMLVersion(char *text, unsigned size) {
+    return nvmlSystemGetDriverVersion(text, size);
+}
+int nvmlSystemGetCudaDriverVersion(int *version) { *version = 12080; return OK; }
 const char *nvmlErrorString(int rc) { return rc == LOST ? "GPU is lost" : "an error"; }
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = (unsigned)set.gpus; return OK; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) {
