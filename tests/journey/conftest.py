@@ -115,11 +115,17 @@ class Workplace:
         return [int(pid) for pid in found.stdout.split()]
 
     def containers(self) -> list[str]:
-        """Names of kit's containers that exist, running or not."""
+        """Containers of this store's runs that exist, running or not."""
+        form = '{{.Label "kit.run"}} {{.ID}}'
         done = subprocess.run(
-            ["docker", "ps", "-aq", "--filter", "label=kit.run"], capture_output=True, text=True
+            ["docker", "ps", "-a", "--filter", "label=kit.run", "--format", form],
+            capture_output=True,
+            text=True,
         )
-        return done.stdout.split()
+        ledger = self.runs / "ledger.jsonl"
+        known = ledger.read_text() if ledger.is_file() else ""
+        found = [line.split() for line in done.stdout.splitlines()]
+        return [container for run, container in found if f'"{run}"' in known]
 
 
 @pytest.fixture
