@@ -20,6 +20,7 @@ from typing import Any
 
 POLL_S = 0.1
 _LAST_BYTES = 2000
+_LAST_S = 1.0
 
 
 class Child:
@@ -105,7 +106,9 @@ class Child:
     def last_words(self) -> str:
         """The end of its log, as `` (exit code N: …)``, for an error message."""
         process = self._started()
-        code = process.poll()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LAST_S)  # its pipe may close a moment before it is gone
+        code = process.returncode
         said = self._log.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace").strip()
         last = said.splitlines()[-1] if said else "no message"
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
