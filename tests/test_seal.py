@@ -157,6 +157,30 @@ def test_a_round_trip_keeps_the_hash(run: Path, tmp_path: Path) -> None:
     assert again.read_bytes() == (tmp_path / f"{run.name}.kit.zip").read_bytes()
 
 
+def test_imports_at_the_same_time_put_one_run(run: Path, tmp_path: Path) -> None:
+    packed = seal.export(run, tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from kit import seal; from kit.store import Store\n"
+        "seal.import_(Path(sys.argv[1]), Store(Path(sys.argv[2])))"
+    )
+    command = [sys.executable, "-c", code, str(packed), str(tmp_path / "other")]
+    for process in [subprocess.Popen(command) for _ in range(4)]:
+        assert process.wait() == 0
+    other = Store(tmp_path / "other")
+    assert [e["run_hash"] for e in other.ledger()] == [run.name]
+    assert verify(other.root / run.name).passed
+    assert not list(other.inflight.iterdir())
+
+
+def test_what_a_crashed_import_left_is_removed(run: Path, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    seal.import_(seal.export(run, tmp_path), other)
+    left = other.inflight / "import-dead.scratch" / "run"
+    left.mkdir(parents=True)
+    other.forget_orphans()
+    assert not left.parent.exists()
+
+
 @pytest.mark.parametrize("altered", ["edit", "extra", "missing", "renamed"])
 def test_import_refuses_what_is_not_the_run(run: Path, tmp_path: Path, altered: str) -> None:
     packed = seal.export(run, tmp_path)
@@ -301,6 +325,26 @@ def test_a_seal_whose_ledger_entry_was_cut_off_is_noted(store: Store, run: Path)
     assert seal.recover(store) == [run]
     assert store.sealed_as(jsonio.read(run / "manifest.json")["run_id"]) == ("complete", run)
     assert store.ledger_breaks() is None
+
+
+def test_runs_that_came_with_a_clone_are_not_recovered(store: Store, run: Path) -> None:
+    """They are noted, because the ledger lists every run, but nobody's crash left them."""
+    (store.root / "ledger.jsonl").unlink()
+    assert seal.recover(store) == []
+    assert [(e["kind"], e["run_hash"]) for e in store.ledger()] == [("imported", run.name)]
+    assert seal.recover(store) == []
+    assert len(store.ledger()) == 1
+
+
+def test_the_ledger_tells_recovered_from_sealed(store: Store) -> None:
+    crashed(store)
+    (run,) = seal.recover(store)
+    last = store.ledger()[-1]
+    said = jsonio.read(run / "manifest.json")
+    assert (last["kind"], last["status"], last["run_hash"]) == ("recovered", "aborted", run.name)
+    assert {k: last[k] for k in ("spec_hash", "plan_hash")} == {
+        k: said[k] for k in ("spec_hash", "plan_hash")
+    }
 
 
 # --- the manifest, read strictly ----------------------------------------------------------------

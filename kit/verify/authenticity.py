@@ -12,7 +12,7 @@ def checks(source: Source) -> list[Check]:
     stamped = [n for n in source.names() if n.startswith(SEAL) and n.endswith(".tsr")]
     return [
         check("SIGNATURE", "SKIP", _signature(signed)),
-        check("REGISTRATION", "WARN" if not stamped else "SKIP", _registration(stamped)),
+        check("REGISTRATION", "SKIP", _registration(stamped)),
     ]
 
 

@@ -30,6 +30,9 @@ def load(source: Source) -> tuple[RunRecords | None, list[Check]]:
         records = load_records(source)
     except (MalformedRecordError, jsonio.JsonRefused) as error:
         return None, [check(_code_of(error), "FAIL", str(error))]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        # Not UTF-8, too deep, a folder of launches that is no number: another's, not a fault here.
+        return None, [check("FILE_INVALID", "FAIL", f"a record cannot be read: {error}")]
     chain = check("JOURNAL_CHAIN", "PASS", f"{len(records.events)} events follow one another")
     return records, [*sample_checks(records), chain]
 
@@ -94,6 +97,12 @@ def _plan(records: RunRecords, source: Source, listed: Manifest) -> Iterator[str
         yield "the schedule does not number its requests"
     if plan.requests != sum(r.stage == "measured" for r in records.schedule):
         yield "the plan counts other measured requests than the schedule has"
+    warmups = sum(r.stage == "warmup" for r in records.schedule)
+    asked = spec.workload.options.get("requests")
+    if _is_count(asked) and plan.requests != asked:
+        yield f"the schedule measures {plan.requests} requests, the spec asks for {asked}"
+    if warmups != spec.phases.warmup_requests:
+        yield f"the schedule warms up {warmups} times, the spec asks for it otherwise"
     if plan.launches != spec.launches:
         yield "the plan has other launches than the spec"
     if [(m.name, m.alias) for m in plan.meters] != [(m.name, m.alias) for m in spec.meters]:
@@ -185,8 +194,11 @@ def _token_problem(
     usage = (answer.usage if answer else None) or {}
     for field, key in (("output_tokens", "completion_tokens"), ("prompt_tokens", "prompt_tokens")):
         told, own = usage.get(key), getattr(request, field)
-        if _is_count(told) and own != told:
-            return f"{own} {field.replace('_', ' ')}, the server said {told}"
+        if told is not None and (not _is_count(told) or own != told):
+            return f"{own} {field.replace('_', ' ')}, the server said {_shown(told)}"
+    generated = ((answer.timings if answer else None) or {}).get("predicted_n")
+    if generated is not None and usage and generated != request.output_tokens:
+        return f"{request.output_tokens} output tokens, the server timed {_shown(generated)}"
     limit = planned.body.get("max_tokens") if planned else None
     if limit is not None and _is_count(limit) and (request.output_tokens or 0) > limit:
         return f"{request.output_tokens} output tokens, at most {limit} were asked for"
@@ -213,12 +225,12 @@ def _texts(records: RunRecords) -> Iterator[str]:
 def _results(records: RunRecords, source: Source) -> Iterator[str]:
     stored = jsonio.parse(source.read("results.json"), "results.json")
     try:
-        found = results.compute(records)
+        found = jsonio.parse(jsonio.canonical(results.compute(records)))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The records are another's; whatever they break in the formulas is a finding.
         yield f"they cannot be computed from these records ({type(error).__name__})"
         return
-    yield from differences(stored, jsonio.parse(jsonio.canonical(found)), "$")
+    yield from differences(stored, found, "$")
 
 
 def differences(stored: Any, computed: Any, where: str) -> Iterator[str]:

@@ -10,15 +10,18 @@ import msgspec
 from kit.errors import EXIT_OK, EXIT_VERIFY
 from kit.model import Record
 from kit.text import clean
-from kit.verify.codes import MEANING, level_of
+from kit.verify.codes import LEVELS, MEANING, level_of
 
 Status = Literal["PASS", "WARN", "FAIL", "SKIP", "WITHHELD"]
 _LIMIT = 400
 CLAIM = (
-    "consistent: every number follows from the raw records. That the records are true is not "
-    "shown: whoever scales every stream together passes; a replay, time stamps from elsewhere or "
-    "a second meter would raise this"
+    "consistent; no signature checked; registration unproven. Every number follows from the raw "
+    "records; that the records are true is not shown: whoever scales every stream together "
+    "passes; a replay, time stamps from elsewhere or a second meter would raise this"
 )
+TOO_NEW = "nothing: this kit is too old to judge the run; a newer one may"
+UNSUPPORTED = frozenset({"MANIFEST_UNSUPPORTED"})
+_WORST_FIRST = ("FAIL", "WARN", "PASS", "WITHHELD", "SKIP")
 REFUSED = "nothing: at least one check failed, so no number of this run should be used"
 
 
@@ -48,12 +51,28 @@ class Verdict(Record, frozen=True, kw_only=True):
         return not any(check.status == "FAIL" for check in self.checks)
 
     @property
+    def outcome(self) -> Literal["PASS", "FAIL", "UNSUPPORTED"]:
+        """``UNSUPPORTED`` where this kit is too old to judge the run."""
+        if any(check.code in UNSUPPORTED for check in self.failures):
+            return "UNSUPPORTED"
+        return "PASS" if self.passed else "FAIL"
+
+    @property
+    def levels(self) -> dict[str, str]:
+        """The worst status of each level; ``NOT_REACHED`` for one that was not checked."""
+        found = dict.fromkeys(LEVELS, "NOT_REACHED")
+        for level in LEVELS:
+            statuses = {check.status for check in self.checks if check.level == level}
+            found[level] = next((s for s in _WORST_FIRST if s in statuses), "NOT_REACHED")
+        return found
+
+    @property
     def exit_code(self) -> int:
         return EXIT_OK if self.passed else EXIT_VERIFY
 
     @property
     def claim(self) -> str:
-        return CLAIM if self.passed else REFUSED
+        return {"PASS": CLAIM, "FAIL": REFUSED, "UNSUPPORTED": TOO_NEW}[self.outcome]
 
     @property
     def failures(self) -> tuple[Check, ...]:
@@ -62,7 +81,13 @@ class Verdict(Record, frozen=True, kw_only=True):
     def as_dict(self) -> dict[str, Any]:
         """The verdict as a JSON document."""
         found: dict[str, Any] = msgspec.to_builtins(self)
-        return {**found, "passed": self.passed, "claim": self.claim}
+        return {
+            **found,
+            "outcome": self.outcome,
+            "passed": self.passed,
+            "levels": self.levels,
+            "claim": self.claim,
+        }
 
 
 def check(code: str, status: Status, message: str = "") -> Check:

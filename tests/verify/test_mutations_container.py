@@ -214,6 +214,28 @@ def test_rows_13_14_20_manifest(run: Path, old: bytes, new: bytes, code: str) ->
     assert failed(verify(run)) == {code}
 
 
+def test_row_20_a_newer_run_is_not_judged(run: Path) -> None:
+    golden.edit_json(run / "manifest.json", lambda m: m.update(schema="kit.run/2"))
+    verdict = verify(golden.reseal(run))
+    assert (verdict.outcome, verdict.exit_code) == ("UNSUPPORTED", 4)
+    assert "too old" in verdict.claim
+    assert verdict.as_dict()["levels"]["L4"] == "NOT_REACHED"
+
+
+def test_rows_13_a_lone_surrogate_in_the_manifest(run: Path) -> None:
+    path = run / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"reason":""', b'"reason":"\\ud800"'))
+    assert failed(verify(run)) == {"MANIFEST_NOT_CANONICAL"}
+
+
+def test_a_verdict_says_level_by_level_what_was_checked(original: Path) -> None:
+    verdict = verify(original)
+    assert verdict.outcome == "PASS"
+    assert {verdict.levels[level] for level in ("L0", "L1", "L3", "L4", "L5")} == {"PASS"}
+    assert {verdict.levels[level] for level in ("L2", "L6")} == {"SKIP"}
+    assert "registration unproven" in verdict.claim
+
+
 def test_all_codes_have_a_meaning_and_one_level() -> None:
     from kit.verify import codes
 

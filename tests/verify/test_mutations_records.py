@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kit import jsonio
 from kit.events import FILE
 from kit.verify import verify
 from tests import golden
@@ -184,6 +185,36 @@ def test_row_27_also_when_the_journal_agrees(run: Path) -> None:
     assert sealed_again(run, forge, derive=True) == {"REQUEST_MISSING"}
 
 
+@pytest.mark.parametrize("stage", ["warmup", "measured"])
+def test_row_27_a_request_dropped_from_the_schedule_too(run: Path, stage: str) -> None:
+    """Schedule, plan and registration forged together: the spec still asks for the request."""
+
+    def forge(r: Path) -> None:
+        def drop(lines: list[dict[str, Any]]) -> None:
+            lines.remove(next(line for line in reversed(lines) if line["stage"] == stage))
+
+        golden.edit_lines(r / "inputs/schedule.jsonl", drop)
+        for launch in range(golden.LAUNCHES):
+            for name in ("requests", "responses"):
+                golden.edit_lines(r / f"launches/{launch:03d}/{name}.jsonl", drop)
+        sha256 = jsonio.digest((r / "inputs/schedule.jsonl").read_bytes())
+        measured = 3 - (stage == "measured")
+        golden.edit_json(
+            r / "plan.json", lambda p: p.update(schedule_sha256=sha256, requests=measured)
+        )
+        plan_hash = jsonio.digest((r / "plan.json").read_bytes())
+
+        def register(events: list[dict[str, Any]]) -> None:
+            events[0]["data"]["plan_hash"] = plan_hash
+            for event in events:
+                if event["kind"] == "stage.done" and event["data"]["stage"] == stage:
+                    event["data"]["ok"] -= 1
+
+        golden.rechain(r / FILE, register)
+
+    assert "PLAN_HASHES" in sealed_again(run, forge, derive=True)
+
+
 def test_row_27_a_failed_request_painted_good(run: Path) -> None:
     assert sealed_again(run, lambda r: golden.edit_lines(r / REQUESTS, fail_one), derive=True) == {
         "REQUEST_COUNTS"
@@ -295,6 +326,25 @@ def test_row_40_token_count_inflated(run: Path, everywhere: bool) -> None:
     assert "TOKEN_COUNTS" in sealed_again(run, forge, derive=True)
 
 
+@pytest.mark.parametrize("said", ["8", [8], 8.5, True, {"n": 8}])
+def test_row_40_a_count_of_another_kind_hides_nothing(run: Path, said: object) -> None:
+    """A count that the check would not understand must not be a way around it."""
+
+    def forge(lines: list[dict[str, Any]]) -> None:
+        lines[-1]["usage"]["completion_tokens"] = said
+
+    codes = sealed_again(run, lambda r: golden.edit_lines(r / RESPONSES, forge), derive=True)
+    assert codes == {"TOKEN_COUNTS"}
+
+
+def test_row_40_the_server_timed_other_tokens_than_it_counted(run: Path) -> None:
+    def forge(lines: list[dict[str, Any]]) -> None:
+        lines[-1]["timings"] = {"predicted_n": golden.TOKENS - 1}
+
+    codes = sealed_again(run, lambda r: golden.edit_lines(r / RESPONSES, forge), derive=True)
+    assert codes == {"TOKEN_COUNTS"}
+
+
 def test_row_41_text_swapped(run: Path) -> None:
     def forge(lines: list[dict[str, Any]]) -> None:
         lines[-1]["text"] = "what was never said"
@@ -334,6 +384,7 @@ BROKEN: dict[str, Form] = {
     "rows": (FILE, lambda e: e[-2]["data"].update(rows="many"), {"SAMPLES_GAP"}),
     "primary": ("spec.json", lambda s: s.update(primary_metric="beauty"), {"FILE_INVALID"}),
     "huge": (REQUESTS, lambda lines: lines[-1].update(sent=10**30), {"TIMES_INCONSISTENT"}),
+    "unsafe": (REQUESTS, lambda lines: lines[-1].update(prompt_tokens=2**53), {"TOKEN_COUNTS"}),
     "index": (REQUESTS, lambda lines: lines[-1].update(index="first"), {"FILE_INVALID"}),
     "tokens": (REQUESTS, lambda lines: lines[-1].update(output_tokens=-8), {"TOKEN_COUNTS"}),
     "meters": ("plan.json", lambda p: p.update(meters=[{"name": 1}]), {"FILE_INVALID"}),
@@ -354,6 +405,12 @@ def test_wrong_forms_are_findings_and_never_crash(
     else:
         golden.edit_json(run / name, change)
     assert failed(verify(golden.reseal(run))) & codes
+
+
+@pytest.mark.parametrize("name", [REQUESTS, RESPONSES, "inputs/schedule.jsonl"])
+def test_lines_that_are_not_utf_8(run: Path, name: str) -> None:
+    (run / name).write_bytes((run / name).read_bytes().replace(b"measured", b"measure\xff", 1))
+    assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
 
 
 def edit_raw(path: Path, change: Callable[[Any], object]) -> None:
