@@ -61,12 +61,13 @@ L4 = {
     "TEXT_HASH": "a text is not the one that its hash names",
     "STREAM_MISSING": "a device that the plan names was not read from begin to end",
     "SAMPLES_GAP": "rows of samples are missing",
+    "WINDOW_SHIFTED": "a phase without the requests it must hold, or shorter than the spec says",
     "RESULTS_DIFFER": "the results do not follow from the raw records",
 }
 
 L5 = {
-    "WINDOW_SHIFTED": "a phase without the requests it must hold, or shorter than the spec says",
     "TIMES_INCONSISTENT": "the times of a request contradict one another",
+    "PLAUSIBILITY": "power, energy counters, clocks and throughput against what hardware can do",
 }
 
 L6 = {"ENVIRONMENT": "fingerprints before and after the run"}
