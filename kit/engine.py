@@ -194,11 +194,13 @@ def one_launch(journey: Journey, watch: Watch, index: int) -> None:
             running = held.enter_context(container(journey, watch, index))
         with phase(journal, index, "warmup"):
             driver = held.enter_context(driving(journey, running, index))
-            stage(journey, driver, "warmup", index, watch)
+            driver.send_stage("warmup", watch.check)
+        report(journey, driver, "warmup", index, watch)
         with phase(journal, index, "loaded_idle", "before"):
             watch.wait(spec.phases.loaded_idle_s)
         with phase(journal, index, "measured"):
-            stage(journey, driver, "measured", index, watch)
+            driver.send_stage("measured", watch.check)
+        report(journey, driver, "measured", index, watch)
         with phase(journal, index, "loaded_idle", "after"):
             watch.wait(spec.phases.loaded_idle_s)
         ask_afterwards(journey, driver, running, index)
@@ -255,10 +257,10 @@ def driving(journey: Journey, running: Running, index: int) -> Iterator[DriverPr
         salvage(out, journey.clock.origin)
 
 
-def stage(journey: Journey, driver: DriverProcess, name: str, index: int, watch: Watch) -> None:
-    """Drive one stage of the schedule and journal what the driver says of itself."""
-    report = driver.run_stage(name, watch.check)
-    journey.journal.add("stage.done", launch=index, **msgspec.to_builtins(report))
+def report(journey: Journey, driver: DriverProcess, name: str, index: int, watch: Watch) -> None:
+    """Let the driver parse a stage, outside its phase, and journal what it says of itself."""
+    said = driver.report_stage(name, watch.check)
+    journey.journal.add("stage.done", launch=index, **msgspec.to_builtins(said))
 
 
 def ask_afterwards(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
