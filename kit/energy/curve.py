@@ -90,6 +90,8 @@ class Curve:
         wander_s: standard uncertainty of the time of every other point, s: where the power
             changes at a point, that much of the change goes to the wrong side.
         lag_s: standard uncertainty of the time of all its points together, s.
+        noise_j: standard deviation of the shape between ticks, J, where the ticks tell it: it
+            then stands for ``wander_s``.
     """
 
     t: Floats
@@ -104,6 +106,7 @@ class Curve:
     ticks: Ticks | None = None
     wander_s: float = 0.0
     lag_s: float = 0.0
+    noise_j: float | None = None
 
     def between(self, t0: int, t1: int) -> Part | Unmeasured:
         """Energy of the window ``[t0, t1)`` (ns), or why it is not known."""
@@ -120,8 +123,7 @@ class Curve:
             "offset": self.sensor.offset_w * seconds,
             "model": abs(joules) * self.sensor.model,
             "ticks": self._tick_error(t0, t1),
-            "sampling": self._scatter(t0, t1),
-            "lag": self._lag_error(t0, t1),
+            **self._shape_errors(t0, t1),
         }
         return Part(joules, {k: v for k, v in terms.items() if v > 0.0}, self.method)
 
@@ -144,6 +146,19 @@ class Curve:
     def _edges(self, t0: int, t1: int) -> float:
         """Both marks may lie anywhere in a step of power: ΔP · T / √12 each."""
         return math.hypot(*(self._power_step(t) * self.step_s / SQRT12 for t in (t0, t1)))
+
+    def _shape_errors(self, t0: int, t1: int) -> dict[str, float]:
+        """What the shape of the curve may be wrong by, between its ticks or without any."""
+        if self.noise_j is None:
+            sampling = self._scatter(t0, t1)
+        else:
+            sampling = self.noise_j * math.hypot(*(self._looseness(t) for t in (t0, t1)))
+        return {"sampling": sampling, "lag": self._lag_error(t0, t1)}
+
+    def _looseness(self, mark: float) -> float:
+        """How far the noise at ``mark`` counts: its own, less what the ticks beside it hold."""
+        shares = [share for _, share in self._between_ticks(mark)]
+        return math.sqrt(1 + math.fsum(share**2 for share in shares))
 
     def _lag_error(self, t0: int, t1: int) -> float:
         """A curve that comes late as a whole misplaces the difference in power between its marks.
@@ -217,6 +232,14 @@ class Curve:
 
     def _shares(self, mark: float) -> list[tuple[int, float]]:
         """The ticks beside ``mark``, each with how many watts of error it brings per second."""
+        return [
+            (tick, share * self._power(float(self.ticks.t[tick])))
+            for tick, share in self._between_ticks(mark)
+            if self.ticks is not None
+        ]
+
+    def _between_ticks(self, mark: float) -> list[tuple[int, float]]:
+        """The ticks beside ``mark``, each with its share in what the curve is there."""
         if self.ticks is None or len(self.ticks.t) < 2:
             return []
         times = self.ticks.t
@@ -224,13 +247,9 @@ class Curve:
         span = times[[after - 1, after]]
         low, here, high = np.interp([span[0], mark, span[1]], self.t, self.joules)
         if high <= low or not span[0] <= mark <= span[1]:
-            nearest = after - 1 if mark < span[0] else after
-            return [(nearest, self._power(float(times[nearest])))]
+            return [(after - 1 if mark < span[0] else after, 1.0)]
         share = float((here - low) / (high - low))
-        return [
-            (after - 1, (1 - share) * self._power(float(span[0]))),
-            (after, share * self._power(float(span[1]))),
-        ]
+        return [(after - 1, 1 - share), (after, share)]
 
     def _power(self, t: float) -> float:
         around = np.array([t - 1e7, t + 1e7])

@@ -26,6 +26,7 @@ GAIN = 0.05
 _SAMPLE_HOLE_S, _COUNTER_HOLE_S, _GAUGE_HOLE_S = 0.25, 0.5, 0.5
 _LEAST_WANDER_S = 5e-5
 _LAG_S = 0.003  # between samples and counter, as seen on H200s
+_CLOSE_S, _ENOUGH = 3.0, 8  # ticks that tell the samples' noise: how close, how many
 _SAMPLE_S, _RENEWED_S, _AVERAGE_S = 0.02, 0.1, 1.0
 _SHORTEST_AVERAGE_S = 5.0
 # Samples and counter are two views of one sensor: further apart they are not, and do not mix.
@@ -156,11 +157,35 @@ def _combined(ticks: Known, shape: Curve, sensor: Sensor) -> Curve | None:
         step_s=shape.step_s,
         sensor=sensor,
         resolution_j=QUANTITIES["gpu_energy"].scale / np.sqrt(6),
-        holes=shape.holes,
+        holes=_to_ticks(shape.holes, ticks.t),
         ticks=Ticks(ticks.t, ticks.u, ticks.common),
         wander_s=shape.wander_s,
         lag_s=shape.lag_s,
+        noise_j=_noise_j(ticks.t, known, drawn * ratio),
     )
+
+
+def _to_ticks(holes: tuple[Hole, ...], t: Floats) -> tuple[Hole, ...]:
+    """A hole in the shape spoils all between the ticks beside it: their sum went in there too."""
+    found = []
+    for hole in holes:
+        before, after = t[t <= hole.t0], t[t >= hole.t1]
+        begin = float(before[-1]) if len(before) else -math.inf
+        end = float(after[0]) if len(after) else math.inf
+        found.append(hole._replace(t0=begin, t1=end))
+    return tuple(found)
+
+
+def _noise_j(t: Floats, known: Floats, drawn: Floats) -> float | None:
+    """How far the samples' energy strays from the counter's at any time, J; None from few ticks.
+
+    Between two ticks the two differ by what each of the ends strays.
+    """
+    close = np.diff(t) < _CLOSE_S * 1e9
+    if np.count_nonzero(close) < _ENOUGH:
+        return None
+    differences = (np.diff(known) - np.diff(drawn))[close]
+    return float(np.sqrt(np.mean(differences**2) / 2))
 
 
 def _wander_s(t: Floats, period_s: float) -> float:
