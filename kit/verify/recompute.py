@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kit import events, jsonio, results
+from kit import events, jsonio, results, runtimes
 from kit.archive import Source
+from kit.errors import UsageError
 from kit.model import Manifest, Request, Response, ScheduledRequest
 from kit.phases import BLOCKS
 from kit.records import MalformedRecordError, RunRecords
@@ -177,12 +178,13 @@ def _counts(records: RunRecords) -> Iterator[str]:
 
 def _tokens(records: RunRecords) -> Iterator[str]:
     planned = {r.index: r for r in records.schedule}
+    recounted = _counts_afterwards(records.spec.runtime.name)
     for launch, asked in records.requests.items():
         answers = {r.index: r for r in records.responses.get(launch, ())}
         for request in asked:
-            problem = _token_problem(
-                request, answers.get(request.index), planned.get(request.index)
-            )
+            answer = answers.get(request.index)
+            problem = _token_problem(request, answer, planned.get(request.index))
+            problem = problem or (None if recounted else _unsupported(request, answer))
             if problem:
                 yield f"launch {launch} request {request.index}: {problem}"
 
@@ -206,6 +208,25 @@ def _token_problem(
     if ids is not None and len(ids) != request.output_tokens:
         return f"{request.output_tokens} output tokens, {len(ids)} ids"
     return None
+
+
+def _counts_afterwards(runtime: str) -> bool:
+    """Whether a runtime's streams carry no counts, so that texts were counted after the stage."""
+    try:
+        return not runtimes.get(runtime).streams_usage
+    except UsageError:  # a runtime of somebody else, which this kit does not know
+        return True
+
+
+def _unsupported(request: Request, answer: Response | None) -> str | None:
+    """Why nothing that the server said stands behind a count."""
+    if request.status != "ok" or request.output_tokens is None:
+        return None
+    if answer is None:  # told of as a request without its response
+        return None
+    if (answer.usage or {}).get("completion_tokens") is not None or answer.token_ids is not None:
+        return None
+    return f"{request.output_tokens} output tokens, and the server's count is absent"
 
 
 def _is_count(value: Any) -> bool:

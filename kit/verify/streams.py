@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,8 @@ from kit.verify.verdict import Check, check, judged
 _NS = 1e-9
 _SLACK_S = 1.0
 _PERIODS = 5
+# Reads that may be missing unexplained: edges, and a clock's rounding.
+_FEW, _SHARE = 5, 0.02
 
 
 def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]:
@@ -72,7 +75,7 @@ def _slack_ns(series: Series, facts: dict[str, object]) -> float:
 
 
 def _gaps(records: RunRecords, source: Source, whole: bool) -> Check:
-    found = [*records.samples.gaps, *_rows(records, source)]
+    found = [*records.samples.gaps, *_rows(records, source), *_unread(records)]
     if found and not whole:
         return check("SAMPLES_GAP", "WARN", "; ".join(found[:3]))
     if not found and (holes := list(_holes(records))):
@@ -92,6 +95,46 @@ def _rows(records: RunRecords, source: Source) -> Iterator[str]:
     rows = sum(source.read(name).count(b"\n") - 1 for name in names)
     if rows != sum(told):
         yield f"{rows} rows, the samplers wrote {sum(told)}"
+
+
+def _unread(records: RunRecords) -> Iterator[str]:
+    """Deadlines of even reading that have no row, and that the sampler did not say it missed.
+
+    Each deadline is either read or counted as an overrun, so that rows picked out show even where
+    they were numbered and counted again.
+    """
+    missed = _missed(records)
+    lost = {str(e.data.get("meter")) for e in records.events if e.kind == "sampler.lost"}
+    for meter in records.plan.meters:
+        label = f"{meter.name}-{meter.alias}" if meter.alias else meter.name
+        for device in meter.devices if label not in lost else ():
+            for quantity, facts in device.quantities.items():
+                series = records.samples.get(device.device, quantity)
+                expected = _deadlines(series, quantity, facts)
+                absent = expected - (len(series.t) + series.errors if series else 0)
+                if absent > missed.get(label, 0) + max(_FEW, _SHARE * expected):
+                    yield f"{device.device} {quantity}: {absent} of {expected} reads are missing"
+
+
+def _missed(records: RunRecords) -> Counter[str]:
+    """Overruns that the samplers told of, by meter."""
+    found: Counter[str] = Counter()
+    for event in records.events:
+        told = event.data.get("overruns") if event.kind == "sampler.stopped" else None
+        for tier, number in told.items() if isinstance(told, dict) else ():
+            if isinstance(number, int):
+                found[str(tier).rpartition(".")[0]] += number
+    return found
+
+
+def _deadlines(series: Series | None, quantity: str, facts: dict[str, object]) -> int:
+    """How often a quantity was due between its first row and its last; 0 without an even pace."""
+    pace = facts.get("period_s") if quantity == "cpu_busy" else facts.get("poll_s")
+    if series is None or len(series.t) < 2 or "slots" in facts:
+        return 0
+    if not isinstance(pace, int | float) or not pace > 0:
+        return 0
+    return round(float(series.t0[-1] - series.t0[0]) * _NS / pace) + 1
 
 
 def _holes(records: RunRecords) -> Iterator[str]:

@@ -127,6 +127,24 @@ def test_row_25_low_power_samples_cherry_picked(run: Path, renumber: bool) -> No
     assert "SAMPLES_GAP" in sealed_again(run, pick, derive=True)
 
 
+def test_row_25_cherry_picked_and_counted_again(run: Path) -> None:
+    """Rows renumbered, the sampler's own count lowered: the deadlines have no rows all the same."""
+
+    def pick(r: Path) -> None:
+        rows = rows_of(r / GPU)
+        kept = [row for n, row in enumerate(rows) if n % 10 not in (4, 5)]
+        write_rows(r / GPU, kept)
+
+        def lower(events: list[dict[str, Any]]) -> None:
+            for event in events:
+                if event["kind"] == "sampler.stopped":
+                    event["data"]["rows"] -= len(rows) - len(kept)
+
+        golden.rechain(r / FILE, lower)
+
+    assert sealed_again(run, pick, derive=True) == {"SAMPLES_GAP"}
+
+
 @pytest.mark.parametrize("how", ["cut", "swapped", "edited"])
 def test_row_26_journal(run: Path, how: str) -> None:
     def forge(r: Path) -> None:
@@ -337,6 +355,14 @@ def test_row_40_a_count_of_another_kind_hides_nothing(run: Path, said: object) -
     assert codes == {"TOKEN_COUNTS"}
 
 
+def test_row_40_a_count_that_nothing_supports(run: Path) -> None:
+    def forge(r: Path) -> None:
+        golden.edit_lines(r / REQUESTS, lambda lines: lines[-1].update(output_tokens=2))
+        golden.edit_lines(r / RESPONSES, lambda lines: lines[-1].update(usage=None))
+
+    assert sealed_again(run, forge, derive=True) == {"TOKEN_COUNTS"}
+
+
 def test_row_40_the_server_timed_other_tokens_than_it_counted(run: Path) -> None:
     def forge(lines: list[dict[str, Any]]) -> None:
         lines[-1]["timings"] = {"predicted_n": golden.TOKENS - 1}
@@ -362,6 +388,19 @@ def test_row_41_a_text_with_its_hash_is_another_result(run: Path) -> None:
     assert codes == {"RESULTS_DIFFER"}
 
 
+@pytest.mark.parametrize("data", [b"-1", b"[]", b'{"a": 1}', b'{"a":1,"a":1}', b'{"a":1e400}'])
+@pytest.mark.parametrize("name", ["env/start.json", "launches/000/driver.json"])
+def test_documents_that_are_no_canonical_objects(run: Path, name: str, data: bytes) -> None:
+    (run / name).write_bytes(data)
+    assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
+
+
+def test_a_number_beyond_floating_point(run: Path) -> None:
+    path = run / "plan.json"
+    path.write_bytes(path.read_bytes().replace(b'"poll_s":0.1', b'"poll_s":' + b"1" * 400, 1))
+    assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
+
+
 # --- forms that would trip the formulas ---------------------------------------------------------
 
 
@@ -383,8 +422,8 @@ BROKEN: dict[str, Form] = {
     "other phase": (FILE, lambda e: e[4]["data"].update(phase="lunch"), {"FILE_INVALID"}),
     "rows": (FILE, lambda e: e[-2]["data"].update(rows="many"), {"SAMPLES_GAP"}),
     "primary": ("spec.json", lambda s: s.update(primary_metric="beauty"), {"FILE_INVALID"}),
-    "huge": (REQUESTS, lambda lines: lines[-1].update(sent=10**30), {"TIMES_INCONSISTENT"}),
-    "unsafe": (REQUESTS, lambda lines: lines[-1].update(prompt_tokens=2**53), {"TOKEN_COUNTS"}),
+    "huge": (REQUESTS, lambda lines: lines[-1].update(sent=10**30), {"FILE_INVALID"}),
+    "unsafe": (REQUESTS, lambda lines: lines[-1].update(prompt_tokens=2**53), {"FILE_INVALID"}),
     "index": (REQUESTS, lambda lines: lines[-1].update(index="first"), {"FILE_INVALID"}),
     "tokens": (REQUESTS, lambda lines: lines[-1].update(output_tokens=-8), {"TOKEN_COUNTS"}),
     "meters": ("plan.json", lambda p: p.update(meters=[{"name": 1}]), {"FILE_INVALID"}),
@@ -408,6 +447,13 @@ def test_wrong_forms_are_findings_and_never_crash(
 
 
 @pytest.mark.parametrize("name", [REQUESTS, RESPONSES, "inputs/schedule.jsonl"])
+def test_a_key_named_twice_in_a_line(run: Path, name: str) -> None:
+    """Readers disagree which of the two counts."""
+    (run / name).write_bytes((run / name).read_bytes().replace(b"{", b'{"index":7,', 1))
+    assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
+
+
+@pytest.mark.parametrize("name", [REQUESTS, RESPONSES, "inputs/schedule.jsonl"])
 def test_lines_that_are_not_utf_8(run: Path, name: str) -> None:
     (run / name).write_bytes((run / name).read_bytes().replace(b"measured", b"measure\xff", 1))
     assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
@@ -419,4 +465,5 @@ def edit_raw(path: Path, change: Callable[[Any], object]) -> None:
 
     found = [json.loads(line) for line in path.read_bytes().splitlines()]
     change(found)
-    path.write_text("".join(json.dumps(line) + "\n" for line in found))
+    plain = [json.dumps(line, sort_keys=True, separators=(",", ":")) for line in found]
+    path.write_text("".join(line + "\n" for line in plain))
