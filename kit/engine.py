@@ -42,7 +42,7 @@ from kit.events import Clock, Journal
 from kit.launch import Running, launched
 from kit.measure import Watch, phase, require_room
 from kit.model import Finding, MeterSpec, Plan, Record, RunSpec, ScheduledRequest
-from kit.plan import Facts, plan, resolve, schedule_bytes
+from kit.plan import Facts, meter_config, plan, resolve, schedule_bytes
 from kit.runtimes import get as runtime_of
 from kit.sample import SamplerProcess
 from kit.spec import document
@@ -298,13 +298,17 @@ def sampler_groups(journey: Journey) -> dict[str, list[MeterSpec]]:
 
 def sampler_config(journey: Journey, group: list[MeterSpec]) -> dict[str, Any]:
     """What a sampler process is told on its start."""
-    of = journey.config.meter
     return {
         "origin": journey.clock.origin,
         "out": str(journey.flight.folder("samples")),
         "cpus": journey.plan.launch.sampler_cpus,
         "meters": [
-            {"name": m.name, "alias": m.alias, "config": of(m.name, m.alias)} for m in group
+            {
+                "name": m.name,
+                "alias": m.alias,
+                "config": meter_config(m, journey.spec, journey.config),
+            }
+            for m in group
         ],
     }
 

@@ -57,7 +57,9 @@ def resolve(spec: RunSpec, engine: containers.Engine, config: host.HostConfig) -
         image=image,
         match=match,
         weights=_locate_weights(spec, config),
-        meters=tuple(_probe(meter, config) for meter in spec.meters),
+        meters=tuple(
+            meters.get(m.name).probe(m.alias, meter_config(m, spec, config)) for m in spec.meters
+        ),
         cpus=host.cpu_split(),
     )
 
@@ -150,5 +152,12 @@ def _locate_weights(spec: RunSpec, config: host.HostConfig) -> dict[str, Path]:
     return {f"{WEIGHTS_DIR}/{f.path}": weights.require(f, config.weights_folders) for f in files}
 
 
-def _probe(meter: MeterSpec, config: host.HostConfig) -> MeterPlan:
-    return meters.get(meter.name).probe(meter.alias, config.meter(meter.name, meter.alias))
+def meter_config(meter: MeterSpec, spec: RunSpec, config: host.HostConfig) -> dict[str, Any]:
+    """What a meter is told: host.toml's words, and for NVML which boards the run may use.
+
+    Without the number of boards a run on one GPU of eight would be charged with all eight.
+    """
+    told = config.meter(meter.name, meter.alias)
+    if meter.name == "nvml" and spec.devices.gpus:
+        return {**told, "gpus": spec.devices.gpus}
+    return told
