@@ -26,6 +26,7 @@ _T_975 = (
     2.36462425159278,
     2.30600413520417,
 )
+_Z_95 = 1.6448536269514722
 # Requests needed before a percentile is told, after MLPerf's early-stopping criterion.
 PERCENTILE_NEEDS = {50: 1, 90: 64, 95: 130, 99: 662}
 
@@ -83,38 +84,57 @@ def percentile(values: Sequence[float], p: int) -> float | None:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
-def ratio(original: Sequence[float], new: Sequence[float]) -> Ratio:
+def ratio(original: Sequence[float], new: Sequence[float], u_common: float = 0.0) -> Ratio:
     """``new / original`` of geometric means, with Welch's 90% interval on log values.
 
     Its interval inside ``(1/(1+m), 1+m)`` is the two one-sided tests (TOST) at 5%.
-    Values must be positive.
+
+    Args:
+        original: launch values, all positive.
+        new: launch values, all positive.
+        u_common: relative standard uncertainty that all launches of a side share, so that more
+            of them do not reduce it (two sensors' gains). It widens the interval: squares add,
+            with degrees of freedom after Welch and Satterthwaite.
     """
     a, b = [math.log(v) for v in original], [math.log(v) for v in new]
     difference = statistics.fmean(b) - statistics.fmean(a)
     if len(a) < 2 or len(b) < 2:
         return Ratio(math.exp(difference), None)
-    va, vb = statistics.variance(a) / len(a), statistics.variance(b) / len(b)
-    if va + vb == 0:
-        return Ratio(math.exp(difference), (math.exp(difference), math.exp(difference)))
-    df = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    half = t_quantile(0.95, df) * math.sqrt(va + vb)
+    half = _half_width(a, b, u_common)
     return Ratio(math.exp(difference), (math.exp(difference - half), math.exp(difference + half)))
 
 
-def launches_needed(cv: float, margin: float, power: float = 0.9) -> int:
+def _half_width(a: Sequence[float], b: Sequence[float], u_common: float) -> float:
+    """Half of Welch's 90% interval of a difference of means."""
+    va, vb = statistics.variance(a) / len(a), statistics.variance(b) / len(b)
+    total = va + vb + u_common**2
+    shared = va**2 / (len(a) - 1) + vb**2 / (len(b) - 1)
+    quantile = t_quantile(0.95, total**2 / shared) if shared else _Z_95
+    return quantile * math.sqrt(total)
+
+
+def launches_needed(
+    cv: float, margin: float, power: float = 0.9, u_common: float = 0.0
+) -> int | None:
     """Launches per side for TOST at 5% to pass with ``power`` when the two are truly equal.
 
     Args:
         cv: launch-to-launch coefficient of variation.
         margin: the equivalence margin on the ratio, e.g. 0.05.
+        power: the chance to pass.
+        u_common: as for `ratio`; it stays however many launches there are.
+
+    Returns:
+        None where no number of launches, up to a thousand, is enough.
     """
     target = math.log1p(margin)
     for n in range(2, 1000):
         df = 2 * (n - 1)
         noise = cv * math.sqrt(2 / n)
-        if target >= (t_quantile(0.95, df) + t_quantile(1 - (1 - power) / 2, df)) * noise:
+        half = t_quantile(0.95, df) * math.hypot(noise, u_common)
+        if target >= half + t_quantile(1 - (1 - power) / 2, df) * noise:
             return n
-    return 1000
+    return None
 
 
 def _bca(values: Sequence[float], seed: int) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,17 @@ def with_launches(run: RunRecords, metric: str, values: Sequence[float]) -> dict
     return found
 
 
-def judged(run: RunRecords, a: Sequence[float], b: Sequence[float], metric: str = GPU) -> Axis:
+def judged(
+    run: RunRecords,
+    a: Sequence[float],
+    b: Sequence[float],
+    metric: str = GPU,
+    *,
+    same_card: bool | None = True,
+) -> Axis:
     """The axis of ``metric`` with these launch values there and here."""
-    ours = with_launches(run, metric, b)
-    return axis(compare.judge(run, with_launches(run, metric, a), run, ours), metric)
+    theirs, ours = with_launches(run, metric, a), with_launches(run, metric, b)
+    return axis(compare.judge(run, theirs, run, ours, same_card=same_card), metric)
 
 
 def axis(comparison: Comparison, metric: str) -> Axis:
@@ -67,16 +75,16 @@ def card(**changes: Any) -> dict[str, Any]:
     ("new", "verdict"),
     [
         ([1.001, 1.000, 0.999], "EQUIVALENT"),
-        ([1.030, 1.031, 1.029], "EQUIVALENT"),  # away from 1, and surely inside ±5%
+        ([1.020, 1.021, 1.019], "EQUIVALENT"),  # away from 1, and surely inside ±3%
         ([1.200, 1.201, 1.199], "DIFFERENT"),
         ([0.800, 0.801, 0.799], "DIFFERENT"),
-        ([1.050, 1.051, 1.049], "INCONCLUSIVE"),  # on the margin itself
+        ([1.030, 1.031, 1.029], "INCONCLUSIVE"),  # on the margin itself
         ([0.800, 1.000, 1.250], "INCONCLUSIVE"),  # scatter
     ],
 )
 def test_two_one_sided_tests_decide(run: RunRecords, new: list[float], verdict: str) -> None:
     found = judged(run, [1.0, 1.001, 0.999], new)
-    assert (found.verdict, found.margin) == (verdict, 0.05)
+    assert (found.verdict, found.margin, found.u_gain) == (verdict, 0.03, None)
     assert found.ci90 is not None
     assert found.ci90[0] < found.ratio < found.ci90[1]  # type: ignore[operator]
 
@@ -100,6 +108,97 @@ def test_one_launch_never_proves_anything(
     assert "consistent" in found.reason
     assert side in found.reason
     assert "away" in judged(run, a, [v * 2 for v in b]).reason
+
+
+def test_the_number_leads_and_the_verdict_ends_the_line() -> None:
+    found = Axis(
+        metric=GPU, verdict="EQUIVALENT", reason="", ratio=1.021, ci90=(0.998, 1.044), margin=0.05
+    )
+    assert found.line() == (
+        "gpu energy per output token ×1.021 [0.998, 1.044], margin ±5% → EQUIVALENT"
+    )
+
+
+# --- sensors of two machines --------------------------------------------------------------------
+
+
+def gained(run: RunRecords, relative: float, values: Sequence[float]) -> dict[str, Any]:
+    """Results whose GPU sensor has this relative standard uncertainty of gain."""
+    found = with_launches(run, GPU, values)
+    for launch in found["launches"]:
+        block = next(p for p in launch["phases"] if p["phase"] == "measured")
+        block["energy"]["gpu"]["terms"]["gain"] = relative * block["energy"]["gpu"]["joules"]
+    return found
+
+
+def test_cards_never_calibrated_against_one_another_add_their_gain(run: RunRecords) -> None:
+    even = [1.0, 1.0, 1.0]
+    theirs, ours = gained(run, 0.003, even), gained(run, 0.004, even)
+    found = axis(compare.judge(run, theirs, run, ours), GPU)
+    assert found.u_gain == pytest.approx(0.005)
+    assert found.ci90 == pytest.approx((math.exp(-1.644854 * 0.005), math.exp(1.644854 * 0.005)))
+    assert found.verdict == "EQUIVALENT"
+    same = axis(compare.judge(run, theirs, run, ours, same_card=True), GPU)
+    assert (same.u_gain, same.ci90) == (None, (1.0, 1.0))
+
+
+def test_a_gain_that_hides_the_margin_says_to_calibrate(run: RunRecords) -> None:
+    even = [1.0, 1.001, 0.999]
+    hidden = axis(compare.judge(run, gained(run, 0.03, even), run, gained(run, 0.03, even)), GPU)
+    assert (hidden.verdict, hidden.launches_needed) == ("INCONCLUSIVE", None)
+    assert "±4.2%" in hidden.reason and "calibrate" in hidden.reason
+
+
+def test_no_gain_blurs_a_time(run: RunRecords) -> None:
+    found = axis(
+        compare.judge(run, gained(run, 0.03, [1.0]), run, gained(run, 0.03, [1.0])), "ttft_p50"
+    )
+    assert (found.u_gain, found.ci90) == (None, (1.0, 1.0))
+
+
+# --- what forbids a verdict -----------------------------------------------------------------
+
+
+def ended(run: RunRecords, status: str, reason: str = "") -> RunRecords:
+    last = run.events[-1]
+    end = msgspec.structs.replace(last, data={"status": status, "reason": reason})
+    return dataclasses.replace(run, events=(*run.events[:-1], end))
+
+
+def test_a_replay_that_failed_proves_nothing(run: RunRecords) -> None:
+    found = results.compute(run)
+    comparison = compare.judge(run, found, ended(run, "failed", "it broke"), found)
+    told = {a.verdict for a in comparison.axes if not a.metric.startswith(("wall", "estimate"))}
+    assert told == {"FAILED"}
+    assert comparison.primary.reason == "the replay failed: it broke"
+    assert axis(comparison, "ttft_p50").ratio == 1.0  # shown all the same
+
+
+def test_an_original_that_was_aborted_cannot_be_reproduced(run: RunRecords) -> None:
+    found = results.compute(run)
+    comparison = compare.judge(ended(run, "aborted"), found, run, found)
+    assert {a.verdict for a in comparison.axes} == {"NOT-COMPARABLE"}
+    assert comparison.primary.reason == "the original was aborted"
+
+
+def test_other_work_has_ratios_and_no_margin(run: RunRecords) -> None:
+    sampling = msgspec.structs.replace(run.spec.sampling, seed=run.spec.sampling.seed + 1)
+    other = dataclasses.replace(run, spec=msgspec.structs.replace(run.spec, sampling=sampling))
+    found = results.compute(run)
+    comparison = compare.judge(run, found, other, found)
+    latency = axis(comparison, "ttft_p50")
+    assert (latency.verdict, latency.margin, latency.ratio) == ("NOT-COMPARABLE", None, 1.0)
+    assert "sampling.seed" in latency.reason
+    assert [path for path, *_ in comparison.asked] == ["sampling.seed"]
+
+
+def test_another_name_and_more_launches_are_the_same_work(run: RunRecords) -> None:
+    spec = msgspec.structs.replace(run.spec, name="another", launches=9)
+    other = dataclasses.replace(run, spec=msgspec.structs.replace(spec, launches=2))
+    found = results.compute(run)
+    comparison = compare.judge(run, found, other, found)
+    assert axis(comparison, "ttft_p50").verdict == "EQUIVALENT"
+    assert comparison.asked == (("name", "golden", "another"),)
 
 
 def test_an_estimate_has_a_ratio_and_no_verdict(run: RunRecords) -> None:
@@ -168,6 +267,63 @@ def test_a_text_cut_short_parts_where_it_ends(run: RunRecords) -> None:
     assert found.reason.endswith("parts at character 6")
 
 
+def unanswered(run: RunRecords) -> RunRecords:
+    """The run with one measured request of launch 0 that got an error instead of an answer."""
+    *others, last = run.requests[0]
+    broken = msgspec.structs.replace(last, status="error", error="HTTP 500")
+    return dataclasses.replace(run, requests={**run.requests, 0: (*others, broken)})
+
+
+def test_errors_on_both_sides_are_no_reproduction(run: RunRecords) -> None:
+    found = outputs(unanswered(run), unanswered(run))
+    assert found.verdict == "FAILED"
+    assert found.reason == "the replay has no answer to 1 of 6 requests"
+    assert outputs(unanswered(run), run).verdict == "NOT-COMPARABLE"
+
+
+def test_other_requests_are_not_compared(run: RunRecords) -> None:
+    *others, last = run.schedule
+    other = dataclasses.replace(
+        run, schedule=(*others, msgspec.structs.replace(last, item="another"))
+    )
+    assert outputs(run, other).verdict == "NOT-COMPARABLE"
+
+
+def test_an_original_that_disagrees_with_itself_is_not_reproduced_exactly(run: RunRecords) -> None:
+    found = outputs(saying(run, 1, "something else"), run)
+    assert found.verdict == "DIFFERENT"
+
+
+def with_more_launches(run: RunRecords, *texts: str) -> RunRecords:
+    """A sampled run with one launch for each text, which is all that its requests were told."""
+    spec = msgspec.structs.replace(run.spec, determinism="sampled", launches=len(texts))
+    return dataclasses.replace(
+        run,
+        spec=spec,
+        requests=dict.fromkeys(range(len(texts)), run.requests[0]),
+        responses={
+            launch: tuple(msgspec.structs.replace(r, text=text) for r in run.responses[0])
+            for launch, text in enumerate(texts)
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("original", "new", "verdict"),
+    [
+        ("aaa", "aaa", "REPRODUCED"),
+        ("aaa", "bbb", "DIFFERENT"),
+        ("aab", "aab", "REPRODUCED"),
+        ("aa", "bb", "INCONCLUSIVE"),  # two launches agree by chance too easily
+        ("a", "b", "INCONCLUSIVE"),
+        ("a", "a", "REPRODUCED"),
+    ],
+)
+def test_sampled_texts_by_launch(run: RunRecords, original: str, new: str, verdict: str) -> None:
+    found = outputs(with_more_launches(run, *original), with_more_launches(run, *new))
+    assert found.verdict == verdict, found.reason
+
+
 def test_sampled_texts_are_held_to_the_originals_own_agreement(run: RunRecords) -> None:
     loose = msgspec.structs.replace(run.spec, determinism="sampled")
     sampled = dataclasses.replace(saying(run, 1, "something else"), spec=loose)
@@ -204,7 +360,7 @@ def test_images_are_told_apart_by_digest_then_by_layers(
     ("there", "alike"),
     [
         (H200, "same_model"),
-        (card(power_limit_w=350.0), "elsewhere"),
+        (card(power_limit_w=350.0), "other_model"),  # another cap: absolute numbers do not compare
         ({**H200, "nvidia": {**H200["nvidia"], "driver": "575.1"}}, "elsewhere"),
         ({**H200, "cpu": {**H200["cpu"], "threads": 8}}, "elsewhere"),
         (card(name="NVIDIA A100"), "other_model"),
@@ -280,3 +436,33 @@ def test_what_one_side_lacks_is_told_with_its_reason() -> None:
     found = {path: (a, b) for path, a, b in compare.environments(H200, bare)}
     assert found["nvidia"] == ("not recorded", "absent: no driver")
     assert found["nvidia.driver"] == (H200["nvidia"]["driver"], "not recorded")
+
+
+# --- any number of runs -----------------------------------------------------------------------
+
+
+def test_runs_stand_side_by_side_with_their_ratios_to_the_first(run: RunRecords) -> None:
+    first = with_launches(run, "ttft_p50", [1.0, 1.02])
+    first["metrics"]["ttft_p50"]["value"] = 1.01
+    other = with_launches(run, "ttft_p50", [2.0, 2.04])
+    table = {row.metric: row for row in compare.runs([first, other, first])}
+    row = table["ttft_p50"]
+    assert row.unit == "s"
+    assert [c.ratio for c in row.cells] == [None, pytest.approx(2.0), pytest.approx(1.0)]
+    assert row.cells[0].value == 1.01
+    assert row.cells[1].ci90 is not None
+    assert row.cells[1].ci90[0] < 2 < row.cells[1].ci90[1]
+    assert "wall_energy_per_request" not in table  # nobody measured it
+    assert "outputs" not in table
+
+
+def test_a_run_that_did_not_measure_what_another_did_says_why(run: RunRecords) -> None:
+    found = results.compute(run)
+    lacking = copy.deepcopy(found)
+    lacking["metrics"][GPU] = {
+        "status": "unmeasured", "unit": "J", "reason": "no driver", "launches": [None, None]
+    }  # fmt: skip
+    cells = next(row for row in compare.runs([lacking, found]) if row.metric == GPU).cells
+    assert (cells[0].value, cells[0].reason) == (None, "no driver")
+    assert cells[1].value is not None
+    assert cells[1].ratio is None

@@ -5,6 +5,8 @@ import random
 import statistics
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kit import stats
 
@@ -62,13 +64,85 @@ def test_a_percentile_is_told_only_with_enough_requests(n: int, p: int, told: bo
 
 
 def test_welch_on_log_values_by_hand() -> None:
-    a, b = [1.0, 1.1, 1.2], [1.05, 1.15, 1.25]
+    # Logs 0 ± 0.02 and 0.03 ± 0.02: each variance is 0.0004, so se = sqrt(2 * 0.0004 / 3), df = 4,
+    # and t(0.95, 4) = 2.131847 from printed tables: half an interval is 0.034813.
+    a = [math.exp(v) for v in (-0.02, 0.0, 0.02)]
+    b = [math.exp(v) for v in (0.01, 0.03, 0.05)]
     found = stats.ratio(a, b)
-    la, lb = [math.log(v) for v in a], [math.log(v) for v in b]
-    assert found.ratio == pytest.approx(math.exp(sum(lb) / 3 - sum(la) / 3))
-    assert found.ci90 is not None
-    assert found.ci90[0] < found.ratio < found.ci90[1]
-    assert stats.ratio(b, a).ratio == pytest.approx(1 / found.ratio)
+    assert found.ratio == pytest.approx(math.exp(0.03))
+    assert found.ci90 == pytest.approx((math.exp(-0.004813), math.exp(0.064813)), rel=1e-6)
+
+
+def test_unequal_scatter_has_welchs_degrees_of_freedom() -> None:
+    from scipy.stats import ttest_ind
+
+    a, b = [1.0, 1.3, 0.8, 1.1], [2.0, 2.01, 1.99]
+    theirs = ttest_ind([math.log(v) for v in b], [math.log(v) for v in a], equal_var=False)
+    low, high = theirs.confidence_interval(0.90)
+    assert stats.ratio(a, b).ci90 == pytest.approx((math.exp(low), math.exp(high)))
+
+
+def test_what_all_launches_share_widens_the_interval_and_stays() -> None:
+    even = [1.0] * 3
+    assert stats.ratio(even, even, 0.02).ci90 == pytest.approx(
+        (math.exp(-1.644854 * 0.02), math.exp(1.644854 * 0.02))
+    )
+    a, b = [1.0, 1.1, 1.2], [1.05, 1.15, 1.25]
+    alone, shared = stats.ratio(a, b).ci90, stats.ratio(a, b, 0.05).ci90
+    assert alone is not None
+    assert shared is not None
+    assert stats.ratio(a, b, 0.05).ratio == stats.ratio(a, b).ratio
+    assert stats.ratio(a, b, 0.0).ci90 == alone
+
+
+values = st.lists(st.floats(0.1, 10.0), min_size=2, max_size=9)
+
+
+@given(values, values)
+def test_swapping_the_runs_inverts_ratio_and_interval(a: list[float], b: list[float]) -> None:
+    there, back = stats.ratio(a, b), stats.ratio(b, a)
+    assert back.ratio == pytest.approx(1 / there.ratio)
+    assert there.ci90 is not None
+    assert back.ci90 == pytest.approx((1 / there.ci90[1], 1 / there.ci90[0]), rel=1e-6)
+
+
+@given(values, st.floats(0.01, 100.0))
+def test_another_unit_changes_no_ratio(a: list[float], unit: float) -> None:
+    b = [v * 1.1 for v in a]
+    scaled = stats.ratio([v * unit for v in a], [v * unit for v in b])
+    assert scaled.ratio == pytest.approx(1.1)
+    assert scaled.ci90 == pytest.approx(stats.ratio(a, b).ci90, rel=1e-6)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=64, max_size=200), st.sampled_from([50, 90]))
+def test_a_percentile_lies_among_the_values_and_is_numpys(found: list[float], p: int) -> None:
+    import numpy as np
+
+    told = stats.percentile(found, p)
+    assert told == pytest.approx(float(np.percentile(found, p)), rel=1e-9, abs=1e-6)
+    assert told is not None
+    assert min(found) <= told <= max(found) or told == pytest.approx(min(found))
+
+
+@pytest.mark.parametrize("n", [3, 12])
+def test_intervals_cover_the_truth_about_as_often_as_they_say(n: int) -> None:
+    draw = random.Random(21)
+    rounds = 400
+    covered = 0
+    for seed in range(rounds):
+        found = stats.summary([draw.gauss(100, 5) for _ in range(n)], seed)
+        assert found is not None
+        assert found.ci95 is not None
+        covered += found.ci95[0] <= 100 <= found.ci95[1]
+    # Student's is exact; BCa of twelve normal values is known to cover a little less.
+    assert covered / rounds > (0.92 if n < stats.BOOTSTRAP_FROM else 0.88)
+
+
+def test_launches_that_are_all_alike_have_a_point_for_an_interval() -> None:
+    for n in (3, 12):
+        found = stats.summary([5.0] * n, seed=1)
+        assert found is not None
+        assert found.ci95 == (5.0, 5.0)
 
 
 def test_identical_launches_have_a_point_for_an_interval() -> None:
@@ -90,9 +164,22 @@ def test_equivalence_is_claimed_wrongly_at_most_in_one_of_twenty() -> None:
     assert at_the_margin < 0.07
 
 
+@pytest.mark.parametrize(("cv", "known"), [(0.01, 3), (0.02, 5), (0.03, 10)])
+def test_launches_needed_for_five_percent_are_the_known_ones(cv: float, known: int) -> None:
+    assert stats.launches_needed(cv, 0.05) == known
+
+
+def test_no_number_of_launches_helps_against_a_shared_error() -> None:
+    assert stats.launches_needed(0.01, 0.05, u_common=0.04) is None
+    some, none = stats.launches_needed(0.02, 0.05, u_common=0.01), stats.launches_needed(0.02, 0.05)
+    assert some is not None
+    assert none is not None
+    assert some > none
+
+
 def test_the_launches_that_the_power_calculation_asks_for_are_enough() -> None:
     draw = random.Random(4)
     needed = stats.launches_needed(0.02, 0.05)
-    assert needed == pytest.approx(5, abs=1)
+    assert needed is not None
     passed = sum(_equivalent(0.0, 0.02, needed, draw) for _ in range(500)) / 500
-    assert passed > 0.85
+    assert passed > 0.88

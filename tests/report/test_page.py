@@ -218,7 +218,7 @@ def test_devices_named_by_an_enemy_are_drawn_as_text(run: RunRecords, name: str)
 
 def test_a_replays_verdicts_stand_first_and_name_the_machines(run: RunRecords) -> None:
     found = results.compute(run)
-    judged = compare.judge(run, found, run, found)
+    judged = compare.judge(run, found, run, found, same_card=True)
     html = report.html(NAME, run, found, judged)
     assert "outputs → REPRODUCED" in html
     page = Page(html)
