@@ -14,12 +14,13 @@ import inspect
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 # What says where a configuration came from, or which library read it, is not the model.
 _NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+_TAIL = 6  # ids of the prompt, enough for a character or a space that reaches into the answer
 
 
 class BadRequest(ValueError):
@@ -52,19 +53,20 @@ class Detokenizer:
     """Token ids to text, as they come; half a UTF-8 character is held back until it is whole.
 
     ``decode`` gives the text of a list of ids. The text of a token may depend on those before it
-    (a leading space, a character spread over tokens), so a short tail is decoded again each time.
+    (a leading space, a character spread over tokens), so a short tail is decoded again each time;
+    ``before`` are the last ids of the prompt.
     """
 
-    def __init__(self, decode: Callable[[list[int]], str]) -> None:
+    def __init__(self, decode: Callable[[list[int]], str], before: Sequence[int] = ()) -> None:
         self._decode = decode
-        self._ids: list[int] = []  # from the last point where the text was whole
-        self._shown = 0  # how many of them have been given out
+        self._ids = list(before)  # from the last point but one where the text was whole
+        self._shown = len(self._ids)  # how many of them have been given out
 
     def add(self, token: int) -> str:
         """The text that ``token`` completes; empty where its character is not whole yet."""
         self._ids.append(token)
         text = self._new()
-        if text.endswith("\ufffd"):
+        if not text or text.endswith("\ufffd"):
             return ""
         self._ids, self._shown = self._ids[self._shown :], len(self._ids) - self._shown
         return text
@@ -84,12 +86,12 @@ def load(model: str, device: str, dtype: str, attn: str, max_context: int | None
     Raises:
         Whatever PyTorch and Transformers raise where they cannot.
     """
+    os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; Transformers' switch leaves some
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    os.environ["TQDM_DISABLE"] = "1"  # for the bars that are drawn past Transformers' own switch
     torch.use_deterministic_algorithms(True, warn_only=True)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -187,7 +189,8 @@ class Model:
         words = Detokenizer(
             lambda some: self._tokenizer.decode(
                 some, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
+            ),
+            before=ids[-_TAIL:],
         )
         for number, token in enumerate(self._tokens(ids, asked), 1):
             if not asked.ignore_eos and token in self._eos:

@@ -15,6 +15,7 @@ GROUP = "kit.runtimes"
 _OWN = {
     "llama-server": "kit.runtimes.llama_server",
     "llama-cpp-python": "kit.runtimes.llama_cpp_python",
+    "transformers": "kit.runtimes.transformers",
     "loopback": "kit.runtimes.loopback",
 }
 _REGISTRY = Registry("runtime", GROUP, _OWN, "RUNTIME")

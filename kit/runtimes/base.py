@@ -22,8 +22,9 @@ class Runtime(Protocol):
     Attributes:
         name: the word in a spec's ``runtime.name``.
         title: one line for a list or a form.
-        recipe: the image recipe of kit that carries it (a folder of ``images/``).
-        gpu: whether that recipe's image can use a GPU.
+        recipe: the image recipe of kit that carries it (a folder of ``images/``); None where kit
+            has none, and a spec must name an image by digest.
+        gpu: whether that recipe's image can use a GPU (without a recipe: whether the runtime can).
         port: where the server listens inside the container.
         options_schema: JSON Schema of ``runtime.options``: every option with its default and a
             description, good enough to make a form from.
@@ -39,7 +40,7 @@ class Runtime(Protocol):
 
     name: str
     title: str
-    recipe: str
+    recipe: str | None
     gpu: bool
     port: int
     options_schema: dict[str, Any]
@@ -141,11 +142,12 @@ def image_problems(runtime: Runtime, spec: RunSpec) -> list[Problem]:
     """An image of another runtime, or GPUs asked of an image without GPU code."""
     recipe = spec.image.recipe
     if recipe is not None and recipe != runtime.recipe:
+        own = f'use "{runtime.recipe}", or' if runtime.recipe else "name"
         return [
             Problem(
                 "$.image.recipe",
                 f"the image {recipe} does not carry the runtime {runtime.name}",
-                f'use "{runtime.recipe}", or an upstream image by digest',
+                f"{own} an upstream image by digest",
             )
         ]
     if recipe is not None and spec.devices.gpus and not runtime.gpu:

@@ -23,6 +23,14 @@ def defaults(name: str) -> dict[str, Any]:
     return {key: child["default"] for key, child in properties.items()}
 
 
+def own_image(name: str) -> ImageSpec:
+    """The image that a runtime runs in: kit's own, or where kit has none somebody's by digest."""
+    recipe, digest = runtimes.get(name).recipe, "sha256:" + "0" * 64
+    if recipe is None:
+        return ImageSpec(reference=f"example/{name}@{digest}")
+    return ImageSpec(recipe=recipe, digest=digest)
+
+
 def spec(name: str, options: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
     """A spec that ``name`` can run, but for ``changes``."""
     runtime = runtimes.get(name)
@@ -31,7 +39,7 @@ def spec(name: str, options: dict[str, Any] | None = None, **changes: Any) -> Ru
         schema="kit.run-spec/1",
         name="test",
         runtime=RuntimeSpec(name=name, options=defaults(name) | (options or {})),
-        image=ImageSpec(recipe=runtime.recipe, digest="sha256:" + "0" * 64),
+        image=own_image(name),
         weights=weights,
         workload=WorkloadSpec(name="prompts", options={"max_output_tokens": 64}),
     )

@@ -6,6 +6,7 @@ import re
 from importlib.metadata import EntryPoint
 from typing import Any
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -18,6 +19,8 @@ from tests.runtimes.specs import SMOLLM2, defaults, spec
 PROMPT = Prompt("p-0", "Why is the sky blue?", 16)
 NAMES = runtimes.names()
 REAL = [name for name in NAMES if runtimes.get(name).real]
+WITH_RECIPE = [name for name in NAMES if runtimes.get(name).recipe]
+CPU_ONLY = [name for name in REAL if not runtimes.get(name).gpu]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,9 +88,11 @@ def test_only_the_test_seam_is_not_real() -> None:
     assert "not a real runtime" in runtimes.get("loopback").title
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_RECIPE)
 def test_its_recipe_exists(name: str) -> None:
-    assert images.recipe(runtimes.get(name).recipe).name == runtimes.get(name).recipe
+    recipe = runtimes.get(name).recipe
+    assert recipe is not None
+    assert images.recipe(recipe).name == recipe
 
 
 # --- what it cannot do ------------------------------------------------------------------------
@@ -100,13 +105,13 @@ def _paths(name: str, options: dict[str, Any] | None = None, **changes: Any) -> 
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_weights_must_be_one_gguf_file(name: str) -> None:
+def test_two_gguf_files_are_no_model(name: str) -> None:
     two = WeightsSpec(repo="r", revision="1", files=(SMOLLM2, SMOLLM2))
     assert _paths(name, weights=None) == ["$.weights"]
     assert _paths(name, weights=two) == ["$.weights"]
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", CPU_ONLY)
 def test_kits_images_have_no_gpu_code(name: str) -> None:
     upstream = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
     assert _paths(name, devices=DevicesSpec(gpus=1)) == ["$.devices.gpus"]
@@ -125,10 +130,41 @@ def test_the_context_must_hold_the_answer(name: str) -> None:
     assert _paths(name, {"context": 65}) == []
 
 
-def test_llama_cpp_python_serves_one_at_a_time() -> None:
+def test_some_serve_one_at_a_time() -> None:
     two = ArrivalsSpec(concurrency=2)
     assert _paths("llama-cpp-python", arrivals=two) == ["$.arrivals.concurrency"]
+    assert _paths("transformers", arrivals=two) == ["$.arrivals.concurrency"]
     assert _paths("llama-server", arrivals=two) == []
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "bad"),
+    [
+        ("auto", 0, False),
+        ("auto", 1, False),
+        ("auto", 2, True),
+        ("cuda", 0, True),
+        ("cuda", 1, False),
+        ("cpu", 0, False),
+        ("cpu", 1, True),
+    ],
+)
+def test_transformers_wants_the_device_that_the_spec_gives(
+    device: str, gpus: int, bad: bool
+) -> None:
+    found = _paths("transformers", {"device": device}, devices=DevicesSpec(gpus=gpus))
+    assert found == (["$.devices.gpus"] if bad else [])
+
+
+def test_transformers_loads_a_folder_with_its_config() -> None:
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    files = tuple(msgspec.structs.replace(SMOLLM2, path=name) for name in names)
+    whole = WeightsSpec(repo="r", revision="1", files=files)
+    part = WeightsSpec(repo="r", revision="1", files=files[1:])
+    assert _paths("transformers", weights=whole) == []
+    assert _paths("transformers", weights=part) == ["$.weights"]
+    argv = runtimes.get("transformers").argv(spec("transformers", weights=whole))
+    assert _flag(argv, "--model") == "/weights"
 
 
 # --- arguments by spec ------------------------------------------------------------------------
@@ -158,6 +194,24 @@ def test_llama_server_keeps_all_layers_on_the_gpu_it_asked_for(
 ) -> None:
     wanted = spec("llama-server", {"gpu_layers": asked}, devices=DevicesSpec(gpus=gpus))
     assert _flag(runtimes.get("llama-server").argv(wanted), "--n-gpu-layers") == layers
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (1, "cuda")])
+def test_transformers_is_told_its_device_and_never_finds_one(gpus: int, device: str) -> None:
+    wanted = spec("transformers", {"dtype": "bfloat16"}, devices=DevicesSpec(gpus=gpus))
+    argv = runtimes.get("transformers").argv(wanted)
+    assert _flag(argv, "--device") == device
+    assert _flag(argv, "--dtype") == "bfloat16"
+    assert _flag(argv, "--attn") == "sdpa"
+    assert _flag(argv, "--max-context") == "2048"
+    assert _flag(argv, "--model") == f"/weights/{SMOLLM2.path}"
+
+
+def test_transformers_fetches_and_tells_nothing() -> None:
+    env = runtimes.get("transformers").env(spec("transformers"))
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    assert offline.items() <= env.items()
+    assert env["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def test_an_upstream_llama_server_is_told_what_kits_image_implies() -> None:
