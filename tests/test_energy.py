@@ -7,6 +7,7 @@ an H200.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit import samples
-from kit.energy import Energy, agreement, energy_of, power_series
+from kit.energy import SENSOR_TERMS, Energy, agreement, energy_of, power_series
 from kit.energy.ticks import known_ticks
 from kit.model import EnergyValue, MeterDevice, MeterPlan
 
@@ -230,18 +231,20 @@ def test_accuracy_and_repeatability_stand_apart() -> None:
     better = Energy(found, [calibrated]).of(5 * S, 25 * S)[0]
     assert prior.joules == better.joules is not None
     assert prior.u_repeat == better.u_repeat
-    assert prior.terms["gain"] == pytest.approx(prior.joules * 0.05 / 3**0.5)
-    assert prior.u_sensor == pytest.approx(prior.terms["gain"])
-    assert better.terms["offset"] == pytest.approx(20 * 2.0 / 3**0.5)
-    assert better.u_sensor == pytest.approx(
-        float(np.hypot(better.terms["gain"], better.terms["offset"]))
+    assert prior.terms["gain"] == pytest.approx((prior.joules or 0.0) * 0.05 / 3**0.5)
+    assert prior.terms["offset"] == pytest.approx(20 * 5.0 / 3**0.5)
+    assert prior.u_sensor == pytest.approx(
+        math.hypot(*(prior.terms.get(name, 0.0) for name in SENSOR_TERMS))
     )
+    assert better.terms["offset"] == pytest.approx(20 * 2.0 / 3**0.5)
+    assert (better.u_sensor or 0.0) < (prior.u_sensor or 0.0)
 
 
 # --- what must hold for any window ----------------------------------------------------------
 
 _BOARD = Board(7)
 _FOUND = read(_BOARD.sampled(), _BOARD.asked_seldom())
+_GPUS = (GPU,)
 _TIMES = st.integers(2 * S // 5, 39 * S)
 
 
@@ -249,8 +252,8 @@ _TIMES = st.integers(2 * S // 5, 39 * S)
 @given(st.lists(_TIMES, min_size=3, max_size=12, unique=True))
 def test_parts_of_a_window_add_up_to_it(times: list[int]) -> None:
     times = sorted(times)
-    parts = [energy_of(_FOUND, (GPU,), a, b)[0] for a, b in pairwise(times)]
-    whole = energy_of(_FOUND, (GPU,), times[0], times[-1])[0]
+    parts = [energy_of(_FOUND, _GPUS, a, b)[0] for a, b in pairwise(times)]
+    whole = energy_of(_FOUND, _GPUS, times[0], times[-1])[0]
     assert whole.joules == pytest.approx(sum(p.joules or 0.0 for p in parts), rel=1e-9, abs=1e-6)
 
 

@@ -8,7 +8,7 @@ Uncertainty after the GUM, every term in joules and by name:
 
     edge, ticks, sampling, lag, resolution
                               scatter when the same is measured again: ``u_repeat``
-    gain, offset              the sensor's own error, the same every time: ``u_sensor``
+    gain, offset, delay       the sensor's own error, the same every time: ``u_sensor``
     model                     the error of an estimate, in ``u_sensor``
 
 Repeats add in squares over devices; sensors' errors add up, since cards of one make may share them.
@@ -29,10 +29,10 @@ from kit.model import EnergyValue, MeterDevice, MeterPlan
 from kit.samples import Ints, Samples
 from kit.units import QUANTITIES
 
-__all__ = ("SCOPE_METERS", "Energy", "agreement", "energy_of", "power_series")
+__all__ = ("SCOPE_METERS", "SENSOR_TERMS", "Energy", "agreement", "energy_of", "power_series")
 
 SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
-_SENSOR_TERMS = ("gain", "offset", "model")
+SENSOR_TERMS = ("gain", "offset", "delay", "model")
 _ONE_WAY = {"cpu": rapl_curve, "wall": pdu_curve, "estimate": estimate_curve}
 _SOURCES = {"gpu": "gpu_energy", "cpu": "cpu_energy", "wall": "pdu_power", "estimate": "cpu_busy"}
 
@@ -115,13 +115,13 @@ def _summed(scope: str, parts: dict[str, Part]) -> EnergyValue:
     terms: dict[str, float] = {}
     for name in sorted({term for part in parts.values() for term in part.terms}):
         values = [part.terms.get(name, 0.0) for part in parts.values()]
-        terms[name] = math.fsum(values) if name in _SENSOR_TERMS else math.hypot(*values)
+        terms[name] = math.fsum(values) if name in SENSOR_TERMS else math.hypot(*values)
     return EnergyValue(
         scope=scope,
         status="estimated" if scope == "estimate" else "measured",
         joules=math.fsum(part.joules for part in parts.values()),
-        u_repeat=math.hypot(*(v for k, v in terms.items() if k not in _SENSOR_TERMS)),
-        u_sensor=math.hypot(*(v for k, v in terms.items() if k in _SENSOR_TERMS)),
+        u_repeat=math.hypot(*(v for k, v in terms.items() if k not in SENSOR_TERMS)),
+        u_sensor=math.hypot(*(v for k, v in terms.items() if k in SENSOR_TERMS)),
         terms=terms,
         method=", ".join(sorted({part.method for part in parts.values()})),
         devices={name: part.joules for name, part in parts.items()},

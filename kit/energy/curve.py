@@ -19,6 +19,11 @@ Floats = npt.NDArray[np.float64]
 
 NS = 1e-9
 SQRT3, SQRT12 = math.sqrt(3), math.sqrt(12)
+# A mark inside a step of power. Where a reading is held, the step lies anywhere in its time. Where
+# it is a mean, only the power's place inside it is open: for a step and a mark that lie anywhere in
+# it, held mean less true energy has the variance 1/90.
+HELD_EDGE, MEAN_EDGE = 1 / SQRT12, 1 / math.sqrt(90)
+_POWER_NS = 1e7
 
 
 class Part(NamedTuple):
@@ -65,11 +70,14 @@ class Sensor:
         gain: relative.
         offset_w: constant, in watts.
         model: relative error of a model that stands in for a sensor.
+        delay_s: how late its readings come, all alike: a window whose power differs between its
+            ends takes in a piece of what was before it, and lacks one of its end.
     """
 
     gain: float = 0.0
     offset_w: float = 0.0
     model: float = 0.0
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,9 +97,11 @@ class Curve:
         ticks: which points have uncertain times.
         wander_s: standard uncertainty of the time of every other point, s: where the power
             changes at a point, that much of the change goes to the wrong side.
-        lag_s: standard uncertainty of the time of all its points together, s.
-        noise_j: standard deviation of the shape between ticks, J, where the ticks tell it: it
-            then stands for ``wander_s``.
+        lag_s: standard uncertainty of the time of all its points together, s; of those between
+            its ticks, where it has any.
+        doubt: variance of the energy up to each point, J², where more is known of it than
+            ``wander_s``; ticks not counted. Shape ``(n,)``.
+        edge: how much of a step of power is in doubt at a mark, see `HELD_EDGE`.
     """
 
     t: Floats
@@ -106,9 +116,10 @@ class Curve:
     ticks: Ticks | None = None
     wander_s: float = 0.0
     lag_s: float = 0.0
-    noise_j: float | None = None
+    doubt: Floats | None = None
+    edge: float = HELD_EDGE
 
-    def between(self, t0: int, t1: int) -> Part | Unmeasured:
+    def between(self, t0: float, t1: float) -> Part | Unmeasured:
         """Energy of the window ``[t0, t1)`` (ns), or why it is not known."""
         why_not = self._why_not(t0, t1)
         if why_not:
@@ -122,12 +133,14 @@ class Curve:
             "gain": abs(joules) * self.sensor.gain,
             "offset": self.sensor.offset_w * seconds,
             "model": abs(joules) * self.sensor.model,
+            "delay": abs(self._power(t1) - self._power(t0)) * self.sensor.delay_s,
             "ticks": self._tick_error(t0, t1),
-            **self._shape_errors(t0, t1),
+            "sampling": math.sqrt(max(self._shape_variance(t0, t1), 0.0)),
+            "lag": self._lag_error(t0, t1),
         }
         return Part(joules, {k: v for k, v in terms.items() if v > 0.0}, self.method)
 
-    def _why_not(self, t0: int, t1: int) -> str:
+    def _why_not(self, t0: float, t1: float) -> str:
         if t1 <= t0:
             return "the window is empty"
         if len(self.t) < 2 or t0 < self.t[0] or t1 > self.t[-1]:
@@ -143,24 +156,11 @@ class Curve:
             )
         return ""
 
-    def _edges(self, t0: int, t1: int) -> float:
-        """Both marks may lie anywhere in a step of power: ΔP · T / √12 each."""
-        return math.hypot(*(self._power_step(t) * self.step_s / SQRT12 for t in (t0, t1)))
+    def _edges(self, t0: float, t1: float) -> float:
+        """Both marks may lie anywhere in a step of power: ΔP · T · edge, each."""
+        return math.hypot(*(self._power_step(t) * self.step_s * self.edge for t in (t0, t1)))
 
-    def _shape_errors(self, t0: int, t1: int) -> dict[str, float]:
-        """What the shape of the curve may be wrong by, between its ticks or without any."""
-        if self.noise_j is None:
-            sampling = self._scatter(t0, t1)
-        else:
-            sampling = self.noise_j * math.hypot(*(self._looseness(t) for t in (t0, t1)))
-        return {"sampling": sampling, "lag": self._lag_error(t0, t1)}
-
-    def _looseness(self, mark: float) -> float:
-        """How far the noise at ``mark`` counts: its own, less what the ticks beside it hold."""
-        shares = [share for _, share in self._between_ticks(mark)]
-        return math.sqrt(1 + math.fsum(share**2 for share in shares))
-
-    def _lag_error(self, t0: int, t1: int) -> float:
+    def _lag_error(self, t0: float, t1: float) -> float:
         """A curve that comes late as a whole misplaces the difference in power between its marks.
 
         Ticks hold it where they are: there the power at each mark counts against theirs.
@@ -189,33 +189,46 @@ class Curve:
         return watts
 
     @cached_property
-    def _changes(self) -> Floats:
-        """Squares of the power's changes (W²), summed up to and with each point."""
-        return np.concatenate([[0.0], np.cumsum(np.diff(self._watts) ** 2), [0.0]])
+    def _variance(self) -> Floats:
+        """What is in doubt of the energy up to each point, J². Shape ``(n,)``."""
+        if self.doubt is not None:
+            return self.doubt
+        changes = np.cumsum(np.diff(self._watts) ** 2) * self.wander_s**2
+        variance: Floats = np.concatenate([[0.0], changes, changes[-1:] if len(changes) else [0.0]])
+        return variance
 
-    def _scatter(self, t0: int, t1: int) -> float:
-        """What uncertain times of readings do: to a whole window, or up to the nearest ticks."""
-        if not self.wander_s or len(self.t) < 3:
-            return 0.0
-        squares = math.fsum(self._squares(a, b) for a, b in self._unbound(t0, t1))
-        return self.wander_s * math.sqrt(max(squares, 0.0))
+    def _shape_variance(self, t0: float, t1: float) -> float:
+        """What uncertain times of readings do to a window, J².
 
-    def _squares(self, a: float, b: float) -> float:
-        first, last = np.searchsorted(self.t, [a, b])
-        top = len(self.t) - 2
-        upper, lower = min(int(last) - 1, top), min(int(first) - 1, top)
-        return float(self._changes[max(upper, 0)] - self._changes[max(lower, 0)])
+        A pair of ticks fixes what lies between them: of an error there, each part of the stretch
+        takes its share of the energy, so that little is left near the ticks.
+        """
+        (a, b), (c, d) = self._stretch(t0), self._stretch(t1)
+        if self.ticks is None or (a, b) == (c, d):
+            return self._bridged(a, t0, t1, b)
+        return self._bridged(a, t0, b, b) + self._bridged(c, c, t1, d)
 
-    def _unbound(self, t0: int, t1: int) -> list[tuple[float, float]]:
-        """The parts of a window whose sum no pair of ticks fixes."""
+    def _bridged(self, a: float, t0: float, t1: float, b: float) -> float:
+        """Variance of ``[t0, t1]`` inside ``[a, b]``, whose sum is known where both are finite."""
+        low, first, last, high = np.interp([a, t0, t1, b], self.t, self._variance)
+        inside = float(last - first)
+        if not math.isfinite(a) or not math.isfinite(b):
+            return inside
+        energy = np.interp([a, t0, t1, b], self.t, self.joules)
+        whole = float(energy[3] - energy[0])
+        share = float(energy[2] - energy[1]) / whole if whole > 0 else 0.0
+        return (1 - share) ** 2 * inside + share**2 * (float(high - low) - inside)
+
+    def _stretch(self, t: float) -> tuple[float, float]:
+        """The ticks around ``t``; infinite where there is none."""
         if self.ticks is None:
-            return [(t0, t1)]
-        inside = self.ticks.t[(self.ticks.t > t0) & (self.ticks.t < t1)]
-        if len(inside) < 2:
-            return [(t0, t1)]
-        return [(t0, float(inside[0])), (float(inside[-1]), t1)]
+            return -math.inf, math.inf
+        times = self.ticks.t
+        after = int(np.searchsorted(times, t, side="right"))
+        before = float(times[after - 1]) if after else -math.inf
+        return before, float(times[after]) if after < len(times) else math.inf
 
-    def _tick_error(self, t0: int, t1: int) -> float:
+    def _tick_error(self, t0: float, t1: float) -> float:
         """What the uncertain times of the ticks around both marks do to the window's energy.
 
         Between two ticks the curve is scaled to meet both. Moving a tick by δ moves what lies
@@ -252,9 +265,9 @@ class Curve:
         return [(after - 1, 1 - share), (after, share)]
 
     def _power(self, t: float) -> float:
-        around = np.array([t - 1e7, t + 1e7])
+        around = np.array([t - _POWER_NS, t + _POWER_NS])
         low, high = np.interp(around, self.t, self.joules)
-        return float(high - low) / 0.02
+        return float(high - low) / (2 * _POWER_NS * NS)
 
 
 def gaps(t: Floats, limit_s: float, what: str) -> tuple[Hole, ...]:

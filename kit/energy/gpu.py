@@ -1,10 +1,22 @@
 """GPU energy: ways from NVML's readings to a curve, best first.
 
 1. ``counter+samples``: the 20 ms samples give the shape, the counter the sum between two ticks.
+   When the samples were taken, and how much later the counter comes, the run itself tells
+   (`kit.energy.shape`).
 2. ``counter``: straight lines between its ticks, where these are close enough.
 3. ``samples``: the 20 ms samples alone.
 4. ``instant``: instantaneous power, held; its window is 25 ms of each 100 ms, so that it aliases.
 5. ``average``: the mean of a trailing second, moved back by half of it; windows of 5 s and more.
+   Undoing the mean (energy now = energy a second ago + mean) is not done: each second adds the
+   error of one renewal's time, ten milliseconds times the change of power, and none goes away.
+
+Sensors' errors without a calibration are priors, the same in all readings of a card:
+
+- gain ±5%: external meters against some 70 cards (Yang, Adamek, Armour, SC24, arXiv 2312.02741);
+- offset ±5 W: NVIDIA's own figure (``nvidia-smi --help-query-gpu``, ``power.draw``). It matters
+  at idle, where a gain says little;
+- delay ±10 ms: the counter of an H200 sees a load end 8 to 15 ms after the host does. That its
+  energy is published so late, or filtered on its way, cannot be told apart, and is not corrected.
 """
 
 from __future__ import annotations
@@ -16,17 +28,30 @@ from typing import Any
 
 import numpy as np
 
-from kit.energy.curve import NS, SQRT3, SQRT12, Curve, Floats, Hole, Sensor, Ticks, gaps, held
+from kit.energy import shape as shapes
+from kit.energy.curve import (
+    MEAN_EDGE,
+    NS,
+    SQRT3,
+    SQRT12,
+    Curve,
+    Floats,
+    Hole,
+    Part,
+    Sensor,
+    Ticks,
+    gaps,
+    held,
+)
 from kit.energy.ticks import Known, known_ticks
 from kit.model import MeterDevice
 from kit.samples import Samples, Series
 from kit.units import QUANTITIES
 
-GAIN = 0.05
+GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.01
 _SAMPLE_HOLE_S, _COUNTER_HOLE_S, _GAUGE_HOLE_S = 0.25, 0.5, 0.5
-_LEAST_WANDER_S = 5e-5
-_LAG_S = 0.003  # between samples and counter, as seen on H200s
-_CLOSE_S, _ENOUGH = 3.0, 8  # ticks that tell the samples' noise: how close, how many
+_CLOSE_S = 5.0  # ticks further apart say little of the samples between them
+_ENOUGH, _BETTER = 8, 0.5  # pairs of ticks, and how much nearer stamps must come to be believed
 _SAMPLE_S, _RENEWED_S, _AVERAGE_S = 0.02, 0.1, 1.0
 _SHORTEST_AVERAGE_S = 5.0
 # Samples and counter are two views of one sensor: further apart they are not, and do not mix.
@@ -39,41 +64,81 @@ def curves(device: MeterDevice, samples: Samples) -> list[Curve]:
 
     A counter that went backwards means a driver that was reloaded: no way tells such a window.
     """
-    shape = _samples_curve(device, samples)
-    found: list[Curve] = []
-    resets: tuple[Hole, ...] = ()
-    counter = _good(device, samples, "gpu_energy")
+    ticks, resets, counter = None, tuple[Hole, ...](), _good(device, samples, "gpu_energy")
     if counter:
         series, facts = counter
         ticks = known_ticks(series, float(facts.get("period_s", _RENEWED_S)))
         resets = tuple(Hole(a, b, _RESET) for a, b in ticks.resets)
-        found += _counting(ticks, shape, _sensor(facts))
-    found += [shape] if shape else []
-    found += _gauges(device, samples)
-    return [replace(curve, holes=(*resets, *curve.holes)) for curve in found]
+    shape = _samples_curve(device, samples, ticks)
+    found = list(_counting(ticks, shape)) if ticks else []
+    told = [(curve, counter[1]) for curve in found] if counter else []
+    told += [(shape, device.quantities["gpu_power_sample"])] if shape else []
+    told += list(_gauges(device, samples))
+    return [
+        _corrected(replace(curve, holes=(*resets, *curve.holes)), facts) for curve, facts in told
+    ]
 
 
-def _counting(ticks: Known, shape: Curve | None, sensor: Sensor) -> Iterator[Curve]:
-    combined = _combined(ticks, shape, sensor) if shape else None
+def _corrected(curve: Curve, facts: Mapping[str, Any]) -> Curve:
+    """The curve by the card's calibration, where there is one, and with its sensor's errors."""
+    factor = float(facts.get("gain_correction", 1.0))
+    watts = float(facts.get("offset_correction_w", 0.0))
+    elapsed = (curve.t - curve.t[0]) * NS
+    return replace(
+        curve,
+        joules=curve.joules * factor + elapsed * watts,
+        doubt=None if curve.doubt is None else curve.doubt * factor**2,
+        sensor=_sensor(facts),
+    )
+
+
+def _counting(ticks: Known, shape: Curve | None) -> Iterator[Curve]:
+    combined = _combined(ticks, shape) if shape else None
     if combined:
         yield combined
     if len(ticks.t) > 1:
-        yield _counter_curve(ticks, sensor)
+        yield _counter_curve(ticks)
 
 
-def _gauges(device: MeterDevice, samples: Samples) -> Iterator[Curve]:
+def _gauges(device: MeterDevice, samples: Samples) -> Iterator[tuple[Curve, Mapping[str, Any]]]:
     for quantity, make in (("gpu_power_instant", _instant), ("gpu_power_average", _average)):
         found = _good(device, samples, quantity)
         if found:
-            yield make(*found)
+            yield make(found[0]), found[1]
+
+
+_latest: list[tuple[Samples, MeterDevice, Known | None, Curve | None]] = []
 
 
 def agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float | None:
-    """Samples' energy over counter's in a window: the cross-check. None where either is lacking."""
-    found = {c.method: c.between(t0, t1) for c in curves(device, samples)}
-    best, plain = found.get("counter+samples"), found.get("samples") or found.get("instant")
-    first, second = getattr(best, "joules", None), getattr(plain, "joules", None)
-    return second / first if first and second else None
+    """Power readings' energy over the counter's: the cross-check of two views of one sensor.
+
+    Both are taken between the first and the last tick inside the window, where neither needs the
+    other: the counter's difference, and the samples (else instant power) alone. None where either
+    is lacking. Results ask for many windows of one device: what it was made of is kept.
+    """
+    if not _latest or _latest[0][0] is not samples or _latest[0][1] is not device:
+        _latest[:] = [(samples, device, *_views(device, samples))]
+    _, _, ticks, power = _latest[0]
+    if ticks is None or power is None:
+        return None
+    first, last = np.searchsorted(ticks.t, t0), np.searchsorted(ticks.t, t1, side="right") - 1
+    if last <= first:
+        return None
+    begin, end = float(ticks.t[first]), float(ticks.t[last])
+    counted, read = float(_grown(ticks)[[first, last]] @ [-1, 1]), power.between(begin, end)
+    return read.joules / counted if isinstance(read, Part) and counted > 0 else None
+
+
+def _views(device: MeterDevice, samples: Samples) -> tuple[Known | None, Curve | None]:
+    """The counter's ticks and the power readings' curve, by themselves."""
+    found = _good(device, samples, "gpu_energy")
+    ticks = known_ticks(found[0], float(found[1].get("period_s", _RENEWED_S))) if found else None
+    power = _samples_curve(device, samples, ticks)
+    instant = _good(device, samples, "gpu_power_instant")
+    if power is None and instant:
+        power = _instant(instant[0])
+    return ticks, power
 
 
 def _good(
@@ -93,8 +158,9 @@ def _good(
 
 
 def _sensor(facts: Mapping[str, Any]) -> Sensor:
-    gain, offset = float(facts.get("gain", GAIN)), float(facts.get("offset", 0.0))
-    return Sensor(gain=gain / SQRT3, offset_w=offset / SQRT3)
+    gain, offset = float(facts.get("gain", GAIN)), float(facts.get("offset", OFFSET_W))
+    delay = float(facts.get("delay_s", DELAY_S))
+    return Sensor(gain=gain / SQRT3, offset_w=offset / SQRT3, delay_s=delay / SQRT3)
 
 
 def _grown(ticks: Known) -> Floats:
@@ -104,7 +170,7 @@ def _grown(ticks: Known) -> Floats:
     return grown * QUANTITIES["gpu_energy"].scale
 
 
-def _counter_curve(ticks: Known, sensor: Sensor) -> Curve:
+def _counter_curve(ticks: Known) -> Curve:
     period_s = ticks.period_ns * 1e-9 or _RENEWED_S
     limit_s = max(_COUNTER_HOLE_S, 3 * period_s)
     return Curve(
@@ -112,34 +178,80 @@ def _counter_curve(ticks: Known, sensor: Sensor) -> Curve:
         joules=_grown(ticks),
         method="counter",
         step_s=period_s,
-        sensor=sensor,
+        edge=MEAN_EDGE,
         resolution_j=QUANTITIES["gpu_energy"].scale / np.sqrt(6),
         holes=gaps(ticks.t, limit_s, "tick of the energy counter"),
         ticks=Ticks(ticks.t, ticks.u, ticks.common),
     )
 
 
-def _samples_curve(device: MeterDevice, samples: Samples) -> Curve | None:
+def _samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) -> Curve | None:
+    """The samples at the times when they were taken, on the counter's clock where there is one.
+
+    A driver whose samples follow no period, or agree with the counter far better at their stamps,
+    is taken at its word.
+    """
     found = _good(device, samples, "gpu_power_sample")
     if found is None:
         return None
     series, facts = found
-    t, scale = series.t.astype(np.float64), QUANTITIES["gpu_power_sample"].scale
-    period_s = float(facts.get("period_s", _SAMPLE_S))
-    limit_s = max(_SAMPLE_HOLE_S, 5 * period_s)
+    stamps, period_s = series.t.astype(np.float64), float(facts.get("period_s", _SAMPLE_S))
+    watts = series.raw.astype(np.float64) * QUANTITIES["gpu_power_sample"].scale
+    ways = [shapes.on_period(stamps, period_s), shapes.stamped(stamps, period_s)]
+    drawn = [_drawn(taken, watts, period_s) for taken in ways if taken]
+    fits = [shapes.fit(c.t, c.joules, _doubt(c), _pairs(c, ticks), period_s) for c in drawn]
+    at = 0
+    if len(fits) > 1 and min(f.pairs for f in fits) >= _ENOUGH:
+        at = int(fits[1].misfit < _BETTER * fits[0].misfit)
+    return _moved(drawn[at], fits[at])
+
+
+def _drawn(taken: shapes.Taken, watts: Floats, period_s: float) -> Curve:
+    watts = watts[taken.keep]
     return Curve(
-        t=t,
-        joules=held(t, series.raw.astype(np.float64) * scale, backwards=True),
+        t=taken.t,
+        joules=held(taken.t, watts, backwards=True),
         method="samples",
         step_s=period_s,
-        sensor=_sensor(facts),
-        wander_s=_wander_s(t, period_s),
-        lag_s=_LAG_S,
-        holes=gaps(t, limit_s, "power sample"),
+        edge=MEAN_EDGE,
+        resolution_w=QUANTITIES["gpu_power_sample"].scale / SQRT12,
+        doubt=shapes.doubt(watts, taken.periods, period_s),
+        holes=gaps(taken.t, max(_SAMPLE_HOLE_S, 5 * period_s), "power sample"),
     )
 
 
-def _combined(ticks: Known, shape: Curve, sensor: Sensor) -> Curve | None:
+def _doubt(curve: Curve) -> Floats:
+    assert curve.doubt is not None
+    return curve.doubt
+
+
+def _moved(curve: Curve, fitted: shapes.Fitted) -> Curve:
+    """The curve as late as the counter comes; a hole stays where it was, and goes there too."""
+    lag = fitted.lag_s * 1e9
+    return replace(
+        curve,
+        t=curve.t + lag,
+        lag_s=fitted.u_lag_s,
+        doubt=_doubt(curve) * fitted.scale,
+        holes=tuple(
+            h._replace(t0=h.t0 + min(lag, 0.0), t1=h.t1 + max(lag, 0.0)) for h in curve.holes
+        ),
+    )
+
+
+def _pairs(shape: Curve, ticks: Known | None) -> shapes.Pairs:
+    """Neighbouring ticks that tell something of the samples between them."""
+    if ticks is None or len(ticks.t) < 2:
+        return shapes.Pairs(np.zeros(0), np.zeros(0), np.zeros(0), 0.0)
+    begin, end = ticks.t[:-1], ticks.t[1:]
+    good = (end - begin < _CLOSE_S * 1e9) & (begin > shape.t[0] + 1e8) & (end < shape.t[-1] - 1e8)
+    for hole in (*shape.holes, *(Hole(a, b, "") for a, b in ticks.resets)):
+        good &= (end < hole.t0) | (begin > hole.t1)
+    joules = np.diff(_grown(ticks))
+    return shapes.Pairs(begin[good], end[good], joules[good], float(ticks.u.mean()) * NS)
+
+
+def _combined(ticks: Known, shape: Curve) -> Curve | None:
     """The samples' curve, stretched between each two ticks to the counter's difference."""
     inside = (ticks.t >= shape.t[0]) & (ticks.t <= shape.t[-1])
     if np.count_nonzero(inside) < 2:
@@ -150,18 +262,16 @@ def _combined(ticks: Known, shape: Curve, sensor: Sensor) -> Curve | None:
     if not _AGREEMENT[0] < ratio < _AGREEMENT[1]:
         return None
     t = np.union1d(shape.t, ticks.t)
-    return Curve(
+    return replace(
+        shape,
         t=t,
         joules=_stretched(np.interp(t, shape.t, shape.joules), drawn, known, float(ratio)),
         method="counter+samples",
-        step_s=shape.step_s,
-        sensor=sensor,
         resolution_j=QUANTITIES["gpu_energy"].scale / np.sqrt(6),
+        resolution_w=0.0,
         holes=_to_ticks(shape.holes, ticks.t),
         ticks=Ticks(ticks.t, ticks.u, ticks.common),
-        wander_s=shape.wander_s,
-        lag_s=shape.lag_s,
-        noise_j=_noise_j(ticks.t, known, drawn * ratio),
+        doubt=np.interp(t, shape.t, _doubt(shape)),
     )
 
 
@@ -176,25 +286,6 @@ def _to_ticks(holes: tuple[Hole, ...], t: Floats) -> tuple[Hole, ...]:
     return tuple(found)
 
 
-def _noise_j(t: Floats, known: Floats, drawn: Floats) -> float | None:
-    """How far the samples' energy strays from the counter's at any time, J; None from few ticks.
-
-    Between two ticks the two differ by what each of the ends strays.
-    """
-    close = np.diff(t) < _CLOSE_S * 1e9
-    if np.count_nonzero(close) < _ENOUGH:
-        return None
-    differences = (np.diff(known) - np.diff(drawn))[close]
-    return float(np.sqrt(np.mean(differences**2) / 2))
-
-
-def _wander_s(t: Floats, period_s: float) -> float:
-    """How far the samples' times stray from their period, s: an H200's by 3 ms."""
-    apart = np.diff(t) * NS
-    regular = apart[apart < 1.8 * period_s]
-    return max(_LEAST_WANDER_S, float(regular.std()) / math.sqrt(2)) if len(regular) else period_s
-
-
 def _stretched(shape: Floats, drawn: Floats, known: Floats, ratio: float) -> Floats:
     """Energy (J) at each point of the shape: through every tick, by ``ratio`` outside of them."""
     joules = np.interp(shape, drawn, known)
@@ -205,21 +296,19 @@ def _stretched(shape: Floats, drawn: Floats, known: Floats, ratio: float) -> Flo
     return result
 
 
-def _instant(series: Series, facts: Mapping[str, Any]) -> Curve:
-    return _gauge(series, facts, "gpu_power_instant", "instant", _RENEWED_S)
+def _instant(series: Series) -> Curve:
+    return _gauge(series, "gpu_power_instant", "instant", _RENEWED_S)
 
 
-def _average(series: Series, facts: Mapping[str, Any]) -> Curve:
+def _average(series: Series) -> Curve:
     """A trailing mean belongs to the middle of its window."""
-    curve = _gauge(series, facts, "gpu_power_average", "average", _AVERAGE_S)
+    curve = _gauge(series, "gpu_power_average", "average", _AVERAGE_S)
     half = _AVERAGE_S / 2 * 1e9
     holes = tuple(Hole(h.t0 - half, h.t1 - half, h.reason) for h in curve.holes)
     return replace(curve, t=curve.t - half, holes=holes, shortest_s=_SHORTEST_AVERAGE_S)
 
 
-def _gauge(
-    series: Series, facts: Mapping[str, Any], quantity: str, method: str, step_s: float
-) -> Curve:
+def _gauge(series: Series, quantity: str, method: str, step_s: float) -> Curve:
     t = series.t.astype(np.float64)
     watts = series.raw.astype(np.float64) * QUANTITIES[quantity].scale
     return Curve(
@@ -227,7 +316,6 @@ def _gauge(
         joules=held(t, watts, backwards=False),
         method=method,
         step_s=step_s,
-        sensor=_sensor(facts),
         wander_s=2 * step_s / SQRT12,  # twice: most of the time is not seen, and loads alias
         holes=gaps(t, _GAUGE_HOLE_S, "power reading"),
     )

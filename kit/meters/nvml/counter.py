@@ -21,8 +21,8 @@ from kit.meters.base import Reading, Tier
 from kit.meters.nvml.api import Answer
 
 # Share of one CPU that one GPU's counter may cost, asked once in a while and when polled.
-_READ_BUDGET, _POLL_BUDGET = 0.0028, 0.03
-_SHORTEST_S, _LONGEST_S = 0.5, 10.0
+_READ_BUDGET, _POLL_BUDGET = 0.0056, 0.03
+_SHORTEST_S, _LONGEST_S = 1.0, 10.0
 _BURST_S = 15.0
 _LOCKED = 0.2  # periods by which a tick may be misjudged for a read to fall between two
 _POLL_S = (0.05, 0.07)  # less often, and a change no longer brackets its tick
