@@ -123,11 +123,14 @@ def test_the_number_leads_and_the_verdict_ends_the_line() -> None:
 
 
 def gained(run: RunRecords, relative: float, values: Sequence[float]) -> dict[str, Any]:
-    """Results whose GPU sensor has this relative standard uncertainty of gain."""
+    """Results whose GPU sensor has this relative standard uncertainty, by gain and by offset."""
     found = with_launches(run, GPU, values)
     for launch in found["launches"]:
         block = next(p for p in launch["phases"] if p["phase"] == "measured")
-        block["energy"]["gpu"]["terms"]["gain"] = relative * block["energy"]["gpu"]["joules"]
+        gpu = block["energy"]["gpu"]
+        gpu["terms"] |= {
+            n: k * relative * gpu["joules"] for n, k in (("gain", 0.8), ("offset", 0.6))
+        }
     return found
 
 

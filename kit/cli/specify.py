@@ -18,7 +18,7 @@ from kit.cli.common import Json, Runs, print_json, say, store_of
 from kit.errors import EXIT_BLOCKED, SpecInvalid, UsageError
 
 TEMPLATE = "quickstart"
-SCHEMAS = ("run-spec", "plan", "event", "manifest", "results")
+SCHEMAS = ("run-spec", "plan", "event", "manifest", "results", "calibration")
 
 
 def init(

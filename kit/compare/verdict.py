@@ -245,8 +245,15 @@ def _u_gain(metric: str, *results: Mapping[str, Any]) -> float:
 
 
 def _side_gain(results: Mapping[str, Any], scope: str) -> float:
-    """The mean over launches of the measured block's relative gain term; 0 where none is told."""
+    """The mean over launches of the measured block's relative gain and offset terms together.
+
+    0 where none is told; what is open of an estimate or of a delay is no such difference.
+    """
     blocks = [p for of in results["launches"] for p in of["phases"] if p["phase"] == "measured"]
     values = [b["energy"][scope] for b in blocks if b["energy"][scope].get("joules")]
-    gains = [v["terms"].get("gain", 0.0) / abs(v["joules"]) for v in values]
+    gains = [_sensor_j(v["terms"]) / abs(v["joules"]) for v in values]
     return statistics.fmean(gains) if gains else 0.0
+
+
+def _sensor_j(terms: Mapping[str, float]) -> float:
+    return math.hypot(terms.get("gain", 0.0), terms.get("offset", 0.0))

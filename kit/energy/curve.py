@@ -8,7 +8,7 @@ nothing. Where nothing is known the curve has a hole, and a window that touches 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -72,12 +72,22 @@ class Sensor:
         model: relative error of a model that stands in for a sensor.
         delay_s: how late its readings come, all alike: a window whose power differs between its
             ends takes in a piece of what was before it, and lacks one of its end.
+        valid_w: between which powers this is known; ``outside`` holds elsewhere, on top.
     """
 
     gain: float = 0.0
     offset_w: float = 0.0
     model: float = 0.0
     delay_s: float = 0.0
+    valid_w: tuple[float, float] = (-math.inf, math.inf)
+    outside: Sensor | None = None
+
+    def at(self, watts: float) -> Sensor:
+        """What holds for a window of this mean power."""
+        if self.outside is None or self.valid_w[0] <= watts <= self.valid_w[1]:
+            return self
+        gain = math.hypot(self.gain, self.outside.gain)
+        return replace(self, gain=gain, offset_w=math.hypot(self.offset_w, self.outside.offset_w))
 
 
 @dataclass(frozen=True)
@@ -127,13 +137,14 @@ class Curve:
         start, end = np.interp([t0, t1], self.t, self.joules)
         joules = float(end - start)
         seconds = (t1 - t0) * NS
+        sensor = self.sensor.at(joules / seconds)
         terms = {
             "edge": self._edges(t0, t1),
             "resolution": math.hypot(self.resolution_j, self.resolution_w * seconds),
-            "gain": abs(joules) * self.sensor.gain,
-            "offset": self.sensor.offset_w * seconds,
-            "model": abs(joules) * self.sensor.model,
-            "delay": abs(self._power(t1) - self._power(t0)) * self.sensor.delay_s,
+            "gain": abs(joules) * sensor.gain,
+            "offset": sensor.offset_w * seconds,
+            "model": abs(joules) * sensor.model,
+            "delay": abs(self._power(t1) - self._power(t0)) * sensor.delay_s,
             "ticks": self._tick_error(t0, t1),
             "sampling": math.sqrt(max(self._shape_variance(t0, t1), 0.0)),
             "lag": self._lag_error(t0, t1),

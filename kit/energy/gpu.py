@@ -160,7 +160,12 @@ def _good(
 def _sensor(facts: Mapping[str, Any]) -> Sensor:
     gain, offset = float(facts.get("gain", GAIN)), float(facts.get("offset", OFFSET_W))
     delay = float(facts.get("delay_s", DELAY_S))
-    return Sensor(gain=gain / SQRT3, offset_w=offset / SQRT3, delay_s=delay / SQRT3)
+    found = Sensor(gain=gain / SQRT3, offset_w=offset / SQRT3, delay_s=delay / SQRT3)
+    if "valid_w" not in facts:
+        return found
+    low, high = facts["valid_w"]
+    prior = Sensor(gain=GAIN / SQRT3, offset_w=OFFSET_W / SQRT3)
+    return replace(found, valid_w=(float(low), float(high)), outside=prior)
 
 
 def _grown(ticks: Known) -> Floats:

@@ -10,6 +10,9 @@ names aliases; this file says what they are here. It is found at ``$KIT_HOST_CON
     [weights]
     folders = ["/srv/models"]
 
+    [calibration]
+    folder = "/etc/kit/calibrations"    # else `calibrations` beside this file; one file a GPU
+
     [estimate]
     idle_w = 35
     max_w = 120
@@ -33,6 +36,7 @@ from typing import Any
 import msgspec
 
 from kit.errors import UsageError
+from kit.host import calibration
 
 VARIABLE = "KIT_HOST_CONFIG"
 DEFAULT = Path("~/.config/kit/host.toml")
@@ -82,6 +86,12 @@ class WeightsConfig(_Section, frozen=True, kw_only=True):
     folders: tuple[str, ...] = ()
 
 
+class CalibrationConfig(_Section, frozen=True, kw_only=True):
+    """The folder of this host's ``kit.calibration/1`` files."""
+
+    folder: str | None = None
+
+
 class StoreConfig(_Section, frozen=True, kw_only=True):
     """Where runs are kept."""
 
@@ -102,6 +112,7 @@ class HostConfig(_Section, frozen=True, kw_only=True):
     pdu: dict[str, PduConfig] = {}
     weights: WeightsConfig = WeightsConfig()
     store: StoreConfig = StoreConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
     estimate: EstimateConfig | None = None
 
     @classmethod
@@ -139,8 +150,21 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         """The folders that are searched for model files."""
         return tuple(Path(folder).expanduser() for folder in self.weights.folders)
 
+    @property
+    def calibration_folder(self) -> Path:
+        """``[calibration] folder``, else ``calibrations`` beside host.toml."""
+        if self.calibration.folder:
+            return Path(self.calibration.folder).expanduser()
+        return config_path().parent / "calibrations"
+
     def meter(self, name: str, alias: str | None = None) -> dict[str, Any]:
-        """What this file says to the meter ``name`` under ``alias``; empty when nothing."""
+        """What this host says to the meter ``name`` under ``alias``; empty when nothing.
+
+        Raises:
+            UsageError: the meter is NVML, and a calibration file cannot be used.
+        """
+        if name == "nvml" and (known := calibration.load(self.calibration_folder)):
+            return {"calibrations": [msgspec.to_builtins(one) for one in known]}
         if name == "pdu" and alias in self.pdu:
             return {**msgspec.to_builtins(self.pdu[alias]), "version": self.pdu[alias].version}
         if name == "estimate" and self.estimate:
@@ -220,6 +244,7 @@ def _estimate_problems(estimate: Any) -> list[str]:
 _KINDS: dict[str, type[_Section]] = {
     "store": StoreConfig,
     "weights": WeightsConfig,
+    "calibration": CalibrationConfig,
     "estimate": EstimateConfig,
 }
 _RULES: dict[type[_Section], Callable[[Any], list[str]]] = {

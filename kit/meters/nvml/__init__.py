@@ -12,6 +12,7 @@ from typing import Any, Literal
 from kit.events import Clock
 from kit.meters.base import MeterUnavailable, absent
 from kit.meters.nvml.api import Api
+from kit.meters.nvml.calibrated import calibrated
 from kit.meters.nvml.cards import cards
 from kit.meters.nvml.reader import NvmlReader
 from kit.model import MeterPlan
@@ -28,6 +29,7 @@ class Nvml:
         try:
             with Api() as api:
                 found = cards(api, config.get("gpus"), Clock())
+                found = calibrated(api, found, config.get("calibrations", ()))
         except MeterUnavailable as reason:
             return absent(self.name, alias, reason)
         return MeterPlan(name=self.name, alias=alias, devices=tuple(c.device for c in found))
