@@ -93,7 +93,7 @@ def _corrected(curve: Curve, facts: Mapping[str, Any]) -> Curve:
 
 
 def _counting(ticks: Known, shape: Curve | None) -> Iterator[Curve]:
-    combined = _combined(ticks, shape) if shape else None
+    combined = _combined(_punctual(ticks, shape), shape) if shape else None
     if combined:
         yield combined
     if len(ticks.t) > 1:
@@ -248,12 +248,35 @@ def _pairs(shape: Curve, ticks: Known | None) -> shapes.Pairs:
     """Neighbouring ticks that tell something of the samples between them."""
     if ticks is None or len(ticks.t) < 2:
         return shapes.Pairs(np.zeros(0), np.zeros(0), np.zeros(0), 0.0)
+    good = _comparable(shape, ticks)
+    return shapes.Pairs(
+        ticks.t[:-1][good], ticks.t[1:][good], np.diff(_grown(ticks))[good], _jitter_s(ticks)
+    )
+
+
+def _jitter_s(ticks: Known) -> float:
+    return float(ticks.u.mean()) * NS
+
+
+def _comparable(shape: Curve, ticks: Known) -> np.typing.NDArray[np.bool_]:
+    """Between which neighbouring ticks the samples tell what the counter should have counted."""
     begin, end = ticks.t[:-1], ticks.t[1:]
     good = (end - begin < _CLOSE_S * 1e9) & (begin > shape.t[0] + 1e8) & (end < shape.t[-1] - 1e8)
     for hole in (*shape.holes, *(Hole(a, b, "") for a, b in ticks.resets)):
         good &= (end < hole.t0) | (begin > hole.t1)
-    joules = np.diff(_grown(ticks))
-    return shapes.Pairs(begin[good], end[good], joules[good], float(ticks.u.mean()) * NS)
+    return good
+
+
+def _punctual(ticks: Known, shape: Curve) -> Known:
+    """The ticks without those that came late, as the samples on both sides of them tell."""
+    if len(ticks.t) < _ENOUGH:
+        return ticks
+    pairs = shapes.Pairs(ticks.t[:-1], ticks.t[1:], np.diff(_grown(ticks)), _jitter_s(ticks))
+    late = shapes.late(shape.t, shape.joules, _doubt(shape), pairs, shape.step_s)
+    good = _comparable(shape, ticks)
+    keep = np.ones(len(ticks.t), bool)
+    keep[1:-1] = ~(late & good[:-1] & good[1:])
+    return ticks._replace(t=ticks.t[keep], u=ticks.u[keep], raw=ticks.raw[keep])
 
 
 def _combined(ticks: Known, shape: Curve) -> Curve | None:

@@ -31,6 +31,8 @@ LAG_PRIOR_S, _MOST_LAG_S, _LAG_STEPS, _LEAST_LAG_S = 0.005, 0.02, 81, 0.0003
 _WANDER_S, _PRIOR_TICKS = 0.002, 4.0
 _LEAST_SCALE = 0.05
 _ROUNDS, _FREEDOM = 5, 4.0
+# A tick counts as late from so many standard uncertainties on, and within these seconds.
+_SURE, _LATE_S = 3.0, (0.003, 0.03)
 
 
 class Taken(NamedTuple):
@@ -232,6 +234,29 @@ def _scale(rest: Floats, steps: Floats, known: Floats, before: float) -> float:
     ratio = heavy * np.maximum(rest**2 - known, 0.0) / (steps + known)
     total = float(ratio.sum()) + _PRIOR_TICKS
     return max(_LEAST_SCALE, total / (float(told.sum()) + _PRIOR_TICKS))
+
+
+def late(
+    t: Floats, joules: Floats, variance: Floats, pairs: Pairs, period_s: float
+) -> np.typing.NDArray[np.bool_]:
+    """Which ticks between two neighbouring pairs came late. Shape ``(n - 1,)`` for ``n`` pairs.
+
+    A driver that is busy for 20 ms publishes the counter 10 ms late: it then holds what was drawn
+    until then, too much against its place before and as much too little after.
+    """
+    drawn = np.diff([np.interp(x, t, joules) for x in (pairs.begin, pairs.end)], axis=0)[0]
+    steps = np.diff([np.interp(x, t, variance) for x in (pairs.begin, pairs.end)], axis=0)[0]
+    rest = pairs.joules - drawn * pairs.joules.sum() / max(float(drawn.sum()), 1e-12)
+    expected = steps + _known(t, joules, pairs, period_s)
+    before, after = rest[:-1], -rest[1:]
+    sure = (before + after) ** 2 > _SURE**2 * (expected[:-1] + expected[1:])
+    alike = (np.minimum(before, after) > 0.4 * np.maximum(before, after)) & (before > 0)
+    power = np.maximum(_power(t, joules, pairs.begin[1:]), 1.0)
+    seconds = (before + after) / 2 / power
+    result: np.typing.NDArray[np.bool_] = (
+        sure & alike & (seconds > _LATE_S[0]) & (seconds < _LATE_S[1])
+    )
+    return result
 
 
 def _known(t: Floats, joules: Floats, pairs: Pairs, period_s: float) -> Floats:

@@ -22,12 +22,14 @@ from kit.samples import Ints, Series
 
 _LONGEST = 512
 _FEWEST = 6
+_MOST_LATE = 0.2  # share of brackets that a busy driver may have spoilt
 _GUESS_ERROR = 0.05
 _WIDEST = 0.95  # periods: a wider bracket says nothing
 _TOLERANCE = 0.03  # periods by which brackets may miss each other
 # An idle H200's counter grows by 12.3 J a tick, scattering by 0.1 J, what one has too much the
 # next having too little: each tick comes up to a millisecond off its period.
 _JITTER_NS = 0.55e6
+_LATE_NS, _LATE_SHARE = 12e6, 0.15
 _GRID, _ZOOMS, _FEW_SLOPES = 101, 3, 12
 
 
@@ -136,24 +138,61 @@ def _lines(
 
 
 def _line(low: Floats, high: Floats, numbers: Floats, period: float) -> _Line | None:
-    """The line in the middle of those that all brackets allow; None where there is none."""
-    if len(low) < _FEWEST or numbers[-1] - numbers[0] < _FEWEST:
-        return None
-    numbers = numbers - numbers[0]
+    """The line in the middle of those that all brackets allow; None where there is none.
+
+    A driver that was busy ticks 10 ms late: a few brackets that contradict all others are left
+    out, those first without which the others have the most room.
+    """
+    kept = np.ones(len(low), bool)
+    for _ in range(1 + int(_MOST_LATE * len(low))):
+        if np.count_nonzero(kept) < _FEWEST or np.ptp(numbers[kept]) < _FEWEST:
+            return None
+        line, tight = _line_of(low[kept], high[kept], numbers[kept] - numbers[0], period)
+        if line is not None:
+            return line
+        places = np.flatnonzero(kept)[list(tight)]
+        rooms = [_room_without(low, high, numbers, kept, place) for place in places]
+        kept[places[int(np.argmax(rooms))]] = False
+    return None
+
+
+def _room_without(
+    low: Floats, high: Floats, numbers: Floats, kept: npt.NDArray[np.bool_], place: int
+) -> float:
+    """The most room that any line has among the brackets that are kept, but for one."""
+    rest = kept.copy()
+    rest[place] = False
+    slope, spread = _about(low[rest], high[rest], numbers[rest])
+    slopes = slope + np.linspace(-spread, spread, _GRID)
+    lowest, highest = _room(low[rest], high[rest], numbers[rest], slopes)
+    return float((highest - lowest).max())
+
+
+def _about(low: Floats, high: Floats, numbers: Floats) -> tuple[float, float]:
+    """A line's slope by least squares, and how far it may be off."""
     slope = float(np.polyfit(numbers, (low + high) / 2, 1)[0])
-    spread = float((high - low).max()) / float(numbers[-1])
+    return slope, float((high - low).max()) / float(np.ptp(numbers))
+
+
+def _line_of(
+    low: Floats, high: Floats, numbers: Floats, period: float
+) -> tuple[_Line | None, tuple[int, int]]:
+    """The line that these brackets allow; and the two that leave the least room."""
+    slope, spread = _about(low, high, numbers)
     for _ in range(_ZOOMS):
         slopes = slope + np.linspace(-spread, spread, _GRID)
         lowest, highest = _room(low, high, numbers, slopes)
         room = highest - lowest
         if np.count_nonzero(room > 0) > _FEW_SLOPES:
-            return _middle(slopes, lowest, highest, float(numbers[-1]))
+            return _middle(slopes, lowest, highest, float(numbers[-1])), (0, 0)
         slope, spread = float(slopes[int(np.argmax(room))]), 4 * spread / _GRID
     best = int(np.argmax(room))
+    ticks = slope * numbers
+    tight = int(np.argmax(low - ticks)), int(np.argmin(high - ticks))
     if room[best] < -_TOLERANCE * period:
-        return None
+        return None, tight
     middle = float(highest[best] + lowest[best]) / 2
-    return _Line(middle, slope, abs(float(room[best])) / 2)
+    return _Line(middle, slope, abs(float(room[best])) / 2), tight
 
 
 def _middle(slopes: Floats, lowest: Floats, highest: Floats, last: float) -> _Line:
@@ -191,7 +230,8 @@ def _every(series: Series, lines: list[tuple[float, _Line]]) -> tuple[Floats, In
         number = np.floor((begin[rows] - line.phase) / line.period)
         tick = line.phase + number * line.period
         margin = 2 * line.error + _JITTER_NS  # a read about a tick may tell either value
-        clear = (begin[rows] > tick + margin) & (end[rows] < tick + line.period - margin)
+        late = min(_LATE_NS, _LATE_SHARE * line.period)  # a read that soon may tell the old value
+        clear = (begin[rows] > tick + margin + late) & (end[rows] < tick + line.period - margin)
         t[rows] = np.where(clear, tick, np.nan)
     told = np.flatnonzero(~np.isnan(t))
     if len(told) < 2:
