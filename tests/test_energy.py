@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from kit import samples
 from kit.energy import SENSOR_TERMS, Energy, agreement, energy_of, power_series
 from kit.energy.ticks import known_ticks
+from kit.meters.nvml.buffer import mapped
 from kit.model import EnergyValue, MeterDevice, MeterPlan
 
 S = 1_000_000_000
@@ -203,6 +204,26 @@ def test_the_cross_check_compares_samples_with_the_counter() -> None:
     assert ratio == pytest.approx(1.0, abs=0.02)
 
 
+def test_the_cross_check_sees_what_the_scaled_samples_hide() -> None:
+    """Energy follows the counter, so that samples 5% too high leave it; the check tells them."""
+    board = Board()
+    high = [(*r[:6], round((r[6] or 0) * 1.05)) for r in board.sampled()]
+    found = read(high, board.asked_seldom())
+    truth = float(board.joules(30.0) - board.joules(5.0))
+    assert only(energy_of(found, (GPU,), 5 * S, 30 * S)).joules == pytest.approx(truth, rel=0.001)
+    ratios = [agreement(GPU.devices[0], found, t * S, (t + 10) * S) for t in range(3, 25)]
+    assert ratios == pytest.approx([1.05] * len(ratios), abs=0.005)
+
+
+def test_the_cross_check_takes_instant_power_where_there_are_no_samples() -> None:
+    board = Board()
+    rows = board.polled(20), board.gauge("gpu_power_instant", 0.025)
+    ratio = agreement(GPU.devices[0], read(*rows), 5 * S, 35 * S)
+    assert ratio == pytest.approx(1.0, abs=0.03)
+    assert agreement(GPU.devices[0], read(rows[0]), 5 * S, 35 * S) is None
+    assert agreement(GPU.devices[0], read(rows[1]), 5 * S, 35 * S) is None
+
+
 def test_averaged_power_is_refused_where_it_blurs() -> None:
     board = Board()
     computed = Energy(read(board.gauge("gpu_power_average", 1.0)), [GPU])
@@ -218,9 +239,28 @@ def test_averaged_power_is_refused_where_it_blurs() -> None:
 def test_instant_power_knows_that_it_aliases() -> None:
     board = Board()
     computed = Energy(read(board.gauge("gpu_power_instant", 0.025)), [GPU])
-    _, normal, ways = errors(board, computed, 5.0)
+    found, normal, ways = errors(board, computed, 5.0)
     assert ways == {"instant"}
+    assert rms(found) < 0.02
     assert np.mean(np.abs(normal) < 1.96) > 0.9
+
+
+def test_ways_stand_in_for_one_another_in_their_order() -> None:
+    board = Board()
+    rows = {
+        "counter": board.polled(20),
+        "samples": board.sampled(),
+        "instant": board.gauge("gpu_power_instant", 0.025),
+        "average": board.gauge("gpu_power_average", 1.0),
+    }
+    truth = float(board.joules(30.0) - board.joules(10.0))
+    for number, method in enumerate(rows):
+        left = read(*list(rows.values())[number:])
+        value = only(energy_of(left, (GPU,), 10 * S, 30 * S))
+        assert value.method == ("counter+samples" if method == "counter" else method)
+        assert value.joules == pytest.approx(truth, rel=0.02)
+        assert value.u_repeat is not None
+        assert abs((value.joules or 0.0) - truth) < 3 * value.u_repeat
 
 
 def test_accuracy_and_repeatability_stand_apart() -> None:
@@ -283,6 +323,30 @@ def test_a_sampler_that_stopped_is_flagged_and_never_interpolated(
     else:  # the counter's difference includes what happened in the hole: the samples alone
         assert value.method == "samples"
         assert end > hole - 2 * S and start < hole + length + 2 * S
+
+
+@settings(max_examples=20, deadline=None)
+@given(at=st.integers(5, 35), step=st.sampled_from([-7200.0, -1.5, 0.7, 3600.0]), start=_TIMES)
+def test_a_step_of_the_wall_clock_changes_nothing(at: int, step: float, start: int) -> None:
+    """The buffer's stamps are the wall clock's: asked once a second, one call sees the step."""
+    rows = [r for r in _ROWS if r[4] == "gpu_power_sample"]
+    mapped_rows: Rows = []
+    last: int | None = None
+    for second in range(41):
+        mine = [r for r in rows if second * S <= (r[2] or 0) < (second + 1) * S]
+        before = round(step * S) if second > at else 0
+        now = round(step * S) if second >= at else 0
+        change = at * S + S // 2
+        walls = [(r[2] or 0) + (round(step * S) if (r[2] or 0) >= change else 0) for r in mine]
+        times = mapped(walls, before, now, last)
+        last = times[-1] if times else last
+        mapped_rows += [(t, t, t, *r[3:]) for t, r in zip(times, mine, strict=True)]
+    end = min(start + 2 * S, 39 * S)
+    others = [r for r in _ROWS if r[4] != "gpu_power_sample"]
+    if end > start:
+        stepped = energy_of(read(mapped_rows, others), (GPU,), start, end)[0]
+        plain = energy_of(read(_ROWS), (GPU,), start, end)[0]
+        assert stepped.joules == pytest.approx(plain.joules, rel=1e-6)
 
 
 _ROWS = [*_BOARD.sampled(), *_BOARD.asked_seldom()]

@@ -5,7 +5,8 @@
    (`kit.energy.shape`).
 2. ``counter``: straight lines between its ticks, where these are close enough.
 3. ``samples``: the 20 ms samples alone.
-4. ``instant``: instantaneous power, held; its window is 25 ms of each 100 ms, so that it aliases.
+4. ``instant``: instantaneous power, held about the time of its making; its window is 25 ms of
+   each 100 ms, so that it aliases.
 5. ``average``: the mean of a trailing second, moved back by half of it; windows of 5 s and more.
    Undoing the mean (energy now = energy a second ago + mean) is not done: each second adds the
    error of one renewal's time, ten milliseconds times the change of power, and none goes away.
@@ -52,7 +53,7 @@ GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.01
 _SAMPLE_HOLE_S, _COUNTER_HOLE_S, _GAUGE_HOLE_S = 0.25, 0.5, 0.5
 _CLOSE_S = 5.0  # ticks further apart say little of the samples between them
 _ENOUGH, _BETTER = 8, 0.5  # pairs of ticks, and how much nearer stamps must come to be believed
-_SAMPLE_S, _RENEWED_S, _AVERAGE_S = 0.02, 0.1, 1.0
+_SAMPLE_S, _RENEWED_S, _INSTANT_S, _AVERAGE_S = 0.02, 0.1, 0.025, 1.0
 _SHORTEST_AVERAGE_S = 5.0
 # Samples and counter are two views of one sensor: further apart they are not, and do not mix.
 _AGREEMENT = (0.8, 1.25)
@@ -261,7 +262,8 @@ def _jitter_s(ticks: Known) -> float:
 def _comparable(shape: Curve, ticks: Known) -> np.typing.NDArray[np.bool_]:
     """Between which neighbouring ticks the samples tell what the counter should have counted."""
     begin, end = ticks.t[:-1], ticks.t[1:]
-    good = (end - begin < _CLOSE_S * 1e9) & (begin > shape.t[0] + 1e8) & (end < shape.t[-1] - 1e8)
+    good: np.typing.NDArray[np.bool_] = end - begin < _CLOSE_S * 1e9
+    good &= (begin > shape.t[0] + 1e8) & (end < shape.t[-1] - 1e8)
     for hole in (*shape.holes, *(Hole(a, b, "") for a, b in ticks.resets)):
         good &= (end < hole.t0) | (begin > hole.t1)
     return good
@@ -325,7 +327,21 @@ def _stretched(shape: Floats, drawn: Floats, known: Floats, ratio: float) -> Flo
 
 
 def _instant(series: Series) -> Curve:
-    return _gauge(series, "gpu_power_instant", "instant", _RENEWED_S)
+    """Each value stands for the time about its making: half a renewal, half its window and half a
+    poll before it was last read."""
+    renewed_s = _renewal_s(series)
+    curve = _gauge(series, "gpu_power_instant", "instant", renewed_s)
+    back = (renewed_s + _INSTANT_S + float(np.median(np.diff(curve.t))) * NS) / 2 * 1e9
+    holes = tuple(h._replace(t0=h.t0 - back) for h in curve.holes)
+    return replace(curve, t=curve.t - back, holes=holes)
+
+
+def _renewal_s(series: Series) -> float:
+    """How often a polled value changes, s; what is usual where it hardly does."""
+    changed = series.t[1:][np.diff(series.raw) != 0]
+    if len(changed) < _ENOUGH:
+        return _RENEWED_S
+    return min(_RENEWED_S, float(np.median(np.diff(changed))) * NS)
 
 
 def _average(series: Series) -> Curve:
@@ -344,6 +360,7 @@ def _gauge(series: Series, quantity: str, method: str, step_s: float) -> Curve:
         joules=held(t, watts, backwards=False),
         method=method,
         step_s=step_s,
+        resolution_w=QUANTITIES[quantity].scale / SQRT12,
         wander_s=2 * step_s / SQRT12,  # twice: most of the time is not seen, and loads alias
         holes=gaps(t, _GAUGE_HOLE_S, "power reading"),
     )

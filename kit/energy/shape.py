@@ -30,7 +30,7 @@ LAG_PRIOR_S, _MOST_LAG_S, _LAG_STEPS, _LEAST_LAG_S = 0.005, 0.02, 81, 0.0003
 # counts against what these say.
 _WANDER_S, _PRIOR_TICKS = 0.002, 4.0
 _LEAST_SCALE = 0.05
-_ROUNDS, _FREEDOM = 5, 4.0
+_ROUNDS, _FREEDOM = 5, 10.0
 # A tick counts as late from so many standard uncertainties on, and within these seconds.
 _SURE, _LATE_S = 3.0, (0.003, 0.03)
 
