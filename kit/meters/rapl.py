@@ -1,15 +1,24 @@
 """CPU energy by RAPL (Intel since Sandy Bridge, AMD since Zen), from the kernel's powercap tree.
 
-Zones are found by their ``name``. ``package-N`` zones are what counts; ``core``, ``uncore`` and
-``dram`` zones lie inside or beside a package and ``psys`` around it, so that they are recorded
-but never added. The counter wraps at ``max_energy_range_uj``.
+Zones are found by their ``name`` (Documentation/power/powercap in the kernel), and AMD's lie in the
+tree ``intel-rapl`` too. What is added up is the ``package-N`` zones alone:
+
+    core, uncore   lie inside a package: adding them would count them twice
+    psys           lies around everything on the board that Intel chose, packages included
+    dram           is not in the package's counter (SDM vol. 3B, 15.10), yet it is not added: many
+                   machines have none (all AMD), and the scope *CPU packages* must mean the same
+                   on every machine. It is recorded beside, under its own device
+
+``intel-rapl-mmio`` shows the package's own counter a second time, through other registers: its
+zones are used only for what ``intel-rapl`` lacks. A counter wraps at ``max_energy_range_uj``.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,26 +28,42 @@ from kit.model import MeterDevice, MeterPlan
 
 ROOT = Path("/sys/class/powercap")
 PERIOD_S = 0.05
-# At 65.5 kJ and 360 W a package wraps after 182 s; a shorter range needs faster reads.
+# A package of 65.5 kJ wraps after 182 s at 360 W; a shorter range needs faster reads.
 _WRAP_SHARE = 4
 _HIGHEST_W = 1000.0
 _NO_RAPL = "no RAPL in /sys/class/powercap (a virtual machine, or no intel_rapl driver)"
+# Linux lets root alone read them since 5.10: they tell neighbours apart (CVE-2020-8694).
 _DENIED = (
     "no permission to read RAPL's energy counters: sudo chmod a+r "
-    "/sys/class/powercap/*/energy_uj (until the next boot), or run as root"
+    "/sys/class/powercap/*/energy_uj (until the next boot), a udev rule that does so at every one "
+    '(SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/chmod a+r /sys%p/energy_uj"), the '
+    "capability CAP_DAC_READ_SEARCH, or run as root"
 )
+_TREES = ("intel-rapl:*", "intel-rapl-mmio:*")
+# What a read gave that was no number: a code of its own, which no device returns here.
+_NO_NUMBER = errno.EBADMSG
 _GAIN = 0.05
 _GAIN_SOURCE = "prior: ±5%, the deviations published for RAPL against external meters"
 
 
 class Zone(NamedTuple):
-    """One powercap zone: its folder, alias, name, counter range (µJ), whether it is summed."""
+    """One powercap zone.
+
+    Attributes:
+        path: its folder.
+        device: its alias.
+        name: what the kernel calls it.
+        wrap: modulus of its counter, µJ; 0 where it cannot be read.
+        summed: whether it counts towards the CPU's energy.
+        fault: why it cannot be read, else empty.
+    """
 
     path: Path
     device: str
     name: str
     wrap: int
     summed: bool
+    fault: str = ""
 
 
 class Rapl:
@@ -68,12 +93,13 @@ class RaplReader:
 
     def __init__(self, found: Sequence[Zone], clock: Clock) -> None:
         self._clock = clock
-        self._zones = [(z.device, os.open(z.path / "energy_uj", os.O_RDONLY)) for z in found]
+        good = [zone for zone in found if not zone.fault]
+        self._zones = [(z.device, os.open(z.path / "energy_uj", os.O_RDONLY)) for z in good]
         self.devices = tuple(_device(zone) for zone in found)
-        self.tiers = (Tier("rapl", _poll_s(found), self._read),)
+        self.tiers = (Tier("rapl", _poll_s(good), self._read),)
 
     def explain(self, rc: int) -> str:
-        return os.strerror(rc)
+        return "the counter is not a number" if rc == _NO_NUMBER else os.strerror(rc)
 
     def close(self) -> None:
         for _, file in self._zones:
@@ -86,36 +112,52 @@ class RaplReader:
         t0, raw, rc = self._clock.now(), None, 0
         try:
             raw = int(os.pread(file, 32, 0))
-        except (OSError, ValueError) as error:
-            rc = getattr(error, "errno", None) or 5
+        except ValueError:
+            rc = _NO_NUMBER
+        except OSError as error:
+            rc = error.errno or errno.EIO
         return Reading(t0, self._clock.now(), None, device, "cpu_energy", rc, raw)
 
 
 def zones(root: Path = ROOT) -> tuple[Zone, ...]:
-    """Every readable zone, packages first.
+    """Every zone, packages first; a package that cannot be read is told of, never left out.
 
     Raises:
-        MeterUnavailable: there are none, or they may not be read.
+        MeterUnavailable: there are none, or none may be read.
     """
-    found: list[Zone] = []
+    found: dict[str, Zone] = {}
     denied = False
-    for folder in sorted(root.glob("intel-rapl:*")) if root.is_dir() else ():
+    for folder in (f for tree in _TREES for f in sorted(root.glob(tree))):
+        zone: Zone | None
         try:
-            found += _zone(folder, root)
+            zone = _zone(folder, root)
         except PermissionError:
             denied = True
-        except (OSError, ValueError):
-            continue  # a zone that lacks a counter, or that went away
-    if not found:
-        raise MeterUnavailable(_DENIED if denied else _NO_RAPL)
-    return tuple(sorted(found, key=lambda z: (not z.summed, z.device)))
+            zone = _unread(folder, root, _DENIED)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is not a number"
+            zone = _unread(folder, root, f"its counter cannot be read: {why}")
+        if zone and (zone.device not in found or (found[zone.device].fault and not zone.fault)):
+            found[zone.device] = zone
+    if all(zone.fault for zone in found.values()):
+        faults = [zone.fault for zone in found.values()]
+        raise MeterUnavailable(_DENIED if denied else (faults or [_NO_RAPL])[0])
+    return tuple(sorted(found.values(), key=lambda z: (not z.summed, z.device)))
 
 
-def _zone(folder: Path, root: Path) -> Iterator[Zone]:
-    int((folder / "energy_uj").read_text())  # refused here rather than while measuring
+def _zone(folder: Path, root: Path) -> Zone:
     name = (folder / "name").read_text().strip()
     wrap = int((folder / "max_energy_range_uj").read_text()) + 1
-    yield Zone(folder, _alias(folder, name, root), name, wrap, name.startswith("package"))
+    int((folder / "energy_uj").read_text())  # refused here rather than while measuring
+    return Zone(folder, _alias(folder, name, root), name, wrap, name.startswith("package"))
+
+
+def _unread(folder: Path, root: Path, why: str) -> Zone | None:
+    """A package without which the sum would be too small; nothing else is missed."""
+    name = _text(folder / "name")
+    if not name.startswith("package"):
+        return None
+    return Zone(folder, _alias(folder, name, root), name, 0, summed=True, fault=why)
 
 
 def _alias(folder: Path, name: str, root: Path) -> str:
@@ -137,17 +179,23 @@ def _text(path: Path) -> str:
 
 
 def _device(zone: Zone) -> MeterDevice:
-    facts: dict[str, Any] = {
+    facts: dict[str, Any] = {"reason": zone.fault, "summed": zone.summed}
+    if not zone.fault:
+        facts = _facts(zone)
+    description = f"RAPL zone {zone.name}"
+    return MeterDevice(
+        device=zone.device, description=description, quantities={"cpu_energy": facts}
+    )
+
+
+def _facts(zone: Zone) -> dict[str, Any]:
+    return {
         "wrap": zone.wrap,
         "poll_s": _poll_s([zone]),
         "summed": zone.summed,
         "gain": _GAIN,
         "gain_source": _GAIN_SOURCE,
     }
-    description = f"RAPL zone {zone.name}"
-    return MeterDevice(
-        device=zone.device, description=description, quantities={"cpu_energy": facts}
-    )
 
 
 def _poll_s(found: Sequence[Zone]) -> float:

@@ -9,18 +9,25 @@ from pathlib import Path
 import pytest
 
 from kit import energy, meters, samples
+from kit.events import Clock
 from kit.meters.rapl import zones
 from tests.meters.fake import Sampled
 from tests.meters.test_meters import rapl_tree
 
 RAPL = meters.get("rapl")
+TIMES = [i * 10**8 for i in range(12)]  # ten reads a second
 SERVER = {
-    "intel-rapl:0": ("package-1", 10_000, 65_532_610),
-    "intel-rapl:0:0": ("core", 5_000, 65_532_610),
-    "intel-rapl:0:1": ("dram", 2_000, 65_532_610),
-    "intel-rapl:1": ("package-0", 20_000, 65_532_610),
-    "intel-rapl:2": ("psys", 90_000, 65_532_610),
-    "intel-rapl-mmio:0": ("package-0", 20_000, 65_532_610),
+    "intel-rapl:0": ("package-1", 10_000, 65_532_610_996),
+    "intel-rapl:0:0": ("core", 5_000, 65_532_610_996),
+    "intel-rapl:0:1": ("dram", 2_000, 65_532_610_996),
+    "intel-rapl:1": ("package-0", 20_000, 65_532_610_996),
+    "intel-rapl:2": ("psys", 90_000, 65_532_610_996),
+    "intel-rapl-mmio:0": ("package-0", 20_000, 65_532_610_996),
+}
+EPYC = {
+    f"intel-rapl:{n}{sub}": (name, 7_000, 65_532_610_996)
+    for n in (0, 1)
+    for sub, name in (("", f"package-{n}"), (":0", "core"))
 }
 
 
@@ -34,6 +41,69 @@ def test_zones_are_told_by_name_and_only_packages_count(tmp_path: Path) -> None:
         "cpu1-dram": False,
         "psys": False,
     }
+
+
+def test_amd_has_the_same_tree_and_two_sockets_are_two_packages(tmp_path: Path) -> None:
+    plan = RAPL.probe(None, {"root": str(rapl_tree(tmp_path, EPYC))})
+    counted = {d.device: d.quantities["cpu_energy"]["summed"] for d in plan.devices}
+    assert counted == {
+        "cpu0-package": True,
+        "cpu1-package": True,
+        "cpu0-core": False,
+        "cpu1-core": False,
+    }
+    poll_s = plan.devices[0].quantities["cpu_energy"]["poll_s"]
+    assert poll_s <= 65_532 / 1000 / 4  # a quarter of the wrap time at 1 kW
+
+
+def test_mmio_serves_a_machine_that_has_nothing_else(tmp_path: Path) -> None:
+    tree = rapl_tree(tmp_path, {"intel-rapl-mmio:0": ("package-0", 1, 10**9)})
+    assert [(z.device, z.path.name) for z in zones(tree)] == [("cpu0-package", "intel-rapl-mmio:0")]
+
+
+def test_the_same_package_by_mmio_is_read_where_the_first_way_fails(tmp_path: Path) -> None:
+    tree = rapl_tree(tmp_path, SERVER)
+    (tree / "intel-rapl:1" / "energy_uj").unlink()
+    assert {z.path.name for z in zones(tree) if z.summed} == {"intel-rapl:0", "intel-rapl-mmio:0"}
+
+
+def test_a_package_that_cannot_be_read_leaves_no_sum_that_is_too_small(tmp_path: Path) -> None:
+    tree = rapl_tree(tmp_path, EPYC)
+    (tree / "intel-rapl:1" / "energy_uj").write_text("")
+    (tree / "intel-rapl:0:0" / "energy_uj").unlink()  # nobody misses a core zone
+    plan = RAPL.probe(None, {"root": str(tree)})
+    assert [d.device for d in plan.devices] == ["cpu0-package", "cpu1-package", "cpu1-core"]
+    reader = RAPL.open(None, {"root": str(tree)}, Clock())
+    assert {r.device for r in reader.tiers[0].read()} == {"cpu0-package", "cpu1-core"}
+    reader.close()
+    rows = [f"{i},{t},{t},,cpu0-package,cpu_energy,0,{t // 1000}" for i, t in enumerate(TIMES)]
+    read = samples.from_csv({"rapl.csv": "\n".join([samples.HEADER, *rows, ""]).encode()})
+    value = energy.energy_of(read, (plan,), 10**8, 9 * 10**8)[0]
+    assert (value.status, value.joules) == ("unmeasured", None)
+    assert "cpu1-package: its counter cannot be read" in value.reason
+
+
+@pytest.mark.parametrize(
+    ("steps", "joules"),
+    [
+        ([0] * 10 + [5_000_000], 5.0),
+        ([-65_000_000_000], None),  # the driver was reloaded: no wrap, which would be half a joule
+        ([-65_532_000_000], 0.610997),
+    ],
+)
+def test_a_reset_is_no_wrap(tmp_path: Path, steps: list[int], joules: float | None) -> None:
+    tree = rapl_tree(tmp_path, {"intel-rapl:0": ("package-0", 1, 65_532_610_996)})
+    plan = RAPL.probe(None, {"root": str(tree)})
+    raw, rows = 65_532_500_000, []
+    for i, t in enumerate(TIMES[: len(steps) + 1]):
+        raw += steps[i - 1] if i else 0
+        rows.append(f"{i},{t},{t},,cpu0-package,cpu_energy,0,{raw}")
+    read = samples.from_csv({"rapl.csv": "\n".join([samples.HEADER, *rows, ""]).encode()})
+    value = energy.energy_of(read, (plan,), 0, TIMES[len(steps)])[0]
+    if joules is None:
+        assert "reset" in value.reason
+    else:
+        assert value.joules == pytest.approx(joules)
 
 
 def test_the_range_becomes_the_modulus_and_sets_the_pace(tmp_path: Path) -> None:
@@ -69,6 +139,7 @@ def test_permission_denied_is_a_reason_with_its_remedy(tmp_path: Path) -> None:
     assert plan.devices == ()
     assert "permission" in plan.reason
     assert "chmod a+r" in plan.reason
+    assert "udev" in plan.reason
 
 
 def test_no_rapl_is_a_reason(tmp_path: Path) -> None:
@@ -97,6 +168,7 @@ def test_a_wrap_loses_nothing_and_a_dead_zone_leaves_codes(tmp_path: Path) -> No
     t2 = run.now()
     run.stop()
     assert "cpu0-package" in lost["message"]
+    assert "not a number (code 74)" in lost["message"]
     read = samples.from_csv(run.files())
     file.write_text("300000\n")
     plan = RAPL.probe(None, config)
