@@ -126,7 +126,10 @@ def _together(values: list[EnergyValue]) -> EnergyValue:
         values[0],
         joules=math.fsum(v.joules or 0.0 for v in values),
         u_repeat=_hypot([terms[n] for n in names if n not in sensor]),
-        u_sensor=_hypot([terms[n] for n in names if n in sensor]),
+        # Another tool's account states none.
+        u_sensor=None
+        if values[0].u_sensor is None
+        else _hypot([terms[n] for n in names if n in sensor]),
         terms=terms,
         devices=devices,
     )

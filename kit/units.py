@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Kind = Literal["gauge", "counter", "average", "window"]
-Scope = Literal["gpu", "cpu", "wall", "estimate", "none"]
+Scope = Literal["gpu", "cpu", "wall", "estimate", "codecarbon", "none"]
 
 
 class Quantity(NamedTuple):
@@ -53,6 +53,7 @@ _ALL = (
     Quantity("pdu_energy", "device", "J", 1.0, "counter", "none", "PDU energy counter"),
     Quantity("pdu_current", "device", "A", 1.0, "gauge", "none", "PDU current"),
     Quantity("pdu_uptime", "cs", "s", 1e-2, "counter", "none", "PDU sysUpTime"),
+    Quantity("codecarbon_energy", "uJ", "J", 1e-6, "counter", "codecarbon", "CodeCarbon's total"),
     Quantity("cpu_busy", "us", "s", 1e-6, "counter", "estimate", "host CPU time, all CPUs"),
 )
 QUANTITIES: dict[str, Quantity] = {q.name: q for q in _ALL}
@@ -63,6 +64,8 @@ SCOPES: dict[str, str] = {
     "wall": "wall outlet (PDU)",
     "estimate": "host CPU, estimated",
 }
+# Other tools' own accounts: shown beside kit's scopes, never added to them, behind no metric.
+COMPARATORS: dict[str, str] = {"codecarbon": "CodeCarbon's own account"}
 
 
 def quantity(name: str) -> Quantity:

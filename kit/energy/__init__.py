@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from kit.energy.comparator import codecarbon_curve, stated
 from kit.energy.curve import NS, Curve, Floats, Part, Unmeasured
 from kit.energy.gpu import agreement
 from kit.energy.gpu import curves as gpu_curves
@@ -29,12 +30,24 @@ from kit.model import EnergyValue, MeterDevice, MeterPlan
 from kit.samples import Ints, Samples
 from kit.units import QUANTITIES
 
-__all__ = ("SCOPE_METERS", "SENSOR_TERMS", "Energy", "agreement", "energy_of", "power_series")
+__all__ = (
+    "COMPARATOR_METERS",
+    "SCOPE_METERS",
+    "SENSOR_TERMS",
+    "Energy",
+    "agreement",
+    "energy_of",
+    "power_series",
+)
 
 SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
+# Another tool's account: told of each phase beside kit's scopes, and nowhere else.
+COMPARATOR_METERS = {"codecarbon": "codecarbon"}
 SENSOR_TERMS = ("gain", "offset", "delay", "model")
 _ONE_WAY = {"cpu": rapl_curve, "wall": pdu_curve, "estimate": estimate_curve}
+_ONE_WAY["codecarbon"] = codecarbon_curve
 _SOURCES = {"gpu": "gpu_energy", "cpu": "cpu_energy", "wall": "pdu_power", "estimate": "cpu_busy"}
+_SOURCES["codecarbon"] = "codecarbon_energy"
 
 
 class Energy:
@@ -46,7 +59,8 @@ class Energy:
 
     def of(self, t0: int, t1: int) -> tuple[EnergyValue, ...]:
         """The window ``[t0, t1)`` (ns): one value per scope that the plan has a meter for."""
-        asked = [(s, [m for m in self._meters if m.name == n]) for s, n in SCOPE_METERS.items()]
+        scopes = SCOPE_METERS | COMPARATOR_METERS
+        asked = [(s, [m for m in self._meters if m.name == n]) for s, n in scopes.items()]
         return tuple(self._scope(scope, meters, t0, t1) for scope, meters in asked if meters)
 
     def _scope(self, scope: str, meters: Sequence[MeterPlan], t0: int, t1: int) -> EnergyValue:
@@ -58,7 +72,8 @@ class Energy:
         missing = [f"{name}: {p.reason}" for name, p in parts.items() if isinstance(p, Unmeasured)]
         if missing or reasons:
             return _unmeasured(scope, [*missing, *reasons])
-        return _summed(scope, {name: p for name, p in parts.items() if isinstance(p, Part)})
+        found = _summed(scope, {name: p for name, p in parts.items() if isinstance(p, Part)})
+        return stated(found, devices) if scope in COMPARATOR_METERS else found
 
     def _device(self, scope: str, device: MeterDevice, t0: int, t1: int) -> Part | Unmeasured:
         """The best way that covers the window; the reason of the best one if none does."""

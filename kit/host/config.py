@@ -18,6 +18,9 @@ names aliases; this file says what they are here. It is found at ``$KIT_HOST_CON
     max_w = 120
     source = "SPECpower_ssj2008 result 20230110-01202"
 
+    [codecarbon]
+    country = "NLD"
+
     [pdu.rack1]
     host = "192.0.2.10"
     profile = "apc-rpdu2"
@@ -106,6 +109,12 @@ class EstimateConfig(_Section, frozen=True, kw_only=True):
     source: str
 
 
+class CodeCarbonConfig(_Section, frozen=True, kw_only=True):
+    """What CodeCarbon is told: the country's three letters (ISO 3166-1)."""
+
+    country: str
+
+
 class HostConfig(_Section, frozen=True, kw_only=True):
     """The whole file, validated. ``HostConfig()`` is the empty one."""
 
@@ -114,6 +123,7 @@ class HostConfig(_Section, frozen=True, kw_only=True):
     store: StoreConfig = StoreConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     estimate: EstimateConfig | None = None
+    codecarbon: CodeCarbonConfig | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> HostConfig:
@@ -170,6 +180,8 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         if name == "estimate" and self.estimate:
             found: dict[str, Any] = msgspec.to_builtins(self.estimate)
             return found
+        if name == "codecarbon" and self.codecarbon:
+            return {"country": self.codecarbon.country}
         return {}
 
     @property
@@ -241,13 +253,21 @@ def _estimate_problems(estimate: Any) -> list[str]:
     return [problem for problem, broken in rules.items() if broken]
 
 
+def _codecarbon_problems(codecarbon: Any) -> list[str]:
+    country = codecarbon.country
+    sound = len(country) == 3 and country.isascii() and country.isupper()
+    return [] if sound else ["`country` must be three capital letters, such as NLD"]
+
+
 _KINDS: dict[str, type[_Section]] = {
     "store": StoreConfig,
     "weights": WeightsConfig,
     "calibration": CalibrationConfig,
     "estimate": EstimateConfig,
+    "codecarbon": CodeCarbonConfig,
 }
 _RULES: dict[type[_Section], Callable[[Any], list[str]]] = {
     PduConfig: _pdu_problems,
     EstimateConfig: _estimate_problems,
+    CodeCarbonConfig: _codecarbon_problems,
 }

@@ -22,7 +22,7 @@ __all__ = (
 )
 
 GROUP = "kit.meters"
-_OWN = {name: f"kit.meters.{name}" for name in ("nvml", "rapl", "pdu", "estimate")}
+_OWN = {name: f"kit.meters.{name}" for name in ("nvml", "rapl", "pdu", "estimate", "codecarbon")}
 _REGISTRY = Registry("meter", GROUP, _OWN, "METER")
 
 

@@ -130,6 +130,17 @@ int nvmlDeviceGetName(void *device, char *name, unsigned size) {
     snprintf(name, size, "Fake GPU (test)");
     return OK;
 }
+/* What CodeCarbon asks for besides. */
+int nvmlDeviceGetUUID(void *device, char *uuid, unsigned size) {
+    GUARD(device);
+    snprintf(uuid, size, "GPU-00000000-0000-0000-0000-%012d", gpu);
+    return OK;
+}
+int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned *mw) {
+    GUARD(device);
+    *mw = 700000;
+    return OK;
+}
 
 int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *mj) {
     GUARD(device);

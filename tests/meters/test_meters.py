@@ -35,8 +35,8 @@ def configs(tmp_path: Path) -> dict[str, dict[str, Any]]:
     return {"rapl": {"root": str(tree)}, "estimate": {}}
 
 
-def test_kit_brings_four_meters() -> None:
-    assert meters.names()[:4] == ("nvml", "rapl", "pdu", "estimate")
+def test_kit_brings_four_meters_and_a_comparator() -> None:
+    assert meters.names()[:5] == ("nvml", "rapl", "pdu", "estimate", "codecarbon")
 
 
 def test_an_unknown_meter_names_those_that_there_are() -> None:

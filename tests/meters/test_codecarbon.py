@@ -1,0 +1,153 @@
+"""CodeCarbon beside kit: the real library, in a real sampler process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kit import energy, jsonio, meters, resources, samples
+from kit.energy.comparator import stated
+from kit.meters import codecarbon
+from kit.model import EnergyValue, MeterDevice, MeterPlan
+from kit.units import COMPARATORS, SCOPES
+from tests.meters.fake import Fake, Sampled
+
+METER = meters.get("codecarbon")
+WAYS = {"version": "3.3.2", "gpu": "pynvml", "cpu": "cpu_load", "ram": "RAM power estimation model"}
+
+
+def plan_of(ways: dict[str, str]) -> MeterPlan:
+    return MeterPlan(name="codecarbon", alias=None, devices=codecarbon._devices(ways))
+
+
+def rows_of(joules: dict[str, list[float]]) -> samples.Samples:
+    rows = []
+    for component, values in joules.items():
+        for i, value in enumerate(values):
+            key = f"codecarbon:{component},codecarbon_energy"
+            rows.append(f"{len(rows)},{i * 10**9},{i * 10**9},,{key},0,{round(value * 1e6)}")
+    return samples.from_csv({"codecarbon.csv": "\n".join([samples.HEADER, *rows, ""]).encode()})
+
+
+def test_each_component_is_measured_or_estimated_as_codecarbon_says() -> None:
+    sources = {d.device: d.quantities["codecarbon_energy"]["source"] for d in plan_of(WAYS).devices}
+    assert sources == {
+        "codecarbon:gpu": "measured",
+        "codecarbon:cpu": "estimated",
+        "codecarbon:ram": "estimated",
+    }
+    with_rapl = plan_of({**WAYS, "cpu": "RAPL", "gpu": "Unspecified"}).devices
+    assert [d.description for d in with_rapl] == [
+        "CodeCarbon 3.3.2: cpu measured (RAPL)",
+        "CodeCarbon 3.3.2: ram estimated (RAM power estimation model)",
+    ]
+
+
+def test_its_account_stands_beside_and_states_no_uncertainty() -> None:
+    plan = plan_of(WAYS)
+    read = rows_of({"gpu": [0, 300, 600], "cpu": [0, 40, 80], "ram": [0, 5, 10]})
+    (value,) = energy.energy_of(read, (plan,), 0, 2 * 10**9)
+    assert (value.scope, value.status, value.joules) == ("codecarbon", "estimated", 690.0)
+    assert value.devices == {"codecarbon:gpu": 600, "codecarbon:cpu": 80, "codecarbon:ram": 10}
+    assert value.u_sensor is None
+    assert "cpu estimated (cpu_load)" in value.method
+    assert "uncertainty not stated" in value.method
+    assert energy.power_series(read, (plan,)) == {}
+
+
+def test_a_total_that_falls_or_stops_leaves_the_window_without_a_value() -> None:
+    plan = plan_of({"version": "3", "ram": "model"})
+    falling = energy.energy_of(rows_of({"ram": [0, 5, 3, 8]}), (plan,), 0, 2 * 10**9)[0]
+    assert "backwards" in falling.reason
+    short = energy.energy_of(rows_of({"ram": [0, 5]}), (plan,), 0, 9 * 10**9)[0]
+    assert short.status == "unmeasured"
+
+
+def test_it_is_no_scope_of_kit_and_no_metric() -> None:
+    assert not set(COMPARATORS) & {*SCOPES, *energy.SCOPE_METERS}
+    contract = resources.schema_path("run-spec").read_text()
+    assert "codecarbon_energy" not in contract
+
+
+def test_only_all_components_measured_are_called_measured() -> None:
+    value = EnergyValue(scope="codecarbon", status="measured", joules=1.0, u_sensor=0.0)
+    facts = {"codecarbon_energy": {"source": "measured"}}
+    device = MeterDevice(device="codecarbon:gpu", description="gpu", quantities=facts)
+    assert stated(value, [device]).status == "measured"
+
+
+def test_without_the_package_it_is_absent_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecarbon, "find_spec", lambda name: None)
+    plan = METER.probe(None, {})
+    assert plan.devices == ()
+    assert "pip install 'kit[codecarbon]'" in plan.reason
+    with pytest.raises(meters.MeterUnavailable):
+        METER.open(None, {}, codecarbon.Clock())
+
+
+needs_it = pytest.mark.skipif(
+    importlib.util.find_spec("codecarbon") is None, reason="CodeCarbon is not installed"
+)
+
+
+@needs_it
+def test_the_real_library_in_a_real_sampler(tmp_path: Path) -> None:
+    """Offline, whatever its own configuration says, and nothing of its own on disk."""
+    plan = METER.probe(None, {"country": "NLD"})
+    assert {d.device for d in plan.devices} >= {"codecarbon:cpu", "codecarbon:ram"}
+    assert all(d.quantities["codecarbon_energy"]["version"] for d in plan.devices)
+    wanted = {"name": "codecarbon", "alias": None, "config": {"country": "NLD"}}
+    env = {**os.environ, "CODECARBON_PUE": "1000", "CODECARBON_FORCE_RAM_POWER": "9999"}
+    run = Sampled(tmp_path / "out", [wanted], env)
+    t0, t1 = run.run(3.5)
+    assert [p.name for p in run.out.iterdir()] == ["codecarbon.csv"]
+    (value,) = energy.energy_of(samples.from_csv(run.files()), (plan,), t0, t1)
+    assert value.joules is not None, value.reason
+    assert value.status == "estimated"  # its RAM always is
+    watts = value.devices["codecarbon:ram"] / ((t1 - t0) * 1e-9)
+    assert 1 < watts < 1000, "the environment's settings must not reach it"
+
+
+@needs_it
+def test_it_measures_the_gpus_where_there_are_any(
+    gpus: Callable[..., Fake], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the fake driver beneath, it says that it measures, and agrees with the truth."""
+    smi = tmp_path / "bin" / "nvidia-smi"  # all that CodeCarbon wants of it is that it runs
+    smi.parent.mkdir()
+    smi.write_text("#!/bin/sh\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{smi.parent}:{os.environ['PATH']}")
+    fake = gpus(gpus=1, amp=0, base=200)
+    said = fake.python(
+        "import json, msgspec; from kit import meters;"
+        "print(json.dumps(msgspec.to_builtins(meters.get('codecarbon').probe(None, {}))))"
+    )
+    gpu = next(d for d in said["devices"] if d["device"] == "codecarbon:gpu")
+    assert gpu["quantities"]["codecarbon_energy"]["source"] == "measured"
+    run = Sampled(tmp_path / "o", [{"name": "codecarbon", "alias": None, "config": {}}], fake.env)
+    t0, t1 = run.run(3.5)
+    read = samples.from_csv(run.files())
+    plan = MeterPlan(name="codecarbon", alias=None, devices=(MeterDevice(**gpu),))
+    (value,) = energy.energy_of(read, (plan,), t0, t1)
+    assert value.joules == pytest.approx(200 * (t1 - t0) * 1e-9, rel=0.1)
+
+
+def test_the_results_schema_takes_it_beside_kits_scopes() -> None:
+    schema = jsonio.read(resources.schema_path("results"))
+    rules = schema["$defs"]["phase"]["properties"]["energy"]
+    assert "codecarbon" in rules["properties"]
+    assert "codecarbon" not in rules["required"]
+
+
+def test_nothing_of_it_is_imported_by_asking_which_meters_there_are() -> None:
+    code = "import sys; from kit import meters; meters.get('codecarbon')"
+    code += "; print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
