@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cyclopts import App, CycloptsError, Group
 
@@ -47,7 +48,6 @@ _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Share": {
         "export": ("kit.cli.sharing:export", "Pack a sealed run into a single file."),
-        "import": ("kit.cli.sharing:import_", "Check a single file and put it into the store."),
     },
     "This machine": {
         "doctor": ("kit.cli.machine:doctor", "Say what this machine can run and measure."),
@@ -66,6 +66,23 @@ _WEIGHTS = {
     "add": ("kit.cli.machine:weights_add", "Fetch the weights a spec needs, and check them."),
     "verify": ("kit.cli.machine:weights_verify", "Hash the weights in the store again."),
 }
+
+
+_IMPORT = {
+    "energibridge": ("kit.cli.importing:energibridge", "Tell the energy of a recording of its."),
+}
+
+
+def _import(file: Path, *, runs: Path | None = None) -> None:
+    """Check a single-file run and put it into the store; or read another tool's recording.
+
+    Args:
+        file: a ``.kit.zip``.
+        runs: the folder of runs; else host.toml's [store], else ./runs.
+    """
+    from kit.cli import sharing
+
+    sharing.import_(file, runs=runs)
 
 
 def build() -> App:
@@ -91,6 +108,10 @@ def build() -> App:
         for command, (target, line) in commands.items():
             sub.command(target, name=command, help=line)
         app.command(sub)
+    importing = App(name="import", group=groups["Share"], default_command=_import)
+    for command, (target, line) in _IMPORT.items():
+        importing.command(target, name=command, help=line)
+    app.command(importing)
     return app
 
 

@@ -8,6 +8,7 @@ each passes through `console.plain` before it is drawn.
 from __future__ import annotations
 
 from kit.cli.render.before import error, findings, plan, privileges, problems
+from kit.cli.render.imported import imported
 from kit.cli.render.live_power import power
 from kit.cli.render.rows import Row, row, runs
 from kit.cli.render.show import run
@@ -19,6 +20,7 @@ __all__ = [
     "comparison",
     "error",
     "findings",
+    "imported",
     "plan",
     "power",
     "privileges",

@@ -1,0 +1,31 @@
+"""Recordings of other tools, read into kit's own form: samples and the facts of their meters.
+
+A reader is a file here. What it returns goes through the same `kit.energy` functions as a run of
+kit's own, so that a stranger's recording gets the same checks and an uncertainty.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kit.model import MeterPlan
+
+
+class Recording(NamedTuple):
+    """A recording of another tool.
+
+    Attributes:
+        csv: kit's sample rows (see `kit.samples`), times in ns since its first row.
+        meters: what was read, with the facts that energy needs and where it comes from.
+        window: first and last time (ns) between which energy can be told.
+        began_ms: wall clock of its first row, milliseconds since 1970 (UTC).
+        rows: how many readings it has.
+        unused: what stands in the file and is not energy to kit, and why.
+    """
+
+    csv: bytes
+    meters: tuple[MeterPlan, ...]
+    window: tuple[int, int]
+    began_ms: int
+    rows: int
+    unused: tuple[str, ...]

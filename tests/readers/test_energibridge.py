@@ -1,0 +1,211 @@
+"""EnergiBridge's CSV: what is in it becomes kit's energy, and what is wrong with it is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit import energy, samples
+from kit.cli.main import dispatch
+from kit.errors import UsageError
+from kit.readers import energibridge
+
+UNIT = 2.0**-16  # J, as on AMD and many Xeons: the counter wraps at 65,536 J
+START_MS = 1_697_704_464_320
+
+
+def recording(
+    seconds: float = 20.0, step_ms: int = 200, watts: float = 150.0, start_j: float = 65_000.0
+) -> dict[str, list[Any]]:
+    """Columns of a file as EnergiBridge's loop writes them: values as of Time, written at
+    Time + Delta; sorted by name; the counter a multiple of its unit that wraps at 2^32 units."""
+    n = round(seconds * 1000 / step_ms)
+    t_ms = [i * step_ms for i in range(n + 1)]
+    joules = [start_j + watts * t / 1000 for t in t_ms]
+    return {
+        "Delta": [step_ms] * (n + 1),
+        "Time": [START_MS + t for t in t_ms],
+        "CPU_FREQUENCY_0": [3200] * (n + 1),
+        "DRAM_ENERGY (J)": [round((j / 10) / UNIT) * UNIT for j in joules],
+        "GPU0_MEMORY_USED": [10240] * (n + 1),
+        "GPU0_POWER (mWatts)": [300_000] * (n + 1),
+        "GPU0_TEMPERATURE": [41] * (n + 1),
+        "PACKAGE_ENERGY (J)": [(round(j / UNIT) % 2**32) * UNIT for j in joules],
+        "PP0_ENERGY (J)": [round((j / 2) / UNIT) * UNIT for j in joules],
+        "PP1_ENERGY (J)": [0] * (n + 1),
+        "USED_MEMORY": [10188488704] * (n + 1),
+    }
+
+
+def text_of(columns: dict[str, list[Any]], separator: str = ",") -> str:
+    rows = zip(*columns.values(), strict=True)
+    lines = [separator.join(columns), *(separator.join(map(repr, row)) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def energies(text: str, t0: int | None = None, t1: int | None = None) -> dict[str, Any]:
+    found = energibridge.read(text, "x.csv")
+    window = (found.window[0] if t0 is None else t0, found.window[1] if t1 is None else t1)
+    read = samples.from_csv({"x.csv": found.csv})
+    return {v.scope: v for v in energy.energy_of(read, found.meters, *window)}
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_counter_and_power_become_energy_with_uncertainty(separator: str) -> None:
+    """150 W over a wrap of the counter; the GPU's averaged power only over long windows."""
+    found = energies(text_of(recording(), separator), 2 * 10**9, 12 * 10**9)
+    cpu, gpu = found["cpu"], found["gpu"]
+    assert cpu.joules == pytest.approx(1500, rel=2e-3)
+    assert cpu.devices.keys() == {"cpu0-package"}
+    assert cpu.u_sensor == pytest.approx(1500 * 0.05 / 3**0.5, rel=0.01)
+    assert gpu.joules == pytest.approx(3000, rel=2e-3)
+    assert (cpu.method, gpu.method) == ("counter", "average")
+
+
+def test_averaged_power_tells_no_short_window() -> None:
+    gpu = energies(text_of(recording()), 2 * 10**9, 4 * 10**9)["gpu"]
+    assert gpu.status == "unmeasured"
+    assert "average cannot tell a window of 2 s" in gpu.reason
+
+
+def test_what_was_read_and_where_from() -> None:
+    found = energibridge.read(text_of(recording()), "x.csv")
+    devices = {d.device: d for m in found.meters for d in m.devices}
+    assert set(devices) == {"cpu0-package", "cpu0-core", "cpu0-uncore", "cpu0-dram", "gpu0"}
+    package = devices["cpu0-package"]
+    assert package.description.startswith("imported from EnergiBridge: PACKAGE_ENERGY (J)")
+    assert "one socket alone" in package.description
+    assert package.quantities["cpu_energy"]["wrap"] == 65_536_000_000
+    assert "stands still" in devices["cpu0-uncore"].quantities["cpu_energy"]["reason"]
+    read = samples.from_csv({"x.csv": found.csv})
+    used = read.get("gpu0", "gpu_memory_used")
+    assert used is not None
+    assert used.raw[0] == 10 * 1024**3
+    assert (found.began_ms, found.rows) == (START_MS, 101)
+
+
+def test_without_a_gpu_power_alone_stays_unmeasured() -> None:
+    columns = recording()
+    columns["GPU0_POWER (mWatts)"] = [0] * 101
+    assert "no reading" in energies(text_of(columns))["gpu"].reason
+
+
+def broken(change: Callable[[dict[str, list[Any]]], Any]) -> str:
+    columns = recording()
+    change(columns)
+    return text_of(columns)
+
+
+def set_(name: str, at: int, value: Any) -> Callable[[dict[str, list[Any]]], Any]:
+    return lambda columns: columns[name].__setitem__(at, value)
+
+
+def per_interval(columns: dict[str, list[Any]]) -> None:
+    columns["PACKAGE_ENERGY (J)"] = [30.0 + 0.1 * (i % 3) for i in range(101)]
+
+
+def in_watts(columns: dict[str, list[Any]]) -> None:
+    columns["GPU0_POWER (Watts)"] = columns.pop("GPU0_POWER (mWatts)")
+
+
+def only_system_power(columns: dict[str, list[Any]]) -> None:
+    for name in [n for n in columns if "ENERGY" in n or "GPU" in n]:
+        del columns[name]
+    columns["SYSTEM_POWER (Watts)"] = [11.5] * 101
+
+
+def clock_set(columns: dict[str, list[Any]]) -> None:
+    columns["Time"] = [t + (i > 50) * 3_600_000 for i, t in enumerate(columns["Time"])]
+
+
+def reset(columns: dict[str, list[Any]]) -> None:
+    grown = recording(start_j=30_000)["PACKAGE_ENERGY (J)"]
+    columns["PACKAGE_ENERGY (J)"] = [j - (i > 50) * 30_000 for i, j in enumerate(grown)]
+
+
+def amd_too(columns: dict[str, list[Any]]) -> None:
+    columns["CPU_ENERGY (J)"] = columns["PACKAGE_ENERGY (J)"]
+
+
+def in_seconds(columns: dict[str, list[Any]]) -> None:
+    columns["Time"] = [t / 1000 for t in columns["Time"]]
+
+
+TWO_FILES = text_of(recording()) + text_of(recording())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "does not begin with EnergiBridge's columns"),
+        ("a,b,c\n1,2,3\n", "does not begin with EnergiBridge's columns"),
+        (text_of(recording())[:-20], "line 102 is cut short"),
+        (text_of(recording()) + "200,1697704484520,3200\n", "line 103 is cut short: 3 of 11"),
+        (broken(set_("Time", 50, START_MS)), "line 52: Time runs backwards"),
+        (broken(clock_set), "the wall clock was set"),
+        (broken(in_seconds), "not in milliseconds"),
+        (broken(per_interval), "energy per interval"),
+        (broken(reset), "it was reset"),
+        (broken(set_("PACKAGE_ENERGY (J)", 7, "n/a")), "line 9"),
+        (broken(set_("PP0_ENERGY (J)", 7, float("nan"))), "line 9 has a value that is no number"),
+        (broken(in_watts), "should be in mWatts"),
+        (broken(only_system_power), "averaging nobody states"),
+        (broken(amd_too), "two machines"),
+        (TWO_FILES, "line 103"),
+        (text_of(recording(0.2)), "too few"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_error(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        energibridge.read(text, "x.csv")
+    assert said in caught.value.message
+    assert caught.value.remedy
+
+
+# --- the command ----------------------------------------------------------------------------
+
+
+def test_the_command_tells_energy_as_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "e.csv"
+    file.write_text(text_of(recording()))
+    options = ["--from", "2", "--to", "12", "--json", "--out", str(tmp_path / "o")]
+    assert dispatch(["import", "energibridge", str(file), *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["energy"]["cpu"]["joules"] == pytest.approx(1500, rel=2e-3)
+    assert told["window_s"] == [2, 12]
+    assert told["source"]["began_utc"] == "2023-10-19T08:34:24.320+00:00"
+    rows = samples.from_csv({"a": (tmp_path / "o" / "energibridge.csv").read_bytes()})
+    assert rows.get("cpu0-package", "cpu_energy") is not None
+
+
+def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "e.csv"
+    file.write_text(text_of(recording()))
+    assert dispatch(["import", "energibridge", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "CPU packages (RAPL)" in shown
+    assert "±" in shown
+    assert "imported from EnergiBridge" in shown
+
+
+@pytest.mark.parametrize(
+    "options", [["--from", "30"], ["--to", "99"], ["--from", "5", "--to", "4"]]
+)
+def test_a_window_outside_is_an_error(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "e.csv"
+    file.write_text(text_of(recording()))
+    assert dispatch(["import", "energibridge", str(file), *options]) == 2
+    assert "not within the recording" in capsys.readouterr().err
+
+
+def test_a_sealed_run_is_still_imported_as_before(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["import", "/nonexistent.kit.zip"]) != 0
+    assert "nonexistent" in capsys.readouterr().err
