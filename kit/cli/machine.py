@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -16,8 +16,8 @@ from kit import spec as specs
 from kit import weights as models
 from kit.cli import progress, render
 from kit.cli.common import Json, Runs, print_json, say
-from kit.errors import EXIT_BLOCKED, EXIT_VERIFY
-from kit.meters.live import live
+from kit.errors import EXIT_BLOCKED, EXIT_VERIFY, UsageError
+from kit.meters.watch import Seen, Snapshot, totals, watch
 from kit.model import Finding
 
 
@@ -32,30 +32,60 @@ def monitor(
     json: Json = False,
     period_s: float = 1.0,
 ) -> None:
-    """Show this host's power, live; ctrl-C ends it.
+    """Show this host's power and energy, live; ctrl-C ends it.
+
+    With --json, one object a line; units stand in its keys, null is what is not known.
 
     Args:
         once: one reading, then end.
         period_s: seconds between readings.
     """
+    if not 0.1 <= period_s <= 3600:
+        raise UsageError(f"--period-s {period_s:g} is too short or too long", "give 0.1 … 3600")
     config = host.HostConfig.load()
     wanted: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None), ("estimate", None)]
     wanted += [("pdu", alias) for alias in config.pdu]
-    readings = live(wanted, config.meter, period_s)
-    shown = _settled(readings) if once else readings
+    readings = watch(wanted, config.meter, period_s)
+    try:
+        _show_power(islice(readings, 1) if once else readings, json)
+    except KeyboardInterrupt:
+        return  # how a person ends it
+    finally:
+        readings.close()
+
+
+def _show_power(readings: Iterable[Snapshot], json: bool) -> None:
     if not json:
-        render.power(shown)
+        render.power(readings)
         return
-    for values in shown:
-        print_json(dict(values))
+    for snapshot in readings:
+        print_json(_as_json(snapshot))
         sys.stdout.flush()
 
 
-def _settled(
-    readings: Iterator[Mapping[str, float | str]],
-) -> Iterator[Mapping[str, float | str]]:
-    """The second reading alone: a counter tells power only from its second value on."""
-    yield from islice(readings, 1, 2)
+def _as_json(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "t_s": round(snapshot.t_s, 3),
+        "devices": {name: _device_json(seen) for name, seen in snapshot.devices.items()},
+        "totals": totals(snapshot),
+        "absent": snapshot.absent,
+    }
+
+
+def _device_json(seen: Seen) -> dict[str, Any]:
+    return {
+        "scope": seen.scope,
+        "status": "estimated" if seen.scope == "estimate" else "measured",
+        "summed": seen.summed,
+        "power_W": seen.watts,
+        "power_method": seen.power_from,
+        "energy_J": seen.joules,
+        "energy_over_s": seen.seconds,
+        "energy_method": seen.energy_from,
+        **seen.context,
+        "event_reasons": None if seen.reasons is None else list(seen.reasons),
+        "reason": seen.why_not,
+    }
 
 
 # --- images ---------------------------------------------------------------------------------

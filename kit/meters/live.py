@@ -1,16 +1,12 @@
-"""Watts as they come, for the live view and `kit monitor`: never stored, never computed with."""
+"""Watts as they come, for the live view of a run: never stored, never computed with."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable
 from typing import Any
 
-from kit.events import Clock
-from kit.meters import MeterUnavailable, Reader, Reading, get, label
+from kit.meters import Reading
 from kit.model import MeterDevice
 from kit.units import QUANTITIES
 
@@ -75,54 +71,3 @@ class Live:
             return rate if grown >= 0 else None
         share = min(rate / facts["cpus"], 1.0)
         return float(facts["idle_w"] + share * (facts["max_w"] - facts["idle_w"]))
-
-
-def live(
-    wanted: Iterable[tuple[str, str | None]],
-    config: Callable[[str, str | None], dict[str, Any]],
-    period_s: float = 1.0,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Iterator[Mapping[str, float | str]]:
-    """The power of this host, over and over: watts by device, or the reason why there are none.
-
-    Args:
-        wanted: (meter, alias) pairs, such as ``("nvml", None)``.
-        config: what host.toml says to a meter (`kit.host.HostConfig.meter`).
-        period_s: seconds between two mappings.
-        stopped: asked before each mapping.
-
-    Yields:
-        ``{device: watts}``; a meter without devices stands under its own name with its reason.
-    """
-    clock, shown = Clock(), Live()
-    reasons: dict[str, str] = {}
-    readers: dict[str, Reader] = {}
-    with ExitStack() as held:
-        for name, alias in wanted:
-            try:
-                reader = get(name).open(alias, config(name, alias), clock)
-            except MeterUnavailable as reason:
-                reasons[label(name, alias)] = str(reason)
-                continue
-            held.callback(reader.close)
-            shown.add(reader.devices)
-            readers[label(name, alias)] = reader
-        while not stopped():
-            began = time.monotonic()
-            silent = {key: text for r in readers.values() for key, text in _read(r, shown).items()}
-            watts = shown.watts(clock.now())
-            yield {**reasons, **{k: v for k, v in silent.items() if k not in watts}, **watts}
-            time.sleep(max(0.0, period_s - (time.monotonic() - began)))
-
-
-def _read(reader: Reader, shown: Live) -> dict[str, str]:
-    """Read every tier once that can be read at any time; what failed, by device."""
-    failed: dict[str, str] = {}
-    for tier in (t for t in reader.tiers if t.due is None):
-        with contextlib.suppress(OSError):
-            for reading in tier.read():
-                shown.see(reading)
-                if reading.rc != 0:
-                    failed[reading.device] = reader.explain(reading.rc)
-    waiting = {device.device: "no reading yet" for device in reader.devices}
-    return {**waiting, **failed}

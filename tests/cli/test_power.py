@@ -3,46 +3,81 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from kit.cli import render
+from kit.cli.main import dispatch
 from kit.cli.render.console import THEME
-from kit.cli.render.live_power import PowerView
+from kit.cli.render.live_power import PowerView, _energy
+from kit.meters.watch import Seen, Snapshot
+
+GPU: dict[str, Any] = {
+    "temperature_degC": 41,
+    "sm_clock_MHz": 1980,
+    "utilisation_percent": 97,
+    "memory_used_B": 20 << 30,
+    "processes": 1,
+}
+NOTHING = dict.fromkeys(GPU)
+
+
+def gpu(watts: float | None, joules: float | None = 7712.0, why_not: str = "") -> Seen:
+    return Seen("gpu", True, watts, "", joules, 12.0, "20 ms samples", GPU, ("power cap",), why_not)
+
+
+def host(watts: float) -> Seen:
+    return Seen("estimate", True, watts, "", 3.0, 1.0, "CPU time", NOTHING, None, "")
+
+
+def shot(absent: dict[str, str] | None = None, **devices: Seen) -> Snapshot:
+    return Snapshot(12.0, devices, absent or {})
 
 
 def test_a_pipe_gets_a_line_a_reading(capsys: pytest.CaptureFixture[str]) -> None:
-    render.power([{"gpu0": 350.04, "cpu0-package": "permission denied\x1b[2J"}, {"gpu0": 351.0}])
+    missing = {"rapl": "permission denied\x1b[2J"}
+    render.power([shot(missing, gpu0=gpu(350.04)), shot(missing, gpu0=gpu(None, None, "lost"))])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert lines[0].endswith("gpu0 350.0 W  cpu0-package: permission denied")
-    assert "gpu0 351.0 W" in lines[1]
+    assert lines == [
+        "12 s  gpu0 350.0 W 7.71 kJ  rapl: permission denied",
+        "12 s  gpu0: lost  rapl: permission denied",
+    ]
 
 
-def drawn(view: PowerView, width: int) -> str:
-    console = Console(
-        file=io.StringIO(), width=width, force_terminal=True, color_system=None, theme=THEME
-    )
+def drawn(view: PowerView, width: int, encoding: str = "utf-8") -> str:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=file, width=width, force_terminal=True, color_system=None, theme=THEME)
     with console.capture() as captured:
         console.print(view)
     return captured.get()
 
 
-def test_a_device_has_its_range_and_its_history() -> None:
+def test_a_device_has_its_range_its_energy_and_its_history() -> None:
     view = PowerView()
     for watts in (100.0, 400.0, 300.0):
-        view.take({"gpu0": watts})
-    row = drawn(view, 100).splitlines()[1].split()
+        view.take(shot(gpu0=gpu(watts)))
+    text = drawn(view, 100)
+    row = text.splitlines()[1].split()
     assert row[:9] == ["gpu0", "300.0", "W", "100.0", "W", "266.7", "W", "400.0", "W"]
-    assert row[9] == "▂█▆"
+    assert row[9:] == ["7.71", "kJ", "▂█▆"]
+    assert "41 °C, SM 1980 MHz, 97% busy, 20 GiB used, 1 process, clock events: power" in text
 
 
 def test_a_device_without_a_reading_says_why_and_never_zero() -> None:
     view = PowerView()
-    view.take({"gpu0": 100.0, "pdu:rack1:3": "no answer"})
+    view.take(shot({"rapl": "no RAPL here"}, gpu0=gpu(100.0), gpu1=gpu(None, None, "GPU is lost")))
     text = drawn(view, 80)
-    assert "no reading" in text and "pdu:rack1:3: no answer" in text
+    assert "no reading" in text
+    assert "gpu1: GPU is lost" in text
+    assert "rapl: no RAPL here" in text
+    assert "a device tells none now" in text  # no sum of some
     assert "0.0 W" not in text.replace("100.0 W", "")
 
 
@@ -50,10 +85,90 @@ def test_a_device_without_a_reading_says_why_and_never_zero() -> None:
 def test_the_table_fits(width: int) -> None:
     view = PowerView()
     for _ in range(200):
-        view.take({f"gpu{n}": 612.3 for n in range(8)} | {"cpu0-package": "no RAPL here"})
-    assert all(len(line) <= width for line in drawn(view, width).splitlines())
+        many = {f"gpu{n}": gpu(612.3) for n in range(8)}
+        view.take(shot({"rapl": "no RAPL " * 20}, **many, host=host(34.2)))
+    lines = drawn(view, width).splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert "612.3 W" in lines[1]
+    assert "7.71 kJ" in lines[1]
 
 
-def test_an_estimate_never_looks_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    render.power([{"host": 34.2}])
+def test_an_ascii_terminal_gets_ascii() -> None:
+    view = PowerView()
+    for watts in (100.0, 400.0):
+        view.take(shot({"pdu": "no answer ± 3"}, gpu0=gpu(watts), gpu1=gpu(None, None, "lost")))
+    text = drawn(view, 80, "ascii")
+    assert text.isascii()
+    assert "400.0 W" in text
+
+
+def test_scopes_are_totalled_apart_and_an_estimate_never_looks_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    render.power([shot(host=host(34.2))])
     assert "host (estimated) 34.2 W" in capsys.readouterr().out
+    view = PowerView()
+    view.take(shot(gpu0=gpu(300.0), gpu1=gpu(200.0), host=host(34.2)))
+    text = drawn(view, 80)
+    assert "GPU boards (NVML): 500.0 W" in text
+    assert "host CPU, estimated: 34.2 W" in text
+    assert "534.2" not in text
+
+
+@pytest.mark.parametrize(
+    ("joules", "said"),
+    [
+        (None, "–"),
+        (0.0, "0.0 J"),
+        (12.34, "12.3 J"),
+        (812.0, "812 J"),
+        (7712.0, "7.71 kJ"),
+        (1.0234e6, "1.023 MJ"),
+        (5.2e9, "5200 MJ"),
+    ],
+)
+def test_energy_in_words(joules: float | None, said: str) -> None:
+    assert _energy(joules) == said
+
+
+# --- the command ----------------------------------------------------------------------------
+
+COMMAND = [sys.executable, "-m", "kit.cli.main", "monitor", "--json", "--period-s", "0.2"]
+
+
+def test_json_has_one_object_a_line_with_stable_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["monitor", "--json", "--once"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert set(told) == {"t_s", "devices", "totals", "absent"}
+    assert {*GPU, "power_W", "energy_J", "energy_method", "status", "scope", "reason"} <= set(
+        told["devices"]["host"]
+    )
+    assert told["devices"]["host"]["status"] == "estimated"
+
+
+def test_ctrl_c_ends_it_cleanly() -> None:
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, b"")
+
+
+def test_a_closed_pipe_ends_it_cleanly() -> None:
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        process.wait(30)
+    assert b"Traceback" not in errors
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("period", ["0", "-1", "nan", "1e9"])
+def test_a_senseless_period_is_an_error(period: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["monitor", "--once", "--period-s", period]) == 2
+    assert "period" in capsys.readouterr().err

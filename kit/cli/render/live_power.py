@@ -1,119 +1,207 @@
-"""`kit monitor`: the power of this host, live on a terminal, a line a reading anywhere else."""
+"""`kit monitor`: this host's power, live on a terminal, a line a reading anywhere else."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
-from kit.cli.render.console import device_name, listing, marked, plain, put, short_time, stdout
+from kit.cli.render.console import (
+    count,
+    device_name,
+    listing,
+    marked,
+    plain,
+    put,
+    short_memory,
+    short_time,
+    stdout,
+)
+from kit.meters.watch import Seen, Snapshot, totals
+from kit.units import SCOPES
 
 HISTORY = 60
+# From this width on the lowest and highest reading have columns of their own.
+_WIDE = 76
 _STEPS = " ▁▂▃▄▅▆▇█"
 _ASCII_STEPS = " .:-=+*#@"
 
 
 @dataclass
 class Track:
-    """What is known of one device: its readings in watts, or why there is none now."""
+    """One device: what it tells now, and its power since the start."""
 
+    seen: Seen
     readings: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    reason: str = ""
     low: float = float("inf")
     high: float = float("-inf")
     total: float = 0.0
     count: int = 0
 
-    def take(self, value: float | str) -> None:
-        """A reading in watts, or the reason why there is none."""
-        if isinstance(value, str):
-            self.reason = value
+    def take(self, seen: Seen) -> None:
+        self.seen = seen
+        if seen.watts is None:
             return
-        self.reason = ""
-        self.readings.append(value)
-        self.low, self.high = min(self.low, value), max(self.high, value)
-        self.total, self.count = self.total + value, self.count + 1
+        self.readings.append(seen.watts)
+        self.low, self.high = min(self.low, seen.watts), max(self.high, seen.watts)
+        self.total, self.count = self.total + seen.watts, self.count + 1
 
 
 class PowerView:
-    """Every device's power now, its range since the start, and its last minute."""
+    """Every device's power now, its range and its energy since the start, and its last minute."""
 
     def __init__(self) -> None:
         self._tracks: dict[str, Track] = {}
-        self._began = time.monotonic()
+        self._latest = Snapshot(0.0, {}, {})
 
-    def take(self, values: Mapping[str, float | str]) -> None:
+    def take(self, snapshot: Snapshot) -> None:
         """One reading of all devices."""
-        for device, value in values.items():
-            self._tracks.setdefault(device_name(device), Track()).take(value)
+        self._latest = snapshot
+        for device, seen in snapshot.devices.items():
+            self._tracks.setdefault(device_name(device), Track(seen)).take(seen)
 
     def line(self) -> Text:
-        """The reading as one line for a log: ``12 s  gpu0 642.1 W  psys: permission denied``."""
-        text = plain(short_time(time.monotonic() - self._began))
+        """The reading as one line for a log: ``12 s  gpu0 642.1 W 7.71 kJ  rapl: no RAPL``."""
+        parts = [short_time(self._latest.t_s)]
         for device, track in self._tracks.items():
-            now = f" {track.readings[-1]:.1f} W" if not track.reason else f": {track.reason}"
-            text.append_text(plain(f"  {device}{now}"))
-        return text
+            seen = track.seen
+            if seen.watts is None:
+                parts.append(f"{device}: {seen.why_not}")
+            else:
+                parts.append(f"{device} {seen.watts:.1f} W {_energy(seen.joules)}")
+        parts += [f"{meter}: {reason}" for meter, reason in self._latest.absent.items()]
+        return plain("  ".join(parts))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        right = {"justify": "right", "no_wrap": True, "min_width": 8}
+        for part in self._parts(options):
+            if options.ascii_only:
+                yield from (_ascii(segment) for segment in console.render(part, options))
+            else:
+                yield part
+
+    def _parts(self, options: ConsoleOptions) -> Iterator[Text | Table]:
+        yield self._table(options)
+        yield from self._details()
+        yield from self._totals()
+        for meter, reason in self._latest.absent.items():
+            yield marked("skip", plain(f"{meter}: {reason}"), "absent")
+        yield Text(f"{short_time(self._latest.t_s)} · ctrl-C ends", style="quiet")
+
+    def _table(self, options: ConsoleOptions) -> Table:
+        right: dict[str, Any] = {"justify": "right", "no_wrap": True, "min_width": 8}
+        longest = max(map(len, self._tracks), default=6)
+        wide = options.max_width >= _WIDE
+        numbers = ["now", *(["lowest"] if wide else []), "mean", *(["highest"] if wide else [])]
+        device = min(longest, 16)
         table = listing(
-            (
-                "device",
-                {"no_wrap": True, "min_width": min(16, max(map(len, self._tracks), default=6))},
-            ),
-            ("now", right),
-            ("lowest", right),
-            ("mean", right),
-            ("highest", right),
+            ("device", {"no_wrap": True, "overflow": "ellipsis", "width": max(device, 6)}),
+            *((heading, right) for heading in (*numbers, "energy")),
             ("", {"no_wrap": True, "overflow": "ellipsis"}),
         )
-        width = max(8, min(HISTORY, options.max_width - 56))
-        for device, track in self._tracks.items():
-            if track.count:
-                numbers = [track.readings[-1], track.low, track.total / track.count, track.high]
-                cells = [f"{number:.1f} W" for number in numbers]
-            else:
-                cells = ["–"] * 4
-            missing = Text("no reading", "doubt")
-            last = missing if track.reason else self._spark(track, width, options)
-            table.add_row(plain(device), *cells, last)
-        yield table
-        for device, track in self._tracks.items():
-            if track.reason:
-                yield marked("warn", plain(f"{device}: {track.reason}"))
-        ran = short_time(time.monotonic() - self._began)
-        yield Text(f"{ran} · ctrl-C ends", style="quiet")
+        room = options.max_width - max(device, 6) - 2 - 10 * (len(numbers) + 1)
+        for name, track in self._tracks.items():
+            cells = self._numbers(track, wide)
+            energy = plain(_energy(track.seen.joules))
+            last: Text = Text("no reading", "doubt")
+            if track.seen.watts is not None:
+                last = _spark(track, max(4, min(HISTORY, room)), options)
+            table.add_row(plain(name), *cells, energy, last)
+        return table
 
     @staticmethod
-    def _spark(track: Track, width: int, options: ConsoleOptions) -> Text:
-        """The last readings as bars from zero to the highest seen."""
-        steps = _ASCII_STEPS if options.ascii_only else _STEPS
-        top = max(track.high, 1e-9)
-        last = list(track.readings)[-width:]
-        return Text(
-            "".join(steps[round(max(0.0, w) / top * (len(steps) - 1))] for w in last), "good"
-        )
+    def _numbers(track: Track, wide: bool) -> list[str]:
+        if not track.count:
+            return ["–"] * (4 if wide else 2)
+        now = "–" if track.seen.watts is None else f"{track.seen.watts:.1f} W"
+        low, mean, high = (f"{w:.1f} W" for w in (track.low, track.total / track.count, track.high))
+        return [now, low, mean, high] if wide else [now, mean]
+
+    def _details(self) -> Iterator[Text | Table]:
+        """What else is known of a GPU, how energy was found, and why a device tells no power."""
+        for name, track in self._tracks.items():
+            seen = track.seen
+            if seen.watts is None:
+                yield marked("warn", plain(f"{name}: {seen.why_not}"), "no power")
+            if said := [*_context(seen), *_found(seen)]:
+                yield plain(f"{name}: {', '.join(said)}", "quiet")
+
+    def _totals(self) -> Iterator[Text]:
+        """One line a scope; what is estimated is called so by its scope."""
+        for scope, found in totals(self._latest).items():
+            watts, joules = found["power_W"], found["energy_J"]
+            now = "a device tells none now" if watts is None else f"{watts:.1f} W"
+            yield plain(f"{SCOPES[scope]}: {now}, {_energy(joules)} since the start", "name")
 
 
-def power(readings: Iterable[Mapping[str, float | str]]) -> None:
-    """Show readings as they come, until they end.
+def _ascii(segment: Segment) -> Segment:
+    """For a terminal that shows nothing else, which would be an error, not a question mark."""
+    text = segment.text.translate({ord("–"): "-", ord("·"): ",", ord("°"): " "})
+    return Segment(text.encode("ascii", "replace").decode(), segment.style, segment.control)
 
-    Args:
-        readings: for each moment, watts by device, or the reason why there is no reading.
-    """
+
+def _context(seen: Seen) -> Iterator[str]:
+    told = seen.context
+    if (degrees := told["temperature_degC"]) is not None:
+        yield f"{degrees} °C"
+    if (clock := told["sm_clock_MHz"]) is not None:
+        yield f"SM {clock} MHz"
+    if (busy := told["utilisation_percent"]) is not None:
+        yield f"{busy}% busy"
+    if (memory := told["memory_used_B"]) is not None:
+        yield f"{short_memory(memory)} used"
+    if (processes := told["processes"]) is not None:
+        yield count(processes, "process", "es")
+    if seen.reasons is not None:
+        yield f"clock events: {', '.join(seen.reasons) or 'none'}"
+
+
+def _found(seen: Seen) -> Iterator[str]:
+    if seen.energy_from:
+        yield f"energy by {seen.energy_from}"
+    if not seen.summed:
+        yield "inside another device or beside it: in no total"
+
+
+def _energy(joules: float | None) -> str:
+    """``812 J``, ``7.71 kJ``, ``1.02 MJ``; a dash where none is known."""
+    if joules is None:
+        return "–"
+    for unit in ("J", "kJ"):
+        if abs(joules) < 999.5:
+            return (
+                f"{joules:.{0 if abs(joules) >= 100 else 1}f} {unit}"
+                if unit == "J"
+                else (f"{joules:.3g} {unit}")
+            )
+        joules /= 1000
+    return f"{joules:.4g} MJ"
+
+
+def _spark(track: Track, width: int, options: ConsoleOptions) -> Text:
+    """The last readings as bars from zero to the highest seen."""
+    steps = _ASCII_STEPS if options.ascii_only else _STEPS
+    top = max(track.high, 1e-9)
+    last = list(track.readings)[-width:]
+    bars = "".join(steps[round(max(0.0, w) / top * (len(steps) - 1))] for w in last)
+    return Text(bars, "good")
+
+
+def power(readings: Iterable[Snapshot]) -> None:
+    """Show readings as they come, until they end."""
     console, view = stdout(), PowerView()
     if not console.is_terminal:
-        for values in readings:
-            view.take(values)
+        for snapshot in readings:
+            view.take(snapshot)
             put(console, view.line())
         return
     with Live(view, console=console, auto_refresh=False, transient=False) as live:
-        for values in readings:
-            view.take(values)
+        for snapshot in readings:
+            view.take(snapshot)
             live.refresh()

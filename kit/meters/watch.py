@@ -1,0 +1,291 @@
+"""This host's power and energy as they come, for `kit monitor`: never stored, no uncertainty.
+
+Each meter is read in a thread of its own, so that a PDU that does not answer holds up nobody.
+Energy is what came since the start: from a counter where it can be asked at any time, else from
+the 20 ms samples, else power held from one reading to the next. A stretch without readings adds
+neither joules nor seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from kit.events import Clock
+from kit.meters import MeterUnavailable, Reader, Reading, get, label
+from kit.model import MeterDevice
+from kit.units import QUANTITIES
+
+_READ_S = 1.0  # GPUs keep the samples of two seconds
+_STALE_NS = 5_000_000_000
+_LONGEST_STEP_S = {"window": 0.25}  # of one quantity, by kind; else:
+_LONGEST_OTHER_S = 5.0
+_HIGHEST_CPU_W = 1000.0
+_END_S = 0.5
+# What a device's power and energy are taken from: the first of these that it gives.
+_POWER = ("gpu_power_instant", "gpu_power_sample", "gpu_power_average", "pdu_power")
+_ENERGY = {
+    "gpu_energy": "counter",
+    "cpu_energy": "counter",
+    "gpu_power_sample": "20 ms samples",
+    "gpu_power_instant": "instant power, held",
+    "gpu_power_average": "1 s average, held",
+    "pdu_power": "power, held",
+    "cpu_busy": "CPU time and published watts",
+}
+_CONTEXT = {
+    "temperature_degC": "gpu_temperature",
+    "sm_clock_MHz": "gpu_sm_clock",
+    "utilisation_percent": "gpu_utilisation",
+    "memory_used_B": "gpu_memory_used",
+    "processes": "gpu_processes",
+}
+# nvmlClocksEventReasons in NVIDIA's nvml.h.
+_REASONS = {
+    0x1: "idle",
+    0x2: "application clocks",
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "too hot (software)",
+    0x40: "too hot (hardware)",
+    0x80: "power brake",
+    0x100: "display clocks",
+}
+
+
+class Seen(NamedTuple):
+    """One device at one moment; None stands for what it does not tell.
+
+    Attributes:
+        scope: gpu, cpu, wall or estimate.
+        summed: whether it counts towards its scope; one inside another does not.
+        watts: power now, by the reading named in ``power_from``.
+        joules: energy over ``seconds`` since the start, found as ``energy_from`` says.
+        context: temperature, clock, … by key with unit.
+        reasons: why the clocks are not higher, in words; None where unknown.
+        why_not: why there is no power, else empty.
+    """
+
+    scope: str
+    summed: bool
+    watts: float | None
+    power_from: str
+    joules: float | None
+    seconds: float
+    energy_from: str
+    context: dict[str, int | None]
+    reasons: tuple[str, ...] | None
+    why_not: str
+
+
+class Snapshot(NamedTuple):
+    """All devices at one moment, ``t_s`` after the start; ``absent``: meters without devices."""
+
+    t_s: float
+    devices: dict[str, Seen]
+    absent: dict[str, str]
+
+
+class _Sum:
+    """Energy of one quantity of one device so far."""
+
+    def __init__(self, quantity: str, facts: Mapping[str, Any]) -> None:
+        self.quantity, self._facts = quantity, facts
+        self.latest: tuple[int, int] | None = None
+        self.joules = self.seconds = 0.0
+        self._told = (0.0, 0.0)
+
+    def add(self, t: int, raw: int) -> None:
+        before, self.latest = self.latest, (t, raw)
+        if before is None or t <= before[0]:
+            return
+        seconds = (t - before[0]) * 1e-9
+        longest = _LONGEST_STEP_S.get(QUANTITIES[self.quantity].kind, _LONGEST_OTHER_S)
+        joules = self._joules(before[1], raw, seconds) if seconds <= longest else None
+        if joules is not None:
+            self.joules, self.seconds = self.joules + joules, self.seconds + seconds
+
+    def watts(self) -> float:
+        """The latest power reading."""
+        assert self.latest is not None
+        return self.latest[1] * self._scale
+
+    def rate(self) -> float | None:
+        """Mean power since the call before; None where nothing came in between."""
+        joules, seconds = self.joules - self._told[0], self.seconds - self._told[1]
+        self._told = (self.joules, self.seconds)
+        return joules / seconds if seconds > 0 else None
+
+    @property
+    def _scale(self) -> float:
+        return QUANTITIES[self.quantity].scale * float(self._facts.get("scale", 1.0))
+
+    def _joules(self, before: int, raw: int, seconds: float) -> float | None:
+        if self.quantity == "cpu_busy":
+            idle, full = self._facts["idle_w"], self._facts["max_w"]
+            share = min((raw - before) * self._scale / (seconds * self._facts["cpus"]), 1.0)
+            return float((idle + share * (full - idle)) * seconds)
+        if QUANTITIES[self.quantity].kind == "counter":
+            grown = (raw - before) % int(self._facts["wrap"]) if "wrap" in self._facts else None
+            joules = (raw - before if grown is None else grown) * self._scale
+            reset = joules < 0 or (grown is not None and joules > _HIGHEST_CPU_W * seconds)
+            return None if reset else joules
+        # A window's mean belongs to the time before it; any other power holds until the next.
+        return (
+            (raw if QUANTITIES[self.quantity].kind == "window" else before) * self._scale * seconds
+        )
+
+
+class _Device:
+    def __init__(self, device: MeterDevice) -> None:
+        known = {n: f for n, f in device.quantities.items() if n in QUANTITIES}
+        self._sums = {n: _Sum(n, f) for n, f in known.items() if n in _ENERGY and "reason" not in f}
+        self._reasons = [f["reason"] for n, f in known.items() if n in _ENERGY and "reason" in f]
+        self._context: dict[str, int] = {}
+        self._failed: dict[str, str] = {}
+        scopes = [QUANTITIES[n].scope for n in known if n in _ENERGY]
+        self.scope = scopes[0] if scopes else "none"
+        self.summed = all(f.get("summed", True) for f in known.values())
+
+    def take(self, reading: Reading, explain: Callable[[int], str]) -> None:
+        if reading.rc != 0 or reading.raw is None:
+            self._failed[reading.quantity] = explain(reading.rc)
+            self._context.pop(reading.quantity, None)
+            return
+        self._failed.pop(reading.quantity, None)
+        if found := self._sums.get(reading.quantity):
+            middle = reading.t0 + (reading.t1 - reading.t0) // 2
+            found.add(reading.t_dev if reading.t_dev is not None else middle, reading.raw)
+        else:
+            self._context[reading.quantity] = reading.raw
+
+    def seen(self, now: int) -> Seen:
+        watts, power_from = self._watts(now)
+        read = [n for n in _ENERGY if n in self._sums and self._sums[n].seconds > 0]
+        best = self._sums[read[0]] if read else None
+        mask = self._context.get("gpu_event_reasons")
+        return Seen(
+            scope=self.scope,
+            summed=self.summed,
+            watts=watts,
+            power_from=power_from,
+            joules=best.joules if best else None,
+            seconds=best.seconds if best else 0.0,
+            energy_from=_ENERGY[best.quantity] if best else "",
+            context={key: self._context.get(name) for key, name in _CONTEXT.items()},
+            reasons=None if mask is None else reasons(mask),
+            why_not="" if watts is not None else self._why_not(),
+        )
+
+    def _watts(self, now: int) -> tuple[float | None, str]:
+        fresh = {
+            n for n, s in self._sums.items() if s.latest and now - s.latest[0] < _STALE_NS
+        } - set(self._failed)
+        for name in (n for n in _POWER if n in fresh):
+            return self._sums[name].watts(), QUANTITIES[name].text
+        for name in (n for n in ("gpu_energy", "cpu_energy", "cpu_busy") if n in fresh):
+            return self._sums[name].rate(), f"growth of: {QUANTITIES[name].text}"
+        return None, ""
+
+    def _why_not(self) -> str:
+        failed = [why for name, why in self._failed.items() if name in _ENERGY]
+        return str([*failed, *self._reasons, "no reading yet"][0])
+
+
+def reasons(mask: int) -> tuple[str, ...]:
+    """A mask of clock event reasons in words; bits without a known name by number."""
+    named = [word for bit, word in _REASONS.items() if mask & bit]
+    other = mask & ~sum(_REASONS)
+    return (*named, f"unknown ({other:#x})") if other else tuple(named)
+
+
+class _Watched:
+    """One meter, read over and over in a thread."""
+
+    def __init__(self, reader: Reader, stop: threading.Event) -> None:
+        self._reader, self._stop = reader, stop
+        self._lock = threading.Lock()
+        self._devices = {d.device: _Device(d) for d in reader.devices}
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def seen(self, now: int) -> dict[str, Seen]:
+        with self._lock:
+            return {name: device.seen(now) for name, device in self._devices.items()}
+
+    def end(self) -> None:
+        self._thread.join(_END_S)
+        if not self._thread.is_alive():  # one that hangs goes with the process
+            self._reader.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            for tier in (t for t in self._reader.tiers if t.due is None):
+                self._read(tier.read)
+            self._stop.wait(_READ_S / 2)
+
+    def _read(self, read: Callable[[], Iterable[Reading]]) -> None:
+        try:
+            found = list(read())
+        except OSError:
+            return  # what is not read grows old, and then is said to be missing
+        with self._lock:
+            for reading in found:
+                self._devices[reading.device].take(reading, self._reader.explain)
+
+
+def watch(
+    wanted: Iterable[tuple[str, str | None]],
+    config: Callable[[str, str | None], dict[str, Any]],
+    period_s: float = 1.0,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Generator[Snapshot, None, None]:
+    """This host's devices over and over, the first time after one period.
+
+    Args:
+        wanted: (meter, alias) pairs, such as ``("nvml", None)``.
+        config: what host.toml says to a meter (`kit.host.HostConfig.meter`).
+        period_s: seconds between two snapshots.
+        stopped: asked before each snapshot.
+    """
+    clock, stop = Clock(), threading.Event()
+    absent: dict[str, str] = {}
+    with ExitStack() as held:
+        watched: list[_Watched] = []
+        for name, alias in wanted:
+            try:
+                reader = get(name).open(alias, config(name, alias), clock)
+            except MeterUnavailable as reason:
+                absent[label(name, alias)] = str(reason)
+                continue
+            watched.append(_Watched(reader, stop))
+            held.callback(watched[-1].end)
+        held.callback(stop.set)
+        due = time.monotonic()
+        while not stopped():
+            due = max(due + period_s, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
+            now = clock.now()
+            devices = {k: seen for w in watched for k, seen in w.seen(now).items()}
+            yield Snapshot(now * 1e-9, devices, dict(absent))
+
+
+def totals(snapshot: Snapshot) -> dict[str, dict[str, float | None]]:
+    """Power and energy by scope, of the devices that add up; None where one of them tells none.
+
+    Scopes are never added to one another: a wall holds the GPUs, an estimate is no measurement.
+    """
+    found: dict[str, dict[str, float | None]] = {}
+    for scope in ("gpu", "cpu", "wall", "estimate"):
+        own = [d for d in snapshot.devices.values() if d.scope == scope and d.summed]
+        if own:
+            watts, joules = [d.watts for d in own], [d.joules for d in own]
+            found[scope] = {
+                "power_W": None if None in watts else sum(w for w in watts if w is not None),
+                "energy_J": None if None in joules else sum(j for j in joules if j is not None),
+            }
+    return found

@@ -1,0 +1,146 @@
+"""What `kit monitor` sees: energy since the start, and never a number that nobody read."""
+
+from __future__ import annotations
+
+import threading
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.meters.base import Reading
+from kit.meters.estimate import EstimateReader
+from kit.meters.watch import Seen, Snapshot, _Device, reasons, totals, watch
+from kit.model import MeterDevice
+from tests.meters.fake import Fake
+from tests.meters.test_meters import rapl_tree
+
+S = 10**9
+
+
+def device(**quantities: dict[str, Any]) -> _Device:
+    return _Device(MeterDevice(device="x", description="", quantities=quantities))
+
+
+def feed(to: _Device, quantity: str, *points: tuple[float, int | None]) -> None:
+    for t, raw in points:
+        at = round(t * S)
+        reading = Reading(at, at, None, "x", quantity, 0 if raw is not None else 15, raw)
+        to.take(reading, lambda rc: f"error {rc}")
+
+
+def test_a_counter_adds_up_across_its_wrap_and_a_reset_adds_nothing() -> None:
+    x = device(cpu_energy={"wrap": 262_143_328_850})
+    feed(x, "cpu_energy", (0, 262_143_000_000), (1, 49_671_150), (2, 99_671_150))
+    seen = x.seen(2 * S)
+    assert (seen.joules, seen.seconds, seen.energy_from) == (pytest.approx(100.0), 2.0, "counter")
+    before = x.seen(2 * S).joules
+    feed(x, "cpu_energy", (3, 5))
+    assert x.seen(3 * S).joules == before
+
+
+def test_samples_are_preferred_and_a_lost_stretch_is_not_guessed() -> None:
+    x = device(gpu_power_sample={}, gpu_power_instant={})
+    for i in range(11):
+        feed(x, "gpu_power_sample", (i * 0.02, 300_000))
+    feed(x, "gpu_power_sample", (1.2, 300_000), (1.22, 300_000))
+    feed(x, "gpu_power_instant", (0, 100_000), (1.22, 100_000))
+    seen = x.seen(round(1.22 * S))
+    assert seen.energy_from == "20 ms samples"
+    assert seen.joules == pytest.approx(300 * 0.22)
+    assert seen.seconds == pytest.approx(0.22)
+    assert seen.watts == 100.0
+
+
+def test_power_is_held_and_scaled() -> None:
+    x = device(pdu_power={"scale": 10.0})
+    feed(x, "pdu_power", (0, 20), (1, 30), (2, 30))
+    seen = x.seen(2 * S)
+    assert (seen.scope, seen.watts, seen.joules) == ("wall", 300.0, 500.0)
+
+
+def test_what_fails_says_why_and_what_is_old_is_gone() -> None:
+    x = device(gpu_power_instant={})
+    assert (x.seen(0).watts, x.seen(0).why_not) == (None, "no reading yet")
+    feed(x, "gpu_power_instant", (0, 100_000), (1, None))
+    assert (x.seen(S).watts, x.seen(S).why_not) == (None, "error 15")
+    feed(x, "gpu_power_instant", (2, 100_000))
+    assert x.seen(3 * S).watts == 100.0
+    assert x.seen(30 * S).watts is None
+
+
+def test_a_device_that_cannot_be_read_brings_its_reason() -> None:
+    seen = device(cpu_energy={"reason": "its counter cannot be read"}).seen(0)
+    assert (seen.scope, seen.why_not) == ("cpu", "its counter cannot be read")
+
+
+def test_event_reasons_in_words() -> None:
+    assert reasons(0) == ()
+    assert reasons(0x44) == ("power cap", "too hot (hardware)")
+    assert reasons(0x1 | 1 << 40) == ("idle", "unknown (0x10000000000)")
+
+
+def seen_of(scope: str, watts: float | None, *, summed: bool = True) -> Seen:
+    return Seen(scope, summed, watts, "", 10.0, 1.0, "", {}, None, "")
+
+
+def test_totals_keep_scopes_apart_and_say_nothing_of_a_partial_sum() -> None:
+    shot = Snapshot(
+        1.0,
+        {
+            "gpu0": seen_of("gpu", 300.0),
+            "gpu1": seen_of("gpu", None),
+            "cpu0-package": seen_of("cpu", 90.0),
+            "cpu0-dram": seen_of("cpu", 20.0, summed=False),
+            "host": seen_of("estimate", 70.0),
+        },
+        {},
+    )
+    found = totals(shot)
+    assert found["gpu"] == {"power_W": None, "energy_J": 20.0}
+    assert found["cpu"] == {"power_W": 90.0, "energy_J": 10.0}
+    assert found["estimate"]["power_W"] == 70.0
+    assert "wall" not in found
+
+
+def test_watching_a_host(tmp_path: Path) -> None:
+    tree = rapl_tree(tmp_path, {"intel-rapl:0": ("package-0", 1_000_000, 65_532_610_996)})
+    configs = {"rapl": {"root": str(tree)}}
+    wanted = [("estimate", None), ("rapl", None), ("pdu", "rack1")]
+    shots = list(islice(watch(wanted, lambda name, _: configs.get(name, {}), 0.6), 3))
+    assert "host.toml" in shots[0].absent["pdu-rack1"]
+    host, package = shots[2].devices["host"], shots[2].devices["cpu0-package"]
+    assert host.watts is not None
+    assert host.joules
+    assert package.watts == 0.0  # its counter stands still
+    assert package.energy_from == "counter"
+
+
+def test_a_meter_that_hangs_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    monkeypatch.setattr(EstimateReader, "_read", lambda self: let_go.wait(60) and ())
+    tree = rapl_tree(tmp_path, {"intel-rapl:0": ("package-0", 1_000_000, 65_532_610_996)})
+    configs = {"rapl": {"root": str(tree)}}
+    shots = watch([("estimate", None), ("rapl", None)], lambda n, _: configs.get(n, {}), 0.6)
+    found = list(islice(shots, 2))[1].devices
+    assert not let_go.is_set()
+    let_go.set()
+    assert found["host"].why_not == "no reading yet"
+    assert found["cpu0-package"].watts == 0.0
+
+
+def test_the_energy_of_gpus_is_true(gpus: Any) -> None:
+    """The fake driver's true power is known: what is told per second must be it."""
+    fake: Fake = gpus(gpus=1, amp=0, base=250)
+    code = (
+        "import json; from itertools import islice; from kit.meters.watch import watch;"
+        "s = list(islice(watch([('nvml', None)], lambda *_: {}, 1.0), 3))[-1].devices['gpu0'];"
+        "print(json.dumps([s.joules, s.seconds, s.context['temperature_degC'], s.energy_from]))"
+    )
+    joules, seconds, temperature, method = fake.python(code)
+    assert joules / seconds == pytest.approx(250, rel=1e-3)
+    assert seconds > 1.5
+    assert (temperature, method) == (35, "20 ms samples")
