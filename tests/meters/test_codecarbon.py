@@ -9,13 +9,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
+from jsonschema import Draft202012Validator
 
-from kit import energy, jsonio, meters, resources, samples
+from kit import archive, energy, jsonio, meters, records, resources, results, samples
 from kit.energy.comparator import stated
 from kit.meters import codecarbon
-from kit.model import EnergyValue, MeterDevice, MeterPlan
+from kit.model import EnergyValue, MeterDevice, MeterPlan, MeterSpec
+from kit.store import InFlight
 from kit.units import COMPARATORS, SCOPES
+from kit.verify import verify
+from tests import golden
 from tests.meters.fake import Fake, Sampled
 
 METER = meters.get("codecarbon")
@@ -151,3 +156,46 @@ def test_nothing_of_it_is_imported_by_asking_which_meters_there_are() -> None:
     code += "; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A golden run that asked for CodeCarbon too, which told 40 W of GPU and 5 W of RAM."""
+    spec, theirs, write = golden.run_spec(), golden.meters(), golden.write_samples
+    plan = plan_of({"version": "3.3.2", "gpu": "pynvml", "cpu": "Unspecified", "ram": "a model"})
+    asked = (*spec.meters, MeterSpec(name="codecarbon"))
+
+    def write_all(flight: InFlight, end: int) -> int:
+        watts = {"gpu": 40, "ram": 5}
+        rows = [
+            (t, f"codecarbon:{component}", "codecarbon_energy", w * t // 1000)
+            for t in [20 * golden.MS, *range(golden.S, end, golden.S), end - 20 * golden.MS]
+            for component, w in watts.items()
+        ]
+        flight.write_bytes("samples/codecarbon.csv", golden.csv(rows))
+        return write(flight, end) + len(rows)
+
+    monkeypatch.setattr(golden, "run_spec", lambda: msgspec.structs.replace(spec, meters=asked))
+    monkeypatch.setattr(golden, "meters", lambda: (*theirs, plan))
+    monkeypatch.setattr(golden, "write_samples", write_all)
+    return golden.build(tmp_path / "runs")
+
+
+def test_a_sealed_run_carries_it_beside_kits_energy_and_verifies(sealed: Path) -> None:
+    assert verify(sealed).exit_code == 0
+    run = records.load(archive.open_source(sealed))
+    found = results.compute(run)
+    schema = jsonio.read(resources.schema_path("results"))
+    assert not list(Draft202012Validator(schema).iter_errors(found))
+    phases = found["launches"][0]["phases"]
+    for phase in phases:
+        account = phase["energy"]["codecarbon"]
+        assert (account["status"], account["u_sensor"]) == ("estimated", None)
+        assert account["joules"] == pytest.approx(45 * phase["duration_s"], rel=1e-3)
+        assert "gpu measured (pynvml)" in account["method"]
+    assert max(p["pieces"] for p in phases) > 1
+    assert not any(
+        "codecarbon" in name for name in [*found["metrics"], *found["launches"][0]["net"]]
+    )
+    drawn = energy.power_series(run.samples, run.plan.meters)
+    assert set(drawn) == {"gpu0", "cpu0-package"}
