@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from kit import host, jsonio
 from kit.errors import UsageError
 from kit.store import Store
+from kit.units import significant
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout.")]
 Runs = Annotated[
@@ -34,6 +35,17 @@ def find_run(name: str, runs: Path | None) -> Path:
     except OSError as error:
         raise UsageError(f"no run can be called that: {error.strerror}", "see `kit ls`") from error
     return store_of(runs).find(path.name)
+
+
+def rounded(value: Any) -> Any:
+    """``value`` with every number to 12 significant digits, as kit stores them."""
+    if isinstance(value, float):
+        return significant(value)
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    return value
 
 
 def print_json(value: Any) -> None:

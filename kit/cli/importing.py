@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from cyclopts import Parameter
 
 from kit import energy, jsonio, samples
 from kit.cli import render
-from kit.cli.common import Json, print_json, say
+from kit.cli.common import Json, print_json, rounded, say
 from kit.errors import UsageError
 from kit.readers import Recording
 from kit.readers import energibridge as reader
@@ -48,7 +47,7 @@ def energibridge(
         _write(recording, out)
     told = _told(recording, data, window, values)
     if json:
-        print_json(told)
+        print_json(rounded(told))
         return
     render.imported(told)
     for line in recording.unused:
@@ -112,4 +111,4 @@ def _write(recording: Recording, out: Path) -> None:
         raise UsageError(
             f"cannot write {out}: {error.strerror}", "name a folder with --out"
         ) from error
-    sys.stderr.write(f"wrote {out / 'energibridge.csv'} and {out / 'meters.json'}\n")
+    say(f"wrote {out / 'energibridge.csv'} and {out / 'meters.json'}")

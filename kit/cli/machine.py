@@ -15,7 +15,7 @@ from kit import containers, host, images, preflight
 from kit import spec as specs
 from kit import weights as models
 from kit.cli import progress, render
-from kit.cli.common import Json, Runs, print_json, say
+from kit.cli.common import Json, Runs, print_json, rounded, say
 from kit.errors import EXIT_BLOCKED, EXIT_VERIFY, UsageError
 from kit.meters.watch import Seen, Snapshot, totals, watch
 from kit.model import Finding
@@ -59,7 +59,7 @@ def _show_power(readings: Iterable[Snapshot], json: bool) -> None:
         render.power(readings)
         return
     for snapshot in readings:
-        print_json(_as_json(snapshot))
+        print_json(rounded(_as_json(snapshot)))
         sys.stdout.flush()
 
 
