@@ -39,6 +39,7 @@ from kit.drive import DriverProcess, salvage
 from kit.errors import Blocked, Interrupted, KitError, PreflightFailed, RunFailed
 from kit.events import FILE as EVENTS_FILE
 from kit.events import Clock, Journal
+from kit.gate import settle
 from kit.launch import Running, launched
 from kit.measure import Watch, phase, require_room
 from kit.model import Finding, MeterSpec, Plan, Record, RunSpec, ScheduledRequest
@@ -197,7 +198,9 @@ def one_launch(journey: Journey, watch: Watch, index: int) -> None:
             driver.send_stage("warmup", watch.check)
         report(journey, driver, "warmup", index, watch)
         with phase(journal, index, "loaded_idle", "before"):
+            since = journey.clock.now()
             watch.wait(spec.phases.loaded_idle_s)
+            settled(journey, watch, index, since)
         with phase(journal, index, "measured"):
             driver.send_stage("measured", watch.check)
         report(journey, driver, "measured", index, watch)
@@ -210,6 +213,15 @@ def one_launch(journey: Journey, watch: Watch, index: int) -> None:
     with phase(journal, index, "idle", "after"):
         watch.wait(spec.phases.idle_s)
     journal.add("launch.end", launch=index)
+
+
+def settled(journey: Journey, watch: Watch, index: int, since: int) -> None:
+    """Where the spec asks for it, wait until the GPUs are steady."""
+    asked = journey.spec.phases.steady
+    if asked:
+        folder = journey.flight.folder("samples")
+        told = settle(watch, journey.clock, since, folder, journey.plan.meters, asked)
+        journey.journal.add("steady.waited", launch=index, **told)
 
 
 @contextmanager

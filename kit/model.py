@@ -68,10 +68,20 @@ class ArrivalsSpec(Record, frozen=True, kw_only=True):
     rate: float | None = None
 
 
+class SteadySpec(Record, frozen=True, kw_only=True):
+    """How steady a GPU must be before a measured block, and how long to wait for that, s."""
+
+    temperature_c_per_min: float = 0.5
+    power_percent_per_min: float = 0.5
+    window_s: float = 60.0
+    limit_s: float = 600.0
+
+
 class PhasesSpec(Record, frozen=True, kw_only=True):
     idle_s: float = 10.0
     loaded_idle_s: float = 10.0
     warmup_requests: int = 1
+    steady: SteadySpec | None = None
 
 
 class MeterSpec(Record, frozen=True, kw_only=True):

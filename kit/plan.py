@@ -109,7 +109,7 @@ def schedule_bytes(requests: tuple[ScheduledRequest, ...]) -> bytes:
 
 
 def duration_s(spec: RunSpec) -> float:
-    """The least time the run can take: its idle blocks (s); the work comes on top."""
+    """The least time the run can take: its idle blocks (s); work and settling come on top."""
     return spec.launches * 2 * (spec.phases.idle_s + spec.phases.loaded_idle_s)
 
 

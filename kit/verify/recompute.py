@@ -245,6 +245,13 @@ def _texts(records: RunRecords) -> Iterator[str]:
 
 def _results(records: RunRecords, source: Source) -> Iterator[str]:
     stored = jsonio.parse(source.read("results.json"), "results.json")
+    told = stored.get("formulas") if isinstance(stored, dict) else None
+    if isinstance(told, str) and told != results.FORMULAS:
+        yield (
+            f"they are by formulas {told[:16]!a} of kit {records.plan.kit_version[:16]!a}; "
+            f"this kit computes by {results.FORMULAS!a}: verify with that one"
+        )
+        return
     try:
         found = jsonio.parse(jsonio.canonical(results.compute(records)))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

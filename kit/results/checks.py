@@ -1,0 +1,79 @@
+"""What speaks for or against a launch's energy: cross-check of two views, steady state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kit.energy import SCOPE_METERS, agreement
+from kit.model import MeterDevice, Phase
+from kit.records import RunRecords
+from kit.results.windows import seconds
+from kit.steady import Rule, judge
+
+CROSS_CHECK_S = 10.0
+Document = dict[str, Any]
+
+
+def gpus(records: RunRecords) -> Iterator[MeterDevice]:
+    """The GPUs whose energy the plan reads."""
+    for meter in records.plan.meters:
+        if meter.name == SCOPE_METERS["gpu"]:
+            yield from meter.devices
+
+
+def cross_check(records: RunRecords, block: Phase | None) -> Document:
+    """By GPU: power readings' energy over the counter's in the measured block, or why not."""
+    return {device.device: _ratio(records, device, block) for device in gpus(records)}
+
+
+def _ratio(records: RunRecords, device: MeterDevice, block: Phase | None) -> Document:
+    if block is None:
+        return {"status": "unmeasured", "reason": "there was no measured block"}
+    length = seconds(block.t0, block.t1)
+    if length < CROSS_CHECK_S:
+        reason = f"the block lasts {length:.3g} s, {CROSS_CHECK_S:g} s at least"
+        return {"status": "unmeasured", "reason": reason}
+    ratio = agreement(device, records.samples, block.t0, block.t1)
+    if ratio is None:
+        return {"status": "unmeasured", "reason": "counter and power are not both read"}
+    return {"status": "measured", "ratio": ratio}
+
+
+def rule_of(records: RunRecords) -> Rule:
+    """What the spec counts as steady, or the default."""
+    asked = records.spec.phases.steady
+    if asked is None:
+        return Rule()
+    return Rule(asked.temperature_c_per_min, asked.power_percent_per_min, asked.window_s)
+
+
+def steady(records: RunRecords, own: list[Phase]) -> Document:
+    """By GPU: the loaded idle just before the measured block, and the block itself.
+
+    Power is judged within the block too: there the work itself may vary, and its slope says
+    whether the first joules cost as much as the last.
+    """
+    found: Document = {}
+    places = {
+        "before": _block(own, "loaded_idle", "before"),
+        "within": _block(own, "measured", None),
+    }
+    rule = rule_of(records)
+    for device in gpus(records):
+        found[device.device] = {
+            place: judge(device, records.samples, _from(place, block, rule), block.t1, rule)
+            for place, block in places.items()
+            if block is not None
+        }
+    return found
+
+
+def _from(place: str, block: Phase, rule: Rule) -> int:
+    """Where the window begins: at the rule's length before the measured block, or with it."""
+    last = block.t1 - round(rule.window_s * 1e9)
+    return max(block.t0, last) if place == "before" else block.t0
+
+
+def _block(own: list[Phase], name: str, part: str | None) -> Phase | None:
+    return next((p for p in own if (p.name, p.part) == (name, part)), None)

@@ -1,0 +1,163 @@
+"""What a reader must know before believing a number; each notice has a stable code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kit.model import Phase
+from kit.records import RunRecords
+from kit.results.checks import gpus
+from kit.results.requests import measured
+from kit.results.windows import INNER, find
+
+_NS = 1e-9
+_MAX_CPU_SHARE = 0.5
+_MAX_LAG_S = 0.005
+_CROSS_CHECK = 0.02
+_DRIFT_SHARE = 0.01
+_RESTEADY = (
+    "more warm-up requests or a longer phases.loaded_idle_s let it settle; phases.steady makes the "
+    "run wait for it"
+)
+
+Document = dict[str, Any]
+Note = Callable[[str, str], None]
+
+
+def notices(records: RunRecords, launches: list[Document]) -> list[Document]:
+    """Every notice of a run, launch by launch."""
+    found = [{"code": "SAMPLER_GAP", "message": gap} for gap in records.samples.gaps]
+    for launch in launches:
+
+        def note(code: str, message: str, number: int = launch["launch"]) -> None:
+            found.append({"code": code, "message": f"launch {number}: {message}"})
+
+        _of_work(records, launch, note)
+        _of_energy(launch, note)
+        _of_state(launch, note)
+        for message in _foreign(records, launch["launch"]):
+            note("FOREIGN_PROCESSES", message)
+    for event in records.events:
+        if event.kind == "sampler.lost":
+            found.append({"code": "SAMPLER_LOST", "message": str(event.data.get("message"))})
+    return found
+
+
+# --- work -----------------------------------------------------------------------------------
+
+
+def _of_work(records: RunRecords, launch: Document, note: Note) -> None:
+    """Whether the same work was done, and the driver did not limit it."""
+    index, counts = launch["launch"], launch["requests"]
+    good = [r for r in measured(records, index) if r.status == "ok"]
+    expected = {r.index: r.expect_tokens for r in records.schedule}
+    if counts["failed"]:
+        note("FAILED_REQUESTS", f"{counts['failed']} of {counts['issued']} requests failed")
+    if good and all(expected.get(r.index) is None for r in good):
+        note("NOT_EQUAL_WORK", "the runtime decides how many tokens it generates")
+    wrong = [r for r in good if expected.get(r.index) not in (None, r.output_tokens)]
+    if wrong:
+        note("TOKEN_MISMATCH", f"{len(wrong)} answers have not the tokens asked for")
+    cached = [r for r in good if r.cached_tokens]
+    if cached:
+        note("CACHED_TOKENS", f"{len(cached)} prompts were served partly from a cache")
+    driver = records.driver.get(index, {}).get("stages", {}).get("measured", {})
+    for message in _driver_faults(driver, launch):
+        note("DRIVER_LIMITED", message)
+
+
+def _driver_faults(driver: Document, launch: Document) -> list[str]:
+    """The load driver must not be what limits the run."""
+    found = []
+    if driver.get("cpu_share", 0) > _MAX_CPU_SHARE:
+        found.append(f"the load driver used {driver['cpu_share']:.0%} of its CPU")
+    ttft = launch["latency"]["sent"]["ttft"].get("p50", 0.0)
+    limit = max(_MAX_LAG_S, 0.01 * ttft)
+    lag = (driver.get("lag_p99_ns") or 0) * _NS
+    if lag > limit:
+        found.append(f"requests left up to {lag * 1e3:.1f} ms late (limit {limit * 1e3:.1f} ms)")
+    return found
+
+
+# --- energy ---------------------------------------------------------------------------------
+
+
+def _of_energy(launch: Document, note: Note) -> None:
+    """Views that disagree, baselines that drift, phases that the readings cannot resolve."""
+    for device, check in launch["cross_check"].items():
+        if check["status"] == "measured" and abs(check["ratio"] - 1) > _CROSS_CHECK:
+            note(
+                "CROSS_CHECK", f"{device}: power readings give {check['ratio']:.3f} of the counter"
+            )
+    for scope, nets in launch["net"].items():
+        message = _drift(launch, scope, nets["above_loaded_idle"])
+        if message:
+            note("BASELINE_DRIFT", message)
+    unresolved = [
+        phase["phase"]
+        for phase in launch["phases"]
+        if phase["phase"] in INNER
+        and str(phase["energy"]["gpu"].get("reason", "")).startswith("not resolved")
+    ]
+    if unresolved:
+        told = " and ".join(unresolved)
+        note("PHASES_UNRESOLVED", f"{told}: too short for energies of their own; see `split`")
+
+
+def _drift(launch: Document, scope: str, net: Document) -> str:
+    """The loaded idle power changed beyond its uncertainty and beyond 1% of the block's power."""
+    block = find(launch["phases"], "measured", None)
+    if scope == "estimate" or block is None or "drift_w" not in net or not block["duration_s"]:
+        return ""
+    power = block["energy"][scope]["joules"] / block["duration_s"]
+    drift, u = net["drift_w"], net["u_drift_w"]
+    if abs(drift) <= 2 * u or abs(drift) <= _DRIFT_SHARE * abs(power):
+        return ""
+    return (
+        f"{scope}: loaded idle power moved by {drift:+.3g} W over the block; "
+        "the net is interpolated between the two"
+    )
+
+
+# --- state ----------------------------------------------------------------------------------
+
+
+def _of_state(launch: Document, note: Note) -> None:
+    """GPUs that were not steady, or too briefly watched to say so."""
+    for device, places in launch["steady"].items():
+        for place, judged in places.items():
+            where = "before the block" if place == "before" else "within the block"
+            if judged["status"] == "not_steady":
+                told = "; ".join(judged["reasons"])
+                note("NOT_STEADY", f"{device} {where}: {told}; {_RESTEADY}")
+        if any(judged["status"] == "unknown" for judged in places.values()):
+            note(
+                "STEADY_UNKNOWN",
+                f"{device}: watched too briefly to tell a steady state; a minute of "
+                "phases.loaded_idle_s and of measured work would",
+            )
+
+
+def _foreign(records: RunRecords, index: int) -> Iterator[str]:
+    """Processes on a GPU while the container was not there, or more than began the block."""
+    own = [p for p in records.phases if p.launch == index]
+    for device in gpus(records):
+        series = records.samples.get(device.device, "gpu_processes")
+        if series is None:
+            continue
+        idle = [p for p in own if p.name == "idle"]
+        most = max((_most(series.t, series.raw, p) for p in idle), default=0)
+        if most:
+            yield f"{device.device}: {most} other processes on it while the host was idle"
+        block = next((p for p in own if p.name == "measured"), None)
+        inside = series.raw[(series.t >= block.t0) & (series.t < block.t1)] if block else ()
+        if len(inside) and int(np.ptp(inside)):
+            yield f"{device.device}: the number of processes on it changed in the measured block"
+
+
+def _most(t: Any, raw: Any, phase: Phase) -> int:
+    inside: Sequence[int] = raw[(t >= phase.t0) & (t < phase.t1)]
+    return int(max(inside, default=0))

@@ -1,0 +1,107 @@
+"""Joules per prefill and per decode token by difference of workloads, over all launches.
+
+For phases too short to be measured by themselves: whole requests are long enough, and where their
+prompts and answers differ in length, `kit.energy.regression` tells what a token of each adds above
+the loaded idle server.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from kit.energy import energy_of
+from kit.energy.regression import Estimate, Refused, Work, per_token
+from kit.model import Request
+from kit.records import RunRecords
+from kit.results.requests import measured
+from kit.results.windows import RESOLVED_PERIODS, find, hypot, period_s, seconds
+
+SCOPES = ("gpu", "cpu")
+Document = dict[str, Any]
+
+
+def split(records: RunRecords, launches: list[Document]) -> Document:
+    """By scope: J per prompt token and per output token above loaded idle, or why not."""
+    return {scope: _scope(records, launches, scope) for scope in SCOPES}
+
+
+def _unmeasured(reason: str) -> Document:
+    return {"status": "unmeasured", "reason": reason}
+
+
+def _scope(records: RunRecords, launches: list[Document], scope: str) -> Document:
+    if records.spec.arrivals.concurrency > 1 or records.spec.arrivals.kind != "closed":
+        return _unmeasured("requests may overlap: prefill and decode are mixed")
+    work: list[Work] = []
+    for launch in launches:
+        for request in measured(records, launch["launch"]):
+            found = _work(records, request, scope)
+            if isinstance(found, str):
+                return _unmeasured(found)
+            work.append(found)
+    baseline = _baseline(launches, scope)
+    if baseline is None:
+        return _unmeasured("the loaded idle power is not measured")
+    fitted = per_token(work, baseline=baseline)
+    if isinstance(fitted, Refused):
+        return _unmeasured(fitted.reason)
+    return {
+        "status": "measured",
+        "prefill_j_per_token": _estimate(fitted.prefill),
+        "decode_j_per_token": _estimate(fitted.decode),
+        "baseline_w": _estimate(fitted.baseline_w),
+        "condition": fitted.condition,
+        "windows": fitted.windows,
+        "df": fitted.prefill.df,
+    }
+
+
+def _estimate(estimate: Estimate) -> Document:
+    return {"value": estimate.value, "u": estimate.u}
+
+
+def _work(records: RunRecords, request: Request, scope: str) -> Work | str:
+    """One request as a window of work, or why it cannot be one."""
+    times = request.sent, request.first_token, request.last_token
+    counts = request.prompt_tokens, request.output_tokens
+    if request.status != "ok" or None in times or None in counts:
+        return "a request failed or was not counted"
+    sent, first, last = (int(t or 0) for t in times)
+    values = energy_of(records.samples, records.plan.meters, sent, last)
+    energy = next((v for v in values if v.scope == scope), None)
+    if energy is None:
+        return "the spec asks for no meter of it"
+    if energy.joules is None:
+        return energy.reason
+    needed = RESOLVED_PERIODS * period_s(records, scope, energy.method)
+    if seconds(sent, last) < needed:
+        return f"a request lasts {seconds(sent, last):.3g} s, {needed:.3g} s at least"
+    return Work(
+        prompt_tokens=float(counts[0] or 0) - float(request.cached_tokens or 0),
+        output_tokens=float(counts[1] or 0),
+        prefill_s=seconds(sent, first),
+        decode_s=seconds(first, last),
+        seconds=seconds(sent, last),
+        joules=energy.joules,
+        u_joules=energy.u_repeat or 0.0,
+    )
+
+
+def _baseline(launches: list[Document], scope: str) -> tuple[float, float] | None:
+    """Mean power of all loaded idle blocks and its standard uncertainty, W."""
+    blocks = [
+        block
+        for launch in launches
+        for part in ("before", "after")
+        if (block := find(launch["phases"], "loaded_idle", part)) and block["duration_s"] > 0
+    ]
+    if not blocks or any(b["energy"][scope]["status"] == "unmeasured" for b in blocks):
+        return None
+    watts = [b["energy"][scope]["joules"] / b["duration_s"] for b in blocks]
+    scatter = hypot(b["energy"][scope]["u_repeat"] / b["duration_s"] for b in blocks) / len(blocks)
+    mean = math.fsum(watts) / len(watts)
+    if len(watts) > 1:
+        spread = math.fsum((w - mean) ** 2 for w in watts) / (len(watts) - 1) / len(watts)
+        scatter = max(scatter, math.sqrt(spread))
+    return mean, scatter
