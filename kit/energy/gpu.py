@@ -209,7 +209,7 @@ def _samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) -
     at = 0
     if len(fits) > 1 and min(f.pairs for f in fits) >= _ENOUGH:
         at = int(fits[1].misfit < _BETTER * fits[0].misfit)
-    return _moved(drawn[at], fits[at])
+    return _moved(drawn[at], fits[at], stamps)
 
 
 def _drawn(taken: shapes.Taken, watts: Floats, period_s: float) -> Curve:
@@ -231,10 +231,10 @@ def _doubt(curve: Curve) -> Floats:
     return curve.doubt
 
 
-def _moved(curve: Curve, fitted: shapes.Fitted) -> Curve:
+def _moved(curve: Curve, fitted: shapes.Fitted, stamps: Floats) -> Curve:
     """The curve as late as the counter comes; a hole stays where it was, and goes there too."""
     lag = fitted.lag_s * 1e9
-    return replace(
+    moved = replace(
         curve,
         t=curve.t + lag,
         lag_s=fitted.u_lag_s,
@@ -242,6 +242,24 @@ def _moved(curve: Curve, fitted: shapes.Fitted) -> Curve:
         holes=tuple(
             h._replace(t0=h.t0 + min(lag, 0.0), t1=h.t1 + max(lag, 0.0)) for h in curve.holes
         ),
+    )
+    return _reaching(moved, float(stamps[0]), float(stamps[-1]))
+
+
+def _reaching(curve: Curve, first: float, last: float) -> Curve:
+    """The curve from the first to the last reading, where it was moved by some milliseconds: its
+    first and last power held that much longer."""
+    seconds = np.array([max(curve.t[0] - first, 0.0), max(last - curve.t[-1], 0.0)]) * NS
+    ends = np.diff(curve.joules)[[0, -1]] / (np.maximum(np.diff(curve.t)[[0, -1]], 1.0) * NS)
+    before, after = ends * seconds
+    doubt = None if curve.doubt is None else np.pad(curve.doubt, 1, mode="edge")
+    return replace(
+        curve,
+        t=np.concatenate([[min(first, curve.t[0] - 1)], curve.t, [max(last, curve.t[-1] + 1)]]),
+        joules=np.concatenate(
+            [[curve.joules[0] - before], curve.joules, [curve.joules[-1] + after]]
+        ),
+        doubt=doubt,
     )
 
 
@@ -333,7 +351,8 @@ def _instant(series: Series) -> Curve:
     curve = _gauge(series, "gpu_power_instant", "instant", renewed_s)
     back = (renewed_s + _INSTANT_S + float(np.median(np.diff(curve.t))) * NS) / 2 * 1e9
     holes = tuple(h._replace(t0=h.t0 - back) for h in curve.holes)
-    return replace(curve, t=curve.t - back, holes=holes)
+    last = float(curve.t[-1])
+    return _reaching(replace(curve, t=curve.t - back, holes=holes), float(curve.t[0]) - back, last)
 
 
 def _renewal_s(series: Series) -> float:
