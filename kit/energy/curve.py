@@ -154,11 +154,11 @@ class Curve:
     def _why_not(self, t0: float, t1: float) -> str:
         if t1 <= t0:
             return "the window is empty"
-        if len(self.t) < 2 or t0 < self.t[0] or t1 > self.t[-1]:
-            return f"{self.method}: the window is not covered by readings"
         for hole in self.holes:
             if hole.t0 < t1 and hole.t1 > t0:
                 return f"{self.method}: {hole.reason}"
+        if len(self.t) < 2 or t0 < self.t[0] or t1 > self.t[-1]:
+            return f"{self.method}: the window is not covered by readings"
         seconds = (t1 - t0) * NS
         if seconds < self.shortest_s:
             return (
