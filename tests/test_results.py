@@ -14,9 +14,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kit import archive, jsonio, records, resources, results, samples
-from kit.energy import SCOPE_METERS
+from kit.energy import SCOPE_METERS, SENSOR_TERMS
 from kit.model import Request
 from kit.records import RunRecords
+from kit.results.net import nets
 from tests import golden
 
 GPU_W, CPU_W = golden.GPU_MW / 1000, golden.CPU_MW / 1000
@@ -94,21 +95,47 @@ def test_energy_per_token_and_per_request(found: dict[str, Any]) -> None:
         assert (per_token["status"], per_token["unit"], per_token["n"]) == ("measured", "J", 2)
 
 
-def test_prefill_and_decode_split_the_requests(found: dict[str, Any]) -> None:
+def finer(run: RunRecords) -> dict[str, Any]:
+    """Results as if the meters were renewed every 50 ms: decode of 0.7 s is then ten of them."""
+    meters = tuple(
+        msgspec.structs.replace(
+            meter,
+            devices=tuple(
+                msgspec.structs.replace(
+                    d, quantities={k: {**q, "period_s": 0.05} for k, q in d.quantities.items()}
+                )
+                for d in meter.devices
+            ),
+        )
+        for meter in run.plan.meters
+    )
+    plan = msgspec.structs.replace(run.plan, meters=meters)
+    return results.compute(dataclasses.replace(run, plan=plan))
+
+
+def test_prefill_and_decode_split_the_requests(run: RunRecords) -> None:
+    found = finer(run)
     prefill, decode = phase(found, "prefill"), phase(found, "decode")
     assert (prefill["pieces"], decode["pieces"]) == (3, 3)
-    assert prefill["energy"]["gpu"]["joules"] == pytest.approx(GPU_W * 3 * 0.05)
     assert decode["energy"]["gpu"]["joules"] == pytest.approx(GPU_W * 3 * 0.7)
     assert (prefill["alias"], decode["alias"]) == ("inference", "response")
 
 
-def test_pieces_scatter_apart_and_their_sensor_errs_alike(found: dict[str, Any]) -> None:
-    gpu = phase(found, "decode")["energy"]["gpu"]
-    sensor = [v for k, v in gpu["terms"].items() if k in ("gain", "offset")]
-    scatter = [v for k, v in gpu["terms"].items() if k not in ("gain", "offset")]
+def test_a_phase_under_ten_updates_has_no_energy_of_its_own(run: RunRecords) -> None:
+    found = finer(run)
+    told = phase(found, "prefill")["energy"]["gpu"]
+    assert told["status"] == "unmeasured"
+    assert told["reason"].startswith("not resolved: its pieces last 0.05 s")
+    assert "PHASES_UNRESOLVED" in codes(found)
+
+
+def test_pieces_scatter_apart_and_their_sensor_errs_alike(run: RunRecords) -> None:
+    gpu = phase(finer(run), "decode")["energy"]["gpu"]
+    sensor = [v for k, v in gpu["terms"].items() if k in SENSOR_TERMS]
+    scatter = [v for k, v in gpu["terms"].items() if k not in SENSOR_TERMS]
     assert gpu["u_sensor"] == pytest.approx(math.hypot(*sensor))
     assert gpu["u_repeat"] == pytest.approx(math.hypot(*scatter))
-    relative = phase(found, "idle", "before")["energy"]["gpu"]["terms"]["gain"] / (2 * GPU_W)
+    relative = phase(finer(run), "idle", "before")["energy"]["gpu"]["terms"]["gain"] / (2 * GPU_W)
     assert gpu["terms"]["gain"] == pytest.approx(relative * gpu["joules"])
 
 
@@ -120,29 +147,40 @@ def test_net_energy_of_constant_power_is_nothing(found: dict[str, Any]) -> None:
 
 
 def test_a_negative_net_energy_is_not_clipped() -> None:
-    def block(name: str, part: str | None, watts: float, seconds: float) -> dict[str, Any]:
+    def block(name: str, part: str | None, watts: float, begin: int, seconds: int) -> Any:
         energy = {
             "status": "measured",
             "joules": watts * seconds,
             "u_repeat": 3.0,
-            "u_sensor": 0.01 * watts * seconds,
+            "u_sensor": math.hypot(0.01 * watts * seconds, 2 * seconds),
+            "terms": {"gain": 0.01 * watts * seconds, "offset": 2 * seconds},
         }
         scopes = dict.fromkeys(SCOPE_METERS, energy)
-        return {"phase": name, "part": part, "duration_s": seconds, "energy": scopes}
+        return {
+            "phase": name,
+            "part": part,
+            "t0": begin * 10**9,
+            "t1": (begin + seconds) * 10**9,
+            "duration_s": seconds,
+            "energy": scopes,
+        }
 
-    found = results._net(
+    found = nets(
         [
-            block("idle", "before", 100, 10),
-            block("loaded_idle", "before", 110, 2),
-            block("measured", None, 90, 5),
-            block("loaded_idle", "after", 130, 2),
+            block("idle", "before", 100, 0, 10),
+            block("loaded_idle", "before", 110, 20, 2),
+            block("measured", None, 90, 22, 5),
+            block("loaded_idle", "after", 130, 30, 2),
         ]
     )["gpu"]
     assert found["above_idle"]["joules"] == pytest.approx(-50)
-    assert found["above_idle"]["u_sensor"] == pytest.approx(0.5)  # the gain acts on what is left
+    # The gain acts on what is left, and the offset is in both.
+    assert found["above_idle"]["u_sensor"] == pytest.approx(0.5)
     assert found["above_idle"]["u_repeat"] == pytest.approx(math.hypot(3, 5 * 3 / 10))
-    assert found["above_loaded_idle"]["joules"] == pytest.approx((90 - 120) * 5)
-    assert found["above_loaded_idle"]["drift_w"] == pytest.approx(20)
+    loaded = found["above_loaded_idle"]
+    assert loaded["baseline_w"] == pytest.approx(110 + 20 * (24.5 - 21) / 10)
+    assert loaded["joules"] == pytest.approx((90 - 117) * 5)
+    assert (loaded["drift_w"], loaded["u_drift_w"]) == pytest.approx((20, math.hypot(1.5, 1.5)))
 
 
 # --- what was not measured --------------------------------------------------------------------

@@ -131,11 +131,6 @@ int nvmlDeviceGetName(void *device, char *name, unsigned size) {
     return OK;
 }
 /* What CodeCarbon asks for besides. */
-int nvmlDeviceGetUUID(void *device, char *uuid, unsigned size) {
-    GUARD(device);
-    snprintf(uuid, size, "GPU-00000000-0000-0000-0000-%012d", gpu);
-    return OK;
-}
 int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned *mw) {
     GUARD(device);
     *mw = 700000;
