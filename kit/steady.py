@@ -25,6 +25,7 @@ NS = 1e-9
 IDLE_BIT = 1  # nvmlClocksEventReasonGpuIdle
 BIN_S = 1.0  # readings of a second count as one: those of one update are no new ones
 LEAST_BINS = 4
+_ROUNDING = 1e-9  # raw units a second: no slope, but the arithmetic of one that is 0
 _POWERS = ("gpu_power_sample", "gpu_power_instant", "gpu_power_average")
 
 
@@ -142,6 +143,8 @@ def _slope(points: Points | None) -> Slope | None:
     t = t - t.mean()
     square = float(t @ t)
     slope = float(t @ y) / square
+    if abs(slope) < _ROUNDING:
+        slope = 0.0
     residual = y - y.mean() - slope * t
     variance = max(float(residual @ residual) / (len(t) - 2), _resolution(points[1]) ** 2)
     return Slope(60 * slope, 60 * math.sqrt(variance / square))

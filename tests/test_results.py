@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
 from kit import archive, jsonio, records, resources, results, samples
 from kit.energy import SCOPE_METERS, SENSOR_TERMS
-from kit.model import Request
+from kit.model import ArrivalsSpec, Request
 from kit.records import RunRecords
 from kit.results.net import nets
 from tests import golden
@@ -366,3 +367,99 @@ def test_the_schema_describes_every_metric_that_is_computed(found: dict[str, Any
     Draft202012Validator.check_schema(schema)
     assert set(schema["properties"]["metrics"]["properties"]) == set(found["metrics"])
     assert set(schema["$defs"]["metricName"]["enum"]) == set(found["metrics"])
+
+
+# --- prefill and decode by difference of workloads ------------------------------------------------
+
+
+def test_requests_of_one_length_cannot_tell_prefill_from_decode(run: RunRecords) -> None:
+    told = finer(run)["split"]["gpu"]
+    assert told["status"] == "unmeasured"
+    assert "do not vary enough" in told["reason"]
+
+
+def test_requests_too_short_for_the_readings_are_refused(found: dict[str, Any]) -> None:
+    assert found["split"]["gpu"]["reason"].startswith("a request lasts 0.75 s, 1 s at least")
+
+
+def test_power_that_is_all_baseline_leaves_no_joules_for_tokens(run: RunRecords) -> None:
+    lengths = iter([(10, 8), (40, 5), (20, 12), (30, 3), (5, 9), (25, 7)])
+    requests = {
+        launch: tuple(
+            msgspec.structs.replace(r, prompt_tokens=p, output_tokens=o)
+            for r in of
+            if r.stage == "measured"
+            for p, o in [next(lengths)]
+        )
+        for launch, of in run.requests.items()
+    }
+    told = finer(dataclasses.replace(run, requests=requests))["split"]["gpu"]
+    assert (told["status"], told["windows"], told["df"]) == ("measured", 6, 4)
+    assert told["baseline_w"]["value"] == pytest.approx(GPU_W)
+    for name in ("prefill_j_per_token", "decode_j_per_token"):
+        assert abs(told[name]["value"]) < 3 * told[name]["u"] + 1e-6
+
+
+def test_overlapping_requests_are_not_split(run: RunRecords) -> None:
+    spec = msgspec.structs.replace(run.spec, arrivals=ArrivalsSpec(concurrency=2))
+    told = results.compute(dataclasses.replace(run, spec=spec))["split"]["gpu"]
+    assert told == {
+        "status": "unmeasured",
+        "reason": "requests may overlap: prefill and decode are mixed",
+    }
+
+
+# --- state, foreign processes, answers that lack ------------------------------------------------
+
+
+def with_series(run: RunRecords, quantity: str, raw: Any) -> dict[str, Any]:
+    """Results with one more series of gpu0, read at the times of its counter."""
+    counter = run.samples.series[("gpu0", "gpu_energy")]
+    values = np.broadcast_to(np.asarray(raw), counter.t.shape).astype(np.int64)
+    series = {**run.samples.series, ("gpu0", quantity): counter._replace(raw=values)}
+    return results.compute(dataclasses.replace(run, samples=run.samples._replace(series=series)))
+
+
+def test_processes_on_an_idle_gpu_are_foreign(run: RunRecords) -> None:
+    assert "FOREIGN_PROCESSES" in codes(with_series(run, "gpu_processes", 1))
+    assert "FOREIGN_PROCESSES" not in codes(with_series(run, "gpu_processes", 0))
+
+
+def test_a_process_that_comes_within_the_block_is_foreign(run: RunRecords) -> None:
+    block = next(p for p in run.phases if p.name == "measured")
+    counter = run.samples.series[("gpu0", "gpu_energy")]
+    comes = (counter.t > (block.t0 + block.t1) // 2) & (counter.t < block.t1)
+    told = with_series(run, "gpu_processes", comes)["notices"]
+    assert any("changed in the measured block" in n["message"] for n in told)
+
+
+def test_a_gpu_watched_briefly_is_neither_steady_nor_not(run: RunRecords) -> None:
+    found = with_series(run, "gpu_temperature", 60)
+    assert found["launches"][0]["steady"]["gpu0"]["before"]["status"] == "unknown"
+    assert "STEADY_UNKNOWN" in codes(found)
+    assert "NOT_STEADY" not in codes(found)
+
+
+def test_a_block_too_short_has_no_cross_check(found: dict[str, Any]) -> None:
+    told = found["launches"][0]["cross_check"]["gpu0"]
+    assert told["status"] == "unmeasured"
+    assert "10 s at least" in told["reason"]
+
+
+def test_the_metrics_carry_both_uncertainties(found: dict[str, Any]) -> None:
+    metric = found["metrics"]["gpu_energy_per_output_token"]
+    each = [
+        (phase["energy"]["gpu"]["u_sensor"], launch["requests"]["output_tokens"])
+        for launch in found["launches"]
+        for phase in launch["phases"]
+        if phase["phase"] == "measured"
+    ]
+    assert metric["u_sensor"] == pytest.approx(math.fsum(u / n for u, n in each) / len(each))
+    assert 0 < metric["u_repeat"] < metric["u_sensor"]
+
+
+def test_a_request_without_an_answer_leaves_no_hash_of_the_texts(run: RunRecords) -> None:
+    fewer = {**run.responses, 0: run.responses[0][:-1]}
+    found = results.compute(dataclasses.replace(run, responses=fewer))
+    assert found["launches"][0]["outputs_sha256"] is None
+    assert found["metrics"]["outputs"]["reason"] == "a launch lacks answers"
