@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 from kit.events import Clock
 from kit.meters.base import MeterUnavailable, Reading, Tier, absent
-from kit.meters.pdu.profiles import SYS_UPTIME, Point, load, points
-from kit.meters.pdu.snmp import NO_ADDRESS, NO_ANSWER, REFUSED, Answer, Snmp, explain
+from kit.meters.pdu.profiles import AMPS_ONLY, SYS_UPTIME, Point, load, points
+from kit.meters.pdu.snmp import Answer, Snmp, explain, is_deaf
 from kit.model import MeterDevice, MeterPlan
 
 PERIOD_S = 1.0
-_DEAF = (NO_ANSWER, REFUSED, NO_ADDRESS)
 
 
 class Pdu:
@@ -36,7 +35,7 @@ class Pdu:
                 snmp.close()
             return MeterPlan(name=self.name, alias=alias, devices=_found(asked, answers))
         except MeterUnavailable as reason:
-            return absent(self.name, alias, reason)
+            return absent(self.name, alias, _where(alias, str(reason)))
 
     def open(self, alias: str | None, config: dict[str, Any], clock: Clock) -> PduReader:
         return PduReader(alias, config, clock)
@@ -88,20 +87,28 @@ def _found(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevi
     """The devices, each quantity with its facts or the reason why it is not told.
 
     Raises:
-        MeterUnavailable: the PDU does not answer, or tells nothing of what was asked.
+        MeterUnavailable: the PDU does not answer, or tells no power.
     """
-    deaf = [rc for rc, _ in answers if rc in _DEAF]
+    deaf = [rc for rc, _ in answers if is_deaf(rc)]
     if deaf:
         raise MeterUnavailable(explain(deaf[0]))
-    told = [p for p, (rc, _) in zip(asked, answers, strict=True) if rc == 0]
-    if not any(point.quantity != "pdu_uptime" for point in told):
-        raise MeterUnavailable(explain(answers[0][0]))
+    codes = [(point.quantity, rc) for point, (rc, _) in zip(asked, answers, strict=True)]
+    if ("pdu_power", 0) not in codes:
+        why = next(explain(rc) for quantity, rc in codes if quantity == "pdu_power")
+        amps = f"; it tells amperes alone: {AMPS_ONLY}" if ("pdu_current", 0) in codes else ""
+        raise MeterUnavailable(f"{why}{amps}")
     return _devices(
         [
             point if rc == 0 else point._replace(facts={**point.facts, "reason": explain(rc)})
             for point, (rc, _) in zip(asked, answers, strict=True)
         ]
     )
+
+
+def _where(alias: str | None, reason: str) -> str:
+    """The reason with the section of host.toml to look at; its address would be sealed."""
+    section = f"[pdu.{alias}]"
+    return reason if section in reason else f"{reason} (see {section} in host.toml)"
 
 
 def _devices(found: Sequence[Point]) -> tuple[MeterDevice, ...]:

@@ -20,12 +20,22 @@ from kit.units import QUANTITIES
 
 FOLDER = Path(__file__).resolve().parent.parent / "pdu_profiles"
 SYS_UPTIME = "1.3.6.1.2.1.1.3.0"
-# OIDs with a history of being misread: prefix → the quantity and scale that they have.
-_KNOWN_TRAPS = {"1.3.6.1.4.1.318.1.1.12.2.3.1.1.2": ("pdu_current", 0.1)}
+AMPS_ONLY = "energy is unmeasured, because amperes are not watts"
+# Columns in tenths of amperes, next to those in watts and misread as such: prefix → name.
+_AMPERES = {
+    "1.3.6.1.4.1.318.1.1.12.2.3.1.1.2": "rPDULoadStatusLoad",
+    "1.3.6.1.4.1.318.1.1.12.3.5.1.1.7": "rPDUOutletStatusLoad",
+    "1.3.6.1.4.1.318.1.1.26.6.3.1.5": "rPDU2PhaseStatusCurrent",
+    "1.3.6.1.4.1.318.1.1.26.9.4.3.1.6": "rPDU2OutletMeteredStatusCurrent",
+}
 
 
 class Measurement(Record, frozen=True, kw_only=True):
-    """One column of one PDU's MIB. ``scale`` turns the raw integer into ``unit``."""
+    """One column of one PDU's MIB. ``scale`` turns the raw integer into ``unit``.
+
+    What is not known is null, and said to be so: the update period ``period_s``, the accuracy
+    (``gain``, relative, and ``offset``, in ``unit``), and below what load (``squelch``) it reads 0.
+    """
 
     of: Literal["outlet", "inlet", "phase"]
     quantity: Literal["pdu_power", "pdu_energy", "pdu_current"]
@@ -36,11 +46,11 @@ class Measurement(Record, frozen=True, kw_only=True):
     resolution: float
     source: str
     period_s: float | None
-    indices: tuple[str, ...] = ()
-    gain: float | None = None
+    gain: float | None
+    offset: float | None
+    squelch: float | None
     gain_source: str = ""
-    offset: float | None = None
-    squelch: float | None = None
+    indices: tuple[str, ...] = ()
 
 
 class Profile(Record, frozen=True, kw_only=True):
@@ -94,10 +104,10 @@ def problems(profile: Profile) -> Iterator[str]:
         expected = QUANTITIES[each.quantity].unit
         if each.unit != expected:
             yield f"{each.oid} is {each.quantity}, whose unit is {expected}, not {each.unit}"
-        trap = _KNOWN_TRAPS.get(each.oid)
-        if trap and (each.quantity, each.scale) != trap:
+        trap = next((n for oid, n in _AMPERES.items() if f"{each.oid}.".startswith(f"{oid}.")), "")
+        if trap and (each.quantity, each.scale) != ("pdu_current", 0.1):
             yield (
-                f"{each.oid} is APC's rPDULoadStatusLoad: tenths of amperes. It is no power; "
+                f"{each.oid} is APC's {trap}: tenths of amperes. It is no power; "
                 "watts need the voltage and the power factor as well"
             )
 
@@ -110,13 +120,16 @@ def points(
     Outlets add up to the host; inlets do so only where no outlet is given, since they hold them.
 
     Raises:
-        MeterUnavailable: outlets are named, but this make does not meter outlets.
+        MeterUnavailable: this make tells no power, or none of the outlets that are named.
     """
-    if outlets and not any(m.of == "outlet" for m in profile.measurements):
+    powers = {m.of for m in profile.measurements if m.quantity == "pdu_power"}
+    if not powers:
+        raise MeterUnavailable(f"the PDU profile {profile.name} tells no power: {AMPS_ONLY}")
+    if outlets and "outlet" not in powers:
         raise MeterUnavailable(f"{profile.title} meters no outlets: name inlets instead")
-    chosen = {
-        "outlet": [str(o) for o in outlets],
-        "inlet": [str(i) for i in inlets or (() if outlets else profile.inlets)],
+    chosen = {  # each once, whatever host.toml repeats
+        "outlet": dict.fromkeys(str(o) for o in outlets),
+        "inlet": dict.fromkeys(str(i) for i in inlets or (() if outlets else profile.inlets)),
     }
     found = []
     for each in profile.measurements:

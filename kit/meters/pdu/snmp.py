@@ -14,13 +14,17 @@ Answer = tuple[int, int | None]
 
 NO_ANSWER, NO_OBJECT, NO_INSTANCE, END_OF_MIB = -1, -2, -3, -4
 REFUSED, UNSUPPORTED, NO_NUMBER, NO_ADDRESS, FAILED = -5, -6, -7, -8, -9
+WRONG_KEY, NO_USER = -10, -11
+_TOO_BIG = 1  # SNMP error-status: the answer does not fit into one datagram
 
 REASONS = {
     NO_ANSWER: "no answer: is the PDU on, are address, port, SNMP version and community right?",
     NO_OBJECT: "the PDU does not know this OID (NoSuchObject): another profile?",
     NO_INSTANCE: "the PDU has no such outlet or inlet (NoSuchInstance)",
     END_OF_MIB: "the PDU's MIB ends before this OID",
-    REFUSED: "the PDU refuses the SNMP v3 user or keys: compare user, protocols and keys",
+    REFUSED: "the PDU refuses the SNMP v3 request: compare its security level and protocols",
+    WRONG_KEY: "the PDU refuses the SNMP v3 key (WrongDigest): compare keys and protocols",
+    NO_USER: "the PDU refuses the SNMP v3 user, whom it does not know (UnknownUserName)",
     UNSUPPORTED: "the PDU reads a negative value: it does not meter this",
     NO_NUMBER: "the PDU's answer is not a number",
     NO_ADDRESS: "the PDU's address cannot be resolved or reached",
@@ -42,18 +46,23 @@ _PRIV = {
     "AES256": "usmAesCfb256Protocol",
 }
 _REFUSALS = {
-    "WrongDigest",
-    "UnknownUserName",
-    "UnsupportedSecurityLevel",
-    "UnsupportedAuthProtocol",
-    "UnsupportedPrivProtocol",
-    "AuthenticationFailure",
-    "AuthenticationError",
-    "DecryptionError",
-    "EncryptionError",
-    "NotInTimeWindow",
+    "WrongDigest": WRONG_KEY,
+    "AuthenticationFailure": WRONG_KEY,
+    "AuthenticationError": WRONG_KEY,
+    "DecryptionError": WRONG_KEY,
+    "EncryptionError": WRONG_KEY,
+    "UnknownUserName": NO_USER,
+    "UnsupportedSecurityLevel": REFUSED,
+    "UnsupportedAuthProtocol": REFUSED,
+    "UnsupportedPrivProtocol": REFUSED,
+    "NotInTimeWindow": REFUSED,
 }
 _MOST_AT_ONCE = 24
+
+
+def is_deaf(rc: int) -> bool:
+    """Whether a code speaks of the PDU as a whole, not of one of its values."""
+    return rc in (NO_ANSWER, REFUSED, NO_ADDRESS, FAILED, WRONG_KEY, NO_USER)
 
 
 def explain(rc: int) -> str:
@@ -108,6 +117,9 @@ class Snmp:
             return [(NO_ADDRESS, None)] * len(oids)
         if failure:
             return [(_failure_code(failure), None)] * len(oids)
+        if int(status) == _TOO_BIG and len(oids) > 1:
+            half = len(oids) // 2
+            return [*await self._some(oids[:half]), *await self._some(oids[half:])]
         if status:
             return await self._without(oids, int(index) - 1, int(status))
         return [answer_of(value) for _, value in values]
@@ -123,7 +135,8 @@ class Snmp:
     async def _open(self) -> tuple[Any, ...]:
         snmp = _pysnmp()
         address = (self._config["host"], int(self._config.get("port", 161)))
-        target = await snmp.UdpTransportTarget.create(
+        transport = snmp.Udp6TransportTarget if ":" in address[0] else snmp.UdpTransportTarget
+        target = await transport.create(
             address,
             timeout=float(self._config.get("timeout_s", 2.0)),
             retries=int(self._config.get("retries", 1)),
@@ -176,6 +189,8 @@ def _failure_code(failure: object) -> int:
     name, text = type(failure).__name__, str(failure).lower()
     if name == "RequestTimedOut" or "timeout" in text or "no snmp response" in text:
         return NO_ANSWER
-    if name in _REFUSALS or any(word.lower() in text.replace(" ", "") for word in _REFUSALS):
-        return REFUSED
+    words = text.replace(" ", "")
+    refused = [code for word, code in _REFUSALS.items() if word == name or word.lower() in words]
+    if refused:
+        return refused[0]
     return NO_ADDRESS if "address" in text or "resolve" in text else FAILED
