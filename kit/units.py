@@ -52,6 +52,8 @@ _ALL = (
     Quantity("pdu_power", "device", "W", 1.0, "gauge", "wall", "PDU active power"),
     Quantity("pdu_energy", "device", "J", 1.0, "counter", "none", "PDU energy counter"),
     Quantity("pdu_current", "device", "A", 1.0, "gauge", "none", "PDU current"),
+    Quantity("pdu_voltage", "device", "V", 1.0, "gauge", "none", "PDU voltage"),
+    Quantity("pdu_power_factor", "device", "1", 1.0, "gauge", "none", "PDU power factor"),
     Quantity("pdu_uptime", "cs", "s", 1e-2, "counter", "none", "PDU sysUpTime"),
     Quantity("codecarbon_energy", "uJ", "J", 1e-6, "counter", "codecarbon", "CodeCarbon's total"),
     Quantity("cpu_busy", "us", "s", 1e-6, "counter", "estimate", "host CPU time, all CPUs"),

@@ -26,6 +26,10 @@ names aliases; this file says what they are here. It is found at ``$KIT_HOST_CON
     profile = "apc-rpdu2"
     outlets = [3, 4]
     community = "public"                # SNMP v2c; for v3 give user and the keys instead
+    # version = "1"                     # only for a PDU that speaks nothing newer
+
+``kit pdu probe`` prints such a section ready to paste; ``kit pdu calibrate`` keeps what it found
+in ``pdu-calibration.json`` beside this file.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ import msgspec
 
 from kit.errors import UsageError
 from kit.host import calibration
+from kit.host import calibrations
 
 VARIABLE = "KIT_HOST_CONFIG"
 DEFAULT = Path("~/.config/kit/host.toml")
@@ -56,7 +61,8 @@ class PduConfig(_Section, frozen=True, kw_only=True):
     """How to reach one PDU. SNMP v2c with ``community``, or v3 with ``user`` and keys.
 
     ``outlets`` feed this host (all supplies of the host); ``inlets`` are read where a profile
-    has no outlet power. ``profile`` names a file of ``kit/meters/pdu_profiles/``.
+    has no outlet power. ``profile`` names a file of ``kit/meters/pdu_profiles/``, or is the path
+    of one's own, ending in ``.json``, from this file's folder. ``version`` is 1 for old PDUs.
     """
 
     host: str
@@ -72,15 +78,17 @@ class PduConfig(_Section, frozen=True, kw_only=True):
     priv_protocol: str = "AES"
     timeout_s: float = 2.0
     retries: int = 1
+    version: int | str | None = None
 
     @property
-    def version(self) -> str:
-        """``3`` when a user is given, else ``2c``."""
-        return "3" if self.user else "2c"
+    def snmp_version(self) -> str:
+        """``1``, ``2c`` or ``3``: as the file says, else ``3`` when a user is given, else ``2c``."""
+        return str(self.version or ("3" if self.user else "2c"))
 
     def __repr__(self) -> str:
         """Without credentials: a repr ends up in logs and tracebacks."""
-        return f"PduConfig(host={self.host!r}, profile={self.profile!r}, version={self.version!r})"
+        version = self.snmp_version
+        return f"PduConfig(host={self.host!r}, profile={self.profile!r}, version={version!r})"
 
 
 class WeightsConfig(_Section, frozen=True, kw_only=True):
@@ -124,6 +132,7 @@ class HostConfig(_Section, frozen=True, kw_only=True):
     calibration: CalibrationConfig = CalibrationConfig()
     estimate: EstimateConfig | None = None
     codecarbon: CodeCarbonConfig | None = None
+    folder: Path | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> HostConfig:
@@ -136,7 +145,8 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         found = path or config_path()
         if not found.exists() and path is None and VARIABLE not in os.environ:
             return cls()
-        return cls.parse(_read(found), found.name)
+        config = cls.parse(_read(found), found.name)
+        return msgspec.structs.replace(config, folder=found.absolute().parent)
 
     @classmethod
     def parse(cls, text: str, name: str = "host.toml") -> HostConfig:
@@ -176,13 +186,22 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         if name == "nvml" and (known := calibration.load(self.calibration_folder)):
             return {"calibrations": [msgspec.to_builtins(one) for one in known]}
         if name == "pdu" and alias in self.pdu:
-            return {**msgspec.to_builtins(self.pdu[alias]), "version": self.pdu[alias].version}
+            return self._pdu(alias)
         if name == "estimate" and self.estimate:
             found: dict[str, Any] = msgspec.to_builtins(self.estimate)
             return found
         if name == "codecarbon" and self.codecarbon:
             return {"country": self.codecarbon.country}
         return {}
+
+    def _pdu(self, alias: str) -> dict[str, Any]:
+        section = self.pdu[alias]
+        found: dict[str, Any] = msgspec.to_builtins(section)
+        found |= {"version": section.snmp_version}
+        if self.folder and section.profile.endswith(".json"):
+            found["profile"] = str(self.folder / Path(section.profile).expanduser())
+        calibration = calibrations.facts(self.folder, alias, found)
+        return found | ({"calibration": calibration} if calibration else {})
 
     @property
     def has_secrets(self) -> bool:
@@ -241,6 +260,9 @@ def _pdu_problems(pdu: Any) -> list[str]:
         "a `priv_key` needs an `auth_key`": bool(pdu.priv_key and not pdu.auth_key),
         "`timeout_s` must be positive": pdu.timeout_s <= 0,
         "`retries` cannot be negative": pdu.retries < 0,
+        "`version` must be 1, 2c or 3": pdu.snmp_version not in ("1", "2c", "3"),
+        "SNMP v3 needs a `user`, not a community": pdu.snmp_version == "3" and not pdu.user,
+        f"SNMP v{pdu.snmp_version} has no `user`": pdu.snmp_version != "3" and bool(pdu.user),
     }
     return [problem for problem, broken in rules.items() if broken]
 

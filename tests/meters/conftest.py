@@ -19,7 +19,8 @@ from kit.meters.pdu.snmp import Snmp
 from tests.meters.fake import Fake, build
 
 AGENT = Path(__file__).with_name("pdu_agent.py")
-ENTERPRISE = "1.3.6.1.4.1.318"
+# What the scripted device answers for: every enterprise, entities and their sensors, sysObjectID.
+SERVED = ("1.3.6.1.4.1", "1.3.6.1.2.1.47", "1.3.6.1.2.1.99", "1.3.6.1.2.1.1.2")
 OUTLET = "1.3.6.1.4.1.318.1.1.26.9.4.3.1"
 COMMUNITY, USER, AUTH, PRIV = "kit-test", "kit", "auth-pass-1", "priv-pass-1"
 
@@ -48,7 +49,12 @@ class Agent:
             f"rocommunity {COMMUNITY} 127.0.0.1\n"
             f"createUser {USER} SHA {AUTH} AES {PRIV}\n"
             f"rouser {USER} priv\n"
-            f"pass_persist .{ENTERPRISE} {sys.executable} {AGENT} {self.state}\n"
+            f"createUser {USER}-auth SHA-256 {AUTH}\nrouser {USER}-auth auth\n"
+            f"createUser {USER}-none\nrouser {USER}-none noauth\n"
+            + "".join(
+                f"pass_persist -p 1 .{oid} {sys.executable} {AGENT} {self.state}\n"
+                for oid in SERVED
+            )
         )
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -11,11 +11,19 @@ from typing import Any, Literal
 
 from kit.events import Clock
 from kit.meters.base import MeterUnavailable, Reading, Tier, absent
-from kit.meters.pdu.profiles import AMPS_ONLY, SYS_UPTIME, Point, load, points
+from kit.meters.pdu.points import POLL_S, SAMPLED, Point, complete, of_config
+from kit.meters.pdu.profiles import AMPS_ONLY
 from kit.meters.pdu.snmp import Answer, Snmp, explain, is_deaf
 from kit.model import MeterDevice, MeterPlan
+from kit.units import significant
 
-PERIOD_S = 1.0
+# What a probe reads beside the power, to check it: the word in the facts under ``probe``.
+_CHECKS = {
+    "pdu_power": "watts",
+    "pdu_voltage": "volts",
+    "pdu_current": "amperes",
+    "pdu_power_factor": "power_factor",
+}
 
 
 class Pdu:
@@ -27,9 +35,10 @@ class Pdu:
     def probe(self, alias: str | None, config: dict[str, Any]) -> MeterPlan:
         """Ask for everything once; waits for the PDU's timeout when it does not answer."""
         try:
-            asked = _points(alias, config)
+            asked = of_config(alias, config)
             snmp = Snmp(config)
             try:
+                asked = complete(asked, snmp)
                 answers = snmp.get([point.oid for point in asked])
             finally:
                 snmp.close()
@@ -46,17 +55,25 @@ class PduReader:
 
     def __init__(self, alias: str | None, config: dict[str, Any], clock: Clock) -> None:
         self._clock = clock
-        self._points = _points(alias, config)
+        self._points = [p for p in of_config(alias, config) if p.quantity in SAMPLED]
         self._oids = [point.oid for point in self._points]
         self._snmp = Snmp(config)
-        self.devices = _devices(self._points)
-        self.tiers = (Tier("snmp", PERIOD_S, self._read, slow=True),)
+        self.devices = _devices(self._understood())
+        self.tiers = (Tier("snmp", POLL_S, self._read, slow=True),)
 
     def explain(self, rc: int) -> str:
         return explain(rc)
 
     def close(self) -> None:
         self._snmp.close()
+
+    def _understood(self) -> Sequence[Point]:
+        """What can be shown live: where unit or digits are unknown, a number means nothing."""
+        try:
+            found = complete(self._points, self._snmp)
+        except MeterUnavailable:
+            return [point for point in self._points if not point.asked]
+        return [point for point in found if "reason" not in point.facts]
 
     def _read(self) -> Sequence[Reading]:
         t0 = self._clock.now()
@@ -68,21 +85,6 @@ class PduReader:
         ]
 
 
-def _points(alias: str | None, config: dict[str, Any]) -> tuple[Point, ...]:
-    """What to ask this PDU for, its uptime last.
-
-    Raises:
-        MeterUnavailable: host.toml does not say enough, or says what its profile cannot do.
-    """
-    if not config.get("host"):
-        raise MeterUnavailable(f"host.toml has no section [pdu.{alias}] with a host")
-    name = alias or "pdu"
-    profile = load(str(config.get("profile")))
-    asked = points(profile, name, config.get("outlets", ()), config.get("inlets", ()))
-    uptime = Point(f"pdu:{name}", "pdu_uptime", SYS_UPTIME, {"poll_s": PERIOD_S})
-    return (*asked, uptime)
-
-
 def _found(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevice, ...]:
     """The devices, each quantity with its facts or the reason why it is not told.
 
@@ -92,17 +94,35 @@ def _found(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevi
     deaf = [rc for rc, _ in answers if is_deaf(rc)]
     if deaf:
         raise MeterUnavailable(explain(deaf[0]))
-    codes = [(point.quantity, rc) for point, (rc, _) in zip(asked, answers, strict=True)]
-    if ("pdu_power", 0) not in codes:
-        why = next(explain(rc) for quantity, rc in codes if quantity == "pdu_power")
-        amps = f"; it tells amperes alone: {AMPS_ONLY}" if ("pdu_current", 0) in codes else ""
-        raise MeterUnavailable(f"{why}{amps}")
-    return _devices(
-        [
-            point if rc == 0 else point._replace(facts={**point.facts, "reason": explain(rc)})
-            for point, (rc, _) in zip(asked, answers, strict=True)
-        ]
-    )
+    codes = {p.quantity: rc for p, (rc, _) in zip(asked, answers, strict=True) if rc == 0}
+    found = [_judged(p, rc) for p, (rc, _) in zip(asked, answers, strict=True)]
+    powers = [point for point in found if point.quantity == "pdu_power"]
+    if all("reason" in point.facts for point in powers):
+        amps = f"; it tells amperes alone: {AMPS_ONLY}" if "pdu_current" in codes else ""
+        raise MeterUnavailable(f"{powers[0].facts['reason']}{amps}")
+    return _devices(_checked(found, answers))
+
+
+def _judged(point: Point, rc: int) -> Point:
+    if rc == 0 or "reason" in point.facts:
+        return point
+    return point._replace(facts={**point.facts, "reason": explain(rc)})
+
+
+def _checked(found: Sequence[Point], answers: Sequence[Answer]) -> list[Point]:
+    """The points that are sampled; powers with what the probe read, to be checked against."""
+    seen: dict[str, dict[str, float]] = {}
+    for point, (_, raw) in zip(found, answers, strict=True):
+        if point.quantity in _CHECKS and "reason" not in point.facts and raw is not None:
+            value = significant(raw * float(point.facts["scale"]))
+            seen.setdefault(point.device, {})[_CHECKS[point.quantity]] = value
+    return [
+        point._replace(facts={**point.facts, "probe": seen[point.device]})
+        if point.quantity == "pdu_power" and point.device in seen
+        else point
+        for point in found
+        if point.quantity in SAMPLED
+    ]
 
 
 def _where(alias: str | None, reason: str) -> str:

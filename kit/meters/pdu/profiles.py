@@ -1,15 +1,15 @@
-"""Profiles of metered PDUs: which OID gives which quantity in which unit. Data, one file each.
+"""What makes of PDU tell, as data: one JSON file each in ``kit/meters/pdu_profiles/``.
 
-A profile states everything that turns an integer into watts, so that nobody has to enter an OID.
-The one that an amount of published work read as watts, APC's ``rPDULoadStatusLoad``, gives tenths
-of *amperes*; a profile that says otherwise is refused.
+A profile states of every measurement its OID, index, unit, scale, resolution, accuracy and source,
+so that nothing about a make hides in code, and nobody can call tenths of amperes watts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -19,15 +19,26 @@ from kit.model import Record
 from kit.units import QUANTITIES
 
 FOLDER = Path(__file__).resolve().parent.parent / "pdu_profiles"
+SYS_DESCR, SYS_OBJECT_ID = "1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0"
 SYS_UPTIME = "1.3.6.1.2.1.1.3.0"
 AMPS_ONLY = "energy is unmeasured, because amperes are not watts"
-# Columns in tenths of amperes, next to those in watts and misread as such: prefix → name.
-_AMPERES = {
-    "1.3.6.1.4.1.318.1.1.12.2.3.1.1.2": "rPDULoadStatusLoad",
-    "1.3.6.1.4.1.318.1.1.12.3.5.1.1.7": "rPDUOutletStatusLoad",
-    "1.3.6.1.4.1.318.1.1.26.6.3.1.5": "rPDU2PhaseStatusCurrent",
-    "1.3.6.1.4.1.318.1.1.26.9.4.3.1.6": "rPDU2OutletMeteredStatusCurrent",
-}
+
+Part = Literal["outlet", "inlet", "total"]
+
+
+class Asked(Record, frozen=True, kw_only=True):
+    """What has to be read from the device itself before a value can be understood.
+
+    ``unit``: a code that must equal ``equals``; ``digits``: decimal digits of the value;
+    ``prefix``: RFC 3433's scale, 9 for units, each step a thousand; ``gain``: relative accuracy and
+    ``period``: update period in seconds, both after multiplying by ``scale``.
+    """
+
+    fact: Literal["unit", "digits", "prefix", "gain", "period"]
+    oid: str
+    index: str = "{i}"
+    equals: int | None = None
+    scale: float = 1.0
 
 
 class Measurement(Record, frozen=True, kw_only=True):
@@ -35,13 +46,14 @@ class Measurement(Record, frozen=True, kw_only=True):
 
     What is not known is null, and said to be so: the update period ``period_s``, the accuracy
     (``gain``, relative, and ``offset``, in ``unit``), and below what load (``squelch``) it reads 0.
+    ``index`` follows the OID; ``{i}`` in it is the outlet or inlet as the person names it.
     """
 
-    of: Literal["outlet", "inlet", "phase"]
-    quantity: Literal["pdu_power", "pdu_energy", "pdu_current"]
+    of: Part
+    quantity: Literal["pdu_power", "pdu_energy", "pdu_current", "pdu_voltage", "pdu_power_factor"]
     oid: str
     index: str
-    unit: Literal["W", "J", "A"]
+    unit: str
     scale: float
     resolution: float
     source: str
@@ -50,28 +62,44 @@ class Measurement(Record, frozen=True, kw_only=True):
     offset: float | None
     squelch: float | None
     gain_source: str = ""
-    indices: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
+
+
+class Names(Record, frozen=True, kw_only=True):
+    """The column where the PDU keeps the names that people gave its outlets or inlets."""
+
+    of: Part
+    oid: str
+    index: str = "{i}"
 
 
 class Profile(Record, frozen=True, kw_only=True):
-    """What one make of PDU tells. ``inlets`` are read where the host names none."""
+    """What one make of PDU tells.
+
+    Attributes:
+        sys_object_ids: prefixes of sysObjectID by which the make is recognised; none for one that
+            any make may speak.
+        parts: what an index consists of, by outlet and inlet: ``("unit", "outlet")``.
+        leading: by outlet and inlet, the parts in front that may be left out, as they nearly
+            always are the same.
+        inlets: which are read where the host names neither outlets nor inlets.
+    """
 
     name: str
     title: str
     enterprise: str
+    sys_object_ids: tuple[str, ...]
     source: str
     measurements: tuple[Measurement, ...]
     notes: str = ""
+    parts: dict[str, tuple[str, ...]] = {}
+    leading: dict[str, str] = {}
     inlets: tuple[str, ...] = ()
+    names: tuple[Names, ...] = ()
 
-
-class Point(NamedTuple):
-    """One value to ask for: whose it is, what it is, and the plan's facts about it."""
-
-    device: str
-    quantity: str
-    oid: str
-    facts: dict[str, Any]
+    def powers(self) -> set[str]:
+        """Of what it tells watts: outlet, inlet, total."""
+        return {m.of for m in self.measurements if m.quantity == "pdu_power"}
 
 
 def names() -> tuple[str, ...]:
@@ -80,22 +108,27 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str, folder: Path = FOLDER) -> Profile:
-    """The profile called ``name``.
+    """The profile called ``name``, or the one in the file ``name`` where it ends in ``.json``.
 
     Raises:
         MeterUnavailable: there is none, or it contradicts itself.
     """
-    path = folder / f"{name}.json"
+    path = Path(name).expanduser() if name.endswith(".json") else folder / f"{name}.json"
     if not path.is_file():
         known = ", ".join(names())
-        raise MeterUnavailable(f"kit knows no PDU profile {name!r} (it knows: {known})")
+        raise MeterUnavailable(f"kit knows no PDU profile {path.stem!r} (it knows: {known})")
     try:
         profile = msgspec.convert(jsonio.read(path), Profile)
     except (msgspec.ValidationError, jsonio.JsonRefused) as error:
-        raise MeterUnavailable(f"the PDU profile {name} is malformed: {error}") from error
+        raise MeterUnavailable(f"the PDU profile {path.stem} is malformed: {error}") from error
     for problem in problems(profile):
-        raise MeterUnavailable(f"the PDU profile {name}: {problem}")
+        raise MeterUnavailable(f"the PDU profile {path.stem}: {problem}")
     return profile
+
+
+def every() -> tuple[Profile, ...]:
+    """All profiles that kit brings."""
+    return tuple(load(name) for name in names())
 
 
 def problems(profile: Profile) -> Iterator[str]:
@@ -104,58 +137,66 @@ def problems(profile: Profile) -> Iterator[str]:
         expected = QUANTITIES[each.quantity].unit
         if each.unit != expected:
             yield f"{each.oid} is {each.quantity}, whose unit is {expected}, not {each.unit}"
-        trap = next((n for oid, n in _AMPERES.items() if f"{each.oid}.".startswith(f"{oid}.")), "")
-        if trap and (each.quantity, each.scale) != ("pdu_current", 0.1):
+        if each.scale <= 0 or each.resolution <= 0:
+            yield f"{each.oid}: scale and resolution must be positive"
+        yield from _misread(each)
+
+
+class _Known(NamedTuple):
+    """What a column is known to be: quantity and scale, whose, and what its makers call it."""
+
+    quantity: str
+    scale: float
+    title: str
+    name: str
+
+
+# Columns in tenths of amperes that stand beside those in watts and have been misread as such.
+_AMPERES = {
+    "1.3.6.1.4.1.318.1.1.12.2.3.1.1.2": ("APC", "rPDULoadStatusLoad"),
+    "1.3.6.1.4.1.318.1.1.12.3.5.1.1.7": ("APC", "rPDUOutletStatusLoad"),
+    "1.3.6.1.4.1.318.1.1.26.6.3.1.5": ("APC", "rPDU2PhaseStatusCurrent"),
+    "1.3.6.1.4.1.318.1.1.26.9.4.3.1.6": ("APC", "rPDU2OutletMeteredStatusCurrent"),
+    "1.3.6.1.4.1.3808.1.1.3.2.3.1.1.2": ("CyberPower", "ePDULoadStatusLoad"),
+    "1.3.6.1.4.1.3808.1.1.3.3.5.1.1.7": ("CyberPower", "ePDUOutletStatusLoad"),
+    "1.3.6.1.4.1.3808.1.1.6.3.4.1.5": ("CyberPower", "ePDU2DeviceStatusCurrentLoad"),
+    "1.3.6.1.4.1.3808.1.1.6.6.2.4.1.6": ("CyberPower", "ePDU2OutletMeteredStatusLoad"),
+}
+
+
+@cache
+def _known() -> dict[str, _Known]:
+    """Columns whose meaning is certain: those of `_AMPERES` and of kit's own profiles.
+
+    A column that holds several quantities, told apart by its last index, is in none of them.
+    """
+    found = {
+        oid: _Known("pdu_current", 0.1, title, name) for oid, (title, name) in _AMPERES.items()
+    }
+    for name in names():
+        profile = msgspec.convert(jsonio.read(FOLDER / f"{name}.json"), Profile)
+        for m in profile.measurements:
+            if not m.asked:
+                word = m.source.partition(",")[0]
+                found.setdefault(m.oid, _Known(m.quantity, m.scale, profile.title, word))
+    return found
+
+
+def _misread(measurement: Measurement) -> Iterator[str]:
+    """A column taken for what it is not, also where its index is written into its OID."""
+    whole = f"{measurement.oid}.{measurement.index}.".replace("..", ".")
+    for oid, known in _known().items():
+        if not whole.startswith(f"{oid}."):
+            continue
+        if known.quantity == "pdu_current" != measurement.quantity:
+            tenths = "tenths of amperes" if known.scale == 0.1 else "amperes"
             yield (
-                f"{each.oid} is APC's {trap}: tenths of amperes. It is no power; "
+                f"{measurement.oid} is {known.title}'s {known.name}: {tenths}. It is no power; "
                 "watts need the voltage and the power factor as well"
             )
-
-
-def points(
-    profile: Profile, alias: str, outlets: Sequence[Any], inlets: Sequence[Any]
-) -> tuple[Point, ...]:
-    """What to ask for on one host: its outlets, and the inlets named or, with neither, the usual.
-
-    Outlets add up to the host; inlets do so only where no outlet is given, since they hold them.
-
-    Raises:
-        MeterUnavailable: this make tells no power, or none of the outlets that are named.
-    """
-    powers = {m.of for m in profile.measurements if m.quantity == "pdu_power"}
-    if not powers:
-        raise MeterUnavailable(f"the PDU profile {profile.name} tells no power: {AMPS_ONLY}")
-    if outlets and "outlet" not in powers:
-        raise MeterUnavailable(f"{profile.title} meters no outlets: name inlets instead")
-    chosen = {  # each once, whatever host.toml repeats
-        "outlet": dict.fromkeys(str(o) for o in outlets),
-        "inlet": dict.fromkeys(str(i) for i in inlets or (() if outlets else profile.inlets)),
-    }
-    found = []
-    for each in profile.measurements:
-        for index in each.indices or chosen.get(each.of, ()):
-            summed = each.of == "outlet" or (each.of == "inlet" and not outlets)
-            found.append(_point(each, alias, index, summed))
-    return tuple(found)
-
-
-def _point(measurement: Measurement, alias: str, index: str, summed: bool) -> Point:
-    prefix = "" if measurement.of == "outlet" else measurement.of
-    optional = {
-        key: value
-        for key in ("gain", "gain_source", "offset", "squelch", "period_s")
-        if (value := getattr(measurement, key)) not in (None, "")
-    }
-    facts = {
-        "poll_s": 1.0,
-        "scale": measurement.scale,
-        "unit": measurement.unit,
-        "resolution": measurement.resolution,
-        "oid": f"{measurement.oid}.{measurement.index.format(i=index)}",
-        "source": measurement.source,
-        **optional,
-    }
-    if measurement.quantity == "pdu_power":
-        facts["summed"] = summed
-    device = f"pdu:{alias}:{prefix}{index}"
-    return Point(device, measurement.quantity, facts["oid"], facts)
+        elif (known.quantity, known.scale) != (measurement.quantity, measurement.scale):
+            unit = QUANTITIES[known.quantity].unit
+            yield (
+                f"{measurement.oid} is {known.title}'s {known.name}: {known.quantity} in steps of "
+                f"{known.scale:g} {unit}, not {measurement.quantity} × {measurement.scale:g}"
+            )

@@ -1,21 +1,25 @@
 """SNMP v1, v2c and v3 by pysnmp: several OIDs in one GET, every outcome a return code.
 
-Codes above 0 are SNMP's own error-status; those below are named here.
+Codes above 0 are SNMP's own error-status; those below are named here. Version 1 knows no missing
+value: one OID that is not there fails the whole GET, which is then asked again without it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 Answer = tuple[int, int | None]
+Text = tuple[int, str | None]
+Kind = TypeVar("Kind")
 
 NO_ANSWER, NO_OBJECT, NO_INSTANCE, END_OF_MIB = -1, -2, -3, -4
 REFUSED, UNSUPPORTED, NO_NUMBER, NO_ADDRESS, FAILED = -5, -6, -7, -8, -9
 WRONG_KEY, NO_USER = -10, -11
-_TOO_BIG = 1  # SNMP error-status: the answer does not fit into one datagram
+# SNMP's error-status: the answer does not fit into one datagram; v1 has no such object.
+_TOO_BIG, NO_NAME = 1, 2
 
 REASONS = {
     NO_ANSWER: "no answer: is the PDU on, are address, port, SNMP version and community right?",
@@ -29,6 +33,7 @@ REASONS = {
     NO_NUMBER: "the PDU's answer is not a number",
     NO_ADDRESS: "the PDU's address cannot be resolved or reached",
     FAILED: "the SNMP request failed",
+    NO_NAME: "the PDU has no such object, outlet or inlet (noSuchName)",
 }
 _AUTH = {
     "MD5": "usmHMACMD5AuthProtocol",
@@ -58,6 +63,17 @@ _REFUSALS = {
     "NotInTimeWindow": REFUSED,
 }
 _MOST_AT_ONCE = 24
+_MISSING = {
+    "NoSuchObject": NO_OBJECT,
+    "NoSuchInstance": NO_INSTANCE,
+    "EndOfMibView": END_OF_MIB,
+}
+
+
+class _Value(NamedTuple):
+    """An SNMP value, told apart from a code."""
+
+    value: Any
 
 
 def is_deaf(rc: int) -> bool:
@@ -85,8 +101,18 @@ class Snmp:
 
     def get(self, oids: Sequence[str]) -> list[Answer]:
         """``(0, integer)`` or ``(code, None)`` for each OID; waits for timeout and retries."""
-        with self._lock:
-            return self._loop.run_until_complete(self._get(oids))
+        return self._do(lambda: self._get(oids, answer_of))
+
+    def texts(self, oids: Sequence[str]) -> list[Text]:
+        """`get` for names and object identifiers: ``(0, text)`` or ``(code, None)``."""
+        return self._do(lambda: self._get(oids, text_of))
+
+    def walk(self, column: str, most: int = 1024) -> dict[str, Answer]:
+        """The integers below ``column``, by what follows it in the OID; empty where none are.
+
+        A PDU that does not answer ends the walk: `get` tells why.
+        """
+        return self._do(lambda: self._walk(column, most))
 
     def close(self) -> None:
         """Close the socket; harmless when repeated."""
@@ -97,40 +123,72 @@ class Snmp:
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
 
-    async def _get(self, oids: Sequence[str]) -> list[Answer]:
-        found: list[Answer] = []
+    def _do(self, what: Callable[[], Coroutine[Any, Any, Kind]]) -> Kind:
+        with self._lock:
+            return self._loop.run_until_complete(what())
+
+    async def _get(
+        self, oids: Sequence[str], of: Callable[[Any], tuple[int, Kind | None]]
+    ) -> list[tuple[int, Kind | None]]:
+        found: list[tuple[int, Kind | None]] = []
         for first in range(0, len(oids), _MOST_AT_ONCE):
-            found += await self._some(oids[first : first + _MOST_AT_ONCE])
+            values = await self._some(oids[first : first + _MOST_AT_ONCE])
+            found += [(v, None) if isinstance(v, int) else of(v.value) for v in values]
         return found
 
-    async def _some(self, oids: Sequence[str]) -> list[Answer]:
+    async def _some(self, oids: Sequence[str]) -> list[_Value | int]:
+        """The value of each OID, or the code that says why there is none."""
+        failure, status, index, values = await self._ask("get_cmd", oids)
+        if failure:
+            return [failure] * len(oids)
+        if status == _TOO_BIG and len(oids) > 1:
+            half = len(oids) // 2
+            return [*await self._some(oids[:half]), *await self._some(oids[half:])]
+        if status:
+            return await self._without(oids, index - 1, status)
+        return [_Value(value) for _, value in values]
+
+    async def _without(self, oids: Sequence[str], bad: int, status: int) -> list[_Value | int]:
+        """SNMP v1 answers nothing when one OID is missing: ask again for the others.
+
+        Agents that do not say which one is missing (error-index 0) are asked for each alone.
+        """
+        if len(oids) == 1:
+            return [status]
+        if not 0 <= bad < len(oids):
+            return [value for oid in oids for value in await self._some([oid])]
+        found = await self._some([*oids[:bad], *oids[bad + 1 :]])
+        return [*found[:bad], status, *found[bad:]]
+
+    async def _walk(self, column: str, most: int) -> dict[str, Answer]:
+        found: dict[str, Answer] = {}
+        last, inside = column, f"{column}."
+        while len(found) < most:
+            failure, status, _, values = await self._ask("next_cmd", [last])
+            if failure or status or not values:
+                break
+            oid, value = str(values[0][0]), values[0][1]
+            if not oid.startswith(inside) or oid == last or type(value).__name__ in _MISSING:
+                break
+            found[oid.removeprefix(inside)], last = answer_of(value), oid
+        return found
+
+    async def _ask(self, command: str, oids: Sequence[str]) -> tuple[int, int, int, Sequence[Any]]:
+        """One request: our code of a failure (0: none), error-status, error-index, values."""
         from pysnmp.error import PySnmpError
 
         snmp = _pysnmp()
         try:
             session = self._session or await self._open()
             binds = [snmp.ObjectType(snmp.ObjectIdentity(oid)) for oid in oids]
-            failure, status, index, values = await snmp.get_cmd(*session, *binds, lookupMib=False)
+            failure, status, index, values = await getattr(snmp, command)(
+                *session, *binds, lookupMib=False
+            )
         except PySnmpError as error:
-            return [(_failure_code(error), None)] * len(oids)
+            return _failure_code(error), 0, 0, ()
         except OSError:
-            return [(NO_ADDRESS, None)] * len(oids)
-        if failure:
-            return [(_failure_code(failure), None)] * len(oids)
-        if int(status) == _TOO_BIG and len(oids) > 1:
-            half = len(oids) // 2
-            return [*await self._some(oids[:half]), *await self._some(oids[half:])]
-        if status:
-            return await self._without(oids, int(index) - 1, int(status))
-        return [answer_of(value) for _, value in values]
-
-    async def _without(self, oids: Sequence[str], bad: int, status: int) -> list[Answer]:
-        """SNMP v1 answers nothing when one OID is missing: ask again for the others."""
-        if not 0 <= bad < len(oids):
-            return [(status, None)] * len(oids)
-        others = [*oids[:bad], *oids[bad + 1 :]]
-        found = await self._some(others) if others else []
-        return [*found[:bad], (status, None), *found[bad:]]
+            return NO_ADDRESS, 0, 0, ()
+        return (_failure_code(failure) if failure else 0), int(status), int(index), values
 
     async def _open(self) -> tuple[Any, ...]:
         snmp = _pysnmp()
@@ -169,12 +227,7 @@ def _pysnmp() -> Any:
 
 def answer_of(value: Any) -> Answer:
     """An SNMP value as ``(code, integer)``: what is missing comes as a value, not as an error."""
-    missing = {
-        "NoSuchObject": NO_OBJECT,
-        "NoSuchInstance": NO_INSTANCE,
-        "EndOfMibView": END_OF_MIB,
-    }
-    code = missing.get(type(value).__name__)
+    code = _MISSING.get(type(value).__name__)
     if code is not None:
         return code, None
     try:
@@ -182,6 +235,16 @@ def answer_of(value: Any) -> Answer:
     except (TypeError, ValueError):
         return NO_NUMBER, None
     return (0, raw) if raw >= 0 else (UNSUPPORTED, None)
+
+
+def text_of(value: Any) -> Text:
+    """An SNMP value as ``(code, text)``; bytes that are no text keep what can be read of them."""
+    code = _MISSING.get(type(value).__name__)
+    if code is not None:
+        return code, None
+    octets = getattr(value, "asOctets", None)
+    text = octets().decode("utf-8", "replace") if octets else str(value)
+    return 0, "".join(c for c in text if c.isprintable()).strip()
 
 
 def _failure_code(failure: object) -> int:
