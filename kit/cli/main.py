@@ -61,6 +61,10 @@ _IMAGES = {
     "lock": ("kit.cli.machine:images_lock", "Build a recipe and write its identity down."),
     "verify": ("kit.cli.machine:images_verify", "Check the images here against their locks."),
 }
+_PDU = {
+    "probe": ("kit.cli.pdu:probe", "Say what a PDU is and tells; print its host.toml section."),
+    "calibrate": ("kit.cli.pdu:calibrate", "Measure a PDU's lag, and its gain, by a step of load."),
+}
 _WEIGHTS = {
     "ls": ("kit.cli.machine:weights_ls", "List the weights a spec needs or the store holds."),
     "add": ("kit.cli.machine:weights_add", "Fetch the weights a spec needs, and check them."),
@@ -102,6 +106,7 @@ def build() -> App:
             app.command(target, name=name, help=text, group=group)
     for name, text, commands in (
         ("images", "Container images that kit builds.", _IMAGES),
+        ("pdu", "Metered outlets over SNMP.", _PDU),
         ("weights", "Model files, by hash.", _WEIGHTS),
     ):
         sub = App(name=name, help=text, group=groups["This machine"])

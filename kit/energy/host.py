@@ -43,24 +43,29 @@ def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
 
 
 def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
-    """Power held from each reading to the next; nothing for windows under ten update periods."""
+    """Power held from each reading to the next; nothing for windows under ten update periods.
+
+    A calibrated PDU's lag moves the curve back, and its correction scales it. A lag that nobody
+    measured lies somewhere between nothing and a whole update and poll.
+    """
     found = _readings(device, samples, "pdu_power")
     if found is None:
         return None
     series, facts = found
-    t = series.t.astype(np.float64)
-    scale = float(facts.get("scale", 1.0))
-    watts = series.raw.astype(np.float64) * scale
-    poll_s = float(facts.get("poll_s", 1.0))
-    period_s = max(update_period_s(t, series.raw, poll_s), float(facts.get("period_s") or 0.0))
-    unread = watts <= float(facts.get("squelch", 0.0))
+    scale, poll_s = float(facts.get("scale", 1.0)), float(facts.get("poll_s", 1.0))
+    read_at = series.t.astype(np.float64)
+    watts = series.raw.astype(np.float64) * scale * float(facts.get("correction", 1.0))
+    unread = watts <= float(facts.get("squelch") or 0.0)
+    period_s = pdu_period_s(read_at[~unread], series.raw[~unread], poll_s, facts.get("period_s"))
+    t = read_at - float(facts.get("lag_s", 0.0)) / NS
     limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s)
     return Curve(
         t=t,
         joules=held(t, watts, backwards=False),
         method="power",
-        step_s=period_s + float(facts.get("lag_s", 0.0)),
+        step_s=period_s,
         wander_s=period_s / SQRT12,
+        lag_s=float(facts.get("lag_u_s", (period_s + poll_s) / SQRT3)),
         sensor=Sensor(
             gain=float(facts.get("gain", PDU_GAIN)) / SQRT3,
             offset_w=float(facts.get("offset", scale)) / SQRT3,
@@ -96,16 +101,33 @@ def estimate_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     )
 
 
-def update_period_s(t: Floats, raw: Ints, poll_s: float) -> float:
-    """How often a polled value is renewed: the median time between two changes, s.
+def pdu_period_s(t: Floats, raw: Ints, poll_s: float, stated_s: float | None) -> float:
+    """The update period that a PDU's windows are judged by, s: what is stated, or longer if seen.
 
-    A load so steady that the value hardly changes does not tell; then it is the time between two
-    reads, the least that it can be.
+    Few changes may be those of a steady load: they count only where nothing is stated.
     """
-    changes = t[1:][np.diff(raw) != 0]
-    if len(changes) < _PDU_PERIODS:
-        return poll_s
-    return max(poll_s, float(np.median(np.diff(changes))) * NS)
+    seen_s, changes = update_period_s(t, raw, poll_s)
+    if stated_s and changes <= _PDU_PERIODS:
+        return max(float(stated_s), poll_s)
+    return max(seen_s, float(stated_s or 0.0))
+
+
+def update_period_s(t: Floats, raw: Ints, poll_s: float) -> tuple[float, int]:
+    """How often a polled value is renewed (s), and from how many changes that was found.
+
+    A value may be renewed without a change, so that the shorter times between changes tell: their
+    mean, up to a poll more than the shortest tenth, since polls catch a change up to a poll late.
+    A value that changes once bounds the period by the shorter stretch beside; one that never
+    changes is right whatever its period: then it is the time between two reads.
+    """
+    at = np.flatnonzero(np.diff(raw)) + 1
+    if len(at) == 0:
+        return poll_s, 0
+    if len(at) == 1:
+        return max(poll_s, float(min(t[at[0]] - t[0], t[-1] - t[at[0]])) * NS), 1
+    apart = np.diff(t[at]) * NS
+    shortest = float(np.quantile(apart, 0.1))
+    return max(poll_s, float(apart[apart <= shortest + 1.05 * poll_s].mean())), len(at)
 
 
 def _readings(

@@ -82,7 +82,7 @@ class PduConfig(_Section, frozen=True, kw_only=True):
 
     @property
     def snmp_version(self) -> str:
-        """``1``, ``2c`` or ``3``: as the file says, else ``3`` when a user is given, else ``2c``."""
+        """``1``, ``2c`` or ``3``: as said, else ``3`` when a user is given, else ``2c``."""
         return str(self.version or ("3" if self.user else "2c"))
 
     def __repr__(self) -> str:
@@ -212,6 +212,17 @@ class HostConfig(_Section, frozen=True, kw_only=True):
 def config_path() -> Path:
     """Where ``host.toml`` is looked for."""
     return Path(os.environ.get(VARIABLE) or DEFAULT).expanduser()
+
+
+def check_pdu(pdu: PduConfig) -> None:
+    """Refuse what a ``[pdu.*]`` section may not say, where it comes from elsewhere.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    problems = _pdu_problems(pdu)
+    if problems:
+        raise UsageError("; ".join(problems).replace("`", ""), "see `kit pdu probe --help`")
 
 
 def _read(path: Path) -> str:

@@ -107,6 +107,7 @@ def _meters(config: HostConfig) -> Iterator[Finding]:
     asked += [("estimate", None)]
     plans = [_probe(name, alias, config) for name, alias in asked]
     yield from meter_rules.meters(plans)
+    yield from meter_rules.wall(plans, {})
     if not config.pdu:
         yield ok("METER", "no PDU is configured in host.toml")
     yield from meter_rules.energy(plans)

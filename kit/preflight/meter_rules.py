@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from kit import meters as registry
-from kit.energy import SCOPE_METERS
+from kit.energy import SCOPE_METERS, sanity
 from kit.model import Finding, MeterPlan
 from kit.preflight.finding import fail, ok, warn
 
 # Meters whose readings are energy or power; the estimator's are time.
 MEASURING = frozenset(name for scope, name in SCOPE_METERS.items() if scope != "estimate")
 
+# How long preflight watches the GPUs' counters (`kit.preflight.gathering`), s.
+_WATCHED_S = 0.5
 _READABLE = "sudo chmod a+r /sys/class/powercap/*/energy_uj (until the next boot), or run as root"
 
 
@@ -34,6 +37,37 @@ def meter(plan: MeterPlan) -> Finding:
     if plan.name == "rapl" and "permi" in why.lower():
         return warn("RAPL_UNREADABLE", f"{name} cannot be read: {why}", _READABLE)
     return warn("METER_ABSENT", f"{name} measures nothing: {why}", remedy)
+
+
+def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether what the PDUs told at planning can be: against itself, and against the GPUs.
+
+    Args:
+        gpu_energy: mJ that each GPU's counter grew by within half a second; what else stands
+            there tells of no growth.
+    """
+    powers = [facts for plan in plans if plan.name == "pdu" for facts in _powers(plan)]
+    for facts in powers:
+        why = sanity.against_itself(facts["probe"], float(facts.get("resolution", 1.0)))
+        if why:
+            yield warn("PDU_IMPLAUSIBLE", why, "compare outlets and profile: `kit pdu probe`")
+        if unused := facts.get("calibration_unused"):
+            remedy = "repeat it with `kit pdu calibrate`"
+            yield warn("PDU_UNCALIBRATED", f"the PDU's calibration is not used: {unused}", remedy)
+    summed = [facts for facts in powers if facts.get("summed")]
+    grown = [v for v in gpu_energy.values() if isinstance(v, int) and not isinstance(v, bool)]
+    if not summed or any(plan.reason for plan in plans if plan.name == "pdu"):
+        return
+    wall_w = sum(f["probe"]["watts"] * f.get("correction", 1.0) for f in summed)
+    gain = max(float(facts.get("gain", 0.0)) for facts in summed)
+    if why := sanity.power_below_parts(wall_w, gain, sum(grown) * 1e-3 / _WATCHED_S):
+        yield warn("PDU_IMPLAUSIBLE", why, "name every outlet that feeds this host in host.toml")
+
+
+def _powers(plan: MeterPlan) -> list[dict[str, Any]]:
+    """The facts of each power that was told at planning."""
+    told = [device.quantities.get("pdu_power", {}) for device in plan.devices]
+    return [facts for facts in told if "watts" in facts.get("probe", {})]
 
 
 def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:

@@ -193,6 +193,7 @@ def _port(case: Case) -> Iterator[Finding]:
 
 def _meters(case: Case) -> Iterator[Finding]:
     yield from meter_rules.meters(case.plan.meters)
+    yield from meter_rules.wall(case.plan.meters, case.facts["gpu_energy"])
     yield from meter_rules.energy(case.plan.meters)
     yield from meter_rules.primary(case.spec.primary_metric, case.plan.meters)
 
