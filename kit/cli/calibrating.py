@@ -97,7 +97,7 @@ def _step(
     idle_s, load_s = durations_s
     say(f"idle for {idle_s:g} s: leave this host alone")
     time.sleep(idle_s)
-    with _load(command) as alive:
+    with load(command) as alive:
         begin = clock.now()
         say(f"load for {load_s:g} s")
         while (clock.now() - begin) * 1e-9 < load_s:
@@ -111,7 +111,7 @@ def _step(
 
 
 @contextmanager
-def _load(command: str | None) -> Iterator[Callable[[], bool]]:
+def load(command: str | None) -> Iterator[Callable[[], bool]]:
     """A load for as long as the context lasts; yields whether it still goes on."""
     one = [sys.executable, "-c", _BURN]
     count = 1 if command else len(os.sched_getaffinity(0))
@@ -154,8 +154,9 @@ def _recorded(
     edges, doubt = about, _UNSEEN_START_S
     with suppress(CannotCalibrate):  # a load on a device without a meter starts less surely
         edges, doubt = true_edges(inside, about), _SEEN_START_S
-    loaded = (inside.t > edges[0] + 2e9) & (inside.t < edges[1] - 2e9)
-    idle = (inside.t < edges[0] - 2e9) | (inside.t > edges[1] + 2e9)
+    margin = (edges[1] - edges[0]) / 8
+    loaded = (inside.t > edges[0] + margin) & (inside.t < edges[1] - margin)
+    idle = (inside.t < edges[0] - margin) | (inside.t > edges[1] + margin)
     levels = (float(inside.watts[idle].mean()), float(inside.watts[loaded].mean()))
     return Recorded(wall, raw, edges, doubt, levels, tuple(p.name for p in parts))
 

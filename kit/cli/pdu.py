@@ -120,7 +120,8 @@ def calibrate(
     section = {key: value for key, value in config.items() if key != "calibration"}
     try:
         recorded = calibrating.record(alias, section, (idle_s, load_s), load, say)
-        found = computed(recorded.wall, recorded.raw, recorded.edges, 1.0, recorded.edge_u_s)
+        poll_s = float(section["poll_s"])
+        found = computed(recorded.wall, recorded.raw, recorded.edges, poll_s, recorded.edge_u_s)
     except CannotCalibrate as reason:
         raise Blocked(f"pdu {alias} cannot be calibrated: {reason}", "see --help") from reason
     truth = reference_watts or (_asked() if ask else None)
@@ -238,7 +239,9 @@ def _section(alias: str, config: dict[str, Any], seen: Any) -> list[str]:
         lines.append(f"port = {config['port']}")
     if config["version"] != "3":
         lines += ['version = "1"'] if config["version"] == "1" else []
-        return [*lines, f"community = {_quoted(config['community'])}"]
+        hidden = config["community"] == os.environ.get(_SECRETS["community"])
+        community = '"…"  # fill in' if hidden else _quoted(config["community"])
+        return [*lines, f"community = {community}"]
     lines.append(f"user = {_quoted(config['user'])}")
     for key, protocol in (("auth_key", "auth_protocol"), ("priv_key", "priv_protocol")):
         if config.get(key):

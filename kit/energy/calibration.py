@@ -82,16 +82,10 @@ def calibrate(
     discard_s = _PERIODS * period_s
     for _ in range(2):  # the lag itself says how much is to be left out
         plateaus = [_plateau(record, span, discard_s, period_s) for span in spans]
+        idle = _together(plateaus[0], plateaus[2])
+        step = _step(idle, plateaus)
         lags = [_lag_s(record, edges[i], plateaus[i], plateaus[i + 1], spans) for i in (0, 1)]
         discard_s = max(_PERIODS * period_s, max(lags) + period_s)
-    idle = _together(plateaus[0], plateaus[2])
-    step = plateaus[1].watts - idle.watts
-    noise = max(math.hypot(p.u_watts, plateaus[1].u_watts) for p in plateaus)
-    if step <= _LEAST_STEP * noise or step <= 0:
-        raise CannotCalibrate(
-            f"the load added {step:.3g} W, too little beside a scatter of {noise:.2g} W: "
-            "give a heavier load, or check that these outlets feed this host"
-        )
     mean = float(np.mean(lags))
     spread = abs(lags[0] - lags[1]) / 2
     drift = abs(plateaus[0].watts - plateaus[2].watts) / step * _half_s(spans) / SQRT12
@@ -110,11 +104,27 @@ def true_edges(reference: Record, about: Sequence[float]) -> tuple[float, float]
         CannotCalibrate: the quick meter shows no step.
     """
     spans = _spans(reference.t, about)
-    plateaus = [_plateau(reference, span, 2.0, 0.0) for span in spans]
+    plateaus = [_plateau(reference, span, _half_s(spans) / 4, 0.0) for span in spans]
     if plateaus[1].watts <= max(plateaus[0].watts, plateaus[2].watts):
         raise CannotCalibrate("GPUs and CPU packages show no load")
     lags = [_lag_s(reference, about[i], plateaus[i], plateaus[i + 1], spans) for i in (0, 1)]
     return about[0] + lags[0] / NS, about[1] + lags[1] / NS
+
+
+def _step(idle: Plateau, plateaus: Sequence[Plateau]) -> float:
+    """By how many watts the load lifts the host.
+
+    Raises:
+        CannotCalibrate: by none that stand out.
+    """
+    step = plateaus[1].watts - idle.watts
+    noise = max(math.hypot(p.u_watts, plateaus[1].u_watts) for p in plateaus)
+    if step <= _LEAST_STEP * noise or step <= 0:
+        raise CannotCalibrate(
+            f"the load added {step:.3g} W, too little beside a scatter of {noise:.2g} W: "
+            "give a heavier load, or check that these outlets feed this host"
+        )
+    return step
 
 
 def _spans(t: Floats, edges: Sequence[float]) -> list[tuple[float, float]]:

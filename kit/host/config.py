@@ -63,6 +63,7 @@ class PduConfig(_Section, frozen=True, kw_only=True):
     ``outlets`` feed this host (all supplies of the host); ``inlets`` are read where a profile
     has no outlet power. ``profile`` names a file of ``kit/meters/pdu_profiles/``, or is the path
     of one's own, ending in ``.json``, from this file's folder. ``version`` is 1 for old PDUs.
+    ``poll_s`` is how often it is asked.
     """
 
     host: str
@@ -78,6 +79,7 @@ class PduConfig(_Section, frozen=True, kw_only=True):
     priv_protocol: str = "AES"
     timeout_s: float = 2.0
     retries: int = 1
+    poll_s: float = 1.0
     version: int | str | None = None
 
     @property
@@ -271,6 +273,7 @@ def _pdu_problems(pdu: Any) -> list[str]:
         "a `priv_key` needs an `auth_key`": bool(pdu.priv_key and not pdu.auth_key),
         "`timeout_s` must be positive": pdu.timeout_s <= 0,
         "`retries` cannot be negative": pdu.retries < 0,
+        "`poll_s` must lie in 0.1…10": not 0.1 <= pdu.poll_s <= 10,
         "`version` must be 1, 2c or 3": pdu.snmp_version not in ("1", "2c", "3"),
         "SNMP v3 needs a `user`, not a community": pdu.snmp_version == "3" and not pdu.user,
         f"SNMP v{pdu.snmp_version} has no `user`": pdu.snmp_version != "3" and bool(pdu.user),

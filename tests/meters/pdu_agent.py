@@ -4,8 +4,10 @@
 
 STATE maps OIDs to ``{"type": "gauge", "value": 230}``. A value may also be a square wave on
 CLOCK_MONOTONIC, ``{"base": 200, "amp": 300, "wave": 8}``, renewed every ``period`` seconds, after a
-``lag`` of some, with what lies below ``squelch`` read as 0. The file is read at every request, so
-that a test can change it.
+``lag`` of some, in steps of ``step``, wobbling by up to ``wobble``, with what lies below
+``squelch`` read as 0. With ``heart``, a file in place of ``wave``, the load is on from the first
+until the last time that stands in it: a load writes it for as long as it lives. STATE is read at
+every request, so that a test can change it.
 """
 
 import json
@@ -23,9 +25,18 @@ def value_of(entry):
         return entry["value"]
     now = time.monotonic() - entry.get("lag", 0)
     renewed = now // entry["period"] * entry["period"]
-    high = renewed % entry["wave"] < entry["wave"] / 2
-    watts = entry["base"] + (entry["amp"] if high else 0)
+    watts = entry["base"] + (entry["amp"] if is_high(entry, renewed) else 0)
+    watts += int(renewed / entry["period"]) % (entry.get("wobble", 0) + 1)
+    watts = watts // entry.get("step", 1)
     return 0 if watts < entry.get("squelch", 0) else watts
+
+
+def is_high(entry, when):
+    if "heart" in entry:
+        path = pathlib.Path(entry["heart"])
+        beats = [float(word) for word in path.read_text().split()] if path.exists() else []
+        return len(beats) == 2 and beats[0] <= when <= beats[1]
+    return when % entry["wave"] < entry["wave"] / 2
 
 
 def answer(state, oid):

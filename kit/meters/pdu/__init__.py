@@ -59,7 +59,7 @@ class PduReader:
         self._oids = [point.oid for point in self._points]
         self._snmp = Snmp(config)
         self.devices = _devices(self._understood())
-        self.tiers = (Tier("snmp", POLL_S, self._read, slow=True),)
+        self.tiers = (Tier("snmp", float(config.get("poll_s", POLL_S)), self._read, slow=True),)
 
     def explain(self, rc: int) -> str:
         return explain(rc)

@@ -45,9 +45,13 @@ def of_config(alias: str | None, config: dict[str, Any]) -> tuple[Point, ...]:
         raise MeterUnavailable(f"[pdu.{alias}] in host.toml has neither a community nor a user")
     profile = load(str(config.get("profile")))
     chosen = select(profile, config.get("outlets") or (), config.get("inlets") or ())
-    found = tuple(points(profile, str(alias), chosen, config.get("calibration") or {}))
-    uptime = {"poll_s": POLL_S, "oid": SYS_UPTIME, "source": "sysUpTime, hundredths of a second"}
-    return (*found, Point(f"pdu:{alias}", "pdu_uptime", SYS_UPTIME, uptime))
+    found = points(profile, str(alias), chosen, config.get("calibration") or {})
+    uptime = {"oid": SYS_UPTIME, "source": "sysUpTime, hundredths of a second"}
+    poll_s = float(config.get("poll_s", POLL_S))
+    return tuple(
+        point._replace(facts={"poll_s": poll_s, **point.facts})
+        for point in (*found, Point(f"pdu:{alias}", "pdu_uptime", SYS_UPTIME, uptime))
+    )
 
 
 def select(
@@ -121,7 +125,6 @@ def _facts(measurement: Measurement, index: str) -> dict[str, Any]:
     if measurement.quantity == "pdu_power" and measurement.gain is None:
         known |= {"gain": PRIOR_GAIN, "gain_source": _PRIOR}
     return {
-        "poll_s": POLL_S,
         "scale": measurement.scale,
         "unit": measurement.unit,
         "resolution": measurement.resolution,
