@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import getpass
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,14 +13,17 @@ from cyclopts import Parameter
 
 from kit import host
 from kit.cli.common import Json, print_json, say
-from kit.errors import Blocked, UsageError
+from kit.cli.render import outlets
+from kit.energy import sanity
+from kit.errors import EXIT_FAILED, Blocked, UsageError
 from kit.host import HostConfig, PduConfig, calibrations
 from kit.meters.base import MeterUnavailable
-from kit.units import QUANTITIES, significant
+from kit.meters.pdu import profiles, recognise
+from kit.meters.pdu.points import PRIOR_GAIN
+from kit.units import significant
 
-_SECRETS = {"community": "KIT_PDU_COMMUNITY", "auth_key": "KIT_PDU_AUTH_KEY"}
+_SECRETS = {"community": outlets.COMMUNITY, "auth_key": "KIT_PDU_AUTH_KEY"}
 _SECRETS |= {"priv_key": "KIT_PDU_PRIV_KEY"}
-_AMPERES = "amperes alone: no energy can be told from it"
 _REMEDY = "check address, SNMP version, community or user, and that the PDU answers SNMP at all"
 
 
@@ -60,8 +62,6 @@ def probe(
         port: UDP port.
         timeout_s: how long to wait for an answer; each request is repeated once.
     """
-    from kit.meters.pdu import profiles, recognise
-
     if address is None:
         config = _of_alias(alias)
     else:
@@ -77,10 +77,11 @@ def probe(
     except MeterUnavailable as reason:
         raise Blocked(f"the PDU cannot be read: {reason}", _REMEDY) from reason
     if json:
-        print_json(_document(seen))
+        print_json(outlets.document(seen))
     else:
-        sys.stdout.write("\n".join(_lines(seen)) + "\n")
-        section = _section(alias or "rack1", config, seen)
+        shown = {**config, "profile": chosen}
+        sys.stdout.write("\n".join(outlets.lines(seen)) + "\n")
+        section = outlets.section(alias or "rack1", shown, seen)
         sys.stdout.write("\n".join(["", *section]) + "\n" if section else "")
     return 0 if any("pdu_power" in place.values for place in seen.places) else Blocked.exit_code
 
@@ -96,7 +97,7 @@ def calibrate(
     ask: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Measure a PDU's lag by a step of load, and its gain where something truer is at hand.
 
     Takes idle, load, idle: leave the host alone meanwhile. Without a reference the gain is not
@@ -126,12 +127,15 @@ def calibrate(
         raise Blocked(f"pdu {alias} cannot be calibrated: {reason}", "see --help") from reason
     truth = reference_watts or (_asked() if ask else None)
     entry = _entry(section, recorded, found, truth, reference_error)
-    if not dry_run:
+    possible = not entry["measured"].get("impossible")
+    if possible and not dry_run:
         calibrations.keep(_folder(), alias, entry)
     if json:
         print_json(entry)
     else:
-        sys.stdout.write("\n".join(_told(alias, entry, not dry_run)) + "\n")
+        lines = outlets.calibration(alias, entry, possible and not dry_run)
+        sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if possible else EXIT_FAILED
 
 
 # --- configuration --------------------------------------------------------------------------
@@ -180,85 +184,7 @@ def _folder() -> Path:
     return host.config_path().absolute().parent
 
 
-# --- what a probe shows ---------------------------------------------------------------------
-
-
-def _document(seen: Any) -> dict[str, Any]:
-    profile = seen.profile
-    return {
-        "sys_object_id": seen.sys_object_id,
-        "description": seen.description,
-        "profile": profile.name if profile else None,
-        "title": profile.title if profile else None,
-        "places": [
-            {
-                "of": place.of,
-                "number": place.number,
-                "name": place.name,
-                "values": {q: significant(v) for q, v in place.values.items()},
-                "reason": place.reason,
-            }
-            for place in seen.places
-        ],
-    }
-
-
-def _lines(seen: Any) -> list[str]:
-    from kit.text import clean
-
-    lines = [f"{clean(seen.description) or 'no description'}", f"sysObjectID {seen.sys_object_id}"]
-    if seen.profile is None:
-        return [*lines, "no profile of kit's fits: write one as in kit/meters/pdu_profiles/"]
-    lines += [f"profile {seen.profile.name}: {seen.profile.title}", seen.profile.notes, ""]
-    for place in seen.places:
-        label = f"{place.of} {place.number}".strip()
-        lines.append(f"  {label:<14}{_values(place):<34}{clean(place.name)}".rstrip())
-    return [line for line in lines if line or line == ""]
-
-
-def _values(place: Any) -> str:
-    told = {q: place.values[q] for q in ("pdu_power", "pdu_current") if q in place.values}
-    if "pdu_power" not in told:
-        return f"{told['pdu_current']:.2f} A ({_AMPERES})"
-    return ", ".join(f"{v:.4g} {QUANTITIES[q].unit}" for q, v in told.items())
-
-
-def _section(alias: str, config: dict[str, Any], seen: Any) -> list[str]:
-    """The section of host.toml, ready to paste; empty where nothing tells watts."""
-    powers = [place for place in seen.places if "pdu_power" in place.values]
-    if seen.profile is None or not powers:
-        return []
-    lines = [f"[pdu.{_bare(alias)}]", f"host = {_quoted(config['host'])}"]
-    lines += [f"profile = {_quoted(config.get('profile') or seen.profile.name)}"]
-    for of in ("outlet", "inlet"):
-        numbers = [place.number for place in powers if place.of == of]
-        if numbers and not (of == "inlet" and any(p.of == "outlet" for p in powers)):
-            listed = ", ".join(n if n.isdigit() else _quoted(n) for n in numbers)
-            lines.append(f"{of}s = [{listed}]  # keep those that feed this host")
-    if int(config.get("port", 161)) != 161:
-        lines.append(f"port = {config['port']}")
-    if config["version"] != "3":
-        lines += ['version = "1"'] if config["version"] == "1" else []
-        hidden = config["community"] == os.environ.get(_SECRETS["community"])
-        community = '"…"  # fill in' if hidden else _quoted(config["community"])
-        return [*lines, f"community = {community}"]
-    lines.append(f"user = {_quoted(config['user'])}")
-    for key, protocol in (("auth_key", "auth_protocol"), ("priv_key", "priv_protocol")):
-        if config.get(key):
-            lines += [f'{key} = "…"  # fill in', f"{protocol} = {_quoted(config[protocol])}"]
-    return lines
-
-
-def _bare(alias: str) -> str:
-    return alias if re.fullmatch(r"[A-Za-z0-9_-]+", alias) else _quoted(alias)
-
-
-def _quoted(text: Any) -> str:
-    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-# --- what a calibration shows ---------------------------------------------------------------
+# --- what a calibration keeps ---------------------------------------------------------------
 
 
 def _asked() -> float:
@@ -319,38 +245,5 @@ def _bound(recorded: Any, found: Any) -> dict[str, Any]:
         "parts_idle_w": significant(idle_w, 6),
         "parts_load_w": significant(load_w, 6),
         "step_ratio": significant(ratio, 4) if ratio is not None else None,
+        "impossible": bool(sanity.power_below_parts(found.load.watts, PRIOR_GAIN, load_w)),
     }
-
-
-def _told(alias: str, entry: dict[str, Any], kept: bool) -> list[str]:
-    facts, measured = entry["facts"], entry["measured"]
-    up, down = measured["lags_s"]
-    lines = [
-        f"pdu {alias}: {measured['idle_w']:.4g} W idle, {measured['load_w']:.4g} W under load",
-        f"lag     {facts['lag_s']:.3g} s ± {facts['lag_u_s']:.2g} s (up {up:.3g}, down {down:.3g})",
-        f"period  {facts['period_s']:.3g} s"
-        if "period_s" in facts
-        else f"period  not told: the value changed only {measured['changes']} times",
-    ]
-    if "correction" in facts:
-        lines.append(f"gain    × {facts['correction']:.4f} ± {facts['gain']:.2%} by the reference")
-    else:
-        lines.append("gain    not told: give --reference-watts of a truer meter at the same plug")
-    return [*lines, *_bound_told(measured), *(["kept beside host.toml"] if kept else [])]
-
-
-def _bound_told(measured: dict[str, Any]) -> list[str]:
-    if "parts" not in measured:
-        return ["bound   none: neither NVML nor RAPL is readable here"]
-    parts = " + ".join(measured["parts"]).upper()
-    lines = []
-    if measured["load_w"] < measured["parts_load_w"]:
-        lines.append(
-            f"IMPOSSIBLE: {parts} draw {measured['parts_load_w']:.4g} W, more than the wall: "
-            "an outlet or a supply is missing, or the numbers are not watts"
-        )
-    ratio = measured["step_ratio"]
-    if ratio is not None:
-        low = " — below 1, so the PDU reads too little" if ratio < 1 else ""
-        lines.append(f"bound   the wall's step is {ratio:.3g} × that of {parts} (≥ 1){low}")
-    return lines

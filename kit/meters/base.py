@@ -13,6 +13,9 @@ Facts of a quantity in ``MeterDevice.quantities`` (all optional)::
     summed      false for a device that lies inside another one, so that nothing counts twice
     gain        half-width of the sensor's relative error, and ``gain_source``, who says so
     offset      half-width of the sensor's constant error, in the quantity's unit
+    correction  factor that a calibration against a truer meter found (a PDU's)
+    lag_s       seconds by which its energy comes late, and ``lag_u_s``, the standard uncertainty
+    probe       what was read at planning, in the registry's units, to check the power against
     squelch     loads below this many units read as 0
     reason      why the quantity is not read here; it is then absent from the samples
 """

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from kit import energy, samples
-from kit.cli import calibrating
+from kit.cli import calibrating, pdu
 from kit.cli.main import dispatch
+from kit.cli.render import outlets
 from kit.energy.calibration import CannotCalibrate, Record, calibrate, true_edges
 from kit.host import HostConfig, calibrations
 from kit.meters import get
@@ -142,6 +143,26 @@ def test_a_calibration_of_other_outlets_is_not_used(agent: Agent, configured: Pa
     configured.write_text(configured.read_text().replace("[3, 4]", "[3]"))
     facts = HostConfig.load().meter("pdu", "rack1")["calibration"]
     assert list(facts) == ["calibration_unused"]
+
+
+@pytest.mark.parametrize(("parts_w", "ratio"), [(300.0, 1.5), (900.0, 0.375)])
+def test_what_gpus_and_cpus_draw_bounds_the_wall_but_tells_no_gain(
+    parts_w: float, ratio: float
+) -> None:
+    record, raw = polled(1.0, 0.0)
+    found = calibrate(record, raw, (BEGIN * S, END * S), 1.0, 0.0)
+    recorded = calibrating.Recorded(
+        record, raw, (BEGIN * S, END * S), 0.0, (100.0, parts_w), ("nvml", "rapl")
+    )
+    section = {"profile": "apc-rpdu2", "outlets": [3], "inlets": []}
+    entry = pdu._entry(section, recorded, found, None, 0.01)
+    assert "correction" not in entry["facts"]
+    assert "gain" not in entry["facts"]
+    assert entry["measured"]["step_ratio"] == pytest.approx(ratio, rel=0.02)
+    assert entry["measured"]["impossible"] is (ratio < 1)
+    told = "\n".join(outlets.calibration("rack1", entry, True))
+    assert "gain    not told" in told
+    assert ("IMPOSSIBLE" in told) is (ratio < 1)
 
 
 def test_kits_own_load_keeps_every_cpu_busy_and_leaves_nothing_behind() -> None:

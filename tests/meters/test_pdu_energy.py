@@ -74,6 +74,25 @@ def test_a_pdu_that_vanishes_leaves_codes_and_one_complaint(
     assert len(read.t) >= 2
 
 
+@pytest.mark.parametrize("version", ["2c", "3"])
+def test_a_pdu_that_restarts_is_read_again(own_agent: Agent, tmp_path: Path, version: str) -> None:
+    """A v3 agent that restarted has another clock and boot count: kit must find into step."""
+    config = own_agent.v3() if version == "3" else own_agent.config()
+    run = sampled(tmp_path / "out", config | {"timeout_s": 0.3, "poll_s": 0.2})
+    run.wait_for("ready")
+    time.sleep(0.6)
+    own_agent.stop()
+    run.wait_for("error")
+    own_agent.start()
+    back = run.now()
+    time.sleep(2.0)
+    run.stop()
+    read = samples.from_csv(run.files()).get("pdu:rack1:3", "pdu_power")
+    assert read is not None
+    assert read.errors >= 1
+    assert (read.t > back + 5 * 10**8).sum() >= 3
+
+
 def test_a_pdu_that_never_answers_still_lets_the_run_go_on(tmp_path: Path, agent: Agent) -> None:
     run = sampled(tmp_path / "out", agent.config(port=1, timeout_s=0.2))
     run.run(1.5)

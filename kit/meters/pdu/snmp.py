@@ -118,10 +118,15 @@ class Snmp:
         """Close the socket; harmless when repeated."""
         if self._loop.is_closed():
             return
-        if self._session:
-            self._session[0].close_dispatcher()
+        self._forget()
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
+
+    def _forget(self) -> None:
+        """End the session: the next request begins another, with a new discovery."""
+        if self._session:
+            self._session[0].close_dispatcher()
+            self._session = None
 
     def _do(self, what: Callable[[], Coroutine[Any, Any, Kind]]) -> Kind:
         with self._lock:
@@ -188,6 +193,8 @@ class Snmp:
             return _failure_code(error), 0, 0, ()
         except OSError:
             return NO_ADDRESS, 0, 0, ()
+        if failure and str(self._config.get("version")) == "3":
+            self._forget()  # a PDU that restarted counts its boots and time anew
         return (_failure_code(failure) if failure else 0), int(status), int(index), values
 
     async def _open(self) -> tuple[Any, ...]:
