@@ -55,7 +55,7 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     scale, poll_s = float(facts.get("scale", 1.0)), float(facts.get("poll_s", 1.0))
     read_at = series.t.astype(np.float64)
     watts = series.raw.astype(np.float64) * scale * float(facts.get("correction", 1.0))
-    unread = watts <= float(facts.get("squelch") or 0.0)
+    unread = series.raw <= 0  # what lies below its squelch reads 0
     period_s = pdu_period_s(read_at[~unread], series.raw[~unread], poll_s, facts.get("period_s"))
     t = read_at - float(facts.get("lag_s", 0.0)) / NS
     limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s)
@@ -73,10 +73,15 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
         resolution_w=float(facts.get("resolution", scale)) / SQRT12,
         shortest_s=_PDU_PERIODS * period_s,
         holes=(
-            *_at(t, unread[:-1] | unread[1:], "the outlet read 0 W, less than it can measure"),
+            *_at(t, unread[:-1] | unread[1:], _unread(facts.get("squelch"))),
             *gaps(t, limit_s, "answer"),
         ),
     )
+
+
+def _unread(squelch: float | None) -> str:
+    limit = f" ({squelch:g} W)" if squelch else ""
+    return f"the outlet read 0 W, less than it can measure{limit}"
 
 
 def estimate_curve(device: MeterDevice, samples: Samples) -> Curve | None:

@@ -57,12 +57,12 @@ def test_power_becomes_energy_of_windows_of_ten_periods(agent: Agent, tmp_path: 
 def test_a_pdu_that_vanishes_leaves_codes_and_one_complaint(
     own_agent: Agent, tmp_path: Path
 ) -> None:
-    run = sampled(tmp_path / "out", own_agent.config(timeout_s=0.3))
+    run = sampled(tmp_path / "out", own_agent.config(timeout_s=0.3, poll_s=0.2))
     run.wait_for("ready")
-    time.sleep(2.2)
+    time.sleep(0.8)
     own_agent.stop()
     lost = run.wait_for("error")
-    time.sleep(2)
+    time.sleep(0.8)
     run.stop()
     assert lost["meter"] == "pdu-rack1"
     assert "no answer" in lost["message"]
@@ -125,7 +125,7 @@ def test_the_update_period_is_seen_at_run_time(agent: Agent, tmp_path: Path, per
     config = agent.config(poll_s=0.1)
     plan = PDU.probe("rack1", config)
     run = sampled(tmp_path / "out", config)
-    t0, _ = run.run(max(3.0, 4 * period))
+    t0, _ = run.run(max(2.0, 3.5 * period))
     read = samples.from_csv(run.files())
     series = read.get("pdu:rack1:3", "pdu_power")
     assert series is not None
@@ -166,12 +166,12 @@ def test_few_changes_bound_the_period_and_give_way_to_what_is_stated() -> None:
 def test_squelch_and_steps_of_ten_watts(agent: Agent, tmp_path: Path) -> None:
     """An inlet in tens of watts that squelches: 0 W is a hole, never 0 J."""
     inlet = "1.3.6.1.4.1.318.1.1.26.4.3.1.5.1"
-    wave = {"type": "gauge", "base": 8, "amp": 200, "wave": 4, "period": 0.1, "step": 10}
+    wave = {"type": "gauge", "base": 8, "amp": 200, "wave": 1.5, "period": 0.1, "step": 10}
     agent.set({inlet: wave | {"squelch": 2}})
     config = agent.config(outlets=[], poll_s=0.1)
     plan = PDU.probe("rack1", config)
     run = sampled(tmp_path / "out", config)
-    t0, t1 = run.run(5.0)
+    t0, t1 = run.run(2.0)
     read = samples.from_csv(run.files())
     series = read.get("pdu:rack1:inlet1", "pdu_power")
     assert series is not None
