@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from kit import meters
+from kit.errors import UsageError
+from kit.host import HostConfig
 from kit.meters.pdu.snmp import NO_NAME, Snmp
 from kit.model import MeterDevice, MeterPlan
 from tests.meters.conftest import OUTLET, Agent
@@ -124,3 +129,46 @@ def test_outlets_of_a_pdu_that_meters_none_are_refused(agent: Agent) -> None:
 
 def test_an_unknown_profile_names_those_that_there_are(agent: Agent) -> None:
     assert "apc-rpdu2" in PDU.probe("rack1", agent.config(profile="other")).reason
+
+
+# --- host.toml --------------------------------------------------------------------------------
+
+
+def section(**keys: object) -> str:
+    lines = {"host": "192.0.2.1", "profile": "apc-rpdu2", **keys}
+    return "[pdu.a]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in lines.items())
+
+
+@pytest.mark.parametrize(
+    ("keys", "version"),
+    [
+        ({"community": "x"}, "2c"),
+        ({"community": "x", "version": "1"}, "1"),
+        ({"community": "x", "version": 1}, "1"),
+        ({"user": "x"}, "3"),
+    ],
+)
+def test_host_toml_says_which_snmp(keys: dict[str, object], version: str) -> None:
+    assert HostConfig.parse(section(**keys)).meter("pdu", "a")["version"] == version
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"community": "x", "version": "3"}, "needs a `user`"),
+        ({"user": "x", "version": "1"}, "has no `user`"),
+        ({"community": "x", "version": 4}, "must be 1, 2c or 3"),
+        ({"community": "x", "poll_s": 0.01}, "poll_s"),
+    ],
+)
+def test_host_toml_refuses_what_cannot_be(keys: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        HostConfig.parse(section(**keys))
+
+
+def test_ones_own_profile_lies_beside_host_toml(tmp_path: Path) -> None:
+    path = tmp_path / "host.toml"
+    path.write_text(section(community="x", profile="mine.json"))
+    found = HostConfig.load(path).meter("pdu", "a")
+    assert found["profile"] == str(tmp_path / "mine.json")
+    assert "knows no PDU profile 'mine'" in PDU.probe("a", found).reason
