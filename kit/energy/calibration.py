@@ -30,11 +30,10 @@ class Record(NamedTuple):
 
 
 class Plateau(NamedTuple):
-    """Mean power between two steps, without their edges: watts, its standard error, readings."""
+    """Mean power between two steps, without their edges: watts and its standard error."""
 
     watts: float
     u_watts: float
-    readings: int
 
 
 class Calibration(NamedTuple):
@@ -146,7 +145,7 @@ def _plateau(
         )
     renewed = max(2.0, seconds / period_s if period_s else len(inside))
     scatter = float(inside.std(ddof=1))
-    return Plateau(float(inside.mean()), scatter / math.sqrt(renewed), len(inside))
+    return Plateau(float(inside.mean()), scatter / math.sqrt(renewed))
 
 
 def _lag_s(
@@ -173,5 +172,4 @@ def _half_s(spans: Sequence[tuple[float, float]]) -> float:
 
 def _together(first: Plateau, second: Plateau) -> Plateau:
     u_watts = math.hypot(first.u_watts, second.u_watts, first.watts - second.watts) / 2
-    readings = first.readings + second.readings
-    return Plateau((first.watts + second.watts) / 2, u_watts, readings)
+    return Plateau((first.watts + second.watts) / 2, u_watts)

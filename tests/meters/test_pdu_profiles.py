@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kit import meters
+from kit.events import Clock
 from kit.meters.base import MeterUnavailable
 from kit.meters.pdu import points, profiles
 from kit.meters.pdu.profiles import Measurement, Profile
@@ -160,6 +161,15 @@ def test_raritan_tells_its_own_unit_digits_and_accuracy(agent: Agent) -> None:
     assert (facts["scale"], facts["resolution"], facts["period_s"]) == (0.1, 0.1, 1.0)
     assert (facts["gain"], facts["gain_source"]) == (0.01, "vendor: read from the PDU")
     assert device.quantities["pdu_energy"]["scale"] == 360
+    state[f"{config}.6.1.3.8"]["value"] = 6  # volt-ampere-hours are no energy of kit's
+    agent.set(state)
+    section = agent.config(profile="raritan-px")
+    energy = PDU.probe("r", section).devices[0].quantities["pdu_energy"]
+    assert "in unit 6" in energy["reason"]
+    reader = PDU.open("r", section, Clock())
+    read = {(r.quantity, r.rc) for r in reader.tiers[0].read()}
+    reader.close()
+    assert read == {("pdu_power", 0), ("pdu_uptime", 0)}
     state[f"{config}.6.1.3.5"]["value"] = 4
     agent.set(state)
     assert "in unit 4" in PDU.probe("r", agent.config(profile="raritan-px")).reason

@@ -55,10 +55,11 @@ class PduReader:
 
     def __init__(self, alias: str | None, config: dict[str, Any], clock: Clock) -> None:
         self._clock = clock
-        self._points = [p for p in of_config(alias, config) if p.quantity in SAMPLED]
-        self._oids = [point.oid for point in self._points]
+        asked = [p for p in of_config(alias, config) if p.quantity in SAMPLED]
         self._snmp = Snmp(config)
-        self.devices = _devices(self._understood())
+        self._points, understood = _understood(asked, self._snmp)
+        self._oids = [point.oid for point in self._points]
+        self.devices = _devices(understood)
         self.tiers = (Tier("snmp", float(config.get("poll_s", POLL_S)), self._read, slow=True),)
 
     def explain(self, rc: int) -> str:
@@ -66,14 +67,6 @@ class PduReader:
 
     def close(self) -> None:
         self._snmp.close()
-
-    def _understood(self) -> Sequence[Point]:
-        """What can be shown live: where unit or digits are unknown, a number means nothing."""
-        try:
-            found = complete(self._points, self._snmp)
-        except MeterUnavailable:
-            return [point for point in self._points if not point.asked]
-        return [point for point in found if "reason" not in point.facts]
 
     def _read(self) -> Sequence[Reading]:
         t0 = self._clock.now()
@@ -83,6 +76,19 @@ class PduReader:
             Reading(t0, t1, None, point.device, point.quantity, rc, raw)
             for point, (rc, raw) in zip(self._points, answers, strict=True)
         ]
+
+
+def _understood(asked: Sequence[Point], snmp: Snmp) -> tuple[Sequence[Point], Sequence[Point]]:
+    """What to sample, and what of it can be shown live.
+
+    Values in a unit that is not theirs are not sampled: the plan says why. A PDU that is silent
+    now may answer later; until its digits are known, its numbers are kept, but not shown.
+    """
+    try:
+        found = [point for point in complete(asked, snmp) if "reason" not in point.facts]
+    except MeterUnavailable:
+        return asked, [point for point in asked if not point.asked]
+    return found, found
 
 
 def _found(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevice, ...]:

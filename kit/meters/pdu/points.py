@@ -109,6 +109,8 @@ def points(
             facts = _facts(measurement, index)
             if measurement.quantity == "pdu_power":
                 facts |= {"summed": summed, **calibration}
+            if measurement.quantity == "pdu_energy":
+                facts["summed"] = False  # a second view of the same: it may stand at 0 all along
             kind = "" if measurement.of == "outlet" else measurement.of
             yield Point(
                 f"pdu:{alias}:{kind}{index}",
