@@ -15,6 +15,7 @@ from kit.units import QUANTITIES
 RAPL_GAIN, PDU_GAIN, ESTIMATE_ERROR = 0.05, 0.03, 0.5
 _HOLE_PERIODS, _SHORTEST_HOLE_S = 5, 0.5
 _PDU_PERIODS = 10
+_UNKNOWN_LAG_PERIODS = 3
 # No package draws more: a larger step is a counter that was reset, not one that wrapped.
 _HIGHEST_W = 1000.0
 
@@ -46,7 +47,7 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     """Power held from each reading to the next; nothing for windows under ten update periods.
 
     A calibrated PDU's lag moves the curve back, and its correction scales it. A lag that nobody
-    measured lies somewhere between nothing and a whole update and poll.
+    measured is taken to be anything up to three update periods.
     """
     found = _readings(device, samples, "pdu_power")
     if found is None:
@@ -65,7 +66,7 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
         method="power",
         step_s=period_s,
         wander_s=period_s / SQRT12,
-        lag_s=float(facts.get("lag_u_s", (period_s + poll_s) / SQRT3)),
+        lag_s=float(facts.get("lag_u_s", _UNKNOWN_LAG_PERIODS * period_s / SQRT3)),
         sensor=Sensor(
             gain=float(facts.get("gain", PDU_GAIN)) / SQRT3,
             offset_w=float(facts.get("offset", scale)) / SQRT3,
