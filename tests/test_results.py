@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from kit import archive, jsonio, records, resources, results, samples
 from kit.energy import SCOPE_METERS, SENSOR_TERMS
-from kit.model import ArrivalsSpec, Request
+from kit.model import ArrivalsSpec, MeterDevice, MeterPlan, Request
 from kit.records import RunRecords
 from kit.results.net import nets
 from tests import golden
@@ -463,3 +463,22 @@ def test_a_request_without_an_answer_leaves_no_hash_of_the_texts(run: RunRecords
     found = results.compute(dataclasses.replace(run, responses=fewer))
     assert found["launches"][0]["outputs_sha256"] is None
     assert found["metrics"]["outputs"]["reason"] == "a launch lacks answers"
+
+
+def test_a_wall_that_shows_less_than_what_hangs_on_it_is_said_to_be_impossible(
+    run: RunRecords,
+) -> None:
+    counter = run.samples.series[("gpu0", "gpu_energy")]
+    device = MeterDevice(
+        device="pdu", description="", quantities={"pdu_power": {"poll_s": 0.1, "period_s": 0.1}}
+    )
+    plan = msgspec.structs.replace(
+        run.plan,
+        meters=(*run.plan.meters, MeterPlan(name="pdu", alias="rack1", devices=(device,))),
+    )
+    watts = counter._replace(raw=np.full(len(counter.t), round(GPU_W / 4)))
+    series = {**run.samples.series, ("pdu", "pdu_power"): watts}
+    of = dataclasses.replace(run, plan=plan, samples=run.samples._replace(series=series))
+    found = results.compute(of)
+    assert phase(found, "measured")["energy"]["wall"]["status"] == "measured"
+    assert "WALL_IMPOSSIBLE" in codes(found)

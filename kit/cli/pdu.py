@@ -16,7 +16,7 @@ from kit.cli.common import Json, print_json, say
 from kit.cli.render import outlets
 from kit.energy import sanity
 from kit.errors import EXIT_FAILED, Blocked, UsageError
-from kit.host import HostConfig, PduConfig, calibrations
+from kit.host import HostConfig, PduConfig, pdu_calibration
 from kit.meters.base import MeterUnavailable
 from kit.meters.pdu import profiles, recognise
 from kit.meters.pdu.points import PRIOR_GAIN
@@ -129,7 +129,7 @@ def calibrate(
     entry = _entry(section, recorded, found, truth, reference_error)
     possible = not entry["measured"].get("impossible")
     if possible and not dry_run:
-        calibrations.keep(_folder(), alias, entry)
+        pdu_calibration.keep(_folder(), alias, entry)
     if json:
         print_json(entry)
     else:
@@ -230,7 +230,7 @@ def _entry(
         "discarded_s": significant(found.discarded_s, 4),
         **_bound(recorded, found),
     }
-    return {"made_for": calibrations.made_for(section), "facts": facts, "measured": measured}
+    return {"made_for": pdu_calibration.made_for(section), "facts": facts, "measured": measured}
 
 
 def _bound(recorded: Any, found: Any) -> dict[str, Any]:

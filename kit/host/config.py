@@ -43,8 +43,7 @@ from typing import Any
 import msgspec
 
 from kit.errors import UsageError
-from kit.host import calibration
-from kit.host import calibrations
+from kit.host import calibration, pdu_calibration
 
 VARIABLE = "KIT_HOST_CONFIG"
 DEFAULT = Path("~/.config/kit/host.toml")
@@ -202,8 +201,8 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         found |= {"version": section.snmp_version}
         if self.folder and section.profile.endswith(".json"):
             found["profile"] = str(self.folder / Path(section.profile).expanduser())
-        calibration = calibrations.facts(self.folder, alias, found)
-        return found | ({"calibration": calibration} if calibration else {})
+        calibrated = pdu_calibration.facts(self.folder, alias, found)
+        return found | ({"calibration": calibrated} if calibrated else {})
 
     @property
     def has_secrets(self) -> bool:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from kit.model import Phase
+from kit.energy import SCOPE_METERS
+from kit.energy.sanity import wall_below_parts
+from kit.model import EnergyValue, Phase
 from kit.records import RunRecords
 from kit.results.checks import gpus
 from kit.results.requests import measured
@@ -96,6 +98,9 @@ def _of_energy(launch: Document, note: Note) -> None:
         message = _drift(launch, scope, nets["above_loaded_idle"])
         if message:
             note("BASELINE_DRIFT", message)
+    impossible = _below_parts(launch)
+    if impossible:
+        note("WALL_IMPOSSIBLE", impossible)
     unresolved = [
         phase["phase"]
         for phase in launch["phases"]
@@ -105,6 +110,15 @@ def _of_energy(launch: Document, note: Note) -> None:
     if unresolved:
         told = " and ".join(unresolved)
         note("PHASES_UNRESOLVED", f"{told}: too short for energies of their own; see `split`")
+
+
+def _below_parts(launch: Document) -> str:
+    """The wall cannot show less than what the GPUs and CPU packages behind it draw."""
+    block = find(launch["phases"], "measured", None)
+    if block is None:
+        return ""
+    energies = {scope: block["energy"][scope] for scope in SCOPE_METERS}
+    return wall_below_parts([EnergyValue(scope=s, **energy) for s, energy in energies.items()])
 
 
 def _drift(launch: Document, scope: str, net: Document) -> str:

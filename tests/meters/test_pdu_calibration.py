@@ -16,7 +16,7 @@ from kit.cli import calibrating, pdu
 from kit.cli.main import dispatch
 from kit.cli.render import outlets
 from kit.energy.calibration import CannotCalibrate, Record, calibrate, true_edges
-from kit.host import HostConfig, calibrations
+from kit.host import HostConfig, pdu_calibration
 from kit.meters import get
 from tests.meters.conftest import COMMUNITY, OUTLET, Agent
 
@@ -128,7 +128,7 @@ def test_the_command_finds_the_lag_of_two_supplies_and_the_plan_takes_it_up(
     assert lag == pytest.approx(0.6 + 0.1 + 0.05, abs=3 * entry["facts"]["lag_u_s"] + 0.1)
     assert entry["measured"]["load_w"] == pytest.approx(502, abs=3)
     assert entry["facts"]["correction"] == pytest.approx(505 / 502, rel=0.01)
-    assert json.loads((configured.parent / calibrations.FILE).read_text())["rack1"] == entry
+    assert json.loads((configured.parent / pdu_calibration.FILE).read_text())["rack1"] == entry
     plan = get("pdu").probe("rack1", HostConfig.load().meter("pdu", "rack1"))
     facts = plan.devices[0].quantities["pdu_power"]
     assert (facts["lag_s"], facts["correction"]) == (lag, entry["facts"]["correction"])
@@ -137,8 +137,8 @@ def test_the_command_finds_the_lag_of_two_supplies_and_the_plan_takes_it_up(
 
 def test_a_calibration_of_other_outlets_is_not_used(agent: Agent, configured: Path) -> None:
     section = HostConfig.load().meter("pdu", "rack1")
-    entry = {"made_for": calibrations.made_for(section), "facts": {"lag_s": 2.5}}
-    calibrations.keep(configured.parent, "rack1", entry)
+    entry = {"made_for": pdu_calibration.made_for(section), "facts": {"lag_s": 2.5}}
+    pdu_calibration.keep(configured.parent, "rack1", entry)
     assert HostConfig.load().meter("pdu", "rack1")["calibration"] == {"lag_s": 2.5}
     configured.write_text(configured.read_text().replace("[3, 4]", "[3]"))
     facts = HostConfig.load().meter("pdu", "rack1")["calibration"]
