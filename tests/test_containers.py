@@ -299,6 +299,38 @@ def test_image_identity_in_the_containerd_store() -> None:
     assert by_index.index_digest == ATTRS["Id"]
 
 
+def _made(**changes: Any) -> dict[str, Any]:
+    return containers._arguments(_config("image", "run")._replace(**changes))
+
+
+@pytest.mark.parametrize(
+    ("driver", "ids", "asked"),
+    [
+        (
+            "cdi",
+            ("nvidia.com/gpu=GPU-a",),
+            {"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=GPU-a"], "Capabilities": []},
+        ),
+        ("nvidia", ("GPU-a",), {"Driver": "", "DeviceIDs": ["GPU-a"], "Capabilities": [["gpu"]]}),
+    ],
+)
+def test_gpus_are_asked_for_as_the_engine_hands_them_out(
+    driver: str, ids: tuple[str, ...], asked: dict[str, Any]
+) -> None:
+    (request,) = _made(gpu_driver=driver, gpu_ids=ids)["device_requests"]
+    assert asked.items() <= dict(request).items()
+    assert request["Count"] == 0  # a number beside names would be refused
+    assert _made()["device_requests"] == []
+
+
+def test_without_bridges_a_container_shares_the_hosts_network() -> None:
+    on_host, on_its_own = _made(network="host"), _made(network="kit-run-0")
+    assert on_host["network_mode"] == "host"
+    assert "network" not in on_host
+    assert on_its_own["network"] == "kit-run-0"
+    assert "network_mode" not in on_its_own
+
+
 # --- the real engine --------------------------------------------------------------------------
 
 

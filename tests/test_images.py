@@ -342,7 +342,16 @@ def test_upstream_image_is_known_by_its_digest_alone() -> None:
     assert (match, resolved.source, resolved.reference) == ("identical", "registry", name)
     with pytest.raises(ImageUnavailable, match="is not in the engine") as caught:
         images.resolve(spec, {name: identity(OTHER)}.get)
-    assert caught.value.remedy == f"`docker pull {name}`, then repeat"
+    assert caught.value.remedy.startswith(f"`docker pull {name}`, ")
+
+
+def test_an_image_imported_here_is_known_by_its_id_and_comes_from_no_registry() -> None:
+    spec = ImageSpec(reference=f"mine/server@{PINNED}")
+    resolved, match = images.resolve(spec, {PINNED: identity(PINNED)}.get)
+    assert (match, resolved.source, resolved.image_id) == ("identical", "archive", PINNED)
+    assert resolved.reference == f"mine/server@{PINNED}"
+    with pytest.raises(ImageUnavailable, match="is not in the engine"):
+        images.resolve(spec, {PINNED: identity(OTHER)}.get)
 
 
 @pytest.mark.parametrize("path", sorted(resources.specs_dir().glob("*.json")), ids=lambda p: p.name)

@@ -84,7 +84,8 @@ def load(model: str, device: str, dtype: str, attn: str, max_context: int | None
     """The model and tokenizer at the path ``model``, having run once.
 
     Raises:
-        Whatever PyTorch and Transformers raise where they cannot.
+        FileNotFoundError: nothing is there; RuntimeError: no GPU, and one is asked for; and
+        whatever else PyTorch and Transformers raise where they cannot.
     """
     os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; Transformers' switch leaves some
     import torch
@@ -95,6 +96,8 @@ def load(model: str, device: str, dtype: str, attn: str, max_context: int | None
     torch.use_deterministic_algorithms(True, warn_only=True)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("PyTorch finds no GPU: it is built without CUDA, or sees no driver")
     if device == "cpu":
         torch.set_num_threads(len(os.sched_getaffinity(0)))
     path = Path(model)

@@ -84,16 +84,23 @@ def _missing(found: Recipe, pin: str) -> ImageUnavailable:
 
 
 def _of_registry(wanted: ImageSpec, find: Find) -> tuple[ImageIdentity, Match]:
-    """An upstream image: it is what its digest says, or it is not there."""
+    """An upstream image or one's own: it is what its digest says, or it is not there.
+
+    What was imported or built here is known by its configuration alone; a registry gave what a
+    manifest's digest names.
+    """
     name, _, pinned_digest = (wanted.reference or "").partition("@")
     digest = wanted.digest or pinned_digest
     pinned = f"{name}@{digest}" if name else digest
     for candidate in (pinned, digest):
         there = find(candidate)
         if there and digest in _names(there):
-            return msgspec.structs.replace(there, reference=pinned, source="registry"), "identical"
+            by_registry = digest in (there.manifest_digest, there.index_digest)
+            source: Literal["registry", "archive"] = "registry" if by_registry else "archive"
+            return msgspec.structs.replace(there, reference=pinned, source=source), "identical"
     raise ImageUnavailable(
-        f"the image {pinned} is not in the engine", f"`docker pull {pinned}`, then repeat"
+        f"the image {pinned} is not in the engine",
+        f"`docker pull {pinned}`, or load your own image with this id, then repeat",
     )
 
 
