@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container as DockerContainer
 
 RUN, LAUNCH, OWNER = "kit.run", "kit.launch", "kit.owner"
+HOST_NETWORK = "kit.network=host"
 __all__ = (
     "EGRESS",
     "Container",
@@ -144,6 +145,10 @@ def _without(hide: Iterable[Path], said: str) -> str:
 _HINTS = (
     ("could not select device driver", "install nvidia-container-toolkit, or use Docker ≥ 25"),
     ("unresolvable CDI devices", "write the CDI spec anew: `nvidia-ctk cdi generate`"),
+    (
+        "pair interfaces",
+        f"this kernel cannot join a container to a bridge: `dockerd --label {HOST_NETWORK}`",
+    ),
     ("port is already allocated", "stop what uses the port: `ss -ltnp` shows it"),
     ("address already in use", "stop what uses the port: `ss -ltnp` shows it"),
     ("non-overlapping IPv4", "remove unused networks: `docker network prune`"),
@@ -187,7 +192,13 @@ class Engine:
         return {**facts, "endpoint_source": self._endpoint.source, "bridges": self.bridges()}
 
     def bridges(self) -> bool:
-        """Whether this engine can make an internal bridge of its own for a run."""
+        """Whether this engine can make an internal bridge of its own for a run.
+
+        Some kernels make a bridge and cannot join a container to it, which shows only when one
+        starts; the engine's operator says so by the label `HOST_NETWORK` (``dockerd --label``).
+        """
+        if HOST_NETWORK in (self._info.get("Labels") or []):
+            return False
         if self._bridges is None:
             name = f"kit-probe-{os.getpid()}-{time.monotonic_ns()}"
             try:
