@@ -331,6 +331,19 @@ def test_without_bridges_a_container_shares_the_hosts_network() -> None:
     assert "network_mode" not in on_its_own
 
 
+def test_an_engine_labelled_for_the_hosts_network_is_not_tried() -> None:
+    client: Any = None  # nothing is asked of it
+    found = endpoint.Endpoint(Path("/x"), "default")
+    made = containers.Engine(client, found, {"Labels": ["a=b", containers.HOST_NETWORK]}, {})
+    assert made.bridges() is False
+    assert containers.network_plan(made.facts()) == ("host", "open")
+
+
+def test_a_kernel_that_cannot_join_a_container_to_a_bridge_is_hinted_at() -> None:
+    said = "failed to add the host (veth1) <=> sandbox (veth2) pair interfaces: not supported"
+    assert f"dockerd --label {containers.HOST_NETWORK}" in containers._hint(said)
+
+
 # --- the real engine --------------------------------------------------------------------------
 
 
