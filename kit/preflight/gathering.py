@@ -63,10 +63,14 @@ def _size(path: Path) -> Any:
 
 
 def _port_free(plan: Plan) -> Any:
-    """Ask by binding: the one test that also sees ports held without listening."""
+    """Ask by binding: the one test that also sees ports held without listening.
+
+    What an ended connection leaves on the port for a minute does not hold it.
+    """
     if plan.launch.network != "host":
         return absent("the port is inside the container's own network")
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", plan.launch.port))
         except OSError:

@@ -18,7 +18,10 @@ from kit.model import MeterDevice
 Query = Callable[[Api, Any], Any]
 
 FIELD_MEMORY_TEMPERATURE, FIELD_AVERAGE, FIELD_INSTANT = 82, 185, 186
-POWER_S, STATE_S, LOAD_S, BUFFER_S = 0.02, 0.1, 1.0, 1.0
+STATE_S, LOAD_S, BUFFER_S = 0.1, 1.0, 1.0
+# Instant and average power are renewed every 100 ms. Where samples and counter tell the energy they
+# are a cross-check, and one reading a renewal is enough; elsewhere their own edges must be seen.
+POWER_S, POWER_BESIDE_S = 0.02, 0.1
 
 _GAIN = 0.05
 _GAIN_SOURCE = "prior: ±5% per card (Yang, Adamek, Armour, SC24), not calibrated"
@@ -30,12 +33,13 @@ _AMPERE, _GA100 = 7, (8, 0)
 _VIRTUAL_MODES = ("NVML_GPU_VIRTUALIZATION_MODE_VGPU", "NVML_GPU_VIRTUALIZATION_MODE_HOST_VGPU")
 
 STATE: dict[str, Query] = {
-    "gpu_temperature": lambda a, h: a.nvml.nvmlDeviceGetTemperature(h, a.nvml.NVML_TEMPERATURE_GPU),
     "gpu_sm_clock": lambda a, h: a.nvml.nvmlDeviceGetClockInfo(h, a.nvml.NVML_CLOCK_SM),
-    "gpu_memory_clock": lambda a, h: a.nvml.nvmlDeviceGetClockInfo(h, a.nvml.NVML_CLOCK_MEM),
     "gpu_event_reasons": lambda a, h: a.nvml.nvmlDeviceGetCurrentClocksThrottleReasons(h),
 }
+# What changes within seconds, or costs more than a microsecond.
 LOAD: dict[str, Query] = {
+    "gpu_temperature": lambda a, h: a.nvml.nvmlDeviceGetTemperature(h, a.nvml.NVML_TEMPERATURE_GPU),
+    "gpu_memory_clock": lambda a, h: a.nvml.nvmlDeviceGetClockInfo(h, a.nvml.NVML_CLOCK_MEM),
     "gpu_utilisation": lambda a, h: a.nvml.nvmlDeviceGetUtilizationRates(h).gpu,
     "gpu_memory_used": lambda a, h: a.nvml.nvmlDeviceGetMemoryInfo(h).used,
     "gpu_processes": lambda a, h: len(a.nvml.nvmlDeviceGetComputeRunningProcesses(h)),
@@ -110,7 +114,10 @@ def _quantities(api: Api, handle: Any) -> dict[str, dict[str, Any]]:
             answer = api.ask(partial(query, api, handle))
             told[name] = _fact(api, answer, {"poll_s": poll_s})
     memory = api.fields(handle, [FIELD_MEMORY_TEMPERATURE])[0]
-    told["gpu_memory_temperature"] = _fact(api, memory, {"poll_s": STATE_S}, zero_is_absent=True)
+    told["gpu_memory_temperature"] = _fact(api, memory, {"poll_s": LOAD_S}, zero_is_absent=True)
+    if not any("reason" in told[name] for name in ("gpu_power_sample", "gpu_energy")):
+        for name in ("gpu_power_instant", "gpu_power_average"):
+            told[name] |= {"poll_s": POWER_BESIDE_S} if "reason" not in told[name] else {}
     shared = _shared(api, handle)
     if shared:
         told |= {name: {"reason": shared} for name in _POWER}
