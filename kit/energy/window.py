@@ -130,7 +130,7 @@ def _shape(device: MeterDevice, samples: Samples) -> _Shape | None:
         series, facts = found
         real = series.raw > 0  # zeros of a power sensor are no readings
         t = series.t[real].astype(np.float64)
-        watts = series.raw[real] * QUANTITIES["gpu_power_sample"].scale
+        watts = series.raw[real].astype(np.float64) * QUANTITIES["gpu_power_sample"].scale
         if len(t) > 1:
             return _Shape(t, held(t, watts, backwards=True), _period(facts, _SAMPLE_S))
     found = _read(device, samples, "gpu_energy")
@@ -174,8 +174,8 @@ def _why_not(best: _Best, shape: _Shape) -> str:
     if best.unexplained > _UNEXPLAINED:
         aliased = f", as by a window far under {shortest:.2g} s" if best.window_s < shortest else ""
         return (
-            f"no trailing mean explains the readings: {best.unexplained:.0%} of their scatter "
-            f"remains{aliased}"
+            f"no trailing mean of up to {_LONGEST_S:g} s explains the readings: "
+            f"{best.unexplained:.0%} of their scatter remains{aliased}"
         )
     if best.window_s + 2 * best.u_window_s >= _LONGEST_S + _COARSE_S:
         return f"longer than {_LONGEST_S:g} s, the longest that is tried"
@@ -199,7 +199,7 @@ def _renewals(series: Series, scale: float) -> tuple[_Renewals, float | None]:
     wide = end[changed + 1] - begin[changed]
     close = wide <= _LATE_POLLS * np.median(end[1:] - begin[:-1])
     period_s = float(np.median(np.diff(t))) * NS
-    return _Renewals(t, raw[changed + 1] * scale).only(close), period_s
+    return _Renewals(t, raw[changed + 1].astype(np.float64) * scale).only(close), period_s
 
 
 def _stepped(renewals: _Renewals, shape: _Shape) -> tuple[_Renewals, Floats]:
@@ -254,7 +254,9 @@ def _fitted(renewals: _Renewals, shape: _Shape) -> _Best:
         windows, delays = np.unique(np.maximum(window + nearby, shortest)), delay + nearby
     scatter = float(renewals.watts.std())
     return _Best(
-        window,
+        # The shape's own steps blur by as much as a mean over one of them, which is in the
+        # readings' window too: variances of boxes add, as squares of their lengths.
+        math.hypot(window, shape.step_s) if window > shape.step_s else window,
         _uncertainty(renewals, shape, window, delay),
         delay,
         math.sqrt(float(misfit.min())) / scatter if scatter else math.inf,
@@ -293,4 +295,6 @@ def _uncertainty(renewals: _Renewals, shape: _Shape, window: float, delay: float
     inverse = np.linalg.inv(normal)
     many = len(sums)
     spread = inverse @ (sums.T @ sums) @ inverse * many / (many - 1)
-    return math.sqrt(max(float(spread[0, 0]), 0.0))
+    # Where inside a step of the shape the power stepped is not known, anew in each stretch.
+    edges = shape.step_s**2 / 12 / many
+    return math.sqrt(max(float(spread[0, 0]), 0.0) + edges)
