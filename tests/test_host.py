@@ -181,6 +181,39 @@ def test_no_driver_is_a_reason_not_an_empty_list(monkeypatch: pytest.MonkeyPatch
     assert gpus.identities() == gpus.energy_counters() == reason
 
 
+@pytest.mark.parametrize(
+    ("call", "fact"),
+    [
+        ("nvmlSystemGetDriverVersion", "driver"),
+        ("nvmlSystemGetCudaDriverVersion", "cuda_driver"),
+        ("nvmlSystemGetNVMLVersion", "nvml"),
+    ],
+)
+def test_a_driver_that_lacks_one_call_still_answers_the_others(
+    call: str, fact: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pynvml
+
+    def lacking() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+
+    answers = {
+        "nvmlInit": None,
+        "nvmlShutdown": None,
+        "nvmlDeviceGetCount": 0,
+        "nvmlSystemGetDriverVersion": "580.159.04",
+        "nvmlSystemGetCudaDriverVersion": 13000,
+        "nvmlSystemGetNVMLVersion": "13.580.159.04",
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(pynvml, name, lambda answer=answer: answer)
+    monkeypatch.setattr(pynvml, call, lacking)
+    driver, cards = gpus.facts()
+    known = {"driver": "580.159.04", "cuda_driver": "13.0", "nvml": "13.580.159.04"}
+    assert driver == known | {fact: {"absent": "NVML: Function Not Found"}}
+    assert cards == {}
+
+
 # --- the CPU split --------------------------------------------------------------------------
 
 

@@ -81,12 +81,12 @@ def _why_not(module: Any, error: Exception) -> str:
 
 
 def _driver(module: Any) -> dict[str, Any]:
-    cuda = module.nvmlSystemGetCudaDriverVersion()
-    return {
-        "driver": module.nvmlSystemGetDriverVersion(),
-        "cuda_driver": f"{cuda // 1000}.{cuda % 1000 // 10}",
-        "nvml": module.nvmlSystemGetNVMLVersion(),
-    }
+    return {name: _ask(module, None, query) for name, query in _DRIVER_QUERIES.items()}
+
+
+def _cuda(m: Any, _: Any) -> str:
+    version = m.nvmlSystemGetCudaDriverVersion()
+    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _cards(module: Any, read: Ask) -> dict[str, Any]:
@@ -144,6 +144,12 @@ def _energy_mj(m: Any, handle: Any) -> Any:
 def _clock(query: str, domain: str) -> Ask:
     return lambda m, h: getattr(m, query)(h, getattr(m, f"NVML_CLOCK_{domain}"))
 
+
+_DRIVER_QUERIES: dict[str, Ask] = {
+    "driver": lambda m, _: m.nvmlSystemGetDriverVersion(),
+    "cuda_driver": _cuda,
+    "nvml": lambda m, _: m.nvmlSystemGetNVMLVersion(),
+}
 
 # The names carry their units; power is in watts (NVML answers in mW, to the milliwatt).
 _QUERIES: dict[str, Ask] = {
