@@ -326,8 +326,12 @@ def sampler_config(journey: Journey, group: list[MeterSpec]) -> dict[str, Any]:
 
 
 def stop_sampler(sampler: SamplerProcess, name: str, journal: Journal) -> None:
-    """Stop a sampler and journal what it says of its own punctuality."""
-    said = {key: value for key, value in sampler.stop().items() if key != "event"}
+    """Stop a sampler and journal what it complained of, and what it says of its punctuality."""
+    try:
+        said = {key: value for key, value in sampler.stop().items() if key != "event"}
+    finally:
+        for line in sampler.unheard():
+            journal.add("sampler.lost", meter=line.get("meter"), message=line.get("message"))
     journal.add("sampler.stopped", meter=name, **said)
 
 

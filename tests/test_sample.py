@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from kit import samples
+from kit import events, samples
+from kit.engine import stop_sampler
 from kit.errors import SamplerFailed
-from kit.events import Clock
+from kit.events import Clock, Journal
 from kit.meters import Reading, Tier
 from kit.sample import SamplerProcess
 from kit.sample.loop import Lane, Schedule, lanes_of
@@ -48,6 +49,15 @@ def sampler(tmp_path: Path) -> Iterator[SamplerProcess]:
     with SamplerProcess(config(tmp_path / "out"), tmp_path / "sampler.json") as found:
         found.wait_ready()
         yield found
+
+
+def rapl(folder: Path) -> dict[str, Any]:
+    """A meter with one package, whose counter is the file ``energy_uj``."""
+    root = folder / "powercap" / "intel-rapl:0"
+    root.mkdir(parents=True)
+    for name, text in (("name", "package-0"), ("energy_uj", "1"), ("max_energy_range_uj", "9" * 9)):
+        (root / name).write_text(text)
+    return {"name": "rapl", "alias": None, "config": {"root": str(root.parent)}}
 
 
 def pid_of(sampler: SamplerProcess) -> int:
@@ -131,6 +141,24 @@ def test_a_meter_that_is_gone_is_its_last_word(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_what_fails_between_the_last_poll_and_the_stop_is_journalled(tmp_path: Path) -> None:
+    wanted = config(tmp_path / "out", [rapl(tmp_path)])
+    journal = Journal(tmp_path / "events.jsonl", Clock(wanted["origin"]))
+    with SamplerProcess(wanted, tmp_path / "sampler.json") as sampler:
+        sampler.wait_ready()
+        assert sampler.unheard() == []
+        sampler.poll()
+        (tmp_path / "powercap" / "intel-rapl:0" / "energy_uj").write_text("gone")
+        stop_sampler(sampler, "local", journal)
+        assert sampler.unheard() == []
+    journal.close()
+    lost, stopped = events.decode((tmp_path / "events.jsonl").read_bytes())
+    assert (lost.kind, stopped.kind) == ("sampler.lost", "sampler.stopped")
+    assert lost.data["meter"] == "rapl"
+    assert "cpu_energy can no longer be read" in lost.data["message"]
+    assert stopped.data["rows"] > 0
+
+
 def test_it_ends_when_its_engine_dies(tmp_path: Path) -> None:
     """The engine is killed with no chance to say goodbye: its end of the pipe closes."""
     code = (
@@ -198,12 +226,7 @@ def run_limited(path: Path, limited: Any) -> subprocess.CompletedProcess[str]:
 
 
 def test_several_meters_share_a_process_and_have_a_file_each(tmp_path: Path) -> None:
-    root = tmp_path / "powercap" / "intel-rapl:0"
-    root.mkdir(parents=True)
-    for name, text in (("name", "package-0"), ("energy_uj", "1"), ("max_energy_range_uj", "9" * 9)):
-        (root / name).write_text(text)
-    rapl = {"name": "rapl", "alias": None, "config": {"root": str(root.parent)}}
-    run = Sampled(tmp_path / "out", [*ESTIMATE, rapl])
+    run = Sampled(tmp_path / "out", [*ESTIMATE, rapl(tmp_path)])
     t0, t1 = run.run(1.0)
     assert list(run.files()) == ["estimate.csv", "rapl.csv"]
     spans = samples.from_csv(run.files()).spans

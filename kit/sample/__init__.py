@@ -44,6 +44,7 @@ class SamplerProcess:
         self._child = Child("kit.sample", config, path)
         self._stopped: dict[str, Any] | None = None
         self._failure: SamplerFailed | None = None
+        self._unheard: list[dict[str, Any]] = []
 
     def __enter__(self) -> SamplerProcess:
         self._child.start()
@@ -68,6 +69,7 @@ class SamplerProcess:
             if line is not None and line.get("event") == "ready":
                 self._forget()
                 return
+            self._keep([line] if line else [])
         raise self._failed()
 
     def poll(self) -> list[dict[str, Any]]:
@@ -79,11 +81,19 @@ class SamplerProcess:
         ended = self._child.ended
         lines = self._child.waiting()
         if self._stopped is None and ended:
+            self._keep(lines)
             raise self._failed()
+        return [*self.unheard(), *lines]
+
+    def unheard(self) -> list[dict[str, Any]]:
+        """The ``error`` lines that no `poll` returned, each once: of the start and of the stop."""
+        lines, self._unheard = self._unheard, []
         return lines
 
     def stop(self) -> dict[str, Any]:
         """Let it take its closing reads, write what it has, and end; returns its report.
+
+        What it complained of meanwhile is left to `unheard`.
 
         A sampler that is known to have failed reports only that:
         ``{"event": "stopped", "lost": True}``.
@@ -98,12 +108,16 @@ class SamplerProcess:
     def _ask_to_end(self) -> dict[str, Any]:
         self._child.close(_END_S)
         said = [line for line in self._child.lines(1.0) if line is not None]
+        self._keep(said)
         for line in said:
             if line.get("event") == "stopped":
                 return line
         if self._failure is None:
             raise self._failed()
         return {"event": "stopped", "lost": True}
+
+    def _keep(self, lines: list[dict[str, Any]]) -> None:
+        self._unheard += [line for line in lines if line.get("event") == "error"]
 
     def _failed(self) -> SamplerFailed:
         said = self._child.last_words()

@@ -55,6 +55,7 @@ def sample(config: dict[str, Any], stop: threading.Event, say: Say) -> None:
         _write_until(stop, tracks, live, clock, say)
         for lane in lanes:
             lane.join(END_S)
+        _flush(tracks)  # a closing read that failed is told too
     say(report(tracks))
 
 
