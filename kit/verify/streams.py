@@ -10,12 +10,14 @@ import numpy as np
 from kit.archive import Source
 from kit.model import Manifest
 from kit.records import RunRecords
-from kit.samples import Series
+from kit.samples import Ints, Series
+from kit.units import QUANTITIES
 from kit.verify.verdict import Check, check, judged
 
 _NS = 1e-9
 _SLACK_S = 1.0
 _PERIODS = 5
+_UNEVEN_S = 15.0  # the sampler lets ten seconds pass between two reads of a counter
 # Reads that may be missing unexplained: edges, and a clock's rounding.
 _FEW, _SHARE = 5, 0.02
 
@@ -138,10 +140,32 @@ def _deadlines(series: Series | None, quantity: str, facts: dict[str, object]) -
 
 
 def _holes(records: RunRecords) -> Iterator[str]:
+    """Stretches without a read, far longer than the stream's own pace."""
     for (device, quantity), series in records.samples.series.items():
         gaps = np.diff(series.t)
         if len(gaps) < _PERIODS:
             continue
-        widest = float(gaps.max())
-        if widest > max(_SLACK_S / _NS, 2 * _PERIODS * float(np.median(gaps))):
-            yield f"{device} {quantity} was not read for {widest * _NS:.1f} s"
+        widest = float(gaps.max()) * _NS
+        if widest > _longest_s(gaps, quantity, _facts(records, device, quantity)):
+            yield f"{device} {quantity} was not read for {widest:.1f} s"
+
+
+def _longest_s(gaps: Ints, quantity: str, facts: dict[str, object]) -> float:
+    """How long a stream may go unread, s.
+
+    A counter without a pace is read in bursts and by single reads up to ten seconds apart: how
+    its reads are usually spaced says nothing of how far apart they may be.
+    """
+    known = QUANTITIES.get(quantity)  # a forger may name anything
+    if known and known.kind == "counter" and "poll_s" not in facts:
+        told = facts.get("longest_gap_s")
+        return float(told) if isinstance(told, int | float) and told > 0 else _UNEVEN_S
+    return max(_SLACK_S, 2 * _PERIODS * float(np.median(gaps)) * _NS)
+
+
+def _facts(records: RunRecords, device: str, quantity: str) -> dict[str, object]:
+    for meter in records.plan.meters:
+        for found in meter.devices:
+            if found.device == device and quantity in found.quantities:
+                return found.quantities[quantity]
+    return {}
