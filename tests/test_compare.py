@@ -394,6 +394,7 @@ def test_readings_of_the_moment_are_no_difference() -> None:
         pcie_generation=1,
         pcie_width=8,
     )
+    later["gpus"]["gpu0"]["slowdowns"] = ["power brake"]
     later["load"]["one_minute"] = 9.0
     later["memory"]["available_bytes"] = 1
     later["clock"]["maximum_error_us"] = 1

@@ -214,6 +214,31 @@ def test_a_driver_that_lacks_one_call_still_answers_the_others(
     assert cards == {}
 
 
+@pytest.mark.parametrize("newer", [True, False])
+def test_slowdowns_are_told_in_words_and_by_older_drivers_too(
+    newer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pynvml
+
+    def lacking(_: object) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+
+    def reasons(_: object) -> int:
+        return 0x01 | 0x04 | 0x40 | 0x80  # idle and the power limit are no slowdowns
+
+    new, old = (
+        "nvmlDeviceGetCurrentClocksEventReasons",
+        "nvmlDeviceGetCurrentClocksThrottleReasons",
+    )
+    monkeypatch.setattr(pynvml, new, reasons if newer else lacking)
+    monkeypatch.setattr(pynvml, old, lacking if newer else reasons)
+    found = gpus._slowdowns(pynvml, None)
+    assert found == ["hardware thermal slowdown", "power brake"]
+    monkeypatch.setattr(pynvml, new, lacking)
+    monkeypatch.setattr(pynvml, old, lacking)
+    assert gpus._ask(pynvml, None, gpus._slowdowns) == {"absent": "NVML: Function Not Found"}
+
+
 # --- the CPU split --------------------------------------------------------------------------
 
 

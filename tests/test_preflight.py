@@ -85,7 +85,13 @@ PLAN = Plan(
 )
 BOARD = {
     "name": "NVIDIA H200",
+    "memory_total_bytes": 150_754_820_096,
     "power_limit_w": 700.0,
+    "power_enforced_w": 700.0,
+    "power_default_w": 700.0,
+    "ecc": True,
+    "slowdowns": [],
+    "virtualisation": "passthrough",
     "temperature_c": 31,
     "temperature_slowdown_c": 92,
     "ecc_uncorrected": 0,
@@ -297,6 +303,11 @@ def test_a_primary_metric_needs_its_meter(
         ("host/gpus/gpu0/temperature_c", 89, "GPU_HOT", "fail"),
         ("host/gpus/gpu0/persistence", False, "GPU_PERSISTENCE", "warn"),
         ("host/gpus/gpu0/compute_processes", 2, "GPU_BUSY", "fail"),
+        ("host/gpus/gpu0/power_enforced_w", 450.0, "GPU_POWER_LIMIT", "warn"),
+        ("host/gpus/gpu0/power_default_w", 600.0, "GPU_POWER_LIMIT", "warn"),
+        ("host/gpus/gpu0/ecc", False, "GPU_ECC_OFF", "warn"),
+        ("host/gpus/gpu0/slowdowns", ["power brake"], "GPU_SLOWED", "warn"),
+        ("host/gpus/gpu0/virtualisation", "vgpu", "GPU_VIRTUAL", "warn"),
         ("gpu_energy/gpu0", 0, "GPU_COUNTER", "warn"),
         ("gpu_energy/gpu0", {"absent": "NVML: Not Supported"}, "GPU_COUNTER", "warn"),
         ("gpu_energy", {"absent": "no NVIDIA driver"}, "GPU_COUNTER", "warn"),
@@ -321,6 +332,71 @@ def test_only_the_gpus_asked_for_are_judged() -> None:
     facts = with_fact("host/gpus/gpu1/mig", True)
     assert worst(preflight.check(*gpu_case(), facts)) == {}
     assert worst(preflight.check(PLAN, SPEC, facts)) == {}
+
+
+def test_a_limit_set_but_not_enforced_counts_where_that_is_all_that_is_told() -> None:
+    facts = with_fact("host/gpus/gpu0/power_enforced_w", {"absent": "NVML: Not Supported"})
+    assert worst(preflight.check(*gpu_case(), facts)) == {}
+    facts["host"]["gpus"]["gpu0"]["power_limit_w"] = 350.0
+    found = worst(preflight.check(*gpu_case(), facts))["GPU_POWER_LIMIT"]
+    assert "is 350 W, its default is 700 W" in found.message
+    assert "nvidia-smi -pl 700" in found.remedy
+
+
+def test_unlike_gpus_in_one_run_are_told() -> None:
+    plan, spec = gpu_case()
+    both = replaced(spec, devices=DevicesSpec(gpus=2))
+    assert worst(preflight.check(plan, both, FACTS)) == {}
+    facts = with_fact("host/gpus/gpu1/name", "NVIDIA H100 PCIe")
+    assert worst(preflight.check(plan, spec, facts)) == {}  # the second one is not used
+    found = worst(preflight.check(plan, both, facts))
+    assert list(found) == ["GPU_UNLIKE"]
+    assert "NVIDIA H100 PCIe, 151 GB; NVIDIA H200, 151 GB" in found["GPU_UNLIKE"].message
+    facts["host"]["gpus"]["gpu1"] = {"absent": "NVML: GPU is lost"}
+    assert list(worst(preflight.check(plan, both, facts))) == ["GPU_LOST"]
+
+
+@pytest.mark.parametrize(
+    ("readings", "said"),
+    [
+        (("gpu_power_sample", "gpu_power_average"), "20 ms power samples"),
+        (("gpu_power_instant", "gpu_power_average"), "instantaneous power"),
+        (("gpu_power_average",), "windows of 5 s"),
+        ((), "stays unmeasured"),
+    ],
+)
+def test_without_a_counter_it_is_said_what_is_used_instead(
+    readings: tuple[str, ...], said: str
+) -> None:
+    plan, spec = gpu_case()
+    told: dict[str, dict[str, Any]] = {"gpu_energy": {"reason": "NVML: Not Supported"}}
+    told |= {"gpu_temperature": {}, "gpu_power_sample": {"reason": "no buffer"}}
+    told |= {name: {} for name in readings}
+    device = MeterDevice(device="gpu0", description="", quantities=told)
+    plan = replaced(plan, meters=(MeterPlan(name="nvml", alias=None, devices=(device,)),))
+    found = worst(preflight.check(plan, spec, with_fact("gpu_energy/gpu0", 0)))
+    assert list(found) == ["GPU_COUNTER"]
+    assert said in found["GPU_COUNTER"].remedy
+
+
+def test_other_programs_are_counted_and_not_named() -> None:
+    facts = with_fact("host/gpus/gpu0/compute_processes", 2)
+    assert worst(preflight.check(*gpu_case(), facts))["GPU_BUSY"].message.startswith(
+        "2 other programs use gpu0"
+    )
+
+
+def test_a_device_of_which_nothing_is_read_is_told() -> None:
+    unread = MeterDevice(
+        device="cpu1-package",
+        description="package 1",
+        quantities={"cpu_energy": {"reason": "its counter cannot be read: Input/output error"}},
+    )
+    plan = replaced(PLAN, meters=(replaced(RAPL, devices=(*RAPL.devices, unread)),))
+    found = worst(preflight.check(plan, SPEC, FACTS))
+    assert list(found) == ["METER_SILENT"]
+    assert "rapl reads nothing of cpu1-package: its counter" in found["METER_SILENT"].message
+    assert found["METER_SILENT"].remedy
 
 
 def test_what_a_card_does_not_tell_is_no_verdict() -> None:

@@ -29,6 +29,7 @@ _VOLATILE = frozenset(
         "memory_temperature_c",
         "ecc_corrected",
         "compute_processes",
+        "slowdowns",
         "pcie_generation",
         "pcie_width",
     }

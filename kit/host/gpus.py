@@ -14,6 +14,15 @@ from kit.host.reading import absent
 
 NO_DRIVER = "no NVIDIA driver (libnvidia-ml.so.1 not found)"
 _MEMORY_TEMPERATURE_FIELD = 82
+_VIRTUALISATION = {0: "none", 1: "passthrough", 2: "vgpu", 3: "host-vgpu", 4: "host-vsga"}
+# What slows clocks down though nobody asked for it, by the bits of nvml.h; the others (idle, set
+# clocks, the power limit) are usual.
+_SLOWDOWNS = {
+    0x08: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
 _COMPUTE_MODES = {0: "default", 1: "exclusive-thread", 2: "prohibited", 3: "exclusive-process"}
 
 Ask = Callable[[Any, Any], Any]
@@ -137,6 +146,15 @@ def _ecc_errors(kind: str) -> Ask:
     return ask
 
 
+def _slowdowns(m: Any, handle: Any) -> list[str]:
+    """The slowdowns that hold now, in words; drivers before 535 know the older name alone."""
+    try:
+        mask = m.nvmlDeviceGetCurrentClocksEventReasons(handle)
+    except (AttributeError, m.NVMLError):
+        mask = m.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
+    return [word for bit, word in _SLOWDOWNS.items() if mask & bit]
+
+
 def _energy_mj(m: Any, handle: Any) -> Any:
     return m.nvmlDeviceGetTotalEnergyConsumption(handle)
 
@@ -174,6 +192,10 @@ _QUERIES: dict[str, Ask] = {
     "ecc": lambda m, h: bool(m.nvmlDeviceGetEccMode(h)[0]),
     "ecc_corrected": _ecc_errors("CORRECTED"),
     "ecc_uncorrected": _ecc_errors("UNCORRECTED"),
+    "slowdowns": _slowdowns,
+    "virtualisation": lambda m, h: _VIRTUALISATION.get(
+        m.nvmlDeviceGetVirtualizationMode(h), "unknown"
+    ),
     "mig": lambda m, h: bool(m.nvmlDeviceGetMigMode(h)[0]),
     "persistence": lambda m, h: bool(m.nvmlDeviceGetPersistenceMode(h)),
     "compute_mode": lambda m, h: _COMPUTE_MODES.get(m.nvmlDeviceGetComputeMode(h), "unknown"),

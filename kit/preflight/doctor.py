@@ -92,12 +92,14 @@ def _gpus(facts: dict[str, Any]) -> Iterator[Finding]:
     if is_absent(boards):
         return  # the meter nvml says why
     if not boards:
-        yield warn("GPU_MISSING", f"driver {driver['driver']} sees no GPU", "check `nvidia-smi`")
+        version = _words(driver["driver"], "of unknown version")
+        yield warn("GPU_MISSING", f"driver {version} sees no GPU", "check `nvidia-smi`")
     else:
-        yield ok("GPU_DRIVER", f"driver {driver['driver']}, CUDA {driver['cuda_driver']}")
+        version, cuda = (_words(driver[key], "unknown") for key in ("driver", "cuda_driver"))
+        yield ok("GPU_DRIVER", f"driver {version}, CUDA {cuda}")
         engine = facts["docker"].get("gpu")
         growth = dict.fromkeys(boards, 1)  # the counters are watched by preflight, not here
-        yield from gpu_rules.check(len(boards), boards, engine, False, growth)
+        yield from gpu_rules.check(len(boards), boards, engine, None, growth)
 
 
 def _meters(config: HostConfig) -> Iterator[Finding]:
@@ -134,7 +136,9 @@ def _disk(runs: Path) -> Finding:
 def _host(facts: dict[str, Any]) -> Iterator[Finding]:
     cpu, memory = facts["cpu"], facts["memory"]
     usable = cpu["usable"]
-    message = f"{usable} usable CPU{'s' if usable != 1 else ''} ({_words(cpu['model'])})"
+    message = (
+        f"{usable} usable CPU{'s' if usable != 1 else ''} ({_words(cpu['model'], 'model unknown')})"
+    )
     if usable < 3:
         yield warn("CPUS_FEW", message, "give kit three: runtime, driver and sampler apart")
     else:
@@ -146,5 +150,5 @@ def _host(facts: dict[str, Any]) -> Iterator[Finding]:
     yield host_rules.load(facts["load"], usable)
 
 
-def _words(value: Any) -> str:
-    return "model unknown" if is_absent(value) else str(value)
+def _words(value: Any, unknown: str) -> str:
+    return unknown if is_absent(value) else str(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 from kit import meters as registry
 from kit.energy import SCOPE_METERS, sanity
-from kit.model import Finding, MeterPlan
+from kit.model import Finding, MeterDevice, MeterPlan
 from kit.preflight.finding import fail, ok, warn
 
 # Meters whose readings are energy or power; the estimator's are time.
@@ -27,6 +27,12 @@ def meters(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
 def meter(plan: MeterPlan) -> Finding:
     """One meter. A PDU was wired and configured by someone: its silence is a fault, not a lack."""
     name = f"{plan.name} {plan.alias}" if plan.alias else plan.name
+    silent = {d.device: _silent(d) for d in plan.devices if _silent(d)}
+    if silent:
+        device, why = next(iter(silent.items()))
+        others = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
+        message = f"{name} reads nothing of {device}{others}: {why}"
+        return warn("METER_SILENT", message, registry.get(plan.name).remedy)
     if plan.devices:
         devices = ", ".join(device.device for device in plan.devices)
         return ok("METER", f"{name} reads {devices}")
@@ -68,6 +74,12 @@ def _powers(plan: MeterPlan) -> list[dict[str, Any]]:
     """The facts of each power that was told at planning."""
     told = [device.quantities.get("pdu_power", {}) for device in plan.devices]
     return [facts for facts in told if "watts" in facts.get("probe", {})]
+
+
+def _silent(device: MeterDevice) -> str:
+    """Why nothing of a device is read; empty where something is."""
+    told = list(device.quantities.values())
+    return str(told[0]["reason"]) if told and all("reason" in facts for facts in told) else ""
 
 
 def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:

@@ -201,10 +201,12 @@ def _meters(case: Case) -> Iterator[Finding]:
 def _gpus(case: Case) -> Iterator[Finding]:
     asked = case.spec.devices.gpus
     if asked:
-        measured = any(m.name == "nvml" and m.devices for m in case.plan.meters)
+        found = [m.devices for m in case.plan.meters if m.name == "nvml" and m.devices]
         engine = case.host["docker"].get("gpu")
         counters = case.facts["gpu_energy"]
-        yield from gpu_rules.check(asked, case.host["gpus"], engine, measured, counters)
+        yield from gpu_rules.check(
+            asked, case.host["gpus"], engine, next(iter(found), None), counters
+        )
 
 
 _RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
