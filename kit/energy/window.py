@@ -13,8 +13,8 @@ stretch of readings (a sandwich of sums by stretch). A reason stands instead of 
 - the power stepped in fewer than `_STRETCHES` stretches of `_REACH_S` by `_STEP_W` and
   `_STEP_SHARE` of its mean;
 - the best mean leaves more than `_UNEXPLAINED` of the readings' own scatter (rms);
-- the estimate lies within two standard uncertainties of the shortest that the shape can tell, or
-  at the longest tried;
+- the estimate lies within two standard uncertainties of two steps of the shape, or at the longest
+  tried;
 - the standard uncertainty exceeds a quarter of the window.
 """
 
@@ -171,19 +171,22 @@ def _averaging(series: Series, scale: float, shape: _Shape | None) -> Averaging:
 def _why_not(best: _Best, shape: _Shape) -> str:
     """Why the best fit tells no window; empty where it does."""
     shortest = 2 * shape.step_s
+    window, doubt = best.window_s, best.u_window_s
     if best.unexplained > _UNEXPLAINED:
-        aliased = f", as by a window far under {shortest:.2g} s" if best.window_s < shortest else ""
+        aliased = f", as by a window far under {shortest:.2g} s" if window < shortest else ""
         return (
             f"no trailing mean of up to {_LONGEST_S:g} s explains the readings: "
             f"{best.unexplained:.0%} of their scatter remains{aliased}"
         )
-    if best.window_s + 2 * best.u_window_s >= _LONGEST_S + _COARSE_S:
+    if window >= _LONGEST_S:
         return f"longer than {_LONGEST_S:g} s, the longest that is tried"
-    if best.window_s - 2 * best.u_window_s < shortest:
-        bound = max(shortest, best.window_s + 2 * best.u_window_s)
+    if window - 2 * doubt < shortest and doubt < shortest:
+        bound = max(shortest, window + 2 * doubt)
         return f"shorter than {bound:.2g} s, which is what readings {shape.step_s:.2g} s apart tell"
-    if best.u_window_s > _LOOSEST * best.window_s:
-        return f"the steps of power tell only {best.window_s:.2g} ± {best.u_window_s:.1g} s"
+    if doubt > _LONGEST_S:
+        return "the steps of power tell no window"
+    if doubt > _LOOSEST * window:
+        return f"the steps of power tell only {window:.2g} s ± {doubt:.1g} s"
     return ""
 
 
