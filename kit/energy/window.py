@@ -132,19 +132,17 @@ def _shape(device: MeterDevice, samples: Samples) -> _Shape | None:
         t = series.t[real].astype(np.float64)
         watts = series.raw[real].astype(np.float64) * QUANTITIES["gpu_power_sample"].scale
         if len(t) > 1:
-            return _Shape(t, held(t, watts, backwards=True), _period(facts, _SAMPLE_S))
+            return _Shape(
+                t, held(t, watts, backwards=True), float(facts.get("period_s", _SAMPLE_S))
+            )
     found = _read(device, samples, "gpu_energy")
     if not found:
         return None
-    ticks = known_ticks(found[0], _period(found[1], _TICK_S))
+    ticks = known_ticks(found[0], float(found[1].get("period_s", _TICK_S)))
     if len(ticks.t) < 2 or ticks.resets:
         return None
     joules = (ticks.raw - ticks.raw[0]) * QUANTITIES["gpu_energy"].scale
     return _Shape(ticks.t, joules, ticks.period_ns * NS)
-
-
-def _period(facts: Mapping[str, Any], usual: float) -> float:
-    return float(facts.get("period_s", usual))
 
 
 def _averaging(series: Series, scale: float, shape: _Shape | None) -> Averaging:
