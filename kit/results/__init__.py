@@ -6,7 +6,7 @@ files and compares. Floats are kept to 12 significant digits.
     windows    energy of blocks, and of prefill, decode and mixed stretches
     net        above the baselines, with drift
     requests   counts, latency, throughput, the texts' hash
-    checks     cross-check of two views, steady state
+    checks     cross-check of two views, steady state, what the power readings average
     split      joules per prefill and per decode token by difference of workloads
     metrics    what a spec may name as primary, over launches
     notices    what a reader must know before believing a number
@@ -50,6 +50,7 @@ def compute(records: RunRecords) -> dict[str, Any]:
         "launches": launches,
         "metrics": all_metrics,
         "split": split(records, launches),
+        "averaging": checks.averages(records),
         "notices": notices(records, launches),
     }
     rounded: dict[str, Any] = _rounded(found)

@@ -1,11 +1,13 @@
-"""What speaks for or against a launch's energy: cross-check of two views, steady state."""
+"""What speaks for or against the energy: two views, steady state, what a sensor averages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from kit.energy import SCOPE_METERS, agreement
+from kit.energy.window import Averaging, averaging
 from kit.model import MeterDevice, Phase
 from kit.records import RunRecords
 from kit.results.windows import seconds
@@ -38,6 +40,23 @@ def _ratio(records: RunRecords, device: MeterDevice, block: Phase | None) -> Doc
     if ratio is None:
         return {"status": "unmeasured", "reason": "counter and power are not both read"}
     return {"status": "measured", "ratio": ratio}
+
+
+def averages(records: RunRecords) -> Document:
+    """By GPU and power reading: the time that it averages over, as this run's own steps tell it."""
+    return {
+        device.device: {
+            quantity: _averaged(found)
+            for quantity, found in averaging(device, records.samples).items()
+        }
+        for device in gpus(records)
+    }
+
+
+def _averaged(found: Averaging) -> Document:
+    known = {k: v for k, v in asdict(found).items() if k != "reason" and v is not None}
+    status = "unmeasured" if found.window_s is None else "measured"
+    return {"status": status, **known, **({"reason": found.reason} if found.reason else {})}
 
 
 def rule_of(records: RunRecords) -> Rule:
