@@ -46,8 +46,20 @@ _ALL = (
     Quantity("gpu_memory_clock", "MHz", "MHz", 1.0, "gauge", "none", "GPU memory clock"),
     Quantity("gpu_event_reasons", "mask", "mask", 1.0, "gauge", "none", "clock event reasons"),
     Quantity("gpu_utilisation", "percent", "percent", 1.0, "gauge", "none", "GPU utilisation"),
+    Quantity(
+        "gpu_memory_utilisation", "percent", "percent", 1.0, "gauge", "none", "GPU memory busy"
+    ),
+    Quantity(
+        "gpu_performance_state", "P", "P", 1.0, "gauge", "none", "performance state, 0 highest"
+    ),
+    Quantity("gpu_power_limit", "mW", "W", 1e-3, "gauge", "none", "power limit in effect"),
+    Quantity("gpu_time_power_cap", "ns", "s", 1e-9, "counter", "none", "slowed by the power cap"),
+    Quantity("gpu_time_thermal", "ns", "s", 1e-9, "counter", "none", "slowed by heat, software"),
+    Quantity("gpu_time_hw_thermal", "ns", "s", 1e-9, "counter", "none", "slowed by heat, hardware"),
+    Quantity("gpu_time_power_brake", "ns", "s", 1e-9, "counter", "none", "slowed by power brake"),
+    Quantity("gpu_time_sync_boost", "ns", "s", 1e-9, "counter", "none", "slowed by sync boost"),
     Quantity("gpu_memory_used", "B", "B", 1.0, "gauge", "none", "GPU memory in use"),
-    Quantity("gpu_processes", "count", "count", 1.0, "gauge", "none", "compute processes on GPU"),
+    Quantity("gpu_processes", "count", "count", 1.0, "gauge", "none", "processes on the GPU"),
     Quantity("cpu_energy", "uJ", "J", 1e-6, "counter", "cpu", "RAPL energy counter"),
     Quantity("pdu_power", "device", "W", 1.0, "gauge", "wall", "PDU active power"),
     Quantity("pdu_energy", "device", "J", 1.0, "counter", "none", "PDU energy counter"),

@@ -203,3 +203,31 @@ def test_a_step_of_the_wall_clock_moves_no_sample(step_ms: int, cut: int) -> Non
     true = [1_000_000_000 + i * 20_000_000 for i in range(40)]
     stamps = [t + offset + (step if i >= cut else 0) for i, t in enumerate(true)]
     assert mapped(stamps, offset, offset + step, true[0] - 20_000_000) == true
+
+
+# --- what slowed it, and who else is there --------------------------------------------------
+
+
+@pytest.mark.parametrize(("old", "source"), [(0, "field 74"), (1, "violation time")])
+def test_times_under_the_power_cap_add_up(
+    gpus: Gpus, tmp_path: Path, old: int, source: str
+) -> None:
+    fake = gpus(gpus=1, old=old)
+    told = probe(fake).devices[0].quantities
+    assert told["gpu_time_power_cap"]["source"] == source
+    assert "reason" in told["gpu_time_hw_thermal"]
+    run = Sampled(tmp_path / "out", NVML, fake.env)
+    run.run(2.5)
+    held = samples.from_csv(run.files()).series["gpu0", "gpu_time_power_cap"]
+    rate = (held.raw[-1] - held.raw[0]) / (held.t[-1] - held.t[0])
+    assert rate == pytest.approx(0.1, rel=0.05)
+
+
+def test_processes_that_draw_are_counted_too(gpus: Gpus, tmp_path: Path) -> None:
+    run = Sampled(tmp_path / "out", NVML, gpus(gpus=1, drawing=2).env)
+    run.run(1.2)
+    read = samples.from_csv(run.files()).series
+    assert set(read["gpu0", "gpu_processes"].raw) == {2}
+    assert set(read["gpu0", "gpu_power_limit"].raw) == {700_000}
+    assert set(read["gpu0", "gpu_performance_state"].raw) == {0}
+    assert set(read["gpu0", "gpu_memory_utilisation"].raw) == {10}

@@ -17,7 +17,7 @@ from kit.model import MeterDevice
 
 Query = Callable[[Api, Any], Any]
 
-FIELD_MEMORY_TEMPERATURE, FIELD_AVERAGE, FIELD_INSTANT = 82, 185, 186
+FIELD_AVERAGE, FIELD_INSTANT = 185, 186
 STATE_S, LOAD_S, BUFFER_S = 0.1, 1.0, 1.0
 # Instant and average power are renewed every 100 ms. Where samples and counter tell the energy they
 # are a cross-check, and one reading a renewal is enough; elsewhere their own edges must be seen.
@@ -41,8 +41,26 @@ LOAD: dict[str, Query] = {
     "gpu_temperature": lambda a, h: a.nvml.nvmlDeviceGetTemperature(h, a.nvml.NVML_TEMPERATURE_GPU),
     "gpu_memory_clock": lambda a, h: a.nvml.nvmlDeviceGetClockInfo(h, a.nvml.NVML_CLOCK_MEM),
     "gpu_utilisation": lambda a, h: a.nvml.nvmlDeviceGetUtilizationRates(h).gpu,
+    "gpu_memory_utilisation": lambda a, h: a.nvml.nvmlDeviceGetUtilizationRates(h).memory,
     "gpu_memory_used": lambda a, h: a.nvml.nvmlDeviceGetMemoryInfo(h).used,
-    "gpu_processes": lambda a, h: len(a.nvml.nvmlDeviceGetComputeRunningProcesses(h)),
+    "gpu_processes": lambda a, h: _processes(a, h),
+    "gpu_performance_state": lambda a, h: a.nvml.nvmlDeviceGetPerformanceState(h),
+    "gpu_power_limit": lambda a, h: a.nvml.nvmlDeviceGetEnforcedPowerLimit(h),
+}
+# Field values, asked for together. The times are nanoseconds in which a clock event reason held,
+# since the driver was loaded (nvml.h); a card without the field may have the older violation times.
+FIELDS: dict[str, int] = {
+    "gpu_memory_temperature": 82,
+    "gpu_time_power_cap": 74,
+    "gpu_time_sync_boost": 76,
+    "gpu_time_thermal": 269,
+    "gpu_time_hw_thermal": 270,
+    "gpu_time_power_brake": 271,
+}
+VIOLATIONS: dict[str, int] = {  # nvmlPerfPolicyType_t
+    "gpu_time_power_cap": 0,
+    "gpu_time_thermal": 1,
+    "gpu_time_sync_boost": 2,
 }
 _POWER = ("gpu_energy", "gpu_power_sample", "gpu_power_instant", "gpu_power_average")
 
@@ -113,14 +131,40 @@ def _quantities(api: Api, handle: Any) -> dict[str, dict[str, Any]]:
         for name, query in queries.items():
             answer = api.ask(partial(query, api, handle))
             told[name] = _fact(api, answer, {"poll_s": poll_s})
-    memory = api.fields(handle, [FIELD_MEMORY_TEMPERATURE])[0]
-    told["gpu_memory_temperature"] = _fact(api, memory, {"poll_s": LOAD_S}, zero_is_absent=True)
+    told |= _field_facts(api, handle)
     if not any("reason" in told[name] for name in ("gpu_power_sample", "gpu_energy")):
         for name in ("gpu_power_instant", "gpu_power_average"):
             told[name] |= {"poll_s": POWER_BESIDE_S} if "reason" not in told[name] else {}
     shared = _shared(api, handle)
     if shared:
         told |= {name: {"reason": shared} for name in _POWER}
+    return told
+
+
+def _processes(api: Api, handle: Any) -> int:
+    """How many processes compute or draw on the board; one that does both counts once."""
+    nvml = api.nvml
+    found = {p.pid for p in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
+    rc, drawing = api.ask(lambda: nvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
+    return len(found | {p.pid for p in drawing}) if rc == 0 else len(found)
+
+
+def violation(api: Api, handle: Any, policy: int) -> int:
+    """Nanoseconds in which a policy held the clocks down, since the driver was loaded."""
+    return int(api.nvml.nvmlDeviceGetViolationStatus(handle, policy).violationTime)
+
+
+def _field_facts(api: Api, handle: Any) -> dict[str, dict[str, Any]]:
+    told = {}
+    answers = api.fields(handle, tuple(FIELDS.values()))
+    for name, answer in zip(FIELDS, answers, strict=True):
+        temperature = name == "gpu_memory_temperature"
+        facts = {"poll_s": LOAD_S, "source": f"field {FIELDS[name]}"}
+        told[name] = _fact(api, answer, facts, zero_is_absent=temperature)
+        if "reason" in told[name] and name in VIOLATIONS:
+            older = api.ask(partial(violation, api, handle, VIOLATIONS[name]))
+            if older[0] == 0:
+                told[name] = {"poll_s": LOAD_S, "source": "violation time"}
     return told
 
 

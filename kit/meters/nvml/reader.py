@@ -14,14 +14,16 @@ from kit.meters.nvml.cards import (
     BUFFER_S,
     FIELD_AVERAGE,
     FIELD_INSTANT,
-    FIELD_MEMORY_TEMPERATURE,
+    FIELDS,
     LOAD,
     LOAD_S,
     STATE,
     STATE_S,
+    VIOLATIONS,
     Card,
     Query,
     cards,
+    violation,
 )
 from kit.meters.nvml.counter import Bursts, Polls, Ticker
 
@@ -102,9 +104,26 @@ class NvmlReader:
     def _load(self) -> Sequence[Reading]:
         found = self._each(LOAD)
         for card in self._cards:
-            if card.reads("gpu_memory_temperature"):
-                ask = self._field_query(card, FIELD_MEMORY_TEMPERATURE)
-                found.append(self._one(card, "gpu_memory_temperature", ask))
+            found += self._field_values(card)
+        return found
+
+    def _field_values(self, card: Card) -> list[Reading]:
+        """Field values of one card, all in one call; older cards' violation times one by one."""
+        told = [name for name in FIELDS if card.reads(name)]
+        older = [name for name in told if card.facts(name)["source"] == "violation time"]
+        names = [name for name in told if name not in older]
+        found = [
+            self._one(card, name, self._query(card, partial(_violation, VIOLATIONS[name])))
+            for name in older
+        ]
+        if names:
+            t0 = self._clock.now()
+            answers = self._api.fields(card.handle, tuple(FIELDS[name] for name in names))
+            t1 = self._clock.now()
+            found += [
+                Reading(t0, t1, None, card.alias, name, rc, raw)
+                for name, (rc, raw) in zip(names, answers, strict=True)
+            ]
         return found
 
     def _each(self, queries: Mapping[str, Query]) -> list[Reading]:
@@ -117,9 +136,6 @@ class NvmlReader:
 
     def _query(self, card: Card, query: Query) -> Callable[[], Answer]:
         return lambda: self._api.ask(lambda: query(self._api, card.handle))
-
-    def _field_query(self, card: Card, field: int) -> Callable[[], Answer]:
-        return lambda: self._api.fields(card.handle, [field])[0]
 
     def _one(self, card: Card, quantity: str, ask: Callable[[], Answer]) -> Reading:
         t0 = self._clock.now()
@@ -134,6 +150,10 @@ class NvmlReader:
 
     def _last_samples(self, stopped_at: int) -> Sequence[Reading]:
         return [reading for buffer in self._buffers for reading in buffer.until(stopped_at)]
+
+
+def _violation(policy: int, api: Api, handle: Any) -> int:
+    return violation(api, handle, policy)
 
 
 def _fields_of(card: Card) -> dict[str, int | None]:
