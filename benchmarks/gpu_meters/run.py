@@ -1,6 +1,7 @@
 """kit's sampler beside Zeus, CodeCarbon and plain polling loops, over one load on one real GPU.
 
     python -m benchmarks.gpu_meters.run OUT
+    python -m benchmarks.gpu_meters.run OUT ROUNDS TOOL…      only what these cost the load
 
 Needs an NVIDIA GPU, torch and transformers (the load), zeus and codecarbon. Writes into OUT, for
 `benchmarks.gpu_meters.table` to judge, on any machine:
@@ -23,7 +24,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,18 @@ from kit.sample import SamplerProcess
 
 TOOLS = ("zeus", "zeus-approx", "codecarbon", "power-10hz", "power-50hz", "counter-20hz")
 DISTURBERS = ("kit", "codecarbon", "power-50hz", "counter-20hz")
-SEGMENT_S, ROUNDS = 2.0, 6
+SEGMENT_S, ROUNDS = 1.0, 12
 
 
 def main() -> None:
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
-    accuracy(out)
-    (out / "perturbation.json").write_text(json.dumps(perturbation(out), indent=1) + "\n")
+    if sys.argv[2:]:
+        found = perturbation(out, sys.argv[3:], int(sys.argv[2]))
+    else:
+        accuracy(out)
+        found = perturbation(out, DISTURBERS, ROUNDS)
+    (out / "perturbation.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 # --- all tools beside each other --------------------------------------------------------------
@@ -114,15 +119,15 @@ def marks() -> Iterator[str]:
 # --- what a tool costs the measured program -----------------------------------------------------
 
 
-def perturbation(out: Path) -> dict[str, list[dict[str, float]]]:
+def perturbation(out: Path, tools: Sequence[str], rounds: int) -> dict[str, list[dict[str, float]]]:
     """Pairs (without, with) of steps per second for each tool; a tool at rest is stopped."""
     found: dict[str, list[dict[str, float]]] = {}
     with child("load", "throughput", str(SEGMENT_S)) as load:
         expect(load, "ready")
         step(load)
-        for name in DISTURBERS:
+        for name in tools:
             with disturber(name, out) as pid:
-                found[name] = [pair(load, pid, index % 2 == 0) for index in range(ROUNDS)]
+                found[name] = [pair(load, pid, index % 2 == 0) for index in range(rounds)]
     return found
 
 

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, SMALL = 7, LOST = 15 };
+enum { OK = 0, UNINITIALIZED = 1, NOT_LOADED = 9, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, SMALL = 7, LOST = 15 };
 enum { SLOTS = 120 };
 
 typedef union { double d; unsigned ui; unsigned long ul; unsigned long long ull; } value_t;
@@ -35,6 +35,7 @@ static struct settings {
     double no_counter, no_buffer, no_fields, no_memory_temperature, mig, frozen, average_only;
     double lost_after, reset_after; /* seconds after nvmlInit; 0 for never */
     double lost_gpu, old, drawing;
+    double reload_after, reload_s; /* the driver goes then, and is back so much later */
 } set = {.gpus = 2, .base = 100, .amp = 400, .wave = 1.7, .duty = 0.4, .tick_ms = 100,
          .sample_ms = 20, .phase_ms = 13, .lost_gpu = 1};
 static double born;
@@ -61,7 +62,8 @@ static void configure(const char *text) {
         {"no_fields", &set.no_fields}, {"average_only", &set.average_only},
         {"no_memory_temperature", &set.no_memory_temperature}, {"mig", &set.mig},
         {"frozen", &set.frozen}, {"lost_after", &set.lost_after},
-        {"lost_gpu", &set.lost_gpu}, {"old", &set.old}, {"drawing", &set.drawing}, {"reset_after", &set.reset_after},
+        {"lost_gpu", &set.lost_gpu}, {"old", &set.old}, {"drawing", &set.drawing},
+        {"reload_after", &set.reload_after}, {"reload_s", &set.reload_s}, {"reset_after", &set.reset_after},
     };
     char copy[1024], *rest = copy, *part;
     snprintf(copy, sizeof copy, "%s", text ? text : "");
@@ -98,7 +100,20 @@ static int lost(int gpu) {
     return set.lost_after && gpu == (int)set.lost_gpu && now() > born + set.lost_after;
 }
 
+static double taken; /* when a process last took hold of the driver */
+
+static double reloaded(void) {
+    double back = born + set.reload_after + set.reload_s;
+    return set.reload_after && now() > back ? back : 0;
+}
+
+static int void_handles(void) {
+    return set.reload_after && now() > born + set.reload_after
+           && taken < born + set.reload_after + set.reload_s;
+}
+
 #define GUARD(device) \
+    if (void_handles()) return UNINITIALIZED; \
     int gpu = index_of(device); \
     if (gpu < 0 || gpu >= set.gpus) return INVALID; \
     if (lost(gpu)) return LOST
@@ -106,7 +121,9 @@ static int lost(int gpu) {
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
     configure(getenv("FAKE_NVML"));
-    born = now();
+    if (!born) born = now();
+    if (set.reload_after && now() > born + set.reload_after && !reloaded()) return NOT_LOADED;
+    taken = now();
     return OK;
 }
 int nvmlShutdown(void) { return OK; }
@@ -124,6 +141,10 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) {
     if (index >= set.gpus) return INVALID;
     *device = (void *)(intptr_t)(index + 1);
     return OK;
+}
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
+    int gpu = atoi(uuid + strlen(uuid) - 4);
+    return nvmlDeviceGetHandleByIndex_v2((unsigned)gpu, device);
 }
 int nvmlDeviceGetName(void *device, char *name, unsigned size) {
     GUARD(device);
@@ -144,6 +165,7 @@ int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *mj) {
     while (now() < until) {}
     double t = set.frozen ? 1000 : grid(gpu, now(), 1e-3 * set.tick_ms);
     double since = set.reset_after && now() > born + set.reset_after ? born + set.reset_after : 0;
+    since = fmax(since, reloaded());
     *mj = (unsigned long long)(1e3 * (energy(gpu, fmax(t, since)) - energy(gpu, since)));
     return OK;
 }

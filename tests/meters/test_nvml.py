@@ -192,6 +192,24 @@ def test_a_counter_that_restarts_invalidates_the_window(gpus: Gpus, tmp_path: Pa
     assert energy.of(t0, t0 + 10**9)[0].status == "measured"
 
 
+def test_a_reloaded_driver_is_taken_up_again(gpus: Gpus, tmp_path: Path) -> None:
+    """The window of the reload is unmeasured; those before and after it have their energy."""
+    fake = gpus(gpus=2, reload_after=3.0, reload_s=1.5)
+    plan = probe(gpus(gpus=2))
+    run = Sampled(tmp_path / "out", NVML, fake.env)
+    t0, t1 = run.run(11.0)
+    read = samples.from_csv(run.files())
+    energy = Energy(read, [plan])
+    whole = energy.of(t0, t1)[0]
+    assert whole.status == "unmeasured"
+    assert read.series["gpu1", "gpu_sm_clock"].errors > 0
+    for a, b in ((t0, t0 + 1_500_000_000), (t1 - 2_000_000_000, t1)):
+        value = energy.of(a, b)[0]
+        assert value.status == "measured", value.reason
+        true = sum(fake.joules(gpu, run.origin + a, run.origin + b) for gpu in (0, 1))
+        assert value.joules == pytest.approx(true, rel=0.02)
+
+
 # --- the wall clock -------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ Answer = tuple[int, int | None]
 
 NOT_SUPPORTED = 3
 NOT_FOUND = 6
+# The driver was unloaded or exchanged under our feet: every handle is void until it is back.
+DRIVER_GONE = frozenset({1, 9, 18})  # UNINITIALIZED, DRIVER_NOT_LOADED, LIB_RM_VERSION_MISMATCH
 _UNKNOWN = 999
 # Which member of NVML's value union holds the value, by its type's number.
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
@@ -51,6 +53,12 @@ class Api:
             self.nvml.nvmlShutdown()
         except self.nvml.NVMLError:
             return
+
+    def restart(self) -> bool:
+        """Let go of the driver and take hold of it again; whether it is there."""
+        self.close()
+        rc, _ = self.ask(self.nvml.nvmlInit)
+        return rc == 0
 
     def ask(self, query: Callable[[], Any]) -> tuple[int, Any]:
         """``(0, answer)``, or ``(NVML's return code, None)``."""

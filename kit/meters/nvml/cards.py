@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 
 from kit.events import Clock
 from kit.meters.base import MeterUnavailable
-from kit.meters.nvml.api import NOT_FOUND, Answer, Api
+from kit.meters.nvml.api import DRIVER_GONE, NOT_FOUND, Answer, Api
 from kit.meters.nvml.counter import Ticker, search
 from kit.model import MeterDevice
 
@@ -67,10 +68,11 @@ _POWER = ("gpu_energy", "gpu_power_sample", "gpu_power_instant", "gpu_power_aver
 
 @dataclass(frozen=True)
 class Card:
-    """One GPU: its alias as the plan has it, and NVML's handle."""
+    """One GPU: its alias as the plan has it, NVML's handle, and the UUID to find it by again."""
 
     device: MeterDevice
     handle: Any
+    uuid: str | None = None
 
     @property
     def alias(self) -> str:
@@ -103,9 +105,35 @@ def cards(api: Api, count: int | None, clock: Clock | None = None) -> list[Card]
     if clock:
         _add_counter_periods(api, handles, told, clock)
     return [
-        Card(MeterDevice(device=f"gpu{i}", description=_name(api, h), quantities=q), h)
+        Card(
+            MeterDevice(device=f"gpu{i}", description=_name(api, h), quantities=q), h, _uuid(api, h)
+        )
         for i, (h, q) in enumerate(zip(handles, told, strict=True))
     ]
+
+
+def gone(api: Api, card: Card) -> bool:
+    """Whether the driver no longer knows this card's handle."""
+    rc, _ = api.ask(lambda: api.nvml.nvmlDeviceGetUUID(card.handle))
+    return rc in DRIVER_GONE
+
+
+def renew(api: Api, card: Card) -> bool:
+    """Find a card again after the driver was loaded anew; by its UUID, as the order may differ.
+
+    NVML's handle is a pointer. It is filled with the new one in its place, so that whoever holds
+    it goes on reading.
+    """
+    rc, fresh = api.ask(lambda: api.nvml.nvmlDeviceGetHandleByUUID(card.uuid))
+    if rc or card.uuid is None:
+        return False
+    ctypes.memmove(ctypes.byref(card.handle), ctypes.byref(fresh), ctypes.sizeof(card.handle))
+    return True
+
+
+def _uuid(api: Api, handle: Any) -> str | None:
+    rc, uuid = api.ask(lambda: api.nvml.nvmlDeviceGetUUID(handle))
+    return str(uuid) if rc == 0 else None
 
 
 def _handle(api: Api, index: int) -> Any:

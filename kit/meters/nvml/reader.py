@@ -23,12 +23,15 @@ from kit.meters.nvml.cards import (
     Card,
     Query,
     cards,
+    gone,
+    renew,
     violation,
 )
 from kit.meters.nvml.counter import Bursts, Polls, Ticker
 
 # A card's alias, its handle, which power quantities it gives, and by which fields.
 _Asked = tuple[str, Any, tuple[str, ...], tuple[int, ...]]
+DRIVER_S = 2.0
 _FIELDS = {"gpu_power_instant": FIELD_INSTANT, "gpu_power_average": FIELD_AVERAGE}
 
 
@@ -69,6 +72,7 @@ class NvmlReader:
         if self._buffers:
             yield Tier("samples", BUFFER_S, self._samples, slow=True, last=self._last_samples)
         yield from self._counter_tiers()
+        yield Tier("driver", DRIVER_S, self._driver, slow=True)
 
     def _counter_tiers(self) -> Iterator[Tier]:
         """Bursts where the samples give the shape, even polling where nothing else does."""
@@ -125,6 +129,18 @@ class NvmlReader:
                 for name, (rc, raw) in zip(names, answers, strict=True)
             ]
         return found
+
+    def _driver(self) -> Sequence[Reading]:
+        """Take hold of the driver again once it is back from being reloaded; reads nothing.
+
+        Until then every reading carries its code, and the counter begins anew: no window that
+        touches the reload is told.
+        """
+        lost = [card for card in self._cards if gone(self._api, card)]
+        if lost and self._api.restart():
+            for card in self._cards:
+                renew(self._api, card)
+        return []
 
     def _each(self, queries: Mapping[str, Query]) -> list[Reading]:
         return [
