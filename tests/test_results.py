@@ -19,6 +19,7 @@ from kit.energy import SCOPE_METERS, SENSOR_TERMS
 from kit.model import ArrivalsSpec, MeterDevice, MeterPlan, Request
 from kit.records import RunRecords
 from kit.results.net import nets
+from kit.results.windows import INNER
 from tests import golden
 
 GPU_W, CPU_W = golden.GPU_MW / 1000, golden.CPU_MW / 1000
@@ -420,17 +421,33 @@ def with_series(run: RunRecords, quantity: str, raw: Any) -> dict[str, Any]:
     return results.compute(dataclasses.replace(run, samples=run.samples._replace(series=series)))
 
 
-def test_processes_on_an_idle_gpu_are_foreign(run: RunRecords) -> None:
-    assert "FOREIGN_PROCESSES" in codes(with_series(run, "gpu_processes", 1))
-    assert "FOREIGN_PROCESSES" not in codes(with_series(run, "gpu_processes", 0))
+def with_groups(run: RunRecords, raw: Any) -> dict[str, Any]:
+    """Results where gpu0's processes are in so many control groups."""
+    meters = tuple(
+        msgspec.structs.replace(
+            meter,
+            devices=tuple(
+                msgspec.structs.replace(
+                    d, quantities={**d.quantities, "gpu_process_groups": {"poll_s": 0.1}}
+                )
+                for d in meter.devices
+            ),
+        )
+        for meter in run.plan.meters
+    )
+    plan = msgspec.structs.replace(run.plan, meters=meters)
+    return with_series(dataclasses.replace(run, plan=plan), "gpu_process_groups", raw)
 
 
-def test_a_process_that_comes_within_the_block_is_foreign(run: RunRecords) -> None:
-    block = next(p for p in run.phases if p.name == "measured")
+def test_programs_on_an_idle_gpu_are_foreign(run: RunRecords) -> None:
     counter = run.samples.series[("gpu0", "gpu_energy")]
-    comes = (counter.t > (block.t0 + block.t1) // 2) & (counter.t < block.t1)
-    told = with_series(run, "gpu_processes", comes)["notices"]
-    assert any("changed in the measured block" in n["message"] for n in told)
+    container = np.zeros(len(counter.t), bool)
+    for phase_ in run.phases:
+        if phase_.name not in ("idle", *INNER):
+            container |= (counter.t >= phase_.t0) & (counter.t < phase_.t1)
+    assert "FOREIGN_PROCESSES" not in codes(with_groups(run, container))
+    told = with_groups(run, container + 1)["notices"]
+    assert any("at least 1 programs of others" in n["message"] for n in told)
 
 
 def test_a_gpu_watched_briefly_is_neither_steady_nor_not(run: RunRecords) -> None:

@@ -7,7 +7,9 @@ in `kit.energy`, so that verify can do it again.
 Facts of a quantity in ``MeterDevice.quantities`` (all optional)::
 
     period_s    seconds between two updates of the value, as the device makes them
+    period_reason   why that is not known, where it was looked for
     poll_s      seconds between two reads of it by the sampler
+    call_s      seconds that one read of it took when it was tried, and ``source``, how it is asked
     scale       factor on the raw integer, on top of the registry's (a PDU's tens of watts)
     wrap        a counter's modulus: it restarts at 0 after ``wrap`` - 1
     summed      false for a device that lies inside another one, so that nothing counts twice

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from kit.energy import SCOPE_METERS
+from kit.energy.foreign import Foreign, Span, foreign_processes
 from kit.energy.sanity import wall_below_parts
-from kit.model import EnergyValue, Phase
+from kit.model import EnergyValue
 from kit.records import RunRecords
 from kit.results.checks import gpus
 from kit.results.requests import measured
@@ -156,22 +155,13 @@ def _of_state(launch: Document, note: Note) -> None:
 
 
 def _foreign(records: RunRecords, index: int) -> Iterator[str]:
-    """Processes on a GPU while the container was not there, or more than began the block."""
+    """Strangers on a GPU: any without the container, more than its own control group with it."""
     own = [p for p in records.phases if p.launch == index]
+    spans = [Span(p.t0, p.t1, 0 if p.name == "idle" else 1) for p in own if p.name not in INNER]
     for device in gpus(records):
-        series = records.samples.get(device.device, "gpu_processes")
-        if series is None:
-            continue
-        idle = [p for p in own if p.name == "idle"]
-        most = max((_most(series.t, series.raw, p) for p in idle), default=0)
-        if most:
-            yield f"{device.device}: {most} other processes on it while the host was idle"
-        block = next((p for p in own if p.name == "measured"), None)
-        inside = series.raw[(series.t >= block.t0) & (series.t < block.t1)] if block else ()
-        if len(inside) and int(np.ptp(inside)):
-            yield f"{device.device}: the number of processes on it changed in the measured block"
-
-
-def _most(t: Any, raw: Any, phase: Phase) -> int:
-    inside: Sequence[int] = raw[(t >= phase.t0) & (t < phase.t1)]
-    return int(max(inside, default=0))
+        found = foreign_processes(records.samples, device, spans)
+        if isinstance(found, Foreign) and found.most:
+            yield (
+                f"{device.device}: at least {found.most} programs of others on it, in "
+                f"{found.readings} of {found.of} readings; their energy is in the run's"
+            )

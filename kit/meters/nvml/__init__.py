@@ -25,11 +25,11 @@ class Nvml:
     remedy = "install NVIDIA's driver, or take nvml out of the spec's meters"
 
     def probe(self, alias: str | None, config: dict[str, Any]) -> MeterPlan:
-        """Every GPU, or the first ``config["gpus"]`` of them; takes about half a second."""
+        """Every GPU, or the first ``config["gpus"]`` of them; takes about a second."""
         try:
             with Api() as api:
-                found = cards(api, config.get("gpus"), Clock())
-                found = calibrated(api, found, config.get("calibrations", ()))
+                found = cards(api, config.get("gpus"), Clock(), watch=True)
+                found = calibrated(found, config.get("calibrations", ()))
         except MeterUnavailable as reason:
             return absent(self.name, alias, reason)
         return MeterPlan(name=self.name, alias=alias, devices=tuple(c.device for c in found))

@@ -12,12 +12,15 @@ Answer = tuple[int, int | None]
 
 NOT_SUPPORTED = 3
 NOT_FOUND = 6
-# The driver was unloaded or exchanged under our feet: every handle is void until it is back.
-DRIVER_GONE = frozenset({1, 9, 18})  # UNINITIALIZED, DRIVER_NOT_LOADED, LIB_RM_VERSION_MISMATCH
-_UNKNOWN = 999
+UNKNOWN = 999
+UNSEEN = 1000  # kit's own
 # Which member of NVML's value union holds the value, by its type's number.
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 _NO_DRIVER = "no NVIDIA driver: libnvidia-ml.so.1 not found"
+
+
+class Unseen(Exception):
+    """What was asked for may be there, and kit is where it cannot see it."""
 
 
 class Api:
@@ -54,20 +57,16 @@ class Api:
         except self.nvml.NVMLError:
             return
 
-    def restart(self) -> bool:
-        """Let go of the driver and take hold of it again; whether it is there."""
-        self.close()
-        rc, _ = self.ask(self.nvml.nvmlInit)
-        return rc == 0
-
     def ask(self, query: Callable[[], Any]) -> tuple[int, Any]:
         """``(0, answer)``, or ``(NVML's return code, None)``."""
         try:
             return 0, query()
         except self.nvml.NVMLError as error:
             return int(error.value), None
+        except Unseen:
+            return UNSEEN, None
         except (AttributeError, UnicodeDecodeError, self.nvml.NVMLLibraryMismatchError):
-            return _UNKNOWN, None  # a function that pynvml or the driver lacks, a name in no code
+            return UNKNOWN, None  # a function that pynvml or the driver lacks, a name in no code
 
     def fields(self, handle: Any, ids: Sequence[int]) -> list[Answer]:
         """Several field values in one call, each with its own return code."""
@@ -80,8 +79,15 @@ class Api:
             for v in values
         ]
 
+    def restart(self) -> int:
+        """Let go of the driver and take it up again, as after a reload; NVML's return code."""
+        self.close()
+        return self.ask(self.nvml.nvmlInit)[0]
+
     def explain(self, rc: int) -> str:
-        """NVML's own words for a return code."""
+        """A return code in words: NVML's own, but for a code that is kit's."""
+        if rc == UNSEEN:
+            return "kit is in a container and cannot see whose they are"
         return str(self.nvml.NVMLError(rc))
 
     def _why_not(self, error: Any) -> str:

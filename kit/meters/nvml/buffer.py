@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
 from kit.events import Clock
 from kit.meters.base import Reading
-from kit.meters.nvml.api import NOT_FOUND, Api, value_of
+from kit.meters.nvml.api import NOT_FOUND, value_of
+from kit.meters.nvml.board import Board
 
 _STEP_NS = 2_000_000
 _KEPT = 512
@@ -71,8 +71,8 @@ def _unevenness(times: Sequence[int], last: int | None) -> float:
 class Buffer:
     """One GPU's samples, each handed out once."""
 
-    def __init__(self, api: Api, device: str, handle: Any, clock: Clock) -> None:
-        self._api, self._device, self._handle, self._clock = api, device, handle, clock
+    def __init__(self, device: str, board: Board, clock: Clock) -> None:
+        self._device, self._board, self._clock = device, board, clock
         self._wall = WallClock(clock)
         self._seen: deque[int] = deque(maxlen=_KEPT)
         self._last: int | None = None
@@ -108,9 +108,9 @@ class Buffer:
 
     def _ask(self, since: int) -> tuple[int, list[tuple[int, int]]]:
         """(return code, unseen (µs, mW) pairs in order)."""
-        nvml = self._api.nvml
-        kind = nvml.NVML_TOTAL_POWER_SAMPLES
-        rc, answer = self._api.ask(lambda: nvml.nvmlDeviceGetSamples(self._handle, kind, since))
+        rc, answer = self._board.ask(
+            lambda a, h: a.nvml.nvmlDeviceGetSamples(h, a.nvml.NVML_TOTAL_POWER_SAMPLES, since)
+        )
         if rc:
             return rc, []
         value_type, samples = answer

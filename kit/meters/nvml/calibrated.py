@@ -19,15 +19,12 @@ from typing import Any
 
 import msgspec
 
-from kit.meters.nvml.api import Api
 from kit.meters.nvml.cards import Card
 
 _QUANTITIES = ("gpu_energy", "gpu_power_sample", "gpu_power_instant", "gpu_power_average")
 
 
-def calibrated(
-    api: Api, cards: Sequence[Card], calibrations: Sequence[Mapping[str, Any]]
-) -> list[Card]:
+def calibrated(cards: Sequence[Card], calibrations: Sequence[Mapping[str, Any]]) -> list[Card]:
     """The cards, those with a calibration of theirs with its facts.
 
     Args:
@@ -36,11 +33,11 @@ def calibrated(
     by_card = {str(c["uuid"]).lower(): c for c in calibrations}
     if not by_card:
         return list(cards)
-    return [_with(card, by_card.get(_uuid(api, card))) for card in cards]
+    return [_with(card, by_card.get(_uuid(card))) for card in cards]
 
 
-def _uuid(api: Api, card: Card) -> str:
-    rc, uuid = api.ask(lambda: api.nvml.nvmlDeviceGetUUID(card.handle))
+def _uuid(card: Card) -> str:
+    rc, uuid = card.board.ask(lambda api, handle: api.nvml.nvmlDeviceGetUUID(handle))
     return str(uuid).lower() if rc == 0 else ""
 
 

@@ -1,9 +1,12 @@
-"""Which GPUs there are, and what each of them can tell: every query is tried once."""
+"""Which GPUs there are, and what each of them can tell: every query is tried and timed once.
+
+The aliases ``gpu0``, ``gpu1``, … are NVML's own order, by bus address: CUDA_VISIBLE_DEVICES does
+not change it.
+"""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -12,67 +15,63 @@ from typing import Any
 
 from kit.events import Clock
 from kit.meters.base import MeterUnavailable
-from kit.meters.nvml.api import DRIVER_GONE, NOT_FOUND, Answer, Api
+from kit.meters.nvml.api import NOT_FOUND, UNSEEN, Answer, Api
+from kit.meters.nvml.board import Asked, Board
 from kit.meters.nvml.counter import Ticker, search
+from kit.meters.nvml.pace import (
+    POWER_LADDER,
+    POWER_SHARE,
+    STATE_LADDER,
+    STATE_SHARE,
+    Ask,
+    Pace,
+    call_s,
+    paced,
+    update_periods,
+)
+from kit.meters.nvml.quantities import (
+    BUFFER_S,
+    CHECK_S,
+    FIELD_AVERAGE,
+    FIELD_INSTANT,
+    POWER,
+    POWER_S,
+    PROCESSES,
+    STATE,
+    STATE_S,
+    TIMES,
+    WATCH_S,
+    WATCHED,
+)
 from kit.model import MeterDevice
 
-Query = Callable[[Api, Any], Any]
-
-FIELD_AVERAGE, FIELD_INSTANT = 185, 186
-STATE_S, LOAD_S, BUFFER_S = 0.1, 1.0, 1.0
-# Instant and average power are renewed every 100 ms. Where samples and counter tell the energy they
-# are a cross-check, and one reading a renewal is enough; elsewhere their own edges must be seen.
-POWER_S, POWER_BESIDE_S = 0.02, 0.1
+Facts = dict[str, Any]
 
 _GAIN = 0.05
 _GAIN_SOURCE = "prior: ±5% per card (Yang, Adamek, Armour, SC24), not calibrated"
 _SHARED = "NVML gives the whole board's power here, not this {}'s"
+_STILL = "its changes, in less than a second before the run, showed no even pace"
 _ZERO = "the driver reads 0: no sensor"
 # Architecture numbers of nvml.h. Before Ampere, and on the GA100, "power usage" is instantaneous;
 # since then it is the mean of the last second.
 _AMPERE, _GA100 = 7, (8, 0)
 _VIRTUAL_MODES = ("NVML_GPU_VIRTUALIZATION_MODE_VGPU", "NVML_GPU_VIRTUALIZATION_MODE_HOST_VGPU")
-
-STATE: dict[str, Query] = {
-    "gpu_sm_clock": lambda a, h: a.nvml.nvmlDeviceGetClockInfo(h, a.nvml.NVML_CLOCK_SM),
-    "gpu_event_reasons": lambda a, h: a.nvml.nvmlDeviceGetCurrentClocksThrottleReasons(h),
-}
-# What changes within seconds, or costs more than a microsecond.
-LOAD: dict[str, Query] = {
-    "gpu_temperature": lambda a, h: a.nvml.nvmlDeviceGetTemperature(h, a.nvml.NVML_TEMPERATURE_GPU),
-    "gpu_memory_clock": lambda a, h: a.nvml.nvmlDeviceGetClockInfo(h, a.nvml.NVML_CLOCK_MEM),
-    "gpu_utilisation": lambda a, h: a.nvml.nvmlDeviceGetUtilizationRates(h).gpu,
-    "gpu_memory_utilisation": lambda a, h: a.nvml.nvmlDeviceGetUtilizationRates(h).memory,
-    "gpu_memory_used": lambda a, h: a.nvml.nvmlDeviceGetMemoryInfo(h).used,
-    "gpu_processes": lambda a, h: _processes(a, h),
-    "gpu_performance_state": lambda a, h: a.nvml.nvmlDeviceGetPerformanceState(h),
-    "gpu_power_limit": lambda a, h: a.nvml.nvmlDeviceGetEnforcedPowerLimit(h),
-}
-# Field values, asked for together. The times are nanoseconds in which a clock event reason held,
-# since the driver was loaded (nvml.h); a card without the field may have the older violation times.
-FIELDS: dict[str, int] = {
-    "gpu_memory_temperature": 82,
-    "gpu_time_power_cap": 74,
-    "gpu_time_sync_boost": 76,
-    "gpu_time_thermal": 269,
-    "gpu_time_hw_thermal": 270,
-    "gpu_time_power_brake": 271,
-}
-VIOLATIONS: dict[str, int] = {  # nvmlPerfPolicyType_t
-    "gpu_time_power_cap": 0,
-    "gpu_time_thermal": 1,
-    "gpu_time_sync_boost": 2,
-}
-_POWER = ("gpu_energy", "gpu_power_sample", "gpu_power_instant", "gpu_power_average")
+_CHANGING = ("gpu_power_instant", "gpu_power_average", "gpu_temperature")
 
 
 @dataclass(frozen=True)
 class Card:
-    """One GPU: its alias as the plan has it, NVML's handle, and the UUID to find it by again."""
+    """One GPU: what the plan says of it, how it is reached, and what is asked how often.
+
+    Attributes:
+        asked: by quantity, what is asked; counter and buffer are not among them.
+        paces: by quantity, how often; processes are counted at a pace of their own.
+    """
 
     device: MeterDevice
-    handle: Any
-    uuid: str | None = None
+    board: Board
+    asked: Mapping[str, Asked]
+    paces: Mapping[str, Pace]
 
     @property
     def alias(self) -> str:
@@ -82,15 +81,16 @@ class Card:
         """Whether this card gives ``quantity``."""
         return "reason" not in self.device.quantities.get(quantity, {"reason": "unknown"})
 
-    def facts(self, quantity: str) -> Mapping[str, Any]:
-        """The plan's facts about one of its quantities."""
-        return self.device.quantities[quantity]
+    def cost_s(self, quantity: str) -> float:
+        """Seconds that one call takes."""
+        return float(self.device.quantities[quantity]["call_s"])
 
 
-def cards(api: Api, count: int | None, clock: Clock | None = None) -> list[Card]:
+def cards(api: Api, count: int | None, clock: Clock, *, watch: bool = False) -> list[Card]:
     """The GPUs, the first ``count`` where that is given.
 
-    With a ``clock`` it watches their counters for a while, to tell periods.
+    Args:
+        watch: look at counters and power for a while, to tell their periods.
 
     Raises:
         MeterUnavailable: there is none, or NVML does not list them.
@@ -100,148 +100,136 @@ def cards(api: Api, count: int | None, clock: Clock | None = None) -> list[Card]
         raise MeterUnavailable(f"NVML: {api.explain(rc)}")
     if not present:
         raise MeterUnavailable("the NVIDIA driver sees no GPU")
-    handles = [_handle(api, index) for index in range(min(present, count or present))]
-    told = [_quantities(api, handle) for handle in handles]
-    if clock:
-        _add_counter_periods(api, handles, told, clock)
-    return [
-        Card(
-            MeterDevice(device=f"gpu{i}", description=_name(api, h), quantities=q), h, _uuid(api, h)
-        )
-        for i, (h, q) in enumerate(zip(handles, told, strict=True))
-    ]
+    boards = [_board(api, index) for index in range(min(present, count or present))]
+    found = [_card(api, board, f"gpu{i}", clock) for i, board in enumerate(boards)]
+    if watch:
+        _add_counter_periods(found, clock)
+        _add_power_periods(found, clock)
+    return found
 
 
-def gone(api: Api, card: Card) -> bool:
-    """Whether the driver no longer knows this card's handle."""
-    rc, _ = api.ask(lambda: api.nvml.nvmlDeviceGetUUID(card.handle))
-    return rc in DRIVER_GONE
-
-
-def renew(api: Api, card: Card) -> bool:
-    """Find a card again after the driver was loaded anew; by its UUID, as the order may differ.
-
-    NVML's handle is a pointer. It is filled with the new one in its place, so that whoever holds
-    it goes on reading.
-    """
-    rc, fresh = api.ask(lambda: api.nvml.nvmlDeviceGetHandleByUUID(card.uuid))
-    if rc or card.uuid is None:
-        return False
-    ctypes.memmove(ctypes.byref(card.handle), ctypes.byref(fresh), ctypes.sizeof(card.handle))
-    return True
-
-
-def _uuid(api: Api, handle: Any) -> str | None:
-    rc, uuid = api.ask(lambda: api.nvml.nvmlDeviceGetUUID(handle))
-    return str(uuid) if rc == 0 else None
-
-
-def _handle(api: Api, index: int) -> Any:
+def _board(api: Api, index: int) -> Board:
     rc, handle = api.ask(lambda: api.nvml.nvmlDeviceGetHandleByIndex(index))
     if rc:
         raise MeterUnavailable(f"gpu{index}: {api.explain(rc)}")
-    return handle
+    return Board(api, index, handle)
 
 
-def _name(api: Api, handle: Any) -> str:
-    rc, name = api.ask(lambda: api.nvml.nvmlDeviceGetName(handle))
-    return str(name) if rc == 0 else "a GPU without a name"
+def _card(api: Api, board: Board, alias: str, clock: Clock) -> Card:
+    rc, name = board.ask(lambda a, h: a.nvml.nvmlDeviceGetName(h))
+    told, asked = _told(api, board, clock)
+    even = {quantity: how for quantity, how in asked.items() if quantity not in PROCESSES}
+    paces = {q: _paced(told, q, partial(board.value, how), clock) for q, how in even.items()}
+    for quantity in set(PROCESSES) & set(asked):
+        told[quantity]["call_s"] = round(call_s(partial(board.value, asked[quantity]), clock), 6)
+    _add_facts(told, asked)
+    description = str(name) if rc == 0 else "a GPU without a name"
+    device = MeterDevice(device=alias, description=description, quantities=told)
+    return Card(device, board, asked, paces)
 
 
-def _quantities(api: Api, handle: Any) -> dict[str, dict[str, Any]]:
-    """What one GPU tells, by quantity: facts, or the reason why not."""
-    told = {**_power(api, handle), "gpu_power_sample": _buffer(api, handle)}
-    told["gpu_energy"] = _fact(api, _counter(api, handle), {}, zero_is_absent=True)
-    for name in _POWER:
-        if "reason" not in told[name]:
-            told[name] |= {"gain": _GAIN, "gain_source": _GAIN_SOURCE}
-    for queries, poll_s in ((STATE, STATE_S), (LOAD, LOAD_S)):
-        for name, query in queries.items():
-            answer = api.ask(partial(query, api, handle))
-            told[name] = _fact(api, answer, {"poll_s": poll_s})
-    told |= _field_facts(api, handle)
-    if not any("reason" in told[name] for name in ("gpu_power_sample", "gpu_energy")):
-        for name in ("gpu_power_instant", "gpu_power_average"):
-            told[name] |= {"poll_s": POWER_BESIDE_S} if "reason" not in told[name] else {}
-    shared = _shared(api, handle)
+def _told(api: Api, board: Board, clock: Clock) -> tuple[dict[str, Facts], dict[str, Asked]]:
+    """By quantity: facts, or the reason why there is none; and how those are asked that are."""
+    told = {
+        "gpu_energy": _fact(api, counter_of(board), Asked(zero_is_absent=True)),
+        "gpu_power_sample": _buffer(api, board, clock),
+    }
+    asked: dict[str, Asked] = {}
+    for quantity, how in {**_power(board), **STATE, **PROCESSES}.items():
+        answer, asked[quantity] = _tried(board, how)
+        told[quantity] = _fact(api, answer, how)
+    shared = _shared(board, api)
     if shared:
-        told |= {name: {"reason": shared} for name in _POWER}
-    return told
+        told |= {name: {"reason": shared} for name in POWER}
+    return told, {q: how for q, how in asked.items() if "reason" not in told[q]}
 
 
-def _processes(api: Api, handle: Any) -> int:
-    """How many processes compute or draw on the board; one that does both counts once."""
-    nvml = api.nvml
-    found = {p.pid for p in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
-    rc, drawing = api.ask(lambda: nvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
-    return len(found | {p.pid for p in drawing}) if rc == 0 else len(found)
+def _tried(board: Board, asked: Asked) -> tuple[Answer, Asked]:
+    """What one quantity says, and by which of its two ways."""
+    ways = [asked._replace(query=None)] if asked.field is not None else []
+    ways += [asked._replace(field=None)] if asked.query else []
+    for way in ways:
+        answer = board.value(way)
+        if answer[1] is not None:
+            break
+    return answer, way
 
 
-def violation(api: Api, handle: Any, policy: int) -> int:
-    """Nanoseconds in which a policy held the clocks down, since the driver was loaded."""
-    return int(api.nvml.nvmlDeviceGetViolationStatus(handle, policy).violationTime)
+def _add_facts(told: dict[str, Facts], asked: Mapping[str, Asked]) -> None:
+    for quantity, how in asked.items():
+        if how.field is not None:
+            told[quantity]["source"] = f"field {how.field}"
+        elif quantity in POWER or quantity in TIMES:
+            told[quantity]["source"] = "power usage" if quantity in POWER else "violation status"
+    for quantity in POWER:
+        if "reason" not in told[quantity]:
+            told[quantity] |= {"gain": _GAIN, "gain_source": _GAIN_SOURCE}
 
 
-def _field_facts(api: Api, handle: Any) -> dict[str, dict[str, Any]]:
-    told = {}
-    answers = api.fields(handle, tuple(FIELDS.values()))
-    for name, answer in zip(FIELDS, answers, strict=True):
-        temperature = name == "gpu_memory_temperature"
-        facts = {"poll_s": LOAD_S, "source": f"field {FIELDS[name]}"}
-        told[name] = _fact(api, answer, facts, zero_is_absent=temperature)
-        if "reason" in told[name] and name in VIOLATIONS:
-            older = api.ask(partial(violation, api, handle, VIOLATIONS[name]))
-            if older[0] == 0:
-                told[name] = {"poll_s": LOAD_S, "source": "violation time"}
-    return told
+def _paced(told: Mapping[str, Facts], quantity: str, ask: Ask, clock: Clock) -> Pace:
+    """How often a quantity is read; the plan is told where it would not turn out otherwise."""
+    cost = call_s(ask, clock)
+    if quantity in POWER:
+        pace = paced(cost, _power_s(told), POWER_SHARE, POWER_LADDER)
+    else:
+        bare = quantity in WATCHED and any("reason" in told[name] for name in _LEAST_TIMES)
+        pace = paced(cost, WATCH_S if bare else STATE_S, STATE_SHARE, STATE_LADDER)
+    told[quantity]["call_s"] = round(cost, 6)
+    if pace.sure:
+        told[quantity]["poll_s"] = pace.period_s
+    return pace
 
 
-def _fact(
-    api: Api, answer: Answer, facts: dict[str, Any], *, zero_is_absent: bool = False
-) -> dict[str, Any]:
+# The reasons that hold clocks down in use: without their times the mask has to be watched.
+_LEAST_TIMES = ("gpu_power_cap_time", "gpu_thermal_time")
+
+
+def _power_s(told: Mapping[str, Facts]) -> float:
+    """Power is a cross-check at 10 Hz, and the way to the energy where another one lacks."""
+    bare = any("reason" in told[quantity] for quantity in ("gpu_energy", "gpu_power_sample"))
+    return POWER_S if bare else CHECK_S
+
+
+def _fact(api: Api, answer: Answer, asked: Asked) -> Facts:
     rc, raw = answer
     if rc or raw is None:
-        return {"reason": f"NVML: {api.explain(rc)}"}
-    return {"reason": _ZERO} if zero_is_absent and raw == 0 else dict(facts)
+        told = api.explain(rc)
+        return {"reason": told if rc == UNSEEN else f"NVML: {told}"}
+    return {"reason": _ZERO} if asked.zero_is_absent and raw == 0 else {}
 
 
-def _counter(api: Api, handle: Any) -> Answer:
-    return api.ask(lambda: api.nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+def counter_of(board: Board) -> Answer:
+    """The energy counter, mJ since the driver was loaded."""
+    return board.ask(lambda a, h: a.nvml.nvmlDeviceGetTotalEnergyConsumption(h))
 
 
-def _power(api: Api, handle: Any) -> dict[str, dict[str, Any]]:
+def _power(board: Board) -> dict[str, Asked]:
     """Instant and average power, by the fields that say which is which; else by power usage."""
-    facts: dict[str, Any] = {"poll_s": POWER_S}
-    instant, average = (
-        _fact(api, answer, {**facts, "source": f"field {field}"}, zero_is_absent=True)
-        for field, answer in _both(api, handle)
-    )
-    if "reason" in instant and "reason" in average:
-        answer = api.ask(lambda: api.nvml.nvmlDeviceGetPowerUsage(handle))
-        usage = _fact(api, answer, {**facts, "source": "power usage"}, zero_is_absent=True)
-        if "reason" not in usage and _usage_is_average(api, handle):
-            average = usage
-        elif "reason" not in usage:
-            instant = usage
-    return {"gpu_power_instant": instant, "gpu_power_average": average}
+    fields = {
+        "gpu_power_instant": Asked(FIELD_INSTANT, zero_is_absent=True),
+        "gpu_power_average": Asked(FIELD_AVERAGE, zero_is_absent=True),
+    }
+    if any(board.value(asked)[1] for asked in fields.values()):
+        return fields
+    which = "gpu_power_average" if _usage_is_average(board) else "gpu_power_instant"
+    usage = Asked(query=lambda a, h: a.nvml.nvmlDeviceGetPowerUsage(h), zero_is_absent=True)
+    return {**fields, which: usage}
 
 
-def _both(api: Api, handle: Any) -> list[tuple[int, Answer]]:
-    fields = (FIELD_INSTANT, FIELD_AVERAGE)
-    return list(zip(fields, api.fields(handle, fields), strict=True))
-
-
-def _usage_is_average(api: Api, handle: Any) -> bool:
-    _, architecture = api.ask(lambda: api.nvml.nvmlDeviceGetArchitecture(handle))
-    _, compute = api.ask(lambda: api.nvml.nvmlDeviceGetCudaComputeCapability(handle))
+def _usage_is_average(board: Board) -> bool:
+    _, architecture = board.ask(lambda a, h: a.nvml.nvmlDeviceGetArchitecture(h))
+    _, compute = board.ask(lambda a, h: a.nvml.nvmlDeviceGetCudaComputeCapability(h))
     known_instant = architecture is not None and architecture < _AMPERE
     return not known_instant and tuple(compute or ()) != _GA100
 
 
-def _buffer(api: Api, handle: Any) -> dict[str, Any]:
+def _buffer(api: Api, board: Board, clock: Clock) -> Facts:
     """The buffer of power samples, and the period at which the driver fills it."""
-    query = api.nvml.nvmlDeviceGetSamples
-    rc, found = api.ask(lambda: query(handle, api.nvml.NVML_TOTAL_POWER_SAMPLES, 0))
+    begin = clock.now()
+    rc, found = board.ask(
+        lambda a, h: a.nvml.nvmlDeviceGetSamples(h, a.nvml.NVML_TOTAL_POWER_SAMPLES, 0)
+    )
+    taken = (clock.now() - begin) * 1e-9
     if rc == NOT_FOUND:
         return {"reason": "the buffer of power samples is empty"}
     if rc:
@@ -250,32 +238,53 @@ def _buffer(api: Api, handle: Any) -> dict[str, Any]:
     gaps = [b - a for a, b in pairwise(stamps) if b > a]
     if not gaps:
         return {"reason": "the buffer of power samples has no times"}
-    return {"poll_s": BUFFER_S, "period_s": round(median(gaps) * 1e-6, 3), "slots": len(stamps)}
+    period_s = round(median(gaps) * 1e-6, 3)
+    facts = {"poll_s": BUFFER_S, "period_s": period_s, "slots": len(stamps)}
+    return {**facts, "call_s": round(taken, 6)}
 
 
-def _add_counter_periods(
-    api: Api, handles: list[Any], told: list[dict[str, dict[str, Any]]], clock: Clock
-) -> None:
+def _add_counter_periods(found: Sequence[Card], clock: Clock) -> None:
     """Watch the counters of all GPUs together until each has ticked a few times."""
     tickers = {
-        index: Ticker(f"gpu{index}", partial(_counter, api, handle), clock)
-        for index, handle in enumerate(handles)
-        if "reason" not in told[index]["gpu_energy"]
+        card.alias: Ticker(card.alias, partial(counter_of, card.board), clock)
+        for card in found
+        if card.reads("gpu_energy")
     }
     search(list(tickers.values()), clock)
-    for index, ticker in tickers.items():
+    for card in found:
+        ticker = tickers.get(card.alias)
+        if ticker is None:
+            continue
         if ticker.period_ns is None:
-            told[index]["gpu_energy"] = {"reason": "the energy counter does not advance"}
+            facts: Facts = {"reason": "the energy counter does not advance"}
         else:
-            told[index]["gpu_energy"]["period_s"] = round(ticker.period_ns * 1e-9, 2)
+            facts = dict(card.device.quantities["gpu_energy"])
+            facts |= {"period_s": round(ticker.period_ns * 1e-9, 2)}
+            facts |= {"call_s": round(ticker.latency_ns * 1e-9, 6)}
+        card.device.quantities["gpu_energy"] = facts
 
 
-def _shared(api: Api, handle: Any) -> str | None:
+def _add_power_periods(found: Sequence[Card], clock: Clock) -> None:
+    """Watch what else changes; on an idle GPU a temperature seldom does."""
+    watched: dict[str, Callable[[], Answer]] = {}
+    for card in found:
+        for quantity in set(_CHANGING) & set(card.asked):
+            watched[f"{card.alias} {quantity}"] = partial(card.board.value, card.asked[quantity])
+    found_s = update_periods(watched, clock)
+    for card in found:
+        for quantity in set(_CHANGING) & set(card.asked):
+            period_s = found_s.get(f"{card.alias} {quantity}")
+            told = {"period_s": period_s} if period_s else {"period_reason": _STILL}
+            card.device.quantities[quantity].update(told)
+
+
+def _shared(board: Board, api: Api) -> str | None:
     """Why the board's energy is not this device's: MIG, or a virtual GPU."""
-    rc, mig = api.ask(lambda: api.nvml.nvmlDeviceGetMigMode(handle))
+    rc, mig = board.ask(lambda a, h: a.nvml.nvmlDeviceGetMigMode(h))
     if rc == 0 and mig[0]:
         return "MIG is on: " + _SHARED.format("instance")
-    rc, mode = api.ask(lambda: api.nvml.nvmlDeviceGetVirtualizationMode(handle))
-    if rc == 0 and mode in {getattr(api.nvml, name, None) for name in _VIRTUAL_MODES}:
+    rc, mode = board.ask(lambda a, h: a.nvml.nvmlDeviceGetVirtualizationMode(h))
+    virtual = {getattr(api.nvml, name, None) for name in _VIRTUAL_MODES}
+    if rc == 0 and mode in virtual:
         return "a virtual GPU: " + _SHARED.format("virtual GPU")
     return None

@@ -23,6 +23,7 @@ from kit.meters.nvml.api import Answer
 # Share of one CPU that one GPU's counter may cost, asked once in a while and when polled.
 _READ_BUDGET, _POLL_BUDGET = 0.0056, 0.03
 _SHORTEST_S, _LONGEST_S = 1.0, 10.0
+_GONE_S = 2.0  # how often a GPU that is gone is asked whether it is back
 _BURST_S = 15.0
 _LOCKED = 0.2  # periods by which a tick may be misjudged for a read to fall between two
 _POLL_S = (0.05, 0.07)  # less often, and a change no longer brackets its tick
@@ -92,15 +93,18 @@ class Ticker:
     def read(self) -> list[Reading]:
         """The burst or the single read that is due."""
         if self._between < self._start:
+            reading = self.poll()
             self._plan_between(self._clock.now())
-            return [self.poll()]
+            if self.gone:
+                self._lose()
+            return [reading]
         return self._burst()
 
     def plan(self) -> None:
         """Choose the next tick to watch, as far ahead as it can be foreseen."""
         now = self._clock.now()
         if self.period_ns is None:
-            self.tick = now + _LONGEST_S * 1e9
+            self.tick = now + (_GONE_S if self.gone else _LONGEST_S) * 1e9
             return
         # Not further than what is foreseen stays sharp, or nearly as sharp as what is known.
         most = max(1, round(_BURST_S * 1e9 / self.period_ns))
@@ -111,6 +115,11 @@ class Ticker:
             self._ahead += 1
         self._start = start
         self._plan_between(now)
+
+    def _lose(self) -> None:
+        """The GPU is gone: nothing known of its ticks holds when it comes back."""
+        self.period_ns = None
+        self.plan()
 
     def _burst_start(self) -> int:
         """A read must end before the tick can come."""
@@ -138,7 +147,10 @@ class Ticker:
         sharp = error < _SHARP_READS * self.step_ns
         readings = self._until_tick(error) if sharp else self._halve(foreseen)
         seen = self.bracket
-        if seen is None and not sharp and not self.gone:
+        if self.gone:
+            self._lose()
+            return readings
+        if seen is None and not sharp:
             seen = (readings[-1].t0, int(foreseen + error))
         self._learn(seen, foreseen, error)
         self.plan()

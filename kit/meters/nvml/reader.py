@@ -2,55 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 from kit.events import Clock
 from kit.meters.base import Reading, Tier
-from kit.meters.nvml.api import Answer, Api
+from kit.meters.nvml.api import Api
+from kit.meters.nvml.board import Board, Keeper, Query
 from kit.meters.nvml.buffer import Buffer
-from kit.meters.nvml.cards import (
-    BUFFER_S,
-    FIELD_AVERAGE,
-    FIELD_INSTANT,
-    FIELDS,
-    LOAD,
-    LOAD_S,
-    STATE,
-    STATE_S,
-    VIOLATIONS,
-    Card,
-    Query,
-    cards,
-    gone,
-    renew,
-    violation,
-)
+from kit.meters.nvml.cards import Card, cards, counter_of
 from kit.meters.nvml.counter import Bursts, Polls, Ticker
+from kit.meters.nvml.pace import SLOW_CALL_S
+from kit.meters.nvml.processes import Census
+from kit.meters.nvml.quantities import BUFFER_S, POWER, PROCESSES, STATE_S
 
-# A card's alias, its handle, which power quantities it gives, and by which fields.
-_Asked = tuple[str, Any, tuple[str, ...], tuple[int, ...]]
-DRIVER_S = 2.0
-_FIELDS = {"gpu_power_instant": FIELD_INSTANT, "gpu_power_average": FIELD_AVERAGE}
+
+class Batch(NamedTuple):
+    """What one GPU is asked in one tier: all its fields in one call, then every function.
+
+    Attributes:
+        names: quantities that are fields of NVML.
+        numbers: the fields' numbers, one each.
+        queries: (quantity, function).
+    """
+
+    alias: str
+    board: Board
+    names: tuple[str, ...]
+    numbers: tuple[int, ...]
+    queries: tuple[tuple[str, Query], ...]
 
 
 class NvmlReader:
-    """An opened NVML; the counter costs within 0.6% of a CPU, all else together less."""
+    """An opened NVML."""
 
     def __init__(self, api: Api, count: int | None, clock: Clock) -> None:
         self._api, self._clock = api, clock
-        self._cards = cards(api, count)
+        self._cards = cards(api, count, clock)
         self.devices = tuple(card.device for card in self._cards)
-        # The path of the 50 Hz tier is kept short: its cost is this code, not NVML.
-        self._fields: dict[float, list[_Asked]] = {}
-        for card in self._cards:
-            if fields := _fields_of(card):
-                asked = card.alias, card.handle, tuple(fields), tuple(filter(None, fields.values()))
-                pace = float(card.facts(next(iter(fields)))["poll_s"])
-                self._fields.setdefault(pace, []).append(asked)
+        self._keeper = Keeper(api, [card.board for card in self._cards], clock)
         self._buffers = [
-            Buffer(api, card.alias, card.handle, clock)
+            Buffer(card.alias, card.board, clock)
             for card in self._cards
             if card.reads("gpu_power_sample")
         ]
@@ -64,15 +57,33 @@ class NvmlReader:
         self._api.close()
 
     def _tiers(self) -> Iterator[Tier]:
-        for pace, asked in self._fields.items():
-            name = "power" if len(self._fields) == 1 else f"power-{pace:g}s"
-            yield Tier(name, pace, partial(self._power, asked))
-        yield Tier("state", STATE_S, self._state)
-        yield Tier("load", LOAD_S, self._load, slow=True)
+        """Power and state at each pace that the cards' calls allow; buffers; counters."""
+        for period_s in self._periods(power=True):
+            yield self._tier("power", period_s, power=True)
+        for period_s in self._periods(power=False):
+            yield self._tier("state", period_s, power=False)
+        counted = [(c.alias, c.board, [q for q in PROCESSES if q in c.asked]) for c in self._cards]
+        if any(names for _, _, names in counted):
+            yield Census([one for one in counted if one[2]], self._clock).tier()
         if self._buffers:
             yield Tier("samples", BUFFER_S, self._samples, slow=True, last=self._last_samples)
         yield from self._counter_tiers()
-        yield Tier("driver", DRIVER_S, self._driver, slow=True)
+
+    def _periods(self, *, power: bool) -> list[float]:
+        found = {p.period_s for c in self._cards for q, p in c.paces.items() if _is(q, power)}
+        return sorted(found if power else {STATE_S, *found})
+
+    def _tier(self, kind: str, period_s: float, *, power: bool) -> Tier:
+        wanted = [
+            [q for q, p in card.paces.items() if _is(q, power) and p.period_s == period_s]
+            for card in self._cards
+        ]
+        batches = [_batch(card, names) for card, names in zip(self._cards, wanted, strict=True)]
+        calls = [c.cost_s(q) for c, names in zip(self._cards, wanted, strict=True) for q in names]
+        slow = period_s >= STATE_S or max(calls, default=0.0) > SLOW_CALL_S
+        keeps = not power and period_s == STATE_S
+        read = partial(self._kept if keeps else self._read, batches)
+        return Tier(f"{kind}-{round(period_s * 1e3)}ms", period_s, read, slow)
 
     def _counter_tiers(self) -> Iterator[Tier]:
         """Bursts where the samples give the shape, even polling where nothing else does."""
@@ -85,78 +96,31 @@ class NvmlReader:
             yield Polls(bare, self._clock).tier()
 
     def _ticker(self, card: Card) -> Ticker:
-        query = self._api.nvml.nvmlDeviceGetTotalEnergyConsumption
-        return Ticker(card.alias, lambda: self._api.ask(lambda: query(card.handle)), self._clock)
+        return Ticker(card.alias, partial(counter_of, card.board), self._clock)
 
-    def _power(self, asked: Sequence[_Asked]) -> Sequence[Reading]:
+    def _read(self, batches: Sequence[Batch]) -> list[Reading]:
+        """Every quantity of every GPU; the code is short, since it is what a read costs."""
         found: list[Reading] = []
         now = self._clock.now
-        for alias, handle, quantities, numbers in asked:
-            t0 = now()
-            answers = self._api.fields(handle, numbers) if numbers else self._usage(handle)
-            t1 = now()
-            for quantity, (rc, raw) in zip(quantities, answers, strict=True):
-                found.append(Reading(t0, t1, None, alias, quantity, rc, raw))
+        for alias, board, names, numbers, queries in batches:
+            if numbers:
+                t0 = now()
+                answers = board.fields(numbers)
+                t1 = now()
+                for quantity, (rc, raw) in zip(names, answers, strict=True):
+                    found.append(Reading(t0, t1, None, alias, quantity, rc, raw))
+            for quantity, query in queries:
+                t0 = now()
+                rc, raw = board.ask(query)
+                found.append(Reading(t0, now(), None, alias, quantity, rc, raw))
         return found
 
-    def _usage(self, handle: Any) -> list[Answer]:
-        return [self._api.ask(lambda: self._api.nvml.nvmlDeviceGetPowerUsage(handle))]
-
-    def _state(self) -> Sequence[Reading]:
-        return self._each(STATE)
-
-    def _load(self) -> Sequence[Reading]:
-        found = self._each(LOAD)
-        for card in self._cards:
-            found += self._field_values(card)
+    def _kept(self, batches: Sequence[Batch]) -> list[Reading]:
+        """The same, and a look whether the driver or a GPU is gone."""
+        found = self._read(batches)
+        codes = [{r.rc for r in found if r.device == batch.alias} for batch in batches]
+        self._keeper.look_after(codes)
         return found
-
-    def _field_values(self, card: Card) -> list[Reading]:
-        """Field values of one card, all in one call; older cards' violation times one by one."""
-        told = [name for name in FIELDS if card.reads(name)]
-        older = [name for name in told if card.facts(name)["source"] == "violation time"]
-        names = [name for name in told if name not in older]
-        found = [
-            self._one(card, name, self._query(card, partial(_violation, VIOLATIONS[name])))
-            for name in older
-        ]
-        if names:
-            t0 = self._clock.now()
-            answers = self._api.fields(card.handle, tuple(FIELDS[name] for name in names))
-            t1 = self._clock.now()
-            found += [
-                Reading(t0, t1, None, card.alias, name, rc, raw)
-                for name, (rc, raw) in zip(names, answers, strict=True)
-            ]
-        return found
-
-    def _driver(self) -> Sequence[Reading]:
-        """Take hold of the driver again once it is back from being reloaded; reads nothing.
-
-        Until then every reading carries its code, and the counter begins anew: no window that
-        touches the reload is told.
-        """
-        lost = [card for card in self._cards if gone(self._api, card)]
-        if lost and self._api.restart():
-            for card in self._cards:
-                renew(self._api, card)
-        return []
-
-    def _each(self, queries: Mapping[str, Query]) -> list[Reading]:
-        return [
-            self._one(card, quantity, self._query(card, query))
-            for card in self._cards
-            for quantity, query in queries.items()
-            if card.reads(quantity)
-        ]
-
-    def _query(self, card: Card, query: Query) -> Callable[[], Answer]:
-        return lambda: self._api.ask(lambda: query(self._api, card.handle))
-
-    def _one(self, card: Card, quantity: str, ask: Callable[[], Answer]) -> Reading:
-        t0 = self._clock.now()
-        rc, raw = ask()
-        return Reading(t0, self._clock.now(), None, card.alias, quantity, rc, raw)
 
     def _samples(self) -> Sequence[Reading]:
         if not self._begun:  # nothing measured may lie before the first sample
@@ -168,14 +132,17 @@ class NvmlReader:
         return [reading for buffer in self._buffers for reading in buffer.until(stopped_at)]
 
 
-def _violation(policy: int, api: Api, handle: Any) -> int:
-    return violation(api, handle, policy)
+def _is(quantity: str, power: bool) -> bool:
+    return (quantity in POWER) == power
 
 
-def _fields_of(card: Card) -> dict[str, int | None]:
-    """Which power quantities a card gives, each with its field; None is "power usage"."""
-    return {
-        quantity: field if card.facts(quantity).get("source") != "power usage" else None
-        for quantity, field in _FIELDS.items()
-        if card.reads(quantity)
-    }
+def _batch(card: Card, quantities: Sequence[str]) -> Batch:
+    asked = [(quantity, card.asked[quantity]) for quantity in quantities]
+    fields = [(quantity, how.field) for quantity, how in asked if how.field is not None]
+    return Batch(
+        card.alias,
+        card.board,
+        tuple(quantity for quantity, _ in fields),
+        tuple(number for _, number in fields),
+        tuple((quantity, how.query) for quantity, how in asked if how.query is not None),
+    )
