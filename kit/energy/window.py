@@ -131,10 +131,9 @@ def _shape(device: MeterDevice, samples: Samples) -> _Shape | None:
         real = series.raw > 0  # zeros of a power sensor are no readings
         t = series.t[real].astype(np.float64)
         watts = series.raw[real].astype(np.float64) * QUANTITIES["gpu_power_sample"].scale
+        step_s = float(facts.get("period_s", _SAMPLE_S))
         if len(t) > 1:
-            return _Shape(
-                t, held(t, watts, backwards=True), float(facts.get("period_s", _SAMPLE_S))
-            )
+            return _Shape(t, held(t, watts, backwards=True), step_s)
     found = _read(device, samples, "gpu_energy")
     if not found:
         return None
