@@ -81,6 +81,26 @@ SCOPES: dict[str, str] = {
 # Other tools' own accounts: shown beside kit's scopes, never added to them, behind no metric.
 COMPARATORS: dict[str, str] = {"codecarbon": "CodeCarbon's own account"}
 
+# nvmlClocksEventReasons in NVIDIA's nvml.h: why the clocks are not higher.
+EVENT_REASONS: dict[int, str] = {
+    0x1: "idle",
+    0x2: "application clocks",
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "too hot (software)",
+    0x40: "too hot (hardware)",
+    0x80: "power brake",
+    0x100: "display clocks",
+}
+
+
+def event_reasons(mask: int) -> tuple[str, ...]:
+    """A mask of clock event reasons in words; bits without a known name by number."""
+    named = [word for bit, word in EVENT_REASONS.items() if mask & bit]
+    other = mask & ~sum(EVENT_REASONS)
+    return (*named, f"unknown ({other:#x})") if other else tuple(named)
+
 
 def quantity(name: str) -> Quantity:
     """The registry's entry for ``name``; a `KeyError` means a sample file kit did not write."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from kit.events import Clock
 from kit.meters import MeterUnavailable, Reader, Reading, get, label
 from kit.model import MeterDevice
-from kit.units import QUANTITIES
+from kit.units import QUANTITIES, event_reasons
 
 _READ_S = 1.0  # GPUs keep the samples of two seconds
 _STALE_NS = 5_000_000_000
@@ -42,18 +42,6 @@ _CONTEXT = {
     "utilisation_percent": "gpu_utilisation",
     "memory_used_B": "gpu_memory_used",
     "processes": "gpu_processes",
-}
-# nvmlClocksEventReasons in NVIDIA's nvml.h.
-_REASONS = {
-    0x1: "idle",
-    0x2: "application clocks",
-    0x4: "power cap",
-    0x8: "hardware slowdown",
-    0x10: "sync boost",
-    0x20: "too hot (software)",
-    0x40: "too hot (hardware)",
-    0x80: "power brake",
-    0x100: "display clocks",
 }
 
 
@@ -177,7 +165,7 @@ class _Device:
             seconds=best.seconds if best else 0.0,
             energy_from=_ENERGY[best.quantity] if best else "",
             context={key: self._context.get(name) for key, name in _CONTEXT.items()},
-            reasons=None if mask is None else reasons(mask),
+            reasons=None if mask is None else event_reasons(mask),
             why_not="" if watts is not None else self._why_not(),
         )
 
@@ -194,13 +182,6 @@ class _Device:
     def _why_not(self) -> str:
         failed = [why for name, why in self._failed.items() if name in _ENERGY]
         return str([*failed, *self._reasons, "no reading yet"][0])
-
-
-def reasons(mask: int) -> tuple[str, ...]:
-    """A mask of clock event reasons in words; bits without a known name by number."""
-    named = [word for bit, word in _REASONS.items() if mask & bit]
-    other = mask & ~sum(_REASONS)
-    return (*named, f"unknown ({other:#x})") if other else tuple(named)
 
 
 class _Watched:

@@ -11,18 +11,22 @@ from kit.energy import power_series
 from kit.phases import BLOCKS
 from kit.records import RunRecords
 from kit.text import clean
+from kit.units import QUANTITIES
 
 # Colours that hold on white and on black, and differ for the colour-blind (Okabe & Ito).
 PHASE_COLOURS = {
     "idle": "#999999",
     "startup": "#56b4e9",
     "warmup": "#f0e442",
-    "loaded_idle": "#bbbbbb",
+    "loaded_idle": "#8c6d31",
     "measured": "#009e73",
     "shutdown": "#cc79a7",
 }
+# What a grey printer still tells apart.
+PHASE_HATCHES = {"loaded_idle": "////", "startup": "....", "shutdown": "...."}
 LINE_COLOURS = ("#d55e00", "#0072b2", "#e69f00", "#7f3c8d")
 INK = "#808080"
+CONTEXT = (("gpu_temperature", "GPU (°C)"), ("gpu_sm_clock", "SM clock (MHz)"))
 _NS = 1e-9
 _MAX_POINTS = 4000
 
@@ -54,8 +58,73 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
                 linestyle=(0, (4, 1.5)) if guessed else "-",
                 label=_label(device) + (" (estimated)" if guessed else ""),
             )
+        _launches(axes, records)
         _frame(axes)
-        return _svg(figure)
+        axes.set_xlabel("time since the run began (s)", color=INK)
+        axes.set_ylabel("power (W)", color=INK)
+        axes.set_ylim(bottom=0)
+        _legend(axes)
+        return _svg(figure, "power over time")
+
+
+def context(records: RunRecords) -> str | None:
+    """The SVG of every GPU's temperature and SM clock; None where neither was read."""
+    gpus = [d.device for m in records.plan.meters if m.name == "nvml" for d in m.devices]
+    panels = [p for p in CONTEXT if any(records.samples.get(g, p[0]) for g in gpus)]
+    if not panels:
+        return None
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "kit", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(9.2, 0.4 + 1.5 * len(panels)), layout="constrained")
+        rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (quantity, label) in zip(rows, panels, strict=True):
+            _phases(axes, records)
+            _gauges(axes, records, gpus, quantity)
+            _launches(axes, records, named=False)
+            _frame(axes)
+            axes.set_ylabel(label, color=INK)
+        rows[-1].set_xlabel("time since the run began (s)", color=INK)
+        if len(gpus) > 1:
+            _legend(rows[0])
+        return _svg(figure, "temperature and clock over time")
+
+
+def _gauges(axes: Any, records: RunRecords, gpus: list[str], quantity: str) -> None:
+    for number, gpu in enumerate(gpus):
+        series = records.samples.get(gpu, quantity)
+        if series is None or not len(series.t):
+            continue
+        step = max(1, len(series.t) // _MAX_POINTS)
+        axes.plot(
+            series.t[::step] * _NS,
+            series.raw[::step] * QUANTITIES[quantity].scale,
+            color=LINE_COLOURS[number % len(LINE_COLOURS)],
+            linewidth=1.3,
+            drawstyle="steps-post",
+            label=_label(gpu),
+        )
+
+
+def _launches(axes: Any, records: RunRecords, named: bool = True) -> None:
+    """A line where each launch begins, with its number where there is room."""
+    begins: dict[int, float] = {}
+    for phase in records.phases:
+        begins[phase.launch] = min(begins.get(phase.launch, phase.t0), phase.t0)
+    for launch, t in begins.items():
+        axes.axvline(t * _NS, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+        if named and launch % max(1, len(begins) // 10) == 0:
+            place = ("data", "axes fraction")
+            axes.annotate(
+                f"launch {launch}" if len(begins) <= 6 else str(launch),
+                (t * _NS, 1.0),
+                xycoords=place,
+                xytext=(3, -9),
+                textcoords="offset points",
+                fontsize=8,
+                color=INK,
+            )
 
 
 def _label(device: str) -> str:
@@ -75,21 +144,22 @@ def _phases(axes: Any, records: RunRecords) -> None:
             color=PHASE_COLOURS[phase.name],
             alpha=0.22,
             linewidth=0,
+            hatch=PHASE_HATCHES.get(phase.name),
             label=None if phase.name in seen else phase.name.replace("_", " "),
         )
         seen.add(phase.name)
 
 
 def _frame(axes: Any) -> None:
-    axes.set_xlabel("time since the run began (s)", color=INK)
-    axes.set_ylabel("power (W)", color=INK)
     axes.margins(x=0.01, y=0.08)
-    axes.set_ylim(bottom=0)
     axes.tick_params(colors=INK)
     axes.grid(axis="y", color=INK, alpha=0.2, linewidth=0.6)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(INK)
+
+
+def _legend(axes: Any) -> None:
     axes.legend(
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
@@ -102,7 +172,7 @@ def _frame(axes: Any) -> None:
     )
 
 
-def _svg(figure: Any) -> str:
+def _svg(figure: Any, what: str) -> str:
     """The drawing alone, without prolog, date or fixed size, so that it scales with the page."""
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
@@ -111,4 +181,4 @@ def _svg(figure: Any) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    return svg.replace("<svg", '<svg role="img" aria-label="power over time"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{what}"', 1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from kit.report import words
 from kit.text import clean
 
 
@@ -33,12 +34,19 @@ def join(pieces: Iterable[object]) -> Html:
 def table(heads: Sequence[object], rows: Iterable[Sequence[object]], numeric: int = 1) -> Html:
     """A table; columns from ``numeric`` on are aligned as numbers. It scrolls when too wide."""
     head = tag("tr", *(tag("th", h, scope="col") for h in heads))
-    body = (
-        tag("tr", *(tag("td", c, class_="n" if i >= numeric else "t") for i, c in enumerate(row)))
-        for row in rows
-    )
+    body = (tag("tr", *_cells(row, len(heads), numeric)) for row in rows)
     whole = tag("table", tag("thead", head), tag("tbody", *body))
     return tag("div", whole, class_="scroll")
+
+
+def _cells(row: Sequence[object], columns: int, numeric: int) -> Iterator[Html]:
+    """Cells of a row; the last of a shorter row, a reason, is as wide as what it stands for."""
+    for i, cell in enumerate(row):
+        missing = columns - len(row) if i == len(row) - 1 else 0
+        if missing:
+            yield tag("td", cell, class_="t", colspan=str(missing + 1))
+        else:
+            yield tag("td", cell, class_="n" if i >= numeric else "t")
 
 
 def section(title: str, *inside: object, note: str = "") -> Html:
@@ -54,23 +62,17 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Html:
     )
 
 
-def number(value: float, digits: int = 4) -> str:
-    """A value to ``digits`` significant digits, without exponent where that is readable."""
-    if value == 0:
-        return "0"
-    shown = f"{value:.{digits}g}"
-    return f"{value:,.0f}" if "e+" in shown and abs(value) < 1e9 else shown
-
-
-def energy(value: Mapping[str, Any], unit: str = "J") -> Html:
-    """``915 J ± 3 (repeat) ± 26 (sensor)``; what was not measured says so and why."""
+def energy(value: Mapping[str, Any]) -> Html:
+    """``915 J ± 3 (repeat) ± 26 (sensor)``; what was not measured says so."""
     if value.get("status") == "unmeasured":
         return tag("span", "unmeasured", class_="absent", title=str(value.get("reason", "")))
-    said = f"{number(value['joules'])} {unit}"
-    estimated = value.get("status") == "estimated"
-    words = (("u_repeat", "repeat"), ("u_sensor", "model" if estimated else "sensor"))
-    shares = [f" ± {number(value[k], 2)} ({word})" for k, word in words if value.get(k)]
-    spread = tag("small", *shares)
-    if estimated:
-        return join([said, spread, " ", tag("b", "estimated", class_="estimated")])
-    return join([said, spread])
+    shown, unit, shares = words.joules(value)
+    said = [f"{shown} {unit}", tag("small", *(f" {share}" for share in shares))]
+    if value.get("status") == "estimated":
+        said += [" ", tag("b", "estimated", class_="estimated")]
+    return join(said)
+
+
+def absent(reason: object) -> Html:
+    """Why there is no number, where one would stand."""
+    return tag("span", f"unmeasured: {reason}", class_="absent")

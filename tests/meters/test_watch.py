@@ -11,8 +11,9 @@ import pytest
 
 from kit.meters.base import Reading
 from kit.meters.estimate import EstimateReader
-from kit.meters.watch import Seen, Snapshot, _Device, reasons, totals, watch
+from kit.meters.watch import Seen, Snapshot, _Device, totals, watch
 from kit.model import MeterDevice
+from kit.units import event_reasons
 from tests.meters.fake import Fake
 from tests.meters.test_meters import rapl_tree
 
@@ -76,9 +77,9 @@ def test_a_device_that_cannot_be_read_brings_its_reason() -> None:
 
 
 def test_event_reasons_in_words() -> None:
-    assert reasons(0) == ()
-    assert reasons(0x44) == ("power cap", "too hot (hardware)")
-    assert reasons(0x1 | 1 << 40) == ("idle", "unknown (0x10000000000)")
+    assert event_reasons(0) == ()
+    assert event_reasons(0x44) == ("power cap", "too hot (hardware)")
+    assert event_reasons(0x1 | 1 << 40) == ("idle", "unknown (0x10000000000)")
 
 
 def seen_of(scope: str, watts: float | None, *, summed: bool = True) -> Seen:

@@ -125,7 +125,7 @@ def test_what_was_not_measured_says_why(html: str) -> None:
     page = Page(html)
     assert page.row("wall outlet (PDU)") == [
         "wall outlet (PDU)",
-        "the spec asks for no meter of it",
+        "unmeasured: the spec asks for no meter of it",
     ]
     assert "host CPU, estimated" in [row[0] for row in page.rows if row]
 

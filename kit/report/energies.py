@@ -1,0 +1,184 @@
+"""Energy on the page: per scope, of the measured block with its budget, and of every phase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kit.records import RunRecords
+from kit.report import chart, words
+from kit.report.parts import Html, absent, energy, join, section, table, tag
+from kit.units import COMPARATORS, SCOPES
+
+Document = Mapping[str, Any]
+_UNCERTAINTY = (
+    "Standard uncertainties (68%). (repeat): what would scatter if the same were measured again, "
+    "and averages out over launches. (sensor): what the sensor is wrong by every time, the same "
+    "in two runs on one card; of an estimate, what its (model) may be wrong by."
+)
+
+
+def scopes(results: Document) -> Html:
+    """Per scope joules by token and by request, over launches; or why there are none."""
+    heads = ["scope", "per output token", "per request", "95% interval, per output token"]
+    rows = [_scope_row(results["metrics"], scope) for scope in SCOPES]
+    return section("Energy by scope", table(heads, rows), note=_UNCERTAINTY)
+
+
+def _scope_row(metrics: Document, scope: str) -> list[object]:
+    token = metrics[f"{scope}_energy_per_output_token"]
+    request = metrics[f"{scope}_energy_per_request"]
+    if token["status"] == request["status"] == "unmeasured":
+        return [SCOPES[scope], absent(token["reason"])]
+    return [SCOPES[scope], _mean(token), _mean(request), _interval(token)]
+
+
+def _mean(metric: Document) -> Html:
+    if metric["status"] == "unmeasured":
+        return absent(metric["reason"])
+    return energy({**metric, "joules": metric["value"]})
+
+
+def _interval(metric: Document) -> str:
+    if "ci95" not in metric:
+        return "none: one launch" if metric.get("n") == 1 else "none"
+    low, high = (words.number(1000 * end) for end in metric["ci95"])
+    return f"[{low}, {high}] mJ, {metric['n']} launches"
+
+
+# --- the measured block -----------------------------------------------------------------------
+
+
+def block(results: Document) -> Html:
+    """Gross and net energy of every launch's measured block, and the budget of the first."""
+    launches = [la for la in results["launches"] if words.block(la)]
+    shown = [s for s in words.scopes(launches) if s in SCOPES]
+    if not shown:
+        return Html("")
+    heads = ["scope", "launch", "gross", "above loaded idle", "above idle"]
+    rows = [_block_row(launch, scope) for scope in shown for launch in launches]
+    return section(
+        "The measured block",
+        table(heads, rows, numeric=2),
+        *_budgets(launches[0], shown),
+        note="Net energies take off what the machine draws anyway: the loaded but idle server "
+        "(between the baseline before and the one after; drift is their difference), or the host "
+        "before the container.",
+    )
+
+
+def _block_row(launch: Document, scope: str) -> list[object]:
+    measured = words.block(launch)
+    gross = measured["energy"][scope] if measured else {"status": "unmeasured"}
+    nets = [launch["net"][scope][key] for key in words.ABOVE]
+    return [
+        SCOPES[scope],
+        launch["launch"],
+        _told(gross),
+        *(join([_told(n), tag("small", words.baseline(n), class_="below")]) for n in nets),
+    ]
+
+
+def _told(value: Document) -> Html:
+    """As `energy`, with the reason in sight."""
+    if value["status"] == "unmeasured":
+        return absent(value.get("reason", ""))
+    return energy(value)
+
+
+def _budgets(launch: Document, shown: Sequence[str]) -> Iterator[Html]:
+    measured = words.block(launch) or {"energy": {}}
+    for scope in shown:
+        of_scope = measured["energy"].get(scope, {})
+        if not of_scope.get("terms"):
+            continue
+        number = launch["launch"]
+        yield tag("h3", f"Uncertainty budget: {SCOPES[scope]}, launch {number}")
+        heads = ["where it comes from", "standard uncertainty", "share of variance", "in repeats"]
+        yield table(heads, _budget_rows(of_scope))
+
+
+def _budget_rows(of_scope: Document) -> Iterator[list[object]]:
+    for what, u, share, does in words.budget(of_scope):
+        yield [what, f"{words.number(u, 2)} J", _percent(share), does]
+    for key, what in (("u_repeat", "together: repeat"), ("u_sensor", "together: sensor")):
+        if of_scope.get(key) is not None:
+            yield [tag("b", what), tag("b", f"{words.number(of_scope[key], 2)} J"), "", ""]
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "–"
+    return "< 0.1%" if share < 0.001 else f"{100 * share:.1f}%"
+
+
+# --- another tool's account -------------------------------------------------------------------
+
+
+def comparators(results: Document) -> Html:
+    """What another tool tells of the measured block, beside kit's scopes; nothing if none did."""
+    rows = []
+    for launch in results["launches"]:
+        measured = words.block(launch)
+        for name, title in COMPARATORS.items():
+            told = measured["energy"].get(name) if measured else None
+            if told:
+                rows.append(_account(launch, title, told))
+    if not rows:
+        return Html("")
+    return section(
+        "Another tool's account",
+        table(["tool", "launch", "measured block", "by component", "as it says"], rows, numeric=2),
+        note="Measured or estimated as the tool says of itself. It is shown beside kit's scopes "
+        "and is in none of them.",
+    )
+
+
+def _account(launch: Document, title: str, told: Document) -> list[object]:
+    devices = told.get("devices") or {}
+    parts = [f"{name} {words.number(j)} J" for name, j in devices.items()]
+    return [title, launch["launch"], _told(told), ", ".join(parts), told.get("method", "")]
+
+
+# --- power and phases -------------------------------------------------------------------------
+
+
+def power(records: RunRecords) -> Html:
+    """Every device's watts over the run."""
+    drawn = chart.power(records)
+    if drawn is None:
+        return section("Power over time", tag("p", "No meter told power.", class_="absent"))
+    estimated = any(m.name == "estimate" and m.devices for m in records.plan.meters)
+    note = "Dashed: estimated from CPU time and published watts, not measured." if estimated else ""
+    return section("Power over time", tag("figure", Html(drawn), class_="scroll"), note=note)
+
+
+def phases(results: Document) -> Html:
+    """Every phase of every launch with its energy per scope."""
+    shown = words.scopes(results["launches"])
+    note = "The thesis defines its response phase twice; here it is decode alone."
+    if not shown:
+        note = "No energy was measured or estimated; the durations stand."
+    return section("Phases", *(_launch(la, shown) for la in results["launches"]), note=note)
+
+
+def _launch(launch: Document, shown: Sequence[str]) -> Html:
+    heads = ["phase", "thesis' name", "seconds", *map(words.scope_name, shown)]
+    whole = table(heads, _phase_rows(launch, shown), numeric=2)
+    lacking = words.gaps(launch, shown)
+    reasons = tag("ul", *(tag("li", f"{what}: {why}") for what, why in lacking), class_="note")
+    summary = tag("summary", f"Launch {launch['launch']}")
+    first = {"open": ""} if launch["launch"] == 0 else {}
+    return tag("details", summary, whole, reasons if lacking else "", **first)
+
+
+def _phase_rows(launch: Document, shown: Sequence[str]) -> Iterator[list[object]]:
+    for phase in words.in_order(launch["phases"]):
+        inner = phase["phase"] in words.INSIDE
+        pieces = f" ({phase['pieces']} pieces)" if phase["pieces"] > 1 else ""
+        yield [
+            join(["↳ " if inner else "", words.phase_name(phase), tag("small", pieces)]),
+            phase["alias"] or "",
+            f"{phase['duration_s']:.2f}",
+            *(energy(phase["energy"].get(s, {"status": "unmeasured"})) for s in shown),
+        ]

@@ -1,0 +1,86 @@
+"""What speaks for or against a run's energy: steady state, cross-check, joules per token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kit.report import words
+from kit.report.parts import Html, absent, section, table, tag
+from kit.units import SCOPES
+
+Document = Mapping[str, Any]
+
+
+def split(results: Document) -> Html:
+    """Joules of a prefill and of a decode token by difference of workloads, or why not."""
+    heads = ["scope", "per prefill token", "per decode token", "loaded idle", "requests"]
+    rows = [_split_row(scope, found) for scope, found in results["split"].items()]
+    return section(
+        "Joules per prefill and decode token",
+        table(heads, rows),
+        note="By difference of workloads: least squares over whole requests of different lengths, "
+        "above the loaded idle server. It tells the two phases apart where they are too short to "
+        "be measured by themselves. ± is the standard uncertainty of the fit.",
+    )
+
+
+def _split_row(scope: str, found: Document) -> list[object]:
+    if found["status"] == "unmeasured":
+        return [SCOPES[scope], absent(found["reason"])]
+    base = found["baseline_w"]
+    return [
+        SCOPES[scope],
+        words.per_token(found["prefill_j_per_token"]),
+        words.per_token(found["decode_j_per_token"]),
+        f"{words.with_u(base['value'], base['u'])} W",
+        found["windows"],
+    ]
+
+
+def checks(results: Document) -> Html:
+    """Steady state of each GPU in words with its slopes, and the cross-check of its two views."""
+    steady = [row for launch in results["launches"] for row in _steady_rows(launch)]
+    if not steady:
+        return section(
+            "Steady state and cross-check",
+            tag("p", absent("no GPU was read"), class_="note"),
+        )
+    heads = ["GPU", "launch", "where", "state", "temperature", "power", "clocks held by", "why"]
+    crossed = [
+        [gpu, launch["launch"], words.cross_check(check)]
+        for launch in results["launches"]
+        for gpu, check in launch["cross_check"].items()
+    ]
+    return section(
+        "Steady state and cross-check",
+        table(heads, steady, numeric=9),
+        tag("h3", "Two views of one energy"),
+        table(["GPU", "launch", "measured block"], crossed, numeric=9),
+        note="A card that still warms up draws more for the same work. Slopes with their standard "
+        "error, by least squares through means of a second.",
+    )
+
+
+def _steady_rows(launch: Document) -> Iterator[list[object]]:
+    for gpu, places in launch["steady"].items():
+        for place, judged in places.items():
+            yield [
+                gpu,
+                launch["launch"],
+                words.PLACES[place],
+                tag("b", words.STATES[judged["status"]]),
+                words.slope(judged, "temperature_c_per_min", "°C/min"),
+                words.slope(judged, "power_percent_per_min", "%/min"),
+                words.masks(judged),
+                "; ".join(_without_slopes(judged)),
+            ]
+
+
+def _without_slopes(judged: Document) -> Iterator[str]:
+    """The reasons that no column tells already."""
+    for reason in judged["reasons"]:
+        if " moves by " not in reason:
+            yield reason
+        else:
+            yield f"{reason.partition(' ')[0]} beyond or not surely within its limit"

@@ -1,0 +1,220 @@
+"""What results mean, in words and rounded numbers: for the page, the text and ``kit show``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kit.units import COMPARATORS, SCOPES, event_reasons
+
+Document = Mapping[str, Any]
+
+NAMES = {
+    "outputs": "outputs",
+    "ttft_p50": "time to first token, median",
+    "tpot_p50": "time per output token, median",
+    "e2e_p50": "request, median",
+    "output_throughput": "output throughput",
+}
+PER = {"output_token": "per output token", "request": "per request"}
+ABOVE = {"above_loaded_idle": "above loaded idle", "above_idle": "above idle"}
+
+# Every term of an energy's uncertainty: what it is, and whether repeating the run averages it out.
+TERMS: dict[str, tuple[str, bool]] = {
+    "edge": ("when the block begins and ends, between two readings", True),
+    "ticks": ("steps of the energy counter", True),
+    "sampling": ("power between samples", True),
+    "lag": ("how late readings are renewed, from reading to reading", True),
+    "resolution": ("last digit of the readings", True),
+    "gain": ("the sensor's gain", False),
+    "offset": ("the sensor's offset", False),
+    "delay": ("the sensor's delay", False),
+    "model": ("the model of the estimate", False),
+}
+STATES = {"steady": "steady", "not_steady": "not steady", "unknown": "cannot be told"}
+PLACES = {"before": "loaded idle before", "within": "measured block"}
+
+
+def metric_name(name: str) -> str:
+    """A metric's name in words."""
+    scope, _, per = name.partition("_energy_per_")
+    if per:
+        return f"energy {PER[per]}, {SCOPES[scope]}"
+    return NAMES.get(name, name)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A value to ``digits`` significant digits, without exponent where that is readable."""
+    if value == 0:
+        return "0"
+    shown = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if "e+" in shown and abs(value) < 1e9 else shown
+
+
+def with_u(value: float, u: float) -> str:
+    """``-0.028 ± 0.023``: both to the place of the uncertainty's second digit."""
+    if not (math.isfinite(value) and math.isfinite(u) and u > 0):
+        return number(value)
+    places = 1 - math.floor(math.log10(u))
+    if places > 9:
+        return f"{value:.4g} ± {u:.2g}"
+    value, u = round(value, places) + 0.0, round(u, places)
+    return f"{value:.{max(0, places)}f} ± {u:.{max(0, places)}f}"
+
+
+def digits_for(value: float, *spreads: float | None) -> int:
+    """Significant digits of ``value`` that its smallest uncertainty leaves, from 3 to 6."""
+    known = [u for u in spreads if u]
+    if not value or not known:
+        return 4
+    places = math.floor(math.log10(abs(value))) - math.floor(math.log10(min(known)))
+    return min(6, max(3, places + 1))
+
+
+def spread(value: Document, scale: float = 1.0) -> list[str]:
+    """``["± 3 (repeat)", "± 26 (sensor)"]``; an estimate's second is ``(model)``."""
+    if value.get("u_sensor", 0) is None:
+        return ["uncertainty not stated"]
+    second = "model" if value.get("status") == "estimated" else "sensor"
+    words = (("u_repeat", "repeat"), ("u_sensor", second))
+    return [f"± {number(value[k] * scale, 2)} ({w})" for k, w in words if value.get(k) is not None]
+
+
+def joules(value: Document, key: str = "joules") -> tuple[str, str, list[str]]:
+    """Value, unit and uncertainties, in millijoules where joules would begin with zeros."""
+    scale, unit = (1000.0, "mJ") if 0 < abs(value[key]) < 0.1 else (1.0, "J")
+    digits = digits_for(value[key], value.get("u_repeat"), value.get("u_sensor"))
+    return number(value[key] * scale, digits), unit, spread(value, scale)
+
+
+def in_line(value: Document, key: str = "joules") -> str:
+    """``915 J ± 3 (repeat) ± 26 (sensor)``, or ``unmeasured: why``."""
+    if value.get("status") == "unmeasured":
+        return f"unmeasured: {value.get('reason', 'no reason recorded')}"
+    shown, unit, shares = joules(value, key)
+    guessed = " estimated" if value.get("status") == "estimated" else ""
+    return " ".join([f"{shown} {unit}", *shares]) + guessed
+
+
+# --- what stands in the measured block --------------------------------------------------------
+
+
+def block(launch: Document) -> Document | None:
+    """The measured block, if the launch came so far."""
+    return next((p for p in launch["phases"] if p["phase"] == "measured"), None)
+
+
+def scopes(launches: Iterable[Document]) -> list[str]:
+    """Scopes, then comparators, that have an energy in any phase."""
+    phases = [p for launch in launches for p in launch["phases"]]
+    return [
+        s
+        for s in (*SCOPES, *COMPARATORS)
+        if any(p["energy"].get(s, {}).get("status", "unmeasured") != "unmeasured" for p in phases)
+    ]
+
+
+def scope_name(scope: str) -> str:
+    """A scope's or a comparator's name."""
+    return SCOPES.get(scope) or COMPARATORS.get(scope, scope)
+
+
+def budget(energy: Document) -> list[tuple[str, float, float | None, str]]:
+    """The terms of an energy's uncertainty, largest first.
+
+    Returns:
+        (term in words, standard uncertainty in J, share of the variance, what repeating does).
+    """
+    terms = energy.get("terms") or {}
+    total = math.fsum(u * u for u in terms.values())
+    rows = []
+    for name, u in sorted(terms.items(), key=lambda item: -abs(item[1])):
+        words, averages = TERMS.get(name, (name, False))
+        does = "averages out" if averages else "stays the same"
+        rows.append((words, u, u * u / total if total else None, does))
+    return rows
+
+
+def baseline(net: Document) -> str:
+    """``baseline 118.3 W, drift -0.028 ± 0.023 W`` of a net energy."""
+    if "baseline_w" not in net:
+        return ""
+    told = f"baseline {number(net['baseline_w'])} W"
+    if "drift_w" in net:
+        told += f", drift {with_u(net['drift_w'], net['u_drift_w'])} W"
+    return told
+
+
+# --- what speaks for or against it ------------------------------------------------------------
+
+
+def slope(judged: Document, key: str, unit: str) -> str:
+    """``+8.2 ± 6.2 %/min``, or that nobody knows."""
+    if key not in judged:
+        return "too few readings"
+    told = with_u(judged[key]["value"], judged[key]["u"])
+    return f"{'' if told.startswith('-') else '+'}{told} {unit}"
+
+
+def masks(judged: Document) -> str:
+    """The clock event reasons that a window saw, in words."""
+    if "event_reasons" not in judged:
+        return "not read"
+    seen = sorted({word for mask in judged["event_reasons"] for word in event_reasons(mask)})
+    return ", ".join(seen) or "none"
+
+
+def cross_check(check: Document) -> str:
+    """``1.003 of the counter``, or why there is no ratio."""
+    if check["status"] == "unmeasured":
+        return f"unmeasured: {check['reason']}"
+    return f"power readings give {check['ratio']:.3f} of the energy counter"
+
+
+def per_token(estimate: Document) -> str:
+    """``0.2153 ± 0.0041 J`` of a token."""
+    small = 0 < abs(estimate["value"]) < 0.1
+    scale, unit = (1000, "mJ") if small else (1, "J")
+    return f"{with_u(estimate['value'] * scale, estimate['u'] * scale)} {unit}"
+
+
+def unmeasured(results: Document) -> list[tuple[str, str]]:
+    """Scopes behind no metric, each with its reason."""
+    return [
+        (SCOPES[name.partition("_energy_")[0]], str(metric["reason"]))
+        for name, metric in results["metrics"].items()
+        if name.endswith("_energy_per_request") and metric["status"] == "unmeasured"
+    ]
+
+
+def gaps(launch: Document, shown: Sequence[str]) -> list[tuple[str, str]]:
+    """Why a phase has no energy where others of its scope have: (what, reason)."""
+    return [
+        (f"{phase_name(phase)}, {scope_name(scope)}", str(phase["energy"][scope]["reason"]))
+        for phase in launch["phases"]
+        for scope in shown
+        if phase["energy"].get(scope, {}).get("status") == "unmeasured"
+    ]
+
+
+def phase_name(phase: Document) -> str:
+    """``idle, before``; several pieces are counted."""
+    name = str(phase["phase"]).replace("_", " ")
+    part = f", {phase['part']}" if phase["part"] else ""
+    return f"{name}{part}"
+
+
+INSIDE = ("prefill", "decode", "mixed")
+
+
+def in_order(phases: Sequence[Document]) -> list[Document]:
+    """The blocks as they followed one another, what lies inside the measured one below it."""
+    inside = [p for p in phases if p["phase"] in INSIDE]
+    found: list[Document] = []
+    for phase in phases:
+        if phase["phase"] not in INSIDE:
+            found.append(phase)
+        if phase["phase"] == "measured":
+            found += inside
+    return found
