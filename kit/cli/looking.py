@@ -8,7 +8,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -18,7 +18,16 @@ from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
 from kit.errors import KitError, UsageError
 from kit.verify import verify as verify_run
 
+if TYPE_CHECKING:
+    from kit.compare import Comparison
+    from kit.records import RunRecords
+
 _SMALL = 16 << 20
+Format = Literal["html", "text", "csv", "csv-metrics"]
+_FORMATS = (
+    "html: one file for a browser. text: plain, 80 columns. csv: a row per launch, phase and "
+    "scope. csv-metrics: a row per metric and launch, with net energies and checks."
+)
 
 
 def ls(*, runs: Runs = None, json: Json = False) -> None:
@@ -67,31 +76,59 @@ def report(
     run: str,
     *,
     runs: Runs = None,
-    out: Annotated[Path | None, Parameter(help="The file to write.")] = None,
+    format: Annotated[Format, Parameter(help=_FORMATS)] = "html",
+    out: Annotated[Path | None, Parameter(help="The file to write; - is stdout.")] = None,
     against: str = "",
 ) -> None:
-    """Write a run's report, a single HTML file, and print its path.
+    """Write a run's report: a single HTML file, plain text, or tidy CSV.
+
+    HTML goes into a file, whose path is printed; text and CSV to stdout, unless --out names a file.
 
     Args:
         run: the run: folder, single file, or the beginning of its hash.
         against: an original run; the report then shows the replay's verdicts.
     """
     from kit import replay as replaying
-    from kit import report as reporting
 
+    if against and format.startswith("csv"):
+        raise UsageError("CSV holds no verdicts", "leave --against out, or take html or text")
     path = find_run(run, runs)
     judged = replaying.judge(find_run(against, runs), path) if against else None
     loaded, results = replaying.computed(path)
     name = replaying.hash_of(path)
-    target = out or Path(f"report-{name[:12]}.html")
+    written = _written(format, name, loaded, results, judged)
+    if out is None and format == "html":
+        out = Path(f"report-{name[:12]}.html")
+    if out is None or str(out) == "-":
+        sys.stdout.buffer.write(written.encode())
+        sys.stdout.flush()
+        return
     try:
-        target.write_text(reporting.html(name, loaded, results, judged), encoding="utf-8")
+        out.write_text(written, encoding="utf-8")
     except OSError as error:
         raise UsageError(
-            f"cannot write {target}: {error.strerror}", "name a file with --out"
+            f"cannot write {out}: {error.strerror}", "name a file with --out"
         ) from error
-    say("open it in a browser; it needs nothing else")
-    sys.stdout.write(f"{target}\n")
+    if format == "html":
+        say("open it in a browser; it needs nothing else")
+    sys.stdout.write(f"{out}\n")
+
+
+def _written(
+    form: Format,
+    name: str,
+    loaded: RunRecords,
+    results: dict[str, Any],
+    judged: Comparison | None,
+) -> str:
+    from kit import report as reporting
+
+    if form == "csv":
+        return reporting.phases(results)
+    if form == "csv-metrics":
+        return reporting.metrics(results)
+    whole = reporting.text if form == "text" else reporting.html
+    return whole(name, loaded, results, judged)
 
 
 def verify(

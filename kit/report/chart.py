@@ -85,6 +85,8 @@ def context(records: RunRecords) -> str | None:
             _launches(axes, records, named=False)
             _frame(axes)
             axes.set_ylabel(label, color=INK)
+            # Both are read as whole numbers: no ticks between them.
+            axes.yaxis.get_major_locator().set_params(integer=True)
         rows[-1].set_xlabel("time since the run began (s)", color=INK)
         if len(gpus) > 1:
             _legend(rows[0])

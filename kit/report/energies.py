@@ -100,16 +100,10 @@ def _budgets(launch: Document, shown: Sequence[str]) -> Iterator[Html]:
 
 def _budget_rows(of_scope: Document) -> Iterator[list[object]]:
     for what, u, share, does in words.budget(of_scope):
-        yield [what, f"{words.number(u, 2)} J", _percent(share), does]
+        yield [what, f"{words.number(u, 2)} J", words.share(share), does]
     for key, what in (("u_repeat", "together: repeat"), ("u_sensor", "together: sensor")):
         if of_scope.get(key) is not None:
             yield [tag("b", what), tag("b", f"{words.number(of_scope[key], 2)} J"), "", ""]
-
-
-def _percent(share: float | None) -> str:
-    if share is None:
-        return "–"
-    return "< 0.1%" if share < 0.001 else f"{100 * share:.1f}%"
 
 
 # --- another tool's account -------------------------------------------------------------------

@@ -35,6 +35,8 @@ def _value(metric: Mapping[str, Any]) -> Html:
     if metric["status"] == "unmeasured":
         return tag("span", "unmeasured", class_="absent")
     if "agree" in metric:
+        if len(metric["launches"]) == 1:
+            return text("one launch")
         return text("all launches agree" if metric["agree"] else "launches differ")
     shown = [*_scaled(metric)]
     if metric["status"] == "estimated":
@@ -55,7 +57,8 @@ def _spread(metric: Mapping[str, Any]) -> str:
     if metric["status"] == "unmeasured":
         return str(metric["reason"])
     if "agree" in metric:
-        return f"{len(metric['launches'])} launches, text by text"
+        several = len(metric["launches"]) > 1
+        return f"{len(metric['launches'])} launches, text by text" if several else "none to compare"
     scale = 1000 if metric["unit"] in ("s", "J") and abs(metric["value"]) < 0.1 else 1
     own = [" ".join(spread(metric, scale))] if "u_repeat" in metric else []
     if "ci95" not in metric:

@@ -11,6 +11,7 @@ from kit.compare import Comparison
 from kit.records import RunRecords
 from kit.report import energies, headline, surroundings, validity, work
 from kit.report.parts import Html, join, section, tag, text
+from kit.results import checks
 
 _STYLE = Path(__file__).with_name("style.css")
 
@@ -37,7 +38,7 @@ def html(
             validity.split(results),
             energies.power(records),
             surroundings.over_the_run(records),
-            validity.checks(results),
+            validity.checks(results, checks.rule_of(records)),
             energies.phases(results),
             work.latency(results),
             work.launches(results),
@@ -72,7 +73,8 @@ def _header(name: str, records: RunRecords) -> Html:
         tag(
             "p",
             f"{records.spec.runtime.name} · {_model(records)} · "
-            f"{records.spec.launches} launches · {first.get('utc', '')}",
+            f"{records.spec.launches} {'launch' if records.spec.launches == 1 else 'launches'} · "
+            f"{first.get('utc', '')}",
             class_="note",
         ),
     )

@@ -67,10 +67,10 @@ def energy(value: Mapping[str, Any]) -> Html:
     if value.get("status") == "unmeasured":
         return tag("span", "unmeasured", class_="absent", title=str(value.get("reason", "")))
     shown, unit, shares = words.joules(value)
-    said = [f"{shown} {unit}", tag("small", *(f" {share}" for share in shares))]
+    said = [text(f"{shown} {unit}")]
     if value.get("status") == "estimated":
-        said += [" ", tag("b", "estimated", class_="estimated")]
-    return join(said)
+        said += [text(" "), tag("b", "estimated", class_="estimated")]
+    return join([*said, tag("small", " ", " ".join(shares), class_="below")])
 
 
 def absent(reason: object) -> Html:

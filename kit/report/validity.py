@@ -7,6 +7,7 @@ from typing import Any
 
 from kit.report import words
 from kit.report.parts import Html, absent, section, table, tag
+from kit.steady import Rule
 from kit.units import SCOPES
 
 Document = Mapping[str, Any]
@@ -38,27 +39,29 @@ def _split_row(scope: str, found: Document) -> list[object]:
     ]
 
 
-def checks(results: Document) -> Html:
+def checks(results: Document, rule: Rule) -> Html:
     """Steady state of each GPU in words with its slopes, and the cross-check of its two views."""
-    steady = [row for launch in results["launches"] for row in _steady_rows(launch)]
+    launches = results["launches"]
+    steady = [row for launch in launches for row in _steady_rows(launch)]
     if not steady:
-        return section(
-            "Steady state and cross-check",
-            tag("p", absent("no GPU was read"), class_="note"),
-        )
-    heads = ["GPU", "launch", "where", "state", "temperature", "power", "clocks held by", "why"]
+        return section("Steady state and cross-check", tag("p", absent("no GPU was read")))
+    heads = ["GPU", "launch", "where", "state", "temperature", "power", "clocks held by"]
     crossed = [
         [gpu, launch["launch"], words.cross_check(check)]
-        for launch in results["launches"]
+        for launch in launches
         for gpu, check in launch["cross_check"].items()
     ]
+    why = [tag("li", line) for launch in launches for line in words.unsteady(launch)]
     return section(
         "Steady state and cross-check",
         table(heads, steady, numeric=9),
+        tag("ul", *why, class_="note") if why else "",
         tag("h3", "Two views of one energy"),
         table(["GPU", "launch", "measured block"], crossed, numeric=9),
-        note="A card that still warms up draws more for the same work. Slopes with their standard "
-        "error, by least squares through means of a second.",
+        note="A card that still warms up draws more for the same work. Steady: over "
+        f"{rule.window_s:g} s the temperature moves by at most {rule.temperature_c_per_min:g} "
+        f"°C/min and the power by {rule.power_percent_per_min:g} %/min. Slopes with their "
+        "standard error, by least squares through means of a second.",
     )
 
 
@@ -73,14 +76,4 @@ def _steady_rows(launch: Document) -> Iterator[list[object]]:
                 words.slope(judged, "temperature_c_per_min", "°C/min"),
                 words.slope(judged, "power_percent_per_min", "%/min"),
                 words.masks(judged),
-                "; ".join(_without_slopes(judged)),
             ]
-
-
-def _without_slopes(judged: Document) -> Iterator[str]:
-    """The reasons that no column tells already."""
-    for reason in judged["reasons"]:
-        if " moves by " not in reason:
-            yield reason
-        else:
-            yield f"{reason.partition(' ')[0]} beyond or not surely within its limit"

@@ -22,10 +22,10 @@ ABOVE = {"above_loaded_idle": "above loaded idle", "above_idle": "above idle"}
 
 # Every term of an energy's uncertainty: what it is, and whether repeating the run averages it out.
 TERMS: dict[str, tuple[str, bool]] = {
-    "edge": ("when the block begins and ends, between two readings", True),
+    "edge": ("the block's edges, between two readings", True),
     "ticks": ("steps of the energy counter", True),
     "sampling": ("power between samples", True),
-    "lag": ("how late readings are renewed, from reading to reading", True),
+    "lag": ("how late readings are renewed", True),
     "resolution": ("last digit of the readings", True),
     "gain": ("the sensor's gain", False),
     "offset": ("the sensor's offset", False),
@@ -46,10 +46,19 @@ def metric_name(name: str) -> str:
 
 def number(value: float, digits: int = 4) -> str:
     """A value to ``digits`` significant digits, without exponent where that is readable."""
-    if value == 0:
-        return "0"
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else f"{value}"
     shown = f"{value:.{digits}g}"
-    return f"{value:,.0f}" if "e+" in shown and abs(value) < 1e9 else shown
+    if "e" not in shown or not 1e-9 < abs(value) < 1e9:
+        return shown
+    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def share(part: float | None) -> str:
+    """A share of the variance; a small one is not called none."""
+    if part is None:
+        return "–"
+    return "< 0.1%" if part < 0.001 else f"{100 * part:.1f}%"
 
 
 def with_u(value: float, u: float) -> str:
@@ -85,7 +94,11 @@ def joules(value: Document, key: str = "joules") -> tuple[str, str, list[str]]:
     """Value, unit and uncertainties, in millijoules where joules would begin with zeros."""
     scale, unit = (1000.0, "mJ") if 0 < abs(value[key]) < 0.1 else (1.0, "J")
     digits = digits_for(value[key], value.get("u_repeat"), value.get("u_sensor"))
-    return number(value[key] * scale, digits), unit, spread(value, scale)
+    shown = number(value[key] * scale, digits)
+    if "." not in shown and "e" not in shown and value.get("u_repeat"):
+        whole = len(shown.lstrip("-").replace(",", ""))
+        shown = f"{value[key] * scale:,.{max(0, digits - whole)}f}" if digits > whole else shown
+    return shown, unit, spread(value, scale)
 
 
 def in_line(value: Document, key: str = "joules") -> str:
@@ -155,6 +168,27 @@ def slope(judged: Document, key: str, unit: str) -> str:
         return "too few readings"
     told = with_u(judged[key]["value"], judged[key]["u"])
     return f"{'' if told.startswith('-') else '+'}{told} {unit}"
+
+
+def unsteady(launch: Document) -> list[str]:
+    """Why GPUs were not steady, or why it cannot be told, one line a window."""
+    return [
+        f"{gpu}, launch {launch['launch']}, {PLACES[place]}: {'; '.join(_why(judged))}"
+        for gpu, places in launch["steady"].items()
+        for place, judged in places.items()
+        if judged["status"] != "steady"
+    ]
+
+
+def _why(judged: Document) -> list[str]:
+    """The reasons, those of slopes, which are shown with them, by their limits."""
+    found = []
+    for reason in judged["reasons"]:
+        what, moves, rest = str(reason).partition(" moves by ")
+        limit = rest.partition("(limit ")[2].rstrip(")")
+        sure = "beyond" if judged["status"] == "not_steady" else "not surely within"
+        found.append(f"{what} {sure} its limit of {limit} a minute" if moves else reason)
+    return found
 
 
 def masks(judged: Document) -> str:
