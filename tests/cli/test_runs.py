@@ -42,7 +42,7 @@ def test_show_tells_what_was_measured_and_what_was_not(
     lines = out.splitlines()
     assert HASH in out and "replay-of eeeeeeeeeeee" in out
     assert any(
-        line.startswith("gpu energy per output token") and "primary" in line for line in lines
+        line.startswith("gpu energy per output token *") and line.count("±") == 2 for line in lines
     )
     assert "unmeasured  cpu energy: permission denied" in lines
     assert "unmeasured  wall energy, estimate energy: the spec asks for no meter of it" in lines
@@ -73,6 +73,63 @@ def test_show_says_why_one_phase_has_no_energy(
     shown(holed)
     out = capsys.readouterr().out
     assert "unmeasured  gpu in idle before (baseline): a hole of 0.61 s" in out
+
+
+def test_show_tells_nets_and_what_speaks_for_them(
+    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = copy.deepcopy(found)
+    results = good["results"]
+    results["launches"][0]["cross_check"] = {"gpu0": {"status": "measured", "ratio": 1.0034}}
+    token = {"value": 0.2153, "u": 0.0041}
+    small = {"value": 0.00412, "u": 0.00032}
+    results["split"]["gpu"] = {
+        "status": "measured",
+        "prefill_j_per_token": small,
+        "decode_j_per_token": token,
+    }
+    shown(good)
+    lines = capsys.readouterr().out.splitlines()
+    net = next(line for line in lines if line.startswith("gpu above loaded idle"))
+    joules = float(net.split()[4].replace(",", ""))
+    assert joules == pytest.approx(230 * 8, rel=0.005), "230 W more than the loaded idle, for 8 s"
+    assert net.count("±") == 3
+    assert "baseline 70 W, drift " in net
+    assert any(
+        line.startswith("steady") and "gpu0 loaded idle before: cannot be told" in line
+        for line in lines
+    )
+    assert "cross-check  gpu0: power readings give 1.003 of the energy counter" in lines
+    assert (
+        "split        gpu: prefill 4.12 ± 0.32 mJ a token, decode 0.2153 ± 0.0041 J a token"
+        in lines
+    )
+
+
+def test_show_leaves_out_checks_of_what_was_not_read(
+    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    blind = copy.deepcopy(found)
+    for launch in blind["results"]["launches"]:
+        launch["steady"], launch["cross_check"] = {}, {}
+        launch["net"] = {"gpu": {"above_idle": {"status": "unmeasured", "reason": "no meter"}}}
+    shown(blind)
+    out = capsys.readouterr().out
+    assert "checks" not in out and "net energy" not in out and "cannot be told" not in out
+
+
+def test_show_drops_watts_before_uncertainties_where_it_is_narrow(
+    found: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = copy.deepcopy(found)
+    for phase in two["results"]["launches"][0]["phases"]:
+        phase["energy"]["estimate"] = copy.deepcopy(phase["energy"]["gpu"])
+    narrow = [_bare(x) for x in on_terminal(lambda: shown(two), 80, monkeypatch).splitlines()]
+    wide = [_bare(x) for x in on_terminal(lambda: shown(two), 120, monkeypatch).splitlines()]
+    measured = [next(x for x in lines if x.startswith("measured  ")) for lines in (narrow, wide)]
+    assert [line.count("±") for line in measured] == [4, 4]
+    assert [len(line.split()) for line in measured] == [13, 15]
+    assert not any("…" in line for line in narrow)
 
 
 @pytest.mark.parametrize("width", [80, 120])

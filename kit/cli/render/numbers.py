@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from kit.report import words
+
 
 def number(value: float) -> str:
     """Four significant digits without an exponent: ``0.1923``, ``71.42``, ``3,388``."""
@@ -19,9 +21,13 @@ def measured(value: Mapping[str, Any]) -> str:
     """``915.2 ± 3 ± 26``: joules, repeatability, sensor; how it is known behind it."""
     if not isinstance(value.get("joules"), int | float):
         return "–"
-    shown = [number(value["joules"])]
-    shown += [f"± {value[key]:.2g}" for key in ("u_repeat", "u_sensor") if is_number(value, key)]
-    return " ".join(shown)
+    return " ".join([number(value["joules"]), *spread(value)])
+
+
+def spread(value: Mapping[str, Any]) -> list[str]:
+    """``["± 3", "± 26"]``: repeatability, then sensor, to two digits; what there is of them."""
+    known = [value[key] for key in ("u_repeat", "u_sensor") if is_number(value, key)]
+    return [f"± {words.number(u, 2)}" for u in known]
 
 
 def is_number(value: Mapping[str, Any], key: str) -> bool:

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kit.cli.render import evidence
 from kit.cli.render.console import (
     Cell,
     Mark,
@@ -23,7 +24,7 @@ from kit.cli.render.console import (
     stdout,
     title,
 )
-from kit.cli.render.numbers import interval, measured, value, watts
+from kit.cli.render.numbers import interval, measured, number, spread, value, watts
 from kit.cli.render.rows import MARKS, SCOPES, SHORT
 from kit.errors import ArchiveRefused
 
@@ -69,6 +70,8 @@ def _parts(
         *_section("results", _metrics(results)),
         *_section("", _missing(results)),
         *_section(*_phases(results)),
+        *_section(*evidence.nets(results, {s: _scope(s) for s in SCOPES})),
+        *_section("checks", evidence.checks(results)),
         *_section("notices", _notices(results)),
         Text(),
         plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet"),
@@ -97,11 +100,17 @@ def _identity(name: str, manifest: Document, spec: Document) -> list[tuple[str, 
         ("started", f"{manifest.get('clock', {}).get('utc', 'unknown')}"),
         ("kit", str(manifest.get("kit", {}).get("version", "unknown"))),
         ("runtime", str(spec.get("runtime", {}).get("name", "unknown"))),
-        ("image", f"{image.get('reference')} {image.get('image_id')}" if image else None),
+        ("image", _image(image) if image else None),
         ("model", f"{model.get('repo')}@{revision}" if model else None),
         ("spec", str(manifest.get("spec_hash", ""))[:SHORT]),
         ("parent", ", ".join(parents) or None),
     ]
+
+
+def _image(image: Document) -> str:
+    """Reference and id; a reference that ends in the id already says both."""
+    reference, id_ = str(image.get("reference")), str(image.get("image_id"))
+    return reference if reference.endswith(id_) else f"{reference} {id_}"
 
 
 def _parents(manifest: Document) -> list[Document]:
@@ -116,22 +125,24 @@ def _metrics(results: Document) -> RenderableType | None:
         return None
     lines: list[tuple[Cell, ...]] = []
     for name, metric in sorted(known.items(), key=lambda item: item[0] != primary):
-        label = plain(metric_name(name)).append(" (primary)" if name == primary else "", "quiet")
+        label = plain(metric_name(name)).append(" *" if name == primary else "", "quiet")
         if "agree" in metric:
             lines.append((label, *_agreement(metric)))
             continue
-        cells = (value(metric), interval(metric), str(metric.get("n", "")), metric["unit"])
-        lines.append((label, *map(plain, cells)))
-    headings = ("metric", "mean", "95% interval", "n", "unit")
-    return fitted(stdout().width, headings, lines, elastic=0, right=headings[1:4])
+        mean = " ".join([value(metric), *spread(metric), str(metric["unit"])])
+        lines.append((label, plain(mean), plain(interval(metric))))
+    launches = f", n={len(results.get('launches', ()))}"
+    headings = ("metric (* primary)", "mean ± repeat ± sensor", f"95% interval{launches}")
+    return fitted(stdout().width, headings, lines, elastic=0, right=headings[1:])
 
 
-def _agreement(metric: Document) -> tuple[Text, Text, Text, Text]:
+def _agreement(metric: Document) -> tuple[Text, Text]:
     hashes = [str(h) for h in metric.get("launches", ())]
-    said = "identical" if metric["agree"] else "differ"
-    style = "good" if metric["agree"] else "doubt"
-    short = plain(hashes[0][:SHORT]) if metric["agree"] and hashes else Text("–")
-    return Text(said, style), short, plain(len(hashes)), Text("sha256")
+    if len(hashes) == 1:
+        return Text("one launch"), plain(hashes[0][:SHORT])
+    if not metric["agree"]:
+        return Text("differ", "doubt"), Text("–")
+    return Text("identical", "good"), plain(hashes[0][:SHORT] if hashes else "–")
 
 
 def _missing(results: Document) -> RenderableType | None:
@@ -159,30 +170,47 @@ def _phases(results: Document) -> tuple[str, RenderableType | None]:
     found = launches[0].get("phases", ())
     scopes = [s for s in SCOPES if any("joules" in p["energy"].get(s, {}) for p in found)]
     right = {"justify": "right", "no_wrap": True}
+    form = _form(len(scopes), stdout().width)
     of_scopes = [
-        (text, right) for s in scopes for text in (f"{_scope(s)}, J ± repeat ± sensor", "W")
+        (text, right)
+        for s in scopes
+        for text in (f"{_scope(s)}, J", *(["W"] if form == "full" else []))
     ]
     table = listing(("phase", {"no_wrap": True}), ("time", right), *of_scopes)
     for phase in found:
         cells = [plain(_phase_name(phase)), plain(short_time(phase["duration_s"]))]
         for scope in scopes:
             energy = phase["energy"].get(scope, {})
-            cells += [plain(measured(energy)), plain(watts(energy, phase["duration_s"]))]
+            joules = energy.get("joules")
+            bare = form == "bare" and joules is not None
+            cells.append(plain(number(joules) if bare else measured(energy)))
+            if form == "full":
+                cells.append(plain(watts(energy, phase["duration_s"])))
         table.add_row(*cells)
     more = f" (of {len(launches)} launches)" if len(launches) > 1 else ""
     heading = f"phases of launch {launches[0]['launch']}{more}"
+    heading += "" if form == "bare" or not scopes else ", ± repeat ± sensor"
     return heading, Group(table, _gaps(found, scopes))
+
+
+def _form(scopes: int, width: int) -> str:
+    """What there is room for: energies with uncertainty and watts, without watts, or bare."""
+    forms = (("full", 28), ("no watts", 20), ("bare", 0))
+    return next(form for form, each in forms if 34 + scopes * each <= width or not each)
 
 
 def _gaps(found: Sequence[Document], scopes: Sequence[str]) -> Table:
     """Why a phase has no energy where others of its scope have."""
     table = facts([])
+    reasons: dict[str, list[str]] = {}
     for phase in found:
         for scope in scopes:
             energy = phase["energy"].get(scope, {})
             if "joules" not in energy:
-                said = f"{scope} in {_phase_name(phase)}: {energy.get('reason', 'not recorded')}"
-                table.add_row("unmeasured", plain(said))
+                why = str(energy.get("reason", "not recorded"))
+                reasons.setdefault(why, []).append(f"{scope} in {_phase_name(phase)}")
+    for why, where in reasons.items():
+        table.add_row("unmeasured", plain(f"{', '.join(where)}: {why}"))
     return table
 
 
@@ -219,4 +247,4 @@ def metric_name(name: str) -> str:
 
 def _scope(scope: str) -> str:
     """A scope's name; the estimator's never reads like a measurement."""
-    return "estimated CPU" if scope == "estimate" else scope
+    return "est. CPU" if scope == "estimate" else scope
