@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from kit.energy import power_series
 from kit.phases import BLOCKS
 from kit.records import RunRecords
@@ -22,8 +24,8 @@ PHASE_COLOURS = {
     "measured": "#009e73",
     "shutdown": "#cc79a7",
 }
-# What a grey printer still tells apart.
-PHASE_HATCHES = {"loaded_idle": "////", "startup": "....", "shutdown": "...."}
+# A grey printer tells the two kinds of idle apart by these.
+PHASE_ALPHAS = {"idle": 0.14, "loaded_idle": 0.34}
 LINE_COLOURS = ("#d55e00", "#0072b2", "#e69f00", "#7f3c8d")
 INK = "#808080"
 CONTEXT = (("gpu_temperature", "GPU (°C)"), ("gpu_sm_clock", "SM clock (MHz)"))
@@ -48,6 +50,9 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
         axes = figure.add_subplot()
         _phases(axes, records)
         for number, (device, (t, watts)) in enumerate(sorted(series.items())):
+            # A step of no length has no power: it would be drawn as 0 W.
+            long = np.diff(t, prepend=t[0] - 1) > 0
+            t, watts = t[long], watts[long]
             step = max(1, len(t) // _MAX_POINTS)
             guessed = device in set(estimated)
             axes.plot(
@@ -144,9 +149,8 @@ def _phases(axes: Any, records: RunRecords) -> None:
             phase.t0 * _NS,
             phase.t1 * _NS,
             color=PHASE_COLOURS[phase.name],
-            alpha=0.22,
+            alpha=PHASE_ALPHAS.get(phase.name, 0.22),
             linewidth=0,
-            hatch=PHASE_HATCHES.get(phase.name),
             label=None if phase.name in seen else phase.name.replace("_", " "),
         )
         seen.add(phase.name)

@@ -36,7 +36,7 @@ def _value(metric: Mapping[str, Any]) -> Html:
         return tag("span", "unmeasured", class_="absent")
     if "agree" in metric:
         if len(metric["launches"]) == 1:
-            return text("one launch")
+            return text("not compared")
         return text("all launches agree" if metric["agree"] else "launches differ")
     shown = [*_scaled(metric)]
     if metric["status"] == "estimated":
@@ -58,7 +58,11 @@ def _spread(metric: Mapping[str, Any]) -> str:
         return str(metric["reason"])
     if "agree" in metric:
         several = len(metric["launches"]) > 1
-        return f"{len(metric['launches'])} launches, text by text" if several else "none to compare"
+        return (
+            f"{len(metric['launches'])} launches, text by text"
+            if several
+            else "one launch: nothing to compare it with"
+        )
     scale = 1000 if metric["unit"] in ("s", "J") and abs(metric["value"]) < 0.1 else 1
     own = [" ".join(spread(metric, scale))] if "u_repeat" in metric else []
     if "ci95" not in metric:

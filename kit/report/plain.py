@@ -28,7 +28,7 @@ def text(
         _part("BEFORE YOU BELIEVE A NUMBER", _notices(results)),
         _part("MEASURED BLOCK", _blocks(results)),
         _part("UNCERTAINTY BUDGET (standard, share of variance, in repeats)", _budgets(results)),
-        _part("JOULES PER PREFILL AND DECODE TOKEN", _split(results)),
+        _part("JOULES PER PREFILL AND DECODE TOKEN (SPLIT)", _split(results)),
         _part("STEADY STATE AND CROSS-CHECK", _checks(results)),
         _part("PHASES", _phases(results)),
         _part("CHECK IT YOURSELF", [f"kit verify {name[:12]}", f"kit replay {name[:12]}"]),
@@ -93,8 +93,9 @@ def _value(metric: Document) -> str:
     if metric["status"] == "unmeasured":
         return f"unmeasured: {metric['reason']}"
     if "agree" in metric:
-        one = len(metric["launches"]) == 1
-        return "one launch" if one else "launches agree" if metric["agree"] else "launches differ"
+        if len(metric["launches"]) == 1:
+            return "not compared: one launch"
+        return "all launches agree" if metric["agree"] else "launches differ"
     if metric["unit"] == "J":
         told = words.in_line(metric, "value")
     else:

@@ -18,7 +18,7 @@ def split(results: Document) -> Html:
     heads = ["scope", "per prefill token", "per decode token", "loaded idle", "requests"]
     rows = [_split_row(scope, found) for scope, found in results["split"].items()]
     return section(
-        "Joules per prefill and decode token",
+        "Joules per prefill and decode token (split)",
         table(heads, rows),
         note="By difference of workloads: least squares over whole requests of different lengths, "
         "above the loaded idle server. It tells the two phases apart where they are too short to "

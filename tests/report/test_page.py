@@ -14,7 +14,9 @@ import pytest
 from kit import archive, compare, records, report, results, samples
 from kit.model import MeterDevice, MeterPlan
 from kit.records import RunRecords
+from kit.report import chart, words
 from tests import golden
+from tests.report.made import full
 
 NAME = "a" * 64
 LOADS = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background"}
@@ -239,3 +241,90 @@ def test_a_failed_run_has_a_page_that_says_so(tmp_path: Path) -> None:
         loaded, phases=(), requests={}, responses={}, driver={}, samples=samples.EMPTY
     )
     assert "failed" in Page(report.html(NAME, early, results.compute(early))).text
+
+
+# --- what the numbers rest on ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rich(run: RunRecords) -> Page:
+    return Page(report.html(NAME, run, full(results.compute(run))))
+
+
+def test_the_budget_tells_each_term_and_adds_up(run: RunRecords, rich: Page) -> None:
+    energy = results.compute(run)["launches"][0]["phases"][4]["energy"]["gpu"]
+    gain = rich.row("the sensor's gain")
+    assert gain[1] == f"{words.number(energy['terms']['gain'], 2)} J"
+    assert gain[3] == "stays the same"
+    assert rich.row("steps of the energy counter")[3] == "averages out"
+    rows = words.budget(energy)
+    assert sum(share or 0 for _, _, share, _ in rows) == pytest.approx(1)
+    assert len(rows) == len(energy["terms"])
+    assert not {what for what, *_ in rows} & set(energy["terms"]), "every term is in words"
+
+
+def test_nets_stand_with_baseline_and_drift(run: RunRecords, rich: Page) -> None:
+    row = next(r for r in rich.rows if r[:2] == ["GPU boards (NVML)", "0"] and " J" in r[2])
+    net = results.compute(run)["launches"][0]["net"]["gpu"]["above_loaded_idle"]
+    assert words.joules(net)[0] in row[3]
+    assert f"baseline {words.number(net['baseline_w'])} W, drift " in row[3]
+    assert "drift" not in row[4] and "baseline" in row[4]
+
+
+def test_steady_state_is_told_in_words_with_slopes(rich: Page) -> None:
+    steady = [r for r in rich.rows if r[0] == "gpu0" and len(r) == 7]
+    assert steady[0][2:] == [
+        "loaded idle before",
+        "steady",
+        "+0.05 ± 0.10 °C/min",
+        "-0.020 ± 0.040 %/min",
+        "power cap, too hot (software)",
+    ]
+    assert steady[1][3] == "not steady"
+    assert "measured block: temperature beyond its limit of 0.5 a minute" in rich.text
+    assert ["gpu0", "0", "power readings give 1.003 of the energy counter"] in rich.rows
+
+
+def test_joules_per_token_stand_with_uncertainty_or_reason(rich: Page) -> None:
+    told = [r for r in rich.rows if len(r) == 5 and r[1].endswith(" mJ")]
+    assert ["GPU boards (NVML)", "4.12 ± 0.32 mJ", "0.2153 ± 0.0041 J", "70.02 ± 0.11 W", "24"] in (
+        told
+    )
+    lacking = next(r for r in rich.rows if len(r) == 2 and r[0] == "CPU packages (RAPL)")
+    assert lacking[1].startswith("unmeasured: ")
+
+
+def test_another_tools_account_stands_beside_as_it_says(rich: Page) -> None:
+    row = rich.row("CodeCarbon's own account")
+    assert "640 J estimated" in row[2] and "uncertainty not stated" in row[2]
+    assert "codecarbon:gpu 500 J" in row[3] and "3.0.4" in row[4]
+    assert "CodeCarbon's own account" not in rich.row("scope")
+
+
+def test_temperature_clock_and_event_reasons_are_drawn(run: RunRecords) -> None:
+    gpu = {"gpu_temperature": lambda n: 40 + n // 50, "gpu_sm_clock": lambda n: 1980 - n % 3}
+    gpu["gpu_event_reasons"] = lambda n: 0x4 if n % 4 else 0x1
+    rows = [
+        (n * 100 * golden.MS + k, "gpu0", quantity, value(n))
+        for n in range(300)
+        for k, (quantity, value) in enumerate(gpu.items())
+    ]
+    more = samples.from_csv({"samples/context.csv": golden.csv(rows)})
+    read = samples.Samples(run.samples.series | more.series, (), run.samples.spans | more.spans)
+    watched = dataclasses.replace(run, samples=read)
+    page = Page(report.html(NAME, watched, results.compute(watched)))
+    assert "GPU (°C)" in page.text and "SM clock (MHz)" in page.text
+    assert page.row("gpu0")[:3] == ["gpu0", "idle", "25%"]
+    assert ["gpu0", "power cap", "75%"] in [row[:3] for row in page.rows]
+
+
+def test_launches_are_marked_and_the_two_idles_told_apart(html: str) -> None:
+    drawing = html[html.index("<svg") : html.index("</svg>")]
+    assert "launch 0" in drawing and "launch 1" in drawing
+    idle, loaded = (chart.PHASE_COLOURS[n] for n in ("idle", "loaded_idle"))
+    assert idle != loaded and idle in drawing and loaded in drawing
+
+
+def test_the_latency_table_is_not_folded_away(html: str) -> None:
+    latency = html[html.index("Latency</h2>") : html.index("Launches</h2>")]
+    assert "<table" in latency and "<details" not in latency

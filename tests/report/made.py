@@ -1,0 +1,53 @@
+"""Results with everything in them that a real run of an hour would give, made from golden ones."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+
+def full(results: dict[str, Any]) -> dict[str, Any]:
+    """``results`` with a cross-check, judged slopes, a split and another tool's account."""
+    found = copy.deepcopy(results)
+    for launch in found["launches"]:
+        launch["cross_check"] = {"gpu0": {"status": "measured", "ratio": 1.0034}}
+        launch["steady"] = {
+            "gpu0": {
+                "before": _judged("steady", [], 0.05),
+                "within": _judged(
+                    "not_steady", ["temperature moves by +3.1 ± 0.1 °C/min (limit 0.5)"], 3.1
+                ),
+            }
+        }
+        for phase in launch["phases"]:
+            phase["energy"]["codecarbon"] = {
+                "status": "estimated",
+                "joules": 640.0,
+                "u_repeat": 2.0,
+                "u_sensor": None,
+                "terms": {"edge": 2.0},
+                "method": "CodeCarbon 3.0.4: cpu estimated by load; uncertainty not stated",
+                "devices": {"codecarbon:cpu": 140.0, "codecarbon:gpu": 500.0},
+            }
+    found["split"]["gpu"] = {
+        "status": "measured",
+        "prefill_j_per_token": {"value": 0.00412, "u": 0.00032},
+        "decode_j_per_token": {"value": 0.2153, "u": 0.0041},
+        "baseline_w": {"value": 70.02, "u": 0.11},
+        "condition": 4.1,
+        "windows": 24,
+        "df": 21,
+    }
+    return found
+
+
+def _judged(status: str, reasons: list[str], slope: float) -> dict[str, Any]:
+    return {
+        "status": status,
+        "reasons": reasons,
+        "window_s": 60.0,
+        "temperature_c_per_min": {"value": slope, "u": 0.1},
+        "power_percent_per_min": {"value": -0.02, "u": 0.04},
+        "power_w": 250.0,
+        "event_reasons": [0x4, 0x24],
+    }

@@ -1,0 +1,200 @@
+"""The report as text and as CSV: 80 columns, tidy rows, the numbers of the run and no others."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kit import archive, compare, records, report, results
+from kit.cli import looking
+from kit.errors import UsageError
+from kit.records import RunRecords
+from kit.report import words
+from tests import golden
+from tests.report.made import full
+
+NAME = "a" * 64
+HOSTILE = "=HYPERLINK(1)\x1b[31m\n\u202e<b>"
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return golden.build(tmp_path_factory.mktemp("forms") / "runs")
+
+
+@pytest.fixture(scope="module")
+def run(sealed: Path) -> RunRecords:
+    return records.load(archive.open_source(sealed))
+
+
+@pytest.fixture(scope="module")
+def found(run: RunRecords) -> dict[str, Any]:
+    return results.compute(run)
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+# --- CSV ------------------------------------------------------------------------------------
+
+
+def test_a_row_for_each_launch_phase_and_scope(found: dict[str, Any]) -> None:
+    told = rows(report.phases(found))
+    keys = [(r["launch"], r["phase"], r["part"], r["scope"]) for r in told]
+    assert len(set(keys)) == len(keys) == 2 * 10 * 4
+    idle = next(r for r in told if r["phase"] == "idle" and r["scope"] == "gpu")
+    assert float(idle["joules"]) == pytest.approx(golden.GPU_MW / 1000 * 2, rel=1e-3)
+    assert float(idle["duration_s"]) == 2.0
+    assert idle["status"] == "measured" and idle["reason"] == "" and idle["method"]
+    assert float(idle["u_sensor_j"]) > 0 and float(idle["u_repeat_j"]) > 0
+
+
+def test_what_has_no_number_has_an_empty_cell_and_a_reason(found: dict[str, Any]) -> None:
+    for row in rows(report.phases(found)):
+        assert (row["joules"] == "") == (row["status"] == "unmeasured") == bool(row["reason"])
+    lacking = [r for r in rows(report.metrics(found)) if r["status"] == "unmeasured"]
+    assert lacking
+    assert all(r["value"] == "" and r["reason"] for r in lacking)
+
+
+def test_metrics_hold_the_mean_and_each_launch(found: dict[str, Any]) -> None:
+    told = [r for r in rows(report.metrics(found)) if r["metric"] == "gpu_energy_per_output_token"]
+    metric = found["metrics"]["gpu_energy_per_output_token"]
+    assert [r["launch"] for r in told] == ["", "0", "1"]
+    assert float(told[0]["value"]) == metric["value"]
+    assert [float(told[0][f"ci95_{end}"]) for end in ("low", "high")] == metric["ci95"]
+    assert float(told[0]["u_sensor"]) == metric["u_sensor"]
+    assert [float(r["value"]) for r in told[1:]] == metric["launches"]
+
+
+def test_metrics_hold_nets_checks_and_the_split(found: dict[str, Any]) -> None:
+    told = {(r["metric"], r["launch"]): r for r in rows(report.metrics(full(found)))}
+    net = found["launches"][1]["net"]["gpu"]["above_loaded_idle"]
+    assert float(told["gpu_energy_above_loaded_idle", "1"]["value"]) == net["joules"]
+    drift = told["gpu_above_loaded_idle_drift_w", "1"]
+    assert float(drift["value"]) == net["drift_w"] and drift["unit"] == "W"
+    assert float(drift["u_repeat"]) == net["u_drift_w"]
+    assert told["cross_check_gpu0", "0"]["value"] == "1.0034"
+    assert told["gpu_decode_j_per_token", ""]["u_repeat"] == "0.0041"
+
+
+def test_a_cell_is_no_formula_and_one_line(found: dict[str, Any]) -> None:
+    evil = copy.deepcopy(found)
+    energy = evil["launches"][0]["phases"][0]["energy"]
+    energy["wall"] = {"status": "unmeasured", "reason": HOSTILE}
+    text = report.phases(evil)
+    assert "'=HYPERLINK(1) <b>" in text
+    assert "\x1b" not in text and "\u202e" not in text
+    assert len(text.splitlines()) == 81
+
+
+# --- text -----------------------------------------------------------------------------------
+
+
+def test_the_text_fits_80_columns_and_holds_the_numbers(
+    run: RunRecords, found: dict[str, Any]
+) -> None:
+    text = report.text(NAME, run, full(found))
+    assert max(map(len, text.splitlines())) <= 80
+    joined = " ".join(text.split())
+    gross = found["launches"][0]["phases"][4]["energy"]["gpu"]
+    assert f"gross: {words.in_line(gross)}" in joined
+    assert "± " in words.in_line(gross) and "(sensor)" in words.in_line(gross)
+    for said in (
+        "energy, wall outlet (PDU): unmeasured: the spec asks for no meter of it",
+        "the sensor's gain",
+        "prefill 4.12 ± 0.32 mJ, decode 0.2153 ± 0.0041 J, by difference of 24 requests",
+        "gpu0, launch 0, loaded idle before: steady; temperature +0.05 ± 0.10 °C/min",
+        "measured block: not steady; temperature +3.10 ± 0.10 °C/min",
+        "clocks held by: power cap, too hot (software)",
+        "power readings give 1.003 of the energy counter",
+        "640 J uncertainty not stated estimated",
+    ):
+        assert said in joined
+
+
+def test_the_text_holds_a_replays_verdicts(run: RunRecords, found: dict[str, Any]) -> None:
+    judged = compare.judge(run, found, run, found, same_card=True)
+    assert "REPLAY\noutputs → REPRODUCED" in report.text(NAME, run, found, judged)
+
+
+def test_the_text_is_inert(run: RunRecords, found: dict[str, Any]) -> None:
+    spec = msgspec.structs.replace(run.spec, name=HOSTILE, description=HOSTILE)
+    evil = {**found, "notices": [{"code": "X", "message": HOSTILE}]}
+    text = report.text(NAME, dataclasses.replace(run, spec=spec), evil)
+    assert "\x1b" not in text and "\u202e" not in text
+    assert text.count("HYPERLINK") == 3
+
+
+# --- rounding -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "u", "told"),
+    [
+        (-8.3e-14, 1.9, "0.0 ± 1.9"),
+        (0.21534, 0.0041, "0.2153 ± 0.0041"),
+        (118.313, 12.0, "118 ± 12"),
+        (5.0, 0.0, "5"),
+    ],
+)
+def test_a_value_is_rounded_to_its_uncertainty(value: float, u: float, told: str) -> None:
+    assert words.with_u(value, u) == told
+
+
+@pytest.mark.parametrize(
+    ("joules", "repeat", "sensor", "told"),
+    [
+        (915.2, 3.0, 26.0, "915 J ± 3 (repeat) ± 26 (sensor)"),
+        (1213.02432, 0.083, 45.1, "1213.02 J ± 0.083 (repeat) ± 45 (sensor)"),
+        (449.9936, 0.2, 19.4, "450.0 J ± 0.2 (repeat) ± 19 (sensor)"),
+        (0.01913, 0.0001, 0.001, "19.1 mJ ± 0.1 (repeat) ± 1 (sensor)"),
+    ],
+)
+def test_energy_has_the_digits_that_its_scatter_leaves(
+    joules: float, repeat: float, sensor: float, told: str
+) -> None:
+    value = {"status": "measured", "joules": joules, "u_repeat": repeat, "u_sensor": sensor}
+    assert words.in_line(value) == told
+
+
+# --- the command ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["text", "csv", "csv-metrics"])
+def test_text_and_csv_go_to_stdout_or_a_file(
+    sealed: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], form: Any
+) -> None:
+    looking.report(str(sealed), format=form)
+    printed = capfdbinary.readouterr().out
+    looking.report(str(sealed), format=form, out=Path("-"))
+    assert capfdbinary.readouterr().out == printed
+    looking.report(str(sealed), format=form, out=tmp_path / "told")
+    assert (tmp_path / "told").read_bytes() == printed
+    assert capfdbinary.readouterr().out == f"{tmp_path / 'told'}\n".encode()
+
+
+def test_html_goes_to_a_file_named_after_the_run(
+    sealed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    looking.report(str(sealed))
+    name = capfdbinary.readouterr().out.decode().strip()
+    assert name == f"report-{sealed.name[:12]}.html"
+    assert Path(name).read_text().startswith("<!doctype html>")
+
+
+def test_csv_has_no_verdicts(sealed: Path) -> None:
+    with pytest.raises(UsageError, match="CSV holds no verdicts"):
+        looking.report(str(sealed), format="csv", against=str(sealed))
