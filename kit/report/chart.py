@@ -25,12 +25,22 @@ PHASE_COLOURS = {
     "shutdown": "#cc79a7",
 }
 # A grey printer tells the two kinds of idle apart by these.
-PHASE_ALPHAS = {"idle": 0.14, "loaded_idle": 0.34}
-LINE_COLOURS = ("#d55e00", "#0072b2", "#e69f00", "#7f3c8d")
+PHASE_ALPHAS = {"idle": 0.14, "loaded_idle": 0.28}
+LINE_COLOURS = (
+    "#d55e00",
+    "#0072b2",
+    "#e69f00",
+    "#7f3c8d",
+    "#11a579",
+    "#e73f74",
+    "#6b8e23",
+    "#555555",
+)
 INK = "#808080"
 CONTEXT = (("gpu_temperature", "GPU (°C)"), ("gpu_sm_clock", "SM clock (MHz)"))
 _NS = 1e-9
 _MAX_POINTS = 4000
+_SHORTEST_NS = 1000
 
 
 def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | None:
@@ -50,8 +60,8 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
         axes = figure.add_subplot()
         _phases(axes, records)
         for number, (device, (t, watts)) in enumerate(sorted(series.items())):
-            # A step of no length has no power: it would be drawn as 0 W.
-            long = np.diff(t, prepend=t[0] - 1) > 0
+            # The end of a curve may be a step of next to no length: its power is none to draw.
+            long = np.diff(t, prepend=t[0] - _SHORTEST_NS) >= _SHORTEST_NS
             t, watts = t[long], watts[long]
             step = max(1, len(t) // _MAX_POINTS)
             guessed = device in set(estimated)

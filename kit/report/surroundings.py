@@ -47,9 +47,9 @@ def _reason_rows(records: RunRecords, device: str) -> Iterator[list[object]]:
     for phase in records.phases:
         if phase.name == "measured":
             inside |= (series.t >= phase.t0) & (series.t < phase.t1)
-    words = sorted({w for mask in np.unique(series.raw) for w in event_reasons(int(mask))})
-    for word in words or ["none"]:
-        given = np.array([word in (event_reasons(int(m)) or ("none",)) for m in series.raw])
+    masks = {int(mask): event_reasons(int(mask)) or ("none",) for mask in np.unique(series.raw)}
+    for word in sorted({word for told in masks.values() for word in told}):
+        given = np.isin(series.raw, [mask for mask, told in masks.items() if word in told])
         yield [device, word, _share(given), _share(given[inside])]
 
 
@@ -112,4 +112,13 @@ def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, objec
         elif isinstance(child, Mapping):
             yield from _flat(child, name)
         else:
-            yield name, ", ".join(map(str, child)) if isinstance(child, list) else child
+            yield name, _said(child)
+
+
+def _said(value: object) -> object:
+    """A value of the fingerprint as people write it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return value

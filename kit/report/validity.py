@@ -44,7 +44,9 @@ def checks(results: Document, rule: Rule) -> Html:
     launches = results["launches"]
     steady = [row for launch in launches for row in _steady_rows(launch)]
     if not steady:
-        return section("Steady state and cross-check", tag("p", absent("no GPU was read")))
+        return section(
+            "Steady state and cross-check", tag("p", absent("no GPU was read"), class_="note")
+        )
     heads = ["GPU", "launch", "where", "state", "temperature", "power", "clocks held by"]
     crossed = [
         [gpu, launch["launch"], words.cross_check(check)]

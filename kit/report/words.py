@@ -94,11 +94,15 @@ def joules(value: Document, key: str = "joules") -> tuple[str, str, list[str]]:
     """Value, unit and uncertainties, in millijoules where joules would begin with zeros."""
     scale, unit = (1000.0, "mJ") if 0 < abs(value[key]) < 0.1 else (1.0, "J")
     digits = digits_for(value[key], value.get("u_repeat"), value.get("u_sensor"))
-    shown = number(value[key] * scale, digits)
-    if "." not in shown and "e" not in shown and value.get("u_repeat"):
-        whole = len(shown.lstrip("-").replace(",", ""))
-        shown = f"{value[key] * scale:,.{max(0, digits - whole)}f}" if digits > whole else shown
-    return shown, unit, spread(value, scale)
+    return _fixed(value[key] * scale, digits), unit, spread(value, scale)
+
+
+def _fixed(value: float, digits: int) -> str:
+    """``digits`` significant digits with the zeros that belong to them: ``450.0``, ``1,213.02``."""
+    if value == 0 or not math.isfinite(value):
+        return number(value)
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{round(value, places):,.{max(0, places)}f}"
 
 
 def in_line(value: Document, key: str = "joules") -> str:

@@ -154,7 +154,7 @@ def test_a_value_is_rounded_to_its_uncertainty(value: float, u: float, told: str
     ("joules", "repeat", "sensor", "told"),
     [
         (915.2, 3.0, 26.0, "915 J ± 3 (repeat) ± 26 (sensor)"),
-        (1213.02432, 0.083, 45.1, "1213.02 J ± 0.083 (repeat) ± 45 (sensor)"),
+        (1213.02432, 0.083, 45.1, "1,213.02 J ± 0.083 (repeat) ± 45 (sensor)"),
         (449.9936, 0.2, 19.4, "450.0 J ± 0.2 (repeat) ± 19 (sensor)"),
         (0.01913, 0.0001, 0.001, "19.1 mJ ± 0.1 (repeat) ± 1 (sensor)"),
     ],
