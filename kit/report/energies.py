@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kit.records import RunRecords
-from kit.report import chart, words
+from kit.report import chart, rounding, words
 from kit.report.parts import Html, absent, energy, join, section, table, tag
 from kit.units import COMPARATORS, SCOPES
 
@@ -42,8 +42,7 @@ def _mean(metric: Document) -> Html:
 def _interval(metric: Document) -> str:
     if "ci95" not in metric:
         return "none: one launch" if metric.get("n") == 1 else "none"
-    low, high = (words.number(1000 * end) for end in metric["ci95"])
-    return f"[{low}, {high}] mJ, {metric['n']} launches"
+    return f"{rounding.interval(metric)}, {metric['n']} launches"
 
 
 # --- the measured block -----------------------------------------------------------------------
@@ -100,10 +99,10 @@ def _budgets(launch: Document, shown: Sequence[str]) -> Iterator[Html]:
 
 def _budget_rows(of_scope: Document) -> Iterator[list[object]]:
     for what, u, share, does in words.budget(of_scope):
-        yield [what, f"{words.number(u, 2)} J", words.share(share), does]
+        yield [what, f"{rounding.number(u, 2)} J", rounding.share(share), does]
     for key, what in (("u_repeat", "together: repeat"), ("u_sensor", "together: sensor")):
         if of_scope.get(key) is not None:
-            yield [tag("b", what), tag("b", f"{words.number(of_scope[key], 2)} J"), "", ""]
+            yield [tag("b", what), tag("b", f"{rounding.number(of_scope[key], 2)} J"), "", ""]
 
 
 # --- another tool's account -------------------------------------------------------------------
@@ -111,18 +110,20 @@ def _budget_rows(of_scope: Document) -> Iterator[list[object]]:
 
 def comparators(results: Document) -> Html:
     """What another tool tells of the measured block, beside kit's scopes; nothing if none did."""
-    rows = []
+    rows, said = [], dict[str, None]()
     for launch in results["launches"]:
         measured = words.block(launch)
         for name, title in COMPARATORS.items():
             told = measured["energy"].get(name) if measured else None
             if told:
                 rows.append(_account(launch, title, told))
+                said |= {told["method"]: None} if told.get("method") else {}
     if not rows:
         return Html("")
     return section(
         "Another tool's account",
-        table(["tool", "launch", "measured block", "by component", "as it says"], rows, numeric=2),
+        table(["tool", "launch", "measured block", "by component"], rows, numeric=2),
+        tag("ul", *(tag("li", method) for method in said), class_="note"),
         note="Measured or estimated as the tool says of itself. It is shown beside kit's scopes "
         "and is in none of them.",
     )
@@ -130,8 +131,8 @@ def comparators(results: Document) -> Html:
 
 def _account(launch: Document, title: str, told: Document) -> list[object]:
     devices = told.get("devices") or {}
-    parts = [f"{name} {words.number(j)} J" for name, j in devices.items()]
-    return [title, launch["launch"], _told(told), ", ".join(parts), told.get("method", "")]
+    parts = [f"{name} {rounding.number(j)} J" for name, j in devices.items()]
+    return [title, launch["launch"], _told(told), ", ".join(parts)]
 
 
 # --- power and phases -------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import Any
 
 from kit.compare import GOOD, Axis, Comparison
 from kit.report.parts import Html, join, section, table, tag, text
-from kit.report.words import digits_for, metric_name, number, spread
+from kit.report.rounding import digits_for, number, spread
+from kit.report.words import metric_name
 
 
 def tiles(results: Mapping[str, Any]) -> Html:

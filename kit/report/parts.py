@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from kit.report import words
+from kit.report import rounding
 from kit.text import clean
 
 
@@ -66,7 +66,7 @@ def energy(value: Mapping[str, Any]) -> Html:
     """``915 J ± 3 (repeat) ± 26 (sensor)``; what was not measured says so."""
     if value.get("status") == "unmeasured":
         return tag("span", "unmeasured", class_="absent", title=str(value.get("reason", "")))
-    shown, unit, shares = words.joules(value)
+    shown, unit, shares = rounding.joules(value)
     said = [text(f"{shown} {unit}")]
     if value.get("status") == "estimated":
         said += [text(" "), tag("b", "estimated", class_="estimated")]

@@ -9,7 +9,7 @@ from typing import Any
 from kit import __version__
 from kit.compare import Comparison
 from kit.records import RunRecords
-from kit.report import words
+from kit.report import rounding, words
 from kit.text import clean
 from kit.units import COMPARATORS, SCOPES
 
@@ -97,13 +97,12 @@ def _value(metric: Document) -> str:
             return "not compared: one launch"
         return "all launches agree" if metric["agree"] else "launches differ"
     if metric["unit"] == "J":
-        told = words.in_line(metric, "value")
+        told = rounding.in_line(metric, "value")
     else:
-        told = f"{words.number(metric['value'])} {metric['unit']}"
+        told = f"{rounding.number(metric['value'])} {metric['unit']}"
     if "ci95" not in metric:
         return f"{told}; one launch: no interval"
-    low, high = (words.number(end) for end in metric["ci95"])
-    return f"{told}; 95% [{low}, {high}], {metric['n']} launches"
+    return f"{told}; 95% {rounding.interval(metric)}, {metric['n']} launches"
 
 
 def _notices(results: Document) -> list[str]:
@@ -122,14 +121,14 @@ def _blocks(results: Document) -> Iterator[str]:
         for scope in shown:
             gross = measured["energy"].get(scope, {"status": "unmeasured"})
             yield f"  {words.scope_name(scope)}"
-            yield f"    gross: {words.in_line(gross)}"
+            yield f"    gross: {rounding.in_line(gross)}"
             if scope in COMPARATORS:
                 yield f"    as it says: {gross.get('method', '')}"
                 continue
             for key, told in words.ABOVE.items():
                 net = launch["net"][scope][key]
                 behind = f" ({words.baseline(net)})" if "baseline_w" in net else ""
-                yield f"    {told}: {words.in_line(net)}{behind}"
+                yield f"    {told}: {rounding.in_line(net)}{behind}"
 
 
 def _budgets(results: Document) -> Iterator[str]:
@@ -142,8 +141,8 @@ def _budgets(results: Document) -> Iterator[str]:
             continue
         yield f"{SCOPES[scope]}, launch {launch['launch'] if launch else 0}"
         for what, u, share, does in words.budget(energy):
-            left = f"  {what:<42}{words.number(u, 2) + ' J':>10}"
-            yield f"{left}{words.share(share):>9}  {does}"
+            left = f"  {what:<42}{rounding.number(u, 2) + ' J':>10}"
+            yield f"{left}{rounding.share(share):>9}  {does}"
 
 
 # --- what speaks for or against them ----------------------------------------------------------
@@ -184,4 +183,4 @@ def _phases(results: Document) -> Iterator[str]:
             inner = "    " if phase["phase"] in words.INSIDE else "  "
             yield f"{inner}{words.phase_name(phase)}, {phase['duration_s']:.2f} s"
             for scope in shown:
-                yield f"{inner}  {scope}: {words.in_line(phase['energy'][scope])}"
+                yield f"{inner}  {scope}: {rounding.in_line(phase['energy'][scope])}"

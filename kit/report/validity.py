@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kit.report import words
+from kit.report import rounding, words
 from kit.report.parts import Html, absent, section, table, tag
 from kit.steady import Rule
 from kit.units import SCOPES
@@ -34,7 +34,7 @@ def _split_row(scope: str, found: Document) -> list[object]:
         SCOPES[scope],
         words.per_token(found["prefill_j_per_token"]),
         words.per_token(found["decode_j_per_token"]),
-        f"{words.with_u(base['value'], base['u'])} W",
+        f"{rounding.with_u(base['value'], base['u'])} W",
         found["windows"],
     ]
 

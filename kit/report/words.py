@@ -1,4 +1,4 @@
-"""What results mean, in words and rounded numbers: for the page, the text and ``kit show``."""
+"""What results mean, in words: for the page, the text and ``kit show``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kit.report.rounding import number, with_u
 from kit.units import COMPARATORS, SCOPES, event_reasons
 
 Document = Mapping[str, Any]
@@ -42,76 +43,6 @@ def metric_name(name: str) -> str:
     if per:
         return f"energy {PER[per]}, {SCOPES[scope]}"
     return NAMES.get(name, name)
-
-
-def number(value: float, digits: int = 4) -> str:
-    """A value to ``digits`` significant digits, without exponent where that is readable."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else f"{value}"
-    shown = f"{value:.{digits}g}"
-    if "e" not in shown or not 1e-9 < abs(value) < 1e9:
-        return shown
-    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
-
-
-def share(part: float | None) -> str:
-    """A share of the variance; a small one is not called none."""
-    if part is None:
-        return "–"
-    return "< 0.1%" if part < 0.001 else f"{100 * part:.1f}%"
-
-
-def with_u(value: float, u: float) -> str:
-    """``-0.028 ± 0.023``: both to the place of the uncertainty's second digit."""
-    if not (math.isfinite(value) and math.isfinite(u) and u > 0):
-        return number(value)
-    places = 1 - math.floor(math.log10(u))
-    if places > 9:
-        return f"{value:.4g} ± {u:.2g}"
-    value, u = round(value, places) + 0.0, round(u, places)
-    return f"{value:.{max(0, places)}f} ± {u:.{max(0, places)}f}"
-
-
-def digits_for(value: float, *spreads: float | None) -> int:
-    """Significant digits of ``value`` that its smallest uncertainty leaves, from 3 to 6."""
-    known = [u for u in spreads if u]
-    if not value or not known:
-        return 4
-    places = math.floor(math.log10(abs(value))) - math.floor(math.log10(min(known)))
-    return min(6, max(3, places + 1))
-
-
-def spread(value: Document, scale: float = 1.0) -> list[str]:
-    """``["± 3 (repeat)", "± 26 (sensor)"]``; an estimate's second is ``(model)``."""
-    if value.get("u_sensor", 0) is None:
-        return ["uncertainty not stated"]
-    second = "model" if value.get("status") == "estimated" else "sensor"
-    words = (("u_repeat", "repeat"), ("u_sensor", second))
-    return [f"± {number(value[k] * scale, 2)} ({w})" for k, w in words if value.get(k) is not None]
-
-
-def joules(value: Document, key: str = "joules") -> tuple[str, str, list[str]]:
-    """Value, unit and uncertainties, in millijoules where joules would begin with zeros."""
-    scale, unit = (1000.0, "mJ") if 0 < abs(value[key]) < 0.1 else (1.0, "J")
-    digits = digits_for(value[key], value.get("u_repeat"), value.get("u_sensor"))
-    return _fixed(value[key] * scale, digits), unit, spread(value, scale)
-
-
-def _fixed(value: float, digits: int) -> str:
-    """``digits`` significant digits with the zeros that belong to them: ``450.0``, ``1,213.02``."""
-    if value == 0 or not math.isfinite(value):
-        return number(value)
-    places = digits - 1 - math.floor(math.log10(abs(value)))
-    return f"{round(value, places):,.{max(0, places)}f}"
-
-
-def in_line(value: Document, key: str = "joules") -> str:
-    """``915 J ± 3 (repeat) ± 26 (sensor)``, or ``unmeasured: why``."""
-    if value.get("status") == "unmeasured":
-        return f"unmeasured: {value.get('reason', 'no reason recorded')}"
-    shown, unit, shares = joules(value, key)
-    guessed = " estimated" if value.get("status") == "estimated" else ""
-    return " ".join([f"{shown} {unit}", *shares]) + guessed
 
 
 # --- what stands in the measured block --------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kit.report.parts import Html, section, table, tag
-from kit.report.words import number
+from kit.report.rounding import number
 
 
 def latency(results: Mapping[str, Any]) -> Html:

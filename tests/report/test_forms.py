@@ -16,7 +16,7 @@ from kit import archive, compare, records, report, results
 from kit.cli import looking
 from kit.errors import UsageError
 from kit.records import RunRecords
-from kit.report import words
+from kit.report import rounding
 from tests import golden
 from tests.report.made import full
 
@@ -106,8 +106,8 @@ def test_the_text_fits_80_columns_and_holds_the_numbers(
     assert max(map(len, text.splitlines())) <= 80
     joined = " ".join(text.split())
     gross = found["launches"][0]["phases"][4]["energy"]["gpu"]
-    assert f"gross: {words.in_line(gross)}" in joined
-    assert "± " in words.in_line(gross) and "(sensor)" in words.in_line(gross)
+    assert f"gross: {rounding.in_line(gross)}" in joined
+    assert "± " in rounding.in_line(gross) and "(sensor)" in rounding.in_line(gross)
     for said in (
         "energy, wall outlet (PDU): unmeasured: the spec asks for no meter of it",
         "the sensor's gain",
@@ -147,7 +147,7 @@ def test_the_text_is_inert(run: RunRecords, found: dict[str, Any]) -> None:
     ],
 )
 def test_a_value_is_rounded_to_its_uncertainty(value: float, u: float, told: str) -> None:
-    assert words.with_u(value, u) == told
+    assert rounding.with_u(value, u) == told
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_energy_has_the_digits_that_its_scatter_leaves(
     joules: float, repeat: float, sensor: float, told: str
 ) -> None:
     value = {"status": "measured", "joules": joules, "u_repeat": repeat, "u_sensor": sensor}
-    assert words.in_line(value) == told
+    assert rounding.in_line(value) == told
 
 
 # --- the command ----------------------------------------------------------------------------

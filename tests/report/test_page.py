@@ -14,7 +14,7 @@ import pytest
 from kit import archive, compare, records, report, results, samples
 from kit.model import MeterDevice, MeterPlan
 from kit.records import RunRecords
-from kit.report import chart, words
+from kit.report import chart, rounding, words
 from tests import golden
 from tests.report.made import full
 
@@ -254,7 +254,7 @@ def rich(run: RunRecords) -> Page:
 def test_the_budget_tells_each_term_and_adds_up(run: RunRecords, rich: Page) -> None:
     energy = results.compute(run)["launches"][0]["phases"][4]["energy"]["gpu"]
     gain = rich.row("the sensor's gain")
-    assert gain[1] == f"{words.number(energy['terms']['gain'], 2)} J"
+    assert gain[1] == f"{rounding.number(energy['terms']['gain'], 2)} J"
     assert gain[3] == "stays the same"
     assert rich.row("steps of the energy counter")[3] == "averages out"
     rows = words.budget(energy)
@@ -266,8 +266,8 @@ def test_the_budget_tells_each_term_and_adds_up(run: RunRecords, rich: Page) -> 
 def test_nets_stand_with_baseline_and_drift(run: RunRecords, rich: Page) -> None:
     row = next(r for r in rich.rows if r[:2] == ["GPU boards (NVML)", "0"] and " J" in r[2])
     net = results.compute(run)["launches"][0]["net"]["gpu"]["above_loaded_idle"]
-    assert words.joules(net)[0] in row[3]
-    assert f"baseline {words.number(net['baseline_w'])} W, drift " in row[3]
+    assert rounding.joules(net)[0] in row[3]
+    assert f"baseline {rounding.number(net['baseline_w'])} W, drift " in row[3]
     assert "drift" not in row[4] and "baseline" in row[4]
 
 
@@ -297,7 +297,7 @@ def test_joules_per_token_stand_with_uncertainty_or_reason(rich: Page) -> None:
 def test_another_tools_account_stands_beside_as_it_says(rich: Page) -> None:
     row = rich.row("CodeCarbon's own account")
     assert "640 J estimated" in row[2] and "uncertainty not stated" in row[2]
-    assert "codecarbon:gpu 500 J" in row[3] and "3.0.4" in row[4]
+    assert "codecarbon:gpu 500 J" in row[3] and "CodeCarbon 3.0.4: cpu" in rich.text
     assert "CodeCarbon's own account" not in rich.row("scope")
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kit.report import words
+from kit.report import rounding
 
 
 def number(value: float) -> str:
@@ -27,7 +27,7 @@ def measured(value: Mapping[str, Any]) -> str:
 def spread(value: Mapping[str, Any]) -> list[str]:
     """``["± 3", "± 26"]``: repeatability, then sensor, to two digits; what there is of them."""
     known = [value[key] for key in ("u_repeat", "u_sensor") if is_number(value, key)]
-    return [f"± {words.number(u, 2)}" for u in known]
+    return [f"± {rounding.number(u, 2)}" for u in known]
 
 
 def is_number(value: Mapping[str, Any], key: str) -> bool:

@@ -132,7 +132,7 @@ def _metrics(results: Document) -> RenderableType | None:
         mean = " ".join([value(metric), *spread(metric), str(metric["unit"])])
         lines.append((label, plain(mean), plain(interval(metric))))
     launches = f", n={len(results.get('launches', ()))}"
-    headings = ("metric (* primary)", "mean ± repeat ± sensor", f"95% interval{launches}")
+    headings = ("metric (* primary)", "mean ± repeat ± sensor", f"95% CI{launches}")
     return fitted(stdout().width, headings, lines, elastic=0, right=headings[1:])
 
 
@@ -247,4 +247,4 @@ def metric_name(name: str) -> str:
 
 def _scope(scope: str) -> str:
     """A scope's name; the estimator's never reads like a measurement."""
-    return "est. CPU" if scope == "estimate" else scope
+    return "estimated" if scope == "estimate" else scope
