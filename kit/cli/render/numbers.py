@@ -43,7 +43,7 @@ def value(metric: Mapping[str, Any]) -> str:
 def interval(metric: Mapping[str, Any]) -> str:
     """A metric's 95% interval; a dash where one launch gives none."""
     ci = metric.get("ci95")
-    return f"{number(ci[0])} – {number(ci[1])}" if ci else "–"
+    return f"{number(ci[0])}–{number(ci[1])}" if ci else "–"
 
 
 def watts(energy: Mapping[str, Any], seconds: float) -> str:
