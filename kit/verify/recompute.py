@@ -264,7 +264,7 @@ def _results(records: RunRecords, source: Source) -> Iterator[str]:
 
 
 def differences(stored: Any, computed: Any, where: str) -> Iterator[str]:
-    """Where two documents differ, by JSON path; numbers may differ by 1e-9, of their size or not."""
+    """Where two documents differ, by JSON path; numbers by more than RELATIVE, _ABSOLUTE allow."""
     if isinstance(stored, dict) and isinstance(computed, dict):
         for key in sorted({*stored, *computed}):
             missing = object()
