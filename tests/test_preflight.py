@@ -44,12 +44,15 @@ SPEC = RunSpec(
     weights=MODEL,
     workload=WorkloadSpec(name="prompts", options={"max_output_tokens": 64}),
 )
-RAPL = MeterPlan(
-    name="rapl",
-    alias=None,
-    devices=(MeterDevice(device="cpu0-package", description="package 0", quantities={}),),
-)
-ESTIMATE = msgspec.structs.replace(RAPL, name="estimate")
+
+
+def reading(meter: str, device: str, quantity: str) -> MeterPlan:
+    found = MeterDevice(device=device, description="", quantities={quantity: {}})
+    return MeterPlan(name=meter, alias=None, devices=(found,))
+
+
+RAPL = reading("rapl", "cpu0-package", "cpu_energy")
+ESTIMATE = reading("estimate", "host", "cpu_busy")
 PLAN = Plan(
     schema="kit.plan/1",
     spec_hash="c" * 64,
@@ -150,11 +153,7 @@ def launch(**changes: Any) -> Plan:
 
 def gpu_case(**spec: Any) -> tuple[Plan, RunSpec]:
     """One GPU asked for and read by nvml."""
-    nvml = MeterPlan(
-        name="nvml",
-        alias=None,
-        devices=(MeterDevice(device="gpu0", description="NVIDIA H200", quantities={}),),
-    )
+    nvml = reading("nvml", "gpu0", "gpu_energy")
     plan = replaced(launch(gpus=GpuRequest(driver="cdi", count=1)), meters=(nvml,))
     return plan, replaced(SPEC, devices=DevicesSpec(gpus=1), **spec)
 
@@ -232,6 +231,19 @@ def test_the_ports_state_is_only_told_where_it_matters() -> None:
     assert "PORT" in codes
 
 
+SHARED = MeterPlan(  # a card that was split into instances: its state is read, its power is not
+    name="nvml",
+    alias=None,
+    devices=(
+        MeterDevice(
+            device="gpu0",
+            description="",
+            quantities={"gpu_energy": {"reason": "MIG is on"}, "gpu_temperature": {"poll_s": 1.0}},
+        ),
+    ),
+)
+
+
 def silent(name: str, reason: str, alias: str | None = None) -> MeterPlan:
     return MeterPlan(name=name, alias=alias, devices=(), reason=reason)
 
@@ -250,10 +262,8 @@ def silent(name: str, reason: str, alias: str | None = None) -> MeterPlan:
             (silent("rapl", "permission denied"),),
             {"RAPL_UNREADABLE": "warn", "ENERGY_UNMEASURED": "warn"},
         ),
-        (
-            (ESTIMATE,),
-            {"ENERGY_ESTIMATED": "warn"},
-        ),
+        ((ESTIMATE,), {"ENERGY_ESTIMATED": "warn"}),
+        ((SHARED,), {"ENERGY_UNMEASURED": "warn"}),
     ],
 )
 def test_what_meters_leave_of_energy(
@@ -275,6 +285,7 @@ def test_unreadable_rapl_names_the_command() -> None:
     [
         ("cpu_energy_per_output_token", (RAPL,), None),
         ("gpu_energy_per_output_token", (RAPL,), "PRIMARY_UNMEASURED"),
+        ("gpu_energy_per_output_token", (SHARED, RAPL), "PRIMARY_UNMEASURED"),
         ("estimate_energy_per_request", (RAPL, ESTIMATE), "PRIMARY_ESTIMATED"),
         ("ttft_p50", (RAPL,), None),
     ],
@@ -375,7 +386,8 @@ def test_without_a_counter_it_is_said_what_is_used_instead(
     device = MeterDevice(device="gpu0", description="", quantities=told)
     plan = replaced(plan, meters=(MeterPlan(name="nvml", alias=None, devices=(device,)),))
     found = worst(preflight.check(plan, spec, with_fact("gpu_energy/gpu0", 0)))
-    assert list(found) == ["GPU_COUNTER"]
+    nothing = [] if readings else ["ENERGY_UNMEASURED"]
+    assert sorted(found) == [*nothing, "GPU_COUNTER"]
     assert said in found["GPU_COUNTER"].remedy
 
 

@@ -16,6 +16,10 @@ Facts of a quantity in ``MeterDevice.quantities`` (all optional)::
     gain        half-width of the sensor's relative error, and ``gain_source``, who says so
     offset      half-width of the sensor's constant error, in the quantity's unit
     correction  factor that a calibration against a truer meter found (a PDU's)
+    gain_correction, offset_correction_w
+                the same of a GPU: factor, then watts to add (`kit.meters.nvml.calibrated`)
+    valid_w, valid_degc
+                the range of power and of temperature that the calibration met
     lag_s       seconds by which its energy comes late, and ``lag_u_s``, the standard uncertainty
     probe       what was read at planning, in the registry's units, to check the power against
     squelch     loads below this many units read as 0

@@ -9,6 +9,7 @@ from kit import meters as registry
 from kit.energy import SCOPE_METERS, sanity
 from kit.model import Finding, MeterDevice, MeterPlan
 from kit.preflight.finding import fail, ok, warn
+from kit.units import QUANTITIES
 
 # Meters whose readings are energy or power; the estimator's are time.
 MEASURING = frozenset(name for scope, name in SCOPE_METERS.items() if scope != "estimate")
@@ -84,7 +85,7 @@ def _silent(device: MeterDevice) -> str:
 
 def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
     """What will be known of energy: measured, estimated, or nothing."""
-    working = {plan.name for plan in plans if plan.devices}
+    working = {plan.name for plan in plans if any(map(_tells_energy, plan.devices))}
     if measuring := working & MEASURING:
         yield ok("ENERGY", f"energy will be measured ({', '.join(sorted(measuring))})")
     elif "estimate" in working:
@@ -101,13 +102,22 @@ def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
         )
 
 
+def _tells_energy(device: MeterDevice) -> bool:
+    """Whether any quantity that feeds an energy scope is read: a card in MIG mode gives none."""
+    return any(
+        "reason" not in facts
+        for name, facts in device.quantities.items()
+        if name in QUANTITIES and QUANTITIES[name].scope != "none"
+    )
+
+
 def primary(metric: str, plans: Sequence[MeterPlan]) -> Iterator[Finding]:
     """A primary metric of energy needs its meter, or a replay has nothing to compare."""
     scope, _, rest = metric.partition("_energy_")
     if not rest:
         return
     needed = SCOPE_METERS.get(scope, scope)
-    working = {plan.name for plan in plans if plan.devices}
+    working = {plan.name for plan in plans if any(map(_tells_energy, plan.devices))}
     if needed not in working:
         yield warn(
             "PRIMARY_UNMEASURED",

@@ -158,8 +158,7 @@ def _longest_s(gaps: Ints, quantity: str, facts: dict[str, object]) -> float:
     """
     known = QUANTITIES.get(quantity)  # a forger may name anything
     if known and known.kind == "counter" and "poll_s" not in facts:
-        told = facts.get("longest_gap_s")
-        return float(told) if isinstance(told, int | float) and told > 0 else _UNEVEN_S
+        return _UNEVEN_S
     return max(_SLACK_S, 2 * _PERIODS * float(np.median(gaps)) * _NS)
 
 

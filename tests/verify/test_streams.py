@@ -51,12 +51,6 @@ def test_a_counter_read_in_bursts_has_a_limit_of_its_own(
     assert wide == ["gpu0 gpu_energy was not read for 20.0 s"]
 
 
-def test_the_plan_may_tell_the_limit(golden_records: records.RunRecords) -> None:
-    facts = {"period_s": 0.1, "longest_gap_s": 25.0}
-    assert holes(golden_records, "gpu_energy", in_bursts(20.0), facts) == []
-    assert holes(golden_records, "gpu_energy", in_bursts(10.0), {**facts, "longest_gap_s": 5.0})
-
-
 @pytest.mark.parametrize("quantity", ["gpu_energy", "gpu_power_sample", "unheard_of"])
 def test_a_stream_with_a_pace_keeps_to_it(
     golden_records: records.RunRecords, quantity: str
