@@ -304,7 +304,8 @@ def sampler_groups(journey: Journey) -> dict[str, list[MeterSpec]]:
     for asked, found in zip(journey.spec.meters, journey.plan.meters, strict=True):
         if found.devices:
             own = meters.get(asked.name).process == "own"
-            groups.setdefault(f"{asked.name}-{asked.alias}" if own else "local", []).append(asked)
+            name = meters.label(asked.name, asked.alias) if own else "local"
+            groups.setdefault(name, []).append(asked)
     return groups
 
 

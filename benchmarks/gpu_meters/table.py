@@ -2,7 +2,8 @@
 
     python -m benchmarks.gpu_meters.table OUT > table.md
 
-OUT is the folder that was written, or a tar file of it (``benchmarks/results/h200-meters.tar.xz``).
+OUT is the folder that was written, or a tar file of it (``benchmarks/results/h200-meters.tar.xz``),
+or a perturbation.json alone.
 
 The reference is the energy counter by every one of its ticks (10 a second), and between two ticks
 the shape of the 20 ms power samples stretched to the counter's difference: half of these windows
@@ -124,16 +125,26 @@ def _ticks(path: Path, origin: int) -> tuple[Floats, Floats]:
 
 
 def main() -> None:
+    given = Path(sys.argv[1])
+    if given.suffix == ".json":
+        print("\n".join(disturbed(json.loads(given.read_text()))))
+        return
     with tempfile.TemporaryDirectory() as scratch:
-        run = Run(_folder(Path(sys.argv[1]), Path(scratch)))
-    print("\n".join([*errors(run), "", *coverage(run), "", *costs(run), "", *disturbed(run)]))
+        run = Run(_folder(given, Path(scratch)))
+    parts = errors(run), coverage(run), costs(run), disturbed(run.perturbation)
+    print("\n\n".join("\n".join(lines) for lines in parts))
 
 
 def _folder(given: Path, scratch: Path) -> Path:
     if given.is_dir():
         return given
     with tarfile.open(given) as packed:
-        packed.extractall(scratch, filter="data")
+        for member in packed:  # Debian 12's Python knows no extraction filters yet
+            content = packed.extractfile(member)
+            if content and ".." not in Path(member.name).parts:
+                path = scratch / member.name.lstrip("/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.read())
     return next(path.parent for path in scratch.rglob("load.jsonl"))
 
 
@@ -197,10 +208,10 @@ def costs(run: Run) -> list[str]:
     return lines
 
 
-def disturbed(run: Run) -> list[str]:
+def disturbed(perturbation: dict[str, list[dict[str, float]]]) -> list[str]:
     """Throughput of small kernels with a tool over without it, in pairs."""
     lines = ["| tool | throughput with / without (95% interval) | pairs |", "|---|---|---|"]
-    for name, pairs in run.perturbation.items():
+    for name, pairs in perturbation.items():
         logs = np.log([p["with"] / p["without"] for p in pairs])
         half = stats.t_quantile(0.975, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs))
         low, mid, high = np.exp([logs.mean() - half, logs.mean(), logs.mean() + half])

@@ -44,6 +44,7 @@ SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estima
 # Another tool's account: told of each phase beside kit's scopes, and nowhere else.
 COMPARATOR_METERS = {"codecarbon": "codecarbon"}
 SENSOR_TERMS = ("gain", "offset", "delay", "model")
+_SHORTEST_NS = 1000
 _ONE_WAY = {"cpu": rapl_curve, "wall": pdu_curve, "estimate": estimate_curve}
 _ONE_WAY["codecarbon"] = codecarbon_curve
 _SOURCES = {"gpu": "gpu_energy", "cpu": "cpu_energy", "wall": "pdu_power", "estimate": "cpu_busy"}
@@ -170,5 +171,7 @@ def _drawn(scope: str, device: MeterDevice, samples: Samples) -> tuple[Ints, Flo
     best = ways.get("samples") or next(iter(ways.values()), None)
     if best is None or len(best.t) < 2:
         return None
-    seconds = np.maximum(np.diff(best.t), 1.0) * NS
-    return best.t[1:].astype(np.int64), np.diff(best.joules) / seconds
+    steps = np.diff(best.t)
+    long = steps >= _SHORTEST_NS  # a moved curve may begin and end with steps of no length
+    watts = np.diff(best.joules)[long] / (steps[long] * NS)
+    return best.t[1:][long].astype(np.int64), watts

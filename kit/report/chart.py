@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from kit.energy import power_series
 from kit.phases import BLOCKS
 from kit.records import RunRecords
@@ -40,7 +38,6 @@ INK = "#808080"
 CONTEXT = (("gpu_temperature", "GPU (°C)"), ("gpu_sm_clock", "SM clock (MHz)"))
 _NS = 1e-9
 _MAX_POINTS = 4000
-_SHORTEST_NS = 1000
 
 
 def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | None:
@@ -60,9 +57,6 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
         axes = figure.add_subplot()
         _phases(axes, records)
         for number, (device, (t, watts)) in enumerate(sorted(series.items())):
-            # The end of a curve may be a step of next to no length: its power is none to draw.
-            long = np.diff(t, prepend=t[0] - _SHORTEST_NS) >= _SHORTEST_NS
-            t, watts = t[long], watts[long]
             step = max(1, len(t) // _MAX_POINTS)
             guessed = device in set(estimated)
             axes.plot(

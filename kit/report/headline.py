@@ -48,7 +48,7 @@ def _value(metric: Mapping[str, Any]) -> Html:
 def _scaled(metric: Mapping[str, Any]) -> tuple[str, Html]:
     """Milliseconds and millijoules where the base unit would begin with zeros."""
     value, unit = metric["value"], metric["unit"]
-    digits = digits_for(value, metric.get("u_repeat"), metric.get("u_sensor"))
+    digits = digits_for(metric, "value")
     if unit in ("s", "J") and abs(value) < 0.1:
         value, unit = value * 1000, f"m{unit}"
     return number(value, digits), tag("small", f" {unit}")

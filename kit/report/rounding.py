@@ -37,12 +37,19 @@ def with_u(value: float, u: float) -> str:
     return f"{value:.{max(0, places)}f} ± {u:.{max(0, places)}f}"
 
 
-def digits_for(value: float, *spreads: float | None) -> int:
-    """Significant digits of ``value`` that its smallest uncertainty leaves, from 3 to 6."""
+def digits_for(value: Document, key: str = "joules") -> int:
+    """Significant digits that a value's smallest uncertainty leaves, from 3 to 6.
+
+    A mean over launches is no better known than its 95% interval says.
+    """
+    if ci := value.get("ci95"):
+        spreads = [(ci[1] - ci[0]) / 2]
+    else:
+        spreads = [value.get(name) for name in ("u_repeat", "u_sensor")]
     known = [u for u in spreads if u]
-    if not value or not known:
+    if not value[key] or not known:
         return 4
-    places = math.floor(math.log10(abs(value))) - math.floor(math.log10(min(known)))
+    places = math.floor(math.log10(abs(value[key]))) - math.floor(math.log10(min(known)))
     return min(6, max(3, places + 1))
 
 
@@ -58,7 +65,7 @@ def spread(value: Document, scale: float = 1.0) -> list[str]:
 def joules(value: Document, key: str = "joules") -> tuple[str, str, list[str]]:
     """Value, unit and uncertainties, in millijoules where joules would begin with zeros."""
     scale, unit = (1000.0, "mJ") if 0 < abs(value[key]) < 0.1 else (1.0, "J")
-    digits = digits_for(value[key], value.get("u_repeat"), value.get("u_sensor"))
+    digits = digits_for(value, key)
     return _fixed(value[key] * scale, digits), unit, spread(value, scale)
 
 
