@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit import energy, jsonio, samples
-from kit.cli import render
+from kit import energy, jsonio, render, samples
 from kit.cli.common import Json, print_json, rounded, say
 from kit.errors import UsageError
 from kit.readers import Recording

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from kit import archive, jsonio, store
-from kit.cli import render
+from kit import archive, jsonio, render, store
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
 from kit.errors import KitError, UsageError
 from kit.verify import verify as verify_run

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit import containers, host, images, preflight
+from kit import containers, host, images, preflight, render
 from kit import spec as specs
 from kit import weights as models
-from kit.cli import progress, render
+from kit.cli import progress
 from kit.cli.common import Json, Runs, print_json, rounded, say
 from kit.errors import EXIT_BLOCKED, EXIT_VERIFY, UsageError
 from kit.meters.watch import Seen, Snapshot, totals, watch

@@ -142,7 +142,7 @@ def dispatch(argv: Sequence[str]) -> int:
 
 
 def _complain(error: KitError) -> int:
-    from kit.cli import render
+    from kit import render
 
     render.error(error)
     return error.exit_code

@@ -13,13 +13,13 @@ from cyclopts import Parameter
 
 from kit import host
 from kit.cli.common import Json, print_json, say
-from kit.cli.render import outlets
 from kit.energy import sanity
 from kit.errors import EXIT_FAILED, Blocked, UsageError
 from kit.host import HostConfig, PduConfig, pdu_calibration
 from kit.meters.base import MeterUnavailable
 from kit.meters.pdu import profiles, recognise
 from kit.meters.pdu.points import PRIOR_GAIN
+from kit.render import outlets
 from kit.units import significant
 
 _SECRETS = {"community": outlets.COMMUNITY, "auth_key": "KIT_PDU_AUTH_KEY"}

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kit import containers, seal
+from kit import containers, render, seal
 from kit import replay as replaying
 from kit import spec as specs
-from kit.cli import progress, render
+from kit.cli import progress
 from kit.cli.common import Json, Runs, Yes, find_run, print_json, say, store_of
 from kit.engine import Order
 from kit.errors import Interrupted, UsageError

@@ -13,8 +13,8 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from kit.cli.render.console import count, device_name, marked, plain, short_time
 from kit.model import Event
+from kit.render.console import count, device_name, marked, plain, short_time
 
 # The phases of a launch in their order: (phase, part, the word on the screen).
 STEPS = (

@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit import containers, host, meters, preflight, resources, runtimes, workloads
+from kit import containers, host, meters, preflight, render, resources, runtimes, workloads
 from kit import plan as planning
 from kit import spec as specs
-from kit.cli import render
 from kit.cli.common import Json, Runs, print_json, say, store_of
 from kit.errors import EXIT_BLOCKED, SpecInvalid, UsageError
 

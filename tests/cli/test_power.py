@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kit.cli import render
+from kit import render
 from kit.cli.main import dispatch
-from kit.cli.render.console import THEME
-from kit.cli.render.live_power import PowerView, _energy
 from kit.meters.watch import Seen, Snapshot
+from kit.render.console import THEME
+from kit.render.live_power import PowerView, _energy
 
 GPU: dict[str, Any] = {
     "temperature_degC": 41,

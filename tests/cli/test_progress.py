@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from kit.cli.progress import RunProgress, Tasks, amount
-from kit.cli.render.console import THEME
 from kit.cli.runview import STEPS, RunView
 from kit.model import Event
+from kit.render.console import THEME
 
 
 class Journal:

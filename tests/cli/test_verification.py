@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kit.cli import render
+from kit import render
 from kit.verify import LEVELS, Check, Verdict
 from kit.verify.codes import level_of
 from kit.verify.verdict import Status

@@ -14,10 +14,10 @@ import pytest
 from kit import energy, samples
 from kit.cli import calibrating, pdu
 from kit.cli.main import dispatch
-from kit.cli.render import outlets
 from kit.energy.calibration import CannotCalibrate, Record, calibrate, true_edges
 from kit.host import HostConfig, pdu_calibration
 from kit.meters import get
+from kit.render import outlets
 from tests.meters.conftest import COMMUNITY, OUTLET, Agent
 
 S = 1e9

@@ -13,7 +13,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from kit.cli.render.console import (
+from kit.meters.watch import Seen, Snapshot, totals
+from kit.render.console import (
     count,
     device_name,
     listing,
@@ -24,7 +25,6 @@ from kit.cli.render.console import (
     short_time,
     stdout,
 )
-from kit.meters.watch import Seen, Snapshot, totals
 from kit.units import SCOPES
 
 HISTORY = 60

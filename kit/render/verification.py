@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from kit.cli.render.console import Mark, count, facts, grid, marked, plain, put, stdout
+from kit.render.console import Mark, count, facts, grid, marked, plain, put, stdout
 
 if TYPE_CHECKING:
     from kit.verify import Check, Verdict

@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kit.cli.render.console import Mark, grid, marked, plain, put, stdout
-from kit.cli.render.show import metric_name
+from kit.render.console import Mark, grid, marked, plain, put, stdout
+from kit.render.show import metric_name
 
 if TYPE_CHECKING:
     from kit.compare import Axis, Comparison

@@ -9,7 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kit.cli.render.console import (
+from kit.errors import KitError, PreflightFailed, SpecInvalid
+from kit.model import Finding, MeterPlan, Plan, Problem, RunSpec
+from kit.render.console import (
     Mark,
     count,
     facts,
@@ -24,8 +26,6 @@ from kit.cli.render.console import (
     stdout,
     title,
 )
-from kit.errors import KitError, PreflightFailed, SpecInvalid
-from kit.model import Finding, MeterPlan, Plan, Problem, RunSpec
 
 
 def error(raised: KitError) -> None:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kit.cli.render.console import Cell, Mark, count, fitted, plain, put, stderr, stdout
-from kit.cli.render.numbers import value
+from kit.render.console import Cell, Mark, count, fitted, plain, put, stderr, stdout
+from kit.render.numbers import value
 
 SHORT = 12
 # The scope that stands for a run in one line: the first that has a value.

@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kit.cli.render import evidence
-from kit.cli.render.console import (
+from kit.errors import ArchiveRefused
+from kit.render import evidence
+from kit.render.console import (
     Cell,
     Mark,
     facts,
@@ -24,9 +25,8 @@ from kit.cli.render.console import (
     stdout,
     title,
 )
-from kit.cli.render.numbers import interval, measured, number, spread, value, watts
-from kit.cli.render.rows import MARKS, SCOPES, SHORT
-from kit.errors import ArchiveRefused
+from kit.render.numbers import interval, measured, number, spread, value, watts
+from kit.render.rows import MARKS, SCOPES, SHORT
 
 Document = Mapping[str, Any]
 

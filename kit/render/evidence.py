@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from kit.cli.render.console import facts, plain
-from kit.cli.render.numbers import measured
+from kit.render.console import facts, plain
+from kit.render.numbers import measured
 from kit.report import words
 
 Document = Mapping[str, Any]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kit.cli.render.console import facts, listing, plain, put, stdout, title
-from kit.cli.render.numbers import measured, watts
+from kit.render.console import facts, listing, plain, put, stdout, title
+from kit.render.numbers import measured, watts
 from kit.units import SCOPES
 
 

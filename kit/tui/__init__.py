@@ -1,0 +1,21 @@
+"""The terminal UI: screens over the same rooms as the command line, made for SSH.
+
+The UI runs nothing: a run's engine is a process in a session of its own, found again by its
+files. A screen never reads or computes on the event loop: `KitScreen.fetch` does it in a thread
+and hands the result back, so that no keystroke waits.
+"""
+
+from __future__ import annotations
+
+from kit.store import Store
+
+
+def start(store: Store, attach: str = "") -> None:
+    """Show the UI until the person leaves it.
+
+    Args:
+        attach: the run in flight to show at once; empty for the list of runs.
+    """
+    from kit.tui.app import KitApp
+
+    KitApp(store, attach=attach).run()

@@ -1,0 +1,162 @@
+"""The application: which screens there are and how one leads to another.
+
+Screens import one another through `KitApp.show_…` alone, so that each module stands by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.screen import Screen
+
+from kit.engine import Order
+from kit.render.console import THEME
+from kit.store import Store
+from kit.tui.clipboard import copied
+from kit.tui.filters import AsciiFilter, wants_ascii
+
+FPS = "20"
+
+
+class KitApp(App[None]):
+    """kit in a terminal.
+
+    Args:
+        store: the runs it shows.
+        attach: the run in flight to show first.
+        ascii_only: draw with ASCII alone; None: as the terminal's encoding allows.
+        first: the screen to begin with, in place of the list of runs.
+    """
+
+    TITLE = "kit"
+    CSS_PATH = "style.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-wide"), (140, "-xl")]
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-low"), (30, "-high")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+p,colon", "command_palette", "Palette", key_display=":", id="palette"),
+        Binding("ctrl+c", "quit_hint", "Quit", show=False, id="quit-hint"),
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
+    ]
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        attach: str = "",
+        ascii_only: bool | None = None,
+        first: Screen[Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.store = store
+        self._run_id, self._first_screen = attach, first
+        self.ascii_only = wants_ascii() if ascii_only is None else ascii_only
+        self.console.push_theme(THEME)
+
+    def on_mount(self) -> None:
+        if self._first_screen:
+            self.push_screen(self._first_screen)
+            return
+        self.show_home()
+        if self._run_id:
+            self.show_live(self._run_id)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = list(super().get_line_filters())
+        return [*filters, AsciiFilter()] if self.ascii_only else filters
+
+    # --- the ways from screen to screen -----------------------------------------------------
+
+    def show_home(self) -> None:
+        """The list of runs."""
+        from kit.tui.screens.home import HomeScreen
+
+        self.push_screen(HomeScreen())
+
+    def show_spec(self, path: Path | None = None, document: dict[str, Any] | None = None) -> None:
+        """The form of a spec: of a file, of a document (a sealed run's), or a new one."""
+        from kit.tui.screens.spec import SpecScreen
+
+        self.push_screen(SpecScreen(path, document))
+
+    def show_plan(
+        self, order: Order, path: Path | None = None, original: Path | None = None
+    ) -> None:
+        """What an order resolves to here, before it is launched.
+
+        Args:
+            path: the spec's file, where it has one.
+            original: the sealed run that the order replays.
+        """
+        from kit.tui.screens.plan import PlanScreen
+
+        self.push_screen(PlanScreen(order, path, original))
+
+    def show_live(self, run_id: str) -> None:
+        """A run that is going on."""
+        from kit.tui.screens.live import LiveScreen
+
+        self.push_screen(LiveScreen(run_id))
+
+    def show_recording(self, run: Path) -> None:
+        """A sealed run, as it went on, from its event file."""
+        from kit.tui.screens.live import RecordingScreen
+
+        self.push_screen(RecordingScreen(run))
+
+    def show_run(self, run: Path) -> None:
+        """A sealed run."""
+        from kit.tui.screens.run import RunScreen
+
+        self.push_screen(RunScreen(run))
+
+    def show_compare(self, runs: Sequence[Path]) -> None:
+        """Runs beside each other; the first is the baseline."""
+        from kit.tui.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(runs))
+
+    def show_verify(self, run: Path, original: Path | None = None) -> None:
+        """The verdict on a sealed run, and on it as a replay of ``original``."""
+        from kit.tui.screens.verify import VerifyScreen
+
+        self.push_screen(VerifyScreen(run, original))
+
+    # --- what every screen can do ---------------------------------------------------------------
+
+    def copy(self, text: str) -> None:
+        """Copy by OSC 52 and into tmux, and keep it in a file whose path is told."""
+        self.copy_to_clipboard(text)
+        self.run_worker(self._copied(text), exclusive=True, group="copy")
+
+    async def _copied(self, text: str) -> None:
+        import asyncio
+
+        told = await asyncio.to_thread(copied, text)
+        self.notify(told, title="copied")
+
+    def action_quit_hint(self) -> None:
+        """Ctrl+C is "copy" to some and "quit" to others: say which key quits."""
+        self.notify("ctrl+q quits; a run that is going on goes on", title="still here")
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        yield from super().get_system_commands(screen)
+        for binding in screen.active_bindings.values():
+            if binding.enabled and binding.binding.description:
+                yield SystemCommand(
+                    binding.binding.description,
+                    f"key {binding.binding.key_display or binding.binding.key}",
+                    lambda action=binding.binding.action: self.call_later(
+                        self.run_action, action, screen
+                    ),
+                )
+
+    @property
+    def shots(self) -> Path:
+        """Where screenshots go: where the person is."""
+        return Path(os.environ.get("KIT_SHOTS", "."))

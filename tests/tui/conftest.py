@@ -1,0 +1,51 @@
+"""The app over a store of its own, and snapshots of what it draws as plain text.
+
+A snapshot is the screen's text, line by line: a change shows in a diff that a person can read.
+``pytest --snapshot-update`` writes them anew; look at them before committing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from textual.app import App
+
+from kit.store import Store
+
+SIZES = ((80, 24), (100, 30), (140, 40))
+RUNS = Path(__file__).parent.parent.parent / "runs"
+H200 = next(RUNS.glob("ce3958392382*"))
+QUICKSTART = next(RUNS.glob("9427d8f3e523*"))
+
+
+class _Text(SingleFileSnapshotExtension):
+    _write_mode = WriteMode.TEXT
+    file_extension = "txt"
+
+
+@pytest.fixture
+def screen_text(snapshot: SnapshotAssertion) -> Callable[[App[Any]], None]:
+    """Asserts that the app draws what its snapshot holds."""
+    texts = snapshot.use_extension(_Text)
+
+    def check(app: App[Any], name: str = "") -> None:
+        assert drawn(app) == (texts(name=name) if name else texts)
+
+    return check
+
+
+def drawn(app: App[Any]) -> str:
+    """The screen's text without trailing blanks."""
+    lines = app.screen._compositor.render_strips()
+    return "".join(strip.text.rstrip() + "\n" for strip in lines)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store(tmp_path / "runs")
