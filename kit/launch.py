@@ -68,7 +68,8 @@ def launched(
     with ExitStack() as held:
         held.callback(_whatever_happens, lambda: _clear_up(engine, run_id, index, emit))
         network = _network(engine, launch, run_id, index)
-        container = engine.create(_config(engine, plan, run_id, index, network, files))
+        config = container_config(engine.facts(), plan, run_id, index, network, files)
+        container = engine.create(config)
         held.callback(_whatever_happens, lambda: _keep_log(container, log, emit))
         emit(
             "container.created",
@@ -258,16 +259,36 @@ def _require_free(port: int) -> None:
 
 def _network(engine: Engine, launch: LaunchPlan, run_id: str, index: int) -> str:
     """The network's name for the engine; an internal one is made for this launch alone."""
-    if launch.network != "internal":
-        return "host" if launch.network == "host" else "bridge"
-    name = _name(run_id, index)
-    engine.create_network(name, containers.labels(run_id, index))
+    name = network_name(launch, run_id, index)
+    if launch.network == "internal":
+        engine.create_network(name, containers.labels(run_id, index))
     return name
 
 
-def _config(
-    engine: Engine, plan: Plan, run_id: str, index: int, network: str, files: dict[str, Path]
+def network_name(launch: LaunchPlan, run_id: str, index: int) -> str:
+    """What the engine calls the network of a launch."""
+    if launch.network != "internal":
+        return "host" if launch.network == "host" else "bridge"
+    return _name(run_id, index)
+
+
+def container_config(
+    engine: Mapping[str, Any],
+    plan: Plan,
+    run_id: str,
+    index: int,
+    network: str,
+    files: Mapping[str, Path],
 ) -> ContainerConfig:
+    """Everything that makes the container of a launch.
+
+    Args:
+        engine: the engine's facts.
+        files: path in the container → file of this host.
+
+    Raises:
+        EngineUnavailable: it hands out no GPUs, or too few.
+    """
     launch = plan.launch
     return ContainerConfig(
         image=plan.image.image_id,
@@ -287,14 +308,14 @@ def _config(
     )
 
 
-def _gpu_ids(engine: Engine, launch: LaunchPlan) -> tuple[str, ...]:
+def _gpu_ids(engine: Mapping[str, Any], launch: LaunchPlan) -> tuple[str, ...]:
     """This machine's GPUs for the plan, which holds only their number: UUIDs stay out of it."""
     if launch.gpus is None:
         return ()
     cards = gpus.identities().values()
     found = [card.get("uuid") for card in cards if isinstance(card, dict)]
     uuids = tuple(uuid for uuid in found if isinstance(uuid, str))
-    return containers.gpu_device_ids(engine.facts(), launch.gpus, uuids)
+    return containers.gpu_device_ids(engine, launch.gpus, uuids)
 
 
 def _base_url(container: Container, launch: LaunchPlan, network: str) -> str:

@@ -496,3 +496,42 @@ def test_long_logs_keep_their_head_and_tail(monkeypatch: pytest.MonkeyPatch) -> 
         assert containers._head_and_tail(chunks) == (b"ABCD", b"UVWXYZ", 16)
     assert containers._head_and_tail(iter([b"ABCDEFGHIJ"])) == (b"ABCD", b"EFGHIJ", 0)
     assert containers._head_and_tail(iter([b"AB"])) == (b"AB", b"", 0)
+
+
+@pytest.mark.docker
+def test_the_command_line_makes_the_very_same_container(
+    engine: containers.Engine, loopback_image: ImageIdentity, tmp_path: Path
+) -> None:
+    weights = tmp_path / "model"
+    weights.write_bytes(b"0")
+    config = _config(
+        loopback_image.image_id,
+        "sametest",
+        network="host",
+        argv=("--port", "8080"),
+        env={"A": "b c"},
+        mounts={"/weights/model": weights},
+    )
+    told = []
+    for way in ("engine", "command"):
+        if way == "engine":
+            engine.create(config)
+        else:
+            words = ["create" if w == "run" else w for w in containers.command_line(config)]
+            words.remove("--detach")
+            subprocess.run(words, check=True, capture_output=True)
+        shown = subprocess.run(
+            ["docker", "inspect", config.name], check=True, capture_output=True
+        ).stdout
+        told.append(_inspected(json.loads(shown)[0]))
+        engine.remove_run("sametest", 0)
+    assert told[0] == told[1]
+
+
+def _inspected(inspected: dict[str, Any]) -> dict[str, Any]:
+    """What makes a container, without what the engine and its clients fill in by themselves."""
+    config, host = inspected["Config"], inspected["HostConfig"]
+    idle = {"AttachStdout", "AttachStderr", "ConsoleSize", "ContainerIDFile", "RestartPolicy"}
+    found = {k: v for k, v in {**config, **host}.items() if k not in idle and v}
+    found["Mounts"] = [{k: v for k, v in m.items() if v} for m in host.get("Mounts") or []]
+    return found

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit import containers, host, meters, preflight, render, resources, runtimes, workloads
-from kit import plan as planning
+from kit import meters, render, resources, runtimes, workloads
 from kit import spec as specs
 from kit.cli.common import Json, Runs, print_json, say, store_of
 from kit.errors import EXIT_BLOCKED, SpecInvalid, UsageError
+from kit.rehearsal import rehearse
 
 TEMPLATE = "quickstart"
 SCHEMAS = ("run-spec", "plan", "event", "manifest", "results", "calibration")
@@ -72,24 +72,21 @@ def plan(file: Path, *, runs: Runs = None, json: Json = False) -> int:
     Args:
         file: the run spec.
     """
-    spec = specs.load(file)
-    engine = containers.connect()
-    facts = planning.resolve(spec, engine, host.HostConfig.load())
-    found, _ = planning.plan(spec, facts)
-    store = store_of(runs)
-    gathered = preflight.gather(facts.engine, found, store.root, facts.weights)
-    findings = preflight.check(found, spec, gathered)
+    found = rehearse(specs.load(file), store_of(runs))
     if json:
         print_json(
             {
-                "plan": msgspec.to_builtins(found),
-                "findings": [msgspec.to_builtins(f) for f in findings],
-                "least_duration_s": planning.duration_s(spec),
+                "plan": msgspec.to_builtins(found.plan),
+                "findings": [msgspec.to_builtins(f) for f in found.findings],
+                "least_duration_s": found.least_s,
+                "last_duration_s": found.took_s,
+                "sample_bytes_per_s": found.sample_bytes_per_s,
+                "command": list(found.command),
             }
         )
     else:
-        render.plan(spec, found, findings, planning.duration_s(spec))
-    return EXIT_BLOCKED if any(f.level == "fail" for f in findings) else 0
+        render.plan(found)
+    return EXIT_BLOCKED if found.forbidden else 0
 
 
 def schema(name: str = "run-spec") -> None:

@@ -1,4 +1,4 @@
-"""How the command line shows things: every function prints one thing.
+"""How both faces show things: what prints, and what a screen can show too.
 
 Data goes to stdout, talk to stderr (see `kit.render.console`). Nothing here computes: it
 lays out what the rooms below have found. Strings may come from a stranger's archive, so that
@@ -7,7 +7,18 @@ each passes through `console.plain` before it is drawn.
 
 from __future__ import annotations
 
-from kit.render.before import error, findings, plan, privileges, problems
+from kit.render.before import (
+    duration,
+    error,
+    findings,
+    findings_table,
+    plan,
+    plan_facts,
+    privileges,
+    problems,
+    rights,
+    tally,
+)
 from kit.render.imported import imported
 from kit.render.live_power import power
 from kit.render.rows import Row, row, runs
@@ -18,15 +29,20 @@ from kit.render.verification import verdict
 __all__ = [
     "Row",
     "comparison",
+    "duration",
     "error",
     "findings",
+    "findings_table",
     "imported",
     "plan",
+    "plan_facts",
     "power",
     "privileges",
     "problems",
+    "rights",
     "row",
     "run",
     "runs",
+    "tally",
     "verdict",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from kit.errors import KitError, PreflightFailed, SpecInvalid
 from kit.model import Finding, MeterPlan, Plan, Problem, RunSpec
+from kit.rehearsal import Rehearsal
 from kit.render.console import (
     Mark,
     count,
@@ -33,8 +35,8 @@ def error(raised: KitError) -> None:
     if isinstance(raised, PreflightFailed):
         said = "preflight forbids this run"
         below: list[RenderableType] = [
-            _findings(raised.findings, doubts_only=True),
-            _tally(raised.findings),
+            findings_table(raised.findings, doubts_only=True),
+            tally(raised.findings),
         ]
     else:
         said = raised.message
@@ -58,71 +60,96 @@ def findings(found: Sequence[Finding], heading: str = "", *, doubts_only: bool =
         doubts_only: leave out those that are ok.
     """
     top: list[RenderableType] = [title(heading)] if heading else []
-    put(stdout(), *top, _findings(found, doubts_only=doubts_only), _tally(found))
+    put(stdout(), *top, findings_table(found, doubts_only=doubts_only), tally(found))
 
 
-def plan(spec: RunSpec, planned: Plan, found: Sequence[Finding], least_s: float) -> None:
+def plan(found: Rehearsal) -> None:
     """What will run here, step by step, and what preflight says of it."""
-    work = (
-        f"{count(planned.requests, 'request')} in each of {count(planned.launches, 'launch', 'es')}"
-    )
+    spec = found.spec
     put(
         stdout(),
         title(spec.name),
         plain(spec.description, "quiet"),
-        facts(
-            [
-                ("runtime", spec.runtime.name),
-                ("image", _image(planned)),
-                ("model", _model(planned)),
-                ("work", f"{work}, {_arrivals(spec)}"),
-                ("meters", _meters(planned.meters)),
-                ("CPUs", _cpus(planned)),
-                ("network", f"{planned.launch.network}, egress: {planned.launch.egress}"),
-                ("limits", _limits(planned)),
-                ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else None),
-                ("time", f"at least {short_time(least_s)}, and the work itself"),
-                ("primary", spec.primary_metric),
-                ("plan for", f"spec {planned.spec_hash[:12]}"),
-            ]
-        ),
+        plan_facts(found),
         Text(),
         title("preflight"),
-        _findings(found),
-        _tally(found),
+        findings_table(found.findings),
+        tally(found.findings),
+        *([Text(), title("the container of the first launch")] if found.command else []),
+        *([plain(shlex.join(found.command))] if found.command else []),
     )
+
+
+def plan_facts(found: Rehearsal) -> Table:
+    """What a spec resolves to on this machine, a line an aspect."""
+    spec, planned = found.spec, found.plan
+    rows: list[tuple[str, RenderableType | str | None]] = [("runtime", spec.runtime.name)]
+    if planned:
+        work = f"{count(planned.requests, 'request')} in each of "
+        work += f"{count(planned.launches, 'launch', 'es')}, {_arrivals(spec)}"
+        rows += [
+            ("image", _image(planned)),
+            ("model", _model(planned)),
+            ("work", work),
+            ("meters", _meters(planned.meters)),
+            ("CPUs", _cpus(planned)),
+            ("network", f"{planned.launch.network}, egress: {planned.launch.egress}"),
+            ("limits", _limits(planned)),
+        ]
+    rows += [
+        ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else None),
+        ("time", duration(found)),
+        ("disk", disk(found)),
+        ("primary", spec.primary_metric),
+        ("plan for", f"spec {planned.spec_hash[:12]}" if planned else "no plan: see below"),
+    ]
+    return facts(rows)
+
+
+def duration(found: Rehearsal) -> str:
+    """How long a run takes: as the last one took, else what is known before it."""
+    if found.took_s is not None:
+        return f"about {short_time(found.took_s)}, as the last run of this spec here took"
+    return f"at least {short_time(found.least_s)}, and the work itself"
+
+
+def disk(found: Rehearsal) -> str | None:
+    """How much a run writes."""
+    rate = found.sample_bytes_per_s
+    if rate is None:
+        return None
+    if found.took_s is not None:
+        return f"about {short_bytes(rate * found.took_s)} of readings"
+    return f"about {short_bytes(rate * 3600)} of readings an hour"
 
 
 def privileges(spec: RunSpec) -> None:
     """What a sealed spec asks to run on this machine, on stderr, before a replay asks for a yes."""
-    image = spec.image
+    heading = title("this replay will run", "a sealed spec is a request to run code")
+    put(stderr(), heading, rights(spec))
+
+
+def rights(spec: RunSpec) -> Table:
+    """What a spec asks of the machine it runs on."""
+    image, weights = spec.image, spec.weights
     pinned = image.digest or image.reference or "unpinned"
-    weights = spec.weights
-    put(
-        stderr(),
-        title("this replay will run", "a sealed spec is a request to run code"),
-        facts(
-            [
-                ("spec", spec.name),
-                ("runtime", spec.runtime.name),
-                ("image", f"{image.recipe or 'upstream'} {pinned}"),
-                (
-                    "model",
-                    f"{weights.repo}@{short_revision(weights.revision)}" if weights else "none",
-                ),
-                ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else "none"),
-                ("memory", f"at most {spec.limits.memory_mib} MiB"),
-                ("time", f"at most {short_time(spec.limits.run_s)}"),
-                (
-                    "rights",
-                    "no capabilities, read-only files; an internal network where there is one",
-                ),
-            ]
-        ),
+    model = f"{weights.repo}@{short_revision(weights.revision)}" if weights else "none"
+    return facts(
+        [
+            ("spec", spec.name),
+            ("runtime", spec.runtime.name),
+            ("image", f"{image.recipe or 'upstream'} {pinned}"),
+            ("model", model),
+            ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else "none"),
+            ("memory", f"at most {spec.limits.memory_mib} MiB"),
+            ("time", f"at most {short_time(spec.limits.run_s)}"),
+            ("rights", "no capabilities, read-only files; an internal network where there is one"),
+        ]
     )
 
 
-def _findings(found: Iterable[Finding], *, doubts_only: bool = False) -> Table:
+def findings_table(found: Iterable[Finding], *, doubts_only: bool = False) -> Table:
+    """Findings, a mark each, with what to do about them."""
     table = grid({"no_wrap": True}, {"overflow": "fold"})
     for finding in found:
         if finding.level != "ok":
@@ -140,7 +167,7 @@ def _add_fix(table: Table, remedy: str) -> None:
         table.add_row("", text)
 
 
-def _tally(found: Iterable[Finding]) -> Text:
+def tally(found: Iterable[Finding]) -> Text:
     """``9 ok · 2 warnings · 1 failure``."""
     counts = Counter(finding.level for finding in found)
     parts = [

@@ -1,0 +1,74 @@
+"""What a spec would do here: planned, judged, told how long, and an obstacle as one finding."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from kit import containers, rehearsal, resources
+from kit import spec as specs
+from kit.model import ImageSpec, RuntimeSpec
+from kit.store import Store
+
+RUNS = Path(__file__).parent.parent / "runs"
+QUICKSTART = next(RUNS.glob("9427d8f3e523*"))
+SPEC = specs.load(resources.specs_dir() / "quickstart.json")
+
+
+@pytest.mark.docker
+def test_a_spec_is_planned_and_judged(engine: containers.Engine, tmp_path: Path) -> None:
+    found = rehearsal.rehearse(SPEC, Store(tmp_path))
+    assert found.plan is not None
+    assert not found.forbidden
+    assert found.command[:2] == ("docker", "run")
+    assert found.command[-len(found.plan.launch.argv) :] == found.plan.launch.argv
+    assert found.took_s is None
+    assert found.sample_bytes_per_s and found.sample_bytes_per_s > 100
+
+
+def test_an_engine_that_does_not_answer_is_one_finding_among_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    found = rehearsal.rehearse(SPEC, Store(tmp_path))
+    assert found.plan is None
+    assert found.forbidden
+    fails = [f for f in found.findings if f.level == "fail"]
+    assert [f.code for f in fails] == ["ENGINE_MISSING"]
+    assert fails[0].remedy
+    assert {"ENERGY", "ENERGY_ESTIMATED", "ENERGY_UNMEASURED"} & {f.code for f in found.findings}
+
+
+@pytest.mark.docker
+def test_a_missing_image_is_named(engine: containers.Engine, tmp_path: Path) -> None:
+    upstream = ImageSpec(reference=f"example/none@sha256:{'1' * 64}")
+    spec = msgspec.structs.replace(SPEC, image=upstream)
+    found = rehearsal.rehearse(spec, Store(tmp_path))
+    assert [f.code for f in found.findings if f.level == "fail"] == ["IMAGE_MISSING"]
+
+
+def test_the_time_is_that_of_the_last_complete_run_of_this_very_spec(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    sealed = specs.load(QUICKSTART / "spec.json")
+    assert rehearsal.last_took_s(sealed, store) is None
+    shutil.copytree(QUICKSTART, tmp_path / QUICKSTART.name)
+    store.note(
+        "sealed",
+        run_hash=QUICKSTART.name,
+        spec_hash=specs.spec_hash(sealed),
+        status="complete",
+    )
+    took_s = rehearsal.last_took_s(sealed, store)
+    assert took_s is not None and took_s > rehearsal.planning.duration_s(sealed)
+    other = msgspec.structs.replace(sealed, runtime=RuntimeSpec(name="loopback"))
+    assert rehearsal.last_took_s(other, store) is None
+    (tmp_path / QUICKSTART.name / "events.jsonl").write_bytes(b"{")
+    assert rehearsal.last_took_s(sealed, store) is None
+
+
+def test_a_meter_can_be_left_out() -> None:
+    left = rehearsal.without_meter(SPEC, SPEC.meters[0].name, SPEC.meters[0].alias)
+    assert left.meters == SPEC.meters[1:]
