@@ -6,9 +6,10 @@ looked at all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -89,7 +90,7 @@ def _command(engine: containers.Engine, planned: Plan, facts: planning.Facts) ->
         )
     except Blocked:
         return ()  # a GPU that the engine cannot hand out: preflight says so
-    return containers.command_line(config)
+    return containers.command_line(config._replace(labels={}))  # kit clears up what is labelled
 
 
 def _obstacle(blocked: Blocked) -> Finding:
@@ -133,10 +134,16 @@ def bytes_per_s(planned: Plan) -> float:
     rows = 0.0
     for meter in planned.meters:
         for device in meter.devices:
-            for facts in device.quantities.values():
-                every = facts.get("period_s") if "slots" in facts else facts.get("poll_s")
-                rows += 1.0 / float(every) if every else 0.0
+            rows += sum(_rows_per_s(facts) for facts in device.quantities.values())
     return rows * _ROW_BYTES
+
+
+def _rows_per_s(facts: Mapping[str, Any]) -> float:
+    """A buffer gives a row a period however seldom it is emptied; anything else one a read."""
+    every = facts.get("poll_s")
+    if every is None or "slots" in facts:
+        every = facts.get("period_s")
+    return 1.0 / float(every) if every and "reason" not in facts else 0.0
 
 
 def without_meter(spec: RunSpec, name: str, alias: str | None) -> RunSpec:

@@ -40,6 +40,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "recover": ("kit.cli.running:recover", "Seal what a crash left behind, as aborted."),
     },
     "Look": {
+        "tui": ("kit.cli.running:tui", "Show the terminal UI, as a bare `kit` does."),
         "ls": ("kit.cli.looking:ls", "List the runs."),
         "show": ("kit.cli.looking:show", "Show one run."),
         "compare": ("kit.cli.looking:compare", "Compare two runs."),
@@ -128,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def dispatch(argv: Sequence[str]) -> int:
     """Run one command; every deliberate error becomes two lines on stderr and its code."""
     try:
-        code = build()(list(argv), exit_on_error=False)
+        code = build()(list(argv) or _bare(), exit_on_error=False)
     except CycloptsError:
         return EXIT_USAGE  # cyclopts has said what was wrong
     except KitError as error:
@@ -139,6 +140,11 @@ def dispatch(argv: Sequence[str]) -> int:
         sys.stderr.close()
         return 0
     return code if isinstance(code, int) else 0
+
+
+def _bare() -> list[str]:
+    """A bare ``kit``: the UI on a terminal, help elsewhere."""
+    return ["tui"] if sys.stdin.isatty() and sys.stdout.isatty() else ["--help"]
 
 
 def _complain(error: KitError) -> int:

@@ -42,17 +42,38 @@ def run(
     sys.stdout.write(str(watch(session)) + "\n")
 
 
-def attach(id: str = "", *, runs: Runs = None) -> None:
-    """Watch a run that is going on; ctrl-C stops watching, not the run.
+def attach(
+    id: str = "", *, runs: Runs = None, plain: Annotated[bool, Parameter(negative="")] = False
+) -> None:
+    """Watch a run that is going on, in the terminal UI; leaving it leaves the run running.
 
     Args:
         id: the run's id or the beginning of it; not needed when only one is going on.
+        plain: lines in place of the UI, as where there is no terminal; ctrl-C stops watching.
     """
     session = Session.attach(store_of(runs), id)
+    if not plain and _on_a_terminal():
+        from kit import tui
+
+        tui.start(session.store, attach=session.id)
+        return
     try:
         sys.stdout.write(str(watch(session, owner=False)) + "\n")
     except KeyboardInterrupt:
         say(f"\nleft; the run goes on (`kit attach {session.id}`)")
+
+
+def tui(*, runs: Runs = None) -> None:
+    """Show the terminal UI: runs, specs, plans, live runs, comparisons, verdicts."""
+    if not _on_a_terminal():
+        raise UsageError("the UI needs a terminal", "name a command: `kit --help` lists them")
+    from kit import tui as ui
+
+    ui.start(store_of(runs))
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def replay(

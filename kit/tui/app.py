@@ -17,11 +17,10 @@ from textual.screen import Screen
 
 from kit.engine import Order
 from kit.render.console import THEME
+from kit.session import Session
 from kit.store import Store
 from kit.tui.clipboard import copied
 from kit.tui.filters import AsciiFilter, wants_ascii
-
-FPS = "20"
 
 
 class KitApp(App[None]):
@@ -54,6 +53,7 @@ class KitApp(App[None]):
     ) -> None:
         super().__init__()
         self.store = store
+        self.sessions: list[Session] = []  # engines started here; they outlive the UI
         self._run_id, self._first_screen = attach, first
         self.ascii_only = wants_ascii() if ascii_only is None else ascii_only
         self.console.push_theme(THEME)

@@ -1,0 +1,242 @@
+"""What an order would do here, and the key that launches it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+from rich.console import Group
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Static
+
+from kit import render
+from kit.engine import Order
+from kit.model import Finding, RunSpec
+from kit.rehearsal import Rehearsal, rehearse, without_meter
+from kit.render.console import count, plain, short_time
+from kit.session import Session
+from kit.tui.asking import Ask
+from kit.tui.base import KitScreen, mark
+
+_PANELS = (("facts", "What will run"), ("steps", "Steps"), ("exact", "Exact command (y copies)"))
+# A meter whose silence preflight reports under one of these can be left out with a key.
+_OF_A_METER = ("METER_ABSENT", "METER_SILENT", "RAPL_UNREADABLE", "PDU_UNREACHABLE")
+
+
+class PlanScreen(KitScreen):
+    """What this spec resolves to on this machine, what preflight says, and the launch.
+
+    Args:
+        order: what would be run.
+        path: the spec's file, where it has one.
+        original: the sealed run that this order replays.
+    """
+
+    AUTO_FOCUS = "#findings"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "launch", "Launch", priority=True, id="launch"),
+        Binding("R", "again", "Re-check", id="recheck"),
+        Binding("m", "drop_meter", "Drop meter", id="drop-meter"),
+        Binding("w", "accept", "Accept warnings", id="accept-warnings"),
+        Binding("e", "edit", "Edit", id="edit"),
+    ]
+
+    def __init__(self, order: Order, path: Path | None, original: Path | None) -> None:
+        super().__init__()
+        self._order, self._path, self._original = order, path, original
+        self._found: Rehearsal | None = None
+        self._accepted = False
+        self._launching = False
+        self.crumbs = f"{order.spec.name} › {'Replay' if original else 'Plan'}"
+        self.command = self._told()
+
+    def body(self) -> Iterable[Widget]:
+        with Horizontal(id="parts"):
+            findings = VerticalScroll(Static(id="found", markup=False), id="findings")
+            findings.border_title = "Preflight"
+            findings.add_class("panel")
+            yield findings
+            with VerticalScroll(id="side"):
+                for name, title in (
+                    ("facts", "What will run"),
+                    ("steps", "Steps"),
+                    ("exact", "Exact command"),
+                ):
+                    panel = Static(id=name, markup=False, classes="panel")
+                    panel.border_title = title
+                    yield panel
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#steps", Static).update(steps(self._order.spec))
+        self.action_again()
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def action_again(self) -> None:
+        """Look at engine, image, weights, meters and host once more."""
+        self._found = None
+        self.state = mark("running", "checking")
+        self.query_one("#found", Static).update(plain("looking at this machine …", "quiet"))
+        spec, store = self._order.spec, self.kit.store
+        self.fetch(lambda: rehearse(spec, store), self._show, failed=self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self.state = mark("fail", "cannot be planned")
+        self.query_one("#found", Static).update(plain(f"{type(error).__name__}: {error}", "bad"))
+        self.tell_error(error)
+
+    def _show(self, found: Rehearsal) -> None:
+        self._found = found
+        tally = render.tally(found.findings)
+        self.query_one("#findings").border_title = f"Preflight: {tally.plain}"
+        self.query_one("#found", Static).update(render.findings_table(_worst_first(found)))
+        rights = (render.rights(found.spec), Text()) if self._original else ()
+        self.query_one("#facts", Static).update(Group(*rights, render.plan_facts(found)))
+        exact = plain(shlex.join(found.command)) if found.command else plain("no plan yet", "quiet")
+        self.query_one("#exact", Static).update(exact)
+        self.state = self._verdict(found)
+        self.refresh_bindings()
+
+    def _verdict(self, found: Rehearsal) -> Text:
+        fails = sum(f.level == "fail" for f in found.findings)
+        if fails:
+            return mark("fail", f"{fails} blocking")
+        about = short_time(found.took_s) if found.took_s else f"> {short_time(found.least_s)}"
+        return mark("ok", f"ready, {about}")
+
+    # --- acting -----------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        if action == "launch":
+            return None if self._found is None or self._found.forbidden else True
+        if action == "accept":
+            return None if self._accepted or not self._warnings() else True
+        if action == "drop_meter":
+            return True if self._silent() else None
+        return True
+
+    def _warnings(self) -> int:
+        return sum(f.level == "warn" for f in self._found.findings) if self._found else 0
+
+    def action_accept(self) -> None:
+        """Take the warnings into the archive without being asked again."""
+        self._accepted = True
+        self.notify("they go into the archive with the run", title="warnings accepted")
+        self.refresh_bindings()
+
+    def action_launch(self) -> None:
+        """Start the engine in a session of its own and watch it."""
+        if self._found is None or self._found.forbidden or self._launching:
+            return
+        doubts = self._questions()
+        if doubts:
+            self.app.push_screen(Ask(doubts, "Launch", "Not yet"), self._answered)
+        else:
+            self._launch()
+
+    def _questions(self) -> str:
+        asked = []
+        if self._original and not self._accepted:
+            asked.append("A sealed spec is a request to run code of somebody else's choice.")
+        if self._warnings() and not self._accepted:
+            asked.append(f"{count(self._warnings(), 'warning')} will go into the archive.")
+        return "\n".join([*asked, "Launch?"]) if asked else ""
+
+    def _answered(self, yes: bool | None) -> None:
+        if yes:
+            self._launch()
+
+    def _launch(self) -> None:
+        self._launching = True
+        self.state = mark("running", "launching")
+        order, store = self._order, self.kit.store
+        self.fetch(
+            lambda: Session.start(order, store),
+            self._launched,
+            group="launch",
+            failed=self._not_launched,
+        )
+
+    def _launched(self, session: Session) -> None:
+        self.kit.sessions.append(session)
+        self.app.pop_screen()
+        self.kit.show_live(session.id)
+
+    def _not_launched(self, error: Exception) -> None:
+        self._launching = False
+        self.tell_error(error)
+
+    def _silent(self) -> tuple[str, str | None] | None:
+        """The first meter that preflight finds silent."""
+        if self._found is None or self._found.plan is None:
+            return None
+        if not any(f.code in _OF_A_METER for f in self._found.findings):
+            return None
+        for meter in self._found.plan.meters:
+            if not meter.devices:
+                return meter.name, meter.alias
+        return None
+
+    def action_drop_meter(self) -> None:
+        """Leave the first silent meter out of this spec, and look again."""
+        silent = self._silent()
+        if silent is None or self._original:
+            self.notify("a replay keeps the meters of its spec" if silent else "every meter reads")
+            return
+        spec = without_meter(self._order.spec, *silent)
+        self._order = msgspec.structs.replace(self._order, spec=spec)
+        self._path = None  # the file still names the meter
+        self.command = self._told()
+        self.notify(f"{silent[0]} is left out of this run; the spec's file keeps it")
+        self.query_one("#steps", Static).update(steps(spec))
+        self.action_again()
+
+    def action_edit(self) -> None:
+        """Back to the form, with this spec."""
+        from kit.spec import document
+
+        self.app.pop_screen()
+        if type(self.app.screen).__name__ != "SpecScreen":
+            self.kit.show_spec(document=document(self._order.spec))
+
+    def copy_text(self) -> str:
+        """The exact container command, where there is a plan."""
+        return shlex.join(self._found.command) if self._found else self.command
+
+    def _told(self) -> str:
+        if self._original:
+            return f"kit replay {self._original.name[:12]}"
+        return f"kit plan {self._path}, kit run {self._path}" if self._path else "kit plan FILE"
+
+
+def _worst_first(found: Rehearsal) -> list[Finding]:
+    order = ("fail", "warn", "ok")
+    return sorted(found.findings, key=lambda f: order.index(f.level))
+
+
+def steps(spec: RunSpec) -> Text:
+    """A launch's phases with what is known of their lengths."""
+    phases, steady = spec.phases, spec.phases.steady
+    idle, loaded = short_time(phases.idle_s), short_time(phases.loaded_idle_s)
+    settled = f", then steady within {short_time(steady.limit_s)}" if steady else ""
+    lines = (
+        ("idle", f"{idle}, baseline of the host"),
+        ("startup", f"until ready, at most {short_time(spec.limits.ready_s)}"),
+        ("warmup", f"{count(phases.warmup_requests, 'request')}, recorded, not measured{settled}"),
+        ("loaded idle", f"{loaded}, baseline of the server"),
+        ("measured", "the workload"),
+        ("loaded idle", loaded),
+        ("shutdown", "until gone"),
+        ("idle", idle),
+    )
+    text = Text(f"{count(spec.launches, 'launch', 'es')}, each:\n")
+    for number, (name, length) in enumerate(lines, 1):
+        text.append(f"{number} {name:<12}", "name").append(f"{length}\n", "quiet")
+    return text.append("then seal")

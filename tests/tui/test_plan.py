@@ -1,0 +1,185 @@
+"""The Plan screen: findings with remedies, the exact command, what Enter asks, and the launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kit import rehearsal, resources
+from kit import spec as specs
+from kit.engine import Order
+from kit.model import Finding, MeterPlan
+from kit.rehearsal import Rehearsal
+from kit.store import Store
+from kit.tui.app import KitApp
+from kit.tui.asking import Ask
+from kit.tui.screens import plan as plan_module
+from kit.tui.screens.plan import PlanScreen
+from tests.tui.conftest import H200, SIZES, drawn
+
+SPEC = specs.load(resources.specs_dir() / "quickstart.json")
+OK = Finding(code="DISK", level="ok", message="18 GB free in runs/")
+WARN = Finding(
+    code="CPUS_FEW", level="warn", message="driver and sampler share a CPU", remedy="give it three"
+)
+FAIL = Finding(
+    code="ENGINE_MISSING",
+    level="fail",
+    message="no container engine answers",
+    remedy="sudo apt-get install docker.io",
+)
+SILENT = Finding(
+    code="METER_ABSENT", level="warn", message="rapl measures nothing", remedy="leave it out"
+)
+
+
+def found(*findings: Finding, **changes: object) -> Rehearsal:
+    whole = Rehearsal(SPEC, None, findings, 36.0, None, None, ("docker", "run", "--name=kit-ID-0"))
+    return replace(whole, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., KitApp]:
+    """The app with a Plan screen whose rehearsal finds what is given."""
+
+    def make(result: Rehearsal, original: Path | None = None, ascii_only: bool = False) -> KitApp:
+        monkeypatch.setattr(plan_module, "rehearse", lambda spec, store: result)
+        screen = PlanScreen(Order(spec=SPEC), Path("my.json"), original)
+        return KitApp(store, first=screen, ascii_only=ascii_only)
+
+    return make
+
+
+async def settled(app: KitApp, pilot: object) -> None:
+    await app.workers.wait_for_complete()
+    await pilot.pause()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("size", [*SIZES, (60, 15)])
+@pytest.mark.parametrize("case", ["warned", "blocked"])
+async def test_the_screen(
+    shown: Callable[..., KitApp],
+    screen_text: Callable[..., None],
+    size: tuple[int, int],
+    case: str,
+) -> None:
+    app = shown(found(OK, WARN) if case == "warned" else found(OK, WARN, FAIL, took_s=51.0))
+    async with app.run_test(size=size) as pilot:
+        await settled(app, pilot)
+        screen_text(app)
+
+
+async def test_in_ascii(shown: Callable[..., KitApp], screen_text: Callable[..., None]) -> None:
+    app = shown(found(OK, WARN), ascii_only=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        assert drawn(app).isascii()
+        screen_text(app)
+
+
+async def test_a_blocked_plan_cannot_be_launched(shown: Callable[..., KitApp]) -> None:
+    app = shown(found(FAIL))
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        await pilot.press("enter")
+        assert isinstance(app.screen, PlanScreen)
+        assert "1 blocking" in app.screen.state.plain
+
+
+async def test_warnings_are_asked_about_and_no_is_the_default(shown: Callable[..., KitApp]) -> None:
+    app = shown(found(OK, WARN))
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, Ask)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, PlanScreen)
+        assert app.store.ids() == []
+
+
+@pytest.mark.parametrize("keys", [("w", "enter"), ("enter", "y")])
+async def test_a_launch_starts_an_engine_and_shows_the_run(
+    shown: Callable[..., KitApp], monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...]
+) -> None:
+    begun: list[str] = []
+
+    class Started:
+        id = "abcd1234"
+
+        @classmethod
+        def start(cls, order: Order, store: Store) -> Started:
+            begun.append(order.spec.name)
+            return cls()
+
+    monkeypatch.setattr(plan_module, "Session", Started)
+    monkeypatch.setattr(KitApp, "show_live", lambda self, run_id: begun.append(run_id))
+    app = shown(found(OK, WARN))
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+        await settled(app, pilot)
+        assert begun == ["quickstart", "abcd1234"]
+
+
+async def test_a_strangers_spec_is_asked_about_even_without_warnings(
+    shown: Callable[..., KitApp],
+) -> None:
+    app = shown(found(OK), original=H200)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(app, pilot)
+        assert f"kit replay {H200.name[:12]}" in drawn(app)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "request to run code" in drawn(app)
+
+
+async def test_a_silent_meter_is_dropped_with_a_key(shown: Callable[..., KitApp]) -> None:
+    plans = tuple(
+        MeterPlan(name=m.name, alias=m.alias, devices=(), reason="no") for m in SPEC.meters
+    )
+    app = shown(found(SILENT, plan=_planned(plans)))
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        await pilot.press("m")
+        await settled(app, pilot)
+        assert app.screen._order.spec.meters == SPEC.meters[1:]
+
+
+def _planned(meters: tuple[MeterPlan, ...]) -> object:
+    import msgspec
+
+    from kit.model import Plan
+
+    sealed = msgspec.json.decode((H200 / "plan.json").read_bytes(), type=Plan)
+    return msgspec.structs.replace(sealed, meters=meters)
+
+
+async def test_a_bug_in_the_rehearsal_is_told_and_the_screen_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(spec: object, store: object) -> Rehearsal:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(plan_module, "rehearse", broken)
+    app = KitApp(store, first=PlanScreen(Order(spec=SPEC), None, None))
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        assert "ValueError: a bug" in drawn(app)
+
+
+@pytest.mark.docker
+async def test_the_real_machine_is_rehearsed(store: Store) -> None:
+    app = KitApp(store, first=PlanScreen(Order(spec=SPEC), None, None), ascii_only=False)
+    async with app.run_test(size=(140, 60)) as pilot:
+        await settled(app, pilot)
+        text = drawn(app)
+        assert "docker run --detach" in text
+        assert rehearsal.planning.duration_s(SPEC) == 36.0
+        assert "at least 36 s" in text
