@@ -14,11 +14,13 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.theme import Theme
 
 from kit.engine import Order
 from kit.render.console import THEME
 from kit.session import Session
 from kit.store import Store
+from kit.tui import settings
 from kit.tui.clipboard import copied
 from kit.tui.filters import AsciiFilter, wants_ascii
 
@@ -52,13 +54,19 @@ class KitApp(App[None]):
         first: Screen[Any] | None = None,
     ) -> None:
         super().__init__()
+        self._settings = settings.load()
         self.store = store
         self.sessions: list[Session] = []  # engines started here; they outlive the UI
         self._run_id, self._first_screen = attach, first
-        self.ascii_only = wants_ascii() if ascii_only is None else ascii_only
+        self.ascii_only = self._ascii() if ascii_only is None else ascii_only
         self.console.push_theme(THEME)
 
+    def _ascii(self) -> bool:
+        asked = self._settings.ascii
+        return wants_ascii() if asked is None else asked
+
     def on_mount(self) -> None:
+        self._settle()
         if self._first_screen:
             self.push_screen(self._first_screen)
             return
@@ -69,6 +77,22 @@ class KitApp(App[None]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = list(super().get_line_filters())
         return [*filters, AsciiFilter()] if self.ascii_only else filters
+
+    def _settle(self) -> None:
+        """Take theme and keys as the person set them; a theme chosen later is kept."""
+        asked = self._settings
+        if asked.fault:
+            self.notify(asked.fault, severity="warning", markup=False)
+        if asked.theme in self.available_themes:
+            self.theme = asked.theme
+        self.set_keymap(dict(asked.keys))
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
+
+    def _keep_theme(self, theme: Theme) -> None:
+        try:
+            settings.keep_theme(theme.name)
+        except OSError as error:
+            self.notify(f"the theme is not kept: {error.strerror}", markup=False)
 
     # --- the ways from screen to screen -----------------------------------------------------
 

@@ -28,6 +28,14 @@ class _Text(SingleFileSnapshotExtension):
     file_extension = "txt"
 
 
+@pytest.fixture(autouse=True)
+def _nobodys_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests reaches them."""
+    monkeypatch.setenv("KIT_HOST_CONFIG", str(tmp_path / "nobody" / "host.toml"))
+    for name in ("NO_COLOR", "KIT_ASCII", "TMUX"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def screen_text(snapshot: SnapshotAssertion) -> Callable[[App[Any]], None]:
     """Asserts that the app draws what its snapshot holds."""

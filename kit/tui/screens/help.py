@@ -30,12 +30,13 @@ class HelpScreen(KitScreen):
         self.command = "kit --help"
 
     def body(self) -> Iterable[Widget]:
-        table = grid({"no_wrap": True, "style": "name"}, {"overflow": "fold"})
+        table = grid({"no_wrap": True, "style": "name"}, {"overflow": "fold"}, {"style": "quiet"})
         for active in self._about.active_bindings.values():
             binding = active.binding
             if binding.description:
                 key = binding.key_display or self.app.get_key_display(binding)
-                table.add_row(plain(key), plain(binding.tooltip or binding.description))
+                told = plain(binding.tooltip or binding.description)
+                table.add_row(plain(key), told, plain(binding.id or ""))
         yield VerticalScroll(
             Static(Text((self._about.__doc__ or "").split("\n\n")[0].strip() + "\n")),
             Static(table),
@@ -43,7 +44,8 @@ class HelpScreen(KitScreen):
                 plain(
                     "\nkit runs on when you leave: quitting, a lost link or a dead tmux never ends "
                     "a run; `kit attach` shows it again. The mouse works too; hold shift to "
-                    "select text with the terminal itself.",
+                    "select text with the terminal itself. Keys of your own: ui.json beside "
+                    'host.toml, {"keys": {"NAME": "KEYS"}} with the names on the right.',
                     "quiet",
                 )
             ),

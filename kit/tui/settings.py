@@ -1,0 +1,74 @@
+"""What a person set about the UI itself: theme, ASCII, keys; a JSON file beside host.toml.
+
+``{"theme": "textual-light", "ascii": false, "keys": {"launch": "f9", "copy": "c"}}``; the names
+of keys are the bindings' ids, as the help of a screen shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kit import jsonio
+from kit.host.config import config_path
+
+FILE = "ui.json"
+_MOST = 64 << 10
+
+
+class Settings(NamedTuple):
+    """What the file holds; ``fault`` says why it was not taken, where it was not."""
+
+    theme: str = ""
+    ascii: bool | None = None
+    keys: Mapping[str, str] = {}
+    fault: str = ""
+
+
+def load(path: Path | None = None) -> Settings:
+    """The settings; a file that is not there or not sound gives the usual ones."""
+    path = path or _path()
+    try:
+        data = path.read_bytes()[: _MOST + 1]
+    except FileNotFoundError:
+        return Settings()
+    except OSError as error:
+        return Settings(fault=f"{path.name} cannot be read: {error.strerror}")
+    try:
+        return _taken(jsonio.parse(data, path.name))
+    except (jsonio.JsonRefused, ValueError) as error:
+        return Settings(fault=f"{path.name} is not taken: {error}")
+
+
+def _taken(found: Any) -> Settings:
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    theme, ascii_only, keys = found.get("theme", ""), found.get("ascii"), found.get("keys", {})
+    if not isinstance(theme, str) or not isinstance(ascii_only, bool | None):
+        raise ValueError('"theme" is a word and "ascii" true or false')
+    if not isinstance(keys, dict) or not all(isinstance(v, str) for v in keys.values()):
+        raise ValueError('"keys" gives each binding its keys as one word')
+    return Settings(theme, ascii_only, keys)
+
+
+def keep_theme(theme: str, path: Path | None = None) -> None:
+    """Write the theme down, and leave the rest of the file as it is.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = path or _path()
+    found = load(path)
+    if found.fault or found.theme == theme:
+        return
+    kept: dict[str, Any] = {"theme": theme, "keys": dict(found.keys)}
+    kept |= {} if found.ascii is None else {"ascii": found.ascii}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".new")
+    scratch.write_bytes(jsonio.canonical(kept) + b"\n")
+    scratch.replace(path)
+
+
+def _path() -> Path:
+    return config_path().with_name(FILE)
