@@ -31,7 +31,8 @@ class _Text(SingleFileSnapshotExtension):
 @pytest.fixture(autouse=True)
 def _nobodys_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the person who runs the tests reaches them."""
-    monkeypatch.setenv("KIT_HOST_CONFIG", str(tmp_path / "nobody" / "host.toml"))
+    (tmp_path / "host.toml").touch()
+    monkeypatch.setenv("KIT_HOST_CONFIG", str(tmp_path / "host.toml"))
     for name in ("NO_COLOR", "KIT_ASCII", "TMUX"):
         monkeypatch.delenv(name, raising=False)
 

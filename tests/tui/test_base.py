@@ -71,13 +71,15 @@ async def test_an_error_is_told_with_its_remedy_and_the_screen_stays(store: Stor
 async def test_copy_reaches_a_file_of_ones_own(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    folder = tmp_path / "runtime"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     monkeypatch.delenv("TMUX", raising=False)
     async with KitApp(store, first=Plain()).run_test() as pilot:
         await pilot.press("y")
         await pilot.app.workers.wait_for_complete()
         assert pilot.app.clipboard == "kit ls"
-    (file,) = tmp_path.iterdir()
+    (file,) = folder.iterdir()
     assert file.read_text() == "kit ls"
     assert file.stat().st_mode & 0o077 == 0
 
