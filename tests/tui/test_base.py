@@ -115,3 +115,23 @@ def test_ascii_keeps_the_columns() -> None:
     text = "─│┌✔✘●–…█▄⣿漢→×"
     assert to_ascii(text).isascii()
     assert len(to_ascii(text)) == Text(text).cell_len
+
+
+async def test_without_colour_every_state_is_still_a_word(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = KitApp(store, first=Plain(), ascii_only=False)
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        strips = app.screen._compositor.render_strips()
+        colours = {
+            colour.triplet
+            for strip in strips
+            for segment in strip
+            if segment.style
+            for colour in (segment.style.color, segment.style.bgcolor)
+            if colour and colour.triplet
+        }
+        assert colours and all(len(set(triplet)) == 1 for triplet in colours)  # greys
+        assert "✔ well" in strips[0].text
