@@ -23,6 +23,7 @@ from kit.store import Store
 from kit.tui import settings
 from kit.tui.clipboard import copied
 from kit.tui.filters import AsciiFilter, wants_ascii
+from kit.tui.threads import in_thread
 
 
 class KitApp(App[None]):
@@ -159,10 +160,8 @@ class KitApp(App[None]):
         self.run_worker(self._copied(text), exclusive=True, group="copy")
 
     async def _copied(self, text: str) -> None:
-        import asyncio
-
-        told = await asyncio.to_thread(copied, text)
-        self.notify(told, title="copied")
+        told = await in_thread(lambda: copied(text))
+        self.notify(told, title="copied", markup=False)
 
     def action_quit_hint(self) -> None:
         """Ctrl+C is "copy" to some and "quit" to others: say which key quits."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -17,6 +16,7 @@ from textual.widgets import Footer, Static
 
 from kit.errors import KitError
 from kit.render.console import plain
+from kit.tui.threads import in_thread
 
 if TYPE_CHECKING:
     from kit.tui.app import KitApp
@@ -129,7 +129,7 @@ class KitScreen(Screen[Any]):
 
         async def both() -> None:
             try:
-                found = await asyncio.to_thread(work)
+                found = await in_thread(work)
             except Exception as error:  # a bug in a room must not end the UI, and is told
                 (failed or self.tell_error)(error)
                 return

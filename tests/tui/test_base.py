@@ -135,3 +135,15 @@ async def test_without_colour_every_state_is_still_a_word(
         }
         assert colours and all(len(set(triplet)) == 1 for triplet in colours)  # greys
         assert "✔ well" in strips[0].text
+
+
+async def test_leaving_does_not_wait_for_work(store: Store) -> None:
+    screen, release = Plain(), threading.Event()
+    begun = time.monotonic()
+    async with KitApp(store, first=screen).run_test() as pilot:
+        screen.fetch(lambda: release.wait(60), lambda _: None)
+        await pilot.pause()
+        pilot.app.exit()
+    assert time.monotonic() - begun < 30
+    assert all(t.daemon for t in threading.enumerate() if t.name == "kit-fetch")
+    release.set()

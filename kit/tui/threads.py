@@ -1,0 +1,38 @@
+"""Work in a thread that nobody waits for: leaving the UI never hangs on what it was reading."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """The result of ``work``, done in a daemon thread; its exceptions are raised here.
+
+    `asyncio.to_thread` has a few threads for all, and the interpreter waits for them at its end.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(set_: Callable[[Any], None], value: Any) -> None:
+        if not done.done():
+            set_(value)
+
+    def go() -> None:
+        try:
+            found = work()
+        except BaseException as error:  # handed over, whatever it is
+            told: tuple[Callable[[Any], None], Any] = (done.set_exception, error)
+        else:
+            told = (done.set_result, found)
+        try:
+            loop.call_soon_threadsafe(settle, *told)
+        except RuntimeError:
+            return  # the UI is gone, and with it the loop
+
+    threading.Thread(target=go, name="kit-fetch", daemon=True).start()
+    return await done
