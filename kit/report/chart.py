@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from kit.energy import power_series
 from kit.phases import BLOCKS
 from kit.records import RunRecords
@@ -57,11 +59,11 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
         axes = figure.add_subplot()
         _phases(axes, records)
         for number, (device, (t, watts)) in enumerate(sorted(series.items())):
-            step = max(1, len(t) // _MAX_POINTS)
+            t, watts = thinned(t, watts)
             guessed = device in set(estimated)
             axes.plot(
-                t[::step] * _NS,
-                watts[::step],
+                t * _NS,
+                watts,
                 color=LINE_COLOURS[number % len(LINE_COLOURS)],
                 linewidth=1.3,
                 linestyle=(0, (4, 1.5)) if guessed else "-",
@@ -74,6 +76,21 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
         axes.set_ylim(bottom=0)
         _legend(axes)
         return _svg(figure, "power over time")
+
+
+def thinned(t: Any, values: Any, most: int = _MAX_POINTS) -> tuple[Any, Any]:
+    """At most ``most`` points of a series, the least and the greatest of each stretch among them.
+
+    Every n-th point alone would draw another set of peaks for every length of run.
+    """
+    size = -(-2 * len(t) // most)
+    if size <= 2:
+        return t, values
+    starts = np.arange(0, len(t), size)
+    parts = [values[a : a + size] for a in starts]
+    chosen = [(a + p.argmin(), a + p.argmax()) for a, p in zip(starts, parts, strict=True)]
+    keep = np.unique(np.array(chosen))
+    return t[keep], values[keep]
 
 
 def context(records: RunRecords) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from kit import archive, compare, records, report, results, samples
@@ -328,3 +329,14 @@ def test_launches_are_marked_and_the_two_idles_told_apart(html: str) -> None:
 def test_the_latency_table_is_not_folded_away(html: str) -> None:
     latency = html[html.index("Latency</h2>") : html.index("Launches</h2>")]
     assert "<table" in latency and "<details" not in latency
+
+
+def test_a_long_series_keeps_its_peaks() -> None:
+    t, watts = np.arange(100_000), np.full(100_000, 80.0)
+    watts[77_777], watts[12_345] = 400.0, 3.0
+    at, shown = chart.thinned(t, watts)
+    assert len(at) <= 4000
+    assert (at[shown.argmax()], at[shown.argmin()]) == (77_777, 12_345)
+    assert (np.diff(at) > 0).all()
+    assert chart.thinned(t[:3000], watts[:3000])[0] is not None
+    assert len(chart.thinned(t[:3000], watts[:3000])[0]) == 3000
