@@ -1,0 +1,163 @@
+"""The terminal UI as its user has it: over a real SSH server, a slow link, and a link that breaks.
+
+The link adds 150 ms in each direction. A spec is built by typing, run on the real llama.cpp
+container, the link is cut in the middle, the run is found again, and its tmux server killed under
+the UI; it is seen sealed, verified and replayed all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kit.store import Store
+from tests import link
+from tests.terminal import Terminal
+
+DELAY_S = 0.15
+RUN_S = 240.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[link.Server]:
+    with link.server(tmp_path / "ssh") as found:
+        yield found
+
+
+def kit(folder: Path, *args: str) -> str:
+    """A shell command line that calls kit in ``folder``, for the far side of an SSH link."""
+    host = folder / "host.toml"
+    host.touch()
+    env = f"LANG=C.UTF-8 TERM=xterm-256color KIT_HOST_CONFIG={host}"
+    words = shlex.join([sys.executable, "-m", "kit.cli.main", *args])
+    return f"cd {folder} && env -u TMUX {env} {words}"
+
+
+def in_tmux(folder: Path, command: str) -> str:
+    """``command`` inside a tmux server of the far side, which can be killed."""
+    return f"tmux -S {folder}/far.sock -f /dev/null new-session {shlex.quote(command)}"
+
+
+@pytest.mark.real
+@pytest.mark.timeout(900)
+def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
+    tmp_path: Path, server: link.Server
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    store = Store(place / "runs")
+    run_id = _built_and_launched(place, server)
+    assert store.is_alive(run_id)  # the link is gone, the engine is not
+
+    _watched_in_a_tmux_that_dies(place, server, run_id)
+    assert store.is_alive(run_id)
+
+    with link.relay(server.port, DELAY_S) as relay:
+        words = server.words(relay.port, kit(place, "attach", run_id))
+        with Terminal(tmp_path, words) as terminal:
+            terminal.wait("launch 3 of 3", RUN_S)
+            terminal.wait("complete", RUN_S)
+            status, run = store.sealed_as(run_id) or ("", place)
+            assert status == "complete"
+            terminal.press("v")
+            terminal.wait("VERIFIED", 60)
+            terminal.press("r")
+            terminal.wait("kit replay", 60)
+            terminal.wait("ready", 60)
+            terminal.press("Enter")
+            terminal.wait("request to run code", 30)
+            terminal.press("y")
+            terminal.wait("launch 1 of 3", 60)
+            terminal.wait("complete", RUN_S)
+            terminal.press("v")
+            terminal.wait("REPRODUCED", 60)
+    replayed = [p for p in store.runs() if p != run]
+    assert len(replayed) == 1
+
+
+def _built_and_launched(place: Path, server: link.Server) -> str:
+    """Type a spec, launch it, and lose the link in the middle; returns the run's id."""
+    with (
+        link.relay(server.port, DELAY_S) as relay,
+        Terminal(place.parent, server.words(relay.port, kit(place))) as terminal,
+    ):
+        terminal.wait("no runs yet|make demo", 30)
+        terminal.press("n")
+        terminal.wait("begin with", 30)
+        terminal.press("Enter")
+        terminal.wait("✔ valid", 30)
+        terminal.wait("launches")
+        terminal.press("C-u")  # the form's first field is the name
+        terminal.type("Typed Over SSH")
+        terminal.wait("✘ 1 problem", 30)
+        terminal.press("C-u")
+        terminal.type("typed-over-ssh")
+        terminal.wait("✔ valid", 30)
+        terminal.press("C-s")
+        terminal.wait("[Ff]ile", 30)
+        terminal.press("Enter")
+        terminal.wait(r"typed-over-ssh\.json|run-spec\.json", 30)
+        terminal.press("F5")
+        terminal.wait("ready", 60)
+        terminal.press("Enter")
+        terminal.wait("Launch\\?", 30)
+        terminal.press("y")
+        shown = terminal.wait("launch 1 of 3", 60)
+        found = re.search(r"kit attach ([0-9a-f]{8})", shown)
+        assert found, shown
+        relay.cut()
+        terminal.wait("dead|closed|reset|Broken", 60)
+    (file,) = place.glob("*.json")
+    assert json.loads(file.read_text())["name"] == "typed-over-ssh"
+    return found[1]
+
+
+def _watched_in_a_tmux_that_dies(place: Path, server: link.Server, run_id: str) -> None:
+    with link.relay(server.port, DELAY_S) as relay:
+        command = in_tmux(place, kit(place, "attach"))
+        with Terminal(place.parent, server.words(relay.port, command)) as terminal:
+            terminal.wait(f"kit attach {run_id}", 60)
+            subprocess.run(["tmux", "-S", str(place / "far.sock"), "kill-server"], check=True)
+            terminal.wait("dead|closed|exited", 60)
+
+
+@pytest.mark.parametrize("allowed", ["on", "off"])
+def test_copying_inside_tmux(tmp_path: Path, allowed: str) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    command = f"tmux -S {place}/far.sock -f /dev/null set -g set-clipboard {allowed} \\; "
+    inside = kit(place).replace("env -u TMUX ", "env ")
+    command = (
+        f"tmux -S {place}/far.sock -f /dev/null new-session {shlex.quote(inside)} "
+        f"\\; set -g set-clipboard {allowed}"
+    )
+    with Terminal(tmp_path, ["sh", "-c", f"unset TMUX; {command}"]) as terminal:
+        terminal.wait("no runs yet|make demo", 30)
+        terminal.press("y")
+        terminal.wait("copied", 20)
+        shown = subprocess.run(
+            ["tmux", "-S", str(place / "far.sock"), "show-buffer"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    assert shown.stdout.strip() == "kit ls"
+
+
+def test_resizing_down_to_almost_nothing_and_back(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    with Terminal(tmp_path, ["sh", "-c", kit(place)]) as terminal:
+        terminal.wait("no runs yet|make demo", 30)
+        for columns, rows in ((60, 15), (20, 5), (5, 2), (200, 60), (80, 24)):
+            terminal.resize(columns, rows)
+        terminal.wait("no runs yet|make demo", 30)
+        terminal.press("q")
+        terminal.wait("dead", 20)
