@@ -29,6 +29,7 @@ from kit import (
     host,
     images,
     jsonio,
+    marks,
     meters,
     preflight,
     records,
@@ -160,7 +161,13 @@ def travel(journey: Journey, cancelled: Cancelled) -> Outcome:
         require_room(flight.path)
         with sampling(journey) as samplers:
             watch = Watch(
-                journey.journal, journey.clock, samplers, cancelled, spec.limits.run_s, flight.path
+                journey.journal,
+                journey.clock,
+                samplers,
+                cancelled,
+                spec.limits.run_s,
+                flight.path,
+                flight.scratch(marks.FOLDER),
             )
             for index in range(spec.launches):
                 one_launch(journey, watch, index)

@@ -95,7 +95,7 @@ def decode(data: bytes) -> list[Event]:
     events: list[Event] = []
     prev, last_t = GENESIS, 0
     for number, line in enumerate(data.splitlines()):
-        event = _decode_line(line, number)
+        event = decode_line(line, number)
         if event.seq != number or event.prev != prev:
             raise BrokenChain(number, "it does not follow the line before")
         if event.t < last_t:
@@ -130,13 +130,18 @@ def tail(path: Path, follow: Callable[[], bool], poll_s: float = 0.1) -> Iterato
             rest += file.read()
             *lines, rest = rest.split(b"\n")
             for number, line in enumerate(lines):
-                yield _decode_line(line, number)
+                yield decode_line(line, number)
             if not go_on:
                 return
             time.sleep(poll_s)
 
 
-def _decode_line(line: bytes, number: int) -> Event:
+def decode_line(line: bytes, number: int) -> Event:
+    """One line of a journal by itself; ``number`` is for the error.
+
+    Raises:
+        BrokenChain: it is not an event.
+    """
     try:
         return msgspec.convert(parse(line, "an event"), Event)
     except Exception as error:

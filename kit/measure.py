@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kit import marks
 from kit.errors import ContainerDied, DiskFull, Interrupted, RunFailed
 from kit.events import Clock, Journal
 from kit.sample import SamplerProcess
@@ -43,6 +44,7 @@ class Watch:
         limit_s: longest duration of the whole run, seconds.
         folder: where the run is written; a nearly full disk ends the run while there is
             still room to seal it.
+        left: where faces leave their marks, see `kit.marks`.
     """
 
     def __init__(
@@ -53,11 +55,14 @@ class Watch:
         cancelled: Callable[[], bool],
         limit_s: float,
         folder: Path,
+        left: Path | None = None,
     ) -> None:
         self._journal, self._clock, self._samplers = journal, clock, samplers
         self._cancelled, self._limit_s, self._folder = cancelled, limit_s, folder
-        self._due = {"anchor": 0.0, "live": 0.0, "disk": 0.0}
+        self._left = left
+        self._due = {"anchor": 0.0, "live": 0.0, "disk": 0.0, "marks": 0.0}
         self._live: dict[str, Any] = {}
+        self._state: dict[str, dict[str, Any]] = {}
         self._ended: Callable[[], str | None] = lambda: None
 
     def over(self, ended: Callable[[], str | None] | None) -> None:
@@ -88,6 +93,8 @@ class Watch:
         if self._live and self._is_due("live", LIVE_EVERY_S):
             self._journal.add("live", **self._live)
             self._live = {}
+        if self._left and self._is_due("marks", LIVE_EVERY_S):
+            self._take_marks(self._left)
 
     def wait(self, seconds: float) -> None:
         """Let ``seconds`` pass on the monotonic clock, watching all the while."""
@@ -105,9 +112,30 @@ class Watch:
                         "sampler.lost", meter=line.get("meter"), message=line.get("message")
                     )
                 elif line.get("event") == "live":
-                    self._live.setdefault("power", {}).update(line.get("values", {}))
+                    self._take_live(line)
         if progress and progress.get("event") == "progress":
-            self._live["progress"] = {k: progress[k] for k in ("stage", "done", "total")}
+            keys = ("stage", "done", "total", "tokens")
+            self._live["progress"] = {k: progress[k] for k in keys if k in progress}
+
+    def _take_live(self, line: dict[str, Any]) -> None:
+        """Watts and joules as they are, and of the devices' state what changed."""
+        self._live.setdefault("power", {}).update(line.get("values", {}))
+        if "joules" in line:
+            self._live.setdefault("joules", {}).update(line["joules"])
+        for device, state in line.get("state", {}).items():
+            known = self._state.setdefault(device, {})
+            changed = {k: v for k, v in state.items() if known.get(k) != v}
+            known.update(changed)
+            if changed:
+                told = self._live.setdefault("state", {})
+                told[device] = told.get(device, {}) | changed
+
+    def _take_marks(self, folder: Path) -> None:
+        """Journal what persons marked since; the time is the face's, on the run's clock."""
+        now = self._clock.now()
+        for found in marks.collect(folder):
+            at = min(max(found.at - self._clock.origin, 0), now)
+            self._journal.add("mark", text=found.text, t_face=at)
 
     def _watch_limits(self) -> None:
         reason = self._ended()

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from kit import engine, events, jsonio
+from kit import engine, events, jsonio, marks
 from kit.errors import Blocked, KitError, PreflightFailed, RunFailed, UsageError
 from kit.model import Event, Finding
 from kit.store import Store
@@ -94,6 +94,17 @@ class Session:
         pid = self.process.pid if self.process else self.store.pid_of(self.id)
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
+
+    def mark(self, text: str) -> None:
+        """Mark this moment of the run with a word; the engine journals it.
+
+        Raises:
+            UsageError: the run's folder cannot be written, or is gone.
+        """
+        try:
+            marks.leave(self.store.scratch_folder(self.id) / marks.FOLDER, text)
+        except OSError as error:
+            raise UsageError(f"the mark could not be left: {error.strerror}") from error
 
     def result(self) -> Path:
         """The sealed run, once the engine is done.

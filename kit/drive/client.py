@@ -53,6 +53,7 @@ class Client:
         self._tasks: set[asyncio.Task[None]] = set()
         self._begin = 0
         self._finished = 0
+        self._asked: int | None = 0
         self._reads = 0
         self._lags: list[int] = []
 
@@ -65,6 +66,7 @@ class Client:
         work = self._work(name)
         wires = {r.index: post(self._address, r.path, r.body) for r in work}
         self._finished, self._reads, self._lags, self._ended_early = 0, 0, [], False
+        self._asked = 0 if all(r.expect_tokens is not None for r in work) else None
         gc.collect()
         gc.disable()  # what is collected are integers and bytes: nothing here makes cycles
         ticker = asyncio.create_task(self._tick(name, len(work), say))
@@ -192,6 +194,8 @@ class Client:
             )
         )
         self._finished += 1
+        if self._asked is not None and status == "ok":
+            self._asked += request.expect_tokens or 0
         self._reads += len(exchange.reads)
         return done
 
@@ -227,7 +231,9 @@ class Client:
         while True:
             if self._finished != told:
                 told = self._finished
-                say({"event": "progress", "stage": stage, "done": told, "total": total})
+                # Output tokens asked for of what is done; no answer is parsed while measuring.
+                tokens = {} if self._asked is None else {"tokens": self._asked}
+                say({"event": "progress", "stage": stage, "done": told, "total": total, **tokens})
             await asyncio.sleep(_PROGRESS_S)
 
     # --- recording --------------------------------------------------------------------------

@@ -153,7 +153,9 @@ def _write_until(
         _flush(tracks)
         beat += 1
         if beat % LIVE_EVERY == 0 and (watts := live.watts(clock.now())):
-            say({"event": "live", "values": watts})
+            # All of the state each time: a line that the engine does not read is dropped.
+            said = {"values": watts, "joules": live.joules(), "state": live.state()}
+            say({"event": "live", **{key: value for key, value in said.items() if value}})
 
 
 def _flush(tracks: Sequence[Track]) -> None:

@@ -1,0 +1,1 @@
+"""Parts of the Live screen: what it reads, what it says, what it draws."""

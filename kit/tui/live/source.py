@@ -1,0 +1,177 @@
+"""Where the Live screen's data come from: a run in flight, one that died, or one that is sealed.
+
+All of this runs in a thread of its own. A line of the journal that cannot be read is told and
+passed over: somebody who watches wants to see the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit import events, jsonio
+from kit.errors import Blocked, KitError, PreflightFailed, UsageError
+from kit.model import Event, Finding, MeterPlan
+from kit.runstate import RunState
+from kit.session import RunEnded, Session
+from kit.snapshot import Snapshot
+from kit.store import Store
+
+LAST_LINES = 20
+_MOST_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class Over:
+    """How it ended: ``sealed``, ``blocked``, ``dead``, ``gone`` or ``unknown``."""
+
+    kind: str
+    message: str = ""
+    remedy: str = ""
+    run: Path | None = None
+    findings: tuple[Finding, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A new snapshot, and the numbers of the journal's lines that cannot be read."""
+
+    snapshot: Snapshot
+    broken: tuple[int, ...] = ()
+
+
+class Reader:
+    """Reads what was appended to a journal since the last time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at, self._rest, self._number = path, 0, b"", 0
+        self.broken: list[int] = []
+
+    def read(self) -> list[Event]:
+        """The events not yet read; nothing where there is no journal yet, or none any more."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                data = file.read()
+        except OSError:
+            return []
+        self._at += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [event for line in lines if (event := self._event(line))]
+
+    def _event(self, line: bytes) -> Event | None:
+        self._number += 1
+        try:
+            return events.decode_line(line, self._number - 1)
+        except events.BrokenChain:
+            self.broken.append(self._number)
+            return None
+
+
+class Follower:
+    """One run, whatever became of it: `step` until it returns how it ended.
+
+    Args:
+        name: its id, or a prefix of that.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+        self.session: Session | None = None
+        self._folder: Path | None = None
+        self._reader: Reader | None = None
+        self._state: RunState | None = None
+
+    def step(self, tell: Callable[[Seen], None]) -> Over | None:
+        """Tell what is new; returns how the run ended once it did."""
+        if self._folder is None:
+            unknown = self._find()
+            if unknown:
+                return unknown
+        # Asked before reading: what an engine writes last must not be missed.
+        alive = self.session is not None and self.session.is_alive()
+        self._tell_new(tell)
+        return None if alive else self._over()
+
+    def _find(self) -> Over | None:
+        """In flight, left over by an engine that died, or sealed."""
+        try:
+            self.session = Session.attach(self._store, self._name)
+        except UsageError as error:
+            left = [i for i in self._store.leftovers() if i.startswith(self._name)]
+            if len(left) == 1:
+                self.session = Session(self._store, left[0], self._store.inflight / left[0])
+            else:
+                return self._find_sealed(error)
+        self._watch(self.session.folder)
+        return None
+
+    def _find_sealed(self, error: KitError) -> Over | None:
+        try:
+            self._watch(self._store.find(self._name))
+        except KitError:
+            return Over("unknown", error.message, error.remedy)
+        return None
+
+    def _watch(self, folder: Path) -> None:
+        self._folder, self._reader = folder, Reader(folder / events.FILE)
+
+    def _tell_new(self, tell: Callable[[Seen], None]) -> None:
+        assert self._reader and self._folder
+        fresh = self._reader.read()
+        if not fresh and self._state:
+            return
+        if self._state is None or (fresh and fresh[0].seq == 0):
+            self._state = RunState(meters_of(self._folder))
+        for event in fresh:
+            self._state.take(event)
+        tell(Seen(self._state.snapshot(), tuple(self._reader.broken)))
+
+    def _over(self) -> Over:
+        assert self._folder
+        if self.session is None:
+            return Over("sealed", run=self._folder)
+        lines = last_lines(self._store.scratch_folder(self.session.id) / "engine.log")
+        try:
+            return Over("sealed", run=self.session.result())
+        except PreflightFailed as error:
+            return Over("blocked", error.message, error.remedy, findings=tuple(error.findings))
+        except Blocked as error:
+            return Over("blocked", error.message, error.remedy)
+        except RunEnded as error:
+            if error.run:
+                return Over("sealed", error.message, error.remedy, error.run)
+            return self._died(error, lines)
+
+    def _died(self, error: KitError, lines: tuple[str, ...]) -> Over:
+        assert self.session
+        if not self.session.folder.exists():
+            told = "it was never begun, or another screen has told why and put it away"
+            return Over("gone", f"run {self.session.id} is gone: {told}", "`kit ls` lists the runs")
+        return Over("dead", error.message, error.remedy, lines=lines)
+
+
+def meters_of(folder: Path) -> Sequence[MeterPlan]:
+    """The plan's meters; none where the plan is not there or cannot be read."""
+    with contextlib.suppress(OSError, KitError, KeyError, TypeError, msgspec.ValidationError):
+        said: Any = jsonio.read(folder / "plan.json")
+        return msgspec.convert(said["meters"], tuple[MeterPlan, ...])
+    return ()
+
+
+def last_lines(path: Path) -> tuple[str, ...]:
+    """The last lines of a log, at most 20."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _MOST_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ()
+    return tuple(text.rstrip().splitlines()[-LAST_LINES:])
