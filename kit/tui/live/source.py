@@ -88,7 +88,7 @@ class Follower:
         self._reader: Reader | None = None
         self._state: RunState | None = None
 
-    def step(self, tell: Callable[[Seen], None]) -> Over | None:
+    def step(self, tell: Callable[[Seen], object]) -> Over | None:
         """Tell what is new; returns how the run ended once it did."""
         if self._folder is None:
             unknown = self._find()
@@ -122,7 +122,7 @@ class Follower:
     def _watch(self, folder: Path) -> None:
         self._folder, self._reader = folder, Reader(folder / events.FILE)
 
-    def _tell_new(self, tell: Callable[[Seen], None]) -> None:
+    def _tell_new(self, tell: Callable[[Seen], object]) -> None:
         assert self._reader and self._folder
         fresh = self._reader.read()
         if not fresh and self._state:

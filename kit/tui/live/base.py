@@ -1,0 +1,218 @@
+"""What a run that goes on and a recording of one have in common: their panels and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import ActiveBinding
+from textual.widget import Widget
+from textual.widgets import RichLog
+
+from kit.snapshot import Snapshot
+from kit.tui.base import KitScreen, mark
+from kit.tui.live.panels import Courses, LogPanel, Tiles, Told, banner
+from kit.tui.live.plot import WINDOWS, PlotPanel
+from kit.tui.live.source import Over
+from kit.tui.live.words import View, figures, path, status_line, tiles, where
+
+REDRAW_S = 0.5
+KEYS = """stop open verify pause faster phase-next leave back help freeze mark log window-less
+device zoom copy""".split()
+
+
+class RunView(KitScreen):
+    """A run over time. Give `now` and call `draw` when there is something new.
+
+    Args:
+        clock: seconds on a monotonic clock.
+    """
+
+    AUTO_FOCUS = "#plot"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus,equals_sign", "window(-1)", "Window", key_display="+/-", id="window-less"),
+        Binding("minus", "window(1)", "Longer window", show=False, id="window-more"),
+        Binding("g", "device", "Device", id="device"),
+        Binding("l", "log", "Log", id="log"),
+        Binding("slash", "filter", "Filter the log", show=False, id="filter"),
+        Binding("z", "zoom", "Zoom", id="zoom"),
+        Binding("enter", "open", "Open", id="open"),
+        Binding("v", "verify", "Verify", id="verify"),
+    ]
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self.snapshot = Snapshot()
+        self.over: Over | None = None
+        self._window, self._device = 0, ""
+        self.frozen: View | None = None
+        self._notes: tuple[str, ...] = ()
+
+    def body(self) -> Iterable[Widget]:
+        yield Told(id="path")
+        yield Tiles(id="tiles")
+        yield Told(id="figures")
+        yield VerticalScroll(Told(id="banner"), id="banner-box", can_focus=False)
+        yield PlotPanel(id="plot")
+        with Horizontal(id="below"):
+            courses = Courses(id="courses", classes="panel")
+            courses.border_title = "temperature, clock"
+            yield courses
+            yield LogPanel(id="log")
+
+    def on_mount(self) -> None:
+        for widget in (self.query_one(PlotPanel), self.query_one(LogPanel)):
+            widget.ascii_only = self.kit.ascii_only
+        self.set_interval(REDRAW_S, self.draw)
+        self.call_after_refresh(self.draw)
+
+    def on_resize(self, _: events.Resize) -> None:
+        self.call_after_refresh(self.draw)
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys in the order of their use: the line of keys is short on a narrow terminal."""
+        found = super().active_bindings
+        rank = {name: n for n, name in enumerate(KEYS)}
+        order = sorted(found, key=lambda k: rank.get(found[k].binding.id or "", len(rank)))
+        return {key: found[key] for key in order}
+
+    # --- drawing ----------------------------------------------------------------------------
+
+    def now(self) -> int:
+        """The run's clock now, ns."""
+        raise NotImplementedError
+
+    def word(self) -> Text:
+        """The screen's state, for the line on top."""
+        raise NotImplementedError
+
+    def view(self) -> View:
+        """What is shown: of now, or of when it was frozen."""
+        if self.frozen:
+            return View(self.frozen.snapshot, self.frozen.now, self._device)
+        return View(self.snapshot, self.now(), self._device)
+
+    def draw(self) -> None:
+        """Bring the view onto the screen; what did not change costs nothing."""
+        if not self.is_mounted or not self.is_current:
+            return
+        view, ascii_only = self.view(), self.kit.ascii_only
+        self._draw_top(view)
+        shown, width = tiles(view), self.size.width
+        self.query_one("#path", Told).tell(path(view, width - 1, ascii_only=ascii_only))
+        if self.query_one(Tiles).display:
+            self.query_one(Tiles).show(shown)
+        else:
+            told = figures(shown, width - 1, 2)
+            flat = self.has_class("-flat")
+            self.query_one("#figures", Told).tell(
+                status_line(view, shown, width - 1, ascii_only=ascii_only) if flat else told
+            )
+        if self.query_one(PlotPanel).display:
+            self.query_one(PlotPanel).show(view, WINDOWS[self._window])
+        if self.query_one("#below").display:
+            self.query_one(Courses).show(view, WINDOWS[self._window], ascii_only=ascii_only)
+            self.query_one(LogPanel).show(view.snapshot.log)
+
+    def _draw_top(self, view: View) -> None:
+        word = mark("withheld", "frozen") if self.frozen else self.word()
+        told = Text(" · ").join([word, Text(where(view))])
+        if told != self.state:
+            self.state = told
+
+    def show_over(self, over: Over) -> None:
+        """Tell how the run ended, and offer what can be done with it."""
+        self.over = over
+        seen = self.snapshot
+        self.query_one("#banner", Told).tell(
+            banner(over, seen.status, "" if seen.status == "complete" else seen.reason)
+        )
+        self.add_class("-over", f"-{over.kind}")
+        self.refresh_bindings()
+        self.call_after_refresh(self.draw)
+
+    def hide_over(self) -> None:
+        """Take the banner away: a recording went back."""
+        if self.over:
+            self.remove_class("-over", f"-{self.over.kind}")
+            self.over = None
+            self.refresh_bindings()
+
+    # --- keys -------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys are offered when they can do something."""
+        if action in ("open", "verify"):
+            return bool(self.over and self.over.run)
+        return super().check_action(action, parameters)
+
+    def action_window(self, step: int) -> None:
+        """Look at more or less of the run: all of it, 10 min, 2 min, 30 s."""
+        at = self._window - step
+        self._window = min(max(at, 0), len(WINDOWS) - 1)
+        self.draw()
+
+    def action_device(self) -> None:
+        """One device after the other, then all of them."""
+        names = ["", *(d.name for d in self.snapshot.devices)]
+        at = names.index(self._device) if self._device in names else 0
+        self._device = names[(at + 1) % len(names)]
+        self.draw()
+
+    def action_log(self) -> None:
+        """Show the log where it is hidden, and go there; or go back."""
+        at_log = self.query_one(LogPanel).has_focus_within
+        self.set_class(not at_log, "-log")
+        if at_log:
+            self.query_one(PlotPanel).focus()
+        else:
+            self.query_one("#lines", RichLog).focus()
+        self.call_after_refresh(self.draw)
+
+    def action_filter(self) -> None:
+        """Only the log's lines that hold certain words."""
+        self.add_class("-log")
+        self.query_one(LogPanel).ask_filter()
+        self.call_after_refresh(self.draw)
+
+    def action_zoom(self) -> None:
+        """The plot alone, or everything again."""
+        if self.maximized:
+            self.minimize()
+        else:
+            self.maximize(self.query_one(PlotPanel))
+        self.call_after_refresh(self.draw)
+
+    def action_freeze(self) -> None:
+        """Hold the picture; the data go on."""
+        self.frozen = None if self.frozen else self.view()
+        self.draw()
+
+    def action_back(self) -> None:
+        """Out of the filter, out of the zoom, then out of the screen."""
+        if self.query_one(LogPanel).end_filter():
+            return
+        if self.maximized:
+            self.action_zoom()
+        else:
+            self.leave()
+
+    def leave(self) -> None:
+        """Out of the screen."""
+        super().action_back()
+
+    def action_open(self) -> None:
+        """The sealed run."""
+        if self.over and self.over.run:
+            self.kit.show_run(self.over.run)
+
+    def action_verify(self) -> None:
+        """The verdict on the sealed run."""
+        if self.over and self.over.run:
+            self.kit.show_verify(self.over.run)

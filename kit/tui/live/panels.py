@@ -1,0 +1,216 @@
+"""The Live screen's parts that are no plot: figures, log, banner, and its two questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, RichLog, Static
+
+from kit.render.console import plain
+from kit.snapshot import Line
+from kit.tui.live.plot import spark
+from kit.tui.live.source import Over
+from kit.tui.live.words import Tile, View, log_line
+
+_TILES = 6
+
+
+class Told(Static):
+    """Text that is sent to the terminal only when it changed."""
+
+    def __init__(self, *, id: str, classes: str = "") -> None:
+        super().__init__(id=id, classes=classes, markup=False)
+        self._told = Text()
+
+    def tell(self, text: Text) -> None:
+        """Show ``text``."""
+        if text != self._told:
+            self._told = text
+            self.update(text)
+
+
+class Tiles(Horizontal):
+    """Six figures beside each other."""
+
+    def compose(self) -> ComposeResult:
+        for n in range(_TILES):
+            yield Told(id=f"tile{n}", classes="panel tile")
+
+    def show(self, tiles: Sequence[Tile]) -> None:
+        """Show one tile in each frame."""
+        for told, tile in zip(self.query(Told), tiles, strict=True):
+            if told.border_title != tile.title:
+                told.border_title = tile.title
+            told.tell(Text.assemble((tile.main, "name"), "\n", (tile.sub, tile.level)))
+
+
+class Courses(Told):
+    """How temperature and clock went, a line each by device, with the last value."""
+
+    def show(self, view: View, window_s: int, *, ascii_only: bool) -> None:
+        """Draw what is known over the last ``window_s`` seconds (0: the whole run)."""
+        t0 = max(0, view.now - window_s * 1_000_000_000) if window_s else 0
+        rows = []
+        for traces, unit in ((view.snapshot.temperature, "°C"), (view.snapshot.clock, "MHz")):
+            for device in view.devices:
+                points = traces.get(device.name)
+                if points:
+                    last = f"{points[-1].mean:.0f} {unit}"
+                    width = max(4, self.content_size.width - 7 - 8)
+                    drawn = spark(points, t0, view.now, width, ascii_only=ascii_only)
+                    rows.append(Text(f"{plain(device.name)!s:<6.6} {drawn}{last:>8}"))
+        self.display = bool(rows)
+        self.tell(Text("\n").join(rows))
+
+
+class LogPanel(Vertical):
+    """What happened, with a filter: only lines that hold its words are shown."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, classes="panel")
+        self.border_title = "log"
+        self.ascii_only = False
+        self._lines: tuple[Line, ...] = ()
+        self._written: tuple[Line, ...] = ()
+        self._words = ""
+
+    def compose(self) -> ComposeResult:
+        yield RichLog(
+            id="lines", min_width=1, wrap=True, markup=False, highlight=False, max_lines=2000
+        )
+        yield Input(id="filter", placeholder="filter: words", compact=True)
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Write what is new; everything anew where the filter or the past changed."""
+        self._lines = tuple(lines)
+        wanted = tuple(line for line in lines if self._words in line.text.lower())
+        log = self.query_one("#lines", RichLog)
+        if wanted[: len(self._written)] != self._written:
+            log.clear()
+            self._written = ()
+        for line in wanted[len(self._written) :]:
+            log.write(log_line(line, ascii_only=self.ascii_only))
+        self._written = wanted
+
+    def ask_filter(self) -> None:
+        """Let the person type the words to look for."""
+        self.add_class("-filter")
+        self.query_one("#filter", Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._words = event.value.lower()
+        self.border_title = "log · filter" if self._words else "log"
+        self.show(self._lines)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.query_one("#lines", RichLog).focus()
+
+    def end_filter(self) -> bool:
+        """Show everything again; False where there was no filter."""
+        if not self.has_class("-filter"):
+            return False
+        self.remove_class("-filter")
+        self.query_one("#filter", Input).value = ""
+        self.query_one("#lines", RichLog).focus()
+        return True
+
+
+# --- questions ----------------------------------------------------------------------------------
+
+
+class StopDialog(ModalScreen[bool]):
+    """Stop the run? Says what is lost; "no" is what enter does."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Stop the run", id="stop-yes"),
+        Binding("n,escape,q", "answer(False)", "Let it go on", id="stop-no"),
+        Binding("left,right", "app.focus_next", show=False, id="stop-other"),
+    ]
+    AUTO_FOCUS = "#no"
+
+    def __init__(self, lost: str) -> None:
+        super().__init__()
+        self._lost = lost
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="panel dialog"):
+            yield Static(plain("Stop this run?", "name"), markup=False)
+            yield Static(plain(self._lost), markup=False)
+            with Horizontal():
+                yield Button("n  No, let it go on", id="no", compact=True)
+                yield Button("y  Stop it", id="yes", variant="error", compact=True)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, answer: bool) -> None:
+        """Yes or no."""
+        self.dismiss(answer)
+
+
+class MarkDialog(ModalScreen[str]):
+    """A word for this moment; empty for none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "No mark", id="mark-no")]
+    AUTO_FOCUS = "Input"
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="panel dialog"):
+            yield Static(plain("A word for this moment; it goes into the sealed run"), markup=False)
+            yield Input(max_length=200, compact=True)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+    def action_leave(self) -> None:
+        """No mark."""
+        self.dismiss("")
+
+
+# --- how it ended -------------------------------------------------------------------------------
+
+
+def banner(over: Over, status: str, reason: str) -> Text:
+    """How the run ended, in as many lines as it takes; the first says it all."""
+    if over.kind == "sealed" and over.run:
+        word = status or "sealed"
+        mark = ("✔", "good") if word == "complete" else ("✘", "bad")
+        line = Text(f" {mark[0]} {plain(word)} ", mark[1]).append(
+            f"run {over.run.name[:12]}", "name"
+        )
+        line.append("  enter opens it · v verifies it", "quiet")
+        return line if not reason else line.append("\n   ").append_text(plain(reason))
+    first = {"blocked": "blocked: nothing ran", "dead": "the engine died"}.get(over.kind, "no run")
+    lines = [Text(f" ✘ {first}", "bad")]
+    if not over.findings:
+        lines += [plain(f"   {line}") for line in over.message.splitlines()]
+    for finding in over.findings:
+        if finding.level != "ok":
+            lines += _finding(finding.level, finding.message, finding.remedy)
+    if over.remedy and not over.findings:
+        lines += [plain(f"   {line}", "fix") for line in over.remedy.splitlines()]
+    if over.lines:
+        lines += [Text(" last lines of engine.log", "name")]
+        lines += [plain(f"   {line}", "quiet") for line in over.lines]
+    return Text("\n").join(lines)
+
+
+def _finding(level: str, message: str, remedy: str) -> list[Text]:
+    glyph, style = ("✘ FAIL", "bad") if level == "fail" else ("! WARN", "doubt")
+    found = [Text(f" {glyph} ", style).append_text(plain(message))]
+    return [*found, plain(f"        fix: {remedy}", "fix")] if remedy else found
+
+
+def what_is_lost(launch: int, launches: int) -> str:
+    """What stopping now costs, in words."""
+    if not launches:
+        return "It has not begun: nothing is lost and nothing is sealed."
+    return f"Launch {launch + 1} of {launches} is cut off; what was gathered is sealed as aborted."

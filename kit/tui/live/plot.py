@@ -1,0 +1,206 @@
+"""Power over time: every device on one axis, with the run's phases and the marks of persons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+from textual_plotext import PlotextPlot
+
+from kit.render.console import device_name, plain
+from kit.snapshot import NS, SILENT_NS, Device, word
+from kit.trace import Point, columns, joined
+from kit.tui.live.words import View, elapsed, watts
+
+WINDOWS: tuple[int, ...] = (0, 600, 120, 30)  # seconds; 0 is the whole run
+COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red", "white", "bright_black")
+LETTERS = "*o+x#%@&"
+_AXIS = 7  # columns that the numbers and the frame take
+_SPREAD = 0.04  # of the axis: a column whose values spread wider shows its lowest and highest
+_LEAST_W, _AIR, _STEPS = 20.0, 1.03, (1.0, 2.0, 2.5, 5.0, 10.0)
+Xy = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a plot shows (s, W): the same again is not drawn again."""
+
+    t0: float
+    t1: float
+    top: float
+    step: float
+    lines: tuple[tuple[Xy, ...], ...] = ()
+    bounds: tuple[float, ...] = ()
+    names: tuple[tuple[float, str], ...] = ()
+    marks: tuple[tuple[float, str], ...] = ()
+
+
+class PlotPanel(Vertical, can_focus=True):
+    """Watts by device; `show` draws a view of a run."""
+
+    ALLOW_MAXIMIZE = True
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, classes="panel")
+        self.ascii_only = False
+        self._shown: Shown | None = None
+        self._legend = Text()
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="legend", markup=False)
+        yield PlotextPlot(id="power")
+
+    def show(self, view: View, window_s: int) -> None:
+        """Draw ``view`` over the last ``window_s`` seconds (0: the whole run), if it changed."""
+        plot = self.query_one("#power", PlotextPlot)
+        span = f"last {elapsed(window_s * NS)}" if window_s else f"whole run, {elapsed(view.now)}"
+        self.border_title = f"power, W · {span}"
+        told = legend(view, ascii_only=self.ascii_only)
+        if told != self._legend:
+            self._legend = told
+            self.query_one("#legend", Static).update(told)
+        shown = shown_of(view, window_s, max(8, plot.size.width - _AXIS))
+        if shown != self._shown and plot.size.width > _AXIS:
+            self._shown = shown
+            self._draw(plot.plt, shown, plot.size.height)
+            plot.refresh()
+
+    def _draw(self, plot: Any, shown: Shown, height: int) -> None:
+        plot.clear_figure()
+        plot.xlim(shown.t0, shown.t1)
+        plot.ylim(0, shown.top)
+        plot.xaxes(True, False)
+        plot.yaxes(True, False)
+        steps = round(shown.top / shown.step)
+        each = 1 if height > 2 * steps else 2
+        at = [shown.step * n for n in range(0, steps + 1, each)]
+        plot.yticks(at, [f"{y:>4.0f}" for y in at])
+        plot.xticks([x for x, _ in shown.names], [name for _, name in shown.names])
+        for x in shown.bounds:
+            plot.vline(x, "gray")
+        for n, parts in reversed(list(enumerate(shown.lines))):
+            marker = LETTERS[n % len(LETTERS)] if self.ascii_only else "hd"
+            for xs, ys in parts:
+                plot.plot(xs, ys, marker=marker, color=_plotext(COLOURS[n % len(COLOURS)]))
+        for x, text in shown.marks:
+            plot.vline(x, "orange")
+            plot.text(text, x=x, y=shown.top, color="orange", alignment="left")
+
+
+def _plotext(colour: str) -> str:
+    return {"yellow": "orange", "bright_black": "gray"}.get(colour, colour)
+
+
+def legend(view: View, *, ascii_only: bool) -> Text:
+    """``■ gpu0 412 W  ■ host (estimated) 13 W`` in the colours of the lines."""
+    parts = []
+    for n, device in enumerate(drawn(view)):
+        glyph = LETTERS[n % len(LETTERS)] if ascii_only else "■"
+        said = "–" if device.watts is None else watts(device.watts)
+        text = Text(f"{glyph} {plain(device_name(device.name))} {said}")
+        text.stylize(COLOURS[n % len(COLOURS)], 0, 1)
+        parts.append(text)
+    line = Text("  ").join(parts)
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
+def drawn(view: View) -> list[Device]:
+    """The devices that have a line, in its order."""
+    return [d for d in view.devices if view.snapshot.power.get(d.name)]
+
+
+# --- what is to be drawn ------------------------------------------------------------------------
+
+
+def shown_of(view: View, window_s: int, width: int) -> Shown:
+    """The view in ``width`` columns over the last ``window_s`` seconds, 0 for the whole run."""
+    t1 = max(view.now, 1)
+    t0 = max(0, t1 - window_s * 1_000_000_000) if window_s else 0
+    series = [columns(view.snapshot.power[d.name], t0, t1, width) for d in drawn(view)]
+    highest = max((p.high for s in series for p in s if p), default=0.0)
+    step, column_s = rounded(highest), (t1 - t0) / width / NS
+    top = step * max(1, math.ceil(max(highest, _LEAST_W) * _AIR / step))
+    return Shown(
+        t0=t0 / NS,
+        t1=t1 / NS,
+        top=top,
+        step=step,
+        lines=tuple(tuple(_parts(s, t0 / NS, column_s, top)) for s in series),
+        bounds=tuple(x for x in _bounds(view) if t0 / NS < x < t1 / NS),
+        names=tuple(_names(view, t0, t1, width)),
+        marks=tuple((m.t / NS, f" {m.text[:20]}") for m in view.snapshot.marks if t0 < m.t <= t1),
+    )
+
+
+def rounded(value: float) -> float:
+    """A round number of watts, four or five of which reach ``value``."""
+    rough = max(value, _LEAST_W) * _AIR / 5
+    ten = 10.0 ** math.floor(math.log10(rough))
+    return next(step * ten for step in _STEPS if step * ten >= rough)
+
+
+def _bounds(view: View) -> Iterator[float]:
+    """Where measured blocks begin and end, and launches begin."""
+    launch = 0
+    for step in view.snapshot.steps:
+        if step.launch != launch or step.phase == "measured":
+            yield step.t0 / NS
+        if step.phase == "measured" and step.t1 is not None:
+            yield step.t1 / NS
+        launch = step.launch
+
+
+def _parts(
+    series: Sequence[Point | None], begin_s: float, column_s: float, top: float
+) -> Iterator[Xy]:
+    """Unbroken stretches; three seconds without a value break a line."""
+    xs: list[float] = []
+    ys: list[float] = []
+    apart = max(SILENT_NS / NS, column_s) + 2 * column_s
+    for n, point in enumerate(series):
+        if point is None:
+            continue
+        x = begin_s + (n + 0.5) * column_s
+        if xs and x - xs[-1] > apart:
+            yield tuple(xs), tuple(ys)
+            xs, ys = [], []
+        # A spike within a column: its line goes up and down there.
+        high = point.high if point.high - point.mean > _SPREAD * top else None
+        low = point.low if point.mean - point.low > _SPREAD * top else None
+        for y in [v for v in (low, high) if v is not None] or [point.mean]:
+            xs.append(x)
+            ys.append(y)
+    if xs:
+        yield tuple(xs), tuple(ys)
+
+
+def _names(view: View, t0: int, t1: int, width: int) -> Iterator[tuple[float, str]]:
+    """Each phase's name under its middle, where it fits."""
+    for step in view.snapshot.steps:
+        begin, end = max(step.t0, t0), min(t1 if step.t1 is None else step.t1, t1)
+        room = (end - begin) * width // max(t1 - t0, 1)
+        name = word(step.phase)
+        if room >= len(name):
+            yield (begin + end) / 2 / NS, name
+
+
+def spark(points: Sequence[Point], t0: int, t1: int, width: int, *, ascii_only: bool) -> str:
+    """A line of ``width`` characters as high as the values are between their extremes."""
+    steps = "_.-=*#" if ascii_only else "▁▂▃▄▅▆▇█"
+    found = columns(points, t0, t1, width)
+    known = [p for p in found if p]
+    if not known:
+        return " " * width
+    all_of_it = joined(known)
+    low, span = all_of_it.low, max(all_of_it.high - all_of_it.low, 1e-9)
+    shown = (
+        " " if p is None else steps[int((p.mean - low) / span * (len(steps) - 1))] for p in found
+    )
+    return "".join(shown)

@@ -1,0 +1,176 @@
+"""A run that goes on, followed by its journal; the run does not need this screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.worker import Worker, get_current_worker
+
+from kit.errors import KitError
+from kit.snapshot import NS
+from kit.tui.base import mark
+from kit.tui.live.base import RunView
+from kit.tui.live.panels import MarkDialog, StopDialog, what_is_lost
+from kit.tui.live.recording import RecordingScreen
+from kit.tui.live.source import Follower, Over, Seen
+
+__all__ = ("LiveScreen", "RecordingScreen")
+
+_CANCEL_S = 0.1
+
+
+class LiveScreen(RunView):
+    """A run as it goes on. It needs no screen: leave, or lose the link, and it runs on.
+
+    Args:
+        run_id: its id, or a prefix of that.
+        clock: seconds on a monotonic clock.
+        poll_s: how often its journal is looked at, s.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "stop", "Stop…", id="stop"),
+        Binding("space", "freeze", "Freeze", id="freeze"),
+        Binding("m", "mark", "Mark", id="mark"),
+        Binding("escape,q", "back", "Leave", key_display="q", id="leave"),
+    ]
+
+    class Fresh(Message):
+        """The thread has read something."""
+
+        def __init__(self, seen: Seen) -> None:
+            super().__init__()
+            self.seen = seen
+
+    class Ended(Message):
+        """The thread is done."""
+
+        def __init__(self, over: Over) -> None:
+            super().__init__()
+            self.over = over
+
+    def __init__(
+        self, run_id: str, *, clock: Callable[[], float] = time.monotonic, poll_s: float = 0.5
+    ) -> None:
+        super().__init__(clock)
+        self.run_id, self._poll_s = run_id, poll_s
+        self.crumbs, self.command = f"Live › {run_id}", f"kit attach {run_id}"
+        self._heard = clock()
+        self._broken = 0
+        self._follower: Follower | None = None
+
+    def on_mount(self) -> None:
+        self._follower = Follower(self.kit.store, self.run_id)
+        self._follow(self._follower)
+
+    # --- the thread -------------------------------------------------------------------------
+
+    @work(thread=True, exclusive=True, group="follow", exit_on_error=False)
+    def _follow(self, follower: Follower) -> None:
+        worker = get_current_worker()
+        over = None
+        while not worker.is_cancelled and over is None:
+            over = self._step(follower)
+            if over is None:
+                self._rest(worker)
+        if over and not worker.is_cancelled:
+            self.post_message(self.Ended(over))
+
+    def _step(self, follower: Follower) -> Over | None:
+        try:
+            return follower.step(lambda seen: self.post_message(self.Fresh(seen)))
+        except KitError as error:
+            return Over("unknown", error.message, error.remedy)
+        except Exception as bug:  # a bug must not end the UI, and is told
+            return Over("unknown", f"a bug in kit: {type(bug).__name__}: {bug}")
+
+    def _rest(self, worker: Worker[None]) -> None:
+        end = time.monotonic() + self._poll_s
+        while not worker.is_cancelled and (left := end - time.monotonic()) > 0:
+            time.sleep(min(_CANCEL_S, left))
+
+    def on_live_screen_fresh(self, message: LiveScreen.Fresh) -> None:
+        message.stop()
+        self.snapshot, self._heard = message.seen.snapshot, self._clock()
+        if self.snapshot.id and self.snapshot.id != self.run_id:
+            self.run_id = self.snapshot.id
+            self.crumbs, self.command = f"Live › {self.run_id}", f"kit attach {self.run_id}"
+        self._tell_broken(message.seen.broken)
+        self.draw()
+
+    def on_live_screen_ended(self, message: LiveScreen.Ended) -> None:
+        message.stop()
+        self.show_over(message.over)
+
+    def _tell_broken(self, broken: tuple[int, ...]) -> None:
+        if len(broken) > self._broken:
+            self._broken = len(broken)
+            told = f"line {broken[-1]} of the journal cannot be read; it was passed over"
+            self.notify(told, severity="warning", markup=False)
+
+    # --- what it says -----------------------------------------------------------------------
+
+    def now(self) -> int:
+        """The run's clock: the last event's time, and what has passed since."""
+        if self.over or self.snapshot.status or not self.snapshot.events:
+            return self.snapshot.t
+        return self.snapshot.t + int((self._clock() - self._heard) * NS)
+
+    def word(self) -> Text:
+        """``● running``, ``✔ complete``, ``✘ engine dead``."""
+        status = self.snapshot.status
+        if self.over and self.over.kind != "sealed":
+            words = {"dead": "engine dead", "blocked": "blocked", "gone": "gone"}
+            return mark("fail", words.get(self.over.kind, "not found"))
+        if self.over:
+            return mark("ok" if status == "complete" else "fail", status or "sealed")
+        if status:
+            return mark("running", "sealing")
+        broken = f", {self._broken} broken" if self._broken else ""
+        lost = self.snapshot.lost
+        if lost or broken:
+            return mark("warn", "running" + (f", {lost[-1]} lost" if lost else "") + broken)
+        return mark("running")
+
+    # --- keys -------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("stop", "mark"):
+            going = self.over is None and not self.snapshot.status
+            return bool(going and self._follower and self._follower.session)
+        return super().check_action(action, parameters)
+
+    def action_stop(self) -> None:
+        """Stop the run, once the person has confirmed it."""
+        seen = self.snapshot
+        self.app.push_screen(StopDialog(what_is_lost(seen.launch, seen.launches)), self._stop)
+
+    def _stop(self, sure: bool | None) -> None:
+        session = self._follower.session if self._follower else None
+        if sure and session:
+            self.fetch(session.stop, lambda _: self.notify("stopping; it is sealed as aborted"))
+
+    def action_mark(self) -> None:
+        """Mark this moment with a word."""
+        self.app.push_screen(MarkDialog(), self._mark)
+
+    def _mark(self, text: str | None) -> None:
+        session = self._follower.session if self._follower else None
+        if text and session:
+            self.fetch(lambda: session.mark(text), lambda _: self.notify("marked"))
+
+    def leave(self) -> None:
+        """Out of the screen; a run that goes on is told to go on."""
+        if self.over is None:
+            told = f"the run goes on; kit attach {self.run_id}"
+            if len(self.app.screen_stack) <= 2:
+                self.app.exit(message=told)
+                return
+            self.notify(told, markup=False)
+        super().leave()
