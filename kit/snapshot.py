@@ -113,12 +113,24 @@ class Snapshot:
 
 ORDER = ("gpu", "wall", "cpu", "estimate", "codecarbon", "none")
 _WORDS = {"loaded_idle": "loaded", "warmup": "warm-up"}
+_BRIEF = {
+    "startup": "start",
+    "warmup": "warm",
+    "loaded_idle": "load",
+    "measured": "meas",
+    "shutdown": "stop",
+}
 
 
 def word(phase: str, part: str | None = None) -> str:
     """A block's short name: ``idle``, ``loaded``, ``warm-up``, ``measured``."""
     shown = _WORDS.get(phase, phase.replace("_", " "))
     return f"{shown} ({part})" if part else shown
+
+
+def brief(phase: str) -> str:
+    """A block's name in few letters: ``start``, ``warm``, ``load``, ``meas``, ``stop``."""
+    return _BRIEF.get(phase, phase)
 
 
 def scope_of(device: str) -> str:

@@ -21,8 +21,8 @@ from kit.tui.live.source import Over
 from kit.tui.live.words import View, figures, path, status_line, tiles, where
 
 REDRAW_S = 0.5
-KEYS = """stop open verify pause faster phase-next leave back help freeze mark log window-less
-device zoom copy""".split()
+_FIRST = ("stop", "open", "verify", "pause", "faster", "phase-next", "leave", "back", "help")
+KEYS = (*_FIRST, "freeze", "mark", "log", "window-less", "device", "zoom", "copy")
 
 
 class RunView(KitScreen):
@@ -57,7 +57,7 @@ class RunView(KitScreen):
         yield Told(id="path")
         yield Tiles(id="tiles")
         yield Told(id="figures")
-        yield VerticalScroll(Told(id="banner"), id="banner-box", can_focus=False)
+        yield VerticalScroll(Told(id="banner"), id="banner-box")
         yield PlotPanel(id="plot")
         with Horizontal(id="below"):
             courses = Courses(id="courses", classes="panel")
@@ -69,6 +69,9 @@ class RunView(KitScreen):
         for widget in (self.query_one(PlotPanel), self.query_one(LogPanel)):
             widget.ascii_only = self.kit.ascii_only
         self.set_interval(REDRAW_S, self.draw)
+        self.call_after_refresh(self.draw)
+
+    def on_screen_resume(self) -> None:
         self.call_after_refresh(self.draw)
 
     def on_resize(self, _: events.Resize) -> None:
@@ -104,6 +107,8 @@ class RunView(KitScreen):
             return
         view, ascii_only = self.view(), self.kit.ascii_only
         self._draw_top(view)
+        if self.over:
+            self._draw_banner(self.over)
         shown, width = tiles(view), self.size.width
         self.query_one("#path", Told).tell(path(view, width - 1, ascii_only=ascii_only))
         if self.query_one(Tiles).display:
@@ -122,18 +127,24 @@ class RunView(KitScreen):
 
     def _draw_top(self, view: View) -> None:
         word = mark("withheld", "frozen") if self.frozen else self.word()
-        told = Text(" · ").join([word, Text(where(view))])
+        told = Text(" · ").join([word, *([Text(where(view))] if where(view) else [])])
         if told != self.state:
             self.state = told
+
+    def _draw_banner(self, over: Over) -> None:
+        seen, room = self.snapshot, max(3, self.size.height - 9)
+        reason = "" if seen.status == "complete" else seen.reason
+        self.query_one("#banner", Told).tell(banner(over, seen.status, reason, room))
 
     def show_over(self, over: Over) -> None:
         """Tell how the run ended, and offer what can be done with it."""
         self.over = over
-        seen = self.snapshot
-        self.query_one("#banner", Told).tell(
-            banner(over, seen.status, "" if seen.status == "complete" else seen.reason)
-        )
         self.add_class("-over", f"-{over.kind}")
+        if over.kind == "sealed" and over.run:
+            self.command = f"kit show {over.run.name[:12]}"
+        elif over.kind == "dead":
+            self.command = "kit recover"
+            self.query_one("#banner-box").focus()
         self.refresh_bindings()
         self.call_after_refresh(self.draw)
 

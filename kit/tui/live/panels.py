@@ -47,7 +47,8 @@ class Tiles(Horizontal):
         for told, tile in zip(self.query(Told), tiles, strict=True):
             if told.border_title != tile.title:
                 told.border_title = tile.title
-            told.tell(Text.assemble((tile.main, "name"), "\n", (tile.sub, tile.level)))
+            sub, more = (tile.sub, tile.level), (f"\n{tile.more}", "quiet")
+            told.tell(Text.assemble((tile.main, "name"), "\n", sub, more))
 
 
 class Courses(Told):
@@ -62,10 +63,10 @@ class Courses(Told):
                 points = traces.get(device.name)
                 if points:
                     last = f"{points[-1].mean:.0f} {unit}"
-                    width = max(4, self.content_size.width - 7 - 8)
+                    width = max(4, self.content_size.width - 7 - 9)
                     drawn = spark(points, t0, view.now, width, ascii_only=ascii_only)
-                    rows.append(Text(f"{plain(device.name)!s:<6.6} {drawn}{last:>8}"))
-        self.display = bool(rows)
+                    rows.append(Text(f"{plain(device.name)!s:<6.6} {drawn}{last:>9}"))
+        self.set_class(not rows, "-none")
         self.tell(Text("\n").join(rows))
 
 
@@ -175,11 +176,14 @@ class MarkDialog(ModalScreen[str]):
         self.dismiss("")
 
 
+_FIRST = {"blocked": "blocked: nothing ran", "dead": "the engine died", "gone": "gone"}
+
+
 # --- how it ended -------------------------------------------------------------------------------
 
 
-def banner(over: Over, status: str, reason: str) -> Text:
-    """How the run ended, in as many lines as it takes; the first says it all."""
+def banner(over: Over, status: str, reason: str, log_lines: int) -> Text:
+    """How the run ended; the first line says it all, and of a log come at most so many lines."""
     if over.kind == "sealed" and over.run:
         word = status or "sealed"
         mark = ("✔", "good") if word == "complete" else ("✘", "bad")
@@ -188,7 +192,9 @@ def banner(over: Over, status: str, reason: str) -> Text:
         )
         line.append("  enter opens it · v verifies it", "quiet")
         return line if not reason else line.append("\n   ").append_text(plain(reason))
-    first = {"blocked": "blocked: nothing ran", "dead": "the engine died"}.get(over.kind, "no run")
+    first = {"blocked": "blocked: nothing ran", "dead": "the engine died", "gone": "gone"}.get(
+        over.kind, "no such run"
+    )
     lines = [Text(f" ✘ {first}", "bad")]
     if not over.findings:
         lines += [plain(f"   {line}") for line in over.message.splitlines()]
@@ -199,7 +205,7 @@ def banner(over: Over, status: str, reason: str) -> Text:
         lines += [plain(f"   {line}", "fix") for line in over.remedy.splitlines()]
     if over.lines:
         lines += [Text(" last lines of engine.log", "name")]
-        lines += [plain(f"   {line}", "quiet") for line in over.lines]
+        lines += [plain(f"   {line}", "quiet") for line in over.lines[-log_lines:]]
     return Text("\n").join(lines)
 
 

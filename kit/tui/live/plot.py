@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from textual.widgets import Static
 from textual_plotext import PlotextPlot
 
 from kit.render.console import device_name, plain
-from kit.snapshot import NS, SILENT_NS, Device, word
+from kit.snapshot import NS, SILENT_NS, Device, brief, word
 from kit.trace import Point, columns, joined
 from kit.tui.live.words import View, elapsed, watts
 
@@ -78,7 +78,7 @@ class PlotPanel(Vertical, can_focus=True):
         plot.xaxes(True, False)
         plot.yaxes(True, False)
         steps = round(shown.top / shown.step)
-        each = 1 if height > 2 * steps else 2
+        each = 1 if height > 3 * steps else 2 if steps % 2 == 0 else steps
         at = [shown.step * n for n in range(0, steps + 1, each)]
         plot.yticks(at, [f"{y:>4.0f}" for y in at])
         plot.xticks([x for x, _ in shown.names], [name for _, name in shown.names])
@@ -90,7 +90,8 @@ class PlotPanel(Vertical, can_focus=True):
                 plot.plot(xs, ys, marker=marker, color=_plotext(COLOURS[n % len(COLOURS)]))
         for x, text in shown.marks:
             plot.vline(x, "orange")
-            plot.text(text, x=x, y=shown.top, color="orange", alignment="left")
+            side = "left" if x < (shown.t0 + shown.t1) / 2 else "right"
+            plot.text(text, x=x, y=shown.top, color="orange", alignment=side)
 
 
 def _plotext(colour: str) -> str:
@@ -106,7 +107,7 @@ def legend(view: View, *, ascii_only: bool) -> Text:
         text = Text(f"{glyph} {plain(device_name(device.name))} {said}")
         text.stylize(COLOURS[n % len(COLOURS)], 0, 1)
         parts.append(text)
-    line = Text("  ").join(parts)
+    line = Text("  ").join(parts) if parts else Text("waiting for the first reading", "quiet")
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
 
@@ -135,7 +136,7 @@ def shown_of(view: View, window_s: int, width: int) -> Shown:
         lines=tuple(tuple(_parts(s, t0 / NS, column_s, top)) for s in series),
         bounds=tuple(x for x in _bounds(view) if t0 / NS < x < t1 / NS),
         names=tuple(_names(view, t0, t1, width)),
-        marks=tuple((m.t / NS, f" {m.text[:20]}") for m in view.snapshot.marks if t0 < m.t <= t1),
+        marks=tuple((m.t / NS, f" {m.text[:20]} ") for m in view.snapshot.marks if t0 < m.t <= t1),
     )
 
 
@@ -181,13 +182,32 @@ def _parts(
         yield tuple(xs), tuple(ys)
 
 
-def _names(view: View, t0: int, t1: int, width: int) -> Iterator[tuple[float, str]]:
-    """Each phase's name under its middle, where it fits."""
-    for step in view.snapshot.steps:
-        begin, end = max(step.t0, t0), min(t1 if step.t1 is None else step.t1, t1)
+def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[float, str]]:
+    """Each phase's name under its middle, where it fits; else which launch that was."""
+    steps = view.snapshot.steps
+    spans = [(s.t0, s.t1, (word(s.phase), brief(s.phase))) for s in steps]
+    found = list(_fitting(spans, t0, t1, width))
+    if view.snapshot.launch == 0 or any("meas" in name for _, name in found):
+        return found
+    firsts = {step.launch: step.t0 for step in reversed(steps)}
+    ends = [*list(firsts.values())[-2::-1], None]
+    begun = [(firsts[n], n) for n in sorted(firsts)]
+    launches = [
+        (begin, end, (f"launch {n + 1}", f"{n + 1}"))
+        for (begin, n), end in zip(begun, ends, strict=True)
+    ]
+    return list(_fitting(launches, t0, t1, width))
+
+
+def _fitting(
+    spans: Iterable[tuple[int, int | None, tuple[str, str]]], t0: int, t1: int, width: int
+) -> Iterator[tuple[float, str]]:
+    """The first of each span's names that fits below it, at its middle (s)."""
+    for first, last, names in spans:
+        begin, end = max(first, t0), min(t1 if last is None else last, t1)
         room = (end - begin) * width // max(t1 - t0, 1)
-        name = word(step.phase)
-        if room >= len(name):
+        name = next((n for n in names if len(n) <= room), "")
+        if name:
             yield (begin + end) / 2 / NS, name
 
 

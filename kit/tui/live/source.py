@@ -50,13 +50,14 @@ class Reader:
     """Reads what was appended to a journal since the last time."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._at, self._rest, self._number = path, 0, b"", 0
+        self.path = path
+        self._at, self._rest, self._number = 0, b"", 0
         self.broken: list[int] = []
 
     def read(self) -> list[Event]:
         """The events not yet read; nothing where there is no journal yet, or none any more."""
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 file.seek(self._at)
                 data = file.read()
         except OSError:
@@ -97,7 +98,14 @@ class Follower:
         # Asked before reading: what an engine writes last must not be missed.
         alive = self.session is not None and self.session.is_alive()
         self._tell_new(tell)
-        return None if alive else self._over()
+        if alive:
+            return None
+        over = self._over()
+        if over.run and self._reader:
+            # Sealing moved the journal, perhaps before its last lines were read.
+            self._reader.path = over.run / events.FILE
+            self._tell_new(tell)
+        return over
 
     def _find(self) -> Over | None:
         """In flight, left over by an engine that died, or sealed."""

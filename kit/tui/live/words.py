@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,12 +11,13 @@ from rich.text import Text
 
 from kit.model import EnergyValue
 from kit.phases import BLOCKS
-from kit.render.console import plain, short_time
-from kit.snapshot import NS, Device, Line, Snapshot, word
+from kit.render.console import plain, short_memory, short_time
+from kit.snapshot import NS, Device, Line, Snapshot, brief, word
 from kit.units import event_reasons
 
 _SCOPES = ("gpu", "wall", "cpu", "estimate")
-_NAMES = {"gpu": "GPU", "wall": "wall", "cpu": "CPU", "estimate": "host est."}
+_NAMES = {"gpu": "GPU", "wall": "wall", "cpu": "CPU", "estimate": "host est"}
+_WEIGHT = (0, 1, 4, 5, 2, 3)  # of the tiles, where there is room for few
 _STYLES = {"ok": "", "warn": "doubt", "fail": "bad", "mark": "fix"}
 # Idle clocks hold nothing back: they are told in words, and not as a limit.
 _HARMLESS = {"idle", "application clocks", "display clocks"}
@@ -41,12 +43,13 @@ class View:
 
 
 class Tile(NamedTuple):
-    """A figure with its title, and a second line; ``level`` is that line's."""
+    """A figure with its title, and two more lines; ``level`` is the second line's style."""
 
     title: str
     main: str
     sub: str = ""
     level: str = "quiet"
+    more: str = ""
 
 
 def elapsed(ns: float) -> str:
@@ -61,10 +64,11 @@ def elapsed(ns: float) -> str:
 
 
 def where(view: View) -> str:
-    """``launch 2 of 3 · 3:06 of about 6:30``."""
+    """``launch 2 of 3 · 3:06 of about 6:30``; empty before the first event."""
     seen = view.snapshot
     parts = [f"launch {seen.launch + 1} of {seen.launches}"] if seen.launches else []
-    parts += [] if seen.steps else ["preparing"]
+    if not seen.events:
+        return ""
     about = seen.expected_s()
     total = f" of about {elapsed(about * NS)}" if about and not seen.status else ""
     parts.append(elapsed(view.now) + total)
@@ -73,7 +77,7 @@ def where(view: View) -> str:
 
 def path(view: View, width: int, *, ascii_only: bool) -> Text:
     """``idle ✔ 10 s ─ startup ✔ 20 s ─ measured ▶ 1:12 ███░░ 4/8 ─ …`` as far as it fits."""
-    for detail in ("times bar rule", "times rule", "bar rule", "rule", "times", ""):
+    for detail in ("times bar rule", "times rule", "bar rule", "rule", "times", "", "brief"):
         line = _path(view, detail, ascii_only=ascii_only)
         if line.cell_len <= width:
             break
@@ -85,7 +89,7 @@ def _path(view: View, detail: str, *, ascii_only: bool) -> Text:
     seen, words = view.snapshot, []
     done = seen.done()
     for phase, part in BLOCKS:
-        name = word(phase)
+        name = brief(phase) if detail == "brief" else word(phase)
         if (phase, part) in done:
             took = f" {short_time(done[phase, part])}" if "times" in detail else ""
             words.append(Text(f"{name} {'+' if ascii_only else '✔'}{took}", "good"))
@@ -132,26 +136,35 @@ def tiles(view: View) -> tuple[Tile, ...]:
 
 
 def _power(view: View) -> Tile:
-    sums = [s for s in _SCOPES if any(d.watts is not None for d in view.of(s))]
-    title = "power"
-    if not sums:
-        return Tile(title, "–", _silence(view) or "nothing read yet", "quiet")
-    first, rest = sums[0], sums[1:]
-    devices = view.of(first)
-    many = f"{len(devices)} " if len(devices) > 1 else ""
-    title = f"power, {many}{_NAMES[first]}{'s' * bool(many)}" if first != "estimate" else "power"
-    main = watts(sum(d.watts or 0.0 for d in devices))
     silent = _silence(view)
+    sums = [s for s in _SCOPES if any(d.watts is not None for d in view.of(s))]
+    if not sums:
+        return Tile("power", "–", silent or "no data yet", "bad" if silent else "quiet")
+    first, *others = sums
+    main = _total(view, first, watts)
+    if len(view.of(first)) > 1:
+        main += f" {len(view.of(first))} {_NAMES[first]}s"
+    totals = [(s, _total(view, s, whole_watts)) for s in others]
+    rest = [f"{_NAMES[s]} {total}" for s, total in totals if total != "–"]
     if silent:
-        return Tile(title, main, silent, "bad")
+        return Tile("power", main, silent, "bad", ", ".join(rest[:1]))
     if first == "estimate":
-        return Tile(title, main, "estimated", "doubt")
-    others = (f"{_short(s)} {sum(d.watts or 0.0 for d in view.of(s)):,.0f} W" for s in rest)
-    return Tile(title, main, " ".join(others))
+        return Tile("power", main, "estimated", "doubt")
+    return Tile(f"power, {_NAMES[first]}", main, *_two(rest))
 
 
-def _short(scope: str) -> str:
-    return "est. host" if scope == "estimate" else _NAMES[scope]
+def _two(rest: Sequence[str]) -> tuple[str, str, str]:
+    """The second line, its style and the third one."""
+    return (rest[0] if rest else "", "quiet", rest[1] if len(rest) > 1 else "")
+
+
+def _total(view: View, scope: str, said: Callable[[float], str]) -> str:
+    """The watts of a scope's devices; of one that is silent nothing is known."""
+    heard = [d.watts for d in view.of(scope) if d.watts is not None]
+    known = [d for d in view.of(scope) if d.watts is not None and not d.silent_s(view.now)]
+    if view.snapshot.status:
+        return said(sum(heard))
+    return said(sum(d.watts or 0.0 for d in known)) if known else "–"
 
 
 def _silence(view: View) -> str:
@@ -162,21 +175,21 @@ def _silence(view: View) -> str:
     longest, name = max(silent, default=(0.0, ""))
     if not longest:
         return ""
-    who = f"{plain(name)}: " if len(view.devices) > 1 and not all(s for s, _ in silent) else ""
-    return f"{who}no data {int(longest)} s"
+    some = any(not seconds for seconds, _ in silent)
+    return f"{plain(name)}: no data {int(longest)} s" if some else f"no data {int(longest)} s"
 
 
 def _energy(view: View) -> Tile:
     known = [e for e in view.snapshot.energy if e.joules is not None]
     if not known:
-        reasons = [e.reason for e in view.snapshot.energy if e.reason]
-        waits = "no sum to show" if reasons and view.snapshot.energy_s > 1 else "not begun"
-        return Tile("energy so far", "–", waits)
-    first = known[0]
-    name = _NAMES[first.scope]
-    return Tile(
-        f"energy, {name}", joules(first), _doubt(first), "doubt" if first.u_repeat is None else ""
-    )
+        told = any(e.reason for e in view.snapshot.energy) and view.snapshot.energy_s > 1
+        return Tile("energy", "–", "no sum to show" if told else "not begun")
+    first, others = known[0], [e for e in known[1:] if e.status == "measured"]
+    estimate = first.status == "estimated"
+    main = joules(first) if estimate else f"{joules(first)} {_NAMES[first.scope]}"
+    level = "doubt" if estimate or first.u_repeat is None else ""
+    more = f"{_NAMES[others[0].scope]} {joules(others[0])}" if others else ""
+    return Tile("energy", main, "estimated" if estimate else _doubt(first), level, more)
 
 
 def joules(value: EnergyValue) -> str:
@@ -187,11 +200,12 @@ def joules(value: EnergyValue) -> str:
 
 
 def _doubt(value: EnergyValue) -> str:
-    if value.u_repeat is None:
-        return "from power shown"
-    u = (value.u_repeat**2 + (value.u_sensor or 0.0) ** 2) ** 0.5
-    told = f"± {energy(u)}"
-    return f"{told} est." if value.status == "estimated" else told
+    """The standard uncertainty, in the unit of the value beside it."""
+    if value.u_repeat is None or value.joules is None:
+        return "± unknown"
+    u = math.hypot(value.u_repeat, value.u_sensor or 0.0)
+    size, unit = _unit(value.joules)
+    return f"± {u / size:.2g} {unit}"
 
 
 def _temperature(view: View) -> Tile:
@@ -217,8 +231,10 @@ def _clocks(view: View) -> Tile:
     for device in view.devices:
         mask |= int(device.state.get("event_reasons", 0))
     reasons = event_reasons(mask)
-    harmless = set(reasons) <= _HARMLESS
-    return Tile("clocks", main, ", ".join(reasons) or "not held", "quiet" if harmless else "doubt")
+    level = "quiet" if set(reasons) <= _HARMLESS else "doubt"
+    used = _highest(view.devices, "memory_used")
+    more = "" if used is None else f"{short_memory(int(used))} used"
+    return Tile("clocks", main, ", ".join(reasons) or "not limited", level, more)
 
 
 def _throughput(view: View) -> Tile:
@@ -231,13 +247,13 @@ def _throughput(view: View) -> Tile:
     requests = f"{number(progress.requests_s)} req/s"
     if progress.tokens_s is None:
         return Tile("throughput", requests, done)
-    return Tile("throughput", f"{number(progress.tokens_s)} tok/s", requests)
+    return Tile("throughput", f"{number(progress.tokens_s)} tok/s", requests, more=done)
 
 
 def _efficiency(view: View) -> Tile:
     progress = view.snapshot.progress
     if progress.joules_token is None:
-        why = "tokens not fixed" if progress.done and progress.tokens is None else "not begun"
+        why = "not counted" if progress.done and progress.tokens is None else "not begun"
         return Tile("J per token", "–", why)
     name = _NAMES.get(progress.joules_scope, "")
     return Tile("J per token", f"{number(progress.joules_token)} J/tok", f"{name}, so far")
@@ -253,21 +269,26 @@ def watts(value: float) -> str:
     return f"{value:,.0f} W" if value >= 100 else f"{value:.1f} W"
 
 
+def whole_watts(value: float) -> str:
+    """``34 W``."""
+    return f"{value:,.0f} W"
+
+
 def energy(value: float) -> str:
     """``61.3 kJ``, ``812 J``."""
-    for unit, size in (("MJ", 1e6), ("kJ", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}" if value < 1000 * size else f"{value / size:.0f} MJ"
-    return f"{value:.3g} J"
+    size, unit = _unit(value)
+    return f"{value / size:.3g} {unit}"
+
+
+def _unit(value: float) -> tuple[float, str]:
+    return next(((s, u) for s, u in ((1e6, "MJ"), (1e3, "kJ")) if value >= s * 0.9995), (1.0, "J"))
 
 
 def figures(shown: Sequence[Tile], width: int, lines: int) -> Text:
-    """The tiles in ``lines`` lines of text, what does not fit left out."""
-    parts = [_one(tile) for tile in shown if tile.main != "–"] or [
-        Text("nothing read yet", "quiet")
-    ]
+    """The tiles in ``lines`` lines of text, the weightiest first; what does not fit is left out."""
+    parts = [_one(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
     found, line = [], Text(" ")
-    for part in parts:
+    for part in parts or [Text("nothing read yet", "quiet")]:
         if line.cell_len > 1 and line.cell_len + part.cell_len + 3 > width:
             found.append(line)
             line = Text(" ")
@@ -277,13 +298,15 @@ def figures(shown: Sequence[Tile], width: int, lines: int) -> Text:
 
 def _led(tile: Tile) -> str:
     """``GPU 120 W``: a power without its frame says whose it is."""
-    whose = tile.title.partition(", ")[2]
-    return f"{whose} {tile.main}" if whose and tile.title.startswith("power") else tile.main
+    whose = tile.title.removeprefix("power, ") if tile.title.startswith("power, ") else ""
+    return tile.main if whose in tile.main else f"{whose} {tile.main}"
 
 
 def _one(tile: Tile) -> Text:
     text = Text(_led(tile), "name")
-    return text.append(f" {tile.sub}", tile.level) if tile.sub else text
+    # Of clocks and temperatures only what is not as it should be is worth the room.
+    brief = tile.title in ("clocks", "temperature") and tile.level == "quiet"
+    return text if brief or not tile.sub else text.append(f" {tile.sub}", tile.level)
 
 
 # --- log ----------------------------------------------------------------------------------------
@@ -304,8 +327,8 @@ def status_line(view: View, shown: Sequence[Tile], width: int, *, ascii_only: bo
     line = Text(" ")
     if step:
         line.append_text(_present(view, word(step.phase), with_bar=False, ascii_only=ascii_only))
-    for tile in shown:
-        if tile.main != "–":
+    for tile in (shown[n] for n in _WEIGHT):
+        if tile.main != "–" or tile.level == "bad":
             silent = tile.sub if tile.level == "bad" else ""
             line.append(f" · {_led(tile)}").append(f" {silent}" if silent else "", "bad")
     line.truncate(width, overflow="ellipsis")

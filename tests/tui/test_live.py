@@ -1,0 +1,474 @@
+"""The Live screen over journals written step by step, and a real run played again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from kit import jsonio, marks
+from kit.store import InFlight, Store
+from kit.tui.app import KitApp
+from kit.tui.live.base import RunView
+from kit.tui.live.panels import Told
+from kit.tui.live.plot import PlotPanel
+from kit.tui.screens.live import LiveScreen, RecordingScreen
+from tests.tui.conftest import H200, SIZES, drawn
+from tests.tui.story import Frozen, Story, in_measured_block
+
+ID = "ab12cd34"
+Check = Callable[..., None]
+
+
+@pytest.fixture
+def flight(store: Store) -> InFlight:
+    """A run in flight whose lock this process holds, as its engine would."""
+    found = InFlight(store, ID)
+    found.take()
+    found.path.mkdir(parents=True)
+    return found
+
+
+class Shown:
+    """A screen on a terminal, and how to wait for it."""
+
+    def __init__(self, pilot: Pilot[None], screen: RunView, clock: Frozen) -> None:
+        self.pilot, self.screen, self.clock = pilot, screen, clock
+        self.app = pilot.app
+
+    async def until(self, what: Callable[[], Any]) -> None:
+        for _ in range(2000):
+            if what():
+                break
+            await self.pilot.pause(0.005)
+        assert what(), drawn(self.app)
+        await self.still()
+
+    async def still(self) -> None:
+        """Draw what is known, with nothing left to do."""
+        await self.pilot.pause()
+        self.screen.draw()
+        for _ in range(3):
+            await self.pilot.pause()
+
+    async def heard(self, story: Story) -> None:
+        await self.until(lambda: self.screen.snapshot.events == story.n)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.still()
+
+    def text(self) -> str:
+        return drawn(self.app)
+
+
+@asynccontextmanager
+async def live(
+    store: Store, size: tuple[int, int] = (100, 30), *, ascii_only: bool = False, name: str = ID
+) -> AsyncIterator[Shown]:
+    clock = Frozen()
+    screen = LiveScreen(name, clock=clock, poll_s=0.01)
+    app = KitApp(store, first=screen, ascii_only=ascii_only)
+    async with app.run_test(size=size) as pilot:
+        yield Shown(pilot, screen, clock)
+
+
+@asynccontextmanager
+async def recording(size: tuple[int, int] = (100, 30)) -> AsyncIterator[Shown]:
+    clock = Frozen()
+    screen = RecordingScreen(H200, clock=clock)
+    app = KitApp(Store(H200.parent), first=screen, ascii_only=False)
+    async with app.run_test(size=size) as pilot:
+        shown = Shown(pilot, screen, clock)
+        await shown.until(lambda: screen._events)
+        yield shown
+
+
+def end(flight: InFlight, status: str, story: Story) -> Path:
+    """What sealing leaves: the run under its hash, a line in the ledger, no lock."""
+    story.add("run.end", status=status, reason="" if status == "complete" else "it was stopped")
+    sealed = flight.store.root / ("9f" * 32)
+    flight.path.rename(sealed)
+    (sealed / "manifest.json").write_text("{}")
+    flight.store.note("sealed", id=flight.id, run_hash=sealed.name, status=status)
+    flight.release()
+    return sealed
+
+
+# --- what it shows --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [*SIZES, (60, 15), (40, 8)])
+async def test_a_run_in_its_measured_block(
+    flight: InFlight, size: tuple[int, int], screen_text: Check
+) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store, size) as shown:
+        await shown.heard(story)
+        screen_text(shown.app)
+
+
+async def test_in_ascii(flight: InFlight, screen_text: Check) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store, ascii_only=True) as shown:
+        await shown.heard(story)
+        assert shown.text().isascii()
+        screen_text(shown.app)
+
+
+async def test_before_the_first_event(flight: InFlight, screen_text: Check) -> None:
+    async with live(flight.store) as shown:
+        await shown.until(lambda: "stop" in _keys(shown))
+        screen_text(shown.app)
+
+
+async def test_it_follows_what_is_written(flight: InFlight) -> None:
+    story = Story(flight.path)
+    story.begin(ID)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        assert "launch 1 of 3" in shown.text()
+        assert "GPU clocks are [not] locked" in shown.text()
+        story.launch(0, "startup", 4)
+        await shown.heard(story)
+        assert "startup ▶" in shown.text()
+        assert "idle ✔" in shown.text()
+
+
+async def test_silence_is_told(flight: InFlight, screen_text: Check) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        for _ in range(8):
+            story.live(600, without="gpu1")
+        await shown.heard(story)
+        assert "gpu1: no data" in shown.text()
+        shown.clock.t = 4.2
+        await shown.still()
+        screen_text(shown.app)
+
+
+async def test_a_lost_meter_is_told(flight: InFlight) -> None:
+    story = in_measured_block(flight)
+    story.add("sampler.lost", meter="rapl", message="gone")
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        assert "! running, rapl lost" in shown.text()
+        assert "meter rapl was lost: gone" in shown.text()
+
+
+async def test_a_broken_line_is_passed_over(flight: InFlight) -> None:
+    story = in_measured_block(flight)
+    with story.path.open("ab") as file:
+        file.write(b'{"not an event\n\xff\n')
+    story.add("live", 0.5, power={"gpu0": None}, state=None, joules={"gpu0": "much"})
+    story.live(600)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        assert "running, 2 broken" in shown.text()
+
+
+async def test_an_estimate_says_so(flight: InFlight) -> None:
+    story = Story(flight.path)
+    story.begin(ID, 1)
+    story.add("launch.begin", launch=0)
+    story.add("phase.begin", launch=0, phase="measured", part=None)
+    for beat in range(6):
+        story.add("live", 0.5, power={"host": 34.2}, joules={"host": beat * 17.1})
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        text = shown.text()
+        assert "host (estimated) 34.2 W" in text
+        assert "│estimated" in text
+        assert "≈ " in text
+
+
+# --- how it ends ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["complete", "aborted"])
+async def test_the_end(flight: InFlight, status: str, screen_text: Check) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        sealed = end(flight, status, story)
+        await shown.until(lambda: shown.screen.over)
+        assert shown.screen.over and shown.screen.over.run == sealed
+        assert shown.screen.command == f"kit show {sealed.name[:12]}"
+        screen_text(shown.app)
+
+
+async def test_enter_opens_and_v_verifies(
+    flight: InFlight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story, asked = in_measured_block(flight), []
+    monkeypatch.setattr(KitApp, "show_run", lambda _, run: asked.append(("run", run)))
+    monkeypatch.setattr(KitApp, "show_verify", lambda _, run: asked.append(("verify", run)))
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        await shown.press("enter", "v")
+        assert asked == []
+        sealed = end(flight, "complete", story)
+        await shown.until(lambda: shown.screen.over)
+        await shown.press("enter", "v")
+        assert asked == [("run", sealed), ("verify", sealed)]
+
+
+@pytest.mark.parametrize("size", [(100, 30), (80, 24)])
+async def test_an_engine_that_died(
+    flight: InFlight, size: tuple[int, int], screen_text: Check
+) -> None:
+    story = in_measured_block(flight)
+    lines = [f"line {n} of its log" for n in range(40)]
+    flight.scratch("engine.log").write_text("\n".join([*lines, "Segmentation fault"]))
+    async with live(flight.store, size) as shown:
+        await shown.heard(story)
+        flight.release()
+        await shown.until(lambda: shown.screen.over)
+        assert shown.screen.command == "kit recover"
+        screen_text(shown.app)
+
+
+async def test_one_that_had_died_before_we_came(flight: InFlight) -> None:
+    in_measured_block(flight)
+    flight.release()
+    async with live(flight.store) as shown:
+        await shown.until(lambda: shown.screen.over)
+        assert "engine dead" in shown.text()
+        assert shown.screen.snapshot.launch == 1
+
+
+def block(flight: InFlight) -> None:
+    findings = [
+        {"code": "ENGINE", "level": "ok", "message": "docker 29.1", "remedy": ""},
+        {"code": "RAPL", "level": "fail", "message": "no [rapl]", "remedy": "chmod a+r …"},
+        {"code": "LOAD", "level": "warn", "message": "load average 9", "remedy": ""},
+    ]
+    said = {"message": "preflight: no rapl", "remedy": "", "findings": findings}
+    flight.scratch("blocked.json").write_bytes(jsonio.canonical(said))
+    flight.release()
+
+
+async def test_blocked_by_preflight(flight: InFlight, screen_text: Check) -> None:
+    async with live(flight.store) as shown:
+        await shown.until(lambda: "stop" in _keys(shown))
+        block(flight)
+        await shown.until(lambda: shown.screen.over)
+        screen_text(shown.app)
+        assert flight.store.ids() == []
+
+
+async def test_two_faces_see_one_blocked_run(flight: InFlight) -> None:
+    async with live(flight.store) as shown:
+        await shown.until(lambda: "stop" in _keys(shown))
+        flight.store.discard(ID)  # the other one was quicker to tell why
+        await shown.until(lambda: shown.screen.over)
+        assert shown.screen.over and shown.screen.over.kind == "gone"
+
+
+async def test_a_run_that_ended_while_we_looked_elsewhere(flight: InFlight) -> None:
+    sealed = end(flight, "complete", in_measured_block(flight))
+    async with live(flight.store) as shown:
+        await shown.until(lambda: shown.screen.over)
+        assert shown.screen.over and shown.screen.over.run == sealed
+        assert "✔ complete" in shown.text()
+        assert "fan [red]noise" in shown.text()
+
+
+async def test_no_such_run(store: Store, screen_text: Check) -> None:
+    async with live(store, name="nothing") as shown:
+        await shown.until(lambda: shown.screen.over)
+        screen_text(shown.app)
+
+
+# --- keys -----------------------------------------------------------------------------------
+
+
+def _keys(shown: Shown) -> list[str]:
+    """The ids of the keys that can be used now, in the order of the line of keys."""
+    return [a.binding.id or "" for a in shown.screen.active_bindings.values() if a.enabled]
+
+
+async def test_stop_asks_and_no_is_the_default(
+    flight: InFlight, monkeypatch: pytest.MonkeyPatch, screen_text: Check
+) -> None:
+    story, killed = in_measured_block(flight), []
+    monkeypatch.setattr(os, "kill", lambda *call: killed.append(call))
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        await shown.press("x")
+        screen_text(shown.app)
+        await shown.press("enter")
+        assert killed == []
+        await shown.press("x", "escape", "x", "n")
+        assert killed == [] and shown.app.screen is shown.screen
+        await shown.press("x", "y")
+        await shown.until(lambda: killed)
+        assert killed == [(os.getpid(), signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("size", [(60, 15), (40, 8), (20, 5)])
+async def test_stop_and_leave_work_in_a_small_terminal(
+    flight: InFlight,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    size: tuple[int, int],
+) -> None:
+    story, killed = in_measured_block(flight), []
+    monkeypatch.setattr(os, "kill", lambda *call: killed.append(call))
+    async with live(flight.store, size) as shown:
+        await shown.heard(story)
+        await shown.press("x", "y")
+        await shown.until(lambda: killed)
+        await shown.pilot.press("q")
+        assert shown.app._exit
+    assert f"the run goes on; kit attach {ID}" in capsys.readouterr().err
+
+
+async def test_a_mark_is_left_for_the_engine(flight: InFlight) -> None:
+    story, left = in_measured_block(flight), flight.scratch(marks.FOLDER)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        await shown.press("m", *"window", "enter")
+        await shown.until(lambda: list(left.glob("*.json")))
+        assert [m.text for m in marks.collect(left)] == ["window"]
+        await shown.press("m", "escape")
+        assert shown.app.screen is shown.screen
+        assert list(marks.collect(left)) == []
+
+
+async def test_freezing_holds_the_picture_while_data_go_on(flight: InFlight) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        await shown.press("space")
+        before = shown.text()
+        assert "○ frozen" in before
+        story.live(300)
+        await shown.heard(story)
+        shown.clock.t = 9.0
+        await shown.still()
+        assert shown.text() == before
+        await shown.press("space")
+        assert "no data 9 s" in shown.text()
+
+
+async def test_windows_and_devices(flight: InFlight, screen_text: Check) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        await shown.press("plus", "plus", "plus", "plus", "g")
+        assert "last 0:30" in shown.text()
+        assert "gpu1" not in shown.text()
+        screen_text(shown.app)
+        await shown.press("minus", "minus", "minus", "minus")
+        assert "whole run" in shown.text()
+        await shown.press("g", "g", "g", "g")
+        assert "gpu1" in shown.text() and "gpu0" in shown.text()
+
+
+async def test_zoom_gives_the_plot_the_screen(flight: InFlight, screen_text: Check) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store, (80, 24)) as shown:
+        await shown.heard(story)
+        await shown.press("z")
+        screen_text(shown.app)
+        await shown.press("escape")
+        assert shown.screen.maximized is None and not shown.app._exit
+
+
+async def test_the_log_and_its_filter(flight: InFlight, screen_text: Check) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store, (80, 24)) as shown:
+        await shown.heard(story)
+        assert "startup began" not in shown.text()
+        await shown.press("l")
+        assert "measured began" in shown.text()
+        await shown.press("slash", *"startup", "enter")
+        assert "measured began" not in shown.text()
+        screen_text(shown.app)
+        await shown.press("escape")
+        assert "measured began" in shown.text()
+        await shown.press("l")
+        assert "measured began" not in shown.text()
+
+
+async def test_only_what_changed_is_drawn(
+    flight: InFlight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story, drawings = in_measured_block(flight), []
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        monkeypatch.setattr(PlotPanel, "_draw", lambda *_: drawings.append("plot"))
+        monkeypatch.setattr(Told, "update", lambda self, _: drawings.append(self.id))
+        shown.screen.draw()
+        assert drawings == []
+
+
+async def test_leaving_goes_back_where_we_came_from(flight: InFlight) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        second = LiveScreen(ID, clock=shown.clock, poll_s=0.01)
+        await shown.app.push_screen(second)
+        await shown.pilot.press("q")
+        assert shown.app.screen is shown.screen
+        (told,) = shown.app._notifications
+        assert told.message == f"the run goes on; kit attach {ID}"
+
+
+# --- a recording ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_recording(size: tuple[int, int], screen_text: Check) -> None:
+    async with recording(size) as shown:
+        shown.clock.t = 215 / 5
+        await shown.still()
+        screen_text(shown.app)
+
+
+async def test_a_recording_goes_on_with_the_clock_at_its_speed() -> None:
+    async with recording() as shown:
+        shown.clock.t = 4.0
+        await shown.still()
+        assert shown.screen.now() == 20 * 10**9
+        await shown.press("greater_than_sign")
+        shown.clock.t = 5.0
+        await shown.still()
+        assert shown.screen.now() == 30 * 10**9
+        await shown.press("space")
+        shown.clock.t = 100.0
+        await shown.still()
+        assert shown.screen.now() == 30 * 10**9
+        assert "paused 10×" in shown.text()
+
+
+async def test_phases_of_a_recording_forwards_and_backwards() -> None:
+    async with recording() as shown:
+        await shown.press("space", "n", "n", "n")
+        assert shown.screen.snapshot.step and shown.screen.snapshot.step.phase == "warmup"
+        await shown.press("p")
+        assert shown.screen.snapshot.step and shown.screen.snapshot.step.phase == "startup"
+        for _ in range(30):
+            await shown.press("n")
+        assert shown.screen.over and shown.screen.over.run == H200
+        await shown.press("p")
+        assert shown.screen.over is None
+        assert shown.screen.snapshot.step and shown.screen.snapshot.step.phase == "idle"
+
+
+async def test_the_end_of_a_recording(screen_text: Check) -> None:
+    async with recording() as shown:
+        shown.clock.t = 1000.0
+        await shown.still()
+        screen_text(shown.app)
+        await shown.press("space")
+        assert shown.screen.over is None
+        assert shown.screen.now() == 0
