@@ -92,3 +92,17 @@ class Terminal:
         while re.search(pattern, self.text()):
             assert time.monotonic() < end, f"{pattern!r} stayed:\n{self.text()}"
             time.sleep(PAUSE_S)
+
+    def wait_end(self, timeout_s: float = 30.0) -> int:
+        """The exit status of the program, once it has ended."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            dead, status = (
+                self.tmux("display-message", "-p", "#{pane_dead},#{pane_dead_status}")
+                .strip()
+                .split(",")
+            )
+            if dead == "1":
+                return int(status or -1)
+            time.sleep(PAUSE_S)
+        raise AssertionError(f"the program did not end within {timeout_s} s:\n{self.text()}")

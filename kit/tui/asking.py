@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from kit.render.console import plain
+from kit.tui.widgets.line import Line
 
 
 class Ask(ModalScreen[bool]):
@@ -71,7 +72,7 @@ class AskWord(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="ask"):
             yield Static(plain(self._question), markup=False)
-            yield Input(self._value, compact=True)
+            yield Line(self._value, compact=True, select_on_focus=False)
 
     def on_input_submitted(self, submitted: Input.Submitted) -> None:
         self.dismiss(submitted.value.strip() or None)

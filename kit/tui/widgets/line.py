@@ -1,0 +1,38 @@
+"""A line to type into, over links where keys come in bursts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual import events
+from textual.binding import Binding
+from textual.widgets import Input
+
+
+def _own_actions() -> Iterator[tuple[str, str]]:
+    for binding in Input.BINDINGS:
+        keys, action = (
+            (binding.key, binding.action) if isinstance(binding, Binding) else binding[:2]
+        )
+        for key in keys.split(","):
+            yield key.strip(), action
+
+
+class Line(Input):
+    """An `Input` that keeps the order of keys.
+
+    Letters reach an input at once, but its editing keys go up to the application and come back:
+    of ``ctrl+u`` and a word that one packet brings, the word was first. Here both are done where
+    they arrive.
+    """
+
+    _ACTIONS = dict(_own_actions())
+
+    async def _on_key(self, event: events.Key) -> None:
+        action = self._ACTIONS.get(event.key)
+        if action is None or event.is_printable:
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        await self.run_action(action)
