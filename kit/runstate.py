@@ -44,7 +44,7 @@ class RunState:
         self._steps: list[Step] = []
         self._progress: dict[str, Any] = {}
         self._progress_at: tuple[int, float | None] = (0, None)
-        self._watts: dict[str, float | None] = {}
+        self._watts: dict[str, float] = {}
         self._heard: dict[str, int] = {}
         self._state: dict[str, dict[str, float]] = {}
         self._sums: dict[str, tuple[int, float]] = {}
@@ -138,6 +138,12 @@ class RunState:
 
     def _on_stage_done(self, event: Event) -> None:
         failed = int(event.data.get("failed") or 0)
+        if self._progress.get("stage") == event.data["stage"]:
+            done = int(event.data["ok"]) + failed
+            if done != self._progress["done"]:  # its tokens come with the next live event
+                self._progress = {k: v for k, v in self._progress.items() if k != "tokens"}
+            self._progress |= {"done": done, "total": max(done, self._progress["total"])}
+            self._progress_at = (event.t, self._progress_at[1])
         told = f"{event.data['stage']}: {event.data['ok']} requests ok"
         self._say(event, "warn" if failed else "ok", told + (f", {failed} failed" * bool(failed)))
 
@@ -161,44 +167,43 @@ class RunState:
         self._say(event, "ok" if self._status == "complete" else "fail", f"run {self._status}")
 
     def _on_live(self, event: Event) -> None:
-        for device, watts in event.data.get("power", {}).items():
+        for device, watts in _numbers(event.data.get("power")).items():
             self._watts[device] = watts
-            if isinstance(watts, int | float):
-                self._add_power(event.t, device, float(watts))
-                self._hear(event.t, device)
-                self._trace("power", device, event.t, watts)
-        for device, state in event.data.get("state", {}).items():
-            self._hear(event.t, device)
-            self._state[device] = self._state.get(device, {}) | state
+            self._add_power(event.t, device, watts)
+            self._heard[device] = event.t
+            self._trace("power", device, event.t, watts)
+        told = event.data.get("state")
+        for device, state in (told if isinstance(told, dict) else {}).items():
+            self._heard[device] = event.t
+            self._state[device] = self._state.get(device, {}) | _numbers(state)
         self._trace_state(event.t)
         self._on_sums(event)
-        self._on_progress(event)
+        if event.data.get("progress"):
+            self._on_progress(event.t, event.data["progress"])
 
     def _on_sums(self, event: Event) -> None:
         if self._by_power and "joules" in event.data:
             self._by_power, self._sums, self._last_live = False, {}, None
-        for device, joules in event.data.get("joules", {}).items():
-            self._sums[device] = (event.t, float(joules))
+        for device, joules in _numbers(event.data.get("joules")).items():
+            self._sums[device] = (event.t, joules)
         fresh = {d: j for d, (t, j) in self._sums.items() if event.t - t < SILENT_NS}
         if fresh:
             if self._window:
                 self._window.live(event.t, fresh)
             self._last_live = (event.t, fresh)
 
-    def _on_progress(self, event: Event) -> None:
-        told = event.data.get("progress")
-        if told and told.get("done") != self._progress.get("done"):
+    def _on_progress(self, t: int, told: dict[str, Any]) -> None:
+        found = {"stage": str(told["stage"]), **{k: int(told[k]) for k in ("done", "total")}}
+        if "tokens" in told:
+            found["tokens"] = int(told["tokens"])
+        if found != self._progress:
             first = next((e for e in self._energy() if e.joules is not None), None)
-            self._progress_at = (event.t, first.joules if first else None)
-        self._progress = told or self._progress
+            self._progress, self._progress_at = found, (t, first.joules if first else None)
 
     # --- parts ------------------------------------------------------------------------------
 
     def _say(self, event: Event, level: str, text: str) -> None:
         self._log.append(Line(event.t, level, text))
-
-    def _hear(self, t: int, device: str) -> None:
-        self._heard[device] = t
 
     def _add_power(self, t: int, device: str, watts: float) -> None:
         """A journal from before running sums: the watts shown, added up from event to event."""
@@ -258,7 +263,7 @@ class RunState:
             return Progress()
         done, tokens = int(said["done"]), said.get("tokens")
         at, joules = self._progress_at
-        seconds = (at - block.t0) / NS
+        seconds = (min(at, block.t1 or at) - block.t0) / NS
         measured = said["stage"] == "measured"
         scope = next((e.scope for e in self._energy() if e.joules is not None), "")
         return Progress(
@@ -283,6 +288,12 @@ def _facts_of(meters: Sequence[MeterPlan]) -> dict[str, dict[str, Mapping[str, A
                 if facts is not None and facts.get("summed", True) and "reason" not in facts:
                     found.setdefault(scope, {})[device.device] = facts
     return found
+
+
+def _numbers(told: Any) -> dict[str, float]:
+    """What of a mapping is a number; nothing of what is no mapping."""
+    pairs = told.items() if isinstance(told, dict) else ()
+    return {k: v for k, v in pairs if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
 def _unsure(value: EnergyValue) -> EnergyValue:

@@ -77,6 +77,7 @@ class Client:
             wall = time.monotonic_ns() - self._begin
             cpu = time.process_time_ns() - cpu
             ticker.cancel()
+            self._tell(name, len(work), say)
             gc.enable()
             self._stages[name] = self._figures(wall, cpu)
 
@@ -231,10 +232,13 @@ class Client:
         while True:
             if self._finished != told:
                 told = self._finished
-                # Output tokens asked for of what is done; no answer is parsed while measuring.
-                tokens = {} if self._asked is None else {"tokens": self._asked}
-                say({"event": "progress", "stage": stage, "done": told, "total": total, **tokens})
+                self._tell(stage, total, say)
             await asyncio.sleep(_PROGRESS_S)
+
+    def _tell(self, stage: str, total: int, say: Say) -> None:
+        # Output tokens asked for of what is done: no answer is parsed while measuring.
+        tokens = {} if self._asked is None else {"tokens": self._asked}
+        say({"event": "progress", "stage": stage, "done": self._finished, "total": total, **tokens})
 
     # --- recording --------------------------------------------------------------------------
 

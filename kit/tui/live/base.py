@@ -7,9 +7,8 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.screen import ActiveBinding
 from textual.widget import Widget
 from textual.widgets import RichLog
 
@@ -18,7 +17,8 @@ from kit.tui.base import KitScreen, mark
 from kit.tui.live.panels import Courses, LogPanel, Tiles, Told, banner
 from kit.tui.live.plot import WINDOWS, PlotPanel
 from kit.tui.live.source import Over
-from kit.tui.live.words import View, figures, path, status_line, tiles, where
+from kit.tui.live.tiles import figures, status_line, tiles
+from kit.tui.live.words import View, path, where
 
 REDRAW_S = 0.5
 _FIRST = ("stop", "open", "verify", "pause", "faster", "phase-next", "leave", "back", "help")

@@ -16,7 +16,8 @@ from kit.render.console import plain
 from kit.snapshot import Line
 from kit.tui.live.plot import spark
 from kit.tui.live.source import Over
-from kit.tui.live.words import Tile, View, log_line
+from kit.tui.live.tiles import Tile
+from kit.tui.live.words import View, log_line
 
 _TILES = 6
 

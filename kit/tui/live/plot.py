@@ -16,7 +16,8 @@ from textual_plotext import PlotextPlot
 from kit.render.console import device_name, plain
 from kit.snapshot import NS, SILENT_NS, Device, brief, word
 from kit.trace import Point, columns, joined
-from kit.tui.live.words import View, elapsed, watts
+from kit.tui.live.tiles import watts
+from kit.tui.live.words import View, elapsed
 
 WINDOWS: tuple[int, ...] = (0, 600, 120, 30)  # seconds; 0 is the whole run
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red", "white", "bright_black")
@@ -219,8 +220,9 @@ def spark(points: Sequence[Point], t0: int, t1: int, width: int, *, ascii_only: 
     if not known:
         return " " * width
     all_of_it = joined(known)
-    low, span = all_of_it.low, max(all_of_it.high - all_of_it.low, 1e-9)
-    shown = (
-        " " if p is None else steps[int((p.mean - low) / span * (len(steps) - 1))] for p in found
-    )
-    return "".join(shown)
+    low, high, most = all_of_it.low, all_of_it.high, len(steps) - 1
+
+    def step(value: float) -> str:
+        return steps[int((value - low) / (high - low) * most) if high > low else most // 2]
+
+    return "".join(" " if p is None else step(p.mean) for p in found)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from rich.text import Text
 
-from kit.model import EnergyValue
 from kit.phases import BLOCKS
-from kit.render.console import plain, short_memory, short_time
+from kit.render.console import plain, short_time
 from kit.snapshot import NS, Device, Line, Snapshot, brief, word
-from kit.units import event_reasons
 
-_SCOPES = ("gpu", "wall", "cpu", "estimate")
-_NAMES = {"gpu": "GPU", "wall": "wall", "cpu": "CPU", "estimate": "host est"}
-_WEIGHT = (0, 1, 4, 5, 2, 3)  # of the tiles, where there is room for few
 _STYLES = {"ok": "", "warn": "doubt", "fail": "bad", "mark": "fix"}
-# Idle clocks hold nothing back: they are told in words, and not as a limit.
-_HARMLESS = {"idle", "application clocks", "display clocks"}
 
 
 @dataclass(frozen=True)
@@ -40,16 +30,6 @@ class View:
     def of(self, scope: str) -> tuple[Device, ...]:
         """The devices of a scope that are shown."""
         return tuple(d for d in self.devices if d.scope == scope)
-
-
-class Tile(NamedTuple):
-    """A figure with its title, and two more lines; ``level`` is the second line's style."""
-
-    title: str
-    main: str
-    sub: str = ""
-    level: str = "quiet"
-    more: str = ""
 
 
 def elapsed(ns: float) -> str:
@@ -88,20 +68,24 @@ def path(view: View, width: int, *, ascii_only: bool) -> Text:
 def _path(view: View, detail: str, *, ascii_only: bool) -> Text:
     seen, words = view.snapshot, []
     done = seen.done()
+    cut = seen.steps[-1].key if seen.steps and seen.status in ("failed", "aborted") else None
     for phase, part in BLOCKS:
         name = brief(phase) if detail == "brief" else word(phase)
-        if (phase, part) in done:
+        if (phase, part) == cut:
+            words.append(Text(f"{name} {'x' if ascii_only else '✘'}", "bad"))
+        elif (phase, part) in done:
             took = f" {short_time(done[phase, part])}" if "times" in detail else ""
             words.append(Text(f"{name} {'+' if ascii_only else '✔'}{took}", "good"))
         elif seen.step and seen.step.key == (phase, part):
-            words.append(_present(view, name, with_bar="bar" in detail, ascii_only=ascii_only))
+            words.append(present(view, name, with_bar="bar" in detail, ascii_only=ascii_only))
         else:
             words.append(Text(name, "quiet"))
     rule = " ─ " if "rule" in detail else "  " if "times" in detail else " "
     return Text.assemble(" ", Text(rule, "quiet").join(words))
 
 
-def _present(view: View, name: str, *, with_bar: bool, ascii_only: bool) -> Text:
+def present(view: View, name: str, *, with_bar: bool, ascii_only: bool) -> Text:
+    """The phase that goes on: its name, how long it has taken, its requests."""
     step, progress = view.snapshot.step, view.snapshot.progress
     assert step
     took = short_time(max(0, view.now - step.t0) / NS)
@@ -120,195 +104,6 @@ def bar(done: int, total: int, width: int = 10, *, ascii_only: bool) -> Text:
     return Text.assemble((full * filled, "good"), (empty * (width - filled), "quiet"))
 
 
-# --- figures ------------------------------------------------------------------------------------
-
-
-def tiles(view: View) -> tuple[Tile, ...]:
-    """Power, energy so far, temperature, clocks, throughput, energy per token."""
-    return (
-        _power(view),
-        _energy(view),
-        _temperature(view),
-        _clocks(view),
-        _throughput(view),
-        _efficiency(view),
-    )
-
-
-def _power(view: View) -> Tile:
-    silent = _silence(view)
-    sums = [s for s in _SCOPES if any(d.watts is not None for d in view.of(s))]
-    if not sums:
-        return Tile("power", "–", silent or "no data yet", "bad" if silent else "quiet")
-    first, *others = sums
-    main = _total(view, first, watts)
-    if len(view.of(first)) > 1:
-        main += f" {len(view.of(first))} {_NAMES[first]}s"
-    totals = [(s, _total(view, s, whole_watts)) for s in others]
-    rest = [f"{_NAMES[s]} {total}" for s, total in totals if total != "–"]
-    if silent:
-        return Tile("power", main, silent, "bad", ", ".join(rest[:1]))
-    if first == "estimate":
-        return Tile("power", main, "estimated", "doubt")
-    return Tile(f"power, {_NAMES[first]}", main, *_two(rest))
-
-
-def _two(rest: Sequence[str]) -> tuple[str, str, str]:
-    """The second line, its style and the third one."""
-    return (rest[0] if rest else "", "quiet", rest[1] if len(rest) > 1 else "")
-
-
-def _total(view: View, scope: str, said: Callable[[float], str]) -> str:
-    """The watts of a scope's devices; of one that is silent nothing is known."""
-    heard = [d.watts for d in view.of(scope) if d.watts is not None]
-    known = [d for d in view.of(scope) if d.watts is not None and not d.silent_s(view.now)]
-    if view.snapshot.status:
-        return said(sum(heard))
-    return said(sum(d.watts or 0.0 for d in known)) if known else "–"
-
-
-def _silence(view: View) -> str:
-    """``gpu1: no data 4 s`` for the device that is silent longest."""
-    if view.snapshot.status:
-        return ""
-    silent = [(d.silent_s(view.now), d.name) for d in view.devices]
-    longest, name = max(silent, default=(0.0, ""))
-    if not longest:
-        return ""
-    some = any(not seconds for seconds, _ in silent)
-    return f"{plain(name)}: no data {int(longest)} s" if some else f"no data {int(longest)} s"
-
-
-def _energy(view: View) -> Tile:
-    known = [e for e in view.snapshot.energy if e.joules is not None]
-    if not known:
-        told = any(e.reason for e in view.snapshot.energy) and view.snapshot.energy_s > 1
-        return Tile("energy", "–", "no sum to show" if told else "not begun")
-    first, others = known[0], [e for e in known[1:] if e.status == "measured"]
-    estimate = first.status == "estimated"
-    main = joules(first) if estimate else f"{joules(first)} {_NAMES[first.scope]}"
-    level = "doubt" if estimate or first.u_repeat is None else ""
-    more = f"{_NAMES[others[0].scope]} {joules(others[0])}" if others else ""
-    return Tile("energy", main, "estimated" if estimate else _doubt(first), level, more)
-
-
-def joules(value: EnergyValue) -> str:
-    """``61.3 kJ``; ``≈`` before what has no known uncertainty or is estimated."""
-    assert value.joules is not None
-    unsure = "≈ " if value.u_repeat is None or value.status == "estimated" else ""
-    return unsure + energy(value.joules)
-
-
-def _doubt(value: EnergyValue) -> str:
-    """The standard uncertainty, in the unit of the value beside it."""
-    if value.u_repeat is None or value.joules is None:
-        return "± unknown"
-    u = math.hypot(value.u_repeat, value.u_sensor or 0.0)
-    size, unit = _unit(value.joules)
-    return f"± {u / size:.2g} {unit}"
-
-
-def _temperature(view: View) -> Tile:
-    hottest = _highest(view.devices, "temperature")
-    memory = _highest(view.devices, "memory_temperature")
-    main = "–" if hottest is None else f"{hottest:.0f} °C"
-    sub = "" if memory is None else f"memory {memory:.0f} °C"
-    return Tile("temperature", main, sub or ("" if hottest is not None else "not told"))
-
-
-def _highest(devices: Iterable[Device], key: str) -> float | None:
-    found = [d.state[key] for d in devices if isinstance(d.state.get(key), int | float)]
-    return max(found, default=None)
-
-
-def _clocks(view: View) -> Tile:
-    clocks = sorted(d.state["sm_clock"] for d in view.devices if "sm_clock" in d.state)
-    if not clocks:
-        return Tile("clocks", "–", "not told")
-    low, high = clocks[0], clocks[-1]
-    main = f"{high:.0f} MHz" if low == high else f"{low:.0f}–{high:.0f} MHz"
-    mask = 0
-    for device in view.devices:
-        mask |= int(device.state.get("event_reasons", 0))
-    reasons = event_reasons(mask)
-    level = "quiet" if set(reasons) <= _HARMLESS else "doubt"
-    used = _highest(view.devices, "memory_used")
-    more = "" if used is None else f"{short_memory(int(used))} used"
-    return Tile("clocks", main, ", ".join(reasons) or "not limited", level, more)
-
-
-def _throughput(view: View) -> Tile:
-    progress = view.snapshot.progress
-    if not progress.total:
-        return Tile("throughput", "–", "not begun")
-    done = f"{progress.done}/{progress.total} done"
-    if progress.requests_s is None:
-        return Tile("throughput", "–", done)
-    requests = f"{number(progress.requests_s)} req/s"
-    if progress.tokens_s is None:
-        return Tile("throughput", requests, done)
-    return Tile("throughput", f"{number(progress.tokens_s)} tok/s", requests, more=done)
-
-
-def _efficiency(view: View) -> Tile:
-    progress = view.snapshot.progress
-    if progress.joules_token is None:
-        why = "not counted" if progress.done and progress.tokens is None else "not begun"
-        return Tile("J per token", "–", why)
-    name = _NAMES.get(progress.joules_scope, "")
-    return Tile("J per token", f"{number(progress.joules_token)} J/tok", f"{name}, so far")
-
-
-def number(value: float) -> str:
-    """Three significant digits, thousands apart: ``3,402``, ``0.189``."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def watts(value: float) -> str:
-    """``412 W``, ``34.2 W``."""
-    return f"{value:,.0f} W" if value >= 100 else f"{value:.1f} W"
-
-
-def whole_watts(value: float) -> str:
-    """``34 W``."""
-    return f"{value:,.0f} W"
-
-
-def energy(value: float) -> str:
-    """``61.3 kJ``, ``812 J``."""
-    size, unit = _unit(value)
-    return f"{value / size:.3g} {unit}"
-
-
-def _unit(value: float) -> tuple[float, str]:
-    return next(((s, u) for s, u in ((1e6, "MJ"), (1e3, "kJ")) if value >= s * 0.9995), (1.0, "J"))
-
-
-def figures(shown: Sequence[Tile], width: int, lines: int) -> Text:
-    """The tiles in ``lines`` lines of text, the weightiest first; what does not fit is left out."""
-    parts = [_one(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
-    found, line = [], Text(" ")
-    for part in parts or [Text("nothing read yet", "quiet")]:
-        if line.cell_len > 1 and line.cell_len + part.cell_len + 3 > width:
-            found.append(line)
-            line = Text(" ")
-        line.append("" if line.cell_len == 1 else " · ", "quiet").append_text(part)
-    return Text("\n").join([*found, line][:lines])
-
-
-def _led(tile: Tile) -> str:
-    """``GPU 120 W``: a power without its frame says whose it is."""
-    whose = tile.title.removeprefix("power, ") if tile.title.startswith("power, ") else ""
-    return tile.main if whose in tile.main else f"{whose} {tile.main}"
-
-
-def _one(tile: Tile) -> Text:
-    text = Text(_led(tile), "name")
-    # Of clocks and temperatures only what is not as it should be is worth the room.
-    brief = tile.title in ("clocks", "temperature") and tile.level == "quiet"
-    return text if brief or not tile.sub else text.append(f" {tile.sub}", tile.level)
-
-
 # --- log ----------------------------------------------------------------------------------------
 
 
@@ -319,17 +114,3 @@ def log_line(line: Line, *, ascii_only: bool) -> Text:
     return text.append(f"{glyph} ", _STYLES[line.level]).append_text(
         plain(line.text, _STYLES[line.level])
     )
-
-
-def status_line(view: View, shown: Sequence[Tile], width: int, *, ascii_only: bool) -> Text:
-    """Everything in one line: the phase, and the figures as far as they fit."""
-    step = view.snapshot.step
-    line = Text(" ")
-    if step:
-        line.append_text(_present(view, word(step.phase), with_bar=False, ascii_only=ascii_only))
-    for tile in (shown[n] for n in _WEIGHT):
-        if tile.main != "–" or tile.level == "bad":
-            silent = tile.sub if tile.level == "bad" else ""
-            line.append(f" · {_led(tile)}").append(f" {silent}" if silent else "", "bad")
-    line.truncate(width, overflow="ellipsis")
-    return line

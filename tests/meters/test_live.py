@@ -1,0 +1,81 @@
+"""What the live view shows of a device: its energy since the run began, and its state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kit import meters
+from kit.meters.live import Live
+from kit.model import MeterDevice
+
+S = 10**9
+
+
+def live(device: str, **quantities: dict[str, Any]) -> Live:
+    return Live([MeterDevice(device=device, description="", quantities=quantities)])
+
+
+def see(shown: Live, device: str, quantity: str, *readings: tuple[float, int]) -> None:
+    for t, raw in readings:
+        at = int(t * S)
+        shown.see(meters.Reading(at, at, None, device, quantity, 0, raw))
+
+
+def test_a_gpus_counter_since_its_first_reading() -> None:
+    shown = live("gpu0", gpu_energy={})
+    see(shown, "gpu0", "gpu_energy", (1, 5_000_000))
+    assert shown.joules() == {}
+    see(shown, "gpu0", "gpu_energy", (2, 5_100_000), (3, 5_250_000))
+    assert shown.joules() == {"gpu0": 250.0}
+
+
+def test_a_counter_that_was_reset_is_left_out_for_good() -> None:
+    shown = live("gpu0", gpu_energy={})
+    see(shown, "gpu0", "gpu_energy", (1, 5_000_000), (2, 100), (3, 200_000))
+    assert shown.joules() == {}
+
+
+def test_a_package_across_a_wrap_and_after_a_reset() -> None:
+    shown = live("cpu0-package", cpu_energy={"wrap": 1_000_000_000})
+    see(shown, "cpu0-package", "cpu_energy", (1, 900_000_000), (2, 20_000_000))
+    assert shown.joules() == {"cpu0-package": 120.0}
+    # More than a kilowatt: not a wrap, but a counter that began anew.
+    see(shown, "cpu0-package", "cpu_energy", (2.01, 10_000_000))
+    assert shown.joules() == {}
+
+
+def test_an_outlet_by_trapezoids() -> None:
+    shown = live("pdu:a:1", pdu_power={"scale": 10, "poll_s": 1})
+    see(shown, "pdu:a:1", "pdu_power", (0, 20), (1, 30), (2, 30))
+    assert shown.joules() == {"pdu:a:1": 550.0}
+
+
+@pytest.mark.parametrize("bad", [(3.0, 0), (9.0, 30)])
+def test_an_outlet_that_reads_nothing_or_falls_silent(bad: tuple[float, int]) -> None:
+    shown = live("pdu:a:1", pdu_power={"poll_s": 1})
+    see(shown, "pdu:a:1", "pdu_power", (0, 20), (1, 30), bad)
+    assert shown.joules() == {}
+
+
+def test_an_estimate_is_summed_from_busy_time() -> None:
+    shown = live("host", cpu_busy={"cpus": 4, "idle_w": 10.0, "max_w": 50.0})
+    see(shown, "host", "cpu_busy", (0, 0), (1, 2_000_000), (2, 9_000_000))
+    assert shown.joules() == {"host": 80.0}  # half of the CPUs, then all of them
+
+
+def test_state_is_what_was_read() -> None:
+    facts: dict[str, Any] = {"gpu_temperature": {}, "gpu_event_reasons": {}, "gpu_sm_clock": {}}
+    shown = live("gpu0", **facts)
+    assert shown.state() == {}
+    see(shown, "gpu0", "gpu_temperature", (1, 60), (2, 61))
+    see(shown, "gpu0", "gpu_event_reasons", (2, 4))
+    assert shown.state() == {"gpu0": {"temperature": 61, "event_reasons": 4}}
+    assert shown.joules() == {}
+
+
+def test_a_device_that_is_not_known_is_passed_over() -> None:
+    shown = live("gpu0", gpu_energy={})
+    see(shown, "gpu1", "gpu_energy", (1, 1), (2, 2))
+    assert shown.joules() == {}

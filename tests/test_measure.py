@@ -1,0 +1,119 @@
+"""The engine's heartbeat: what it journals of live readings and of marks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from kit import events, marks
+from kit.errors import UsageError
+from kit.events import Clock, Journal
+from kit.measure import Watch
+from kit.sample import SamplerProcess
+from kit.session import Session
+from kit.store import Store
+
+
+class Lines:
+    """A sampler that says what it is given."""
+
+    def __init__(self) -> None:
+        self.next: list[dict[str, Any]] = []
+
+    def poll(self) -> list[dict[str, Any]]:
+        said, self.next = self.next, []
+        return said
+
+
+class Beat:
+    """A watch whose live beat is always due."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock, self.sampler = Clock(), Lines()
+        self.path, self.left = folder / events.FILE, folder / marks.FOLDER
+        self.watch = Watch(
+            Journal(self.path, self.clock),
+            self.clock,
+            [cast("SamplerProcess", self.sampler)],
+            lambda: False,
+            60.0,
+            folder,
+            self.left,
+        )
+
+    def check(self, *lines: dict[str, Any], progress: dict[str, Any] | None = None) -> list[Any]:
+        """The data of live events and marks after a beat with ``lines``."""
+        self.sampler.next = list(lines)
+        self.watch._due = dict.fromkeys(self.watch._due, 0.0)
+        self.watch.check(progress)
+        found = events.decode(self.path.read_bytes())
+        return [e.data for e in found if e.kind in ("live", "mark")]
+
+
+@pytest.fixture
+def beat(tmp_path: Path) -> Beat:
+    return Beat(tmp_path)
+
+
+def live(watts: float, **more: Any) -> dict[str, Any]:
+    return {"event": "live", "values": {"gpu0": watts}, **more}
+
+
+def test_state_is_journalled_where_it_changed(beat: Beat) -> None:
+    cool, hot = {"temperature": 40, "sm_clock": 9}, {"temperature": 41, "sm_clock": 9}
+    beat.check(live(1, state={"gpu0": cool}, joules={"gpu0": 1.0}))
+    beat.check(live(2, state={"gpu0": cool}))
+    told = beat.check(live(3, state={"gpu0": cool}), live(4, state={"gpu0": hot}))
+    assert told == [
+        {"power": {"gpu0": 1}, "joules": {"gpu0": 1}, "state": {"gpu0": cool}},
+        {"power": {"gpu0": 2}},
+        {"power": {"gpu0": 4}, "state": {"gpu0": {"temperature": 41}}},
+    ]
+
+
+@pytest.mark.parametrize("tokens", [{}, {"tokens": 256}])
+def test_progress_has_tokens_where_they_are_known(beat: Beat, tokens: dict[str, int]) -> None:
+    said = {"event": "progress", "stage": "measured", "done": 2, "total": 8, **tokens}
+    (told,) = beat.check(progress=said)
+    assert told == {"progress": {"stage": "measured", "done": 2, "total": 8, **tokens}}
+
+
+def test_a_mark_is_journalled_clean_and_at_its_own_time(beat: Beat) -> None:
+    beat.left.mkdir()
+    before = beat.clock.now()
+    marks.leave(beat.left, "  a \x1b[31mword\n" + "x" * 300)
+    after = beat.clock.now()
+    (told,) = beat.check()
+    assert told["text"].startswith("a word x") and len(told["text"]) == 200
+    assert before <= told["t_face"] <= after
+    assert beat.check() == [told]
+
+
+def test_what_is_no_mark_is_removed_unread(beat: Beat) -> None:
+    beat.left.mkdir()
+    for n, data in enumerate((b"{", b"[]", b'{"text":"x","monotonic":"y"}', b"x" * 9999)):
+        (beat.left / f"{n}.json").write_bytes(data)
+    marks.leave(beat.left, " \x07 ")
+    assert beat.check() == []
+    assert list(beat.left.iterdir()) == []
+
+
+def test_a_mark_of_another_time_is_kept_within_the_run(beat: Beat) -> None:
+    beat.left.mkdir()
+    for n, at in enumerate(("5", str(2**62))):
+        (beat.left / f"{n}.json").write_text(f'{{"monotonic":"{at}","text":"t"}}')
+    first, second = (told["t_face"] for told in beat.check())
+    assert first <= second <= beat.clock.now()
+
+
+def test_a_session_leaves_marks_in_the_scratch_folder(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    flight = store.begin()
+    Session.attach(store, flight.id).mark("now")
+    assert [m.text for m in marks.collect(flight.scratch(marks.FOLDER))] == ["now"]
+    flight.release()
+    store.discard(flight.id)
+    with pytest.raises(UsageError, match="could not be left"):
+        Session(store, flight.id, flight.path).mark("late")
