@@ -16,8 +16,7 @@ from kit import jsonio, marks
 from kit.store import InFlight, Store
 from kit.tui.app import KitApp
 from kit.tui.live.base import RunView
-from kit.tui.live.panels import Told
-from kit.tui.live.plot import PlotPanel
+from kit.tui.live.cells import Cells
 from kit.tui.screens.live import LiveScreen, RecordingScreen
 from tests.tui.conftest import H200, SIZES, drawn
 from tests.tui.story import Frozen, Story, in_measured_block
@@ -405,10 +404,12 @@ async def test_only_what_changed_is_drawn(
     story, drawings = in_measured_block(flight), []
     async with live(flight.store) as shown:
         await shown.heard(story)
-        monkeypatch.setattr(PlotPanel, "_draw", lambda *_: drawings.append("plot"))
-        monkeypatch.setattr(Told, "update", lambda self, _: drawings.append(self.id))
+        monkeypatch.setattr(Cells, "set_lines", lambda self, _: drawings.append(self.id))
         shown.screen.draw()
         assert drawings == []
+        shown.clock.t = 1.0
+        shown.screen.draw()
+        assert drawings == ["path"]
 
 
 async def test_leaving_goes_back_where_we_came_from(flight: InFlight) -> None:

@@ -10,11 +10,12 @@ from textual import events
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
-from textual.widgets import RichLog
+from textual.widgets import RichLog, Static
 
 from kit.snapshot import Snapshot
-from kit.tui.base import KitScreen, mark
-from kit.tui.live.panels import Courses, LogPanel, Tiles, Told, banner
+from kit.tui.base import KitScreen, TopLine, mark
+from kit.tui.live.cells import Told
+from kit.tui.live.panels import Courses, LogPanel, Tiles, banner
 from kit.tui.live.plot import WINDOWS, PlotPanel
 from kit.tui.live.source import Over
 from kit.tui.live.tiles import figures, status_line, tiles
@@ -51,13 +52,13 @@ class RunView(KitScreen):
         self.over: Over | None = None
         self._window, self._device = 0, ""
         self.frozen: View | None = None
-        self._notes: tuple[str, ...] = ()
+        self._banner = Text()
 
     def body(self) -> Iterable[Widget]:
         yield Told(id="path")
         yield Tiles(id="tiles")
         yield Told(id="figures")
-        yield VerticalScroll(Told(id="banner"), id="banner-box")
+        yield VerticalScroll(Static(id="banner", markup=False), id="banner-box")
         yield PlotPanel(id="plot")
         with Horizontal(id="below"):
             courses = Courses(id="courses", classes="panel")
@@ -129,12 +130,17 @@ class RunView(KitScreen):
         word = mark("withheld", "frozen") if self.frozen else self.word()
         told = Text(" · ").join([word, *([Text(where(view))] if where(view) else [])])
         if told != self.state:
-            self.state = told
+            # Set as a reactive it would draw the whole screen anew, twice a second.
+            self.set_reactive(KitScreen.state, told)
+            self.query_one(TopLine).state = told
 
     def _draw_banner(self, over: Over) -> None:
         seen, room = self.snapshot, max(3, self.size.height - 9)
         reason = "" if seen.status == "complete" else seen.reason
-        self.query_one("#banner", Told).tell(banner(over, seen.status, reason, room))
+        told = banner(over, seen.status, reason, room)
+        if told != self._banner:
+            self._banner = told
+            self.query_one("#banner", Static).update(told)
 
     def show_over(self, over: Over) -> None:
         """Tell how the run ended, and offer what can be done with it."""

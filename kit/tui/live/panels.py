@@ -14,26 +14,13 @@ from textual.widgets import Button, Input, RichLog, Static
 
 from kit.render.console import plain
 from kit.snapshot import Line
-from kit.tui.live.plot import spark
+from kit.tui.live.cells import Told
+from kit.tui.live.plot import span, spark
 from kit.tui.live.source import Over
 from kit.tui.live.tiles import Tile
 from kit.tui.live.words import View, log_line
 
 _TILES = 6
-
-
-class Told(Static):
-    """Text that is sent to the terminal only when it changed."""
-
-    def __init__(self, *, id: str, classes: str = "") -> None:
-        super().__init__(id=id, classes=classes, markup=False)
-        self._told = Text()
-
-    def tell(self, text: Text) -> None:
-        """Show ``text``."""
-        if text != self._told:
-            self._told = text
-            self.update(text)
 
 
 class Tiles(Horizontal):
@@ -57,7 +44,7 @@ class Courses(Told):
 
     def show(self, view: View, window_s: int, *, ascii_only: bool) -> None:
         """Draw what is known over the last ``window_s`` seconds (0: the whole run)."""
-        t0 = max(0, view.now - window_s * 1_000_000_000) if window_s else 0
+        t0, t1 = span(view.now, window_s)
         rows = []
         for traces, unit in ((view.snapshot.temperature, "°C"), (view.snapshot.clock, "MHz")):
             for device in view.devices:
@@ -65,7 +52,7 @@ class Courses(Told):
                 if points:
                     last = f"{points[-1].mean:.0f} {unit}"
                     width = max(4, self.content_size.width - 7 - 9)
-                    drawn = spark(points, t0, view.now, width, ascii_only=ascii_only)
+                    drawn = spark(points, t0, t1, width, ascii_only=ascii_only)
                     rows.append(Text(f"{plain(device.name)!s:<6.6} {drawn}{last:>9}"))
         self.set_class(not rows, "-none")
         self.tell(Text("\n").join(rows))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Static
-from textual_plotext import PlotextPlot
+from textual.geometry import Size
 
 from kit.render.console import device_name, plain
 from kit.snapshot import NS, SILENT_NS, Device, brief, word
 from kit.trace import Point, columns, joined
+from kit.tui.live.cells import Canvas, Told
 from kit.tui.live.tiles import watts
 from kit.tui.live.words import View, elapsed
 
@@ -50,30 +51,26 @@ class PlotPanel(Vertical, can_focus=True):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, classes="panel")
         self.ascii_only = False
-        self._shown: Shown | None = None
-        self._legend = Text()
+        self._shown: tuple[Shown, Size] | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static(id="legend", markup=False)
-        yield PlotextPlot(id="power")
+        yield Told(id="legend")
+        yield Canvas(id="power")
 
     def show(self, view: View, window_s: int) -> None:
         """Draw ``view`` over the last ``window_s`` seconds (0: the whole run), if it changed."""
-        plot = self.query_one("#power", PlotextPlot)
-        span = f"last {elapsed(window_s * NS)}" if window_s else f"whole run, {elapsed(view.now)}"
-        self.border_title = f"power, W · {span}"
+        plot = self.query_one("#power", Canvas)
+        looked_at = f"last {elapsed(window_s * NS)}" if window_s else "whole run"
+        if (title := f"power, W · {looked_at}") != self.border_title:
+            self.border_title = title  # drawing the frame anew draws all that is in it
         told = legend(view, ascii_only=self.ascii_only)
-        if told != self._legend:
-            self._legend = told
-            self.query_one("#legend", Static).update(told)
+        self.query_one("#legend", Told).tell(told)
         shown = shown_of(view, window_s, max(8, plot.size.width - _AXIS))
-        if shown != self._shown and plot.size.width > _AXIS:
-            self._shown = shown
-            self._draw(plot.plt, shown, plot.size.height)
-            plot.refresh()
+        if (shown, plot.size) != self._shown and plot.size.width > _AXIS:
+            self._shown = (shown, plot.size)
+            plot.draw(lambda on: self._draw(on, shown, plot.size.height))
 
     def _draw(self, plot: Any, shown: Shown, height: int) -> None:
-        plot.clear_figure()
         plot.xlim(shown.t0, shown.t1)
         plot.ylim(0, shown.top)
         plot.xaxes(True, False)
@@ -123,8 +120,7 @@ def drawn(view: View) -> list[Device]:
 
 def shown_of(view: View, window_s: int, width: int) -> Shown:
     """The view in ``width`` columns over the last ``window_s`` seconds, 0 for the whole run."""
-    t1 = max(view.now, 1)
-    t0 = max(0, t1 - window_s * 1_000_000_000) if window_s else 0
+    t0, t1 = span(view.now, window_s)
     series = [columns(view.snapshot.power[d.name], t0, t1, width) for d in drawn(view)]
     highest = max((p.high for s in series for p in s if p), default=0.0)
     step, column_s = rounded(highest), (t1 - t0) / width / NS
@@ -139,6 +135,14 @@ def shown_of(view: View, window_s: int, width: int) -> Shown:
         names=tuple(_names(view, t0, t1, width)),
         marks=tuple((m.t / NS, f" {m.text[:20]} ") for m in view.snapshot.marks if t0 < m.t <= t1),
     )
+
+
+def span(now: int, window_s: int) -> tuple[int, int]:
+    """From when to when the axis goes, ns: it moves on in steps, so that little is sent anew."""
+    seconds = max(now / NS, 1.0)
+    step = window_s / 10 if window_s else 10.0 ** math.floor(math.log10(seconds)) / 2
+    end = max(math.ceil(seconds / step) * step, 10.0)
+    return int(max(0.0, end - window_s) * NS) if window_s else 0, int(end * NS)
 
 
 def rounded(value: float) -> float:
@@ -186,26 +190,26 @@ def _parts(
 def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[float, str]]:
     """Each phase's name under its middle, where it fits; else which launch that was."""
     steps = view.snapshot.steps
-    spans = [(s.t0, s.t1, (word(s.phase), brief(s.phase))) for s in steps]
+    t1_of = {s: view.now if s.t1 is None else s.t1 for s in steps}
+    spans = [(s.t0, t1_of[s], (word(s.phase), brief(s.phase))) for s in steps]
     found = list(_fitting(spans, t0, t1, width))
     if view.snapshot.launch == 0 or any("meas" in name for _, name in found):
         return found
     firsts = {step.launch: step.t0 for step in reversed(steps)}
-    ends = [*list(firsts.values())[-2::-1], None]
-    begun = [(firsts[n], n) for n in sorted(firsts)]
+    begins = [firsts[n] for n in sorted(firsts)]
     launches = [
-        (begin, end, (f"launch {n + 1}", f"{n + 1}"))
-        for (begin, n), end in zip(begun, ends, strict=True)
+        (begin, end, (f"launch {n}", str(n)))
+        for n, (begin, end) in enumerate(pairwise([*begins, view.now]), 1)
     ]
     return list(_fitting(launches, t0, t1, width))
 
 
 def _fitting(
-    spans: Iterable[tuple[int, int | None, tuple[str, str]]], t0: int, t1: int, width: int
+    spans: Iterable[tuple[int, int, tuple[str, str]]], t0: int, t1: int, width: int
 ) -> Iterator[tuple[float, str]]:
     """The first of each span's names that fits below it, at its middle (s)."""
     for first, last, names in spans:
-        begin, end = max(first, t0), min(t1 if last is None else last, t1)
+        begin, end = max(first, t0), min(last, t1)
         room = (end - begin) * width // max(t1 - t0, 1)
         name = next((n for n in names if len(n) <= room), "")
         if name:

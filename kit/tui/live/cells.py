@@ -1,0 +1,109 @@
+"""Widgets that send to the terminal what changed of them, and nothing else.
+
+A whole panel of colours takes kilobytes each time; most of a run's screen is as it was half a
+second ago. Of each line only what lies between the first and the last change is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Any
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+from textual_plotext import PlotextPlot
+
+Cell = tuple[str, Style]
+_NONE = Style.null()
+
+
+class Cells(Widget):
+    """Lines of characters, each with its style."""
+
+    def __init__(self, *, id: str, classes: str = "") -> None:
+        super().__init__(id=id, classes=classes)
+        self._rows: list[list[Cell]] = []
+
+    def set_lines(self, lines: Iterable[Text]) -> None:
+        """Show ``lines``, cut to the widget's width."""
+        before, self._rows = self._rows, [self._cells(line) for line in lines]
+        regions = []
+        for y in range(max(len(before), len(self._rows))):
+            old = before[y] if y < len(before) else []
+            new = self._rows[y] if y < len(self._rows) else []
+            if old != new:
+                regions.append(_changed(old, new, y))
+        if regions:
+            self.refresh(*regions)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of what was set last."""
+        row, width = self._rows[y] if y < len(self._rows) else [], self.size.width
+        runs = groupby(row, key=lambda cell: cell[1])
+        segments = [Segment("".join(char for char, _ in run), style) for style, run in runs]
+        strip = Strip(segments)
+        if strip.cell_length > width > 1:
+            strip = Strip([*strip.crop(0, width - 1), Segment("…")])
+        return strip.adjust_cell_length(width).apply_style(self.rich_style)
+
+    def _cells(self, line: Text) -> list[Cell]:
+        parts = line.render(self.app.console)
+        return [
+            (char, _NONE if char == " " else style or _NONE)
+            for text, style, _ in parts
+            for char in text
+            if char != "\n"
+        ]
+
+
+class Told(Cells):
+    """A few lines of text."""
+
+    def __init__(self, *, id: str, classes: str = "") -> None:
+        super().__init__(id=id, classes=classes)
+        self._told = Text()
+
+    def tell(self, text: Text) -> None:
+        """Show ``text``, a line of it on each line."""
+        if text != self._told:
+            self._told = text
+            self.set_lines(text.split("\n"))
+
+
+class Canvas(Cells):
+    """A plot: plotext colours every cell by itself, which is far too much to send each time."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._plot = PlotextPlot().plt
+
+    def draw(self, fill: Callable[[Any], None]) -> None:
+        """Draw what ``fill`` puts on an empty plot of this widget's size."""
+        width, height = self.size
+        self._plot.clear_figure()
+        self._plot.plotsize(width, height)
+        self._plot._set_size(width, height)  # plotsize alone does not follow a change of size
+        self._plot.canvas_color("default")
+        self._plot.axes_color("default")
+        self._plot.ticks_color("gray")
+        fill(self._plot)
+        self.set_lines(Text.from_ansi(self._plot.build()).split("\n"))
+
+
+def _changed(old: list[Cell], new: list[Cell], y: int) -> Region:
+    """The part of a line that differs; all of it where characters are not one column wide."""
+    texts = ["".join(char for char, _ in row) for row in (old, new)]
+    longest = max(len(old), len(new))
+    if any(not t.isascii() and cell_len(t) != len(t) for t in texts):
+        return Region(0, y, 2 * longest, 1)
+    pad = [(" ", _NONE)] * longest
+    pairs = zip((old + pad)[:longest], (new + pad)[:longest], strict=True)
+    at = [x for x, (a, b) in enumerate(pairs) if a != b] or [0]
+    # A line that was or is cut has an ellipsis at its end.
+    return Region(at[0], y, at[-1] - at[0] + 1, 1)
