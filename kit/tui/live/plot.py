@@ -213,7 +213,9 @@ def _fitting(
         room = (end - begin) * width // max(t1 - t0, 1)
         name = next((n for n in names if len(n) <= room), "")
         if name:
-            yield (begin + end) / 2 / NS, name
+            # By whole columns, so that a phase that goes on is not drawn anew each time.
+            column = ((begin + end) // 2 - t0) * width // max(t1 - t0, 1)
+            yield (t0 + column * (t1 - t0) / width) / NS, name
 
 
 def spark(points: Sequence[Point], t0: int, t1: int, width: int, *, ascii_only: bool) -> str:

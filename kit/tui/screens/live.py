@@ -97,12 +97,14 @@ class LiveScreen(RunView):
 
     def on_live_screen_fresh(self, message: LiveScreen.Fresh) -> None:
         message.stop()
+        first = not self.snapshot.events
         self.snapshot, self._heard = message.seen.snapshot, self._clock()
         if self.snapshot.id and self.snapshot.id != self.run_id:
             self.run_id = self.snapshot.id
             self.crumbs, self.command = f"Live › {self.run_id}", f"kit attach {self.run_id}"
         self._tell_broken(message.seen.broken)
-        self.draw()
+        if first:  # from then on the timer draws, and never more often
+            self.draw()
 
     def on_live_screen_ended(self, message: LiveScreen.Ended) -> None:
         message.stop()
