@@ -1,0 +1,263 @@
+"""The document being written: edits by JSON path, undo and redo, and the file that it came from.
+
+Documents are never changed in place: an edit shares all that it leaves alone with the document
+before it, so that the whole history costs little more than one document.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kit import jsonio
+from kit.errors import UsageError
+from kit.model import Problem
+
+Where = tuple[str | int, ...]
+Rules = Callable[[Any, Where], Mapping[str, Any]]
+
+_STEP = re.compile(r"\[(\d+)\]|\.([^.\[\]]+)")
+_MISSING_KEY = re.compile(r"'([^']+)' is a required property")
+_UNKNOWN_KEY = re.compile(r"unknown '([^']+)'")
+
+
+class Absent:
+    """The value of a key that is not there (null is a value)."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+ABSENT = Absent()
+
+
+class Draft:
+    """A JSON document with its history.
+
+    Args:
+        document: what to begin with; it counts as saved where it came from a file.
+        rules: gives the JSON Schema at a path of a document: in which order its keys stand, and
+            what an object begins with that an edit makes on its way.
+    """
+
+    def __init__(self, document: Any, rules: Rules | None = None, *, saved: bool = True) -> None:
+        self._states: list[Any] = [document]
+        self._now = 0
+        self._saved: Any = document if saved else ABSENT
+        self._rules = rules or (lambda _document, _where: {})
+        self._made: set[Where] = set()
+        self._joint: Where | None = None
+
+    @property
+    def document(self) -> Any:
+        """The document as it is now; not to be changed."""
+        return self._states[self._now]
+
+    @property
+    def modified(self) -> bool:
+        """Whether it differs from what was saved last."""
+        return not same(self.document, self._saved)
+
+    @property
+    def can_undo(self) -> bool:
+        return self._now > 0
+
+    @property
+    def can_redo(self) -> bool:
+        return self._now < len(self._states) - 1
+
+    def get(self, where: Where) -> Any:
+        """The value at ``where``; `ABSENT` where there is none."""
+        return value_at(self.document, where)
+
+    def put(self, where: Where, value: Any, *, joined: bool = False) -> None:
+        """Write ``value``, making the objects on the way.
+
+        Args:
+            joined: one step with the edit before it, if that was joined and at the same path:
+                what is typed into one field is undone at once.
+        """
+        document = self.document
+        for depth in range(1, len(where)):
+            if value_at(document, where[:depth]) is ABSENT:
+                begun = self._rules(document, where[:depth]).get("default", {})
+                document = self._with(document, where[:depth], begun)
+                self._made.add(where[:depth])
+        self.replace(self._with(document, where, value), where if joined else None)
+
+    def drop(self, where: Where, *, joined: bool = False) -> None:
+        """Take a key or an element away, and the objects that were made for it alone."""
+        document = without(self.document, where)
+        for depth in range(len(where) - 1, 0, -1):
+            parent = where[:depth]
+            begun = self._rules(document, parent).get("default", {})
+            if parent not in self._made or value_at(document, parent) not in ({}, begun):
+                break
+            document = without(document, parent)
+        self.replace(document, where if joined else None)
+
+    def replace(self, document: Any, joint: Where | None = None) -> None:
+        """Make ``document`` the next state; edits that were undone are forgotten."""
+        if same(document, self.document):
+            return
+        if joint is not None and joint == self._joint and self._now:
+            self._now -= 1
+        del self._states[self._now + 1 :]
+        self._joint = joint
+        if not same(document, self.document):  # else it was typed back to what it was
+            self._states.append(document)
+            self._now += 1
+
+    def settle(self) -> None:
+        """End a joined edit: what is typed next is a step of its own."""
+        self._joint = None
+
+    def undo(self) -> bool:
+        """One step back; False where there is none."""
+        return self._step(-1)
+
+    def redo(self) -> bool:
+        """One step forward again; False where there is none."""
+        return self._step(1)
+
+    def mark_saved(self, document: Any) -> None:
+        """``document``, one of the states, is what the file holds."""
+        self._saved = document
+        self.settle()
+
+    def _step(self, by: int) -> bool:
+        self.settle()
+        if not 0 <= self._now + by < len(self._states):
+            return False
+        self._now += by
+        return True
+
+    def _with(self, document: Any, where: Where, value: Any) -> Any:
+        known = tuple(self._rules(document, where[:-1]).get("properties", {}))
+        return with_value(document, where, value, known)
+
+
+# --- documents, by path -------------------------------------------------------------------------
+
+
+def value_at(document: Any, where: Where) -> Any:
+    """The value at ``where``, or `ABSENT`."""
+    for step in where:
+        in_list = isinstance(document, list) and isinstance(step, int) and step < len(document)
+        if not in_list and not (isinstance(document, dict) and step in document):
+            return ABSENT
+        document = document[step]
+    return document
+
+
+def with_value(document: Any, where: Where, value: Any, order: tuple[str, ...] = ()) -> Any:
+    """A copy of ``document`` with ``value`` at ``where``; a new key goes where ``order`` says."""
+    if not where:
+        return value
+    head, rest = where[0], where[1:]
+    if isinstance(head, int):
+        items = list(document) if isinstance(document, list) else []
+        inner = items[head] if head < len(items) else ABSENT
+        items[head : head + 1] = [with_value(inner, rest, value, order)]
+        return items
+    keys = dict(document) if isinstance(document, dict) else {}
+    is_new = head not in keys
+    keys[head] = with_value(keys.get(head, ABSENT), rest, value, order)
+    return _ordered(keys, head, order) if is_new and not rest else keys
+
+
+def without(document: Any, where: Where) -> Any:
+    """A copy of ``document`` without what is at ``where``."""
+    if value_at(document, where) is ABSENT or not where:
+        return document
+    head, rest = where[0], where[1:]
+    if rest:
+        return with_value(document, (head,), without(document[head], rest))
+    if isinstance(document, list):
+        return [item for index, item in enumerate(document) if index != head]
+    return {key: value for key, value in document.items() if key != head}
+
+
+def _ordered(keys: dict[str, Any], new: str, order: tuple[str, ...]) -> dict[str, Any]:
+    """``keys`` with ``new`` before the first key that ``order`` has after it."""
+    later = set(order[order.index(new) + 1 :]) if new in order else set()
+    names = [key for key in keys if key != new]
+    place = next((n for n, key in enumerate(names) if key in later), len(names))
+    names.insert(place, new)
+    return {name: keys[name] for name in names}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal as JSON texts: `True` is not 1, and the order of keys counts."""
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+# --- text and files -----------------------------------------------------------------------------
+
+
+def to_text(document: Any) -> str:
+    """The document as people write it: indented by two, keys as they stand, one last newline."""
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    # Half of a surrogate pair is a JSON string and no UTF-8: it stays escaped.
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def from_text(text: str, name: str) -> dict[str, Any]:
+    """The document of a text.
+
+    Raises:
+        UsageError: it is not strict JSON, or not an object; the message names the line.
+    """
+    try:
+        document = jsonio.parse(text.encode("utf-8", "surrogatepass"), name)
+    except jsonio.JsonRefused as error:
+        raise UsageError(error.message, "F4 opens it in your editor") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{name} holds no JSON object", "a spec begins with { and ends with }")
+    return document
+
+
+def line_of(error: str) -> int | None:
+    """The line that a parser's message names."""
+    found = re.search(r"line (\d+)", error)
+    return int(found[1]) if found else None
+
+
+# --- problems -----------------------------------------------------------------------------------
+
+
+def parts(path: str) -> Where:
+    """``$.meters[0].name`` as a path."""
+    return tuple(int(index) if index else key for index, key in _STEP.findall(path))
+
+
+def place(problem: Problem) -> Where:
+    """The path of the field that a problem is about: of the key that is missing or unknown."""
+    for pattern in (_MISSING_KEY, _UNKNOWN_KEY):
+        found = pattern.match(problem.message)
+        if found:
+            return (*parts(problem.path), found[1])
+    return parts(problem.path)
+
+
+def words(problem: Problem) -> str:
+    """What is wrong, said of the field at `place`."""
+    return "is required" if _MISSING_KEY.match(problem.message) else problem.message
+
+
+def path_text(where: Where) -> str:
+    """A path as kit prints it: ``$.meters[0].name``."""
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)

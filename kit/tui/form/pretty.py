@@ -1,0 +1,57 @@
+"""A document's JSON text, line by line, each line with the path of what stands on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from kit.tui.form.draft import Where
+
+
+class Line(NamedTuple):
+    """One line of the text: what it says, and where in the document that is."""
+
+    text: str
+    where: Where
+
+
+def lines(document: Any) -> list[Line]:
+    """The lines of `kit.tui.form.draft.to_text`, in order."""
+    return list(_lines(document, (), "", ""))
+
+
+def _lines(value: Any, where: Where, lead: str, end: str) -> Iterator[Line]:
+    """The lines of ``value``; ``lead`` stands before the first one, ``end`` after the last."""
+    indent = " " * (len(lead) - len(lead.lstrip(" ")))
+    children = _children(value, where, indent + "  ")
+    if not children:
+        yield Line(lead + json.dumps(value, ensure_ascii=False) + end, where)
+        return
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    yield Line(lead + opening, where)
+    for number, (child, place, key) in enumerate(children):
+        yield from _lines(child, place, key, "," if number < len(children) - 1 else "")
+    yield Line(indent + closing + end, where)
+
+
+def _children(value: Any, where: Where, indent: str) -> list[tuple[Any, Where, str]]:
+    if isinstance(value, dict):
+        return [
+            (child, (*where, key), f"{indent}{json.dumps(key, ensure_ascii=False)}: ")
+            for key, child in value.items()
+        ]
+    if isinstance(value, list):
+        return [(child, (*where, index), indent) for index, child in enumerate(value)]
+    return []
+
+
+def line_at(found: list[Line], where: Where) -> int | None:
+    """The number of the line on which ``where`` begins, or its nearest ancestor that is there."""
+    first: dict[Where, int] = {}
+    for number, line in enumerate(found):
+        first.setdefault(line.where, number)
+    for depth in range(len(where), -1, -1):
+        if where[:depth] in first:
+            return first[where[:depth]]
+    return None
