@@ -1,0 +1,102 @@
+"""What a spec may name: the runtimes, workloads, recipes and meters of this kit, and their rules.
+
+The schema says that a runtime has a name and options; which names there are, and what options
+each has, only kit's registries know. Here both become one set of rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from kit import images, meters, runtimes, workloads
+from kit import spec as specs
+from kit.errors import KitError
+from kit.registry import Registry
+from kit.tui.form.draft import Where, value_at
+
+_REGISTRIES: dict[str, Any] = {"runtime": runtimes, "workload": workloads}
+Named = tuple[tuple[str, str], ...]  # (name, what it is) of each
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The schema of a run spec."""
+    return specs.schema()
+
+
+@cache
+def named(what: str) -> Named:
+    """Everything of the kind ``what`` (runtime, workload, recipe, meter), with its title."""
+    if what == "recipe":
+        return tuple((found.name, found.title) for found in images.recipes())
+    registry: Any = meters if what == "meter" else _REGISTRIES[what]
+    return tuple((name, _title(registry, name)) for name in registry.names())
+
+
+def _title(registry: Registry, name: str) -> str:
+    try:
+        return str(registry.get(name).title)
+    except KitError as error:  # registered by a package that cannot be imported
+        return error.message
+
+
+_NAMES: dict[Where, str] = {
+    ("runtime", "name"): "runtime",
+    ("workload", "name"): "workload",
+    ("image", "recipe"): "recipe",
+}
+
+
+def names_at(where: Where) -> Named:
+    """The names to choose from at ``where``; none where it is no such name."""
+    return named(_NAMES[where]) if where in _NAMES else ()
+
+
+def options_of(part: str, name: Any) -> dict[str, Any]:
+    """The options' schema of the runtime or workload ``name``; nothing where there is none."""
+    try:
+        found: dict[str, Any] = _REGISTRIES[part].get(name).options_schema if name else {}
+    except (KitError, TypeError):
+        return {}
+    return found
+
+
+def rules_at(document: Any, where: Where) -> dict[str, Any]:
+    """The rules for ``where`` in ``document``: those of the runtime that it names, and so on."""
+    rules = schema()
+    for depth, step in enumerate(where):
+        rules = _inner(rules, value_at(document, where[:depth]), step)
+        rules = resolved(document, where[: depth + 1], rules)
+    return rules
+
+
+def resolved(document: Any, where: Where, rules: Any) -> dict[str, Any]:
+    """``rules`` with references followed and the chosen options' own rules put in."""
+    found = dict(rules) if isinstance(rules, Mapping) else {}  # a schema may be just `true`
+    reference = str(found.pop("$ref", ""))
+    if reference:
+        found = {**schema()["$defs"].get(reference.rpartition("/")[2], {}), **found}
+    if len(where) == 2 and where[0] in _REGISTRIES and where[1] == "options":
+        name = value_at(document, (where[0], "name"))
+        found["properties"] = options_of(str(where[0]), name).get("properties", {})
+    return found
+
+
+def _inner(rules: Mapping[str, Any], value: Any, step: str | int) -> dict[str, Any]:
+    if isinstance(step, int):
+        return dict(rules.get("items", {}))
+    if "oneOf" in rules:
+        rules = branch(rules, value)
+    return dict(rules.get("properties", {}).get(step) or {})
+
+
+def branch(rules: Mapping[str, Any], value: Any) -> dict[str, Any]:
+    """The variant of a ``oneOf`` that ``value`` is, or is nearest to; {} where it is none."""
+    if value is None:
+        return next((each for each in rules["oneOf"] if each.get("type") == "null"), {})
+    if not isinstance(value, dict):
+        return {}
+    objects = [each for each in rules["oneOf"] if each.get("type") == "object"]
+    return max(objects, key=lambda each: len(set(value) & set(each["properties"])), default={})

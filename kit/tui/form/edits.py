@@ -1,0 +1,150 @@
+"""Edits that are more than one value: another runtime, another kind of image, one meter more.
+
+Each is one step of the draft's history, whatever it has to change.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kit import images, runtimes
+from kit.errors import KitError
+from kit.tui.form import catalogue
+from kit.tui.form.draft import ABSENT, Draft, Where, value_at, with_value
+from kit.tui.form.fields import Field
+
+
+def choose(draft: Draft, where: Where, value: Any) -> str:
+    """Write a choice and what follows from it; returns what followed, in a sentence."""
+    if where in (("runtime", "name"), ("workload", "name")):
+        return _switch(draft, str(where[0]), value)
+    if where == ("image", "recipe"):
+        return _recipe(draft, value)
+    if value is ABSENT:
+        draft.drop(where)
+    else:
+        draft.put(where, value)
+    return ""
+
+
+def choose_variant(draft: Draft, field: Field, chosen: str) -> None:
+    """Make the value another kind of object, keeping what both kinds have; or null."""
+    wanted = json.loads(chosen)
+    if wanted is None:
+        draft.put(field.where, None)
+        return
+    now = draft.get(field.where)
+    if isinstance(now, dict) and catalogue.branch(field.rules, now).get("required") == wanted:
+        return
+    rules = next(each for each in field.rules["oneOf"] if each.get("required") == wanted)
+    kept = now if isinstance(now, dict) else {}
+    draft.put(field.where, {k: v for k, v in kept.items() if k in rules["properties"]})
+
+
+def variant_of(field: Field, value: Any) -> str | None:
+    """Which of the field's choices ``value`` is; None where it is none."""
+    if value is ABSENT or not (value is None or isinstance(value, dict)):
+        return None
+    branch = catalogue.branch(field.rules, value)
+    return "null" if value is None else json.dumps(list(branch.get("required", [])))
+
+
+def tick(draft: Draft, field: Field, on: bool) -> None:
+    """Put the element that the field stands for into its list, or take it out."""
+    member, where = json.loads(field.member), field.where
+    now = draft.get(where)
+    items = list(now) if isinstance(now, list) else []
+    kept = [item for item in items if not _is(item, member)]
+    if on and len(kept) == len(items):
+        kept.append(member)
+    if kept or "default" not in field.rules:
+        draft.put(where, kept)
+    else:
+        draft.drop(where)
+
+
+def is_ticked(field: Field, value: Any) -> bool:
+    """Whether the list ``value`` holds the element that the field stands for."""
+    member = json.loads(field.member)
+    return isinstance(value, list) and any(_is(item, member) for item in value)
+
+
+def add(draft: Draft, where: Where) -> None:
+    """One more element, empty, at the end of a list."""
+    draft.put(where, {})
+
+
+def switch(draft: Draft, where: Where, on: bool) -> None:
+    """Make an optional object, or take it away."""
+    if on:
+        draft.put(where, {})
+    else:
+        draft.drop(where)
+
+
+def _is(item: Any, member: Any) -> bool:
+    """A meter is the same whatever its alias."""
+    if isinstance(item, dict) and isinstance(member, dict):
+        return bool(item.get("name") == member.get("name"))
+    return bool(item == member)
+
+
+# --- what follows from a name -------------------------------------------------------------------
+
+
+def _switch(draft: Draft, part: str, name: Any) -> str:
+    """Another runtime or workload: options that it has too are kept, the others are dropped."""
+    if name is ABSENT:
+        draft.drop((part, "name"))
+        return ""
+    before = draft.document
+    now = value_at(before, (part, "options"))
+    options = now if isinstance(now, dict) else {}
+    known = catalogue.options_of(part, name).get("properties", {})
+    kept = {key: value for key, value in options.items() if key in known}
+    document = with_value(before, (part, "name"), name, ("name", "options"))
+    if now is not ABSENT:
+        document = with_value(document, (part, "options"), kept)
+    told = [f"{key} dropped" for key in options if key not in kept]
+    if part == "runtime":
+        document, more = _follow(before, document, name)
+        told += more
+    draft.replace(document)
+    return f"{name}: {', '.join(told)} (ctrl+z takes it back)" if told else ""
+
+
+def _follow(before: Any, document: Any, name: str) -> tuple[Any, list[str]]:
+    """The image goes with the runtime where it was the recipe of the one before."""
+    old, new = _recipe_of(value_at(before, ("runtime", "name"))), _recipe_of(name)
+    if not old or not new or old == new or value_at(document, ("image", "recipe")) != old:
+        return document, []
+    return with_value(document, ("image",), pinned(new)), [f"image is now the recipe {new}"]
+
+
+def _recipe_of(runtime: Any) -> str | None:
+    try:
+        return runtimes.get(runtime).recipe
+    except (KitError, TypeError):
+        return None
+
+
+def pinned(recipe: str) -> dict[str, str]:
+    """A spec's ``image`` for a recipe, with the digest that it is locked at, where it is."""
+    try:
+        digest = images.recipe(recipe).image_id
+    except KitError:
+        digest = ""
+    return {"recipe": recipe, "digest": digest} if digest else {"recipe": recipe}
+
+
+def _recipe(draft: Draft, name: Any) -> str:
+    """Another recipe: the digest of the one before names another image, and would pass as valid."""
+    if name is ABSENT:
+        draft.drop(("image", "recipe"))
+        return ""
+    image = draft.get(("image",))
+    rest = {k: v for k, v in image.items() if k != "digest"} if isinstance(image, dict) else {}
+    found = {**rest, **pinned(name)}
+    draft.put(("image",), found)
+    return "digest: as this kit's recipe is locked" if "digest" in found else "F6 pins its digest"

@@ -1,0 +1,232 @@
+"""From schema and document to a flat list of fields, in the order in which they stand.
+
+What a form shows is a function of the document and of which sections are open. Nothing of a
+terminal is known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kit.tui.form import catalogue
+from kit.tui.form.draft import ABSENT, Where, value_at
+
+Kind = Literal[
+    "section",  # a heading that opens and closes
+    "switch",  # an optional object: a heading with a box that makes it or takes it away
+    "item",  # the heading of one of a list's elements
+    "variant",  # a choice between kinds of object
+    "text",
+    "long",  # text of several lines, written in a window of its own
+    "number",
+    "json",  # anything else, as JSON
+    "choice",
+    "const",
+    "tick",  # a box that puts an element into a list
+    "add",  # one more element
+    "unknown",  # a key that the schema does not have
+]
+HEADINGS = ("section", "switch", "item")
+_LONG = 10_000  # characters from which a text is not one line
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row of a form. Two rows are the same widget where all but ``rules`` is equal.
+
+    Attributes:
+        where: the path in the document.
+        depth: how far it is indented.
+        default: what holds where nothing is written, as JSON; None: nothing does.
+        choices: JSON text and label of each choice, of a choice or variant.
+        member: the element that a tick stands for, as JSON.
+    """
+
+    where: Where
+    kind: Kind
+    label: str
+    depth: int = 0
+    required: bool = False
+    default: str | None = None
+    choices: tuple[tuple[str, str], ...] = ()
+    member: str = ""
+    rules: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def is_heading(self) -> bool:
+        return self.kind in HEADINGS
+
+    @property
+    def help(self) -> str:
+        """What the schema says of it, and within what bounds."""
+        low = self.rules.get("minimum", self.rules.get("exclusiveMinimum"))
+        high = self.rules.get("maximum")
+        above = "above " if "exclusiveMinimum" in self.rules else ""
+        bounds = f" {above}{low} to {high}." if None not in (low, high) else ""
+        return f"{self.rules.get('description', '')}{bounds}".strip()
+
+
+def fields(document: Any, is_open: Callable[[Where], bool]) -> list[Field]:
+    """The rows of the form of ``document``; what is closed shows its heading alone."""
+    return list(_Walk(document, is_open).of_object(catalogue.schema(), (), 0))
+
+
+class _Walk:
+    """One walk through the schema beside the document."""
+
+    def __init__(self, document: Any, is_open: Callable[[Where], bool]) -> None:
+        self._document, self._is_open = document, is_open
+
+    def of_object(self, rules: Mapping[str, Any], where: Where, depth: int) -> Iterator[Field]:
+        known, required = rules.get("properties", {}), rules.get("required", ())
+        outer = rules.get("default", {})
+        for key, inner in known.items():
+            place = (*where, key)
+            found = catalogue.resolved(self._document, place, inner)
+            if key in outer and "default" not in found:
+                found["default"] = outer[key]
+            yield from self._of(found, place, depth, key in required)
+        value = value_at(self._document, where)
+        for key in value if isinstance(value, dict) else ():
+            if key not in known:
+                yield Field((*where, key), "unknown", key, depth, rules=_UNKNOWN)
+
+    def _of(
+        self, rules: dict[str, Any], where: Where, depth: int, required: bool
+    ) -> Iterator[Field]:
+        label, value = str(where[-1]), value_at(self._document, where)
+        kind = _kind(rules, where, value, required)
+        default = json.dumps(rules["default"]) if "default" in rules else None
+        yield Field(
+            where,
+            kind,
+            label,
+            depth,
+            required and default is None,
+            default,
+            _choices(kind, rules, where, value),
+            rules=rules,
+        )
+        if kind == "switch" and isinstance(value, dict):
+            yield from self.of_object(rules, where, depth + 1)
+        elif kind == "section" and self._is_open(where):
+            yield from self._inside(rules, where, depth + 1, value)
+
+    def _inside(
+        self, rules: dict[str, Any], where: Where, depth: int, value: Any
+    ) -> Iterator[Field]:
+        if "oneOf" in rules:
+            choices = _variants(rules)
+            yield Field(where, "variant", "kind", depth, True, None, choices, rules=rules)
+            rules = catalogue.branch(rules, value)
+        if where == ("meters",):
+            yield from self._meters(rules, value if isinstance(value, list) else [], depth)
+        elif rules.get("type") == "array":
+            yield from self._list(rules, where, depth, value if isinstance(value, list) else [])
+        else:
+            yield from self.of_object(rules, where, depth)
+
+    def _list(
+        self, rules: Mapping[str, Any], where: Where, depth: int, items: list[Any]
+    ) -> Iterator[Field]:
+        inner = rules["items"]
+        if "enum" in inner:
+            yield from _ticks(inner["enum"], rules, where, depth, items)
+            return
+        for index in range(len(items)):
+            place = (*where, index)
+            label = f"{where[-1]} {index + 1}"
+            yield Field(place, "item", label, depth, rules=inner)
+            if self._is_open(place):
+                yield from self.of_object(inner, place, depth + 1)
+        yield Field((*where, len(items)), "add", f"add to {where[-1]}", depth, rules=inner)
+
+    def _meters(self, rules: Mapping[str, Any], items: list[Any], depth: int) -> Iterator[Field]:
+        """A box for each meter that kit knows, and what the document names beside those."""
+        names = [item.get("name") if isinstance(item, dict) else None for item in items]
+        known = catalogue.named("meter")
+        others = [(str(name), "unknown") for name in names if name not in dict(known)]
+        for name, title in (*known, *dict(others).items()):
+            member = json.dumps({"name": name})
+            about = {**rules, "description": f"{title}. {rules.get('description', '')}"}
+            yield Field(("meters",), "tick", name, depth, member=member, rules=about)
+            for index in (n for n, found in enumerate(names) if found == name):
+                yield from self._alias(rules["items"], index, depth + 1, name)
+
+    def _alias(
+        self, rules: Mapping[str, Any], index: int, depth: int, name: str
+    ) -> Iterator[Field]:
+        where: Where = ("meters", index, "alias")
+        if name == "pdu" or value_at(self._document, where) is not ABSENT:
+            inner = rules["properties"]["alias"]
+            yield Field(where, "text", "alias", depth, name == "pdu", rules=inner)
+
+
+_UNKNOWN = {
+    "description": "The schema has no such key: kit refuses the spec while it is there. "
+    "Delete removes it, F4 edits it."
+}
+
+
+def _ticks(
+    members: list[Any], rules: Mapping[str, Any], where: Where, depth: int, items: list[Any]
+) -> Iterator[Field]:
+    others = [item for item in items if item not in members]
+    for member in (*members, *others):
+        yield Field(where, "tick", str(member), depth, member=json.dumps(member), rules=rules)
+
+
+def _kind(rules: Mapping[str, Any], where: Where, value: Any, required: bool) -> Kind:
+    if "oneOf" in rules:
+        return "section"
+    if rules.get("type") == "object" and "properties" in rules:
+        return "section" if required or "default" in rules else "switch"
+    if rules.get("type") == "array" and ({"enum", "properties"} & rules.get("items", {}).keys()):
+        return "section"
+    return _scalar_kind(rules, where, value)
+
+
+def _scalar_kind(rules: Mapping[str, Any], where: Where, value: Any) -> Kind:
+    kinds = rules.get("type", "string")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if "const" in rules:
+        return "const"
+    if "enum" in rules or "boolean" in kinds or catalogue.names_at(where):
+        return "choice"
+    if {"integer", "number"} & set(kinds):
+        return "number"
+    if "string" not in kinds:
+        return "json"
+    is_long = rules.get("maxLength", 0) >= _LONG or (isinstance(value, str) and "\n" in value)
+    return "long" if is_long else "text"
+
+
+def _choices(
+    kind: Kind, rules: Mapping[str, Any], where: Where, value: Any
+) -> tuple[tuple[str, str], ...]:
+    """What can be chosen; a value that cannot is shown all the same, and flagged."""
+    if kind != "choice":
+        return ()
+    named = catalogue.names_at(where)
+    members = [name for name, _ in named] or rules.get("enum", [False, True])
+    found = [(json.dumps(member), _word(member)) for member in members]
+    if value is not ABSENT and json.dumps(value) not in dict(found):
+        found.append((json.dumps(value), f"{_word(value)} (unknown)"))
+    return tuple(found)
+
+
+def _variants(rules: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Each variant as the JSON of an empty one with the keys that it needs."""
+    return tuple(
+        ("null", "none")
+        if each.get("type") == "null"
+        else (json.dumps(list(each["required"])), " + ".join(each["required"]))
+        for each in rules["oneOf"]
+    )
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
