@@ -1,0 +1,109 @@
+"""The file that a draft is of: read, written whole or not at all, handed to an editor."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from kit import spec as specs
+from kit.errors import UsageError
+
+Written = Literal["written", "changed", "exists"]
+EDITOR = "vi"
+
+
+class SpecFile:
+    """A spec's file, and what it held when it was read or written last.
+
+    Args:
+        path: the file; None where there is none yet.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._held: bytes | None = None
+
+    def read(self) -> str | None:
+        """The file's text; None where there is no such file.
+
+        Raises:
+            UsageError: it is there and cannot be read.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        data = specs.read(self.path)
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{self.path.name} is not UTF-8 text", "that is no run spec"
+            ) from error
+        self._held = data
+        return text
+
+    def disown(self) -> None:
+        """What the file holds was never a draft: it is not overwritten unasked."""
+        self._held = None
+
+    def write(self, path: Path, text: str, *, force: bool = False) -> Written:
+        """Write ``text`` to ``path``, which is the draft's file from then on.
+
+        A file that is not as it was read, or another one that is there, is left alone and told of,
+        unless ``force``.
+
+        Raises:
+            UsageError: it cannot be written there.
+        """
+        if not force:
+            state = self._state(path)
+            if state != "written":
+                return state
+        write(path, text)
+        self.path, self._held = path, text.encode()
+        return "written"
+
+    def _state(self, path: Path) -> Written:
+        if not path.exists():
+            return "written"
+        if path != self.path or self._held is None:
+            return "exists"
+        return "written" if specs.read(path) == self._held else "changed"
+
+
+def write(path: Path, text: str) -> None:
+    """Write ``text`` so that there is the old file or the new one, and never half of it."""
+    target = path.resolve() if path.is_symlink() else path
+    try:
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
+        with tempfile.TemporaryDirectory(prefix=".kit-", dir=target.parent) as beside:
+            fresh = Path(beside) / target.name
+            fresh.write_bytes(text.encode())
+            fresh.chmod(mode)
+            fresh.replace(target)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}", "save it under another name"
+        ) from error
+
+
+def edited(text: str, name: str) -> str:
+    """``text`` as it comes back from the person's editor, which has the terminal meanwhile.
+
+    Raises:
+        UsageError: the editor cannot be started, or says that it failed.
+    """
+    chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR
+    with tempfile.TemporaryDirectory(prefix="kit-") as folder:
+        file = Path(folder) / name
+        file.write_text(text, "utf-8")
+        try:
+            code = subprocess.run([*shlex.split(chosen), str(file)], check=False).returncode
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot start {chosen}: {error}", "set $EDITOR") from error
+        if code:
+            raise UsageError(f"{chosen} ended with {code}: nothing is changed", "try again")
+        return file.read_text("utf-8", "replace")

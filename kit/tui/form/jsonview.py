@@ -1,0 +1,99 @@
+"""The document's JSON beside the form, with its problem lines marked. Only seen lines are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.text import Text
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from kit.render.console import plain
+from kit.tui.form import pretty
+from kit.tui.form.draft import Where
+
+_MARGIN = 6  # "! 123 "
+_WIDEST = 1000
+
+
+class JsonView(ScrollView, can_focus=True):
+    """JSON text with line numbers; ``!`` marks the lines that something is wrong with."""
+
+    class Picked(Message):
+        """A person clicked on the line of ``where``."""
+
+        def __init__(self, where: Where) -> None:
+            super().__init__()
+            self.where = where
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[pretty.Line] = []
+        self._marked: set[int] = set()
+        self._here: int | None = None
+
+    def show(self, document: Any) -> None:
+        """Show a document."""
+        self._set(pretty.lines(document))
+
+    def show_text(self, text: str, wrong: int | None) -> None:
+        """Show a text that is no JSON, marking the line at which that is seen."""
+        self._set([pretty.Line(line, ()) for line in text.splitlines()])
+        self._marked = {wrong - 1} if wrong else set()
+        if wrong:
+            self.scroll_to_region(Region(0, wrong - 1, 1, 1), animate=False)
+
+    def mark(self, problems: Mapping[Where, list[str]] | Iterable[Where]) -> None:
+        """Mark the lines of these paths."""
+        found = (pretty.line_at(self._lines, where) for where in problems)
+        self._marked = {number for number in found if number is not None}
+        self.refresh()
+
+    def point(self, where: Where) -> None:
+        """Bring the line of ``where`` into sight, and make it stand out."""
+        self._here = pretty.line_at(self._lines, where)
+        self._follow()
+        self.refresh()
+
+    def on_resize(self) -> None:
+        # What was scrolled to while there was no room for it is not in sight.
+        self.scroll_to(0, 0, animate=False, force=True)
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._here is not None and self.size.height:
+            self.scroll_to_region(Region(0, self._here, 1, 1), animate=False, force=True)
+
+    def on_click(self, event: events.Click) -> None:
+        number = event.y - self.gutter.top + self.scroll_offset.y
+        if 0 <= number < len(self._lines):
+            self.post_message(self.Picked(self._lines[number].where))
+
+    def _set(self, lines: list[pretty.Line]) -> None:
+        self._lines, self._here = lines, None
+        widest = max((len(line.text) for line in lines), default=0)
+        self.virtual_size = Size(min(widest, _WIDEST) + _MARGIN, len(lines))
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        left, top = self.scroll_offset
+        number, width = y + top, self.scrollable_content_region.width
+        if number >= len(self._lines):
+            return Strip.blank(width, self.rich_style)
+        line = self._drawn(number)
+        strip = Strip(line.render(self.app.console), line.cell_len)
+        gutter, rest = strip.crop(0, _MARGIN), strip.crop(_MARGIN + left)
+        whole = Strip.join([gutter, rest]).adjust_cell_length(width).crop(0, width)
+        return whole.apply_style(self.rich_style)
+
+    def _drawn(self, number: int) -> Text:
+        marked = number in self._marked
+        text = plain(f"{'!' if marked else ' '}{number + 1:>4} ", "doubt" if marked else "quiet")
+        style = "doubt" if marked else ("name" if number == self._here else "")
+        text.append_text(plain(self._lines[number].text[:_WIDEST], style))
+        text.end = ""
+        return text

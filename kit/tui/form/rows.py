@@ -1,0 +1,264 @@
+"""The rows of a form, one class a kind of field; each shows a value and says what a person does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Select, Static
+
+from kit.render.console import plain
+from kit.tui.form import edits, values
+from kit.tui.form.draft import ABSENT, same
+from kit.tui.form.fields import Field
+
+LABEL = 26  # columns of a label, as in style.tcss
+
+
+class Row(Widget):
+    """One field: its label, its control, and below it what is wrong with it."""
+
+    class Edited(Message):
+        """A person wrote ``value`` into the field; ``joined`` where it is being typed."""
+
+        def __init__(self, row: Row, value: Any, joined: bool = False) -> None:
+            super().__init__()
+            self.row, self.value, self.joined = row, value, joined
+
+    class Pressed(Message):
+        """A person pressed the row: opened, ticked, added; ``remove``: took it away."""
+
+        def __init__(self, row: Row, *, remove: bool = False) -> None:
+            super().__init__()
+            self.row, self.remove = row, remove
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(classes=f"-{field.kind}")
+        self.field = field
+        self._note = Static(classes="note", markup=False)
+        self._taken: tuple[Any, list[str]] = (ABSENT, [])
+        self.is_open = False
+
+    def take(self, value: Any, told: list[str]) -> None:
+        """Show the document's value, and what is wrong with it."""
+        self._taken = (value, told)
+        if self.is_mounted:
+            self.on_mount()
+
+    def on_mount(self) -> None:
+        # A choice shows only values that it got when all of it was there.
+        value, told = self._taken
+        self.show(value)
+        self.show_problems(told)
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            yield from self.line()
+        yield self._note
+
+    def line(self) -> Iterable[Widget]:
+        """The widgets of the field's line."""
+        raise NotImplementedError
+
+    def show(self, value: Any) -> None:
+        """Bring the document's value onto the screen."""
+        raise NotImplementedError
+
+    def show_problems(self, told: list[str]) -> None:
+        """Say below the field what is wrong with it."""
+        self._note.display = bool(told)
+        lead = "  " * (self.field.depth + 1)
+        self._note.update(Text("\n").join(plain(f"{lead}✘ {each}", "bad") for each in told))
+
+    def control(self) -> Widget:
+        """What takes the focus."""
+        raise NotImplementedError
+
+    def label(self) -> Static:
+        """The field's name, indented, with a star where a value must be given."""
+        name = plain("  " * self.field.depth + self.field.label)
+        if self.field.required:
+            name.append(" *", "name")
+        return Static(name, classes="label", markup=False)
+
+
+class TextRow(Row):
+    """A line of text, a number or a piece of JSON, typed."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field)
+        self._input = Input(
+            compact=True, placeholder=values.hint(field), select_on_focus=False, classes="value"
+        )
+
+    def line(self) -> Iterable[Widget]:
+        yield self.label()
+        yield self._input
+
+    def control(self) -> Widget:
+        return self._input
+
+    def show(self, value: Any) -> None:
+        # "1.50" and 1.5 are the same: what is being typed is left alone.
+        if not same(values.read(self.field, self._input.value), value):
+            with self._input.prevent(Input.Changed):
+                self._input.value = values.shown(self.field, value)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Edited(self, values.read(self.field, event.value), joined=True))
+
+    @on(Input.Submitted)
+    def _next(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.screen.focus_next()
+
+
+class Choice(Select[str], inherit_bindings=False):
+    """A list to choose from; the arrows stay with the form until it is open."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space", "show_overlay", "Choose", show=False, id="form.choose")
+    ]
+
+
+class ChoiceRow(Row):
+    """One of several values, or a variant of an object."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field)
+        blank = field.kind == "choice" and not field.required
+        options = [(plain(label), value) for value, label in field.choices]
+        prompt = values.hint(field) if blank else "choose one"
+        self._select = Choice(options, prompt=prompt, compact=True, classes="value")
+
+    def line(self) -> Iterable[Widget]:
+        yield self.label()
+        yield self._select
+
+    def control(self) -> Widget:
+        return self._select
+
+    def show(self, value: Any) -> None:
+        if self.field.kind == "variant":
+            wanted = edits.variant_of(self.field, value)
+        else:
+            wanted = None if value is ABSENT else json.dumps(value)
+        with self._select.prevent(Select.Changed):
+            self._select.value = Select.NULL if wanted is None else wanted
+
+    @on(Select.Changed)
+    def _chosen(self, event: Select.Changed) -> None:
+        event.stop()
+        value: Any = ABSENT if event.value is Select.NULL else str(event.value)
+        if self.field.kind == "choice" and value is not ABSENT:
+            value = json.loads(value)
+        self.post_message(self.Edited(self, value))
+
+
+class Pressable(Static, can_focus=True):
+    """A line that is pressed: by enter, space or the mouse."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space", "press", "Open", show=False, id="form.press"),
+        Binding("delete", "remove", "Remove", id="form.remove"),
+    ]
+
+    def __init__(self, row: Row, *, can_go: bool = False) -> None:
+        super().__init__(classes="value", markup=False)
+        self._row, self._can_go = row, can_go
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        return self._can_go if action == "remove" else True
+
+    def action_press(self) -> None:
+        self._row.post_message(Row.Pressed(self._row))
+
+    def action_remove(self) -> None:
+        self._row.post_message(Row.Pressed(self._row, remove=True))
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        self.action_press()
+
+
+class PressRow(Row):
+    """A row that is pressed and not typed into: headings, boxes, constants, long texts."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field)
+        self._line = Pressable(self, can_go=field.kind in ("item", "unknown"))
+
+    def line(self) -> Iterable[Widget]:
+        if self.field.kind in ("const", "long", "unknown"):
+            yield self.label()
+        yield self._line
+
+    def control(self) -> Widget:
+        return self._line
+
+    def show(self, value: Any) -> None:
+        self._line.update(self._text(value))
+
+    def _text(self, value: Any) -> Text:
+        """What the line says: one way of saying it for each kind of field."""
+        lead, label = "  " * self.field.depth, self.field.label
+        match self.field.kind:
+            case "section" | "item":
+                return self._heading(f"{lead}{'▼' if self.is_open else '▶'} {label}", value)
+            case "switch":
+                return self._heading(f"{lead}{_box(value is not ABSENT)} {label}", value)
+            case "tick":
+                return plain(f"{lead}{_box(edits.is_ticked(self.field, value))} {label}")
+            case "add":
+                return plain(f"{lead}+ {label}", "name")
+            case "const":
+                return _constant(self.field, value)
+            case _:
+                return _preview(self.field, value)
+
+    def _heading(self, text: str, value: Any) -> Text:
+        told = plain(text, "name")
+        told.append(" *" if self.field.required else "", "name")
+        if not self.is_open:
+            gap = " " * max(2, LABEL - told.cell_len)
+            told.append_text(plain(gap + values.summary(self.field, value), "quiet"))
+        return told
+
+
+def _box(on: bool) -> str:
+    return "[x]" if on else "[ ]"
+
+
+def _constant(field: Field, value: Any) -> Text:
+    wanted = field.rules["const"]
+    if same(value, wanted):
+        return plain(wanted, "quiet")
+    return plain(f"{wanted} (enter writes it)")
+
+
+def _preview(field: Field, value: Any) -> Text:
+    """The beginning of a long text, and how much there is of it."""
+    if field.kind == "unknown":
+        return plain(json.dumps(value, ensure_ascii=False)[:200])
+    if value is ABSENT:
+        return plain("enter writes it", "quiet")
+    text = values.shown(field, value)
+    words = plain(text[:60].strip() + ("…" if len(text) > 60 else ""))
+    return words.append_text(plain(f"  {len(text):,} characters, enter edits", "quiet"))
+
+
+def row_of(field: Field) -> Row:
+    """The row that shows ``field``."""
+    if field.kind in ("text", "number", "json"):
+        return TextRow(field)
+    return ChoiceRow(field) if field.kind in ("choice", "variant") else PressRow(field)

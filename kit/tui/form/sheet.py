@@ -1,0 +1,202 @@
+"""The form: the rows of a draft, kept in step with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from textual import events, on
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widget import Widget
+
+from kit.tui.form import edits
+from kit.tui.form.draft import ABSENT, Draft, Where
+from kit.tui.form.fields import Field, fields
+from kit.tui.form.rows import Row, row_of
+
+_OPEN_AT_FIRST: tuple[Where, ...] = (("runtime",), ("runtime", "options"))
+
+
+class Sheet(VerticalScroll, can_focus=False):
+    """A form over ``draft``. It writes what a person does into the draft, and says `Changed`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "screen.focus_next", "Next field", show=False, id="form.next"),
+        Binding("up", "screen.focus_previous", "Previous field", show=False, id="form.previous"),
+    ]
+
+    class Changed(Message):
+        """The draft is another one; ``told`` says what followed from the edit."""
+
+        def __init__(self, told: str = "") -> None:
+            super().__init__()
+            self.told = told
+
+    class Focused(Message):
+        """The focus went to ``field``."""
+
+        def __init__(self, field: Field) -> None:
+            super().__init__()
+            self.field = field
+
+    class Long(Message):
+        """A text is to be written in a window of its own."""
+
+        def __init__(self, field: Field) -> None:
+            super().__init__()
+            self.field = field
+
+    def __init__(self, draft: Draft, open_at_first: Iterable[Where] = ()) -> None:
+        super().__init__()
+        self._draft = draft
+        self._open: set[Where] = {*_OPEN_AT_FIRST, *open_at_first}
+        self._rows: dict[Field, Row] = {}
+        self._told: Mapping[Where, list[str]] = {}
+
+    def on_mount(self) -> None:
+        self.sync()
+
+    # --- drawing ----------------------------------------------------------------------------
+
+    def take(self, draft: Draft) -> None:
+        """Show another draft."""
+        self._draft = draft
+        self.sync()
+
+    def sync(self) -> None:
+        """Show the draft as it is now: rows come and go, the others get their values."""
+        wanted = fields(self._draft.document, self._open.__contains__)
+        with self.app.batch_update():
+            self._arrange(wanted)
+            for field, row in self._rows.items():
+                self._show(field, row)
+
+    def show_problems(self, told: Mapping[Where, list[str]]) -> None:
+        """Mark the fields that something is wrong with, by path."""
+        self._told = told
+        for field, row in self._rows.items():
+            self._show(field, row)
+
+    def _arrange(self, wanted: list[Field]) -> None:
+        """Take away the rows that are not wanted, and put the new ones where they belong."""
+        kept = set(wanted)
+        for field in [each for each in self._rows if each not in kept]:
+            self._rows.pop(field).remove()
+        rows: dict[Field, Row] = {}
+        batch: list[Row] = []
+        for field in wanted:
+            row = self._rows.get(field)
+            if row is None:
+                rows[field] = row_of(field)
+                batch.append(rows[field])
+                continue
+            if batch:
+                self.mount(*batch, before=row)
+                batch = []
+            rows[field] = row
+            row.field = field
+        if batch:
+            self.mount(*batch)
+        self._rows = rows
+
+    def _show(self, field: Field, row: Row) -> None:
+        row.is_open = field.where in self._open
+        row.take(self._draft.get(field.where), self._problems_of(field))
+
+    def _problems_of(self, field: Field) -> list[str]:
+        """A closed section counts those of everything in it."""
+        if field.kind in ("tick", "variant", "add"):
+            return []
+        if not field.is_heading or field.where in self._open or field.kind == "switch":
+            return self._told.get(field.where, [])
+        inside = [
+            each
+            for where, told in self._told.items()
+            if where[: len(field.where)] == field.where
+            for each in told
+        ]
+        return inside if len(inside) < 2 else [f"{len(inside)} problems in here"]
+
+    # --- where the focus is -----------------------------------------------------------------
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        row = _row_around(event.widget)
+        if row:
+            self.post_message(self.Focused(row.field))
+
+    def on_descendant_blur(self) -> None:
+        self._draft.settle()
+
+    def jump(self, where: Where) -> None:
+        """Open what ``where`` lies in, and focus its field, or the nearest there is."""
+        self._open |= {where[:depth] for depth in range(1, len(where) + 1)}
+        self.sync()
+        found = [
+            field
+            for field in self._rows
+            if field.where == where[: len(field.where)] and field.kind not in ("tick", "add")
+        ]
+        if found:
+            nearest = max(found, key=lambda field: len(field.where))
+            self.call_after_refresh(self._focus_on, self._rows[nearest])
+
+    def _focus_on(self, row: Row) -> None:
+        if row.is_attached:
+            row.control().focus()
+            self.scroll_to_widget(row, animate=False)
+
+    # --- what a person does -----------------------------------------------------------------
+
+    @on(Row.Edited)
+    def _edited(self, event: Row.Edited) -> None:
+        event.stop()
+        field, told = event.row.field, ""
+        if field.kind == "variant":
+            edits.choose_variant(self._draft, field, event.value)
+            self._open.add(field.where)
+        elif field.kind == "choice":
+            told = edits.choose(self._draft, field.where, event.value)
+        elif event.value is ABSENT:
+            self._draft.drop(field.where, joined=event.joined)
+        else:
+            self._draft.put(field.where, event.value, joined=event.joined)
+        self._changed(told)
+
+    @on(Row.Pressed)
+    def _pressed(self, event: Row.Pressed) -> None:
+        event.stop()
+        field = event.row.field
+        if event.remove:
+            self._draft.drop(field.where)
+            self._changed("")
+        elif field.kind in ("section", "item"):
+            self._open ^= {field.where}
+            self.sync()
+        elif field.kind == "long":
+            self.post_message(self.Long(field))
+        else:
+            self._write(field)
+
+    def _write(self, field: Field) -> None:
+        value = self._draft.get(field.where)
+        match field.kind:
+            case "switch":
+                edits.switch(self._draft, field.where, value is ABSENT)
+            case "tick":
+                edits.tick(self._draft, field, not edits.is_ticked(field, value))
+            case "add":
+                edits.add(self._draft, field.where)
+                self._open.add(field.where)
+            case "const":
+                self._draft.put(field.where, field.rules["const"])
+        self._changed("")
+
+    def _changed(self, told: str) -> None:
+        self.sync()
+        self.post_message(self.Changed(told))
+
+
+def _row_around(widget: Widget) -> Row | None:
+    return next((each for each in widget.ancestors_with_self if isinstance(each, Row)), None)
