@@ -1,0 +1,665 @@
+"""The spec builder: typing into the form, what the file then holds, and what is drawn."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList, Select
+
+from kit import containers, images, resources
+from kit.engine import Order
+from kit.errors import UsageError
+from kit.store import Store
+from kit.tui.app import KitApp
+from kit.tui.form.draft import Where
+from kit.tui.form.jsonview import JsonView
+from kit.tui.screens import spec as screen_module
+from kit.tui.screens.spec import SpecScreen
+from tests.tui.conftest import SIZES, drawn
+
+TEMPLATES = sorted(resources.specs_dir().glob("*.json"))
+TEXT = (resources.specs_dir() / "quickstart.json").read_text()
+QUICKSTART: dict[str, Any] = json.loads(TEXT)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen_module, "PAUSE_S", 0)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A spec in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("demo.json").write_text(TEXT)
+    return Path("demo.json")
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Until nothing is being checked, saved or looked up."""
+    await pilot.pause()
+    while len(pilot.app.workers):
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+
+
+async def focus(pilot: Pilot[Any], *where: str | int) -> SpecScreen:
+    """Open the sections around ``where`` and focus its field."""
+    screen = screen_of(pilot)
+    screen._sheet.jump(where)
+    await pilot.pause()
+    await pilot.pause()
+    return screen
+
+
+async def typed(pilot: Pilot[Any], text: str, *where: str | int) -> None:
+    """Type ``text`` into the field at ``where`` in place of what it holds."""
+    await focus(pilot, *where)
+    await pilot.press("end", "ctrl+u", *text)
+    await settled(pilot)
+
+
+def screen_of(pilot: Pilot[Any]) -> SpecScreen:
+    return next(s for s in pilot.app.screen_stack if isinstance(s, SpecScreen))
+
+
+def document(pilot: Pilot[Any]) -> Any:
+    return screen_of(pilot)._draft.document
+
+
+def told(pilot: Pilot[Any]) -> str:
+    return "\n".join(each.message for each in pilot.app._notifications)
+
+
+def app_of(store: Store, path: Path | None = None, document: Any = None, **more: Any) -> KitApp:
+    return KitApp(store, first=SpecScreen(path, document), **{"ascii_only": False, **more})
+
+
+# --- what is drawn ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [*SIZES, (60, 15)], ids=str)
+async def test_a_spec(
+    store: Store, file: Path, size: tuple[int, int], screen_text: Callable[..., None]
+) -> None:
+    async with app_of(store, file).run_test(size=size) as pilot:
+        await settled(pilot)
+        screen_text(pilot.app)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_problems(
+    store: Store, size: tuple[int, int], screen_text: Callable[..., None]
+) -> None:
+    wrong = {**QUICKSTART, "name": "No Name", "launches": 0, "ghost": 1}
+    wrong["weights"] = {**QUICKSTART["weights"], "revision": "main"}
+    async with app_of(store, None, wrong).run_test(size=size) as pilot:
+        await settled(pilot)
+        screen_text(pilot.app)
+
+
+async def test_a_new_spec(store: Store, screen_text: Callable[..., None]) -> None:
+    async with app_of(store).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        screen_text(pilot.app)
+
+
+async def test_ascii(store: Store, file: Path, screen_text: Callable[..., None]) -> None:
+    async with app_of(store, file, ascii_only=True).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        assert drawn(pilot.app).isascii()
+        screen_text(pilot.app)
+
+
+@pytest.mark.parametrize("size", [(20, 5), (40, 10), (200, 60)], ids=str)
+async def test_no_size_is_refused(store: Store, file: Path, size: tuple[int, int]) -> None:
+    async with app_of(store, file).run_test(size=size) as pilot:
+        await settled(pilot)
+        await pilot.press("f2", "f2", "tab", "x", "ctrl+q")
+        await pilot.pause()
+        assert pilot.app.return_code == 0
+
+
+# --- loading and saving -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: p.stem)
+async def test_a_shipped_spec_has_no_problems_and_is_saved_as_it_is(
+    store: Store, path: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.json"
+    copy.write_bytes(path.read_bytes())
+    async with app_of(store, copy).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        assert "valid" in screen_of(pilot).state.plain
+        await pilot.press("ctrl+s")
+        await settled(pilot)
+    assert json.loads(copy.read_text()) == json.loads(path.read_text())
+
+
+async def test_what_is_typed_is_what_is_saved(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await typed(pilot, "my-run", "name")
+        await typed(pilot, "5", "launches")
+        await typed(pilot, "", "sampling", "seed")
+        await typed(pilot, "12.5", "phases", "idle_s")
+        assert "(modified)" in screen_of(pilot).crumbs
+        await pilot.press("ctrl+s")
+        await settled(pilot)
+        assert "(modified)" not in screen_of(pilot).crumbs
+    saved = json.loads(file.read_text())
+    assert saved["name"] == "my-run" and saved["launches"] == 5
+    assert saved["sampling"] == {"temperature": 0} and saved["phases"]["idle_s"] == 12.5
+    assert file.read_text() == json.dumps(saved, indent=2, ensure_ascii=False) + "\n"
+
+
+async def test_saving_keeps_the_files_mode(store: Store, file: Path) -> None:
+    file.chmod(0o640)
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await typed(pilot, "x", "name")
+        await pilot.press("ctrl+s")
+        await settled(pilot)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert [path.name for path in Path().iterdir()] == ["demo.json"]
+
+
+async def test_a_file_that_was_changed_meanwhile_is_not_overwritten_unasked(
+    store: Store, file: Path
+) -> None:
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await typed(pilot, "mine", "name")
+        file.write_text("theirs")
+        await pilot.press("ctrl+s")
+        await settled(pilot)
+        assert "was changed since" in drawn(pilot.app)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert file.read_text() == "theirs" and "(modified)" in screen_of(pilot).crumbs
+        await pilot.press("ctrl+s")
+        await settled(pilot)
+        await pilot.press("down", "enter")
+        await settled(pilot)
+    assert json.loads(file.read_text())["name"] == "mine"
+
+
+async def test_a_name_is_asked_for_where_there_is_none(store: Store, file: Path) -> None:
+    async with app_of(store, None, QUICKSTART).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        assert pilot.app.screen.query_one(Input).value == "quickstart.json"
+        await pilot.press("ctrl+u", *"demo.json", "enter")
+        await settled(pilot)
+        assert "is there already" in drawn(pilot.app)
+        await pilot.press("escape", "ctrl+s", "ctrl+u", *"new.json", "enter")
+        await settled(pilot)
+        assert screen_of(pilot).command == "kit check new.json"
+    assert json.loads(Path("new.json").read_text()) == QUICKSTART
+    assert file.read_text() == TEXT
+
+
+async def test_a_file_that_cannot_be_written_is_told(store: Store, tmp_path: Path) -> None:
+    async with app_of(store, tmp_path / "none" / "x.json").run_test() as pilot:
+        await settled(pilot)
+        await pilot.press("ctrl+s")
+        await settled(pilot)
+        assert "cannot write" in told(pilot)
+
+
+async def test_a_template_is_asked_for(store: Store, tmp_path: Path) -> None:
+    async with app_of(store).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert document(pilot) == QUICKSTART
+        assert isinstance(pilot.app.focused, Input)
+
+
+async def test_an_empty_spec_can_be_filled_in(store: Store) -> None:
+    async with app_of(store).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("end", "enter")
+        await settled(pilot)
+        assert "5 problems" in screen_of(pilot).state.plain
+        await typed(pilot, "mine", "name")
+        await choose(pilot, "loopback", "runtime", "name")
+        await choose_kind(pilot, 0, "image")
+        await choose(pilot, "loopback", "image", "recipe")
+        await choose_kind(pilot, 0, "weights")
+        await choose(pilot, "prompts", "workload", "name")
+        assert "valid" in screen_of(pilot).state.plain, screen_of(pilot)._problems
+        assert list(document(pilot)) == [
+            "schema",
+            "name",
+            "runtime",
+            "image",
+            "weights",
+            "workload",
+        ]
+
+
+async def choose(pilot: Pilot[Any], value: str, *where: str | int) -> None:
+    """Choose by keys: open the list, search for the word, take it."""
+    screen = await focus(pilot, *where)
+    select = screen.focused
+    assert isinstance(select, Select)
+    await pilot.press("enter")
+    options = [str(option) for _, option in select._options]
+    await pilot.press("home", *["down"] * options.index(json.dumps(value)), "enter")
+    await settled(pilot)
+
+
+async def choose_kind(pilot: Pilot[Any], number: int, *where: str | int) -> None:
+    """Choose the ``number``-th variant."""
+    screen = await focus(pilot, *where)
+    row = next(
+        r for f, r in screen._sheet._rows.items() if f.where == where and f.kind == "variant"
+    )
+    row.control().focus()
+    await pilot.press("enter", "home", *["down"] * (number + 1), "enter")
+    await settled(pilot)
+
+
+# --- editing ------------------------------------------------------------------------------------
+
+
+async def test_another_runtime_swaps_its_options(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await choose(pilot, "transformers", "runtime", "name")
+        labels = drawn(pilot.app)
+        assert "dtype" in labels and "ubatch" not in labels
+        assert document(pilot)["runtime"]["options"] == {"context": 1024}
+        await pilot.press("ctrl+z")
+        await settled(pilot)
+        assert document(pilot) == QUICKSTART and "ubatch" in drawn(pilot.app)
+        await pilot.press("ctrl+y")
+        await settled(pilot)
+        assert document(pilot)["runtime"]["name"] == "transformers"
+
+
+async def test_undo_takes_back_field_by_field(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await typed(pilot, "one", "name")
+        await typed(pilot, "7", "launches")
+        await pilot.press("ctrl+z")
+        assert document(pilot)["launches"] == 3 and document(pilot)["name"] == "one"
+        await pilot.press("ctrl+z")
+        assert document(pilot) == QUICKSTART
+        await settled(pilot)
+        assert "(modified)" not in screen_of(pilot).crumbs
+        await focus(pilot, "name")
+        assert isinstance(pilot.app.focused, Input) and pilot.app.focused.value == "quickstart"
+        await pilot.press("ctrl+z")
+        assert "nothing to undo" in told(pilot)
+
+
+async def test_a_number_being_typed_is_left_alone(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await typed(pilot, "1.50", "phases", "idle_s")
+        assert document(pilot)["phases"]["idle_s"] == 1.5
+        assert isinstance(pilot.app.focused, Input) and pilot.app.focused.value == "1.50"
+
+
+async def test_letters_that_are_keys_elsewhere_are_typed(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await typed(pilot, "qysz?", "description")
+        assert document(pilot)["description"] == "qysz?"
+
+
+async def test_meters_and_model_files_are_added_and_removed(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press_row(pilot, ("meters",), "pdu")
+        await typed(pilot, "rack1", "meters", 3, "alias")
+        assert document(pilot)["meters"][3] == {"name": "pdu", "alias": "rack1"}
+        await press_row(pilot, ("weights", "files", 1), "add to files")
+        await typed(pilot, "b.gguf", "weights", "files", 1, "path")
+        assert document(pilot)["weights"]["files"][1] == {"path": "b.gguf"}
+        assert "problem" in screen_of(pilot).state.plain
+        await focus(pilot, "weights", "files", 1)
+        await pilot.press("delete")
+        await settled(pilot)
+        assert document(pilot)["weights"] == QUICKSTART["weights"]
+
+
+async def press_row(pilot: Pilot[Any], where: Where, label: str) -> None:
+    screen = await focus(pilot, *where)
+    row = next(
+        row
+        for field, row in screen._sheet._rows.items()
+        if field.where == where and field.label == label
+    )
+    row.control().focus()
+    await pilot.press("enter")
+    await settled(pilot)
+
+
+async def test_an_optional_object_is_a_box(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(100, 40)) as pilot:
+        await settled(pilot)
+        await focus(pilot, "phases")
+        await press_row(pilot, ("phases", "steady"), "steady")
+        assert document(pilot)["phases"]["steady"] == {}
+        await typed(pilot, "30", "phases", "steady", "window_s")
+        assert document(pilot)["phases"]["steady"] == {"window_s": 30}
+        await press_row(pilot, ("phases", "steady"), "steady")
+        assert document(pilot) == QUICKSTART
+
+
+async def test_a_text_of_several_lines_has_a_window(store: Store, file: Path) -> None:
+    where: Where = ("workload", "options", "texts")
+    async with app_of(store, file).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press_row(pilot, (*where, 0), "add to texts")
+        await press_row(pilot, (*where, 0, "text"), "text")
+        await pilot.press(*"one", "enter", *"two", "ctrl+s")
+        await settled(pilot)
+        assert document(pilot)["workload"]["options"]["texts"] == [{"text": "one\ntwo"}]
+
+
+async def test_the_mouse_opens_ticks_and_removes(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(100, 40)) as pilot:
+        await settled(pilot)
+        await click(pilot, "▶ meters")
+        await click(pilot, "[x] rapl")
+        assert [m["name"] for m in document(pilot)["meters"]] == ["nvml", "estimate"]
+
+
+async def click(pilot: Pilot[Any], text: str) -> None:
+    lines = drawn(pilot.app).splitlines()
+    y = next(n for n, line in enumerate(lines) if text in line)
+    await pilot.click(offset=(lines[y].index(text), y))
+    await settled(pilot)
+
+
+# --- problems -----------------------------------------------------------------------------------
+
+
+async def test_problems_are_found_all_at_once_and_lead_to_their_fields(
+    store: Store, file: Path
+) -> None:
+    wrong = {**QUICKSTART, "name": "No", "ghost": 1}
+    wrong["weights"] = {**QUICKSTART["weights"], "revision": "main"}
+    file.write_text(json.dumps(wrong))
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        screen = screen_of(pilot)
+        assert "3 problems" in screen.state.plain
+        assert screen.query_one("#problems", OptionList).option_count == 3
+        seen = []
+        for _ in range(3):
+            await pilot.press("f8")
+            await settled(pilot)
+            row = pilot.app.focused.query_ancestor("Row")  # type: ignore[union-attr]
+            seen.append(row.field.where)  # type: ignore[attr-defined]
+        assert set(seen) == {("ghost",), ("name",), ("weights", "revision")}
+        screen.query_one("#problems", OptionList).focus()
+        await pilot.press("home", "enter")
+        await settled(pilot)
+        assert pilot.app.focused is not screen.query_one("#problems", OptionList)
+
+
+async def test_an_unknown_key_is_kept_until_it_is_removed(store: Store, file: Path) -> None:
+    file.write_text(json.dumps({**QUICKSTART, "ghost": {"a": 1}}))
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await typed(pilot, "kept", "name")
+        assert document(pilot)["ghost"] == {"a": 1}
+        await focus(pilot, "ghost")
+        await pilot.press("delete")
+        await settled(pilot)
+        assert "ghost" not in document(pilot)
+
+
+async def test_what_kit_cannot_check_is_a_problem_and_no_crash(store: Store, file: Path) -> None:
+    file.write_text(TEXT.replace('"launches": 3', '"launches": 99999999999999999999'))
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        assert "1 problem" in screen_of(pilot).state.plain
+
+
+async def test_text_from_a_file_is_inert(store: Store, file: Path) -> None:
+    evil = {**QUICKSTART, "name": "[red]x[/]", "[bold]k": "\x1b[31m"}
+    evil["runtime"] = {"name": "[b]"}
+    async with app_of(store, None, evil).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        assert "[red]x[/]" in drawn(pilot.app) and "\x1b" not in drawn(pilot.app)
+
+
+# --- plan, leave, JSON --------------------------------------------------------------------------
+
+
+async def test_f5_plans_what_is_valid(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[tuple[Order, Path | None]] = []
+    monkeypatch.setattr(KitApp, "show_plan", lambda _, order, path: planned.append((order, path)))
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("f5")
+        await settled(pilot)
+        await typed(pilot, "other", "name")
+        await pilot.press("f5")
+        await settled(pilot)
+        await typed(pilot, "No", "name")
+        await focus(pilot, "launches")
+        await pilot.press("f5")
+        await settled(pilot)
+        assert getattr(pilot.app.focused, "value", "") == "No"
+    assert [(order.spec.name, path) for order, path in planned] == [
+        ("quickstart", file),
+        ("other", None),
+    ]
+
+
+async def test_leaving_asks_and_keeps_by_default(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(80, 24)) as pilot:
+        await typed(pilot, "other", "name")
+        await pilot.press("escape")
+        await pilot.pause()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert pilot.app.screen is screen_of(pilot)
+        await pilot.press("escape")
+        await pilot.pause()
+        await pilot.press("down", "enter")
+        await settled(pilot)
+    assert json.loads(file.read_text())["name"] == "other"
+
+
+async def test_leaving_without_changes_does_not_ask(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test() as pilot:
+        await settled(pilot)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not isinstance(pilot.app.screen, SpecScreen) or pilot.app._exit
+
+
+async def test_f2_shows_the_json(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        view = screen_of(pilot).query_one(JsonView)
+        assert not view.display
+        await pilot.press("f2")
+        await pilot.pause()
+        assert view.display and '"schema": "kit.run-spec/1"' in drawn(pilot.app)
+        await pilot.press("f2")
+        await pilot.pause()
+        assert not view.display and isinstance(pilot.app.focused, Input)
+
+
+async def test_copy_is_the_json(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test() as pilot:
+        await settled(pilot)
+        assert json.loads(screen_of(pilot).copy_text()) == QUICKSTART
+
+
+# --- the editor ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a shell script the person's editor; it finds the file in ``$1``."""
+
+    @contextmanager
+    def given_away(_: Any) -> Iterator[None]:
+        yield
+
+    def make(script: str) -> None:
+        path = tmp_path / "an editor"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("EDITOR", f"'{path}' --wait")
+
+    monkeypatch.setattr(KitApp, "suspend", given_away)
+    monkeypatch.delenv("VISUAL", raising=False)
+    return make
+
+
+async def test_f4_takes_what_the_editor_wrote_as_one_step(
+    store: Store, file: Path, editor: Callable[[str], None]
+) -> None:
+    editor("sed -i 's/quickstart/edited/' \"$2\"")
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("f4")
+        await settled(pilot)
+        assert document(pilot)["name"] == "edited" and "edited" in drawn(pilot.app)
+        await pilot.press("ctrl+z")
+        assert document(pilot) == QUICKSTART
+
+
+async def test_broken_json_from_the_editor_is_kept_and_can_be_mended(
+    store: Store, file: Path, editor: Callable[[str], None], screen_text: Callable[..., None]
+) -> None:
+    editor("sed -i '3s/,/;/' \"$2\"")
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("f4")
+        await settled(pilot)
+        assert "line 3" in told(pilot) and document(pilot) == QUICKSTART
+        pilot.app.clear_notifications()
+        await settled(pilot)
+        screen_text(pilot.app)
+        await pilot.press("ctrl+s")
+        await settled(pilot)
+        assert file.read_text() == TEXT
+        editor("sed -i '3s/;/,/; s/quickstart/mended/' \"$2\"")
+        await pilot.press("f4")
+        await settled(pilot)
+        assert document(pilot)["name"] == "mended"
+
+
+async def test_broken_json_can_be_dropped(
+    store: Store, file: Path, editor: Callable[[str], None]
+) -> None:
+    editor("echo '{' > \"$2\"")
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await typed(pilot, "mine", "name")
+        await pilot.press("f4")
+        await settled(pilot)
+        await pilot.press("ctrl+z")
+        await settled(pilot)
+        assert document(pilot)["name"] == "mine" and "valid" in screen_of(pilot).state.plain
+
+
+async def test_an_editor_that_fails_changes_nothing(
+    store: Store, file: Path, editor: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor("echo '{' > \"$2\"; exit 1")
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("f4")
+        monkeypatch.setenv("EDITOR", "/no/such/editor")
+        await pilot.press("f4")
+        await settled(pilot)
+        assert "ended with 1" in told(pilot) and "cannot start" in told(pilot)
+        assert document(pilot) == QUICKSTART
+
+
+async def test_a_broken_file_is_shown_and_never_overwritten_unasked(
+    store: Store, file: Path, editor: Callable[[str], None]
+) -> None:
+    file.write_text('{\n"name": }')
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        assert "line 2" in told(pilot) and '"name": }' in drawn(pilot.app)
+        await pilot.press("ctrl+z", "ctrl+s")
+        await settled(pilot)
+        assert file.read_text() == '{\n"name": }'
+
+
+# --- pins ---------------------------------------------------------------------------------------
+
+
+async def test_f6_pins_the_recipe_at_its_lock(store: Store) -> None:
+    loose = {**QUICKSTART, "image": {"recipe": "llama-server"}}
+    async with app_of(store, None, loose).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("f6")
+        await settled(pilot)
+        assert document(pilot)["image"]["digest"] == images.recipe("llama-server").image_id
+        assert "valid" in screen_of(pilot).state.plain
+
+
+async def test_f6_without_an_engine_says_how(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise UsageError("no engine answers", "start one")
+
+    monkeypatch.setattr(containers, "connect", none)
+    loose = {**QUICKSTART, "image": {"reference": "vllm/vllm-openai:v1"}}
+    async with app_of(store, None, loose).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("f6")
+        await settled(pilot)
+        assert "docker pull vllm/vllm-openai:v1" in told(pilot)
+        assert document(pilot) == loose
+
+
+async def test_f7_fills_in_what_a_shipped_spec_knows(store: Store) -> None:
+    source = QUICKSTART["weights"]["files"][0]["source"]
+    loose = {**QUICKSTART, "weights": {"repo": "x", "files": [{"path": "a", "source": source}]}}
+    async with app_of(store, None, loose).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("f7")
+        await settled(pilot)
+        weights, known = document(pilot)["weights"], QUICKSTART["weights"]
+        assert weights["revision"] == known["revision"]
+        assert weights["files"][0]["sha256"] == known["files"][0]["sha256"]
+
+
+async def test_f7_hashes_a_local_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"model")
+    config = tmp_path / "host.toml"
+    config.write_text(f'[weights]\nfolders = ["{tmp_path}"]\n')
+    monkeypatch.setenv("KIT_HOST_CONFIG", str(config))
+    files = [{"path": "m.gguf", "source": "file:m.gguf"}]
+    loose = {**QUICKSTART, "weights": {"repo": "x", "revision": "1", "files": files}}
+    async with app_of(store, None, loose).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("f7")
+        await settled(pilot)
+        assert document(pilot)["weights"]["files"][0]["size"] == 5, told(pilot)
+        assert "valid" in screen_of(pilot).state.plain
+
+
+async def test_f7_never_guesses(store: Store) -> None:
+    commit = "0" * 40
+    files = [{"path": "a", "source": f"hf:org/repo@{commit}/a.safetensors"}]
+    loose = {**QUICKSTART, "weights": {"repo": "org/repo", "files": files}}
+    async with app_of(store, None, loose).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("f7")
+        await settled(pilot)
+        assert document(pilot)["weights"]["revision"] == commit
+        assert "sha256" not in document(pilot)["weights"]["files"][0]
+        assert "git ls-remote" in told(pilot)
