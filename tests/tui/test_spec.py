@@ -16,10 +16,13 @@ from textual.widgets import Input, OptionList, Select
 from kit import containers, images, resources
 from kit.engine import Order
 from kit.errors import UsageError
+from kit.model import ImageIdentity
 from kit.store import Store
 from kit.tui.app import KitApp
+from kit.tui.form import hub, pins
 from kit.tui.form.draft import Where
 from kit.tui.form.jsonview import JsonView
+from kit.tui.form.rows import Row
 from kit.tui.screens import spec as screen_module
 from kit.tui.screens.spec import SpecScreen
 from tests.tui.conftest import SIZES, drawn
@@ -354,6 +357,53 @@ async def test_an_optional_object_is_a_box(store: Store, file: Path) -> None:
         assert document(pilot) == QUICKSTART
 
 
+async def test_the_arrows_go_from_field_to_field(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(80, 24)) as pilot:
+        await focus(pilot, "name")
+        await pilot.press("down", "end", "x", "up", "end", "y")
+        assert document(pilot)["description"].endswith("x")
+        assert document(pilot)["name"] == "quickstarty"
+        await focus(pilot, "sampling")
+        await pilot.press("left")
+        await pilot.pause()
+        assert "temperature 0" in drawn(pilot.app)
+
+
+async def test_what_is_focused_stays_in_sight(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(80, 24)) as pilot:
+        await typed(pilot, "0", "launches")
+        await pilot.pause()
+        assert "launches                  0" in drawn(pilot.app)
+        await press_row(pilot, ("limits",), "limits")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "pids" in drawn(pilot.app)
+
+
+async def test_undo_goes_to_what_it_changed(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(80, 24)) as pilot:
+        await typed(pilot, "9", "limits", "pids")
+        await focus(pilot, "name")
+        await pilot.press("ctrl+z")
+        await settled(pilot)
+        row = pilot.app.focused.query_ancestor(Row)  # type: ignore[union-attr]
+        assert row.field.where == ("limits", "pids")
+
+
+async def test_a_long_list_is_cut_and_says_so(store: Store) -> None:
+    texts = [{"id": f"t{n}", "text": "x"} for n in range(1000)]
+    options = {"texts": texts}
+    many = {**QUICKSTART, "workload": {"name": "prompts", "options": options}}
+    async with app_of(store, None, many).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await focus(pilot, "workload", "options", "texts")
+        await pilot.press("end")
+        rows = screen_of(pilot)._sheet._rows
+        assert len(rows) < 150 and any("936 more" in field.label for field in rows)
+        await focus(pilot, "workload", "options", "texts", 999, "id")
+        assert pilot.app.focused
+
+
 async def test_a_text_of_several_lines_has_a_window(store: Store, file: Path) -> None:
     where: Where = ("workload", "options", "texts")
     async with app_of(store, file).run_test(size=(80, 24)) as pilot:
@@ -398,8 +448,8 @@ async def test_problems_are_found_all_at_once_and_lead_to_their_fields(
         for _ in range(3):
             await pilot.press("f8")
             await settled(pilot)
-            row = pilot.app.focused.query_ancestor("Row")  # type: ignore[union-attr]
-            seen.append(row.field.where)  # type: ignore[attr-defined]
+            row = pilot.app.focused.query_ancestor(Row)  # type: ignore[union-attr]
+            seen.append(row.field.where)
         assert set(seen) == {("ghost",), ("name",), ("weights", "revision")}
         screen.query_one("#problems", OptionList).focus()
         await pilot.press("home", "enter")
@@ -431,6 +481,17 @@ async def test_text_from_a_file_is_inert(store: Store, file: Path) -> None:
     async with app_of(store, None, evil).run_test(size=(100, 30)) as pilot:
         await settled(pilot)
         assert "[red]x[/]" in drawn(pilot.app) and "\x1b" not in drawn(pilot.app)
+
+
+async def test_what_would_act_on_the_terminal_is_shown_and_edited_as_json(store: Store) -> None:
+    evil = {**QUICKSTART, "description": "a\x1b]0;b\x07\u202ec"}
+    async with app_of(store, None, evil).run_test(size=(140, 40)) as pilot:
+        await focus(pilot, "description")
+        assert not {"\x1b", "\x07", "\u202e"} & set(drawn(pilot.app))
+        assert "\\u001b" in drawn(pilot.app)
+        await pilot.press("end", "left", "d")
+        await settled(pilot)
+        assert document(pilot)["description"] == "a\x1b]0;b\x07\u202ecd"
 
 
 # --- plan, leave, JSON --------------------------------------------------------------------------
@@ -570,6 +631,23 @@ async def test_broken_json_can_be_dropped(
         assert document(pilot)["name"] == "mine" and "valid" in screen_of(pilot).state.plain
 
 
+async def test_broken_json_is_seen_where_there_is_room_for_one(
+    store: Store, file: Path, editor: Callable[[str], None]
+) -> None:
+    editor("echo '{ oh' > \"$2\"")
+    async with app_of(store, file).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("f4")
+        await settled(pilot)
+        assert "{ oh" in drawn(pilot.app)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "Save, then" not in drawn(pilot.app) and "Keep editing" in drawn(pilot.app)
+        await pilot.press("escape", "ctrl+z")
+        await settled(pilot)
+        assert "quickstart" in drawn(pilot.app) and "(modified)" not in screen_of(pilot).crumbs
+
+
 async def test_an_editor_that_fails_changes_nothing(
     store: Store, file: Path, editor: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -591,7 +669,8 @@ async def test_a_broken_file_is_shown_and_never_overwritten_unasked(
     async with app_of(store, file).run_test(size=(100, 30)) as pilot:
         await settled(pilot)
         assert "line 2" in told(pilot) and '"name": }' in drawn(pilot.app)
-        await pilot.press("ctrl+z", "ctrl+s")
+        editor('echo more >> "$2"')
+        await pilot.press("f4", "ctrl+z", "ctrl+s")
         await settled(pilot)
         assert file.read_text() == '{\n"name": }'
 
@@ -650,6 +729,62 @@ async def test_f7_hashes_a_local_file(
         await settled(pilot)
         assert document(pilot)["weights"]["files"][0]["size"] == 5, told(pilot)
         assert "valid" in screen_of(pilot).state.plain
+
+
+async def test_f7_takes_commit_and_hash_from_the_hubs_cache(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, repo = "a" * 40, tmp_path / "models--org--repo"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text(commit)
+    (repo / "snapshots" / commit).mkdir(parents=True)
+    (repo / "snapshots" / commit / "m.gguf").write_bytes(b"model")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    files = [{"path": "m.gguf", "source": "hf:org/repo@main/m.gguf"}]
+    loose = {**QUICKSTART, "weights": {"repo": "org/repo", "revision": "main", "files": files}}
+    async with app_of(store, None, loose).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("f7")
+        await settled(pilot)
+        weights = document(pilot)["weights"]
+        assert weights["revision"] == commit
+        assert weights["files"][0]["source"] == f"hf:org/repo@{commit}/m.gguf"
+        assert weights["files"][0]["size"] == 5
+        assert "valid" in screen_of(pilot).state.plain
+        await pilot.press("ctrl+z")
+        assert document(pilot) == loose
+
+
+@pytest.mark.parametrize(
+    "source", ["hf:../x@main/f", "hf:a/b@main/../../f", "hf:a/b@main//etc/passwd", "hf:a@m/f"]
+)
+def test_a_source_does_not_lead_out_of_the_hubs_cache(source: str) -> None:
+    assert hub.source(source) is None
+
+
+async def test_pins_of_what_was_changed_meanwhile_are_dropped(store: Store) -> None:
+    found = pins.image({"image": {"recipe": "llama-server"}})
+    other = {"image": {"recipe": "loopback"}}
+    assert found.pins and pins.applied(other, found) == other
+
+
+async def test_f6_pins_what_the_engine_has(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Engine:
+        def image(self, reference: str) -> ImageIdentity | None:
+            assert reference == "reg.example:5000/vllm:v1"
+            digest = "sha256:" + "1" * 64
+            return ImageIdentity(
+                reference=reference,
+                recipe=None,
+                image_id="sha256:" + "2" * 64,
+                diff_ids=(),
+                platform="linux/amd64",
+                manifest_digest=digest,
+            )
+
+    monkeypatch.setattr(containers, "connect", Engine)
+    found = pins.image({"image": {"reference": "reg.example:5000/vllm:v1"}})
+    assert found.pins[0].value == "reg.example:5000/vllm@sha256:" + "1" * 64
 
 
 async def test_f7_never_guesses(store: Store) -> None:

@@ -205,7 +205,20 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-# --- text and files -----------------------------------------------------------------------------
+def first_difference(one: Any, other: Any) -> Where:
+    """The path of the first place where two documents differ."""
+    pairs: list[tuple[str | int, Any, Any]] = []
+    if isinstance(one, dict) and isinstance(other, dict):
+        pairs = [(k, one.get(k, ABSENT), other.get(k, ABSENT)) for k in {**one, **other}]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [(n, *both) for n, both in enumerate(zip(one, other, strict=True))]
+    for step, left, right in pairs:
+        if not same(left, right):
+            return (step, *first_difference(left, right))
+    return ()
+
+
+# --- text ---------------------------------------------------------------------------------------
 
 
 def to_text(document: Any) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from kit.text import clean
 from kit.tui.form import catalogue
 from kit.tui.form.draft import ABSENT, Where, value_at
 
@@ -27,10 +28,12 @@ Kind = Literal[
     "const",
     "tick",  # a box that puts an element into a list
     "add",  # one more element
+    "more",  # says how many elements are not shown
     "unknown",  # a key that the schema does not have
 ]
 HEADINGS = ("section", "switch", "item")
 _LONG = 10_000  # characters from which a text is not one line
+_MOST = 64  # elements of a list that are shown: a thousand rows take seconds
 
 
 @dataclass(frozen=True)
@@ -136,12 +139,15 @@ class _Walk:
         if "enum" in inner:
             yield from _ticks(inner["enum"], rules, where, depth, items)
             return
-        for index in range(len(items)):
+        for index in range(min(len(items), _MOST)):
             place = (*where, index)
             label = f"{where[-1]} {index + 1}"
             yield Field(place, "item", label, depth, rules=inner)
             if self._is_open(place):
                 yield from self.of_object(inner, place, depth + 1)
+        if len(items) > _MOST:
+            rest = f"and {len(items) - _MOST} more, which F4 edits"
+            yield Field(where, "more", rest, depth, rules=rules)
         yield Field((*where, len(items)), "add", f"add to {where[-1]}", depth, rules=inner)
 
     def _meters(self, rules: Mapping[str, Any], items: list[Any], depth: int) -> Iterator[Field]:
@@ -200,8 +206,11 @@ def _scalar_kind(rules: Mapping[str, Any], where: Where, value: Any) -> Kind:
         return "number"
     if "string" not in kinds:
         return "json"
-    is_long = rules.get("maxLength", 0) >= _LONG or (isinstance(value, str) and "\n" in value)
-    return "long" if is_long else "text"
+    text = value if isinstance(value, str) else ""
+    if rules.get("maxLength", 0) >= _LONG or "\n" in text:
+        return "long"
+    # What would act on the terminal, or be invisible there, is shown and edited as JSON.
+    return "text" if clean(text) == text else "json"
 
 
 def _choices(
@@ -219,13 +228,13 @@ def _choices(
 
 
 def _variants(rules: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Each variant as the JSON of an empty one with the keys that it needs."""
-    return tuple(
-        ("null", "none")
-        if each.get("type") == "null"
-        else (json.dumps(list(each["required"])), " + ".join(each["required"]))
-        for each in rules["oneOf"]
-    )
+    """Each variant as the JSON list of the keys that it needs, by which people know it."""
+    found = [("null", "none") for each in rules["oneOf"] if each.get("type") == "null"]
+    objects = [each for each in rules["oneOf"] if each.get("type") == "object"]
+    for each in objects:
+        label = str(each["required"][0]) if len(objects) > 1 else "given"
+        found.append((json.dumps(list(each["required"])), label))
+    return tuple(found)
 
 
 def _word(value: Any) -> str:

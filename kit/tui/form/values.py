@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kit import jsonio
+from kit.text import clean
 from kit.tui.form.draft import ABSENT
 from kit.tui.form.fields import Field
 
@@ -19,7 +20,8 @@ def shown(field: Field, value: Any) -> str:
         return ""
     if isinstance(value, str) and field.kind != "json":
         return value
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if clean(text) == text else json.dumps(value)
 
 
 def read(field: Field, text: str) -> Any:
@@ -56,6 +58,8 @@ def _json(text: str) -> Any:
 
 def hint(field: Field) -> str:
     """What stands in an empty field: the default, or an example."""
+    if field.default == '""':
+        return "optional"
     if field.default is not None:
         return f"default {_bare(json.loads(field.default))}"
     examples = field.rules.get("examples", [])

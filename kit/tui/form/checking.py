@@ -1,0 +1,49 @@
+"""What is wrong with a draft, in the words and at the places of the form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.text import Text
+
+from kit import spec as specs
+from kit.errors import KitError, UsageError
+from kit.model import Problem
+from kit.render.console import plain
+from kit.tui.form.draft import Where, from_text, path_text, place, words
+
+DROP = "F4 opens it in your editor; ctrl+z drops it and keeps the form's"
+
+
+def problems(document: Any) -> list[Problem]:
+    """All problems of a document; where it cannot even be checked, that is one. Slow."""
+    try:
+        return specs.problems(document)
+    except KitError as error:
+        return [Problem("$", error.message, error.remedy or "")]
+    except Exception as error:  # such as a number that has no canonical form
+        return [Problem("$", f"kit cannot check this: {error}", "undo the last edit, or use F4")]
+
+
+def of_text(text: str, name: str) -> Problem | None:
+    """Why a text is no document; None where it is one."""
+    try:
+        from_text(text, name)
+    except UsageError as error:
+        return Problem("$", error.message, DROP)
+    return None
+
+
+def by_place(found: Iterable[Problem]) -> dict[Where, list[str]]:
+    """What to say below each field."""
+    told: dict[Where, list[str]] = {}
+    for problem in found:
+        told.setdefault(place(problem), []).append(words(problem))
+    return told
+
+
+def line(problem: Problem) -> Text:
+    """One problem in one line: where, what, and what to do."""
+    told = plain(f"✘ {path_text(place(problem))}  ", "bad").append_text(plain(words(problem)))
+    return told.append_text(plain(f"  → {problem.remedy}", "quiet")) if problem.remedy else told
