@@ -19,11 +19,10 @@ from kit.errors import UsageError
 from kit.model import ImageIdentity
 from kit.store import Store
 from kit.tui.app import KitApp
-from kit.tui.form import hub, pins
+from kit.tui.form import hub, pins, view
 from kit.tui.form.draft import Where
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.rows import Row
-from kit.tui.screens import spec as screen_module
 from kit.tui.screens.spec import SpecScreen
 from tests.tui.conftest import SIZES, drawn
 
@@ -34,7 +33,7 @@ QUICKSTART: dict[str, Any] = json.loads(TEXT)
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screen_module, "PAUSE_S", 0)
+    monkeypatch.setattr(view, "PAUSE_S", 0)
 
 
 @pytest.fixture
@@ -413,6 +412,9 @@ async def test_a_text_of_several_lines_has_a_window(store: Store, file: Path) ->
         await pilot.press(*"one", "enter", *"two", "ctrl+s")
         await settled(pilot)
         assert document(pilot)["workload"]["options"]["texts"] == [{"text": "one\ntwo"}]
+        await pilot.press("enter", "x", "escape")
+        await settled(pilot)
+        assert document(pilot)["workload"]["options"]["texts"] == [{"text": "xone\ntwo"}]
 
 
 async def test_the_mouse_opens_ticks_and_removes(store: Store, file: Path) -> None:
@@ -546,14 +548,14 @@ async def test_leaving_without_changes_does_not_ask(store: Store, file: Path) ->
 async def test_f2_shows_the_json(store: Store, file: Path) -> None:
     async with app_of(store, file).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
-        view = screen_of(pilot).query_one(JsonView)
-        assert not view.display
+        shown = screen_of(pilot).query_one(JsonView)
+        assert not shown.display
         await pilot.press("f2")
         await pilot.pause()
-        assert view.display and '"schema": "kit.run-spec/1"' in drawn(pilot.app)
+        assert shown.display and '"schema": "kit.run-spec/1"' in drawn(pilot.app)
         await pilot.press("f2")
         await pilot.pause()
-        assert not view.display and isinstance(pilot.app.focused, Input)
+        assert not shown.display and isinstance(pilot.app.focused, Input)
 
 
 async def test_copy_is_the_json(store: Store, file: Path) -> None:

@@ -88,10 +88,10 @@ class AskLine(Window):
 
 
 class AskText(Window):
-    """Asks for a text of several lines."""
+    """Asks for a text of several lines; whatever way it is left, what was typed is kept."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "keep", "Keep", priority=True, id="window.keep"),
+        Binding("escape,ctrl+s", "keep", "Done", key_display="esc", priority=True, id="window.keep")
     ]
 
     def __init__(self, title: str, told: str, value: str) -> None:

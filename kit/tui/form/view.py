@@ -1,0 +1,208 @@
+"""A draft on the screen: its form, its JSON beside it, its problems below, all in step."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from textual import on
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from kit.model import Problem
+from kit.render.console import count, plain
+from kit.text import clean
+from kit.tui.base import KitScreen, mark, plain_lines
+from kit.tui.form import checking, files
+from kit.tui.form.dialogs import AskText
+from kit.tui.form.draft import ABSENT, Draft, Where, line_of, place
+from kit.tui.form.jsonview import JsonView
+from kit.tui.form.sheet import Sheet
+
+BOTH = 100  # columns from which form and JSON stand beside each other
+PAUSE_S = 0.15  # after the last key, before what was typed is checked
+
+
+class DraftScreen(KitScreen):
+    """Shows a draft, and checks it whenever nothing is typed for a moment.
+
+    Args:
+        path: the draft's file, which need not be there yet.
+        open_at_first: the sections that are open, beside the runtime's.
+    """
+
+    def __init__(self, draft: Draft, path: Path | None, open_at_first: Iterable[Where]) -> None:
+        super().__init__()
+        self._draft, self._file = draft, files.SpecFile(path)
+        self._broken: str | None = None  # a text that is no JSON and waits to be mended
+        self._problems: list[Problem] | None = None
+        self._at = -1  # the problem that was gone to last
+        self._left: Widget | None = None  # what had the focus before the JSON took the form's place
+        self._sheet = Sheet(draft, open_at_first)
+        self._json = JsonView()
+        self._list = OptionList(compact=True, markup=False, id="problems", classes="panel -none")
+        self._about = Static(id="about", markup=False)
+
+    def body(self) -> Iterable[Widget]:
+        form = Vertical(self._sheet, self._about, id="form", classes="panel")
+        form.border_title = "Form"
+        self._json.add_class("panel")
+        self._json.border_title = "JSON (F2)"
+        self._list.border_title = "Problems (enter jumps)"
+        yield Horizontal(form, self._json, id="both")
+        yield self._list
+
+    def _focus_first(self) -> None:
+        first = next(iter(self._sheet.query(Input)), None)
+        if first and self.focused is None:
+            first.focus()
+
+    @property
+    def _called(self) -> str:
+        if self._file.path:
+            return self._file.path.name
+        name = self._draft.get(("name",))
+        return name if isinstance(name, str) and name else "a new spec"
+
+    @property
+    def _unsaved(self) -> bool:
+        return self._draft.modified or self._broken is not None
+
+    def _redraw(self) -> None:
+        self._sheet.sync()
+        self._show()
+
+    def _show(self) -> None:
+        """All but the form itself; what is there is checked once nothing more is typed."""
+        self._sheet.disabled = self._broken is not None
+        self.crumbs = f"Spec › {self._called}{' (modified)' if self._unsaved else ''}"
+        self.command = f"kit check {shlex.quote(str(self._file.path or 'FILE'))}"
+        if self._broken is not None:
+            self._show_broken(self._broken)
+            return
+        self._json.show(self._draft.document)
+        if self._problems is None:
+            self.state = mark("skip", "checking")
+        self._mark(self._problems or [])
+        self._check_soon()
+
+    def _show_broken(self, text: str) -> None:
+        problem = checking.of_text(text, self._called)
+        self.workers.cancel_group(self, "check-soon")
+        self.workers.cancel_group(self, "check")
+        self._list_problems([problem] if problem else [])
+        self._json.show_text(text, line_of(problem.message) if problem else None)
+        self.set_class(self.size.width < BOTH, "-swapped")
+
+    def _say(
+        self, text: str, severity: Literal["information", "warning", "error"] = "information"
+    ) -> None:
+        self.notify(plain_lines(text).plain, markup=False, severity=severity, timeout=10)
+
+    @on(Sheet.Changed)
+    def _form_changed(self, event: Sheet.Changed) -> None:
+        self._show()
+        if event.told:
+            self._say(event.told)
+
+    @on(Sheet.Focused)
+    def _field_focused(self, event: Sheet.Focused) -> None:
+        field = event.field
+        self._about.update(plain(f"{field.label}: ", "bold").append_text(plain(field.help)))
+        if self._broken is None:
+            self._json.point(field.where)
+
+    @on(Sheet.Long)
+    def _long_text(self, event: Sheet.Long) -> None:
+        where, value = event.field.where, self._draft.get(event.field.where)
+        text = "" if value is ABSENT else str(value)
+        if clean(text, lines=True) != text:
+            self._say("it holds characters that would act on the terminal: F4 edits it", "warning")
+            return
+
+        def written(answer: str | None) -> None:
+            if answer is not None and answer != text:
+                self._draft.put(where, answer) if answer else self._draft.drop(where)
+                self._redraw()
+
+        self.app.push_screen(AskText(event.field.label, event.field.help, text), written)
+
+    @on(JsonView.Picked)
+    def _line_picked(self, event: JsonView.Picked) -> None:
+        if self._broken is None:
+            self._to_form()
+            self._sheet.jump(event.where)
+
+    # --- problems ---------------------------------------------------------------------------
+
+    def _check_soon(self) -> None:
+        async def soon() -> None:
+            await asyncio.sleep(PAUSE_S)
+            document = self._draft.document
+            self.fetch(
+                lambda: checking.problems(document),
+                lambda found: self._checked(document, found),
+                group="check",
+            )
+
+        # The function, not a coroutine: one that is replaced before it began was never made.
+        self.run_worker(cast(Any, soon), group="check-soon", exclusive=True)
+
+    def _checked(self, document: Any, found: list[Problem]) -> None:
+        # What was typed meanwhile has a check of its own on its way.
+        if document is self._draft.document and self._broken is None:
+            self._list_problems(found)
+
+    def _list_problems(self, found: list[Problem]) -> None:
+        self._mark(found)
+        if found == self._problems:
+            return  # drawing the list anew lays the whole screen out
+        self._problems = found
+        self.state = mark("fail", count(len(found), "problem")) if found else mark("ok", "valid")
+        here = self._list.highlighted
+        self._list.set_options(Option(checking.line(problem)) for problem in found)
+        self._list.highlighted = min(here or 0, len(found) - 1) if found else None
+        self._list.set_class(not found, "-none")
+
+    def _mark(self, found: list[Problem]) -> None:
+        told = checking.by_place(found)
+        self._sheet.show_problems(told)
+        self._json.mark(told)
+
+    @on(OptionList.OptionSelected, "#problems")
+    def _problem_chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self._jump(event.option_index)
+
+    def _jump(self, number: int) -> None:
+        if self._problems and self._broken is None:
+            self._at = number % len(self._problems)
+            self._list.highlighted = self._at
+            self._to_form()
+            self._sheet.jump(place(self._problems[self._at]))
+
+    def action_next_problem(self) -> None:
+        """Go to the next problem's field."""
+        if self._problems:
+            self._jump(self._at + 1)
+        else:
+            self._say("no problems")
+
+    def action_json(self) -> None:
+        """Show or hide the JSON; where there is no room for both, in place of the form."""
+        if self.focused and self._sheet in self.focused.ancestors:
+            self._left = self.focused
+        self.toggle_class("-swapped")
+        if self.size.width < BOTH and self.has_class("-swapped"):
+            self._json.focus()
+        elif self._left and self._left.is_attached:
+            self._left.focus()
+
+    def _to_form(self) -> None:
+        if self.size.width < BOTH:
+            self.remove_class("-swapped")
