@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -40,8 +40,12 @@ def comparison(found: Comparison) -> None:
     """A replay's or a comparison's verdict, on stdout: the primary metric, every other axis, what
     image and machine have to do with it, and where the environments differ.
     """
-    put(
-        stdout(),
+    put(stdout(), comparison_view(found))
+
+
+def comparison_view(found: Comparison) -> Group:
+    """A replay's or a comparison's verdict as it is drawn."""
+    return Group(
         _headline(found.primary),
         Text(),
         _axes([axis for axis in found.axes if axis != found.primary]),

@@ -1,0 +1,213 @@
+"""The verdict on a sealed run, level by level, and on it as a replay of another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.console import RenderableType
+from rich.markup import escape
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.widget import Widget
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from kit import archive, jsonio
+from kit.errors import KitError
+from kit.render.console import facts, plain
+from kit.render.verdicts import comparison_view
+from kit.render.verification import level_view, summary, verdict_view, verdict_word
+from kit.store import Store
+from kit.tui.base import KitScreen, mark
+from kit.tui.replaying import replay
+from kit.tui.written import argument, as_text, short, write_report
+from kit.verify import LEVELS, Verdict, verify
+
+if TYPE_CHECKING:
+    from kit.compare import Comparison
+
+
+class VerifyScreen(KitScreen):
+    """What ``kit verify`` finds of a run, and how it reproduces its original.
+
+    Args:
+        run: the sealed run.
+        original: the run that it replays; without it, the parent that its manifest names.
+    """
+
+    AUTO_FOCUS = "#levels"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "unfold", "Unfold", priority=True, id="verify-unfold"),
+        Binding("d", "details", "All details", id="verify-details"),
+        Binding("r", "replay", "Replay", id="verify-replay"),
+        Binding("c", "compare", "Compare", id="verify-compare"),
+        Binding("h", "report", "HTML report", id="verify-report"),
+        Binding("R", "again", "Verify again", show=False, id="verify-again"),
+    ]
+
+    def __init__(self, run: Path, original: Path | None = None) -> None:
+        super().__init__()
+        self._run, self._original = run, original
+        self._found: Verdict | None = None
+        self._judged: Comparison | None = None
+        self._open: set[str] = set()
+        self.crumbs = f"{short(run)} › Verify"
+        self.command = f"kit verify {argument(run)}"
+
+    def body(self) -> Iterable[Widget]:
+        with Horizontal(id="parts"):
+            levels = OptionList(id="levels", classes="panel", markup=False)
+            levels.border_title = "Verify"
+            yield levels
+            side = VerticalScroll(Static(id="judged", markup=False), id="side", classes="panel")
+            side.display = False
+            yield side
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.action_again()
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def action_again(self) -> None:
+        """Read every byte of the run once more."""
+        self._found = None
+        self.state = mark("running", "verifying")
+        run = self._run
+        self.fetch(lambda: verify(run), self._show, group="verify", failed=self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self.state = mark("fail", "cannot be verified")
+        told = error.message if isinstance(error, KitError) else f"{type(error).__name__}: {error}"
+        levels = self.query_one("#levels", OptionList)
+        levels.clear_options()
+        levels.add_option(Option(plain(told, "bad"), id="claim"))
+        self.tell_error(error)
+
+    def _show(self, found: Verdict) -> None:
+        self._found = found
+        title = escape(f"Verify: {verdict_word(found)}, {summary(found)}")
+        self.query_one("#levels", OptionList).border_title = title
+        word = f"{verdict_word(found)}, exit {found.exit_code}"
+        self.state = mark("ok" if found.passed else "fail", word)
+        self._fill(found)
+        self.refresh_bindings()
+        self._look_for_original(found)
+
+    def _fill(self, found: Verdict) -> None:
+        levels = self.query_one("#levels", OptionList)
+        levels.clear_options()
+        levels.add_options([Option(self._level(level), id=level) for level in LEVELS])
+        said = facts([("claim", found.claim), ("run", found.run_hash)])
+        levels.add_option(Option(said, id="claim"))
+        failed = [check.level for check in found.failures]
+        levels.highlighted = list(LEVELS).index(failed[0]) if failed else 0
+
+    def _level(self, level: str) -> RenderableType:
+        assert self._found is not None
+        return level_view(self._found, level, LEVELS[level], details=level in self._open)
+
+    # --- the original -----------------------------------------------------------------------
+
+    def _look_for_original(self, found: Verdict) -> None:
+        run, given, store = self._run, self._original, self.kit.store
+        if not found.passed:
+            if given:
+                self._say("not judged: a run that does not verify proves nothing", "bad")
+            return
+        self.fetch(
+            lambda: _judged(run, given or parent_in(store, run)),
+            self._show_judged,
+            group="judge",
+            failed=self._not_judged,
+        )
+
+    def _show_judged(self, found: tuple[Path, Comparison] | None) -> None:
+        if found is None:
+            return
+        self._original, self._judged = found
+        self._say(comparison_view(self._judged))
+        self.refresh_bindings()
+
+    def _not_judged(self, error: Exception) -> None:
+        self._say(f"cannot be judged: {error}", "bad")
+        self.tell_error(error)
+
+    def _say(self, what: RenderableType, style: str = "") -> None:
+        side = self.query_one("#side")
+        side.display = True
+        of = short(self._original) if self._original else "its original"
+        side.border_title = escape(f"Replay of {of}")
+        shown = plain(what, style) if isinstance(what, str) else what
+        self.query_one("#judged", Static).update(shown)
+
+    # --- acting -----------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        if action == "compare":
+            return True if self._original else None
+        if action in ("replay", "report"):
+            return True if self._found and self._found.passed else None
+        return True
+
+    def action_unfold(self) -> None:
+        """Every check of the level under the cursor; again: only its heading."""
+        self.query_one("#levels", OptionList).action_select()
+
+    def on_option_list_option_selected(self, chosen: OptionList.OptionSelected) -> None:
+        """By key or by mouse."""
+        if self._found is None or chosen.option_id not in LEVELS:
+            return
+        self._open ^= {str(chosen.option_id)}
+        self._redraw()
+
+    def action_details(self) -> None:
+        """Every check of every level; again: only what wants attention."""
+        self._open = set() if self._open >= set(LEVELS) else set(LEVELS)
+        self._redraw()
+
+    def _redraw(self) -> None:
+        if self._found:
+            for level in LEVELS:
+                self.query_one("#levels", OptionList).replace_option_prompt(
+                    level, self._level(level)
+                )
+
+    def action_replay(self) -> None:
+        """To the plan that runs its spec again here."""
+        replay(self, self._run)
+
+    def action_compare(self) -> None:
+        """The original and this run beside each other."""
+        if self._original:
+            self.kit.show_compare([self._original, self._run])
+
+    def action_report(self) -> None:
+        """Write this run's HTML report into the current folder."""
+        write_report(self, self._run, self._original if self._judged else None)
+
+    def copy_text(self) -> str:
+        """The verdict as ``kit verify`` prints it, and the replay's below."""
+        shown = [verdict_view(self._found, details=True)] if self._found else []
+        shown += [comparison_view(self._judged)] if self._judged else []
+        return "\n".join(map(as_text, shown)) or self.command
+
+
+def parent_in(store: Store, run: Path) -> Path | None:
+    """The run of ``store`` that the manifest of ``run`` names as its parent."""
+    manifest = jsonio.parse(archive.open_source(run).read(archive.MANIFEST))
+    names = {parent["run_hash"] for parent in manifest["parents"]}
+    # Compared with names that are there, never joined to a path: a manifest may name anything.
+    return next((path for path in store.runs() if path.name in names), None)
+
+
+def _judged(run: Path, original: Path | None) -> tuple[Path, Comparison] | None:
+    from kit import replay as replaying
+
+    if original is None:
+        return None
+    if not verify(original).passed:
+        raise KitError("the original does not verify", f"see kit verify {argument(original)}")
+    return original, replaying.judge(original, run)

@@ -1,0 +1,58 @@
+"""What several screens hand out of a sealed run: its short name, its report, a text to copy."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+
+from kit.render.console import THEME, plain
+from kit.tui.base import KitScreen
+
+_WIDTH = 120
+
+
+def short(run: Path) -> str:
+    """The first twelve digits of a run's hash; of a folder named otherwise, its name."""
+    return str(plain(run.name))[:12]
+
+
+def argument(run: Path) -> str:
+    """How a command line names ``run``."""
+    return run.name[:12] if re.fullmatch("[0-9a-f]{64}", run.name) else str(plain(run))
+
+
+def as_text(*shown: RenderableType) -> str:
+    """What is drawn, as text without colours or trailing blanks."""
+    console = Console(file=io.StringIO(), width=_WIDTH, theme=THEME, markup=False, highlight=False)
+    with console.capture() as captured:
+        for part in shown:
+            console.print(part)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def write_report(screen: KitScreen, run: Path, original: Path | None = None) -> None:
+    """Write the HTML report of ``run`` into the current folder, in a thread; its path is told.
+
+    Args:
+        original: the run that it is judged against, where there is one.
+    """
+    screen.notify("writing the report", markup=False)
+    screen.fetch(
+        lambda: _report(run, original),
+        lambda path: screen.notify(str(plain(path)), title="report", markup=False),
+        group="report",
+    )
+
+
+def _report(run: Path, original: Path | None) -> Path:
+    from kit import replay as replaying
+    from kit import report as reporting
+
+    judged = replaying.judge(original, run) if original else None
+    name = replaying.hash_of(run)
+    path = Path.cwd() / f"report-{name[:12]}.html"
+    path.write_text(reporting.html(name, *replaying.computed(run), judged), encoding="utf-8")
+    return path
