@@ -1,0 +1,231 @@
+"""Runs beside each other: what is read of each, what differs, and the table of metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from kit.compare import Axis, Comparison
+from kit.errors import KitError
+from kit.render.console import listing, plain
+from kit.render.show import metric_name
+from kit.report.rounding import number
+from kit.tui.base import mark
+from kit.tui.written import short
+
+if TYPE_CHECKING:
+    from kit.records import RunRecords
+
+FEW = 10
+WIDE = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict", "reason")
+# What decides comes first where not every column can be seen at once.
+NARROW = ("metric", "ratio", "verdict", "90% interval", "baseline", "run", "unit", "reason")
+# Facts of a machine that bear on energy and speed by themselves.
+_CONFOUNDERS = frozenset({"cpu", "gpus", "kernel", "memory", "nvidia", "power", "numa"})
+_STATES = {
+    "REPRODUCED": "ok",
+    "EQUIVALENT": "ok",
+    "DIFFERENT": "fail",
+    "FAILED": "fail",
+    "INCONCLUSIVE": "warn",
+}
+_LIKENESS = {"elsewhere": "the same model, other settings", "other_model": "another model"}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One run of a comparison: what it recorded, or why it cannot be read."""
+
+    path: Path
+    letter: str
+    records: RunRecords | None = None
+    results: dict[str, Any] | None = None
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        """``A ce3958392382``."""
+        return f"{self.letter} {short(self.path)}"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The sides, the baseline among them, and the verdict on each other that can be read."""
+
+    sides: tuple[Side, ...]
+    baseline: Side
+    judged: dict[str, Comparison]
+
+    @property
+    def others(self) -> tuple[Side, ...]:
+        """The sides that were judged against the baseline."""
+        return tuple(side for side in self.sides if side.letter in self.judged)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One fact in which a side is unlike the baseline: its values by letter, and what it means."""
+
+    path: str
+    values: dict[str, str]
+    meaning: Text
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric of one side against the baseline."""
+
+    side: Side
+    axis: Axis
+    cells: dict[str, Text]
+
+
+def side_of(path: Path, letter: str) -> Side:
+    """Read and recompute a run; one that does not verify gives no number."""
+    from kit import replay as replaying
+    from kit.verify import verify
+
+    try:
+        if not verify(path).passed:
+            return Side(path, letter, fault="does not verify (v tells why)")
+        return Side(path, letter, *replaying.computed(path))
+    except KitError as error:
+        return Side(path, letter, fault=error.message)
+
+
+def contrast(sides: Sequence[Side], baseline: Side) -> Contrast:
+    """Judge every other readable side against ``baseline``."""
+    from kit import replay as replaying
+
+    if baseline.records is None:
+        return Contrast(tuple(sides), baseline, {})
+    others = [side for side in sides if side.records and side is not baseline]
+    judged = {side.letter: replaying.judge(baseline.path, side.path) for side in others}
+    return Contrast(tuple(sides), baseline, judged)
+
+
+# --- what differs ---------------------------------------------------------------------------
+
+
+def differences(found: Contrast) -> list[Difference]:
+    """What confounds first, then what the specs ask differently, then the rest."""
+    merged: dict[tuple[int, str], tuple[dict[str, str], Text]] = {}
+    for letter, judged in found.judged.items():
+        for rank, path, there, here, meaning in _of(judged):
+            values, _ = merged.setdefault((rank, path), ({found.baseline.letter: there}, meaning))
+            values[letter] = here
+    return [Difference(p, v, m) for (_, p), (v, m) in sorted(merged.items(), key=lambda i: i[0])]
+
+
+def _of(judged: Comparison) -> list[tuple[int, str, str, str, Text]]:
+    from kit.compare.likeness import is_work
+
+    confounder, quiet = mark("warn", "confounder"), mark("skip", "recorded")
+    found = []
+    if judged.likeness in _LIKENESS:
+        found.append((0, "machine", "–", _LIKENESS[judged.likeness], confounder))
+    if judged.image == "DIFFERENT":
+        found.append((0, "image", "–", "another image", confounder))
+    for path, there, here in judged.differences:
+        weighs = path.partition(".")[0] in _CONFOUNDERS
+        found.append((2 if weighs else 4, path, there, here, confounder if weighs else quiet))
+    for each in judged.asked:
+        work = is_work(each)
+        asked = mark("running", "asked, other work") if work else mark("skip", "asked")
+        found.append((1 if work else 3, f"spec: {each[0]}", each[1], each[2], asked))
+    return found
+
+
+def differences_table(found: Contrast, shown: Sequence[Difference], most: int = 48) -> Table:
+    """Fact by fact: the baseline's value, each other's, and what it means.
+
+    Args:
+        most: characters of a value before it is cut.
+    """
+    sides = [found.baseline, *found.others]
+    fold: dict[str, Any] = {"overflow": "fold"}
+    table = listing(("fact", fold), *((s.letter, fold) for s in sides), ("", {"no_wrap": True}))
+    for row in shown:
+        values = [_cut(row.values.get(side.letter, "="), most) for side in sides]
+        table.add_row(plain(row.path), *values, row.meaning)
+    return table
+
+
+def _cut(value: str, most: int) -> Text:
+    return plain(value if len(value) <= most else f"{value[: most - 1]}…")
+
+
+# --- metrics --------------------------------------------------------------------------------
+
+
+def metrics(found: Contrast, order: str = "primary") -> list[Line]:
+    """A line for each metric and other side; metrics that neither side has are left out.
+
+    Args:
+        order: ``primary`` first, furthest ``ratio`` first, or by ``name``.
+    """
+    lines = [
+        Line(side, axis, _cells(found.baseline, side, axis))
+        for side in found.others
+        for axis in found.judged[side.letter].axes
+        if _is_told(found.baseline, axis) or _is_told(side, axis)
+    ]
+    if order == "ratio":
+        return sorted(lines, key=lambda line: -_distance(line.axis))
+    if order == "name":
+        return sorted(lines, key=lambda line: (line.cells["metric"].plain, line.side.letter))
+    places = [axis.metric for judged in found.judged.values() for axis in judged.axes]
+    return sorted(lines, key=lambda line: (places.index(line.axis.metric), line.side.letter))
+
+
+def _is_told(side: Side, axis: Axis) -> bool:
+    return bool(_metric(side, axis).get("status", "unmeasured") != "unmeasured")
+
+
+def _distance(axis: Axis) -> float:
+    return abs(math.log(axis.ratio)) if axis.ratio else -1.0
+
+
+def _metric(side: Side, axis: Axis) -> dict[str, Any]:
+    told: dict[str, Any] = (side.results or {}).get("metrics", {}).get(axis.metric, {})
+    return told
+
+
+def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
+    there, here = _metric(baseline, axis), _metric(side, axis)
+    ratio = f"{axis.ratio:.3f}×" if axis.ratio is not None else "–"
+    word = axis.verdict.lower().replace("-", " ")
+    return {
+        "metric": plain(metric_name(axis.metric).replace(" per ", "/")),
+        "unit": plain(_unit(there)),
+        "baseline": _value(there),
+        "run": _value(here),
+        "ratio": plain(f"{side.letter}/{baseline.letter} {ratio}"),
+        "90% interval": plain("{:.3f} – {:.3f}".format(*axis.ci90) if axis.ci90 else "–"),
+        "verdict": mark(_STATES.get(axis.verdict, "skip"), word),
+        "reason": plain(axis.reason, "quiet"),
+    }
+
+
+def _unit(metric: dict[str, Any]) -> str:
+    unit = str(metric.get("unit", ""))
+    return "" if unit == "sha256" else unit
+
+
+def _value(metric: dict[str, Any]) -> Text:
+    value = metric.get("value")
+    return plain(number(value) if isinstance(value, int | float) else "–")
+
+
+def metrics_table(lines: Sequence[Line]) -> Table:
+    """The metrics as a text to copy."""
+    table = listing(*((heading, {"overflow": "fold"}) for heading in WIDE))
+    for line in lines:
+        table.add_row(*(line.cells[heading] for heading in WIDE))
+    return table

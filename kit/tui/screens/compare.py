@@ -1,0 +1,285 @@
+"""Runs beside each other: what differs, every metric with its ratio, and the power of each."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from typing import ClassVar
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widget import Widget
+from textual.widgets import DataTable, Static
+
+from kit.render.console import count, plain
+from kit.tui.base import KitScreen, mark
+from kit.tui.comparing import (
+    FEW,
+    NARROW,
+    WIDE,
+    Contrast,
+    Line,
+    Side,
+    contrast,
+    differences,
+    differences_table,
+    metrics,
+    metrics_table,
+    side_of,
+)
+from kit.tui.widgets.curves import Curve, Curves, colour_of, curve_of
+from kit.tui.written import argument, as_text, short, write_report
+
+_ORDERS = ("primary", "ratio", "name")
+_ORDER_WORDS = {"primary": "primary first", "ratio": "furthest first", "name": "by name"}
+_WIDE = 140
+_TOO_FEW = (
+    "Two runs are needed to compare. On Home, mark runs with space, then press c.\n"
+    "The first that is marked is the baseline."
+)
+
+
+class CompareScreen(KitScreen):
+    """What ``kit compare`` finds, for any number of runs.
+
+    Args:
+        runs: the sealed runs; the first is the baseline.
+    """
+
+    AUTO_FOCUS = "#metrics"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("b", "baseline", "Baseline", id="compare-baseline"),
+        Binding("d", "all", "All differences", id="compare-all"),
+        Binding("o", "sort", "Sort", id="compare-sort"),
+        Binding("x", "remove", "Remove", id="compare-remove"),
+        Binding("h", "report", "HTML report", id="compare-report"),
+        Binding("v", "verify", "Verify", id="compare-verify"),
+    ]
+
+    def __init__(self, runs: Sequence[Path]) -> None:
+        super().__init__()
+        self._runs = [(path, _letter(n)) for n, path in enumerate(runs)]
+        self._first = 0
+        self._order = 0
+        self._all = False
+        self._sides: dict[str, Side] = {}  # by letter: what was read once is not read again
+        self._found: Contrast | None = None
+        self._lines: list[Line] = []
+        self._said()
+
+    def body(self) -> Iterable[Widget]:
+        with VerticalScroll(id="panels", can_focus=False):
+            yield Static(id="note", markup=False)
+            with VerticalScroll(id="differs", classes="panel") as differs:
+                differs.border_title = "What differs"
+                yield Static(id="differences", markup=False)
+            table: DataTable[Text] = DataTable(id="metrics", classes="panel", cursor_type="row")
+            table.border_title = "Metrics"
+            yield table
+            letters = self.kit.ascii_only or self.app.no_color
+            curves = Curves(letters, id="power", classes="panel")
+            curves.border_title = "Power, W, over s since the first measured block"
+            yield curves
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._look()
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def _said(self) -> None:
+        """Crumbs and command go by the runs that are left; the baseline is named first."""
+        runs = [path for path, _ in self._runs]
+        names = [*runs[self._first : self._first + 1], *runs[: self._first]]
+        names += runs[self._first + 1 :]
+        self.crumbs = f"Compare {count(len(runs), 'run')}"
+        self.command = shlex.join(["kit", "compare", *map(argument, names[:2])])
+
+    def _look(self) -> None:
+        self._said()
+        if len(self._runs) < 2:
+            self._too_few()
+            return
+        self.state = mark("running", "comparing")
+        runs, first, known = list(self._runs), self._first, dict(self._sides)
+        self.fetch(lambda: _read(runs, first, known), self._show, failed=self._failed)
+
+    def _too_few(self) -> None:
+        self._found = None
+        self.state = mark("skip", "nothing to compare")
+        self._note(Text(_TOO_FEW))
+        self.set_class(True, "-few")
+        self.refresh_bindings()
+
+    def _failed(self, error: Exception) -> None:
+        self.state = mark("fail", "cannot be compared")
+        self._note(plain(f"{type(error).__name__}: {error}", "bad"))
+        self.tell_error(error)
+
+    def _note(self, text: Text) -> None:
+        note = self.query_one("#note", Static)
+        note.update(text)
+        note.display = bool(text)
+
+    def _show(self, read: tuple[Contrast, list[Curve]]) -> None:
+        found, curves = read
+        self._found = found
+        self._sides = {side.letter: side for side in found.sides}
+        faults = [side for side in found.sides if side.fault]
+        self._note(_legend(found))
+        self.state = self._verdict(found, len(faults))
+        self._show_differences()
+        self._show_metrics()
+        self._show_power(curves)
+        self.refresh_bindings()
+
+    def _verdict(self, found: Contrast, faults: int) -> Text:
+        if faults:
+            return mark("fail", f"{count(faults, 'run')} unreadable")
+        return mark("ok", f"baseline: {found.baseline.name}")
+
+    def _show_differences(self) -> None:
+        assert self._found is not None
+        every = differences(self._found)
+        some = every if self._all else every[:FEW]
+        title = f"What differs: {count(len(every), 'fact')}"
+        if len(every) > FEW:
+            title += " (d: first ten)" if self._all else f", {FEW} shown (d: all)"
+        self.query_one("#differs").border_title = title
+        room = max(10, (self.size.width - 52) // (1 + len(self._found.others)))
+        shown: RenderableType = differences_table(self._found, some, 400 if self._all else room)
+        if not every:
+            fine = "nothing that was recorded differs"
+            shown = plain(fine if self._found.others else "nothing is compared", "quiet")
+        self.query_one("#differences", Static).update(shown)
+
+    def _show_metrics(self) -> None:
+        assert self._found is not None
+        order = _ORDERS[self._order]
+        self._lines = metrics(self._found, order)
+        table = self.query_one("#metrics", DataTable)
+        headings = WIDE if self.size.width >= _WIDE else NARROW
+        row = table.cursor_row
+        table.clear(columns=True)
+        table.add_columns(*(Text(heading) for heading in headings))
+        for line in self._lines:
+            table.add_row(*(line.cells[heading] for heading in headings))
+        table.move_cursor(row=row)
+        baseline = escape(self._found.baseline.name)
+        table.border_title = f"Metrics against {baseline}, {_ORDER_WORDS[order]}"
+
+    def _show_power(self, curves: list[Curve]) -> None:
+        power = self.query_one("#power", Curves)
+        power.show(curves)
+        told = (f"[{colour_of(c.letter)}]▞ {c.letter} {c.scope}[/]" for c in curves)
+        power.border_subtitle = "  ".join(told)
+
+    def on_data_table_row_highlighted(self, moved: DataTable.RowHighlighted) -> None:
+        """The reason of a verdict in full, where the column is out of sight."""
+        rows = self._lines[moved.cursor_row : moved.cursor_row + 1]
+        reason = rows[0].axis.reason if rows else ""
+        moved.data_table.border_subtitle = escape(str(plain(reason)))
+
+    def on_resize(self) -> None:
+        """Other columns come first where there is less room."""
+        if self._found and self.is_mounted:
+            self._show_differences()
+            self._show_metrics()
+
+    # --- acting -----------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        if action in ("all", "sort", "report"):
+            return True if self._found and self._found.others else None
+        if action == "baseline":
+            return True if len(self._runs) > 1 else None
+        return True
+
+    def action_baseline(self) -> None:
+        """Make the next run the baseline."""
+        if len(self._runs) > 1:
+            self._first = (self._first + 1) % len(self._runs)
+            self._look()
+
+    def action_all(self) -> None:
+        """All differences in full, or the first ten."""
+        self._all = not self._all
+        if self._found:
+            self._show_differences()
+
+    def action_sort(self) -> None:
+        """The primary metric first, the furthest ratio first, or by name."""
+        self._order = (self._order + 1) % len(_ORDERS)
+        if self._found:
+            self._show_metrics()
+
+    def action_remove(self) -> None:
+        """Leave the run under the cursor out, or the last one."""
+        if len(self._runs) < 2:
+            return
+        gone = self._under_cursor() or self._runs[-1][1]
+        baseline = self._runs[self._first][1]
+        self._runs = [each for each in self._runs if each[1] != gone]
+        letters = [letter for _, letter in self._runs]
+        self._first = letters.index(baseline) if baseline in letters else 0
+        self._look()
+
+    def _under_cursor(self) -> str:
+        table = self.query_one("#metrics", DataTable)
+        if not (table.has_focus and self._found and table.cursor_row < len(self._lines)):
+            return ""
+        return self._lines[table.cursor_row].side.letter
+
+    def action_report(self) -> None:
+        """Write the HTML report of the second run against the baseline into the current folder."""
+        if self._found and self._found.others:
+            write_report(self, self._found.others[0].path, self._found.baseline.path)
+
+    def action_verify(self) -> None:
+        """The verdict on the run under the cursor, or on the first that cannot be read."""
+        faults = [side for side in self._sides.values() if side.fault]
+        letter = self._under_cursor()
+        side = self._sides.get(letter) if letter and not faults else next(iter(faults), None)
+        if side:
+            self.kit.show_verify(side.path)
+
+    def copy_text(self) -> str:
+        """Both tables as text."""
+        if self._found is None:
+            return self.command
+        names = "\n".join(f"{s.letter}  {short(s.path)}  {s.fault}" for s in self._found.sides)
+        differing = differences_table(self._found, differences(self._found))
+        return as_text(Text(names), Text(), Group(metrics_table(self._lines), Text(), differing))
+
+
+def _letter(number: int) -> str:
+    """``A`` to ``Z``, then ``A1``, ``B1``, …"""
+    round_, place = divmod(number, len(ascii_uppercase))
+    return ascii_uppercase[place] + (str(round_) if round_ else "")
+
+
+def _legend(found: Contrast) -> Text:
+    """``A ce3958392382 baseline  B 9427d8f3e523``, and below what cannot be read."""
+    text = Text()
+    for side in found.sides:
+        text.append_text(plain(side.letter, f"bold {colour_of(side.letter)}"))
+        text.append_text(plain(f" {short(side.path)}"))
+        text.append(" baseline" if side is found.baseline else "", "quiet").append("  ")
+    for side in found.sides:
+        if side.fault:
+            text.append("\n").append_text(mark("fail", side.name))
+            text.append_text(plain(f"  {side.fault}"))
+    return text
+
+
+def _read(
+    runs: Sequence[tuple[Path, str]], first: int, known: dict[str, Side]
+) -> tuple[Contrast, list[Curve]]:
+    sides = [known.get(letter) or side_of(path, letter) for path, letter in runs]
+    curves = [curve_of(side.letter, side.records) for side in sides if side.records]
+    return contrast(sides, sides[first]), [curve for curve in curves if curve]

@@ -1,0 +1,259 @@
+"""The Compare screen: what differs, ratios with verdicts, power, and the baseline that moves."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from textual.widgets import DataTable
+
+from kit.store import Store
+from kit.tui.app import KitApp
+from kit.tui.comparing import contrast, differences, metrics, side_of
+from kit.tui.screens.compare import CompareScreen
+from kit.tui.widgets.curves import Curves, curve_of
+from tests.tui.conftest import H200, QUICKSTART, RUNS, SIZES, drawn
+
+REPLAY = next(RUNS.glob("abeb926af97b*"))
+
+
+def showing(*runs: Path, ascii_only: bool = False) -> KitApp:
+    return KitApp(Store(RUNS), first=CompareScreen(runs), ascii_only=ascii_only)
+
+
+async def settled(app: KitApp, pilot: Any) -> None:
+    for _ in range(2):
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+
+
+async def pressed(app: KitApp, pilot: Any, *keys: str) -> None:
+    for key in keys:
+        await pilot.press(key)
+        await settled(app, pilot)
+
+
+def column(app: KitApp, heading: str) -> list[str]:
+    table = app.screen.query_one("#metrics", DataTable)
+    key = next(k for k, c in table.columns.items() if c.label.plain == heading)
+    return [str(cell) for cell in table.get_column(key)]
+
+
+@pytest.mark.parametrize("size", [*SIZES, (60, 15)])
+@pytest.mark.parametrize(
+    "runs", [(H200, QUICKSTART), (QUICKSTART, REPLAY, H200)], ids=["two", "three"]
+)
+async def test_the_screen(
+    screen_text: Callable[..., None], size: tuple[int, int], runs: Sequence[Path]
+) -> None:
+    app = showing(*runs)
+    async with app.run_test(size=size) as pilot:
+        await settled(app, pilot)
+        screen_text(app)
+
+
+async def test_in_ascii_a_curve_is_drawn_with_its_letter(screen_text: Callable[..., None]) -> None:
+    app = showing(H200, QUICKSTART, ascii_only=True)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(app, pilot)
+        assert drawn(app).isascii()
+        assert "AAA" in drawn(app)
+        screen_text(app)
+
+
+async def test_small_screens_zoom_the_focused_panel(screen_text: Callable[..., None]) -> None:
+    app = showing(QUICKSTART, REPLAY)
+    async with app.run_test(size=(60, 15)) as pilot:
+        await settled(app, pilot)
+        await pressed(app, pilot, "z")
+        screen_text(app)
+
+
+async def test_a_replay_is_equivalent_and_nothing_differs() -> None:
+    app = showing(QUICKSTART, REPLAY)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await settled(app, pilot)
+        assert app.screen.command == f"kit compare {QUICKSTART.name[:12]} {REPLAY.name[:12]}"
+        assert app.screen.state.plain == f"✔ baseline: A {QUICKSTART.name[:12]}"
+        assert "nothing that was recorded differs" in drawn(app)
+        assert column(app, "verdict")[0] == "✔ reproduced"
+        assert "✔ equivalent" in column(app, "verdict")
+
+
+async def test_other_machines_are_confounders_and_not_comparable() -> None:
+    app = showing(H200, QUICKSTART)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await settled(app, pilot)
+        text = drawn(app)
+        assert "! confounder" in text
+        assert set(column(app, "verdict")) == {"– not comparable"}
+        assert any("no NVIDIA driver" in reason for reason in column(app, "reason"))
+
+
+async def test_b_moves_the_baseline_round() -> None:
+    app = showing(QUICKSTART, REPLAY, H200)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await settled(app, pilot)
+        await pressed(app, pilot, "b")
+        assert app.screen.state.plain == f"✔ baseline: B {REPLAY.name[:12]}"
+        assert app.screen.command == f"kit compare {REPLAY.name[:12]} {QUICKSTART.name[:12]}"
+        assert {ratio.split()[0] for ratio in column(app, "ratio")} == {"A/B", "C/B"}
+        await pressed(app, pilot, "b", "b")
+        assert app.screen.state.plain == f"✔ baseline: A {QUICKSTART.name[:12]}"
+
+
+async def test_d_shows_all_differences_and_ten_again() -> None:
+    app = showing(H200, QUICKSTART)
+    async with app.run_test(size=(140, 60)) as pilot:
+        await settled(app, pilot)
+        before = drawn(app)
+        await pressed(app, pilot, "d")
+        assert "(d: first ten)" in drawn(app)
+        await pressed(app, pilot, "d")
+        assert drawn(app) == before
+
+
+async def test_o_sorts_by_ratio_then_by_name() -> None:
+    app = showing(H200, QUICKSTART)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await settled(app, pilot)
+        await pressed(app, pilot, "o")
+        assert column(app, "metric")[0] == "estimated energy/request"
+        await pressed(app, pilot, "o")
+        assert column(app, "metric") == sorted(column(app, "metric"))
+        await pressed(app, pilot, "o")
+        assert column(app, "metric")[0] == "gpu energy/output token"
+
+
+async def test_x_removes_the_run_under_the_cursor_and_then_says_how_to_mark() -> None:
+    app = showing(QUICKSTART, REPLAY, H200)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await settled(app, pilot)
+        await pressed(app, pilot, "x")  # the first line is of the replay
+        assert app.screen.crumbs == "Compare 2 runs"
+        assert {ratio.split()[0] for ratio in column(app, "ratio")} == {"C/A"}
+        await pressed(app, pilot, "x")
+        assert "On Home, mark runs with space" in drawn(app)
+        await pressed(app, pilot, "x", "b", "d", "o", "h", "v", "y")
+        assert isinstance(app.screen, CompareScreen)
+
+
+@pytest.mark.parametrize("runs", [(), (QUICKSTART,)], ids=["none", "one"])
+async def test_fewer_than_two_runs(runs: Sequence[Path], screen_text: Callable[..., None]) -> None:
+    app = showing(*runs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        screen_text(app)
+
+
+async def test_a_run_that_cannot_be_read_leaves_the_others_compared(
+    tmp_path: Path, screen_text: Callable[..., None]
+) -> None:
+    bad = tmp_path / ("[red]" + "b" * 20)
+    bad.mkdir()
+    (bad / "manifest.json").write_text("{\x1b[31m")
+    app = showing(QUICKSTART, REPLAY, bad)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(app, pilot)
+        assert app.screen.state.plain == "✘ 1 run unreadable"
+        assert {ratio.split()[0] for ratio in column(app, "ratio")} == {"B/A"}
+        screen_text(app)
+
+
+async def test_an_unreadable_baseline_compares_nothing(tmp_path: Path) -> None:
+    app = showing(tmp_path / "gone", QUICKSTART, REPLAY)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(app, pilot)
+        assert "nothing is compared" in drawn(app)
+        await pressed(app, pilot, "b")
+        assert "✔ reproduced" in column(app, "verdict")
+
+
+async def test_v_verifies_what_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Path] = []
+    monkeypatch.setattr(KitApp, "show_verify", lambda self, run: shown.append(run))
+    app = showing(QUICKSTART, tmp_path / "gone")
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        await pressed(app, pilot, "v")
+        assert shown == [tmp_path / "gone"]
+
+
+async def test_h_writes_the_second_runs_report_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = showing(QUICKSTART, REPLAY)
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        await pressed(app, pilot, "h")
+        page = (tmp_path / f"report-{REPLAY.name[:12]}.html").read_text()
+        assert "REPRODUCED" in page
+
+
+async def test_y_copies_both_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[str] = []
+    monkeypatch.setattr(KitApp, "copy", lambda self, text: copied.append(text))
+    app = showing(H200, QUICKSTART)
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        await pressed(app, pilot, "y")
+        assert "0.226 – 0.245" in copied[0]
+        assert "gpus.gpu0.name" in copied[0]
+
+
+async def test_columns_follow_the_width() -> None:
+    app = showing(QUICKSTART, REPLAY)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await settled(app, pilot)
+        await pilot.resize_terminal(80, 24)
+        await settled(app, pilot)
+        table = app.screen.query_one("#metrics", DataTable)
+        assert [c.label.plain for c in table.ordered_columns][:3] == ["metric", "ratio", "verdict"]
+
+
+def test_a_changed_run_gives_no_number(tmp_path: Path) -> None:
+    copy = tmp_path / QUICKSTART.name
+    shutil.copytree(QUICKSTART, copy)
+    (copy / "spec.json").chmod(0o644)
+    (copy / "spec.json").write_bytes(b"{}")
+    side = side_of(copy, "A")
+    assert "does not verify" in side.fault
+    assert side.results is None
+
+
+def test_differences_put_confounders_first_and_merge_runs() -> None:
+    sides = [
+        side_of(run, letter) for run, letter in ((QUICKSTART, "A"), (REPLAY, "B"), (H200, "C"))
+    ]
+    found = contrast(sides, sides[0])
+    every = differences(found)
+    assert [d.path for d in every[:2]] == ["image", "machine"]
+    assert len({d.path for d in every}) == len(every)
+    assert set(every[-1].values) == {"A", "C"}
+    assert {line.side.letter for line in metrics(found)} == {"B", "C"}
+
+
+def test_a_curve_is_aligned_and_keeps_its_extremes() -> None:
+    side = side_of(H200, "A")
+    assert side.records
+    curve = curve_of("A", side.records)
+    assert curve
+    assert curve.scope == "gpu"
+    first = min(p.t0 for p in side.records.phases if p.name == "measured")
+    assert np.isclose(curve.seconds[0], (0 - first) * 1e-9, atol=2.0)
+    assert curve.watts.max() > 100
+
+
+async def test_curves_survive_having_nothing_to_draw() -> None:
+    app = showing(QUICKSTART, REPLAY)
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        app.screen.query_one(Curves).show([])
+        await pilot.pause()
