@@ -97,6 +97,8 @@ def side_of(path: Path, letter: str) -> Side:
         return Side(path, letter, *replaying.computed(path))
     except KitError as error:
         return Side(path, letter, fault=error.message)
+    except (OSError, ValueError) as error:
+        return Side(path, letter, fault=f"cannot be read: {error}")
 
 
 def contrast(sides: Sequence[Side], baseline: Side) -> Contrast:

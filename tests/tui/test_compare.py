@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from textual.widgets import DataTable
 
+from kit import replay
+from kit.compare import Comparison
 from kit.store import Store
 from kit.tui.app import KitApp
 from kit.tui.comparing import contrast, differences, metrics, side_of
@@ -159,7 +162,7 @@ async def test_a_run_that_cannot_be_read_leaves_the_others_compared(
     app = showing(QUICKSTART, REPLAY, bad)
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(app, pilot)
-        assert app.screen.state.plain == "✘ 1 run unreadable"
+        assert app.screen.state.plain == "✘ 1 run left out"
         assert {ratio.split()[0] for ratio in column(app, "ratio")} == {"B/A"}
         screen_text(app)
 
@@ -257,3 +260,26 @@ async def test_curves_survive_having_nothing_to_draw() -> None:
         await settled(app, pilot)
         app.screen.query_one(Curves).show([])
         await pilot.pause()
+
+
+async def test_a_stranger_in_names_and_reasons_stays_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = tmp_path / "[/ [1] \\[b]"
+    shutil.copytree(QUICKSTART, hostile)
+    judge = replay.judge
+
+    def judged(original: Path, new: Path) -> Comparison:
+        found = judge(original, new)
+        axes = [msgspec.structs.replace(a, reason="[/] [@click=app.quit]q") for a in found.axes]
+        facts = (("[bold]a.b[/]", "\x1b[31m", "[/]"),)
+        return msgspec.structs.replace(found, axes=tuple(axes), differences=facts)
+
+    monkeypatch.setattr(replay, "judge", judged)
+    app = showing(hostile, REPLAY)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await settled(app, pilot)
+        text = drawn(app)
+        assert "[/ [1] \\[b]" in text
+        assert text.count("[/] [@click=app.quit]q") > 2
+        assert "[bold]a.b[/]" in text

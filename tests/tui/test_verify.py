@@ -13,6 +13,7 @@ from kit.engine import Order
 from kit.errors import ImageUnavailable
 from kit.store import Store
 from kit.tui import replaying
+from kit.tui.altered import altered
 from kit.tui.app import KitApp
 from kit.tui.screens.verify import VerifyScreen, parent_in
 from tests.tui.conftest import H200, QUICKSTART, RUNS, SIZES, drawn
@@ -81,7 +82,14 @@ async def test_a_changed_byte_fails_with_file_and_both_hashes(
     async with app.run_test(size=size) as pilot:
         await settled(app, pilot)
         assert app.screen.state.plain == "✘ NOT VERIFIED, exit 4"
-        assert "samples/" in drawn(app)
+        text = "".join(drawn(app).split())
+        assert "samples/" in text
+        if size == (100, 30):
+            path, sealed, found = altered(app.screen._run)[0]
+            assert sealed != found
+            assert f"file{path}" in text.replace("│", "")
+            assert sealed in text
+            assert found in text
         screen_text(app)
 
 
@@ -216,3 +224,13 @@ def test_only_a_parent_that_is_in_the_store_is_found(tmp_path: Path) -> None:
     assert parent_in(Store(RUNS), REPLAY) == RUNS / QUICKSTART.name
     assert parent_in(Store(RUNS), QUICKSTART) is None
     assert parent_in(Store(tmp_path), REPLAY) is None
+
+
+async def test_a_stranger_in_the_names_stays_text(tmp_path: Path) -> None:
+    copy = changed(QUICKSTART, tmp_path)
+    hostile = copy.rename(tmp_path / "[red]a[1] [@click=quit]b")
+    app = showing(hostile)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await settled(app, pilot)
+        assert "[red]a[1] [@" in drawn(app)
+        assert app.screen.state.plain == "✘ NOT VERIFIED, exit 4"

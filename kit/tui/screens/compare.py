@@ -9,7 +9,6 @@ from string import ascii_uppercase
 from typing import ClassVar
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -140,7 +139,7 @@ class CompareScreen(KitScreen):
 
     def _verdict(self, found: Contrast, faults: int) -> Text:
         if faults:
-            return mark("fail", f"{count(faults, 'run')} unreadable")
+            return mark("fail", f"{count(faults, 'run')} left out")
         return mark("ok", f"baseline: {found.baseline.name}")
 
     def _show_differences(self) -> None:
@@ -170,20 +169,20 @@ class CompareScreen(KitScreen):
         for line in self._lines:
             table.add_row(*(line.cells[heading] for heading in headings))
         table.move_cursor(row=row)
-        baseline = escape(self._found.baseline.name)
-        table.border_title = f"Metrics against {baseline}, {_ORDER_WORDS[order]}"
+        against = f"Metrics against {self._found.baseline.name}, {_ORDER_WORDS[order]}"
+        table.border_title = plain(against)
 
     def _show_power(self, curves: list[Curve]) -> None:
         power = self.query_one("#power", Curves)
         power.show(curves)
-        told = (f"[{colour_of(c.letter)}]▞ {c.letter} {c.scope}[/]" for c in curves)
-        power.border_subtitle = "  ".join(told)
+        told = (plain(f"▞ {c.letter} {c.scope}", colour_of(c.letter)) for c in curves)
+        power.border_subtitle = Text("  ").join(told)
 
     def on_data_table_row_highlighted(self, moved: DataTable.RowHighlighted) -> None:
         """The reason of a verdict in full, where the column is out of sight."""
         rows = self._lines[moved.cursor_row : moved.cursor_row + 1]
         reason = rows[0].axis.reason if rows else ""
-        moved.data_table.border_subtitle = escape(str(plain(reason)))
+        moved.data_table.border_subtitle = plain(reason)
 
     def on_resize(self) -> None:
         """Other columns come first where there is less room."""

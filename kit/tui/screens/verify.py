@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.console import RenderableType
-from rich.markup import escape
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
@@ -20,6 +20,7 @@ from kit.render.console import facts, plain
 from kit.render.verdicts import comparison_view
 from kit.render.verification import level_view, summary, verdict_view, verdict_word
 from kit.store import Store
+from kit.tui.altered import Altered, altered, altered_table
 from kit.tui.base import KitScreen, mark
 from kit.tui.replaying import replay
 from kit.tui.written import argument, as_text, short, write_report
@@ -51,6 +52,7 @@ class VerifyScreen(KitScreen):
         super().__init__()
         self._run, self._original = run, original
         self._found: Verdict | None = None
+        self._altered: tuple[Altered, ...] = ()
         self._judged: Comparison | None = None
         self._open: set[str] = set()
         self.crumbs = f"{short(run)} › Verify"
@@ -76,7 +78,7 @@ class VerifyScreen(KitScreen):
         self._found = None
         self.state = mark("running", "verifying")
         run = self._run
-        self.fetch(lambda: verify(run), self._show, group="verify", failed=self._failed)
+        self.fetch(lambda: _verified(run), self._show, group="verify", failed=self._failed)
 
     def _failed(self, error: Exception) -> None:
         self.state = mark("fail", "cannot be verified")
@@ -86,9 +88,10 @@ class VerifyScreen(KitScreen):
         levels.add_option(Option(plain(told, "bad"), id="claim"))
         self.tell_error(error)
 
-    def _show(self, found: Verdict) -> None:
+    def _show(self, verified: tuple[Verdict, tuple[Altered, ...]]) -> None:
+        found, self._altered = verified
         self._found = found
-        title = escape(f"Verify: {verdict_word(found)}, {summary(found)}")
+        title = plain(f"Verify: {verdict_word(found)}, {summary(found)}")
         self.query_one("#levels", OptionList).border_title = title
         word = f"{verdict_word(found)}, exit {found.exit_code}"
         self.state = mark("ok" if found.passed else "fail", word)
@@ -107,7 +110,10 @@ class VerifyScreen(KitScreen):
 
     def _level(self, level: str) -> RenderableType:
         assert self._found is not None
-        return level_view(self._found, level, LEVELS[level], details=level in self._open)
+        lines = level_view(self._found, level, LEVELS[level], details=level in self._open)
+        if level == "L1" and self._altered:
+            return Group(lines, Padding(altered_table(self._altered), (0, 0, 0, 6)))
+        return lines
 
     # --- the original -----------------------------------------------------------------------
 
@@ -139,7 +145,7 @@ class VerifyScreen(KitScreen):
         side = self.query_one("#side")
         side.display = True
         of = short(self._original) if self._original else "its original"
-        side.border_title = escape(f"Replay of {of}")
+        side.border_title = plain(f"Replay of {of}")
         shown = plain(what, style) if isinstance(what, str) else what
         self.query_one("#judged", Static).update(shown)
 
@@ -190,7 +196,10 @@ class VerifyScreen(KitScreen):
 
     def copy_text(self) -> str:
         """The verdict as ``kit verify`` prints it, and the replay's below."""
-        shown = [verdict_view(self._found, details=True)] if self._found else []
+        shown: list[RenderableType] = (
+            [verdict_view(self._found, details=True)] if self._found else []
+        )
+        shown += [altered_table(self._altered)] if self._altered else []
         shown += [comparison_view(self._judged)] if self._judged else []
         return "\n".join(map(as_text, shown)) or self.command
 
@@ -201,6 +210,12 @@ def parent_in(store: Store, run: Path) -> Path | None:
     names = {parent["run_hash"] for parent in manifest["parents"]}
     # Compared with names that are there, never joined to a path: a manifest may name anything.
     return next((path for path in store.runs() if path.name in names), None)
+
+
+def _verified(run: Path) -> tuple[Verdict, tuple[Altered, ...]]:
+    found = verify(run)
+    is_altered = any(check.code == "HASH_MISMATCH" for check in found.failures)
+    return found, altered(run) if is_altered else ()
 
 
 def _judged(run: Path, original: Path | None) -> tuple[Path, Comparison] | None:
