@@ -5,16 +5,16 @@ Replay and report are imported by those that use them, so that verify and ls ans
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
 from cyclopts import Parameter
 
-from kit import archive, jsonio, render, store
+from kit import archive, catalogue, jsonio, render
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
-from kit.errors import KitError, UsageError
+from kit.errors import UsageError
 from kit.verify import verify as verify_run
 
 if TYPE_CHECKING:
@@ -32,11 +32,9 @@ _FORMATS = (
 def ls(*, runs: Runs = None, json: Json = False) -> None:
     """List the runs: sealed, going on, and left behind by a crash."""
     where = store_of(runs)
-    rows = [render.Row("running", id_) for id_ in where.inflight_ids()]
-    rows += [render.Row("unsealed", id_, note="kit recover") for id_ in where.leftovers()]
-    rows += [_row(path) for path in _by_age(where)]
+    rows = catalogue.rows(where)
     if json:
-        print_json([_row_dict(row) for row in rows])
+        print_json([msgspec.to_builtins(row) for row in rows])
     else:
         render.runs(rows)
 
@@ -152,22 +150,3 @@ def verify(
 def _documents(source: archive.Source) -> dict[str, Any]:
     names = ("manifest", "spec", "results")
     return {n: jsonio.parse(source.read(f"{n}.json", _SMALL), f"{n}.json") for n in names}
-
-
-def _row(path: Path) -> render.Row:
-    """A line of the list; a run that cannot be read is a line too."""
-    try:
-        found = _documents(archive.open_source(path))
-    except KitError as error:
-        return render.Row("broken", path.name, note=error.message)
-    return render.row(path.name, found["manifest"], found["spec"], found["results"])
-
-
-def _by_age(where: store.Store) -> list[Path]:
-    """Sealed runs, newest first, by the time the ledger or the folder gives."""
-    return sorted(where.runs(), key=lambda p: (p / "manifest.json").stat().st_mtime, reverse=True)
-
-
-def _row_dict(row: render.Row) -> dict[str, str]:
-    found: dict[str, str] = jsonlib.loads(jsonlib.dumps(vars(row)))
-    return found

@@ -7,6 +7,7 @@ each passes through `console.plain` before it is drawn.
 
 from __future__ import annotations
 
+from kit.catalogue import Row, row
 from kit.render.before import (
     duration,
     error,
@@ -21,7 +22,7 @@ from kit.render.before import (
 )
 from kit.render.imported import imported
 from kit.render.live_power import power
-from kit.render.rows import Row, row, runs
+from kit.render.rows import runs
 from kit.render.show import run
 from kit.render.verdicts import comparison
 from kit.render.verification import verdict

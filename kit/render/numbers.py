@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from kit.report import rounding
+from kit.report.rounding import four as number
 
-
-def number(value: float) -> str:
-    """Four significant digits without an exponent: ``0.1923``, ``71.42``, ``3,388``."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else "–"
-    places = max(0, 3 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(places, 9)}f}"
+__all__ = ("interval", "is_number", "measured", "number", "spread", "value", "watts")
 
 
 def measured(value: Mapping[str, Any]) -> str:

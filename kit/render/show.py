@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kit.catalogue import SCOPES
 from kit.errors import ArchiveRefused
 from kit.render import evidence
 from kit.render.console import (
@@ -26,7 +27,7 @@ from kit.render.console import (
     title,
 )
 from kit.render.numbers import interval, measured, number, spread, value, watts
-from kit.render.rows import MARKS, SCOPES, SHORT
+from kit.render.rows import MARKS, SHORT
 
 Document = Mapping[str, Any]
 

@@ -9,6 +9,14 @@ from typing import Any
 Document = Mapping[str, Any]
 
 
+def four(value: float) -> str:
+    """Four significant digits without an exponent: ``0.1923``, ``71.42``, ``3,388``."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else "–"
+    places = max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(places, 9)}f}"
+
+
 def number(value: float, digits: int = 4) -> str:
     """A value to ``digits`` significant digits, without exponent where that is readable."""
     if value == 0 or not math.isfinite(value):
