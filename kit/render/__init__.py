@@ -23,7 +23,7 @@ from kit.render.before import (
 from kit.render.imported import imported
 from kit.render.live_power import power
 from kit.render.rows import runs
-from kit.render.show import run
+from kit.render.show import run, run_parts
 from kit.render.verdicts import comparison
 from kit.render.verification import verdict
 
@@ -43,6 +43,7 @@ __all__ = [
     "rights",
     "row",
     "run",
+    "run_parts",
     "runs",
     "tally",
     "verdict",

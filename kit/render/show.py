@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -39,8 +39,25 @@ _NAMES = {
 }
 
 
+class Shown(NamedTuple):
+    """One run in full, to be drawn one below the other: what it was, then what was found."""
+
+    about: list[RenderableType]
+    found: list[RenderableType]
+
+
 def run(name: str, manifest: Document, spec: Document, results: Document) -> None:
-    """One run in full, on stdout.
+    """One run in full, on stdout; arguments and errors are those of `run_parts`."""
+    console, short = stdout(), name[:SHORT]
+    parts = run_parts(name, manifest, spec, results, console.width)
+    ways = plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet")
+    put(console, *parts.about, *parts.found, Text(), ways)
+
+
+def run_parts(
+    name: str, manifest: Document, spec: Document, results: Document, width: int
+) -> Shown:
+    """One run in full, for ``width`` columns.
 
     Args:
         name: the run's hash, or what it is called instead.
@@ -49,33 +66,32 @@ def run(name: str, manifest: Document, spec: Document, results: Document) -> Non
         ArchiveRefused: the documents do not have the form that kit writes.
     """
     try:
-        parts = _parts(name, manifest, spec, results)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        return Shown(_about(name, manifest, spec), _found(results, width))
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise ArchiveRefused(
             "DOCUMENT_MALFORMED",
             "this run's documents do not have the form that kit writes",
             f"`kit verify {name[:SHORT]}` says what is wrong with it",
         ) from error
-    put(stdout(), *parts)
 
 
-def _parts(
-    name: str, manifest: Document, spec: Document, results: Document
-) -> list[RenderableType]:
-    short = name[:SHORT]
+def _about(name: str, manifest: Document, spec: Document) -> list[RenderableType]:
     return [
         title(str(spec.get("name", name))),
         plain(spec.get("description", ""), "quiet"),
         _state(manifest),
         facts(_identity(name, manifest, spec)),
-        *_section("results", _metrics(results)),
+    ]
+
+
+def _found(results: Document, width: int) -> list[RenderableType]:
+    return [
+        *_section("results", _metrics(results, width)),
         *_section("", _missing(results)),
-        *_section(*_phases(results)),
+        *_section(*_phases(results, width)),
         *_section(*evidence.nets(results, {s: _scope(s) for s in SCOPES})),
         *_section("checks", evidence.checks(results)),
         *_section("notices", _notices(results)),
-        Text(),
-        plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet"),
     ]
 
 
@@ -118,7 +134,7 @@ def _parents(manifest: Document) -> list[Document]:
     return [p for p in manifest.get("parents") or () if isinstance(p, dict)]
 
 
-def _metrics(results: Document) -> RenderableType | None:
+def _metrics(results: Document, width: int) -> RenderableType | None:
     """Every metric that has a value, the primary one marked."""
     primary = results.get("primary", {}).get("metric")
     known = {k: m for k, m in results.get("metrics", {}).items() if "value" in m or "agree" in m}
@@ -134,7 +150,7 @@ def _metrics(results: Document) -> RenderableType | None:
         lines.append((label, plain(mean), plain(interval(metric))))
     launches = f", n={len(results.get('launches', ()))}"
     headings = ("metric (* primary)", "mean ± repeat ± sensor", f"95% CI{launches}")
-    return fitted(stdout().width, headings, lines, elastic=0, right=headings[1:])
+    return fitted(width, headings, lines, elastic=0, right=headings[1:])
 
 
 def _agreement(metric: Document) -> tuple[Text, Text]:
@@ -163,7 +179,7 @@ def _missing(results: Document) -> RenderableType | None:
     return table
 
 
-def _phases(results: Document) -> tuple[str, RenderableType | None]:
+def _phases(results: Document, width: int) -> tuple[str, RenderableType | None]:
     """Phases of the first launch, with time, energy and mean power of every scope that has any."""
     launches = results.get("launches") or ()
     if not launches:
@@ -171,7 +187,7 @@ def _phases(results: Document) -> tuple[str, RenderableType | None]:
     found = launches[0].get("phases", ())
     scopes = [s for s in SCOPES if any("joules" in p["energy"].get(s, {}) for p in found)]
     right = {"justify": "right", "no_wrap": True}
-    form = _form(len(scopes), stdout().width)
+    form = _form(len(scopes), width)
     of_scopes = [
         (text, right)
         for s in scopes
