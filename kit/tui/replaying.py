@@ -1,34 +1,52 @@
-"""From a sealed run to the plan that runs it again."""
+"""The way to a replay: check the run, provide what it needs, then ask on the Plan screen."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from kit.engine import Order
+from kit.errors import ArchiveRefused, ImageUnavailable
+from kit.replay import Say
 from kit.tui.base import KitScreen
 
 
 def replay(screen: KitScreen, run: Path) -> None:
-    """Bring image and weights of ``run`` here in a thread, then show the plan of its replay.
+    """Check ``run``, bring its image and weights here, then show the plan that replays it."""
+    loop = asyncio.get_running_loop()
 
-    What is missing is told with the way to get it; nothing is launched.
+    def say(text: str) -> None:
+        loop.call_soon_threadsafe(_tell, screen, text)
 
-    Args:
-        screen: who asks; it tells what goes wrong.
-        run: the sealed run.
+    def ready(order: Order) -> None:
+        screen.kit.show_plan(order, original=run)
+
+    _tell(screen, "checking the run, its image and its weights")
+    screen.fetch(lambda: prepared(run, say), ready, group="replay")
+
+
+def _tell(screen: KitScreen, text: str) -> None:
+    screen.notify(text, title="replay", markup=False)
+
+
+def prepared(run: Path, say: Say) -> Order:
+    """The order that replays ``run``, with everything at hand that it needs.
+
+    Raises:
+        KitError: the run does not verify, or something that it needs is missing.
     """
-    screen.notify("looking for its image and weights", title="replay", markup=False)
-    screen.fetch(
-        lambda: _provided(run),
-        lambda order: screen.kit.show_plan(order, original=run),
-        group="replay",
-    )
-
-
-def _provided(run: Path) -> Order:
     from kit import replay as replaying
+    from kit.verify import verify
 
+    verdict = verify(run)
+    if not verdict.passed:
+        first = verdict.failures[0]
+        raise ArchiveRefused(first.code, f"the run does not verify: {first.message}", "v shows why")
     order = replaying.order_of(run)
-    # A screen never builds a stranger's recipe: that takes ``kit replay --rebuild``.
-    replaying.provide(run, order.spec, rebuild=False, folder=None, say=lambda _: None)
+    try:
+        replaying.provide(run, order.spec, rebuild=False, folder=None, say=say)
+    except ImageUnavailable as missing:
+        short = verdict.run_hash[:12] if verdict.run_hash else run.name
+        remedy = missing.remedy.replace("add --rebuild", f"`kit replay {short} --rebuild`")
+        raise ImageUnavailable(missing.message, remedy) from missing
     return order

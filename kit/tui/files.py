@@ -1,0 +1,42 @@
+"""Files that a screen writes where the person is: reports and single-file runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kit.errors import UsageError
+
+
+def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
+    """The HTML report of a run, with the verdicts on it as a replay of ``against``.
+
+    Raises:
+        KitError: the run cannot be read, or the file cannot be written.
+    """
+    from kit import replay as replaying
+    from kit import report
+
+    judged = replaying.judge(against, run) if against else None
+    loaded, results = replaying.computed(run)
+    name = replaying.hash_of(run)
+    out = folder / f"report-{name[:12]}.html"
+    try:
+        out.write_text(report.html(name, loaded, results, judged), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {out.name} here: {error.strerror}", "start kit in another folder"
+        ) from error
+    return out
+
+
+def export(run: Path, folder: Path) -> Path:
+    """The run as ``HASH.kit.zip``, without what was withheld.
+
+    Raises:
+        KitError: the run is one file already, is not what was sealed, or cannot be written.
+    """
+    from kit import seal
+
+    if run.is_file():
+        raise UsageError(f"{run.name} is a single file already", "copy it as it is")
+    return seal.export(run, folder)

@@ -1,0 +1,186 @@
+"""Power over time: what a plot needs, worked out in a thread, and the plot itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.text import Text
+from textual_plotext import PlotextPlot
+
+from kit.energy import power_series
+from kit.model import MeterPlan, Phase
+from kit.phases import BLOCKS
+from kit.render.console import device_name, plain
+from kit.report.rounding import number
+from kit.samples import Samples
+
+Floats = npt.NDArray[np.float64]
+# Twice the columns of a wide terminal: a plot never shows more.
+BINS = 400
+NS = 1e-9
+WORDS = {"startup": "load", "loaded_idle": "ready", "warmup": "warm"}
+COLOURS = ("orange", "blue+", "green+", "magenta+", "cyan+", "red+")
+_RICH = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
+_LEFT = 8
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One device's watts, in bins: the times (s) of their middles, least, mean and greatest."""
+
+    label: str
+    t: Floats
+    low: Floats
+    mean: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class Band:
+    """A block of a launch on the time axis (s)."""
+
+    name: str
+    launch: int
+    t0: float
+    t1: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything that a plot shows."""
+
+    traces: tuple[Trace, ...] = ()
+    bands: tuple[Band, ...] = ()
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The first and the last moment (s) that is drawn."""
+        ends = [x for tr in self.traces for x in (float(tr.t[0]), float(tr.t[-1]))]
+        ends += [x for band in self.bands for x in (band.t0, band.t1)]
+        return (min(ends), max(ends)) if ends else (0.0, 1.0)
+
+    def aligned(self) -> Picture:
+        """The same with 0 s where the first measured block begins."""
+        begins = [band.t0 for band in self.bands if band.name == "measured"]
+        return self.moved(-min(begins)) if begins else self
+
+    def moved(self, by: float) -> Picture:
+        """The same, ``by`` seconds later."""
+        return Picture(
+            tuple(Trace(x.label, x.t + by, x.low, x.mean, x.high) for x in self.traces),
+            tuple(Band(b.name, b.launch, b.t0 + by, b.t1 + by) for b in self.bands),
+        )
+
+
+def picture(
+    samples: Samples, meters: Iterable[MeterPlan], phases: Iterable[Phase], bins: int = BINS
+) -> Picture:
+    """Every device's power over the whole run, and the blocks behind it."""
+    series = power_series(samples, meters)
+    names = {name for name, _ in BLOCKS}
+    return Picture(
+        tuple(_trace(device, t, watts, bins) for device, (t, watts) in sorted(series.items())),
+        tuple(Band(p.name, p.launch, p.t0 * NS, p.t1 * NS) for p in phases if p.name in names),
+    )
+
+
+def _trace(device: str, t: npt.NDArray[np.int64], watts: Floats, bins: int) -> Trace:
+    """Bins of equal time; an empty one is left out, so that no peak is ever lost or made up."""
+    seconds = t * NS
+    edges = np.linspace(seconds[0], seconds[-1], bins + 1)
+    of = np.clip(np.searchsorted(edges, seconds, side="right") - 1, 0, bins - 1)
+    starts = np.flatnonzero(np.r_[True, np.diff(of) > 0])
+    counts = np.diff(np.r_[starts, len(of)])
+    return Trace(
+        device_name(device),
+        np.add.reduceat(seconds, starts) / counts,
+        np.minimum.reduceat(watts, starts),
+        np.add.reduceat(watts, starts) / counts,
+        np.maximum.reduceat(watts, starts),
+    )
+
+
+class PowerPlot(PlotextPlot):
+    """Watts over the run: a line a device through the least and greatest of each bin."""
+
+    def __init__(self, *, id: str | None = None, ascii_only: bool = False) -> None:
+        super().__init__(id=id)
+        self._marker = "*" if ascii_only else "hd"
+        self.picture = Picture()
+
+    def show(self, picture: Picture) -> None:
+        """Draw another picture."""
+        self.picture = picture
+        self.refresh()
+
+    def render(self) -> Any:
+        self._draw()
+        return super().render()
+
+    def _draw(self) -> None:
+        plt, (start, end) = self.plt, self.picture.span
+        plt.clear_figure()
+        plt.grid(False, False)
+        for n, trace in enumerate(self.picture.traces):
+            plt.plot(
+                *_line(trace),
+                marker=self._marker,
+                color=COLOURS[n % len(COLOURS)],
+            )
+        top = max((float(trace.high.max()) for trace in self.picture.traces), default=1.0)
+        plt.ylim(0, top * 1.05 or 1.0)
+        plt.xlim(start, end)
+        plt.yticks(*_watts(top, self.size.height))
+        plt.xticks(*ticks(self.picture.bands, (start, end), self.size.width - _LEFT))
+
+
+def legend(picture: Picture) -> Text:
+    """Whose line is whose: by its mean and its peak, which tell lines apart without colour."""
+    parts = []
+    for n, trace in enumerate(picture.traces):
+        colour = _RICH[n % len(_RICH)]
+        mean, peak = float(trace.mean.mean()), float(trace.high.max())
+        words = plain(f" {trace.label}: mean {number(mean, 3)} W, peak {number(peak, 3)} W")
+        parts.append(Text.assemble(("━━", colour), words))
+    return Text("   ").join(parts)
+
+
+def _line(trace: Trace) -> tuple[list[float], list[float]]:
+    t = np.repeat(trace.t, 2)
+    return t.tolist(), np.column_stack([trace.low, trace.high]).ravel().tolist()
+
+
+def _watts(top: float, height: int) -> tuple[list[float], list[str]]:
+    """Round numbers of watts, as many as there is room for."""
+    count = max(1, min(5, (height - 2) // 3))
+    rough = max(top, 1e-9) / count
+    scale = 10.0 ** np.floor(np.log10(rough))
+    step = next(s * scale for s in (1, 2, 2.5, 5, 10) if s * scale >= rough * 0.8)
+    values = np.arange(0, top * 1.05, step).tolist()
+    return values, [f"{value:g} W" for value in values]
+
+
+def ticks(
+    bands: Sequence[Band], span: tuple[float, float], columns: int
+) -> tuple[list[float], list[str]]:
+    """Where to name the blocks: at their middles, those first that are measured, none over another.
+
+    Without blocks, or without room for any, the two ends in seconds.
+    """
+    start, end = span
+    per_second = max(columns, 1) / max(end - start, 1e-9)
+    taken: list[tuple[float, float, str]] = []
+    for band in sorted(bands, key=lambda b: (b.name != "measured", -(b.t1 - b.t0))):
+        word = WORDS.get(band.name, band.name)
+        middle = (band.t0 + band.t1) / 2
+        half = (len(word) + 1) / 2 / per_second
+        inside = start <= middle - half and middle + half <= end
+        if inside and all(abs(middle - m) >= half + h for m, h, _ in taken):
+            taken.append((middle, half, word))
+    if not taken:
+        return [start, end], [f"{start:.0f} s", f"{end:.0f} s"]
+    return [m for m, _, _ in sorted(taken)], [word for *_, word in sorted(taken)]

@@ -1,0 +1,145 @@
+"""What the screens read of a sealed run: every part by itself, with the reason where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kit import archive, jsonio, manifest, records
+from kit.errors import KitError, UsageError
+from kit.records import RunRecords
+from kit.spec import MAX_BYTES
+from kit.tui.power import Picture, picture
+
+_DOCUMENT = 16 << 20
+_NAMES = {"manifest": "manifest", "spec": "spec", "results": "results"}
+_NAMES |= {"start": "env/start", "end": "env/end"}
+
+
+@dataclass(frozen=True)
+class Documents:
+    """A run's documents; what could not be read is empty, with the reason in ``faults``.
+
+    Attributes:
+        run: the run's hash, from the manifest's bytes; the folder's name where there are none.
+        sizes: every file that is there, with its size.
+    """
+
+    run: str
+    manifest: dict[str, Any] = field(default_factory=dict)
+    spec: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    start: dict[str, Any] = field(default_factory=dict)
+    end: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def parent(self) -> str:
+        """The hash of the run that this one replays; empty where it replays none."""
+        parents = self.manifest.get("parents")
+        first = parents[0] if isinstance(parents, list) and parents else {}
+        return str(first.get("run_hash", "")) if isinstance(first, dict) else ""
+
+    @property
+    def name(self) -> str:
+        """What the person called it."""
+        return str(self.spec.get("name") or self.run[:12])
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was recorded of a run, and its power; ``fault`` says why there is nothing."""
+
+    records: RunRecords | None = None
+    picture: Picture = field(default_factory=Picture)
+    fault: str = ""
+
+
+def documents_of(run: Path) -> Documents:
+    """The documents of a sealed run.
+
+    Raises:
+        KitError: the container itself cannot be read.
+    """
+    source = archive.open_source(run)
+    try:
+        faults: dict[str, str] = {}
+        found = {key: _document(source, name, faults) for key, name in _NAMES.items()}
+        sizes = {name: source.size(name) for name in source.names()}
+        return Documents(
+            _hash_of(source, run),
+            found["manifest"],
+            found["spec"],
+            found["results"],
+            found["start"],
+            found["end"],
+            sizes,
+            faults,
+        )
+    finally:
+        source.close()
+
+
+def _hash_of(source: archive.Source, run: Path) -> str:
+    try:
+        return manifest.run_hash(source.read(archive.MANIFEST, archive.MAX_MANIFEST))
+    except KitError:
+        return run.name.removesuffix(archive.SUFFIX)
+
+
+def _document(source: archive.Source, name: str, faults: dict[str, str]) -> dict[str, Any]:
+    try:
+        found = jsonio.parse(source.read(f"{name}.json", _DOCUMENT), f"{name}.json")
+        if isinstance(found, dict):
+            return found
+        faults[name] = f"{name}.json is not an object"
+    except KitError as error:
+        faults[name] = error.message
+    return {}
+
+
+def recorded(run: Path) -> Recorded:
+    """Events, samples and requests of a run, and its power over time."""
+    try:
+        source = archive.open_source(run)
+        try:
+            found = records.load(source)
+        finally:
+            source.close()
+        return Recorded(found, picture(found.samples, found.plan.meters, found.phases))
+    except KitError as error:
+        return Recorded(fault=error.message)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        return Recorded(fault=f"the records do not have the form that kit writes: {error}")
+
+
+def spec_of(run: Path) -> dict[str, Any]:
+    """The sealed spec as a document, to begin a new one with.
+
+    Raises:
+        KitError: it cannot be read.
+    """
+    source = archive.open_source(run)
+    try:
+        found = jsonio.parse(source.read("spec.json", MAX_BYTES), "spec.json")
+    finally:
+        source.close()
+    if not isinstance(found, dict):
+        raise UsageError("the sealed spec is not an object", "`kit verify` says what is wrong")
+    return found
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every fact of a document by its path, as people write it."""
+    if isinstance(value, Mapping) and set(value) == {"absent"}:
+        yield path, f"absent: {value['absent']}"
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from leaves(child, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        yield path, ", ".join(map(str, value)) or "none"
+    else:
+        yield path, {None: "none", True: "yes", False: "no"}.get(value, str(value))

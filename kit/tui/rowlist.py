@@ -1,0 +1,63 @@
+"""Rows filtered, ordered and counted. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.text import Text
+
+from kit.catalogue import Row
+from kit.render.console import plain
+from kit.tui.base import mark
+
+SORTS = ("started ▼", "name ▲", "J/token ▲", "tokens/s ▼", "status ▲")
+_STATES = ("running", "unsealed", "broken", "failed", "aborted", "complete")
+_LAST = float("inf")
+
+
+def fitting(rows: Iterable[Row], wanted: str) -> list[Row]:
+    """Rows with each word of ``wanted`` in one of their columns, in upper or lower case."""
+    words = wanted.casefold().split()
+    return [row for row in rows if all(word in _all_of(row) for word in words)]
+
+
+def _all_of(row: Row) -> str:
+    shown = (row.status, row.run, row.name, row.started, row.runtime, row.gpu, row.energy)
+    return "\n".join((*shown, row.throughput, row.note)).casefold()
+
+
+def in_order(rows: list[Row], sort: str) -> list[Row]:
+    """Rows in the order of ``sort``; those in flight are always first when it is by time."""
+    by_time = sorted(rows, key=lambda row: (row.in_flight, row.started, row.run), reverse=True)
+    keys: dict[str, Callable[[Row], tuple[Any, ...]]] = {
+        "name ▲": lambda row: (not row.name, row.name.casefold()),
+        "J/token ▲": lambda row: (_LAST if row.joules is None else row.joules,),
+        "tokens/s ▼": lambda row: (_LAST if row.tokens_per_s is None else -row.tokens_per_s,),
+        "status ▲": lambda row: (_rank(row.status),),
+    }
+    return sorted(by_time, key=keys[sort]) if sort in keys else by_time
+
+
+def _rank(status: str) -> int:
+    return _STATES.index(status) if status in _STATES else len(_STATES)
+
+
+def counted(rows: Iterable[Row], *, done: bool) -> Text:
+    """``3 sealed · 1 running · 1 unsealed``."""
+    found = Counter("sealed" if not _is_apart(row) else row.status for row in rows)
+    parts = [plain(f"{found['sealed']:,} sealed")]
+    if found["running"]:
+        parts.append(mark("running", f"{found['running']} running"))
+    if found["unsealed"]:
+        parts.append(mark("withheld", f"{found['unsealed']} unsealed"))
+    if found["broken"]:
+        parts.append(mark("fail", f"{found['broken']} broken"))
+    if not done:
+        parts.append(plain("reading …", "quiet"))
+    return Text(" · ").join(parts)
+
+
+def _is_apart(row: Row) -> bool:
+    return row.in_flight or row.status == "broken"

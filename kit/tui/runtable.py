@@ -1,0 +1,155 @@
+"""The table of runs: its columns by width, its cells, and rows that are added as one goes down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import ClassVar, NamedTuple
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.widgets import DataTable
+
+from kit.catalogue import Row
+from kit.render.console import plain
+from kit.tui.states import state_of
+
+# Rows are put into the table a page at a time: ten thousand at once would take two seconds.
+PAGE = 100
+_NAME_MIN = 12
+
+
+class Column(NamedTuple):
+    """A column: its heading, its width, and what of a row stands in it."""
+
+    heading: str
+    width: int
+    cell: Callable[[Row], str]
+    right: bool = False
+
+
+def _half(row: Row) -> str:
+    return "–" if row.half_width is None else f"{row.half_width:.1f} %"
+
+
+def _short(row: Row) -> str:
+    return row.run[:8]
+
+
+NAME = Column("name", _NAME_MIN, lambda row: row.name or "–")
+ENERGY = Column("J/token", 12, lambda row: row.energy or "–", right=True)
+RATE = Column("tok/s", 7, lambda row: row.throughput or "–", right=True)
+RUN = Column("run", 8, _short)
+STARTED = Column("started UTC", 11, lambda row: row.started[5:] or "–")
+HALF = Column("±95 %", 6, _half, right=True)
+GPU = Column("GPU", 9, lambda row: row.gpu or "–")
+RUNTIME = Column("runtime", 13, lambda row: row.runtime or "–")
+NOTE = Column("note", 24, lambda row: row.note)
+# Which columns there is room for goes by importance; how they stand does not change with it.
+_IMPORTANCE = (NAME, ENERGY, RATE, RUN, STARTED, HALF, GPU, RUNTIME, NOTE)
+_PLACES = (NAME, STARTED, RUNTIME, GPU, RATE, ENERGY, HALF, RUN, NOTE)
+_STATE_WIDTH = 12
+
+
+def columns(width: int) -> list[Column]:
+    """The columns for ``width``; the name gets what is left over."""
+    left = width - _STATE_WIDTH - 1
+    chosen: list[Column] = []
+    for column in _IMPORTANCE:
+        if column.width + 1 > left:
+            break
+        chosen.append(column)
+        left -= column.width + 1
+    wide = NAME._replace(width=NAME.width + max(0, min(left, 28)))
+    return [wide if c is NAME else c for c in _PLACES if c in chosen]
+
+
+def cells(row: Row, shown: Sequence[Column], marked: bool) -> list[Text]:
+    """A row's cells: the state with its mark, then one a column."""
+    state = Text.assemble("*" if marked else " ", state_of(row.status))
+    return [state, *(_cell(c, c.cell(row)) for c in shown)]
+
+
+def _cell(column: Column, value: str) -> Text:
+    text = plain(value)
+    text.truncate(column.width, overflow="ellipsis")
+    if column.right:
+        text.pad_left(max(0, column.width - text.cell_len))
+    return text
+
+
+class RunTable(DataTable[Text]):
+    """The runs that fit the filter, in order; more are added when the cursor comes near the end."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "screen.open", "Open", key_display="enter", id="home-open"),
+        Binding("j", "cursor_down", "Down", show=False, id="home-down"),
+        Binding("k", "cursor_up", "Up", show=False, id="home-up"),
+    ]
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, cursor_type="row", cell_padding=0)
+        self.rows_shown: list[Row] = []
+        self._drawn: list[tuple[Row, bool]] = []
+        self._columns: list[Column] = []
+        self._marked: Collection[str] = ()
+
+    @property
+    def current(self) -> Row | None:
+        """The run under the cursor."""
+        row = self.cursor_row
+        return self.rows_shown[row] if 0 <= row < len(self._drawn) else None
+
+    def show(self, rows: list[Row], marked: Collection[str]) -> None:
+        """Show ``rows``; the cursor stays on its run, and what is right already is left alone."""
+        here = self.current
+        self.rows_shown, self._marked = rows, marked
+        count = max(PAGE, len(self._drawn))
+        wanted = [(row, row.run in marked) for row in rows[:count]]
+        if wanted[: len(self._drawn)] != self._drawn or not self._columns:
+            self._rebuild(here, wanted)
+        else:
+            self._add(wanted[len(self._drawn) :])
+
+    def relayout(self) -> None:
+        """Choose the columns again; called when the width has changed."""
+        if columns(self._room()) != self._columns:
+            self._rebuild(self.current, self._drawn)
+
+    def _room(self) -> int:
+        return max(0, self.size.width - 2)
+
+    def _rebuild(self, here: Row | None, wanted: list[tuple[Row, bool]]) -> None:
+        self._columns = columns(self._room())
+        self.clear(columns=True)
+        self._drawn = []
+        self.add_column(Text(" status"), width=_STATE_WIDTH + 1)
+        for column in self._columns:
+            heading = column.heading.rjust(column.width) if column.right else column.heading
+            self.add_column(Text(heading), width=column.width + 1)
+        self._add(wanted)
+        self._return_to(here)
+
+    def _add(self, wanted: Sequence[tuple[Row, bool]]) -> None:
+        for row, marked in wanted:
+            self.add_row(*cells(row, self._columns, marked))
+        self._drawn += wanted
+
+    def _return_to(self, here: Row | None) -> None:
+        if here is None:
+            return
+        place = next((n for n, (row, _) in enumerate(self._drawn) if row.run == here.run), 0)
+        self.move_cursor(row=place, animate=False)
+
+    def more(self) -> None:
+        """Add the next page where the cursor is near the last row."""
+        drawn = len(self._drawn)
+        if self.cursor_row >= drawn - PAGE // 2 and drawn < len(self.rows_shown):
+            following = self.rows_shown[drawn : drawn + PAGE]
+            self._add([(row, row.run in self._marked) for row in following])
+
+    def action_scroll_bottom(self) -> None:
+        """To the last run there is, which may not be in the table yet: a page of it at a time."""
+        self._add(
+            [(r, r.run in self._marked) for r in self.rows_shown[len(self._drawn) :][: 10 * PAGE]]
+        )
+        super().action_scroll_bottom()

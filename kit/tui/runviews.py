@@ -1,0 +1,253 @@
+"""What the tabs of a sealed run show, as renderables and rows. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from kit import compare
+from kit.errors import KitError
+from kit.model import Request
+from kit.records import RunRecords
+from kit.render.console import count, facts, grid, plain, short_bytes, title
+from kit.render.show import run_parts
+from kit.tui.base import mark
+from kit.tui.eventwords import NS
+from kit.tui.reading import Documents, leaves
+
+_REASONS = 8
+
+
+class Fit:
+    """A renderable that is made anew for the width that it is drawn in."""
+
+    def __init__(self, make: Callable[[int], RenderableType]) -> None:
+        self._make = make
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._make(options.max_width)
+
+
+# --- summary ---------------------------------------------------------------------------------
+
+
+def summary(documents: Documents) -> RenderableType:
+    """The same as `kit show`, what was found first; what cannot be read says why."""
+    found = (documents.manifest, documents.spec, documents.results)
+
+    def made(width: int) -> RenderableType:
+        try:
+            parts = run_parts(documents.run, *found, width)
+        except KitError as error:
+            said = plain(f"{error.message}: {error.remedy}")
+            return Group(mark("fail", "not readable"), said, *told_faults(documents))
+        return Group(*parts.found[1:], Text(), *parts.about, *told_faults(documents))
+
+    return Fit(made)
+
+
+def told_faults(documents: Documents) -> list[Text]:
+    """A line for each document that could not be read."""
+    return [
+        Text("  ").join([mark("fail", name), plain(why)]) for name, why in documents.faults.items()
+    ]
+
+
+# --- requests --------------------------------------------------------------------------------
+
+
+class Asked(NamedTuple):
+    """A request with its launch."""
+
+    launch: int
+    request: Request
+
+    def cells(self) -> tuple[str | Text, ...]:
+        """Launch, index, stage, item, first token, tokens, time, status."""
+        r = self.request
+        state = mark("ok" if r.status == "ok" else "fail", r.status)
+        error = plain(r.error or "")
+        error.truncate(60, overflow="ellipsis")
+        return (
+            str(self.launch),
+            str(r.index),
+            r.stage,
+            r.item[:30],
+            _seconds(r.sent, r.first_token),
+            "–" if r.output_tokens is None else f"{r.output_tokens:,}",
+            _seconds(r.sent, r.done),
+            state if not r.error else Text.assemble(state, " ", error),
+        )
+
+
+REQUEST_HEADS = (">launch", ">#", "stage", "item", ">first, s", ">tokens", ">time, s", "status")
+
+
+def _seconds(begin: int | None, end: int | None) -> str:
+    return "–" if begin is None or end is None else f"{(end - begin) * NS:.3f}"
+
+
+def asked(records: RunRecords) -> list[Asked]:
+    """Every request of every launch; those that failed first."""
+    found = [Asked(n, r) for n, of in sorted(records.requests.items()) for r in of]
+    return sorted(found, key=lambda a: a.request.status == "ok")
+
+
+def told_requests(found: Sequence[Asked]) -> Text:
+    """``27 requests, 27 ok``; failures by their reason."""
+    if not found:
+        return Text.assemble(mark("skip", "no request was recorded"))
+    failed = [a.request for a in found if a.request.status != "ok"]
+    ok = len(found) - len(failed)
+    head = mark("warn" if failed else "ok", f"{ok:,} of {count(len(found), 'request')} ok")
+    reasons = Counter(f"{r.status}: {r.error}" if r.error else r.status for r in failed)
+    parts = [plain(f"{n:,} × {why[:120]}", "doubt") for why, n in reasons.most_common(_REASONS)]
+    return Text("\n").join([head, *parts])
+
+
+# --- environment -----------------------------------------------------------------------------
+
+
+def environment(documents: Documents) -> RenderableType:
+    """Both fingerprints: what changed during the run, then every fact at its start."""
+    if not documents.start:
+        why = documents.faults.get("env/start", "no fingerprint was recorded")
+        return mark("skip", why)
+    return Group(*_changes(documents), Text(), title("at the start"), _facts(documents.start))
+
+
+def _changes(documents: Documents) -> Iterator[RenderableType]:
+    if not documents.end:
+        yield mark("warn", documents.faults.get("env/end", "no fingerprint at the end"))
+        return
+    changed = list(compare.environments(documents.start, documents.end))
+    if not changed:
+        yield mark("ok", "nothing that bears on the measurement changed during the run")
+        return
+    yield mark("warn", f"{count(len(changed), 'fact')} changed during the run")
+    table = grid({"style": "quiet", "overflow": "fold"}, {"overflow": "fold"}, {"overflow": "fold"})
+    table.add_row(Text(""), Text("start", "name"), Text("end", "name"))
+    for path, there, here in changed:
+        table.add_row(plain(path), plain(there), plain(here))
+    yield table
+
+
+def _facts(document: dict[str, Any]) -> RenderableType:
+    return facts((str(plain(path)), value) for path, value in leaves(document))
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+class Listed(NamedTuple):
+    """A file of the manifest, or one that is there and is not listed."""
+
+    path: str
+    size: str
+    sha256: str
+    role: str
+    state: str
+    word: str
+
+    def cells(self) -> tuple[str | Text, ...]:
+        """State, path, size, role, hash."""
+        return mark(self.state, self.word), self.path, self.size, self.role, self.sha256
+
+
+FILE_HEADS = ("state", "path", ">size", "role", "sha256")
+
+
+def files(documents: Documents) -> list[Listed]:
+    """Every file, those first that are not as listed."""
+    listed = documents.manifest.get("files")
+    entries = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
+    found = [_listed(entry, documents.sizes) for entry in entries]
+    known = {str(e.get("path")) for e in entries} | {"manifest.json"}
+    for path in sorted(documents.sizes.keys() - known):
+        size = short_bytes(documents.sizes[path])
+        found.append(Listed(path, size, "", "", "warn", "not listed"))
+    order = {"fail": 0, "warn": 1, "withheld": 2, "ok": 3}
+    return sorted(found, key=lambda f: (order[f.state], f.path))
+
+
+def _listed(entry: dict[str, Any], sizes: dict[str, int]) -> Listed:
+    path, size = str(entry.get("path")), entry.get("size")
+    there = sizes.get(path)
+    if there is None:
+        state, word = ("withheld", "withheld") if entry.get("withheld") else ("fail", "missing")
+    elif there != size:
+        state, word = "fail", "size differs"
+    else:
+        state, word = "ok", "private" if entry.get("withheld") else "there"
+    shown = short_bytes(size) if isinstance(size, int) else "?"
+    digest, role = str(entry.get("sha256", "")), str(entry.get("role", ""))
+    return Listed(path[:120], shown, digest[:64], role[:16], state, word)
+
+
+# --- provenance ------------------------------------------------------------------------------
+
+
+def citation(documents: Documents) -> str:
+    """The line to cite the run by: its name, its whole hash, its kit and its day."""
+    kit, clock = _at(documents.manifest, "kit"), _at(documents.manifest, "clock")
+    day = str(clock.get("utc", ""))[:10]
+    made = ", ".join(filter(None, [f"kit {kit.get('version', '?')}", day]))
+    return str(plain(f"{documents.name}, run sha256:{documents.run} ({made})"))
+
+
+def provenance(documents: Documents, missing: Sequence[str]) -> RenderableType:
+    """Where the run comes from; ``missing`` are parents that this store does not have."""
+    m = documents.manifest
+    image, model, clock, kit = (_at(m, key) for key in ("image", "model", "clock", "kit"))
+    table = facts(
+        [
+            ("cite", plain(citation(documents), "name")),
+            ("run", documents.run),
+            *(("parent", told) for told in _parents(m, missing)),
+            ("spec", _known(m, "spec_hash")),
+            ("plan", _known(m, "plan_hash")),
+            ("results", _known(m, "result_hash")),
+            ("image", _known(image, "reference")),
+            ("image id", _known(image, "image_id")),
+            ("from", _known(image, "source")),
+            ("model", _known(model, "repo")),
+            ("revision", _known(model, "revision")),
+            ("licence", _known(model, "licence")),
+            *_weights(model),
+            ("kit", _known(kit, "version")),
+            ("its code", _known(kit, "source_sha256")),
+            ("begun", f"{clock.get('utc', 'unknown')} (by the machine's own clock)"),
+            ("profile", _known(m, "profile")),
+        ]
+    )
+    return Group(table, *told_faults(documents))
+
+
+def _parents(manifest: dict[str, Any], missing: Sequence[str]) -> Iterator[str]:
+    found = manifest.get("parents")
+    for parent in found if isinstance(found, list) else ():
+        if isinstance(parent, dict):
+            hash_ = str(parent.get("run_hash"))
+            where = "  (not in this store)" if hash_ in missing else ""
+            yield f"{parent.get('relation')} {hash_}{where}"
+
+
+def _weights(model: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    found = model.get("files")
+    for file in found if isinstance(found, list) else ():
+        if isinstance(file, dict):
+            yield "weights", f"{file.get('path')}  sha256:{file.get('sha256')}"
+
+
+def _at(value: dict[str, Any], key: str) -> dict[str, Any]:
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _known(value: dict[str, Any], key: str) -> str | None:
+    found = value.get(key)
+    return None if found is None else str(found)

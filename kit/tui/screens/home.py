@@ -1,0 +1,325 @@
+"""Home: every run of the store, and the one under the cursor at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widget import Widget
+from textual.widgets import DataTable, Input, Static
+
+from kit import catalogue
+from kit.catalogue import Row
+from kit.render.console import plain
+from kit.tui.base import KitScreen
+from kit.tui.glance import Glimpse, Glimpses, caveats, read, told
+from kit.tui.power import PowerPlot
+from kit.tui.reading import spec_of
+from kit.tui.replaying import replay
+from kit.tui.rowlist import SORTS, counted, fitting, in_order
+from kit.tui.runtable import RunTable
+
+REFRESH_S = 2.0
+EMPTY = (
+    "No runs yet in {root}\n\n"
+    "n            write the first spec here, check it and run it\n"
+    "kit init     writes a spec on the command line; kit run runs it\n"
+    "make demo    a small model on this CPU: run, sealed and replayed\n\n"
+    "kit import FILE.kit.zip brings a run that somebody else made"
+)
+
+
+class HomeScreen(KitScreen):
+    """The runs of the store: open, mark, compare, verify and replay them.
+
+    A mark (space) chooses runs to compare; the filter looks into every column.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "new", "New", id="home-new"),
+        Binding("space", "mark", "Mark", key_display="space", id="home-mark"),
+        Binding("c", "compare", "Compare", id="home-compare"),
+        Binding("v", "verify", "Verify", id="home-verify"),
+        Binding("r", "replay", "Replay", id="home-replay"),
+        Binding("slash", "filter", "Filter", key_display="/", id="home-filter"),
+        Binding("o", "sort", "Sort", id="home-sort"),
+        Binding("e", "edit", "Edit as new", id="home-edit"),
+        Binding("R", "refresh", "Refresh", id="home-refresh"),
+        Binding("escape", "clear", "Clear the filter", show=False, id="home-clear"),
+    ]
+    AUTO_FOCUS = "RunTable"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.crumbs, self.command = "", "kit ls"
+        self._rows: dict[str, Row] = {}
+        self._marked: list[str] = []
+        self._sort = 0
+        self._glimpses = Glimpses()
+        self._looking = ""
+        self._coming: Iterator[list[Row]] | None = None
+        self._stamp: object = None
+
+    def body(self) -> Iterable[Widget]:
+        with Horizontal(id="home-body"):
+            with Vertical(id="home-runs", classes="panel"):
+                yield Input(placeholder="filter: any column", id="home-filter", compact=True)
+                yield RunTable(id="home-table")
+                yield Static(id="home-empty", markup=False)
+                yield Static(id="home-foot", markup=False)
+            with VerticalScroll(id="home-panel", classes="panel", can_focus=False):
+                yield Static(id="home-told", markup=False)
+                yield PowerPlot(id="home-power", ascii_only=self.kit.ascii_only)
+                yield Static(id="home-caveats", markup=False)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#home-runs").border_title = "Runs"
+        self.query_one("#home-filter").display = False
+        self.action_refresh()
+        self.set_interval(REFRESH_S, self._look_again)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._table.relayout)
+
+    @property
+    def _table(self) -> RunTable:
+        return self.query_one(RunTable)
+
+    # --- rows -----------------------------------------------------------------------------------
+
+    def action_refresh(self) -> None:
+        """Read the store anew, a batch at a time."""
+        self._coming = catalogue.batches(self.kit.store)
+        seen: set[str] = set()
+        self._next_batch(self._coming, seen)
+
+    def _next_batch(self, coming: Iterator[list[Row]], seen: set[str]) -> None:
+        def batch() -> list[Row] | None:
+            return next(coming, None)
+
+        def take(rows: list[Row] | None) -> None:
+            if coming is not self._coming:
+                return
+            for row in rows or ():
+                self._rows[row.run] = row
+                seen.add(row.run)
+            if rows is None:
+                self._rows = {run: row for run, row in self._rows.items() if run in seen}
+            self._redraw(done=rows is None)
+            if rows is not None:
+                # In a worker of its own: one that started the next would cancel itself.
+                self.call_later(self._next_batch, coming, seen)
+
+        self.fetch(batch, take, group="rows")
+
+    def _look_again(self) -> None:
+        """Every two seconds: runs in flight, and whether a run was sealed."""
+        store, known = self.kit.store, self._stamp
+
+        def look() -> tuple[list[Row], object]:
+            root = store.root
+            return catalogue.in_flight(store), root.stat().st_mtime_ns if root.is_dir() else 0
+
+        def take(found: tuple[list[Row], object]) -> None:
+            rows, self._stamp = found
+            before = {run: row for run, row in self._rows.items() if row.in_flight}
+            now = {row.run: row for row in rows}
+            if known not in (None, self._stamp) or before.keys() - now.keys():
+                self.action_refresh()
+            elif before != now:
+                self._rows |= now
+                self._redraw()
+
+        self.fetch(look, take, group="look")
+
+    def _redraw(self, *, done: bool = True) -> None:
+        """Bring filter, order, counts and the table up to what is known."""
+        rows = list(self._rows.values())
+        wanted = self.query_one("#home-filter", Input).value
+        shown = in_order(fitting(rows, wanted), SORTS[self._sort])
+        self._table.show(shown, frozenset(self._marked))
+        self._table.display = bool(rows) or not done
+        empty = self.query_one("#home-empty", Static)
+        empty.display = done and not rows
+        empty.update(plain_text(EMPTY.format(root=self.kit.store.root.name + "/")))
+        self.state = counted(rows, done=done)
+        self._foot(len(shown), len(rows))
+        self._show_panel()
+
+    def _foot(self, shown: int, rows: int) -> None:
+        parts = [f"{shown:,} of {rows:,}"]
+        parts += [f"{len(self._marked)} marked"] if self._marked else []
+        parts.append(f"sort: {SORTS[self._sort]}")
+        current = self._table.current
+        if current and current.note:
+            parts.append(current.note)
+        foot = self.query_one("#home-foot", Static)
+        foot.update(plain(" · ".join(parts), "quiet"))
+
+    # --- the panel ------------------------------------------------------------------------------
+
+    @on(DataTable.RowHighlighted)
+    def _moved(self) -> None:
+        self._table.more()
+        self._foot(len(self._table.rows_shown), len(self._rows))
+        self._show_panel()
+
+    def _show_panel(self) -> None:
+        """What is known of the run under the cursor; what is not is read, one run at a time."""
+        row = self._table.current
+        panel = self.query_one("#home-panel")
+        if row is None:
+            panel.border_title = ""
+            self._draw_panel(Row("", ""), Glimpse(), ())
+            return
+        panel.border_title = str(plain(row.name or row.run[:12]))
+        glimpse = self._glimpses.get(row.run)
+        replays = tuple(r.run for r in self._rows.values() if r.replay_of == row.run)
+        self._draw_panel(row, glimpse, replays)
+        if glimpse is None and panel.display and not row.in_flight and row.status != "broken":
+            self._look_at(row.run)
+
+    def _look_at(self, run: str) -> None:
+        if self._looking:  # the reader comes back here when it is done with the one before
+            return
+        self._looking, path = run, self.kit.store.root / run
+
+        def take(found: Glimpse) -> None:
+            self._glimpses.put(run, found)
+            self._looking = ""
+            self.call_later(self._show_panel)
+
+        def failed(error: Exception) -> None:
+            take(Glimpse(no_power=f"{type(error).__name__}: {error}"))
+
+        self.fetch(lambda: read(path), take, group="glance", failed=failed)
+
+    def _draw_panel(self, row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> None:
+        self.query_one("#home-told", Static).update(told(row, glimpse, replays) if row.run else "")
+        self.query_one("#home-caveats", Static).update(caveats(glimpse or Glimpse()))
+        plot = self.query_one(PowerPlot)
+        seen = glimpse or Glimpse()
+        plot.display = bool(seen.picture.traces)
+        if plot.picture is not seen.picture:
+            plot.show(seen.picture)
+
+    # --- keys -----------------------------------------------------------------------------------
+
+    def _sealed(self, what: str) -> Path | None:
+        """The sealed run under the cursor; a hint where there is none."""
+        row = self._table.current
+        if row is None:
+            self.notify("there is no run under the cursor", markup=False)
+        elif row.status == "broken":
+            self.notify(plain_note(row), title=f"cannot {what}", severity="warning", markup=False)
+        elif row.in_flight:
+            self.notify(f"cannot {what}: the run is not sealed yet", markup=False)
+        else:
+            return self.kit.store.root / row.run
+        return None
+
+    def action_open(self) -> None:
+        """Open the run: watch one that is going on, read a sealed one."""
+        row = self._table.current
+        if row and row.status == "running":
+            self.kit.show_live(row.run)
+        elif row and row.status == "unsealed":
+            told = "nobody works on this run any more; `kit recover` seals what there is of it"
+            self.notify(told, title=row.run, timeout=10, markup=False)
+        elif row and row.status == "broken":
+            self.notify(plain_note(row), title="broken", severity="warning", markup=False)
+        elif path := self._sealed("open"):
+            self.kit.show_run(path)
+
+    @on(DataTable.RowSelected)
+    def _selected(self) -> None:
+        self.action_open()
+
+    def action_new(self) -> None:
+        """Write a new spec."""
+        self.kit.show_spec()
+
+    def action_mark(self) -> None:
+        """Mark the run to be compared, or take its mark away."""
+        path = self._sealed("compare")
+        if path is None:
+            return
+        if path.name in self._marked:
+            self._marked.remove(path.name)
+        else:
+            self._marked.append(path.name)
+        self._redraw()
+
+    def action_compare(self) -> None:
+        """Compare the marked runs; or the one under the cursor with the one marked."""
+        runs = list(self._marked)
+        if len(runs) < 2:
+            path = self._sealed("compare")
+            runs += [path.name] if path and path.name not in runs else []
+        if len(runs) < 2:
+            self.notify("mark a run with space, then c on another", markup=False)
+            return
+        self.kit.show_compare([self.kit.store.root / run for run in runs])
+
+    def action_verify(self) -> None:
+        """Check the run under the cursor."""
+        if path := self._sealed("verify"):
+            self.kit.show_verify(path)
+
+    def action_replay(self) -> None:
+        """Run the sealed spec again on this machine; its plan is shown first."""
+        if path := self._sealed("replay"):
+            replay(self, path)
+
+    def action_edit(self) -> None:
+        """A new spec that begins as this run's."""
+        if path := self._sealed("edit"):
+            self.fetch(lambda: spec_of(path), lambda spec: self.kit.show_spec(document=spec))
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self._sort = (self._sort + 1) % len(SORTS)
+        self._redraw()
+
+    def action_filter(self) -> None:
+        """Show only runs with these letters in any column."""
+        field = self.query_one("#home-filter", Input)
+        field.display = True
+        field.focus()
+
+    def action_clear(self) -> None:
+        """Take the filter away; without one, back."""
+        field = self.query_one("#home-filter", Input)
+        if not field.display:
+            self.action_back()
+            return
+        field.value, field.display = "", False
+        self._table.focus()
+
+    @on(Input.Changed)
+    def _filtered(self) -> None:
+        self._redraw()
+
+    @on(Input.Submitted)
+    def _filter_is_set(self) -> None:
+        self._table.focus()
+
+    def copy_text(self) -> str:
+        row = self._table.current
+        return f"kit show {row.run}" if row else self.command
+
+
+def plain_text(text: str) -> Text:
+    """``text`` line by line, without markup."""
+    return Text("\n").join(plain(line) for line in text.split("\n"))
+
+
+def plain_note(row: Row) -> str:
+    """A row's note as an inert string."""
+    return str(plain(row.note))

@@ -1,0 +1,235 @@
+"""A sealed run, in seven tabs; each reads what it needs in a thread and says what it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from rich.console import RenderableType
+from rich.text import Text
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widget import Widget
+from textual.widgets import DataTable, Input, Static, TabbedContent, TabPane
+
+from kit.render.console import count, plain, short_bytes
+from kit.tui import eventwords, files, runviews
+from kit.tui.base import KitScreen, mark
+from kit.tui.eventwords import Line
+from kit.tui.paged import PagedTable
+from kit.tui.power import PowerPlot, legend
+from kit.tui.reading import Documents, Recorded, documents_of, recorded, spec_of
+from kit.tui.replaying import replay
+from kit.tui.runviews import FILE_HEADS, REQUEST_HEADS, Asked, Listed
+from kit.tui.states import state_of
+
+LOG_HEADS = (">time", "state", "what happened")
+TABS = ("summary", "power", "requests", "environment", "files", "log", "provenance")
+
+
+class RunScreen(KitScreen):
+    """A sealed run: its numbers, power, requests, machine, files, log and origin.
+
+    Nothing here is verified; v does that.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(n), f"tab('{tab}')", f"Tab {tab}", show=False, id=f"run-tab-{tab}")
+            for n, tab in enumerate(TABS, 1)
+        ),
+        Binding("h", "html", "HTML report", id="run-html"),
+        Binding("e", "export", "Export", id="run-export"),
+        Binding("c", "compare", "Compare", id="run-compare"),
+        Binding("v", "verify", "Verify", id="run-verify"),
+        Binding("r", "replay", "Replay", id="run-replay"),
+        Binding("p", "play", "Play", id="run-play"),
+        Binding("E", "edit", "Edit as new", id="run-edit"),
+        Binding("slash", "filter", "Filter", key_display="/", show=False, id="run-filter"),
+    ]
+
+    def __init__(self, run: Path) -> None:
+        super().__init__()
+        self._run = run
+        self._documents = Documents(run.name)
+        self._log: list[Line] = []
+        self.crumbs = f"Home › {run.name[:12]}"
+        self.command = f"kit show {run.name[:12]}" if run.is_dir() else f"kit show {run.name}"
+
+    def body(self) -> Iterable[Widget]:
+        with TabbedContent(initial="summary", id="run-tabs"):
+            with TabPane("1 Summary", id="summary"):
+                yield VerticalScroll(Static("reading …", id="run-summary", markup=False))
+            with TabPane("2 Power", id="power"):
+                yield Static("reading …", id="run-legend", markup=False)
+                yield PowerPlot(id="run-power", ascii_only=self.kit.ascii_only)
+            with TabPane("3 Requests", id="requests"):
+                yield Static("reading …", id="run-asked", markup=False)
+                yield PagedTable[Asked](REQUEST_HEADS, Asked.cells, id="run-requests")
+            with TabPane("4 Environment", id="environment"):
+                yield VerticalScroll(Static("reading …", id="run-environment", markup=False))
+            with TabPane("5 Files", id="files"):
+                yield PagedTable[Listed](FILE_HEADS, Listed.cells, id="run-files")
+            with TabPane("6 Log", id="log"):
+                yield Input(placeholder="filter the log", id="run-wanted", compact=True)
+                yield Static("reading …", id="run-logged", markup=False)
+                yield PagedTable[Line](
+                    (">time", "state", "what happened"), Line.cells, id="run-log"
+                )
+                yield Static(id="run-line", markup=False)
+            with TabPane("7 Provenance", id="provenance"):
+                yield VerticalScroll(Static("reading …", id="run-provenance", markup=False))
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#run-wanted").display = False
+        self.state = plain("reading …", "quiet")
+        self.fetch(
+            lambda: documents_of(self._run), self._know, group="documents", failed=self._refused
+        )
+        self.fetch(lambda: recorded(self._run), self._draw, group="records")
+
+    def on_screen_resume(self) -> None:
+        self._focus_tab()
+
+    # --- what was read --------------------------------------------------------------------------
+
+    def _know(self, found: Documents) -> None:
+        self._documents = found
+        self.crumbs = f"Home › {plain(found.name)}"
+        status = str(found.manifest.get("status", "broken"))
+        size = f"{count(len(found.sizes), 'file')}, {short_bytes(sum(found.sizes.values()))}"
+        self.state = Text(" · ").join([state_of(status), plain(size)])
+        store = self.kit.store
+        missing = (
+            [found.parent] if found.parent and not (store.root / found.parent).is_dir() else []
+        )
+        self._tell("#run-summary", runviews.summary(found))
+        self._tell("#run-environment", runviews.environment(found))
+        self._tell("#run-provenance", runviews.provenance(found, missing))
+        self.query_one("#run-files", PagedTable).show(runviews.files(found))
+
+    def _refused(self, error: Exception) -> None:
+        """The container itself cannot be read: say so wherever something would stand."""
+        message = str(getattr(error, "message", error))
+        self.state = mark("fail", "not readable")
+        for place in ("summary", "environment", "provenance"):
+            self._tell(f"#run-{place}", mark("fail", message))
+
+    def _draw(self, found: Recorded) -> None:
+        if found.records is None:
+            for place in ("legend", "asked", "logged"):
+                self._tell(f"#run-{place}", mark("fail", found.fault))
+            self.query_one(PowerPlot).display = False
+            return
+        plot = self.query_one(PowerPlot)
+        plot.show(found.picture)
+        plot.display = bool(found.picture.traces)
+        no_power = mark("skip", "no meter told power")
+        self._tell("#run-legend", legend(found.picture) if found.picture.traces else no_power)
+        asked = runviews.asked(found.records)
+        self._tell("#run-asked", runviews.told_requests(asked))
+        self.query_one("#run-requests", PagedTable).show(asked)
+        self._log = eventwords.lines(found.records.events)
+        self._show_log("")
+
+    def _tell(self, place: str, what: RenderableType) -> None:
+        self.query_one(place, Static).update(what)
+
+    def _show_log(self, wanted: str) -> None:
+        shown = eventwords.fitting(self._log, wanted)
+        told = f"{len(shown):,} of {count(len(self._log), 'line')} · / filters"
+        self._tell("#run-logged", plain(told, "quiet"))
+        self.query_one("#run-log", PagedTable).show(shown)
+
+    # --- keys -----------------------------------------------------------------------------------
+
+    def action_tab(self, name: str) -> None:
+        """Show a tab."""
+        self.query_one(TabbedContent).active = name
+
+    @on(TabbedContent.TabActivated)
+    def _focus_tab(self) -> None:
+        """The keys go to what the tab shows, not to the row of tabs."""
+        pane = self.query_one(TabbedContent).active_pane
+        for widget in pane.query("PagedTable, VerticalScroll") if pane else ():
+            widget.focus()
+
+    def action_filter(self) -> None:
+        """Show only lines of the log with these words."""
+        self.action_tab("log")
+        field = self.query_one("#run-wanted", Input)
+        field.display = True
+        self.call_after_refresh(field.focus)
+
+    @on(DataTable.RowHighlighted, "#run-log")
+    def _read_line(self, event: DataTable.RowHighlighted) -> None:
+        """A line that is wider than the screen is told in full below the log."""
+        shown = self.query_one("#run-log", PagedTable).items
+        text = shown[event.cursor_row].text if event.cursor_row < len(shown) else ""
+        self._tell("#run-line", plain(text))
+
+    @on(Input.Changed, "#run-wanted")
+    def _wanted(self, event: Input.Changed) -> None:
+        self._show_log(event.value)
+
+    @on(Input.Submitted, "#run-wanted")
+    def _wanted_is_set(self) -> None:
+        self.query_one("#run-log").focus()
+
+    def action_back(self) -> None:
+        """Away with the filter first; then one screen back."""
+        field = self.query_one("#run-wanted", Input)
+        if field.display and self.query_one(TabbedContent).active == "log":
+            field.value, field.display = "", False
+            self.query_one("#run-log").focus()
+            return
+        super().action_back()
+
+    def action_html(self) -> None:
+        """Write the HTML report into the current folder."""
+        self.notify("writing the report", markup=False)
+        self.fetch(lambda: files.write_report(self._run, Path()), self._written, group="write")
+
+    def action_export(self) -> None:
+        """Pack the run into a single file in the current folder."""
+        self.notify("packing the run", markup=False)
+        self.fetch(lambda: files.export(self._run, Path()), self._written, group="write")
+
+    def _written(self, path: Path) -> None:
+        self.notify(f"{path.name} ({short_bytes(path.stat().st_size)})", title="written here")
+
+    def action_compare(self) -> None:
+        """Beside its original where it is a replay."""
+        original = self.original
+        if original is None:
+            self.notify("mark runs with space on Home, then c compares them", markup=False)
+            return
+        self.kit.show_compare([original, self._run])
+
+    @property
+    def original(self) -> Path | None:
+        """The run that this one replays, where the store has it."""
+        path = self.kit.store.root / self._documents.parent
+        return path if self._documents.parent and path.is_dir() else None
+
+    def action_verify(self) -> None:
+        """Check the run: every hash, form and number."""
+        self.kit.show_verify(self._run, self.original)
+
+    def action_replay(self) -> None:
+        """Run the sealed spec again on this machine; its plan is shown first."""
+        replay(self, self._run)
+
+    def action_play(self) -> None:
+        """Watch the run go on once more, from its events."""
+        self.kit.show_recording(self._run)
+
+    def action_edit(self) -> None:
+        """A new spec that begins as this run's."""
+        self.fetch(lambda: spec_of(self._run), lambda spec: self.kit.show_spec(document=spec))
+
+    def copy_text(self) -> str:
+        return runviews.citation(self._documents)
