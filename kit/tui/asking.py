@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from kit.render.console import plain
-from kit.tui.widgets.line import Line
+from kit.tui.widgets.line import LineInput
 
 
 class Ask(ModalScreen[bool]):
@@ -72,7 +72,7 @@ class AskWord(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="ask"):
             yield Static(plain(self._question), markup=False)
-            yield Line(self._value, compact=True, select_on_focus=False)
+            yield LineInput(self._value, compact=True, select_on_focus=False)
 
     def on_input_submitted(self, submitted: Input.Submitted) -> None:
         self.dismiss(submitted.value.strip() or None)

@@ -11,7 +11,7 @@ from textual.widget import Widget
 from kit.store import Store
 from kit.tui.app import KitApp
 from kit.tui.base import KitScreen
-from kit.tui.widgets.line import Line
+from kit.tui.widgets.line import LineInput
 
 
 class Typing(KitScreen):
@@ -20,7 +20,7 @@ class Typing(KitScreen):
     AUTO_FOCUS = "Input"
 
     def body(self) -> Iterable[Widget]:
-        yield Line("old", select_on_focus=False)
+        yield LineInput("old", select_on_focus=False)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ class Typing(KitScreen):
 async def test_a_burst_keeps_its_order(store: Store, keys: tuple[str, ...], left: str) -> None:
     async with KitApp(store, first=Typing()).run_test() as pilot:
         await pilot.pause()
-        line = pilot.app.screen.query_one(Line)
+        line = pilot.app.screen.query_one(LineInput)
         for key in keys:
             pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await pilot.pause()

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 
 from kit.render.console import plain
 from kit.tui.base import plain_lines
+from kit.tui.widgets.line import LineInput
 
 
 class Window(ModalScreen[str | None]):
@@ -79,7 +80,7 @@ class AskLine(Window):
         self._value = value
 
     def body(self) -> Iterable[Widget]:
-        yield Input(self._value, compact=True, select_on_focus=False)
+        yield LineInput(self._value, compact=True, select_on_focus=False)
 
     @on(Input.Submitted)
     def _given(self, event: Input.Submitted) -> None:

@@ -19,6 +19,7 @@ from kit.render.console import plain
 from kit.tui.form import edits, values
 from kit.tui.form.draft import ABSENT, same
 from kit.tui.form.fields import Field
+from kit.tui.widgets.line import LineInput
 
 LABEL = 26  # columns of a label, as in style.tcss
 
@@ -86,6 +87,9 @@ class Row(Widget):
     def on_click(self) -> None:
         self.control().focus()
 
+    def heard(self) -> None:
+        """The draft has taken in what this row told."""
+
     def label(self) -> Static:
         """The field's name, indented, with a star where a value must be given."""
         name = plain("  " * self.field.depth + self.field.label)
@@ -99,9 +103,11 @@ class TextRow(Row):
 
     def __init__(self, field: Field) -> None:
         super().__init__(field)
-        self._input = Input(
+        self._input = LineInput(
             compact=True, placeholder=values.hint(field), select_on_focus=False, classes="value"
         )
+        self._known = ""  # the text that this row has told of, or was given
+        self._unheard = 0  # edits that the draft has not taken in yet
 
     def line(self) -> Iterable[Widget]:
         yield self.label()
@@ -111,14 +117,21 @@ class TextRow(Row):
         return self._input
 
     def show(self, value: Any) -> None:
+        # On a slow link keys come in bursts: a draft that lags behind them must not undo them.
+        if self._unheard or self._input.value != self._known:
+            return
         # "1.50" and 1.5 are the same: what is being typed is left alone.
         if not same(values.read(self.field, self._input.value), value):
             with self._input.prevent(Input.Changed):
-                self._input.value = values.shown(self.field, value)
+                self._input.value = self._known = values.shown(self.field, value)
+
+    def heard(self) -> None:
+        self._unheard -= 1
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
+        self._known, self._unheard = event.value, self._unheard + 1
         self.post_message(self.Edited(self, values.read(self.field, event.value), joined=True))
 
     @on(Input.Submitted)

@@ -171,6 +171,7 @@ class Sheet(VerticalScroll, can_focus=False):
     @on(Row.Edited)
     def _edited(self, event: Row.Edited) -> None:
         event.stop()
+        event.row.heard()
         field, told = event.row.field, ""
         if field.kind == "variant":
             edits.choose_variant(self._draft, field, event.value)

@@ -19,6 +19,7 @@ from kit.tui.live.plot import span, spark
 from kit.tui.live.source import Over
 from kit.tui.live.tiles import Tile
 from kit.tui.live.words import View, log_line
+from kit.tui.widgets.line import LineInput
 
 _TILES = 6
 
@@ -73,7 +74,7 @@ class LogPanel(Vertical):
         yield RichLog(
             id="lines", min_width=1, wrap=True, markup=False, highlight=False, max_lines=2000
         )
-        yield Input(id="filter", placeholder="filter: words", compact=True)
+        yield LineInput(id="filter", placeholder="filter: words", compact=True)
 
     def show(self, lines: Sequence[Line]) -> None:
         """Write what is new; everything anew where the filter or the past changed."""
@@ -154,7 +155,7 @@ class MarkDialog(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="panel dialog"):
             yield Static(plain("A word for this moment; it goes into the sealed run"), markup=False)
-            yield Input(max_length=200, compact=True)
+            yield LineInput(max_length=200, compact=True)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.dismiss(event.value)

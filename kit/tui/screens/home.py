@@ -23,6 +23,7 @@ from kit.tui.reading import spec_of
 from kit.tui.replaying import replay
 from kit.tui.rowlist import SORTS, counted, fitting, in_order
 from kit.tui.runtable import RunTable
+from kit.tui.widgets.line import LineInput
 
 REFRESH_S = 2.0
 EMPTY = (
@@ -68,7 +69,7 @@ class HomeScreen(KitScreen):
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="home-body"):
             with Vertical(id="home-runs", classes="panel"):
-                yield Input(placeholder="filter: any column", id="home-filter", compact=True)
+                yield LineInput(placeholder="filter: any column", id="home-filter", compact=True)
                 yield RunTable(id="home-table")
                 yield Static(id="home-empty", markup=False)
                 yield Static(id="home-foot", markup=False)

@@ -24,6 +24,7 @@ from kit.tui.reading import Documents, Recorded, documents_of, recorded, spec_of
 from kit.tui.replaying import replay
 from kit.tui.runviews import FILE_HEADS, REQUEST_HEADS, Asked, Listed
 from kit.tui.states import state_of
+from kit.tui.widgets.line import LineInput
 
 LOG_HEADS = (">time", "state", "what happened")
 TABS = ("summary", "power", "requests", "environment", "files", "log", "provenance")
@@ -73,7 +74,7 @@ class RunScreen(KitScreen):
             with TabPane("5 Files", id="files"):
                 yield PagedTable[Listed](FILE_HEADS, Listed.cells, id="run-files")
             with TabPane("6 Log", id="log"):
-                yield Input(placeholder="filter the log", id="run-wanted", compact=True)
+                yield LineInput(placeholder="filter the log", id="run-wanted", compact=True)
                 yield Static("reading …", id="run-logged", markup=False)
                 yield PagedTable[Line](
                     (">time", "state", "what happened"), Line.cells, id="run-log"

@@ -18,7 +18,7 @@ def _own_actions() -> Iterator[tuple[str, str]]:
             yield key.strip(), action
 
 
-class Line(Input):
+class LineInput(Input):
     """An `Input` that keeps the order of keys.
 
     Letters reach an input at once, but its editing keys go up to the application and come back:
