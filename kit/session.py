@@ -90,7 +90,13 @@ class Session:
         return self.store.is_alive(self.id)
 
     def stop(self) -> None:
-        """Ask the engine to abort and seal; returns at once."""
+        """Ask the engine to abort and seal; returns at once.
+
+        Raises:
+            UsageError: the engine has not taken the run over yet; the lock is still a face's.
+        """
+        if self.process is None and self.is_alive() and not self.store.is_adopted(self.id):
+            raise UsageError("the engine is only starting", "stop it again in a second")
         pid = self.process.pid if self.process else self.store.pid_of(self.id)
         if pid is not None:
             os.kill(pid, signal.SIGTERM)

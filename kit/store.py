@@ -165,10 +165,14 @@ class Store:
             os.close(handle)
         return self._being_handed_over(id_)
 
+    def is_adopted(self, id_: str) -> bool:
+        """Whether an engine has taken the run over from the face that began it."""
+        return (self.scratch_folder(id_) / _ADOPTED).exists()
+
     def _being_handed_over(self, id_: str) -> bool:
         """Between a face's `begin` and the engine's `adopt` nobody holds the lock."""
         order = self.scratch_folder(id_) / "order.json"
-        if not order.exists() or (self.scratch_folder(id_) / _ADOPTED).exists():
+        if not order.exists() or self.is_adopted(id_):
             return False
         return time.time() - order.stat().st_mtime < _HANDOVER_S
 

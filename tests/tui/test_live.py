@@ -31,6 +31,7 @@ def flight(store: Store) -> InFlight:
     found = InFlight(store, ID)
     found.take()
     found.path.mkdir(parents=True)
+    found.scratch("adopted").touch()
     return found
 
 
@@ -310,6 +311,21 @@ async def test_stop_asks_and_no_is_the_default(
         await shown.press("x", "y")
         await shown.until(lambda: killed)
         assert killed == [(os.getpid(), signal.SIGTERM)]
+
+
+async def test_nobody_is_stopped_before_the_engine_has_begun(
+    flight: InFlight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[Any] = []
+    monkeypatch.setattr(os, "kill", lambda *call: killed.append(call))
+    flight.scratch("adopted").unlink()
+    async with live(flight.store) as shown:
+        await shown.until(lambda: "stop" in _keys(shown))
+        await shown.press("x", "y")
+        await shown.until(lambda: list(shown.app._notifications))
+        (told,) = shown.app._notifications
+        assert told.message.startswith("the engine is only starting")
+        assert killed == []
 
 
 @pytest.mark.parametrize("size", [(60, 15), (40, 8), (20, 5)])
