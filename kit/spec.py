@@ -200,8 +200,13 @@ def _leaves(error: ValidationError) -> Iterator[ValidationError]:
 
 
 def _distance(errors: list[ValidationError], instance: Mapping[str, Any]) -> tuple[int, int]:
-    """How far ``instance`` is from a branch: wrong kinds of keys weigh more than wrong values."""
+    """How far ``instance`` is from a branch: wrong kinds of keys weigh more than wrong values.
+
+    A branch that wants no object at all was never meant.
+    """
     structural = ("type", "additionalProperties", "required")
+    if any(e.validator == "type" and e.instance is instance for e in errors):
+        return 1 << 30, len(instance)
     return sum(1 + 2 * (e.validator in structural) for e in errors), len(instance)
 
 

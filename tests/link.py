@@ -27,6 +27,7 @@ class Relay:
         self._target, self._delay_s = target, delay_s
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
         self.port = 0
         self.bytes_back = 0
         ready = threading.Event()
@@ -47,7 +48,8 @@ class Relay:
     async def _connected(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         far, forth = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers |= {back, forth}
-        await asyncio.gather(self._pass(near, forth, False), self._pass(far, back, True))
+        ways = self._pass(near, forth, False), self._pass(far, back, True)
+        self._tasks |= {asyncio.ensure_future(way) for way in ways}
 
     async def _pass(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, counted: bool
@@ -77,7 +79,12 @@ class Relay:
         assert done.wait(10)
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        def end() -> None:
+            for task in self._tasks:
+                task.cancel()
+            self._loop.call_soon(self._loop.stop)
+
+        self._loop.call_soon_threadsafe(end)
         self._thread.join(10)
 
 

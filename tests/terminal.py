@@ -67,7 +67,7 @@ class Terminal:
 
     def type(self, text: str) -> None:
         """Characters as they are."""
-        self.tmux("send-keys", "-l", text)
+        self.tmux("send-keys", "-l", "--", text)
 
     def resize(self, columns: int, rows: int) -> None:
         """Another window size."""

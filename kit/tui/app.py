@@ -5,7 +5,10 @@ Screens import one another through `KitApp.show_…` alone, so that each module 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +24,7 @@ from kit.render.console import THEME
 from kit.session import Session
 from kit.store import Store
 from kit.tui import settings
+from kit.tui.base import KitScreen
 from kit.tui.clipboard import copied
 from kit.tui.filters import AsciiFilter, wants_ascii
 from kit.tui.threads import in_thread
@@ -88,6 +92,26 @@ class KitApp(App[None]):
             self.theme = asked.theme
         self.set_keymap(dict(asked.keys))
         self.theme_changed_signal.subscribe(self, self._keep_theme)
+
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # only the main thread may
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
+
+    def _hung_up(self) -> None:
+        """The terminal is gone, and nothing can be drawn or asked: keep what is not saved."""
+        self._keep_drafts()
+        os._exit(128 + signal.SIGHUP)
+
+    def _keep_drafts(self) -> list[Path]:
+        kept = [
+            screen.keep_draft() for screen in self.screen_stack if isinstance(screen, KitScreen)
+        ]
+        return [path for path in kept if path]
+
+    async def action_quit(self) -> None:
+        """Out at once; what is not saved is kept in a file that is named."""
+        kept = self._keep_drafts()
+        told = [f"not saved, kept in {path}" for path in kept]
+        self.exit(message="\n".join(told) if told else None)
 
     def _keep_theme(self, theme: Theme) -> None:
         try:

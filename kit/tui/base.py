@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from rich.text import Text
@@ -73,9 +74,10 @@ class KitScreen(Screen[Any]):
         Binding("s", "shot", "Screenshot", show=False, id="screenshot"),
         Binding("z", "zoom", "Zoom", show=False, id="zoom"),
     ]
-    crumbs = reactive("")
-    state: reactive[Text] = reactive(Text(), always_update=True)
-    command = reactive("")
+    # Three lines show these: a change of theirs is no reason to draw the whole screen again.
+    crumbs = reactive("", repaint=False)
+    state: reactive[Text] = reactive(Text(), repaint=False, always_update=True)
+    command = reactive("", repaint=False)
 
     @property
     def kit(self) -> KitApp:
@@ -167,6 +169,10 @@ class KitScreen(Screen[Any]):
             self.app.pop_screen()
         else:
             self.app.exit()
+
+    def keep_draft(self) -> Path | None:
+        """Keep what is not saved when the UI ends without asking; where, if there was any."""
+        return None
 
     def copy_text(self) -> str:
         """What ``y`` copies; a screen may offer more than its command."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 from kit.render.console import THEME, plain
+from kit.tui import files
 from kit.tui.base import KitScreen
 
 _WIDTH = 120
@@ -41,18 +42,7 @@ def write_report(screen: KitScreen, run: Path, original: Path | None = None) -> 
     """
     screen.notify("writing the report", markup=False)
     screen.fetch(
-        lambda: _report(run, original),
+        lambda: files.write_report(run, Path.cwd(), original),
         lambda path: screen.notify(str(plain(path)), title="report", markup=False),
         group="report",
     )
-
-
-def _report(run: Path, original: Path | None) -> Path:
-    from kit import replay as replaying
-    from kit import report as reporting
-
-    judged = replaying.judge(original, run) if original else None
-    name = replaying.hash_of(run)
-    path = Path.cwd() / f"report-{name[:12]}.html"
-    path.write_text(reporting.html(name, *replaying.computed(run), judged), encoding="utf-8")
-    return path

@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,29 @@ def _watched_in_a_tmux_that_dies(place: Path, server: link.Server, run_id: str) 
             terminal.wait(f"kit attach {run_id}", 60)
             subprocess.run(["tmux", "-S", str(place / "far.sock"), "kill-server"], check=True)
             terminal.wait_end(60)
+
+
+def test_a_lost_link_loses_no_draft(tmp_path: Path, server: link.Server) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    with (
+        link.relay(server.port, DELAY_S) as relay,
+        Terminal(tmp_path, server.words(relay.port, kit(place))) as terminal,
+    ):
+        terminal.wait("no runs yet|make demo", 30)
+        terminal.press("n")
+        terminal.wait("begin with", 30)
+        terminal.press("Enter")
+        terminal.wait("✔ valid", 30)
+        terminal.type("-of-mine")
+        terminal.wait("quickstart-of-mine", 30)
+        relay.cut()
+        assert terminal.wait_end(60) != 0
+    end = time.monotonic() + 20
+    while not (kept := list(place.glob("*.draft-*.json"))):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert json.loads(kept[0].read_text())["name"] == "quickstart-of-mine"
 
 
 @pytest.mark.parametrize("allowed", ["on", "off"])

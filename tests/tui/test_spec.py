@@ -800,3 +800,22 @@ async def test_f7_never_guesses(store: Store) -> None:
         assert document(pilot)["weights"]["revision"] == commit
         assert "sha256" not in document(pilot)["weights"]["files"][0]
         assert "git ls-remote" in told(pilot)
+
+
+async def test_quitting_keeps_what_is_not_saved(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.json"
+    file.write_bytes((resources.specs_dir() / "quickstart.json").read_bytes())
+    screen = SpecScreen(file)
+    app = KitApp(store, first=screen)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        await pilot.press("x")
+        await pilot.pause()
+        await pilot.press("ctrl+q")
+    (draft,) = tmp_path.glob("mine.draft-*.json")
+    assert json.loads(draft.read_text())["name"] == "quickstartx"
+    assert json.loads(file.read_text())["name"] == "quickstart"

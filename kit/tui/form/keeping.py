@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,17 @@ class Keeper:
 
         told = f"{name} has changes that are not saved."
         self._screen.app.push_screen(Ask("Leave?", told, answers), answered)
+
+
+def keep(path: Path | None, text: str) -> Path | None:
+    """Write ``text`` beside the spec's file, under a name of its own; None if it cannot be."""
+    base = (path or Path("run-spec.json")).absolute()
+    draft = base.with_name(f"{base.stem}.draft-{time.strftime('%Y%m%d-%H%M%S')}.json")
+    try:
+        draft.write_text(text, encoding="utf-8")
+    except OSError:
+        return None
+    return draft
 
 
 def ask_template(screen: KitScreen, chosen: Callable[[str | None], None]) -> None:

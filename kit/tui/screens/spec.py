@@ -127,6 +127,9 @@ class SpecScreen(DraftScreen):
         """The JSON."""
         return to_text(self._draft.document) if self._broken is None else self._broken
 
+    def keep_draft(self) -> Path | None:
+        return keeping.keep(self._file.path, self.copy_text()) if self._unsaved else None
+
     # --- undo, pins -------------------------------------------------------------------
 
     def action_undo(self) -> None:

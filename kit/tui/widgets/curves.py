@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from kit.energy import SCOPE_METERS, power_series
 from kit.report.chart import thinned
 
 if TYPE_CHECKING:
+    from kit.model import MeterPlan
     from kit.records import RunRecords
 
 _NS = 1e-9
@@ -38,12 +39,23 @@ def curve_of(letter: str, records: RunRecords) -> Curve | None:
     zero = min((p.t0 for p in records.phases if p.name == "measured"), default=0)
     for scope, meter in SCOPE_METERS.items():
         meters = [m for m in records.plan.meters if m.name == meter]
-        series = list(power_series(records.samples, meters).values())
+        drawn = power_series(records.samples, meters)
+        series = [drawn[name] for name in _outermost(meters) if name in drawn]
         if series:
             t, watts = _added(series)
             word = "estimated" if scope == "estimate" else scope
             return Curve(letter, word, (t - zero) * _NS, watts)
     return None
+
+
+def _outermost(meters: Iterable[MeterPlan]) -> list[str]:
+    """The devices that lie inside no other one, so that nothing is added twice."""
+    return [
+        device.device
+        for meter in meters
+        for device in meter.devices
+        if any(facts.get("summed", True) for facts in device.quantities.values())
+    ]
 
 
 def _added(series: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
