@@ -82,7 +82,7 @@ def _rebuild(original: Path, say: Say) -> None:
 def judge(original: Path, new: Path) -> Comparison:
     """The verdict of the run ``new`` on ``original``; both numbers are recomputed, not believed."""
     ours, theirs = computed(new), computed(original)
-    return compare.judge(*theirs, *ours, same_card=_same_cards(original, new))
+    return compare.judge(*theirs, *ours, same_card=same_cards(original, new))
 
 
 def exit_code(judged: Comparison) -> int:
@@ -111,7 +111,7 @@ def computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
     return loaded, results.compute(loaded)
 
 
-def _same_cards(a: Path, b: Path) -> bool | None:
+def same_cards(a: Path, b: Path) -> bool | None:
     """By the withheld identities, which only the machines' owners have; None without them."""
     known = []
     for run in (a, b):

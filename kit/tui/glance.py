@@ -101,7 +101,8 @@ def _power(source: Source, plan: dict[str, Any]) -> tuple[tuple[Phase, ...], Pic
 def _identity(manifest: dict[str, Any], env: dict[str, Any]) -> Iterator[tuple[str, str]]:
     image, model = _dict(manifest, "image"), _dict(manifest, "model")
     reference, _, digest = str(image.get("reference", "")).partition("@sha256:")
-    yield "image", f"{reference}@{digest[:8]}" if digest else reference
+    image_name = reference.rpartition("/")[2]
+    yield "image", f"{image_name}@{digest[:8]}" if digest else image_name
     yield "model", str(model.get("repo", "")).rpartition("/")[2]
     cards = [c for c in _dict(env, "gpus").values() if isinstance(c, dict)]
     driver = _dict(env, "nvidia").get("driver")

@@ -26,6 +26,7 @@ WORDS = {"startup": "load", "loaded_idle": "ready", "warmup": "warm"}
 COLOURS = ("orange", "blue+", "green+", "magenta+", "cyan+", "red+")
 _RICH = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
 _LEFT = 8
+_NARROW = 45
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,10 @@ def _trace(device: str, t: npt.NDArray[np.int64], watts: Floats, bins: int) -> T
 class PowerPlot(PlotextPlot):
     """Watts over the run: a line a device through the least and greatest of each bin."""
 
-    def __init__(self, *, id: str | None = None, ascii_only: bool = False) -> None:
-        super().__init__(id=id)
+    def __init__(
+        self, *, id: str | None = None, classes: str | None = None, ascii_only: bool = False
+    ) -> None:
+        super().__init__(id=id, classes=classes)
         self._marker = "*" if ascii_only else "hd"
         self.picture = Picture()
 
@@ -176,6 +179,7 @@ def ticks(
     taken: list[tuple[float, float, str]] = []
     for band in sorted(bands, key=lambda b: (b.name != "measured", -(b.t1 - b.t0))):
         word = WORDS.get(band.name, band.name)
+        word = word[:4] if columns < _NARROW else word
         middle = (band.t0 + band.t1) / 2
         half = (len(word) + 1) / 2 / per_second
         inside = start <= middle - half and middle + half <= end

@@ -136,10 +136,18 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Every fact of a document by its path, as people write it."""
     if isinstance(value, Mapping) and set(value) == {"absent"}:
         yield path, f"absent: {value['absent']}"
-    elif isinstance(value, Mapping):
+    elif isinstance(value, Mapping) and value:
         for key, child in value.items():
             yield from leaves(child, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        yield path, ", ".join(map(str, value)) or "none"
     else:
-        yield path, {None: "none", True: "yes", False: "no"}.get(value, str(value))
+        yield path, _said(value)
+
+
+def _said(value: Any) -> str:
+    if value is None or value == {}:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)

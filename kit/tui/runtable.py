@@ -82,6 +82,8 @@ class RunTable(DataTable[Text]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "screen.open", "Open", key_display="enter", id="home-open"),
+        Binding("home,g", "scroll_top", "First", show=False, id="home-first"),
+        Binding("end,G", "scroll_bottom", "Last", show=False, id="home-last"),
         Binding("j", "cursor_down", "Down", show=False, id="home-down"),
         Binding("k", "cursor_up", "Up", show=False, id="home-up"),
     ]
@@ -116,7 +118,7 @@ class RunTable(DataTable[Text]):
             self._rebuild(self.current, self._drawn)
 
     def _room(self) -> int:
-        return max(0, self.size.width - 2)
+        return self.size.width
 
     def _rebuild(self, here: Row | None, wanted: list[tuple[Row, bool]]) -> None:
         self._columns = columns(self._room())
@@ -148,8 +150,7 @@ class RunTable(DataTable[Text]):
             self._add([(row, row.run in self._marked) for row in following])
 
     def action_scroll_bottom(self) -> None:
-        """To the last run there is, which may not be in the table yet: a page of it at a time."""
-        self._add(
-            [(r, r.run in self._marked) for r in self.rows_shown[len(self._drawn) :][: 10 * PAGE]]
-        )
+        """To the last run; of thousands, some pages further each time, so that no key waits."""
+        following = self.rows_shown[len(self._drawn) :][: 5 * PAGE]
+        self._add([(row, row.run in self._marked) for row in following])
         super().action_scroll_bottom()

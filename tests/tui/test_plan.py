@@ -15,7 +15,7 @@ from kit.model import Finding, MeterPlan
 from kit.rehearsal import Rehearsal
 from kit.store import Store
 from kit.tui.app import KitApp
-from kit.tui.asking import Ask
+from kit.tui.asking import YesNo
 from kit.tui.screens import plan as plan_module
 from kit.tui.screens.plan import PlanScreen
 from tests.tui.conftest import H200, SIZES, drawn
@@ -95,7 +95,7 @@ async def test_warnings_are_asked_about_and_no_is_the_default(shown: Callable[..
         await settled(app, pilot)
         await pilot.press("enter")
         await pilot.pause()
-        assert isinstance(app.screen, Ask)
+        assert isinstance(app.screen, YesNo)
         await pilot.press("enter")
         await pilot.pause()
         assert isinstance(app.screen, PlanScreen)

@@ -187,10 +187,10 @@ async def test_r_leads_to_the_plan_of_a_replay(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_a_missing_image_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(run: Path) -> Order:
+    def missing(run: Path, say: object) -> Order:
         raise ImageUnavailable("the image is not here", "kit image build")
 
-    monkeypatch.setattr(replaying, "_provided", missing)
+    monkeypatch.setattr(replaying, "prepared", missing)
     app = showing(QUICKSTART)
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(app, pilot)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kit import jsonio, resources
+from kit.tui.asking import AskLine, Choose
 from kit.tui.base import KitScreen
-from kit.tui.form.dialogs import Ask, AskLine
 from kit.tui.form.draft import to_text
 from kit.tui.form.files import SpecFile, Written
 
@@ -66,10 +66,10 @@ class Keeper:
             if answer == "yes":
                 overwrite()
 
-        self._screen.app.push_screen(Ask("Overwrite?", f"{path} {why}.", answers), answered)
+        self._screen.app.push_screen(Choose("Overwrite?", f"{path} {why}.", answers), answered)
 
     def leave(self, name: str, save: Then | None, go: Then) -> None:
-        """Ask what becomes of unsaved changes; ``save`` None: they cannot be saved."""
+        """Choose what becomes of unsaved changes; ``save`` None: they cannot be saved."""
         answers = [("stay", "Keep editing"), ("drop", "Leave without saving")]
         if save:
             answers.insert(1, ("save", "Save, then leave"))
@@ -81,7 +81,7 @@ class Keeper:
                 go()
 
         told = f"{name} has changes that are not saved."
-        self._screen.app.push_screen(Ask("Leave?", told, answers), answered)
+        self._screen.app.push_screen(Choose("Leave?", told, answers), answered)
 
 
 def keep(path: Path | None, text: str) -> Path | None:
@@ -105,7 +105,7 @@ def ask_template(screen: KitScreen, chosen: Callable[[str | None], None]) -> Non
     def answered(answer: str | None) -> None:
         chosen(found[answer].read_text("utf-8") if answer else answer)
 
-    screen.app.push_screen(Ask("New spec: begin with", "", answers), answered)
+    screen.app.push_screen(Choose("New spec: begin with", "", answers), answered)
 
 
 def _about(path: Path) -> str:

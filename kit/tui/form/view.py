@@ -17,9 +17,9 @@ from textual.widgets.option_list import Option
 from kit.model import Problem
 from kit.render.console import count, plain
 from kit.text import clean
+from kit.tui.asking import AskText
 from kit.tui.base import KitScreen, mark, plain_lines
 from kit.tui.form import checking, files
-from kit.tui.form.dialogs import AskText
 from kit.tui.form.draft import ABSENT, Draft, Where, line_of, place
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.sheet import Sheet

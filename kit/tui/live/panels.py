@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Button, Input, RichLog, Static
+from textual.widgets import Input, RichLog
 
 from kit.render.console import plain
 from kit.snapshot import Line
@@ -116,55 +113,6 @@ class LogPanel(Vertical):
 # --- questions ----------------------------------------------------------------------------------
 
 
-class StopDialog(ModalScreen[bool]):
-    """Stop the run? Says what is lost; "no" is what enter does."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Stop the run", id="stop-yes"),
-        Binding("n,escape,q", "answer(False)", "Let it go on", id="stop-no"),
-        Binding("left,right", "app.focus_next", show=False, id="stop-other"),
-    ]
-    AUTO_FOCUS = "#no"
-
-    def __init__(self, lost: str) -> None:
-        super().__init__()
-        self._lost = lost
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="panel dialog"):
-            yield Static(plain("Stop this run?", "name"), markup=False)
-            yield Static(plain(self._lost), markup=False)
-            with Horizontal():
-                yield Button("n  No, let it go on", id="no", compact=True)
-                yield Button("y  Stop it", id="yes", variant="error", compact=True)
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        self.dismiss(event.button.id == "yes")
-
-    def action_answer(self, answer: bool) -> None:
-        """Yes or no."""
-        self.dismiss(answer)
-
-
-class MarkDialog(ModalScreen[str]):
-    """A word for this moment; empty for none."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "No mark", id="mark-no")]
-    AUTO_FOCUS = "Input"
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="panel dialog"):
-            yield Static(plain("A word for this moment; it goes into the sealed run"), markup=False)
-            yield LineInput(max_length=200, compact=True)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value)
-
-    def action_leave(self) -> None:
-        """No mark."""
-        self.dismiss("")
-
-
 _FIRST = {"blocked": "blocked: nothing ran", "dead": "the engine died", "gone": "gone"}
 
 
@@ -181,9 +129,7 @@ def banner(over: Over, status: str, reason: str, log_lines: int) -> Text:
         )
         line.append("  enter opens it · v verifies it", "quiet")
         return line if not reason else line.append("\n   ").append_text(plain(reason))
-    first = {"blocked": "blocked: nothing ran", "dead": "the engine died", "gone": "gone"}.get(
-        over.kind, "no such run"
-    )
+    first = _FIRST.get(over.kind, "no such run")
     lines = [Text(f" ✘ {first}", "bad")]
     if not over.findings:
         lines += [plain(f"   {line}") for line in over.message.splitlines()]

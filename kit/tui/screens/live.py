@@ -14,9 +14,10 @@ from textual.worker import Worker, get_current_worker
 
 from kit.errors import KitError
 from kit.snapshot import NS
+from kit.tui.asking import AskLine, YesNo
 from kit.tui.base import mark
 from kit.tui.live.base import RunView
-from kit.tui.live.panels import MarkDialog, StopDialog, what_is_lost
+from kit.tui.live.panels import what_is_lost
 from kit.tui.live.recording import RecordingScreen
 from kit.tui.live.source import Follower, Over, Seen
 
@@ -151,7 +152,9 @@ class LiveScreen(RunView):
     def action_stop(self) -> None:
         """Stop the run, once the person has confirmed it."""
         seen = self.snapshot
-        self.app.push_screen(StopDialog(what_is_lost(seen.launch, seen.launches)), self._stop)
+        lost = what_is_lost(seen.launch, seen.launches)
+        question = YesNo(f"Stop this run?\n{lost}", "Stop it", "Let it go on")
+        self.app.push_screen(question, self._stop)
 
     def _stop(self, sure: bool | None) -> None:
         session = self._follower.session if self._follower else None
@@ -160,7 +163,8 @@ class LiveScreen(RunView):
 
     def action_mark(self) -> None:
         """Mark this moment with a word."""
-        self.app.push_screen(MarkDialog(), self._mark)
+        told = "A word for this moment; it goes into the sealed run."
+        self.app.push_screen(AskLine("Mark", told, most=200), self._mark)
 
     def _mark(self, text: str | None) -> None:
         session = self._follower.session if self._follower else None

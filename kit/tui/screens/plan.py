@@ -21,7 +21,7 @@ from kit.model import Finding, RunSpec
 from kit.rehearsal import Rehearsal, rehearse, without_meter
 from kit.render.console import count, plain, short_time
 from kit.session import Session
-from kit.tui.asking import Ask
+from kit.tui.asking import YesNo
 from kit.tui.base import KitScreen, mark
 
 _PANELS = (("facts", "What will run"), ("steps", "Steps"), ("exact", "Exact command (y copies)"))
@@ -137,7 +137,7 @@ class PlanScreen(KitScreen):
             return
         doubts = self._questions()
         if doubts:
-            self.app.push_screen(Ask(doubts, "Launch", "Not yet"), self._answered)
+            self.app.push_screen(YesNo(doubts, "Launch", "Not yet"), self._answered)
         else:
             self._launch()
 

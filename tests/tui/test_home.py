@@ -1,0 +1,261 @@
+"""Home: the runs of a store, whatever state they are in, and what the keys do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.store import Store
+from kit.tui.app import KitApp
+from kit.tui.runtable import PAGE, RunTable
+from kit.tui.screens.home import HomeScreen
+from tests.test_catalogue import MANIFEST, SPEC, made
+from tests.tui.conftest import QUICKSTART, SIZES, drawn
+from tests.tui.waiting import REPLAY, of_committed_runs, press, settled, told
+
+HOSTILE = "\x1b[2J\x1b]0;x\x07[bold green]VERIFIED[/] \u202eevil"
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Store:
+    """A store with the committed runs."""
+    return of_committed_runs(tmp_path)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """Which screens were asked for, in place of showing them."""
+    calls: list[tuple[str, Any]] = []
+    for name in ("spec", "live", "run", "compare", "verify", "plan"):
+
+        def record(_: KitApp, *args: Any, _name: str = name, **more: Any) -> None:
+            calls.append((_name, (*args, *more.values())))
+
+        monkeypatch.setattr(KitApp, f"show_{name}", record)
+    return calls
+
+
+def home(store: Store, *, ascii_only: bool = False) -> KitApp:
+    return KitApp(store, first=HomeScreen(), ascii_only=ascii_only)
+
+
+@pytest.mark.parametrize("size", [(60, 15), *SIZES])
+async def test_the_list_fits_every_size(
+    three: Store, size: tuple[int, int], screen_text: Callable[..., None]
+) -> None:
+    app = home(three)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        screen_text(app)
+
+
+async def test_the_panel_follows_the_cursor(three: Store, screen_text: Callable[..., None]) -> None:
+    app = home(three)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "down", "down")
+        assert "4 caveats" in drawn(app)
+        screen_text(app)
+
+
+async def test_a_run_tells_what_replayed_it(three: Store) -> None:
+    async with home(three).run_test(size=(100, 40)) as pilot:
+        await settled(pilot)
+        assert "replays 9427d8f3e523" in drawn(pilot.app)
+        await press(pilot, "down")
+        assert "replayed by abeb926af97b" in drawn(pilot.app)
+
+
+async def test_an_empty_store_says_how_to_begin(
+    store: Store, screen_text: Callable[..., None]
+) -> None:
+    app = home(store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        screen_text(app)
+    assert not store.root.exists()
+
+
+async def test_ascii(three: Store, screen_text: Callable[..., None]) -> None:
+    app = home(three, ascii_only=True)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        assert drawn(app).isascii()
+        screen_text(app)
+
+
+def odd(store: Store) -> None:
+    """One run of every odd state: broken, failed, hostile, unsealed."""
+    made(store, 1, manifest=b"{")
+    made(store, 2, manifest={**MANIFEST, "status": "failed", "reason": "exit code 137"})
+    made(store, 3, spec={**SPEC, "name": HOSTILE})
+    dead = store.begin()
+    dead.write("spec.json", {**SPEC, "name": "left behind"})
+    dead.release()
+
+
+async def test_every_state_is_a_row_with_its_word(store: Store) -> None:
+    odd(store)
+    app = home(store)
+    async with app.run_test(size=(140, 30)) as pilot:
+        await settled(pilot)
+        text = drawn(app)
+        for words in ("✘ broken", "✘ failed", "✔ complete", "○ unsealed", "left behind"):
+            assert words in text
+        assert "2 sealed · ○ 1 unsealed · ✘ 1 broken" in text.splitlines()[0]
+        assert "[bold green" in text and "\x1b" not in text and "\u202e" not in text
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [("broken", "manifest.json is not JSON"), ("unsealed", "kit recover")],
+)
+async def test_what_cannot_be_opened_says_why(
+    store: Store, shown: list[tuple[str, Any]], state: str, says: str
+) -> None:
+    odd(store)
+    async with home(store).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "slash", *state, "enter")
+        await press(pilot, "enter")
+        assert says in told(pilot.app) and not shown
+        await press(pilot, "v")
+        assert not shown
+
+
+async def test_a_run_that_goes_on_is_watched(store: Store, shown: list[tuple[str, Any]]) -> None:
+    flight = store.begin()
+    async with home(store).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "enter")
+        assert "● 1 running" in drawn(pilot.app)
+    flight.release()
+    assert shown == [("live", (flight.id,))]
+
+
+async def test_a_run_that_begins_or_is_sealed_shows_by_itself(store: Store) -> None:
+    async with home(store).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        flight = store.begin()
+        screen = pilot.app.screen
+        assert isinstance(screen, HomeScreen)
+        screen._look_again()
+        await settled(pilot)
+        assert flight.id[:8] in drawn(pilot.app)
+        flight.release()
+        store.discard(flight.id)
+        made(store, 1)
+        screen._look_again()
+        await settled(pilot)
+        assert "1 sealed" in drawn(pilot.app) and flight.id[:8] not in drawn(pilot.app)
+
+
+async def test_keys_lead_to_screens(three: Store, shown: list[tuple[str, Any]]) -> None:
+    newest = three.root / REPLAY.name
+    async with home(three).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "enter", "v", "n", "e")
+    assert shown[:3] == [("run", (newest,)), ("verify", (newest,)), ("spec", ())]
+    assert shown[3][0] == "spec" and shown[3][1][0]["name"] == "quickstart"
+
+
+async def test_marked_runs_are_compared_in_the_order_of_their_marks(
+    three: Store, shown: list[tuple[str, Any]]
+) -> None:
+    async with home(three).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "c")
+        assert not shown and "mark a run with space" in told(pilot.app)
+        await press(pilot, "down", "space", "up", "c")
+        assert "1 marked" in drawn(pilot.app) and "*✔ complete" in drawn(pilot.app)
+        await press(pilot, "space", "down", "down", "c")
+    runs = [three.root / run.name for run in (QUICKSTART, REPLAY)]
+    assert shown == [("compare", (runs,)), ("compare", (runs,))]
+
+
+async def test_the_filter_looks_into_every_column_and_esc_clears_it(three: Store) -> None:
+    async with home(three).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "slash", *"h200")
+        assert "1 of 3" in drawn(pilot.app) and "quickstart" not in drawn(pilot.app)
+        await press(pilot, "escape")
+        assert "3 of 3" in drawn(pilot.app)
+        assert isinstance(pilot.app.focused, RunTable)
+
+
+async def test_sorting_goes_round(three: Store) -> None:
+    async with home(three).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        table = pilot.app.screen.query_one(RunTable)
+        orders = []
+        for _ in range(5):
+            orders.append([row.run[:4] for row in table.rows_shown])
+            await press(pilot, "o")
+        assert orders[1] == ["ce39", "abeb", "9427"], "by name"
+        assert orders[2] == ["abeb", "9427", "ce39"], "by J/token"
+        assert orders[0] == [row.run[:4] for row in table.rows_shown]
+
+
+async def test_copy_gives_the_command_that_shows_the_run(three: Store) -> None:
+    async with home(three).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "y")
+        assert pilot.app.clipboard == f"kit show {REPLAY.name}"
+
+
+async def test_thousands_of_runs_are_put_into_the_table_by_pages(store: Store) -> None:
+    for number in range(1_200):
+        made(store, number)
+    async with home(store).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        table = pilot.app.screen.query_one(RunTable)
+        assert len(table.rows_shown) == 1_200 and table.row_count == PAGE
+        assert "1,200 sealed" in drawn(pilot.app)
+        for _ in range(6):
+            await press(pilot, "pagedown")
+        assert table.row_count == 2 * PAGE
+        await press(pilot, "end")
+        assert table.row_count == 7 * PAGE
+
+
+async def test_a_replay_of_a_run_that_does_not_verify_is_refused(
+    store: Store, shown: list[tuple[str, Any]]
+) -> None:
+    made(store, 1)
+    async with home(store).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "r")
+        assert "does not verify" in told(pilot.app) and not shown
+
+
+async def test_a_replay_provides_what_it_needs_and_shows_the_plan(
+    three: Store, shown: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = []
+    monkeypatch.setattr("kit.replay.provide", lambda *a, **k: (k["say"]("found"), said.append(a)))
+    async with home(three).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "r")
+        assert "found" in told(pilot.app)
+    ((name, (order, original)),) = shown
+    assert name == "plan" and original.name == REPLAY.name
+    assert order.parents == ({"run_hash": REPLAY.name, "relation": "replay-of"},)
+
+
+async def test_a_missing_image_is_told_with_its_remedy(
+    three: Store, shown: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kit.errors import ImageUnavailable
+
+    def missing(*_: Any, **__: Any) -> None:
+        raise ImageUnavailable("no such image here", "pull it, or add --rebuild to build it")
+
+    monkeypatch.setattr("kit.replay.provide", missing)
+    async with home(three).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "r")
+        assert "no such image here" in told(pilot.app) and "--rebuild`" in told(pilot.app)
+    assert not shown

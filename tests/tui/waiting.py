@@ -1,0 +1,47 @@
+"""Waiting for a screen to come to rest, without sleeping; and stores to look at."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
+
+from kit.store import Store
+from tests.tui.conftest import RUNS
+
+REPLAY = next(RUNS.glob("abeb926af97b*"))
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Until no work is under way: work may ask for more work."""
+    for _ in range(200):
+        await pilot.pause()
+        if not len(pilot.app.workers):
+            break
+        with contextlib.suppress(WorkerCancelled):
+            await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+async def press(pilot: Pilot[Any], *keys: str) -> None:
+    """Press keys, each when what the one before began is done."""
+    for key in keys:
+        await pilot.press(key)
+        await settled(pilot)
+
+
+def of_committed_runs(folder: Path) -> Store:
+    """A store that has the committed runs and nothing else."""
+    root = folder / "runs"
+    root.mkdir()
+    for manifest in RUNS.glob("*/manifest.json"):
+        (root / manifest.parent.name).symlink_to(manifest.parent)
+    return Store(root)
+
+
+def told(app: Any) -> str:
+    """Every notification that is shown."""
+    return "\n".join(f"{n.title} {n.message}" for n in app._notifications)
