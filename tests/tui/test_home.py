@@ -218,7 +218,7 @@ async def test_thousands_of_runs_are_put_into_the_table_by_pages(store: Store) -
             await press(pilot, "pagedown")
         assert table.row_count == 2 * PAGE
         await press(pilot, "end")
-        assert table.row_count == 7 * PAGE
+        assert 7 * PAGE <= table.row_count < 1_200
 
 
 async def test_a_replay_of_a_run_that_does_not_verify_is_refused(
