@@ -25,7 +25,7 @@ COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red", "white", "bright
 LETTERS = "*o+x#%@&"
 _AXIS = 5  # columns that the axis and its numbers take
 _SPREAD = 0.04  # of the axis: a column whose values spread wider shows its lowest and highest
-_LEAST_W, _AIR, _STEPS = 20.0, 1.03, (1.0, 2.0, 2.5, 5.0, 10.0)
+_LEAST_W, _AIR, _STEPS = 4.0, 1.03, (1.0, 2.0, 2.5, 5.0, 10.0)
 Xy = tuple[tuple[float, ...], tuple[float, ...]]
 
 

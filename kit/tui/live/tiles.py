@@ -169,7 +169,7 @@ def _efficiency(view: View) -> Tile:
 
 def number(value: float) -> str:
     """Three significant digits, thousands apart: ``3,402``, ``0.189``."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
 
 
 def watts(value: float) -> str:
