@@ -43,7 +43,6 @@ __all__ = (
     "Engine",
     "Exit",
     "Missing",
-    "command_line",
     "connect",
     "facts_of",
     "gpu_device_ids",
@@ -53,11 +52,10 @@ __all__ = (
     "network_plan",
 )
 
-TIMEOUT_S = 60
-LOAD_TIMEOUT_S = 3600
+TIMEOUT_S, LOAD_TIMEOUT_S = 60, 3600
 LOG_HEAD, LOG_TAIL = 4 << 20, 12 << 20
-_TMPFS = {"/tmp": "rw,nosuid,nodev,mode=1777,size=256m"}  # noqa: S108 the container's
-_LOG_DRIVER, _LOG_LIMITS = "json-file", {"max-size": "64m", "max-file": "2"}
+TMPFS = {"/tmp": "rw,nosuid,nodev,mode=1777,size=256m"}  # noqa: S108 the container's
+LOG_DRIVER, LOG_LIMITS = "json-file", {"max-size": "64m", "max-file": "2"}
 
 
 class ContainerConfig(NamedTuple):
@@ -437,7 +435,7 @@ def _arguments(config: ContainerConfig) -> dict[str, Any]:
         "ports": {f"{config.publish}/tcp": ("127.0.0.1", None)} if config.publish else None,
         "user": "65534:65534",
         "read_only": True,
-        "tmpfs": _TMPFS,
+        "tmpfs": TMPFS,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "init": True,
@@ -449,35 +447,9 @@ def _arguments(config: ContainerConfig) -> dict[str, Any]:
         "cpuset_cpus": config.cpus,
         "device_requests": _device_requests(config),
         "healthcheck": {"test": ["NONE"]},  # an image's own would run inside measured phases
-        "log_config": LogConfig(type=_LOG_DRIVER, config=_LOG_LIMITS),
+        "log_config": LogConfig(type=LOG_DRIVER, config=LOG_LIMITS),
         "use_config_proxy": False,
     }
-
-
-def command_line(config: ContainerConfig) -> tuple[str, ...]:
-    """The `docker run` command line that makes the same container as `Engine.create`."""
-    words = ["docker", "run", "--detach", f"--name={config.name}", "--hostname=kit", "--init"]
-    words += ["--user=65534:65534", "--read-only", "--cap-drop=ALL"]
-    words += ["--security-opt=no-new-privileges", "--tmpfs=" + ":".join(*_TMPFS.items())]
-    words += [f"--network={config.network}", f"--cpuset-cpus={config.cpus}"]
-    words += [f"--memory={config.memory_bytes}", f"--memory-swap={config.memory_bytes}"]
-    words += [f"--shm-size={config.shm_bytes}", "--ipc=private", f"--pids-limit={config.pids}"]
-    words += [f"--publish=127.0.0.1::{config.publish}"] if config.publish else []
-    words += _gpu_words(config)
-    words += ["--no-healthcheck", f"--log-driver={_LOG_DRIVER}"]
-    words += [f"--log-opt={key}={value}" for key, value in _LOG_LIMITS.items()]
-    words += [f"--label={key}={value}" for key, value in config.labels.items()]
-    words += [f"--env={key}={value}" for key, value in config.env.items()]
-    for target, path in sorted(config.mounts.items()):
-        words.append(f"--mount=type=bind,src={path.resolve()},dst={target},readonly")
-    return (*words, config.image, *config.argv)
-
-
-def _gpu_words(config: ContainerConfig) -> list[str]:
-    ids = config.gpu_ids
-    if config.gpu_driver == "cdi":
-        return [f"--device={name}" for name in ids]
-    return [f'--gpus="device={",".join(ids)}"'] if ids else []
 
 
 def _device_requests(config: ContainerConfig) -> list[Any]:

@@ -15,6 +15,7 @@ import msgspec
 
 from kit import containers, events, host, jsonio, launch, preflight
 from kit import plan as planning
+from kit.container_command import command_line
 from kit.errors import Blocked
 from kit.model import Finding, Plan, RunSpec
 from kit.spec import spec_hash
@@ -90,7 +91,7 @@ def _command(engine: containers.Engine, planned: Plan, facts: planning.Facts) ->
         )
     except Blocked:
         return ()  # a GPU that the engine cannot hand out: preflight says so
-    return containers.command_line(config._replace(labels={}))  # kit clears up what is labelled
+    return command_line(config._replace(labels={}))  # kit clears up what is labelled
 
 
 def _obstacle(blocked: Blocked) -> Finding:

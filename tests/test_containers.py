@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from kit import containers, endpoint
+from kit.container_command import command_line
 from kit.containers import Missing
 from kit.errors import EngineUnavailable, LaunchFailed
 from kit.model import GpuRequest, ImageIdentity
@@ -517,7 +518,7 @@ def test_the_command_line_makes_the_very_same_container(
         if way == "engine":
             engine.create(config)
         else:
-            words = ["create" if w == "run" else w for w in containers.command_line(config)]
+            words = ["create" if w == "run" else w for w in command_line(config)]
             words.remove("--detach")
             subprocess.run(words, check=True, capture_output=True)
         shown = subprocess.run(

@@ -44,7 +44,11 @@ def lines(events: Iterable[Event]) -> list[Line]:
 def fitting(log: Iterable[Line], wanted: str) -> list[Line]:
     """Lines with every word of ``wanted``."""
     words = wanted.casefold().split()
-    return [x for x in log if all(word in f"{x.state} {x.text}".casefold() for word in words)]
+    return [
+        x
+        for x in log
+        if all(word in f"{_STATES.get(x.state, x.state)} {x.text}".casefold() for word in words)
+    ]
 
 
 def line(event: Event) -> Line:

@@ -181,7 +181,8 @@ def ticks(
         word = WORDS.get(band.name, band.name)
         word = word[:4] if columns < _NARROW else word
         middle = (band.t0 + band.t1) / 2
-        half = (len(word) + 1) / 2 / per_second
+        # Two blanks between names: plotext moves names that touch, each time in another order.
+        half = (len(word) + 3) / 2 / per_second
         inside = start <= middle - half and middle + half <= end
         if inside and all(abs(middle - m) >= half + h for m, h, _ in taken):
             taken.append((middle, half, word))

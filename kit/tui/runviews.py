@@ -45,7 +45,7 @@ def summary(documents: Documents) -> RenderableType:
         except KitError as error:
             said = plain(f"{error.message}: {error.remedy}")
             return Group(mark("fail", "not readable"), said, *told_faults(documents))
-        return Group(*parts.found[1:], Text(), *parts.about, *told_faults(documents))
+        return Group(*told_faults(documents), *parts.found[1:], Text(), *parts.about)
 
     return Fit(made)
 

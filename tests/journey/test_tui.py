@@ -18,8 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from kit import events
 from kit.store import Store
 from tests import link
+from tests.journey.conftest import Workplace, loopback_spec
 from tests.terminal import Terminal
 
 DELAY_S = 0.15
@@ -63,6 +65,14 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
     with link.relay(server.port, DELAY_S) as relay:
         words = server.words(relay.port, kit(place, "attach", run_id))
         with Terminal(tmp_path, words) as terminal:
+            terminal.wait(f"kit attach {run_id}", 60)
+            with Terminal(place, ["sh", "-c", kit(place, "attach")]) as another:
+                another.wait(f"kit attach {run_id}", 60)  # two may watch
+                another.press("m")
+                another.wait("A word for this moment", 30)
+                another.type("fan on")
+                another.press("Enter")
+                terminal.wait("fan on", 30)  # the engine journals it, and both see it
             terminal.wait("launch 3 of 3", RUN_S)
             terminal.wait("complete", RUN_S)
             status, run = store.sealed_as(run_id) or ("", place)
@@ -81,6 +91,8 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
             terminal.wait("REPRODUCED", 60)
     replayed = [p for p in store.runs() if p != run]
     assert len(replayed) == 1
+    marks = [e for e in events.decode((run / events.FILE).read_bytes()) if e.kind == "mark"]
+    assert [mark.data["text"] for mark in marks] == ["fan on"]
 
 
 def _built_and_launched(place: Path, server: link.Server) -> str:
@@ -127,6 +139,25 @@ def _watched_in_a_tmux_that_dies(place: Path, server: link.Server, run_id: str) 
             terminal.wait(f"kit attach {run_id}", 60)
             subprocess.run(["tmux", "-S", str(place / "far.sock"), "kill-server"], check=True)
             terminal.wait_end(60)
+
+
+def test_a_run_is_stopped_from_the_screen_and_sealed_as_aborted(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    spec = loopback_spec(phases={"idle_s": 30, "loaded_idle_s": 0.3, "warmup_requests": 1})
+    run_id = place.kit("run", place.spec(spec), "--runs", place.runs, "--detach").stdout.strip()
+    with Terminal(tmp_path, ["sh", "-c", kit(tmp_path, "attach", run_id)], 80, 24) as terminal:
+        terminal.wait("idle ▶", 60)
+        terminal.press("x")
+        terminal.wait("Launch 1 of 1 is cut off", 30)
+        terminal.press("Enter")  # the safe answer has the focus
+        terminal.wait_gone("Launch 1 of 1 is cut off")
+        terminal.press("x")
+        terminal.wait("Launch 1 of 1 is cut off", 30)
+        terminal.press("y")
+        terminal.wait("✘ aborted run", 60)
+        terminal.press("Enter")
+        terminal.wait("Provenance", 30)
+    assert (Store(place.runs).sealed_as(run_id) or ("",))[0] == "aborted"
 
 
 def test_a_lost_link_loses_no_draft(tmp_path: Path, server: link.Server) -> None:

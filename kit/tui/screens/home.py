@@ -64,7 +64,7 @@ class HomeScreen(KitScreen):
         self._glimpses = Glimpses()
         self._looking = ""
         self._coming: Iterator[list[Row]] | None = None
-        self._stamp: object = None
+        self._sealed_count: int | None = None
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="home-body"):
@@ -121,17 +121,16 @@ class HomeScreen(KitScreen):
 
     def _look_again(self) -> None:
         """Every two seconds: runs in flight, and whether a run was sealed."""
-        store, known = self.kit.store, self._stamp
+        store, known = self.kit.store, self._sealed_count
 
-        def look() -> tuple[list[Row], object]:
-            root = store.root
-            return catalogue.in_flight(store), root.stat().st_mtime_ns if root.is_dir() else 0
+        def look() -> tuple[list[Row], int]:
+            return catalogue.in_flight(store), catalogue.count(store)
 
-        def take(found: tuple[list[Row], object]) -> None:
-            rows, self._stamp = found
+        def take(found: tuple[list[Row], int]) -> None:
+            rows, self._sealed_count = found
             before = {run: row for run, row in self._rows.items() if row.in_flight}
             now = {row.run: row for row in rows}
-            if known not in (None, self._stamp) or before.keys() - now.keys():
+            if known not in (None, self._sealed_count) or before.keys() - now.keys():
                 self.action_refresh()
             elif before != now:
                 self._rows |= now

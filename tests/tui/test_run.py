@@ -1,0 +1,219 @@
+"""A sealed run in its tabs, and what the keys do with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.widgets import TabbedContent
+
+from kit.store import Store
+from kit.tui import eventwords
+from kit.tui.app import KitApp
+from kit.tui.reading import leaves
+from kit.tui.screens.run import TABS, RunScreen
+from tests.tui.conftest import H200, QUICKSTART, SIZES, drawn
+from tests.tui.test_home import shown, three
+from tests.tui.waiting import REPLAY, press, settled, told
+
+__all__ = ("shown", "three")
+
+
+def on(store: Store, run: Path, *, ascii_only: bool = False) -> KitApp:
+    return KitApp(store, first=RunScreen(run), ascii_only=ascii_only)
+
+
+@pytest.mark.parametrize("size", [(60, 15), *SIZES])
+async def test_the_summary_leads_with_what_was_found(
+    store: Store, size: tuple[int, int], screen_text: Callable[..., None]
+) -> None:
+    app = on(store, H200)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        screen_text(app)
+
+
+@pytest.mark.parametrize("tab", range(2, 8))
+async def test_each_tab(store: Store, tab: int, screen_text: Callable[..., None]) -> None:
+    app = on(store, H200)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, str(tab))
+        assert app.screen.query_one(TabbedContent).active == TABS[tab - 1]
+        screen_text(app)
+
+
+@pytest.mark.parametrize("size", [(60, 15), (140, 40)])
+async def test_power_fits(
+    store: Store, size: tuple[int, int], screen_text: Callable[..., None]
+) -> None:
+    app = on(store, H200)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        await press(pilot, "2")
+        screen_text(app)
+
+
+async def test_ascii(store: Store, screen_text: Callable[..., None]) -> None:
+    app = on(store, H200, ascii_only=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "2")
+        assert drawn(app).isascii()
+        screen_text(app)
+
+
+async def test_a_single_file_is_read_as_it_is(store: Store, tmp_path: Path) -> None:
+    from kit import seal
+
+    packed = seal.export(QUICKSTART, tmp_path)
+    async with on(store, packed).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        assert "quickstart" in drawn(pilot.app) and "✔ complete" in drawn(pilot.app)
+        await press(pilot, "2")
+        assert "host (estimated): mean" in drawn(pilot.app)
+        await press(pilot, "e")
+        assert "a single file already" in told(pilot.app)
+
+
+async def test_the_log_is_filtered_and_esc_clears(store: Store) -> None:
+    async with on(store, H200).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "slash", *"warning")
+        assert "0 of 103" not in drawn(pilot.app)
+        await press(pilot, "enter", "escape")
+        assert "103 of 103 lines" in drawn(pilot.app)
+        assert isinstance(pilot.app.screen, RunScreen)
+
+
+async def test_reports_and_files_are_written_where_the_person_is(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with on(store, QUICKSTART).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "h", "e")
+    names = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert names == {f"report-{QUICKSTART.name[:12]}.html", f"{QUICKSTART.name}.kit.zip"}
+
+
+async def test_a_report_that_cannot_be_written_is_told(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"report-{QUICKSTART.name[:12]}.html").mkdir()
+    async with on(store, QUICKSTART).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "h")
+        assert "cannot write report-" in told(pilot.app)
+
+
+async def test_keys_lead_to_screens(
+    three: Store, shown: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KitApp, "show_recording", lambda _, run: shown.append(("play", run)))
+    replay, original = three.root / REPLAY.name, three.root / QUICKSTART.name
+    async with on(three, replay).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "c", "v", "p", "E", "y")
+        assert (
+            pilot.app.clipboard == f"quickstart, run sha256:{REPLAY.name} (kit 0.1.0, 2026-11-21)"
+        )
+    assert shown[:3] == [
+        ("compare", ([original, replay],)),
+        ("verify", (replay, original)),
+        ("play", replay),
+    ]
+    assert shown[3][1][0]["name"] == "quickstart"
+
+
+async def test_a_run_without_an_original_says_how_to_compare(
+    store: Store, shown: list[tuple[str, Any]]
+) -> None:
+    async with on(store, H200).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "c")
+        assert "mark runs with space" in told(pilot.app) and not shown
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A run to do harm to."""
+    return Path(shutil.copytree(QUICKSTART, tmp_path / QUICKSTART.name))
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "tab", "says"),
+    [
+        ("manifest.json", b"{", "1", "manifest.json is not JSON"),
+        ("results.json", b"[]", "1", "results.json is not an object"),
+        ("results.json", b'{"metrics": {"a": 1}}', "1", "do not have the form"),
+        ("events.jsonl", b"{}\n", "2", "✘"),
+        ("samples/estimate.csv", b"x", "2", "✘"),
+        ("env/start.json", b"nope", "4", "env/start.json is not JSON"),
+        ("launches/000/requests.jsonl", b"{", "3", "requests.jsonl"),
+    ],
+)
+async def test_what_cannot_be_read_says_why(
+    store: Store, copy: Path, file: str, data: bytes, tab: str, says: str
+) -> None:
+    (copy / file).write_bytes(data)
+    async with on(store, copy).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, tab)
+        assert says in drawn(pilot.app)
+
+
+async def test_a_container_that_breaks_a_rule_is_refused_in_place(store: Store, copy: Path) -> None:
+    (copy / "link").symlink_to("/etc/passwd")
+    async with on(store, copy).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        assert "✘ not readable" in drawn(pilot.app).splitlines()[0]
+        assert "link" in drawn(pilot.app)
+
+
+async def test_files_that_differ_from_the_list_come_first(store: Store, copy: Path) -> None:
+    (copy / "env" / "end.json").unlink()
+    (copy / "plan.json").write_text("{}")
+    (copy / "extra").write_text("x")
+    async with on(store, copy).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "5")
+        text = drawn(pilot.app)
+    order = [text.index(w) for w in ("✘ missing", "✘ size differs", "! not listed", "✔ there")]
+    assert order == sorted(order)
+
+
+async def test_hostile_words_are_inert(store: Store, copy: Path) -> None:
+    spec = json.loads((copy / "spec.json").read_text())
+    spec["name"] = "[bold]x[/] \x1b[2J\u202e"
+    (copy / "spec.json").write_text(json.dumps(spec))
+    async with on(store, copy).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        text = drawn(pilot.app)
+        assert "[bold]x[/]" in text and "\x1b" not in text and "\u202e" not in text
+
+
+def test_facts_are_told_as_people_write_them() -> None:
+    document = {"a": {"b": 1, "c": True}, "d": {"absent": "no"}, "e": [1, 2], "f": {}, "g": None}
+    assert dict(leaves(document)) == {
+        "a.b": "1",
+        "a.c": "yes",
+        "d": "absent: no",
+        "e": "1, 2",
+        "f": "none",
+        "g": "none",
+    }
+
+
+def test_an_unknown_event_is_told_as_it_stands() -> None:
+    from kit.model import Event
+
+    told = eventwords.line(Event(seq=0, t=61_500_000_000, kind="new", data={"a": 1}, prev=""))
+    assert told.text == "new a 1" and told.cells()[0] == "01:01.5"
+    broken = eventwords.line(Event(seq=0, t=0, kind="finding", data={}, prev=""))
+    assert broken.state == "skip"
