@@ -188,6 +188,16 @@ async def test_files_that_differ_from_the_list_come_first(store: Store, copy: Pa
     assert order == sorted(order)
 
 
+async def test_a_parent_that_is_no_hash_is_no_path(three: Store, copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["parents"] = [{"relation": "replay-of", "run_hash": "/etc"}]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    async with on(three, copy).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, RunScreen) and screen.original is None
+
+
 async def test_hostile_words_are_inert(store: Store, copy: Path) -> None:
     spec = json.loads((copy / "spec.json").read_text())
     spec["name"] = "[bold]x[/] \x1b[2J\u202e"

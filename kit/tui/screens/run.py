@@ -90,7 +90,7 @@ class RunScreen(KitScreen):
         self.fetch(
             lambda: documents_of(self._run), self._know, group="documents", failed=self._refused
         )
-        self.fetch(lambda: recorded(self._run), self._draw, group="records")
+        self.fetch(self._read_records, self._draw, group="records")
 
     def on_screen_resume(self) -> None:
         self._focus_tab()
@@ -119,21 +119,26 @@ class RunScreen(KitScreen):
         for place in ("summary", "environment", "provenance"):
             self._tell(f"#run-{place}", mark("fail", message))
 
-    def _draw(self, found: Recorded) -> None:
+    def _read_records(self) -> tuple[Recorded, list[Asked], list[Line]]:
+        """In a thread: also the rows, of which a long run has a hundred thousand."""
+        found = recorded(self._run)
+        if found.records is None:
+            return found, [], []
+        return found, runviews.asked(found.records), eventwords.lines(found.records.events)
+
+    def _draw(self, read: tuple[Recorded, list[Asked], list[Line]]) -> None:
+        found, asked, self._log = read
+        plot = self.query_one(PowerPlot)
+        plot.display = bool(found.picture.traces)
         if found.records is None:
             for place in ("legend", "asked", "logged"):
                 self._tell(f"#run-{place}", mark("fail", found.fault))
-            self.query_one(PowerPlot).display = False
             return
-        plot = self.query_one(PowerPlot)
         plot.show(found.picture)
-        plot.display = bool(found.picture.traces)
         no_power = mark("skip", "no meter told power")
         self._tell("#run-legend", legend(found.picture) if found.picture.traces else no_power)
-        asked = runviews.asked(found.records)
         self._tell("#run-asked", runviews.told_requests(asked))
         self.query_one("#run-requests", PagedTable).show(asked)
-        self._log = eventwords.lines(found.records.events)
         self._show_log("")
 
     def _tell(self, place: str, what: RenderableType) -> None:
