@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -48,9 +49,10 @@ class Terminal:
     def tmux(self, *args: str) -> str:
         """One command to this test's tmux server; returns what it prints."""
         done = subprocess.run(
-            ["tmux", "-S", str(self._socket), "-f", "/dev/null", *args],
+            ["tmux", "-u", "-S", str(self._socket), "-f", "/dev/null", *args],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            env={**os.environ, "LC_ALL": "C.UTF-8"},  # whatever the tests' own terminal is
             timeout=20,
         )
         assert done.returncode == 0, f"tmux {args}: {done.stderr}"

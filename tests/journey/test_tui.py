@@ -45,7 +45,7 @@ def kit(folder: Path, *args: str) -> str:
 
 def in_tmux(folder: Path, command: str) -> str:
     """``command`` inside a tmux server of the far side, which can be killed."""
-    return f"tmux -S {folder}/far.sock -f /dev/null new-session {shlex.quote(command)}"
+    return f"tmux -u -S {folder}/far.sock -f /dev/null new-session {shlex.quote(command)}"
 
 
 @pytest.mark.real
@@ -189,7 +189,7 @@ def test_copying_inside_tmux(tmp_path: Path, allowed: str) -> None:
     place.mkdir()
     inside = kit(place).replace("env -u TMUX ", "env ")
     command = (
-        f"tmux -S {place}/far.sock -f /dev/null new-session {shlex.quote(inside)} "
+        f"tmux -u -S {place}/far.sock -f /dev/null new-session {shlex.quote(inside)} "
         f"\\; set -g set-clipboard {allowed}"
     )
     with Terminal(tmp_path, ["sh", "-c", f"unset TMUX; {command}"]) as terminal:
