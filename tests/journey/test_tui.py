@@ -202,6 +202,8 @@ def test_copying_inside_tmux(tmp_path: Path, allowed: str) -> None:
             capture_output=True,
             text=True,
         )
+        terminal.press("q")  # the far tmux ends with the UI in it
+        terminal.wait_end()
     assert shown.stdout.strip() == "kit ls"
 
 
