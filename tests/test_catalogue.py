@@ -105,7 +105,7 @@ def test_links_and_pipes_are_not_followed(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_document_has_a_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "_SMALL", 100)
+    monkeypatch.setattr("kit.catalogue.reading.SMALL", 100)
     made(store, 1, spec=b" " * 101)
     (row,) = sealed(store)
     assert row.status == "broken" and "larger than" in row.note
@@ -197,7 +197,7 @@ def test_a_store_that_cannot_be_written_does_without(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(catalogue.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
     _many(store)
     assert len(sealed(store)) == WORTH_AN_INDEX and not (store.root / INDEX).exists()
 

@@ -179,6 +179,8 @@ def ticks(
     taken: list[tuple[float, float, str]] = []
     for band in sorted(bands, key=lambda b: (b.name != "measured", -(b.t1 - b.t0))):
         word = WORDS.get(band.name, band.name)
+        if columns < _NARROW and band.name != "measured":
+            continue
         word = word[:4] if columns < _NARROW else word
         middle = (band.t0 + band.t1) / 2
         # Two blanks between names: plotext moves names that touch, each time in another order.

@@ -61,6 +61,15 @@ async def test_the_panel_follows_the_cursor(three: Store, screen_text: Callable[
         screen_text(app)
 
 
+async def test_a_wider_terminal_shows_more(three: Store) -> None:
+    async with home(three).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "AMD EPYC" not in drawn(pilot.app)
+        await pilot.resize_terminal(140, 40)
+        await settled(pilot)
+        assert "AMD EPYC" in drawn(pilot.app) and "±95 %" in drawn(pilot.app)
+
+
 async def test_a_run_tells_what_replayed_it(three: Store) -> None:
     async with home(three).run_test(size=(100, 40)) as pilot:
         await settled(pilot)

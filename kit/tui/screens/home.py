@@ -9,7 +9,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
@@ -17,11 +17,10 @@ from kit import catalogue
 from kit.catalogue import Row
 from kit.render.console import plain
 from kit.tui.base import KitScreen
-from kit.tui.glance import Glimpse, Glimpses, caveats, read, told
-from kit.tui.power import PowerPlot
 from kit.tui.reading import spec_of
 from kit.tui.replaying import replay
 from kit.tui.rowlist import SORTS, counted, fitting, in_order
+from kit.tui.runpanel import RunPanel
 from kit.tui.runtable import RunTable
 from kit.tui.widgets.line import LineInput
 
@@ -61,8 +60,6 @@ class HomeScreen(KitScreen):
         self._rows: dict[str, Row] = {}
         self._marked: list[str] = []
         self._sort = 0
-        self._glimpses = Glimpses()
-        self._looking = ""
         self._coming: Iterator[list[Row]] | None = None
         self._sealed_count: int | None = None
 
@@ -73,10 +70,7 @@ class HomeScreen(KitScreen):
                 yield RunTable(id="home-table")
                 yield Static(id="home-empty", markup=False)
                 yield Static(id="home-foot", markup=False)
-            with VerticalScroll(id="home-panel", classes="panel", can_focus=False):
-                yield Static(id="home-told", markup=False)
-                yield PowerPlot(id="home-power", ascii_only=self.kit.ascii_only)
-                yield Static(id="home-caveats", markup=False)
+            yield RunPanel(id="home-panel")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -86,7 +80,12 @@ class HomeScreen(KitScreen):
         self.set_interval(REFRESH_S, self._look_again)
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._table.relayout)
+        self.call_after_refresh(self._resized)
+
+    def _resized(self) -> None:
+        """The columns that fit now, and the panel where it has come to be seen."""
+        self._table.relayout()
+        self._show_panel()
 
     @property
     def _table(self) -> RunTable:
@@ -162,8 +161,6 @@ class HomeScreen(KitScreen):
         foot = self.query_one("#home-foot", Static)
         foot.update(plain(" · ".join(parts), "quiet"))
 
-    # --- the panel ------------------------------------------------------------------------------
-
     @on(DataTable.RowHighlighted)
     def _moved(self) -> None:
         self._table.more()
@@ -171,43 +168,9 @@ class HomeScreen(KitScreen):
         self._show_panel()
 
     def _show_panel(self) -> None:
-        """What is known of the run under the cursor; what is not is read, one run at a time."""
         row = self._table.current
-        panel = self.query_one("#home-panel")
-        if row is None:
-            panel.border_title = ""
-            self._draw_panel(Row("", ""), Glimpse(), ())
-            return
-        panel.border_title = str(plain(row.name or row.run[:12]))
-        glimpse = self._glimpses.get(row.run)
-        replays = tuple(r.run for r in self._rows.values() if r.replay_of == row.run)
-        self._draw_panel(row, glimpse, replays)
-        if glimpse is None and panel.display and not row.in_flight and row.status != "broken":
-            self._look_at(row.run)
-
-    def _look_at(self, run: str) -> None:
-        if self._looking:  # the reader comes back here when it is done with the one before
-            return
-        self._looking, path = run, self.kit.store.root / run
-
-        def take(found: Glimpse) -> None:
-            self._glimpses.put(run, found)
-            self._looking = ""
-            self.call_later(self._show_panel)
-
-        def failed(error: Exception) -> None:
-            take(Glimpse(no_power=f"{type(error).__name__}: {error}"))
-
-        self.fetch(lambda: read(path), take, group="glance", failed=failed)
-
-    def _draw_panel(self, row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> None:
-        self.query_one("#home-told", Static).update(told(row, glimpse, replays) if row.run else "")
-        self.query_one("#home-caveats", Static).update(caveats(glimpse or Glimpse()))
-        plot = self.query_one(PowerPlot)
-        seen = glimpse or Glimpse()
-        plot.display = bool(seen.picture.traces)
-        if plot.picture is not seen.picture:
-            plot.show(seen.picture)
+        replays = tuple(r.run for r in self._rows.values() if row and r.replay_of == row.run)
+        self.query_one(RunPanel).show(row, replays)
 
     # --- keys -----------------------------------------------------------------------------------
 

@@ -1,0 +1,74 @@
+"""The panel beside the list of runs: the one under the cursor at a glance."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from kit.catalogue import Row
+from kit.render.console import plain
+from kit.tui.base import KitScreen
+from kit.tui.glance import Glimpse, Glimpses, caveats, read, told
+from kit.tui.power import PowerPlot
+
+
+class RunPanel(VerticalScroll, can_focus=False):
+    """Identity, power and caveats of one run; what is not known yet is read in a thread."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, classes="panel")
+        self._glimpses = Glimpses()
+        self._row: Row | None = None
+        self._replays: tuple[str, ...] = ()
+        self._looking = False
+
+    @property
+    def _screen(self) -> KitScreen:
+        return cast(KitScreen, self.screen)
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="home-told", markup=False)
+        yield PowerPlot(id="home-power", ascii_only=self._screen.kit.ascii_only)
+        yield Static(id="home-caveats", markup=False)
+
+    def show(self, row: Row | None, replays: tuple[str, ...]) -> None:
+        """Tell of another run; ``replays`` are the runs that replay it."""
+        self._row, self._replays = row, replays
+        self._refresh_all()
+
+    def _refresh_all(self) -> None:
+        row = self._row
+        self.border_title = str(plain(row.name or row.run[:12])) if row else ""
+        glimpse = self._glimpses.get(row.run) if row else None
+        self._draw(row, glimpse or Glimpse())
+        readable = row and not row.in_flight and row.status != "broken"
+        if row and readable and glimpse is None and self.display:
+            self._look_at(row.run)
+
+    def _draw(self, row: Row | None, glimpse: Glimpse) -> None:
+        text = told(row, glimpse, self._replays) if row else ""
+        self.query_one("#home-told", Static).update(text)
+        self.query_one("#home-caveats", Static).update(caveats(glimpse))
+        plot = self.query_one(PowerPlot)
+        plot.display = bool(glimpse.picture.traces)
+        if plot.picture is not glimpse.picture:
+            plot.show(glimpse.picture)
+
+    def _look_at(self, run: str) -> None:
+        """Read one run at a time: whoever goes down quickly must not start a hundred threads."""
+        if self._looking:
+            return
+        self._looking, path = True, self._screen.kit.store.root / run
+
+        def take(found: Glimpse) -> None:
+            self._glimpses.put(run, found)
+            self._looking = False
+            self.call_later(self._refresh_all)
+
+        def failed(error: Exception) -> None:
+            take(Glimpse(no_power=f"{type(error).__name__}: {error}"))
+
+        self._screen.fetch(lambda: read(path), take, group="glance", failed=failed)
