@@ -135,8 +135,11 @@ class KitScreen(Screen[Any]):
             except Exception as error:  # a bug in a room must not end the UI, and is told
                 (failed or self.tell_error)(error)
                 return
-            if self.is_attached:
-                then(found)
+            try:
+                if self.is_attached:
+                    then(found)
+            except Exception as error:  # nor one in what draws a stranger's data
+                self.tell_error(error)
 
         self.run_worker(both(), group=group, exclusive=True)
 

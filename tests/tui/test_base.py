@@ -147,3 +147,17 @@ async def test_leaving_does_not_wait_for_work(store: Store) -> None:
     assert time.monotonic() - begun < 30
     assert all(t.daemon for t in threading.enumerate() if t.name == "kit-fetch")
     release.set()
+
+
+async def test_a_bug_in_drawing_is_told_and_ends_nothing(store: Store) -> None:
+    def draw(_: object) -> None:
+        raise KeyError("odd")
+
+    screen = Plain()
+    async with KitApp(store, first=screen).run_test() as pilot:
+        screen.fetch(lambda: 1, draw)
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+        (told,) = pilot.app._notifications
+        assert told.title == "a bug in kit" and "odd" in told.message
+        assert pilot.app.screen is screen
