@@ -59,6 +59,7 @@ class KitApp(App[None]):
         first: Screen[Any] | None = None,
     ) -> None:
         super().__init__()
+        self.animation_level = "none"  # over a slow link what moves is only late
         self._settings = settings.load()
         self.store = store
         self.sessions: list[Session] = []  # engines started here; they outlive the UI
