@@ -91,7 +91,7 @@ def first_paint_s() -> list[float]:
 
 
 def key_echo_s() -> list[float]:
-    """From a key in the spec's form to its letter on the screen, s."""
+    """From a key in the filter of the runs to its letter on the screen, s."""
     program = Program()
     program.until(b"h200-smollm2")
     program.quiet()
