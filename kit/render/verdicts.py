@@ -15,7 +15,8 @@ from kit.render.show import metric_name
 if TYPE_CHECKING:
     from kit.compare import Axis, Comparison
 
-_STATES = {
+# A verdict's mark, for both faces.
+STATES = {
     "REPRODUCED": "ok",
     "EQUIVALENT": "ok",
     "DIFFERENT": "fail",
@@ -59,7 +60,7 @@ def _headline(axis: Axis) -> Table:
     """``✔ EQUIVALENT  ttft p50 ×1.021 [0.998, 1.044], margin ±10%``."""
     text = plain(_numbers(axis), "name")
     text.append_text(plain(f"  {axis.reason}" if axis.reason else "", "quiet"))
-    return marked(_STATES[axis.verdict], text, axis.verdict)
+    return marked(STATES[axis.verdict], text, axis.verdict)
 
 
 def _axes(axes: Sequence[Axis]) -> Table:
@@ -70,12 +71,12 @@ def _axes(axes: Sequence[Axis]) -> Table:
         if axis.ratio is not None:
             text = plain(_numbers(axis))
             text.append_text(plain(f"  {axis.reason}" if axis.reason else "", "quiet"))
-            table.add_row(Mark(_STATES[axis.verdict], axis.verdict), text)
+            table.add_row(Mark(STATES[axis.verdict], axis.verdict), text)
         else:
             shared.setdefault((axis.verdict, axis.reason), []).append(metric_name(axis.metric))
     for (verdict, reason), metrics in shared.items():
         text = plain(", ".join(metrics)).append_text(plain(f"  {reason}", "quiet"))
-        table.add_row(Mark(_STATES[verdict], verdict), text)
+        table.add_row(Mark(STATES[verdict], verdict), text)
     return table
 
 

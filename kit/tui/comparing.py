@@ -15,6 +15,7 @@ from kit.compare import Axis, Comparison
 from kit.errors import KitError
 from kit.render.console import listing, plain
 from kit.render.show import metric_name
+from kit.render.verdicts import STATES
 from kit.report.rounding import number
 from kit.tui.base import mark
 from kit.tui.written import short
@@ -28,13 +29,6 @@ WIDE = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict",
 NARROW = ("metric", "ratio", "verdict", "90% interval", "baseline", "run", "unit", "reason")
 # Facts of a machine that bear on energy and speed by themselves.
 _CONFOUNDERS = frozenset({"cpu", "gpus", "kernel", "memory", "nvidia", "power", "numa"})
-_STATES = {
-    "REPRODUCED": "ok",
-    "EQUIVALENT": "ok",
-    "DIFFERENT": "fail",
-    "FAILED": "fail",
-    "INCONCLUSIVE": "warn",
-}
 _LIKENESS = {"elsewhere": "the same model, other settings", "other_model": "another model"}
 
 
@@ -210,7 +204,7 @@ def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
         "run": _value(here),
         "ratio": plain(f"{side.letter}/{baseline.letter} {ratio}"),
         "90% interval": plain("{:.3f} – {:.3f}".format(*axis.ci90) if axis.ci90 else "–"),
-        "verdict": mark(_STATES.get(axis.verdict, "skip"), word),
+        "verdict": mark(STATES.get(axis.verdict, "skip"), word),
         "reason": plain(axis.reason, "quiet"),
     }
 
