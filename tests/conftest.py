@@ -9,6 +9,7 @@ import pytest
 
 from kit import containers, images
 from kit.model import ImageIdentity
+from tests import properties as properties  # its profile holds from here on
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would every kit that the tests interrupt.

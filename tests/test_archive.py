@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from kit import archive
 from kit.archive import directory
 from kit.errors import ArchiveRefused, UsageError
+from tests.properties import examples
 
 DATE = (1980, 1, 1, 0, 0, 0)
 FILES = {"manifest.json": b"{}", "samples/nvml.csv": b"seq\n0\n" * 50}
@@ -455,7 +456,7 @@ def test_too_large_in_sum(tmp_path: Path) -> None:
     assert refused(run) == "TOO_LARGE"
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(300, suppress_health_check=list(HealthCheck))
 @given(at=st.integers(0, 10_000), value=st.integers(0, 255))
 def test_any_changed_byte_is_refused_or_harmless(tmp_path: Path, at: int, value: int) -> None:
     """No single byte can make other contents appear, or end in anything but a refusal."""
@@ -471,7 +472,7 @@ def test_any_changed_byte_is_refused_or_harmless(tmp_path: Path, at: int, value:
         assert sorted(found.values()) == sorted(FILES.values())
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(200, suppress_health_check=list(HealthCheck))
 @given(data=st.binary(max_size=400))
 def test_any_bytes_are_refused(tmp_path: Path, data: bytes) -> None:
     assert refused(put(tmp_path, data + b"PK\5\6" + data[:18]))

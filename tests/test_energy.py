@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kit import samples
@@ -23,6 +23,7 @@ from kit.energy import SENSOR_TERMS, Energy, agreement, energy_of, power_series
 from kit.energy.ticks import known_ticks
 from kit.meters.nvml.buffer import mapped
 from kit.model import EnergyValue, MeterDevice, MeterPlan
+from tests.properties import examples
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -286,9 +287,12 @@ _BOARD = Board(7)
 _FOUND = read(_BOARD.sampled(), _BOARD.asked_seldom())
 _GPUS = (GPU,)
 _TIMES = st.integers(2 * S // 5, 39 * S)
+# A hole reaches from one sample to another, and each was taken up to a period and the lag of the
+# counter away from its stamp: so near to its ends a window may be told or refused.
+_BESIDE = 40 * MS
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(_TIMES, min_size=3, max_size=12, unique=True))
 def test_parts_of_a_window_add_up_to_it(times: list[int]) -> None:
     times = sorted(times)
@@ -297,7 +301,7 @@ def test_parts_of_a_window_add_up_to_it(times: list[int]) -> None:
     assert whole.joules == pytest.approx(sum(p.joules or 0.0 for p in parts), rel=1e-9, abs=1e-6)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     hole=st.integers(3 * S, 30 * S),
     length=st.integers(6 * S // 10, 5 * S),
@@ -315,7 +319,8 @@ def test_a_sampler_that_stopped_is_flagged_and_never_interpolated(
         return
     value = energy_of(read(rows), (GPU,), start, end)[0]
     before = energy_of(_FOUND, (GPU,), start, end)[0]
-    if start < hole + length and end > hole:
+    inside = min(end, hole + length) - max(start, hole)  # negative: so far away from the hole
+    if inside > _BESIDE or (inside > -_BESIDE and value.status == "unmeasured"):
         assert (value.status, value.joules) == ("unmeasured", None)
         assert "no power sample for" in value.reason
     elif value.method == before.method:
@@ -325,7 +330,7 @@ def test_a_sampler_that_stopped_is_flagged_and_never_interpolated(
         assert end > hole - 2 * S and start < hole + length + 2 * S
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(at=st.integers(5, 35), step=st.sampled_from([-7200.0, -1.5, 0.7, 3600.0]), start=_TIMES)
 def test_a_step_of_the_wall_clock_changes_nothing(at: int, step: float, start: int) -> None:
     """The buffer's stamps are the wall clock's: asked once a second, one call sees the step."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.energy import Energy
@@ -20,6 +20,7 @@ from kit.host.calibration import load
 from kit.model import EnergyValue, MeterPlan
 from tests.meters.fake import Fake, build
 from tests.meters.test_nvml import probe
+from tests.properties import examples
 from tests.test_energy import GPU, Board, S, plan, read
 
 UUID = "GPU-00000000-1111-2222-3333-0000000000{:02d}"
@@ -144,7 +145,7 @@ def of(of_energy: Energy, t0: int, t1: int) -> EnergyValue:
     return value
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     start=st.integers(S, 20 * S),
     length=st.integers(S // 5, 15 * S),

@@ -1,0 +1,24 @@
+"""How often a property is tried: the same examples everywhere, or many new ones.
+
+``make test`` draws each test's examples from the test itself, so that main is red only by what
+changed. ``make explore`` draws new ones, twenty times as many; what it finds becomes a test.
+Hypothesis' deadline is off in both: it measures how busy the machine is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+
+_EXPLORED = 20
+_USUAL = 100
+
+settings.register_profile("usual", max_examples=_USUAL, deadline=None, derandomize=True)
+settings.register_profile("explore", max_examples=_USUAL * _EXPLORED, deadline=None)
+settings.load_profile("usual")
+
+
+def examples(usual: int, **how: Any) -> settings:
+    """The settings of a test that tries ``usual`` examples, or twenty times as many."""
+    return settings(max_examples=usual * settings.default.max_examples // _USUAL, **how)
