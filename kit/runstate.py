@@ -14,19 +14,19 @@ from typing import Any
 
 import msgspec
 
+from kit import eventwords
 from kit.energy.running import SOURCES, Window
+from kit.eventwords import Line
 from kit.model import EnergyValue, Event, MeterPlan
 from kit.snapshot import (
     NS,
     ORDER,
     SILENT_NS,
     Device,
-    Line,
     Progress,
     Snapshot,
     Step,
     scope_of,
-    word,
 )
 from kit.trace import Point, Trace
 
@@ -44,7 +44,7 @@ class RunState:
         self._steps: list[Step] = []
         self._progress: dict[str, Any] = {}
         self._progress_at: tuple[int, float | None] = (0, None)
-        self._watts: dict[str, float] = {}
+        self._watts: dict[str, float | None] = {}
         self._heard: dict[str, int] = {}
         self._state: dict[str, dict[str, float]] = {}
         self._sums: dict[str, tuple[int, float]] = {}
@@ -53,19 +53,19 @@ class RunState:
         self._window: Window | None = None
         self._traces: dict[str, dict[str, Trace]] = {"power": {}, "temperature": {}, "clock": {}}
         self._log: deque[Line] = deque(maxlen=_MOST_LINES)
-        self._findings: list[Line] = []
         self._marks: list[Line] = []
         self._faults: list[dict[str, str]] = []
         self._lost: list[str] = []
         self._status, self._reason = "", ""
 
-    def take(self, event: Event) -> None:
-        """Take in the next event."""
+    def take(self, event: Event) -> Line | None:
+        """Take in the next event; returns its line in the log, if it is worth one."""
         self._t, self._events = max(self._t, event.t), self._events + 1
         handler = getattr(self, "_on_" + event.kind.replace(".", "_"), None)
         if handler:
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
                 handler(event)
+        return self._said(event)
 
     def snapshot(self) -> Snapshot:
         """The run as it is now."""
@@ -86,7 +86,6 @@ class RunState:
             clock=_points(self._traces["clock"]),
             energy=self._energy(),
             energy_s=(self._window.t1 - self._window.t0) / NS if self._window else 0.0,
-            findings=tuple(self._findings),
             log=tuple(self._log),
             marks=tuple(self._marks),
             faults=tuple(self._faults),
@@ -101,21 +100,12 @@ class RunState:
         self._id, self._launches = str(event.data["id"]), int(event.data["launches"])
         self._utc = str(event.data.get("utc", ""))
 
-    def _on_finding(self, event: Event) -> None:
-        level, text = str(event.data["level"]), str(event.data["message"])
-        self._findings.append(Line(event.t, level, text))
-        if level != "ok":
-            self._say(event, level, text)
-
     def _on_sampler_lost(self, event: Event) -> None:
         self._lost.append(str(event.data["meter"]))
-        told = f"meter {event.data['meter']} was lost: {event.data['message']}"
-        self._say(event, "warn", told)
 
     def _on_launch_begin(self, event: Event) -> None:
         self._launch = int(event.data["launch"])
         self._progress, self._window = {}, None
-        self._say(event, "ok", f"launch {self._launch + 1} of {self._launches}")
 
     def _on_phase_begin(self, event: Event) -> None:
         step = Step(self._launch, str(event.data["phase"]), event.data["part"], event.t)
@@ -124,7 +114,6 @@ class RunState:
             self._progress, self._progress_at = {}, (event.t, None)
         if step.phase == "measured":
             self._window = Window(event.t, self._last_live)
-        self._say(event, "ok", f"{word(step.phase, step.part)} began")
 
     def _on_phase_end(self, event: Event) -> None:
         if self._steps and self._steps[-1].t1 is None:
@@ -132,42 +121,34 @@ class RunState:
         if self._window and event.data["phase"] == "measured":
             self._window.close(event.t)
 
-    def _on_steady_waited(self, event: Event) -> None:
-        devices = ", ".join(f"{d} {s}" for d, s in event.data["devices"].items())
-        self._say(event, "ok", f"waited {float(event.data['seconds']):.0f} s until {devices}")
-
     def _on_stage_done(self, event: Event) -> None:
         failed = int(event.data.get("failed") or 0)
-        if self._progress.get("stage") == event.data["stage"]:
-            done = int(event.data["ok"]) + failed
-            if done != self._progress["done"]:  # its tokens come with the next live event
-                self._progress = {k: v for k, v in self._progress.items() if k != "tokens"}
-            self._progress |= {"done": done, "total": max(done, self._progress["total"])}
-            self._progress_at = (event.t, self._progress_at[1])
-        told = f"{event.data['stage']}: {event.data['ok']} requests ok"
-        self._say(event, "warn" if failed else "ok", told + (f", {failed} failed" * bool(failed)))
-
-    def _on_container_ready(self, event: Event) -> None:
-        self._say(event, "ok", "the runtime is ready")
+        done, stage = int(event.data["ok"]) + failed, str(event.data["stage"])
+        before = self._progress if self._progress.get("stage") == stage else {}
+        if done != before.get("done"):  # its tokens come with the next live event
+            before = {k: v for k, v in before.items() if k != "tokens"}
+        total = max(done, int(before.get("total", 0)))
+        told = {"stage": stage, "done": done, "total": total, "failed": failed}
+        self._progress = before | told
+        self._progress_at = (event.t, self._progress_at[1] if before else None)
 
     def _on_mark(self, event: Event) -> None:
-        line = Line(int(event.data["t_face"]), "mark", str(event.data["text"]))
-        self._marks.append(line)
-        self._say(event, "mark", line.text)
+        self._marks.append(Line(int(event.data["t_face"]), "mark", str(event.data["text"])))
 
     def _on_fault(self, event: Event) -> None:
         said = {k: str(event.data.get(k) or "") for k in ("code", "message", "remedy")}
         self._faults.append(said)
-        self._say(event, "fail", said["message"])
 
     def _on_run_end(self, event: Event) -> None:
         self._status, self._reason = str(event.data["status"]), str(event.data.get("reason") or "")
         if self._steps and self._steps[-1].t1 is None:
             self._steps[-1] = self._steps[-1]._replace(t1=event.t)
-        self._say(event, "ok" if self._status == "complete" else "fail", f"run {self._status}")
 
     def _on_live(self, event: Event) -> None:
-        for device, watts in _numbers(event.data.get("power")).items():
+        told = event.data.get("power")
+        for device in told if isinstance(told, dict) else ():
+            self._watts.setdefault(str(device), None)
+        for device, watts in _numbers(told).items():
             self._watts[device] = watts
             self._add_power(event.t, device, watts)
             self._heard[device] = event.t
@@ -196,14 +177,21 @@ class RunState:
         found = {"stage": str(told["stage"]), **{k: int(told[k]) for k in ("done", "total")}}
         if "tokens" in told:
             found["tokens"] = int(told["tokens"])
+        if "failed" in self._progress and found["stage"] == self._progress["stage"]:
+            found["failed"] = self._progress["failed"]
         if found != self._progress:
             first = next((e for e in self._energy() if e.joules is not None), None)
             self._progress, self._progress_at = found, (t, first.joules if first else None)
 
     # --- parts ------------------------------------------------------------------------------
 
-    def _say(self, event: Event, level: str, text: str) -> None:
-        self._log.append(Line(event.t, level, text))
+    def _said(self, event: Event) -> Line | None:
+        """The event's line; preflight's contented findings were told by the plan."""
+        line = eventwords.line(event)
+        if line is None or (event.kind == "finding" and line.level == "ok"):
+            return None
+        self._log.append(line)
+        return line
 
     def _add_power(self, t: int, device: str, watts: float) -> None:
         """A journal from before running sums: the watts shown, added up from event to event."""
@@ -270,6 +258,7 @@ class RunState:
             stage=str(said["stage"]),
             done=done,
             total=int(said["total"]),
+            failed=said.get("failed"),
             tokens=tokens,
             requests_s=done / seconds if done and seconds > 0 else None,
             tokens_s=tokens / seconds if tokens and seconds > 0 else None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from kit.eventwords import Line
 from kit.model import EnergyValue
 from kit.trace import Point
 
@@ -28,14 +29,6 @@ class Step(NamedTuple):
         return self.phase, self.part
 
 
-class Line(NamedTuple):
-    """A line of the log: when (ns), ``ok``, ``warn``, ``fail`` or ``mark``, and its words."""
-
-    t: int
-    level: str
-    text: str
-
-
 @dataclass(frozen=True)
 class Device:
     """One device as last heard: watts, ``state`` as in live events, and when (ns)."""
@@ -55,10 +48,14 @@ class Device:
 
 @dataclass(frozen=True)
 class Progress:
-    """The requests of the stage that goes on or went last; rates are since the block began."""
+    """The requests of the stage that goes on or went last; rates are since the block began.
+
+    ``failed`` of those that are done is told when the stage has ended, None before.
+    """
 
     stage: str = ""
     done: int = 0
+    failed: int | None = None
     total: int = 0
     tokens: int | None = None
     requests_s: float | None = None
@@ -86,13 +83,18 @@ class Snapshot:
     clock: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     energy: tuple[EnergyValue, ...] = ()
     energy_s: float = 0.0
-    findings: tuple[Line, ...] = ()
     log: tuple[Line, ...] = ()
     marks: tuple[Line, ...] = ()
     faults: tuple[dict[str, str], ...] = ()
     lost: tuple[str, ...] = ()
     status: str = ""
     reason: str = ""
+
+    def where(self) -> str:
+        """``launch 0 (1 of 3)``: its number in the record, and how far the run is."""
+        if not self.launches:
+            return "run"
+        return f"launch {self.launch} ({self.launch + 1} of {self.launches})"
 
     def done(self) -> dict[StepKey, float]:
         """How long each finished step of the present launch took, s."""

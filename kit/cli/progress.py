@@ -140,11 +140,11 @@ class RunProgress:
 
     def event(self, event: Event) -> None:
         """Take in one event of the run's journal; prints what is worth a line of its own."""
-        self._view.take(event)
+        lines = self._view.take(event, every=self._live is None)
         if self._live:
-            for line in self._view.lasting():
+            for line in lines:
                 self._console.print(line)
-        elif lines := self._view.telling(event):
+        elif lines:
             put(self._console, *lines)
 
     def _now(self) -> RenderableType:

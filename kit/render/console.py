@@ -46,6 +46,7 @@ _MARKS = {
     "skip": ("–", "-", "quiet"),
     "withheld": ("○", "o", "quiet"),
     "running": ("●", "*", "name"),
+    "mark": ("*", "*", "fix"),
 }
 
 

@@ -31,6 +31,7 @@ GLYPHS = {
     "skip": ("–", "quiet"),
     "withheld": ("○", "quiet"),
     "running": ("●", "name"),
+    "mark": ("*", "fix"),
 }
 
 

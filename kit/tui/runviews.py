@@ -11,12 +11,13 @@ from rich.text import Text
 
 from kit import compare
 from kit.errors import KitError
+from kit.eventwords import LEVELS, Line
 from kit.model import Request
 from kit.records import RunRecords
 from kit.render.console import count, facts, grid, plain, short_bytes, title
 from kit.render.show import run_parts
+from kit.snapshot import NS
 from kit.tui.base import mark
-from kit.tui.eventwords import NS
 from kit.tui.reading import Documents, leaves
 
 _REASONS = 8
@@ -88,7 +89,7 @@ REQUEST_HEADS = (">launch", ">#", "stage", "item", ">first, s", ">tokens", ">tim
 
 
 def _seconds(begin: int | None, end: int | None) -> str:
-    return "–" if begin is None or end is None else f"{(end - begin) * NS:.3f}"
+    return "–" if begin is None or end is None else f"{(end - begin) / NS:.3f}"
 
 
 def asked(records: RunRecords) -> list[Asked]:
@@ -107,6 +108,24 @@ def told_requests(found: Sequence[Asked]) -> Text:
     reasons = Counter(f"{r.status}: {r.error}" if r.error else r.status for r in failed)
     parts = [plain(f"{n:,} × {why[:120]}", "doubt") for why, n in reasons.most_common(_REASONS)]
     return Text("\n").join([head, *parts])
+
+
+# --- log ---------------------------------------------------------------------------------------
+
+
+class Logged(NamedTuple):
+    """A line of the log."""
+
+    line: Line
+
+    def cells(self) -> tuple[str | Text, ...]:
+        """Minutes and seconds since the run began, state, what happened."""
+        minutes, seconds = divmod(max(0.0, self.line.t / NS), 60)
+        state = mark(self.line.level, LEVELS.get(self.line.level)) if self.line.level else Text()
+        return f"{int(minutes):02d}:{seconds:04.1f}", state, plain(self.line.text)
+
+
+LOG_HEADS = (">time", "state", "what happened")
 
 
 # --- environment -----------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from kit.cli.progress import RunProgress, Tasks, amount
-from kit.cli.runview import STEPS, RunView
+from kit.cli.runview import RunView
 from kit.model import Event
+from kit.phases import BLOCKS
 from kit.render.console import THEME
 
 
@@ -34,7 +35,7 @@ def journey(launches: int = 2) -> Journal:
     journal.add("finding", code="DISK", level="ok", message="plenty of room")
     for launch in range(launches):
         journal.add("launch.begin", launch=launch)
-        for phase, part, _ in STEPS:
+        for phase, part in BLOCKS:
             journal.add("phase.begin", launch=launch, phase=phase, part=part)
             if phase == "measured":
                 power = {"host": 34.2, "gpu0": None}
@@ -76,10 +77,15 @@ def test_a_log_gets_a_line_a_phase() -> None:
         for event in journey(1).events:
             shown.event(event)
     lines = file.getvalue().splitlines()
-    assert lines[0] == "! warn  load [red]average[/] 9  LOAD_HIGH"
-    assert "launch 1 of 1: loaded idle (before)" in lines
-    assert "launch 1 of 1: 29 requests ok, 1 failed" in lines
-    assert lines[-1] == "✔ launch 1 of 1  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed"
+    assert lines[:2] == [
+        "run a1b2c3 registered, 1 launch",
+        "! warn  load [red]average[/] 9  LOAD_HIGH",
+    ]
+    assert "launch 0: loaded idle before began" in lines
+    assert "! warn  launch 0: measured: 29 requests ok, 1 failed" in lines
+    assert lines[-1] == (
+        "! launch 0 (1 of 1)  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed"
+    )
     assert "plenty" not in file.getvalue() and "\x1b" not in file.getvalue()
 
 
@@ -90,7 +96,7 @@ def test_a_terminal_keeps_a_line_a_launch() -> None:
             shown.event(event)
     text = file.getvalue()
     assert text.count("startup 2.0 s · measured 3.0 s") == 2
-    assert "launch 1 of 2: startup" not in text
+    assert "startup began" not in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -111,7 +117,7 @@ def test_the_view_says_where_the_run_is() -> None:
             break
     path, now = drawn(view, 120)
     assert "startup ✔" in path and "measured ●" in path and path.rstrip().endswith("idle")
-    assert "launch 1 of 2" in now and "12/30 requests" in now
+    assert "launch 0 (1 of 2)" in now and "12/30 requests" in now
     assert "host (estimated) 34 W" in now and "gpu0 no reading" in now
 
 
@@ -121,14 +127,13 @@ def test_all_eight_phases_fit_eighty_columns() -> None:
         if event.kind == "launch.end":
             break
         view.take(event)
-    assert drawn(view, 80)[0].count("✔") == len(STEPS)
+    assert drawn(view, 80)[0].count("✔") == len(BLOCKS)
 
 
 def test_an_unknown_event_changes_nothing() -> None:
     view = RunView()
-    view.take(Event(seq=0, t=0, kind="__class__.x", data={}, prev=""))
-    view.take(Event(seq=1, t=0, kind="container.ready", data={}, prev=""))
-    assert view.lasting() == []
+    assert view.take(Event(seq=0, t=0, kind="__class__.x", data={}, prev="")) == []
+    assert view.take(Event(seq=1, t=0, kind="container.ready", data={}, prev="")) == []
 
 
 def test_a_fault_and_a_lost_meter_stay_on_the_screen() -> None:
@@ -138,13 +143,11 @@ def test_a_fault_and_a_lost_meter_stay_on_the_screen() -> None:
     journal.add("fault", code="ContainerDied", message="exit code 137", remedy="")
     console, file = plain_console()
     for event in journal.events:
-        view.take(event)
-    for line in view.lasting():
-        console.print(line)
+        for line in view.take(event):
+            console.print(line)
     text = file.getvalue()
     assert "meter pdu-rack1 was lost: no answer" in text and "✘ fail" in text
     assert "\x1b" not in text
-    assert view.lasting() == []
 
 
 def test_tasks_in_a_pipe_say_each_quarter() -> None:

@@ -73,7 +73,7 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
                 another.type("fan on")
                 another.press("Enter")
                 terminal.wait("fan on", 30)  # the engine journals it, and both see it
-            terminal.wait("launch 3 of 3", RUN_S)
+            terminal.wait(r"launch 2 \(3 of 3\)", RUN_S)
             terminal.wait("complete", RUN_S)
             status, run = store.sealed_as(run_id) or ("", place)
             assert status == "complete"
@@ -85,7 +85,7 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
             terminal.press("Enter")
             terminal.wait("request to run code", 30)
             terminal.press("y")
-            terminal.wait("launch 1 of 3", 60)
+            terminal.wait(r"launch 0 \(1 of 3\)", 60)
             terminal.wait("complete", RUN_S)
             terminal.press("v")
             terminal.wait("REPRODUCED", 60)
@@ -122,7 +122,7 @@ def _built_and_launched(place: Path, server: link.Server) -> str:
         terminal.press("Enter")
         terminal.wait("Launch\\?", 30)
         terminal.press("y")
-        shown = terminal.wait("launch 1 of 3", 60)
+        shown = terminal.wait(r"launch 0 \(1 of 3\)", 60)
         found = re.search(r"kit attach ([0-9a-f]{8})", shown)
         assert found, shown
         relay.cut()

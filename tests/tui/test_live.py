@@ -133,7 +133,7 @@ async def test_it_follows_what_is_written(flight: InFlight) -> None:
     story.begin(ID)
     async with live(flight.store) as shown:
         await shown.heard(story)
-        assert "launch 1 of 3" in shown.text()
+        assert "launch 0 (1 of 3)" in shown.text()
         assert "GPU clocks are [not] locked" in shown.text()
         story.launch(0, "startup", 4)
         await shown.heard(story)

@@ -12,7 +12,6 @@ import pytest
 from textual.widgets import TabbedContent
 
 from kit.store import Store
-from kit.tui import eventwords
 from kit.tui.app import KitApp
 from kit.tui.reading import leaves
 from kit.tui.screens.run import TABS, RunScreen
@@ -84,9 +83,9 @@ async def test_the_log_is_filtered_and_esc_clears(store: Store) -> None:
     async with on(store, H200).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "slash", *"warning")
-        assert "0 of 103" not in drawn(pilot.app)
+        assert "0 of 79" not in drawn(pilot.app)
         await press(pilot, "enter", "escape")
-        assert "103 of 103 lines" in drawn(pilot.app)
+        assert "79 of 79 lines" in drawn(pilot.app)
         assert isinstance(pilot.app.screen, RunScreen)
 
 
@@ -218,12 +217,3 @@ def test_facts_are_told_as_people_write_them() -> None:
         "f": "none",
         "g": "none",
     }
-
-
-def test_an_unknown_event_is_told_as_it_stands() -> None:
-    from kit.model import Event
-
-    told = eventwords.line(Event(seq=0, t=61_500_000_000, kind="new", data={"a": 1}, prev=""))
-    assert told.text == "new a 1" and told.cells()[0] == "01:01.5"
-    broken = eventwords.line(Event(seq=0, t=0, kind="finding", data={}, prev=""))
-    assert broken.state == "skip"

@@ -9,8 +9,9 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, RichLog
 
+from kit import eventwords
+from kit.eventwords import Line
 from kit.render.console import plain
-from kit.snapshot import Line
 from kit.tui.live.cells import Told
 from kit.tui.live.plot import span, spark
 from kit.tui.live.source import Over
@@ -76,7 +77,7 @@ class LogPanel(Vertical):
     def show(self, lines: Sequence[Line]) -> None:
         """Write what is new; everything anew where the filter or the past changed."""
         self._lines = tuple(lines)
-        wanted = tuple(line for line in lines if self._words in line.text.lower())
+        wanted = tuple(eventwords.fitting(lines, self._words))
         log = self.query_one("#lines", RichLog)
         if wanted[: len(self._written)] != self._written:
             log.clear()
@@ -92,7 +93,7 @@ class LogPanel(Vertical):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self._words = event.value.lower()
+        self._words = event.value.strip()
         self.border_title = "log · filter" if self._words else "log"
         self.show(self._lines)
 

@@ -206,11 +206,8 @@ def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[int, str]]:
     if view.snapshot.launch == 0 or any("meas" in name for _, name in found):
         return found
     firsts = {step.launch: step.t0 for step in reversed(steps)}
-    begins = [firsts[n] for n in sorted(firsts)]
-    launches = [
-        (begin, end, (f"launch {n}", str(n)))
-        for n, (begin, end) in enumerate(pairwise([*begins, view.now]), 1)
-    ]
+    begins = [*sorted(firsts.items()), (-1, view.now)]
+    launches = [(t, end, (f"launch {n}", str(n))) for (n, t), (_, end) in pairwise(begins)]
     return list(_fitting(launches, t0, t1, width))
 
 

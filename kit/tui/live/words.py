@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from kit.eventwords import Line
 from kit.phases import BLOCKS
 from kit.render.console import plain, short_time
-from kit.snapshot import NS, Device, Line, Snapshot, brief, word
+from kit.snapshot import NS, Device, Snapshot, brief, word
 
-_STYLES = {"ok": "", "warn": "doubt", "fail": "bad", "mark": "fix"}
+_STYLES = {"warn": "doubt", "fail": "bad", "mark": "fix"}
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ def elapsed(ns: float) -> str:
 
 
 def where(view: View) -> str:
-    """``launch 2 of 3 · 3:06 of about 6:30``; empty before the first event."""
+    """``launch 1 (2 of 3) · 3:06 of about 6:30``; empty before the first event."""
     seen = view.snapshot
-    parts = [f"launch {seen.launch + 1} of {seen.launches}"] if seen.launches else []
+    parts = [seen.where()] if seen.launches else []
     if not seen.events:
         return ""
     about = seen.expected_s()
@@ -111,6 +112,6 @@ def log_line(line: Line, *, ascii_only: bool) -> Text:
     """``3:06 ! meter rapl was lost``."""
     glyph = {"warn": "!", "fail": "x" if ascii_only else "✘", "mark": "*"}.get(line.level, " ")
     text = Text(f"{elapsed(line.t):>7} ", "quiet")
-    return text.append(f"{glyph} ", _STYLES[line.level]).append_text(
-        plain(line.text, _STYLES[line.level])
+    return text.append(f"{glyph} ", _STYLES.get(line.level, "")).append_text(
+        plain(line.text, _STYLES.get(line.level, ""))
     )

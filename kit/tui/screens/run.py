@@ -14,19 +14,19 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static, TabbedContent, TabPane
 
+from kit import eventwords
+from kit.eventwords import Line
 from kit.render.console import count, plain, short_bytes
-from kit.tui import eventwords, files, runviews
+from kit.tui import files, runviews
 from kit.tui.base import KitScreen, mark
-from kit.tui.eventwords import Line
 from kit.tui.paged import PagedTable
 from kit.tui.power import PowerPlot, legend
 from kit.tui.reading import Documents, Recorded, documents_of, recorded, spec_of
 from kit.tui.replaying import replay
-from kit.tui.runviews import FILE_HEADS, REQUEST_HEADS, Asked, Listed
+from kit.tui.runviews import FILE_HEADS, LOG_HEADS, REQUEST_HEADS, Asked, Listed, Logged
 from kit.tui.states import state_of
 from kit.tui.widgets.line import LineInput
 
-LOG_HEADS = (">time", "state", "what happened")
 TABS = ("summary", "power", "requests", "environment", "files", "log", "provenance")
 
 
@@ -76,9 +76,7 @@ class RunScreen(KitScreen):
             with TabPane("6 Log", id="log"):
                 yield LineInput(placeholder="filter the log", id="run-wanted", compact=True)
                 yield Static("reading …", id="run-logged", markup=False)
-                yield PagedTable[Line](
-                    (">time", "state", "what happened"), Line.cells, id="run-log"
-                )
+                yield PagedTable[Logged](LOG_HEADS, Logged.cells, id="run-log")
                 yield Static(id="run-line", markup=False)
             with TabPane("7 Provenance", id="provenance"):
                 yield VerticalScroll(Static("reading …", id="run-provenance", markup=False))
@@ -148,7 +146,7 @@ class RunScreen(KitScreen):
         shown = eventwords.fitting(self._log, wanted)
         told = f"{len(shown):,} of {count(len(self._log), 'line')} · / filters"
         self._tell("#run-logged", plain(told, "quiet"))
-        self.query_one("#run-log", PagedTable).show(shown)
+        self.query_one("#run-log", PagedTable).show([Logged(line) for line in shown])
 
     # --- keys -----------------------------------------------------------------------------------
 
@@ -174,7 +172,7 @@ class RunScreen(KitScreen):
     def _read_line(self, event: DataTable.RowHighlighted) -> None:
         """A line that is wider than the screen is told in full below the log."""
         shown = self.query_one("#run-log", PagedTable).items
-        text = shown[event.cursor_row].text if event.cursor_row < len(shown) else ""
+        text = shown[event.cursor_row].line.text if event.cursor_row < len(shown) else ""
         self._tell("#run-line", plain(text))
 
     @on(Input.Changed, "#run-wanted")
