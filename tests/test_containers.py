@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
-from kit import containers, endpoint
+from kit import containers
 from kit.container_command import command_line
-from kit.containers import Missing
+from kit.containers import Missing, endpoint, faults, owners
+from kit.containers import container as container_room
+from kit.containers import engine as engine_room
 from kit.errors import EngineUnavailable, LaunchFailed
 from kit.model import GpuRequest, ImageIdentity
 
@@ -138,7 +140,7 @@ def _answering(path: Path, answers: dict[str, bytes] | None) -> Iterator[dict[st
 
 
 def test_a_silent_engine_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers, "TIMEOUT_S", 1)
+    monkeypatch.setattr(engine_room, "TIMEOUT_S", 1)
     with (
         _answering(tmp_path / "s.sock", None) as environ,
         pytest.raises(EngineUnavailable, match="did not answer when asked to say what it is"),
@@ -301,7 +303,7 @@ def test_image_identity_in_the_containerd_store() -> None:
 
 
 def _made(**changes: Any) -> dict[str, Any]:
-    return containers._arguments(_config("image", "run")._replace(**changes))
+    return container_room.arguments(_config("image", "run")._replace(**changes))
 
 
 @pytest.mark.parametrize(
@@ -335,14 +337,14 @@ def test_without_bridges_a_container_shares_the_hosts_network() -> None:
 def test_an_engine_labelled_for_the_hosts_network_is_not_tried() -> None:
     client: Any = None  # nothing is asked of it
     found = endpoint.Endpoint(Path("/x"), "default")
-    made = containers.Engine(client, found, {"Labels": ["a=b", containers.HOST_NETWORK]}, {})
+    made = containers.Engine(client, found, {"Labels": ["a=b", owners.HOST_NETWORK]}, {})
     assert made.bridges() is False
     assert containers.network_plan(made.facts()) == ("host", "open")
 
 
 def test_a_kernel_that_cannot_join_a_container_to_a_bridge_is_hinted_at() -> None:
     said = "failed to add the host (veth1) <=> sandbox (veth2) pair interfaces: not supported"
-    assert f"dockerd --label {containers.HOST_NETWORK}" in containers._hint(said)
+    assert f"dockerd --label {owners.HOST_NETWORK}" in faults.hint(said)
 
 
 # --- the real engine --------------------------------------------------------------------------
@@ -482,21 +484,21 @@ def test_what_a_living_process_of_another_checkout_made_is_left_alone(
 
 
 def test_a_process_is_named_so_that_no_later_one_is_taken_for_it() -> None:
-    mine = containers.owner(os.getpid())
+    mine = owners.owner(os.getpid())
     assert mine.split(":")[1] == str(os.getpid())
-    assert containers.owner(os.getpid()) == mine
-    assert containers.owner(2**22 + 1) == ""
+    assert owners.owner(os.getpid()) == mine
+    assert owners.owner(2**22 + 1) == ""
 
 
 def test_long_logs_keep_their_head_and_tail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers, "LOG_HEAD", 4)
-    monkeypatch.setattr(containers, "LOG_TAIL", 6)
+    monkeypatch.setattr(container_room, "LOG_HEAD", 4)
+    monkeypatch.setattr(container_room, "LOG_TAIL", 6)
     data = bytes(range(65, 91))
     for size in (1, 3, 7, 26):
         chunks = (data[i : i + size] for i in range(0, len(data), size))
-        assert containers._head_and_tail(chunks) == (b"ABCD", b"UVWXYZ", 16)
-    assert containers._head_and_tail(iter([b"ABCDEFGHIJ"])) == (b"ABCD", b"EFGHIJ", 0)
-    assert containers._head_and_tail(iter([b"AB"])) == (b"AB", b"", 0)
+        assert container_room.head_and_tail(chunks) == (b"ABCD", b"UVWXYZ", 16)
+    assert container_room.head_and_tail(iter([b"ABCDEFGHIJ"])) == (b"ABCD", b"EFGHIJ", 0)
+    assert container_room.head_and_tail(iter([b"AB"])) == (b"AB", b"", 0)
 
 
 @pytest.mark.docker
