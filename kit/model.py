@@ -367,7 +367,8 @@ class EnergyValue(Record, frozen=True, kw_only=True):
     ``joules`` is None exactly when ``status`` is ``unmeasured``; then ``reason`` says why.
     ``u_repeat`` and ``u_sensor`` are standard uncertainties (J): scatter of a repeated reading,
     and the sensor's own gain and offset. ``terms`` names every contribution (J). ``method`` is
-    how it was computed (``counter+samples``, ``counter``, ``samples``, ``cpu-time``, …).
+    how it was computed (``counter+samples``, ``counter``, ``samples``, ``cpu-time``, …), and
+    ``period_s`` how often the slowest readings behind it are renewed (s).
     """
 
     scope: str
@@ -377,6 +378,7 @@ class EnergyValue(Record, frozen=True, kw_only=True):
     u_sensor: float | None = None
     terms: dict[str, float] = {}
     method: str = ""
+    period_s: float | None = None
     devices: dict[str, float] = {}
     reason: str = ""
 

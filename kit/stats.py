@@ -11,10 +11,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-BOOTSTRAP_FROM = 10
-RESAMPLES = 9999
-GENERATOR = "PCG64"
-# Student's t at 0.975 for 1 to 8 degrees of freedom: written down, so that no library's rounding
+# Student's t at 0.975 for 1 to 30 degrees of freedom: written down, so that no library's rounding
 # enters a stored number and `kit verify` need not import scipy (a quarter of its time).
 _T_975 = (
     12.7062047361747,
@@ -22,9 +19,31 @@ _T_975 = (
     3.18244630528371,
     2.77644510519779,
     2.57058183563631,
-    2.44691185114497,
+    2.44691185114498,
     2.36462425159278,
     2.30600413520417,
+    2.2621571627982,
+    2.22813885198627,
+    2.20098516009164,
+    2.17881282966723,
+    2.16036865646279,
+    2.1447866879178,
+    2.13144954555978,
+    2.11990529922125,
+    2.10981557783332,
+    2.10092204024104,
+    2.09302405440831,
+    2.08596344726586,
+    2.07961384472768,
+    2.07387306790403,
+    2.06865761041905,
+    2.06389856162802,
+    2.0595385527533,
+    2.05552943864287,
+    2.05183051648028,
+    2.04840714179525,
+    2.0452296421327,
+    2.04227245630124,
 )
 _Z_95 = 1.6448536269514722
 # Requests needed before a percentile is told, after MLPerf's early-stopping criterion.
@@ -48,11 +67,11 @@ class Ratio(NamedTuple):
     ci90: tuple[float, float] | None
 
 
-def summary(values: Sequence[float], seed: int) -> Summary | None:
-    """Sum launch values up; None of nothing.
+def summary(values: Sequence[float]) -> Summary | None:
+    """Sum launch values up, with Student's interval; None of nothing.
 
-    Fewer than ten launches get Student's interval; ten or more a BCa bootstrap over launches,
-    seeded so that it comes out the same on every machine.
+    A bootstrap (BCa) of the mean is narrower and does not keep what it says: of 10 to 20 values it
+    covers the truth in 89 to 91% of all cases, where Student's covers 95%.
     """
     if not values:
         return None
@@ -60,10 +79,12 @@ def summary(values: Sequence[float], seed: int) -> Summary | None:
     if len(values) < 2:
         return Summary(1, mean, None, None, "none: one launch")
     sd = statistics.stdev(values)
-    if len(values) >= BOOTSTRAP_FROM:
-        return Summary(len(values), mean, sd, _bca(values, seed), "bca bootstrap")
-    half = _T_975[len(values) - 2] * sd / math.sqrt(len(values))
+    half = _t_975(len(values) - 1) * sd / math.sqrt(len(values))
     return Summary(len(values), mean, sd, (mean - half, mean + half), "t")
+
+
+def _t_975(df: int) -> float:
+    return _T_975[df - 1] if df <= len(_T_975) else t_quantile(0.975, df)
 
 
 def t_quantile(p: float, df: float) -> float:
@@ -135,26 +156,3 @@ def launches_needed(
         if target >= half + t_quantile(1 - (1 - power) / 2, df) * noise:
             return n
     return None
-
-
-def _bca(values: Sequence[float], seed: int) -> tuple[float, float]:
-    """Bias-corrected, accelerated 95% bootstrap interval of the mean."""
-    import numpy as np
-
-    normal = statistics.NormalDist()
-    data = np.asarray(values, dtype=float)
-    n = len(data)
-    draws = np.random.Generator(np.random.PCG64(seed)).integers(0, n, (RESAMPLES, n))
-    means = np.sort(data[draws].mean(axis=1))
-    share = np.clip((means < data.mean()).mean(), 1 / RESAMPLES, 1 - 1 / RESAMPLES)
-    bias = normal.inv_cdf(float(share))
-    jackknife = (data.sum() - data) / (n - 1)
-    apart = jackknife.mean() - jackknife
-    spread = (apart**2).sum() ** 1.5
-    acceleration = 0.0 if spread == 0 else (apart**3).sum() / (6 * spread)
-    ends = []
-    for p in (0.025, 0.975):
-        z = bias + normal.inv_cdf(p)
-        ends.append(normal.cdf(bias + z / (1 - acceleration * z)))
-    low, high = (float(np.quantile(means, end)) for end in ends)
-    return low, high

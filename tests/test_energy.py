@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 
 from kit import samples
 from kit.energy import SENSOR_TERMS, Energy, agreement, energy_of, power_series
+from kit.energy.curve import sharpened
 from kit.energy.ticks import known_ticks
 from kit.meters.nvml.buffer import mapped
 from kit.model import EnergyValue, MeterDevice, MeterPlan
+from kit.results.windows import together
 from tests.properties import examples
 
 S = 1_000_000_000
@@ -279,6 +281,137 @@ def test_accuracy_and_repeatability_stand_apart() -> None:
     )
     assert better.terms["offset"] == pytest.approx(20 * 2.0 / 3**0.5)
     assert (better.u_sensor or 0.0) < (prior.u_sensor or 0.0)
+
+
+# --- marks where the power steps ------------------------------------------------------------
+
+
+class Requests(Board):
+    """A server that prefills, decodes and waits: power steps where its marks are."""
+
+    SPANS = ((0.3, 620.0), (1.1, 350.0), (0.25, 90.0))
+
+    def __init__(self, seed: int = 1, late_s: float = 0.0) -> None:
+        super().__init__(seed, 60.0)
+        spans, watts = [4.0 + self.chance.uniform(0.0, 0.1)], [90.0]
+        while sum(spans) < 55.0:
+            for length, power in self.SPANS:
+                spans.append(length * self.chance.uniform(0.95, 1.05))
+                watts.append(power)
+        self.edges = np.concatenate([[-3.0], np.cumsum([*spans, 20.0]) - 3.0])
+        self.watts = np.array([*watts, 90.0])
+        self.total = np.concatenate([[0.0], np.cumsum(np.diff(self.edges) * self.watts)])
+        self.late_s = late_s
+
+    def pieces(self, watts: float) -> list[tuple[int, int]]:
+        """Every stretch of that power, by the marks of a host."""
+        at = np.flatnonzero(self.watts == watts)
+        return [(round(self.edges[i] * S), round(self.edges[i + 1] * S)) for i in at]
+
+    def joules(self, t: Any) -> Any:
+        """As the sensor sees it, ``late_s`` after it was drawn."""
+        return super().joules(np.asarray(t) - self.late_s)
+
+    def truth(self, pieces: list[tuple[int, int]]) -> float:
+        drawn = [Board.joules(self, np.array([a, b]) / S) for a, b in pieces]
+        return float(sum(b - a for a, b in drawn))
+
+
+WAYS: dict[str, Callable[[Board], list[Rows]]] = {
+    "counter+samples": lambda b: [b.sampled(0.5), b.asked_seldom()],
+    "samples": lambda b: [b.sampled(0.5)],
+    "counter": lambda b: [b.polled(20)],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("watts", [620.0, 350.0])
+def test_marks_at_steps_of_power_lose_nothing(way: str, watts: float) -> None:
+    """A line through the mean that a step lies in would lose a sixth of ΔP·T at either mark."""
+    single, summed, lost = [], [], []
+    for seed in range(6):
+        board = Requests(seed)
+        found = Energy(read(*WAYS[way](board)), [GPU])
+        pieces = board.pieces(watts)
+        values = [only(found.of(a, b)) for a, b in pieces]
+        assert {v.method for v in values} == {way}
+        for value, piece in zip(values, pieces, strict=True):
+            single.append(((value.joules or 0.0) - board.truth([piece])) / _u(value))
+        whole = together(values)
+        error = (whole.joules or 0.0) - board.truth(pieces)
+        summed.append(error / _u(whole))
+        lost.append(error / board.truth(pieces))
+    assert abs(float(np.mean(lost))) < (0.02 if way == "counter" else 0.004)
+    assert np.mean(np.abs(single) < 1.96) >= 0.93
+    assert np.mean(np.abs(summed) < 1.96) >= 0.93
+
+
+def _u(value: EnergyValue) -> float:
+    """What a window's joules may err by, gain and offset of the sensor aside."""
+    return math.hypot(*(v for k, v in value.terms.items() if k not in ("gain", "offset")))
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.008, 0.015])
+def test_a_sensor_that_is_late_is_within_its_delay(late_s: float) -> None:
+    found = []
+    for seed in range(4):
+        board = Requests(seed, late_s)
+        energy = Energy(read(board.sampled(0.5), board.asked_seldom()), [GPU])
+        for piece in board.pieces(620.0):
+            value = only(energy.of(*piece))
+            found.append(((value.joules or 0.0) - board.truth([piece])) / _u(value))
+    assert np.mean(np.abs(found) < 1.96) >= 0.93
+
+
+def test_a_corner_stands_where_the_mean_says() -> None:
+    t = np.arange(8) * 20e6
+    watts = np.array([100.0, 100.0, 100.0, 250.0, 300.0, 300.0, 300.0])  # steps at 65 ms
+    times, joules = sharpened(t, np.concatenate([[0.0], np.cumsum(watts * 0.02)]))
+    assert len(times) == 9
+    assert times[4] == pytest.approx(65e6)
+    assert joules[4] == pytest.approx(6.5)
+
+
+def test_a_ramp_and_noise_have_no_corner() -> None:
+    t = np.arange(30) * 20e6
+    ramp = np.linspace(100.0, 400.0, 29)
+    energies = np.concatenate([[0.0], np.cumsum(ramp * 0.02)])
+    assert len(sharpened(t, energies)[0]) == len(t)
+    assert len(sharpened(t[:4], energies[:4])[0]) == 4
+
+
+def test_outlets_of_one_answer_err_together() -> None:
+    """A step of 200 W through one outlet, and through two that share it."""
+
+    def rows(outlet: int, share: float) -> Rows:
+        watts = [300.0 if t < 60 else 500.0 for t in range(120)]
+        return [
+            (
+                *row(t, t + 0.004, "pdu_power", round(w * share * 10))[:3],
+                f"pdu:rack:{outlet}",
+                "pdu_power",
+                0,
+                round(w * share * 10),
+            )
+            for t, w in enumerate(watts)
+        ]
+
+    def value(*outlets: int) -> EnergyValue:
+        devices = tuple(
+            MeterDevice(
+                device=f"pdu:rack:{o}",
+                description="",
+                quantities={"pdu_power": {"scale": 0.1, "period_s": 1.0, "poll_s": 1.0}},
+            )
+            for o in outlets
+        )
+        meters = (MeterPlan(name="pdu", alias="rack", devices=devices),)
+        found = read(*(rows(o, 1 / len(outlets)) for o in outlets))
+        return only(energy_of(found, meters, 40 * S, 60 * S))
+
+    one, two = value(1), value(1, 2)
+    for term in ("lag", "edge", "sampling"):
+        assert two.terms[term] == pytest.approx(one.terms[term], rel=0.01)
 
 
 # --- what must hold for any window ----------------------------------------------------------

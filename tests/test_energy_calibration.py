@@ -21,7 +21,7 @@ from kit.model import EnergyValue, MeterPlan
 from tests.meters.fake import Fake, build
 from tests.meters.test_nvml import probe
 from tests.properties import examples
-from tests.test_energy import GPU, Board, S, plan, read
+from tests.test_energy import GPU, Board, S, plan, read, row
 
 UUID = "GPU-00000000-1111-2222-3333-0000000000{:02d}"
 SOUND: dict[str, Any] = {
@@ -188,3 +188,20 @@ def test_devices_in_any_order_give_the_same() -> None:
     values = [of(Energy(read(rows, others), [p]), 4 * S, 9 * S) for p in both]
     assert values[0] == values[1]
     assert set(values[0].devices) == {"gpu0", "gpu1"}
+
+
+@pytest.mark.parametrize(("degc", "trusted"), [((41, 62), True), ((41, 85), False), (None, False)])
+def test_a_card_hotter_than_its_calibration_is_known_no_better_than_others(
+    degc: tuple[int, int] | None, trusted: bool
+) -> None:
+    board = Board(2)
+    rows = [board.polled(20)]
+    if degc:
+        rows.append(
+            [row(t, t, "gpu_temperature", d) for t, d in zip((1.0, 39.0), degc, strict=True)]
+        )
+    told = {"period_s": 0.1, "gain": 0.005, "offset": 0.5, "valid_w": [60, 800]}
+    card = plan(gpu_energy={**told, "valid_degc": [30, 70]})
+    value = of(Energy(read(*rows), [card]), 5 * S, 25 * S)
+    share = value.terms["gain"] / (value.joules or 1.0) * math.sqrt(3)
+    assert share == pytest.approx(0.005 if trusted else math.hypot(0.005, 0.05), rel=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kit.energy.regression import PerToken, Refused, Work, per_token
+from kit.energy.regression import PerToken, Refused, Work, over_launches, per_token
 
 PREFILL_J, DECODE_J, BASELINE_W = 0.02, 1.4, 120.0
 PREFILL_S, DECODE_S = 5e-5, 8e-3
@@ -84,3 +84,48 @@ def test_what_the_windows_cannot_tell_apart_is_refused() -> None:
     assert isinstance(broken, Refused)
     mute = per_token([w._replace(output_tokens=0) for w in simulated(7)])
     assert mute == Refused("no output token in any window")
+
+
+def launches(seed: int, many: int, spread: float) -> list[list[Work]]:
+    """Launches of thirty requests, each with its own luck."""
+    chance = np.random.default_rng(seed)
+    found = []
+    for _ in range(many):
+        luck, own = 1 + chance.normal(0, spread), []
+        for _ in range(30):
+            prompt, output = float(chance.integers(100, 2000)), float(chance.integers(20, 400))
+            seconds = prompt * 1e-4 + output * 0.01
+            net = (0.02 * prompt + 3.0 * output) * luck * (1 + chance.normal(0, 0.005))
+            joules = net + 80 * seconds
+            own.append(
+                Work(prompt, output, prompt * 1e-4, output * 0.01, seconds, joules, 0.003 * joules)
+            )
+        found.append(own)
+    return found
+
+
+def test_launches_share_their_luck_and_requests_do_not_average_it_out() -> None:
+    covered, pooled, rounds = 0, 0, 150
+    for seed in range(rounds):
+        work = launches(seed, 4, 0.02)
+        found = over_launches(work, (80.0, 0.2))
+        assert isinstance(found, PerToken)
+        assert (found.launches, found.decode.df) == (4, 3)
+        low, high = found.decode.interval()
+        covered += low <= 3.0 <= high
+        alone = per_token([w for own in work for w in own], baseline=(80.0, 0.2))
+        assert isinstance(alone, PerToken)
+        low, high = alone.decode.interval()
+        pooled += low <= 3.0 <= high
+    assert covered / rounds > 0.9
+    assert pooled / rounds < 0.5
+
+
+def test_one_launch_says_that_its_errors_are_over_requests() -> None:
+    (work,) = launches(1, 1, 0.02)
+    found = over_launches([work], (80.0, 0.2))
+    assert found == per_token(work, baseline=(80.0, 0.2))
+    assert isinstance(found, PerToken) and found.launches == 0
+    # Two launches of four requests: neither tells by itself.
+    few = over_launches([own[:4] for own in launches(2, 2, 0.02)], (80.0, 0.2))
+    assert isinstance(few, PerToken) and few.launches == 0

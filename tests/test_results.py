@@ -185,6 +185,47 @@ def test_a_negative_net_energy_is_not_clipped() -> None:
     assert (loaded["drift_w"], loaded["u_drift_w"]) == pytest.approx((20, math.hypot(1.5, 1.5)))
 
 
+def _net(baselines: tuple[float, float], idle: dict[str, float], busy: dict[str, float]) -> Any:
+    """GPU energy above loaded idle of a minute at 500 W, between baselines of a minute."""
+
+    def block(
+        name: str, part: str | None, watts: float, begin: int, terms: dict[str, float]
+    ) -> Any:
+        energy = {
+            "status": "measured", "joules": watts * 60, "u_repeat": 0.0,
+            "terms": {"gain": terms["gain"] * watts * 60, "offset": terms["offset_w"] * 60},
+        }  # fmt: skip
+        unasked = {"status": "unmeasured", "reason": "no meter"}
+        scopes: dict[str, Any] = dict.fromkeys(SCOPE_METERS, unasked)
+        return {
+            "phase": name, "part": part, "t0": begin * 10**9, "t1": (begin + 60) * 10**9,
+            "duration_s": 60.0, "energy": {**scopes, "gpu": energy},
+        }  # fmt: skip
+
+    return nets(
+        [
+            block("loaded_idle", "before", baselines[0], 0, idle),
+            block("measured", None, 500.0, 60, busy),
+            block("loaded_idle", "after", baselines[1], 120, idle),
+        ]
+    )["gpu"]["above_loaded_idle"]
+
+
+def test_a_baseline_that_moved_is_uncertain_by_its_way() -> None:
+    known = {"gain": 0.0, "offset_w": 0.0}
+    assert _net((75.0, 75.0), known, known)["u_repeat"] == 0.0
+    # Its mean lies anywhere between the two: 11 W for 60 s as a rectangle.
+    assert _net((75.0, 86.0), known, known)["u_repeat"] == pytest.approx(11 * 60 / math.sqrt(12))
+
+
+def test_a_baseline_that_the_calibration_does_not_reach_keeps_its_own_error() -> None:
+    good, poor = {"gain": 0.003, "offset_w": 0.3}, {"gain": 0.029, "offset_w": 2.9}
+    assert _net((75.0, 75.0), good, good)["u_sensor"] == pytest.approx(0.003 * 425 * 60)
+    gain, offset = (math.sqrt(poor[k] ** 2 - good[k] ** 2) for k in ("gain", "offset_w"))
+    wanted = math.hypot(0.003 * 425 * 60, gain * 75 * 60, offset * 60)
+    assert _net((75.0, 75.0), poor, good)["u_sensor"] == pytest.approx(wanted)
+
+
 # --- what was not measured --------------------------------------------------------------------
 
 

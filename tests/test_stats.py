@@ -2,7 +2,6 @@
 
 import math
 import random
-import statistics
 
 import pytest
 from hypothesis import given
@@ -12,14 +11,14 @@ from kit import stats
 
 
 def test_one_launch_has_a_mean_and_no_interval() -> None:
-    found = stats.summary([3.0], seed=1)
+    found = stats.summary([3.0])
     assert found is not None
     assert (found.mean, found.ci95, found.sd) == (3.0, None, None)
-    assert stats.summary([], seed=1) is None
+    assert stats.summary([]) is None
 
 
 def test_the_interval_of_few_launches_is_students() -> None:
-    found = stats.summary([9.0, 10.0, 11.0], seed=1)
+    found = stats.summary([9.0, 10.0, 11.0])
     assert found is not None
     assert found.ci95 is not None
     half = 4.302652729696142 / math.sqrt(3)  # t(0.975, 2) from printed tables
@@ -30,29 +29,6 @@ def test_the_written_down_quantiles_are_students() -> None:
     for df, written in enumerate(stats._T_975, 1):
         assert written == pytest.approx(stats.t_quantile(0.975, df), rel=1e-13)
     assert stats._T_975[0] == pytest.approx(math.tan(0.475 * math.pi), rel=1e-13)
-    assert len(stats._T_975) == stats.BOOTSTRAP_FROM - 2
-
-
-def test_the_bootstrap_is_scipys() -> None:
-    from scipy.stats import bootstrap  # type: ignore[attr-defined]
-
-    draw = random.Random(11)
-    values = [draw.lognormvariate(0, 0.5) for _ in range(30)]
-    found = stats.summary(values, seed=3)
-    assert found is not None
-    assert found.ci95 is not None
-    theirs = bootstrap((values,), statistics.fmean, n_resamples=9999, random_state=3)
-    assert found.ci95 == pytest.approx(tuple(theirs.confidence_interval), rel=0.01)
-
-
-def test_ten_launches_are_bootstrapped_the_same_way_every_time() -> None:
-    draw = random.Random(7)
-    values = [draw.gauss(100, 3) for _ in range(12)]
-    first, second = stats.summary(values, seed=5), stats.summary(values, seed=5)
-    assert first == second
-    assert first is not None
-    assert first.ci95 is not None
-    assert first.ci95[0] < first.mean < first.ci95[1]
 
 
 @pytest.mark.parametrize(
@@ -124,23 +100,22 @@ def test_a_percentile_lies_among_the_values_and_is_numpys(found: list[float], p:
     assert min(found) <= told <= max(found) or told == pytest.approx(min(found))
 
 
-@pytest.mark.parametrize("n", [3, 12])
-def test_intervals_cover_the_truth_about_as_often_as_they_say(n: int) -> None:
+@pytest.mark.parametrize("n", [3, 12, 40])
+def test_intervals_cover_the_truth_as_often_as_they_say(n: int) -> None:
     draw = random.Random(21)
-    rounds = 400
+    rounds = 1000
     covered = 0
-    for seed in range(rounds):
-        found = stats.summary([draw.gauss(100, 5) for _ in range(n)], seed)
+    for _ in range(rounds):
+        found = stats.summary([draw.gauss(100, 5) for _ in range(n)])
         assert found is not None
         assert found.ci95 is not None
         covered += found.ci95[0] <= 100 <= found.ci95[1]
-    # Student's is exact; BCa of twelve normal values is known to cover a little less.
-    assert covered / rounds > (0.92 if n < stats.BOOTSTRAP_FROM else 0.88)
+    assert 0.93 < covered / rounds < 0.97
 
 
 def test_launches_that_are_all_alike_have_a_point_for_an_interval() -> None:
     for n in (3, 12):
-        found = stats.summary([5.0] * n, seed=1)
+        found = stats.summary([5.0] * n)
         assert found is not None
         assert found.ci95 == (5.0, 5.0)
 

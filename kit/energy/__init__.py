@@ -6,12 +6,13 @@ that they allow (`kit.energy.gpu`, `kit.energy.host`). A window that no curve co
 
 Uncertainty after the GUM, every term in joules and by name:
 
-    edge, ticks, sampling, lag, resolution
+    edge, ticks, sampling, resolution
                               scatter when the same is measured again: ``u_repeat``
-    gain, offset, delay       the sensor's own error, the same every time: ``u_sensor``
+    gain, offset, delay, lag  the sensor's own error, the same every time: ``u_sensor``
     model                     the error of an estimate, in ``u_sensor``
 
 Repeats add in squares over devices; sensors' errors add up, since cards of one make may share them.
+Outlets of one PDU are read in one answer: what its time does to one it does to all.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ __all__ = (
 SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
 # Another tool's account: told of each phase beside kit's scopes, and nowhere else.
 COMPARATOR_METERS = {"codecarbon": "codecarbon"}
-SENSOR_TERMS = ("gain", "offset", "delay", "model")
+SENSOR_TERMS = ("gain", "offset", "delay", "lag", "model")
+_OF_ONE_ANSWER = ("edge", "sampling")
 _SHORTEST_NS = 1000
 _ONE_WAY = {"cpu": rapl_curve, "wall": pdu_curve, "estimate": estimate_curve}
 _ONE_WAY["codecarbon"] = codecarbon_curve
@@ -128,10 +130,8 @@ def _why_no_curve(scope: str, device: MeterDevice) -> str:
 
 def _summed(scope: str, parts: dict[str, Part]) -> EnergyValue:
     """Devices added up: sensors' errors linearly (they may share a cause), scatter in squares."""
-    terms: dict[str, float] = {}
-    for name in sorted({term for part in parts.values() for term in part.terms}):
-        values = [part.terms.get(name, 0.0) for part in parts.values()]
-        terms[name] = math.fsum(values) if name in SENSOR_TERMS else math.hypot(*values)
+    names = sorted({term for part in parts.values() for term in part.terms})
+    terms = {name: _term(name, parts) for name in names}
     return EnergyValue(
         scope=scope,
         status="estimated" if scope == "estimate" else "measured",
@@ -140,8 +140,23 @@ def _summed(scope: str, parts: dict[str, Part]) -> EnergyValue:
         u_sensor=math.hypot(*(v for k, v in terms.items() if k in SENSOR_TERMS)),
         terms=terms,
         method=", ".join(sorted({part.method for part in parts.values()})),
+        period_s=max(part.period_s for part in parts.values()),
         devices={name: part.joules for name, part in parts.items()},
     )
+
+
+def _term(name: str, parts: dict[str, Part]) -> float:
+    """One term of the sum of devices, J."""
+    values = {device: part.terms.get(name, 0.0) for device, part in parts.items()}
+    if name in SENSOR_TERMS:
+        return math.fsum(values.values())
+    if name not in _OF_ONE_ANSWER:
+        return math.hypot(*values.values())
+    answers: dict[str, float] = {}
+    for device, value in values.items():
+        answer = device.rpartition(":")[0] or device  # pdu:rack1:3 is outlet 3 of pdu:rack1
+        answers[answer] = answers.get(answer, 0.0) + value
+    return math.hypot(*answers.values())
 
 
 def _unmeasured(scope: str, reasons: Sequence[str]) -> EnergyValue:

@@ -16,14 +16,14 @@ Sensors' errors without a calibration are priors, the same in all readings of a 
 - gain ±5%: external meters against some 70 cards (Yang, Adamek, Armour, SC24, arXiv 2312.02741);
 - offset ±5 W: NVIDIA's own figure (``nvidia-smi --help-query-gpu``, ``power.draw``). It matters
   at idle, where a gain says little;
-- delay ±10 ms: the counter of an H200 sees a load end 8 to 15 ms after the host does. That its
+- delay ±15 ms: the counter of an H200 sees a load end 8 to 15 ms after the host does. That its
   energy is published so late, or filtered on its way, cannot be told apart, and is not corrected.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,13 +43,14 @@ from kit.energy.curve import (
     Ticks,
     gaps,
     held,
+    sharpened,
 )
 from kit.energy.ticks import Known, known_ticks
 from kit.model import MeterDevice
 from kit.samples import Samples, Series
 from kit.units import QUANTITIES
 
-GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.01
+GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.015
 _SAMPLE_HOLE_S, _COUNTER_HOLE_S, _GAUGE_HOLE_S = 0.25, 0.5, 0.5
 _CLOSE_S = 5.0  # ticks further apart say little of the samples between them
 _ENOUGH, _BETTER = 8, 0.5  # pairs of ticks, and how much nearer stamps must come to be believed
@@ -75,12 +76,14 @@ def curves(device: MeterDevice, samples: Samples) -> list[Curve]:
     told = [(curve, counter[1]) for curve in found] if counter else []
     told += [(shape, device.quantities["gpu_power_sample"])] if shape else []
     told += list(_gauges(device, samples))
+    degc = _temperatures(device, samples)
     return [
-        _corrected(replace(curve, holes=(*resets, *curve.holes)), facts) for curve, facts in told
+        _corrected(replace(curve, holes=(*resets, *curve.holes)), facts, _sensor(facts, degc))
+        for curve, facts in told
     ]
 
 
-def _corrected(curve: Curve, facts: Mapping[str, Any]) -> Curve:
+def _corrected(curve: Curve, facts: Mapping[str, Any], sensor: Sensor) -> Curve:
     """The curve by the card's calibration, where there is one, and with its sensor's errors."""
     factor = float(facts.get("gain_correction", 1.0))
     watts = float(facts.get("offset_correction_w", 0.0))
@@ -89,7 +92,7 @@ def _corrected(curve: Curve, facts: Mapping[str, Any]) -> Curve:
         curve,
         joules=curve.joules * factor + elapsed * watts,
         doubt=None if curve.doubt is None else curve.doubt * factor**2,
-        sensor=_sensor(facts),
+        sensor=sensor,
     )
 
 
@@ -158,15 +161,36 @@ def _good(
     return (series, facts) if len(series.t) > 1 else None
 
 
-def _sensor(facts: Mapping[str, Any]) -> Sensor:
+def _sensor(facts: Mapping[str, Any], degc: tuple[float, float] | None) -> Sensor:
+    """What is known of the card's sensor, where its temperature (lowest, highest) was ``degc``.
+
+    Outside the powers or temperatures that a calibration compared, the prior's errors come on top.
+    """
     gain, offset = float(facts.get("gain", GAIN)), float(facts.get("offset", OFFSET_W))
     delay = float(facts.get("delay_s", DELAY_S))
     found = Sensor(gain=gain / SQRT3, offset_w=offset / SQRT3, delay_s=delay / SQRT3)
     if "valid_w" not in facts:
         return found
     low, high = facts["valid_w"]
+    if not _within(degc, facts.get("valid_degc")):
+        low, high = math.inf, -math.inf
     prior = Sensor(gain=GAIN / SQRT3, offset_w=OFFSET_W / SQRT3)
     return replace(found, valid_w=(float(low), float(high)), outside=prior)
+
+
+def _within(degc: tuple[float, float] | None, valid: Sequence[float] | None) -> bool:
+    """Whether all temperatures lie in the range; of none that was read nothing is known."""
+    if valid is None:
+        return True
+    return degc is not None and valid[0] <= degc[0] and degc[1] <= valid[1]
+
+
+def _temperatures(device: MeterDevice, samples: Samples) -> tuple[float, float] | None:
+    """The lowest and the highest temperature of the run, °C."""
+    series = samples.get(device.device, "gpu_temperature")
+    if series is None or not len(series.raw):
+        return None
+    return float(series.raw.min()), float(series.raw.max())
 
 
 def _grown(ticks: Known) -> Floats:
@@ -179,9 +203,10 @@ def _grown(ticks: Known) -> Floats:
 def _counter_curve(ticks: Known) -> Curve:
     period_s = ticks.period_ns * 1e-9 or _RENEWED_S
     limit_s = max(_COUNTER_HOLE_S, 3 * period_s)
+    t, joules = sharpened(ticks.t, _grown(ticks))
     return Curve(
-        t=ticks.t,
-        joules=_grown(ticks),
+        t=t,
+        joules=joules,
         method="counter",
         step_s=period_s,
         edge=MEAN_EDGE,
@@ -214,14 +239,15 @@ def _samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) -
 
 def _drawn(taken: shapes.Taken, watts: Floats, period_s: float) -> Curve:
     watts = watts[taken.keep]
+    t, joules = sharpened(taken.t, held(taken.t, watts, backwards=True))
     return Curve(
-        t=taken.t,
-        joules=held(taken.t, watts, backwards=True),
+        t=t,
+        joules=joules,
         method="samples",
         step_s=period_s,
         edge=MEAN_EDGE,
         resolution_w=QUANTITIES["gpu_power_sample"].scale / SQRT12,
-        doubt=shapes.doubt(watts, taken.periods, period_s),
+        doubt=np.interp(t, taken.t, shapes.doubt(watts, taken.periods, period_s)),
         holes=gaps(taken.t, max(_SAMPLE_HOLE_S, 5 * period_s), "power sample"),
     )
 

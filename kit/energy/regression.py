@@ -11,10 +11,12 @@ less of the model where a token's cost grows with its context. The first is marg
 baseline), the second gross, as its phases' seconds hold the baseline too.
 
 Weights are those of the windows' own uncertainties. Where the scatter is larger than these say, the
-standard errors grow with it (Birge's ratio); they never shrink. The sensor's gain is no part of
-them: it acts on all windows alike. What the data cannot tell apart is refused with a reason: the
-columns, scaled to unit length, must have a condition number under 30 (Belsley, Kuh and Welsch,
-*Regression Diagnostics*, 1980).
+standard errors grow with it (Birge's ratio); they never shrink. Windows of one launch share its
+luck: where there are several launches, the fit is made anew without each of them, and what that
+moves is its error (the jackknife over clusters: Efron and Stein, *Annals of Statistics* 9, 1981).
+The sensor's gain is no part of them: it acts on all windows alike. What the data cannot tell apart
+is refused with a reason: the columns, scaled to unit length, must have a condition number under 30
+(Belsley, Kuh and Welsch, *Regression Diagnostics*, 1980).
 """
 
 from __future__ import annotations
@@ -83,6 +85,7 @@ class PerToken(NamedTuple):
         scatter: Birge's ratio: how far the residuals exceed the windows' own uncertainties; NaN
             where these were not given.
         windows: how many were used.
+        launches: over how many the errors are; 0 where they are over windows.
     """
 
     prefill: Estimate
@@ -91,6 +94,7 @@ class PerToken(NamedTuple):
     condition: float
     scatter: float
     windows: int
+    launches: int = 0
 
 
 class Refused(NamedTuple):
@@ -131,6 +135,45 @@ def per_token(
         covariance = np.pad(covariance, (0, 1))
         covariance[2, 2] = u_power**2
     return _told(work, by, values, covariance, fitted, _condition(columns))
+
+
+def over_launches(
+    launches: Sequence[Sequence[Work]], baseline: tuple[float, float]
+) -> PerToken | Refused:
+    """`per_token` of all windows, with the scatter between launches in its errors.
+
+    Where a launch cannot be left out (there is only one, or the others do not tell), the errors
+    are those of the fit, and ``launches`` is 0.
+
+    Args:
+        launches: the windows of each.
+        baseline: as for `per_token`.
+    """
+    fitted = per_token([w for launch in launches for w in launch], baseline=baseline)
+    if isinstance(fitted, Refused) or len(launches) < 2:
+        return fitted
+    without = [
+        per_token(
+            [w for k, own in enumerate(launches) if k != left for w in own], baseline=baseline
+        )
+        for left in range(len(launches))
+    ]
+    told = [found for found in without if isinstance(found, PerToken)]
+    if len(told) < len(launches):
+        return fitted
+    return fitted._replace(
+        prefill=_jackknifed(fitted.prefill, [found.prefill.value for found in told]),
+        decode=_jackknifed(fitted.decode, [found.decode.value for found in told]),
+        launches=len(launches),
+    )
+
+
+def _jackknifed(estimate: Estimate, without: Sequence[float]) -> Estimate:
+    """The estimate with the larger of its two errors; launches are its degrees of freedom."""
+    n = len(without)
+    mean = math.fsum(without) / n
+    u = math.sqrt((n - 1) / n * math.fsum((v - mean) ** 2 for v in without))
+    return Estimate(estimate.value, max(estimate.u, u), n - 1)
 
 
 class _Fit(NamedTuple):

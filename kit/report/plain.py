@@ -156,7 +156,7 @@ def _split(results: Document) -> Iterator[str]:
         yield (
             f"{SCOPES[scope]}: prefill {words.per_token(found['prefill_j_per_token'])}, "
             f"decode {words.per_token(found['decode_j_per_token'])}, by difference of "
-            f"{found['windows']} requests, above loaded idle"
+            f"{words.split_over(found)}, above loaded idle"
         )
 
 

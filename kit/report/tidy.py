@@ -159,6 +159,7 @@ def _split(scope: str, found: Document) -> Iterator[Document]:
             "value": told.get("value"),
             "unit": "J",
             "u_repeat": told.get("u"),
+            "u_sensor": told.get("u_sensor"),
             "n": found.get("windows"),
             "reason": found.get("reason"),
         }

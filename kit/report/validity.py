@@ -15,14 +15,15 @@ Document = Mapping[str, Any]
 
 def split(results: Document) -> Html:
     """Joules of a prefill and of a decode token by difference of workloads, or why not."""
-    heads = ["scope", "per prefill token", "per decode token", "loaded idle", "requests"]
+    heads = ["scope", "per prefill token", "per decode token", "loaded idle", "by difference of"]
     rows = [_split_row(scope, found) for scope, found in results["split"].items()]
     return section(
         "Joules per prefill and decode token (split)",
         table(heads, rows),
         note="By difference of workloads: least squares over whole requests of different lengths, "
         "above the loaded idle server. It tells the two phases apart where they are too short to "
-        "be measured by themselves. ± is the standard uncertainty of the fit.",
+        "be measured by themselves. ± is the standard uncertainty of the fit: how far the "
+        "launches differ, then what the sensor's gain adds.",
     )
 
 
@@ -35,7 +36,7 @@ def _split_row(scope: str, found: Document) -> list[object]:
         words.per_token(found["prefill_j_per_token"]),
         words.per_token(found["decode_j_per_token"]),
         f"{rounding.with_u(base['value'], base['u'])} W",
-        found["windows"],
+        words.split_over(found),
     ]
 
 

@@ -26,7 +26,7 @@ TERMS: dict[str, tuple[str, bool]] = {
     "edge": ("the block's edges, between two readings", True),
     "ticks": ("steps of the energy counter", True),
     "sampling": ("power between samples", True),
-    "lag": ("how late readings are renewed", True),
+    "lag": ("how late readings are renewed", False),
     "resolution": ("last digit of the readings", True),
     "gain": ("the sensor's gain", False),
     "offset": ("the sensor's offset", False),
@@ -141,11 +141,21 @@ def cross_check(check: Document) -> str:
     return f"power readings give {check['ratio']:.3f} of the energy counter"
 
 
-def per_token(estimate: Document) -> str:
-    """``0.2153 ± 0.0041 J`` of a token."""
-    small = 0 < abs(estimate["value"]) < 0.1
-    scale, unit = (1000, "mJ") if small else (1, "J")
-    return f"{with_u(estimate['value'] * scale, estimate['u'] * scale)} {unit}"
+def per_token(fitted: Document) -> str:
+    """``2.42 ± 0.11 mJ``, and ``± 0.07 mJ (sensor)`` where the gain is told."""
+    value, u = fitted["value"], fitted["u"]
+    scale, unit = (1000, "mJ") if abs(value) < 0.1 else (1, "J")
+    told = f"{with_u(value * scale, u * scale)} {unit}"
+    sensor = fitted.get("u_sensor")
+    return told if sensor is None else f"{told} ± {number(sensor * scale, 2)} (sensor)"
+
+
+def split_over(found: Document) -> str:
+    """``24 requests in 3 launches``: over what a split's error is."""
+    many = f"{found['windows']} requests"
+    if found.get("launches"):
+        return f"{many} in {found['launches']} launches"
+    return f"{many}; the scatter between launches is not in ±"
 
 
 def unmeasured(results: Document) -> list[tuple[str, str]]:

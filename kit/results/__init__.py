@@ -16,10 +16,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit import stats
 from kit.records import RunRecords
 from kit.results import checks, requests, windows
-from kit.results.metrics import SEED, metrics
+from kit.results.metrics import metrics
 from kit.results.net import nets
 from kit.results.notices import notices
 from kit.results.split import split
@@ -28,7 +27,7 @@ from kit.units import significant
 __all__ = ("FORMULAS", "SCHEMA", "compute")
 
 SCHEMA = "kit.results/1"
-FORMULAS = "2"
+FORMULAS = "3"
 
 
 def compute(records: RunRecords) -> dict[str, Any]:
@@ -38,11 +37,6 @@ def compute(records: RunRecords) -> dict[str, Any]:
     found = {
         "schema": SCHEMA,
         "formulas": FORMULAS,
-        "bootstrap": {
-            "generator": stats.GENERATOR,
-            "seed": SEED,
-            "resamples": stats.RESAMPLES,
-        },
         "primary": {
             "metric": records.spec.primary_metric,
             **all_metrics[records.spec.primary_metric],

@@ -10,7 +10,6 @@ from kit.energy import SCOPE_METERS
 from kit.results.requests import LATENCIES
 from kit.results.windows import find, hypot
 
-SEED = 20260101
 Document = dict[str, Any]
 
 
@@ -67,7 +66,7 @@ def _propagated(each: list[dict[str, float]]) -> dict[str, float]:
 def _metric(values: list[float | str], unit: str, status: str) -> Document:
     known = [v for v in values if isinstance(v, float)]
     per_launch = [v if isinstance(v, float) else None for v in values]
-    summed = stats.summary(known, SEED)
+    summed = stats.summary(known)
     if summed is None or len(known) < len(values):
         reasons = [v for v in values if isinstance(v, str)] or ["no launch"]
         return {"status": "unmeasured", "unit": unit, "reason": reasons[0], "launches": per_launch}

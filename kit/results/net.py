@@ -16,11 +16,14 @@ Document = dict[str, Any]
 
 
 class Baseline(NamedTuple):
-    """A baseline's mean power and its scatter (W), and the middle of its time (ns)."""
+    """A baseline's mean power and its scatter (W), the middle of its time (ns), and what is known
+    of its sensor: relative error of gain, and error of offset (W)."""
 
     watts: float
     u: float
     middle: float
+    gain: float
+    offset_w: float
 
 
 def nets(phases: list[Document]) -> Document:
@@ -63,34 +66,61 @@ def _baseline(block: Document, scope: str) -> Baseline:
         energy["joules"] / duration,
         energy["u_repeat"] / duration,
         (block["t0"] + block["t1"]) / 2,
+        *_sensor(energy, duration),
     )
+
+
+def _sensor(energy: Document, duration_s: float) -> tuple[float, float]:
+    """Relative error of gain (or of the model) and error of offset (W) of a block's energy."""
+    terms, joules = energy["terms"], abs(energy["joules"])
+    gain = hypot([terms.get("gain", 0.0), terms.get("model", 0.0)]) / joules if joules else 0.0
+    return gain, terms.get("offset", 0.0) / duration_s
 
 
 def _difference(measured: Document, baselines: list[Baseline], scope: str) -> Document:
     """The net with its uncertainty; two baselines are interpolated to the middle of the block.
 
-    A gain error acts on the difference, and a constant offset of the sensor is in both and drops
-    out; what misplaces the block's edges stays.
+    How the baseline went from one to the other is not known: it may have jumped at once or at the
+    end, so that its mean lies anywhere between the two.
     """
     gross, duration = measured["energy"][scope], measured["duration_s"]
     weights = _weights(baselines, (measured["t0"] + measured["t1"]) / 2)
     watts = math.fsum(w * b.watts for w, b in zip(weights, baselines, strict=True))
     u_watts = hypot([w * b.u for w, b in zip(weights, baselines, strict=True)])
+    first, last = baselines[0], baselines[-1]
+    drift_w = last.watts - first.watts
     joules = gross["joules"] - watts * duration
-    share = abs(joules / gross["joules"]) if gross["joules"] else 0.0
-    terms = gross["terms"]
-    sensor = [share * terms.get("gain", 0.0), share * terms.get("model", 0.0)]
     found = {
         "status": gross["status"],
         "joules": joules,
         "baseline_w": watts,
-        "u_repeat": hypot([gross["u_repeat"], duration * u_watts]),
-        "u_sensor": hypot([*sensor, terms.get("delay", 0.0)]),
+        "u_repeat": hypot(
+            [gross["u_repeat"], duration * u_watts, duration * drift_w / math.sqrt(12)]
+        ),
+        "u_sensor": _u_sensor(gross, duration, joules, watts, baselines),
     }
     if len(baselines) > 1:
-        first, last = baselines[0], baselines[-1]
-        found |= {"drift_w": last.watts - first.watts, "u_drift_w": hypot([first.u, last.u])}
+        found |= {"drift_w": drift_w, "u_drift_w": hypot([first.u, last.u])}
     return found
+
+
+def _u_sensor(
+    gross: Document, duration: float, joules: float, watts: float, baselines: list[Baseline]
+) -> float:
+    """What the sensor's errors do to the difference, J.
+
+    What block and baseline share acts on the difference (a gain), or drops out (an offset). What
+    one of them has on top, such as a baseline below the powers that a card was calibrated for,
+    stays by itself. So does what misplaces the block's edges.
+    """
+    own = (*_sensor(gross, duration), gross["joules"])
+    below = (max(b.gain for b in baselines), max(b.offset_w for b in baselines), watts * duration)
+    parts = (own, below)
+    shared_gain, shared_w = min(own[0], below[0]), min(own[1], below[1])
+    excess = [math.sqrt(max(g**2 - shared_gain**2, 0.0)) * energy for g, _, energy in parts]
+    excess += [math.sqrt(max(w**2 - shared_w**2, 0.0)) * duration for _, w, _ in parts]
+    edges = [gross["terms"].get(name, 0.0) for name in ("delay", "lag")]
+    return hypot([shared_gain * joules, *excess, *edges])
 
 
 def _weights(baselines: list[Baseline], at: float) -> list[float]:

@@ -2,7 +2,7 @@
 
 For phases too short to be measured by themselves: whole requests are long enough, and where their
 prompts and answers differ in length, `kit.energy.regression` tells what a token of each adds above
-the loaded idle server.
+the loaded idle server. The scatter between launches is in its error.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import math
 from typing import Any
 
 from kit.energy import energy_of
-from kit.energy.regression import Estimate, Refused, Work, per_token
+from kit.energy.regression import Estimate, Refused, Work, over_launches
 from kit.model import Request
 from kit.records import RunRecords
 from kit.results.requests import measured
-from kit.results.windows import RESOLVED_PERIODS, find, hypot, period_s, seconds
+from kit.results.windows import find, hypot, needed_s, seconds
 
 SCOPES = ("gpu", "cpu")
 Document = dict[str, Any]
@@ -33,32 +33,41 @@ def _unmeasured(reason: str) -> Document:
 def _scope(records: RunRecords, launches: list[Document], scope: str) -> Document:
     if records.spec.arrivals.concurrency > 1 or records.spec.arrivals.kind != "closed":
         return _unmeasured("requests may overlap: prefill and decode are mixed")
-    work: list[Work] = []
+    work: list[list[Work]] = []
     for launch in launches:
-        for request in measured(records, launch["launch"]):
-            found = _work(records, request, scope)
-            if isinstance(found, str):
-                return _unmeasured(found)
-            work.append(found)
+        found = [_work(records, r, scope) for r in measured(records, launch["launch"])]
+        missing = next((w for w in found if isinstance(w, str)), None)
+        if missing:
+            return _unmeasured(missing)
+        work.append([w for w in found if isinstance(w, Work)])
     baseline = _baseline(launches, scope)
     if baseline is None:
         return _unmeasured("the loaded idle power is not measured")
-    fitted = per_token(work, baseline=baseline)
+    fitted = over_launches([own for own in work if own], baseline)
     if isinstance(fitted, Refused):
         return _unmeasured(fitted.reason)
+    gain = _gain(launches, scope)
     return {
         "status": "measured",
-        "prefill_j_per_token": _estimate(fitted.prefill),
-        "decode_j_per_token": _estimate(fitted.decode),
-        "baseline_w": _estimate(fitted.baseline_w),
+        "prefill_j_per_token": _estimate(fitted.prefill, gain),
+        "decode_j_per_token": _estimate(fitted.decode, gain),
+        "baseline_w": {"value": fitted.baseline_w.value, "u": fitted.baseline_w.u},
         "condition": fitted.condition,
         "windows": fitted.windows,
+        "launches": fitted.launches,
         "df": fitted.prefill.df,
     }
 
 
-def _estimate(estimate: Estimate) -> Document:
-    return {"value": estimate.value, "u": estimate.u}
+def _estimate(estimate: Estimate, gain: float) -> Document:
+    return {"value": estimate.value, "u": estimate.u, "u_sensor": abs(estimate.value) * gain}
+
+
+def _gain(launches: list[Document], scope: str) -> float:
+    """The sensor's relative error of gain; its offset is in the baseline too, and drops out."""
+    blocks = [block for launch in launches if (block := find(launch["phases"], "measured", None))]
+    energies = [b["energy"][scope] for b in blocks if b["energy"][scope].get("joules")]
+    return max((e["terms"].get("gain", 0.0) / abs(e["joules"]) for e in energies), default=0.0)
 
 
 def _work(records: RunRecords, request: Request, scope: str) -> Work | str:
@@ -74,7 +83,7 @@ def _work(records: RunRecords, request: Request, scope: str) -> Work | str:
         return "the spec asks for no meter of it"
     if energy.joules is None:
         return energy.reason
-    needed = RESOLVED_PERIODS * period_s(records, scope, energy.method)
+    needed = needed_s(energy)
     if seconds(sent, last) < needed:
         return f"a request lasts {seconds(sent, last):.3g} s, {needed:.3g} s at least"
     return Work(

@@ -16,6 +16,7 @@ from kit.records import RunRecords
 
 INNER = ("prefill", "decode", "mixed")
 RESOLVED_PERIODS = 10  # a phase shorter than ten updates of its meter has no energy of its own
+_ALIKE = (*SENSOR_TERMS, "edge")
 _NS = 1e-9
 
 
@@ -45,30 +46,18 @@ def hypot(values: Iterable[float]) -> float:
     return math.hypot(*values)
 
 
-def period_s(records: RunRecords, scope: str, method: str) -> float:
-    """How often the readings behind a scope's energy are renewed, s; 0 where nobody says."""
-    quantity = {
-        "gpu": "gpu_power_sample" if "samples" in method else "gpu_energy",
-        "cpu": "cpu_energy",
-        "wall": "pdu_power",
-        "estimate": "cpu_busy",
-    }.get(scope, "")
-    facts = [
-        device.quantities.get(quantity, {})
-        for meter in records.plan.meters
-        if meter.name == SCOPE_METERS.get(scope)
-        for device in meter.devices
-    ]
-    return max((float(f.get("period_s") or f.get("poll_s") or 0.0) for f in facts), default=0.0)
+def needed_s(energy: EnergyValue) -> float:
+    """How long a window must at least be for its energy to be resolved, s."""
+    return RESOLVED_PERIODS * (energy.period_s or 0.0)
 
 
 def _phase(records: RunRecords, pieces: Sequence[Phase]) -> dict[str, Any]:
     first = pieces[0]
     values = [energy_of(records.samples, records.plan.meters, p.t0, p.t1) for p in pieces]
-    energies = [_together(list(of_scope)) for of_scope in zip(*values, strict=True)]
+    energies = [together(list(of_scope)) for of_scope in zip(*values, strict=True)]
     if first.name in INNER:
         usual = median(seconds(p.t0, p.t1) for p in pieces)
-        energies = [_if_resolved(records, energy, usual) for energy in energies]
+        energies = [_if_resolved(energy, usual) for energy in energies]
     return {
         "phase": first.name,
         "part": first.part,
@@ -81,12 +70,12 @@ def _phase(records: RunRecords, pieces: Sequence[Phase]) -> dict[str, Any]:
     }
 
 
-def _if_resolved(records: RunRecords, energy: EnergyValue, piece_s: float) -> EnergyValue:
+def _if_resolved(energy: EnergyValue, piece_s: float) -> EnergyValue:
     """``energy``, unless its pieces are too short for the readings: then the reason why not.
 
     A sum over many short pieces is no cure: their edges all err the same way.
     """
-    needed = RESOLVED_PERIODS * period_s(records, energy.scope, energy.method)
+    needed = needed_s(energy)
     if energy.joules is None or piece_s >= needed:
         return energy
     reason = (
@@ -96,8 +85,12 @@ def _if_resolved(records: RunRecords, energy: EnergyValue, piece_s: float) -> En
     return EnergyValue(scope=energy.scope, status="unmeasured", reason=reason)
 
 
-def _together(values: list[EnergyValue]) -> EnergyValue:
-    """Energies of disjoint windows added: edges scatter apart, the sensor errs alike."""
+def together(values: list[EnergyValue]) -> EnergyValue:
+    """Energies of disjoint windows added.
+
+    The sensor errs alike in all of them. So may their edges: pieces of one kind begin and end with
+    the same step of power, and what cuts its corner cuts it each time.
+    """
     if len(values) == 1:
         return values[0]
     missing = [v for v in values if v.joules is None]
@@ -106,9 +99,7 @@ def _together(values: list[EnergyValue]) -> EnergyValue:
         return msgspec.structs.replace(missing[0], reason=reason)
     names = sorted({name for v in values for name in v.terms})
     terms = {
-        name: (math.fsum if name in SENSOR_TERMS else hypot)(
-            [v.terms.get(name, 0.0) for v in values]
-        )
+        name: (math.fsum if name in _ALIKE else hypot)([v.terms.get(name, 0.0) for v in values])
         for name in names
     }
     devices = {d: math.fsum(v.devices[d] for v in values) for d in values[0].devices}
@@ -122,6 +113,7 @@ def _together(values: list[EnergyValue]) -> EnergyValue:
         else hypot([terms[n] for n in names if n in SENSOR_TERMS]),
         terms=terms,
         devices=devices,
+        period_s=max(v.period_s or 0.0 for v in values),
     )
 
 
@@ -141,4 +133,5 @@ def _document(value: EnergyValue) -> dict[str, Any]:
         return {"status": value.status, "reason": value.reason}
     found.pop("scope")
     found.pop("reason")
+    found.pop("period_s")
     return found

@@ -94,7 +94,7 @@ def test_show_tells_nets_and_what_speaks_for_them(
     joules = float(net.split()[4].replace(",", ""))
     assert joules == pytest.approx(230 * 8, rel=0.005), "230 W more than the loaded idle, for 8 s"
     assert net.count("±") == 3
-    assert "baseline 70.46 W, drift -0.92 ± 0.28 W" in net
+    assert "baseline 70.46 W, drift -0.92 ± 0.17 W" in net
     assert any(
         line.startswith("steady") and "gpu0 loaded idle before: cannot be told" in line
         for line in lines

@@ -31,12 +31,13 @@ def full(results: dict[str, Any]) -> dict[str, Any]:
             }
     found["split"]["gpu"] = {
         "status": "measured",
-        "prefill_j_per_token": {"value": 0.00412, "u": 0.00032},
-        "decode_j_per_token": {"value": 0.2153, "u": 0.0041},
+        "prefill_j_per_token": {"value": 0.00412, "u": 0.00032, "u_sensor": 0.00012},
+        "decode_j_per_token": {"value": 0.2153, "u": 0.0041, "u_sensor": 0.0062},
         "baseline_w": {"value": 70.02, "u": 0.11},
         "condition": 4.1,
         "windows": 24,
-        "df": 21,
+        "launches": 3,
+        "df": 2,
     }
     return found
 

@@ -111,7 +111,8 @@ def test_the_text_fits_80_columns_and_holds_the_numbers(
     for said in (
         "energy, wall outlet (PDU): unmeasured: the spec asks for no meter of it",
         "the sensor's gain",
-        "prefill 4.12 ± 0.32 mJ, decode 0.2153 ± 0.0041 J, by difference of 24 requests",
+        "prefill 4.12 ± 0.32 mJ ± 0.12 (sensor), decode 0.2153 ± 0.0041 J ± 0.0062 (sensor), by "
+        "difference of 24 requests in 3 launches, above loaded idle",
         "gpu0, launch 0, loaded idle before: steady; temperature +0.05 ± 0.10 °C/min",
         "measured block: not steady; temperature +3.10 ± 0.10 °C/min",
         "clocks held by: power cap, too hot (software)",
