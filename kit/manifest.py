@@ -21,6 +21,8 @@ SCHEMA = "kit.run/1"
 PROFILE = "kit.check/1"
 CRITICAL: frozenset[str] = frozenset()
 PRIVATE = "private/"
+# How a run is related to its parents: it runs one again, or holds its records with other results.
+REPLAY, RECOMPUTED = "replay-of", "recomputed-from"
 DOMAIN = b"kit-run-v1\n"
 # A single JSON document is parsed whole, and becomes many times its size.
 MAX_DOCUMENT = 64 << 20

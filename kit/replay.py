@@ -20,7 +20,7 @@ from kit import spec as specs
 from kit.compare import Comparison
 from kit.engine import Order
 from kit.errors import EXIT_DIFFERENT, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, ImageUnavailable
-from kit.manifest import run_hash
+from kit.manifest import REPLAY, run_hash
 from kit.model import RunSpec
 
 Say = Callable[[str], None]
@@ -35,7 +35,7 @@ def order_of(original: Path) -> Order:
     """
     source = archive.open_source(original)
     spec = specs.parse(source.read("spec.json", specs.MAX_BYTES), "the sealed spec")
-    parent = {"run_hash": run_hash(source.read(archive.MANIFEST)), "relation": "replay-of"}
+    parent = {"run_hash": run_hash(source.read(archive.MANIFEST)), "relation": REPLAY}
     return Order(spec=spec, parents=(parent,))
 
 

@@ -157,6 +157,63 @@ def test_a_round_trip_keeps_the_hash(run: Path, tmp_path: Path) -> None:
     assert again.read_bytes() == (tmp_path / f"{run.name}.kit.zip").read_bytes()
 
 
+def of_old_formulas(store: Store, run: Path) -> Path:
+    """The same run as an older kit would have sealed it."""
+    told = jsonio.read(run / "results.json")
+    data = jsonio.canonical({**told, "formulas": "1"})
+    (run / "results.json").write_bytes(data)
+    listed = jsonio.read(run / "manifest.json")
+    listed["result_hash"] = jsonio.digest(data)
+    for entry in listed["files"]:
+        if entry["path"] == "results.json":
+            entry |= {"size": len(data), "sha256": jsonio.digest(data)}
+    sealed = jsonio.canonical(listed)
+    (run / "manifest.json").write_bytes(sealed)
+    return run.rename(store.root / manifest.run_hash(sealed))
+
+
+def test_results_by_later_formulas_are_another_run_of_the_same_records(
+    store: Store, run: Path
+) -> None:
+    first = jsonio.read(run / "results.json")
+    old = of_old_formulas(store, run)
+    before = {p: p.read_bytes() for p in old.rglob("*") if p.is_file()}
+    assert "kit recompute" in str(verify(old).checks)
+    new = seal.recompute(old, store)
+    assert jsonio.read(new / "results.json") == first
+    assert verify(new).exit_code == 0
+    assert {p: p.read_bytes() for p in old.rglob("*") if p.is_file()} == before
+    theirs, ours = (jsonio.read(r / "manifest.json") for r in (old, new))
+    assert ours["parents"] == [{"run_hash": old.name, "relation": "recomputed-from"}]
+    changed = [a["path"] for a, b in zip(theirs["files"], ours["files"], strict=True) if a != b]
+    assert changed == ["results.json"]
+    assert store.ledger()[-1]["kind"] == "recomputed"
+    with pytest.raises(UsageError, match="present formulas"):
+        seal.recompute(new, store)
+
+
+def test_a_recomputed_run_can_be_recomputed_from_a_file_without_what_was_withheld(
+    store: Store, run: Path, tmp_path: Path
+) -> None:
+    packed = seal.export(of_old_formulas(store, run), tmp_path)
+    other = Store(tmp_path / "others")
+    new = seal.recompute(packed, other)
+    assert verify(new).exit_code == 0
+    again = seal.recompute(of_old_formulas(other, new), other)
+    assert [p["relation"] for p in jsonio.read(again / "manifest.json")["parents"]] == [
+        "recomputed-from"
+    ]
+
+
+def test_an_altered_run_is_not_recomputed(store: Store, run: Path) -> None:
+    old = of_old_formulas(store, run)
+    with (old / "samples/nvml.csv").open("ab") as file:
+        file.write(b"1,2,,gpu0,gpu_energy,0,1\n")
+    with pytest.raises(ArchiveRefused):
+        seal.recompute(old, store)
+    assert store.runs() == [old]
+
+
 def test_imports_at_the_same_time_put_one_run(run: Path, tmp_path: Path) -> None:
     packed = seal.export(run, tmp_path)
     code = (

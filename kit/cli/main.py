@@ -49,6 +49,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Share": {
         "export": ("kit.cli.sharing:export", "Pack a sealed run into a single file."),
+        "recompute": ("kit.cli.sharing:recompute", "Seal a run anew by this kit's formulas."),
     },
     "This machine": {
         "doctor": ("kit.cli.machine:doctor", "Say what this machine can run and measure."),

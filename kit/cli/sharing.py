@@ -1,4 +1,4 @@
-"""Commands that carry a run elsewhere: export, import."""
+"""Commands that carry a run elsewhere, or to later formulas: export, import, recompute."""
 
 from __future__ import annotations
 
@@ -39,3 +39,12 @@ def import_(file: Path, *, runs: Runs = None) -> None:
         file: a ``.kit.zip``.
     """
     sys.stdout.write(f"{seal.import_(file, store_of(runs))}\n")
+
+
+def recompute(run: str, *, runs: Runs = None) -> None:
+    """Seal a run's records anew with results by this kit's formulas; prints its folder.
+
+    Args:
+        run: the sealed run: folder, ``.kit.zip`` or the beginning of its hash. It stays as it is.
+    """
+    sys.stdout.write(f"{seal.recompute(find_run(run, runs), store_of(runs))}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kit.manifest import run_hash
+from kit.seal.recomputing import recompute
 from kit.seal.recovery import recover
 from kit.seal.sealing import listed, manifest_of, seal, storage_error
 from kit.seal.sharing import export, import_
@@ -12,6 +13,7 @@ __all__ = (
     "import_",
     "listed",
     "manifest_of",
+    "recompute",
     "recover",
     "run_hash",
     "seal",

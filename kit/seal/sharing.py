@@ -108,10 +108,10 @@ def _unpack(source: Source, store: Store, target: Path) -> bool:
         flight.take()  # a lock, so that what a crash leaves is known to be nobody's
         staging = flight.scratch("run")
         for member in source.names():
-            _write(staging / member, source.pieces(member))
+            write_out(staging / member, source.pieces(member))
         check_integrity(archive.open_source(staging))
         sync_tree(staging)
-        return _moved(staging, target)
+        return moved(staging, target)
     except OSError as error:
         raise storage_error(error) from error
     finally:
@@ -119,13 +119,15 @@ def _unpack(source: Source, store: Store, target: Path) -> bool:
         store.forget_scratch(flight.id)
 
 
-def _write(path: Path, pieces: Iterable[bytes]) -> None:
+def write_out(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a new file and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         file.writelines(pieces)
 
 
-def _moved(staging: Path, target: Path) -> bool:
+def moved(staging: Path, target: Path) -> bool:
+    """Give a folder its name; false where another process was quicker."""
     try:
         staging.rename(target)
     except OSError:

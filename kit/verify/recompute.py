@@ -11,6 +11,7 @@ from typing import Any
 from kit import events, jsonio, results, runtimes
 from kit.archive import Source
 from kit.errors import UsageError
+from kit.manifest import RECOMPUTED
 from kit.model import Manifest, Request, Response, ScheduledRequest
 from kit.phases import BLOCKS
 from kit.records import MalformedRecordError, RunRecords
@@ -77,7 +78,8 @@ def _ends(records: RunRecords, listed: Manifest) -> Iterator[str]:
         "id": listed.run_id,
         "spec_hash": listed.spec_hash,
         "plan_hash": listed.plan_hash,
-        "parents": [dict(p) for p in listed.parents],
+        # Results by later formulas make another run of the same records.
+        "parents": [dict(p) for p in listed.parents if p.get("relation") != RECOMPUTED],
     }
     for key, value in told.items():
         if first.get(key) != value:
@@ -251,7 +253,7 @@ def _results(records: RunRecords, source: Source) -> Iterator[str]:
     if isinstance(told, str) and told != results.FORMULAS:
         yield (
             f"they are by formulas {told[:16]!a} of kit {records.plan.kit_version[:16]!a}; "
-            f"this kit computes by {results.FORMULAS!a}: verify with that one"
+            f"this kit computes by {results.FORMULAS!a}: verify with that one, or `kit recompute`"
         )
         return
     try:
