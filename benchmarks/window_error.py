@@ -10,7 +10,8 @@ an H200 (the counter's period, its ticks' jitter and the 10 ms by which one is l
 calls of 3 ms with a tail, samples each 20 ms that are stamped late or missing, and come before the
 counter), asked as kit's sampler asks. Sensors of other periods and windows stand beside it. Truth
 is the energy on the counter's clock; what the counter itself errs by is ``u_sensor``, not tested
-here. ``cover`` is the share of windows whose truth lies within 1.96 ``u_repeat``.
+here. ``cover`` is the share of windows whose truth lies within 1.96 times ``u_repeat`` and the
+term of the samples' lag.
 
 A recorded reference has an error of its own: each tick's time is good to 0.55 ms, so that power
 times 0.55 ms at both ends is added to ``u_repeat`` there; ticks that the reference itself did not
@@ -245,7 +246,9 @@ def _one(energy: Energy, t0: int, t1: int, truth: float, u_truth: float) -> tupl
     if value.joules is None or value.u_repeat is None:
         raise SystemExit(f"a window was not measured: {value.reason}")
     error = value.joules - truth
-    return error / truth, error / float(np.hypot(value.u_repeat, u_truth))
+    # The lag is one for the whole run, and so no scatter; of many runs it is.
+    u = float(np.linalg.norm([value.u_repeat, value.terms.get("lag", 0.0), u_truth]))
+    return error / truth, error / u
 
 
 def recorded(folder: Path, length: float) -> Iterator[tuple[str, Errors]]:
