@@ -11,6 +11,9 @@ tree ``intel-rapl`` too. What is added up is the ``package-N`` zones alone:
 
 ``intel-rapl-mmio`` shows the package's own counter a second time, through other registers: its
 zones are used only for what ``intel-rapl`` lacks. A counter wraps at ``max_energy_range_uj``.
+
+The kernel lists zones that nothing renews, as some virtual machines have them: their energy is
+unknown, not 0 J. A probe looks whether each counter grows.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -31,6 +35,13 @@ PERIOD_S = 0.05
 # A package of 65.5 kJ wraps after 182 s at 360 W; a shorter range needs faster reads.
 _WRAP_SHARE = 4
 _HIGHEST_W = 1000.0
+# A counter is renewed each millisecond, and a package at rest draws watts: it grows from look to
+# look. Memory and graphics may rest for longer.
+_LOOK_S, _STILL_S = 0.05, 0.5
+_STANDS = (
+    f"its energy counter stands still: it did not grow within {_STILL_S:g} s "
+    "(a virtual machine without RAPL, or a part that is off)"
+)
 _NO_RAPL = "no RAPL in /sys/class/powercap (a virtual machine, or no intel_rapl driver)"
 # Linux lets root alone read them since 5.10: they tell neighbours apart (CVE-2020-8694).
 _DENIED = (
@@ -74,7 +85,7 @@ class Rapl:
 
     def probe(self, alias: str | None, config: dict[str, Any]) -> MeterPlan:
         try:
-            devices = tuple(_device(zone) for zone in zones(_root(config)))
+            devices = tuple(_device(zone) for zone in growing(zones(_root(config))))
         except MeterUnavailable as reason:
             return absent(self.name, alias, reason)
         return MeterPlan(name=self.name, alias=alias, devices=devices)
@@ -143,6 +154,32 @@ def zones(root: Path = ROOT) -> tuple[Zone, ...]:
         faults = [zone.fault for zone in found.values()]
         raise MeterUnavailable(_DENIED if denied else (faults or [_NO_RAPL])[0])
     return tuple(sorted(found.values(), key=lambda z: (not z.summed, z.device)))
+
+
+def growing(found: Sequence[Zone]) -> tuple[Zone, ...]:
+    """The zones; one whose counter does not grow gets that as its fault. Takes 0.05–0.5 s.
+
+    Raises:
+        MeterUnavailable: none grows.
+    """
+    still = {zone.path: _count(zone.path) for zone in found if not zone.fault}
+    still = {path: count for path, count in still.items() if count is not None}
+    end = time.monotonic() + _STILL_S
+    while still and time.monotonic() < end:
+        time.sleep(_LOOK_S)
+        still = {path: count for path, count in still.items() if _count(path) == count}
+    told = tuple(zone._replace(fault=_STANDS) if zone.path in still else zone for zone in found)
+    if all(zone.fault for zone in told):
+        raise MeterUnavailable(told[0].fault)
+    return told
+
+
+def _count(zone: Path) -> int | None:
+    """A zone's counter, µJ; None where it cannot be read, which reading tells of."""
+    try:
+        return int((zone / "energy_uj").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _zone(folder: Path, root: Path) -> Zone:

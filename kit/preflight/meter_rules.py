@@ -28,14 +28,14 @@ def meters(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
 def meter(plan: MeterPlan) -> Finding:
     """One meter. A PDU was wired and configured by someone: its silence is a fault, not a lack."""
     name = f"{plan.name} {plan.alias}" if plan.alias else plan.name
-    silent = {d.device: _silent(d) for d in plan.devices if _silent(d)}
+    silent = {d.device: _silent(d) for d in plan.devices if _silent(d) and _is_missed(plan, d)}
     if silent:
         device, why = next(iter(silent.items()))
         others = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
         message = f"{name} reads nothing of {device}{others}: {why}"
         return warn("METER_SILENT", message, registry.get(plan.name).remedy)
     if plan.devices:
-        devices = ", ".join(device.device for device in plan.devices)
+        devices = ", ".join(device.device for device in plan.devices if not _silent(device))
         return ok("METER", f"{name} reads {devices}")
     why = plan.reason or "no device"
     remedy = registry.get(plan.name).remedy
@@ -83,6 +83,15 @@ def _silent(device: MeterDevice) -> str:
     return str(told[0]["reason"]) if told and all("reason" in facts for facts in told) else ""
 
 
+def _is_missed(plan: MeterPlan, device: MeterDevice) -> bool:
+    """Whether a silent device leaves something out: a RAPL zone beside the packages does not.
+
+    Graphics that are off draw nothing, and a desktop's memory is not counted.
+    """
+    told = device.quantities.values()
+    return plan.name != "rapl" or any(facts.get("summed", True) for facts in told)
+
+
 def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
     """What will be known of energy: measured, estimated, or nothing."""
     working = {plan.name for plan in plans if any(map(_tells_energy, plan.devices))}
@@ -105,7 +114,7 @@ def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
 def _tells_energy(device: MeterDevice) -> bool:
     """Whether any quantity that feeds an energy scope is read: a card in MIG mode gives none."""
     return any(
-        "reason" not in facts
+        "reason" not in facts and facts.get("summed", True)
         for name, facts in device.quantities.items()
         if name in QUANTITIES and QUANTITIES[name].scope != "none"
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +31,36 @@ def rapl_tree(root: Path, zones: dict[str, tuple[str, int, int]]) -> Path:
     return root
 
 
+@contextmanager
+def renewed(*zones: Path) -> Iterator[None]:
+    """Counters that grow by 1 µJ a millisecond or so, and wrap, as long as the block lasts."""
+    stop = threading.Event()
+    files = {os.open(zone / "energy_uj", os.O_RDWR): zone for zone in zones}
+    ranges = {f: int((zone / "max_energy_range_uj").read_text()) + 1 for f, zone in files.items()}
+
+    def renew() -> None:
+        while not stop.wait(0.001):
+            for file, modulus in ranges.items():
+                now = (int(os.pread(file, 32, 0)) + 1) % modulus
+                os.pwrite(file, f"{now:<20}\n".encode(), 0)
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        for file in files:
+            os.close(file)
+
+
 @pytest.fixture
-def configs(tmp_path: Path) -> dict[str, dict[str, Any]]:
+def configs(tmp_path: Path) -> Iterator[dict[str, dict[str, Any]]]:
     """What a host that has the meter would say to it."""
     tree = rapl_tree(tmp_path / "powercap", {"intel-rapl:0": ("package-0", 1_000_000, 65_532_610)})
-    return {"rapl": {"root": str(tree)}, "estimate": {}}
+    with renewed(tree / "intel-rapl:0"):
+        yield {"rapl": {"root": str(tree)}, "estimate": {}}
 
 
 def test_kit_brings_four_meters_and_a_comparator() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from kit import energy, meters, samples
 from kit.events import Clock
 from kit.meters.rapl import zones
+from kit.model import MeterPlan
+from kit.preflight.meter_rules import meter
 from tests.meters.fake import Sampled
-from tests.meters.test_meters import rapl_tree
+from tests.meters.test_meters import rapl_tree, renewed
 
 RAPL = meters.get("rapl")
 TIMES = [i * 10**8 for i in range(12)]  # ten reads a second
@@ -31,8 +34,15 @@ EPYC = {
 }
 
 
+def probed(tree: Path, *still: str) -> MeterPlan:
+    """The plan of a machine whose counters grow, but for those of the folders ``still``."""
+    live = [f.parent for f in tree.glob("*/energy_uj") if f.read_text().strip().isdigit()]
+    with renewed(*(zone for zone in live if zone.name not in still)):
+        return RAPL.probe(None, {"root": str(tree)})
+
+
 def test_zones_are_told_by_name_and_only_packages_count(tmp_path: Path) -> None:
-    plan = RAPL.probe(None, {"root": str(rapl_tree(tmp_path, SERVER))})
+    plan = probed(rapl_tree(tmp_path, SERVER))
     counted = {d.device: d.quantities["cpu_energy"]["summed"] for d in plan.devices}
     assert counted == {
         "cpu0-package": True,
@@ -44,7 +54,7 @@ def test_zones_are_told_by_name_and_only_packages_count(tmp_path: Path) -> None:
 
 
 def test_amd_has_the_same_tree_and_two_sockets_are_two_packages(tmp_path: Path) -> None:
-    plan = RAPL.probe(None, {"root": str(rapl_tree(tmp_path, EPYC))})
+    plan = probed(rapl_tree(tmp_path, EPYC))
     counted = {d.device: d.quantities["cpu_energy"]["summed"] for d in plan.devices}
     assert counted == {
         "cpu0-package": True,
@@ -71,7 +81,7 @@ def test_a_package_that_cannot_be_read_leaves_no_sum_that_is_too_small(tmp_path:
     tree = rapl_tree(tmp_path, EPYC)
     (tree / "intel-rapl:1" / "energy_uj").write_text("")
     (tree / "intel-rapl:0:0" / "energy_uj").unlink()  # nobody misses a core zone
-    plan = RAPL.probe(None, {"root": str(tree)})
+    plan = probed(tree)
     assert [d.device for d in plan.devices] == ["cpu0-package", "cpu1-package", "cpu1-core"]
     reader = RAPL.open(None, {"root": str(tree)}, Clock())
     assert {r.device for r in reader.tiers[0].read()} == {"cpu0-package", "cpu1-core"}
@@ -93,7 +103,7 @@ def test_a_package_that_cannot_be_read_leaves_no_sum_that_is_too_small(tmp_path:
 )
 def test_a_reset_is_no_wrap(tmp_path: Path, steps: list[int], joules: float | None) -> None:
     tree = rapl_tree(tmp_path, {"intel-rapl:0": ("package-0", 1, 65_532_610_996)})
-    plan = RAPL.probe(None, {"root": str(tree)})
+    plan = probed(tree)
     raw, rows = 65_532_500_000, []
     for i, t in enumerate(TIMES[: len(steps) + 1]):
         raw += steps[i - 1] if i else 0
@@ -111,7 +121,7 @@ def test_the_range_becomes_the_modulus_and_sets_the_pace(tmp_path: Path) -> None
         tmp_path,
         {"intel-rapl:0": ("package-0", 1, 65_532_610), "intel-rapl:1": ("package-1", 1, 99_999)},
     )
-    first, second = RAPL.probe(None, {"root": str(tree)}).devices
+    first, second = probed(tree).devices
     assert first.quantities["cpu_energy"]["wrap"] == 65_532_611
     assert first.quantities["cpu_energy"]["poll_s"] == 0.016383
     assert second.quantities["cpu_energy"]["poll_s"] < 1e-4
@@ -149,31 +159,75 @@ def test_no_rapl_is_a_reason(tmp_path: Path) -> None:
 def test_a_wrap_loses_nothing_and_a_dead_zone_leaves_codes(tmp_path: Path) -> None:
     """A counter that wraps while it is sampled loses nothing; one that dies is flagged."""
     tree = rapl_tree(tmp_path / "tree", {"intel-rapl:0": ("package-0", 65_432_611, 65_532_610)})
-    file = tree / "intel-rapl:0" / "energy_uj"
+    zone = tree / "intel-rapl:0"
     config = {"root": str(tree)}
-    run = Sampled(tmp_path / "out", [{"name": "rapl", "alias": None, "config": config}])
-    run.wait_for("ready")
-    t0 = run.now()
-    time.sleep(0.1)  # a step lies somewhere between two reads
-    with file.open("r+") as same:
-        same.write("300000  \n")  # 0.4 J later, past the modulus
-        same.flush()
+    with renewed(zone):
+        plan = RAPL.probe(None, config)
+        run = Sampled(tmp_path / "out", [{"name": "rapl", "alias": None, "config": config}])
+        run.wait_for("ready")
+        t0 = run.now()
+        time.sleep(0.1)  # a step lies somewhere between two reads
+        with (zone / "energy_uj").open("r+") as file:
+            file.write(f"{300_000:<20}")  # 0.4 J later, past the modulus
         run.wait_for("live")
         t1 = run.now()
         run.wait_for("live")
-        same.seek(0)
-        same.write("no number")
-        same.flush()
-        lost = run.wait_for("error")
+    with (zone / "energy_uj").open("r+") as file:
+        file.write("no number")
+    lost = run.wait_for("error")
     t2 = run.now()
     run.stop()
     assert "cpu0-package" in lost["message"]
     assert "not a number (code 74)" in lost["message"]
     read = samples.from_csv(run.files())
-    file.write_text("300000\n")
-    plan = RAPL.probe(None, config)
     value = energy.energy_of(read, (plan,), t0, t1)[0]
-    assert value.joules == pytest.approx(0.4), value.reason
+    assert value.joules == pytest.approx(0.4, abs=0.01), value.reason
     after = energy.energy_of(read, (plan,), t0, t2 + 10**9)[0]
     assert after.status == "unmeasured"
     assert "not covered" in after.reason
+
+
+# --- a counter that stands still ------------------------------------------------------------
+
+
+def test_a_machine_whose_counters_stand_still_has_no_rapl(tmp_path: Path) -> None:
+    """The kernel lists the zones, and nothing renews them: that is not a CPU that draws 0 W."""
+    plan = RAPL.probe(None, {"root": str(rapl_tree(tmp_path, SERVER))})
+    assert plan.devices == ()
+    assert "stands still" in plan.reason
+
+
+@pytest.mark.parametrize(
+    ("still", "device", "missed"),
+    [("intel-rapl:1", "cpu0-package", True), ("intel-rapl:0:1", "cpu1-dram", False)],
+)
+def test_one_zone_that_stands_still_is_told_of(
+    tmp_path: Path, still: str, device: str, missed: bool
+) -> None:
+    plan = probed(rapl_tree(tmp_path, SERVER), still)
+    reasons = {d.device: d.quantities["cpu_energy"].get("reason", "") for d in plan.devices}
+    assert "stands still" in reasons.pop(device)
+    assert set(reasons.values()) == {""}
+    finding = meter(plan)
+    assert (finding.code == "METER_SILENT") is missed
+    assert (device in finding.message) is missed
+    value = energy.energy_of(samples.EMPTY, (plan,), 0, 10**9)[0]
+    assert (f"{device}: its energy counter stands still" in value.reason) is missed
+
+
+def test_a_zone_may_rest_for_a_while(tmp_path: Path) -> None:
+    """Memory or graphics may draw nothing for longer than one look."""
+    tree = rapl_tree(tmp_path, SERVER)
+    file = tree / "intel-rapl:0:1" / "energy_uj"
+    late = threading.Timer(0.2, lambda: file.write_text("2001\n"))
+    late.start()
+    plan = probed(tree, "intel-rapl:0:1")
+    late.join()
+    assert all("reason" not in d.quantities["cpu_energy"] for d in plan.devices)
+
+
+def test_a_machine_whose_counters_grow_waits_for_one_look(tmp_path: Path) -> None:
+    tree = rapl_tree(tmp_path, EPYC)
+    began = time.monotonic()
+    assert len(probed(tree).devices) == 4
+    assert time.monotonic() - began < 0.4
