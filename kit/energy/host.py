@@ -14,10 +14,17 @@ from kit.units import QUANTITIES
 
 RAPL_GAIN, PDU_GAIN, ESTIMATE_ERROR = 0.05, 0.03, 0.5
 _HOLE_PERIODS, _SHORTEST_HOLE_S = 5, 0.5
+# A PDU has no counter that would tell what was drawn meanwhile: two answers lost are too many. Not
+# a half or a whole, where readings on a grid would lie to one side or the other by chance.
+_PDU_HOLE_POLLS = 2.75
 _PDU_PERIODS = 10
 _UNKNOWN_LAG_PERIODS = 3
 # No package draws more: a larger step is a counter that was reset, not one that wrapped.
 _HIGHEST_W = 1000.0
+# A counter is renewed each millisecond: two reads that lie closer may hold a whole one between.
+_RENEWED_S = 0.002
+# A package at rest draws watts: a counter that stands still for longer is not renewed.
+_LONGEST_REST_S = 1.0
 
 
 def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
@@ -30,7 +37,7 @@ def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     steps = np.diff(series.raw).astype(np.float64)
     steps = np.where(steps < 0, steps + float(facts.get("wrap", 0)), steps)
     joules = steps * QUANTITIES["cpu_energy"].scale
-    reset = (joules < 0) | (joules > _HIGHEST_W * np.diff(t) * NS)
+    reset = (joules < 0) | (joules > _HIGHEST_W * (np.diff(t) * NS + _RENEWED_S))
     limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s)
     return Curve(
         t=t,
@@ -39,7 +46,11 @@ def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
         step_s=poll_s,
         sensor=Sensor(gain=float(facts.get("gain", RAPL_GAIN)) / SQRT3),
         resolution_j=QUANTITIES["cpu_energy"].scale / np.sqrt(6),
-        holes=(*_at(t, reset, "the energy counter was reset"), *gaps(t, limit_s, "reading")),
+        holes=(
+            *_at(t, reset, "the energy counter was reset"),
+            *_rests(t, steps == 0),
+            *gaps(t, limit_s, "reading"),
+        ),
     )
 
 
@@ -144,6 +155,15 @@ def _readings(
     if facts is None or "reason" in facts or series is None or len(series.t) < 2:
         return None
     return series, facts
+
+
+def _rests(t: Floats, still: np.typing.NDArray[np.bool_]) -> tuple[Hole, ...]:
+    """Holes where the counter did not grow for longer than a package can be at rest."""
+    return tuple(
+        hole._replace(reason=f"the energy counter stood still for {seconds:.2f} s")
+        for hole in _at(t, still, "")
+        if (seconds := (hole.t1 - hole.t0) * NS) > _LONGEST_REST_S
+    )
 
 
 def _at(t: Floats, wrong: np.typing.NDArray[np.bool_], reason: str) -> tuple[Hole, ...]:
