@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,25 +58,27 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     """Power held from each reading to the next; nothing for windows under ten update periods.
 
     A calibrated PDU's lag moves the curve back, and its correction scales it. A lag that nobody
-    measured is taken to be anything up to three update periods.
+    measured is taken to be anything up to three update periods. Where an answer comes late or is
+    lost, a change lies anywhere in the longer time between two answers; where more are, is a hole.
     """
     found = _readings(device, samples, "pdu_power")
     if found is None:
         return None
     series, facts = found
     scale, poll_s = float(facts.get("scale", 1.0)), float(facts.get("poll_s", 1.0))
-    read_at = series.t.astype(np.float64)
+    answers = _answers(series)
     watts = series.raw.astype(np.float64) * scale * float(facts.get("correction", 1.0))
     unread = series.raw <= 0  # what lies below its squelch reads 0
-    period_s = pdu_period_s(read_at[~unread], series.raw[~unread], poll_s, facts.get("period_s"))
-    t = read_at - float(facts.get("lag_s", 0.0)) / NS
-    limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s)
+    period_s = pdu_period_s(answers.t[~unread], series.raw[~unread], poll_s, facts.get("period_s"))
+    lag = float(facts.get("lag_s", 0.0)) / NS
+    t = _changes(answers.t, poll_s) - lag
+    limit_s = max(_SHORTEST_HOLE_S, _PDU_HOLE_POLLS * poll_s)
     return Curve(
         t=t,
         joules=held(t, watts, backwards=False),
         method="power",
         step_s=period_s,
-        wander_s=period_s / SQRT12,
+        doubt=_doubt(watts, answers.apart_s, period_s, poll_s),
         lag_s=float(facts.get("lag_u_s", _UNKNOWN_LAG_PERIODS * period_s / SQRT3)),
         sensor=Sensor(
             gain=float(facts.get("gain", PDU_GAIN)) / SQRT3,
@@ -85,9 +87,64 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
         resolution_w=float(facts.get("resolution", scale)) / SQRT12,
         shortest_s=_PDU_PERIODS * period_s,
         holes=(
-            *_at(t, unread[:-1] | unread[1:], _unread(facts.get("squelch"))),
-            *gaps(t, limit_s, "answer"),
+            *_at(answers.t - lag, unread[:-1] | unread[1:], _unread(facts.get("squelch"))),
+            *_unanswered(answers.t - lag, np.diff(series.t) * NS, limit_s),
         ),
+    )
+
+
+class _Answers(NamedTuple):
+    """When a PDU's values were told.
+
+    Attributes:
+        t: times (ns), ascending. Shape ``(n,)``.
+        apart_s: how far apart two of them can be, s. Shape ``(n - 1,)``.
+    """
+
+    t: Floats
+    apart_s: Floats
+
+
+def _answers(series: Series) -> _Answers:
+    """An answer that took longer than most came to a request that was repeated: it is of its end.
+
+    It may yet be of its beginning, by a PDU that is slow: so much further apart are its neighbours.
+    """
+    took = (series.t1 - series.t0).astype(np.float64)
+    usual = float(np.median(took))
+    late = np.maximum(took - usual, 0.0)
+    t = np.maximum.accumulate(series.t + late / 2)
+    return _Answers(t, (np.diff(t) + late[:-1]) * NS)
+
+
+def _changes(t: Floats, poll_s: float) -> Floats:
+    """From when on each value is held, ns: what changed between two answers, did so anywhere there.
+
+    On the mean that is half-way. Half a poll is part of every PDU's lag, calibrated or not: the
+    rest is taken back here.
+    """
+    found = t.copy()
+    found[1:-1] -= np.maximum(np.diff(t)[:-1] - poll_s / NS, 0.0) / 2
+    return found
+
+
+def _doubt(watts: Floats, apart_s: Floats, period_s: float, poll_s: float) -> Floats:
+    """Variance of the energy up to each change, J²: it lies anywhere in an update period.
+
+    Where the answers are further apart than polls are, so much longer is the time it may lie in.
+    """
+    seconds = np.sqrt(period_s**2 + np.maximum(apart_s**2 - poll_s**2, 0.0)) / SQRT12
+    return np.concatenate([[0.0], np.cumsum((np.diff(watts) * seconds) ** 2)])
+
+
+def _unanswered(t: Floats, apart_s: Floats, limit_s: float) -> tuple[Hole, ...]:
+    """Holes where two answers lie further apart than ``limit_s``, by the middles of their requests.
+
+    By these, one answer that was asked for twice is late, and not lost.
+    """
+    return tuple(
+        Hole(float(t[i]), float(t[i + 1]), f"no answer for {(t[i + 1] - t[i]) * NS:.2f} s")
+        for i in np.flatnonzero(apart_s > limit_s)
     )
 
 
