@@ -29,7 +29,7 @@ REASONS = {
     REFUSED: "the PDU refuses the SNMP v3 request: compare its security level and protocols",
     WRONG_KEY: "the PDU refuses the SNMP v3 key (WrongDigest): compare keys and protocols",
     NO_USER: "the PDU refuses the SNMP v3 user, whom it does not know (UnknownUserName)",
-    UNSUPPORTED: "the PDU reads a negative value: it does not meter this",
+    UNSUPPORTED: "the PDU reads a negative value, or the largest there is: it does not meter this",
     NO_NUMBER: "the PDU's answer is not a number",
     NO_ADDRESS: "the PDU's address cannot be resolved or reached",
     FAILED: "the SNMP request failed",
@@ -63,6 +63,10 @@ _REFUSALS = {
     "NotInTimeWindow": REFUSED,
 }
 _MOST_AT_ONCE = 24
+# −1 read as unsigned, and the largest of signed ones: what says "unsupported" where no value can be
+# negative. Counters and clocks alone may come by.
+_NOTHING = (2**32 - 1, 2**31 - 1)
+_PASSING = ("Counter32", "Counter64", "TimeTicks")
 _MISSING = {
     "NoSuchObject": NO_OBJECT,
     "NoSuchInstance": NO_INSTANCE,
@@ -241,7 +245,8 @@ def answer_of(value: Any) -> Answer:
         raw = int(value)
     except (TypeError, ValueError):
         return NO_NUMBER, None
-    return (0, raw) if raw >= 0 else (UNSUPPORTED, None)
+    nothing = raw < 0 or (raw in _NOTHING and type(value).__name__ not in _PASSING)
+    return (UNSUPPORTED, None) if nothing else (0, raw)
 
 
 def text_of(value: Any) -> Text:
