@@ -43,13 +43,11 @@ from typing import Any
 import msgspec
 
 from kit.errors import UsageError
-from kit.host import calibration, pdu_calibration
+from kit.host import calibration, limits, pdu_calibration
 
 VARIABLE = "KIT_HOST_CONFIG"
 DEFAULT = Path("~/.config/kit/host.toml")
 _SECRETS = ("community", "user", "auth_key", "priv_key")
-_AUTH = ("MD5", "SHA", "SHA224", "SHA256", "SHA384", "SHA512")
-_PRIV = ("DES", "3DES", "AES", "AES192", "AES256")
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -154,7 +152,7 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         """`load` for text already read."""
         try:
             document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # TOML's own, and beyond Python's limits
             raise UsageError(f"{name} is not TOML: {error}", f"mend {name}") from error
         problems = list(_problems(document))
         if problems:
@@ -221,7 +219,7 @@ def check_pdu(pdu: PduConfig) -> None:
     Raises:
         UsageError: with every problem.
     """
-    problems = _pdu_problems(pdu)
+    problems = limits.pdu(pdu)
     if problems:
         raise UsageError("; ".join(problems).replace("`", ""), "see `kit pdu probe --help`")
 
@@ -262,38 +260,6 @@ def _section_problems(name: str, value: Any, kind: type[_Section]) -> list[str]:
     return [f"[{name}] {problem}" for problem in _RULES.get(kind, lambda _: [])(section)]
 
 
-def _pdu_problems(pdu: Any) -> list[str]:
-    rules = {
-        "give `community` for SNMP v2c, or `user` for v3": not (pdu.community or pdu.user),
-        "give `community` or `user`, not both": bool(pdu.community and pdu.user),
-        "`port` must lie in 1…65535": not 1 <= pdu.port <= 65535,
-        f"`auth_protocol` must be one of {', '.join(_AUTH)}": pdu.auth_protocol not in _AUTH,
-        f"`priv_protocol` must be one of {', '.join(_PRIV)}": pdu.priv_protocol not in _PRIV,
-        "a `priv_key` needs an `auth_key`": bool(pdu.priv_key and not pdu.auth_key),
-        "`timeout_s` must be positive": pdu.timeout_s <= 0,
-        "`retries` cannot be negative": pdu.retries < 0,
-        "`poll_s` must lie in 0.1…10": not 0.1 <= pdu.poll_s <= 10,
-        "`version` must be 1, 2c or 3": pdu.snmp_version not in ("1", "2c", "3"),
-        "SNMP v3 needs a `user`, not a community": pdu.snmp_version == "3" and not pdu.user,
-        f"SNMP v{pdu.snmp_version} has no `user`": pdu.snmp_version != "3" and bool(pdu.user),
-    }
-    return [problem for problem, broken in rules.items() if broken]
-
-
-def _estimate_problems(estimate: Any) -> list[str]:
-    rules = {
-        "`idle_w` must lie in 0…`max_w`": not 0 <= estimate.idle_w < estimate.max_w,
-        "`source` must say where the watts come from": not estimate.source.strip(),
-    }
-    return [problem for problem, broken in rules.items() if broken]
-
-
-def _codecarbon_problems(codecarbon: Any) -> list[str]:
-    country = codecarbon.country
-    sound = len(country) == 3 and country.isascii() and country.isupper()
-    return [] if sound else ["`country` must be three capital letters, such as NLD"]
-
-
 _KINDS: dict[str, type[_Section]] = {
     "store": StoreConfig,
     "weights": WeightsConfig,
@@ -302,7 +268,10 @@ _KINDS: dict[str, type[_Section]] = {
     "codecarbon": CodeCarbonConfig,
 }
 _RULES: dict[type[_Section], Callable[[Any], list[str]]] = {
-    PduConfig: _pdu_problems,
-    EstimateConfig: _estimate_problems,
-    CodeCarbonConfig: _codecarbon_problems,
+    StoreConfig: limits.store,
+    WeightsConfig: limits.weights,
+    CalibrationConfig: limits.calibration,
+    PduConfig: limits.pdu,
+    EstimateConfig: limits.estimate,
+    CodeCarbonConfig: limits.codecarbon,
 }

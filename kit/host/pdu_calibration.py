@@ -14,22 +14,31 @@ from kit.errors import UsageError
 
 FILE = "pdu-calibration.json"
 _MADE_FOR = ("profile", "outlets", "inlets")
-# What a plan may take up of an entry: anything else in the file stays here.
-_FACTS = ("lag_s", "lag_u_s", "period_s", "correction", "gain", "gain_source", "calibrated")
+# What a plan may take up of an entry: anything else in the file stays here. Numbers lie within
+# these limits: beyond them someone slipped, and every run would be wrong by it.
+_NUMBERS = {
+    "lag_s": (0.0, 120.0),
+    "lag_u_s": (0.001, 120.0),
+    "period_s": (0.01, 3600.0),
+    "correction": (0.5, 2.0),
+    "gain": (0.0, 0.5),
+}
+_WORDS = ("gain_source", "calibrated")
 
 
 def facts(folder: Path | None, alias: str, section: dict[str, Any]) -> dict[str, Any]:
     """The facts to be added to those of the PDU ``alias``; empty where none was calibrated.
 
     Raises:
-        UsageError: the file is not one that kit wrote.
+        UsageError: the file is not one that kit wrote, or the entry holds what cannot be.
     """
     entry = read(folder).get(alias) if folder else None
-    if entry is None:
+    if folder is None or entry is None:
         return {}
     if entry.get("made_for") != made_for(section):
         return {"calibration_unused": "made for another profile or other outlets: repeat it"}
-    return {key: entry["facts"][key] for key in _FACTS if key in entry.get("facts", {})}
+    _check(folder, alias, entry["facts"])
+    return {key: entry["facts"][key] for key in (*_NUMBERS, *_WORDS) if key in entry["facts"]}
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -41,11 +50,13 @@ def read(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     if not path.is_file():
         return {}
-    remedy = f"remove {path} and calibrate again with `kit pdu calibrate`"
+    remedy = _remedy(folder)
     try:
         found = jsonio.read(path)
     except jsonio.JsonRefused as error:
         raise UsageError(f"{FILE} cannot be read: {error.message}", remedy) from error
+    except OSError as error:
+        raise UsageError(f"{FILE} cannot be read: {error.strerror}", remedy) from error
     entries = found.values() if isinstance(found, dict) else [None]
     if not all(isinstance(e, dict) and isinstance(e.get("facts"), dict) for e in entries):
         raise UsageError(f"{FILE} is not one that kit wrote", remedy)
@@ -53,7 +64,12 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def keep(folder: Path, alias: str, entry: dict[str, Any]) -> Path:
-    """Put an entry into the file, in place of an older one; returns the file's path."""
+    """Put an entry into the file, in place of an older one; returns the file's path.
+
+    Raises:
+        UsageError: the file is not one that kit wrote, or the entry holds what cannot be.
+    """
+    _check(folder, alias, entry["facts"])
     path = folder / FILE
     jsonio.write(path, {**read(folder), alias: entry})
     return path
@@ -66,3 +82,34 @@ def made_for(section: dict[str, Any]) -> dict[str, Any]:
     for key in ("outlets", "inlets"):
         found[key] = sorted(str(each) for each in found[key] or ())
     return found
+
+
+def _check(folder: Path, alias: str, told: dict[str, Any]) -> None:
+    """Refuse numbers that no PDU has, and words that no plan can hold.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    problems = [
+        f"{key} must lie in {low:g}…{high:g}"
+        for key, (low, high) in _NUMBERS.items()
+        if key in told and not _is_within(told[key], low, high)
+    ]
+    problems += [
+        f"{key} must be a line of text" for key in _WORDS if not _is_line(told.get(key, ""))
+    ]
+    if problems:
+        raise UsageError(f"{FILE}, entry {alias}: {', '.join(problems)}", _remedy(folder))
+
+
+def _is_within(value: Any, low: float, high: float) -> bool:
+    """Whether it is a number between the limits; neither NaN nor infinity is."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _remedy(folder: Path) -> str:
+    return f"remove {folder / FILE} and calibrate again with `kit pdu calibrate`"

@@ -6,6 +6,7 @@ the facts that the plan keeps.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,10 @@ POLL_S = 1.0
 # What is taken for the accuracy of a PDU whose makers state none.
 PRIOR_GAIN = 0.05
 _PRIOR = "prior: ±5%, its MIB states no accuracy"
+# A part of an OID is a number below 2³²; an outlet's has fewer digits.
+_INDEX = re.compile(r"[0-9]{1,9}")
+# What a device may tell of itself: decimal digits, RFC 3433's prefixes, accuracy, update period.
+_DIGITS, _PREFIXES, _GAIN, _PERIOD_S = range(10), range(1, 18), 0.5, 3600.0
 _UNITS = 9  # RFC 3433's EntitySensorDataScale: units(9), milli(8), kilo(10)
 
 
@@ -94,7 +99,7 @@ def _index(profile: Profile, kind: str, name: Any) -> str:
     missing = len(parts) - len(given)
     if 0 < missing <= len(usual):
         given = [*usual[:missing], *given]
-    if len(given) != len(parts) or not all(part.isdigit() for part in given):
+    if len(given) != len(parts) or not all(_INDEX.fullmatch(part) for part in given):
         form = ".".join(part.upper() for part in parts)
         raise MeterUnavailable(f"{kind} {name!s} of {profile.title} must be written {form}")
     return ".".join(str(int(part)) for part in given)
@@ -170,11 +175,14 @@ def _told(facts: dict[str, Any], answers: Iterable[tuple[Asked, Answer]]) -> dic
         elif asked.fact == "unit" and raw != asked.equals:
             found["reason"] = f"the PDU gives this in unit {raw}, not in {facts['unit']}"
         elif asked.fact in ("digits", "prefix"):
+            if raw not in (_DIGITS if asked.fact == "digits" else _PREFIXES):
+                found["reason"] = f"the PDU tells {raw} as the {asked.fact} of it: no number has it"
+                continue
             power = -raw if asked.fact == "digits" else 3 * (raw - _UNITS)
             found["scale"] *= 10.0**power
             found["resolution"] *= 10.0**power
-        elif asked.fact == "gain" and raw > 0 and "correction" not in facts:
+        elif asked.fact == "gain" and 0 < raw * asked.scale <= _GAIN and "correction" not in facts:
             found |= {"gain": raw * asked.scale, "gain_source": "vendor: read from the PDU"}
-        elif asked.fact == "period" and raw > 0 and "period_s" not in facts:
-            found["period_s"] = raw * asked.scale
+        elif asked.fact == "period" and 0 < raw * asked.scale <= _PERIOD_S:
+            found.setdefault("period_s", raw * asked.scale)
     return found

@@ -23,6 +23,16 @@ SYS_DESCR, SYS_OBJECT_ID = "1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0"
 SYS_UPTIME = "1.3.6.1.2.1.1.3.0"
 AMPS_ONLY = "energy is unmeasured, because amperes are not watts"
 
+# Between which limits a measurement's numbers lie, where it has them: beyond, someone slipped.
+_LIMITS = {
+    "scale": (1e-9, 1e9),
+    "resolution": (1e-9, 1e9),
+    "period_s": (0.01, 3600.0),
+    "gain": (0.0, 0.5),
+    "offset": (0.0, 1e6),
+    "squelch": (0.0, 1e6),
+}
+
 Part = Literal["outlet", "inlet", "total"]
 
 
@@ -137,8 +147,13 @@ def problems(profile: Profile) -> Iterator[str]:
         expected = QUANTITIES[each.quantity].unit
         if each.unit != expected:
             yield f"{each.oid} is {each.quantity}, whose unit is {expected}, not {each.unit}"
-        if each.scale <= 0 or each.resolution <= 0:
-            yield f"{each.oid}: scale and resolution must be positive"
+        for key, (low, high) in _LIMITS.items():
+            value = getattr(each, key)
+            if value is not None and not low <= value <= high:
+                yield f"{each.oid}: {key} must lie in {low:g}…{high:g}"
+        for asked in each.asked:
+            if not _LIMITS["scale"][0] <= asked.scale <= _LIMITS["scale"][1]:
+                yield f"{asked.oid}: the scale of the {asked.fact} must be positive and finite"
         yield from _misread(each)
 
 
