@@ -119,7 +119,8 @@ def _probe(name: str, alias: str | None, config: HostConfig) -> MeterPlan:
     try:
         return meters.get(name).probe(alias, config.meter(name, alias))
     except KitError as error:
-        return MeterPlan(name=name, alias=alias, devices=(), reason=error.message)
+        reason = f"{error.message} ({error.remedy})" if error.remedy else error.message
+        return MeterPlan(name=name, alias=alias, devices=(), reason=reason)
 
 
 def _disk(runs: Path) -> Finding:
