@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from kit.energy import Energy
+from kit.meters import Reading
+from kit.meters.live import Live
 from kit.model import EnergyValue, MeterDevice, MeterPlan
 from tests.test_energy import MS, WRAP, Rows, S, outlets, read
 
@@ -238,3 +240,24 @@ def test_late_and_lost_answers_leave_the_truth_covered(
     found = scored(load, **answers)
     assert found.covered >= 0.93
     assert found.measured >= measured
+
+
+@pytest.mark.parametrize("until", [0, 60, 120])
+def test_what_a_pdu_squelches_is_no_energy_in_the_run_and_none_while_it_goes_on(until: int) -> None:
+    """An outlet that reads 0 W until some time; what it reads above 0 it has measured."""
+    plan = outlets(3, squelch=50, period_s=1.0)
+    rows: Rows = [
+        (t * S, t * S + 4 * MS, None, "pdu:a:3", "pdu_power", 0, 0 if t < until else 30 + t % 2)
+        for t in range(120)
+    ]
+    shown = Live(plan.devices)
+    for t0, t1, _, device, quantity, rc, raw in rows:
+        shown.see(Reading(t0, t1, None, device, quantity, rc, raw))
+    whole, end = (Energy(read(rows), [plan]).of(t * S, 110 * S)[0] for t in (10, 70))
+    assert shown.joules() == ({} if until else {"pdu:a:3": pytest.approx(30.5 * 119, abs=1)})
+    assert (whole.joules is None) == (until > 0)
+    assert (end.joules is None) == (until > 60)
+    for value in (whole, end):
+        if value.joules is None:
+            assert value.status == "unmeasured"
+            assert "the outlet read 0 W, less than it can measure (50 W)" in value.reason
