@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from kit import samples
 from kit.energy import SENSOR_TERMS, Energy, agreement, energy_of, power_series
 from kit.energy.curve import sharpened
+from kit.energy.host import register_agreement
 from kit.energy.ticks import known_ticks
 from kit.meters.nvml.buffer import mapped
 from kit.model import EnergyValue, MeterDevice, MeterPlan
@@ -412,6 +413,32 @@ def test_outlets_of_one_answer_err_together() -> None:
     one, two = value(1), value(1, 2)
     for term in ("lag", "edge", "sampling"):
         assert two.terms[term] == pytest.approx(one.terms[term], rel=0.01)
+
+
+def register(wh: float, factor: float = 1.0, restart: bool = False) -> float | str:
+    """Ten minutes at 500 W by power, and by a register that counts steps of ``wh``."""
+    device = MeterDevice(
+        device="pdu:rack:1",
+        description="",
+        quantities={
+            "pdu_power": {"scale": 1.0, "period_s": 1.0, "poll_s": 1.0},
+            "pdu_energy": {"scale": 3600 * wh, "resolution": 3600 * wh, "summed": False},
+        },
+    )
+    watts = [row(t, t + 0.004, "pdu_power", 500) for t in range(600)]
+    counts = [int(500 * factor * t / (3600 * wh)) for t in range(600)]
+    if restart:
+        counts[300:] = [n - counts[300] for n in counts[300:]]
+    energies = [row(t, t + 0.004, "pdu_energy", n) for t, n in enumerate(counts)]
+    found = read(watts, energies, device="pdu:rack:1")
+    return register_agreement(device, found, 0, 600 * S)
+
+
+def test_an_outlets_register_is_a_second_view_of_its_power() -> None:
+    assert register(1.0) == pytest.approx(1.0, abs=0.005)
+    assert register(1.0, factor=0.8) == pytest.approx(1.25, abs=0.01)
+    assert register(100.0) == "the energy register made 0 steps, 50 at least"
+    assert register(1.0, restart=True) == "the energy register went backwards"
 
 
 # --- what must hold for any window ----------------------------------------------------------

@@ -7,7 +7,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.energy.curve import NS, SQRT3, SQRT12, Curve, Floats, Hole, Sensor, gaps, held
+from kit.energy.curve import (
+    MEAN_EDGE,
+    NS,
+    SQRT3,
+    SQRT12,
+    Curve,
+    Floats,
+    Hole,
+    Sensor,
+    Unmeasured,
+    gaps,
+    held,
+    sharpened,
+)
 from kit.model import MeterDevice
 from kit.samples import Ints, Samples, Series
 from kit.units import QUANTITIES
@@ -19,6 +32,7 @@ _HOLE_PERIODS, _SHORTEST_HOLE_S = 5, 0.5
 _PDU_HOLE_POLLS = 2.75
 _PDU_PERIODS = 10
 _UNKNOWN_LAG_PERIODS = 3
+_REGISTER_STEPS = 50  # of a register that is read to a step each: 2% of its growth
 # No package draws more: a larger step is a counter that was reset, not one that wrapped.
 _HIGHEST_W = 1000.0
 # A counter is renewed each millisecond: two reads that lie closer may hold a whole one between.
@@ -39,11 +53,14 @@ def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     joules = steps * QUANTITIES["cpu_energy"].scale
     reset = (joules < 0) | (joules > _HIGHEST_W * (np.diff(t) * NS + _RENEWED_S))
     limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s)
+    drawn = np.concatenate([[0.0], np.cumsum(np.where(reset, 0.0, joules))])
+    corners, energies = sharpened(t, drawn)
     return Curve(
-        t=t,
-        joules=np.concatenate([[0.0], np.cumsum(np.where(reset, 0.0, joules))]),
+        t=corners,
+        joules=energies,
         method="counter",
         step_s=poll_s,
+        edge=MEAN_EDGE,
         sensor=Sensor(gain=float(facts.get("gain", RAPL_GAIN)) / SQRT3),
         resolution_j=QUANTITIES["cpu_energy"].scale / np.sqrt(6),
         holes=(
@@ -91,6 +108,34 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
             *_unanswered(answers.t - lag, np.diff(series.t) * NS, limit_s),
         ),
     )
+
+
+def register_agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float | str:
+    """Power answers' energy over that of the outlet's own register, between two of its steps.
+
+    Two views of one sensor, as a GPU's counter and power are. A register counts watt-hours, or
+    tenths of kilowatt-hours: where a window (ns) holds too few of its steps, the reason why not.
+    """
+    found = _readings(device, samples, "pdu_energy")
+    curve = pdu_curve(device, samples)
+    if found is None or curve is None:
+        return "register and power are not both read"
+    series, facts = found
+    inside = (series.t >= t0) & (series.t <= t1)
+    t, raw = series.t[inside], series.raw[inside]
+    stepped = np.flatnonzero(np.diff(raw)) + 1
+    grown = int(raw[stepped[-1]] - raw[stepped[0]]) if len(stepped) else 0
+    if len(stepped) and int(np.diff(raw).min()) < 0:
+        return "the energy register went backwards"
+    steps = grown / max(1.0, float(facts.get("resolution", 1.0)) / float(facts.get("scale", 1.0)))
+    if steps < _REGISTER_STEPS:
+        return f"the energy register made {steps:.0f} steps, {_REGISTER_STEPS} at least"
+    read = curve.between(float(t[stepped[0]]), float(t[stepped[-1]]))
+    if isinstance(read, Unmeasured):
+        return read.reason
+    counted = grown * float(facts.get("scale", 1.0))
+    power = device.quantities["pdu_power"]
+    return read.joules / (counted * float(power.get("correction", 1.0)))
 
 
 class _Answers(NamedTuple):

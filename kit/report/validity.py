@@ -60,7 +60,7 @@ def checks(results: Document, rule: Rule) -> Html:
         table(heads, steady, numeric=9),
         tag("ul", *why, class_="note") if why else "",
         tag("h3", "Two views of one energy"),
-        table(["GPU", "launch", "measured block"], crossed, numeric=9),
+        table(["device", "launch", "measured block"], crossed, numeric=9),
         note="A card that still warms up draws more for the same work. Steady: over "
         f"{rule.window_s:g} s the temperature moves by at most {rule.temperature_c_per_min:g} "
         f"°C/min and the power by {rule.power_percent_per_min:g} %/min. Slopes with their "

@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 from kit.energy import SCOPE_METERS, agreement
+from kit.energy.host import register_agreement
 from kit.energy.window import Averaging, averaging
 from kit.model import MeterDevice, Phase
 from kit.records import RunRecords
 from kit.results.windows import seconds
+from kit.samples import Samples
 from kit.steady import Rule, judge
 
 CROSS_CHECK_S = 10.0
 Document = dict[str, Any]
+Views = Callable[[MeterDevice, Samples, int, int], float | str]
 
 
 def gpus(records: RunRecords) -> Iterator[MeterDevice]:
     """The GPUs whose energy the plan reads."""
+    return _devices(records, "gpu")
+
+
+def _devices(records: RunRecords, scope: str) -> Iterator[MeterDevice]:
     for meter in records.plan.meters:
-        if meter.name == SCOPE_METERS["gpu"]:
+        if meter.name == SCOPE_METERS[scope]:
             yield from meter.devices
 
 
 def cross_check(records: RunRecords, block: Phase | None) -> Document:
-    """By GPU: power readings' energy over the counter's in the measured block, or why not."""
-    return {device.device: _ratio(records, device, block) for device in gpus(records)}
+    """By GPU, and by outlet with a register: power readings' energy over the counter's in the
+    measured block, or why not."""
+    found = {d.device: _ratio(records, d, block, _of_gpu) for d in gpus(records)}
+    outlets = (d for d in _devices(records, "wall") if "pdu_energy" in d.quantities)
+    return found | {d.device: _ratio(records, d, block, register_agreement) for d in outlets}
 
 
-def _ratio(records: RunRecords, device: MeterDevice, block: Phase | None) -> Document:
+def _ratio(records: RunRecords, device: MeterDevice, block: Phase | None, views: Views) -> Document:
     if block is None:
         return {"status": "unmeasured", "reason": "there was no measured block"}
     length = seconds(block.t0, block.t1)
     if length < CROSS_CHECK_S:
         reason = f"the block lasts {length:.3g} s, {CROSS_CHECK_S:g} s at least"
         return {"status": "unmeasured", "reason": reason}
-    ratio = agreement(device, records.samples, block.t0, block.t1)
-    if ratio is None:
-        return {"status": "unmeasured", "reason": "counter and power are not both read"}
-    return {"status": "measured", "ratio": ratio}
+    told = views(device, records.samples, block.t0, block.t1)
+    if isinstance(told, str):
+        return {"status": "unmeasured", "reason": told}
+    return {"status": "measured", "ratio": told}
+
+
+def _of_gpu(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float | str:
+    ratio = agreement(device, samples, t0, t1)
+    return "counter and power are not both read" if ratio is None else ratio
 
 
 def averages(records: RunRecords) -> Document:
