@@ -7,17 +7,27 @@ steady is judged by `kit.steady`, as the results judge it afterwards.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kit import samples
 from kit.events import Clock
 from kit.measure import Watch
 from kit.model import MeterDevice, MeterPlan, SteadySpec
 from kit.samples import MalformedSamplesError
-from kit.steady import Rule, judge
+from kit.steady import Rule, judge, may_settle
 
 EVERY_S = 5.0
 METER = "nvml"
+
+
+class _State(NamedTuple):
+    """A GPU's status, and whether waiting can change it."""
+
+    status: str
+    waits: bool
+
+
+_UNREAD = _State("unknown", waits=True)
 
 
 def settle(
@@ -30,6 +40,8 @@ def settle(
 ) -> dict[str, Any]:
     """Let time pass until the last ``window_s`` were steady on every GPU, ``limit_s`` at most.
 
+    The measured block follows in either case: ``devices`` says what was waited for in vain.
+
     Args:
         since: when the server fell idle (ns on the run's clock).
         folder: where the sampler writes, ``samples/``.
@@ -40,26 +52,28 @@ def settle(
     """
     gpus = [device for meter in meters if meter.name == METER for device in meter.devices]
     begun = clock.now()
-    devices: dict[str, str] = {}
+    states: dict[str, _State] = {}
     while gpus:
-        devices = _judged(gpus, folder, clock.now(), since, asked)
+        states = _judged(gpus, folder, clock.now(), since, asked)
         waited_s = (clock.now() - begun) * 1e-9
-        if set(devices.values()) == {"steady"} or waited_s >= asked.limit_s:
+        if not any(state.waits for state in states.values()) or waited_s >= asked.limit_s:
             break
         watch.wait(min(EVERY_S, asked.limit_s - waited_s))
+    devices = {gpu: state.status for gpu, state in states.items()}
     return {"seconds": (clock.now() - begun) * 1e-9, "devices": devices}
 
 
 def _judged(
     gpus: list[MeterDevice], folder: Path, now: int, since: int, asked: SteadySpec
-) -> dict[str, str]:
-    """Each GPU's status over the last window, once the server has been idle for that long."""
+) -> dict[str, _State]:
+    """Each GPU's state over the last window, once the server has been idle for that long."""
     t0 = now - round(asked.window_s * 1e9)
     if t0 < since:
-        return {gpu.device: "unknown" for gpu in gpus}
+        return {gpu.device: _UNREAD for gpu in gpus}
     try:
         read = samples.from_csv({"nvml": (folder / f"{METER}.csv").read_bytes()})
     except (OSError, MalformedSamplesError):
-        return {gpu.device: "unknown" for gpu in gpus}
+        return {gpu.device: _UNREAD for gpu in gpus}
     rule = Rule(asked.temperature_c_per_min, asked.power_percent_per_min, asked.window_s)
-    return {gpu.device: judge(gpu, read, t0, now, rule)["status"] for gpu in gpus}
+    window = (read, t0, now, rule)
+    return {g.device: _State(judge(g, *window)["status"], may_settle(g, *window)) for g in gpus}

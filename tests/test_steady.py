@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -16,9 +17,14 @@ from kit.gate import settle
 from kit.measure import Watch
 from kit.model import MeterDevice, MeterPlan, SteadySpec
 from kit.samples import Samples, Series
-from kit.steady import Rule, judge
+from kit.steady import Rule, judge, may_settle
 
 GPU = MeterDevice(device="gpu0", description="", quantities={})
+MUTE = MeterDevice(
+    device="gpu0",
+    description="",
+    quantities={"gpu_event_reasons": {"reason": "NVML: Not Supported"}},
+)
 MINUTE = 60_000_000_000
 
 
@@ -99,7 +105,101 @@ def test_no_readings_cannot_be_told() -> None:
     found = judged(samples.EMPTY)
     assert found["status"] == "unknown"
     assert "temperature: too few readings" in found["reasons"]
+    assert "clock event reasons: no readings" in found["reasons"]
     assert "power_w" not in found and "event_reasons" not in found
+
+
+def changed(quantity: str, to: Series | None, of: Samples | None = None) -> Samples:
+    """The steady minute with another series of one quantity, or without one."""
+    of = of or state()
+    kept = {key: s for key, s in of.series.items() if key[1] != quantity}
+    return of._replace(series=kept | ({("gpu0", quantity): to} if to else {}))
+
+
+def part(of: Series, *, begin_s: float = 0.0, end_s: float = 60.0, hole: bool = False) -> Series:
+    """The readings between two times, or those outside of them."""
+    inside = ((of.t >= begin_s * 1e9) & (of.t < end_s * 1e9)) ^ hole
+    return of._replace(t=of.t[inside], raw=of.raw[inside], t0=of.t0[inside], t1=of.t1[inside])
+
+
+def test_without_event_reasons_nobody_knows() -> None:
+    """Their card does not tell them: all else is steady, and waiting would not help."""
+    of = changed("gpu_event_reasons", None)
+    assert judged(of)["reasons"] == ["clock event reasons: no readings"]
+    assert may_settle(GPU, of, 0, MINUTE, Rule())
+    bare = MUTE.quantities["gpu_event_reasons"]["reason"]
+    found = judge(MUTE, of, 0, MINUTE, Rule())
+    assert (found["status"], found["reasons"]) == ("unknown", [f"clock event reasons: {bare}"])
+    assert not may_settle(MUTE, of, 0, MINUTE, Rule())
+    assert may_settle(MUTE, changed("gpu_temperature", None, of), 0, MINUTE, Rule())
+
+
+@pytest.mark.parametrize(
+    ("quantity", "what"),
+    [
+        ("gpu_temperature", "temperature"),
+        ("gpu_power_sample", "power"),
+        ("gpu_event_reasons", "clock event reasons"),
+    ],
+)
+def test_what_was_read_in_a_part_of_the_window_says_nothing_of_the_rest(
+    quantity: str, what: str
+) -> None:
+    whole = state().series["gpu0", quantity]
+    found = judged(changed(quantity, part(whole, end_s=50)))
+    assert found["status"] == "unknown"
+    assert f"{what} was read over 50 of 60 s" in found["reasons"]
+    assert judged(changed(quantity, part(whole, end_s=56)))["status"] == "steady"
+    hole = judged(changed(quantity, part(whole, begin_s=20, end_s=40, hole=True)))
+    assert any(re.match(rf"{what} was read over (39.9|40) of 60 s", r) for r in hole["reasons"])
+
+
+def test_power_is_taken_from_readings_that_span_the_window() -> None:
+    of = state()
+    whole = of.series["gpu0", "gpu_power_sample"]
+    of = changed("gpu_power_sample", part(whole, end_s=10), of)
+    of = changed("gpu_power_instant", whole, of)
+    assert judged(of)["status"] == "steady"
+
+
+def test_a_slope_that_its_own_error_may_hide_cannot_be_told() -> None:
+    chance = np.random.default_rng(0)
+    noisy = series(300_000 * (1 + chance.normal(0, 0.2, 60)), 1.0)
+    found = judged(changed("gpu_power_sample", noisy))
+    assert found["status"] == "unknown"
+    # Whole degrees over 20 s may hide three degrees a minute.
+    short = judged(state(), MINUTE // 3, Rule(window_s=20.0, power_percent_per_min=5))
+    assert short["reasons"] == ["temperature moves by +0 ± 0.7 °C/min (limit 0.5)"]
+
+
+def held(share: Any) -> Samples:
+    """The steady minute of a card whose power cap holds clocks for this share of each second."""
+    ns = np.concatenate([[0], np.cumsum(np.broadcast_to(share, 59) * 1e9)]) + 7e12
+    return changed("gpu_power_cap_time", series(ns, 1.0))
+
+
+def test_clocks_held_between_two_reads_of_the_mask_are_seen_by_their_time() -> None:
+    assert judged(held(0.0))["reasons"] == []
+    some = judged(held(np.where(abs(np.arange(59) - 30) < 10, 0.9, 0.0)))
+    assert some["status"] == "not_steady"
+    assert some["reasons"] == ["power cap held clocks for 17.1 of 59 s, not evenly"]
+    blink = judged(held(np.where(np.arange(59) == 30, 0.01, 0.0)))
+    assert blink["status"] == "not_steady"
+
+
+def test_a_card_that_is_held_all_along_is_steady_and_says_so() -> None:
+    found = judged(held(0.9))
+    assert found["status"] == "steady"
+    assert found["reasons"] == ["power cap held clocks for 53.1 of 59 s, evenly all along"]
+    jitter = np.random.default_rng(3).uniform(0.2, 0.4, 59)
+    assert judged(held(jitter))["status"] == "steady"
+    assert judged(held(np.linspace(0.2, 0.9, 59)))["status"] == "not_steady"
+
+
+def test_a_time_that_was_reset_cannot_be_told() -> None:
+    found = judged(held(np.where(np.arange(59) == 30, -5.0, 0.0)))
+    assert found["status"] == "unknown"
+    assert "was reset" in found["reasons"][0]
 
 
 # --- the gate -------------------------------------------------------------------------------
@@ -118,44 +218,68 @@ class Patient(Watch):
 
 PLAN = (MeterPlan(name="nvml", alias=None, devices=(GPU,)),)
 ASKED = SteadySpec(
-    temperature_c_per_min=0.5, power_percent_per_min=0.5, window_s=10.0, limit_s=60.0
+    temperature_c_per_min=0.5, power_percent_per_min=0.5, window_s=60.0, limit_s=60.0
 )
+IDLE_S = 70  # for so long the server has been idle
 
 
-def rows(seconds: float, celsius_per_s: float) -> bytes:
-    """What a sampler has written of the last seconds: temperature and power at 10 Hz."""
+def rows(celsius_per_s: float, mask: int | None = 0) -> bytes:
+    """What a sampler has written since then: temperature, power and event reasons at 10 Hz."""
     lines = [samples.HEADER]
-    for tick in range(int(seconds * 10)):
+    for tick in range(IDLE_S * 10):
         t = tick * 100_000_000
         celsius = 60 + round(celsius_per_s * tick / 10)
-        for quantity, raw in (("gpu_temperature", celsius), ("gpu_power_sample", 300_000)):
-            lines.append(f"{len(lines) - 1},{t},{t},,gpu0,{quantity},0,{raw}")
+        read = {"gpu_temperature": celsius, "gpu_power_sample": 300_000, "gpu_event_reasons": mask}
+        for quantity, raw in read.items():
+            if raw is not None:
+                lines.append(f"{len(lines) - 1},{t},{t},,gpu0,{quantity},0,{raw}")
     return ("\n".join(lines) + "\n").encode()
 
 
-def waited(tmp_path: Path, written: bytes, asked: SteadySpec = ASKED) -> dict[str, Any]:
+def waited(
+    tmp_path: Path, written: bytes, asked: SteadySpec = ASKED, gpu: MeterDevice = GPU
+) -> dict[str, Any]:
     (tmp_path / "nvml.csv").write_bytes(written)
-    clock = Clock(time.monotonic_ns() - 20_000_000_000)
-    return settle(Patient(), clock, 0, tmp_path, PLAN, asked)
+    clock = Clock(time.monotonic_ns() - IDLE_S * 1_000_000_000)
+    plan = (MeterPlan(name="nvml", alias=None, devices=(gpu,)),)
+    return settle(Patient(), clock, 0, tmp_path, plan, asked)
 
 
 def test_the_gate_opens_at_once_for_a_steady_gpu(tmp_path: Path) -> None:
-    found = waited(tmp_path, rows(20, 0))
+    found = waited(tmp_path, rows(0))
     assert found["devices"] == {"gpu0": "steady"}
-    assert found["seconds"] < 10
+    assert found["seconds"] < 5
+
+
+SHORT = SteadySpec(window_s=60.0, limit_s=0.1)
 
 
 def test_the_gate_gives_up_after_its_limit_and_says_so(tmp_path: Path) -> None:
-    short = SteadySpec(window_s=10.0, limit_s=0.1)
-    assert waited(tmp_path, rows(20, 1), short)["devices"] == {"gpu0": "not_steady"}
+    assert waited(tmp_path, rows(1), SHORT)["devices"] == {"gpu0": "not_steady"}
 
 
 def test_the_gate_waits_until_the_gpu_has_settled(tmp_path: Path) -> None:
     """The sampler's file changes while the gate is waiting."""
-    cooled = threading.Timer(0.3, lambda: (tmp_path / "nvml.csv").write_bytes(rows(20, 0)))
+    cooled = threading.Timer(0.3, lambda: (tmp_path / "nvml.csv").write_bytes(rows(0)))
     cooled.start()
-    assert waited(tmp_path, rows(20, 1))["devices"] == {"gpu0": "steady"}
+    assert waited(tmp_path, rows(1))["devices"] == {"gpu0": "steady"}
     cooled.join()
+
+
+def test_the_gate_does_not_wait_for_what_a_card_never_tells(tmp_path: Path) -> None:
+    """It waits for temperature and power all the same, and calls none of it steady."""
+    found = waited(tmp_path, rows(0, mask=None), gpu=MUTE)
+    assert found["devices"] == {"gpu0": "unknown"}
+    assert found["seconds"] < 5
+    warm = waited(tmp_path, rows(1, mask=None), SHORT, MUTE)
+    assert warm["devices"] == {"gpu0": "not_steady"}
+    assert warm["seconds"] >= 0.1
+
+
+def test_the_gate_waits_its_time_for_what_a_card_should_tell(tmp_path: Path) -> None:
+    found = waited(tmp_path, rows(0, mask=None), SHORT)
+    assert found["devices"] == {"gpu0": "unknown"}
+    assert found["seconds"] >= 0.1
 
 
 def test_the_gate_has_nothing_to_wait_for_without_gpus(tmp_path: Path) -> None:
