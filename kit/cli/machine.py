@@ -85,6 +85,7 @@ def _device_json(seen: Seen) -> dict[str, Any]:
         **seen.context,
         "event_reasons": None if seen.reasons is None else list(seen.reasons),
         "reason": seen.why_not,
+        "energy_reason": seen.no_energy,
     }
 
 

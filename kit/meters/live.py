@@ -1,4 +1,8 @@
-"""What a run's live view shows: watts, joules and the devices' state. Never computed with."""
+"""What a run's live view shows: watts, joules and the devices' state. Never computed with.
+
+What is not known is left out: a power that reads 0 W (a PDU below its squelch, a GPU's sensor
+without a reading) and a counter that stands still are no zeros.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,17 @@ _HOLE_PERIODS, _SHORTEST_HOLE_S = 5, 0.5
 # No package draws more: a larger step is a counter that was reset, not one that wrapped.
 _HIGHEST_W = 1000.0
 _ROUND = 1
+# These are renewed at least ten times a second: one that stands still for longer counts nothing.
+GROWING = ("gpu_energy", "cpu_energy")
+STILL_NS = 1_000_000_000
+
+
+def corrected(quantity: str, facts: Mapping[str, Any], watts: float) -> float:
+    """A power (W) by the device's calibration, where there is one, as `kit.energy` does it."""
+    if QUANTITIES[quantity].scope == "gpu":
+        added_w = float(facts.get("offset_correction_w", 0.0))
+        return watts * float(facts.get("gain_correction", 1.0)) + added_w
+    return watts * float(facts.get("correction", 1.0))
 
 
 class Live:
@@ -36,6 +51,7 @@ class Live:
         self._facts: dict[tuple[str, str], dict[str, Any]] = {}
         self._seen: dict[tuple[str, str], tuple[int, int]] = {}
         self._before: dict[tuple[str, str], tuple[int, int]] = {}
+        self._rates: dict[tuple[str, str], float] = {}
         self._sums: dict[tuple[str, str], Sum] = {}
         self.add(devices)
 
@@ -56,7 +72,11 @@ class Live:
                     self._sums[key].add(reading.t1, reading.raw)
 
     def joules(self) -> dict[str, float]:
-        """Energy by device since its first reading, J; one whose counter was reset is left out."""
+        """Energy by device since its first reading, J, not yet corrected by a calibration.
+
+        (`kit.energy.running` corrects it.) One whose counter was reset is left out for good, one
+        whose counter stands still for as long as it does.
+        """
         with self._lock:
             sums = [(device, s.joules) for (device, _), s in self._sums.items()]
         return {device: round(j, _ROUND) for device, j in sums if j is not None}
@@ -77,23 +97,42 @@ class Live:
         found: dict[str, float] = {}
         for name in _PREFERRED:
             for key in (k for k in seen if k[1] == name and k[0] not in found):
-                if now is None or now - seen[key][0] < _STALE_NS:
-                    found[key[0]] = round(self._scaled(key, seen[key][1]), 1)
+                t, raw = seen[key]
+                if raw > 0 and (now is None or now - t < _STALE_NS):
+                    found[key[0]] = self._watts(key, self._scaled(key, raw))
         for key in (k for k in seen if k[1] in _COUNTERS and k[0] not in found):
             rate = self._rate(key, seen[key])
             if rate is not None:
-                found[key[0]] = round(rate, 1)
+                found[key[0]] = self._watts(key, rate)
         return found
+
+    def _watts(self, key: tuple[str, str], watts: float) -> float:
+        return round(corrected(key[1], self._facts[key], watts), _ROUND)
 
     def _scaled(self, key: tuple[str, str], raw: int) -> float:
         return raw * QUANTITIES[key[1]].scale * float(self._facts[key].get("scale", 1.0))
 
     def _rate(self, key: tuple[str, str], seen: tuple[int, int]) -> float | None:
-        """Mean power since the call before: a counter's growth over time."""
-        before = self._before.get(key)
-        self._before[key] = seen
-        if before is None or seen[0] <= before[0]:
+        """Mean power since the call before: a counter's growth over time.
+
+        Where it has not grown since, what it was before, for as long as that is no standstill.
+        """
+        before = self._before.setdefault(key, seen)
+        if seen[0] <= before[0]:
             return None
+        if key[1] in GROWING and seen[1] == before[1]:
+            return self._rates.get(key) if seen[0] - before[0] <= STILL_NS else None
+        self._before[key] = seen
+        found = self._grown(key, before, seen)
+        if found is None:
+            self._rates.pop(key, None)
+        else:
+            self._rates[key] = found
+        return found
+
+    def _grown(
+        self, key: tuple[str, str], before: tuple[int, int], seen: tuple[int, int]
+    ) -> float | None:
         facts = self._facts[key]
         grown = seen[1] - before[1]
         if grown < 0:
@@ -105,13 +144,23 @@ class Live:
 
 
 class Sum:
-    """A device's energy since its first reading: None before a second one, and once broken."""
+    """A device's energy since its first reading: None before it grew, and once broken."""
 
     def __init__(self, quantity: str, facts: Mapping[str, Any]) -> None:
         self._growth, self._facts = _GROWTH[quantity], facts
+        self._must_grow = quantity in GROWING
         self._last: tuple[int, int] | None = None
+        self._grew_at = 0
         self._broken = False
-        self.joules: float | None = None
+        self._joules: float | None = None
+
+    @property
+    def joules(self) -> float | None:
+        """The energy, J; None where it is not known, or a counter does not count."""
+        if self._must_grow and self._last:
+            still = self._last[0] - self._grew_at > STILL_NS
+            return None if still or not self._joules else self._joules
+        return self._joules
 
     def add(self, t: int, raw: int) -> None:
         """Take in a reading made at ``t`` (ns)."""
@@ -121,7 +170,9 @@ class Sum:
             seconds = (t - self._last[0]) / 1e9
             grown = self._growth(self._facts, self._last[1], raw, seconds)
             self._broken = grown is None
-            self.joules = None if grown is None else (self.joules or 0.0) + grown
+            self._joules = None if grown is None else (self._joules or 0.0) + grown
+        if self._last is None or raw != self._last[1]:
+            self._grew_at = t
         self._last = (t, raw)
 
 

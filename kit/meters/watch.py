@@ -3,7 +3,8 @@
 Each meter is read in a thread of its own, so that a PDU that does not answer holds up nobody.
 Energy is what came since the start: from a counter where it can be asked at any time, else from
 the 20 ms samples, else power held from one reading to the next. A stretch without readings adds
-neither joules nor seconds.
+neither joules nor seconds; nor does a power of 0 W, which is what a PDU says below its squelch and
+a GPU without a reading, or a counter that stands still. Calibrations are applied.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from kit.events import Clock
 from kit.meters import MeterUnavailable, Reader, Reading, get, label
+from kit.meters.live import GROWING, STILL_NS, corrected
 from kit.model import MeterDevice
 from kit.units import QUANTITIES, event_reasons
 
@@ -25,6 +27,8 @@ _LONGEST_STEP_S = {"window": 0.25}  # of one quantity, by kind; else:
 _LONGEST_OTHER_S = 5.0
 _HIGHEST_CPU_W = 1000.0
 _END_S = 0.5
+# Energies over times that differ by more (some rounds of reading) make no sum.
+APART_S = 1.5
 # What a device's power and energy are taken from: the first of these that it gives.
 _POWER = ("gpu_power_instant", "gpu_power_sample", "gpu_power_average", "pdu_power")
 _ENERGY = {
@@ -56,6 +60,7 @@ class Seen(NamedTuple):
         context: temperature, clock, … by key with unit.
         reasons: why the clocks are not higher, in words; None where unknown.
         why_not: why there is no power, else empty.
+        no_energy: why there is no energy, or none by its best source, else empty.
     """
 
     scope: str
@@ -68,6 +73,7 @@ class Seen(NamedTuple):
     context: dict[str, int | None]
     reasons: tuple[str, ...] | None
     why_not: str
+    no_energy: str = ""
 
 
 class Snapshot(NamedTuple):
@@ -85,11 +91,18 @@ class _Sum:
         self.quantity, self._facts = quantity, facts
         self.latest: tuple[int, int] | None = None
         self.joules = self.seconds = 0.0
+        self._from: tuple[int, int] | None = None  # since when what came is not yet in the sum
         self._told = (0.0, 0.0)
+        self._rate: float | None = None
 
     def add(self, t: int, raw: int) -> None:
-        before, self.latest = self.latest, (t, raw)
-        if before is None or t <= before[0]:
+        if self.latest and t <= self.latest[0]:
+            return
+        before, self.latest = self._from, (t, raw)
+        if self.quantity in GROWING and before and raw == before[1]:
+            return  # nothing is known of this stretch until it grows
+        self._from = self.latest
+        if before is None:
             return
         seconds = (t - before[0]) * 1e-9
         longest = _LONGEST_STEP_S.get(QUANTITIES[self.quantity].kind, _LONGEST_OTHER_S)
@@ -97,22 +110,52 @@ class _Sum:
         if joules is not None:
             self.joules, self.seconds = self.joules + joules, self.seconds + seconds
 
+    def interrupt(self) -> None:
+        """Nobody knows what comes until the next reading."""
+        self.latest = self._from = None
+
+    def still(self) -> str:
+        """That the counter has stood still for longer than it may, else empty."""
+        if self.quantity not in GROWING or not self.latest or not self._from:
+            return ""
+        still_ns = self.latest[0] - self._from[0]
+        if still_ns <= STILL_NS:
+            return ""
+        return f"{QUANTITIES[self.quantity].text} has not grown for {still_ns * 1e-9:.0f} s"
+
     def watts(self) -> float:
         """The latest power reading."""
         assert self.latest is not None
-        return self.latest[1] * self._scale
+        return corrected(self.quantity, self._facts, self.latest[1] * self._scale)
 
     def rate(self) -> float | None:
-        """Mean power since the call before; None where nothing came in between."""
+        """Mean power since the call before; the one told then where nothing came in between."""
         joules, seconds = self.joules - self._told[0], self.seconds - self._told[1]
         self._told = (self.joules, self.seconds)
-        return joules / seconds if seconds > 0 else None
+        if seconds > 0:
+            self._rate = joules / seconds
+        return self._rate
+
+    def no_power(self, raw: int) -> str:
+        """Why a power that is not above 0 is no reading."""
+        text = QUANTITIES[self.quantity].text
+        if raw < 0 or self.quantity != "pdu_power":
+            return f"{text} reads {raw * self._scale:g} W: no reading"
+        squelch = self._facts.get("squelch")
+        limit = f" ({squelch:g} W)" if squelch else ""
+        return f"the outlet reads 0 W, less than it can measure{limit}"
 
     @property
     def _scale(self) -> float:
         return QUANTITIES[self.quantity].scale * float(self._facts.get("scale", 1.0))
 
     def _joules(self, before: int, raw: int, seconds: float) -> float | None:
+        grown = self._uncorrected(before, raw, seconds)
+        if grown is None:
+            return None
+        return corrected(self.quantity, self._facts, grown / seconds) * seconds
+
+    def _uncorrected(self, before: int, raw: int, seconds: float) -> float | None:
         if self.quantity == "cpu_busy":
             idle, full = self._facts["idle_w"], self._facts["max_w"]
             share = min((raw - before) * self._scale / (seconds * self._facts["cpus"]), 1.0)
@@ -145,16 +188,20 @@ class _Device:
             self._context.pop(reading.quantity, None)
             return
         self._failed.pop(reading.quantity, None)
-        if found := self._sums.get(reading.quantity):
+        found = self._sums.get(reading.quantity)
+        if found is None:
+            self._context[reading.quantity] = reading.raw
+        elif reading.quantity in _POWER and reading.raw <= 0:
+            self._failed[reading.quantity] = found.no_power(reading.raw)
+            found.interrupt()
+        else:
             middle = reading.t0 + (reading.t1 - reading.t0) // 2
             found.add(reading.t_dev if reading.t_dev is not None else middle, reading.raw)
-        else:
-            self._context[reading.quantity] = reading.raw
 
     def seen(self, now: int) -> Seen:
         watts, power_from = self._watts(now)
-        read = [n for n in _ENERGY if n in self._sums and self._sums[n].seconds > 0]
-        best = self._sums[read[0]] if read else None
+        able = [s for n in _ENERGY if (s := self._sums.get(n)) and s.seconds > 0 and not s.still()]
+        best = able[0] if able else None
         mask = self._context.get("gpu_event_reasons")
         return Seen(
             scope=self.scope,
@@ -167,7 +214,11 @@ class _Device:
             context={key: self._context.get(name) for key, name in _CONTEXT.items()},
             reasons=None if mask is None else event_reasons(mask),
             why_not="" if watts is not None else self._why_not(),
+            no_energy=self._still() or ("" if best else self._why_not()),
         )
+
+    def _still(self) -> str:
+        return "; ".join(why for s in self._sums.values() if (why := s.still()))
 
     def _watts(self, now: int) -> tuple[float | None, str]:
         fresh = {
@@ -175,13 +226,16 @@ class _Device:
         } - set(self._failed)
         for name in (n for n in _POWER if n in fresh):
             return self._sums[name].watts(), QUANTITIES[name].text
-        for name in (n for n in ("gpu_energy", "cpu_energy", "cpu_busy") if n in fresh):
-            return self._sums[name].rate(), f"growth of: {QUANTITIES[name].text}"
+        counting = {n for n in fresh if not self._sums[n].still()}
+        for name in (n for n in ("gpu_energy", "cpu_energy", "cpu_busy") if n in counting):
+            rate = self._sums[name].rate()
+            return rate, "" if rate is None else f"growth of: {QUANTITIES[name].text}"
         return None, ""
 
     def _why_not(self) -> str:
         failed = [why for name, why in self._failed.items() if name in _ENERGY]
-        return str([*failed, *self._reasons, "no reading yet"][0])
+        still = [why] if (why := self._still()) else []
+        return str([*failed, *still, *self._reasons, "no reading yet"][0])
 
 
 class _Watched:
@@ -255,18 +309,35 @@ def watch(
             yield Snapshot(now * 1e-9, devices, dict(absent))
 
 
-def totals(snapshot: Snapshot) -> dict[str, dict[str, float | None]]:
+def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
     """Power and energy by scope, of the devices that add up; None where one of them tells none.
 
     Scopes are never added to one another: a wall holds the GPUs, an estimate is no measurement.
+    Nor are energies over different times, such as that of a device that was lost meanwhile.
+
+    Returns:
+        By scope ``power_W``, ``energy_J``, ``energy_over_s``, and ``reason``, why one of them is
+        None, else empty.
     """
-    found: dict[str, dict[str, float | None]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for scope in ("gpu", "cpu", "wall", "estimate"):
-        own = [d for d in snapshot.devices.values() if d.scope == scope and d.summed]
+        own = {name: d for name, d in snapshot.devices.items() if d.scope == scope and d.summed}
         if own:
-            watts, joules = [d.watts for d in own], [d.joules for d in own]
-            found[scope] = {
-                "power_W": None if None in watts else sum(w for w in watts if w is not None),
-                "energy_J": None if None in joules else sum(j for j in joules if j is not None),
-            }
+            found[scope] = _total(own)
     return found
+
+
+def _total(own: Mapping[str, Seen]) -> dict[str, Any]:
+    watts, joules = [d.watts for d in own.values()], [d.joules for d in own.values()]
+    times = sorted(d.seconds for d in own.values())
+    whys = [f"{n}: {d.why_not}" for n, d in own.items() if d.watts is None]
+    whys += [f"{n}: {d.no_energy}" for n, d in own.items() if d.joules is None]
+    whole = None not in joules and times[-1] - times[0] <= APART_S
+    if None not in joules and not whole:
+        whys.append(f"energies over {times[0]:.3g} to {times[-1]:.3g} s make no sum")
+    return {
+        "power_W": None if None in watts else sum(w for w in watts if w is not None),
+        "energy_J": sum(j for j in joules if j is not None) if whole else None,
+        "energy_over_s": times[0] if whole else None,
+        "reason": "; ".join(dict.fromkeys(whys)),
+    }

@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from kit.meters.watch import Seen, Snapshot, totals
+from kit.meters.watch import APART_S, Seen, Snapshot, totals
 from kit.render.console import (
     count,
     device_name,
@@ -75,9 +75,18 @@ class PowerView:
             if seen.watts is None:
                 parts.append(f"{device}: {seen.why_not}")
             else:
-                parts.append(f"{device} {seen.watts:.1f} W {_energy(seen.joules)}")
+                parts.append(f"{device} {seen.watts:.1f} W {self._since(seen)}")
         parts += [f"{meter}: {reason}" for meter, reason in self._latest.absent.items()]
         return plain("  ".join(parts))
+
+    def _since(self, seen: Seen) -> str:
+        """The energy since the start; over how long, where readings are missing; or why none."""
+        if seen.joules is None:
+            return f"{_energy(None)} ({seen.no_energy})" if seen.no_energy else _energy(None)
+        return _energy(seen.joules) + self._over(seen.seconds)
+
+    def _over(self, seconds: float) -> str:
+        return f" over {seconds:.3g} s" if self._latest.t_s - seconds > APART_S else ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for part in self._parts(options):
@@ -129,7 +138,10 @@ class PowerView:
             seen = track.seen
             if seen.watts is None:
                 yield marked("warn", plain(f"{name}: {seen.why_not}"), "no power")
-            if said := [*_context(seen), *_found(seen)]:
+            if seen.no_energy not in ("", seen.why_not):
+                yield marked("warn", plain(f"{name}: {seen.no_energy}"), "no energy")
+            over = self._over(seen.seconds) if seen.joules is not None else ""
+            if said := [*_context(seen), *_found(seen, over)]:
                 yield plain(f"{name}: {', '.join(said)}", "quiet")
 
     def _totals(self) -> Iterator[Text]:
@@ -137,7 +149,13 @@ class PowerView:
         for scope, found in totals(self._latest).items():
             watts, joules = found["power_W"], found["energy_J"]
             now = "a device tells none now" if watts is None else f"{watts:.1f} W"
-            yield plain(f"{SCOPES[scope]}: {now}, {_energy(joules)} since the start", "name")
+            since = "no energy" if joules is None else self._summed(found)
+            why = f" ({found['reason']})" if joules is None else ""
+            yield plain(f"{SCOPES[scope]}: {now}, {since}{why}", "name")
+
+    def _summed(self, found: dict[str, Any]) -> str:
+        over = self._over(found["energy_over_s"])
+        return _energy(found["energy_J"]) + (over or " since the start")
 
 
 def _ascii(segment: Segment) -> Segment:
@@ -162,9 +180,9 @@ def _context(seen: Seen) -> Iterator[str]:
         yield f"clock events: {', '.join(seen.reasons) or 'none'}"
 
 
-def _found(seen: Seen) -> Iterator[str]:
+def _found(seen: Seen, over: str) -> Iterator[str]:
     if seen.energy_from:
-        yield f"energy by {seen.energy_from}"
+        yield f"energy by {seen.energy_from}{over}"
     if not seen.summed:
         yield "inside another device or beside it: in no total"
 

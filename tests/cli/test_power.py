@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from kit import render
+from kit.cli.machine import _show_power
 from kit.cli.main import dispatch
 from kit.meters.watch import Seen, Snapshot
 from kit.render.console import THEME
@@ -79,6 +80,60 @@ def test_a_device_without_a_reading_says_why_and_never_zero() -> None:
     assert "rapl: no RAPL here" in text
     assert "a device tells none now" in text  # no sum of some
     assert "0.0 W" not in text.replace("100.0 W", "")
+
+
+SILENT = "the outlet reads 0 W, less than it can measure (50 W)"
+
+
+def wall(watts: float | None, joules: float | None, seconds: float, why: str = "") -> Seen:
+    return Seen("wall", True, watts, "", joules, seconds, "", NOTHING, None, why, why)
+
+
+def test_an_energy_of_a_part_of_the_time_says_so_and_joins_no_total(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen = shot(
+        a=wall(100.0, 1200.0, 12.0), b=wall(100.0, 300.0, 3.0), c=wall(None, None, 0, SILENT)
+    )
+    render.power([seen])
+    assert (
+        capsys.readouterr().out
+        == f"12 s  a 100.0 W 1.2 kJ  b 100.0 W 300 J over 3 s  c: {SILENT}\n"
+    )
+    view = PowerView()
+    view.take(seen)
+    text = " ".join(drawn(view, 200).split())
+    assert f"wall outlet (PDU): a device tells none now, no energy (c: {SILENT})" in text
+    view.take(shot(a=wall(100.0, 1200.0, 12.0), b=wall(100.0, 300.0, 3.0)))
+    text = " ".join(drawn(view, 200).split())
+    assert "200.0 W, no energy (energies over 3 to 12 s make no sum)" in text
+    view.take(shot(a=wall(100.0, 300.0, 3.0)))
+    assert "100.0 W, 300 J over 3 s" in drawn(view, 200)
+
+
+def test_a_counter_that_stands_still_is_told_of_beside_a_power(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    still = gpu(300.0, None)._replace(no_energy="it has not grown for 3 s")
+    render.power([shot(gpu0=still)])
+    assert "gpu0 300.0 W – (it has not grown for 3 s)" in capsys.readouterr().out
+    view = PowerView()
+    view.take(shot(gpu0=still))
+    assert "gpu0: it has not grown for 3 s" in drawn(view, 80)
+
+
+def test_json_has_the_reasons_too(capsys: pytest.CaptureFixture[str]) -> None:
+    _show_power([shot(a=wall(100.0, 1200.0, 12.0), c=wall(None, None, 0.0, SILENT))], json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["devices"]["c"]["power_W"] is None
+    assert told["devices"]["c"]["energy_J"] is None
+    assert told["devices"]["c"]["reason"] == told["devices"]["c"]["energy_reason"] == SILENT
+    assert told["totals"]["wall"] == {
+        "power_W": None,
+        "energy_J": None,
+        "energy_over_s": None,
+        "reason": f"c: {SILENT}",
+    }
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -75,6 +75,51 @@ def test_state_is_what_was_read() -> None:
     assert shown.joules() == {}
 
 
+def test_what_reads_zero_is_left_out() -> None:
+    shown = live("pdu:a:1", pdu_power={"squelch": 50, "poll_s": 1})
+    see(shown, "pdu:a:1", "pdu_power", (0, 0), (1, 0))
+    assert (shown.watts(S), shown.joules()) == ({}, {})
+    shown = live("gpu0", gpu_power_instant={}, gpu_power_average={})
+    see(shown, "gpu0", "gpu_power_instant", (1, 0))
+    see(shown, "gpu0", "gpu_power_average", (1, 250_000))
+    assert shown.watts(S) == {"gpu0": 250.0}
+
+
+@pytest.mark.parametrize("quantity", ["gpu_energy", "cpu_energy"])
+def test_a_counter_that_stands_still_is_left_out_for_as_long_as_it_does(quantity: str) -> None:
+    shown = live("x", **{quantity: {}})
+    see(shown, "x", quantity, *[(t / 10, 5_000_000) for t in range(60)])
+    assert (shown.watts(6 * S), shown.joules()) == ({}, {})
+    see(shown, "x", quantity, (6, 6_000_000))
+    assert shown.joules().keys() == shown.watts(6 * S).keys() == {"x"}
+    see(shown, "x", quantity, (7.5, 6_000_000))
+    assert (shown.watts(8 * S), shown.joules()) == ({}, {})
+
+
+def test_a_rate_holds_until_the_counter_ticks_again() -> None:
+    shown = live("gpu0", gpu_energy={})
+    see(shown, "gpu0", "gpu_energy", (0, 0))
+    assert shown.watts(0) == {}
+    see(shown, "gpu0", "gpu_energy", (1, 100_000))
+    assert shown.watts(S) == {"gpu0": 100.0}
+    see(shown, "gpu0", "gpu_energy", (1.5, 100_000))
+    assert shown.watts(2 * S) == {"gpu0": 100.0}
+    see(shown, "gpu0", "gpu_energy", (2, 200_000))
+    assert shown.watts(2 * S) == {"gpu0": 100.0}
+
+
+def test_watts_are_by_the_calibration_and_sums_not_yet() -> None:
+    shown = live("pdu:a:1", pdu_power={"scale": 10.0, "correction": 1.2, "poll_s": 1})
+    see(shown, "pdu:a:1", "pdu_power", (0, 10), (1, 10))
+    assert shown.watts(S) == {"pdu:a:1": 120.0}
+    assert shown.joules() == {"pdu:a:1": 100.0}  # `kit.energy.running` corrects them
+    shown = live("gpu0", gpu_energy={"gain_correction": 1.1, "offset_correction_w": 5.0})
+    see(shown, "gpu0", "gpu_energy", (0, 0))
+    shown.watts(0)
+    see(shown, "gpu0", "gpu_energy", (1, 100_000))
+    assert shown.watts(S) == {"gpu0": 115.0}
+
+
 def test_a_device_that_is_not_known_is_passed_over() -> None:
     shown = live("gpu0", gpu_energy={})
     see(shown, "gpu1", "gpu_energy", (1, 1), (2, 2))

@@ -61,6 +61,86 @@ def test_power_is_held_and_scaled() -> None:
     assert (seen.scope, seen.watts, seen.joules) == ("wall", 300.0, 500.0)
 
 
+def test_a_calibration_is_applied() -> None:
+    x = device(pdu_power={"scale": 10.0, "correction": 1.2})
+    feed(x, "pdu_power", (0, 20), (1, 20), (2, 20))
+    assert (x.seen(2 * S).watts, x.seen(2 * S).joules) == (240.0, 480.0)
+    card = {"gain_correction": 1.1, "offset_correction_w": 5.0}
+    x = device(gpu_power_instant=card, gpu_energy=card)
+    feed(x, "gpu_power_instant", (0, 100_000), (2, 100_000))
+    assert x.seen(2 * S).watts == pytest.approx(115.0)
+    feed(x, "gpu_energy", (0, 7_000_000), (1, 7_100_000), (2, 7_200_000))
+    assert x.seen(2 * S).joules == pytest.approx(230.0)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "facts", "said"),
+    [
+        ("pdu_power", {"squelch": 50}, "the outlet reads 0 W, less than it can measure (50 W)"),
+        ("pdu_power", {}, "the outlet reads 0 W, less than it can measure"),
+        ("gpu_power_instant", {}, "GPU power, instantaneous reads 0 W: no reading"),
+    ],
+)
+def test_a_power_of_zero_is_no_reading(quantity: str, facts: dict[str, Any], said: str) -> None:
+    x = device(**{quantity: facts})
+    feed(x, quantity, *[(t, 0) for t in range(6)])
+    seen = x.seen(5 * S)
+    assert (seen.watts, seen.joules, seen.seconds) == (None, None, 0.0)
+    assert (seen.why_not, seen.no_energy) == (said, said)
+    feed(x, quantity, (6, 100_000), (7, 100_000), (8, 0), (9, 100_000))
+    assert x.seen(9 * S).watts is not None
+    assert x.seen(9 * S).seconds == 1.0  # neither up to a zero nor from one
+
+
+def test_a_power_below_zero_is_no_reading() -> None:
+    x = device(pdu_power={"squelch": 50})
+    feed(x, "pdu_power", (0, -1), (1, -1))
+    assert "reads -1 W: no reading" in x.seen(S).why_not
+
+
+def test_another_power_stands_in_for_one_that_reads_zero() -> None:
+    x = device(gpu_power_instant={}, gpu_power_average={})
+    feed(x, "gpu_power_instant", (0, 0), (1, 0))
+    feed(x, "gpu_power_average", (0, 100_000), (1, 100_000))
+    assert (x.seen(S).watts, x.seen(S).energy_from) == (100.0, "1 s average, held")
+
+
+def test_a_counter_that_stands_still_is_absent_and_says_so() -> None:
+    x = device(gpu_energy={})
+    feed(x, "gpu_energy", *[(t * 0.5, 123_456) for t in range(12)])
+    seen = x.seen(round(5.5 * S))
+    assert (seen.watts, seen.joules, seen.energy_from) == (None, None, "")
+    assert seen.why_not == seen.no_energy == "GPU energy counter has not grown for 6 s"
+    # It counts again: what came meanwhile cannot be told, since the stretch is too long.
+    feed(x, "gpu_energy", (6, 223_456), (6.5, 323_456))
+    seen = x.seen(round(6.5 * S))
+    assert (seen.watts, seen.joules, seen.seconds) == (200.0, 100.0, 0.5)
+    assert (seen.why_not, seen.no_energy) == ("", "")
+
+
+def test_samples_stand_in_for_a_counter_that_stands_still() -> None:
+    x = device(gpu_energy={}, gpu_power_sample={})
+    feed(x, "gpu_energy", (0, 0), (0.5, 50_000), (1, 50_000), (2, 50_000))
+    feed(x, "gpu_power_sample", *[(t * 0.02, 100_000) for t in range(101)])
+    seen = x.seen(2 * S)
+    assert (seen.energy_from, seen.joules) == ("20 ms samples", pytest.approx(200))
+    assert seen.no_energy == "GPU energy counter has not grown for 2 s"
+
+
+def test_a_counter_read_twice_between_two_ticks_counts_once() -> None:
+    x = device(gpu_energy={})
+    feed(x, "gpu_energy", (0, 0), (0.5, 50_000), (0.6, 50_000), (1.0, 100_000))
+    seen = x.seen(S)
+    assert (seen.joules, seen.seconds, seen.watts) == (100.0, 1.0, 100.0)
+    assert x.seen(S).watts == 100.0  # nothing new since
+
+
+def test_an_idle_host_is_no_counter_that_stands_still() -> None:
+    x = device(cpu_busy={"cpus": 4, "idle_w": 10.0, "max_w": 50.0})
+    feed(x, "cpu_busy", *[(t, 0) for t in range(4)])
+    assert (x.seen(3 * S).watts, x.seen(3 * S).joules) == (10.0, 30.0)
+
+
 def test_what_fails_says_why_and_what_is_old_is_gone() -> None:
     x = device(gpu_power_instant={})
     assert (x.seen(0).watts, x.seen(0).why_not) == (None, "no reading yet")
@@ -83,7 +163,8 @@ def test_event_reasons_in_words() -> None:
 
 
 def seen_of(scope: str, watts: float | None, *, summed: bool = True) -> Seen:
-    return Seen(scope, summed, watts, "", 10.0, 1.0, "", {}, None, "")
+    why_not = "it is lost" if watts is None else ""
+    return Seen(scope, summed, watts, "", 10.0, 1.0, "", {}, None, why_not)
 
 
 def test_totals_keep_scopes_apart_and_say_nothing_of_a_partial_sum() -> None:
@@ -99,10 +180,30 @@ def test_totals_keep_scopes_apart_and_say_nothing_of_a_partial_sum() -> None:
         {},
     )
     found = totals(shot)
-    assert found["gpu"] == {"power_W": None, "energy_J": 20.0}
-    assert found["cpu"] == {"power_W": 90.0, "energy_J": 10.0}
+    assert found["gpu"] == {
+        "power_W": None,
+        "energy_J": 20.0,
+        "energy_over_s": 1.0,
+        "reason": "gpu1: it is lost",
+    }
+    whole = {"power_W": 90.0, "energy_J": 10.0, "energy_over_s": 1.0, "reason": ""}
+    assert found["cpu"] == whole
     assert found["estimate"]["power_W"] == 70.0
     assert "wall" not in found
+
+
+def test_energies_over_different_times_make_no_sum() -> None:
+    """One of two GPUs is lost after 10 of 60 s."""
+    boards = {name: device(gpu_power_instant={}) for name in ("gpu0", "gpu1")}
+    feed(boards["gpu0"], "gpu_power_instant", *[(t / 10, 300_000) for t in range(600)])
+    lost = [(t / 10, 300_000 if t < 100 else None) for t in range(600)]
+    feed(boards["gpu1"], "gpu_power_instant", *lost)
+    shot = Snapshot(60.0, {name: b.seen(60 * S) for name, b in boards.items()}, {})
+    found = totals(shot)["gpu"]
+    assert (found["power_W"], found["energy_J"], found["energy_over_s"]) == (None, None, None)
+    assert found["reason"] == "gpu1: error 15; energies over 9.9 to 59.9 s make no sum"
+    assert shot.devices["gpu1"].joules == pytest.approx(2970)
+    assert shot.devices["gpu1"].seconds == pytest.approx(9.9)
 
 
 def test_watching_a_host(tmp_path: Path) -> None:
@@ -114,8 +215,8 @@ def test_watching_a_host(tmp_path: Path) -> None:
     host, package = shots[2].devices["host"], shots[2].devices["cpu0-package"]
     assert host.watts is not None
     assert host.joules
-    assert package.watts == 0.0  # its counter stands still
-    assert package.energy_from == "counter"
+    assert (package.watts, package.joules) == (None, None)
+    assert "has not grown" in package.why_not
 
 
 def test_a_meter_that_hangs_holds_up_no_other(
@@ -130,7 +231,7 @@ def test_a_meter_that_hangs_holds_up_no_other(
     assert not let_go.is_set()
     let_go.set()
     assert found["host"].why_not == "no reading yet"
-    assert found["cpu0-package"].watts == 0.0
+    assert "has not grown" in found["cpu0-package"].why_not
 
 
 def test_the_energy_of_gpus_is_true(gpus: Any) -> None:
