@@ -35,6 +35,8 @@ _AVERAGE_NS = 500_000_000  # half of the window over which NVML's power is avera
 _CLOCK_MS, _CLOCK_SHARE = 150.0, 0.25
 _LEAST_RANGE = 12  # 2^12 J: the smallest range of any RAPL counter
 _SHORTEST_S = 0.1  # rows may stand closer than the counter's own updates
+_MOST_RAW = 10**18  # `kit.samples` holds integers of 18 digits
+_LAST_MS = 253_402_300_799_999  # the end of the year 9999
 
 
 class _Column(NamedTuple):
@@ -53,14 +55,14 @@ _COLUMNS = (
     _Column(r"PP0_ENERGY", "J", "rapl", "cpu0-core", "cpu_energy", 1e6),
     _Column(r"PP1_ENERGY", "J", "rapl", "cpu0-uncore", "cpu_energy", 1e6),
     _Column(r"DRAM_ENERGY", "J", "rapl", "cpu0-dram", "cpu_energy", 1e6),
-    _Column(r"GPU(\d+)_POWER", "mWatts", "nvml", "gpu{}", "gpu_power_average", 1.0),
-    _Column(r"GPU(\d+)_USAGE", "", "nvml", "gpu{}", "gpu_utilisation", 1.0),
-    _Column(r"GPU(\d+)_TEMPERATURE", "", "nvml", "gpu{}", "gpu_temperature", 1.0),
-    _Column(r"GPU(\d+)_MEMORY_USED", "", "nvml", "gpu{}", "gpu_memory_used", float(1 << 20)),
+    _Column(r"GPU([0-9]+)_POWER", "mWatts", "nvml", "gpu{}", "gpu_power_average", 1.0),
+    _Column(r"GPU([0-9]+)_USAGE", "", "nvml", "gpu{}", "gpu_utilisation", 1.0),
+    _Column(r"GPU([0-9]+)_TEMPERATURE", "", "nvml", "gpu{}", "gpu_temperature", 1.0),
+    _Column(r"GPU([0-9]+)_MEMORY_USED", "", "nvml", "gpu{}", "gpu_memory_used", float(1 << 20)),
 )
 _NO_ENERGY = {
     r"(CPU|SYSTEM)_POWER": "a power whose averaging nobody states: kit makes no energy of it",
-    r"CORE\d+_ENERGY": "cores lie inside the package and are not added to it",
+    r"CORE[0-9]+_ENERGY": "cores lie inside the package and are not added to it",
 }
 
 
@@ -104,37 +106,64 @@ def read(text: str, name: str) -> Recording:
 
 
 def _table(text: str, name: str) -> tuple[list[str], list[list[float]]]:
+    text = text.removeprefix("\ufeff")
     lines = text.splitlines()
     separator = _separator(lines[0] if lines else "", name)
     if not text.endswith("\n"):
         _refuse(f"{name} line {len(lines)} is cut short: it has no end")
-    records = list(csv.reader(io.StringIO(text), delimiter=separator))
+    try:
+        records = list(csv.reader(io.StringIO(text), delimiter=separator))
+    except csv.Error as error:
+        raise UsageError(f"{name} is no CSV: {error}", _REMEDY) from error
     header = [title.strip() for title in records[0]]
     if len(set(header)) < len(header):
         _refuse(f"{name} has a column twice")
-    rows = [_numbers(cells, header, at, name) for at, cells in enumerate(records[1:], 2) if cells]
+    known = [_range(title) for title in header]
+    rows = [
+        _numbers(cells, header, known, f"{name} line {at}")
+        for at, cells in enumerate(records[1:], 2)
+        if cells
+    ]
     if len(rows) < 3:
         _refuse(f"{name} has {len(rows)} readings: too few for an energy")
     return header, rows
 
 
 def _separator(first: str, name: str) -> str:
-    match = re.match(r"\ufeff?Delta(.)Time(?:\1|$)", first)
+    match = re.match(r"Delta([^\w\s\".+-]|\t)Time(?:\1|$)", first)
     if match is None:
         _refuse(f"{name} does not begin with EnergiBridge's columns Delta and Time")
     return match.group(1)
 
 
-def _numbers(cells: Sequence[str], header: Sequence[str], line: int, name: str) -> list[float]:
+def _range(title: str) -> tuple[float, float]:
+    """The values that kit can hold of a column; any number where it does not use it."""
+    if title == "Time":
+        return 0.0, _LAST_MS
+    plain = title.partition(" (")[0]
+    factors = [c.factor for c in _COLUMNS if re.fullmatch(c.pattern, plain)]
+    most = _MOST_RAW / factors[0] * (1 - 1e-12) if factors else math.inf
+    return -most, most
+
+
+def _numbers(
+    cells: Sequence[str],
+    header: Sequence[str],
+    known: Sequence[tuple[float, float]],
+    where: str,
+) -> list[float]:
     if len(cells) != len(header):
         what = "is cut short" if len(cells) < len(header) else "is too long"
-        _refuse(f"{name} line {line} {what}: {len(cells)} of {len(header)} cells")
+        _refuse(f"{where} {what}: {len(cells)} of {len(header)} cells")
     try:
         values = [float(cell) for cell in cells]
     except ValueError as error:
-        raise UsageError(f"{name} line {line}: {error}", _REMEDY) from error
+        raise UsageError(f"{where}: {error}", _REMEDY) from error
     if not all(map(math.isfinite, values)):
-        _refuse(f"{name} line {line} has a value that is no number")
+        _refuse(f"{where} has a value that is no number")
+    for title, value, (least, most) in zip(header, values, known, strict=True):
+        if not least <= value <= most:
+            _refuse(f"{where}: {title} is {value:g}, which lies outside {least:.4g} … {most:.4g}")
     return values
 
 
@@ -156,6 +185,8 @@ def _times(header: Sequence[str], rows: Sequence[Sequence[float]], name: str) ->
                 "in milliseconds",
                 _REMEDY,
             )
+    if (rows[-1][time] - rows[0][time] + 1) * _MS >= _MOST_RAW:
+        _refuse(f"{name}: Time runs over more than 30 years, from {rows[0][time]:.0f} ms on")
     return [round(row[time] - rows[0][time]) * _MS for row in rows]
 
 
@@ -234,7 +265,7 @@ def _counter(c: _Read, times: Sequence[int], name: str) -> dict[str, Any]:
     for at, (before, after) in enumerate(pairwise(c.values)):
         seconds = (times[at + 1] - times[at]) * 1e-9
         grown = after - before + (range_j if after < before else 0.0)
-        if not 0 <= grown <= _HIGHEST_W * max(seconds, _SHORTEST_S) or before < 0:
+        if not 0 <= grown <= _HIGHEST_W * max(seconds, _SHORTEST_S) or min(before, after) < 0:
             raise UsageError(
                 f"{name} line {at + 3}: {c.title} goes from {before:.6g} to {after:.6g} in "
                 f"{seconds:.3g} s, which is no counter's growth or wrap: it was reset, or the "

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kit import energy, samples
 from kit.cli.main import dispatch
 from kit.errors import UsageError
 from kit.readers import energibridge
+from tests.properties import examples
 
 UNIT = 2.0**-16  # J, as on AMD and many Xeons: the counter wraps at 65,536 J
 START_MS = 1_697_704_464_320
@@ -135,6 +141,18 @@ def in_seconds(columns: dict[str, list[Any]]) -> None:
     columns["Time"] = [t / 1000 for t in columns["Time"]]
 
 
+POWER = "GPU0_POWER (mWatts)"
+
+
+def moved(to: float) -> Callable[[dict[str, list[Any]]], Any]:
+    return lambda columns: columns.update(Time=[to + t - START_MS for t in columns["Time"]])
+
+
+def for_ages(columns: dict[str, list[Any]]) -> None:
+    columns["Delta"] = [10**12] * 101
+    columns["Time"] = [i * 10**12 for i in range(101)]
+
+
 TWO_FILES = text_of(recording()) + text_of(recording())
 
 
@@ -157,6 +175,16 @@ TWO_FILES = text_of(recording()) + text_of(recording())
         (broken(amd_too), "two machines"),
         (TWO_FILES, "line 103"),
         (text_of(recording(0.2)), "too few"),
+        (broken(set_(POWER, 5, 1e30)), f"line 7: {POWER} is 1e+30"),
+        (broken(set_("GPU0_MEMORY_USED", 5, -1e17)), "line 7: GPU0_MEMORY_USED is -1e+17"),
+        (broken(set_("PACKAGE_ENERGY (J)", 5, 1.7e308)), "line 7: PACKAGE_ENERGY (J) is 1.7e+308"),
+        (broken(moved(-1e17)), "line 2: Time is -1e+17"),
+        (broken(moved(1e300)), "line 2: Time is 1e+300"),
+        (broken(for_ages), "more than 30 years"),
+        (text_of(recording()).replace(",", '"'), "does not begin with EnergiBridge's columns"),
+        (text_of(recording()).replace("3200", "32\r00", 1), "is no CSV"),
+        (text_of(recording()).replace("3200", "3" * 200_000, 1), "is no CSV"),
+        (text_of(recording()).replace("3200", "3\x00", 1), "line 2"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_error(text: str, said: str) -> None:
@@ -164,6 +192,77 @@ def test_what_is_wrong_is_said_in_one_error(text: str, said: str) -> None:
         energibridge.read(text, "x.csv")
     assert said in caught.value.message
     assert caught.value.remedy
+
+
+def test_a_byte_order_mark_and_digits_of_another_script_are_no_stumbling_block() -> None:
+    assert energibridge.read("\ufeff" + text_of(recording()), "x.csv").rows == 101
+    other = energibridge.read(text_of(recording()).replace("GPU0", "GPU٣"), "x.csv")
+    assert "nvml" not in {m.name for m in other.meters}
+
+
+# --- any text at all ------------------------------------------------------------------------
+
+CELLS = st.one_of(
+    st.floats().map(repr),
+    st.floats(0, 1e6).map(repr),
+    st.integers().map(str),
+    st.integers(0, 10**6).map(str),
+    st.sampled_from(["", "nan", "-inf", "1e30", "-1e17", "1e999", "1_0", "٣", '"', "\r", "\x00"]),
+    st.text(max_size=5),
+)
+
+
+def ends_well(text: str) -> None:
+    """As the command does: a result, or an error of kit's with its remedy; no other exception."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "e.csv"
+        file.write_bytes(text.encode("utf-8", "surrogatepass"))
+        said, told = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(said):
+            code = dispatch(["import", "energibridge", str(file), "--json"])
+    assert code in (0, 2)
+    assert json.loads(told.getvalue())["energy"] if code == 0 else "fix:" in said.getvalue()
+
+
+@examples(200)
+@given(text=st.one_of(st.text(), st.text().map(lambda rest: "Delta,Time" + rest)))
+def test_any_text_ends_in_a_result_or_one_error(text: str) -> None:
+    ends_well(text)
+
+
+@examples(200)
+@given(data=st.data())
+def test_a_recording_with_any_cells_ends_in_a_result_or_one_error(data: st.DataObject) -> None:
+    """A true recording, some of whose cells (headings too) are whatever."""
+    lines = [line.split(",") for line in text_of(recording(1.0)).splitlines()]
+    for _ in range(data.draw(st.integers(0, 4))):
+        row = data.draw(st.integers(0, len(lines) - 1))
+        column = data.draw(st.integers(0, len(lines[0]) - 1))
+        lines[row][column] = data.draw(CELLS)
+    ends_well("\n".join(map(",".join, lines)) + "\n")
+
+
+NUMBERS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(-1e18, 1e18),
+    st.floats(0, 1e6),
+    st.sampled_from([0.0, -0.0, 1e12, 1e18, 9.99e17, 5e-324]),
+)
+
+
+@examples(200)
+@given(data=st.data())
+def test_columns_of_any_numbers_end_in_a_result_or_one_error(data: st.DataObject) -> None:
+    """Each column altogether of other numbers, the clock's of any steps that fit."""
+    columns = recording(2.0)
+    rows = len(columns["Time"])
+    for name in data.draw(st.lists(st.sampled_from(sorted(set(columns) - {"Time"})), max_size=4)):
+        columns[name] = data.draw(st.lists(NUMBERS, min_size=rows, max_size=rows))
+    steps = data.draw(st.lists(st.sampled_from([0, 1, 200, 10**4, 10**13]), min_size=rows))[:rows]
+    columns["Delta"] = steps
+    start = data.draw(st.sampled_from([0, START_MS, 2.5e14]))
+    columns["Time"] = [start + sum(steps[:i]) for i in range(rows)]
+    ends_well(text_of(columns))
 
 
 # --- the command ----------------------------------------------------------------------------
