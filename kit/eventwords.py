@@ -101,8 +101,10 @@ def _stage(data: Data) -> Said:
 
 
 def _steady(data: Data) -> str:
-    devices = ", ".join(f"{device} {state}" for device, state in data["devices"].items())
-    return f"waited {float(data['seconds']):.0f} s until {devices}"
+    words = {"not_steady": "not steady", "unknown": "cannot be told"}
+    told = ((device, words.get(state, state)) for device, state in data["devices"].items())
+    devices = ", ".join(f"{device} {state}" for device, state in told)
+    return f"waited {float(data['seconds']):.0f} s for a steady state: {devices}"
 
 
 def _stopped(data: Data) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,6 +72,8 @@ def _text(data: bytes, file: Path) -> str:
 
 def _window(recording: Recording, from_s: float | None, to_s: float | None) -> tuple[int, int]:
     first, last = recording.window
+    if not all(math.isfinite(at) for at in (from_s, to_s) if at is not None):
+        raise UsageError("--from and --to must be numbers of seconds", "give them as 12.5")
     t0 = first if from_s is None else round(from_s * _S)
     t1 = last if to_s is None else round(to_s * _S)
     if not 0 <= t0 < t1 <= last + _S:

@@ -33,6 +33,7 @@ TERMS: dict[str, tuple[str, bool]] = {
     "delay": ("the sensor's delay", False),
     "model": ("the model of the estimate", False),
 }
+_SLOPES = {"temperature": "temperature_c_per_min", "power": "power_percent_per_min"}
 STATES = {"steady": "steady", "not_steady": "not steady", "unknown": "cannot be told"}
 PLACES = {"before": "loaded idle before", "within": "measured block"}
 
@@ -120,9 +121,14 @@ def _why(judged: Document) -> list[str]:
     found = []
     for reason in judged["reasons"]:
         what, moves, rest = str(reason).partition(" moves by ")
+        if not moves:
+            found.append(reason)
+            continue
         limit = rest.partition("(limit ")[2].rstrip(")")
-        sure = "beyond" if judged["status"] == "not_steady" else "not surely within"
-        found.append(f"{what} {sure} its limit of {limit} a minute" if moves else reason)
+        told = judged[_SLOPES[what]]
+        sure = abs(told["value"]) - 2 * told["u"] > float(limit)
+        how = "beyond" if sure else "not surely within"
+        found.append(f"{what} {how} its limit of {limit} a minute")
     return found
 
 

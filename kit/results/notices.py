@@ -148,11 +148,13 @@ def _of_state(launch: Document, note: Note) -> None:
             if judged["status"] == "not_steady":
                 told = "; ".join(judged["reasons"])
                 note("NOT_STEADY", f"{device} {where}: {told}; {_RESTEADY}")
-        if any(judged["status"] == "unknown" for judged in places.values()):
+        unknown = [judged for judged in places.values() if judged["status"] == "unknown"]
+        if unknown:
+            told = "; ".join(dict.fromkeys(str(r) for judged in unknown for r in judged["reasons"]))
             note(
                 "STEADY_UNKNOWN",
-                f"{device}: watched too briefly to tell a steady state; a minute of "
-                "phases.loaded_idle_s and of measured work would",
+                f"{device}: not known whether it was steady: {told}; a minute of "
+                "phases.loaded_idle_s and of measured work tells most",
             )
 
 

@@ -152,10 +152,12 @@ def _write_until(
     while not stop.wait(FLUSH_S):
         _flush(tracks)
         beat += 1
-        if beat % LIVE_EVERY == 0 and (watts := live.watts(clock.now())):
+        if beat % LIVE_EVERY == 0:
             # All of the state each time: a line that the engine does not read is dropped.
-            said = {"values": watts, "joules": live.joules(), "state": live.state()}
-            say({"event": "live", **{key: value for key, value in said.items() if value}})
+            told = {"values": live.watts(clock.now()), "joules": live.joules()}
+            said = {key: value for key, value in {**told, "state": live.state()}.items() if value}
+            if said:
+                say({"event": "live", **said})
 
 
 def _flush(tracks: Sequence[Track]) -> None:
