@@ -378,6 +378,9 @@ def test_a_ramp_and_noise_have_no_corner() -> None:
     ramp = np.linspace(100.0, 400.0, 29)
     energies = np.concatenate([[0.0], np.cumsum(ramp * 0.02)])
     assert len(sharpened(t, energies)[0]) == len(t)
+    # Equal means, of whose sums rounding leaves differences that are none.
+    level = np.concatenate([[0.0], np.cumsum(np.full(29, 121.3) * 0.02)])
+    assert len(sharpened(t, level)[0]) == len(t)
     assert len(sharpened(t[:4], energies[:4])[0]) == 4
 
 

@@ -26,6 +26,7 @@ HELD_EDGE, MEAN_EDGE = 1 / SQRT12, 1 / math.sqrt(90)
 _POWER_NS = 1e7
 # A step of power is one where two means on either side of it differ by less than this share of it.
 _LEVEL, _CORNER_MEANS = 0.25, 5
+_INSIDE = 0.01  # nearer to an end of its mean a step needs no corner of its own
 
 
 class Part(NamedTuple):
@@ -343,7 +344,7 @@ def sharpened(t: Floats, joules: Floats) -> tuple[Floats, Floats]:
     jump = after - before
     level = np.maximum(np.abs(before - watts[:-4]), np.abs(watts[4:] - after))
     share = np.divide(after - here, jump, out=np.zeros_like(jump), where=jump != 0)
-    corner = (level < _LEVEL * np.abs(jump)) & (share > 0) & (share < 1)
+    corner = (level < _LEVEL * np.abs(jump)) & (share > _INSIDE) & (share < 1 - _INSIDE)
     at = np.flatnonzero(corner) + 2
     inside = share[corner] * seconds[at]
     corners = t[at] + inside / NS
