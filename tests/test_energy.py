@@ -686,3 +686,13 @@ def test_power_over_time_has_the_energy_under_it() -> None:
     assert area == pytest.approx(
         float(board.joules(t[-1] * 1e-9) - board.joules(t[0] * 1e-9)), rel=0.01
     )
+
+
+def test_no_line_is_drawn_where_nothing_is_known() -> None:
+    kept = [r for r in Board().sampled() if not 10 * S < (r[2] or 0) < 14 * S]
+    t, watts = power_series(read(kept), [GPU])["gpu0"]
+    assert np.isfinite(watts).all()
+    assert not ((t > 10 * S) & (t < 14 * S)).any()
+    t, watts = power_series(read(kept), [GPU], holes=True)["gpu0"]
+    (hole,) = t[np.isnan(watts)]
+    assert hole == pytest.approx(14 * S, abs=0.03 * S)

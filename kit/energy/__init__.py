@@ -166,27 +166,35 @@ def _unmeasured(scope: str, reasons: Sequence[str]) -> EnergyValue:
 # --- for pictures ---------------------------------------------------------------------------
 
 
-def power_series(samples: Samples, meters: Iterable[MeterPlan]) -> dict[str, tuple[Ints, Floats]]:
+def power_series(
+    samples: Samples, meters: Iterable[MeterPlan], *, holes: bool = False
+) -> dict[str, tuple[Ints, Floats]]:
     """Watts over time by device, for a report: times in ns, each the end of its step.
 
-    GPUs by their power samples, or the next best; counters by their growth.
+    GPUs by their power samples, or the next best; counters by their growth. Steps of which nothing
+    is known are left out, or NaN where ``holes`` are asked for, so that no line crosses them.
     """
     scopes = {name: scope for scope, name in SCOPE_METERS.items()}
     found: dict[str, tuple[Ints, Floats]] = {}
     for meter in meters:
         for device in meter.devices if meter.name in scopes else ():
-            drawn = _drawn(scopes[meter.name], device, samples)
+            drawn = _drawn(scopes[meter.name], device, samples, holes)
             if drawn is not None:
                 found[device.device] = drawn
     return found
 
 
-def _drawn(scope: str, device: MeterDevice, samples: Samples) -> tuple[Ints, Floats] | None:
+def _drawn(
+    scope: str, device: MeterDevice, samples: Samples, holes: bool
+) -> tuple[Ints, Floats] | None:
     ways = {curve.method: curve for curve in _curves(scope, device, samples)}
     best = ways.get("samples") or next(iter(ways.values()), None)
     if best is None or len(best.t) < 2:
         return None
     steps = np.diff(best.t)
-    long = steps >= _SHORTEST_NS  # a moved curve may begin and end with steps of no length
-    watts = np.diff(best.joules)[long] / (steps[long] * NS)
-    return best.t[1:][long].astype(np.int64), watts
+    watts: Floats = np.diff(best.joules) / (np.maximum(steps, 1.0) * NS)
+    for hole in best.holes:
+        watts[(best.t[:-1] < hole.t1) & (best.t[1:] > hole.t0)] = np.nan
+    # A moved curve may begin and end with steps of no length.
+    keep = (steps >= _SHORTEST_NS) & (holes | ~np.isnan(watts))
+    return (best.t[1:][keep].astype(np.int64), watts[keep]) if keep.any() else None

@@ -48,7 +48,7 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
     Args:
         estimated: devices whose power is estimated, drawn dashed and labelled so.
     """
-    series = power_series(records.samples, records.plan.meters)
+    series = power_series(records.samples, records.plan.meters, holes=True)
     if not series:
         return None
     from matplotlib import rc_context
@@ -81,16 +81,24 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
 def thinned(t: Any, values: Any, most: int = _MAX_POINTS) -> tuple[Any, Any]:
     """At most ``most`` points of a series, the least and the greatest of each stretch among them.
 
-    Every n-th point alone would draw another set of peaks for every length of run.
+    Every n-th point alone would draw another set of peaks for every length of run. A hole (NaN) in
+    a stretch stays one.
     """
     size = -(-2 * len(t) // most)
     if size <= 2:
         return t, values
     starts = np.arange(0, len(t), size)
     parts = [values[a : a + size] for a in starts]
-    chosen = [(a + p.argmin(), a + p.argmax()) for a, p in zip(starts, parts, strict=True)]
+    chosen = [a + at for a, part in zip(starts, parts, strict=True) for at in _extremes(part)]
     keep = np.unique(np.array(chosen))
     return t[keep], values[keep]
+
+
+def _extremes(part: Any) -> list[int]:
+    """Where the least and the greatest are, and the first hole, if there is one."""
+    unknown = np.isnan(part)
+    found = [np.where(unknown, np.inf, part).argmin(), np.where(unknown, -np.inf, part).argmax()]
+    return [int(at) for at in [*found, *np.flatnonzero(unknown)[:1]]]
 
 
 def context(records: RunRecords) -> str | None:

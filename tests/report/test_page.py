@@ -345,4 +345,7 @@ def test_a_long_series_keeps_its_peaks() -> None:
     assert (at[shown.argmax()], at[shown.argmin()]) == (77_777, 12_345)
     assert (np.diff(at) > 0).all()
     assert chart.thinned(t[:3000], watts[:3000])[0] is not None
+    watts[50_000] = np.nan
+    at, shown = chart.thinned(t, watts)
+    assert np.isnan(shown).sum() == 1 and at[np.isnan(shown)] == t[50_000]
     assert len(chart.thinned(t[:3000], watts[:3000])[0]) == 3000
