@@ -140,6 +140,32 @@ async def test_a_strangers_spec_is_asked_about_even_without_warnings(
         assert "request to run code" in drawn(app)
 
 
+async def test_accepted_warnings_leave_the_question_about_a_strangers_spec(
+    shown: Callable[..., KitApp],
+) -> None:
+    app = shown(found(OK, WARN), original=H200)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("w", "enter")
+        await pilot.pause()
+        assert "request to run code" in drawn(app) and "archive" not in drawn(app)
+
+
+async def test_a_warning_that_is_new_is_asked_about_though_others_were_accepted(
+    shown: Callable[..., KitApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(found(OK, WARN))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("w")
+        monkeypatch.setattr(plan_module, "rehearse", lambda spec, store: found(WARN, SILENT))
+        await pilot.press("R")
+        await settled(app, pilot)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "1 warning will go into the archive" in drawn(app)
+
+
 async def test_a_silent_meter_is_dropped_with_a_key(shown: Callable[..., KitApp]) -> None:
     plans = tuple(
         MeterPlan(name=m.name, alias=m.alias, devices=(), reason="no") for m in SPEC.meters

@@ -51,7 +51,7 @@ class PlanScreen(KitScreen):
         super().__init__()
         self._order, self._path, self._original = order, path, original
         self._found: Rehearsal | None = None
-        self._accepted = False
+        self._accepted: frozenset[str] = frozenset()  # codes of warnings that are not asked of
         self._launching = False
         self.crumbs = f"{order.spec.name} › {'Replay' if original else 'Plan'}"
         self.command = self._told()
@@ -117,17 +117,19 @@ class PlanScreen(KitScreen):
         if action == "launch":
             return None if self._found is None or self._found.forbidden else True
         if action == "accept":
-            return None if self._accepted or not self._warnings() else True
+            return True if self._warnings() else None
         if action == "drop_meter":
             return True if self._silent() else None
         return True
 
-    def _warnings(self) -> int:
-        return sum(f.level == "warn" for f in self._found.findings) if self._found else 0
+    def _warnings(self) -> list[Finding]:
+        """The warnings that nobody has accepted yet: another look may find new ones."""
+        findings = self._found.findings if self._found else ()
+        return [f for f in findings if f.level == "warn" and f.code not in self._accepted]
 
     def action_accept(self) -> None:
         """Take the warnings into the archive without being asked again."""
-        self._accepted = True
+        self._accepted |= {finding.code for finding in self._warnings()}
         self.notify("they go into the archive with the run", title="warnings accepted")
         self.refresh_bindings()
 
@@ -143,10 +145,10 @@ class PlanScreen(KitScreen):
 
     def _questions(self) -> str:
         asked = []
-        if self._original and not self._accepted:
+        if self._original:  # always: whose code it is has nothing to do with this machine's doubts
             asked.append("A sealed spec is a request to run code of somebody else's choice.")
-        if self._warnings() and not self._accepted:
-            asked.append(f"{count(self._warnings(), 'warning')} will go into the archive.")
+        if warnings := len(self._warnings()):
+            asked.append(f"{count(warnings, 'warning')} will go into the archive.")
         return "\n".join([*asked, "Launch?"]) if asked else ""
 
     def _answered(self, yes: bool | None) -> None:
