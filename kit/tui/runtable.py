@@ -112,9 +112,14 @@ class RunTable(DataTable[Text]):
         else:
             self._add(wanted[len(self._drawn) :])
 
+    def on_resize(self) -> None:
+        """The columns that fit now; the table hears of its own size when it has it."""
+        self.relayout()
+
     def relayout(self) -> None:
-        """Choose the columns again; called when the width has changed."""
-        if columns(self._room()) != self._columns:
+        """Choose the columns again; without a width, as below another screen, they stay."""
+        room = self._room()
+        if room and columns(room) != self._columns:
             self._rebuild(self.current, self._drawn)
 
     def _room(self) -> int:

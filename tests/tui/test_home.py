@@ -268,3 +268,22 @@ async def test_a_missing_image_is_told_with_its_remedy(
         await press(pilot, "r")
         assert "no such image here" in told(pilot.app) and "--rebuild`" in told(pilot.app)
     assert not shown
+
+
+async def test_the_columns_fit_after_the_terminal_changed_under_another_screen(
+    three: Store,
+) -> None:
+    async with home(three).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        table = pilot.app.screen.query_one(RunTable)
+        before = [column.label.plain for column in table.ordered_columns]
+        await press(pilot, "enter")
+        await pilot.resize_terminal(140, 45)
+        await settled(pilot)
+        await pilot.resize_terminal(80, 24)
+        await settled(pilot)
+        await press(pilot, "q")
+        assert [column.label.plain for column in table.ordered_columns] == before
+        await pilot.resize_terminal(99, 45)
+        await settled(pilot)
+        assert len(table.ordered_columns) > len(before)

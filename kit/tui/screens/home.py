@@ -82,6 +82,10 @@ class HomeScreen(KitScreen):
     def on_resize(self) -> None:
         self.call_after_refresh(self._resized)
 
+    def on_screen_resume(self) -> None:
+        """The terminal may have changed its size below another screen."""
+        self.call_after_refresh(self._resized)
+
     def _resized(self) -> None:
         """The columns that fit now, and the panel where it has come to be seen."""
         self._table.relayout()
