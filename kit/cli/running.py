@@ -63,13 +63,17 @@ def attach(
         say(f"\nleft; the run goes on (`kit attach {session.id}`)")
 
 
-def tui(*, runs: Runs = None) -> None:
-    """Show the terminal UI: runs, specs, plans, live runs, comparisons, verdicts."""
+def tui(spec: Path | None = None, *, runs: Runs = None) -> None:
+    """Show the terminal UI: runs, specs, plans, live runs, comparisons, verdicts.
+
+    Args:
+        spec: a run spec to open in the form; one that is not there is written when it is saved.
+    """
     if not _on_a_terminal():
         raise UsageError("the UI needs a terminal", "name a command: `kit --help` lists them")
     from kit import tui as ui
 
-    ui.start(store_of(runs))
+    ui.start(store_of(runs), spec=spec)
 
 
 def _on_a_terminal() -> bool:

@@ -7,15 +7,18 @@ and hands the result back, so that no keystroke waits.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kit.store import Store
 
 
-def start(store: Store, attach: str = "") -> None:
+def start(store: Store, attach: str = "", spec: Path | None = None) -> None:
     """Show the UI until the person leaves it.
 
     Args:
         attach: the run in flight to show at once; empty for the list of runs.
+        spec: the run spec to open at once; its file need not be there yet.
     """
     from kit.tui.app import KitApp
 
-    KitApp(store, attach=attach).run()
+    KitApp(store, attach=attach, spec=spec).run()

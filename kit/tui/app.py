@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ class KitApp(App[None]):
     Args:
         store: the runs it shows.
         attach: the run in flight to show first.
+        spec: the run spec to open first.
         ascii_only: draw with ASCII alone; None: as the terminal's encoding allows.
         first: the screen to begin with, in place of the list of runs.
     """
@@ -55,6 +57,7 @@ class KitApp(App[None]):
         store: Store,
         *,
         attach: str = "",
+        spec: Path | None = None,
         ascii_only: bool | None = None,
         first: Screen[Any] | None = None,
     ) -> None:
@@ -63,7 +66,7 @@ class KitApp(App[None]):
         self._settings = settings.load()
         self.store = store
         self.sessions: list[Session] = []  # engines started here; they outlive the UI
-        self._run_id, self._first_screen = attach, first
+        self._run_id, self._spec, self._first_screen = attach, spec, first
         self.ascii_only = self._ascii() if ascii_only is None else ascii_only
         self.console.push_theme(THEME)
 
@@ -79,6 +82,8 @@ class KitApp(App[None]):
         self.show_home()
         if self._run_id:
             self.show_live(self._run_id)
+        if self._spec:
+            self.show_spec(self._spec)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = list(super().get_line_filters())
@@ -111,7 +116,10 @@ class KitApp(App[None]):
     async def action_quit(self) -> None:
         """Out at once; what is not saved is kept in a file that is named."""
         kept = self._keep_drafts()
-        told = [f"not saved, kept in {path}" for path in kept]
+        told = [
+            f"not saved, kept in {path}; `kit tui {shlex.quote(str(path))}` opens it"
+            for path in kept
+        ]
         self.exit(message="\n".join(told) if told else None)
 
     def _keep_theme(self, theme: Theme) -> None:

@@ -107,7 +107,13 @@ async def test_problems(
         screen_text(pilot.app)
 
 
-async def test_a_new_spec(store: Store, screen_text: Callable[..., None]) -> None:
+async def test_a_new_spec(
+    store: Store,
+    screen_text: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # it offers what specs there are
     async with app_of(store).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         screen_text(pilot.app)
@@ -227,7 +233,7 @@ async def test_a_template_is_asked_for(store: Store, tmp_path: Path) -> None:
 async def test_an_empty_spec_can_be_filled_in(store: Store) -> None:
     async with app_of(store).run_test(size=(100, 30)) as pilot:
         await settled(pilot)
-        await pilot.press("end", "enter")
+        await pilot.press("down", "down", "enter")
         await settled(pilot)
         assert "5 problems" in screen_of(pilot).state.plain
         await typed(pilot, "mine", "name")

@@ -8,13 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kit import jsonio, resources
 from kit.tui.asking import AskLine, Choose
 from kit.tui.base import KitScreen
 from kit.tui.form.draft import to_text
 from kit.tui.form.files import SpecFile, Written
 
-FIRST = "quickstart"  # of the templates
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 Then = Callable[[], object]
 
@@ -93,22 +91,3 @@ def keep(path: Path | None, text: str) -> Path | None:
     except OSError:
         return None
     return draft
-
-
-def ask_template(screen: KitScreen, chosen: Callable[[str | None], None]) -> None:
-    """Ask what a new spec begins with; ``chosen`` gets its text, "" for none, None to go back."""
-    paths = sorted(resources.specs_dir().glob("*.json"), key=lambda p: (p.stem != FIRST, p))
-    found = {path.stem: path for path in paths}
-    answers = [(name, f"{name}\n{_about(path)}") for name, path in found.items()]
-    answers.append(("", "empty\nonly what the schema asks for, to be filled in"))
-
-    def answered(answer: str | None) -> None:
-        chosen(found[answer].read_text("utf-8") if answer else answer)
-
-    screen.app.push_screen(Choose("New spec: begin with", "", answers), answered)
-
-
-def _about(path: Path) -> str:
-    """The first sentence of what a template says of itself."""
-    said = str(jsonio.read(path).get("description", ""))
-    return said.partition(". ")[0].rstrip(".") + "."

@@ -17,6 +17,7 @@ from kit import catalogue
 from kit.catalogue import Row
 from kit.render.console import plain
 from kit.tui.base import KitScreen
+from kit.tui.form.opening import ask_file
 from kit.tui.reading import spec_of
 from kit.tui.replaying import replay
 from kit.tui.rowlist import SORTS, counted, fitting, in_order
@@ -28,6 +29,7 @@ REFRESH_S = 2.0
 EMPTY = (
     "No runs yet in {root}\n\n"
     "n            write the first spec here, check it and run it\n"
+    "O            open a spec that is there already\n"
     "kit init     writes a spec on the command line; kit run runs it\n"
     "make demo    a small model on this CPU: run, sealed and replayed\n\n"
     "kit import FILE.kit.zip brings a run that somebody else made"
@@ -49,6 +51,7 @@ class HomeScreen(KitScreen):
         Binding("slash", "filter", "Filter", key_display="/", id="home-filter"),
         Binding("o", "sort", "Sort", id="home-sort"),
         Binding("e", "edit", "Edit as new", id="home-edit"),
+        Binding("O", "open_spec", "Open spec", id="home-open-spec"),
         Binding("R", "refresh", "Refresh", id="home-refresh"),
         Binding("escape", "clear", "Clear the filter", show=False, id="home-clear"),
     ]
@@ -211,6 +214,10 @@ class HomeScreen(KitScreen):
     def action_new(self) -> None:
         """Write a new spec."""
         self.kit.show_spec()
+
+    def action_open_spec(self) -> None:
+        """Go on with a spec's file: one of the current folder, or one that is named."""
+        ask_file(self, self.kit.show_spec)
 
     def action_mark(self) -> None:
         """Mark the run to be compared, or take its mark away."""

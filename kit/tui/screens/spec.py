@@ -13,7 +13,7 @@ from kit import spec as specs
 from kit.engine import Order
 from kit.errors import SpecInvalid, UsageError
 from kit.model import RunSpec
-from kit.tui.form import catalogue, checking, files, keeping, pins
+from kit.tui.form import catalogue, checking, files, keeping, opening, pins
 from kit.tui.form.draft import Draft, Where, first_difference, from_text, to_text
 from kit.tui.form.view import DraftScreen
 
@@ -26,8 +26,8 @@ class SpecScreen(DraftScreen):
 
     Args:
         path: the spec's file, which need not be there yet.
-        document: a document to begin with, such as a sealed run's spec. With neither, a template
-            is asked for.
+        document: a document to begin with, such as a sealed run's spec. With neither, it asks for
+            a template or a file.
     """
 
     AUTO_FOCUS = ""  # the first field takes the focus once it is there
@@ -56,19 +56,23 @@ class SpecScreen(DraftScreen):
         if self._given is None and self._file.path is None:
             self.add_class("-asking")
             self.crumbs = "Spec › new"
-            keeping.ask_template(self, self._begin_with)
+            opening.ask_begin(self, self._begin_with)
             return
         if self._given is None:
             self._open_file()
         self._begin()
 
-    def _begin_with(self, template: str | None) -> None:
-        if template is None:
+    def _begin_with(self, source: Path | str | None) -> None:
+        """Begin with a template's text or with a file; None: the person went back."""
+        if source is None:
             super().action_back()
             return
         self.remove_class("-asking")
-        if template:
-            self._take_text(template, begin=True)
+        if isinstance(source, Path):
+            self._file.path = source
+            self._open_file()
+        elif source:
+            self._take_text(source, begin=True)
         self._begin()
 
     def _begin(self) -> None:
