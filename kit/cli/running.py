@@ -55,7 +55,7 @@ def attach(
     if not plain and _on_a_terminal():
         from kit import tui
 
-        tui.start(session.store, attach=session.id)
+        tui.start(session.store, attach=session.id, runs=_apart(runs))
         return
     try:
         sys.stdout.write(str(watch(session, owner=False)) + "\n")
@@ -73,7 +73,14 @@ def tui(spec: Path | None = None, *, runs: Runs = None) -> None:
         raise UsageError("the UI needs a terminal", "name a command: `kit --help` lists them")
     from kit import tui as ui
 
-    ui.start(store_of(runs), spec=spec)
+    ui.start(store_of(runs), spec=spec, runs=_apart(runs))
+
+
+def _apart(runs: Path | None) -> str:
+    """What ``--runs`` has to say for this store; nothing for the one taken without it."""
+    if runs is None or store_of(runs).root.resolve() == store_of(None).root.resolve():
+        return ""
+    return str(runs)
 
 
 def _on_a_terminal() -> bool:

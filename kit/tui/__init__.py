@@ -12,13 +12,14 @@ from pathlib import Path
 from kit.store import Store
 
 
-def start(store: Store, attach: str = "", spec: Path | None = None) -> None:
+def start(store: Store, attach: str = "", spec: Path | None = None, runs: str = "") -> None:
     """Show the UI until the person leaves it.
 
     Args:
         attach: the run in flight to show at once; empty for the list of runs.
         spec: the run spec to open at once; its file need not be there yet.
+        runs: the store's folder for commands that are named; empty for the default one.
     """
     from kit.tui.app import KitApp
 
-    KitApp(store, attach=attach, spec=spec).run()
+    KitApp(store, attach=attach, spec=spec, runs=runs).run()

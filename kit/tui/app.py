@@ -27,6 +27,7 @@ from kit.store import Store
 from kit.tui import settings
 from kit.tui.base import KitScreen
 from kit.tui.clipboard import copied
+from kit.tui.commands import in_prose, with_store
 from kit.tui.filters import AsciiFilter, wants_ascii
 from kit.tui.threads import in_thread
 
@@ -38,6 +39,7 @@ class KitApp(App[None]):
         store: the runs it shows.
         attach: the run in flight to show first.
         spec: the run spec to open first.
+        runs: the store's folder as a command is told of it; empty for the one it takes by itself.
         ascii_only: draw with ASCII alone; None: as the terminal's encoding allows.
         first: the screen to begin with, in place of the list of runs.
     """
@@ -58,13 +60,14 @@ class KitApp(App[None]):
         *,
         attach: str = "",
         spec: Path | None = None,
+        runs: str = "",
         ascii_only: bool | None = None,
         first: Screen[Any] | None = None,
     ) -> None:
         super().__init__()
         self.animation_level = "none"  # over a slow link what moves is only late
         self._settings = settings.load()
-        self.store = store
+        self.store, self.runs = store, runs
         self.sessions: list[Session] = []  # engines started here; they outlive the UI
         self._run_id, self._spec, self._first_screen = attach, spec, first
         self.ascii_only = self._ascii() if ascii_only is None else ascii_only
@@ -120,7 +123,7 @@ class KitApp(App[None]):
             f"not saved, kept in {path}; `kit tui {shlex.quote(str(path))}` opens it"
             for path in kept
         ]
-        self.exit(message="\n".join(told) if told else None)
+        self.exit(message=in_prose("\n".join(told), self.runs) if told else None)
 
     def _keep_theme(self, theme: Theme) -> None:
         try:
@@ -186,6 +189,10 @@ class KitApp(App[None]):
         self.push_screen(VerifyScreen(run, original))
 
     # --- what every screen can do ---------------------------------------------------------------
+
+    def command(self, text: str) -> str:
+        """A command line as it works from here: on the store that is shown."""
+        return with_store(text, self.runs)
 
     def copy(self, text: str) -> None:
         """Copy by OSC 52 and into tmux, and keep it in a file whose path is told."""

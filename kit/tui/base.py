@@ -17,6 +17,7 @@ from textual.widgets import Footer, Static
 
 from kit.errors import KitError
 from kit.render.console import plain
+from kit.tui.commands import in_prose
 from kit.tui.threads import in_thread
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class KitScreen(Screen[Any]):
     Attributes:
         crumbs: where the person is, for the line on top.
         state: what to know of this screen at a glance (a `rich.text.Text`).
-        command: the command line that does the same as this screen.
+        command: the command line that does the same as this screen; that it works on the store
+            which is shown is seen to here.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -105,7 +107,8 @@ class KitScreen(Screen[Any]):
 
     def watch_command(self, command: str) -> None:
         for line in self.query("#command").results(Static):
-            line.update(plain(f" same as: {command}", "quiet") if command else "")
+            told = f" same as: {self.kit.command(command)}" if command else ""
+            line.update(plain(told, "quiet"))
             line.set_class(not command, "-empty")
 
     def on_mount(self) -> None:
@@ -186,7 +189,11 @@ class KitScreen(Screen[Any]):
         """Copy what this screen is about."""
         text = self.copy_text()
         if text:
-            self.kit.copy(text)
+            self.kit.copy(self.kit.command(text))
+
+    def notify(self, message: str, **more: Any) -> None:
+        """Tell it, with every command that it names as it works from here."""
+        super().notify(in_prose(message, self.kit.runs), **more)
 
     def action_shot(self) -> None:
         """Write the screen as SVG into the current folder."""

@@ -215,6 +215,21 @@ async def test_copy_gives_the_command_that_shows_the_run(three: Store) -> None:
         assert pilot.app.clipboard == f"kit show {REPLAY.name}"
 
 
+async def test_copy_gives_a_command_that_works_in_every_state(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, left = store.begin(), store.begin()
+    left.release()
+    async with home(store).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        copied = set()
+        for _ in range(2):
+            await press(pilot, "y", "down")
+            copied.add(pilot.app.clipboard)
+    assert copied == {f"kit attach {going.id}", "kit recover"}
+    going.release()
+
+
 async def test_thousands_of_runs_are_put_into_the_table_by_pages(store: Store) -> None:
     for number in range(1_200):
         made(store, number)

@@ -153,7 +153,7 @@ def test_the_command_line_hands_the_spec_over(
 ) -> None:
     started: list[Path | None] = []
     monkeypatch.setattr("kit.cli.running._on_a_terminal", lambda: True)
-    monkeypatch.setattr("kit.tui.start", lambda store, attach="", spec=None: started.append(spec))
+    monkeypatch.setattr("kit.tui.start", lambda store, spec, runs: started.append(spec))
     assert main.dispatch(["tui", "my run.json"]) == 0
     assert main.dispatch(["tui"]) == 0
     assert started == [Path("my run.json"), None]

@@ -80,6 +80,11 @@ async def test_in_ascii(shown: Callable[..., KitApp], screen_text: Callable[...,
         screen_text(app)
 
 
+async def test_the_command_is_one_that_a_shell_takes(store: Store) -> None:
+    screen = PlanScreen(Order(spec=SPEC), Path("my run.json"), None)
+    assert screen.command == "kit plan 'my run.json' && kit run 'my run.json'"
+
+
 async def test_a_blocked_plan_cannot_be_launched(shown: Callable[..., KitApp]) -> None:
     app = shown(found(FAIL))
     async with app.run_test() as pilot:

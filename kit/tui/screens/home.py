@@ -286,7 +286,16 @@ class HomeScreen(KitScreen):
 
     def copy_text(self) -> str:
         row = self._table.current
-        return f"kit show {row.run}" if row else self.command
+        return _command(row) if row else self.command
+
+
+def _command(row: Row) -> str:
+    """The command that goes on with a run: `kit show` knows sealed ones alone."""
+    return {
+        "running": f"kit attach {row.run}",
+        "unsealed": "kit recover",
+        "broken": f"kit verify {row.run}",
+    }.get(row.status, f"kit show {row.run}")
 
 
 def plain_text(text: str) -> Text:

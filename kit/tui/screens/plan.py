@@ -215,7 +215,8 @@ class PlanScreen(KitScreen):
     def _told(self) -> str:
         if self._original:
             return f"kit replay {self._original.name[:12]}"
-        return f"kit plan {self._path}, kit run {self._path}" if self._path else "kit plan FILE"
+        file = shlex.quote(str(self._path)) if self._path else "FILE"
+        return f"kit plan {file} && kit run {file}"
 
 
 def _worst_first(found: Rehearsal) -> list[Finding]:

@@ -1,0 +1,54 @@
+"""Command lines that the UI names: each works on the store that the UI shows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from itertools import groupby
+
+# The commands that look into the store; the others know no --runs.
+OF_THE_STORE = frozenset(
+    [
+        "attach",
+        "compare",
+        "doctor",
+        "export",
+        "import",
+        "ls",
+        "plan",
+        "recover",
+        "replay",
+        "report",
+        "run",
+        "show",
+        "tui",
+        "verify",
+    ]
+)
+_QUOTED = re.compile(r"`(kit [^`\n]+)`")
+
+
+def with_store(command: str, runs: str) -> str:
+    """``command``, which may be several joined by ``&&``, with ``--runs`` where that is known.
+
+    Args:
+        runs: the folder of runs; empty where it is the one that a command takes by itself.
+    """
+    if not runs or "\n" in command or not command.startswith("kit "):
+        return command
+    try:
+        words = shlex.split(command)
+    except ValueError:  # no command line, whatever it begins with
+        return command
+    parts = [list(part) for both, part in groupby(words, "&&".__eq__) if not both]
+    return " && ".join(shlex.join(_told(part, runs)) for part in parts)
+
+
+def _told(words: list[str], runs: str) -> list[str]:
+    knows = words[0] == "kit" and len(words) > 1 and words[1] in OF_THE_STORE
+    return [*words, "--runs", runs] if knows and "--runs" not in words else words
+
+
+def in_prose(text: str, runs: str) -> str:
+    """``text`` with each command between backticks as `with_store` has it."""
+    return _QUOTED.sub(lambda found: f"`{with_store(found[1], runs)}`", text)
