@@ -195,6 +195,16 @@ async def test_the_filter_looks_into_every_column_and_esc_clears_it(three: Store
         assert isinstance(pilot.app.focused, RunTable)
 
 
+async def test_esc_never_ends_the_ui_and_q_says_that_it_does(three: Store) -> None:
+    async with home(three).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "q Quit" in drawn(pilot.app)
+        await press(pilot, "z", "escape", "slash", "escape", "escape", "escape")
+        assert not pilot.app._exit and not pilot.app.screen.maximized
+        await press(pilot, "q")
+        assert pilot.app._exit
+
+
 async def test_sorting_goes_round(three: Store) -> None:
     async with home(three).run_test(size=(80, 24)) as pilot:
         await settled(pilot)

@@ -54,6 +54,7 @@ class HomeScreen(KitScreen):
         Binding("O", "open_spec", "Open spec", id="home-open-spec"),
         Binding("R", "refresh", "Refresh", id="home-refresh"),
         Binding("escape", "clear", "Clear the filter", show=False, id="home-clear"),
+        Binding("q", "back", "Quit", id="home-quit"),
     ]
     AUTO_FOCUS = "RunTable"
 
@@ -268,10 +269,10 @@ class HomeScreen(KitScreen):
         field.focus()
 
     def action_clear(self) -> None:
-        """Take the filter away; without one, back."""
+        """Take the filter away; without one nothing: who presses esc once too often stays."""
         field = self.query_one("#home-filter", Input)
         if not field.display:
-            self.action_back()
+            self.minimize()
             return
         field.value, field.display = "", False
         self._table.focus()
