@@ -29,6 +29,7 @@ from kit.tui.base import KitScreen
 from kit.tui.clipboard import copied
 from kit.tui.commands import in_prose, with_store
 from kit.tui.filters import AsciiFilter, wants_ascii
+from kit.tui.keys import by_action, called, is_spelled
 from kit.tui.threads import in_thread
 
 
@@ -209,15 +210,22 @@ class KitApp(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
-        for binding in screen.active_bindings.values():
-            if binding.enabled and binding.binding.description:
+        bindings = screen.all_bindings if isinstance(screen, KitScreen) else screen.active_bindings
+        for node, binding, keys in by_action(bindings):
+            if binding.id:  # the others move a cursor: no palette gives the keys for that
                 yield SystemCommand(
-                    binding.binding.description,
-                    f"key {binding.binding.key_display or binding.binding.key}",
-                    lambda action=binding.binding.action: self.call_later(
-                        self.run_action, action, screen
+                    binding.description,
+                    f"key {', '.join(keys)}",
+                    lambda action=binding.action, node=node: self.call_later(
+                        self.run_action, action, node
                     ),
                 )
+
+    def get_key_display(self, binding: Binding) -> str:
+        """A key's name in the footer: a word where Textual has a glyph."""
+        if binding.key_display or not is_spelled(binding):
+            return super().get_key_display(binding)
+        return called(binding.key)
 
     @property
     def shots(self) -> Path:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widget import Widget
@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 
 from kit.render.console import plain
 from kit.tui.base import plain_lines
+from kit.tui.keys import acting
 from kit.tui.widgets.line import LineInput
 
 
@@ -78,6 +79,11 @@ class Window(ModalScreen[str | None]):
             yield from self.body()
         yield Footer(compact=True, show_command_palette=False)
 
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys that act now: letters do not while they are typed."""
+        return acting(super().active_bindings, self.focused)
+
     def body(self) -> Iterable[Widget]:
         """What is asked with."""
         raise NotImplementedError
@@ -124,7 +130,13 @@ class AskLine(Window):
         self._value, self._most = value, most
 
     def body(self) -> Iterable[Widget]:
-        yield LineInput(self._value, compact=True, select_on_focus=False, max_length=self._most)
+        yield LineInput(
+            self._value,
+            says={"enter": "OK"},
+            compact=True,
+            select_on_focus=False,
+            max_length=self._most,
+        )
 
     @on(Input.Submitted)
     def _given(self, event: Input.Submitted) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widget import Widget
@@ -18,6 +18,7 @@ from textual.widgets import Footer, Static
 from kit.errors import KitError
 from kit.render.console import plain
 from kit.tui.commands import in_prose
+from kit.tui.keys import acting
 from kit.tui.threads import in_thread
 
 if TYPE_CHECKING:
@@ -116,6 +117,23 @@ class KitScreen(Screen[Any]):
         self.watch_crumbs(self.crumbs)
         self.watch_state(self.state)
         self.watch_command(self.command)
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys that act now: letters do not while they are typed."""
+        return acting(super().active_bindings, self.focused)
+
+    @property
+    def all_bindings(self) -> dict[str, ActiveBinding]:
+        """Also the keys that are letters to what has the focus: their actions can be chosen."""
+        found = super().active_bindings
+        for node in (self, self.app):
+            for key, binding in node._bindings:
+                state = self.app._check_action_state(binding.action, node)
+                if state is not False:
+                    new = ActiveBinding(node, binding, bool(state), binding.tooltip)
+                    found.setdefault(key, new)
+        return found
 
     # --- work off the event loop ------------------------------------------------------------
 

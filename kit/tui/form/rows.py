@@ -104,7 +104,11 @@ class TextRow(Row):
     def __init__(self, field: Field) -> None:
         super().__init__(field)
         self._input = LineInput(
-            compact=True, placeholder=values.hint(field), select_on_focus=False, classes="value"
+            says={},
+            compact=True,
+            placeholder=values.hint(field),
+            select_on_focus=False,
+            classes="value",
         )
         self._known = ""  # the text that this row has told of, or was given
         self._unheard = 0  # edits that the draft has not taken in yet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from rich.text import Text
+from rich.console import Group
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import Screen
@@ -14,6 +14,14 @@ from textual.widgets import Static
 
 from kit.render.console import grid, plain
 from kit.tui.base import KitScreen
+from kit.tui.keys import Told, by_action
+
+_ALWAYS = (
+    "\nkit runs on when you leave: quitting, a lost link or a dead tmux never ends "
+    "a run; `kit attach` shows it again. The mouse works too; hold shift to "
+    "select text with the terminal itself. Keys of your own: ui.json beside "
+    'host.toml, {"keys": {"NAME": "KEYS"}} with the names on the right.'
+)
 
 
 class HelpScreen(KitScreen):
@@ -30,23 +38,41 @@ class HelpScreen(KitScreen):
         self.command = "kit --help"
 
     def body(self) -> Iterable[Widget]:
+        told = by_action(self._about.active_bindings)
         table = grid({"no_wrap": True, "style": "name"}, {"overflow": "fold"}, {"style": "quiet"})
-        for active in self._about.active_bindings.values():
-            binding = active.binding
-            if binding.description:
-                key = binding.key_display or self.app.get_key_display(binding)
-                told = plain(binding.tooltip or binding.description)
-                table.add_row(plain(key), told, plain(binding.id or ""))
+        for _, binding, keys in sorted(filter(_is_kits, told), key=self._place):
+            what = plain(binding.tooltip or binding.description)
+            table.add_row(plain(", ".join(keys)), what, plain(binding.id or ""))
+        others = ", ".join(_briefly(each) for each in told if _is_general(each))
         yield VerticalScroll(
-            Static(Text((self._about.__doc__ or "").split("\n\n")[0].strip() + "\n")),
+            Static(plain(_about(self._about)), id="help-about"),
             Static(table),
-            Static(
-                plain(
-                    "\nkit runs on when you leave: quitting, a lost link or a dead tmux never ends "
-                    "a run; `kit attach` shows it again. The mouse works too; hold shift to "
-                    "select text with the terminal itself. Keys of your own: ui.json beside "
-                    'host.toml, {"keys": {"NAME": "KEYS"}} with the names on the right.',
-                    "quiet",
-                )
-            ),
+            Static(Group(plain(_ALWAYS, "quiet"), plain(f"\nAlso: {others}.", "quiet"))),
         )
+
+    def _place(self, told: Told) -> int:
+        """The screen's own keys first, then what has the focus, then what all screens have."""
+        of_all = {each.id for each in KitScreen.BINDINGS if isinstance(each, Binding)}
+        if told.node is self._about:
+            return 2 if told.binding.id in of_all else 0
+        return 3 if told.node is self.app else 1
+
+
+def _is_kits(told: Told) -> bool:
+    """Whether kit names it: what moves a cursor or edits a line has no name of kit's."""
+    return told.binding.id is not None
+
+
+def _is_general(told: Told) -> bool:
+    """Whether it moves a cursor or edits a line; selecting by keys is left out as too much."""
+    return not (_is_kits(told) or "select" in told.binding.description.lower())
+
+
+def _briefly(told: Told) -> str:
+    return f"{told.binding.description.lower()} ({told.keys[0]})"
+
+
+def _about(screen: Screen[object]) -> str:
+    """What a screen's docstring says first, as prose."""
+    first = (screen.__doc__ or "").split("\n\n")[0]
+    return " ".join(first.replace("``", "").split()) + "\n"

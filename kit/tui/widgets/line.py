@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from textual import events
 from textual.binding import Binding
@@ -18,15 +19,26 @@ def _own_actions() -> Iterator[tuple[str, str]]:
             yield key.strip(), action
 
 
+# Most lines are filters: what is typed acts at once.
+FILTER = {"enter": "Keep", "escape": "Clear"}
+
+
 class LineInput(Input):
     """An `Input` that keeps the order of keys.
 
     Letters reach an input at once, but its editing keys go up to the application and come back:
     of ``ctrl+u`` and a word that one packet brings, the word was first. Here both are done where
     they arrive.
+
+    Args:
+        says: what keys do while this is typed into, where their own names would mislead.
     """
 
     _ACTIONS = dict(_own_actions())
+
+    def __init__(self, *args: Any, says: Mapping[str, str] = FILTER, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.says = says
 
     async def _on_key(self, event: events.Key) -> None:
         action = self._ACTIONS.get(event.key)
@@ -36,3 +48,9 @@ class LineInput(Input):
         event.stop()
         event.prevent_default()
         await self.run_action(action)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A line does not scroll: those keys are of what it stands in, and so they are told."""
+        if action.startswith(("scroll_", "page_")):
+            return False
+        return super().check_action(action, parameters)

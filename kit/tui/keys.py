@@ -1,0 +1,86 @@
+"""Keys as a person is told of them: which ones act now, what each is called, what each does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from textual.binding import ActiveBinding, Binding
+from textual.dom import DOMNode
+from textual.keys import format_key
+from textual.widget import Widget
+
+# Words in place of glyphs: they read the same in ASCII, and say what is on the keyboard.
+_WORDS = {"enter": "enter", "escape": "esc", "space": "space", "tab": "tab"}
+_WORDS |= {"backspace": "backspace", "delete": "del", "home": "home", "end": "end"}
+_WORDS |= {"pageup": "page up", "pagedown": "page down"}
+_WORDS |= {"up": "up", "down": "down", "left": "left", "right": "right"}
+
+
+class Told(NamedTuple):
+    """An action and all the keys for it."""
+
+    node: DOMNode
+    binding: Binding
+    keys: list[str]
+
+
+def called(key: str) -> str:
+    """``esc``, ``^s``, ``shift+left``: a key's name, as it is written on a keyboard."""
+    *held, last = key.split("+")
+    word = _WORDS.get(last) or format_key(last)
+    ctrl = "^" if "ctrl" in held else ""
+    return "+".join([*(each for each in held if each != "ctrl"), ctrl + word])
+
+
+def is_spelled(binding: Binding) -> bool:
+    """Whether `called` has a word for the binding's key."""
+    return binding.key.split("+")[-1] in _WORDS
+
+
+def acting(
+    bindings: Mapping[str, ActiveBinding], focused: Widget | None
+) -> dict[str, ActiveBinding]:
+    """The bindings as they are while ``focused`` has the keys: letters that it takes are typed.
+
+    Textual drops most of these keys, but not those whose names are no Unicode names, such as
+    ``slash``; and what is left of a binding is still called by the letter: ``?`` for ``f1``.
+    """
+    if focused is None:
+        return dict(bindings)
+    says: Mapping[str, str] = getattr(focused, "says", {})
+    return {
+        key: _as_it_acts(active, says.get(key, ""), focused)
+        for key, active in bindings.items()
+        if not _is_typed(key, format_key(key), focused)
+    }
+
+
+def _is_typed(key: str, shown: str, focused: Widget) -> bool:
+    # A glyph beyond ASCII, such as an arrow's, is a name and nothing to type.
+    return len(shown) == 1 and shown.isascii() and focused.check_consume_key(key, shown)
+
+
+def _as_it_acts(active: ActiveBinding, says: str, focused: Widget) -> ActiveBinding:
+    binding = active.binding
+    if binding.key_display and _is_typed(binding.key_display, binding.key_display, focused):
+        binding = replace(binding, key_display=None)
+    if not says:
+        return active._replace(binding=binding)
+    told = replace(binding, description=says, show=True, key_display=None, tooltip="")
+    return active._replace(binding=told, tooltip="")
+
+
+def _action_of(active: ActiveBinding) -> tuple[DOMNode, str]:
+    return active.node, active.binding.action
+
+
+def by_action(bindings: Mapping[str, ActiveBinding]) -> list[Told]:
+    """Each action that has a name, once, with all of its keys; what is disabled is left out."""
+    found: dict[tuple[DOMNode, str], Told] = {}
+    for key, active in bindings.items():
+        if active.enabled and active.binding.description:
+            new = Told(active.node, active.binding, [])
+            found.setdefault(_action_of(active), new).keys.append(called(key))
+    return list(found.values())
