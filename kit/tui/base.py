@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Footer, Static
 
 from kit.errors import KitError
+from kit.model import RunSpec
 from kit.render.console import plain
 from kit.tui.commands import in_prose
 from kit.tui.keys import acting
@@ -198,6 +199,10 @@ class KitScreen(Screen[Any]):
     def keep_draft(self) -> Path | None:
         """Keep what is not saved when the UI ends without asking; where, if there was any."""
         return None
+
+    def take_spec(self, spec: RunSpec) -> bool:  # noqa: ARG002
+        """Go on editing ``spec`` here; False where no spec is edited."""
+        return False
 
     def copy_text(self) -> str:
         """What ``y`` copies; a screen may offer more than its command."""

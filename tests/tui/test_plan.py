@@ -18,7 +18,10 @@ from kit.tui.app import KitApp
 from kit.tui.asking import YesNo
 from kit.tui.screens import plan as plan_module
 from kit.tui.screens.plan import PlanScreen
+from kit.tui.screens.spec import SpecScreen
 from tests.tui.conftest import H200, SIZES, drawn
+from tests.tui.waiting import press
+from tests.tui.waiting import settled as all_done
 
 SPEC = specs.load(resources.specs_dir() / "quickstart.json")
 OK = Finding(code="DISK", level="ok", message="18 GB free in runs/")
@@ -83,6 +86,40 @@ async def test_in_ascii(shown: Callable[..., KitApp], screen_text: Callable[...,
 async def test_the_command_is_one_that_a_shell_takes(store: Store) -> None:
     screen = PlanScreen(Order(spec=SPEC), Path("my run.json"), None)
     assert screen.command == "kit plan 'my run.json' && kit run 'my run.json'"
+
+
+async def test_all_parts_are_reached_where_there_is_little_room(
+    shown: Callable[..., KitApp],
+) -> None:
+    app = shown(found(OK, WARN))
+    async with app.run_test(size=(60, 15)) as pilot:
+        await settled(app, pilot)
+        assert "CPUS_FEW" in drawn(app)
+        seen = drawn(app)
+        for _ in range(4):
+            await pilot.press("pagedown")
+            await pilot.pause()
+            seen += drawn(app)
+        assert "What will run" in seen and "Steps" in seen and "docker run --name=kit-ID-0" in seen
+
+
+async def test_without_a_plan_y_copies_what_helps(shown: Callable[..., KitApp]) -> None:
+    build = Finding(
+        code="IMAGE_MISSING",
+        level="fail",
+        message="the image is not here",
+        remedy="`kit images build x`",
+    )
+    for findings, copied in (
+        ((OK, FAIL, build), "kit images build x"),
+        ((OK,), "kit plan my.json && kit run my.json"),
+    ):
+        app = shown(found(*findings, command=()))
+        async with app.run_test(size=(100, 30)) as pilot:
+            await settled(app, pilot)
+            await pilot.press("y")
+            await pilot.pause()
+            assert app.clipboard == copied
 
 
 async def test_a_blocked_plan_cannot_be_launched(shown: Callable[..., KitApp]) -> None:
@@ -181,6 +218,30 @@ async def test_a_silent_meter_is_dropped_with_a_key(shown: Callable[..., KitApp]
         await pilot.press("m")
         await settled(app, pilot)
         assert app.screen._order.spec.meters == SPEC.meters[1:]
+
+
+async def test_what_the_plan_left_out_is_an_edit_of_the_form(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = tuple(
+        MeterPlan(name=m.name, alias=m.alias, devices=(), reason="no") for m in SPEC.meters
+    )
+    result = found(SILENT, plan=_planned(plans))
+    monkeypatch.setattr(plan_module, "rehearse", lambda spec, store: result)
+    form = SpecScreen(resources.specs_dir() / "quickstart.json")
+    app = KitApp(store, first=form, ascii_only=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await all_done(pilot)
+        before = form._draft.document
+        await press(pilot, "f5")
+        assert isinstance(app.screen, PlanScreen)
+        await press(pilot, "m", "e")
+        assert app.screen is form and "(modified)" in form.crumbs
+        meters = form._draft.document["meters"]
+        assert meters == before["meters"][1:]
+        assert {**form._draft.document, "meters": 0} == {**before, "meters": 0}
+        await press(pilot, "ctrl+z")
+        assert form._draft.document == before
 
 
 def _planned(meters: tuple[MeterPlan, ...]) -> object:

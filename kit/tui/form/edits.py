@@ -9,10 +9,23 @@ import json
 from typing import Any
 
 from kit import images, runtimes
+from kit import spec as specs
 from kit.errors import KitError
+from kit.model import RunSpec
 from kit.tui.form import catalogue
-from kit.tui.form.draft import ABSENT, Draft, Where, value_at, with_value
+from kit.tui.form.draft import ABSENT, Draft, Where, to_text, value_at, with_value
 from kit.tui.form.fields import Field
+
+
+def changed_to(document: Any, spec: RunSpec) -> Any:
+    """``document`` with what ``spec`` says otherwise; what both mean the same stays as written.
+
+    Raises:
+        KitError: the document is no spec.
+    """
+    before = specs.document(specs.parse(to_text(document).encode()))
+    after = specs.document(spec)
+    return {**document, **{k: v for k, v in after.items() if before.get(k, ABSENT) != v}}
 
 
 def choose(draft: Draft, where: Where, value: Any) -> str:

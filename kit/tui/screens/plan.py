@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 from rich.console import Group
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import ScrollableContainer, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -24,7 +25,7 @@ from kit.session import Session
 from kit.tui.asking import YesNo
 from kit.tui.base import KitScreen, mark
 
-_PANELS = (("facts", "What will run"), ("steps", "Steps"), ("exact", "Exact command (y copies)"))
+_COMMAND = re.compile(r"`([^`\n]+)`")  # as a remedy names it
 # A meter whose silence preflight reports under one of these can be left out with a key.
 _OF_A_METER = ("METER_ABSENT", "METER_SILENT", "RAPL_UNREADABLE", "PDU_UNREACHABLE")
 
@@ -57,7 +58,7 @@ class PlanScreen(KitScreen):
         self.command = self._told()
 
     def body(self) -> Iterable[Widget]:
-        with Horizontal(id="parts"):
+        with ScrollableContainer(id="parts", can_focus=False):
             findings = VerticalScroll(Static(id="found", markup=False), id="findings")
             findings.border_title = "Preflight"
             findings.add_class("panel")
@@ -196,7 +197,7 @@ class PlanScreen(KitScreen):
         self._order = msgspec.structs.replace(self._order, spec=spec)
         self._path = None  # the file still names the meter
         self.command = self._told()
-        self.notify(f"{silent[0]} is left out of this run; the spec's file keeps it")
+        self.notify(f"{silent[0]} is left out of this run; the file keeps it, e edits")
         self.query_one("#steps", Static).update(steps(spec))
         self.action_again()
 
@@ -204,13 +205,19 @@ class PlanScreen(KitScreen):
         """Back to the form, with this spec."""
         from kit.spec import document
 
+        spec = self._order.spec
+        below = self.app.screen_stack[-2]
         self.app.pop_screen()
-        if type(self.app.screen).__name__ != "SpecScreen":
-            self.kit.show_spec(document=document(self._order.spec))
+        if not (isinstance(below, KitScreen) and below.take_spec(spec)):
+            self.kit.show_spec(document=document(spec))
 
     def copy_text(self) -> str:
-        """The exact container command, where there is a plan."""
-        return shlex.join(self._found.command) if self._found else self.command
+        """The exact container command; without a plan the first remedy's, or this screen's."""
+        if self._found and self._found.command:
+            return shlex.join(self._found.command)
+        remedies = (f.remedy for f in _worst_first(self._found)) if self._found else ()
+        named = (_COMMAND.search(remedy) for remedy in remedies)
+        return next((found[1] for found in named if found), self.command)
 
     def _told(self) -> str:
         if self._original:

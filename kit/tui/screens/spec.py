@@ -13,7 +13,7 @@ from kit import spec as specs
 from kit.engine import Order
 from kit.errors import SpecInvalid, UsageError
 from kit.model import RunSpec
-from kit.tui.form import catalogue, checking, files, keeping, opening, pins
+from kit.tui.form import catalogue, checking, edits, files, keeping, opening, pins
 from kit.tui.form.draft import Draft, Where, first_difference, from_text, to_text
 from kit.tui.form.view import DraftScreen
 
@@ -159,6 +159,17 @@ class SpecScreen(DraftScreen):
             return
         self._sheet.jump(first_difference(before, self._draft.document))
         self._show()
+
+    def take_spec(self, spec: RunSpec) -> bool:
+        """What the plan changed of the spec, as one edit that can be undone."""
+        document = self._draft.document
+
+        def changed(new: Any) -> None:
+            self._draft.replace(new)
+            self._redraw()
+
+        self.fetch(lambda: edits.changed_to(document, spec), changed, group="take")
+        return True
 
     def action_pin_image(self) -> None:
         """Write the image's digest, as this machine knows it."""
