@@ -12,6 +12,7 @@ from kit.catalogue import Row
 from kit.render.console import Cell, Mark, count, fitted, plain, put, stderr, stdout
 
 SHORT = 12
+# A run's state → its mark, here and in the UI.
 MARKS = {"complete": "ok", "failed": "fail", "aborted": "warn", "running": "running"}
 MARKS |= {"unsealed": "warn", "broken": "fail"}
 # From this width on everything has a column of its own.

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from kit.catalogue import Row
 from kit.render.console import plain
+from kit.render.rows import MARKS
 from kit.tui.base import mark
 
 SORTS = ("started ▼", "name ▲", "J/token ▲", "tokens/s ▼", "status ▲")
@@ -51,7 +52,7 @@ def counted(rows: Iterable[Row], *, done: bool) -> Text:
     if found["running"]:
         parts.append(mark("running", f"{found['running']} running"))
     if found["unsealed"]:
-        parts.append(mark("withheld", f"{found['unsealed']} unsealed"))
+        parts.append(mark(MARKS["unsealed"], f"{found['unsealed']} unsealed"))
     if found["broken"]:
         parts.append(mark("fail", f"{found['broken']} broken"))
     if not done:

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from kit.render.rows import MARKS
 from kit.tui.base import mark
-
-RUNS = {
-    "complete": "ok",
-    "failed": "fail",
-    "aborted": "warn",
-    "running": "running",
-    "unsealed": "withheld",
-    "broken": "fail",
-}
 
 
 def state_of(status: str) -> Text:
     """``✔ complete``: a run's state; an unknown one is told as it is, and doubted."""
-    return mark(RUNS.get(status, "fail"), status[:12])
+    return mark(MARKS.get(status, "fail"), status[:12])

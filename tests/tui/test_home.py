@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from kit.render.rows import MARKS
 from kit.store import Store
 from kit.tui.app import KitApp
+from kit.tui.base import GLYPHS
 from kit.tui.runtable import PAGE, RunTable
 from kit.tui.screens.home import HomeScreen
+from kit.tui.states import state_of
 from tests.test_catalogue import MANIFEST, SPEC, made
 from tests.tui.conftest import QUICKSTART, SIZES, drawn
 from tests.tui.waiting import REPLAY, of_committed_runs, press, settled, told
@@ -112,27 +115,39 @@ async def test_every_state_is_a_row_with_its_word(store: Store) -> None:
     async with app.run_test(size=(140, 30)) as pilot:
         await settled(pilot)
         text = drawn(app)
-        for words in ("✘ broken", "✘ failed", "✔ complete", "○ unsealed", "left behind"):
+        for words in ("✘ broken", "✘ failed", "✔ complete", "! unsealed", "left behind"):
             assert words in text
-        assert "2 sealed · ○ 1 unsealed · ✘ 1 broken" in text.splitlines()[0]
+        assert "2 sealed · ! 1 unsealed · ✘ 1 broken" in text.splitlines()[0]
         assert "[bold green" in text and "\x1b" not in text and "\u202e" not in text
 
 
-@pytest.mark.parametrize(
-    ("state", "says"),
-    [("broken", "manifest.json is not JSON"), ("unsealed", "kit recover")],
-)
-async def test_what_cannot_be_opened_says_why(
-    store: Store, shown: list[tuple[str, Any]], state: str, says: str
-) -> None:
+async def test_what_cannot_be_opened_says_why(store: Store, shown: list[tuple[str, Any]]) -> None:
     odd(store)
     async with home(store).run_test(size=(100, 30)) as pilot:
         await settled(pilot)
-        await press(pilot, "slash", *state, "enter")
+        await press(pilot, "slash", *"unsealed", "enter")
         await press(pilot, "enter")
-        assert says in told(pilot.app) and not shown
+        assert "kit recover" in told(pilot.app) and not shown
         await press(pilot, "v")
         assert not shown
+
+
+@pytest.mark.parametrize("key", ["enter", "v"])
+async def test_a_broken_run_leads_to_what_is_wrong_with_it(store: Store, key: str) -> None:
+    odd(store)
+    async with home(store).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "slash", *"broken", "enter")
+        await press(pilot, "r")
+        assert "manifest.json is not JSON" in told(pilot.app)
+        await press(pilot, key)
+        assert type(pilot.app.screen).__name__ == "VerifyScreen"
+        assert "JSON_MALFORMED" in drawn(pilot.app)
+
+
+async def test_the_ui_marks_states_as_the_command_line_does(store: Store) -> None:
+    for state, name in MARKS.items():
+        assert state_of(state).plain == f"{GLYPHS[name][0]} {state}"
 
 
 async def test_a_run_that_goes_on_is_watched(store: Store, shown: list[tuple[str, Any]]) -> None:

@@ -188,7 +188,8 @@ class HomeScreen(KitScreen):
         if row is None:
             self.notify("there is no run under the cursor", markup=False)
         elif row.status == "broken":
-            self.notify(plain_note(row), title=f"cannot {what}", severity="warning", markup=False)
+            told = f"{plain_note(row)}\nv says what is wrong with it"
+            self.notify(told, title=f"cannot {what}", severity="warning", markup=False)
         elif row.in_flight:
             self.notify(f"cannot {what}: the run is not sealed yet", markup=False)
         else:
@@ -204,7 +205,7 @@ class HomeScreen(KitScreen):
             told = "nobody works on this run any more; `kit recover` seals what there is of it"
             self.notify(told, title=row.run, timeout=10, markup=False)
         elif row and row.status == "broken":
-            self.notify(plain_note(row), title="broken", severity="warning", markup=False)
+            self.action_verify()  # there is nothing to read in it but what is wrong
         elif path := self._sealed("open"):
             self.kit.show_run(path)
 
@@ -243,8 +244,11 @@ class HomeScreen(KitScreen):
         self.kit.show_compare([self.kit.store.root / run for run in runs])
 
     def action_verify(self) -> None:
-        """Check the run under the cursor."""
-        if path := self._sealed("verify"):
+        """Check the run under the cursor; of a broken one it says what is wrong."""
+        row = self._table.current
+        if row and row.status == "broken":
+            self.kit.show_verify(self.kit.store.root / row.run)
+        elif path := self._sealed("verify"):
             self.kit.show_verify(path)
 
     def action_replay(self) -> None:
