@@ -100,7 +100,7 @@ async def test_a_draft_that_is_no_json_is_opened_to_be_mended(store: Store, fold
         await settled(pilot)
         await press(pilot, "O", "enter")
         assert isinstance(app.screen, SpecScreen) and "kit.run-spec/1" in drawn(app)
-        assert "F4 opens it in your editor" in told(app)
+        assert "is not JSON" in drawn(app) and not told(app)
 
 
 async def test_a_file_is_named_until_it_can_be_read(store: Store, folder: Path) -> None:

@@ -543,6 +543,34 @@ async def test_leaving_asks_and_keeps_by_default(store: Store, file: Path) -> No
     assert json.loads(file.read_text())["name"] == "other"
 
 
+async def test_what_was_told_lies_over_no_question_and_does_not_pile_up(
+    store: Store, file: Path, editor: Callable[[str], None]
+) -> None:
+    async with app_of(store, file).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("ctrl+z", "ctrl+y")
+        assert told(pilot) == "nothing to redo"
+        (notice,) = pilot.app._notifications
+        assert notice.timeout == view.TOLD_S
+        editor("echo '{' > \"$2\"")
+        await pilot.press("f4", "ctrl+s")
+        await settled(pilot)
+        assert "not JSON yet" in told(pilot)
+        await pilot.press("ctrl+z")
+        assert not told(pilot), "the text is dropped"
+        await typed(pilot, "x", "name")
+        await pilot.press("ctrl+y", "escape")
+        await settled(pilot)
+        assert "Leave?" in drawn(pilot.app) and not told(pilot)
+
+
+async def test_broken_json_is_told_where_no_problems_are_shown(store: Store, file: Path) -> None:
+    file.write_text("{")
+    async with app_of(store, file).run_test(size=(80, 12)) as pilot:
+        await settled(pilot)
+        assert "not JSON" in told(pilot)
+
+
 async def test_leaving_without_changes_does_not_ask(store: Store, file: Path) -> None:
     async with app_of(store, file).run_test() as pilot:
         await settled(pilot)
@@ -613,9 +641,8 @@ async def test_broken_json_from_the_editor_is_kept_and_can_be_mended(
         await settled(pilot)
         await pilot.press("f4")
         await settled(pilot)
-        assert "line 3" in told(pilot) and document(pilot) == QUICKSTART
-        pilot.app.clear_notifications()
-        await settled(pilot)
+        assert "line 3" in drawn(pilot.app) and document(pilot) == QUICKSTART
+        assert not told(pilot), "Problems says it"
         screen_text(pilot.app)
         await pilot.press("ctrl+s")
         await settled(pilot)
@@ -676,7 +703,7 @@ async def test_a_broken_file_is_shown_and_never_overwritten_unasked(
     file.write_text('{\n"name": }')
     async with app_of(store, file).run_test(size=(100, 30)) as pilot:
         await settled(pilot)
-        assert "line 2" in told(pilot) and '"name": }' in drawn(pilot.app)
+        assert "line 2" in drawn(pilot.app) and '"name": }' in drawn(pilot.app)
         editor('echo more >> "$2"')
         await pilot.press("f4", "ctrl+z", "ctrl+s")
         await settled(pilot)

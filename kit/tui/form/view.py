@@ -25,6 +25,8 @@ from kit.tui.form.jsonview import JsonView
 from kit.tui.form.sheet import Sheet
 
 BOTH = 100  # columns from which form and JSON stand beside each other
+FLAT = 16  # lines from which there is room for Problems, as in style.tcss
+TOLD_S, WARNED_S = 4.0, 10.0  # how long it stays: what is well, and what is not
 PAUSE_S = 0.15  # after the last key, before what was typed is checked
 
 
@@ -102,7 +104,14 @@ class DraftScreen(KitScreen):
     def _say(
         self, text: str, severity: Literal["information", "warning", "error"] = "information"
     ) -> None:
-        self.notify(plain_lines(text).plain, markup=False, severity=severity, timeout=10)
+        """Tell it in place of what was told before, which it follows from or makes untrue."""
+        self._hush()
+        timeout = TOLD_S if severity == "information" else WARNED_S
+        self.notify(plain_lines(text).plain, markup=False, severity=severity, timeout=timeout)
+
+    def _hush(self) -> None:
+        """Take away what was told: it must not lie over a question, nor outlive its cause."""
+        self.app.clear_notifications()
 
     @on(Sheet.Changed)
     def _form_changed(self, event: Sheet.Changed) -> None:

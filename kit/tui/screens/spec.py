@@ -15,7 +15,7 @@ from kit.errors import SpecInvalid, UsageError
 from kit.model import RunSpec
 from kit.tui.form import catalogue, checking, edits, files, keeping, opening, pins
 from kit.tui.form.draft import Draft, Where, first_difference, from_text, to_text
-from kit.tui.form.view import DraftScreen
+from kit.tui.form.view import FLAT, DraftScreen
 
 SKELETON = {"schema": "kit.run-spec/1"}
 _REQUIRED: tuple[Where, ...] = (("image",), ("weights",), ("workload",), ("workload", "options"))
@@ -97,8 +97,10 @@ class SpecScreen(DraftScreen):
         problem = checking.of_text(text, self._called)
         self._broken = text if problem else None
         if problem:
-            self._say(f"{problem.message}\n{problem.remedy}", "error")
+            if self.app.size.height < FLAT:  # elsewhere Problems says it
+                self._say(f"{problem.message}\n{problem.remedy}", "error")
             return
+        self._hush()
         document = from_text(text, self._called)
         self._was_read = True
         if begin:
@@ -140,6 +142,7 @@ class SpecScreen(DraftScreen):
         """Take the last edit back, or the text that is no JSON."""
         if self._broken is not None:
             self._broken = None
+            self._hush()
             if not self._was_read:
                 self._file.disown()
             self._to_form()
@@ -225,6 +228,7 @@ class SpecScreen(DraftScreen):
     def action_back(self) -> None:
         """One screen back; asks where something is not saved."""
         go = super().action_back
+        self._hush()
         if not self._unsaved:
             go()
             return
