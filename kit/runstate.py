@@ -85,6 +85,7 @@ class RunState:
             temperature=_points(self._traces["temperature"]),
             clock=_points(self._traces["clock"]),
             energy=self._energy(),
+            device_energy=self._device_energy(),
             energy_s=(self._window.t1 - self._window.t0) / NS if self._window else 0.0,
             log=tuple(self._log),
             marks=tuple(self._marks),
@@ -237,6 +238,17 @@ class RunState:
         scopes = {scope: self._devices_of(scope) for scope in SOURCES}
         found = (self._window.of(scope, facts) for scope, facts in scopes.items() if facts)
         return tuple(_unsure(value) if self._by_power else value for value in found)
+
+    def _device_energy(self) -> dict[str, EnergyValue]:
+        """Each device's own part of its scope's energy, with the uncertainty of it alone."""
+        if self._window is None:
+            return {}
+        found = {
+            device: self._window.of(scope, {device: facts})
+            for scope in SOURCES
+            for device, facts in self._devices_of(scope).items()
+        }
+        return {d: _unsure(value) for d, value in found.items()} if self._by_power else found
 
     def _devices_of(self, scope: str) -> Mapping[str, Mapping[str, Any]]:
         """The devices that a scope adds up; without a plan those that had a sum, by their names."""

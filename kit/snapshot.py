@@ -82,6 +82,7 @@ class Snapshot:
     temperature: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     clock: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     energy: tuple[EnergyValue, ...] = ()
+    device_energy: Mapping[str, EnergyValue] = field(default_factory=dict)
     energy_s: float = 0.0
     log: tuple[Line, ...] = ()
     marks: tuple[Line, ...] = ()

@@ -67,6 +67,17 @@ def test_a_story(tmp_path: Path) -> None:
     assert seen.expected_s() == pytest.approx(336.0, rel=0.01)
 
 
+def test_each_device_has_its_own_part_of_the_energy(tmp_path: Path) -> None:
+    seen = told(tmp_path)
+    gpu = seen.energy[0]
+    of = seen.device_energy
+    assert set(of) == {"gpu0", "gpu1", "pdu:a:1", "host"}
+    assert {d: of[d].joules for d in ("gpu0", "gpu1")} == gpu.devices
+    for device in ("gpu0", "gpu1"):
+        assert of[device].u_sensor and of[device].u_sensor < (gpu.u_sensor or 0.0)
+    assert of["host"].status == "estimated"
+
+
 def test_a_snapshot_does_not_change_afterwards() -> None:
     run = Run().measured()
     before = run.add("live", 0.5, power={"gpu0": 90.0}, state={"gpu0": {"temperature": 40}})

@@ -388,6 +388,19 @@ async def test_windows_and_devices(flight: InFlight, screen_text: Check) -> None
         assert "gpu1" in shown.text() and "gpu0" in shown.text()
 
 
+@pytest.mark.parametrize("size", [(140, 40), (80, 24), (60, 15), (40, 8)])
+async def test_one_device_shows_its_own_energy(flight: InFlight, size: tuple[int, int]) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store, size) as shown:
+        await shown.heard(story)
+        assert size == (40, 8) or "26.3 kJ GPU" in shown.text()
+        await shown.press("g", "g")
+        assert "552 W gpu1" in shown.text()
+        assert size == (40, 8) or "12.5 kJ gpu1" in shown.text()
+        assert "26.3 kJ" not in shown.text()
+        assert size[1] < 24 or "all GPUs" in shown.text()
+
+
 async def test_zoom_gives_the_plot_the_screen(flight: InFlight, screen_text: Check) -> None:
     story = in_measured_block(flight)
     async with live(flight.store, (80, 24)) as shown:

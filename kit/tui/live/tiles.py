@@ -10,12 +10,14 @@ from rich.text import Text
 
 from kit.model import EnergyValue
 from kit.render.console import plain, short_memory
-from kit.snapshot import Device, word
+from kit.snapshot import Device, brief, word
 from kit.tui.live.words import View, present
 from kit.units import event_reasons
 
 _SCOPES = ("gpu", "wall", "cpu", "estimate")
 _NAMES = {"gpu": "GPU", "wall": "wall", "cpu": "CPU", "estimate": "host est"}
+_ALL = {"gpu": "all GPUs", "wall": "all outlets", "cpu": "all CPUs", "estimate": "host est"}
+_EFFICIENCY = "J per token"
 _WEIGHT = (0, 1, 4, 5, 2, 3)  # of the tiles, where there is room for few
 # Idle clocks hold nothing back: they are told in words, and not as a limit.
 _HARMLESS = {"idle", "application clocks", "display clocks"}
@@ -58,12 +60,19 @@ def _power(view: View) -> Tile:
         return Tile("power", main, silent, "bad", ", ".join(rest[:1]))
     if first == "estimate":
         return Tile("power", main, "estimated", "doubt")
+    if view.device:
+        return Tile("power", f"{main} {_whose(view, first)}")
     return Tile(f"power, {_NAMES[first]}", main, *_two(rest))
 
 
 def _two(rest: Sequence[str]) -> tuple[str, str, str]:
     """The second line, its style and the third one."""
     return (rest[0] if rest else "", "quiet", rest[1] if len(rest) > 1 else "")
+
+
+def _whose(view: View, scope: str) -> str:
+    """``GPU``, or ``gpu0`` where that is the one device that is looked at."""
+    return str(plain(view.device)) if view.device else _NAMES[scope]
 
 
 def _total(view: View, scope: str, said: Callable[[float], str]) -> str:
@@ -88,16 +97,25 @@ def _silence(view: View) -> str:
 
 
 def _energy(view: View) -> Tile:
-    known = [e for e in view.snapshot.energy if e.joules is not None]
+    shown = _energies(view)
+    known = [e for e in shown if e.joules is not None]
     if not known:
-        told = any(e.reason for e in view.snapshot.energy) and view.snapshot.energy_s > 1
+        told = view.snapshot.energy_s > 1 and (view.device or any(e.reason for e in shown))
         return Tile("energy", "–", "no sum to show" if told else "not begun")
     first, others = known[0], [e for e in known[1:] if e.status == "measured"]
     estimate = first.status == "estimated"
-    main = joules(first) if estimate else f"{joules(first)} {_NAMES[first.scope]}"
+    main = joules(first) if estimate else f"{joules(first)} {_whose(view, first.scope)}"
     level = "doubt" if estimate or first.u_repeat is None else ""
     more = f"{_NAMES[others[0].scope]} {joules(others[0])}" if others else ""
     return Tile("energy", main, "estimated" if estimate else _doubt(first), level, more)
+
+
+def _energies(view: View) -> tuple[EnergyValue, ...]:
+    """Each scope's energy so far; of one device that is looked at, its own alone."""
+    if not view.device:
+        return view.snapshot.energy
+    found = view.snapshot.device_energy.get(view.device)
+    return (found,) if found else ()
 
 
 def joules(value: EnergyValue) -> str:
@@ -162,9 +180,15 @@ def _efficiency(view: View) -> Tile:
     progress = view.snapshot.progress
     if progress.joules_token is None:
         why = "not counted" if progress.done and progress.tokens is None else "not begun"
-        return Tile("J per token", "–", why)
-    name = _NAMES.get(progress.joules_scope, "")
-    return Tile("J per token", f"{number(progress.joules_token)} J/tok", f"{name}, so far")
+        return Tile(_EFFICIENCY, "–", why)
+    shown = f"{number(progress.joules_token)} J/tok"
+    return Tile(_EFFICIENCY, shown, _shared(view, progress.joules_scope), more="so far")
+
+
+def _shared(view: View, scope: str) -> str:
+    """``GPU``; ``all GPUs`` beside the figures of one device: tokens are made by all together."""
+    many = sum(d.scope == scope for d in view.snapshot.devices) > 1
+    return _ALL.get(scope, "") if view.device and many else _NAMES.get(scope, "")
 
 
 def number(value: float) -> str:
@@ -205,27 +229,43 @@ def figures(shown: Sequence[Tile], width: int, lines: int) -> Text:
 
 
 def _led(tile: Tile) -> str:
-    """``GPU 120 W``: a power without its frame says whose it is."""
+    """``GPU 120 W``, ``0.19 J/tok GPU``: a figure without its frame says whose it is."""
+    if tile.title == _EFFICIENCY:
+        return f"{tile.main} {tile.sub}"
     whose = tile.title.removeprefix("power, ") if tile.title.startswith("power, ") else ""
     return tile.main if whose in tile.main else f"{whose} {tile.main}"
 
 
 def _one(tile: Tile) -> Text:
     text = Text(_led(tile), "name")
+    if tile.title == _EFFICIENCY:
+        return text
     # Of clocks and temperatures only what is not as it should be is worth the room.
     brief = tile.title in ("clocks", "temperature") and tile.level == "quiet"
     return text if brief or not tile.sub else text.append(f" {tile.sub}", tile.level)
 
 
 def status_line(view: View, shown: Sequence[Tile], width: int, *, ascii_only: bool) -> Text:
-    """Everything in one line: the phase, and the figures as far as they fit."""
+    """Everything in one line: the phase, and the figures as far as they fit, none of them cut."""
+    told = [_told(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
     step = view.snapshot.step
-    line = Text(" ")
-    if step:
-        line.append_text(present(view, word(step.phase), with_bar=False, ascii_only=ascii_only))
-    for tile in (shown[n] for n in _WEIGHT):
-        if tile.main != "–" or tile.level == "bad":
-            silent = tile.sub if tile.level == "bad" else ""
-            line.append(f" · {_led(tile)}").append(f" {silent}" if silent else "", "bad")
+    for said in (word, brief):
+        head = Text(" ")
+        if step:
+            name = said(step.phase)
+            head.append_text(present(view, name, with_bar=False, ascii_only=ascii_only))
+        if not told or head.cell_len + told[0].cell_len <= width:
+            break
+    line = head
+    for part in told:
+        if line.cell_len + part.cell_len > width:
+            break
+        line.append_text(part)
     line.truncate(width, overflow="ellipsis")
     return line
+
+
+def _told(tile: Tile) -> Text:
+    """A figure of the one line; of what is silent also for how long."""
+    silent = f" {tile.sub}" if tile.level == "bad" else ""
+    return Text(f" · {_led(tile)}").append(silent, "bad")
