@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from kit.records import RunRecords
 
 FEW = 10
-WIDE = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict", "reason")
-# What decides comes first where not every column can be seen at once.
-NARROW = ("metric", "ratio", "verdict", "90% interval", "baseline", "run", "unit", "reason")
+HEADS = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict", "reason")
+# What decides is shown first where there is no room for all; a value only beside its unit.
+_IMPORTANCE = (("ratio",), ("verdict",), ("90% interval",), ("unit", "baseline", "run"))
+GAP = 2  # blanks between two columns
+_REASON_LEAST = 24
+# Metrics' names in fewer letters, the less telling words first.
+_SHORTER = (("estimated ", "est. "), ("time to first", "first"), ("output token", "out. token"))
 # Facts of a machine that bear on energy and speed by themselves.
 _CONFOUNDERS = frozenset({"cpu", "gpus", "kernel", "memory", "nvidia", "power", "numa"})
 _LIKENESS = {"elsewhere": "the same model, other settings", "other_model": "another model"}
@@ -211,7 +215,7 @@ def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
 
 def _unit(metric: dict[str, Any]) -> str:
     unit = str(metric.get("unit", ""))
-    return "" if unit == "sha256" else unit
+    return {"sha256": "", "tokens/s": "tok/s"}.get(unit, unit)
 
 
 def _value(metric: dict[str, Any]) -> Text:
@@ -219,9 +223,54 @@ def _value(metric: dict[str, Any]) -> Text:
     return plain(number(value) if isinstance(value, int | float) else "–")
 
 
+def columns(lines: Sequence[Line], room: int) -> dict[str, int]:
+    """The columns that are whole in ``room`` columns of the terminal, with their widths.
+
+    The metric's name gives way first, then columns go by importance: no number is ever cut.
+    """
+    wide = {h: max([len(h), *(line.cells[h].cell_len for line in lines)]) for h in HEADS}
+    brief = max([len("metric"), *(len(_briefest(line.cells["metric"].plain)) for line in lines)])
+    left, found = room - min(brief, room), {"metric": brief}
+    for group in _IMPORTANCE:
+        need = sum(wide[heading] + GAP for heading in group)
+        if need > left:
+            break
+        left -= need
+        found |= {heading: wide[heading] for heading in group}
+    else:
+        # A reason is a sentence: it is told in full below the table, and may be cut in it.
+        if left >= _REASON_LEAST + GAP:
+            found["reason"] = min(wide["reason"], left - GAP - min(wide["metric"] - brief, 8))
+            left -= found["reason"] + GAP
+    found["metric"] += max(0, min(left, wide["metric"] - brief))
+    return {heading: found[heading] for heading in HEADS if heading in found}
+
+
+def cell(line: Line, heading: str, width: int) -> Text:
+    """What of ``line`` stands in a column; only words are ever cut."""
+    text = line.cells[heading].copy()
+    if heading == "metric":
+        text = plain(_shorter(text.plain, width))
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def _shorter(name: str, width: int) -> str:
+    """A metric's name in as few letters as ``width`` asks for."""
+    for long, brief in _SHORTER:
+        if len(name) <= width:
+            break
+        name = name.replace(long, brief)
+    return name
+
+
+def _briefest(name: str) -> str:
+    return _shorter(name, 0)
+
+
 def metrics_table(lines: Sequence[Line]) -> Table:
     """The metrics as a text to copy."""
-    table = listing(*((heading, {"overflow": "fold"}) for heading in WIDE))
+    table = listing(*((heading, {"overflow": "fold"}) for heading in HEADS))
     for line in lines:
-        table.add_row(*(line.cells[heading] for heading in WIDE))
+        table.add_row(*(line.cells[heading] for heading in HEADS))
     return table

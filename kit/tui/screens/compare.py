@@ -19,8 +19,6 @@ from kit.render.console import count, plain
 from kit.tui.base import KitScreen, mark
 from kit.tui.comparing import (
     FEW,
-    NARROW,
-    WIDE,
     Contrast,
     Line,
     Side,
@@ -31,12 +29,12 @@ from kit.tui.comparing import (
     metrics_table,
     side_of,
 )
+from kit.tui.metrictable import MetricTable
 from kit.tui.widgets.curves import Curve, Curves, colour_of, curve_of
 from kit.tui.written import argument, as_text, short, write_report
 
 _ORDERS = ("primary", "ratio", "name")
 _ORDER_WORDS = {"primary": "primary first", "ratio": "furthest first", "name": "by name"}
-_WIDE = 140
 _TOO_FEW = (
     "Two runs are needed to compare. On Home, mark runs with space, then press c.\n"
     "The first that is marked is the baseline."
@@ -77,7 +75,7 @@ class CompareScreen(KitScreen):
             with VerticalScroll(id="differs", classes="panel") as differs:
                 differs.border_title = "What differs"
                 yield Static(id="differences", markup=False)
-            table: DataTable[Text] = DataTable(id="metrics", classes="panel", cursor_type="row")
+            table = MetricTable(id="metrics", classes="panel")
             table.border_title = "Metrics"
             yield table
             letters = self.kit.ascii_only or self.app.no_color
@@ -161,14 +159,8 @@ class CompareScreen(KitScreen):
         assert self._found is not None
         order = _ORDERS[self._order]
         self._lines = metrics(self._found, order)
-        table = self.query_one("#metrics", DataTable)
-        headings = WIDE if self.size.width >= _WIDE else NARROW
-        row = table.cursor_row
-        table.clear(columns=True)
-        table.add_columns(*(Text(heading) for heading in headings))
-        for line in self._lines:
-            table.add_row(*(line.cells[heading] for heading in headings))
-        table.move_cursor(row=row)
+        table = self.query_one(MetricTable)
+        table.show(self._lines)
         against = f"Metrics against {self._found.baseline.name}, {_ORDER_WORDS[order]}"
         table.border_title = plain(against)
 
@@ -185,10 +177,9 @@ class CompareScreen(KitScreen):
         moved.data_table.border_subtitle = plain(reason)
 
     def on_resize(self) -> None:
-        """Other columns come first where there is less room."""
+        """Values are cut shorter where there is less room."""
         if self._found and self.is_mounted:
             self._show_differences()
-            self._show_metrics()
 
     # --- acting -----------------------------------------------------------------------------
 
