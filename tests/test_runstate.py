@@ -10,8 +10,9 @@ import pytest
 
 from kit import events
 from kit.model import Event, MeterDevice, MeterPlan
+from kit.phases import BLOCKS
 from kit.runstate import RunState
-from kit.snapshot import NS, Snapshot, scope_of
+from kit.snapshot import NS, Snapshot, brief, scope_of, word
 from kit.trace import Trace, columns
 from tests.tui.conftest import H200
 from tests.tui.story import Story
@@ -240,3 +241,11 @@ def test_columns_without_a_value_are_empty() -> None:
         9.0,
     ]
     assert NS == S
+
+
+def test_every_block_has_a_name_of_its_own_in_long_and_in_brief() -> None:
+    names = {name for name, _ in BLOCKS}
+    assert len({word(name) for name in names}) == len({brief(name) for name in names}) == len(names)
+    assert word("loaded_idle", "after") == "loaded idle (after)"
+    assert all(len(brief(name)) <= 6 for name in names)
+    assert not {"load", "loaded", "ready"} & {f(name) for f in (word, brief) for name in names}

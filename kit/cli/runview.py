@@ -7,6 +7,7 @@ the run is now. What is known of the run is `kit.runstate`'s.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
@@ -16,7 +17,7 @@ from kit.model import Event
 from kit.phases import BLOCKS
 from kit.render.console import device_name, marked, plain, short_time
 from kit.runstate import RunState
-from kit.snapshot import NS, Device, Snapshot, word
+from kit.snapshot import NS, Device, Snapshot, brief, word
 
 _LASTING = ("warn", "fail", "mark")
 _BAR = (8, 40)  # columns, at least and at most
@@ -89,10 +90,15 @@ def _launch_line(seen: Snapshot) -> RenderableType:
 
 
 def _path(seen: Snapshot, options: ConsoleOptions) -> Text:
-    """``idle ✔  startup ✔  warm-up ●  loaded  measured …``."""
+    """``idle ✔  startup ✔  warm-up ●  loaded idle  measured …``; in brief where narrow."""
+    whole = _named(seen, options, word)
+    return whole if whole.cell_len <= options.max_width else _named(seen, options, brief)
+
+
+def _named(seen: Snapshot, options: ConsoleOptions, called: Callable[[str], str]) -> Text:
     words, done = [], seen.done()
     for phase, part in BLOCKS:
-        name = word(phase)
+        name = called(phase)
         if (phase, part) in done:
             words.append(Text(f"{name} {'+' if options.ascii_only else '✔'}", "good"))
         elif seen.step and seen.step.key == (phase, part):

@@ -17,12 +17,12 @@ from kit.phases import BLOCKS
 from kit.render.console import device_name, plain
 from kit.report.rounding import number
 from kit.samples import Samples
+from kit.snapshot import brief, word
 
 Floats = npt.NDArray[np.float64]
 # Twice the columns of a wide terminal: a plot never shows more.
 BINS = 400
 NS = 1e-9
-WORDS = {"startup": "load", "loaded_idle": "ready", "warmup": "warm"}
 COLOURS = ("orange", "blue+", "green+", "magenta+", "cyan+", "red+")
 _RICH = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
 _LEFT = 8
@@ -178,16 +178,23 @@ def ticks(
     per_second = max(columns, 1) / max(end - start, 1e-9)
     taken: list[tuple[float, float, str]] = []
     for band in sorted(bands, key=lambda b: (b.name != "measured", -(b.t1 - b.t0))):
-        word = WORDS.get(band.name, band.name)
         if columns < _NARROW and band.name != "measured":
             continue
-        word = word[:4] if columns < _NARROW else word
+        name = _named(band, columns, per_second)
         middle = (band.t0 + band.t1) / 2
         # Two blanks between names: plotext moves names that touch, each time in another order.
-        half = (len(word) + 3) / 2 / per_second
+        half = (len(name) + 3) / 2 / per_second
         inside = start <= middle - half and middle + half <= end
         if inside and all(abs(middle - m) >= half + h for m, h, _ in taken):
-            taken.append((middle, half, word))
+            taken.append((middle, half, name))
     if not taken:
         return [start, end], [f"{start:.0f} s", f"{end:.0f} s"]
-    return [m for m, _, _ in sorted(taken)], [word for *_, word in sorted(taken)]
+    return [m for m, _, _ in sorted(taken)], [name for *_, name in sorted(taken)]
+
+
+def _named(band: Band, columns: int, per_second: float) -> str:
+    """A block's name, in brief where it is longer than the block; what is measured counts most."""
+    if band.name == "measured":
+        return brief(band.name) if columns < _NARROW else word(band.name)
+    fits = len(word(band.name)) + 2 <= (band.t1 - band.t0) * per_second
+    return word(band.name) if fits else brief(band.name)

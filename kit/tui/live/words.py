@@ -11,6 +11,7 @@ from kit.phases import BLOCKS
 from kit.render.console import plain, short_time
 from kit.snapshot import NS, Device, Snapshot, brief, word
 
+_DETAILS = ("times bar rule", "times rule", "bar rule", "rule")
 _STYLES = {"warn": "doubt", "fail": "bad", "mark": "fix"}
 
 
@@ -58,7 +59,8 @@ def where(view: View) -> str:
 
 def path(view: View, width: int, *, ascii_only: bool) -> Text:
     """``idle ✔ 10 s ─ startup ✔ 20 s ─ measured ▶ 1:12 ███░░ 4/8 ─ …`` as far as it fits."""
-    for detail in ("times bar rule", "times rule", "bar rule", "rule", "times", "", "brief"):
+    # Some names are two words: without a rule between them they would run into each other.
+    for detail in (*_DETAILS, *(f"brief {each}" for each in (*_DETAILS[2:], ""))):
         line = _path(view, detail, ascii_only=ascii_only)
         if line.cell_len <= width:
             break
@@ -71,7 +73,7 @@ def _path(view: View, detail: str, *, ascii_only: bool) -> Text:
     done = seen.done()
     cut = seen.steps[-1].key if seen.steps and seen.status in ("failed", "aborted") else None
     for phase, part in BLOCKS:
-        name = brief(phase) if detail == "brief" else word(phase)
+        name = brief(phase) if "brief" in detail else word(phase)
         if (phase, part) == cut:
             words.append(Text(f"{name} {'x' if ascii_only else '✘'}", "bad"))
         elif (phase, part) in done:
@@ -81,7 +83,7 @@ def _path(view: View, detail: str, *, ascii_only: bool) -> Text:
             words.append(present(view, name, with_bar="bar" in detail, ascii_only=ascii_only))
         else:
             words.append(Text(name, "quiet"))
-    rule = " ─ " if "rule" in detail else "  " if "times" in detail else " "
+    rule = " ─ " if "rule" in detail else " "
     return Text.assemble(" ", Text(rule, "quiet").join(words))
 
 
