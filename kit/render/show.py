@@ -13,10 +13,8 @@ from kit.catalogue import SCOPES
 from kit.errors import ArchiveRefused
 from kit.render import evidence
 from kit.render.console import (
-    Cell,
     Mark,
     facts,
-    fitted,
     listing,
     marked,
     plain,
@@ -31,6 +29,7 @@ from kit.render.rows import MARKS, SHORT
 
 Document = Mapping[str, Any]
 
+_NAME_LEAST = 20  # columns that a metric's name has before the interval goes below the mean
 _NAMES = {
     "ttft_p50": "time to first token, p50",
     "tpot_p50": "time per output token, p50",
@@ -135,22 +134,35 @@ def _parents(manifest: Document) -> list[Document]:
 
 
 def _metrics(results: Document, width: int) -> RenderableType | None:
-    """Every metric that has a value, the primary one marked."""
+    """Every metric that has a value, the primary one marked; no name and no number is cut."""
     primary = results.get("primary", {}).get("metric")
     known = {k: m for k, m in results.get("metrics", {}).items() if "value" in m or "agree" in m}
     if not known:
         return None
-    lines: list[tuple[Cell, ...]] = []
-    for name, metric in sorted(known.items(), key=lambda item: item[0] != primary):
-        label = plain(metric_name(name)).append(" *" if name == primary else "", "quiet")
-        if "agree" in metric:
-            lines.append((label, *_agreement(metric)))
-            continue
-        mean = " ".join([value(metric), *spread(metric), str(metric["unit"])])
-        lines.append((label, plain(mean), plain(interval(metric))))
     launches = f", n={len(results.get('launches', ()))}"
-    headings = ("metric (* primary)", "mean ± repeat ± sensor", f"95% CI{launches}")
-    return fitted(width, headings, lines, elastic=0, right=headings[1:])
+    head = (Text("mean ± repeat ± sensor"), Text(f"95% CI{launches}"))
+    rows = {name: _found_of(known[name]) for name in sorted(known, key=lambda n: n != primary)}
+    taken = sum(2 + max(pair[n].cell_len for pair in (head, *rows.values())) for n in (0, 1))
+    below = width - 3 - taken < _NAME_LEAST
+    right: dict[str, Any] = {"justify": "right", "no_wrap": True}
+    heads = ((text.plain, right) for text in _beside(head, below))
+    table = listing(("", {}), ("metric (* primary)", {"overflow": "fold"}), *heads)
+    for name, found in rows.items():
+        mark = Text("*" if name == primary else "", "quiet")
+        table.add_row(mark, plain(metric_name(name)), *_beside(found, below))
+    return table
+
+
+def _beside(found: tuple[Text, Text], below: bool) -> tuple[Text, ...]:
+    """Mean and interval: a column each, or the interval below where names would have no room."""
+    return (Text("\n").join(found),) if below else found
+
+
+def _found_of(metric: Document) -> tuple[Text, Text]:
+    if "agree" in metric:
+        return _agreement(metric)
+    mean = " ".join([value(metric), *spread(metric), str(metric["unit"])])
+    return plain(mean), plain(interval(metric))
 
 
 def _agreement(metric: Document) -> tuple[Text, Text]:

@@ -42,7 +42,7 @@ def test_show_tells_what_was_measured_and_what_was_not(
     lines = out.splitlines()
     assert HASH in out and "replay-of eeeeeeeeeeee" in out
     assert any(
-        line.startswith("gpu energy per output token *") and line.count("±") == 2 for line in lines
+        line.startswith("*  gpu energy per output token") and line.count("±") == 2 for line in lines
     )
     assert "unmeasured  cpu energy: permission denied" in lines
     assert "unmeasured  wall energy, estimate energy: the spec asks for no meter of it" in lines

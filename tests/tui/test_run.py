@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console, Group
 from textual.widgets import TabbedContent
 
+from kit.render.console import THEME
+from kit.render.show import run_parts
 from kit.store import Store
 from kit.tui.app import KitApp
 from kit.tui.reading import leaves
@@ -20,6 +24,8 @@ from tests.tui.test_home import shown, three
 from tests.tui.waiting import REPLAY, press, settled, told
 
 __all__ = ("shown", "three")
+
+DOCUMENTS = ("manifest", "spec", "results")
 
 
 def on(store: Store, run: Path, *, ascii_only: bool = False) -> KitApp:
@@ -217,3 +223,17 @@ def test_facts_are_told_as_people_write_them() -> None:
         "f": "none",
         "g": "none",
     }
+
+
+@pytest.mark.parametrize("width", [40, 58, 60, 78, 80, 100, 4096])
+def test_no_metric_loses_its_name_or_its_number(width: int) -> None:
+    documents = (json.loads((H200 / f"{name}.json").read_text()) for name in DOCUMENTS)
+    console = Console(width=width, file=io.StringIO(), theme=THEME)
+    with console.capture() as captured:
+        console.print(Group(*run_parts(H200.name, *documents, width).found[1:3]))
+    words = captured.get().split()
+    assert "…" not in captured.get()
+    assert {"2.416", "2.267–2.565", "0.2501–0.2839"} <= set(words)
+    assert words.count("estimated") == 2 and words.count("gpu") == 2
+    first = next(line for line in captured.get().splitlines() if "2.416" in line)
+    assert first.startswith("*  gpu")
