@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,11 +77,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of one side against the baseline."""
+    """One metric of one side against the baseline; of a side that is left out only why."""
 
     side: Side
-    axis: Axis
+    axis: Axis | None
     cells: dict[str, Text]
+
+    @property
+    def reason(self) -> str:
+        """Why its verdict is as it is."""
+        return self.axis.reason if self.axis else self.side.fault
 
 
 def side_of(path: Path, letter: str) -> Side:
@@ -167,21 +172,41 @@ def _cut(value: str, most: int) -> Text:
 def metrics(found: Contrast, order: str = "primary") -> list[Line]:
     """A line for each metric and other side; metrics that neither side has are left out.
 
+    A run that cannot be read comes first: so it can be chosen, told of, and removed.
+
     Args:
         order: ``primary`` first, furthest ``ratio`` first, or by ``name``.
     """
-    lines = [
-        Line(side, axis, _cells(found.baseline, side, axis))
+    told = [
+        (side, axis)
         for side in found.others
         for axis in found.judged[side.letter].axes
         if _is_told(found.baseline, axis) or _is_told(side, axis)
     ]
-    if order == "ratio":
-        return sorted(lines, key=lambda line: -_distance(line.axis))
-    if order == "name":
-        return sorted(lines, key=lambda line: (line.cells["metric"].plain, line.side.letter))
     places = [axis.metric for judged in found.judged.values() for axis in judged.axes]
-    return sorted(lines, key=lambda line: (places.index(line.axis.metric), line.side.letter))
+    keys: dict[str, Callable[[tuple[Side, Axis]], Any]] = {
+        "primary": lambda one: (places.index(one[1].metric), one[0].letter),
+        "ratio": lambda one: -_distance(one[1]),
+        "name": lambda one: (_name(one[1]), one[0].letter),
+    }
+    lines = [
+        Line(side, axis, _cells(found.baseline, side, axis))
+        for side, axis in sorted(told, key=keys[order])
+    ]
+    return [*(_left_out(side) for side in found.sides if side.fault), *lines]
+
+
+def _left_out(side: Side) -> Line:
+    said = {
+        "metric": plain(side.name),
+        "verdict": mark("fail", "left out"),
+        "reason": plain(side.fault, "quiet"),
+    }
+    return Line(side, None, {heading: said.get(heading, Text("–")) for heading in HEADS})
+
+
+def _name(axis: Axis) -> str:
+    return metric_name(axis.metric).replace(" per ", "/")
 
 
 def _is_told(side: Side, axis: Axis) -> bool:
@@ -202,7 +227,7 @@ def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
     ratio = f"{axis.ratio:.3f}×" if axis.ratio is not None else "–"
     word = axis.verdict.lower().replace("-", " ")
     return {
-        "metric": plain(metric_name(axis.metric).replace(" per ", "/")),
+        "metric": plain(_name(axis)),
         "unit": plain(_unit(there)),
         "baseline": _value(there),
         "run": _value(here),

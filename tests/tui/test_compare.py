@@ -113,7 +113,8 @@ async def test_b_moves_the_baseline_round() -> None:
         await settled(app, pilot)
         await pressed(app, pilot, "b")
         assert app.screen.state.plain == f"✔ baseline: B {REPLAY.name[:12]}"
-        assert app.screen.command == f"kit compare {REPLAY.name[:12]} {QUICKSTART.name[:12]}"
+        pair = f"{REPLAY.name[:12]} {QUICKSTART.name[:12]}"
+        assert app.screen.command == f"kit compare {pair}  # B and A, without C"
         assert {ratio.split()[0] for ratio in column(app, "ratio")} == {"A/B", "C/B"}
         await pressed(app, pilot, "b", "b")
         assert app.screen.state.plain == f"✔ baseline: A {QUICKSTART.name[:12]}"
@@ -151,8 +152,50 @@ async def test_x_removes_the_run_under_the_cursor_and_then_says_how_to_mark() ->
         assert {ratio.split()[0] for ratio in column(app, "ratio")} == {"C/A"}
         await pressed(app, pilot, "x")
         assert "On Home, mark runs with space" in drawn(app)
+        assert app.screen.command == "" and "kit compare" not in drawn(app)
         await pressed(app, pilot, "x", "b", "d", "o", "h", "v", "y")
         assert isinstance(app.screen, CompareScreen)
+
+
+async def test_the_command_names_the_two_runs_that_the_cursor_is_on() -> None:
+    app = showing(QUICKSTART, REPLAY, H200)
+    a, b, c = (run.name[:12] for run in (QUICKSTART, REPLAY, H200))
+    async with app.run_test(size=(140, 40)) as pilot:
+        await settled(app, pilot)
+        assert app.screen.command == f"kit compare {a} {b}  # A and B, without C"
+        await pressed(app, pilot, "down")
+        assert app.screen.command == f"kit compare {a} {c}  # A and C, without B"
+        assert app.screen.command in drawn(app)
+        await pressed(app, pilot, "x")
+        assert app.screen.command == f"kit compare {a} {b}"
+
+
+async def test_keys_mean_the_run_under_the_cursor_whatever_has_the_focus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Path] = []
+    monkeypatch.setattr(KitApp, "show_verify", lambda self, run: shown.append(run))
+    gone = tmp_path / "gone"
+    app = showing(QUICKSTART, REPLAY, gone)
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        await pressed(app, pilot, "tab", "v")
+        assert not app.screen.query_one("#metrics").has_focus
+        await pressed(app, pilot, "shift+tab", "down", "tab", "v")
+        assert shown == [gone, REPLAY]
+        await pressed(app, pilot, "shift+tab", "up", "x")
+        assert app.screen.crumbs == "Compare 2 runs"
+        assert app.screen.state.plain == f"✔ baseline: A {QUICKSTART.name[:12]}"
+
+
+async def test_x_without_a_line_keeps_the_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kit.tui.screens.compare.metrics", lambda *_: [])
+    app = showing(QUICKSTART, REPLAY, H200)
+    async with app.run_test() as pilot:
+        await settled(app, pilot)
+        await pressed(app, pilot, "b", "b", "x")
+        assert app.screen.state.plain == f"✔ baseline: C {H200.name[:12]}"
+        assert app.screen.crumbs == "Compare 2 runs"
 
 
 @pytest.mark.parametrize("runs", [(), (QUICKSTART,)], ids=["none", "one"])
@@ -173,7 +216,7 @@ async def test_a_run_that_cannot_be_read_leaves_the_others_compared(
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(app, pilot)
         assert app.screen.state.plain == "✘ 1 run left out"
-        assert {ratio.split()[0] for ratio in column(app, "ratio")} == {"B/A"}
+        assert [ratio.split()[0] for ratio in column(app, "ratio")] == ["–", *["B/A"] * 7]
         screen_text(app)
 
 

@@ -90,12 +90,28 @@ class CompareScreen(KitScreen):
     # --- looking ----------------------------------------------------------------------------
 
     def _said(self) -> None:
-        """Crumbs and command go by the runs that are left; the baseline is named first."""
-        runs = [path for path, _ in self._runs]
-        names = [*runs[self._first : self._first + 1], *runs[: self._first]]
-        names += runs[self._first + 1 :]
-        self.crumbs = f"Compare {count(len(runs), 'run')}"
-        self.command = shlex.join(["kit", "compare", *map(argument, names[:2])])
+        """Crumbs and command go by the runs that are left."""
+        self.crumbs = f"Compare {count(len(self._runs), 'run')}"
+        self.command = self._pair_command()
+
+    def _pair_command(self) -> str:
+        """``kit compare`` takes two: the baseline and the run under the cursor; none of one run."""
+        if len(self._runs) < 2:
+            return ""
+        baseline, other = self._runs[self._first], self._other()
+        pair = f"kit compare {shlex.join(argument(path) for path, _ in (baseline, other))}"
+        rest = [letter for path, letter in self._runs if letter not in (baseline[1], other[1])]
+        if not rest:
+            return pair
+        return f"{pair}  # {baseline[1]} and {other[1]}, without {', '.join(rest)}"
+
+    def _other(self) -> tuple[Path, str]:
+        """The run under the cursor where it was compared, else the first that was."""
+        others = [each for each in self._runs if each is not self._runs[self._first]]
+        compared = [side.letter for side in self._found.others] if self._found else []
+        wanted = [self._under_cursor(), *compared]
+        known = {letter: (path, letter) for path, letter in others}
+        return next((known[x] for x in wanted if x in compared and x in known), others[0])
 
     def _look(self) -> None:
         self._said()
@@ -107,7 +123,7 @@ class CompareScreen(KitScreen):
         self.fetch(lambda: _read(runs, first, known), self._show, failed=self._failed)
 
     def _too_few(self) -> None:
-        self._found = None
+        self._found, self._lines = None, []
         self.state = mark("skip", "nothing to compare")
         self._note(Text(_TOO_FEW))
         self.set_class(True, "-few")
@@ -133,6 +149,7 @@ class CompareScreen(KitScreen):
         self._show_differences()
         self._show_metrics()
         self._show_power(curves)
+        self._said()
         self.refresh_bindings()
 
     def _verdict(self, found: Contrast, faults: int) -> Text:
@@ -173,8 +190,8 @@ class CompareScreen(KitScreen):
     def on_data_table_row_highlighted(self, moved: DataTable.RowHighlighted) -> None:
         """The reason of a verdict in full, where the column is out of sight."""
         rows = self._lines[moved.cursor_row : moved.cursor_row + 1]
-        reason = rows[0].axis.reason if rows else ""
-        moved.data_table.border_subtitle = plain(reason)
+        moved.data_table.border_subtitle = plain(rows[0].reason if rows else "")
+        self._said()
 
     def on_resize(self) -> None:
         """Values are cut shorter where there is less room."""
@@ -209,32 +226,30 @@ class CompareScreen(KitScreen):
             self._show_metrics()
 
     def action_remove(self) -> None:
-        """Leave the run under the cursor out, or the last one."""
+        """Leave the run under the cursor out; without any line the last one, never the baseline."""
         if len(self._runs) < 2:
             return
-        gone = self._under_cursor() or self._runs[-1][1]
         baseline = self._runs[self._first][1]
+        others = [letter for _, letter in self._runs if letter != baseline]
+        gone = self._under_cursor() or others[-1]
         self._runs = [each for each in self._runs if each[1] != gone]
         letters = [letter for _, letter in self._runs]
         self._first = letters.index(baseline) if baseline in letters else 0
         self._look()
 
     def _under_cursor(self) -> str:
-        table = self.query_one("#metrics", DataTable)
-        if not (table.has_focus and self._found and table.cursor_row < len(self._lines)):
-            return ""
-        return self._lines[table.cursor_row].side.letter
+        """The letter of the run that the cursor is on, whatever has the focus."""
+        line = self.query_one(MetricTable).current if self._lines else None
+        return line.side.letter if line else ""
 
     def action_report(self) -> None:
-        """Write the HTML report of the second run against the baseline into the current folder."""
+        """Write the HTML report of the run under the cursor against the baseline, here."""
         if self._found and self._found.others:
-            write_report(self, self._found.others[0].path, self._found.baseline.path)
+            write_report(self, self._other()[0], self._found.baseline.path)
 
     def action_verify(self) -> None:
-        """The verdict on the run under the cursor, or on the first that cannot be read."""
-        faults = [side for side in self._sides.values() if side.fault]
-        letter = self._under_cursor()
-        side = self._sides.get(letter) if letter and not faults else next(iter(faults), None)
+        """The verdict on the run under the cursor."""
+        side = self._sides.get(self._under_cursor())
         if side:
             self.kit.show_verify(side.path)
 
