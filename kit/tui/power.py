@@ -18,6 +18,7 @@ from kit.render.console import device_name, plain
 from kit.report.rounding import number
 from kit.samples import Samples
 from kit.snapshot import brief, word
+from kit.tui import lines
 
 Floats = npt.NDArray[np.float64]
 # Twice the columns of a wide terminal: a plot never shows more.
@@ -112,8 +113,13 @@ class PowerPlot(PlotextPlot):
         self, *, id: str | None = None, classes: str | None = None, ascii_only: bool = False
     ) -> None:
         super().__init__(id=id, classes=classes)
-        self._marker = "*" if ascii_only else "hd"
+        self._ascii_only = ascii_only
         self.picture = Picture()
+
+    @property
+    def colours(self) -> int:
+        """How many lines are told apart by colour."""
+        return 0 if self._ascii_only or self.app.no_color else len(COLOURS)
 
     def show(self, picture: Picture) -> None:
         """Draw another picture."""
@@ -131,7 +137,7 @@ class PowerPlot(PlotextPlot):
         for n, trace in enumerate(self.picture.traces):
             plt.plot(
                 *_line(trace),
-                marker=self._marker,
+                marker=lines.marker(n, self.colours),
                 color=COLOURS[n % len(COLOURS)],
             )
         top = max((float(trace.high.max()) for trace in self.picture.traces), default=1.0)
@@ -141,14 +147,14 @@ class PowerPlot(PlotextPlot):
         plt.xticks(*ticks(self.picture.bands, (start, end), self.size.width - _LEFT))
 
 
-def legend(picture: Picture) -> Text:
-    """Whose line is whose: by its mean and its peak, which tell lines apart without colour."""
+def legend(picture: Picture, colours: int = len(COLOURS)) -> Text:
+    """Whose line is whose, with its mean and its peak."""
     parts = []
     for n, trace in enumerate(picture.traces):
         colour = _RICH[n % len(_RICH)]
         mean, peak = float(trace.mean.mean()), float(trace.high.max())
         words = plain(f" {trace.label}: mean {number(mean, 3)} W, peak {number(peak, 3)} W")
-        parts.append(Text.assemble(("━━", colour), words))
+        parts.append(Text.assemble((lines.sign(n, "━━", colours), colour), words))
     return Text("   ").join(parts)
 
 

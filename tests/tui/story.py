@@ -40,6 +40,7 @@ class Story:
         self.n, self.t, self.prev = 0, 0, events.GENESIS
         self.joules: dict[str, float] = {}
         self.state: dict[str, dict[str, int]] = {}
+        self.gpus = 2
 
     def add(self, kind: str, after: float = 0.0, **data: Any) -> None:
         """One event, ``after`` seconds after the last."""
@@ -57,15 +58,18 @@ class Story:
         self.add("finding", code="CLOCKS_UNLOCKED", level="warn", message=message)
 
     def live(self, watts: float, without: str = "", **more: Any) -> None:
-        """Half a second later: two GPUs, an outlet and the estimated host."""
-        power = {"gpu0": watts, "gpu1": watts * 0.9, "pdu:a:1": watts * 2.3 + 180, "host": 34.2}
+        """Half a second later: the GPUs, an outlet and the estimated host."""
+        power = {f"gpu{n}": watts * (1 - 0.1 * n / (self.gpus - 1)) for n in range(self.gpus)}
+        power |= {"pdu:a:1": watts * (1.15 * self.gpus) + 180, "host": 34.2}
         power = {d: round(w, 1) for d, w in power.items() if d != without}
         for device, w in power.items():
             self.joules[device] = self.joules.get(device, 0.0) + w * 0.5
         hot = {"temperature": 40 + int(watts / 20), "memory_temperature": 55}
         held = {"sm_clock": 1755, "event_reasons": 4} if watts > 610 else {}
         state = {"gpu0": {**hot, "sm_clock": 1980, "event_reasons": 0, **held}}
-        state["gpu1"] = {"temperature": 39 + int(watts / 20), "sm_clock": 1980, "event_reasons": 0}
+        for n in range(1, self.gpus):
+            hot_n = 40 - n + int(watts / 20)
+            state[f"gpu{n}"] = {"temperature": hot_n, "sm_clock": 1980, "event_reasons": 0}
         state = {d: s for d, s in state.items() if d != without and self.state.get(d) != s}
         self.state |= state
         if state:
@@ -95,9 +99,10 @@ class Story:
         self.add("launch.end", launch=number)
 
 
-def in_measured_block(flight: InFlight) -> Story:
+def in_measured_block(flight: InFlight, gpus: int = 2) -> Story:
     """The second launch of three, 23 s into its measured block, with a mark."""
     story = Story(flight.path)
+    story.gpus = gpus
     story.begin(flight.id)
     story.launch(0)
     story.launch(1, "measured")

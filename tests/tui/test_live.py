@@ -122,6 +122,38 @@ async def test_in_ascii(flight: InFlight, screen_text: Check) -> None:
         screen_text(shown.app)
 
 
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (100, 30), (140, 45)])
+async def test_eight_gpus(flight: InFlight, size: tuple[int, int], screen_text: Check) -> None:
+    story = in_measured_block(flight, gpus=8)
+    async with live(flight.store, size) as shown:
+        await shown.heard(story)
+        screen_text(shown.app)
+
+
+@pytest.mark.parametrize("gpus", [2, 8])
+async def test_lines_are_told_apart_without_colour(
+    flight: InFlight, gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    story = in_measured_block(flight, gpus)
+    async with live(flight.store, (100, 30)) as shown:
+        await shown.heard(story)
+        (told,) = (line for line in shown.text().splitlines() if " gpu0" in line and "gpu1" in line)
+        plot = shown.text().split(told)[1].split("startup")[0]
+        assert "* gpu0" in told and "o gpu1" in told and "■" not in told
+        assert {"*", "o"} <= set(plot) and not {"▀", "▄", "▌"} & set(plot)
+        await shown.press("g", "g")
+        assert "o gpu1" in shown.text() and "gpu0" not in shown.text()
+
+
+async def test_a_legend_without_room_counts_the_rest(flight: InFlight) -> None:
+    story = in_measured_block(flight, gpus=14)
+    async with live(flight.store, (80, 24)) as shown:
+        await shown.heard(story)
+        assert "■ gpu0  G pdu:a:1  H host (estimated)  ■ gpu1" in shown.text()
+        assert "gpu4  +9" in shown.text()
+
+
 async def test_before_the_first_event(flight: InFlight, screen_text: Check) -> None:
     async with live(flight.store) as shown:
         await shown.until(lambda: "stop" in _keys(shown))

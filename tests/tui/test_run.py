@@ -72,6 +72,21 @@ async def test_ascii(store: Store, screen_text: Callable[..., None]) -> None:
         screen_text(app)
 
 
+@pytest.mark.parametrize("ascii_only", [True, False])
+async def test_power_is_told_apart_without_colour(
+    store: Store, ascii_only: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not ascii_only:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = on(store, H200, ascii_only=ascii_only)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "2")
+        text = drawn(app)
+        assert "** gpu0" in text and "oo host" in text
+        assert text.count("*") > 50 and text.count("o") > 50
+
+
 async def test_a_single_file_is_read_as_it_is(store: Store, tmp_path: Path) -> None:
     from kit import seal
 

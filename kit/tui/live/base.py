@@ -67,8 +67,9 @@ class RunView(KitScreen):
             yield LogPanel(id="log")
 
     def on_mount(self) -> None:
-        for widget in (self.query_one(PlotPanel), self.query_one(LogPanel)):
-            widget.ascii_only = self.kit.ascii_only
+        if self.kit.ascii_only or self.app.no_color:
+            self.query_one(PlotPanel).colours = 0
+        self.query_one(LogPanel).ascii_only = self.kit.ascii_only
         self.set_interval(REDRAW_S, self.draw)
         self.call_after_refresh(self.draw)
 

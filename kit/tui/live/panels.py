@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,6 +12,7 @@ from textual.widgets import Input, RichLog
 from kit import eventwords
 from kit.eventwords import Line
 from kit.render.console import plain
+from kit.trace import Point
 from kit.tui.live.cells import Told
 from kit.tui.live.plot import span, spark
 from kit.tui.live.source import Over
@@ -20,6 +21,7 @@ from kit.tui.live.words import View, log_line
 from kit.tui.widgets.line import LineInput
 
 _TILES = 6
+Course = tuple[str, tuple[Point, ...]]
 
 
 class Tiles(Horizontal):
@@ -44,17 +46,35 @@ class Courses(Told):
     def show(self, view: View, window_s: int, *, ascii_only: bool) -> None:
         """Draw what is known over the last ``window_s`` seconds (0: the whole run)."""
         t0, t1 = span(view.now, window_s)
+        hot, clock = (_known(view, t) for t in (view.snapshot.temperature, view.snapshot.clock))
+        hot.sort(key=lambda one: -one[1][-1].mean)
+        clock.sort(key=lambda one: one[1][-1].mean)
+        width = max(4, self.content_size.width - 7 - 9)
         rows = []
-        for traces, unit in ((view.snapshot.temperature, "°C"), (view.snapshot.clock, "MHz")):
-            for device in view.devices:
-                points = traces.get(device.name)
-                if points:
-                    last = f"{points[-1].mean:.0f} {unit}"
-                    width = max(4, self.content_size.width - 7 - 9)
-                    drawn = spark(points, t0, t1, width, ascii_only=ascii_only)
-                    rows.append(Text(f"{plain(device.name)!s:<6.6} {drawn}{last:>9}"))
+        for (name, points), unit in self._fitting(hot, clock):
+            last = f"{points[-1].mean:.0f} {unit}"
+            drawn = spark(points, t0, t1, width, ascii_only=ascii_only)
+            rows.append(Text(f"{plain(name)!s:<6.6} {drawn}{last:>9}"))
         self.set_class(not rows, "-none")
+        left = len(hot) + len(clock) - len(rows)
+        some = "hottest, slowest" if len(hot) > 1 else "temperature, clock"
+        title = f"{some}, {left} more by g" if left else "temperature, clock"
+        if rows and title != self.border_title:
+            self.border_title = title
         self.tell(Text("\n").join(rows))
+
+    def _fitting(self, hot: Sequence[Course], clock: Sequence[Course]) -> list[tuple[Course, str]]:
+        """As many of both as there is room for, those first that matter; then by their names."""
+        room = max(2, self.content_size.height)
+        most = max(room - len(clock), room - room // 2)
+        first, second = hot[:most], clock[: room - min(len(hot), most)]
+        found = [(sorted(first), "°C"), (sorted(second), "MHz")]
+        return [(course, unit) for courses, unit in found for course in courses]
+
+
+def _known(view: View, traces: Mapping[str, tuple[Point, ...]]) -> list[Course]:
+    """The devices that are looked at and have a course."""
+    return [(d.name, traces[d.name]) for d in view.devices if traces.get(d.name)]
 
 
 class LogPanel(Vertical):

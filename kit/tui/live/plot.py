@@ -16,13 +16,13 @@ from textual.geometry import Size
 from kit.render.console import device_name, plain
 from kit.snapshot import NS, SILENT_NS, Device, brief, word
 from kit.trace import Point, columns, joined
+from kit.tui import lines
 from kit.tui.live.cells import Canvas, Told
 from kit.tui.live.tiles import watts
 from kit.tui.live.words import View, elapsed
 
 WINDOWS: tuple[int, ...] = (0, 600, 120, 30)  # seconds; 0 is the whole run
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red", "white", "bright_black")
-LETTERS = "*o+x#%@&"
 _AXIS = 5  # columns that the axis and its numbers take
 _SPREAD = 0.04  # of the axis: a column whose values spread wider shows its lowest and highest
 _LEAST_W, _AIR, _STEPS = 4.0, 1.03, (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -37,7 +37,7 @@ class Shown:
     t1: float
     top: float
     step: float
-    lines: tuple[tuple[Xy, ...], ...] = ()
+    lines: tuple[tuple[int, tuple[Xy, ...]], ...] = ()
     bounds: tuple[float, ...] = ()
     names: tuple[tuple[int, str], ...] = ()
     marks: tuple[tuple[float, str], ...] = ()
@@ -50,7 +50,7 @@ class PlotPanel(Vertical, can_focus=True):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, classes="panel")
-        self.ascii_only = False
+        self.colours = len(COLOURS)  # 0 where the terminal shows none
         self._shown: tuple[Shown, Size] | None = None
 
     def compose(self) -> ComposeResult:
@@ -64,8 +64,8 @@ class PlotPanel(Vertical, can_focus=True):
         looked_at = f"last {elapsed(window_s * NS)}" if window_s else "whole run"
         if (title := f"power, W · {looked_at}") != self.border_title:
             self.border_title = title  # drawing the frame anew draws all that is in it
-        told = legend(view, ascii_only=self.ascii_only)
-        self.query_one("#legend", Told).tell(told)
+        line = self.query_one("#legend", Told)
+        line.tell(legend(view, line.content_size.width, self.colours))
         shown = shown_of(view, window_s, max(8, plot.size.width - _AXIS))
         if (shown, plot.size) != self._shown and plot.size.width > _AXIS:
             self._shown = (shown, plot.size)
@@ -84,10 +84,10 @@ class PlotPanel(Vertical, can_focus=True):
         plot.xticks([], [])
         for x in shown.bounds:
             plot.vline(x, "gray")
-        for n, parts in reversed(list(enumerate(shown.lines))):
-            marker = LETTERS[n % len(LETTERS)] if self.ascii_only else "hd"
+        for n, parts in reversed(shown.lines):
+            colour = _plotext(COLOURS[n % len(COLOURS)])
             for xs, ys in parts:
-                plot.plot(xs, ys, marker=marker, color=_plotext(COLOURS[n % len(COLOURS)]))
+                plot.plot(xs, ys, marker=lines.marker(n, self.colours), color=colour)
         for x, text in shown.marks:
             plot.vline(x, "orange")
             side = "left" if x < (shown.t0 + shown.t1) / 2 else "right"
@@ -106,18 +106,37 @@ def _under(names: Iterable[tuple[int, str]]) -> Text:
     return Text(line, "quiet")
 
 
-def legend(view: View, *, ascii_only: bool) -> Text:
-    """``■ gpu0 412 W  ■ host (estimated) 13 W`` in the colours of the lines."""
-    parts = []
-    for n, device in enumerate(drawn(view)):
-        glyph = LETTERS[n % len(LETTERS)] if ascii_only else "■"
-        said = "–" if device.watts is None else watts(device.watts)
-        text = Text(f"{glyph} {plain(device_name(device.name))} {said}")
-        text.stylize(COLOURS[n % len(COLOURS)], 0, 1)
-        parts.append(text)
-    line = Text("  ").join(parts) if parts else Text("waiting for the first reading", "quiet")
-    line.no_wrap, line.overflow = True, "ellipsis"
-    return line
+def legend(view: View, width: int, colours: int) -> Text:
+    """``■ gpu0 412 W  ■ host (estimated) 13 W`` in the colours of the lines.
+
+    Without room for all of it names alone, which tell the lines apart; then ``+3`` for the rest.
+    """
+    devices, at = drawn(view), places(view)
+    if not devices:
+        return Text("waiting for the first reading", "quiet")
+    whole, names = (
+        [_sign(device, at[device.name], colours, told=told) for device in devices]
+        for told in (True, False)
+    )
+    for line in (Text("  ").join(whole), Text("  ").join(names)):
+        if line.cell_len <= width:
+            return line
+    # One of each kind first: eight alike say less than the outlet that holds them all.
+    alike = [any(d.scope == device.scope for d in devices[:n]) for n, device in enumerate(devices)]
+    order = sorted(range(len(devices)), key=lambda n: alike[n])
+    return lines.folded([names[n] for n in order], width) or names[0]
+
+
+def _sign(device: Device, n: int, colours: int, *, told: bool) -> Text:
+    said = "" if not told else " –" if device.watts is None else f" {watts(device.watts)}"
+    sign = Text(lines.sign(n, "■", colours), COLOURS[n % len(COLOURS)])
+    return Text.assemble(sign, " ", plain(device_name(device.name)), said)
+
+
+def places(view: View) -> dict[str, int]:
+    """Which line is whose: a device keeps its own while others are not looked at."""
+    names = [d.name for d in view.snapshot.devices if view.snapshot.power.get(d.name)]
+    return {name: n for n, name in enumerate(names)}
 
 
 def drawn(view: View) -> list[Device]:
@@ -131,8 +150,11 @@ def drawn(view: View) -> list[Device]:
 def shown_of(view: View, window_s: int, width: int) -> Shown:
     """The view in ``width`` columns over the last ``window_s`` seconds, 0 for the whole run."""
     t0, t1 = span(view.now, window_s)
-    series = [columns(view.snapshot.power[d.name], t0, t1, width) for d in drawn(view)]
-    highest = max((p.high for s in series for p in s if p), default=0.0)
+    at = places(view)
+    series = [
+        (at[d.name], columns(view.snapshot.power[d.name], t0, t1, width)) for d in drawn(view)
+    ]
+    highest = max((p.high for _, s in series for p in s if p), default=0.0)
     step, column_s = rounded(highest), (t1 - t0) / width / NS
     top = step * max(1, math.ceil(max(highest, _LEAST_W) * _AIR / step))
     return Shown(
@@ -140,7 +162,7 @@ def shown_of(view: View, window_s: int, width: int) -> Shown:
         t1=t1 / NS,
         top=top,
         step=step,
-        lines=tuple(tuple(_parts(s, t0 / NS, column_s, top)) for s in series),
+        lines=tuple((n, tuple(_parts(s, t0 / NS, column_s, top))) for n, s in series),
         bounds=tuple(x for x in _bounds(view) if t0 / NS < x < t1 / NS),
         names=tuple(_names(view, t0, t1, width)),
         marks=tuple((m.t / NS, f" {m.text[:20]} ") for m in view.snapshot.marks if t0 < m.t <= t1),

@@ -135,31 +135,35 @@ def _doubt(value: EnergyValue) -> str:
 
 
 def _temperature(view: View) -> Tile:
-    hottest = _highest(view.devices, "temperature")
-    memory = _highest(view.devices, "memory_temperature")
-    main = "–" if hottest is None else f"{hottest:.0f} °C"
-    sub = "" if memory is None else f"memory {memory:.0f} °C"
-    return Tile("temperature", main, sub or ("" if hottest is not None else "not told"))
+    found, memory = _of(view.devices, "temperature"), _of(view.devices, "memory_temperature")
+    if not found:
+        return Tile("temperature", "–", "not told")
+    sub = f"memory {_range(memory, '°C')}" if memory else ""
+    return Tile("temperature", _range(found, "°C"), sub)
 
 
-def _highest(devices: Iterable[Device], key: str) -> float | None:
-    found = [d.state[key] for d in devices if isinstance(d.state.get(key), int | float)]
-    return max(found, default=None)
+def _of(devices: Iterable[Device], key: str) -> list[float]:
+    return sorted(d.state[key] for d in devices if isinstance(d.state.get(key), int | float))
+
+
+def _range(found: Sequence[float], unit: str) -> str:
+    """``63–70 °C``: the least and the greatest of sorted values, where they differ."""
+    low, high = f"{found[0]:.0f}", f"{found[-1]:.0f}"
+    return f"{high} {unit}" if low == high else f"{low}–{high} {unit}"
 
 
 def _clocks(view: View) -> Tile:
-    clocks = sorted(d.state["sm_clock"] for d in view.devices if "sm_clock" in d.state)
+    clocks = _of(view.devices, "sm_clock")
     if not clocks:
         return Tile("clocks", "–", "not told")
-    low, high = clocks[0], clocks[-1]
-    main = f"{high:.0f} MHz" if low == high else f"{low:.0f}–{high:.0f} MHz"
+    main = _range(clocks, "MHz")
     mask = 0
     for device in view.devices:
         mask |= int(device.state.get("event_reasons", 0))
     reasons = event_reasons(mask)
     level = "quiet" if set(reasons) <= _HARMLESS else "doubt"
-    used = _highest(view.devices, "memory_used")
-    more = "" if used is None else f"{short_memory(int(used))} used"
+    used = _of(view.devices, "memory_used")
+    more = f"{short_memory(int(used[-1]))} used" if used else ""
     return Tile("clocks", main, ", ".join(reasons) or "not limited", level, more)
 
 

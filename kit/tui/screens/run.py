@@ -134,7 +134,8 @@ class RunScreen(KitScreen):
             return
         plot.show(found.picture)
         no_power = mark("skip", "no meter told power")
-        self._tell("#run-legend", legend(found.picture) if found.picture.traces else no_power)
+        told = legend(found.picture, plot.colours) if found.picture.traces else no_power
+        self._tell("#run-legend", told)
         self._tell("#run-asked", runviews.told_requests(asked))
         self.query_one("#run-requests", PagedTable).show(asked)
         self._show_log("")
