@@ -43,7 +43,7 @@ class RunState:
         self._id, self._utc, self._launches, self._launch = "", "", 0, 0
         self._steps: list[Step] = []
         self._progress: dict[str, Any] = {}
-        self._progress_at: tuple[int, float | None] = (0, None)
+        self._progress_at: tuple[int, EnergyValue | None] = (0, None)
         self._watts: dict[str, float | None] = {}
         self._heard: dict[str, int] = {}
         self._state: dict[str, dict[str, float]] = {}
@@ -182,7 +182,7 @@ class RunState:
             found["failed"] = self._progress["failed"]
         if found != self._progress:
             first = next((e for e in self._energy() if e.joules is not None), None)
-            self._progress, self._progress_at = found, (t, first.joules if first else None)
+            self._progress, self._progress_at = found, (t, first)
 
     # --- parts ------------------------------------------------------------------------------
 
@@ -214,7 +214,9 @@ class RunState:
                         self._trace(of, device, t, state[key])
 
     def _devices(self) -> tuple[Device, ...]:
-        names = sorted({*self._watts, *self._state}, key=lambda n: (ORDER.index(self._scope(n)), n))
+        found = {*self._watts, *self._state}
+        # By their length first: gpu10 comes after gpu9.
+        names = sorted(found, key=lambda n: (ORDER.index(self._scope(n)), len(n), n))
         return tuple(
             Device(
                 n,
@@ -262,10 +264,10 @@ class RunState:
         if not said or block is None:
             return Progress()
         done, tokens = int(said["done"]), said.get("tokens")
-        at, joules = self._progress_at
+        at, energy = self._progress_at
+        joules = energy.joules if energy else None
         seconds = (min(at, block.t1 or at) - block.t0) / NS
         measured = said["stage"] == "measured"
-        scope = next((e.scope for e in self._energy() if e.joules is not None), "")
         return Progress(
             stage=str(said["stage"]),
             done=done,
@@ -275,7 +277,7 @@ class RunState:
             requests_s=done / seconds if done and seconds > 0 else None,
             tokens_s=tokens / seconds if tokens and seconds > 0 else None,
             joules_token=joules / tokens if measured and joules and tokens else None,
-            joules_scope=scope,
+            joules_scope=energy.scope if energy else "",
         )
 
 

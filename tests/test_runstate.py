@@ -249,3 +249,15 @@ def test_every_block_has_a_name_of_its_own_in_long_and_in_brief() -> None:
     assert word("loaded_idle", "after") == "loaded idle (after)"
     assert all(len(brief(name)) <= 6 for name in names)
     assert not {"load", "loaded", "ready"} & {f(name) for f in (word, brief) for name in names}
+
+
+def test_energy_per_token_is_of_the_scope_that_was_divided() -> None:
+    run = Run().measured()
+    run.add("live", 0.5, joules={"gpu0": 0.0, "pdu:a:1": 0.0})
+    progress = {"stage": "measured", "done": 1, "total": 4, "tokens": 100}
+    seen = run.add("live", 1.0, joules={"gpu0": 100.0, "pdu:a:1": 900.0}, progress=progress)
+    assert (seen.progress.joules_token, seen.progress.joules_scope) == (1.0, "gpu")
+    for n in range(8):  # the GPU's meter falls silent: its sum is not told any more
+        seen = run.add("live", 0.5, joules={"pdu:a:1": 1000.0 + 100.0 * n})
+    assert seen.energy[0].joules is None
+    assert (seen.progress.joules_token, seen.progress.joules_scope) == (1.0, "gpu")
