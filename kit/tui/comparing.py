@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from kit.records import RunRecords
 
 FEW = 10
+Rank = tuple[int, int]
+Fact = tuple[str, str, str]
 HEADS = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict", "reason")
 # What decides is shown first where there is no room for all; a value only beside its unit.
 _IMPORTANCE = (("ratio",), ("verdict",), ("90% interval",), ("unit", "baseline", "run"))
@@ -33,6 +36,20 @@ _REASON_LEAST = 24
 _SHORTER = (("estimated ", "est. "), ("time to first", "first"), ("output token", "out. token"))
 # Facts of a machine that bear on energy and speed by themselves.
 _CONFOUNDERS = frozenset({"cpu", "gpus", "kernel", "memory", "nvidia", "power", "numa"})
+# Those of them that move energy most, in this order; the rest may matter.
+_MOVES_ENERGY = tuple(
+    map(
+        re.compile,
+        (
+            r"gpus(\..+)?\.name$|^gpus$",
+            r"nvidia(\.driver)?$",
+            r"power",
+            r"clock|frequency",
+            r"temperature",
+            r"cpu\.model$",
+        ),
+    )
+)
 _LIKENESS = {"elsewhere": "the same model, other settings", "other_model": "another model"}
 
 
@@ -119,8 +136,8 @@ def contrast(sides: Sequence[Side], baseline: Side) -> Contrast:
 
 
 def differences(found: Contrast) -> list[Difference]:
-    """What confounds first, then what the specs ask differently, then the rest."""
-    merged: dict[tuple[int, str], tuple[dict[str, str], Text]] = {}
+    """What moves energy most first, then what the specs ask differently, then the rest."""
+    merged: dict[tuple[Rank, str], tuple[dict[str, str], Text]] = {}
     for letter, judged in found.judged.items():
         for rank, path, there, here, meaning in _of(judged):
             values, _ = merged.setdefault((rank, path), ({found.baseline.letter: there}, meaning))
@@ -128,23 +145,50 @@ def differences(found: Contrast) -> list[Difference]:
     return [Difference(p, v, m) for (_, p), (v, m) in sorted(merged.items(), key=lambda i: i[0])]
 
 
-def _of(judged: Comparison) -> list[tuple[int, str, str, str, Text]]:
+def _of(judged: Comparison) -> list[tuple[Rank, str, str, str, Text]]:
     from kit.compare.likeness import is_work
 
     confounder, quiet = mark("warn", "confounder"), mark("skip", "recorded")
-    found = []
+    meanings = {1: confounder, 3: mark("skip", "may matter"), 5: quiet}
+    found: list[tuple[Rank, str, str, str, Text]] = []
     if judged.likeness in _LIKENESS:
-        found.append((0, "machine", "–", _LIKENESS[judged.likeness], confounder))
+        found.append(((0, 0), "machine", "–", _LIKENESS[judged.likeness], confounder))
     if judged.image == "DIFFERENT":
-        found.append((0, "image", "–", "another image", confounder))
-    for path, there, here in judged.differences:
-        weighs = path.partition(".")[0] in _CONFOUNDERS
-        found.append((2 if weighs else 4, path, there, here, confounder if weighs else quiet))
+        found.append(((0, 0), "image", "–", "another image", confounder))
+    absent = {path for path, *values in judged.differences if any(map(_is_absent, values))}
+    for path, there, here in _alike(judged.differences):
+        rank = _rank(path, implied=path.partition(".")[0] in absent)
+        found.append((rank, path, there, here, meanings[rank[0]]))
     for each in judged.asked:
         work = is_work(each)
         asked = mark("running", "asked, other work") if work else mark("skip", "asked")
-        found.append((1 if work else 3, f"spec: {each[0]}", each[1], each[2], asked))
+        found.append(((2 if work else 4, 0), f"spec: {each[0]}", each[1], each[2], asked))
     return found
+
+
+def _is_absent(value: str) -> bool:
+    return value.startswith("absent: ")
+
+
+def _rank(path: str, *, implied: bool) -> Rank:
+    """How much a fact of the machine weighs: 1 and which of those that move energy, 3, or 5.
+
+    Args:
+        implied: the other machine has nothing of the kind, so that beyond the name all differs.
+    """
+    if path.partition(".")[0] not in _CONFOUNDERS:
+        return (5, 0)
+    moves = [n for n, pattern in enumerate(_MOVES_ENERGY) if pattern.search(path)]
+    return (1, moves[0]) if moves and not (implied and moves[0] > 1) else (3, 0)
+
+
+def _alike(found: Iterable[Fact]) -> list[Fact]:
+    """The same difference of several GPUs as one: ``gpus.*.name``."""
+    groups: dict[Fact, list[Fact]] = {}
+    for path, there, here in found:
+        key = (re.sub(r"^gpus\.gpu\d+\.", "gpus.*.", path), there, here)
+        groups.setdefault(key, []).append((path, there, here))
+    return [key if len(facts) > 1 else facts[0] for key, facts in groups.items()]
 
 
 def differences_table(found: Contrast, shown: Sequence[Difference], most: int = 48) -> Table:

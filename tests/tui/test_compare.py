@@ -316,7 +316,34 @@ def test_differences_put_confounders_first_and_merge_runs() -> None:
     assert [d.path for d in every[:2]] == ["image", "machine"]
     assert len({d.path for d in every}) == len(every)
     assert set(every[-1].values) == {"A", "C"}
+    paths = [d.path for d in every]
+    rest = ["spec: runtime.name", "cpu.microcode", "gpus.gpu0.power_limit_w", "spec: name"]
+    assert paths[2:6] == ["gpus", "gpus.gpu0.name", "nvidia", "nvidia.driver"]
+    assert [p for p in paths if p in (*rest, "docker.version")] == [*rest, "docker.version"]
+    told = {d.path: d.meaning.plain for d in every}
+    assert told["nvidia.driver"] == "! confounder" and told["cpu.microcode"] == "– may matter"
     assert {line.side.letter for line in metrics(found)} == {"B", "C"}
+
+
+def test_what_moves_energy_is_first_and_eight_gpus_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = replay.judge
+
+    def judged(original: Path, new: Path) -> Comparison:
+        facts = [(f"gpus.gpu{n}.power_limit_w", "700", "500") for n in range(8)]
+        facts += [(path, "1", "2") for path in ("docker.version", "kernel.release")]
+        facts += [(path, "1", "2") for path in ("gpus.gpu3.sm_clock_maximum_mhz", "nvidia.driver")]
+        return msgspec.structs.replace(judge(original, new), differences=tuple(facts))
+
+    monkeypatch.setattr(replay, "judge", judged)
+    sides = [side_of(QUICKSTART, "A"), side_of(REPLAY, "B")]
+    paths = [d.path for d in differences(contrast(sides, sides[0]))]
+    assert paths == [
+        "nvidia.driver",
+        "gpus.*.power_limit_w",
+        "gpus.gpu3.sm_clock_maximum_mhz",
+        "kernel.release",
+        "docker.version",
+    ]
 
 
 def test_a_curve_is_aligned_and_keeps_its_extremes() -> None:

@@ -165,7 +165,7 @@ class CompareScreen(KitScreen):
         if len(every) > FEW:
             title += " (d: first ten)" if self._all else f", {FEW} shown (d: all)"
         self.query_one("#differs").border_title = title
-        room = max(10, (self.size.width - 52) // (1 + len(self._found.others)))
+        room = max(16, (self.size.width - 52) // (1 + len(self._found.others)))
         shown: RenderableType = differences_table(self._found, some, 400 if self._all else room)
         if not every:
             fine = "nothing that was recorded differs"
