@@ -325,7 +325,7 @@ def test_differences_put_confounders_first_and_merge_runs() -> None:
     assert {line.side.letter for line in metrics(found)} == {"B", "C"}
 
 
-def test_what_moves_energy_is_first_and_eight_gpus_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_moves_energy_is_first_gpus_alike_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = replay.judge
 
     def judged(original: Path, new: Path) -> Comparison:

@@ -146,6 +146,17 @@ async def test_lines_are_told_apart_without_colour(
         assert "o gpu1" in shown.text() and "gpu0" not in shown.text()
 
 
+async def test_a_line_alone_is_drawn_finely(flight: InFlight) -> None:
+    story = in_measured_block(flight, gpus=8)
+    async with live(flight.store, (100, 30)) as shown:
+        await shown.heard(story)
+        assert "A pdu:a:1" in shown.text()
+        await shown.press(*["g"] * 9)
+        assert "■ pdu:a:1" in shown.text() and "AAA" not in shown.text()
+        await shown.press("g", "g")
+        assert "A pdu:a:1" in shown.text() and "AAA" in shown.text()
+
+
 async def test_a_legend_without_room_counts_the_rest(flight: InFlight) -> None:
     story = in_measured_block(flight, gpus=14)
     async with live(flight.store, (80, 24)) as shown:
@@ -206,18 +217,22 @@ async def test_a_broken_line_is_passed_over(flight: InFlight) -> None:
         assert "running, 2 broken" in shown.text()
 
 
-async def test_an_estimate_says_so(flight: InFlight) -> None:
+@pytest.mark.parametrize("size", [(100, 30), (80, 24), (60, 15)])
+async def test_an_estimate_says_so(flight: InFlight, size: tuple[int, int]) -> None:
     story = Story(flight.path)
     story.begin(ID, 1)
     story.add("launch.begin", launch=0)
     story.add("phase.begin", launch=0, phase="measured", part=None)
     for beat in range(6):
         story.add("live", 0.5, power={"host": 34.2}, joules={"host": beat * 17.1})
-    async with live(flight.store) as shown:
+    async with live(flight.store, size) as shown:
         await shown.heard(story)
         text = shown.text()
+        if size[1] < 16:
+            assert "34.2 W est. · ≈ 85.5 J est." in text
+            return
         assert "host (estimated) 34.2 W" in text
-        assert "│estimated" in text
+        assert "│estimated" in text or "34.2 W estimated" in text
         assert "≈ " in text
 
 

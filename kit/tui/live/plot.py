@@ -51,6 +51,7 @@ class PlotPanel(Vertical, can_focus=True):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, classes="panel")
         self.colours = len(COLOURS)  # 0 where the terminal shows none
+        self._told_apart = self.colours
         self._shown: tuple[Shown, Size] | None = None
 
     def compose(self) -> ComposeResult:
@@ -64,8 +65,10 @@ class PlotPanel(Vertical, can_focus=True):
         looked_at = f"last {elapsed(window_s * NS)}" if window_s else "whole run"
         if (title := f"power, W · {looked_at}") != self.border_title:
             self.border_title = title  # drawing the frame anew draws all that is in it
+        # One line alone needs no character of its own, whatever its number.
+        self._told_apart = len(lines.MARKERS) if self.colours and view.device else self.colours
         line = self.query_one("#legend", Told)
-        line.tell(legend(view, line.content_size.width, self.colours))
+        line.tell(legend(view, line.content_size.width, self._told_apart))
         shown = shown_of(view, window_s, max(8, plot.size.width - _AXIS))
         if (shown, plot.size) != self._shown and plot.size.width > _AXIS:
             self._shown = (shown, plot.size)
@@ -87,7 +90,7 @@ class PlotPanel(Vertical, can_focus=True):
         for n, parts in reversed(shown.lines):
             colour = _plotext(COLOURS[n % len(COLOURS)])
             for xs, ys in parts:
-                plot.plot(xs, ys, marker=lines.marker(n, self.colours), color=colour)
+                plot.plot(xs, ys, marker=lines.marker(n, self._told_apart), color=colour)
         for x, text in shown.marks:
             plot.vline(x, "orange")
             side = "left" if x < (shown.t0 + shown.t1) / 2 else "right"

@@ -17,6 +17,7 @@ from kit.units import event_reasons
 _SCOPES = ("gpu", "wall", "cpu", "estimate")
 _NAMES = {"gpu": "GPU", "wall": "wall", "cpu": "CPU", "estimate": "host est"}
 _ALL = {"gpu": "all GPUs", "wall": "all outlets", "cpu": "all CPUs", "estimate": "host est"}
+_ESTIMATED = "estimated"
 _EFFICIENCY = "J per token"
 _WEIGHT = (0, 1, 4, 5, 2, 3)  # of the tiles, where there is room for few
 # Idle clocks hold nothing back: they are told in words, and not as a limit.
@@ -59,7 +60,7 @@ def _power(view: View) -> Tile:
     if silent:
         return Tile("power", main, silent, "bad", ", ".join(rest[:1]))
     if first == "estimate":
-        return Tile("power", main, "estimated", "doubt")
+        return Tile("power", main, _ESTIMATED, "doubt")
     if view.device:
         return Tile("power", f"{main} {_whose(view, first)}")
     return Tile(f"power, {_NAMES[first]}", main, *_two(rest))
@@ -107,7 +108,7 @@ def _energy(view: View) -> Tile:
     main = joules(first) if estimate else f"{joules(first)} {_whose(view, first.scope)}"
     level = "doubt" if estimate or first.u_repeat is None else ""
     more = f"{_NAMES[others[0].scope]} {joules(others[0])}" if others else ""
-    return Tile("energy", main, "estimated" if estimate else _doubt(first), level, more)
+    return Tile("energy", main, _ESTIMATED if estimate else _doubt(first), level, more)
 
 
 def _energies(view: View) -> tuple[EnergyValue, ...]:
@@ -270,6 +271,7 @@ def status_line(view: View, shown: Sequence[Tile], width: int, *, ascii_only: bo
 
 
 def _told(tile: Tile) -> Text:
-    """A figure of the one line; of what is silent also for how long."""
+    """A figure of the one line: that it is estimated is told, and how long one is silent."""
     silent = f" {tile.sub}" if tile.level == "bad" else ""
-    return Text(f" · {_led(tile)}").append(silent, "bad")
+    guessed = " est." if tile.sub == _ESTIMATED else ""
+    return Text(f" · {_led(tile)}").append(guessed, "doubt").append(silent, "bad")
