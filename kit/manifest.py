@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,21 @@ REPLAY, RECOMPUTED = "replay-of", "recomputed-from"
 DOMAIN = b"kit-run-v1\n"
 # A single JSON document is parsed whole, and becomes many times its size.
 MAX_DOCUMENT = 64 << 20
+_HASH = re.compile(r"[0-9a-f]{64}")
 _REMEDY = "ask whoever made it for an archive written by `kit export`"
+
+
+def parent(document: Any, relation: str) -> str:
+    """The hash of the run that a manifest, read from anywhere, names as its parent; else empty.
+
+    It may become a path in a store: whatever is no hash is left out.
+    """
+    parents = document.get("parents") if isinstance(document, dict) else None
+    for named in parents if isinstance(parents, list) else ():
+        if isinstance(named, dict) and named.get("relation") == relation:
+            found = str(named.get("run_hash", ""))
+            return found if _HASH.fullmatch(found) else ""
+    return ""
 
 
 def run_hash(data: bytes) -> str:

@@ -188,6 +188,8 @@ def test_results_by_later_formulas_are_another_run_of_the_same_records(
     changed = [a["path"] for a, b in zip(theirs["files"], ours["files"], strict=True) if a != b]
     assert changed == ["results.json"]
     assert store.ledger()[-1]["kind"] == "recomputed"
+    assert manifest.parent(ours, manifest.RECOMPUTED) == old.name
+    assert manifest.parent(ours, manifest.REPLAY) == ""
     with pytest.raises(UsageError, match="present formulas"):
         seal.recompute(new, store)
 
@@ -437,3 +439,13 @@ def test_only_private_files_may_be_withheld(run: Path) -> None:
     with pytest.raises(ArchiveRefused) as caught:
         manifest.parse(jsonio.canonical(msgspec.to_builtins(forged)))
     assert caught.value.code == "MANIFEST_INVALID"
+
+
+@pytest.mark.parametrize(
+    "parents",
+    [None, 3, [], [3], [{}], [{"relation": "replay-of"}],
+     [{"relation": "replay-of", "run_hash": "../../etc"}]],
+)  # fmt: skip
+def test_a_parent_is_a_hash_or_none(parents: object) -> None:
+    assert manifest.parent({"parents": parents}, manifest.REPLAY) == ""
+    assert manifest.parent(parents, manifest.REPLAY) == ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from kit import jsonio
 from kit.errors import KitError
+from kit.manifest import RECOMPUTED, REPLAY, parent
 from kit.report.rounding import four
 
 # The scope that stands for a run in one line: the first that has a value.
@@ -91,8 +92,8 @@ def _row(
     env: Any,
 ) -> Row:
     metrics = results.get("metrics", {})
-    parents = manifest.get("parents") or [{}]
-    original = text(parents[0].get("run_hash", ""))
+    original, older = parent(manifest, REPLAY), parent(manifest, RECOMPUTED)
+    why = f"replay of {original[:8]}" if original else text(manifest.get("reason", ""))
     energy, joules, half_width = _energy(metrics)
     rate = _number(metrics.get("output_throughput", {}), "value")
     return Row(
@@ -103,7 +104,7 @@ def _row(
         runtime=text(spec.get("runtime", {}).get("name", "")),
         energy=energy,
         throughput="–" if rate is None else four(rate),
-        note=f"replay of {original[:8]}" if original else text(manifest.get("reason", "")),
+        note=why or (f"recomputed from {older[:8]}" if older else ""),
         gpu=_gpu(env),
         replay_of=original,
         joules=joules,

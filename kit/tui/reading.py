@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,6 @@ from kit.spec import MAX_BYTES
 from kit.tui.power import Picture, picture
 
 _DOCUMENT = 16 << 20
-_HASH = re.compile(r"[0-9a-f]{64}")
 _NAMES = {"manifest": "manifest", "spec": "spec", "results": "results"}
 _NAMES |= {"start": "env/start", "end": "env/end"}
 
@@ -40,14 +38,8 @@ class Documents:
 
     @property
     def parent(self) -> str:
-        """The hash of the run that this one replays; empty where it replays none.
-
-        It becomes a path in the store: whatever is no hash is left out.
-        """
-        parents = self.manifest.get("parents")
-        first = parents[0] if isinstance(parents, list) and parents else {}
-        found = str(first.get("run_hash", "")) if isinstance(first, dict) else ""
-        return found if _HASH.fullmatch(found) else ""
+        """The hash of the run that this one replays; empty where it replays none."""
+        return manifest.parent(self.manifest, manifest.REPLAY)
 
     @property
     def name(self) -> str:

@@ -174,9 +174,9 @@ class LiveScreen(RunView):
     def leave(self) -> None:
         """Out of the screen; a run that goes on is told to go on."""
         if self.over is None:
-            told = f"the run goes on; kit attach {self.run_id}"
+            command = f"kit attach {self.run_id}"
             if len(self.app.screen_stack) <= 2:
-                self.app.exit(message=told)
+                self.app.exit(message=f"the run goes on; {self.kit.command(command)}")
                 return
-            self.notify(told, markup=False)
+            self.notify(f"the run goes on; `{command}`", markup=False)
         super().leave()

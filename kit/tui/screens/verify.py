@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 
 from kit import archive, jsonio
 from kit.errors import KitError
+from kit.manifest import REPLAY, parent
 from kit.render.console import facts, plain
 from kit.render.verdicts import comparison_view
 from kit.render.verification import level_view, summary, verdict_view, verdict_word
@@ -205,11 +206,10 @@ class VerifyScreen(KitScreen):
 
 
 def parent_in(store: Store, run: Path) -> Path | None:
-    """The run of ``store`` that the manifest of ``run`` names as its parent."""
-    manifest = jsonio.parse(archive.open_source(run).read(archive.MANIFEST))
-    names = {parent["run_hash"] for parent in manifest["parents"]}
+    """The run of ``store`` that ``run`` replays, by its manifest."""
+    name = parent(jsonio.parse(archive.open_source(run).read(archive.MANIFEST)), REPLAY)
     # Compared with names that are there, never joined to a path: a manifest may name anything.
-    return next((path for path in store.runs() if path.name in names), None)
+    return next((path for path in store.runs() if path.name == name), None)
 
 
 def _verified(run: Path) -> tuple[Verdict, tuple[Altered, ...]]:
