@@ -13,8 +13,8 @@ import pytest
 from kit import catalogue
 from kit.catalogue import BATCH, FIRST, INDEX, WORTH_AN_INDEX, Row
 from kit.store import Store
+from tests.committed import H200, QUICKSTART, REPLAY
 
-RUNS = Path(__file__).parent.parent / "runs"
 MANIFEST = {"status": "complete", "clock": {"utc": "2026-11-21T10:33:22+00:00"}}
 METRIC = {"value": 0.2, "ci95": [0.19, 0.21]}
 RESULTS = {"metrics": {"gpu_energy_per_output_token": METRIC, "output_throughput": {"value": 50}}}
@@ -44,7 +44,7 @@ def sealed(store: Store) -> list[Row]:
 
 
 def test_a_committed_run_is_a_row_with_its_numbers() -> None:
-    row = catalogue.read(next(RUNS.glob("ce3958392382*")))
+    row = catalogue.read(H200)
     assert (row.status, row.name, row.gpu) == ("complete", "h200-smollm2", "H200")
     assert row.energy == "2.416 gpu" and row.started == "2026-11-21 10:33"
     assert row.joules == pytest.approx(2.416, rel=1e-3)
@@ -52,8 +52,8 @@ def test_a_committed_run_is_a_row_with_its_numbers() -> None:
 
 
 def test_a_replay_names_its_original() -> None:
-    row = catalogue.read(next(RUNS.glob("abeb926af97b*")))
-    assert row.replay_of.startswith("9427d8f3e523") and row.note == "replay of 9427d8f3"
+    row = catalogue.read(REPLAY)
+    assert row.replay_of == QUICKSTART.name and row.note == f"replay of {QUICKSTART.name[:8]}"
     assert row.energy.endswith(" est.")
 
 

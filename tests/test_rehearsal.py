@@ -12,9 +12,8 @@ from kit import containers, rehearsal, resources
 from kit import spec as specs
 from kit.model import ImageSpec, RuntimeSpec
 from kit.store import Store
+from tests.committed import QUICKSTART
 
-RUNS = Path(__file__).parent.parent / "runs"
-QUICKSTART = next(RUNS.glob("9427d8f3e523*"))
 SPEC = specs.load(resources.specs_dir() / "quickstart.json")
 
 

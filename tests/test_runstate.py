@@ -14,7 +14,7 @@ from kit.phases import BLOCKS
 from kit.runstate import RunState
 from kit.snapshot import NS, Snapshot, brief, scope_of, word
 from kit.trace import Trace, columns
-from tests.tui.conftest import H200
+from tests.committed import H200
 from tests.tui.story import Story
 
 S = 1_000_000_000

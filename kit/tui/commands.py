@@ -16,6 +16,7 @@ OF_THE_STORE = frozenset(
         "import",
         "ls",
         "plan",
+        "recompute",
         "recover",
         "replay",
         "report",

@@ -65,7 +65,7 @@ class Side:
 
     @property
     def name(self) -> str:
-        """``A ce3958392382``."""
+        """``A 412dad56092e``."""
         return f"{self.letter} {short(self.path)}"
 
 

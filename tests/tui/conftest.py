@@ -18,9 +18,6 @@ from textual.app import App
 from kit.store import Store
 
 SIZES = ((80, 24), (100, 30), (140, 40))
-RUNS = Path(__file__).parent.parent.parent / "runs"
-H200 = next(RUNS.glob("ce3958392382*"))
-QUICKSTART = next(RUNS.glob("9427d8f3e523*"))
 
 
 class _Text(SingleFileSnapshotExtension):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kit import jsonio
 from kit.render.rows import MARKS
 from kit.store import Store
 from kit.tui.app import KitApp
@@ -15,9 +16,10 @@ from kit.tui.base import GLYPHS
 from kit.tui.runtable import PAGE, RunTable
 from kit.tui.screens.home import HomeScreen
 from kit.tui.states import state_of
+from tests.committed import H200, QUICKSTART, REPLAY
 from tests.test_catalogue import MANIFEST, SPEC, made
-from tests.tui.conftest import QUICKSTART, SIZES, drawn
-from tests.tui.waiting import REPLAY, of_committed_runs, press, settled, told
+from tests.tui.conftest import SIZES, drawn
+from tests.tui.waiting import of_committed_runs, press, settled, told
 
 HOSTILE = "\x1b[2J\x1b]0;x\x07[bold green]VERIFIED[/] \u202eevil"
 
@@ -60,7 +62,8 @@ async def test_the_panel_follows_the_cursor(three: Store, screen_text: Callable[
     async with app.run_test(size=(100, 40)) as pilot:
         await settled(pilot)
         await press(pilot, "down", "down")
-        assert "4 caveats" in drawn(app)
+        notices = jsonio.read(H200 / "results.json")["notices"]
+        assert f"{len(notices)} caveats" in drawn(app)
         screen_text(app)
 
 
@@ -76,9 +79,9 @@ async def test_a_wider_terminal_shows_more(three: Store) -> None:
 async def test_a_run_tells_what_replayed_it(three: Store) -> None:
     async with home(three).run_test(size=(100, 40)) as pilot:
         await settled(pilot)
-        assert "replays 9427d8f3e523" in drawn(pilot.app)
+        assert f"replays {QUICKSTART.name[:12]}" in drawn(pilot.app)
         await press(pilot, "down")
-        assert "replayed by abeb926af97b" in drawn(pilot.app)
+        assert f"replayed by {REPLAY.name[:12]}" in drawn(pilot.app)
 
 
 async def test_an_empty_store_says_how_to_begin(
@@ -226,11 +229,12 @@ async def test_sorting_goes_round(three: Store) -> None:
         table = pilot.app.screen.query_one(RunTable)
         orders = []
         for _ in range(5):
-            orders.append([row.run[:4] for row in table.rows_shown])
+            orders.append([row.run for row in table.rows_shown])
             await press(pilot, "o")
-        assert orders[1] == ["ce39", "abeb", "9427"], "by name"
-        assert orders[2] == ["abeb", "9427", "ce39"], "by J/token"
-        assert orders[0] == [row.run[:4] for row in table.rows_shown]
+        assert orders[1] == [H200.name, REPLAY.name, QUICKSTART.name], "by name"
+        joules = {row.run: row.joules or 0.0 for row in table.rows_shown}
+        assert orders[2] == sorted(joules, key=lambda run: joules[run]), "by J/token"
+        assert orders[0] == [row.run for row in table.rows_shown]
 
 
 async def test_copy_gives_the_command_that_shows_the_run(three: Store) -> None:

@@ -18,7 +18,8 @@ from kit.tui.app import KitApp
 from kit.tui.live.base import RunView
 from kit.tui.live.cells import Cells
 from kit.tui.screens.live import LiveScreen, RecordingScreen
-from tests.tui.conftest import H200, SIZES, drawn
+from tests.committed import H200
+from tests.tui.conftest import SIZES, drawn
 from tests.tui.story import Frozen, Story, in_measured_block
 
 ID = "ab12cd34"
@@ -498,7 +499,7 @@ async def test_leaving_goes_back_where_we_came_from(flight: InFlight) -> None:
         await shown.pilot.press("q")
         assert shown.app.screen is shown.screen
         (told,) = shown.app._notifications
-        assert told.message == f"the run goes on; kit attach {ID}"
+        assert told.message == f"the run goes on; `kit attach {ID}`"
 
 
 # --- a recording ----------------------------------------------------------------------------

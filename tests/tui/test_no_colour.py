@@ -16,9 +16,9 @@ from kit.tui.screens.live import RecordingScreen
 from kit.tui.screens.run import RunScreen
 from kit.tui.screens.spec import SpecScreen
 from kit.tui.screens.verify import VerifyScreen
-from tests.tui.conftest import H200, QUICKSTART, RUNS, drawn
+from tests.committed import H200, QUICKSTART, REPLAY, RUNS
+from tests.tui.conftest import drawn
 
-REPLAY = next(RUNS.glob("abeb926af97b*"))
 SCREENS: dict[str, tuple[Callable[[], Screen[object]], str]] = {
     "home": (HomeScreen, "✔ complete"),
     "run": (lambda: RunScreen(H200), "✔ complete"),

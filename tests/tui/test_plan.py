@@ -19,7 +19,8 @@ from kit.tui.asking import YesNo
 from kit.tui.screens import plan as plan_module
 from kit.tui.screens.plan import PlanScreen
 from kit.tui.screens.spec import SpecScreen
-from tests.tui.conftest import H200, SIZES, drawn
+from tests.committed import H200
+from tests.tui.conftest import SIZES, drawn
 from tests.tui.waiting import press
 from tests.tui.waiting import settled as all_done
 

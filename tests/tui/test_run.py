@@ -19,9 +19,10 @@ from kit.store import Store
 from kit.tui.app import KitApp
 from kit.tui.reading import leaves
 from kit.tui.screens.run import TABS, RunScreen
-from tests.tui.conftest import H200, QUICKSTART, SIZES, drawn
+from tests.committed import H200, QUICKSTART, REPLAY
+from tests.tui.conftest import SIZES, drawn
 from tests.tui.test_home import shown, three
-from tests.tui.waiting import REPLAY, press, settled, told
+from tests.tui.waiting import press, settled, told
 
 __all__ = ("shown", "three")
 

@@ -16,9 +16,8 @@ from kit.tui import replaying
 from kit.tui.altered import altered
 from kit.tui.app import KitApp
 from kit.tui.screens.verify import VerifyScreen, parent_in
-from tests.tui.conftest import H200, QUICKSTART, RUNS, SIZES, drawn
-
-REPLAY = next(RUNS.glob("abeb926af97b*"))
+from tests.committed import H200, QUICKSTART, REPLAY, RUNS
+from tests.tui.conftest import SIZES, drawn
 
 
 def showing(run: Path, original: Path | None = None, *, ascii_only: bool = False) -> KitApp:
@@ -114,7 +113,8 @@ async def test_a_replay_finds_its_original_and_shows_every_axis() -> None:
         await settled(app, pilot)
         text = drawn(app)
         assert f"Replay of {QUICKSTART.name[:12]}" in text
-        for word in ("REPRODUCED", "EQUIVALENT", "NOT-COMPARABLE", "margin ±10%", "IDENTICAL"):
+        verdicts = {axis.verdict for axis in replay.judge(QUICKSTART, REPLAY).axes}
+        for word in ("REPRODUCED", "NOT-COMPARABLE", "margin ±10%", "IDENTICAL", *verdicts):
             assert word in text
 
 

@@ -10,9 +10,7 @@ from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
 from kit.store import Store
-from tests.tui.conftest import RUNS
-
-REPLAY = next(RUNS.glob("abeb926af97b*"))
+from tests.committed import RUNS
 
 
 async def settled(pilot: Pilot[Any]) -> None:
