@@ -30,22 +30,32 @@ Note = Callable[[str, str], None]
 
 
 def notices(records: RunRecords, launches: list[Document]) -> list[Document]:
-    """Every notice of a run, launch by launch."""
+    """Every notice of a run; one that several launches share is told once, with their numbers."""
     found = [{"code": "SAMPLER_GAP", "message": gap} for gap in records.samples.gaps]
+    shared: dict[tuple[str, str], list[int]] = {}
     for launch in launches:
 
         def note(code: str, message: str, number: int = launch["launch"]) -> None:
-            found.append({"code": code, "message": f"launch {number}: {message}"})
+            shared.setdefault((code, message), []).append(number)
 
         _of_work(records, launch, note)
         _of_energy(launch, note)
         _of_state(launch, note)
         for message in _foreign(records, launch["launch"]):
             note("FOREIGN_PROCESSES", message)
+    for (code, message), numbers in shared.items():
+        found.append({"code": code, "message": f"{_named(numbers, len(launches))}: {message}"})
     for event in records.events:
         if event.kind == "sampler.lost":
             found.append({"code": "SAMPLER_LOST", "message": str(event.data.get("message"))})
     return found
+
+
+def _named(numbers: list[int], launches: int) -> str:
+    """``launch 1``, ``launches 0, 2``, ``every launch``."""
+    if len(numbers) == launches > 1:
+        return "every launch"
+    return f"launch{'es' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
 # --- work -----------------------------------------------------------------------------------
@@ -150,12 +160,18 @@ def _of_state(launch: Document, note: Note) -> None:
                 note("NOT_STEADY", f"{device} {where}: {told}; {_RESTEADY}")
         unknown = [judged for judged in places.values() if judged["status"] == "unknown"]
         if unknown:
-            told = "; ".join(dict.fromkeys(str(r) for judged in unknown for r in judged["reasons"]))
+            why = dict.fromkeys(_untold(str(r)) for judged in unknown for r in judged["reasons"])
             note(
                 "STEADY_UNKNOWN",
-                f"{device}: not known whether it was steady: {told}; a minute of "
+                f"{device}: not known whether it was steady: {'; '.join(why)}; a minute of "
                 "phases.loaded_idle_s and of measured work tells most",
             )
+
+
+def _untold(reason: str) -> str:
+    """Why a view does not tell, without its figures: these stand with the steady state."""
+    what, moves, _ = reason.partition(" moves by ")
+    return f"whether the {what} keeps within its limit is not sure" if moves else reason
 
 
 def _foreign(records: RunRecords, index: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kit import replay
 from kit.engine import Order
 from kit.errors import ImageUnavailable
 from kit.store import Store
@@ -167,7 +168,6 @@ async def test_c_compares_with_the_original(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_r_leads_to_the_plan_of_a_replay(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kit import replay
 
     shown: list[tuple[Order, Path | None]] = []
     monkeypatch.setattr(replay, "provide", lambda *args, **kwargs: None)
