@@ -65,7 +65,7 @@ class Side:
 
     @property
     def name(self) -> str:
-        """``A 412dad56092e``."""
+        """``A f3a6d6ad0943``."""
         return f"{self.letter} {short(self.path)}"
 
 
