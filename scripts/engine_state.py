@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from kit import containers, endpoint
+from kit import containers
+from kit.containers import endpoint
 from kit.errors import KitError
 
 

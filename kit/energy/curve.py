@@ -25,7 +25,9 @@ SQRT3, SQRT12 = math.sqrt(3), math.sqrt(12)
 HELD_EDGE, MEAN_EDGE = 1 / SQRT12, 1 / math.sqrt(90)
 _POWER_NS = 1e7
 # A step of power is one where two means on either side of it differ by less than this share of it.
-_LEVEL, _CORNER_MEANS = 0.25, 5
+# An H200's power goes on moving after most steps: with 0.25 its counter's own ticks were met less
+# well than by straight lines (rms 1.51 J against 1.44 J), with 0.1 as well.
+_LEVEL, _CORNER_MEANS = 0.1, 5
 _INSIDE = 0.01  # nearer to an end of its mean a step needs no corner of its own
 
 
