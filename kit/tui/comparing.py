@@ -65,7 +65,7 @@ class Side:
 
     @property
     def name(self) -> str:
-        """``A f3a6d6ad0943``."""
+        """``A 31e36fe350fb``."""
         return f"{self.letter} {short(self.path)}"
 
 

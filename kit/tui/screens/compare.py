@@ -269,7 +269,7 @@ def _letter(number: int) -> str:
 
 
 def _legend(found: Contrast) -> Text:
-    """``A f3a6d6ad0943 baseline  B baf16ac796d9``, and below what cannot be read."""
+    """``A 31e36fe350fb baseline  B baf16ac796d9``, and below what cannot be read."""
     text = Text()
     for side in found.sides:
         text.append_text(plain(side.letter, f"bold {colour_of(side.letter)}"))
