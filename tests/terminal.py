@@ -96,13 +96,15 @@ class Terminal:
             time.sleep(PAUSE_S)
 
     def wait_end(self, timeout_s: float = 30.0) -> int:
-        """The exit status of the program once it has ended, below 0 the signal that ended it."""
-        told = "#{pane_dead},#{pane_dead_status},#{pane_dead_signal}"
+        """The exit status of the program, once it has ended; -1 where tmux does not tell it."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
-            dead, status, signal = self.tmux("display-message", "-p", told).strip().split(",")
-            # A pane is dead when its terminal is closed; how the program ended is known later.
-            if dead == "1" and (status or signal):
-                return int(status) if status else -int(signal)
+            dead, status = (
+                self.tmux("display-message", "-p", "#{pane_dead},#{pane_dead_status}")
+                .strip()
+                .split(",")
+            )
+            if dead == "1":
+                return int(status or -1)
             time.sleep(PAUSE_S)
         raise AssertionError(f"the program did not end within {timeout_s} s:\n{self.text()}")
