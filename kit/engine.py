@@ -27,7 +27,6 @@ from kit import (
     archive,
     containers,
     host,
-    images,
     jsonio,
     marks,
     meters,
@@ -131,8 +130,7 @@ def register(
     spec_bytes = flight.write("spec.json", document(order.spec))
     plan_bytes = flight.write("plan.json", msgspec.to_builtins(the_plan))
     flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(requests))
-    recipe = the_plan.image.recipe
-    for name, data in (images.context_files(recipe) if recipe else {}).items():
+    for name, data in facts.recipe.items():
         flight.write_bytes(f"inputs/image/{name}", data)
     flight.write("env/start.json", host.fingerprint(facts.engine))
     flight.write("private/identity.json", {"nonce": secrets.token_hex(32), **host.identity()})

@@ -229,7 +229,11 @@ class MeterPlan(Record, frozen=True, kw_only=True):
 
 
 class Plan(Record, frozen=True, kw_only=True):
-    """What the spec resolved to on one machine; nothing in it names that machine."""
+    """What the spec resolved to on one machine; nothing in it names that machine.
+
+    ``image_recipe_sha256`` is that of the recipe sealed under ``inputs/image/``: of the canonical
+    JSON of {name: sha256 of the file}. None where no recipe is sealed, and in older plans.
+    """
 
     schema: str
     spec_hash: str
@@ -244,6 +248,7 @@ class Plan(Record, frozen=True, kw_only=True):
     requests: int
     launches: int
     notes: tuple[str, ...] = ()
+    image_recipe_sha256: str | None = None
 
 
 class Finding(Record, frozen=True, kw_only=True):

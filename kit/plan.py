@@ -6,7 +6,7 @@ limits, CPU sets, meters with their devices, the schedule's hash. Nothing in it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +34,10 @@ WEIGHTS_DIR = "/weights"
 
 @dataclass(frozen=True)
 class Facts:
-    """What `resolve` found on this machine; ``weights`` maps container paths to host paths."""
+    """What `resolve` found on this machine; ``weights`` maps container paths to host paths.
+
+    ``recipe`` holds the files, by name, of the recipe that made the image: what a run seals.
+    """
 
     engine: dict[str, Any]
     image: ImageIdentity
@@ -42,6 +45,7 @@ class Facts:
     weights: dict[str, Path]
     meters: tuple[MeterPlan, ...]
     cpus: tuple[str, str, str]
+    recipe: dict[str, bytes] = field(default_factory=dict)
 
 
 def resolve(spec: RunSpec, engine: containers.Engine, config: host.HostConfig) -> Facts:
@@ -61,6 +65,7 @@ def resolve(spec: RunSpec, engine: containers.Engine, config: host.HostConfig) -
             meters.get(m.name).probe(m.alias, meter_config(m, spec, config)) for m in spec.meters
         ),
         cpus=host.cpu_split(),
+        recipe=images.sealable_files(spec.image.recipe or "", spec.image.digest or ""),
     )
 
 
@@ -81,6 +86,7 @@ def plan(spec: RunSpec, facts: Facts) -> tuple[Plan, tuple[ScheduledRequest, ...
         schedule_sha256=jsonio.digest(schedule_bytes(requests)),
         requests=measured,
         launches=spec.launches,
+        image_recipe_sha256=_recipe_digest(facts.recipe),
     )
     return result, requests
 
@@ -106,6 +112,11 @@ def materialise(spec: RunSpec) -> tuple[ScheduledRequest, ...]:
 def schedule_bytes(requests: tuple[ScheduledRequest, ...]) -> bytes:
     """``inputs/schedule.jsonl``: one canonical line a request."""
     return b"".join(jsonio.canonical(msgspec.to_builtins(r)) + b"\n" for r in requests)
+
+
+def _recipe_digest(recipe: dict[str, bytes]) -> str | None:
+    hashes = {name: jsonio.digest(data) for name, data in recipe.items()}
+    return images.files_digest(hashes) if hashes else None
 
 
 def duration_s(spec: RunSpec) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -99,5 +100,6 @@ def _fingerprint(source: Source, names: list[str], name: str) -> dict[str, Any]:
 
 def _launch_files(names: list[str], name: str) -> list[tuple[int, str]]:
     """``launches/NNN/<name>`` by launch, in order."""
-    found = [n for n in names if n.startswith("launches/") and n.endswith(f"/{name}")]
-    return [(int(n.split("/")[1]), n) for n in sorted(found)]
+    pattern = re.compile(rf"launches/(\d{{3}})/{re.escape(name)}", re.ASCII)
+    found = [(pattern.fullmatch(n), n) for n in sorted(names)]
+    return [(int(match.group(1)), n) for match, n in found if match]

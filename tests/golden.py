@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from kit import archive, jsonio, manifest, records, results, seal, spec
+from kit import archive, images, jsonio, manifest, records, results, seal, spec
 from kit.events import FILE, GENESIS, Clock, Journal
 from kit.model import (
     ImageIdentity,
@@ -104,10 +104,23 @@ def begin(root: Path) -> Script:
     flight.write("spec.json", spec.document(the_spec))
     flight.write("plan.json", msgspec.to_builtins(plan))
     flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(schedule))
-    flight.write_bytes("inputs/image/Dockerfile", b"FROM scratch\n")
+    for name, data in recipe().items():
+        flight.write_bytes(f"inputs/image/{name}", data)
     flight.write("env/start.json", {"kernel": "6.1"})
     flight.write("private/identity.json", {"nonce": "ab" * 32, "host": "golden-host"})
     return Script(flight, the_spec, plan, schedule)
+
+
+def recipe() -> dict[str, bytes]:
+    """A recipe whose lock fits its one file and the pinned image."""
+    dockerfile = b"FROM scratch\n"
+    lock = {
+        "schema": "kit.image/1",
+        "recipe": "loopback",
+        "files": {"Dockerfile": jsonio.digest(dockerfile)},
+        "image_id": DIGEST,
+    }
+    return {"Dockerfile": dockerfile, "image.json": jsonio.canonical(lock)}
 
 
 def plan_of(the_spec: RunSpec, schedule: tuple[ScheduledRequest, ...]) -> Plan:
@@ -146,6 +159,9 @@ def plan_of(the_spec: RunSpec, schedule: tuple[ScheduledRequest, ...]) -> Plan:
         schedule_sha256=jsonio.digest(schedule_bytes(schedule)),
         requests=sum(r.stage == "measured" for r in schedule),
         launches=the_spec.launches,
+        image_recipe_sha256=images.files_digest(
+            {name: jsonio.digest(data) for name, data in recipe().items()}
+        ),
     )
 
 
@@ -211,7 +227,13 @@ def launch(script: Script, journal: Journal, index: int) -> None:
     clock.t += 100 * MS
     journal.add("launch.begin", launch=index)
     block(script, journal, index, "idle", "before", 2 * S)
-    block(script, journal, index, "startup", None, S)
+    journal.add("phase.begin", launch=index, phase="startup", part=None)
+    created = {"image": script.plan.image.image_id, "network": "internal", "egress": "none"}
+    journal.add("container.created", launch=index, **created)
+    journal.add("container.started", launch=index)
+    clock.t += S
+    journal.add("container.ready", launch=index)
+    journal.add("phase.end", launch=index, phase="startup", part=None)
     pairs = stage(script, journal, index, "warmup")
     block(script, journal, index, "loaded_idle", "before", 2 * S)
     pairs += stage(script, journal, index, "measured")
@@ -370,6 +392,8 @@ def reseal(run: Path) -> Path:
     """List the files as they now are, and give the run the name of its new manifest."""
     document = jsonio.read(run / archive.MANIFEST)
     document["files"] = [msgspec.to_builtins(f) for f in seal.listed(run)]
+    plan = jsonio.read(run / "plan.json")
+    document.update(image=plan.get("image"), model=plan.get("model"))
     hashes = {f["path"]: f["sha256"] for f in document["files"]}
     for field_, name in (("spec", "spec"), ("plan", "plan"), ("result", "results")):
         document[f"{field_}_hash"] = hashes.get(f"{name}.json", "0" * 64)

@@ -26,6 +26,8 @@ def test_canonical_form_round_trips_and_is_a_fixed_point(value: object) -> None:
         (b'{"a":1,"a":2}', "JSON_DUPLICATE_KEY"),
         (b"[NaN]", "JSON_NOT_FINITE"),
         (b"[-Infinity]", "JSON_NOT_FINITE"),
+        (b"[1e400]", "JSON_NOT_FINITE"),
+        (b"[-1e999]", "JSON_NOT_FINITE"),
         (b"[" * 33 + b"]" * 33, "JSON_TOO_DEEP"),
         (b"[" * 100_000, "JSON_TOO_DEEP"),
         (b'{"a":', "JSON_MALFORMED"),
@@ -41,3 +43,18 @@ def test_what_is_not_strict_json_is_refused_with_a_code(data: bytes, code: str) 
 
 def test_brackets_inside_strings_do_not_count_as_nesting() -> None:
     assert jsonio.parse(b'["' + b"[{" * 50 + b'\\"["]') == ["[{" * 50 + '"[']
+
+
+@pytest.mark.parametrize(
+    "unit", [b'\\"\\"\\"', b'"\\', b'"', b"\\", b'""\\"', b'["', b'"[{', b'a\\"[', b'"\\"[']
+)
+def test_hostile_strings_take_time_in_proportion_to_their_length(unit: bytes) -> None:
+    """A megabyte is refused within the test's time limit; a quadratic reader needs an hour."""
+    with pytest.raises(jsonio.JsonRefused):
+        jsonio.parse(unit * (1_000_000 // len(unit)))
+
+
+def test_nesting_is_counted_after_a_string_of_escapes() -> None:
+    with pytest.raises(jsonio.JsonRefused) as caught:
+        jsonio.parse(b'["\\"\\\\",' + b"[" * 40 + b"]" * 41)
+    assert caught.value.code == "JSON_TOO_DEEP"

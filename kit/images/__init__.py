@@ -9,7 +9,16 @@ matches.
 
 from kit.images.identity import check, resolve
 from kit.images.make import BuildResult, build, build_recipe, lock
-from kit.images.recipe import Recipe, at, context_files, edited_files, recipe, recipes
+from kit.images.recipe import (
+    Recipe,
+    at,
+    context_files,
+    edited_files,
+    files_digest,
+    recipe,
+    recipes,
+    sealable_files,
+)
 
 __all__ = [
     "BuildResult",
@@ -20,8 +29,10 @@ __all__ = [
     "check",
     "context_files",
     "edited_files",
+    "files_digest",
     "lock",
     "recipe",
     "recipes",
     "resolve",
+    "sealable_files",
 ]

@@ -21,6 +21,7 @@ A recipe sealed into a run has its bases as sub-folders; in the clone they stand
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,6 +128,21 @@ def context_files(name: str) -> dict[str, bytes]:
         folder = found.base_dir(base)
         files |= {f"{base}/{p.name}": p.read_bytes() for p in folder.iterdir() if p.is_file()}
     return files
+
+
+def sealable_files(name: str, pin: str) -> dict[str, bytes]:
+    """What of recipe ``name`` a run of the image ``pin`` may seal: all, if it is locked at ``pin``.
+
+    The pin may be an older one, whose recipe this kit no longer has: then nothing, since the
+    recipe at hand makes another image.
+    """
+    known = [found for found in recipes() if found.name == name and found.image_id == pin]
+    return context_files(name) if known else {}
+
+
+def files_digest(files: Mapping[str, str]) -> str:
+    """One SHA-256 for a sealed recipe, from the SHA-256 of each of its files by name."""
+    return jsonio.hash_of(dict(files))
 
 
 def write_lock(folder: Path, lock: dict[str, Any]) -> None:

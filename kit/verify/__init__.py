@@ -14,7 +14,7 @@ from kit import archive, manifest
 from kit.archive import Source
 from kit.errors import ArchiveRefused
 from kit.model import Manifest
-from kit.verify import authenticity, integrity, plausibility, recompute, schema
+from kit.verify import authenticity, image, integrity, plausibility, recompute, schema
 from kit.verify.codes import LEVELS
 from kit.verify.verdict import Check, Status, Verdict, check
 
@@ -69,6 +69,7 @@ def _of_records(source: Source, listed: Manifest) -> list[Check]:
     steps: list[Callable[[], list[Check]]] = [
         lambda: recompute.checks(records, source, listed),
         lambda: plausibility.checks(records, listed),
+        lambda: image.checks(records, source, listed),
     ]
     return first + [c for step in steps for c in step()]
 

@@ -1,28 +1,33 @@
-"""L2: who vouches for the run. Without a signature or a time stamp: the runner alone."""
+"""L2: who vouches for the run. This kit checks no signature and no time stamp: the runner alone.
+
+What lies under ``seal/`` may be anything. Until kit checks it, it is named and counts for nothing.
+"""
 
 from __future__ import annotations
 
 from kit.archive import SEAL, Source
 from kit.verify.verdict import Check, check
 
+_SIGNATURES, _STAMPS = (".sshsig", ".sigstore.json"), (".tsr",)
+_UNCHECKED = "present, not checked: this kit does not read it, and it counts for nothing"
+
 
 def checks(source: Source) -> list[Check]:
-    """What is signed and stamped; neither is needed to pass, and neither is invented."""
-    signed = [n for n in source.names() if n.startswith(SEAL) and n.endswith(".sshsig")]
-    stamped = [n for n in source.names() if n.startswith(SEAL) and n.endswith(".tsr")]
+    """What is there of signatures and stamps: not needed to pass, and not believed."""
+    there = [n for n in source.names() if n.startswith(SEAL)]
+    signatures = sum(n.endswith(_SIGNATURES) for n in there)
+    stamps = sum(n.endswith(_STAMPS) for n in there)
     return [
-        check("SIGNATURE", "SKIP", _signature(signed)),
-        check("REGISTRATION", "SKIP", _registration(stamped)),
+        check("SIGNATURE", "SKIP", _signed(signatures)),
+        check("REGISTRATION", "SKIP", f"registration unproven: {_stamped(stamps)}"),
     ]
 
 
-def _signature(signed: list[str]) -> str:
-    if signed:
-        return "signed; check it with `ssh-keygen -Y verify -n kit.run.v1`, kit does not yet"
-    return "unsigned: nobody vouches for the run"
+def _signed(number: int) -> str:
+    nobody = "nobody vouches for the run"
+    return f"signature {_UNCHECKED}; {nobody}" if number else f"unsigned: {nobody}"
 
 
-def _registration(stamped: list[str]) -> str:
-    if stamped:
-        return "stamped; kit does not check the stamps yet"
-    return "registration unproven: that the spec stood before the run is the runner's word"
+def _stamped(number: int) -> str:
+    word = "that the spec stood before the run is the runner's word"
+    return f"time stamp {_UNCHECKED}; {word}" if number else word

@@ -70,7 +70,11 @@ L5 = {
     "PLAUSIBILITY": "power, energy counters, clocks and throughput against what hardware can do",
 }
 
-L6 = {"ENVIRONMENT": "fingerprints before and after the run"}
+L6 = {
+    "IMAGE_DIFFERS": "the image that ran is not the one that spec and plan name",
+    "RECIPE_DIFFERS": "the sealed recipe is not the one that the plan names, or fits not its lock",
+    "ENVIRONMENT": "fingerprints before and after the run",
+}
 
 MEANING: dict[str, str] = {**L0, **L1, **L2, **L3, **L4, **L5, **L6}
 _TABLES = {"L0": L0, "L1": L1, "L2": L2, "L3": L3, "L4": L4, "L5": L5, "L6": L6}

@@ -30,7 +30,15 @@ ALWAYS = (
 )
 COMPLETE = ("env/end.json",)
 LAUNCH = ("requests.jsonl", "responses.jsonl", "driver.json", "container.log", "effective.json")
-_DOCUMENTS = {"spec.json": "run-spec", "plan.json": "plan", "results.json": "results"}
+_DOCUMENTS = {
+    "spec.json": "run-spec",
+    "plan.json": "plan",
+    "results.json": "results",
+    "env/start.json": "environment",
+    "env/end.json": "environment",
+}
+_DRIVER = "driver.json"
+_LAUNCH_FILE = re.compile(r"launches/\d{3}/[^/]+")
 _NOT_OURS = "inputs/image/"  # a recipe is kept as people wrote it
 _LONG_NUMBER = re.compile(rb"\d{16}")
 _SHOWN = 160
@@ -62,6 +70,7 @@ def checks(source: Source, listed: Manifest) -> list[Check]:
         *_manifest_problems(listed),
         *_form_problems(source),
         *_document_problems(source),
+        *_folder_problems(source),
         *_event_problems(source),
         *_line_problems(source),
     ]
@@ -93,8 +102,24 @@ def _manifest_problems(listed: Manifest) -> Iterator[str]:
     yield from _problems("manifest", document, MANIFEST)
 
 
+def _documents(source: Source) -> Iterator[tuple[str, str]]:
+    """(name, schema) of every document that has a schema and is there."""
+    for name in source.names():
+        if name in _DOCUMENTS:
+            yield name, _DOCUMENTS[name]
+        elif _LAUNCH_FILE.fullmatch(name) and name.endswith(f"/{_DRIVER}"):
+            yield name, "driver"
+
+
+def _folder_problems(source: Source) -> Iterator[str]:
+    """A launch's folder is its number in three digits: ``launches/0`` would be read and missed."""
+    for name in source.names():
+        if name.startswith("launches/") and not _LAUNCH_FILE.fullmatch(name):
+            yield f"{name[:_SHOWN]} lies in no launch's folder (launches/000, launches/001, …)"
+
+
 def _document_problems(source: Source) -> Iterator[str]:
-    for name, schema in _DOCUMENTS.items():
+    for name, schema in _documents(source):
         try:
             document = jsonio.parse(source.read(name), name)
         except jsonio.JsonRefused as error:

@@ -1,8 +1,17 @@
-"""What the tests of forgeries share."""
+"""What the tests of forgeries share: a careful forger's tools, and what verify then says."""
 
 from __future__ import annotations
 
-from kit.verify import Verdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kit import jsonio
+from kit.events import FILE
+from kit.verify import Verdict, verify
+from tests import golden
+
+Change = Callable[[Path], object]
 
 
 def failed(verdict: Verdict) -> set[str]:
@@ -11,3 +20,44 @@ def failed(verdict: Verdict) -> set[str]:
     assert verdict.exit_code == 4
     assert verdict.claim.startswith("nothing")
     return {check.code for check in verdict.failures}
+
+
+def sealed_again(run: Path, mutate: Change, *, derive: bool = False) -> set[str]:
+    """Forge, optionally derive the results again, seal, and ask."""
+    mutate(run)
+    if derive:
+        golden.recompute(run)
+    return failed(verify(golden.reseal(run)))
+
+
+def edit_plan(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Edit the plan and register it again, as one who forges consistently does."""
+    golden.edit_json(run / "plan.json", change)
+    register(run)
+
+
+def edit_spec(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Edit the spec, and what names it: plan and registration."""
+    golden.edit_json(run / "spec.json", change)
+    spec_hash = jsonio.digest((run / "spec.json").read_bytes())
+    golden.edit_json(run / "plan.json", lambda p: p.update(spec_hash=spec_hash))
+    register(run)
+
+
+def register(run: Path) -> None:
+    """Let the journal's registration name spec and plan as they now are."""
+    hashes = {
+        f"{name}_hash": jsonio.digest((run / f"{name}.json").read_bytes())
+        for name in ("spec", "plan")
+    }
+    golden.rechain(run / FILE, lambda events: events[0]["data"].update(hashes))
+
+
+def edit_events(run: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Edit the journal and chain it again."""
+    golden.rechain(run / FILE, change)
+
+
+def of_kind(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The data of every event of a kind, to be edited."""
+    return [event["data"] for event in events if event["kind"] == kind]

@@ -16,7 +16,7 @@ import pytest
 
 from kit import archive, jsonio, seal
 from kit.events import FILE
-from kit.verify import verify
+from kit.verify import LEVELS, verify
 from tests import golden
 from tests.verify.forging import failed
 
@@ -165,10 +165,36 @@ def test_row_10_extra_file(run: Path, name: str) -> None:
     assert failed(verify(run)) == {"EXTRA_FILE"}
 
 
-def test_row_10_a_signature_may_be_added_later(run: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("alice.sshsig", "SIGNATURE"),
+        ("alice.sigstore.json", "SIGNATURE"),
+        ("end.tsr", "REGISTRATION"),
+    ],
+)
+@pytest.mark.parametrize("data", [b"", b"x", b"-----BEGIN SSH SIGNATURE-----\nU1NIU0lH\n"])
+def test_what_lies_under_seal_is_present_and_not_checked(
+    run: Path, name: str, code: str, data: bytes
+) -> None:
+    """It may be added later; whatever it is, nobody is said to have signed or stamped anything."""
     (run / "seal").mkdir()
-    (run / "seal" / "alice.sshsig").write_bytes(b"x")
-    assert verify(run).passed
+    (run / "seal" / name).write_bytes(data)
+    verdict = verify(run)
+    assert verdict.passed
+    (found,) = [c for c in verdict.checks if c.code == code]
+    assert found.status == "SKIP"
+    assert "present, not checked" in found.message
+    assert verdict.levels["L2"] == "SKIP"
+    assert not any(
+        word in c.message.lower() for c in verdict.checks for word in ("signed;", "stamped;")
+    )
+
+
+def test_without_a_seal_nobody_is_said_to_vouch(original: Path) -> None:
+    found = {c.code: c.message for c in verify(original).checks}
+    assert "unsigned" in found["SIGNATURE"]
+    assert "unproven" in found["REGISTRATION"]
 
 
 @pytest.mark.parametrize("name", [GPU, "spec.json", "launches/000/container.log"])
@@ -231,8 +257,8 @@ def test_rows_13_a_lone_surrogate_in_the_manifest(run: Path) -> None:
 def test_a_verdict_says_level_by_level_what_was_checked(original: Path) -> None:
     verdict = verify(original)
     assert verdict.outcome == "PASS"
-    assert {verdict.levels[level] for level in ("L0", "L1", "L3", "L4", "L5")} == {"PASS"}
-    assert {verdict.levels[level] for level in ("L2", "L6")} == {"SKIP"}
+    assert {verdict.levels[level] for level in LEVELS if level != "L2"} == {"PASS"}
+    assert verdict.levels["L2"] == "SKIP"
     assert "registration unproven" in verdict.claim
 
 

@@ -16,22 +16,13 @@ from kit import jsonio
 from kit.events import FILE
 from kit.verify import verify
 from tests import golden
-from tests.verify.forging import failed
+from tests.verify.forging import Change, failed, sealed_again
 
-Change = Callable[[Path], object]
 GPU, CPU = "samples/nvml.csv", "samples/rapl.csv"
 REQUESTS, RESPONSES = "launches/001/requests.jsonl", "launches/001/responses.jsonl"
 
 
 # --- L3 and L4: rows 21 to 33, sealed again -------------------------------------------------------
-
-
-def sealed_again(run: Path, mutate: Change, *, derive: bool = False) -> set[str]:
-    """Forge, optionally derive the results again, seal, and ask."""
-    mutate(run)
-    if derive:
-        golden.recompute(run)
-    return failed(verify(golden.reseal(run)))
 
 
 def metric(run: Path, factor: float, name: str = "gpu_energy_per_output_token") -> None:
@@ -413,8 +404,8 @@ def unmeasured_as_zero(found: dict[str, Any]) -> None:
 
 Form = tuple[str, Callable[[Any], object], set[str]]
 BROKEN: dict[str, Form] = {
-    "driver": ("launches/000/driver.json", lambda d: d.update(stages="x"), {"RESULTS_DIFFER"}),
-    "stages": ("launches/000/driver.json", lambda d: d.update(stages=[1]), {"RESULTS_DIFFER"}),
+    "driver": ("launches/000/driver.json", lambda d: d.update(stages="x"), {"FILE_INVALID"}),
+    "stages": ("launches/000/driver.json", lambda d: d.update(stages=[1]), {"FILE_INVALID"}),
     "phase": (FILE, lambda e: e[4]["data"].update(phase=["x"]), {"FILE_INVALID"}),
     "part": (FILE, lambda e: e[4]["data"].update(part={}), {"FILE_INVALID"}),
     "no launch": (FILE, lambda e: e[4]["data"].pop("launch"), {"FILE_INVALID"}),
