@@ -53,7 +53,7 @@ bench: install engine images ## the measured figures of benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
 
 $(UV): | install
-	@$(PY) -m venv .cache/uv && .cache/uv/bin/pip install -q uv
+	@$(PY) -m venv .cache/uv && .cache/uv/bin/pip install -qq uv
 
 lock: $(UV) ## resolve every requirement file anew
 	$(COMPILE) --output-file requirements.lock pyproject.toml

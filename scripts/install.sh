@@ -31,7 +31,8 @@ found=$(find_python) || {
 step "Environment: .venv with $("$found" --version 2>&1), locked packages"
 works .venv/bin/python || "$found" -m venv --clear .venv
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-.venv/bin/python -m pip install -q --require-hashes -r requirements-dev.lock
-.venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
+# -qq: errors only. Pip's warnings about a machine's own index settings would bury kit's words.
+.venv/bin/python -m pip install -qq --require-hashes -r requirements-dev.lock
+.venv/bin/python -m pip install -qq --no-deps --no-build-isolation -e .
 touch .venv/.installed
 say "ready: .venv/bin/kit"

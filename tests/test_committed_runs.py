@@ -9,28 +9,23 @@ import pytest
 
 from kit import archive, records, report, results
 from kit.verify import verify
-
-RUNS = sorted(p.parent for p in (Path(__file__).parent.parent / "runs").glob("*/manifest.json"))
-
-
-def test_there_are_runs_to_verify_right_after_cloning() -> None:
-    assert len(RUNS) >= 2
+from tests.committed import ALL
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda p: p.name[:12])
+@pytest.mark.parametrize("run", ALL, ids=lambda p: p.name[:12])
 def test_a_committed_run_verifies(run: Path) -> None:
     verdict = verify(run)
     assert verdict.passed, [f"{c.code}: {c.message}" for c in verdict.failures]
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda p: p.name[:12])
+@pytest.mark.parametrize("run", ALL, ids=lambda p: p.name[:12])
 def test_a_committed_run_is_drawn(run: Path) -> None:
     loaded = records.load(archive.open_source(run))
     page = report.html(run.name, loaded, results.compute(loaded))
     assert loaded.spec.name in page
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda p: p.name[:12])
+@pytest.mark.parametrize("run", ALL, ids=lambda p: p.name[:12])
 def test_no_committed_run_names_its_machine(run: Path) -> None:
     for path in run.rglob("*.json*"):
         if "private" not in path.parts:

@@ -27,7 +27,7 @@ from kit.units import significant
 __all__ = ("FORMULAS", "SCHEMA", "compute")
 
 SCHEMA = "kit.results/1"
-FORMULAS = "3"
+FORMULAS = "4"
 
 
 def compute(records: RunRecords) -> dict[str, Any]:

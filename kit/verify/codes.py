@@ -63,6 +63,7 @@ L4 = {
     "SAMPLES_GAP": "rows of samples are missing",
     "WINDOW_SHIFTED": "a phase without the requests it must hold, or shorter than the spec says",
     "RESULTS_DIFFER": "the results do not follow from the raw records",
+    "FORMULAS_FORMER": "results by older formulas: their metrics are confirmed, the rest is not",
 }
 
 L5 = {

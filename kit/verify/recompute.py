@@ -17,7 +17,7 @@ from kit.phases import BLOCKS
 from kit.records import MalformedRecordError, RunRecords
 from kit.records import load as load_records
 from kit.samples import MalformedSamplesError
-from kit.verify import streams
+from kit.verify import former, streams
 from kit.verify.schema import sample_checks
 from kit.verify.verdict import Check, check, judged
 
@@ -61,7 +61,7 @@ def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]
         judged("TOKEN_COUNTS", _tokens(records), "token counts are the server's"),
         judged("TEXT_HASH", _texts(records), "texts are those that were hashed"),
         *streams.checks(records, source, listed),
-        judged("RESULTS_DIFFER", _results(records, source), "every number was computed again"),
+        _results(records, source),
     ]
 
 
@@ -247,22 +247,19 @@ def _texts(records: RunRecords) -> Iterator[str]:
 # --- results ----------------------------------------------------------------------------------
 
 
-def _results(records: RunRecords, source: Source) -> Iterator[str]:
+def _results(records: RunRecords, source: Source) -> Check:
     stored = jsonio.parse(source.read("results.json"), "results.json")
-    told = stored.get("formulas") if isinstance(stored, dict) else None
-    if isinstance(told, str) and told != results.FORMULAS:
-        yield (
-            f"they are by formulas {told[:16]!a} of kit {records.plan.kit_version[:16]!a}; "
-            f"this kit computes by {results.FORMULAS!a}: verify with that one, or `kit recompute`"
-        )
-        return
     try:
         found = jsonio.parse(jsonio.canonical(results.compute(records)))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The records are another's; whatever they break in the formulas is a finding.
-        yield f"they cannot be computed from these records ({type(error).__name__})"
-        return
-    yield from differences(stored, found, "$")
+        why = f"they cannot be computed from these records ({type(error).__name__})"
+        return check("RESULTS_DIFFER", "FAIL", why)
+    if former.is_former(stored):
+        return former.judge(stored, found)
+    return judged(
+        "RESULTS_DIFFER", differences(stored, found, "$"), "every number was computed again"
+    )
 
 
 def differences(stored: Any, computed: Any, where: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
 from kit.store import Store
-from tests.committed import RUNS
+from tests.committed import link_into
 
 
 async def settled(pilot: Pilot[Any]) -> None:
@@ -35,8 +35,7 @@ def of_committed_runs(folder: Path) -> Store:
     """A store that has the committed runs and nothing else."""
     root = folder / "runs"
     root.mkdir()
-    for manifest in RUNS.glob("*/manifest.json"):
-        (root / manifest.parent.name).symlink_to(manifest.parent)
+    link_into(root)
     return Store(root)
 
 
