@@ -41,7 +41,7 @@ class Pair(NamedTuple):
             return True
         if not (_is_number(self.stored) and _is_number(self.computed)):
             return False
-        return abs(self.stored - self.computed) <= self.within
+        return bool(abs(self.stored - self.computed) <= self.within)
 
 
 def is_former(stored: object) -> bool:
