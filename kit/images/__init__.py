@@ -19,10 +19,12 @@ from kit.images.recipe import (
     recipes,
     sealable_files,
 )
+from kit.images.sealed import SealedRecipe, sealed
 
 __all__ = [
     "BuildResult",
     "Recipe",
+    "SealedRecipe",
     "at",
     "build",
     "build_recipe",
@@ -35,4 +37,5 @@ __all__ = [
     "recipes",
     "resolve",
     "sealable_files",
+    "sealed",
 ]
