@@ -98,16 +98,16 @@ def windows(
             begin = chance.randint(t0, t1 - int(length * 1e9))
             end = begin + int(length * 1e9)
             value = computed.of(begin, end)[0]
-            if value.joules is None or value.u_repeat is None:
+            if value.joules is None or value.u_reading is None:
                 print(f"    a window is unmeasured: {value.reason}")
                 return
             truth = fake.joules(0, origin + begin, origin + end)
             errors.append(value.joules / truth - 1)
-            u = math.hypot(value.u_repeat, value.terms.get("lag", 0.0))
+            u = math.hypot(value.u_reading, value.terms.get("lag", 0.0))
             covered += abs(value.joules - truth) <= 1.96 * u
         rms = 100 * math.sqrt(sum(e * e for e in errors) / len(errors))
         line(f"error of {length:g} s windows, rms", rms, target, "%")
-        print(f"    within 1.96 u_repeat and lag: {100 * covered / WINDOWS:.0f}%")
+        print(f"    within 1.96 u_reading and lag: {100 * covered / WINDOWS:.0f}%")
 
 
 def line(what: str, value: float, target: float | None, unit: str) -> None:

@@ -10,11 +10,11 @@ an H200 (the counter's period, its ticks' jitter and the 10 ms by which one is l
 calls of 3 ms with a tail, samples each 20 ms that are stamped late or missing, and come before the
 counter), asked as kit's sampler asks. Sensors of other periods and windows stand beside it. Truth
 is the energy on the counter's clock; what the counter itself errs by is ``u_sensor``, not tested
-here. ``cover`` is the share of windows whose truth lies within 1.96 times ``u_repeat`` and the
+here. ``cover`` is the share of windows whose truth lies within 1.96 times ``u_reading`` and the
 term of the samples' lag.
 
 A recorded reference has an error of its own: each tick's time is good to 0.55 ms, so that power
-times 0.55 ms at both ends is added to ``u_repeat`` there; ticks that the reference itself did not
+times 0.55 ms at both ends is added to ``u_reading`` there; ticks that the reference itself did not
 see within 12 ms are left out.
 """
 
@@ -243,11 +243,11 @@ def simulated(
 
 def _one(energy: Energy, t0: int, t1: int, truth: float, u_truth: float) -> tuple[float, float]:
     value = energy.of(t0, t1)[0]
-    if value.joules is None or value.u_repeat is None:
+    if value.joules is None or value.u_reading is None:
         raise SystemExit(f"a window was not measured: {value.reason}")
     error = value.joules - truth
     # The lag is one for the whole run, and so no scatter; of many runs it is.
-    u = float(np.linalg.norm([value.u_repeat, value.terms.get("lag", 0.0), u_truth]))
+    u = float(np.linalg.norm([value.u_reading, value.terms.get("lag", 0.0), u_truth]))
     return error / truth, error / u
 
 

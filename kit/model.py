@@ -370,7 +370,7 @@ class EnergyValue(Record, frozen=True, kw_only=True):
     """Energy of one scope over one window.
 
     ``joules`` is None exactly when ``status`` is ``unmeasured``; then ``reason`` says why.
-    ``u_repeat`` and ``u_sensor`` are standard uncertainties (J): scatter of a repeated reading,
+    ``u_reading`` and ``u_sensor`` are standard uncertainties (J): the noise of reading one window,
     and the sensor's own gain and offset. ``terms`` names every contribution (J). ``method`` is
     how it was computed (``counter+samples``, ``counter``, ``samples``, ``cpu-time``, …), and
     ``period_s`` how often the slowest readings behind it are renewed (s).
@@ -379,7 +379,7 @@ class EnergyValue(Record, frozen=True, kw_only=True):
     scope: str
     status: Literal["measured", "estimated", "unmeasured"]
     joules: float | None = None
-    u_repeat: float | None = None
+    u_reading: float | None = None
     u_sensor: float | None = None
     terms: dict[str, float] = {}
     method: str = ""

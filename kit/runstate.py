@@ -301,7 +301,7 @@ def _numbers(told: Any) -> dict[str, float]:
 
 def _unsure(value: EnergyValue) -> EnergyValue:
     """What was added up from the watts shown: nobody knows how far off that is."""
-    return msgspec.structs.replace(value, u_repeat=None, u_sensor=None, terms={}, method=BY_POWER)
+    return msgspec.structs.replace(value, u_reading=None, u_sensor=None, terms={}, method=BY_POWER)
 
 
 def _points(traces: Mapping[str, Trace]) -> dict[str, tuple[Point, ...]]:

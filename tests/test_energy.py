@@ -120,14 +120,14 @@ GPU = plan(
 def errors(
     board: Board, computed: Energy, length: float, count: int = 150
 ) -> tuple[Floats, Floats, set[str]]:
-    """Relative errors of random windows, in units of 1 and of u_repeat; the methods used."""
+    """Relative errors of random windows, in units of 1 and of u_reading; the methods used."""
     relative, normal, ways = [], [], set()
     for start in board.chance.uniform(0.5, board.seconds - length - 0.5, count):
         value = computed.of(round(start * S), round((start + length) * S))[0]
-        assert value.joules is not None and value.u_repeat is not None, value.reason
+        assert value.joules is not None and value.u_reading is not None, value.reason
         truth = float(board.joules(start + length) - board.joules(start))
         relative.append(value.joules / truth - 1)
-        normal.append((value.joules - truth) / value.u_repeat)
+        normal.append((value.joules - truth) / value.u_reading)
         ways.add(value.method)
     return np.array(relative), np.array(normal), ways
 
@@ -263,8 +263,8 @@ def test_ways_stand_in_for_one_another_in_their_order() -> None:
         value = only(energy_of(left, (GPU,), 10 * S, 30 * S))
         assert value.method == ("counter+samples" if method == "counter" else method)
         assert value.joules == pytest.approx(truth, rel=0.02)
-        assert value.u_repeat is not None
-        assert abs((value.joules or 0.0) - truth) < 3 * value.u_repeat
+        assert value.u_reading is not None
+        assert abs((value.joules or 0.0) - truth) < 3 * value.u_reading
 
 
 def test_accuracy_and_repeatability_stand_apart() -> None:
@@ -274,7 +274,7 @@ def test_accuracy_and_repeatability_stand_apart() -> None:
     prior = Energy(found, [GPU]).of(5 * S, 25 * S)[0]
     better = Energy(found, [calibrated]).of(5 * S, 25 * S)[0]
     assert prior.joules == better.joules is not None
-    assert prior.u_repeat == better.u_repeat
+    assert prior.u_reading == better.u_reading
     assert prior.terms["gain"] == pytest.approx((prior.joules or 0.0) * 0.05 / 3**0.5)
     assert prior.terms["offset"] == pytest.approx(20 * 5.0 / 3**0.5)
     assert prior.u_sensor == pytest.approx(
@@ -531,7 +531,7 @@ def only(value: tuple[EnergyValue, ...]) -> EnergyValue:
 def test_nothing_to_compute_from_is_a_reason_and_never_zero() -> None:
     for rows in ([], [row(1.0, 1.0, "gpu_power_instant", 90_000)]):
         value = only(energy_of(read(rows), (GPU,), S, 2 * S))
-        assert (value.status, value.joules, value.u_repeat) == ("unmeasured", None, None)
+        assert (value.status, value.joules, value.u_reading) == ("unmeasured", None, None)
         assert "gpu0" in value.reason
 
 

@@ -167,7 +167,7 @@ def test_two_calibrated_cards_compare_better_than_two_priors() -> None:
     assert calibrated.terms["gain"] == pytest.approx(0.004 * calibrated.joules)
     assert calibrated.terms["offset"] == pytest.approx(0.6 * 20)
     assert calibrated.u_sensor < 0.2 * (prior.u_sensor or 0.0)
-    assert calibrated.u_repeat == prior.u_repeat
+    assert calibrated.u_reading == prior.u_reading
 
 
 def test_outside_of_what_was_compared_the_prior_comes_on_top() -> None:

@@ -168,12 +168,12 @@ def scored(
             end = begin + chance.uniform(20, 50)
             asked += 1
             value = computed.of(round(begin * S), round(end * S))[0]
-            if value.joules is None or value.u_repeat is None:
+            if value.joules is None or value.u_reading is None:
                 continue
             errors.append(
                 value.joules - float(np.interp(end, t, total) - np.interp(begin, t, total))
             )
-            normal.append(errors[-1] / value.u_repeat)
+            normal.append(errors[-1] / value.u_reading)
     return Scored(np.array(normal), np.array(errors), len(normal) / asked)
 
 
@@ -214,10 +214,10 @@ def test_answers_that_all_came_are_as_sure_as_before() -> None:
 
 def test_one_lost_answer_widens_the_interval() -> None:
     whole, one = burst(range(0)), burst(range(41, 42))
-    assert whole.u_repeat is not None and one.u_repeat is not None
+    assert whole.u_reading is not None and one.u_reading is not None
     assert one.joules is not None
-    assert abs(one.joules - (300.5 * 30 + 600 * 4)) < 1.96 * one.u_repeat
-    assert one.u_repeat > 1.3 * whole.u_repeat
+    assert abs(one.joules - (300.5 * 30 + 600 * 4)) < 1.96 * one.u_reading
+    assert one.u_reading > 1.3 * whole.u_reading
 
 
 @pytest.mark.parametrize("load", [square, uneven])

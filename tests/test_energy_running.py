@@ -57,7 +57,7 @@ def test_the_errors_of_two_gpus_by_the_priors() -> None:
     assert found.terms["offset"] == pytest.approx(2 * 10 * 5.0 / SQRT3)
     # Each of two edges lies anywhere within half a live period before or after.
     edge_s = math.sqrt(2) * LIVE_S / 2 / SQRT3
-    assert found.u_repeat == pytest.approx(math.hypot(600 * edge_s, 300 * edge_s))
+    assert found.u_reading == pytest.approx(math.hypot(600 * edge_s, 300 * edge_s))
     assert found.u_sensor == pytest.approx(math.hypot(found.terms["gain"], found.terms["offset"]))
 
 

@@ -136,7 +136,7 @@ def test_pieces_scatter_apart_and_their_sensor_errs_alike(run: RunRecords) -> No
     sensor = [v for k, v in gpu["terms"].items() if k in SENSOR_TERMS]
     scatter = [v for k, v in gpu["terms"].items() if k not in SENSOR_TERMS]
     assert gpu["u_sensor"] == pytest.approx(math.hypot(*sensor))
-    assert gpu["u_repeat"] == pytest.approx(math.hypot(*scatter))
+    assert gpu["u_reading"] == pytest.approx(math.hypot(*scatter))
     relative = phase(finer(run), "idle", "before")["energy"]["gpu"]["terms"]["gain"] / (2 * GPU_W)
     assert gpu["terms"]["gain"] == pytest.approx(relative * gpu["joules"])
 
@@ -145,7 +145,7 @@ def test_net_energy_of_constant_power_is_nothing(found: dict[str, Any]) -> None:
     above = found["launches"][0]["net"]["gpu"]["above_idle"]
     assert above["baseline_w"] == pytest.approx(GPU_W)
     assert above["joules"] == pytest.approx(0, abs=1e-9)
-    assert above["u_repeat"] > 0
+    assert above["u_reading"] > 0
 
 
 def test_a_negative_net_energy_is_not_clipped() -> None:
@@ -153,7 +153,7 @@ def test_a_negative_net_energy_is_not_clipped() -> None:
         energy = {
             "status": "measured",
             "joules": watts * seconds,
-            "u_repeat": 3.0,
+            "u_reading": 3.0,
             "u_sensor": math.hypot(0.01 * watts * seconds, 2 * seconds),
             "terms": {"gain": 0.01 * watts * seconds, "offset": 2 * seconds},
         }
@@ -178,7 +178,7 @@ def test_a_negative_net_energy_is_not_clipped() -> None:
     assert found["above_idle"]["joules"] == pytest.approx(-50)
     # The gain acts on what is left, and the offset is in both.
     assert found["above_idle"]["u_sensor"] == pytest.approx(0.5)
-    assert found["above_idle"]["u_repeat"] == pytest.approx(math.hypot(3, 5 * 3 / 10))
+    assert found["above_idle"]["u_reading"] == pytest.approx(math.hypot(3, 5 * 3 / 10))
     loaded = found["above_loaded_idle"]
     assert loaded["baseline_w"] == pytest.approx(110 + 20 * (24.5 - 21) / 10)
     assert loaded["joules"] == pytest.approx((90 - 117) * 5)
@@ -192,7 +192,7 @@ def _net(baselines: tuple[float, float], idle: dict[str, float], busy: dict[str,
         name: str, part: str | None, watts: float, begin: int, terms: dict[str, float]
     ) -> Any:
         energy = {
-            "status": "measured", "joules": watts * 60, "u_repeat": 0.0,
+            "status": "measured", "joules": watts * 60, "u_reading": 0.0,
             "terms": {"gain": terms["gain"] * watts * 60, "offset": terms["offset_w"] * 60},
         }  # fmt: skip
         unasked = {"status": "unmeasured", "reason": "no meter"}
@@ -213,9 +213,9 @@ def _net(baselines: tuple[float, float], idle: dict[str, float], busy: dict[str,
 
 def test_a_baseline_that_moved_is_uncertain_by_its_way() -> None:
     known = {"gain": 0.0, "offset_w": 0.0}
-    assert _net((75.0, 75.0), known, known)["u_repeat"] == 0.0
+    assert _net((75.0, 75.0), known, known)["u_reading"] == 0.0
     # Its mean lies anywhere between the two: 11 W for 60 s as a rectangle.
-    assert _net((75.0, 86.0), known, known)["u_repeat"] == pytest.approx(11 * 60 / math.sqrt(12))
+    assert _net((75.0, 86.0), known, known)["u_reading"] == pytest.approx(11 * 60 / math.sqrt(12))
 
 
 def test_a_baseline_that_the_calibration_does_not_reach_keeps_its_own_error() -> None:
@@ -513,7 +513,7 @@ def test_the_metrics_carry_both_uncertainties(found: dict[str, Any]) -> None:
         if phase["phase"] == "measured"
     ]
     assert metric["u_sensor"] == pytest.approx(math.fsum(u / n for u, n in each) / len(each))
-    assert 0 < metric["u_repeat"] < metric["u_sensor"]
+    assert 0 < metric["u_reading"] < metric["u_sensor"]
 
 
 def test_a_request_without_an_answer_leaves_no_hash_of_the_texts(run: RunRecords) -> None:

@@ -166,7 +166,7 @@ def test_a_journal_from_before_running_sums() -> None:
         state.take(event)
     seen = state.snapshot()
     gpu = seen.energy[0]
-    assert gpu.method == "power shown" and gpu.u_repeat is None
+    assert gpu.method == "power shown" and gpu.u_reading is None
     assert gpu.joules == pytest.approx(121 * 31, rel=0.05)
     assert seen.status == "complete" and seen.step is None
     assert seen.progress.done == seen.progress.total == 8

@@ -86,9 +86,9 @@ class Run:
         """kit's joules, and their standard uncertainty of repetition and of the samples' lag; None
         where it is unmeasured."""
         (found,) = self.energy.of(window.t0, window.t1)
-        if found.joules is None or found.u_repeat is None:
+        if found.joules is None or found.u_reading is None:
             return None
-        return found.joules, math.hypot(found.u_repeat, found.terms.get("lag", 0.0))
+        return found.joules, math.hypot(found.u_reading, found.terms.get("lag", 0.0))
 
     def truth(self, window: Window) -> float:
         """Joules by the reference."""
@@ -189,7 +189,7 @@ def _cell(found: dict[str, float], truth: dict[str, float]) -> str:
 
 def coverage(run: Run) -> list[str]:
     """How often kit's own interval holds the reference, gain, offset and delay aside."""
-    lines = ["Share of windows whose reference lies within kit's joules ± 1.96 (u_repeat, lag)", ""]
+    lines = ["Share of windows whose reference lies within kit's joules ± 1.96 (u_reading, lag)", ""]
     for title, pattern in GROUPS.items():
         own = [w for w in run.windows if re.fullmatch(pattern, w.name)]
         known = [(w, found) for w in own if (found := run.by_kit(w))]

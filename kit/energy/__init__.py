@@ -7,7 +7,7 @@ that they allow (`kit.energy.gpu`, `kit.energy.host`). A window that no curve co
 Uncertainty after the GUM, every term in joules and by name:
 
     edge, ticks, sampling, resolution
-                              scatter when the same is measured again: ``u_repeat``
+                              noise when the same stretch is read again: ``u_reading``
     gain, offset, delay, lag  the sensor's own error, the same every time: ``u_sensor``
     model                     the error of an estimate, in ``u_sensor``
 
@@ -136,7 +136,7 @@ def _summed(scope: str, parts: dict[str, Part]) -> EnergyValue:
         scope=scope,
         status="estimated" if scope == "estimate" else "measured",
         joules=math.fsum(part.joules for part in parts.values()),
-        u_repeat=math.hypot(*(v for k, v in terms.items() if k not in SENSOR_TERMS)),
+        u_reading=math.hypot(*(v for k, v in terms.items() if k not in SENSOR_TERMS)),
         u_sensor=math.hypot(*(v for k, v in terms.items() if k in SENSOR_TERMS)),
         terms=terms,
         method=", ".join(sorted({part.method for part in parts.values()})),

@@ -91,7 +91,7 @@ def so_far(
         scope=scope,
         status="estimated" if scope == "estimate" else "measured",
         joules=sum(found.values()),
-        u_repeat=terms["edge"],
+        u_reading=terms["edge"],
         u_sensor=math.hypot(*(error for name, error in terms.items() if name != "edge")),
         terms={name: error for name, error in terms.items() if error > 0},
         method=METHOD,

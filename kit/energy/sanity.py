@@ -81,4 +81,4 @@ def against_itself(probe: Mapping[str, Any], resolution_w: float = 1.0) -> str:
 
 
 def _uncertainty(value: EnergyValue) -> float:
-    return math.hypot(value.u_repeat or 0.0, value.u_sensor or 0.0)
+    return math.hypot(value.u_reading or 0.0, value.u_sensor or 0.0)

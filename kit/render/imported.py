@@ -17,7 +17,7 @@ def imported(told: Mapping[str, Any]) -> None:
     note = f"{source['tool']}, {source['rows']} rows since {source['began_utc']}"
     table = listing(
         ("scope", {"no_wrap": True}),
-        ("J ± repeat ± sensor", {"justify": "right", "no_wrap": True}),
+        ("J ± reading noise ± sensor", {"justify": "right", "no_wrap": True}),
         ("W", {"justify": "right", "no_wrap": True}),
         ("method", {"overflow": "fold"}),
     )

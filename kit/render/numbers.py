@@ -20,7 +20,7 @@ def measured(value: Mapping[str, Any]) -> str:
 
 def spread(value: Mapping[str, Any]) -> list[str]:
     """``["± 3", "± 26"]``: repeatability, then sensor, to two digits; what there is of them."""
-    known = [value[key] for key in ("u_repeat", "u_sensor") if is_number(value, key)]
+    known = [value[key] for key in ("u_reading", "u_sensor") if is_number(value, key)]
     return [f"± {rounding.number(u, 2)}" for u in known]
 
 

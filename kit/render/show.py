@@ -26,6 +26,7 @@ from kit.render.console import (
 )
 from kit.render.numbers import interval, measured, number, spread, value, watts
 from kit.render.rows import MARKS, SHORT
+from kit.results.older import readable
 
 Document = Mapping[str, Any]
 
@@ -65,7 +66,7 @@ def run_parts(
         ArchiveRefused: the documents do not have the form that kit writes.
     """
     try:
-        return Shown(_about(name, manifest, spec), _found(results, width))
+        return Shown(_about(name, manifest, spec), _found(readable(results), width))
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise ArchiveRefused(
             "DOCUMENT_MALFORMED",

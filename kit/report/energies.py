@@ -100,7 +100,7 @@ def _budgets(launch: Document, shown: Sequence[str]) -> Iterator[Html]:
 def _budget_rows(of_scope: Document) -> Iterator[list[object]]:
     for what, u, share, does in words.budget(of_scope):
         yield [what, f"{rounding.number(u, 2)} J", rounding.share(share), does]
-    for key, what in (("u_repeat", "together: repeat"), ("u_sensor", "together: sensor")):
+    for key, what in (("u_reading", "together: repeat"), ("u_sensor", "together: sensor")):
         if of_scope.get(key) is not None:
             yield [tag("b", what), tag("b", f"{rounding.number(of_scope[key], 2)} J"), "", ""]
 

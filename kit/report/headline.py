@@ -65,7 +65,7 @@ def _spread(metric: Mapping[str, Any]) -> str:
             else "one launch: nothing to compare it with"
         )
     scale = 1000 if metric["unit"] in ("s", "J") and abs(metric["value"]) < 0.1 else 1
-    own = [" ".join(spread(metric, scale))] if "u_repeat" in metric else []
+    own = [" ".join(spread(metric, scale))] if "u_reading" in metric else []
     if "ci95" not in metric:
         return "; ".join([*own, "one launch: no interval"])
     low, high = (number(end * scale) for end in metric["ci95"])

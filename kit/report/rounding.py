@@ -53,7 +53,7 @@ def digits_for(value: Document, key: str = "joules") -> int:
     if ci := value.get("ci95"):
         spreads = [(ci[1] - ci[0]) / 2]
     else:
-        spreads = [value.get(name) for name in ("u_repeat", "u_sensor")]
+        spreads = [value.get(name) for name in ("u_reading", "u_sensor")]
     known = [u for u in spreads if u]
     if not value[key] or not known:
         return 4
@@ -66,7 +66,7 @@ def spread(value: Document, scale: float = 1.0) -> list[str]:
     if value.get("u_sensor", 0) is None:
         return ["uncertainty not stated"]
     second = "model" if value.get("status") == "estimated" else "sensor"
-    words = (("u_repeat", "repeat"), ("u_sensor", second))
+    words = (("u_reading", "repeat"), ("u_sensor", second))
     return [f"± {number(value[k] * scale, 2)} ({w})" for k, w in words if value.get(k) is not None]
 
 

@@ -6,7 +6,7 @@ Cells are empty where there is no number, and ``reason`` says why. Columns of ph
     phase, part   kit's names (`kit.phases`); part is before, after or empty
     scope         gpu, cpu, wall, estimate, or another tool's account (codecarbon)
     status        measured, estimated (also by the tool's own word) or unmeasured
-    joules        gross energy (J); u_repeat_j and u_sensor_j its standard uncertainties (J)
+    joules        gross energy (J); u_reading_j and u_sensor_j its standard uncertainties (J)
     duration_s    length of the phase (s)
     method        how the energy was computed
 
@@ -15,7 +15,7 @@ Columns of metrics:
     metric        as in results.json, then nets, baselines, cross-checks and the split
     launch        empty: the mean over all launches
     value, unit   the number; of ``outputs``, whether launches agree, or a launch's hash
-    u_repeat      standard uncertainty that repeats average out; of the split, that of its fit
+    u_reading      standard uncertainty that repeats average out; of the split, that of its fit
     u_sensor      standard uncertainty that they do not
     ci95_low/high interval of the mean over launches; n: launches, or requests of the split
 """
@@ -39,7 +39,7 @@ PHASES = (
     "scope",
     "status",
     "joules",
-    "u_repeat_j",
+    "u_reading_j",
     "u_sensor_j",
     "duration_s",
     "method",
@@ -51,7 +51,7 @@ METRICS = (
     "status",
     "value",
     "unit",
-    "u_repeat",
+    "u_reading",
     "u_sensor",
     "ci95_low",
     "ci95_high",
@@ -94,7 +94,7 @@ def _energy(energy: Document) -> dict[str, Any]:
     return {
         "status": energy["status"],
         "joules": energy.get("joules"),
-        "u_repeat_j": energy.get("u_repeat"),
+        "u_reading_j": energy.get("u_reading"),
         "u_sensor_j": energy.get("u_sensor"),
         "method": energy.get("method"),
         "reason": energy.get("reason"),
@@ -104,7 +104,7 @@ def _energy(energy: Document) -> dict[str, Any]:
 def _metric(name: str, found: Document, numbers: Sequence[int]) -> Iterator[Document]:
     """The summary first, then the value of each launch."""
     low, high = found.get("ci95") or (None, None)
-    kept = {k: found.get(k) for k in ("status", "unit", "u_repeat", "u_sensor", "n", "reason")}
+    kept = {k: found.get(k) for k in ("status", "unit", "u_reading", "u_sensor", "n", "reason")}
     value = str(found["agree"]).lower() if "agree" in found else found.get("value")
     yield {"metric": name, **kept, "value": value, "ci95_low": low, "ci95_high": high}
     told = "measured" if found["status"] == "unmeasured" else found["status"]
@@ -128,13 +128,13 @@ def _nets(launch: Document) -> Iterator[Document]:
                 "metric": f"{scope}_energy_{key}",
                 "value": net.get("joules"),
                 "unit": "J",
-                "u_repeat": net.get("u_repeat"),
+                "u_reading": net.get("u_reading"),
                 "u_sensor": net.get("u_sensor"),
                 "reason": net.get("reason"),
             }
             for name, u in (("baseline_w", None), ("drift_w", "u_drift_w")):
                 if name in net:
-                    power = {"value": net[name], "unit": "W", "u_repeat": u and net.get(u)}
+                    power = {"value": net[name], "unit": "W", "u_reading": u and net.get(u)}
                     yield own | {"metric": f"{scope}_{key}_{name}"} | power
 
 
@@ -158,7 +158,7 @@ def _split(scope: str, found: Document) -> Iterator[Document]:
             "status": found["status"],
             "value": told.get("value"),
             "unit": "J",
-            "u_repeat": told.get("u"),
+            "u_reading": told.get("u"),
             "u_sensor": told.get("u_sensor"),
             "n": found.get("windows"),
             "reason": found.get("reason"),

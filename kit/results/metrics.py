@@ -48,17 +48,18 @@ def _energy_per(launch: Document, scope: str, key: str) -> dict[str, float] | st
         return str(energy["reason"])
     if not work:
         return "no work was completed and counted"
-    return {name: float(energy[name] / work) for name in ("joules", "u_repeat", "u_sensor")}
+    return {name: float(energy[name] / work) for name in ("joules", "u_reading", "u_sensor")}
 
 
 def _propagated(each: list[dict[str, float]]) -> dict[str, float]:
-    """The mean's uncertainty from each launch's own: scatter averages out, the sensor's does not.
+    """The mean's uncertainty from each launch's own: reading noise averages out, the sensor's error
+    does not.
 
-    The scatter between launches holds ``u_repeat`` as well as what the machine did otherwise; it
-    stands in the interval.
+    Reading noise is part of what scatters between launches, and mostly a small one: the standard
+    error over launches holds it together with whatever the machine did otherwise.
     """
     return {
-        "u_repeat": hypot(e["u_repeat"] for e in each) / len(each),
+        "u_reading": hypot(e["u_reading"] for e in each) / len(each),
         "u_sensor": math.fsum(e["u_sensor"] for e in each) / len(each),
     }
 
@@ -79,7 +80,8 @@ def _metric(values: list[float | str], unit: str, status: str) -> Document:
         "launches": per_launch,
     }
     if summed.sd is not None and summed.ci95 is not None:
-        found |= {"sd": summed.sd, "ci95": list(summed.ci95)}
+        se = summed.sd / math.sqrt(summed.n)
+        found |= {"se": se, "sd": summed.sd, "ci95": list(summed.ci95)}
     return found
 
 

@@ -64,7 +64,7 @@ def _baseline(block: Document, scope: str) -> Baseline:
     energy, duration = block["energy"][scope], block["duration_s"]
     return Baseline(
         energy["joules"] / duration,
-        energy["u_repeat"] / duration,
+        energy["u_reading"] / duration,
         (block["t0"] + block["t1"]) / 2,
         *_sensor(energy, duration),
     )
@@ -94,8 +94,8 @@ def _difference(measured: Document, baselines: list[Baseline], scope: str) -> Do
         "status": gross["status"],
         "joules": joules,
         "baseline_w": watts,
-        "u_repeat": hypot(
-            [gross["u_repeat"], duration * u_watts, duration * drift_w / math.sqrt(12)]
+        "u_reading": hypot(
+            [gross["u_reading"], duration * u_watts, duration * drift_w / math.sqrt(12)]
         ),
         "u_sensor": _u_sensor(gross, duration, joules, watts, baselines),
     }

@@ -93,7 +93,7 @@ def _work(records: RunRecords, request: Request, scope: str) -> Work | str:
         decode_s=seconds(first, last),
         seconds=seconds(sent, last),
         joules=energy.joules,
-        u_joules=energy.u_repeat or 0.0,
+        u_joules=energy.u_reading or 0.0,
     )
 
 
@@ -108,7 +108,7 @@ def _baseline(launches: list[Document], scope: str) -> tuple[float, float] | Non
     if not blocks or any(b["energy"][scope]["status"] == "unmeasured" for b in blocks):
         return None
     watts = [b["energy"][scope]["joules"] / b["duration_s"] for b in blocks]
-    scatter = hypot(b["energy"][scope]["u_repeat"] / b["duration_s"] for b in blocks) / len(blocks)
+    scatter = hypot(b["energy"][scope]["u_reading"] / b["duration_s"] for b in blocks) / len(blocks)
     mean = math.fsum(watts) / len(watts)
     if len(watts) > 1:
         spread = math.fsum((w - mean) ** 2 for w in watts) / (len(watts) - 1) / len(watts)

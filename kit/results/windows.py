@@ -106,7 +106,7 @@ def together(values: list[EnergyValue]) -> EnergyValue:
     return msgspec.structs.replace(
         values[0],
         joules=math.fsum(v.joules or 0.0 for v in values),
-        u_repeat=hypot([terms[n] for n in names if n not in SENSOR_TERMS]),
+        u_reading=hypot([terms[n] for n in names if n not in SENSOR_TERMS]),
         # Another tool's account states none.
         u_sensor=None
         if values[0].u_sensor is None

@@ -18,7 +18,7 @@ SENTRY = "1.3.6.1.4.1.1718.4.1.8.3.1"
 
 def value(scope: str, joules: float | None, u: float = 10.0) -> EnergyValue:
     status: Any = "unmeasured" if joules is None else "measured"
-    return EnergyValue(scope=scope, status=status, joules=joules, u_repeat=0.0, u_sensor=u)
+    return EnergyValue(scope=scope, status=status, joules=joules, u_reading=0.0, u_sensor=u)
 
 
 def test_a_wall_below_its_parts_is_impossible() -> None:

@@ -23,7 +23,7 @@ def full(results: dict[str, Any]) -> dict[str, Any]:
             phase["energy"]["codecarbon"] = {
                 "status": "estimated",
                 "joules": 640.0,
-                "u_repeat": 2.0,
+                "u_reading": 2.0,
                 "u_sensor": None,
                 "terms": {"edge": 2.0},
                 "method": "CodeCarbon 3.0.4: cpu estimated by load; uncertainty not stated",

@@ -54,7 +54,7 @@ def test_a_row_for_each_launch_phase_and_scope(found: dict[str, Any]) -> None:
     assert float(idle["joules"]) == pytest.approx(golden.GPU_MW / 1000 * 2, rel=1e-3)
     assert float(idle["duration_s"]) == 2.0
     assert idle["status"] == "measured" and idle["reason"] == "" and idle["method"]
-    assert float(idle["u_sensor_j"]) > 0 and float(idle["u_repeat_j"]) > 0
+    assert float(idle["u_sensor_j"]) > 0 and float(idle["u_reading_j"]) > 0
 
 
 def test_what_has_no_number_has_an_empty_cell_and_a_reason(found: dict[str, Any]) -> None:
@@ -81,9 +81,9 @@ def test_metrics_hold_nets_checks_and_the_split(found: dict[str, Any]) -> None:
     assert float(told["gpu_energy_above_loaded_idle", "1"]["value"]) == net["joules"]
     drift = told["gpu_above_loaded_idle_drift_w", "1"]
     assert float(drift["value"]) == net["drift_w"] and drift["unit"] == "W"
-    assert float(drift["u_repeat"]) == net["u_drift_w"]
+    assert float(drift["u_reading"]) == net["u_drift_w"]
     assert told["cross_check_gpu0", "0"]["value"] == "1.0034"
-    assert told["gpu_decode_j_per_token", ""]["u_repeat"] == "0.0041"
+    assert told["gpu_decode_j_per_token", ""]["u_reading"] == "0.0041"
 
 
 def test_a_cell_is_no_formula_and_one_line(found: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ def test_a_value_is_rounded_to_its_uncertainty(value: float, u: float, told: str
 def test_energy_has_the_digits_that_its_scatter_leaves(
     joules: float, repeat: float, sensor: float, told: str
 ) -> None:
-    value = {"status": "measured", "joules": joules, "u_repeat": repeat, "u_sensor": sensor}
+    value = {"status": "measured", "joules": joules, "u_reading": repeat, "u_sensor": sensor}
     assert rounding.in_line(value) == told
 
 

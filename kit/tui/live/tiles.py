@@ -106,7 +106,7 @@ def _energy(view: View) -> Tile:
     first, others = known[0], [e for e in known[1:] if e.status == "measured"]
     estimate = first.status == "estimated"
     main = joules(first) if estimate else f"{joules(first)} {_whose(view, first.scope)}"
-    level = "doubt" if estimate or first.u_repeat is None else ""
+    level = "doubt" if estimate or first.u_reading is None else ""
     more = f"{_NAMES[others[0].scope]} {joules(others[0])}" if others else ""
     return Tile("energy", main, _ESTIMATED if estimate else _doubt(first), level, more)
 
@@ -122,15 +122,15 @@ def _energies(view: View) -> tuple[EnergyValue, ...]:
 def joules(value: EnergyValue) -> str:
     """``61.3 kJ``; ``≈`` before what has no known uncertainty or is estimated."""
     assert value.joules is not None
-    unsure = "≈ " if value.u_repeat is None or value.status == "estimated" else ""
+    unsure = "≈ " if value.u_reading is None or value.status == "estimated" else ""
     return unsure + energy(value.joules)
 
 
 def _doubt(value: EnergyValue) -> str:
     """The standard uncertainty, in the unit of the value beside it."""
-    if value.u_repeat is None or value.joules is None:
+    if value.u_reading is None or value.joules is None:
         return "± unknown"
-    u = math.hypot(value.u_repeat, value.u_sensor or 0.0)
+    u = math.hypot(value.u_reading, value.u_sensor or 0.0)
     size, unit = _unit(value.joules)
     return f"± {u / size:.2g} {unit}"
 
