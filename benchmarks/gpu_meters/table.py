@@ -189,7 +189,7 @@ def _cell(found: dict[str, float], truth: dict[str, float]) -> str:
 
 def coverage(run: Run) -> list[str]:
     """How often kit's own interval holds the reference, gain, offset and delay aside."""
-    lines = ["Share of windows whose reference lies within kit's joules ± 1.96 (u_reading, lag)", ""]
+    lines = ["Share of windows whose reference lies within joules ± 1.96 (u_reading, lag)", ""]
     for title, pattern in GROUPS.items():
         own = [w for w in run.windows if re.fullmatch(pattern, w.name)]
         known = [(w, found) for w in own if (found := run.by_kit(w))]
