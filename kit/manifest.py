@@ -188,7 +188,7 @@ class Intact:
     def __init__(self, source: Source, manifest: Manifest) -> None:
         self._source = source
         self._entries = {f.path: f for f in manifest.files}
-        self.kind, self.top = source.kind, source.top
+        self.kind, self.top, self.remarks = source.kind, source.top, source.remarks
 
     def names(self) -> list[str]:
         return [n for n in self._source.names() if n in self._entries]

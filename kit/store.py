@@ -30,6 +30,12 @@ _SCRATCH = ".scratch"
 _ADOPTED = "adopted"
 _HANDOVER_S = 30.0
 _ID_BYTES = 4
+_ATTRIBUTES = ".gitattributes"
+# For people who commit their runs: one converted line end, and a run is not what was sealed.
+_BYTES_AS_THEY_ARE = """\
+# Sealed bytes: git must not convert line ends, whatever core.autocrlf says.
+* -text
+"""
 # Somebody who asks whether a run is alive holds its lock for an instant; wait that out.
 _PROBE_S = 2.0
 
@@ -106,6 +112,16 @@ class Store:
         self.root = root.absolute()
         self.inflight = self.root / ".inflight"
 
+    def make(self) -> None:
+        """Make the folder, with the setting that lets git leave its bytes alone.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError), (self.root / _ATTRIBUTES).open("x") as file:
+            file.write(_BYTES_AS_THEY_ARE)
+
     # --- in flight --------------------------------------------------------------------------
 
     def begin(self) -> InFlight:
@@ -116,6 +132,7 @@ class Store:
         """
         flight = InFlight(self, secrets.token_hex(_ID_BYTES))
         try:
+            self.make()
             flight.take()  # before the folder is there, so that nobody takes the run for dead
             flight.path.mkdir(parents=True)
         except OSError as error:
@@ -258,7 +275,7 @@ class Store:
 
     def note(self, kind: str, **facts: Any) -> None:
         """Append an entry; several processes may do so at once."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.make()
         with self._ledger_locked() as file:
             lines = list(_whole_lines(file.read()))
             prev = jsonio.digest(lines[-1]) if lines else GENESIS

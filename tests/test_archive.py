@@ -192,10 +192,12 @@ def test_links_and_devices_in_folder(tmp_path: Path) -> None:
         assert refused(run) == "NOT_A_FILE"
 
 
-def test_hard_link_in_folder(tmp_path: Path) -> None:
+def test_a_hard_link_in_a_folder_is_remarked(tmp_path: Path) -> None:
     run = folder(tmp_path / "run", {"a.json": b"{}"})
     (tmp_path / "outside").hardlink_to(run / "a.json")
-    assert refused(run) == "HARD_LINK"
+    source = archive.open_source(run)
+    assert source.read("a.json") == b"{}"
+    assert [remark.code for remark in source.remarks] == ["HARD_LINK"]
 
 
 def test_a_link_put_there_after_the_scan_is_not_followed(tmp_path: Path) -> None:

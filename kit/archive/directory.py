@@ -18,11 +18,30 @@ _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _ZIP64_ID = 0x0001
-# Extra fields that kit reads (zip64) or that only carry times and owners: extended timestamp,
-# Unix owner. None is longer than this, so that nothing can hide in one.
-_KNOWN_EXTRAS = frozenset({_ZIP64_ID, 0x5455, 0x7875})
-_MAX_EXTRA = 28
+# Extra fields that kit reads (zip64) or that only carry times and owners, with the most bytes of
+# each, so that nothing can hide in one: NTFS times, extended timestamp, old and new Unix owner,
+# and Java's empty mark.
+_KNOWN_EXTRAS = {
+    _ZIP64_ID: 28,
+    0x000A: 32,
+    0x5455: 28,
+    0x5855: 12,
+    0x7855: 4,
+    0x7875: 28,
+    0xCAFE: 0,
+}
 _MAX_DIRECTORY = 16 << 20
+_HEAD = 512
+_PACKED = "it is another kind of archive; unpack it and name the run's folder"
+# How other files begin that people get in place of a zip archive.
+_OTHERS = (
+    (b"PK\x03\x04", "it ends early; the download was cut short, get it again"),
+    (b"version https://git-lfs", "it is a pointer of Git LFS; `git lfs pull` gets the file"),
+    (b"<", "it is a web page, perhaps to sign in; download the file itself"),
+    (b"{", "it is a JSON document; name the folder of the run or its .kit.zip"),
+    *((begin, _PACKED) for begin in (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")),
+    (b"\x28\xb5\x2f\xfd", _PACKED),
+)
 _FULL32, _FULL16 = 0xFFFFFFFF, 0xFFFF
 
 
@@ -39,6 +58,11 @@ class Member(NamedTuple):
     size: int
     offset: int
     data_at: int = 0
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether this is an empty entry that only says that a folder is there."""
+        return self.name.endswith("/") and not (self.size or self.crc) and self.packed <= 2
 
 
 class Directory(NamedTuple):
@@ -63,7 +87,7 @@ def find_directory(file: BinaryIO) -> Directory:
     """The end record: exactly at the end of the file, so that there is one reading only."""
     total = file.seek(0, os.SEEK_END)
     if total < _END.size:
-        raise refuse("NOT_A_ZIP", "it is too short")
+        raise refuse("NOT_A_ZIP", _what_it_is(file, total))
     at = total - _END.size
     fields = _END.unpack(read_at(file, at, _END.size))
     if fields[0] != b"PK\x05\x06":
@@ -90,7 +114,18 @@ def _why_no_end(file: BinaryIO, total: int) -> tuple[str, str]:
     window = min(total, 1 << 17)
     if b"PK\x05\x06" in read_at(file, total - window, window):
         return "ZIP_SURROUNDED", "after the end"
-    return "NOT_A_ZIP", "it has no end record"
+    return "NOT_A_ZIP", _what_it_is(file, total)
+
+
+def _what_it_is(file: BinaryIO, total: int) -> str:
+    """What somebody got in place of a zip archive, and what to do about it."""
+    if not total:
+        return "it is empty; download or copy it again"
+    head = read_at(file, 0, min(total, _HEAD)).lstrip()
+    found = next((said for begin, said in _OTHERS if head.startswith(begin)), None)
+    if b"ustar" in head[257:265]:
+        found = _PACKED
+    return found or "it has no end record"
 
 
 def _refuse_contradiction(told: tuple[int, int, int], wide: Directory) -> None:
@@ -152,8 +187,8 @@ def _entry(data: bytes, at: int) -> tuple[Member, int]:
     name = _name(data[at : at + name_n])
     extra = extras_of(data[at + name_n : at + name_n + extra_n], name)
     size, packed, offset = widened((size, packed, offset), extra, name)
-    _refuse_mode(made_by, attributes, name)
     member = Member(name, method, flags, time, date, crc, packed, size, offset)
+    _refuse_mode(made_by, attributes, member)
     return member, at + name_n + extra_n
 
 
@@ -172,7 +207,7 @@ def extras_of(data: bytes, name: str) -> dict[int, bytes]:
         if at + 4 > len(data):
             raise refuse("ZIP_FEATURE", f"{name!a}: extra field")
         kind, size = struct.unpack_from("<2H", data, at)
-        known = kind in _KNOWN_EXTRAS and kind not in found and size <= _MAX_EXTRA
+        known = kind not in found and size <= _KNOWN_EXTRAS.get(kind, -1)
         if not known or at + 4 + size > len(data):
             raise refuse("ZIP_FEATURE", f"{name!a}: extra field {kind:#06x}")
         found[kind] = data[at + 4 : at + 4 + size]
@@ -192,10 +227,10 @@ def widened(values: tuple[int, ...], extra: dict[int, bytes], name: str) -> list
     return [next(wide) if value == _FULL32 else value for value in values]
 
 
-def _refuse_mode(made_by: int, attributes: int, name: str) -> None:
-    mode = attributes >> 16
-    unix = made_by >> 8 == 3 or stat.S_IFMT(mode)
-    if unix and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise refuse("NOT_A_FILE", ascii(name))
-    if attributes & 0x10:  # the MS-DOS directory bit
-        raise refuse("NOT_A_FILE", ascii(name))
+def _refuse_mode(made_by: int, attributes: int, member: Member) -> None:
+    kind = stat.S_IFMT(attributes >> 16)
+    unix = made_by >> 8 == 3 or kind
+    fine = (0, stat.S_IFDIR) if member.is_folder else (0, stat.S_IFREG)
+    is_dos_folder = attributes & 0x10
+    if (unix and kind not in fine) or (is_dos_folder and not member.is_folder):
+        raise refuse("NOT_A_FILE", ascii(member.name))

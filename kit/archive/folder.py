@@ -9,7 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from kit.archive.rules import MAX_BYTES, MAX_MEMBERS, PIECE, refuse, refuse_name, refuse_twins
+from kit.archive import strays
+from kit.archive.rules import (
+    MAX_BYTES,
+    MAX_MEMBERS,
+    PIECE,
+    Remark,
+    refuse,
+    refuse_name,
+    refuse_twins,
+)
 from kit.errors import UsageError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -31,12 +40,24 @@ class FolderSource:
         self._path = path.resolve(strict=True)
         self.top = self._path.name
         self._sizes: dict[str, int] = {}
+        self._strays: list[str] = []
+        self._linked: list[str] = []
         self._folders = 0
         with _opened(os.open(self._path, _DIRECTORY)) as fd:
             self._scan(fd, "")
         refuse_twins(self._sizes)
         if sum(self._sizes.values()) > MAX_BYTES:
             raise refuse("TOO_LARGE", "all files together")
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        found = []
+        if self._strays:
+            found.append(Remark("STRAY_FILES", f"set aside: {strays.listed(sorted(self._strays))}"))
+        if self._linked:
+            more = f"{len(self._linked)} files have a second name elsewhere (a hard-linked backup?)"
+            found.append(Remark("HARD_LINK", f"{more}: whoever writes there changes this run"))
+        return tuple(found)
 
     def names(self) -> list[str]:
         return sorted(self._sizes)
@@ -82,19 +103,21 @@ class FolderSource:
                 self._take(entry, fd, prefix + entry.name)
 
     def _take(self, entry: os.DirEntry[str], fd: int, name: str) -> None:
-        refuse_name(name)
         facts = entry.stat(follow_symlinks=False)
-        if stat.S_ISDIR(facts.st_mode):
+        if _is_stray(entry.name, facts):
+            self._strays.append(name)
+        elif stat.S_ISDIR(facts.st_mode):
+            refuse_name(name)
             self._folders += 1
-            if self._folders > MAX_MEMBERS:
-                raise refuse("TOO_MANY_MEMBERS", name)
             with _opened(os.open(entry.name, _DIRECTORY, dir_fd=fd)) as inner:
                 self._scan(inner, name + "/")
-            return
-        _refuse_kind(facts, name)
-        self._sizes[name] = facts.st_size
-        if len(self._sizes) > MAX_MEMBERS:
-            raise refuse("TOO_MANY_MEMBERS", name)
+        else:
+            refuse_name(name)
+            _refuse_kind(facts, name)
+            self._sizes[name] = facts.st_size
+            self._linked += [name] if facts.st_nlink > 1 else []
+        if max(len(self._sizes), len(self._strays), self._folders) > MAX_MEMBERS:
+            raise refuse("TOO_MANY_MEMBERS", ascii(name))
 
 
 @contextmanager
@@ -105,11 +128,16 @@ def _opened(fd: int) -> Iterator[int]:
         os.close(fd)
 
 
+def _is_stray(name: str, facts: os.stat_result) -> bool:
+    """Whether a folder or regular file is one that systems and tools leave behind."""
+    if stat.S_ISDIR(facts.st_mode):
+        return bool(strays.folder_of(name))
+    return stat.S_ISREG(facts.st_mode) and bool(strays.file_of(name))
+
+
 def _refuse_kind(facts: os.stat_result, name: str) -> None:
     if not stat.S_ISREG(facts.st_mode):
         raise refuse("NOT_A_FILE", name)
-    if facts.st_nlink > 1:
-        raise refuse("HARD_LINK", name)
 
 
 def _open(part: str, flags: int, parent: int, name: str) -> int:

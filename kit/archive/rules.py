@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kit.errors import ArchiveRefused
 
@@ -29,7 +29,9 @@ CODES = {
     "NAME_DUPLICATE": "one name twice",
     "NAME_TWINS": "two names that differ only in upper and lower case",
     "NOT_A_FILE": "a link, device, socket or pipe where a regular file must be",
-    "HARD_LINK": "a file with a second name outside the archive",
+    "HARD_LINK": "files with a second name elsewhere, as in a hard-linked backup",
+    "STRAY_FILES": "files that systems, sync tools and editors leave behind; none was read",
+    "ZIP_REPACKED": "a zip archive that another tool than kit packed",
     "TOO_MANY_MEMBERS": "more than 10,000 files, or folders",
     "TOO_LARGE": "more than 8 GiB, or a file longer than it may be",
     "BOMB": "a file that unpacks to more than 100 times its packed size",
@@ -39,13 +41,23 @@ CODES = {
     "ZIP_HEADERS_DIFFER": "a header contradicts another one that says the same thing",
     "ZIP_ENCRYPTED": "an encrypted member",
     "ZIP_METHOD": "a compression method other than stored or deflate",
-    "ZIP_FEATURE": "a zip feature that kit does not read (streaming, patches, several disks)",
+    "ZIP_FEATURE": "a zip feature that kit does not read (patches, several disks, open streams)",
     "ZIP_CORRUPT": "packed bytes that do not unpack to what the headers say",
-    "TOP_FOLDER": "members that do not all lie in one top folder",
+    "TOP_FOLDER": "a zip archive that does not hold one run in one folder",
     "MISSING_FILE": "a file that must be there and is not",
 }
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Remark(NamedTuple):
+    """What ordinary handling has done to a container: a reason code, and what was found.
+
+    It is worth a warning; the files that the manifest lists are judged all the same.
+    """
+
+    code: str
+    message: str
 
 
 class Source(Protocol):
@@ -59,8 +71,12 @@ class Source(Protocol):
     def top(self) -> str:
         """The name of the (top) folder: the run hash of a sealed run."""
 
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What to know of the container before its files are judged."""
+
     def names(self) -> list[str]:
-        """Every file, relative to the top folder, sorted."""
+        """Every file, relative to the top folder, sorted; strays are left out."""
 
     def size(self, name: str) -> int:
         """The size (bytes) that the container declares; raises `ArchiveRefused`."""
@@ -95,11 +111,16 @@ def refuse(code: str, detail: str) -> ArchiveRefused:
 
 def refuse_name(name: str) -> None:
     """Raise for a relative name that could escape, hide or confuse."""
-    segments = name.split("/")
-    if any(not _SEGMENT.fullmatch(segment) for segment in segments):
-        raise refuse("NAME_UNSAFE", ascii(name[:MAX_NAME]))
-    if len(segments) > MAX_DEPTH or len(name) > MAX_NAME:
+    refuse_segments(name)
+    if name.count("/") >= MAX_DEPTH or len(name) > MAX_NAME:
         raise refuse("NAME_TOO_DEEP", ascii(name[:MAX_NAME]))
+
+
+def refuse_segments(name: str) -> None:
+    """Raise where a part of a name is not made of plain characters."""
+    if any(not _SEGMENT.fullmatch(segment) for segment in name.split("/")):
+        why = "; where a Windows packer wrote it, unpack it there and name the folder"
+        raise refuse("NAME_UNSAFE", ascii(name[:MAX_NAME]) + (why if "\\" in name else ""))
 
 
 def refuse_twins(names: Iterable[str]) -> None:

@@ -3,6 +3,8 @@
 Two readers that disagree on one zip archive are how a forged archive shows different contents to
 different people. So the layout must be the plain one: local headers from byte 0 without a gap,
 each equal to its entry in the central directory, then the directory, then its end, then nothing.
+What other packers add within that layout (entries of folders, sizes that follow a member, files
+that a system left behind, more or no folders on top) is set aside and remarked.
 Format: APPNOTE.TXT 6.3.10, section 4.3.7; the directory is `kit.archive.directory`'s.
 """
 
@@ -10,33 +12,34 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from kit.archive import strays
 from kit.archive.directory import (
     DEFLATED,
     STORED,
     Member,
     entries_of,
-    extras_of,
     find_directory,
     read_at,
-    widened,
 )
+from kit.archive.placing import STREAMED, placed
 from kit.archive.rules import (
+    MANIFEST,
     MAX_BYTES,
     MAX_RATIO,
     PIECE,
     RATIO_FREE_BYTES,
+    Remark,
     refuse,
     refuse_name,
+    refuse_segments,
     refuse_twins,
 )
 
-_LOCAL = struct.Struct("<4s5H3L2H")
 _FLAG_ENCRYPTED, _FLAG_STRONG, _FLAG_UTF8, _FLAG_LEVEL = 0x1, 0x40, 0x800, 0x6
 
 
@@ -53,7 +56,7 @@ class ZipSource:
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
         try:
-            self._members, self.top = self._open()
+            self._members, self.top, self.remarks = self._open()
         except BaseException:
             self._file.close()
             raise
@@ -89,26 +92,29 @@ class ZipSource:
             raise refuse("MISSING_FILE", ascii(name))
         return self._members[name]
 
-    def _open(self) -> tuple[dict[str, Member], str]:
+    def _open(self) -> tuple[dict[str, Member], str, tuple[Remark, ...]]:
         file = self._file
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise refuse("NOT_A_FILE", "the archive itself")
         directory = find_directory(file)
         entries = entries_of(file, directory)
-        refuse_twins(e.name for e in entries)
+        refuse_twins(e.name.removesuffix("/") for e in entries)
         for entry in entries:
             _refuse_member(entry)
         if sum(e.size for e in entries) > MAX_BYTES:
             raise refuse("TOO_LARGE", "all members together")
-        top = _top_folder(entries)
-        placed = _placed(file, entries, directory.offset)
-        return {m.name.removeprefix(top + "/"): m for m in placed}, top
+        everything = placed(file, entries, directory.offset)
+        members = [m for m in everything if not (m.is_folder or strays.of_path(m.name))]
+        top = _top_folder(everything, [m.name for m in members])
+        skip = len(top) + 1 if top else 0
+        name = top.rpartition("/")[2]
+        return {m.name[skip:]: m for m in members}, name, _remarks(everything, top)
 
 
 def _refuse_member(member: Member) -> None:
     if member.flags & (_FLAG_ENCRYPTED | _FLAG_STRONG):
         raise refuse("ZIP_ENCRYPTED", ascii(member.name))
-    if member.flags & ~(_FLAG_UTF8 | _FLAG_LEVEL):
+    if member.flags & ~(_FLAG_UTF8 | _FLAG_LEVEL | STREAMED):
         raise refuse("ZIP_FEATURE", f"{member.name!a}: flags {member.flags:#x}")
     if member.method not in (STORED, DEFLATED):
         raise refuse("ZIP_METHOD", f"{member.name!a}: {member.method}")
@@ -118,48 +124,51 @@ def _refuse_member(member: Member) -> None:
         raise refuse("BOMB", ascii(member.name))
 
 
-def _top_folder(members: list[Member]) -> str:
-    for member in members:
-        refuse_name(member.name.partition("/")[2] or member.name)
-        refuse_name(member.name.partition("/")[0])
-    tops = {m.name.partition("/")[0] for m in members}
-    if len(tops) != 1 or any("/" not in m.name for m in members):
-        raise refuse("TOP_FOLDER", f"{len(tops)} of them")
-    return tops.pop()
+def _top_folder(entries: list[Member], names: list[str]) -> str:
+    """The folder that all members lie in: that of the manifest; empty where there is none."""
+    for entry in entries:
+        if entry.name in names:
+            refuse_segments(entry.name)
+        elif entry.is_folder and not strays.of_path(entry.name.removesuffix("/")):
+            refuse_segments(entry.name.removesuffix("/"))
+    top = _of_manifest(names)
+    for name in names:
+        refuse_name(name[len(top) + 1 :] if top else name)
+    return top
 
 
-# --- the members ----------------------------------------------------------------------------
+def _of_manifest(names: list[str]) -> str:
+    found = [name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == MANIFEST]
+    least = min((top.count("/") + bool(top) for top in found), default=0)
+    tops = {top for top in found if top.count("/") + bool(top) == least}
+    tops = tops or {name.partition("/")[0] for name in names if "/" in name}
+    top = next(iter(tops), "")
+    if len(tops) != 1 or not all(not top or name.startswith(f"{top}/") for name in names):
+        raise refuse("TOP_FOLDER", _why_no_top(names, len(found)))
+    return top
 
 
-def _placed(file: BinaryIO, members: list[Member], directory_at: int) -> list[Member]:
-    """Members with where their data begins; together they fill the file up to the directory."""
-    found: list[Member] = []
-    expected = 0
-    for member in sorted(members, key=lambda m: m.offset):
-        if member.offset != expected:
-            code = "ZIP_OVERLAP" if member.offset < expected else "ZIP_SURROUNDED"
-            raise refuse(code, ascii(member.name))
-        data_at = _local_data_at(file, member)
-        expected = data_at + member.packed
-        found.append(member._replace(data_at=data_at))
-    if expected != directory_at:
-        code = "ZIP_OVERLAP" if expected > directory_at else "ZIP_SURROUNDED"
-        raise refuse(code, "before the central directory")
-    return found
+def _why_no_top(names: list[str], manifests: int) -> str:
+    if manifests > 1:
+        return f"{manifests} runs; unpack it and name one of them"
+    if not names:
+        return "no file at all"
+    if all(name.lower().endswith(".zip") for name in names):
+        return "a zip archive in a zip archive; unpack the outer one and name the inner one"
+    return "no manifest in one of them"
 
 
-def _local_data_at(file: BinaryIO, member: Member) -> int:
-    head = _LOCAL.unpack(read_at(file, member.offset, _LOCAL.size))
-    signature, _, flags, method, time, date, crc, packed, size, name_n, extra_n = head
-    tail = read_at(file, member.offset + _LOCAL.size, name_n + extra_n)
-    name = ascii(member.name)
-    if signature != b"PK\x03\x04" or tail[:name_n] != member.name.encode("ascii"):
-        raise refuse("ZIP_HEADERS_DIFFER", f"{name}: name")
-    extra = extras_of(tail[name_n:], member.name)
-    size, packed = widened((size, packed), extra, member.name)
-    if (method, flags, time, date, crc, packed, size) != member[1:8]:
-        raise refuse("ZIP_HEADERS_DIFFER", name)
-    return int(member.offset + _LOCAL.size + name_n + extra_n)
+def _remarks(entries: list[Member], top: str) -> tuple[Remark, ...]:
+    left = sorted(e.name for e in entries if strays.of_path(e.name.removesuffix("/")))
+    ways = {
+        "entries of folders": any(e.is_folder for e in entries),
+        "sizes that follow their member": any(e.flags & STREAMED for e in entries),
+        "no folder on top": not top,
+        "several folders on top": "/" in top,
+    }
+    said = ", ".join(way for way, found in ways.items() if found)
+    found = [Remark("STRAY_FILES", f"set aside: {strays.listed(left)}")] if left else []
+    return (*found, *([Remark("ZIP_REPACKED", f"another tool packed it: {said}")] if said else []))
 
 
 def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:

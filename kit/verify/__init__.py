@@ -39,6 +39,7 @@ def verify(path: Path) -> Verdict:
 
 def _opened(source: Source) -> Verdict:
     checks = [check("CONTAINER", "PASS", f"the {source.kind} is safe to read")]
+    checks += [check(remark.code, "WARN", remark.message) for remark in source.remarks]
     name = None
     try:
         name = integrity.name_of(source)

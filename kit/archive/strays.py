@@ -1,0 +1,69 @@
+"""Files that systems, sync tools and editors leave beside others: known by name, never read.
+
+They come with ordinary handling and say nothing about the run. They are set aside and reported;
+any other file that a manifest does not list is a fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# Whole folders: what is in them is not looked at.
+_FOLDERS = {
+    "__macosx": "macOS",
+    ".appledouble": "macOS",
+    ".spotlight-v100": "macOS",
+    ".trashes": "macOS",
+    ".fseventsd": "macOS",
+    ".temporaryitems": "macOS",
+    "$recycle.bin": "Windows",
+    "system volume information": "Windows",
+    "lost+found": "the file system",
+    ".snapshot": "the file server",
+    "@eadir": "the file server",
+    ".ipynb_checkpoints": "Jupyter",
+    ".stfolder": "Syncthing",
+    ".stversions": "Syncthing",
+    ".dropbox.cache": "Dropbox",
+}
+_FILES = (
+    ("macOS", r"\.DS_Store|\._.+|\.localized|\.apdisk|\.VolumeIcon\.icns|Icon\r"),
+    ("Windows", r"(eh)?Thumbs\.db(:.*)?|desktop\.ini|.+:Zone\.Identifier"),
+    ("a file manager", r"\.directory|\.Trash-\d+"),
+    ("the file server", r"\.nfs[0-9a-f]+|\.fuse_hidden[0-9a-f]+|\.smbdelete\w+"),
+    ("an editor", r".+~|.+\.bak|\.#.+|#.+#|\..+\.sw[a-p]|\.goutputstream-\w+"),
+    ("an office program", r"\.~lock\..+#|~\$.+"),
+    (
+        "a sync tool",
+        r".+\.sync-conflict-\d{8}-\d{6}(-\w+)?(\..+)?|.+ \([^()]*conflict[^()]*\)(\..+)?"
+        r"|.+ \(\d+\)(\..+)?|\.syncthing\..+\.tmp|~syncthing~.+\.tmp|\.dropbox(\.attr)?"
+        r"|\.stignore|\.sync_[0-9a-f]+\.db|\._sync_.+\.db|\.owncloudsync\.log",
+    ),
+)
+_KNOWN = tuple((who, re.compile(names, re.IGNORECASE | re.DOTALL)) for who, names in _FILES)
+_SHOWN = 3
+
+
+def folder_of(name: str) -> str:
+    """Who leaves a folder of that name behind; empty for any other."""
+    return _FOLDERS.get(name.casefold(), "")
+
+
+def file_of(name: str) -> str:
+    """Who leaves a file of that name behind; empty for any other."""
+    return next((who for who, names in _KNOWN if names.fullmatch(name)), "")
+
+
+def of_path(path: str) -> str:
+    """Who leaves a file of that relative path behind; empty for any other."""
+    *folders, last = path.split("/")
+    found = next((who for folder in folders if (who := folder_of(folder))), "")
+    return found or file_of(last)
+
+
+def listed(names: Iterable[str]) -> str:
+    """``'.DS_Store', 'Thumbs.db' and 3 more``, safe to print."""
+    found = [ascii(name[-80:]) for name in names]
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return ", ".join(found[:_SHOWN]) + more
