@@ -11,6 +11,7 @@ Format: APPNOTE.TXT 6.3.10, section 4.3.7; the directory is `kit.archive.directo
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ from kit.archive.rules import (
     refuse_twins,
 )
 
+# "31e3… (1)", "my runs": a folder above the run is called what people and browsers like.
+_ABOVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+,-]*")
 _FLAG_ENCRYPTED, _FLAG_STRONG, _FLAG_UTF8, _FLAG_LEVEL = 0x1, 0x40, 0x800, 0x6
 
 
@@ -126,29 +129,43 @@ def _refuse_member(member: Member) -> None:
 
 def _top_folder(entries: list[Member], names: list[str]) -> str:
     """The folder that all members lie in: that of the manifest; empty where there is none."""
-    for entry in entries:
-        if entry.name in names:
-            refuse_segments(entry.name)
-        elif entry.is_folder and not strays.of_path(entry.name.removesuffix("/")):
-            refuse_segments(entry.name.removesuffix("/"))
     top = _of_manifest(names)
+    folders = [e.name.removesuffix("/") for e in entries if e.is_folder]
+    kept = [name for name in folders if not strays.of_path(name)]
+    for name in [*names, *kept]:
+        _refuse_parts(name, top)
+    if not all(not top or name.startswith(f"{top}/") for name in names):
+        raise refuse("TOP_FOLDER", _why_no_top(names))
     for name in names:
         refuse_name(name[len(top) + 1 :] if top else name)
     return top
 
 
 def _of_manifest(names: list[str]) -> str:
+    """The folder of the manifest nearest to the top; without one the first name's first folder."""
     found = [name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == MANIFEST]
-    least = min((top.count("/") + bool(top) for top in found), default=0)
-    tops = {top for top in found if top.count("/") + bool(top) == least}
-    tops = tops or {name.partition("/")[0] for name in names if "/" in name}
-    top = next(iter(tops), "")
-    if len(tops) != 1 or not all(not top or name.startswith(f"{top}/") for name in names):
-        raise refuse("TOP_FOLDER", _why_no_top(names, len(found)))
-    return top
+    tops = [[part for part in top.split("/") if part] for top in found]
+    least = min(map(len, tops), default=0)
+    nearest = {"/".join(top) for top in tops if len(top) == least}
+    nearest = nearest or {name.partition("/")[0] for name in names}
+    if len(nearest) != 1:
+        raise refuse("TOP_FOLDER", _why_no_top(names))
+    return nearest.pop()
 
 
-def _why_no_top(names: list[str], manifests: int) -> str:
+def _refuse_parts(name: str, top: str) -> None:
+    """Raise for an unsafe part of a name; a folder above the run may be called more freely."""
+    above, inside = (top, name[len(top) + 1 :]) if name.startswith(f"{top}/") else ("", name)
+    if top and f"{top}/".startswith(f"{name}/"):
+        above, inside = name, ""
+    if inside:
+        refuse_segments(inside)
+    if above and not all(_ABOVE.fullmatch(part) for part in above.split("/")):
+        refuse_segments(above)
+
+
+def _why_no_top(names: list[str]) -> str:
+    manifests = sum(name.rpartition("/")[2] == MANIFEST for name in names)
     if manifests > 1:
         return f"{manifests} runs; unpack it and name one of them"
     if not names:
