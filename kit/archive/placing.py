@@ -48,10 +48,9 @@ def _extent(file: BinaryIO, member: Member) -> tuple[int, int]:
     extra = extras_of(tail[name_n:], member.name)
     is_wide = 0xFFFFFFFF in (size, packed)
     size, packed = widened((size, packed), extra, member.name)
-    told, known = (crc, packed, size), (member.crc, member.packed, member.size)
     if flags & STREAMED:  # what the packer did not know yet is zero there
-        told = tuple(here or there for here, there in zip(told, known, strict=True))
-    if (method, flags, time, date) != member[1:5] or told != known:
+        crc, packed, size = crc or member.crc, packed or member.packed, size or member.size
+    if (method, flags, time, date, crc, packed, size) != member[1:8]:
         raise refuse("ZIP_HEADERS_DIFFER", name)
     data_at = int(member.offset + _LOCAL.size + name_n + extra_n)
     end = data_at + member.packed
