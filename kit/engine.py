@@ -42,7 +42,7 @@ from kit.events import Clock, Journal
 from kit.gate import settle
 from kit.launch import Running, launched
 from kit.measure import Watch, phase, require_room
-from kit.model import Finding, MeterSpec, Plan, Record, RunSpec, ScheduledRequest
+from kit.model import Finding, MeterPlan, MeterSpec, Plan, Record, RunSpec, ScheduledRequest
 from kit.plan import Facts, meter_config, plan, resolve, schedule_bytes
 from kit.runtimes import get as runtime_of
 from kit.sample import SamplerProcess
@@ -303,18 +303,18 @@ def sampling(journey: Journey) -> Iterator[list[SamplerProcess]]:
         yield samplers
 
 
-def sampler_groups(journey: Journey) -> dict[str, list[MeterSpec]]:
+def sampler_groups(journey: Journey) -> dict[str, list[tuple[MeterSpec, MeterPlan]]]:
     """Meters by the process that reads them: all local ones in one, each SNMP device alone."""
-    groups: dict[str, list[MeterSpec]] = {}
+    groups: dict[str, list[tuple[MeterSpec, MeterPlan]]] = {}
     for asked, found in zip(journey.spec.meters, journey.plan.meters, strict=True):
         if found.devices:
             own = meters.get(asked.name).process == "own"
             name = meters.label(asked.name, asked.alias) if own else "local"
-            groups.setdefault(name, []).append(asked)
+            groups.setdefault(name, []).append((asked, found))
     return groups
 
 
-def sampler_config(journey: Journey, group: list[MeterSpec]) -> dict[str, Any]:
+def sampler_config(journey: Journey, group: list[tuple[MeterSpec, MeterPlan]]) -> dict[str, Any]:
     """What a sampler process is told on its start."""
     return {
         "origin": journey.clock.origin,
@@ -325,9 +325,18 @@ def sampler_config(journey: Journey, group: list[MeterSpec]) -> dict[str, Any]:
                 "name": m.name,
                 "alias": m.alias,
                 "config": meter_config(m, journey.spec, journey.config),
+                "planned": planned(found),
             }
-            for m in group
+            for m, found in group
         ],
+    }
+
+
+def planned(meter: MeterPlan) -> dict[str, list[str]]:
+    """Which quantities of which devices the plan reads."""
+    return {
+        d.device: [name for name, facts in d.quantities.items() if "reason" not in facts]
+        for d in meter.devices
     }
 
 

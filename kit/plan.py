@@ -62,7 +62,7 @@ def resolve(spec: RunSpec, engine: containers.Engine, config: host.HostConfig) -
         match=match,
         weights=_locate_weights(spec, config),
         meters=tuple(
-            meters.get(m.name).probe(m.alias, meter_config(m, spec, config)) for m in spec.meters
+            meters.probe(m.name, m.alias, meter_config(m, spec, config)) for m in spec.meters
         ),
         cpus=host.cpu_split(),
         recipe=images.sealable_files(spec.image.recipe or "", spec.image.digest or ""),

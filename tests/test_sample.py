@@ -192,7 +192,11 @@ def test_a_full_disk_ends_it_with_one_sentence(tmp_path: Path) -> None:
     """A limit on the size of files stands for the full disk: writing fails half-way."""
     root = tmp_path / "powercap" / "intel-rapl:0"
     root.mkdir(parents=True)
-    for name, text in (("name", "package-0"), ("energy_uj", "1"), ("max_energy_range_uj", "99999")):
+    for name, text in (
+        ("name", "package-0"),
+        ("energy_uj", "1"),
+        ("max_energy_range_uj", "999999999"),
+    ):
         (root / name).write_text(text)
 
     def limited() -> None:
@@ -346,6 +350,142 @@ def test_a_tier_that_breaks_is_told_and_the_others_go_on() -> None:
     run_for(lanes_of(schedules, clock, threading.Event()), 0.3)
     assert {tier.name for tier, _ in told} == {"bad"}
     assert len(taken) > 5
+
+
+@pytest.mark.parametrize("period_s", [0.0, -1.0, 1e-12, float("nan"), float("inf")])
+def test_a_tier_without_a_usable_period_is_read_and_stops_no_other(period_s: float) -> None:
+    clock, taken = Clock(), []
+    tiers = [Tier("odd", period_s, list), Tier("good", 0.02, lambda: reading(clock))]
+    _, lanes = lane(tiers, clock, taken)
+    run_for(lanes, 0.3)
+    assert [each.fault for each in lanes] == [""]
+    assert len(taken) > 5
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
+
+
+ERRORS = [
+    ZeroDivisionError("0"),
+    KeyError("gpu9"),
+    OSError(5, "I/O"),
+    MemoryError(),
+    TypeError("x"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("where", ["read", "due", "last"])
+def test_whatever_a_tier_raises_stops_no_other(error: Exception, where: str) -> None:
+    clock, taken, told = Clock(), [], []
+
+    def odd() -> Any:
+        return _raise(error)
+
+    tier = Tier("odd", 0.02, odd if where == "read" else list)
+    if where == "due":
+        tier = tier._replace(due=odd)
+    if where == "last":
+        tier = tier._replace(last=lambda _: _raise(error))
+    schedules = [
+        Schedule(t, "test", clock, taken.extend, lambda tier, e: told.append((tier.name, e)))
+        for t in (tier, Tier("good", 0.02, lambda: reading(clock)))
+    ]
+    lanes = lanes_of(schedules, clock, threading.Event())
+    run_for(lanes, 0.3)
+    assert {name for name, _ in told} == {"odd"}
+    assert type(error).__name__ in schedules[0].failure
+    assert len(taken) > 5
+
+
+def test_a_lane_that_ends_early_says_so() -> None:
+    clock = Clock()
+    _, (only,) = lane([Tier("t", 0.02, lambda: _raise(SystemExit()))], clock, [])
+    run_for([only], 0.1)
+    assert only.ready.is_set()
+    assert "test.t stopped: SystemExit" in only.fault
+
+
+ODD = """
+import sys
+from kit import meters
+from kit.meters import MeterUnavailable, Reading, Tier
+from kit.model import MeterDevice
+from kit.sample.__main__ import main
+
+class Odd:
+    devices = (MeterDevice(device="odd0", description="", quantities={"gpu_energy": {}}),)
+    def __init__(self, clock):
+        how = {"raises": lambda: 1 / 0, "no-number": lambda: "x", "huge": lambda: 2**64 - 1,
+               "nan": lambda: float("nan"), "true": lambda: True}[sys.argv.pop(2)]
+        def read():
+            now = clock.now()
+            return [Reading(now, clock.now(), None, "odd0", "gpu_energy", 0, how())]
+        self.tiers = (Tier("odd", 0.05, read),)
+    def explain(self, rc): raise ValueError(rc)
+    def close(self): raise RuntimeError("cannot close")
+
+class Meter:
+    def open(self, alias, config, clock):
+        if config.get("gone"):
+            raise IndexError("the device is gone")
+        return Odd(clock)
+
+real = meters.get
+meters.get = lambda name: Meter() if name == "odd" else real(name)
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["raises", "no-number", "huge", "nan", "true", "gone"])
+def test_a_meter_that_does_anything_stops_no_other_and_shows_in_the_exit_code(
+    tmp_path: Path, how: str
+) -> None:
+    """Two meters in one process: the odd one is said by name, the other one is read to the end."""
+    odd = {"name": "odd", "alias": None, "config": {"gone": how == "gone"}}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config(tmp_path / "out", [odd, *ESTIMATE])))
+    process = subprocess.Popen(
+        [sys.executable, "-c", ODD, str(path), "raises" if how == "gone" else how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = [json.loads(process.stdout.readline())]
+    while said[-1]["event"] != "ready":
+        said.append(json.loads(process.stdout.readline()))
+    time.sleep(1.0)
+    out, err = process.communicate("stop\n", timeout=30)
+    said += [json.loads(line) for line in out.splitlines()]
+    report = said[-1]
+    assert any(line["event"] == "error" and line["meter"] == "odd" for line in said), said
+    broken = how in ("raises", "gone")
+    assert process.returncode == (4 if broken else 0), err
+    assert bool(report.get("failed")) is broken
+    found = stored(tmp_path / "out")  # what is written can be read again
+    assert len(found.series["host", "cpu_busy"].t) > 5
+    if not broken:
+        assert found.series["odd0", "gpu_energy"].errors > 5
+
+
+def test_what_the_plan_does_not_read_is_not_written(tmp_path: Path) -> None:
+    """A zone that stood still at planning and grows since has no facts to be read by."""
+    meter = {
+        **rapl(tmp_path),
+        "planned": {"cpu0-package": ["cpu_energy"], "cpu1-package": ["cpu_energy"]},
+    }
+    other = tmp_path / "powercap" / "intel-rapl:0:0"
+    other.mkdir()
+    for name, text in (("name", "dram"), ("energy_uj", "1"), ("max_energy_range_uj", "9" * 9)):
+        (other / name).write_text(text)
+    run = Sampled(tmp_path / "out", [meter])
+    run.run(0.5)
+    assert set(stored(tmp_path / "out").series) == {("cpu0-package", "cpu_energy")}
+    lost = [line["message"] for line in run.said if line["event"] == "error"]
+    assert lost == ["cpu1-package is no longer there"]
 
 
 # --- rows -----------------------------------------------------------------------------------

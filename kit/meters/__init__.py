@@ -6,7 +6,11 @@ the meter's, its object a `kit.meters.base.Meter`.
 
 from __future__ import annotations
 
-from kit.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, label
+from typing import Any
+
+from kit.errors import KitError
+from kit.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent, label
+from kit.model import MeterPlan
 from kit.registry import Registry
 
 __all__ = (
@@ -19,6 +23,7 @@ __all__ = (
     "get",
     "label",
     "names",
+    "probe",
 )
 
 GROUP = "kit.meters"
@@ -29,6 +34,21 @@ _REGISTRY = Registry("meter", GROUP, _OWN, "METER")
 def names() -> tuple[str, ...]:
     """Every meter's name; kit's own first."""
     return _REGISTRY.names()
+
+
+def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
+    """What a meter can read here; whatever else it raises is the reason why it reads nothing.
+
+    Raises:
+        KitError: what a person said of it cannot be.
+    """
+    meter = get(name)
+    try:
+        return meter.probe(alias, config)
+    except KitError:
+        raise
+    except Exception as error:
+        return absent(name, alias, f"the meter failed: {type(error).__name__}: {error}")
 
 
 def get(name: str) -> Meter:

@@ -117,7 +117,7 @@ def _meters(config: HostConfig) -> Iterator[Finding]:
 
 def _probe(name: str, alias: str | None, config: HostConfig) -> MeterPlan:
     try:
-        return meters.get(name).probe(alias, config.meter(name, alias))
+        return meters.probe(name, alias, config.meter(name, alias))
     except KitError as error:
         reason = f"{error.message} ({error.remedy})" if error.remedy else error.message
         return MeterPlan(name=name, alias=alias, devices=(), reason=reason)

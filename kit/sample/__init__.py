@@ -2,10 +2,10 @@
 
 This module is the engine's side; ``python -m kit.sample CONFIG.json`` is the sampler's::
 
-    CONFIG  {"origin", "out", "cpus", "meters": [{"name", "alias", "config"}]}
+    CONFIG  {"origin", "out", "cpus", "meters": [{"name", "alias", "config", "planned"}]}
     stdin   any line, or EOF, ends it: closing reads, flush, report
     stdout  JSON lines: ready {devices}; live {values}; error {meter, message};
-            stopped {rows, late_p99_ns, overruns, tiers}
+            stopped {rows, late_p99_ns, overruns, tiers, failed}
 
 A thread in the engine would not do: under a busy interpreter a 100 Hz thread loses most of its
 ticks.

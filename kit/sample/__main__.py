@@ -1,4 +1,8 @@
-"""``python -m kit.sample CONFIG.json``: the sampler process; see `kit.sample`."""
+"""``python -m kit.sample CONFIG.json``: the sampler process; see `kit.sample`.
+
+Exit codes: 0 all was read to the end; 1 nothing could be read, or written; 4 some of it failed: the
+report's ``failed`` says what.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from kit.sample.sampler import NotReadyError, sample
 # a deadline.
 _SWITCH_S = 0.0005
 _NICE = -10
+FAILED_IN_PART = 4
 _SAYING = threading.Lock()
 
 
@@ -52,14 +57,16 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=listen, daemon=True).start()
     try:
-        sample(config, stop, say)
+        failed = sample(config, stop, say)
     except (MeterUnavailable, NotReadyError, KitError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except OSError as error:
         sys.stderr.write(f"the samples cannot be written: {error.strerror or error}\n")
         return 1
-    return 0
+    for name, why in failed.items():
+        sys.stderr.write(f"{name}: {why}\n")
+    return FAILED_IN_PART if failed else 0
 
 
 def _settle(cpus: str) -> None:

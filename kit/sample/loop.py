@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 import time
 from array import array
@@ -16,6 +17,7 @@ Take = Callable[[Sequence[Reading]], None]
 Lost = Callable[[Tier, Exception], None]
 _LATENESS_KEPT = 1 << 20
 _NAP_S, _SHORT_S = 0.5, 0.1
+_SHORTEST_S, _AGAIN_S = 1e-3, 1.0
 
 
 @dataclass
@@ -43,15 +45,21 @@ class Schedule:
 
     Args:
         take: where the readings go.
-        lost: told of an exception in `read`: a bug of the meter, which must not stop the others.
+        lost: called with every exception of the meter: a bug of it, which must not stop others.
     """
 
     def __init__(self, tier: Tier, meter: str, clock: Clock, take: Take, lost: Lost) -> None:
         self.tier, self.meter = tier, meter
         self._clock, self._take, self._lost = clock, take, lost
-        self._period = round(tier.period_s * 1e9)
+        self._period = round(_usable(tier.period_s) * 1e9)
         self.due = clock.now()
         self.kept = Punctuality()
+        self._read_failure = self._due_failure = ""
+
+    @property
+    def failure(self) -> str:
+        """What its last read, or its last question for the next one, raised; else empty."""
+        return self._read_failure or self._due_failure
 
     def warm_up(self) -> None:
         """The first read is the slowest: it may not count as late."""
@@ -59,7 +67,7 @@ class Schedule:
 
     def begin(self, start: int) -> None:
         """Set the first deadline; tiers that begin together share their wake-ups."""
-        self.due = self.tier.due() if self.tier.due else start + self._period
+        self.due = self._own_due() if self.tier.due else start + self._period
 
     def read(self) -> None:
         """Take the reading that is due and set the next deadline."""
@@ -67,7 +75,7 @@ class Schedule:
         self._run(self.tier.read)
         if self.tier.due:  # it sets its own pace: there is no grid to miss
             self.kept.note(late, 0)
-            self.due = self.tier.due()
+            self.due = self._own_due()
             return
         skipped = max(0, (self._clock.now() - self.due) // self._period)
         self.kept.note(late, skipped)
@@ -81,11 +89,35 @@ class Schedule:
     def _run(self, read: Callable[[], Sequence[Reading]]) -> None:
         try:
             self._take(read())
+            self._read_failure = ""
         except Exception as error:
+            self._read_failure = _words(error)
             self._lost(self.tier, error)
+
+    def _own_due(self) -> int:
+        """The tier's own next time; after a second where it cannot say."""
+        try:
+            due = int(self.tier.due()) if self.tier.due else self.due
+        except Exception as error:
+            self._due_failure = _words(error)
+            self._lost(self.tier, error)
+            return self._clock.now() + round(_AGAIN_S * 1e9)
+        self._due_failure = ""
+        return due
 
     def __lt__(self, other: Schedule) -> bool:
         return self.due < other.due
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _usable(period_s: float) -> float:
+    """A period that a tier can be read at: a meter that asks for none is read once a second."""
+    if not math.isfinite(period_s) or period_s <= 0:
+        return _AGAIN_S
+    return max(period_s, _SHORTEST_S)
 
 
 class Lane:
@@ -93,35 +125,55 @@ class Lane:
 
     All quick tiers share one lane; each slow tier has its own, so that it delays no other (ctypes
     and sockets release the interpreter).
+
+    Attributes:
+        fault: why it ended early, in words; empty while it runs and after a stop.
     """
 
     def __init__(self, schedules: list[Schedule], clock: Clock, stop: threading.Event) -> None:
-        self._schedules, self._clock, self._stop = schedules, clock, stop
+        self.schedules, self._clock, self._stop = schedules, clock, stop
+        self._heap = list(schedules)
         self.ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.fault = ""
+        self._thread = threading.Thread(target=self._guarded, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self.fault = f"a read of {self.names} did not return within {timeout_s:g} s"
+
+    @property
+    def names(self) -> str:
+        """The tiers that it reads, for a message."""
+        return ", ".join(f"{s.meter}.{s.tier.name}" for s in self.schedules)
+
+    def _guarded(self) -> None:
+        """A lane that dies says so: its readings would end without a word."""
+        try:
+            self._run()
+        except BaseException as error:
+            self.fault = f"{self.names} stopped: {type(error).__name__}: {error}"
+            self.ready.set()
 
     def _run(self) -> None:
-        for schedule in self._schedules:
+        for schedule in self.schedules:
             schedule.warm_up()
         start = self._clock.now()
-        for schedule in self._schedules:
+        for schedule in self.schedules:
             schedule.begin(start)
         self.ready.set()
-        heapq.heapify(self._schedules)
+        heapq.heapify(self._heap)
         while not self._stop.is_set():
             self._next()
         stopped_at = self._clock.now()
-        for schedule in self._schedules:
+        for schedule in self.schedules:
             schedule.finish(stopped_at)
 
     def _next(self) -> None:
-        first = self._schedules[0]
+        first = self._heap[0]
         wait_s = (first.due - self._clock.now()) / 1e9
         if wait_s > _SHORT_S:  # an event can be set meanwhile, but costs twice a plain sleep
             self._stop.wait(min(wait_s, _NAP_S))
@@ -129,7 +181,7 @@ class Lane:
         if wait_s > 0:
             time.sleep(wait_s)
         first.read()
-        heapq.heapreplace(self._schedules, first)
+        heapq.heapreplace(self._heap, first)
 
 
 def lanes_of(schedules: list[Schedule], clock: Clock, stop: threading.Event) -> list[Lane]:

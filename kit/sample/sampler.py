@@ -2,6 +2,9 @@
 
 Threads: one lane for quick tiers, one for each slow tier, and this module's own, which writes the
 rows and talks, so that neither a slow disk nor a slow engine delays a reading.
+
+One odd meter, tier or device stops no other: what fails is said once, by name, and stands in the
+closing report and in the exit code.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from typing import Any
 
 from kit import meters
 from kit.events import Clock
-from kit.meters import Reader, Tier
+from kit.meters import MeterUnavailable
 from kit.meters.live import Live
 from kit.sample.loop import Lane, Schedule, lanes_of
+from kit.sample.track import Track
 from kit.sample.writer import Writer
 
 Say = Callable[[dict[str, Any]], None]
@@ -32,82 +36,88 @@ class NotReadyError(Exception):
     """A meter that gave no first reading in time."""
 
 
-def sample(config: dict[str, Any], stop: threading.Event, say: Say) -> None:
+def sample(config: dict[str, Any], stop: threading.Event, say: Say) -> dict[str, str]:
     """Read every meter of ``config`` until ``stop``; then report rows and punctuality.
 
+    Returns:
+        What no longer worked at the end, and why, by meter or tier.
+
     Raises:
-        MeterUnavailable: a meter that was found at planning is gone.
+        MeterUnavailable: not one of the meters opens.
         NotReadyError: a first read took longer than 30 s.
         OSError: the rows cannot be written.
     """
     clock, live = Clock(config["origin"]), Live()
-    tracks: list[Track] = []
     with ExitStack() as held:
-        for wanted in config["meters"]:
-            track = Track(wanted, Path(config["out"]), clock, live, say)
-            held.callback(track.close)
-            tracks.append(track)
+        tracks, failed = _opened(config, clock, live, say, held)
         lanes = lanes_of([s for t in tracks for s in t.schedules], clock, stop)
         for lane in lanes:
             lane.start()
         _await_ready(lanes, tracks, stop)
         say({"event": "ready", "devices": [d.device for t in tracks for d in t.reader.devices]})
-        _write_until(stop, tracks, live, clock, say)
+        _write_until(stop, tracks, lambda: _show(live, clock, say))
         for lane in lanes:
             lane.join(END_S)
-        _flush(tracks)  # a closing read that failed is told too
-    say(report(tracks))
+        _flush(tracks)  # a closing read that failed is said too
+    failed |= _faults(tracks, lanes, say)
+    say(report(tracks) | ({"failed": failed} if failed else {}))
+    return failed
 
 
-class Track:
-    """One meter: its reader, its file, the schedules of its tiers, and what failed of it."""
+def _opened(
+    config: dict[str, Any], clock: Clock, live: Live, say: Say, held: ExitStack
+) -> tuple[list[Track], dict[str, str]]:
+    """A track for each meter that opens, and why the others do not.
 
-    def __init__(
-        self, wanted: dict[str, Any], out: Path, clock: Clock, live: Live, say: Say
-    ) -> None:
-        name, alias = wanted["name"], wanted["alias"]
-        self.name = meters.label(name, alias)
-        self._live, self._say = live, say
-        self._worked: set[tuple[str, str]] = set()
-        self._failed: dict[str, str] = {}
-        self._broken: set[str] = set()
-        self.reader: Reader = meters.get(name).open(alias, wanted["config"], clock)
-        live.add(self.reader.devices)
-        self.writer = Writer(out / f"{self.name}.csv")
-        self.schedules = [
-            Schedule(tier, self.name, clock, self.writer.add, self._lost)
-            for tier in self.reader.tiers
-        ]
+    Raises:
+        MeterUnavailable: none opens.
+    """
+    tracks: list[Track] = []
+    failed: dict[str, str] = {}
+    for wanted in config["meters"]:
+        name = meters.label(wanted["name"], wanted["alias"])
+        try:
+            reader = _reader(wanted, clock)
+        except MeterUnavailable as reason:
+            failed[name] = str(reason)
+            continue
+        held.callback(_quietly, reader.close)
+        writer = Writer(Path(config["out"]) / f"{name}.csv")
+        held.callback(writer.close)
+        tracks.append(Track(name, reader, writer, clock, live, say, wanted.get("planned")))
+    if not tracks:
+        raise MeterUnavailable("; ".join(failed.values()) or "no meter was asked for")
+    for name, why in failed.items():
+        say({"event": "error", "meter": name, "message": f"it cannot be read: {why}"})
+    return tracks, failed
 
-    def close(self) -> None:
-        self.writer.close()
-        self.reader.close()
 
-    def flush(self) -> None:
-        """Write what was read, and look at it: the reading threads have no time for that."""
-        for reading in self.writer.flush():
-            self._live.see(reading)
-            self._note(reading.device, reading.quantity, reading.rc)
+def _reader(wanted: dict[str, Any], clock: Clock) -> meters.Reader:
+    """A meter opened; whatever it raises is its reason."""
+    try:
+        return meters.get(wanted["name"]).open(wanted["alias"], wanted["config"], clock)
+    except MeterUnavailable:
+        raise
+    except Exception as error:
+        raise MeterUnavailable(f"{type(error).__name__}: {error}") from error
 
-    def _note(self, device: str, quantity: str, rc: int) -> None:
-        """Report a device's first failure once, and again only after it recovered."""
-        key = (device, quantity)
-        if rc == 0:
-            self._worked.add(key)
-            if self._failed.get(device) == quantity:
-                del self._failed[device]
-        elif key in self._worked and device not in self._failed:
-            self._failed[device] = quantity
-            why = self.reader.explain(rc)
-            self._complain(f"{device} {quantity} can no longer be read: {why} (code {rc})")
 
-    def _lost(self, tier: Tier, error: Exception) -> None:
-        if tier.name not in self._broken:
-            self._broken.add(tier.name)
-            self._complain(f"{tier.name} failed: {type(error).__name__}: {error}")
+def _quietly(close: Callable[[], None]) -> None:
+    """Let go of a device; one that fails even there may not take the report with it."""
+    try:
+        close()
+    except Exception:
+        return
 
-    def _complain(self, message: str) -> None:
-        self._say({"event": "error", "meter": self.name, "message": message})
+
+def _faults(tracks: Sequence[Track], lanes: Sequence[Lane], say: Say) -> dict[str, str]:
+    """Tiers whose last read failed, and lanes that ended before they were stopped."""
+    failed = {_key(s): s.failure for t in tracks for s in t.schedules if s.failure}
+    for lane in (lane for lane in lanes if lane.fault):
+        failed[lane.names] = lane.fault
+        for meter in sorted({schedule.meter for schedule in lane.schedules}):
+            say({"event": "error", "meter": meter, "message": lane.fault})
+    return failed
 
 
 def report(tracks: Sequence[Track]) -> dict[str, Any]:
@@ -145,19 +155,21 @@ def _await_ready(lanes: Sequence[Lane], tracks: Sequence[Track], stop: threading
     _flush(tracks)
 
 
-def _write_until(
-    stop: threading.Event, tracks: Sequence[Track], live: Live, clock: Clock, say: Say
-) -> None:
+def _write_until(stop: threading.Event, tracks: Sequence[Track], show: Callable[[], None]) -> None:
     beat = 0
     while not stop.wait(FLUSH_S):
         _flush(tracks)
         beat += 1
         if beat % LIVE_EVERY == 0:
-            # All of the state each time: a line that the engine does not read is dropped.
-            told = {"values": live.watts(clock.now()), "joules": live.joules()}
-            said = {key: value for key, value in {**told, "state": live.state()}.items() if value}
-            if said:
-                say({"event": "live", **said})
+            show()
+
+
+def _show(live: Live, clock: Clock, say: Say) -> None:
+    """All of the state each time: a line that the engine does not read is dropped."""
+    told = {"values": live.watts(clock.now()), "joules": live.joules()}
+    said = {key: value for key, value in {**told, "state": live.state()}.items() if value}
+    if said:
+        say({"event": "live", **said})
 
 
 def _flush(tracks: Sequence[Track]) -> None:

@@ -312,6 +312,13 @@ int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned *mw) {
     return OK;
 }
 
+int nvmlDeviceGetPowerManagementLimitConstraints(void *device, unsigned *lowest, unsigned *highest) {
+    GUARD(device);
+    *lowest = 200000;
+    *highest = 700000;
+    return OK;
+}
+
 typedef struct { unsigned pid; unsigned long long memory; unsigned instance, compute; } process_t;
 
 static int processes(unsigned first, unsigned there, unsigned *count, process_t *found) {

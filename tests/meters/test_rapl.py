@@ -117,14 +117,114 @@ def test_a_reset_is_no_wrap(tmp_path: Path, steps: list[int], joules: float | No
 
 
 def test_the_range_becomes_the_modulus_and_sets_the_pace(tmp_path: Path) -> None:
+    tree = rapl_tree(tmp_path, {"intel-rapl:0": ("package-0", 1, 65_532_610)})
+    (only,) = probed(tree).devices
+    assert only.quantities["cpu_energy"]["wrap"] == 65_532_611
+    assert only.quantities["cpu_energy"]["poll_s"] == 0.016383
+
+
+@pytest.mark.parametrize("highest", [1, 1000, 99_999, 1_000_000])
+@pytest.mark.parametrize("odd", ["package", "dram"])
+def test_a_range_that_nobody_can_follow_is_a_reason_and_spoils_no_other_zone(
+    tmp_path: Path, highest: int, odd: str
+) -> None:
+    """It begins again within milliseconds: read ever so fast, its differences say nothing."""
+    zones_of = {
+        "intel-rapl:0": ("package-0", 1, 65_532_610_996),
+        "intel-rapl:1": ("package-1", 1, highest if odd == "package" else 65_532_610_996),
+        "intel-rapl:1:0": ("dram", 1, highest if odd == "dram" else 65_532_610_996),
+    }
+    tree = rapl_tree(tmp_path, zones_of)
+    told = {d.device: d.quantities["cpu_energy"] for d in probed(tree).devices}
+    why = told[f"cpu1-{odd}"].pop("reason")
+    assert "too soon to be followed" in why
+    reader = RAPL.open(None, {"root": str(tree)}, Clock())
+    assert {r.device for r in reader.tiers[0].read()} == set(told) - {f"cpu1-{odd}"}
+    assert reader.tiers[0].period_s == 0.05
+    reader.close()
+
+
+@pytest.mark.parametrize("highest", ["0", "-1"])
+@pytest.mark.parametrize("odd", ["package-0", "dram"])
+def test_a_range_of_0_is_read_and_where_it_begins_again_is_a_hole(
+    tmp_path: Path, highest: str, odd: str
+) -> None:
+    """Old and virtual machines give 0: until the counter falls its differences are right."""
     tree = rapl_tree(
         tmp_path,
-        {"intel-rapl:0": ("package-0", 1, 65_532_610), "intel-rapl:1": ("package-1", 1, 99_999)},
+        {"intel-rapl:0": ("package-0", 1, 10**11), "intel-rapl:0:0": ("dram", 1, 10**11)},
     )
-    first, second = probed(tree).devices
-    assert first.quantities["cpu_energy"]["wrap"] == 65_532_611
-    assert first.quantities["cpu_energy"]["poll_s"] == 0.016383
-    assert second.quantities["cpu_energy"]["poll_s"] < 1e-4
+    zone = "intel-rapl:0" if odd == "package-0" else "intel-rapl:0:0"
+    with renewed(tree / "intel-rapl:0", tree / "intel-rapl:0:0"):
+        (tree / zone / "max_energy_range_uj").write_text(highest)
+        plan = RAPL.probe(None, {"root": str(tree)})
+        run = Sampled(
+            tmp_path / "out", [{"name": "rapl", "alias": None, "config": {"root": str(tree)}}]
+        )
+        t0, t1 = run.run(1.0)
+    assert run.process.returncode == 0
+    read = samples.from_csv(run.files())
+    assert energy.energy_of(read, (plan,), t0, t1)[0].status == "measured"
+    assert len(read.series["cpu0-dram", "cpu_energy"].t) > 10
+    facts = {d.device: d.quantities["cpu_energy"] for d in plan.devices}
+    assert ("wrap" in facts["cpu0-package"]) is (odd != "package-0")
+
+
+TWO = {
+    "intel-rapl:0": ("package-0", 1_000, 65_532_610_996),
+    "intel-rapl:1": ("package-0", 5_000_000, 65_532_610_996),
+    "intel-rapl:1:0": ("package-0", 4_000, 65_532_610_996),
+}
+
+
+def test_of_two_zones_of_one_name_none_is_lost_and_one_inside_another_is_not_added(
+    tmp_path: Path,
+) -> None:
+    told = {
+        d.device: d.quantities["cpu_energy"]["summed"]
+        for d in probed(rapl_tree(tmp_path, TWO)).devices
+    }
+    assert told == {"cpu0-package": True, "cpu0-package-2": True, "cpu0-package-inside": False}
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_second_tree_is_left_out_where_it_moves_as_the_first(
+    tmp_path: Path, same: bool
+) -> None:
+    """What moves otherwise is recorded beside, and never added: nobody knows what it covers."""
+    tree = rapl_tree(
+        tmp_path,
+        {"intel-rapl:0": ("package-0", 1, 10**11), "intel-rapl-mmio:0": ("package-0", 1, 10**11)},
+    )
+    stop = threading.Event()
+
+    def grow() -> None:
+        began = time.monotonic()
+        while not stop.wait(0.002):
+            joules = 40 * (time.monotonic() - began)
+            for folder, times in (("intel-rapl:0", 1.0), ("intel-rapl-mmio:0", 1 if same else 2)):
+                with (tree / folder / "energy_uj").open("r+") as file:
+                    file.write(f"{int(joules * times * 1e6):<20}\n")
+
+    thread = threading.Thread(target=grow)
+    thread.start()
+    try:
+        devices = RAPL.probe(None, {"root": str(tree)}).devices
+    finally:
+        stop.set()
+        thread.join()
+    told = {d.device: d.quantities["cpu_energy"]["summed"] for d in devices}
+    beside = {} if same else {"cpu0-package-mmio": False}
+    assert told == {"cpu0-package": True, **beside}
+    assert same or "what it covers is unknown" in devices[1].description
+
+
+def test_the_highest_power_that_the_kernel_names_is_in_the_plan(tmp_path: Path) -> None:
+    tree = rapl_tree(tmp_path, {"intel-rapl:0": ("package-0", 1, 10**11)})
+    for number, microwatts in ((0, 125_000_000), (1, 0), (2, 241_000_000)):
+        path = tree / "intel-rapl:0" / f"constraint_{number}_max_power_uw"
+        path.write_text(f"{microwatts}\n")
+    assert probed(tree).devices[0].quantities["cpu_energy"]["limit_w"] == 241.0
 
 
 def test_dies_of_one_package_are_told_apart(tmp_path: Path) -> None:

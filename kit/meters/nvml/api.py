@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
@@ -65,19 +66,19 @@ class Api:
             return int(error.value), None
         except Unseen:
             return UNSEEN, None
-        except (AttributeError, UnicodeDecodeError, self.nvml.NVMLLibraryMismatchError):
-            return UNKNOWN, None  # a function that pynvml or the driver lacks, a name in no code
+        except Exception:  # a function that pynvml or the driver lacks, a name in no code, a bug:
+            return UNKNOWN, None  # whatever one GPU's answer does, the others are asked
 
-    def fields(self, handle: Any, ids: Sequence[int]) -> list[Answer]:
-        """Several field values in one call, each with its own return code."""
-        try:
-            values = self.nvml.nvmlDeviceGetFieldValues(handle, ids)
-        except self.nvml.NVMLError as error:
-            return [(int(error.value), None)] * len(ids)
-        return [
-            (int(v.nvmlReturn), value_of(v.valueType, v.value) if v.nvmlReturn == 0 else None)
-            for v in values
-        ]
+    def fields(self, handle: Any, ids: Sequence[int | tuple[int, int]]) -> list[Answer]:
+        """Several field values in one call, each with its own return code.
+
+        Args:
+            ids: numbers of fields, or pairs of a number and a scope (``NVML_POWER_SCOPE_*``).
+        """
+        rc, values = self.ask(lambda: self.nvml.nvmlDeviceGetFieldValues(handle, ids))
+        if rc:
+            return [(rc, None)] * len(ids)
+        return [_answer(value) for value in values]
 
     def restart(self) -> int:
         """Let go of the driver and take it up again, as after a reload; NVML's return code."""
@@ -88,7 +89,8 @@ class Api:
         """A return code in words: NVML's own, but for a code that is kit's."""
         if rc == UNSEEN:
             return "kit is in a container and cannot see whose they are"
-        return str(self.nvml.NVMLError(rc))
+        _, words = self.ask(lambda: str(self.nvml.NVMLError(rc)))
+        return str(words) if words else f"return code {rc}"
 
     def _why_not(self, error: Any) -> str:
         known = {
@@ -99,6 +101,16 @@ class Api:
         return known.get(error.value, f"NVML: {error}")
 
 
+def _answer(value: Any) -> Answer:
+    """One field's return code, and its value where that is 0 and the value is one."""
+    rc = int(value.nvmlReturn)
+    raw = value_of(value.valueType, value.value) if rc == 0 else None
+    return (rc, raw) if rc or raw is not None else (UNKNOWN, None)
+
+
 def value_of(kind: int, value: Any) -> int | None:
-    """The integer in one of NVML's unions; None for a type that NVML did not have."""
-    return int(getattr(value, _MEMBERS[kind])) if 0 <= kind < len(_MEMBERS) else None
+    """The integer in one of NVML's unions; None for a type that NVML did not have, and for NaN."""
+    if not 0 <= kind < len(_MEMBERS):
+        return None
+    found = getattr(value, _MEMBERS[kind])
+    return int(found) if math.isfinite(found) else None

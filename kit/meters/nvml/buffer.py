@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 from kit.events import Clock
 from kit.meters.base import Reading
-from kit.meters.nvml.api import NOT_FOUND, value_of
+from kit.meters.nvml.api import NOT_FOUND, Api, value_of
 from kit.meters.nvml.board import Board
 
 _STEP_NS = 2_000_000
@@ -68,6 +69,12 @@ def _unevenness(times: Sequence[int], last: int | None) -> float:
     return sum(abs(gap - median(gaps)) for gap in gaps) if gaps else 0.0
 
 
+def _pairs(api: Api, handle: Any, since: int) -> list[tuple[int, int | None]]:
+    """(µs, mW) of what lies in the buffer; None for a value that is no number."""
+    kind, samples = api.nvml.nvmlDeviceGetSamples(handle, api.nvml.NVML_TOTAL_POWER_SAMPLES, since)
+    return [(int(sample.timeStamp), value_of(kind, sample.sampleValue)) for sample in samples]
+
+
 class Buffer:
     """One GPU's samples, each handed out once."""
 
@@ -108,14 +115,10 @@ class Buffer:
 
     def _ask(self, since: int) -> tuple[int, list[tuple[int, int]]]:
         """(return code, unseen (µs, mW) pairs in order)."""
-        rc, answer = self._board.ask(
-            lambda a, h: a.nvml.nvmlDeviceGetSamples(h, a.nvml.NVML_TOTAL_POWER_SAMPLES, since)
-        )
+        rc, pairs = self._board.ask(lambda api, handle: _pairs(api, handle, since))
         if rc:
             return rc, []
-        value_type, samples = answer
         known = set(self._seen)
-        pairs = [(int(s.timeStamp), value_of(value_type, s.sampleValue)) for s in samples]
         fresh = [(t, raw) for t, raw in pairs if t and t not in known and raw is not None]
         self._seen.extend(t for t, _ in fresh)
         return (0, fresh) if fresh else (NOT_FOUND, [])

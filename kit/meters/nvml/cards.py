@@ -93,26 +93,35 @@ def cards(api: Api, count: int | None, clock: Clock, *, watch: bool = False) -> 
         watch: look at counters and power for a while, to tell their periods.
 
     Raises:
-        MeterUnavailable: there is none, or NVML does not list them.
+        MeterUnavailable: there is none, NVML does not list them, or not one can be asked.
     """
     rc, present = api.ask(api.nvml.nvmlDeviceGetCount)
     if rc:
         raise MeterUnavailable(f"NVML: {api.explain(rc)}")
     if not present:
         raise MeterUnavailable("the NVIDIA driver sees no GPU")
-    boards = [_board(api, index) for index in range(min(present, count or present))]
-    found = [_card(api, board, f"gpu{i}", clock) for i, board in enumerate(boards)]
+    found = [_asked(api, index, clock) for index in range(min(present, count or present))]
+    if not any(card.device.quantities.keys() - set(POWER) for card in found):
+        raise MeterUnavailable(str(found[0].device.quantities["gpu_energy"]["reason"]))
     if watch:
         _add_counter_periods(found, clock)
         _add_power_periods(found, clock)
     return found
 
 
-def _board(api: Api, index: int) -> Board:
+def _asked(api: Api, index: int, clock: Clock) -> Card:
+    """One GPU; one that cannot be asked has that as its reason, and hides no other."""
+    alias = f"gpu{index}"
     rc, handle = api.ask(lambda: api.nvml.nvmlDeviceGetHandleByIndex(index))
-    if rc:
-        raise MeterUnavailable(f"gpu{index}: {api.explain(rc)}")
-    return Board(api, index, handle)
+    try:
+        if rc == 0:
+            return _card(api, Board(api, index, handle), alias, clock)
+        why = f"{alias}: {api.explain(rc)}"
+    except Exception as error:
+        why = f"{alias} cannot be asked: {type(error).__name__}: {error}"
+    told: dict[str, Facts] = {name: {"reason": why} for name in POWER}
+    device = MeterDevice(device=alias, description="a GPU that cannot be asked", quantities=told)
+    return Card(device, Board(api, index, handle), {}, {})
 
 
 def _card(api: Api, board: Board, alias: str, clock: Clock) -> Card:
@@ -123,6 +132,7 @@ def _card(api: Api, board: Board, alias: str, clock: Clock) -> Card:
     for quantity in set(PROCESSES) & set(asked):
         told[quantity]["call_s"] = round(call_s(partial(board.value, asked[quantity]), clock), 6)
     _add_facts(told, asked)
+    _add_limit(board, told)
     description = str(name) if rc == 0 else "a GPU without a name"
     device = MeterDevice(device=alias, description=description, quantities=told)
     return Card(device, board, asked, paces)
@@ -164,6 +174,16 @@ def _add_facts(told: dict[str, Facts], asked: Mapping[str, Asked]) -> None:
     for quantity in POWER:
         if "reason" not in told[quantity]:
             told[quantity] |= {"gain": _GAIN, "gain_source": _GAIN_SOURCE}
+
+
+def _add_limit(board: Board, told: Mapping[str, Facts]) -> None:
+    """The highest cap that the card can be set to: `kit.limits` judges its readings by it."""
+    rc, limits = board.ask(lambda a, h: a.nvml.nvmlDeviceGetPowerManagementLimitConstraints(h))
+    if rc or not limits or not limits[1]:
+        return
+    for quantity in POWER:
+        if "reason" not in told[quantity]:
+            told[quantity]["limit_w"] = round(limits[1] * 1e-3, 3)
 
 
 def _paced(told: Mapping[str, Facts], quantity: str, ask: Ask, clock: Clock) -> Pace:

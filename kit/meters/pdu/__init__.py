@@ -13,7 +13,7 @@ from kit.events import Clock
 from kit.meters.base import MeterUnavailable, Reading, Tier, absent
 from kit.meters.pdu.points import POLL_S, SAMPLED, Point, complete, of_config
 from kit.meters.pdu.profiles import AMPS_ONLY
-from kit.meters.pdu.snmp import Answer, Snmp, explain, is_deaf
+from kit.meters.pdu.snmp import FAILED, Answer, Snmp, explain, is_deaf
 from kit.model import MeterDevice, MeterPlan
 from kit.units import significant
 
@@ -70,7 +70,10 @@ class PduReader:
 
     def _read(self) -> Sequence[Reading]:
         t0 = self._clock.now()
-        answers = self._snmp.get(self._oids)
+        try:
+            answers = self._snmp.get(self._oids)
+        except Exception:  # whatever the library makes of an answer is a code, not the end
+            answers = [(FAILED, None)] * len(self._oids)
         t1 = self._clock.now()
         return [
             Reading(t0, t1, None, point.device, point.quantity, rc, raw)

@@ -1,0 +1,88 @@
+"""What a device can draw at the most: the one place for limits of readings. Pure.
+
+A reading above these is no energy but a fault: of a driver, a bus, a unit. Each limit has room for
+what real devices do:
+
+GPU     A card's cap holds for its mean over about a second; in between it overshoots. PCI-SIG's
+        CEM 5.1 (section "power excursions") lets a card draw 3 times its rated power for 0.1 ms,
+        falling with the logarithm of the time to 1 at 1 s: 1.85 times over 20 ms, 1.5 over
+        100 ms. A tenth is added for the sensor's own error, and no limit is below 1.25. On a
+        700 W H200 the highest mean of 20 ms was 836 W (1.19), of 25 ms 966 W (1.38), of 1 s
+        701 W: all lie far below.
+        The cap is the highest that the card can be set to, or the one in effect where the card
+        does not say; both unknown, `GPU_W`, more than any card is built for.
+Package `PACKAGE_W`, or four times what the kernel calls its most, where that is less: desktop
+        parts may draw 2.5 times of it for half a minute.
+Outlet  What a C19 and its breaker can carry, `OUTLET_W`; an inlet three phases of 63 A,
+        `INLET_W`; or the rating in the plan.
+
+Beside these, some raw values are no readings on any device: all bits set, in one of the widths that
+devices use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+GPU_W, PACKAGE_W = 2000.0, 1000.0
+OUTLET_W, INLET_W = 20 * 264.0, 3 * 63 * 264.0
+_EXCURSION, _SHORTEST_S, _DECADE = 3.0, 1e-4, 0.2171
+_SENSOR, _LEAST = 1.1, 1.25
+_PACKAGE_SHARE = 4.0
+_OUTLET_SHARE = 1.25
+# All bits set, signed and unsigned, of 16, 32 and 64 bits: "no value" in SNMP, NVML, I2C.
+SENTINELS = frozenset(
+    {2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1, -1, -(2**15), -(2**31)}
+)
+# Lowest and highest of a state that a working sensor shows, in the registry's units.
+STATES: dict[str, tuple[float, float]] = {
+    "gpu_temperature": (-40.0, 150.0),
+    "gpu_memory_temperature": (-40.0, 150.0),
+    "gpu_sm_clock": (0.0, 10_000.0),
+    "gpu_memory_clock": (0.0, 50_000.0),
+    "gpu_power_limit": (1.0, 20_000.0),
+    "gpu_utilisation": (0.0, 100.0),
+    "gpu_memory_utilisation": (0.0, 100.0),
+    "gpu_performance_state": (0.0, 32.0),
+    "gpu_memory_used": (0.0, 2.0**45),
+}
+Facts = Mapping[str, Any]
+
+
+def overshoot(seconds: float) -> float:
+    """How many times its cap a card may draw in the mean over so long a time."""
+    ratio = _EXCURSION - _DECADE * math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S)
+    return max(_LEAST, _SENSOR * ratio)
+
+
+def gpu_cap_w(facts: Facts, enforced_w: float | None = None) -> float:
+    """A card's cap, W: the highest that it can be set to, else the one in effect."""
+    return _number(facts, "limit_w") or enforced_w or GPU_W
+
+
+def gpu_highest_w(cap_w: float, seconds: float) -> float:
+    """The most that a card of this cap can draw in the mean over ``seconds``, W."""
+    return cap_w * overshoot(seconds)
+
+
+def package_highest_w(facts: Facts) -> float:
+    """The most that a CPU package can draw, W."""
+    told = _number(facts, "limit_w")
+    return min(PACKAGE_W, _PACKAGE_SHARE * told) if told else PACKAGE_W
+
+
+def outlet_highest_w(device: str, facts: Facts) -> float:
+    """The most that an outlet, an inlet or a whole PDU can carry, W."""
+    told = _number(facts, "limit_w")
+    if told:
+        return _OUTLET_SHARE * told
+    point = device.rpartition(":")[2]
+    return _OUTLET_SHARE * (OUTLET_W if point[:1].isdigit() else INLET_W)
+
+
+def _number(facts: Facts, key: str) -> float | None:
+    value = facts.get(key)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    return float(value) if good and value is not None else None
