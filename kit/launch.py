@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from kit import containers, jsonio
+from kit import containers, jsonio, weights
 from kit.containers import Container, ContainerConfig, Engine
 from kit.errors import (
     ContainerDied,
@@ -235,9 +235,9 @@ def _files(launch: LaunchPlan, mounts: Mapping[str, Path]) -> dict[str, Path]:
                 f"the file for {mount.target} (sha256 {mount.sha256}) is not on this machine",
                 "fetch it: `kit weights add`",
             )
-        if not path.stat().st_mode & 0o004:
+        if why := weights.unreadable(path):
             raise WeightsUnavailable(
-                f"the file for {mount.target} is not readable for the container's user",
+                f"the file for {mount.target} is not readable for the container's user: {why}",
                 f"`chmod o+r` the file {path.name} in the weights folder",
             )
         found[mount.target] = path

@@ -22,6 +22,7 @@ from kit.containers.offering import (
     gpu_request,
     identity,
     network_plan,
+    shifts_users,
 )
 from kit.containers.owners import labels
 
@@ -42,4 +43,5 @@ __all__ = (
     "identity",
     "labels",
     "network_plan",
+    "shifts_users",
 )

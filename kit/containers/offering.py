@@ -143,6 +143,11 @@ def network_plan(facts: Mapping[str, Any]) -> tuple[Literal["internal", "loopbac
     return ("internal", "host") if facts.get("bridges") else ("host", "open")
 
 
+def shifts_users(facts: Mapping[str, Any]) -> bool:
+    """Whether a user inside a container is another user of this host (user namespaces)."""
+    return bool(facts.get("rootless")) or "name=userns" in (facts.get("security_options") or ())
+
+
 def gpu_request(facts: Mapping[str, Any], count: int) -> GpuRequest | None:
     """How to ask this engine for ``count`` GPUs; None for none.
 

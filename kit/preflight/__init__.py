@@ -8,6 +8,7 @@ Codes (the first word is the aspect; a bare aspect is ``ok``)::
 
     ENGINE    ENGINE_MISSING ENGINE_LIMITS           IMAGE    IMAGE_DIFFERENT
     WEIGHTS   WEIGHTS_MISSING WEIGHTS_SIZE           DISK     DISK_FULL DISK_LOW
+              WEIGHTS_UNREADABLE, and those of `kit.weights.naming`
     MEMORY    MEMORY_LIMIT MEMORY_LOW MEMORY_UNKNOWN SHM      SHM_TOO_LARGE
     CPUS      CPUS_SHARED CPUS_FEW                   PORT     PORT_TAKEN
     FREQUENCY FREQUENCY_GOVERNOR                     CLOCK    CLOCK_UNSYNCHRONISED

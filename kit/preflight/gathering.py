@@ -4,6 +4,8 @@ The mapping::
 
     host        `kit.host.fingerprint`
     weights     {container path: size in bytes | {"absent": reason}}
+    unreadable  {container path: why the container's user cannot read the file; else empty}
+    misnamed    findings on names and hashes that do not belong together (`kit.weights.naming`)
     disk_free   bytes free where the run is written
     port_free   whether the plan's port is free on this host; absent unless the host network is used
     gpu_energy  {alias: mJ that the energy counter grew by within half a second}
@@ -19,9 +21,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kit import host
+from kit import containers, host
+from kit import weights as models
 from kit.host import absent, gpus, is_absent
-from kit.model import Plan
+from kit.model import Finding, Plan
 from kit.store import Store
 
 INFLIGHT = ".inflight"
@@ -42,6 +45,11 @@ def gather(
     return {
         "host": host.fingerprint(engine_facts),
         "weights": {target: _size(path) for target, path in weights.items()},
+        "unreadable": {
+            target: models.unreadable(path, shifted=containers.shifts_users(engine_facts or {}))
+            for target, path in weights.items()
+        },
+        "misnamed": _misnamed(plan),
         "disk_free": disk_free(folder),
         "port_free": _port_free(plan),
         "gpu_energy": _gpu_energy() if plan.launch.gpus else absent("no GPU is planned for"),
@@ -53,6 +61,11 @@ def disk_free(folder: Path) -> int:
     """Bytes free on the file system that ``folder`` lies on, or will lie on."""
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     return shutil.disk_usage(existing).free
+
+
+def _misnamed(plan: Plan) -> list[Finding]:
+    folders = host.HostConfig.load().weights_folders
+    return [d.finding for d in models.doubts(plan.model, folders)] if plan.model else []
 
 
 def _size(path: Path) -> Any:

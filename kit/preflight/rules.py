@@ -68,12 +68,19 @@ def _image(case: Case) -> Iterator[Finding]:
 def _weights(case: Case) -> Iterator[Finding]:
     files = case.plan.model.files if case.plan.model else ()
     sizes = {target.rpartition("/")[2]: size for target, size in case.facts["weights"].items()}
+    unreadable = {t.rpartition("/")[2]: why for t, why in case.facts.get("unreadable", {}).items()}
     for file in files:
-        size = sizes.get(file.path.rpartition("/")[2])
+        size = sizes.get(file.path)
         if not isinstance(size, int):
             why = size["absent"] if isinstance(size, dict) else "not on this machine"
             message = f"{file.path} cannot be used: {why}"
             yield fail("WEIGHTS_MISSING", message, "fetch it with `kit weights add`")
+        elif why := unreadable.get(file.path):
+            yield fail(
+                "WEIGHTS_UNREADABLE",
+                f"the container's user cannot read {file.path}: {why}",
+                "`chmod o+r` the file; the folders above it may stay closed",
+            )
         elif size != file.size:
             yield fail(
                 "WEIGHTS_SIZE",
@@ -82,6 +89,7 @@ def _weights(case: Case) -> Iterator[Finding]:
             )
         else:
             yield ok("WEIGHTS", f"{file.path} is present ({_bytes(size)})")
+    yield from case.facts.get("misnamed", ())
 
 
 def _disk(case: Case) -> Iterator[Finding]:

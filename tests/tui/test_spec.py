@@ -19,7 +19,7 @@ from kit.errors import UsageError
 from kit.model import ImageIdentity
 from kit.store import Store
 from kit.tui.app import KitApp
-from kit.tui.form import hub, pins, view
+from kit.tui.form import pins, view
 from kit.tui.form.draft import Where
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.rows import Row

@@ -8,22 +8,32 @@ from typing import Any
 from rich.text import Text
 
 from kit import spec as specs
+from kit import weights
 from kit.errors import KitError, UsageError
+from kit.host import HostConfig
 from kit.model import Problem
 from kit.render.console import plain
-from kit.tui.form.draft import Where, from_text, path_text, place, words
+from kit.tui.form.draft import Where, from_text, path_text, place, to_text, words
 
 DROP = "F4 opens it in your editor; ctrl+z drops it and keeps the form's"
 
 
 def problems(document: Any) -> list[Problem]:
-    """All problems of a document; where it cannot even be checked, that is one. Slow."""
+    """All problems of a document; where it cannot even be checked, that is one. Slow.
+
+    A sound spec's model files are held against what this machine knows of their names.
+    """
     try:
-        return specs.problems(document)
+        return specs.problems(document) or [d.problem for d in _doubts(document)]
     except KitError as error:
         return [Problem("$", error.message, error.remedy or "")]
     except Exception as error:  # such as a number that has no canonical form
         return [Problem("$", f"kit cannot check this: {error}", "undo the last edit, or use F4")]
+
+
+def _doubts(document: Any) -> list[weights.Doubt]:
+    wanted = specs.parse(to_text(document).encode()).weights
+    return weights.doubts(wanted, HostConfig.load().weights_folders) if wanted else []
 
 
 def of_text(text: str, name: str) -> Problem | None:

@@ -113,6 +113,11 @@ class Draft:
             self._states.append(document)
             self._now += 1
 
+    def amend(self, document: Any) -> None:
+        """Make ``document`` the present state, as part of the edit that was made last."""
+        if not same(document, self.document):
+            self._states[self._now] = document
+
     def settle(self) -> None:
         """End a joined edit: what is typed next is a step of its own."""
         self._joint = None

@@ -13,7 +13,16 @@ from kit import spec as specs
 from kit.errors import KitError
 from kit.model import RunSpec
 from kit.tui.form import catalogue
-from kit.tui.form.draft import ABSENT, Draft, Where, to_text, value_at, with_value
+from kit.tui.form.draft import (
+    ABSENT,
+    Draft,
+    Where,
+    same,
+    to_text,
+    value_at,
+    with_value,
+    without,
+)
 from kit.tui.form.fields import Field
 
 
@@ -34,11 +43,29 @@ def choose(draft: Draft, where: Where, value: Any) -> str:
         return _switch(draft, str(where[0]), value)
     if where == ("image", "recipe"):
         return _recipe(draft, value)
+    return write(draft, where, value)
+
+
+def write(draft: Draft, where: Where, value: Any, *, joined: bool = False) -> str:
+    """Write a value, or take it away where it is `ABSENT`; returns what followed, in a sentence.
+
+    Hash and size are those of the file that a source gave: with another source they go, or other
+    bytes would run under the new name.
+    """
+    dropped: list[str] = []
+    if where[-1] == "source" and not same(draft.get(where), value):
+        pins = draft.get(where[:-1])
+        dropped = [key for key in ("sha256", "size") if isinstance(pins, dict) and key in pins]
     if value is ABSENT:
-        draft.drop(where)
+        draft.drop(where, joined=joined)
     else:
-        draft.put(where, value)
-    return ""
+        draft.put(where, value, joined=joined)
+    document = draft.document
+    for key in dropped:
+        document = without(document, (*where[:-1], key))
+    draft.amend(document)
+    told = f"{' and '.join(dropped)} were those of the file before: F7 pins the new ones"
+    return f"{told} (ctrl+z takes it back)" if dropped else ""
 
 
 def choose_variant(draft: Draft, field: Field, chosen: str) -> None:

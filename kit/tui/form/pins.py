@@ -7,17 +7,16 @@ draft as it is by then.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kit import containers, images, jsonio, resources, weights
+from kit import containers, images, weights
 from kit.errors import KitError
 from kit.host import HostConfig
 from kit.model import ImageIdentity
-from kit.tui.form import hub
 from kit.tui.form.catalogue import rules_at
 from kit.tui.form.draft import Where, same, value_at, with_value
+from kit.weights import hub, known
 
 _PYPI = re.compile(r"pypi:([^/]+)/")
 Facts = dict[str, Any]
@@ -133,9 +132,9 @@ def _revision(document: Any, source: str, because: Where) -> list[Pin]:
 def _facts(source: str) -> tuple[Facts, str]:
     """What is known of the file that ``source`` gives, and from where."""
     kind, _, name = source.partition(":")
-    for where, known in _shipped():
-        if source and known.get("source") == source:
-            return {key: known[key] for key in ("sha256", "size")}, f"{source}: as in {where}"
+    for file in known.shipped():
+        if file.source == source:
+            return {"sha256": file.sha256, "size": file.size}, f"{source}: as in {file.by}"
     if kind == "file" and name:
         return _local(name)
     if kind == "hf":
@@ -149,7 +148,9 @@ def _local(name: str) -> tuple[Facts, str]:
     folders = HostConfig.load().weights_folders
     found = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if found:
-        return _hashed(found), f"{name}: hashed where host.toml's weights folders have it"
+        facts = _hashed(found)
+        told = "hashed where host.toml's weights folders have it" if facts else "cannot be read"
+        return facts, f"{name}: {told}"
     searched = ", ".join(map(str, folders)) or "it names none"
     return {}, f"{name} is in none of the weights folders of host.toml ({searched})"
 
@@ -160,8 +161,11 @@ def _of_hub(source: str) -> tuple[Facts, str]:
     path = hub.cached(wanted, commit) if wanted and commit else None
     if not wanted or not commit or not path:
         return {}, f"{source}: not in the hub's cache here, and kit asks no network\n{_HF_BY_HAND}"
+    facts = _hashed(path)
+    if not facts:
+        return {}, f"{source}: its file in the hub's cache cannot be read"
     told = f"{wanted.repo} at {commit[:12]}: hashed in the hub's cache"
-    return {**_hashed(path), "source": wanted.at(commit)}, told
+    return {**facts, "source": wanted.at(commit)}, told
 
 
 _HF_BY_HAND = (
@@ -173,12 +177,7 @@ _PYPI_BY_HAND = (
 
 
 def _hashed(path: Path) -> Facts:
-    return {"sha256": weights.file_sha256(path), "size": path.stat().st_size}
+    """Hash and size of a file; nothing where it cannot be read."""
+    found = weights.known_hash(path)
+    return {"sha256": found, "size": path.stat().st_size} if found else {}
 
-
-def _shipped() -> Iterator[tuple[str, Facts]]:
-    """The model files of the specs that kit ships: their hashes were checked there."""
-    for path in sorted(resources.specs_dir().glob("*.json")):
-        files = value_at(jsonio.read(path), ("weights", "files"))
-        for file in files if isinstance(files, list) else ():
-            yield f"specs/{path.name}", file

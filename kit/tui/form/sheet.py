@@ -178,10 +178,8 @@ class Sheet(VerticalScroll, can_focus=False):
             self._open.add(field.where)
         elif field.kind == "choice":
             told = edits.choose(self._draft, field.where, event.value)
-        elif event.value is ABSENT:
-            self._draft.drop(field.where, joined=event.joined)
         else:
-            self._draft.put(field.where, event.value, joined=event.joined)
+            told = edits.write(self._draft, field.where, event.value, joined=event.joined)
         self._changed(told)
 
     @on(Row.Pressed)

@@ -13,7 +13,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from kit.weights import source as sources
+
 _SOURCE = re.compile(r"hf:(?P<repo>[^@]+/[^@]+)@(?P<revision>[^/]+)/(?P<file>.+)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -53,6 +56,18 @@ def cached(wanted: Source, commit: str) -> Path | None:
     """The file of this commit, where the cache has it."""
     path = _folder(wanted) / "snapshots" / commit / wanted.file
     return path if path.is_file() else None
+
+
+def cached_file(wanted: sources.Source) -> Path | None:
+    """The file of a spec's source, where the cache has it; None for other kinds of sources."""
+    if wanted.kind != "hf":
+        return None
+    return cached(Source(wanted.origin, wanted.revision, wanted.name), wanted.revision)
+
+
+def is_sha256(name: str) -> bool:
+    """Whether the cache's file of this name is named by its content's SHA-256."""
+    return bool(_SHA256.fullmatch(name))
 
 
 def _folder(wanted: Source) -> Path:

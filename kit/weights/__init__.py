@@ -1,0 +1,40 @@
+"""Model files: found by their sha256, or fetched from where the spec says they come from.
+
+A file's identity is its hash; where it came from is only a way to get it (`kit.weights.source`).
+Files are kept under ``<cache>/weights/<sha256>`` (`kit.weights.files`), and what a source gave here
+is remembered (`kit.weights.known`), so that a name and a hash that do not belong together are
+reported before anything runs (`kit.weights.naming`).
+"""
+
+from kit.weights.fetch import ensure
+from kit.weights.files import (
+    Stored,
+    file_sha256,
+    find,
+    forget,
+    known_hash,
+    require,
+    store_dir,
+    unreadable,
+    verify,
+)
+from kit.weights.naming import Doubt, doubts, problems
+from kit.weights.source import Source, parse
+
+__all__ = [
+    "Doubt",
+    "Source",
+    "Stored",
+    "doubts",
+    "ensure",
+    "file_sha256",
+    "find",
+    "forget",
+    "known_hash",
+    "parse",
+    "problems",
+    "require",
+    "store_dir",
+    "unreadable",
+    "verify",
+]
