@@ -6,15 +6,21 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
 from kit.errors import KitError
 
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
 MAX_DEPTH = 32
 MAX_SAFE_INTEGER = 2**53 - 1
+_TOKENS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\$", re.DOTALL)  # of a regular expression
 _SHOWN = 40
 # Possessive, and a string without an end goes up to the end: no byte is looked at twice.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -78,6 +84,29 @@ def write(path: Path, value: Any) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return data
+
+
+def validator(schema: Any) -> Draft202012Validator:
+    """A validator of ``schema`` whose patterns mean what JSON Schema says they mean.
+
+    In Python ``$`` also matches before a last line feed, so that ``"name\\n"`` would pass as a
+    name; here it is the end of the text.
+    """
+    from jsonschema import Draft202012Validator, ValidationError
+    from jsonschema.validators import extend
+
+    def pattern(_: Any, wanted: str, instance: Any, __: Any) -> Iterator[ValidationError]:
+        if isinstance(instance, str) and not _ecma(wanted).search(instance):
+            yield ValidationError(f"{instance!r} does not match {wanted!r}")
+
+    strict: Draft202012Validator = extend(Draft202012Validator, {"pattern": pattern})(schema)
+    return strict
+
+
+@cache
+def _ecma(pattern: str) -> re.Pattern[str]:
+    r"""``pattern`` with every ``$`` that is an anchor as ``\Z``."""
+    return re.compile(_TOKENS.sub(lambda m: r"\Z" if m[0] == "$" else m[0], pattern))
 
 
 def _refuse_depth(data: bytes, what: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from kit import jsonio, resources, runtimes, workloads
+from kit import jsonio, resources, runtimes, weights, workloads
 from kit.errors import SpecInvalid, UsageError
 from kit.model import Problem, RunSpec
 
@@ -68,7 +68,8 @@ def problems(document: Any) -> list[Problem]:
     if found:
         return found
     spec = msgspec.convert(filled(document), RunSpec, strict=False)
-    return list(runtimes.get(spec.runtime.name).problems(spec)) + _meaning_problems(spec)
+    own = list(runtimes.get(spec.runtime.name).problems(spec))
+    return own + _meaning_problems(spec) + _weight_problems(spec)
 
 
 def schema(name: str = "run-spec") -> dict[str, Any]:
@@ -156,6 +157,10 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
     return found
 
 
+def _weight_problems(spec: RunSpec) -> list[Problem]:
+    return list(weights.problems(spec.weights)) if spec.weights else []
+
+
 _SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
 
 
@@ -177,11 +182,8 @@ def _primary_problems(spec: RunSpec) -> list[Problem]:
 
 
 def _schema_problems(rules: Mapping[str, Any], document: Any, root: str) -> Iterator[Problem]:
-    from jsonschema import Draft202012Validator
-
-    validator = Draft202012Validator(rules)
-    errors = sorted(validator.iter_errors(document), key=lambda e: [str(p) for p in e.path])
-    for error in errors:
+    errors = jsonio.validator(rules).iter_errors(document)
+    for error in sorted(errors, key=lambda e: [str(p) for p in e.path]):
         for leaf in _leaves(error):
             yield _in_words(leaf, root)
 

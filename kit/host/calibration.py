@@ -66,7 +66,6 @@ def load(folder: Path) -> tuple[Calibration, ...]:
 
 
 def _read(path: Path) -> Calibration:
-    import jsonschema  # heavy, and most hosts have no calibration
 
     try:
         document = jsonio.parse(path.read_bytes(), path.name)
@@ -75,7 +74,7 @@ def _read(path: Path) -> Calibration:
     except OSError as error:
         raise UsageError(f"{path.name} cannot be read: {error.strerror}") from error
     schema = jsonio.read(resources.schema_path("calibration"))
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(document)
+    errors = jsonio.validator(schema).iter_errors(document)
     told = [_told(error) for error in sorted(errors, key=lambda e: e.json_path)]
     if told:
         raise UsageError(f"{path.name}: {', '.join(told)}")

@@ -201,9 +201,7 @@ def _problems(schema: str, document: Any, name: str) -> Iterator[str]:
 
 
 def _validator(schema: str) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(jsonio.read(resources.schema_path(schema)))
+    return jsonio.validator(jsonio.read(resources.schema_path(schema)))
 
 
 # --- samples --------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from kit import jsonio, resources
 from kit.errors import WeightsUnavailable
 from kit.model import WeightFile
-from kit.weights.source import Source, parse
+from kit.weights.source import parse
 
 NOBODY = 65534  # the container's user and group, see `kit.containers`
 _HASHING = threading.Lock()  # a form that checks at every key must not hash one file many times
@@ -54,7 +54,10 @@ def find(
 
 def names_of(file: WeightFile) -> tuple[str, ...]:
     """What the file may be called in a folder: as in the container, and as its source says."""
-    return tuple(dict.fromkeys((file.path, _source(file).file)))
+    try:
+        return tuple(dict.fromkeys((file.path, parse(file.source, file.path).file)))
+    except WeightsUnavailable:
+        return (file.path,)
 
 
 def here(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = True) -> Path | None:
@@ -175,10 +178,6 @@ def _bit_of(facts: os.stat_result, shifted: bool) -> int:
 def short(file: WeightFile) -> str:
     """A file's name and the beginning of its hash, for a sentence."""
     return f"{file.path} (sha256 {file.sha256[:12]}…)"
-
-
-def _source(file: WeightFile) -> Source:
-    return parse(file.source, file.path)
 
 
 def _candidates(folders: Iterable[Path], names: list[str]) -> Iterator[Path]:

@@ -7,6 +7,7 @@ is asked of a network.
 
 Codes::
 
+    WEIGHTS_SOURCE    fail  the source has none of the three forms
     WEIGHTS_MISMATCH  fail  what the name or source gives here has another hash than the spec says
     WEIGHTS_NAME      warn  one file, two names; or nothing here shows that the source gives it
     WEIGHTS_REVISION  warn  repo or revision of the spec, and the source, name different models
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from kit.errors import WeightsUnavailable
 from kit.model import Finding, Level, Problem, WeightFile, WeightsSpec
 from kit.weights import hub, known
 from kit.weights.files import find, known_hash, names_of, store_dir
@@ -70,19 +72,27 @@ def doubts(
         remember: whether hashes that were found may be written into the cache.
     """
     folders = tuple(folders)
-    found = [*_of_model(wanted)]
+    found: list[Doubt] = []
+    sources: set[Source] = set()
     for index, file in enumerate(wanted.files):
         where = f"$.weights.files[{index}]"
-        found += _of_file(where, file, folders, remember)
+        try:
+            source = parse(file.source, file.path)
+        except WeightsUnavailable as error:
+            where = f"{where}.source"
+            found.append(Doubt(where, "fail", "WEIGHTS_SOURCE", error.message, error.remedy))
+            continue
+        sources.add(source._replace(name=""))
+        found += _of_file(where, file, source, folders, remember)
+    found += _of_model(wanted, sources)
     return sorted(found, key=lambda doubt: doubt.level != "fail")
 
 
 # --- the spec alone -------------------------------------------------------------------------------
 
 
-def _of_model(wanted: WeightsSpec) -> Iterator[Doubt]:
-    """Repository and revision, against the sources: each pair of words once."""
-    sources = {parse(f.source, f.path)._replace(name="") for f in wanted.files}
+def _of_model(wanted: WeightsSpec, sources: set[Source]) -> Iterator[Doubt]:
+    """Repository and revision, against the sources (without files): each pair of words once."""
     for source in sorted(sources):
         if source.kind == "hf" and source.origin != wanted.repo:
             message = f"the spec calls the model {wanted.repo}, and takes files of {source.origin}"
@@ -106,9 +116,8 @@ def _doubt(key: str, message: str, remedy: str) -> Doubt:
 
 
 def _of_file(
-    where: str, file: WeightFile, folders: tuple[Path, ...], remember: bool
+    where: str, file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[Doubt]:
-    source = parse(file.source, file.path)
     places = list(_places(file, source, folders, remember))
     if not any(place.sha256 == file.sha256 for place in places):
         if places:

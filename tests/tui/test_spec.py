@@ -24,6 +24,7 @@ from kit.tui.form.draft import Where
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.rows import Row
 from kit.tui.screens.spec import SpecScreen
+from kit.weights import hub
 from tests.tui.conftest import SIZES, drawn
 
 TEMPLATES = sorted(resources.specs_dir().glob("*.json"))

@@ -180,4 +180,3 @@ def _hashed(path: Path) -> Facts:
     """Hash and size of a file; nothing where it cannot be read."""
     found = weights.known_hash(path)
     return {"sha256": found, "size": path.stat().st_size} if found else {}
-
