@@ -68,7 +68,8 @@ def launched(
     with ExitStack() as held:
         held.callback(_whatever_happens, lambda: _clear_up(engine, run_id, index, emit))
         network = _network(engine, launch, run_id, index)
-        config = container_config(engine.facts(), plan, run_id, index, network, files)
+        image = plan.image.image_id
+        config = container_config(engine.facts(), image, launch, run_id, index, network, files)
         container = engine.create(config)
         held.callback(_whatever_happens, lambda: _keep_log(container, log, emit))
         emit(
@@ -274,7 +275,8 @@ def network_name(launch: LaunchPlan, run_id: str, index: int) -> str:
 
 def container_config(
     engine: Mapping[str, Any],
-    plan: Plan,
+    image: str,
+    launch: LaunchPlan,
     run_id: str,
     index: int,
     network: str,
@@ -284,14 +286,14 @@ def container_config(
 
     Args:
         engine: the engine's facts.
+        image: the image's id.
         files: path in the container → file of this host.
 
     Raises:
         EngineUnavailable: it hands out no GPUs, or too few.
     """
-    launch = plan.launch
     return ContainerConfig(
-        image=plan.image.image_id,
+        image=image,
         argv=launch.argv,
         env=launch.env,
         name=_name(run_id, index),

@@ -81,7 +81,7 @@ def plan(spec: RunSpec, facts: Facts) -> tuple[Plan, tuple[ScheduledRequest, ...
         image_pinned=spec.image.digest or (spec.image.reference or "").partition("@")[2],
         image_match=facts.match,
         model=spec.weights,
-        launch=_launch(spec, facts),
+        launch=launch_plan(spec, facts.engine, facts.cpus),
         meters=facts.meters,
         schedule_sha256=jsonio.digest(schedule_bytes(requests)),
         requests=measured,
@@ -124,10 +124,11 @@ def duration_s(spec: RunSpec) -> float:
     return spec.launches * 2 * (spec.phases.idle_s + spec.phases.loaded_idle_s)
 
 
-def _launch(spec: RunSpec, facts: Facts) -> LaunchPlan:
+def launch_plan(spec: RunSpec, engine: dict[str, Any], cpus: tuple[str, str, str]) -> LaunchPlan:
+    """How the container of every launch is made on an engine with these facts. Pure."""
     runtime = runtimes.get(spec.runtime.name)
-    network, egress = containers.network_plan(facts.engine)
-    runtime_cpus, driver_cpus, sampler_cpus = facts.cpus
+    network, egress = containers.network_plan(engine)
+    runtime_cpus, driver_cpus, sampler_cpus = cpus
     return LaunchPlan(
         argv=runtime.argv(spec, *(["127.0.0.1"] if network == "host" else [])),
         env=runtime.env(spec),
@@ -141,7 +142,7 @@ def _launch(spec: RunSpec, facts: Facts) -> LaunchPlan:
         memory_bytes=spec.limits.memory_mib << 20,
         shm_bytes=spec.limits.shm_mib << 20,
         pids=spec.limits.pids,
-        gpus=_gpus(spec, facts.engine),
+        gpus=_gpus(spec, engine),
     )
 
 

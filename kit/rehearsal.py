@@ -83,7 +83,8 @@ def _command(engine: containers.Engine, planned: Plan, facts: planning.Facts) ->
     try:
         config = launch.container_config(
             engine.facts(),
-            planned,
+            planned.image.image_id,
+            planned.launch,
             "ID",
             0,
             launch.network_name(planned.launch, "ID", 0),

@@ -155,10 +155,7 @@ def weights_ls(spec: Path | None = None, *, json: Json = False) -> None:
     else:
         wanted = specs.load(spec).weights
         files = wanted.files if wanted else ()
-        rows = [
-            (f.sha256, f.size, "here" if models.find(f.sha256, folders, f.path) else "missing")
-            for f in files
-        ]
+        rows = [(f.sha256, f.size, "here" if models.here(f, folders) else "missing") for f in files]
     if json:
         print_json([{"sha256": a, "size": b, "state": c} for a, b, c in rows])
         return
@@ -166,17 +163,18 @@ def weights_ls(spec: Path | None = None, *, json: Json = False) -> None:
         sys.stdout.write(f"{sha256}  {size:>14,}  {state}\n")
 
 
-def weights_add(spec: Path) -> None:
+def weights_add(spec: Path, *, again: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Fetch the weights that a spec needs and check their hashes; prints where they are.
 
     Args:
         spec: a run spec.
+        again: fetch what is here already too, to see that its source gives these bytes.
     """
     wanted = specs.load(spec).weights
     folders = host.HostConfig.load().weights_folders
     with progress.Tasks() as tasks:
         for file in wanted.files if wanted else ():
-            path = models.ensure(file, folders, tasks.say, tasks.progress)
+            path = models.ensure(file, folders, tasks.say, tasks.progress, again=again)
             sys.stdout.write(f"{path}\n")
 
 

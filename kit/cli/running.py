@@ -98,10 +98,12 @@ def replay(
 ) -> int:
     """Run a sealed run's spec again, and say with statistics whether it reproduced.
 
+    First it lists everything that the replay would do, and asks; before a yes nothing is done.
+
     Args:
         run: the sealed run: folder, file, or the beginning of its hash.
-        yes: do not ask before running what the archive describes.
-        rebuild: build the image from the archive's own recipe if it is not here.
+        yes: list it, and do it without asking.
+        rebuild: build the image from the recipe that is sealed in the run, if it is not here.
         weights: a folder to look for the model's files in.
     """
     store = store_of(runs)
@@ -110,12 +112,10 @@ def replay(
     if not verdict.passed:
         render.verdict(verdict)
         return verdict.exit_code
-    order = replaying.order_of(original)
-    replaying.provide(original, order.spec, rebuild=rebuild, folder=weights, say=say)
-    render.privileges(order.spec)
-    if not yes and not _confirmed("run this?"):
-        raise Interrupted("nothing was run", "add --yes to run without being asked")
-    session = Session.start(order, store)
+    agreed = _agreed(replaying.undertake(original, store, rebuild=rebuild, folder=weights), yes)
+    with progress.Tasks() as tasks:
+        replaying.provide(agreed, tasks.say, tasks.progress)
+    session = Session.start(agreed.order, store)
     say(f"run {session.id} started: a replay of {original.name[:12]}")
     new = watch(session)
     judged = replaying.judge(original, new)
@@ -125,6 +125,22 @@ def replay(
         sys.stdout.write(str(new) + "\n")
         render.comparison(judged)
     return replaying.exit_code(judged)
+
+
+def _agreed(found: replaying.Undertaking, yes: bool) -> replaying.Undertaking:
+    """``found``, once it was shown and a person, or --yes, agreed to it.
+
+    Raises:
+        Blocked: something is missing that a yes would not bring.
+        UsageError: there is no terminal to ask on.
+        Interrupted: the answer was no.
+    """
+    render.undertaking(found)
+    if found.obstacle:
+        raise found.obstacle
+    if not yes and not _confirmed(render.QUESTION):
+        raise Interrupted("nothing was done", "add --yes to replay without being asked")
+    return found
 
 
 def recover(*, runs: Runs = None) -> None:
@@ -168,7 +184,9 @@ def _asked_to_stop(session: Session, asked: float) -> float:
 def _confirmed(question: str) -> bool:
     """Ask on the terminal; without one the answer is no."""
     if not sys.stdin.isatty():
-        raise UsageError("this needs a yes and there is no terminal to ask on", "add --yes")
+        raise UsageError(
+            "nothing was done: this needs a yes, and there is no terminal to ask on", "add --yes"
+        )
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

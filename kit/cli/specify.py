@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit import meters, render, resources, runtimes, workloads
+from kit import host, meters, render, resources, runtimes, weights, workloads
 from kit import spec as specs
 from kit.cli.common import Json, Runs, print_json, say, store_of
 from kit.errors import EXIT_BLOCKED, SpecInvalid, UsageError
+from kit.model import RunSpec
 from kit.rehearsal import rehearse
 
 TEMPLATE = "quickstart"
@@ -49,21 +50,41 @@ def init(
 def check(file: Path, *, json: Json = False) -> None:
     """List everything wrong with a run spec, each with its JSON path and a remedy.
 
+    Names and hashes of model files are held against what this machine knows; no network is asked.
+
     Args:
         file: the run spec.
         json: print the result as JSON.
     """
     try:
         spec = specs.load(file)
+        doubts = _doubts(spec, file.name)
     except SpecInvalid as invalid:
         if not json:
             raise
         print_json({"valid": False, "problems": [p._asdict() for p in invalid.problems]})
         raise SystemExit(invalid.exit_code) from None
     if json:
-        print_json({"valid": True, "problems": [], "spec_hash": specs.spec_hash(spec)})
-    else:
-        say(f"{file} is a valid run spec, hash {specs.spec_hash(spec)[:12]}")
+        doubted = [d._asdict() for d in doubts]
+        found = {"valid": True, "problems": [], "warnings": doubted}
+        print_json({**found, "spec_hash": specs.spec_hash(spec)})
+        return
+    if doubts:
+        render.findings([d.finding for d in doubts])
+    say(f"{file} is a valid run spec, hash {specs.spec_hash(spec)[:12]}")
+
+
+def _doubts(spec: RunSpec, name: str) -> list[weights.Doubt]:
+    """What is doubtful about the names of the spec's model files.
+
+    Raises:
+        SpecInvalid: a name is known here to belong to another hash.
+    """
+    folders = host.HostConfig.load().weights_folders
+    found = weights.doubts(spec.weights, folders) if spec.weights else []
+    if any(doubt.level == "fail" for doubt in found):
+        raise SpecInvalid([doubt.problem for doubt in found], name)
+    return found
 
 
 def plan(file: Path, *, runs: Runs = None, json: Json = False) -> int:

@@ -19,7 +19,7 @@ from kit.images.recipe import (
     recipes,
     sealable_files,
 )
-from kit.images.sealed import SealedRecipe, sealed
+from kit.images.sealed import SealedRecipe, parts_bytes, sealed
 
 __all__ = [
     "BuildResult",
@@ -33,6 +33,7 @@ __all__ = [
     "edited_files",
     "files_digest",
     "lock",
+    "parts_bytes",
     "recipe",
     "recipes",
     "resolve",

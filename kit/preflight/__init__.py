@@ -26,6 +26,6 @@ from __future__ import annotations
 
 from kit.preflight.doctor import examine
 from kit.preflight.gathering import gather
-from kit.preflight.rules import check
+from kit.preflight.rules import check, run_bytes
 
-__all__ = ["check", "examine", "gather"]
+__all__ = ["check", "examine", "gather", "run_bytes"]

@@ -106,11 +106,16 @@ def _disk(case: Case) -> Iterator[Finding]:
 
 def disk_need(plan: Plan, spec: RunSpec) -> int:
     """Bytes that the run can write at most: samples until its time limit, logs, responses."""
-    devices = max(1, sum(len(meter.devices) for meter in plan.meters))
-    samples = SAMPLES_BYTES_PER_HOUR * devices * spec.limits.run_s / 3600
-    tokens = int(spec.workload.options.get("max_output_tokens") or 4096) * plan.requests
+    devices = sum(len(meter.devices) for meter in plan.meters)
+    return run_bytes(spec, devices, plan.requests, plan.launches)
+
+
+def run_bytes(spec: RunSpec, devices: int, requests: int, launches: int | None = None) -> int:
+    """`disk_need` by the number of devices that are read and of requests in a launch."""
+    samples = SAMPLES_BYTES_PER_HOUR * max(1, devices) * spec.limits.run_s / 3600
+    tokens = int(spec.workload.options.get("max_output_tokens") or 4096) * requests
     per_launch = LAUNCH_BYTES + tokens * TOKEN_BYTES
-    return int(samples + plan.launches * per_launch + DISK_MARGIN)
+    return int(samples + (launches or spec.launches) * per_launch + DISK_MARGIN)
 
 
 def _memory(case: Case) -> Iterator[Finding]:

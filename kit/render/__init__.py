@@ -15,19 +15,19 @@ from kit.render.before import (
     findings_table,
     plan,
     plan_facts,
-    privileges,
     problems,
-    rights,
     tally,
 )
 from kit.render.imported import imported
 from kit.render.live_power import power
 from kit.render.rows import runs
 from kit.render.show import run, run_parts
+from kit.render.undertaking import QUESTION, undertaking, undertaking_list
 from kit.render.verdicts import comparison
 from kit.render.verification import verdict
 
 __all__ = [
+    "QUESTION",
     "Row",
     "comparison",
     "duration",
@@ -38,13 +38,13 @@ __all__ = [
     "plan",
     "plan_facts",
     "power",
-    "privileges",
     "problems",
-    "rights",
     "row",
     "run",
     "run_parts",
     "runs",
     "tally",
+    "undertaking",
+    "undertaking_list",
     "verdict",
 ]

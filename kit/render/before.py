@@ -10,8 +10,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kit.containers import EGRESS
 from kit.errors import KitError, PreflightFailed, SpecInvalid
-from kit.model import Finding, MeterPlan, Plan, Problem, RunSpec
+from kit.model import Finding, LaunchPlan, MeterPlan, Plan, Problem, RunSpec
 from kit.rehearsal import Rehearsal
 from kit.render.console import (
     Mark,
@@ -28,6 +29,12 @@ from kit.render.console import (
     stdout,
     title,
 )
+
+_NETWORKS = {
+    "internal": "an internal one, made for each launch",
+    "loopback": "the engine's bridge, with the server's port on 127.0.0.1",
+    "host": "THE HOST'S OWN NETWORK",
+}
 
 
 def error(raised: KitError) -> None:
@@ -86,15 +93,15 @@ def plan_facts(found: Rehearsal) -> Table:
     rows: list[tuple[str, RenderableType | str | None]] = [("runtime", spec.runtime.name)]
     if planned:
         work = f"{count(planned.requests, 'request')} in each of "
-        work += f"{count(planned.launches, 'launch', 'es')}, {_arrivals(spec)}"
+        work += f"{count(planned.launches, 'launch', 'es')}, {arrivals(spec)}"
         rows += [
             ("image", _image(planned)),
             ("model", _model(planned)),
             ("work", work),
             ("meters", _meters(planned.meters)),
             ("CPUs", _cpus(planned)),
-            ("network", f"{planned.launch.network}, egress: {planned.launch.egress}"),
-            ("limits", _limits(planned)),
+            ("network", network(planned.launch)),
+            ("limits", limits(planned.launch)),
         ]
     rows += [
         ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else None),
@@ -121,31 +128,6 @@ def disk(found: Rehearsal) -> str | None:
     if found.took_s is not None:
         return f"about {short_bytes(rate * found.took_s)} of readings"
     return f"about {short_bytes(rate * 3600)} of readings an hour"
-
-
-def privileges(spec: RunSpec) -> None:
-    """What a sealed spec asks to run on this machine, on stderr, before a replay asks for a yes."""
-    heading = title("this replay will run", "a sealed spec is a request to run code")
-    put(stderr(), heading, rights(spec))
-
-
-def rights(spec: RunSpec) -> Table:
-    """What a spec asks of the machine it runs on."""
-    image, weights = spec.image, spec.weights
-    pinned = image.digest or image.reference or "unpinned"
-    model = f"{weights.repo}@{short_revision(weights.revision)}" if weights else "none"
-    return facts(
-        [
-            ("spec", spec.name),
-            ("runtime", spec.runtime.name),
-            ("image", f"{image.recipe or 'upstream'} {pinned}"),
-            ("model", model),
-            ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else "none"),
-            ("memory", f"at most {spec.limits.memory_mib} MiB"),
-            ("time", f"at most {short_time(spec.limits.run_s)}"),
-            ("rights", "no capabilities, read-only files; an internal network where there is one"),
-        ]
-    )
 
 
 def findings_table(found: Iterable[Finding], *, doubts_only: bool = False) -> Table:
@@ -206,7 +188,7 @@ def _licence(licence: str) -> str:
     return f", {licence}" if licence else ""
 
 
-def _arrivals(spec: RunSpec) -> str:
+def arrivals(spec: RunSpec) -> str:
     if spec.arrivals.kind == "constant":
         return f"{spec.arrivals.rate:g} a second"
     return f"{spec.arrivals.concurrency} at a time"
@@ -229,7 +211,12 @@ def _cpus(planned: Plan) -> str:
     )
 
 
-def _limits(planned: Plan) -> str:
-    launch = planned.launch
+def network(launch: LaunchPlan) -> str:
+    """The container's network, and what it reaches by it."""
+    return f"{_NETWORKS[launch.network]}: {EGRESS[launch.egress]}"
+
+
+def limits(launch: LaunchPlan) -> str:
+    """What the container may take."""
     memory, shm = short_memory(launch.memory_bytes), short_memory(launch.shm_bytes)
     return f"memory {memory}, shared memory {shm}, {launch.pids} processes"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from rich.console import RenderableType
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Footer, Input, OptionList, Static, TextArea
@@ -43,12 +44,15 @@ class YesNo(ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="ask"):
-            yield Static(
-                "\n".join(str(plain(line)) for line in self._question.splitlines()), markup=False
-            )
-            with Horizontal():
-                yield Button(f"{self._no} (n)", id="no", compact=True)
-                yield Button(f"{self._yes} (y)", id="yes", compact=True)
+            yield from self._asked()
+
+    def _asked(self) -> ComposeResult:
+        yield Static(
+            "\n".join(str(plain(line)) for line in self._question.splitlines()), markup=False
+        )
+        with Horizontal():
+            yield Button(f"{self._no} (n)", id="no", compact=True)
+            yield Button(f"{self._yes} (y)", id="yes", compact=True)
 
     def on_button_pressed(self, pressed: Button.Pressed) -> None:
         self.dismiss(pressed.button.id == "yes")
@@ -58,6 +62,34 @@ class YesNo(ModalScreen[bool]):
 
     def action_other(self) -> None:
         self.focus_next()
+
+
+class Consent(YesNo):
+    """A question about a list that may be longer than the screen; up and down scroll it.
+
+    Args:
+        shown: the list.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False, id="consent-up"),
+        Binding("down,j", "move(1)", "Down", show=False, id="consent-down"),
+        Binding("pageup", "move(-10)", "Page up", show=False, id="consent-page-up"),
+        Binding("pagedown,space", "move(10)", "Page down", show=False, id="consent-page-down"),
+    ]
+
+    def __init__(self, shown: RenderableType, question: str, yes: str, no: str) -> None:
+        super().__init__(question, yes, no)
+        self._shown = shown
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="ask", classes="long"):
+            yield VerticalScroll(Static(self._shown, markup=False), id="shown", can_focus=False)
+            yield from self._asked()
+
+    def action_move(self, lines: int) -> None:
+        """Scroll the list."""
+        self.query_one("#shown").scroll_relative(y=lines, animate=False)
 
 
 class Window(ModalScreen[str | None]):

@@ -1,39 +1,62 @@
-"""The way to a replay: check the run, provide what it needs, then ask on the Plan screen."""
+"""The way to a replay: check the run, list what it would do, ask; then provide, and show the plan.
+
+Before the yes nothing is fetched, built or written, and no meter is read.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kit.engine import Order
-from kit.errors import ArchiveRefused, ImageUnavailable
-from kit.replay import Say
+from kit import render
+from kit.errors import ArchiveRefused
+from kit.store import Store
+from kit.tui.asking import Consent
 from kit.tui.base import KitScreen
+
+if TYPE_CHECKING:
+    from kit.replay import Undertaking
 
 
 def replay(screen: KitScreen, run: Path) -> None:
-    """Check ``run``, bring its image and weights here, then show the plan that replays it."""
+    """Ask whether to do what a replay of ``run`` would do, and do it after a yes."""
+    store = screen.kit.store
+
+    def ask(found: Undertaking) -> None:
+        if found.obstacle:
+            screen.tell_error(found.obstacle)
+            return
+        window = Consent(render.undertaking_list(found), render.QUESTION, "Do this", "Not now")
+        screen.app.push_screen(window, lambda yes: _provide(screen, found) if yes else None)
+
+    _tell(screen, "checking the run, its image and its weights")
+    screen.fetch(lambda: looked_at(run, store), ask, group="replay")
+
+
+def _provide(screen: KitScreen, agreed: Undertaking) -> None:
+    from kit import replay as replaying
+
     loop = asyncio.get_running_loop()
 
     def say(text: str) -> None:
         loop.call_soon_threadsafe(_tell, screen, text)
 
-    def ready(order: Order) -> None:
-        screen.kit.show_plan(order, original=run)
+    def ready(_: None) -> None:
+        screen.kit.show_plan(agreed.order, original=agreed.original)
 
-    _tell(screen, "checking the run, its image and its weights")
-    screen.fetch(lambda: prepared(run, say), ready, group="replay")
+    screen.fetch(lambda: replaying.provide(agreed, say), ready, group="replay")
 
 
 def _tell(screen: KitScreen, text: str) -> None:
     screen.notify(text, title="replay", markup=False)
 
 
-def prepared(run: Path, say: Say) -> Order:
-    """The order that replays ``run``, with everything at hand that it needs.
+def looked_at(run: Path, store: Store) -> Undertaking:
+    """What a replay of ``run`` would do; a missing image would be built from the sealed recipe.
 
     Raises:
-        KitError: the run does not verify, or something that it needs is missing.
+        KitError: the run does not verify, or kit does not accept what it asks for.
     """
     from kit import replay as replaying
     from kit.verify import verify
@@ -42,11 +65,4 @@ def prepared(run: Path, say: Say) -> Order:
     if not verdict.passed:
         first = verdict.failures[0]
         raise ArchiveRefused(first.code, f"the run does not verify: {first.message}", "v shows why")
-    order = replaying.order_of(run)
-    try:
-        replaying.provide(run, order.spec, rebuild=False, folder=None, say=say)
-    except ImageUnavailable as missing:
-        short = verdict.run_hash[:12] if verdict.run_hash else run.name
-        remedy = missing.remedy.replace("add --rebuild", f"`kit replay {short} --rebuild`")
-        raise ImageUnavailable(missing.message, remedy) from missing
-    return order
+    return replaying.undertake(run, store, rebuild=True)

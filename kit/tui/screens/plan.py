@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import msgspec
-from rich.console import Group
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import ScrollableContainer, VerticalScroll
@@ -98,8 +97,7 @@ class PlanScreen(KitScreen):
         tally = render.tally(found.findings)
         self.query_one("#findings").border_title = f"Preflight: {tally.plain}"
         self.query_one("#found", Static).update(render.findings_table(_worst_first(found)))
-        rights = (render.rights(found.spec), Text()) if self._original else ()
-        self.query_one("#facts", Static).update(Group(*rights, render.plan_facts(found)))
+        self.query_one("#facts", Static).update(render.plan_facts(found))
         exact = plain(shlex.join(found.command)) if found.command else plain("no plan yet", "quiet")
         self.query_one("#exact", Static).update(exact)
         self.state = self._verdict(found)
@@ -138,19 +136,11 @@ class PlanScreen(KitScreen):
         """Start the engine in a session of its own and watch it."""
         if self._found is None or self._found.forbidden or self._launching:
             return
-        doubts = self._questions()
-        if doubts:
-            self.app.push_screen(YesNo(doubts, "Launch", "Not yet"), self._answered)
+        if warnings := len(self._warnings()):
+            question = f"{count(warnings, 'warning')} will go into the archive.\nLaunch?"
+            self.app.push_screen(YesNo(question, "Launch", "Not yet"), self._answered)
         else:
             self._launch()
-
-    def _questions(self) -> str:
-        asked = []
-        if self._original:  # always: whose code it is has nothing to do with this machine's doubts
-            asked.append("A sealed spec is a request to run code of somebody else's choice.")
-        if warnings := len(self._warnings()):
-            asked.append(f"{count(warnings, 'warning')} will go into the archive.")
-        return "\n".join([*asked, "Launch?"]) if asked else ""
 
     def _answered(self, yes: bool | None) -> None:
         if yes:
