@@ -219,21 +219,19 @@ def _image(original: Path, spec: RunSpec, engine: containers.Engine, rebuild: bo
         if not wanted.recipe:
             return part._replace(state="absent", error=missing)
         if rebuild:
-            return _rebuilt(original, part)
+            return _rebuilt(original, part, missing)
         remedy = f"{missing.remedy}, or add --rebuild to build the recipe that is sealed in the run"
         return part._replace(state="absent", error=ImageUnavailable(missing.message, remedy))
 
 
-def _rebuilt(original: Path, part: ImagePart) -> ImagePart:
+def _rebuilt(original: Path, part: ImagePart, missing: ImageUnavailable) -> ImagePart:
     """The sealed recipe, if its lock promises the very image that the spec pins."""
     try:
         recipe = images.sealed(archive.open_source(original))
-    except ImageUnavailable as older:
-        return part._replace(state="absent", error=older)
-    except ArchiveRefused as refused:
-        if refused.code != "RECIPE_MISSING":
+    except (ImageUnavailable, ArchiveRefused) as why:
+        if isinstance(why, ArchiveRefused) and why.code != "RECIPE_MISSING":
             raise
-        error = ImageUnavailable(f"{part.name} {part.digest}: {refused.message}", refused.remedy)
+        error = ImageUnavailable(f"{missing.message}, and {why.message}", missing.remedy)
         return part._replace(state="absent", error=error)
     if recipe.image_id != part.digest or recipe.name != part.name:
         raise ArchiveRefused(

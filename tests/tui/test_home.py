@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from kit import jsonio
+from kit.errors import ImageUnavailable
 from kit.render.rows import MARKS
+from kit.replay import ImagePart
 from kit.store import Store
 from kit.tui.app import KitApp
 from kit.tui.base import GLYPHS
@@ -17,6 +19,7 @@ from kit.tui.runtable import PAGE, RunTable
 from kit.tui.screens.home import HomeScreen
 from kit.tui.states import state_of
 from tests.committed import H200, QUICKSTART, REPLAY
+from tests.strangers import undertaking
 from tests.test_catalogue import MANIFEST, SPEC, made
 from tests.tui.conftest import SIZES, drawn
 from tests.tui.waiting import of_committed_runs, press, settled, told
@@ -284,15 +287,51 @@ async def test_a_replay_of_a_run_that_does_not_verify_is_refused(
         assert "does not verify" in told(pilot.app) and not shown
 
 
-async def test_a_replay_provides_what_it_needs_and_shows_the_plan(
-    three: Store, shown: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def provided(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was provided for a replay, on a machine that has everything."""
+    found: list[Any] = []
+    monkeypatch.setattr("kit.replay.undertake", lambda run, *_, **__: undertaking(run))
+    monkeypatch.setattr("kit.replay.provide", lambda *a, **__: (a[1]("fetched"), found.append(a)))
+    return found
+
+
+@pytest.mark.parametrize("key", ["n", "escape", "enter"])
+async def test_a_replay_lists_everything_first_and_a_no_does_nothing(
+    three: Store, shown: list[tuple[str, Any]], provided: list[Any], key: str
 ) -> None:
-    said: list[Any] = []
-    monkeypatch.setattr("kit.replay.provide", lambda *a, **k: (k["say"]("found"), said.append(a)))
+    async with home(three).run_test(size=(100, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "r")
+        text = drawn(pilot.app)
+        assert "THE HOST'S OWN NETWORK" in text and "Do exactly this?" in text
+        assert "docker run kit/golden" in text and not provided
+        await press(pilot, key)
+        assert "Do exactly this?" not in drawn(pilot.app)
+    assert not provided and not shown
+
+
+async def test_the_list_can_be_read_to_its_end_in_a_small_terminal(
+    three: Store, shown: list[tuple[str, Any]], provided: list[Any]
+) -> None:
+    async with home(three).run_test(size=(60, 16)) as pilot:
+        await settled(pilot)
+        await press(pilot, "r")
+        assert "docker run" not in drawn(pilot.app) and "Do exactly this?" in drawn(pilot.app)
+        for _ in range(4):
+            await press(pilot, "pagedown")
+        assert "docker run" in drawn(pilot.app)
+
+
+async def test_a_replay_provides_what_it_needs_after_a_yes_and_shows_the_plan(
+    three: Store, shown: list[tuple[str, Any]], provided: list[Any]
+) -> None:
     async with home(three).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "r")
-        assert "found" in told(pilot.app)
+        assert not provided
+        await press(pilot, "y")
+        assert "fetched" in told(pilot.app) and len(provided) == 1
     ((name, (order, original)),) = shown
     assert name == "plan" and original.name == REPLAY.name
     assert order.parents == ({"run_hash": REPLAY.name, "relation": "replay-of"},)
@@ -301,16 +340,14 @@ async def test_a_replay_provides_what_it_needs_and_shows_the_plan(
 async def test_a_missing_image_is_told_with_its_remedy(
     three: Store, shown: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kit.errors import ImageUnavailable
-
-    def missing(*_: Any, **__: Any) -> None:
-        raise ImageUnavailable("no such image here", "pull it, or add --rebuild to build it")
-
-    monkeypatch.setattr("kit.replay.provide", missing)
+    error = ImageUnavailable("no such image here", "`kit images build` makes it")
+    absent = ImagePart("absent", "kit/golden", "sha256:1", error=error)
+    found = lambda run, *_, **__: undertaking(run, image=absent)  # noqa: E731
+    monkeypatch.setattr("kit.replay.undertake", found)
     async with home(three).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "r")
-        assert "no such image here" in told(pilot.app) and "--rebuild`" in told(pilot.app)
+        assert "no such image here" in told(pilot.app) and "images build`" in told(pilot.app)
     assert not shown
 
 

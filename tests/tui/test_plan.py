@@ -171,27 +171,18 @@ async def test_a_launch_starts_an_engine_and_shows_the_run(
         assert begun == ["quickstart", "abcd1234"]
 
 
-async def test_a_strangers_spec_is_asked_about_even_without_warnings(
-    shown: Callable[..., KitApp],
+async def test_a_replay_names_its_command_and_is_not_asked_about_twice(
+    shown: Callable[..., KitApp], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    begun: list[Order] = []
+    monkeypatch.setattr(PlanScreen, "_launch", lambda self: begun.append(self._order))
     app = shown(found(OK), original=H200)
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(app, pilot)
         assert f"kit replay {H200.name[:12]}" in drawn(app)
         await pilot.press("enter")
         await pilot.pause()
-        assert "request to run code" in drawn(app)
-
-
-async def test_accepted_warnings_leave_the_question_about_a_strangers_spec(
-    shown: Callable[..., KitApp],
-) -> None:
-    app = shown(found(OK, WARN), original=H200)
-    async with app.run_test(size=(100, 30)) as pilot:
-        await settled(app, pilot)
-        await pilot.press("w", "enter")
-        await pilot.pause()
-        assert "request to run code" in drawn(app) and "archive" not in drawn(app)
+        assert len(begun) == 1
 
 
 async def test_a_warning_that_is_new_is_asked_about_though_others_were_accepted(

@@ -12,12 +12,14 @@ import pytest
 from kit import replay
 from kit.engine import Order
 from kit.errors import ImageUnavailable
+from kit.replay import Undertaking
 from kit.store import Store
 from kit.tui import replaying
 from kit.tui.altered import altered
 from kit.tui.app import KitApp
 from kit.tui.screens.verify import VerifyScreen, parent_in
 from tests.committed import H200, QUICKSTART, REPLAY, RUNS
+from tests.strangers import undertaking
 from tests.tui.conftest import SIZES, drawn
 
 
@@ -170,6 +172,7 @@ async def test_c_compares_with_the_original(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_r_leads_to_the_plan_of_a_replay(monkeypatch: pytest.MonkeyPatch) -> None:
 
     shown: list[tuple[Order, Path | None]] = []
+    monkeypatch.setattr(replay, "undertake", lambda run, *_, **__: undertaking(run))
     monkeypatch.setattr(replay, "provide", lambda *args, **kwargs: None)
     monkeypatch.setattr(
         KitApp,
@@ -181,16 +184,19 @@ async def test_r_leads_to_the_plan_of_a_replay(monkeypatch: pytest.MonkeyPatch) 
         await settled(app, pilot)
         await pilot.press("r")
         await settled(app, pilot)
+        assert not shown
+        await pilot.press("y")
+        await settled(app, pilot)
         ((order, original),) = shown
         assert original == QUICKSTART
         assert order.parents == ({"run_hash": QUICKSTART.name, "relation": "replay-of"},)
 
 
 async def test_a_missing_image_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(run: Path, say: object) -> Order:
+    def missing(run: Path, store: object) -> Undertaking:
         raise ImageUnavailable("the image is not here", "kit image build")
 
-    monkeypatch.setattr(replaying, "prepared", missing)
+    monkeypatch.setattr(replaying, "looked_at", missing)
     app = showing(QUICKSTART)
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(app, pilot)

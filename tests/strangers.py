@@ -1,0 +1,102 @@
+"""Runs as a stranger may send them: sealed with care, asking for what they should not get."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kit import jsonio, spec
+from kit.model import LaunchPlan, Mount, Plan, RunSpec, ScheduledRequest
+from kit.replay import ImagePart, Undertaking, order_of
+from tests import golden
+
+WEIGHTS = {
+    "repo": "someone/model",
+    "revision": "a" * 40,
+    "files": [
+        {
+            "path": "model.gguf",
+            "source": f"hf:someone/model@{'a' * 40}/model.gguf",
+            "sha256": "e" * 64,
+            "size": 7,
+        }
+    ],
+}
+
+
+def sealed(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    digest: str = golden.DIGEST,
+    recipe: dict[str, bytes] | None = None,
+    **changes: Any,
+) -> Path:
+    """A run that verifies, whose spec is the golden one with ``changes``; its folder.
+
+    Args:
+        digest: the image that it pins.
+        recipe: the files of its sealed recipe, by name.
+    """
+    plain_spec, plain_plan = golden.run_spec, golden.plan_of
+    with monkeypatch.context() as patch:
+        patch.setattr(golden, "DIGEST", digest)
+        if recipe is not None:
+            patch.setattr(golden, "recipe", lambda: recipe)
+
+        def asked() -> RunSpec:
+            document = spec.document(plain_spec()) | changes
+            document["image"] = {**document["image"], "digest": digest}
+            return spec.parse(jsonio.canonical(document))
+
+        def planned(the_spec: RunSpec, schedule: tuple[ScheduledRequest, ...]) -> Plan:
+            plan, files = plain_plan(the_spec, schedule), the_spec.weights
+            mounts = tuple(
+                Mount(target=f"/weights/{f.path}", sha256=f.sha256)
+                for f in (files.files if files else ())
+            )
+            launch = msgspec.structs.replace(plan.launch, mounts=mounts)
+            return msgspec.structs.replace(plan, model=files, launch=launch)
+
+        patch.setattr(golden, "run_spec", asked)
+        patch.setattr(golden, "plan_of", planned)
+        return golden.build(root)
+
+
+def undertaking(original: Path, **changes: Any) -> Undertaking:
+    """What a replay of ``original`` would do on a machine that has everything."""
+    order = order_of(original)
+    launch = LaunchPlan(
+        argv=("--port", "8080"),
+        env={},
+        port=8080,
+        mounts=(),
+        network="host",
+        egress="open",
+        runtime_cpus="0",
+        driver_cpus="1",
+        sampler_cpus="1",
+        memory_bytes=1 << 30,
+        shm_bytes=1 << 26,
+        pids=64,
+    )
+    found = Undertaking(
+        order=order,
+        original=original,
+        image=ImagePart("here", "kit/golden", golden.DIGEST, "identical"),
+        files=(),
+        meters=(),
+        launch=launch,
+        command=("docker", "run", "kit/golden"),
+        requests=3,
+        least_s=8.0,
+        took_s=20.0,
+        took_here=False,
+        run_bytes=1 << 28,
+        findings=(),
+    )
+    return dataclasses.replace(found, **changes)
