@@ -25,6 +25,8 @@ PRIVATE = "private/"
 # How a run is related to its parents: it runs one again, or holds its records with other results.
 REPLAY, RECOMPUTED = "replay-of", "recomputed-from"
 DOMAIN = b"kit-run-v1\n"
+# Attempts of the same spec that the exporter's ledger knows: beside the run, outside its hash.
+ATTEMPTS = f"{SEAL}attempts.json"
 # A single JSON document is parsed whole, and becomes many times its size.
 MAX_DOCUMENT = 64 << 20
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -152,7 +154,8 @@ def absentees(source: Source, manifest: Manifest) -> list[ManifestFile]:
 
 
 def _is_seal(name: str) -> bool:
-    return name.startswith(SEAL) and name.count("/") == 1 and name.endswith(SEAL_SUFFIXES)
+    kind = name.startswith(SEAL) and name.count("/") == 1 and name.endswith(SEAL_SUFFIXES)
+    return kind or name == ATTEMPTS
 
 
 def pieces_listed(source: Source, entry: ManifestFile) -> Iterator[bytes]:

@@ -13,18 +13,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kit import jsonio
+from kit import ledger as ledgers
 from kit.errors import UsageError
 
-GENESIS = "0" * 64
-LEDGER = "ledger.jsonl"
+LEDGER = ledgers.NAME
+_RUN = re.compile(r"[0-9a-f]{64}")
+_ID = re.compile(r"[0-9a-f]{8}")
 _LOCK = "lock"
 _SCRATCH = ".scratch"
 _ADOPTED = "adopted"
@@ -156,12 +158,20 @@ class Store:
         """Every run in flight, alive or not, oldest first."""
         if not self.inflight.is_dir():
             return []
-        found = [p for p in self.inflight.iterdir() if p.is_dir() and p.suffix != _SCRATCH]
-        return [p.name for p in sorted(found, key=lambda p: p.stat().st_mtime)]
+        with os.scandir(self.inflight) as entries:
+            found = [
+                e for e in entries if _ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False)
+            ]
+        return [e.name for e in sorted(found, key=lambda e: e.stat().st_mtime)]
 
     def inflight_ids(self) -> list[str]:
         """Runs that somebody works on."""
         return [id_ for id_ in self.ids() if self.is_alive(id_)]
+
+    def is_busy(self) -> bool:
+        """Whether somebody runs, seals, imports or recomputes a run here."""
+        scratch = self.inflight.glob(f"*{_SCRATCH}")
+        return any(self.is_alive(folder.name.removesuffix(_SCRATCH)) for folder in scratch)
 
     def leftovers(self) -> list[str]:
         """Runs that nobody works on any more."""
@@ -171,7 +181,7 @@ class Store:
         """Whether an engine holds this run's lock, or is about to take it over."""
         lock = self.scratch_folder(id_) / _LOCK
         try:
-            handle = os.open(lock, os.O_RDWR)
+            handle = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return False
         try:
@@ -225,12 +235,17 @@ class Store:
     # --- sealed -----------------------------------------------------------------------------
 
     def runs(self) -> list[Path]:
-        """Every sealed run's folder, by hash."""
+        """Every sealed run's folder, by hash; whatever else lies in the store is left out."""
+        return [path for path in self._folders() if _RUN.fullmatch(path.name)]
+
+    def others(self) -> list[Path]:
+        """Folders with a manifest that are not named by a hash, as a sync tool's copies."""
+        return [path for path in self._folders() if not _RUN.fullmatch(path.name)]
+
+    def _folders(self) -> list[Path]:
         if not self.root.is_dir():
             return []
-        return sorted(
-            p.parent for p in self.root.glob("*/manifest.json") if len(p.parent.name) == 64
-        )
+        return sorted(p.parent for p in self.root.glob("*/manifest.json"))
 
     def find(self, name: str) -> Path:
         """A sealed run by any unique prefix of its hash or of its id.
@@ -241,10 +256,14 @@ class Store:
         runs = self.runs()
         of_id = {e["run_hash"] for e in self.ledger() if name and _has_id(e, name)}
         found = [p for p in runs if name and (p.name.startswith(name) or p.name in of_id)]
-        if len(found) != 1:
-            how = "several runs begin" if found else "no sealed run begins"
-            raise UsageError(f"{how} with {name!r} in {self.root.name}/", "`kit ls` lists the runs")
-        return found[0]
+        if len(found) == 1:
+            return found[0]
+        how = "several runs begin" if found else "no sealed run begins"
+        copies = [p.name for p in self.others() if name and p.name.startswith(name)]
+        remedy = "`kit ls` lists the runs"
+        if copies and not found:
+            remedy = f"{copies[0]!a} was renamed: give it the name of its hash, or name its path"
+        raise UsageError(f"{how} with {name[:80]!a} in {self.root.name}/", remedy)
 
     def sealed_as(self, id_: str) -> tuple[str, Path] | None:
         """Status and folder that a run got when it was sealed; None if it was not."""
@@ -255,43 +274,30 @@ class Store:
 
     # --- ledger -----------------------------------------------------------------------------
 
+    def ledger_read(self) -> ledgers.Ledger:
+        """The ledger as it is, with its faults."""
+        return ledgers.read(self.root / LEDGER)
+
     def ledger(self) -> list[dict[str, Any]]:
-        """Every entry, oldest first; a torn last line is left out."""
-        path = self.root / LEDGER
-        if not path.is_file():
-            return []
-        return [jsonio.parse(line) for line in _whole_lines(path.read_bytes())]
+        """Every entry, oldest first; a torn last line is left out, and so is what is no entry."""
+        return list(self.ledger_read().entries)
 
     def ledger_breaks(self) -> int | None:
-        """The first entry that does not follow the one before; None for a sound ledger."""
-        prev = GENESIS
-        path = self.root / LEDGER
-        for number, line in enumerate(_whole_lines(path.read_bytes()) if path.is_file() else []):
-            entry = jsonio.parse(line)
-            if entry.get("prev") != prev or entry.get("seq") != number:
-                return number
-            prev = jsonio.digest(line)
-        return None
+        """The first line that does not follow the one before; None for a sound ledger."""
+        return next((number for number, _ in self.ledger_read().faults), None)
+
+    def require_ledger(self) -> None:
+        """Raise `UsageError` where entries could not be added to the ledger."""
+        ledgers.require(self.root / LEDGER)
 
     def note(self, kind: str, **facts: Any) -> None:
-        """Append an entry; several processes may do so at once."""
-        self.make()
-        with self._ledger_locked() as file:
-            lines = list(_whole_lines(file.read()))
-            prev = jsonio.digest(lines[-1]) if lines else GENESIS
-            entry = {**facts, "kind": kind, "seq": len(lines), "prev": prev}
-            file.truncate(sum(len(line) + 1 for line in lines))
-            file.seek(0, os.SEEK_END)
-            file.write(jsonio.canonical(entry) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Append an entry; several processes may do so at once.
 
-    @contextlib.contextmanager
-    def _ledger_locked(self) -> Iterator[Any]:
-        with (self.root / LEDGER).open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            yield file
+        Raises:
+            UsageError: what lies in the ledger's place is none.
+        """
+        self.make()
+        ledgers.append(self.root / LEDGER, kind, facts)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -319,8 +325,3 @@ def _lock_within(handle: int, seconds: float) -> bool:
             time.sleep(0.01)
         else:
             return True
-
-
-def _whole_lines(data: bytes) -> list[bytes]:
-    lines = data.split(b"\n")
-    return lines[:-1]

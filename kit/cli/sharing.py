@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from kit import seal
 from kit.cli.common import Runs, find_run, say, store_of
+from kit.store import Store
 
 
 def export(
@@ -26,7 +27,9 @@ def export(
         out: the folder (or file) to write.
         identity: include private/identity.json: host name and device UUIDs.
     """
-    packed = seal.export(find_run(run, runs), out, with_withheld=identity)
+    found = find_run(run, runs)
+    store = Store(found.resolve().parent) if found.is_dir() else store_of(runs)
+    packed = seal.export(found, out, with_withheld=identity, ledger=store.ledger_read())
     sys.stdout.write(f"{packed}\n")
     if not identity:
         say("host name and device UUIDs were withheld; --identity includes them")

@@ -15,7 +15,7 @@ import msgspec
 from kit import __version__, archive, jsonio, records, results
 from kit.archive import MANIFEST, SEAL
 from kit.errors import ArchiveRefused, UsageError
-from kit.manifest import RECOMPUTED, run_hash
+from kit.manifest import ATTEMPTS, RECOMPUTED, run_hash
 from kit.model import Manifest
 from kit.seal.sealing import note, source_hash, storage_error, sync_tree
 from kit.seal.sharing import check_integrity, moved, write_out
@@ -91,7 +91,7 @@ def _written(source: archive.Source, store: Store, new: Manifest, data: bytes) -
         flight.take()  # a lock, so that what a crash leaves is known to be nobody's
         staging = flight.scratch("run")
         for member in source.names():
-            if not member.startswith(SEAL):  # a signature is of the old manifest
+            if member == ATTEMPTS or not member.startswith(SEAL):  # a signature is of the old one
                 pieces = [own[member]] if member in own else source.pieces(member)
                 write_out(staging / member, pieces)
         check_integrity(archive.open_source(staging))

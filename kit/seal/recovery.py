@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from kit import archive, events, jsonio, manifest, records, results
+from kit import archive, events, jsonio, manifest, records, regular, results
 from kit.drive import salvage
-from kit.errors import ArchiveRefused, RunFailed
+from kit.errors import KitError, RunFailed
 from kit.seal.sealing import note, seal
 from kit.store import InFlight, Store
 
 _ORPHANS_S = 15.0
-_UNREADABLE = (ValueError, msgspec.MsgspecError, ArchiveRefused, jsonio.JsonRefused)
+# What reading a damaged run raises: it is left as it is, and reported.
+_UNREADABLE = (
+    KitError,
+    OSError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    msgspec.MsgspecError,
+)
 REASON = "its engine died; recovered"
 
 
@@ -28,26 +39,36 @@ class StillWrittenError(ValueError):
     """A run in flight without an engine, that another process has not finished writing."""
 
 
-def recover(store: Store) -> list[Path]:
+def _say_nothing(_: str) -> None:
+    """For callers that read the ledger themselves."""
+
+
+def recover(store: Store, say: Callable[[str], None] = _say_nothing) -> list[Path]:
     """Seal every run that nobody works on any more, as aborted; remove what never began.
+
+    Args:
+        say: is given a line for every run that was not in the ledger and now is.
 
     Returns:
         The folders of the runs sealed.
 
     Raises:
         RunFailed: a run is damaged beyond reading; the others were recovered all the same.
+        UsageError: the store's ledger cannot be written; nothing was touched.
     """
+    store.require_ledger()
     sealed: list[Path] = []
     damaged: list[str] = []
     for id_ in store.leftovers():
-        flight = store.adopt(store.inflight / id_)
+        flight = InFlight(store, id_)
         try:
+            flight = store.adopt(store.inflight / id_)
             sealed += _recover_one(flight)
         except _UNREADABLE as error:
-            damaged.append(f"{id_} ({error})")
+            damaged.append(f"{id_} ({_why(error)})")
         finally:
             flight.release()
-    sealed += _note_unnoted(store)
+    sealed += _note_unnoted(store, say)
     store.forget_orphans()
     if damaged:
         raise RunFailed(
@@ -64,9 +85,13 @@ def _recover_one(flight: InFlight) -> list[Path]:
         StillWrittenError: a sampler or driver outlived the engine and does not end.
     """
     _await_orphans(flight.path)
+    archive.open_source(flight.path)  # refuses a link, pipe or device among the files
     journal = flight.path / events.FILE
-    kept = events.valid_prefix(journal.read_bytes()) if journal.is_file() else b""
+    written = journal.read_bytes() if journal.is_file() else b""
+    kept = events.valid_prefix(written)
     if not kept:
+        if b"\n" in written:
+            raise ValueError(f"{events.FILE} is not a journal from its first line on")
         flight.store.discard(flight.id)
         return []
     registered = events.decode(kept)[0].data
@@ -151,10 +176,11 @@ def _closed(kept: bytes) -> bytes:
     return kept + jsonio.canonical(event) + b"\n"
 
 
-def _note_unnoted(store: Store) -> list[Path]:
-    """Runs that got their name and whose entry in the ledger was cut off by the crash.
+def _note_unnoted(store: Store, say: Callable[[str], None]) -> list[Path]:
+    """Runs that no entry of the ledger names, noted with that said.
 
-    A run that never began in this store, as those that come with a clone, is noted as imported.
+    One that began in this store got its name, and a crash cut off its entry. Any other came with a
+    clone or was put there past the ledger, or its entries were cut out: it is noted as imported.
     """
     entries = store.ledger()
     known = {entry.get("run_hash") for entry in entries}
@@ -164,8 +190,15 @@ def _note_unnoted(store: Store) -> list[Path]:
         if run.name in known:
             continue
         with contextlib.suppress(*_UNREADABLE):  # what is no run of ours is `kit verify`'s to judge
-            said = manifest.parse((run / archive.MANIFEST).read_bytes())
+            said = manifest.parse(regular.content(run / archive.MANIFEST, archive.MAX_MANIFEST))
             ours = said.run_id in begun
             note(store, "sealed" if ours else "imported", run.name, said)
             found += [run] if ours else []
+            how = "its seal was cut off before its entry" if ours else "nothing shows how it came"
+            say(f"run {run.name[:12]} was not in the ledger and is noted now: {how}")
     return found
+
+
+def _why(error: Exception) -> str:
+    """One line on what is wrong with a run."""
+    return getattr(error, "message", "") or str(error) or type(error).__name__

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from kit import __version__, events, jsonio
-from kit.archive import MANIFEST, SEAL
+from kit.archive import MANIFEST, SEAL, strays
 from kit.errors import DiskFull, KitError, RunFailed
 from kit.manifest import PROFILE, SCHEMA, run_hash
 from kit.model import Event, Manifest, ManifestFile, Plan
@@ -132,7 +132,7 @@ def listed(folder: Path) -> list[ManifestFile]:
     return [
         _entry(folder / name, name)
         for name in names
-        if name != MANIFEST and not name.startswith(SEAL)
+        if name != MANIFEST and not name.startswith(SEAL) and not strays.of_path(name)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import zipfile
@@ -9,9 +10,11 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from kit import archive, manifest
+from kit import archive, attempts, manifest
 from kit.archive import MANIFEST, SUFFIX, Source
-from kit.errors import ArchiveRefused, UsageError
+from kit.errors import ArchiveRefused, KitError, UsageError
+from kit.ledger import Ledger
+from kit.manifest import ATTEMPTS
 from kit.model import Manifest
 from kit.seal.sealing import note, storage_error, sync, sync_tree
 from kit.store import InFlight, Store
@@ -21,13 +24,17 @@ _SMALL_BYTES = 4096
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def export(run: Path, out: Path, *, with_withheld: bool = False) -> Path:
+def export(
+    run: Path, out: Path, *, with_withheld: bool = False, ledger: Ledger | None = None
+) -> Path:
     """Pack a sealed run into ``<hash>.kit.zip``; the same run gives the same bytes.
 
     Args:
         run: the sealed run's folder.
         out: the folder or file to write.
         with_withheld: include host name and device UUIDs.
+        ledger: what is known of attempts of the same spec; its excerpt goes along, outside the
+            hash.
 
     Raises:
         UsageError: ``run`` is not a sealed folder, or ``out`` cannot be written.
@@ -38,28 +45,49 @@ def export(run: Path, out: Path, *, with_withheld: bool = False) -> Path:
     source = archive.open_source(run)
     name, listed = check_integrity(source)
     withheld = {f.path for f in listed.files if f.withheld and not with_withheld}
-    members = [m for m in source.names() if m not in withheld]
+    members = [m for m in source.names() if m not in {*withheld, ATTEMPTS}]
     target = out / f"{name}{SUFFIX}" if out.is_dir() else out
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target.name} is there and is no file", "name another file or folder")
     part = target.with_name(target.name + ".part")
     try:
         with zipfile.ZipFile(part, "w") as packed:
             for member in members:
                 _pack(packed, f"{name}/{member}", source, member)
+            if told := _attempts(source, listed.spec_hash, ledger):
+                packed.writestr(_info(f"{name}/{ATTEMPTS}"), told)
         sync(part)
         part.replace(target)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise UsageError(
             f"cannot write {target.name}: {error.strerror}", "name another folder"
         ) from error
     return target
 
 
-def _pack(packed: zipfile.ZipFile, name: str, source: Source, member: str) -> None:
-    """Deflate, or store what would compress so far that a reader must take it for a bomb."""
+def _attempts(source: Source, spec_hash: str, ledger: Ledger | None) -> bytes | None:
+    """What came with the run, and what this ledger adds; what is malformed is left behind."""
+    before = None
+    with contextlib.suppress(KitError):
+        before = attempts.read(source)
+    mine = attempts.excerpt(ledger, spec_hash) if ledger else None
+    return attempts.added(before, mine, spec_hash)
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    """A member's header: the same for the same name."""
     info = zipfile.ZipInfo(name, _ZIP_DATE)
     info.external_attr = 0o100644 << 16
     info.create_system = 3
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
+
+
+def _pack(packed: zipfile.ZipFile, name: str, source: Source, member: str) -> None:
+    """Deflate, or store what would compress so far that a reader must take it for a bomb."""
+    info = _info(name)
     info.file_size = source.size(member)
     fair = info.file_size <= _SMALL_BYTES or _is_fair(source, member)
     info.compress_type = zipfile.ZIP_DEFLATED if fair else zipfile.ZIP_STORED
@@ -83,18 +111,33 @@ def import_(file: Path, store: Store) -> Path:
         The run's folder; one that is in the store already stays as it is.
 
     Raises:
-        ArchiveRefused: it is unsafe, or its files are not those of its manifest.
+        ArchiveRefused: it is unsafe, or its files are not those of its manifest; or the store has
+            the run already, and not as it was sealed.
         RunFailed: it could not be written.
     """
     source = archive.open_source(file)
     try:
         name, listed = check_integrity(source)
         target = store.root / name
-        if not target.is_dir() and _unpack(source, store, target):
+        if target.is_dir():
+            _compare(target, name)
+        elif _unpack(source, store, target):
             note(store, "imported", name, listed)
     finally:
         source.close()
     return target
+
+
+def _compare(target: Path, name: str) -> None:
+    """Refuse where the store's own copy of the run is not what was sealed."""
+    try:
+        check_integrity(archive.open_source(target))
+    except ArchiveRefused as altered:
+        raise ArchiveRefused(
+            altered.code,
+            f"the store holds run {name[:12]} already, and altered: {altered.message}",
+            f"move {target} away and import again",
+        ) from altered
 
 
 def _unpack(source: Source, store: Store, target: Path) -> bool:

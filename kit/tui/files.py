@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kit.errors import UsageError
+from kit.store import Store
 
 
 def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
@@ -39,4 +40,4 @@ def export(run: Path, folder: Path) -> Path:
 
     if run.is_file():
         raise UsageError(f"{run.name} is a single file already", "copy it as it is")
-    return seal.export(run, folder)
+    return seal.export(run, folder, ledger=Store(run.resolve().parent).ledger_read())

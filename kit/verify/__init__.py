@@ -14,7 +14,7 @@ from kit import archive, manifest
 from kit.archive import Source
 from kit.errors import ArchiveRefused
 from kit.model import Manifest
-from kit.verify import authenticity, image, integrity, plausibility, recompute, schema
+from kit.verify import attempts, authenticity, image, integrity, plausibility, recompute, schema
 from kit.verify.codes import LEVELS
 from kit.verify.verdict import Check, Status, Verdict, check
 
@@ -48,6 +48,7 @@ def _opened(source: Source) -> Verdict:
         return _refused(name, checks, refused)
     checks += integrity.checks(source, data, listed)
     checks += authenticity.checks(source)
+    checks += attempts.checks(source, listed)
     found = Verdict(run_hash=name, status=listed.status, checks=tuple(checks))
     if not found.passed:
         return found

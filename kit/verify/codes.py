@@ -37,6 +37,7 @@ L1 = {
 L2 = {
     "SIGNATURE": "nobody vouches for the run",
     "REGISTRATION": "when the run was registered is the runner's word",
+    "ATTEMPTS": "how often the spec was tried is the exporter's word",
 }
 
 L3 = {
