@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from cyclopts import Parameter
 
-from kit import archive, catalogue, jsonio, render
+from kit import archive, audit, catalogue, jsonio, render
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
 from kit.errors import UsageError
+from kit.store import Store
 from kit.verify import verify as verify_run
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ def ls(*, runs: Runs = None, json: Json = False) -> None:
         print_json([msgspec.to_builtins(row) for row in rows])
     else:
         render.runs(rows)
+    _tell_of_others(where)
+    render.ledger_doubts(audit.quick(where))
+
+
+def _tell_of_others(store: Store) -> None:
+    """Folders that hold a run and are named otherwise, as a sync tool's copies are."""
+    names = [path.name for path in store.others()]
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        say(
+            f"not named by a run's hash: {names[0]!a}{more}; `kit verify PATH` says which run it is"
+        )
 
 
 def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
@@ -129,8 +142,9 @@ def _written(
 
 
 def verify(
-    run: str,
+    run: str = "",
     *,
+    store: Annotated[bool, Parameter(negative="")] = False,
     runs: Runs = None,
     json: Json = False,
 ) -> int:
@@ -138,13 +152,27 @@ def verify(
 
     Args:
         run: the sealed run: folder, single file, or the beginning of its hash.
+        store: check the store's ledger instead: its chain, and the runs against its entries.
     """
+    if store == bool(run):
+        raise UsageError("name one run, or --store for the ledger", "`kit ls` lists the runs")
+    if store:
+        return _audit(store_of(runs), json=json)
     verdict = verify_run(find_run(run, runs))
     if json:
         print_json(verdict.as_dict())
     else:
         render.verdict(verdict)
     return verdict.exit_code
+
+
+def _audit(store: Store, *, json: bool) -> int:
+    found = audit.whole(store)
+    if json:
+        print_json(found.as_dict())
+    else:
+        render.audit(found)
+    return found.exit_code
 
 
 def _documents(source: archive.Source) -> dict[str, Any]:

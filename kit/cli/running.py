@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kit import containers, render, seal
+from kit import audit, containers, render, seal
 from kit import replay as replaying
 from kit import spec as specs
 from kit.cli import progress
@@ -146,8 +146,10 @@ def _agreed(found: replaying.Undertaking, yes: bool) -> replaying.Undertaking:
 def recover(*, runs: Runs = None) -> None:
     """Seal what a crash or power loss left behind, as aborted; remove its containers."""
     store = store_of(runs)
+    store.require_ledger()
+    render.ledger_doubts(audit.chain(store))
     containers.connect().reap(store.is_alive, store.log_of)
-    done = seal.recover(store)
+    done = seal.recover(store, say)
     for path in done:
         sys.stdout.write(str(path) + "\n")
     say(f"recovered {len(done)} run{'s' if len(done) != 1 else ''}")

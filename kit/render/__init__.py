@@ -8,6 +8,7 @@ each passes through `console.plain` before it is drawn.
 from __future__ import annotations
 
 from kit.catalogue import Row, row
+from kit.render.audit import audit, ledger_doubts
 from kit.render.before import (
     duration,
     error,
@@ -29,12 +30,14 @@ from kit.render.verification import verdict
 __all__ = [
     "QUESTION",
     "Row",
+    "audit",
     "comparison",
     "duration",
     "error",
     "findings",
     "findings_table",
     "imported",
+    "ledger_doubts",
     "plan",
     "plan_facts",
     "power",

@@ -96,7 +96,7 @@ def _recover_one(flight: InFlight) -> list[Path]:
         return []
     registered = events.decode(kept)[0].data
     _mend(flight, kept)
-    parents = tuple(registered.get("parents", ()))
+    parents = msgspec.convert(registered.get("parents", ()), tuple[dict[str, str], ...])
     found = seal(flight, "aborted", REASON, parents, kind="recovered")
     flight.store.forget_scratch(flight.id)
     return [found]

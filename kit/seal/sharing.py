@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import zipfile
@@ -119,7 +120,7 @@ def import_(file: Path, store: Store) -> Path:
     try:
         name, listed = check_integrity(source)
         target = store.root / name
-        if target.is_dir():
+        if os.path.lexists(target):
             _compare(target, name)
         elif _unpack(source, store, target):
             note(store, "imported", name, listed)
