@@ -14,11 +14,23 @@ from typing import Any
 
 import msgspec
 
-from kit import archive, images, jsonio, manifest, records, results, seal, spec
+from kit import (
+    __version__,
+    archive,
+    jsonio,
+    manifest,
+    preflight,
+    records,
+    results,
+    seal,
+    spec,
+)
 from kit.events import FILE, GENESIS, Clock, Journal
+from kit.measure import phase
+from kit.meters import Reading
+from kit.meters.live import Live
 from kit.model import (
     ImageIdentity,
-    LaunchPlan,
     MeterDevice,
     MeterPlan,
     Plan,
@@ -27,7 +39,7 @@ from kit.model import (
     RunSpec,
     ScheduledRequest,
 )
-from kit.plan import materialise, schedule_bytes
+from kit.plan import Facts, plan, schedule_bytes
 from kit.store import InFlight, Store
 from tests.runtimes.specs import defaults
 
@@ -35,6 +47,8 @@ MS = 1_000_000
 S = 1000 * MS
 DIGEST = "sha256:" + "1" * 64
 UTC = "2026-01-02T03:04:05+00:00"
+UTC_NS = 1_767_323_045 * S
+ANCHOR_NS, LIVE_NS, READ_NS = 10 * S, 500 * MS, 100 * MS
 GPU_MW, CPU_MW = 250_000, 40_000
 TOKENS = 8
 LAUNCHES = 2
@@ -53,7 +67,8 @@ class ScriptedClock(Clock):
         return self.t
 
     def anchor(self) -> dict[str, str]:
-        return {name: str(self.t) for name in ("monotonic", "monotonic_raw", "realtime")}
+        starts = {"monotonic": 0, "monotonic_raw": 7 * S, "realtime": UTC_NS}
+        return {name: str(start + self.t) for name, start in starts.items()}
 
 
 @dataclass
@@ -65,6 +80,9 @@ class Script:
     plan: Plan
     schedule: tuple[ScheduledRequest, ...]
     clock: ScriptedClock = field(default_factory=ScriptedClock)
+    live: Live = field(default_factory=lambda: Live(d for m in meters() for d in m.devices))
+    read: int = 0  # rounds of readings so far
+    begun: int = 0  # when the first launch began
 
 
 def run_spec() -> RunSpec:
@@ -78,6 +96,7 @@ def run_spec() -> RunSpec:
         "workload": {"name": "prompts", "options": {"requests": 3, "max_output_tokens": TOKENS}},
         "phases": {"idle_s": 2, "loaded_idle_s": 2, "warmup_requests": 1},
         "meters": [{"name": "nvml"}, {"name": "rapl"}],
+        "devices": {"gpus": 1},
         "launches": LAUNCHES,
     }
     return spec.parse(jsonio.canonical(document))
@@ -99,16 +118,15 @@ def begin(root: Path) -> Script:
     """A run in flight with spec, plan and schedule written."""
     flight = Store(root).begin()
     the_spec = run_spec()
-    schedule = materialise(the_spec)
-    plan = plan_of(the_spec, schedule)
+    the_plan, schedule = plan(the_spec, facts())
     flight.write("spec.json", spec.document(the_spec))
-    flight.write("plan.json", msgspec.to_builtins(plan))
+    flight.write("plan.json", msgspec.to_builtins(the_plan))
     flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(schedule))
     for name, data in recipe().items():
         flight.write_bytes(f"inputs/image/{name}", data)
-    flight.write("env/start.json", {"kernel": "6.1"})
+    flight.write("env/start.json", fingerprint())
     flight.write("private/identity.json", {"nonce": "ab" * 32, "host": "golden-host"})
-    return Script(flight, the_spec, plan, schedule)
+    return Script(flight, the_spec, the_plan, schedule)
 
 
 def recipe() -> dict[str, bytes]:
@@ -123,7 +141,8 @@ def recipe() -> dict[str, bytes]:
     return {"Dockerfile": dockerfile, "image.json": jsonio.canonical(lock)}
 
 
-def plan_of(the_spec: RunSpec, schedule: tuple[ScheduledRequest, ...]) -> Plan:
+def facts() -> Facts:
+    """What kit would have found on the machine."""
     image = ImageIdentity(
         reference="kit/loopback:golden",
         recipe="loopback",
@@ -132,37 +151,68 @@ def plan_of(the_spec: RunSpec, schedule: tuple[ScheduledRequest, ...]) -> Plan:
         platform="linux/amd64",
         config_digest=DIGEST,
     )
-    launch = LaunchPlan(
-        argv=("--port", "8080"),
-        env={},
-        port=8080,
-        mounts=(),
-        network="internal",
-        egress="none",
-        runtime_cpus="0",
-        driver_cpus="1",
-        sampler_cpus="1",
-        memory_bytes=1 << 30,
-        shm_bytes=1 << 26,
-        pids=64,
-    )
-    return Plan(
-        schema="kit.plan/1",
-        spec_hash=spec.spec_hash(the_spec),
-        kit_version="0.1.0",
+    return Facts(
+        engine=fingerprint()["docker"],
         image=image,
-        image_pinned=DIGEST,
-        image_match="identical",
-        model=None,
-        launch=launch,
+        match="identical",
+        weights={},
         meters=meters(),
-        schedule_sha256=jsonio.digest(schedule_bytes(schedule)),
-        requests=sum(r.stage == "measured" for r in schedule),
-        launches=the_spec.launches,
-        image_recipe_sha256=images.files_digest(
-            {name: jsonio.digest(data) for name, data in recipe().items()}
-        ),
+        cpus=("0-1", "2", "3"),
+        recipe=recipe(),
     )
+
+
+def fingerprint() -> dict[str, Any]:
+    """The machine, as `kit.host.fingerprint` tells it."""
+    board = {
+        "name": "golden GPU",
+        "energy_counter": True,
+        "memory_total_bytes": 80 << 30,
+        "power_default_w": 400,
+        "power_enforced_w": 400,
+        "power_limit_w": 400,
+        "compute_processes": 0,
+        "mig": False,
+        "persistence": True,
+        "ecc": True,
+    }
+    docker = {
+        "engine": "docker",
+        "version": "26.1.5",
+        "api_version": "1.45",
+        "bridges": True,
+        "rootless": False,
+        "image_store": "classic",
+        "cgroup_version": "2",
+        "gpu": "cdi",
+    }
+    return {
+        "cgroup": 2,
+        "clock": {"synchronised": True, "maximum_error_us": 500, "source": "tsc"},
+        "cpu": {"model": "golden CPU", "threads": 4, "usable": 4, "frequency": {"absent": "?"}},
+        "docker": docker,
+        "gpus": {"gpu0": board},
+        "kernel": {"release": "6.1", "architecture": "x86_64"},
+        "kit": {"version": __version__, "python": "3.11.2"},
+        "load": {"one_minute": 0.1},
+        "memory": {"total_bytes": 64 << 30, "available_bytes": 60 << 30},
+        "nvidia": {"driver": "580.1", "cuda_driver": "13.0", "nvml": "13.580.1"},
+        "os": {"id": "debian", "version": "12"},
+    }
+
+
+def findings(script: Script) -> list[dict[str, str]]:
+    """What preflight says of this plan on this machine."""
+    gathered = {
+        "host": fingerprint(),
+        "weights": {},
+        "disk_free": 1 << 40,
+        "port_free": {"absent": "the port is inside the container's own network"},
+        "gpu_energy": {"gpu0": 125_000},
+        "other_runs": [],
+    }
+    found = preflight.check(script.plan, script.spec, gathered)
+    return [{"code": f.code, "level": f.level, "message": f.message} for f in found]
 
 
 def meters() -> tuple[MeterPlan, ...]:
@@ -193,81 +243,120 @@ def meters() -> tuple[MeterPlan, ...]:
 def records_of(script: Script) -> int:
     """Journal, requests and samples of every launch; returns the rows of all sample files."""
     flight, clock = script.flight, script.clock
-    with_journal = Journal(flight.path / FILE, clock)
-    spec_hash = jsonio.digest((flight.path / "spec.json").read_bytes())
-    plan_hash = jsonio.digest((flight.path / "plan.json").read_bytes())
+    journal = Journal(flight.path / FILE, clock)
     registered = {
         "id": flight.id,
-        "spec_hash": spec_hash,
-        "plan_hash": plan_hash,
+        "spec_hash": jsonio.digest((flight.path / "spec.json").read_bytes()),
+        "plan_hash": jsonio.digest((flight.path / "plan.json").read_bytes()),
         "utc": UTC,
-        "kit_version": "0.1.0",
+        "kit_version": __version__,
         "launches": script.spec.launches,
         "parents": [],
     }
-    with_journal.add("run.registered", **registered)
+    journal.add("run.registered", **registered)
     flight.register(registered)
-    clock.t = 10 * MS
-    with_journal.add("sampler.started", meter="local")
-    clock.t = 100 * MS
-    with_journal.add("clock.anchor", **clock.anchor())
+    for found in findings(script):
+        journal.add("finding", **found)
+    clock.t = 90 * MS
+    journal.add("sampler.started", meter="local")
+    clock.t = script.begun = 100 * MS
     for index in range(script.spec.launches):
-        launch(script, with_journal, index)
-    rows = write_samples(flight, clock.t + S)
-    clock.t += S
-    report = {"rows": rows, "late_p99_ns": 1000, "overruns": {}, "tiers": {}}
-    with_journal.add("sampler.stopped", meter="local", **report)
-    with_journal.close()
+        launch(script, journal, index)
+    pass_time(script, None, clock.t + 200 * MS)
+    rows = write_samples(script)
+    journal.add("sampler.stopped", meter="local", **stopped(script, rows))
+    journal.close()
     return rows
+
+
+def stopped(script: Script, rows: int) -> dict[str, Any]:
+    """A sampler's report: the first and the last round are not counted as reads."""
+    tier = {"reads": script.read - 2, "late_p99_ns": 1000}
+    return {
+        "rows": rows,
+        "late_p99_ns": 1000,
+        "overruns": {"nvml.power-100ms": 0, "rapl.rapl": 0},
+        "tiers": {"nvml.counter": tier, "nvml.power-100ms": tier, "rapl.rapl": tier},
+    }
 
 
 def launch(script: Script, journal: Journal, index: int) -> None:
     """One launch with all its blocks."""
-    clock = script.clock
-    clock.t += 100 * MS
     journal.add("launch.begin", launch=index)
-    block(script, journal, index, "idle", "before", 2 * S)
-    journal.add("phase.begin", launch=index, phase="startup", part=None)
-    created = {"image": script.plan.image.image_id, "network": "internal", "egress": "none"}
-    journal.add("container.created", launch=index, **created)
-    journal.add("container.started", launch=index)
-    clock.t += S
-    journal.add("container.ready", launch=index)
-    journal.add("phase.end", launch=index, phase="startup", part=None)
-    pairs = stage(script, journal, index, "warmup")
-    block(script, journal, index, "loaded_idle", "before", 2 * S)
-    pairs += stage(script, journal, index, "measured")
-    block(script, journal, index, "loaded_idle", "after", 2 * S)
-    write_launch(script, index, pairs)
-    block(script, journal, index, "shutdown", None, S)
-    block(script, journal, index, "idle", "after", 2 * S)
+    with phase(journal, index, "idle", "before"):
+        pass_time(script, journal, script.clock.t + 2 * S)
+    with phase(journal, index, "startup"):
+        created = {"image": script.plan.image.image_id, "network": "internal", "egress": "host"}
+        journal.add("container.created", launch=index, **created)
+        journal.add("container.started", launch=index)
+        pass_time(script, journal, script.clock.t + S)
+        journal.add("container.ready", launch=index)
+    pairs, stages = [], {}
+    for name in ("warmup", "measured"):
+        if name == "measured":
+            with phase(journal, index, "loaded_idle", "before"):
+                pass_time(script, journal, script.clock.t + 2 * S)
+        found, stages[name] = stage(script, journal, index, name)
+        pairs += found
+    with phase(journal, index, "loaded_idle", "after"):
+        pass_time(script, journal, script.clock.t + 2 * S)
+    write_launch(script, index, pairs, stages)
+    with phase(journal, index, "shutdown"):
+        pass_time(script, journal, script.clock.t + S)
+        journal.add("container.stopped", launch=index, exit_code=0, killed=False)
+    journal.add("container.removed", launch=index)
+    with phase(journal, index, "idle", "after"):
+        pass_time(script, journal, script.clock.t + 2 * S)
     journal.add("launch.end", launch=index)
 
 
-def block(
-    script: Script, journal: Journal, index: int, name: str, part: str | None, ns: int
-) -> None:
-    journal.add("phase.begin", launch=index, phase=name, part=part)
-    script.clock.t += ns
-    journal.add("phase.end", launch=index, phase=name, part=part)
+def pass_time(script: Script, journal: Journal | None, until: int) -> None:
+    """Let time pass; the sampler reads meanwhile, and the engine's heartbeat is journalled."""
+    clock = script.clock
+    while True:
+        due = READ_NS * script.read + 20 * MS
+        beat = script.begun + -(-(clock.t - script.begun + 1) // LIVE_NS) * LIVE_NS
+        if min(due, beat) > until:
+            break
+        if due <= beat:
+            for reading in readings(due):
+                script.live.see(reading)
+            script.read += 1
+        else:
+            clock.t = beat
+            if journal:
+                tell(script, journal)
+    clock.t = until
+
+
+def tell(script: Script, journal: Journal) -> None:
+    """A beat of the engine's heart."""
+    clock = script.clock
+    if (clock.t - script.begun) // LIVE_NS % (ANCHOR_NS // LIVE_NS) == 1:
+        journal.add("clock.anchor", **clock.anchor())
+    told = {"power": script.live.watts(clock.t), "joules": script.live.joules()}
+    journal.add("live", **told)
 
 
 def stage(
     script: Script, journal: Journal, index: int, name: str
-) -> list[tuple[Request, Response]]:
-    """A block of requests, one after the other, as long as they take."""
-    clock = script.clock
-    journal.add("phase.begin", launch=index, phase=name, part=None)
+) -> tuple[list[tuple[Request, Response]], dict[str, Any]]:
+    """A block of requests, one after the other, as long as they take; the driver's words on it."""
+    begin = script.clock.t
     pairs = []
-    for scheduled in (r for r in script.schedule if r.stage == name):
-        clock.t += 10 * MS
-        pairs.append(exchange(scheduled, clock.t))
-        clock.t = pairs[-1][0].done
-    clock.t += 10 * MS
-    facts = {"ok": len(pairs), "failed": 0, "cpu_share": 0.01, "lag_p99_ns": 0}
-    journal.add("stage.done", launch=index, stage=name, **facts)
-    journal.add("phase.end", launch=index, phase=name, part=None)
-    return pairs
+    with phase(journal, index, name):
+        t = begin
+        for scheduled in (r for r in script.schedule if r.stage == name):
+            pairs.append(exchange(scheduled, t + 10 * MS))
+            t = pairs[-1][0].done
+        pass_time(script, journal, t)
+        wall = script.clock.t - begin
+        pass_time(script, journal, t + 10 * MS)
+    said = {"ok": len(pairs), "failed": 0, "cpu_share": 0.01, "lag_p99_ns": 0}
+    journal.add("stage.done", launch=index, stage=name, **said)
+    chunks = sum(len(response.chunk_times) for _, response in pairs)
+    own = {"requests": len(pairs), "chunks": chunks, "reads": chunks, "lag_max_ns": 0}
+    return pairs, {**said, **own, "wall_ns": wall, "cpu_ns": wall // 100, "parse_cpu_ns": 1000}
 
 
 def exchange(scheduled: ScheduledRequest, sent: int) -> tuple[Request, Response]:
@@ -304,13 +393,15 @@ def exchange(scheduled: ScheduledRequest, sent: int) -> tuple[Request, Response]
     return request, response
 
 
-def write_launch(script: Script, index: int, pairs: list[tuple[Request, Response]]) -> None:
+def write_launch(
+    script: Script, index: int, pairs: list[tuple[Request, Response]], stages: dict[str, Any]
+) -> None:
     folder = f"launches/{index:03d}"
     flight = script.flight
     flight.write_bytes(f"{folder}/requests.jsonl", lines(r for r, _ in pairs))
     flight.write_bytes(f"{folder}/responses.jsonl", lines(r for _, r in pairs))
-    stages = {"measured": {"cpu_share": 0.01, "lag_p99_ns": 0}}
-    flight.write(f"{folder}/driver.json", {"stages": stages})
+    about = {"python": "3.11.2", "affinity": {"asked": "2", "got": "2"}, "stages": stages}
+    flight.write(f"{folder}/driver.json", about)
     flight.write(f"{folder}/effective.json", {"/props": {}})
     flight.write_bytes(f"{folder}/container.log", b"listening\n")
 
@@ -320,30 +411,36 @@ def lines(found: Iterable[Any]) -> bytes:
     return b"".join(jsonio.canonical(msgspec.to_builtins(r)) + b"\n" for r in found)
 
 
-def write_samples(flight: InFlight, end: int) -> int:
-    """Rows each 100 ms under constant power, from 20 ms to ``end``; returns how many."""
-    gpu, cpu = [], []
-    for t in range(20 * MS, end, 100 * MS):
-        energy_mj = 5_000_000 + GPU_MW * t // S
-        gpu.append((t, "gpu0", "gpu_energy", energy_mj))
-        gpu.append((t + 20_000, "gpu0", "gpu_power_instant", GPU_MW))
-        cpu.append((t + 40_000, "cpu0-package", "cpu_energy", 7_000_000 + CPU_MW * t // MS))
-    for name, rows in (("nvml", gpu), ("rapl", cpu)):
-        flight.write_bytes(f"samples/{name}.csv", csv(rows))
-    return len(gpu) + len(cpu)
+def readings(t: int) -> list[Reading]:
+    """What the sampler reads at ``t``, under constant power."""
+    found = (
+        (t, "gpu0", "gpu_energy", 5_000_000 + GPU_MW * t // S),
+        (t + 20_000, "gpu0", "gpu_power_instant", GPU_MW),
+        (t + 40_000, "cpu0-package", "cpu_energy", 7_000_000 + CPU_MW * t // MS),
+    )
+    return [Reading(t0, t0 + 5000, None, name, what, 0, raw) for t0, name, what, raw in found]
 
 
-def csv(rows: list[tuple[int, str, str, int]]) -> bytes:
+def write_samples(script: Script) -> int:
+    """Rows each 100 ms from 20 ms on; returns how many."""
+    rows = [r for n in range(script.read) for r in readings(READ_NS * n + 20 * MS)]
+    for name, gpu in (("nvml", True), ("rapl", False)):
+        own = [r for r in rows if r.device.startswith("gpu") is gpu]
+        script.flight.write_bytes(f"samples/{name}.csv", csv(own))
+    return len(rows)
+
+
+def csv(rows: list[Reading]) -> bytes:
     found = ["seq,t0,t1,t_dev,device,quantity,rc,raw\n"]
-    for seq, (t, device, quantity, raw) in enumerate(rows):
-        found.append(f"{seq},{t},{t + 5000},,{device},{quantity},0,{raw}\n")
+    for seq, r in enumerate(rows):
+        found.append(f"{seq},{r.t0},{r.t1},,{r.device},{r.quantity},{r.rc},{r.raw}\n")
     return "".join(found).encode()
 
 
 def finish(script: Script, rows: int, status: str, reason: str) -> None:
     """The closing fingerprint and the last event."""
     assert rows > 0
-    script.flight.write("env/end.json", {"kernel": "6.1"})
+    script.flight.write("env/end.json", fingerprint())
     path = script.flight.path / FILE
     add_event(path, script.clock.t, "run.end", {"status": status, "reason": reason})
 
