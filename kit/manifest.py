@@ -24,6 +24,7 @@ CRITICAL: frozenset[str] = frozenset()
 PRIVATE = "private/"
 # How a run is related to its parents: it runs one again, or holds its records with other results.
 REPLAY, RECOMPUTED = "replay-of", "recomputed-from"
+RELATIONS = frozenset({REPLAY, RECOMPUTED})
 DOMAIN = b"kit-run-v1\n"
 # Attempts of the same spec that the exporter's ledger knows: beside the run, outside its hash.
 ATTEMPTS = f"{SEAL}attempts.json"

@@ -30,6 +30,7 @@ from kit.workloads import schedule
 
 SCHEMA = "kit.plan/1"
 WEIGHTS_DIR = "/weights"
+LOCALHOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,10 @@ def launch_plan(spec: RunSpec, engine: dict[str, Any], cpus: tuple[str, str, str
     network, egress = containers.network_plan(engine)
     runtime_cpus, driver_cpus, sampler_cpus = cpus
     return LaunchPlan(
-        argv=runtime.argv(spec, *(["127.0.0.1"] if network == "host" else [])),
+        argv=runtime.argv(spec, *([LOCALHOST] if network == "host" else [])),
         env=runtime.env(spec),
         port=runtime.port,
-        mounts=_mounts(spec),
+        mounts=mounts(spec),
         network=network,
         egress=egress,
         runtime_cpus=runtime_cpus,
@@ -146,7 +147,8 @@ def launch_plan(spec: RunSpec, engine: dict[str, Any], cpus: tuple[str, str, str
     )
 
 
-def _mounts(spec: RunSpec) -> tuple[Mount, ...]:
+def mounts(spec: RunSpec) -> tuple[Mount, ...]:
+    """The files that the container gets, by where it finds them. Pure."""
     files = spec.weights.files if spec.weights else ()
     return tuple(Mount(target=f"{WEIGHTS_DIR}/{f.path}", sha256=f.sha256) for f in files)
 
