@@ -34,6 +34,7 @@ class RunRecords:
     env_start: dict[str, Any]
     env_end: dict[str, Any]
     phases: tuple[Phase, ...] = field(default=())
+    effective: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 def load(source: Source) -> RunRecords:
@@ -56,7 +57,8 @@ def load(source: Source) -> RunRecords:
         samples=_samples(source, names),
         requests=requests,
         responses=responses,
-        driver={n: jsonio.parse(source.read(f)) for n, f in _launch_files(names, "driver.json")},
+        driver=_launch_documents(source, names, "driver.json"),
+        effective=_launch_documents(source, names, "effective.json"),
         env_start=_fingerprint(source, names, "env/start.json"),
         env_end=_fingerprint(source, names, "env/end.json"),
         phases=phases.cut(journal, requests),
@@ -95,6 +97,15 @@ def _samples(source: Source, names: list[str]) -> samples.Samples:
 
 def _fingerprint(source: Source, names: list[str], name: str) -> dict[str, Any]:
     found: dict[str, Any] = jsonio.parse(source.read(name), name) if name in names else {}
+    return found
+
+
+def _launch_documents(source: Source, names: list[str], name: str) -> dict[int, dict[str, Any]]:
+    """A JSON object of each launch that has one."""
+    found = {n: jsonio.parse(source.read(f), f) for n, f in _launch_files(names, name)}
+    for launch, document in found.items():
+        if not isinstance(document, dict):
+            raise MalformedRecordError(f"launches/{launch:03d}/{name} is not an object")
     return found
 
 

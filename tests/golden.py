@@ -17,6 +17,7 @@ import msgspec
 from kit import (
     __version__,
     archive,
+    images,
     jsonio,
     manifest,
     preflight,
@@ -45,7 +46,7 @@ from tests.runtimes.specs import defaults
 
 MS = 1_000_000
 S = 1000 * MS
-DIGEST = "sha256:" + "1" * 64
+DIGEST = images.recipe("loopback").image_id
 UTC = "2026-01-02T03:04:05+00:00"
 UTC_NS = 1_767_323_045 * S
 ANCHOR_NS, LIVE_NS, READ_NS = 10 * S, 500 * MS, 100 * MS
@@ -130,15 +131,8 @@ def begin(root: Path) -> Script:
 
 
 def recipe() -> dict[str, bytes]:
-    """A recipe whose lock fits its one file and the pinned image."""
-    dockerfile = b"FROM scratch\n"
-    lock = {
-        "schema": "kit.image/1",
-        "recipe": "loopback",
-        "files": {"Dockerfile": jsonio.digest(dockerfile)},
-        "image_id": DIGEST,
-    }
-    return {"Dockerfile": dockerfile, "image.json": jsonio.canonical(lock)}
+    """The recipe of the image, as a run seals it."""
+    return images.sealable_files("loopback", DIGEST)
 
 
 def facts() -> Facts:

@@ -15,7 +15,7 @@ from kit.model import MeterDevice
 from kit.units import QUANTITIES
 
 # Of several power readings of one device the first of these is shown.
-_PREFERRED = ("gpu_power_instant", "gpu_power_sample", "gpu_power_average", "pdu_power")
+PREFERRED = ("gpu_power_instant", "gpu_power_sample", "gpu_power_average", "pdu_power")
 _COUNTERS = ("gpu_energy", "cpu_energy", "cpu_busy")
 _STATE = {
     "gpu_temperature": "temperature",
@@ -60,7 +60,7 @@ class Live:
         for device in devices:
             for quantity, facts in device.quantities.items():
                 self._facts[device.device, quantity] = facts
-                if quantity in _GROWTH:
+                if quantity in GROWTH:
                     self._sums[device.device, quantity] = Sum(quantity, facts)
 
     def see(self, reading: Reading) -> None:
@@ -95,7 +95,7 @@ class Live:
         with self._lock:
             seen = dict(self._seen)
         found: dict[str, float] = {}
-        for name in _PREFERRED:
+        for name in PREFERRED:
             for key in (k for k in seen if k[1] == name and k[0] not in found):
                 t, raw = seen[key]
                 if raw > 0 and (now is None or now - t < _STALE_NS):
@@ -147,7 +147,7 @@ class Sum:
     """A device's energy since its first reading: None before it grew, and once broken."""
 
     def __init__(self, quantity: str, facts: Mapping[str, Any]) -> None:
-        self._growth, self._facts = _GROWTH[quantity], facts
+        self._growth, self._facts = GROWTH[quantity], facts
         self._must_grow = quantity in GROWING
         self._last: tuple[int, int] | None = None
         self._grew_at = 0
@@ -161,6 +161,11 @@ class Sum:
             still = self._last[0] - self._grew_at > STILL_NS
             return None if still or not self._joules else self._joules
         return self._joules
+
+    @property
+    def total(self) -> float:
+        """What was added up until now, J, even where Live would not show it; 0 before it grew."""
+        return self._joules or 0.0
 
     def add(self, t: int, raw: int) -> None:
         """Take in a reading made at ``t`` (ns)."""
@@ -206,7 +211,7 @@ def _busy_watts(facts: Mapping[str, Any], busy: float) -> float:
 
 
 _Growth = Callable[[Mapping[str, Any], int, int, float], float | None]
-_GROWTH: dict[str, _Growth] = {
+GROWTH: dict[str, _Growth] = {
     "gpu_energy": _gpu_growth,
     "cpu_energy": _cpu_growth,
     "pdu_power": _pdu_growth,

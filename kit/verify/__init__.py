@@ -14,7 +14,22 @@ from kit import archive, manifest
 from kit.archive import Source
 from kit.errors import ArchiveRefused
 from kit.model import Manifest
-from kit.verify import attempts, authenticity, image, integrity, plausibility, recompute, schema
+from kit.verify import (
+    asked,
+    attempts,
+    authenticity,
+    clocks,
+    driving,
+    environment,
+    image,
+    integrity,
+    journal,
+    live,
+    plausibility,
+    reads,
+    recompute,
+    schema,
+)
 from kit.verify.codes import LEVELS
 from kit.verify.verdict import Check, Status, Verdict, check
 
@@ -68,10 +83,18 @@ def _of_records(source: Source, listed: Manifest) -> list[Check]:
     records, first = recompute.load(source)
     if records is None:
         return first
+    whole = listed.status == "complete"
     steps: list[Callable[[], list[Check]]] = [
+        lambda: asked.checks(records, source, listed),
+        lambda: clocks.checks(records, listed),
+        lambda: journal.checks(records, listed),
+        lambda: reads.checks(records, whole=whole),
+        lambda: live.checks(records, whole=whole),
+        lambda: driving.checks(records, whole=whole),
         lambda: recompute.checks(records, source, listed),
         lambda: plausibility.checks(records, listed),
         lambda: image.checks(records, source, listed),
+        lambda: environment.checks(records, whole=whole),
     ]
     return first + [c for step in steps for c in step()]
 

@@ -64,13 +64,14 @@ def _anchor(event: Event) -> Anchor:
 def _runaway(found: Sequence[Anchor]) -> Iterator[str]:
     for anchor in found:
         if not 0 <= anchor.t - anchor.monotonic <= _WRITTEN_NS:
-            yield f"an anchor of {anchor.monotonic / _S:.1f} s was journalled at {anchor.t / _S:.1f} s"
+            at, said = anchor.t / _S, anchor.monotonic / _S
+            yield f"an anchor of {said:.1f} s was journalled at {at:.1f} s"
             break
     for a, b in pairwise(found):
         step = b.monotonic - a.monotonic
         raw, wall = b.monotonic_raw - a.monotonic_raw, b.realtime - a.realtime
         if step <= 0 or abs(raw - step) > _FEW_NS + _RUNAWAY * step:
-            yield f"{step / _S:.3f} s went by on the run's clock and {raw / _S:.3f} s on the raw one"
+            yield f"{step / _S:.3f} s on the run's clock are {raw / _S:.3f} s on the raw one"
         if abs(wall - step) > _STEP_NS + _RUNAWAY * step:
             yield f"the wall clock moved by {wall / _S:.3f} s in {step / _S:.3f} s"
 

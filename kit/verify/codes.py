@@ -69,8 +69,11 @@ L4 = {
     "REGISTERED_DIFFERS": "what was registered before the run is not what ran",
     "CLOCK_DIFFERS": "the clocks' anchors contradict one another, the journal or the manifest",
     "JOURNAL_ORDER": "events stand in an order in which no run writes them",
+    "TIME_OUTSIDE": "long stretches of the run belong to no launch",
     "FINDINGS_DIFFER": "preflight's findings are not those that follow from the plan",
     "LIVE_MISSING": "live readings are missing from the journal",
+    "LIVE_DIFFERS": "live readings are not those of the samples",
+    "DRIVER_DIFFERS": "the load driver's own counts and times are not those of its records",
     "RESULTS_DIFFER": "the results do not follow from the raw records",
     "FORMULAS_FORMER": "results by older formulas: their metrics are confirmed, the rest is not",
 }
@@ -83,7 +86,8 @@ L5 = {
 L6 = {
     "IMAGE_DIFFERS": "the image that ran is not the one that spec and plan name",
     "RECIPE_DIFFERS": "the sealed recipe is not the one that the plan names, or fits not its lock",
-    "ENVIRONMENT": "fingerprints before and after the run",
+    "DEVICES_DIFFER": "spec, plan, fingerprint and server name other devices",
+    "ENVIRONMENT": "the machine is not the same before and after the run",
 }
 
 MEANING: dict[str, str] = {**L0, **L1, **L2, **L3, **L4, **L5, **L6}

@@ -7,6 +7,7 @@ from typing import Any
 
 from kit import jsonio
 from kit.archive import Source
+from kit.errors import ArchiveRefused, ImageUnavailable
 from kit.model import ImageIdentity, Manifest, Plan
 from kit.records import RunRecords
 from kit.verify.verdict import Check, check, judged
@@ -56,7 +57,7 @@ def _recipe(plan: Plan, source: Source, listed: Manifest) -> Check:
         return check(
             "RECIPE_DIFFERS", "SKIP", "no recipe is sealed: the image has none, or is older"
         )
-    problems = [*_of_plan(plan, hashes), *_of_lock(plan, source, hashes)]
+    problems = [*_of_plan(plan, hashes), *_of_lock(plan, source, hashes), *_of_rules(source)]
     if problems or plan.image_recipe_sha256:
         return judged(
             "RECIPE_DIFFERS", problems, "the sealed recipe is the one that the plan names"
@@ -93,6 +94,18 @@ def _of_lock(plan: Plan, source: Source, hashes: dict[str, str]) -> Iterator[str
     if lock.get("recipe") != plan.image.recipe:
         yield "the sealed recipe has another name than the plan's"
     yield from _files_of_lock(lock.get("files"), hashes)
+
+
+def _of_rules(source: Source) -> Iterator[str]:
+    """The closed schema of recipes; one of an older kit has another, and is looked at above."""
+    from kit import images
+
+    try:
+        images.sealed(source)
+    except ArchiveRefused as refused:
+        yield refused.message
+    except ImageUnavailable:
+        return
 
 
 def _files_of_lock(locked: Any, hashes: dict[str, str]) -> Iterator[str]:

@@ -15,6 +15,8 @@ from kit.verify.verdict import Check, judged
 
 # A loaded host delays the engine; a tenth of the usual number is no delay.
 _SLOWEST, _SHARE = 20, 0.1
+# Nothing lies between two launches; a sampler that stops waits for its slowest device.
+_PAUSE_S, _STOP_S = 10.0, 60.0
 _SHOWN = (
     *("gpu_power_instant", "gpu_power_sample", "gpu_power_average"),
     *("gpu_energy", "cpu_energy", "cpu_busy"),
@@ -44,6 +46,7 @@ def checks(records: RunRecords, listed: Manifest) -> list[Check]:
         return []
     return [
         judged("JOURNAL_ORDER", _order(records), "events stand in the engine's order"),
+        judged("TIME_OUTSIDE", _outside(records.events), "the meters ran for the launches alone"),
         judged("FINDINGS_DIFFER", _findings(records), "preflight's findings follow from the plan"),
         judged("LIVE_MISSING", _heartbeat(records), "live readings came at their pace"),
     ]
@@ -103,11 +106,34 @@ def _edges(events: tuple[Event, ...]) -> Iterator[str]:
             yield f"{kind} stands before the last launch ended"
 
 
+def _outside(events: tuple[Event, ...]) -> Iterator[str]:
+    """Launches follow one another at once, and the meters begin and end with them.
+
+    A launch that was taken out leaves the time that it took.
+    """
+    ends = [e.t for e in events if e.kind == "launch.end"]
+    begins = [e.t for e in events if e.kind == "launch.begin"]
+    started = [e.t for e in events if e.kind == "sampler.started"]
+    stopped = [e.t for e in events if e.kind == "sampler.stopped"]
+    if not begins or not ends or not started or not stopped:
+        return
+    stretches = [
+        ("before the first launch", max(started), begins[0], _PAUSE_S),
+        *(("between two launches", a, b, _PAUSE_S) for a, b in zip(ends, begins[1:], strict=False)),
+        ("after the last launch", ends[-1], min(stopped), _STOP_S),
+    ]
+    for where, a, b, longest_s in stretches:
+        if (b - a) * 1e-9 > longest_s:
+            yield f"{(b - a) * 1e-9:.1f} s {where} belong to none"
+
+
 # --- findings ---------------------------------------------------------------------------------
 
 
 def _findings(records: RunRecords) -> Iterator[str]:
-    told = {(e.data.get("code"), e.data.get("level")) for e in records.events if e.kind == "finding"}
+    told = {
+        (e.data.get("code"), e.data.get("level")) for e in records.events if e.kind == "finding"
+    }
     if not told:
         yield "preflight found nothing, which it never does"
         return
@@ -146,7 +172,9 @@ def _heartbeat(records: RunRecords) -> Iterator[str]:
     """Twice a second the engine tells what the meters show, where they show anything."""
     if not _is_shown(records):
         return
-    times = [e.t for e in records.events if e.kind == "live" and e.data.keys() & {"power", "joules"}]
+    times = [
+        e.t for e in records.events if e.kind == "live" and e.data.keys() & {"power", "joules"}
+    ]
     for a, b in clocks.gaps(records.phases, times, _SLOWEST * LIVE_EVERY_S):
         yield f"no live reading between {a * 1e-9:.1f} s and {b * 1e-9:.1f} s"
         break

@@ -23,7 +23,6 @@ def checks(records: RunRecords, listed: Manifest) -> list[Check]:
         judged("WINDOW_SHIFTED", _windows(records, whole), "phases hold what they must hold"),
         judged("TIMES_INCONSISTENT", _times(records), "times of every request fit"),
         check("PLAUSIBILITY", "SKIP", _NOT_YET),
-        check("ENVIRONMENT", "SKIP", "fingerprints are compared when the run is replayed"),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -52,6 +53,11 @@ _LINES: dict[str, type[Record]] = {
 _EVENT_DATA: dict[str, dict[str, type | tuple[type, ...]]] = {
     "run.registered": {"id": str, "spec_hash": str, "plan_hash": str, "launches": int},
     "run.end": {"status": str, "reason": str},
+    "finding": {"code": str, "level": str, "message": str},
+    "clock.anchor": {"monotonic": str, "monotonic_raw": str, "realtime": str},
+    "container.created": {"launch": int, "image": str, "network": str},
+    "sampler.started": {"meter": str},
+    "sampler.stopped": {"meter": str},
     "stage.done": {"launch": int, "stage": str, "ok": int, "failed": int},
     "phase.begin": {"launch": int, "phase": str, "part": (str, type(None))},
     "phase.end": {"launch": int, "phase": str, "part": (str, type(None))},
@@ -200,6 +206,7 @@ def _problems(schema: str, document: Any, name: str) -> Iterator[str]:
         yield f"{name} {error.json_path}: {error.message[:_SHOWN]}"
 
 
+@cache
 def _validator(schema: str) -> Draft202012Validator:
     return jsonio.validator(jsonio.read(resources.schema_path(schema)))
 

@@ -1,4 +1,9 @@
-"""L4, samples: every stream that the plan names is there, whole, from begin to end of the run."""
+"""L4, samples: every stream that the plan names is there, whole, from begin to end of the run.
+
+What failed is a row with a code, and the sampler complains once when it begins to fail. That
+explains the stretch in which the rows fail; it never explains rows that are not there, nor a
+stream of which nothing was read.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ from kit.model import Manifest
 from kit.records import RunRecords
 from kit.samples import Ints, Series
 from kit.units import QUANTITIES
+from kit.verify.reads import label, lost_times
 from kit.verify.verdict import Check, check, judged
 
 _NS = 1e-9
@@ -20,6 +26,8 @@ _PERIODS = 5
 _UNEVEN_S = 15.0  # the sampler lets ten seconds pass between two reads of a counter
 # Reads that may be missing unexplained: edges, and a clock's rounding.
 _FEW, _SHARE = 5, 0.02
+# Times of the buffer's samples: how old the newest of a read may be, and how many may be missing.
+_STALE_S, _HOLE, _HOLES = 0.1, 1.75, 0.01
 
 
 def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]:
@@ -36,36 +44,60 @@ def _presence(records: RunRecords, whole: bool) -> tuple[list[str], list[str]]:
     """Streams that are missing, and those that are not whole and say why."""
     missing: list[str] = []
     faint: list[str] = []
-    lost = {str(e.data.get("meter")) for e in records.events if e.kind == "sampler.lost"}
+    lost = lost_times(records)
     for meter in records.plan.meters:
-        label = f"{meter.name}-{meter.alias}" if meter.alias else meter.name
+        complaints = lost.get(label(meter), [])
         for device in meter.devices:
             for quantity, facts in device.quantities.items():
+                if "reason" in facts:
+                    continue
                 series = records.samples.get(device.device, quantity)
-                problem = None if "reason" in facts else _problem(records, series, facts, whole)
-                if problem:
-                    explained = label in lost or (series is not None and series.errors)
-                    name = f"{device.device} {quantity}: {problem}"
-                    (faint if explained or not whole else missing).append(name)
+                name = f"{device.device} {quantity}"
+                gone, doubt = _judged(records, series, facts, complaints)
+                (missing if whole else faint).extend(f"{name}: {problem}" for problem in gone)
+                faint += [f"{name}: {problem}" for problem in doubt]
     return missing, faint
 
 
-def _problem(
-    records: RunRecords, series: Series | None, facts: dict[str, object], whole: bool
-) -> str | None:
+def _judged(
+    records: RunRecords, series: Series | None, facts: dict[str, object], complaints: list[int]
+) -> tuple[list[str], list[str]]:
+    """What is missing of one stream without an explanation, and what with one."""
     if series is None or not len(series.t):
-        return "no reading"
+        failed = f"each of {series.errors} reads failed" if series and series.errors else ""
+        return [failed or "no reading"], []
+    gone, doubt = [], []
+    after = series.error_times[series.error_times > series.t[0]]
+    if len(after) and not complaints:
+        gone.append(f"{len(after)} reads failed, and the sampler did not complain")
+    elif len(after) > _SHARE * len(series.t):
+        doubt.append(f"{len(after)} of {len(series.t) + series.errors} reads failed")
+    for problem, begin, end in _edges(records, series, facts):
+        explained = complaints and _covered(series, begin, end)
+        (doubt if explained else gone).append(problem)
+    return gone, doubt
+
+
+def _edges(
+    records: RunRecords, series: Series, facts: dict[str, object]
+) -> Iterator[tuple[str, int, int]]:
+    """Stretches at begin and end of the run without a reading: words, from when to when."""
     blocks = records.phases
-    if not whole or not blocks:
-        return None
+    if not blocks:
+        return
     slack = _slack_ns(series, facts)
-    late = int(series.t[0]) - min(p.t0 for p in blocks)
-    early = max(p.t1 for p in blocks) - int(series.t[-1])
-    if late > slack:
-        return f"begins {late * _NS:.1f} s after the first phase"
-    if early > slack:
-        return f"ends {early * _NS:.1f} s before the last phase does"
-    return None
+    first, last = min(p.t0 for p in blocks), max(p.t1 for p in blocks)
+    begin, end = int(series.t[0]), int(series.t[-1])
+    if begin - first > slack:
+        yield f"begins {(begin - first) * _NS:.1f} s after the first phase", first, begin
+    if last - end > slack:
+        yield f"ends {(last - end) * _NS:.1f} s before the last phase does", end, last
+
+
+def _covered(series: Series, begin: int, end: int) -> bool:
+    """Whether reads went on failing there: at least a few, up to the stretch's far half."""
+    failed = series.error_times[(series.error_times >= begin) & (series.error_times <= end)]
+    return len(failed) > 0 and int(failed.max()) > (begin + end) // 2
 
 
 def _slack_ns(series: Series, facts: dict[str, object]) -> float:
@@ -106,16 +138,39 @@ def _unread(records: RunRecords) -> Iterator[str]:
     they were numbered and counted again.
     """
     missed = _missed(records)
-    lost = {str(e.data.get("meter")) for e in records.events if e.kind == "sampler.lost"}
     for meter in records.plan.meters:
-        label = f"{meter.name}-{meter.alias}" if meter.alias else meter.name
-        for device in meter.devices if label not in lost else ():
+        for device in meter.devices:
             for quantity, facts in device.quantities.items():
                 series = records.samples.get(device.device, quantity)
+                name = f"{device.device} {quantity}"
+                if series is not None and "slots" in facts:
+                    yield from (f"{name}: {problem}" for problem in _buffered(series))
                 expected = _deadlines(series, quantity, facts)
                 absent = expected - (len(series.t) + series.errors if series else 0)
-                if absent > missed.get(label, 0) + max(_FEW, _SHARE * expected):
-                    yield f"{device.device} {quantity}: {absent} of {expected} reads are missing"
+                if absent > missed.get(label(meter), 0) + max(_FEW, _SHARE * expected):
+                    yield f"{name}: {absent} of {expected} reads are missing"
+
+
+def _buffered(series: Series) -> Iterator[str]:
+    """Samples that the driver takes by itself lie evenly, and are handed out while they are new.
+
+    A whole read that came too late leaves one wide hole; samples that were picked out leave many.
+    """
+    if len(series.t) < _PERIODS:
+        return
+    gaps = np.diff(series.t)
+    usual = float(np.median(gaps))
+    holes = int(((gaps > _HOLE * usual) & (gaps < _PERIODS * usual)).sum())
+    if usual > 0 and holes > max(_FEW, _HOLES * len(gaps)):
+        yield f"{holes} holes between {len(gaps) + 1} samples of the driver's buffer"
+    batches, index = np.unique(series.t0, return_inverse=True)
+    newest = np.zeros(len(batches), np.int64)
+    np.maximum.at(newest, index, series.t)
+    age_s = float(np.median(batches - newest)) * _NS
+    if age_s > _STALE_S + _PERIODS * usual * _NS:
+        yield f"the newest samples were {age_s:.2f} s old when they were read"
+    if (series.t > series.t1).any():
+        yield "a sample is younger than its reading"
 
 
 def _missed(records: RunRecords) -> Counter[str]:

@@ -61,3 +61,45 @@ def edit_events(run: Path, change: Callable[[list[dict[str, Any]]], object]) -> 
 def of_kind(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     """The data of every event of a kind, to be edited."""
     return [event["data"] for event in events if event["kind"] == kind]
+
+
+def drop_events(run: Path, kind: str, *, keep: int) -> None:
+    """Take every event of a kind out of the journal but the first ``keep``."""
+
+    def forge(events: list[dict[str, Any]]) -> None:
+        gone = [e for e in events if e["kind"] == kind][keep:]
+        events[:] = [e for e in events if e not in gone]
+
+    edit_events(run, forge)
+
+
+def edit_rows(
+    path: Path,
+    drop: Callable[[int, list[str]], bool] = lambda _, __: False,
+    change: Callable[[list[str]], object] = lambda _: None,
+) -> int:
+    """Drop and change rows of a sample file and number them again; returns how many went."""
+    head, *lines = path.read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    kept = [row for n, row in enumerate(rows) if not drop(n, row)]
+    for seq, row in enumerate(kept):
+        change(row)
+        row[0] = str(seq)
+    path.write_text("\n".join([head, *(",".join(row) for row in kept)]) + "\n")
+    return len(rows) - len(kept)
+
+
+def reschedule(run: Path) -> None:
+    """Let the plan name the schedule as it now is."""
+    sha256 = jsonio.digest((run / "inputs/schedule.jsonl").read_bytes())
+    edit_plan(run, lambda p: p.update(schedule_sha256=sha256))
+
+
+def facts_of(plan: dict[str, Any], quantity: str) -> dict[str, Any]:
+    """The plan's facts of a quantity, to be edited."""
+    for meter in plan["meters"]:
+        for device in meter["devices"]:
+            if quantity in device["quantities"]:
+                found: dict[str, Any] = device["quantities"][quantity]
+                return found
+    raise LookupError(quantity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ import pytest
 from kit import jsonio
 from kit.verify import verify
 from tests import golden
-from tests.verify.forging import edit_events, edit_plan, edit_spec, failed, of_kind, sealed_again
+from tests.verify.forging import (
+    edit_events,
+    edit_plan,
+    edit_spec,
+    facts_of,
+    failed,
+    of_kind,
+    sealed_again,
+)
 
 OTHER = "sha256:" + "2" * 64
 Document = dict[str, Any]
@@ -47,11 +56,11 @@ def edit_lock(run: Path, **changed: Any) -> None:
 
 
 RECIPES: dict[str, Callable[[Path], object]] = {
-    "edited": lambda r: (r / "inputs/image/Dockerfile").write_bytes(b"FROM evil\n"),
+    "edited": lambda r: (r / "inputs/image/server.py").write_bytes(b"evil\n"),
     "one more file": lambda r: (r / "inputs/image/more.sh").write_bytes(b"x"),
-    "one file less": lambda r: (r / "inputs/image/Dockerfile").unlink(),
+    "one file less": lambda r: (r / "inputs/image/server.py").unlink(),
     "no lock": lambda r: (r / "inputs/image/image.json").unlink(),
-    "no recipe": lambda r: [p.unlink() for p in (r / "inputs/image").iterdir()],
+    "no recipe": lambda r: shutil.rmtree(r / "inputs/image"),
     "lock of another image": lambda r: edit_lock(r, image_id=OTHER),
     "lock of another recipe": lambda r: edit_lock(r, recipe="other"),
     "lock that is no object": lambda r: (r / "inputs/image/image.json").write_bytes(b"[]"),
@@ -83,15 +92,6 @@ def test_a_plan_of_an_older_kit_is_not_blamed_for_what_it_could_not_name(run: Pa
 # --- numbers that would trip the formulas -------------------------------------------------------
 
 HUGE = [1e300, -1e300, 1.7e308, 5e-324, -5e-324, 1e-300]
-
-
-def facts_of(plan: Document, quantity: str) -> Document:
-    for meter in plan["meters"]:
-        for device in meter["devices"]:
-            if quantity in device["quantities"]:
-                found: Document = device["quantities"][quantity]
-                return found
-    raise LookupError(quantity)
 
 
 FACTS = (

@@ -1,0 +1,138 @@
+"""L4: what Live showed while the run went on is journalled, and must be what the samples say.
+
+Twice a second the engine tells the power of each device and the energy since its first reading,
+as `kit.meters.live` computes them. Raw rows that were changed afterwards no longer give them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from kit.meters.live import GROWTH, PREFERRED, Sum, corrected
+from kit.model import Event
+from kit.records import RunRecords
+from kit.samples import Series
+from kit.units import QUANTITIES
+from kit.verify.verdict import Check, check, judged
+
+# How old a reading can be that Live shows: it drops older ones, and the engine may be busy.
+_OLDEST_NS = 15_000_000_000
+# Shown to a tenth, by arithmetic of floating point.
+_HALF = 0.051
+_FEW, _SHARE = 3, 0.05
+_USUAL_S = 2.0
+Shown = list[tuple[int, float]]
+
+
+def checks(records: RunRecords, *, whole: bool) -> list[Check]:
+    """Each device's live power and energy against its rows."""
+    events = [e for e in records.events if e.kind == "live"]
+    try:
+        found = list(_differences(records, events))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return [
+            check("LIVE_DIFFERS", "FAIL", f"live readings are malformed ({type(error).__name__})")
+        ]
+    if found and not whole:
+        return [check("LIVE_DIFFERS", "WARN", "; ".join(found[:3]))]
+    return [judged("LIVE_DIFFERS", found, f"{len(events)} live readings are those of the samples")]
+
+
+def _differences(records: RunRecords, events: list[Event]) -> Iterator[str]:
+    for meter in records.plan.meters:
+        for device in meter.devices:
+            known = {q: f for q, f in device.quantities.items() if "reason" not in f}
+            power = _shown(events, "power", device.device)
+            joules = _shown(events, "joules", device.device)
+            yield from _of_power(records, device.device, known, power)
+            yield from _of_energy(records, device.device, known, joules)
+    named = {d.device for m in records.plan.meters for d in m.devices}
+    for key in ("power", "joules"):
+        strangers = {d for e in events for d in e.data.get(key, {})} - named
+        if strangers:
+            yield f"Live showed {key} of {min(strangers)[:20]!a}, which the plan does not name"
+
+
+def _shown(events: list[Event], key: str, device: str) -> Shown:
+    """(journal's time, number) of every live reading of a device."""
+    return [(e.t, float(e.data[key][device])) for e in events if device in e.data.get(key, {})]
+
+
+def _of_power(
+    records: RunRecords, device: str, known: Mapping[str, Mapping[str, Any]], shown: Shown
+) -> Iterator[str]:
+    """Power that is read as such; a counter's is the growth between two calls that nobody kept."""
+    quantities = [q for q in PREFERRED if q in known]
+    if not quantities or not shown:
+        if shown and not known:
+            yield f"Live showed the power of {device}, and the plan says why it is not read"
+        return
+    values = [_watts(records.samples.get(device, q), q, known[q]) for q in quantities]
+    wrong = [t for t, w in shown if not any(_holds(times, v, t, w) for times, v in values)]
+    yield from _told(device, "power", wrong, shown)
+
+
+def _watts(series: Series | None, quantity: str, facts: Mapping[str, Any]) -> tuple[Any, Any]:
+    """(when read, ns; watts as Live shows them) of a stream, in the order of reading."""
+    if series is None:
+        return np.zeros(0, np.int64), np.zeros(0)
+    order = np.argsort(series.t1, kind="stable")
+    scale = QUANTITIES[quantity].scale * float(facts.get("scale", 1.0))
+    first, second = corrected(quantity, facts, 0.0), corrected(quantity, facts, 1.0)
+    return series.t1[order], first + series.raw[order] * scale * (second - first)
+
+
+def _of_energy(
+    records: RunRecords, device: str, known: Mapping[str, Mapping[str, Any]], shown: Shown
+) -> Iterator[str]:
+    quantity = next((q for q in GROWTH if q in known), None)
+    if not shown:
+        return
+    if quantity is None:
+        yield f"Live showed the energy of {device}, and the plan says why it is not read"
+        return
+    times, values = _sums(records.samples.get(device, quantity), quantity, known[quantity])
+    wrong = [t for t, joules in shown if not _holds(times, values, t, joules)]
+    yield from _told(device, "energy", wrong, shown)
+    ages = [_age_s(times, values, t, joules) for t, joules in shown if t not in wrong]
+    age_s = float(np.median(ages)) if ages else 0.0
+    if age_s > _USUAL_S:
+        yield f"{device}: the energy that Live showed lies {age_s:.1f} s back in its samples"
+
+
+def _sums(series: Series | None, quantity: str, facts: Mapping[str, Any]) -> tuple[Any, Any]:
+    """(when read, energy until then, J) by Live's own adding up."""
+    adding = Sum(quantity, facts)
+    times, values = [], []
+    if series is not None:
+        order = np.argsort(series.t1, kind="stable")
+        for t, raw in zip(series.t1[order].tolist(), series.raw[order].tolist(), strict=True):
+            adding.add(t, raw)
+            times.append(t)
+            values.append(adding.total)
+    return np.array(times, np.int64), np.array(values, np.float64)
+
+
+def _holds(times: Any, values: Any, t: int, told: float) -> bool:
+    """Whether a reading from shortly before ``t`` has the value that was shown then."""
+    low, high = np.searchsorted(times, (t - _OLDEST_NS, t + 1))
+    return bool((np.abs(values[low:high] - told) <= _HALF).any())
+
+
+def _age_s(times: Any, values: Any, t: int, told: float) -> float:
+    """How long before ``t`` a growing number had the value that was shown then, at the least."""
+    high = int(np.searchsorted(times, t + 1))
+    known = np.flatnonzero(np.abs(values[:high] - told) <= _HALF)
+    return float(t - times[known[-1]]) * 1e-9
+
+
+def _told(device: str, what: str, wrong: list[int], shown: Shown) -> Iterator[str]:
+    if len(wrong) > max(_FEW, _SHARE * len(shown)):
+        at = wrong[0] * 1e-9
+        yield (
+            f"{device}: {len(wrong)} of {len(shown)} live readings of its {what} are not in its "
+            f"samples (first at {at:.1f} s)"
+        )
