@@ -132,6 +132,8 @@ def register(
     flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(requests))
     for name, data in facts.recipe.items():
         flight.write_bytes(f"inputs/image/{name}", data)
+    for sha256, data in facts.calibrations.items():
+        flight.write_bytes(f"inputs/calibration/{sha256}.json", data)
     flight.write("env/start.json", host.fingerprint(facts.engine))
     flight.write("private/identity.json", {"nonce": secrets.token_hex(32), **host.identity()})
     clock = Clock()

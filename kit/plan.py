@@ -37,7 +37,8 @@ LOCALHOST = "127.0.0.1"
 class Facts:
     """What `resolve` found on this machine; ``weights`` maps container paths to host paths.
 
-    ``recipe`` holds the files, by name, of the recipe that made the image: what a run seals.
+    ``recipe`` holds the files, by name, of the recipe that made the image, ``calibrations`` by
+    SHA-256 those that the meters' facts name: a run seals both.
     """
 
     engine: dict[str, Any]
@@ -47,6 +48,7 @@ class Facts:
     meters: tuple[MeterPlan, ...]
     cpus: tuple[str, str, str]
     recipe: dict[str, bytes] = field(default_factory=dict)
+    calibrations: dict[str, bytes] = field(default_factory=dict)
 
 
 def resolve(spec: RunSpec, engine: containers.Engine, config: host.HostConfig) -> Facts:
@@ -57,16 +59,18 @@ def resolve(spec: RunSpec, engine: containers.Engine, config: host.HostConfig) -
         WeightsUnavailable: a file with the hash asked for is nowhere on this machine.
     """
     image, match = images.resolve(spec.image, engine.image)
+    planned = tuple(
+        meters.probe(m.name, m.alias, meter_config(m, spec, config)) for m in spec.meters
+    )
     return Facts(
         engine=engine.facts(),
         image=image,
         match=match,
         weights=_locate_weights(spec, config),
-        meters=tuple(
-            meters.probe(m.name, m.alias, meter_config(m, spec, config)) for m in spec.meters
-        ),
+        meters=planned,
         cpus=host.cpu_split(),
         recipe=images.sealable_files(spec.image.recipe or "", spec.image.digest or ""),
+        calibrations=_calibrations(spec, planned, config),
     )
 
 
@@ -118,6 +122,20 @@ def schedule_bytes(requests: tuple[ScheduledRequest, ...]) -> bytes:
 def _recipe_digest(recipe: dict[str, bytes]) -> str | None:
     hashes = {name: jsonio.digest(data) for name, data in recipe.items()}
     return images.files_digest(hashes) if hashes else None
+
+
+def _calibrations(
+    spec: RunSpec, planned: tuple[MeterPlan, ...], config: host.HostConfig
+) -> dict[str, bytes]:
+    """The calibrations that the plan's facts name, by SHA-256."""
+    named = {
+        facts.get("calibration_sha256")
+        for meter in planned
+        for device in meter.devices
+        for facts in device.quantities.values()
+    }
+    known = {k: v for m in spec.meters for k, v in config.calibrations(m.name, m.alias).items()}
+    return {sha256: data for sha256, data in known.items() if sha256 in named}
 
 
 def duration_s(spec: RunSpec) -> float:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit import jsonio
 from kit.energy import Energy
 from kit.errors import UsageError
 from kit.host import HostConfig
@@ -205,3 +206,21 @@ def test_a_card_hotter_than_its_calibration_is_known_no_better_than_others(
     value = of(Energy(read(*rows), [card]), 5 * S, 25 * S)
     share = value.terms["gain"] / (value.joules or 1.0) * math.sqrt(3)
     assert share == pytest.approx(0.005 if trusted else math.hypot(0.005, 0.05), rel=1e-6)
+
+
+def test_a_run_seals_a_calibration_without_the_cards_uuid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "calibrations")
+    (tmp_path / "host.toml").write_text("")
+    monkeypatch.setenv("KIT_HOST_CONFIG", str(tmp_path / "host.toml"))
+    config = HostConfig.load()
+    ((name, data),) = config.calibrations("nvml").items()
+    assert name == jsonio.digest(data)
+    assert b"uuid" not in data
+    assert b"GPU-" not in data
+    (told,) = config.meter("nvml")["calibrations"]
+    found = probe(Fake(build(tmp_path), {"gpus": 2}), calibrations=[told])
+    plain, ours = (d.quantities["gpu_energy"] for d in found.devices)
+    assert ours["calibration_sha256"] == name
+    assert "calibration_sha256" not in plain

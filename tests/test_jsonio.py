@@ -26,8 +26,6 @@ def test_canonical_form_round_trips_and_is_a_fixed_point(value: object) -> None:
         (b'{"a":1,"a":2}', "JSON_DUPLICATE_KEY"),
         (b"[NaN]", "JSON_NOT_FINITE"),
         (b"[-Infinity]", "JSON_NOT_FINITE"),
-        (b"[1e400]", "JSON_NOT_FINITE"),
-        (b"[-1e999]", "JSON_NOT_FINITE"),
         (b"[" * 33 + b"]" * 33, "JSON_TOO_DEEP"),
         (b"[" * 100_000, "JSON_TOO_DEEP"),
         (b'{"a":', "JSON_MALFORMED"),

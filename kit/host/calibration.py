@@ -37,6 +37,12 @@ class Calibration(Record, frozen=True, kw_only=True):
     valid_degc: tuple[float, float] | None = None
 
 
+def public(one: Calibration) -> dict[str, Any]:
+    """A calibration as it is sealed with a run: all but the card's UUID."""
+    told: dict[str, Any] = msgspec.to_builtins(one)
+    return {key: value for key, value in told.items() if key != "uuid" and value is not None}
+
+
 def load(folder: Path) -> tuple[Calibration, ...]:
     """Every ``*.json`` of ``folder``, by name; none where there is no such folder.
 

@@ -42,6 +42,7 @@ from typing import Any
 
 import msgspec
 
+from kit import jsonio
 from kit.errors import UsageError
 from kit.host import calibration, limits, pdu_calibration
 
@@ -183,7 +184,7 @@ class HostConfig(_Section, frozen=True, kw_only=True):
             UsageError: the meter is NVML, and a calibration file cannot be used.
         """
         if name == "nvml" and (known := calibration.load(self.calibration_folder)):
-            return {"calibrations": [msgspec.to_builtins(one) for one in known]}
+            return {"calibrations": [_sealable(one) for one in known]}
         if name == "pdu" and alias in self.pdu:
             return self._pdu(alias)
         if name == "estimate" and self.estimate:
@@ -192,6 +193,15 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         if name == "codecarbon" and self.codecarbon:
             return {"country": self.codecarbon.country}
         return {}
+
+    def calibrations(self, name: str, alias: str | None = None) -> dict[str, bytes]:
+        """What may be sealed of the calibrations that a meter is told, by their SHA-256."""
+        told = self.meter(name, alias)
+        pdu = told.get("calibration", {})
+        found = [one["document"] for one in told.get("calibrations", ())]
+        found += [pdu_calibration.document(pdu)] if "calibration_sha256" in pdu else []
+        documents = [jsonio.canonical(document) for document in found]
+        return {jsonio.digest(data): data for data in documents}
 
     def _pdu(self, alias: str) -> dict[str, Any]:
         section = self.pdu[alias]
@@ -275,3 +285,10 @@ _RULES: dict[type[_Section], Callable[[Any], list[str]]] = {
     EstimateConfig: limits.estimate,
     CodeCarbonConfig: limits.codecarbon,
 }
+
+
+def _sealable(one: calibration.Calibration) -> dict[str, Any]:
+    """A card's calibration as the meter is told it, with the form in which a run seals it."""
+    document = calibration.public(one)
+    told: dict[str, Any] = msgspec.to_builtins(one)
+    return {**told, "document": document, "calibration_sha256": jsonio.hash_of(document)}

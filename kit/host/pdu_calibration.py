@@ -13,6 +13,7 @@ from kit import jsonio
 from kit.errors import UsageError
 
 FILE = "pdu-calibration.json"
+SCHEMA = "kit.pdu-calibration/1"
 _MADE_FOR = ("profile", "outlets", "inlets")
 # What a plan may take up of an entry: anything else in the file stays here. Numbers lie within
 # these limits: beyond them someone slipped, and every run would be wrong by it.
@@ -38,7 +39,14 @@ def facts(folder: Path | None, alias: str, section: dict[str, Any]) -> dict[str,
     if entry.get("made_for") != made_for(section):
         return {"calibration_unused": "made for another profile or other outlets: repeat it"}
     _check(folder, alias, entry["facts"])
-    return {key: entry["facts"][key] for key in (*_NUMBERS, *_WORDS) if key in entry["facts"]}
+    found = {key: entry["facts"][key] for key in (*_NUMBERS, *_WORDS) if key in entry["facts"]}
+    return {**found, "calibration_sha256": jsonio.hash_of(document(found))}
+
+
+def document(found: dict[str, Any]) -> dict[str, Any]:
+    """A calibration as it is sealed with a run: what it says, not which outlets it was made for."""
+    told = {key: value for key, value in found.items() if key != "calibration_sha256"}
+    return {"schema": SCHEMA, "facts": told}
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from kit.verify import (
     asked,
     attempts,
     authenticity,
+    calibrations,
     clocks,
     driving,
     environment,
@@ -86,6 +87,7 @@ def _of_records(source: Source, listed: Manifest) -> list[Check]:
     whole = listed.status == "complete"
     steps: list[Callable[[], list[Check]]] = [
         lambda: asked.checks(records, source, listed),
+        lambda: calibrations.checks(records, source),
         lambda: clocks.checks(records, listed),
         lambda: journal.checks(records, listed),
         lambda: reads.checks(records, whole=whole),

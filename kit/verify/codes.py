@@ -67,6 +67,7 @@ L4 = {
     "SCHEDULE_DIFFERS": "the schedule is not the one that the spec gives",
     "LAUNCH_DIFFERS": "what was launched is not what the spec gives",
     "REGISTERED_DIFFERS": "what was registered before the run is not what ran",
+    "CALIBRATION_MISSING": "what is said to be calibrated has no calibration that says so",
     "CLOCK_DIFFERS": "the clocks' anchors contradict one another, the journal or the manifest",
     "JOURNAL_ORDER": "events stand in an order in which no run writes them",
     "TIME_OUTSIDE": "long stretches of the run belong to no launch",

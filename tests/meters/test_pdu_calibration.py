@@ -139,7 +139,9 @@ def test_a_calibration_of_other_outlets_is_not_used(agent: Agent, configured: Pa
     section = HostConfig.load().meter("pdu", "rack1")
     entry = {"made_for": pdu_calibration.made_for(section), "facts": {"lag_s": 2.5}}
     pdu_calibration.keep(configured.parent, "rack1", entry)
-    assert HostConfig.load().meter("pdu", "rack1")["calibration"] == {"lag_s": 2.5}
+    told = HostConfig.load().meter("pdu", "rack1")["calibration"]
+    (name,) = HostConfig.load().calibrations("pdu", "rack1")
+    assert told == {"lag_s": 2.5, "calibration_sha256": name}
     configured.write_text(configured.read_text().replace("[3, 4]", "[3]"))
     facts = HostConfig.load().meter("pdu", "rack1")["calibration"]
     assert list(facts) == ["calibration_unused"]

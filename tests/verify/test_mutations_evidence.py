@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from kit import jsonio
+from kit.meters.nvml.calibrated import facts_of as facts_from
 from kit.verify import verify
 from tests import golden
 from tests.verify.forging import (
@@ -621,3 +623,62 @@ def test_a_fingerprint_of_any_form_is_no_traceback(run: Path, key: str, odd: obj
 def test_an_event_of_any_form_is_no_traceback(run: Path, kind: str, key: str, odd: object) -> None:
     edit_events(run, lambda events: of_kind(events, kind)[0].update({key: odd}))
     verify(golden.reseal(run))
+
+
+# --- calibrations -------------------------------------------------------------------------------
+
+CALIBRATION = {
+    "schema": "kit.calibration/1",
+    "gain": 0.9,
+    "offset_w": 1.0,
+    "u_gain": 0.001,
+    "u_offset_w": 0.1,
+    "date": "2026-01-02",
+    "reference": "a power analyser",
+    "source": "somebody",
+    "valid_w": [50.0, 400.0],
+}
+
+
+def calibrate(run: Path, document: dict[str, Any], *, seal_it: bool = True) -> None:
+    """Say that gpu0 is calibrated, with or without the document that says so."""
+    data = jsonio.canonical(document)
+    name = jsonio.digest(data)
+    given = {**facts_from(CALIBRATION), "calibration_sha256": name}
+    edit_plan(run, lambda p: [facts_of(p, q).update(given) for q in GPU_QUANTITIES])
+    if seal_it:
+        golden_folder = run / "inputs/calibration"
+        golden_folder.mkdir(parents=True)
+        (golden_folder / f"{name}.json").write_bytes(data)
+
+
+GPU_QUANTITIES = ("gpu_energy", "gpu_power_instant")
+
+
+def test_a_calibration_with_its_document_counts(run: Path) -> None:
+    """Live shows what is corrected; that of the golden run was not, which is another finding."""
+    calibrate(run, CALIBRATION)
+    golden.recompute(run)
+    codes = {c.code for c in verify(golden.reseal(run)).checks if c.status == "FAIL"}
+    assert codes == {"LIVE_DIFFERS"}
+
+
+CALIBRATIONS: dict[str, Change] = {
+    "c9 facts alone": lambda r: edit_plan(
+        r, lambda p: facts_of(p, "gpu_energy").update(gain_correction=0.9)
+    ),
+    "c9 a source alone": lambda r: edit_plan(
+        r, lambda p: facts_of(p, "gpu_energy").update(gain=0.0001, gain_source="calibrated today")
+    ),
+    "a PDU's lag": lambda r: edit_plan(r, lambda p: facts_of(p, "cpu_energy").update(lag_s=3.0)),
+    "a factor": lambda r: edit_plan(r, lambda p: facts_of(p, "cpu_energy").update(correction=0.9)),
+    "without the document": lambda r: calibrate(r, CALIBRATION, seal_it=False),
+    "with another one": lambda r: calibrate(r, {**CALIBRATION, "gain": 0.99}),
+    "with one that is malformed": lambda r: calibrate(r, {"gain": "x"}),
+    "with one that is none": lambda r: calibrate(r, {}),
+}
+
+
+@pytest.mark.parametrize("forge", CALIBRATIONS.values(), ids=CALIBRATIONS)
+def test_c9_a_calibration_counts_only_with_its_document(run: Path, forge: Change) -> None:
+    assert "CALIBRATION_MISSING" in sealed_again(run, forge, derive=True)

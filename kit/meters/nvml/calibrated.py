@@ -8,6 +8,7 @@ The facts, on the counter and on each power quantity alike, since all are views 
                           √3 times the calibration's standard uncertainties
     gain_source           who calibrated it, when, against what
     valid_w, valid_degc   the range in which it was compared
+    calibration_sha256    of the calibration itself, sealed as ``inputs/calibration/<sha256>.json``
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def _uuid(card: Card) -> str:
 def _with(card: Card, calibration: Mapping[str, Any] | None) -> Card:
     if calibration is None:
         return card
-    added = _facts(calibration)
+    added = facts_of(calibration)
+    if "calibration_sha256" in calibration:
+        added["calibration_sha256"] = calibration["calibration_sha256"]
     told = {
         name: {**facts, **added} if name in _QUANTITIES and "reason" not in facts else facts
         for name, facts in card.device.quantities.items()
@@ -52,7 +55,8 @@ def _with(card: Card, calibration: Mapping[str, Any] | None) -> Card:
     return replace(card, device=msgspec.structs.replace(card.device, quantities=told))
 
 
-def _facts(calibration: Mapping[str, Any]) -> dict[str, Any]:
+def facts_of(calibration: Mapping[str, Any]) -> dict[str, Any]:
+    """What a calibration (``kit.calibration/1``, its UUID apart) adds to a plan's facts."""
     facts = {
         "gain_correction": calibration["gain"],
         "offset_correction_w": calibration["offset_w"],
