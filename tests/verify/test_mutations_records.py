@@ -303,7 +303,7 @@ def test_row_39_times_that_do_not_add_up(run: Path, field: str) -> None:
         lines[-1][field] -= 60 * golden.MS if field != "done" else 800 * golden.MS
 
     codes = sealed_again(run, lambda r: golden.edit_lines(r / REQUESTS, forge), derive=True)
-    assert codes == {"TIMES_INCONSISTENT"}
+    assert "TIMES_INCONSISTENT" in codes
 
 
 def test_row_39_durations_do_not_follow_from_times(run: Path) -> None:
