@@ -291,7 +291,12 @@ class Sample(NamedTuple):
 
 
 class Request(Record, frozen=True, kw_only=True):
-    """A line of ``requests.jsonl``: what happened to one scheduled request. Times in ns."""
+    """A line of ``requests.jsonl``: what happened to one scheduled request. Times in ns.
+
+    ``error`` is what went wrong, with its evidence, in one line; ``code`` is its reason code
+    (`kit.drive.reading`), absent in runs before formulas 4. ``first_token`` and ``last_token`` are
+    the first and last chunk that held a token; None where the answer does not show them.
+    """
 
     index: int
     stage: str
@@ -309,6 +314,7 @@ class Request(Record, frozen=True, kw_only=True):
     output_tokens: int | None
     cached_tokens: int | None
     finish_reason: str | None
+    code: str | None = None
 
 
 class Response(Record, frozen=True, kw_only=True):

@@ -5,12 +5,16 @@ Every byte keeps the time at which it was read, so that an event's time is that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 Reads = Sequence[tuple[int, bytes]]
 
+MAX_BODY = 256 << 20
 _MAX_HEAD = 64 << 10
+_PACKED = ("gzip", "x-gzip", "deflate")
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 class MalformedAnswerError(ValueError):
@@ -24,14 +28,24 @@ class Head(NamedTuple):
     chunked: bool
     length: int | None
     size: int
+    encoding: str = ""
 
 
 class Answer(NamedTuple):
-    """A whole answer: ``body`` without HTTP's framing, by read; ``complete`` if it has its end."""
+    """A whole answer.
+
+    Attributes:
+        body: without HTTP's framing and compression, by read.
+        complete: HTTP says that nothing is missing. Without a length and without chunks it cannot
+            say so: then it is true, ``framed`` is false, and the body must show its own end.
+        fault: what is wrong with the framing or the compression; the body goes as far as that.
+    """
 
     status: int
     body: list[tuple[int, bytes]]
     complete: bool
+    framed: bool = True
+    fault: str = ""
 
 
 def head_of(data: bytes) -> Head | None:
@@ -66,68 +80,156 @@ def _head(block: bytes, size: int) -> Head:
         raise MalformedAnswerError(f"the server does not speak HTTP: {shown(first)}")
     fields = {name.strip().lower(): value.strip() for name, _, value in map(_halves, lines)}
     length = fields.get(b"content-length", b"")
-    chunked = fields.get(b"transfer-encoding", b"").lower().endswith(b"chunked")
-    return Head(int(code), chunked, int(length) if length.isdigit() else None, size)
+    return Head(
+        status=int(code),
+        chunked=fields.get(b"transfer-encoding", b"").lower().endswith(b"chunked"),
+        length=int(length) if length.isdigit() else None,
+        size=size,
+        encoding=one_line(fields.get(b"content-encoding", b"").lower(), 40),
+    )
 
 
 def _halves(line: bytes) -> tuple[bytes, bytes, bytes]:
     return line.partition(b":")
 
 
+class Chunked:
+    """Takes HTTP's chunked encoding apart as it comes, wherever reads cut it.
+
+    Attributes:
+        ended: the last chunk and its trailers were there.
+        fault: what is wrong with it; nothing is taken any more.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.fault = ""
+        self._rest = b""  # of a line that has not come whole
+        self._left = 0  # bytes of payload still to come
+        self._take_line = self._size_line
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in the next read."""
+        data, self._rest = self._rest + data, b""
+        at, found = 0, []
+        while not (self.ended or self.fault):
+            if self._left:
+                piece = data[at : at + self._left]
+                found.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if self._left:
+                    break
+            end = data.find(b"\r\n", at)
+            if end < 0:
+                self._keep(data[at:])
+                break
+            self._take_line(data[at:end])
+            at = end + 2
+        return b"".join(found)
+
+    def _keep(self, rest: bytes) -> None:
+        self._rest = rest
+        if len(rest) > _MAX_HEAD:
+            self._refuse(rest)
+
+    def _refuse(self, line: bytes) -> None:
+        self.fault = f"the server's chunked encoding is broken: {shown(line)}"
+
+    def _size_line(self, line: bytes) -> None:
+        size = _size_of(line)
+        if size is None:
+            self._refuse(line)
+        elif size:
+            self._left, self._take_line = size, self._after_payload
+        else:
+            self._take_line = self._trailer
+
+    def _after_payload(self, line: bytes) -> None:
+        if line:
+            self._refuse(line)
+        self._take_line = self._size_line
+
+    def _trailer(self, line: bytes) -> None:
+        self.ended = not line
+
+
+def _size_of(line: bytes) -> int | None:
+    digits = line.partition(b";")[0].strip()
+    try:
+        return int(digits, 16) if digits.isalnum() else None
+    except ValueError:
+        return None
+
+
 def answer_of(reads: Reads) -> Answer | None:
     """The answer in ``reads``, as far as it goes; None when not even its head is whole.
 
     Raises:
-        MalformedAnswerError: it is not HTTP, or its framing is broken.
+        MalformedAnswerError: it is not HTTP.
     """
-    whole = b"".join(data for _, data in reads)
-    head = head_of(whole)
+    head = head_of(b"".join(data for _, data in reads))
     if head is None:
         return None
+    body = list(_from(reads, head.size))
+    chunked = Chunked()
     if head.chunked:
-        spans, complete = _chunks(whole, head.size)
+        body = [(t, payload) for t, data in body if (payload := chunked.feed(data))]
+        complete = chunked.ended
+    elif head.length is not None:
+        complete = sum(len(data) for _, data in body) >= head.length
+        body = list(_until(body, head.length))
     else:
-        end = len(whole) if head.length is None else head.size + head.length
-        spans, complete = [(head.size, min(end, len(whole)))], end <= len(whole)
-    return Answer(head.status, list(_timed(whole, spans, reads)), complete)
+        complete = True
+    framed = head.chunked or head.length is not None
+    answer = Answer(head.status, body, complete, framed, chunked.fault)
+    return answer if head.encoding in ("", "identity") else _unpacked(answer, head.encoding)
 
 
-def _chunks(whole: bytes, begin: int) -> tuple[list[tuple[int, int]], bool]:
-    """Where the payloads of HTTP's chunks lie, and whether the last chunk is there."""
-    spans: list[tuple[int, int]] = []
-    while (line_end := whole.find(b"\r\n", begin)) >= 0:
-        size = _size_of(whole[begin:line_end])
-        if size == 0:
-            return spans, True
-        begin = line_end + 2
-        spans.append((begin, min(begin + size, len(whole))))
-        begin += size + 2
-    return spans, False
+def _from(reads: Reads, begin: int) -> Iterator[tuple[int, bytes]]:
+    """What of ``reads`` lies behind their first ``begin`` bytes."""
+    for time_ns, data in reads:
+        if begin < len(data):
+            yield time_ns, data[begin:]
+        begin = max(0, begin - len(data))
 
 
-def _size_of(line: bytes) -> int:
-    digits = line.partition(b";")[0].strip()
+def _until(reads: Reads, end: int) -> Iterator[tuple[int, bytes]]:
+    """The first ``end`` bytes of ``reads``."""
+    for time_ns, data in reads:
+        if end > 0:
+            yield time_ns, data[:end]
+        end -= len(data)
+
+
+# --- compression, though none was asked for ---------------------------------------------------
+
+
+def _unpacked(answer: Answer, encoding: str) -> Answer:
+    """``answer`` without its compression; each byte keeps the time of the read that told it."""
+    if encoding not in _PACKED:
+        fault = f"the server compressed its answer ({encoding}), though it was asked not to"
+        return answer._replace(body=[], fault=answer.fault or fault)
+    body: list[tuple[int, bytes]] = []
+    unpack, room, fault = zlib.decompressobj(_GZIP_OR_ZLIB), MAX_BODY, answer.fault
     try:
-        if digits.isalnum():
-            return int(digits, 16)
-    except ValueError:
-        pass
-    raise MalformedAnswerError(f"the server's chunked encoding is broken: {shown(line)}")
+        for time_ns, data in answer.body:
+            while data and room > 0:
+                if unpack.eof:  # a server may pack each piece by itself
+                    unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
+                plain = unpack.decompress(data, room)
+                data = unpack.unused_data
+                room -= len(plain)
+                body.append((time_ns, plain))
+    except zlib.error as error:
+        fault = fault or f"the server's compression is broken: {error}"
+    if room <= 0:
+        fault = fault or f"the answer is longer than {MAX_BODY >> 20} MiB"
+    # A compressed body that was cut off shows it, also where HTTP's framing says nothing.
+    return answer._replace(body=body, complete=answer.complete and unpack.eof, fault=fault)
 
 
-def _timed(
-    whole: bytes, spans: Iterable[tuple[int, int]], reads: Reads
-) -> Iterator[tuple[int, bytes]]:
-    """The spans of ``whole`` with the times of the reads that brought them; cut where reads end."""
-    at, read_end = -1, 0
-    for begin, end in spans:
-        while begin < end:
-            while read_end <= begin:
-                at += 1
-                read_end += len(reads[at][1])
-            cut = min(end, read_end)
-            yield reads[at][0], whole[begin:cut]
-            begin = cut
+# --- foreign bytes in messages ----------------------------------------------------------------
 
 
 def shown(data: bytes) -> str:

@@ -42,6 +42,7 @@ class Client:
         self._config, self._affinity = config, affinity
         self._out = Path(config["out"])
         self._origin = int(config["origin"])
+        self._end_mark = bool(config.get("end_mark", True))
         self._address = Address.of(config["base_url"])
         self._arrivals = msgspec.convert(config["arrivals"], ArrivalsSpec)
         self._schedule = read_schedule(Path(config["schedule"]))
@@ -175,7 +176,7 @@ class Client:
         exchange = Exchange(wire, loop)
         sent = time.monotonic_ns()
         self._lags.append(sent - intended)
-        status, error = await self._outcome(exchange, loop)
+        status, code, error = await self._outcome(exchange, loop)
         done = time.monotonic_ns()
         if status == "ok":
             loop.call_later(_LINGER_S, exchange.drop)  # the server closes first, if it does
@@ -191,7 +192,9 @@ class Client:
                 done=done,
                 status=status,
                 error=error,
+                code=code,
                 reads=exchange.reads,
+                end_mark=self._end_mark,
             )
         )
         self._finished += 1
@@ -202,8 +205,8 @@ class Client:
 
     async def _outcome(
         self, exchange: Exchange, loop: asyncio.AbstractEventLoop
-    ) -> tuple[Status, str | None]:
-        """Wait for the end of one exchange; what became of the connection, in one line."""
+    ) -> tuple[Status, str | None, str | None]:
+        """Wait for the end of one exchange; what became of the connection: status, code, words."""
         limit = self._config["request_s"]
         timer = asyncio.timeout(limit)
         connected = False
@@ -213,18 +216,18 @@ class Client:
                 connected = True
                 broken = await exchange.done
         except asyncio.CancelledError:
-            return "aborted", "the run was ended"
+            return "aborted", "aborted", "the run was ended"
         except OSError as error:
             if timer.expired():
-                return "timeout", f"no end of the answer within {limit:g} s"
+                return "timeout", "timeout", f"no end of the answer within {limit:g} s"
             broken = error
         if broken is None:
-            return "ok", None
+            return "ok", None, None
         why = getattr(broken, "strerror", None) or str(broken) or type(broken).__name__
         if not connected:
             self._ended_early = True  # nobody listens: the rest would only fail the same way
-            return "error", f"the server is gone: {why}"
-        return "error", f"the connection broke: {why}"
+            return "error", "unreachable", f"the server is gone: {why}"
+        return "error", "broken", f"the connection broke: {why}"
 
     async def _tick(self, stage: str, total: int, say: Say) -> None:
         """Report progress a few times a second, and only when there is some."""
@@ -264,6 +267,7 @@ class Client:
             done=time.monotonic_ns(),
             status="aborted",
             error="not sent: the stage ended early",
+            code="not_sent",
             reads=[],
         )
 

@@ -17,10 +17,13 @@ import time
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from kit.drive.body import Head, MalformedAnswerError, head_of
+from kit.drive.body import MAX_BODY, Chunked, Head, MalformedAnswerError, head_of
 
-MAX_ANSWER = 256 << 20
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
+_TRAILERS_END = b"\r\n\r\n"
+# A line of its own: inside a text a line break would be escaped.
+_END_MARKS = (b"\ndata: [DONE]\n\n", b"\ndata:[DONE]\n\n")
+_TAIL = 24
 # A socket is read and its bytes are copied before the next one is: all can share one buffer.
 _BUFFER = memoryview(bytearray(1 << 16))
 
@@ -82,6 +85,8 @@ class Exchange(asyncio.BufferedProtocol):
         self._ends_with = self._head_ends
         self._body_left = 0
         self._tail = b""
+        self._unread: list[bytes] = []  # of a chunked body, by `_chunked`
+        self._chunked = Chunked()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -100,8 +105,8 @@ class Exchange(asyncio.BufferedProtocol):
         self._size += nbytes
         if self._ends_with(data):
             self._finish(None)
-        elif self._size > MAX_ANSWER:
-            self._finish(OverflowError(f"the answer is longer than {MAX_ANSWER >> 20} MiB"))
+        elif self._size > MAX_BODY:
+            self._finish(OverflowError(f"the answer is longer than {MAX_BODY >> 20} MiB"))
             self.drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -133,23 +138,37 @@ class Exchange(asyncio.BufferedProtocol):
         return self._ends_with(whole[head.size :])
 
     def _way_of(self, head: Head) -> Any:
+        self._tail = b"\r\n"  # of the head
         if head.chunked:
-            self._tail = b"\r\n"  # of the head
             return self._last_chunk_ends
         if head.length is not None:
             self._body_left = head.length
             return self._length_ends
-        return _never
+        return self._end_mark_ends
 
     def _last_chunk_ends(self, data: bytes) -> bool:
-        tail = data[-7:] if len(data) >= 7 else (self._tail + data)[-7:]
-        self._tail = tail
-        return tail == _LAST_CHUNK
+        """Nearly every last chunk is known by its bytes; the chunks are only counted where one
+        may have come with trailers, an extension or more zeros.
+        """
+        self._unread.append(data)
+        tail = self._tail_with(data)
+        if tail.endswith(_LAST_CHUNK):
+            return True
+        if not tail.endswith(_TRAILERS_END):
+            return False
+        self._chunked.feed(b"".join(self._unread))
+        self._unread.clear()
+        return self._chunked.ended or bool(self._chunked.fault)
 
     def _length_ends(self, data: bytes) -> bool:
         self._body_left -= len(data)
         return self._body_left <= 0
 
+    def _end_mark_ends(self, data: bytes) -> bool:
+        """Where the connection's end is the answer's: a server may keep it open for all that."""
+        tail = self._tail_with(data).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return tail.endswith(_END_MARKS)
 
-def _never(data: bytes) -> bool:  # noqa: ARG001 the connection's end is the answer's
-    return False
+    def _tail_with(self, data: bytes) -> bytes:
+        self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
+        return self._tail

@@ -140,6 +140,9 @@ class Server:
         texts = [event({"choices": [{"text": t, "finish_reason": None}]}) for t in WORDS]
         await self._send(writer, stream([b": a comment\n\n", *texts, *ending(None)]))
 
+    async def do_bytes(self, writer: Writer, body: dict[str, Any]) -> None:
+        await self._send(writer, *(p.encode("latin-1") for p in body["parts"]), pause=0.02)
+
     # --- bad ones ---------------------------------------------------------------------------
 
     async def do_http_500(self, writer: Writer, body: dict[str, Any]) -> None:

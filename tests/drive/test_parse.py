@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from kit import jsonio
 from kit.drive.body import MalformedAnswerError, answer_of, head_of, one_line, shown
-from kit.drive.parse import Raw, Status, events, finished
+from kit.drive.parse import Raw, Status, finished
+from kit.drive.sse import COMMENT, STRAY, events
 from kit.model import Request, Response
 from tests.drive.server import GOOD, HEAD, LAST, TEXT, ending, event, frame, stream, word
 
 WHOLE = stream(GOOD)
 
 
-def raw(*reads: tuple[int, bytes], status: Status = "ok", error: str | None = None) -> Raw:
+def raw(*reads: tuple[int, bytes], status: Status = "ok", **how: Any) -> Raw:
     return Raw(
         index=3,
         stage="measured",
@@ -27,8 +28,9 @@ def raw(*reads: tuple[int, bytes], status: Status = "ok", error: str | None = No
         sent=1001,
         done=9000,
         status=status,
-        error=error,
+        error=how.pop("error", None),
         reads=list(reads),
+        **how,
     )
 
 
@@ -99,16 +101,20 @@ def test_broken_chunk_sizes(size: bytes) -> None:
     assert "chunked encoding is broken" in (request.error or "")
 
 
-def test_a_stream_without_its_end_mark_is_whole_if_it_finished() -> None:
-    assert answer(stream(GOOD[:-1]))[0].status == "ok"
-    assert answer(HEAD + b"".join(map(frame, GOOD[:-1])))[0].status == "error"
-    assert answer(stream(GOOD[:3]))[0].status == "error"
+def test_a_stream_has_its_end_mark_if_its_dialect_has_one() -> None:
+    unmarked = stream(GOOD[:-1])
+    assert answer(unmarked)[0].code == "no_end_mark"
+    assert records((2000, unmarked), end_mark=False)[0].status == "ok"
+    cut_off = HEAD + b"".join(map(frame, GOOD[:-1]))
+    assert records((2000, cut_off), end_mark=False)[0].code == "cut"
+    until_eof = b"HTTP/1.1 200 OK\r\n\r\n" + b"".join(GOOD[:-1])
+    assert records((2000, until_eof), end_mark=False)[0].code == "no_end_mark"
 
 
-def test_an_end_mark_needs_a_reason_or_a_text_before_it() -> None:
-    assert answer(stream([word("a"), GOOD[-1]]))[0].status == "ok"
+def test_an_end_mark_needs_a_finish_reason_before_it() -> None:
+    assert answer(stream([word("a"), GOOD[-1]]))[0].code == "no_finish"
     assert answer(stream(ending()))[0].status == "ok"
-    assert answer(stream([GOOD[-1]]))[0].status == "error"
+    assert answer(stream([GOOD[-1]]))[0].code == "no_finish"
 
 
 def test_no_answer_at_all() -> None:
@@ -124,12 +130,34 @@ def test_the_connections_story_wins_over_the_answers() -> None:
     assert response.text == "one"
 
 
-def test_a_role_and_an_empty_piece_are_no_tokens() -> None:
-    reads = [(2000, HEAD + frame(word(None))), (2100, frame(word(""))), (2200, frame(word("a")))]
-    request, response = records(*reads, (2300, b"".join(map(frame, ending())) + LAST))
-    assert request.first_byte == 1000
-    assert request.first_token == request.last_token == 1200
-    assert response.chunk_times == (1200,)
+def test_a_role_is_no_token() -> None:
+    role = event({"choices": [{"delta": {"role": "assistant", "content": ""}}]})
+    for first in (word(None), role):
+        reads = [(2000, HEAD + frame(first)), (2200, frame(word("a")))]
+        request, response = records(*reads, (2300, b"".join(map(frame, ending())) + LAST))
+        assert request.first_byte == 1000
+        assert request.first_token == request.last_token == 1200
+        assert response.chunk_times == (1200,)
+
+
+def test_tokens_without_text_are_tokens_as_far_as_the_count_has_room() -> None:
+    def times(count: int | None) -> tuple[int, ...]:
+        usage = None if count is None else {"completion_tokens": count}
+        parts = [word(None), word(""), word("a"), word(""), *ending(usage)]
+        reads = [(2000 + i, frame(part)) for i, part in enumerate(parts)]
+        request, response = records((1999, HEAD), *reads, (3000, LAST))
+        assert (request.status, response.text) == ("ok", "a")
+        return tuple(t - 1000 for t in response.chunk_times)
+
+    assert times(3) == times(9) == times(None) == (1, 2, 3)
+    assert times(2) == times(1) == (2,)  # the empty ones only kept the connection open
+
+
+def test_an_answer_of_nothing_but_tokens_without_text() -> None:
+    reads = [(2000 + i, frame(word(""))) for i in range(4)]
+    request, response = records((1999, HEAD), *reads, (3000, b"".join(map(frame, ending())) + LAST))
+    assert (request.status, request.output_tokens, response.text) == ("ok", 4, "")
+    assert (request.first_token, request.last_token) == (1000, 1003)
 
 
 def test_thinking_is_output() -> None:
@@ -141,7 +169,35 @@ def test_thinking_is_output() -> None:
 
 def test_events_of_several_lines_comments_and_fields() -> None:
     body = b': ping\n\nevent: x\nid: 7\nretry: 5\ndata: {"a":\ndata: 1}\n\ndata:tight\n\ndata: end'
-    assert list(events([(5, body)])) == [(5, b'{"a":\n1}'), (5, b"tight"), (5, b"end")]
+    assert list(events([(5, body)])) == [
+        (5, COMMENT, b"ping"),
+        (5, b"x", b'{"a":\n1}'),
+        (5, b"", b"tight"),
+        (5, b"", b"end"),
+    ]
+
+
+def test_lines_that_are_no_fields_are_told_apart() -> None:
+    body = b'error: {"code": 1}\nserver: x\ndata\nDATA: a\nid\n{"bare": 1}\n\n<html>'
+    assert list(events([(5, body)])) == [
+        (5, b"error", b'{"code": 1}'),
+        (5, STRAY, b"server: x"),
+        (5, b"", b'\na\n{"bare": 1}'),
+        (5, STRAY, b"<html>"),
+    ]
+
+
+def test_an_event_that_was_cut_short_is_left_out() -> None:
+    assert list(events([(5, b"data: a\n\ndata: b\n")], complete=False)) == [(5, b"", b"a")]
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
+def test_no_event_waits_for_the_next_read(newline: bytes) -> None:
+    text = b"data: a\n\n: c\n\ndata: b\n\n".replace(b"\n", newline)
+    reads = [(at, text[at : at + 1]) for at in range(len(text))]
+    for time_ns, _, data in events(reads):
+        until = text[: time_ns + 1].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        assert until.endswith(data + b"\n\n")
 
 
 @pytest.mark.parametrize(
@@ -153,13 +209,23 @@ def test_events_of_several_lines_comments_and_fields() -> None:
         '{"completion_tokens": 1e999}',
     ],
 )
-def test_usage_that_no_archive_can_hold_is_an_error(usage: str) -> None:
-    request, response = answer(stream([*GOOD[:-1], event('{"usage": ' + usage + "}"), GOOD[-1]]))
-    assert request.status == "error"
-    jsonio.canonical({"usage": response.usage, "error": request.error})
+def test_usage_that_no_archive_can_hold_is_left_out_of_a_good_answer(usage: str) -> None:
+    no_usage = [word("a"), *ending(None)]
+    request, response = answer(
+        stream([*no_usage[:-1], event('{"usage": ' + usage + "}"), GOOD[-1]])
+    )
+    assert (request.status, request.output_tokens) == ("ok", None)
+    jsonio.parse(jsonio.canonical({"a": {"usage": response.usage}}))
 
 
-@pytest.mark.parametrize("count", [-1, True, 1.5, "4", None])
+@pytest.mark.parametrize("count", [4, 4.0, "4"])
+def test_counts_in_other_forms(count: object) -> None:
+    request, response = answer(stream([word("a"), *ending({"completion_tokens": count})]))
+    assert request.output_tokens == 4
+    assert response.usage == {"completion_tokens": 4}
+
+
+@pytest.mark.parametrize("count", [-1, True, 1.5, "four", "-4", "٤", 1e300, None])
 def test_counts_that_are_no_counts_are_absent(count: object) -> None:
     request, _ = answer(stream([word("a"), *ending({"completion_tokens": count, "x": 1})]))
     assert (request.status, request.output_tokens) == ("ok", None)
@@ -189,10 +255,14 @@ def test_heads() -> None:
 
 
 def test_a_body_keeps_the_times_of_its_reads() -> None:
-    found = answer_of([(1, HEAD + b"5\r\nab"), (2, b"c"), (3, b"de\r\n1"), (4, b"\r\nf\r\n0\r\n")])
+    last = b"\r\nf\r\n0\r\n"
+    reads = [(1, HEAD + b"5\r\nab"), (2, b"c"), (3, b"de\r\n1"), (4, last)]
+    found = answer_of([*reads, (5, b"\r\n")])
     assert found is not None
     assert found.body == [(1, b"ab"), (2, b"c"), (3, b"de"), (4, b"f")]
     assert found.complete
+    cut_off = answer_of(reads)
+    assert cut_off is not None and not cut_off.complete
 
 
 def test_foreign_bytes_are_one_short_line() -> None:
