@@ -257,7 +257,7 @@ def container(journey: Journey, watch: Watch, index: int) -> Iterator[Running]:
 def driving(journey: Journey, running: Running, index: int) -> Iterator[DriverProcess]:
     """A driver process for one launch; after a crash of it, what it spooled is salvaged."""
     spec, flight = journey.spec, journey.flight
-    out = flight.path / launch_folder(index)
+    out, runtime = flight.path / launch_folder(index), runtime_of(spec.runtime.name)
     config = {
         "origin": journey.clock.origin,
         "base_url": running.base_url,
@@ -266,7 +266,8 @@ def driving(journey: Journey, running: Running, index: int) -> Iterator[DriverPr
         "arrivals": msgspec.to_builtins(spec.arrivals),
         "request_s": spec.limits.request_s,
         "cpus": journey.plan.launch.driver_cpus,
-        "recount": runtime_of(spec.runtime.name).recount,
+        "recount": runtime.recount,
+        "end_mark": runtime.end_mark,
     }
     try:
         with DriverProcess(config, flight.scratch(f"driver-{index:03d}.json")) as driver:

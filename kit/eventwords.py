@@ -97,7 +97,8 @@ def _finding(data: Data) -> Said:
 def _stage(data: Data) -> Said:
     failed = int(data.get("failed") or 0)
     told = answered(int(data["ok"]), failed)
-    return "warn" if failed else "ok", f"launch {int(data['launch'])}: {data['stage']}: {told}"
+    why = f": {data['why']}" if data.get("why") else ""
+    return "warn" if failed else "ok", f"launch {int(data['launch'])}: {data['stage']}: {told}{why}"
 
 
 def _steady(data: Data) -> str:

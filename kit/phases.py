@@ -68,6 +68,8 @@ def inside(launch: int, requests: Sequence[Request]) -> tuple[Phase, ...]:
         if not under_way or t1 <= t0 or t1 == _END:
             continue
         name = "mixed" if len(under_way) > 1 else _phase_of(next(iter(under_way.values())), t0)
+        if not name:
+            continue
         if name == "mixed" and found and found[-1].name == "mixed" and found[-1].t1 == t0:
             t0 = found.pop().t0
         found.append(Phase(launch=launch, name=name, part=None, t0=t0, t1=t1))
@@ -84,14 +86,20 @@ def cut(events: Iterable[Event], requests: Mapping[int, Sequence[Request]]) -> t
 
 
 def _edges(requests: Sequence[Request]) -> list[tuple[int, str, Request | None]]:
-    """When each request was sent, had its first token and its last."""
+    """When each request was sent, had its first token and its last, or without them ended."""
     edges: list[tuple[int, str, Request | None]] = []
     for r in requests:
-        if r.sent is not None and r.first_token is not None and r.last_token is not None:
-            edges += [(r.sent, "sent", r), (r.first_token, "first", r), (r.last_token, "last", r)]
+        if r.sent is None:
+            continue
+        last = r.done if r.last_token is None else r.last_token
+        edges += [(r.sent, "sent", r), (last, "last", r)]
+        if r.first_token is not None:
+            edges.append((r.first_token, "first", r))
     return edges
 
 
 def _phase_of(request: Request, t: int) -> str:
-    assert request.first_token is not None
+    """The phase of the only request under way; none where it does not show its first token."""
+    if request.first_token is None:
+        return ""
     return "prefill" if t < request.first_token else "decode"

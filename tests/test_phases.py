@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from kit import phases
 from kit.model import Event, Request
@@ -48,6 +49,13 @@ def test_pieces_do_not_overlap_and_cover_what_was_under_way(
     for p in pieces:
         busy = [sum(a <= t < a + b + c for a, b, c in raw) for t in range(p.t0, p.t1)]
         assert all((n > 1) == (p.name == "mixed") for n in busy)
+
+
+def test_an_answer_that_does_not_show_its_tokens_has_no_phase_but_mixes_with_others() -> None:
+    known, silent = request(0, 0, 10, 40), request(1, 20, 25, 60)
+    silent = structs.replace(silent, first_token=None, last_token=None)
+    found = [(p.name, p.t0, p.t1) for p in phases.inside(0, [known, silent])]
+    assert found == [("prefill", 0, 10), ("decode", 10, 20), ("mixed", 20, 40)]
 
 
 def test_a_block_that_never_ended_is_not_one() -> None:

@@ -302,16 +302,16 @@ def test_failed_requests_are_counted_and_noticed_and_their_time_is_not_used(
 ) -> None:
     first, *others = measured(run)
     failed = msgspec.structs.replace(
-        first, status="error", error="HTTP 500", first_token=None, last_token=None,
-        output_tokens=None, prompt_tokens=None,
+        first, status="error", error="HTTP 500", code="http_status", first_token=None,
+        last_token=None, output_tokens=None, prompt_tokens=None,
     )  # fmt: skip
     found = with_requests(run, [failed, *others])
     counts = found["launches"][0]["requests"]
     assert (counts["issued"], counts["completed"], counts["failed"]) == (3, 2, 1)
     assert counts["output_tokens"] == 2 * golden.TOKENS
-    assert {"code": "FAILED_REQUESTS", "message": "launch 0: 1 of 3 requests failed"} in found[
-        "notices"
-    ]
+    assert counts["failures"] == {"http_status": 1}
+    message = "launch 0: 1 of 3 requests failed: http_status 1×"
+    assert {"code": "FAILED_REQUESTS", "message": message} in found["notices"]
     assert found["launches"][0]["latency"]["sent"]["ttft"]["n"] == 2
 
 
@@ -319,13 +319,42 @@ def test_tokens_that_one_answer_did_not_count_are_not_summed(run: RunRecords) ->
     first, *others = measured(run)
     found = with_requests(run, [msgspec.structs.replace(first, output_tokens=None), *others])
     assert found["launches"][0]["requests"]["output_tokens"] is None
-    assert found["launches"][0]["throughput"] == {"reason": "no counted tokens"}
+    reason = "not every answer's tokens were counted"
+    assert found["launches"][0]["throughput"] == {"reason": reason}
     metric = found["metrics"]["gpu_energy_per_output_token"]
-    assert (metric["status"], metric["reason"]) == (
-        "unmeasured",
-        "no work was completed and counted",
-    )
+    assert (metric["status"], metric["reason"]) == ("unmeasured", reason)
     assert found["metrics"]["gpu_energy_per_request"]["status"] == "measured"
+
+
+def test_energy_throughput_and_end_to_end_need_no_times_of_tokens(run: RunRecords) -> None:
+    """Answers that came whole, or whose chunks show no token: they were answered all the same."""
+    untimed = changed(run, first_token=None, last_token=None)
+    launch, metrics = untimed["launches"][0], untimed["metrics"]
+    asked = measured(run)
+    seconds = (max(r.done for r in asked) - min(r.sent or 0 for r in asked)) / golden.S
+    assert launch["throughput"]["output_tokens_per_s"] == pytest.approx(3 * golden.TOKENS / seconds)
+    known = ("e2e_p50", "output_throughput", "gpu_energy_per_output_token")
+    assert [metrics[name]["status"] for name in known] == ["measured"] * 3
+    assert metrics["e2e_p50"]["value"] >= results.compute(run)["metrics"]["e2e_p50"]["value"]
+    for name, reason in (
+        ("ttft_p50", "no answer shows when its first token came"),
+        ("tpot_p50", "no answer shows two counted tokens that came at different times"),
+    ):
+        assert (metrics[name]["status"], metrics[name]["reason"]) == ("unmeasured", reason)
+    assert "UNTIMED_TOKENS" in {notice["code"] for notice in untimed["notices"]}
+
+
+def test_tokens_that_all_came_at_once_take_no_time_that_is_known(run: RunRecords) -> None:
+    at_once = [msgspec.structs.replace(r, first_token=r.last_token) for r in measured(run)]
+    launch = with_requests(run, at_once)["launches"][0]
+    assert launch["latency"]["sent"]["ttft"]["n"] == 3
+    assert launch["latency"]["sent"]["tpot"]["n"] == 0
+
+
+def test_a_launch_of_which_nothing_was_answered_says_so(run: RunRecords) -> None:
+    metrics = changed(run, status="error", error="x", first_token=None, last_token=None)["metrics"]
+    for name in ("ttft_p50", "e2e_p50", "output_throughput", "gpu_energy_per_output_token"):
+        assert metrics[name]["reason"] == "no request was completed"
 
 
 def test_throughput_is_from_the_first_sending_to_the_last_token(

@@ -11,12 +11,14 @@ configuration::
     request_s  longest time for one request, connecting included (s)
     cpus       CPU set to run on, such as "0-3,6"
     recount    null, or a runtime's ``recount``
+    end_mark   whether the runtime ends each stream with ``[DONE]`` (left out: it does)
 
 It takes lines on its stdin (``stage NAME``, ``recount``, ``abort``; EOF ends it) and answers with
 JSON lines on its stdout: ``ready``, ``progress``, ``sent``, ``stage``, ``recounted``.
 
-Read on: `client` sends, `wire` is the hot path, `body` and `parse` take apart what came, `spool`
-keeps it on disk.
+Read on: `client` sends, `wire` is the hot path. What came is taken apart once a stage is over:
+`body` (HTTP), `sse` (events), `dialects` (what servers say), `reading` (an answer to its outcome),
+`pieces` (its text and tokens), `parse` (the two records). `spool` keeps it on disk.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ _RECOUNT_S = 600.0
 class StageReport(Record, frozen=True, kw_only=True):
     """What the driver says of a stage and of itself.
 
-    ``cpu_share`` is its CPU time over wall time; ``lag_p99_ns`` how late it sent, 99th percentile.
+    ``cpu_share`` is its CPU time over wall time; ``lag_p99_ns`` how late it sent, 99th percentile;
+    ``why`` what most of the failed requests failed of.
     """
 
     stage: str
@@ -50,6 +53,7 @@ class StageReport(Record, frozen=True, kw_only=True):
     failed: int
     cpu_share: float
     lag_p99_ns: int | None
+    why: str | None = None
 
 
 class DriverProcess:
@@ -114,7 +118,7 @@ class DriverProcess:
         report = StageReport(**{field: line[field] for field in StageReport.__struct_fields__})
         if name == "measured" and report.ok == 0 and report.failed:
             raise DriverFailed(
-                f"none of {report.failed} measured requests was answered well",
+                f"none of {report.failed} measured requests was answered well: {report.why}",
                 "see launches/*/requests.jsonl and container.log in the run",
             )
         return report

@@ -12,6 +12,7 @@ import gc
 import math
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,9 @@ class Client:
         figures["parse_cpu_ns"] = time.process_time_ns() - cpu
         self._write_about()
         said = ("ok", "failed", "cpu_share", "lag_p99_ns")
-        return {"stage": name, **{key: figures[key] for key in said}}
+        errors = Counter(request.error for request, _ in pairs.values() if request.error)
+        why = errors.most_common(1)[0][0] if errors else None
+        return {"stage": name, "why": why, **{key: figures[key] for key in said}}
 
     def abort(self) -> None:
         """Cut off what is in flight; the stage then ends and records it as aborted."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from kit import stats
 from kit.energy import SCOPE_METERS
-from kit.results.requests import LATENCIES
+from kit.results.requests import LATENCIES, NONE_COMPLETED, uncounted
 from kit.results.windows import find, hypot
 
 Document = dict[str, Any]
@@ -27,15 +27,21 @@ def metrics(launches: list[Document]) -> Document:
                 metric |= _propagated(known)
             found[f"{scope}_energy_per_{per}"] = metric
     for name in LATENCIES:
-        values = [_or_reason(launch["latency"]["sent"][name].get("p50")) for launch in launches]
+        values = [_median_or_reason(launch["latency"]["sent"][name]) for launch in launches]
         found[f"{name}_p50"] = _metric(values, "s", "measured")
-    rates = [_or_reason(launch["throughput"].get("output_tokens_per_s")) for launch in launches]
+    rates = [_rate_or_reason(launch["throughput"]) for launch in launches]
     found["output_throughput"] = _metric(rates, "tokens/s", "measured")
     return found
 
 
-def _or_reason(value: float | None) -> float | str:
-    return "no request was completed and counted" if value is None else value
+def _median_or_reason(percentiles: Document) -> float | str:
+    found: float | str = percentiles.get("p50") or percentiles["absent"]["p50"]
+    return found
+
+
+def _rate_or_reason(throughput: Document) -> float | str:
+    found: float | str = throughput.get("output_tokens_per_s") or throughput["reason"]
+    return found
 
 
 def _energy_per(launch: Document, scope: str, key: str) -> dict[str, float] | str:
@@ -47,7 +53,7 @@ def _energy_per(launch: Document, scope: str, key: str) -> dict[str, float] | st
     if energy["status"] == "unmeasured":
         return str(energy["reason"])
     if not work:
-        return "no work was completed and counted"
+        return uncounted(work) if launch["requests"]["completed"] else NONE_COMPLETED
     return {name: float(energy[name] / work) for name in ("joules", "u_reading", "u_sensor")}
 
 

@@ -67,7 +67,15 @@ def _of_work(records: RunRecords, launch: Document, note: Note) -> None:
     good = [r for r in measured(records, index) if r.status == "ok"]
     expected = {r.index: r.expect_tokens for r in records.schedule}
     if counts["failed"]:
-        note("FAILED_REQUESTS", f"{counts['failed']} of {counts['issued']} requests failed")
+        why = ", ".join(f"{code} {n}×" for code, n in counts["failures"].items())
+        note("FAILED_REQUESTS", f"{counts['failed']} of {counts['issued']} requests failed: {why}")
+    untimed = sum(r.first_token is None for r in good)
+    if untimed:
+        note(
+            "UNTIMED_TOKENS",
+            f"{untimed} of {len(good)} answers do not show when their tokens came; times to first "
+            "token and per token are of the others",
+        )
     if good and all(expected.get(r.index) is None for r in good):
         note("NOT_EQUAL_WORK", "the runtime decides how many tokens it generates")
     wrong = [r for r in good if expected.get(r.index) not in (None, r.output_tokens)]

@@ -35,6 +35,7 @@ class Runtime(Protocol):
         recount: where ``streams_usage`` is false, how to have a text's tokens counted after the
             measurement: ``{"path": POST here, "text_key": the text goes here, "count_key": the
             number comes back here}``.
+        end_mark: each of its streams ends with ``data: [DONE]``, so that one without was cut short.
         real: false for the test seam, which must never be shown as a real runtime.
     """
 
@@ -49,6 +50,7 @@ class Runtime(Protocol):
     equal_work: bool
     streams_usage: bool
     recount: dict[str, str] | None
+    end_mark: bool = True
     real: bool
 
     def argv(self, spec: RunSpec, listen: str = ANY_ADDRESS) -> tuple[str, ...]:
