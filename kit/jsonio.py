@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import rfc8785
 
 from kit.errors import KitError
+from kit.text import utf8
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -66,13 +67,20 @@ def parse(data: bytes, what: str = "the file") -> Any:
         )
     except JsonRefused:
         raise
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise JsonRefused("JSON_MALFORMED", f"{what} is not UTF-8 text") from error
+    except (ValueError, RecursionError) as error:
         raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: {error}") from error
 
 
 def read(path: Path) -> Any:
     """Parse the JSON file at ``path`` strictly."""
     return parse(path.read_bytes(), path.name)
+
+
+def read_own(path: Path) -> Any:
+    """`read` for a file that a person wrote, which may begin with a byte order mark."""
+    return parse(utf8(path.read_bytes()), path.name)
 
 
 def write(path: Path, value: Any) -> bytes:

@@ -15,6 +15,7 @@ import msgspec
 from kit import jsonio, resources, runtimes, weights, workloads
 from kit.errors import SpecInvalid, UsageError
 from kit.model import Problem, RunSpec
+from kit.text import utf8
 
 # jsonschema's stubs say "maybe unset" of everything; what a validator raises has it all set.
 ValidationError = Any
@@ -34,7 +35,7 @@ def load(path: Path) -> RunSpec:
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a spec file, which may be no larger than 4 MiB."""
+    """The text of a spec file as UTF-8; it may be no larger than 4 MiB."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -45,7 +46,7 @@ def read(path: Path) -> bytes:
         ) from error
     if len(data) > MAX_BYTES:
         raise UsageError(f"{path.name} is larger than 4 MiB", "that is not a run spec")
-    return data
+    return utf8(data)
 
 
 def parse(data: bytes, name: str = "the spec") -> RunSpec:
@@ -53,7 +54,7 @@ def parse(data: bytes, name: str = "the spec") -> RunSpec:
     try:
         document = jsonio.parse(data, name)
     except jsonio.JsonRefused as error:
-        raise UsageError(error.message, "mend the JSON; `kit check` says where") from error
+        raise UsageError(error.message, "fix the JSON; `kit check` says where") from error
     found = problems(document)
     if found:
         raise SpecInvalid(found, name)

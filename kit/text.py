@@ -1,7 +1,11 @@
-"""Text from outside, made safe to print: no control characters, no escapes, no bidi tricks."""
+"""Text from outside: a person's file decoded, and what is printed made safe.
+
+Safe means no control characters, no escapes, no bidi tricks.
+"""
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 
@@ -13,6 +17,20 @@ _ESCAPES = re.compile(
 )
 _KEPT = frozenset("\n\t")
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def utf8(data: bytes) -> bytes:
+    """A person's own file as UTF-8 without a byte order mark.
+
+    Windows' editors write one before UTF-8, and its PowerShell writes UTF-16, which has one. What
+    is neither comes back as it is. Files of an archive may have no mark: `kit.jsonio.parse`.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return data.decode("utf-16").encode()
+        except UnicodeError:
+            return data
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def clean(text: str, *, lines: bool = False) -> str:

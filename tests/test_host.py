@@ -354,7 +354,7 @@ def test_the_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_bad_file_is_one_clear_error(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         HostConfig.parse(text)
-    assert caught.value.remedy == "mend host.toml"
+    assert caught.value.remedy == "fix host.toml"
 
 
 def test_every_problem_is_listed_at_once() -> None:

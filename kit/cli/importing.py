@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,9 +17,11 @@ from kit.cli.common import Json, print_json, rounded, say
 from kit.errors import UsageError
 from kit.readers import Recording
 from kit.readers import energibridge as reader
+from kit.text import utf8
 
 _LARGEST = 1 << 30
 _S = 1_000_000_000
+_MOST_NOTES = 8
 
 
 def energibridge(
@@ -29,7 +32,7 @@ def energibridge(
     out: Path | None = None,
     json: Json = False,
 ) -> None:
-    """Tell the energy of an EnergiBridge recording as kit computes it, with its uncertainty.
+    """Show the energy of an EnergiBridge recording as kit computes it, with its uncertainty.
 
     Args:
         file: the CSV that `energibridge -o` wrote.
@@ -52,6 +55,13 @@ def energibridge(
     render.imported(told)
     for line in recording.unused:
         say(f"not used: {line}")
+    for line in _shortened(recording.notes):
+        say(f"note: {line}")
+
+
+def _shortened(notes: Sequence[str]) -> list[str]:
+    more = len(notes) - _MOST_NOTES
+    return [*notes[:_MOST_NOTES], *([f"{more} more: --json has them all"] if more > 0 else [])]
 
 
 def _bytes(file: Path) -> bytes:
@@ -65,7 +75,7 @@ def _bytes(file: Path) -> bytes:
 
 def _text(data: bytes, file: Path) -> str:
     try:
-        return data.decode("utf-8")
+        return utf8(data).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file.name} is not text", "name a CSV file of EnergiBridge's") from error
 
@@ -82,6 +92,12 @@ def _window(recording: Recording, from_s: float | None, to_s: float | None) -> t
             f"{first / _S:g} … {last / _S:g} s",
             "give --from and --to in seconds since the first row",
         )
+    for begin, end in recording.gaps:
+        if any(begin < t < end for t in (t0, t1)):
+            raise UsageError(
+                f"the window begins or ends where {(end - begin) / _S:.3g} s have no reading",
+                f"choose another time than {begin / _S:g} … {end / _S:g} s",
+            )
     return t0, t1
 
 
@@ -100,6 +116,7 @@ def _told(
         "energy": {v.scope: msgspec.to_builtins(v) for v in values},
         "devices": {d.device: d.description for m in recording.meters for d in m.devices},
         "not_used": list(recording.unused),
+        "notes": list(recording.notes),
     }
 
 

@@ -74,9 +74,15 @@ _WEIGHTS = {
 }
 
 
-_IMPORT = {
-    "energibridge": ("kit.cli.importing:energibridge", "Tell the energy of a recording of its."),
-}
+_ENERGIBRIDGE = (
+    "Show the energy of an EnergiBridge recording.\n\n"
+    "Reads versions 0.0.3 to 0.0.7, from Linux and Windows: CPUs of Intel and AMD by RAPL, one "
+    "socket; GPUs of NVIDIA by their power. Files of Intel before 0.0.7 hold raw counts: kit sees "
+    "it by the numbers, converts them and says so. Files of macOS are refused: they hold powers "
+    "whose averaging nobody states. Readings that cannot be are left out with a note; what is "
+    "ambiguous is refused."
+)
+_IMPORT = {"energibridge": ("kit.cli.importing:energibridge", _ENERGIBRIDGE)}
 
 
 def _import(file: Path, *, runs: Path | None = None) -> None:

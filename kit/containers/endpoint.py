@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kit.errors import EngineUnavailable
+from kit.text import utf8
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 START = (
@@ -115,7 +116,7 @@ def _context_host(config: Path, name: str) -> str:
 def _json(path: Path) -> dict[str, Any]:
     """A JSON object, or nothing: docker, too, goes on without a configuration it cannot read."""
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(utf8(path.read_bytes()))
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -390,14 +390,16 @@ def _renewal_s(series: Series) -> float:
 
 
 def _average(series: Series) -> Curve:
-    """A trailing mean belongs to the middle of its window."""
-    curve = _gauge(series, "gpu_power_average", "average", _AVERAGE_S)
+    """A trailing mean belongs to the middle of its window, and covers all of it: no hole there."""
+    curve = _gauge(series, "gpu_power_average", "average", _AVERAGE_S, _AVERAGE_S)
     half = _AVERAGE_S / 2 * 1e9
     holes = tuple(Hole(h.t0 - half, h.t1 - half, h.reason) for h in curve.holes)
     return replace(curve, t=curve.t - half, holes=holes, shortest_s=_SHORTEST_AVERAGE_S)
 
 
-def _gauge(series: Series, quantity: str, method: str, step_s: float) -> Curve:
+def _gauge(
+    series: Series, quantity: str, method: str, step_s: float, hole_s: float = _GAUGE_HOLE_S
+) -> Curve:
     t = series.t.astype(np.float64)
     watts = series.raw.astype(np.float64) * QUANTITIES[quantity].scale
     return Curve(
@@ -407,5 +409,5 @@ def _gauge(series: Series, quantity: str, method: str, step_s: float) -> Curve:
         step_s=step_s,
         resolution_w=QUANTITIES[quantity].scale / SQRT12,
         wander_s=2 * step_s / SQRT12,  # twice: most of the time is not seen, and loads alias
-        holes=gaps(t, _GAUGE_HOLE_S, "power reading"),
+        holes=gaps(t, hole_s, "power reading"),
     )

@@ -52,7 +52,7 @@ def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     steps = np.where(steps < 0, steps + float(facts.get("wrap", 0)), steps)
     joules = steps * QUANTITIES["cpu_energy"].scale
     reset = (joules < 0) | (joules > _HIGHEST_W * (np.diff(t) * NS + _RENEWED_S))
-    limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s)
+    limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s, float(facts.get("bridge_s", 0.0)))
     drawn = np.concatenate([[0.0], np.cumsum(np.where(reset, 0.0, joules))])
     corners, energies = sharpened(t, drawn)
     return Curve(

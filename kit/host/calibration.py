@@ -65,7 +65,7 @@ def load(folder: Path) -> tuple[Calibration, ...]:
     if problems:
         raise UsageError(
             f"{folder.name}: {'; '.join(problems)}",
-            "mend the files, or move them out of the folder; `kit schema calibration` says what "
+            "fix the files, or move them out of the folder; `kit schema calibration` says what "
             "one must hold",
         )
     return tuple(found.values())
@@ -74,7 +74,7 @@ def load(folder: Path) -> tuple[Calibration, ...]:
 def _read(path: Path) -> Calibration:
 
     try:
-        document = jsonio.parse(path.read_bytes(), path.name)
+        document = jsonio.read_own(path)
     except jsonio.JsonRefused as error:
         raise UsageError(error.message) from error
     except OSError as error:

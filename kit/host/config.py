@@ -45,6 +45,7 @@ import msgspec
 from kit import jsonio
 from kit.errors import UsageError
 from kit.host import calibration, limits, pdu_calibration
+from kit.text import utf8
 
 VARIABLE = "KIT_HOST_CONFIG"
 DEFAULT = Path("~/.config/kit/host.toml")
@@ -154,10 +155,10 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         try:
             document = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # TOML's own, and beyond Python's limits
-            raise UsageError(f"{name} is not TOML: {error}", f"mend {name}") from error
+            raise UsageError(f"{name} is not TOML: {error}", f"fix {name}") from error
         problems = list(_problems(document))
         if problems:
-            raise UsageError(f"{name}: {'; '.join(problems)}", f"mend {name}")
+            raise UsageError(f"{name}: {'; '.join(problems)}", f"fix {name}")
         return msgspec.convert(document, cls)
 
     @property
@@ -236,9 +237,9 @@ def check_pdu(pdu: PduConfig) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return utf8(path.read_bytes()).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text", f"mend {path}") from error
+        raise UsageError(f"{path} is not UTF-8 text", "save it as UTF-8") from error
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", f"create it, or unset {VARIABLE}"

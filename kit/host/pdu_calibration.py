@@ -60,7 +60,7 @@ def read(folder: Path) -> dict[str, Any]:
         return {}
     remedy = _remedy(folder)
     try:
-        found = jsonio.read(path)
+        found = jsonio.read_own(path)
     except jsonio.JsonRefused as error:
         raise UsageError(f"{FILE} cannot be read: {error.message}", remedy) from error
     except OSError as error:

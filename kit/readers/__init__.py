@@ -17,10 +17,13 @@ class Recording(NamedTuple):
     Attributes:
         csv: kit's sample rows (see `kit.samples`), times in ns since its first row.
         meters: what was read, with the facts that energy needs and where it comes from.
-        window: first and last time (ns) between which energy can be told.
+        window: first and last time (ns) between which the energy is known.
         began_ms: wall clock of its first row, milliseconds since 1970 (UTC).
         rows: how many readings it has.
-        unused: what stands in the file and is not energy to kit, and why.
+        unused: what is in the file and is not energy to kit, and why.
+        notes: which readings were left out or corrected, and why.
+        gaps: stretches of time (ns) over which a counter is known in sum alone: a window may hold
+            one, but neither begin nor end in it.
     """
 
     csv: bytes
@@ -29,3 +32,5 @@ class Recording(NamedTuple):
     began_ms: int
     rows: int
     unused: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    gaps: tuple[tuple[int, int], ...] = ()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from kit import jsonio
 from kit.host.config import config_path
+from kit.text import utf8
 
 FILE = "ui.json"
 _MOST = 64 << 10
@@ -36,7 +37,7 @@ def load(path: Path | None = None) -> Settings:
     except OSError as error:
         return Settings(fault=f"{path.name} cannot be read: {error.strerror}")
     try:
-        return _taken(jsonio.parse(data, path.name))
+        return _taken(jsonio.parse(utf8(data), path.name))
     except (jsonio.JsonRefused, ValueError) as error:
         return Settings(fault=f"{path.name} is not taken: {error}")
 

@@ -49,7 +49,7 @@ def recording(
 
 def text_of(columns: dict[str, list[Any]], separator: str = ",") -> str:
     rows = zip(*columns.values(), strict=True)
-    lines = [separator.join(columns), *(separator.join(map(repr, row)) for row in rows)]
+    lines = [separator.join(columns), *(separator.join(map(str, row)) for row in rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -124,8 +124,8 @@ def only_system_power(columns: dict[str, list[Any]]) -> None:
     columns["SYSTEM_POWER (Watts)"] = [11.5] * 101
 
 
-def clock_set(columns: dict[str, list[Any]]) -> None:
-    columns["Time"] = [t + (i > 50) * 3_600_000 for i, t in enumerate(columns["Time"])]
+def back_and_forth(columns: dict[str, list[Any]]) -> None:
+    columns["Time"] = [t + (i // 5 % 2) * 3_600_000 for i, t in enumerate(columns["Time"])]
 
 
 def reset(columns: dict[str, list[Any]]) -> None:
@@ -159,32 +159,25 @@ TWO_FILES = text_of(recording()) + text_of(recording())
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "does not begin with EnergiBridge's columns"),
-        ("a,b,c\n1,2,3\n", "does not begin with EnergiBridge's columns"),
-        (text_of(recording())[:-20], "line 102 is cut short"),
-        (text_of(recording()) + "200,1697704484520,3200\n", "line 103 is cut short: 3 of 11"),
-        (broken(set_("Time", 50, START_MS)), "line 52: Time runs backwards"),
-        (broken(clock_set), "the wall clock was set"),
+        ("", "no line with EnergiBridge's titles"),
+        ("a,b,c\n1,2,3\n", "no line with EnergiBridge's titles"),
+        (text_of(recording()).partition("\n")[2], "no line with EnergiBridge's titles"),
+        (broken(back_and_forth), "rows are missing"),
         (broken(in_seconds), "not in milliseconds"),
         (broken(per_interval), "energy per interval"),
         (broken(reset), "it was reset"),
-        (broken(set_("PACKAGE_ENERGY (J)", 7, "n/a")), "line 9"),
-        (broken(set_("PP0_ENERGY (J)", 7, float("nan"))), "line 9 has a value that is no number"),
+        (broken(set_("PACKAGE_ENERGY (J)", 7, -0.5)), "line 9: PACKAGE_ENERGY (J) is -0.5"),
         (broken(in_watts), "should be in mWatts"),
         (broken(only_system_power), "averaging nobody states"),
         (broken(amd_too), "two machines"),
-        (TWO_FILES, "line 103"),
+        (TWO_FILES, "the titles stand again in line 103"),
+        (text_of(recording()) + TWO_FILES.rpartition("Delta")[2].partition("\n")[2], "line 103"),
         (text_of(recording(0.2)), "too few"),
-        (broken(set_(POWER, 5, 1e30)), f"line 7: {POWER} is 1e+30"),
-        (broken(set_("GPU0_MEMORY_USED", 5, -1e17)), "line 7: GPU0_MEMORY_USED is -1e+17"),
-        (broken(set_("PACKAGE_ENERGY (J)", 5, 1.7e308)), "line 7: PACKAGE_ENERGY (J) is 1.7e+308"),
-        (broken(moved(-1e17)), "line 2: Time is -1e+17"),
-        (broken(moved(1e300)), "line 2: Time is 1e+300"),
+        (broken(moved(-1e12)), "line 2: Time is -1e+12"),
+        (broken(moved(1e15)), "line 2: Time is 1e+15"),
         (broken(for_ages), "more than 30 years"),
-        (text_of(recording()).replace(",", '"'), "does not begin with EnergiBridge's columns"),
-        (text_of(recording()).replace("3200", "32\r00", 1), "is no CSV"),
-        (text_of(recording()).replace("3200", "3" * 200_000, 1), "is no CSV"),
-        (text_of(recording()).replace("3200", "3\x00", 1), "line 2"),
+        (text_of(recording()).replace(",", '"'), "no line with EnergiBridge's titles"),
+        (broken(lambda columns: columns.update(Time=["1.6977E+12"] * 101)), "by a spreadsheet"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_error(text: str, said: str) -> None:

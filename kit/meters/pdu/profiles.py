@@ -128,7 +128,7 @@ def load(name: str, folder: Path = FOLDER) -> Profile:
         known = ", ".join(names())
         raise MeterUnavailable(f"kit knows no PDU profile {path.stem!r} (it knows: {known})")
     try:
-        profile = msgspec.convert(jsonio.read(path), Profile)
+        profile = msgspec.convert(jsonio.read_own(path), Profile)
     except (msgspec.ValidationError, jsonio.JsonRefused) as error:
         raise MeterUnavailable(f"the PDU profile {path.stem} is malformed: {error}") from error
     for problem in problems(profile):

@@ -1,0 +1,87 @@
+"""Files that a person wrote: whatever mark and line ends the editor gave them."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit import jsonio, resources, spec
+from kit.errors import UsageError
+from kit.host import HostConfig, calibration, pdu_calibration
+from kit.meters.pdu import profiles
+from kit.text import utf8
+from kit.tui import settings
+
+QUICKSTART = resources.specs_dir() / "quickstart.json"
+SAVED: dict[str, Callable[[bytes], bytes]] = {
+    "plain": lambda data: data,
+    "mark": lambda data: codecs.BOM_UTF8 + data,
+    "crlf": lambda data: data.replace(b"\n", b"\r\n"),
+    "mark, crlf": lambda data: codecs.BOM_UTF8 + data.replace(b"\n", b"\r\n"),
+    "utf-16": lambda data: data.decode().encode("utf-16"),
+    "utf-16 big-endian": lambda data: codecs.BOM_UTF16_BE + data.decode().encode("utf-16-be"),
+}
+saved = pytest.mark.parametrize("saved", SAVED.values(), ids=SAVED)
+Save = Callable[[bytes], bytes]
+
+
+def put(path: Path, text: str | bytes, saved: Save) -> Path:
+    path.write_bytes(saved(text if isinstance(text, bytes) else text.encode()))
+    return path
+
+
+@saved
+def test_a_spec_has_the_same_hash(saved: Save, tmp_path: Path) -> None:
+    file = put(tmp_path / "s.json", QUICKSTART.read_bytes(), saved)
+    assert spec.document(spec.load(file)) == spec.document(spec.load(QUICKSTART))
+
+
+@saved
+def test_host_toml_is_read(saved: Save, tmp_path: Path) -> None:
+    file = put(tmp_path / "host.toml", '[store]\nruns = "dürr"\n', saved)
+    assert HostConfig.load(file).store_root == Path("dürr")
+
+
+@saved
+def test_a_pdu_profile_is_read(saved: Save, tmp_path: Path) -> None:
+    own = (profiles.FOLDER / "enlogic.json").read_bytes()
+    assert profiles.load(str(put(tmp_path / "p.json", own, saved))).title
+
+
+@saved
+def test_calibrations_are_read(saved: Save, tmp_path: Path) -> None:
+    entry: dict[str, Any] = {"rack1": {"made_for": {}, "facts": {"lag_s": 1.0}}}
+    put(tmp_path / pdu_calibration.FILE, json.dumps(entry, indent=1), saved)
+    assert pdu_calibration.facts(tmp_path, "rack1", {}) is not None
+    put(tmp_path / "a.json", '{\n"schema": "another"\n}', saved)
+    with pytest.raises(UsageError, match=r"'kit\.calibration/1' was expected"):
+        calibration.load(tmp_path)
+
+
+@saved
+def test_settings_are_read(saved: Save, tmp_path: Path) -> None:
+    file = put(tmp_path / "tui.json", '{\n"ascii": true\n}', saved)
+    assert settings.load(file).ascii is True
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"\xfe\xff\xd8\x00", b"{\xe9}", b"\xff"])
+def test_what_is_no_text_is_said_once(data: bytes, tmp_path: Path) -> None:
+    assert utf8(data) == data
+    for name, load in (("s.json", spec.load), ("host.toml", HostConfig.load)):
+        file = tmp_path / name
+        file.write_bytes(data)
+        with pytest.raises(UsageError, match="is not UTF-8 text") as caught:
+            load(file)
+        assert caught.value.remedy
+
+
+def test_a_file_of_an_archive_has_no_mark() -> None:
+    with pytest.raises(jsonio.JsonRefused):
+        jsonio.parse(codecs.BOM_UTF8 + b"{}")
+    with pytest.raises(jsonio.JsonRefused):
+        jsonio.parse('{"a": 1}'.encode("utf-16"))
