@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from kit import jsonio, spec
-from kit.model import LaunchPlan, Mount, Plan, RunSpec, ScheduledRequest
+from kit.model import LaunchPlan, MeterPlan, Mount, Plan, RunSpec, ScheduledRequest
 from kit.replay import ImagePart, Undertaking, order_of
 from tests import golden
 
@@ -60,7 +60,14 @@ def sealed(
                 for f in (files.files if files else ())
             )
             launch = msgspec.structs.replace(plan.launch, mounts=mounts)
-            return msgspec.structs.replace(plan, model=files, launch=launch)
+            silent = tuple(
+                MeterPlan(name=m.name, alias=m.alias, devices=(), reason="it did not answer")
+                for m in the_spec.meters
+                if m.name not in ("nvml", "rapl")
+            )
+            return msgspec.structs.replace(
+                plan, model=files, launch=launch, meters=(*plan.meters, *silent)
+            )
 
         patch.setattr(golden, "run_spec", asked)
         patch.setattr(golden, "plan_of", planned)

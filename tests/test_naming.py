@@ -261,15 +261,32 @@ def test_what_lies_under_the_name_is_said(place: Path) -> None:
         require(wanted().files[0], [models])
     (models / "model.gguf").rmdir()
     (models / "model.gguf").symlink_to(models / "gone")
-    with pytest.raises(WeightsUnavailable, match="a link to a file that is not there"):
+    with pytest.raises(WeightsUnavailable, match="a link to what is no file"):
         require(wanted().files[0], [models])
     (models / "gone").write_bytes(b"other")
     with pytest.raises(WeightsUnavailable, match=hashlib.sha256(b"other").hexdigest()):
         require(wanted().files[0], [models])
     (models / "model.gguf").unlink()
     os.mkfifo(models / "model.gguf")
-    with pytest.raises(WeightsUnavailable, match="not on this machine"):
+    with pytest.raises(WeightsUnavailable, match="no plain file"):
         require(wanted().files[0], [models])
+
+
+def test_a_folder_that_kit_may_not_look_into_is_no_traceback(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Path.stat
+
+    def closed(path: Path, **kwargs: Any) -> os.stat_result:
+        if "models/" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path, **kwargs)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    with pytest.raises(WeightsUnavailable, match="Permission denied"):
+        require(wanted().files[0], [place / "models"])
+    assert codes(wanted(), place) == []
+    assert weights.find(SHA256, [place / "none", place / "models"]) is None
 
 
 def test_a_file_that_kit_cannot_read_is_no_traceback(

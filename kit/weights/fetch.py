@@ -14,7 +14,7 @@ from typing import IO
 from kit.errors import WeightsUnavailable
 from kit.model import WeightFile
 from kit.weights import known
-from kit.weights.files import forget, here, known_hash, names_of, short, store_dir
+from kit.weights.files import forget, here, is_file, known_hash, names_of, short, store_dir
 from kit.weights.source import Source, parse
 
 Say = Callable[[str], None]
@@ -173,7 +173,7 @@ def _copy(source: IO[bytes], target: IO[bytes], file: WeightFile, progress: Prog
 def _missing_local(
     file: WeightFile, source: Source, folders: tuple[Path, ...]
 ) -> WeightsUnavailable:
-    there = [f / name for f in folders for name in names_of(file) if (f / name).is_file()]
+    there = [f / name for f in folders for name in names_of(file) if is_file(f / name)]
     if there:
         found = known_hash(there[0])
         why = f"its sha256 is not {file.sha256} but {found}" if found else "it cannot be read"

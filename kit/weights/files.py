@@ -12,6 +12,7 @@ import re
 import stat
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def find(
     """
     kept = store_dir() / sha256
     wanted = [name for name in names if name]
-    places = [*([kept] if kept.is_file() else []), *_candidates(folders, wanted)]
+    places = [*([kept] if is_file(kept) else []), *_candidates(folders, wanted)]
     return next((path for path in places if known_hash(path, remember=remember) == sha256), None)
 
 
@@ -80,7 +81,7 @@ def require(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = 
     found = here(file, folders, remember=remember)
     if found:
         return found
-    if (store_dir() / file.sha256).is_file():
+    if is_file(store_dir() / file.sha256):
         raise WeightsUnavailable(
             f"the stored file {short(file)} was changed: its content has another hash",
             "`kit weights add SPEC` fetches it again",
@@ -95,13 +96,32 @@ def require(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = 
 def seen(file: WeightFile, folders: Iterable[Path]) -> Iterator[str]:
     """What lies under the file's names in ``folders``, and why it is not the file; a line each."""
     for path in (folder / name for folder in folders for name in names_of(file)):
-        if path.is_dir():
-            yield f"{path} is a folder"
-        elif path.is_file():
+        if is_file(path):
             found = known_hash(path)
             yield f"{path} has sha256 {found}" if found else f"{path} cannot be read"
-        elif path.is_symlink():
-            yield f"{path} is a link to a file that is not there"
+        elif why := _why_no_file(path):
+            yield f"{path} {why}"
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a plain file, as far as this user may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _why_no_file(path: Path) -> str:
+    """What lies there in place of a file; empty where nothing does."""
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    if stat.S_ISLNK(kind):
+        return "is a link to what is no file, or is not there"
+    return "is a folder" if stat.S_ISDIR(kind) else "is no plain file"
 
 
 def verify() -> list[Stored]:
@@ -182,9 +202,9 @@ def short(file: WeightFile) -> str:
 
 def _candidates(folders: Iterable[Path], names: list[str]) -> Iterator[Path]:
     for folder in folders:
-        if folder.is_dir():
+        with suppress(OSError):  # a folder that is not there, or may not be looked into
             paths = [folder / name for name in names] or sorted(folder.iterdir())
-            yield from (path for path in paths if path.is_file())
+            yield from (path for path in paths if is_file(path))
 
 
 def _of_right_size(file: WeightFile, found: Path) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kit.weights import source as sources
+from kit.weights.files import is_file
 
 _SOURCE = re.compile(r"hf:(?P<repo>[^@]+/[^@]+)@(?P<revision>[^/]+)/(?P<file>.+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -55,7 +56,7 @@ def commit_of(wanted: Source) -> str | None:
 def cached(wanted: Source, commit: str) -> Path | None:
     """The file of this commit, where the cache has it."""
     path = _folder(wanted) / "snapshots" / commit / wanted.file
-    return path if path.is_file() else None
+    return path if is_file(path) else None
 
 
 def cached_file(wanted: sources.Source) -> Path | None:

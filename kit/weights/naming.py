@@ -22,7 +22,7 @@ from typing import NamedTuple
 from kit.errors import WeightsUnavailable
 from kit.model import Finding, Level, Problem, WeightFile, WeightsSpec
 from kit.weights import hub, known
-from kit.weights.files import find, known_hash, names_of, store_dir
+from kit.weights.files import find, is_file, known_hash, names_of, store_dir
 from kit.weights.source import Source, parse
 
 
@@ -140,7 +140,7 @@ def _places(
     if cached := hub.cached_file(source):
         paths.append(cached)
     for path in paths:
-        if path.is_file() and (found := _hash(path, remember)):
+        if is_file(path) and (found := _hash(path, remember)):
             empty = "" if path.stat().st_size else " is empty and"
             where = "in the hub's cache" if source.kind == "hf" else "in a weights folder"
             yield _Place(f"{source.file} {where}{empty}", found, f"`sha256sum {path}`")
@@ -183,7 +183,7 @@ def _namesakes(
     """A file of the name in the container lies in a folder and is not what will run."""
     if source.kind == "file" and source.name == file.path:
         return
-    paths = [folder / file.path for folder in folders if (folder / file.path).is_file()]
+    paths = [folder / file.path for folder in folders if is_file(folder / file.path)]
     hashes = {path: known_hash(path, remember=remember) for path in paths}
     if hashes and file.sha256 not in hashes.values():
         path, found = next(iter(hashes.items()))

@@ -853,3 +853,52 @@ async def test_quitting_keeps_what_is_not_saved(
     (draft,) = tmp_path.glob("mine.draft-*.json")
     assert json.loads(draft.read_text())["name"] == "quickstartx"
     assert json.loads(file.read_text())["name"] == "quickstart"
+
+
+# --- model files: a name and a hash that belong together ----------------------------------------
+
+FILE: Where = ("weights", "files", 0)
+
+
+async def test_another_source_takes_hash_and_size_with_it(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "TOLD_S", 600)
+    before = QUICKSTART["weights"]["files"][0]
+    async with app_of(store, file).run_test(size=(100, 40)) as pilot:
+        await settled(pilot)
+        await typed(pilot, "file:llama.gguf", *FILE, "source")
+        assert document(pilot)["weights"]["files"][0] == {
+            "path": before["path"],
+            "source": "file:llama.gguf",
+        }
+        assert "F7 pins" in told(pilot)
+        assert "valid" not in screen_of(pilot).state.plain
+        await pilot.press("ctrl+z")
+        assert document(pilot)["weights"]["files"][0] == before, "one step back, as it was one edit"
+
+
+async def test_a_name_of_another_file_is_a_problem_though_the_form_is_right(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "llama.gguf").write_bytes(b"llama")
+    config = tmp_path / "host.toml"
+    config.write_text(f'[weights]\nfolders = ["{tmp_path}"]\n')
+    monkeypatch.setenv("KIT_HOST_CONFIG", str(config))
+    named = {**QUICKSTART["weights"]["files"][0], "path": "llama.gguf", "source": "file:llama.gguf"}
+    lying = {**QUICKSTART, "weights": {**QUICKSTART["weights"], "files": [named]}}
+    async with app_of(store, None, lying).run_test(size=(140, 40)) as pilot:
+        await settled(pilot)
+        assert "1 problem" in screen_of(pilot).state.plain
+        assert "other bytes would run under the name llama.gguf" in " ".join(
+            drawn(pilot.app).split()
+        )
+
+
+async def test_a_source_typed_as_it_was_keeps_its_hash(store: Store, file: Path) -> None:
+    async with app_of(store, file).run_test(size=(100, 40)) as pilot:
+        await settled(pilot)
+        await focus(pilot, *FILE, "source")
+        await pilot.press("end", "home", "end")
+        await settled(pilot)
+        assert document(pilot) == QUICKSTART

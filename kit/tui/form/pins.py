@@ -146,7 +146,7 @@ def _facts(source: str) -> tuple[Facts, str]:
 
 def _local(name: str) -> tuple[Facts, str]:
     folders = HostConfig.load().weights_folders
-    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    found = next((folder / name for folder in folders if weights.is_file(folder / name)), None)
     if found:
         facts = _hashed(found)
         told = "hashed where host.toml's weights folders have it" if facts else "cannot be read"

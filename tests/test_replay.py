@@ -1,0 +1,317 @@
+"""A replay of a stranger's run: everything is listed first, and before a yes nothing is done.
+
+Real kit processes with a home and a cache that are fresh, a hub, a package index and a PDU on this
+machine that count who asks them, and a real container engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit import archive, containers, images
+from kit.errors import ArchiveRefused
+from kit.model import ImageIdentity
+from kit.replay import order_of
+from kit.verify import verify
+from tests import golden, strangers
+
+pytestmark = pytest.mark.docker
+
+KIT = [sys.executable, "-B", "-m", "kit.cli.main"]
+CONTENT = b"weights"
+COMMIT = "a" * 40
+LOCAL = [{"name": "nvml"}, {"name": "rapl"}]
+METERS = [*LOCAL, {"name": "pdu", "alias": "rack1"}]
+HUB_FILE = {
+    "path": "model.gguf",
+    "source": f"hf:someone/model@{COMMIT}/model.gguf",
+    "sha256": hashlib.sha256(CONTENT).hexdigest(),
+    "size": len(CONTENT),
+}
+
+
+class Listener:
+    """An HTTP server and a UDP port on this machine that remember what reached them."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str | None]] = []
+        listener = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                listener.requests.append((self.path, self.headers.get("Authorization")))
+                found = self.path.endswith("/model.gguf")
+                self.send_response(200 if found else 404)
+                self.end_headers()
+                self.wfile.write(CONTENT if found else b"")
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(("127.0.0.1", 0))
+        self.udp.setblocking(False)
+
+    @property
+    def datagrams(self) -> int:
+        count = 0
+        while True:
+            try:
+                self.udp.recv(2048)
+            except BlockingIOError:
+                return count
+            count += 1
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.udp.close()
+
+
+class Machine:
+    """A person's machine with nothing on it but a host.toml: home, cache, store."""
+
+    def __init__(self, root: Path, listener: Listener) -> None:
+        self.root, self.listener = root, listener
+        self.home, self.runs = root / "home", root / "home" / "runs"
+        self.models = self.home / "models"
+        self.models.mkdir(parents=True)
+        port = listener.udp.getsockname()[1]
+        (self.home / "host.toml").write_text(
+            f'[weights]\nfolders = ["{self.models}"]\n[store]\nruns = "{self.runs}"\n'
+            f'[pdu.rack1]\nhost = "127.0.0.1"\nport = {port}\nprofile = "apc-rpdu2"\n'
+            'outlets = [1]\ncommunity = "s3cret"\ntimeout_s = 0.2\nretries = 0\n'
+        )
+        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "DOCKER_HOST", "LANG")}
+        self.env = kept | {
+            "HOME": str(self.home),
+            "KIT_HOST_CONFIG": str(self.home / "host.toml"),
+            "HF_ENDPOINT": listener.url,
+            "HF_TOKEN": "hf_person",
+            "PIP_INDEX_URL": f"{listener.url}/simple",
+            "PIP_RETRIES": "0",
+            "KIT_DEBIAN_MIRROR": f"{listener.url}/debian",
+            "NO_COLOR": "1",
+        }
+
+    def tree(self) -> dict[str, tuple[int, str]]:
+        """Every path below the home, with its mode and what is in it."""
+        found = {}
+        for path in sorted(self.home.rglob("*")):
+            data = path.read_bytes() if path.is_file() else b""
+            found[str(path)] = (path.lstat().st_mode, hashlib.sha256(data).hexdigest())
+        return found
+
+    def replay(self, run: Path, *args: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+        """``kit replay RUN``; with an ``answer`` it is asked on a terminal."""
+        main, side = pty.openpty() if answer else (-1, subprocess.DEVNULL)
+        try:
+            if answer:
+                os.write(main, answer.encode())
+            done = subprocess.run(
+                [*KIT, "replay", str(run), *args],
+                cwd=self.home,
+                env=self.env,
+                stdin=side,
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
+        finally:
+            for handle in {main, side} - {-1, subprocess.DEVNULL}:
+                os.close(handle)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    listener = Listener()
+    yield Machine(tmp_path, listener)
+    listener.close()
+
+
+@pytest.fixture
+def pinned(loopback_image: ImageIdentity) -> str:
+    """The digest of the loopback image, which is in the engine."""
+    return str(images.recipe("loopback").image_id)
+
+
+def weights(**file: Any) -> dict[str, Any]:
+    return {"repo": "someone/model", "revision": COMMIT, "files": [{**HUB_FILE, **file}]}
+
+
+def strangers_run(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, digest: str, **changes: Any
+) -> Path:
+    """A run that asks for a hub's file and for the person's PDU."""
+    asked = {"meters": METERS, "limits": {"memory_mib": 256}, "weights": weights(), **changes}
+    run = strangers.sealed(machine.root / "theirs", monkeypatch, digest=digest, **asked)
+    assert verify(run).passed, verify(run).failures
+    return run
+
+
+# --- nothing before the yes -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["", "n\n", "\n", "\x04", "maybe\n"])
+@pytest.mark.parametrize("rebuild", [[], ["--rebuild"]])
+def test_without_a_yes_nothing_is_done(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    pinned: str,
+    answer: str,
+    rebuild: list[str],
+) -> None:
+    run = strangers_run(machine, monkeypatch, pinned)
+    before = machine.tree()
+    done = machine.replay(run, *rebuild, answer=answer)
+    assert done.returncode == (130 if answer else 2), done.stderr
+    assert "nothing was done" in done.stderr
+    assert machine.tree() == before
+    assert machine.listener.requests == [] and machine.listener.datagrams == 0
+    assert done.stdout == ""
+
+
+def test_the_list_names_everything(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str
+) -> None:
+    run = strangers_run(machine, monkeypatch, pinned)
+    shown = machine.replay(run).stderr
+    port = machine.listener.udp.getsockname()[1]
+    for words in (
+        "golden",
+        f"pinned {pinned}",
+        f"to be fetched: model.gguf (7 B), {HUB_FILE['source']}, from {machine.listener.url}",
+        "WITH YOUR TOKEN",
+        f"pdu rack1: 127.0.0.1 port {port}, over SNMP 2c, with the community of [pdu.rack1]",
+        "no capabilities",
+        "2 launches of 3 requests each",
+        "to be fetched, at most",
+        "docker run --detach",
+        "--script",
+    ):
+        assert words in shown, words
+    assert "s3cret" not in shown and "hf_person" not in shown
+
+
+def test_the_network_is_said_as_it_will_be(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str, engine: containers.Engine
+) -> None:
+    network, egress = containers.network_plan(engine.facts())
+    shown = machine.replay(strangers_run(machine, monkeypatch, pinned)).stderr
+    assert containers.EGRESS[egress] in shown
+    assert ("THE HOST'S OWN NETWORK" in shown) is (network == "host")
+
+
+def test_the_rehearsed_network_of_an_engine_without_bridges(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pinned: str
+) -> None:
+    from kit import render
+    from kit.replay import undertake
+    from kit.store import Store
+
+    monkeypatch.setattr(containers.Engine, "bridges", lambda self: False)
+    run = strangers.sealed(tmp_path, monkeypatch, digest=pinned)
+    found = undertake(run, Store(tmp_path / "mine"))
+    assert found.launch.network == "host" and "--network=host" in found.command
+    assert render.undertaking_list(found)
+    assert not (tmp_path / "mine").exists()
+
+
+# --- after the yes, exactly what was listed -------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["", "y\n"])
+def test_after_a_yes_the_listed_file_is_fetched_and_the_run_goes_on(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str, answer: str
+) -> None:
+    run = strangers_run(machine, monkeypatch, pinned, meters=LOCAL)
+    done = machine.replay(run, *([] if answer else ["--yes"]), answer=answer)
+    assert done.returncode in (5, 6), done.stderr  # the golden run's words are made up
+    assert machine.listener.requests == [
+        (f"/someone/model/resolve/{COMMIT}/model.gguf", "Bearer hf_person")
+    ]
+    kept = machine.home / ".cache" / "kit" / "weights" / str(HUB_FILE["sha256"])
+    assert kept.read_bytes() == CONTENT
+    assert len(list(machine.runs.glob("*/manifest.json"))) == 1
+
+
+def test_a_file_of_the_persons_is_used_by_its_hash_alone(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str
+) -> None:
+    (machine.models / "model.gguf").write_bytes(CONTENT)
+    run = strangers_run(machine, monkeypatch, pinned, meters=LOCAL)
+    shown = machine.replay(run).stderr
+    assert f"mounted read-only from {machine.models / 'model.gguf'}" in shown
+    assert "to be fetched" not in shown
+
+
+@pytest.mark.parametrize("source", ["file:model.gguf", "file:host.toml"])
+def test_a_file_of_the_persons_with_another_hash_is_not_given_away(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str, source: str
+) -> None:
+    (machine.models / "model.gguf").write_bytes(b"private")
+    run = strangers_run(machine, monkeypatch, pinned, weights=weights(source=source))
+    before = machine.tree()
+    done = machine.replay(run, "--yes", "--weights", str(machine.home))
+    assert done.returncode == 3 and "MISSING: model.gguf" in done.stderr
+    assert machine.tree() == before
+
+
+@pytest.mark.parametrize("args", [[], ["--yes"], ["--rebuild"], ["--rebuild", "--yes"]])
+def test_an_image_that_is_missing_stops_before_the_question(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    run = strangers_run(machine, monkeypatch, golden.DIGEST)
+    before = machine.tree()
+    done = machine.replay(run, *args)
+    assert done.returncode == 3 and "MISSING: loopback" in done.stderr, done.stderr
+    assert machine.tree() == before and machine.listener.requests == []
+
+
+def test_a_hub_file_with_other_bytes_leaves_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str
+) -> None:
+    run = strangers_run(machine, monkeypatch, pinned, weights=weights(sha256="d" * 64))
+    done = machine.replay(run, "--yes")
+    assert done.returncode == 3 and "the spec pins" in done.stderr
+    assert [p for p in (machine.home / ".cache").rglob("*") if p.is_file()] == []
+    assert not machine.runs.exists()
+
+
+# --- what a run may not even ask for --------------------------------------------------------------
+
+
+def test_a_spec_that_is_not_the_listed_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = strangers.sealed(tmp_path, monkeypatch)
+    spec = (run / "spec.json").read_bytes()
+    (run / "spec.json").write_bytes(spec.replace(b'"golden"', b'"silver"'))
+    with pytest.raises(ArchiveRefused):
+        order_of(run)
+
+
+def test_the_order_names_its_parent_by_the_manifests_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = strangers.sealed(tmp_path, monkeypatch)
+    expected = hashlib.sha256(archive.open_source(run).read(archive.MANIFEST)).hexdigest()
+    assert order_of(run).parents[0]["run_hash"] == run.name
+    assert json.loads((run / "manifest.json").read_bytes())["files"] and len(expected) == 64
