@@ -4,9 +4,10 @@
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
-COMPILE := $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
+LOCK := $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
-IMAGE_COMPILE := $(COMPILE) --python-platform x86_64-manylinux_2_36
+COMPILE := $(LOCK) --universal
+IMAGE_COMPILE := $(LOCK) --python-platform x86_64-manylinux_2_36
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
