@@ -1,39 +1,19 @@
 #!/bin/sh
-# See that a container engine answers and that images can be built; install Debian's where allowed.
+# See that a container engine answers; install Debian's where allowed.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
-builders="buildah mmdebstrap"
 log=/var/log/kit-dockerd.log
-command_line="sudo apt-get install -y docker.io $builders && sudo service docker start"
+command_line="sudo apt-get install -y docker.io && sudo service docker start"
 
 state() { "$python" "$here/scripts/engine_state.py" && code=0 || code=$?; }
-
-# What builds images, as programs; a user's own builds map user ids, which needs newuidmap.
-programs="buildah mmdebstrap"
-[ "$(id -u)" -eq 0 ] || { builders="$builders uidmap" && programs="$programs newuidmap"; }
-
-install_builders() {
-    missing=
-    for program in $programs; do
-        command -v "$program" >/dev/null || missing="$missing $program"
-    done
-    [ -n "$missing" ] || return 0
-    if is_debian && find_root && allowed "Install $builders, which build kit's images?"; then
-        # shellcheck disable=SC2086
-        apt_install $builders
-    else
-        say "images cannot be built here without:$missing (a ready image can still be loaded)"
-    fi
-}
 
 install_engine() {
     step "No container engine answers"
     is_debian && find_root || die 3 "no container engine answers. Install one and start it:" "$command_line"
     allowed "Install Debian's docker.io and start it?" ||
         die 3 "kit needs a container engine. When you like:" "$command_line"
-    # shellcheck disable=SC2086
-    command -v dockerd >/dev/null || apt_install docker.io $builders
+    command -v dockerd >/dev/null || apt_install docker.io
 }
 
 start_engine() {
@@ -76,4 +56,3 @@ if [ "$code" -eq 10 ]; then
 fi
 [ "$code" -ne 11 ] || grant
 [ "$code" -eq 0 ] || exit 3
-install_builders
