@@ -6,31 +6,40 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from kit import containers, images, resources
+from kit import containers, images, jsonio, resources
 from kit.errors import ImageUnavailable, UsageError
-from kit.images import base, make, record, wheels
-from kit.images.builder import Archive
-from kit.images.recipe import LOCK, Recipe
+from kit.images import apt, make, mirror, process, record, wheels
+from kit.images.configuration import configuration, image_id
+from kit.images.files import file_sha256, same_file
+from kit.images.locks import LOCK, Package
+from kit.images.recipe import Recipe, own_base, reference
+from kit.images.sealed import checked
 from kit.model import ImageIdentity, ImageSpec
 
-PINNED = "sha256:" + "1" * 64
+GENUINE = images.recipe("loopback")
+PINNED, LAYERS = GENUINE.image_id, GENUINE.diff_ids
+OLDER = ("sha256:" + "a" * 64,)
 OTHER = "sha256:" + "2" * 64
-LAYERS = ("sha256:" + "a" * 64,)
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own that already holds the base systems made on this machine."""
-    shared, own = resources.cache_dir() / "rootfs", tmp_path / "cache"
-    (own / "rootfs").mkdir(parents=True)
-    for tar in shared.glob("*.tar") if shared.is_dir() else ():
-        wheels.link(tar, own / "rootfs" / tar.name)
+    """A cache of this test's own that already holds the parts fetched on this machine."""
+    shared, own = resources.cache_dir(), tmp_path / "cache"
+    for part in ("debs", "layers", "packages"):
+        (own / part).mkdir(parents=True)
+        for file in (shared / part).iterdir() if (shared / part).is_dir() else ():
+            if file.is_file():
+                os.link(file, own / part / file.name)
     monkeypatch.setenv("KIT_CACHE", str(own))
     return own
 
@@ -61,16 +70,14 @@ def test_every_recipe_is_locked_as_it_stands(found: Recipe) -> None:
     assert images.edited_files(found) == [], f"run `kit images lock {found.name}`"
     assert found.reference.startswith(f"kit/{found.name}:")
     assert len(found.reference.rpartition(":")[2]) == 12
-    for folder, sha256 in found.lock["base"].items():
-        lock = json.loads((found.base_dir(folder) / LOCK).read_text())
-        assert lock["rootfs_sha256"] == sha256, f"{folder} was locked anew after {found.name}"
+    assert checked(images.context_files(found.name)) == msgspec.structs.replace(found, own=False)
 
 
 @pytest.mark.parametrize("folder", ["base", "builder"])
-def test_every_package_of_a_base_is_locked_by_version_and_hash(folder: str) -> None:
-    packages = json.loads((resources.images_dir() / folder / LOCK).read_text())["packages"]
+def test_every_package_of_a_base_is_locked(folder: str) -> None:
+    packages = own_base(folder).packages
     assert "libc6" in packages and "python3" in packages
-    assert all(" sha256:" in entry for entry in packages.values())
+    assert mirror.place("libc6", packages["libc6"]).startswith("pool/main/g/glibc/libc6_2.36-")
 
 
 @pytest.mark.parametrize("path", sorted(resources.images_dir().glob("*/*.lock")), ids=str)
@@ -94,21 +101,39 @@ def test_locks_are_not_written_outside_a_clone(copied: Path) -> None:
 # --- building -----------------------------------------------------------------------------------
 
 
-@pytest.mark.docker
-def test_clone_and_sealed_context_give_the_locked_image(cache: Path, tmp_path: Path) -> None:
+def test_clone_and_sealed_recipe_give_the_locked_image_twice(cache: Path) -> None:
+    """One from cached layers, one from the packages again: the same bytes, with no engine."""
     found = images.recipe("loopback")
     with make.made(found) as first:
-        assert first.archive.path.is_file()
-    sealed = tmp_path / "sealed"
-    for name, data in images.context_files("loopback").items():
-        (sealed / name).parent.mkdir(parents=True, exist_ok=True)
-        (sealed / name).write_bytes(data)
-    with make.made(images.at(sealed)) as second:
-        assert second.archive.identity == first.archive.identity
-    if first.drift == () and first.archive.builder == found.lock["builder"]:
-        assert first.archive.identity.image_id == found.image_id
-        assert first.archive.identity.diff_ids == tuple(found.lock["diff_ids"])
+        data = first.path.read_bytes()
+    shutil.rmtree(cache / "layers")
+    with make.made(checked(images.context_files("loopback"))) as second:
+        assert second.identity == first.identity
+        assert second.path.read_bytes() == data
+    assert (first.identity.image_id, first.drift) == (found.image_id, ())
+    assert first.identity.diff_ids == found.diff_ids
     assert list((cache / "work").iterdir()) == [], "a build leaves nothing behind"
+
+
+def test_the_archive_is_a_docker_archive_and_an_oci_layout(cache: Path, tmp_path: Path) -> None:
+    found = images.recipe("loopback")
+    with make.made(found) as new, tarfile.open(new.path) as tar:
+        read = {m.name: tar.extractfile(m).read() for m in tar if m.size < 1 << 20}  # type: ignore[union-attr]
+        sizes = {m.name: m.size for m in tar}
+    (docker,) = json.loads(read["manifest.json"])
+    (described,) = json.loads(read["index.json"])["manifests"]
+    blob = "blobs/sha256/"
+    manifest = json.loads(read[blob + described["digest"].removeprefix("sha256:")])
+    assert docker["RepoTags"] == [found.reference]
+    assert docker["Config"] == blob + found.image_id.removeprefix("sha256:")
+    assert manifest["config"]["digest"] == found.image_id == new.identity.config_digest
+    assert [layer["digest"] for layer in manifest["layers"]] == list(found.diff_ids)
+    assert docker["Layers"] == [blob + d.removeprefix("sha256:") for d in found.diff_ids]
+    for name, data in read.items():
+        if name.startswith(blob):
+            assert name == blob + jsonio.digest(data)
+    described_sizes = {blob + e["digest"][7:]: e["size"] for e in manifest["layers"]}
+    assert described_sizes.items() <= sizes.items()
 
 
 def test_leftovers_of_a_killed_build_are_swept_and_a_running_one_is_not(tmp_path: Path) -> None:
@@ -126,7 +151,7 @@ def test_built_image_is_in_the_engine_under_its_own_id(
     found = images.recipe("loopback")
     there = engine.image(found.reference)
     assert there is not None
-    assert there.diff_ids == loopback_image.diff_ids == tuple(found.lock["diff_ids"])
+    assert there.diff_ids == loopback_image.diff_ids == found.diff_ids
     resolved, match = images.resolve(
         ImageSpec(recipe="loopback", digest=found.image_id), engine.image
     )
@@ -158,34 +183,41 @@ def test_edited_recipe_is_built_but_does_not_pass_for_the_locked_one(
         engine.remove_image(result.identity.reference)
 
 
-@pytest.mark.docker
-def test_vanished_package_is_said_and_recorded_and_the_build_goes_on(
-    copied: Path, cache: Path, engine: containers.Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def vanished(copied: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """The lock of a day when libc6 was older: today's archive has no such version."""
     lock = json.loads((copied / "base" / LOCK).read_text())
-    packages = lock["packages"] | {"libc6": f"2.36-9 amd64 sha256:{'0' * 64}"}
-    edit(copied / "base" / LOCK, packages=packages, rootfs_sha256="0" * 64)
-    edit(copied / "loopback" / LOCK, image_id=PINNED, diff_ids=list(LAYERS))
-    monkeypatch.setenv("KIT_DEBIAN_SNAPSHOT", "http://127.0.0.1:9/debian")
-    before = (copied / "base" / LOCK).read_bytes(), (copied / "loopback" / LOCK).read_bytes()
+    lock["packages"]["libc6"] |= {"version": "2.36-9", "sha256": "0" * 64}
+    edit(copied / "base" / LOCK, packages=lock["packages"], diff_id=PINNED)
+    first = images.recipe("loopback")
+    diff_ids = (PINNED, *first.diff_ids[1:])
+    pin = image_id(configuration(first.lock, first.base, diff_ids))
+    edit(copied / "loopback" / LOCK, image_id=pin, diff_ids=diff_ids)
+    return images.recipe("loopback")
 
+
+@pytest.mark.docker
+def test_vanished_package_is_said_and_recorded_and_the_build_goes_on(
+    vanished: Recipe, copied: Path, engine: containers.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apt.Archive, "snapshot", lambda *_: "http://127.0.0.1:9/debian")
+    before = (copied / "base" / LOCK).read_bytes(), (copied / "loopback" / LOCK).read_bytes()
     said: list[str] = []
     result = images.build("loopback", said.append)
     assert not result.matches_lock
-    assert len(result.drift) == 1 and result.drift[0].startswith(
-        "base: libc6: locked 2.36-9, today"
-    )
+    assert len(result.drift) == 1
+    assert result.drift[0].startswith("base: libc6: locked 2.36-9, today 2.36-9+deb12")
     assert any("trying a snapshot" in line for line in said)
     assert any("the snapshot gave nothing" in line for line in said)
     assert result.drift[0] in "\n".join(said)
 
-    known = record.read("loopback", PINNED)
+    known = record.read(vanished)
     assert known and (known.cause, known.image_id) == ("parts", result.identity.image_id)
     after = (copied / "base" / LOCK).read_bytes(), (copied / "loopback" / LOCK).read_bytes()
     assert before == after, "the lock never changes by building"
 
-    resolved, match = images.resolve(ImageSpec(recipe="loopback", digest=PINNED), engine.image)
+    pin = ImageSpec(recipe="loopback", digest=vanished.image_id)
+    resolved, match = images.resolve(pin, engine.image)
     assert (match, resolved.diff_ids) == ("different", result.identity.diff_ids)
     finding = next(f for f in images.check(engine.image) if "loopback" in f.message)
     assert (finding.code, finding.level) == ("IMAGE_DIFFERENT", "warn")
@@ -194,37 +226,67 @@ def test_vanished_package_is_said_and_recorded_and_the_build_goes_on(
     assert again.drift == result.drift, "what was built once is not built again"
 
 
+def test_a_sealed_recipe_gets_no_other_parts_than_its_own(
+    vanished: Recipe, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apt.Archive, "snapshot", lambda *_: None)
+    sealed = checked(images.context_files("loopback"))
+    with pytest.raises(ImageUnavailable, match="have left the mirrors: libc6") as caught:
+        images.build_recipe(sealed)
+    assert "KIT_DEBIAN_SNAPSHOT" in caught.value.remedy
+    assert not (cache / "substitutes").exists() and not (cache / "images").exists()
+
+
 def test_no_debian_archive_names_the_remedy(
     copied: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(copied / "base" / LOCK, rootfs_sha256="0" * 64)
+    shutil.rmtree(cache / "layers")
+    shutil.rmtree(cache / "debs")
     monkeypatch.setenv("KIT_DEBIAN_MIRROR", "http://127.0.0.1:9/debian")
-    with pytest.raises(ImageUnavailable, match="could not build the base system") as caught:
-        base.ensure(copied / "base", make.nothing, make.nothing)
+    with pytest.raises(ImageUnavailable, match="no Debian mirror could be reached") as caught:
+        make.made(images.recipe("loopback")).__enter__()
     assert "KIT_DEBIAN_MIRROR" in caught.value.remedy
-    assert list((cache / "rootfs").glob("building-*")) == []
+    assert list((cache / "work").iterdir()) == []
 
 
-def test_damaged_base_in_the_cache_is_not_used(cache: Path, copied: Path) -> None:
-    sha256 = "0" * 64
-    (cache / "rootfs" / f"{sha256}.tar").write_bytes(b"damaged")
-    assert base._cached(sha256) is None
-    assert not (cache / "rootfs" / f"{sha256}.tar").exists()
-
-
-def test_missing_builder_names_the_remedy(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_package_with_another_hash_is_not_used(
+    copied: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    rootfs = json.loads((resources.images_dir() / "base" / LOCK).read_text())["rootfs_sha256"]
-    if not (cache / "rootfs" / f"{rootfs}.tar").is_file():
-        pytest.skip("no base system was made on this machine yet")
-    with (
-        pytest.raises(ImageUnavailable, match="buildah is not installed") as caught,
-        make.made(images.recipe("loopback")),
-    ):
-        pass
-    assert "make engine" in caught.value.remedy
+    """A mirror that serves other bytes under the right name."""
+    deb = own_base("base").packages["hostname"]
+    place = tmp_path / "mirror" / mirror.place("hostname", deb)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(bytes(deb.size))
+    files, missing = mirror.collect(
+        {"hostname": msgspec.structs.replace(deb, sha256="0" * 64)},
+        (f"file://{tmp_path}/mirror",),
+        make.nothing,
+    )
+    assert (files, missing) == ({}, ["hostname"])
+    assert [p for p in (cache / "debs").iterdir() if p.read_bytes() == bytes(deb.size)] == []
+
+
+def test_damaged_part_in_the_cache_is_not_used(cache: Path) -> None:
+    damaged = cache / "layers" / "damaged.tar"
+    damaged.write_bytes(b"damaged")
+    assert not same_file(damaged, "0" * 64)
+    assert not damaged.exists()
+
+
+def test_building_starts_no_program_but_apt_and_pip(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is given a word of the recipe: apt prints its sources, pip's Python reads stdin."""
+    shutil.rmtree(cache / "layers")
+    shutil.rmtree(cache / "packages")
+    started: list[list[str]] = []
+    real = process._started
+    monkeypatch.setattr(process, "_started", lambda a, e: (started.append(list(a)), real(a, e))[1])
+    with make.made(checked(images.context_files("llama-server"))) as new:
+        assert new.identity.image_id == images.recipe("llama-server").image_id
+    assert [argv[:2] for argv in started] == [["apt-get", "indextargets"], [sys.executable, "-P"]]
+    words = " ".join(" ".join(argv) for argv in started)
+    assert not [p for p in ("xllamacpp", "libc6", "bookworm") if p in words]
 
 
 @pytest.mark.docker
@@ -240,42 +302,46 @@ def test_llama_server_says_in_one_line_that_it_cannot_serve(engine: containers.E
     assert "llama-server: cannot serve /etc/passwd: " in garbage.stderr
 
 
-# --- the wheelhouse -----------------------------------------------------------------------------
+# --- Python packages ----------------------------------------------------------------------------
+
+SMALL = Package(
+    name="rfc8785",
+    version="0.1.4",
+    file="rfc8785-0.1.4-py3-none-any.whl",
+    sha256="520d690b448ecf0703691c76e1a34a24ddcd4fc5bc41d589cb7c58ec651bcd48",
+    size=9240,
+)
 
 
-def collect(tmp_path: Path, text: str) -> tuple[tuple[str, ...], list[str], str]:
-    """The drift, the files fetched, and the requirement file as the build would see it."""
-    asked, context = tmp_path / "asked" / "requirements.lock", tmp_path / "context"
-    asked.parent.mkdir()
-    asked.write_text(text)
-    context.mkdir()
-    drift = wheels.collect(asked, context / "wheels", make.nothing, make.nothing)
-    rewritten = context / "requirements.lock"
-    files = sorted(p.name for p in (context / "wheels").iterdir())
-    return drift, files, rewritten.read_text() if rewritten.exists() else text
+def test_a_locked_file_is_fetched_and_kept_by_its_hash(cache: Path) -> None:
+    shutil.rmtree(cache / "packages")
+    files = wheels.collect([SMALL], make.nothing, make.nothing)
+    assert files == {SMALL.file: cache / "packages" / SMALL.sha256}
+    assert file_sha256(files[SMALL.file]) == SMALL.sha256
+    assert [p.name for p in (cache / "packages").iterdir()] == [SMALL.sha256]
 
 
-def test_locked_wheel_is_fetched_for_the_image_not_for_the_host(
-    cache: Path, tmp_path: Path
-) -> None:
-    text = (resources.images_dir() / "installer" / "requirements.lock").read_text()
-    drift, files, seen = collect(tmp_path, text)
-    assert (drift, len(files), seen) == ((), 1, text)
-    assert len(list((cache / "wheels").iterdir())) == 1, "kept for the next build"
+OTHERS = {"sha256": "0" * 64, "file": "rfc8785-0.0.0-py3-none-any.whl", "size": 5}
 
 
-def test_wheel_with_another_hash_is_refused(cache: Path, tmp_path: Path) -> None:
-    with pytest.raises(ImageUnavailable, match="DO NOT MATCH THE HASHES"):
-        collect(tmp_path, f"rfc8785==0.1.4 --hash=sha256:{'0' * 64}\n")
-    assert list((cache / "wheels").iterdir()) == []
+@pytest.mark.parametrize("field", OTHERS)
+def test_another_file_than_the_locked_one_is_not_taken(cache: Path, field: str) -> None:
+    shutil.rmtree(cache / "packages")
+    other = msgspec.structs.replace(SMALL, **{field: OTHERS[field]})
+    with pytest.raises(ImageUnavailable, match="no file of the locked hash for: rfc8785") as caught:
+        wheels.collect([other], make.nothing, make.nothing)
+    assert "lock the recipe again" in caught.value.remedy
+    assert list((cache / "packages").iterdir()) == []
 
 
-def test_version_gone_from_the_index_is_replaced_and_said(cache: Path, tmp_path: Path) -> None:
-    drift, files, seen = collect(tmp_path, f"rfc8785==0.0.0.1 --hash=sha256:{'0' * 64}\n")
-    assert drift == ("rfc8785: locked 0.0.0.1, no longer in the index; took the newest",)
-    assert len(files) == 1 and "rfc8785==0.0.0.1" not in seen
-    assert wheels.file_sha256(tmp_path / "context" / "wheels" / files[0]) in seen
-    assert list((cache / "wheels").iterdir()) == [], "what is not as locked is not kept"
+def test_a_requirement_file_is_resolved_for_the_image_not_for_the_host(tmp_path: Path) -> None:
+    """The host may have any Python; the image has 3.11."""
+    for name, source in (("llama-cpp-python/build.lock", False), ("llama-server", False)):
+        path = resources.images_dir() / name
+        path = path if path.suffix else path / "requirements.lock"
+        found = wheels.resolve(path, source=source)
+        lock = images.recipe(path.parent.name).lock
+        assert found == (lock.compile.tools if lock.compile else lock.wheels)
 
 
 # --- which image may stand for a pin ------------------------------------------------------------
@@ -283,7 +349,6 @@ def test_version_gone_from_the_index_is_replaced_and_said(cache: Path, tmp_path:
 
 @pytest.fixture
 def pinned(copied: Path) -> Iterator[Recipe]:
-    edit(copied / "loopback" / LOCK, image_id=PINNED, config_digest=PINNED, diff_ids=list(LAYERS))
     yield images.recipe("loopback")
 
 
@@ -314,25 +379,45 @@ def test_pin_of_another_lock_says_both(pinned: Recipe) -> None:
     assert OTHER in caught.value.message
 
 
-def test_other_builder_with_equal_parts_is_recorded_as_such(pinned: Recipe) -> None:
+def test_a_compiler_that_gives_other_bytes_is_recorded_as_such(pinned: Recipe) -> None:
     built = identity(OTHER, reference="kit/loopback:222222222222", diff_ids=("sha256:" + "b" * 64,))
-    known = record.of(pinned, Archive(Path("none"), built, {"buildah": "9.9"}), [], ())
-    record.write(known)
-    assert known.cause == "builder" and "buildah 9.9" in known.drift[0]
+    record.write(record.substitute(pinned, built, "compiled", ("why",)))
     assert images.resolve(SPEC, {built.reference: built}.get)[1] == "different"
     replaced = identity(OTHER, diff_ids=("sha256:" + "c" * 64,))
     with pytest.raises(ImageUnavailable):
         images.resolve(SPEC, {built.reference: replaced}.get)
 
 
+def test_a_record_speaks_for_the_very_recipe_that_was_built(pinned: Recipe, copied: Path) -> None:
+    """Another recipe that claims the genuine digest is not found by the genuine one."""
+    forged = msgspec.structs.replace(pinned, files=pinned.files | {"server.py": b"evil"})
+    built = identity(OTHER, reference="kit/loopback:222222222222", diff_ids=("sha256:" + "b" * 64,))
+    record.write(record.substitute(forged, built, "parts", ("why",)))
+    assert record.read(pinned) is None and record.read(forged)
+    with pytest.raises(ImageUnavailable):
+        images.resolve(SPEC, {built.reference: built}.get)
+
+
+def test_a_forged_record_is_not_believed(pinned: Recipe, cache: Path) -> None:
+    """Layers are found by a configuration whose own hash is the pin, or not at all."""
+    config = configuration(pinned.lock, pinned.base, OLDER)
+    record.keep(config)
+    place = cache / "images" / f"{jsonio.digest(config)}.json"
+    assert record.layers(image_id(config)) == OLDER
+    place.with_name(f"{'2' * 64}.json").write_bytes(config)
+    assert record.layers(OTHER) is None
+    place.write_bytes(config + b" ")
+    assert record.layers(image_id(config)) is None
+
+
 def test_older_pin_rebuilt_from_a_sealed_run_is_known_by_its_layers(pinned: Recipe) -> None:
-    """The engine keeps images in containerd's store, which does not tell the config's digest."""
-    older = pinned._replace(lock=pinned.lock | {"image_id": OTHER})
-    built = identity(OTHER, reference=f"kit/loopback:{'2' * 12}")
-    record.write(record.of(older, Archive(Path("none"), built, {"buildah": "1"}), [], ()))
-    there = identity("sha256:" + "3" * 64)
-    spec = ImageSpec(recipe="loopback", digest=OTHER)
-    assert images.resolve(spec, {built.reference: there}.get)[1] == "rewrapped"
+    """The engine keeps images in containerd's store, which does not show the config's digest."""
+    config = configuration(pinned.lock, pinned.base, OLDER)
+    pin = image_id(config)
+    record.keep(config)
+    there = identity("sha256:" + "3" * 64, diff_ids=OLDER)
+    spec = ImageSpec(recipe="loopback", digest=pin)
+    assert images.resolve(spec, {reference("loopback", pin): there}.get)[1] == "rewrapped"
 
 
 def test_upstream_image_is_known_by_its_digest_alone() -> None:

@@ -132,7 +132,21 @@ def images_lock(recipe: str) -> None:
     """
     with progress.Tasks() as tasks:
         locked = images.lock(recipe, tasks.say, tasks.progress)
-    sys.stdout.write(f"{locked.get('image_id') or locked.get('rootfs_sha256', '')}\n")
+    sys.stdout.write(f"{getattr(locked, 'image_id', '') or getattr(locked, 'diff_id', '')}\n")
+
+
+def images_context(recipe: str, folder: Path) -> None:
+    """Lay what a recipe's Dockerfile reads into a new folder, for another builder.
+
+    kit itself needs no such builder: `kit images build` makes the image from its locked parts.
+
+    Args:
+        recipe: a recipe's name.
+        folder: a folder that is not there yet.
+    """
+    with progress.Tasks() as tasks:
+        images.lay(images.recipe(recipe), folder, tasks.say, tasks.progress)
+    sys.stdout.write(f"{folder}\n")
 
 
 def images_verify(*, json: Json = False) -> int:

@@ -61,6 +61,7 @@ _IMAGES = {
     "ls": ("kit.cli.machine:images_ls", "List kit's image recipes and what is built."),
     "build": ("kit.cli.machine:images_build", "Build a recipe's image."),
     "lock": ("kit.cli.machine:images_lock", "Build a recipe and write its identity down."),
+    "context": ("kit.cli.machine:images_context", "Lay what a recipe's Dockerfile reads."),
     "verify": ("kit.cli.machine:images_verify", "Check the images here against their locks."),
 }
 _PDU = {

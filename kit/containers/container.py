@@ -22,6 +22,7 @@ class ContainerConfig(NamedTuple):
     """Everything that makes a container. ``mounts`` maps a path inside to a file of the host,
     read-only; ``network`` is a network's name, ``host``, or ``bridge`` with ``publish`` (a port
     inside, published on a free port of 127.0.0.1); ``gpu_ids`` are device ids for ``gpu_driver``.
+    ``scratch_bytes`` makes /tmp that large and lets programs run from it: for compiling.
     """
 
     image: str
@@ -38,6 +39,7 @@ class ContainerConfig(NamedTuple):
     publish: int | None = None
     gpu_driver: str | None = None
     gpu_ids: tuple[str, ...] = ()
+    scratch_bytes: int = 0
 
 
 class Exit(NamedTuple):
@@ -94,6 +96,16 @@ class Container:
             data: bytes = self._api.logs(self.id, tail=lines)
         return data.decode("utf-8", "replace")
 
+    def output(self, limit: int) -> bytes:
+        """What it printed on stdout, at most ``limit`` bytes of it and one more piece."""
+        found = bytearray()
+        with speaking("read the output"):
+            for piece in self._api.logs(self.id, stdout=True, stderr=False, stream=True):
+                found += piece
+                if len(found) > limit:
+                    break
+        return bytes(found)
+
     def save_log(self, path: Path) -> None:
         """Write its log to ``path``: whole, or its first 4 and last 12 MiB and what is left out."""
         with speaking("read the log"):
@@ -146,7 +158,7 @@ def arguments(config: ContainerConfig) -> dict[str, Any]:
         "ports": {f"{config.publish}/tcp": ("127.0.0.1", None)} if config.publish else None,
         "user": "65534:65534",
         "read_only": True,
-        "tmpfs": TMPFS,
+        "tmpfs": _scratch(config.scratch_bytes) if config.scratch_bytes else TMPFS,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "init": True,
@@ -161,6 +173,10 @@ def arguments(config: ContainerConfig) -> dict[str, Any]:
         "log_config": LogConfig(type=LOG_DRIVER, config=LOG_LIMITS),
         "use_config_proxy": False,
     }
+
+
+def _scratch(size: int) -> dict[str, str]:
+    return {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={size}"}  # noqa: S108 the container's
 
 
 def _device_requests(config: ContainerConfig) -> list[Any]:

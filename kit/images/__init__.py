@@ -1,17 +1,18 @@
 """Build, lock and identify kit's container images.
 
-A recipe (`kit.images.recipe`) stands on a canonical base (`kit.images.base`), takes hash-locked
-packages from a wheelhouse (`kit.images.wheels`) and is built from that alone
-(`kit.images.builder`) into an image whose ID stands in the recipe's lock. `kit.images.make`
-joins these; `kit.images.identity` finds a spec's image in the engine and says how well it
-matches.
+A recipe (`kit.images.recipe`) is data alone, of a closed form (`kit.images.locks`). Its layers are
+written from locked Debian packages (`kit.images.base`), locked Python packages
+(`kit.images.wheels`) and its own program, its configuration from declared fields
+(`kit.images.configuration`): the image's id is a function of these and of nothing else.
+`kit.images.make` joins them; `kit.images.sealed` reads a recipe from a run that may be a
+stranger's; `kit.images.identity` finds a spec's image in the engine and says how well it matches.
 """
 
+from kit.images.context import lay
 from kit.images.identity import check, resolve
 from kit.images.make import BuildResult, build, build_recipe, lock
 from kit.images.recipe import (
     Recipe,
-    at,
     context_files,
     edited_files,
     files_digest,
@@ -19,19 +20,18 @@ from kit.images.recipe import (
     recipes,
     sealable_files,
 )
-from kit.images.sealed import SealedRecipe, parts_bytes, sealed
+from kit.images.sealed import parts_bytes, sealed
 
 __all__ = [
     "BuildResult",
     "Recipe",
-    "SealedRecipe",
-    "at",
     "build",
     "build_recipe",
     "check",
     "context_files",
     "edited_files",
     "files_digest",
+    "lay",
     "lock",
     "parts_bytes",
     "recipe",

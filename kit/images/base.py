@@ -1,179 +1,170 @@
-"""The canonical base of every kit image: a Debian root filesystem, made anew or from the cache.
+"""A base layer from the locked .deb files themselves; no script of a package runs.
 
-mmdebstrap with SOURCE_DATE_EPOCH gives the same tar, byte for byte, from the same packages; its
-sha256 stands in ``images/<base>/image.json`` beside every package's version and hash. The suite
-is Debian bookworm's ``main`` alone: frozen since its last point release, so that a locked
-version does not vanish as it would from an unstable suite or an updates archive.
+Each file is fetched by its hash (`kit.images.mirror`), read (`kit.images.deb`) and merged into
+one tree. What Debian's scripts would make at installation and a container needs is made here: the
+links of merged /usr, users and groups from base-passwd's masters, nsswitch.conf, and dpkg's list
+of what is installed, which scanners of images read. There is no compiled Python and no cache of
+the dynamic linker, which then looks through its own folders.
 
-Nothing of the machine that builds goes in: no host name, no resolver, no mirror address. Which
-mirror served the packages therefore never shows in an identity, and none is written here:
-mmdebstrap's own default is asked, then this host's, or ``$KIT_DEBIAN_MIRROR`` alone where set.
-
-Where today's archive no longer gives the locked system, a snapshot is tried
-(``$KIT_DEBIAN_SNAPSHOT``, or what the archive's own Release file names under ``Snapshots:``);
-failing that the build goes on with today's packages, and `Rootfs.drift` says what differs.
+Where a locked file is nowhere to be had, a recipe of this kit is built with the archive's
+present packages, and the difference is said; a sealed recipe is not built.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tempfile
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from kit import jsonio, resources
+from kit import resources
 from kit.errors import ImageUnavailable
-from kit.images import debian
-from kit.images.recipe import LOCK
+from kit.images import apt, deb, mirror, tree
+from kit.images.files import same_file
+from kit.images.locks import BaseLock, Deb
+from kit.images.tree import Layer, Tree
+from kit.images.wheels import Progress, Say
 
-Say = Callable[[str], None]
-Progress = Callable[[str, float, float | None], None]
+_LINKS = {name: f"usr/{name}" for name in deb.MERGED}
+_COPIES = {
+    "etc/passwd": "usr/share/base-passwd/passwd.master",
+    "etc/group": "usr/share/base-passwd/group.master",
+    "etc/nsswitch.conf": "usr/share/base-files/nsswitch.conf",
+}
+_STATUS = "var/lib/dpkg/status"
 
 
-class Rootfs(NamedTuple):
-    """A base system on disk; ``drift`` is empty where it is the locked one."""
+class Base(NamedTuple):
+    """A base's layer in the cache; ``drift`` is empty where it is the locked one."""
 
-    path: Path
-    sha256: str
+    layer: Layer
     drift: tuple[str, ...]
 
 
-def ensure(folder: Path, say: Say, progress: Progress) -> Rootfs:
-    """The base locked in ``folder``: from the cache (its hash checked again), else built.
+def ensure(lock: BaseLock, name: str, say: Say, progress: Progress, *, own: bool) -> Base:
+    """The layer of the base called ``name``: from the cache (its hash checked again), else made.
+
+    With ``own`` a package that has vanished is replaced by the archive's present one.
 
     Raises:
-        ImageUnavailable: mmdebstrap is missing, or no Debian archive could be reached.
+        ImageUnavailable: a locked part cannot be had, or the parts do not give the locked layer.
     """
-    lock = jsonio.read(folder / LOCK)
-    cached = _cached(lock.get("rootfs_sha256", ""))
-    if cached:
-        return Rootfs(cached, lock["rootfs_sha256"], ())
-    say(f"building the base system: Debian {lock['suite']} {lock['component']}, {folder.name}")
-    today = build(lock, folder.name, progress)
-    if today.sha256 == lock.get("rootfs_sha256"):
-        return Rootfs(store(today), today.sha256, ())
-    found = _from_snapshot(lock, today, folder.name, say, progress)
-    if found:
-        return Rootfs(store(found), found.sha256, ())
-    return Rootfs(store(today), today.sha256, differences(lock, today))
+    cached = _place(lock.diff_id)
+    if lock.diff_id and same_file(cached, lock.diff_id.removeprefix("sha256:")):
+        return Base(Layer(cached, lock.diff_id, cached.stat().st_size), ())
+    if not lock.packages:
+        raise ImageUnavailable(f"the base {name} is not locked", f"`kit images lock {name}`")
+    say(f"base system {name}: Debian {lock.suite}, {len(lock.packages)} packages")
+    files, drift = _packages(lock, name, say, progress, own)
+    layer = _made(files, lock.source_date_epoch)
+    if not drift and lock.diff_id not in ("", layer.diff_id):
+        raise ImageUnavailable(
+            f"the packages of {name} do not give its locked layer {lock.diff_id}",
+            f"lock it again: `kit images lock {name}`" if own else "the recipe cannot be genuine",
+        )
+    return Base(layer, tuple(f"{name}: {line}" for line in drift))
 
 
-def build(lock: dict[str, Any], name: str, progress: Progress) -> debian.Built:
-    """The base as today's archive gives it, from the first mirror that answers."""
-    errors = []
-    for mirror in _mirrors(lock["suite"]):
-        try:
-            return debian.bootstrap(lock, mirror, _workspace(), _counting(name, progress))
-        except ImageUnavailable as error:
-            if "is not installed" in error.message:
-                raise
-            errors.append(error)
-    raise errors[-1]
+def _packages(
+    lock: BaseLock, name: str, say: Say, progress: Progress, own: bool
+) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The files of the locked packages; where some are gone, of a snapshot or today's."""
+    files, missing = _collect(lock.packages, mirror.mirrors(), name, progress)
+    if not missing:
+        return files, ()
+    gone = f"{len(missing)} packages of {name} have left the mirrors: {', '.join(missing)[:200]}"
+    say(f"{gone}; asking what the archive has today")
+    with apt.today(lock) as archive:
+        files |= _of_snapshot(lock, archive.snapshot(lock), missing, say)
+        if len(files) == len(lock.packages):
+            return files, ()
+        if not own:
+            raise ImageUnavailable(
+                gone, "`export KIT_DEBIAN_SNAPSHOT=URL` names an archive that still has them"
+            )
+        today = archive.resolve(lock)
+    files, missing = _collect(today.packages, mirror.mirrors(), name, progress)
+    if missing:
+        raise ImageUnavailable(f"no mirror has: {', '.join(missing)[:200]}", mirror.REMEDY)
+    return files, differences(lock, today)
 
 
-def store(built: debian.Built) -> Path:
-    """Move a new root filesystem to its place in the cache, named by its hash."""
-    place = _place(built.sha256)
-    built.path.replace(place)
-    return place
-
-
-def differences(lock: dict[str, Any], built: debian.Built) -> tuple[str, ...]:
-    """What is not as locked, one line a package; the tools where every package is equal."""
-    old: dict[str, str] = lock.get("packages", {})
-    new = built.packages
-    changed = [
-        f"{name}: locked {_version(old.get(name))}, today {_version(new.get(name))}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
-    if changed:
-        return tuple(changed)
-    then = ", ".join(f"{k} {v}" for k, v in sorted(lock.get("tools", {}).items())) or "other tools"
-    now = ", ".join(f"{k} {v}" for k, v in sorted(built.tools.items()))
-    return (f"the same packages, packed otherwise: locked with {then}, today with {now}",)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, as 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _version(entry: str | None) -> str:
-    """The version in a lock's package line; ``none`` where the package is not there."""
-    return entry.split()[0] if entry else "none"
-
-
-def _place(sha256: str) -> Path:
-    return resources.cache_dir() / "rootfs" / f"{sha256}.tar"
-
-
-def _workspace() -> Path:
-    """Where a root filesystem is built: beside its place, so that moving it is a rename."""
-    folder = resources.cache_dir() / "rootfs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="building-", dir=folder))
-
-
-def _cached(sha256: str) -> Path | None:
-    """The cached root filesystem, its hash checked anew; a damaged one is thrown away."""
-    place = _place(sha256)
-    if not sha256 or not place.is_file():
-        return None
-    if file_sha256(place) == sha256:
-        return place
-    place.unlink()
-    return None
-
-
-def _mirrors(suite: str) -> Iterator[str | None]:
-    """Where to look for packages, in order; None is mmdebstrap's own default."""
-    chosen = os.environ.get("KIT_DEBIAN_MIRROR")
-    if chosen:
-        yield chosen
-        return
-    yield None
-    yield from debian.host_mirrors(suite)
-
-
-def _from_snapshot(
-    lock: dict[str, Any], today: debian.Built, name: str, say: Say, progress: Progress
-) -> debian.Built | None:
-    """The locked system from a snapshot of the archive, or None where none gives it."""
-    mirror = os.environ.get("KIT_DEBIAN_SNAPSHOT") or _named_snapshot(lock, today)
-    if not mirror:
-        return None
-    say("today's Debian archive differs from the lock: trying a snapshot")
+def _of_snapshot(
+    lock: BaseLock, address: str | None, missing: list[str], say: Say
+) -> dict[str, Path]:
+    """Those of the missing packages that the archive's snapshot of the locked day has."""
+    if address is None:
+        return {}
+    say("trying a snapshot of the archive")
+    wanted = {name: lock.packages[name] for name in missing}
     try:
-        built = debian.bootstrap(lock, mirror, _workspace(), _counting(name, progress))
+        return mirror.collect(wanted, (address,), lambda: None)[0]
     except ImageUnavailable as error:
         say(f"the snapshot gave nothing: {error.message[:200]}")
-        return None
-    return built if built.sha256 == lock.get("rootfs_sha256") else None
+        return {}
 
 
-def _named_snapshot(lock: dict[str, Any], today: debian.Built) -> str | None:
-    """The snapshot of the locked point release, as the archive's own Release file names it."""
-    pattern = today.release.get("Snapshots", "")
-    date = lock.get("release", {}).get("Date", "")
-    if "@SNAPSHOTID@" not in pattern or not date:
-        return None
-    when = datetime.strptime(date, "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC)
-    return pattern.replace("@SNAPSHOTID@", when.strftime("%Y%m%dT%H%M%SZ"))
+def _collect(
+    wanted: Mapping[str, Deb], roots: tuple[str, ...], name: str, progress: Progress
+) -> tuple[dict[str, Path], list[str]]:
+    done = 0
+
+    def each() -> None:
+        nonlocal done
+        done += 1
+        progress(f"packages of {name}", done, len(wanted))
+
+    return mirror.collect(wanted, roots, each)
 
 
-def _counting(name: str, progress: Progress) -> Callable[[str], None]:
-    """Turn mmdebstrap's lines into progress: it announces each of its steps with ``I:``."""
-    seen = 0
+def _made(files: Mapping[str, Path], epoch: int) -> Layer:
+    """The layer, at its place in the cache."""
+    folder = _place("").parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="building-", dir=folder) as work,
+        tempfile.TemporaryFile(dir=work) as spool,
+    ):
+        system = Tree(spool)
+        fill(system, files)
+        layer = tree.write(system, Path(work) / "layer.tar", epoch)
+        return layer._replace(path=layer.path.replace(_place(layer.diff_id)))
 
-    def each(line: str) -> None:
-        nonlocal seen
-        if line.startswith("I: "):
-            seen += 1
-            progress(f"base system {name}", min(seen, debian.STEPS), debian.STEPS)
 
-    return each
+def _place(diff_id: str) -> Path:
+    return resources.cache_dir() / "layers" / f"{diff_id.removeprefix('sha256:')}.tar"
+
+
+def fill(system: Tree, files: Mapping[str, Path]) -> None:
+    """Put the packages (name → .deb) into ``system``, and what their scripts would make.
+
+    Raises:
+        ImageUnavailable: a package is damaged, unsafe, or not the one that it is called.
+    """
+    status = []
+    for name, path in sorted(files.items()):
+        paragraph = deb.control(path)
+        if deb.fields(paragraph).get("Package") != name:
+            raise ImageUnavailable(f"the package called {name} is another one", "lock it again")
+        deb.add(path, system)
+        status.append(f"{paragraph}\nStatus: install ok installed\n")
+    for link, target in _LINKS.items():
+        system.link(link, target)
+    for copy, original in _COPIES.items():
+        if content := system.read(original):
+            system.data(copy, content)
+    system.data(_STATUS, "\n".join(status).encode())
+
+
+def differences(lock: BaseLock, today: BaseLock) -> tuple[str, ...]:
+    """Where two locks of one base name other packages, one line a package."""
+    old, new = lock.packages, today.packages
+    return tuple(
+        f"{name}: locked {_version(old, name)}, today {_version(new, name)}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    )
+
+
+def _version(packages: Mapping[str, Deb], name: str) -> str:
+    return packages[name].version if name in packages else "none"

@@ -2,7 +2,7 @@
 
 ``identical``: one of the image's names is the pinned digest. ``rewrapped``: the same layers
 (diff_ids) under another configuration or another store's name. ``different``: built here from
-the same recipe, where a locked part could no longer be had or the builder packs otherwise; the
+the same recipe, where a locked part could no longer be had or a compiler gave other bytes; the
 preflight warns, and no comparison calls such a pair identical.
 """
 
@@ -47,22 +47,20 @@ def _of_recipe(name: str, pin: str, find: Find) -> tuple[ImageIdentity, Match]:
             return named(there, name), "identical"
         if there and there.diff_ids == layers:
             return named(there, name), "rewrapped"
-    substitute = _recorded(name, pin, find)
+    own = recipe(name)
+    substitute = _substitute(own, find) if own.image_id == pin else None
     if substitute:
-        return substitute
-    raise _missing(recipe(name), pin)
+        return named(substitute, name), "different"
+    raise _missing(own, pin)
 
 
-def _recorded(name: str, pin: str, find: Find) -> tuple[ImageIdentity, Match] | None:
-    """What was built here in place of the pin, if it differs for a reason outside the recipe."""
-    known = record.read(name, pin)
+def _substitute(own: Recipe, find: Find) -> ImageIdentity | None:
+    """What this kit's own recipe gave in place of its image, for a reason outside the recipe."""
+    known = record.read(own)
     if not known or known.cause == "edited":
         return None
     there = find(known.reference)
-    if not there or there.diff_ids != known.diff_ids:
-        return None
-    match: Match = "rewrapped" if there.diff_ids == known.locked_diff_ids else "different"
-    return named(there, name), match
+    return there if there and there.diff_ids == known.diff_ids else None
 
 
 def _missing(found: Recipe, pin: str) -> ImageUnavailable:
@@ -121,7 +119,7 @@ def _check(found: Recipe, find: Find) -> Finding:
             code="IMAGE_MISSING", level="warn", message=error.message, remedy=error.remedy
         )
     if match == "different":
-        known = record.read(found.name, found.image_id)
+        known = record.read(found)
         why = "; ".join(known.drift) if known else "built here"
         message = f"{there.reference} stands for {found.reference}: {why}"
         remedy = "compare its runs with runs of the same image only"
@@ -136,12 +134,11 @@ def _names(image: ImageIdentity) -> set[str]:
 
 
 def _layers(name: str, pin: str) -> tuple[str, ...] | None:
-    """The layers that the pin stands for, as this kit's lock or a build of it here tells."""
+    """The layers of the image ``pin``: by this kit's lock, or by its configuration, if kept here."""
     for found in recipes():
         if (found.name, found.image_id) == (name, pin):
             return found.diff_ids
-    known = record.read(name, pin)
-    return known.locked_diff_ids if known else None
+    return record.layers(pin)
 
 
 def named(image: ImageIdentity, name: str) -> ImageIdentity:

@@ -1,7 +1,12 @@
-"""Make the image of a recipe: gather what goes in, build, load, and say how it compares.
+"""Make the image of a recipe from its locked parts, load it, and say how it compares.
 
-What was built is remembered in a build record under the cache (see `kit.images.record`), never
-in the lock: the lock changes by `lock` alone.
+Three layers, each a function of locked parts alone: the base system's packages, the Python
+packages, the recipe's own program. Their hashes and the recipe's declared fields give the
+configuration, and with it the image's id. Nothing of a recipe runs, but for source archives that
+are compiled in a sandbox (`kit.images.sandbox`).
+
+A recipe that is sealed in a run gives its locked image or nothing: no part of it is replaced, and
+nothing is loaded or remembered before its id is the locked one.
 """
 
 from __future__ import annotations
@@ -9,28 +14,34 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import msgspec
 
 from kit import containers, jsonio, resources
 from kit.errors import ImageUnavailable, UsageError
-from kit.images import base, builder, record, wheels
-from kit.images.base import Progress, Say
+from kit.images import apt, base, bundle, record, sandbox, tree, wheels
+from kit.images.configuration import HOME, configuration, image_id
 from kit.images.identity import named
+from kit.images.locks import LOCK, BaseLock, Compile, ImageLock, Package
 from kit.images.recipe import (
-    LOCK,
     Recipe,
     edited_files,
-    own_files,
+    own_base,
     recipe,
+    reference,
     write_lock,
 )
+from kit.images.tree import Layer, Tree
+from kit.images.wheels import Progress, Say
 from kit.model import ImageIdentity
 
-INSTALLER = "installer"
 _STALE_S = 24 * 3600
+# CMake leaves these beside a compiled package; they name temporary folders, and nothing uses them.
+_OF_CMAKE = ("bin/", "include/", "lib/")
 
 
 class BuildResult(NamedTuple):
@@ -42,14 +53,15 @@ class BuildResult(NamedTuple):
 
 
 class Made(NamedTuple):
-    """An image archive, not yet loaded: its identity, what drifted, and its parts."""
+    """An image archive, not yet loaded: its identity, its configuration, what drifted."""
 
-    archive: builder.Archive
+    path: Path
+    identity: ImageIdentity
+    config: bytes
     drift: tuple[str, ...]
-    bases: dict[str, str]
 
 
-def nothing(*_: Any) -> None:
+def nothing(*_: object) -> None:
     """A ``say`` or ``progress`` that tells nobody."""
 
 
@@ -70,149 +82,214 @@ def build(
 def build_recipe(
     found: Recipe, say: Say = nothing, progress: Progress = nothing, *, anew: bool = False
 ) -> BuildResult:
-    """As `build`, for a recipe that may lie anywhere, such as one sealed into a run."""
+    """As `build`, for a recipe of this kit or one that was sealed into a run.
+
+    A sealed recipe gives exactly its locked image, else `ImageUnavailable` is raised and nothing
+    is left: no image, no name in the engine, no record.
+    """
     engine = containers.connect()
-    there = None if anew else _present(found, engine.image)
-    if there:
-        say(f"{there.identity.reference} is already in the engine")
-        return there
-    with made(found, say, progress) as new:
-        say(f"loading {new.archive.identity.reference} into the engine")
-        engine.load(new.archive.path)
-        return _compared(found, new, say)
+    try:
+        there = None if anew else _present(found, engine.image)
+        if there:
+            say(f"{there.identity.reference} is already in the engine")
+            return there
+        with made(found, say, progress) as new:
+            if not found.own:
+                _refuse_other(found, new)
+            say(f"loading {new.identity.reference} into the engine")
+            engine.load(new.path)
+            return _compared(found, new, say)
+    finally:
+        engine.close()
 
 
 @contextmanager
 def made(found: Recipe, say: Say = nothing, progress: Progress = nothing) -> Iterator[Made]:
-    """Build the archive of ``found`` without an engine; it is gone when the block ends."""
-    _refuse_foreign(found)
-    work_root = resources.cache_dir() / "work"
-    work_root.mkdir(parents=True, exist_ok=True)
-    _sweep(work_root)
-    with tempfile.TemporaryDirectory(prefix=f"{found.name}-", dir=work_root) as work:
-        context = Path(work) / "context"
-        bases, drift = _gather(found, context, say, progress)
-        say(f"building {found.title}")
-        archive = builder.build(
-            context,
-            found.name,
-            found.platform,
-            _epoch(found),
-            lambda done, total: progress(f"image {found.name}", done, total),
-        )
-        yield Made(archive, drift, bases)
+    """Build the archive of ``found``, without loading it; it is gone when the block ends."""
+    _refuse_foreign_machine(found)
+    with _workspace(found.name) as work:
+        layers, drift = _layers(found, work, say, progress)
+        diff_ids = tuple(layer.diff_id for layer in layers)
+        config = configuration(found.lock, found.base, diff_ids)
+        own_id = image_id(config)
+        called = reference(found.name, own_id)
+        path = work / "image.tar"
+        bundle.write(path, called, config, layers)
+        yield Made(path, _identity(found, own_id, called, diff_ids), config, drift)
 
 
-def lock(name: str, say: Say = nothing, progress: Progress = nothing) -> dict[str, Any]:
-    """Make ``name`` (a recipe, or a base such as ``base``) anew and write its lock.
+def _layers(
+    found: Recipe, work: Path, say: Say, progress: Progress
+) -> tuple[list[Layer], tuple[str, ...]]:
+    """Base, Python packages, program: those that hold anything."""
+    bottom = base.ensure(found.base, found.lock.base, say, progress, own=found.own)
+    layers, drift = [bottom.layer], [*bottom.drift]
+    epoch = found.base.source_date_epoch
+    with tempfile.TemporaryFile(dir=work) as spool:
+        packages, program = Tree(spool), Tree(spool)
+        files = wheels.collect(found.lock.wheels, say, progress)
+        for name, path in files.items():
+            wheels.unpack(path, name, packages)
+        if found.lock.compile:
+            drift += _compile(found, found.lock.compile, packages, work, say, progress)
+        for name in found.lock.program:
+            program.data(f"{HOME}/{name}", found.files[name])
+        for name, part in (("packages", packages), ("program", program)):
+            if part.entries:
+                layers.append(tree.write(part, work / f"{name}.tar", epoch))
+    return layers, tuple(drift)
+
+
+def _compile(
+    found: Recipe, wanted: Compile, into: Tree, work: Path, say: Say, progress: Progress
+) -> tuple[str, ...]:
+    """Compile in the sandbox and unpack the result; returns the builder base's drift."""
+    if wanted.source is None:
+        raise ImageUnavailable(f"{found.name} is not locked", f"`kit images lock {found.name}`")
+    lock = found.bases[wanted.builder]
+    builder = base.ensure(lock, wanted.builder, say, progress, own=found.own)
+    files = wheels.collect((*wanted.tools, wanted.source), say, progress)
+    name, wheel = sandbox.compiled(wanted, (lock, builder.layer), files, work, say, progress)
+    wheels.unpack(wheel, name, into, leave_out=_OF_CMAKE)
+    return builder.drift
+
+
+def _identity(
+    found: Recipe, own_id: str, called: str, diff_ids: tuple[str, ...]
+) -> ImageIdentity:
+    return ImageIdentity(
+        reference=called,
+        recipe=found.name,
+        image_id=own_id,
+        diff_ids=diff_ids,
+        platform=found.lock.platform,
+        config_digest=own_id,
+    )
+
+
+# --- locking ------------------------------------------------------------------------------------
+
+
+def lock(name: str, say: Say = nothing, progress: Progress = nothing) -> ImageLock | BaseLock:
+    """Resolve and make ``name`` (a recipe, or a base such as ``base``) and write its lock.
 
     Raises:
         UsageError: the recipes lie in an installed package, where a lock may not be changed.
         ImageUnavailable: as `build`; also when a base has drifted, which is locked first.
     """
-    folder = resources.images_dir() / name
     if not (resources.images_dir().parent / "pyproject.toml").is_file():
         raise UsageError("locks can be changed in a clone of kit only", "clone kit and lock there")
-    if (folder / "Dockerfile").is_file():
-        return _lock_recipe(recipe(name), say, progress)
-    if (folder / LOCK).is_file():
-        return _lock_base(folder, progress)
-    recipe(name)
-    raise AssertionError("recipe() refuses an unknown name")
+    folder = resources.images_dir() / name
+    if (folder / LOCK).is_file() and not (folder / "Dockerfile").is_file():
+        return _lock_base(name, say, progress)
+    return _lock_recipe(recipe(name), say, progress)
 
 
-def _lock_recipe(found: Recipe, say: Say, progress: Progress) -> dict[str, Any]:
-    with made(found, say, progress) as new:
+def _lock_recipe(found: Recipe, say: Say, progress: Progress) -> ImageLock:
+    folder = resources.images_dir() / found.name
+    say(f"resolving the Python packages of {found.name}")
+    resolved = msgspec.structs.replace(
+        found.lock,
+        wheels=_resolved(folder / "requirements.lock"),
+        compile=_resolved_compile(found.lock.compile, folder),
+        files={name: jsonio.digest(data) for name, data in found.files.items()},
+    )
+    with made(msgspec.structs.replace(found, lock=resolved), say, progress) as new:
         if new.drift:
+            bases = ", ".join(f"`kit images lock {name}`" for name in found.lock.bases)
             raise ImageUnavailable(
                 f"the parts of {found.name} are not the locked ones: {'; '.join(new.drift)}",
-                f"lock them first: {', '.join(f'`kit images lock {b}`' for b in new.bases)}",
+                f"lock them first: {bases}",
             )
-        identity = new.archive.identity
-        locked = {
-            **found.lock,
-            "base": new.bases,
-            "files": {key: jsonio.digest(data) for key, data in own_files(found).items()},
-            "image_id": identity.image_id,
-            "config_digest": identity.config_digest,
-            "diff_ids": list(identity.diff_ids),
-            "builder": new.archive.builder,
-        }
-    write_lock(found.dir, locked)
+        locked = msgspec.structs.replace(
+            resolved, image_id=new.identity.image_id, diff_ids=new.identity.diff_ids
+        )
+    write_lock(found.name, locked)
     return locked
 
 
-def _lock_base(folder: Path, progress: Progress) -> dict[str, Any]:
-    old = jsonio.read(folder / LOCK)
-    built = base.build(old, folder.name, progress)
-    locked = {
-        **old,
-        "release": built.release,
-        "rootfs_sha256": built.sha256,
-        "tools": built.tools,
-        "packages": built.packages,
-    }
-    base.store(built)
-    write_lock(folder, locked)
-    return dict(locked)
+def _resolved(requirements: Path, *, source: bool = False) -> tuple[Package, ...]:
+    return wheels.resolve(requirements, source=source) if requirements.is_file() else ()
+
+
+def _resolved_compile(wanted: Compile | None, folder: Path) -> Compile | None:
+    if wanted is None:
+        return None
+    (source,) = _resolved(folder / "source.lock", source=True)
+    return msgspec.structs.replace(wanted, tools=_resolved(folder / "build.lock"), source=source)
+
+
+def _lock_base(name: str, say: Say, progress: Progress) -> BaseLock:
+    say(f"resolving the packages of {name}")
+    with apt.today(own_base(name)) as archive:
+        resolved = msgspec.structs.replace(archive.resolve(own_base(name)), diff_id="")
+    layer = base.ensure(resolved, name, say, progress, own=False).layer
+    locked = msgspec.structs.replace(resolved, diff_id=layer.diff_id)
+    write_lock(name, locked)
+    return locked
+
+
+# --- what came out ------------------------------------------------------------------------------
 
 
 def _present(found: Recipe, find: Callable[[str], ImageIdentity | None]) -> BuildResult | None:
     """The image if the engine has it: as locked, or as an earlier build here recorded it."""
-    if edited_files(found):
+    if found.own and edited_files(found):
         return None
     there = find(found.reference)
     if there and there.diff_ids == found.diff_ids:
         return BuildResult(named(there, found.name), True, ())
-    known = record.read(found.name, found.image_id)
-    there = find(known.reference) if known and known.cause in ("parts", "builder") else None
-    return BuildResult(named(there, found.name), False, known.drift) if known and there else None
+    known = record.read(found) if found.own else None
+    there = find(known.reference) if known else None
+    if known and there and there.diff_ids == known.diff_ids:
+        return BuildResult(named(there, found.name), False, known.drift)
+    return None
+
+
+def _refuse_other(found: Recipe, new: Made) -> None:
+    """A sealed recipe that gives another image than its lock names gives none."""
+    if new.identity.image_id != found.image_id:
+        raise ImageUnavailable(
+            f"the sealed recipe of {found.name} gives {new.identity.image_id}, and the run pins "
+            f"{found.image_id}: it was not used",
+            "ask whoever made the run for the image itself (`docker save`), and load it",
+        )
 
 
 def _compared(found: Recipe, new: Made, say: Say) -> BuildResult:
     """Compare what was built with the lock, remember it, and say a difference."""
-    identity = new.archive.identity
-    known = record.of(found, new.archive, edited_files(found), new.drift)
-    record.write(known)
-    if known.cause == "equal":
+    identity = new.identity
+    if identity.image_id == found.image_id:
+        record.keep(new.config)
         return BuildResult(identity, True, ())
+    cause, lines = _why(found, new.drift)
+    record.write(record.substitute(found, identity, cause, lines))
     say(f"{identity.reference} is not the locked image {found.reference}:")
-    for line in known.drift:
+    for line in lines:
         say(f"  {line}")
-    return BuildResult(identity, False, known.drift)
+    return BuildResult(identity, False, lines)
 
 
-def _gather(
-    found: Recipe, context: Path, say: Say, progress: Progress
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Lay the build context: the recipe's files, its base systems and its wheelhouse."""
-    context.mkdir(parents=True)
-    for name, data in own_files(found).items():
-        (context / name).write_bytes(data)
-        (context / name).chmod(0o644)
-    bases, drift = {}, []
-    for file, folder in found.lock["bases"].items():
-        rootfs = base.ensure(found.base_dir(folder), say, progress)
-        wheels.link(rootfs.path, context / file)
-        bases[folder] = rootfs.sha256
-        drift += [f"{folder}: {line}" for line in rootfs.drift]
-    for requirements in _wheel_files(found):
-        drift += wheels.collect(requirements, context / "wheels", say, progress)
-    for requirements in (found.dir / name for name in found.lock.get("sources", ())):
-        drift += wheels.collect(requirements, context / "wheels", say, progress, source=True)
-    return bases, tuple(drift)
+def _why(found: Recipe, drift: tuple[str, ...]) -> tuple[record.Cause, tuple[str, ...]]:
+    edited = edited_files(found)
+    if edited:
+        lines = tuple(f"{name}: changed since the image was locked" for name in edited)
+        return "edited", (*lines, *drift)
+    if drift:
+        return "parts", drift
+    return "compiled", ("the same parts, and compiling them gave other bytes than when locked",)
 
 
-def _wheel_files(found: Recipe) -> list[Path]:
-    """The recipe's requirement files, and pip's own, which the base system does not have."""
-    own = [found.dir / name for name in found.lock.get("wheels", ())]
-    return [*own, found.base_dir(INSTALLER) / "requirements.lock"] if own else []
+# --- the folder it happens in -------------------------------------------------------------------
 
 
-def _epoch(found: Recipe) -> int:
-    """SOURCE_DATE_EPOCH of the recipe's base."""
-    folder = found.base_dir(next(iter(found.lock["bases"].values())))
-    return int(jsonio.read(folder / LOCK)["source_date_epoch"])
+@contextmanager
+def _workspace(name: str) -> Iterator[Path]:
+    root = resources.cache_dir() / "work"
+    root.mkdir(parents=True, exist_ok=True)
+    _sweep(root)
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=root) as work:
+        yield Path(work)
 
 
 def _sweep(folder: Path) -> None:
@@ -222,12 +299,12 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _refuse_foreign(found: Recipe) -> None:
+def _refuse_foreign_machine(found: Recipe) -> None:
     import platform
 
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    if found.platform != f"linux/{machine}":
+    if found.lock.platform != f"linux/{machine}":
         raise ImageUnavailable(
-            f"{found.name} is locked for {found.platform}, and this machine is linux/{machine}",
-            f"use a {found.platform} machine, or name an upstream image by digest in the spec",
+            f"{found.name} is locked for {found.lock.platform}, and this machine is linux/{machine}",
+            f"use a {found.lock.platform} machine, or name an upstream image by digest in the spec",
         )

@@ -1,4 +1,4 @@
-"""Start the programs that build images, follow what they print, and explain their failures."""
+"""Start apt and pip for images, follow what they print, and explain their failures."""
 
 from __future__ import annotations
 
@@ -6,21 +6,11 @@ import os
 import subprocess
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from contextlib import suppress
 
 from kit.errors import ImageUnavailable
 
 KEEP_LINES = 8
-_PASSED = (
-    "HOME",
-    "TMPDIR",
-    "XDG_RUNTIME_DIR",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-)
-_SBIN = ":/usr/local/sbin:/usr/sbin:/sbin"
 KEEP_CHARS = 200
 
 
@@ -29,14 +19,14 @@ def run(
     *,
     what: str,
     remedy: str,
-    cwd: Path | None = None,
     env: dict[str, str] | None = None,
     each: Callable[[str], None] | None = None,
+    stdin: str = "",
 ) -> str:
     """Run ``argv`` to its end and return what it printed (stdout and stderr together).
 
-    ``env`` is the whole environment where given (see `clean`), else the program has kit's own.
-    ``each`` is called with every line as it comes. The program is ended with kit, whatever
+    ``env`` is the whole environment where given, else the program has kit's own. ``stdin`` is what
+    it may read. ``each`` is called with every line as it comes. The program is ended with kit, whatever
     ends kit, so that no half-built image goes on in the background.
 
     Raises:
@@ -44,9 +34,12 @@ def run(
             the last lines, the remedy ``remedy``.
     """
     lines: list[str] = []
-    with _started(argv, cwd, env) as process:
+    with _started(argv, env) as process:
         try:
-            assert process.stdout is not None
+            assert process.stdout is not None and process.stdin is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(stdin)
+            process.stdin.close()
             for line in process.stdout:
                 lines.append(line)
                 if each:
@@ -59,31 +52,15 @@ def run(
     return "".join(lines)
 
 
-def clean(**extra: str) -> dict[str, str]:
-    """An environment without this person's settings, which would get into what is built.
-
-    A PYTHONDONTWRITEBYTECODE seen by one machine and not by another is enough to make two images.
-    """
-    passed = {key: os.environ[key] for key in _PASSED if key in os.environ}
-    path = os.environ.get("PATH", "/usr/bin:/bin") + _SBIN
-    fixed = {"LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
-    return {**passed, **fixed, "PATH": path, **extra}
-
-
 def _started(
-    argv: Sequence[str], cwd: Path | None, env: dict[str, str] | None
+    argv: Sequence[str], env: dict[str, str] | None
 ) -> subprocess.Popen[str]:
-    """``argv`` started with no stdin: a question would hang the build.
-
-    The umask is fixed: a file that its group may write makes another layer.
-    """
+    """``argv`` started without a terminal: a question would hang the build."""
     try:
         return subprocess.Popen(
             list(argv),
-            cwd=cwd,
             env={**os.environ, "LC_ALL": "C.UTF-8"} if env is None else env,
-            umask=0o022,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -92,7 +69,7 @@ def _started(
     except FileNotFoundError as error:
         raise ImageUnavailable(
             f"{argv[0]} is not installed, and kit needs it to build an image",
-            "`make engine` installs it on Debian; or `apt-get install buildah mmdebstrap`",
+            "install it, or load a saved image into the engine",
         ) from error
 
 

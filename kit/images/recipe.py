@@ -1,43 +1,57 @@
-"""Image recipes as they lie in ``images/``: a Dockerfile, what goes in, and the lock.
+"""Image recipes: in ``images/`` of this kit, or sealed into a run; either way wholly in memory.
 
-A recipe is a folder with a ``Dockerfile`` and an ``image.json``, the lock::
-
-    schema        "kit.image/1"
-    recipe title  names, for people
-    platform      "linux/amd64"
-    bases         {file in the build context: folder of the base beside this one}
-    wheels        [requirement files whose wheels go into the context]
-    --- written by `kit images lock`, from here on ---
-    base          {base folder: sha256 of its root filesystem}
-    files         {file of the recipe: sha256}
-    image_id      the image's id in a classic Docker store, equal to ``config_digest``
-    config_digest sha256 of the image's configuration
-    diff_ids      sha256 of each layer's uncompressed tar
-    builder       the programs that built it, with their versions
-
-A recipe sealed into a run has its bases as sub-folders; in the clone they stand beside it.
+A recipe is a folder with an ``image.json`` (see `kit.images.locks`), the program that it puts
+into the image, requirement files for locking, and a ``Dockerfile`` that makes the same files with
+other builders. Its base systems stand beside it; sealed into a run, they are its sub-folders.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+
+import msgspec
 
 from kit import jsonio, resources
 from kit.errors import ImageUnavailable
+from kit.images.locks import LOCK, BaseLock, ImageLock, base_lock, image_lock
 
-LOCK = "image.json"
 SHORT = 12
 
 
-class Recipe(NamedTuple):
-    """One recipe: its name, its folder, and its lock as parsed from ``image.json``."""
+class Recipe(msgspec.Struct, frozen=True):
+    """A recipe: its ``lock``, its ``bases`` by folder, and its own ``files`` by name.
 
-    name: str
-    dir: Path
-    lock: dict[str, Any]
+    ``own``: it is this kit's; else it was sealed into a run, perhaps by a stranger.
+    """
+
+    lock: ImageLock
+    bases: dict[str, BaseLock]
+    files: dict[str, bytes]
+    own: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.lock.recipe
+
+    @property
+    def title(self) -> str:
+        return self.lock.title
+
+    @property
+    def image_id(self) -> str:
+        """The locked image id, ``sha256:…``; empty in a recipe that was never locked."""
+        return self.lock.image_id
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """The locked layers: sha256 of each one's uncompressed tar."""
+        return self.lock.diff_ids
+
+    @property
+    def base(self) -> BaseLock:
+        """The lock of the image's own base system."""
+        return self.bases[self.lock.base]
 
     @property
     def reference(self) -> str:
@@ -45,27 +59,11 @@ class Recipe(NamedTuple):
         return reference(self.name, self.image_id)
 
     @property
-    def image_id(self) -> str:
-        """The locked image id, ``sha256:…``; empty in a recipe that was never locked."""
-        return str(self.lock.get("image_id", ""))
-
-    @property
-    def diff_ids(self) -> tuple[str, ...]:
-        """The locked layers: sha256 of each one's uncompressed tar."""
-        return tuple(self.lock.get("diff_ids", ()))
-
-    @property
-    def title(self) -> str:
-        return str(self.lock.get("title", self.name))
-
-    @property
-    def platform(self) -> str:
-        return str(self.lock.get("platform", "linux/amd64"))
-
-    def base_dir(self, base: str) -> Path:
-        """The folder of the base called ``base``: inside a sealed recipe, else beside it."""
-        sealed = self.dir / base
-        return sealed if sealed.is_dir() else self.dir.parent / base
+    def content(self) -> str:
+        """SHA-256 of everything that the recipe is: its lock, its bases' locks, its files."""
+        hashes = {name: jsonio.digest(data) for name, data in self.files.items()}
+        locks = msgspec.to_builtins([self.lock, self.bases])
+        return jsonio.hash_of([locks, hashes])
 
 
 def reference(name: str, image_id: str) -> str:
@@ -75,59 +73,69 @@ def reference(name: str, image_id: str) -> str:
 
 def recipes() -> list[Recipe]:
     """Every recipe that this kit carries, by name."""
-    found = (path.parent for path in resources.images_dir().glob("*/Dockerfile"))
-    return [at(folder) for folder in sorted(found)]
+    return [recipe(name) for name in _names()]
 
 
 def recipe(name: str) -> Recipe:
     """The recipe called ``name``.
 
     Raises:
-        ImageUnavailable: this kit has no recipe of that name.
+        ImageUnavailable: this kit has no recipe of that name, or its lock is malformed.
     """
-    folder = resources.images_dir() / name
-    known = {path.parent.name for path in resources.images_dir().glob("*/Dockerfile")}
-    if name not in known:
+    if name not in _names():
         raise ImageUnavailable(
-            f"there is no image recipe called {name!r}",
-            f"choose one of: {', '.join(sorted(known))}",
+            f"there is no image recipe called {name!r}", f"choose one of: {', '.join(_names())}"
         )
-    return at(folder)
+    folder = resources.images_dir() / name
+    try:
+        lock = image_lock((folder / LOCK).read_bytes(), f"{name}/{LOCK}")
+        bases = {base: own_base(base) for base in lock.bases}
+    except (msgspec.ValidationError, jsonio.JsonRefused) as error:
+        raise ImageUnavailable(f"{name}/{LOCK}: {error}", "edit it, then lock it again") from error
+    return Recipe(lock, bases, _own_files(folder), own=True)
 
 
-def at(folder: Path) -> Recipe:
-    """The recipe in ``folder``, which may be one that was sealed into a run."""
-    lock = jsonio.read(folder / LOCK)
-    return Recipe(str(lock.get("recipe", folder.name)), folder, lock)
+def own_base(name: str) -> BaseLock:
+    """The lock of this kit's base ``name``."""
+    return base_lock((resources.images_dir() / name / LOCK).read_bytes(), f"{name}/{LOCK}")
 
 
-def own_files(found: Recipe) -> dict[str, bytes]:
-    """The recipe's own files, by name: what makes its image.
+def _names() -> list[str]:
+    return sorted(path.parent.name for path in resources.images_dir().glob("*/Dockerfile"))
 
-    Not among them: its lock, and ``*.in``, which only say what was asked for when locking.
-    """
+
+def _own_files(folder: Path) -> dict[str, bytes]:
+    """The recipe's own files, by name: not its lock, nor ``*.in``, what was asked for in locking."""
     return {
         path.name: path.read_bytes()
-        for path in sorted(found.dir.iterdir())
+        for path in sorted(folder.iterdir())
         if path.is_file() and path.name != LOCK and path.suffix != ".in"
     }
 
 
 def edited_files(found: Recipe) -> list[str]:
-    """Names of the files that differ from what the lock was made from, sorted."""
-    locked: dict[str, str] = found.lock.get("files", {})
-    now = {name: jsonio.digest(data) for name, data in own_files(found).items()}
-    return sorted(name for name in locked.keys() | now.keys() if locked.get(name) != now.get(name))
+    """Names of the files that differ from what the lock was made from, sorted.
+
+    ``image.json`` is among them where its fields give another image than the locked one.
+    """
+    from kit.images.configuration import configuration, image_id
+
+    locked = found.lock.files
+    now = {name: jsonio.digest(data) for name, data in found.files.items()}
+    edited = {name for name in locked.keys() | now.keys() if locked.get(name) != now.get(name)}
+    diff_ids = found.diff_ids
+    declared = image_id(configuration(found.lock, found.base, diff_ids))
+    if declared != found.image_id or diff_ids[:1] != (found.base.diff_id,):
+        edited.add(LOCK)
+    return sorted(edited)
 
 
 def context_files(name: str) -> dict[str, bytes]:
     """Everything that rebuilds the image of recipe ``name``: sealed under ``inputs/image/``."""
     found = recipe(name)
-    files = {LOCK: (found.dir / LOCK).read_bytes(), **own_files(found)}
-    for base in sorted({*found.lock.get("bases", {}).values(), "installer"}):
-        folder = found.base_dir(base)
-        files |= {f"{base}/{p.name}": p.read_bytes() for p in folder.iterdir() if p.is_file()}
-    return files
+    places = {LOCK: name, **{f"{base}/{LOCK}": base for base in found.lock.bases}}
+    root = resources.images_dir()
+    return {**found.files, **{at: (root / of / LOCK).read_bytes() for at, of in places.items()}}
 
 
 def sealable_files(name: str, pin: str) -> dict[str, bytes]:
@@ -145,6 +153,7 @@ def files_digest(files: Mapping[str, str]) -> str:
     return jsonio.hash_of(dict(files))
 
 
-def write_lock(folder: Path, lock: dict[str, Any]) -> None:
-    """Write a lock the way people read it: indented, keys as they stand, one final newline."""
-    (folder / LOCK).write_text(json.dumps(lock, indent=2, ensure_ascii=False) + "\n", "utf-8")
+def write_lock(name: str, lock: ImageLock | BaseLock) -> None:
+    """Write a lock the way people read it: indented, keys as declared, one final newline."""
+    text = msgspec.json.format(msgspec.json.encode(lock), indent=2).decode()
+    (resources.images_dir() / name / LOCK).write_text(text + "\n", "utf-8")

@@ -1,7 +1,13 @@
-"""The local record of what was built here for a locked image, and whether it equals the lock.
+"""What this machine remembers of images that it built: in the cache, never in a lock.
 
-It lies in the cache under the recipe's name and the locked id, never in the lock itself, and
-outlives a change of the lock: a run replayed later pins the older one.
+Two kinds, and neither lets a stranger's recipe speak for a genuine digest:
+
+- ``images/<id>.json`` is the configuration of an image that came out as locked. Its own hash is
+  the image's id, so that whoever finds the layers in it need trust nobody. An engine that keeps
+  images under other names (containerd's store) is understood by it.
+- ``substitutes/<content>.json`` is what a recipe of this kit gave in place of its locked image,
+  under the hash of the whole recipe: only that very recipe finds it. Of a recipe sealed in a run
+  none is written: it gives its locked image, or nothing.
 """
 
 from __future__ import annotations
@@ -12,80 +18,77 @@ from typing import Literal
 import msgspec
 
 from kit import jsonio, resources
-from kit.images.builder import Archive
-from kit.images.recipe import SHORT, Recipe
-from kit.model import Record
+from kit.errors import KitError
+from kit.images.recipe import Recipe
+from kit.model import ImageIdentity, Record
 
-Cause = Literal["equal", "parts", "builder", "edited"]
+Cause = Literal["parts", "compiled", "edited"]
 
 
 class Build(Record, frozen=True):
-    """What was built for the locked image ``pinned``, and why it differs where it does.
+    """An image that stands in for a locked one, and why it is another.
 
-    ``cause``: ``equal`` (the very image), ``parts`` (base system or packages are not the locked
-    ones), ``builder`` (equal parts, packed by other programs), ``edited`` (the recipe's files
-    are not the locked ones). ``locked_diff_ids`` are the layers that the lock names.
+    ``cause``: ``parts`` (base packages are not the locked ones), ``compiled`` (equal parts, and
+    the compiler gave other bytes), ``edited`` (the recipe's files are not the locked ones).
     """
 
     schema: str
-    recipe: str
-    pinned: str
-    locked_diff_ids: tuple[str, ...]
+    content: str
     cause: Cause
     drift: tuple[str, ...]
     reference: str
     image_id: str
     diff_ids: tuple[str, ...]
-    builder: dict[str, str]
 
 
-def of(found: Recipe, archive: Archive, edited: list[str], drift: tuple[str, ...]) -> Build:
-    """The record of ``archive``, built from ``found`` with these edits and drifted parts."""
-    cause, lines = _why(found, archive, edited, drift)
+def substitute(found: Recipe, built: ImageIdentity, cause: Cause, drift: tuple[str, ...]) -> Build:
+    """The record of ``built``, which ``found`` gave instead of its locked image."""
     return Build(
-        schema="kit.build/1",
-        recipe=found.name,
-        pinned=found.image_id,
-        locked_diff_ids=found.diff_ids,
+        schema="kit.build/2",
+        content=found.content,
         cause=cause,
-        drift=lines,
-        reference=archive.identity.reference,
-        image_id=archive.identity.image_id,
-        diff_ids=archive.identity.diff_ids,
-        builder=archive.builder,
+        drift=drift,
+        reference=built.reference,
+        image_id=built.image_id,
+        diff_ids=built.diff_ids,
     )
 
 
-def _why(
-    found: Recipe, archive: Archive, edited: list[str], drift: tuple[str, ...]
-) -> tuple[Cause, tuple[str, ...]]:
-    if edited:
-        lines = tuple(f"{name}: changed since the image was locked" for name in edited)
-        return "edited", (*lines, *drift)
-    if archive.identity.image_id == found.image_id:
-        return "equal", ()
-    if drift:
-        return "parts", drift
-    locked = ", ".join(f"{k} {v}" for k, v in found.lock.get("builder", {}).items()) or "unknown"
-    now = ", ".join(f"{k} {v}" for k, v in archive.builder.items())
-    return "builder", (f"the same parts, built otherwise: locked with {locked}, today with {now}",)
-
-
-def path(name: str, pinned: str) -> Path:
-    """Where the record of recipe ``name`` at the locked id ``pinned`` lies."""
-    short = pinned.removeprefix("sha256:")[:SHORT] or "unlocked"
-    return resources.cache_dir() / "images" / f"{name}-{short}.json"
-
-
-def read(name: str, pinned: str) -> Build | None:
-    """The record, or None; one that is damaged counts as none."""
+def read(found: Recipe) -> Build | None:
+    """The substitute of this very recipe, or None; a record that is damaged counts as none."""
     try:
-        known = msgspec.convert(jsonio.read(path(name, pinned)), Build)
-    except (OSError, jsonio.JsonRefused, msgspec.ValidationError):
+        known = msgspec.convert(jsonio.read(_substitute(found.content)), Build)
+    except (OSError, KitError, msgspec.ValidationError):
         return None
-    return known if known.pinned == pinned else None
+    return known if known.content == found.content else None
 
 
 def write(known: Build) -> None:
-    """Keep ``known``, in place of an earlier build's record."""
-    jsonio.write(path(known.recipe, known.pinned), msgspec.to_builtins(known))
+    """Keep ``known``, in place of an earlier one."""
+    jsonio.write(_substitute(known.content), msgspec.to_builtins(known))
+
+
+def keep(config: bytes) -> None:
+    """Remember an image's configuration under its id."""
+    path = _config(f"sha256:{jsonio.digest(config)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(config)
+
+
+def layers(image_id: str) -> tuple[str, ...] | None:
+    """The layers of the image ``image_id``, if its configuration is remembered here."""
+    try:
+        data = _config(image_id).read_bytes()
+        if f"sha256:{jsonio.digest(data)}" != image_id:
+            return None
+        return tuple(jsonio.parse(data, "a configuration")["rootfs"]["diff_ids"])
+    except (OSError, KitError):
+        return None
+
+
+def _config(image_id: str) -> Path:
+    return resources.cache_dir() / "images" / f"{image_id.removeprefix('sha256:')}.json"
+
+
+def _substitute(content: str) -> Path:
+    return resources.cache_dir() / "substitutes" / f"{content}.json"

@@ -14,7 +14,8 @@ from kit import jsonio
 from kit.archive import Source
 from kit.errors import ArchiveRefused
 from kit.images.configuration import configuration, image_id
-from kit.images.locks import LOCK, MAX_FILE, MAX_FILES, BaseLock, ImageLock, base_lock, image_lock
+from kit.images.locks import LOCK, MAX_FILE, MAX_FILES, base_lock, image_lock
+from kit.images.recipe import Recipe
 
 FOLDER = "inputs/image/"
 MAX_PARTS = 16 << 30
@@ -26,28 +27,7 @@ CODES = {
 }
 
 
-class SealedRecipe(msgspec.Struct, frozen=True):
-    """A checked recipe: ``lock``, its ``bases`` by folder, and its own ``files`` by name."""
-
-    lock: ImageLock
-    bases: dict[str, BaseLock]
-    files: dict[str, bytes]
-
-    @property
-    def name(self) -> str:
-        return self.lock.recipe
-
-    @property
-    def image_id(self) -> str:
-        """``sha256:…``: it was computed again from the lock's fields and layers."""
-        return self.lock.image_id
-
-    @property
-    def diff_ids(self) -> tuple[str, ...]:
-        return self.lock.diff_ids
-
-
-def sealed(source: Source) -> SealedRecipe:
+def sealed(source: Source) -> Recipe:
     """The recipe under ``inputs/image/`` of a run, checked, in memory.
 
     Holds afterwards: every field obeys the closed schema; the files are exactly those that the
@@ -59,7 +39,7 @@ def sealed(source: Source) -> SealedRecipe:
         source: an opened archive (`kit.archive.open_source`).
 
     Returns:
-        A `SealedRecipe`; ``lock.wheels``, ``lock.compile`` and ``bases[…].packages`` list every
+        A `Recipe`, which `kit.images.build_recipe` takes; ``lock.wheels``, ``lock.compile`` and ``bases[…].packages`` list every
         part that a rebuild would fetch, each with name, version, sha256 and size (bytes).
 
     Raises:
@@ -75,7 +55,7 @@ def sealed(source: Source) -> SealedRecipe:
     return checked({name: source.read(FOLDER + name, MAX_FILE) for name in sorted(names)})
 
 
-def checked(given: Mapping[str, bytes]) -> SealedRecipe:
+def checked(given: Mapping[str, bytes]) -> Recipe:
     """The recipe in these files, by name relative to its folder; raises as `sealed`."""
     try:
         lock = image_lock(given[LOCK], "the sealed image.json")
@@ -85,12 +65,12 @@ def checked(given: Mapping[str, bytes]) -> SealedRecipe:
         bases = {name: base_lock(given[f"{name}/{LOCK}"], f"{name}/{LOCK}") for name in lock.bases}
     except (msgspec.ValidationError, jsonio.JsonRefused) as error:
         raise refuse("RECIPE_INVALID", ascii(str(error))[:300]) from error
-    found = SealedRecipe(lock, bases, {name: given[name] for name in sorted(lock.files)})
+    found = Recipe(lock, bases, {name: given[name] for name in sorted(lock.files)})
     _refuse_inconsistent(found)
     return found
 
 
-def _refuse_inconsistent(found: SealedRecipe) -> None:
+def _refuse_inconsistent(found: Recipe) -> None:
     """Raise where lock, files and bases contradict each other."""
     lock, bases = found.lock, found.bases
     for name, data in found.files.items():
@@ -106,7 +86,7 @@ def _refuse_inconsistent(found: SealedRecipe) -> None:
         raise refuse("RECIPE_IDENTITY", "image_id is not the hash of its configuration")
 
 
-def parts_bytes(found: SealedRecipe) -> int:
+def parts_bytes(found: Recipe) -> int:
     """The size (bytes) of every package that a rebuild would fetch."""
     lock = found.lock
     compiled = [*lock.compile.tools, lock.compile.source] if lock.compile else []

@@ -1,157 +1,176 @@
-"""The wheelhouse of a recipe: Python packages fetched by version and hash, before the build.
+"""The Python packages of a recipe: fetched by hash, and unpacked without pip or any code of theirs.
 
-pip runs here, on the host, so that the host's own index settings stay out of the image; inside
-the build pip installs from this folder alone (``--no-index --require-hashes``). The folder is
-kept in the cache under the hash of the requirement file. Wheels are chosen for the image's
-Python (3.11 on x86-64 glibc), never for the host's.
-
-A file with another hash than the locked one is refused. A version that has left the index is
-replaced by the newest one, said so in the drift: the build goes on, under another identity.
+A file is found in this host's own package index by name, and is the locked one or is not used; it
+stays in the cache under its hash. What a wheel holds for Python's path goes to /opt/kit with one
+mode; its scripts and its RECORD, which name the machine that installed it, do not.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from kit import jsonio, resources
-from kit.errors import ImageUnavailable
-from kit.images.base import Progress, Say, file_sha256
+import msgspec
+
+from kit import resources
+from kit.errors import ImageUnavailable, KitError
+from kit.images import index
+from kit.images.configuration import HOME
+from kit.images.files import file_sha256, same_file
+from kit.images.locks import Package
 from kit.images.process import run
+from kit.images.tree import Tree, clean
 
-_GLIBC = (17, 24, 26, 27, 28, 31, 34, 35, 36)
-_FOR_IMAGE = (
-    "--only-binary=:all:",
-    "--implementation=cp",
-    "--python-version=3.11",
-    "--platform=manylinux2014_x86_64",
-    *(f"--platform=manylinux_2_{minor}_x86_64" for minor in _GLIBC),
-)
-_GONE = "No matching distribution found"
-_NAME = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
+if TYPE_CHECKING:
+    from installer.records import RecordEntry
+    from installer.utils import Scheme
+
+Say = Callable[[str], None]
+Progress = Callable[[str, float, float | None], None]
 _REMEDY = "connect this machine to the package index, or set pip's index options for it"
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s\\;]+)", re.MULTILINE)
+_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
-def collect(
-    requirements: Path, into: Path, say: Say, progress: Progress, *, source: bool = False
-) -> tuple[str, ...]:
-    """Copy what ``requirements`` locks into the folder ``into``; returns the drift.
-
-    With ``source`` the source archives are taken instead of wheels. Where something had to be
-    replaced, ``into``'s copy of the requirement file is written anew for what is there.
+def collect(packages: Iterable[Package], say: Say, progress: Progress) -> dict[str, Path]:
+    """The files of ``packages`` in the cache, by file name.
 
     Raises:
-        ImageUnavailable: pip is missing, the index does not answer, or a hash differs.
+        ImageUnavailable: pip is missing, the index does not answer, or a file is not there.
     """
-    place = resources.cache_dir() / "wheels" / jsonio.digest(requirements.read_bytes())
-    if place.is_dir():
-        _lay(place, into)
-        return ()
-    say(f"fetching the packages of {requirements.parent.name}/{requirements.name}")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="fetching-", dir=place.parent) as work:
-        fetch = _Fetch(requirements, Path(work) / "house", progress, source)
-        drift = fetch.all()
-        _lay(fetch.into, into)
-        if drift:
-            (into.parent / requirements.name).write_text(_relocked(fetch.into))
-        elif not place.exists():
-            fetch.into.rename(place)
-    return drift
+    wanted = tuple(packages)
+    folder = resources.cache_dir() / "packages"
+    missing = [p for p in wanted if not same_file(folder / p.sha256, p.sha256)]
+    if missing:
+        say(f"fetching {len(missing)} Python packages")
+        folder.mkdir(parents=True, exist_ok=True)
+        _fetch(missing, folder, progress)
+    return {p.file: folder / p.sha256 for p in wanted}
 
 
-class _Fetch(NamedTuple):
-    """One use of pip: what is locked, where to, and in which form."""
+def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
+    done = 0
 
-    requirements: Path
-    into: Path
-    progress: Progress
-    source: bool
+    def each(line: str) -> None:
+        nonlocal done
+        if line.startswith(("fetched ", "missing ")):
+            done += 1
+            progress("packages", done, len(missing))
 
-    @property
-    def locked(self) -> list[tuple[str, str]]:
-        """(name, version) of everything in the requirement file."""
-        return _NAME.findall(self.requirements.read_text())
-
-    def all(self) -> tuple[str, ...]:
-        """Fetch everything as locked, else as it is today; returns what differs."""
-        try:
-            self.pip(["--require-hashes", f"--requirement={self.requirements}"])
-        except ImageUnavailable as error:
-            if _GONE not in error.message:
-                raise
-            return self.todays()
-        return ()
-
-    def todays(self) -> tuple[str, ...]:
-        """Fetch the locked versions still there, and the newest of those that are not."""
-        drift = []
-        for name, version in self.locked:
-            try:
-                self.pip([f"{name}=={version}"])
-            except ImageUnavailable as error:
-                if _GONE not in error.message:
-                    raise
-                self.pip([name])
-                drift.append(f"{name}: locked {version}, no longer in the index; took the newest")
-        return tuple(drift) or ("a package's files in the index are not the locked ones",)
-
-    def pip(self, what: list[str]) -> None:
-        """``pip download`` without dependencies: the lock names every one of them."""
-        names = ",".join(name for name, _ in self.locked)
-        # Named one by one: what a source archive needs in order to be read may be a wheel.
-        form = [f"--no-binary={names}"] if self.source else _FOR_IMAGE
-        run(
-            [
-                *(sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir"),
-                *("--disable-pip-version-check", "--progress-bar=off", f"--dest={self.into}"),
-                *(*form, *what),
-            ],
-            what="a locked package could not be fetched",
+    with tempfile.TemporaryDirectory(prefix="fetching-", dir=folder) as work:
+        said = run(
+            [sys.executable, "-P", index.__file__, work],
+            what="the Python packages could not be fetched",
             remedy=_REMEDY,
-            # A host's own list of allowed formats would override what the image needs.
-            env={**os.environ, "LC_ALL": "C.UTF-8", "PIP_ONLY_BINARY": "", "PIP_NO_BINARY": ""},
-            each=self._counting(2 * len(self.locked)),
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            each=each,
+            stdin=json.dumps(msgspec.to_builtins(missing)),
+        )
+        for path in Path(work).iterdir():
+            path.replace(folder / path.name)
+    _refuse_missing(said)
+
+
+def _refuse_missing(said: str) -> None:
+    gone = [line.split()[2] for line in said.splitlines() if line.startswith("missing ")]
+    if gone:
+        raise ImageUnavailable(
+            f"the package index has no file of the locked hash for: {', '.join(gone)}",
+            f"{_REMEDY}; where the file is gone for good, lock the recipe again",
         )
 
-    def _counting(self, total: int) -> Callable[[str], None]:
-        """Turn pip's lines into progress: it collects each package and saves it."""
-        seen = 0
 
-        def each(line: str) -> None:
-            nonlocal seen
-            if line.startswith(("Collecting ", "Saved ")):
-                seen += 1
-                self.progress("packages", min(seen, total), total)
+def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) -> None:
+    """Put the modules of a wheel called ``name`` (its file name) into ``tree``, below /opt/kit.
 
-        return each
+    Paths that begin with one of ``leave_out`` stay out.
 
+    Raises:
+        ImageUnavailable: it is no wheel, or holds an unsafe name.
+    """
+    from installer import install
+    from installer.sources import WheelFile
 
-def _relocked(folder: Path) -> str:
-    """A requirement file for exactly the files in ``folder``."""
-    lines = []
-    for path in sorted(folder.iterdir()):
-        name, version = re.match(r"([^-]+)-([^-]+?)(?:-|\.tar)", path.name).groups()  # type: ignore[union-attr]
-        lines.append(f"{name}=={version} --hash=sha256:{file_sha256(path)}")
-    return "\n".join(lines) + "\n"
-
-
-def _lay(place: Path, into: Path) -> None:
-    """Hard links where the file system allows: a wheelhouse can be large."""
-    into.mkdir(parents=True, exist_ok=True)
-    for path in place.iterdir():
-        link(path, into / path.name)
-
-
-def link(source: Path, target: Path) -> None:
-    """Put ``source`` at ``target`` without copying where the file system allows."""
     try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+        with zipfile.ZipFile(wheel) as archive:
+            archive.filename = name  # the cache knows it by its hash
+            source = WheelFile(archive)
+            install(source, cast(Any, _Destination(tree, leave_out)), {})
+    except KitError:
+        raise
+    except Exception as error:  # whatever zipfile and installer raise on what is no wheel
+        raise ImageUnavailable(
+            f"the wheel {name} cannot be unpacked: {error!a:.200}", "lock the recipe again"
+        ) from error
+
+
+class _Destination:
+    """Where `installer` puts a wheel's files: the modules into a tree, the rest nowhere."""
+
+    def __init__(self, tree: Tree, leave_out: tuple[str, ...]) -> None:
+        self._tree = tree
+        self._leave_out = leave_out
+
+    def write_file(
+        self, scheme: Scheme, path: str | os.PathLike[str], stream: BinaryIO, is_executable: bool
+    ) -> RecordEntry:
+        from installer.records import RecordEntry
+
+        place = clean(str(path))
+        if scheme in ("purelib", "platlib") and not place.startswith(self._leave_out):
+            self._tree.file(f"{HOME}/{place}", stream)
+        return RecordEntry(str(path), None, None)
+
+    def write_script(self, *_: object, **__: object) -> RecordEntry:
+        from installer.records import RecordEntry
+
+        return RecordEntry("script", None, None)
+
+    def finalize_installation(self, **_: object) -> None:
+        """Nothing: RECORD is left out."""
+
+
+# --- locking ------------------------------------------------------------------------------------
+
+
+def resolve(requirements: Path, *, source: bool = False) -> tuple[Package, ...]:
+    """The files that a requirement file of hashes names, chosen for the image's Python.
+
+    With ``source`` the source archive, else the wheel that fits best.
+
+    Raises:
+        ImageUnavailable: the index does not answer, or a package has no such file.
+    """
+    with tempfile.TemporaryDirectory(prefix="kit-lock-") as work:
+        said = run(
+            [sys.executable, "-P", index.__file__, work],
+            what="the Python packages could not be resolved",
+            remedy=_REMEDY,
+            stdin=json.dumps([_asked(line, source) for line in _requirements(requirements)]),
+        )
+        _refuse_missing(said)
+        found = [msgspec.json.decode(p.read_bytes(), type=Package) for p in Path(work).iterdir()]
+    return tuple(sorted(found, key=lambda package: package.name))
+
+
+def _requirements(path: Path) -> list[str]:
+    text = path.read_text().replace("\\\n", " ")
+    return [line for line in text.splitlines() if _PINNED.match(line)]
+
+
+def _asked(line: str, source: bool) -> dict[str, Any]:
+    match = _PINNED.match(line)
+    assert match is not None, "only such lines are asked for"
+    return {
+        "name": re.sub(r"[-_.]+", "-", match[1]).lower(),
+        "version": match[2],
+        "hashes": _HASH.findall(line),
+        "source": source,
+    }

@@ -6,7 +6,6 @@ same, so that their lack is a ``warn``.
 
 from __future__ import annotations
 
-import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -24,8 +23,6 @@ from kit.preflight.gathering import disk_free
 PYTHON = (3, 11)
 # Room for an image, a small model and some runs; below the first nothing can be built.
 DISK_FAIL, DISK_WARN = 1 << 30, 10 << 30
-# Tool → what it is for. Only `kit images build` needs them.
-BUILD_TOOLS = {"buildah": "builds images", "mmdebstrap": "makes their root filesystem"}
 
 
 def examine(runs: Path | None = None) -> list[Finding]:
@@ -39,7 +36,7 @@ def examine(runs: Path | None = None) -> list[Finding]:
     facts = host.fingerprint(engine.facts() if engine else None)
     findings += engine_findings
     findings += images.check(engine.image) if engine else []
-    findings += [*_tools(), _python()]
+    findings.append(_python())
     findings += _gpus(facts)
     findings += _meters(config)
     findings += [_disk(runs or config.store_root), *_host(facts)]
@@ -69,15 +66,6 @@ def _engine() -> tuple[containers.Engine | None, list[Finding]]:
     except EngineUnavailable as error:
         return None, [fail("ENGINE_MISSING", error.message, error.remedy)]
     return engine, [host_rules.engine(facts, None)]
-
-
-def _tools() -> Iterator[Finding]:
-    missing = [tool for tool in BUILD_TOOLS if shutil.which(tool) is None]
-    if not missing:
-        yield ok("TOOLS", f"{' and '.join(BUILD_TOOLS)} are here")
-    for tool in missing:
-        message = f"{tool} is missing: `kit images build` needs it ({BUILD_TOOLS[tool]})"
-        yield warn("TOOLS_MISSING", message, f"sudo apt-get install {tool}")
 
 
 def _python() -> Finding:

@@ -24,7 +24,7 @@ from kit.render.console import (
 )
 
 if TYPE_CHECKING:  # replay is imported by those that use it, so that other commands answer at once
-    from kit.images import SealedRecipe
+    from kit.images import Recipe
     from kit.replay import FilePart, ImagePart, MeterPart, Undertaking
 
 QUESTION = "Do exactly this?"
@@ -79,7 +79,7 @@ def _pinned(part: ImagePart) -> str:
     return part.name if part.digest in part.name else f"{part.name}, pinned {part.digest}"
 
 
-def _recipe(recipe: SealedRecipe, fetched: int) -> str:
+def _recipe(recipe: Recipe, fetched: int) -> str:
     lock = recipe.lock
     debian = sum(len(base.packages) for base in recipe.bases.values())
     size = short_bytes(fetched)

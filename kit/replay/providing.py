@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kit import images, weights
-from kit.errors import ImageUnavailable
 from kit.replay.undertaking import Undertaking
 
 Say = Callable[[str], None]
@@ -28,14 +27,7 @@ def provide(agreed: Undertaking, say: Say, progress: Progress = _nothing) -> Non
     if agreed.obstacle:
         raise agreed.obstacle
     if agreed.image.recipe:
-        _rebuild(agreed.image.recipe, say, progress)
+        images.build_recipe(agreed.image.recipe, say, progress)
     for part in agreed.files:
         if part.state == "fetch":
             weights.ensure(part.file, (), say, progress)
-
-
-def _rebuild(recipe: images.SealedRecipe, say: Say, progress: Progress) -> None:  # noqa: ARG001
-    raise ImageUnavailable(
-        f"the sealed recipe {recipe.name} cannot be built by this kit yet",
-        f"load the image {recipe.image_id} into the engine from a saved archive",
-    )

@@ -60,7 +60,7 @@ class ImagePart(NamedTuple):
     name: str
     digest: str
     match: str = ""
-    recipe: images.SealedRecipe | None = None
+    recipe: images.Recipe | None = None
     error: ImageUnavailable | None = None
 
     @property

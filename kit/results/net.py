@@ -53,9 +53,7 @@ def _above(measured: Document | None, blocks: list[Document | None], scope: str)
     for block in there:
         if block["energy"][scope]["status"] == "unmeasured":
             return _unmeasured(f"baseline: {block['energy'][scope]['reason']}")
-    found = _difference(measured, [_baseline(b, scope) for b in there], scope)
-    told = [word for b in (measured, *there) for word in b["energy"][scope].get("doubts", ())]
-    return found | ({"doubts": list(dict.fromkeys(told))} if told else {})
+    return _difference(measured, [_baseline(b, scope) for b in there], scope)
 
 
 def _unmeasured(reason: str) -> Document:

@@ -1,0 +1,1 @@
+"""Programs of a stranger, which tests run in the sandbox and nowhere else."""

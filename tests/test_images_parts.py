@@ -1,0 +1,279 @@
+"""Packages are read as hostile: nothing escapes, nothing is believed, and the tar is canonical."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kit.errors import ImageUnavailable
+from kit.images import base, deb, tree, wheels
+from kit.images.tree import Tree
+
+EPOCH = 1750000000
+CONTROL = b"Package: evil\nVersion: 1\nArchitecture: all\nDescription: x\n more\n"
+Make = Callable[[tarfile.TarFile], None]
+
+
+@pytest.fixture
+def system() -> Iterator[Tree]:
+    with tempfile.TemporaryFile() as spool:
+        yield Tree(spool)
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644) -> Make:
+    def add(tar: tarfile.TarFile) -> None:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname, info.mode = kind, link, mode
+        info.uid, info.uname = 1000, "me"
+        info.size = 4 if kind == tarfile.REGTYPE else 0
+        tar.addfile(info, io.BytesIO(b"data"))
+
+    return add
+
+
+def packed(*makes: Make) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for make in makes:
+            make(tar)
+    return data.getvalue()
+
+
+def ar(**members: bytes) -> bytes:
+    found = b"!<arch>\n"
+    for name, data in members.items():
+        head = f"{name.replace('_', '.'):<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n"
+        found += head.encode()
+        found += data + b"\n" * (len(data) % 2)
+    return found
+
+
+def package(folder: Path, *makes: Make, control: bytes = CONTROL) -> Path:
+    path = folder / "evil.deb"
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w") as tar:
+        info = tarfile.TarInfo("./control")
+        info.size = len(control)
+        tar.addfile(info, io.BytesIO(control))
+    parts = {"debian-binary": b"2.0\n", "control_tar_xz": lzma.compress(inner.getvalue())}
+    path.write_bytes(ar(**parts, data_tar_xz=lzma.compress(packed(*makes))))
+    return path
+
+
+def test_a_package_is_merged_under_usr_and_made_canonical(tmp_path: Path, system: Tree) -> None:
+    given = package(
+        tmp_path,
+        member("./", tarfile.DIRTYPE),
+        member("./lib/x/", tarfile.DIRTYPE, mode=0o755),
+        member("./lib/x/one", mode=0o4755),
+        member("./bin/two", tarfile.LNKTYPE, "./lib/x/one"),
+        member("./bin/sh", tarfile.SYMTYPE, "dash"),
+        member("./usr/share/man/man1/x.1"),
+        member("./usr/share/doc/evil/copyright"),
+        member("./usr/share/doc/evil/changelog.gz"),
+        member("./var/cache/x"),
+        member("./tmp/", tarfile.DIRTYPE, mode=0o1777),
+    )
+    base.fill(system, {"evil": given})
+    layer = tree.write(system, tmp_path / "layer.tar", EPOCH)
+    with tarfile.open(layer.path) as tar:
+        found = {m.name: m for m in tar}
+        names = [m.name for m in tar]
+        assert tar.extractfile("usr/bin/two").read() == b"data"  # type: ignore[union-attr]
+        status = tar.extractfile("var/lib/dpkg/status").read()  # type: ignore[union-attr]
+    assert names == sorted(names) and "." not in names
+    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in found.values()} == {
+        (0, 0, "", "", EPOCH)
+    }
+    assert found["usr/lib/x/one"].islnk() and found["usr/lib/x/one"].linkname == "usr/bin/two"
+    assert found["usr/bin/two"].mode == 0o755, "no set-uid bit"
+    assert found["bin"].linkname == "usr/bin" and found["usr/bin/sh"].linkname == "dash"
+    assert found["tmp"].mode == 0o1777
+    assert "usr/share/doc/evil/copyright" in found
+    assert not [n for n in names if "man" in n or "changelog" in n or n.startswith("var/cache/")]
+    assert status == CONTROL.rstrip() + b"\nStatus: install ok installed\n"
+
+
+def test_the_order_of_packages_and_entries_changes_nothing(tmp_path: Path) -> None:
+    made = [member("./b"), member("./a/x"), member("./a/", tarfile.DIRTYPE, mode=0o755)]
+    ids = set()
+    for order in (made, made[::-1], made[1:] + made[:1]):
+        with tempfile.TemporaryFile() as spool:
+            system = Tree(spool)
+            deb.add(package(tmp_path, *order), system)
+            ids.add(tree.write(system, tmp_path / "layer.tar", EPOCH).diff_id)
+    assert len(ids) == 1
+
+
+UNSAFE = {
+    "a name that climbs": [member("../canary")],
+    "a name that climbs inside": [member("./usr/../../canary")],
+    "a control character": [member("./a\x1b[2J")],
+    "a line break": [member("./a\nb")],
+    "a long segment": [member("./" + "a" * 300)],
+    "a long name": [member("./" + "/".join(["a" * 100] * 20))],
+    "a device": [member("./dev/null", tarfile.CHRTYPE)],
+    "a pipe": [member("./pipe", tarfile.FIFOTYPE)],
+    "a hard link outside": [member("./x", tarfile.LNKTYPE, "../canary")],
+    "a hard link to nothing": [member("./x", tarfile.LNKTYPE, "./etc/passwd")],
+    "a hard link to a link": [
+        member("./l", tarfile.SYMTYPE, "/etc/passwd"),
+        member("./x", tarfile.LNKTYPE, "./l"),
+    ],
+    "an empty link": [member("./l", tarfile.SYMTYPE, "")],
+    "a file below a link": [member("./l", tarfile.SYMTYPE, "/etc"), member("./l/passwd")],
+    "a file below a file": [member("./f"), member("./f/passwd")],
+    "a folder that becomes a link": [
+        member("./d/x"),
+        member("./d", tarfile.SYMTYPE, "/etc"),
+    ],
+}
+
+
+@pytest.mark.parametrize("makes", UNSAFE.values(), ids=UNSAFE)
+def test_an_unsafe_entry_is_refused(tmp_path: Path, system: Tree, makes: list[Make]) -> None:
+    with pytest.raises(ImageUnavailable) as caught:
+        deb.add(package(tmp_path, *makes), system)
+    assert "\x1b" not in caught.value.message and len(caught.value.message) < 400
+    assert caught.value.remedy
+    assert [p.name for p in tmp_path.iterdir()] == ["evil.deb"]
+
+
+def test_an_absolute_name_stays_inside(tmp_path: Path, system: Tree) -> None:
+    deb.add(package(tmp_path, member("/etc/canary")), system)
+    assert list(system.entries) == ["etc", "etc/canary"]
+
+
+def header(name: str, kind: bytes, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+DAMAGED = {
+    "nothing": b"",
+    "no ar archive": b"PK\x03\x04" * 50,
+    "a cut header": b"!<arch>\ndebian-binary",
+    "no data": ar(debian_binary=b"2.0\n"),
+    "another packing": ar(data_tar_zst=b"(\xb5/\xfd"),
+    "broken xz": ar(data_tar_xz=b"\xfd7zXZ\0garbage"),
+    "xz cut off": ar(data_tar_xz=lzma.compress(bytes(100_000))[:-20]),
+    "broken gz": ar(data_tar_gz=b"\x1f\x8bgarbage"),
+    "no tar": ar(data_tar=b"x" * 1024),
+    "a header of names that claims gigabytes": ar(
+        data_tar_xz=lzma.compress(header("x", tarfile.GNUTYPE_LONGNAME, 1 << 30) + bytes(8 << 20))
+    ),
+    "a pax header that claims gigabytes": ar(
+        data_tar_xz=lzma.compress(header("x", tarfile.XHDTYPE, 1 << 30) + bytes(8 << 20))
+    ),
+    "a negative size": ar(
+        data_tar=header("x", tarfile.REGTYPE, 1).replace(b"00000000001\0", b"-0000000001\0")
+    ),
+    "a member beyond the end": ar(data_tar_xz=b"x").replace(b"1         `", b"9999999   `"),
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_package_is_one_clear_error(tmp_path: Path, system: Tree, data: bytes) -> None:
+    path = tmp_path / "evil.deb"
+    path.write_bytes(data)
+    with pytest.raises(ImageUnavailable):
+        deb.add(path, system)
+    with pytest.raises(ImageUnavailable):
+        deb.control(path)
+
+
+def test_a_package_that_unpacks_without_end_is_stopped(
+    tmp_path: Path, system: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deb, "MAX_BYTES", 1 << 20)
+    path = tmp_path / "evil.deb"
+    path.write_bytes(ar(data_tar_xz=lzma.compress(bytes(64 << 20))))
+    with pytest.raises(ImageUnavailable, match="unpack to more than"):
+        deb.add(path, system)
+
+
+def test_too_many_entries_are_refused(
+    tmp_path: Path, system: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "MAX_ENTRIES", 20)
+    with pytest.raises(ImageUnavailable, match="more than 20 files"):
+        deb.add(package(tmp_path, *(member(f"./f{n}") for n in range(30))), system)
+
+
+def test_a_package_under_another_name_is_refused(tmp_path: Path, system: Tree) -> None:
+    with pytest.raises(ImageUnavailable, match="called libc6 is another one"):
+        base.fill(system, {"libc6": package(tmp_path, member("./x"))})
+
+
+# --- wheels -------------------------------------------------------------------------------------
+
+
+NAME = "evil-1.0-py3-none-any.whl"
+
+
+def wheel(folder: Path, **files: bytes) -> Path:
+    path = folder / "by-hash"
+    info = {
+        "evil-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\n",
+        "evil-1.0.dist-info/METADATA": b"Name: evil\nVersion: 1.0\n",
+        "evil-1.0.dist-info/entry_points.txt": b"[console_scripts]\nevil = evil:main\n",
+    }
+    given = {name.replace("__", "/"): data for name, data in files.items()}
+    record = "".join(f"{name},,\n" for name in (*info, *given))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {**info, **given, "evil-1.0.dist-info/RECORD": record.encode()}.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_wheel_gives_its_modules_and_nothing_that_names_the_installing_machine(
+    tmp_path: Path, system: Tree
+) -> None:
+    given = {
+        "evil__main.py": b"1",
+        "lib__cmake": b"2",
+        "evil-1.0.data__scripts__run": b"3",
+        "evil-1.0.data__purelib__pure.py": b"4",
+    }
+    wheels.unpack(wheel(tmp_path, **given), NAME, system, leave_out=("lib/",))
+    found = {
+        name.removeprefix("opt/kit/") for name, e in system.entries.items() if e.at is not None
+    }
+    info = {f"evil-1.0.dist-info/{n}" for n in ("METADATA", "WHEEL", "entry_points.txt")}
+    assert found == {"evil/main.py", "pure.py", *info}
+    assert {e.mode for e in system.entries.values() if e.at is not None} == {0o644}
+
+
+@pytest.mark.parametrize("name", ["../canary", "evil/../../canary", "a\x1b", "a\nb", "x" * 300])
+def test_an_unsafe_name_in_a_wheel_is_refused(tmp_path: Path, system: Tree, name: str) -> None:
+    with pytest.raises(ImageUnavailable) as caught:
+        wheels.unpack(wheel(tmp_path, **{name: b"x"}), NAME, system)
+    assert "\x1b" not in caught.value.message
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x05\x06" + bytes(18), b"garbage" * 100])
+def test_what_is_no_wheel_is_one_clear_error(tmp_path: Path, system: Tree, data: bytes) -> None:
+    path = tmp_path / "by-hash"
+    path.write_bytes(data)
+    with pytest.raises(ImageUnavailable, match="cannot be unpacked"):
+        wheels.unpack(path, NAME, system)
+
+
+def test_a_wheel_that_unpacks_without_end_is_stopped(
+    tmp_path: Path, system: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "MAX_BYTES", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "by-hash", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("evil-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
+        archive.writestr("evil-1.0.dist-info/RECORD", "zeros,,\n")
+        archive.writestr("zeros", bytes(32 << 20))
+    with pytest.raises(ImageUnavailable, match="unpack to more than"):
+        wheels.unpack(tmp_path / "by-hash", NAME, system)
