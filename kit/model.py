@@ -379,7 +379,8 @@ class EnergyValue(Record, frozen=True, kw_only=True):
     ``u_reading`` and ``u_sensor`` are standard uncertainties (J): the noise of reading one window,
     and the sensor's own gain and offset. ``terms`` names every contribution (J). ``method`` is
     how it was computed (``counter+samples``, ``counter``, ``samples``, ``cpu-time``, …), and
-    ``period_s`` how often the slowest readings behind it are renewed (s).
+    ``period_s`` how often the slowest readings behind it are renewed (s). ``doubts`` says which of
+    its readings are not believed, and why.
     """
 
     scope: str
@@ -392,6 +393,7 @@ class EnergyValue(Record, frozen=True, kw_only=True):
     period_s: float | None = None
     devices: dict[str, float] = {}
     reason: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 class Prompt(NamedTuple):

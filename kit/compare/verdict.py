@@ -171,6 +171,8 @@ def _axis(
         verdict, reason = "NOT-COMPARABLE", "estimated, not measured"
     elif why := ground.no_margin():
         verdict, reason = "NOT-COMPARABLE", why
+    elif why := _doubted(theirs, ours):
+        verdict, reason = "INCONCLUSIVE", why
     else:
         margin = ground.margin(metric)
         verdict, reason, needed = _tost(found, margin, a, b, u_gain)
@@ -185,6 +187,15 @@ def _axis(
         u_gain=u_gain or None,
         launches_needed=needed,
     )
+
+
+def _doubted(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Which side's readings are not all believed; empty where both sides' are."""
+    for side, metric in (("original", theirs), ("replay", ours)):
+        if told := metric.get("doubts"):
+            more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+            return f"readings of the {side} are in doubt: {told[0]}{more}"
+    return ""
 
 
 def _silent(

@@ -18,15 +18,22 @@ Outlets of one PDU are read in one answer: what its time does to one it does to 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 
+from kit.energy import twins
+from kit.energy.believable import Sifted, sift
 from kit.energy.comparator import codecarbon_curve, stated
-from kit.energy.curve import NS, Curve, Floats, Part, Unmeasured
+from kit.energy.curve import NS, Floats, Part, Unmeasured
+from kit.energy.doubts import Doubt, bearing_on
 from kit.energy.gpu import agreement
-from kit.energy.gpu import curves as gpu_curves
 from kit.energy.host import estimate_curve, pdu_curve, rapl_curve
+from kit.energy.outlet import views_of
+from kit.energy.trust import explained
+from kit.energy.ways import Ways
+from kit.energy.ways import ways as gpu_ways
 from kit.model import EnergyValue, MeterDevice, MeterPlan
 from kit.samples import Ints, Samples
 from kit.units import QUANTITIES
@@ -35,10 +42,13 @@ __all__ = (
     "COMPARATOR_METERS",
     "SCOPE_METERS",
     "SENSOR_TERMS",
+    "Doubt",
     "Energy",
     "agreement",
+    "doubts_of",
     "energy_of",
     "power_series",
+    "sift",
 )
 
 SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
@@ -47,6 +57,10 @@ COMPARATOR_METERS = {"codecarbon": "codecarbon"}
 SENSOR_TERMS = ("gain", "offset", "delay", "lag", "model")
 _OF_ONE_ANSWER = ("edge", "sampling")
 _SHORTEST_NS = 1000
+# Which readings an energy is made of, or would be if they could be believed; others by the way it
+# was found.
+_MAIN = frozenset({"gpu_energy", "gpu_power_sample", "cpu_energy", "cpu_busy", "pdu_power"})
+_USED = {way: _MAIN | {f"gpu_power_{way}"} for way in ("instant", "average")}
 _ONE_WAY = {"cpu": rapl_curve, "wall": pdu_curve, "estimate": estimate_curve}
 _ONE_WAY["codecarbon"] = codecarbon_curve
 _SOURCES = {"gpu": "gpu_energy", "cpu": "cpu_energy", "wall": "pdu_power", "estimate": "cpu_busy"}
@@ -54,11 +68,28 @@ _SOURCES["codecarbon"] = "codecarbon_energy"
 
 
 class Energy:
-    """The energy of any window of one run; a device's curves are made when first asked for."""
+    """The energy of any window of one run; a device's curves are made when first asked for.
+
+    Readings that no device can have given are left out first (`kit.energy.believable`).
+    """
 
     def __init__(self, samples: Samples, meters: Sequence[MeterPlan]) -> None:
-        self._samples, self._meters = samples, tuple(meters)
-        self._curves: dict[tuple[str, str], list[Curve]] = {}
+        self._sifted, self._meters = sift(samples, meters), tuple(meters)
+        self._ways: dict[tuple[str, str], Ways] = {}
+        packages = [d for m in meters for d in m.devices if _is_summed("cpu", d)]
+        self._twins = twins.twins(packages, self._sifted.samples)
+
+    def doubts(self) -> tuple[Doubt, ...]:
+        """What is in doubt of the run's readings, whatever window it is about."""
+        scopes = {name: scope for scope, name in SCOPE_METERS.items()}
+        judged = [
+            doubt
+            for meter in self._meters
+            for device in (meter.devices if meter.name in scopes else ())
+            for doubt in self._of(scopes[meter.name], device).doubts
+        ]
+        repeated = twins.doubts(self._twins, self._sifted.samples)
+        return (*self._sifted.doubts, *repeated, *judged)
 
     def of(self, t0: int, t1: int) -> tuple[EnergyValue, ...]:
         """The window ``[t0, t1)`` (ns): one value per scope that the plan has a meter for."""
@@ -68,6 +99,7 @@ class Energy:
 
     def _scope(self, scope: str, meters: Sequence[MeterPlan], t0: int, t1: int) -> EnergyValue:
         devices = [d for m in meters for d in m.devices if _is_summed(scope, d)]
+        devices = [d for d in devices if d.device not in self._twins]
         reasons = [m.reason for m in meters if m.reason]
         if not devices:
             return _unmeasured(scope, reasons or ["the meter found no device to add up"])
@@ -75,21 +107,49 @@ class Energy:
         missing = [f"{name}: {p.reason}" for name, p in parts.items() if isinstance(p, Unmeasured)]
         if missing or reasons:
             return _unmeasured(scope, [*missing, *reasons])
-        found = _summed(scope, {name: p for name, p in parts.items() if isinstance(p, Part)})
+        known = {name: p for name, p in parts.items() if isinstance(p, Part)}
+        found = msgspec.structs.replace(
+            _summed(scope, known),
+            doubts=tuple(
+                w for name, p in known.items() for w in self._doubted(scope, name, p, t0, t1)
+            ),
+        )
         return stated(found, devices) if scope in COMPARATOR_METERS else found
 
     def _device(self, scope: str, device: MeterDevice, t0: int, t1: int) -> Part | Unmeasured:
         """The best way that covers the window; the reason of the best one if none does."""
-        key = (scope, device.device)
-        if key not in self._curves:
-            self._curves[key] = list(_curves(scope, device, self._samples))
         reasons = []
-        for curve in self._curves[key]:
+        for curve in self._of(scope, device).curves:
             found = curve.between(t0, t1)
             if isinstance(found, Part):
                 return found
             reasons.append(found)
-        return reasons[0] if reasons else Unmeasured(_why_no_curve(scope, device))
+        return reasons[0] if reasons else Unmeasured(self._why_no_curve(scope, device))
+
+    def _of(self, scope: str, device: MeterDevice) -> Ways:
+        key = (scope, device.device)
+        if key not in self._ways:
+            self._ways[key] = _ways(scope, device, self._sifted)
+        return self._ways[key]
+
+    def _doubted(self, scope: str, device: str, part: Part, t0: int, t1: int) -> tuple[str, ...]:
+        """What is in doubt of a device's energy: of the readings that it is made of, and of views
+        that contradict them."""
+        ways = self._ways[scope, device]
+        used = _USED.get(part.method, _MAIN)
+        left_out = bearing_on(self._sifted.doubts, (device,), used, t0, t1)
+        return (*left_out, *bearing_on(ways.doubts, (device,), frozenset(QUANTITIES), t0, t1))
+
+    def _why_no_curve(self, scope: str, device: MeterDevice) -> str:
+        source = _SOURCES[scope]
+        if why := device.quantities.get(source, {}).get("reason"):
+            return str(why)
+        for doubt in self._sifted.doubts:
+            if doubt.device == device.device and QUANTITIES[doubt.quantity].scope == scope:
+                return f"no {doubt.quantity} that can be believed was read: {doubt.reason}"
+        read = self._sifted.samples.get(device.device, source)
+        failed = f": {read.errors} reads failed" if read is not None and read.errors else ""
+        return f"no {source} was read{failed}"
 
 
 _latest: list[tuple[Samples, Sequence[MeterPlan], Energy]] = []
@@ -102,16 +162,28 @@ def energy_of(
 
     Results ask for thousands of windows of one run: the curves of the last one are kept.
     """
+    return _energy(samples, meters).of(t0, t1)
+
+
+def doubts_of(samples: Samples, meters: Sequence[MeterPlan]) -> tuple[Doubt, ...]:
+    """What is in doubt of a run's readings."""
+    return _energy(samples, meters).doubts()
+
+
+def _energy(samples: Samples, meters: Sequence[MeterPlan]) -> Energy:
     if not _latest or _latest[0][0] is not samples or _latest[0][1] is not meters:
         _latest[:] = [(samples, meters, Energy(samples, meters))]
-    return _latest[0][2].of(t0, t1)
+    return _latest[0][2]
 
 
-def _curves(scope: str, device: MeterDevice, samples: Samples) -> Iterator[Curve]:
+def _ways(scope: str, device: MeterDevice, sifted: Sifted) -> Ways:
     if scope == "gpu":
-        yield from gpu_curves(device, samples)
-    elif curve := _ONE_WAY[scope](device, samples):
-        yield curve
+        return gpu_ways(device, sifted)
+    curve = _ONE_WAY[scope](device, sifted.samples)
+    if curve is None:
+        return Ways((), ())
+    curve = explained(curve, sifted.dropped(device.device, _SOURCES[scope]))
+    return Ways((curve,), views_of(device, sifted.samples) if scope == "wall" else ())
 
 
 def _is_summed(scope: str, device: MeterDevice) -> bool:
@@ -121,11 +193,6 @@ def _is_summed(scope: str, device: MeterDevice) -> bool:
         for name, facts in device.quantities.items()
         if name in QUANTITIES
     )
-
-
-def _why_no_curve(scope: str, device: MeterDevice) -> str:
-    facts = device.quantities.get(_SOURCES[scope], {})
-    return str(facts.get("reason") or f"no {_SOURCES[scope]} was read")
 
 
 def _summed(scope: str, parts: dict[str, Part]) -> EnergyValue:
@@ -176,19 +243,22 @@ def power_series(
     """
     scopes = {name: scope for scope, name in SCOPE_METERS.items()}
     found: dict[str, tuple[Ints, Floats]] = {}
-    for meter in meters:
+    plans = tuple(meters)
+    sifted = sift(samples, plans)
+    for meter in plans:
         for device in meter.devices if meter.name in scopes else ():
-            drawn = _drawn(scopes[meter.name], device, samples, holes)
+            drawn = _drawn(scopes[meter.name], device, sifted, holes)
             if drawn is not None:
                 found[device.device] = drawn
     return found
 
 
 def _drawn(
-    scope: str, device: MeterDevice, samples: Samples, holes: bool
+    scope: str, device: MeterDevice, sifted: Sifted, holes: bool
 ) -> tuple[Ints, Floats] | None:
-    ways = {curve.method: curve for curve in _curves(scope, device, samples)}
-    best = ways.get("samples") or next(iter(ways.values()), None)
+    found = _ways(scope, device, sifted).curves
+    ways = {curve.method: curve for curve in reversed(found)}  # the best of each method
+    best = ways.get("samples") or next(iter(found), None)
     if best is None or len(best.t) < 2:
         return None
     steps = np.diff(best.t)

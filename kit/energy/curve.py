@@ -54,11 +54,25 @@ class Unmeasured(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """A stretch of time (ns) in which nothing is known, and why."""
+    """A stretch of time (ns) in which nothing is known, and why.
+
+    Attributes:
+        doubted: readings were made in it, and are not believed.
+        bridged: a counter says what was drawn over all of it: only a window that begins or ends
+            inside is unknown.
+    """
 
     t0: float
     t1: float
     reason: str
+    doubted: bool = False
+    bridged: bool = False
+
+    def spoils(self, t0: float, t1: float) -> bool:
+        """Whether a window (ns) is unknown because of it."""
+        if self.bridged and t0 <= self.t0 and self.t1 <= t1:
+            return False
+        return self.t0 < t1 and self.t1 > t0
 
 
 class Ticks(NamedTuple):
@@ -167,7 +181,7 @@ class Curve:
         if t1 <= t0:
             return "the window is empty"
         for hole in self.holes:
-            if hole.t0 < t1 and hole.t1 > t0:
+            if hole.spoils(t0, t1):
                 return f"{self.method}: {hole.reason}"
         if len(self.t) < 2 or t0 < self.t[0] or t1 > self.t[-1]:
             return f"{self.method}: the window is not covered by readings"

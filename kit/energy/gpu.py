@@ -46,6 +46,7 @@ from kit.energy.curve import (
     sharpened,
 )
 from kit.energy.ticks import Known, known_ticks
+from kit.energy.views import QUANTITY
 from kit.model import MeterDevice
 from kit.samples import Samples, Series
 from kit.units import QUANTITIES
@@ -54,36 +55,14 @@ GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.015
 _SAMPLE_HOLE_S, _COUNTER_HOLE_S, _GAUGE_HOLE_S = 0.25, 0.5, 0.5
 _CLOSE_S = 5.0  # ticks further apart say little of the samples between them
 _ENOUGH, _BETTER = 8, 0.5  # pairs of ticks, and how much nearer stamps must come to be believed
-_SAMPLE_S, _RENEWED_S, _INSTANT_S, _AVERAGE_S = 0.02, 0.1, 0.025, 1.0
+_SAMPLE_S, RENEWED_S, _INSTANT_S, _AVERAGE_S = 0.02, 0.1, 0.025, 1.0
 _SHORTEST_AVERAGE_S = 5.0
 # Samples and counter are two views of one sensor: further apart they are not, and do not mix.
 _AGREEMENT = (0.8, 1.25)
-_RESET = "the energy counter was reset (the driver was reloaded)"
+_BRIDGE_NS = 6e10
 
 
-def curves(device: MeterDevice, samples: Samples) -> list[Curve]:
-    """Every way that this device's readings allow, best first.
-
-    A counter that went backwards means a driver that was reloaded: no way tells such a window.
-    """
-    ticks, resets, counter = None, tuple[Hole, ...](), _good(device, samples, "gpu_energy")
-    if counter:
-        series, facts = counter
-        ticks = known_ticks(series, float(facts.get("period_s", _RENEWED_S)))
-        resets = tuple(Hole(a, b, _RESET) for a, b in ticks.resets)
-    shape = _samples_curve(device, samples, ticks)
-    found = list(_counting(ticks, shape)) if ticks else []
-    told = [(curve, counter[1]) for curve in found] if counter else []
-    told += [(shape, device.quantities["gpu_power_sample"])] if shape else []
-    told += list(_gauges(device, samples))
-    degc = _temperatures(device, samples)
-    return [
-        _corrected(replace(curve, holes=(*resets, *curve.holes)), facts, _sensor(facts, degc))
-        for curve, facts in told
-    ]
-
-
-def _corrected(curve: Curve, facts: Mapping[str, Any], sensor: Sensor) -> Curve:
+def corrected(curve: Curve, facts: Mapping[str, Any], sensor: Sensor) -> Curve:
     """The curve by the card's calibration, where there is one, and with its sensor's errors."""
     factor = float(facts.get("gain_correction", 1.0))
     watts = float(facts.get("offset_correction_w", 0.0))
@@ -96,19 +75,11 @@ def _corrected(curve: Curve, facts: Mapping[str, Any], sensor: Sensor) -> Curve:
     )
 
 
-def _counting(ticks: Known, shape: Curve | None) -> Iterator[Curve]:
-    combined = _combined(_punctual(ticks, shape), shape) if shape else None
-    if combined:
-        yield combined
-    if len(ticks.t) > 1:
-        yield _counter_curve(ticks)
-
-
-def _gauges(device: MeterDevice, samples: Samples) -> Iterator[tuple[Curve, Mapping[str, Any]]]:
-    for quantity, make in (("gpu_power_instant", _instant), ("gpu_power_average", _average)):
-        found = _good(device, samples, quantity)
+def gauges(device: MeterDevice, samples: Samples) -> Iterator[tuple[str, Curve]]:
+    for name, make in (("instant", _instant), ("average", _average)):
+        found = good(device, samples, QUANTITY[name])
         if found:
-            yield make(found[0]), found[1]
+            yield name, make(found[0])
 
 
 _latest: list[tuple[Samples, MeterDevice, Known | None, Curve | None]] = []
@@ -130,22 +101,22 @@ def agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float 
     if last <= first:
         return None
     begin, end = float(ticks.t[first]), float(ticks.t[last])
-    counted, read = float(_grown(ticks)[[first, last]] @ [-1, 1]), power.between(begin, end)
+    counted, read = float(grown(ticks)[[first, last]] @ [-1, 1]), power.between(begin, end)
     return read.joules / counted if isinstance(read, Part) and counted > 0 else None
 
 
 def _views(device: MeterDevice, samples: Samples) -> tuple[Known | None, Curve | None]:
     """The counter's ticks and the power readings' curve, by themselves."""
-    found = _good(device, samples, "gpu_energy")
-    ticks = known_ticks(found[0], float(found[1].get("period_s", _RENEWED_S))) if found else None
-    power = _samples_curve(device, samples, ticks)
-    instant = _good(device, samples, "gpu_power_instant")
+    found = good(device, samples, "gpu_energy")
+    ticks = known_ticks(found[0], float(found[1].get("period_s", RENEWED_S))) if found else None
+    power = samples_curve(device, samples, ticks)
+    instant = good(device, samples, "gpu_power_instant")
     if power is None and instant:
         power = _instant(instant[0])
     return ticks, power
 
 
-def _good(
+def good(
     device: MeterDevice, samples: Samples, quantity: str
 ) -> tuple[Series, Mapping[str, Any]] | None:
     """A quantity's readings and facts; zeros of a power sensor are no readings."""
@@ -161,7 +132,7 @@ def _good(
     return (series, facts) if len(series.t) > 1 else None
 
 
-def _sensor(facts: Mapping[str, Any], degc: tuple[float, float] | None) -> Sensor:
+def sensor(facts: Mapping[str, Any], degc: tuple[float, float] | None) -> Sensor:
     """What is known of the card's sensor, where its temperature (lowest, highest) was ``degc``.
 
     Outside the powers or temperatures that a calibration compared, the prior's errors come on top.
@@ -185,7 +156,7 @@ def _within(degc: tuple[float, float] | None, valid: Sequence[float] | None) -> 
     return degc is not None and valid[0] <= degc[0] and degc[1] <= valid[1]
 
 
-def _temperatures(device: MeterDevice, samples: Samples) -> tuple[float, float] | None:
+def temperatures(device: MeterDevice, samples: Samples) -> tuple[float, float] | None:
     """The lowest and the highest temperature of the run, °C."""
     series = samples.get(device.device, "gpu_temperature")
     if series is None or not len(series.raw):
@@ -193,17 +164,17 @@ def _temperatures(device: MeterDevice, samples: Samples) -> tuple[float, float] 
     return float(series.raw.min()), float(series.raw.max())
 
 
-def _grown(ticks: Known) -> Floats:
+def grown(ticks: Known) -> Floats:
     """Energy since the first tick (J); across a reset it does not grow."""
     steps = np.diff(ticks.raw).astype(np.float64)
     grown = np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0.0))])
     return grown * QUANTITIES["gpu_energy"].scale
 
 
-def _counter_curve(ticks: Known) -> Curve:
-    period_s = ticks.period_ns * 1e-9 or _RENEWED_S
+def counter_curve(ticks: Known) -> Curve:
+    period_s = ticks.period_ns * 1e-9 or RENEWED_S
     limit_s = max(_COUNTER_HOLE_S, 3 * period_s)
-    t, joules = sharpened(ticks.t, _grown(ticks))
+    t, joules = sharpened(ticks.t, grown(ticks))
     return Curve(
         t=t,
         joules=joules,
@@ -216,13 +187,13 @@ def _counter_curve(ticks: Known) -> Curve:
     )
 
 
-def _samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) -> Curve | None:
+def samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) -> Curve | None:
     """The samples at the times when they were taken, on the counter's clock where there is one.
 
     A driver whose samples follow no period, or agree with the counter far better at their stamps,
     is taken at its word.
     """
-    found = _good(device, samples, "gpu_power_sample")
+    found = good(device, samples, "gpu_power_sample")
     if found is None:
         return None
     series, facts = found
@@ -295,7 +266,7 @@ def _pairs(shape: Curve, ticks: Known | None) -> shapes.Pairs:
         return shapes.Pairs(np.zeros(0), np.zeros(0), np.zeros(0), 0.0)
     good = _comparable(shape, ticks)
     return shapes.Pairs(
-        ticks.t[:-1][good], ticks.t[1:][good], np.diff(_grown(ticks))[good], _jitter_s(ticks)
+        ticks.t[:-1][good], ticks.t[1:][good], np.diff(grown(ticks))[good], _jitter_s(ticks)
     )
 
 
@@ -308,16 +279,16 @@ def _comparable(shape: Curve, ticks: Known) -> np.typing.NDArray[np.bool_]:
     begin, end = ticks.t[:-1], ticks.t[1:]
     good: np.typing.NDArray[np.bool_] = end - begin < _CLOSE_S * 1e9
     good &= (begin > shape.t[0] + 1e8) & (end < shape.t[-1] - 1e8)
-    for hole in (*shape.holes, *(Hole(a, b, "") for a, b in ticks.resets)):
+    for hole in (*shape.holes, *(Hole(a, b, "") for a, b in (*ticks.resets, *ticks.jumps))):
         good &= (end < hole.t0) | (begin > hole.t1)
     return good
 
 
-def _punctual(ticks: Known, shape: Curve) -> Known:
+def punctual(ticks: Known, shape: Curve) -> Known:
     """The ticks without those that came late, as the samples on both sides of them tell."""
     if len(ticks.t) < _ENOUGH:
         return ticks
-    pairs = shapes.Pairs(ticks.t[:-1], ticks.t[1:], np.diff(_grown(ticks)), _jitter_s(ticks))
+    pairs = shapes.Pairs(ticks.t[:-1], ticks.t[1:], np.diff(grown(ticks)), _jitter_s(ticks))
     late = shapes.late(shape.t, shape.joules, _doubt(shape), pairs, shape.step_s)
     good = _comparable(shape, ticks)
     keep = np.ones(len(ticks.t), bool)
@@ -325,13 +296,13 @@ def _punctual(ticks: Known, shape: Curve) -> Known:
     return ticks._replace(t=ticks.t[keep], u=ticks.u[keep], raw=ticks.raw[keep])
 
 
-def _combined(ticks: Known, shape: Curve) -> Curve | None:
+def combined(ticks: Known, shape: Curve, unknown: tuple[Hole, ...]) -> Curve | None:
     """The samples' curve, stretched between each two ticks to the counter's difference."""
     inside = (ticks.t >= shape.t[0]) & (ticks.t <= shape.t[-1])
     if np.count_nonzero(inside) < 2:
         return None
     ticks = ticks._replace(t=ticks.t[inside], u=ticks.u[inside], raw=ticks.raw[inside])
-    known, drawn = _grown(ticks), np.interp(ticks.t, shape.t, shape.joules)
+    known, drawn = grown(ticks), np.interp(ticks.t, shape.t, shape.joules)
     ratio = (known[-1] - known[0]) / (drawn[-1] - drawn[0])
     if not _AGREEMENT[0] < ratio < _AGREEMENT[1]:
         return None
@@ -343,20 +314,24 @@ def _combined(ticks: Known, shape: Curve) -> Curve | None:
         method="counter+samples",
         resolution_j=QUANTITIES["gpu_energy"].scale / np.sqrt(6),
         resolution_w=0.0,
-        holes=_to_ticks(shape.holes, ticks.t),
+        holes=(*unknown, *_to_ticks(shape.holes, ticks.t)),
         ticks=Ticks(ticks.t, ticks.u, ticks.common),
         doubt=np.interp(t, shape.t, _doubt(shape)),
     )
 
 
 def _to_ticks(holes: tuple[Hole, ...], t: Floats) -> tuple[Hole, ...]:
-    """A hole in the shape spoils all between the ticks beside it: their sum went in there too."""
+    """A hole in the shape spoils all between the ticks beside it: their sum went in there too.
+
+    Where readings were made, and are not believed, that sum is known all the same.
+    """
     found = []
     for hole in holes:
         before, after = t[t <= hole.t0], t[t >= hole.t1]
         begin = float(before[-1]) if len(before) else -math.inf
         end = float(after[0]) if len(after) else math.inf
-        found.append(hole._replace(t0=begin, t1=end))
+        known = hole.doubted and math.isfinite(begin) and end - begin < _BRIDGE_NS
+        found.append(hole._replace(t0=begin, t1=end, bridged=known))
     return tuple(found)
 
 
@@ -385,8 +360,8 @@ def _renewal_s(series: Series) -> float:
     """How often a polled value changes, s; what is usual where it hardly does."""
     changed = series.t[1:][np.diff(series.raw) != 0]
     if len(changed) < _ENOUGH:
-        return _RENEWED_S
-    return min(_RENEWED_S, float(np.median(np.diff(changed))) * NS)
+        return RENEWED_S
+    return min(RENEWED_S, float(np.median(np.diff(changed))) * NS)
 
 
 def _average(series: Series) -> Curve:

@@ -21,6 +21,7 @@ from kit.energy.curve import (
     held,
     sharpened,
 )
+from kit.limits import package_highest_w
 from kit.model import MeterDevice
 from kit.samples import Ints, Samples, Series
 from kit.units import QUANTITIES
@@ -33,8 +34,6 @@ _PDU_HOLE_POLLS = 2.75
 _PDU_PERIODS = 10
 _UNKNOWN_LAG_PERIODS = 3
 _REGISTER_STEPS = 50  # of a register that is read to a step each: 2% of its growth
-# No package draws more: a larger step is a counter that was reset, not one that wrapped.
-_HIGHEST_W = 1000.0
 # A counter is renewed each millisecond: two reads that lie closer may hold a whole one between.
 _RENEWED_S = 0.002
 # A package at rest draws watts: a counter that stands still for longer is not renewed.
@@ -51,7 +50,8 @@ def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     steps = np.diff(series.raw).astype(np.float64)
     steps = np.where(steps < 0, steps + float(facts.get("wrap", 0)), steps)
     joules = steps * QUANTITIES["cpu_energy"].scale
-    reset = (joules < 0) | (joules > _HIGHEST_W * (np.diff(t) * NS + _RENEWED_S))
+    # A larger step is a counter that was reset, not one that wrapped.
+    reset = (joules < 0) | (joules > package_highest_w(facts) * (np.diff(t) * NS + _RENEWED_S))
     limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s, float(facts.get("bridge_s", 0.0)))
     drawn = np.concatenate([[0.0], np.cumsum(np.where(reset, 0.0, joules))])
     corners, energies = sharpened(t, drawn)
@@ -65,10 +65,20 @@ def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
         resolution_j=QUANTITIES["cpu_energy"].scale / np.sqrt(6),
         holes=(
             *_at(t, reset, "the energy counter was reset"),
+            *_unfollowed(t, facts, poll_s),
             *_rests(t, steps == 0),
             *gaps(t, limit_s, "reading"),
         ),
     )
+
+
+def _unfollowed(t: Floats, facts: Mapping[str, Any], poll_s: float) -> tuple[Hole, ...]:
+    """A counter that may begin again more than once between two reads says nothing at all."""
+    joules = float(facts.get("wrap", 0)) * QUANTITIES["cpu_energy"].scale
+    if not 0 < joules < package_highest_w(facts) * poll_s:
+        return ()
+    reason = f"its counter begins again after {joules:.3g} J, too soon for reads {poll_s:g} s apart"
+    return (Hole(float(t[0]), float(t[-1]), reason),)
 
 
 def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:

@@ -43,6 +43,7 @@ class Known(NamedTuple):
         raw: its value from then on. Shape ``(n,)``.
         resets: (ns, ns) between which the counter went backwards.
         period_ns: between two ticks.
+        jumps: (ns, ns) between which it grew by more than the device can draw.
     """
 
     t: Floats
@@ -51,6 +52,7 @@ class Known(NamedTuple):
     raw: Ints
     resets: tuple[tuple[int, int], ...]
     period_ns: float
+    jumps: tuple[tuple[int, int], ...] = ()
 
 
 class _Line(NamedTuple):

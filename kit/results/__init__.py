@@ -8,6 +8,7 @@ files and compares. Floats are kept to 12 significant digits.
     requests   counts, latency, throughput, the texts' hash
     checks     cross-check of two views, steady state, what the power readings average
     split      joules per prefill and per decode token by difference of workloads
+    doubts     readings that no device can have given, and views that contradict one another
     metrics    what a spec may name as primary, over launches
     notices    what a reader must know before believing a number
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from kit.records import RunRecords
-from kit.results import checks, requests, windows
+from kit.results import checks, doubts, requests, windows
 from kit.results.metrics import metrics
 from kit.results.net import nets
 from kit.results.notices import notices
@@ -33,6 +34,8 @@ FORMULAS = "4"
 def compute(records: RunRecords) -> dict[str, Any]:
     """Everything derived from a run, as the document ``results.json``."""
     launches = [_launch(records, index) for index in sorted({p.launch for p in records.phases})]
+    doubted = doubts.of_run(records)
+    doubts.add_wall(launches)
     all_metrics = metrics(launches)
     found = {
         "schema": SCHEMA,
@@ -45,6 +48,7 @@ def compute(records: RunRecords) -> dict[str, Any]:
         "metrics": all_metrics,
         "split": split(records, launches),
         "averaging": checks.averages(records),
+        **({"doubts": doubted} if doubted else {}),
         "notices": notices(records, launches),
     }
     rounded: dict[str, Any] = _rounded(found)

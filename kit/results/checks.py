@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from kit.energy import SCOPE_METERS, agreement
+from kit.energy import SCOPE_METERS, agreement, sift
 from kit.energy.host import register_agreement
 from kit.energy.window import Averaging, averaging
 from kit.model import MeterDevice, Phase
@@ -23,6 +23,11 @@ Views = Callable[[MeterDevice, Samples, int, int], float | str]
 def gpus(records: RunRecords) -> Iterator[MeterDevice]:
     """The GPUs whose energy the plan reads."""
     return _devices(records, "gpu")
+
+
+def believed(records: RunRecords) -> Samples:
+    """The run's samples without what no device can have given."""
+    return sift(records.samples, records.plan.meters).samples
 
 
 def _devices(records: RunRecords, scope: str) -> Iterator[MeterDevice]:
@@ -46,7 +51,7 @@ def _ratio(records: RunRecords, device: MeterDevice, block: Phase | None, views:
     if length < CROSS_CHECK_S:
         reason = f"the block lasts {length:.3g} s, {CROSS_CHECK_S:g} s at least"
         return {"status": "unmeasured", "reason": reason}
-    told = views(device, records.samples, block.t0, block.t1)
+    told = views(device, believed(records), block.t0, block.t1)
     if isinstance(told, str):
         return {"status": "unmeasured", "reason": told}
     return {"status": "measured", "ratio": told}
@@ -62,7 +67,7 @@ def averages(records: RunRecords) -> Document:
     return {
         device.device: {
             quantity: _averaged(found)
-            for quantity, found in averaging(device, records.samples).items()
+            for quantity, found in averaging(device, believed(records)).items()
         }
         for device in gpus(records)
     }
@@ -96,7 +101,7 @@ def steady(records: RunRecords, own: list[Phase]) -> Document:
     rule = rule_of(records)
     for device in gpus(records):
         found[device.device] = {
-            place: judge(device, records.samples, _from(place, block, rule), block.t1, rule)
+            place: judge(device, believed(records), _from(place, block, rule), block.t1, rule)
             for place, block in places.items()
             if block is not None
         }

@@ -24,7 +24,7 @@ def metrics(launches: list[Document]) -> Document:
             metric = _metric(values, "J", status)
             known = [e for e in each if isinstance(e, dict)]
             if "value" in metric:
-                metric |= _propagated(known)
+                metric |= _propagated(known) | _doubted(launches, scope)
             found[f"{scope}_energy_per_{per}"] = metric
     for name in LATENCIES:
         values = [_median_or_reason(launch["latency"]["sent"][name]) for launch in launches]
@@ -55,6 +55,13 @@ def _energy_per(launch: Document, scope: str, key: str) -> dict[str, float] | st
     if not work:
         return uncounted(work) if launch["requests"]["completed"] else NONE_COMPLETED
     return {name: float(energy[name] / work) for name in ("joules", "u_reading", "u_sensor")}
+
+
+def _doubted(launches: list[Document], scope: str) -> Document:
+    """What is in doubt of the energies that a metric is made of."""
+    blocks = [find(launch["phases"], "measured", None) for launch in launches]
+    told = [word for b in blocks if b for word in b["energy"][scope].get("doubts", ())]
+    return {"doubts": list(dict.fromkeys(told))} if told else {}
 
 
 def _propagated(each: list[dict[str, float]]) -> dict[str, float]:

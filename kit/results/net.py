@@ -53,7 +53,9 @@ def _above(measured: Document | None, blocks: list[Document | None], scope: str)
     for block in there:
         if block["energy"][scope]["status"] == "unmeasured":
             return _unmeasured(f"baseline: {block['energy'][scope]['reason']}")
-    return _difference(measured, [_baseline(b, scope) for b in there], scope)
+    found = _difference(measured, [_baseline(b, scope) for b in there], scope)
+    told = [word for b in (measured, *there) for word in b["energy"][scope].get("doubts", ())]
+    return found | ({"doubts": list(dict.fromkeys(told))} if told else {})
 
 
 def _unmeasured(reason: str) -> Document:

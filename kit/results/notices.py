@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kit.energy import SCOPE_METERS
+from kit.energy import SCOPE_METERS, doubts_of
 from kit.energy.foreign import Foreign, Span, foreign_processes
 from kit.energy.sanity import wall_below_parts
 from kit.model import EnergyValue
@@ -20,6 +20,7 @@ _MAX_LAG_S = 0.005
 # Power that is read once a second and a register that is good to 2% agree less well.
 _CROSS_CHECK, _REGISTER_CHECK = 0.02, 0.05
 _DRIFT_SHARE = 0.01
+_MOST_DOUBTS = 12
 _RESTEADY = (
     "more warm-up requests or a longer phases.loaded_idle_s let it settle; phases.steady makes the "
     "run wait for it"
@@ -32,6 +33,7 @@ Note = Callable[[str, str], None]
 def notices(records: RunRecords, launches: list[Document]) -> list[Document]:
     """Every notice of a run; one that several launches share is told once, with their numbers."""
     found = [{"code": "SAMPLER_GAP", "message": gap} for gap in records.samples.gaps]
+    found += _doubts(records)
     shared: dict[tuple[str, str], list[int]] = {}
     for launch in launches:
 
@@ -49,6 +51,16 @@ def notices(records: RunRecords, launches: list[Document]) -> list[Document]:
         if event.kind == "sampler.lost":
             found.append({"code": "SAMPLER_LOST", "message": str(event.data.get("message"))})
     return found
+
+
+def _doubts(records: RunRecords) -> Iterator[Document]:
+    """Readings that are not believed, each kind of them once for each device."""
+    told = [doubt.words() for doubt in doubts_of(records.samples, records.plan.meters)]
+    for message in told[:_MOST_DOUBTS]:
+        yield {"code": "READINGS_DOUBTED", "message": message}
+    if len(told) > _MOST_DOUBTS:
+        more = f"{len(told) - _MOST_DOUBTS} more doubts: see `doubts` in the results"
+        yield {"code": "READINGS_DOUBTED", "message": more}
 
 
 def _named(numbers: list[int], launches: int) -> str:

@@ -113,6 +113,7 @@ def together(values: list[EnergyValue]) -> EnergyValue:
         else hypot([terms[n] for n in names if n in SENSOR_TERMS]),
         terms=terms,
         devices=devices,
+        doubts=tuple(dict.fromkeys(word for v in values for word in v.doubts)),
         period_s=max(v.period_s or 0.0 for v in values),
     )
 
@@ -131,7 +132,6 @@ def _document(value: EnergyValue) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(value)
     if value.joules is None:
         return {"status": value.status, "reason": value.reason}
-    found.pop("scope")
-    found.pop("reason")
-    found.pop("period_s")
+    for key in ("scope", "reason", "period_s", *(() if value.doubts else ("doubts",))):
+        found.pop(key)
     return found

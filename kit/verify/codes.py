@@ -81,6 +81,7 @@ L4 = {
 
 L5 = {
     "TIMES_INCONSISTENT": "the times of a request contradict one another",
+    "READINGS_DOUBTED": "readings that no device can have given, or that contradict another view",
     "PLAUSIBILITY": "power, energy counters, clocks and throughput against what hardware can do",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from kit.energy import doubts_of
 from kit.model import Manifest, Phase, Request, Response
 from kit.phases import BLOCKS
 from kit.records import RunRecords
@@ -22,8 +23,18 @@ def checks(records: RunRecords, listed: Manifest) -> list[Check]:
     return [
         judged("WINDOW_SHIFTED", _windows(records, whole), "phases hold what they must hold"),
         judged("TIMES_INCONSISTENT", _times(records), "times of every request fit"),
+        _readings(records),
         check("PLAUSIBILITY", "SKIP", _NOT_YET),
     ]
+
+
+def _readings(records: RunRecords) -> Check:
+    """Readings within what their devices can do, and views that agree; what is not, is in doubt."""
+    found = [doubt.words() for doubt in doubts_of(records.samples, records.plan.meters)]
+    if not found:
+        return check("READINGS_DOUBTED", "PASS", "readings are within their devices' limits")
+    more = f" (and {len(found) - 2} more)" if len(found) > 2 else ""
+    return check("READINGS_DOUBTED", "WARN", "; ".join(found[:2]) + more)
 
 
 def _windows(records: RunRecords, whole: bool) -> Iterator[str]:

@@ -1,0 +1,244 @@
+"""Readings that no device can have given are left out, and counted. Pure; before any arithmetic.
+
+Each reading is held against its device's limits (`kit.limits`), each counter against its own steps
+as well (`kit.energy.counted`). What is left out leaves a gap, which the curves treat as what it is:
+a lost sample, or a hole with its reason. Readings that are possible one by one, and contradict
+another view of the same device, are `kit.energy.views`' matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kit import limits
+from kit.energy.counted import Bools, Counted, counted
+from kit.energy.curve import NS, Floats
+from kit.energy.doubts import Doubt, spans_of
+from kit.model import MeterDevice, MeterPlan
+from kit.samples import Samples, Series
+from kit.units import QUANTITIES
+
+_GPU_POWER = {
+    "gpu_power_sample": 0.02,
+    "gpu_power_instant": 0.025,
+    # Of some cards it is the mean of far less than a second: it gets the room of a tenth.
+    "gpu_power_average": 0.1,
+}
+_SUSTAINED_NS = 1_000_000_000
+_RENEWED_S, _PACKAGE_RENEWED_S = 0.1, 0.002
+# The kernel counts CPU time in ticks of 10 ms, each CPU by itself.
+_BUSY_ROOM_S, _BUSY_ROOM = 0.05, 1.1
+_SHORT = frozenset({2**15 - 1, 2**16 - 1})  # honest milliwatts, but no honest answers of a PDU
+_WIDE = limits.SENTINELS - _SHORT
+_NO_VALUE = "all bits of the value are set: the device's word for no reading"
+
+
+class Sifted(NamedTuple):
+    """Samples without what no device can have given.
+
+    Attributes:
+        samples: what is left.
+        doubts: what was left out.
+        jumps: by device and quantity, between which times (ns) a counter jumped.
+    """
+
+    samples: Samples
+    doubts: tuple[Doubt, ...]
+    jumps: dict[tuple[str, str], tuple[tuple[int, int], ...]]
+
+    def dropped(self, device: str, quantity: str) -> tuple[Doubt, ...]:
+        """What was left out of one quantity."""
+        return tuple(d for d in self.doubts if (d.device, d.quantity) == (device, quantity))
+
+
+_latest: list[tuple[Samples, Sequence[MeterPlan], Sifted]] = []
+
+
+def sift(samples: Samples, meters: Sequence[MeterPlan]) -> Sifted:
+    """The samples as they can be believed; the last run's are kept, since many ask for them."""
+    if not _latest or _latest[0][0] is not samples or _latest[0][1] is not meters:
+        _latest[:] = [(samples, meters, _sifted(samples, meters))]
+    return _latest[0][2]
+
+
+def _sifted(samples: Samples, meters: Sequence[MeterPlan]) -> Sifted:
+    series, doubts, jumps = dict(samples.series), list[Doubt](), {}
+    for device in (device for meter in meters for device in meter.devices):
+        for quantity in device.quantities:
+            read = samples.get(device.device, quantity)
+            if read is None or not len(read.raw) or "reason" in device.quantities[quantity]:
+                continue
+            judged = _judged(device, quantity, read, samples)
+            bad = ~judged.keep
+            if bad.any():
+                series[device.device, quantity] = only(read, judged.keep)
+            doubts += _doubts(device, quantity, read, judged)
+            if judged.jumps:
+                jumps[device.device, quantity] = judged.jumps
+    if not doubts:
+        return Sifted(samples, (), {})
+    return Sifted(samples._replace(series=series), tuple(doubts), jumps)
+
+
+def only(series: Series, keep: Bools) -> Series:
+    """Some of a series' readings."""
+    return series._replace(
+        t=series.t[keep], raw=series.raw[keep], t0=series.t0[keep], t1=series.t1[keep]
+    )
+
+
+class _Judged(NamedTuple):
+    """Which readings are kept; why the others are not, each reason with those that it is about."""
+
+    keep: Bools
+    reasons: tuple[tuple[str, Bools], ...]
+    jumps: tuple[tuple[int, int], ...] = ()
+    jump_reason: str = ""
+
+
+def _doubts(device: MeterDevice, quantity: str, read: Series, judged: _Judged) -> Iterator[Doubt]:
+    for reason, bad in judged.reasons:
+        if bad.any():
+            spans = spans_of(read.t[bad], read.t[bad] + 1)
+            count = int(np.count_nonzero(bad))
+            yield Doubt(device.device, quantity, reason, "left out", count, len(bad), spans)
+    if judged.jumps:
+        yield Doubt(device.device, quantity, judged.jump_reason, "", 0, 0, judged.jumps)
+
+
+def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) -> _Judged:
+    facts = device.quantities[quantity]
+    if quantity in _GPU_POWER:
+        return _power(read, quantity, cap_w(device, samples))
+    if quantity == "gpu_energy":
+        cap, period_s = cap_w(device, samples), float(facts.get("period_s", _RENEWED_S))
+
+        def most(seconds: Floats) -> Floats:
+            over = np.array([limits.overshoot(s) for s in np.atleast_1d(seconds)])
+            return cap * over * (seconds + period_s) / QUANTITIES["gpu_energy"].scale
+
+        return _counter(read, most, f"a card of {cap:g} W cannot draw that much")
+    if quantity == "cpu_energy":
+        highest = limits.package_highest_w(facts)
+        return _counter(
+            read,
+            lambda s: highest * (s + _PACKAGE_RENEWED_S) / QUANTITIES["cpu_energy"].scale,
+            f"a package cannot draw more than {highest:g} W",
+            wrap=int(facts.get("wrap", 0)),
+        )
+    if quantity == "cpu_busy":
+        cpus = float(facts.get("cpus", 0.0)) or float("inf")
+        return _counter(
+            read,
+            lambda s: cpus * (s * _BUSY_ROOM + _BUSY_ROOM_S) / QUANTITIES["cpu_busy"].scale,
+            f"{cpus:g} CPUs cannot be busy for so long",
+            back=2 * _BUSY_ROOM_S * cpus / QUANTITIES["cpu_busy"].scale,
+        )
+    if quantity == "pdu_power":
+        return _outlet(device, read)
+    return _state(quantity, read)
+
+
+def cap_w(device: MeterDevice, samples: Samples) -> float:
+    """A card's cap (W): what the plan says, else the highest that was in effect for a while."""
+    facts = device.quantities.get("gpu_energy", {}) | next(
+        (f for q in _GPU_POWER if "limit_w" in (f := device.quantities.get(q, {}))), {}
+    )
+    read = samples.get(device.device, "gpu_power_limit")
+    enforced = None
+    if read is not None and len(read.raw):
+        watts = read.raw[_within("gpu_power_limit", read)] * QUANTITIES["gpu_power_limit"].scale
+        values, times = np.unique(watts, return_counts=True)
+        often = values[times > 1] if (times > 1).any() else values
+        enforced = float(often.max()) if len(often) else None
+    return limits.gpu_cap_w(facts, enforced)
+
+
+def _power(read: Series, quantity: str, cap: float) -> _Judged:
+    """Power readings: none above what the card can draw for so short a time, nor for a second."""
+    watts: Floats = read.raw.astype(np.float64) * QUANTITIES[quantity].scale
+    highest = limits.gpu_highest_w(cap, _GPU_POWER[quantity])
+    void = _is_sentinel(read, _WIDE)
+    above = (watts > highest) & ~void
+    good = ~void & ~above
+    lasting = np.zeros(len(watts), bool)
+    longest = limits.gpu_highest_w(cap, _SUSTAINED_NS * NS)
+    if (watts[good] > longest).any():
+        lasting[good] = _sustained(read.t[good], watts[good], longest)
+    return _Judged(
+        good & ~lasting,
+        (
+            (_NO_VALUE, void),
+            (f"more than the {highest:.4g} W that a card of {cap:g} W can draw at all", above),
+            (
+                f"more than the {longest:.4g} W that a card of {cap:g} W can draw for a second",
+                lasting,
+            ),
+        ),
+    )
+
+
+def _sustained(t: np.typing.NDArray[np.int64], watts: Floats, longest: float) -> Bools:
+    """Readings above ``longest`` in a second whose mean is above it, too."""
+    total = np.concatenate([[0.0], np.cumsum(watts)])
+    first = np.searchsorted(t, t - _SUSTAINED_NS, side="right")
+    last = np.arange(len(t)) + 1
+    whole = t - t[0] >= _SUSTAINED_NS * 0.9
+    over = whole & (total[last] - total[first] > longest * (last - first))
+    spoilt = np.zeros(len(t) + 1, np.int64)
+    np.add.at(spoilt, first[over], 1)
+    np.add.at(spoilt, last[over], -1)
+    found: Bools = (np.cumsum(spoilt)[:-1] > 0) & (watts > longest)
+    return found
+
+
+def _counter(
+    read: Series,
+    most: Callable[[Floats], Floats],
+    why: str,
+    *,
+    wrap: int = 0,
+    back: float = 0.0,
+) -> _Judged:
+    found: Counted = counted(read, most, wrap=wrap, back=back)
+    return _Judged(
+        found.keep,
+        ((f"they do not go on from one another as one counter does ({why})", ~found.keep),),
+        found.jumps,
+        f"the counter jumped: {why}, or it began again",
+    )
+
+
+def _outlet(device: MeterDevice, read: Series) -> _Judged:
+    facts = device.quantities["pdu_power"]
+    highest = limits.outlet_highest_w(device.device, facts)
+    void = _is_sentinel(read, limits.SENTINELS)
+    above = (read.raw * float(facts.get("scale", 1.0)) > highest) & ~void
+    return _Judged(
+        ~void & ~above,
+        ((_NO_VALUE, void), (f"more than the {highest:.4g} W that it can carry", above)),
+    )
+
+
+def _state(quantity: str, read: Series) -> _Judged:
+    if quantity not in limits.STATES:
+        return _Judged(np.ones(len(read.raw), bool), ())
+    good = _within(quantity, read)
+    low, high = limits.STATES[quantity]
+    unit = QUANTITIES[quantity].unit
+    return _Judged(good, ((f"outside of {low:g} to {high:g} {unit}: no working sensor", ~good),))
+
+
+def _within(quantity: str, read: Series) -> Bools:
+    low, high = limits.STATES[quantity]
+    value = read.raw * QUANTITIES[quantity].scale
+    found: Bools = (value >= low) & (value <= high)
+    return found
+
+
+def _is_sentinel(read: Series, words: frozenset[int]) -> Bools:
+    found: Bools = np.isin(read.raw, [w for w in words if abs(w) < 2**63]) | (read.raw < 0)
+    return found

@@ -1,0 +1,66 @@
+"""What is in doubt of a run's readings: said once, in one form, wherever a number depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kit.samples import Ints
+
+_APART_NS = 1_000_000_000
+Span = tuple[int, int]
+
+
+class Doubt(NamedTuple):
+    """Readings that are not believed.
+
+    Attributes:
+        device: whose they are.
+        quantity: which.
+        reason: why they are not believed.
+        instead: what is used in their place; empty where nothing is.
+        readings: how many they are, of ``of``; 0 of 0 where it is about a stretch of time.
+        spans: when (ns, ns).
+        dropped: whether the readings are left out; else they are used, in doubt.
+    """
+
+    device: str
+    quantity: str
+    reason: str
+    instead: str
+    readings: int
+    of: int
+    spans: tuple[Span, ...]
+    dropped: bool = True
+
+    def touches(self, t0: float, t1: float) -> bool:
+        """Whether it is about readings in the window ``[t0, t1)`` (ns)."""
+        return any(a < t1 and b > t0 for a, b in self.spans)
+
+    def words(self) -> str:
+        """One sentence, for a notice."""
+        count = f"{self.readings} of {self.of} readings: " if self.of else ""
+        tail = f"; {self.instead}" if self.instead else ""
+        return f"{self.device} {self.quantity}: {count}{self.reason}{tail}"
+
+
+def spans_of(begin: Ints, end: Ints) -> tuple[Span, ...]:
+    """When readings were made, those that lie close together as one stretch."""
+    if not len(begin):
+        return ()
+    cut = np.flatnonzero(begin[1:] - end[:-1] > _APART_NS) + 1
+    first, last = np.concatenate([[0], cut]), np.concatenate([cut - 1, [len(begin) - 1]])
+    return tuple((int(begin[a]), int(end[b])) for a, b in zip(first, last, strict=True))
+
+
+def bearing_on(
+    doubts: Iterable[Doubt], devices: Sequence[str], quantities: frozenset[str], t0: int, t1: int
+) -> tuple[str, ...]:
+    """What is in doubt of these devices' quantities in a window, in words."""
+    return tuple(
+        d.words()
+        for d in doubts
+        if d.device in devices and d.quantity in quantities and d.touches(t0, t1)
+    )

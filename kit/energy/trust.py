@@ -1,0 +1,149 @@
+"""One GPU's views held against one another: what is believed, and what is in doubt. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from kit.energy import views
+from kit.energy.curve import Curve, Floats, Hole
+from kit.energy.doubts import Doubt
+from kit.energy.ticks import Known
+
+Spans = Sequence[tuple[float, float]]
+_WORDS = {
+    "counter": "the energy counter",
+    "samples": "the 20 ms power samples",
+    "average": "average power",
+    "instant": "instant power",
+}
+
+
+class Trust(NamedTuple):
+    """What is believed.
+
+    Attributes:
+        rejected: views that are not believed at all.
+        counter: (ns, ns) in which the counter's growth is not believed.
+        samples: the same of the samples.
+        doubts: why.
+    """
+
+    rejected: frozenset[str] = frozenset()
+    counter: Spans = ()
+    samples: Spans = ()
+    doubts: tuple[Doubt, ...] = ()
+
+
+def trusted(
+    device: str,
+    cap_w: float,
+    ticks: Known | None,
+    grown: Floats,
+    curves: Mapping[str, Curve],
+    jumps: Spans,
+) -> Trust:
+    """What to believe of one GPU.
+
+    Args:
+        grown: energy since the first tick (J). Shape as ``ticks.t``.
+        curves: the views by power: samples, average, instant.
+        jumps: (ns, ns) in which the counter is known to be wrong.
+    """
+    stretches = _stretches(ticks, grown, curves)
+    if stretches is None:
+        return Trust()
+    broken = _overlap(stretches, jumps)
+    lost = views.rejected(_without(stretches, broken))
+    names = frozenset(r.view for r in lost)
+    doubts = tuple(_rejection(device, r, stretches) for r in lost)
+    if ticks is None or "samples" not in stretches.joules or names & {"counter", "samples"}:
+        wrong = views.runs(stretches.begin, stretches.end, broken) if ticks is not None else ()
+        return Trust(names, wrong, (), doubts)
+    usable = {k: v for k, v in stretches.joules.items() if k not in names}
+    found = views.contradicted(stretches._replace(joules=usable), cap_w)
+    counter = views.runs(stretches.begin, stretches.end, found.counter | broken)
+    samples = views.runs(stretches.begin, stretches.end, found.samples & ~broken)
+    shown = views.runs(stretches.begin, stretches.end, found.counter & ~broken)
+    local = [_local(device, s, stretches, "counter", "samples") for s in shown]
+    local += [_local(device, s, stretches, "samples", "counter") for s in samples]
+    return Trust(names, counter, samples, (*doubts, *local))
+
+
+def _stretches(
+    ticks: Known | None, grown: Floats, curves: Mapping[str, Curve]
+) -> views.Stretches | None:
+    """What there is to compare, over stretches between ticks, or of a second."""
+    if ticks is not None and len(ticks.t) > 1:
+        begin, end = views.of_ticks(ticks.t)
+    elif len(curves) > 1:
+        first, last = max(c.t[0] for c in curves.values()), min(c.t[-1] for c in curves.values())
+        begin, end = views.of_time(float(first), float(last))
+    else:
+        return None
+    if not len(begin):
+        return None
+    joules = {name: views.energies(curve, begin, end) for name, curve in curves.items()}
+    if ticks is not None and len(ticks.t) > 1:
+        joules["counter"] = np.diff(np.interp(np.append(begin, end[-1:]), ticks.t, grown))
+        for reset in ticks.resets:
+            joules["counter"][(begin < reset[1]) & (end > reset[0])] = np.nan
+    return views.Stretches(begin, end, joules)
+
+
+def _overlap(stretches: views.Stretches, spans: Spans) -> views.Bools:
+    found = np.zeros(len(stretches.begin), bool)
+    for a, b in spans:
+        found |= (stretches.begin < b) & (stretches.end > a)
+    return found
+
+
+def _without(stretches: views.Stretches, broken: views.Bools) -> views.Stretches:
+    keep = ~broken
+    joules = {name: values[keep] for name, values in stretches.joules.items()}
+    return views.Stretches(stretches.begin[keep], stretches.end[keep], joules)
+
+
+def _rejection(device: str, lost: views.Rejected, stretches: views.Stretches) -> Doubt:
+    believed = _WORDS[lost.believed]
+    confirmed = [_WORDS[name] for name in lost.confirmed]
+    by = f", which {' and '.join(confirmed)} confirm" if confirmed else ""
+    reason = f"over the run it gives {lost.ratio:.3g} of the energy by {believed}{by}"
+    span = (int(stretches.begin[0]), int(stretches.end[-1]))
+    instead = f"used instead: {believed}"
+    return Doubt(device, views.QUANTITY[lost.view], reason, instead, 0, 0, (span,))
+
+
+def _local(
+    device: str, span: tuple[float, float], stretches: views.Stretches, lost: str, believed: str
+) -> Doubt:
+    inside = (stretches.begin >= span[0]) & (stretches.end <= span[1])
+    said = {n: float(np.nansum(stretches.joules[n][inside])) for n in (lost, believed)}
+    reason = (
+        f"over {(span[1] - span[0]) * 1e-9:.2g} s it gives {said[lost]:.4g} J, which is "
+        f"{said[believed]:.4g} J by {_WORDS[believed]}"
+    )
+    spans = ((int(span[0]), int(span[1])),)
+    return Doubt(
+        device, views.QUANTITY[lost], reason, f"used instead: {_WORDS[believed]}", 0, 0, spans
+    )
+
+
+def holes(spans: Spans, what: str) -> tuple[Hole, ...]:
+    """Stretches that are not believed, as holes of a curve."""
+    return tuple(Hole(a, b, f"the {what} contradict another view here", True) for a, b in spans)
+
+
+def explained(curve: Curve, dropped: Sequence[Doubt]) -> Curve:
+    """A curve whose holes say that impossible readings lay in them, where these did."""
+
+    def words(hole: Hole) -> Hole:
+        why = next((d.reason for d in dropped if d.touches(hole.t0, hole.t1)), "")
+        if not why:
+            return hole
+        return hole._replace(reason=f"{hole.reason} that can be believed: {why}", doubted=True)
+
+    return replace(curve, holes=tuple(words(h) for h in curve.holes)) if dropped else curve

@@ -1,0 +1,167 @@
+"""Which of several views of one GPU is believed where they contradict one another. Pure.
+
+A card tells its energy in up to four ways: the counter, the 20 ms samples, "average" and
+"instant" power. They are views of one sensor, and agree within some percent (an H200's within
+0.03% over a minute); instant power may alias, up to a half. Where two differ by more than that:
+
+1. The one that a third view confirms is believed.
+2. Where no third view decides, the earlier of the order above: the counter is summed by the card
+   itself all the time and cannot lose a sample; samples lie without a gap; an average misses
+   nothing, but comes late; instant power sees a quarter of the time.
+
+This is asked of the whole run (a unit, a scope, a stuck sensor) and of each stretch of about a
+second between two ticks of the counter (a burst, a jump). Where the counter loses a stretch, the
+energy by samples is put in its place; where the samples do, nothing is known inside but its sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.energy.curve import NS, Curve, Floats
+
+Bools = npt.NDArray[np.bool_]
+ORDER = ("counter", "samples", "average", "instant")
+QUANTITY = {
+    "counter": "gpu_energy",
+    "samples": "gpu_power_sample",
+    "average": "gpu_power_average",
+    "instant": "gpu_power_instant",
+}
+# Views of one sensor are not further apart; instant power aliases.
+ALIKE, _ALIASED = 1.25, 1.67
+_STRETCH_NS, _LEAST_S = 9e8, 5.0
+# Between two ticks a second apart both views may be off by the power of some hundredths of it.
+_EDGE_S, _SHARE = 0.05, 0.25
+_LOCAL = 1.5
+
+
+class Stretches(NamedTuple):
+    """Pieces of time that views are compared over, and what each view says (J) of each.
+
+    Attributes:
+        begin: ns. Shape ``(n,)``.
+        end: ns.
+        joules: by view; NaN where it knows nothing. Each of shape ``(n,)``.
+    """
+
+    begin: Floats
+    end: Floats
+    joules: Mapping[str, Floats]
+
+    @property
+    def seconds(self) -> Floats:
+        found: Floats = (self.end - self.begin) * NS
+        return found
+
+
+def of_ticks(t: Floats) -> tuple[Floats, Floats]:
+    """Stretches of a second or so from tick to tick."""
+    marks, last = [], -math.inf
+    for tick in t.tolist():
+        if tick - last >= _STRETCH_NS:
+            marks.append(tick)
+            last = tick
+    if len(marks) > 1:
+        marks[-1] = float(t[-1])
+    found = np.array(marks)
+    return found[:-1], found[1:]
+
+
+def of_time(first: float, last: float) -> tuple[Floats, Floats]:
+    """Stretches of a second, where nothing ticks."""
+    marks = np.arange(first, last, 1e9)
+    return marks[:-1], marks[1:]
+
+
+def energies(curve: Curve, begin: Floats, end: Floats) -> Floats:
+    """A curve's energy (J) over stretches; NaN where it does not cover one."""
+    found: Floats = np.interp(end, curve.t, curve.joules) - np.interp(begin, curve.t, curve.joules)
+    unknown = (begin < curve.t[0]) | (end > curve.t[-1])
+    for hole in curve.holes:
+        unknown |= (begin < hole.t1) & (end > hole.t0)
+    found[unknown] = np.nan
+    return found
+
+
+class Rejected(NamedTuple):
+    """A view that is not believed over the whole run: by how much it differs, and from what."""
+
+    view: str
+    ratio: float
+    believed: str
+    confirmed: tuple[str, ...]
+
+
+def rejected(stretches: Stretches) -> tuple[Rejected, ...]:
+    """The views that contradict the one that is believed, over all that they have in common."""
+    names = [n for n in ORDER if n in stretches.joules]
+    known = np.ones(len(stretches.begin), bool)
+    for name in names:
+        known &= np.isfinite(stretches.joules[name])
+    if len(names) < 2 or float(stretches.seconds[known].sum()) < _LEAST_S:
+        return ()
+    total = {name: float(stretches.joules[name][known].sum()) for name in names}
+    friends = {a: [b for b in names if b != a and _alike(a, b, total)] for a in names}
+    believed = max(names, key=lambda n: (len(friends[n]), -names.index(n)))
+    return tuple(
+        Rejected(n, total[n] / total[believed], believed, tuple(friends[believed]))
+        for n in names
+        if n != believed and n not in friends[believed]
+    )
+
+
+def _alike(a: str, b: str, total: Mapping[str, float]) -> bool:
+    limit = _ALIASED if "instant" in (a, b) else ALIKE
+    x, y = total[a], total[b]
+    return x > 0 and y > 0 and 1 / limit < x / y < limit
+
+
+class Contradicted(NamedTuple):
+    """Stretches in which counter and samples cannot both be right.
+
+    Attributes:
+        counter: those in which the counter is not believed. Shape ``(n,)``.
+        samples: those in which the samples are not.
+    """
+
+    counter: Bools
+    samples: Bools
+
+
+def contradicted(stretches: Stretches, cap_w: float) -> Contradicted:
+    """In which stretches counter and samples differ by more than both may, and which loses."""
+    counter, samples = stretches.joules["counter"], stretches.joules["samples"]
+    room = _SHARE * np.fmax(counter, samples) + _EDGE_S * cap_w
+    apart = np.abs(counter - samples) > room
+    third = _third(stretches)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far = [np.abs(np.log(np.maximum(x, 1e-9) / third)) for x in (counter, samples)]
+    decided = np.isfinite(third) & (np.minimum(*far) < math.log(_LOCAL))
+    wrong_counter = apart & decided & (far[0] > far[1])
+    return Contradicted(wrong_counter, apart & ~wrong_counter)
+
+
+def _third(stretches: Stretches) -> Floats:
+    """What the other views say: a mean of a second where the stretch is long, else the moment."""
+    found = np.full(len(stretches.begin), np.nan)
+    for name, shortest_s in (("instant", 0.0), ("average", _LEAST_S)):
+        joules = stretches.joules.get(name)
+        if joules is not None:
+            use = np.isfinite(joules) & (joules > 0) & (stretches.seconds >= shortest_s)
+            found[use] = joules[use]
+    return found
+
+
+def runs(begin: Floats, end: Floats, which: Bools) -> Sequence[tuple[float, float]]:
+    """The stretches chosen, neighbours joined."""
+    found: list[tuple[float, float]] = []
+    for i in np.flatnonzero(which):
+        first = found.pop()[0] if found and found[-1][1] == begin[i] else float(begin[i])
+        found.append((first, float(end[i])))
+    return found

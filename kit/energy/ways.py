@@ -1,0 +1,154 @@
+"""Every way to one GPU's energy that can be believed, best first.
+
+The views are made in `kit.energy.gpu`, held against one another in `kit.energy.trust`; here what
+is not believed is taken out of them: a view as a whole, a stretch of the counter (the energy by
+samples goes in its place), a stretch of the samples (a hole; the counter knows the sum across it).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from kit.energy.believable import Sifted, cap_w
+from kit.energy.curve import HELD_EDGE, NS, Curve, Hole, gaps
+from kit.energy.doubts import Doubt
+from kit.energy.gpu import (
+    RENEWED_S,
+    combined,
+    corrected,
+    counter_curve,
+    gauges,
+    good,
+    grown,
+    punctual,
+    samples_curve,
+    sensor,
+    temperatures,
+)
+from kit.energy.ticks import Known, known_ticks
+from kit.energy.trust import Spans, Trust, explained, holes, trusted
+from kit.energy.views import QUANTITY, energies
+from kit.model import MeterDevice
+from kit.units import QUANTITIES
+
+_SPARSE_HOLE_S = 15.0
+_QUANTITIES = {**QUANTITY, "counter+samples": "gpu_energy"}
+_JUMPED = "the energy counter is not believed here"
+_RESET = "the energy counter was reset (the driver was reloaded)"
+
+
+class Ways(NamedTuple):
+    """Every way that a device's readings allow, best first, and what is in doubt of them."""
+
+    curves: tuple[Curve, ...]
+    doubts: tuple[Doubt, ...]
+
+
+def ways(device: MeterDevice, sifted: Sifted) -> Ways:
+    """The curves that can be believed, best first.
+
+    A counter that went backwards means a driver that was reloaded: no way tells such a window.
+    Views that contradict one another are judged by `kit.energy.trust`.
+    """
+    found = _material(device, sifted)
+    believed = _believed(device, sifted, found)
+    told = [(c, device.quantities[_QUANTITIES[c.method]]) for c in _ordered(found, believed)]
+    known = found.ticks if "counter" not in believed.rejected else None
+    resets = tuple(Hole(a, b, _RESET) for a, b in known.resets) if known else ()
+    degc = temperatures(device, sifted.samples)
+    found_by = (
+        corrected(replace(curve, holes=(*resets, *curve.holes)), facts, sensor(facts, degc))
+        for curve, facts in told
+    )
+    return Ways(tuple(found_by), believed.doubts)
+
+
+class _Material(NamedTuple):
+    """A device's views: the counter's ticks, and curves of power by name; whether some of the
+    power's readings were left out."""
+
+    ticks: Known | None
+    power: dict[str, Curve]
+    lacking: bool
+
+
+def _material(device: MeterDevice, sifted: Sifted) -> _Material:
+    samples = sifted.samples
+    ticks, counter = None, good(device, samples, "gpu_energy")
+    if counter:
+        ticks = known_ticks(counter[0], float(counter[1].get("period_s", RENEWED_S)))
+        jumps = sifted.jumps.get((device.device, "gpu_energy"), ())
+        ticks = ticks._replace(jumps=tuple(j for j in jumps if j not in ticks.resets))
+    shape = samples_curve(device, samples, ticks)
+    power = {"samples": shape} if shape else {}
+    power |= dict(gauges(device, samples))
+    for name, curve in power.items():
+        dropped = sifted.dropped(device.device, _QUANTITIES[name])
+        power[name] = explained(curve, dropped)
+    return _Material(ticks, power, bool(sifted.dropped(device.device, "gpu_power_sample")))
+
+
+def _believed(device: MeterDevice, sifted: Sifted, found: _Material) -> Trust:
+    ticks = found.ticks
+    energy = grown(ticks) if ticks else np.zeros(0)
+    jumps = ticks.jumps if ticks else ()
+    cap = cap_w(device, sifted.samples)
+    return trusted(device.device, cap, ticks, energy, found.power, jumps)
+
+
+def _ordered(found: _Material, believed: Trust) -> Iterator[Curve]:
+    """The curves by every way that is believed, best first."""
+    power = {name: c for name, c in found.power.items() if name not in believed.rejected}
+    ticks = found.ticks if "counter" not in believed.rejected else None
+    shape = power.pop("samples", None)
+    if shape:
+        shape = replace(shape, holes=(*shape.holes, *holes(believed.samples, "power samples")))
+    if ticks:
+        ticks, unknown = _rebased(ticks, believed.counter, shape)
+        yield from _counting(ticks, shape, unknown)
+        if found.lacking or believed.doubts or ticks.jumps:
+            yield from _sparse(ticks, unknown)
+    yield from [shape] if shape else []
+    yield from power.values()
+
+
+def _rebased(ticks: Known, wrong: Spans, shape: Curve | None) -> tuple[Known, tuple[Hole, ...]]:
+    """The ticks with the samples' energy where the counter is not believed; else a hole there."""
+    raw, keep, unknown = ticks.raw.copy(), np.ones(len(ticks.t), bool), []
+    for begin, end in wrong:
+        first, last = np.searchsorted(ticks.t, [begin, end])
+        drawn = math.nan
+        if shape is not None:
+            drawn = float(energies(shape, np.array([begin]), np.array([end]))[0])
+        if math.isnan(drawn):
+            unknown.append(Hole(begin, end, _JUMPED, True))
+            drawn = 0.0
+        keep[first + 1 : last] = False
+        raw[last:] += round(drawn / QUANTITIES["gpu_energy"].scale) - (raw[last] - raw[first])
+    moved = ticks._replace(t=ticks.t[keep], u=ticks.u[keep], raw=raw[keep])
+    return (moved if wrong else ticks), tuple(unknown)
+
+
+def _counting(ticks: Known, shape: Curve | None, unknown: tuple[Hole, ...]) -> Iterator[Curve]:
+    both = combined(punctual(ticks, shape), shape, unknown) if shape else None
+    if both:
+        yield both
+    if len(ticks.t) > 1:
+        curve = counter_curve(ticks)
+        yield replace(curve, holes=(*unknown, *curve.holes))
+
+
+def _sparse(ticks: Known, unknown: tuple[Hole, ...]) -> Iterator[Curve]:
+    """The counter alone where nothing else is believed: straight lines between ticks that lie
+    seconds apart. What happens in between may lie anywhere there."""
+    if len(ticks.t) < 2:
+        return
+    curve = counter_curve(ticks)
+    apart_s = float(np.quantile(np.diff(ticks.t), 0.9)) * NS
+    far = gaps(ticks.t, _SPARSE_HOLE_S, "tick of the energy counter")
+    yield replace(curve, step_s=max(apart_s, curve.step_s), edge=HELD_EDGE, holes=(*unknown, *far))
