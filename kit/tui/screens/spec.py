@@ -107,7 +107,7 @@ class SpecScreen(DraftScreen):
             self._draft = Draft(document, catalogue.rules_at)
             self._sheet.take(self._draft)
         else:
-            self._draft.replace(document)
+            self._draft.replace(edits.unpinned(self._draft.document, document))
 
     def _refuse_broken(self) -> bool:
         if self._broken is not None:
