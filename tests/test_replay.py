@@ -26,12 +26,13 @@ from kit.errors import ArchiveRefused
 from kit.model import ImageIdentity
 from kit.replay import order_of
 from kit.verify import verify
-from tests import golden, strangers
+from tests import strangers
 
 pytestmark = pytest.mark.docker
 
 KIT = [sys.executable, "-B", "-m", "kit.cli.main"]
 CONTENT = b"weights"
+NOWHERE = "sha256:" + "1" * 64  # of no image
 COMMIT = "a" * 40
 LOCAL = [{"name": "nvml"}, {"name": "rapl"}]
 METERS = [*LOCAL, {"name": "pdu", "alias": "rack1"}]
@@ -160,7 +161,8 @@ def strangers_run(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, digest: str, **changes: Any
 ) -> Path:
     """A run that asks for a hub's file and for the person's PDU."""
-    asked = {"meters": METERS, "limits": {"memory_mib": 256}, "weights": weights(), **changes}
+    asked = {"meters": METERS, "limits": {"memory_mib": 256}, "weights": weights()}
+    asked |= {"devices": {"gpus": 0}, **changes}
     run = strangers.sealed(machine.root / "theirs", monkeypatch, digest=digest, **asked)
     assert verify(run).passed, verify(run).failures
     return run
@@ -169,8 +171,10 @@ def strangers_run(
 # --- nothing before the yes -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", ["", "n\n", "\n", "\x04", "maybe\n"])
-@pytest.mark.parametrize("rebuild", [[], ["--rebuild"]])
+@pytest.mark.parametrize(
+    ("answer", "rebuild"),
+    [("", []), ("n\n", []), ("\x04", []), ("maybe\n", ["--rebuild"]), ("", ["--rebuild"])],
+)
 def test_without_a_yes_nothing_is_done(
     machine: Machine,
     monkeypatch: pytest.MonkeyPatch,
@@ -274,11 +278,11 @@ def test_a_file_of_the_persons_with_another_hash_is_not_given_away(
     assert machine.tree() == before
 
 
-@pytest.mark.parametrize("args", [[], ["--yes"], ["--rebuild"], ["--rebuild", "--yes"]])
+@pytest.mark.parametrize("args", [[], ["--rebuild", "--yes"]])
 def test_an_image_that_is_missing_stops_before_the_question(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, args: list[str]
 ) -> None:
-    run = strangers_run(machine, monkeypatch, golden.DIGEST)
+    run = strangers_run(machine, monkeypatch, NOWHERE)
     before = machine.tree()
     done = machine.replay(run, *args)
     assert done.returncode == 3 and "MISSING: loopback" in done.stderr, done.stderr
