@@ -13,8 +13,8 @@ GPU     A card's cap holds for its mean over about a second; in between it overs
         does not say; both unknown, `GPU_W`, more than any card is built for.
 Package `PACKAGE_W`, or four times what the kernel calls its most, where that is less: desktop
         parts may draw 2.5 times of it for half a minute.
-Outlet  What a C19 and its breaker can carry, `OUTLET_W`; an inlet three phases of 63 A,
-        `INLET_W`; or the rating in the plan.
+Outlet  What a C19 and its breaker can carry, `OUTLET_W`; an inlet three phases of
+        125 A, `INLET_W`; or the rating in the plan.
 
 Beside these, some raw values are no readings on any device: all bits set, in one of the widths that
 devices use.
@@ -27,11 +27,16 @@ from collections.abc import Mapping
 from typing import Any
 
 GPU_W, PACKAGE_W = 2000.0, 1000.0
-OUTLET_W, INLET_W = 20 * 264.0, 3 * 63 * 264.0
+OUTLET_W, INLET_W = 20 * 264.0, 3 * 125 * 277.0
+# How old a counter's value may be when it is read, s: that much more may come at once.
+GPU_RENEWED_S, PACKAGE_RENEWED_S = 0.1, 0.002
 _EXCURSION, _SHORTEST_S, _DECADE = 3.0, 1e-4, 0.2171
 _SENSOR, _LEAST = 1.1, 1.25
 _PACKAGE_SHARE = 4.0
 _OUTLET_SHARE = 1.25
+# Over what time each reading of a card's power is a mean, s. Of some cards the "average" is one of
+# far less than a second: it gets the room of a tenth.
+GPU_POWER_S = {"gpu_power_sample": 0.02, "gpu_power_instant": 0.025, "gpu_power_average": 0.1}
 # All bits set, signed and unsigned, of 16, 32 and 64 bits: "no value" in SNMP, NVML, I2C.
 SENTINELS = frozenset(
     {2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1, -1, -(2**15), -(2**31)}
@@ -48,7 +53,43 @@ STATES: dict[str, tuple[float, float]] = {
     "gpu_performance_state": (0.0, 32.0),
     "gpu_memory_used": (0.0, 2.0**45),
 }
+# A word of 16 bits is an honest number of milliwatts, and no honest answer of a PDU.
+_SHORT = frozenset({2**15 - 1, 2**16 - 1})
+WIDE_SENTINELS = SENTINELS - _SHORT
+NO_VALUE = "all bits of the value are set: the device's word for no reading"
 Facts = Mapping[str, Any]
+
+
+def fault(quantity: str, facts: Facts, raw: int, value: float, device: str = "") -> str:
+    """Why a single reading cannot be; empty where it can.
+
+    Args:
+        raw: as read, and ``value`` the same in the registry's unit.
+        device: its alias, which tells an outlet from an inlet.
+    """
+    if quantity in STATES:
+        low, high = STATES[quantity]
+        return "" if low <= value <= high else f"{value:g} is what no working sensor shows"
+    if quantity in GPU_POWER_S:
+        cap = gpu_cap_w(facts)
+        highest, words = gpu_highest_w(cap, GPU_POWER_S[quantity]), WIDE_SENTINELS
+    elif quantity == "pdu_power":
+        highest, words = outlet_highest_w(device, facts), SENTINELS
+    else:
+        return ""
+    if raw in words:
+        return NO_VALUE
+    return f"{value:.4g} W is more than the {highest:.4g} W it can draw" if value > highest else ""
+
+
+def most_j(quantity: str, facts: Facts, seconds: float) -> float:
+    """The most that a counter can grow by in so long a time, J."""
+    if quantity == "gpu_energy":
+        period_s = _number(facts, "period_s") or GPU_RENEWED_S
+        return gpu_highest_w(gpu_cap_w(facts), seconds) * (seconds + period_s)
+    if quantity == "cpu_energy":
+        return package_highest_w(facts) * (seconds + PACKAGE_RENEWED_S)
+    return math.inf
 
 
 def overshoot(seconds: float) -> float:

@@ -21,19 +21,9 @@ from kit.model import MeterDevice, MeterPlan
 from kit.samples import Samples, Series
 from kit.units import QUANTITIES
 
-_GPU_POWER = {
-    "gpu_power_sample": 0.02,
-    "gpu_power_instant": 0.025,
-    # Of some cards it is the mean of far less than a second: it gets the room of a tenth.
-    "gpu_power_average": 0.1,
-}
 _SUSTAINED_NS = 1_000_000_000
-_RENEWED_S, _PACKAGE_RENEWED_S = 0.1, 0.002
 # The kernel counts CPU time in ticks of 10 ms, each CPU by itself.
 _BUSY_ROOM_S, _BUSY_ROOM = 0.05, 1.1
-_SHORT = frozenset({2**15 - 1, 2**16 - 1})  # honest milliwatts, but no honest answers of a PDU
-_WIDE = limits.SENTINELS - _SHORT
-_NO_VALUE = "all bits of the value are set: the device's word for no reading"
 
 
 class Sifted(NamedTuple):
@@ -111,10 +101,10 @@ def _doubts(device: MeterDevice, quantity: str, read: Series, judged: _Judged) -
 
 def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) -> _Judged:
     facts = device.quantities[quantity]
-    if quantity in _GPU_POWER:
+    if quantity in limits.GPU_POWER_S:
         return _power(read, quantity, cap_w(device, samples))
     if quantity == "gpu_energy":
-        cap, period_s = cap_w(device, samples), float(facts.get("period_s", _RENEWED_S))
+        cap, period_s = cap_w(device, samples), float(facts.get("period_s", limits.GPU_RENEWED_S))
 
         def most(seconds: Floats) -> Floats:
             over = np.array([limits.overshoot(s) for s in np.atleast_1d(seconds)])
@@ -125,7 +115,7 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
         highest = limits.package_highest_w(facts)
         return _counter(
             read,
-            lambda s: highest * (s + _PACKAGE_RENEWED_S) / QUANTITIES["cpu_energy"].scale,
+            lambda s: highest * (s + limits.PACKAGE_RENEWED_S) / QUANTITIES["cpu_energy"].scale,
             f"a package cannot draw more than {highest:g} W",
             wrap=int(facts.get("wrap", 0)),
         )
@@ -145,7 +135,7 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
 def cap_w(device: MeterDevice, samples: Samples) -> float:
     """A card's cap (W): what the plan says, else the highest that was in effect for a while."""
     facts = device.quantities.get("gpu_energy", {}) | next(
-        (f for q in _GPU_POWER if "limit_w" in (f := device.quantities.get(q, {}))), {}
+        (f for q in limits.GPU_POWER_S if "limit_w" in (f := device.quantities.get(q, {}))), {}
     )
     read = samples.get(device.device, "gpu_power_limit")
     enforced = None
@@ -160,8 +150,8 @@ def cap_w(device: MeterDevice, samples: Samples) -> float:
 def _power(read: Series, quantity: str, cap: float) -> _Judged:
     """Power readings: none above what the card can draw for so short a time, nor for a second."""
     watts: Floats = read.raw.astype(np.float64) * QUANTITIES[quantity].scale
-    highest = limits.gpu_highest_w(cap, _GPU_POWER[quantity])
-    void = _is_sentinel(read, _WIDE)
+    highest = limits.gpu_highest_w(cap, limits.GPU_POWER_S[quantity])
+    void = _is_sentinel(read, limits.WIDE_SENTINELS)
     above = (watts > highest) & ~void
     good = ~void & ~above
     lasting = np.zeros(len(watts), bool)
@@ -171,7 +161,7 @@ def _power(read: Series, quantity: str, cap: float) -> _Judged:
     return _Judged(
         good & ~lasting,
         (
-            (_NO_VALUE, void),
+            (limits.NO_VALUE, void),
             (f"more than the {highest:.4g} W that a card of {cap:g} W can draw at all", above),
             (
                 f"more than the {longest:.4g} W that a card of {cap:g} W can draw for a second",
@@ -219,7 +209,7 @@ def _outlet(device: MeterDevice, read: Series) -> _Judged:
     above = (read.raw * float(facts.get("scale", 1.0)) > highest) & ~void
     return _Judged(
         ~void & ~above,
-        ((_NO_VALUE, void), (f"more than the {highest:.4g} W that it can carry", above)),
+        ((limits.NO_VALUE, void), (f"more than the {highest:.4g} W that it can carry", above)),
     )
 
 

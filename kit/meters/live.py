@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from kit import limits
 from kit.meters import Reading
 from kit.model import MeterDevice
 from kit.units import QUANTITIES
@@ -27,8 +28,6 @@ _STATE = {
 _STALE_NS = 5_000_000_000
 # A power meter that is silent for longer has left a hole that no straight line may bridge.
 _HOLE_PERIODS, _SHORTEST_HOLE_S = 5, 0.5
-# No package draws more: a larger step is a counter that was reset, not one that wrapped.
-_HIGHEST_W = 1000.0
 _ROUND = 1
 # These are renewed at least ten times a second: one that stands still for longer counts nothing.
 GROWING = ("gpu_energy", "cpu_energy")
@@ -41,6 +40,15 @@ def corrected(quantity: str, facts: Mapping[str, Any], watts: float) -> float:
         added_w = float(facts.get("offset_correction_w", 0.0))
         return watts * float(facts.get("gain_correction", 1.0)) + added_w
     return watts * float(facts.get("correction", 1.0))
+
+
+def fault(quantity: str, facts: Mapping[str, Any], raw: int, device: str = "") -> str:
+    """Why a reading is none that its device can give; empty where it is one (`kit.limits`)."""
+    known = QUANTITIES.get(quantity)
+    if known is None:
+        return ""
+    value = raw * known.scale * float(facts.get("scale", 1.0))
+    return limits.fault(quantity, facts, raw, value, device)
 
 
 class Live:
@@ -66,7 +74,11 @@ class Live:
     def see(self, reading: Reading) -> None:
         key = (reading.device, reading.quantity)
         if reading.raw is not None and key in self._facts:
+            impossible = fault(reading.quantity, self._facts[key], reading.raw, reading.device)
             with self._lock:
+                if impossible:  # what it said before is no answer either
+                    self._seen.pop(key, None)
+                    return
                 self._seen[key] = (reading.t1, reading.raw)
                 if key in self._sums:
                     self._sums[key].add(reading.t1, reading.raw)
@@ -137,9 +149,11 @@ class Live:
         grown = seen[1] - before[1]
         if grown < 0:
             grown += int(facts.get("wrap", 0))
-        rate = self._scaled(key, grown) / ((seen[0] - before[0]) / 1e9)
+        seconds = (seen[0] - before[0]) / 1e9
+        joules = self._scaled(key, grown)
+        rate = joules / seconds
         if key[1] != "cpu_busy":
-            return rate if grown >= 0 else None
+            return rate if 0 <= joules <= limits.most_j(key[1], facts, seconds) else None
         return _busy_watts(facts, rate)
 
 
@@ -147,7 +161,7 @@ class Sum:
     """A device's energy since its first reading: None before it grew, and once broken."""
 
     def __init__(self, quantity: str, facts: Mapping[str, Any]) -> None:
-        self._growth, self._facts = GROWTH[quantity], facts
+        self._quantity, self._growth, self._facts = quantity, GROWTH[quantity], facts
         self._must_grow = quantity in GROWING
         self._last: tuple[int, int] | None = None
         self._grew_at = 0
@@ -171,8 +185,12 @@ class Sum:
         """Take in a reading made at ``t`` (ns)."""
         if self._broken or (self._last and t <= self._last[0]):
             return
+        if fault(self._quantity, self._facts, raw):
+            return  # as if it had not been read
         if self._last:
-            seconds = (t - self._last[0]) / 1e9
+            # A counter that stood still may catch up: it had all that time to grow.
+            since = self._grew_at if self._must_grow else self._last[0]
+            seconds = (t - since) / 1e9
             grown = self._growth(self._facts, self._last[1], raw, seconds)
             self._broken = grown is None
             self._joules = None if grown is None else (self._joules or 0.0) + grown
@@ -181,15 +199,17 @@ class Sum:
         self._last = (t, raw)
 
 
-def _gpu_growth(_: Mapping[str, Any], before: int, raw: int, __: float) -> float | None:
-    """A counter that went backwards belongs to a driver that was reloaded."""
-    return (raw - before) * QUANTITIES["gpu_energy"].scale if raw >= before else None
+def _gpu_growth(facts: Mapping[str, Any], before: int, raw: int, seconds: float) -> float | None:
+    """A counter that went backwards belongs to a driver that was reloaded; one that grew by more
+    than the card can draw is none."""
+    joules = (raw - before) * QUANTITIES["gpu_energy"].scale
+    return joules if 0 <= joules <= limits.most_j("gpu_energy", facts, seconds) else None
 
 
 def _cpu_growth(facts: Mapping[str, Any], before: int, raw: int, seconds: float) -> float | None:
     grown = raw - before + (int(facts.get("wrap", 0)) if raw < before else 0)
     joules = grown * QUANTITIES["cpu_energy"].scale
-    return joules if 0 <= joules <= _HIGHEST_W * seconds else None
+    return joules if 0 <= joules <= limits.most_j("cpu_energy", facts, seconds) else None
 
 
 def _pdu_growth(facts: Mapping[str, Any], before: int, raw: int, seconds: float) -> float | None:

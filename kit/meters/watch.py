@@ -15,9 +15,10 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+from kit import limits
 from kit.events import Clock
 from kit.meters import MeterUnavailable, Reader, Reading, get, label
-from kit.meters.live import GROWING, STILL_NS, corrected
+from kit.meters.live import GROWING, STILL_NS, corrected, fault
 from kit.model import MeterDevice
 from kit.units import QUANTITIES, event_reasons
 
@@ -25,7 +26,6 @@ _READ_S = 1.0  # GPUs keep the samples of two seconds
 _STALE_NS = 5_000_000_000
 _LONGEST_STEP_S = {"window": 0.25}  # of one quantity, by kind; else:
 _LONGEST_OTHER_S = 5.0
-_HIGHEST_CPU_W = 1000.0
 _END_S = 0.5
 # Energies over times that differ by more (some rounds of reading) make no sum.
 APART_S = 1.5
@@ -161,10 +161,10 @@ class _Sum:
             share = min((raw - before) * self._scale / (seconds * self._facts["cpus"]), 1.0)
             return float((idle + share * (full - idle)) * seconds)
         if QUANTITIES[self.quantity].kind == "counter":
-            grown = (raw - before) % int(self._facts["wrap"]) if "wrap" in self._facts else None
-            joules = (raw - before if grown is None else grown) * self._scale
-            reset = joules < 0 or (grown is not None and joules > _HIGHEST_CPU_W * seconds)
-            return None if reset else joules
+            wrap = int(self._facts.get("wrap", 0))
+            joules = ((raw - before) % wrap if wrap else raw - before) * self._scale
+            most = limits.most_j(self.quantity, self._facts, seconds)
+            return joules if 0 <= joules <= most else None
         # A window's mean belongs to the time before it; any other power holds until the next.
         return (
             (raw if QUANTITIES[self.quantity].kind == "window" else before) * self._scale * seconds
@@ -176,6 +176,7 @@ class _Device:
         known = {n: f for n, f in device.quantities.items() if n in QUANTITIES}
         self._sums = {n: _Sum(n, f) for n, f in known.items() if n in _ENERGY and "reason" not in f}
         self._reasons = [f["reason"] for n, f in known.items() if n in _ENERGY and "reason" in f]
+        self._facts = known
         self._context: dict[str, int] = {}
         self._failed: dict[str, str] = {}
         scopes = [QUANTITIES[n].scope for n in known if n in _ENERGY]
@@ -189,11 +190,18 @@ class _Device:
             return
         self._failed.pop(reading.quantity, None)
         found = self._sums.get(reading.quantity)
-        if found is None:
-            self._context[reading.quantity] = reading.raw
-        elif reading.quantity in _POWER and reading.raw <= 0:
+        facts = self._facts.get(reading.quantity, {})
+        impossible = fault(reading.quantity, facts, reading.raw, reading.device)
+        if reading.quantity in _POWER and reading.raw <= 0 and found:
             self._failed[reading.quantity] = found.no_power(reading.raw)
             found.interrupt()
+        elif impossible:
+            self._failed[reading.quantity] = f"{QUANTITIES[reading.quantity].text}: {impossible}"
+            self._context.pop(reading.quantity, None)
+            if found:
+                found.interrupt()
+        elif found is None:
+            self._context[reading.quantity] = reading.raw
         else:
             middle = reading.t0 + (reading.t1 - reading.t0) // 2
             found.add(reading.t_dev if reading.t_dev is not None else middle, reading.raw)
@@ -266,7 +274,7 @@ class _Watched:
     def _read(self, read: Callable[[], Iterable[Reading]]) -> None:
         try:
             found = list(read())
-        except OSError:
+        except Exception:  # one odd device stops no other
             return  # what is not read grows old, and then is said to be missing
         with self._lock:
             for reading in found:

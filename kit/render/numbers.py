@@ -21,7 +21,8 @@ def measured(value: Mapping[str, Any]) -> str:
 def spread(value: Mapping[str, Any]) -> list[str]:
     """``["± 3", "± 26"]``: repeatability, then sensor, to two digits; what there is of them."""
     known = [value[key] for key in ("u_reading", "u_sensor") if is_number(value, key)]
-    return [f"± {rounding.number(u, 2)}" for u in known]
+    told = [f"± {rounding.number(u, 2)}" for u in known]
+    return [*told, *([rounding.IN_DOUBT] if value.get("doubts") else [])]
 
 
 def is_number(value: Mapping[str, Any], key: str) -> bool:

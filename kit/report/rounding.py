@@ -61,13 +61,18 @@ def digits_for(value: Document, key: str = "joules") -> int:
     return min(6, max(3, places + 1))
 
 
+# Readings behind a number that are not believed: the notices say which, and why.
+IN_DOUBT = "(readings in doubt)"
+
+
 def spread(value: Document, scale: float = 1.0) -> list[str]:
     """``["± 3 (repeat)", "± 26 (sensor)"]``; an estimate's second is ``(model)``."""
     if value.get("u_sensor", 0) is None:
         return ["uncertainty not stated"]
     second = "model" if value.get("status") == "estimated" else "sensor"
     words = (("u_reading", "repeat"), ("u_sensor", second))
-    return [f"± {number(value[k] * scale, 2)} ({w})" for k, w in words if value.get(k) is not None]
+    told = [f"± {number(value[k] * scale, 2)} ({w})" for k, w in words if value.get(k) is not None]
+    return [*told, *([IN_DOUBT] if value.get("doubts") else [])]
 
 
 def joules(value: Document, key: str = "joules") -> tuple[str, str, list[str]]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from kit.energy import SCOPE_METERS, SENSOR_TERMS, energy_of
+from kit.energy import COMPARATOR_METERS, SCOPE_METERS, SENSOR_TERMS, energy_of
+from kit.meters.base import label
 from kit.model import EnergyValue, Phase
 from kit.phases import ALIASES
 from kit.records import RunRecords
@@ -18,6 +19,7 @@ INNER = ("prefill", "decode", "mixed")
 RESOLVED_PERIODS = 10  # a phase shorter than ten updates of its meter has no energy of its own
 _ALIKE = (*SENSOR_TERMS, "edge")
 _NS = 1e-9
+_MOST_SAID = 2
 
 
 def of_launch(records: RunRecords, index: int) -> list[dict[str, Any]]:
@@ -55,6 +57,7 @@ def _phase(records: RunRecords, pieces: Sequence[Phase]) -> dict[str, Any]:
     first = pieces[0]
     values = [energy_of(records.samples, records.plan.meters, p.t0, p.t1) for p in pieces]
     energies = [together(list(of_scope)) for of_scope in zip(*values, strict=True)]
+    energies = [_explained(energy, records) for energy in energies]
     if first.name in INNER:
         usual = median(seconds(p.t0, p.t1) for p in pieces)
         energies = [_if_resolved(energy, usual) for energy in energies]
@@ -68,6 +71,24 @@ def _phase(records: RunRecords, pieces: Sequence[Phase]) -> dict[str, Any]:
         "duration_s": math.fsum(seconds(p.t0, p.t1) for p in pieces),
         "energy": {e.scope: _document(e) for e in [*energies, *_unasked(energies)]},
     }
+
+
+def _explained(energy: EnergyValue, records: RunRecords) -> EnergyValue:
+    """An energy that is unmeasured, with what the sampler said of its meter."""
+    if energy.joules is not None:
+        return energy
+    meter = (SCOPE_METERS | COMPARATOR_METERS)[energy.scope]
+    names = {label(m.name, m.alias) for m in records.plan.meters if m.name == meter}
+    said = dict.fromkeys(
+        str(event.data.get("message"))
+        for event in records.events
+        if event.kind == "sampler.lost" and event.data.get("meter") in names
+    )
+    told = [word for word in said if word not in energy.reason][:_MOST_SAID]
+    if not told:
+        return energy
+    reason = f"{energy.reason} (the sampler said: {'; '.join(told)})"
+    return msgspec.structs.replace(energy, reason=reason)
 
 
 def _if_resolved(energy: EnergyValue, piece_s: float) -> EnergyValue:

@@ -90,9 +90,9 @@ def test_a_counter_that_stands_still_is_left_out_for_as_long_as_it_does(quantity
     shown = live("x", **{quantity: {}})
     see(shown, "x", quantity, *[(t / 10, 5_000_000) for t in range(60)])
     assert (shown.watts(6 * S), shown.joules()) == ({}, {})
-    see(shown, "x", quantity, (6, 6_000_000))
+    see(shown, "x", quantity, (6, 5_500_000))
     assert shown.joules().keys() == shown.watts(6 * S).keys() == {"x"}
-    see(shown, "x", quantity, (7.5, 6_000_000))
+    see(shown, "x", quantity, (7.5, 5_500_000))
     assert (shown.watts(8 * S), shown.joules()) == ({}, {})
 
 
@@ -124,3 +124,43 @@ def test_a_device_that_is_not_known_is_passed_over() -> None:
     shown = live("gpu0", gpu_energy={})
     see(shown, "gpu1", "gpu_energy", (1, 1), (2, 2))
     assert shown.joules() == {}
+
+
+@pytest.mark.parametrize(
+    ("device", "quantity", "facts", "raw"),
+    [
+        ("gpu0", "gpu_power_instant", {"limit_w": 700.0}, 2_000_000),
+        ("gpu0", "gpu_power_sample", {"limit_w": 700.0}, 2**32 - 1),
+        ("gpu0", "gpu_power_average", {}, 431_000_000),
+        ("pdu:a:3", "pdu_power", {"poll_s": 1}, 65_535),
+        ("pdu:a:3", "pdu_power", {"poll_s": 1, "scale": 0.1}, 65_535),
+        ("pdu:a:3", "pdu_power", {"poll_s": 1}, 9_000),
+    ],
+)
+def test_a_power_that_its_device_cannot_draw_is_not_shown(
+    device: str, quantity: str, facts: dict[str, Any], raw: int
+) -> None:
+    shown = live(device, **{quantity: facts})
+    see(shown, device, quantity, (0, raw))
+    assert (shown.watts(S), shown.joules()) == ({}, {})
+    see(shown, device, quantity, (1, 300), (2, 300))
+    assert shown.watts(2 * S).keys() == {device}
+    see(shown, device, quantity, (3, raw))
+    assert shown.watts(3 * S) == {}  # what it said before is no answer either
+
+
+@pytest.mark.parametrize("raw", [10**15, 4_000_000])
+def test_a_counter_that_no_card_can_follow_is_not_shown(raw: int) -> None:
+    shown = live("gpu0", gpu_energy={"limit_w": 700.0})
+    see(shown, "gpu0", "gpu_energy", (0, 1_000_000), (1, 1_300_000))
+    assert shown.joules() == {"gpu0": 300.0}
+    see(shown, "gpu0", "gpu_energy", (2, raw))
+    assert (shown.joules(), shown.watts(2 * S)) == ({}, {})
+
+
+def test_a_state_that_no_sensor_shows_is_not_shown() -> None:
+    shown = live("gpu0", gpu_temperature={})
+    see(shown, "gpu0", "gpu_temperature", (0, 44))
+    assert shown.state() == {"gpu0": {"temperature": 44}}
+    see(shown, "gpu0", "gpu_temperature", (1, 255))
+    assert shown.state() == {}

@@ -92,6 +92,33 @@ def test_a_power_of_zero_is_no_reading(quantity: str, facts: dict[str, Any], sai
     assert x.seen(9 * S).seconds == 1.0  # neither up to a zero nor from one
 
 
+@pytest.mark.parametrize(
+    ("quantity", "facts", "raw"),
+    [
+        ("gpu_power_instant", {"limit_w": 700.0}, 2_000_000),
+        ("gpu_power_average", {"limit_w": 700.0}, 2**31 - 1),
+        ("pdu_power", {"scale": 0.1}, 65_535),
+        ("pdu_power", {"limit_w": 3680.0}, 5_000),
+    ],
+)
+def test_a_power_that_cannot_be_is_said_and_adds_nothing(
+    quantity: str, facts: dict[str, Any], raw: int
+) -> None:
+    x = device(**{quantity: facts})
+    feed(x, quantity, (0, 300), (1, 300), (2, raw))
+    seen = x.seen(2 * S)
+    assert seen.watts is None
+    assert "it can draw" in seen.why_not or "all bits" in seen.why_not
+    feed(x, quantity, (3, 300), (4, 300))
+    assert x.seen(4 * S).seconds == 2.0  # neither up to it nor from it
+
+
+def test_a_counter_that_jumps_adds_nothing() -> None:
+    x = device(gpu_energy={"limit_w": 700.0})
+    feed(x, "gpu_energy", (0, 1_000), (1, 301_000), (2, 10**12), (3, 10**12 + 300_000))
+    assert (x.seen(3 * S).joules, x.seen(3 * S).seconds) == (600.0, 2.0)
+
+
 def test_a_power_below_zero_is_no_reading() -> None:
     x = device(pdu_power={"squelch": 50})
     feed(x, "pdu_power", (0, -1), (1, -1))

@@ -1,0 +1,129 @@
+"""Doubtful readings from the sealed run to every verdict: results, verify, compare, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit import archive, compare, jsonio, records, report, results
+from kit.records import RunRecords
+from kit.report import plain
+from kit.verify import verify
+from tests import golden
+
+GPU, CPU = "gpu_energy_per_output_token", "cpu_energy_per_output_token"
+Row = list[str]
+Edit = Callable[[Row], Row]
+
+
+def between(seconds: tuple[float, float], quantity: str, raw: Callable[[int], int]) -> Edit:
+    """Readings of one quantity between two times say something else."""
+
+    def edit(row: Row) -> Row:
+        inside = seconds[0] <= int(row[1]) * 1e-9 < seconds[1]
+        return [*row[:7], str(raw(int(row[7])))] if row[5] == quantity and inside else row
+
+    return edit
+
+
+def spoilt(root: Path, file: str, edit: Edit) -> Path:
+    """A golden run whose samples are garbage here and there, sealed like an honest one."""
+    run = golden.build(root)
+    path = run / "samples" / file
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *(",".join(edit(r.split(","))) for r in rows), ""]))
+    golden.recompute(run)
+    return golden.reseal(run)
+
+
+# A board at 250 W whose cap nobody knows, and a package at 40 W.
+EDITS: dict[str, tuple[str, Edit, str]] = {
+    "power of 90 kW": ("nvml.csv", between((6, 12), "gpu_power_instant", lambda _: 9 * 10**7), ""),
+    "a counter that jumps": (
+        "nvml.csv",
+        between((8.05, 99), "gpu_energy", lambda v: v + 10**9),
+        GPU,
+    ),
+    "a glitch of the counter": (
+        "nvml.csv",
+        between((8.0, 8.1), "gpu_energy", lambda _: 10**15),
+        GPU,
+    ),
+    "a counter in uJ": ("nvml.csv", between((0, 99), "gpu_energy", lambda v: 1000 * v), GPU),
+    "a glitch of a package": ("rapl.csv", between((8, 8.1), "cpu_energy", lambda _: 7), CPU),
+}
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
+    sealed = golden.build(tmp_path_factory.mktemp("honest") / "runs")
+    return records.load(archive.open_source(sealed))
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_a_doubt_is_in_results_verify_compare_and_report(
+    case: str, honest: RunRecords, tmp_path: Path
+) -> None:
+    file, edit, metric = EDITS[case]
+    run = spoilt(tmp_path / "runs", file, edit)
+    loaded = records.load(archive.open_source(run))
+    found: dict[str, Any] = results.compute(loaded)
+    assert found == jsonio.read(run / "results.json")
+
+    assert found["doubts"], case
+    told = [n["message"] for n in found["notices"] if n["code"] == "READINGS_DOUBTED"]
+    assert len(told) == len(found["doubts"])
+    verdict = verify(run)
+    # Live showed what the honest rows say, and the garbage is not that.
+    assert {c.code for c in verdict.failures} <= {"LIVE_DIFFERS"}, verdict.failures
+    (check,) = (c for c in verdict.checks if c.code == "READINGS_DOUBTED")
+    assert (check.level, check.status) == ("L5", "WARN")
+    assert "READINGS_DOUBTED" in plain.text(run.name, loaded, found)
+    assert "READINGS_DOUBTED" in report.html(run.name, loaded, found)
+
+    for a, b in ((honest, loaded), (loaded, honest), (loaded, loaded)):
+        judged = compare.judge(a, results.compute(a), b, results.compute(b), same_card=True)
+        verdicts = {axis.metric: (axis.verdict, axis.reason) for axis in judged.axes}
+        if metric:
+            assert verdicts[metric][0] in ("INCONCLUSIVE", "NOT-COMPARABLE"), case
+            assert "doubt" in verdicts[metric][1] or "unmeasured" in verdicts[metric][1]
+        others = {GPU, CPU} - {metric}
+        assert {verdicts[m][0] for m in others} == {"EQUIVALENT"}
+
+
+def test_an_honest_run_says_that_its_readings_are_believable(
+    honest: RunRecords, tmp_path: Path
+) -> None:
+    assert "doubts" not in results.compute(honest)
+    run = golden.build(tmp_path / "runs")
+    (check,) = (c for c in verify(run).checks if c.code == "READINGS_DOUBTED")
+    assert check.status == "PASS"
+
+
+def test_a_number_in_doubt_says_so_beside_its_uncertainty(tmp_path: Path) -> None:
+    file, edit, _ = EDITS["a glitch of the counter"]
+    run = spoilt(tmp_path / "runs", file, edit)
+    loaded = records.load(archive.open_source(run))
+    found = results.compute(loaded)
+    assert found["metrics"][GPU]["doubts"]
+    assert "(readings in doubt)" in plain.text(run.name, loaded, found)
+
+
+def test_a_lane_that_was_lost_is_why_its_scope_is_unmeasured(tmp_path: Path) -> None:
+    run = golden.build(tmp_path / "runs")
+    path = run / "samples" / "rapl.csv"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *rows[:30], ""]))
+    lost = {"meter": "rapl", "message": "rapl failed: ZeroDivisionError: 0"}
+    golden.rechain(run / "events.jsonl", lambda events: events.insert(1, _event(events[0], lost)))
+    found = results.compute(records.load(archive.open_source(run)))
+    reason = found["metrics"][CPU]["reason"]
+    assert "the sampler said: rapl failed: ZeroDivisionError" in reason
+    assert found["metrics"][GPU]["status"] == "measured"
+
+
+def _event(before: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    return {"t": before["t"], "kind": "sampler.lost", "data": data}
