@@ -88,9 +88,9 @@ def _journal(source: Source) -> list[Event]:
 
 
 def _samples(source: Source, names: list[str]) -> samples.Samples:
-    files = {n: source.read(n) for n in names if n.startswith("samples/") and n.endswith(".csv")}
+    files = [n for n in names if n.startswith("samples/") and n.endswith(".csv")]
     try:
-        return samples.from_csv(files)
+        return samples.from_pieces({name: source.pieces(name) for name in files})
     except samples.MalformedSamplesError as error:
         raise MalformedRecordError(str(error)) from error
 

@@ -9,7 +9,7 @@ their digits summed with numpy, whole columns at a time (100 MB/s).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,9 @@ _COLUMNS = len(Sample._fields)
 _COMMA, _NEWLINE, _MINUS, _ZERO = 44, 10, 45, 48
 _MAX_DIGITS = 18  # what an int64 surely holds
 _ABSENT = -1
+# So many bytes are taken apart at a time, which needs some ten times as many.
+_BLOCK, _LINE = 1 << 22, 1 << 16
+_COLUMNS_KEPT = ("t", "raw", "t0", "t1")
 
 
 class MalformedSamplesError(ValueError):
@@ -69,54 +72,116 @@ EMPTY = Samples({}, (), {})
 
 
 def from_csv(files: Mapping[str, bytes]) -> Samples:
-    """Parse sample files, by name.
+    """Parse sample files that are in memory, by name; see `from_pieces`."""
+    return from_pieces({name: (data,) for name, data in files.items()})
 
-    A last row that a crash cut short is left out and told of in ``gaps``.
+
+def from_pieces(files: Mapping[str, Iterable[bytes]]) -> Samples:
+    """Parse sample files, by name, each given piece by piece.
+
+    Some megabytes at a time are taken apart; what is kept are four or five integers a row, about
+    as much as the files have bytes. A last row that a crash cut short is left out and told of in
+    ``gaps``.
 
     Raises:
         MalformedSamplesError: a file that is not of this form.
     """
     series: dict[Key, Series] = {}
     gaps: list[str] = []
-    for name, data in files.items():
-        table = _Table(name, data)
-        gaps += table.gaps()
-        for key, found in table.series().items():
+    for name, pieces in files.items():
+        file = _File(name)
+        for block in _blocks(name, pieces):
+            file.take(block)
+        gaps += file.gaps
+        for key in list(file.parts):
             if key in series:
                 raise MalformedSamplesError(f"{name}: {key[0]} {key[1]} stands in two files")
-            series[key] = found
+            series[key] = _joined(file.parts.pop(key))
     spans = {key: (int(s.t[0]), int(s.t[-1])) for key, s in series.items() if len(s.t)}
     return Samples(series, tuple(gaps), spans)
 
 
-class _Table:
-    """The cells of one file: where each begins and ends. Shape ``(rows, 8)``."""
+def _blocks(name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces of a file joined and cut again after whole lines; the last block may lack its end."""
+    rest = b""
+    for piece in pieces:
+        rest += piece
+        if len(rest) < _BLOCK:
+            continue
+        end = rest.rfind(b"\n") + 1
+        if len(rest) - end > _LINE:
+            raise MalformedSamplesError(f"{name}: a line is longer than {_LINE} bytes")
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
+    yield rest
 
-    def __init__(self, name: str, data: bytes) -> None:
+
+class _File:
+    """What was read of one file so far: rows by device and quantity, and what is missing."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.gaps = name, list[str]()
+        self.parts: dict[Key, list[Series]] = {}
+        self._rows, self._begun, self._misnumbered = 0, False, False
+
+    def take(self, block: bytes) -> None:
+        """Take in whole lines, of the last block also one that was cut short."""
+        begin = 0 if self._begun else self._header(block)
+        end = block.rfind(b"\n") + 1
+        table = _Table(self.name, block[begin:end], self._rows)
+        if not self._misnumbered and (wrong := table.misnumbered()):
+            self._misnumbered = True
+            self.gaps.append(wrong)
+        for key, found in table.series().items():
+            self.parts.setdefault(key, []).append(found)
+        self._rows += len(table)
+        if end < len(block):
+            self.gaps.append(f"{self.name} ends in the middle of row {self._rows}")
+
+    def _header(self, block: bytes) -> int:
         head = HEADER.encode() + b"\n"
-        if not data.startswith(head):
-            raise MalformedSamplesError(f"{name} does not begin with {HEADER!r}")
-        end = data.rindex(b"\n") + 1
-        self.name = name
-        self.cut_short = end < len(data)
-        self.body = data[len(head) : end]
+        if not block.startswith(head):
+            raise MalformedSamplesError(f"{self.name} does not begin with {HEADER!r}")
+        self._begun = True
+        return len(head)
+
+
+def _joined(parts: list[Series]) -> Series:
+    """One series from those of a file's blocks, by time."""
+    t, raw, t0, t1 = (np.concatenate([getattr(p, n) for p in parts]) for n in _COLUMNS_KEPT)
+    errors = np.concatenate([part.error_times for part in parts])
+    if len(t) > 1 and (np.diff(t) < 0).any():
+        order = np.argsort(t, kind="stable")
+        t, raw, t0, t1 = t[order], raw[order], t0[order], t1[order]
+    return Series(t, raw, len(errors), errors, t0, t1)
+
+
+class _Table:
+    """The cells of some lines: where each begins and ends. Shape ``(rows, 8)``.
+
+    Args:
+        first: the number of the first row.
+    """
+
+    def __init__(self, name: str, body: bytes, first: int) -> None:
+        self.name, self.body, self.first = name, body, first
         self.bytes: Bytes = np.frombuffer(self.body, np.uint8)
         self.begin, self.end = self._cells()
 
     def __len__(self) -> int:
         return len(self.begin)
 
-    def gaps(self) -> Iterable[str]:
-        """What is missing: rows that are not numbered 0, 1, 2, …, and a row cut short."""
+    def misnumbered(self) -> str:
+        """The first row that is not numbered in order; empty where all are."""
         numbers = self.ints(0)
-        wrong = np.flatnonzero(numbers != np.arange(len(self)))
-        if len(wrong):
-            yield f"{self.name}: row {int(wrong[0])} is numbered {int(numbers[wrong[0]])}"
-        if self.cut_short:
-            yield f"{self.name} ends in the middle of row {len(self)}"
+        wrong = np.flatnonzero(numbers != np.arange(self.first, self.first + len(self)))
+        if not len(wrong):
+            return ""
+        return f"{self.name}: row {self.first + int(wrong[0])} is numbered {numbers[wrong[0]]}"
 
     def series(self) -> dict[Key, Series]:
-        """The rows, taken apart by device and quantity."""
+        """The rows, taken apart by device and quantity, as they stand."""
         t0, t1, own = self.ints(1), self.ints(2), self.ints(3, optional=True)
         rc, raw = self.ints(6), self.ints(7, optional=True)
         present = self.end[:, 7] > self.begin[:, 7]
@@ -179,13 +244,12 @@ class _Table:
 
     def _refuse(self, wrong: npt.NDArray[np.bool_], why: str) -> None:
         if wrong.any():
-            raise MalformedSamplesError(f"{self.name} line {int(np.argmax(wrong)) + 2}: {why}")
+            line = self.first + int(np.argmax(wrong)) + 2
+            raise MalformedSamplesError(f"{self.name} line {line}: {why}")
 
 
 def _series(
     rows: Ints, times: Ints, raw: Ints, present: npt.NDArray[np.bool_], t0: Ints, t1: Ints
 ) -> Series:
     good, bad = rows[present[rows]], rows[~present[rows]]
-    if len(good) > 1 and (np.diff(times[good]) < 0).any():
-        good = good[np.argsort(times[good], kind="stable")]
     return Series(times[good], raw[good], len(bad), times[bad], t0[good], t1[good])

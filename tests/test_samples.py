@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -135,3 +136,49 @@ def test_a_gpu_hour_is_read_in_moments() -> None:
     fast = time.process_time() - begin
     assert found.series["gpu0", "gpu_power_instant"].raw.tolist() == columns[:, 3].tolist()
     assert fast < plain
+
+
+def many(rows: int) -> bytes:
+    lines = (f"{n},{n * 1000},{n * 1000 + 300},,gpu{n % 3},x,0,{n % 77}\n" for n in range(rows))
+    return (samples.HEADER + "\n" + "".join(lines)).encode()
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_a_file_in_pieces_is_the_file(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever pieces and blocks are cut."""
+    data = many(500)
+    whole = samples.from_csv({"a": data})
+    monkeypatch.setattr(samples, "_BLOCK", 100)
+    read = samples.from_pieces({"a": (data[n : n + size] for n in range(0, len(data), size))})
+    assert read.gaps == whole.gaps == ()
+    for key, series in whole.series.items():
+        for own, other in zip(series, read.series[key], strict=True):
+            assert np.array_equal(own, other)
+
+
+def test_blocks_know_which_row_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "_BLOCK", 100)
+    lines = many(500).splitlines(keepends=True)
+    del lines[401]
+    read = samples.from_csv({"a": b"".join(lines) + b"9"})
+    assert read.gaps == ("a: row 400 is numbered 401", "a ends in the middle of row 499")
+    lines[300] = lines[300].replace(b",x,", b",x,z")
+    with pytest.raises(samples.MalformedSamplesError, match="line 301"):
+        samples.from_csv({"a": b"".join(lines)})
+
+
+def test_a_line_without_an_end_is_not_gathered_for_ever() -> None:
+    head = samples.HEADER.encode() + b"\n"
+    endless = (b"1" * (1 << 20) for _ in range(1 << 20))
+    with pytest.raises(samples.MalformedSamplesError, match="longer than"):
+        samples.from_pieces({"a": (piece for part in ([head], endless) for piece in part)})
+
+
+def test_memory_is_that_of_what_is_kept() -> None:
+    """Parsing a file at once took six times its size."""
+    data = many(400_000)
+    tracemalloc.start()
+    samples.from_pieces({"a": (data[n : n + (1 << 20)] for n in range(0, len(data), 1 << 20))})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 48 * 400_000 + 20 * samples._BLOCK

@@ -126,7 +126,7 @@ def _rows(records: RunRecords, source: Source) -> Iterator[str]:
         yield f"{started - len(told)} of {started} samplers did not say how many rows they wrote"
         return
     names = [n for n in source.names() if n.startswith("samples/")]
-    rows = sum(source.read(name).count(b"\n") - 1 for name in names)
+    rows = sum(piece.count(b"\n") for name in names for piece in source.pieces(name)) - len(names)
     if rows != sum(told):
         yield f"{rows} rows, the samplers wrote {sum(told)}"
 
