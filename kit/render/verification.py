@@ -40,10 +40,16 @@ def verdict_view(found: Verdict, *, details: bool = False) -> Group:
     table = grid({"no_wrap": True, "style": "quiet"}, {"no_wrap": True}, {"overflow": "fold"})
     for level, text in LEVELS.items():
         _add_level(table, level, text, found, details)
-    claim = facts([("claim", found.claim), ("run", found.run_hash)])
+    claim = claim_view(found)
     state = "ok" if found.passed else "fail"
     headline = marked(state, plain(summary(found)), verdict_word(found))
     return Group(headline, Text(), table, Text(), claim)
+
+
+def claim_view(found: Verdict) -> Table:
+    """What may be said of the run, after what no check can show."""
+    unshown = found.unshown or None
+    return facts([("not shown", unshown), ("claim", found.claim), ("run", found.run_hash)])
 
 
 def verdict_word(found: Verdict) -> str:

@@ -19,6 +19,17 @@ CLAIM = (
     "records; that the records are true is not shown: whoever scales every stream together "
     "passes; a replay, time stamps from elsewhere or a second meter would raise this"
 )
+# What no data in an archive can show, so that no check of it is ever missed.
+UNSHOWN = (
+    "that all readings, the journal's too, were not scaled together",
+    "that all times were not stretched or shifted together, or an old run sealed as a new one",
+    "that the run was not chosen from many, or launches and requests left out everywhere at once",
+    "that spec and margins stood before the run",
+    "that the answers are the model's: text is checked by its hash alone",
+    "that image and weights of these hashes ran, on a machine as described",
+    "that programs of others were not hidden from the readings",
+    "that a calibration is true: it is its author's word",
+)
 TOO_NEW = "nothing: this kit is too old to judge the run; a newer one may"
 UNSUPPORTED = frozenset({"MANIFEST_UNSUPPORTED"})
 _WORST_FIRST = ("FAIL", "WARN", "PASS", "WITHHELD", "SKIP")
@@ -75,6 +86,11 @@ class Verdict(Record, frozen=True, kw_only=True):
         return {"PASS": CLAIM, "FAIL": REFUSED, "UNSUPPORTED": TOO_NEW}[self.outcome]
 
     @property
+    def unshown(self) -> str:
+        """What a verdict that passes leaves open, whatever the archive holds; else empty."""
+        return "; ".join(UNSHOWN) if self.passed else ""
+
+    @property
     def failures(self) -> tuple[Check, ...]:
         return tuple(check for check in self.checks if check.status == "FAIL")
 
@@ -87,6 +103,7 @@ class Verdict(Record, frozen=True, kw_only=True):
             "passed": self.passed,
             "levels": self.levels,
             "claim": self.claim,
+            "not_shown": list(UNSHOWN) if self.passed else [],
         }
 
 

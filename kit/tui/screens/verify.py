@@ -17,9 +17,9 @@ from textual.widgets.option_list import Option
 from kit import archive, jsonio
 from kit.errors import KitError
 from kit.manifest import REPLAY, parent
-from kit.render.console import facts, plain
+from kit.render.console import plain
 from kit.render.verdicts import comparison_view
-from kit.render.verification import level_view, summary, verdict_view, verdict_word
+from kit.render.verification import claim_view, level_view, summary, verdict_view, verdict_word
 from kit.store import Store
 from kit.tui.altered import Altered, altered, altered_table
 from kit.tui.base import KitScreen, mark
@@ -104,8 +104,7 @@ class VerifyScreen(KitScreen):
         levels = self.query_one("#levels", OptionList)
         levels.clear_options()
         levels.add_options([Option(self._level(level), id=level) for level in LEVELS])
-        said = facts([("claim", found.claim), ("run", found.run_hash)])
-        levels.add_option(Option(said, id="claim"))
+        levels.add_option(Option(claim_view(found), id="claim"))
         failed = [check.level for check in found.failures]
         levels.highlighted = list(LEVELS).index(failed[0]) if failed else 0
 
