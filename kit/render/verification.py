@@ -46,10 +46,11 @@ def verdict_view(found: Verdict, *, details: bool = False) -> Group:
     return Group(headline, Text(), table, Text(), claim)
 
 
-def claim_view(found: Verdict) -> Table:
+def claim_view(found: Verdict) -> Group:
     """What may be said of the run, after what no check can show."""
-    unshown = found.unshown or None
-    return facts([("not shown", unshown), ("claim", found.claim), ("run", found.run_hash)])
+    claim = facts([("claim", found.claim), ("run", found.run_hash)])
+    unshown = [facts([("not shown by any archive", found.unshown)]), Text()]
+    return Group(*(unshown if found.unshown else ()), claim)
 
 
 def verdict_word(found: Verdict) -> str:
