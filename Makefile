@@ -1,6 +1,6 @@
 # kit's front door. On a fresh Debian machine: `make demo`, `make test`; nothing before them.
 .DEFAULT_GOAL := help
-.PHONY: help install engine tools images demo check format test test-runtimes explore bench lock dist clean
+.PHONY: help install engine tools images demo check format test test-runtimes explore fuzz bench lock dist clean
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
@@ -49,6 +49,9 @@ test-runtimes: install engine images ## the slower runtimes too (compiles for mi
 
 explore: install ## property tests, each on many new examples (minutes)
 	$(PY) -m pytest -m hypothesis --hypothesis-profile=explore --timeout 1800
+
+fuzz: install ## 200,000 changed runs through every command that reads one (hours)
+	$(PY) -m tests.fuzz
 
 bench: install engine images ## the measured figures of benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done

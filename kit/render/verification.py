@@ -40,17 +40,20 @@ def verdict_view(found: Verdict, *, details: bool = False) -> Group:
     table = grid({"no_wrap": True, "style": "quiet"}, {"no_wrap": True}, {"overflow": "fold"})
     for level, text in LEVELS.items():
         _add_level(table, level, text, found, details)
-    claim = claim_view(found)
     state = "ok" if found.passed else "fail"
     headline = marked(state, plain(summary(found)), verdict_word(found))
-    return Group(headline, Text(), table, Text(), claim)
+    unshown = [unshown_view(found), Text()] if found.unshown else []
+    return Group(headline, Text(), table, Text(), *unshown, claim_view(found))
 
 
-def claim_view(found: Verdict) -> Group:
-    """What may be said of the run, after what no check can show."""
-    claim = facts([("claim", found.claim), ("run", found.run_hash)])
-    unshown = [facts([("not shown by any archive", found.unshown)]), Text()]
-    return Group(*(unshown if found.unshown else ()), claim)
+def claim_view(found: Verdict) -> Table:
+    """What may be said of the run."""
+    return facts([("claim", found.claim), ("run", found.run_hash)])
+
+
+def unshown_view(found: Verdict) -> Text:
+    """What no check of any archive can show; empty where the run may not be used anyway."""
+    return plain(f"no archive can show {found.unshown}" if found.unshown else "", "quiet")
 
 
 def verdict_word(found: Verdict) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import functools
+import itertools
 import json
 import os
 import random
@@ -18,8 +19,10 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 from kit import archive, seal
+from kit.archive import MANIFEST
 from kit.verify import schema
 from tests import golden
 from tests.fuzz import faces, mutate
@@ -33,7 +36,7 @@ _SILENT_S = 90.0  # after so long without a word a worker hangs where no alarm r
 class Fuzz:
     """One worker's inputs, from a sound run of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, asked: float) -> None:
         golden.LAUNCHES = 1
         # Files that were not changed are looked at once: what they are is in the key.
         schema.file_problems = functools.lru_cache(512)(schema.file_problems)
@@ -42,8 +45,12 @@ class Fuzz:
         sound = {n: source.read(n) for n in source.names() if not n.startswith("private/")}
         self.zip = seal.export(self.original, folder).read_bytes()
         self.place = Workplace(folder, sound, self.original)
+        self.asked = asked
         self.counts: Counts = collections.Counter()
         self.faults: list[tuple[int, str, str]] = []
+        for ask in FACES.values():  # imports what it needs, before any limit of time
+            with faces.silent():
+                ask(self.place, self.original)
 
     def one(self, seed: int) -> None:
         """Make input ``seed`` and ask everything of it."""
@@ -55,9 +62,10 @@ class Fuzz:
         files = self._changed(rng, layer)
         again = layer != "manifest" and rng.random() < 0.85
         if again:
-            files = mutate.sealed(mutate.registered(files) if rng.random() < 0.6 else files)
+            files = mutate.registered(files) if rng.random() < 0.6 else files
+            files = mutate.sealed(files, self.place.sound[MANIFEST])
         self._ask(seed, rng, f"{layer}, sealed again" if again else layer, self.place.put(files))
-        if rng.random() < 0.1:
+        if rng.random() < self.asked / 4:
             self._guarded(seed, "recover", lambda: faces.recover(self.place, files))
 
     def _changed(self, rng: random.Random, layer: str) -> Files:
@@ -71,7 +79,7 @@ class Fuzz:
         self.counts[f"{layer} → {found[-1]}"] += 1
         # The others compute everything again; on what does not verify they end early.
         asked = list(FACES) if found[-1] in ("L0", "L1") else rng.sample(list(FACES), 1)
-        for name in asked if rng.random() < 0.4 else ():
+        for name in asked if rng.random() < self.asked else ():
             self._guarded(seed, name, lambda name=name: FACES[name](self.place, path))
 
     def _guarded(self, seed: int, face: str, ask: object) -> None:
@@ -92,20 +100,20 @@ def _told(error: BaseException) -> str:
     return f"{type(error).__name__} at {' < '.join(places)}: {str(error)[:200]}"
 
 
-def work(first: int, count: int, report: Path, limit_s: float) -> None:
-    """A worker: numbers from ``first`` on, until ``count`` are done or the time is over."""
+def work(share: range, report: Path, limit_s: float, asked: float) -> None:
+    """A worker: the inputs of ``share``, until they are done or the time is over."""
     memory = Path("/dev/shm")
     base = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="kit-fuzz-", dir=base))
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     end = time.monotonic() + limit_s
     try:
-        fuzz = Fuzz(folder)
-        for done, seed in enumerate(range(first, first + count), 1):
+        fuzz = Fuzz(folder, asked)
+        for done, seed in enumerate(share, 1):
             report.with_suffix(".now").write_text(str(seed))
             fuzz.one(seed)
             over = time.monotonic() > end
-            if over or done % 50 == 0 or done == count:
+            if over or done % 50 == 0 or done == len(share):
                 report.write_text(json.dumps([done, fuzz.counts, fuzz.faults]))
             if over:
                 break
@@ -113,21 +121,20 @@ def work(first: int, count: int, report: Path, limit_s: float) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def supervise(first: int, count: int, jobs: int, limit_s: float) -> tuple[int, Counts, list[list]]:
+def supervise(
+    shares: list[range], limit_s: float, asked: float
+) -> tuple[int, Counts, list[list[Any]]]:
     """Fork the workers, watch that none is silent, and add up what they found."""
     done, counts, faults = 0, collections.Counter[str](), []
     with tempfile.TemporaryDirectory() as name:
-        shares = [
-            range(first + n * count // jobs, first + (n + 1) * count // jobs) for n in range(jobs)
-        ]
-        reports = [Path(name) / f"{n}.json" for n in range(jobs)]
+        reports = [Path(name) / f"{n}.json" for n in range(len(shares))]
         children = {}
         for share, path in zip(shares, reports, strict=True):
             pid = os.fork()
             if pid == 0:
                 code = 1
                 try:
-                    work(share.start, len(share), path, limit_s)
+                    work(share, path, limit_s, asked)
                     code = 0
                 except BaseException:
                     traceback.print_exc()
@@ -168,15 +175,20 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--count", type=int, default=200_000)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--faces", type=float, default=0.4, help="share that goes to more than verify"
+    )
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after that")
     asked = parser.parse_args()
     begin = time.monotonic()
-    done, counts, faults = supervise(asked.first, asked.count, asked.jobs, asked.seconds)
+    edges = [asked.first + n * asked.count // asked.jobs for n in range(asked.jobs + 1)]
+    shares = [range(a, b) for a, b in itertools.pairwise(edges)]
+    done, counts, faults = supervise(shares, asked.seconds, asked.faces)
     again = sum(n for key, n in counts.items() if "sealed again" in key)
     for key, number in sorted(counts.items()):
         print(f"{number:8d}  {key}")
     print(f"{done} inputs in {time.monotonic() - begin:.0f} s, {again} of them sealed again")
-    kinds: dict[str, list] = {}
+    kinds: dict[str, list[tuple[int, str]]] = {}
     for seed, face, what in faults:
         kinds.setdefault(f"{face}: {what.partition(': ')[0]}", []).append((seed, what))
     for kind, found in sorted(kinds.items(), key=lambda item: -len(item[1])):

@@ -314,9 +314,13 @@ def registered(files: Files) -> Files:
         return files
 
 
-def sealed(files: Files) -> Files:
-    """The manifest of the files as they now are: every hash fits."""
-    found = json.loads(files[MANIFEST])
+def sealed(files: Files, sound: bytes) -> Files:
+    """The manifest of the files as they now are: every hash fits.
+
+    Args:
+        sound: the manifest before anything was changed.
+    """
+    found = json.loads(sound)
     old = {entry["path"]: entry for entry in found["files"]}
     own = {"role": "other", "media_type": "text/plain", "withheld": False}
     found["files"] = [
@@ -333,15 +337,14 @@ def sealed(files: Files) -> Files:
     for key, name in (("spec", "spec"), ("plan", "plan"), ("result", "results")):
         found[f"{key}_hash"] = hashes.get(f"{name}.json", "0" * 64)
     found |= _of_plan(files.get("plan.json", b"{}"))
-    sound = found
     try:
-        data = jsonio.canonical(sound)
+        data = jsonio.canonical(found)
     except ValueError:
         return files
     try:
         manifest.parse(data)
     except Exception:  # what the plan holds is no image: the manifest keeps its own
-        kept = json.loads(files[MANIFEST])
+        kept = json.loads(sound)
         data = jsonio.canonical({**found, "image": kept["image"], "model": kept["model"]})
     return files | {MANIFEST: data}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
+from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
@@ -19,7 +20,14 @@ from kit.errors import KitError
 from kit.manifest import REPLAY, parent
 from kit.render.console import plain
 from kit.render.verdicts import comparison_view
-from kit.render.verification import claim_view, level_view, summary, verdict_view, verdict_word
+from kit.render.verification import (
+    claim_view,
+    level_view,
+    summary,
+    unshown_view,
+    verdict_view,
+    verdict_word,
+)
 from kit.store import Store
 from kit.tui.altered import Altered, altered, altered_table
 from kit.tui.base import KitScreen, mark
@@ -104,7 +112,8 @@ class VerifyScreen(KitScreen):
         levels = self.query_one("#levels", OptionList)
         levels.clear_options()
         levels.add_options([Option(self._level(level), id=level) for level in LEVELS])
-        levels.add_option(Option(claim_view(found), id="claim"))
+        said = Group(claim_view(found), Text(), unshown_view(found))
+        levels.add_option(Option(said, id="claim"))
         failed = [check.level for check in found.failures]
         levels.highlighted = list(LEVELS).index(failed[0]) if failed else 0
 
