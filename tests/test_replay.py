@@ -13,6 +13,7 @@ import pty
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,12 +22,19 @@ from typing import Any
 
 import pytest
 
-from kit import archive, containers, images
-from kit.errors import ArchiveRefused
+from kit import archive, containers, images, jsonio
+from kit.errors import ArchiveRefused, ImageUnavailable
+from kit.images import base as images_base
+from kit.images import tree
 from kit.model import ImageIdentity
-from kit.replay import order_of
+from kit.replay import order_of, undertake
+from kit.store import Store
 from kit.verify import verify
 from tests import strangers
+from tests.test_images_parts import member, package
+from tests.test_images_sealed import base as sealed_base
+from tests.test_images_sealed import identified
+from tests.test_images_sealed import recipe as sealed_recipe
 
 pytestmark = pytest.mark.docker
 
@@ -49,15 +57,16 @@ class Listener:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str | None]] = []
+        self.files = {"model.gguf": CONTENT}
         listener = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 listener.requests.append((self.path, self.headers.get("Authorization")))
-                found = self.path.endswith("/model.gguf")
-                self.send_response(200 if found else 404)
+                found = listener.files.get(self.path.rpartition("/")[2])
+                self.send_response(404 if found is None else 200)
                 self.end_headers()
-                self.wfile.write(CONTENT if found else b"")
+                self.wfile.write(found or b"")
 
             def log_message(self, format: str, *args: Any) -> None: ...
 
@@ -227,8 +236,6 @@ def test_the_rehearsed_network_of_an_engine_without_bridges(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pinned: str
 ) -> None:
     from kit import render
-    from kit.replay import undertake
-    from kit.store import Store
 
     monkeypatch.setattr(containers.Engine, "bridges", lambda self: False)
     run = strangers.sealed(tmp_path, monkeypatch, digest=pinned)
@@ -297,6 +304,184 @@ def test_a_hub_file_with_other_bytes_leaves_nothing(
     assert done.returncode == 3 and "the spec pins" in done.stderr
     assert [p for p in (machine.home / ".cache").rglob("*") if p.is_file()] == []
     assert not machine.runs.exists()
+
+
+# --- a rebuild ------------------------------------------------------------------------------------
+
+SERVER = b"raise SystemExit('a recipe of the tests: it serves nothing')\n"
+
+
+class Rebuild:
+    """A recipe for an image that no engine has, with its one Debian package on the mirror."""
+
+    def __init__(self, folder: Path, listener: Listener) -> None:
+        folder.mkdir()
+        control = b"Package: nothing\nVersion: 1-1\nArchitecture: all\nDescription: of a test\n"
+        made = package(folder, member("./usr/share/nothing"), control=control)
+        self.deb = made.read_bytes()
+        self.name = "nothing_1-1_all.deb"
+        listener.files[self.name] = self.deb
+        self.base = self._locked(folder, made)
+        self.program = hashlib.sha256(SERVER + os.urandom(8)).hexdigest()
+        self.server = SERVER + f"# {self.program}\n".encode()  # an image of this test alone
+
+    def _locked(self, folder: Path, made: Path) -> dict[str, Any]:
+        listed = {
+            "version": "1-1",
+            "architecture": "all",
+            "source": "nothing",
+            "sha256": hashlib.sha256(self.deb).hexdigest(),
+            "size": len(self.deb),
+        }
+        bottom = {**sealed_base(), "include": ["nothing"], "packages": {"nothing": listed}}
+        with tempfile.TemporaryFile() as spool:
+            system = tree.Tree(spool)
+            images_base.fill(system, {"nothing": made})
+            layer = tree.write(system, folder / "layer.tar", bottom["source_date_epoch"])
+        return {**bottom, "diff_id": layer.diff_id}
+
+    def files(self, **changes: Any) -> tuple[str, dict[str, bytes]]:
+        """The image's id, and the recipe as a run seals it; ``changes`` go into its lock."""
+        with tempfile.TemporaryFile() as spool, tempfile.NamedTemporaryFile() as file:
+            program = tree.Tree(spool)
+            program.data("opt/kit/server.py", self.server)
+            epoch = self.base["source_date_epoch"]
+            layer = tree.write(program, Path(file.name), epoch)
+        lock = {
+            **sealed_recipe(),
+            "recipe": "loopback",
+            "program": ["server.py"],
+            "compile": None,
+            "files": {"server.py": hashlib.sha256(self.server).hexdigest()},
+            "wheels": [],
+            "diff_ids": [self.base["diff_id"], layer.diff_id],
+            **changes,
+        }
+        lock = identified(lock, self.base)
+        found = {"image.json": lock, "base/image.json": self.base}
+        return lock["image_id"], {
+            "server.py": self.server,
+            **{name: jsonio.canonical(document) for name, document in found.items()},
+        }
+
+
+@pytest.fixture
+def rebuild(machine: Machine) -> Rebuild:
+    return Rebuild(machine.root / "recipe", machine.listener)
+
+
+def in_engine(engine: containers.Engine, digest: str) -> bool:
+    """Whether the engine has this image, by its id or by kit's name for it."""
+    short = digest.removeprefix("sha256:")[:12]
+    return any(engine.image(name) for name in (digest, f"kit/loopback:{short}"))
+
+
+def files_of(machine: Machine) -> list[str]:
+    return [name for name in machine.tree() if Path(name).is_file()]
+
+
+def test_a_rebuild_is_listed_with_its_parts_and_not_begun(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    rebuild: Rebuild,
+    engine: containers.Engine,
+) -> None:
+    digest, recipe = rebuild.files()
+    run = strangers_run(machine, monkeypatch, digest, recipe=recipe)
+    before = machine.tree()
+    for args in ([], ["--rebuild"]):
+        for answer in ("", "n\n"):
+            done = machine.replay(run, *args, answer=answer)
+            assert done.returncode == (130 if answer and args else 2 if args else 3), done.stderr
+    assert f"to be built: loopback {digest} from 1 Debian package" in done.stderr
+    assert machine.tree() == before and machine.listener.requests == []
+    assert not in_engine(engine, digest)
+
+
+def test_a_rebuild_gives_the_pinned_image_and_keeps_its_parts(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    rebuild: Rebuild,
+    engine: containers.Engine,
+) -> None:
+    digest, recipe = rebuild.files()
+    run = strangers_run(machine, monkeypatch, digest, recipe=recipe, weights=None, meters=LOCAL)
+    done = machine.replay(run, "--rebuild", "--yes")
+    try:
+        assert done.returncode in (1, 3), done.stderr  # there is no Python in that image
+        assert in_engine(engine, digest), done.stderr
+        assert [path for path, _ in machine.listener.requests] == [
+            f"/debian/pool/main/n/nothing/{rebuild.name}"
+        ]
+        kept = {Path(name).name for name in files_of(machine)}
+        assert hashlib.sha256(rebuild.deb).hexdigest() in kept
+        assert not [name for name in files_of(machine) if "/replay-" in name]
+    finally:
+        engine.remove_image(digest)
+
+
+@pytest.mark.parametrize("fault", ["no package", "another package", "another layer", "a record"])
+def test_a_rebuild_that_fails_leaves_no_trace(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    rebuild: Rebuild,
+    engine: containers.Engine,
+    fault: str,
+) -> None:
+    false = {"diff_ids": [rebuild.base["diff_id"], "sha256:" + "7" * 64]}
+    digest, recipe = rebuild.files(**(false if fault in ("another layer", "a record") else {}))
+    if fault == "no package":
+        del machine.listener.files[rebuild.name]
+    elif fault == "another package":
+        machine.listener.files[rebuild.name] = bytes(len(rebuild.deb))
+    elif fault == "a record":  # of an earlier kit, that let a digest stand for another image
+        old = machine.home / ".cache/kit/images" / f"loopback-{digest[7:19]}.json"
+        old.parent.mkdir(parents=True)
+        old.write_text(json.dumps({"schema": "kit.build/1", "pinned": digest}))
+    run = strangers_run(machine, monkeypatch, digest, recipe=recipe)
+    before = files_of(machine)
+    done = machine.replay(run, "--rebuild", "--yes")
+    assert done.returncode == 3, done.stderr
+    assert files_of(machine) == before
+    assert not in_engine(engine, digest)
+    assert not any("resolve" in path for path, _ in machine.listener.requests), "weights come last"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"title": "x\x1b[2J"}, 4),
+        ({"entrypoint": ["a b"]}, 4),
+        ({"platform": "--privileged"}, 4),
+        ({"base": "../../etc"}, 4),
+        ({"program": ["../server.py"]}, 4),
+        ({"surprise": 1}, 4),
+        ({"schema": "kit.image/1"}, 3),
+    ],
+)
+def test_a_recipe_that_breaks_its_schema_is_not_even_listed(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    rebuild: Rebuild,
+    changes: dict[str, Any],
+    code: int,
+) -> None:
+    digest, recipe = rebuild.files(**changes)
+    with monkeypatch.context() as patch:  # verify finds it too; here replay alone is asked
+        patch.setattr("tests.test_replay.verify", lambda run: Passed)
+        run = strangers_run(machine, monkeypatch, digest, recipe=recipe)
+    before = machine.tree()
+    with pytest.raises((ArchiveRefused, ImageUnavailable)) as caught:
+        found = undertake(run, Store(machine.runs), rebuild=True)
+        raise found.obstacle or AssertionError("it was accepted")
+    assert caught.value.exit_code == code
+    assert machine.tree() == before
+
+
+class Passed:
+    """A verdict, where a test asks for none."""
+
+    passed = True
 
 
 # --- what a run may not even ask for --------------------------------------------------------------

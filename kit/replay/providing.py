@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from kit import images, weights
+from kit import images, resources, weights
+from kit.errors import ImageUnavailable
 from kit.replay.undertaking import Undertaking
 
 Say = Callable[[str], None]
 Progress = Callable[[str, float, float | None], None]
+_STAGED = "replay-"
+_ELSEWHERE = ("weights", "sources", "seen", "work")  # what no build reads
 
 
 def _nothing(*_: object) -> None:
@@ -18,7 +26,8 @@ def _nothing(*_: object) -> None:
 def provide(agreed: Undertaking, say: Say, progress: Progress = _nothing) -> None:
     """Do what ``agreed`` lists: rebuild the image, fetch the model files.
 
-    The recipe and the sources are those that were shown: the archive is not read again.
+    The recipe and the sources are those that were shown: the archive is not read again. A rebuild
+    that fails leaves nothing in the engine and nothing in the cache.
 
     Raises:
         Blocked: what is missing, and nothing that was listed would bring it.
@@ -27,7 +36,70 @@ def provide(agreed: Undertaking, say: Say, progress: Progress = _nothing) -> Non
     if agreed.obstacle:
         raise agreed.obstacle
     if agreed.image.recipe:
-        images.build_recipe(agreed.image.recipe, say, progress)
+        with all_or_nothing():
+            images.build_recipe(agreed.image.recipe, say, progress)
     for part in agreed.files:
         if part.state == "fetch":
             weights.ensure(part.file, (), say, progress)
+
+
+@contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Work on a copy of the cache, made of hard links, and keep what is new only on success.
+
+    So the parts that a stranger's recipe names do not stay where the recipe gave no image.
+
+    Raises:
+        ImageUnavailable: the cache cannot be written.
+    """
+    cache, before = resources.cache_dir(), os.environ.get("KIT_CACHE")
+    was_there = cache.is_dir()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=_STAGED, dir=cache))
+    except OSError as error:
+        raise ImageUnavailable(
+            f"nothing can be written into {cache}: {error.strerror}",
+            "give write access there, or set $KIT_CACHE to another folder",
+        ) from error
+    try:
+        _link(cache, staged)
+        os.environ["KIT_CACHE"] = str(staged)
+        yield
+        _keep(staged, cache)
+    finally:
+        _restore(before)
+        shutil.rmtree(staged, ignore_errors=True)
+        if not was_there and not any(cache.iterdir()):
+            cache.rmdir()
+
+
+def _restore(before: str | None) -> None:
+    if before is None:
+        del os.environ["KIT_CACHE"]
+    else:
+        os.environ["KIT_CACHE"] = before
+
+
+def _link(cache: Path, staged: Path) -> None:
+    """Everything that a build may find in the cache."""
+    for folder in cache.iterdir():
+        if folder.is_dir() and not folder.name.startswith((*_ELSEWHERE, _STAGED)):
+            shutil.copytree(folder, staged / folder.name, copy_function=_one)
+
+
+def _one(source: str, target: str) -> None:
+    """A hard link; a plain copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _keep(staged: Path, cache: Path) -> None:
+    """Move what is new to its place in the cache."""
+    for path in sorted(staged.rglob("*")):
+        place = cache / path.relative_to(staged)
+        if path.is_file() and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
