@@ -1,6 +1,6 @@
 # kit's front door. On a fresh Debian machine: `make demo`, `make test`; nothing before them.
 .DEFAULT_GOAL := help
-.PHONY: help install engine tools images demo check format test test-runtimes explore fuzz bench lock dist clean
+.PHONY: help install engine tools images demo check format test test-runtimes test-images explore fuzz bench lock dist clean
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
@@ -42,10 +42,13 @@ format: install ## let ruff format the code
 	.venv/bin/ruff format .
 
 test: install engine tools images ## every test that needs no GPU, real containers included
-	$(PY) -m pytest -m "not runtimes"
+	$(PY) -m pytest -m "not runtimes and not debians"
 
 test-runtimes: install engine images ## the slower runtimes too (compiles for minutes)
 	$(PY) -m pytest -m runtimes
+
+test-images: install tools ## images come out alike on Debian 12 and 13 (minutes)
+	$(PY) -m pytest -m debians
 
 explore: install ## property tests, each on many new examples (minutes)
 	$(PY) -m pytest -m hypothesis --hypothesis-profile=explore --timeout 1800
