@@ -49,7 +49,7 @@ def probe(
     also come from KIT_PDU_COMMUNITY.
 
     Args:
-        address: the PDU's name or address.
+        address: the PDU's name or address, as in pdu1, 192.0.2.10:1161 or [2001:db8::7]:161.
         alias: a section of host.toml to use instead, and the name of the section printed.
         profile: take it for a PDU of this make instead of recognising it; a path for one's own.
         version: SNMP version 1, 2c or 3.
@@ -60,7 +60,8 @@ def probe(
         no_auth: SNMP v3 without a password.
         no_priv: SNMP v3 without encryption.
         port: UDP port.
-        timeout_s: how long to wait for an answer; each request is repeated once.
+        timeout_s: how long to wait for an answer; each request is repeated once. A PDU that stays
+            silent is asked once more with at least ten seconds.
     """
     if address is None:
         config = _of_alias(alias)
@@ -71,6 +72,7 @@ def probe(
         config |= {"auth_protocol": auth_protocol, "priv_protocol": priv_protocol}
         config |= {"timeout_s": timeout_s}
         _check(config)
+    _look_up(config)
     chosen = profile or (config.get("profile") if address is None else None)
     try:
         seen = recognise.look(config, profiles.load(str(chosen)) if chosen else None)
@@ -178,6 +180,22 @@ def _check(config: dict[str, Any]) -> None:
         UsageError: an option that host.toml would not take.
     """
     host.config.check_pdu(PduConfig(profile="", **config))
+
+
+def _look_up(config: dict[str, Any]) -> None:
+    """Say of a name that it has no address, before anything is asked.
+
+    Raises:
+        Blocked: it has none.
+    """
+    name = host.address.parse(str(config["host"])).host
+    try:
+        host.address.resolve(name, int(config["port"]))
+    except OSError as error:
+        raise Blocked(
+            f"{name} cannot be resolved: {error.strerror or error}",
+            "check the spelling and the name server, or give the address",
+        ) from error
 
 
 def _folder() -> Path:

@@ -59,10 +59,11 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class PduConfig(_Section, frozen=True, kw_only=True):
     """How to reach one PDU. SNMP v2c with ``community``, or v3 with ``user`` and keys.
 
-    ``outlets`` feed this host (all supplies of the host); ``inlets`` are read where a profile
-    has no outlet power. ``profile`` names a file of ``kit/meters/pdu_profiles/``, or is the path
-    of one's own, ending in ``.json``, from this file's folder. ``version`` is 1 for old PDUs.
-    ``poll_s`` is how often it is asked.
+    ``host`` is a name or an address, with its port or without (`kit.host.address`). ``outlets``
+    feed this host (all supplies of the host); ``inlets`` are read where a profile has no outlet
+    power. ``profile`` names a file of ``kit/meters/pdu_profiles/``, or is the path of one's own,
+    ending in ``.json``, from this file's folder. ``version`` is 1 for old PDUs. ``poll_s`` is how
+    often it is asked.
     """
 
     host: str

@@ -10,18 +10,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+from kit.host import address
+
 _SECRETS = ("community", "user", "auth_key", "priv_key")
 _AUTH = ("MD5", "SHA", "SHA224", "SHA256", "SHA384", "SHA512")
 _PRIV = ("DES", "3DES", "AES", "AES192", "AES256")
 _LONGEST_PATH, _LONGEST_NAME = 4096, 255  # what Linux has of a path, and of a part of one
 _LONGEST_SECRET, _LONGEST_USER = 255, 32  # what SNMP has of each
 _HIGHEST_W = 100_000.0
+_SNMP_PORT = 161
 
 
 def pdu(section: Any) -> list[str]:
     """A ``[pdu.*]`` section."""
     rules = {
-        "`host` must be a name or an address": not _is_host(section.host),
         "`profile` must be the name of one, or a path": not _is_path(section.profile),
         "give `community` for SNMP v2c, or `user` for v3": not (section.community or section.user),
         "give `community` or `user`, not both": bool(section.community and section.user),
@@ -42,7 +44,18 @@ def pdu(section: Any) -> list[str]:
         if (text := getattr(section, key))
         for most in (_LONGEST_USER if key == "user" else _LONGEST_SECRET,)
     }
-    return [problem for problem, broken in rules.items() if broken]
+    return [*_host(section), *(problem for problem, broken in rules.items() if broken)]
+
+
+def _host(section: Any) -> list[str]:
+    """What is wrong with the address of a PDU, which may hold its port."""
+    try:
+        found = address.parse(section.host)
+    except ValueError as error:
+        return [f"`host` {section.host!r}: {error} ({address.FORMS})"]
+    if found.port not in (None, section.port) and section.port != _SNMP_PORT:
+        return [f"`host` has the port {found.port}, and `port` is {section.port}: give one"]
+    return []
 
 
 def estimate(section: Any) -> list[str]:
@@ -91,12 +104,3 @@ def _is_path(text: str) -> bool:
 def _is_latin(text: str, most: int) -> bool:
     """Whether SNMP's library can send it."""
     return len(text) <= most and all(ord(letter) < 256 for letter in text)
-
-
-def _is_host(text: str) -> bool:
-    """Whether it can be looked up: what names may hold, idna says."""
-    try:
-        text.encode("idna")
-    except UnicodeError:
-        return False
-    return bool(text.strip()) and text.isprintable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from kit.text import clean
 from kit.units import QUANTITIES, significant
 
 _AMPERES = "amperes alone: no energy can be told from it"
+_LONGEST_S, _RAREST_S = 60, 10  # what host.toml takes
 COMMUNITY = "KIT_PDU_COMMUNITY"
 
 
@@ -33,12 +35,17 @@ def document(seen: Seen) -> dict[str, Any]:
             }
             for place in seen.places
         ],
+        "slow_s": significant(seen.slow_s, 3),
+        "notes": list(seen.notes),
     }
 
 
 def lines(seen: Seen) -> list[str]:
     """A probe for a person."""
     head = [clean(seen.description) or "no description", f"sysObjectID {seen.sys_object_id}"]
+    head += [f"note: {clean(note)}" for note in seen.notes]
+    if seen.slow_s:
+        head.append(f"it answers slowly: {seen.slow_s:.1f} s a request")
     if seen.profile is None:
         return [*head, "no profile of kit's fits: write one as in kit/meters/pdu_profiles/"]
     head += [f"profile {seen.profile.name}: {seen.profile.title}"]
@@ -71,6 +78,9 @@ def section(alias: str, config: dict[str, Any], seen: Seen) -> list[str]:
         found.append(f"{of}s = [{listed}]{keep}")
     if int(config.get("port", 161)) != 161:
         found.append(f"port = {config['port']}")
+    if seen.slow_s:
+        found.append(f"timeout_s = {min(math.ceil(2 * seen.slow_s), _LONGEST_S)}  # it is slow")
+        found.append(f"poll_s = {min(math.ceil(1.5 * seen.slow_s), _RAREST_S)}")
     if config["version"] != "3":
         found += ['version = "1"'] if config["version"] == "1" else []
         hidden = config["community"] == os.environ.get(COMMUNITY)

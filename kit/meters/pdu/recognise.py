@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from kit.meters.base import MeterUnavailable
 from kit.meters.pdu.points import Point, complete, points
 from kit.meters.pdu.profiles import SYS_DESCR, SYS_OBJECT_ID, Measurement, Part, Profile, every
-from kit.meters.pdu.snmp import Snmp, explain, is_deaf
+from kit.meters.pdu.snmp import ENDLESS, Snmp, explain, is_deaf
 
+_BUDGET_S = 300.0  # for all that is asked; a sound PDU takes some seconds
 _TELLING = ("pdu_power", "pdu_current")
 
 
@@ -37,28 +38,40 @@ class Place(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a PDU says of itself; ``profile`` is None for a make that kit does not know."""
+    """What a PDU says of itself; ``profile`` is None for a make that kit does not know.
+
+    Attributes:
+        slow_s: how long an answer takes, s, where that is longer than it was waited for; else 0.
+        notes: what is odd about its answers.
+    """
 
     sys_object_id: str
     description: str
     profile: Profile | None
     places: tuple[Place, ...]
+    slow_s: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def look(config: dict[str, Any], profile: Profile | None = None) -> Seen:
     """Ask a PDU what it is; with ``profile``, take it for one of that make.
 
     Raises:
-        MeterUnavailable: it does not answer.
+        MeterUnavailable: it does not answer, or its tables have no end.
     """
-    snmp = Snmp(config)
+    snmp = Snmp(config, budget_s=_BUDGET_S)
     try:
         (rc, sys_object_id), (_, description) = snmp.texts([SYS_OBJECT_ID, SYS_DESCR])
         if is_deaf(rc):
             raise MeterUnavailable(explain(rc))
         name = (sys_object_id or "").lstrip(".")
-        found = _best(snmp, [profile] if profile else candidates(name))
-        return Seen(name, description or "", *found)
+        ends: dict[str, int] = {}
+        found = _best(snmp, [profile] if profile else candidates(name), ends)
+        deaf = next((rc for rc in ends.values() if is_deaf(rc)), None)
+        if found[0] is None and deaf is not None:
+            raise MeterUnavailable(f"it names itself, but gives no table: {explain(deaf)}")
+        notes = tuple(f"table {oid}: {explain(rc)}" for oid, rc in ends.items())
+        return Seen(name, description or "", *found, snmp.slow_s, notes)
     finally:
         snmp.close()
 
@@ -78,11 +91,17 @@ def candidates(sys_object_id: str) -> list[Profile]:
     return [by_name[name] for name in dict.fromkeys([*ordered, *anyone])]
 
 
-def _best(snmp: Snmp, likely: Sequence[Profile]) -> tuple[Profile | None, tuple[Place, ...]]:
-    """The first profile by which the PDU tells watts, else the first by which it tells amperes."""
+def _best(
+    snmp: Snmp, likely: Sequence[Profile], ends: dict[str, int]
+) -> tuple[Profile | None, tuple[Place, ...]]:
+    """The first profile by which the PDU tells watts, else the first by which it tells amperes.
+
+    Args:
+        ends: gets why a table could not be read to its end, by its OID.
+    """
     amperes: tuple[Profile | None, tuple[Place, ...]] = (None, ())
     for profile in likely:
-        places = tuple(_places(snmp, profile))
+        places = tuple(_places(snmp, profile, ends))
         if any("pdu_power" in place.values for place in places):
             return profile, places
         if places and amperes[0] is None:
@@ -90,17 +109,17 @@ def _best(snmp: Snmp, likely: Sequence[Profile]) -> tuple[Profile | None, tuple[
     return amperes
 
 
-def _places(snmp: Snmp, profile: Profile) -> Iterator[Place]:
+def _places(snmp: Snmp, profile: Profile, ends: dict[str, int]) -> Iterator[Place]:
     for of in ("total", "inlet", "outlet") if profile.sys_object_ids else ("outlet",):
         measured = [m for m in profile.measurements if m.of == of]
-        indices = _indices(snmp, measured)
+        indices = _indices(snmp, measured, ends)
         chosen: dict[str, dict[str, bool]] = {of: dict.fromkeys(indices, True)}
         asked = complete(points(profile, "pdu", chosen, {}), snmp)
         names = _names(snmp, profile, of, indices)
         yield from _read(snmp, asked, of, names)
 
 
-def _indices(snmp: Snmp, measured: Iterable[Measurement]) -> list[str]:
+def _indices(snmp: Snmp, measured: Iterable[Measurement], ends: dict[str, int]) -> list[str]:
     """Every index that tells watts or amperes, in the order of their numbers."""
     found: set[str] = set()
     for each in measured:
@@ -110,8 +129,12 @@ def _indices(snmp: Snmp, measured: Iterable[Measurement]) -> list[str]:
             found |= {""} if snmp.get([f"{each.oid}.{each.index}"])[0][0] == 0 else set()
             continue
         pattern = re.compile(re.escape(each.index).replace(r"\{i\}", r"(\d+(?:\.\d+)*)"))
-        rows = snmp.walk(each.oid).items()
-        found |= {m[1] for row, (rc, _) in rows if not rc and (m := pattern.fullmatch(row))}
+        rows, end = snmp.walk(each.oid)
+        if end == ENDLESS:
+            raise MeterUnavailable(f"table {each.oid}: {explain(end)}")
+        if end:
+            ends[each.oid] = end
+        found |= {m[1] for row, (rc, _) in rows.items() if not rc and (m := pattern.fullmatch(row))}
     return sorted(found, key=lambda index: [int(part) for part in index.split(".") if part])
 
 

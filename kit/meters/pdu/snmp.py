@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
+
+from kit.host.address import Target
+from kit.meters.pdu import session
 
 Answer = tuple[int, int | None]
 Text = tuple[int, str | None]
@@ -18,11 +22,13 @@ Kind = TypeVar("Kind")
 NO_ANSWER, NO_OBJECT, NO_INSTANCE, END_OF_MIB = -1, -2, -3, -4
 REFUSED, UNSUPPORTED, NO_NUMBER, NO_ADDRESS, FAILED = -5, -6, -7, -8, -9
 WRONG_KEY, NO_USER = -10, -11
+ENDLESS, IN_CIRCLES, TOO_LONG = -12, -13, -14
 # SNMP's error-status: the answer does not fit into one datagram; v1 has no such object.
 _TOO_BIG, NO_NAME = 1, 2
 
 REASONS = {
-    NO_ANSWER: "no answer: is the PDU on, are address, port, SNMP version and community right?",
+    NO_ANSWER: "no answer: is the PDU on, are address, port, SNMP version and community right? "
+    "Is it slow? Then raise timeout_s",
     NO_OBJECT: "the PDU does not know this OID (NoSuchObject): another profile?",
     NO_INSTANCE: "the PDU has no such outlet or inlet (NoSuchInstance)",
     END_OF_MIB: "the PDU's MIB ends before this OID",
@@ -34,21 +40,9 @@ REASONS = {
     NO_ADDRESS: "the PDU's address cannot be resolved or reached",
     FAILED: "the SNMP request failed",
     NO_NAME: "the PDU has no such object, outlet or inlet (noSuchName)",
-}
-_AUTH = {
-    "MD5": "usmHMACMD5AuthProtocol",
-    "SHA": "usmHMACSHAAuthProtocol",
-    "SHA224": "usmHMAC128SHA224AuthProtocol",
-    "SHA256": "usmHMAC192SHA256AuthProtocol",
-    "SHA384": "usmHMAC256SHA384AuthProtocol",
-    "SHA512": "usmHMAC384SHA512AuthProtocol",
-}
-_PRIV = {
-    "DES": "usmDESPrivProtocol",
-    "3DES": "usm3DESEDEPrivProtocol",
-    "AES": "usmAesCfb128Protocol",
-    "AES192": "usmAesCfb192Protocol",
-    "AES256": "usmAesCfb256Protocol",
+    IN_CIRCLES: "its answers go in circles: the next object has no higher number",
+    ENDLESS: "it has more rows than any PDU has outlets: it is no PDU, or out of order",
+    TOO_LONG: "the PDU answers so slowly that its tables cannot be read in the time there is",
 }
 _REFUSALS = {
     "WrongDigest": WRONG_KEY,
@@ -63,6 +57,8 @@ _REFUSALS = {
     "NotInTimeWindow": REFUSED,
 }
 _MOST_AT_ONCE = 24
+_MOST_ROWS = 512  # four chained PDUs of 54 outlets have 216
+_TIMEOUT_S, _PATIENT_S, _PATIENT_TIMES = 2.0, 10.0, 5
 # −1 read as unsigned, and the largest of signed ones: what says "unsupported" where no value can be
 # negative. Counters and clocks alone may come by.
 _NOTHING = (2**32 - 1, 2**31 - 1)
@@ -80,9 +76,18 @@ class _Value(NamedTuple):
     value: Any
 
 
+class _Said(NamedTuple):
+    """What a request brought: our code of a failure (0: none); SNMP's status and index; values."""
+
+    failure: int
+    status: int = 0
+    bad: int = 0
+    values: Sequence[Any] = ()
+
+
 def is_deaf(rc: int) -> bool:
     """Whether a code speaks of the PDU as a whole, not of one of its values."""
-    return rc in (NO_ANSWER, REFUSED, NO_ADDRESS, FAILED, WRONG_KEY, NO_USER)
+    return rc in (NO_ANSWER, REFUSED, NO_ADDRESS, FAILED, WRONG_KEY, NO_USER, TOO_LONG)
 
 
 def explain(rc: int) -> str:
@@ -95,10 +100,21 @@ class Snmp:
 
     Args:
         config: a ``[pdu.*]`` section of host.toml as a dictionary, with its ``version``.
+        budget_s: for a PDU that nobody knows: a request without an answer is asked once more with
+            five times the time, and all requests together may take so long, s.
+
+    Attributes:
+        slow_s: how long an answer took that came after the timeout alone, s; 0 where none did.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], budget_s: float | None = None) -> None:
         self._config = config
+        self._timeout_s = float(config.get("timeout_s", _TIMEOUT_S))
+        self._retries = int(config.get("retries", 1))
+        self._is_patient = budget_s is not None
+        self._deadline = None if budget_s is None else time.monotonic() + budget_s
+        self._target: Target | None = None
+        self.slow_s = 0.0
         self._loop = asyncio.new_event_loop()
         self._lock = threading.Lock()
         self._session: tuple[Any, ...] | None = None
@@ -111,10 +127,11 @@ class Snmp:
         """`get` for names and object identifiers: ``(0, text)`` or ``(code, None)``."""
         return self._do(lambda: self._get(oids, text_of))
 
-    def walk(self, column: str, most: int = 1024) -> dict[str, Answer]:
+    def walk(self, column: str, most: int = _MOST_ROWS) -> tuple[dict[str, Answer], int]:
         """The integers below ``column``, by what follows it in the OID; empty where none are.
 
-        A PDU that does not answer ends the walk: `get` tells why.
+        And why the walk ended before the column did: `IN_CIRCLES`, `ENDLESS`, or what kept the PDU
+        from answering; 0 where it did not.
         """
         return self._do(lambda: self._walk(column, most))
 
@@ -169,71 +186,88 @@ class Snmp:
         found = await self._some([*oids[:bad], *oids[bad + 1 :]])
         return [*found[:bad], status, *found[bad:]]
 
-    async def _walk(self, column: str, most: int) -> dict[str, Answer]:
+    async def _walk(self, column: str, most: int) -> tuple[dict[str, Answer], int]:
         found: dict[str, Answer] = {}
         last, inside = column, f"{column}."
         while len(found) < most:
             failure, status, _, values = await self._ask("next_cmd", [last])
             if failure or status or not values:
-                break
+                return found, failure
             oid, value = str(values[0][0]), values[0][1]
-            if not oid.startswith(inside) or oid == last or type(value).__name__ in _MISSING:
-                break
+            if type(value).__name__ in _MISSING:
+                return found, 0
+            if not oid.startswith(inside):  # an agent may begin again after its last object
+                return found, IN_CIRCLES if oid == last else 0
+            if _parts(oid) <= _parts(last):
+                return found, IN_CIRCLES
             found[oid.removeprefix(inside)], last = answer_of(value), oid
-        return found
+        return found, ENDLESS
 
-    async def _ask(self, command: str, oids: Sequence[str]) -> tuple[int, int, int, Sequence[Any]]:
-        """One request: our code of a failure (0: none), error-status, error-index, values."""
+    async def _ask(self, command: str, oids: Sequence[str]) -> _Said:
+        """One request to the address that answers; where none has yet, to one after the other."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return _Said(TOO_LONG)
+        if self._target:
+            said = await self._once(command, oids)
+        else:
+            said = await self._first(command, oids)
+        if said.failure != NO_ANSWER or not self._is_patient:
+            return said
+        return await self._patiently(command, oids)
+
+    async def _first(self, command: str, oids: Sequence[str]) -> _Said:
+        try:
+            targets = session.targets(self._config)
+        except (OSError, ValueError):
+            return _Said(NO_ADDRESS)
+        said = _Said(NO_ADDRESS)
+        for self._target in targets:
+            said = await self._once(command, oids)
+            if said.failure not in (NO_ANSWER, NO_ADDRESS):
+                return said
+            self._forget()
+        self._target = None
+        return said
+
+    async def _patiently(self, command: str, oids: Sequence[str]) -> _Said:
+        """Once more with more time. Where that helps, it stays so; else it is not tried again."""
+        usual = self._timeout_s, self._retries
+        self._timeout_s, self._retries = max(_PATIENT_S, _PATIENT_TIMES * self._timeout_s), 0
+        self._is_patient = False
+        self._forget()
+        begun = time.monotonic()
+        said = await (self._once if self._target else self._first)(command, oids)
+        if said.failure == NO_ANSWER:
+            self._timeout_s, self._retries = usual
+            self._forget()
+        else:
+            self.slow_s = time.monotonic() - begun
+        return said
+
+    async def _once(self, command: str, oids: Sequence[str]) -> _Said:
         from pysnmp.error import PySnmpError
 
-        snmp = _pysnmp()
+        snmp = session.pysnmp()
         try:
-            session = self._session or await self._open()
+            if self._session is None:
+                assert self._target is not None
+                wait = self._timeout_s, self._retries
+                self._session = await session.begin(self._config, self._target, *wait)
             binds = [snmp.ObjectType(snmp.ObjectIdentity(oid)) for oid in oids]
             failure, status, index, values = await getattr(snmp, command)(
-                *session, *binds, lookupMib=False
+                *self._session, *binds, lookupMib=False
             )
         except PySnmpError as error:
-            return _failure_code(error), 0, 0, ()
+            return _Said(_failure_code(error))
         except OSError:
-            return NO_ADDRESS, 0, 0, ()
+            return _Said(NO_ADDRESS)
         if failure and str(self._config.get("version")) == "3":
-            self._forget()  # a PDU that restarted counts its boots and time anew
-        return (_failure_code(failure) if failure else 0), int(status), int(index), values
-
-    async def _open(self) -> tuple[Any, ...]:
-        snmp = _pysnmp()
-        address = (self._config["host"], int(self._config.get("port", 161)))
-        transport = snmp.Udp6TransportTarget if ":" in address[0] else snmp.UdpTransportTarget
-        target = await transport.create(
-            address,
-            timeout=float(self._config.get("timeout_s", 2.0)),
-            retries=int(self._config.get("retries", 1)),
-        )
-        session = (snmp.SnmpEngine(), self._credentials(snmp), target, snmp.ContextData())
-        self._session = session
-        return session
-
-    def _credentials(self, snmp: Any) -> Any:
-        config = self._config
-        if str(config.get("version", "2c")) != "3":
-            model = 0 if str(config.get("version")) == "1" else 1
-            return snmp.CommunityData(config["community"], mpModel=model)
-        keys: dict[str, Any] = {}
-        if config.get("auth_key"):
-            protocol = _AUTH[config.get("auth_protocol", "SHA")]
-            keys |= {"authKey": config["auth_key"], "authProtocol": getattr(snmp, protocol)}
-        if config.get("priv_key"):
-            protocol = _PRIV[config.get("priv_protocol", "AES")]
-            keys |= {"privKey": config["priv_key"], "privProtocol": getattr(snmp, protocol)}
-        return snmp.UsmUserData(config["user"], **keys)
+            self._forget()  # a PDU that restarted counts its boots and time from 0
+        return _Said(_failure_code(failure) if failure else 0, int(status), int(index), values)
 
 
-def _pysnmp() -> Any:
-    """pysnmp's asyncio face, imported late: it takes half a second."""
-    from pysnmp.hlapi.v3arch import asyncio as snmp
-
-    return snmp
+def _parts(oid: str) -> list[int]:
+    return [int(part) for part in oid.split(".") if part]
 
 
 def answer_of(value: Any) -> Answer:
