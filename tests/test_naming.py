@@ -145,7 +145,14 @@ def test_an_old_hash_under_a_new_source_names_what_it_is(
 ) -> None:
     asked = wanted(source=source, path=path, sha256=SHIPPED["sha256"])
     first = weights.doubts(asked, [place / "models"])[0]
-    assert first.code == "WEIGHTS_NAME" and SHIPPED["source"] in first.message
+    assert (first.level, first.code) == MISMATCH[0] and SHIPPED["source"] in first.message
+
+
+def test_an_old_hash_under_another_source_of_that_name_is_doubtful(place: Path) -> None:
+    source = f"hf:someone/model@{COMMIT}/{SHIPPED['path']}"
+    asked = wanted(source=source, path=SHIPPED["path"], sha256=SHIPPED["sha256"])
+    (doubt,) = weights.doubts(asked, [place / "models"])
+    assert (doubt.level, doubt.code) == UNPROVEN[0] and "--again" in doubt.remedy
 
 
 def test_a_namesake_in_a_folder_that_is_not_what_runs(place: Path) -> None:
@@ -373,8 +380,10 @@ def test_check_reports_a_mismatch_and_a_doubt(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert checked(place, capsys)[0] == 0
-    code, shown = checked(place, capsys, source="file:llama.gguf", path="llama.gguf")
+    code, shown = checked(place, capsys, source=f"hf:a/b@{COMMIT}/{SHIPPED['path']}")
     assert code == 0 and "WEIGHTS_NAME" in shown and SHIPPED["source"] in shown
+    code, shown = checked(place, capsys, source="file:llama.gguf", path="llama.gguf")
+    assert code == 2 and "$.weights.files[0].sha256" in shown and SHIPPED["source"] in shown
     (place / "models" / "llama.gguf").write_bytes(b"llama")
     code, shown = checked(place, capsys, source="file:llama.gguf", path="llama.gguf")
     assert code == 2 and "$.weights.files[0].sha256" in shown

@@ -8,7 +8,8 @@ is asked of a network.
 Codes::
 
     WEIGHTS_SOURCE    fail  the source has none of the three forms
-    WEIGHTS_MISMATCH  fail  what the name or source gives here has another hash than the spec says
+    WEIGHTS_MISMATCH  fail  what the name or source gives here has another hash than the spec says;
+                            or the hash is known here as a file of another name
     WEIGHTS_NAME      warn  one file, two names; or nothing here shows that the source gives it
     WEIGHTS_REVISION  warn  repo or revision of the spec, and the source, name different models
 """
@@ -173,10 +174,16 @@ def _unproven(
     message += f"{file.sha256[:12]}…"
     if others:
         message += f", which are known as {others[0].source}"
-    remedy = "correct source or sha256"
-    if source.kind != "file":
-        remedy += ", or let `kit weights add SPEC --again` fetch the source and compare"
-    yield Doubt(f"{where}.sha256", "warn", "WEIGHTS_NAME", message, remedy)
+    remedy = "correct source or sha256, or " + (
+        "put the file of that name into a weights folder"
+        if source.kind == "file"
+        else "let `kit weights add SPEC --again` fetch the source and compare"
+    )
+    # Known, and never by this name: most likely the name was edited and the hash was not.
+    if others and source.file not in {parse(other.source).file for other in others}:
+        yield Doubt(f"{where}.sha256", "fail", "WEIGHTS_MISMATCH", message, remedy)
+    else:
+        yield Doubt(f"{where}.sha256", "warn", "WEIGHTS_NAME", message, remedy)
 
 
 def _renamed(where: str, file: WeightFile, source: Source) -> Iterator[Doubt]:
