@@ -22,19 +22,23 @@ from typing import Any
 
 import pytest
 
-from kit import archive, containers, images, jsonio
+from kit import archive, containers, images, jsonio, render
 from kit.errors import ArchiveRefused, ImageUnavailable
 from kit.images import base as images_base
 from kit.images import tree
 from kit.model import ImageIdentity
 from kit.replay import order_of, undertake
 from kit.store import Store
+from kit.tui.app import KitApp
+from kit.tui.screens.home import HomeScreen
 from kit.verify import verify
 from tests import strangers
 from tests.test_images_parts import member, package
 from tests.test_images_sealed import base as sealed_base
 from tests.test_images_sealed import identified
 from tests.test_images_sealed import recipe as sealed_recipe
+from tests.tui.conftest import drawn
+from tests.tui.waiting import press, settled
 
 pytestmark = pytest.mark.docker
 
@@ -235,14 +239,31 @@ def test_the_network_is_said_as_it_will_be(
 def test_the_rehearsed_network_of_an_engine_without_bridges(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pinned: str
 ) -> None:
-    from kit import render
-
     monkeypatch.setattr(containers.Engine, "bridges", lambda self: False)
     run = strangers.sealed(tmp_path, monkeypatch, digest=pinned)
     found = undertake(run, Store(tmp_path / "mine"))
     assert found.launch.network == "host" and "--network=host" in found.command
     assert render.undertaking_list(found)
     assert not (tmp_path / "mine").exists()
+
+
+async def test_the_terminal_ui_asks_with_the_same_words_and_a_no_does_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str
+) -> None:
+    run = strangers_run(machine, monkeypatch, pinned)
+    for name, value in machine.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("KIT_CACHE", raising=False)
+    app = KitApp(Store(run.parent), first=HomeScreen(), ascii_only=False)
+    async with app.run_test(size=(100, 50)) as pilot:
+        await settled(pilot)
+        before = machine.tree()
+        await press(pilot, "r")
+        text = " ".join(drawn(app).replace("│", " ").split())
+        assert render.QUESTION in text and "WITH YOUR TOKEN" in text and "pdu rack1" in text
+        await press(pilot, "n")
+        assert machine.tree() == before
+    assert machine.listener.requests == [] and machine.listener.datagrams == 0
 
 
 # --- after the yes, exactly what was listed -------------------------------------------------------
