@@ -56,10 +56,15 @@ Cancelled = Callable[[], bool]
 
 
 class Order(Record, frozen=True, kw_only=True):
-    """What a face asks of the engine; ``parents`` names the run that this one replays."""
+    """What a face asks of the engine.
+
+    ``parents`` names the run that this one replays; ``recipe`` holds the files, by name, of the
+    recipe that is sealed there, which this run seals too where kit has none for its image.
+    """
 
     spec: RunSpec
     parents: tuple[dict[str, str], ...] = ()
+    recipe: dict[str, bytes] = {}
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ def run(order: Order, flight: InFlight, config: host.HostConfig, cancelled: Canc
     """
     engine = containers.connect()
     engine.reap(flight.store.is_alive, flight.store.log_of)
-    facts = resolve(order.spec, engine, config)
+    facts = resolve(order.spec, engine, config, order.recipe)
     the_plan, requests = plan(order.spec, facts)
     findings = approve(order.spec, the_plan, facts, flight)
     journal, clock = register(order, the_plan, requests, findings, flight, facts)

@@ -6,6 +6,7 @@ limits, CPU sets, meters with their devices, the schedule's hash. Nothing in it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -51,8 +52,16 @@ class Facts:
     calibrations: dict[str, bytes] = field(default_factory=dict)
 
 
-def resolve(spec: RunSpec, engine: containers.Engine, config: host.HostConfig) -> Facts:
+def resolve(
+    spec: RunSpec,
+    engine: containers.Engine,
+    config: host.HostConfig,
+    recipe: Mapping[str, bytes] | None = None,
+) -> Facts:
     """Look up everything the spec refers to.
+
+    Args:
+        recipe: the files of the image's recipe, in case that this kit has none for the pin.
 
     Raises:
         ImageUnavailable: the image is missing, or present with another digest.
@@ -69,7 +78,8 @@ def resolve(spec: RunSpec, engine: containers.Engine, config: host.HostConfig) -
         weights=_locate_weights(spec, config),
         meters=planned,
         cpus=host.cpu_split(),
-        recipe=images.sealable_files(spec.image.recipe or "", spec.image.digest or ""),
+        recipe=images.sealable_files(spec.image.recipe or "", spec.image.digest or "")
+        or dict(recipe or {}),
         calibrations=_calibrations(spec, planned, config),
     )
 

@@ -20,9 +20,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from kit import archive, containers, images, jsonio, render
+from kit.engine import Order
 from kit.errors import ArchiveRefused, ImageUnavailable
 from kit.images import base as images_base
 from kit.images import tree
@@ -171,13 +173,17 @@ def weights(**file: Any) -> dict[str, Any]:
 
 
 def strangers_run(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, digest: str, **changes: Any
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    digest: str,
+    verified: bool = True,
+    **changes: Any,
 ) -> Path:
     """A run that asks for a hub's file and for the person's PDU."""
     asked = {"meters": METERS, "limits": {"memory_mib": 256}, "weights": weights()}
     asked |= {"devices": {"gpus": 0}, **changes}
     run = strangers.sealed(machine.root / "theirs", monkeypatch, digest=digest, **asked)
-    assert verify(run).passed, verify(run).failures
+    assert verify(run).passed is verified, verify(run).failures
     return run
 
 
@@ -441,6 +447,21 @@ def test_a_rebuild_gives_the_pinned_image_and_keeps_its_parts(
         engine.remove_image(digest)
 
 
+def test_a_replay_carries_the_recipe_on(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, rebuild: Rebuild
+) -> None:
+    digest, recipe = rebuild.files()
+    run = strangers_run(machine, monkeypatch, digest, recipe=recipe)
+    order = order_of(run)
+    assert order.recipe == recipe
+    again = msgspec.convert(jsonio.parse(jsonio.canonical(msgspec.to_builtins(order))), Order)
+    assert again == order, "as the engine reads it"
+    other, recipe = rebuild.files(licenses="another")
+    assert other != digest
+    run = strangers_run(machine, monkeypatch, digest, recipe=recipe, verified=False)
+    assert order_of(run).recipe == {}, "it makes another image than the pinned one"
+
+
 @pytest.mark.parametrize("fault", ["no package", "another package", "another layer", "a record"])
 def test_a_rebuild_that_fails_leaves_no_trace(
     machine: Machine,
@@ -488,21 +509,14 @@ def test_a_recipe_that_breaks_its_schema_is_not_even_listed(
     code: int,
 ) -> None:
     digest, recipe = rebuild.files(**changes)
-    with monkeypatch.context() as patch:  # verify finds it too; here replay alone is asked
-        patch.setattr("tests.test_replay.verify", lambda run: Passed)
-        run = strangers_run(machine, monkeypatch, digest, recipe=recipe)
+    # verify finds it too; here replay alone is asked
+    run = strangers_run(machine, monkeypatch, digest, recipe=recipe, verified=code == 3)
     before = machine.tree()
     with pytest.raises((ArchiveRefused, ImageUnavailable)) as caught:
         found = undertake(run, Store(machine.runs), rebuild=True)
         raise found.obstacle or AssertionError("it was accepted")
     assert caught.value.exit_code == code
     assert machine.tree() == before
-
-
-class Passed:
-    """A verdict, where a test asks for none."""
-
-    passed = True
 
 
 # --- what a run may not even ask for --------------------------------------------------------------

@@ -36,6 +36,7 @@ from kit.errors import (
     PreflightFailed,
     WeightsUnavailable,
 )
+from kit.images.sealed import FOLDER
 from kit.manifest import REPLAY, run_hash
 from kit.model import Finding, LaunchPlan, MeterSpec, RunSpec, WeightFile
 from kit.store import Store
@@ -151,8 +152,21 @@ def order_of(original: Path) -> Order:
     data = source.read("spec.json", specs.MAX_BYTES)
     if jsonio.digest(data) != jsonio.parse(manifest, archive.MANIFEST).get("spec_hash"):
         raise ArchiveRefused("HASH_MISMATCH", "spec.json is not the one that the manifest lists")
+    spec = specs.parse(data, "the sealed spec")
     parent = {"run_hash": run_hash(manifest), "relation": REPLAY}
-    return Order(spec=specs.parse(data, "the sealed spec"), parents=(parent,))
+    return Order(spec=spec, parents=(parent,), recipe=_recipe_files(source, spec))
+
+
+def _recipe_files(source: archive.Source, spec: RunSpec) -> dict[str, bytes]:
+    """The files of the sealed recipe, if it keeps its rules and makes the image that is pinned."""
+    try:
+        recipe = images.sealed(source)
+    except (ArchiveRefused, ImageUnavailable):
+        return {}
+    if (recipe.name, recipe.image_id) != (spec.image.recipe, spec.image.digest):
+        return {}
+    places = [name for name in source.names() if name.startswith(FOLDER)]
+    return {name.removeprefix(FOLDER): source.read(name) for name in places}
 
 
 def undertake(
