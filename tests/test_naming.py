@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from kit import resources, spec, weights
 from kit.cli.main import main
 from kit.errors import SpecInvalid, WeightsUnavailable
 from kit.model import WeightFile, WeightsSpec
-from kit.weights import hub, known
+from kit.weights import gguf, hub, known
 from kit.weights.files import NOBODY, require, unreadable
 from kit.weights.source import parse
 
@@ -187,6 +188,60 @@ def test_two_files_of_one_name_are_a_problem() -> None:
     document["weights"]["files"] = [SHIPPED, {**SHIPPED, "sha256": "a" * 64}]
     (problem,) = spec.problems(document)
     assert problem.path == "$.weights.files[1].path" and "two files" in problem.message
+
+
+# --- what a GGUF file calls itself ----------------------------------------------------------------
+
+
+def gguf_text(text: bytes) -> bytes:
+    return struct.pack("<Q", len(text)) + text
+
+
+def gguf_file(*facts: tuple[bytes, int, bytes], count: int | None = None) -> bytes:
+    """The beginning of a GGUF file with these facts: key, kind, value as bytes."""
+    head = b"GGUF" + struct.pack("<IQQ", 3, 0, len(facts) if count is None else count)
+    return head + b"".join(gguf_text(k) + struct.pack("<I", kind) + v for k, kind, v in facts)
+
+
+NAME = (b"general.name", 8, gguf_text(b"Meta Llama 3 8B"))
+LIST = (b"tags", 9, struct.pack("<IQ", 8, 2) + gguf_text(b"a") + gguf_text(b"b"))
+NUMBERS = (b"numbers", 9, struct.pack("<IQ", 4, 3) + bytes(12))
+ONE = (b"general.quantization_version", 4, struct.pack("<I", 2))
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (gguf_file(NAME), "Meta Llama 3 8B"),
+        (gguf_file(ONE, LIST, NUMBERS, NAME), "Meta Llama 3 8B"),
+        (gguf_file((b"general.name", 8, gguf_text(b"a\x1b[2J\xff\x00b"))), "a\ufffdb"),
+        (gguf_file((b"general.name", 8, gguf_text(b"a" * 5000))), "a" * 80),
+        (gguf_file(ONE), ""),
+        (gguf_file(NAME)[:40], ""),
+        (gguf_file((b"x", 99, b"")), ""),
+        (gguf_file((b"x", 8, struct.pack("<Q", 2**64 - 1))), ""),
+        (gguf_file((b"x", 9, struct.pack("<IQ", 8, 2**63))), ""),
+        (gguf_file((b"x", 9, struct.pack("<IQ", 9, 1))), ""),
+        (gguf_file(ONE, count=2**64 - 1), ""),
+        (b"GGUF", ""),
+        (b"", ""),
+        (b"\x89PNG", ""),
+    ],
+)
+def test_the_name_in_a_gguf_file(tmp_path: Path, content: bytes, name: str) -> None:
+    (tmp_path / "m.gguf").write_bytes(content)
+    assert gguf.own_name(tmp_path / "m.gguf") == name
+
+
+def test_a_file_that_calls_itself_something_else(place: Path) -> None:
+    content = gguf_file(NAME)
+    (place / "models" / "model.gguf").write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    asked = wanted(sha256=sha256, size=len(content))
+    (doubt,) = weights.doubts(asked, [place / "models"])
+    assert (doubt.level, doubt.code) == UNPROVEN[0] and "Meta Llama 3 8B" in doubt.message
+    asked = wanted(sha256=sha256, size=len(content), repo="meta-llama/Llama-3.1-8B")
+    assert weights.doubts(asked, [place / "models"]) == []
 
 
 # --- sources: closed forms ------------------------------------------------------------------------

@@ -5,6 +5,7 @@ The mapping::
     host        `kit.host.fingerprint`
     weights     {container path: size in bytes | {"absent": reason}}
     unreadable  {container path: why the container's user cannot read the file; else empty}
+    self_named  {container path: what a GGUF file calls itself; else empty}
     misnamed    findings on names and hashes that do not belong together (`kit.weights.naming`)
     disk_free   bytes free where the run is written
     port_free   whether the plan's port is free on this host; absent unless the host network is used
@@ -49,6 +50,7 @@ def gather(
             target: models.unreadable(path, shifted=containers.shifts_users(engine_facts or {}))
             for target, path in weights.items()
         },
+        "self_named": {target: models.own_name(path) for target, path in weights.items()},
         "misnamed": _misnamed(plan),
         "disk_free": disk_free(folder),
         "port_free": _port_free(plan),

@@ -67,8 +67,8 @@ def _image(case: Case) -> Iterator[Finding]:
 
 def _weights(case: Case) -> Iterator[Finding]:
     files = case.plan.model.files if case.plan.model else ()
-    sizes = {target.rpartition("/")[2]: size for target, size in case.facts["weights"].items()}
-    unreadable = {t.rpartition("/")[2]: why for t, why in case.facts.get("unreadable", {}).items()}
+    sizes = _by_name(case.facts["weights"])
+    unreadable, names = (_by_name(case.facts.get(k, {})) for k in ("unreadable", "self_named"))
     for file in files:
         size = sizes.get(file.path)
         if not isinstance(size, int):
@@ -88,8 +88,14 @@ def _weights(case: Case) -> Iterator[Finding]:
                 "remove the file and fetch it again with `kit weights add`",
             )
         else:
-            yield ok("WEIGHTS", f"{file.path} is present ({_bytes(size)})")
+            called = f"; it calls itself {names[file.path]!a}" if names.get(file.path) else ""
+            yield ok("WEIGHTS", f"{file.path} is present ({_bytes(size)}){called}")
     yield from case.facts.get("misnamed", ())
+
+
+def _by_name(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts about files by their name, without the folder in the container."""
+    return {target.rpartition("/")[2]: fact for target, fact in facts.items()}
 
 
 def _disk(case: Case) -> Iterator[Finding]:

@@ -19,7 +19,6 @@ from kit import (
     images,
     jsonio,
     launch,
-    meters,
     preflight,
     rehearsal,
     weights,
@@ -290,8 +289,7 @@ def _file(file: WeightFile, folders: tuple[Path, ...]) -> FilePart:
 def _meter(meter: MeterSpec, config: host.HostConfig) -> MeterPart:
     name = f"{meter.name} {meter.alias}" if meter.alias else meter.name
     if meter.name != "pdu":
-        other = f"what the installed meter {meters.get(meter.name).title!r} reads"
-        return MeterPart(name, _LOCAL.get(meter.name) or other)
+        return MeterPart(name, _LOCAL.get(meter.name) or "what this installed meter reads")
     pdu = config.pdu.get(meter.alias or "")
     if pdu is None:
         return MeterPart(name, f"nothing: host.toml has no [pdu.{meter.alias}]")

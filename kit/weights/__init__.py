@@ -20,6 +20,7 @@ from kit.weights.files import (
     unreadable,
     verify,
 )
+from kit.weights.gguf import own_name
 from kit.weights.naming import Doubt, doubts, problems
 from kit.weights.source import Source, parse
 
@@ -35,6 +36,7 @@ __all__ = [
     "here",
     "is_file",
     "known_hash",
+    "own_name",
     "parse",
     "problems",
     "require",

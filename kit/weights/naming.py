@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from kit.errors import WeightsUnavailable
 from kit.model import Finding, Level, Problem, WeightFile, WeightsSpec
-from kit.weights import hub, known
+from kit.weights import gguf, hub, known
 from kit.weights.files import find, is_file, known_hash, names_of, store_dir
 from kit.weights.source import Source, parse
 
@@ -85,6 +85,7 @@ def doubts(
             continue
         sources.add(source._replace(name=""))
         found += _of_file(where, file, source, folders, remember)
+        found += _self_named(where, file, wanted.repo, folders, remember)
     found += _of_model(wanted, sources)
     return sorted(found, key=lambda doubt: doubt.level != "fail")
 
@@ -184,6 +185,18 @@ def _unproven(
         yield Doubt(f"{where}.sha256", "fail", "WEIGHTS_MISMATCH", message, remedy)
     else:
         yield Doubt(f"{where}.sha256", "warn", "WEIGHTS_NAME", message, remedy)
+
+
+def _self_named(
+    where: str, file: WeightFile, repo: str, folders: tuple[Path, ...], remember: bool
+) -> Iterator[Doubt]:
+    """A GGUF file that calls itself something else than the spec calls it."""
+    found = find(file.sha256, folders, *names_of(file), remember=remember)
+    name = gguf.own_name(found) if found else ""
+    if name and not gguf.fits(name, repo, file.path, file.source):
+        message = f"{file.path} calls itself {name!a}, and the spec calls the model {repo}"
+        remedy = "correct repo, name or sha256, or accept this if they are one model"
+        yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, remedy)
 
 
 def _renamed(where: str, file: WeightFile, source: Source) -> Iterator[Doubt]:
