@@ -40,6 +40,7 @@ _ALL = (
     Quantity("gpu_power_sample", "mW", "W", 1e-3, "window", "gpu", "GPU power, 20 ms buffer"),
     Quantity("gpu_power_instant", "mW", "W", 1e-3, "gauge", "gpu", "GPU power, instantaneous"),
     Quantity("gpu_power_average", "mW", "W", 1e-3, "average", "gpu", "GPU power, 1 s average"),
+    Quantity("gpu_module_power", "mW", "W", 1e-3, "average", "none", "power of the GPU's module"),
     Quantity("gpu_temperature", "degC", "degC", 1.0, "gauge", "none", "GPU temperature"),
     Quantity("gpu_memory_temperature", "degC", "degC", 1.0, "gauge", "none", "GPU memory temp."),
     Quantity("gpu_sm_clock", "MHz", "MHz", 1.0, "gauge", "none", "SM clock"),

@@ -104,7 +104,10 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
     if quantity in limits.GPU_POWER_S:
         return _power(read, quantity, cap_w(device, samples))
     if quantity == "gpu_energy":
-        cap, period_s = cap_w(device, samples), float(facts.get("period_s", limits.GPU_RENEWED_S))
+        cap, period_s = (
+            _counted_w(device, samples),
+            float(facts.get("period_s", limits.GPU_RENEWED_S)),
+        )
 
         def most(seconds: Floats) -> Floats:
             over = np.array([limits.overshoot(s) for s in np.atleast_1d(seconds)])
@@ -145,6 +148,12 @@ def cap_w(device: MeterDevice, samples: Samples) -> float:
         often = values[times > 1] if (times > 1).any() else values
         enforced = float(often.max()) if len(often) else None
     return limits.gpu_cap_w(facts, enforced)
+
+
+def _counted_w(device: MeterDevice, samples: Samples) -> float:
+    """The cap (W) of what a counter may count: a module's CPU draws as much again."""
+    told = "reason" not in device.quantities.get("gpu_module_power", {"reason": "none"})
+    return cap_w(device, samples) * (2 if told else 1)
 
 
 def _power(read: Series, quantity: str, cap: float) -> _Judged:

@@ -24,6 +24,8 @@ class Doubt(NamedTuple):
         readings: how many they are, of ``of``; 0 of 0 where it is about a stretch of time.
         spans: when (ns, ns).
         dropped: whether the readings are left out; else they are used, in doubt.
+        settled: whether what was found leaves no number in doubt: another source was known to be
+            right all along.
     """
 
     device: str
@@ -34,6 +36,7 @@ class Doubt(NamedTuple):
     of: int
     spans: tuple[Span, ...]
     dropped: bool = True
+    settled: bool = False
 
     def touches(self, t0: float, t1: float) -> bool:
         """Whether it is about readings in the window ``[t0, t1)`` (ns)."""
@@ -62,5 +65,5 @@ def bearing_on(
     return tuple(
         d.words()
         for d in doubts
-        if d.device in devices and d.quantity in quantities and d.touches(t0, t1)
+        if not d.settled and d.device in devices and d.quantity in quantities and d.touches(t0, t1)
     )

@@ -30,10 +30,12 @@ from kit.energy.gpu import (
     sensor,
     temperatures,
 )
+from kit.energy.module import Covered, covered
 from kit.energy.ticks import Known, known_ticks
 from kit.energy.trust import Spans, Trust, explained, holes, trusted
 from kit.energy.views import QUANTITY, energies
 from kit.model import MeterDevice
+from kit.samples import Samples
 from kit.units import QUANTITIES
 
 _SPARSE_HOLE_S = 15.0
@@ -55,7 +57,7 @@ def ways(device: MeterDevice, sifted: Sifted) -> Ways:
     A counter that went backwards means a driver that was reloaded: no way tells such a window.
     Views that contradict one another are judged by `kit.energy.trust`.
     """
-    found = _material(device, sifted)
+    found, cover = _of_gpu(device, sifted.samples, _material(device, sifted))
     believed = _believed(device, sifted, found)
     told = [(c, device.quantities[_QUANTITIES[c.method]]) for c in _ordered(found, believed)]
     known = found.ticks if "counter" not in believed.rejected else None
@@ -65,7 +67,7 @@ def ways(device: MeterDevice, sifted: Sifted) -> Ways:
         corrected(replace(curve, holes=(*resets, *curve.holes)), facts, sensor(facts, degc))
         for curve, facts in told
     )
-    return Ways(tuple(found_by), believed.doubts)
+    return Ways(tuple(found_by), (*cover.doubts, *believed.doubts))
 
 
 class _Material(NamedTuple):
@@ -91,6 +93,17 @@ def _material(device: MeterDevice, sifted: Sifted) -> _Material:
         dropped = sifted.dropped(device.device, _QUANTITIES[name])
         power[name] = explained(curve, dropped)
     return _Material(ticks, power, bool(sifted.dropped(device.device, "gpu_power_sample")))
+
+
+def _of_gpu(device: MeterDevice, samples: Samples, found: _Material) -> tuple[_Material, Covered]:
+    """The views without those that cover more than the GPU, as far as another one is left."""
+    ticks, power = found.ticks, dict(found.power)
+    cover = covered(device, samples, ticks, grown(ticks) if ticks else np.zeros(0), power)
+    for view in (view for view, what in cover.views.items() if what != "gpu"):
+        power.pop(view, None)
+        ticks = None if view == "counter" else ticks
+    lacking = found.lacking or bool(cover.doubts)
+    return found._replace(ticks=ticks, power=power, lacking=lacking), cover
 
 
 def _believed(device: MeterDevice, sifted: Sifted, found: _Material) -> Trust:

@@ -29,6 +29,7 @@ _STALE_NS = 5_000_000_000
 # A power meter that is silent for longer has left a hole that no straight line may bridge.
 _HOLE_PERIODS, _SHORTEST_HOLE_S = 5, 0.5
 _ROUND = 1
+_MODULE_SHARE = 1.1
 # These are renewed at least ten times a second: one that stands still for longer counts nothing.
 GROWING = ("gpu_energy", "cpu_energy")
 STILL_NS = 1_000_000_000
@@ -49,6 +50,16 @@ def fault(quantity: str, facts: Mapping[str, Any], raw: int, device: str = "") -
         return ""
     value = raw * known.scale * float(facts.get("scale", 1.0))
     return limits.fault(quantity, facts, raw, value, device)
+
+
+def is_of_module(latest: Mapping[str, int]) -> bool:
+    """Whether a GPU's module draws more than it does: its counter may then count the CPU, too.
+
+    What it counts is judged from the whole run (`kit.energy.module`); until then nobody knows.
+    """
+    own = latest.get("gpu_power_average") or latest.get("gpu_power_instant")
+    module = latest.get("gpu_module_power")
+    return bool(own and module and module > _MODULE_SHARE * own)
 
 
 class Live:
@@ -91,7 +102,13 @@ class Live:
         """
         with self._lock:
             sums = [(device, s.joules) for (device, _), s in self._sums.items()]
-        return {device: round(j, _ROUND) for device, j in sums if j is not None}
+            latest = {key: raw for key, (_, raw) in self._seen.items()}
+        return {
+            device: round(j, _ROUND)
+            for device, j in sums
+            if j is not None
+            and not is_of_module({q: raw for (d, q), raw in latest.items() if d == device})
+        }
 
     def state(self) -> dict[str, dict[str, int]]:
         """Temperatures (degC), SM clock (MHz), event reasons (mask), memory used (B) by device."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from kit import limits
 from kit.events import Clock
 from kit.meters import MeterUnavailable, Reader, Reading, get, label
-from kit.meters.live import GROWING, STILL_NS, corrected, fault
+from kit.meters.live import GROWING, STILL_NS, corrected, fault, is_of_module
 from kit.model import MeterDevice
 from kit.units import QUANTITIES, event_reasons
 
@@ -208,7 +208,11 @@ class _Device:
 
     def seen(self, now: int) -> Seen:
         watts, power_from = self._watts(now)
-        able = [s for n in _ENERGY if (s := self._sums.get(n)) and s.seconds > 0 and not s.still()]
+        able = [
+            s
+            for n in _ENERGY
+            if (s := self._sums.get(n)) and s.seconds > 0 and not s.still() and self._is_own(n)
+        ]
         best = able[0] if able else None
         mask = self._context.get("gpu_event_reasons")
         return Seen(
@@ -224,6 +228,13 @@ class _Device:
             why_not="" if watts is not None else self._why_not(),
             no_energy=self._still() or ("" if best else self._why_not()),
         )
+
+    def _is_own(self, quantity: str) -> bool:
+        """Whether an energy is the GPU's own, and surely not that of the module it is part of."""
+        if quantity not in ("gpu_energy", "gpu_power_sample"):
+            return True
+        latest = {n: s.latest[1] for n, s in self._sums.items() if s.latest}
+        return not is_of_module({**latest, **self._context})
 
     def _still(self) -> str:
         return "; ".join(why for s in self._sums.values() if (why := s.still()))

@@ -29,6 +29,7 @@ def _document(doubt: Doubt, records: RunRecords) -> Document:
         "quantity": doubt.quantity,
         "reason": doubt.reason,
         "dropped": doubt.dropped,
+        "settled": doubt.settled,
         **({"instead": doubt.instead} if doubt.instead else {}),
         **({"readings": doubt.readings, "of": doubt.of} if doubt.of else {}),
         "spans": [list(span) for span in doubt.spans[:_SPANS]],

@@ -55,7 +55,10 @@ def notices(records: RunRecords, launches: list[Document]) -> list[Document]:
 
 def _doubts(records: RunRecords) -> Iterator[Document]:
     """Readings that are not believed, each kind of them once for each device."""
-    told = [doubt.words() for doubt in doubts_of(records.samples, records.plan.meters)]
+    doubts = doubts_of(records.samples, records.plan.meters)
+    for doubt in (d for d in doubts if d.settled):
+        yield {"code": "COVERAGE", "message": doubt.words()}
+    told = [doubt.words() for doubt in doubts if not doubt.settled]
     for message in told[:_MOST_DOUBTS]:
         yield {"code": "READINGS_DOUBTED", "message": message}
     if len(told) > _MOST_DOUBTS:

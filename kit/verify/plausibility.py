@@ -30,7 +30,8 @@ def checks(records: RunRecords, listed: Manifest) -> list[Check]:
 
 def _readings(records: RunRecords) -> Check:
     """Readings within what their devices can do, and views that agree; what is not, is in doubt."""
-    found = [doubt.words() for doubt in doubts_of(records.samples, records.plan.meters)]
+    doubts = doubts_of(records.samples, records.plan.meters)
+    found = [doubt.words() for doubt in doubts if not doubt.settled]
     if not found:
         return check("READINGS_DOUBTED", "PASS", "readings are within their devices' limits")
     more = f" (and {len(found) - 2} more)" if len(found) > 2 else ""

@@ -9,6 +9,8 @@
  *   the sample buffer     120 means over sample_ms, stamped with the wall clock in us
  *   instant, average      means over instant_ms and average_ms, renewed every renew_ms
  *   power cap time        for how long the wave has been on
+ * With module=W the GPU is part of a module that draws W watts more, told by scope 1 of the power
+ * fields; module_counter=1 and module_samples=1 let counter and buffer count the module.
  * The driver can go away (down_at .. up_at, seconds after the first nvmlInit): every call fails until
  * an nvmlInit after that; handles from before are then invalid, the counters begin at 0 and, with
  * reorder=1, the GPUs have other indices. A GPU can be lost for a while (lost_after .. lost_until).
@@ -44,6 +46,7 @@ static struct settings {
     double down_at, up_at, mismatch, reorder;
     double average_ms, instant_ms, renew_ms, field_us, brake_us, only_gpu;
     double no_times, no_violation, no_driver_version, processes, graphics;
+    double module, module_counter, module_samples;
 } set = {.gpus = 2, .base = 100, .amp = 400, .wave = 1.7, .duty = 0.4, .tick_ms = 100,
          .sample_ms = 20, .phase_ms = 13, .lost_gpu = 1, .average_ms = 1000, .instant_ms = 25,
          .renew_ms = 100, .only_gpu = -1};
@@ -80,6 +83,8 @@ static void configure(const char *text) {
         {"only_gpu", &set.only_gpu}, {"no_times", &set.no_times},
         {"no_violation", &set.no_violation}, {"no_driver_version", &set.no_driver_version},
         {"processes", &set.processes}, {"graphics", &set.graphics},
+        {"module", &set.module}, {"module_counter", &set.module_counter},
+        {"module_samples", &set.module_samples},
     };
     char copy[1024], *rest = copy, *part;
     snprintf(copy, sizeof copy, "%s", text ? text : "");
@@ -198,7 +203,8 @@ int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *mj) {
     double t = set.frozen ? 1000 : grid(gpu, now(), 1e-3 * set.tick_ms);
     double since = set.reset_after && now() > born + set.reset_after ? born + set.reset_after : 0;
     if (generation) since = born + set.up_at;
-    *mj = (unsigned long long)(1e3 * (energy(gpu, fmax(t, since)) - energy(gpu, since)));
+    double more = set.module_counter ? set.module * (fmax(t, since) - since) : 0;
+    *mj = (unsigned long long)(1e3 * (energy(gpu, fmax(t, since)) - energy(gpu, since) + more));
     return OK;
 }
 
@@ -234,7 +240,11 @@ int nvmlDeviceGetFieldValues(void *device, int count, field_t *fields) {
         field_t *f = fields + i;
         f->type = 1;
         f->rc = OK;
-        if (f->id == 186 && !lacks(gpu, set.average_only))
+        if (f->scope) {
+            if (f->scope == 1 && f->id == 185 && set.module)
+                f->value.ui = (unsigned)(power_mw(gpu, 1e-3 * set.average_ms) + 1e3 * set.module);
+            else f->rc = NOT_SUPPORTED;
+        } else if (f->id == 186 && !lacks(gpu, set.average_only))
             f->value.ui = (unsigned)power_mw(gpu, 1e-3 * set.instant_ms);
         else if (f->id == 185) f->value.ui = (unsigned)power_mw(gpu, 1e-3 * set.average_ms);
         else if (f->id == 82 && !lacks(gpu, set.no_memory_temperature)) f->value.ui = 41;
@@ -266,7 +276,8 @@ int nvmlDeviceGetSamples(void *device, int kind, unsigned long long since, int *
         unsigned long long stamp = (unsigned long long)llround((t + offset) * 1e6);
         if (stamp <= since) continue;
         samples[found].stamp_us = stamp;
-        samples[found++].value.ui = (unsigned)lround(mean_mw(gpu, t - period, t));
+        double more = set.module_samples ? 1e3 * set.module : 0;
+        samples[found++].value.ui = (unsigned)lround(mean_mw(gpu, t - period, t) + more);
     }
     *count = found;
     return found ? OK : NOT_FOUND;

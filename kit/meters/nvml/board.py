@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from kit.events import Clock
 from kit.meters.nvml.api import NOT_SUPPORTED, Answer, Api
 
+Field = int | tuple[int, int]
 Query = Callable[[Api, Any], Any]
 
 # The driver is gone, from all GPUs or from one: uninitialised, not loaded, GPU lost, GPU needs a
@@ -20,12 +21,12 @@ class Asked(NamedTuple):
     """One quantity: the field that holds it, or the function that asks for it, or both in turn.
 
     Attributes:
-        field: number of an NVML field, None where there is none.
+        field: number of an NVML field, or (number, scope); None where there is none.
         query: what else to ask, where the card does not know the field.
         zero_is_absent: 0 is no reading of a working sensor.
     """
 
-    field: int | None = None
+    field: Field | None = None
     query: Query | None = None
     zero_is_absent: bool = False
 
@@ -50,7 +51,7 @@ class Board:
             (self.rc, None) if handle is None else self._api.ask(lambda: query(self._api, handle))
         )
 
-    def fields(self, ids: Sequence[int]) -> list[Answer]:
+    def fields(self, ids: Sequence[Field]) -> list[Answer]:
         """Several field values in one call, each with its own return code."""
         handle = self.handle
         return [(self.rc, None)] * len(ids) if handle is None else self._api.fields(handle, ids)

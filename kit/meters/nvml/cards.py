@@ -168,7 +168,8 @@ def _tried(board: Board, asked: Asked) -> tuple[Answer, Asked]:
 def _add_facts(told: dict[str, Facts], asked: Mapping[str, Asked]) -> None:
     for quantity, how in asked.items():
         if how.field is not None:
-            told[quantity]["source"] = f"field {how.field}"
+            number, scope = how.field if isinstance(how.field, tuple) else (how.field, 0)
+            told[quantity]["source"] = f"field {number}" + (f", scope {scope}" if scope else "")
         elif quantity in POWER or quantity in TIMES:
             told[quantity]["source"] = "power usage" if quantity in POWER else "violation status"
     for quantity in POWER:

@@ -9,10 +9,15 @@ where a card keeps no such times are clocks and reasons watched at 10 Hz.
 
 from __future__ import annotations
 
+from typing import Any
+
+from kit.meters.nvml.api import Api
 from kit.meters.nvml.board import Asked, Query
 from kit.meters.nvml.processes import COUNT, GROUPS, groups, pids
 
 FIELD_MEMORY_TEMPERATURE, FIELD_AVERAGE, FIELD_INSTANT = 82, 185, 186
+# NVML_POWER_SCOPE_MODULE: the GPU together with what shares its module, such as a Grace CPU.
+_MODULE = 1
 POWER_S, CHECK_S, WATCH_S, STATE_S, BUFFER_S = 0.02, 0.1, 0.1, 1.0, 1.0
 POWER = ("gpu_energy", "gpu_power_sample", "gpu_power_instant", "gpu_power_average")
 # What a reason's cumulative time spares watching.
@@ -30,6 +35,14 @@ def _violation(policy: str) -> Query:
             h, getattr(a.nvml, f"NVML_PERF_POLICY_{policy}")
         ).violationTime
     )
+
+
+def _module_instant(api: Api, handle: Any) -> int | None:
+    """The module's power of the moment, where NVML gives no average of it."""
+    rc, raw = api.fields(handle, [(FIELD_INSTANT, _MODULE)])[0]
+    if rc:
+        raise api.nvml.NVMLError(rc)
+    return raw
 
 
 # NVML_FI_DEV_CLOCKS_EVENT_REASON_* and NVML_FI_DEV_PERF_POLICY_* of nvml.h, all in ns.
@@ -51,6 +64,11 @@ STATE: dict[str, Asked] = {
     "gpu_memory_clock": Asked(query=_clock("MEM")),
     "gpu_event_reasons": Asked(
         query=lambda a, h: a.nvml.nvmlDeviceGetCurrentClocksThrottleReasons(h)
+    ),
+    "gpu_module_power": Asked(
+        (FIELD_AVERAGE, _MODULE),
+        query=_module_instant,
+        zero_is_absent=True,
     ),
     "gpu_performance_state": Asked(query=lambda a, h: a.nvml.nvmlDeviceGetPerformanceState(h)),
     "gpu_power_limit": Asked(query=lambda a, h: a.nvml.nvmlDeviceGetEnforcedPowerLimit(h)),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kit.events import Clock
 from kit.meters.base import Reading, Tier
 from kit.meters.nvml.api import Api
-from kit.meters.nvml.board import Board, Keeper, Query
+from kit.meters.nvml.board import Board, Field, Keeper, Query
 from kit.meters.nvml.buffer import Buffer
 from kit.meters.nvml.cards import Card, cards, counter_of
 from kit.meters.nvml.counter import Bursts, Polls, Ticker
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     alias: str
     board: Board
     names: tuple[str, ...]
-    numbers: tuple[int, ...]
+    numbers: tuple[Field, ...]
     queries: tuple[tuple[str, Query], ...]
 
 
