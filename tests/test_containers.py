@@ -67,6 +67,99 @@ def test_a_context_that_names_nothing_is_said(tmp_path: Path) -> None:
         endpoint.find({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "gone"})
 
 
+def test_a_context_left_over_in_the_file_gives_way_to_the_engine_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of Docker Desktop that was removed, its meta gone or its socket; none is no engine."""
+    (tmp_path / "config.json").write_text('{"currentContext": "desktop-linux"}')
+    environ = {"DOCKER_CONFIG": str(tmp_path)}
+    default = tmp_path / "docker.sock"
+    monkeypatch.setattr(endpoint, "DEFAULT_SOCKET", str(default))
+    with pytest.raises(EngineUnavailable, match="'desktop-linux' is in use, but names no engine"):
+        endpoint.find(environ)
+    default.touch()
+    assert endpoint.find(environ) == (default, "default")
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listening:
+        default.unlink()
+        listening.bind(str(default))
+        listening.listen()
+        assert endpoint.reach(environ) == (default, "default")
+        _context(tmp_path, "desktop-linux", f"unix://{tmp_path}/desktop.sock")
+        assert endpoint.find(environ) == (tmp_path / "desktop.sock", "context")
+        assert endpoint.reach(environ) == (default, "default")
+        with pytest.raises(EngineUnavailable, match=r"desktop\.sock \(named by context\)"):
+            endpoint.reach({**environ, "DOCKER_CONTEXT": "desktop-linux"})
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("unix:///run/a.sock", "/run/a.sock"),
+        ("unix:///run/a.sock/", "/run/a.sock"),
+        ("unix://run/a.sock", "/run/a.sock"),
+        ("UNIX:///run/a.sock", "/run/a.sock"),
+        (" unix:///run/a.sock\n", "/run/a.sock"),
+        ("http+unix:///run/a.sock", "/run/a.sock"),
+        ("/run/a.sock", "/run/a.sock"),
+        ("unix://", endpoint.DEFAULT_SOCKET),
+        ("", endpoint.DEFAULT_SOCKET),
+        (" ", endpoint.DEFAULT_SOCKET),
+    ],
+)
+def test_docker_host_is_read_as_people_write_it(host: str, path: str, tmp_path: Path) -> None:
+    environ = {"DOCKER_CONFIG": str(tmp_path), "DOCKER_HOST": host}
+    assert endpoint.find(environ).path == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("npipe:////./pipe/docker_engine", "over npipe://"),
+        ("ssh://me@box", "over ssh://"),
+        ("tcp://127.0.0.1:2375", "over tcp://"),
+        ("docker.sock", "DOCKER_HOST is 'docker.sock', which is no address"),
+        ("127.0.0.1:2375", "which is no address"),
+        ("fd://", "over fd://"),
+    ],
+)
+def test_another_docker_host_is_one_clear_line(host: str, said: str) -> None:
+    with pytest.raises(EngineUnavailable) as caught:
+        endpoint.find({"DOCKER_HOST": host})
+    assert said in caught.value.message
+    assert "unset DOCKER_HOST" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"credsStore": "desktop.exe"}',
+        '{"credHelpers": {"registry.example": "nope"}, "auths": {"https://registry.example": {}}}',
+        '{"auths": {"x": "y"}}',
+        '{"auths": {"x": {"auth": "!"}}}',
+        '{"auths": []}',
+        '{"proxies": {"default": {"httpProxy": "http://10.0.0.1:3128"}}}',
+        '{"proxies": "x", "HttpHeaders": 3}',
+        "[]",
+        "not json",
+        '\ufeff{"currentContext": "default"}',
+        '{"currentContext": "desktop-linux"}',
+    ],
+)
+def test_the_engine_is_found_whatever_is_in_dockers_configuration(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And none of it gets into containers or ends kit."""
+    (tmp_path / "config.json").write_text(text)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    found = containers.connect()
+    api: Any = found._client.api
+    assert not api._general_configs
+    assert api._proxy_configs.inject_proxy_environment([]) == []
+    found.close()
+
+
 @pytest.mark.parametrize("text", ["", "not json", "[]", '{"currentContext": null}'])
 def test_an_unreadable_configuration_is_as_good_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)

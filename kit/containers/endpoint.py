@@ -3,6 +3,9 @@
 DOCKER_HOST first, then DOCKER_CONTEXT, then ``currentContext`` of ~/.docker/config.json, then the
 default socket. Only a socket of this machine is accepted: kit reads the counters of the machine
 it runs on, and a container elsewhere would be measured here.
+
+The variables are what a person wants now. The file may be left over from an engine that is gone
+(Docker Desktop, WSL): a context in it that leads nowhere gives way to the default socket.
 """
 
 from __future__ import annotations
@@ -37,19 +40,48 @@ class Endpoint(NamedTuple):
         return f"unix://{self.path}"
 
 
+class ContextGone(EngineUnavailable):
+    """A context that names no engine."""
+
+
 def find(environ: Mapping[str, str]) -> Endpoint:
     """The endpoint that ``environ`` and the docker configuration name.
 
     Raises:
         EngineUnavailable: it is on another machine, or the context cannot be read.
     """
-    if host := environ.get("DOCKER_HOST"):
+    default = Endpoint(Path(DEFAULT_SOCKET), "default")
+    if host := environ.get("DOCKER_HOST", "").strip():
         return _local(host, "DOCKER_HOST")
     config = Path(environ.get("DOCKER_CONFIG") or _home(environ) / ".docker")
-    name = environ.get("DOCKER_CONTEXT") or _current_context(config)
+    wanted = environ.get("DOCKER_CONTEXT", "").strip()
+    name = wanted or _current_context(config)
     if name in ("", "default"):
-        return Endpoint(Path(DEFAULT_SOCKET), "default")
-    return _local(_context_host(config, name), "context")
+        return default
+    try:
+        return _local(_context_host(config, name), "context")
+    except ContextGone:
+        if wanted or not default.path.exists():
+            raise
+        return default
+
+
+def reach(environ: Mapping[str, str]) -> Endpoint:
+    """The endpoint that `find` names, or the default one where a context of the file is dead.
+
+    Raises:
+        EngineUnavailable: nothing answers, this user may not, or it is on another machine.
+    """
+    found = find(environ)
+    default = Endpoint(Path(DEFAULT_SOCKET), "default")
+    try:
+        knock(found)
+    except EngineUnavailable:
+        if found.source != "context" or environ.get("DOCKER_CONTEXT") or not default.path.exists():
+            raise
+        knock(default)
+        return default
+    return found
 
 
 def knock(endpoint: Endpoint, timeout_s: float = 5.0) -> None:
@@ -82,9 +114,16 @@ def _home(environ: Mapping[str, str]) -> Path:
 
 
 def _local(host: str, source: str) -> Endpoint:
-    scheme, _, rest = host.partition("://")
-    if scheme in ("unix", "http+unix") and rest:
-        return Endpoint(Path("/") / rest.lstrip("/"), source)
+    scheme, colon, rest = host.partition("://")
+    if not colon and host.startswith("/"):
+        return Endpoint(Path(host), source)
+    if scheme.lower() in ("unix", "http+unix"):
+        return Endpoint(Path("/") / (rest.strip("/") or DEFAULT_SOCKET.strip("/")), source)
+    if not colon:
+        raise EngineUnavailable(
+            f"{source} is {host!r}, which is no address of an engine",
+            f"give it as unix://{DEFAULT_SOCKET}, or `unset DOCKER_HOST`",
+        )
     named = "DOCKER_HOST" if source == "DOCKER_HOST" else "the docker context in use"
     raise EngineUnavailable(
         f"{named} points to an engine that is reached over {scheme}://, not to this machine's "
@@ -107,7 +146,7 @@ def _context_host(config: Path, name: str) -> str:
     try:
         return str(meta["Endpoints"]["docker"]["Host"])
     except (KeyError, TypeError):
-        raise EngineUnavailable(
+        raise ContextGone(
             f"the docker context {name!r} is in use, but names no engine",
             "`docker context ls` shows what there is; `docker context use default` goes back",
         ) from None

@@ -29,15 +29,32 @@ def connect(environ: Mapping[str, str] | None = None) -> Engine:
     Raises:
         EngineUnavailable: none answers, this user may not speak to it, or it is not local.
     """
-    import docker
 
-    found = endpoint.find(os.environ if environ is None else environ)
-    endpoint.knock(found)
+    found = endpoint.reach(os.environ if environ is None else environ)
     with speaking("say what it is"):
-        client = docker.DockerClient(base_url=found.url, version="auto", timeout=TIMEOUT_S)
+        client = _client(found.url, "auto", TIMEOUT_S)
         info, version = client.info(), client.version()
     endpoint.refuse_remote(info)
     return Engine(client, found, info, version)
+
+
+def _client(url: str, version: str, timeout_s: int) -> docker.DockerClient:
+    """docker-py without the person's ~/.docker/config.json.
+
+    kit pulls nothing, so that it needs no credentials, and a credential helper that is missing is
+    no fault. The file's proxies would get into every container, and a malformed one would end kit.
+    """
+    import docker
+    from docker import auth
+    from docker.utils import config
+
+    read = config.load_general_config, auth.load_config
+    config.load_general_config = lambda config_path=None: {}  # noqa: ARG005 - docker-py's own
+    auth.load_config = lambda *_, **__: auth.AuthConfig({})
+    try:
+        return docker.DockerClient(base_url=url, version=version, timeout=timeout_s)
+    finally:
+        config.load_general_config, auth.load_config = read
 
 
 class Engine:
@@ -105,11 +122,10 @@ class Engine:
         Raises:
             LaunchFailed: the engine refused it, or it holds no image.
         """
-        import docker
 
         url, version = self._endpoint.url, self._client.api.api_version
         with speaking("load the image"), tar.open("rb") as file:
-            client = docker.DockerClient(base_url=url, version=version, timeout=LOAD_TIMEOUT_S)
+            client = _client(url, version, LOAD_TIMEOUT_S)
             try:
                 images = client.images.load(file)
             finally:
