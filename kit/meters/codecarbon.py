@@ -109,7 +109,7 @@ class Tracker:
     def __init__(self, config: dict[str, Any]) -> None:
         if find_spec("codecarbon") is None:
             raise MeterUnavailable(_MISSING)
-        from codecarbon import OfflineEmissionsTracker
+        from codecarbon import OfflineEmissionsTracker, emissions_tracker
         from codecarbon.output_methods.base_output import BaseOutput
 
         self._latest: Any = None
@@ -121,7 +121,9 @@ class Tracker:
 
         said = _Said()
         _keep_only(said, logging.INFO)
-        # What is given here outweighs CODECARBON_* variables and .codecarbon.config files.
+        # A person's own CODECARBON_* variables and .codecarbon.config files are for their own use
+        # of it: they would change the account, and a malformed one would end it.
+        emissions_tracker.get_hierarchical_config = dict  # type: ignore[attr-defined]
         self._tracker = OfflineEmissionsTracker(
             country_iso_code=config.get("country", COUNTRY),
             measure_power_secs=_OWN_PACE_S,

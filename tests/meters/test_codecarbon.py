@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +20,6 @@ from kit.energy.comparator import stated
 from kit.meters import codecarbon
 from kit.model import EnergyValue, MeterDevice, MeterPlan, MeterSpec
 from kit.results import windows
-from kit.store import InFlight
 from kit.units import COMPARATORS, SCOPES
 from kit.verify import verify
 from tests import golden
@@ -120,6 +121,64 @@ def test_the_real_library_in_a_real_sampler(tmp_path: Path) -> None:
     assert 1 < watts < 1000, "the environment's settings must not reach it"
 
 
+OWN = """[codecarbon]
+tracking_mode = process
+pue = 1.6
+wue = 3
+force_cpu_power = 500
+force_ram_power = 99
+save_to_file = true
+save_to_api = true
+output_dir = {folder}
+log_level = critical
+gpu_ids = 3
+allow_multiple_runs = false
+"""
+LEFT = {
+    "lock": (".codecarbon.lock", '{"pid": 1}'),
+    "settings": (".codecarbon.config", OWN),
+    "malformed settings": (".codecarbon.config", "pue = 1.6\n[codecarbon\n"),
+    "settings of another world": (".codecarbon.config", "[codecarbon]\npue = x\nwue = y\n"),
+}
+ASK = """
+import json, time
+from kit.meters import codecarbon
+tracker = codecarbon.Tracker({})
+begun = tracker.totals(), time.monotonic()
+time.sleep(1)
+ended = tracker.totals(), time.monotonic()
+tracker.stop()
+watts = {c: (ended[0][c] - begun[0][c]) / 1e6 / (ended[1] - begun[1]) for c in begun[0]}
+print(json.dumps({"ways": tracker.ways, "watts": watts}))
+"""
+
+
+@needs_it
+@pytest.mark.parametrize("left", LEFT)
+def test_what_a_person_left_of_it_changes_nothing(left: str, tmp_path: Path) -> None:
+    """A crash's lock, settings in HOME and in the working folder, and variables."""
+    name, text = LEFT[left]
+    (tmp_path / name).write_text(text.replace("{folder}", str(tmp_path)))
+    own = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "CODECARBON_FORCE_RAM_POWER": "9999"}
+    own |= {"CODECARBON_LOG_LEVEL": "critical", "codecarbon_pue": "7", "CODECARBON_WUE": "no"}
+    found = []
+    for env, cwd in (({}, Path.cwd()), (own, tmp_path)):
+        paths = {"PYTHONPATH": str(Path(codecarbon.__file__).parents[2])}
+        done = subprocess.run(
+            [sys.executable, "-c", ASK],
+            env={**os.environ, **paths, **env},
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    clean, beside = found
+    assert beside["ways"] == clean["ways"]
+    assert beside["watts"]["ram"] == pytest.approx(clean["watts"]["ram"], rel=0.2)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @needs_it
 def test_it_measures_the_gpus_where_there_are_any(
     gpus: Callable[..., Fake], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -163,22 +222,30 @@ def test_nothing_of_it_is_imported_by_asking_which_meters_there_are() -> None:
 def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A golden run that asked for CodeCarbon too, which told 40 W of GPU and 5 W of RAM."""
     spec, theirs, write = golden.run_spec(), golden.meters(), golden.write_samples
+    stopped = golden.stopped
     plan = plan_of({"version": "3.3.2", "gpu": "pynvml", "cpu": "Unspecified", "ram": "a model"})
     asked = (*spec.meters, MeterSpec(name="codecarbon"))
 
-    def write_all(flight: InFlight, end: int) -> int:
-        watts = {"gpu": 40, "ram": 5}
+    def write_all(script: golden.Script) -> int:
+        watts, end = {"gpu": 40, "ram": 5}, script.read * golden.READ_NS
         rows = [
             (t, f"codecarbon:{component}", "codecarbon_energy", w * t // 1000)
-            for t in [20 * golden.MS, *range(golden.S, end, golden.S), end - 20 * golden.MS]
+            for t in [20 * golden.MS, *range(golden.S, end, golden.S), end]
             for component, w in watts.items()
         ]
-        flight.write_bytes("samples/codecarbon.csv", golden.csv(rows))
-        return write(flight, end) + len(rows)
+        script.flight.write_bytes("samples/codecarbon.csv", golden.csv(rows))
+        return write(script) + len(rows)
+
+    def stopped_all(script: golden.Script, rows: int) -> dict[str, Any]:
+        reads = 2 + script.read * golden.READ_NS // golden.S
+        found = stopped(script, rows)
+        found["tiers"]["codecarbon.codecarbon"] = {"reads": reads - 2, "late_p99_ns": 1000}
+        return found
 
     monkeypatch.setattr(golden, "run_spec", lambda: msgspec.structs.replace(spec, meters=asked))
     monkeypatch.setattr(golden, "meters", lambda: (*theirs, plan))
     monkeypatch.setattr(golden, "write_samples", write_all)
+    monkeypatch.setattr(golden, "stopped", stopped_all)
     return golden.build(tmp_path / "runs")
 
 
