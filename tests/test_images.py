@@ -237,6 +237,49 @@ def test_a_sealed_recipe_gets_no_other_parts_than_its_own(
     assert not (cache / "substitutes").exists() and not (cache / "images").exists()
 
 
+@pytest.fixture
+def strange(copied: Path) -> Iterator[Recipe]:
+    """A sealed recipe that is no recipe of this kit, and its genuine lock."""
+    edit(copied / "loopback" / LOCK, licenses="of a stranger")
+    with make.made(images.recipe("loopback")) as new:
+        edit(copied / "loopback" / LOCK, image_id=new.identity.image_id)
+    yield checked(images.context_files("loopback"))
+
+
+@pytest.mark.docker
+def test_a_sealed_recipe_gives_its_locked_image(
+    strange: Recipe, cache: Path, engine: containers.Engine
+) -> None:
+    assert engine.image(strange.reference) is None
+    built = images.build_recipe(strange)
+    try:
+        assert built.matches_lock and built.identity.image_id == strange.image_id
+        pin = ImageSpec(recipe="loopback", digest=strange.image_id)
+        assert images.resolve(pin, engine.image)[1] == "identical"
+        assert record.layers(strange.image_id) == strange.diff_ids
+        assert not (cache / "substitutes").exists()
+    finally:
+        engine.remove_image(strange.reference)
+
+
+@pytest.mark.docker
+def test_a_sealed_recipe_that_gives_another_image_leaves_no_trace(
+    strange: Recipe, cache: Path, engine: containers.Engine
+) -> None:
+    """Its lock is consistent, and its parts give other layers than it names."""
+    diff_ids = (strange.diff_ids[0], OTHER)
+    pin = image_id(configuration(strange.lock, strange.base, diff_ids))
+    lock = msgspec.structs.replace(strange.lock, diff_ids=diff_ids, image_id=pin)
+    forged = msgspec.structs.replace(strange, lock=lock)
+    with pytest.raises(ImageUnavailable, match="it was not used") as caught:
+        images.build_recipe(forged)
+    assert caught.value.remedy
+    assert engine.image(forged.reference) is None and engine.image(strange.reference) is None
+    assert not (cache / "substitutes").exists() and not (cache / "images").exists()
+    with pytest.raises(ImageUnavailable):
+        images.resolve(ImageSpec(recipe="loopback", digest=pin), engine.image)
+
+
 def test_no_debian_archive_names_the_remedy(
     copied: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

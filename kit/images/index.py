@@ -26,6 +26,8 @@ from pip._internal.commands import create_command
 
 _GLIBC = (17, 24, 26, 27, 28, 31, 34, 35, 36)
 _FOR_IMAGE = [
+    "--no-binary=:none:",  # a host's own list of formats would hide what the image needs
+    "--only-binary=:none:",
     "--implementation=cp",
     "--python-version=3.11",
     "--platform=manylinux2014_x86_64",

@@ -97,6 +97,7 @@ class _Fetch:
     def __init__(self, roots: tuple[str, ...]) -> None:
         self._roots = roots
         self._errors: dict[str, str] = {}
+        self._last = ""  # the root that had the last file: asked first
         self.answered = False
 
     def why(self) -> str:
@@ -107,10 +108,11 @@ class _Fetch:
         target = resources.cache_dir() / "debs" / deb.sha256
         if same_file(target, deb.sha256):
             return target
-        for root in self._roots:
+        for root in sorted(self._roots, key=lambda root: root != self._last):
             url = f"{root}/{urllib.parse.quote(place(name, deb), safe='/+~')}"
             data = self._get(root, url, deb.size)
             if data and _keep(data, target, deb.sha256):
+                self._last = root
                 return target
         return None
 
