@@ -108,7 +108,7 @@ def _listed(store: Store, ledger: Ledger) -> Found:
     if not missing:
         return Found("LEDGER_RUNS", "PASS", "every run that is here is in the ledger")
     runs = "1 run is" if len(missing) == 1 else f"{len(missing)} runs are"
-    said = f"{runs} not in the ledger: {_some([name[:12] for name in missing])}. {_HOW}"
+    said = f"{runs} not in the ledger: {_some([name[:12] for name in missing], ', ')}. {_HOW}"
     return Found("LEDGER_RUNS", "FAIL", said)
 
 
@@ -172,6 +172,6 @@ def _judged(code: str, problems: Iterable[str], fine: str) -> Found:
     return Found(code, "FAIL", _some(found)) if found else Found(code, "PASS", fine)
 
 
-def _some(texts: list[str]) -> str:
+def _some(texts: list[str], between: str = "; ") -> str:
     more = f" (and {len(texts) - _SHOWN} more)" if len(texts) > _SHOWN else ""
-    return "; ".join(texts[:_SHOWN]) + more
+    return between.join(texts[:_SHOWN]) + more

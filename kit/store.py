@@ -25,6 +25,7 @@ from kit import ledger as ledgers
 from kit.errors import UsageError
 
 LEDGER = ledgers.NAME
+VERDICTS = ".verdicts.json"
 _RUN = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[0-9a-f]{8}")
 _LOCK = "lock"
@@ -123,6 +124,19 @@ class Store:
         self.root.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError), (self.root / _ATTRIBUTES).open("x") as file:
             file.write(_BYTES_AS_THEY_ARE)
+
+    def is_made(self) -> bool:
+        """Whether kit keeps runs in this folder: it holds what only a store has."""
+        if any((self.root / name).exists() for name in (LEDGER, VERDICTS, self.inflight.name)):
+            return True
+        try:
+            return (self.root / _ATTRIBUTES).read_text() == _BYTES_AS_THEY_ARE
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def is_run(self, path: Path) -> bool:
+        """Whether ``path`` is where a sealed run of this store lies."""
+        return path.parent == self.root and bool(_RUN.fullmatch(path.name)) and path.is_dir()
 
     # --- in flight --------------------------------------------------------------------------
 

@@ -1,9 +1,11 @@
 """The catalogue of a store: a row a run, newest first, whatever state the run is in.
 
 A row is for looking at, never for believing: it is read from the run's documents within bounds,
-nothing is verified, and what cannot be read is a row with its reason. Rows of sealed runs are kept
-in ``runs/.index.json`` by the manifest's time and size, so that a store of ten thousand runs opens
-at once the second time; that file may be deleted, and one that kit did not write is ignored.
+nothing is hashed, and what cannot be read is a row with its reason. It shows the last verdict that
+was kept for the run's files as they now are (`kit.verdicts`), else ``unchecked``. Rows of sealed
+runs are kept in ``runs/.index.json`` by the manifest's time and size, so that a store of ten
+thousand runs opens at once the second time; that file may be deleted, and one that kit did not
+write is ignored.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kit import jsonio
+from kit import jsonio, verdicts
 from kit.catalogue.index import INDEX, Kept, keep, load
 from kit.catalogue.reading import (
     MALFORMED,
@@ -64,6 +67,7 @@ def batches(store: Store) -> Iterator[list[Row]]:
     yield in_flight(store)
     sealed = _sealed(store)
     known = load(store) if len(sealed) >= WORTH_AN_INDEX else {}
+    judged = verdicts.load(store)
     found: Kept = {}
     fresh = 0
     try:
@@ -74,11 +78,16 @@ def batches(store: Store) -> Iterator[list[Row]]:
                     kept = (when, size, read(path))
                     fresh += 1
                 found[path.name] = kept
-            yield [found[path.name][2] for path, _, _ in piece]
+            yield [_judged(found[path.name][2], path, judged) for path, _, _ in piece]
     finally:
         if len(sealed) >= WORTH_AN_INDEX and (fresh or len(known) > len(sealed)):
             here = {path.name for path, _, _ in sealed}
             keep(store, {n: k for n, k in (known | found).items() if n in here})
+
+
+def _judged(row: Row, path: Path, known: Mapping[str, verdicts.Kept]) -> Row:
+    """The row with the last verdict on the run's files as they now are; nothing is hashed."""
+    return replace(row, checked=verdicts.of(path, known))
 
 
 def count(store: Store) -> int:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit import jsonio
+from kit import jsonio, regular
 from kit.errors import KitError
 from kit.manifest import RECOMPUTED, REPLAY, parent
 from kit.report.rounding import four
@@ -33,6 +31,8 @@ class Row:
         throughput: output tokens per second, in words; ``tokens_per_s`` is the number.
         note: why a run is broken or failed, what it replays, or what to do about it.
         replay_of: the hash of the run that this one replays.
+        checked: the last verdict on its files as they now are: verified, intact (as sealed; no
+            number was computed again), ``failed: CODE`` or unchecked; empty in flight.
     """
 
     status: str
@@ -48,6 +48,7 @@ class Row:
     joules: float | None = None
     half_width: float | None = None
     tokens_per_s: float | None = None
+    checked: str = ""
 
     @property
     def in_flight(self) -> bool:
@@ -167,12 +168,4 @@ def document(path: Path) -> Any:
 
 def bounded(path: Path, limit: int, *, whole: bool = True) -> bytes:
     """A regular file of at most ``limit`` bytes, or its beginning; links are not followed."""
-    # O_NONBLOCK: a pipe in place of a file must not make the reader wait for ever.
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise KitError(f"{path.name} is not a regular file")
-        data = file.read(limit + 1)
-    if len(data) > limit and whole:
-        raise KitError(f"{path.name} is larger than {limit >> 20} MiB")
-    return data[:limit]
+    return regular.content(path, limit) if whole else regular.beginning(path, limit)

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from cyclopts import Parameter
 
-from kit import archive, audit, catalogue, jsonio, render
+from kit import archive, audit, catalogue, door, jsonio, render
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
 from kit.errors import UsageError
 from kit.store import Store
-from kit.verify import verify as verify_run
 
 if TYPE_CHECKING:
     from kit.compare import Comparison
@@ -59,6 +58,7 @@ def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
         run: the run: folder, single file, or the beginning of its hash.
     """
     path = find_run(run, runs)
+    door.admit(path)
     documents = _documents(archive.open_source(path))
     if json:
         print_json(documents)
@@ -75,7 +75,11 @@ def compare(original: str, new: str, *, runs: Runs = None, json: Json = False) -
     """
     from kit import replay as replaying
 
-    judged = replaying.judge(find_run(original, runs), find_run(new, runs))
+    pair = find_run(original, runs), find_run(new, runs)
+    for path in pair:
+        door.admit(path, records=True)
+    with door.malformed(pair[1]):
+        judged = replaying.judge(*pair)
     if json:
         print_json(replaying.as_dict(judged))
     else:
@@ -102,11 +106,13 @@ def report(
 
     if against and format.startswith("csv"):
         raise UsageError("CSV holds no verdicts", "leave --against out, or take html or text")
-    path = find_run(run, runs)
-    judged = replaying.judge(find_run(against, runs), path) if against else None
-    loaded, results = replaying.computed(path)
+    path, other = find_run(run, runs), find_run(against, runs) if against else None
+    for each in filter(None, (path, other)):
+        door.admit(each, records=True)
     name = replaying.hash_of(path)
-    written = _written(format, name, loaded, results, judged)
+    with door.malformed(path):
+        judged = replaying.judge(other, path) if other else None
+        written = _written(format, name, *replaying.computed(path), judged)
     if out is None and format == "html":
         out = Path(f"report-{name[:12]}.html")
     if out is None or str(out) == "-":
@@ -158,7 +164,7 @@ def verify(
         raise UsageError("name one run, or --store for the ledger", "`kit ls` lists the runs")
     if store:
         return _audit(store_of(runs), json=json)
-    verdict = verify_run(find_run(run, runs))
+    verdict = door.verify(find_run(run, runs))
     if json:
         print_json(verdict.as_dict())
     else:

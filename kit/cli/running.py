@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kit import audit, containers, render, seal
+from kit import audit, containers, door, render, seal
 from kit import replay as replaying
 from kit import spec as specs
 from kit.cli import progress
@@ -18,7 +18,6 @@ from kit.engine import Order
 from kit.errors import Interrupted, UsageError
 from kit.session import Session
 from kit.store import Store
-from kit.verify import verify
 
 _SECOND_CTRL_C_S = 3.0
 
@@ -108,7 +107,7 @@ def replay(
     """
     store = store_of(runs)
     original = find_run(run, runs)
-    verdict = verify(original)
+    verdict = door.verify(original)
     if not verdict.passed:
         render.verdict(verdict)
         return verdict.exit_code

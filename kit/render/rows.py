@@ -30,25 +30,36 @@ def runs(rows: Sequence[Row]) -> None:
 
 
 def _wide(rows: Sequence[Row], console: Console) -> Table:
-    headings = ("status", "run", "spec", "started (UTC)", "runtime", "J/token", "tokens/s", "")
+    headings = ("status", "run", "spec", "started (UTC)", "runtime", *_NUMBERS, "", "")
     lines: list[tuple[Cell, ...]] = []
     for row in rows:
         middle = (row.name, row.started, row.runtime, row.energy, row.throughput)
-        lines.append((*_front(row), *map(plain, middle), plain(row.note, "quiet")))
-    return fitted(console.width, headings, lines, elastic=7, right=_NUMBERS)
+        said = (checked_of(row), plain(row.note, "quiet"))
+        lines.append((*_front(row), *map(plain, middle), *said))
+    return fitted(console.width, headings, lines, elastic=8, right=_NUMBERS)
 
 
 def _narrow(rows: Sequence[Row], console: Console) -> Table:
-    """Without the runtime and the year; what there is to note goes below the spec's name."""
-    headings = ("status", "run", "spec", "started", "J/token", "tokens/s")
+    """Without runtime and year; the verdict goes below the run, a note below the spec."""
+    headings = ("status", "run", "spec", "started", *_NUMBERS)
     lines: list[tuple[Cell, ...]] = []
     for row in rows:
         about = plain(row.name)
         if row.note:
             about.append("\n" if row.name else "").append_text(plain(row.note, "quiet"))
         numbers = (row.started[5:], row.energy, row.throughput)
-        lines.append((*_front(row), about, *map(plain, numbers)))
+        mark, run = _front(row)
+        if row.checked:
+            run.append("\n").append_text(checked_of(row, short=True))
+        lines.append((mark, run, about, *map(plain, numbers)))
     return fitted(console.width, headings, lines, elastic=2, right=_NUMBERS)
+
+
+def checked_of(row: Row, *, short: bool = False) -> Text:
+    """The last verdict on the run's files; ``short``: without the code of what failed."""
+    styles = {"verified": "good", "intact": "", "unchecked": "quiet", "": ""}
+    word = row.checked.partition(":")[0] if short else row.checked
+    return plain(word, styles.get(word, "bad"))
 
 
 def _front(row: Row) -> tuple[Mark, Text]:

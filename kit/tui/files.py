@@ -14,15 +14,18 @@ def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
     Raises:
         KitError: the run cannot be read, or the file cannot be written.
     """
+    from kit import door, report
     from kit import replay as replaying
-    from kit import report
 
-    judged = replaying.judge(against, run) if against else None
-    loaded, results = replaying.computed(run)
+    for each in filter(None, (run, against)):
+        door.admit(each, records=True)
     name = replaying.hash_of(run)
+    with door.malformed(run):
+        judged = replaying.judge(against, run) if against else None
+        page = report.html(name, *replaying.computed(run), judged)
     out = folder / f"report-{name[:12]}.html"
     try:
-        out.write_text(report.html(name, loaded, results, judged), encoding="utf-8")
+        out.write_text(page, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"cannot write {out.name} here: {error.strerror}", "start kit in another folder"

@@ -140,13 +140,20 @@ def told(row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> Rendera
     seen = glimpse or Glimpse()
     lines: list[RenderableType] = [
         Text("  ").join([state_of(row.status), plain(f"{row.started} UTC" if row.started else "")]),
-        facts([("run", row.run[:SHORT]), *_numbers(row), *_about(row), *seen.facts]),
+        facts(
+            [("run", row.run[:SHORT]), *_checked(row), *_numbers(row), *_about(row), *seen.facts]
+        ),
         *([mark("warn", f"{count(len(seen.notices), 'caveat')}")] if seen.notices else []),
         *([plain(row.note, "doubt")] if row.note and not row.replay_of else []),
         *([plain(f"↻ replays {row.replay_of[:SHORT]}")] if row.replay_of else []),
         *([plain(f"↻ replayed by {', '.join(r[:SHORT] for r in replays)}")] if replays else []),
     ]
     return Group(*lines)
+
+
+def _checked(row: Row) -> Iterator[tuple[str, str]]:
+    if row.checked:
+        yield "checked", row.checked
 
 
 def _about(row: Row) -> Iterator[tuple[str, str]]:

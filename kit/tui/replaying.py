@@ -58,10 +58,10 @@ def looked_at(run: Path, store: Store) -> Undertaking:
     Raises:
         KitError: the run does not verify, or kit does not accept what it asks for.
     """
+    from kit import door
     from kit import replay as replaying
-    from kit.verify import verify
 
-    verdict = verify(run)
+    verdict = door.verify(run)
     if not verdict.passed:
         first = verdict.failures[0]
         raise ArchiveRefused(first.code, f"the run does not verify: {first.message}", "v shows why")

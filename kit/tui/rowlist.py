@@ -26,7 +26,7 @@ def fitting(rows: Iterable[Row], wanted: str) -> list[Row]:
 
 def _all_of(row: Row) -> str:
     shown = (row.status, row.run, row.name, row.started, row.runtime, row.gpu, row.energy)
-    return "\n".join((*shown, row.throughput, row.note)).casefold()
+    return "\n".join((*shown, row.throughput, row.checked, row.note)).casefold()
 
 
 def in_order(rows: list[Row], sort: str) -> list[Row]:

@@ -43,10 +43,11 @@ STARTED = Column("started UTC", 11, lambda row: row.started[5:] or "–")
 HALF = Column("±95 %", 6, _half, right=True)
 GPU = Column("GPU", 9, lambda row: row.gpu or "–")
 RUNTIME = Column("runtime", 13, lambda row: row.runtime or "–")
+CHECKED = Column("checked", 9, lambda row: row.checked.partition(":")[0] or "–")
 NOTE = Column("note", 24, lambda row: row.note)
 # Which columns there is room for goes by importance; how they stand does not change with it.
-_IMPORTANCE = (NAME, ENERGY, RATE, RUN, STARTED, HALF, GPU, RUNTIME, NOTE)
-_PLACES = (NAME, STARTED, RUNTIME, GPU, RATE, ENERGY, HALF, RUN, NOTE)
+_IMPORTANCE = (NAME, ENERGY, CHECKED, RATE, RUN, STARTED, HALF, GPU, RUNTIME, NOTE)
+_PLACES = (NAME, STARTED, RUNTIME, GPU, RATE, ENERGY, HALF, RUN, CHECKED, NOTE)
 _STATE_WIDTH = 12
 
 

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
-from kit import catalogue
+from kit import catalogue, verdicts
 from kit.catalogue import Row
 from kit.render.console import plain
 from kit.tui.base import KitScreen
@@ -65,7 +65,7 @@ class HomeScreen(KitScreen):
         self._marked: list[str] = []
         self._sort = 0
         self._coming: Iterator[list[Row]] | None = None
-        self._sealed_count: int | None = None
+        self._sealed_seen: tuple[int, int] | None = None
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="home-body"):
@@ -127,17 +127,18 @@ class HomeScreen(KitScreen):
         self.fetch(batch, take, group="rows")
 
     def _look_again(self) -> None:
-        """Every two seconds: runs in flight, and whether a run was sealed."""
-        store, known = self.kit.store, self._sealed_count
+        """Every two seconds: runs in flight, and whether a run was sealed or checked."""
+        store, known = self.kit.store, self._sealed_seen
 
-        def look() -> tuple[list[Row], int]:
-            return catalogue.in_flight(store), catalogue.count(store)
+        def look() -> tuple[list[Row], tuple[int, int]]:
+            seen = catalogue.count(store), verdicts.stamp(store)
+            return catalogue.in_flight(store), seen
 
-        def take(found: tuple[list[Row], int]) -> None:
-            rows, self._sealed_count = found
+        def take(found: tuple[list[Row], tuple[int, int]]) -> None:
+            rows, self._sealed_seen = found
             before = {run: row for run, row in self._rows.items() if row.in_flight}
             now = {row.run: row for row in rows}
-            if known not in (None, self._sealed_count) or before.keys() - now.keys():
+            if known not in (None, self._sealed_seen) or before.keys() - now.keys():
                 self.action_refresh()
             elif before != now:
                 self._rows |= now

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 from textual import on
 from textual.binding import Binding, BindingType
@@ -14,7 +14,8 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static, TabbedContent, TabPane
 
-from kit import eventwords
+from kit import door, eventwords
+from kit.errors import ArchiveRefused
 from kit.eventwords import Line
 from kit.render.console import count, plain, short_bytes
 from kit.tui import files, runviews
@@ -33,7 +34,8 @@ TABS = ("summary", "power", "requests", "environment", "files", "log", "provenan
 class RunScreen(KitScreen):
     """A sealed run: its numbers, power, requests, machine, files, log and origin.
 
-    Nothing here is verified; v does that.
+    That its files are those that were sealed is checked first, and said where it is not so; v
+    checks everything.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -86,7 +88,10 @@ class RunScreen(KitScreen):
         self.query_one("#run-wanted").display = False
         self.state = plain("reading …", "quiet")
         self.fetch(
-            lambda: documents_of(self._run), self._know, group="documents", failed=self._refused
+            lambda: (_fault(self._run), documents_of(self._run)),
+            lambda found: self._know(*found),
+            group="documents",
+            failed=self._refused,
         )
         self.fetch(self._read_records, self._draw, group="records")
 
@@ -95,19 +100,23 @@ class RunScreen(KitScreen):
 
     # --- what was read --------------------------------------------------------------------------
 
-    def _know(self, found: Documents) -> None:
+    def _know(self, fault: str, found: Documents) -> None:
         self._documents = found
         self.crumbs = f"Home › {plain(found.name)}"
         status = str(found.manifest.get("status", "broken"))
         size = f"{count(len(found.sizes), 'file')}, {short_bytes(sum(found.sizes.values()))}"
-        self.state = Text(" · ").join([state_of(status), plain(size)])
+        altered = [mark("fail", "not what was sealed")] if fault else []
+        self.state = Text(" · ").join([*altered, state_of(status), plain(size)])
         store = self.kit.store
         missing = (
             [found.parent] if found.parent and not (store.root / found.parent).is_dir() else []
         )
-        self._tell("#run-summary", runviews.summary(found))
-        self._tell("#run-environment", runviews.environment(found))
-        self._tell("#run-provenance", runviews.provenance(found, missing))
+        for place, said in (
+            ("summary", runviews.summary(found)),
+            ("environment", runviews.environment(found)),
+            ("provenance", runviews.provenance(found, missing)),
+        ):
+            self._tell(f"#run-{place}", Group(mark("fail", fault), Text(), said) if fault else said)
         self.query_one("#run-files", PagedTable).show(runviews.files(found))
 
     def _refused(self, error: Exception) -> None:
@@ -238,3 +247,12 @@ class RunScreen(KitScreen):
 
     def copy_text(self) -> str:
         return runviews.citation(self._documents)
+
+
+def _fault(run: Path) -> str:
+    """Why nothing of a run is to be believed; empty where its files are those that were sealed."""
+    try:
+        door.admit(run)
+    except ArchiveRefused as refused:
+        return f"{refused.message}; v says more"
+    return ""

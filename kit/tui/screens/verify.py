@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from kit import archive, jsonio
+from kit import archive, door, jsonio
 from kit.errors import KitError
 from kit.manifest import REPLAY, parent
 from kit.render.console import plain
@@ -33,7 +33,7 @@ from kit.tui.altered import Altered, altered, altered_table
 from kit.tui.base import KitScreen, mark
 from kit.tui.replaying import replay
 from kit.tui.written import argument, as_text, short, write_report
-from kit.verify import LEVELS, Verdict, verify
+from kit.verify import LEVELS, Verdict
 
 if TYPE_CHECKING:
     from kit.compare import Comparison
@@ -221,7 +221,7 @@ def parent_in(store: Store, run: Path) -> Path | None:
 
 
 def _verified(run: Path) -> tuple[Verdict, tuple[Altered, ...]]:
-    found = verify(run)
+    found = door.verify(run)
     is_altered = any(check.code == "HASH_MISMATCH" for check in found.failures)
     return found, altered(run) if is_altered else ()
 
@@ -231,6 +231,6 @@ def _judged(run: Path, original: Path | None) -> tuple[Path, Comparison] | None:
 
     if original is None:
         return None
-    if not verify(original).passed:
+    if not door.verify(original).passed:
         raise KitError("the original does not verify", f"see kit verify {argument(original)}")
     return original, replaying.judge(original, run)
