@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kit import jsonio
+from kit import jsonio, regular
 from kit import ledger as ledgers
 from kit.errors import UsageError
 
@@ -129,10 +129,10 @@ class Store:
         """Whether kit keeps runs in this folder: it holds what only a store has."""
         if any((self.root / name).exists() for name in (LEDGER, VERDICTS, self.inflight.name)):
             return True
-        try:
-            return (self.root / _ATTRIBUTES).read_text() == _BYTES_AS_THEY_ARE
-        except (OSError, UnicodeDecodeError):
-            return False
+        with contextlib.suppress(OSError, UsageError):
+            found = regular.beginning(self.root / _ATTRIBUTES, len(_BYTES_AS_THEY_ARE) + 1)
+            return found == _BYTES_AS_THEY_ARE.encode()
+        return False
 
     def is_run(self, path: Path) -> bool:
         """Whether ``path`` is where a sealed run of this store lies."""

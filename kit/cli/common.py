@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from kit import host, jsonio
+from kit.archive import MANIFEST
 from kit.errors import UsageError
 from kit.store import Store
 from kit.units import significant
@@ -22,19 +24,48 @@ Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not 
 
 
 def store_of(runs: Path | None) -> Store:
-    """The store a command works on."""
-    return Store(runs or host.HostConfig.load().store_root)
+    """The store a command works on.
+
+    Raises:
+        UsageError: something else than a folder lies there.
+    """
+    store = Store(runs or host.HostConfig.load().store_root)
+    try:
+        is_other = os.path.lexists(store.root) and not store.root.is_dir()
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"no store can be called that: {said}", "name a folder") from error
+    if is_other:
+        raise UsageError(f"the store {store.root.name!a} is not a folder", "name one with --runs")
+    return store
 
 
 def find_run(name: str, runs: Path | None) -> Path:
-    """A run by path (folder or ``.kit.zip``), or by any unique prefix of its hash or id."""
+    """A run by path (folder or ``.kit.zip``), or by any unique prefix of its hash or id.
+
+    Raises:
+        UsageError: there is no such run, or something else than a run lies there.
+    """
     path = Path(name)
     try:
-        if path.is_file() or (path / "manifest.json").is_file():
+        if path.is_file() or os.path.lexists(path / MANIFEST):
             return path
-    except OSError as error:
-        raise UsageError(f"no run can be called that: {error.strerror}", "see `kit ls`") from error
-    return store_of(runs).find(path.name)
+        found = path.exists() and not path.is_dir()
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"no run can be called that: {said}", "see `kit ls`") from error
+    if found:
+        raise UsageError(
+            f"{name[:80]!a} is a pipe, socket or device", "save the run to a file and name that"
+        )
+    try:
+        return store_of(runs).find(path.name)
+    except UsageError:
+        if path.is_dir() and os.sep in name:
+            raise UsageError(
+                f"there is no run at {name[:80]!a}: it holds no {MANIFEST}", "name a run's folder"
+            ) from None
+        raise
 
 
 def rounded(value: Any) -> Any:

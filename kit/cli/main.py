@@ -5,6 +5,9 @@ Commands live in modules that are imported only when called, so that ``kit --hel
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Group
 
 from kit import __version__
-from kit.errors import EXIT_INTERRUPTED, EXIT_USAGE, KitError
+from kit.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, KitError, UsageError
 
 _HELP = (
     "A containerised reproducibility kit for the energy of LLM inference.\n\n"
@@ -136,18 +139,45 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def dispatch(argv: Sequence[str]) -> int:
     """Run one command; every deliberate error becomes two lines on stderr and its code."""
+    _open_streams()
     try:
         code = build()(list(argv) or _bare(), exit_on_error=False)
+        sys.stdout.flush()
     except CycloptsError:
         return EXIT_USAGE  # cyclopts has said what was wrong
     except KitError as error:
         return _complain(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    return code if isinstance(code, int) else 0
+    except BrokenPipeError:  # `kit ls | head`: who reads has seen enough
+        _forget_output()
+        return EXIT_OK
+    except OSError as error:
+        return _complain(_of_system(error))
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _open_streams() -> None:
+    """A stream that the caller closed (``>&-``) is None: what is written goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+
+
+def _forget_output() -> None:
+    """Drop what could not be written, so that Python does not try again when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _of_system(error: OSError) -> KitError:
+    """What the system refused, in one line: a file, or the output itself (``> /dev/full``)."""
+    why = error.strerror or type(error).__name__
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
+        _forget_output()
+        return KitError(f"the output cannot be written: {why}", "write it to another place")
+    where = ascii(str(error.filename or "a file"))[1:-1]
+    return UsageError(f"{where}: {why}", "check that it is there, who may use it, and the space")
 
 
 def _bare() -> list[str]:
@@ -158,7 +188,8 @@ def _bare() -> list[str]:
 def _complain(error: KitError) -> int:
     from kit import render
 
-    render.error(error)
+    with contextlib.suppress(OSError):  # nobody reads stderr: the code says it
+        render.error(error)
     return error.exit_code
 
 

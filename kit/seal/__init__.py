@@ -6,9 +6,10 @@ from kit.manifest import run_hash
 from kit.seal.recomputing import recompute
 from kit.seal.recovery import recover
 from kit.seal.sealing import listed, manifest_of, seal, storage_error
-from kit.seal.sharing import export, import_
+from kit.seal.sharing import check_integrity, export, import_
 
 __all__ = (
+    "check_integrity",
     "export",
     "import_",
     "listed",

@@ -116,7 +116,7 @@ class RunScreen(KitScreen):
             ("environment", runviews.environment(found)),
             ("provenance", runviews.provenance(found, missing)),
         ):
-            self._tell(f"#run-{place}", Group(mark("fail", fault), Text(), said) if fault else said)
+            self._tell(f"#run-{place}", Group(plain(fault, "bad"), Text(), said) if fault else said)
         self.query_one("#run-files", PagedTable).show(runviews.files(found))
 
     def _refused(self, error: Exception) -> None:
