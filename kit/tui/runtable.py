@@ -46,7 +46,7 @@ RUNTIME = Column("runtime", 13, lambda row: row.runtime or "–")
 CHECKED = Column("checked", 9, lambda row: row.checked.partition(":")[0] or "–")
 NOTE = Column("note", 24, lambda row: row.note)
 # Which columns there is room for goes by importance; how they stand does not change with it.
-_IMPORTANCE = (NAME, ENERGY, CHECKED, RATE, RUN, STARTED, HALF, GPU, RUNTIME, NOTE)
+_IMPORTANCE = (NAME, ENERGY, CHECKED, RATE, RUN, HALF, STARTED, GPU, RUNTIME, NOTE)
 _PLACES = (NAME, STARTED, RUNTIME, GPU, RATE, ENERGY, HALF, RUN, CHECKED, NOTE)
 _STATE_WIDTH = 12
 
