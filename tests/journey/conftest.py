@@ -21,7 +21,7 @@ KIT = [sys.executable, "-m", "kit.cli.main"]
 def loopback_image() -> dict[str, str]:
     """The loopback image as built here: a spec pins what the build recorded."""
     found = images.recipe("loopback")
-    return {"recipe": "loopback", "digest": str(found.lock["config_digest"])}
+    return {"recipe": "loopback", "digest": found.image_id}
 
 
 def loopback_spec(options: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
