@@ -7,7 +7,6 @@ not end the run; SIGINT or SIGTERM aborts it, and what was gathered is sealed al
 
 from __future__ import annotations
 
-import datetime
 import os
 import secrets
 import signal
@@ -15,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,14 +30,16 @@ from kit import (
     marks,
     meters,
     preflight,
+    queue,
     records,
+    refused,
     results,
     seal,
 )
 from kit.drive import DriverProcess, salvage
-from kit.errors import Blocked, Interrupted, KitError, PreflightFailed, RunFailed
+from kit.errors import Interrupted, KitError, PreflightFailed, RunFailed
 from kit.events import FILE as EVENTS_FILE
-from kit.events import Clock, Journal
+from kit.events import Clock, Journal, valid_prefix
 from kit.gate import settle
 from kit.launch import Running, launched
 from kit.measure import Watch, phase, require_room
@@ -46,11 +47,11 @@ from kit.model import Finding, MeterPlan, MeterSpec, Plan, Record, RunSpec, Sche
 from kit.plan import Facts, meter_config, plan, resolve, schedule_bytes
 from kit.runtimes import get as runtime_of
 from kit.sample import SamplerProcess
-from kit.spec import document
+from kit.spec import document, spec_hash
 from kit.store import InFlight, Store
 
 ORDER_FILE = "order.json"
-BLOCKED_FILE = "blocked.json"
+UNSEALED_FILE = "unsealed.json"
 STOP_S = 20.0
 Cancelled = Callable[[], bool]
 
@@ -60,11 +61,14 @@ class Order(Record, frozen=True, kw_only=True):
 
     ``parents`` names the run that this one replays; ``recipe`` holds the files, by name, of the
     recipe that is sealed there, which this run seals too where kit has none for its image.
+    ``wait_s`` is how long to wait for other runs of this machine, at most (s); None for as long as
+    it takes.
     """
 
     spec: RunSpec
     parents: tuple[dict[str, str], ...] = ()
     recipe: dict[str, bytes] = {}
+    wait_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,17 @@ class Journey:
     config: host.HostConfig
 
 
-def run(order: Order, flight: InFlight, config: host.HostConfig, cancelled: Cancelled) -> Path:
+def run(
+    order: Order,
+    flight: InFlight,
+    config: host.HostConfig,
+    cancelled: Cancelled,
+    waited: queue.Waited | None = None,
+) -> Path:
     """Run ``order`` in the folder of ``flight`` and seal it; returns the sealed run's folder.
+
+    Args:
+        waited: how long it stood in the machine's queue, where it had to.
 
     Raises:
         Blocked: the run could not begin; nothing is sealed.
@@ -106,6 +119,8 @@ def run(order: Order, flight: InFlight, config: host.HostConfig, cancelled: Canc
     the_plan, requests = plan(order.spec, facts)
     findings = approve(order.spec, the_plan, facts, flight)
     journal, clock = register(order, the_plan, requests, findings, flight, facts)
+    if waited:
+        journal.add("queue.waited", seconds=waited.seconds, runs=list(waited.runs))
     journey = Journey(order.spec, the_plan, facts, engine, flight, journal, clock, config)
     outcome = travel(journey, cancelled)
     conclude(journey, outcome)
@@ -143,17 +158,18 @@ def register(
     flight.write("private/identity.json", {"nonce": secrets.token_hex(32), **host.identity()})
     clock = Clock()
     journal = Journal(flight.path / EVENTS_FILE, clock)
-    registered = {
+    registered: dict[str, Any] = {
         "id": flight.id,
         "spec_hash": jsonio.digest(spec_bytes),
         "plan_hash": jsonio.digest(plan_bytes),
-        "utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "utc": seal.utc_now(),
         "kit_version": __version__,
         "launches": order.spec.launches,
         "parents": list(order.parents),
     }
     journal.add("run.registered", **registered)
     flight.register(registered)
+    refused.overcome(flight.store, registered["spec_hash"])
     for finding in findings:
         journal.add("finding", code=finding.code, level=finding.level, message=finding.message)
     return journal, clock
@@ -190,8 +206,10 @@ def travel(journey: Journey, cancelled: Cancelled) -> Outcome:
 
 def unexpected(bug: Exception) -> KitError:
     """A fault of kit's own: what was gathered is sealed all the same."""
+    at = traceback.extract_tb(bug.__traceback__)[-1:]
+    where = "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in at)
     return RunFailed(
-        f"kit itself failed: {type(bug).__name__}: {bug}",
+        f"kit itself failed: {type(bug).__name__}: {bug}{where}",
         "please report it with this run; what was gathered is sealed",
     )
 
@@ -386,9 +404,9 @@ def deliver(sealed: Path, outcome: Outcome) -> Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """``python -m kit.engine RUNDIR``: take the order in RUNDIR, run it, seal it.
+    """``python -m kit.engine RUNDIR``: take the order, wait for its turn, run it, seal it.
 
-    Exit codes are those of `kit run`. A run that cannot begin leaves ``blocked.json``.
+    Exit codes are those of `kit run`. A run that cannot begin is put away as `kit.refused` says.
     """
     folder = Path((argv or sys.argv[1:])[0])
     stop = threading.Event()
@@ -397,27 +415,58 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     flight = Store(folder.parent.parent).adopt(folder)
     order = msgspec.convert(jsonio.read(flight.scratch(ORDER_FILE)), Order, strict=False)
-    try:
-        run(order, flight, host.HostConfig.load(), stop.is_set)
-    except Blocked as blocked:
-        leave_note(flight, blocked)
-        return blocked.exit_code
-    except KitError as fault:
-        return fault.exit_code
+    with ExitStack() as held:
+        try:
+            ticket = held.enter_context(queue.ticket(flight.id))
+            waited = ticket.wait(stop.is_set, order.wait_s)
+            run(order, flight, host.HostConfig.load(), stop.is_set, waited)
+        except Exception as error:
+            return account_for(error, order, flight)
+        finally:
+            flight.release()  # before the ticket: the next run must not find this one at work
     return 0
 
 
-def leave_note(flight: InFlight, blocked: Blocked) -> None:
-    """Tell the face why nothing ran; the folder is the face's to remove."""
-    findings = [msgspec.to_builtins(f) for f in getattr(blocked, "findings", ())]
-    note = {
-        "code": type(blocked).__name__,
-        "message": blocked.message,
-        "remedy": blocked.remedy,
-        "exit_code": blocked.exit_code,
-        "findings": findings,
-    }
-    flight.scratch(BLOCKED_FILE).write_bytes(jsonio.canonical(note))
+def account_for(error: Exception, order: Order, flight: InFlight) -> int:
+    """Leave the reason why a run was not sealed where every face finds it; returns the exit code.
+
+    A run that had begun stays in flight, for `kit recover`.
+    """
+    fault = error if isinstance(error, KitError) else unforeseen(error)
+    if not flight.path.is_dir():
+        return fault.exit_code  # it was sealed: its journal has the fault
+    journal = flight.path / EVENTS_FILE
+    if journal.is_file() and valid_prefix(journal.read_bytes()):
+        note = {"message": fault.message, "remedy": fault.remedy, "exit_code": fault.exit_code}
+        with suppress(OSError):
+            flight.scratch(UNSEALED_FILE).write_bytes(jsonio.canonical(note))
+        return fault.exit_code
+    refused.keep(flight.store, refusal(fault, order, flight.id))
+    flight.store.discard(flight.id)
+    return fault.exit_code
+
+
+def unforeseen(error: Exception) -> KitError:
+    """What nobody raised on purpose: the disk, or a fault of kit's own."""
+    if isinstance(error, OSError):
+        return seal.storage_error(error)
+    traceback.print_exception(error)  # into engine.log, for whoever repairs it
+    return unexpected(error)
+
+
+def refusal(fault: KitError, order: Order, id_: str) -> refused.Refusal:
+    """Why a run did not begin."""
+    return refused.Refusal(
+        id=id_,
+        utc=seal.utc_now(),
+        name=order.spec.name,
+        spec_hash=spec_hash(order.spec),
+        code=type(fault).__name__,
+        message=fault.message,
+        remedy=fault.remedy,
+        exit_code=fault.exit_code,
+        findings=tuple(getattr(fault, "findings", ())),
+    )
 
 
 if __name__ == "__main__":

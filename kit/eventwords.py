@@ -90,6 +90,11 @@ def _registered(data: Data) -> Said:
     return "", f"run {data['id']} registered, {launches} launch{'es' * (launches != 1)}"
 
 
+def _waited(data: Data) -> Said:
+    runs = len(data["runs"])
+    return "", f"waited {float(data['seconds']):.0f} s for {runs} other run{'s' * (runs != 1)}"
+
+
 def _finding(data: Data) -> Said:
     return str(data["level"]), f"{data['message']}  {data['code']}"
 
@@ -121,6 +126,7 @@ def _end(data: Data) -> Said:
 
 _WORDS: dict[str, Callable[[Data], Said]] = {
     "run.registered": _registered,
+    "queue.waited": _waited,
     "finding": _finding,
     "sampler.started": lambda d: ("", f"sampler {d['meter']} started"),
     "sampler.stopped": lambda d: ("", f"sampler {d['meter']} stopped"),

@@ -11,16 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from kit import engine, events, jsonio, marks
-from kit.errors import Blocked, KitError, PreflightFailed, RunFailed, UsageError
-from kit.model import Event, Finding
+from kit import engine, events, jsonio, marks, queue, refused
+from kit.errors import KitError, RunFailed, UsageError
+from kit.model import Event
 from kit.store import Store
 
 _POLL_S = 0.1
@@ -68,20 +69,63 @@ class Session:
         """Follow a run that another face started, by (a prefix of) its id.
 
         Raises:
+            Blocked: it was refused before it began; the error says why.
             UsageError: no such run is in flight.
         """
         alive = [id_ for id_ in store.inflight_ids() if id_.startswith(name)]
         if len(alive) != 1:
-            known = ", ".join(store.inflight_ids()) or "none"
-            raise UsageError(f"no single run in flight is called {name!r}", f"in flight: {known}")
+            raise _no_single(store, name, alive)
         return cls(store, alive[0], store.inflight / alive[0])
 
-    def follow(self) -> Iterator[Event]:
-        """The run's events not yet seen, to its last; ends when the engine is done."""
-        for event in events.tail(self.folder / events.FILE, self.is_alive):
+    def follow(self, told: Callable[[queue.Wait], object] | None = None) -> Iterator[Event]:
+        """The run's events not yet seen, to its last; ends when the engine is done.
+
+        Args:
+            told: called with what the run waits for, when it has to and whenever that changes.
+        """
+        last: queue.Wait | None = None
+
+        def goes_on() -> bool:
+            nonlocal last
+            if told and self.seen < 0 and (now := self.waiting()) and now != last:
+                told(now)
+                last = now
+            return self.is_alive()
+
+        for event in events.tail(self.folder / events.FILE, goes_on):
             if event.seq > self.seen:
                 self.seen = event.seq
                 yield event
+
+    def waiting(self) -> queue.Wait | None:
+        """What the run waits for before it begins; None where it does not."""
+        return queue.waiting(self.id)
+
+    def verdict(self) -> queue.Wait | None:
+        """Stay until the launches begin, or until it is clear that the run must wait for others.
+
+        Returns:
+            What it waits for; None where its launches began.
+
+        Raises:
+            Blocked: it was refused: planning, preflight, or another run.
+            RunEnded: it ended before its first launch.
+        """
+        while self.is_alive():
+            if wait := self.waiting():
+                return wait
+            if self._has_launched():
+                return None
+            time.sleep(_POLL_S)
+        self.result()  # raises what became of it; a run may also be quicker than this look
+        return None
+
+    def _has_launched(self) -> bool:
+        try:
+            data = (self.folder / events.FILE).read_bytes()
+        except OSError:
+            return False
+        return b'"kind":"launch.begin"' in data
 
     def is_alive(self) -> bool:
         """Whether the engine of this run still works."""
@@ -121,27 +165,17 @@ class Session:
         """
         while self.is_alive():
             time.sleep(_POLL_S)
-        self._raise_if_blocked()
+        refusal = refused.recall(self.store, self.id)
+        if refusal:
+            raise refusal.error()
         sealed = self.store.sealed_as(self.id)
         if sealed is None:
-            raise self._engine_died()
+            raise self._unsealed()
         self.store.forget_scratch(self.id)
         status, run = sealed
         if status == "complete":
             return run
         raise self._ended(status, run)
-
-    def _raise_if_blocked(self) -> None:
-        note = self.store.scratch_folder(self.id) / engine.BLOCKED_FILE
-        if not note.is_file():
-            return
-        said: dict[str, Any] = jsonio.read(note)
-        self.store.discard(self.id)
-        findings = [msgspec.convert(f, Finding) for f in said["findings"]]
-        if findings:
-            raise PreflightFailed(findings)
-        error = Blocked(said["message"], said["remedy"])
-        raise error
 
     def _ended(self, status: str, run: Path) -> KitError:
         fault = _fault_of(run)
@@ -153,8 +187,13 @@ class Session:
             code,
         )
 
-    def _engine_died(self) -> KitError:
-        log = self.store.scratch_folder(self.id) / "engine.log"
+    def _unsealed(self) -> KitError:
+        """The engine is gone and the run is not sealed: by a fault that it noted, or it died."""
+        scratch = self.store.scratch_folder(self.id)
+        with suppress(OSError, KitError, KeyError, TypeError):
+            note: dict[str, Any] = jsonio.read(scratch / engine.UNSEALED_FILE)
+            return RunEnded(note["message"], note["remedy"], None, int(note["exit_code"]))
+        log = scratch / "engine.log"
         lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
         why = f" ({lines[-1]})" if lines else ""
         return RunEnded(
@@ -163,6 +202,19 @@ class Session:
             None,
             1,
         )
+
+
+def _no_single(store: Store, name: str, alive: list[str]) -> KitError:
+    """Why there is no one run in flight of that name: refused, sealed, left behind, unknown."""
+    refusal = refused.recall(store, name) if not alive else None
+    if refusal:
+        return refusal.error()
+    sealed = store.sealed_as(name) if name and not alive else None
+    if sealed:
+        status, run = sealed
+        return UsageError(f"run {name} is over: {status}", f"`kit show {run.name[:12]}` shows it")
+    known = ", ".join(store.inflight_ids()) or "none"
+    return UsageError(f"no single run in flight is called {name!r}", f"in flight: {known}")
 
 
 def _fault_of(run: Path) -> dict[str, Any]:

@@ -7,13 +7,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from kit import containers, images
+from kit import containers, images, queue
 from kit.model import ImageIdentity
 from tests import properties as properties  # its profile holds from here on
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would every kit that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs of tests wait for one another, and for no run of the person whose machine it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(queue.FOLDER_VARIABLE, str(tmp_path_factory.mktemp("queue")))
+        yield
 
 
 @pytest.fixture(scope="session")

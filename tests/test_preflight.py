@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import jsonio, preflight
+from kit import jsonio, preflight, queue
 from kit.model import (
     DevicesSpec,
     Finding,
@@ -129,6 +129,7 @@ FACTS: dict[str, Any] = {
     "port_free": {"absent": "the port is inside the container's own network"},
     "gpu_energy": {"gpu0": 35_000, "gpu1": 36_000},
     "other_runs": [],
+    "queue": [],
 }
 
 
@@ -193,6 +194,7 @@ def test_a_sound_gpu_host_has_only_ok() -> None:
         ("host/load/one_minute", 9.5, "LOAD_HIGH", "warn"),
         ("host/load", {"absent": "no /proc/loadavg"}, "LOAD_UNKNOWN", "warn"),
         ("other_runs", ["20250101-x"], "RUNS_OTHER", "fail"),
+        ("queue", ["run ab (started then)", "run cd (started then)"], "RUNS_QUEUE", "warn"),
         ("port_free", False, "PORT_TAKEN", "fail"),
     ],
 )
@@ -470,9 +472,15 @@ def test_another_run_of_the_store_is_seen(tmp_path: Path) -> None:
     from kit.store import Store
 
     store = Store(tmp_path / "runs")
-    mine, other = store.begin(), store.begin()
+    mine, other, waits = store.begin(), store.begin(), store.begin()
+    for flight in (mine, other):
+        (flight.path / "events.jsonl").touch()
     assert gathering._other_runs(mine.path) == [other.id]
     assert sorted(gathering._other_runs(store.root)) == sorted([mine.id, other.id])
+    with queue.ticket(other.id), queue.ticket(waits.id):
+        assert gathering._other_runs(mine.path) == []
+        assert [words.split()[1] for words in gathering._queue(store.root)] == [other.id, waits.id]
+        assert gathering._queue(mine.path) == []
 
 
 def test_examine_reports_instead_of_raising(

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kit import jsonio, verdicts
+from kit import jsonio, queue, refused, verdicts
 from kit.catalogue.index import INDEX, Kept, keep, load
 from kit.catalogue.reading import (
     MALFORMED,
@@ -51,6 +51,7 @@ FIRST, BATCH = 60, 500
 # Fewer runs than these are read faster than a person blinks: their store stays free of an index.
 WORTH_AN_INDEX = 64
 _LINE = 64 << 10
+_ORDER = ("running", "waiting", "unsealed")
 _HASH = 64
 
 
@@ -116,25 +117,39 @@ def _sealed(store: Store) -> list[tuple[Path, int, int]]:
 
 
 def in_flight(store: Store) -> list[Row]:
-    """Runs that are going on, then those that a crash left behind."""
+    """Runs that are going on or wait, those that a crash left behind, those that were refused."""
     try:
         ids = store.ids()
     except OSError:  # one was sealed while they were counted
         ids = []
     found = [_unsealed(store, id_) for id_ in ids]
-    return sorted(found, key=lambda row: row.status)
+    gone = [_refused(refusal) for refusal in refused.refusals(store) if not refusal.asked_for]
+    return [*sorted(found, key=lambda row: _ORDER.index(row.status)), *gone]
 
 
 def _unsealed(store: Store, id_: str) -> Row:
     alive = store.is_alive(id_)
     spec, begun = _in_flight_documents(store.inflight / id_)
+    wait = queue.waiting(id_) if alive and not begun else None
+    note = str(wait) if wait else f"kit attach {id_}" if alive else "kit recover"
     return Row(
-        "running" if alive else "unsealed",
+        ("waiting" if wait else "running") if alive else "unsealed",
         id_,
         name=text(spec.get("name", "")),
         started=minute(begun),
         runtime=text(of(spec, "runtime", "name")),
-        note=f"kit attach {id_}" if alive else "kit recover",
+        note=note,
+    )
+
+
+def _refused(refusal: refused.Refusal) -> Row:
+    """A run that could not begin; `kit attach` shows all of the reason."""
+    return Row(
+        "refused",
+        text(refusal.id),
+        name=text(refusal.name),
+        started=minute(refusal.utc),
+        note=text(refusal.message),
     )
 
 
@@ -142,6 +157,8 @@ def _in_flight_documents(folder: Path) -> tuple[Mapping[str, Any], str]:
     """What is known of a run so far: its spec, and when it was registered."""
     spec: Any = {}
     begun = ""
+    with contextlib.suppress(KitError, OSError, *MALFORMED):
+        spec = document(folder.with_name(f"{folder.name}.scratch") / "order.json")["spec"]
     with contextlib.suppress(KitError, OSError):
         spec = document(folder / "spec.json")
     with contextlib.suppress(KitError, OSError, *MALFORMED):

@@ -21,7 +21,8 @@ MALFORMED = (LookupError, TypeError, AttributeError, ValueError, OverflowError)
 
 @dataclass(frozen=True)
 class Row:
-    """A run in one line: ``status`` is complete, failed, aborted, running, unsealed or broken.
+    """A run in one line: ``status`` is complete, failed, aborted or broken; without an archive
+    running, waiting, unsealed or refused.
 
     Attributes:
         run: the run's hash, or its id while it is in flight.
@@ -53,7 +54,7 @@ class Row:
     @property
     def in_flight(self) -> bool:
         """Whether the run has not been sealed."""
-        return self.status in ("running", "unsealed")
+        return self.status in ("running", "waiting", "unsealed", "refused")
 
 
 def read(path: Path) -> Row:

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from kit.cli.runview import RunView
 from kit.model import Event
+from kit.queue import Wait
 from kit.render.console import plain, put, short_bytes, stderr
 
 REFRESH_HZ = 2
@@ -146,6 +147,12 @@ class RunProgress:
                 self._console.print(line)
         elif lines:
             put(self._console, *lines)
+
+    def waiting(self, wait: Wait) -> None:
+        """Tell what the run waits for before it begins."""
+        self._view.waiting = str(wait)
+        if not self._live:
+            put(self._console, plain(str(wait)))
 
     def _now(self) -> RenderableType:
         return self._view

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 from kit import audit, containers, door, render, seal
@@ -20,25 +21,57 @@ from kit.session import Session
 from kit.store import Store
 
 _SECOND_CTRL_C_S = 3.0
+NoWait = Annotated[
+    bool, Parameter(negative="", help="Do not wait where another run is going on: exit code 3.")
+]
+WaitS = Annotated[
+    float | None,
+    Parameter(help="Seconds to wait for other runs at most; else as long as it takes."),
+]
 
 
 def run(
-    file: Path, *, runs: Runs = None, detach: Annotated[bool, Parameter(negative="")] = False
+    file: Path,
+    *,
+    runs: Runs = None,
+    detach: Annotated[bool, Parameter(negative="")] = False,
+    no_wait: NoWait = False,
+    wait_s: WaitS = None,
 ) -> None:
     """Run a spec, measure it and seal it; prints the sealed run's folder.
 
+    One run measures on a machine at a time: while another one does, this one waits for its turn.
+
     Args:
         file: the run spec.
-        detach: return at once and print the run's id; `kit attach` watches it.
+        detach: return once the launches begin, or once it is clear that it waits for another run,
+            and print the run's id; `kit attach` watches it.
     """
     store = store_of(runs)
     _tell_of_leftovers(store)
-    session = Session.start(Order(spec=specs.load(file)), store)
-    say(f"run {session.id} started; `kit attach {session.id}` watches it from anywhere")
+    order = Order(spec=specs.load(file), wait_s=0 if no_wait else wait_s)
+    session = Session.start(order, store)
     if detach:
-        sys.stdout.write(session.id + "\n")
+        _detach(session)
         return
+    say(f"run {session.id} is being prepared; `kit attach {session.id}` watches it from anywhere")
     sys.stdout.write(str(watch(session)) + "\n")
+
+
+def _detach(session: Session) -> None:
+    """Stay until planning and preflight have judged, or another run is in the way."""
+    try:
+        wait = session.verdict()
+    except KeyboardInterrupt:
+        session.stop()
+        session.result()
+        return
+    where = f"`kit attach {session.id}` watches it from anywhere"
+    if wait:
+        say(f"run {session.id} is {wait}; preflight comes with its turn; {where}")
+    else:
+        say(f"run {session.id} started; {where}")
+    sys.stdout.write(session.id + "\n")
 
 
 def attach(
@@ -94,6 +127,8 @@ def replay(
     rebuild: Annotated[bool, Parameter(negative="")] = False,
     weights: Path | None = None,
     json: Json = False,
+    no_wait: NoWait = False,
+    wait_s: WaitS = None,
 ) -> int:
     """Run a sealed run's spec again, and say with statistics whether it reproduced.
 
@@ -114,8 +149,9 @@ def replay(
     agreed = _agreed(replaying.undertake(original, store, rebuild=rebuild, folder=weights), yes)
     with progress.Tasks() as tasks:
         replaying.provide(agreed, tasks.say, tasks.progress)
-    session = Session.start(agreed.order, store)
-    say(f"run {session.id} started: a replay of {original.name[:12]}")
+    order = msgspec.structs.replace(agreed.order, wait_s=0 if no_wait else wait_s)
+    session = Session.start(order, store)
+    say(f"run {session.id} is being prepared: a replay of {original.name[:12]}")
     new = watch(session)
     judged = replaying.judge(original, new)
     if json:
@@ -160,7 +196,7 @@ def watch(session: Session, *, owner: bool = True) -> Path:
     with progress.RunProgress() as shown:
         while True:
             try:
-                for event in session.follow():
+                for event in session.follow(shown.waiting):
                     shown.event(event)
                 return session.result()
             except KeyboardInterrupt:

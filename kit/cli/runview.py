@@ -24,7 +24,9 @@ _BAR = (8, 40)  # columns, at least and at most
 
 
 class RunView:
-    """A run, built from its events in order."""
+    """A run, built from its events in order; ``waiting`` is what it waits for before the first."""
+
+    waiting = ""
 
     def __init__(self) -> None:
         self._state = RunState()
@@ -47,7 +49,8 @@ class RunView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         seen = self._state.snapshot()
         if seen.step is None and not seen.done():
-            yield Text(f"{seen.where()}: preparing", style="quiet")
+            waits = self.waiting if not seen.events else ""
+            yield Text(waits or f"{seen.where()}: preparing", style="quiet")
             return
         yield _path(seen, options)
         yield self._current(seen, options)

@@ -10,7 +10,8 @@ The mapping::
     disk_free   bytes free where the run is written
     port_free   whether the plan's port is free on this host; absent unless the host network is used
     gpu_energy  {alias: mJ that the energy counter grew by within half a second}
-    other_runs  ids of runs that are going on in the same store
+    other_runs  ids of runs that measure in the same store without being in this machine's queue
+    queue       what the runs are called that come first in this machine's queue
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kit import containers, host
+from kit import containers, events, host, queue
 from kit import weights as models
 from kit.host import absent, gpus, is_absent
 from kit.model import Finding, Plan
@@ -56,6 +57,7 @@ def gather(
         "port_free": _port_free(plan),
         "gpu_energy": _gpu_energy() if plan.launch.gpus else absent("no GPU is planned for"),
         "other_runs": _other_runs(folder),
+        "queue": _queue(folder),
     }
 
 
@@ -109,7 +111,15 @@ def _grown(first: Any, second: Any) -> Any:
 
 
 def _other_runs(folder: Path) -> list[str]:
+    """Runs that have begun and do not queue: those of a kit of another version, for instance."""
     inside = folder.parent.name == INFLIGHT
     store = Store(folder.parent.parent if inside else folder)
-    mine = folder.name if inside else None
-    return [run for run in store.inflight_ids() if run != mine and store.is_alive(run)]
+    known = {folder.name, *(place.run for place in queue.places())}
+    begun = (p.parent.name for p in store.inflight.glob(f"*/{events.FILE}"))
+    return [run for run in begun if run not in known and store.is_alive(run)]
+
+
+def _queue(folder: Path) -> list[str]:
+    """Who comes before a run that would begin now; a run in flight has had its turn."""
+    inside = folder.parent.name == INFLIGHT
+    return [] if inside else [queue.named(place) for place in queue.places()]

@@ -187,15 +187,22 @@ def _state(case: Case) -> Iterator[Finding]:
 
 
 def _other_runs(case: Case) -> Iterator[Finding]:
-    runs = case.facts["other_runs"]
+    runs, queued = case.facts["other_runs"], case.facts.get("queue", ())
     if runs:
         yield fail(
             "RUNS_OTHER",
-            f"another run is going on here: {', '.join(runs)}",
+            f"another run is going on here, outside this machine's queue: {', '.join(runs)}",
             "wait for it (`kit attach`); two runs at once measure each other",
         )
+    elif queued:
+        more = f", and {len(queued) - 1} more in the queue" if len(queued) > 1 else ""
+        yield warn(
+            "RUNS_QUEUE",
+            f"another run is going on here: {queued[0]}{more}",
+            "nothing has to be done: a run waits for its turn; --no-wait does not",
+        )
     else:
-        yield ok("RUNS", "no other run of this store is going on")
+        yield ok("RUNS", "no other run is going on on this machine")
 
 
 def _port(case: Case) -> Iterator[Finding]:

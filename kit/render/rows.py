@@ -14,7 +14,7 @@ from kit.render.console import Cell, Mark, count, fitted, plain, put, stderr, st
 SHORT = 12
 # A run's state → its mark, here and in the UI.
 MARKS = {"complete": "ok", "failed": "fail", "aborted": "warn", "running": "running"}
-MARKS |= {"unsealed": "warn", "broken": "fail"}
+MARKS |= {"waiting": "running", "unsealed": "warn", "refused": "fail", "broken": "fail"}
 # From this width on everything has a column of its own.
 WIDE = 110
 _NUMBERS = ("J/token", "tokens/s")

@@ -14,7 +14,8 @@ from kit.render.rows import MARKS
 from kit.tui.base import mark
 
 SORTS = ("started ▼", "name ▲", "J/token ▲", "tokens/s ▼", "status ▲")
-_STATES = ("running", "unsealed", "broken", "failed", "aborted", "complete")
+_APART = ("running", "waiting", "unsealed", "refused", "broken")
+_STATES = (*_APART, "failed", "aborted", "complete")
 _LAST = float("inf")
 
 
@@ -47,18 +48,9 @@ def _rank(status: str) -> int:
 
 def counted(rows: Iterable[Row], *, done: bool) -> Text:
     """``3 sealed · 1 running · 1 unsealed``."""
-    found = Counter("sealed" if not _is_apart(row) else row.status for row in rows)
+    found = Counter(row.status if row.status in _APART else "sealed" for row in rows)
     parts = [plain(f"{found['sealed']:,} sealed")]
-    if found["running"]:
-        parts.append(mark("running", f"{found['running']} running"))
-    if found["unsealed"]:
-        parts.append(mark(MARKS["unsealed"], f"{found['unsealed']} unsealed"))
-    if found["broken"]:
-        parts.append(mark("fail", f"{found['broken']} broken"))
+    parts += [mark(MARKS[s], f"{found[s]} {s}") for s in _APART if found[s]]
     if not done:
         parts.append(plain("reading …", "quiet"))
     return Text(" · ").join(parts)
-
-
-def _is_apart(row: Row) -> bool:
-    return row.in_flight or row.status == "broken"

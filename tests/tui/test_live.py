@@ -9,10 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
-from kit import jsonio, marks
+from kit import marks, queue, refused
+from kit.model import Finding
+from kit.refused import Refusal
 from kit.store import InFlight, Store
 from kit.tui.app import KitApp
 from kit.tui.live.base import RunView
@@ -298,8 +301,17 @@ def block(flight: InFlight) -> None:
         {"code": "RAPL", "level": "fail", "message": "no [rapl]", "remedy": "chmod a+r …"},
         {"code": "LOAD", "level": "warn", "message": "load average 9", "remedy": ""},
     ]
-    said = {"message": "preflight: no rapl", "remedy": "", "findings": findings}
-    flight.scratch("blocked.json").write_bytes(jsonio.canonical(said))
+    refusal = Refusal(
+        id=flight.id,
+        utc="2026-11-21T05:12:00+00:00",
+        name="quickstart",
+        spec_hash="0" * 64,
+        code="PreflightFailed",
+        message="preflight: no rapl",
+        findings=msgspec.convert(findings, tuple[Finding, ...]),
+    )
+    refused.keep(flight.store, refusal)
+    flight.store.discard(flight.id)
     flight.release()
 
 
@@ -310,6 +322,21 @@ async def test_blocked_by_preflight(flight: InFlight, screen_text: Check) -> Non
         await shown.until(lambda: shown.screen.over)
         screen_text(shown.app)
         assert flight.store.ids() == []
+
+
+async def test_a_refused_run_says_why_to_who_comes_later(flight: InFlight) -> None:
+    block(flight)
+    async with live(flight.store) as shown:
+        await shown.until(lambda: shown.screen.over)
+        assert shown.screen.over and shown.screen.over.kind == "blocked"
+        assert "no [rapl]" in shown.text() and "chmod a+r" in shown.text()
+
+
+async def test_a_run_that_waits_says_for_which(flight: InFlight) -> None:
+    with queue.ticket("0ther0ne"), queue.ticket(flight.id):
+        async with live(flight.store) as shown:
+            await shown.until(lambda: "waiting for run 0ther0ne" in shown.text())
+            assert "position 1" in shown.text()
 
 
 async def test_two_faces_see_one_blocked_run(flight: InFlight) -> None:

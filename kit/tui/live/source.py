@@ -40,10 +40,11 @@ class Over:
 
 @dataclass(frozen=True)
 class Seen:
-    """A new snapshot, and the numbers of the journal's lines that cannot be read."""
+    """A new snapshot, the numbers of the journal's lines that cannot be read, what it waits for."""
 
     snapshot: Snapshot
     broken: tuple[int, ...] = ()
+    waiting: str = ""
 
 
 class Reader:
@@ -88,6 +89,7 @@ class Follower:
         self._folder: Path | None = None
         self._reader: Reader | None = None
         self._state: RunState | None = None
+        self._waiting = ""
 
     def step(self, tell: Callable[[Seen], object]) -> Over | None:
         """Tell what is new; returns how the run ended once it did."""
@@ -99,6 +101,7 @@ class Follower:
         alive = self.session is not None and self.session.is_alive()
         self._tell_new(tell)
         if alive:
+            self._tell_wait(tell)
             return None
         over = self._over()
         if over.run and self._reader:
@@ -107,10 +110,21 @@ class Follower:
             self._tell_new(tell)
         return over
 
+    def _tell_wait(self, tell: Callable[[Seen], object]) -> None:
+        """Before the first event: what the run waits for, whenever that changes."""
+        if self.session is None or (self._state and self._state.snapshot().events):
+            return
+        wait = str(self.session.waiting() or "")
+        if wait != self._waiting:
+            self._waiting = wait
+            tell(Seen(Snapshot(), (), wait))
+
     def _find(self) -> Over | None:
-        """In flight, left over by an engine that died, or sealed."""
+        """In flight, refused, left over by an engine that died, or sealed."""
         try:
             self.session = Session.attach(self._store, self._name)
+        except Blocked as error:
+            return _blocked(error)
         except UsageError as error:
             left = [i for i in self._store.leftovers() if i.startswith(self._name)]
             if len(left) == 1:
@@ -148,10 +162,8 @@ class Follower:
         lines = last_lines(self._store.scratch_folder(self.session.id) / "engine.log")
         try:
             return Over("sealed", run=self.session.result())
-        except PreflightFailed as error:
-            return Over("blocked", error.message, error.remedy, findings=tuple(error.findings))
         except Blocked as error:
-            return Over("blocked", error.message, error.remedy)
+            return _blocked(error)
         except RunEnded as error:
             if error.run:
                 return Over("sealed", error.message, error.remedy, error.run)
@@ -163,6 +175,11 @@ class Follower:
             told = "it was never begun, or another screen has told why and put it away"
             return Over("gone", f"run {self.session.id} is gone: {told}", "`kit ls` lists the runs")
         return Over("dead", error.message, error.remedy, lines=lines)
+
+
+def _blocked(error: Blocked) -> Over:
+    findings = error.findings if isinstance(error, PreflightFailed) else ()
+    return Over("blocked", error.message, error.remedy, findings=tuple(findings))
 
 
 def meters_of(folder: Path) -> Sequence[MeterPlan]:

@@ -192,7 +192,9 @@ class HomeScreen(KitScreen):
             told = f"{plain_note(row)}\nv says what is wrong with it"
             self.notify(told, title=f"cannot {what}", severity="warning", markup=False)
         elif row.in_flight:
-            self.notify(f"cannot {what}: the run is not sealed yet", markup=False)
+            refused = row.status == "refused"
+            why = "was refused; enter says why" if refused else "is not sealed yet"
+            self.notify(f"cannot {what}: the run {why}", markup=False)
         else:
             return self.kit.store.root / row.run
         return None
@@ -200,7 +202,7 @@ class HomeScreen(KitScreen):
     def action_open(self) -> None:
         """Open the run: watch one that is going on, read a sealed one."""
         row = self._table.current
-        if row and row.status == "running":
+        if row and row.status in ("running", "waiting", "refused"):
             self.kit.show_live(row.run)
         elif row and row.status == "unsealed":
             told = "nobody works on this run any more; `kit recover` seals what there is of it"
@@ -299,6 +301,8 @@ def _command(row: Row) -> str:
     """The command that goes on with a run: `kit show` knows sealed ones alone."""
     return {
         "running": f"kit attach {row.run}",
+        "waiting": f"kit attach {row.run}",
+        "refused": f"kit attach {row.run}",
         "unsealed": "kit recover",
         "broken": f"kit verify {row.run}",
     }.get(row.status, f"kit show {row.run}")

@@ -63,7 +63,7 @@ class LiveScreen(RunView):
         self.run_id, self._poll_s = run_id, poll_s
         self.crumbs, self.command = f"Live › {run_id}", f"kit attach {run_id}"
         self._heard = clock()
-        self._broken = 0
+        self._broken, self._waiting = 0, ""
         self._follower: Follower | None = None
 
     def on_mount(self) -> None:
@@ -100,6 +100,7 @@ class LiveScreen(RunView):
         message.stop()
         first = not self.snapshot.events
         self.snapshot, self._heard = message.seen.snapshot, self._clock()
+        self._waiting = message.seen.waiting
         if self.snapshot.id and self.snapshot.id != self.run_id:
             self.run_id = self.snapshot.id
             self.crumbs, self.command = f"Live › {self.run_id}", f"kit attach {self.run_id}"
@@ -135,6 +136,8 @@ class LiveScreen(RunView):
             return mark("ok" if status == "complete" else "fail", status or "sealed")
         if status:
             return mark("running", "sealing")
+        if self._waiting and not self.snapshot.events:
+            return mark("running", self._waiting)
         broken = f", {self._broken} broken" if self._broken else ""
         lost = self.snapshot.lost
         if lost or broken:

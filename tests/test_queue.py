@@ -1,0 +1,252 @@
+"""The queue of a machine, with real processes: one at a time, in order, dead ones passed over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from kit import queue
+from kit.errors import Blocked, Interrupted
+from kit.queue import MachineBusy
+
+ENGINE = """
+import sys, time
+from pathlib import Path
+from kit import queue
+name, log, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
+with queue.ticket(name) as ticket:
+    print("joined", flush=True)
+    waited = ticket.wait(lambda: False)
+    with log.open("a") as file:
+        file.write(f"{name} begins\\n"); file.flush()
+        print("begun", flush=True)
+        time.sleep(seconds)
+        file.write(f"{name} ends\\n")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _a_queue_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(queue.FOLDER_VARIABLE, str(tmp_path / "queue"))
+
+
+class Engines:
+    """Processes that queue, and a log of who began and ended when."""
+
+    def __init__(self, held: ExitStack, folder: Path) -> None:
+        self._held, self.log = held, folder / "log"
+
+    def start(self, name: str, seconds: float = 0.3) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", ENGINE, name, str(self.log), str(seconds)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._held.callback(process.kill)
+        return process
+
+    def joined(self, name: str, seconds: float = 0.3) -> subprocess.Popen[str]:
+        process = self.start(name, seconds)
+        assert said(process) == "joined"
+        return process
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> Iterator[Engines]:
+    with ExitStack() as held:
+        yield Engines(held, tmp_path)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def until(test: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not test():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+def one_after_another(lines: list[str]) -> bool:
+    """Whether each begins after the one before has ended."""
+    return all(
+        begins.split() == [ends.split()[0], "begins"] and ends.endswith(" ends")
+        for begins, ends in zip(lines[::2], lines[1::2], strict=True)
+    )
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_all_that_start_at_once_run_one_after_another(engines: Engines, count: int) -> None:
+    processes = [engines.start(f"e{n}") for n in range(count)]
+    assert [p.wait(60) for p in processes] == [0] * count
+    assert len(engines.lines()) == 2 * count
+    assert one_after_another(engines.lines())
+
+
+def test_they_run_in_the_order_in_which_they_came(engines: Engines) -> None:
+    processes = [engines.joined(f"e{n}", 0.1) for n in (3, 1, 2, 0)]
+    assert [p.wait(60) for p in processes] == [0] * 4
+    assert [line.split()[0] for line in engines.lines()[::2]] == ["e3", "e1", "e2", "e0"]
+    assert queue.places() == []
+
+
+def test_a_killed_holder_lets_the_next_one_in(engines: Engines) -> None:
+    first = engines.joined("e1", 60)
+    second = engines.joined("e2")
+    until(lambda: engines.lines() == ["e1 begins"])
+    os.kill(first.pid, signal.SIGKILL)
+    assert second.wait(30) == 0
+    assert engines.lines()[1:] == ["e2 begins", "e2 ends"]
+
+
+def test_a_killed_waiter_holds_nobody_up(engines: Engines) -> None:
+    first, second, third = engines.joined("e1", 1), engines.joined("e2"), engines.joined("e3")
+    assert [p.run for p in queue.places()] == ["e1", "e2", "e3"]
+    os.kill(second.pid, signal.SIGKILL)
+    second.wait()
+    assert [first.wait(30), third.wait(30)] == [0, 0]
+    assert engines.lines()[2:] == ["e3 begins", "e3 ends"]
+
+
+def test_a_stopped_engine_still_holds_its_place(engines: Engines) -> None:
+    first, second = engines.joined("e1", 0.5), engines.joined("e2")
+    assert said(first) == "begun"
+    first.send_signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    assert queue.waiting("e2") is not None
+    first.send_signal(signal.SIGCONT)
+    assert [first.wait(30), second.wait(30)] == [0, 0]
+    assert one_after_another(engines.lines())
+
+
+def test_who_waits_knows_for_what(engines: Engines) -> None:
+    engines.joined("e1", 60)
+    with queue.ticket("e2"), queue.ticket("e3"):
+        wait = queue.waiting("e3")
+        assert wait and (wait.position, wait.going_on.run) == (2, "e1")
+        assert str(wait).startswith("waiting for run e1 (started 20")
+        assert str(wait).endswith("UTC), position 2")
+        assert queue.waiting("e1") is None and queue.waiting("nobody") is None
+
+
+def test_leaving_the_queue() -> None:
+    told = pytest.raises(Interrupted, match="waited for another run")
+    with queue.ticket("a"), queue.ticket("b") as second, told:
+        second.wait(lambda: True)
+    assert queue.places() == []
+
+
+@pytest.mark.parametrize(("limit_s", "words"), [(0.0, "run a "), (0.2, "waited 0.2 s for it")])
+def test_not_waiting_or_not_for_long(limit_s: float, words: str) -> None:
+    with queue.ticket("a"), queue.ticket("b") as second:
+        with pytest.raises(MachineBusy, match=words) as caught:
+            second.wait(lambda: False, limit_s)
+        assert caught.value.exit_code == 3 and "--no-wait" in caught.value.remedy
+
+
+def test_nobody_ahead_is_no_wait_at_all() -> None:
+    with queue.ticket("a") as first:
+        assert first.wait(lambda: False, 0) is None
+
+
+def test_a_wait_is_told_with_its_length() -> None:
+    with ExitStack() as held:
+        held.enter_context(queue.ticket("a"))
+        with queue.ticket("b") as second:
+            looks = iter([False])
+
+            def cancelled() -> bool:
+                if not next(looks, True):
+                    return False
+                held.close()
+                return False
+
+            waited = second.wait(cancelled)
+    assert waited and waited.runs == ("a",) and waited.seconds > 0
+
+
+# --- what others may have put there ---------------------------------------------------------
+
+
+def folder() -> Path:
+    with queue.ticket("x"):
+        pass
+    return Path(os.environ[queue.FOLDER_VARIABLE])
+
+
+def test_every_user_may_queue_and_nobody_remove_anothers_ticket() -> None:
+    mode = folder().stat().st_mode
+    assert stat.S_IMODE(mode) == 0o1777
+    with queue.ticket("a"):
+        (ticket,) = folder().glob("0*")
+        assert stat.S_IMODE(ticket.stat().st_mode) == 0o644
+
+
+def test_odd_things_in_the_folder_hold_nobody_up() -> None:
+    place = folder()
+    os.mkfifo(place / "00000001")
+    (place / "00000002").mkdir()
+    (place / "00000003").symlink_to("/dev/zero")
+    (place / "00000004").write_bytes(b"\xff\x00 no JSON")
+    (place / "mine.txt").write_text("of somebody")
+    with queue.ticket("a") as first:
+        assert first.wait(lambda: False, 0) is None
+        assert [p.run for p in queue.places()] == ["a"]
+    assert (place / "mine.txt").exists() and not (place / "00000004").exists()
+
+
+def test_a_ticket_with_odd_words_is_shown_without_them(engines: Engines) -> None:
+    engines.joined("\x1b[31mred\x07" + "x" * 100, 60)
+    (found,) = queue.places()
+    assert found.run == "redxxxxxxxxxxxxx"
+
+
+@pytest.mark.parametrize("content", [b"", b"5", b"[1]", b"{}", b'{"run":null}', b"\xff"])
+def test_a_held_ticket_without_a_run_counts_all_the_same(content: bytes) -> None:
+    import fcntl
+
+    with (folder() / "00000001").open("wb") as file:
+        file.write(content)
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with queue.ticket("a") as mine, pytest.raises(MachineBusy):
+            mine.wait(lambda: False, 0)
+
+
+def test_a_folder_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(queue.FOLDER_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(Blocked, match="cannot be joined") as caught, queue.ticket("a"):
+        pass
+    assert queue.FOLDER_VARIABLE in caught.value.remedy
+    assert queue.places() == []
+
+
+def test_all_users_of_a_machine_come_to_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that not everybody can write is passed over, or root would queue there alone."""
+    closed, shared = tmp_path / "closed", tmp_path / "shared"
+    closed.mkdir(mode=0o755)
+    shared.mkdir()
+    shared.chmod(0o1777)
+    monkeypatch.delenv(queue.FOLDER_VARIABLE)
+    monkeypatch.setattr(queue, "_SHARED", (closed, shared))
+    with queue.ticket("a"):
+        assert [p.name for p in (shared / "kit-queue").iterdir()] == ["00000001"]
+    monkeypatch.setattr(queue, "_SHARED", (closed,))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(queue.tempfile, "tempdir", None)
+    with queue.ticket("a"):
+        assert (tmp_path / f"kit-queue-{os.getuid()}" / "00000001").exists()
