@@ -1,15 +1,14 @@
 """A runtime's container as a context manager: made, watched, its log kept, gone afterwards.
 
 While it runs nothing polls the engine: one thread waits for the container's end, so that asking
-`Running.exited` costs nothing inside measured phases. Whatever happens (an error, ctrl-C), the
-log is written and everything that carries the launch's labels is removed; after a ``kill -9`` of
+`Running.exited` costs nothing inside measured phases, and one sleeps on its log and puts it on
+disk. Whatever happens (an error, ctrl-C), the log is there and everything that carries the launch's labels is removed; after a ``kill -9`` of
 kit, `kit.containers.Engine.reap` does it on the next start.
 """
 
 from __future__ import annotations
 
 import http.client
-import re
 import socket
 import threading
 import time
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from kit import containers, jsonio, weights
-from kit.containers import Container, ContainerConfig, Engine
+from kit import causes, containers, jsonio, text, weights
+from kit.containers import Container, ContainerConfig, Engine, KeptLog
 from kit.errors import (
     ContainerDied,
     Interrupted,
@@ -38,7 +37,7 @@ POLL_S = 0.05
 ASK_S = 1.0
 EFFECTIVE_S = 5.0
 EFFECTIVE_BYTES = 8 << 20
-LAST_LINES, LINE_CHARS = 6, 200
+LAST_LINES, LINE_CHARS = 6, 300
 
 
 @contextmanager
@@ -71,7 +70,6 @@ def launched(
         image = plan.image.image_id
         config = container_config(engine.facts(), image, launch, run_id, index, network, files)
         container = engine.create(config)
-        held.callback(_whatever_happens, lambda: _keep_log(container, log, emit))
         emit(
             "container.created",
             launch=index,
@@ -80,18 +78,26 @@ def launched(
             egress=launch.egress,
         )
         container.start()
+        kept = KeptLog(container, log)
+        held.callback(_whatever_happens, lambda: _keep_log(container, kept, emit))
         emit("container.started", launch=index)
-        yield Running(container, _base_url(container, launch, network), launch, index, emit)
+        yield Running(container, kept, _base_url(container, launch, network), launch, index, emit)
 
 
 class Running:
     """A started container. ``base_url`` is where its server listens or will listen."""
 
     def __init__(
-        self, container: Container, base_url: str, launch: LaunchPlan, index: int, emit: Emit
+        self,
+        container: Container,
+        kept: KeptLog,
+        base_url: str,
+        launch: LaunchPlan,
+        index: int,
+        emit: Emit,
     ) -> None:
         self.base_url = base_url
-        self._container = container
+        self._container, self._kept = container, kept
         self._launch = launch
         self._index = index
         self._emit = emit
@@ -114,14 +120,14 @@ class Running:
                 self._emit("container.ready", launch=self._index)
                 return
             if self._ended.is_set():
-                raise self._died()
+                raise self._died("before it was ready")
             if time.monotonic() > deadline:
                 raise self._not_ready(timeout_s, answer)
             self._ended.wait(POLL_S)
 
-    def exited(self) -> str | None:
-        """Why it is gone, with its last words; None while it runs. Costs nothing while it runs."""
-        return self._reason() + self._last_words() if self._ended.is_set() else None
+    def exited(self) -> ContainerDied | None:
+        """Why it is gone, with the root cause; None while it runs. Costs nothing while it runs."""
+        return self._died("during the run") if self._ended.is_set() else None
 
     def effective(self, paths: tuple[str, ...]) -> dict[str, Any]:
         """The answers to GET on each path: the configuration in effect. Never while measuring."""
@@ -141,35 +147,53 @@ class Running:
             self._lost = error
         self._ended.set()
 
-    def _died(self) -> ContainerDied:
-        reason = self._reason()
+    def _died(self, when: str) -> ContainerDied:
+        self._kept.whole()
+        reason, remedy = self._reason()
+        said, hint = self._said()
         return ContainerDied(
-            f"the runtime ended before it was ready: {reason}{self._last_words()}",
-            self._hint(reason),
+            f"the runtime ended {when}: {reason}{said}", "; ".join(self._advice(remedy or hint))
         )
 
     def _not_ready(self, timeout_s: float, answer: str) -> NotReady:
         state = f"it answers HTTP {answer}" if answer else "it does not answer"
+        said, hint = self._said()
+        longer = hint or "raise limits.ready_s in the spec if it only needs longer"
         return NotReady(
-            f"the runtime was not ready after {timeout_s:g} s: {state}{self._last_words()}",
-            "raise limits.ready_s in the spec if it only needs longer; its whole log is kept as "
-            f"launches/{self._index:03d}/container.log",
+            f"the runtime was not ready after {timeout_s:g} s: {state}{said}",
+            "; ".join(self._advice(longer)),
         )
 
-    def _reason(self) -> str:
-        """How it ended, in words."""
+    def _advice(self, remedy: str) -> list[str]:
+        where = f"its whole log is kept as launches/{self._index:03d}/container.log"
+        return [part for part in (remedy, where) if part]
+
+    def _reason(self) -> tuple[str, str]:
+        """How it ended, in words, and what to do about it where that alone says it."""
         try:
             ended = self._container.exited()
         except KitError as error:
-            return error.message
+            return error.message, error.remedy
         if ended is None:
-            return self._lost.message if self._lost else "it stopped"
+            return (self._lost.message if self._lost else "it stopped"), ""
         if ended.out_of_memory:
             limit = self._launch.memory_bytes >> 20
-            return f"it ran out of memory (its limit is {limit} MiB)"
+            return f"it ran out of memory (its limit is {limit} MiB)", _MORE_MEMORY
         if ended.error:
-            return f"exit code {ended.code} ({clean(ended.error)})"
-        return _exit_in_words(ended.code)
+            return f"exit code {ended.code} ({clean(ended.error)})", ""
+        return exit_in_words(ended.code), ""
+
+    def _said(self) -> tuple[str, str]:
+        """The root cause in its log, ready to be put after a sentence, and a remedy; else its end.
+
+        The log is read as it is on disk, which holds also what a container said that is gone.
+        """
+        cause = causes.read(self._kept.path)
+        if cause is None:
+            return self._last_words(), ""
+        name = "the root cause" if cause.sure else "the last error"
+        where = f", line {cause.number} of {cause.of}" if cause.number else ""
+        return f"; {name} in its log{where}:\n  " + "\n  ".join(cause.lines), cause.remedy
 
     def _last_words(self) -> str:
         """The last lines of its log, ready to be put after a sentence; empty without any."""
@@ -180,32 +204,20 @@ class Running:
         shown = [line for line in lines if line][-LAST_LINES:]
         return "; its last lines:\n  " + "\n  ".join(shown) if shown else ""
 
-    def _hint(self, reason: str) -> str:
-        said = f"{reason}\n{self._last_words()}".lower()
-        found = [remedy for words, remedy in _HINTS if any(word in said for word in words)]
-        where = f"its whole log is kept as launches/{self._index:03d}/container.log"
-        return f"{found[0]}; {where}" if found else where
+
+_MORE_MEMORY = "raise limits.memory_mib in the spec, or lower the context"
+_SIGNALS = {
+    4: "illegal instruction: this CPU lacks what the image was built for",
+    6: "aborted",
+    7: "bus error: shared memory or a file ran out, see limits.shm_mib",
+    9: "killed, from outside or because the machine's memory ran out",
+    11: "segmentation fault",
+    15: "asked to end",
+}
 
 
-_HINTS = (
-    (
-        ("out of memory", "bad_alloc", "failed to allocate", "cannot allocate"),
-        "raise limits.memory_mib in the spec, or lower the context",
-    ),
-    (("address already in use", "address in use"), "stop what uses the port (`ss -ltnp`)"),
-    (("illegal instruction",), "this CPU lacks instructions that the image was built for"),
-    (
-        ("unknown model architecture", "invalid magic", "cannot serve /weights"),
-        "the runtime cannot read these weights: look at weights.files and at the image",
-    ),
-    (("permission denied", "cannot read the model"), "make the weights readable for everyone"),
-    (("error: argument", "unrecognized arg", "invalid argument"), "look at runtime.options"),
-    (("no space left",), "the container's /tmp holds 256 MiB; it needs more"),
-)
-_SIGNALS = {4: "illegal instruction", 6: "aborted", 9: "killed", 11: "segmentation fault"}
-
-
-def _exit_in_words(code: int) -> str:
+def exit_in_words(code: int) -> str:
+    """An exit code with the signal behind it, where it is a signal's."""
     number = code - 128
     if number in _SIGNALS:
         return f"exit code {code} (signal {number}, {_SIGNALS[number]})"
@@ -213,9 +225,8 @@ def _exit_in_words(code: int) -> str:
 
 
 def clean(line: str) -> str:
-    """A foreign line made safe for a terminal: no escape sequences, no control characters."""
-    line = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)", "", line)
-    line = "".join(c if c.isprintable() else " " for c in line).strip()
+    """A foreign line made safe for a terminal, and short."""
+    line = text.clean(line).strip()
     return line if len(line) <= LINE_CHARS else line[: LINE_CHARS - 1] + "…"
 
 
@@ -340,16 +351,31 @@ def _whatever_happens(act: Callable[[], None]) -> None:
         raise
 
 
-def _keep_log(container: Container, log: Path, emit: Emit) -> None:
-    """The log on disk; not having it is a fault of the run, not a reason to leave a container."""
+def _keep_log(container: Container, kept: KeptLog, emit: Emit) -> None:
+    """End the container and see its log on disk; without it the run is faulty, not stuck."""
     try:
-        container.save_log(log)
+        container.stop(0)
+        if not kept.whole() or not _is_all(container, kept.path):
+            container.save_log(kept.path)
     except KitError as error:
-        message = f"the container's log could not be kept: {error.message}"
-        emit("fault", code="LOG_LOST", message=message, remedy=error.remedy)
+        _tell_lost(kept, error.message, error.remedy, emit)
     except OSError as error:
-        message = f"the container's log could not be kept: {error.strerror}"
-        emit("fault", code="LOG_LOST", message=message, remedy="see `df -h` and the run's folder")
+        _tell_lost(kept, str(error.strerror), "see `df -h` and the run's folder", emit)
+
+
+def _is_all(container: Container, path: Path) -> bool:
+    """Whether a log's file ends as the engine's own does."""
+    end = container.tail(1)
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - 2 * len(end.encode()) - 4))
+        return file.read().decode("utf-8", "replace").endswith(end)
+
+
+def _tell_lost(kept: KeptLog, why: str, remedy: str, emit: Emit) -> None:
+    """A container that somebody removed has left what was streamed of its log until then."""
+    part = "the end of the container's log may be missing" if kept.path.is_file() else ""
+    message = f"{part or 'the container log could not be kept'}: {why}"
+    emit("fault", code="LOG_CUT" if part else "LOG_LOST", message=message, remedy=remedy)
 
 
 def _clear_up(engine: Engine, run_id: str, index: int, emit: Emit) -> None:

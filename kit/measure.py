@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kit import marks
-from kit.errors import ContainerDied, DiskFull, Interrupted, RunFailed
+from kit.errors import DiskFull, Interrupted, KitError, RunFailed
 from kit.events import Clock, Journal
 from kit.sample import SamplerProcess
 
@@ -63,10 +63,10 @@ class Watch:
         self._due = {"anchor": 0.0, "live": 0.0, "disk": 0.0, "marks": 0.0}
         self._live: dict[str, Any] = {}
         self._state: dict[str, dict[str, Any]] = {}
-        self._ended: Callable[[], str | None] = lambda: None
+        self._ended: Callable[[], KitError | None] = lambda: None
 
-    def over(self, ended: Callable[[], str | None] | None) -> None:
-        """Watch a container from now on (``ended`` gives the reason once it is gone), or none."""
+    def over(self, ended: Callable[[], KitError | None] | None) -> None:
+        """Watch a container from now on (``ended`` gives the error once it is gone), or none."""
         self._ended = ended or (lambda: None)
 
     def tick(self) -> bool:
@@ -138,9 +138,8 @@ class Watch:
             self._journal.add("mark", text=found.text, t_face=at)
 
     def _watch_limits(self) -> None:
-        reason = self._ended()
-        if reason:
-            raise ContainerDied(f"the runtime ended during the run: {reason}")
+        if died := self._ended():
+            raise died
         if self._clock.now() > self._limit_s * 1e9:
             raise RunFailed(
                 f"the run passed its limit of {self._limit_s:g} s",

@@ -19,7 +19,7 @@ import pytest
 
 from kit import containers
 from kit.container_command import command_line
-from kit.containers import Missing, endpoint, faults, owners
+from kit.containers import Missing, endpoint, faults, logs, owners
 from kit.containers import container as container_room
 from kit.containers import engine as engine_room
 from kit.errors import EngineUnavailable, LaunchFailed
@@ -583,15 +583,52 @@ def test_a_process_is_named_so_that_no_later_one_is_taken_for_it() -> None:
     assert owners.owner(2**22 + 1) == ""
 
 
-def test_long_logs_keep_their_head_and_tail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container_room, "LOG_HEAD", 4)
-    monkeypatch.setattr(container_room, "LOG_TAIL", 6)
-    data = bytes(range(65, 91))
-    for size in (1, 3, 7, 26):
-        chunks = (data[i : i + size] for i in range(0, len(data), size))
-        assert container_room.head_and_tail(chunks) == (b"ABCD", b"UVWXYZ", 16)
-    assert container_room.head_and_tail(iter([b"ABCDEFGHIJ"])) == (b"ABCD", b"EFGHIJ", 0)
-    assert container_room.head_and_tail(iter([b"AB"])) == (b"AB", b"", 0)
+@pytest.mark.parametrize("size", [1, 3, 7, 26])
+def test_long_logs_keep_their_head_and_tail(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
+) -> None:
+    monkeypatch.setattr(logs, "HEAD", 4)
+    monkeypatch.setattr(logs, "TAIL", 6)
+    data, path = bytes(range(65, 91)), tmp_path / "launches" / "000" / "container.log"
+    file = logs.LogFile(path)
+    for i in range(0, len(data), size):
+        file.write(data[i : i + size])
+        assert path.stat().st_size <= 4 + 2 * 6 + size + 64, "it is bounded while it grows"
+    file.close()
+    assert path.read_bytes() == b"ABCD\n[kit: 16 bytes of this log are left out here]\nUVWXYZ"
+    assert [p.name for p in path.parent.iterdir()] == ["container.log"]
+
+
+@pytest.mark.parametrize("text", [b"", b"AB", b"ABCDEFGHIJ"])
+def test_short_logs_are_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: bytes) -> None:
+    monkeypatch.setattr(logs, "HEAD", 4)
+    monkeypatch.setattr(logs, "TAIL", 6)
+    file = logs.LogFile(tmp_path / "log")
+    file.write(text)
+    assert (tmp_path / "log").read_bytes() == text, "it is there before the file is closed"
+    file.close()
+    assert (tmp_path / "log").read_bytes() == text
+
+
+class Stream:
+    """A container's log, whose stream ends as it is told."""
+
+    def __init__(self, *chunks: bytes, error: Exception | None = None) -> None:
+        self.chunks, self.error = chunks, error
+
+    def stream_log(self) -> Iterator[bytes]:
+        yield from self.chunks
+        if self.error:
+            raise self.error
+
+
+def test_a_stream_that_breaks_has_left_what_came(tmp_path: Path) -> None:
+    kept = logs.KeptLog(Stream(b"one\n", b"two\n", error=LaunchFailed("gone")), tmp_path / "log")
+    assert not kept.whole()
+    assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
+    assert logs.KeptLog(Stream(b"all\n"), tmp_path / "log").whole()
+    (tmp_path / "file").touch()
+    assert not logs.KeptLog(Stream(b"x"), tmp_path / "file" / "log").whole()
 
 
 @pytest.mark.docker

@@ -255,17 +255,17 @@ def test_a_death_in_the_middle_of_a_request(bench: Bench) -> None:
         assert b"[DONE]" in _complete(running.base_url)
         assert running.exited() is None
         assert b"[DONE]" not in _complete(running.base_url)
-        reason = _until(running.exited)
-    assert reason.startswith("exit code 7; its last lines:")
-    assert "scripted death in request 1" in reason
+        died = _until(running.exited)
+    assert died.message.startswith("the runtime ended during the run: exit code 7; its last lines:")
+    assert "scripted death in request 1" in died.message
 
 
 def test_a_container_killed_from_outside(bench: Bench) -> None:
     with bench.launch() as running:
         running.wait_ready("/health", READY_S, never)
         subprocess.run(["docker", "kill", bench.name], check=True, capture_output=True)
-        reason = _until(running.exited)
-    assert reason.startswith("exit code 137 (signal 9, killed)")
+        died = _until(running.exited)
+    assert "exit code 137 (signal 9, killed, from outside or because" in died.message
 
 
 def test_a_container_removed_from_outside(bench: Bench) -> None:
@@ -274,7 +274,8 @@ def test_a_container_removed_from_outside(bench: Bench) -> None:
         subprocess.run(["docker", "rm", "-f", bench.name], check=True, capture_output=True)
         assert _until(running.exited)
     (fault,) = [data for kind, data in bench.events if kind == "fault"]
-    assert fault["code"] == "LOG_LOST"
+    assert fault["code"] == "LOG_CUT"
+    assert b"loopback: listening on" in bench.log.read_bytes()
 
 
 def test_a_server_deaf_to_sigterm_is_killed(bench: Bench) -> None:

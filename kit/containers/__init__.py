@@ -15,6 +15,7 @@ from kit.containers.container import (
 )
 from kit.containers.engine import Engine, connect
 from kit.containers.faults import Missing
+from kit.containers.logs import KeptLog
 from kit.containers.offering import (
     EGRESS,
     facts_of,
@@ -35,6 +36,7 @@ __all__ = (
     "ContainerConfig",
     "Engine",
     "Exit",
+    "KeptLog",
     "Missing",
     "connect",
     "facts_of",

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kit.containers.faults import Missing, speaking
+from kit.containers.logs import LogFile
 from kit.errors import LaunchFailed
 
 if TYPE_CHECKING:
     from docker.models.containers import Container as DockerContainer
 
-LOG_HEAD, LOG_TAIL = 4 << 20, 12 << 20
 TMPFS = {"/tmp": "rw,nosuid,nodev,mode=1777,size=256m"}  # noqa: S108 the container's
 LOG_DRIVER, LOG_LIMITS = "json-file", {"max-size": "64m", "max-file": "2"}
 
@@ -106,14 +106,25 @@ class Container:
                     break
         return bytes(found)
 
+    def stream_log(self) -> Iterator[bytes]:
+        """Its log from the first line on, in pieces as they come; ends when the container does."""
+        with speaking("stream the log"):
+            yield from self._api.logs(self.id, stream=True, follow=True)
+
     def save_log(self, path: Path) -> None:
-        """Write its log to ``path``: whole, or its first 4 and last 12 MiB and what is left out."""
-        with speaking("read the log"):
-            chunks: Iterator[bytes] = self._api.logs(self.id, stream=True, follow=False)
-            head, tail, left_out = head_and_tail(chunks)
-        note = f"\n[kit: {left_out} bytes of this log are left out here]\n".encode()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(head + (note if left_out else b"") + tail)
+        """Write its log until now to ``path``: whole, or its first 4 and last 12 MiB.
+
+        A log that is there already is replaced once this one is written.
+        """
+        written = path.with_suffix(".saved.tmp")
+        file = LogFile(written)
+        try:
+            with speaking("read the log"):
+                for chunk in self._api.logs(self.id, stream=True, follow=False):
+                    file.write(chunk)
+        finally:
+            file.close()
+        written.replace(path)
 
     def stop(self, timeout_s: float) -> None:
         """SIGTERM, then SIGKILL after ``timeout_s`` seconds."""
@@ -188,17 +199,3 @@ def _device_requests(config: ContainerConfig) -> list[Any]:
     if config.gpu_driver == "cdi":
         return [DeviceRequest(driver="cdi", device_ids=ids)]
     return [DeviceRequest(device_ids=ids, capabilities=[["gpu"]])]
-
-
-def head_and_tail(chunks: Iterator[bytes]) -> tuple[bytes, bytes, int]:
-    """The first `LOG_HEAD` bytes, the last `LOG_TAIL`, and how many are left out between."""
-    head, tail, left_out = bytearray(), bytearray(), 0
-    for chunk in chunks:
-        room = LOG_HEAD - len(head)
-        head += chunk[:room]
-        tail += chunk[room:] if room < len(chunk) else b""
-        if len(tail) > 2 * LOG_TAIL:
-            left_out += len(tail) - LOG_TAIL
-            del tail[:-LOG_TAIL]
-    excess = max(0, len(tail) - LOG_TAIL)
-    return bytes(head), bytes(tail[excess:]), left_out + excess

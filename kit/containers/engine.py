@@ -14,7 +14,7 @@ from kit.containers.container import Container, ContainerConfig, arguments
 from kit.containers.faults import Missing, speaking
 from kit.containers.offering import facts_of, identity, image_store
 from kit.containers.owners import HOST_NETWORK, LAUNCH, RUN, dead, labels
-from kit.errors import EngineUnavailable, LaunchFailed
+from kit.errors import EngineUnavailable, KitError, LaunchFailed
 from kit.model import ImageIdentity
 
 if TYPE_CHECKING:
@@ -198,7 +198,8 @@ class Engine:
                 run, launch = container.labels[RUN], int(container.labels.get(LAUNCH, "0"))
                 path = save_log(run, launch) if save_log else None
                 if path is not None:
-                    container.save_log(path)
+                    with suppress(OSError, KitError):  # what was streamed of it stays
+                        container.save_log(path)
                 container.remove()
                 removed.append(f"container {container.name} of run {run}")
         for name, found in self._networks([RUN]):
