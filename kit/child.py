@@ -18,6 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kit import causes
+from kit.text import clean
+
 POLL_S = 0.1
 _LAST_BYTES = 2000
 _LAST_S = 1.0
@@ -104,13 +107,14 @@ class Child:
             process.wait()
 
     def last_words(self) -> str:
-        """The end of its log, as `` (exit code N: …)``, for an error message."""
+        """Why it ended, from its log, as `` (exit code N: …)``, for an error message."""
         process = self._started()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_LAST_S)  # its pipe may close a moment before it is gone
         code = process.returncode
+        cause = causes.read(self._log)
         said = self._log.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace").strip()
-        last = said.splitlines()[-1] if said else "no message"
+        last = cause.lines[0] if cause else clean(said.splitlines()[-1]) if said else "no message"
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return f" ({how}: {last})"
 

@@ -7,6 +7,7 @@ not end the run; SIGINT or SIGTERM aborts it, and what was gathered is sealed al
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
@@ -52,6 +53,8 @@ from kit.store import InFlight, Store
 
 ORDER_FILE = "order.json"
 UNSEALED_FILE = "unsealed.json"
+# Room kept on the disk from the start, so that a run can be ended and sealed when it is full.
+RESERVE_FILE, RESERVE_BYTES = "reserve", 8 << 20
 STOP_S = 20.0
 Cancelled = Callable[[], bool]
 
@@ -123,6 +126,7 @@ def run(
         journal.add("queue.waited", seconds=waited.seconds, runs=list(waited.runs))
     journey = Journey(order.spec, the_plan, facts, engine, flight, journal, clock, config)
     outcome = travel(journey, cancelled)
+    flight.scratch(RESERVE_FILE).unlink(missing_ok=True)
     conclude(journey, outcome)
     flight.write("results.json", results.compute(records.load(archive.open_source(flight.path))))
     sealed = seal.seal(flight, outcome.status, outcome.reason, order.parents)
@@ -147,6 +151,7 @@ def register(
     facts: Facts,
 ) -> tuple[Journal, Clock]:
     """Write down what will run before anything runs: files, journal and ledger."""
+    reserve(flight.scratch(RESERVE_FILE))
     spec_bytes = flight.write("spec.json", document(order.spec))
     plan_bytes = flight.write("plan.json", msgspec.to_builtins(the_plan))
     flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(requests))
@@ -173,6 +178,16 @@ def register(
     for finding in findings:
         journal.add("finding", code=finding.code, level=finding.level, message=finding.message)
     return journal, clock
+
+
+def reserve(path: Path) -> None:
+    """Take room for the run's last files; a file system that cannot promise any does without."""
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
 
 
 def travel(journey: Journey, cancelled: Cancelled) -> Outcome:

@@ -40,14 +40,15 @@ class Clock:
 
 
 class Journal:
-    """Appends events; every line is flushed, and synced to disk at most once a second."""
+    """Appends events, each whole or not at all; synced to disk at most once a second."""
 
     SYNC_EVERY_NS = 1_000_000_000
 
     def __init__(
         self, path: Path, clock: Clock, listener: Callable[[Event], None] | None = None
     ) -> None:
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
+        self._end = self._file.tell()
         self._clock = clock
         self._listener = listener
         self._seq = 0
@@ -55,11 +56,14 @@ class Journal:
         self._synced = 0
 
     def add(self, kind: str, **data: Any) -> Event:
-        """Append one event stamped now; returns it."""
+        """Append one event stamped now; returns it.
+
+        Raises:
+            OSError: it could not be written; the journal is as it was, and may be gone on with.
+        """
         event = Event(seq=self._seq, t=self._clock.now(), kind=kind, data=data, prev=self._prev)
         line = canonical(msgspec.to_builtins(event))
-        self._file.write(line + b"\n")
-        self._file.flush()
+        self._write(line + b"\n")
         self._seq += 1
         self._prev = digest(line)
         self._sync_when_due(event.t)
@@ -67,8 +71,18 @@ class Journal:
             self._listener(event)
         return event
 
+    def _write(self, data: bytes) -> None:
+        """Write a line; of one that a full disk cuts short nothing stays, or it broke the chain."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError:
+            self._file.truncate(self._end)
+            raise
+        self._end += len(data)
+
     def close(self) -> None:
-        self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
 

@@ -2,8 +2,9 @@
 
 While it runs nothing polls the engine: one thread waits for the container's end, so that asking
 `Running.exited` costs nothing inside measured phases, and one sleeps on its log and puts it on
-disk. Whatever happens (an error, ctrl-C), the log is there and everything that carries the launch's labels is removed; after a ``kill -9`` of
-kit, `kit.containers.Engine.reap` does it on the next start.
+disk. Whatever happens (an error, ctrl-C), the log is there and everything that carries the
+launch's labels is removed; after a ``kill -9`` of kit, `kit.containers.Engine.reap` does it on
+the next start.
 """
 
 from __future__ import annotations

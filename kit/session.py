@@ -7,6 +7,7 @@ journal; when the face goes away (a lost SSH link), the run goes on and `attach`
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,12 +20,13 @@ from typing import Any
 
 import msgspec
 
-from kit import engine, events, jsonio, marks, queue, refused
+from kit import causes, engine, events, jsonio, marks, queue, refused
 from kit.errors import KitError, RunFailed, UsageError
 from kit.model import Event
 from kit.store import Store
 
 _POLL_S = 0.1
+_LOG = re.compile(r"launches/\d{3}/container\.log")
 _GRACE_S = 5.0
 
 
@@ -92,10 +94,11 @@ class Session:
                 last = now
             return self.is_alive()
 
-        for event in events.tail(self.folder / events.FILE, goes_on):
-            if event.seq > self.seen:
-                self.seen = event.seq
-                yield event
+        with suppress(events.BrokenChain):  # a line that a full disk cut short was taken back
+            for event in events.tail(self.folder / events.FILE, goes_on):
+                if event.seq > self.seen:
+                    self.seen = event.seq
+                    yield event
 
     def waiting(self) -> queue.Wait | None:
         """What the run waits for before it begins; None where it does not."""
@@ -182,7 +185,8 @@ class Session:
         code = 130 if status == "aborted" else 1
         return RunEnded(
             fault.get("message") or f"the run {status}",
-            fault.get("remedy") or f"`kit show {run.name[:12]}` has what was gathered",
+            _with_paths(fault.get("remedy", ""), run)
+            or f"`kit show {run.name[:12]}` has what was gathered",
             run,
             code,
         )
@@ -193,9 +197,8 @@ class Session:
         with suppress(OSError, KitError, KeyError, TypeError):
             note: dict[str, Any] = jsonio.read(scratch / engine.UNSEALED_FILE)
             return RunEnded(note["message"], note["remedy"], None, int(note["exit_code"]))
-        log = scratch / "engine.log"
-        lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-        why = f" ({lines[-1]})" if lines else ""
+        cause = causes.read(scratch / "engine.log")
+        why = f" ({cause.lines[0]})" if cause else ""
         return RunEnded(
             f"the engine of run {self.id} died{why}",
             "`kit recover` seals what it had gathered",
@@ -215,6 +218,11 @@ def _no_single(store: Store, name: str, alive: list[str]) -> KitError:
         return UsageError(f"run {name} is over: {status}", f"`kit show {run.name[:12]}` shows it")
     known = ", ".join(store.inflight_ids()) or "none"
     return UsageError(f"no single run in flight is called {name!r}", f"in flight: {known}")
+
+
+def _with_paths(remedy: str, run: Path) -> str:
+    """A sealed remedy names a log by its place in the run: a person wants to open it."""
+    return _LOG.sub(lambda found: str(run / found[0]), remedy)
 
 
 def _fault_of(run: Path) -> dict[str, Any]:

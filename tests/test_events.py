@@ -1,5 +1,6 @@
 """The hash-chained journal: append, check, recover, tail."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,24 @@ def test_every_change_breaks_the_chain_where_it_is(tmp_path: Path, change, line:
     with pytest.raises(events.BrokenChain) as caught:
         events.decode(b"\n".join(change(lines)) + b"\n")
     assert caught.value.line == line
+
+
+def test_a_line_that_a_full_disk_cuts_short_is_taken_back(tmp_path: Path) -> None:
+    """A limit on a file's size writes a part and then fails, as a full disk does."""
+    path = tmp_path / "e"
+    writer = events.Journal(path, events.Clock())
+    writer.add("live", number=0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            writer.add("live", number=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes().endswith(b"\n")
+    writer.add("fault", code="DiskFull")
+    writer.close()
+    assert [event.kind for event in events.decode(path.read_bytes())] == ["live", "fault"]
 
 
 @pytest.mark.parametrize("cut", [1, 10, 200])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kit import events, eventwords
+from kit import events, eventwords, resources
 from kit.eventwords import Line
 from kit.model import Event
 from tests.tui.story import Story
@@ -37,6 +38,16 @@ def test_failed_requests_are_a_warning() -> None:
 
 def test_a_mark_stands_where_the_person_set_it() -> None:
     assert said("mark", t=9, text="window opened", t_face=4) == (4, "mark", "window opened")
+
+
+def test_a_wait_in_the_queue() -> None:
+    assert said("queue.waited", seconds=63.2, runs=["a"]) == (0, "", "waited 63 s for 1 other run")
+
+
+def test_every_kind_that_has_words_is_in_the_contract() -> None:
+    """An event that the schema does not know makes a sound run fail its verification."""
+    contract = json.loads(resources.schema("event").read_text())
+    assert set(eventwords._WORDS) <= set(contract["properties"]["kind"]["enum"])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from kit.errors import (
     WeightsUnavailable,
 )
 from kit.model import GpuRequest, ImageIdentity, LaunchPlan, Mount, Plan
+from tests.causes.test_causes import CASES
 
 LOOPBACK = runtimes.get("loopback")
 READY_S = 30.0
@@ -230,6 +232,145 @@ def test_a_container_that_dies_at_start(bench: Bench) -> None:
     assert "scripted death at start" in caught.value.message
     assert "launches/000/container.log" in caught.value.remedy
     assert b"scripted death" in bench.log.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def python_image(loopback_image: ImageIdentity, engine: Engine) -> Iterator[ImageIdentity]:
+    """The loopback image, to run any Python program: ``-c PROGRAM`` is its whole command."""
+    name = f"kit-test-python-{os.getpid()}"
+    made = subprocess.run(
+        ["docker", "create", loopback_image.image_id], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    entry = 'ENTRYPOINT ["/usr/bin/python3", "-u", "-c"]'
+    subprocess.run(["docker", "commit", "--change", entry, made, name], check=True)
+    subprocess.run(["docker", "rm", made], check=True, capture_output=True)
+    found = engine.image(name)
+    assert found
+    yield found
+    subprocess.run(["docker", "rmi", name], check=True, capture_output=True)
+
+
+def _program(image: ImageIdentity, program: str, **changes: Any) -> Plan:
+    return _plan(image, {}, argv=(program,), **changes)
+
+
+def _says(log: str, then: str) -> str:
+    return f"import os, sys, time, signal\nprint({log!r})\n{then}\n"
+
+
+DEATHS = {
+    "vllm": ("vllm: no room for the cache", "sys.exit(1)", "exit code 1", "GPU's memory"),
+    "llama.cpp": ("llama.cpp: a file that was cut", "sys.exit(1)", "exit code 1", "weights"),
+    "ollama": ("ollama: Go's panic", "sys.exit(2)", "exit code 2", "its whole log"),
+    "aborted": (
+        "llama.cpp: a CUDA error with all its threads",
+        "os._exit(134)",
+        "exit code 134 (signal 6, aborted)",
+        "nvidia-smi",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DEATHS)
+def test_a_death_at_start_shows_its_root_cause(
+    bench: Bench, python_image: ImageIdentity, case: str
+) -> None:
+    name, then, ended, remedy = DEATHS[case]
+    log, words, _ = CASES[name]
+    plan = _program(python_image, _says(log, then))
+    with pytest.raises(ContainerDied) as caught, bench.launch(plan=plan) as running:
+        running.wait_ready("/health", READY_S, never)
+    assert f"the runtime ended before it was ready: {ended}" in caught.value.message
+    assert "; the root cause in its log, line " in caught.value.message
+    assert words in caught.value.message
+    assert remedy in caught.value.remedy
+    assert caught.value.remedy.endswith("its whole log is kept as launches/000/container.log")
+    assert bench.log.read_text().rstrip("\n").splitlines() == log.rstrip("\n").splitlines()
+
+
+def test_a_death_after_it_was_ready_shows_the_same(
+    bench: Bench, python_image: ImageIdentity
+) -> None:
+    log, words, remedy = CASES["llama.cpp: the GPU is full"]
+    with bench.launch(plan=_program(python_image, _says(log, "os.kill(1, 9)"))) as running:
+        died = _until(running.exited)
+    assert "the runtime ended during the run: " in died.message
+    assert words in died.message and remedy in died.remedy
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(4, "illegal instruction"), (7, "bus error"), (11, "segmentation fault")],
+)
+def test_a_signal_is_named(
+    bench: Bench, python_image: ImageIdentity, number: int, words: str
+) -> None:
+    plan = _program(python_image, _says("x", f"os.kill(os.getpid(), {number})"))
+    with pytest.raises(ContainerDied, match=words) as caught, bench.launch(plan=plan) as running:
+        running.wait_ready("/health", READY_S, never)
+    assert f"exit code {128 + number} (signal {number}, " in caught.value.message
+
+
+def test_what_a_container_says_cannot_reach_the_terminal(
+    bench: Bench, python_image: ImageIdentity
+) -> None:
+    evil = "error: \x1b]0;owned\x07\x1b[2J\u202e" + "x" * 5000
+    plan = _program(python_image, _says(evil, "sys.exit(1)"))
+    with pytest.raises(ContainerDied) as caught, bench.launch(plan=plan) as running:
+        running.wait_ready("/health", READY_S, never)
+    assert all(c.isprintable() or c == "\n" for c in caught.value.message)
+    assert len(caught.value.message) < 600
+
+
+WORKS = _says("loading", "print('still loading'); time.sleep(600)")
+
+
+def _wait_for_log(bench: Bench, words: bytes) -> None:
+    _until(lambda: bench.log.is_file() and words in bench.log.read_bytes())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Interrupted("stopped"), SystemExit])
+def test_a_start_up_that_is_interrupted_keeps_its_log(
+    bench: Bench, python_image: ImageIdentity, error: BaseException
+) -> None:
+    with pytest.raises((KeyboardInterrupt, Interrupted, SystemExit)):  # noqa: SIM117
+        with bench.launch(plan=_program(python_image, WORKS)):
+            _wait_for_log(bench, b"still loading")
+            raise error
+    assert bench.log.read_bytes() == b"loading\nstill loading\n"
+
+
+def test_a_start_up_that_takes_too_long_keeps_its_log(
+    bench: Bench, python_image: ImageIdentity
+) -> None:
+    plan = _program(python_image, WORKS)
+    with pytest.raises(NotReady) as caught, bench.launch(plan=plan) as running:
+        _wait_for_log(bench, b"still loading")
+        running.wait_ready("/health", 0.5, never)
+    assert "it does not answer; its last lines:\n  loading\n  still loading" in caught.value.message
+    assert bench.log.read_bytes() == b"loading\nstill loading\n"
+
+
+def test_a_start_up_that_runs_out_of_memory_keeps_its_log(
+    bench: Bench, python_image: ImageIdentity
+) -> None:
+    greedy = _says("taking all", "x = bytearray()\nwhile True: x += bytes(1 << 20)")
+    plan = _program(python_image, greedy, memory_bytes=48 << 20)
+    with pytest.raises(ContainerDied, match="ran out of memory") as caught:  # noqa: SIM117
+        with bench.launch(plan=plan) as running:
+            running.wait_ready("/health", READY_S, never)
+    assert "limits.memory_mib" in caught.value.remedy
+    assert b"taking all" in bench.log.read_bytes()
+
+
+def test_words_said_while_it_is_ended_are_kept(bench: Bench, python_image: ImageIdentity) -> None:
+    """Also what comes between the error and the end of the container."""
+    chatty = _says("begun", "n = 0\nwhile True:\n  n += 1; print('line', n); time.sleep(0.001)")
+    with pytest.raises(RuntimeError), bench.launch(plan=_program(python_image, chatty)):
+        _wait_for_log(bench, b"line 100")
+        raise RuntimeError
+    lines = bench.log.read_text().splitlines()
+    assert lines[1:] == [f"line {n}" for n in range(1, len(lines))]
 
 
 def test_bad_arguments_are_hinted_at(bench: Bench) -> None:
@@ -480,6 +621,7 @@ def test_after_kill_9_the_next_start_reaps(bench: Bench) -> None:
         kit.send_signal(signal.SIGKILL)
         kit.wait()
     assert len(bench.left()) == 2
+    assert b"listening" in bench.log.read_bytes(), "it is on disk before anybody clears up"
     removed = bench.engine.reap(lambda run: run != bench.run_id, lambda run, index: bench.log)
     assert len(removed) == 2
     assert b"listening" in bench.log.read_bytes()
@@ -509,7 +651,7 @@ def test_an_engine_that_goes_away_is_not_a_traceback(
         with pytest.raises(KitError):
             running.stop(1)
     assert {data["code"] for kind, data in events if kind == "fault"} == {
-        "LOG_LOST",
+        "LOG_CUT",
         "CONTAINER_LEFT",
     }
     assert len(bench.left()) == 2
@@ -521,9 +663,9 @@ def test_an_engine_that_goes_away_is_not_a_traceback(
     [
         ("\x1b[31mred\x1b[0m", "red"),
         ("\x1b]0;title\x07text", "text"),
-        ("a\x00b\x08c\td", "a b c d"),
-        ("  x‮y ", "x y"),
-        ("z" * 500, "z" * 199 + "…"),
+        ("a\x00b\x08c\td", "abc d"),
+        ("  x‮y ", "xy"),
+        ("z" * 500, "z" * 299 + "…"),
     ],
 )
 def test_foreign_lines_are_made_safe_for_a_terminal(raw: str, shown: str) -> None:
