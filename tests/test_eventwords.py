@@ -46,7 +46,7 @@ def test_a_wait_in_the_queue() -> None:
 
 def test_every_kind_that_has_words_is_in_the_contract() -> None:
     """An event that the schema does not know makes a sound run fail its verification."""
-    contract = json.loads(resources.schema("event").read_text())
+    contract = json.loads(resources.schema_path("event").read_text())
     assert set(eventwords._WORDS) <= set(contract["properties"]["kind"]["enum"])
 
 
