@@ -127,6 +127,8 @@ def run(
     journey = Journey(order.spec, the_plan, facts, engine, flight, journal, clock, config)
     outcome = travel(journey, cancelled)
     flight.scratch(RESERVE_FILE).unlink(missing_ok=True)
+    if outcome.fault:
+        seal.tidy(flight)
     conclude(journey, outcome)
     flight.write("results.json", results.compute(records.load(archive.open_source(flight.path))))
     sealed = seal.seal(flight, outcome.status, outcome.reason, order.parents)

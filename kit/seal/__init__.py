@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kit.manifest import run_hash
 from kit.seal.recomputing import recompute
-from kit.seal.recovery import recover
+from kit.seal.recovery import recover, tidy
 from kit.seal.sealing import listed, manifest_of, seal, storage_error, utc_now
 from kit.seal.sharing import check_integrity, export, import_
 
@@ -19,5 +19,6 @@ __all__ = (
     "run_hash",
     "seal",
     "storage_error",
+    "tidy",
     "utc_now",
 )

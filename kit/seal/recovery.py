@@ -123,8 +123,16 @@ def _writer_of(folder: Path) -> str | None:
 
 def _mend(flight: InFlight, kept: bytes) -> None:
     """Cut what is torn, end the journal, and compute what can be computed."""
+    (flight.path / archive.MANIFEST).unlink(missing_ok=True)
+    tidy(flight)
+    flight.write_bytes(events.FILE, _closed(kept))
+    computed = results.compute(records.load(archive.open_source(flight.path)))
+    flight.write("results.json", computed)
+
+
+def tidy(flight: InFlight) -> None:
+    """Cut what is torn in a run that did not complete: by a crash, or by a disk that was full."""
     folder = flight.path
-    (folder / archive.MANIFEST).unlink(missing_ok=True)
     for temporary in folder.rglob("*.tmp"):
         temporary.unlink()
     for torn in [*folder.glob("samples/*.csv"), *folder.glob("launches/*/*.jsonl")]:
@@ -132,9 +140,6 @@ def _mend(flight: InFlight, kept: bytes) -> None:
     _salvage_requests(flight)
     for document in [*folder.glob("launches/*/*.json"), *folder.glob("env/*.json")]:
         _drop_torn(document)
-    flight.write_bytes(events.FILE, _closed(kept))
-    computed = results.compute(records.load(archive.open_source(folder)))
-    flight.write("results.json", computed)
 
 
 def _salvage_requests(flight: InFlight) -> None:

@@ -7,10 +7,13 @@ verifies.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +178,33 @@ def test_disk_full(workplace: Workplace) -> None:
         subprocess.run(["umount", workplace.runs], check=True)
 
 
+@pytest.mark.parametrize("phase", ["idle", "measured"])
+def test_a_disk_that_is_full_to_the_last_byte(workplace: Workplace, phase: str) -> None:
+    """Samples, spool and journal fail to be written; what was gathered is sealed all the same."""
+    workplace.runs.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "none", workplace.runs], check=True)
+    try:
+        spec = loopback_spec(
+            {"ttft_s": 0.5}, phases={"idle_s": 4, "loaded_idle_s": 0, "warmup_requests": 1}
+        )
+        process = workplace.start("run", workplace.spec(spec), "--runs", workplace.runs)
+        workplace.wait_for(lambda e: e["kind"] == "phase.begin" and e["data"]["phase"] == phase)
+        fill(workplace.runs / "ballast")
+        _, said = process.communicate(timeout=100)
+        assert process.returncode == 1, said
+        assert "Traceback" not in said and ("space" in said or "MiB" in said)
+        assert_sealed(workplace, "failed")
+    finally:
+        subprocess.run(["umount", workplace.runs], check=True)
+
+
+def fill(path: Path) -> None:
+    """Leave not one byte on a disk."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 20))
+
+
 PHASES = ["idle", "startup", "warmup", "loaded_idle", "measured", "shutdown"]
 SLOW = {"ready_delay_s": 1.5, "ttft_s": 0.7}
 
@@ -216,6 +246,40 @@ def test_killed_engine_is_recovered_as_aborted(workplace: Workplace) -> None:
     done = workplace.kit("recover", "--runs", workplace.runs)
     assert done.returncode == 0, done.stderr
     assert_sealed(workplace, "aborted")
+
+
+def test_an_engine_that_is_killed_in_a_start_up_leaves_the_log(workplace: Workplace) -> None:
+    spec = workplace.spec(loopback_spec({"never_ready": True}))
+    process = workplace.start("run", spec, "--runs", workplace.runs)
+    workplace.wait_for(lambda e: e["kind"] == "container.started")
+    (log,) = until(lambda: list(workplace.runs.glob(".inflight/*/launches/000/container.log")))
+    until(lambda: b"listening" in log.read_bytes())
+    for pid in workplace.pids("kit.engine"):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert workplace.kit("recover", "--runs", workplace.runs).returncode == 0
+    folder = assert_sealed(workplace, "aborted")["folder"]
+    assert b"listening" in (folder / "launches/000/container.log").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_up_that_is_stopped_leaves_the_log(workplace: Workplace, number: int) -> None:
+    spec = workplace.spec(loopback_spec({"never_ready": True}))
+    process = workplace.start("run", spec, "--runs", workplace.runs)
+    workplace.wait_for(lambda e: e["kind"] == "container.started")
+    (pid,) = workplace.pids("kit.engine")
+    os.kill(pid, number)
+    process.communicate(timeout=60)
+    folder = assert_sealed(workplace, "aborted")["folder"]
+    assert (folder / "launches/000/container.log").is_file()
+
+
+def until(test: Callable[[], Any], seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := test()):
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+    return found
 
 
 def test_the_next_run_reaps_what_a_killed_engine_left(workplace: Workplace) -> None:
