@@ -17,7 +17,7 @@ import pytest
 
 from kit import containers, images, jsonio, resources
 from kit.errors import ImageUnavailable, UsageError
-from kit.images import apt, make, mirror, process, record, wheels
+from kit.images import apt, locking, make, mirror, process, record, wheels
 from kit.images.configuration import configuration, image_id
 from kit.images.files import file_sha256, same_file
 from kit.images.locks import LOCK, Package
@@ -382,7 +382,7 @@ def test_a_requirement_file_is_resolved_for_the_image_not_for_the_host(tmp_path:
     for name, source in (("llama-cpp-python/build.lock", False), ("llama-server", False)):
         path = resources.images_dir() / name
         path = path if path.suffix else path / "requirements.lock"
-        found = wheels.resolve(path, source=source)
+        found = locking.resolve(path, source=source)
         lock = images.recipe(path.parent.name).lock
         assert found == (lock.compile.tools if lock.compile else lock.wheels)
 

@@ -1,7 +1,7 @@
 """Debian 12 and Debian 13, each with its own Python and tools, give one image.
 
-Each is a root filesystem of its own, made by mmdebstrap; kit runs inside it, from the hash lock
-that `make install` takes, and builds from nothing that the other has. `make test-images`.
+Each is a root filesystem of its own, made by mmdebstrap; kit runs inside it, installed as `make
+install` does it, and builds from nothing that the other has. `make test-images`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = {"bookworm": "Python 3.11", "trixie": "Python 3.13"}
 PACKAGES = "ca-certificates,python3,python3-venv,debian-archive-keyring"
+CLONE = ["kit", "images", "specs", "scripts", "pyproject.toml", "README.md", "LICENSE"]
+CLONE += ["requirements-dev.lock"]
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 BUILD = """
 import sys
@@ -37,20 +39,19 @@ for name in sys.argv[1:]:
 
 
 class Debian:
-    """A Debian in a folder, and kit installed in it from the lock."""
+    """A Debian in a folder, and kit installed in it."""
 
     def __init__(self, suite: str, root: Path) -> None:
         self.root = root
         command = ["mmdebstrap", "--variant=apt", f"--include={PACKAGES}", "--skip=cleanup/apt"]
         self._do([*command, suite, str(root)])
-        for name in ("kit", "images", "specs", "pyproject.toml", "requirements.lock"):
+        for name in CLONE:
             self._copy(ROOT / name, root / "clone" / name)
         # This machine's way to the network: its resolver, its certificates, its index settings.
         for name in ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", CERTIFICATES):
             if Path("/", name).exists():
                 self._copy(Path("/", name), root / name)
-        self.inside("python3 -m venv /venv")
-        self.inside("/venv/bin/pip install -q --require-hashes -r /clone/requirements.lock")
+        self.inside("sh /clone/scripts/install.sh")
 
     def _copy(self, source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +63,7 @@ class Debian:
 
     def inside(self, line: str) -> str:
         """What a command prints inside this Debian."""
-        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "PYTHONPATH": "/clone"}
+        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         env |= {"KIT_CACHE": "/cache", "PIP_CERT": f"/{CERTIFICATES}", "LC_ALL": "C.UTF-8"}
         words = [f"{key}={value}" for key, value in env.items()]
         return self._do(["chroot", str(self.root), "env", "-i", *words, "sh", "-c", line])
@@ -84,13 +85,13 @@ def debians(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Debi
 
 def test_each_debian_has_its_own_python(debians: dict[str, Debian]) -> None:
     for suite, debian in debians.items():
-        assert debian.inside("/venv/bin/python --version").startswith(SUITES[suite])
+        assert debian.inside("/clone/.venv/bin/python --version").startswith(SUITES[suite])
 
 
 def test_both_debians_give_the_locked_images(debians: dict[str, Debian]) -> None:
     names = ["loopback", "llama-server"]
     said = {
-        suite: debian.inside(f"/venv/bin/python -c '{BUILD}' {' '.join(names)}")
+        suite: debian.inside(f"/clone/.venv/bin/python -c '{BUILD}' {' '.join(names)}")
         for suite, debian in debians.items()
     }
     assert said["bookworm"] == said["trixie"], "the same archive, byte for byte"
@@ -102,5 +103,5 @@ def test_both_debians_give_the_locked_images(debians: dict[str, Debian]) -> None
 def test_kit_itself_runs_there(debians: dict[str, Debian], suite: str) -> None:
     """The lock has every library for this Python, and they are importable."""
     code = "import kit.cli.main, kit.tui.app, matplotlib, scipy.special, pysnmp, installer, docker"
-    debians[suite].inside(f"/venv/bin/python -c '{code}'")
-    assert "llama-server" in debians[suite].inside("/venv/bin/python -m kit images ls")
+    debians[suite].inside(f"/clone/.venv/bin/python -c '{code}'")
+    assert "llama-server" in debians[suite].inside("/clone/.venv/bin/kit images ls")

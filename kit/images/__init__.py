@@ -10,7 +10,8 @@ stranger's; `kit.images.identity` finds a spec's image in the engine and says ho
 
 from kit.images.context import lay
 from kit.images.identity import check, resolve
-from kit.images.make import BuildResult, build, build_recipe, lock
+from kit.images.locking import lock
+from kit.images.make import BuildResult, build, build_recipe
 from kit.images.recipe import (
     Recipe,
     context_files,

@@ -37,9 +37,7 @@ def write(target: Path, reference: str, config: bytes, layers: Sequence[Layer]) 
 
 
 def _manifest(config: bytes, layers: Sequence[Layer]) -> bytes:
-    described = [
-        _descriptor(f"{_OCI}.layer.v1.tar", layer.diff_id, layer.size) for layer in layers
-    ]
+    described = [_descriptor(f"{_OCI}.layer.v1.tar", layer.diff_id, layer.size) for layer in layers]
     config_digest = f"sha256:{jsonio.digest(config)}"
     return jsonio.canonical(
         {

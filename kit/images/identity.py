@@ -134,7 +134,7 @@ def _names(image: ImageIdentity) -> set[str]:
 
 
 def _layers(name: str, pin: str) -> tuple[str, ...] | None:
-    """The layers of the image ``pin``: by this kit's lock, or by its configuration, if kept here."""
+    """The layers of the image ``pin``, by this kit's lock or by its configuration, if kept here."""
     for found in recipes():
         if (found.name, found.image_id) == (name, pin):
             return found.diff_ids

@@ -14,26 +14,22 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
-from kit import containers, jsonio, resources
-from kit.errors import ImageUnavailable, UsageError
-from kit.images import apt, base, bundle, record, sandbox, tree, wheels
+from kit import containers, resources
+from kit.errors import ImageUnavailable
+from kit.images import base, bundle, record, sandbox, tree, wheels
 from kit.images.configuration import HOME, configuration, image_id
 from kit.images.identity import named
-from kit.images.locks import LOCK, BaseLock, Compile, ImageLock, Package
+from kit.images.locks import Compile
 from kit.images.recipe import (
     Recipe,
     edited_files,
-    own_base,
     recipe,
     reference,
-    write_lock,
 )
 from kit.images.tree import Layer, Tree
 from kit.images.wheels import Progress, Say
@@ -154,9 +150,7 @@ def _compile(
     return builder.drift
 
 
-def _identity(
-    found: Recipe, own_id: str, called: str, diff_ids: tuple[str, ...]
-) -> ImageIdentity:
+def _identity(found: Recipe, own_id: str, called: str, diff_ids: tuple[str, ...]) -> ImageIdentity:
     return ImageIdentity(
         reference=called,
         recipe=found.name,
@@ -165,68 +159,6 @@ def _identity(
         platform=found.lock.platform,
         config_digest=own_id,
     )
-
-
-# --- locking ------------------------------------------------------------------------------------
-
-
-def lock(name: str, say: Say = nothing, progress: Progress = nothing) -> ImageLock | BaseLock:
-    """Resolve and make ``name`` (a recipe, or a base such as ``base``) and write its lock.
-
-    Raises:
-        UsageError: the recipes lie in an installed package, where a lock may not be changed.
-        ImageUnavailable: as `build`; also when a base has drifted, which is locked first.
-    """
-    if not (resources.images_dir().parent / "pyproject.toml").is_file():
-        raise UsageError("locks can be changed in a clone of kit only", "clone kit and lock there")
-    folder = resources.images_dir() / name
-    if (folder / LOCK).is_file() and not (folder / "Dockerfile").is_file():
-        return _lock_base(name, say, progress)
-    return _lock_recipe(recipe(name), say, progress)
-
-
-def _lock_recipe(found: Recipe, say: Say, progress: Progress) -> ImageLock:
-    folder = resources.images_dir() / found.name
-    say(f"resolving the Python packages of {found.name}")
-    resolved = msgspec.structs.replace(
-        found.lock,
-        wheels=_resolved(folder / "requirements.lock"),
-        compile=_resolved_compile(found.lock.compile, folder),
-        files={name: jsonio.digest(data) for name, data in found.files.items()},
-    )
-    with made(msgspec.structs.replace(found, lock=resolved), say, progress) as new:
-        if new.drift:
-            bases = ", ".join(f"`kit images lock {name}`" for name in found.lock.bases)
-            raise ImageUnavailable(
-                f"the parts of {found.name} are not the locked ones: {'; '.join(new.drift)}",
-                f"lock them first: {bases}",
-            )
-        locked = msgspec.structs.replace(
-            resolved, image_id=new.identity.image_id, diff_ids=new.identity.diff_ids
-        )
-    write_lock(found.name, locked)
-    return locked
-
-
-def _resolved(requirements: Path, *, source: bool = False) -> tuple[Package, ...]:
-    return wheels.resolve(requirements, source=source) if requirements.is_file() else ()
-
-
-def _resolved_compile(wanted: Compile | None, folder: Path) -> Compile | None:
-    if wanted is None:
-        return None
-    (source,) = _resolved(folder / "source.lock", source=True)
-    return msgspec.structs.replace(wanted, tools=_resolved(folder / "build.lock"), source=source)
-
-
-def _lock_base(name: str, say: Say, progress: Progress) -> BaseLock:
-    say(f"resolving the packages of {name}")
-    with apt.today(own_base(name)) as archive:
-        resolved = msgspec.structs.replace(archive.resolve(own_base(name)), diff_id="")
-    layer = base.ensure(resolved, name, say, progress, own=False).layer
-    locked = msgspec.structs.replace(resolved, diff_id=layer.diff_id)
-    write_lock(name, locked)
-    return locked
 
 
 # --- what came out ------------------------------------------------------------------------------
@@ -305,6 +237,6 @@ def _refuse_foreign_machine(found: Recipe) -> None:
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     if found.lock.platform != f"linux/{machine}":
         raise ImageUnavailable(
-            f"{found.name} is locked for {found.lock.platform}, and this machine is linux/{machine}",
+            f"{found.name} is locked for {found.lock.platform}; this machine is linux/{machine}",
             f"use a {found.lock.platform} machine, or name an upstream image by digest in the spec",
         )

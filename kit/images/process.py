@@ -26,8 +26,8 @@ def run(
     """Run ``argv`` to its end and return what it printed (stdout and stderr together).
 
     ``env`` is the whole environment where given, else the program has kit's own. ``stdin`` is what
-    it may read. ``each`` is called with every line as it comes. The program is ended with kit, whatever
-    ends kit, so that no half-built image goes on in the background.
+    it may read. ``each`` is called with every line as it comes. The program is ended with kit,
+    whatever ends kit, so that nothing goes on in the background.
 
     Raises:
         ImageUnavailable: the program is not installed, or failed; the message is ``what`` and
@@ -52,9 +52,7 @@ def run(
     return "".join(lines)
 
 
-def _started(
-    argv: Sequence[str], env: dict[str, str] | None
-) -> subprocess.Popen[str]:
+def _started(argv: Sequence[str], env: dict[str, str] | None) -> subprocess.Popen[str]:
     """``argv`` started without a terminal: a question would hang the build."""
     try:
         return subprocess.Popen(

@@ -105,7 +105,7 @@ def _names() -> list[str]:
 
 
 def _own_files(folder: Path) -> dict[str, bytes]:
-    """The recipe's own files, by name: not its lock, nor ``*.in``, what was asked for in locking."""
+    """The recipe's own files, by name; not its lock, nor ``*.in``, which only locking reads."""
     return {
         path.name: path.read_bytes()
         for path in sorted(folder.iterdir())

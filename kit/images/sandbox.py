@@ -158,7 +158,9 @@ def _wheel(output: bytes, source: Package, work: Path) -> tuple[str, Path]:
     name = first.decode("ascii", "replace")
     start = f"{source.name.replace('-', '_')}-{source.version}-"
     try:
-        if not re.fullmatch(re.escape(start) + r"[A-Za-z0-9_.]{1,80}-[a-z0-9_]+-[a-z0-9_.]+\.whl", name):
+        if not re.fullmatch(
+            re.escape(start) + r"[A-Za-z0-9_.]{1,80}-[a-z0-9_]+-[a-z0-9_.]+\.whl", name
+        ):
             raise ValueError("another file than the wheel")
         data = base64.b64decode(b"".join(rest.split()), validate=True)
     except (ValueError, binascii.Error) as error:

@@ -39,8 +39,9 @@ def sealed(source: Source) -> Recipe:
         source: an opened archive (`kit.archive.open_source`).
 
     Returns:
-        A `Recipe`, which `kit.images.build_recipe` takes; ``lock.wheels``, ``lock.compile`` and ``bases[…].packages`` list every
-        part that a rebuild would fetch, each with name, version, sha256 and size (bytes).
+        A `Recipe`, which `kit.images.build_recipe` takes. Its ``lock.wheels``, ``lock.compile`` and
+        ``bases[…].packages`` list every part that a rebuild would fetch, each with name, version,
+        sha256 and size (bytes).
 
     Raises:
         ArchiveRefused: a code of `CODES`, or of the archive's own rules.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import tempfile
 import zipfile
@@ -23,7 +22,7 @@ from kit import resources
 from kit.errors import ImageUnavailable, KitError
 from kit.images import index
 from kit.images.configuration import HOME
-from kit.images.files import file_sha256, same_file
+from kit.images.files import same_file
 from kit.images.locks import Package
 from kit.images.process import run
 from kit.images.tree import Tree, clean
@@ -34,9 +33,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 Progress = Callable[[str, float, float | None], None]
-_REMEDY = "connect this machine to the package index, or set pip's index options for it"
-_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s\\;]+)", re.MULTILINE)
-_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+REMEDY = "connect this machine to the package index, or set pip's index options for it"
 
 
 def collect(packages: Iterable[Package], say: Say, progress: Progress) -> dict[str, Path]:
@@ -68,22 +65,22 @@ def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
         said = run(
             [sys.executable, "-P", index.__file__, work],
             what="the Python packages could not be fetched",
-            remedy=_REMEDY,
+            remedy=REMEDY,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
             each=each,
             stdin=json.dumps(msgspec.to_builtins(missing)),
         )
         for path in Path(work).iterdir():
             path.replace(folder / path.name)
-    _refuse_missing(said)
+    refuse_missing(said)
 
 
-def _refuse_missing(said: str) -> None:
+def refuse_missing(said: str) -> None:
     gone = [line.split()[2] for line in said.splitlines() if line.startswith("missing ")]
     if gone:
         raise ImageUnavailable(
             f"the package index has no file of the locked hash for: {', '.join(gone)}",
-            f"{_REMEDY}; where the file is gone for good, lock the recipe again",
+            f"{REMEDY}; where the file is gone for good, lock the recipe again",
         )
 
 
@@ -119,7 +116,7 @@ class _Destination:
         self._leave_out = leave_out
 
     def write_file(
-        self, scheme: Scheme, path: str | os.PathLike[str], stream: BinaryIO, is_executable: bool
+        self, scheme: Scheme, path: str | os.PathLike[str], stream: BinaryIO, *_: bool, **__: bool
     ) -> RecordEntry:
         from installer.records import RecordEntry
 
@@ -135,42 +132,3 @@ class _Destination:
 
     def finalize_installation(self, **_: object) -> None:
         """Nothing: RECORD is left out."""
-
-
-# --- locking ------------------------------------------------------------------------------------
-
-
-def resolve(requirements: Path, *, source: bool = False) -> tuple[Package, ...]:
-    """The files that a requirement file of hashes names, chosen for the image's Python.
-
-    With ``source`` the source archive, else the wheel that fits best.
-
-    Raises:
-        ImageUnavailable: the index does not answer, or a package has no such file.
-    """
-    with tempfile.TemporaryDirectory(prefix="kit-lock-") as work:
-        said = run(
-            [sys.executable, "-P", index.__file__, work],
-            what="the Python packages could not be resolved",
-            remedy=_REMEDY,
-            stdin=json.dumps([_asked(line, source) for line in _requirements(requirements)]),
-        )
-        _refuse_missing(said)
-        found = [msgspec.json.decode(p.read_bytes(), type=Package) for p in Path(work).iterdir()]
-    return tuple(sorted(found, key=lambda package: package.name))
-
-
-def _requirements(path: Path) -> list[str]:
-    text = path.read_text().replace("\\\n", " ")
-    return [line for line in text.splitlines() if _PINNED.match(line)]
-
-
-def _asked(line: str, source: bool) -> dict[str, Any]:
-    match = _PINNED.match(line)
-    assert match is not None, "only such lines are asked for"
-    return {
-        "name": re.sub(r"[-_.]+", "-", match[1]).lower(),
-        "version": match[2],
-        "hashes": _HASH.findall(line),
-        "source": source,
-    }
