@@ -96,7 +96,9 @@ def from_pieces(files: Mapping[str, Iterable[bytes]]) -> Samples:
         for key in list(file.parts):
             if key in series:
                 raise MalformedSamplesError(f"{name}: {key[0]} {key[1]} stands in two files")
-            series[key] = _joined(file.parts.pop(key))
+            series[key], in_order = _joined(file.parts.pop(key))
+            if not in_order:
+                gaps.append(f"{name}: rows of {key[0]} {key[1]} do not stand in the order of time")
     spans = {key: (int(s.t[0]), int(s.t[-1])) for key, s in series.items() if len(s.t)}
     return Samples(series, tuple(gaps), spans)
 
@@ -147,14 +149,15 @@ class _File:
         return len(head)
 
 
-def _joined(parts: list[Series]) -> Series:
-    """One series from those of a file's blocks, by time."""
+def _joined(parts: list[Series]) -> tuple[Series, bool]:
+    """One series from those of a file's blocks, by time; and whether it was read in that order."""
     t, raw, t0, t1 = (np.concatenate([getattr(p, n) for p in parts]) for n in _COLUMNS_KEPT)
     errors = np.concatenate([part.error_times for part in parts])
+    in_order = not (np.diff(t0) < 0).any()
     if len(t) > 1 and (np.diff(t) < 0).any():
         order = np.argsort(t, kind="stable")
         t, raw, t0, t1 = t[order], raw[order], t0[order], t1[order]
-    return Series(t, raw, len(errors), errors, t0, t1)
+    return Series(t, raw, len(errors), errors, t0, t1), in_order
 
 
 class _Table:
@@ -187,10 +190,16 @@ class _Table:
         present = self.end[:, 7] > self.begin[:, 7]
         self._refuse(present != (rc == 0), "a value must stand exactly where the code is 0")
         self._refuse(t1 < t0, "a read ends before it begins")
+        self._refuse((t0 < 0) | self._negative(3), "a time before the run")
         times = np.where(own >= 0, own, t0 + (t1 - t0) // 2)
         return {
             key: _series(rows, times, raw, present, t0, t1) for key, rows in self._keys().items()
         }
+
+    def _negative(self, column: int) -> npt.NDArray[np.bool_]:
+        begin = self.begin[:, column]
+        minus: npt.NDArray[np.bool_] = self.bytes[begin] == _MINUS
+        return minus & (self.end[:, column] > begin)
 
     def ints(self, column: int, *, optional: bool = False) -> Ints:
         """A column of integers; -1 where an ``optional`` one is empty."""

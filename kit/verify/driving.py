@@ -21,6 +21,7 @@ _SERVER_S, _SERVER_SHARE = 0.01, 0.02
 # No vocabulary has as many tokens (the largest have some hundred thousand).
 _TOKENS = 1 << 24
 _STAGES = ("warmup", "measured")
+_FIGURES = frozenset({"requests", "ok", "failed", "chunks", "wall_ns", "lag_max_ns", "cpu_share"})
 _SAID = ("ok", "failed", "cpu_share", "lag_p99_ns")
 
 
@@ -56,6 +57,8 @@ def _stages(records: RunRecords, whole: bool) -> Iterator[str]:
                 if whole and (told is not None or own):
                     yield f"{where}: the driver says nothing of it"
                 continue
+            if whole and (gone := _FIGURES - said.keys()):
+                yield f"{where}: the driver does not say its {min(gone)}"
             yield from (f"{where}: {problem}" for problem in _counts(records, launch, own, said))
             yield from (f"{where}: {problem}" for problem in _times(own, said, due))
             if told is not None and any(told.get(key) != said.get(key) for key in _SAID):

@@ -127,6 +127,8 @@ def _effective(records: RunRecords) -> Iterator[str]:
     described = {d.description for m in _nvml(records) for d in m.devices}
     options = records.spec.runtime.options
     for launch, told in records.effective.items():
+        if not told.keys() <= _paths(records):
+            yield f"launch {launch}: the server was asked for what its runtime does not answer"
         props = told.get("/props")
         if not isinstance(props, dict):
             continue
@@ -137,6 +139,17 @@ def _effective(records: RunRecords) -> Iterator[str]:
         if isinstance(kind, str) and options.get("dtype") not in (None, "auto", kind):
             yield f"{where} computed in {kind[:20]!a}, the spec asks for {options['dtype']!a}"
         yield from (f"{where} {problem}" for problem in _served(records, props))
+
+
+def _paths(records: RunRecords) -> set[str]:
+    """Where the runtime tells its configuration; all, for one that this kit does not know."""
+    from kit import runtimes
+    from kit.errors import UsageError
+
+    try:
+        return set(runtimes.get(records.spec.runtime.name).effective_paths)
+    except UsageError:
+        return {path for told in records.effective.values() for path in told}
 
 
 def _served(records: RunRecords, props: Mapping[str, Any]) -> Iterator[str]:
@@ -179,9 +192,13 @@ def _at(document: Mapping[str, Any], path: str) -> Any:
 
 def _moved(what: str, before: Any, after: Any) -> Iterator[str]:
     """What was known before and after and is not the same."""
-    unknown = (dict, type(None))
-    if not isinstance(before, unknown) and not isinstance(after, unknown) and before != after:
+    if not _is_unknown(before) and not _is_unknown(after) and before != after:
         yield f"{what} was {str(before)[:40]!a} before the run and {str(after)[:40]!a} after it"
+
+
+def _is_unknown(value: Any) -> bool:
+    """Nothing, or ``{"absent": why}``: a query that failed."""
+    return value is None or (isinstance(value, dict) and value.keys() == {"absent"})
 
 
 def _limits(records: RunRecords) -> list[str]:

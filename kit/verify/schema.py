@@ -5,14 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
 from kit import events, jsonio, manifest, resources
 from kit.archive import MANIFEST, Source
 from kit.errors import ArchiveRefused
-from kit.model import Event, Manifest, MeterDevice, Record, Request, Response, ScheduledRequest
+from kit.model import (
+    Event,
+    Level,
+    Manifest,
+    MeterDevice,
+    Record,
+    Request,
+    Response,
+    ScheduledRequest,
+)
 from kit.phases import BLOCKS
 from kit.records import RunRecords
 from kit.units import QUANTITIES
@@ -44,6 +53,7 @@ _NOT_OURS = "inputs/image/"  # a recipe is kept as people wrote it
 _HASH = re.compile(r"[0-9a-f]{64}")
 _LONG_NUMBER = re.compile(rb"\d{16}")
 _SHOWN = 160
+_LEVELS = frozenset(get_args(Level))
 _LINES: dict[str, type[Record]] = {
     "schedule.jsonl": ScheduledRequest,
     "requests.jsonl": Request,
@@ -208,6 +218,8 @@ def _data_problems(event: dict[str, Any], where: str) -> Iterator[str]:
         if key not in data or not isinstance(value, kind) or isinstance(value, bool):
             yield f"{where}: {event['kind']} has no {key} of the right kind"
             return
+    if event["kind"] == "finding" and data["level"] not in _LEVELS:
+        yield f"{where}: there is no level {data['level'][:_SHOWN]!a}"
     if event["kind"].startswith("phase.") and (data["phase"], data["part"]) not in BLOCKS:
         yield f"{where}: there is no phase {data['phase'][:_SHOWN]!a}"
 

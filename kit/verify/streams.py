@@ -109,7 +109,7 @@ def _slack_ns(series: Series, facts: dict[str, object]) -> float:
 
 
 def _gaps(records: RunRecords, source: Source, whole: bool) -> Check:
-    found = [*records.samples.gaps, *_rows(records, source), *_unread(records)]
+    found = [*records.samples.gaps, *_rows(records, source), *_unread(records), *_at_once(records)]
     if found and not whole:
         return check("SAMPLES_GAP", "WARN", "; ".join(found[:3]))
     if not found and (holes := list(_holes(records))):
@@ -171,6 +171,19 @@ def _buffered(series: Series) -> Iterator[str]:
         yield f"the newest samples were {age_s:.2f} s old when they were read"
     if (series.t > series.t1).any():
         yield "a sample is younger than its reading"
+
+
+def _at_once(records: RunRecords) -> Iterator[str]:
+    """A stream is read by one thread, one read after another, until its sampler stops."""
+    stopped = [e.t for e in records.events if e.kind == "sampler.stopped"]
+    for (device, quantity), series in records.samples.series.items():
+        order = np.argsort(series.t0, kind="stable")
+        t0, t1 = series.t0[order], series.t1[order]
+        apart = np.diff(t0) > 0  # rows of one read share its time
+        if (t1[:-1][apart] > t0[1:][apart]).any():
+            yield f"{device} {quantity}: two reads at once"
+        if stopped and len(t1) and int(t1.max()) > max(stopped):
+            yield f"{device} {quantity} was read after the samplers stopped"
 
 
 def _missed(records: RunRecords) -> Counter[str]:
