@@ -19,7 +19,9 @@ from kit.units import QUANTITIES
 from kit.verify.verdict import Check, check, judged
 
 # How old a reading can be that Live shows: it drops older ones, and the engine may be busy.
-_OLDEST_NS = 15_000_000_000
+_OLDEST_NS = 8_000_000_000
+# A device that is read at all has a reading as young as that.
+_YOUNG_NS = 4_000_000_000
 # Shown to a tenth, by arithmetic of floating point.
 _HALF = 0.051
 _FEW, _SHARE = 3, 0.05
@@ -71,8 +73,19 @@ def _of_power(
             yield f"Live showed the power of {device}, and the plan says why it is not read"
         return
     values = [_watts(records.samples.get(device, q), q, known[q]) for q in quantities]
-    wrong = [t for t, w in shown if not any(_holds(times, v, t, w) for times, v in values)]
+    wrong = [t for t, watts in shown if not _is_shown(values, t, watts)]
     yield from _told(device, "power", wrong, shown)
+
+
+def _is_shown(values: list[tuple[Any, Any]], t: int, watts: float) -> bool:
+    """Whether the first quantity that had been read by then, or had fallen silent, says so."""
+    for times, found in values:
+        if _holds(times, found, t, watts):
+            return True
+        low, high = np.searchsorted(times, (t - _YOUNG_NS, t + 1))
+        if (found[low:high] > 0).any():
+            return False
+    return False
 
 
 def _watts(series: Series | None, quantity: str, facts: Mapping[str, Any]) -> tuple[Any, Any]:

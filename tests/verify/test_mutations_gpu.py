@@ -1,0 +1,120 @@
+"""Forgeries of a run on a real GPU, the committed one of an H200: what the golden run has not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.verify import verify
+from tests import committed, golden
+from tests.verify.forging import (
+    Change,
+    edit_events,
+    edit_plan,
+    edit_rows,
+    facts_of,
+    failed,
+    of_kind,
+)
+
+NVML = "samples/nvml.csv"
+
+
+@pytest.fixture
+def h200(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(committed.H200, tmp_path / committed.H200.name))
+
+
+def fewer_rows(run: Path, dropped: int) -> None:
+    """The sampler is said to have written what is left."""
+    edit_events(
+        run,
+        lambda events: [
+            data.update(rows=data["rows"] - dropped)
+            for data in of_kind(events, "sampler.stopped")
+            if data["meter"] == "local"
+        ],
+    )
+
+
+def without(drop: Callable[[list[str]], bool]) -> Change:
+    return lambda run: fewer_rows(run, edit_rows(run / NVML, lambda _, row: drop(row)))
+
+
+def is_high(row: list[str]) -> bool:
+    """One sample of five of the buffer's, the high ones."""
+    return row[5] == "gpu_power_sample" and row[7].isdecimal() and int(row[7]) > 121_300
+
+
+def with_rows(quantity: str, change: Callable[[list[str]], object]) -> Change:
+    def one(row: list[str]) -> None:
+        if row[5] == quantity:
+            change(row)
+
+    return lambda run: edit_rows(run / NVML, change=one) and None
+
+
+def earlier(row: list[str]) -> None:
+    row[3] = str(max(0, int(row[3]) - 300_000_000))
+
+
+def in_env(*names: str, **changed: Any) -> Change:
+    def forge(run: Path) -> None:
+        for name in names:
+            golden.edit_json(run / name, lambda d: d["gpus"]["gpu0"].update(changed))
+
+    return forge
+
+
+def hidden_processes(run: Path) -> None:
+    """c11b: the counts of processes go, and the plan says why they never were."""
+
+    def reason(plan: dict[str, Any]) -> None:
+        for quantity in ("gpu_processes", "gpu_process_groups"):
+            facts = facts_of(plan, quantity)
+            facts.clear()
+            facts.update(reason="NVML: not supported")
+
+    edit_plan(run, reason)
+    without(lambda row: row[5].startswith("gpu_process"))(run)
+
+
+def server(**props: Any) -> Change:
+    return lambda run: golden.edit_json(
+        run / "launches/002/effective.json", lambda d: d["/props"].update(props)
+    )
+
+
+START, END = "env/start.json", "env/end.json"
+FORGERIES: dict[str, tuple[Change, str]] = {
+    "25b c15b high samples of the buffer dropped": (without(is_high), "SAMPLES_GAP"),
+    "c12b the buffer's times shifted": (with_rows("gpu_power_sample", earlier), "SAMPLES_GAP"),
+    "30 power scaled": (
+        with_rows("gpu_power_instant", lambda row: row.__setitem__(7, str(int(row[7]) * 4 // 5))),
+        "LIVE_DIFFERS",
+    ),
+    "c6 another cap": (
+        in_env(START, END, power_limit_w=400, power_enforced_w=400),
+        "ENVIRONMENT",
+    ),
+    "c6b another model": (in_env(START, END, name="NVIDIA H100"), "DEVICES_DIFFER"),
+    "48 another model at the end": (in_env(END, name="NVIDIA A100"), "ENVIRONMENT"),
+    "c11b processes hidden": (hidden_processes, "READS_DIFFER"),
+    "c29 another kind of number": (server(dtype="float16"), "DEVICES_DIFFER"),
+    "c29 another device": (server(device="NVIDIA A100"), "DEVICES_DIFFER"),
+    "d2b another pace": (
+        lambda r: edit_plan(r, lambda p: facts_of(p, "gpu_power_average").update(poll_s=10)),
+        "READS_DIFFER",
+    ),
+    "24b processes not read": (without(lambda row: row[5] == "gpu_processes"), "STREAM_MISSING"),
+}
+
+
+@pytest.mark.parametrize(("forge", "code"), FORGERIES.values(), ids=FORGERIES)
+def test_a_run_on_a_gpu_that_was_forged(h200: Path, forge: Change, code: str) -> None:
+    forge(h200)
+    assert code in failed(verify(golden.reseal(h200)))
