@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from kit.limits import PACKAGE_W
 from kit.readers.energibridge.table import refuse
-from kit.readers.energibridge.unit import HIGHEST_W
 
 _LEAST_RANGE = 12  # 2^12 J: the smallest range of any RAPL counter
 _SHORTEST_S = 0.1  # rows may stand closer than the counter's own updates
@@ -118,7 +118,7 @@ def _good(
 
 def _fits(before: float, after: float, seconds: float, wrap: float) -> bool:
     grown = after - before + (wrap if after < before else 0.0)
-    return 0 <= grown <= HIGHEST_W * max(seconds, _SHORTEST_S)
+    return 0 <= grown <= PACKAGE_W * max(seconds, _SHORTEST_S)
 
 
 def _bridge(joules: Sequence[float], seconds: Sequence[float], wrap: float) -> dict[str, float]:
@@ -129,7 +129,7 @@ def _bridge(joules: Sequence[float], seconds: Sequence[float], wrap: float) -> d
     known = [i for i, value in enumerate(joules) if not math.isnan(value)]
     steps = [(seconds[b] - seconds[a], joules[b] - joules[a]) for a, b in pairwise(known)]
     usual = max(_GAP_S, _GAP_POLLS * sorted(s for s, _ in steps)[len(steps) // 2])
-    long = [(s, s * HIGHEST_W < wrap and grown > 0) for s, grown in steps if s > usual]
+    long = [(s, s * PACKAGE_W < wrap and grown > 0) for s, grown in steps if s > usual]
     unsafe = min((s for s, safe in long if not safe), default=math.inf)
     bridged = [s for s, safe in long if safe and s < unsafe]
     return {"bridge_s": max(bridged)} if bridged else {}

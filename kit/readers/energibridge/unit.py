@@ -22,9 +22,9 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
+from kit.limits import PACKAGE_W
 from kit.readers.energibridge.table import refuse
 
-HIGHEST_W = 1000.0  # as in kit.energy.host: no package draws more
 LEAST_W = 0.3  # no package draws less for long
 COUNT_J = 2.0**-14
 _COUNTS = 2**32
@@ -58,12 +58,12 @@ def of(title: str, values: Sequence[float], seconds: Sequence[float], name: str)
     """
     watts = _watts(values, seconds)
     if all(value.is_integer() for value in values):
-        if watts <= HIGHEST_W:
+        if watts <= PACKAGE_W:
             return Unit()
         return _counts(1.0, f"{title} holds counts, as before version 0.0.5: one is {_HASWELL}")
     if _on_binary_grid(values):
         return Unit()
-    if _are_micro_counts(values) and watts * _PER_MICRO * COUNT_J <= HIGHEST_W:
+    if _are_micro_counts(values) and watts * _PER_MICRO * COUNT_J <= PACKAGE_W:
         said = f"{title} holds counts / 10^6, as of versions 0.0.5 and 0.0.6: one is {_HASWELL}"
         return _counts(_PER_MICRO, said)
     if _are_micro_joules(values):
@@ -117,4 +117,4 @@ def _rounded(title: str, watts: float, name: str) -> Unit:
             "or the counts of versions 0.0.5 and 0.0.6, 61 times less, nobody can say"
         )
     doubt = "; the counts of versions 0.0.5 and 0.0.6, 61 times less, would look the same"
-    return Unit(note=said + (doubt if watts * _PER_MICRO * COUNT_J < HIGHEST_W else ""))
+    return Unit(note=said + (doubt if watts * _PER_MICRO * COUNT_J < PACKAGE_W else ""))
