@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kit import samples
+from kit.energy import sift
 from kit.events import Clock
 from kit.measure import Watch
 from kit.model import MeterDevice, MeterPlan, SteadySpec
@@ -74,6 +75,8 @@ def _judged(
         read = samples.from_csv({"nvml": (folder / f"{METER}.csv").read_bytes()})
     except (OSError, MalformedSamplesError):
         return {gpu.device: _UNREAD for gpu in gpus}
+    plan = MeterPlan(name=METER, alias=None, devices=tuple(gpus))
+    read = sift(read, (plan,)).samples  # garbage is neither steady nor not
     rule = Rule(asked.temperature_c_per_min, asked.power_percent_per_min, asked.window_s)
     window = (read, t0, now, rule)
     return {g.device: _State(judge(g, *window)["status"], may_settle(g, *window)) for g in gpus}

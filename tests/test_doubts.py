@@ -11,6 +11,7 @@ import pytest
 from kit import archive, compare, jsonio, records, report, results
 from kit.records import RunRecords
 from kit.report import plain
+from kit.results import doubts
 from kit.verify import verify
 from tests import golden
 
@@ -127,3 +128,39 @@ def test_a_lane_that_was_lost_is_why_its_scope_is_unmeasured(tmp_path: Path) -> 
 
 def _event(before: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     return {"t": before["t"], "kind": "sampler.lost", "data": data}
+
+
+# --- the wall against its parts ---------------------------------------------------------------
+
+
+def launch(wall_j: float, ratio: float | None) -> dict[str, Any]:
+    """A measured block in which GPUs drew 5 kJ; ``ratio``: of power readings to the counter."""
+
+    def energy(joules: float) -> dict[str, Any]:
+        known = {"terms": {}, "method": "", "devices": {}, "u_reading": 1.0, "u_sensor": 50.0}
+        return {"status": "measured", "joules": joules, **known}
+
+    absent = {"status": "unmeasured", "reason": "no meter"}
+    energies = {"gpu": energy(5000.0), "cpu": absent, "estimate": absent, "wall": energy(wall_j)}
+    unknown = {"status": "unmeasured", "reason": "too short"}
+    check = unknown if ratio is None else {"status": "measured", "ratio": ratio}
+    block = {"phase": "measured", "part": None, "energy": energies}
+    return {"phases": [block], "cross_check": {"gpu0": check}}
+
+
+@pytest.mark.parametrize(
+    ("wall_j", "ratio", "doubted"),
+    [
+        (6000.0, 1.0, set()),
+        (2000.0, 1.001, {"wall"}),  # two views of the GPU agree: the wall lacks an outlet
+        (2000.0, 1.3, {"wall", "gpu"}),
+        (2000.0, None, {"wall", "gpu"}),
+    ],
+)
+def test_where_the_wall_shows_less_than_its_parts_what_nothing_confirms_is_doubted(
+    wall_j: float, ratio: float | None, doubted: set[str]
+) -> None:
+    launches = [launch(wall_j, ratio)]
+    doubts.add_wall(launches)
+    energies = launches[0]["phases"][0]["energy"]
+    assert {scope for scope, e in energies.items() if e.get("doubts")} == doubted

@@ -40,7 +40,10 @@ from kit.units import QUANTITIES
 
 _SPARSE_HOLE_S = 15.0
 _QUANTITIES = {**QUANTITY, "counter+samples": "gpu_energy"}
-_JUMPED = "the energy counter is not believed here"
+_JUMPED = (
+    "the energy counter is not believed here: it grew by more than the card can draw, or against "
+    "every other view"
+)
 _RESET = "the energy counter was reset (the driver was reloaded)"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kit import limits
 from kit import meters as registry
 from kit.energy import SCOPE_METERS, sanity
 from kit.model import Finding, MeterDevice, MeterPlan
@@ -53,6 +54,9 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
         gpu_energy: mJ that each GPU's counter grew by within half a second; what else stands
             there tells of no growth.
     """
+    for device in (d for plan in plans if plan.name == "pdu" for d in plan.devices):
+        if why := _impossible(device):
+            yield warn("PDU_IMPLAUSIBLE", why, "compare outlets and profile: `kit pdu probe`")
     powers = [facts for plan in plans if plan.name == "pdu" for facts in _powers(plan)]
     for facts in powers:
         why = sanity.against_itself(facts["probe"], float(facts.get("resolution", 1.0)))
@@ -69,6 +73,17 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
     gain = max(float(facts.get("gain", 0.0)) for facts in summed)
     if why := sanity.power_below_parts(wall_w, gain, sum(grown) * 1e-3 / _WATCHED_S):
         yield warn("PDU_IMPLAUSIBLE", why, "name every outlet that feeds this host in host.toml")
+
+
+def _impossible(device: MeterDevice) -> str:
+    """Why what an outlet told at planning is no reading; empty where it is one."""
+    facts = device.quantities.get("pdu_power", {})
+    watts = facts.get("probe", {}).get("watts")
+    if watts is None:
+        return ""
+    raw = round(watts / float(facts.get("scale", 1.0)))
+    why = limits.fault("pdu_power", facts, raw, watts, device.device)
+    return f"{device.device}: {why}" if why else ""
 
 
 def _powers(plan: MeterPlan) -> list[dict[str, Any]]:

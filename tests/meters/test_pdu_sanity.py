@@ -84,3 +84,22 @@ def test_preflight_says_that_a_calibration_does_not_fit() -> None:
     device = MeterDevice(device="pdu:a:3", description="", quantities={"pdu_power": facts})
     plan = MeterPlan(name="pdu", alias="a", devices=(device,))
     assert [f.code for f in meter_rules.wall([plan], {})] == ["PDU_UNCALIBRATED"]
+
+
+@pytest.mark.parametrize(
+    ("device", "watts", "scale", "codes"),
+    [
+        ("pdu:a:3", 65_535.0, 1, ["PDU_IMPLAUSIBLE"]),
+        ("pdu:a:3", 6_553.5, 0.1, ["PDU_IMPLAUSIBLE"]),
+        ("pdu:a:3", 9_000.0, 1, ["PDU_IMPLAUSIBLE"]),
+        ("pdu:a:inlet1", 9_000.0, 1, []),
+        ("pdu:a:3", 900.0, 1, []),
+    ],
+)
+def test_preflight_sees_an_outlet_that_tells_more_than_it_can_carry(
+    device: str, watts: float, scale: float, codes: list[str]
+) -> None:
+    facts = {"scale": scale, "summed": True, "gain": 0.03, "probe": {"watts": watts}}
+    found = MeterDevice(device=device, description="", quantities={"pdu_power": facts})
+    plan = MeterPlan(name="pdu", alias="a", devices=(found,))
+    assert [f.code for f in meter_rules.wall([plan], {})] == codes
