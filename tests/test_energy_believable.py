@@ -100,6 +100,23 @@ def test_a_sound_counter_keeps_the_energy_right_whatever_power_says(
         assert any(computed.of(round(a * S), round(b * S))[0].doubts for a, b in WINDOWS)
 
 
+@pytest.mark.parametrize("watts", [1100, 850, 640])
+def test_garbage_in_every_power_reading_at_once_does_not_outvote_the_counter(watts: int) -> None:
+    """One sensor feeds them all: for 0.8 s they all say the same, and the counter goes on."""
+    found = board_rows()
+    board = Board(7)
+    begin = next(
+        t / 10 for t in range(50, 300) if board.joules(t / 10 + 2) - board.joules(t / 10) < 300
+    )
+    for quantity in POWER:
+        odd = wrong(begin + 0.5, begin + 1.3, lambda _: watts * 1000)
+        found[quantity] = odd(found[quantity])
+    computed, _ = answers(found)
+    value = computed.of(round((begin - 3) * S), round((begin + 6) * S))[0]
+    truth = float(board.joules(begin + 6) - board.joules(begin - 3))
+    assert is_right(value, truth)
+
+
 COUNTER_FAULTS: dict[str, Fault] = {
     "one read of garbage": wrong(20.5, 20.7, lambda _: 10**15),
     "three seconds of garbage": wrong(20.0, 23.0, lambda _: 10**15),
@@ -419,3 +436,20 @@ def test_states_that_no_sensor_shows_are_left_out(quantity: str, raw: int) -> No
     card = plan(**{quantity: {}})
     (doubt,) = doubts_of(read(rows), (card,))
     assert (doubt.readings, doubt.of, doubt.quantity) == (1, 20, quantity)
+
+
+@pytest.mark.parametrize("others", [("gpu_power_average",), POWER[1:]])
+@pytest.mark.parametrize("watts", [5, 690])
+def test_without_a_counter_samples_are_held_against_the_average(
+    others: Sequence[str], watts: int
+) -> None:
+    """Possible by themselves, and wrong for some seconds; instant power says which is."""
+    found = {q: rows for q, rows in board_rows().items() if q in ("gpu_power_sample", *others)}
+    odd = wrong(18.0, 26.0, lambda _: watts * 1000)
+    found["gpu_power_sample"] = odd(found["gpu_power_sample"])
+    computed, board = answers(found, plan(**{q: FACTS[q] for q in found}))
+    value = computed.of(10 * S, 35 * S)[0]
+    assert value.doubts  # with one other view nothing decides: the number says that it is in doubt
+    if len(others) > 1:
+        assert is_right(value, float(board.joules(35) - board.joules(10)), rel=0.05)
+        assert {d.quantity for d in computed.doubts()} == {"gpu_power_sample"}

@@ -60,6 +60,8 @@ def trusted(
     lost = views.rejected(_without(stretches, broken))
     names = frozenset(r.view for r in lost)
     doubts = tuple(_rejection(device, r, stretches) for r in lost)
+    if ticks is None and {"samples", "average"} <= curves.keys() - names:
+        return _of_power(device, cap_w, curves, names, doubts)
     if ticks is None or "samples" not in stretches.joules or names & {"counter", "samples"}:
         wrong = views.runs(stretches.begin, stretches.end, broken) if ticks is not None else ()
         return Trust(names, wrong, (), doubts)
@@ -71,6 +73,28 @@ def trusted(
     local = [_local(device, s, stretches, "counter", "samples") for s in shown]
     local += [_local(device, s, stretches, "samples", "counter") for s in samples]
     return Trust(names, counter, samples, (*doubts, *local))
+
+
+def _of_power(
+    device: str,
+    cap_w: float,
+    curves: Mapping[str, Curve],
+    names: frozenset[str],
+    doubts: tuple[Doubt, ...],
+) -> Trust:
+    """A card without a counter: samples against average power, five seconds at a time."""
+    pair = (curves["samples"], curves["average"])
+    first, last = max(c.t[0] for c in pair), min(c.t[-1] for c in pair)
+    begin, end = views.of_time(float(first), float(last), views.SLOW_STRETCH_S)
+    told = {n: views.energies(c, begin, end) for n, c in curves.items() if n not in names}
+    stretches = views.Stretches(begin, end, told)
+    found = views.apart(stretches, cap_w)
+    wrong = views.runs(begin, end, found.samples)
+    local = [_local(device, s, stretches, "samples", "average") for s in wrong]
+    for span in views.runs(begin, end, found.undecided):
+        doubt = _local(device, span, stretches, "samples", "average")
+        local.append(doubt._replace(instead="which is right is not known", dropped=False))
+    return Trust(names, (), wrong, (*doubts, *local))
 
 
 def _stretches(

@@ -5,7 +5,8 @@ A card tells its energy in up to four ways: the counter, the 20 ms samples, "ave
 0.03% over a minute); instant power may alias, up to a half. Where two differ by more than that:
 
 1. The one that a third view confirms is believed.
-2. Where no third view decides, the earlier of the order above: the counter is summed by the card
+2. Within a stretch the counter loses only as counters fail: by a jump, or standing still.
+3. Where no third view decides, the earlier of the order above: the counter is summed by the card
    itself all the time and cannot lose a sample; samples lie without a gap; an average misses
    nothing, but comes late; instant power sees a quarter of the time.
 
@@ -38,7 +39,9 @@ ALIKE, _ALIASED = 1.25, 1.67
 _STRETCH_NS, _LEAST_S = 9e8, 5.0
 # Between two ticks a second apart both views may be off by the power of some hundredths of it.
 _EDGE_S, _SHARE = 0.05, 0.25
-_LOCAL = 1.5
+# A mean that trails by a second is off by an eighth of it at either end, where the power changed.
+_SLOW_S, _SLOW_SHARE, SLOW_STRETCH_S = 0.25, 0.15, 5.0
+_LOCAL, _STANDS, _CAP = 1.5, 0.1, 1.1
 
 
 class Stretches(NamedTuple):
@@ -73,9 +76,11 @@ def of_ticks(t: Floats) -> tuple[Floats, Floats]:
     return found[:-1], found[1:]
 
 
-def of_time(first: float, last: float) -> tuple[Floats, Floats]:
-    """Stretches of a second, where nothing ticks."""
-    marks = np.arange(first, last, 1e9)
+def of_time(first: float, last: float, length_s: float = 1.0) -> tuple[Floats, Floats]:
+    """Stretches of even length, where nothing ticks."""
+    marks = np.arange(first, last, length_s / NS)
+    if len(marks) > 1:
+        marks[-1] = last
     return marks[:-1], marks[1:]
 
 
@@ -143,8 +148,36 @@ def contradicted(stretches: Stretches, cap_w: float) -> Contradicted:
     with np.errstate(divide="ignore", invalid="ignore"):
         far = [np.abs(np.log(np.maximum(x, 1e-9) / third)) for x in (counter, samples)]
     decided = np.isfinite(third) & (np.minimum(*far) < math.log(_LOCAL))
-    wrong_counter = apart & decided & (far[0] > far[1])
+    # A counter fails by jumping or by standing still. One that goes on, slower than power says, is
+    # not what failed; nor is power right that lies above the cap all the time.
+    failed = (counter > samples) | (counter < _STANDS * samples)
+    possible = samples <= _CAP * cap_w * stretches.seconds
+    wrong_counter = apart & decided & (far[0] > far[1]) & failed & possible
     return Contradicted(wrong_counter, apart & ~wrong_counter)
+
+
+class Apart(NamedTuple):
+    """Stretches in which samples and average power, without a counter, cannot both be right.
+
+    Attributes:
+        samples: those in which instant power says that the samples are wrong. Shape ``(n,)``.
+        undecided: the others.
+    """
+
+    samples: Bools
+    undecided: Bools
+
+
+def apart(stretches: Stretches, cap_w: float) -> Apart:
+    """The same of a card without a counter."""
+    samples, average = stretches.joules["samples"], stretches.joules["average"]
+    room = _SLOW_SHARE * np.fmax(samples, average) + _SLOW_S * cap_w
+    differ = np.abs(samples - average) > room
+    instant = stretches.joules.get("instant", np.full(len(samples), np.nan))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far = [np.abs(np.log(np.maximum(x, 1e-9) / instant)) for x in (samples, average)]
+    wrong = differ & (far[1] < math.log(_LOCAL)) & (far[0] > far[1])
+    return Apart(wrong, differ & ~wrong)
 
 
 def _third(stretches: Stretches) -> Floats:
