@@ -68,7 +68,7 @@ def parse(data: bytes, what: str = "the file") -> Any:
     except JsonRefused:
         raise
     except UnicodeDecodeError as error:
-        raise JsonRefused("JSON_MALFORMED", f"{what} is not UTF-8 text") from error
+        raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: it is not UTF-8 text") from error
     except (ValueError, RecursionError) as error:
         raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: {error}") from error
 

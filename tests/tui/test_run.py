@@ -189,6 +189,29 @@ async def test_what_cannot_be_read_says_why(
         assert says in drawn(pilot.app)
 
 
+@pytest.mark.parametrize("name", ["launches/000/container.log", "samples/x.csv"])
+async def test_a_run_that_is_not_what_was_sealed_says_so_on_top(
+    store: Store, copy: Path, name: str
+) -> None:
+    """Its numbers look as good as before."""
+    (copy / name).write_bytes(b"nothing happened")
+    async with on(store, copy).run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        text = drawn(pilot.app)
+        assert "✘ not what was sealed" in text.splitlines()[0]
+        assert "is not to be believed" in text and QUICKSTART.name[:12] in text
+        await press(pilot, "h")
+        await settled(pilot)
+        assert "nothing of it is shown" in told(pilot.app)
+
+
+async def test_a_sound_run_says_nothing_of_it(store: Store, copy: Path) -> None:
+    (copy / ".DS_Store").write_bytes(b"")
+    async with on(store, copy).run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        assert "not what was sealed" not in drawn(pilot.app)
+
+
 async def test_a_container_that_breaks_a_rule_is_refused_in_place(store: Store, copy: Path) -> None:
     (copy / "link").symlink_to("/etc/passwd")
     async with on(store, copy).run_test(size=(100, 30)) as pilot:
