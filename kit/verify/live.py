@@ -108,9 +108,13 @@ def _of_energy(
         yield f"Live showed the energy of {device}, and the plan says why it is not read"
         return
     times, values = _sums(records.samples.get(device, quantity), quantity, known[quantity])
-    wrong = [t for t, joules in shown if not _holds(times, values, t, joules)]
+    wrong = [t for t, joules in shown if not _holds(times, values, t, joules, lasting=True)]
     yield from _told(device, "energy", wrong, shown)
-    ages = [_age_s(times, values, t, joules) for t, joules in shown if t not in wrong]
+    ages = [
+        _age_s(times, values, t, joules)
+        for t, joules in shown
+        if t not in wrong and t - _latest(times, t) < _YOUNG_NS
+    ]
     age_s = float(np.median(ages)) if ages else 0.0
     if age_s > _USUAL_S:
         yield f"{device}: the energy that Live showed lies {age_s:.1f} s back in its samples"
@@ -129,9 +133,20 @@ def _sums(series: Series | None, quantity: str, facts: Mapping[str, Any]) -> tup
     return np.array(times, np.int64), np.array(values, np.float64)
 
 
-def _holds(times: Any, values: Any, t: int, told: float) -> bool:
-    """Whether a reading from shortly before ``t`` has the value that was shown then."""
+def _latest(times: Any, t: int) -> int:
+    """When the last reading before ``t`` was made."""
+    high = int(np.searchsorted(times, t + 1))
+    return int(times[high - 1]) if high else 0
+
+
+def _holds(times: Any, values: Any, t: int, told: float, *, lasting: bool = False) -> bool:
+    """Whether a reading from shortly before ``t`` has the value that was shown then.
+
+    Args:
+        lasting: the last reading counts however old it is: a sum stays when a device falls silent.
+    """
     low, high = np.searchsorted(times, (t - _OLDEST_NS, t + 1))
+    low = max(0, min(low, high - 1)) if lasting else low
     return bool((np.abs(values[low:high] - told) <= _HALF).any())
 
 
