@@ -121,9 +121,10 @@ def _registered(records: RunRecords, listed: Manifest) -> Iterator[str]:
 
 
 def _versions(records: RunRecords, listed: Manifest) -> Iterator[str]:
-    """One kit from begin to end; only one that computes results again may be another."""
-    recomputed = any(p.get("relation") == RECOMPUTED for p in listed.parents)
-    told = {"manifest": None if recomputed else listed.kit.get("version")}
+    """One kit from begin to end; one that recovers a run, or computes it again, may be another."""
+    other = any(p.get("relation") == RECOMPUTED for p in listed.parents)
+    other = other or listed.status != "complete"
+    told = {"manifest": None if other else listed.kit.get("version")}
     for name, found in (("env/start", records.env_start), ("env/end", records.env_end)):
         kit = found.get("kit")
         told[name] = kit.get("version") if isinstance(kit, dict) else None
