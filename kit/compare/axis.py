@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from kit.model import Record
 
@@ -12,12 +13,25 @@ Verdict = Literal[
 GOOD: frozenset[str] = frozenset({"REPRODUCED", "EQUIVALENT"})
 
 
+# What an axis keeps of each side's metric.
+SIDE = ("status", "unit", "value", "n", "se", "u_sensor")
+
+
+def side(metric: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The mean that a metric has, for an axis."""
+    if metric is None or "value" not in metric:
+        return None
+    return {key: metric[key] for key in SIDE if key in metric}
+
+
 class Axis(Record, frozen=True, kw_only=True):
     """The verdict on one metric.
 
     ``ratio`` is new over original, ``ci90`` its interval, ``margin`` the half-width allowed;
     ``u_gain`` the relative standard uncertainty of the ratio that sensors of two machines add to
     the interval; ``launches_needed`` how many launches a side would settle an inconclusive one.
+    ``original`` and ``new`` are the two means, as in results.json (`SIDE`); None where a side has
+    none.
     """
 
     metric: str
@@ -29,6 +43,8 @@ class Axis(Record, frozen=True, kw_only=True):
     estimated: bool = False
     u_gain: float | None = None
     launches_needed: int | None = None
+    original: dict[str, Any] | None = None
+    new: dict[str, Any] | None = None
 
     def line(self) -> str:
         """``ttft p50 ×1.021 [0.998, 1.044], margin ±10% → EQUIVALENT``."""

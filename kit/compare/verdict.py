@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from kit import stats
-from kit.compare.axis import GOOD, Axis, Verdict
+from kit.compare.axis import GOOD, Axis, Verdict, side
 from kit.compare.likeness import (
     Difference,
     Identity,
@@ -146,7 +148,8 @@ def _numbers(
             continue
         ours = new["metrics"].get(metric)
         u_gain = _u_gain(metric, original, new) if ground.alike != "same_card" else 0.0
-        yield _axis(metric, theirs, ours, ground, u_gain)
+        axis = _axis(metric, theirs, ours, ground, u_gain)
+        yield msgspec.structs.replace(axis, original=side(theirs), new=side(ours))
 
 
 def _axis(

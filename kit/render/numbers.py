@@ -8,18 +8,18 @@ from typing import Any
 from kit.report import rounding
 from kit.report.rounding import four as number
 
-__all__ = ("interval", "is_number", "measured", "number", "spread", "value", "watts")
+__all__ = ("is_number", "measured", "number", "spread", "watts")
 
 
 def measured(value: Mapping[str, Any]) -> str:
-    """``915.2 ± 3 ± 26``: joules, repeatability, sensor; how it is known behind it."""
+    """``915.2 ± 3 ± 26``: joules of one window, reading noise, sensor."""
     if not isinstance(value.get("joules"), int | float):
         return "–"
     return " ".join([number(value["joules"]), *spread(value)])
 
 
 def spread(value: Mapping[str, Any]) -> list[str]:
-    """``["± 3", "± 26"]``: repeatability, then sensor, to two digits; what there is of them."""
+    """``["± 3", "± 26"]``: reading noise, then sensor, to two digits; what there is of them."""
     known = [value[key] for key in ("u_reading", "u_sensor") if is_number(value, key)]
     told = [f"± {rounding.number(u, 2)}" for u in known]
     return [*told, *([rounding.IN_DOUBT] if value.get("doubts") else [])]
@@ -28,17 +28,6 @@ def spread(value: Mapping[str, Any]) -> list[str]:
 def is_number(value: Mapping[str, Any], key: str) -> bool:
     """Whether ``value`` holds a number under ``key``."""
     return isinstance(value.get(key), int | float)
-
-
-def value(metric: Mapping[str, Any]) -> str:
-    """A metric's mean, or nothing where it has none."""
-    return number(metric["value"]) if is_number(metric, "value") else ""
-
-
-def interval(metric: Mapping[str, Any]) -> str:
-    """A metric's 95% interval; a dash where one launch gives none."""
-    ci = metric.get("ci95")
-    return f"{number(ci[0])}–{number(ci[1])}" if ci else "–"
 
 
 def watts(energy: Mapping[str, Any], seconds: float) -> str:

@@ -24,8 +24,9 @@ from kit.render.console import (
     stdout,
     title,
 )
-from kit.render.numbers import interval, measured, number, spread, value, watts
+from kit.render.numbers import measured, number, watts
 from kit.render.rows import MARKS, SHORT
+from kit.report.mean import HEADING, LEGEND, interval, mean
 from kit.results.older import readable
 
 Document = Mapping[str, Any]
@@ -140,8 +141,7 @@ def _metrics(results: Document, width: int) -> RenderableType | None:
     known = {k: m for k, m in results.get("metrics", {}).items() if "value" in m or "agree" in m}
     if not known:
         return None
-    launches = f", n={len(results.get('launches', ()))}"
-    head = (Text("mean ± repeat ± sensor"), Text(f"95% CI{launches}"))
+    head = (Text(HEADING), Text("95% interval"))
     rows = {name: _found_of(known[name]) for name in sorted(known, key=lambda n: n != primary)}
     taken = sum(2 + max(pair[n].cell_len for pair in (head, *rows.values())) for n in (0, 1))
     below = width - 3 - taken < _NAME_LEAST
@@ -151,7 +151,7 @@ def _metrics(results: Document, width: int) -> RenderableType | None:
     for name, found in rows.items():
         mark = Text("*" if name == primary else "", "quiet")
         table.add_row(mark, plain(metric_name(name)), *_beside(found, below))
-    return table
+    return Group(table, plain(LEGEND, "quiet"))
 
 
 def _beside(found: tuple[Text, Text], below: bool) -> tuple[Text, ...]:
@@ -162,8 +162,7 @@ def _beside(found: tuple[Text, Text], below: bool) -> tuple[Text, ...]:
 def _found_of(metric: Document) -> tuple[Text, Text]:
     if "agree" in metric:
         return _agreement(metric)
-    mean = " ".join([value(metric), *spread(metric), str(metric["unit"])])
-    return plain(mean), plain(interval(metric))
+    return plain(mean(metric)), plain(interval(metric).removeprefix("95% "))
 
 
 def _agreement(metric: Document) -> tuple[Text, Text]:
@@ -219,7 +218,7 @@ def _phases(results: Document, width: int) -> tuple[str, RenderableType | None]:
         table.add_row(*cells)
     more = f" (of {len(launches)} launches)" if len(launches) > 1 else ""
     heading = f"phases of launch {launches[0]['launch']}{more}"
-    heading += "" if form == "bare" or not scopes else ", ± repeat ± sensor"
+    heading += "" if form == "bare" or not scopes else ", ± reading noise ± sensor"
     return heading, Group(table, _gaps(found, scopes))
 
 

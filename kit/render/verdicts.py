@@ -11,6 +11,7 @@ from rich.text import Text
 
 from kit.render.console import Mark, grid, marked, plain, put, stdout
 from kit.render.show import metric_name
+from kit.report.mean import HEADING, LEGEND, mean
 
 if TYPE_CHECKING:
     from kit.compare import Axis, Comparison
@@ -50,6 +51,7 @@ def comparison_view(found: Comparison) -> Group:
         _headline(found.primary),
         Text(),
         _axes([axis for axis in found.axes if axis != found.primary]),
+        *_means(found),
         Text(),
         _machines(found),
         *_differences(found.differences),
@@ -89,6 +91,19 @@ def _numbers(axis: Axis) -> str:
         parts.append(f"[{axis.ci90[0]:.3f}, {axis.ci90[1]:.3f}]")
     joined = " ".join(parts)
     return f"{joined}, margin ±{axis.margin:.0%}" if axis.margin is not None else joined
+
+
+def _means(found: Comparison) -> list[RenderableType]:
+    """What the ratios are of: each side's mean with its uncertainty."""
+    both = [axis for axis in found.axes if axis.original and axis.new]
+    if not both:
+        return []
+    table = grid({"overflow": "fold"}, {"overflow": "fold"}, {"overflow": "fold"})
+    table.add_row(*(Text(heading, "name") for heading in (HEADING, "original", "new")))
+    for axis in both:
+        sides = (plain(mean(side)) for side in (axis.original, axis.new) if side)
+        table.add_row(plain(metric_name(axis.metric)), *sides)
+    return [Text(), table, plain(LEGEND, "quiet")]
 
 
 def _machines(found: Comparison) -> Table:

@@ -7,14 +7,16 @@ from typing import Any
 
 from kit.records import RunRecords
 from kit.report import chart, rounding, words
-from kit.report.parts import Html, absent, energy, join, section, table, tag
+from kit.report.mean import LEGEND, interval, pieces
+from kit.report.parts import Html, absent, energy, join, section, table, tag, text
 from kit.units import COMPARATORS, SCOPES
 
 Document = Mapping[str, Any]
-_UNCERTAINTY = (
-    "Standard uncertainties (68%). (repeat): what would scatter if the same were measured again, "
-    "and averages out over launches. (sensor): what the sensor is wrong by every time, the same "
-    "in two runs on one card; of an estimate, what its (model) may be wrong by."
+_READING = (
+    "± (reading noise): what would scatter if the same stretch were read again, a small part of "
+    "what scatters between launches. ± (sensor): what the sensor is wrong by every time, the same "
+    "in two runs on one card; of an estimate, what its (model) may be wrong by. Standard "
+    "uncertainties (68%)."
 )
 
 
@@ -22,7 +24,7 @@ def scopes(results: Document) -> Html:
     """Per scope joules by token and by request, over launches; or why there are none."""
     heads = ["scope", "per output token", "per request", "95% interval, per output token"]
     rows = [_scope_row(results["metrics"], scope) for scope in SCOPES]
-    return section("Energy by scope", table(heads, rows), note=_UNCERTAINTY)
+    return section("Energy by scope", table(heads, rows), note=LEGEND)
 
 
 def _scope_row(metrics: Document, scope: str) -> list[object]:
@@ -36,13 +38,15 @@ def _scope_row(metrics: Document, scope: str) -> list[object]:
 def _mean(metric: Document) -> Html:
     if metric["status"] == "unmeasured":
         return absent(metric["reason"])
-    return energy({**metric, "joules": metric["value"]})
+    said = pieces(metric)
+    told = [text(f"{said.value} {said.unit}")]
+    if metric["status"] == "estimated":
+        told += [text(" "), tag("b", "estimated", class_="estimated")]
+    return join([*told, tag("small", said.spread, class_="below")])
 
 
 def _interval(metric: Document) -> str:
-    if "ci95" not in metric:
-        return "none: one launch" if metric.get("n") == 1 else "none"
-    return f"{rounding.interval(metric)}, {metric['n']} launches"
+    return interval(metric) if metric.get("ci95") else "none: one launch"
 
 
 # --- the measured block -----------------------------------------------------------------------
@@ -62,7 +66,7 @@ def block(results: Document) -> Html:
         *_budgets(launches[0], shown),
         note="Net energies take off what the machine draws anyway: the loaded but idle server "
         "(between the baseline before and the one after; drift is their difference), or the host "
-        "before the container.",
+        f"before the container. {_READING}",
     )
 
 
@@ -93,14 +97,19 @@ def _budgets(launch: Document, shown: Sequence[str]) -> Iterator[Html]:
             continue
         number = launch["launch"]
         yield tag("h3", f"Uncertainty budget: {SCOPES[scope]}, launch {number}")
-        heads = ["where it comes from", "standard uncertainty", "share of variance", "in repeats"]
+        heads = [
+            "where it comes from",
+            "standard uncertainty",
+            "share of variance",
+            "over launches",
+        ]
         yield table(heads, _budget_rows(of_scope))
 
 
 def _budget_rows(of_scope: Document) -> Iterator[list[object]]:
     for what, u, share, does in words.budget(of_scope):
         yield [what, f"{rounding.number(u, 2)} J", rounding.share(share), does]
-    for key, what in (("u_reading", "together: repeat"), ("u_sensor", "together: sensor")):
+    for key, what in (("u_reading", "together: reading noise"), ("u_sensor", "together: sensor")):
         if of_scope.get(key) is not None:
             yield [tag("b", what), tag("b", f"{rounding.number(of_scope[key], 2)} J"), "", ""]
 

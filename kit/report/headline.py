@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kit.compare import GOOD, Axis, Comparison
+from kit.report.mean import LEGEND, interval, mean, pieces
 from kit.report.parts import Html, join, section, table, tag, text
-from kit.report.rounding import digits_for, number, spread
 from kit.report.words import metric_name
 
 
@@ -18,7 +18,12 @@ def tiles(results: Mapping[str, Any]) -> Html:
     wanted = ["outputs", *chosen, "output_throughput", "ttft_p50"]
     primary = results["primary"]["metric"]
     wanted = [primary, *(k for k in wanted if k != primary)]
-    return tag("div", *(_tile(k, metrics[k], k == primary) for k in wanted), class_="tiles")
+    return join(
+        [
+            tag("div", *(_tile(k, metrics[k], k == primary) for k in wanted), class_="tiles"),
+            tag("p", LEGEND, class_="note"),
+        ]
+    )
 
 
 def _tile(name: str, metric: Mapping[str, Any], primary: bool) -> Html:
@@ -39,19 +44,11 @@ def _value(metric: Mapping[str, Any]) -> Html:
         if len(metric["launches"]) == 1:
             return text("not compared")
         return text("all launches agree" if metric["agree"] else "launches differ")
-    shown = [*_scaled(metric)]
+    said = pieces(metric)
+    shown = [text(said.value), tag("small", f" {said.unit}")]
     if metric["status"] == "estimated":
         shown.append(tag("b", " estimated", class_="estimated"))
     return join(shown)
-
-
-def _scaled(metric: Mapping[str, Any]) -> tuple[str, Html]:
-    """Milliseconds and millijoules where the base unit would begin with zeros."""
-    value, unit = metric["value"], metric["unit"]
-    digits = digits_for(metric, "value")
-    if unit in ("s", "J") and abs(value) < 0.1:
-        value, unit = value * 1000, f"m{unit}"
-    return number(value, digits), tag("small", f" {unit}")
 
 
 def _spread(metric: Mapping[str, Any]) -> str:
@@ -64,23 +61,25 @@ def _spread(metric: Mapping[str, Any]) -> str:
             if several
             else "one launch: nothing to compare it with"
         )
-    scale = 1000 if metric["unit"] in ("s", "J") and abs(metric["value"]) < 0.1 else 1
-    own = [" ".join(spread(metric, scale))] if "u_reading" in metric else []
-    if "ci95" not in metric:
-        return "; ".join([*own, "one launch: no interval"])
-    low, high = (number(end * scale) for end in metric["ci95"])
-    return "; ".join([*own, f"95% [{low}, {high}], {metric['n']} launches"])
+    said = pieces(metric).spread
+    return f"{said}; {interval(metric)}" if metric.get("ci95") else said
 
 
 def verdicts(judged: Comparison) -> Html:
     told = [a for a in judged.axes if a.ratio is not None or a.verdict != "NOT-COMPARABLE"]
     silent = [metric_name(a.metric) for a in judged.axes if a not in told]
-    rows = [(metric_name(a.metric), _ratio(a), _badge(a.verdict), a.reason) for a in told]
+    rows = [
+        (metric_name(a.metric), *_sides(a), _ratio(a), _badge(a.verdict), a.reason) for a in told
+    ]
     machines = _LIKENESS[judged.likeness]
     return section(
         "Replay",
         tag("p", judged.primary.line(), class_="lead"),
-        table(["axis", "ratio, 90% interval, margin", "verdict", "why"], rows, numeric=9),
+        table(
+            ["axis", "original", "replay", "ratio, 90% interval, margin", "verdict", "why"],
+            rows,
+            numeric=9,
+        ),
         tag("p", f"Not compared, because a side has no number: {', '.join(silent)}.", class_="note")
         if silent
         else "",
@@ -89,6 +88,12 @@ def verdicts(judged: Comparison) -> Html:
         if judged.differences
         else "",
     )
+
+
+def _sides(axis: Axis) -> tuple[str, str]:
+    """The two means that an axis compares; outputs are texts and have none."""
+    there, here = (mean(side) if side else "" for side in (axis.original, axis.new))
+    return there, here
 
 
 def _ratio(axis: Axis) -> str:

@@ -63,7 +63,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Html:
 
 
 def energy(value: Mapping[str, Any]) -> Html:
-    """``915 J ± 3 (repeat) ± 26 (sensor)``; what was not measured says so."""
+    """``915 J ± 3 (reading noise) ± 26 (sensor)``; what was not measured says so."""
     if value.get("status") == "unmeasured":
         return tag("span", "unmeasured", class_="absent", title=str(value.get("reason", "")))
     shown, unit, shares = rounding.joules(value)

@@ -10,6 +10,7 @@ from kit import __version__
 from kit.compare import Comparison
 from kit.records import RunRecords
 from kit.report import rounding, words
+from kit.report.mean import LEGEND, interval, mean
 from kit.text import clean
 from kit.units import COMPARATORS, SCOPES
 
@@ -27,7 +28,7 @@ def text(
         _part("NUMBERS", _numbers(results)),
         _part("BEFORE YOU BELIEVE A NUMBER", _notices(results)),
         _part("MEASURED BLOCK", _blocks(results)),
-        _part("UNCERTAINTY BUDGET (standard, share of variance, in repeats)", _budgets(results)),
+        _part("UNCERTAINTY BUDGET (standard, share of variance, over launches)", _budgets(results)),
         _part("JOULES PER PREFILL AND DECODE TOKEN (SPLIT)", _split(results)),
         _part("STEADY STATE AND CROSS-CHECK", _checks(results)),
         _part("PHASES", _phases(results)),
@@ -87,6 +88,7 @@ def _numbers(results: Document) -> Iterator[str]:
     for scope, reason in lacking.items():
         yield f"energy, {scope}:"
         yield f"    unmeasured: {reason}"
+    yield LEGEND
 
 
 def _value(metric: Document) -> str:
@@ -96,13 +98,8 @@ def _value(metric: Document) -> str:
         if len(metric["launches"]) == 1:
             return "not compared: one launch"
         return "all launches agree" if metric["agree"] else "launches differ"
-    if metric["unit"] == "J":
-        told = rounding.in_line(metric, "value")
-    else:
-        told = f"{rounding.number(metric['value'])} {metric['unit']}"
-    if "ci95" not in metric:
-        return f"{told}; one launch: no interval"
-    return f"{told}; 95% {rounding.interval(metric)}, {metric['n']} launches"
+    told = mean(metric)
+    return f"{told}; {interval(metric)}" if metric.get("ci95") else told
 
 
 def _notices(results: Document) -> list[str]:

@@ -45,20 +45,12 @@ def with_u(value: float, u: float) -> str:
     return f"{value:.{max(0, places)}f} ± {u:.{max(0, places)}f}"
 
 
-def digits_for(value: Document, key: str = "joules") -> int:
-    """Significant digits that a value's smallest uncertainty leaves, from 3 to 6.
-
-    A mean over launches is no better known than its 95% interval says.
-    """
-    if ci := value.get("ci95"):
-        spreads = [(ci[1] - ci[0]) / 2]
-    else:
-        spreads = [value.get(name) for name in ("u_reading", "u_sensor")]
-    known = [u for u in spreads if u]
-    if not value[key] or not known:
+def digits_left(value: float, u: float) -> int:
+    """Significant digits of ``value`` down to the second one of ``u``, 3 to 6; 4 without ``u``."""
+    if not (value and u and math.isfinite(value) and math.isfinite(u)):
         return 4
-    places = math.floor(math.log10(abs(value[key]))) - math.floor(math.log10(min(known)))
-    return min(6, max(3, places + 1))
+    places = math.floor(math.log10(abs(value))) - math.floor(math.log10(abs(u)))
+    return min(6, max(3, places + 2))
 
 
 # Readings behind a number that are not believed: the notices say which, and why.
@@ -66,23 +58,25 @@ IN_DOUBT = "(readings in doubt)"
 
 
 def spread(value: Document, scale: float = 1.0) -> list[str]:
-    """``["± 3 (repeat)", "± 26 (sensor)"]``; an estimate's second is ``(model)``."""
+    """``["± 3 (reading noise)", "± 26 (sensor)"]``; an estimate's second is ``(model)``."""
     if value.get("u_sensor", 0) is None:
         return ["uncertainty not stated"]
     second = "model" if value.get("status") == "estimated" else "sensor"
-    words = (("u_reading", "repeat"), ("u_sensor", second))
+    words = (("u_reading", "reading noise"), ("u_sensor", second))
     told = [f"± {number(value[k] * scale, 2)} ({w})" for k, w in words if value.get(k) is not None]
     return [*told, *([IN_DOUBT] if value.get("doubts") else [])]
 
 
-def joules(value: Document, key: str = "joules") -> tuple[str, str, list[str]]:
-    """Value, unit and uncertainties, in millijoules where joules would begin with zeros."""
-    scale, unit = (1000.0, "mJ") if 0 < abs(value[key]) < 0.1 else (1.0, "J")
-    digits = digits_for(value, key)
-    return _fixed(value[key] * scale, digits), unit, spread(value, scale)
+def joules(value: Document) -> tuple[str, str, list[str]]:
+    """Value, unit and uncertainties of one window's energy, in millijoules where joules would
+    begin with zeros."""
+    told = value["joules"]
+    scale, unit = (1000.0, "mJ") if 0 < abs(told) < 0.1 else (1.0, "J")
+    largest = max((value.get(k) or 0.0 for k in ("u_reading", "u_sensor")), default=0.0)
+    return fixed(told * scale, digits_left(told, largest)), unit, spread(value, scale)
 
 
-def _fixed(value: float, digits: int) -> str:
+def fixed(value: float, digits: int) -> str:
     """``digits`` significant digits with the zeros that belong to them: ``450.0``, ``1,213.02``."""
     if value == 0 or not math.isfinite(value):
         return number(value)
@@ -90,18 +84,10 @@ def _fixed(value: float, digits: int) -> str:
     return f"{round(value, places):,.{max(0, places)}f}"
 
 
-def in_line(value: Document, key: str = "joules") -> str:
-    """``915 J ± 3 (repeat) ± 26 (sensor)``, or ``unmeasured: why``."""
+def in_line(value: Document) -> str:
+    """``915 J ± 3 (reading noise) ± 26 (sensor)``, or ``unmeasured: why``."""
     if value.get("status") == "unmeasured":
         return f"unmeasured: {value.get('reason', 'no reason recorded')}"
-    shown, unit, shares = joules(value, key)
+    shown, unit, shares = joules(value)
     guessed = " estimated" if value.get("status") == "estimated" else ""
     return " ".join([f"{shown} {unit}", *shares]) + guessed
-
-
-def interval(metric: Document) -> str:
-    """``[51.39, 82.82] mJ``: the 95% interval in the unit that the value is shown in."""
-    low, high = metric["ci95"]
-    small = metric["unit"] == "J" and 0 < abs(metric["value"]) < 0.1
-    scale, unit = (1000, "mJ") if small else (1, metric["unit"])
-    return f"[{number(low * scale)}, {number(high * scale)}] {unit}"

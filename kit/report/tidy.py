@@ -15,8 +15,9 @@ Columns of metrics:
     metric        as in results.json, then nets, baselines, cross-checks and the split
     launch        empty: the mean over all launches
     value, unit   the number; of ``outputs``, whether launches agree, or a launch's hash
-    u_reading      standard uncertainty that repeats average out; of the split, that of its fit
-    u_sensor      standard uncertainty that they do not
+    se            standard error of the mean over launches; of the split, that of its fit
+    u_reading     standard uncertainty by reading noise, a part of what scatters between launches
+    u_sensor      standard uncertainty by the sensor, which every launch shares
     ci95_low/high interval of the mean over launches; n: launches, or requests of the split
 """
 
@@ -51,6 +52,7 @@ METRICS = (
     "status",
     "value",
     "unit",
+    "se",
     "u_reading",
     "u_sensor",
     "ci95_low",
@@ -104,7 +106,8 @@ def _energy(energy: Document) -> dict[str, Any]:
 def _metric(name: str, found: Document, numbers: Sequence[int]) -> Iterator[Document]:
     """The summary first, then the value of each launch."""
     low, high = found.get("ci95") or (None, None)
-    kept = {k: found.get(k) for k in ("status", "unit", "u_reading", "u_sensor", "n", "reason")}
+    names = ("status", "unit", "se", "u_reading", "u_sensor", "n", "reason")
+    kept = {name: found.get(name) for name in names}
     value = str(found["agree"]).lower() if "agree" in found else found.get("value")
     yield {"metric": name, **kept, "value": value, "ci95_low": low, "ci95_high": high}
     told = "measured" if found["status"] == "unmeasured" else found["status"]
@@ -158,7 +161,7 @@ def _split(scope: str, found: Document) -> Iterator[Document]:
             "status": found["status"],
             "value": told.get("value"),
             "unit": "J",
-            "u_reading": told.get("u"),
+            "se": told.get("u"),
             "u_sensor": told.get("u_sensor"),
             "n": found.get("windows"),
             "reason": found.get("reason"),

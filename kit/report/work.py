@@ -19,7 +19,9 @@ def latency(results: Mapping[str, Any]) -> Html:
     return section(
         "Latency",
         table(["", "launch", "n", "p50", "p90", "p95", "p99"], rows),
-        note="In milliseconds. A percentile is told only when enough requests support it.",
+        note="In milliseconds, over the requests of one launch, which share its luck: no interval "
+        "is given, and a percentile only where enough requests support it. How far launches "
+        "differ stands with the medians' means above.",
     )
 
 

@@ -17,7 +17,7 @@ from kit.errors import KitError
 from kit.render.console import listing, plain
 from kit.render.show import metric_name
 from kit.render.verdicts import STATES
-from kit.report.rounding import number
+from kit.report.mean import short as stated
 from kit.tui.base import mark
 from kit.tui.written import short
 
@@ -273,8 +273,8 @@ def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
     return {
         "metric": plain(_name(axis)),
         "unit": plain(_unit(there)),
-        "baseline": _value(there),
-        "run": _value(here),
+        "baseline": plain(stated(there)),
+        "run": plain(stated(here)),
         "ratio": plain(f"{side.letter}/{baseline.letter} {ratio}"),
         "90% interval": plain("{:.3f} – {:.3f}".format(*axis.ci90) if axis.ci90 else "–"),
         "verdict": mark(STATES.get(axis.verdict, "skip"), word),
@@ -285,11 +285,6 @@ def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
 def _unit(metric: dict[str, Any]) -> str:
     unit = str(metric.get("unit", ""))
     return {"sha256": "", "tokens/s": "tok/s"}.get(unit, unit)
-
-
-def _value(metric: dict[str, Any]) -> Text:
-    value = metric.get("value")
-    return plain(number(value) if isinstance(value, int | float) else "–")
 
 
 def columns(lines: Sequence[Line], room: int) -> dict[str, int]:
