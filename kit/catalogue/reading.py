@@ -11,7 +11,9 @@ from typing import Any
 from kit import jsonio, regular
 from kit.errors import KitError
 from kit.manifest import RECOMPUTED, REPLAY, parent
+from kit.report.mean import mean
 from kit.report.rounding import four
+from kit.results.older import readable
 
 # The scope that stands for a run in one line: the first that has a value.
 SCOPES = ("gpu", "wall", "cpu", "estimate")
@@ -28,7 +30,8 @@ class Row:
         run: the run's hash, or its id while it is in flight.
         started: ``2026-11-21 05:12``, in UTC.
         energy: joules per output token with their scope, in words; ``joules`` is the number.
-        half_width: half of the 95% interval of ``joules``, in percent of it.
+        stated: the same with its uncertainties, as every face says it (`kit.report.mean`).
+        se_percent: standard error of ``joules`` over launches, in percent; None of one launch.
         throughput: output tokens per second, in words; ``tokens_per_s`` is the number.
         note: why a run is broken or failed, what it replays, or what to do about it.
         replay_of: the hash of the run that this one replays.
@@ -47,7 +50,8 @@ class Row:
     gpu: str = ""
     replay_of: str = ""
     joules: float | None = None
-    half_width: float | None = None
+    stated: str = ""
+    se_percent: float | None = None
     tokens_per_s: float | None = None
     checked: str = ""
 
@@ -93,10 +97,10 @@ def _row(
     results: Mapping[str, Any],
     env: Any,
 ) -> Row:
-    metrics = results.get("metrics", {})
+    metrics = readable(results).get("metrics", {})
     original, older = parent(manifest, REPLAY), parent(manifest, RECOMPUTED)
     why = f"replay of {original[:8]}" if original else text(manifest.get("reason", ""))
-    energy, joules, half_width = _energy(metrics)
+    energy, stated, joules, se_percent = _energy(metrics)
     rate = _number(metrics.get("output_throughput", {}), "value")
     return Row(
         status=text(manifest.get("status", "broken")),
@@ -110,22 +114,27 @@ def _row(
         gpu=_gpu(env),
         replay_of=original,
         joules=joules,
-        half_width=half_width,
+        stated=stated,
+        se_percent=se_percent,
         tokens_per_s=rate,
     )
 
 
-def _energy(metrics: Mapping[str, Any]) -> tuple[str, float | None, float | None]:
-    """Energy per output token: in words, as a number, and half its 95% interval in percent."""
+def _energy(
+    metrics: Mapping[str, Any],
+) -> tuple[str, str, float | None, float | None]:
+    """Energy per output token: in short, with its uncertainties, as a number, and its standard
+    error in percent."""
     for scope in SCOPES:
         metric = metrics.get(f"{scope}_energy_per_output_token", {})
-        joules = _number(metric, "value")
+        joules, se = _number(metric, "value"), _number(metric, "se")
         if joules is None:
             continue
-        ends = metric.get("ci95")
-        half = 50 * (ends[1] - ends[0]) / joules if ends and joules else None
-        return f"{four(joules)} {'est.' if scope == 'estimate' else scope}", joules, half
-    return "–", None, None
+        share = 100 * se / abs(joules) if se is not None and joules else None
+        if scope == "estimate":  # the mean itself says that it is one
+            return f"{four(joules)} est.", mean(metric), joules, share
+        return f"{four(joules)} {scope}", f"{scope} {mean(metric)}", joules, share
+    return "–", "", None, None
 
 
 def _gpu(env: Any) -> str:

@@ -143,20 +143,31 @@ def _metrics(results: Document, width: int) -> RenderableType | None:
         return None
     head = (Text(HEADING), Text("95% interval"))
     rows = {name: _found_of(known[name]) for name in sorted(known, key=lambda n: n != primary)}
-    taken = sum(2 + max(pair[n].cell_len for pair in (head, *rows.values())) for n in (0, 1))
-    below = width - 3 - taken < _NAME_LEAST
+    widest = [max(pair[n].cell_len for pair in (head, *rows.values())) for n in (0, 1)]
+    form = _shape(width, widest)
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
-    heads = ((text.plain, right) for text in _beside(head, below))
+    heads = ((text.plain, right) for text in _beside(head, form))
     table = listing(("", {}), ("metric (* primary)", {"overflow": "fold"}), *heads)
     for name, found in rows.items():
         mark = Text("*" if name == primary else "", "quiet")
-        table.add_row(mark, plain(metric_name(name)), *_beside(found, below))
+        said = plain(metric_name(name))
+        if form == "one column":
+            said = Text("\n").join([said, *(Text(" ").append_text(text) for text in found)])
+        table.add_row(mark, said, *_beside(found, form))
     return Group(table, plain(LEGEND, "quiet"))
 
 
-def _beside(found: tuple[Text, Text], below: bool) -> tuple[Text, ...]:
-    """Mean and interval: a column each, or the interval below where names would have no room."""
-    return (Text("\n").join(found),) if below else found
+def _shape(width: int, widest: Sequence[int]) -> str:
+    """What there is room for: a column each, the interval below the mean, or all below the name."""
+    mean, interval = (each + 2 for each in widest)
+    if width - 3 - mean - interval >= _NAME_LEAST:
+        return "columns"
+    return "two columns" if width - 3 - mean >= _NAME_LEAST else "one column"
+
+
+def _beside(found: tuple[Text, Text], form: str) -> tuple[Text, ...]:
+    """What of mean and interval stands beside the name."""
+    return {"columns": found, "two columns": (Text("\n").join(found),)}.get(form, ())
 
 
 def _found_of(metric: Document) -> tuple[Text, Text]:

@@ -53,8 +53,8 @@ def pieces(metric: Document) -> Said:
     return Said(
         fixed(metric["value"] * scale, _digits(metric)),
         unit,
-        "(one launch)" if se is None else f"± {number(se * scale, 2)} ({n} launches)",
-        "" if sensor is None else f"± {number(sensor * scale, 2)} ({what})",
+        "(one launch)" if se is None else f"± {fixed(se * scale, 2)} ({n} launches)",
+        "" if sensor is None else f"± {fixed(sensor * scale, 2)} ({what})",
     )
 
 
@@ -66,14 +66,15 @@ def short(metric: Document) -> str:
     if "value" not in metric:
         return "–"
     se, sensor = metric.get("se"), metric.get("u_sensor")
-    told = [fixed(metric["value"], _digits(metric)), "± –" if se is None else f"± {number(se, 2)}"]
-    return " ".join([*told, *([] if sensor is None else [f"± {number(sensor, 2)}"])])
+    told = [fixed(metric["value"], _digits(metric)), "± –" if se is None else f"± {fixed(se, 2)}"]
+    return " ".join([*told, *([] if sensor is None else [f"± {fixed(sensor, 2)}"])])
 
 
 def scaled(metric: Document) -> tuple[float, str]:
     """The factor and unit to show a metric in: thousandths where it would begin with zeros."""
-    small = metric["unit"] in ("s", "J") and 0 < abs(metric["value"]) < 0.1
-    return (1000.0, f"m{metric['unit']}") if small else (1.0, str(metric["unit"]))
+    unit = str(metric.get("unit", ""))
+    small = unit in ("s", "J") and 0 < abs(metric["value"]) < 0.1
+    return (1000.0, f"m{unit}") if small else (1.0, unit)
 
 
 def interval(metric: Document) -> str:

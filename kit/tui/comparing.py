@@ -30,6 +30,7 @@ Fact = tuple[str, str, str]
 HEADS = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict", "reason")
 # What decides is shown first where there is no room for all; a value only beside its unit.
 _IMPORTANCE = (("ratio",), ("verdict",), ("90% interval",), ("unit", "baseline", "run"))
+_MEANS = ("baseline", "run")
 GAP = 2  # blanks between two columns
 _REASON_LEAST = 24
 # Metrics' names in fewer letters, the less telling words first.
@@ -296,11 +297,14 @@ def columns(lines: Sequence[Line], room: int) -> dict[str, int]:
     brief = max([len("metric"), *(len(_briefest(line.cells["metric"].plain)) for line in lines)])
     left, found = room - min(brief, room), {"metric": brief}
     for group in _IMPORTANCE:
-        need = sum(wide[heading] + GAP for heading in group)
+        widths = {heading: wide[heading] for heading in group}
+        if sum(widths.values()) + GAP * len(group) > left:
+            widths = {heading: _bare_width(lines, heading, wide[heading]) for heading in group}
+        need = sum(widths.values()) + GAP * len(group)
         if need > left:
             break
         left -= need
-        found |= {heading: wide[heading] for heading in group}
+        found |= widths
     else:
         # A reason is a sentence: it is told in full below the table, and may be cut in it.
         if left >= _REASON_LEAST + GAP:
@@ -310,11 +314,24 @@ def columns(lines: Sequence[Line], room: int) -> dict[str, int]:
     return {heading: found[heading] for heading in HEADS if heading in found}
 
 
+def _bare_width(lines: Sequence[Line], heading: str, wide: int) -> int:
+    """The width of a column of means without their uncertainties."""
+    if heading not in _MEANS:
+        return wide
+    return max([len(heading), *(len(_bare(line.cells[heading].plain)) for line in lines)])
+
+
+def _bare(mean: str) -> str:
+    return mean.partition(" ±")[0]
+
+
 def cell(line: Line, heading: str, width: int) -> Text:
-    """What of ``line`` stands in a column; only words are ever cut."""
+    """What of ``line`` stands in a column; only words are ever cut, and means lose their ±."""
     text = line.cells[heading].copy()
     if heading == "metric":
         text = plain(_shorter(text.plain, width))
+    elif heading in _MEANS and text.cell_len > width:
+        text = plain(_bare(text.plain))
     text.truncate(width, overflow="ellipsis")
     return text
 

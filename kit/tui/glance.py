@@ -163,8 +163,7 @@ def _about(row: Row) -> Iterator[tuple[str, str]]:
 
 def _numbers(row: Row) -> Iterator[tuple[str, str]]:
     if row.joules is not None:
-        half = f" ±{row.half_width:.1f} % (95 %)" if row.half_width is not None else ""
-        yield "J/token", f"{row.energy}{half}"
+        yield "per token", row.stated
     if row.tokens_per_s is not None:
         yield "tokens/s", row.throughput
 

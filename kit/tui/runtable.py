@@ -27,8 +27,8 @@ class Column(NamedTuple):
     right: bool = False
 
 
-def _half(row: Row) -> str:
-    return "–" if row.half_width is None else f"{row.half_width:.1f} %"
+def _error(row: Row) -> str:
+    return "–" if row.se_percent is None else f"{row.se_percent:.1f} %"
 
 
 def _short(row: Row) -> str:
@@ -40,14 +40,14 @@ ENERGY = Column("J/token", 12, lambda row: row.energy or "–", right=True)
 RATE = Column("tok/s", 7, lambda row: row.throughput or "–", right=True)
 RUN = Column("run", 8, _short)
 STARTED = Column("started UTC", 11, lambda row: row.started[5:] or "–")
-HALF = Column("±95 %", 6, _half, right=True)
+ERROR = Column("±SE", 6, _error, right=True)
 GPU = Column("GPU", 9, lambda row: row.gpu or "–")
 RUNTIME = Column("runtime", 13, lambda row: row.runtime or "–")
 CHECKED = Column("checked", 9, lambda row: row.checked.partition(":")[0] or "–")
 NOTE = Column("note", 24, lambda row: row.note)
 # Which columns there is room for goes by importance; how they stand does not change with it.
-_IMPORTANCE = (NAME, ENERGY, CHECKED, RATE, RUN, HALF, STARTED, GPU, RUNTIME, NOTE)
-_PLACES = (NAME, STARTED, RUNTIME, GPU, RATE, ENERGY, HALF, RUN, CHECKED, NOTE)
+_IMPORTANCE = (NAME, ENERGY, CHECKED, RATE, RUN, ERROR, STARTED, GPU, RUNTIME, NOTE)
+_PLACES = (NAME, STARTED, RUNTIME, GPU, RATE, ENERGY, ERROR, RUN, CHECKED, NOTE)
 _STATE_WIDTH = 12
 
 

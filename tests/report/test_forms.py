@@ -71,7 +71,8 @@ def test_metrics_hold_the_mean_and_each_launch(found: dict[str, Any]) -> None:
     assert [r["launch"] for r in told] == ["", "0", "1"]
     assert float(told[0]["value"]) == metric["value"]
     assert [float(told[0][f"ci95_{end}"]) for end in ("low", "high")] == metric["ci95"]
-    assert float(told[0]["u_sensor"]) == metric["u_sensor"]
+    for name in ("se", "u_reading", "u_sensor", "n"):
+        assert float(told[0][name]) == metric[name]
     assert [float(r["value"]) for r in told[1:]] == metric["launches"]
 
 
@@ -83,7 +84,7 @@ def test_metrics_hold_nets_checks_and_the_split(found: dict[str, Any]) -> None:
     assert float(drift["value"]) == net["drift_w"] and drift["unit"] == "W"
     assert float(drift["u_reading"]) == net["u_drift_w"]
     assert told["cross_check_gpu0", "0"]["value"] == "1.0034"
-    assert told["gpu_decode_j_per_token", ""]["u_reading"] == "0.0041"
+    assert told["gpu_decode_j_per_token", ""]["se"] == "0.0041"
 
 
 def test_a_cell_is_no_formula_and_one_line(found: dict[str, Any]) -> None:
@@ -117,7 +118,7 @@ def test_the_text_fits_80_columns_and_holds_the_numbers(
         "measured block: not steady; temperature +3.10 ± 0.10 °C/min",
         "clocks held by: power cap, too hot (software)",
         "power readings give 1.003 of the energy counter",
-        "640 J uncertainty not stated estimated",
+        "640.0 J uncertainty not stated estimated",
     ):
         assert said in joined
 
@@ -152,18 +153,19 @@ def test_a_value_is_rounded_to_its_uncertainty(value: float, u: float, told: str
 
 
 @pytest.mark.parametrize(
-    ("joules", "repeat", "sensor", "told"),
+    ("joules", "reading", "sensor", "told"),
     [
-        (915.2, 3.0, 26.0, "915 J ± 3 (repeat) ± 26 (sensor)"),
-        (1213.02432, 0.083, 45.1, "1,213.02 J ± 0.083 (repeat) ± 45 (sensor)"),
-        (449.9936, 0.2, 19.4, "450.0 J ± 0.2 (repeat) ± 19 (sensor)"),
-        (0.01913, 0.0001, 0.001, "19.1 mJ ± 0.1 (repeat) ± 1 (sensor)"),
+        (915.2, 3.0, 26.0, "915 J ± 3 (reading noise) ± 26 (sensor)"),
+        (1213.02432, 0.083, 45.1, "1,213 J ± 0.083 (reading noise) ± 45 (sensor)"),
+        (449.9936, 0.2, 1.94, "450.0 J ± 0.2 (reading noise) ± 1.9 (sensor)"),
+        (0.01913, 0.0001, 0.001, "19.1 mJ ± 0.1 (reading noise) ± 1 (sensor)"),
+        (1213.02432, 30.0, 0.01, "1,213 J ± 30 (reading noise) ± 0.01 (sensor)"),
     ],
 )
-def test_energy_has_the_digits_that_its_scatter_leaves(
-    joules: float, repeat: float, sensor: float, told: str
+def test_energy_has_the_digits_that_its_larger_uncertainty_leaves(
+    joules: float, reading: float, sensor: float, told: str
 ) -> None:
-    value = {"status": "measured", "joules": joules, "u_reading": repeat, "u_sensor": sensor}
+    value = {"status": "measured", "joules": joules, "u_reading": reading, "u_sensor": sensor}
     assert rounding.in_line(value) == told
 
 

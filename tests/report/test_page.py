@@ -118,7 +118,7 @@ def test_the_phases_stand_with_energy_and_uncertainty(html: str) -> None:
     idle = page.row("idle, before")
     assert idle[1:3] == ["baseline", "2.00"]
     assert idle[3].startswith("500 J ± ")
-    assert "(repeat)" in idle[3]
+    assert "(reading noise)" in idle[3]
     assert "(sensor)" in idle[3]
     places = [row[0] for row in page.rows if row]
     assert places.index("measured") + 1 == places.index("↳ prefill (3 pieces)")
@@ -225,7 +225,7 @@ def test_a_replays_verdicts_stand_first_and_name_the_machines(run: RunRecords) -
     html = report.html(NAME, run, found, judged)
     assert "outputs → REPRODUCED" in html
     page = Page(html)
-    assert page.row("energy per output token, GPU boards (NVML)")[2] == "EQUIVALENT"
+    assert page.row("energy per output token, GPU boards (NVML)")[4] == "EQUIVALENT"
     assert html.index("Replay</h2>") < html.index("Power over time</h2>")
 
 
@@ -303,7 +303,7 @@ def test_joules_per_token_stand_with_uncertainty_or_reason(rich: Page) -> None:
 
 def test_another_tools_account_stands_beside_as_it_says(rich: Page) -> None:
     row = rich.row("CodeCarbon's own account")
-    assert "640 J estimated" in row[2] and "uncertainty not stated" in row[2]
+    assert "640.0 J estimated" in row[2] and "uncertainty not stated" in row[2]
     assert "codecarbon:gpu 500 J" in row[3] and "CodeCarbon 3.0.4: cpu" in rich.text
     assert "CodeCarbon's own account" not in rich.row("scope")
 

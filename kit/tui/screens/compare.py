@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
 from kit.render.console import count, plain
+from kit.report.mean import SHORT_LEGEND
 from kit.tui.base import KitScreen, mark
 from kit.tui.comparing import (
     FEW,
@@ -35,6 +36,7 @@ from kit.tui.written import argument, as_text, short, write_report
 
 _ORDERS = ("primary", "ratio", "name")
 _ORDER_WORDS = {"primary": "primary first", "ratio": "furthest first", "name": "by name"}
+_WIDE = 120  # from here on the title has room for the legend
 _TOO_FEW = (
     "Two runs are needed to compare. On Home, mark runs with space, then press c.\n"
     "The first that is marked is the baseline."
@@ -174,12 +176,17 @@ class CompareScreen(KitScreen):
 
     def _show_metrics(self) -> None:
         assert self._found is not None
-        order = _ORDERS[self._order]
-        self._lines = metrics(self._found, order)
+        self._lines = metrics(self._found, _ORDERS[self._order])
+        self.query_one(MetricTable).show(self._lines)
+        self._entitle_metrics()
+
+    def _entitle_metrics(self) -> None:
+        """Against what, in which order, and where the columns have room for ±, what that is."""
+        assert self._found is not None
+        order = _ORDER_WORDS[_ORDERS[self._order]]
+        told = f"Metrics against {self._found.baseline.name}, {order}"
         table = self.query_one(MetricTable)
-        table.show(self._lines)
-        against = f"Metrics against {self._found.baseline.name}, {_ORDER_WORDS[order]}"
-        table.border_title = plain(against)
+        table.border_title = plain(f"{told}: {SHORT_LEGEND}" if self.size.width >= _WIDE else told)
 
     def _show_power(self, curves: list[Curve]) -> None:
         power = self.query_one("#power", Curves)
@@ -197,6 +204,7 @@ class CompareScreen(KitScreen):
         """Values are cut shorter where there is less room."""
         if self._found and self.is_mounted:
             self._show_differences()
+            self._entitle_metrics()
 
     # --- acting -----------------------------------------------------------------------------
 

@@ -1,0 +1,166 @@
+"""A mean over launches is said in the same words on every face."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+from rich.console import Console
+
+from kit import archive, compare, records, report, results
+from kit.catalogue import row
+from kit.records import RunRecords
+from kit.render.console import THEME
+from kit.render.show import run_parts
+from kit.render.verdicts import comparison_view
+from kit.report.mean import HEADING, LEGEND, interval, mean, pieces, short
+from kit.results.older import readable
+from kit.tui.comparing import Contrast, Side, metrics
+from tests import golden
+
+NAME = "ab" * 32
+THREE = {
+    "status": "measured", "unit": "J", "value": 2.4164, "n": 3, "se": 0.0345, "sd": 0.0598,
+    "ci95": [2.268, 2.565], "u_reading": 0.000029, "u_sensor": 0.0898,
+    "launches": [2.35, 2.43, 2.47],
+}  # fmt: skip
+ONE = {k: v for k, v in THREE.items() if k not in ("se", "sd", "ci95")} | {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "2.416 J ± 0.035 (3 launches) ± 0.090 (sensor)"),
+        ({"se": 0.5}, "2.42 J ± 0.50 (3 launches) ± 0.090 (sensor)"),  # by the larger
+        ({"u_sensor": 0.5}, "2.42 J ± 0.035 (3 launches) ± 0.50 (sensor)"),
+        ({"se": 0.0, "u_sensor": 0.0}, "2.416 J ± 0 (3 launches) ± 0 (sensor)"),
+        ({"status": "estimated"}, "2.416 J estimated ± 0.035 (3 launches) ± 0.090 (model)"),
+        ({"value": 0.02416, "se": 0.000345, "u_sensor": 0.0009},
+         "24.16 mJ ± 0.34 (3 launches) ± 0.90 (sensor)"),
+        ({"unit": "s", "value": 0.0234, "se": 0.0003, "u_sensor": None},
+         "23.40 ms ± 0.30 (3 launches)"),
+        ({"unit": "tokens/s", "value": 3388.0, "se": 21.0, "u_sensor": None},
+         "3,388 tokens/s ± 21 (3 launches)"),
+    ],
+)  # fmt: skip
+def test_a_mean(change: dict[str, Any], said: str) -> None:
+    metric = {k: v for k, v in {**THREE, **change}.items() if v is not None}
+    assert mean(metric) == said
+
+
+def test_one_launch_has_no_standard_error_and_says_so() -> None:
+    assert mean(ONE) == "2.416 J (one launch) ± 0.090 (sensor)"
+    assert short(ONE) == "2.416 ± – ± 0.090"
+    assert interval(ONE) == "–"
+
+
+def test_in_short_and_in_pieces() -> None:
+    assert short(THREE) == "2.416 ± 0.035 ± 0.090"
+    assert pieces(THREE).spread == "± 0.035 (3 launches) ± 0.090 (sensor)"
+    assert interval(THREE) == "95% [2.268, 2.565] J"
+    assert mean({"status": "unmeasured", "unit": "J", "reason": "x"}) == "unmeasured: x"
+
+
+def test_reading_noise_is_never_said_of_a_mean() -> None:
+    assert mean(THREE) == mean({**THREE, "u_reading": 77.0})
+
+
+# --- every face -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
+    sealed = golden.build(tmp_path_factory.mktemp("mean") / "runs")
+    return records.load(archive.open_source(sealed))
+
+
+@pytest.fixture(scope="module")
+def found(run: RunRecords) -> dict[str, Any]:
+    """Results whose launches differ by much more than their reading noise."""
+    asked = {0: tuple(structs.replace(r, output_tokens=7) for r in run.requests[0])}
+    return results.compute(dataclasses.replace(run, requests={**run.requests, **asked}))
+
+
+def drawn(what: Any, width: int = 160) -> str:
+    out = StringIO()
+    Console(file=out, width=width, theme=THEME).print(what)
+    return " ".join(out.getvalue().split())
+
+
+def test_the_standard_error_is_over_launches(found: dict[str, Any]) -> None:
+    metric = found["metrics"]["gpu_energy_per_output_token"]
+    assert metric["se"] == pytest.approx(metric["sd"] / math.sqrt(metric["n"]))
+    assert metric["se"] > 5 * metric["u_reading"]  # the two are not to be taken for one another
+
+
+def test_every_face_says_the_same(run: RunRecords, found: dict[str, Any]) -> None:
+    metric = found["metrics"]["gpu_energy_per_output_token"]
+    said = mean(metric)
+    shown = run_parts(NAME, {}, {}, found, 160)
+    table = drawn(shown.found[2])
+    text = " ".join(report.text(NAME, run, found).split())
+    page = report.html(NAME, run, found)
+    judged = compare.judge(run, found, run, found, same_card=True)
+    verdicts = drawn(comparison_view(judged), 240)
+    home = row(NAME, {}, {}, found).stated
+    for face in (table, text, verdicts, home):
+        assert said in face
+    spread = pieces(metric).spread
+    assert spread in page and LEGEND in page
+    for face in (table, text, verdicts):
+        assert " ".join(LEGEND.split()) in face
+    assert HEADING in table
+    side = Side(Path("a"), "A", run, found)
+    lines = metrics(Contrast((side, side), side, {"A": judged}))
+    line = next(x for x in lines if x.axis and x.axis.metric == "gpu_energy_per_output_token")
+    assert line.cells["baseline"].plain == short(metric) == line.cells["run"].plain
+    for face in (table, text, page, verdicts):
+        assert "(repeat)" not in face and "± repeat" not in face
+
+
+def test_one_launch_says_so_on_every_face(run: RunRecords, found: dict[str, Any]) -> None:
+    alone = copy.deepcopy(found)
+    for metric in alone["metrics"].values():
+        if "value" in metric:
+            metric |= {"n": 1, "interval": "none: one launch"}
+            for key in ("se", "sd", "ci95"):
+                metric.pop(key, None)
+    said = mean(alone["metrics"]["gpu_energy_per_output_token"])
+    assert "(one launch)" in said
+    text = " ".join(report.text(NAME, run, alone).split())
+    for face in (drawn(run_parts(NAME, {}, {}, alone, 160).found[2]), text):
+        assert said in face
+    assert "(one launch)" in report.html(NAME, run, alone)
+
+
+# --- older formulas ---------------------------------------------------------------------------
+
+
+def as_of_formulas_3(value: Any) -> Any:
+    if isinstance(value, dict):
+        renamed = {"u_reading": "u_repeat"}
+        return {renamed.get(k, k): as_of_formulas_3(v) for k, v in value.items() if k != "se"}
+    return [as_of_formulas_3(v) for v in value] if isinstance(value, list) else value
+
+
+def test_results_of_older_formulas_read_the_same(found: dict[str, Any]) -> None:
+    older = as_of_formulas_3(found)
+    again = readable(older)
+    for name, metric in found["metrics"].items():
+        if "value" in metric:
+            assert mean(again["metrics"][name]) == mean(metric)
+    assert drawn(run_parts(NAME, {}, {}, older, 120).found[2]) == drawn(
+        run_parts(NAME, {}, {}, found, 120).found[2]
+    )
+    assert row(NAME, {}, {}, older).stated == row(NAME, {}, {}, found).stated
+
+
+@pytest.mark.parametrize("broken", [{}, {"metrics": []}, {"metrics": {"x": 3}, "primary": "y"}])
+def test_malformed_results_stay_as_they_are(broken: dict[str, Any]) -> None:
+    assert readable(broken) == broken
