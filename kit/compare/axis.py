@@ -14,10 +14,10 @@ GOOD: frozenset[str] = frozenset({"REPRODUCED", "EQUIVALENT"})
 
 
 # What an axis keeps of each side's metric.
-SIDE = ("status", "unit", "value", "n", "se", "u_sensor")
+SIDE = ("status", "unit", "value", "n", "se", "u_sensor", "doubts")
 
 
-def side(metric: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def side_of(metric: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The mean that a metric has, for an axis."""
     if metric is None or "value" not in metric:
         return None

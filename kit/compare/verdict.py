@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from kit import stats
-from kit.compare.axis import GOOD, Axis, Verdict, side
+from kit.compare.axis import GOOD, Axis, Verdict, side_of
 from kit.compare.likeness import (
     Difference,
     Identity,
@@ -149,7 +149,7 @@ def _numbers(
         ours = new["metrics"].get(metric)
         u_gain = _u_gain(metric, original, new) if ground.alike != "same_card" else 0.0
         axis = _axis(metric, theirs, ours, ground, u_gain)
-        yield msgspec.structs.replace(axis, original=side(theirs), new=side(ours))
+        yield msgspec.structs.replace(axis, original=side_of(theirs), new=side_of(ours))
 
 
 def _axis(

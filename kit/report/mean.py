@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kit.report.rounding import digits_left, fixed, number
+from kit.report.rounding import IN_DOUBT, digits_left, fixed, number
 
 Document = Mapping[str, Any]
 
@@ -29,11 +29,12 @@ class Said(NamedTuple):
     unit: str
     launches: str
     sensor: str
+    doubt: str = ""
 
     @property
     def spread(self) -> str:
         """What stands behind value and unit."""
-        return " ".join(filter(None, (self.launches, self.sensor)))
+        return " ".join(filter(None, self[2:]))
 
 
 def mean(metric: Document) -> str:
@@ -55,6 +56,7 @@ def pieces(metric: Document) -> Said:
         unit,
         "(one launch)" if se is None else f"± {fixed(se * scale, 2)} ({n} launches)",
         "" if sensor is None else f"± {fixed(sensor * scale, 2)} ({what})",
+        IN_DOUBT if metric.get("doubts") else "",
     )
 
 
@@ -67,7 +69,8 @@ def short(metric: Document) -> str:
         return "–"
     se, sensor = metric.get("se"), metric.get("u_sensor")
     told = [fixed(metric["value"], _digits(metric)), "± –" if se is None else f"± {fixed(se, 2)}"]
-    return " ".join([*told, *([] if sensor is None else [f"± {fixed(sensor, 2)}"])])
+    told += [] if sensor is None else [f"± {fixed(sensor, 2)}"]
+    return " ".join([*told, *(["(in doubt)"] if metric.get("doubts") else [])])
 
 
 def scaled(metric: Document) -> tuple[float, str]:

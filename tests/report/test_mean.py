@@ -43,6 +43,7 @@ ONE = {k: v for k, v in THREE.items() if k not in ("se", "sd", "ci95")} | {"n": 
         ({"status": "estimated"}, "2.416 J estimated ± 0.035 (3 launches) ± 0.090 (model)"),
         ({"value": 0.02416, "se": 0.000345, "u_sensor": 0.0009},
          "24.16 mJ ± 0.34 (3 launches) ± 0.90 (sensor)"),
+        ({"doubts": ["x"]}, "2.416 J ± 0.035 (3 launches) ± 0.090 (sensor) (readings in doubt)"),
         ({"unit": "s", "value": 0.0234, "se": 0.0003, "u_sensor": None},
          "23.40 ms ± 0.30 (3 launches)"),
         ({"unit": "tokens/s", "value": 3388.0, "se": 21.0, "u_sensor": None},

@@ -139,7 +139,7 @@ def test_every_estimated_number_is_called_estimated(run: RunRecords) -> None:
     assert found["metrics"]["estimate_energy_per_request"]["status"] == "estimated"
     page = Page(report.html(NAME, guessed, found))
     phases = page.rows[page.rows.index(page.row("idle, before")) :]
-    energies = [cell for row in phases for cell in row if "(repeat)" in cell]
+    energies = [cell for row in phases for cell in row if "(reading noise)" in cell]
     assert len(energies) >= 10
     for cell in energies:
         assert "J estimated ±" in cell
