@@ -7,7 +7,7 @@ from typing import Any
 
 from kit.records import RunRecords
 from kit.report import chart, rounding, words
-from kit.report.mean import LEGEND, interval, pieces
+from kit.report.mean import interval, pieces
 from kit.report.parts import Html, absent, energy, join, section, table, tag, text
 from kit.units import COMPARATORS, SCOPES
 
@@ -24,7 +24,7 @@ def scopes(results: Document) -> Html:
     """Per scope joules by token and by request, over launches; or why there are none."""
     heads = ["scope", "per output token", "per request", "95% interval, per output token"]
     rows = [_scope_row(results["metrics"], scope) for scope in SCOPES]
-    return section("Energy by scope", table(heads, rows), note=LEGEND)
+    return section("Energy by scope", table(heads, rows))
 
 
 def _scope_row(metrics: Document, scope: str) -> list[object]:

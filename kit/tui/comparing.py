@@ -351,7 +351,10 @@ def _briefest(name: str) -> str:
 
 def metrics_table(lines: Sequence[Line]) -> Table:
     """The metrics as a text to copy."""
-    table = listing(*((heading, {"overflow": "fold"}) for heading in HEADS))
+    words = {"metric", "reason"}
+    table = listing(
+        *((h, {"overflow": "fold"} if h in words else {"no_wrap": True}) for h in HEADS)
+    )
     for line in lines:
         table.add_row(*(line.cells[heading] for heading in HEADS))
     return table

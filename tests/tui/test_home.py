@@ -76,7 +76,7 @@ async def test_a_wider_terminal_shows_more(three: Store) -> None:
         assert "AMD EPYC" not in drawn(pilot.app)
         await pilot.resize_terminal(140, 40)
         await settled(pilot)
-        assert "AMD EPYC" in drawn(pilot.app) and "±95 %" in drawn(pilot.app)
+        assert "AMD EPYC" in drawn(pilot.app) and "±SE" in drawn(pilot.app)
 
 
 async def test_a_run_tells_what_replayed_it(three: Store) -> None:
