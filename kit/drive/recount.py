@@ -36,7 +36,7 @@ async def recounted(
     Returns:
         How many answers were ``asked`` about and how many were ``counted``.
     """
-    lacking = [i for i, (r, _) in pairs.items() if r.status == "ok" and r.output_tokens is None]
+    lacking = [i for i, pair in pairs.items() if _lacks(pair)]
     counted = 0
     try:
         marks = await _count(address, how, "") if lacking else 0
@@ -46,6 +46,13 @@ async def recounted(
     except (NotCountedError, OSError):
         pass  # what is not counted is absent, and the figures say of how many
     return {"asked": len(lacking), "counted": counted}
+
+
+def _lacks(pair: Pair) -> bool:
+    """Whether a count is missing and a text can give it: of tokens without text none can."""
+    request, response = pair
+    silent = bool(response.chunk_times) and not response.text
+    return request.status == "ok" and request.output_tokens is None and not silent
 
 
 async def _one(

@@ -19,7 +19,7 @@ from kit.errors import DriverFailed, Interrupted
 from kit.jsonio import canonical
 from kit.model import Request
 from tests.drive.conftest import Bench
-from tests.drive.server import TEXT, USAGE
+from tests.drive.server import TEXT, USAGE, ending, event, stream
 
 
 def unwatched(line: dict[str, Any] | None) -> None:
@@ -213,6 +213,16 @@ def test_recount_asks_about_what_has_no_usage(bench: Bench) -> None:
     assert bench.about()["recount"] == {"asked": 2, "counted": 2}
     inputs = [body["input"] for _, body in bench.server.seen if "input" in body]
     assert inputs == ["", TEXT, "how many words are these", TEXT]
+
+
+def test_tokens_without_text_cannot_be_recounted(bench: Bench) -> None:
+    """The server would count 0 in no text, and that would be no count of what it generated."""
+    empty = event({"choices": [{"delta": {"content": ""}, "finish_reason": None}]})
+    whole = stream([empty, empty, *ending(None)]).decode()
+    run(bench.driver({"do": "bytes", "parts": [whole]}, recount=COUNTER), recount=True)
+    (request,) = bench.requests()
+    assert (request.status, request.output_tokens) == ("ok", None)
+    assert bench.about()["recount"] == {"asked": 0, "counted": 0}
 
 
 def test_a_recount_that_is_not_answered_leaves_counts_absent(bench: Bench) -> None:
