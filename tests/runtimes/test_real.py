@@ -23,7 +23,9 @@ PROMPTS = [Prompt("sky", "Why is the sky blue?", 12), Prompt("sea", "Why is the 
 def _plan(wanted: RunSpec, engine: containers.Engine) -> Plan:
     runtime = runtimes.get(wanted.runtime.name)
     network, egress = containers.network_plan(engine.facts())
-    identity = images.build(runtime.recipe).identity
+    built = images.build(runtime.recipe)
+    assert built.matches_lock, built.drift
+    identity = built.identity
     listen = "127.0.0.1" if network == "host" else "0.0.0.0"
     launch = LaunchPlan(
         argv=runtime.argv(wanted, listen),
