@@ -108,7 +108,7 @@ def _launches(source: Source) -> int:
         asked = jsonio.parse(source.read("spec.json")).get("launches", 0)
     except (ArchiveRefused, jsonio.JsonRefused, AttributeError):
         return 0
-    return asked if isinstance(asked, int) and 0 < asked < 1000 else 0
+    return asked if isinstance(asked, int) and 0 < asked <= 1000 else 0
 
 
 def _manifest_problems(listed: Manifest) -> Iterator[str]:
@@ -117,10 +117,18 @@ def _manifest_problems(listed: Manifest) -> Iterator[str]:
 
 
 def _folder_problems(source: Source) -> Iterator[str]:
-    """A launch's folder is its number in three digits: ``launches/0`` would be read and missed."""
+    """A launch's folder is its number in three digits: ``launches/0`` would be read and missed.
+
+    They are numbered from 0 without a gap, and are no more than the spec asks for.
+    """
+    numbers = set()
     for name in source.names():
         if name.startswith("launches/") and not _LAUNCH_FILE.fullmatch(name):
             yield f"{name[:_SHOWN]} lies in no launch's folder (launches/000, launches/001, …)"
+        elif name.startswith("launches/"):
+            numbers.add(int(name.split("/")[1]))
+    if numbers != set(range(len(numbers))) or len(numbers) > _launches(source):
+        yield f"there are folders of launches {sorted(numbers)[:8]}, and no such launches"
 
 
 def _has_form(name: str) -> bool:

@@ -116,7 +116,10 @@ def test_fingerprints_and_the_drivers_words_lie_within_limits(
     assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
 
 
-@pytest.mark.parametrize("folder", ["launches/0", "launches/0000", "launches/ab", "launches/1"])
+@pytest.mark.parametrize(
+    "folder",
+    ["launches/0", "launches/0000", "launches/ab", "launches/1", "launches/002", "launches/999"],
+)
 def test_a_launch_has_a_folder_of_three_digits(run: Path, folder: str) -> None:
     (run / folder).mkdir()
     (run / folder / "requests.jsonl").write_bytes(b"")
