@@ -7,7 +7,6 @@ not end the run; SIGINT or SIGTERM aborts it, and what was gathered is sealed al
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import signal
@@ -43,7 +42,7 @@ from kit.events import FILE as EVENTS_FILE
 from kit.events import Clock, Journal, valid_prefix
 from kit.gate import settle
 from kit.launch import Running, launched
-from kit.measure import Watch, phase, require_room
+from kit.measure import Watch, behind, phase, require_room, reserve
 from kit.model import Finding, MeterPlan, MeterSpec, Plan, Record, RunSpec, ScheduledRequest
 from kit.plan import Facts, meter_config, plan, resolve, schedule_bytes
 from kit.runtimes import get as runtime_of
@@ -53,8 +52,7 @@ from kit.store import InFlight, Store
 
 ORDER_FILE = "order.json"
 UNSEALED_FILE = "unsealed.json"
-# Room kept on the disk from the start, so that a run can be ended and sealed when it is full.
-RESERVE_FILE, RESERVE_BYTES = "reserve", 8 << 20
+RESERVE_FILE = "reserve"
 STOP_S = 20.0
 Cancelled = Callable[[], bool]
 
@@ -182,16 +180,6 @@ def register(
     return journal, clock
 
 
-def reserve(path: Path) -> None:
-    """Take room for the run's last files; a file system that cannot promise any does without."""
-    with path.open("wb") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-
-
 def travel(journey: Journey, cancelled: Cancelled) -> Outcome:
     """Every launch under running samplers; an error becomes the outcome, never a traceback."""
     spec, flight = journey.spec, journey.flight
@@ -212,7 +200,7 @@ def travel(journey: Journey, cancelled: Cancelled) -> Outcome:
     except Interrupted as stopped:
         return Outcome("aborted", stopped)
     except KitError as fault:
-        return Outcome("failed", fault)
+        return Outcome("failed", behind(fault, flight.path))
     except OSError as error:
         return Outcome("failed", seal.storage_error(error))
     except Exception as bug:

@@ -6,6 +6,8 @@ idle``. The boundaries are events, never timers; cutting samples into phases hap
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kit import marks
-from kit.errors import DiskFull, Interrupted, KitError, RunFailed
+from kit.errors import DiskFull, DriverFailed, Interrupted, KitError, RunFailed, SamplerFailed
 from kit.events import Clock, Journal
 from kit.sample import SamplerProcess
 
@@ -23,6 +25,7 @@ LIVE_EVERY_S = 0.5
 DISK_EVERY_S = 5.0
 TICK_S = 0.05
 DISK_FLOOR_BYTES = 32 << 20
+RESERVE_BYTES = 8 << 20
 
 
 @contextmanager
@@ -164,3 +167,29 @@ def require_room(folder: Path) -> None:
             f"only {free >> 20} MiB are left where the run is written",
             "free some space, or set another store with --runs",
         )
+
+
+def reserve(path: Path) -> None:
+    """Take room for a run's last files, so that it can be sealed also when the disk is full.
+
+    A file system that cannot promise any does without.
+
+    Raises:
+        OSError: there is no such room.
+    """
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+
+
+def behind(fault: KitError, folder: Path) -> KitError:
+    """What made a helper process end: on a full disk it could not even say so itself."""
+    if isinstance(fault, DriverFailed | SamplerFailed):
+        try:
+            require_room(folder)
+        except DiskFull as full:
+            return full
+    return fault

@@ -7,8 +7,15 @@ from typing import Any, cast
 
 import pytest
 
-from kit import events, jsonio, marks
-from kit.errors import UsageError
+from kit import events, jsonio, marks, measure
+from kit.errors import (
+    ContainerDied,
+    DiskFull,
+    DriverFailed,
+    KitError,
+    SamplerFailed,
+    UsageError,
+)
 from kit.events import Clock, Journal
 from kit.measure import Watch
 from kit.sample import SamplerProcess
@@ -128,3 +135,19 @@ def test_a_session_leaves_marks_in_the_scratch_folder(tmp_path: Path) -> None:
     store.discard(flight.id)
     with pytest.raises(UsageError, match="could not be left"):
         Session(store, flight.id, flight.path).mark("late")
+
+
+def test_room_is_kept_for_the_end(tmp_path: Path) -> None:
+    measure.reserve(tmp_path / "reserve")
+    assert (tmp_path / "reserve").stat().st_blocks * 512 >= measure.RESERVE_BYTES
+
+
+@pytest.mark.parametrize("kind", [SamplerFailed, DriverFailed, ContainerDied])
+def test_a_helper_that_ended_on_a_full_disk_is_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[KitError]
+) -> None:
+    fault = kind("it ended early")
+    assert measure.behind(fault, tmp_path) is fault
+    monkeypatch.setattr(measure, "DISK_FLOOR_BYTES", 1 << 62)
+    found = measure.behind(fault, tmp_path)
+    assert isinstance(found, kind if kind is ContainerDied else DiskFull)
