@@ -29,7 +29,8 @@ _STRONG_WORDS = re.compile(
 )
 _WEAK_WORDS = re.compile(
     r"\b(?:failed|failure|cannot|can't|could not|couldn't|unable to|not found|invalid|aborted"
-    r"|refused|denied|unsupported|missing|error)\b",
+    r"|refused|denied|unsupported|missing|error|requires?|must be|exceed(?:s|ed)?|mismatch"
+    r"|insufficient|corrupt\w*|too (?:large|small|long|many|few|old))\b",
     re.IGNORECASE,
 )
 _HARMLESS = frozenset({"INFO", "DEBUG", "WARNING"})
@@ -119,14 +120,21 @@ def _beside(cause: _Found, found: Sequence[_Found]) -> tuple[str, ...]:
 
 
 def _chosen(found: Sequence[_Found], lines: Sequence[Line]) -> tuple[_Found, bool] | None:
-    """The first of the strongest that was fatal; else the last that was not."""
+    """The first of the strongest that was fatal; else the first of the last that were not.
+
+    Those are sure where the end of the log says that something went wrong before.
+    """
     processes = {tag: _Process(own) for tag, own in _by_process(lines).items()}
-    fatal = [f for f in found if processes[f.at.tag].ordinary_after(f) < _LIVED_ON]
+    after = [processes[f.at.tag].ordinary_after(f) for f in found]
+    fatal = [f for f, count in zip(found, after, strict=True) if count < _LIVED_ON]
     for rank in (_STRONG, _WEAK):
         if ranked := [f for f in fatal if f.rank >= rank]:
             return ranked[0], True
-    if strong := [f for f in found if f.rank >= _STRONG]:
-        return strong[-1], False
+    strong = [(f, count) for f, count in zip(found, after, strict=True) if f.rank >= _STRONG]
+    if strong:
+        last, least = strong[-1]
+        near = (f for f, n in strong if f.at.tag == last.at.tag and n - least < _LIVED_ON)
+        return next(near), bool(fatal)
     return (fatal[0], True) if fatal else None
 
 

@@ -44,7 +44,7 @@ _PREFIXES = tuple(
         rf"(?:[\w.]{{1,60}} - )?{_LEVEL} - ",
         rf"\[ ?{_LEVEL} ?\](?::)? ?",
         rf"{_LEVEL}:(?: {{2,}}|[\w.]{{1,60}}: ?)",
-        rf" {{0,2}}{_LEVEL} (?:[a-z_]\w*(?:::\w+)+: )",
+        rf" {{0,2}}{_LEVEL} (?:[a-z_]\w*(?:::\w+)*: )",
     )
 )
 # What a prefix begins with, or holds soon: asked first, because most lines have none.

@@ -152,6 +152,35 @@ CASES = {
         "cudaMalloc failed: out of memory",
         "GPU's memory",
     ),
+    "llama.cpp: a setting that another needs": (
+        logs.llama_begins()
+        + "\n"
+        + logs.llama_loader()
+        + "\nllama_init_from_model: V cache quantization requires flash_attn\n"
+        "common_init_from_params: failed to create context with model '/weights/model.gguf'\n"
+        "srv    load_model: failed to load model, '/weights/model.gguf'",
+        "V cache quantization requires flash_attn",
+        "",
+    ),
+    "exceptions in a group": (
+        logs.numbered("listening {n}", 60)
+        + "\n  + Exception Group Traceback (most recent call last):\n"
+        '  |   File "a.py", line 1, in f\n  |     x()\n'
+        "  | ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)\n"
+        "  +-+---------------- 1 ----------------\n"
+        "    | Traceback (most recent call last):\n"
+        '    |   File "b.py", line 2, in g\n    |     y()\n'
+        "    | ValueError: the true reason\n    +------------------------------------\n",
+        "ValueError: the true reason",
+        "",
+    ),
+    "mistral.rs: in one line": (
+        logs.numbered("2026-11-26T16:28:1{n}.1Z  INFO mistralrs_core: layer {n}", 9)
+        + "\n2026-11-26T16:28:12.1Z ERROR mistralrs_core: Model failed: "
+        "DriverError(CUDA_ERROR_OUT_OF_MEMORY)",
+        "Model failed: DriverError",
+        "GPU's memory",
+    ),
     "llama.cpp: no memory for the cache": (
         logs.llama_server(
             "ggml_aligned_malloc: insufficient memory (attempted to allocate 90000.00 MB)",
@@ -311,6 +340,20 @@ def test_an_error_that_was_survived_is_not_taken_for_the_cause() -> None:
 def test_where_nothing_else_is_said_the_last_error_is_doubted() -> None:
     cause = causes.find(SURVIVED)
     assert cause and "flash_attn" in cause.lines[0] and not cause.sure
+
+
+def test_words_at_the_end_that_point_back_make_it_sure() -> None:
+    """However much was logged in between."""
+    waits = "\n".join(f"INFO 11-26 16:28:12 [launcher.py:5] waiting {n}" for n in range(60))
+    raised = 'Traceback (most recent call last):\n  File "x.py", line 5\nRuntimeError: the first'
+    led = 'Traceback (most recent call last):\n  File "x.py", line 5\nRuntimeError: the second'
+    log = f"{raised}\n{led}\n{waits}"
+    cause = causes.find(log)
+    assert cause and cause.lines[0] == "RuntimeError: the first" and not cause.sure
+    cause = causes.find(
+        f"{log}\nRuntimeError: Engine core initialization failed. See root cause above."
+    )
+    assert cause and cause.lines[0] == "RuntimeError: the first" and cause.sure
 
 
 def test_errors_of_another_process_do_not_outlive_their_own() -> None:
