@@ -210,6 +210,7 @@ def test_everything_is_taken_away_that_a_runtime_does_not_need(bench: Bench) -> 
 
 def test_never_ready(bench: Bench) -> None:
     with pytest.raises(NotReady) as caught, bench.launch({"never_ready": True}) as running:
+        _wait_for_log(bench, b"listening on")
         running.wait_ready("/health", 1.0, never)
     assert "not ready after 1 s: it answers HTTP 503; its last lines:\n" in caught.value.message
     assert "loopback: listening on" in caught.value.message
