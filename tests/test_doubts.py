@@ -130,6 +130,22 @@ def _event(before: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     return {"t": before["t"], "kind": "sampler.lost", "data": data}
 
 
+@pytest.mark.parametrize("odd", ["x", None, [], -1, 0, 1e308, True])
+@pytest.mark.parametrize("fact", ["limit_w", "period_s", "poll_s", "wrap", "scale"])
+def test_a_forged_fact_is_no_traceback(fact: str, odd: object, tmp_path: Path) -> None:
+    run = golden.build(tmp_path / "runs")
+
+    def forge(plan: dict[str, Any]) -> None:
+        for meter in plan["meters"]:
+            for device in meter["devices"]:
+                for facts in device["quantities"].values():
+                    facts[fact] = odd
+
+    golden.edit_json(run / "plan.json", forge)
+    verdict = verify(golden.reseal(run))
+    assert not verdict.passed
+
+
 # --- the wall against its parts ---------------------------------------------------------------
 
 

@@ -62,8 +62,9 @@ def trusted(
     doubts = tuple(_rejection(device, r, stretches) for r in lost)
     if ticks is None and {"samples", "average"} <= curves.keys() - names:
         return _of_power(device, cap_w, curves, names, doubts)
-    if ticks is None or "samples" not in stretches.joules or names & {"counter", "samples"}:
-        wrong = views.runs(stretches.begin, stretches.end, broken) if ticks is not None else ()
+    counts = "counter" in stretches.joules
+    if not counts or "samples" not in stretches.joules or names & {"counter", "samples"}:
+        wrong = views.runs(stretches.begin, stretches.end, broken) if counts else ()
         return Trust(names, wrong, (), doubts)
     usable = {k: v for k, v in stretches.joules.items() if k not in names}
     found = views.contradicted(stretches._replace(joules=usable), cap_w)
