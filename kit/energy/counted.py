@@ -53,7 +53,11 @@ def counted(
     good = steps.possible(at[:-1], at[1:])
     if len(at) > _LONG and np.mean(~good) > _HOPELESS:
         return Counted(none, ())
-    kept, jumps = _chained(at, good, steps)
+    if len(at) <= _FEW:  # too few to say which of them is odd: they break, and stay
+        broken = [(int(at[i]), int(at[i + 1])) for i in np.flatnonzero(~good)]
+        kept, jumps = at, broken
+    else:
+        kept, jumps = _chained(at, good, steps)
     fast = steps.too_fast(kept, jumps)
     if 2 * len(kept) < len(at) or len(fast) > _HOPELESS * len(kept):
         return Counted(none, ())
