@@ -222,7 +222,8 @@ def _unpacked(answer: Answer, encoding: str) -> Answer:
                 room -= len(plain)
                 body.append((time_ns, plain))
     except zlib.error as error:
-        fault = fault or f"the server's compression is broken: {error}"
+        # How much came out before goes by how the reads were cut: none of it is kept.
+        body, fault = [], fault or f"the server's compression is broken: {error}"
     if room <= 0:
         fault = fault or f"the answer is longer than {MAX_BODY >> 20} MiB"
     # A compressed body that was cut off shows it, also where HTTP's framing says nothing.

@@ -307,6 +307,20 @@ def cut_at(data: bytes, edges: list[int]) -> list[tuple[int, bytes]]:
 SAMPLES = st.sampled_from([*GOOD.values(), *(data for data, _ in BAD.values())])
 
 
+def test_broken_compression_is_the_same_however_it_was_cut() -> None:
+    packed_data = gzip.compress(ALL)
+    broken = packed(packed_data[:60] + bytes(20) + packed_data[80:], "gzip")
+    whole = records((2000, broken))
+    assert whole[0].status == "error" and whole[1].text == ""
+    assert records(*cut_at(broken, list(range(len(broken))))) == whole
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_answers_byte_by_byte(name: str) -> None:
+    whole = BAD[name][0]
+    assert records(*cut_at(whole, list(range(len(whole))))) == records(*cut_at(whole, []))
+
+
 @given(SAMPLES, st.data())
 def test_where_reads_are_cut_changes_nothing(whole: bytes, data: st.DataObject) -> None:
     edges = data.draw(st.lists(st.integers(0, len(whole)), max_size=20))
