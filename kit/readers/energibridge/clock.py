@@ -35,7 +35,7 @@ class Times(NamedTuple):
     """Rows that are kept, with their time.
 
     Attributes:
-        rows: which rows, ascending. Shape ``(n,)``.
+        rows: which rows, by time. Shape ``(n,)``.
         ms: milliseconds since the first row of the file. Shape ``(n,)``, ascending.
         notes: what was left out or corrected.
     """
@@ -79,10 +79,14 @@ def read(
     for line, time in zip(lines, times, strict=True):
         if not 0 <= time <= _LAST_MS:
             refuse(f"{name} line {line}: Time is {time:g}, not milliseconds since 1970")
+    ranked = _ranked(times, deltas)
+    notes = [] if ranked == list(range(len(times))) else ["rows are out of order: sorted by Time"]
+    times, deltas, counter = ([c[i] for i in ranked] for c in (times, deltas, counter))
+    lines = [lines[i] for i in ranked]
     order, stray = _in_order(times)
     order, displaced = _in_place(order, times, deltas)
     stray += displaced
-    notes = [f"line {lines[i]}: Time {times[i]:.0f} is out of order: left out" for i in stray]
+    notes += [f"line {lines[i]}: Time {times[i]:.0f} is out of order: left out" for i in stray]
     steps = [_step(a, b, times, deltas) for a, b in pairwise(order)]
     odd = [step for step in steps if step.is_odd]
     _refuse_second(odd, deltas, lines, name)
@@ -96,7 +100,16 @@ def read(
     if passed[-1] >= _MOST_MS:
         refuse(f"{name}: Time runs over more than 30 years, from {times[0]:.0f} ms on")
     kept = _apart(passed)
-    return Times([order[i] for i in kept], [round(passed[i]) for i in kept], notes)
+    return Times([ranked[order[i]] for i in kept], [round(passed[i]) for i in kept], notes)
+
+
+def _ranked(times: Sequence[float], deltas: Sequence[float]) -> list[int]:
+    """Rows by Time, where that alone puts every step right; else as they are in the file."""
+    ranked = sorted(range(len(times)), key=times.__getitem__)
+    at, after = [times[i] for i in ranked], [deltas[i] for i in ranked]
+    if any(_step(i, i + 1, at, after).is_odd for i in range(len(ranked) - 1)):
+        return list(range(len(times)))
+    return ranked
 
 
 def _in_order(times: Sequence[float]) -> tuple[list[int], list[int]]:
