@@ -141,8 +141,8 @@ def supervise(
                 finally:
                     os._exit(code)
             children[pid] = path
-        for path, seed in _silent(children):
-            faults.append([seed, "?", f"silent for {_SILENT_S:g} s ({path.name})"])
+        for _, seed in _silent(children):
+            faults.append([seed, "?", f"the worker was silent for {_SILENT_S:g} s, or died"])
         for path in reports:
             if path.is_file():
                 own, found, wrong = json.loads(path.read_text())
@@ -158,10 +158,12 @@ def _silent(children: dict[int, Path]) -> list[tuple[Path, int]]:
     while children:
         time.sleep(0.2)
         for pid, path in list(children.items()):
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                del children[pid]
-                continue
             now = path.with_suffix(".now")
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                del children[pid]
+                found += [(path, int(now.read_text()))] if status and now.is_file() else []
+                continue
             if now.is_file() and time.time() - now.stat().st_mtime > _SILENT_S:
                 os.kill(pid, 9)
                 os.waitpid(pid, 0)

@@ -353,5 +353,5 @@ def _of_plan(data: bytes) -> dict[str, Any]:
     try:
         plan = msgspec.json.decode(data)
         return {"image": plan["image"], "model": plan["model"]}
-    except (msgspec.MsgspecError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):  # no JSON, or not UTF-8
         return {}
