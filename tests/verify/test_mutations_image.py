@@ -64,6 +64,9 @@ RECIPES: dict[str, Callable[[Path], object]] = {
     "lock of another image": lambda r: edit_lock(r, image_id=OTHER),
     "lock of another recipe": lambda r: edit_lock(r, recipe="other"),
     "lock that is no object": lambda r: (r / "inputs/image/image.json").write_bytes(b"[]"),
+    "lock with half a character": lambda r: (r / "inputs/image/image.json").write_bytes(
+        (r / "inputs/image/image.json").read_bytes().replace(b'"title": "', b'"title": "\\ud800')
+    ),
     "lock that is no JSON": lambda r: (r / "inputs/image/image.json").write_bytes(b"\xff{"),
 }
 
