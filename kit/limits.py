@@ -12,7 +12,8 @@ GPU     A card's cap holds for its mean over about a second; in between it overs
         The cap is the highest that the card can be set to, or the one in effect where the card
         does not say; both unknown, `GPU_W`, more than any card is built for.
 Package `PACKAGE_W`, or four times what the kernel calls its most, where that is less: desktop
-        parts may draw 2.5 times of it for half a minute.
+        parts may draw 2.5 times of it for half a minute. No less than 100 W: small parts of 4.5 W
+        or 6 W are sold with limits five times as high.
 Outlet  What a C19 and its breaker can carry, `OUTLET_W`; an inlet three phases of
         125 A, `INLET_W`; or the rating in the plan.
 
@@ -32,7 +33,7 @@ OUTLET_W, INLET_W = 20 * 264.0, 3 * 125 * 277.0
 GPU_RENEWED_S, PACKAGE_RENEWED_S = 0.1, 0.002
 _EXCURSION, _SHORTEST_S, _DECADE = 3.0, 1e-4, 0.2171
 _SENSOR, _LEAST = 1.1, 1.25
-_PACKAGE_SHARE = 4.0
+_PACKAGE_SHARE, _PACKAGE_LEAST_W = 4.0, 100.0
 _OUTLET_SHARE = 1.25
 # Over what time each reading of a card's power is a mean, s. Of some cards the "average" is one of
 # far less than a second: it gets the room of a tenth.
@@ -111,7 +112,7 @@ def gpu_highest_w(cap_w: float, seconds: float) -> float:
 def package_highest_w(facts: Facts) -> float:
     """The most that a CPU package can draw, W."""
     told = _number(facts, "limit_w")
-    return min(PACKAGE_W, _PACKAGE_SHARE * told) if told else PACKAGE_W
+    return min(PACKAGE_W, max(_PACKAGE_LEAST_W, _PACKAGE_SHARE * told)) if told else PACKAGE_W
 
 
 def outlet_highest_w(device: str, facts: Facts) -> float:

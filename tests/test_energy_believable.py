@@ -17,7 +17,7 @@ import pytest
 from kit import archive, records
 from kit.energy import Energy, doubts_of
 from kit.energy.counted import counted
-from kit.limits import overshoot
+from kit.limits import overshoot, package_highest_w
 from kit.model import EnergyValue, MeterPlan
 from kit.samples import Series
 from tests.committed import H200
@@ -326,6 +326,24 @@ def test_a_package_is_held_against_the_power_that_the_kernel_names(limit_w: floa
     value = Energy(read(unwrapped), [plan("rapl", "cpu0-package", cpu_energy=facts)]).of(S, 19 * S)
     # 20 J at once are 400 W more for 50 ms: possible for the largest parts, not for one of 65 W.
     assert (value[0].status == "unmeasured") is bool(limit_w)
+
+
+@pytest.mark.parametrize(("named_w", "highest_w"), [(6, 100), (15, 100), (65, 260), (400, 1000)])
+def test_a_small_package_may_draw_far_more_than_its_name_says(
+    named_w: float, highest_w: float
+) -> None:
+    assert package_highest_w({"limit_w": named_w}) == highest_w
+
+
+@pytest.mark.parametrize(("apart", "believed"), [(1000 * MS, True), (50 * MS, False)])
+def test_a_moment_above_the_cap_is_no_second_of_it(apart: int, believed: bool) -> None:
+    """600 W are what a card of 450 W draws for a moment; its driver may be asked once a second."""
+    rows: Rows = [
+        (t, t, None, "gpu0", "gpu_power_instant", 0, 600_000 if 5 * S <= t < 7 * S else 300_000)
+        for t in range(0, 20 * S, apart)
+    ]
+    card = plan(gpu_power_instant={"limit_w": 450.0, "poll_s": apart / S})
+    assert (doubts_of(read(rows), [card]) == ()) is believed
 
 
 # --- packages that are one ------------------------------------------------------------------

@@ -157,6 +157,14 @@ def header(name: str, kind: bytes, size: int) -> bytes:
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
+def sparse() -> bytes:
+    """A header of GNU's sparse files that says that more of it follows, and nothing does."""
+    block = bytearray(header("x", tarfile.GNUTYPE_SPARSE, 0))
+    block[482], block[148:156] = 1, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
 DAMAGED = {
     "nothing": b"",
     "no ar archive": b"PK\x03\x04" * 50,
@@ -176,6 +184,12 @@ DAMAGED = {
     "a negative size": ar(
         data_tar=header("x", tarfile.REGTYPE, 1).replace(b"00000000001\0", b"-0000000001\0")
     ),
+    # In binary: tarfile then goes back by that much, and would read the same entry for ever.
+    "a negative size in binary": ar(
+        control_tar=header("y", tarfile.DIRTYPE, 0) + header("x", tarfile.REGTYPE, -512),
+        data_tar=header("y", tarfile.DIRTYPE, 0) + header("x", tarfile.REGTYPE, -512) + bytes(1024),
+    ),
+    "a sparse file cut off": ar(data_tar=sparse()),
     "a member beyond the end": ar(data_tar_xz=b"x").replace(b"1         `", b"9999999   `"),
 }
 

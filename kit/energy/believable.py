@@ -21,7 +21,7 @@ from kit.model import MeterDevice, MeterPlan
 from kit.samples import Samples, Series
 from kit.units import QUANTITIES
 
-_SUSTAINED_NS = 1_000_000_000
+_SUSTAINED_NS, _SUSTAINED_READINGS = 1_000_000_000, 5
 # The kernel counts CPU time in ticks of 10 ms, each CPU by itself.
 _BUSY_ROOM_S, _BUSY_ROOM = 0.05, 1.1
 
@@ -185,7 +185,8 @@ def _sustained(t: np.typing.NDArray[np.int64], watts: Floats, longest: float) ->
     total = np.concatenate([[0.0], np.cumsum(watts)])
     first = np.searchsorted(t, t - _SUSTAINED_NS, side="right")
     last = np.arange(len(t)) + 1
-    whole = t - t[0] >= _SUSTAINED_NS * 0.9
+    # One or two readings in a second are moments, and no second.
+    whole = (t - t[0] >= _SUSTAINED_NS * 0.9) & (last - first >= _SUSTAINED_READINGS)
     over = whole & (total[last] - total[first] > longest * (last - first))
     spoilt = np.zeros(len(t) + 1, np.int64)
     np.add.at(spoilt, first[over], 1)

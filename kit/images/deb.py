@@ -11,13 +11,12 @@ import io
 import lzma
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from kit.errors import ImageUnavailable
+from kit.errors import ImageUnavailable, KitError
 from kit.images.tree import MAX_BYTES, Tree, clean, copy
 
 MERGED = ("bin", "sbin", "lib", "lib64")  # folders that are links into /usr
@@ -34,7 +33,7 @@ def control(path: Path) -> str:
     with _reading(path), path.open("rb") as file, io.BytesIO() as spool:
         _unpack(file, b"control.tar", spool, 16 << 20)
         with tarfile.open(fileobj=_Part(spool, 0), mode="r:") as tar:
-            for member in tar:
+            for member in _members(tar):
                 if member.name in ("./control", "control") and member.isreg():
                     found = tar.extractfile(member)
                     assert found is not None, "a regular member has content"
@@ -53,8 +52,16 @@ def add(path: Path, tree: Tree) -> None:
         start = tree.spool.seek(0, io.SEEK_END)
         _unpack(file, b"data.tar", tree.spool, MAX_BYTES - start)
         with tarfile.open(fileobj=_Part(tree.spool, start), mode="r:") as tar:
-            for member in tar:
+            for member in _members(tar):
                 _add_member(member, tree, start)
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """What a tar holds. A size below zero would lead tarfile back, and round for ever."""
+    for member in tar:
+        if member.size < 0:
+            raise ValueError("a size below zero")
+        yield member
 
 
 def _add_member(member: tarfile.TarInfo, tree: Tree, start: int) -> None:
@@ -86,7 +93,9 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn whatever a broken package raises into one error."""
     try:
         yield
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError) as error:
+    except KitError:
+        raise
+    except Exception as error:  # whatever tarfile, lzma and gzip raise on what is no package
         raise ImageUnavailable(
             f"the package {path.name} is damaged: {error!a:.200}", "lock the recipe again"
         ) from error

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.meters.live import GROWTH, PREFERRED, Sum, corrected
+from kit.meters.live import GROWTH, PREFERRED, Sum, corrected, fault
 from kit.model import Event
 from kit.records import RunRecords
 from kit.samples import Series
@@ -72,30 +72,47 @@ def _of_power(
         if shown and not known:
             yield f"Live showed the power of {device}, and the plan says why it is not read"
         return
-    values = [_watts(records.samples.get(device, q), q, known[q]) for q in quantities]
+    values = [_watts(records.samples.get(device, q), q, known[q], device) for q in quantities]
     wrong = [t for t, watts in shown if not _is_shown(values, t, watts)]
     yield from _told(device, "power", wrong, shown)
 
 
 def _is_shown(values: list[tuple[Any, Any]], t: int, watts: float) -> bool:
-    """Whether the first quantity that had been read by then, or had fallen silent, says so."""
+    """Whether the first quantity that had been read by then, or had fallen silent, says so.
+
+    One that just gave what cannot be is not shown either, until its next good reading.
+    """
     for times, found in values:
         if _holds(times, found, t, watts):
             return True
         low, high = np.searchsorted(times, (t - _YOUNG_NS, t + 1))
-        if (found[low:high] > 0).any():
+        if (found[low:high] > 0).any() and not np.isnan(found[low:high]).any():
             return False
     return False
 
 
-def _watts(series: Series | None, quantity: str, facts: Mapping[str, Any]) -> tuple[Any, Any]:
-    """(when read, ns; watts as Live shows them) of a stream, in the order of reading."""
-    if series is None:
+def _watts(
+    series: Series | None, quantity: str, facts: Mapping[str, Any], device: str
+) -> tuple[Any, Any]:
+    """(when read, ns; watts as Live shows them) of a stream, in the order of reading.
+
+    NaN stands where Live refused the reading.
+    """
+    if series is None or not len(series.raw):
         return np.zeros(0, np.int64), np.zeros(0)
     order = np.argsort(series.t1, kind="stable")
+    raw = series.raw[order]
     scale = QUANTITIES[quantity].scale * float(facts.get("scale", 1.0))
     first, second = corrected(quantity, facts, 0.0), corrected(quantity, facts, 1.0)
-    return series.t1[order], first + series.raw[order] * scale * (second - first)
+    watts = first + raw * scale * (second - first)
+    watts[_refused(raw, quantity, facts, device)] = np.nan
+    return series.t1[order], watts
+
+
+def _refused(raw: Any, quantity: str, facts: Mapping[str, Any], device: str) -> Any:
+    """Which readings Live left out, because no device can give them. Shape as ``raw``."""
+    each, place = np.unique(raw, return_inverse=True)
+    return np.array([bool(fault(quantity, facts, r, device)) for r in each.tolist()])[place]
 
 
 def _of_energy(
@@ -107,7 +124,7 @@ def _of_energy(
     if quantity is None:
         yield f"Live showed the energy of {device}, and the plan says why it is not read"
         return
-    times, values = _sums(records.samples.get(device, quantity), quantity, known[quantity])
+    times, values = _sums(records.samples.get(device, quantity), quantity, known[quantity], device)
     wrong = [t for t, joules in shown if not _holds(times, values, t, joules, lasting=True)]
     yield from _told(device, "energy", wrong, shown)
     ages = [
@@ -120,12 +137,15 @@ def _of_energy(
         yield f"{device}: the energy that Live showed lies {age_s:.1f} s back in its samples"
 
 
-def _sums(series: Series | None, quantity: str, facts: Mapping[str, Any]) -> tuple[Any, Any]:
+def _sums(
+    series: Series | None, quantity: str, facts: Mapping[str, Any], device: str
+) -> tuple[Any, Any]:
     """(when read, energy until then, J) by Live's own adding up."""
     adding = Sum(quantity, facts)
     times, values = [], []
-    if series is not None:
+    if series is not None and len(series.raw):
         order = np.argsort(series.t1, kind="stable")
+        order = order[~_refused(series.raw[order], quantity, facts, device)]
         for t, raw in zip(series.t1[order].tolist(), series.raw[order].tolist(), strict=True):
             adding.add(t, raw)
             times.append(t)
@@ -151,10 +171,10 @@ def _holds(times: Any, values: Any, t: int, told: float, *, lasting: bool = Fals
 
 
 def _age_s(times: Any, values: Any, t: int, told: float) -> float:
-    """How long before ``t`` a growing number had the value that was shown then, at the least."""
-    high = int(np.searchsorted(times, t + 1))
-    known = np.flatnonzero(np.abs(values[:high] - told) <= _HALF)
-    return float(t - times[known[-1]]) * 1e-9
+    """How long before the last reading until ``t`` the value that was shown then was read."""
+    known = times[: int(np.searchsorted(times, t + 1))]
+    same = np.flatnonzero(np.abs(values[: len(known)] - told) <= _HALF)
+    return float(known[-1] - known[same[-1]]) * 1e-9
 
 
 def _told(device: str, what: str, wrong: list[int], shown: Shown) -> Iterator[str]:

@@ -1,0 +1,150 @@
+"""What honest runs hold and forgers imitate: stalls, garbage of a sensor, stages cut short."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kit.meters import Reading
+from kit.meters.live import Live
+from kit.model import Event, MeterDevice, Request
+from kit.samples import Series
+from kit.units import QUANTITIES
+from kit.verify import driving, environment, live, reads
+
+MS, S = 1_000_000, 1_000_000_000
+NONE = np.zeros(0, np.int64)
+CARD = {"gpu_power_instant": {"limit_w": 700.0}, "gpu_power_average": {"limit_w": 700.0}}
+
+
+def of(t: Any, raw: Any) -> Series:
+    t, raw = np.asarray(t, np.int64), np.asarray(raw, np.int64)
+    return Series(t, raw, 0, NONE, t - MS, t)
+
+
+# --- live readings ------------------------------------------------------------------------------
+
+
+def shown(name: str, rows: dict[str, list[tuple[int, int]]], facts: dict[str, Any]) -> list[str]:
+    """What verify finds wrong in the live readings that kit itself showed of these rows."""
+    device = MeterDevice(device=name, description="", quantities=facts)
+    meter, events, everything = Live([device]), [], []
+    for quantity, own in rows.items():
+        everything += [(t, quantity, raw) for t, raw in own]
+    tell = S // 2
+    for t, quantity, raw in sorted(everything):
+        while t > tell:
+            data = {"power": meter.watts(tell), "joules": meter.joules()}
+            events.append(Event(seq=len(events), t=tell, kind="live", data=data, prev="0" * 64))
+            tell += S // 2
+        meter.see(Reading(t - MS, t, None, name, quantity, 0, raw))
+    series = {(name, q): of(*zip(*own, strict=True)) for q, own in rows.items()}
+    records: Any = SimpleNamespace(
+        events=events,
+        plan=SimpleNamespace(meters=[SimpleNamespace(devices=[device])]),
+        samples=SimpleNamespace(get=lambda d, q: series.get((d, q))),
+    )
+    assert len(events) > 30
+    return [c.message for c in live.checks(records, whole=True) if c.status != "PASS"]
+
+
+@pytest.mark.parametrize("garbage", [0.0, 0.3, 0.9, 1.0])
+def test_live_leaves_out_what_a_card_cannot_draw_and_so_does_its_check(garbage: float) -> None:
+    rng = np.random.default_rng(3)
+    at = range(100 * MS, 30 * S, 100 * MS)
+    bad = rng.random(len(at)) < garbage
+    instant = [
+        (t, 65_000_000 if b else 400_000 + t // S * 1000) for t, b in zip(at, bad, strict=True)
+    ]
+    average = [(t + MS, 390_000 + t // S * 1000) for t in at]
+    rows = {"gpu_power_instant": instant, "gpu_power_average": average}
+    assert shown("gpu0", rows, CARD) == []
+
+
+def test_an_outlet_is_held_against_an_outlets_limit() -> None:
+    at = range(500 * MS, 60 * S, 500 * MS)
+    rows = [(t, 20_000 if n % 10 == 5 else 300 + n) for n, t in enumerate(at)]
+    facts = {"pdu_power": {"poll_s": 0.5, "period_s": 0.5, "scale": 1.0}}
+    assert QUANTITIES["pdu_power"].scale == 1.0
+    assert shown("rack:7", {"pdu_power": rows}, facts) == []
+
+
+# --- reads ----------------------------------------------------------------------------------------
+
+
+def tier(t: Any, overruns: int) -> reads.Tier:
+    series = {"gpu0 gpu_power_instant": of(t, np.ones(len(t)))}
+    return reads.Tier("nvml.power-50ms", len(t), overruns, MS, 60.0, series, 0.05)
+
+
+def test_one_stall_excuses_the_deadlines_that_passed_in_it() -> None:
+    even = np.arange(0, 60 * S, 50 * MS)
+    stalled = even[(even < 20 * S) | (even >= 22 * S)]
+    assert list(reads._excuses(tier(stalled, 40))) == []
+    picked = even[np.arange(len(even)) % 25 != 7]
+    assert len(list(reads._excuses(tier(picked, 48)))) == 1
+    cut = even[(even < 20 * S) | (even >= 40 * S)]
+    assert len(list(reads._excuses(tier(cut, 400)))) == 1
+
+
+# --- caps -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sampled", "told", "problems"),
+    [
+        ([400], 400, 0),
+        ([400], 390, 1),
+        ([80, 82, 85, 91, 95], 97.5, 0),  # a laptop's card whose driver moves the cap all the time
+        ([80, 82, 85, 91, 95], 300, 1),
+    ],
+)
+def test_a_cap_that_moves_is_held_against_its_range(
+    sampled: list[int], told: float, problems: int
+) -> None:
+    series = of(np.arange(len(sampled)) * S, np.array(sampled) * 1000)
+    board = {"gpus": {"gpu0": {"power_enforced_w": told}}}
+    records: Any = SimpleNamespace(
+        samples=SimpleNamespace(get=lambda *_: series), env_start=board, env_end={}
+    )
+    device = MeterDevice(device="gpu0", description="", quantities={})
+    assert len(list(environment._limit(records, device))) == problems
+
+
+# --- the driver -----------------------------------------------------------------------------------
+
+
+def request(index: int, intended_s: float, sent: bool) -> Request:
+    at = round(intended_s * S)
+    return Request(
+        index=index,
+        stage="measured",
+        item=str(index),
+        intended=at,
+        sent=at + MS if sent else None,
+        first_byte=None,
+        first_token=None,
+        last_token=None,
+        done=at + 100 * MS if sent else 90 * S,
+        status="error" if sent else "aborted",
+        http_status=None,
+        error="the server is gone",
+        prompt_tokens=None,
+        output_tokens=None,
+        cached_tokens=None,
+        finish_reason=None,
+    )
+
+
+@pytest.mark.parametrize(("unsent", "problems"), [(True, 0), (False, 1)])
+def test_a_stage_that_ended_early_may_have_waited_for_its_next_request(
+    unsent: bool, problems: int
+) -> None:
+    own = [request(0, 10, True), request(1, 12, True)]
+    own += [request(2, 14, False)] if unsent else []
+    said = {"wall_ns": 4 * S, "lag_max_ns": MS}  # it woke for the third, 14 s, and saw the end
+    due = {0: 0, 1: 2 * S, 2: 4 * S}
+    assert len(list(driving._times(own, said, due))) == problems
