@@ -238,16 +238,17 @@ def _excuses(tier: Tier) -> Iterator[str]:
 def _stalled(tier: Tier, period_s: float) -> int:
     """Deadlines that passed while a few reads stalled: so few that no percentile shows them.
 
-    None where they are a good part of the run: nobody would miss that a sampler stood still.
+    None count where they are a good part of the run: then the sampler's lateness shows it.
     """
     if tier.missed > _STALLED:
         return 0
     found = []
     for series in tier.series.values():
         if series is not None and len(series.t0) > 1:
-            passed = np.sort(np.round(np.diff(np.sort(series.t0)) * _NS / period_s)) - 1
+            apart = np.diff(np.sort(series.t0)).astype(np.float64) * _NS
+            passed = np.sort(np.round(apart / period_s) - 1)
             few = 1 + int(_STALLS * len(passed))
-            found.append(int(np.maximum(passed[-few:], 0).sum()))
+            found.append(int(np.maximum(passed[-few:], 0.0).sum()))
     return max(found, default=0)
 
 
