@@ -405,6 +405,12 @@ def test_any_name_of_the_image_may_be_the_pin(pinned: Recipe, name: str) -> None
     assert (match, resolved.recipe) == ("identical", "loopback")
 
 
+def test_a_name_that_another_image_took_does_not_hide_the_pin(pinned: Recipe) -> None:
+    taken = {pinned.reference: identity(OTHER), PINNED: identity()}
+    found, match = images.resolve(SPEC, taken.get)
+    assert (found.image_id, match) == (PINNED, "identical")
+
+
 def test_same_layers_under_another_id_are_rewrapped(pinned: Recipe) -> None:
     assert images.resolve(SPEC, {pinned.reference: identity(OTHER)}.get)[1] == "rewrapped"
 

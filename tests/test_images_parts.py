@@ -291,3 +291,16 @@ def test_a_wheel_that_unpacks_without_end_is_stopped(
         archive.writestr("zeros", bytes(32 << 20))
     with pytest.raises(ImageUnavailable, match="unpack to more than"):
         wheels.unpack(tmp_path / "by-hash", NAME, system)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["RECORD", "WHEEL", "entry_points.txt"])
+def test_what_a_wheel_says_of_itself_is_never_read_without_end(
+    tmp_path: Path, system: Tree, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheels, "_MAX_WORDS", 1 << 20)
+    path = wheel(tmp_path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"evil-1.0.dist-info/{name}", b" " * (2 << 20))
+    with pytest.raises(ImageUnavailable, match="too large"):
+        wheels.unpack(path, NAME, system)

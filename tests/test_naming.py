@@ -244,6 +244,19 @@ def test_a_file_that_calls_itself_something_else(place: Path) -> None:
     assert weights.doubts(asked, [place / "models"]) == []
 
 
+@pytest.mark.parametrize(
+    ("revision", "level"), [("main", "warn"), ("v1.0", "warn"), (COMMIT, "fail")]
+)
+def test_a_branch_that_gave_other_bytes_once_may_have_moved(revision: str, level: str) -> None:
+    source = f"hf:someone/model@{revision}/model.gguf"
+    known.note(source, "0" * 64)
+    stored(SHA256)
+    found = weights.doubts(wanted(source=source, revision=revision))
+    assert {doubt.level for doubt in found} == {level}
+    known.note(source, SHA256)  # fetched again: this is what it gives now
+    assert weights.doubts(wanted(source=source, revision=revision)) == []
+
+
 # --- sources: closed forms ------------------------------------------------------------------------
 
 HOSTILE = [

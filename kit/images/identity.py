@@ -41,11 +41,13 @@ def check(find: Find) -> list[Finding]:
 def _of_recipe(name: str, pin: str, find: Find) -> tuple[ImageIdentity, Match]:
     """The pin may be an older one, or of a recipe that is only in a sealed run."""
     layers = _layers(name, pin)
-    for candidate in (reference(name, pin), pin):
-        there = find(candidate)
-        if there and pin in _names(there):
+    found = [there for candidate in (reference(name, pin), pin) if (there := find(candidate))]
+    # The pin itself first: a name in the engine has 12 digits of it, and may be another image's.
+    for there in found:
+        if pin in _names(there):
             return named(there, name), "identical"
-        if there and there.diff_ids == layers:
+    for there in found:
+        if there.diff_ids == layers:
             return named(there, name), "rewrapped"
     own = recipe(name)
     substitute = _substitute(own, find) if own.image_id == pin else None

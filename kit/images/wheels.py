@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 Progress = Callable[[str, float, float | None], None]
+_MAX_WORDS, _MAX_PACKED = 64 << 20, 4 << 20
 REMEDY = "connect this machine to the package index, or set pip's index options for it"
 
 
@@ -98,6 +99,7 @@ def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) 
     try:
         with zipfile.ZipFile(wheel) as archive:
             archive.filename = name  # the cache knows it by its hash
+            _refuse_long_words(archive)
             source = WheelFile(archive)
             install(source, cast(Any, _Destination(tree, leave_out)), {})
     except KitError:
@@ -106,6 +108,14 @@ def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) 
         raise ImageUnavailable(
             f"the wheel {name} cannot be unpacked: {error!a:.200}", "lock the recipe again"
         ) from error
+
+
+def _refuse_long_words(archive: zipfile.ZipFile) -> None:
+    """Raise where what the wheel says of itself, which `installer` reads in one piece, is huge."""
+    for member in archive.infolist():
+        about = ".dist-info/" in member.filename
+        if about and (member.file_size > _MAX_WORDS or member.compress_size > _MAX_PACKED):
+            raise ValueError(f"{member.filename} is too large")
 
 
 class _Destination:

@@ -66,6 +66,11 @@ def cached_file(wanted: sources.Source) -> Path | None:
     return cached(Source(wanted.origin, wanted.revision, wanted.name), wanted.revision)
 
 
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a commit, which stays what it is; a branch or a tag moves."""
+    return bool(_COMMIT.fullmatch(revision))
+
+
 def is_sha256(name: str) -> bool:
     """Whether the cache's file of this name is named by its content's SHA-256."""
     return bool(_SHA256.fullmatch(name))

@@ -1,7 +1,7 @@
 """Which source gave which hash: by the specs that kit ships, and by what was fetched here.
 
 A fetch that gave the pinned bytes is noted under ``<cache>/sources/<sha256>.json``. Versions of
-packages and commits do not change, so a note stays true.
+packages and commits do not change, so a note stays true; what a branch gave, it gave once.
 """
 
 from __future__ import annotations

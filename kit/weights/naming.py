@@ -138,7 +138,7 @@ def _places(
     file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[_Place]:
     """What the file's source gives, as far as this machine knows."""
-    if noted := known.of_source(file.source):
+    if noted := _noted(file, source):
         yield _Place(f"{file.source}, by {noted.by},", noted.sha256, "see `kit weights ls`")
     paths = [folder / source.name for folder in folders] if source.kind == "file" else []
     if cached := hub.cached_file(source):
@@ -148,6 +148,14 @@ def _places(
             empty = "" if path.stat().st_size else " is empty and"
             where = "in the hub's cache" if source.kind == "hf" else "in a weights folder"
             yield _Place(f"{source.file} {where}{empty}", found, f"`sha256sum {path}`")
+
+
+def _noted(file: WeightFile, source: Source) -> known.Known | None:
+    """What the source is known to give; a branch may have given these bytes once and not now."""
+    own = (k for k in known.of_hash(file.sha256) if k.source == file.source)
+    found = next(own, None) or known.of_source(file.source)
+    moves = source.kind == "hf" and not hub.is_commit(source.revision)
+    return None if found and moves and found.sha256 != file.sha256 else found
 
 
 def _hash(path: Path, remember: bool) -> str:
