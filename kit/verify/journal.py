@@ -60,6 +60,8 @@ def _order(records: RunRecords) -> Iterator[str]:
     expected = [word for n in range(records.spec.launches) for word in _launch(n)]
     known = {*expected, *(w.partition(" ")[0] for w in expected)}
     found = [word for e in records.events if (word := _word(e)).partition(" ")[0] in known]
+    if found == _former(expected):
+        expected = found
     for own, meant in zip(found, expected, strict=False):
         if own != meant:
             yield f"{own[:60]!a} stands where {meant!a} must"
@@ -80,6 +82,15 @@ def _launch(index: int) -> Iterator[str]:
             kind, _, stage = word.partition(" ")
             yield f"{kind} {index}{stage and ' ' + stage}"
     yield f"launch.end {index}"
+
+
+def _former(expected: list[str]) -> list[str]:
+    """The same as kit wrote it under formulas 1: a stage was done before its phase ended."""
+    found = list(expected)
+    for n in range(1, len(found)):
+        if found[n].startswith("stage.done"):
+            found[n - 1 : n + 1] = found[n], found[n - 1]
+    return found
 
 
 def _word(event: Event) -> str:

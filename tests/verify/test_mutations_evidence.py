@@ -239,6 +239,18 @@ def test_a_journal_that_no_engine_writes(run: Path, forge: Change) -> None:
     assert "JOURNAL_ORDER" in sealed_again(run, forge)
 
 
+def done_first(events: Events, most: int) -> None:
+    """A stage is said to be done before its phase ends."""
+    for index in [n for n, e in enumerate(events) if e["kind"] == "stage.done"][:most]:
+        end = max(n for n in range(index) if events[n]["kind"] == "phase.end")
+        events.insert(end, {**events.pop(index), "t": events[end]["t"]})
+
+
+@pytest.mark.parametrize(("most", "codes"), [(99, set()), (1, {"JOURNAL_ORDER"})])
+def test_the_order_of_formulas_1_is_one_order(run: Path, most: int, codes: set[str]) -> None:
+    assert sealed_again(run, lambda r: edit_events(r, partial(done_first, most=most))) == codes
+
+
 @pytest.mark.parametrize("keep", [0, 3])
 def test_row_26c_findings_cut(run: Path, keep: int) -> None:
     codes = sealed_again(run, lambda r: drop_events(r, "finding", keep=keep))
