@@ -248,7 +248,8 @@ def done_first(events: Events, most: int) -> None:
 
 @pytest.mark.parametrize(("most", "codes"), [(99, set()), (1, {"JOURNAL_ORDER"})])
 def test_the_order_of_formulas_1_is_one_order(run: Path, most: int, codes: set[str]) -> None:
-    assert sealed_again(run, lambda r: edit_events(r, partial(done_first, most=most))) == codes
+    edit_events(run, partial(done_first, most=most))
+    assert {c.code for c in verify(golden.reseal(run)).failures} == codes
 
 
 @pytest.mark.parametrize("keep", [0, 3])
