@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kit import images, resources, weights
@@ -17,6 +19,8 @@ Say = Callable[[str], None]
 Progress = Callable[[str, float, float | None], None]
 _STAGED = "replay-"
 _ELSEWHERE = ("weights", "sources", "seen", "work")  # what no build reads
+_BY_HASH = re.compile(r"[0-9a-f]{64}(\.[a-z]+)?")  # anything else is being written
+_STALE_S = 24 * 3600
 
 
 def _nothing(*_: object) -> None:
@@ -56,6 +60,7 @@ def all_or_nothing() -> Iterator[None]:
     was_there = cache.is_dir()
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        _sweep(cache)
         staged = Path(tempfile.mkdtemp(prefix=_STAGED, dir=cache))
     except OSError as error:
         raise ImageUnavailable(
@@ -85,15 +90,28 @@ def _link(cache: Path, staged: Path) -> None:
     """Everything that a build may find in the cache."""
     for folder in cache.iterdir():
         if folder.is_dir() and not folder.name.startswith((*_ELSEWHERE, _STAGED)):
-            shutil.copytree(folder, staged / folder.name, copy_function=_one)
+            (staged / folder.name).mkdir()
+            for path in folder.iterdir():
+                if _BY_HASH.fullmatch(path.name) and path.is_file():
+                    _one(path, staged / folder.name / path.name)
 
 
-def _one(source: str, target: str) -> None:
-    """A hard link; a plain copy where the file system has none."""
+def _one(source: Path, target: Path) -> None:
+    """A hard link; a plain copy where the file system has none; nothing of what just vanished."""
     try:
         os.link(source, target)
+    except FileNotFoundError:
+        return
     except OSError:
-        shutil.copy2(source, target)
+        with suppress(FileNotFoundError):
+            shutil.copy2(source, target)
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what a replay that was killed left behind a day ago or more."""
+    for left in cache.glob(f"{_STAGED}*"):
+        if time.time() - left.stat().st_mtime > _STALE_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _keep(staged: Path, cache: Path) -> None:
