@@ -13,7 +13,7 @@ from kit.meters.live import Live
 from kit.model import Event, MeterDevice, Request
 from kit.samples import Series
 from kit.units import QUANTITIES
-from kit.verify import driving, environment, live, reads
+from kit.verify import clocks, driving, environment, live, reads
 
 MS, S = 1_000_000, 1_000_000_000
 NONE = np.zeros(0, np.int64)
@@ -88,6 +88,33 @@ def test_one_stall_excuses_the_deadlines_that_passed_in_it() -> None:
     assert len(list(reads._excuses(tier(picked, 48)))) == 1
     cut = even[(even < 20 * S) | (even >= 40 * S)]
     assert len(list(reads._excuses(tier(cut, 400)))) == 1
+
+
+# --- clocks ---------------------------------------------------------------------------------------
+
+
+def anchored(wall: list[float]) -> list[clocks.Anchor]:
+    """Anchors each ten seconds, and by how much the wall clock is off at each, s."""
+    return [
+        clocks.Anchor(at := n * 10 * S, at, at, at + round(off * S)) for n, off in enumerate(wall)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wall", "problems"),
+    [
+        ([0, 0, 0, 0, 0, 0], 0),
+        ([0, 0, 3, 3, 3, 3], 0),  # a time service found the clock wrong
+        ([0, 0, -9, -9, -9, -9], 0),
+        ([0, 0, 3600, 3600, 3600, 3600], 1),
+        ([0, 2, 4, 6, 8, 10], 5),  # a time axis that was stretched
+        ([0, 0, 3, 3, 6, 6], 2),
+        ([0, 3], 1),  # nothing else shows that the clocks go together
+    ],
+)
+def test_a_wall_clock_may_be_set_once(wall: list[float], problems: int) -> None:
+    assert len(list(clocks._runaway(anchored(wall)))) == problems
+    assert len(list(clocks._uneven(anchored(wall)))) >= min(1, sum(map(abs, wall)))
 
 
 # --- caps -----------------------------------------------------------------------------------------
