@@ -66,7 +66,7 @@ class Side:
 
     @property
     def name(self) -> str:
-        """``A 31e36fe350fb``."""
+        """``A 639521454908``."""
         return f"{self.letter} {short(self.path)}"
 
 

@@ -277,7 +277,7 @@ def _letter(number: int) -> str:
 
 
 def _legend(found: Contrast) -> Text:
-    """``A 31e36fe350fb baseline  B baf16ac796d9``, and below what cannot be read."""
+    """``A 639521454908 baseline  B 8177eb3e46ab``, and below what cannot be read."""
     text = Text()
     for side in found.sides:
         text.append_text(plain(side.letter, f"bold {colour_of(side.letter)}"))
