@@ -232,12 +232,12 @@ class Store:
 
     def discard(self, id_: str) -> None:
         """Remove a run that never began."""
-        shutil.rmtree(self.inflight / id_, ignore_errors=True)
+        _remove_folder(self.inflight / id_)
         self.forget_scratch(id_)
 
     def forget_scratch(self, id_: str) -> None:
         """Remove what a run needed and did not seal."""
-        shutil.rmtree(self.scratch_folder(id_), ignore_errors=True)
+        _remove_folder(self.scratch_folder(id_))
 
     def forget_orphans(self) -> None:
         """Remove scratch folders whose run is gone and that nobody holds."""
@@ -339,3 +339,12 @@ def _lock_within(handle: int, seconds: float) -> bool:
             time.sleep(0.01)
         else:
             return True
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it; anything else in its place stays.
+
+    rmtree opens what it is given: on a pipe it would wait for a writer without end.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
