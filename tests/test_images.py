@@ -415,6 +415,13 @@ def test_same_layers_under_another_id_are_rewrapped(pinned: Recipe) -> None:
     assert images.resolve(SPEC, {pinned.reference: identity(OTHER)}.get)[1] == "rewrapped"
 
 
+def test_same_layers_with_another_configuration_are_refused(pinned: Recipe) -> None:
+    """The tag has 12 digits of an id: a stranger's image may have been made to share them."""
+    there = identity(OTHER, config_digest=OTHER)
+    with pytest.raises(ImageUnavailable):
+        images.resolve(SPEC, {pinned.reference: there}.get)
+
+
 def test_other_layers_under_the_locked_name_are_refused(pinned: Recipe) -> None:
     impostor = identity(OTHER, diff_ids=("sha256:" + "b" * 64,))
     with pytest.raises(ImageUnavailable, match="is not in the engine") as caught:

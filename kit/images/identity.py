@@ -1,9 +1,10 @@
 """Find the image that a spec pins, and say how well what the engine has matches.
 
 ``identical``: one of the image's names is the pinned digest. ``rewrapped``: the same layers
-(diff_ids) under another configuration or another store's name. ``different``: built here from
-the same recipe, where a locked part could no longer be had or a compiler gave other bytes; the
-preflight warns, and no comparison calls such a pair identical.
+(diff_ids) under the name of a store that does not show the configuration's digest; a store that
+shows another digest has another configuration, and perhaps another entry point. ``different``:
+built here from the same recipe, where a locked part could no longer be had or a compiler gave
+other bytes; the preflight warns, and no comparison calls such a pair identical.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _of_recipe(name: str, pin: str, find: Find) -> tuple[ImageIdentity, Match]:
         if pin in _names(there):
             return named(there, name), "identical"
     for there in found:
-        if there.diff_ids == layers:
+        if there.diff_ids == layers and there.config_digest is None:
             return named(there, name), "rewrapped"
     own = recipe(name)
     substitute = _substitute(own, find) if own.image_id == pin else None
