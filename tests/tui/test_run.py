@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console, Group
 from textual.widgets import TabbedContent
 
+from kit import jsonio
 from kit.render.console import THEME
 from kit.render.show import run_parts
 from kit.report.mean import mean
@@ -143,9 +144,8 @@ async def test_keys_lead_to_screens(
     async with on(three, replay).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "c", "v", "p", "E", "y")
-        assert (
-            pilot.app.clipboard == f"quickstart, run sha256:{REPLAY.name} (kit 0.1.0, 2026-11-21)"
-        )
+        began = jsonio.read(REPLAY / "manifest.json")["clock"]["utc"][:10]
+        assert pilot.app.clipboard == f"quickstart, run sha256:{REPLAY.name} (kit 0.1.0, {began})"
     assert shown[:3] == [
         ("compare", ([original, replay],)),
         ("verify", (replay, original)),

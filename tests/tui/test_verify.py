@@ -112,7 +112,7 @@ async def test_an_original_that_fails_judges_nothing(tmp_path: Path) -> None:
 
 async def test_a_replay_finds_its_original_and_shows_every_axis() -> None:
     app = showing(REPLAY)
-    async with app.run_test(size=(140, 40)) as pilot:
+    async with app.run_test(size=(140, 60)) as pilot:
         await settled(app, pilot)
         text = drawn(app)
         assert f"Replay of {QUICKSTART.name[:12]}" in text
