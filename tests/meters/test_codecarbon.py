@@ -226,20 +226,24 @@ def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     plan = plan_of({"version": "3.3.2", "gpu": "pynvml", "cpu": "Unspecified", "ram": "a model"})
     asked = (*spec.meters, MeterSpec(name="codecarbon"))
 
+    def times(script: golden.Script) -> list[int]:
+        """Each second, and once more before the samplers stop."""
+        end = (script.read - 1) * golden.READ_NS + 20 * golden.MS
+        return [20 * golden.MS, *range(golden.S, end, golden.S), end]
+
     def write_all(script: golden.Script) -> int:
-        watts, end = {"gpu": 40, "ram": 5}, script.read * golden.READ_NS
         rows = [
             (t, f"codecarbon:{component}", "codecarbon_energy", w * t // 1000)
-            for t in [20 * golden.MS, *range(golden.S, end, golden.S), end]
-            for component, w in watts.items()
+            for t in times(script)
+            for component, w in {"gpu": 40, "ram": 5}.items()
         ]
         script.flight.write_bytes("samples/codecarbon.csv", golden.csv(rows))
         return write(script) + len(rows)
 
     def stopped_all(script: golden.Script, rows: int) -> dict[str, Any]:
-        reads = 2 + script.read * golden.READ_NS // golden.S
         found = stopped(script, rows)
-        found["tiers"]["codecarbon.codecarbon"] = {"reads": reads - 2, "late_p99_ns": 1000}
+        reads = len(times(script)) - 2  # the first and the last are of no tier
+        found["tiers"]["codecarbon.codecarbon"] = {"reads": reads, "late_p99_ns": 1000}
         return found
 
     monkeypatch.setattr(golden, "run_spec", lambda: msgspec.structs.replace(spec, meters=asked))
