@@ -18,6 +18,7 @@ from kit import energy, samples
 from kit.cli.main import dispatch
 from kit.errors import UsageError
 from kit.readers import energibridge
+from kit.readers.energibridge import counter
 from tests.properties import examples
 
 UNIT = 2.0**-16  # J, as on AMD and many Xeons: the counter wraps at 65,536 J
@@ -301,3 +302,8 @@ def test_a_window_outside_is_an_error(
 def test_a_sealed_run_is_still_imported_as_before(capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["import", "/nonexistent.kit.zip"]) != 0
     assert "nonexistent" in capsys.readouterr().err
+
+
+def test_a_counter_of_which_one_reading_fits_is_unmeasured() -> None:
+    found = counter.read("PACKAGE_ENERGY (J)", [1e6, 0.0], [0.0, 0.2], [2, 3], None, "e.csv")
+    assert "too few readings" in found.facts["reason"]

@@ -69,6 +69,10 @@ def read(
         for i in dropped
     ]
     clean = [value if i in set(kept) else math.nan for i, value in enumerate(joules)]
+    if len(kept) < _LEAST:
+        return Counter(
+            clean, {"reason": f"{title} has too few readings that fit one another"}, notes
+        )
     return Counter(clean, {"wrap": round(wrap * 1e6)} | _bridge(clean, seconds, wrap), notes)
 
 
