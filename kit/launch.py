@@ -36,6 +36,7 @@ Emit = Callable[..., Any]
 
 POLL_S = 0.05
 ASK_S = 1.0
+_NOTICED_S = 1.0
 EFFECTIVE_S = 5.0
 EFFECTIVE_BYTES = 8 << 20
 LAST_LINES, LINE_CHARS = 6, 300
@@ -137,6 +138,7 @@ class Running:
     def stop(self, timeout_s: float) -> None:
         """SIGTERM, after ``timeout_s`` SIGKILL; returns when it is gone."""
         self._container.stop(timeout_s)
+        self._ended.wait(_NOTICED_S)  # the thread that waits for the end learns of it as well
         ended = self._container.exited()
         code = ended.code if ended else None
         self._emit("container.stopped", launch=self._index, exit_code=code, killed=code == 137)
