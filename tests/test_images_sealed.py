@@ -12,7 +12,6 @@ from kit import archive, images, jsonio
 from kit.errors import ArchiveRefused, ImageUnavailable
 from kit.images.configuration import configuration, image_id
 from kit.images.locks import base_lock, image_lock
-from tests import committed
 
 PROGRAM = b"print('hello')\n"
 HOSTILE = {
@@ -267,8 +266,9 @@ def test_the_base_is_the_first_layer() -> None:
     assert code_of(source(bottom=bottom)) == "RECIPE_IDENTITY"
 
 
-def test_a_recipe_of_an_older_kit_is_no_fault_of_the_run() -> None:
-    for run in (committed.QUICKSTART, committed.REPLAY):
-        with pytest.raises(ImageUnavailable, match="older recipe format") as caught:
-            images.sealed(archive.open_source(run))
-        assert caught.value.remedy
+@pytest.mark.parametrize("schema", ["kit.image/1", "kit.base/1"])
+def test_a_recipe_of_an_older_kit_is_no_fault_of_the_run(schema: str) -> None:
+    bases = {"base": base(), "builder": base()}
+    with pytest.raises(ImageUnavailable, match="older recipe format") as caught:
+        images.sealed(Sealed(recipe() | {"schema": schema}, bases, **{"serve.py": PROGRAM}))
+    assert caught.value.remedy

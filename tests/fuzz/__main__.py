@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import functools
+import gc
 import itertools
 import json
 import os
@@ -21,7 +22,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from kit import archive, seal
+from kit import archive, door, seal
 from kit.archive import MANIFEST
 from kit.verify import schema
 from tests import golden
@@ -30,6 +31,8 @@ from tests.fuzz.faces import FACES, Hang, Workplace
 from tests.fuzz.mutate import CONTENT, Files
 
 Counts = collections.Counter[str]
+# More than half of all inputs are sealed again, so that they pass the hashes.
+_LAYERS = ("zip", "zip", "manifest", "manifest", *CONTENT, "json", "lines", "csv", "number")
 _SILENT_S = 90.0  # after so long without a word a worker hangs where no alarm reaches it
 
 
@@ -45,17 +48,19 @@ class Fuzz:
         sound = {n: source.read(n) for n in source.names() if not n.startswith("private/")}
         self.zip = seal.export(self.original, folder).read_bytes()
         self.place = Workplace(folder, sound, self.original)
+        _know_sound(self.original)
         self.asked = asked
         self.counts: Counts = collections.Counter()
         self.faults: list[tuple[int, str, str]] = []
         for ask in FACES.values():  # imports what it needs, before any limit of time
             with faces.silent():
                 ask(self.place, self.original)
+        gc.freeze()
 
     def one(self, seed: int) -> None:
         """Make input ``seed`` and ask everything of it."""
         rng = random.Random(seed)
-        layer = rng.choice(("zip", "manifest", *CONTENT, *CONTENT, *CONTENT))
+        layer = rng.choice(_LAYERS)
         if layer == "zip":
             self._ask(seed, rng, "zip", self.place.put_zip(mutate.scrambled(rng, self.zip)))
             return
@@ -91,6 +96,12 @@ class Fuzz:
             self.faults.append((seed, face, f"longer than {faces.LIMIT_S} s"))
         except BaseException as error:
             self.faults.append((seed, face, _told(error)))
+
+
+def _know_sound(original: Path) -> None:
+    """Verify the sound run, which each comparison asks for, once and not each time."""
+    verify = functools.cache(door.verify)
+    door.verify = lambda run, **how: (verify if run == original else verify.__wrapped__)(run, **how)
 
 
 def _told(error: BaseException) -> str:

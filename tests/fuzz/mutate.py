@@ -60,6 +60,8 @@ _CELLS = (
     *(b"1e9", b"nan", b"x", b" 1", b"+1", b"0x1", b"\xff", b"\x00", b'"1"', b"gpu0", b"gpu_energy"),
     *(b"-0", b"00012", b"\n", b",", b"\r"),
 )
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"')
+_ODD_NUMBER = re.compile(r"\.0\b|[0-9]e|[0-9]{16}|[NI]")
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -155,7 +157,10 @@ def nudged(rng: random.Random, value: Any) -> Any:
 def dumped(value: Any) -> bytes:
     """The canonical form, or what comes next to it for values that have none."""
     try:
-        return jsonio.canonical(value)
+        plain = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        # Both forms are alike but for some numbers, and `json` is ten times as quick.
+        odd = _ODD_NUMBER.search(_STRING.sub("", plain)) or not plain.isascii()
+        return jsonio.canonical(value) if odd else plain.encode()
     except (ValueError, TypeError, RecursionError):
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
@@ -337,15 +342,12 @@ def sealed(files: Files, sound: bytes) -> Files:
     for key, name in (("spec", "spec"), ("plan", "plan"), ("result", "results")):
         found[f"{key}_hash"] = hashes.get(f"{name}.json", "0" * 64)
     found |= _of_plan(files.get("plan.json", b"{}"))
-    try:
-        data = jsonio.canonical(found)
-    except ValueError:
-        return files
+    data = dumped(found)
     try:
         manifest.parse(data)
     except Exception:  # what the plan holds is no image: the manifest keeps its own
         kept = json.loads(sound)
-        data = jsonio.canonical({**found, "image": kept["image"], "model": kept["model"]})
+        data = dumped({**found, "image": kept["image"], "model": kept["model"]})
     return files | {MANIFEST: data}
 
 
