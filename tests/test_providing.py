@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from kit import resources
+from kit.images import mirror
+from kit.images.locks import Deb
 from kit.replay.providing import all_or_nothing
 
 OLD, NEW = "a" * 64, "b" * 64
@@ -56,3 +61,50 @@ def test_what_a_killed_replay_left_goes_after_a_day(cache: Path, hours: int, sta
     with all_or_nothing():
         pass
     assert left.is_dir() is stays
+
+
+def test_another_thread_keeps_its_cache_meanwhile(cache: Path) -> None:
+    """In the UI a list, a check or a download works while a rebuild does."""
+    before = dict(os.environ)
+    with ThreadPoolExecutor(1) as other, ThreadPoolExecutor(1) as early:
+        early.submit(resources.cache_dir).result()  # its thread is there before the rebuild
+        with all_or_nothing():
+            assert resources.cache_dir().parent == cache
+            assert other.submit(resources.cache_dir).result() == cache
+            assert early.submit(resources.cache_dir).result() == cache
+            assert os.environ == before  # nor does any program that is started meanwhile see it
+    assert resources.cache_dir() == cache
+
+
+def test_two_rebuilds_at_once_do_not_see_one_another(cache: Path) -> None:
+    with ThreadPoolExecutor(1) as other, all_or_nothing():
+
+        def rebuild() -> Path:
+            with all_or_nothing():
+                (resources.cache_dir() / "debs" / NEW).write_bytes(b"new")
+                return resources.cache_dir()
+
+        mine = resources.cache_dir()
+        theirs = other.submit(rebuild).result()
+        assert theirs.parent == mine.parent == cache
+        assert found(mine) == {f"debs/{OLD}"}
+    assert found(cache) == {f"debs/{OLD}", f"debs/{NEW}"}
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_a_pool_of_threads_fetches_goes_into_the_copy(
+    cache: Path, tmp_path: Path, fails: bool
+) -> None:
+    data = b"a package"
+    sha256 = hashlib.sha256(data).hexdigest()
+    deb = Deb(version="1", architecture="all", source="hello", sha256=sha256, size=len(data))
+    place = tmp_path / "mirror" / mirror.place("hello", deb)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(data)
+    with suppress(KeyError), all_or_nothing():
+        got, _ = mirror.collect({"hello": deb}, (f"file://{tmp_path}/mirror",), lambda: None)
+        assert got["hello"].read_bytes() == data
+        assert not (cache / "debs" / sha256).exists()
+        if fails:
+            raise KeyError
+    assert (cache / "debs" / sha256).exists() is not fails

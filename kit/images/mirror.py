@@ -80,7 +80,7 @@ def collect(
     Raises:
         ImageUnavailable: no mirror is known, or none could be reached.
     """
-    fetch = _Fetch(tuple(roots))
+    fetch = _Fetch(tuple(roots), resources.cache_dir() / "debs")
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = {}
         for name, path in zip(debs, pool.map(fetch.one, debs, debs.values()), strict=True):
@@ -92,10 +92,10 @@ def collect(
 
 
 class _Fetch:
-    """Fetches from ``roots``; remembers which answered at all, and what the others said."""
+    """Fetches from ``roots`` into ``folder``; remembers which answered, what the others said."""
 
-    def __init__(self, roots: tuple[str, ...]) -> None:
-        self._roots = roots
+    def __init__(self, roots: tuple[str, ...], folder: Path) -> None:
+        self._roots, self._folder = roots, folder
         self._errors: dict[str, str] = {}
         self._last = ""  # the root that had the last file: asked first
         self.answered = False
@@ -105,7 +105,7 @@ class _Fetch:
 
     def one(self, name: str, deb: Deb) -> Path | None:
         """The file in the cache, fetched where it is not there; None where no root has it."""
-        target = resources.cache_dir() / "debs" / deb.sha256
+        target = self._folder / deb.sha256
         if same_file(target, deb.sha256):
             return target
         for root in sorted(self._roots, key=lambda root: root != self._last):

@@ -51,12 +51,13 @@ def provide(agreed: Undertaking, say: Say, progress: Progress = _nothing) -> Non
 def all_or_nothing() -> Iterator[None]:
     """Work on a copy of the cache, made of hard links, and keep what is new only on success.
 
+    Only the calling thread works on the copy: what the terminal UI does meanwhile does not see it.
     So the parts that a stranger's recipe names do not stay where the recipe gave no image.
 
     Raises:
         ImageUnavailable: the cache cannot be written.
     """
-    cache, before = resources.cache_dir(), os.environ.get("KIT_CACHE")
+    cache = resources.cache_dir()
     was_there = cache.is_dir()
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -69,21 +70,13 @@ def all_or_nothing() -> Iterator[None]:
         ) from error
     try:
         _link(cache, staged)
-        os.environ["KIT_CACHE"] = str(staged)
-        yield
+        with resources.another_cache(staged):
+            yield
         _keep(staged, cache)
     finally:
-        _restore(before)
         shutil.rmtree(staged, ignore_errors=True)
         if not was_there and not any(cache.iterdir()):
             cache.rmdir()
-
-
-def _restore(before: str | None) -> None:
-    if before is None:
-        del os.environ["KIT_CACHE"]
-    else:
-        os.environ["KIT_CACHE"] = before
 
 
 def _link(cache: Path, staged: Path) -> None:
