@@ -103,12 +103,12 @@ def run(
     flight: InFlight,
     config: host.HostConfig,
     cancelled: Cancelled,
-    waited: queue.Waited | None = None,
+    ticket: queue.Ticket,
 ) -> Path:
     """Run ``order`` in the folder of ``flight`` and seal it; returns the sealed run's folder.
 
     Args:
-        waited: how long it stood in the machine's queue, where it had to.
+        ticket: its place in the machine's queue, where its turn has come.
 
     Raises:
         Blocked: the run could not begin; nothing is sealed.
@@ -119,11 +119,12 @@ def run(
     facts = resolve(order.spec, engine, config, order.recipe)
     the_plan, requests = plan(order.spec, facts)
     findings = approve(order.spec, the_plan, facts, flight)
+    ticket.begin(cancelled, order.wait_s)
     journal, clock = register(order, the_plan, requests, findings, flight, facts)
-    if waited:
+    if waited := ticket.waited:
         journal.add("queue.waited", seconds=waited.seconds, runs=list(waited.runs))
     journey = Journey(order.spec, the_plan, facts, engine, flight, journal, clock, config)
-    outcome = travel(journey, cancelled)
+    outcome = travel(journey, cancelled, ticket.keep)
     flight.scratch(RESERVE_FILE).unlink(missing_ok=True)
     if outcome.fault:
         seal.tidy(flight)
@@ -180,8 +181,11 @@ def register(
     return journal, clock
 
 
-def travel(journey: Journey, cancelled: Cancelled) -> Outcome:
-    """Every launch under running samplers; an error becomes the outcome, never a traceback."""
+def travel(journey: Journey, cancelled: Cancelled, keep: Callable[[], None]) -> Outcome:
+    """Every launch under running samplers; an error becomes the outcome, never a traceback.
+
+    ``keep`` holds the run's place in the queue: called before each launch and often in it.
+    """
     spec, flight = journey.spec, journey.flight
     try:
         require_room(flight.path)
@@ -194,8 +198,10 @@ def travel(journey: Journey, cancelled: Cancelled) -> Outcome:
                 spec.limits.run_s,
                 flight.path,
                 flight.scratch(marks.FOLDER),
+                keep,
             )
             for index in range(spec.launches):
+                keep()
                 one_launch(journey, watch, index)
     except Interrupted as stopped:
         return Outcome("aborted", stopped)
@@ -423,8 +429,8 @@ def main(argv: list[str] | None = None) -> int:
     with ExitStack() as held:
         try:
             ticket = held.enter_context(queue.ticket(flight.id))
-            waited = ticket.wait(stop.is_set, order.wait_s)
-            run(order, flight, host.HostConfig.load(), stop.is_set, waited)
+            ticket.wait(stop.is_set, order.wait_s)
+            run(order, flight, host.HostConfig.load(), stop.is_set, ticket)
         except Exception as error:
             return account_for(error, order, flight)
         finally:

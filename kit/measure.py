@@ -23,6 +23,7 @@ from kit.sample import SamplerProcess
 ANCHOR_EVERY_S = 10.0
 LIVE_EVERY_S = 0.5
 DISK_EVERY_S = 5.0
+PLACE_EVERY_S = 1.0
 TICK_S = 0.05
 DISK_FLOOR_BYTES = 32 << 20
 RESERVE_BYTES = 8 << 20
@@ -48,6 +49,7 @@ class Watch:
         folder: where the run is written; a nearly full disk ends the run while there is
             still room to seal it.
         left: where faces leave their marks, see `kit.marks`.
+        keep: holds the run's place in the machine's queue, see `kit.queue.Ticket.keep`.
     """
 
     def __init__(
@@ -59,11 +61,12 @@ class Watch:
         limit_s: float,
         folder: Path,
         left: Path | None = None,
+        keep: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal, self._clock, self._samplers = journal, clock, samplers
         self._cancelled, self._limit_s, self._folder = cancelled, limit_s, folder
-        self._left = left
-        self._due = {"anchor": 0.0, "live": 0.0, "disk": 0.0, "marks": 0.0}
+        self._left, self._keep = left, keep
+        self._due = {"anchor": 0.0, "live": 0.0, "disk": 0.0, "marks": 0.0, "place": 0.0}
         self._live: dict[str, Any] = {}
         self._state: dict[str, dict[str, Any]] = {}
         self._ended: Callable[[], KitError | None] = lambda: None
@@ -84,7 +87,7 @@ class Watch:
             Interrupted: the person asked to stop.
             SamplerFailed: a sampler ended unasked.
             ContainerDied: the runtime is gone.
-            RunFailed: the run's own time limit passed.
+            RunFailed: the run's own time limit passed, or another run is measured at once.
             DiskFull: less than 32 MiB are left where the run is written.
         """
         if self._cancelled():
@@ -148,6 +151,8 @@ class Watch:
                 f"the run passed its limit of {self._limit_s:g} s",
                 "raise limits.run_s in the spec",
             )
+        if self._is_due("place", PLACE_EVERY_S):
+            self._keep()
         if self._is_due("disk", DISK_EVERY_S):
             require_room(self._folder)
 

@@ -5,51 +5,34 @@ every engine takes a numbered ticket in one folder of the machine, and begins on
 is held. A ticket is a file that its engine keeps locked (flock): the kernel lets go of the lock
 when the engine ends, however it ends, and a ticket that nobody holds counts for nothing.
 
+A ticket may vanish all the same: what cleans temporary folders deletes old files, and some of it
+asks for no lock. So a ticket is touched now and then, and its engine looks once a second whether
+it is still there (`Ticket.keep`), and puts it back. Which run is being measured stands in its
+ticket: whoever finds another one there does not begin, even with the lower number.
+
 Waiting is a look at that folder twice a second: it must not disturb the run that is measured.
 """
 
 from __future__ import annotations
 
 import datetime
-import fcntl
 import os
-import re
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from kit import jsonio
-from kit.errors import Blocked, Interrupted
-from kit.text import clean
+from kit import tickets
+from kit.errors import Blocked, Interrupted, KitError, RunFailed
+from kit.tickets import FOLDER_VARIABLE, Place
 
-FOLDER_VARIABLE = "KIT_QUEUE"  # for machines that share what they measure, and for tests
-_NAME = "kit-queue"
-_SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 sticky folders that every user can write
 _LOOK_S = 0.5
-_LOCK_S = 30.0
-_DIGITS = 8
-_OURS = re.compile(r"\d{8}|\.[0-9a-f]{1,32}-\d+")
-_MOST_BYTES = 4096
-_STICKY_FOR_ALL = stat.S_ISVTX | stat.S_IWOTH
+_TOUCH_S = 600.0  # far below the age (days) at which anything deletes a file for being old
 
 
 class MachineBusy(Blocked):
     """Another run is going on, and this one was not to wait, or not for so long."""
-
-
-class Place(NamedTuple):
-    """A run in the queue: its id, when its turn came (Unix time, s), and whose it is (uid).
-
-    For a run that waits, ``since`` is when it joined.
-    """
-
-    run: str
-    since: float
-    user: int
 
 
 class Wait(NamedTuple):
@@ -78,7 +61,7 @@ def named(place: Place) -> str:
 
 def places() -> list[Place]:
     """The runs in the queue, the one that is going on first."""
-    return [place for _, place in _held(_folder())]
+    return [place for _, place in tickets.held(tickets.queue_folder())]
 
 
 def waiting(run: str) -> Wait | None:
@@ -89,10 +72,16 @@ def waiting(run: str) -> Wait | None:
 
 
 class Ticket:
-    """A place in the queue, made by `ticket`."""
+    """A place in the queue, made by `ticket`. ``waited`` is how long it had to wait in all."""
 
-    def __init__(self, folder: Path, number: int, handle: int) -> None:
-        self._folder, self._number, self._handle = folder, number, handle
+    def __init__(self, folder: Path, run: str) -> None:
+        self._folder, self._run, self._measuring = folder, run, False
+        self._handle, self._since = -1, time.time()
+        self.waited: Waited | None = None
+        with tickets.locked(folder):
+            tickets.clear(folder)
+            self._number = tickets.following(folder)
+            self._put()
 
     def wait(self, cancelled: Callable[[], bool], limit_s: float | None = None) -> Waited | None:
         """Wait for the turn; returns how long that took, None where nobody was ahead.
@@ -104,6 +93,7 @@ class Ticket:
         Raises:
             Interrupted: cancelled.
             MachineBusy: ``limit_s`` passed.
+            Blocked: the ticket is gone and cannot be put back.
         """
         begun = time.monotonic()
         first = ahead = self._ahead()
@@ -114,11 +104,96 @@ class Ticket:
                 raise _busy(ahead, limit_s)
             time.sleep(_LOOK_S if limit_s is None else min(_LOOK_S, limit_s))
             ahead = self._ahead()
-        os.utime(self._handle)
-        return Waited(time.monotonic() - begun, tuple(p.run for p in first)) if first else None
+        if not first:
+            return None
+        waited = Waited(time.monotonic() - begun, tuple(p.run for p in first))
+        earlier = self.waited or Waited(0, ())
+        self.waited = Waited(earlier.seconds + waited.seconds, earlier.runs + waited.runs)
+        return waited
+
+    def begin(self, cancelled: Callable[[], bool], limit_s: float | None = None) -> None:
+        """Have this run measured from now on, and no other; waits again where one came between.
+
+        Args, raises: as `wait`.
+        """
+        while not self._measuring:
+            self.wait(cancelled, limit_s)
+            with _joining(self._folder), tickets.locked(self._folder):
+                self._measuring = not self._before()
+                if self._measuring:
+                    self._since = time.time()
+                    self._put()
+
+    def keep(self) -> None:
+        """Hold the place: put the ticket back where it has been deleted, or another stands there.
+
+        Raises:
+            RunFailed: this run is measured, and another one has begun meanwhile, or the ticket
+                cannot be put back.
+            Blocked: the ticket of a run that has not begun cannot be put back.
+        """
+        if self._stands():
+            if time.monotonic() - self._touched > _TOUCH_S:
+                self._touch()
+            return
+        fails = RunFailed if self._measuring else Blocked
+        with _joining(self._folder, fails), tickets.locked(tickets.made(self._folder)):
+            self._put()
+            others = self._before()
+        if self._measuring and others:
+            raise RunFailed(
+                f"this run's place in the queue was deleted, and {named(others[0])} began: "
+                "both were measured at once",
+                f"keep what cleans temporary files away from {self._folder}, or name another "
+                f"folder in {FOLDER_VARIABLE}; then run it again",
+            )
+
+    def leave(self) -> None:
+        """Give the place up; a ticket of another run that stands there stays."""
+        if self._stands():
+            with suppress(OSError):
+                tickets.path_of(self._folder, self._number).unlink()
+        os.close(self._handle)
 
     def _ahead(self) -> list[Place]:
-        return [place for number, place in _held(self._folder) if number < self._number]
+        self.keep()
+        return self._before()
+
+    def _before(self) -> list[Place]:
+        """The other runs that are measured; for a run that is not, also those that came first."""
+        return [
+            place
+            for number, place in tickets.held(self._folder)
+            if number != self._number
+            and (place.measuring or (number < self._number and not self._measuring))
+        ]
+
+    def _stands(self) -> bool:
+        """Whether this very ticket is still in its place."""
+        try:
+            there = tickets.path_of(self._folder, self._number).lstat()
+            return os.path.samestat(there, os.fstat(self._handle))
+        except OSError:
+            return False
+
+    def _put(self) -> None:
+        """Put a ticket in the place, or at the end where another stands there.
+
+        The folder's lock is held.
+        """
+        number = self._number
+        if not self._stands() and os.path.lexists(tickets.path_of(self._folder, number)):
+            number = tickets.following(self._folder)
+        place = Place(self._run, self._since, os.getuid(), self._measuring)
+        handle = tickets.write(self._folder, number, place)
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._number, self._handle, self._touched = number, handle, time.monotonic()
+
+    def _touch(self) -> None:
+        self._touched = time.monotonic()
+        with suppress(OSError):
+            os.utime(self._handle)
 
 
 @contextmanager
@@ -128,20 +203,24 @@ def ticket(run: str) -> Iterator[Ticket]:
     Raises:
         Blocked: the queue's folder cannot be used.
     """
-    folder = _folder()
+    folder = tickets.queue_folder()
+    with _joining(folder):
+        found = Ticket(folder, run)
     try:
-        number, handle = _take(folder, run)
+        yield found
+    finally:
+        found.leave()
+
+
+@contextmanager
+def _joining(folder: Path, fails: type[KitError] = Blocked) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise Blocked(
+        raise fails(
             f"the queue of runs in {folder} cannot be joined: {error.strerror}",
             f"remove that folder, or name another one in {FOLDER_VARIABLE}",
         ) from error
-    try:
-        yield Ticket(folder, number, handle)
-    finally:
-        with suppress(OSError):
-            _path(folder, number).unlink()
-        os.close(handle)
 
 
 def _busy(ahead: list[Place], limit_s: float) -> MachineBusy:
@@ -151,133 +230,3 @@ def _busy(ahead: list[Place], limit_s: float) -> MachineBusy:
         f"another run is going on on this machine: {named(ahead[0])}{others}{waited}",
         "leave --no-wait and --wait-s out to queue behind it",
     )
-
-
-# --- tickets --------------------------------------------------------------------------------
-
-
-def _path(folder: Path, number: int) -> Path:
-    return folder / f"{number:0{_DIGITS}d}"
-
-
-def _take(folder: Path, run: str) -> tuple[int, int]:
-    """The next number and the locked file behind it; who takes one holds the folder's lock."""
-    with _locked(folder):
-        _clear(folder)
-        number = max((n for n, _ in _tickets(folder)), default=0) + 1
-        # Locked before it has its name: nobody ever sees a ticket that is not held.
-        unnamed = folder / f".{run}-{os.getpid()}"
-        handle = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        os.fchmod(handle, 0o644)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        os.write(handle, jsonio.canonical({"run": run}))
-        unnamed.rename(_path(folder, number))
-    return number, handle
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The lock of the folder itself, for the instant in which a ticket is taken."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    end = time.monotonic() + _LOCK_S
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _tickets(folder: Path) -> list[tuple[int, Path]]:
-    """Every numbered file, held or not, in order."""
-    try:
-        names = sorted(path.name for path in folder.iterdir())
-    except OSError:
-        return []
-    return [(int(n), folder / n) for n in names if n.isdecimal() and len(n) == _DIGITS]
-
-
-def _held(folder: Path) -> list[tuple[int, Place]]:
-    """The tickets that somebody holds, in order."""
-    return [(n, place) for n, path in _tickets(folder) if (place := _holder(path))]
-
-
-def _holder(path: Path) -> Place | None:
-    """Who holds a ticket; None where nobody does, or where it is no ticket."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode) or not _is_locked(handle):
-            return None
-        run = _run_of(os.pread(handle, _MOST_BYTES, 0))
-        return Place(run, facts.st_mtime, facts.st_uid)
-    finally:
-        os.close(handle)
-
-
-def _is_locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
-
-
-def _run_of(data: bytes) -> str:
-    """The id in a ticket, which any user of this machine may have written."""
-    with suppress(jsonio.JsonRefused, KeyError, TypeError):
-        said: Any = jsonio.parse(data, "a ticket")
-        return clean(str(said["run"]))[:16]
-    return "of an unknown kit"
-
-
-def _clear(folder: Path) -> None:
-    """Remove what nobody holds, as far as it is this user's; the folder's lock is held."""
-    for path in list(folder.iterdir()):
-        if _OURS.fullmatch(path.name) and _holder(path) is None:
-            with suppress(OSError):
-                path.unlink()
-
-
-# --- where ----------------------------------------------------------------------------------
-
-
-def _folder() -> Path:
-    """The queue's folder: one that every user of this machine comes to, else this user's own."""
-    asked = os.environ.get(FOLDER_VARIABLE)
-    if asked:
-        return _made(Path(asked))
-    for base in _SHARED:
-        if _is_for_all(base) and _is_for_all(found := _made(base / _NAME)):
-            return found
-    return _made(Path(tempfile.gettempdir()) / f"{_NAME}-{os.getuid()}")
-
-
-def _made(folder: Path) -> Path:
-    """``folder``, made where it is not there; whether it can be used shows when it is."""
-    if not folder.exists():
-        mask = os.umask(0)  # without it the folder would be another user's alone for an instant
-        try:
-            with suppress(OSError):
-                folder.mkdir(mode=0o1777)
-        finally:
-            os.umask(mask)
-    return folder
-
-
-def _is_for_all(folder: Path) -> bool:
-    """Whether every user may make files in a folder, and remove only their own."""
-    try:
-        mode = folder.lstat().st_mode
-    except OSError:
-        return False
-    return stat.S_ISDIR(mode) and mode & _STICKY_FOR_ALL == _STICKY_FOR_ALL

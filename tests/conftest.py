@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kit import containers, images, queue
+from kit import containers, images, tickets
 from kit.model import ImageIdentity
 from tests import properties as properties  # its profile holds from here on
 
@@ -20,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def _own_queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Runs of tests wait for one another, and for no run of the person whose machine it is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(queue.FOLDER_VARIABLE, str(tmp_path_factory.mktemp("queue")))
+        patch.setenv(tickets.FOLDER_VARIABLE, str(tmp_path_factory.mktemp("queue")))
         yield
 
 

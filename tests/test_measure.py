@@ -13,6 +13,7 @@ from kit.errors import (
     DiskFull,
     DriverFailed,
     KitError,
+    RunFailed,
     SamplerFailed,
     UsageError,
 )
@@ -151,3 +152,15 @@ def test_a_helper_that_ended_on_a_full_disk_is_not_blamed(
     monkeypatch.setattr(measure, "DISK_FLOOR_BYTES", 1 << 62)
     found = measure.behind(fault, tmp_path)
     assert isinstance(found, kind if kind is ContainerDied else DiskFull)
+
+
+def test_the_place_in_the_queue_is_held_all_the_while(tmp_path: Path) -> None:
+    def lost() -> None:
+        raise RunFailed("another run began")
+
+    watch = Watch(
+        Journal(tmp_path / events.FILE, Clock()), Clock(), [], lambda: False, 60.0, tmp_path,
+        keep=lost,
+    )  # fmt: skip
+    with pytest.raises(RunFailed, match="another run began"):
+        watch.wait(0)

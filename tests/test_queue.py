@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from kit import queue
-from kit.errors import Blocked, Interrupted
+from kit import queue, tickets
+from kit.errors import Blocked, Interrupted, RunFailed
 from kit.queue import MachineBusy
 
 ENGINE = """
@@ -25,18 +28,24 @@ from kit import queue
 name, log, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 with queue.ticket(name) as ticket:
     print("joined", flush=True)
-    waited = ticket.wait(lambda: False)
+    ticket.wait(lambda: False)
+    if sys.argv[4:]:
+        time.sleep(float(sys.argv[4]))  # the time of planning and preflight
+    ticket.begin(lambda: False)
     with log.open("a") as file:
         file.write(f"{name} begins\\n"); file.flush()
         print("begun", flush=True)
-        time.sleep(seconds)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            ticket.keep()
+            time.sleep(0.05)
         file.write(f"{name} ends\\n")
 """
 
 
 @pytest.fixture(autouse=True)
 def _a_queue_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(queue.FOLDER_VARIABLE, str(tmp_path / "queue"))
+    monkeypatch.setenv(tickets.FOLDER_VARIABLE, str(tmp_path / "queue"))
 
 
 class Engines:
@@ -45,14 +54,14 @@ class Engines:
     def __init__(self, held: ExitStack, folder: Path) -> None:
         self._held, self.log = held, folder / "log"
 
-    def start(self, name: str, seconds: float = 0.3) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", ENGINE, name, str(self.log), str(seconds)]
+    def start(self, name: str, seconds: float = 0.3, *more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", ENGINE, name, str(self.log), str(seconds), *more]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._held.callback(process.kill)
         return process
 
-    def joined(self, name: str, seconds: float = 0.3) -> subprocess.Popen[str]:
-        process = self.start(name, seconds)
+    def joined(self, name: str, seconds: float = 0.3, *more: str) -> subprocess.Popen[str]:
+        process = self.start(name, seconds, *more)
         assert said(process) == "joined"
         return process
 
@@ -182,7 +191,7 @@ def test_a_wait_is_told_with_its_length() -> None:
 def folder() -> Path:
     with queue.ticket("x"):
         pass
-    return Path(os.environ[queue.FOLDER_VARIABLE])
+    return Path(os.environ[tickets.FOLDER_VARIABLE])
 
 
 def test_every_user_may_queue_and_nobody_remove_anothers_ticket() -> None:
@@ -214,8 +223,6 @@ def test_a_ticket_with_odd_words_is_shown_without_them(engines: Engines) -> None
 
 @pytest.mark.parametrize("content", [b"", b"5", b"[1]", b"{}", b'{"run":null}', b"\xff"])
 def test_a_held_ticket_without_a_run_counts_all_the_same(content: bytes) -> None:
-    import fcntl
-
     with (folder() / "00000001").open("wb") as file:
         file.write(content)
         file.flush()
@@ -226,10 +233,10 @@ def test_a_held_ticket_without_a_run_counts_all_the_same(content: bytes) -> None
 
 def test_a_folder_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(queue.FOLDER_VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(tickets.FOLDER_VARIABLE, str(tmp_path / "file"))
     with pytest.raises(Blocked, match="cannot be joined") as caught, queue.ticket("a"):
         pass
-    assert queue.FOLDER_VARIABLE in caught.value.remedy
+    assert tickets.FOLDER_VARIABLE in caught.value.remedy
     assert queue.places() == []
 
 
@@ -241,12 +248,153 @@ def test_all_users_of_a_machine_come_to_one_folder(
     closed.mkdir(mode=0o755)
     shared.mkdir()
     shared.chmod(0o1777)
-    monkeypatch.delenv(queue.FOLDER_VARIABLE)
-    monkeypatch.setattr(queue, "_SHARED", (closed, shared))
+    monkeypatch.delenv(tickets.FOLDER_VARIABLE)
+    monkeypatch.setattr(tickets, "_SHARED", (closed, shared))
     with queue.ticket("a"):
         assert [p.name for p in (shared / "kit-queue").iterdir()] == ["00000001"]
-    monkeypatch.setattr(queue, "_SHARED", (closed,))
+    monkeypatch.setattr(tickets, "_SHARED", (closed,))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(queue.tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "tempdir", None)
     with queue.ticket("a"):
         assert (tmp_path / f"kit-queue-{os.getuid()}" / "00000001").exists()
+
+
+# --- tickets that others delete ---------------------------------------------------------------
+
+
+def delete(place: Path) -> None:
+    for path in place.glob("0*"):
+        path.unlink()
+
+
+def another_there(place: Path) -> None:
+    """What a restored backup or a copying tool leaves: the same words, in another file."""
+    for path in place.glob("0*"):
+        words = path.read_bytes()
+        path.unlink()
+        path.write_bytes(words)
+
+
+def delete_folder(place: Path) -> None:
+    shutil.rmtree(place)
+
+
+GONE = pytest.mark.parametrize("remove", [delete, another_there, delete_folder])
+
+
+@GONE
+def test_a_place_that_is_deleted_is_taken_again(remove: Callable[[Path], None]) -> None:
+    place = folder()
+    with queue.ticket("a") as first, queue.ticket("b") as second:
+        first.begin(lambda: False)
+        remove(place)
+        assert queue.places() == []
+        second.keep()
+        first.keep()
+        assert [(p.run, p.measuring) for p in queue.places()] == [("a", True), ("b", False)]
+        with pytest.raises(MachineBusy, match="run a "):
+            second.wait(lambda: False, 0)
+    assert queue.places() == []
+
+
+@GONE
+def test_no_run_begins_beside_one_whose_ticket_was_deleted(
+    engines: Engines, remove: Callable[[Path], None]
+) -> None:
+    """The next run sees nobody before it and plans; it begins when the first one has ended."""
+    place = folder()
+    first = engines.joined("e1", 2)
+    assert said(first) == "begun"
+    second = engines.joined("e2", 0.1, "1")
+    remove(place)
+    third = engines.joined("e3", 0.1, "0.3")
+    assert [p.wait(60) for p in (first, second, third)] == [0, 0, 0]
+    assert len(engines.lines()) == 6 and one_after_another(engines.lines())
+
+
+def test_a_run_that_was_measured_beside_another_one_fails() -> None:
+    """It had been stopped, for instance, and could not put its ticket back in time."""
+    with queue.ticket("a") as first, queue.ticket("b") as second:
+        first.begin(lambda: False)
+        delete(folder())
+        second.begin(lambda: False)
+        with pytest.raises(RunFailed, match=r"run b .* measured at once") as caught:
+            first.keep()
+        assert tickets.FOLDER_VARIABLE in caught.value.remedy
+        second.keep()
+
+
+def test_who_begins_meanwhile_is_waited_for_with_the_lower_number_too() -> None:
+    with queue.ticket("a") as first, queue.ticket("b") as second:
+        delete(folder())
+        second.begin(lambda: False)
+        with pytest.raises(MachineBusy, match="run b "):
+            first.begin(lambda: False, 0)
+        assert [p.run for p in queue.places()] == ["b", "a"]
+        assert str(queue.waiting("a")).startswith("waiting for run b ")
+
+
+def test_waits_before_and_after_planning_add_up() -> None:
+    def ends(run: ExitStack) -> bool:
+        run.close()
+        return False
+
+    with ExitStack() as other:
+        other.enter_context(queue.ticket("x"))
+        with queue.ticket("c") as mine:
+            mine.wait(lambda: ends(other))
+            between = other.enter_context(queue.ticket("y"))
+            delete(folder())
+            between.begin(lambda: False)
+            mine.begin(lambda: ends(other))
+    assert mine.waited and mine.waited.runs == ("x", "y")
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_place_that_cannot_be_taken_again(tmp_path: Path, measured: bool) -> None:
+    place = folder()
+    with queue.ticket("a") as mine:
+        if measured:
+            mine.begin(lambda: False)
+        shutil.rmtree(place)
+        place.write_text("")
+        with pytest.raises(RunFailed if measured else Blocked, match="cannot be joined"):
+            mine.keep()
+
+
+def test_leaving_takes_no_other_runs_ticket_away() -> None:
+    with queue.ticket("a"):
+        delete(folder())
+        other = queue.ticket("b")
+        other.__enter__()
+    assert [p.run for p in queue.places()] == ["b"]
+    other.__exit__(None, None, None)
+    assert queue.places() == []
+
+
+def test_a_ticket_is_never_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cleaners go by a file's times, and some of them ask for no lock."""
+    place = folder()
+    with queue.ticket("a") as mine:
+        mine.begin(lambda: False)
+        (path,) = place.glob("0*")
+        began, words = queue.places()[0].since, path.read_bytes()
+        os.utime(path, (0, 0))
+        mine.keep()
+        assert path.stat().st_mtime == 0  # a touch a second would be work for the disk
+        monkeypatch.setattr(queue, "_TOUCH_S", 0.0)
+        mine.keep()
+        facts = path.stat()
+        assert min(facts.st_mtime, facts.st_atime) > began - 60
+        assert path.read_bytes() == words and queue.places()[0].since == began
+
+
+@pytest.mark.parametrize("since", ["null", "-5", "1e300", "10000000000000000", '"now"', "true"])
+def test_a_ticket_with_odd_times_can_be_named(since: str) -> None:
+    with (folder() / "00000001").open("w") as file:
+        file.write(f'{{"run":"ab","since":{since}}}')
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.utime(file.fileno(), (0, 2**34))
+        (found,) = queue.places()
+        assert queue.named(found).startswith("run ab (started ")

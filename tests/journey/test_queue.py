@@ -8,10 +8,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kit import tickets
 from tests.journey.conftest import Workplace, loopback_spec
 
 pytestmark = pytest.mark.docker
@@ -86,6 +88,20 @@ def test_killing_a_waiter_and_the_holder_lets_the_last_one_run(workplace: Workpl
     out, said = third.communicate(timeout=100)
     assert third.returncode == 0, said
     assert out.strip().endswith(workplace.sealed()[0].name)
+
+
+def test_a_ticket_that_a_cleaner_deletes_lets_nobody_measure_beside(workplace: Workplace) -> None:
+    first = started(workplace, loopback_spec(name="one", phases=LONG | {"idle_s": 4}))
+    workplace.wait_for(lambda e: e["kind"] == "launch.begin")
+    second = started(workplace, loopback_spec(name="two"))
+    until(lambda: waiting(workplace))
+    for ticket in Path(os.environ[tickets.FOLDER_VARIABLE]).glob("0*"):
+        ticket.unlink()
+    told = [face.communicate(timeout=100) for face in (first, second)]
+    assert [face.returncode for face in (first, second)] == [0, 0], told
+    assert [entry["kind"] for entry in ledger(workplace)] == ["registered", "sealed"] * 2
+    for path in workplace.sealed():
+        assert workplace.kit("verify", path).returncode == 0
 
 
 def test_ctrl_c_leaves_the_queue(workplace: Workplace) -> None:
