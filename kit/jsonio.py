@@ -24,6 +24,7 @@ _TOKENS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\$", re.DOTALL)  # of a regular 
 # Possessive, and a string without an end goes up to the end: no byte is looked at twice.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS = re.compile(rb"[][{}]")
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character that JSON writes as two escapes
 
 
 class JsonRefused(KitError):
@@ -32,7 +33,7 @@ class JsonRefused(KitError):
     exit_code = 4
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(message, "correct that file, or get a sound copy of it")
         self.code = code
 
 
@@ -52,7 +53,9 @@ def hash_of(value: Any) -> str:
 
 
 def parse(data: bytes, what: str = "the file") -> Any:
-    """Parse strict JSON: UTF-8, no duplicate keys, no NaN, nesting at most 32.
+    """Parse strict JSON: UTF-8, no duplicate keys, no NaN, nesting at most 32, whole characters.
+
+    ``"\\ud800"`` alone is half a character: such text can be neither encoded nor hashed.
 
     Raises:
         JsonRefused: with code ``JSON_MALFORMED``, ``JSON_DUPLICATE_KEY``, ``JSON_NOT_FINITE``
@@ -60,15 +63,23 @@ def parse(data: bytes, what: str = "the file") -> Any:
     """
     _refuse_depth(data, what)
     try:
-        return json.loads(
+        found = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=lambda pairs: _unique(pairs, what),
             parse_constant=lambda name: _not_finite(name, what),
         )
+        if _HALF.search(data):
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
     except JsonRefused:
         raise
     except UnicodeDecodeError as error:
         raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: it is not UTF-8 text") from error
+    except UnicodeEncodeError as error:
+        raise JsonRefused(
+            "JSON_MALFORMED",
+            f"{what} holds half a character: \\ud800 to \\udfff name one only in pairs",
+        ) from error
     except (ValueError, RecursionError) as error:
         raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: {error}") from error
 

@@ -67,6 +67,27 @@ def test_a_context_that_names_nothing_is_said(tmp_path: Path) -> None:
         endpoint.find({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "gone"})
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"currentContext": "\\ud800"}',
+        b'{"currentContext": "x\\udcff"}',
+        b"{",
+        b"[" * 10**5,
+        b"[]",
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    assert endpoint.find({"DOCKER_CONFIG": str(tmp_path)}).source == "default"
+
+
+def test_a_context_whose_name_is_no_text_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match=r"context '\\udcff' is in use") as caught:
+        endpoint.find({"DOCKER_CONTEXT": "\udcff", "DOCKER_CONFIG": str(tmp_path)})
+    assert caught.value.remedy
+
+
 def test_a_context_left_over_in_the_file_gives_way_to_the_engine_that_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,3 +56,31 @@ def test_nesting_is_counted_after_a_string_of_escapes() -> None:
     with pytest.raises(jsonio.JsonRefused) as caught:
         jsonio.parse(b'["\\"\\\\",' + b"[" * 40 + b"]" * 41)
     assert caught.value.code == "JSON_TOO_DEEP"
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        (rb'"\ud83d\ude00"', "\U0001f600"),
+        (rb'"\uD83D\uDE00"', "\U0001f600"),
+        (rb'"\\ud800"', r"\ud800"),
+        (rb'"\ud7ff\ue000"', "\ud7ff\ue000"),
+    ],
+)
+def test_whole_characters_pass(text: bytes, holds: str) -> None:
+    assert jsonio.parse(text) == holds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rb'"\ud800"', rb'"\uDFFF"', rb'{"\udc00": 1}', rb'["a", {"b": "x\ud83dy"}]',
+        rb'"\ude00\ud83d"', rb'["\ud83d", "\ude00"]', rb'"\\\ud800"',
+        '"\ud800"'.encode("utf-8", "surrogatepass"),
+    ],
+)  # fmt: skip
+def test_half_a_character_is_refused(text: bytes) -> None:
+    with pytest.raises(jsonio.JsonRefused) as caught:
+        jsonio.parse(text)
+    assert caught.value.code == "JSON_MALFORMED" and caught.value.remedy
+    assert caught.value.message.encode()

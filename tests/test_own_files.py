@@ -13,6 +13,7 @@ import pytest
 from kit import jsonio, resources, spec
 from kit.errors import UsageError
 from kit.host import HostConfig, calibration, pdu_calibration
+from kit.meters.base import MeterUnavailable
 from kit.meters.pdu import profiles
 from kit.text import utf8
 from kit.tui import settings
@@ -78,6 +79,38 @@ def test_what_is_no_text_is_said_once(data: bytes, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is not UTF-8 text") as caught:
             load(file)
         assert caught.value.remedy
+
+
+HALF = rb'{"schema": "\ud800", "rack1": "\udfff"}'
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda file: spec.load(file),
+        lambda file: profiles.load(str(file)),
+        lambda file: calibration.load(file.parent),
+        lambda file: pdu_calibration.facts(file.parent, "rack1", {}),
+    ],
+    ids=["spec", "profile", "calibration", "PDU's calibration"],
+)
+def test_half_a_character_is_said_with_its_file(
+    load: Callable[[Path], object], tmp_path: Path
+) -> None:
+    file = tmp_path / pdu_calibration.FILE
+    file.write_bytes(HALF)
+    wanted = rf"{file.name} .*half a character"
+    with pytest.raises((UsageError, MeterUnavailable), match=wanted):
+        load(file)
+
+
+def test_half_a_character_in_host_toml_and_settings(tmp_path: Path) -> None:
+    (tmp_path / "host.toml").write_bytes(rb"[store]" + b"\n" + rb'runs = "\ud800"')
+    with pytest.raises(UsageError, match=r"host\.toml"):
+        HostConfig.load(tmp_path / "host.toml")
+    (tmp_path / "tui.json").write_bytes(rb'{"theme": "\ud800"}')
+    found = settings.load(tmp_path / "tui.json")
+    assert repr(found).encode()
 
 
 def test_a_file_of_an_archive_has_no_mark() -> None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
+import os
 import platform
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
 
 from kit.errors import EngineUnavailable
 from kit.text import utf8
@@ -141,7 +143,7 @@ def _current_context(config: Path) -> str:
 
 def _context_host(config: Path, name: str) -> str:
     """The address in the context's meta file, which lies under the hash of its name."""
-    folder = hashlib.sha256(name.encode()).hexdigest()
+    folder = hashlib.sha256(os.fsencode(name)).hexdigest()
     meta = _json(config / "contexts" / "meta" / folder / "meta.json")
     try:
         return str(meta["Endpoints"]["docker"]["Host"])
@@ -155,8 +157,8 @@ def _context_host(config: Path, name: str) -> str:
 def _json(path: Path) -> dict[str, Any]:
     """A JSON object, or nothing: docker, too, goes on without a configuration it cannot read."""
     try:
-        document = json.loads(utf8(path.read_bytes()))
-    except (OSError, ValueError):
+        document = msgspec.json.decode(utf8(path.read_bytes()))
+    except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

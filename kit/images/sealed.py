@@ -64,7 +64,7 @@ def checked(given: Mapping[str, bytes]) -> Recipe:
         if wanted != given.keys():
             raise refuse("RECIPE_FILES", ascii(sorted(wanted ^ given.keys())[0]))
         bases = {name: base_lock(given[f"{name}/{LOCK}"], f"{name}/{LOCK}") for name in lock.bases}
-    except (msgspec.ValidationError, UnicodeError, jsonio.JsonRefused) as error:
+    except (msgspec.ValidationError, jsonio.JsonRefused) as error:
         raise refuse("RECIPE_INVALID", ascii(str(error))[:300]) from error
     found = Recipe(lock, bases, {name: given[name] for name in sorted(lock.files)})
     _refuse_inconsistent(found)
