@@ -58,6 +58,9 @@ STATES: dict[str, tuple[float, float]] = {
 _SHORT = frozenset({2**15 - 1, 2**16 - 1})
 WIDE_SENTINELS = SENTINELS - _SHORT
 NO_VALUE = "all bits of the value are set: the device's word for no reading"
+# A pace or a period that a meter can have, s: as the plan's schema allows.
+SHORTEST_S, LONGEST_S = 1e-6, 86_400.0
+_RATED_W = (1e-3, 1e7)
 Facts = Mapping[str, Any]
 
 
@@ -86,7 +89,7 @@ def fault(quantity: str, facts: Facts, raw: int, value: float, device: str = "")
 def most_j(quantity: str, facts: Facts, seconds: float) -> float:
     """The most that a counter can grow by in so long a time, J."""
     if quantity == "gpu_energy":
-        period_s = _number(facts, "period_s") or GPU_RENEWED_S
+        period_s = seconds_of(facts, "period_s", GPU_RENEWED_S)
         return gpu_highest_w(gpu_cap_w(facts), seconds) * (seconds + period_s)
     if quantity == "cpu_energy":
         return package_highest_w(facts) * (seconds + PACKAGE_RENEWED_S)
@@ -101,7 +104,7 @@ def overshoot(seconds: float) -> float:
 
 def gpu_cap_w(facts: Facts, enforced_w: float | None = None) -> float:
     """A card's cap, W: the highest that it can be set to, else the one in effect."""
-    return _number(facts, "limit_w") or enforced_w or GPU_W
+    return _limit_w(facts) or enforced_w or GPU_W
 
 
 def gpu_highest_w(cap_w: float, seconds: float) -> float:
@@ -111,20 +114,35 @@ def gpu_highest_w(cap_w: float, seconds: float) -> float:
 
 def package_highest_w(facts: Facts) -> float:
     """The most that a CPU package can draw, W."""
-    told = _number(facts, "limit_w")
+    told = _limit_w(facts)
     return min(PACKAGE_W, max(_PACKAGE_LEAST_W, _PACKAGE_SHARE * told)) if told else PACKAGE_W
 
 
 def outlet_highest_w(device: str, facts: Facts) -> float:
     """The most that an outlet, an inlet or a whole PDU can carry, W."""
-    told = _number(facts, "limit_w")
+    told = _limit_w(facts)
     if told:
         return _OUTLET_SHARE * told
     point = device.rpartition(":")[2]
     return _OUTLET_SHARE * (OUTLET_W if point[:1].isdigit() else INLET_W)
 
 
-def _number(facts: Facts, key: str) -> float | None:
+def seconds_of(facts: Facts, key: str, default: float) -> float:
+    """A pace or a period of the plan's facts, s; ``default`` where they hold none that can be.
+
+    A plan may be another's: 0, a word, or a number that no meter has is read as if it was absent.
+    """
+    value = _within(facts, key, SHORTEST_S, LONGEST_S)
+    return default if value is None else value
+
+
+def _limit_w(facts: Facts) -> float | None:
+    """What the plan says that a device can draw, W; None where it says nothing that can be."""
+    return _within(facts, "limit_w", *_RATED_W)
+
+
+def _within(facts: Facts, key: str, low: float, high: float) -> float | None:
     value = facts.get(key)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-    return float(value) if good and value is not None else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if low <= value <= high else None

@@ -17,6 +17,7 @@ from kit import containers, events, host, jsonio, launch, preflight
 from kit import plan as planning
 from kit.container_command import command_line
 from kit.errors import Blocked
+from kit.limits import seconds_of
 from kit.model import Finding, Plan, RunSpec
 from kit.spec import spec_hash
 from kit.store import Store
@@ -142,10 +143,9 @@ def bytes_per_s(planned: Plan) -> float:
 
 def _rows_per_s(facts: Mapping[str, Any]) -> float:
     """A buffer gives a row a period however seldom it is emptied; anything else one a read."""
-    every = facts.get("poll_s")
-    if every is None or "slots" in facts:
-        every = facts.get("period_s")
-    return 1.0 / float(every) if every and "reason" not in facts else 0.0
+    every_s = 0.0 if "slots" in facts else seconds_of(facts, "poll_s", 0.0)
+    every_s = every_s or seconds_of(facts, "period_s", 0.0)
+    return 1.0 / every_s if every_s and "reason" not in facts else 0.0
 
 
 def without_meter(spec: RunSpec, name: str, alias: str | None) -> RunSpec:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kit.limits import seconds_of
 from kit.model import MeterDevice
 from kit.samples import Samples, Series
 from kit.units import QUANTITIES
@@ -181,7 +182,7 @@ def _span_s(device: MeterDevice, quantity: str, t: Floats) -> float:
     """For how long there were readings, s: without holes, and each for a period of its own."""
     steps = np.diff(t)
     usual = float(np.median(steps)) if len(steps) else 0.0
-    period_s = float(device.quantities.get(quantity, {}).get("poll_s", usual))
+    period_s = seconds_of(device.quantities.get(quantity, {}), "poll_s", usual)
     whole = steps <= max(_SHORTEST_HOLE_S, _HOLE_PERIODS * period_s)
     return float(steps[whole].sum()) + period_s
 

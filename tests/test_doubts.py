@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from kit import archive, compare, jsonio, records, report, results
+from kit import archive, compare, jsonio, limits, records, report, results
+from kit.model import MeterPlan
 from kit.records import RunRecords
 from kit.report import plain
 from kit.results import doubts
-from kit.verify import verify
+from kit.verify import reads, verify
 from tests import golden
 
 GPU, CPU = "gpu_energy_per_output_token", "cpu_energy_per_output_token"
@@ -130,20 +135,49 @@ def _event(before: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     return {"t": before["t"], "kind": "sampler.lost", "data": data}
 
 
-@pytest.mark.parametrize("odd", ["x", None, [], -1, 0, 1e308, True])
-@pytest.mark.parametrize("fact", ["limit_w", "period_s", "poll_s", "wrap", "scale"])
-def test_a_forged_fact_is_no_traceback(fact: str, odd: object, tmp_path: Path) -> None:
+ODD: list[object] = ["x", "Infinity", "nan", None, [], {}, True, False, -1, -0.0, 0, 2**53 - 1]
+ODD += [1e-300, 1e-12, 1e-6, 1e-3, 1e4, 86_400, 1e18, 1e300, 1e308]
+FACTS = ["limit_w", "period_s", "poll_s", "wrap", "scale", "gain", "resolution", "bridge_s"]
+
+
+def forged(plan: dict[str, Any], fact: str, odd: object) -> None:
+    for meter in plan["meters"]:
+        for device in meter["devices"]:
+            for facts in device["quantities"].values():
+                facts[fact] = odd
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_forged_fact_is_no_traceback_and_no_warning(fact: str, honest: RunRecords) -> None:
+    """Every odd value, also those that the schema would refuse, through all that reads the plan."""
+    for odd in ODD:
+        document = msgspec.to_builtins(honest.plan)
+        forged(document, fact, odd)
+        meters = msgspec.convert(document["meters"], tuple[MeterPlan, ...])
+        plan = msgspec.structs.replace(honest.plan, meters=meters)
+        records_ = dataclasses.replace(honest, plan=plan)
+        with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
+            results.compute(records_)
+        assert reads.checks(records_, whole=True)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("odd", ["nan", None, 0, 1e-300, 1e-6, 86_400])
+@pytest.mark.parametrize("fact", ["period_s", "poll_s"])
+def test_a_sealed_run_with_a_forged_fact_fails(fact: str, odd: object, tmp_path: Path) -> None:
     run = golden.build(tmp_path / "runs")
-
-    def forge(plan: dict[str, Any]) -> None:
-        for meter in plan["meters"]:
-            for device in meter["devices"]:
-                for facts in device["quantities"].values():
-                    facts[fact] = odd
-
-    golden.edit_json(run / "plan.json", forge)
+    golden.edit_json(run / "plan.json", lambda plan: forged(plan, fact, odd))
     verdict = verify(golden.reseal(run))
     assert not verdict.passed
+
+
+@pytest.mark.parametrize(
+    "odd", ["x", "2", None, [], {}, True, -1, 0, 1e-300, 1e300, math.inf, -math.inf, math.nan]
+)
+def test_a_period_that_no_meter_has_is_read_as_absent(odd: object) -> None:
+    assert limits.seconds_of({"period_s": odd}, "period_s", 0.1) == 0.1
+    assert limits.seconds_of({"period_s": 2}, "period_s", 0.1) == 2.0
 
 
 # --- the wall against its parts ---------------------------------------------------------------

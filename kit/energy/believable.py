@@ -104,10 +104,8 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
     if quantity in limits.GPU_POWER_S:
         return _power(read, quantity, cap_w(device, samples))
     if quantity == "gpu_energy":
-        cap, period_s = (
-            _counted_w(device, samples),
-            float(facts.get("period_s", limits.GPU_RENEWED_S)),
-        )
+        cap = _counted_w(device, samples)
+        period_s = limits.seconds_of(facts, "period_s", limits.GPU_RENEWED_S)
 
         def most(seconds: Floats) -> Floats:
             over = np.array([limits.overshoot(s) for s in np.atleast_1d(seconds)])

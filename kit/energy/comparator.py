@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from kit.energy.curve import Curve, Hole, gaps
+from kit.limits import seconds_of
 from kit.model import EnergyValue, MeterDevice
 from kit.samples import Samples
 from kit.units import QUANTITIES
@@ -28,7 +29,7 @@ def codecarbon_curve(device: MeterDevice, samples: Samples) -> Curve | None:
         return None
     t = series.t.astype(np.float64)
     joules = np.diff(series.raw).astype(np.float64) * QUANTITIES[_QUANTITY].scale
-    poll_s = float(facts.get("poll_s", 1.0))
+    poll_s = seconds_of(facts, "poll_s", 1.0)
     back = (Hole(t[i], t[i + 1], "its total went backwards") for i in np.flatnonzero(joules < 0))
     return Curve(
         t=t,

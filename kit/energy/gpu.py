@@ -47,6 +47,7 @@ from kit.energy.curve import (
 )
 from kit.energy.ticks import Known, known_ticks
 from kit.energy.views import QUANTITY
+from kit.limits import seconds_of
 from kit.model import MeterDevice
 from kit.samples import Samples, Series
 from kit.units import QUANTITIES
@@ -108,7 +109,7 @@ def agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float 
 def _views(device: MeterDevice, samples: Samples) -> tuple[Known | None, Curve | None]:
     """The counter's ticks and the power readings' curve, by themselves."""
     found = good(device, samples, "gpu_energy")
-    ticks = known_ticks(found[0], float(found[1].get("period_s", RENEWED_S))) if found else None
+    ticks = known_ticks(found[0], seconds_of(found[1], "period_s", RENEWED_S)) if found else None
     power = samples_curve(device, samples, ticks)
     instant = good(device, samples, "gpu_power_instant")
     if power is None and instant:
@@ -197,7 +198,7 @@ def samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) ->
     if found is None:
         return None
     series, facts = found
-    stamps, period_s = series.t.astype(np.float64), float(facts.get("period_s", _SAMPLE_S))
+    stamps, period_s = series.t.astype(np.float64), seconds_of(facts, "period_s", _SAMPLE_S)
     watts = series.raw.astype(np.float64) * QUANTITIES["gpu_power_sample"].scale
     ways = [shapes.on_period(stamps, period_s), shapes.stamped(stamps, period_s)]
     drawn = [_drawn(taken, watts, period_s) for taken in ways if taken]

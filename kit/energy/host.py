@@ -21,7 +21,7 @@ from kit.energy.curve import (
     held,
     sharpened,
 )
-from kit.limits import package_highest_w
+from kit.limits import package_highest_w, seconds_of
 from kit.model import MeterDevice
 from kit.samples import Ints, Samples, Series
 from kit.units import QUANTITIES
@@ -46,7 +46,7 @@ def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     if found is None:
         return None
     series, facts = found
-    t, poll_s = series.t.astype(np.float64), float(facts.get("poll_s", 0.05))
+    t, poll_s = series.t.astype(np.float64), seconds_of(facts, "poll_s", 0.05)
     steps = np.diff(series.raw).astype(np.float64)
     steps = np.where(steps < 0, steps + float(facts.get("wrap", 0)), steps)
     joules = steps * QUANTITIES["cpu_energy"].scale
@@ -92,11 +92,12 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     if found is None:
         return None
     series, facts = found
-    scale, poll_s = float(facts.get("scale", 1.0)), float(facts.get("poll_s", 1.0))
+    scale, poll_s = float(facts.get("scale", 1.0)), seconds_of(facts, "poll_s", 1.0)
     answers = _answers(series)
     watts = series.raw.astype(np.float64) * scale * float(facts.get("correction", 1.0))
     unread = series.raw <= 0  # what lies below its squelch reads 0
-    period_s = pdu_period_s(answers.t[~unread], series.raw[~unread], poll_s, facts.get("period_s"))
+    stated_s = seconds_of(facts, "period_s", 0.0)
+    period_s = pdu_period_s(answers.t[~unread], series.raw[~unread], poll_s, stated_s)
     lag = float(facts.get("lag_s", 0.0)) / NS
     t = _changes(answers.t, poll_s) - lag
     limit_s = max(_SHORTEST_HOLE_S, _PDU_HOLE_POLLS * poll_s)
@@ -214,7 +215,7 @@ def estimate_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     if found is None or not {"idle_w", "max_w", "cpus"} <= set(found[1]):
         return None
     series, facts = found
-    t, period_s = series.t.astype(np.float64), float(facts.get("period_s", 0.1))
+    t, period_s = series.t.astype(np.float64), seconds_of(facts, "period_s", 0.1)
     seconds = np.maximum(np.diff(t), 1.0) * NS
     busy = np.diff(series.raw) * QUANTITIES["cpu_busy"].scale
     share = np.clip(busy / (seconds * float(facts["cpus"])), 0.0, 1.0)

@@ -34,6 +34,7 @@ from kit.energy.module import Covered, covered
 from kit.energy.ticks import Known, known_ticks
 from kit.energy.trust import Spans, Trust, explained, holes, trusted
 from kit.energy.views import QUANTITY, energies
+from kit.limits import seconds_of
 from kit.model import MeterDevice
 from kit.samples import Samples
 from kit.units import QUANTITIES
@@ -86,7 +87,7 @@ def _material(device: MeterDevice, sifted: Sifted) -> _Material:
     samples = sifted.samples
     ticks, counter = None, good(device, samples, "gpu_energy")
     if counter:
-        ticks = known_ticks(counter[0], float(counter[1].get("period_s", RENEWED_S)))
+        ticks = known_ticks(counter[0], seconds_of(counter[1], "period_s", RENEWED_S))
         jumps = sifted.jumps.get((device.device, "gpu_energy"), ())
         ticks = ticks._replace(jumps=tuple(j for j in jumps if j not in ticks.resets))
     shape = samples_curve(device, samples, ticks)

@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from kit.energy.curve import NS, Floats, held
 from kit.energy.ticks import known_ticks
+from kit.limits import seconds_of
 from kit.model import MeterDevice
 from kit.samples import Samples, Series
 from kit.units import QUANTITIES
@@ -131,13 +132,13 @@ def _shape(device: MeterDevice, samples: Samples) -> _Shape | None:
         real = series.raw > 0  # zeros of a power sensor are no readings
         t = series.t[real].astype(np.float64)
         watts = series.raw[real].astype(np.float64) * QUANTITIES["gpu_power_sample"].scale
-        step_s = float(facts.get("period_s", _SAMPLE_S))
+        step_s = seconds_of(facts, "period_s", _SAMPLE_S)
         if len(t) > 1:
             return _Shape(t, held(t, watts, backwards=True), step_s)
     found = _read(device, samples, "gpu_energy")
     if not found:
         return None
-    ticks = known_ticks(found[0], float(found[1].get("period_s", _TICK_S)))
+    ticks = known_ticks(found[0], seconds_of(found[1], "period_s", _TICK_S))
     if len(ticks.t) < 2 or ticks.resets:
         return None
     joules = (ticks.raw - ticks.raw[0]) * QUANTITIES["gpu_energy"].scale

@@ -231,7 +231,7 @@ def _cpu_growth(facts: Mapping[str, Any], before: int, raw: int, seconds: float)
 
 def _pdu_growth(facts: Mapping[str, Any], before: int, raw: int, seconds: float) -> float | None:
     """The trapezoid between two answers; 0 W is what a PDU says below its squelch."""
-    limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * float(facts.get("poll_s", 1.0)))
+    limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * limits.seconds_of(facts, "poll_s", 1.0))
     if min(before, raw) <= 0 or seconds > limit_s:
         return None
     return (before + raw) / 2 * float(facts.get("scale", 1.0)) * seconds

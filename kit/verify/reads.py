@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kit.limits import seconds_of
 from kit.model import MeterPlan
 from kit.records import RunRecords
 from kit.samples import Series
@@ -150,7 +151,7 @@ def _key(
     if quantity == "gpu_energy":
         return next((key for key in _COUNTERS if key in own), None)
     kind = "power" if quantity in _POWER else "state"
-    key = f"nvml.{kind}-{round(float(facts.get('poll_s', 0)) * 1e3)}ms"
+    key = f"nvml.{kind}-{round(seconds_of(facts, 'poll_s', 0.0) * 1e3)}ms"
     key = "nvml.processes" if quantity in _PROCESSES else key
     key = "nvml.samples" if quantity == "gpu_power_sample" else key
     return key if key in own else None
@@ -170,8 +171,8 @@ def _period_s(meter: MeterPlan, key: str) -> float | None:
         digits = key.rpartition("-")[2].removesuffix("ms")
         return int(digits) * 1e-3 if digits.isdecimal() else 1.0
     facts = [f for d in meter.devices for f in d.quantities.values() if "reason" not in f]
-    paces = [f.get("poll_s") or f.get("period_s") for f in facts]
-    known = [float(pace) for pace in paces if pace]
+    paces = [seconds_of(f, "poll_s", 0.0) or seconds_of(f, "period_s", 0.0) for f in facts]
+    known = [pace for pace in paces if pace]
     return min(known) if known and len(known) == len(paces) else None
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kit.archive import Source
+from kit.limits import seconds_of
 from kit.model import Manifest
 from kit.records import RunRecords
 from kit.samples import Ints, Series
@@ -102,10 +103,10 @@ def _covered(series: Series, begin: int, end: int) -> bool:
 
 def _slack_ns(series: Series, facts: dict[str, object]) -> float:
     """How far a stream may end from the run's edges: its own pace, five times, or a second."""
-    told = [float(v) for k in ("period_s", "poll_s") if isinstance(v := facts.get(k), int | float)]
+    told = [seconds_of(facts, key, 0.0) for key in ("period_s", "poll_s")]
     gaps = np.diff(series.t)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
-    return max(_SLACK_S / _NS, _PERIODS * max(usual, *(s / _NS for s in told), 0.0))
+    return max(_SLACK_S / _NS, _PERIODS * max(usual, *(s / _NS for s in told)))
 
 
 def _gaps(records: RunRecords, source: Source, whole: bool) -> Check:
@@ -199,10 +200,8 @@ def _missed(records: RunRecords) -> Counter[str]:
 
 def _deadlines(series: Series | None, quantity: str, facts: dict[str, object]) -> int:
     """How often a quantity was due between its first row and its last; 0 without an even pace."""
-    pace = facts.get("period_s") if quantity == "cpu_busy" else facts.get("poll_s")
-    if series is None or len(series.t) < 2 or "slots" in facts:
-        return 0
-    if not isinstance(pace, int | float) or not pace > 0:
+    pace = seconds_of(facts, "period_s" if quantity == "cpu_busy" else "poll_s", 0.0)
+    if series is None or len(series.t) < 2 or "slots" in facts or not pace:
         return 0
     return round(float(series.t0[-1] - series.t0[0]) * _NS / pace) + 1
 
