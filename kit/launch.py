@@ -78,6 +78,7 @@ def launched(
             image=plan.image.image_id,
             network=launch.network,
             egress=launch.egress,
+            argv=list(config.argv),
         )
         container.start()
         kept = KeptLog(container, log)

@@ -281,7 +281,8 @@ def launch(script: Script, journal: Journal, index: int) -> None:
         pass_time(script, journal, script.clock.t + 2 * S)
     with phase(journal, index, "startup"):
         created = {"image": script.plan.image.image_id, "network": "internal", "egress": "host"}
-        journal.add("container.created", launch=index, **created)
+        argv = list(script.plan.launch.argv)
+        journal.add("container.created", launch=index, argv=argv, **created)
         journal.add("container.started", launch=index)
         pass_time(script, journal, script.clock.t + S)
         journal.add("container.ready", launch=index)

@@ -183,6 +183,7 @@ def test_a_launch_from_start_to_end(bench: Bench) -> None:
     created, stopped = bench.events[0][1], bench.events[3][1]
     assert created["image"] == bench.image.image_id
     assert (created["network"], created["egress"]) == ("internal", "host")
+    assert created["argv"] == list(_plan(bench.image, {"ready_delay_s": 0.4}).launch.argv)
     assert stopped["killed"] is False
     assert b"loopback: request 0, 4 tokens" in bench.log.read_bytes()
 

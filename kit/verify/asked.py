@@ -3,11 +3,17 @@
 The schedule is made again from the spec, byte for byte, and so are the container's arguments,
 environment, mounts and limits. A spec of a runtime that this kit does not know cannot be followed:
 that is a warning, never a silence.
+
+How a spec becomes requests, arguments and environment are kit's own rules, and another version may
+have others. Where the plan is of another version, a difference in these is a warning that says so.
+What needs no rules of kit fails all the same: weights, limits, GPUs, and what the journal says was
+handed to the engine against what was registered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -16,30 +22,42 @@ from kit import jsonio
 from kit.archive import Source
 from kit.errors import UsageError
 from kit.manifest import RECOMPUTED, RELATIONS
-from kit.model import Manifest, RunSpec
+from kit.model import LaunchPlan, Manifest, RunSpec
 from kit.records import RunRecords
+from kit.verify.rules import ruled_by
 from kit.verify.verdict import Check, check, judged
 
 _ROOM = {"memory_bytes": "memory_mib", "shm_bytes": "shm_mib"}
 _HASH = 64
+_PROBLEMS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+Find = Callable[[RunRecords, Source], Iterator[str]]
 
 
 def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]:
     """Schedule, launch and registration against the spec."""
     return [
-        _followed("SCHEDULE_DIFFERS", _schedule, records, source),
-        _followed("LAUNCH_DIFFERS", _launch, records, source),
+        _followed("SCHEDULE_DIFFERS", _nothing, _schedule, records, source),
+        _followed("LAUNCH_DIFFERS", _stated, _launch, records, source),
         judged("REGISTERED_DIFFERS", _registered(records, listed), "registered as it ran"),
     ]
 
 
-def _followed(code: str, find: Any, records: RunRecords, source: Source) -> Check:
+def _followed(code: str, plain: Find, ruled: Find, records: RunRecords, source: Source) -> Check:
+    """What every kit would say of it, then what this kit's rules make of the spec."""
     try:
-        return judged(code, find(records, source), "it follows from the spec")
+        if found := list(plain(records, source)):
+            return judged(code, found, "")
+        return ruled_by(records.plan, code, ruled(records, source), "it follows from the spec")
     except UsageError as error:
         return check(code, "WARN", f"not followed from the spec: {error.message}")
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        return check(code, "FAIL", f"the spec cannot be followed ({type(error).__name__})")
+    except _PROBLEMS as error:
+        why = f"the spec cannot be followed ({type(error).__name__})"
+        return ruled_by(records.plan, code, [why], "")
+
+
+def _nothing(_records: RunRecords, _source: Source) -> Iterator[str]:
+    """Counts and stages of requests need no rules of kit: `kit.verify.recompute` has them."""
+    return iter(())
 
 
 def _schedule(records: RunRecords, source: Source) -> Iterator[str]:
@@ -78,15 +96,27 @@ def _launch(records: RunRecords, source: Source) -> Iterator[str]:
     if launch.env != runtime.env(spec):
         yield "the container's environment is not the one that the spec gives"
     if launch.mounts != plan.mounts(spec):
-        yield "the files in the container are not the weights that the spec names"
+        yield "the files in the container do not lie where the spec puts them"
     if launch.port != runtime.port:
         yield f"the server listens on {launch.port}, its runtime on {runtime.port}"
+    yield from _offered(records)
+
+
+def _stated(records: RunRecords, _source: Source) -> Iterator[str]:
+    """What spec and plan both state in so many words, whichever kit it was."""
+    spec, launch = records.spec, records.plan.launch
+    files = spec.weights.files if spec.weights else ()
+    named = sorted((f.sha256, PurePosixPath(f.path).name) for f in files)
+    if named != sorted((m.sha256, PurePosixPath(m.target).name) for m in launch.mounts):
+        yield "the files in the container are not the weights that the spec names"
     for own, asked in _ROOM.items():
         if getattr(launch, own) != getattr(spec.limits, asked) << 20:
             yield f"{own} is not what limits.{asked} asks for"
     if launch.pids != spec.limits.pids:
         yield "the container's limit of processes is not the spec's"
-    yield from _offered(records)
+    count = launch.gpus.count if launch.gpus else 0
+    if count != spec.devices.gpus:
+        yield f"the container got {count} GPUs, the spec asks for {spec.devices.gpus}"
 
 
 def _offered(records: RunRecords) -> Iterator[str]:
@@ -94,9 +124,6 @@ def _offered(records: RunRecords) -> Iterator[str]:
     from kit import containers
 
     launch, engine = records.plan.launch, records.env_start.get("docker")
-    count = launch.gpus.count if launch.gpus else 0
-    if count != records.spec.devices.gpus:
-        yield f"the container got {count} GPUs, the spec asks for {records.spec.devices.gpus}"
     if not isinstance(engine, dict) or "bridges" not in engine:
         return
     if (launch.network, launch.egress) != containers.network_plan(engine):
@@ -113,11 +140,21 @@ def _registered(records: RunRecords, listed: Manifest) -> Iterator[str]:
     if first.get("kit_version") != records.plan.kit_version:
         yield "the plan is of another kit than the one that registered it"
     for event in records.events:
-        meant = {"network": records.plan.launch.network, "egress": records.plan.launch.egress}
-        if event.kind == "container.created" and not meant.items() <= event.data.items():
-            yield f"launch {event.data.get('launch')!a} had another network than the plan's"
+        if event.kind == "container.created":
+            yield from _created(records.plan.launch, event.data)
     yield from _versions(records, listed)
     yield from _parents(listed)
+
+
+def _created(launch: LaunchPlan, said: Mapping[str, Any]) -> Iterator[str]:
+    """What the engine was given for a launch, against the plan that was registered before."""
+    where = f"launch {said.get('launch')!a}"
+    meant = {"network": launch.network, "egress": launch.egress}
+    if not meant.items() <= said.items():
+        yield f"{where} had another network than the plan's"
+    # Older kits did not journal it.
+    if "argv" in said and said["argv"] != list(launch.argv):
+        yield f"{where} had other arguments than the plan's"
 
 
 def _versions(records: RunRecords, listed: Manifest) -> Iterator[str]:

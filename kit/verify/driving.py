@@ -1,6 +1,9 @@
 """L4: the load driver's own words against its records: counts, lateness, how long a stage took.
 
 Also what a server says of its own time: no answer can take less time than the server worked on it.
+
+A driver or an engine that stood still at the end of a stage ends it late. That is a doubt where the
+journal is silent meanwhile, or where it is short; a stage never ends before its requests do.
 """
 
 from __future__ import annotations
@@ -29,16 +32,17 @@ _SAID = ("ok", "failed", "cpu_share", "lag_p99_ns")
 def checks(records: RunRecords, *, whole: bool) -> list[Check]:
     """Every stage of every launch."""
     try:
-        found = [
-            *_stages(records, whole),
-            *_answers(records),
-            *(_ends(records) if whole else ()),
-        ]
+        found = [*_stages(records, whole), *_answers(records)]
+        late = list(_late(records))
+        ends = list(_ends(records)) if whole else []
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return [
             check("DRIVER_DIFFERS", "FAIL", f"driver.json is malformed ({type(error).__name__})")
         ]
-    return [judged("DRIVER_DIFFERS", found, "the driver's counts and times are its records'")]
+    found += [words for words, still in (*late, *ends) if not still]
+    doubts = [words for words, still in (*late, *ends) if still]
+    fine = "the driver's counts and times are its records'"
+    return [judged("DRIVER_DIFFERS", found, fine, doubts)]
 
 
 def _stages(records: RunRecords, whole: bool) -> Iterator[str]:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from kit.energy import SCOPE_METERS
-from kit.measure import LIVE_EVERY_S
+from kit.measure import ANCHOR_EVERY_S, LIVE_EVERY_S
 from kit.model import Event, Finding, Manifest
 from kit.phases import BLOCKS
 from kit.records import RunRecords
+from kit.samples import Series
 from kit.verify import clocks
-from kit.verify.verdict import Check, judged
+from kit.verify.rules import ruled_by
+from kit.verify.verdict import Check, check, judged
 
 # A loaded host delays the engine; a tenth of the usual number is no delay.
 _SLOWEST, _SHARE = 20, 0.1
 # Nothing lies between two launches; a sampler that stops waits for its slowest device.
 _PAUSE_S, _STOP_S = 10.0, 60.0
+# What the engine's heart writes. Two anchors lie a pace apart, and no live reading with them: the
+# engine was not standing still. A few seconds without any event, and it may have been.
+_BEATS = frozenset({"live", "clock.anchor"})
+_PACE_SHARE, _STILL_S = 0.9, 2.0
 _SHOWN = (
     *("gpu_power_instant", "gpu_power_sample", "gpu_power_average"),
     *("gpu_energy", "cpu_energy", "cpu_busy"),
@@ -46,9 +55,9 @@ def checks(records: RunRecords, listed: Manifest) -> list[Check]:
         return []
     return [
         judged("JOURNAL_ORDER", _order(records), "events stand in the engine's order"),
-        judged("TIME_OUTSIDE", _outside(records.events), "the meters ran for the launches alone"),
-        judged("FINDINGS_DIFFER", _findings(records), "preflight's findings follow from the plan"),
-        judged("LIVE_MISSING", _heartbeat(records), "live readings came at their pace"),
+        _outside(records),
+        _findings(records),
+        _heartbeat(records),
     ]
 
 
@@ -117,37 +126,71 @@ def _edges(events: tuple[Event, ...]) -> Iterator[str]:
             yield f"{kind} stands before the last launch ended"
 
 
-def _outside(events: tuple[Event, ...]) -> Iterator[str]:
+def _outside(records: RunRecords) -> Check:
     """Launches follow one another at once, and the meters begin and end with them.
 
-    A launch that was taken out leaves the time that it took.
+    A launch that was taken out leaves the time that it took: a heart that beat, or readings that
+    went on for as long as a launch takes. A machine that stood still leaves neither.
     """
+    problems: list[str] = []
+    doubts: list[str] = []
+    beats = [e.t for e in records.events if e.kind in _BEATS]
+    spans = list(_launches(records.events))
+    shortest = min((b - a for a, b in spans), default=0)
+    for where, a, b, longest_s in _between(records.events, spans):
+        if (b - a) * 1e-9 <= longest_s:
+            continue
+        went_on = b - a >= shortest and _is_read(records, a + (b - a) // 4, b - (b - a) // 4)
+        found = problems if went_on or any(a < t < b for t in beats) else doubts
+        found.append(f"{(b - a) * 1e-9:.1f} s {where} belong to none")
+    return judged("TIME_OUTSIDE", problems, "the meters ran for the launches alone", doubts)
+
+
+def _launches(events: tuple[Event, ...]) -> Iterator[tuple[int, int]]:
+    """From when to when each launch took, ns."""
     ends = [e.t for e in events if e.kind == "launch.end"]
     begins = [e.t for e in events if e.kind == "launch.begin"]
+    return zip(begins, ends, strict=False)
+
+
+def _between(
+    events: tuple[Event, ...], spans: list[tuple[int, int]]
+) -> Iterator[tuple[str, int, int, float]]:
+    """Stretches outside of launches: where, from when to when (ns), how long they usually are."""
     started = [e.t for e in events if e.kind == "sampler.started"]
     stopped = [e.t for e in events if e.kind == "sampler.stopped"]
-    if not begins or not ends or not started or not stopped:
+    if not spans or not started or not stopped:
         return
-    stretches = [
-        ("before the first launch", max(started), begins[0], _PAUSE_S),
-        *(("between two launches", a, b, _PAUSE_S) for a, b in zip(ends, begins[1:], strict=False)),
-        ("after the last launch", ends[-1], min(stopped), _STOP_S),
-    ]
-    for where, a, b, longest_s in stretches:
-        if (b - a) * 1e-9 > longest_s:
-            yield f"{(b - a) * 1e-9:.1f} s {where} belong to none"
+    yield "before the first launch", max(started), spans[0][0], _PAUSE_S
+    for (_, end), (begin, _) in pairwise(spans):
+        yield "between two launches", end, begin, _PAUSE_S
+    yield "after the last launch", spans[-1][1], min(stopped), _STOP_S
+
+
+def _is_read(records: RunRecords, a: int, b: int) -> bool:
+    """Whether any meter was read between two times, ns."""
+    return any(
+        bool(((s.t0 > a) & (s.t0 < b)).any()) for s in records.samples.series.values() if len(s.t0)
+    )
 
 
 # --- findings ---------------------------------------------------------------------------------
 
 
-def _findings(records: RunRecords) -> Iterator[str]:
+def _findings(records: RunRecords) -> Check:
+    """What every kit's preflight does, then what this kit's rules find in plan and fingerprint."""
     told = {
         (e.data.get("code"), e.data.get("level")) for e in records.events if e.kind == "finding"
     }
+    code, fine = "FINDINGS_DIFFER", "preflight's findings follow from the plan"
     if not told:
-        yield "preflight found nothing, which it never does"
-        return
+        return check(code, "FAIL", "preflight found nothing, which it never does")
+    if any(level == "fail" for _, level in told):
+        return check(code, "FAIL", "preflight forbade the run, and it ran")
+    return ruled_by(records.plan, code, _not_told(records, told), fine)
+
+
+def _not_told(records: RunRecords, told: set[tuple[Any, Any]]) -> Iterator[str]:
     try:
         meant = [f for f in _derived(records) if f.code in _DERIVED]
     except _PROBLEMS as error:
@@ -156,8 +199,6 @@ def _findings(records: RunRecords) -> Iterator[str]:
     for finding in meant:
         if (finding.code, finding.level) not in told:
             yield f"{finding.code} ({finding.level}) follows from the plan and is not there"
-    if any(level == "fail" for _, level in told):
-        yield "preflight forbade the run, and it ran"
 
 
 def _derived(records: RunRecords) -> list[Finding]:
@@ -179,29 +220,59 @@ def _derived(records: RunRecords) -> list[Finding]:
 # --- heartbeat --------------------------------------------------------------------------------
 
 
-def _heartbeat(records: RunRecords) -> Iterator[str]:
-    """Twice a second the engine tells what the meters show, where they show anything."""
-    if not _is_shown(records):
-        return
+def _heartbeat(records: RunRecords) -> Check:
+    """Twice a second the engine tells what the meters show, where they show anything.
+
+    An engine that stands still tells nothing, and neither does a sampler. Of an engine that wrote
+    anchor after anchor while its meters were read, live readings are missing.
+    """
+    shown = _shown(records)
     times = [
         e.t for e in records.events if e.kind == "live" and e.data.keys() & {"power", "joules"}
     ]
-    for a, b in clocks.gaps(records.phases, times, _SLOWEST * LIVE_EVERY_S):
-        yield f"no live reading between {a * 1e-9:.1f} s and {b * 1e-9:.1f} s"
-        break
-    seconds = sum(p.t1 - p.t0 for p in records.phases if p.name in clocks.WATCHED) * 1e-9
-    usual = seconds / LIVE_EVERY_S
-    if len(times) < _SHARE * usual:
-        yield f"{len(times)} live readings in {seconds:.0f} s, {usual:.0f} are usual"
+    problems: list[str] = []
+    doubts: list[str] = []
+    if shown:
+        for a, b in clocks.gaps(records.phases, times, _SLOWEST * LIVE_EVERY_S):
+            found = problems if _beat_meanwhile(records, shown, a, b) else doubts
+            found.append(f"no live reading between {a * 1e-9:.1f} s and {b * 1e-9:.1f} s")
+        usual = _usual(records, shown)
+        if len(times) < _SHARE * usual:
+            problems.append(f"{len(times)} live readings, {usual} are usual")
+    return judged("LIVE_MISSING", problems, "live readings came at their pace", doubts)
 
 
-def _is_shown(records: RunRecords) -> bool:
-    """Whether a meter that is read all the time gives what Live shows."""
+def _beat_meanwhile(records: RunRecords, shown: list[Series], a: int, b: int) -> bool:
+    """Whether the engine wrote anchors from ``a`` to ``b`` (ns), and meters were read meanwhile."""
+    beats = [e.t for e in records.events if e.kind == "clock.anchor" and a < e.t < b]
+    if not beats or beats[-1] - beats[0] < _PACE_SHARE * ANCHOR_EVERY_S * 1e9:
+        return False
+    return any(bool(((s.t0 > beats[0]) & (s.t0 < beats[-1])).any()) for s in shown)
+
+
+def _usual(records: RunRecords, shown: list[Series]) -> int:
+    """How many live readings are usual: one each half second of watched phases in which meters
+    were read and the engine did not stand still."""
+    bins = np.unique(np.concatenate([s.t0 for s in shown]) // round(LIVE_EVERY_S * 1e9))
+    at = (bins * LIVE_EVERY_S * 1e9).astype(np.int64)
+    inside = np.zeros(len(at), bool)
+    for phase in records.phases:
+        if phase.name in clocks.WATCHED:
+            inside |= (at >= phase.t0) & (at < phase.t1)
+    for before, after in pairwise(records.events):
+        if after.t - before.t > _STILL_S * 1e9:
+            inside &= ~((at > before.t) & (at < after.t))
+    return int(np.count_nonzero(inside))
+
+
+def _shown(records: RunRecords) -> list[Series]:
+    """What is read all the time and gives what Live shows."""
     meters = {SCOPE_METERS[scope] for scope in ("gpu", "cpu", "estimate")}
-    for meter in records.plan.meters:
-        for device in meter.devices if meter.name in meters else ():
-            for quantity in _SHOWN:
-                series = records.samples.get(device.device, quantity)
-                if series is not None and len(series.t) and not series.errors:
-                    return True
-    return False
+    found = [
+        records.samples.get(device.device, quantity)
+        for meter in records.plan.meters
+        if meter.name in meters
+        for device in meter.devices
+        for quantity in _SHOWN
+    ]
+    return [s for s in found if s is not None and len(s.t) and not s.errors]

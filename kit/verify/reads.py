@@ -8,7 +8,8 @@ apart, and leave their mark: the reads around them are late, or long.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,8 @@ _LEAST_SHARE = 0.8
 _START_S, _START_SHARE = 20.0, 0.05
 _MISSED, _FEW = 0.02, 5
 _STALLS, _STALLED = 0.01, 0.05
+# Reads of each other stream that may lie at the two edges of a standstill.
+_STRAY = 2
 
 
 class Tier(NamedTuple):
@@ -40,7 +43,7 @@ class Tier(NamedTuple):
     reads: int
     overruns: int
     late_ns: int
-    seconds: float
+    ran_s: tuple[float, float]
     series: dict[str, Series | None]
     period_s: float | None
 
@@ -69,7 +72,8 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
         meter = tier.key.rpartition(".")[0]
         found = [*_rows(tier), *_time(tier), *_pace(tier)]
         (faint if meter in lost or not whole else problems).extend(found)
-        problems += _excuses(tier)
+        others = [t for t in tiers if t is not tier and t.key.rpartition(".")[0] == meter]
+        problems += _excuses(tier, others)
         if tier.overruns > _FEW and tier.missed > _MISSED:
             faint.append(f"{tier.key}: {tier.missed:.0%} of the deadlines passed unread")
     if faint and not problems:
@@ -100,28 +104,35 @@ def _tiers(records: RunRecords) -> tuple[list[Tier], list[str]]:
             if key is None:
                 unknown += [f"no sampler says how often it read {name}" for name in series]
                 continue
-            reads, overruns, late, seconds = own[key]
+            reads, overruns, late, ran_s = own[key]
             period = _period_s(meter, key)
-            found.append(Tier(key, reads, overruns, late, seconds, series, period))
+            found.append(Tier(key, reads, overruns, late, ran_s, series, period))
         unread = set(own) - set(streams) if meter.devices else set(own)
         unknown += [f"{key} was read, and the plan names nothing that it reads" for key in unread]
     return found, unknown
 
 
-def _said(records: RunRecords) -> dict[str, tuple[int, int, int, float]]:
-    """By tier: reads, overruns, lateness (ns, 99th percentile), seconds that its sampler ran."""
-    begun = {e.data.get("meter"): e.t for e in records.events if e.kind == "sampler.started"}
+def _said(records: RunRecords) -> dict[str, tuple[int, int, int, tuple[float, float]]]:
+    """By tier: reads, overruns, lateness (ns, 99th percentile), for how long its sampler ran (s).
+
+    A sampler starts and stops before the journal says so, and after the event in front of that: an
+    engine that stood still in between says it late.
+    """
+    begun: dict[Any, tuple[int, int]] = {}
     found = {}
-    for event in records.events:
+    for before, event in pairwise(records.events):
+        if event.kind == "sampler.started":
+            begun[event.data.get("meter")] = before.t, event.t
         if event.kind != "sampler.stopped" or not isinstance(event.data.get("tiers"), dict):
             continue
-        seconds = (event.t - begun.get(event.data.get("meter"), event.t)) * _NS
+        earliest, latest = begun.get(event.data.get("meter"), (event.t, event.t))
+        ran_s = max(0.0, (before.t - latest) * _NS), (event.t - earliest) * _NS
         overruns = event.data.get("overruns", {})
         for key, told in event.data["tiers"].items():
             numbers = told["reads"], overruns.get(key, 0), told.get("late_p99_ns") or 0
             if not all(type(number) is int for number in numbers):
                 raise ValueError(key)
-            found[str(key)] = (*numbers, seconds)
+            found[str(key)] = (*numbers, ran_s)
     return found
 
 
@@ -200,13 +211,15 @@ def _reads_of(series: Series | None, *, batches: bool) -> int:
 
 def _time(tier: Tier) -> Iterator[str]:
     """So many reads at that pace take as long as the sampler ran."""
-    if tier.period_s is None or tier.seconds <= 0:
+    least, most = tier.ran_s
+    if tier.period_s is None or most <= 0:
         return
     told = (tier.reads + tier.overruns) * tier.period_s
-    if abs(told - tier.seconds) > _START_S + _START_SHARE * tier.seconds:
+    room = _START_S + _START_SHARE * most
+    if not least - room <= told <= most + room:
         yield (
             f"{tier.key}: {tier.reads + tier.overruns} deadlines each {tier.period_s:g} s are "
-            f"{told:.0f} s, its sampler ran for {tier.seconds:.0f} s"
+            f"{told:.0f} s, its sampler ran for {most:.0f} s"
         )
 
 
@@ -223,33 +236,42 @@ def _pace(tier: Tier) -> Iterator[str]:
             yield f"{name} was read each {usual:.3g} s, the plan says {tier.period_s:.3g} s"
 
 
-def _excuses(tier: Tier) -> Iterator[str]:
-    """Deadlines pass unread because reads come late or take long: then that shows as well."""
+def _excuses(tier: Tier, others: Sequence[Tier]) -> Iterator[str]:
+    """Deadlines pass unread because reads come late or take long: then that shows as well.
+
+    Args:
+        others: the other tiers of its meter, which its process reads too.
+    """
     if tier.period_s is None or tier.overruns <= _FEW or tier.missed <= _MISSED:
         return
     half_ns = tier.period_s / 2 / _NS
     seen = tier.late_ns >= half_ns or _longest_ns(tier) >= half_ns
-    if not seen and tier.overruns > _stalled(tier, tier.period_s) + _FEW:
+    if not seen and tier.overruns > _stalled(tier, tier.period_s, others) + _FEW:
         yield (
             f"{tier.key}: {tier.overruns} deadlines are said to have passed unread, and no read "
             "was late or long"
         )
 
 
-def _stalled(tier: Tier, period_s: float) -> int:
+def _stalled(tier: Tier, period_s: float, others: Sequence[Tier]) -> int:
     """Deadlines that passed while a few reads stalled: so few that no percentile shows them.
 
-    None count where they are a good part of the run: then the sampler's lateness shows it.
+    Where they are a good part of the run, only those count in which nothing else was read: the
+    whole process stood still, and not the readings of one tier alone were taken out.
     """
-    if tier.missed > _STALLED:
-        return 0
+    known = [s for t in others for s in t.series.values() if s is not None]
+    read = np.sort(np.concatenate([np.zeros(0, np.int64), *(s.t0 for s in known)]))
     found = []
     for series in tier.series.values():
         if series is not None and len(series.t0) > 1:
-            apart = np.diff(np.sort(series.t0)).astype(np.float64) * _NS
-            passed = np.sort(np.round(apart / period_s) - 1)
+            t0 = np.sort(series.t0)
+            apart = np.diff(t0).astype(np.float64) * _NS
+            passed = np.maximum(np.round(apart / period_s) - 1, 0.0)
+            if tier.missed > _STALLED:
+                inside = np.searchsorted(read, t0[1:]) - np.searchsorted(read, t0[:-1], "right")
+                passed = np.where(inside > _STRAY * (1 + len(known)), 0.0, passed)
             few = 1 + int(_STALLS * len(passed))
-            found.append(int(np.maximum(passed[-few:], 0.0).sum()))
+            found.append(int(np.sort(passed)[-few:].sum()))
     return max(found, default=0)
 
 

@@ -115,10 +115,12 @@ def check(code: str, status: Status, message: str = "") -> Check:
     return Check(level=level_of(code), code=code, status=status, message=text)
 
 
-def judged(code: str, problems: Iterable[str], fine: str) -> Check:
-    """FAIL with the first problems, or PASS with ``fine``."""
-    found = list(problems)
+def judged(code: str, problems: Iterable[str], fine: str, doubts: Iterable[str] = ()) -> Check:
+    """FAIL with the first problems, else WARN with the first doubts, else PASS with ``fine``."""
+    found, status = list(problems), "FAIL"
+    if not found:
+        found, status = list(doubts), "WARN"
     if not found:
         return check(code, "PASS", fine)
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-    return check(code, "FAIL", "; ".join(found[:3]) + more)
+    return check(code, "FAIL" if status == "FAIL" else "WARN", "; ".join(found[:3]) + more)

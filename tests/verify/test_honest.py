@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,20 +103,64 @@ def anchored(wall: list[float]) -> list[clocks.Anchor]:
 
 
 @pytest.mark.parametrize(
-    ("wall", "problems"),
+    ("wall", "refused"),
     [
-        ([0, 0, 0, 0, 0, 0], 0),
-        ([0, 0, 3, 3, 3, 3], 0),  # a time service found the clock wrong
-        ([0, 0, -9, -9, -9, -9], 0),
-        ([0, 0, 3600, 3600, 3600, 3600], 1),
-        ([0, 2, 4, 6, 8, 10], 5),  # a time axis that was stretched
-        ([0, 0, 3, 3, 6, 6], 2),
-        ([0, 3], 1),  # nothing else shows that the clocks go together
+        ([0, 0, 0, 0, 0, 0], False),
+        ([0, 0, 3, 3, 3, 3], False),  # a time service found the clock wrong
+        ([0, 0, -9, -9, -9, -9], False),
+        ([0, 0, 7200, 7200, 7200, 7200], False),  # by hours, or the machine slept for so long
+        ([0, -86_400, -86_400, -86_400, -86_400], False),  # at the begin and at the end too
+        ([0, 0, 0, 0, 5e8], False),  # a board without a clock that heard the time at last
+        ([0, 0, 3600, 3600, 3600, 0, 0, 0], False),  # there and back
+        ([0, 2, 4, 6, 8, 10], True),  # a time axis that was stretched
+        ([0, 3], True),  # nothing else shows that the clocks go together
+        ([0, 3600, 3600], True),
     ],
 )
-def test_a_wall_clock_may_be_set_once(wall: list[float], problems: int) -> None:
-    assert len(list(clocks._runaway(anchored(wall)))) == problems
-    assert len(list(clocks._uneven(anchored(wall)))) >= min(1, sum(map(abs, wall)))
+def test_a_wall_clock_may_leap_but_not_run_at_another_rate(
+    wall: list[float], refused: bool
+) -> None:
+    (found,) = clocks.checks(*of_clocks(anchored(wall)))
+    leapt = any(a != b for a, b in itertools.pairwise(wall))
+    assert found.status == ("FAIL" if refused else "WARN" if leapt else "PASS"), found.message
+
+
+def of_clocks(anchors: list[clocks.Anchor]) -> tuple[Any, Any]:
+    """Records and manifest of a run that has these anchors and no launch."""
+    data = [{name: str(getattr(a, name)) for name in clocks._CLOCKS} for a in anchors]
+    utc = datetime.datetime.fromtimestamp(anchors[0].realtime / S, datetime.UTC).isoformat()
+    first = anchors[0].t - anchors[0].monotonic
+    events = [Event(seq=0, t=first, kind="run.registered", data={"utc": utc}, prev="")]
+    events += [
+        Event(seq=n, t=a.t, kind="clock.anchor", data=d, prev="")
+        for n, (a, d) in enumerate(zip(anchors, data, strict=True), 1)
+    ]
+    listed = SimpleNamespace(status="failed", clock={**data[0], "utc": utc})
+    return SimpleNamespace(events=events, phases=()), listed
+
+
+def slewed(rate: float, wall_rate: float) -> list[clocks.Anchor]:
+    """The run's clock against the raw one, and the wall clock against the raw one."""
+    each = [n * 10 * S for n in range(8)]
+    return [clocks.Anchor(round(t * rate), round(t * rate), t, round(t * wall_rate)) for t in each]
+
+
+@pytest.mark.parametrize(
+    ("rate", "wall_rate", "status"),
+    [
+        (1.0004, 1.0004, "PASS"),
+        (1.08, 1.08, "WARN"),  # chrony works off seconds, and the wall clock goes with it
+        (0.925, 0.925, "WARN"),
+        (1.08, 1.0, "FAIL"),  # a time axis that was stretched alone
+        (1.25, 1.25, "FAIL"),
+        (0.9, 0.9, "FAIL"),
+    ],
+)
+def test_a_time_service_may_slew_both_clocks_as_far_as_one_does(
+    rate: float, wall_rate: float, status: str
+) -> None:
+    (found,) = clocks.checks(*of_clocks(slewed(rate, wall_rate)))
+    assert found.status == status, found.message
 
 
 # --- caps -----------------------------------------------------------------------------------------

@@ -122,6 +122,9 @@ REGISTRATIONS = {
     "other network": lambda r: edit_events(
         r, lambda e: of_kind(e, "container.created")[0].update(network="host", egress="open")
     ),
+    "other arguments than the plan's": lambda r: edit_events(
+        r, lambda e: of_kind(e, "container.created")[1].update(argv=["--port", "1"])
+    ),
     "c14 parent without a hash": with_parents({"relation": "replay-of", "run_hash": "x"}),
     "c14 parent of no kind": with_parents({"relation": "better-than", "run_hash": SOME}),
     "c14 two parents": with_parents(*[{"relation": "replay-of", "run_hash": SOME}] * 2),

@@ -1,0 +1,153 @@
+"""Runs that another version of kit sealed: its own rules may differ, the rest must hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.verify import Verdict, verify
+from tests import golden
+from tests.verify.forging import (
+    Change,
+    drop_events,
+    edit_events,
+    edit_plan,
+    facts_of,
+    failed,
+    of_kind,
+    reschedule,
+)
+
+OTHER = "0.9.1"
+
+
+def of_another_kit(run: Path, change: Change) -> Verdict:
+    """``run`` as another version would have sealed it, every file naming that version."""
+    change(run)
+    golden.edit_json(run / "manifest.json", lambda m: m["kit"].update(version=OTHER))
+    for name in ("env/start.json", "env/end.json"):
+        golden.edit_json(run / name, lambda d: d["kit"].update(version=OTHER))
+    edit_plan(run, lambda p: p.update(kit_version=OTHER))
+    edit_events(run, lambda e: e[0]["data"].update(kit_version=OTHER))
+    golden.recompute(run)
+    return verify(golden.reseal(run))
+
+
+def launched(**changed: Any) -> Change:
+    """Another launch in plan and journal."""
+
+    def forge(run: Path) -> None:
+        edit_plan(run, lambda p: p["launch"].update(changed))
+        said = {k: v for k, v in changed.items() if k in ("argv", "network", "egress")}
+        edit_events(run, lambda e: [d.update(said) for d in of_kind(e, "container.created")])
+
+    return forge
+
+
+def other_bodies(run: Path) -> None:
+    golden.edit_lines(
+        run / "inputs/schedule.jsonl", lambda lines: [x["body"].update(new_key=1) for x in lines]
+    )
+    reschedule(run)
+
+
+def without_finding(code: str) -> Change:
+    def forge(events: list[dict[str, Any]]) -> None:
+        gone = [e for e in events if e["kind"] == "finding" and e["data"]["code"] == code]
+        assert gone
+        events[:] = [e for e in events if e not in gone]
+
+    return lambda run: edit_events(run, forge)
+
+
+RULES: dict[str, tuple[Change, str]] = {
+    "a finding of another name": (without_finding("CPUS"), "FINDINGS_DIFFER"),
+    "other arguments": (launched(argv=["--port", "8080", "--new-option"]), "LAUNCH_DIFFERS"),
+    "another environment": (launched(env={"NEW": "1"}), "LAUNCH_DIFFERS"),
+    "another port": (launched(port=8081), "LAUNCH_DIFFERS"),
+    "another network": (launched(network="loopback", egress="open"), "LAUNCH_DIFFERS"),
+    "other bodies of requests": (other_bodies, "SCHEDULE_DIFFERS"),
+}
+
+
+@pytest.mark.parametrize(("change", "code"), RULES.values(), ids=RULES)
+def test_what_follows_from_rules_of_kit_is_a_doubt(run: Path, change: Change, code: str) -> None:
+    verdict = of_another_kit(run, change)
+    assert verdict.failures == ()
+    (found,) = (c for c in verdict.checks if c.code == code)
+    assert found.status == "WARN"
+    assert f"sealed by kit '{OTHER}'" in found.message
+
+
+@pytest.mark.parametrize(("change", "code"), RULES.values(), ids=RULES)
+def test_the_same_of_this_kit_is_refused(run: Path, change: Change, code: str) -> None:
+    change(run)
+    golden.recompute(run)
+    assert failed(verify(golden.reseal(run))) == {code}
+
+
+def test_another_kit_by_the_same_rules_is_no_doubt(run: Path) -> None:
+    verdict = of_another_kit(run, lambda r: None)
+    found = {c.code: c.status for c in verdict.checks}
+    codes = ("FINDINGS_DIFFER", "LAUNCH_DIFFERS", "SCHEDULE_DIFFERS", "REGISTERED_DIFFERS")
+    assert [found[code] for code in codes] == ["PASS"] * 4
+
+
+def a_failed_preflight(run: Path) -> None:
+    edit_events(run, lambda e: of_kind(e, "finding")[0].update(level="fail"))
+
+
+HELD: dict[str, tuple[Change, str]] = {
+    "no finding at all": (lambda r: drop_events(r, "finding", keep=0), "FINDINGS_DIFFER"),
+    "a run that preflight forbade": (a_failed_preflight, "FINDINGS_DIFFER"),
+    "files that are no weights of the spec": (
+        launched(mounts=[{"target": "/weights/x.gguf", "sha256": "0" * 64}]),
+        "LAUNCH_DIFFERS",
+    ),
+    "more memory": (launched(memory_bytes=1 << 40), "LAUNCH_DIFFERS"),
+    "more shared memory": (launched(shm_bytes=1 << 40), "LAUNCH_DIFFERS"),
+    "more processes": (launched(pids=4096), "LAUNCH_DIFFERS"),
+    "no GPU": (launched(gpus=None), "LAUNCH_DIFFERS"),
+    "other arguments than were registered": (
+        lambda r: edit_events(r, lambda e: of_kind(e, "container.created")[0].update(argv=["x"])),
+        "REGISTERED_DIFFERS",
+    ),
+    "another network than was registered": (
+        lambda r: edit_events(
+            r, lambda e: of_kind(e, "container.created")[0].update(network="host")
+        ),
+        "REGISTERED_DIFFERS",
+    ),
+    "another image than was registered": (
+        lambda r: edit_events(
+            r, lambda e: of_kind(e, "container.created")[0].update(image="sha256:" + "0" * 64)
+        ),
+        "IMAGE_DIFFERS",
+    ),
+    "another schedule than was registered": (
+        lambda r: golden.edit_lines(
+            r / "inputs/schedule.jsonl", lambda lines: lines[0].update(path="/x")
+        ),
+        "PLAN_HASHES",
+    ),
+    "a meter said to be absent": (
+        lambda r: edit_plan(r, lambda p: facts_of(p, "cpu_energy").update(reason="no RAPL")),
+        "SAMPLES_INVALID",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "code"), HELD.values(), ids=HELD)
+def test_another_version_excuses_nothing_else(run: Path, change: Change, code: str) -> None:
+    assert code in failed(of_another_kit(run, change))
+
+
+@pytest.mark.parametrize("where", ["manifest.json", "env/start.json", "env/end.json"])
+def test_a_version_that_one_file_does_not_name_is_refused(run: Path, where: str) -> None:
+    edit_plan(run, lambda p: p.update(kit_version=OTHER))
+    edit_events(run, lambda e: e[0]["data"].update(kit_version=OTHER))
+    for name in {"manifest.json", "env/start.json", "env/end.json"} - {where}:
+        golden.edit_json(run / name, lambda d: d["kit"].update(version=OTHER))
+    assert "REGISTERED_DIFFERS" in failed(verify(golden.reseal(run)))
