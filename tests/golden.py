@@ -276,9 +276,11 @@ def stopped(script: Script, rows: int) -> dict[str, Any]:
 
 def launch(script: Script, journal: Journal, index: int) -> None:
     """One launch with all its blocks."""
+    asked = script.spec.phases
+    idle_ns, loaded_ns = round(asked.idle_s * S), round(asked.loaded_idle_s * S)
     journal.add("launch.begin", launch=index)
     with phase(journal, index, "idle", "before"):
-        pass_time(script, journal, script.clock.t + 2 * S)
+        pass_time(script, journal, script.clock.t + idle_ns)
     with phase(journal, index, "startup"):
         created = {"image": script.plan.image.image_id, "network": "internal", "egress": "host"}
         argv = list(script.plan.launch.argv)
@@ -290,18 +292,18 @@ def launch(script: Script, journal: Journal, index: int) -> None:
     for name in ("warmup", "measured"):
         if name == "measured":
             with phase(journal, index, "loaded_idle", "before"):
-                pass_time(script, journal, script.clock.t + 2 * S)
+                pass_time(script, journal, script.clock.t + loaded_ns)
         found, stages[name] = stage(script, journal, index, name)
         pairs += found
     with phase(journal, index, "loaded_idle", "after"):
-        pass_time(script, journal, script.clock.t + 2 * S)
+        pass_time(script, journal, script.clock.t + loaded_ns)
     write_launch(script, index, pairs, stages)
     with phase(journal, index, "shutdown"):
         pass_time(script, journal, script.clock.t + S)
         journal.add("container.stopped", launch=index, exit_code=0, killed=False)
     journal.add("container.removed", launch=index)
     with phase(journal, index, "idle", "after"):
-        pass_time(script, journal, script.clock.t + 2 * S)
+        pass_time(script, journal, script.clock.t + idle_ns)
     journal.add("launch.end", launch=index)
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from kit.energy import SCOPE_METERS, doubts_of
 from kit.energy.foreign import Foreign, Span, foreign_processes
 from kit.energy.sanity import wall_below_parts
+from kit.limits import STATES
 from kit.model import EnergyValue
 from kit.records import RunRecords
 from kit.results.checks import gpus
 from kit.results.requests import measured
 from kit.results.windows import INNER, find
+from kit.units import QUANTITIES
 
 _NS = 1e-9
 _MAX_CPU_SHARE = 0.5
@@ -34,6 +38,7 @@ def notices(records: RunRecords, launches: list[Document]) -> list[Document]:
     """Every notice of a run; one that several launches share is told once, with their numbers."""
     found = [{"code": "SAMPLER_GAP", "message": gap} for gap in records.samples.gaps]
     found += _doubts(records)
+    found += [{"code": "CAP_CHANGED", "message": message} for message in _caps(records)]
     shared: dict[tuple[str, str], list[int]] = {}
     for launch in launches:
 
@@ -64,6 +69,27 @@ def _doubts(records: RunRecords) -> Iterator[Document]:
     if len(told) > _MOST_DOUBTS:
         more = f"{len(told) - _MOST_DOUBTS} more doubts: see `doubts` in the results"
         yield {"code": "READINGS_DOUBTED", "message": more}
+
+
+def _caps(records: RunRecords) -> Iterator[str]:
+    """Power caps that were changed while the meters ran: before and after are not alike."""
+    low, high = STATES["gpu_power_limit"]
+    for (device, quantity), series in records.samples.series.items():
+        if quantity != "gpu_power_limit":
+            continue
+        watts = np.round(series.raw * QUANTITIES[quantity].scale)
+        values, times = np.unique(watts, return_counts=True)
+        # A value that was read once is a glitch, or will be read again.
+        kept = np.isin(watts, values[times > 1]) & (watts >= low) & (watts <= high)
+        t, watts = series.t[kept], watts[kept]
+        changed = np.flatnonzero(np.diff(watts))
+        if len(changed) == 1:
+            before, after = watts[changed[0]], watts[changed[0] + 1]
+            at = t[changed[0] + 1] * _NS
+            yield f"{device}: its power cap was {before:g} W, and {after:g} W from {at:.1f} s on"
+        elif len(changed):
+            moved = f"{len(changed)} times, between {watts.min():g} W and {watts.max():g} W"
+            yield f"{device}: its power cap was changed {moved}"
 
 
 def _named(numbers: list[int], launches: int) -> str:

@@ -8,18 +8,19 @@ journal is silent meanwhile, or where it is short; a stage never ends before its
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kit.model import Request, Response
 from kit.records import RunRecords
+from kit.verify import standstill
 from kit.verify.verdict import Check, check, judged
 
 _NS = 1e-9
 # Between the last byte of a stage and the driver's own stop of its clock; and until the engine,
 # which waits for the driver's word, ends the phase.
 _WALL_S, _PHASE_S, _PHASE_SHARE = 0.25, 5.0, 0.1
+_ROUNDED_NS = 1_000_000
 # A server rounds its times, and its clock may be another one.
 _SERVER_S, _SERVER_SHARE = 0.01, 0.02
 # No vocabulary has as many tokens (the largest have some hundred thousand).
@@ -96,15 +97,30 @@ def _times(own: list[Request], said: Mapping[str, Any], due: Mapping[int, int]) 
     if not sent or "wall_ns" not in said:
         return
     begin = min(r.intended - due.get(r.index, 0) for r in own)
-    rest = (said["wall_ns"] - (max(r.done for r in sent) - begin)) * _NS
-    # One that was ended early may still have waited for the moment of its next request.
-    longest = _WALL_S if len(sent) == len(own) else math.inf
-    if not -1e-3 <= rest <= longest:
-        yield f"its requests end {rest:.3f} s before the driver says that the stage did"
+    if said["wall_ns"] < max(r.done for r in sent) - begin - _ROUNDED_NS:
+        yield "its last request ends after the driver says that the stage did"
 
 
-def _ends(records: RunRecords) -> Iterator[str]:
-    """A phase ends with its last request: the engine waits for nothing else."""
+def _late(records: RunRecords) -> Iterator[tuple[str, bool]]:
+    """Stages that the driver says ended after their last request; and whether it stood still."""
+    due = {r.index: r.at_ns or 0 for r in records.schedule}
+    for launch, about in records.driver.items():
+        for name, said in about.get("stages", {}).items():
+            own = [r for r in records.requests.get(launch, ()) if r.stage == name]
+            # One that was ended early may still have waited for the moment of its next request.
+            if not own or any(r.sent is None for r in own) or "wall_ns" not in said:
+                continue
+            last = max(r.done for r in own)
+            end = min(r.intended - due.get(r.index, 0) for r in own) + said["wall_ns"]
+            if (rest_s := (end - last) * _NS) > _WALL_S:
+                words = f"its requests end {rest_s:.3f} s before the driver says that it did"
+                still_s = standstill.longest_s(records, last, end)
+                yield f"launch {launch} {name}: {words}", rest_s - still_s <= _WALL_S
+
+
+def _ends(records: RunRecords) -> Iterator[tuple[str, bool]]:
+    """Phases that lasted after their last request, though the engine waits for nothing else; and
+    whether it stood still."""
     for phase in records.phases:
         if phase.name not in _STAGES:
             continue
@@ -112,10 +128,16 @@ def _ends(records: RunRecords) -> Iterator[str]:
         sent = [r for r in own if r.sent is not None]
         if not sent:
             continue
-        rest = (phase.t1 - max(r.done for r in sent)) * _NS
-        if rest > _PHASE_S + _PHASE_SHARE * (phase.t1 - phase.t0) * _NS:
+        last = max(r.done for r in sent)
+        rest_s = (phase.t1 - last) * _NS
+        usual_s = _PHASE_S + _PHASE_SHARE * (phase.t1 - phase.t0) * _NS
+        if rest_s > usual_s:
+            still_s = standstill.longest_s(records, last, phase.t1)
             where = f"launch {phase.launch} {phase.name}"
-            yield f"{where}: it lasts {rest:.1f} s after its last request"
+            yield (
+                f"{where}: it lasts {rest_s:.1f} s after its last request",
+                (rest_s - still_s <= usual_s),
+            )
 
 
 def _answers(records: RunRecords) -> Iterator[str]:

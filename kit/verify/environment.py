@@ -16,14 +16,18 @@ from kit.verify.verdict import Check, check, judged
 _WATT = 1.0
 # A laptop's driver moves the cap with what the CPU leaves; a person sets it once or twice.
 _MOVES, _NEAR = 3, 0.25
-# What makes another machine of it, and what only makes other conditions.
+# What makes another machine of it, and what only makes other conditions: a virtual machine is given
+# memory and CPUs, and has them taken away, while it runs.
 _SAME = (
-    *("cpu.model", "cpu.vendor", "cpu.threads", "cpu.sockets", "memory.total_bytes"),
+    *("cpu.model", "cpu.vendor", "cpu.sockets"),
     *("kernel.release", "kernel.architecture", "os.id", "nvidia.driver", "nvidia.nvml"),
     *("machine.product", "kit.version", "docker.engine"),
 )
 _SAME_CARD = ("name", "memory_total_bytes", "compute_capability", "vbios", "virtualisation")
-_CONDITION = ("clock.source", "cpu.frequency.governors", "cpu.frequency.boost", "docker.version")
+_CONDITION = (
+    *("clock.source", "cpu.frequency.governors", "cpu.frequency.boost", "docker.version"),
+    *("cpu.threads", "memory.total_bytes"),
+)
 _CONDITION_CARD = (
     *("power_limit_w", "power_enforced_w", "power_default_w", "ecc", "mig", "persistence"),
     *("compute_mode", "sm_clock_application_mhz"),
@@ -48,16 +52,18 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
     try:
         devices = [*_asked(records), *_named(records), *_reasons(records), *_effective(records)]
         changed = list(_changed(records, _SAME, _SAME_CARD)) if whole else []
-        changed += _limits(records)
         conditions = list(_changed(records, _CONDITION, _CONDITION_CARD))
+        for problem, contradicted in _limits(records):
+            (changed if contradicted else conditions).append(problem)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return [
             check("DEVICES_DIFFER", "FAIL", f"a fingerprint is malformed ({type(error).__name__})")
         ]
-    found = [judged("DEVICES_DIFFER", devices, "spec, plan and fingerprints name the same devices")]
-    if conditions and not changed:
-        return [*found, check("ENVIRONMENT", "WARN", "; ".join(conditions[:3]))]
-    return [*found, judged("ENVIRONMENT", changed, "the machine was the same before and after")]
+    fine = "the machine was the same before and after"
+    return [
+        judged("DEVICES_DIFFER", devices, "spec, plan and fingerprints name the same devices"),
+        judged("ENVIRONMENT", changed, fine, conditions),
+    ]
 
 
 # --- devices ----------------------------------------------------------------------------------
@@ -203,21 +209,34 @@ def _is_unknown(value: Any) -> bool:
     return value is None or (isinstance(value, dict) and value.keys() == {"absent"})
 
 
-def _limits(records: RunRecords) -> list[str]:
+def _limits(records: RunRecords) -> list[tuple[str, bool]]:
     """The power limit that was sampled against the one in the fingerprints."""
     return [p for m in _nvml(records) for d in m.devices for p in _limit(records, d)]
 
 
-def _limit(records: RunRecords, device: MeterDevice) -> Iterator[str]:
+def _limit(records: RunRecords, device: MeterDevice) -> Iterator[tuple[str, bool]]:
+    """What is odd of a card's cap, and whether it contradicts: else somebody changed it.
+
+    A cap may be changed at any time, also between a fingerprint and the first reading or after the
+    last one. But one of the fingerprints is then as the readings are.
+    """
     series = records.samples.get(device.device, "gpu_power_limit")
     if series is None or not len(series.raw):
         return
     sampled = sorted({round(raw * 1e-3) for raw in series.raw.tolist()})
-    for when, env in (("before", records.env_start), ("after", records.env_end)):
-        told = (_boards(env) or {}).get(device.device, {}).get("power_enforced_w")
-        if isinstance(told, int | float) and not _fits(told, sampled):
-            said = ", ".join(f"{w:g}" for w in sampled[:3])
-            yield f"{device.device}: its cap is {told:g} W {when} the run, and {said} W was sampled"
+    said = ", ".join(f"{w:g}" for w in sampled[:3])
+    told = {
+        when: watts
+        for when, env in (("before", records.env_start), ("after", records.env_end))
+        for watts in [(_boards(env) or {}).get(device.device, {}).get("power_enforced_w")]
+        if isinstance(watts, int | float)
+    }
+    odd = {when: watts for when, watts in told.items() if not _fits(watts, sampled)}
+    for when, watts in odd.items():
+        words = f"its cap is {watts:g} W {when} the run, and {said} W was sampled"
+        yield f"{device.device}: {words}", len(odd) == len(told)
+    if not odd and len(sampled) > 1:
+        yield f"{device.device}: its cap was changed during the run: {said} W was sampled", False
 
 
 def _fits(told: float, sampled: list[int]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from kit.meters import Reading
 from kit.meters.live import Live
-from kit.model import Event, MeterDevice, Request
+from kit.model import Event, MeterDevice, MeterPlan, Request
 from kit.samples import Series
 from kit.units import QUANTITIES
 from kit.verify import clocks, driving, environment, live, reads
@@ -33,7 +33,8 @@ def of(t: Any, raw: Any) -> Series:
 def shown(name: str, rows: dict[str, list[tuple[int, int]]], facts: dict[str, Any]) -> list[str]:
     """What verify finds wrong in the live readings that kit itself showed of these rows."""
     device = MeterDevice(device=name, description="", quantities=facts)
-    meter, events, everything = Live([device]), [], []
+    meter, everything = Live([device]), []
+    events: list[Event] = []
     for quantity, own in rows.items():
         everything += [(t, quantity, raw) for t, raw in own]
     tell = S // 2
@@ -78,18 +79,23 @@ def test_an_outlet_is_held_against_an_outlets_limit() -> None:
 
 
 def tier(t: Any, overruns: int) -> reads.Tier:
-    series = {"gpu0 gpu_power_instant": of(t, np.ones(len(t)))}
-    return reads.Tier("nvml.power-50ms", len(t), overruns, MS, 60.0, series, 0.05)
+    series: dict[str, Series | None] = {"gpu0 gpu_power_instant": of(t, np.ones(len(t)))}
+    return reads.Tier("nvml.power-50ms", len(t), overruns, MS, (60.0, 60.0), series, 0.05)
 
 
 def test_one_stall_excuses_the_deadlines_that_passed_in_it() -> None:
     even = np.arange(0, 60 * S, 50 * MS)
     stalled = even[(even < 20 * S) | (even >= 22 * S)]
-    assert list(reads._excuses(tier(stalled, 40))) == []
+    assert list(reads._excuses(tier(stalled, 40), [tier(even, 0)])) == []
     picked = even[np.arange(len(even)) % 25 != 7]
-    assert len(list(reads._excuses(tier(picked, 48)))) == 1
+    assert len(list(reads._excuses(tier(picked, 48), []))) == 1
+
+
+def test_a_long_stall_is_one_where_the_whole_process_read_nothing() -> None:
+    even = np.arange(0, 60 * S, 50 * MS)
     cut = even[(even < 20 * S) | (even >= 40 * S)]
-    assert len(list(reads._excuses(tier(cut, 400)))) == 1
+    assert len(list(reads._excuses(tier(cut, 400), [tier(even, 0)]))) == 1
+    assert list(reads._excuses(tier(cut, 400), [tier(cut, 400)])) == []
 
 
 # --- clocks ---------------------------------------------------------------------------------------
@@ -184,7 +190,42 @@ def test_a_cap_that_moves_is_held_against_its_range(
         samples=SimpleNamespace(get=lambda *_: series), env_start=board, env_end={}
     )
     device = MeterDevice(device="gpu0", description="", quantities={})
-    assert len(list(environment._limit(records, device))) == problems
+    assert [odd for _, odd in environment._limit(records, device)].count(True) == problems
+
+
+@pytest.mark.parametrize(
+    ("before", "sampled", "after", "status"),
+    [
+        (700, [700], 700, "PASS"),
+        (700, [700, 700, 500, 500], 500, "WARN"),  # once, in mid-run
+        (700, [700, 500, 500, 700], 700, "WARN"),  # and back
+        (700, [700, 500, 500, 600], 600, "WARN"),
+        (700, [500, 500], 500, "WARN"),  # before the meters ran
+        (700, [700, 700], 500, "WARN"),  # after
+        (700, [700, 600, 500, 400, 300], 300, "WARN"),  # by a program, again and again
+        (400, [700, 700], 400, "FAIL"),  # nobody changes a cap, and changes it back unseen
+        (400, [700, 700], 300, "FAIL"),
+        (400, [700, 500], 400, "FAIL"),
+    ],
+)
+def test_a_cap_that_somebody_changed_is_other_conditions(
+    before: int, sampled: list[int], after: int, status: str
+) -> None:
+    series = of(np.arange(len(sampled)) * S, np.array(sampled) * 1000)
+    card = MeterDevice(device="gpu0", description="", quantities={})
+    nvml = MeterPlan(name="nvml", alias=None, devices=(card,))
+    records: Any = SimpleNamespace(
+        samples=SimpleNamespace(get=lambda *_: series),
+        env_start={"gpus": {"gpu0": {"power_enforced_w": before}}},
+        env_end={"gpus": {"gpu0": {"power_enforced_w": after}}},
+        plan=SimpleNamespace(meters=[nvml]),
+        spec=SimpleNamespace(
+            devices=SimpleNamespace(gpus=1), runtime=SimpleNamespace(name="x", options={})
+        ),
+        effective={},
+    )
+    (found,) = (c for c in environment.checks(records, whole=True) if c.code == "ENVIRONMENT")
+    assert found.status == status, found.message
 
 
 # --- the driver -----------------------------------------------------------------------------------
@@ -220,4 +261,12 @@ def test_a_stage_that_ended_early_may_have_waited_for_its_next_request(
     own += [request(2, 14, False)] if unsent else []
     said = {"wall_ns": 4 * S, "lag_max_ns": MS}  # it woke for the third, 14 s, and saw the end
     due = {0: 0, 1: 2 * S, 2: 4 * S}
-    assert len(list(driving._times(own, said, due))) == problems
+    records: Any = SimpleNamespace(
+        schedule=[SimpleNamespace(index=n, at_ns=at) for n, at in due.items()],
+        driver={0: {"stages": {"measured": said}}},
+        requests={0: own},
+        events=[],
+        samples=SimpleNamespace(series={}),
+    )
+    assert [still for _, still in driving._late(records)] == [False] * problems
+    assert list(driving._times(own, said, due)) == []
