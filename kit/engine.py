@@ -174,6 +174,8 @@ def register(
         "parents": list(order.parents),
     }
     journal.add("run.registered", **registered)
+    # At once, so that a wall clock that is set before the first launch shows as such.
+    journal.add("clock.anchor", **clock.anchor())
     flight.register(registered)
     refused.overcome(flight.store, registered["spec_hash"])
     for finding in findings:
@@ -253,6 +255,7 @@ def one_launch(journey: Journey, watch: Watch, index: int) -> None:
             running.stop(STOP_S)
     with phase(journal, index, "idle", "after"):
         watch.wait(spec.phases.idle_s)
+    journal.add("clock.anchor", **journey.clock.anchor())
     journal.add("launch.end", launch=index)
 
 
@@ -395,6 +398,7 @@ def launch_folder(index: int) -> str:
 def conclude(journey: Journey, outcome: Outcome) -> None:
     """Write the closing fingerprint, the fault if there was one, and the last event."""
     journal = journey.journal
+    journal.add("clock.anchor", **journey.clock.anchor())
     journey.flight.write("env/end.json", host.fingerprint(journey.facts.engine))
     if outcome.fault:
         fault = outcome.fault

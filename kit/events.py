@@ -19,6 +19,8 @@ from kit.model import Event
 
 GENESIS = "0" * 64
 FILE = "events.jsonl"
+_RAW = time.CLOCK_MONOTONIC_RAW
+_ONE_INSTANT_NS, _TRIES = 100_000, 5
 
 
 class Clock:
@@ -32,11 +34,11 @@ class Clock:
 
     def anchor(self) -> dict[str, str]:
         """The same instant on three clocks (ns, decimal strings), to map foreign time stamps."""
-        return {
-            "monotonic": str(self.now()),
-            "monotonic_raw": str(time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)),
-            "realtime": str(time.time_ns()),
-        }
+        for _ in range(_TRIES):
+            begin, raw, wall = self.now(), time.clock_gettime_ns(_RAW), time.time_ns()
+            if self.now() - begin < _ONE_INSTANT_NS:  # it was not put aside in between
+                break
+        return {"monotonic": str(begin), "monotonic_raw": str(raw), "realtime": str(wall)}
 
 
 class Journal:
