@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from kit import jsonio
 from kit.meters import Reading
 from kit.meters.live import Live
 from kit.model import Event, MeterDevice, MeterPlan, Request
 from kit.samples import Series
 from kit.units import QUANTITIES
-from kit.verify import clocks, driving, environment, live, reads
+from kit.verify import clocks, driving, environment, live, reads, verify
+from tests import committed, golden
+from tests.verify.forging import edit_rows
 
 MS, S = 1_000_000, 1_000_000_000
 NONE = np.zeros(0, np.int64)
@@ -226,6 +231,29 @@ def test_a_cap_that_somebody_changed_is_other_conditions(
     )
     (found,) = (c for c in environment.checks(records, whole=True) if c.code == "ENVIRONMENT")
     assert found.status == status, found.message
+
+
+def test_a_cap_that_somebody_changed_in_mid_run_is_told_everywhere(tmp_path: Path) -> None:
+    """The run is what it says; its launches were not alike."""
+    run = Path(shutil.copytree(committed.H200, tmp_path / committed.H200.name))
+    middle = 200 * S
+
+    def lower(row: list[str]) -> None:
+        if row[5] == "gpu_power_limit" and int(row[1]) > middle:
+            row[7] = "500000"
+
+    edit_rows(run / "samples/nvml.csv", change=lower)
+    capped = {"power_limit_w": 500, "power_enforced_w": 500}
+    golden.edit_json(run / "env/end.json", lambda d: d["gpus"]["gpu0"].update(capped))
+    golden.recompute(run)
+    verdict = verify(golden.reseal(run))
+    assert verdict.failures == ()
+    (found,) = (c for c in verdict.checks if c.code == "ENVIRONMENT")
+    assert found.status == "WARN"
+    assert "500" in found.message
+    (sealed,) = tmp_path.glob("*/results.json")
+    notices = {n["code"]: n["message"] for n in jsonio.read(sealed)["notices"]}
+    assert "its power cap was 700 W, and 500 W from 20" in notices["CAP_CHANGED"]
 
 
 # --- the driver -----------------------------------------------------------------------------------
