@@ -10,12 +10,12 @@ their digits summed with numpy, whole columns at a time (100 MB/s).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from kit.model import Sample
+from kit.model import MeterDevice, Sample
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -69,6 +69,20 @@ class Samples(NamedTuple):
 
 
 EMPTY = Samples({}, (), {})
+
+
+def readings(
+    device: MeterDevice, samples: Samples, quantity: str
+) -> tuple[Series, Mapping[str, Any]] | None:
+    """A quantity's readings and its facts in the plan.
+
+    None where the plan has a reason why there are none, or where fewer than two came.
+    """
+    facts = device.quantities.get(quantity)
+    series = samples.get(device.device, quantity)
+    if facts is None or "reason" in facts or series is None or len(series.t) < 2:
+        return None
+    return series, facts
 
 
 def from_csv(files: Mapping[str, bytes]) -> Samples:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from kit import jsonio, spec
-from kit.model import LaunchPlan, MeterPlan, RunSpec
+from kit.model import MeterPlan, RunSpec
 from kit.replay import ImagePart, Undertaking, order_of
 from tests import golden
+from tests.plans import launch_plan
 
 WEIGHTS = {
     "repo": "someone/model",
@@ -71,19 +72,12 @@ def sealed(
 def undertaking(original: Path, **changes: Any) -> Undertaking:
     """What a replay of ``original`` would do on a machine that has everything."""
     order = order_of(original)
-    launch = LaunchPlan(
+    launch = launch_plan(
         argv=("--port", "8080"),
-        env={},
-        port=8080,
-        mounts=(),
         network="host",
         egress="open",
-        runtime_cpus="0",
         driver_cpus="1",
         sampler_cpus="1",
-        memory_bytes=1 << 30,
-        shm_bytes=1 << 26,
-        pids=64,
     )
     found = Undertaking(
         order=order,

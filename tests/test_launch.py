@@ -27,8 +27,9 @@ from kit.errors import (
     NotReady,
     WeightsUnavailable,
 )
-from kit.model import GpuRequest, ImageIdentity, LaunchPlan, Mount, Plan
+from kit.model import GpuRequest, ImageIdentity, Mount, Plan
 from tests.causes.test_causes import CASES
+from tests.plans import launch_plan, plan_of
 
 LOOPBACK = runtimes.get("loopback")
 READY_S = 30.0
@@ -39,34 +40,18 @@ def _plan(image: ImageIdentity, script: dict[str, Any], **changes: Any) -> Plan:
     listen = "127.0.0.1" if changes.get("network") == "host" else "0.0.0.0"
     port = changes.get("port", LOOPBACK.port)
     text = jsonio.canonical(script).decode()
-    values: dict[str, Any] = {
-        "argv": ("--host", listen, "--port", str(port), "--script", text),
-        "env": {"HOME": "/tmp"},
-        "port": port,
-        "mounts": (),
-        "network": "internal",
-        "egress": "host",
-        "runtime_cpus": "0",
-        "driver_cpus": "0",
-        "sampler_cpus": "0",
-        "memory_bytes": 128 << 20,
-        "shm_bytes": 16 << 20,
-        "pids": 64,
-    }
-    return Plan(
-        schema="kit.plan/1",
-        spec_hash="0" * 64,
-        kit_version="0",
-        image=image,
-        image_pinned=image.image_id,
-        image_match="identical",
-        model=None,
-        launch=LaunchPlan(**(values | changes)),
-        meters=(),
-        schedule_sha256="0" * 64,
-        requests=0,
-        launches=1,
+    launch = launch_plan(
+        **{
+            "argv": ("--host", listen, "--port", str(port), "--script", text),
+            "env": {"HOME": "/tmp"},
+            "port": port,
+            "egress": "host",
+            "memory_bytes": 128 << 20,
+            "shm_bytes": 16 << 20,
+        }
+        | changes
     )
+    return plan_of(image, launch)
 
 
 class Bench:

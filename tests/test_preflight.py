@@ -18,7 +18,6 @@ from kit.model import (
     GpuRequest,
     ImageIdentity,
     ImageSpec,
-    LaunchPlan,
     MeterDevice,
     MeterPlan,
     Plan,
@@ -30,6 +29,7 @@ from kit.model import (
 )
 from kit.preflight import gathering, host_rules
 from kit.preflight.rules import disk_need
+from tests.plans import launch_plan
 
 MODEL = WeightsSpec(
     repo="org/model",
@@ -67,18 +67,11 @@ PLAN = Plan(
     image_pinned="sha256:" + "b" * 64,
     image_match="identical",
     model=MODEL,
-    launch=LaunchPlan(
-        argv=(),
-        env={},
-        port=8080,
-        mounts=(),
-        network="internal",
-        egress="none",
+    launch=launch_plan(
         runtime_cpus="0-13",
         driver_cpus="14",
         sampler_cpus="15",
         memory_bytes=4 << 30,
-        shm_bytes=64 << 20,
         pids=512,
     ),
     meters=(RAPL,),

@@ -49,7 +49,7 @@ from kit.energy.ticks import Known, known_ticks
 from kit.energy.views import QUANTITY
 from kit.limits import seconds_of
 from kit.model import MeterDevice
-from kit.samples import Samples, Series
+from kit.samples import Samples, Series, readings
 from kit.units import QUANTITIES
 
 GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.015
@@ -121,10 +121,10 @@ def good(
     device: MeterDevice, samples: Samples, quantity: str
 ) -> tuple[Series, Mapping[str, Any]] | None:
     """A quantity's readings and facts; zeros of a power sensor are no readings."""
-    facts = device.quantities.get(quantity)
-    series = samples.get(device.device, quantity)
-    if facts is None or "reason" in facts or series is None:
+    found = readings(device, samples, quantity)
+    if found is None:
         return None
+    series, facts = found
     if quantity != "gpu_energy":
         real = series.raw > 0
         series = series._replace(

@@ -23,7 +23,7 @@ from kit.energy.curve import (
 )
 from kit.limits import package_highest_w, seconds_of
 from kit.model import MeterDevice
-from kit.samples import Ints, Samples, Series
+from kit.samples import Ints, Samples, Series, readings
 from kit.units import QUANTITIES
 
 RAPL_GAIN, PDU_GAIN, ESTIMATE_ERROR = 0.05, 0.03, 0.5
@@ -42,7 +42,7 @@ _LONGEST_REST_S = 1.0
 
 def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     """Differences of the counter modulo its range."""
-    found = _readings(device, samples, "cpu_energy")
+    found = readings(device, samples, "cpu_energy")
     if found is None:
         return None
     series, facts = found
@@ -88,7 +88,7 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     measured is taken to be anything up to three update periods. Where an answer comes late or is
     lost, a change lies anywhere in the longer time between two answers; where more are, is a hole.
     """
-    found = _readings(device, samples, "pdu_power")
+    found = readings(device, samples, "pdu_power")
     if found is None:
         return None
     series, facts = found
@@ -127,7 +127,7 @@ def register_agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) 
     Two views of one sensor, as a GPU's counter and power are. A register counts watt-hours, or
     tenths of kilowatt-hours: where a window (ns) holds too few of its steps, the reason why not.
     """
-    found = _readings(device, samples, "pdu_energy")
+    found = readings(device, samples, "pdu_energy")
     curve = pdu_curve(device, samples)
     if found is None or curve is None:
         return "register and power are not both read"
@@ -211,7 +211,7 @@ def _unread(squelch: float | None) -> str:
 
 def estimate_curve(device: MeterDevice, samples: Samples) -> Curve | None:
     """Busy CPU time between the published idle and full-load watts."""
-    found = _readings(device, samples, "cpu_busy")
+    found = readings(device, samples, "cpu_busy")
     if found is None or not {"idle_w", "max_w", "cpus"} <= set(found[1]):
         return None
     series, facts = found
@@ -258,16 +258,6 @@ def update_period_s(t: Floats, raw: Ints, poll_s: float) -> tuple[float, int]:
     apart = np.diff(t[at]) * NS
     shortest = float(np.quantile(apart, 0.1))
     return max(poll_s, float(apart[apart <= shortest + 1.05 * poll_s].mean())), len(at)
-
-
-def _readings(
-    device: MeterDevice, samples: Samples, quantity: str
-) -> tuple[Series, Mapping[str, Any]] | None:
-    facts = device.quantities.get(quantity)
-    series = samples.get(device.device, quantity)
-    if facts is None or "reason" in facts or series is None or len(series.t) < 2:
-        return None
-    return series, facts
 
 
 def _rests(t: Floats, still: np.typing.NDArray[np.bool_]) -> tuple[Hole, ...]:

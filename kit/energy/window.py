@@ -21,9 +21,8 @@ stretch of readings (a sandwich of sums by stretch). A reason stands instead of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +31,7 @@ from kit.energy.curve import NS, Floats, held
 from kit.energy.ticks import known_ticks
 from kit.limits import seconds_of
 from kit.model import MeterDevice
-from kit.samples import Samples, Series
+from kit.samples import Samples, Series, readings
 from kit.units import QUANTITIES
 
 _AVERAGED = ("gpu_power_average", "gpu_power_instant")
@@ -108,25 +107,15 @@ def averaging(device: MeterDevice, samples: Samples) -> dict[str, Averaging]:
     shape = _shape(device, samples)
     found = {}
     for quantity in _AVERAGED:
-        series = _read(device, samples, quantity)
+        series = readings(device, samples, quantity)
         if series:
             found[quantity] = _averaging(series[0], QUANTITIES[quantity].scale, shape)
     return found
 
 
-def _read(
-    device: MeterDevice, samples: Samples, quantity: str
-) -> tuple[Series, Mapping[str, Any]] | None:
-    facts = device.quantities.get(quantity)
-    series = samples.get(device.device, quantity)
-    if facts is None or "reason" in facts or series is None or len(series.t) < 2:
-        return None
-    return series, facts
-
-
 def _shape(device: MeterDevice, samples: Samples) -> _Shape | None:
     """The course of power from the samples, else from the counter's ticks."""
-    found = _read(device, samples, "gpu_power_sample")
+    found = readings(device, samples, "gpu_power_sample")
     if found:
         series, facts = found
         real = series.raw > 0  # zeros of a power sensor are no readings
@@ -135,7 +124,7 @@ def _shape(device: MeterDevice, samples: Samples) -> _Shape | None:
         step_s = seconds_of(facts, "period_s", _SAMPLE_S)
         if len(t) > 1:
             return _Shape(t, held(t, watts, backwards=True), step_s)
-    found = _read(device, samples, "gpu_energy")
+    found = readings(device, samples, "gpu_energy")
     if not found:
         return None
     ticks = known_ticks(found[0], seconds_of(found[1], "period_s", _TICK_S))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import msgspec
 import pytest
 
 from kit import containers, images, runtimes, weights
-from kit.launch import launched
-from kit.model import ArrivalsSpec, LaunchPlan, Mount, Plan, Prompt, RunSpec
+from kit.launch import Running, launched
+from kit.model import ArrivalsSpec, Mount, Plan, Prompt, RunSpec
+from tests.plans import launch_plan, plan_of
 from tests.runtimes.specs import SMOLLM2, spec
 
 pytestmark = [pytest.mark.docker, pytest.mark.real]
@@ -25,36 +28,35 @@ def _plan(wanted: RunSpec, engine: containers.Engine) -> Plan:
     network, egress = containers.network_plan(engine.facts())
     built = images.build(runtime.recipe)
     assert built.matches_lock, built.drift
-    identity = built.identity
     listen = "127.0.0.1" if network == "host" else "0.0.0.0"
-    launch = LaunchPlan(
+    launch = launch_plan(
         argv=runtime.argv(wanted, listen),
         env=runtime.env(wanted),
         port=runtime.port,
         mounts=(Mount(target=TARGET, sha256=SMOLLM2.sha256),),
         network=network,
         egress=egress,
-        runtime_cpus="0",
-        driver_cpus="0",
-        sampler_cpus="0",
-        memory_bytes=1 << 30,
-        shm_bytes=64 << 20,
         pids=128,
     )
-    return Plan(
-        schema="kit.plan/1",
-        spec_hash="0" * 64,
-        kit_version="0",
-        image=identity,
-        image_pinned=identity.image_id,
-        image_match="identical",
-        model=wanted.weights,
-        launch=launch,
-        meters=(),
-        schedule_sha256="0" * 64,
-        requests=0,
-        launches=1,
-    )
+    return plan_of(built.identity, launch, model=wanted.weights)
+
+
+@contextmanager
+def _launched(
+    engine: containers.Engine, wanted: RunSpec, folder: Path, index: int
+) -> Iterator[Running]:
+    """The runtime with the small model, ready for requests."""
+    with launched(
+        engine,
+        plan=_plan(wanted, engine),
+        run_id="real-test",
+        index=index,
+        mounts={TARGET: weights.ensure(SMOLLM2, ())},
+        log=folder / f"{index}.log",
+        emit=lambda *_, **__: None,
+    ) as running:
+        running.wait_ready(runtimes.get(wanted.runtime.name).ready_path, 120, lambda: False)
+        yield running
 
 
 def _ask(base_url: str, path: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -76,17 +78,7 @@ def _answers(
     engine: containers.Engine, wanted: RunSpec, folder: Path, index: int
 ) -> tuple[list[str], list[dict[str, Any]], dict[str, Any]]:
     runtime = runtimes.get(wanted.runtime.name)
-    path = weights.ensure(SMOLLM2, ())
-    with launched(
-        engine,
-        plan=_plan(wanted, engine),
-        run_id="real-test",
-        index=index,
-        mounts={TARGET: path},
-        log=folder / f"{index}.log",
-        emit=lambda *_, **__: None,
-    ) as running:
-        running.wait_ready(runtime.ready_path, 120, lambda: False)
+    with _launched(engine, wanted, folder, index) as running:
         asked = [runtime.request(wanted, p, i) for i, p in enumerate(PROMPTS)]
         told = [_ask(running.base_url, *request) for request in [*asked, asked[0]]]
         effective = running.effective(runtime.effective_paths)
@@ -114,16 +106,7 @@ def test_a_text_can_end_by_itself(engine: containers.Engine, tmp_path: Path) -> 
     wanted = msgspec.structs.replace(wanted, sampling=open_end)
     short = [Prompt("yes", "Answer with the one word yes.", 100)]
     runtime = runtimes.get("llama-server")
-    with launched(
-        engine,
-        plan=_plan(wanted, engine),
-        run_id="real-test",
-        index=2,
-        mounts={TARGET: weights.ensure(SMOLLM2, ())},
-        log=tmp_path / "2.log",
-        emit=lambda *_, **__: None,
-    ) as running:
-        running.wait_ready(runtime.ready_path, 120, lambda: False)
+    with _launched(engine, wanted, tmp_path, 2) as running:
         _, usage = _ask(running.base_url, *runtime.request(wanted, short[0], 0))
     assert 0 < usage["completion_tokens"] < 100
 
@@ -135,16 +118,7 @@ def test_llama_cpp_python_does_what_its_runtime_says(
 ) -> None:
     wanted = spec("llama-cpp-python", {"context": 256, "threads": 1})
     runtime = runtimes.get("llama-cpp-python")
-    with launched(
-        engine,
-        plan=_plan(wanted, engine),
-        run_id="real-test",
-        index=3,
-        mounts={TARGET: weights.ensure(SMOLLM2, ())},
-        log=tmp_path / "3.log",
-        emit=lambda *_, **__: None,
-    ) as running:
-        running.wait_ready(runtime.ready_path, 120, lambda: False)
+    with _launched(engine, wanted, tmp_path, 3) as running:
         text, usage = _ask(running.base_url, *runtime.request(wanted, PROMPTS[0], 0))
         how = runtime.recount
         assert how is not None
