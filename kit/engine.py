@@ -13,8 +13,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,6 @@ from kit import (
     host,
     jsonio,
     marks,
-    meters,
     preflight,
     queue,
     records,
@@ -36,17 +35,14 @@ from kit import (
     results,
     seal,
 )
-from kit.drive import DriverProcess, salvage
 from kit.errors import Interrupted, KitError, PreflightFailed, RunFailed
 from kit.events import FILE as EVENTS_FILE
 from kit.events import Clock, Journal, valid_prefix
 from kit.gate import settle
-from kit.launch import Running, launched
+from kit.journey import Journey, ask_afterwards, container, driving, report, sampling
 from kit.measure import Watch, behind, phase, require_room, reserve
-from kit.model import Finding, MeterPlan, MeterSpec, Plan, Record, RunSpec, ScheduledRequest
-from kit.plan import Facts, meter_config, plan, resolve, schedule_bytes
-from kit.runtimes import get as runtime_of
-from kit.sample import SamplerProcess
+from kit.model import Finding, Plan, Record, RunSpec, ScheduledRequest
+from kit.plan import Facts, plan, resolve, schedule_bytes
 from kit.spec import document, spec_hash
 from kit.store import InFlight, Store
 
@@ -82,20 +78,6 @@ class Outcome:
     @property
     def reason(self) -> str:
         return self.fault.message if self.fault else ""
-
-
-@dataclass(frozen=True)
-class Journey:
-    """Everything that the steps of one run share, once it has been planned and registered."""
-
-    spec: RunSpec
-    plan: Plan
-    facts: Facts
-    engine: containers.Engine
-    flight: InFlight
-    journal: Journal
-    clock: Clock
-    config: host.HostConfig
 
 
 def run(
@@ -266,133 +248,6 @@ def settled(journey: Journey, watch: Watch, index: int, since: int) -> None:
         folder = journey.flight.folder("samples")
         told = settle(watch, journey.clock, since, folder, journey.plan.meters, asked)
         journey.journal.add("steady.waited", launch=index, **told)
-
-
-@contextmanager
-def container(journey: Journey, watch: Watch, index: int) -> Iterator[Running]:
-    """The runtime's container, ready and watched; gone afterwards whatever happens."""
-    spec = journey.spec
-    with launched(
-        journey.engine,
-        plan=journey.plan,
-        run_id=journey.flight.id,
-        index=index,
-        mounts=journey.facts.weights,
-        log=journey.flight.path / launch_folder(index) / "container.log",
-        emit=journey.journal.add,
-    ) as running:
-        ready_path = runtime_of(spec.runtime.name).ready_path
-        running.wait_ready(ready_path, spec.limits.ready_s, watch.tick)
-        watch.over(running.exited)
-        try:
-            yield running
-        finally:
-            watch.over(None)
-
-
-@contextmanager
-def driving(journey: Journey, running: Running, index: int) -> Iterator[DriverProcess]:
-    """A driver process for one launch; after a crash of it, what it spooled is salvaged."""
-    spec, flight = journey.spec, journey.flight
-    out, runtime = flight.path / launch_folder(index), runtime_of(spec.runtime.name)
-    config = {
-        "origin": journey.clock.origin,
-        "base_url": running.base_url,
-        "schedule": str(flight.path / "inputs" / "schedule.jsonl"),
-        "out": str(out),
-        "arrivals": msgspec.to_builtins(spec.arrivals),
-        "request_s": spec.limits.request_s,
-        "cpus": journey.plan.launch.driver_cpus,
-        "recount": runtime.recount,
-        "end_mark": runtime.end_mark,
-    }
-    try:
-        with DriverProcess(config, flight.scratch(f"driver-{index:03d}.json")) as driver:
-            driver.wait_ready()
-            yield driver
-    finally:
-        salvage(out, journey.clock.origin)
-
-
-def report(journey: Journey, driver: DriverProcess, name: str, index: int, watch: Watch) -> None:
-    """Let the driver parse a stage, outside its phase, and journal what it says of itself."""
-    said = driver.report_stage(name, watch.check)
-    journey.journal.add("stage.done", launch=index, **msgspec.to_builtins(said))
-
-
-def ask_afterwards(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
-    """What may not be asked while measuring: token recounts, the effective configuration."""
-    driver.recount()
-    driver.close()
-    effective = running.effective(runtime_of(journey.spec.runtime.name).effective_paths)
-    journey.flight.write(f"{launch_folder(index)}/effective.json", effective)
-
-
-@contextmanager
-def sampling(journey: Journey) -> Iterator[list[SamplerProcess]]:
-    """Samplers for every meter that has devices: ready before the run, stopped after it."""
-    with ExitStack() as held:
-        samplers = []
-        for name, group in sampler_groups(journey).items():
-            path = journey.flight.scratch(f"sampler-{name}.json")
-            sampler = held.enter_context(SamplerProcess(sampler_config(journey, group), path))
-            sampler.wait_ready()
-            held.callback(stop_sampler, sampler, name, journey.journal)
-            journey.journal.add("sampler.started", meter=name)
-            samplers.append(sampler)
-        yield samplers
-
-
-def sampler_groups(journey: Journey) -> dict[str, list[tuple[MeterSpec, MeterPlan]]]:
-    """Meters by the process that reads them: all local ones in one, each SNMP device alone."""
-    groups: dict[str, list[tuple[MeterSpec, MeterPlan]]] = {}
-    for asked, found in zip(journey.spec.meters, journey.plan.meters, strict=True):
-        if found.devices:
-            own = meters.get(asked.name).process == "own"
-            name = meters.label(asked.name, asked.alias) if own else "local"
-            groups.setdefault(name, []).append((asked, found))
-    return groups
-
-
-def sampler_config(journey: Journey, group: list[tuple[MeterSpec, MeterPlan]]) -> dict[str, Any]:
-    """What a sampler process is told on its start."""
-    return {
-        "origin": journey.clock.origin,
-        "out": str(journey.flight.folder("samples")),
-        "cpus": journey.plan.launch.sampler_cpus,
-        "meters": [
-            {
-                "name": m.name,
-                "alias": m.alias,
-                "config": meter_config(m, journey.spec, journey.config),
-                "planned": planned(found),
-            }
-            for m, found in group
-        ],
-    }
-
-
-def planned(meter: MeterPlan) -> dict[str, list[str]]:
-    """Which quantities of which devices the plan reads."""
-    return {
-        d.device: [name for name, facts in d.quantities.items() if "reason" not in facts]
-        for d in meter.devices
-    }
-
-
-def stop_sampler(sampler: SamplerProcess, name: str, journal: Journal) -> None:
-    """Stop a sampler and journal what it complained of, and what it says of its punctuality."""
-    try:
-        said = {key: value for key, value in sampler.stop().items() if key != "event"}
-    finally:
-        for line in sampler.unheard():
-            journal.add("sampler.lost", meter=line.get("meter"), message=line.get("message"))
-    journal.add("sampler.stopped", meter=name, **said)
-
-
-def launch_folder(index: int) -> str:
-    """The folder of a launch inside a run."""
-    return f"launches/{index:03d}"
 
 
 def conclude(journey: Journey, outcome: Outcome) -> None:

@@ -23,7 +23,7 @@ from kit.sample import SamplerProcess
 ANCHOR_EVERY_S = 10.0
 LIVE_EVERY_S = 0.5
 DISK_EVERY_S = 5.0
-PLACE_EVERY_S = 1.0
+PLACE_EVERY_S = 0.2  # shorter than what a waiting run looks twice in
 TICK_S = 0.05
 DISK_FLOOR_BYTES = 32 << 20
 RESERVE_BYTES = 8 << 20

@@ -6,9 +6,10 @@ is held. A ticket is a file that its engine keeps locked (flock): the kernel let
 when the engine ends, however it ends, and a ticket that nobody holds counts for nothing.
 
 A ticket may vanish all the same: what cleans temporary folders deletes old files, and some of it
-asks for no lock. So a ticket is touched now and then, and its engine looks once a second whether
-it is still there (`Ticket.keep`), and puts it back. Which run is being measured stands in its
-ticket: whoever finds another one there does not begin, even with the lower number.
+asks for no lock. So a ticket is touched now and then, and its engine looks several times a second
+whether it is still there (`Ticket.keep`), and puts it back; who waits looks twice before it goes
+on. Which run is being measured stands in its ticket: whoever finds another one there does not
+begin, even with the lower number.
 
 Waiting is a look at that folder twice a second: it must not disturb the run that is measured.
 """
@@ -104,6 +105,9 @@ class Ticket:
                 raise _busy(ahead, limit_s)
             time.sleep(_LOOK_S if limit_s is None else min(_LOOK_S, limit_s))
             ahead = self._ahead()
+            if not ahead:  # a ticket that was deleted is back a moment later
+                time.sleep(_LOOK_S)
+                ahead = self._ahead()
         if not first:
             return None
         waited = Waited(time.monotonic() - begun, tuple(p.run for p in first))

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from kit import events, samples
-from kit.engine import stop_sampler
 from kit.errors import SamplerFailed
 from kit.events import Clock, Journal
+from kit.journey import stop_sampler
 from kit.meters import Reading, Tier
 from kit.sample import SamplerProcess
 from kit.sample.loop import Lane, Schedule, lanes_of
