@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from textual import on
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -23,6 +23,7 @@ from kit.tui.form import checking, files
 from kit.tui.form.draft import ABSENT, Draft, Where, line_of, place
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.sheet import Sheet
+from kit.tui.widgets.panel import Panel
 
 BOTH = 100  # columns from which form and JSON stand beside each other
 FLAT = 16  # lines from which there is room for Problems, as in style.tcss
@@ -51,7 +52,7 @@ class DraftScreen(KitScreen):
         self._about = Static(id="about", markup=False)
 
     def body(self) -> Iterable[Widget]:
-        form = Vertical(self._sheet, self._about, id="form", classes="panel")
+        form = Panel(self._sheet, self._about, id="form", classes="panel")
         form.border_title = "Form"
         self._json.add_class("panel")
         self._json.border_title = "JSON (F2)"

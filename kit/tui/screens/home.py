@@ -9,7 +9,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
@@ -24,6 +24,7 @@ from kit.tui.rowlist import SORTS, counted, fitting, in_order
 from kit.tui.runpanel import RunPanel
 from kit.tui.runtable import RunTable
 from kit.tui.widgets.line import LineInput
+from kit.tui.widgets.panel import Panel
 
 REFRESH_S = 2.0
 EMPTY = (
@@ -69,7 +70,7 @@ class HomeScreen(KitScreen):
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="home-body"):
-            with Vertical(id="home-runs", classes="panel"):
+            with Panel(id="home-runs", classes="panel"):
                 yield LineInput(placeholder="filter: any column", id="home-filter", compact=True)
                 yield RunTable(id="home-table")
                 yield Static(id="home-empty", markup=False)
