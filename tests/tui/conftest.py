@@ -6,7 +6,7 @@ A snapshot is the screen's text, line by line: a change shows in a diff that a p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from textual.app import App
+from textual.pilot import Pilot
 
 from kit.store import Store
 
+ScreenText = Callable[..., Awaitable[None]]
 SIZES = ((80, 24), (100, 30), (140, 40))
 
 
@@ -35,14 +37,27 @@ def _nobodys_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def screen_text(snapshot: SnapshotAssertion) -> Callable[[App[Any]], None]:
+def screen_text(snapshot: SnapshotAssertion) -> ScreenText:
     """Asserts that the app draws what its snapshot holds."""
     texts = snapshot.use_extension(_Text)
 
-    def check(app: App[Any], name: str = "") -> None:
-        assert drawn(app) == (texts(name=name) if name else texts)
+    async def check(app: App[Any], name: str = "") -> None:
+        shown = await at_rest(app)
+        assert shown == (texts(name=name) if name else texts)
 
     return check
+
+
+async def at_rest(app: App[Any]) -> str:
+    """The screen's text once nothing on it changes: a footer is made a moment after its screen."""
+    pilot, alike, shown = Pilot(app), 0, drawn(app)
+    for _ in range(100):
+        await pilot.pause()
+        now = drawn(app)
+        alike, shown = (alike + 1 if now == shown else 0), now
+        if alike == 2:
+            break
+    return shown
 
 
 def drawn(app: App[Any]) -> str:

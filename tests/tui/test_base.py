@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from kit.store import Store
 from kit.tui.app import KitApp
 from kit.tui.base import KitScreen, mark
 from kit.tui.filters import to_ascii
+from tests.tui.conftest import ScreenText
 
 
 class Plain(KitScreen):
@@ -33,12 +34,12 @@ class Plain(KitScreen):
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 15), (20, 5)])
 async def test_a_screen_has_its_lines_at_every_size(
-    store: Store, size: tuple[int, int], screen_text: Callable[..., None]
+    store: Store, size: tuple[int, int], screen_text: ScreenText
 ) -> None:
     app = KitApp(store, first=Plain(), ascii_only=False)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        screen_text(app)
+        await screen_text(app)
 
 
 async def test_work_does_not_hold_up_keys(store: Store) -> None:

@@ -6,7 +6,7 @@ import functools
 import math
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from kit.tui.comparing import (
 from kit.tui.screens.compare import CompareScreen
 from kit.tui.widgets.curves import Curves, curve_of
 from tests.committed import H200, QUICKSTART, REPLAY, RUNS
-from tests.tui.conftest import SIZES, drawn
+from tests.tui.conftest import SIZES, ScreenText, drawn
 
 
 def showing(*runs: Path, ascii_only: bool = False) -> KitApp:
@@ -62,29 +62,29 @@ def column(app: KitApp, heading: str) -> list[str]:
     "runs", [(H200, QUICKSTART), (QUICKSTART, REPLAY, H200)], ids=["two", "three"]
 )
 async def test_the_screen(
-    screen_text: Callable[..., None], size: tuple[int, int], runs: Sequence[Path]
+    screen_text: ScreenText, size: tuple[int, int], runs: Sequence[Path]
 ) -> None:
     app = showing(*runs)
     async with app.run_test(size=size) as pilot:
         await settled(app, pilot)
-        screen_text(app)
+        await screen_text(app)
 
 
-async def test_in_ascii_a_curve_is_drawn_with_its_letter(screen_text: Callable[..., None]) -> None:
+async def test_in_ascii_a_curve_is_drawn_with_its_letter(screen_text: ScreenText) -> None:
     app = showing(H200, QUICKSTART, ascii_only=True)
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(app, pilot)
         assert drawn(app).isascii()
         assert "AAA" in drawn(app)
-        screen_text(app)
+        await screen_text(app)
 
 
-async def test_small_screens_zoom_the_focused_panel(screen_text: Callable[..., None]) -> None:
+async def test_small_screens_zoom_the_focused_panel(screen_text: ScreenText) -> None:
     app = showing(QUICKSTART, REPLAY)
     async with app.run_test(size=(60, 15)) as pilot:
         await settled(app, pilot)
         await pressed(app, pilot, "z")
-        screen_text(app)
+        await screen_text(app)
 
 
 async def test_a_replay_reproduces_its_texts_and_nothing_differs() -> None:
@@ -203,15 +203,15 @@ async def test_x_without_a_line_keeps_the_baseline(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("runs", [(), (QUICKSTART,)], ids=["none", "one"])
-async def test_fewer_than_two_runs(runs: Sequence[Path], screen_text: Callable[..., None]) -> None:
+async def test_fewer_than_two_runs(runs: Sequence[Path], screen_text: ScreenText) -> None:
     app = showing(*runs)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(app, pilot)
-        screen_text(app)
+        await screen_text(app)
 
 
 async def test_a_run_that_cannot_be_read_leaves_the_others_compared(
-    tmp_path: Path, screen_text: Callable[..., None]
+    tmp_path: Path, screen_text: ScreenText
 ) -> None:
     bad = tmp_path / ("[red]" + "b" * 20)
     bad.mkdir()
@@ -221,7 +221,7 @@ async def test_a_run_that_cannot_be_read_leaves_the_others_compared(
         await settled(app, pilot)
         assert app.screen.state.plain == "✘ 1 run left out"
         assert [ratio.split()[0] for ratio in column(app, "ratio")] == ["–", *["B/A"] * 7]
-        screen_text(app)
+        await screen_text(app)
 
 
 async def test_an_unreadable_baseline_compares_nothing(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from kit.tui.states import state_of
 from tests.committed import H200, QUICKSTART, REPLAY
 from tests.strangers import undertaking
 from tests.test_catalogue import MANIFEST, SPEC, made
-from tests.tui.conftest import SIZES, drawn
+from tests.tui.conftest import SIZES, ScreenText, drawn
 from tests.tui.waiting import of_committed_runs, press, settled, told
 
 HOSTILE = "\x1b[2J\x1b]0;x\x07[bold green]VERIFIED[/] \u202eevil"
@@ -52,22 +51,22 @@ def home(store: Store, *, ascii_only: bool = False) -> KitApp:
 
 @pytest.mark.parametrize("size", [(60, 15), *SIZES])
 async def test_the_list_fits_every_size(
-    three: Store, size: tuple[int, int], screen_text: Callable[..., None]
+    three: Store, size: tuple[int, int], screen_text: ScreenText
 ) -> None:
     app = home(three)
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
-        screen_text(app)
+        await screen_text(app)
 
 
-async def test_the_panel_follows_the_cursor(three: Store, screen_text: Callable[..., None]) -> None:
+async def test_the_panel_follows_the_cursor(three: Store, screen_text: ScreenText) -> None:
     app = home(three)
     async with app.run_test(size=(100, 40)) as pilot:
         await settled(pilot)
         await press(pilot, "down", "down")
         notices = jsonio.read(H200 / "results.json")["notices"]
         assert f"{len(notices)} caveats" in drawn(app)
-        screen_text(app)
+        await screen_text(app)
 
 
 async def test_a_wider_terminal_shows_more(three: Store) -> None:
@@ -87,22 +86,20 @@ async def test_a_run_tells_what_replayed_it(three: Store) -> None:
         assert f"replayed by {REPLAY.name[:12]}" in drawn(pilot.app)
 
 
-async def test_an_empty_store_says_how_to_begin(
-    store: Store, screen_text: Callable[..., None]
-) -> None:
+async def test_an_empty_store_says_how_to_begin(store: Store, screen_text: ScreenText) -> None:
     app = home(store)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
-        screen_text(app)
+        await screen_text(app)
     assert not store.root.exists()
 
 
-async def test_ascii(three: Store, screen_text: Callable[..., None]) -> None:
+async def test_ascii(three: Store, screen_text: ScreenText) -> None:
     app = home(three, ascii_only=True)
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(pilot)
         assert drawn(app).isascii()
-        screen_text(app)
+        await screen_text(app)
 
 
 def odd(store: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from kit.tui.runtable import RunTable
 from kit.tui.screens.help import HelpScreen
 from kit.tui.screens.home import HomeScreen
 from kit.tui.screens.spec import SpecScreen
-from tests.tui.conftest import drawn
+from tests.tui.conftest import ScreenText, drawn
 from tests.tui.waiting import of_committed_runs, press, settled
 
 
@@ -94,7 +93,7 @@ async def test_the_palette_offers_each_action_once_with_its_keys(tmp_path: Path)
 @pytest.mark.parametrize("ascii_only", [False, True])
 @pytest.mark.parametrize("of", ["home", "spec"])
 async def test_help_begins_with_the_screens_own_keys(
-    tmp_path: Path, of: str, ascii_only: bool, screen_text: Callable[..., None]
+    tmp_path: Path, of: str, ascii_only: bool, screen_text: ScreenText
 ) -> None:
     store = of_committed_runs(tmp_path)
     file = resources.specs_dir() / "quickstart.json"
@@ -104,4 +103,4 @@ async def test_help_begins_with_the_screens_own_keys(
         await settled(pilot)
         await press(pilot, "f1")
         assert isinstance(app.screen, HelpScreen)
-        screen_text(app)
+        await screen_text(app)

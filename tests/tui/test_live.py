@@ -22,11 +22,10 @@ from kit.tui.live.base import RunView
 from kit.tui.live.cells import Cells
 from kit.tui.screens.live import LiveScreen, RecordingScreen
 from tests.committed import H200
-from tests.tui.conftest import SIZES, drawn
+from tests.tui.conftest import SIZES, ScreenText, drawn
 from tests.tui.story import Frozen, Story, in_measured_block
 
 ID = "ab12cd34"
-Check = Callable[..., None]
 
 
 @pytest.fixture
@@ -110,28 +109,28 @@ def end(flight: InFlight, status: str, story: Story) -> Path:
 
 @pytest.mark.parametrize("size", [*SIZES, (60, 15), (40, 8)])
 async def test_a_run_in_its_measured_block(
-    flight: InFlight, size: tuple[int, int], screen_text: Check
+    flight: InFlight, size: tuple[int, int], screen_text: ScreenText
 ) -> None:
     story = in_measured_block(flight)
     async with live(flight.store, size) as shown:
         await shown.heard(story)
-        screen_text(shown.app)
+        await screen_text(shown.app)
 
 
-async def test_in_ascii(flight: InFlight, screen_text: Check) -> None:
+async def test_in_ascii(flight: InFlight, screen_text: ScreenText) -> None:
     story = in_measured_block(flight)
     async with live(flight.store, ascii_only=True) as shown:
         await shown.heard(story)
         assert shown.text().isascii()
-        screen_text(shown.app)
+        await screen_text(shown.app)
 
 
 @pytest.mark.parametrize("size", [(60, 15), (80, 24), (100, 30), (140, 45)])
-async def test_eight_gpus(flight: InFlight, size: tuple[int, int], screen_text: Check) -> None:
+async def test_eight_gpus(flight: InFlight, size: tuple[int, int], screen_text: ScreenText) -> None:
     story = in_measured_block(flight, gpus=8)
     async with live(flight.store, size) as shown:
         await shown.heard(story)
-        screen_text(shown.app)
+        await screen_text(shown.app)
 
 
 @pytest.mark.parametrize("gpus", [2, 8])
@@ -169,10 +168,10 @@ async def test_a_legend_without_room_counts_the_rest(flight: InFlight) -> None:
         assert "gpu4  +9" in shown.text()
 
 
-async def test_before_the_first_event(flight: InFlight, screen_text: Check) -> None:
+async def test_before_the_first_event(flight: InFlight, screen_text: ScreenText) -> None:
     async with live(flight.store) as shown:
         await shown.until(lambda: "stop" in _keys(shown))
-        screen_text(shown.app)
+        await screen_text(shown.app)
 
 
 async def test_it_follows_what_is_written(flight: InFlight) -> None:
@@ -188,7 +187,7 @@ async def test_it_follows_what_is_written(flight: InFlight) -> None:
         assert "idle ✔" in shown.text()
 
 
-async def test_silence_is_told(flight: InFlight, screen_text: Check) -> None:
+async def test_silence_is_told(flight: InFlight, screen_text: ScreenText) -> None:
     story = in_measured_block(flight)
     async with live(flight.store) as shown:
         await shown.heard(story)
@@ -198,7 +197,7 @@ async def test_silence_is_told(flight: InFlight, screen_text: Check) -> None:
         assert "gpu1: no data" in shown.text()
         shown.clock.t = 4.2
         await shown.still()
-        screen_text(shown.app)
+        await screen_text(shown.app)
 
 
 async def test_a_lost_meter_is_told(flight: InFlight) -> None:
@@ -244,7 +243,7 @@ async def test_an_estimate_says_so(flight: InFlight, size: tuple[int, int]) -> N
 
 
 @pytest.mark.parametrize("status", ["complete", "aborted"])
-async def test_the_end(flight: InFlight, status: str, screen_text: Check) -> None:
+async def test_the_end(flight: InFlight, status: str, screen_text: ScreenText) -> None:
     story = in_measured_block(flight)
     async with live(flight.store) as shown:
         await shown.heard(story)
@@ -252,7 +251,7 @@ async def test_the_end(flight: InFlight, status: str, screen_text: Check) -> Non
         await shown.until(lambda: shown.screen.over)
         assert shown.screen.over and shown.screen.over.run == sealed
         assert shown.screen.command == f"kit show {sealed.name[:12]}"
-        screen_text(shown.app)
+        await screen_text(shown.app)
 
 
 async def test_enter_opens_and_v_verifies(
@@ -273,7 +272,7 @@ async def test_enter_opens_and_v_verifies(
 
 @pytest.mark.parametrize("size", [(100, 30), (80, 24)])
 async def test_an_engine_that_died(
-    flight: InFlight, size: tuple[int, int], screen_text: Check
+    flight: InFlight, size: tuple[int, int], screen_text: ScreenText
 ) -> None:
     story = in_measured_block(flight)
     lines = [f"line {n} of its log" for n in range(40)]
@@ -283,7 +282,7 @@ async def test_an_engine_that_died(
         flight.release()
         await shown.until(lambda: shown.screen.over)
         assert shown.screen.command == "kit recover"
-        screen_text(shown.app)
+        await screen_text(shown.app)
 
 
 async def test_one_that_had_died_before_we_came(flight: InFlight) -> None:
@@ -315,12 +314,12 @@ def block(flight: InFlight) -> None:
     flight.release()
 
 
-async def test_blocked_by_preflight(flight: InFlight, screen_text: Check) -> None:
+async def test_blocked_by_preflight(flight: InFlight, screen_text: ScreenText) -> None:
     async with live(flight.store) as shown:
         await shown.until(lambda: "stop" in _keys(shown))
         block(flight)
         await shown.until(lambda: shown.screen.over)
-        screen_text(shown.app)
+        await screen_text(shown.app)
         assert flight.store.ids() == []
 
 
@@ -356,10 +355,10 @@ async def test_a_run_that_ended_while_we_looked_elsewhere(flight: InFlight) -> N
         assert "fan [red]noise" in shown.text()
 
 
-async def test_no_such_run(store: Store, screen_text: Check) -> None:
+async def test_no_such_run(store: Store, screen_text: ScreenText) -> None:
     async with live(store, name="nothing") as shown:
         await shown.until(lambda: shown.screen.over)
-        screen_text(shown.app)
+        await screen_text(shown.app)
 
 
 # --- keys -----------------------------------------------------------------------------------
@@ -371,14 +370,14 @@ def _keys(shown: Shown) -> list[str]:
 
 
 async def test_stop_asks_and_no_is_the_default(
-    flight: InFlight, monkeypatch: pytest.MonkeyPatch, screen_text: Check
+    flight: InFlight, monkeypatch: pytest.MonkeyPatch, screen_text: ScreenText
 ) -> None:
     story, killed = in_measured_block(flight), []
     monkeypatch.setattr(os, "kill", lambda *call: killed.append(call))
     async with live(flight.store) as shown:
         await shown.heard(story)
         await shown.press("x")
-        screen_text(shown.app)
+        await screen_text(shown.app)
         await shown.press("enter")
         assert killed == []
         await shown.press("x", "escape", "x", "n")
@@ -449,14 +448,14 @@ async def test_freezing_holds_the_picture_while_data_go_on(flight: InFlight) -> 
         assert "no data 9 s" in shown.text()
 
 
-async def test_windows_and_devices(flight: InFlight, screen_text: Check) -> None:
+async def test_windows_and_devices(flight: InFlight, screen_text: ScreenText) -> None:
     story = in_measured_block(flight)
     async with live(flight.store) as shown:
         await shown.heard(story)
         await shown.press("plus", "plus", "plus", "plus", "g")
         assert "last 0:30" in shown.text()
         assert "gpu1" not in shown.text()
-        screen_text(shown.app)
+        await screen_text(shown.app)
         await shown.press("minus", "minus", "minus", "minus")
         assert "whole run" in shown.text()
         await shown.press("g", "g", "g", "g")
@@ -476,17 +475,17 @@ async def test_one_device_shows_its_own_energy(flight: InFlight, size: tuple[int
         assert size[1] < 24 or "all GPUs" in shown.text()
 
 
-async def test_zoom_gives_the_plot_the_screen(flight: InFlight, screen_text: Check) -> None:
+async def test_zoom_gives_the_plot_the_screen(flight: InFlight, screen_text: ScreenText) -> None:
     story = in_measured_block(flight)
     async with live(flight.store, (80, 24)) as shown:
         await shown.heard(story)
         await shown.press("z")
-        screen_text(shown.app)
+        await screen_text(shown.app)
         await shown.press("escape")
         assert shown.screen.maximized is None and not shown.app._exit
 
 
-async def test_the_log_and_its_filter(flight: InFlight, screen_text: Check) -> None:
+async def test_the_log_and_its_filter(flight: InFlight, screen_text: ScreenText) -> None:
     story = in_measured_block(flight)
     async with live(flight.store, (80, 24)) as shown:
         await shown.heard(story)
@@ -495,7 +494,7 @@ async def test_the_log_and_its_filter(flight: InFlight, screen_text: Check) -> N
         assert "measured began" in shown.text()
         await shown.press("slash", *"startup", "enter")
         assert "measured began" not in shown.text()
-        screen_text(shown.app)
+        await screen_text(shown.app)
         await shown.press("escape")
         assert "measured began" in shown.text()
         await shown.press("l")
@@ -533,11 +532,11 @@ async def test_leaving_goes_back_where_we_came_from(flight: InFlight) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_a_recording(size: tuple[int, int], screen_text: Check) -> None:
+async def test_a_recording(size: tuple[int, int], screen_text: ScreenText) -> None:
     async with recording(size) as shown:
         shown.clock.t = 215 / 5
         await shown.still()
-        screen_text(shown.app)
+        await screen_text(shown.app)
 
 
 async def test_a_recording_goes_on_with_the_clock_at_its_speed() -> None:
@@ -570,11 +569,11 @@ async def test_phases_of_a_recording_forwards_and_backwards() -> None:
         assert shown.screen.snapshot.step and shown.screen.snapshot.step.phase == "idle"
 
 
-async def test_the_end_of_a_recording(screen_text: Check) -> None:
+async def test_the_end_of_a_recording(screen_text: ScreenText) -> None:
     async with recording() as shown:
         shown.clock.t = 1000.0
         await shown.still()
-        screen_text(shown.app)
+        await screen_text(shown.app)
         await shown.press("space")
         assert shown.screen.over is None
         assert shown.screen.now() == 0

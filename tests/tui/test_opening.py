@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from kit.store import Store
 from kit.tui.app import KitApp
 from kit.tui.form import opening
 from kit.tui.screens.spec import SpecScreen
-from tests.tui.conftest import drawn
+from tests.tui.conftest import ScreenText, drawn
 from tests.tui.waiting import press, settled, told
 
 TEXT = (resources.specs_dir() / "quickstart.json").read_text()
@@ -78,13 +77,13 @@ def test_what_is_no_spec_says_why(folder: Path, name: str, why: str) -> None:
 
 
 async def test_a_saved_spec_is_opened_in_place_of_a_template(
-    store: Store, folder: Path, screen_text: Callable[..., None]
+    store: Store, folder: Path, screen_text: ScreenText
 ) -> None:
     app = KitApp(store, ascii_only=False)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "n", "end")
-        screen_text(app)
+        await screen_text(app)
         await press(pilot, "up", "up", "enter")
         screen = app.screen
         assert isinstance(screen, SpecScreen) and "my run.json" in screen.crumbs

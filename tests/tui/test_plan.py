@@ -20,7 +20,7 @@ from kit.tui.screens import plan as plan_module
 from kit.tui.screens.plan import PlanScreen
 from kit.tui.screens.spec import SpecScreen
 from tests.committed import H200
-from tests.tui.conftest import SIZES, drawn
+from tests.tui.conftest import SIZES, ScreenText, drawn
 from tests.tui.waiting import press
 from tests.tui.waiting import settled as all_done
 
@@ -66,22 +66,22 @@ async def settled(app: KitApp, pilot: object) -> None:
 @pytest.mark.parametrize("case", ["warned", "blocked"])
 async def test_the_screen(
     shown: Callable[..., KitApp],
-    screen_text: Callable[..., None],
+    screen_text: ScreenText,
     size: tuple[int, int],
     case: str,
 ) -> None:
     app = shown(found(OK, WARN) if case == "warned" else found(OK, WARN, FAIL, took_s=51.0))
     async with app.run_test(size=size) as pilot:
         await settled(app, pilot)
-        screen_text(app)
+        await screen_text(app)
 
 
-async def test_in_ascii(shown: Callable[..., KitApp], screen_text: Callable[..., None]) -> None:
+async def test_in_ascii(shown: Callable[..., KitApp], screen_text: ScreenText) -> None:
     app = shown(found(OK, WARN), ascii_only=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(app, pilot)
         assert drawn(app).isascii()
-        screen_text(app)
+        await screen_text(app)
 
 
 async def test_the_command_is_one_that_a_shell_takes(store: Store) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from kit.tui.app import KitApp
 from kit.tui.reading import leaves
 from kit.tui.screens.run import TABS, RunScreen
 from tests.committed import H200, QUICKSTART, REPLAY
-from tests.tui.conftest import SIZES, drawn
+from tests.tui.conftest import SIZES, ScreenText, drawn
 from tests.tui.test_home import shown, three
 from tests.tui.waiting import press, settled, told
 
@@ -38,42 +37,40 @@ def on(store: Store, run: Path, *, ascii_only: bool = False) -> KitApp:
 
 @pytest.mark.parametrize("size", [(60, 15), *SIZES])
 async def test_the_summary_leads_with_what_was_found(
-    store: Store, size: tuple[int, int], screen_text: Callable[..., None]
+    store: Store, size: tuple[int, int], screen_text: ScreenText
 ) -> None:
     app = on(store, H200)
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
-        screen_text(app)
+        await screen_text(app)
 
 
 @pytest.mark.parametrize("tab", range(2, 8))
-async def test_each_tab(store: Store, tab: int, screen_text: Callable[..., None]) -> None:
+async def test_each_tab(store: Store, tab: int, screen_text: ScreenText) -> None:
     app = on(store, H200)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, str(tab))
         assert app.screen.query_one(TabbedContent).active == TABS[tab - 1]
-        screen_text(app)
+        await screen_text(app)
 
 
 @pytest.mark.parametrize("size", [(60, 15), (140, 40)])
-async def test_power_fits(
-    store: Store, size: tuple[int, int], screen_text: Callable[..., None]
-) -> None:
+async def test_power_fits(store: Store, size: tuple[int, int], screen_text: ScreenText) -> None:
     app = on(store, H200)
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
         await press(pilot, "2")
-        screen_text(app)
+        await screen_text(app)
 
 
-async def test_ascii(store: Store, screen_text: Callable[..., None]) -> None:
+async def test_ascii(store: Store, screen_text: ScreenText) -> None:
     app = on(store, H200, ascii_only=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "2")
         assert drawn(app).isascii()
-        screen_text(app)
+        await screen_text(app)
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])

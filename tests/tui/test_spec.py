@@ -25,7 +25,7 @@ from kit.tui.form.jsonview import JsonView
 from kit.tui.form.rows import Row
 from kit.tui.screens.spec import SpecScreen
 from kit.weights import hub
-from tests.tui.conftest import SIZES, drawn
+from tests.tui.conftest import SIZES, ScreenText, drawn
 
 TEMPLATES = sorted(resources.specs_dir().glob("*.json"))
 TEXT = (resources.specs_dir() / "quickstart.json").read_text()
@@ -90,41 +90,39 @@ def app_of(store: Store, path: Path | None = None, document: Any = None, **more:
 
 @pytest.mark.parametrize("size", [*SIZES, (60, 15)], ids=str)
 async def test_a_spec(
-    store: Store, file: Path, size: tuple[int, int], screen_text: Callable[..., None]
+    store: Store, file: Path, size: tuple[int, int], screen_text: ScreenText
 ) -> None:
     async with app_of(store, file).run_test(size=size) as pilot:
         await settled(pilot)
-        screen_text(pilot.app)
+        await screen_text(pilot.app)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-async def test_problems(
-    store: Store, size: tuple[int, int], screen_text: Callable[..., None]
-) -> None:
+async def test_problems(store: Store, size: tuple[int, int], screen_text: ScreenText) -> None:
     wrong = {**QUICKSTART, "name": "No Name", "launches": 0, "ghost": 1}
     wrong["weights"] = {**QUICKSTART["weights"], "revision": "main"}
     async with app_of(store, None, wrong).run_test(size=size) as pilot:
         await settled(pilot)
-        screen_text(pilot.app)
+        await screen_text(pilot.app)
 
 
 async def test_a_new_spec(
     store: Store,
-    screen_text: Callable[..., None],
+    screen_text: ScreenText,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)  # it offers what specs there are
     async with app_of(store).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
-        screen_text(pilot.app)
+        await screen_text(pilot.app)
 
 
-async def test_ascii(store: Store, file: Path, screen_text: Callable[..., None]) -> None:
+async def test_ascii(store: Store, file: Path, screen_text: ScreenText) -> None:
     async with app_of(store, file, ascii_only=True).run_test(size=(100, 30)) as pilot:
         await settled(pilot)
         assert drawn(pilot.app).isascii()
-        screen_text(pilot.app)
+        await screen_text(pilot.app)
 
 
 @pytest.mark.parametrize("size", [(20, 5), (40, 10), (200, 60)], ids=str)
@@ -635,7 +633,7 @@ async def test_f4_takes_what_the_editor_wrote_as_one_step(
 
 
 async def test_broken_json_from_the_editor_is_kept_and_can_be_mended(
-    store: Store, file: Path, editor: Callable[[str], None], screen_text: Callable[..., None]
+    store: Store, file: Path, editor: Callable[[str], None], screen_text: ScreenText
 ) -> None:
     editor("sed -i '3s/,/;/' \"$2\"")
     async with app_of(store, file).run_test(size=(100, 30)) as pilot:
@@ -644,7 +642,7 @@ async def test_broken_json_from_the_editor_is_kept_and_can_be_mended(
         await settled(pilot)
         assert "line 3" in drawn(pilot.app) and document(pilot) == QUICKSTART
         assert not told(pilot), "Problems says it"
-        screen_text(pilot.app)
+        await screen_text(pilot.app)
         await pilot.press("ctrl+s")
         await settled(pilot)
         assert file.read_text() == TEXT

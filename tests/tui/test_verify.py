@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from kit.tui.app import KitApp
 from kit.tui.screens.verify import VerifyScreen, parent_in
 from tests.committed import H200, QUICKSTART, REPLAY, RUNS
 from tests.strangers import undertaking
-from tests.tui.conftest import SIZES, drawn
+from tests.tui.conftest import SIZES, ScreenText, drawn
 
 
 def showing(run: Path, original: Path | None = None, *, ascii_only: bool = False) -> KitApp:
@@ -48,21 +47,19 @@ def changed(run: Path, into: Path) -> Path:
 
 @pytest.mark.parametrize("size", [*SIZES, (60, 15)])
 @pytest.mark.parametrize("run", [H200, REPLAY], ids=["alone", "replay"])
-async def test_the_screen(
-    screen_text: Callable[..., None], size: tuple[int, int], run: Path
-) -> None:
+async def test_the_screen(screen_text: ScreenText, size: tuple[int, int], run: Path) -> None:
     app = showing(run)
     async with app.run_test(size=size) as pilot:
         await settled(app, pilot)
-        screen_text(app)
+        await screen_text(app)
 
 
-async def test_in_ascii(screen_text: Callable[..., None]) -> None:
+async def test_in_ascii(screen_text: ScreenText) -> None:
     app = showing(REPLAY, ascii_only=True)
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(app, pilot)
         assert drawn(app).isascii()
-        screen_text(app)
+        await screen_text(app)
 
 
 async def test_the_verdict_and_the_exit_code() -> None:
@@ -78,7 +75,7 @@ async def test_the_verdict_and_the_exit_code() -> None:
 
 @pytest.mark.parametrize("size", [(100, 30), (60, 15)])
 async def test_a_changed_byte_fails_with_file_and_both_hashes(
-    tmp_path: Path, size: tuple[int, int], screen_text: Callable[..., None]
+    tmp_path: Path, size: tuple[int, int], screen_text: ScreenText
 ) -> None:
     app = showing(changed(QUICKSTART, tmp_path))
     async with app.run_test(size=size) as pilot:
@@ -92,7 +89,7 @@ async def test_a_changed_byte_fails_with_file_and_both_hashes(
             assert f"file{path}" in text.replace("│", "")
             assert sealed in text
             assert found in text
-        screen_text(app)
+        await screen_text(app)
 
 
 async def test_a_changed_replay_is_not_judged(tmp_path: Path) -> None:
