@@ -4,6 +4,8 @@
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
+# One worker more than cores: many tests wait for a container or a sampler.
+ALONGSIDE := -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 COMPILE := $(LOCK) --universal
@@ -42,7 +44,7 @@ format: install ## let ruff format the code
 	.venv/bin/ruff format .
 
 test: install engine tools images ## every test that needs no GPU, real containers included
-	$(PY) -m pytest -m "not runtimes and not debians"
+	$(PY) -m pytest -m "not runtimes and not debians" $(ALONGSIDE)
 
 test-runtimes: install engine images ## the slower runtimes too (compiles for minutes)
 	$(PY) -m pytest -m runtimes

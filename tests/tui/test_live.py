@@ -26,6 +26,7 @@ from tests.tui.conftest import SIZES, ScreenText, drawn
 from tests.tui.story import Frozen, Story, in_measured_block
 
 ID = "ab12cd34"
+POLL_S = 0.1  # a pause waits for an idle moment, which a quicker pace leaves seldom
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ async def live(
     store: Store, size: tuple[int, int] = (100, 30), *, ascii_only: bool = False, name: str = ID
 ) -> AsyncIterator[Shown]:
     clock = Frozen()
-    screen = LiveScreen(name, clock=clock, poll_s=0.01)
+    screen = LiveScreen(name, clock=clock, poll_s=POLL_S)
     app = KitApp(store, first=screen, ascii_only=ascii_only)
     async with app.run_test(size=size) as pilot:
         yield Shown(pilot, screen, clock)
@@ -520,7 +521,7 @@ async def test_leaving_goes_back_where_we_came_from(flight: InFlight) -> None:
     story = in_measured_block(flight)
     async with live(flight.store) as shown:
         await shown.heard(story)
-        second = LiveScreen(ID, clock=shown.clock, poll_s=0.01)
+        second = LiveScreen(ID, clock=shown.clock, poll_s=POLL_S)
         await shown.app.push_screen(second)
         await shown.pilot.press("q")
         assert shown.app.screen is shown.screen
