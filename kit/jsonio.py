@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -23,6 +24,8 @@ MAX_SAFE_INTEGER = 2**53 - 1
 _TOKENS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\$", re.DOTALL)  # of a regular expression
 # Possessive, and a string without an end goes up to the end: no byte is looked at twice.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+# A number that may be too large: most documents have none, and are read without looking at each.
+_LARGE = re.compile(rb"[0-9]{16}|[eE]\+?[0-9]{2}")
 _BRACKETS = re.compile(rb"[][{}]")
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character that JSON writes as two escapes
 
@@ -52,21 +55,28 @@ def hash_of(value: Any) -> str:
     return digest(canonical(value))
 
 
-def parse(data: bytes, what: str = "the file") -> Any:
-    """Parse strict JSON: UTF-8, no duplicate keys, no NaN, nesting at most 32, whole characters.
+def parse(data: bytes, what: str = "the file", *, any_integer: bool = False) -> Any:
+    """Parse strict JSON: UTF-8, no duplicate keys, nesting at most 32, and nothing that has no
+    canonical form: no half character (``"\\ud800"`` alone), no NaN, no infinity (``1e400`` is one),
+    no integer of 2^53 or more.
 
-    ``"\\ud800"`` alone is half a character: such text can be neither encoded nor hashed.
+    Args:
+        any_integer: take integers of any size, for documents that are not kit's.
 
     Raises:
-        JsonRefused: with code ``JSON_MALFORMED``, ``JSON_DUPLICATE_KEY``, ``JSON_NOT_FINITE``
-            or ``JSON_TOO_DEEP``.
+        JsonRefused: with code ``JSON_MALFORMED``, ``JSON_DUPLICATE_KEY``, ``JSON_NOT_FINITE``,
+            ``JSON_INTEGER`` or ``JSON_TOO_DEEP``.
     """
-    _refuse_depth(data, what)
+    bare = _STRINGS.sub(b"", data)
+    _refuse_depth(bare, what)
+    large = _LARGE.search(bare)
     try:
         found = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=lambda pairs: _unique(pairs, what),
             parse_constant=lambda name: _not_finite(name, what),
+            parse_int=(lambda text: _whole(text, what)) if large and not any_integer else None,
+            parse_float=(lambda text: _finite(text, what)) if large else None,
         )
         if _HALF.search(data):
             json.dumps(found, ensure_ascii=False).encode()
@@ -126,10 +136,10 @@ def _ecma(pattern: str) -> re.Pattern[str]:
     return re.compile(_TOKENS.sub(lambda m: r"\Z" if m[0] == "$" else m[0], pattern))
 
 
-def _refuse_depth(data: bytes, what: str) -> None:
+def _refuse_depth(bare: bytes, what: str) -> None:
     """Count nesting before the parser recurses, so that depth is a code and not a crash."""
     depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", data)):
+    for bracket in _BRACKETS.findall(bare):
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
             raise JsonRefused("JSON_TOO_DEEP", f"{what} nests deeper than {MAX_DEPTH}")
@@ -140,6 +150,18 @@ def _unique(pairs: list[tuple[str, Any]], what: str) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise JsonRefused("JSON_DUPLICATE_KEY", f"{what} names one key twice")
     return found
+
+
+def _whole(text: str, what: str) -> int:
+    found = int(text)
+    if abs(found) > MAX_SAFE_INTEGER:
+        raise JsonRefused("JSON_INTEGER", f"{what} holds an integer of 2^53 or more")
+    return found
+
+
+def _finite(text: str, what: str) -> float:
+    found = float(text)
+    return found if math.isfinite(found) else _not_finite(text[:20], what)
 
 
 def _not_finite(name: str, what: str) -> Any:

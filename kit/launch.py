@@ -423,7 +423,7 @@ def _ask(url: str) -> Any:
         status, body = _get(url, EFFECTIVE_S, EFFECTIVE_BYTES)
         if status != 200:
             return {"unavailable": f"HTTP {status}"}
-        return _storable(jsonio.parse(body, "the answer"))
+        return _storable(jsonio.parse(body, "the answer", any_integer=True))
     except (OSError, http.client.HTTPException) as error:
         return {"unavailable": f"no answer ({type(error).__name__})"}
     except jsonio.JsonRefused as error:

@@ -73,8 +73,9 @@ def parse(data: bytes) -> Manifest:
     try:
         document = jsonio.parse(data, MANIFEST)
     except jsonio.JsonRefused as error:
-        raise ArchiveRefused(error.code, error.message, _REMEDY) from error
-    _refuse_numbers(document)
+        code = "MANIFEST_INTEGER" if error.code == "JSON_INTEGER" else error.code
+        raise ArchiveRefused(code, error.message, _REMEDY) from error
+    _refuse_floats(document)
     if not is_canonical(document, data):
         raise _refused("MANIFEST_NOT_CANONICAL", "manifest.json is not in its canonical form")
     _refuse_unsupported(document)
@@ -90,7 +91,7 @@ def is_canonical(document: Any, data: bytes) -> bool:
     """Whether ``data`` is the one form that ``document`` has (RFC 8785)."""
     try:
         return jsonio.canonical(document) == data
-    except ValueError:  # a lone surrogate, an infinity, an integer of 2^53 or more: it has none
+    except ValueError:  # half a character, an infinity, an integer of 2^53 or more: it has none
         return False
 
 
@@ -98,22 +99,12 @@ def _refused(code: str, message: str) -> ArchiveRefused:
     return ArchiveRefused(code, message, _REMEDY)
 
 
-def _refuse_numbers(value: Any) -> None:
-    for number in _numbers(value):
-        if isinstance(number, float):
-            raise _refused("MANIFEST_FLOAT", "manifest.json holds a number that is not whole")
-        if abs(number) > jsonio.MAX_SAFE_INTEGER:
-            raise _refused("MANIFEST_INTEGER", "manifest.json holds an integer of 2^53 or more")
-
-
-def _numbers(value: Any) -> Iterator[int | float]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _numbers(item)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield value
+def _refuse_floats(value: Any) -> None:
+    children = value.values() if isinstance(value, dict) else value
+    if isinstance(value, float):
+        raise _refused("MANIFEST_FLOAT", "manifest.json holds a number that is not whole")
+    for child in children if isinstance(value, dict | list) else ():
+        _refuse_floats(child)
 
 
 def _refuse_unsupported(document: Any) -> None:
@@ -124,7 +115,8 @@ def _refuse_unsupported(document: Any) -> None:
         said = f"{document.get('schema')!a} with {document.get('profile')!a}"
         raise _refused("MANIFEST_UNSUPPORTED", f"this kit reads {SCHEMA}, the run is {said}")
     critical = document.get("critical")
-    unknown = [n for n in critical if n not in CRITICAL] if isinstance(critical, list) else []
+    named = critical if isinstance(critical, list) else []
+    unknown = [n for n in named if not isinstance(n, str) or n not in CRITICAL]
     if unknown:
         raise _refused(
             "MANIFEST_UNSUPPORTED", f"the run needs {unknown[0]!a}, which this kit lacks"

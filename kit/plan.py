@@ -6,7 +6,7 @@ limits, CPU sets, meters with their devices, the schedule's hash. Nothing in it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -86,7 +86,7 @@ def resolve(
 
 def plan(spec: RunSpec, facts: Facts) -> tuple[Plan, tuple[ScheduledRequest, ...]]:
     """The plan of ``spec`` under ``facts``, and its materialised schedule. Pure."""
-    requests = materialise(spec)
+    requests = tuple(requests_of(spec))
     measured = sum(r.stage == "measured" for r in requests)
     result = Plan(
         schema=SCHEMA,
@@ -106,7 +106,7 @@ def plan(spec: RunSpec, facts: Facts) -> tuple[Plan, tuple[ScheduledRequest, ...
     return result, requests
 
 
-def materialise(spec: RunSpec) -> tuple[ScheduledRequest, ...]:
+def requests_of(spec: RunSpec) -> Iterator[ScheduledRequest]:
     """Every request of one launch, warm-up first, exactly as it will be sent."""
     runtime = runtimes.get(spec.runtime.name)
     workload, options = workloads.get(spec.workload.name), spec.workload.options
@@ -114,7 +114,7 @@ def materialise(spec: RunSpec) -> tuple[ScheduledRequest, ...]:
     def request_of(prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:
         return runtime.request(spec, prompt, index)
 
-    return schedule.materialise(
+    return schedule.requests(
         workload.prompts(options, spec.phases.warmup_requests),
         workload.prompts(options),
         spec.arrivals,

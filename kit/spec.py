@@ -65,7 +65,7 @@ def problems(document: Any) -> list[Problem]:
     """Everything wrong with a parsed spec, in the order of the document."""
     found = list(_schema_problems(schema(), document, "$"))
     if isinstance(document, dict):
-        found += _option_problems(document)
+        found += option_problems(document)
     if found:
         return found
     spec = msgspec.convert(filled(document), RunSpec, strict=False)
@@ -122,7 +122,8 @@ def spec_hash(spec: RunSpec) -> str:
     return jsonio.hash_of(document(spec))
 
 
-def _option_problems(document: dict[str, Any]) -> Iterator[Problem]:
+def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with the options of runtime and workload, by their own schemas."""
     for part, registry in (("runtime", runtimes), ("workload", workloads)):
         section = document.get(part)
         name = section.get("name") if isinstance(section, dict) else None

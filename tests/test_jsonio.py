@@ -26,6 +26,12 @@ def test_canonical_form_round_trips_and_is_a_fixed_point(value: object) -> None:
         (b'{"a":1,"a":2}', "JSON_DUPLICATE_KEY"),
         (b"[NaN]", "JSON_NOT_FINITE"),
         (b"[-Infinity]", "JSON_NOT_FINITE"),
+        (b"[1e400]", "JSON_NOT_FINITE"),
+        (b'{"a":-1E+309}', "JSON_NOT_FINITE"),
+        (b"[" + b"9" * 400 + b".0]", "JSON_NOT_FINITE"),
+        (b"[9007199254740992]", "JSON_INTEGER"),
+        (b"[-9223372036854775808]", "JSON_INTEGER"),
+        (b"[" + b"1" * 5000 + b"]", "JSON_MALFORMED"),
         (b"[" * 33 + b"]" * 33, "JSON_TOO_DEEP"),
         (b"[" * 100_000, "JSON_TOO_DEEP"),
         (b'{"a":', "JSON_MALFORMED"),
@@ -37,6 +43,16 @@ def test_what_is_not_strict_json_is_refused_with_a_code(data: bytes, code: str) 
     with pytest.raises(jsonio.JsonRefused) as caught:
         jsonio.parse(data)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("data", [b"9007199254740991", b"-9007199254740991", b"1e300", b"0.1"])
+def test_numbers_that_have_a_canonical_form_are_read(data: bytes) -> None:
+    found = jsonio.parse(data)
+    assert jsonio.parse(jsonio.canonical(found)) == found == float(data)
+
+
+def test_integers_of_any_size_are_read_where_they_are_asked_for() -> None:
+    assert jsonio.parse(b"[18446744073709551615]", any_integer=True) == [2**64 - 1]
 
 
 def test_brackets_inside_strings_do_not_count_as_nesting() -> None:

@@ -13,6 +13,7 @@ handed to the engine against what was registered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -63,14 +64,16 @@ def _nothing(_records: RunRecords, _source: Source) -> Iterator[str]:
 def _schedule(records: RunRecords, source: Source) -> Iterator[str]:
     from kit import plan
 
-    made = plan.materialise(_spec(source))
-    if plan.schedule_bytes(made) == source.read("inputs/schedule.jsonl"):
-        return
-    if len(made) != len(records.schedule):
-        yield f"{len(records.schedule)} requests are scheduled, the spec gives {len(made)}"
-    for own, other in zip(records.schedule, made, strict=False):
-        if own != other:
+    made = plan.requests_of(_spec(source))
+    for own, other in zip_longest(records.schedule, made):  # stops at the first difference
+        if own is None:
+            yield f"{len(records.schedule)} requests are scheduled, the spec gives more"
+        elif other is None:
+            yield f"{len(records.schedule)} requests are scheduled, the spec gives {own.index}"
+        elif own != other:
             yield f"request {own.index} is not the one that the spec gives"
+        if own != other:
+            return
 
 
 def _spec(source: Source) -> RunSpec:
@@ -78,10 +81,13 @@ def _spec(source: Source) -> RunSpec:
 
     Raises:
         UsageError: it names a runtime or a workload that this kit does not know.
+        ValueError: an option is not what its schema allows.
     """
     from kit import spec
 
     found = spec.filled(jsonio.parse(source.read("spec.json"), "spec.json"))
+    for problem in spec.option_problems(found):
+        raise ValueError(f"{problem.path}: {problem.message}")
     return msgspec.convert(found, RunSpec, strict=False)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from kit.model import ArrivalsSpec, Prompt, ScheduledRequest
@@ -11,7 +11,7 @@ RequestOf = Callable[[Prompt, int], tuple[str, dict[str, Any]]]
 Stage = Literal["warmup", "measured"]
 
 
-def materialise(
+def requests(
     warmups: Sequence[Prompt],
     measured: Sequence[Prompt],
     arrivals: ArrivalsSpec,
@@ -19,8 +19,10 @@ def materialise(
     *,
     equal_work: bool,
     unique_prefix: bool,
-) -> tuple[ScheduledRequest, ...]:
+) -> Iterator[ScheduledRequest]:
     """Warm-up requests, then measured ones; indices run through both.
+
+    Each is made when it is asked for: a hostile spec may describe gigabytes of them.
 
     Args:
         request_of: a runtime's translation of a prompt into path and body.
@@ -29,10 +31,10 @@ def materialise(
     """
     stages: list[tuple[Stage, int, Prompt]] = [("warmup", i, p) for i, p in enumerate(warmups)]
     stages += [("measured", i, p) for i, p in enumerate(measured)]
-    return tuple(
-        _scheduled(index, stage, place, prompt, arrivals, request_of, equal_work, unique_prefix)
-        for index, (stage, place, prompt) in enumerate(stages)
-    )
+    for index, (stage, place, prompt) in enumerate(stages):
+        yield _scheduled(
+            index, stage, place, prompt, arrivals, request_of, equal_work, unique_prefix
+        )
 
 
 def _scheduled(

@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import random
+import resource
 import shutil
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from tests.fuzz.mutate import CONTENT, Files
 Counts = collections.Counter[str]
 # More than half of all inputs are sealed again, so that they pass the hashes.
 _LAYERS = ("zip", "zip", "manifest", "manifest", *CONTENT, "json", "lines", "csv", "number")
+_MEMORY = 2 * 2**30
 _SILENT_S = 90.0  # after so long without a word a worker hangs where no alarm reaches it
 
 
@@ -117,6 +119,7 @@ def work(share: range, report: Path, limit_s: float, asked: float) -> None:
     base = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="kit-fuzz-", dir=base))
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))  # more is a fault as well
     end = time.monotonic() + limit_s
     try:
         fuzz = Fuzz(folder, asked)

@@ -6,6 +6,7 @@ forger's part, sealing it again, comes after that.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -147,7 +148,9 @@ def nudged(rng: random.Random, value: Any) -> Any:
         return not value
     if isinstance(value, int | float):
         factor = rng.choice((-1, 0, 0.5, 0.9, 1.000001, 2, 1e3, 1e-3, 1e12))
-        return type(value)(value * factor) + rng.choice((-1, 0, 1))
+        with contextlib.suppress(OverflowError):
+            return type(value)(value * factor) + rng.choice((-1, 0, 1))
+        return 0
     if isinstance(value, str) and value:
         at = rng.randrange(len(value))
         return value[:at] + rng.choice(("", "0", "f", "\u00e9", " ")) + value[at + 1 :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kit.model import ArrivalsSpec, Prompt, ScheduledRequest
-from kit.workloads.schedule import materialise
+from kit.workloads.schedule import requests
 
 WARMUPS = [Prompt("warm", "Warm up.", 3)]
 MEASURED = [Prompt("a", "Same text.", 5), Prompt("b", "Same text.", 6), Prompt("c", "Other.", 7)]
@@ -17,9 +17,8 @@ def request_of(prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:
 
 
 def made(arrivals: ArrivalsSpec = CLOSED, **how: bool) -> tuple[ScheduledRequest, ...]:
-    return materialise(
-        WARMUPS, MEASURED, arrivals, request_of, **{"equal_work": True, "unique_prefix": True} | how
-    )
+    how = {"equal_work": True, "unique_prefix": True} | how
+    return tuple(requests(WARMUPS, MEASURED, arrivals, request_of, **how))
 
 
 def test_warm_ups_come_first_and_indices_run_through() -> None:
@@ -60,7 +59,9 @@ def test_a_closed_loop_has_no_times() -> None:
 def test_constant_arrivals_are_rounded_once_and_do_not_drift() -> None:
     prompts = [Prompt("a", "x", 1)] * 3000
     arrivals = ArrivalsSpec(kind="constant", rate=3.0)
-    found = materialise(WARMUPS, prompts, arrivals, request_of, equal_work=True, unique_prefix=True)
+    found = tuple(
+        requests(WARMUPS, prompts, arrivals, request_of, equal_work=True, unique_prefix=True)
+    )
     assert found[0].at_ns is None  # the warm-up is a closed loop always
     assert [r.at_ns for r in found[1:5]] == [0, 333_333_333, 666_666_667, 1_000_000_000]
     assert found[-1].at_ns == round(2999e9 / 3)
