@@ -68,11 +68,14 @@ def buildah(context: Path, work: Path) -> Path:
 
 def _run(*words: object) -> None:
     argv = ["buildah", *map(str, words)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("name", ["loopback", "llama-server"])
+COMPILED = pytest.param("llama-cpp-python", marks=[pytest.mark.runtimes, pytest.mark.timeout(3600)])
+
+
+@pytest.mark.parametrize("name", ["loopback", "llama-server", COMPILED])
 def test_the_dockerfile_gives_the_same_files(name: str, tmp_path: Path) -> None:
     found = images.recipe(name)
     images.lay(found, tmp_path / "context", make.nothing, make.nothing)
