@@ -6,6 +6,7 @@ What lies in that folder may be anybody's, and is read as such.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -25,7 +26,8 @@ _NAME = "kit-queue"
 _SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 sticky folders that every user can write
 _LOCK_S = 30.0
 _DIGITS = 8
-_OURS = re.compile(r"\d{8}|\.[0-9a-f]{1,32}-\d+")
+_NUMBER = re.compile(r"[0-9]{8}")
+_OURS = re.compile(r"[0-9]{8}|\.[0-9a-f]{1,32}-\d+")
 _MOST_BYTES = 4096
 _LAST_S = 2**32 - 1  # Unix time that a ticket can name: the year 2106
 _STICKY_FOR_ALL = stat.S_ISVTX | stat.S_IWOTH
@@ -49,7 +51,17 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def following(folder: Path) -> int:
-    return max((n for n, _ in _tickets(folder)), default=0) + 1
+    """The first free number behind all that are held; a file that nobody holds only takes its own.
+
+    Raises:
+        OSError: there is none.
+    """
+    number = max((n for n, _ in held(folder)), default=0) + 1
+    while os.path.lexists(path_of(folder, number)):
+        number += 1
+    if number >= 10**_DIGITS:
+        raise OSError(errno.ENOSPC, "its last number is taken")
+    return number
 
 
 def write(folder: Path, number: int, place: Place) -> int:
@@ -96,7 +108,7 @@ def _tickets(folder: Path) -> list[tuple[int, Path]]:
         names = sorted(path.name for path in folder.iterdir())
     except OSError:
         return []
-    return [(int(n), folder / n) for n in names if n.isdecimal() and len(n) == _DIGITS]
+    return [(int(n), folder / n) for n in names if _NUMBER.fullmatch(n)]
 
 
 def held(folder: Path) -> list[tuple[int, Place]]:
@@ -132,7 +144,7 @@ def _place_of(data: bytes, facts: os.stat_result) -> Place:
     """What a ticket says, which any user of this machine may have written."""
     said: Any = {}
     with suppress(jsonio.JsonRefused):
-        said = jsonio.parse(data, "a ticket")
+        said = jsonio.parse(data, "a ticket", any_integer=True)
     said = said if isinstance(said, dict) else {}
     run, since = said.get("run", ""), said.get("since")
     if not isinstance(since, int):  # of a kit that kept it as the file's time

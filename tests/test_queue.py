@@ -398,3 +398,32 @@ def test_a_ticket_with_odd_times_can_be_named(since: str) -> None:
         os.utime(file.fileno(), (0, 2**34))
         (found,) = queue.places()
         assert queue.named(found).startswith("run ab (started ")
+
+
+@pytest.mark.parametrize("name", ["99999999", "00000007", "\u0660" * 7 + "\u0669", "100000000"])
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "pipe"])
+def test_what_lies_in_the_queue_and_is_not_held_lets_no_two_runs_begin(
+    name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As of another user, who alone may remove it.
+    monkeypatch.setattr(tickets, "clear", lambda _: None)
+    there = tickets.queue_folder() / name
+    made: dict[str, Callable[[], object]] = {
+        "file": there.touch, "folder": there.mkdir,
+        "link": lambda: there.symlink_to("nowhere"), "pipe": lambda: os.mkfifo(there),
+    }  # fmt: skip
+    made[kind]()
+    with queue.ticket("a1") as first, queue.ticket("b2") as second:
+        first.begin(lambda: False)
+        assert [place.run for place in queue.places()] == ["a1", "b2"]
+        with pytest.raises(MachineBusy):
+            second.begin(lambda: False, 0)
+    assert os.path.lexists(there)
+
+
+def test_a_queue_whose_last_number_is_held_is_refused() -> None:
+    with (tickets.queue_folder() / "99999999").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Blocked, match="last number") as refused, queue.ticket("a1"):
+            pass
+    assert tickets.FOLDER_VARIABLE in refused.value.remedy
