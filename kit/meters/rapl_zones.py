@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kit.jsonio import MAX_SAFE_INTEGER
 from kit.limits import PACKAGE_W
 from kit.meters.base import MeterUnavailable
 
@@ -47,6 +49,7 @@ _DENIED = (
     '(SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/chmod a+r /sys%p/energy_uj"), the '
     "capability CAP_DAC_READ_SEARCH, or run as root"
 )
+_LONG = 16  # digits, which no power has in µW
 _TREE, _MIRROR = "intel-rapl", "intel-rapl-mmio"
 # Two views of one counter differ by what it grows between two reads; and nothing is seen of a
 # counter that hardly grew, µJ.
@@ -103,14 +106,17 @@ def _folders(root: Path, tree: str) -> list[Path]:
 
 def _named(found: Sequence[Zone]) -> Iterator[Zone]:
     """Zones of one name are told apart by a number."""
-    seen: dict[str, int] = {}
+    names = Counter(zone.device for zone in found)
+    taken: set[str] = set()
     for zone in found:
-        seen[zone.device] = number = seen.get(zone.device, 0) + 1
-        if number == 1:
-            yield zone
-        else:
-            covers = f"zone number {number} of this name"
-            yield zone._replace(device=f"{zone.device}-{number}", covers=covers)
+        number, device = 1, zone.device
+        # A zone may be called as another one is here: the number goes on until it is free.
+        while device in taken or (number > 1 and device in names):
+            number += 1
+            device = f"{zone.device}-{number}"
+        taken.add(device)
+        covers = f"zone number {number} of this name" if number > 1 else zone.covers
+        yield zone._replace(device=device, covers=covers)
 
 
 def _with_mirror(found: Sequence[Zone], mirrored: Sequence[Zone]) -> Iterator[Zone]:
@@ -196,8 +202,9 @@ def _zone(folder: Path, root: Path) -> Zone:
     highest = int((folder / "max_energy_range_uj").read_text())
     int((folder / "energy_uj").read_text())  # refused here rather than while measuring
     found = Zone(folder, _alias(folder, name, root), name, 0, _is_summed(folder, name))
-    if highest <= 0:
-        why = f"the kernel gives {highest} as its range: where it begins again is unknown"
+    if not 0 < highest < MAX_SAFE_INTEGER:
+        told = f"{highest}" if highest <= 0 else "more than a record can hold"
+        why = f"the kernel gives {told} as its range: where it begins again is unknown"
         return found._replace(covers=why)
     shortest_s = (highest + 1) * 1e-6 / PACKAGE_W / WRAP_SHARE
     if shortest_s < SHORTEST_S:
@@ -216,7 +223,8 @@ def _is_summed(folder: Path, name: str) -> bool:
 def _limit_w(folder: Path) -> float:
     """The highest of the powers that the kernel names for it, W: what its maker calls its most."""
     found = [_text(path) for path in folder.glob("constraint_*_max_power_uw")]
-    return max((int(text) * 1e-6 for text in found if text.isdigit()), default=0.0)
+    said = [text for text in found if text.isascii() and text.isdecimal() and len(text) < _LONG]
+    return max((int(text) * 1e-6 for text in said), default=0.0)
 
 
 def _unread(folder: Path, root: Path, why: str) -> Zone | None:

@@ -7,9 +7,10 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from kit import energy, meters, samples
+from kit import energy, jsonio, meters, samples
 from kit.events import Clock
 from kit.meters.rapl import zones
 from kit.model import MeterPlan
@@ -185,6 +186,37 @@ def test_of_two_zones_of_one_name_none_is_lost_and_one_inside_another_is_not_add
         for d in probed(rapl_tree(tmp_path, TWO)).devices
     }
     assert told == {"cpu0-package": True, "cpu0-package-2": True, "cpu0-package-inside": False}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("psys", "psys", "psys-2"),
+        ("psys-2", "psys", "psys"),
+        ("package-0", "package-0", "cpu0-package-2"),
+        ("a b", "a-b", "a-b-2", "a b"),
+    ],
+)
+def test_no_two_zones_get_one_alias(tmp_path: Path, names: tuple[str, ...]) -> None:
+    tree = rapl_tree(
+        tmp_path, {f"intel-rapl:{n}": (name, n, 10**11) for n, name in enumerate(names)}
+    )
+    assert len({zone.device for zone in zones(tree)}) == len(names)
+
+
+@pytest.mark.parametrize("file", ["max_energy_range_uj", "constraint_0_max_power_uw"])
+@pytest.mark.parametrize("digits", [str(2**53 - 1), str(2**53), str(2**64 - 1), "9" * 400, "²"])
+def test_a_number_of_the_kernel_that_no_record_can_hold_stops_nothing(
+    tmp_path: Path, file: str, digits: str
+) -> None:
+    tree = rapl_tree(tmp_path, {f"intel-rapl:{n}": (f"package-{n}", 1, 10**11) for n in range(2)})
+    with renewed(tree / "intel-rapl:0", tree / "intel-rapl:1"):
+        (tree / "intel-rapl:0" / file).write_text(digits)
+        plan = RAPL.probe(None, {"root": str(tree)})
+    assert jsonio.parse(jsonio.canonical(msgspec.to_builtins(plan)))
+    facts = {d.device: d.quantities["cpu_energy"] for d in plan.devices}
+    assert facts["cpu1-package"]["wrap"] == 10**11 + 1
+    assert "limit_w" not in facts["cpu0-package"] or facts["cpu0-package"]["limit_w"] < 1e10
 
 
 @pytest.mark.parametrize("same", [True, False])
