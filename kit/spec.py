@@ -156,13 +156,24 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
     if len(set(names)) != len(names):
         found.append(Problem("$.meters", "one meter is named twice", "name each meter once"))
     found += _primary_problems(spec)
+    found += _arrival_problems(spec)
     return found
+
+
+def _arrival_problems(spec: RunSpec) -> list[Problem]:
+    """Each request has its time, in nanoseconds, which no document can hold beyond 104 days."""
+    rate, count = spec.arrivals.rate, spec.workload.options.get("requests", 1)
+    if rate is None or count <= rate * _LONGEST_S:
+        return []
+    said = f"at {rate:g} requests a second, {count} requests take more than {_LONGEST_S // 86_400}"
+    return [Problem("$.arrivals.rate", f"{said} days", "raise the rate, or ask for fewer requests")]
 
 
 def _weight_problems(spec: RunSpec) -> list[Problem]:
     return list(weights.problems(spec.weights)) if spec.weights else []
 
 
+_LONGEST_S = 30 * 86_400  # of a measured block with constant arrivals
 _SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
 
 

@@ -87,6 +87,10 @@ def test_what_is_not_pinned_is_a_problem(change: dict[str, Any], path: str) -> N
         ({"meters": [{"name": "pdu"}]}, "$.meters[0]", "alias"),
         ({"meters": [{"name": "nvml"}, {"name": "nvml"}]}, "$.meters", "twice"),
         ({"primary_metric": "wall_energy_per_request"}, "$.primary_metric", "pdu"),
+        *(
+            ({"arrivals": {"kind": "constant", "rate": rate}}, "$.arrivals.rate", "30 days")
+            for rate in (5e-324, 1e-300, 1e-12, 1e-9)
+        ),
         (
             {
                 "runtime": {"name": "llama-cpp-python"},
