@@ -75,7 +75,9 @@ def is_fault_comment(comment: bytes) -> bool:
 def fault_of(said: Said) -> str | None:
     """What an error says in any of the dialects; None of a chunk that is none."""
     choices = _choices(said)
-    for place in (said, *choices, *map(part_of, choices)):
+    more = said.get("x_groq")
+    places = (said, more if isinstance(more, Mapping) else {}, *choices, *map(part_of, choices))
+    for place in places:
         error = place.get("error")
         if any(error.values()) if isinstance(error, Mapping) else error:
             return words_of(place if error is True else error)

@@ -189,6 +189,7 @@ REPORTED = {
     "beside good choices": {"error": OBJECT, "choices": [{"delta": {}, "finish_reason": "stop"}]},
     "true": {"error": True, "message": MESSAGE},
     "a list": {"error": [MESSAGE]},
+    "beside a gateway's counts": {"x_groq": {"error": MESSAGE}, "choices": [{"delta": {}}]},
     "nested": {"error": {"error": {"message": MESSAGE}}},
 }  # fmt: skip
 ENDED_BY_ENGINE = [
