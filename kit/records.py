@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 import msgspec
@@ -36,6 +38,11 @@ class RunRecords:
     phases: tuple[Phase, ...] = field(default=())
     effective: dict[int, dict[str, Any]] = field(default_factory=dict)
 
+    @cached_property
+    def losses(self) -> tuple[Event, ...]:
+        """What the engine heard of meters that could no longer be read."""
+        return tuple(e for e in self.events if e.kind == "sampler.lost")
+
 
 def load(source: Source) -> RunRecords:
     """Read a run in flight or sealed, from a folder or a single file.
@@ -49,8 +56,9 @@ def load(source: Source) -> RunRecords:
     journal = tuple(_journal(source))
     requests = {n: _lines(source, f, Request) for n, f in _launch_files(names, "requests.jsonl")}
     responses = {n: _lines(source, f, Response) for n, f in _launch_files(names, "responses.jsonl")}
+    spec = _document(source, "spec.json", RunSpec)
     return RunRecords(
-        spec=_document(source, "spec.json", RunSpec),
+        spec=spec,
         plan=_document(source, "plan.json", Plan),
         schedule=_lines(source, "inputs/schedule.jsonl", ScheduledRequest),
         events=journal,
@@ -61,7 +69,7 @@ def load(source: Source) -> RunRecords:
         effective=_launch_documents(source, names, "effective.json"),
         env_start=_fingerprint(source, names, "env/start.json"),
         env_end=_fingerprint(source, names, "env/end.json"),
-        phases=phases.cut(journal, requests),
+        phases=_phases(journal, requests, spec.launches),
     )
 
 
@@ -85,6 +93,23 @@ def _journal(source: Source) -> list[Event]:
         return events.decode(source.read(events.FILE))
     except events.BrokenChain as error:
         raise MalformedRecordError(str(error)) from error
+
+
+def _phases(
+    journal: tuple[Event, ...], requests: dict[int, tuple[Request, ...]], launches: int
+) -> tuple[Phase, ...]:
+    """The phases; each block once in a launch that was asked for.
+
+    So many numbers are computed for each block that a journal with any number of them would hold
+    its reader for hours.
+    """
+    seen = [(p.launch, p.name, p.part) for p in phases.blocks(journal)]
+    odd = next((b for b in seen if b[0] not in range(launches) or b[1:] not in phases.BLOCKS), None)
+    odd = odd or next((b for b, times in Counter(seen).items() if times > 1), None)
+    if odd:
+        said = f"launch {odd[0]!a} has the block {odd[1:]!a}"[:100]
+        raise MalformedRecordError(f"{events.FILE}: {said}, which is no block of it, or is twice")
+    return phases.cut(journal, requests)
 
 
 def _samples(source: Source, names: list[str]) -> samples.Samples:

@@ -52,9 +52,8 @@ def notices(records: RunRecords, launches: list[Document]) -> list[Document]:
             note("FOREIGN_PROCESSES", message)
     for (code, message), numbers in shared.items():
         found.append({"code": code, "message": f"{_named(numbers, len(launches))}: {message}"})
-    for event in records.events:
-        if event.kind == "sampler.lost":
-            found.append({"code": "SAMPLER_LOST", "message": str(event.data.get("message"))})
+    for event in records.losses:
+        found.append({"code": "SAMPLER_LOST", "message": str(event.data.get("message"))})
     return found
 
 

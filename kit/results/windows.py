@@ -81,8 +81,8 @@ def _explained(energy: EnergyValue, records: RunRecords) -> EnergyValue:
     names = {label(m.name, m.alias) for m in records.plan.meters if m.name == meter}
     said = dict.fromkeys(
         str(event.data.get("message"))
-        for event in records.events
-        if event.kind == "sampler.lost" and event.data.get("meter") in names
+        for event in records.losses
+        if event.data.get("meter") in names
     )
     told = [word for word in said if word not in energy.reason][:_MOST_SAID]
     if not told:

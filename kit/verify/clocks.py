@@ -14,8 +14,9 @@ machine slept: seldom, while everywhere else it goes with the others.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from kit.measure import ANCHOR_EVERY_S
@@ -209,9 +210,22 @@ def gaps(
     watched = [(p.t0, p.t1) for p in phases if p.name in WATCHED]
     if not watched:
         return
+    begins, ends = _Ramp(t0 for t0, _ in watched), _Ramp(t1 for _, t1 in watched)
     edges = [min(t0 for t0, _ in watched), *times, max(t1 for _, t1 in watched)]
     for a, b in pairwise(sorted(edges)):
-        if b - a > longest_s * _S:
-            inside = sum(max(0, min(b, t1) - max(a, t0)) for t0, t1 in watched)
-            if inside > longest_s * _S:
-                yield a, b
+        inside = begins.until(b) - ends.until(b) - begins.until(a) + ends.until(a)
+        if inside > longest_s * _S:
+            yield a, b
+
+
+class _Ramp:
+    """How long ago each of many times was, all of them added."""
+
+    def __init__(self, times: Iterable[int]) -> None:
+        self._times = sorted(times)
+        self._sums = [0, *accumulate(self._times)]
+
+    def until(self, t: int) -> int:
+        """The sum of ``t - x`` over each time ``x`` before ``t``, ns."""
+        count = bisect_left(self._times, t)
+        return count * t - self._sums[count]

@@ -13,7 +13,7 @@ from typing import Any
 
 from kit.model import Request, Response
 from kit.records import RunRecords
-from kit.verify import standstill
+from kit.verify.standstill import Standstills
 from kit.verify.verdict import Check, check, judged
 
 _NS = 1e-9
@@ -34,14 +34,15 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
     """Every stage of every launch."""
     try:
         found = [*_stages(records, whole), *_answers(records)]
-        late = list(_late(records))
-        ends = list(_ends(records)) if whole else []
+        still = Standstills(records)
+        late = list(_late(records, still))
+        ends = list(_ends(records, still)) if whole else []
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return [
             check("DRIVER_DIFFERS", "FAIL", f"driver.json is malformed ({type(error).__name__})")
         ]
-    found += [words for words, still in (*late, *ends) if not still]
-    doubts = [words for words, still in (*late, *ends) if still]
+    found += [words for words, excused in (*late, *ends) if not excused]
+    doubts = [words for words, excused in (*late, *ends) if excused]
     fine = "the driver's counts and times are its records'"
     return [judged("DRIVER_DIFFERS", found, fine, doubts)]
 
@@ -55,6 +56,8 @@ def _stages(records: RunRecords, whole: bool) -> Iterator[str]:
     due = {r.index: r.at_ns or 0 for r in records.schedule}
     for launch, about in records.driver.items():
         stages = about.get("stages", {})
+        if strange := set(stages) - set(_STAGES):
+            yield f"launch {launch}: the driver reports a stage {min(strange)[:20]!a}"
         for name in _STAGES:
             where = f"launch {launch} {name}"
             own = [r for r in records.requests.get(launch, ()) if r.stage == name]
@@ -101,11 +104,12 @@ def _times(own: list[Request], said: Mapping[str, Any], due: Mapping[int, int]) 
         yield "its last request ends after the driver says that the stage did"
 
 
-def _late(records: RunRecords) -> Iterator[tuple[str, bool]]:
+def _late(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]:
     """Stages that the driver says ended after their last request; and whether it stood still."""
     due = {r.index: r.at_ns or 0 for r in records.schedule}
     for launch, about in records.driver.items():
-        for name, said in about.get("stages", {}).items():
+        stages = about.get("stages", {})
+        for name, said in ((name, stages[name]) for name in _STAGES if name in stages):
             own = [r for r in records.requests.get(launch, ()) if r.stage == name]
             # One that was ended early may still have waited for the moment of its next request.
             if not own or any(r.sent is None for r in own) or "wall_ns" not in said:
@@ -114,11 +118,11 @@ def _late(records: RunRecords) -> Iterator[tuple[str, bool]]:
             end = min(r.intended - due.get(r.index, 0) for r in own) + said["wall_ns"]
             if (rest_s := (end - last) * _NS) > _WALL_S:
                 words = f"its requests end {rest_s:.3f} s before the driver says that it did"
-                still_s = standstill.longest_s(records, last, end)
+                still_s = still.longest_s(last, end)
                 yield f"launch {launch} {name}: {words}", rest_s - still_s <= _WALL_S
 
 
-def _ends(records: RunRecords) -> Iterator[tuple[str, bool]]:
+def _ends(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]:
     """Phases that lasted after their last request, though the engine waits for nothing else; and
     whether it stood still."""
     for phase in records.phases:
@@ -132,7 +136,7 @@ def _ends(records: RunRecords) -> Iterator[tuple[str, bool]]:
         rest_s = (phase.t1 - last) * _NS
         usual_s = _PHASE_S + _PHASE_SHARE * (phase.t1 - phase.t0) * _NS
         if rest_s > usual_s:
-            still_s = standstill.longest_s(records, last, phase.t1)
+            still_s = still.longest_s(last, phase.t1)
             where = f"launch {phase.launch} {phase.name}"
             yield (
                 f"{where}: it lasts {rest_s:.1f} s after its last request",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ from kit.measure import ANCHOR_EVERY_S, LIVE_EVERY_S
 from kit.model import Event, Finding, Manifest
 from kit.phases import BLOCKS
 from kit.records import RunRecords
-from kit.samples import Series
+from kit.samples import Ints, Series
 from kit.verify import clocks
 from kit.verify.rules import ruled_by
 from kit.verify.verdict import Check, check, judged
@@ -141,7 +142,8 @@ def _outside(records: RunRecords) -> Check:
         if (b - a) * 1e-9 <= longest_s:
             continue
         went_on = b - a >= shortest and _is_read(records, a + (b - a) // 4, b - (b - a) // 4)
-        found = problems if went_on or any(a < t < b for t in beats) else doubts
+        beat = bisect_right(beats, a) < bisect_left(beats, b)
+        found = problems if went_on or beat else doubts
         found.append(f"{(b - a) * 1e-9:.1f} s {where} belong to none")
     return judged("TIME_OUTSIDE", problems, "the meters ran for the launches alone", doubts)
 
@@ -233,8 +235,10 @@ def _heartbeat(records: RunRecords) -> Check:
     problems: list[str] = []
     doubts: list[str] = []
     if shown:
+        anchors = [e.t for e in records.events if e.kind == "clock.anchor"]
+        read = np.sort(np.concatenate([s.t0 for s in shown]))
         for a, b in clocks.gaps(records.phases, times, _SLOWEST * LIVE_EVERY_S):
-            found = problems if _beat_meanwhile(records, shown, a, b) else doubts
+            found = problems if _beat_meanwhile(anchors, read, a, b) else doubts
             found.append(f"no live reading between {a * 1e-9:.1f} s and {b * 1e-9:.1f} s")
         usual = _usual(records, shown)
         if len(times) < _SHARE * usual:
@@ -242,12 +246,13 @@ def _heartbeat(records: RunRecords) -> Check:
     return judged("LIVE_MISSING", problems, "live readings came at their pace", doubts)
 
 
-def _beat_meanwhile(records: RunRecords, shown: list[Series], a: int, b: int) -> bool:
+def _beat_meanwhile(anchors: list[int], read: Ints, a: int, b: int) -> bool:
     """Whether the engine wrote anchors from ``a`` to ``b`` (ns), and meters were read meanwhile."""
-    beats = [e.t for e in records.events if e.kind == "clock.anchor" and a < e.t < b]
+    beats = anchors[bisect_right(anchors, a) : bisect_left(anchors, b)]
     if not beats or beats[-1] - beats[0] < _PACE_SHARE * ANCHOR_EVERY_S * 1e9:
         return False
-    return any(bool(((s.t0 > beats[0]) & (s.t0 < beats[-1])).any()) for s in shown)
+    first, last = np.searchsorted(read, beats[0], "right"), np.searchsorted(read, beats[-1])
+    return bool(first < last)
 
 
 def _usual(records: RunRecords, shown: list[Series]) -> int:
@@ -259,9 +264,11 @@ def _usual(records: RunRecords, shown: list[Series]) -> int:
     for phase in records.phases:
         if phase.name in clocks.WATCHED:
             inside |= (at >= phase.t0) & (at < phase.t1)
-    for before, after in pairwise(records.events):
-        if after.t - before.t > _STILL_S * 1e9:
-            inside &= ~((at > before.t) & (at < after.t))
+    written = np.array([e.t for e in records.events], np.int64)
+    after = np.searchsorted(written, at)
+    within = (after > 0) & (after < len(written))
+    ends, begins = written[after[within]], written[after[within] - 1]
+    inside[within] &= ~((ends - begins > _STILL_S * 1e9) & (at[within] < ends))
     return int(np.count_nonzero(inside))
 
 

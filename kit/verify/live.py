@@ -26,6 +26,7 @@ _YOUNG_NS = 4_000_000_000
 _HALF = 0.051
 _FEW, _SHARE = 3, 0.05
 _USUAL_S = 2.0
+_LOOKED = 64
 _SPACED = 2.0
 
 
@@ -149,11 +150,12 @@ def _of_energy(
         return
     times, values = _sums(records.samples.get(device, quantity), quantity, known[quantity], device)
     wrong = [one.t for one in shown if not _holds(times, values, one, lasting=True)]
+    unheld = frozenset(wrong)
     yield from _told(device, "energy", wrong, shown)
     ages = [
         _age_s(times, values, one)
         for one in shown
-        if one.t not in wrong and one.t - _latest(times, one.t) < _YOUNG_NS
+        if one.t not in unheld and one.t - _latest(times, one.t) < _YOUNG_NS
     ]
     age_s = float(np.median(ages)) if ages else 0.0
     # On a slow disk readings are written, shown and journalled all at a slower pace.
@@ -197,9 +199,13 @@ def _holds(times: Any, values: Any, one: Shown, *, lasting: bool = False) -> boo
 
 def _age_s(times: Any, values: Any, one: Shown) -> float:
     """How long before the last reading until ``t`` the value that was shown then was read."""
-    known = times[: int(np.searchsorted(times, one.t + 1))]
-    same = np.flatnonzero(np.abs(values[: len(known)] - one.value) <= _HALF)
-    return float(known[-1] - known[same[-1]]) * 1e-9
+    high = end = int(np.searchsorted(times, one.t + 1))
+    while True:  # it lies near the end: a look at all of them each time would take the square
+        low = max(0, 2 * high - end - _LOOKED)
+        same = np.flatnonzero(np.abs(values[low:high] - one.value) <= _HALF)
+        if len(same) or not low:
+            return float(times[end - 1] - times[low + same[-1]]) * 1e-9
+        high = low
 
 
 def _told(device: str, what: str, wrong: list[int], shown: list[Shown]) -> Iterator[str]:

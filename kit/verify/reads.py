@@ -84,9 +84,8 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
 def lost_times(records: RunRecords) -> dict[str, list[int]]:
     """When the engine heard that a meter could no longer be read, ns, by meter."""
     found: defaultdict[str, list[int]] = defaultdict(list)
-    for event in records.events:
-        if event.kind == "sampler.lost":
-            found[str(event.data.get("meter"))].append(event.t)
+    for event in records.losses:
+        found[str(event.data.get("meter"))].append(event.t)
     return found
 
 

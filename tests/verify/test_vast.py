@@ -70,6 +70,44 @@ def test_no_number_makes_verify_do_more_than_the_files_are_worth(
     assert peak < MOST
 
 
+def block(launch: int, phase: str, part: str | None) -> Change:
+    """One more block at the end of the journal, as anybody can write any number of them."""
+
+    def forge(events: list[dict[str, Any]]) -> None:
+        data = {"launch": launch, "phase": phase, "part": part}
+        end = events.pop()
+        more = [{"t": end["t"], "kind": f"phase.{edge}", "data": data} for edge in ("begin", "end")]
+        events += [*more, end]
+
+    return lambda run: golden.rechain(run / "events.jsonl", forge)
+
+
+BLOCKS: dict[str, Change] = {
+    "a block twice": block(0, "measured", None),
+    "a block of no launch": block(golden.LAUNCHES, "measured", None),
+    "a launch below 0": block(-1, "measured", None),
+    "a block of another name": block(0, "other", None),
+    "a block of another part": block(0, "measured", "before"),
+    "a piece as a block": block(0, "decode", None),
+}
+
+
+@pytest.mark.parametrize("forge", BLOCKS.values(), ids=BLOCKS)
+def test_a_journal_with_more_blocks_than_its_launches_have_is_refused_before_any_is_computed(
+    forge: Change, tmp_path: Path
+) -> None:
+    run = golden.build(tmp_path / "runs")
+    forge(run)
+    assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
+
+
+def test_a_driver_that_reports_stages_of_no_launch_is_refused(tmp_path: Path) -> None:
+    run = golden.build(tmp_path / "runs")
+    driver = run / "launches/000/driver.json"
+    golden.edit_json(driver, lambda d: d["stages"].update(other=d["stages"]["measured"]))
+    assert "DRIVER_DIFFERS" in failed(verify(golden.reseal(run)))
+
+
 @pytest.mark.parametrize("name", ["requests without end", "gigabytes of bodies"])
 def test_a_spec_of_more_requests_than_were_sealed_is_refused(name: str, tmp_path: Path) -> None:
     run = golden.build(tmp_path / "runs")
