@@ -181,13 +181,12 @@ def queue_folder() -> Path:
 
 def made(folder: Path) -> Path:
     """``folder``, made where it is not there; whether it can be used shows when it is."""
-    if not folder.exists():
-        mask = os.umask(0)  # without it the folder would be another user's alone for an instant
-        try:
-            with suppress(OSError):
-                folder.mkdir(mode=0o1777)
-        finally:
-            os.umask(mask)
+    mask = os.umask(0)  # without it the folder would be another user's alone for an instant
+    try:
+        with suppress(OSError):
+            folder.mkdir(mode=0o1777)
+    finally:
+        os.umask(mask)
     return folder
 
 

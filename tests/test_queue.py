@@ -427,3 +427,16 @@ def test_a_queue_whose_last_number_is_held_is_refused() -> None:
         with pytest.raises(Blocked, match="last number") as refused, queue.ticket("a1"):
             pass
     assert tickets.FOLDER_VARIABLE in refused.value.remedy
+
+
+@pytest.mark.parametrize("place", ["a" * 300, "file", "link", "nowhere/queue"])
+def test_a_queue_that_cannot_be_made_is_refused_with_its_remedy(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nothing")
+    monkeypatch.setenv(tickets.FOLDER_VARIABLE, str(tmp_path / place))
+    assert queue.places() == []
+    with pytest.raises(Blocked) as refused, queue.ticket("a1"):
+        pass
+    assert tickets.FOLDER_VARIABLE in refused.value.remedy
