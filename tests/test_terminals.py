@@ -38,8 +38,9 @@ def environment(folder: Path, env: dict[str, str]) -> dict[str, str]:
         (UTF8 | {"TERM": "xterm-ghostty"}, 80, 24, "Runs"),
         (UTF8 | {"TERM": ""}, 80, 24, "Runs"),
         (UTF8 | {"TERM": "screen"}, 20, 6, "complete"),
+        (UTF8 | {"TERM": "screen", "COLUMNS": "80", "LINES": "24"}, 20, 6, "complete"),
     ],
-    ids=["utf-8", "C", "ascii", "no locale", "vt100", "unknown", "empty", "20x6"],
+    ids=["utf-8", "C", "ascii", "no locale", "vt100", "unknown", "empty", "20x6", "other size"],
 )
 def test_home_opens_and_ends(
     env: dict[str, str], columns: int, rows: int, shown: str, tmp_path: Path

@@ -7,6 +7,7 @@ and hands the result back, so that no keystroke waits.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from kit.store import Store
@@ -22,4 +23,6 @@ def start(store: Store, attach: str = "", spec: Path | None = None, runs: str = 
     """
     from kit.tui.app import KitApp
 
+    for name in ("COLUMNS", "LINES"):  # exported by a shell once, and not of this terminal any more
+        os.environ.pop(name, None)
     KitApp(store, attach=attach, spec=spec, runs=runs).run()

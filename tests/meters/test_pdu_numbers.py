@@ -151,9 +151,9 @@ def calibrated(folder: Path, facts: Any) -> dict[str, Any]:
     [
         '"correction": 0', '"correction": -1', '"correction": 1e6', '"correction": "x"',
         '"correction": 1e99', '"correction": true', '"correction": null', '"correction": [1]',
-        '"gain": -0.5', '"gain": 0.6', '"gain": 1' + "0" * 400, '"lag_s": -30', '"lag_s": 121',
+        '"gain": -0.5', '"gain": 0.6', '"lag_s": -30', '"lag_s": 121',
         '"lag_u_s": 0', '"lag_u_s": -1', '"period_s": 0', '"period_s": 1e12', '"gain_source": 3',
-        '"gain_source": "\\ud800"', '"calibrated": {}',
+        '"calibrated": {}',
     ],
 )  # fmt: skip
 def test_a_calibration_that_cannot_be_is_refused(tmp_path: Path, fact: str) -> None:
@@ -161,6 +161,14 @@ def test_a_calibration_that_cannot_be_is_refused(tmp_path: Path, fact: str) -> N
         calibrated(tmp_path, f"{{{fact}}}")
     assert "entry a" in caught.value.message
     assert "kit pdu calibrate" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "fact", ['"gain_source": "\\ud800"', '"gain": 1' + "0" * 400, '"gain": 1e400']
+)
+def test_a_calibration_that_is_no_json_is_refused(tmp_path: Path, fact: str) -> None:
+    with pytest.raises(UsageError, match="cannot be read: pdu-calibration"):
+        calibrated(tmp_path, f"{{{fact}}}")
 
 
 def test_every_problem_of_a_calibration_is_told_at_once_and_none_is_kept(tmp_path: Path) -> None:
