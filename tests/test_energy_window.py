@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +162,15 @@ def test_the_same_card_by_its_samples() -> None:
         rows.append(row(t, t, quantity, int(line["raw"]), own))
     found = of(read(rows))
     assert found.window_s == pytest.approx(1.0, abs=0.03), found.reason
+
+
+@pytest.mark.parametrize("quantity", ["gpu_power_sample", "gpu_energy"])
+def test_one_reading_at_the_end_of_time_takes_no_memory_for_the_time_between(quantity: str) -> None:
+    board = Board(seed=5, seconds=20.0)
+    told = board.sampled() if quantity == "gpu_power_sample" else board.polled()
+    lone = [row(9e6 + n, 9e6 + n, quantity, 10**9 + n) for n in range(3)]
+    tracemalloc.start()
+    of(read([*told, *lone], gauge(board, 0.5)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 * 2**20

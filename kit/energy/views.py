@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kit.energy.curve import NS, Curve, Floats
+from kit.energy.curve import NS, Curve, Floats, even
 
 Bools = npt.NDArray[np.bool_]
 ORDER = ("counter", "samples", "average", "instant")
@@ -78,7 +78,7 @@ def of_ticks(t: Floats) -> tuple[Floats, Floats]:
 
 def of_time(first: float, last: float, length_s: float = 1.0) -> tuple[Floats, Floats]:
     """Stretches of even length, where nothing ticks."""
-    marks = np.arange(first, last, length_s / NS)
+    marks = even(first, last, length_s / NS)
     if len(marks) > 1:
         marks[-1] = last
     return marks[:-1], marks[1:]

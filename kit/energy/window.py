@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kit.energy.curve import NS, Floats, held
+from kit.energy.curve import NS, Floats, even, held
 from kit.energy.ticks import known_ticks
 from kit.limits import seconds_of
 from kit.model import MeterDevice
@@ -198,7 +198,7 @@ def _stepped(renewals: _Renewals, shape: _Shape) -> tuple[_Renewals, Floats]:
     A reading with a hole in the shape before it does not count.
     """
     reach = _REACH_S * 1e9
-    marks = np.arange(shape.t[0], shape.t[-1], max(0.1, shape.step_s) * 1e9)
+    marks = even(shape.t[0], shape.t[-1], max(0.1, shape.step_s) * 1e9)
     watts = shape.mean(marks[:-1], marks[1:])
     limit = max(_STEP_W, _STEP_SHARE * float(watts.mean())) if len(watts) else 0.0
     steps = marks[1:-1][np.abs(np.diff(watts)) >= limit]
