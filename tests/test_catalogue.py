@@ -81,7 +81,7 @@ def test_several_cards_are_counted(store: Store) -> None:
         (
             "results",
             {"metrics": {"output_throughput": {"value": 10**400}}},
-            "the form that kit writes",
+            "an integer of 2^53 or more",
         ),
     ],
 )

@@ -317,9 +317,10 @@ def test_a_tier_that_sets_its_own_pace_is_asked_when_it_says() -> None:
 
     own = Tier("own", 5.0, lambda: reading(clock), slow=True, due=next_due)
     (schedule,), lanes = lane([own], clock, taken)
+    begin = clock.now()
     run_for(lanes, 1.0)
     assert schedule.kept.overruns == 0
-    assert 5 <= schedule.kept.reads <= 10
+    assert 5 <= schedule.kept.reads <= 1 + (clock.now() - begin) / 100_000_000
 
 
 def test_closing_readings_are_taken_after_the_stop() -> None:

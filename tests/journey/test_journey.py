@@ -131,7 +131,8 @@ def test_every_way_to_look_at_a_run(workplace: Workplace) -> None:
 
 
 def test_detached_run_is_attached_to(workplace: Workplace) -> None:
-    spec = workplace.spec(loopback_spec({"ready_delay_s": 1.0}))
+    long = {"idle_s": 4, "loaded_idle_s": 0.3, "warmup_requests": 1}  # a busy machine attaches late
+    spec = workplace.spec(loopback_spec(phases=long))
     done = workplace.kit("run", spec, "--detach", "--runs", workplace.runs)
     watched = workplace.kit("attach", done.stdout.strip(), "--runs", workplace.runs)
     assert watched.returncode == 0, watched.stderr
