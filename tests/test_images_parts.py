@@ -112,6 +112,21 @@ def test_the_order_of_packages_and_entries_changes_nothing(tmp_path: Path) -> No
     assert len(ids) == 1
 
 
+@pytest.mark.parametrize("order", ["ab", "ba", "abc", "bca", "cab", "aabbcc"])
+@pytest.mark.parametrize("empty", ["a", "b", "c", "abc", ""])
+def test_a_layer_holds_every_files_own_content(
+    tmp_path: Path, system: Tree, order: str, empty: str
+) -> None:
+    """An empty file and the one after it begin at the same place of the spool."""
+    for name in order:
+        system.data(name, b"" if name in empty else name.encode() * 3)
+    system.same("z", order[0])
+    tree.write(system, tmp_path / "layer.tar", EPOCH)
+    with tarfile.open(tmp_path / "layer.tar") as tar:
+        found = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+    assert found == {name: system.read(name) for name in (*order, "z")}
+
+
 UNSAFE = {
     "a name that climbs": [member("../canary")],
     "a name that climbs inside": [member("./usr/../../canary")],

@@ -169,7 +169,8 @@ def _members(tree: Tree, epoch: int) -> Iterator[tuple[tarfile.TarInfo, IO[bytes
         elif entry.size and entry.at in first:
             member.type, member.linkname = tarfile.LNKTYPE, first[entry.at]
         else:
-            first[entry.at] = path
+            if entry.size:  # what follows an empty file in the spool begins at the same place
+                first[entry.at] = path
             member.size = entry.size
             tree.spool.seek(entry.at)
             yield member, tree.spool
