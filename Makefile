@@ -4,8 +4,9 @@
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
-# One worker more than cores: many tests wait for a container or a sampler.
-ALONGSIDE := -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
+# One worker more than cores, since many tests wait for a container or a sampler; eight at most,
+# each of which takes some 400 MB.
+ALONGSIDE := -n $(shell n=$$(nproc); [ $$n -lt 8 ] || n=7; expr $$n + 1) --dist loadfile --no-loadscope-reorder
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 COMPILE := $(LOCK) --universal

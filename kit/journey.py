@@ -122,7 +122,7 @@ def sampler_groups(journey: Journey) -> dict[str, list[tuple[MeterSpec, MeterPla
 
 
 def sampler_config(journey: Journey, group: list[tuple[MeterSpec, MeterPlan]]) -> dict[str, Any]:
-    """What a sampler process is told on its start."""
+    """The settings that a sampler process starts with."""
     return {
         "origin": journey.clock.origin,
         "out": str(journey.flight.folder("samples")),

@@ -114,15 +114,15 @@ def gpu_highest_w(cap_w: float, seconds: float) -> float:
 
 def package_highest_w(facts: Facts) -> float:
     """The most that a CPU package can draw, W."""
-    told = _limit_w(facts)
-    return min(PACKAGE_W, max(_PACKAGE_LEAST_W, _PACKAGE_SHARE * told)) if told else PACKAGE_W
+    stated = _limit_w(facts)
+    return min(PACKAGE_W, max(_PACKAGE_LEAST_W, _PACKAGE_SHARE * stated)) if stated else PACKAGE_W
 
 
 def outlet_highest_w(device: str, facts: Facts) -> float:
     """The most that an outlet, an inlet or a whole PDU can carry, W."""
-    told = _limit_w(facts)
-    if told:
-        return _OUTLET_SHARE * told
+    stated = _limit_w(facts)
+    if stated:
+        return _OUTLET_SHARE * stated
     point = device.rpartition(":")[2]
     return _OUTLET_SHARE * (OUTLET_W if point[:1].isdigit() else INLET_W)
 

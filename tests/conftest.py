@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kit import containers, images, tickets
 from kit.model import ImageIdentity
+from tests import golden
 from tests import properties as properties  # its profile holds from here on
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -22,6 +24,12 @@ def _own_queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(tickets.FOLDER_VARIABLE, str(tmp_path_factory.mktemp("queue")))
         yield
+
+
+@pytest.fixture(scope="session")
+def sound_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sealed golden run, to be copied and not changed."""
+    return golden.build(tmp_path_factory.mktemp("sound") / "runs")
 
 
 @pytest.fixture(scope="session")

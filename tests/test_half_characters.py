@@ -16,7 +16,6 @@ import pytest
 from kit import jsonio, manifest
 from kit.cli.main import dispatch
 from kit.verify import verify
-from tests import golden
 from tests.verify.forging import failed
 
 VALUE = rb'(:\s*"|"/props)'  # where the first text begins; effective.json has only a name
@@ -43,14 +42,9 @@ LOOKS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return golden.build(tmp_path_factory.mktemp("halves") / "runs")
-
-
 @pytest.fixture
-def run(sound: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(sound, tmp_path / "runs" / sound.name))
+def run(sound_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound_run, tmp_path / "runs" / sound_run.name))
 
 
 def break_and_seal(run: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
@@ -93,7 +87,7 @@ def test_a_run_with_half_a_character_fails_verification(run: Path, name: str, ha
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_command_answers(
-    run: Path, sound: Path, name: str, capsys: pytest.CaptureFixture[str],
+    run: Path, sound_run: Path, name: str, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(run.parent.parent)
@@ -102,7 +96,7 @@ def test_every_command_answers(
         code, said = asked(capsys, look, broken, *more)
         assert code in (0, 2, 3, 4), (look, said)
     recipe = name.startswith("inputs/image/")  # which a comparison does not read
-    assert asked(capsys, "compare", broken, sound)[0] == (0 if recipe else 4)
+    assert asked(capsys, "compare", broken, sound_run)[0] == (0 if recipe else 4)
     assert asked(capsys, "ls", "--runs", broken.parent)[0] == 0
     assert asked(capsys, "ls", "--json", "--runs", broken.parent)[0] == 0
 

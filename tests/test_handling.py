@@ -27,14 +27,9 @@ DATE = (1980, 1, 1, 0, 0, 0)
 Names = Callable[[str], str]
 
 
-@pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return golden.build(tmp_path_factory.mktemp("handled") / "runs")
-
-
 @pytest.fixture
-def run(sealed: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(sealed, tmp_path / "runs" / sealed.name))
+def run(sound_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound_run, tmp_path / "runs" / sound_run.name))
 
 
 def warned(verdict: Verdict) -> set[str]:

@@ -28,7 +28,7 @@ _POWER_NS = 1e7
 # An H200's power goes on moving after most steps: with 0.25 its counter's own ticks were met less
 # well than by straight lines (rms 1.51 J against 1.44 J), with 0.1 as well.
 _LEVEL, _CORNER_MEANS = 0.1, 5
-_MOST_MARKS = 1_000_000
+_MOST_MARKS = 1_000_000  # of `even`
 _INSIDE = 0.01  # nearer to an end of its mean a step needs no corner of its own
 
 

@@ -203,8 +203,8 @@ def _zone(folder: Path, root: Path) -> Zone:
     int((folder / "energy_uj").read_text())  # refused here rather than while measuring
     found = Zone(folder, _alias(folder, name, root), name, 0, _is_summed(folder, name))
     if not 0 < highest < MAX_SAFE_INTEGER:
-        told = f"{highest}" if highest <= 0 else "more than a record can hold"
-        why = f"the kernel gives {told} as its range: where it begins again is unknown"
+        range_uj = f"{highest}" if highest <= 0 else "more than a record can hold"
+        why = f"the kernel gives {range_uj} as its range: where it begins again is unknown"
         return found._replace(covers=why)
     shortest_s = (highest + 1) * 1e-6 / PACKAGE_W / WRAP_SHARE
     if shortest_s < SHORTEST_S:
