@@ -361,6 +361,33 @@ async def test_an_optional_object_is_a_box(store: Store, file: Path) -> None:
         assert document(pilot) == QUICKSTART
 
 
+async def test_a_move_of_the_focus_looks_up_the_style_of_few_widgets(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frame shows that the focus is in it, and does not cost every widget in it a look."""
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        screen = await focus(pilot, "name")
+        form, sheet = screen.query_one("#form"), pilot.app.stylesheet
+        assert form.has_class("-within")
+        looked: list[Any] = []
+        update = sheet.update_nodes
+
+        def counted(nodes: Any, animate: bool = False) -> None:
+            looked.extend(found := list(nodes))
+            update(found, animate=animate)
+
+        monkeypatch.setattr(sheet, "update_nodes", counted)
+        before = pilot.app.focused
+        await pilot.press("down")
+        await settled(pilot)
+        assert pilot.app.focused is not before and form.has_class("-within")
+        assert 0 < len(looked) < len(list(form.walk_children())) / 4
+        screen.query_one("#problems", OptionList).remove_class("-none").focus()
+        await settled(pilot)
+        assert not form.has_class("-within")
+
+
 async def test_the_arrows_go_from_field_to_field(store: Store, file: Path) -> None:
     async with app_of(store, file).run_test(size=(80, 24)) as pilot:
         await focus(pilot, "name")
