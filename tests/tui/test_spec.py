@@ -382,10 +382,18 @@ async def test_a_move_of_the_focus_looks_up_the_style_of_few_widgets(
         await pilot.press("down")
         await settled(pilot)
         assert pilot.app.focused is not before and form.has_class("-within")
+        assert marked(pilot) == [pilot.app.focused.query_ancestor(Row)]
         assert 0 < len(looked) < len(list(form.walk_children())) / 4
         screen.query_one("#problems", OptionList).remove_class("-none").focus()
         await settled(pilot)
         assert not form.has_class("-within")
+        assert not marked(pilot)
+
+
+def marked(pilot: Pilot[Any]) -> list[Row]:
+    """The rows whose label is drawn as the one of the focus."""
+    labels = screen_of(pilot).query("Row .label")
+    return [label.query_ancestor(Row) for label in labels if label.styles.text_style.bold]
 
 
 async def test_the_arrows_go_from_field_to_field(store: Store, file: Path) -> None:

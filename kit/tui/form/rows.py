@@ -20,11 +20,12 @@ from kit.tui.form import edits, values
 from kit.tui.form.draft import ABSENT, same
 from kit.tui.form.fields import Field
 from kit.tui.widgets.line import LineInput
+from kit.tui.widgets.panel import Within
 
 LABEL = 26  # columns of a label, as in style.tcss
 
 
-class Row(Widget):
+class Row(Within):
     """One field: its label, its control, and below it what is wrong with it."""
 
     class Edited(Message):

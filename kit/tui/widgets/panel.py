@@ -1,17 +1,18 @@
-"""A frame around widgets that can have the focus."""
+"""Widgets that show that the focus is in them."""
 
 from __future__ import annotations
 
 from textual import on
 from textual.containers import Vertical
 from textual.events import DescendantBlur, DescendantFocus
+from textual.widget import Widget
 
 
-class Panel(Vertical):
+class Within(Widget):
     """Has the class ``-within`` while the focus is in it.
 
     The pseudo-class ``:focus-within`` would do the same, but on each move of the focus Textual then
-    looks up the style of every widget in the frame again: a quarter of a second in a long form.
+    looks up the style of every widget in the outermost one: a quarter of a second in a long form.
     """
 
     @on(DescendantFocus)
@@ -19,3 +20,7 @@ class Panel(Vertical):
     def _look(self) -> None:
         focused = self.screen.focused
         self.set_class(focused is not None and self in focused.ancestors, "-within")
+
+
+class Panel(Within, Vertical):
+    """A frame around widgets that can have the focus."""
