@@ -22,8 +22,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from kit import phases, records  # noqa: E402 - a clone need not be installed
-from kit.archive import open_source  # noqa: E402
+from kit.record import phases, records  # noqa: E402 - a clone need not be installed
+from kit.record.archive import open_source  # noqa: E402
 from tests.journey.conftest import loopback_spec  # noqa: E402
 
 GOAL_S = 2.0

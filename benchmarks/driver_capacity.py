@@ -32,10 +32,10 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from kit import jsonio
-from kit.drive import DriverProcess
-from kit.drive.wire import Address, post
-from kit.model import ScheduledRequest
+from kit.core import jsonio
+from kit.core.model import ScheduledRequest
+from kit.measure.drive import DriverProcess
+from kit.measure.drive.wire import Address, post
 
 GOAL = 250_000
 STEP_S = 0.02

@@ -24,8 +24,9 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from kit import energy, samples
-from kit.model import MeterPlan
+from kit import energy
+from kit.core.model import MeterPlan
+from kit.record import samples
 from tests.meters.fake import Fake, Sampled, build
 
 SECONDS = 60.0
@@ -36,7 +37,7 @@ LATE_TARGET_MS = 1.0
 WINDOW_TARGETS = {0.3: None, 1.0: 0.5, 3.0: 0.2, 10.0: 0.05}
 WINDOWS = 300
 PROBE = (
-    "import json, msgspec; from kit import meters; "
+    "import json, msgspec; from kit.measure import meters; "
     "print(json.dumps(msgspec.to_builtins(meters.get('nvml').probe(None, {}))))"
 )
 

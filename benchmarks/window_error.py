@@ -34,11 +34,11 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from kit import samples as files  # noqa: E402 - a clone need not be installed
+from kit.core.model import MeterDevice, MeterPlan  # noqa: E402
 from kit.energy import Energy  # noqa: E402
 from kit.energy.ticks import known_ticks  # noqa: E402
-from kit.model import MeterDevice, MeterPlan  # noqa: E402
-from kit.samples import Samples, Series  # noqa: E402
+from kit.record import samples as files  # noqa: E402 - a clone need not be installed
+from kit.record.samples import Samples, Series  # noqa: E402
 
 Floats = npt.NDArray[np.float64]
 LENGTHS_S = (0.3, 1.0, 3.0, 10.0)

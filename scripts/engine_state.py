@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from kit import containers
-from kit.containers import endpoint
-from kit.errors import KitError
+from kit.core.errors import KitError
+from kit.machine import containers
+from kit.machine.containers import endpoint
 
 
 def main() -> int:

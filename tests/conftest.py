@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kit import containers, images, tickets
-from kit.model import ImageIdentity
+from kit.core.model import ImageIdentity
+from kit.machine import containers, images, tickets
 from tests import golden
 from tests import properties as properties  # its profile holds from here on
 

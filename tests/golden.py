@@ -15,23 +15,9 @@ from typing import Any
 
 import msgspec
 
-from kit import (
-    __version__,
-    archive,
-    images,
-    jsonio,
-    manifest,
-    preflight,
-    records,
-    results,
-    seal,
-    spec,
-)
-from kit.events import FILE, GENESIS, Clock, Journal
-from kit.measure import phase
-from kit.meters import Reading
-from kit.meters.live import Live
-from kit.model import (
+from kit import __version__
+from kit.core import jsonio
+from kit.core.model import (
     ImageIdentity,
     MeterDevice,
     MeterPlan,
@@ -41,8 +27,18 @@ from kit.model import (
     RunSpec,
     ScheduledRequest,
 )
-from kit.plan import Facts, plan, schedule_bytes
-from kit.store import InFlight, Store
+from kit.energy import results
+from kit.machine import images
+from kit.measure.meters import Reading
+from kit.measure.meters.live import Live
+from kit.record import archive, manifest, records
+from kit.record.events import FILE, GENESIS, Clock, Journal
+from kit.run import preflight
+from kit.run.plan import Facts, plan, schedule_bytes
+from kit.run.watch import phase
+from kit.spec import spec
+from kit.store import seal
+from kit.store.store import InFlight, Store
 from tests.runtimes.specs import defaults
 
 MS = 1_000_000
@@ -158,7 +154,7 @@ def facts() -> Facts:
 
 
 def fingerprint() -> dict[str, Any]:
-    """The machine, as `kit.host.fingerprint` tells it."""
+    """The machine, as `kit.machine.host.fingerprint` tells it."""
     board = {
         "name": "golden GPU",
         "energy_counter": True,

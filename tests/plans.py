@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.model import ImageIdentity, LaunchPlan, Plan
+from kit.core.model import ImageIdentity, LaunchPlan, Plan
 
 
 def launch_plan(**changes: Any) -> LaunchPlan:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from kit import jsonio, spec
-from kit.model import MeterPlan, RunSpec
-from kit.replay import ImagePart, Undertaking, order_of
+from kit.core import jsonio
+from kit.core.model import MeterPlan, RunSpec
+from kit.judge.replay import ImagePart, Undertaking, order_of
+from kit.spec import spec
 from tests import golden
 from tests.plans import launch_plan
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from kit import archive
-from kit.archive import directory
-from kit.errors import ArchiveRefused, UsageError
+from kit.core.errors import ArchiveRefused, UsageError
+from kit.record import archive
+from kit.record.archive import directory
 from tests.properties import examples
 
 DATE = (1980, 1, 1, 0, 0, 0)

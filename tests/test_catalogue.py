@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from kit import catalogue
-from kit.catalogue import BATCH, FIRST, INDEX, WORTH_AN_INDEX, Row
-from kit.store import Store
+from kit.show import catalogue
+from kit.show.catalogue import BATCH, FIRST, INDEX, WORTH_AN_INDEX, Row
+from kit.store.store import Store
 from tests.committed import H200, QUICKSTART, REPLAY
 
 MANIFEST = {"status": "complete", "clock": {"utc": "2026-11-21T10:33:22+00:00"}}
@@ -106,7 +106,7 @@ def test_links_and_pipes_are_not_followed(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_document_has_a_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kit.catalogue.reading.SMALL", 100)
+    monkeypatch.setattr("kit.show.catalogue.reading.SMALL", 100)
     made(store, 1, spec=b" " * 101)
     (row,) = sealed(store)
     assert row.status == "broken" and "larger than" in row.note

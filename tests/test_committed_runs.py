@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kit import archive, records, report, results
-from kit.verify import verify
+from kit.energy import results
+from kit.judge.verify import verify
+from kit.record import archive, records
+from kit.show import report
 from tests.committed import ALL
 
 

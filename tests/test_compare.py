@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import archive, compare, records, results
-from kit.compare import Axis, Comparison
-from kit.model import ImageIdentity
-from kit.records import RunRecords
+from kit.core.model import ImageIdentity
+from kit.energy import results
+from kit.judge import compare
+from kit.judge.compare import Axis, Comparison
+from kit.record import archive, records
+from kit.record.records import RunRecords
 from tests import golden
 
 H200: dict[str, Any] = json.loads(

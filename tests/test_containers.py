@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from kit import containers
-from kit.container_command import command_line
-from kit.containers import Missing, endpoint, faults, logs, owners
-from kit.containers import container as container_room
-from kit.containers import engine as engine_room
-from kit.errors import EngineUnavailable, LaunchFailed
-from kit.model import GpuRequest, ImageIdentity
+from kit.core.errors import EngineUnavailable, LaunchFailed
+from kit.core.model import GpuRequest, ImageIdentity
+from kit.machine import containers
+from kit.machine.containers import Missing, endpoint, faults, logs, owners
+from kit.machine.containers import container as container_room
+from kit.machine.containers import engine as engine_room
+from kit.machine.containers.command import command_line
 
 # --- where the engine is ----------------------------------------------------------------------
 
@@ -579,7 +579,7 @@ def test_reaping_removes_what_the_dead_left_and_keeps_their_log(
 
 OWNED = """
 import time
-from kit import containers
+from kit.machine import containers
 containers.connect().create_network("kit-owned-0", containers.labels("owned", 0))
 print("made", flush=True)
 time.sleep(60)

@@ -12,12 +12,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import archive, compare, jsonio, limits, records, report, results
-from kit.model import MeterPlan
-from kit.records import RunRecords
-from kit.report import plain
-from kit.results import doubts
-from kit.verify import reads, verify
+from kit.core import jsonio, limits
+from kit.core.model import MeterPlan
+from kit.energy import results
+from kit.energy.results import doubts
+from kit.judge import compare
+from kit.judge.verify import reads, verify
+from kit.record import archive, records
+from kit.record.records import RunRecords
+from kit.show import report
+from kit.show.report import plain
 from tests import golden
 
 GPU, CPU = "gpu_energy_per_output_token", "cpu_energy_per_output_token"

@@ -18,14 +18,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import samples
+from kit.core.model import EnergyValue, MeterDevice, MeterPlan
 from kit.energy import SENSOR_TERMS, Energy, agreement, energy_of, power_series
 from kit.energy.curve import sharpened
 from kit.energy.host import register_agreement
+from kit.energy.results.windows import together
 from kit.energy.ticks import known_ticks
-from kit.meters.nvml.buffer import mapped
-from kit.model import EnergyValue, MeterDevice, MeterPlan
-from kit.results.windows import together
+from kit.measure.meters.nvml.buffer import mapped
+from kit.record import samples
 from tests.properties import examples
 
 S = 1_000_000_000

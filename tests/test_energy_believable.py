@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kit import archive, records
+from kit.core.limits import overshoot, package_highest_w
+from kit.core.model import EnergyValue, MeterPlan
 from kit.energy import Energy, doubts_of
 from kit.energy.counted import counted
-from kit.limits import overshoot, package_highest_w
-from kit.model import EnergyValue, MeterPlan
-from kit.samples import Series
+from kit.record import archive, records
+from kit.record.samples import Series
 from tests.committed import H200
 from tests.test_energy import MS, Board, Rows, S, outlets, pdu, plan, rapl, read
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import jsonio
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.core.model import EnergyValue, MeterPlan
 from kit.energy import Energy
-from kit.errors import UsageError
-from kit.host import HostConfig
-from kit.host.calibration import load
-from kit.model import EnergyValue, MeterPlan
+from kit.machine.host import HostConfig
+from kit.machine.host.calibration import load
 from tests.meters.fake import Fake, build
 from tests.meters.test_nvml import probe
 from tests.properties import examples

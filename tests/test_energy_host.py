@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from kit.core.model import EnergyValue, MeterDevice, MeterPlan
 from kit.energy import Energy
-from kit.meters import Reading
-from kit.meters.live import Live
-from kit.model import EnergyValue, MeterDevice, MeterPlan
+from kit.measure.meters import Reading
+from kit.measure.meters.live import Live
 from tests.test_energy import MS, WRAP, Rows, S, outlets, read
 
 Floats = npt.NDArray[np.float64]

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kit.core.model import MeterDevice
 from kit.energy.window import Averaging, averaging
-from kit.model import MeterDevice
-from kit.samples import Samples
+from kit.record.samples import Samples
 from tests.test_energy import GPU, Board, Rows, read, row
 
 DATA = Path(__file__).parent / "data"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kit import events
+from kit.record import events
 
 
 def journal(path: Path, count: int = 5) -> bytes:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from kit import events, eventwords, resources
-from kit.eventwords import Line
-from kit.model import Event
+from kit.core import resources
+from kit.core.model import Event
+from kit.record import events
+from kit.show.live import eventwords
+from kit.show.live.eventwords import Line
 from tests.tui.story import Story
 
 

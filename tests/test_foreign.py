@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from kit.core.model import MeterDevice
 from kit.energy.curve import Unmeasured
 from kit.energy.foreign import Foreign, Span, foreign_processes
-from kit.model import MeterDevice
-from kit.samples import Samples, Series
+from kit.record.samples import Samples, Series
 
 S = 10**9
 

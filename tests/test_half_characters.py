@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from kit import jsonio, manifest
 from kit.cli.main import dispatch
-from kit.verify import verify
+from kit.core import jsonio
+from kit.judge.verify import verify
+from kit.record import manifest
 from tests.verify.forging import failed
 
 VALUE = rb'(:\s*"|"/props)'  # where the first text begins; effective.json has only a name

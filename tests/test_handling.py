@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from kit import archive, seal
-from kit.store import Store
-from kit.verify import Verdict, verify
+from kit.judge.verify import Verdict, verify
+from kit.record import archive
+from kit.store import seal
+from kit.store.store import Store
 from tests import golden
 from tests.verify.forging import failed
 

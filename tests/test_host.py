@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from kit import host, jsonio
-from kit.errors import UsageError
-from kit.host import HostConfig, gpus, reading, system
-from kit.host.config import VARIABLE
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.machine import host
+from kit.machine.host import HostConfig, gpus, reading, system
+from kit.machine.host.config import VARIABLE
 
 CPUINFO = """\
 processor\t: {n}

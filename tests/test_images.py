@@ -15,15 +15,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import containers, images, jsonio, resources
-from kit.errors import ImageUnavailable, UsageError
-from kit.images import apt, locking, make, mirror, process, record, wheels
-from kit.images.configuration import configuration, image_id
-from kit.images.files import file_sha256, same_file
-from kit.images.locks import LOCK, Package
-from kit.images.recipe import Recipe, own_base, reference
-from kit.images.sealed import checked
-from kit.model import ImageIdentity, ImageSpec
+from kit.core import jsonio, resources
+from kit.core.errors import ImageUnavailable, UsageError
+from kit.core.model import ImageIdentity, ImageSpec
+from kit.machine import containers, images
+from kit.machine.images import apt, locking, make, mirror, process, record, wheels
+from kit.machine.images.configuration import configuration, image_id
+from kit.machine.images.files import file_sha256, same_file
+from kit.machine.images.locks import LOCK, Package
+from kit.machine.images.recipe import Recipe, own_base, reference
+from kit.machine.images.sealed import checked
 
 GENUINE = images.recipe("loopback")
 PINNED, LAYERS = GENUINE.image_id, GENUINE.diff_ids

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kit import images
+from kit.machine import images
 
 pytestmark = [
     pytest.mark.debians,
@@ -30,8 +30,9 @@ CLONE += ["requirements-dev.lock"]
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 BUILD = """
 import sys
-from kit import images, jsonio
-from kit.images import make
+from kit.core import jsonio
+from kit.machine import images
+from kit.machine.images import make
 for name in sys.argv[1:]:
     with make.made(images.recipe(name)) as new:
         print(name, new.identity.image_id, jsonio.digest(new.path.read_bytes()), new.drift)

@@ -11,9 +11,10 @@ from typing import IO, Any
 
 import pytest
 
-from kit import images, jsonio
-from kit.images import make
-from kit.images.configuration import configuration
+from kit.core import jsonio
+from kit.machine import images
+from kit.machine.images import make
+from kit.machine.images.configuration import configuration
 
 pytestmark = pytest.mark.skipif(
     shutil.which("buildah") is None, reason="buildah is not here: `make tools` installs it"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from kit.errors import ImageUnavailable
-from kit.images import base, deb, tree, wheels
-from kit.images.tree import Tree
+from kit.core.errors import ImageUnavailable
+from kit.machine.images import base, deb, tree, wheels
+from kit.machine.images.tree import Tree
 
 EPOCH = 1750000000
 CONTROL = b"Package: evil\nVersion: 1\nArchitecture: all\nDescription: x\n more\n"

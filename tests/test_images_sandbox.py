@@ -18,12 +18,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import containers, jsonio
-from kit.errors import ImageUnavailable
-from kit.images import base, make, sandbox, wheels
-from kit.images.locks import Compile, Package
-from kit.images.recipe import own_base
-from kit.images.tree import Tree
+from kit.core import jsonio
+from kit.core.errors import ImageUnavailable
+from kit.machine import containers
+from kit.machine.images import base, make, sandbox, wheels
+from kit.machine.images.locks import Compile, Package
+from kit.machine.images.recipe import own_base
+from kit.machine.images.tree import Tree
 
 pytestmark = pytest.mark.docker
 CANARY = "canary-of-the-host"

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from kit import archive, images, jsonio
-from kit.errors import ArchiveRefused, ImageUnavailable
-from kit.images.configuration import configuration, image_id
-from kit.images.locks import base_lock, image_lock
+from kit.core import jsonio
+from kit.core.errors import ArchiveRefused, ImageUnavailable
+from kit.machine import images
+from kit.machine.images.configuration import configuration, image_id
+from kit.machine.images.locks import base_lock, image_lock
+from kit.record import archive
 
 PROGRAM = b"print('hello')\n"
 HOSTILE = {

@@ -17,9 +17,8 @@ from typing import Any, Literal
 
 import pytest
 
-from kit import jsonio, launch, runtimes
-from kit.containers import Engine, Missing
-from kit.errors import (
+from kit.core import jsonio
+from kit.core.errors import (
     ContainerDied,
     Interrupted,
     KitError,
@@ -27,7 +26,10 @@ from kit.errors import (
     NotReady,
     WeightsUnavailable,
 )
-from kit.model import GpuRequest, ImageIdentity, Mount, Plan
+from kit.core.model import GpuRequest, ImageIdentity, Mount, Plan
+from kit.machine.containers import Engine, Missing
+from kit.run import launch
+from kit.spec import runtimes
 from tests.causes.test_causes import CASES
 from tests.plans import launch_plan, plan_of
 
@@ -585,8 +587,9 @@ def test_weights_that_are_missing_or_closed(bench: Bench, tmp_path: Path) -> Non
 KILLED = """
 import sys, time, msgspec
 from pathlib import Path
-from kit import containers, launch
-from kit.model import Plan
+from kit.machine import containers
+from kit.run import launch
+from kit.core.model import Plan
 plan = msgspec.json.decode(sys.argv[1].encode(), type=Plan)
 with launch.launched(containers.connect(), plan=plan, run_id=sys.argv[2], index=0, mounts={},
                      log=Path(sys.argv[3]), emit=lambda *a, **k: None) as running:
@@ -618,7 +621,7 @@ def test_an_engine_that_goes_away_is_not_a_traceback(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The socket is closed under kit's feet; what it leaves is removed by the next engine."""
-    from kit import containers
+    from kit.machine import containers
 
     own = containers.connect()
     events = []

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from kit import attempts, audit, jsonio, ledger, seal
 from kit.cli.main import dispatch
-from kit.errors import ArchiveRefused, UsageError
-from kit.store import LEDGER, Store
-from kit.verify import verify
+from kit.core import jsonio
+from kit.core.errors import ArchiveRefused, UsageError
+from kit.judge.verify import verify
+from kit.store import attempts, audit, ledger, seal
+from kit.store.store import LEDGER, Store
 from tests import golden
 
 Damage = Callable[[Path], object]
@@ -290,10 +291,16 @@ def test_an_import_keeps_them_and_a_later_export_adds_to_them(store: Store, tmp_
         (b"", "not JSON"),
         (b"null", "Expected"),
         (b"{}", "missing"),
-        (b'{"schema":"kit.attempts/9","spec_hash":"","ledgers":[]}', "is not kit.attempts/1"),
+        (
+            b'{"schema":"kit.attempts/9","spec_hash":"","ledgers":[]}',
+            "is not kit.attempts/1",
+        ),
         (b'{"schema":"kit.attempts/1","spec_hash":"00","ledgers":[]}', "another spec"),
         (b"[" * 9999, "deeper"),
-        (b'{"schema":"kit.attempts/1","spec_hash":"00","ledgers":[{"attempts":5}]}', "Expected"),
+        (
+            b'{"schema":"kit.attempts/1","spec_hash":"00","ledgers":[{"attempts":5}]}',
+            "Expected",
+        ),
     ],
 )
 def test_attempts_that_are_malformed_spoil_nothing_and_count_for_nothing(

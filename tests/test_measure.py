@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from kit import events, jsonio, marks, measure
-from kit.errors import (
+from kit.core import jsonio
+from kit.core.errors import (
     ContainerDied,
     DiskFull,
     DriverFailed,
@@ -17,12 +17,14 @@ from kit.errors import (
     SamplerFailed,
     UsageError,
 )
-from kit.events import Clock, Journal
-from kit.measure import Watch
-from kit.sample import SamplerProcess
-from kit.session import Session
-from kit.store import Store
-from kit.verify.schema import _validator
+from kit.judge.verify.schema import _validator
+from kit.measure.sample import SamplerProcess
+from kit.record import events
+from kit.record.events import Clock, Journal
+from kit.run import marks, watch
+from kit.run.session import Session
+from kit.run.watch import Watch
+from kit.store.store import Store
 
 
 class Lines:
@@ -139,8 +141,8 @@ def test_a_session_leaves_marks_in_the_scratch_folder(tmp_path: Path) -> None:
 
 
 def test_room_is_kept_for_the_end(tmp_path: Path) -> None:
-    measure.reserve(tmp_path / "reserve")
-    assert (tmp_path / "reserve").stat().st_blocks * 512 >= measure.RESERVE_BYTES
+    watch.reserve(tmp_path / "reserve")
+    assert (tmp_path / "reserve").stat().st_blocks * 512 >= watch.RESERVE_BYTES
 
 
 @pytest.mark.parametrize("kind", [SamplerFailed, DriverFailed, ContainerDied])
@@ -148,9 +150,9 @@ def test_a_helper_that_ended_on_a_full_disk_is_not_blamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[KitError]
 ) -> None:
     fault = kind("it ended early")
-    assert measure.behind(fault, tmp_path) is fault
-    monkeypatch.setattr(measure, "DISK_FLOOR_BYTES", 1 << 62)
-    found = measure.behind(fault, tmp_path)
+    assert watch.behind(fault, tmp_path) is fault
+    monkeypatch.setattr(watch, "DISK_FLOOR_BYTES", 1 << 62)
+    found = watch.behind(fault, tmp_path)
     assert isinstance(found, kind if kind is ContainerDied else DiskFull)
 
 

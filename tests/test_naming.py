@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from kit import resources, spec, weights
 from kit.cli.main import main
-from kit.errors import SpecInvalid, WeightsUnavailable
-from kit.model import WeightFile, WeightsSpec
-from kit.weights import gguf, hub, known
-from kit.weights.files import NOBODY, require, unreadable
-from kit.weights.source import parse
+from kit.core import resources
+from kit.core.errors import SpecInvalid, WeightsUnavailable
+from kit.core.model import WeightFile, WeightsSpec
+from kit.machine import weights
+from kit.machine.weights import gguf, hub, known
+from kit.machine.weights.files import NOBODY, require, unreadable
+from kit.machine.weights.source import parse
+from kit.spec import spec
 
 QUICKSTART = json.loads((resources.specs_dir() / "quickstart.json").read_text())
 SHIPPED = QUICKSTART["weights"]["files"][0]
@@ -381,7 +383,7 @@ def test_a_file_that_kit_cannot_read_is_no_traceback(
     def closed(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("kit.weights.files.file_sha256", closed)
+    monkeypatch.setattr("kit.machine.weights.files.file_sha256", closed)
     with pytest.raises(WeightsUnavailable, match="cannot be read"):
         require(wanted().files[0], [place / "models"])
     assert codes(wanted(), place) == []

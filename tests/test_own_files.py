@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from kit import jsonio, resources, spec
-from kit.errors import UsageError
-from kit.host import HostConfig, calibration, pdu_calibration
-from kit.meters.base import MeterUnavailable
-from kit.meters.pdu import profiles
-from kit.text import utf8
+from kit.core import jsonio, resources
+from kit.core.errors import UsageError
+from kit.core.text import utf8
+from kit.machine.host import HostConfig, calibration, pdu_calibration
+from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.pdu import profiles
+from kit.spec import spec
 from kit.tui import settings
 
 QUICKSTART = resources.specs_dir() / "quickstart.json"

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from kit import phases
-from kit.model import Event, Request
+from kit.core.model import Event, Request
+from kit.record import phases
 
 
 def request(index: int, sent: int, first: int, last: int) -> Request:

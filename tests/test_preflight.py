@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import jsonio, preflight, queue
-from kit.model import (
+from kit.core import jsonio
+from kit.core.model import (
     DevicesSpec,
     Finding,
     GpuRequest,
@@ -27,8 +27,10 @@ from kit.model import (
     WeightsSpec,
     WorkloadSpec,
 )
-from kit.preflight import gathering, host_rules
-from kit.preflight.rules import disk_need
+from kit.machine import queue
+from kit.run import preflight
+from kit.run.preflight import gathering, host_rules
+from kit.run.preflight.rules import disk_need
 from tests.plans import launch_plan
 
 MODEL = WeightsSpec(
@@ -326,7 +328,7 @@ def test_each_gpu_fact_has_its_finding(path: str, value: Any, code: str, level: 
 
 
 def test_a_real_h200_is_judged_by_what_it_said() -> None:
-    """The fingerprint that `kit.host` took of a virtual machine with a real H200, no engine."""
+    """The fingerprint that `kit.machine.host` took of a virtual machine: a real H200, no engine."""
     recorded = jsonio.read(Path(__file__).parent / "data" / "fingerprint-h200.json")
     facts = {**FACTS, "host": recorded, "gpu_energy": {"gpu0": 4_440_680 - 4_402_537}}
     findings = preflight.check(*gpu_case(), facts)
@@ -462,7 +464,7 @@ def test_a_taken_port_is_seen() -> None:
 
 
 def test_another_run_of_the_store_is_seen(tmp_path: Path) -> None:
-    from kit.store import Store
+    from kit.store.store import Store
 
     store = Store(tmp_path / "runs")
     mine, other, waits = store.begin(), store.begin(), store.begin()
@@ -497,7 +499,7 @@ def test_examine_warns_of_credentials_that_others_can_read(
     config.write_text('[pdu.r]\nhost = "127.0.0.1"\nprofile = "apc-rpdu2"\ncommunity = "c"\n')
     config.chmod(0o644)
     monkeypatch.setenv("KIT_HOST_CONFIG", str(config))
-    from kit.preflight import doctor
+    from kit.run.preflight import doctor
 
     assert [f.code for f in doctor._config()[1]] == ["HOST_CONFIG_OPEN"]
     config.chmod(0o600)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kit import resources
-from kit.images import mirror
-from kit.images.locks import Deb
-from kit.replay.providing import all_or_nothing
+from kit.core import resources
+from kit.judge.replay.providing import all_or_nothing
+from kit.machine.images import mirror
+from kit.machine.images.locks import Deb
 
 OLD, NEW = "a" * 64, "b" * 64
 

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from kit import queue, tickets
-from kit.errors import Blocked, Interrupted, RunFailed
-from kit.queue import MachineBusy
+from kit.core.errors import Blocked, Interrupted, RunFailed
+from kit.machine import queue, tickets
+from kit.machine.queue import MachineBusy
 
 ENGINE = """
 import sys, time
 from pathlib import Path
-from kit import queue
+from kit.machine import queue
 name, log, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 with queue.ticket(name) as ticket:
     print("joined", flush=True)

@@ -8,12 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kit import catalogue, engine, refused
-from kit.errors import Blocked, PreflightFailed, UsageError
-from kit.model import Finding
-from kit.refused import Refusal
-from kit.session import Session
-from kit.store import Store
+from kit.core.errors import Blocked, PreflightFailed, UsageError
+from kit.core.model import Finding
+from kit.run import runner
+from kit.run.session import Session
+from kit.show import catalogue
+from kit.store import refused
+from kit.store.refused import Refusal
+from kit.store.store import Store
 from tests.golden import run_spec
 
 FINDINGS = (
@@ -121,20 +123,20 @@ def test_whatever_keeps_a_run_from_beginning_is_kept(
     store: Store, error: Exception, code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flight = store.begin()
-    assert engine.account_for(error, engine.Order(spec=run_spec()), flight) == code
+    assert runner.account_for(error, runner.Order(spec=run_spec()), flight) == code
     (kept,) = refused.refusals(store)
     assert kept.id == flight.id and kept.exit_code == code and words in kept.message
     assert not flight.path.exists() and store.ids() == []
 
 
 def test_a_run_that_had_begun_stays_for_recovery(store: Store) -> None:
-    from kit.events import Clock, Journal
+    from kit.record.events import Clock, Journal
 
     flight = store.begin()
     journal = Journal(flight.path / "events.jsonl", Clock())
     journal.add("run.registered", id=flight.id)
     full = OSError(28, "No space left on device")
-    assert engine.account_for(full, engine.Order(spec=run_spec()), flight) == 1
+    assert runner.account_for(full, runner.Order(spec=run_spec()), flight) == 1
     flight.release()
     assert flight.path.exists() and refused.refusals(store) == []
     with pytest.raises(Exception, match="no space is left") as caught:

@@ -8,10 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kit import containers, rehearsal, resources
-from kit import spec as specs
-from kit.model import ImageSpec, RuntimeSpec
-from kit.store import Store
+from kit.core import resources
+from kit.core.model import ImageSpec, RuntimeSpec
+from kit.machine import containers
+from kit.run import rehearsal
+from kit.spec import spec as specs
+from kit.store.store import Store
 from tests.committed import QUICKSTART
 
 SPEC = specs.load(resources.specs_dir() / "quickstart.json")

@@ -23,17 +23,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import archive, containers, images, jsonio, render
-from kit.engine import Order
-from kit.errors import ArchiveRefused, ImageUnavailable
-from kit.images import base as images_base
-from kit.images import tree
-from kit.model import ImageIdentity
-from kit.replay import order_of, undertake
-from kit.store import Store
+from kit.core import jsonio
+from kit.core.errors import ArchiveRefused, ImageUnavailable
+from kit.core.model import ImageIdentity
+from kit.judge.replay import order_of, undertake
+from kit.judge.verify import verify
+from kit.machine import containers, images
+from kit.machine.images import base as images_base
+from kit.machine.images import tree
+from kit.record import archive
+from kit.run.runner import Order
+from kit.show import render
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.screens.home import HomeScreen
-from kit.verify import verify
 from tests import strangers
 from tests.test_images_parts import member, package
 from tests.test_images_sealed import base as sealed_base

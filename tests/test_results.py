@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from kit import archive, jsonio, records, resources, results, samples
-from kit.energy import SCOPE_METERS, SENSOR_TERMS
-from kit.model import ArrivalsSpec, MeterDevice, MeterPlan, Request
-from kit.records import RunRecords
-from kit.results.net import nets
-from kit.results.windows import INNER
+from kit.core import jsonio, resources
+from kit.core.model import ArrivalsSpec, MeterDevice, MeterPlan, Request
+from kit.energy import SCOPE_METERS, SENSOR_TERMS, results
+from kit.energy.results.net import nets
+from kit.energy.results.windows import INNER
+from kit.record import archive, records, samples
+from kit.record.records import RunRecords
 from tests import golden
 
 GPU_W, CPU_W = golden.GPU_MW / 1000, golden.CPU_MW / 1000

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from kit import events
-from kit.model import Event, MeterDevice, MeterPlan
-from kit.phases import BLOCKS
-from kit.runstate import RunState
-from kit.snapshot import NS, Snapshot, brief, scope_of, word
-from kit.trace import Trace, columns
+from kit.core.model import Event, MeterDevice, MeterPlan
+from kit.record import events
+from kit.record.phases import BLOCKS
+from kit.show.live.runstate import RunState
+from kit.show.live.snapshot import NS, Snapshot, brief, scope_of, word
+from kit.show.live.trace import Trace, columns
 from tests.committed import H200
 from tests.tui.story import Story
 

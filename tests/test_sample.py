@@ -18,14 +18,14 @@ from typing import Any
 
 import pytest
 
-from kit import events, samples
-from kit.errors import SamplerFailed
-from kit.events import Clock, Journal
-from kit.journey import stop_sampler
-from kit.meters import Reading, Tier
-from kit.sample import SamplerProcess
-from kit.sample.loop import Lane, Schedule, lanes_of
-from kit.sample.writer import Writer
+from kit.core.errors import SamplerFailed
+from kit.measure.meters import Reading, Tier
+from kit.measure.sample import SamplerProcess
+from kit.measure.sample.loop import Lane, Schedule, lanes_of
+from kit.measure.sample.writer import Writer
+from kit.record import events, samples
+from kit.record.events import Clock, Journal
+from kit.run.journey import stop_sampler
 from tests.meters.fake import Sampled
 
 ESTIMATE: list[dict[str, Any]] = [{"name": "estimate", "alias": None, "config": {}}]
@@ -162,7 +162,8 @@ def test_what_fails_between_the_last_poll_and_the_stop_is_journalled(tmp_path: P
 def test_it_ends_when_its_engine_dies(tmp_path: Path) -> None:
     """The engine is killed with no chance to say goodbye: its end of the pipe closes."""
     code = (
-        "import sys, json; from pathlib import Path; from kit.sample import SamplerProcess\n"
+        "import sys, json; from pathlib import Path\n"
+        "from kit.measure.sample import SamplerProcess\n"
         "s = SamplerProcess(json.loads(sys.argv[1]), Path(sys.argv[2])); s.__enter__()\n"
         "s.wait_ready(); print(s._child._process.pid, flush=True); sys.stdin.read()"
     )
@@ -217,7 +218,7 @@ def test_a_full_disk_ends_it_with_one_sentence(tmp_path: Path) -> None:
 
 def run_limited(path: Path, limited: Any) -> subprocess.CompletedProcess[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "kit.sample", str(path)],
+        [sys.executable, "-m", "kit.measure.sample", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -410,10 +411,10 @@ def test_a_lane_that_ends_early_says_so() -> None:
 
 ODD = """
 import sys
-from kit import meters
-from kit.meters import MeterUnavailable, Reading, Tier
-from kit.model import MeterDevice
-from kit.sample.__main__ import main
+from kit.measure import meters
+from kit.measure.meters import MeterUnavailable, Reading, Tier
+from kit.core.model import MeterDevice
+from kit.measure.sample.__main__ import main
 
 class Odd:
     devices = (MeterDevice(device="odd0", description="", quantities={"gpu_energy": {}}),)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import samples
+from kit.record import samples
 
 HEAD = samples.HEADER + "\n"
 

@@ -13,12 +13,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kit import archive, events, jsonio, manifest, resources, seal
-from kit.drive.parse import Raw
-from kit.drive.spool import SPOOL, Spool
-from kit.errors import ArchiveRefused, DiskFull, RunFailed, UsageError
-from kit.store import Store
-from kit.verify import verify
+from kit.core import jsonio, resources
+from kit.core.errors import ArchiveRefused, DiskFull, RunFailed, UsageError
+from kit.judge.verify import verify
+from kit.measure.drive.parse import Raw
+from kit.measure.drive.spool import SPOOL, Spool
+from kit.record import archive, events, manifest
+from kit.store import seal
+from kit.store.store import Store
 from tests import golden
 
 
@@ -219,7 +221,8 @@ def test_an_altered_run_is_not_recomputed(store: Store, run: Path) -> None:
 def test_imports_at_the_same_time_put_one_run(run: Path, tmp_path: Path) -> None:
     packed = seal.export(run, tmp_path)
     code = (
-        "import sys; from pathlib import Path; from kit import seal; from kit.store import Store\n"
+        "import sys; from pathlib import Path; from kit.store import seal\n"
+        "from kit.store.store import Store\n"
         "seal.import_(Path(sys.argv[1]), Store(Path(sys.argv[2])))"
     )
     command = [sys.executable, "-c", code, str(packed), str(tmp_path / "other")]
@@ -348,7 +351,7 @@ def test_recover_waits_for_a_sampler_that_outlived_its_engine(store: Store) -> N
 def test_recover_leaves_a_run_that_is_still_written(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kit.seal.recovery._ORPHANS_S", 0.2)
+    monkeypatch.setattr("kit.store.seal.recovery._ORPHANS_S", 0.2)
     script = crashed(store)
     with (script.flight.path / "samples/nvml.csv").open("ab"), pytest.raises(RunFailed):
         seal.recover(store)

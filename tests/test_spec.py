@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import resources, spec
-from kit.errors import SpecInvalid, UsageError
-from kit.model import RunSpec
+from kit.core import resources
+from kit.core.errors import SpecInvalid, UsageError
+from kit.core.model import RunSpec
+from kit.spec import spec
 
 QUICKSTART = json.loads((resources.specs_dir() / "quickstart.json").read_text())
 

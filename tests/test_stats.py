@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import stats
+from kit.core import stats
 
 
 def test_one_launch_has_a_mean_and_no_interval() -> None:

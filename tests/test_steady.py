@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kit import samples
-from kit.events import Clock
-from kit.gate import settle
-from kit.measure import Watch
-from kit.model import MeterDevice, MeterPlan, SteadySpec
-from kit.samples import Samples, Series
-from kit.steady import Rule, judge, may_settle
+from kit.core.model import MeterDevice, MeterPlan, SteadySpec
+from kit.energy.steady import Rule, judge, may_settle
+from kit.record import samples
+from kit.record.events import Clock
+from kit.record.samples import Samples, Series
+from kit.run.gate import settle
+from kit.run.watch import Watch
 
 GPU = MeterDevice(device="gpu0", description="", quantities={})
 MUTE = MeterDevice(

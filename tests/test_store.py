@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from kit import jsonio
-from kit.errors import UsageError
-from kit.store import LEDGER, Store
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.store.store import LEDGER, Store
 
 HOLD = """
 import sys
 from pathlib import Path
-from kit.store import Store
+from kit.store.store import Store
 folder = Path(sys.argv[1])
 flight = Store(folder.parent.parent).adopt(folder)
 print("held", flush=True)
@@ -200,7 +200,7 @@ def test_a_torn_last_line_is_left_out_and_written_over(store: Store) -> None:
 
 def test_many_processes_write_one_ledger(store: Store) -> None:
     code = (
-        "import sys; from pathlib import Path; from kit.store import Store\n"
+        "import sys; from pathlib import Path; from kit.store.store import Store\n"
         "for n in range(20): Store(Path(sys.argv[1])).note('registered', id=n)"
     )
     command = [sys.executable, "-c", code, str(store.root)]

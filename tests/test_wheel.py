@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from kit import seal
+from kit.store import seal
 from tests import golden
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,9 +91,9 @@ def kept(folder: Path) -> set[Path]:
     ("room", "least"),
     [
         ("kit/schemas", 5),
-        ("kit/meters/pdu_profiles", 2),
-        ("kit/workloads", 3),
-        ("kit/report", 4),
+        ("kit/measure/meters/pdu_profiles", 2),
+        ("kit/spec/workloads", 3),
+        ("kit/show/report", 4),
         ("images/base", 1),
         ("images/loopback", 3),
         ("images/llama-server", 4),
@@ -184,6 +184,6 @@ def test_run_and_doctor_say_that_no_engine_answers(elsewhere: Elsewhere) -> None
 
 
 def test_the_recipes_are_there_for_building(elsewhere: Elsewhere) -> None:
-    code = "from kit import images; print(*sorted(r.name for r in images.recipes()))"
+    code = "from kit.machine import images; print(*sorted(r.name for r in images.recipes()))"
     done = elsewhere.run("python", "-c", code)
     assert done.stdout.split() == ["llama-cpp-python", "llama-server", "loopback"], done.stderr

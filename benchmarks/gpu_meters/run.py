@@ -30,9 +30,9 @@ from typing import Any
 
 import msgspec
 
-from kit import meters
-from kit.events import Clock
-from kit.sample import SamplerProcess
+from kit.measure import meters
+from kit.measure.sample import SamplerProcess
+from kit.record.events import Clock
 
 TOOLS = ("zeus", "zeus-approx", "codecarbon", "power-10hz", "power-50hz", "counter-20hz")
 DISTURBERS = ("kit", "codecarbon", "power-50hz", "counter-20hz")

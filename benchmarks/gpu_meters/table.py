@@ -33,11 +33,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.gpu_meters.run import TOOLS
-from kit import stats
+from kit.core import stats
+from kit.core.model import MeterPlan
 from kit.energy import Energy
 from kit.energy.ticks import known_ticks
-from kit.model import MeterPlan
-from kit.samples import Series, from_csv
+from kit.record.samples import Series, from_csv
 
 Floats = npt.NDArray[np.float64]
 GROUPS = {

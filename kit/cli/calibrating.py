@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit import meters, samples
+from kit.core.errors import UsageError
+from kit.core.model import MeterPlan
 from kit.energy import power_series
 from kit.energy.calibration import CannotCalibrate, Record, true_edges
-from kit.errors import UsageError
-from kit.events import Clock
-from kit.model import MeterPlan
-from kit.sample import SamplerProcess
+from kit.measure import meters
+from kit.measure.sample import SamplerProcess
+from kit.record import samples
+from kit.record.events import Clock
 
 _BURN = "print('on', flush=True)\nwhile True: pass"
 _GRID_NS = 50e6

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from kit import host, jsonio
-from kit.archive import MANIFEST
-from kit.errors import UsageError
-from kit.store import Store
-from kit.units import significant
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.core.units import significant
+from kit.machine import host
+from kit.record.archive import MANIFEST
+from kit.store.store import Store
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout.")]
 Runs = Annotated[

@@ -12,12 +12,15 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit import energy, jsonio, render, samples
+from kit import energy
 from kit.cli.common import Json, print_json, rounded, say
-from kit.errors import UsageError
-from kit.readers import Recording
-from kit.readers import energibridge as reader
-from kit.text import utf8
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.core.text import utf8
+from kit.measure.readers import Recording
+from kit.measure.readers import energibridge as reader
+from kit.record import samples
+from kit.show import render
 
 _LARGEST = 1 << 30
 _S = 1_000_000_000

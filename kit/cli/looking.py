@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from cyclopts import Parameter
 
-from kit import archive, audit, catalogue, door, jsonio, render
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
-from kit.errors import UsageError
-from kit.store import Store
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.judge import door
+from kit.record import archive
+from kit.show import catalogue, render
+from kit.store import audit
+from kit.store.store import Store
 
 if TYPE_CHECKING:
-    from kit.compare import Comparison
-    from kit.records import RunRecords
+    from kit.judge.compare import Comparison
+    from kit.record.records import RunRecords
 
 _SMALL = 16 << 20
 Format = Literal["html", "text", "csv", "csv-metrics"]
@@ -73,7 +77,7 @@ def compare(original: str, new: str, *, runs: Runs = None, json: Json = False) -
         original: the run to compare with; its spec registered the margins.
         new: the other one.
     """
-    from kit import replay as replaying
+    from kit.judge import replay as replaying
 
     pair = find_run(original, runs), find_run(new, runs)
     for path in pair:
@@ -102,7 +106,7 @@ def report(
         run: the run: folder, single file, or the beginning of its hash.
         against: an original run; the report then shows the replay's verdicts.
     """
-    from kit import replay as replaying
+    from kit.judge import replay as replaying
 
     if against and format.startswith("csv"):
         raise UsageError("CSV holds no verdicts", "leave --against out, or take html or text")
@@ -137,7 +141,7 @@ def _written(
     results: dict[str, Any],
     judged: Comparison | None,
 ) -> str:
-    from kit import report as reporting
+    from kit.show import report as reporting
 
     if form == "csv":
         return reporting.phases(results)

@@ -11,14 +11,16 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit import containers, host, images, preflight, render
-from kit import spec as specs
-from kit import weights as models
 from kit.cli import progress
 from kit.cli.common import Json, Runs, print_json, rounded, say
-from kit.errors import EXIT_BLOCKED, EXIT_VERIFY, UsageError
-from kit.meters.watch import Seen, Snapshot, totals, watch
-from kit.model import Finding
+from kit.core.errors import EXIT_BLOCKED, EXIT_VERIFY, UsageError
+from kit.core.model import Finding
+from kit.machine import containers, host, images
+from kit.machine import weights as models
+from kit.measure.meters.watch import Seen, Snapshot, totals, watch
+from kit.run import preflight
+from kit.show import render
+from kit.spec import spec as specs
 
 
 def doctor(*, runs: Runs = None, json: Json = False) -> int:

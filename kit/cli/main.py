@@ -15,7 +15,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Group
 
 from kit import __version__
-from kit.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, KitError, UsageError
+from kit.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, KitError, UsageError
 
 _HELP = (
     "A containerised reproducibility kit for the energy of LLM inference.\n\n"
@@ -186,7 +186,7 @@ def _bare() -> list[str]:
 
 
 def _complain(error: KitError) -> int:
-    from kit import render
+    from kit.show import render
 
     with contextlib.suppress(OSError):  # nobody reads stderr: the code says it
         render.error(error)

@@ -11,16 +11,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from kit import host
 from kit.cli.common import Json, print_json, say
+from kit.core.errors import EXIT_FAILED, Blocked, UsageError
+from kit.core.units import significant
 from kit.energy import sanity
-from kit.errors import EXIT_FAILED, Blocked, UsageError
-from kit.host import HostConfig, PduConfig, pdu_calibration
-from kit.meters.base import MeterUnavailable
-from kit.meters.pdu import profiles, recognise
-from kit.meters.pdu.points import PRIOR_GAIN
-from kit.render import outlets
-from kit.units import significant
+from kit.machine import host
+from kit.machine.host import HostConfig, PduConfig, pdu_calibration
+from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.pdu import profiles, recognise
+from kit.measure.meters.pdu.points import PRIOR_GAIN
+from kit.show.render import outlets
 
 _SECRETS = {"community": outlets.COMMUNITY, "auth_key": "KIT_PDU_AUTH_KEY"}
 _SECRETS |= {"priv_key": "KIT_PDU_PRIV_KEY"}

@@ -23,9 +23,9 @@ from rich.progress import (
 from rich.text import Text
 
 from kit.cli.runview import RunView
-from kit.model import Event
-from kit.queue import Wait
-from kit.render.console import plain, put, short_bytes, stderr
+from kit.core.model import Event
+from kit.machine.queue import Wait
+from kit.show.render.console import plain, put, short_bytes, stderr
 
 REFRESH_HZ = 2
 # From here on a total is taken for bytes: no build has so many steps.

@@ -10,15 +10,18 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from kit import audit, containers, door, render, seal
-from kit import replay as replaying
-from kit import spec as specs
 from kit.cli import progress
 from kit.cli.common import Json, Runs, Yes, find_run, print_json, say, store_of
-from kit.engine import Order
-from kit.errors import Interrupted, UsageError
-from kit.session import Session
-from kit.store import Store
+from kit.core.errors import Interrupted, UsageError
+from kit.judge import door
+from kit.judge import replay as replaying
+from kit.machine import containers
+from kit.run.runner import Order
+from kit.run.session import Session
+from kit.show import render
+from kit.spec import spec as specs
+from kit.store import audit, seal
+from kit.store.store import Store
 
 _SECOND_CTRL_C_S = 3.0
 NoWait = Annotated[

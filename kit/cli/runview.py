@@ -1,7 +1,7 @@
 """How the command line draws a run that is going on, from its events alone.
 
 `RunView.take` gives the lines that an event leaves on the screen; drawing the view shows where
-the run is now. What is known of the run is `kit.runstate`'s.
+the run is now. What is known of the run is `kit.show.live.runstate`'s.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from kit.eventwords import answered
-from kit.model import Event
-from kit.phases import BLOCKS
-from kit.render.console import device_name, marked, plain, short_time
-from kit.runstate import RunState
-from kit.snapshot import NS, Device, Snapshot, brief, word
+from kit.core.model import Event
+from kit.record.phases import BLOCKS
+from kit.show.live.eventwords import answered
+from kit.show.live.runstate import RunState
+from kit.show.live.snapshot import NS, Device, Snapshot, brief, word
+from kit.show.render.console import device_name, marked, plain, short_time
 
 _LASTING = ("warn", "fail", "mark")
 _BAR = (8, 40)  # columns, at least and at most

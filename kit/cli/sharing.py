@@ -8,9 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kit import seal
 from kit.cli.common import Runs, find_run, say, store_of
-from kit.store import Store
+from kit.store import seal
+from kit.store.store import Store
 
 
 def export(

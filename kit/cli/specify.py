@@ -10,12 +10,16 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit import host, meters, render, resources, runtimes, weights, workloads
-from kit import spec as specs
 from kit.cli.common import Json, Runs, print_json, say, store_of
-from kit.errors import EXIT_BLOCKED, SpecInvalid, UsageError
-from kit.model import RunSpec
-from kit.rehearsal import rehearse
+from kit.core import resources
+from kit.core.errors import EXIT_BLOCKED, SpecInvalid, UsageError
+from kit.core.model import RunSpec
+from kit.machine import host, weights
+from kit.measure import meters
+from kit.run.rehearsal import rehearse
+from kit.show import render
+from kit.spec import runtimes, workloads
+from kit.spec import spec as specs
 
 TEMPLATE = "quickstart"
 SCHEMAS = ("run-spec", "plan", "event", "manifest", "results", "calibration")

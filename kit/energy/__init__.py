@@ -23,6 +23,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
+from kit.core.model import EnergyValue, MeterDevice, MeterPlan
+from kit.core.units import QUANTITIES
 from kit.energy import twins
 from kit.energy.believable import Sifted, sift
 from kit.energy.comparator import codecarbon_curve, stated
@@ -34,9 +36,7 @@ from kit.energy.outlet import views_of
 from kit.energy.trust import explained
 from kit.energy.ways import Ways
 from kit.energy.ways import ways as gpu_ways
-from kit.model import EnergyValue, MeterDevice, MeterPlan
-from kit.samples import Ints, Samples
-from kit.units import QUANTITIES
+from kit.record.samples import Ints, Samples
 
 __all__ = (
     "COMPARATOR_METERS",

@@ -1,9 +1,9 @@
 """Readings that no device can have given are left out, and counted. Pure; before any arithmetic.
 
-Each reading is held against its device's limits (`kit.limits`), each counter against its own steps
-as well (`kit.energy.counted`). What is left out leaves a gap, which the curves treat as what it is:
-a lost sample, or a hole with its reason. Readings that are possible one by one, and contradict
-another view of the same device, are `kit.energy.views`' matter.
+Each reading is held against its device's limits (`kit.core.limits`), each counter against its own
+steps as well (`kit.energy.counted`). What is left out leaves a gap, which the curves treat as what
+it is: a lost sample, or a hole with its reason. Readings that are possible one by one, and
+contradict another view of the same device, are `kit.energy.views`' matter.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit import limits
+from kit.core import limits
+from kit.core.model import MeterDevice, MeterPlan
+from kit.core.units import QUANTITIES
 from kit.energy.counted import Bools, Counted, counted
 from kit.energy.curve import NS, Floats
 from kit.energy.doubts import Doubt, spans_of
-from kit.model import MeterDevice, MeterPlan
-from kit.samples import Samples, Series
-from kit.units import QUANTITIES
+from kit.record.samples import Samples, Series
 
 _SUSTAINED_NS, _SUSTAINED_READINGS = 1_000_000_000, 5
 # The kernel counts CPU time in ticks of 10 ms, each CPU by itself.

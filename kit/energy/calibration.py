@@ -15,7 +15,7 @@ import numpy as np
 
 from kit.energy.curve import NS, SQRT12, Floats, held
 from kit.energy.host import update_period_s
-from kit.samples import Ints
+from kit.record.samples import Ints
 
 _PERIODS, _LEAST_PERIODS = 3, 5
 # A step that is not far above the scatter of its plateaus tells no lag.

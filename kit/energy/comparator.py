@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from kit.core.limits import seconds_of
+from kit.core.model import EnergyValue, MeterDevice
+from kit.core.units import QUANTITIES
 from kit.energy.curve import Curve, Hole, gaps
-from kit.limits import seconds_of
-from kit.model import EnergyValue, MeterDevice
-from kit.samples import Samples
-from kit.units import QUANTITIES
+from kit.record.samples import Samples
 
 _QUANTITY = "codecarbon_energy"
 _HOLE_PERIODS = 5

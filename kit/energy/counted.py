@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.energy.curve import NS, Floats
-from kit.samples import Series
+from kit.record.samples import Series
 
 Bools = npt.NDArray[np.bool_]
 # How long garbage may last for the readings after it to be those that follow the ones before it.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.samples import Ints
+from kit.record.samples import Ints
 
 _APART_NS = 1_000_000_000
 Span = tuple[int, int]

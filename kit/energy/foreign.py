@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kit.core.model import MeterDevice
 from kit.energy.curve import Unmeasured
-from kit.model import MeterDevice
-from kit.samples import Samples, Series
+from kit.record.samples import Samples, Series
 
 _LONG_NS = 25_000_000_000  # so long a span has readings
 _COUNTS = ("gpu_process_groups", "gpu_processes")

@@ -29,6 +29,9 @@ from typing import Any
 
 import numpy as np
 
+from kit.core.limits import seconds_of
+from kit.core.model import MeterDevice
+from kit.core.units import QUANTITIES
 from kit.energy import shape as shapes
 from kit.energy.curve import (
     MEAN_EDGE,
@@ -47,10 +50,7 @@ from kit.energy.curve import (
 )
 from kit.energy.ticks import Known, known_ticks
 from kit.energy.views import QUANTITY
-from kit.limits import seconds_of
-from kit.model import MeterDevice
-from kit.samples import Samples, Series, readings
-from kit.units import QUANTITIES
+from kit.record.samples import Samples, Series, readings
 
 GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.015
 _SAMPLE_HOLE_S, _COUNTER_HOLE_S, _GAUGE_HOLE_S = 0.25, 0.5, 0.5

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kit.core.limits import package_highest_w, seconds_of
+from kit.core.model import MeterDevice
+from kit.core.units import QUANTITIES
 from kit.energy.curve import (
     MEAN_EDGE,
     NS,
@@ -21,10 +24,7 @@ from kit.energy.curve import (
     held,
     sharpened,
 )
-from kit.limits import package_highest_w, seconds_of
-from kit.model import MeterDevice
-from kit.samples import Ints, Samples, Series, readings
-from kit.units import QUANTITIES
+from kit.record.samples import Ints, Samples, Series, readings
 
 RAPL_GAIN, PDU_GAIN, ESTIMATE_ERROR = 0.05, 0.03, 0.5
 _HOLE_PERIODS, _SHORTEST_HOLE_S = 5, 0.5

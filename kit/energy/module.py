@@ -15,13 +15,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from kit.core.model import MeterDevice
+from kit.core.units import QUANTITIES
 from kit.energy.curve import NS, Curve, Floats
 from kit.energy.doubts import Doubt
 from kit.energy.ticks import Known
 from kit.energy.views import QUANTITY
-from kit.model import MeterDevice
-from kit.samples import Samples, Series
-from kit.units import QUANTITIES
+from kit.record.samples import Samples, Series
 
 MODULE = "gpu_module_power"
 Cover = Literal["gpu", "module", "unknown"]

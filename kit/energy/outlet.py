@@ -7,10 +7,10 @@ phases, so that power stays what energies are made of; what contradicts it is a 
 
 from __future__ import annotations
 
+from kit.core.model import MeterDevice
 from kit.energy.doubts import Doubt
 from kit.energy.host import register_agreement
-from kit.model import MeterDevice
-from kit.samples import Samples
+from kit.record.samples import Samples
 
 # A clamp and a register are further apart only where one of them is not what it says.
 _ALIKE = 1.25

@@ -27,8 +27,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from kit.core.stats import t_quantile
 from kit.energy.curve import Floats
-from kit.stats import t_quantile
 
 MOST_CONDITION = 30.0
 LEAST_FREEDOM = 3

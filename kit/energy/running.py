@@ -11,10 +11,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from kit.core.model import EnergyValue
 from kit.energy.curve import SQRT3
 from kit.energy.gpu import GAIN, OFFSET_W
 from kit.energy.host import ESTIMATE_ERROR, PDU_GAIN, RAPL_GAIN
-from kit.model import EnergyValue
 
 LIVE_S = 0.5
 SOURCES = {"gpu": "gpu_energy", "cpu": "cpu_energy", "wall": "pdu_power", "estimate": "cpu_busy"}

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kit.model import EnergyValue
+from kit.core.model import EnergyValue
 
 _PARTS = ("gpu", "cpu")
 # A finding must be certain: three standard uncertainties.

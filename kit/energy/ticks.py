@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.energy.curve import SQRT12, Floats
-from kit.samples import Ints, Series
+from kit.record.samples import Ints, Series
 
 _LONGEST = 512
 _FEWEST = 6

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kit.core.model import MeterDevice
+from kit.core.units import QUANTITIES
 from kit.energy.curve import NS, Floats
 from kit.energy.doubts import Doubt
-from kit.model import MeterDevice
-from kit.samples import Samples, Series
-from kit.units import QUANTITIES
+from kit.record.samples import Samples, Series
 
 _TOGETHER_NS, _SKEW_S = 20_000_000, 0.01
 _FEWEST, _LEAST_J = 20, 1.0

@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kit.core.limits import seconds_of
+from kit.core.model import MeterDevice
+from kit.core.units import QUANTITIES
 from kit.energy.believable import Sifted, cap_w
 from kit.energy.curve import HELD_EDGE, NS, Curve, Hole, gaps
 from kit.energy.doubts import Doubt
@@ -34,10 +37,7 @@ from kit.energy.module import Covered, covered
 from kit.energy.ticks import Known, known_ticks
 from kit.energy.trust import Spans, Trust, explained, holes, trusted
 from kit.energy.views import QUANTITY, energies
-from kit.limits import seconds_of
-from kit.model import MeterDevice
-from kit.samples import Samples
-from kit.units import QUANTITIES
+from kit.record.samples import Samples
 
 _SPARSE_HOLE_S = 15.0
 _QUANTITIES = {**QUANTITY, "counter+samples": "gpu_energy"}

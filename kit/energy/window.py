@@ -27,12 +27,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kit.core.limits import seconds_of
+from kit.core.model import MeterDevice
+from kit.core.units import QUANTITIES
 from kit.energy.curve import NS, Floats, even, held
 from kit.energy.ticks import known_ticks
-from kit.limits import seconds_of
-from kit.model import MeterDevice
-from kit.samples import Samples, Series, readings
-from kit.units import QUANTITIES
+from kit.record.samples import Samples, Series, readings
 
 _AVERAGED = ("gpu_power_average", "gpu_power_instant")
 _SAMPLE_S, _TICK_S = 0.02, 0.1

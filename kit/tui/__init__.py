@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kit.store import Store
+from kit.store.store import Store
 
 
 def start(store: Store, attach: str = "", spec: Path | None = None, runs: str = "") -> None:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from kit import archive, manifest
-from kit.errors import ArchiveRefused
-from kit.render.console import grid, plain
+from kit.core.errors import ArchiveRefused
+from kit.record import archive, manifest
+from kit.show.render.console import grid, plain
 
 _MOST = 3  # as many as the check names
 

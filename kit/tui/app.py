@@ -20,10 +20,10 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import Theme
 
-from kit.engine import Order
-from kit.render.console import THEME
-from kit.session import Session
-from kit.store import Store
+from kit.run.runner import Order
+from kit.run.session import Session
+from kit.show.render.console import THEME
+from kit.store.store import Store
 from kit.tui import settings
 from kit.tui.base import KitScreen
 from kit.tui.clipboard import copied

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Footer, Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from kit.render.console import plain
+from kit.show.render.console import plain
 from kit.tui.base import plain_lines
 from kit.tui.keys import acting
 from kit.tui.widgets.line import LineInput

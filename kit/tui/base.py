@@ -15,9 +15,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
-from kit.errors import KitError
-from kit.model import RunSpec
-from kit.render.console import plain
+from kit.core.errors import KitError
+from kit.core.model import RunSpec
+from kit.show.render.console import plain
 from kit.tui.commands import in_prose
 from kit.tui.keys import acting
 from kit.tui.threads import in_thread

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from kit.compare import Axis, Comparison
-from kit.errors import KitError
-from kit.render.console import listing, plain
-from kit.render.show import metric_name
-from kit.render.verdicts import STATES
-from kit.report.mean import short as stated
+from kit.core.errors import KitError
+from kit.judge.compare import Axis, Comparison
+from kit.show.render.console import listing, plain
+from kit.show.render.show import metric_name
+from kit.show.render.verdicts import STATES
+from kit.show.report.mean import short as stated
 from kit.tui.base import mark
 from kit.tui.written import short
 
 if TYPE_CHECKING:
-    from kit.records import RunRecords
+    from kit.record.records import RunRecords
 
 FEW = 10
 Rank = tuple[int, int]
@@ -109,8 +109,8 @@ class Line:
 
 def side_of(path: Path, letter: str) -> Side:
     """Read and recompute a run; one that does not verify gives no number."""
-    from kit import door
-    from kit import replay as replaying
+    from kit.judge import door
+    from kit.judge import replay as replaying
 
     try:
         if not door.verify(path).passed:
@@ -124,7 +124,7 @@ def side_of(path: Path, letter: str) -> Side:
 
 def contrast(sides: Sequence[Side], baseline: Side) -> Contrast:
     """Judge every other readable side against ``baseline``."""
-    from kit import replay as replaying
+    from kit.judge import replay as replaying
 
     if baseline.records is None:
         return Contrast(tuple(sides), baseline, {})
@@ -147,7 +147,7 @@ def differences(found: Contrast) -> list[Difference]:
 
 
 def _of(judged: Comparison) -> list[tuple[Rank, str, str, str, Text]]:
-    from kit.compare.likeness import is_work
+    from kit.judge.compare.likeness import is_work
 
     confounder, quiet = mark("warn", "confounder"), mark("skip", "recorded")
     meanings = {1: confounder, 3: mark("skip", "may matter"), 5: quiet}

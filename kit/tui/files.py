@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kit.errors import UsageError
-from kit.store import Store
+from kit.core.errors import UsageError
+from kit.store.store import Store
 
 
 def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
@@ -14,8 +14,9 @@ def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
     Raises:
         KitError: the run cannot be read, or the file cannot be written.
     """
-    from kit import door, report
-    from kit import replay as replaying
+    from kit.judge import door
+    from kit.judge import replay as replaying
+    from kit.show import report
 
     for each in filter(None, (run, against)):
         door.admit(each, records=True)
@@ -39,7 +40,7 @@ def export(run: Path, folder: Path) -> Path:
     Raises:
         KitError: the run is one file already, is not what was sealed, or cannot be written.
     """
-    from kit import seal
+    from kit.store import seal
 
     if run.is_file():
         raise UsageError(f"{run.name} is a single file already", "copy it as it is")

@@ -13,12 +13,13 @@ import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from kit import archive, events, jsonio, phases, samples
-from kit.archive import Source
-from kit.catalogue import Row
-from kit.errors import KitError
-from kit.model import Phase, Plan
-from kit.render.console import count, facts, plain, short_time
+from kit.core import jsonio
+from kit.core.errors import KitError
+from kit.core.model import Phase, Plan
+from kit.record import archive, events, phases, samples
+from kit.record.archive import Source
+from kit.show.catalogue import Row
+from kit.show.render.console import count, facts, plain, short_time
 from kit.tui.base import mark
 from kit.tui.power import NS, Picture, picture
 from kit.tui.states import state_of

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual import on
 from textual.widgets import DataTable
 
-from kit.render.console import plain
+from kit.show.render.console import plain
 
 T = TypeVar("T")
 PAGE = 100

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from rich.text import Text
 from textual_plotext import PlotextPlot
 
+from kit.core.model import MeterPlan, Phase
 from kit.energy import power_series
-from kit.model import MeterPlan, Phase
-from kit.phases import BLOCKS
-from kit.render.console import device_name, plain
-from kit.report.rounding import number
-from kit.samples import Samples
-from kit.snapshot import brief, word
+from kit.record.phases import BLOCKS
+from kit.record.samples import Samples
+from kit.show.live.snapshot import brief, word
+from kit.show.render.console import device_name, plain
+from kit.show.report.rounding import number
 from kit.tui import lines
 
 Floats = npt.NDArray[np.float64]

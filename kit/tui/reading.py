@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kit import archive, jsonio, manifest, records
-from kit.errors import KitError, UsageError
-from kit.records import RunRecords
-from kit.spec import MAX_BYTES
+from kit.core import jsonio
+from kit.core.errors import KitError, UsageError
+from kit.record import archive, manifest, records
+from kit.record.records import RunRecords
+from kit.spec.spec import MAX_BYTES
 from kit.tui.power import Picture, picture
 
 _DOCUMENT = 16 << 20

@@ -9,14 +9,14 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit import render
-from kit.errors import ArchiveRefused
-from kit.store import Store
+from kit.core.errors import ArchiveRefused
+from kit.show import render
+from kit.store.store import Store
 from kit.tui.asking import Consent
 from kit.tui.base import KitScreen
 
 if TYPE_CHECKING:
-    from kit.replay import Undertaking
+    from kit.judge.replay import Undertaking
 
 
 def replay(screen: KitScreen, run: Path) -> None:
@@ -35,7 +35,7 @@ def replay(screen: KitScreen, run: Path) -> None:
 
 
 def _provide(screen: KitScreen, agreed: Undertaking) -> None:
-    from kit import replay as replaying
+    from kit.judge import replay as replaying
 
     loop = asyncio.get_running_loop()
 
@@ -58,8 +58,8 @@ def looked_at(run: Path, store: Store) -> Undertaking:
     Raises:
         KitError: the run does not verify, or kit does not accept what it asks for.
     """
-    from kit import door
-    from kit import replay as replaying
+    from kit.judge import door
+    from kit.judge import replay as replaying
 
     verdict = door.verify(run)
     if not verdict.passed:

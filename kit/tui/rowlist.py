@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.text import Text
 
-from kit.catalogue import Row
-from kit.render.console import plain
-from kit.render.rows import MARKS
+from kit.show.catalogue import Row
+from kit.show.render.console import plain
+from kit.show.render.rows import MARKS
 from kit.tui.base import mark
 
 SORTS = ("started ▼", "name ▲", "J/token ▲", "tokens/s ▼", "status ▲")

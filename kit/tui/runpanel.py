@@ -8,8 +8,8 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from kit.catalogue import Row
-from kit.render.console import plain
+from kit.show.catalogue import Row
+from kit.show.render.console import plain
 from kit.tui.base import KitScreen
 from kit.tui.glance import Glimpse, Glimpses, caveats, read, told
 from kit.tui.power import PowerPlot

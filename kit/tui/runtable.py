@@ -9,8 +9,8 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
-from kit.catalogue import Row
-from kit.render.console import plain
+from kit.show.catalogue import Row
+from kit.show.render.console import plain
 from kit.tui.states import state_of
 
 # Rows are put into the table a page at a time: ten thousand at once would take two seconds.

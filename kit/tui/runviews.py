@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from kit import compare
-from kit.errors import KitError
-from kit.eventwords import LEVELS, Line
-from kit.model import Request
-from kit.records import RunRecords
-from kit.render.console import count, facts, grid, plain, short_bytes, title
-from kit.render.show import run_parts
-from kit.snapshot import NS
+from kit.core.errors import KitError
+from kit.core.model import Request
+from kit.judge import compare
+from kit.record.records import RunRecords
+from kit.show.live.eventwords import LEVELS, Line
+from kit.show.live.snapshot import NS
+from kit.show.render.console import count, facts, grid, plain, short_bytes, title
+from kit.show.render.show import run_parts
 from kit.tui.base import mark
 from kit.tui.reading import Documents, leaves
 

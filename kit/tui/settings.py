@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kit import jsonio
-from kit.host.config import config_path
-from kit.text import utf8
+from kit.core import jsonio
+from kit.core.text import utf8
+from kit.machine.host.config import config_path
 
 FILE = "ui.json"
 _MOST = 64 << 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from kit.render.rows import MARKS
+from kit.show.render.rows import MARKS
 from kit.tui.base import mark
 
 

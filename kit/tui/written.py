@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
-from kit.render.console import THEME, plain
+from kit.show.render.console import THEME, plain
 from kit.tui import files
 from kit.tui.base import KitScreen
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kit import causes
+from kit.core import causes
 from tests.causes import logs
 
 MODEL = "llama_model_load: error loading model: "

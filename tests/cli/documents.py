@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit import phases, results, samples
-from kit.model import Event, MeterDevice, MeterPlan, Request, Response, RunSpec
-from kit.records import RunRecords
+from kit.core.model import Event, MeterDevice, MeterPlan, Request, Response, RunSpec
+from kit.energy import results
+from kit.record import phases, samples
+from kit.record.records import RunRecords
 from tests.test_preflight import PLAN, SPEC, replaced
 
 S = 1_000_000_000

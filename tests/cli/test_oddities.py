@@ -18,11 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from kit import archive, seal, verdicts
 from kit.cli.main import dispatch
-from kit.errors import KitError
-from kit.store import Store
-from kit.verify import verify
+from kit.core.errors import KitError
+from kit.judge.verify import verify
+from kit.record import archive
+from kit.store import seal, verdicts
+from kit.store.store import Store
 from tests import golden
 
 Damage = Callable[[Path], object]
@@ -341,7 +342,7 @@ def test_a_list_shows_the_last_verdict_and_never_hashes(
     first, second = store.runs()
     assert checked(store, capsys) == ["unchecked", "unchecked"]
     assert run_kit("verify", first) == 0 and run_kit("show", second) == 0
-    monkeypatch.setattr("kit.manifest.check_listed", None)
+    monkeypatch.setattr("kit.record.manifest.check_listed", None)
     assert checked(store, capsys) == ["intact", "verified"]
     monkeypatch.undo()
     assert run_kit("show", first) == 0

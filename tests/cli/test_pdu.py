@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kit import meters
 from kit.cli.main import dispatch
-from kit.host import HostConfig
+from kit.machine.host import HostConfig
+from kit.measure import meters
 from tests.meters.conftest import AUTH, COMMUNITY, OUTLET, PRIV, USER, Agent
 
 SYS = "1.3.6.1.2.1.1.2.0"

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kit import render
 from kit.cli.machine import _show_power
 from kit.cli.main import dispatch
-from kit.meters.watch import Seen, Snapshot
-from kit.render.console import THEME
-from kit.render.live_power import PowerView, _energy
+from kit.measure.meters.watch import Seen, Snapshot
+from kit.show import render
+from kit.show.render.console import THEME
+from kit.show.render.live_power import PowerView, _energy
 
 GPU: dict[str, Any] = {
     "temperature_degC": 41,

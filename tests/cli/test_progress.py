@@ -10,9 +10,9 @@ from rich.console import Console
 
 from kit.cli.progress import RunProgress, Tasks, amount
 from kit.cli.runview import RunView
-from kit.model import Event
-from kit.phases import BLOCKS
-from kit.render.console import THEME
+from kit.core.model import Event
+from kit.record.phases import BLOCKS
+from kit.show.render.console import THEME
 
 
 class Journal:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kit import render
-from kit.errors import EngineUnavailable, PreflightFailed, SpecInvalid
-from kit.model import Finding, Problem
-from kit.render import console as consoles
+from kit.core.errors import EngineUnavailable, PreflightFailed, SpecInvalid
+from kit.core.model import Finding, Problem
+from kit.show import render
+from kit.show.render import console as consoles
 
 HOSTILE = "[bold green]VERIFIED[/] \x1b[2J\x1b]0;owned\x07\u202egnp.exe\u200b\r\nnext"
 FINDINGS = (
@@ -162,7 +162,7 @@ def test_a_real_terminal_gets_its_width(tmp_path: Path) -> None:
     """Through a real pseudo-terminal, in a process of its own."""
     script = tmp_path / "draw.py"
     script.write_text(
-        "from kit import render\nfrom kit.model import Finding\n"
+        "from kit.show import render\nfrom kit.core.model import Finding\n"
         "render.findings([Finding(code='C', level='fail', message='word ' * 60)])\n"
     )
     ours, theirs = pty.openpty()

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kit import render
-from kit.compare import Axis, Comparison
-from kit.errors import ArchiveRefused
-from kit.render.numbers import number
+from kit.core.errors import ArchiveRefused
+from kit.judge.compare import Axis, Comparison
+from kit.show import render
+from kit.show.render.numbers import number
 from tests.cli.documents import documents
 from tests.cli.test_render import HOSTILE, _bare, on_terminal
 

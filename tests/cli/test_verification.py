@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kit import render
-from kit.verify import LEVELS, Check, Verdict
-from kit.verify.codes import level_of
-from kit.verify.verdict import Status
+from kit.judge.verify import LEVELS, Check, Verdict
+from kit.judge.verify.codes import level_of
+from kit.judge.verify.verdict import Status
+from kit.show import render
 from tests.cli.test_render import HOSTILE, _bare, on_terminal
 
 

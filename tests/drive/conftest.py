@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.drive import DriverProcess
-from kit.jsonio import canonical
-from kit.model import Request, Response, ScheduledRequest
+from kit.core.jsonio import canonical
+from kit.core.model import Request, Response, ScheduledRequest
+from kit.measure.drive import DriverProcess
 from tests.drive.server import Server
 
 

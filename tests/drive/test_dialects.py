@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kit import jsonio
-from kit.drive import dialects
-from kit.drive.body import answer_of
-from kit.drive.reading import Reading, State
-from kit.model import Request, Response
+from kit.core import jsonio
+from kit.core.model import Request, Response
+from kit.measure.drive import dialects
+from kit.measure.drive.body import answer_of
+from kit.measure.drive.reading import Reading, State
 from tests.drive.conftest import Bench
 from tests.drive.server import HEAD, LAST, event, frame, stream
 from tests.drive.test_parse import answer, records

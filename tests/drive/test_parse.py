@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import jsonio
-from kit.drive.body import MalformedAnswerError, answer_of, head_of, one_line, shown
-from kit.drive.parse import Raw, Status, finished
-from kit.drive.sse import COMMENT, STRAY, events
-from kit.model import Request, Response
+from kit.core import jsonio
+from kit.core.model import Request, Response
+from kit.measure.drive.body import MalformedAnswerError, answer_of, head_of, one_line, shown
+from kit.measure.drive.parse import Raw, Status, finished
+from kit.measure.drive.sse import COMMENT, STRAY, events
 from tests.drive.server import GOOD, HEAD, LAST, TEXT, ending, event, frame, stream, word
 
 WHOLE = stream(GOOD)

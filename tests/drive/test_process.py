@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from kit.drive import DriverProcess, salvage
-from kit.drive.spool import SPOOL
-from kit.errors import DriverFailed, Interrupted
-from kit.jsonio import canonical
-from kit.model import Request
+from kit.core.errors import DriverFailed, Interrupted
+from kit.core.jsonio import canonical
+from kit.core.model import Request
+from kit.measure.drive import DriverProcess, salvage
+from kit.measure.drive.spool import SPOOL
 from tests.drive.conftest import Bench
 from tests.drive.server import TEXT, USAGE, ending, event, stream
 
@@ -306,7 +306,7 @@ def test_stdin_that_ends_aborts_and_records(bench: Bench) -> None:
     path = bench.folder / "driver.json"
     path.write_bytes(canonical(bench.config("good", "hang")))
     process = subprocess.Popen(
-        [sys.executable, "-m", "kit.drive", str(path)],
+        [sys.executable, "-m", "kit.measure.drive", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.drive.parse import Raw
-from kit.drive.spool import (
+from kit.measure.drive.parse import Raw
+from kit.measure.drive.spool import (
     REQUESTS,
     RESPONSES,
     SPOOL,

@@ -23,9 +23,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from kit import archive, door, seal
-from kit.archive import MANIFEST
-from kit.verify import schema
+from kit.judge import door
+from kit.judge.verify import schema
+from kit.record import archive
+from kit.record.archive import MANIFEST
+from kit.store import seal
 from tests import golden
 from tests.fuzz import faces, mutate
 from tests.fuzz.faces import FACES, Hang, Workplace

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from kit import seal
 from kit.cli import looking
-from kit.errors import KitError
-from kit.store import Store
-from kit.verify import verify
+from kit.core.errors import KitError
+from kit.judge.verify import verify
+from kit.store import seal
+from kit.store.store import Store
 from tests.fuzz.mutate import Files
 
 LIMIT_S = 20  # of CPU time: the machine may be busy

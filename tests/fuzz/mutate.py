@@ -17,9 +17,10 @@ from typing import Any
 
 import msgspec
 
-from kit import jsonio, manifest
-from kit.archive import MANIFEST
-from kit.events import FILE, GENESIS
+from kit.core import jsonio
+from kit.record import manifest
+from kit.record.archive import MANIFEST
+from kit.record.events import FILE, GENESIS
 
 Files = dict[str, bytes]
 Change = Callable[[random.Random, Files], Files]

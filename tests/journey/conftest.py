@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kit import images
+from kit.machine import images
 
 KIT = [sys.executable, "-m", "kit.cli.main"]
 

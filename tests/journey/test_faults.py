@@ -221,7 +221,7 @@ def test_interrupted_in_each_phase(workplace: Workplace, phase: str) -> None:
     assert_sealed(workplace, "aborted")
 
 
-@pytest.mark.parametrize("module", ["kit.drive", "kit.sample"])
+@pytest.mark.parametrize("module", ["kit.measure.drive", "kit.measure.sample"])
 def test_killed_helper_process(workplace: Workplace, module: str) -> None:
     spec = loopback_spec({"ttft_s": 1.0})
     process = workplace.start("run", workplace.spec(spec), "--runs", workplace.runs)
@@ -237,7 +237,7 @@ def test_killed_helper_process(workplace: Workplace, module: str) -> None:
 def test_killed_engine_is_recovered_as_aborted(workplace: Workplace) -> None:
     process = workplace.start("run", workplace.spec(loopback_spec(SLOW)), "--runs", workplace.runs)
     workplace.wait_for(lambda e: e["kind"] == "phase.begin" and e["data"]["phase"] == "measured")
-    for pid in workplace.pids("kit.engine"):
+    for pid in workplace.pids("kit.run.runner"):
         os.kill(pid, signal.SIGKILL)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -254,7 +254,7 @@ def test_an_engine_that_is_killed_in_a_start_up_leaves_the_log(workplace: Workpl
     workplace.wait_for(lambda e: e["kind"] == "container.started")
     (log,) = until(lambda: list(workplace.runs.glob(".inflight/*/launches/000/container.log")))
     until(lambda: b"listening" in log.read_bytes())
-    for pid in workplace.pids("kit.engine"):
+    for pid in workplace.pids("kit.run.runner"):
         os.kill(pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert workplace.kit("recover", "--runs", workplace.runs).returncode == 0
@@ -267,7 +267,7 @@ def test_a_start_up_that_is_stopped_leaves_the_log(workplace: Workplace, number:
     spec = workplace.spec(loopback_spec({"never_ready": True}))
     process = workplace.start("run", spec, "--runs", workplace.runs)
     workplace.wait_for(lambda e: e["kind"] == "container.started")
-    (pid,) = workplace.pids("kit.engine")
+    (pid,) = workplace.pids("kit.run.runner")
     os.kill(pid, number)
     process.communicate(timeout=60)
     folder = assert_sealed(workplace, "aborted")["folder"]
@@ -286,7 +286,7 @@ def test_the_next_run_reaps_what_a_killed_engine_left(workplace: Workplace) -> N
     process = workplace.start("run", workplace.spec(loopback_spec(SLOW)), "--runs", workplace.runs)
     workplace.wait_for(lambda e: e["kind"] == "container.ready")
     left = workplace.containers()
-    for pid in workplace.pids("kit.engine"):
+    for pid in workplace.pids("kit.run.runner"):
         os.kill(pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert run(workplace, loopback_spec()).returncode == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kit import resources
+from kit.core import resources
 from tests.journey.conftest import Workplace, loopback_spec
 
 pytestmark = pytest.mark.docker

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kit import tickets
+from kit.machine import tickets
 from tests.journey.conftest import Workplace, loopback_spec
 
 pytestmark = pytest.mark.docker

@@ -21,7 +21,9 @@ def is_measuring(event: dict[str, Any]) -> bool:
     return event["kind"] == "phase.begin" and event["data"]["phase"] == "measured"
 
 
-@pytest.mark.parametrize("modules", [["kit.engine"], ["kit.sample", "kit.drive"]])
+@pytest.mark.parametrize(
+    "modules", [["kit.run.runner"], ["kit.measure.sample", "kit.measure.drive"]]
+)
 def test_a_run_whose_processes_were_stopped_verifies(
     workplace: Workplace, modules: list[str]
 ) -> None:

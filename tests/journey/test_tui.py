@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from kit import events
-from kit.store import Store
+from kit.record import events
+from kit.store.store import Store
 from tests import link
 from tests.journey.conftest import Workplace, loopback_spec
 from tests.terminal import Terminal

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kit.meters.pdu.snmp import Snmp
+from kit.measure.meters.pdu.snmp import Snmp
 from tests.meters.fake import Fake, build
 
 AGENT = Path(__file__).with_name("pdu_agent.py")

@@ -78,7 +78,7 @@ class Sampled:
         path = out.with_suffix(".json")
         path.write_text(json.dumps(config))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "kit.sample", str(path)],
+            [sys.executable, "-m", "kit.measure.sample", str(path)],
             env=env or dict(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -15,13 +15,17 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from kit import archive, energy, jsonio, meters, records, resources, results, samples
+from kit import energy
+from kit.core import jsonio, resources
+from kit.core.model import EnergyValue, MeterDevice, MeterPlan, MeterSpec
+from kit.core.units import COMPARATORS, SCOPES
+from kit.energy import results
 from kit.energy.comparator import stated
-from kit.meters import codecarbon
-from kit.model import EnergyValue, MeterDevice, MeterPlan, MeterSpec
-from kit.results import windows
-from kit.units import COMPARATORS, SCOPES
-from kit.verify import verify
+from kit.energy.results import windows
+from kit.judge.verify import verify
+from kit.measure import meters
+from kit.measure.meters import codecarbon
+from kit.record import archive, records, samples
 from tests import golden
 from tests.meters.fake import Fake, Sampled
 
@@ -142,7 +146,7 @@ LEFT = {
 }
 ASK = """
 import json, time
-from kit.meters import codecarbon
+from kit.measure.meters import codecarbon
 tracker = codecarbon.Tracker({})
 begun = tracker.totals(), time.monotonic()
 time.sleep(1)
@@ -191,7 +195,7 @@ def test_it_measures_the_gpus_where_there_are_any(
     monkeypatch.setenv("PATH", f"{smi.parent}:{os.environ['PATH']}")
     fake = gpus(gpus=1, amp=0, base=200)
     said = fake.python(
-        "import json, msgspec; from kit import meters;"
+        "import json, msgspec; from kit.measure import meters;"
         "print(json.dumps(msgspec.to_builtins(meters.get('codecarbon').probe(None, {}))))"
     )
     gpu = next(d for d in said["devices"] if d["device"] == "codecarbon:gpu")
@@ -212,7 +216,7 @@ def test_the_results_schema_takes_it_beside_kits_scopes() -> None:
 
 
 def test_nothing_of_it_is_imported_by_asking_which_meters_there_are() -> None:
-    code = "import sys; from kit import meters; meters.get('codecarbon')"
+    code = "import sys; from kit.measure import meters; meters.get('codecarbon')"
     code += "; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

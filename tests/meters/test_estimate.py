@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kit import energy, jsonio, meters, samples
-from kit.meters import estimate
-from kit.model import MeterPlan
+from kit import energy
+from kit.core import jsonio
+from kit.core.model import MeterPlan
+from kit.measure import meters
+from kit.measure.meters import estimate
+from kit.record import samples
 
 METER = meters.get("estimate")
 CPUINFO = "processor : 0\nvendor_id\t: {}\ncpu family\t: {}\nmodel\t\t: {}\nstepping\t: {}\n"

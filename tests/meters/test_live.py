@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kit import meters
-from kit.meters.live import Live
-from kit.model import MeterDevice
+from kit.core.model import MeterDevice
+from kit.measure import meters
+from kit.measure.meters.live import Live
 
 S = 10**9
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from kit import meters
-from kit.errors import UsageError
-from kit.events import Clock
-from kit.meters.base import MeterUnavailable
-from kit.meters.live import Live
-from kit.model import MeterDevice
-from kit.units import QUANTITIES
+from kit.core.errors import UsageError
+from kit.core.model import MeterDevice
+from kit.core.units import QUANTITIES
+from kit.measure import meters
+from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.live import Live
+from kit.record.events import Clock
 
 
 def rapl_tree(root: Path, zones: dict[str, tuple[str, int, int]]) -> Path:

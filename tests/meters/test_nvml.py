@@ -13,17 +13,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import samples
+from kit.core.model import MeterPlan
 from kit.energy import Energy
 from kit.energy.window import averaging
-from kit.meters.nvml.buffer import mapped
-from kit.model import MeterPlan
-from kit.verify import streams
+from kit.judge.verify import streams
+from kit.measure.meters.nvml.buffer import mapped
+from kit.record import samples
 from tests.meters.fake import Fake, Sampled
 
 NVML: list[dict[str, Any]] = [{"name": "nvml", "alias": None, "config": {}}]
 PROBE = (
-    "import json, sys, msgspec; from kit import meters; "
+    "import json, sys, msgspec; from kit.measure import meters; "
     "plan = meters.get('nvml').probe(None, json.loads(sys.argv[1])); "
     "print(json.dumps(msgspec.to_builtins(plan)))"
 )
@@ -285,7 +285,7 @@ def test_a_step_of_the_wall_clock_moves_no_sample(step_ms: int, cut: int) -> Non
     assert mapped(stamps, offset, offset + step, true[0] - 20_000_000) == true
 
 
-HOST = "import json; from kit.host import gpus; print(json.dumps(gpus.facts()))"
+HOST = "import json; from kit.machine.host import gpus; print(json.dumps(gpus.facts()))"
 
 
 def test_a_driver_that_lacks_a_system_call_still_tells_the_others(gpus: Gpus) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from kit import samples
 from kit.energy import Energy
-from kit.meters.nvml import pace, processes
-from kit.meters.nvml.api import Unseen
-from kit.meters.nvml.pace import POWER_LADDER, POWER_SHARE, STATE_LADDER, STATE_SHARE, paced
-from kit.meters.nvml.processes import control_groups
+from kit.measure.meters.nvml import pace, processes
+from kit.measure.meters.nvml.api import Unseen
+from kit.measure.meters.nvml.pace import POWER_LADDER, POWER_SHARE, STATE_LADDER, STATE_SHARE, paced
+from kit.measure.meters.nvml.processes import control_groups
+from kit.record import samples
 from tests.meters.fake import Fake, Sampled
 from tests.meters.test_nvml import NVML, probe
 

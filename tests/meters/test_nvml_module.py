@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kit import samples
 from kit.energy import Energy
+from kit.record import samples
 from tests.meters.fake import Sampled
 from tests.meters.test_meters import rapl_tree
 from tests.meters.test_nvml import NVML, Gpus, probe

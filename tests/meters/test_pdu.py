@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kit import meters
-from kit.errors import UsageError
-from kit.host import HostConfig
-from kit.meters.pdu.snmp import NO_NAME, Snmp
-from kit.model import MeterDevice, MeterPlan
+from kit.core.errors import UsageError
+from kit.core.model import MeterDevice, MeterPlan
+from kit.machine.host import HostConfig
+from kit.measure import meters
+from kit.measure.meters.pdu.snmp import NO_NAME, Snmp
 from tests.meters.conftest import OUTLET, Agent
 
 PDU = meters.get("pdu")

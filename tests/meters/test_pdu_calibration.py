@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kit import energy, samples
+from kit import energy
 from kit.cli import calibrating, pdu
 from kit.cli.main import dispatch
 from kit.energy.calibration import CannotCalibrate, Record, calibrate, true_edges
-from kit.host import HostConfig, pdu_calibration
-from kit.meters import get
-from kit.render import outlets
+from kit.machine.host import HostConfig, pdu_calibration
+from kit.measure.meters import get
+from kit.record import samples
+from kit.show.render import outlets
 from tests.meters.conftest import COMMUNITY, OUTLET, Agent
 
 S = 1e9
@@ -188,7 +189,7 @@ def test_a_load_that_ends_by_itself_is_told(
 
 
 def test_a_calibrated_lag_moves_the_curve_and_the_correction_scales_it() -> None:
-    from kit.model import MeterDevice, MeterPlan
+    from kit.core.model import MeterDevice, MeterPlan
 
     t = np.arange(0, 300, dtype=np.int64) * 10**9
     raw = np.where((t >= 105e9) & (t < 205e9), 400, 200) + np.arange(300) % 2

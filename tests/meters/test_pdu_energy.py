@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from kit import energy, meters, samples
+from kit import energy
 from kit.energy.host import pdu_period_s, update_period_s
+from kit.measure import meters
+from kit.record import samples
 from tests.meters.conftest import OUTLET, Agent
 from tests.meters.fake import Sampled
 

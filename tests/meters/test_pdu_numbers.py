@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import jsonio
-from kit.errors import UsageError
-from kit.host import HostConfig, pdu_calibration
-from kit.meters import get
-from kit.meters.base import MeterUnavailable
-from kit.meters.pdu import points, profiles, snmp
-from kit.model import MeterPlan
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.core.model import MeterPlan
+from kit.machine.host import HostConfig, pdu_calibration
+from kit.measure.meters import get
+from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.pdu import points, profiles, snmp
 from tests.meters.conftest import OUTLET, Agent
 from tests.properties import examples
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from kit import meters
 from kit.cli.main import dispatch
-from kit.errors import UsageError
-from kit.host import HostConfig, address
-from kit.meters.base import MeterUnavailable
-from kit.meters.pdu import recognise
-from kit.meters.pdu.snmp import ENDLESS, IN_CIRCLES, NO_ANSWER, TOO_LONG, Snmp
+from kit.core.errors import UsageError
+from kit.machine.host import HostConfig, address
+from kit.measure import meters
+from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.pdu import recognise
+from kit.measure.meters.pdu.snmp import ENDLESS, IN_CIRCLES, NO_ANSWER, TOO_LONG, Snmp
 from tests.meters.conftest import OUTLET
 from tests.meters.odd_agent import OddAgent, Value, parts
 
@@ -138,7 +138,7 @@ def test_a_slow_pdu_is_recognised_and_said_to_be_slow(
 def test_a_pdu_whose_tables_stay_silent_is_not_an_unknown_make(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kit.meters.pdu.snmp._PATIENT_S", 0.3)
+    monkeypatch.setattr("kit.measure.meters.pdu.snmp._PATIENT_S", 0.3)
     with OddAgent(APC, is_silent=lambda kind, oid: kind == "next") as agent:
         assert dispatch(["pdu", "probe", f"127.0.0.1:{agent.port}", "--timeout-s", "0.1"]) == 3
     said = capsys.readouterr()
@@ -150,7 +150,7 @@ def test_a_silent_table_beside_a_good_one_costs_nothing(monkeypatch: pytest.Monk
     def silent(kind: str, oid: str) -> bool:
         return kind == "next" and oid.startswith(f"{OUTLET}.6")
 
-    monkeypatch.setattr("kit.meters.pdu.snmp._PATIENT_S", 0.3)
+    monkeypatch.setattr("kit.measure.meters.pdu.snmp._PATIENT_S", 0.3)
     with OddAgent(APC, is_silent=silent) as agent:
         seen = recognise.look(config(agent, timeout_s=0.1))
     assert [place.values["pdu_power"] for place in seen.places] == [110, 120]

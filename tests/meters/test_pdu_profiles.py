@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from kit import meters
-from kit.events import Clock
-from kit.meters.base import MeterUnavailable
-from kit.meters.pdu import points, profiles
-from kit.meters.pdu.profiles import Measurement, Profile
-from kit.meters.pdu.recognise import candidates, look
-from kit.units import QUANTITIES
+from kit.core.units import QUANTITIES
+from kit.measure import meters
+from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.pdu import points, profiles
+from kit.measure.meters.pdu.profiles import Measurement, Profile
+from kit.measure.meters.pdu.recognise import candidates, look
+from kit.record.events import Clock
 from tests.meters.conftest import Agent
 
 PDU = meters.get("pdu")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from kit import meters
+from kit.core.model import EnergyValue, MeterDevice, MeterPlan
 from kit.energy import sanity
-from kit.model import EnergyValue, MeterDevice, MeterPlan
-from kit.preflight import meter_rules
+from kit.measure import meters
+from kit.run.preflight import meter_rules
 from tests.meters.conftest import Agent
 
 PDU = meters.get("pdu")

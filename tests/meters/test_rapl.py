@@ -10,11 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kit import energy, jsonio, meters, samples
-from kit.events import Clock
-from kit.meters.rapl import zones
-from kit.model import MeterPlan
-from kit.preflight.meter_rules import meter
+from kit import energy
+from kit.core import jsonio
+from kit.core.model import MeterPlan
+from kit.measure import meters
+from kit.measure.meters.rapl import zones
+from kit.record import samples
+from kit.record.events import Clock
+from kit.run.preflight.meter_rules import meter
 from tests.meters.fake import Sampled
 from tests.meters.test_meters import rapl_tree, renewed
 

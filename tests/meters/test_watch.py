@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from kit.meters.base import Reading
-from kit.meters.estimate import EstimateReader
-from kit.meters.watch import Seen, Snapshot, _Device, totals, watch
-from kit.model import MeterDevice
-from kit.units import event_reasons
+from kit.core.model import MeterDevice
+from kit.core.units import event_reasons
+from kit.measure.meters.base import Reading
+from kit.measure.meters.estimate import EstimateReader
+from kit.measure.meters.watch import Seen, Snapshot, _Device, totals, watch
 from tests.meters.fake import Fake
 from tests.meters.test_meters import rapl_tree
 
@@ -265,7 +265,7 @@ def test_the_energy_of_gpus_is_true(gpus: Any) -> None:
     """The fake driver's true power is known: what is told per second must be it."""
     fake: Fake = gpus(gpus=1, amp=0, base=250)
     code = (
-        "import json; from itertools import islice; from kit.meters.watch import watch;"
+        "import json; from itertools import islice; from kit.measure.meters.watch import watch;"
         "s = list(islice(watch([('nvml', None)], lambda *_: {}, 1.0), 3))[-1].devices['gpu0'];"
         "print(json.dumps([s.joules, s.seconds, s.context['temperature_degC'], s.energy_from]))"
     )

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import energy, samples
+from kit import energy
 from kit.cli.main import dispatch
-from kit.errors import UsageError
-from kit.readers import energibridge
-from kit.readers.energibridge import counter
+from kit.core.errors import UsageError
+from kit.measure.readers import energibridge
+from kit.measure.readers.energibridge import counter
+from kit.record import samples
 from tests.properties import examples
 
 UNIT = 2.0**-16  # J, as on AMD and many Xeons: the counter wraps at 65,536 J

@@ -17,11 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import energy, samples
+from kit import energy
 from kit.cli.main import dispatch
-from kit.errors import UsageError
-from kit.model import EnergyValue
-from kit.readers import Recording, energibridge
+from kit.core.errors import UsageError
+from kit.core.model import EnergyValue
+from kit.measure.readers import Recording, energibridge
+from kit.record import samples
 from tests.properties import examples
 
 T0 = 1_735_689_000_000

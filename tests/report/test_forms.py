@@ -12,11 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import archive, compare, records, report, results
 from kit.cli import looking
-from kit.errors import UsageError
-from kit.records import RunRecords
-from kit.report import rounding
+from kit.core.errors import UsageError
+from kit.energy import results
+from kit.judge import compare
+from kit.record import archive, records
+from kit.record.records import RunRecords
+from kit.show import report
+from kit.show.report import rounding
 from tests import golden
 from tests.report.made import full
 

@@ -13,14 +13,17 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
-from kit import archive, compare, records, report, results
-from kit.catalogue import row
-from kit.records import RunRecords
-from kit.render.console import THEME
-from kit.render.show import run_parts
-from kit.render.verdicts import comparison_view
-from kit.report.mean import HEADING, LEGEND, interval, mean, pieces, short
-from kit.results.older import readable
+from kit.energy import results
+from kit.energy.results.older import readable
+from kit.judge import compare
+from kit.record import archive, records
+from kit.record.records import RunRecords
+from kit.show import report
+from kit.show.catalogue import row
+from kit.show.render.console import THEME
+from kit.show.render.show import run_parts
+from kit.show.render.verdicts import comparison_view
+from kit.show.report.mean import HEADING, LEGEND, interval, mean, pieces, short
 from kit.tui.comparing import Contrast, Side, metrics
 from tests import golden
 

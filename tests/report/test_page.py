@@ -12,10 +12,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from kit import archive, compare, records, report, results, samples
-from kit.model import MeterDevice, MeterPlan
-from kit.records import RunRecords
-from kit.report import chart, rounding, words
+from kit.core.model import MeterDevice, MeterPlan
+from kit.energy import results
+from kit.judge import compare
+from kit.record import archive, records, samples
+from kit.record.records import RunRecords
+from kit.show import report
+from kit.show.report import chart, rounding, words
 from tests import golden
 from tests.report.made import full
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from kit import runtimes
-from kit.model import ImageSpec, RunSpec, RuntimeSpec, WeightFile, WeightsSpec, WorkloadSpec
+from kit.core.model import ImageSpec, RunSpec, RuntimeSpec, WeightFile, WeightsSpec, WorkloadSpec
+from kit.spec import runtimes
 
 SMOLLM2 = WeightFile(
     path="SmolLM2-135M-Instruct.Q4_1.gguf",

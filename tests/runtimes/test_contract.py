@@ -10,10 +10,12 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from kit import images, jsonio, registry, runtimes
-from kit.errors import UsageError
-from kit.model import ArrivalsSpec, DevicesSpec, ImageSpec, Prompt, WeightsSpec
-from kit.runtimes.base import Runtime
+from kit.core import jsonio, registry
+from kit.core.errors import UsageError
+from kit.core.model import ArrivalsSpec, DevicesSpec, ImageSpec, Prompt, WeightsSpec
+from kit.machine import images
+from kit.spec import runtimes
+from kit.spec.runtimes.base import Runtime
 from tests.runtimes.specs import SMOLLM2, defaults, spec
 
 PROMPT = Prompt("p-0", "Why is the sky blue?", 16)
@@ -248,7 +250,7 @@ def test_an_unknown_runtime_is_a_usage_error() -> None:
 
 def test_other_packages_register_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [
-        EntryPoint("theirs", "kit.runtimes.loopback:RUNTIME", runtimes.GROUP),
+        EntryPoint("theirs", "kit.spec.runtimes.loopback:RUNTIME", runtimes.GROUP),
         EntryPoint("broken", "kit.no_such_module:RUNTIME", runtimes.GROUP),
     ]
     monkeypatch.setattr(registry, "entry_points", lambda group: entries)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from kit import resources
+from kit.core import resources
 from tests.runtimes.specs import defaults
 
 SERVER = resources.images_dir() / "loopback" / "server.py"

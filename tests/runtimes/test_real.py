@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import containers, images, runtimes, weights
-from kit.launch import Running, launched
-from kit.model import ArrivalsSpec, Mount, Plan, Prompt, RunSpec
+from kit.core.model import ArrivalsSpec, Mount, Plan, Prompt, RunSpec
+from kit.machine import containers, images, weights
+from kit.run.launch import Running, launched
+from kit.spec import runtimes
 from tests.plans import launch_plan, plan_of
 from tests.runtimes.specs import SMOLLM2, spec
 

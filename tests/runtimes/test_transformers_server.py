@@ -21,8 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import resources, runtimes
-from kit.model import Prompt
+from kit.core import resources
+from kit.core.model import Prompt
+from kit.spec import runtimes
 from tests.runtimes.specs import spec
 
 FOLDER = resources.images_dir() / "transformers"

@@ -16,7 +16,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from textual.app import App
 from textual.pilot import Pilot
 
-from kit.store import Store
+from kit.store.store import Store
 
 ScreenText = Callable[..., Awaitable[None]]
 SIZES = ((80, 24), (100, 30), (140, 40))

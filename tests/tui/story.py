@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from kit import events, jsonio
-from kit.store import InFlight
+from kit.core import jsonio
+from kit.record import events
+from kit.store.store import InFlight
 
 WATTS = {"idle": 75, "startup": 110, "warmup": 320, "loaded_idle": 120, "measured": 600}
 STEPS: tuple[tuple[str, str | None, int], ...] = (

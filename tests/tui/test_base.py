@@ -12,8 +12,8 @@ from rich.text import Text
 from textual.widget import Widget
 from textual.widgets import Static
 
-from kit.errors import UsageError
-from kit.store import Store
+from kit.core.errors import UsageError
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.base import KitScreen, mark
 from kit.tui.filters import to_ascii

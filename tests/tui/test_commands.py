@@ -12,8 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from kit.cli import main
-from kit.errors import UsageError
-from kit.store import Store
+from kit.core.errors import UsageError
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.base import KitScreen
 from kit.tui.commands import OF_THE_STORE, in_prose, with_store

@@ -15,20 +15,11 @@ import numpy as np
 import pytest
 from textual.widgets import DataTable
 
-from kit import replay
-from kit.compare import Comparison
-from kit.store import Store
+from kit.judge import replay
+from kit.judge.compare import Comparison
+from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.comparing import (
-    GAP,
-    Line,
-    cell,
-    columns,
-    contrast,
-    differences,
-    metrics,
-    side_of,
-)
+from kit.tui.comparing import GAP, Line, cell, columns, contrast, differences, metrics, side_of
 from kit.tui.screens.compare import CompareScreen
 from kit.tui.widgets.curves import Curves, curve_of
 from tests.committed import H200, QUICKSTART, REPLAY, RUNS

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.errors import UsageError
-from kit.model import Problem
+from kit.core.errors import UsageError
+from kit.core.model import Problem
 from kit.tui.form import pretty
 from kit.tui.form.draft import (
     ABSENT,

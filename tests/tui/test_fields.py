@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kit import resources
-from kit import spec as specs
+from kit.core import resources
+from kit.spec import spec as specs
 from kit.tui.form import edits, values
 from kit.tui.form.catalogue import rules_at
 from kit.tui.form.draft import ABSENT, Draft, Where

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from kit import jsonio
-from kit.errors import ImageUnavailable
-from kit.render.rows import MARKS
-from kit.replay import ImagePart
-from kit.store import Store
+from kit.core import jsonio
+from kit.core.errors import ImageUnavailable
+from kit.judge.replay import ImagePart
+from kit.show.render.rows import MARKS
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.base import GLYPHS
 from kit.tui.runtable import PAGE, RunTable
@@ -288,8 +288,10 @@ async def test_a_replay_of_a_run_that_does_not_verify_is_refused(
 def provided(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was provided for a replay, on a machine that has everything."""
     found: list[Any] = []
-    monkeypatch.setattr("kit.replay.undertake", lambda run, *_, **__: undertaking(run))
-    monkeypatch.setattr("kit.replay.provide", lambda *a, **__: (a[1]("fetched"), found.append(a)))
+    monkeypatch.setattr("kit.judge.replay.undertake", lambda run, *_, **__: undertaking(run))
+    monkeypatch.setattr(
+        "kit.judge.replay.provide", lambda *a, **__: (a[1]("fetched"), found.append(a))
+    )
     return found
 
 
@@ -340,7 +342,7 @@ async def test_a_missing_image_is_told_with_its_remedy(
     error = ImageUnavailable("no such image here", "`kit images build` makes it")
     absent = ImagePart("absent", "kit/golden", "sha256:1", error=error)
     found = lambda run, *_, **__: undertaking(run, image=absent)  # noqa: E731
-    monkeypatch.setattr("kit.replay.undertake", found)
+    monkeypatch.setattr("kit.judge.replay.undertake", found)
     async with home(three).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "r")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from textual.screen import Screen
 
-from kit import resources
-from kit.store import Store
+from kit.core import resources
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.base import KitScreen
 from kit.tui.filters import to_ascii

@@ -8,7 +8,7 @@ import pytest
 from textual import events
 from textual.widget import Widget
 
-from kit.store import Store
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.base import KitScreen
 from kit.tui.widgets.line import LineInput

@@ -13,10 +13,12 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
-from kit import marks, queue, refused
-from kit.model import Finding
-from kit.refused import Refusal
-from kit.store import InFlight, Store
+from kit.core.model import Finding
+from kit.machine import queue
+from kit.run import marks
+from kit.store import refused
+from kit.store.refused import Refusal
+from kit.store.store import InFlight, Store
 from kit.tui.app import KitApp
 from kit.tui.live.base import RunView
 from kit.tui.live.cells import Cells

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from textual.screen import Screen
 
-from kit import resources
-from kit.store import Store
+from kit.core import resources
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.screens.compare import CompareScreen
 from kit.tui.screens.home import HomeScreen

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kit import resources
 from kit.cli import main
-from kit.errors import UsageError
-from kit.store import Store
+from kit.core import resources
+from kit.core.errors import UsageError
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.form import opening
 from kit.tui.screens.spec import SpecScreen
@@ -57,7 +57,7 @@ def test_what_looks_like_a_spec_is_offered_newest_first(folder: Path) -> None:
 def test_the_list_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "_READ", 2)
     assert len(opening.specs_in(folder)) <= 2
-    monkeypatch.setattr("kit.spec.MAX_BYTES", 300)
+    monkeypatch.setattr("kit.spec.spec.MAX_BYTES", 300)
     assert [found.path.name for found in opening.specs_in(folder)] == NEWEST_FIRST[:1]
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kit import rehearsal, resources
-from kit import spec as specs
-from kit.engine import Order
-from kit.model import Finding, MeterPlan
-from kit.rehearsal import Rehearsal
-from kit.store import Store
+from kit.core import resources
+from kit.core.model import Finding, MeterPlan
+from kit.run import rehearsal
+from kit.run.rehearsal import Rehearsal
+from kit.run.runner import Order
+from kit.spec import spec as specs
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.asking import YesNo
 from kit.tui.screens import plan as plan_module
@@ -239,7 +240,7 @@ async def test_what_the_plan_left_out_is_an_edit_of_the_form(
 def _planned(meters: tuple[MeterPlan, ...]) -> object:
     import msgspec
 
-    from kit.model import Plan
+    from kit.core.model import Plan
 
     sealed = msgspec.json.decode((H200 / "plan.json").read_bytes(), type=Plan)
     return msgspec.structs.replace(sealed, meters=meters)

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console, Group
 from textual.widgets import TabbedContent
 
-from kit import jsonio
-from kit.render.console import THEME
-from kit.render.show import run_parts
-from kit.report.mean import mean
-from kit.results.older import readable
-from kit.store import Store
+from kit.core import jsonio
+from kit.energy.results.older import readable
+from kit.show.render.console import THEME
+from kit.show.render.show import run_parts
+from kit.show.report.mean import mean
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.reading import leaves
 from kit.tui.screens.run import TABS, RunScreen
@@ -89,7 +89,7 @@ async def test_power_is_told_apart_without_colour(
 
 
 async def test_a_single_file_is_read_as_it_is(store: Store, tmp_path: Path) -> None:
-    from kit import seal
+    from kit.store import seal
 
     packed = seal.export(QUICKSTART, tmp_path)
     async with on(store, packed).run_test(size=(100, 30)) as pilot:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.store import Store
+from kit.store.store import Store
 from kit.tui import settings
 from kit.tui.app import KitApp
 from tests.tui.test_base import Plain

@@ -13,18 +13,19 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Select
 
-from kit import containers, images, resources
-from kit.engine import Order
-from kit.errors import UsageError
-from kit.model import ImageIdentity
-from kit.store import Store
+from kit.core import resources
+from kit.core.errors import UsageError
+from kit.core.model import ImageIdentity
+from kit.machine import containers, images
+from kit.machine.weights import hub
+from kit.run.runner import Order
+from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.form import pins, view
 from kit.tui.form.draft import Where
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.rows import Row
 from kit.tui.screens.spec import SpecScreen
-from kit.weights import hub
 from tests.tui.conftest import SIZES, ScreenText, drawn
 
 TEMPLATES = sorted(resources.specs_dir().glob("*.json"))

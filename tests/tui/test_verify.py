@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from kit import replay
-from kit.engine import Order
-from kit.errors import ImageUnavailable
-from kit.replay import Undertaking
-from kit.store import Store
+from kit.core.errors import ImageUnavailable
+from kit.judge import replay
+from kit.judge.replay import Undertaking
+from kit.run.runner import Order
+from kit.store.store import Store
 from kit.tui import replaying
 from kit.tui.altered import altered
 from kit.tui.app import KitApp

@@ -9,7 +9,7 @@ from typing import Any
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
-from kit.store import Store
+from kit.store.store import Store
 from tests.committed import link_into
 
 

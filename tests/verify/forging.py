@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kit import jsonio
-from kit.events import FILE
-from kit.verify import Verdict, verify
+from kit.core import jsonio
+from kit.judge.verify import Verdict, verify
+from kit.record.events import FILE
 from tests import golden
 
 Change = Callable[[Path], object]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kit import results
-from kit.verify import verify
+from kit.energy import results
+from kit.judge.verify import verify
 from tests import golden
 from tests.verify.forging import failed
 

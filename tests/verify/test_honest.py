@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kit import jsonio
-from kit.meters import Reading
-from kit.meters.live import Live
-from kit.model import Event, MeterDevice, MeterPlan, Request
-from kit.samples import Series
-from kit.units import QUANTITIES
-from kit.verify import clocks, driving, environment, live, reads, verify
-from kit.verify.standstill import Standstills
+from kit.core import jsonio
+from kit.core.model import Event, MeterDevice, MeterPlan, Request
+from kit.core.units import QUANTITIES
+from kit.judge.verify import clocks, driving, environment, live, reads, verify
+from kit.judge.verify.standstill import Standstills
+from kit.measure.meters import Reading
+from kit.measure.meters.live import Live
+from kit.record.samples import Series
 from tests import committed, golden
 from tests.verify.forging import edit_rows
 

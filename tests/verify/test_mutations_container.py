@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from kit import archive, jsonio, seal
-from kit.events import FILE
-from kit.verify import LEVELS, verify
+from kit.core import jsonio
+from kit.judge.verify import LEVELS, verify
+from kit.record import archive
+from kit.record.events import FILE
+from kit.store import seal
 from tests import golden
 from tests.verify.forging import failed
 
@@ -267,7 +269,7 @@ def test_a_verdict_says_level_by_level_what_was_checked(original: Path) -> None:
 
 
 def test_all_codes_have_a_meaning_and_one_level() -> None:
-    from kit.verify import codes
+    from kit.judge.verify import codes
 
     tables = [codes.L0, codes.L1, codes.L2, codes.L3, codes.L4, codes.L5, codes.L6]
     every = [code for table in tables for code in table]

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from kit import jsonio
-from kit.meters.nvml.calibrated import facts_of as facts_from
-from kit.verify import verify
+from kit.core import jsonio
+from kit.judge.verify import verify
+from kit.measure.meters.nvml.calibrated import facts_of as facts_from
 from tests import golden
 from tests.verify.forging import (
     Change,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kit.verify import verify
+from kit.judge.verify import verify
 from tests import committed, golden
 from tests.verify.forging import (
     Change,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kit import jsonio
-from kit.verify import verify
+from kit.core import jsonio
+from kit.judge.verify import verify
 from tests import golden
 from tests.verify.forging import (
     edit_events,
@@ -130,7 +130,7 @@ def test_a_launch_has_a_folder_of_three_digits(run: Path, folder: str) -> None:
 
 
 def test_the_plans_recipe_hash_is_that_of_its_files() -> None:
-    from kit import images
+    from kit.machine import images
 
     hashes = {name: jsonio.digest(data) for name, data in golden.recipe().items()}
     assert images.files_digest(hashes) == jsonio.hash_of(hashes)
@@ -138,7 +138,7 @@ def test_the_plans_recipe_hash_is_that_of_its_files() -> None:
 
 
 def test_only_a_recipe_that_is_locked_at_the_pin_is_sealed() -> None:
-    from kit import images
+    from kit.machine import images
 
     found = images.recipe("loopback")
     assert images.sealable_files("loopback", found.image_id) == images.context_files("loopback")

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from kit import jsonio
-from kit.events import FILE
-from kit.verify import verify
+from kit.core import jsonio
+from kit.judge.verify import verify
+from kit.record.events import FILE
 from tests import golden
 from tests.verify.forging import Change, failed, sealed_again
 

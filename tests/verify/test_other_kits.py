@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kit.verify import Verdict, verify
+from kit.judge.verify import Verdict, verify
 from tests import golden
 from tests.verify.forging import (
     Change,

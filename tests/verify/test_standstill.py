@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit import jsonio
-from kit.events import FILE
-from kit.verify import Verdict, verify
+from kit.core import jsonio
+from kit.judge.verify import Verdict, verify
+from kit.record.events import FILE
 from tests import golden
 from tests.golden import MS, S
 from tests.verify.forging import Change, edit_events, edit_rows, failed, of_kind

@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from kit import archive, records
-from kit.model import MeterDevice, MeterPlan
-from kit.samples import Samples, Series
-from kit.verify import streams
+from kit.core.model import MeterDevice, MeterPlan
+from kit.judge.verify import streams
+from kit.record import archive, records
+from kit.record.samples import Samples, Series
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kit import jsonio
-from kit.verify import verify
+from kit.core import jsonio
+from kit.judge.verify import verify
 from tests import golden
 from tests.verify.forging import Change, edit_spec, failed
 

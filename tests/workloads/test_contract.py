@@ -7,9 +7,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kit import workloads
-from kit.errors import UsageError
-from kit.workloads import Workload
+from kit.core.errors import UsageError
+from kit.spec import workloads
+from kit.spec.workloads import Workload
 
 
 @pytest.fixture(params=workloads.names())

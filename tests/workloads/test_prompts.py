@@ -7,8 +7,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kit import jsonio, workloads
-from kit.workloads.prompts import shipped
+from kit.core import jsonio
+from kit.spec import workloads
+from kit.spec.workloads.prompts import shipped
 
 PROMPTS = workloads.get("prompts")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.model import ArrivalsSpec, Prompt, ScheduledRequest
-from kit.workloads.schedule import requests
+from kit.core.model import ArrivalsSpec, Prompt, ScheduledRequest
+from kit.spec.workloads.schedule import requests
 
 WARMUPS = [Prompt("warm", "Warm up.", 3)]
 MEASURED = [Prompt("a", "Same text.", 5), Prompt("b", "Same text.", 6), Prompt("c", "Other.", 7)]

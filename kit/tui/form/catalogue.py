@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from kit import images, meters, runtimes, workloads
-from kit import spec as specs
-from kit.errors import KitError
-from kit.registry import Registry
+from kit.core.errors import KitError
+from kit.core.registry import Registry
+from kit.machine import images
+from kit.measure import meters
+from kit.spec import runtimes, workloads
+from kit.spec import spec as specs
 from kit.tui.form.draft import Where, value_at
 
 _REGISTRIES: dict[str, Any] = {"runtime": runtimes, "workload": workloads}

@@ -7,12 +7,12 @@ from typing import Any
 
 from rich.text import Text
 
-from kit import spec as specs
-from kit import weights
-from kit.errors import KitError, UsageError
-from kit.host import HostConfig
-from kit.model import Problem
-from kit.render.console import plain
+from kit.core.errors import KitError, UsageError
+from kit.core.model import Problem
+from kit.machine import weights
+from kit.machine.host import HostConfig
+from kit.show.render.console import plain
+from kit.spec import spec as specs
 from kit.tui.form.draft import Where, from_text, path_text, place, to_text, words
 
 DROP = "F4 opens it in your editor; ctrl+z drops it and keeps the form's"

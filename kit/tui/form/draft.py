@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kit import jsonio
-from kit.errors import UsageError
-from kit.model import Problem
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.core.model import Problem
 
 Where = tuple[str | int, ...]
 Rules = Callable[[Any, Where], Mapping[str, Any]]

@@ -8,21 +8,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kit import images, runtimes
-from kit import spec as specs
-from kit.errors import KitError
-from kit.model import RunSpec
+from kit.core.errors import KitError
+from kit.core.model import RunSpec
+from kit.machine import images
+from kit.spec import runtimes
+from kit.spec import spec as specs
 from kit.tui.form import catalogue
-from kit.tui.form.draft import (
-    ABSENT,
-    Draft,
-    Where,
-    same,
-    to_text,
-    value_at,
-    with_value,
-    without,
-)
+from kit.tui.form.draft import ABSENT, Draft, Where, same, to_text, value_at, with_value, without
 from kit.tui.form.fields import Field
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kit.text import clean
+from kit.core.text import clean
 from kit.tui.form import catalogue
 from kit.tui.form.draft import ABSENT, Where, value_at
 

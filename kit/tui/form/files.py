@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from kit import spec as specs
-from kit.errors import UsageError
+from kit.core.errors import UsageError
+from kit.spec import spec as specs
 
 Written = Literal["written", "changed", "exists"]
 EDITOR = "vi"

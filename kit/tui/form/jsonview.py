@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from kit.render.console import plain
+from kit.show.render.console import plain
 from kit.tui.form import pretty
 from kit.tui.form.draft import Where
 

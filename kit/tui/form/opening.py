@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from kit import jsonio, resources
-from kit import spec as specs
-from kit.errors import UsageError
+from kit.core import jsonio, resources
+from kit.core.errors import UsageError
+from kit.spec import spec as specs
 from kit.tui.asking import AskLine, Choose
 from kit.tui.base import KitScreen
 

@@ -10,13 +10,13 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kit import containers, images, weights
-from kit.errors import KitError
-from kit.host import HostConfig
-from kit.model import ImageIdentity
+from kit.core.errors import KitError
+from kit.core.model import ImageIdentity
+from kit.machine import containers, images, weights
+from kit.machine.host import HostConfig
+from kit.machine.weights import hub, known
 from kit.tui.form.catalogue import rules_at
 from kit.tui.form.draft import Where, same, value_at, with_value
-from kit.weights import hub, known
 
 _PYPI = re.compile(r"pypi:([^/]+)/")
 Facts = dict[str, Any]

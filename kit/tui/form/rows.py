@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Select, Static
 
-from kit.render.console import plain
+from kit.show.render.console import plain
 from kit.tui.form import edits, values
 from kit.tui.form.draft import ABSENT, same
 from kit.tui.form.fields import Field

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kit import jsonio
-from kit.text import clean
+from kit.core import jsonio
+from kit.core.text import clean
 from kit.tui.form.draft import ABSENT
 from kit.tui.form.fields import Field
 

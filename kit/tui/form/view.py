@@ -14,9 +14,9 @@ from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from kit.model import Problem
-from kit.render.console import count, plain
-from kit.text import clean
+from kit.core.model import Problem
+from kit.core.text import clean
+from kit.show.render.console import count, plain
 from kit.tui.asking import AskText
 from kit.tui.base import KitScreen, mark, plain_lines
 from kit.tui.form import checking, files

@@ -12,7 +12,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import RichLog, Static
 
-from kit.snapshot import Snapshot
+from kit.show.live.snapshot import Snapshot
 from kit.tui.base import KitScreen, TopLine, mark
 from kit.tui.live.cells import Told
 from kit.tui.live.panels import Courses, LogPanel, Tiles, banner

@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, RichLog
 
-from kit import eventwords
-from kit.eventwords import Line
-from kit.render.console import plain
-from kit.trace import Point
+from kit.show.live import eventwords
+from kit.show.live.eventwords import Line
+from kit.show.live.trace import Point
+from kit.show.render.console import plain
 from kit.tui.live.cells import Told
 from kit.tui.live.plot import span, spark
 from kit.tui.live.source import Over

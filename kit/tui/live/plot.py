@@ -13,9 +13,9 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.geometry import Size
 
-from kit.render.console import device_name, plain
-from kit.snapshot import NS, SILENT_NS, Device, brief, word
-from kit.trace import Point, columns, joined
+from kit.show.live.snapshot import NS, SILENT_NS, Device, brief, word
+from kit.show.live.trace import Point, columns, joined
+from kit.show.render.console import device_name, plain
 from kit.tui import lines
 from kit.tui.live.cells import Canvas, Told
 from kit.tui.live.tiles import watts

@@ -11,10 +11,10 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
-from kit import events
-from kit.model import Event
-from kit.runstate import RunState
-from kit.snapshot import NS
+from kit.core.model import Event
+from kit.record import events
+from kit.show.live.runstate import RunState
+from kit.show.live.snapshot import NS
 from kit.tui.base import mark
 from kit.tui.live.base import RunView
 from kit.tui.live.source import Over, Reader

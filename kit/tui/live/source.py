@@ -14,13 +14,14 @@ from typing import Any
 
 import msgspec
 
-from kit import events, jsonio
-from kit.errors import Blocked, KitError, PreflightFailed, UsageError
-from kit.model import Event, Finding, MeterPlan
-from kit.runstate import RunState
-from kit.session import RunEnded, Session
-from kit.snapshot import Snapshot
-from kit.store import Store
+from kit.core import jsonio
+from kit.core.errors import Blocked, KitError, PreflightFailed, UsageError
+from kit.core.model import Event, Finding, MeterPlan
+from kit.record import events
+from kit.run.session import RunEnded, Session
+from kit.show.live.runstate import RunState
+from kit.show.live.snapshot import Snapshot
+from kit.store.store import Store
 
 LAST_LINES = 20
 _MOST_BYTES = 64 << 10

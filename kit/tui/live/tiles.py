@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from kit.model import EnergyValue
-from kit.render.console import plain, short_memory
-from kit.snapshot import Device, brief, word
+from kit.core.model import EnergyValue
+from kit.core.units import event_reasons
+from kit.show.live.snapshot import Device, brief, word
+from kit.show.render.console import plain, short_memory
 from kit.tui.live.words import View, present
-from kit.units import event_reasons
 
 _SCOPES = ("gpu", "wall", "cpu", "estimate")
 _NAMES = {"gpu": "GPU", "wall": "wall", "cpu": "CPU", "estimate": "host est"}

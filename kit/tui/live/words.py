@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from kit.eventwords import Line
-from kit.phases import BLOCKS
-from kit.render.console import plain, short_time
-from kit.snapshot import NS, Device, Snapshot, brief, word
+from kit.record.phases import BLOCKS
+from kit.show.live.eventwords import Line
+from kit.show.live.snapshot import NS, Device, Snapshot, brief, word
+from kit.show.render.console import plain, short_time
 
 _DETAILS = ("times bar rule", "times rule", "bar rule", "rule")
 _STYLES = {"warn": "doubt", "fail": "bad", "mark": "fix"}

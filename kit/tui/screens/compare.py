@@ -15,8 +15,8 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
-from kit.render.console import count, plain
-from kit.report.mean import SHORT_LEGEND
+from kit.show.render.console import count, plain
+from kit.show.report.mean import SHORT_LEGEND
 from kit.tui.base import KitScreen, mark
 from kit.tui.comparing import (
     FEW,

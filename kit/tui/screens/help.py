@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from kit.render.console import grid, plain
+from kit.show.render.console import grid, plain
 from kit.tui.base import KitScreen
 from kit.tui.keys import Told, by_action
 

@@ -13,9 +13,10 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
-from kit import catalogue, verdicts
-from kit.catalogue import Row
-from kit.render.console import plain
+from kit.show import catalogue
+from kit.show.catalogue import Row
+from kit.show.render.console import plain
+from kit.store import verdicts
 from kit.tui.base import KitScreen
 from kit.tui.form.opening import ask_file
 from kit.tui.reading import spec_of

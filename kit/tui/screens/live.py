@@ -12,8 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
-from kit.errors import KitError
-from kit.snapshot import NS
+from kit.core.errors import KitError
+from kit.show.live.snapshot import NS
 from kit.tui.asking import AskLine, YesNo
 from kit.tui.base import mark
 from kit.tui.live.base import RunView

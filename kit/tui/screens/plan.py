@@ -15,12 +15,12 @@ from textual.containers import ScrollableContainer, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from kit import render
-from kit.engine import Order
-from kit.model import Finding, RunSpec
-from kit.rehearsal import Rehearsal, rehearse, without_meter
-from kit.render.console import count, plain, short_time
-from kit.session import Session
+from kit.core.model import Finding, RunSpec
+from kit.run.rehearsal import Rehearsal, rehearse, without_meter
+from kit.run.runner import Order
+from kit.run.session import Session
+from kit.show import render
+from kit.show.render.console import count, plain, short_time
 from kit.tui.asking import YesNo
 from kit.tui.base import KitScreen, mark
 
@@ -193,7 +193,7 @@ class PlanScreen(KitScreen):
 
     def action_edit(self) -> None:
         """Back to the form, with this spec."""
-        from kit.spec import document
+        from kit.spec.spec import document
 
         spec = self._order.spec
         below = self.app.screen_stack[-2]

@@ -14,10 +14,11 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static, TabbedContent, TabPane
 
-from kit import door, eventwords
-from kit.errors import ArchiveRefused
-from kit.eventwords import Line
-from kit.render.console import count, plain, short_bytes
+from kit.core.errors import ArchiveRefused
+from kit.judge import door
+from kit.show.live import eventwords
+from kit.show.live.eventwords import Line
+from kit.show.render.console import count, plain, short_bytes
 from kit.tui import files, runviews
 from kit.tui.base import KitScreen, mark
 from kit.tui.paged import PagedTable

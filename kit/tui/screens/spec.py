@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 
-from kit import spec as specs
-from kit.engine import Order
-from kit.errors import SpecInvalid, UsageError
-from kit.model import RunSpec
+from kit.core.errors import SpecInvalid, UsageError
+from kit.core.model import RunSpec
+from kit.run.runner import Order
+from kit.spec import spec as specs
 from kit.tui.form import catalogue, checking, edits, files, keeping, opening, pins
 from kit.tui.form.draft import Draft, Where, first_difference, from_text, to_text
 from kit.tui.form.view import FLAT, DraftScreen

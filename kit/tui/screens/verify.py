@@ -15,12 +15,15 @@ from textual.widget import Widget
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from kit import archive, door, jsonio
-from kit.errors import KitError
-from kit.manifest import REPLAY, parent
-from kit.render.console import plain
-from kit.render.verdicts import comparison_view
-from kit.render.verification import (
+from kit.core import jsonio
+from kit.core.errors import KitError
+from kit.judge import door
+from kit.judge.verify import LEVELS, Verdict
+from kit.record import archive
+from kit.record.manifest import REPLAY, parent
+from kit.show.render.console import plain
+from kit.show.render.verdicts import comparison_view
+from kit.show.render.verification import (
     claim_view,
     level_view,
     summary,
@@ -28,15 +31,14 @@ from kit.render.verification import (
     verdict_view,
     verdict_word,
 )
-from kit.store import Store
+from kit.store.store import Store
 from kit.tui.altered import Altered, altered, altered_table
 from kit.tui.base import KitScreen, mark
 from kit.tui.replaying import replay
 from kit.tui.written import argument, as_text, short, write_report
-from kit.verify import LEVELS, Verdict
 
 if TYPE_CHECKING:
-    from kit.compare import Comparison
+    from kit.judge.compare import Comparison
 
 
 class VerifyScreen(KitScreen):
@@ -227,7 +229,7 @@ def _verified(run: Path) -> tuple[Verdict, tuple[Altered, ...]]:
 
 
 def _judged(run: Path, original: Path | None) -> tuple[Path, Comparison] | None:
-    from kit import replay as replaying
+    from kit.judge import replay as replaying
 
     if original is None:
         return None

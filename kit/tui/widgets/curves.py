@@ -10,11 +10,11 @@ from textual.events import Resize
 from textual_plotext import PlotextPlot
 
 from kit.energy import SCOPE_METERS, power_series
-from kit.report.chart import thinned
+from kit.show.report.chart import thinned
 
 if TYPE_CHECKING:
-    from kit.model import MeterPlan
-    from kit.records import RunRecords
+    from kit.core.model import MeterPlan
+    from kit.record.records import RunRecords
 
 _NS = 1e-9
 # Told apart by people who see colours differently, on light and on dark ground.

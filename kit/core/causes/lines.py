@@ -1,0 +1,111 @@
+"""Lines of a log without what loggers put before them: which process, what level, when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kit.core.text import clean
+
+_MOST_CHARS = 2000  # of a raw line: what is longer is data, and expressions must stay quick
+_BREAKS = re.compile(r"\r\n|\n|\r")
+_LEVELS = {
+    "I": "INFO",
+    "W": "WARNING",
+    "E": "ERROR",
+    "C": "CRITICAL",
+    "F": "FATAL",
+    "D": "DEBUG",
+    "WARN": "WARNING",
+    "ERR": "ERROR",
+    "PANIC": "FATAL",
+    "TRACE": "DEBUG",
+    "NOTICE": "INFO",
+}
+_LEVEL = r"(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERR(?:OR)?|CRITICAL|FATAL|PANIC)"
+_CLOCK = r"\d\d:\d\d:\d\d(?:[.,]\d+)?"
+_PREFIXES = tuple(
+    re.compile(text)
+    for text in (
+        # (EngineCore_DP0 pid=123), (RayWorkerWrapper pid=5, ip=10.0.0.2)
+        r"\((?P<tag>[A-Za-z][\w.:-]*)(?: rank=\d+)? pid=\d+[^()]{0,80}\) ?",
+        r"\[(?P<tag>rank\d+)\]:? ?",
+        # vLLM: ERROR 11-26 16:28:12 [core.py:866]; older: ERROR 11-26 16:28:12 core.py:866]
+        rf"{_LEVEL} \d\d-\d\d {_CLOCK} (?:\[[^\]]{{1,80}}\]|[\w./-]+:\d+\]) ?",
+        # glog, absl, torch: [E1126 16:28:12.123456 77 socket.cpp:752]
+        r"\[?(?P<level>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +(?:\d+ +)?[\w./-]+:\d+\] ?",
+        # SGLang: [2026-11-26 16:28:12 TP0]
+        rf"\[\d{{4}}-\d\d-\d\d {_CLOCK} ?(?P<tag>[A-Z]+\d+(?: [A-Z]+\d+)*)?\] ?",
+        rf"\[?\d{{4}}[-/]\d\d[-/]\d\d[T ]{_CLOCK}(?:Z|[+-]\d\d:?\d\d)?\]?(?: ?[-|:] )? ?",
+        # llama.cpp: 0.00.035.765 E
+        r"\d+\.\d\d\.\d{3}\.\d{3} (?P<level>[IWEDC]) ",
+        # logging: ERROR:root:, name - ERROR -, [ERROR], uvicorn's ERROR:    , tracing's ERROR a::b:
+        rf"(?:[\w.]{{1,60}} - )?{_LEVEL} - ",
+        rf"\[ ?{_LEVEL} ?\](?::)? ?",
+        rf"{_LEVEL}:(?: {{2,}}|[\w.]{{1,60}}: ?)",
+        rf" {{0,2}}{_LEVEL} (?:[a-z_]\w*(?:::\w+)*: )",
+    )
+)
+# What a prefix begins with, or holds soon: asked first, because most lines have none.
+_GATE = re.compile(rf"[(\[\d]|.{{0,64}}?{_LEVEL.replace('?P<level>', '?:')}|[IWEF]\d{{4}} ")
+# Go's slog, which Ollama writes: time=… level=ERROR source=server.go:1 msg="…" error="…"
+_SLOG = re.compile(r"(?:time=\S+ )?level=(?P<level>[A-Z]+)\S*(?: source=\S+)? msg=(?P<rest>.*)")
+_VALUE = re.compile(r'(?:^|\b(?:error|err)=)("(?:[^"\\]|\\.){0,1500}"|\S+)')
+
+
+class Line(NamedTuple):
+    """A line of a log: its place from 0, its process, its level (empty if unknown), its words.
+
+    ``text`` keeps its indentation, which tracebacks are told by.
+    """
+
+    place: int
+    tag: str
+    level: str
+    text: str
+
+    @property
+    def indent(self) -> int:
+        return len(self.text) - len(self.text.lstrip(" |+"))
+
+    @property
+    def words(self) -> str:
+        return self.text.strip(" |")
+
+
+def split(text: str) -> list[str]:
+    """A log's lines as they are; a progress bar's overwritten states count as lines."""
+    return _BREAKS.split(text)
+
+
+def parse(raws: Iterable[str]) -> list[Line]:
+    """The lines of a log, cleaned, numbered from 0."""
+    return [_line(index, raw) for index, raw in enumerate(raws)]
+
+
+def _line(index: int, raw: str) -> Line:
+    text = raw[:_MOST_CHARS].replace("\t", "    ")
+    if not (text.isascii() and text.isprintable()):  # most lines are, and then cost nothing
+        text = clean(text)
+    text = text.rstrip()
+    tag = level = ""
+    for _ in range(4):
+        found = _prefix(text) if _GATE.match(text) else None
+        if found is None:
+            break
+        known = found.groupdict()
+        tag, level = known.get("tag") or tag, known.get("level") or level
+        text = text[found.end() :]
+    slog = _SLOG.match(text)
+    if slog:
+        level, text = slog["level"], ": ".join(_unquoted(v) for v in _VALUE.findall(slog["rest"]))
+    return Line(index, tag, _LEVELS.get(level, level), text)
+
+
+def _prefix(text: str) -> re.Match[str] | None:
+    return next((m for prefix in _PREFIXES if (m := prefix.match(text))), None)
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1].replace('\\"', '"') if value.startswith('"') else value

@@ -1,0 +1,168 @@
+"""Canonical JSON (RFC 8785) and hostile-safe parsing: the only way kit hashes structured data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rfc8785
+
+from kit.core.errors import KitError
+from kit.core.text import utf8
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
+MAX_DEPTH = 32
+MAX_SAFE_INTEGER = 2**53 - 1
+_TOKENS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\$", re.DOTALL)  # of a regular expression
+# Possessive, and a string without an end goes up to the end: no byte is looked at twice.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+# A number that may be too large: most documents have none, and are read without looking at each.
+_LARGE = re.compile(rb"[0-9]{16}|[eE]\+?[0-9]{2}")
+_BRACKETS = re.compile(rb"[][{}]")
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character that JSON writes as two escapes
+
+
+class JsonRefused(KitError):
+    """Bytes that are not the strict JSON kit accepts; ``code`` is a verify reason code."""
+
+    exit_code = 4
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message, "correct that file, or get a sound copy of it")
+        self.code = code
+
+
+def canonical(value: Any) -> bytes:
+    """The RFC 8785 form of ``value``: what is stored in an archive and what is hashed."""
+    return rfc8785.dumps(value)
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of ``data`` as 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def hash_of(value: Any) -> str:
+    """SHA-256 of the canonical form of ``value``."""
+    return digest(canonical(value))
+
+
+def parse(data: bytes, what: str = "the file", *, any_integer: bool = False) -> Any:
+    """Parse strict JSON: UTF-8, no duplicate keys, nesting at most 32, and nothing that has no
+    canonical form: no half character (``"\\ud800"`` alone), no NaN, no infinity (``1e400`` is one),
+    no integer of 2^53 or more.
+
+    Args:
+        any_integer: take integers of any size, for documents that are not kit's.
+
+    Raises:
+        JsonRefused: with code ``JSON_MALFORMED``, ``JSON_DUPLICATE_KEY``, ``JSON_NOT_FINITE``,
+            ``JSON_INTEGER`` or ``JSON_TOO_DEEP``.
+    """
+    bare = _STRINGS.sub(b"", data)
+    _refuse_depth(bare, what)
+    large = _LARGE.search(bare)
+    try:
+        found = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=lambda pairs: _unique(pairs, what),
+            parse_constant=lambda name: _not_finite(name, what),
+            parse_int=(lambda text: _whole(text, what)) if large and not any_integer else None,
+            parse_float=(lambda text: _finite(text, what)) if large else None,
+        )
+        if _HALF.search(data):
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
+    except JsonRefused:
+        raise
+    except UnicodeDecodeError as error:
+        raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: it is not UTF-8 text") from error
+    except UnicodeEncodeError as error:
+        raise JsonRefused(
+            "JSON_MALFORMED",
+            f"{what} holds half a character: \\ud800 to \\udfff name one only in pairs",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: {error}") from error
+
+
+def read(path: Path) -> Any:
+    """Parse the JSON file at ``path`` strictly."""
+    return parse(path.read_bytes(), path.name)
+
+
+def read_own(path: Path) -> Any:
+    """`read` for a file that a person wrote, which may begin with a byte order mark."""
+    return parse(utf8(path.read_bytes()), path.name)
+
+
+def write(path: Path, value: Any) -> bytes:
+    """Write ``value`` canonically to ``path``; returns the bytes written."""
+    data = canonical(value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return data
+
+
+def validator(schema: Any) -> Draft202012Validator:
+    """A validator of ``schema`` whose patterns mean what JSON Schema says they mean.
+
+    In Python ``$`` also matches before a last line feed, so that ``"name\\n"`` would pass as a
+    name; here it is the end of the text.
+    """
+    from jsonschema import Draft202012Validator, ValidationError
+    from jsonschema.validators import extend
+
+    def pattern(_: Any, wanted: str, instance: Any, __: Any) -> Iterator[ValidationError]:
+        if isinstance(instance, str) and not _ecma(wanted).search(instance):
+            yield ValidationError(f"{instance!r} does not match {wanted!r}")
+
+    made: Any = extend  # has no types
+    strict: Draft202012Validator = made(Draft202012Validator, {"pattern": pattern})(schema)
+    return strict
+
+
+@cache
+def _ecma(pattern: str) -> re.Pattern[str]:
+    r"""``pattern`` with every ``$`` that is an anchor as ``\Z``."""
+    return re.compile(_TOKENS.sub(lambda m: r"\Z" if m[0] == "$" else m[0], pattern))
+
+
+def _refuse_depth(bare: bytes, what: str) -> None:
+    """Count nesting before the parser recurses, so that depth is a code and not a crash."""
+    depth = 0
+    for bracket in _BRACKETS.findall(bare):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise JsonRefused("JSON_TOO_DEEP", f"{what} nests deeper than {MAX_DEPTH}")
+
+
+def _unique(pairs: list[tuple[str, Any]], what: str) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise JsonRefused("JSON_DUPLICATE_KEY", f"{what} names one key twice")
+    return found
+
+
+def _whole(text: str, what: str) -> int:
+    found = int(text)
+    if abs(found) > MAX_SAFE_INTEGER:
+        raise JsonRefused("JSON_INTEGER", f"{what} holds an integer of 2^53 or more")
+    return found
+
+
+def _finite(text: str, what: str) -> float:
+    found = float(text)
+    return found if math.isfinite(found) else _not_finite(text[:20], what)
+
+
+def _not_finite(name: str, what: str) -> Any:
+    raise JsonRefused("JSON_NOT_FINITE", f"{what} holds {name}, which is not a number")

@@ -1,0 +1,405 @@
+"""Frozen records that travel between the rooms of the house.
+
+Times called ``t…`` are integer nanoseconds since the run's origin on CLOCK_MONOTONIC;
+durations ending in ``_s`` are seconds. JSON names equal the field names.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+Level = Literal["ok", "warn", "fail"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the records that are stored as JSON."""
+
+
+# --- spec -----------------------------------------------------------------------------------
+
+
+class RuntimeSpec(Record, frozen=True, kw_only=True):
+    name: str
+    options: dict[str, Any] = {}
+
+
+class ImageSpec(Record, frozen=True, kw_only=True):
+    """What the container is made of: a recipe of kit pinned by digest, or an upstream digest."""
+
+    recipe: str | None = None
+    digest: str | None = None
+    reference: str | None = None
+
+
+class WeightFile(Record, frozen=True, kw_only=True):
+    path: str
+    source: str
+    sha256: str
+    size: int
+
+
+class WeightsSpec(Record, frozen=True, kw_only=True):
+    repo: str
+    revision: str
+    files: tuple[WeightFile, ...]
+    licence: str = ""
+
+
+class WorkloadSpec(Record, frozen=True, kw_only=True):
+    name: str
+    options: dict[str, Any] = {}
+
+
+class SamplingSpec(Record, frozen=True, kw_only=True):
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    ignore_eos: bool = True
+
+
+class ArrivalsSpec(Record, frozen=True, kw_only=True):
+    """``closed``: ``concurrency`` clients, each waits for its answer. ``constant``: ``rate``/s."""
+
+    kind: Literal["closed", "constant"] = "closed"
+    concurrency: int = 1
+    rate: float | None = None
+
+
+class SteadySpec(Record, frozen=True, kw_only=True):
+    """How steady a GPU must be before a measured block, and how long to wait for that, s."""
+
+    temperature_c_per_min: float = 0.5
+    power_percent_per_min: float = 0.5
+    window_s: float = 60.0
+    limit_s: float = 600.0
+
+
+class PhasesSpec(Record, frozen=True, kw_only=True):
+    idle_s: float = 10.0
+    loaded_idle_s: float = 10.0
+    warmup_requests: int = 1
+    steady: SteadySpec | None = None
+
+
+class MeterSpec(Record, frozen=True, kw_only=True):
+    name: str
+    alias: str | None = None
+
+
+class DevicesSpec(Record, frozen=True, kw_only=True):
+    gpus: int = 0
+
+
+class EnergyMargins(Record, frozen=True, kw_only=True):
+    """Half-widths of the replay margin on a ratio, by how alike the two machines are."""
+
+    same_card: float = 0.03
+    same_model: float = 0.05
+    elsewhere: float = 0.10
+
+
+class ReplaySpec(Record, frozen=True, kw_only=True):
+    energy: EnergyMargins = EnergyMargins()
+    latency: float = 0.10
+    throughput: float = 0.10
+
+
+class LimitsSpec(Record, frozen=True, kw_only=True):
+    ready_s: float = 120.0
+    request_s: float = 120.0
+    run_s: float = 3600.0
+    memory_mib: int = 4096
+    shm_mib: int = 64
+    pids: int = 512
+
+
+class RunSpec(Record, frozen=True, kw_only=True):
+    """A run spec with its defaults filled in; `kit.schemas/run-spec.json` is the contract."""
+
+    schema: str
+    name: str
+    runtime: RuntimeSpec
+    image: ImageSpec
+    weights: WeightsSpec | None
+    workload: WorkloadSpec
+    description: str = ""
+    sampling: SamplingSpec = SamplingSpec()
+    arrivals: ArrivalsSpec = ArrivalsSpec()
+    phases: PhasesSpec = PhasesSpec()
+    meters: tuple[MeterSpec, ...] = ()
+    devices: DevicesSpec = DevicesSpec()
+    launches: int = 3
+    primary_metric: str = "outputs"
+    determinism: Literal["exact", "batch-invariant", "sampled"] = "exact"
+    replay: ReplaySpec = ReplaySpec()
+    limits: LimitsSpec = LimitsSpec()
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a spec: where (JSON path), what, and what to do."""
+
+    path: str
+    message: str
+    remedy: str
+
+
+# --- plan -----------------------------------------------------------------------------------
+
+
+class ImageIdentity(Record, frozen=True, kw_only=True):
+    """Every name that an image has; which one an engine shows as its Id depends on its store."""
+
+    reference: str
+    recipe: str | None
+    image_id: str
+    diff_ids: tuple[str, ...]
+    platform: str
+    config_digest: str | None = None
+    manifest_digest: str | None = None
+    index_digest: str | None = None
+    source: Literal["recipe", "registry", "archive"] = "recipe"
+
+
+class ScheduledRequest(Record, frozen=True, kw_only=True):
+    """One line of ``inputs/schedule.jsonl``: the exact request, before anything ran.
+
+    ``at_ns`` is the intended send time since the stage began; None under a closed loop.
+    ``expect_tokens`` is the output length asked for, None where the runtime cannot fix it.
+    """
+
+    index: int
+    stage: Literal["warmup", "measured"]
+    item: str
+    path: str
+    body: dict[str, Any]
+    at_ns: int | None = None
+    expect_tokens: int | None = None
+
+
+class Mount(Record, frozen=True, kw_only=True):
+    """A read-only file mounted into the container; the host's path is never sealed."""
+
+    target: str
+    sha256: str
+
+
+class GpuRequest(Record, frozen=True, kw_only=True):
+    driver: Literal["cdi", "nvidia"]
+    count: int
+
+
+class LaunchPlan(Record, frozen=True, kw_only=True):
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    port: int
+    mounts: tuple[Mount, ...]
+    network: Literal["internal", "loopback", "host"]
+    egress: str
+    runtime_cpus: str
+    driver_cpus: str
+    sampler_cpus: str
+    memory_bytes: int
+    shm_bytes: int
+    pids: int
+    gpus: GpuRequest | None = None
+
+
+class MeterDevice(Record, frozen=True, kw_only=True):
+    """A device that a meter reads, under its alias, with what verify needs to recompute.
+
+    ``quantities`` maps each quantity read to its facts: ``scale`` (extra factor on the
+    registry's), ``wrap`` (raw modulus of a counter), ``period_s``, ``reason`` (why absent).
+    """
+
+    device: str
+    description: str
+    quantities: dict[str, dict[str, Any]]
+
+
+class MeterPlan(Record, frozen=True, kw_only=True):
+    """What a meter found at planning: its devices, or why it has none."""
+
+    name: str
+    alias: str | None
+    devices: tuple[MeterDevice, ...]
+    reason: str = ""
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """What the spec resolved to on one machine; nothing in it names that machine.
+
+    ``image_recipe_sha256`` is that of the recipe sealed under ``inputs/image/``: of the canonical
+    JSON of {name: sha256 of the file}. None where no recipe is sealed, and in older plans.
+    """
+
+    schema: str
+    spec_hash: str
+    kit_version: str
+    image: ImageIdentity
+    image_pinned: str
+    image_match: Literal["identical", "rewrapped", "different"]
+    model: WeightsSpec | None
+    launch: LaunchPlan
+    meters: tuple[MeterPlan, ...]
+    schedule_sha256: str
+    requests: int
+    launches: int
+    notes: tuple[str, ...] = ()
+    image_recipe_sha256: str | None = None
+
+
+class Finding(Record, frozen=True, kw_only=True):
+    """What preflight says of one aspect of plan and host."""
+
+    code: str
+    level: Level
+    message: str
+    remedy: str = ""
+
+
+# --- what a run records ---------------------------------------------------------------------
+
+
+class Event(Record, frozen=True, kw_only=True):
+    """A line of the hash-chained journal ``events.jsonl``; ``prev`` hashes the line before."""
+
+    seq: int
+    t: int
+    kind: str
+    data: dict[str, Any]
+    prev: str
+
+
+class Sample(NamedTuple):
+    """A row of ``samples/*.csv``: read between ``t0`` and ``t1``; ``raw`` is None on error.
+
+    ``t_dev`` is the device's own time of the reading, mapped to the run's clock (ns), where the
+    device gives one. ``rc`` is the device's return code, 0 for success.
+    """
+
+    seq: int
+    t0: int
+    t1: int
+    t_dev: int | None
+    device: str
+    quantity: str
+    rc: int
+    raw: int | None
+
+
+class Request(Record, frozen=True, kw_only=True):
+    """A line of ``requests.jsonl``: what happened to one scheduled request. Times in ns.
+
+    ``error`` is what went wrong, with its evidence, in one line; ``code`` is its reason code
+    (`kit.measure.drive.reading`), absent in runs before formulas 4. ``first_token`` and
+    ``last_token`` are the first and last chunk that held a token; None where the answer does not
+    show them.
+    """
+
+    index: int
+    stage: str
+    item: str
+    intended: int
+    sent: int | None
+    first_byte: int | None
+    first_token: int | None
+    last_token: int | None
+    done: int
+    status: Literal["ok", "error", "timeout", "aborted"]
+    http_status: int | None
+    error: str | None
+    prompt_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    finish_reason: str | None
+    code: str | None = None
+
+
+class Response(Record, frozen=True, kw_only=True):
+    """A line of ``responses.jsonl``: the text, its chunk times (ns) and the server's own count."""
+
+    index: int
+    stage: str
+    text: str
+    text_sha256: str
+    chunk_times: tuple[int, ...]
+    usage: dict[str, Any] | None
+    timings: dict[str, Any] | None
+    token_ids: tuple[int, ...] | None = None
+
+
+class Phase(Record, frozen=True, kw_only=True):
+    """A stretch of one launch, ``[t0, t1)``. ``part`` tells two of one name apart."""
+
+    launch: int
+    name: str
+    part: Literal["before", "after"] | None
+    t0: int
+    t1: int
+
+
+class ManifestFile(Record, frozen=True, kw_only=True):
+    path: str
+    size: int
+    sha256: str
+    role: str
+    media_type: str
+    withheld: bool = False
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """The only root of a sealed run; see `kit.store.seal` for the format."""
+
+    schema: str
+    profile: str
+    critical: tuple[str, ...]
+    status: Literal["complete", "failed", "aborted"]
+    reason: str
+    run_id: str
+    kit: dict[str, str]
+    spec_hash: str
+    plan_hash: str
+    result_hash: str
+    parents: tuple[dict[str, str], ...]
+    image: ImageIdentity | None
+    model: WeightsSpec | None
+    clock: dict[str, str]
+    files: tuple[ManifestFile, ...]
+
+
+# --- what is derived ------------------------------------------------------------------------
+
+
+class EnergyValue(Record, frozen=True, kw_only=True):
+    """Energy of one scope over one window.
+
+    ``joules`` is None exactly when ``status`` is ``unmeasured``; then ``reason`` says why.
+    ``u_reading`` and ``u_sensor`` are standard uncertainties (J): the noise of reading one window,
+    and the sensor's own gain and offset. ``terms`` names every contribution (J). ``method`` is
+    how it was computed (``counter+samples``, ``counter``, ``samples``, ``cpu-time``, …), and
+    ``period_s`` how often the slowest readings behind it are renewed (s). ``doubts`` says which of
+    its readings are not believed, and why.
+    """
+
+    scope: str
+    status: Literal["measured", "estimated", "unmeasured"]
+    joules: float | None = None
+    u_reading: float | None = None
+    u_sensor: float | None = None
+    terms: dict[str, float] = {}
+    method: str = ""
+    period_s: float | None = None
+    devices: dict[str, float] = {}
+    reason: str = ""
+    doubts: tuple[str, ...] = ()
+
+
+class Prompt(NamedTuple):
+    """One piece of work: an id that may be published, the text, and the output length wanted."""
+
+    item: str
+    text: str
+    max_tokens: int

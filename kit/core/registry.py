@@ -1,0 +1,62 @@
+"""Registries of things that extend kit by one file: runtimes, meters, workloads.
+
+A registry knows kit's own by module, imported when asked for, and what other installed packages
+register under an entry-point group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from kit.core.errors import UsageError
+
+
+class Registry:
+    """Things of one ``kind`` by name.
+
+    Args:
+        kind: the word for one of them, in messages.
+        group: the entry-point group where packages register theirs.
+        own: kit's own: name → module.
+        attribute: what to take from kit's own modules.
+    """
+
+    def __init__(self, kind: str, group: str, own: Mapping[str, str], attribute: str) -> None:
+        self.kind, self.group = kind, group
+        self._own, self._attribute = dict(own), attribute
+        self._loaded: dict[str, Any] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Every name; kit's own first."""
+        return (*self._own, *sorted(set(self._registered()) - set(self._own)))
+
+    def get(self, name: str) -> Any:
+        """The thing called ``name``.
+
+        Raises:
+            UsageError: there is none, or the package that registered it cannot be imported.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> Any:
+        if module := self._own.get(name):
+            return getattr(import_module(module), self._attribute)
+        entry = self._registered().get(name)
+        if entry is None:
+            known = ", ".join(self.names())
+            raise UsageError(f"kit knows no {self.kind} {name!r}", f"use one of: {known}")
+        try:
+            return entry.load()
+        except Exception as error:
+            raise UsageError(
+                f"the {self.kind} {name!r} is registered, but cannot be loaded: {error}",
+                "mend or remove the package that brings it",
+            ) from error
+
+    def _registered(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in entry_points(group=self.group)}

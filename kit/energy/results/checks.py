@@ -1,0 +1,118 @@
+"""What speaks for or against the energy: two views, steady state, what a sensor averages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from kit.core.model import MeterDevice, Phase
+from kit.energy import SCOPE_METERS, agreement, sift
+from kit.energy.host import register_agreement
+from kit.energy.results.windows import seconds
+from kit.energy.steady import Rule, judge
+from kit.energy.window import Averaging, averaging
+from kit.record.records import RunRecords
+from kit.record.samples import Samples
+
+CROSS_CHECK_S = 10.0
+Document = dict[str, Any]
+Views = Callable[[MeterDevice, Samples, int, int], float | str]
+
+
+def gpus(records: RunRecords) -> Iterator[MeterDevice]:
+    """The GPUs whose energy the plan reads."""
+    return _devices(records, "gpu")
+
+
+def believed(records: RunRecords) -> Samples:
+    """The run's samples without what no device can have given."""
+    return sift(records.samples, records.plan.meters).samples
+
+
+def _devices(records: RunRecords, scope: str) -> Iterator[MeterDevice]:
+    for meter in records.plan.meters:
+        if meter.name == SCOPE_METERS[scope]:
+            yield from meter.devices
+
+
+def cross_check(records: RunRecords, block: Phase | None) -> Document:
+    """By GPU, and by outlet with a register: power readings' energy over the counter's in the
+    measured block, or why not."""
+    found = {d.device: _ratio(records, d, block, _of_gpu) for d in gpus(records)}
+    outlets = (d for d in _devices(records, "wall") if "pdu_energy" in d.quantities)
+    return found | {d.device: _ratio(records, d, block, register_agreement) for d in outlets}
+
+
+def _ratio(records: RunRecords, device: MeterDevice, block: Phase | None, views: Views) -> Document:
+    if block is None:
+        return {"status": "unmeasured", "reason": "there was no measured block"}
+    length = seconds(block.t0, block.t1)
+    if length < CROSS_CHECK_S:
+        reason = f"the block lasts {length:.3g} s, {CROSS_CHECK_S:g} s at least"
+        return {"status": "unmeasured", "reason": reason}
+    told = views(device, believed(records), block.t0, block.t1)
+    if isinstance(told, str):
+        return {"status": "unmeasured", "reason": told}
+    return {"status": "measured", "ratio": told}
+
+
+def _of_gpu(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float | str:
+    ratio = agreement(device, samples, t0, t1)
+    return "counter and power are not both read" if ratio is None else ratio
+
+
+def averages(records: RunRecords) -> Document:
+    """By GPU and power reading: the time that it averages over, as this run's own steps tell it."""
+    return {
+        device.device: {
+            quantity: _averaged(found)
+            for quantity, found in averaging(device, believed(records)).items()
+        }
+        for device in gpus(records)
+    }
+
+
+def _averaged(found: Averaging) -> Document:
+    known = {k: v for k, v in asdict(found).items() if k != "reason" and v is not None}
+    status = "unmeasured" if found.window_s is None else "measured"
+    return {"status": status, **known, **({"reason": found.reason} if found.reason else {})}
+
+
+def rule_of(records: RunRecords) -> Rule:
+    """What the spec counts as steady, or the default."""
+    asked = records.spec.phases.steady
+    if asked is None:
+        return Rule()
+    return Rule(asked.temperature_c_per_min, asked.power_percent_per_min, asked.window_s)
+
+
+def steady(records: RunRecords, own: list[Phase]) -> Document:
+    """By GPU: the loaded idle just before the measured block, and the block itself.
+
+    Power is judged within the block too: there the work itself may vary, and its slope says
+    whether the first joules cost as much as the last.
+    """
+    found: Document = {}
+    places = {
+        "before": _block(own, "loaded_idle", "before"),
+        "within": _block(own, "measured", None),
+    }
+    rule = rule_of(records)
+    for device in gpus(records):
+        found[device.device] = {
+            place: judge(device, believed(records), _from(place, block, rule), block.t1, rule)
+            for place, block in places.items()
+            if block is not None
+        }
+    return found
+
+
+def _from(place: str, block: Phase, rule: Rule) -> int:
+    """Where the window begins: at the rule's length before the measured block, or with it."""
+    last = block.t1 - round(rule.window_s * 1e9)
+    return max(block.t0, last) if place == "before" else block.t0
+
+
+def _block(own: list[Phase], name: str, part: str | None) -> Phase | None:
+    return next((p for p in own if (p.name, p.part) == (name, part)), None)

@@ -1,0 +1,137 @@
+"""What the requests of one launch tell: counts, latency, throughput, the texts' hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from kit.core import stats
+from kit.core.model import Phase, Request
+from kit.record.records import RunRecords
+
+LATENCIES = ("ttft", "tpot", "e2e")
+NONE_COMPLETED = "no request was completed"
+# Why a latency has no value although requests were completed.
+_UNTIMED = {
+    "ttft": "no answer shows when its first token came",
+    "tpot": "no answer shows two counted tokens that came at different times",
+    "e2e": "no answer was timed",
+    "itl": "no answer came in two chunks with tokens",
+}
+_NS = 1e-9
+
+
+def measured(records: RunRecords, index: int) -> list[Request]:
+    """The requests of a launch's measured stage."""
+    return [r for r in records.requests.get(index, ()) if r.stage == "measured"]
+
+
+def counts(asked: Sequence[Request], good: Sequence[Request]) -> dict[str, Any]:
+    """Requests and tokens; issued = completed + failed, and why they failed."""
+    codes = Counter(r.code or r.status for r in asked if r.status != "ok")
+    return {
+        "issued": len(asked),
+        "completed": len(good),
+        "failed": len(asked) - len(good),
+        "failures": dict(sorted(codes.items())),
+        "prompt_tokens": _token_sum([r.prompt_tokens for r in good]),
+        "output_tokens": _token_sum([r.output_tokens for r in good]),
+    }
+
+
+def _token_sum(each: Sequence[int | None]) -> int | None:
+    """Tokens of all; None where one was not counted, because a partial sum would mislead."""
+    known = [c for c in each if c is not None]
+    return sum(known) if known and len(known) == len(each) else None
+
+
+def latency(records: RunRecords, index: int, good: Sequence[Request]) -> dict[str, Any]:
+    """TTFT, TPOT and end-to-end from the intended and from the actual sending, ITL by chunk."""
+    found: dict[str, Any] = {}
+    for since in ("sent", "intended"):
+        values = {name: [_one_latency(name, r, since) for r in good] for name in LATENCIES}
+        known = {name: [v for v in of if v is not None] for name, of in values.items()}
+        found[since] = {n: _percentiles(known[n], _why_untimed(n, good)) for n in LATENCIES}
+    times = {r.index: r.chunk_times for r in records.responses.get(index, ())}
+    gaps = [
+        (b - a) * _NS
+        for r in good
+        for a, b in zip(times.get(r.index, ())[:-1], times.get(r.index, ())[1:], strict=True)
+    ]
+    found["itl"] = _percentiles(gaps, _why_untimed("itl", good))
+    return found
+
+
+def _why_untimed(name: str, good: Sequence[Request]) -> str:
+    return _UNTIMED[name] if good else NONE_COMPLETED
+
+
+def ended(r: Request) -> int:
+    """When an answer had come: its last token, or where no chunk shows one, its end (ns)."""
+    return r.done if r.last_token is None else r.last_token
+
+
+def _one_latency(name: str, r: Request, since: str) -> float | None:
+    start = r.sent if since == "sent" else r.intended
+    if start is None:
+        return None
+    if name == "e2e":
+        return (ended(r) - start) * _NS
+    if r.first_token is None or r.last_token is None:
+        return None
+    if name == "ttft":
+        return (r.first_token - start) * _NS
+    # Tokens that all came at once do not tell how long one takes: that is no time of 0.
+    if r.output_tokens is None or r.output_tokens < 2 or r.last_token == r.first_token:
+        return None
+    return (r.last_token - r.first_token) * _NS / (r.output_tokens - 1)
+
+
+def _percentiles(values: Sequence[float], none: str) -> dict[str, Any]:
+    """Percentiles in seconds; one that too few requests support is absent, with the number, or
+    with the reason ``none`` where there is no value at all."""
+    found: dict[str, Any] = {"n": len(values), "unit": "s"}
+    for p, needed in stats.PERCENTILE_NEEDS.items():
+        value = stats.percentile(values, p) if values else None
+        if value is None:
+            reason = f"needs {needed} requests" if values else none
+            found.setdefault("absent", {})[f"p{p}"] = reason
+        else:
+            found[f"p{p}"] = value
+    return found
+
+
+def throughput(block: Phase | None, good: Sequence[Request]) -> dict[str, Any]:
+    """Output tokens per second from the first sending to the last token."""
+    begins = [r.sent for r in good if r.sent is not None]
+    if block is None or not begins:
+        return {"reason": NONE_COMPLETED}
+    tokens = _token_sum([r.output_tokens for r in good])
+    if not tokens:
+        return {"reason": uncounted(tokens)}
+    seconds = (max(map(ended, good)) - min(begins)) * _NS
+    return {"output_tokens_per_s": tokens / seconds, "seconds": seconds}
+
+
+def uncounted(tokens: int | None) -> str:
+    """Why there are no tokens to divide by, though requests were completed."""
+    return "no token was generated" if tokens == 0 else "not every answer's tokens were counted"
+
+
+def outputs(records: RunRecords, index: int) -> str | None:
+    """SHA-256 over index and text of the measured answers, in order.
+
+    None where a request has no answer: half an answer sheet is no text to compare.
+    """
+    texts = {r.index: r.text_sha256 for r in records.responses.get(index, ()) if _is_measured(r)}
+    asked = measured(records, index)
+    if not asked or any(r.status != "ok" or r.index not in texts for r in asked):
+        return None
+    lines = (f"{i}:{texts[i]}\n" for i in sorted(texts))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _is_measured(response: Any) -> bool:
+    return bool(response.stage == "measured")

@@ -1,0 +1,158 @@
+"""Energy of a launch's blocks, and of prefill, decode and mixed stretches inside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from kit.core.model import EnergyValue, Phase
+from kit.energy import COMPARATOR_METERS, SCOPE_METERS, SENSOR_TERMS, energy_of
+from kit.measure.meters.base import label
+from kit.record.phases import ALIASES
+from kit.record.records import RunRecords
+
+INNER = ("prefill", "decode", "mixed")
+RESOLVED_PERIODS = 10  # a phase shorter than ten updates of its meter has no energy of its own
+_ALIKE = (*SENSOR_TERMS, "edge")
+_NS = 1e-9
+_MOST_SAID = 2
+
+
+def of_launch(records: RunRecords, index: int) -> list[dict[str, Any]]:
+    """Every block of a launch, then all pieces of prefill, of decode and of mixed together."""
+    own = [p for p in records.phases if p.launch == index]
+    found = [_phase(records, [block]) for block in own if block.name not in INNER]
+    for name in INNER:
+        pieces = [p for p in own if p.name == name]
+        if pieces:
+            found.append(_phase(records, pieces))
+    return found
+
+
+def find(phases: Sequence[dict[str, Any]], name: str, part: str | None) -> dict[str, Any] | None:
+    """The block of that name, if the launch came so far."""
+    return next((p for p in phases if (p["phase"], p["part"]) == (name, part)), None)
+
+
+def seconds(t0: int, t1: int) -> float:
+    """Length of a window of the run's clock, s."""
+    return (t1 - t0) * _NS
+
+
+def hypot(values: Iterable[float]) -> float:
+    """Root of the sum of squares."""
+    return math.hypot(*values)
+
+
+def needed_s(energy: EnergyValue) -> float:
+    """How long a window must at least be for its energy to be resolved, s."""
+    return RESOLVED_PERIODS * (energy.period_s or 0.0)
+
+
+def _phase(records: RunRecords, pieces: Sequence[Phase]) -> dict[str, Any]:
+    first = pieces[0]
+    values = [energy_of(records.samples, records.plan.meters, p.t0, p.t1) for p in pieces]
+    energies = [together(list(of_scope)) for of_scope in zip(*values, strict=True)]
+    energies = [_explained(energy, records) for energy in energies]
+    if first.name in INNER:
+        usual = median(seconds(p.t0, p.t1) for p in pieces)
+        energies = [_if_resolved(energy, usual) for energy in energies]
+    return {
+        "phase": first.name,
+        "part": first.part,
+        "alias": ALIASES.get(first.name),
+        "pieces": len(pieces),
+        "t0": first.t0,
+        "t1": pieces[-1].t1,
+        "duration_s": math.fsum(seconds(p.t0, p.t1) for p in pieces),
+        "energy": {e.scope: _document(e) for e in [*energies, *_unasked(energies)]},
+    }
+
+
+def _explained(energy: EnergyValue, records: RunRecords) -> EnergyValue:
+    """An energy that is unmeasured, with what the sampler said of its meter."""
+    if energy.joules is not None:
+        return energy
+    meter = (SCOPE_METERS | COMPARATOR_METERS)[energy.scope]
+    names = {label(m.name, m.alias) for m in records.plan.meters if m.name == meter}
+    said = dict.fromkeys(
+        str(event.data.get("message"))
+        for event in records.losses
+        if event.data.get("meter") in names
+    )
+    told = [word for word in said if word not in energy.reason][:_MOST_SAID]
+    if not told:
+        return energy
+    reason = f"{energy.reason} (the sampler said: {'; '.join(told)})"
+    return msgspec.structs.replace(energy, reason=reason)
+
+
+def _if_resolved(energy: EnergyValue, piece_s: float) -> EnergyValue:
+    """``energy``, unless its pieces are too short for the readings: then the reason why not.
+
+    A sum over many short pieces is no cure: their edges all err the same way.
+    """
+    needed = needed_s(energy)
+    if energy.joules is None or piece_s >= needed:
+        return energy
+    reason = (
+        f"not resolved: its pieces last {piece_s:.3g} s in the median, "
+        f"{needed:.3g} s (ten updates of the readings) at least"
+    )
+    return EnergyValue(scope=energy.scope, status="unmeasured", reason=reason)
+
+
+def together(values: list[EnergyValue]) -> EnergyValue:
+    """Energies of disjoint windows added.
+
+    The sensor errs alike in all of them. So may their edges: pieces of one kind begin and end with
+    the same step of power, and what cuts its corner cuts it each time.
+    """
+    if len(values) == 1:
+        return values[0]
+    missing = [v for v in values if v.joules is None]
+    if missing:
+        reason = f"{len(missing)} of {len(values)} pieces: {missing[0].reason}"
+        return msgspec.structs.replace(missing[0], reason=reason)
+    names = sorted({name for v in values for name in v.terms})
+    terms = {
+        name: (math.fsum if name in _ALIKE else hypot)([v.terms.get(name, 0.0) for v in values])
+        for name in names
+    }
+    devices = {d: math.fsum(v.devices[d] for v in values) for d in values[0].devices}
+    return msgspec.structs.replace(
+        values[0],
+        joules=math.fsum(v.joules or 0.0 for v in values),
+        u_reading=hypot([terms[n] for n in names if n not in SENSOR_TERMS]),
+        # Another tool's account states none.
+        u_sensor=None
+        if values[0].u_sensor is None
+        else hypot([terms[n] for n in names if n in SENSOR_TERMS]),
+        terms=terms,
+        devices=devices,
+        doubts=tuple(dict.fromkeys(word for v in values for word in v.doubts)),
+        period_s=max(v.period_s or 0.0 for v in values),
+    )
+
+
+def _unasked(values: Sequence[EnergyValue]) -> list[EnergyValue]:
+    """Scopes that the spec asked no meter for, so that no scope is silently absent."""
+    asked = {v.scope for v in values}
+    return [
+        EnergyValue(scope=scope, status="unmeasured", reason="the spec asks for no meter of it")
+        for scope in SCOPE_METERS
+        if scope not in asked
+    ]
+
+
+def _document(value: EnergyValue) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(value)
+    if value.joules is None:
+        return {"status": value.status, "reason": value.reason}
+    for key in ("scope", "reason", "period_s", *(() if value.doubts else ("doubts",))):
+        found.pop(key)
+    return found

@@ -1,0 +1,1 @@
+"""What sealed runs may claim: verify, compare, replay."""

@@ -1,0 +1,40 @@
+"""Two runs side by side: what differs, ratios with intervals, and a verdict for each axis. Pure.
+
+The margin is the one that the *original* registered in its spec. Energy and latency are judged by
+two one-sided tests (TOST) on log values of launches: equivalent when the 90% interval of the
+ratio lies inside the margin, different when it lies wholly outside, inconclusive otherwise.
+
+- `judge`: the verdict of a replay, axis by axis.
+- `runs`: any number of runs in one table, with the ratio of each to the first.
+- `environments`, `specs`: where two fingerprints, or two specs, differ.
+"""
+
+from __future__ import annotations
+
+from kit.judge.compare.likeness import (
+    Identity,
+    Likeness,
+    environments,
+    image_identity,
+    likeness,
+    specs,
+)
+from kit.judge.compare.table import Cell, Row, runs
+from kit.judge.compare.verdict import GOOD, Axis, Comparison, Verdict, judge
+
+__all__ = [
+    "GOOD",
+    "Axis",
+    "Cell",
+    "Comparison",
+    "Identity",
+    "Likeness",
+    "Row",
+    "Verdict",
+    "environments",
+    "image_identity",
+    "judge",
+    "likeness",
+    "runs",
+    "specs",
+]

@@ -1,0 +1,59 @@
+"""The verdict on one metric, and how it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from kit.core.model import Record
+
+Verdict = Literal[
+    "REPRODUCED", "EQUIVALENT", "DIFFERENT", "INCONCLUSIVE", "NOT-COMPARABLE", "FAILED"
+]
+GOOD: frozenset[str] = frozenset({"REPRODUCED", "EQUIVALENT"})
+
+
+# What an axis keeps of each side's metric.
+SIDE = ("status", "unit", "value", "n", "se", "u_sensor", "doubts")
+
+
+def side_of(metric: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The mean that a metric has, for an axis."""
+    if metric is None or "value" not in metric:
+        return None
+    return {key: metric[key] for key in SIDE if key in metric}
+
+
+class Axis(Record, frozen=True, kw_only=True):
+    """The verdict on one metric.
+
+    ``ratio`` is new over original, ``ci90`` its interval, ``margin`` the half-width allowed;
+    ``u_gain`` the relative standard uncertainty of the ratio that sensors of two machines add to
+    the interval; ``launches_needed`` how many launches a side would settle an inconclusive one.
+    ``original`` and ``new`` are the two means, as in results.json (`SIDE`); None where a side has
+    none.
+    """
+
+    metric: str
+    verdict: Verdict
+    reason: str
+    ratio: float | None = None
+    ci90: tuple[float, float] | None = None
+    margin: float | None = None
+    estimated: bool = False
+    u_gain: float | None = None
+    launches_needed: int | None = None
+    original: dict[str, Any] | None = None
+    new: dict[str, Any] | None = None
+
+    def line(self) -> str:
+        """``ttft p50 ×1.021 [0.998, 1.044], margin ±10% → EQUIVALENT``."""
+        parts = [self.metric.replace("_", " ").replace("estimate ", "estimated ")]
+        if self.ratio is not None:
+            parts.append(f"×{self.ratio:.3f}")
+        if self.ci90 is not None:
+            parts.append(f"[{self.ci90[0]:.3f}, {self.ci90[1]:.3f}]")
+        if self.margin is not None:
+            parts[-1] += f", margin ±{self.margin:.0%}"
+        tail = f" ({self.reason})" if self.reason else ""
+        return f"{' '.join(parts)} → {self.verdict}{tail}"

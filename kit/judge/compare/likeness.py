@@ -1,0 +1,135 @@
+"""How alike two machines, images and specs are, and where they differ. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from kit.core.model import ImageIdentity, RunSpec
+from kit.machine.host import is_absent
+
+Likeness = Literal["same_card", "same_model", "elsewhere", "other_model"]
+Identity = Literal["IDENTICAL", "REWRAPPED", "DIFFERENT"]
+Difference = tuple[str, str, str]
+
+# Readings of the moment in a fingerprint: any path with one of these as a segment is left out.
+# Settings that bear on energy (power limits, maximum clocks, driver, VBIOS, ECC) are not here.
+_VOLATILE = frozenset(
+    {
+        "load",
+        "available_bytes",
+        "swap_free_bytes",
+        "maximum_error_us",
+        "memory_used_bytes",
+        "sm_clock_mhz",
+        "memory_clock_mhz",
+        "temperature_c",
+        "memory_temperature_c",
+        "ecc_corrected",
+        "compute_processes",
+        "slowdowns",
+        "pcie_generation",
+        "pcie_width",
+    }
+)
+# Fields of a spec that leave the work as it is: names, what is read, how it is judged.
+_NOT_WORK = frozenset(
+    {
+        "schema",
+        "name",
+        "description",
+        "phases",
+        "meters",
+        "launches",
+        "primary_metric",
+        "determinism",
+        "replay",
+        "limits",
+    }
+)
+
+
+def image_identity(a: ImageIdentity, b: ImageIdentity) -> Identity:
+    """Whether two runs used one image: by a digest they share, or by equal layers."""
+    digests = [{i.image_id, i.config_digest, i.manifest_digest} - {None} for i in (a, b)]
+    if digests[0] & digests[1]:
+        return "IDENTICAL"
+    return "REWRAPPED" if a.diff_ids == b.diff_ids else "DIFFERENT"
+
+
+def likeness(a: Mapping[str, Any], b: Mapping[str, Any], same_card: bool | None) -> Likeness:
+    """How alike two machines are, as far as energy and speed go.
+
+    Machines with GPUs are compared by GPU model, power cap and driver; others by CPU model. Another
+    cap is another machine, be it on the very same card: absolute numbers do not compare.
+    """
+    if _kind(a) != _kind(b):
+        return "other_model"
+    if same_card:
+        return "same_card"
+    settings = [(_of(env, "nvidia", "driver"), _of(env, "cpu", "threads")) for env in (a, b)]
+    return "same_model" if settings[0] == settings[1] else "elsewhere"
+
+
+def _kind(env: Mapping[str, Any]) -> Any:
+    """Model and cap of every GPU in order; the model of the CPU where there is none."""
+    cards = _cards(env)
+    if not cards:
+        return _of(env, "cpu", "model")
+    return [(card.get("name"), card.get("power_limit_w")) for card in cards]
+
+
+def specs(a: RunSpec, b: RunSpec) -> Iterator[Difference]:
+    """What two specs ask differently: path, there, here."""
+    yield from _unequal(msgspec.to_builtins(a), msgspec.to_builtins(b))
+
+
+def is_work(difference: Difference) -> bool:
+    """Whether a difference of two specs changes what was done, so that no margin covers it."""
+    return difference[0].partition(".")[0] not in _NOT_WORK
+
+
+def environments(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+    """What differs between two fingerprints: path, there, here. What always moves is left out."""
+    for path, there, here in _unequal(a, b):
+        if _VOLATILE.isdisjoint(path.split(".")):
+            yield path, there, here
+
+
+def _unequal(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+    left, right = dict(_leaves(a)), dict(_leaves(b))
+    for path in sorted(left.keys() | right.keys()):
+        if left.get(path) != right.get(path):
+            yield path, _shown(left.get(path)), _shown(right.get(path))
+
+
+def _cards(env: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    gpus = env.get("gpus", {})
+    if not isinstance(gpus, Mapping) or is_absent(gpus):
+        return []
+    return [card for card in gpus.values() if isinstance(card, Mapping)]
+
+
+def _of(env: Mapping[str, Any], *path: str) -> Any:
+    found: Any = env
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and not is_absent(value):
+        for key, child in value.items():
+            yield from _leaves(child, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not recorded"
+    if is_absent(value):
+        return f"absent: {value['absent']}"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,69 @@
+"""Any number of runs in one table: every metric of each, and its ratio to the first run's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kit.core import stats
+from kit.core.model import Record
+
+
+class Cell(Record, frozen=True, kw_only=True):
+    """One metric of one run: its mean over launches, and the ratio to the first run's.
+
+    ``value`` is None exactly when there is no number; ``reason`` then says why. ``ci90`` is None
+    where a side has one launch.
+    """
+
+    status: str
+    value: float | None = None
+    ci95: tuple[float, float] | None = None
+    ratio: float | None = None
+    ci90: tuple[float, float] | None = None
+    reason: str = ""
+
+
+class Row(Record, frozen=True, kw_only=True):
+    """One metric, a cell for each run in the order given."""
+
+    metric: str
+    unit: str
+    cells: tuple[Cell, ...]
+
+
+def runs(results: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+    """Every numeric metric of several runs' results; those that none has are left out.
+
+    Ratios are to the first run. Their intervals tell scatter over launches alone: between two
+    machines the sensors' own errors come on top, which `judge` counts.
+    """
+    rows = (_row(name, results) for name in results[0]["metrics"] if name != "outputs")
+    return tuple(row for row in rows if any(cell.value is not None for cell in row.cells))
+
+
+def _row(name: str, results: Sequence[Mapping[str, Any]]) -> Row:
+    metrics = [found["metrics"][name] for found in results]
+    cells = tuple(_cell(metrics[0], metric, first=i == 0) for i, metric in enumerate(metrics))
+    return Row(metric=name, unit=metrics[0]["unit"], cells=cells)
+
+
+def _cell(reference: Mapping[str, Any], metric: Mapping[str, Any], *, first: bool) -> Cell:
+    if metric["status"] == "unmeasured":
+        return Cell(status="unmeasured", reason=metric["reason"])
+    found = None if first else _ratio(reference, metric)
+    ends = metric.get("ci95")
+    return Cell(
+        status=metric["status"],
+        value=metric["value"],
+        ci95=(ends[0], ends[1]) if ends else None,
+        ratio=found.ratio if found else None,
+        ci90=found.ci90 if found else None,
+    )
+
+
+def _ratio(reference: Mapping[str, Any], metric: Mapping[str, Any]) -> stats.Ratio | None:
+    if reference["status"] == "unmeasured":
+        return None
+    a, b = reference["launches"], metric["launches"]
+    return stats.ratio(a, b) if min(*a, *b) > 0 else None

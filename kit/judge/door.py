@@ -1,0 +1,62 @@
+"""The door that every run passes before anything of it is shown, compared or run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kit.core.errors import ArchiveRefused
+from kit.judge.verify import Verdict
+from kit.judge.verify import verify as verify_run
+from kit.store import verdicts
+
+
+def verify(run: Path, *, through: str = "L6") -> Verdict:
+    """`kit.judge.verify.verify`, with the verdict kept for lists."""
+    files = verdicts.identity(run)
+    found = verify_run(run, through=through)
+    word = verdicts.VERIFIED if through == "L6" else verdicts.INTACT
+    if not found.passed:
+        word = f"failed: {found.failures[0].code}"
+    verdicts.keep(run, files, word)
+    return found
+
+
+def admit(run: Path, *, records: bool = False) -> None:
+    """Check that a run is what was sealed; nothing of it may be shown where this raises.
+
+    Args:
+        records: also check the form of every file, for those who compute from them.
+
+    Raises:
+        ArchiveRefused: with the code of the first check that failed.
+        UsageError: nothing is there, or it cannot be read.
+    """
+    found = verify(run, through="L3" if records else "L1")
+    if not found.passed:
+        first = found.failures[0]
+        name = found.run_hash[:12] if found.run_hash else ascii(run.name)[1:-1]
+        raise ArchiveRefused(
+            first.code,
+            f"run {name} is not to be believed: {first.message} [{first.code}]",
+            "nothing of it is shown; `kit verify` says everything that is wrong with it",
+        )
+
+
+@contextmanager
+def malformed(run: Path) -> Iterator[None]:
+    """Around what computes from admitted records: what they break there is a fault of theirs.
+
+    Raises:
+        ArchiveRefused: ``RESULTS_DIFFER``, as verify says of such a run.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ArchiveRefused(
+            "RESULTS_DIFFER",
+            f"nothing can be computed from the records of run {ascii(run.name[:12])[1:-1]} "
+            f"({type(error).__name__}: {ascii(str(error)[:80])[1:-1]})",
+            "see what `kit verify` says of it",
+        ) from error

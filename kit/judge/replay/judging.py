@@ -1,0 +1,60 @@
+"""The verdict of a replay: both runs' numbers are computed again, not believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit.core import jsonio
+from kit.core.errors import EXIT_DIFFERENT, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK
+from kit.energy import results
+from kit.judge import compare
+from kit.judge.compare import Comparison
+from kit.record import archive, records
+from kit.record.manifest import run_hash
+
+
+def judge(original: Path, new: Path) -> Comparison:
+    """The verdict of the run ``new`` on ``original``; both numbers are recomputed, not believed."""
+    ours, theirs = computed(new), computed(original)
+    return compare.judge(*theirs, *ours, same_card=same_cards(original, new))
+
+
+def exit_code(judged: Comparison) -> int:
+    """0 when the primary metric held, 5 different, 6 not to be decided, 1 failed."""
+    verdict = judged.primary.verdict
+    if verdict in compare.GOOD:
+        return EXIT_OK
+    codes = {"DIFFERENT": EXIT_DIFFERENT, "FAILED": EXIT_FAILED}
+    return codes.get(verdict, EXIT_INCONCLUSIVE)
+
+
+def as_dict(judged: Comparison) -> dict[str, Any]:
+    """The comparison as a JSON document."""
+    found: dict[str, Any] = msgspec.to_builtins(judged)
+    return found
+
+
+def hash_of(run: Path) -> str:
+    """The run hash, from the manifest's bytes and not from a folder's name."""
+    return run_hash(archive.open_source(run).read(archive.MANIFEST))
+
+
+def computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
+    """A run's records, and its results computed from them again."""
+    loaded = records.load(archive.open_source(run))
+    return loaded, results.compute(loaded)
+
+
+def same_cards(a: Path, b: Path) -> bool | None:
+    """By the withheld identities, which only the machines' owners have; None without them."""
+    known = []
+    for run in (a, b):
+        source = archive.open_source(run)
+        if "private/identity.json" not in source.names():
+            return None
+        identity = jsonio.parse(source.read("private/identity.json"))
+        known.append((identity.get("host"), identity.get("gpus")))
+    return bool(known[0] == known[1])

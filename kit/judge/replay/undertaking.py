@@ -1,0 +1,316 @@
+"""What a replay would do on this machine: read from archive, engine and host; nothing is changed.
+
+Everything that the archive names has passed a closed schema before it is looked up here. No
+network is asked, no meter is read, and nothing is written, not even a remembered hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from kit.core import jsonio
+from kit.core.errors import (
+    ArchiveRefused,
+    Blocked,
+    ImageUnavailable,
+    PreflightFailed,
+    WeightsUnavailable,
+)
+from kit.core.model import Finding, LaunchPlan, MeterSpec, RunSpec, WeightFile
+from kit.machine import containers, host, images, weights
+from kit.machine.containers.command import command_line
+from kit.machine.images.sealed import FOLDER
+from kit.machine.weights.fetch import has_token, reaches
+from kit.record import archive, events
+from kit.record.manifest import REPLAY, run_hash
+from kit.run import launch, preflight, rehearsal
+from kit.run import plan as planning
+from kit.run.runner import Order
+from kit.spec import spec as specs
+from kit.spec import workloads
+from kit.store.store import Store
+
+_NS = 1e-9
+_LOCAL = {
+    "nvml": "this machine's NVIDIA driver",
+    "rapl": "this machine's CPU energy counters",
+    "estimate": "this machine's CPU time",
+    "codecarbon": "CodeCarbon in a separate process, set to be offline",
+}
+
+
+class ImagePart(NamedTuple):
+    """The image: ``here``, to be rebuilt from ``recipe``, or ``absent`` (``error`` says why).
+
+    ``match`` is how well the engine's image is the pinned one, see `kit.machine.images.resolve`.
+    """
+
+    state: Literal["here", "rebuild", "absent"]
+    name: str
+    digest: str
+    match: str = ""
+    recipe: images.Recipe | None = None
+    error: ImageUnavailable | None = None
+
+    @property
+    def bytes(self) -> int:
+        """What a rebuild fetches, bytes."""
+        return images.parts_bytes(self.recipe) if self.recipe else 0
+
+
+class FilePart(NamedTuple):
+    """A model file: ``here`` at ``path``, to be fetched from what it ``reaches``, or ``absent``.
+
+    ``token`` says whether the person's hub token is sent there.
+    """
+
+    state: Literal["here", "fetch", "absent"]
+    file: WeightFile
+    path: Path | None = None
+    reaches: str = ""
+    token: bool = False
+    error: WeightsUnavailable | None = None
+
+
+class MeterPart(NamedTuple):
+    """A meter: what reading it reaches, and whose credentials are used (empty: none)."""
+
+    name: str
+    reaches: str
+    credentials: str = ""
+
+
+@dataclass(frozen=True)
+class Undertaking:
+    """Everything that a replay would do, before anything is done.
+
+    Attributes:
+        original: the sealed run.
+        command: the container of the first launch as a `docker run` command line; empty where
+            the engine cannot make it (``findings`` say so).
+        network: ``internal``, ``loopback`` or ``host``, as the engine will really do it.
+        requests: measured requests of a launch.
+        least_s: the time that the spec's own waiting takes, s.
+        took_s: how long this spec took in this store, s; else the original by its journal.
+        run_bytes: what the run writes at most, bytes.
+        findings: names and hashes of model files that do not belong together.
+    """
+
+    order: Order
+    original: Path
+    image: ImagePart
+    files: tuple[FilePart, ...]
+    meters: tuple[MeterPart, ...]
+    launch: LaunchPlan
+    command: tuple[str, ...]
+    requests: int
+    least_s: float
+    took_s: float | None
+    took_here: bool
+    run_bytes: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.order.spec
+
+    @property
+    def obstacle(self) -> Blocked | None:
+        """What a yes could not help: an image or a file that nothing listed here would bring."""
+        errors: list[Blocked | None] = [self.image.error, *(file.error for file in self.files)]
+        if any(finding.level == "fail" for finding in self.findings):
+            errors.append(PreflightFailed(self.findings))
+        return next((error for error in errors if error), None)
+
+    @property
+    def fetched_bytes(self) -> int:
+        """What is fetched, bytes: model files, and the parts of an image that is rebuilt."""
+        return self.image.bytes + sum(p.file.size for p in self.files if p.state == "fetch")
+
+
+def order_of(original: Path) -> Order:
+    """The order that runs ``original`` again: its very spec, with it as the parent.
+
+    Raises:
+        SpecInvalid: this kit does not accept the sealed spec.
+        ArchiveRefused: the spec is not the one that the manifest lists.
+    """
+    source = archive.open_source(original)
+    manifest = source.read(archive.MANIFEST)
+    data = source.read("spec.json", specs.MAX_BYTES)
+    if jsonio.digest(data) != jsonio.parse(manifest, archive.MANIFEST).get("spec_hash"):
+        raise ArchiveRefused("HASH_MISMATCH", "spec.json is not the one that the manifest lists")
+    spec = specs.parse(data, "the sealed spec")
+    parent = {"run_hash": run_hash(manifest), "relation": REPLAY}
+    return Order(spec=spec, parents=(parent,), recipe=_recipe_files(source, spec))
+
+
+def _recipe_files(source: archive.Source, spec: RunSpec) -> dict[str, bytes]:
+    """The files of the sealed recipe, if it keeps its rules and makes the image that is pinned."""
+    try:
+        recipe = images.sealed(source)
+    except (ArchiveRefused, ImageUnavailable):
+        return {}
+    if (recipe.name, recipe.image_id) != (spec.image.recipe, spec.image.digest):
+        return {}
+    places = [name for name in source.names() if name.startswith(FOLDER)]
+    return {name.removeprefix(FOLDER): source.read(name) for name in places}
+
+
+def undertake(
+    original: Path, store: Store, *, rebuild: bool = False, folder: Path | None = None
+) -> Undertaking:
+    """Say what a replay of ``original`` would do here; does nothing of it.
+
+    Args:
+        store: where the new run would be kept.
+        rebuild: a missing image would be built from the recipe that is sealed in the run.
+        folder: where to look for model files, besides host.toml's folders.
+
+    Raises:
+        SpecInvalid: this kit does not accept the sealed spec.
+        ArchiveRefused: the image is to be rebuilt, and the sealed recipe breaks a rule.
+        EngineUnavailable: no container engine answers.
+    """
+    order = order_of(original)
+    spec, config = order.spec, host.HostConfig.load()
+    folders = (*([folder] if folder else []), *config.weights_folders)
+    files = tuple(_files(spec, folders))
+    engine = containers.connect()
+    try:
+        facts = engine.facts()
+        image = _image(original, spec, engine, rebuild)
+    finally:
+        engine.close()
+    planned = planning.launch_plan(spec, facts, host.cpu_split())
+    took_s = rehearsal.last_took_s(spec, store)
+    requests = len(workloads.get(spec.workload.name).prompts(spec.workload.options))
+    return Undertaking(
+        order=order,
+        original=original,
+        image=image,
+        files=files,
+        meters=tuple(_meter(meter, config) for meter in spec.meters),
+        launch=planned,
+        command=_command(facts, image, planned, files),
+        requests=requests,
+        least_s=planning.duration_s(spec),
+        took_s=_length_s(original) if took_s is None else took_s,
+        took_here=took_s is not None,
+        run_bytes=preflight.run_bytes(spec, len(spec.meters), requests),
+        findings=tuple(_findings(spec, folders)),
+    )
+
+
+def _findings(spec: RunSpec, folders: tuple[Path, ...]) -> Iterator[Finding]:
+    doubts = weights.doubts(spec.weights, folders, remember=False) if spec.weights else []
+    return (doubt.finding for doubt in doubts)
+
+
+# --- image ----------------------------------------------------------------------------------------
+
+
+def _image(original: Path, spec: RunSpec, engine: containers.Engine, rebuild: bool) -> ImagePart:
+    wanted = spec.image
+    digest = wanted.digest or (wanted.reference or "").partition("@")[2]
+    part = ImagePart("here", wanted.recipe or wanted.reference or digest, digest)
+    try:
+        found, match = images.resolve(wanted, engine.image)
+        return part._replace(name=found.reference, match=match)
+    except ImageUnavailable as missing:
+        if not wanted.recipe:
+            return part._replace(state="absent", error=missing)
+        if rebuild:
+            return _rebuilt(original, part, missing)
+        remedy = f"{missing.remedy}, or add --rebuild to build the recipe that is sealed in the run"
+        return part._replace(state="absent", error=ImageUnavailable(missing.message, remedy))
+
+
+def _rebuilt(original: Path, part: ImagePart, missing: ImageUnavailable) -> ImagePart:
+    """The sealed recipe, if its lock promises the very image that the spec pins."""
+    try:
+        recipe = images.sealed(archive.open_source(original))
+    except (ImageUnavailable, ArchiveRefused) as why:
+        if isinstance(why, ArchiveRefused) and why.code != "RECIPE_MISSING":
+            raise
+        error = ImageUnavailable(f"{missing.message}, and {why.message}", missing.remedy)
+        return part._replace(state="absent", error=error)
+    if recipe.image_id != part.digest or recipe.name != part.name:
+        raise ArchiveRefused(
+            "RECIPE_IDENTITY",
+            f"the sealed recipe makes {recipe.name} {recipe.image_id}, and the spec pins "
+            f"{part.name} {part.digest}",
+            "ask whoever made the run for one that kit sealed",
+        )
+    return part._replace(state="rebuild", recipe=recipe)
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+def _files(spec: RunSpec, folders: tuple[Path, ...]) -> Iterator[FilePart]:
+    for file in spec.weights.files if spec.weights else ():
+        try:
+            yield _file(file, folders)
+        except WeightsUnavailable as error:
+            yield FilePart("absent", file, error=error)
+
+
+def _file(file: WeightFile, folders: tuple[Path, ...]) -> FilePart:
+    source = weights.parse(file.source, file.path)
+    path = weights.here(file, folders, remember=False)
+    if path:
+        return FilePart("here", file, path)
+    if source.kind == "file":
+        error = WeightsUnavailable(
+            f"{file.path} with sha256 {file.sha256} is in none of your weights folders",
+            "get the file, then name its folder with --weights or in host.toml",
+        )
+        return FilePart("absent", file, error=error)
+    return FilePart(
+        "fetch", file, reaches=reaches(source), token=source.kind == "hf" and has_token()
+    )
+
+
+# --- meters, container, time ----------------------------------------------------------------------
+
+
+def _meter(meter: MeterSpec, config: host.HostConfig) -> MeterPart:
+    name = f"{meter.name} {meter.alias}" if meter.alias else meter.name
+    if meter.name != "pdu":
+        return MeterPart(name, _LOCAL.get(meter.name) or "what this installed meter reads")
+    pdu = config.pdu.get(meter.alias or "")
+    if pdu is None:
+        return MeterPart(name, f"nothing: host.toml has no [pdu.{meter.alias}]")
+    whose = f"the user {pdu.user} and its keys" if pdu.user else "the community"
+    reached = f"{pdu.host} port {pdu.port}, over SNMP {pdu.snmp_version}"
+    return MeterPart(name, reached, f"{whose} of [pdu.{meter.alias}] in host.toml")
+
+
+def _command(
+    engine: dict[str, Any], image: ImagePart, planned: LaunchPlan, files: Iterable[FilePart]
+) -> tuple[str, ...]:
+    """As the engine will be told; a file that is to be fetched is shown where it will lie."""
+    kept = weights.store_dir()
+    mounts = {
+        f"{planning.WEIGHTS_DIR}/{part.file.path}": part.path or kept / part.file.sha256
+        for part in files
+    }
+    network = launch.network_name(planned, "ID", 0)
+    try:
+        config = launch.container_config(engine, image.digest, planned, "ID", 0, network, mounts)
+    except Blocked:
+        return ()  # a GPU that the engine cannot hand out: preflight says so
+    return command_line(config._replace(labels={}))
+
+
+def _length_s(original: Path) -> float | None:
+    """How long the original took by its journal, s."""
+    lines = archive.open_source(original).read(events.FILE).splitlines()
+    try:
+        return float(jsonio.parse(lines[-1], events.FILE)["t"]) * _NS
+    except (jsonio.JsonRefused, LookupError, TypeError, ValueError):
+        return None

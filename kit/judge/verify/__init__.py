@@ -1,0 +1,112 @@
+"""`kit verify`: check a run that nobody has to be trusted for. Needs no container, GPU or network.
+
+Nothing is extracted, nothing in the archive is run, and no stored verdict or count is believed:
+expected counts come from the spec, numbers are computed again from raw records. A level that
+fails hides the deeper ones, because they would judge bytes that nobody sealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kit.core.errors import ArchiveRefused
+from kit.core.model import Manifest
+from kit.judge.verify import (
+    asked,
+    attempts,
+    authenticity,
+    calibrations,
+    clocks,
+    driving,
+    environment,
+    image,
+    integrity,
+    journal,
+    live,
+    plausibility,
+    reads,
+    recompute,
+    schema,
+)
+from kit.judge.verify.codes import LEVELS
+from kit.judge.verify.verdict import Check, Status, Verdict, check
+from kit.record import archive, manifest
+from kit.record.archive import Source
+
+__all__ = ("LEVELS", "Check", "Status", "Verdict", "verify")
+
+
+def verify(path: Path, *, through: str = "L6") -> Verdict:
+    """Check the run at ``path``: a sealed folder or a ``.kit.zip``.
+
+    Args:
+        through: the deepest level to check. L1: the files are those that were sealed. L3: they
+            also have their form. L6: everything.
+
+    Raises:
+        UsageError: nothing is there, or it cannot be read.
+    """
+    try:
+        source = archive.open_source(path)
+    except ArchiveRefused as refused:
+        return _refused(None, [], refused)
+    try:
+        return _opened(source, through)
+    finally:
+        source.close()
+
+
+def _opened(source: Source, through: str) -> Verdict:
+    checks = [check("CONTAINER", "PASS", f"the {source.kind} is safe to read")]
+    checks += [check(remark.code, "WARN", remark.message) for remark in source.remarks]
+    name = None
+    try:
+        name = integrity.name_of(source)
+        data, listed = manifest.read(source)
+    except ArchiveRefused as refused:
+        return _refused(name, checks, refused)
+    checks += integrity.checks(source, data, listed)
+    checks += authenticity.checks(source)
+    checks += attempts.checks(source, listed)
+    found = Verdict(run_hash=name, status=listed.status, checks=tuple(checks))
+    if not found.passed or through == "L1":
+        return found
+    return _with_deeper(found, manifest.Intact(source, listed), listed, through)
+
+
+def _with_deeper(found: Verdict, source: Source, listed: Manifest, through: str) -> Verdict:
+    """Levels 3 and up, each only on what the one before found sound."""
+    checks = list(found.checks)
+    checks += schema.checks(source, listed)
+    if not any(c.status == "FAIL" for c in checks):
+        checks += recompute.load(source)[1] if through == "L3" else _of_records(source, listed)
+    return Verdict(run_hash=found.run_hash, status=found.status, checks=tuple(checks))
+
+
+def _of_records(source: Source, listed: Manifest) -> list[Check]:
+    records, first = recompute.load(source)
+    if records is None:
+        return first
+    whole = listed.status == "complete"
+    steps: list[Callable[[], list[Check]]] = [
+        lambda: asked.checks(records, source, listed),
+        lambda: calibrations.checks(records, source),
+        lambda: clocks.checks(records, listed),
+        lambda: journal.checks(records, listed),
+        lambda: reads.checks(records, whole=whole),
+        lambda: live.checks(records, whole=whole),
+        lambda: driving.checks(records, whole=whole),
+        lambda: recompute.checks(records, source, listed),
+        lambda: plausibility.checks(records, listed),
+        lambda: image.checks(records, source, listed),
+        lambda: environment.checks(records, whole=whole),
+    ]
+    return first + [c for step in steps for c in step()]
+
+
+def _refused(name: str | None, before: list[Check], refused: ArchiveRefused) -> Verdict:
+    """What stops the reading stops the verdict: one FAIL, under the rule that was broken."""
+    fault = check(refused.code, "FAIL", refused.message)
+    kept = [c for c in before if fault.level != "L0"]
+    return Verdict(run_hash=name, status=None, checks=(*kept, fault))

@@ -1,0 +1,191 @@
+"""L4: what was asked for is what was planned, registered and sent: all of it follows from the spec.
+
+The schedule is made again from the spec, byte for byte, and so are the container's arguments,
+environment, mounts and limits. A spec of a runtime that this kit does not know cannot be followed:
+that is a warning, never a silence.
+
+How a spec becomes requests, arguments and environment are kit's own rules, and another version may
+have others. Where the plan is of another version, a difference in these is a warning that says so.
+What needs no rules of kit fails all the same: weights, limits, GPUs, and what the journal says was
+handed to the engine against what was registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.core.model import LaunchPlan, Manifest, RunSpec
+from kit.judge.verify.rules import ruled_by
+from kit.judge.verify.verdict import Check, check, judged
+from kit.record.archive import Source
+from kit.record.manifest import RECOMPUTED, RELATIONS
+from kit.record.records import RunRecords
+
+_ROOM = {"memory_bytes": "memory_mib", "shm_bytes": "shm_mib"}
+_HASH = 64
+_PROBLEMS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+Find = Callable[[RunRecords, Source], Iterator[str]]
+
+
+def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]:
+    """Schedule, launch and registration against the spec."""
+    return [
+        _followed("SCHEDULE_DIFFERS", _nothing, _schedule, records, source),
+        _followed("LAUNCH_DIFFERS", _stated, _launch, records, source),
+        judged("REGISTERED_DIFFERS", _registered(records, listed), "registered as it ran"),
+    ]
+
+
+def _followed(code: str, plain: Find, ruled: Find, records: RunRecords, source: Source) -> Check:
+    """What every kit would say of it, then what this kit's rules make of the spec."""
+    try:
+        if found := list(plain(records, source)):
+            return judged(code, found, "")
+        return ruled_by(records.plan, code, ruled(records, source), "it follows from the spec")
+    except UsageError as error:
+        return check(code, "WARN", f"not followed from the spec: {error.message}")
+    except _PROBLEMS as error:
+        why = f"the spec cannot be followed ({type(error).__name__})"
+        return ruled_by(records.plan, code, [why], "")
+
+
+def _nothing(_records: RunRecords, _source: Source) -> Iterator[str]:
+    """Counts and stages of requests need no rules of kit: `kit.judge.verify.recompute` has them."""
+    return iter(())
+
+
+def _schedule(records: RunRecords, source: Source) -> Iterator[str]:
+    from kit.run import plan
+
+    made = plan.requests_of(_spec(source))
+    for own, other in zip_longest(records.schedule, made):  # stops at the first difference
+        if own is None:
+            yield f"{len(records.schedule)} requests are scheduled, the spec gives more"
+        elif other is None:
+            yield f"{len(records.schedule)} requests are scheduled, the spec gives {own.index}"
+        elif own != other:
+            yield f"request {own.index} is not the one that the spec gives"
+        if own != other:
+            return
+
+
+def _spec(source: Source) -> RunSpec:
+    """The spec with every default written in, as it was when the run was planned.
+
+    Raises:
+        UsageError: it names a runtime or a workload that this kit does not know.
+        ValueError: an option is not what its schema allows.
+    """
+    from kit.spec import spec
+
+    found = spec.filled(jsonio.parse(source.read("spec.json"), "spec.json"))
+    for problem in spec.option_problems(found):
+        raise ValueError(f"{problem.path}: {problem.message}")
+    return msgspec.convert(found, RunSpec, strict=False)
+
+
+def _launch(records: RunRecords, source: Source) -> Iterator[str]:
+    from kit.run import plan
+    from kit.spec import runtimes
+
+    spec, launch = _spec(source), records.plan.launch
+    runtime = runtimes.get(spec.runtime.name)
+    listen = [plan.LOCALHOST] if launch.network == "host" else []
+    if launch.argv != runtime.argv(spec, *listen):
+        yield "the container's arguments are not those that the spec gives"
+    if launch.env != runtime.env(spec):
+        yield "the container's environment is not the one that the spec gives"
+    if launch.mounts != plan.mounts(spec):
+        yield "the files in the container do not lie where the spec puts them"
+    if launch.port != runtime.port:
+        yield f"the server listens on {launch.port}, its runtime on {runtime.port}"
+    yield from _offered(records)
+
+
+def _stated(records: RunRecords, _source: Source) -> Iterator[str]:
+    """What spec and plan both state in so many words, whichever kit it was."""
+    spec, launch = records.spec, records.plan.launch
+    files = spec.weights.files if spec.weights else ()
+    named = sorted((f.sha256, PurePosixPath(f.path).name) for f in files)
+    if named != sorted((m.sha256, PurePosixPath(m.target).name) for m in launch.mounts):
+        yield "the files in the container are not the weights that the spec names"
+    for own, asked in _ROOM.items():
+        if getattr(launch, own) != getattr(spec.limits, asked) << 20:
+            yield f"{own} is not what limits.{asked} asks for"
+    if launch.pids != spec.limits.pids:
+        yield "the container's limit of processes is not the spec's"
+    count = launch.gpus.count if launch.gpus else 0
+    if count != spec.devices.gpus:
+        yield f"the container got {count} GPUs, the spec asks for {spec.devices.gpus}"
+
+
+def _offered(records: RunRecords) -> Iterator[str]:
+    """Network and GPUs: by what the engine offered, which the fingerprint says."""
+    from kit.machine import containers
+
+    launch, engine = records.plan.launch, records.env_start.get("docker")
+    if not isinstance(engine, dict) or "bridges" not in engine:
+        return
+    if (launch.network, launch.egress) != containers.network_plan(engine):
+        yield "the container's network is not the one that this engine gives"
+    if launch.gpus and engine.get("gpu") not in (None, launch.gpus.driver):
+        yield "the engine hands out GPUs in another way than the plan says"
+
+
+def _registered(records: RunRecords, listed: Manifest) -> Iterator[str]:
+    first = records.events[0].data if records.events else {}
+    if first.get("launches") != records.spec.launches:
+        told = f"{first.get('launches')!a}"
+        yield f"{told} launches were registered, the spec asks for {records.spec.launches}"
+    if first.get("kit_version") != records.plan.kit_version:
+        yield "the plan is of another kit than the one that registered it"
+    for event in records.events:
+        if event.kind == "container.created":
+            yield from _created(records.plan.launch, event.data)
+    yield from _versions(records, listed)
+    yield from _parents(listed)
+
+
+def _created(launch: LaunchPlan, said: Mapping[str, Any]) -> Iterator[str]:
+    """What the engine was given for a launch, against the plan that was registered before."""
+    where = f"launch {said.get('launch')!a}"
+    meant = {"network": launch.network, "egress": launch.egress}
+    if not meant.items() <= said.items():
+        yield f"{where} had another network than the plan's"
+    # Older kits did not journal it.
+    if "argv" in said and said["argv"] != list(launch.argv):
+        yield f"{where} had other arguments than the plan's"
+
+
+def _versions(records: RunRecords, listed: Manifest) -> Iterator[str]:
+    """One kit from begin to end; one that recovers a run, or computes it again, may be another."""
+    other = any(p.get("relation") == RECOMPUTED for p in listed.parents)
+    other = other or listed.status != "complete"
+    told = {"manifest": None if other else listed.kit.get("version")}
+    for name, found in (("env/start", records.env_start), ("env/end", records.env_end)):
+        kit = found.get("kit")
+        told[name] = kit.get("version") if isinstance(kit, dict) else None
+    for name, version in told.items():
+        if version not in (None, records.plan.kit_version):
+            yield f"{name} is of another version of kit than the plan"
+
+
+def _parents(listed: Manifest) -> Iterator[str]:
+    """A parent is a hash and what the run is to it; that it is true is nobody's to see here."""
+    seen = [p.get("relation") for p in listed.parents]
+    for parent in listed.parents:
+        name = parent.get("run_hash", "")
+        whole = len(name) == _HASH and not set(name) - set("0123456789abcdef")
+        if set(parent) != {"relation", "run_hash"} or not whole:
+            yield "a parent is not named by its run's hash"
+        elif parent["relation"] not in RELATIONS:
+            yield f"{parent['relation'][:20]!a} is nothing that a run can be to another"
+    if len(seen) != len(set(seen)):
+        yield "the run has two parents of one kind"

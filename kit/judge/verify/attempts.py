@@ -1,0 +1,30 @@
+"""L2: which attempts of the same spec the exporter's ledger knew. It counts for nothing."""
+
+from __future__ import annotations
+
+from kit.core.errors import KitError
+from kit.core.model import Manifest
+from kit.judge.verify.verdict import Check, check
+from kit.record.archive import Source
+from kit.record.manifest import ATTEMPTS
+from kit.store import attempts
+
+
+def checks(source: Source, listed: Manifest) -> list[Check]:
+    """What the excerpt of the ledger says, where one travels with the run."""
+    try:
+        found = attempts.read(source)
+    except KitError as error:
+        return [check("ATTEMPTS", "WARN", f"{error.message}: it is not read")]
+    if found is None:
+        return []
+    if found.spec_hash != listed.spec_hash:
+        return [check("ATTEMPTS", "WARN", f"{ATTEMPTS} is of another spec: it is not read")]
+    every = list(found.every.values())
+    complete = sum(each.status == "complete" for each in every)
+    attempts_ = "attempt" if len(every) == 1 else "attempts"
+    said = (
+        f"{len(every)} {attempts_} of this spec are known to the exporter's ledger, {complete} "
+        "complete; the exporter's word, outside the hash: there may have been more"
+    )
+    return [check("ATTEMPTS", "SKIP", said)]

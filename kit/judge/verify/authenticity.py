@@ -1,0 +1,33 @@
+"""L2: who vouches for the run. This kit checks no signature and no time stamp: the runner alone.
+
+What lies under ``seal/`` may be anything. Until kit checks it, it is named and counts for nothing.
+"""
+
+from __future__ import annotations
+
+from kit.judge.verify.verdict import Check, check
+from kit.record.archive import SEAL, Source
+
+_SIGNATURES, _STAMPS = (".sshsig", ".sigstore.json"), (".tsr",)
+_UNCHECKED = "present, not checked: this kit does not read it, and it counts for nothing"
+
+
+def checks(source: Source) -> list[Check]:
+    """What is there of signatures and stamps: not needed to pass, and not believed."""
+    there = [n for n in source.names() if n.startswith(SEAL)]
+    signatures = sum(n.endswith(_SIGNATURES) for n in there)
+    stamps = sum(n.endswith(_STAMPS) for n in there)
+    return [
+        check("SIGNATURE", "SKIP", _signed(signatures)),
+        check("REGISTRATION", "SKIP", f"registration unproven: {_stamped(stamps)}"),
+    ]
+
+
+def _signed(number: int) -> str:
+    nobody = "nobody vouches for the run"
+    return f"signature {_UNCHECKED}; {nobody}" if number else f"unsigned: {nobody}"
+
+
+def _stamped(number: int) -> str:
+    word = "that the spec stood before the run is the runner's word"
+    return f"time stamp {_UNCHECKED}; {word}" if number else word

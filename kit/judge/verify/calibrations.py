@@ -1,0 +1,71 @@
+"""L4: a calibration counts only with its document, which says who compared what with what.
+
+The plan's facts name it by hash; it lies in ``inputs/calibration/``; and the facts must be what
+follows from it. That the document is true is not shown: it is somebody's word, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kit.core import jsonio
+from kit.core.model import MeterPlan
+from kit.judge.verify.verdict import Check, judged
+from kit.record.archive import Source
+from kit.record.records import RunRecords
+
+FOLDER = "inputs/calibration/"
+# A fact that only a calibration gives.
+_GIVEN = frozenset({"gain_correction", "offset_correction_w", "correction", "lag_s", "lag_u_s"})
+_WORD = "calibrated"
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def checks(records: RunRecords, source: Source) -> list[Check]:
+    """Every calibrated quantity against its document."""
+    found = [
+        f"{device.device} {quantity}: {problem}"
+        for meter in records.plan.meters
+        for device in meter.devices
+        for quantity, facts in device.quantities.items()
+        for problem in _problems(meter, facts, source)
+    ]
+    return [judged("CALIBRATION_MISSING", found, "what is calibrated has its calibration here")]
+
+
+def _problems(meter: MeterPlan, facts: Mapping[str, Any], source: Source) -> Iterator[str]:
+    name = facts.get("calibration_sha256")
+    if name is None:
+        if _GIVEN & facts.keys() or str(facts.get("gain_source", "")).startswith(_WORD):
+            yield "it is said to be calibrated, and its calibration is not here"
+        return
+    path = f"{FOLDER}{name}.json"
+    if path not in source.names():
+        yield "its calibration is not here"
+        return
+    data = source.read(path)
+    if jsonio.digest(data) != name:
+        yield "its calibration is another one"
+        return
+    try:
+        expected = _facts(meter, jsonio.parse(data, path))
+    except (jsonio.JsonRefused, *_MALFORMED):
+        yield "its calibration is malformed"
+        return
+    own = {key: facts.get(key) for key in {*expected, *(_GIVEN & facts.keys())}}
+    if own != expected:
+        wrong = sorted(key for key in own if own[key] != expected.get(key))
+        yield f"its {', '.join(wrong[:3])} does not follow from its calibration"
+
+
+def _facts(meter: MeterPlan, document: Any) -> dict[str, Any]:
+    """The facts that a document gives, as the plan holds them."""
+    if meter.name == "nvml":
+        from kit.measure.meters.nvml.calibrated import facts_of
+
+        found = facts_of(document)
+    else:
+        found = dict(document["facts"])
+    as_sealed: dict[str, Any] = jsonio.parse(jsonio.canonical(found))
+    return as_sealed

@@ -1,0 +1,231 @@
+"""L4: three clocks were read together every ten seconds. They must go together, and be as sealed.
+
+CLOCK_MONOTONIC, its raw twin and the wall clock stand in each ``clock.anchor`` of the journal. A
+time axis that was stretched, shifted or cut shows where the anchors were not edited with it.
+
+A machine may stand still for any time: a virtual machine that is paused, a process that is
+stopped, a disk that does not answer. Then the engine writes nothing, and goes on where it stopped.
+So lateness alone is a doubt, with its seconds. What no standstill explains is a contradiction: an
+anchor that was read before the event in front of it, a heart that beats without its anchors, clocks
+of which one runs at another rate. A wall clock may be set by any amount, or leap because the
+machine slept: seldom, while everywhere else it goes with the others.
+"""
+
+from __future__ import annotations
+
+import datetime
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+from kit.core.model import Event, Manifest, Phase
+from kit.judge.verify.verdict import Check, check, judged
+from kit.record.records import RunRecords
+from kit.run.watch import ANCHOR_EVERY_S
+
+_S = 1_000_000_000
+_CLOCKS = ("monotonic", "monotonic_raw", "realtime")
+# A time service slews by 500 ppm; chrony by up to a twelfth while it works off seconds, and then
+# the wall clock goes with the run's own. Beyond 1% no clock keeps time without (seen: 27 µs).
+_SLEW, _RUNAWAY, _FASTEST = 500e-6, 0.01, 1 / 12
+_FEW_NS, _STEP_NS = 1_000_000, 1_000_000_000
+# The anchor is read, then journalled: what takes longer is said.
+_LATE_NS = 2_000_000_000
+_REGISTERED_NS = 5_000_000_000
+_LATE = 1.8  # times the usual pace
+# In these the engine's heart beats; making and stopping a container it waits for the engine.
+WATCHED = frozenset({"idle", "loaded_idle", "warmup", "measured"})
+
+
+class Anchor(NamedTuple):
+    """One instant on three clocks, and when it was journalled; ns."""
+
+    t: int
+    monotonic: int
+    monotonic_raw: int
+    realtime: int
+
+
+class Step(NamedTuple):
+    """From one anchor, journalled at ``at``, to the next, by each of the clocks; ns."""
+
+    at: int
+    own: int
+    raw: int
+    wall: int
+
+    @property
+    def leap(self) -> int:
+        """By how much the wall clock left the run's own."""
+        return self.wall - self.own
+
+    @property
+    def leaps(self) -> bool:
+        """Whether it did by more than any clock drifts."""
+        return abs(self.leap) > _STEP_NS + _RUNAWAY * self.own
+
+    @property
+    def races(self) -> bool:
+        """Whether the run's own clock and its raw twin part, as no time service makes them."""
+        together = abs(self.leap) <= _FEW_NS + _RUNAWAY * abs(self.own)
+        most = (_FASTEST if together else _RUNAWAY) * self.raw
+        return self.own <= 0 or abs(self.raw - self.own) > _FEW_NS + most
+
+
+def checks(records: RunRecords, listed: Manifest) -> list[Check]:
+    """The anchors against one another, the journal and the manifest."""
+    try:
+        found = [_anchor(e) for e in records.events if e.kind == "clock.anchor"]
+    except (KeyError, TypeError, ValueError):
+        return [check("CLOCK_DIFFERS", "FAIL", "an anchor of the clocks is malformed")]
+    whole = listed.status == "complete"
+    steps = [_step(a, b) for a, b in pairwise(found)]
+    set_ = [
+        f"the wall clock moved by {s.wall / _S:.3f} s in the {s.own / _S:.3f} s after "
+        f"{s.at / _S:.1f} s"
+        for s in steps
+        if s.leaps
+    ]
+    often = 2 * len(set_) >= len(steps)
+    problems = [
+        *_misplaced(records.events),
+        *_racing(steps),
+        *(set_ if often else ()),
+        *_sealed(records, listed),
+        *_dated(records, found),
+        *(_without(records.events) if whole else ()),
+    ]
+    doubts = [*set_, *_late(found), *_uneven(steps), *(_seldom(records, found) if whole else ())]
+    fine = f"{len(found)} anchors of three clocks go together"
+    return [judged("CLOCK_DIFFERS", problems, fine, doubts)]
+
+
+def _anchor(event: Event) -> Anchor:
+    return Anchor(event.t, *(int(event.data[name]) for name in _CLOCKS))
+
+
+def _step(a: Anchor, b: Anchor) -> Step:
+    return Step(
+        a.t,
+        b.monotonic - a.monotonic,
+        b.monotonic_raw - a.monotonic_raw,
+        b.realtime - a.realtime,
+    )
+
+
+def _misplaced(events: Sequence[Event]) -> Iterator[str]:
+    """One thread writes the journal: it reads an anchor after the event before, and then writes."""
+    before = 0
+    for event in events:
+        if event.kind == "clock.anchor":
+            read = int(event.data["monotonic"])
+            if not before <= read <= event.t:
+                said, at = read / _S, event.t / _S
+                yield f"an anchor of {said:.1f} s stands in the journal at {at:.1f} s"
+                return
+        before = event.t
+
+
+def _racing(steps: Sequence[Step]) -> Iterator[str]:
+    for step in steps:
+        if step.races:
+            own, raw = step.own / _S, step.raw / _S
+            yield f"{own:.3f} s on the run's clock are {raw:.3f} s on the raw one"
+
+
+def _late(found: Sequence[Anchor]) -> Iterator[str]:
+    for anchor in found:
+        if (late := anchor.t - anchor.monotonic) > _LATE_NS:
+            at = anchor.monotonic / _S
+            yield f"an anchor read at {at:.1f} s was journalled {late / _S:.1f} s later"
+
+
+def _uneven(steps: Sequence[Step]) -> Iterator[str]:
+    """What a time service may do to clocks, and what makes durations doubtful all the same."""
+    for at, own, raw, wall in steps:
+        if abs(raw - own) > _FEW_NS + _SLEW * own:
+            yield f"the run's clock was slewed by {(own - raw) / _S:.4f} s in {own / _S:.1f} s"
+        elif abs(wall - own) > _FEW_NS + _SLEW * own:
+            yield f"the wall clock was set by {(wall - own) / _S:.3f} s at {at / _S:.1f} s"
+
+
+def _sealed(records: RunRecords, listed: Manifest) -> Iterator[str]:
+    """The manifest tells the first anchor and when the run was registered."""
+    data = [e.data for e in records.events if e.kind == "clock.anchor"]
+    told = {key: str(value) for key, value in data[0].items()} if data else {}
+    told["utc"] = str(records.events[0].data.get("utc", "")) if records.events else ""
+    for key in sorted({*told, *listed.clock} - {"boot"}):
+        if listed.clock.get(key) != told.get(key):
+            yield f"the manifest's {key[:20]} of the clock is not the journal's"
+
+
+def _dated(records: RunRecords, found: Sequence[Anchor]) -> Iterator[str]:
+    """The date of the registration, by the wall clock of the first anchor."""
+    if not found or not records.events:
+        return
+    try:
+        utc = datetime.datetime.fromisoformat(str(records.events[0].data.get("utc")))
+        said = round(utc.timestamp() * _S)
+    except (ValueError, OverflowError):
+        utc, said = None, 0
+    if utc is None or utc.utcoffset() is None:  # without one it is another time everywhere
+        yield "the registration has no date"
+        return
+    meant = found[0].realtime - found[0].monotonic + records.events[0].t
+    if abs(said - meant) > _REGISTERED_NS:
+        yield f"registered {(said - meant) / _S:.0f} s off the wall clock of the first anchor"
+
+
+def _without(events: Sequence[Event]) -> Iterator[str]:
+    """A heart that beats writes its anchors: it looks for one that is due before all else.
+
+    How long the event before took to reach the disk is no such evidence, nor is a standstill.
+    """
+    last = before = next((e.t for e in events if e.kind == "launch.begin"), 0)
+    if not any(e.kind == "clock.anchor" for e in events):
+        yield "there is no anchor of the clocks"
+        return
+    for event in events:
+        beats = event.kind == "live" or (
+            event.kind == "phase.end" and event.data.get("phase") == "idle"
+        )
+        if beats and before - last > _LATE * ANCHOR_EVERY_S * _S:
+            yield f"no anchor of the clocks between {last / _S:.0f} s and {event.t / _S:.0f} s"
+            return
+        last = event.t if event.kind == "clock.anchor" else last
+        before = event.t
+
+
+def _seldom(records: RunRecords, found: Sequence[Anchor]) -> Iterator[str]:
+    """Stretches in which the engine stood still."""
+    for a, b in gaps(records.phases, [a.t for a in found], _LATE * ANCHOR_EVERY_S):
+        yield f"for {(b - a) / _S:.0f} s from {a / _S:.0f} s on, the engine read no clocks"
+
+
+def gaps(
+    phases: Sequence[Phase], times: Sequence[int], longest_s: float
+) -> Iterator[tuple[int, int]]:
+    """Stretches between two ``times`` in which more than ``longest_s`` of watched phases lie."""
+    watched = [(p.t0, p.t1) for p in phases if p.name in WATCHED]
+    if not watched:
+        return
+    begins, ends = _Ramp(t0 for t0, _ in watched), _Ramp(t1 for _, t1 in watched)
+    edges = [min(t0 for t0, _ in watched), *times, max(t1 for _, t1 in watched)]
+    for a, b in pairwise(sorted(edges)):
+        inside = begins.until(b) - ends.until(b) - begins.until(a) + ends.until(a)
+        if inside > longest_s * _S:
+            yield a, b
+
+
+class _Ramp:
+    """How long ago each of many times was, all of them added."""
+
+    def __init__(self, times: Iterable[int]) -> None:
+        self._times = sorted(times)
+        self._sums = [0, *accumulate(self._times)]
+
+    def until(self, t: int) -> int:
+        """The sum of ``t - x`` over each time ``x`` before ``t``, ns."""
+        count = bisect_left(self._times, t)
+        return count * t - self._sums[count]

@@ -1,0 +1,246 @@
+"""L6: which devices, and whether the machine stayed the same from begin to end.
+
+The spec asks for GPUs, the plan reads some, the fingerprints list them, the server says on which
+it runs: all four must agree. What the plan says why it cannot be read must not be in a fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kit.core.model import MeterDevice, MeterPlan
+from kit.judge.verify.verdict import Check, check, judged
+from kit.record.records import RunRecords
+
+_WATT = 1.0
+# A laptop's driver moves the cap with what the CPU leaves; a person sets it once or twice.
+_MOVES, _NEAR = 3, 0.25
+# What makes another machine of it, and what only makes other conditions: a virtual machine is given
+# memory and CPUs, and has them taken away, while it runs.
+_SAME = (
+    *("cpu.model", "cpu.vendor", "cpu.sockets"),
+    *("kernel.release", "kernel.architecture", "os.id", "nvidia.driver", "nvidia.nvml"),
+    *("machine.product", "kit.version", "docker.engine"),
+)
+_SAME_CARD = ("name", "memory_total_bytes", "compute_capability", "vbios", "virtualisation")
+_CONDITION = (
+    *("clock.source", "cpu.frequency.governors", "cpu.frequency.boost", "docker.version"),
+    *("cpu.threads", "memory.total_bytes"),
+)
+_CONDITION_CARD = (
+    *("power_limit_w", "power_enforced_w", "power_default_w", "ecc", "mig", "persistence"),
+    *("compute_mode", "sm_clock_application_mhz"),
+)
+# A quantity that the fingerprint reads as well, by another call: if it has one, so has the meter.
+_ALSO_READ = {
+    "gpu_energy": "energy_counter",
+    "gpu_temperature": "temperature_c",
+    "gpu_memory_temperature": "memory_temperature_c",
+    "gpu_sm_clock": "sm_clock_mhz",
+    "gpu_memory_clock": "memory_clock_mhz",
+    "gpu_power_limit": "power_enforced_w",
+    "gpu_memory_used": "memory_used_bytes",
+    "gpu_processes": "compute_processes",
+}
+_ENERGY = frozenset({"gpu_energy", "gpu_power_sample", "gpu_power_instant", "gpu_power_average"})
+_SHARED = ("MIG is on", "a virtual GPU")
+
+
+def checks(records: RunRecords, *, whole: bool) -> list[Check]:
+    """Devices, reasons and fingerprints."""
+    try:
+        devices = [*_asked(records), *_named(records), *_reasons(records), *_effective(records)]
+        changed = list(_changed(records, _SAME, _SAME_CARD)) if whole else []
+        conditions = list(_changed(records, _CONDITION, _CONDITION_CARD))
+        for problem, contradicted in _limits(records):
+            (changed if contradicted else conditions).append(problem)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return [
+            check("DEVICES_DIFFER", "FAIL", f"a fingerprint is malformed ({type(error).__name__})")
+        ]
+    fine = "the machine was the same before and after"
+    return [
+        judged("DEVICES_DIFFER", devices, "spec, plan and fingerprints name the same devices"),
+        judged("ENVIRONMENT", changed, fine, conditions),
+    ]
+
+
+# --- devices ----------------------------------------------------------------------------------
+
+
+def _boards(env: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
+    """The fingerprint's GPUs by alias; None where it has none, empty where none answers."""
+    found = env.get("gpus")
+    if not isinstance(found, dict):
+        return None
+    return {k: v for k, v in found.items() if k.startswith("gpu") and isinstance(v, dict)}
+
+
+def _nvml(records: RunRecords) -> Iterator[MeterPlan]:
+    return (meter for meter in records.plan.meters if meter.name == "nvml")
+
+
+def _asked(records: RunRecords) -> Iterator[str]:
+    """A run on two GPUs reads both, and a run on none, or on one of eight, only what it may."""
+    boards, asked = _boards(records.env_start), records.spec.devices.gpus
+    if boards is not None and asked > len(boards):
+        yield f"the spec asks for {asked} GPUs, the machine has {len(boards)}"
+    for meter in _nvml(records):
+        own = [d.device for d in meter.devices]
+        expected = asked or (len(boards) if boards is not None else len(own))
+        if meter.devices and own != [f"gpu{n}" for n in range(expected)]:
+            yield f"the plan reads {', '.join(own[:4])[:60]}, and {expected} GPUs are the run's"
+        if not meter.devices and boards and any(b.get("energy_counter") for b in boards.values()):
+            yield "the plan says that no GPU can be read, and the fingerprint read them"
+
+
+def _named(records: RunRecords) -> Iterator[str]:
+    boards = _boards(records.env_start) or {}
+    for meter in _nvml(records):
+        for device in meter.devices:
+            name = boards.get(device.device, {}).get("name")
+            if isinstance(name, str) and name != device.description:
+                named = f"{device.description[:40]!a}, its fingerprint {name[:40]!a}"
+                yield f"{device.device} is {named}"
+
+
+def _reasons(records: RunRecords) -> Iterator[str]:
+    """Why the plan says that a quantity is not read, against what the fingerprint read of it."""
+    boards = _boards(records.env_start) or {}
+    for meter in _nvml(records):
+        for device in meter.devices:
+            board = boards.get(device.device, {})
+            for quantity, facts in device.quantities.items():
+                if "reason" in facts and _contradicted(quantity, str(facts["reason"]), board):
+                    yield f"{device.device} {quantity} is said to be absent, and it was read"
+    for meter in records.plan.meters:
+        if meter.reason and meter.devices:
+            yield f"{meter.name} has devices and a reason why it has none"
+
+
+def _contradicted(quantity: str, reason: str, board: Mapping[str, Any]) -> bool:
+    """Energy is also left out where the board's is not this device's: then the board says so."""
+    if quantity in _ENERGY and reason.startswith(_SHARED):
+        virtual = board.get("virtualisation") in ("vgpu", "host-vgpu")
+        return "mig" in board and board["mig"] is not True and not virtual
+    if quantity == "gpu_energy" and "does not advance" in reason:
+        return False
+    seen = board.get(_ALSO_READ.get(quantity, ""))
+    return isinstance(seen, int | float) and bool(seen)
+
+
+def _effective(records: RunRecords) -> Iterator[str]:
+    """What the server said of itself, where kit knows the words."""
+    described = {d.description for m in _nvml(records) for d in m.devices}
+    options = records.spec.runtime.options
+    for launch, told in records.effective.items():
+        if not told.keys() <= _paths(records):
+            yield f"launch {launch}: the server was asked for what its runtime does not answer"
+        props = told.get("/props")
+        if not isinstance(props, dict):
+            continue
+        where = f"launch {launch}: the server"
+        device, kind = props.get("device"), props.get("dtype")
+        if isinstance(device, str) and device != "cpu" and described and device not in described:
+            yield f"{where} ran on {device[:40]!a}"
+        if isinstance(kind, str) and options.get("dtype") not in (None, "auto", kind):
+            yield f"{where} computed in {kind[:20]!a}, the spec asks for {options['dtype']!a}"
+        yield from (f"{where} {problem}" for problem in _served(records, props))
+
+
+def _paths(records: RunRecords) -> set[str]:
+    """Where the runtime tells its configuration; all, for one that this kit does not know."""
+    from kit.core.errors import UsageError
+    from kit.spec import runtimes
+
+    try:
+        return set(runtimes.get(records.spec.runtime.name).effective_paths)
+    except UsageError:
+        return {path for told in records.effective.values() for path in told}
+
+
+def _served(records: RunRecords, props: Mapping[str, Any]) -> Iterator[str]:
+    """The model's file, by the path that the container knows it by."""
+    path = props.get("model_path")
+    targets = {mount.target for mount in records.plan.launch.mounts}
+    if isinstance(path, str) and targets and path not in targets:
+        yield f"served {path[:60]!a}, which is none of the run's weights"
+    asked = records.spec.runtime.options.get("attention")
+    said = props.get("attention")
+    if isinstance(said, str) and asked not in (None, "auto", said):
+        yield f"used the attention {said[:20]!a}, the spec asks for {asked!a}"
+
+
+# --- before and after ---------------------------------------------------------------------------
+
+
+def _changed(
+    records: RunRecords, paths: tuple[str, ...], of_card: tuple[str, ...]
+) -> Iterator[str]:
+    start, end = records.env_start, records.env_end
+    if not end:
+        return
+    for path in paths:
+        yield from _moved(path, _at(start, path), _at(end, path))
+    before, after = _boards(start) or {}, _boards(end) or {}
+    if of_card is _SAME_CARD and before.keys() != after.keys():
+        yield f"{len(before)} GPUs before the run, {len(after)} after it"
+    for alias in sorted(before.keys() & after.keys()):
+        for key in of_card:
+            yield from _moved(f"{alias} {key}", before[alias].get(key), after[alias].get(key))
+
+
+def _at(document: Mapping[str, Any], path: str) -> Any:
+    found: Any = document
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def _moved(what: str, before: Any, after: Any) -> Iterator[str]:
+    """What was known before and after and is not the same."""
+    if not _is_unknown(before) and not _is_unknown(after) and before != after:
+        yield f"{what} was {str(before)[:40]!a} before the run and {str(after)[:40]!a} after it"
+
+
+def _is_unknown(value: Any) -> bool:
+    """Nothing, or ``{"absent": why}``: a query that failed."""
+    return value is None or (isinstance(value, dict) and value.keys() == {"absent"})
+
+
+def _limits(records: RunRecords) -> list[tuple[str, bool]]:
+    """The power limit that was sampled against the one in the fingerprints."""
+    return [p for m in _nvml(records) for d in m.devices for p in _limit(records, d)]
+
+
+def _limit(records: RunRecords, device: MeterDevice) -> Iterator[tuple[str, bool]]:
+    """What is odd of a card's cap, and whether it contradicts: else somebody changed it.
+
+    A cap may be changed at any time, also between a fingerprint and the first reading or after the
+    last one. But one of the fingerprints is then as the readings are.
+    """
+    series = records.samples.get(device.device, "gpu_power_limit")
+    if series is None or not len(series.raw):
+        return
+    sampled = sorted({round(raw * 1e-3) for raw in series.raw.tolist()})
+    said = ", ".join(f"{w:g}" for w in sampled[:3])
+    told = {
+        when: watts
+        for when, env in (("before", records.env_start), ("after", records.env_end))
+        for watts in [(_boards(env) or {}).get(device.device, {}).get("power_enforced_w")]
+        if isinstance(watts, int | float)
+    }
+    odd = {when: watts for when, watts in told.items() if not _fits(watts, sampled)}
+    for when, watts in odd.items():
+        words = f"its cap is {watts:g} W {when} the run, and {said} W was sampled"
+        yield f"{device.device}: {words}", len(odd) == len(told)
+    if not odd and len(sampled) > 1:
+        yield f"{device.device}: its cap was changed during the run: {said} W was sampled", False
+
+
+def _fits(told: float, sampled: list[int]) -> bool:
+    """Whether a cap is one of those sampled; of one that moves all the time, near to them."""
+    if len(sampled) > _MOVES:
+        return sampled[0] * (1 - _NEAR) <= told <= sampled[-1] * (1 + _NEAR)
+    return any(abs(w - told) <= _WATT for w in sampled)

@@ -1,0 +1,78 @@
+"""L1: the files are exactly those that the manifest lists, and the name is the manifest's hash."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kit.core.errors import ArchiveRefused
+from kit.core.model import Manifest, ManifestFile
+from kit.judge.verify.verdict import Check, check, judged
+from kit.record import manifest
+from kit.record.archive import MANIFEST, MAX_MANIFEST, Source
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def name_of(source: Source) -> str:
+    """The hash of the manifest's bytes, whatever they say.
+
+    Raises:
+        ArchiveRefused: there is no manifest, or it is too large.
+    """
+    return manifest.run_hash(source.read(MANIFEST, MAX_MANIFEST))
+
+
+def checks(source: Source, data: bytes, listed: Manifest) -> list[Check]:
+    """Name, set of files, every file's hash, and the manifest's own hashes."""
+    absent = manifest.absentees(source, listed)
+    lost = [f"{f.path} is missing" for f in absent if not f.withheld]
+    strangers = [f"{name} is not listed" for name in manifest.strangers(source, listed)]
+    there = [f for f in listed.files if f not in absent]
+    return [
+        _name(source, manifest.run_hash(data)),
+        judged("EXTRA_FILE", strangers, "no file beside those listed"),
+        judged("LISTED_FILE_MISSING", lost, "every listed file is there"),
+        judged("HASH_MISMATCH", _altered(source, there), f"{len(there)} files are as sealed"),
+        judged("ROOT_HASHES", _roots(listed), "spec, plan and results are those of the manifest"),
+        *_withheld(absent, listed),
+    ]
+
+
+def _name(source: Source, name: str) -> Check:
+    if source.top == name:
+        return check("HASH_NAME", "PASS", "the run's name is the hash of its manifest")
+    if _HASH.fullmatch(source.top):
+        return check("HASH_NAME", "FAIL", f"it is named {source.top[:12]}… and is {name[:12]}…")
+    return check("HASH_NAME", "WARN", f"the folder is not named by its hash, {name[:12]}…")
+
+
+def _altered(source: Source, files: list[ManifestFile]) -> Iterator[str]:
+    for entry in files:
+        try:
+            manifest.check_listed(source, entry)
+        except ArchiveRefused as refused:
+            yield refused.message
+
+
+def _roots(listed: Manifest) -> Iterator[str]:
+    hashes = {f.path: f.sha256 for f in listed.files}
+    told = {
+        "spec.json": listed.spec_hash,
+        "plan.json": listed.plan_hash,
+        "results.json": listed.result_hash,
+    }
+    for name, sha256 in told.items():
+        if hashes.get(name) != sha256:
+            yield f"{name} is listed under another hash"
+
+
+def _withheld(absent: list[ManifestFile], listed: Manifest) -> list[Check]:
+    private = [f for f in listed.files if f.withheld]
+    if not private:
+        return []
+    hidden = [f for f in private if f in absent]
+    if hidden:
+        message = "host name and device UUIDs are committed by hash and withheld"
+        return [check("IDENTITY", "WITHHELD", message)]
+    return [check("IDENTITY", "PASS", "host name and device UUIDs are in this copy")]

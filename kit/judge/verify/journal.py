@@ -1,0 +1,285 @@
+"""L4: the journal's own grammar. The engine writes its events in one order and at one pace."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from kit.core.model import Event, Finding, Manifest
+from kit.energy import SCOPE_METERS
+from kit.judge.verify import clocks
+from kit.judge.verify.rules import ruled_by
+from kit.judge.verify.verdict import Check, check, judged
+from kit.record.phases import BLOCKS
+from kit.record.records import RunRecords
+from kit.record.samples import Ints, Series
+from kit.run.watch import ANCHOR_EVERY_S, LIVE_EVERY_S
+
+# A loaded host delays the engine; a tenth of the usual number is no delay.
+_SLOWEST, _SHARE = 20, 0.1
+# Nothing lies between two launches; a sampler that stops waits for its slowest device.
+_PAUSE_S, _STOP_S = 10.0, 60.0
+# What the engine's heart writes. Two anchors lie a pace apart, and no live reading with them: the
+# engine was not standing still. A few seconds without any event, and it may have been.
+_BEATS = frozenset({"live", "clock.anchor"})
+_PACE_SHARE, _STILL_S = 0.9, 2.0
+_SHOWN = (
+    *("gpu_power_instant", "gpu_power_sample", "gpu_power_average"),
+    *("gpu_energy", "cpu_energy", "cpu_busy"),
+)
+_AROUND: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "startup": (("container.created", "container.started", "container.ready"), ()),
+    "warmup": ((), ("stage.done warmup",)),
+    "measured": ((), ("stage.done measured",)),
+    "shutdown": (("container.stopped",), ("container.removed",)),
+}
+_BEFORE, _AFTER = ("run.registered", "sampler.started"), ("sampler.stopped", "run.end")
+# Rules of preflight that follow from spec, plan and the fingerprint alone, by their codes.
+_DERIVED = frozenset(
+    {
+        *("IMAGE", "IMAGE_DIFFERENT", "SHM", "CPUS", "CPUS_SHARED", "CPUS_FEW"),
+        *("FREQUENCY", "FREQUENCY_GOVERNOR", "METER", "METER_ABSENT", "METER_SILENT"),
+        *("RAPL_UNREADABLE", "ENERGY", "ENERGY_ESTIMATED", "ENERGY_UNMEASURED"),
+        *("PRIMARY_UNMEASURED", "PRIMARY_ESTIMATED"),
+    }
+)
+_PROBLEMS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def checks(records: RunRecords, listed: Manifest) -> list[Check]:
+    """Order, findings and heartbeat of a run that was completed."""
+    if listed.status != "complete":
+        return []
+    return [
+        judged("JOURNAL_ORDER", _order(records), "events stand in the engine's order"),
+        _outside(records),
+        _findings(records),
+        _heartbeat(records),
+    ]
+
+
+# --- order ------------------------------------------------------------------------------------
+
+
+def _order(records: RunRecords) -> Iterator[str]:
+    """The events that every run has, in the one order in which they come about."""
+    expected = [word for n in range(records.spec.launches) for word in _launch(n)]
+    known = {*expected, *(w.partition(" ")[0] for w in expected)}
+    found = [word for e in records.events if (word := _word(e)).partition(" ")[0] in known]
+    if found == _former(expected):
+        expected = found
+    for own, meant in zip(found, expected, strict=False):
+        if own != meant:
+            yield f"{own[:60]!a} stands where {meant!a} must"
+            return
+    if len(found) != len(expected):
+        yield f"{len(found)} events of launches, a run like this has {len(expected)}"
+    yield from _edges(records.events)
+
+
+def _launch(index: int) -> Iterator[str]:
+    yield f"launch.begin {index}"
+    for name, part in BLOCKS:
+        inside, after = _AROUND.get(name, ((), ()))
+        yield f"phase.begin {index} {name} {part}"
+        yield from (f"{kind} {index}" for kind in inside)
+        yield f"phase.end {index} {name} {part}"
+        for word in after:
+            kind, _, stage = word.partition(" ")
+            yield f"{kind} {index}{stage and ' ' + stage}"
+    yield f"launch.end {index}"
+
+
+def _former(expected: list[str]) -> list[str]:
+    """The same as kit wrote it under formulas 1: a stage was done before its phase ended."""
+    found = list(expected)
+    for n in range(1, len(found)):
+        if found[n].startswith("stage.done"):
+            found[n - 1 : n + 1] = found[n], found[n - 1]
+    return found
+
+
+def _word(event: Event) -> str:
+    data = event.data
+    if event.kind.startswith("phase."):
+        return f"{event.kind} {data['launch']} {data['phase']} {data['part']}"
+    if event.kind == "stage.done":
+        return f"{event.kind} {data['launch']} {data['stage']}"
+    return f"{event.kind} {data['launch']}" if "launch" in data else event.kind
+
+
+def _edges(events: tuple[Event, ...]) -> Iterator[str]:
+    """What must lie before the first launch, and what after the last one."""
+    kinds = [e.kind for e in events]
+    if "launch.begin" not in kinds:
+        return
+    first = kinds.index("launch.begin")
+    last = len(kinds) - 1 - kinds[::-1].index("launch.end") if "launch.end" in kinds else first
+    for kind in ("finding", *_BEFORE):
+        if kind in kinds[first:]:
+            yield f"{kind} stands after the first launch began"
+    for kind in _AFTER:
+        if kind in kinds[:last]:
+            yield f"{kind} stands before the last launch ended"
+
+
+def _outside(records: RunRecords) -> Check:
+    """Launches follow one another at once, and the meters begin and end with them.
+
+    A launch that was taken out leaves the time that it took: a heart that beat, or readings that
+    went on for as long as a launch takes. A machine that stood still leaves neither.
+    """
+    problems: list[str] = []
+    doubts: list[str] = []
+    beats = [e.t for e in records.events if e.kind in _BEATS]
+    spans = list(_launches(records.events))
+    shortest = min((b - a for a, b in spans), default=0)
+    for where, a, b, longest_s in _between(records.events, spans):
+        if (b - a) * 1e-9 <= longest_s:
+            continue
+        went_on = b - a >= shortest and _is_read(records, a + (b - a) // 4, b - (b - a) // 4)
+        beat = bisect_right(beats, a) < bisect_left(beats, b)
+        found = problems if went_on or beat else doubts
+        found.append(f"{(b - a) * 1e-9:.1f} s {where} belong to none")
+    return judged("TIME_OUTSIDE", problems, "the meters ran for the launches alone", doubts)
+
+
+def _launches(events: tuple[Event, ...]) -> Iterator[tuple[int, int]]:
+    """From when to when each launch took, ns."""
+    ends = [e.t for e in events if e.kind == "launch.end"]
+    begins = [e.t for e in events if e.kind == "launch.begin"]
+    return zip(begins, ends, strict=False)
+
+
+def _between(
+    events: tuple[Event, ...], spans: list[tuple[int, int]]
+) -> Iterator[tuple[str, int, int, float]]:
+    """Stretches outside of launches: where, from when to when (ns), how long they usually are."""
+    started = [e.t for e in events if e.kind == "sampler.started"]
+    stopped = [e.t for e in events if e.kind == "sampler.stopped"]
+    if not spans or not started or not stopped:
+        return
+    yield "before the first launch", max(started), spans[0][0], _PAUSE_S
+    for (_, end), (begin, _) in pairwise(spans):
+        yield "between two launches", end, begin, _PAUSE_S
+    yield "after the last launch", spans[-1][1], min(stopped), _STOP_S
+
+
+def _is_read(records: RunRecords, a: int, b: int) -> bool:
+    """Whether any meter was read between two times, ns."""
+    return any(
+        bool(((s.t0 > a) & (s.t0 < b)).any()) for s in records.samples.series.values() if len(s.t0)
+    )
+
+
+# --- findings ---------------------------------------------------------------------------------
+
+
+def _findings(records: RunRecords) -> Check:
+    """What every kit's preflight does, then what this kit's rules find in plan and fingerprint."""
+    told = {
+        (e.data.get("code"), e.data.get("level")) for e in records.events if e.kind == "finding"
+    }
+    code, fine = "FINDINGS_DIFFER", "preflight's findings follow from the plan"
+    if not told:
+        return check(code, "FAIL", "preflight found nothing, which it never does")
+    if any(level == "fail" for _, level in told):
+        return check(code, "FAIL", "preflight forbade the run, and it ran")
+    return ruled_by(records.plan, code, _not_told(records, told), fine)
+
+
+def _not_told(records: RunRecords, told: set[tuple[Any, Any]]) -> Iterator[str]:
+    try:
+        meant = [f for f in _derived(records) if f.code in _DERIVED]
+    except _PROBLEMS as error:
+        yield f"they cannot be derived from plan and fingerprint ({type(error).__name__})"
+        return
+    for finding in meant:
+        if (finding.code, finding.level) not in told:
+            yield f"{finding.code} ({finding.level}) follows from the plan and is not there"
+
+
+def _derived(records: RunRecords) -> list[Finding]:
+    """Preflight's rules, with what they would have gathered as far as it is sealed."""
+    from kit.run import plan, preflight
+
+    files = records.plan.model.files if records.plan.model else ()
+    gathered: dict[str, Any] = {
+        "host": records.env_start,
+        "weights": {f"{plan.WEIGHTS_DIR}/{f.path}": f.size for f in files},
+        "disk_free": 1 << 60,
+        "port_free": {"absent": "not sealed"},
+        "gpu_energy": {"absent": "not sealed"},
+        "other_runs": [],
+    }
+    return preflight.check(records.plan, records.spec, gathered)
+
+
+# --- heartbeat --------------------------------------------------------------------------------
+
+
+def _heartbeat(records: RunRecords) -> Check:
+    """Twice a second the engine tells what the meters show, where they show anything.
+
+    An engine that stands still tells nothing, and neither does a sampler. Of an engine that wrote
+    anchor after anchor while its meters were read, live readings are missing.
+    """
+    shown = _shown(records)
+    times = [
+        e.t for e in records.events if e.kind == "live" and e.data.keys() & {"power", "joules"}
+    ]
+    problems: list[str] = []
+    doubts: list[str] = []
+    if shown:
+        anchors = [e.t for e in records.events if e.kind == "clock.anchor"]
+        read = np.sort(np.concatenate([s.t0 for s in shown]))
+        for a, b in clocks.gaps(records.phases, times, _SLOWEST * LIVE_EVERY_S):
+            found = problems if _beat_meanwhile(anchors, read, a, b) else doubts
+            found.append(f"no live reading between {a * 1e-9:.1f} s and {b * 1e-9:.1f} s")
+        usual = _usual(records, shown)
+        if len(times) < _SHARE * usual:
+            problems.append(f"{len(times)} live readings, {usual} are usual")
+    return judged("LIVE_MISSING", problems, "live readings came at their pace", doubts)
+
+
+def _beat_meanwhile(anchors: list[int], read: Ints, a: int, b: int) -> bool:
+    """Whether the engine wrote anchors from ``a`` to ``b`` (ns), and meters were read meanwhile."""
+    beats = anchors[bisect_right(anchors, a) : bisect_left(anchors, b)]
+    if not beats or beats[-1] - beats[0] < _PACE_SHARE * ANCHOR_EVERY_S * 1e9:
+        return False
+    first, last = np.searchsorted(read, beats[0], "right"), np.searchsorted(read, beats[-1])
+    return bool(first < last)
+
+
+def _usual(records: RunRecords, shown: list[Series]) -> int:
+    """How many live readings are usual: one each half second of watched phases in which meters
+    were read and the engine did not stand still."""
+    bins = np.unique(np.concatenate([s.t0 for s in shown]) // round(LIVE_EVERY_S * 1e9))
+    at = (bins * LIVE_EVERY_S * 1e9).astype(np.int64)
+    inside = np.zeros(len(at), bool)
+    for phase in records.phases:
+        if phase.name in clocks.WATCHED:
+            inside |= (at >= phase.t0) & (at < phase.t1)
+    written = np.array([e.t for e in records.events], np.int64)
+    after = np.searchsorted(written, at)
+    within = (after > 0) & (after < len(written))
+    ends, begins = written[after[within]], written[after[within] - 1]
+    inside[within] &= ~((ends - begins > _STILL_S * 1e9) & (at[within] < ends))
+    return int(np.count_nonzero(inside))
+
+
+def _shown(records: RunRecords) -> list[Series]:
+    """What is read all the time and gives what Live shows."""
+    meters = {SCOPE_METERS[scope] for scope in ("gpu", "cpu", "estimate")}
+    found = [
+        records.samples.get(device.device, quantity)
+        for meter in records.plan.meters
+        if meter.name in meters
+        for device in meter.devices
+        for quantity in _SHOWN
+    ]
+    return [s for s in found if s is not None and len(s.t) and not s.errors]

@@ -1,0 +1,218 @@
+"""L4: what Live showed while the run went on is journalled, and must be what the samples say.
+
+Twice a second the engine tells the power of each device and the energy since its first reading,
+as `kit.measure.meters.live` computes them. Raw rows that were changed afterwards no longer give
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kit.core.model import Event
+from kit.core.units import QUANTITIES
+from kit.judge.verify.verdict import Check, check, judged
+from kit.measure.meters.live import GROWTH, PREFERRED, Sum, corrected, fault
+from kit.record.records import RunRecords
+from kit.record.samples import Series
+
+# How old a reading can be that Live shows: it drops older ones, and the engine may be busy.
+_OLDEST_NS = 8_000_000_000
+# A device that is read at all has a reading as young as that.
+_YOUNG_NS = 4_000_000_000
+# Shown to a tenth, by arithmetic of floating point.
+_HALF = 0.051
+_FEW, _SHARE = 3, 0.05
+_USUAL_S = 2.0
+_LOOKED = 64
+_SPACED = 2.0
+
+
+class Shown(NamedTuple):
+    """A number that Live showed: when it was journalled, since when it may have waited for that
+    (ns), and the number."""
+
+    t: int
+    since: int
+    value: float
+
+
+def checks(records: RunRecords, *, whole: bool) -> list[Check]:
+    """Each device's live power and energy against its rows."""
+    events = [e for e in records.events if e.kind == "live"]
+    try:
+        found = list(_differences(records, _waiting(records.events)))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return [
+            check("LIVE_DIFFERS", "FAIL", f"live readings are malformed ({type(error).__name__})")
+        ]
+    if found and not whole:
+        return [check("LIVE_DIFFERS", "WARN", "; ".join(found[:3]))]
+    return [judged("LIVE_DIFFERS", found, f"{len(events)} live readings are those of the samples")]
+
+
+def _waiting(events: Sequence[Event]) -> list[tuple[Event, int]]:
+    """Live events, each with when the engine last surely did something else (ns).
+
+    It takes what the samplers said, writes an anchor that is due, and then what it took: each of
+    these may take its time.
+    """
+    times = [0, 0, *(e.t for e in events)]
+    return [(e, times[n]) for n, e in enumerate(events) if e.kind == "live"]
+
+
+def _differences(records: RunRecords, events: list[tuple[Event, int]]) -> Iterator[str]:
+    for meter in records.plan.meters:
+        for device in meter.devices:
+            known = {q: f for q, f in device.quantities.items() if "reason" not in f}
+            power = _shown(events, "power", device.device)
+            joules = _shown(events, "joules", device.device)
+            yield from _of_power(records, device.device, known, power)
+            yield from _of_energy(records, device.device, known, joules)
+    named = {d.device for m in records.plan.meters for d in m.devices}
+    for key in ("power", "joules"):
+        strangers = {d for e, _ in events for d in e.data.get(key, {})} - named
+        if strangers:
+            yield f"Live showed {key} of {min(strangers)[:20]!a}, which the plan does not name"
+
+
+def _shown(events: list[tuple[Event, int]], key: str, device: str) -> list[Shown]:
+    """Every live reading of a device."""
+    return [
+        Shown(e.t, since, float(e.data[key][device]))
+        for e, since in events
+        if device in e.data.get(key, {})
+    ]
+
+
+def _of_power(
+    records: RunRecords, device: str, known: Mapping[str, Mapping[str, Any]], shown: list[Shown]
+) -> Iterator[str]:
+    """Power that is read as such; a counter's is the growth between two calls that nobody kept."""
+    quantities = [q for q in PREFERRED if q in known]
+    if not quantities or not shown:
+        if shown and not known:
+            yield f"Live showed the power of {device}, and the plan says why it is not read"
+        return
+    values = [_watts(records.samples.get(device, q), q, known[q], device) for q in quantities]
+    wrong = [one.t for one in shown if not _is_shown(values, one)]
+    yield from _told(device, "power", wrong, shown)
+
+
+def _is_shown(values: list[tuple[Any, Any]], one: Shown) -> bool:
+    """Whether the first quantity that had been read by then, or had fallen silent, says so.
+
+    One that just gave what cannot be is not shown either, until its next good reading.
+    """
+    for times, found in values:
+        if _holds(times, found, one):
+            return True
+        low, high = np.searchsorted(times, (one.since - _YOUNG_NS, one.since + 1))
+        if (found[low:high] > 0).any() and not np.isnan(found[low:high]).any():
+            return False
+    return False
+
+
+def _watts(
+    series: Series | None, quantity: str, facts: Mapping[str, Any], device: str
+) -> tuple[Any, Any]:
+    """(when read, ns; watts as Live shows them) of a stream, in the order of reading.
+
+    NaN stands where Live refused the reading.
+    """
+    if series is None or not len(series.raw):
+        return np.zeros(0, np.int64), np.zeros(0)
+    order = np.argsort(series.t1, kind="stable")
+    raw = series.raw[order]
+    scale = QUANTITIES[quantity].scale * float(facts.get("scale", 1.0))
+    first, second = corrected(quantity, facts, 0.0), corrected(quantity, facts, 1.0)
+    watts = first + raw * scale * (second - first)
+    watts[_refused(raw, quantity, facts, device)] = np.nan
+    return series.t1[order], watts
+
+
+def _refused(raw: Any, quantity: str, facts: Mapping[str, Any], device: str) -> Any:
+    """Which readings Live left out, because no device can give them. Shape as ``raw``."""
+    each, place = np.unique(raw, return_inverse=True)
+    return np.array([bool(fault(quantity, facts, r, device)) for r in each.tolist()])[place]
+
+
+def _of_energy(
+    records: RunRecords, device: str, known: Mapping[str, Mapping[str, Any]], shown: list[Shown]
+) -> Iterator[str]:
+    quantity = next((q for q in GROWTH if q in known), None)
+    if not shown:
+        return
+    if quantity is None:
+        yield f"Live showed the energy of {device}, and the plan says why it is not read"
+        return
+    times, values = _sums(records.samples.get(device, quantity), quantity, known[quantity], device)
+    wrong = [one.t for one in shown if not _holds(times, values, one, lasting=True)]
+    unheld = frozenset(wrong)
+    yield from _told(device, "energy", wrong, shown)
+    ages = [
+        _age_s(times, values, one)
+        for one in shown
+        if one.t not in unheld and one.t - _latest(times, one.t) < _YOUNG_NS
+    ]
+    age_s = float(np.median(ages)) if ages else 0.0
+    # On a slow disk readings are written, shown and journalled all at a slower pace.
+    apart_s = float(np.median(np.diff([one.t for one in shown]))) * 1e-9 if len(shown) > 1 else 0.0
+    if age_s > max(_USUAL_S, _SPACED * apart_s):
+        yield f"{device}: the energy that Live showed lies {age_s:.1f} s back in its samples"
+
+
+def _sums(
+    series: Series | None, quantity: str, facts: Mapping[str, Any], device: str
+) -> tuple[Any, Any]:
+    """(when read, energy until then, J) by Live's own adding up."""
+    adding = Sum(quantity, facts)
+    times, values = [], []
+    if series is not None and len(series.raw):
+        order = np.argsort(series.t1, kind="stable")
+        order = order[~_refused(series.raw[order], quantity, facts, device)]
+        for t, raw in zip(series.t1[order].tolist(), series.raw[order].tolist(), strict=True):
+            adding.add(t, raw)
+            times.append(t)
+            values.append(adding.total)
+    return np.array(times, np.int64), np.array(values, np.float64)
+
+
+def _latest(times: Any, t: int) -> int:
+    """When the last reading before ``t`` was made."""
+    high = int(np.searchsorted(times, t + 1))
+    return int(times[high - 1]) if high else 0
+
+
+def _holds(times: Any, values: Any, one: Shown, *, lasting: bool = False) -> bool:
+    """Whether a reading from shortly before has the value that was shown.
+
+    Args:
+        lasting: the last reading counts however old it is: a sum stays when a device falls silent.
+    """
+    low, high = np.searchsorted(times, (one.since - _OLDEST_NS, one.t + 1))
+    low = max(0, min(low, np.searchsorted(times, one.since + 1) - 1)) if lasting else low
+    return bool((np.abs(values[low:high] - one.value) <= _HALF).any())
+
+
+def _age_s(times: Any, values: Any, one: Shown) -> float:
+    """How long before the last reading until ``t`` the value that was shown then was read."""
+    high = end = int(np.searchsorted(times, one.t + 1))
+    while True:  # it lies near the end: a look at all of them each time would take the square
+        low = max(0, 2 * high - end - _LOOKED)
+        same = np.flatnonzero(np.abs(values[low:high] - one.value) <= _HALF)
+        if len(same) or not low:
+            return float(times[end - 1] - times[low + same[-1]]) * 1e-9
+        high = low
+
+
+def _told(device: str, what: str, wrong: list[int], shown: list[Shown]) -> Iterator[str]:
+    if len(wrong) > max(_FEW, _SHARE * len(shown)):
+        at = wrong[0] * 1e-9
+        yield (
+            f"{device}: {len(wrong)} of {len(shown)} live readings of its {what} are not in its "
+            f"samples (first at {at:.1f} s)"
+        )

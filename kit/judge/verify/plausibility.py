@@ -1,0 +1,108 @@
+"""L5: records that fit their own hashes and formulas must also fit one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from kit.core.model import Manifest, Phase, Request, Response
+from kit.energy import doubts_of
+from kit.judge.verify.verdict import Check, check, judged
+from kit.record.phases import BLOCKS
+from kit.record.records import RunRecords
+
+Blocks = dict[tuple[str, str | None], Phase]
+_NS = 1e-9
+_TIMER_SHARE = 0.01
+_NOT_YET = "counters against power, caps, clocks and throughput are not checked in this version"
+
+
+def checks(records: RunRecords, listed: Manifest) -> list[Check]:
+    """Windows against requests and spec; times of each request against one another."""
+    whole = listed.status == "complete"
+    return [
+        judged("WINDOW_SHIFTED", _windows(records, whole), "phases hold what they must hold"),
+        judged("TIMES_INCONSISTENT", _times(records), "times of every request fit"),
+        _readings(records),
+        check("PLAUSIBILITY", "SKIP", _NOT_YET),
+    ]
+
+
+def _readings(records: RunRecords) -> Check:
+    """Readings within what their devices can do, and views that agree; what is not, is in doubt."""
+    try:
+        doubts = doubts_of(records.samples, records.plan.meters)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Facts of the plan that mean nothing: the numbers that follow from them are L4's matter.
+        why = f"the readings cannot be judged by this plan ({type(error).__name__})"
+        return check("READINGS_DOUBTED", "WARN", why)
+    found = [doubt.words() for doubt in doubts if not doubt.settled]
+    if not found:
+        return check("READINGS_DOUBTED", "PASS", "readings are within their devices' limits")
+    more = f" (and {len(found) - 2} more)" if len(found) > 2 else ""
+    return check("READINGS_DOUBTED", "WARN", "; ".join(found[:2]) + more)
+
+
+def _windows(records: RunRecords, whole: bool) -> Iterator[str]:
+    for launch in sorted({p.launch for p in records.phases}):
+        blocks: Blocks = {(p.name, p.part): p for p in records.phases if p.launch == launch}
+        yield from _order(blocks, launch)
+        yield from _outside(records, blocks, launch)
+        if whole:
+            yield from _short(records, blocks, launch)
+
+
+def _order(blocks: Blocks, launch: int) -> Iterator[str]:
+    present = [blocks[key] for key in BLOCKS if key in blocks]
+    for before, after in pairwise(present):
+        if after.t0 < before.t1:
+            yield f"launch {launch}: {after.name} begins before {before.name} ends"
+
+
+def _outside(records: RunRecords, blocks: Blocks, launch: int) -> Iterator[str]:
+    for request in records.requests.get(launch, ()):
+        block = blocks.get((request.stage, None))
+        if block is None or request.sent is None:
+            continue
+        if request.sent < block.t0 or request.done > block.t1:
+            yield f"launch {launch}: request {request.index} lies outside its {block.name} block"
+
+
+def _short(records: RunRecords, blocks: Blocks, launch: int) -> Iterator[str]:
+    asked = {"idle": records.spec.phases.idle_s, "loaded_idle": records.spec.phases.loaded_idle_s}
+    for (name, _), block in blocks.items():
+        seconds = (block.t1 - block.t0) * _NS
+        if seconds < asked.get(name, 0.0) * (1 - _TIMER_SHARE):
+            yield f"launch {launch}: {name} took {seconds:.2f} s, the spec asks {asked[name]:g} s"
+
+
+def _times(records: RunRecords) -> Iterator[str]:
+    for launch, asked in records.requests.items():
+        answers = {r.index: r for r in records.responses.get(launch, ())}
+        for request in asked:
+            problem = _time_problem(request, answers.get(request.index))
+            if problem:
+                yield f"launch {launch} request {request.index}: {problem}"
+
+
+def _time_problem(request: Request, answer: Response | None) -> str | None:
+    """TTFT and the gaps between chunks must add up to end to end: the same instants."""
+    stations = (
+        request.sent,
+        request.first_byte,
+        request.first_token,
+        request.last_token,
+        request.done,
+    )
+    known = [t for t in stations if t is not None]
+    if known != sorted(known):
+        return "its times run backwards"
+    if request.sent is not None and request.sent < request.intended:
+        return "it was sent before it was due"
+    chunks = answer.chunk_times if answer else ()
+    if list(chunks) != sorted(chunks):
+        return "its chunks run backwards"
+    ends = (chunks[0], chunks[-1]) if chunks else (None, None)
+    if answer is not None and ends != (request.first_token, request.last_token):
+        return "its first and last token are not its first and last chunk"
+    return None

@@ -1,0 +1,283 @@
+"""L4: the samplers said how often they read each tier. Rows that were taken out show against that.
+
+A tier is a group of readings that are taken together. It is read once when the sampler starts and
+once when it stops, and its reads in between are counted; deadlines that passed unread are counted
+apart, and leave their mark: the reads around them are late, or long.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kit.core.limits import seconds_of
+from kit.core.model import MeterPlan
+from kit.judge.verify.verdict import Check, check, judged
+from kit.record.records import RunRecords
+from kit.record.samples import Series
+
+_NS = 1e-9
+_POWER = frozenset({"gpu_power_instant", "gpu_power_average"})
+_PROCESSES = frozenset({"gpu_processes", "gpu_process_groups"})
+_COUNTERS = ("nvml.counter", "nvml.counter-poll")
+# A first and a last read that are not counted, and one that the stop may cut off.
+_EXTRA = 3
+_CLOSING = 25  # the buffer is asked again and again at the end, for 0.6 s
+_LEAST_SHARE = 0.8
+# Samplers start and stop one after another, and wait for their slowest device.
+_START_S, _START_SHARE = 20.0, 0.05
+_MISSED, _FEW = 0.02, 5
+_STALLS, _STALLED = 0.01, 0.05
+# Reads of each other stream that may lie at the two edges of a standstill.
+_STRAY = 2
+
+
+class Tier(NamedTuple):
+    """What one sampler says of one tier, and the streams that it read."""
+
+    key: str
+    reads: int
+    overruns: int
+    late_ns: int
+    ran_s: tuple[float, float]
+    series: dict[str, Series | None]
+    period_s: float | None
+
+    @property
+    def missed(self) -> float:
+        """Share of the deadlines that passed unread."""
+        return self.overruns / max(1, self.reads + self.overruns)
+
+
+def label(meter: MeterPlan) -> str:
+    """How samplers name a meter in what they say."""
+    return f"{meter.name}-{meter.alias}" if meter.alias else meter.name
+
+
+def checks(records: RunRecords, *, whole: bool) -> list[Check]:
+    """Every tier's own count against the rows, the clock and its lateness."""
+    problems: list[str] = []
+    try:
+        tiers, unknown = _tiers(records)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return [check("READS_DIFFER", "FAIL", "a sampler's report is malformed")]
+    lost = lost_times(records)
+    faint = list(unknown) if not whole else []
+    problems += [] if not whole else unknown
+    for tier in tiers:
+        meter = tier.key.rpartition(".")[0]
+        found = [*_rows(tier), *_time(tier), *_pace(tier)]
+        (faint if meter in lost or not whole else problems).extend(found)
+        others = [t for t in tiers if t is not tier and t.key.rpartition(".")[0] == meter]
+        problems += _excuses(tier, others)
+        if tier.overruns > _FEW and tier.missed > _MISSED:
+            faint.append(f"{tier.key}: {tier.missed:.0%} of the deadlines passed unread")
+    if faint and not problems:
+        return [check("READS_DIFFER", "WARN", "; ".join(faint[:3]))]
+    return [judged("READS_DIFFER", problems, f"{len(tiers)} tiers were read as often as told")]
+
+
+def lost_times(records: RunRecords) -> dict[str, list[int]]:
+    """When the engine heard that a meter could no longer be read, ns, by meter."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for event in records.losses:
+        found[str(event.data.get("meter"))].append(event.t)
+    return found
+
+
+# --- what was said ----------------------------------------------------------------------------
+
+
+def _tiers(records: RunRecords) -> tuple[list[Tier], list[str]]:
+    """The tiers, and what no tier is said to have read."""
+    said = _said(records)
+    found, unknown = [], []
+    for meter in records.plan.meters:
+        own = {key: told for key, told in said.items() if key.rpartition(".")[0] == label(meter)}
+        streams = _streams(records, meter, own)
+        for key, series in streams.items():
+            if key is None:
+                unknown += [f"no sampler says how often it read {name}" for name in series]
+                continue
+            reads, overruns, late, ran_s = own[key]
+            period = _period_s(meter, key)
+            found.append(Tier(key, reads, overruns, late, ran_s, series, period))
+        unread = set(own) - set(streams) if meter.devices else set(own)
+        unknown += [f"{key} was read, and the plan names nothing that it reads" for key in unread]
+    return found, unknown
+
+
+def _said(records: RunRecords) -> dict[str, tuple[int, int, int, tuple[float, float]]]:
+    """By tier: reads, overruns, lateness (ns, 99th percentile), for how long its sampler ran (s).
+
+    A sampler starts and stops before the journal says so, and after the event in front of that: an
+    engine that stood still in between says it late.
+    """
+    begun: dict[Any, tuple[int, int]] = {}
+    found = {}
+    for before, event in pairwise(records.events):
+        if event.kind == "sampler.started":
+            begun[event.data.get("meter")] = before.t, event.t
+        if event.kind != "sampler.stopped" or not isinstance(event.data.get("tiers"), dict):
+            continue
+        earliest, latest = begun.get(event.data.get("meter"), (event.t, event.t))
+        ran_s = max(0.0, (before.t - latest) * _NS), (event.t - earliest) * _NS
+        overruns = event.data.get("overruns", {})
+        for key, told in event.data["tiers"].items():
+            numbers = told["reads"], overruns.get(key, 0), told.get("late_p99_ns") or 0
+            if not all(type(number) is int for number in numbers):
+                raise ValueError(key)
+            found[str(key)] = (*numbers, ran_s)
+    return found
+
+
+def _streams(
+    records: RunRecords, meter: MeterPlan, own: Mapping[str, Any]
+) -> dict[str | None, dict[str, Series | None]]:
+    """The streams of a meter by tier; those of no known tier under None."""
+    found: defaultdict[str | None, dict[str, Series | None]] = defaultdict(dict)
+    for device in meter.devices:
+        for quantity, facts in device.quantities.items():
+            if "reason" in facts:
+                continue
+            key = _key(meter, quantity, facts, own)
+            if key is None and _is_unsure(meter, quantity, facts):
+                continue
+            name = f"{device.device} {quantity}"
+            found[key][name] = records.samples.get(device.device, quantity)
+    return found
+
+
+def _key(
+    meter: MeterPlan, quantity: str, facts: Mapping[str, Any], own: Mapping[str, Any]
+) -> str | None:
+    """The tier that reads a quantity. Only NVML has several; their names say what they read."""
+    if meter.name != "nvml":
+        return next(iter(own)) if len(own) == 1 else None
+    if quantity == "gpu_energy":
+        return next((key for key in _COUNTERS if key in own), None)
+    kind = "power" if quantity in _POWER else "state"
+    key = f"nvml.{kind}-{round(seconds_of(facts, 'poll_s', 0.0) * 1e3)}ms"
+    key = "nvml.processes" if quantity in _PROCESSES else key
+    key = "nvml.samples" if quantity == "gpu_power_sample" else key
+    return key if key in own else None
+
+
+def _is_unsure(meter: MeterPlan, quantity: str, facts: Mapping[str, Any]) -> bool:
+    """A pace that might turn out otherwise is not in the plan."""
+    even = quantity != "gpu_energy" and quantity not in _PROCESSES
+    return meter.name == "nvml" and even and "poll_s" not in facts
+
+
+def _period_s(meter: MeterPlan, key: str) -> float | None:
+    """A tier's pace by the plan's facts; None where it sets its own."""
+    if key in (*_COUNTERS, "nvml.processes"):
+        return None
+    if meter.name == "nvml":
+        digits = key.rpartition("-")[2].removesuffix("ms")
+        return int(digits) * 1e-3 if digits.isdecimal() else 1.0
+    facts = [f for d in meter.devices for f in d.quantities.values() if "reason" not in f]
+    paces = [seconds_of(f, "poll_s", 0.0) or seconds_of(f, "period_s", 0.0) for f in facts]
+    known = [pace for pace in paces if pace]
+    return min(known) if known and len(known) == len(paces) else None
+
+
+# --- against what is there ----------------------------------------------------------------------
+
+
+def _rows(tier: Tier) -> Iterator[str]:
+    """As many rows as reads; a buffer and a counter give several, or none, at a read."""
+    for name, series in tier.series.items():
+        rows = _reads_of(series, batches=tier.key == "nvml.samples")
+        least, most = float(tier.reads), tier.reads + _EXTRA
+        if tier.key == "nvml.samples":
+            least, most = _LEAST_SHARE * tier.reads, tier.reads + _CLOSING
+        elif tier.key in _COUNTERS:
+            least, most = _LEAST_SHARE * tier.reads, max(most, rows)
+        if not least <= rows <= most:
+            yield f"{name}: {rows} reads have rows, the sampler read {tier.reads} times"
+
+
+def _reads_of(series: Series | None, *, batches: bool) -> int:
+    if series is None:
+        return 0
+    return len(np.unique(series.t0)) if batches else len(series.t) + series.errors
+
+
+def _time(tier: Tier) -> Iterator[str]:
+    """So many reads at that pace take as long as the sampler ran."""
+    least, most = tier.ran_s
+    if tier.period_s is None or most <= 0:
+        return
+    told = (tier.reads + tier.overruns) * tier.period_s
+    room = _START_S + _START_SHARE * most
+    if not least - room <= told <= most + room:
+        yield (
+            f"{tier.key}: {tier.reads + tier.overruns} deadlines each {tier.period_s:g} s are "
+            f"{told:.0f} s, its sampler ran for {most:.0f} s"
+        )
+
+
+def _pace(tier: Tier) -> Iterator[str]:
+    """Rows lie as far apart as the plan says."""
+    if tier.period_s is None or tier.key == "nvml.samples":
+        return
+    for name, series in tier.series.items():
+        if series is None or len(series.t0) < _FEW:
+            continue
+        usual = float(np.median(np.diff(series.t0))) * _NS
+        longest = 2 * tier.period_s / max(0.1, 1 - tier.missed)
+        if not tier.period_s / 2 <= usual <= longest:
+            yield f"{name} was read each {usual:.3g} s, the plan says {tier.period_s:.3g} s"
+
+
+def _excuses(tier: Tier, others: Sequence[Tier]) -> Iterator[str]:
+    """Deadlines pass unread because reads come late or take long: then that shows as well.
+
+    Args:
+        others: the other tiers of its meter, which its process reads too.
+    """
+    if tier.period_s is None or tier.overruns <= _FEW or tier.missed <= _MISSED:
+        return
+    half_ns = tier.period_s / 2 / _NS
+    seen = tier.late_ns >= half_ns or _longest_ns(tier) >= half_ns
+    if not seen and tier.overruns > _stalled(tier, tier.period_s, others) + _FEW:
+        yield (
+            f"{tier.key}: {tier.overruns} deadlines are said to have passed unread, and no read "
+            "was late or long"
+        )
+
+
+def _stalled(tier: Tier, period_s: float, others: Sequence[Tier]) -> int:
+    """Deadlines that passed while a few reads stalled: so few that no percentile shows them.
+
+    Where they are a good part of the run, only those count in which nothing else was read: the
+    whole process stood still, and not the readings of one tier alone were taken out.
+    """
+    known = [s for t in others for s in t.series.values() if s is not None]
+    read = np.sort(np.concatenate([np.zeros(0, np.int64), *(s.t0 for s in known)]))
+    found = []
+    for series in tier.series.values():
+        if series is not None and len(series.t0) > 1:
+            t0 = np.sort(series.t0)
+            apart = np.diff(t0).astype(np.float64) * _NS
+            passed = np.maximum(np.round(apart / period_s) - 1, 0.0)
+            if tier.missed > _STALLED:
+                inside = np.searchsorted(read, t0[1:]) - np.searchsorted(read, t0[:-1], "right")
+                passed = np.where(inside > _STRAY * (1 + len(known)), 0.0, passed)
+            few = 1 + int(_STALLS * len(passed))
+            found.append(int(np.sort(passed)[-few:].sum()))
+    return max(found, default=0)
+
+
+def _longest_ns(tier: Tier) -> float:
+    """How long reads of a tier take, ns: all its streams together, 98th percentile."""
+    known = [s for s in tier.series.values() if s is not None and len(s.t0)]
+    if not known or len({len(s.t0) for s in known}) != 1:
+        return 0.0
+    taken = np.max([s.t1 for s in known], axis=0) - np.min([s.t0 for s in known], axis=0)
+    return float(np.quantile(taken, 1 - _MISSED))

@@ -1,0 +1,283 @@
+"""L3: every file has the form it must have, and the files that must be there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+
+from kit.core import jsonio, resources
+from kit.core.errors import ArchiveRefused
+from kit.core.model import (
+    Event,
+    Level,
+    Manifest,
+    MeterDevice,
+    Record,
+    Request,
+    Response,
+    ScheduledRequest,
+)
+from kit.core.units import QUANTITIES
+from kit.judge.verify.verdict import Check, check, judged
+from kit.record import events, manifest
+from kit.record.archive import MANIFEST, Source
+from kit.record.phases import BLOCKS
+from kit.record.records import RunRecords
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
+ALWAYS = (
+    "spec.json",
+    "plan.json",
+    "inputs/schedule.jsonl",
+    "env/start.json",
+    events.FILE,
+    "results.json",
+)
+COMPLETE = ("env/end.json",)
+LAUNCH = ("requests.jsonl", "responses.jsonl", "driver.json", "container.log", "effective.json")
+_DOCUMENTS = {
+    "spec.json": "run-spec",
+    "plan.json": "plan",
+    "results.json": "results",
+    "env/start.json": "environment",
+    "env/end.json": "environment",
+}
+_DRIVER = "driver.json"
+_LAUNCH_FILE = re.compile(r"launches/\d{3}/[^/]+")
+_NOT_OURS = "inputs/image/"  # a recipe is kept as people wrote it
+_HASH = re.compile(r"[0-9a-f]{64}")
+_LONG_NUMBER = re.compile(rb"\d{16}")
+_SHOWN = 160
+_LEVELS = frozenset(get_args(Level))
+_LINES: dict[str, type[Record]] = {
+    "schedule.jsonl": ScheduledRequest,
+    "requests.jsonl": Request,
+    "responses.jsonl": Response,
+}
+
+# What later checks rely on in an event's data, by kind: key → type.
+_EVENT_DATA: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "run.registered": {"id": str, "spec_hash": str, "plan_hash": str, "launches": int},
+    "run.end": {"status": str, "reason": str},
+    "finding": {"code": str, "level": str, "message": str},
+    "clock.anchor": {"monotonic": str, "monotonic_raw": str, "realtime": str},
+    "container.created": {"launch": int, "image": str, "network": str},
+    "sampler.started": {"meter": str},
+    "sampler.stopped": {"meter": str},
+    "stage.done": {"launch": int, "stage": str, "ok": int, "failed": int},
+    "phase.begin": {"launch": int, "phase": str, "part": (str, type(None))},
+    "phase.end": {"launch": int, "phase": str, "part": (str, type(None))},
+    "launch.begin": {"launch": int},
+    "launch.end": {"launch": int},
+}
+
+
+def checks(source: Source, listed: Manifest) -> list[Check]:
+    """Which files are there, and whether the structured ones follow their schemas."""
+    missing = [f"{name} is missing" for name in required(source, listed)]
+    found = [judged("REQUIRED_FILE", missing, f"a {listed.status} run has what it must have")]
+    if missing:
+        return found
+    problems = [
+        *_manifest_problems(listed),
+        *_folder_problems(source),
+        *(p for name in source.names() if _has_form(name) for p in _of_file(source, name)),
+    ]
+    passed = "spec, plan, results and journal follow their schemas"
+    return [*found, judged("FILE_INVALID", problems, passed)]
+
+
+def required(source: Source, listed: Manifest) -> Iterator[str]:
+    """Files that a run of this status must have and has not."""
+    wanted = list(ALWAYS)
+    if listed.status == "complete":
+        wanted += COMPLETE
+        wanted += [f"launches/{n:03d}/{name}" for n in range(_launches(source)) for name in LAUNCH]
+    there = set(source.names())
+    return (name for name in wanted if name not in there)
+
+
+def _launches(source: Source) -> int:
+    """How many launches the spec asks for; 0 where it cannot be read (found elsewhere)."""
+    try:
+        asked = jsonio.parse(source.read("spec.json")).get("launches", 0)
+    except (ArchiveRefused, jsonio.JsonRefused, AttributeError):
+        return 0
+    return asked if isinstance(asked, int) and 0 < asked <= 1000 else 0
+
+
+def _manifest_problems(listed: Manifest) -> Iterator[str]:
+    document = jsonio.parse(jsonio.canonical(msgspec.to_builtins(listed)))
+    yield from _problems("manifest", document, MANIFEST)
+
+
+def _folder_problems(source: Source) -> Iterator[str]:
+    """A launch's folder is its number in three digits: ``launches/0`` would be read and missed.
+
+    They are numbered from 0 without a gap, and are no more than the spec asks for.
+    """
+    numbers = set()
+    for name in source.names():
+        if name.startswith("launches/") and not _LAUNCH_FILE.fullmatch(name):
+            yield f"{name[:_SHOWN]} lies in no launch's folder (launches/000, launches/001, …)"
+        elif name.startswith("launches/"):
+            numbers.add(int(name.split("/")[1]))
+    if numbers != set(range(len(numbers))) or len(numbers) > _launches(source):
+        yield f"there are folders of launches {sorted(numbers)[:8]}, and no such launches"
+
+
+def _has_form(name: str) -> bool:
+    return name.endswith((".json", ".jsonl"))
+
+
+def _of_file(source: Source, name: str) -> tuple[str, ...]:
+    return file_problems(name, source.read(name))
+
+
+def file_problems(name: str, data: bytes) -> tuple[str, ...]:
+    """What is wrong with the form of one file; nothing is with files that have no form. Pure."""
+    last = name.rpartition("/")[2]
+    if name == events.FILE:
+        return tuple(_event_problems(data))
+    if last in _LINES:
+        return tuple(_line_problems(name, data, _LINES[last]))
+    if name.endswith(".json") and not name.startswith(_NOT_OURS):
+        return tuple(_document_problems(name, data))
+    return ()
+
+
+def _document_problems(name: str, data: bytes) -> Iterator[str]:
+    """Documents that kit writes: objects, in their one form, so that no number is beyond reach."""
+    try:
+        document = jsonio.parse(data, name)
+    except jsonio.JsonRefused as error:
+        yield error.message
+        return
+    if not isinstance(document, dict) or not manifest.is_canonical(document, data):
+        yield f"{name} is not an object in canonical form"
+    driver = _LAUNCH_FILE.fullmatch(name) and name.endswith(f"/{_DRIVER}")
+    schema = "driver" if driver else _DOCUMENTS.get(name)
+    if schema:
+        yield from _problems(schema, document, name)
+
+
+def _event_problems(data: bytes) -> Iterator[str]:
+    """Journal lines; the chain itself is L4's."""
+    validator = _validator("event")
+    for number, line in enumerate(data.splitlines()):
+        where = f"{events.FILE} line {number}"
+        try:
+            event = jsonio.parse(line, where)
+        except jsonio.JsonRefused as error:
+            yield error.message
+            return
+        bad = None if _is_plain(event) else next(validator.iter_errors(event), None)
+        if bad is not None:
+            yield f"{where}: {bad.message[:_SHOWN]}"
+        else:
+            yield from _data_problems(event, where)
+
+
+def _is_plain(event: Any) -> bool:
+    """Whether an event surely follows its schema: the schema itself is a hundred times slower."""
+    try:
+        found = msgspec.convert(event, Event)
+    except msgspec.ValidationError:
+        return False
+    whole = found.seq >= 0 and found.t >= 0 and _HASH.fullmatch(found.prev)
+    return bool(whole) and found.kind in _kinds()
+
+
+@cache
+def _kinds() -> frozenset[str]:
+    schema: Any = _validator("event").schema
+    return frozenset(schema["properties"]["kind"]["enum"])
+
+
+def _line_problems(name: str, data: bytes, record: type[Record]) -> Iterator[str]:
+    """Lines that are not the one form that their record has: a key named twice reads two ways."""
+    decoder = msgspec.json.Decoder(record)
+    for number, line in enumerate(data.splitlines()):
+        if not _is_canonical(decoder, line):
+            yield f"{name} line {number} is not a canonical {record.__name__}"
+            break
+
+
+def _is_canonical(decoder: msgspec.json.Decoder[Any], line: bytes) -> bool:
+    """Whether ``line`` is RFC 8785; msgspec writes most lines alike, a hundred times faster."""
+    try:
+        alike = msgspec.json.encode(decoder.decode(line), order="sorted") == line
+        if alike and not _LONG_NUMBER.search(line):  # which may be 2^53 or more
+            return True
+        return jsonio.canonical(jsonio.parse(line)) == line
+    except (ValueError, RecursionError, jsonio.JsonRefused):
+        return False
+
+
+def _data_problems(event: dict[str, Any], where: str) -> Iterator[str]:
+    data = event["data"]
+    for key, kind in _EVENT_DATA.get(event["kind"], {}).items():
+        value = data.get(key)
+        if key not in data or not isinstance(value, kind) or isinstance(value, bool):
+            yield f"{where}: {event['kind']} has no {key} of the right kind"
+            return
+    if event["kind"] == "finding" and data["level"] not in _LEVELS:
+        yield f"{where}: there is no level {data['level'][:_SHOWN]!a}"
+    if event["kind"].startswith("phase.") and (data["phase"], data["part"]) not in BLOCKS:
+        yield f"{where}: there is no phase {data['phase'][:_SHOWN]!a}"
+
+
+def _problems(schema: str, document: Any, name: str) -> Iterator[str]:
+    for error in _validator(schema).iter_errors(document):
+        yield f"{name} {error.json_path}: {error.message[:_SHOWN]}"
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    return jsonio.validator(jsonio.read(resources.schema_path(schema)))
+
+
+# --- samples --------------------------------------------------------------------------------
+
+
+def sample_checks(records: RunRecords) -> list[Check]:
+    """Streams against the plan, and counters that count nothing."""
+    devices = {d.device: d for m in records.plan.meters for d in m.devices}
+    strange = list(_strange(records, devices))
+    found = [judged("SAMPLES_INVALID", strange, "every stream is one that the plan names")]
+    zero = list(_zero_counters(records))
+    summed = [z for device, z in zero if _is_summed(devices.get(device))]
+    if summed or not zero:
+        return [*found, judged("COUNTER_ZERO", summed, "no energy counter stands at zero")]
+    return [*found, check("COUNTER_ZERO", "WARN", "; ".join(z for _, z in zero[:3]))]
+
+
+def _strange(records: RunRecords, devices: dict[str, MeterDevice]) -> Iterator[str]:
+    for (device, quantity), series in records.samples.series.items():
+        facts = devices[device].quantities.get(quantity) if device in devices else None
+        if quantity not in QUANTITIES:
+            yield f"{quantity[:_SHOWN]!a} is no quantity"
+        elif facts is None:
+            yield f"{device[:_SHOWN]} {quantity} is not in the plan"
+        elif "reason" in facts and len(series.t):
+            yield f"{device} {quantity} has values, and the plan says why it has none"
+
+
+def _zero_counters(records: RunRecords) -> Iterator[tuple[str, str]]:
+    for (device, quantity), series in records.samples.series.items():
+        known = QUANTITIES.get(quantity)
+        counts = known is not None and known.kind == "counter" and known.unit == "J"
+        if counts and len(series.raw) > 1 and not series.raw.any():
+            yield device, f"{device} {quantity} is 0 all the time"
+
+
+def _is_summed(device: MeterDevice | None) -> bool:
+    """Whether a device counts for its scope; a zone inside another one may well stand still."""
+    facts = device.quantities.values() if device else ()
+    return all(f.get("summed", True) for f in facts)

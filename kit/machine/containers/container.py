@@ -1,0 +1,201 @@
+"""One container: what it is made of, hardened, and what can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kit.core.errors import LaunchFailed
+from kit.machine.containers.faults import Missing, speaking
+from kit.machine.containers.logs import LogFile
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container as DockerContainer
+
+TMPFS = {"/tmp": "rw,nosuid,nodev,mode=1777,size=256m"}  # noqa: S108 the container's
+LOG_DRIVER, LOG_LIMITS = "json-file", {"max-size": "64m", "max-file": "2"}
+
+
+class ContainerConfig(NamedTuple):
+    """Everything that makes a container. ``mounts`` maps a path inside to a file of the host,
+    read-only; ``network`` is a network's name, ``host``, or ``bridge`` with ``publish`` (a port
+    inside, published on a free port of 127.0.0.1); ``gpu_ids`` are device ids for ``gpu_driver``.
+    ``scratch_bytes`` makes /tmp that large and lets programs run from it: for compiling.
+    """
+
+    image: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    name: str
+    labels: Mapping[str, str]
+    mounts: Mapping[str, Path]
+    network: str
+    cpus: str
+    memory_bytes: int
+    shm_bytes: int
+    pids: int
+    publish: int | None = None
+    gpu_driver: str | None = None
+    gpu_ids: tuple[str, ...] = ()
+    scratch_bytes: int = 0
+
+
+class Exit(NamedTuple):
+    """How a container ended: its exit code, whether memory ran out, the engine's own words."""
+
+    code: int
+    out_of_memory: bool
+    error: str
+
+
+class Container:
+    """One container of the engine; made by `Engine.create`."""
+
+    def __init__(self, made: DockerContainer, files: tuple[Path, ...] = ()) -> None:
+        self._made = made
+        self._files = files
+        self._api: Any = made.client.api if made.client else None
+        self.id = str(made.id)
+        self.name = str(made.name)
+        self.labels: dict[str, str] = dict(made.labels)
+
+    def start(self) -> None:
+        with speaking("start the container", self._files):
+            self._made.start()
+
+    def wait(self) -> None:
+        """Block until the container is not running; costs nothing while it runs."""
+        with speaking("wait for the container"):
+            self._api.wait(self.id, timeout=None)
+
+    def exited(self) -> Exit | None:
+        """How it ended, or None while it runs (or was never started)."""
+        state = self._state()
+        if state.get("Status") not in ("exited", "dead"):
+            return None
+        return Exit(
+            int(state.get("ExitCode", 0)), bool(state.get("OOMKilled")), str(state.get("Error", ""))
+        )
+
+    def address(self, network: str) -> str:
+        """Its address on ``network``; empty where it has none (it is not running)."""
+        networks = self._inspect()["NetworkSettings"]["Networks"]
+        return str(networks.get(network, {}).get("IPAddress") or "")
+
+    def published(self, port: int) -> int:
+        """The port of 127.0.0.1 on which its ``port`` is published; 0 where it is not."""
+        ports = self._inspect()["NetworkSettings"]["Ports"] or {}
+        bound = ports.get(f"{port}/tcp") or []
+        return int(bound[0]["HostPort"]) if bound else 0
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines of its log, as text."""
+        with speaking("read the log"):
+            data: bytes = self._api.logs(self.id, tail=lines)
+        return data.decode("utf-8", "replace")
+
+    def output(self, limit: int) -> bytes:
+        """What it printed on stdout, at most ``limit`` bytes of it and one more piece."""
+        found = bytearray()
+        with speaking("read the output"):
+            for piece in self._api.logs(self.id, stdout=True, stderr=False, stream=True):
+                found += piece
+                if len(found) > limit:
+                    break
+        return bytes(found)
+
+    def stream_log(self) -> Iterator[bytes]:
+        """Its log from the first line on, in pieces as they come; ends when the container does."""
+        with speaking("stream the log"):
+            yield from self._api.logs(self.id, stream=True, follow=True)
+
+    def save_log(self, path: Path) -> None:
+        """Write its log until now to ``path``: whole, or its first 4 and last 12 MiB.
+
+        A log that is there already is replaced once this one is written.
+        """
+        written = path.with_suffix(".saved.tmp")
+        file = LogFile(written)
+        try:
+            with speaking("read the log"):
+                for chunk in self._api.logs(self.id, stream=True, follow=False):
+                    file.write(chunk)
+        finally:
+            file.close()
+        written.replace(path)
+
+    def stop(self, timeout_s: float) -> None:
+        """SIGTERM, then SIGKILL after ``timeout_s`` seconds."""
+        with suppress(Missing), speaking("stop the container"):
+            self._made.stop(timeout=max(0, round(timeout_s)))
+
+    def remove(self) -> None:
+        """Kill it where it still runs, and remove it; nothing where it is gone."""
+        try:
+            with speaking("remove the container"):
+                self._made.remove(force=True, v=True)
+        except Missing:
+            return
+        except LaunchFailed as error:
+            if "already in progress" not in error.message:
+                raise
+
+    def _inspect(self) -> dict[str, Any]:
+        with speaking("inspect the container"):
+            found: dict[str, Any] = self._api.inspect_container(self.id)
+        return found
+
+    def _state(self) -> dict[str, Any]:
+        return dict(self._inspect()["State"])
+
+
+def arguments(config: ContainerConfig) -> dict[str, Any]:
+    """docker-py's arguments: everything taken away that a runtime does not need."""
+    from docker.types import LogConfig, Mount
+
+    return {
+        "command": list(config.argv),
+        "environment": dict(config.env),
+        "name": config.name,
+        "labels": dict(config.labels),
+        "mounts": [
+            Mount(target, str(path.resolve()), type="bind", read_only=True)
+            for target, path in sorted(config.mounts.items())
+        ],
+        "network_mode" if config.network == "host" else "network": config.network,
+        "hostname": "kit",
+        "ports": {f"{config.publish}/tcp": ("127.0.0.1", None)} if config.publish else None,
+        "user": "65534:65534",
+        "read_only": True,
+        "tmpfs": _scratch(config.scratch_bytes) if config.scratch_bytes else TMPFS,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "init": True,
+        "pids_limit": config.pids,
+        "mem_limit": config.memory_bytes,
+        "memswap_limit": config.memory_bytes,
+        "ipc_mode": "private",
+        "shm_size": config.shm_bytes,
+        "cpuset_cpus": config.cpus,
+        "device_requests": _device_requests(config),
+        "healthcheck": {"test": ["NONE"]},  # an image's own would run inside measured phases
+        "log_config": LogConfig(type=LOG_DRIVER, config=LOG_LIMITS),
+        "use_config_proxy": False,
+    }
+
+
+def _scratch(size: int) -> dict[str, str]:
+    return {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={size}"}  # noqa: S108 the container's
+
+
+def _device_requests(config: ContainerConfig) -> list[Any]:
+    from docker.types import DeviceRequest
+
+    ids = list(config.gpu_ids)
+    if not ids:
+        return []
+    if config.gpu_driver == "cdi":
+        return [DeviceRequest(driver="cdi", device_ids=ids)]
+    return [DeviceRequest(device_ids=ids, capabilities=[["gpu"]])]

@@ -1,0 +1,221 @@
+"""The connection to the local container engine: images, networks, containers, clearing up."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.core.errors import EngineUnavailable, KitError, LaunchFailed
+from kit.core.model import ImageIdentity
+from kit.machine.containers import endpoint
+from kit.machine.containers.container import Container, ContainerConfig, arguments
+from kit.machine.containers.faults import Missing, speaking
+from kit.machine.containers.offering import facts_of, identity, image_store
+from kit.machine.containers.owners import HOST_NETWORK, LAUNCH, RUN, dead, labels
+
+if TYPE_CHECKING:
+    import docker
+
+TIMEOUT_S, LOAD_TIMEOUT_S = 60, 3600
+
+
+def connect(environ: Mapping[str, str] | None = None) -> Engine:
+    """The local container engine.
+
+    Raises:
+        EngineUnavailable: none answers, this user may not speak to it, or it is not local.
+    """
+
+    found = endpoint.reach(os.environ if environ is None else environ)
+    with speaking("say what it is"):
+        client = _client(found.url, "auto", TIMEOUT_S)
+        info, version = client.info(), client.version()
+    endpoint.refuse_remote(info)
+    return Engine(client, found, info, version)
+
+
+def _client(url: str, version: str, timeout_s: int) -> docker.DockerClient:
+    """docker-py without the person's ~/.docker/config.json.
+
+    kit pulls nothing, so that it needs no credentials, and a credential helper that is missing is
+    no fault. The file's proxies would get into every container, and a malformed one would end kit.
+    """
+    import docker
+    from docker import auth
+    from docker.utils import config
+
+    read = config.load_general_config, auth.load_config
+    config.load_general_config = lambda config_path=None: {}  # noqa: ARG005 - docker-py's own
+    auth.load_config = lambda *_, **__: auth.AuthConfig({})
+    try:
+        return docker.DockerClient(base_url=url, version=version, timeout=timeout_s)
+    finally:
+        config.load_general_config, auth.load_config = read
+
+
+class Engine:
+    """A connection to the local engine; made by `connect`."""
+
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        found: endpoint.Endpoint,
+        info: Mapping[str, Any],
+        version: Mapping[str, Any],
+    ) -> None:
+        self._client = client
+        self._endpoint = found
+        self._info = info
+        self._version = version
+        self._bridges: bool | None = None
+
+    def close(self) -> None:
+        self._client.close()
+
+    def facts(self) -> dict[str, Any]:
+        """What the engine says of itself, free of names and paths of this machine; see `facts_of`.
+
+        ``bridges`` is found out by making an internal bridge, once.
+        """
+        facts = facts_of(self._info, self._version)
+        return {**facts, "endpoint_source": self._endpoint.source, "bridges": self.bridges()}
+
+    def bridges(self) -> bool:
+        """Whether this engine can make an internal bridge of its own for a run.
+
+        Some kernels make a bridge and cannot join a container to it, which shows only when one
+        starts; the engine's operator says so by the label `HOST_NETWORK` (``dockerd --label``).
+        """
+        if HOST_NETWORK in (self._info.get("Labels") or []):
+            return False
+        if self._bridges is None:
+            name = f"kit-probe-{os.getpid()}-{time.monotonic_ns()}"
+            try:
+                self.create_network(name, labels("probe", 0))
+                self._bridges = True
+            except LaunchFailed as error:
+                if "non-overlapping" in error.message:  # able, but out of addresses: say so
+                    raise EngineUnavailable(error.message, error.remedy) from error
+                self._bridges = False
+            finally:
+                self.remove_network(name)
+        return self._bridges
+
+    # --- images -----------------------------------------------------------------------------
+
+    def image(self, reference: str) -> ImageIdentity | None:
+        """The image called ``reference`` (tag, digest or id), or None where it is not here."""
+        try:
+            with speaking("inspect the image"):
+                attrs = self._client.images.get(reference).attrs
+        except Missing:
+            return None
+        return identity(reference, attrs, image_store(self._info))
+
+    def load(self, tar: Path) -> str:
+        """Load the image archive ``tar``; returns the image's id.
+
+        Raises:
+            LaunchFailed: the engine refused it, or it holds no image.
+        """
+
+        url, version = self._endpoint.url, self._client.api.api_version
+        with speaking("load the image"), tar.open("rb") as file:
+            client = _client(url, version, LOAD_TIMEOUT_S)
+            try:
+                images = client.images.load(file)
+            finally:
+                client.close()
+        if not images:
+            raise LaunchFailed("the archive holds no image", "build it again: `kit images build`")
+        return str(images[0].id)
+
+    def tag(self, image_id: str, reference: str) -> None:
+        """Give the image ``image_id`` the name ``reference`` (``name:tag``)."""
+        name, _, tag = reference.rpartition(":")
+        with speaking("tag the image"):
+            self._client.api.tag(image_id, name, tag)
+
+    def remove_image(self, reference: str) -> None:
+        """Remove an image's name, and the image with its last name; nothing where it is gone."""
+        with suppress(Missing), speaking("remove the image"):
+            self._client.api.remove_image(reference)
+
+    # --- networks and containers ------------------------------------------------------------
+
+    def create_network(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make an internal bridge: containers on it reach each other and the host's gateway."""
+        with speaking("make a network"):
+            self._client.api.create_network(
+                name, driver="bridge", internal=True, check_duplicate=True, labels=dict(labels)
+            )
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network; nothing where it is gone."""
+        with suppress(Missing), speaking("remove the network"):
+            self._client.api.remove_network(name)
+
+    def create(self, config: ContainerConfig) -> Container:
+        """Make a container, hardened, not yet started.
+
+        Raises:
+            Missing: no such image.
+            LaunchFailed: the engine refused.
+        """
+        files = tuple(path.resolve() for path in config.mounts.values())
+        with speaking("make the container", files):
+            made = self._client.containers.create(config.image, **arguments(config))
+        return Container(made, files)
+
+    # --- clearing up ------------------------------------------------------------------------
+
+    def remove_run(self, run_id: str, launch: int) -> None:
+        """Remove whatever carries the labels of this launch: containers first, then networks."""
+        wanted = [f"{RUN}={run_id}", f"{LAUNCH}={launch}"]
+        for container in self._containers(wanted):
+            container.remove()
+        for name, _ in self._networks(wanted):
+            self.remove_network(name)
+
+    def reap(
+        self,
+        is_alive: Callable[[str], bool],
+        save_log: Callable[[str, int], Path | None] | None = None,
+    ) -> list[str]:
+        """Remove the containers and networks of dead runs; returns what was removed, in words.
+
+        A run is dead when ``is_alive(run_id)`` denies it and the process that made the thing is
+        gone too (another checkout's run is not in this checkout's store). ``save_log`` may name a
+        file for the log of the container of (run, launch), written before it is removed.
+        """
+        removed = []
+        for container in self._containers([RUN]):
+            if dead(container.labels, is_alive):
+                run, launch = container.labels[RUN], int(container.labels.get(LAUNCH, "0"))
+                path = save_log(run, launch) if save_log else None
+                if path is not None:
+                    with suppress(OSError, KitError):  # what was streamed of it stays
+                        container.save_log(path)
+                container.remove()
+                removed.append(f"container {container.name} of run {run}")
+        for name, found in self._networks([RUN]):
+            if dead(found, is_alive):
+                self.remove_network(name)
+                removed.append(f"network {name} of run {found[RUN]}")
+        return removed
+
+    def _containers(self, wanted: list[str]) -> list[Container]:
+        with speaking("list containers"):
+            found = self._client.containers.list(
+                all=True, filters={"label": wanted}, ignore_removed=True
+            )
+        return [Container(c) for c in found]
+
+    def _networks(self, wanted: list[str]) -> list[tuple[str, dict[str, str]]]:
+        with speaking("list networks"):
+            found = self._client.api.networks(filters={"label": wanted})
+        return [(str(n["Name"]), dict(n.get("Labels") or {})) for n in found]

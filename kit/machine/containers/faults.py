@@ -1,0 +1,70 @@
+"""Failures of docker-py and its transport as kit's errors, each with a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kit.core.errors import EngineUnavailable, LaunchFailed
+from kit.machine.containers.owners import HOST_NETWORK
+
+
+class Missing(LaunchFailed):
+    """The engine knows no such image, container or network."""
+
+
+@contextmanager
+def speaking(what: str, hide: Iterable[Path] = ()) -> Iterator[None]:
+    """Turn docker-py's and its transport's exceptions into a `KitError` about doing ``what``.
+
+    The engine's words may be sealed with a failed run: the folders of ``hide`` are left out.
+    """
+    from docker.errors import APIError, DockerException, ImageLoadError, NotFound
+    from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError  # what a broken stream raises, past requests
+
+    try:
+        yield
+    except APIError as error:
+        said = _without(hide, str(error.explanation or error).strip())
+        missing = isinstance(error, NotFound) or said.lower().startswith("no such")
+        kind = Missing if missing else LaunchFailed
+        raise kind(f"the container engine cannot {what}: {said}", hint(said)) from error
+    except ImageLoadError as error:
+        raise LaunchFailed(
+            f"the container engine cannot {what}: {error}", hint(str(error))
+        ) from error
+    except (DockerException, RequestException, HTTPError, OSError, ValueError) as error:
+        raise EngineUnavailable(
+            f"the container engine did not answer when asked to {what} ({type(error).__name__})",
+            "see whether it still runs: `docker info`, `journalctl -u docker`",
+        ) from error
+
+
+def _without(hide: Iterable[Path], said: str) -> str:
+    for path in hide:
+        said = said.replace(str(path), path.name)
+    return said
+
+
+_HINTS = (
+    ("could not select device driver", "install nvidia-container-toolkit, or use Docker ≥ 25"),
+    ("unresolvable CDI devices", "write the CDI spec anew: `nvidia-ctk cdi generate`"),
+    (
+        "pair interfaces",
+        f"this kernel cannot join a container to a bridge: `dockerd --label {HOST_NETWORK}`",
+    ),
+    ("port is already allocated", "stop what uses the port: `ss -ltnp` shows it"),
+    ("address already in use", "stop what uses the port: `ss -ltnp` shows it"),
+    ("non-overlapping IPv4", "remove unused networks: `docker network prune`"),
+    ("no space left", "make room: `docker system df`, `docker image prune`"),
+    ("Requested CPUs are not available", "the CPU set names CPUs that this machine lacks"),
+    ("Minimum memory limit", "raise limits.memory_mib in the spec"),
+    ("No such image", "build it: `kit images build`"),
+)
+
+
+def hint(said: str) -> str:
+    found = [remedy for text, remedy in _HINTS if text.lower() in said.lower()]
+    return found[0] if found else "`kit doctor` looks at the engine"

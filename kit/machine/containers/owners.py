@@ -1,0 +1,42 @@
+"""Labels of kit's containers and networks, and whether the process that made one still lives.
+
+``kit.run`` is the run's id, ``kit.run.launch`` the launch, ``kit.owner`` the process that made it,
+so that another checkout's living run on the same machine is never reaped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+RUN, LAUNCH, OWNER = "kit.run", "kit.run.launch", "kit.owner"
+HOST_NETWORK = "kit.network=host"
+
+
+def labels(run_id: str, launch: int) -> dict[str, str]:
+    """kit's labels for something that belongs to a launch of a run of this process."""
+    return {RUN: run_id, LAUNCH: str(launch), OWNER: owner(os.getpid())}
+
+
+def owner(pid: int) -> str:
+    """A name for a living process that no later process can have: namespace, pid, start time."""
+    try:
+        namespace = Path(f"/proc/{pid}/ns/pid").stat().st_ino
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return f"{namespace}:{pid}:{fields[19]}" if fields[0] != "Z" else ""
+
+
+def dead(found: Mapping[str, str], is_alive: Callable[[str], bool]) -> bool:
+    """Whether what carries the labels ``found`` belongs to nobody any more."""
+    if is_alive(found[RUN]):
+        return False
+    namespace, _, rest = found.get(OWNER, "").partition(":")
+    ours = owner(os.getpid())
+    if not rest or found[OWNER] == ours:
+        return True
+    if namespace != ours.partition(":")[0]:
+        return False  # its maker lives where we cannot look
+    return owner(int(rest.partition(":")[0])) != found[OWNER]

@@ -1,0 +1,97 @@
+"""Calibrations of this host's cards: ``kit.calibration/1`` files in a folder that host.toml names.
+
+A card's sensor errs by some percent, the same every time; who compared it with a better instrument
+writes the result down once, and every run of that card is corrected by it. A file that cannot be
+used is an error, not a silence: else a card would be taken for calibrated that is not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit.core import jsonio, resources
+from kit.core.errors import UsageError
+from kit.core.model import Record
+
+
+class Calibration(Record, frozen=True, kw_only=True):
+    """One card against a reference: true power = ``gain`` · reading + ``offset_w``.
+
+    ``u_gain`` and ``u_offset_w`` are standard uncertainties, ``valid_w`` and ``valid_degc`` the
+    powers and temperatures that were compared. See ``kit schema calibration``.
+    """
+
+    schema: str
+    uuid: str
+    gain: float
+    offset_w: float
+    u_gain: float
+    u_offset_w: float
+    date: str
+    reference: str
+    source: str
+    valid_w: tuple[float, float]
+    valid_degc: tuple[float, float] | None = None
+
+
+def public(one: Calibration) -> dict[str, Any]:
+    """A calibration as it is sealed with a run: all but the card's UUID."""
+    told: dict[str, Any] = msgspec.to_builtins(one)
+    return {key: value for key, value in told.items() if key != "uuid" and value is not None}
+
+
+def load(folder: Path) -> tuple[Calibration, ...]:
+    """Every ``*.json`` of ``folder``, by name; none where there is no such folder.
+
+    Raises:
+        UsageError: a file that is not a calibration, or two of one card; all such are listed.
+    """
+    if not folder.is_dir():
+        return ()
+    found: dict[str, Calibration] = {}
+    problems: list[str] = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            one = _read(path)
+        except UsageError as error:
+            problems.append(error.message)
+            continue
+        if one.uuid.lower() in found:
+            problems.append(f"{path.name}: another file calibrates the same card")
+        found[one.uuid.lower()] = one
+    if problems:
+        raise UsageError(
+            f"{folder.name}: {'; '.join(problems)}",
+            "fix the files, or move them out of the folder; `kit schema calibration` says what "
+            "one must hold",
+        )
+    return tuple(found.values())
+
+
+def _read(path: Path) -> Calibration:
+
+    try:
+        document = jsonio.read_own(path)
+    except jsonio.JsonRefused as error:
+        raise UsageError(error.message) from error
+    except OSError as error:
+        raise UsageError(f"{path.name} cannot be read: {error.strerror}") from error
+    schema = jsonio.read(resources.schema_path("calibration"))
+    errors = jsonio.validator(schema).iter_errors(document)
+    told = [_told(error) for error in sorted(errors, key=lambda e: e.json_path)]
+    if told:
+        raise UsageError(f"{path.name}: {', '.join(told)}")
+    found = msgspec.convert(document, Calibration, strict=False)
+    for name in ("valid_w", "valid_degc"):
+        limits = getattr(found, name)
+        if limits and limits[0] >= limits[1]:
+            raise UsageError(f"{path.name}: {name} must rise")
+    return found
+
+
+def _told(error: Any) -> str:
+    where = error.json_path.removeprefix("$.").removeprefix("$")
+    return f"{where}: {error.message}" if where else str(error.message)

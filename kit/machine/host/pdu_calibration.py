@@ -1,0 +1,123 @@
+"""What ``kit pdu calibrate`` found, kept beside ``host.toml`` in ``pdu-calibration.json``.
+
+An entry holds for the profile, outlets and inlets that it was made for: with others of these it is
+not used, and that is said. Its facts go into the plan, so that verify recomputes with them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kit.core import jsonio
+from kit.core.errors import UsageError
+
+FILE = "pdu-calibration.json"
+SCHEMA = "kit.pdu-calibration/1"
+_MADE_FOR = ("profile", "outlets", "inlets")
+# What a plan may take up of an entry: anything else in the file stays here. Numbers lie within
+# these limits: beyond them someone slipped, and every run would be wrong by it.
+_NUMBERS = {
+    "lag_s": (0.0, 120.0),
+    "lag_u_s": (0.001, 120.0),
+    "period_s": (0.01, 3600.0),
+    "correction": (0.5, 2.0),
+    "gain": (0.0, 0.5),
+}
+_WORDS = ("gain_source", "calibrated")
+
+
+def facts(folder: Path | None, alias: str, section: dict[str, Any]) -> dict[str, Any]:
+    """The facts to be added to those of the PDU ``alias``; empty where none was calibrated.
+
+    Raises:
+        UsageError: the file is not one that kit wrote, or the entry holds what cannot be.
+    """
+    entry = read(folder).get(alias) if folder else None
+    if folder is None or entry is None:
+        return {}
+    if entry.get("made_for") != made_for(section):
+        return {"calibration_unused": "made for another profile or other outlets: repeat it"}
+    _check(folder, alias, entry["facts"])
+    found = {key: entry["facts"][key] for key in (*_NUMBERS, *_WORDS) if key in entry["facts"]}
+    return {**found, "calibration_sha256": jsonio.hash_of(document(found))}
+
+
+def document(found: dict[str, Any]) -> dict[str, Any]:
+    """A calibration as it is sealed with a run: what it says, not which outlets it was made for."""
+    told = {key: value for key, value in found.items() if key != "calibration_sha256"}
+    return {"schema": SCHEMA, "facts": told}
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Every entry, by alias; empty without a file.
+
+    Raises:
+        UsageError: the file is not one that kit wrote.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return {}
+    remedy = _remedy(folder)
+    try:
+        found = jsonio.read_own(path)
+    except jsonio.JsonRefused as error:
+        raise UsageError(f"{FILE} cannot be read: {error.message}", remedy) from error
+    except OSError as error:
+        raise UsageError(f"{FILE} cannot be read: {error.strerror}", remedy) from error
+    entries = found.values() if isinstance(found, dict) else [None]
+    if not all(isinstance(e, dict) and isinstance(e.get("facts"), dict) for e in entries):
+        raise UsageError(f"{FILE} is not one that kit wrote", remedy)
+    return dict(found)
+
+
+def keep(folder: Path, alias: str, entry: dict[str, Any]) -> Path:
+    """Put an entry into the file, in place of an older one; returns the file's path.
+
+    Raises:
+        UsageError: the file is not one that kit wrote, or the entry holds what cannot be.
+    """
+    _check(folder, alias, entry["facts"])
+    path = folder / FILE
+    jsonio.write(path, {**read(folder), alias: entry})
+    return path
+
+
+def made_for(section: dict[str, Any]) -> dict[str, Any]:
+    """What of a ``[pdu.*]`` section a calibration depends on."""
+    found: dict[str, Any] = {key: section.get(key) for key in _MADE_FOR}
+    found["profile"] = Path(str(found["profile"])).stem
+    for key in ("outlets", "inlets"):
+        found[key] = sorted(str(each) for each in found[key] or ())
+    return found
+
+
+def _check(folder: Path, alias: str, told: dict[str, Any]) -> None:
+    """Refuse numbers that no PDU has, and words that no plan can hold.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    problems = [
+        f"{key} must lie in {low:g}…{high:g}"
+        for key, (low, high) in _NUMBERS.items()
+        if key in told and not _is_within(told[key], low, high)
+    ]
+    problems += [
+        f"{key} must be a line of text" for key in _WORDS if not _is_line(told.get(key, ""))
+    ]
+    if problems:
+        raise UsageError(f"{FILE}, entry {alias}: {', '.join(problems)}", _remedy(folder))
+
+
+def _is_within(value: Any, low: float, high: float) -> bool:
+    """Whether it is a number between the limits; neither NaN nor infinity is."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _remedy(folder: Path) -> str:
+    return f"remove {folder / FILE} and calibrate again with `kit pdu calibrate`"

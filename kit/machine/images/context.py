@@ -1,0 +1,47 @@
+"""Lay a recipe's build context, for people who use another builder with its Dockerfile."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from kit.core.errors import UsageError
+from kit.machine.images import base, sandbox, wheels
+from kit.machine.images.recipe import Recipe
+from kit.machine.images.wheels import Progress, Say
+
+
+def lay(found: Recipe, folder: Path, say: Say, progress: Progress) -> None:
+    """Put into the new folder ``folder`` all that the recipe's Dockerfile reads.
+
+    ``base.tar`` and ``builder.tar``, its own files, ``wheels/`` and what is to be compiled in
+    ``compile/``; each part by the recipe's lock.
+
+    Raises:
+        UsageError: the folder is there already.
+        ImageUnavailable: a locked part cannot be had.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} is there already", "name a folder that is not there")
+    bottom = base.ensure(found.base, found.lock.base, say, progress, own=found.own)
+    files = wheels.collect(found.lock.wheels, say, progress)
+    (folder / "wheels").mkdir(parents=True)
+    shutil.copyfile(bottom.layer.path, folder / "base.tar")
+    for name, data in found.files.items():
+        (folder / name).write_bytes(data)
+    for name, path in files.items():
+        shutil.copyfile(path, folder / "wheels" / name)
+    if found.lock.compile:
+        _lay_compile(found, folder, say, progress)
+
+
+def _lay_compile(found: Recipe, folder: Path, say: Say, progress: Progress) -> None:
+    wanted = found.lock.compile
+    assert wanted is not None and wanted.source is not None, "a locked recipe that compiles"
+    lock = found.bases[wanted.builder]
+    builder = base.ensure(lock, wanted.builder, say, progress, own=found.own)
+    shutil.copyfile(builder.layer.path, folder / "builder.tar")
+    files = wheels.collect((*wanted.tools, wanted.source), say, progress)
+    (folder / "compile" / "tools").mkdir(parents=True)
+    for place, content in sandbox.inputs(wanted, lock.source_date_epoch, files).items():
+        (folder / "compile" / place).write_bytes(sandbox.content_of(content))

@@ -1,0 +1,238 @@
+"""Make the image of a recipe from its locked parts, load it, and say how it compares.
+
+Three layers, each a function of locked parts alone: the base system's packages, the Python
+packages, the recipe's own program. Their hashes and the recipe's declared fields give the
+configuration, and with it the image's id. Nothing of a recipe runs, but for source archives that
+are compiled in a sandbox (`kit.machine.images.sandbox`).
+
+A recipe that is sealed in a run gives its locked image or nothing: no part of it is replaced, and
+nothing is loaded or remembered before its id is the locked one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from kit.core import resources
+from kit.core.errors import ImageUnavailable
+from kit.core.model import ImageIdentity
+from kit.machine import containers
+from kit.machine.images import base, bundle, record, sandbox, tree, wheels
+from kit.machine.images.configuration import HOME, configuration, image_id
+from kit.machine.images.identity import named
+from kit.machine.images.locks import Compile
+from kit.machine.images.recipe import Recipe, edited_files, recipe, reference
+from kit.machine.images.tree import Layer, Tree
+from kit.machine.images.wheels import Progress, Say
+
+_STALE_S = 24 * 3600
+# CMake leaves these beside a compiled package; they name temporary folders, and nothing uses them.
+_OF_CMAKE = ("bin/", "include/", "lib/")
+
+
+class BuildResult(NamedTuple):
+    """The image now in the engine; ``drift`` says why where it is not the locked one."""
+
+    identity: ImageIdentity
+    matches_lock: bool
+    drift: tuple[str, ...]
+
+
+class Made(NamedTuple):
+    """An image archive, not yet loaded: its identity, its configuration, what drifted."""
+
+    path: Path
+    identity: ImageIdentity
+    config: bytes
+    drift: tuple[str, ...]
+
+
+def nothing(*_: object) -> None:
+    """A ``say`` or ``progress`` that tells nobody."""
+
+
+def build(
+    name: str, say: Say = nothing, progress: Progress = nothing, *, anew: bool = False
+) -> BuildResult:
+    """Bring the image of recipe ``name`` into the engine, building it where it is not there.
+
+    ``say`` gets sentences for the person, ``progress`` (task, done, total or None). With
+    ``anew`` an image that is already there is built again.
+
+    Raises:
+        ImageUnavailable, EngineUnavailable: with what is missing and the remedy.
+    """
+    return build_recipe(recipe(name), say, progress, anew=anew)
+
+
+def build_recipe(
+    found: Recipe, say: Say = nothing, progress: Progress = nothing, *, anew: bool = False
+) -> BuildResult:
+    """As `build`, for a recipe of this kit or one that was sealed into a run.
+
+    A sealed recipe gives exactly its locked image, else `ImageUnavailable` is raised and nothing
+    is left: no image, no name in the engine, no record.
+    """
+    engine = containers.connect()
+    try:
+        there = None if anew else _present(found, engine.image)
+        if there:
+            say(f"{there.identity.reference} is already in the engine")
+            return there
+        with made(found, say, progress) as new:
+            if not found.own:
+                _refuse_other(found, new)
+            say(f"loading {new.identity.reference} into the engine")
+            engine.load(new.path)
+            return _compared(found, new, say)
+    finally:
+        engine.close()
+
+
+@contextmanager
+def made(found: Recipe, say: Say = nothing, progress: Progress = nothing) -> Iterator[Made]:
+    """Build the archive of ``found``, without loading it; it is gone when the block ends."""
+    _refuse_foreign_machine(found)
+    with _workspace(found.name) as work:
+        layers, drift = _layers(found, work, say, progress)
+        diff_ids = tuple(layer.diff_id for layer in layers)
+        config = configuration(found.lock, found.base, diff_ids)
+        own_id = image_id(config)
+        called = reference(found.name, own_id)
+        path = work / "image.tar"
+        bundle.write(path, called, config, layers)
+        yield Made(path, _identity(found, own_id, called, diff_ids), config, drift)
+
+
+def _layers(
+    found: Recipe, work: Path, say: Say, progress: Progress
+) -> tuple[list[Layer], tuple[str, ...]]:
+    """Base, Python packages, program: those that hold anything."""
+    bottom = base.ensure(found.base, found.lock.base, say, progress, own=found.own)
+    layers, drift = [bottom.layer], [*bottom.drift]
+    epoch = found.base.source_date_epoch
+    with tempfile.TemporaryFile(dir=work) as spool:
+        packages, program = Tree(spool), Tree(spool)
+        files = wheels.collect(found.lock.wheels, say, progress)
+        for name, path in files.items():
+            wheels.unpack(path, name, packages)
+        if found.lock.compile:
+            drift += _compile(found, found.lock.compile, packages, work, say, progress)
+        for name in found.lock.program:
+            program.data(f"{HOME}/{name}", found.files[name])
+        for name, part in (("packages", packages), ("program", program)):
+            if part.entries:
+                layers.append(tree.write(part, work / f"{name}.tar", epoch))
+    return layers, tuple(drift)
+
+
+def _compile(
+    found: Recipe, wanted: Compile, into: Tree, work: Path, say: Say, progress: Progress
+) -> tuple[str, ...]:
+    """Compile in the sandbox and unpack the result; returns the builder base's drift."""
+    if wanted.source is None:
+        raise ImageUnavailable(f"{found.name} is not locked", f"`kit images lock {found.name}`")
+    lock = found.bases[wanted.builder]
+    builder = base.ensure(lock, wanted.builder, say, progress, own=found.own)
+    files = wheels.collect((*wanted.tools, wanted.source), say, progress)
+    name, wheel = sandbox.compiled(wanted, (lock, builder.layer), files, work, say, progress)
+    wheels.unpack(wheel, name, into, leave_out=_OF_CMAKE)
+    return builder.drift
+
+
+def _identity(found: Recipe, own_id: str, called: str, diff_ids: tuple[str, ...]) -> ImageIdentity:
+    return ImageIdentity(
+        reference=called,
+        recipe=found.name,
+        image_id=own_id,
+        diff_ids=diff_ids,
+        platform=found.lock.platform,
+        config_digest=own_id,
+    )
+
+
+# --- what came out ------------------------------------------------------------------------------
+
+
+def _present(found: Recipe, find: Callable[[str], ImageIdentity | None]) -> BuildResult | None:
+    """The image if the engine has it: as locked, or as an earlier build here recorded it."""
+    if found.own and edited_files(found):
+        return None
+    there = find(found.reference)
+    if there and there.diff_ids == found.diff_ids:
+        return BuildResult(named(there, found.name), True, ())
+    known = record.read(found) if found.own else None
+    there = find(known.reference) if known else None
+    if known and there and there.diff_ids == known.diff_ids:
+        return BuildResult(named(there, found.name), False, known.drift)
+    return None
+
+
+def _refuse_other(found: Recipe, new: Made) -> None:
+    """A sealed recipe that gives another image than its lock names gives none."""
+    if new.identity.image_id != found.image_id:
+        raise ImageUnavailable(
+            f"the sealed recipe of {found.name} gives {new.identity.image_id}, and the run pins "
+            f"{found.image_id}: it was not used",
+            "ask whoever made the run for the image itself (`docker save`), and load it",
+        )
+
+
+def _compared(found: Recipe, new: Made, say: Say) -> BuildResult:
+    """Compare what was built with the lock, remember it, and say a difference."""
+    identity = new.identity
+    if identity.image_id == found.image_id:
+        record.keep(new.config)
+        return BuildResult(identity, True, ())
+    cause, lines = _why(found, new.drift)
+    record.write(record.substitute(found, identity, cause, lines))
+    say(f"{identity.reference} is not the locked image {found.reference}:")
+    for line in lines:
+        say(f"  {line}")
+    return BuildResult(identity, False, lines)
+
+
+def _why(found: Recipe, drift: tuple[str, ...]) -> tuple[record.Cause, tuple[str, ...]]:
+    edited = edited_files(found)
+    if edited:
+        lines = tuple(f"{name}: changed since the image was locked" for name in edited)
+        return "edited", (*lines, *drift)
+    if drift:
+        return "parts", drift
+    return "compiled", ("the same parts, and compiling them gave other bytes than when locked",)
+
+
+# --- the folder it happens in -------------------------------------------------------------------
+
+
+@contextmanager
+def _workspace(name: str) -> Iterator[Path]:
+    root = resources.cache_dir() / "work"
+    root.mkdir(parents=True, exist_ok=True)
+    _sweep(root)
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=root) as work:
+        yield Path(work)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed build left behind a day ago or more."""
+    for left in folder.iterdir():
+        if time.time() - left.stat().st_mtime > _STALE_S:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _refuse_foreign_machine(found: Recipe) -> None:
+    import platform
+
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    if found.lock.platform != f"linux/{machine}":
+        raise ImageUnavailable(
+            f"{found.name} is locked for {found.lock.platform}; this machine is linux/{machine}",
+            f"use a {found.lock.platform} machine, or name an upstream image by digest in the spec",
+        )

@@ -1,0 +1,148 @@
+"""Where Debian packages come from: each file by its hash, from whichever mirror has it.
+
+No mirror's address is written here, and which one served a file never shows in an image. Asked
+are ``$KIT_DEBIAN_MIRROR`` alone where it is set; else the mirrors of this host's own apt, and
+those that python-apt knows for Debian (on Ubuntu). ``$KIT_DEBIAN_SNAPSHOT`` is asked last: the
+address of a snapshot of the archive, for files that have left it.
+
+A file's place follows from checked fields: ``pool/main/g/glibc/libc6_2.36-9_amd64.deb``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from kit.core import resources
+from kit.core.errors import ImageUnavailable
+from kit.machine.images.files import file_sha256, same_file
+from kit.machine.images.locks import Deb
+from kit.machine.images.process import run
+
+REMEDY = (
+    "connect this machine to a Debian mirror (`export KIT_DEBIAN_MIRROR=URL` names one), "
+    "or load a saved image into the engine"
+)
+_KNOWN = Path("/usr/share/python-apt/templates/Debian.info")
+_AT_ONCE = 4
+_TIMEOUT_S = 60
+
+
+def place(name: str, deb: Deb, component: str = "main") -> str:
+    """Where a Debian archive keeps the file, relative to its root."""
+    source = deb.source
+    initial = source[:4] if source.startswith("lib") else source[:1]
+    version = deb.version.rpartition(":")[2]
+    return f"pool/{component}/{initial}/{source}/{name}_{version}_{deb.architecture}.deb"
+
+
+def mirrors() -> tuple[str, ...]:
+    """The roots of Debian archives to ask, in order, each once."""
+    chosen = os.environ.get("KIT_DEBIAN_MIRROR")
+    found = [chosen] if chosen else [*_of_apt(), *_of_python_apt()]
+    found += [os.environ.get("KIT_DEBIAN_SNAPSHOT", "")]
+    return tuple(dict.fromkeys(url.rstrip("/") for url in found if url))
+
+
+def _of_apt() -> Iterator[str]:
+    """The archives that this host's own apt uses, where it is a Debian."""
+    command = ["apt-get", "indextargets", "--format", "$(COMPONENT) $(REPO_URI)"]
+    with suppress(ImageUnavailable):
+        lines = run([*command, "Created-By: Packages"], what="apt has no sources", remedy="none")
+        for line in lines.splitlines():
+            component, _, uri = line.partition(" ")
+            if component == "main" and re.match(r"(https?|file):/", uri):
+                yield uri
+
+
+def _of_python_apt() -> Iterator[str]:
+    """Debian's archive as Ubuntu's python-apt knows it."""
+    with suppress(OSError):
+        yield from re.findall(r"^BaseURI: (https?://\S+/debian/?)$", _KNOWN.read_text(), re.M)
+
+
+def collect(
+    debs: Mapping[str, Deb], roots: Iterable[str], each: Callable[[], None]
+) -> tuple[dict[str, Path], list[str]]:
+    """The files of ``debs`` (by package name), and the names of those that no mirror has.
+
+    Files are kept in the cache by their hash, which is checked each time. ``each`` is called with
+    nothing after every file.
+
+    Raises:
+        ImageUnavailable: no mirror is known, or none could be reached.
+    """
+    fetch = _Fetch(tuple(roots), resources.cache_dir() / "debs")
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = {}
+        for name, path in zip(debs, pool.map(fetch.one, debs, debs.values()), strict=True):
+            found[name] = path
+            each()
+    if debs and not fetch.answered and None in found.values():
+        raise ImageUnavailable(f"no Debian mirror could be reached{fetch.why()}", REMEDY)
+    return {k: v for k, v in found.items() if v}, [k for k, v in found.items() if not v]
+
+
+class _Fetch:
+    """Fetches from ``roots`` into ``folder``; remembers which answered, what the others said."""
+
+    def __init__(self, roots: tuple[str, ...], folder: Path) -> None:
+        self._roots, self._folder = roots, folder
+        self._errors: dict[str, str] = {}
+        self._last = ""  # the root that had the last file: asked first
+        self.answered = False
+
+    def why(self) -> str:
+        return "".join(f"; {root}: {said}" for root, said in sorted(self._errors.items()))[:400]
+
+    def one(self, name: str, deb: Deb) -> Path | None:
+        """The file in the cache, fetched where it is not there; None where no root has it."""
+        target = self._folder / deb.sha256
+        if same_file(target, deb.sha256):
+            return target
+        for root in sorted(self._roots, key=lambda root: root != self._last):
+            url = f"{root}/{urllib.parse.quote(place(name, deb), safe='/+~')}"
+            data = self._get(root, url, deb.size)
+            if data and _keep(data, target, deb.sha256):
+                self._last = root
+                return target
+        return None
+
+    def _get(self, root: str, url: str, size: int) -> bytes:
+        """The file, or nothing; a root that cannot be reached is not asked again."""
+        if root in self._errors:
+            return b""
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 the host's
+                self.answered = True
+                data: bytes = answer.read(size + 1)
+                return data if len(data) == size else b""
+        except urllib.error.HTTPError:
+            self.answered = True
+        except (OSError, ValueError) as error:
+            if root.startswith("file:"):
+                self.answered = True
+            else:
+                self._errors[root] = str(error)
+        return b""
+
+
+def _keep(data: bytes, target: Path, sha256: str) -> bool:
+    """Put ``data`` at its place, whole or not at all; False where it has another hash."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+        file.write(data)
+    path = Path(file.name)
+    if file_sha256(path) != sha256:
+        path.unlink()
+        return False
+    path.replace(target)
+    return True

@@ -1,0 +1,144 @@
+"""The Python packages of a recipe: fetched by hash, and unpacked without pip or any code of theirs.
+
+A file is found in this host's own package index by name, and is the locked one or is not used; it
+stays in the cache under its hash. What a wheel holds for Python's path goes to /opt/kit with one
+mode; its scripts and its RECORD, which name the machine that installed it, do not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import msgspec
+
+from kit.core import resources
+from kit.core.errors import ImageUnavailable, KitError
+from kit.machine.images import index
+from kit.machine.images.configuration import HOME
+from kit.machine.images.files import same_file
+from kit.machine.images.locks import Package
+from kit.machine.images.process import run
+from kit.machine.images.tree import Tree, clean
+
+if TYPE_CHECKING:
+    from installer.records import RecordEntry
+    from installer.utils import Scheme
+
+Say = Callable[[str], None]
+Progress = Callable[[str, float, float | None], None]
+_MAX_WORDS, _MAX_PACKED = 64 << 20, 4 << 20
+REMEDY = "connect this machine to the package index, or set pip's index options for it"
+
+
+def collect(packages: Iterable[Package], say: Say, progress: Progress) -> dict[str, Path]:
+    """The files of ``packages`` in the cache, by file name.
+
+    Raises:
+        ImageUnavailable: pip is missing, the index does not answer, or a file is not there.
+    """
+    wanted = tuple(packages)
+    folder = resources.cache_dir() / "packages"
+    missing = [p for p in wanted if not same_file(folder / p.sha256, p.sha256)]
+    if missing:
+        say(f"fetching {len(missing)} Python packages")
+        folder.mkdir(parents=True, exist_ok=True)
+        _fetch(missing, folder, progress)
+    return {p.file: folder / p.sha256 for p in wanted}
+
+
+def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
+    done = 0
+
+    def each(line: str) -> None:
+        nonlocal done
+        if line.startswith(("fetched ", "missing ")):
+            done += 1
+            progress("packages", done, len(missing))
+
+    with tempfile.TemporaryDirectory(prefix="fetching-", dir=folder) as work:
+        said = run(
+            [sys.executable, "-P", index.__file__, work],
+            what="the Python packages could not be fetched",
+            remedy=REMEDY,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            each=each,
+            stdin=json.dumps(msgspec.to_builtins(missing)),
+        )
+        for path in Path(work).iterdir():
+            path.replace(folder / path.name)
+    refuse_missing(said)
+
+
+def refuse_missing(said: str) -> None:
+    gone = [line.split()[2] for line in said.splitlines() if line.startswith("missing ")]
+    if gone:
+        raise ImageUnavailable(
+            f"the package index has no file of the locked hash for: {', '.join(gone)}",
+            f"{REMEDY}; where the file is gone for good, lock the recipe again",
+        )
+
+
+def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) -> None:
+    """Put the modules of a wheel called ``name`` (its file name) into ``tree``, below /opt/kit.
+
+    Paths that begin with one of ``leave_out`` stay out.
+
+    Raises:
+        ImageUnavailable: it is no wheel, or holds an unsafe name.
+    """
+    from installer import install
+    from installer.sources import WheelFile
+
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.filename = name  # the cache knows it by its hash
+            _refuse_long_words(archive)
+            source = WheelFile(archive)
+            install(source, cast(Any, _Destination(tree, leave_out)), {})
+    except KitError:
+        raise
+    except Exception as error:  # whatever zipfile and installer raise on what is no wheel
+        raise ImageUnavailable(
+            f"the wheel {name} cannot be unpacked: {error!a:.200}", "lock the recipe again"
+        ) from error
+
+
+def _refuse_long_words(archive: zipfile.ZipFile) -> None:
+    """Raise where what the wheel says of itself, which `installer` reads in one piece, is huge."""
+    for member in archive.infolist():
+        about = ".dist-info/" in member.filename
+        if about and (member.file_size > _MAX_WORDS or member.compress_size > _MAX_PACKED):
+            raise ValueError(f"{member.filename} is too large")
+
+
+class _Destination:
+    """Where `installer` puts a wheel's files: the modules into a tree, the rest nowhere."""
+
+    def __init__(self, tree: Tree, leave_out: tuple[str, ...]) -> None:
+        self._tree = tree
+        self._leave_out = leave_out
+
+    def write_file(
+        self, scheme: Scheme, path: str | os.PathLike[str], stream: BinaryIO, *_: bool, **__: bool
+    ) -> RecordEntry:
+        from installer.records import RecordEntry
+
+        place = clean(str(path))
+        if scheme in ("purelib", "platlib") and not place.startswith(self._leave_out):
+            self._tree.file(f"{HOME}/{place}", stream)
+        return RecordEntry(str(path), None, None)
+
+    def write_script(self, *_: object, **__: object) -> RecordEntry:
+        from installer.records import RecordEntry
+
+        return RecordEntry("script", None, None)
+
+    def finalize_installation(self, **_: object) -> None:
+        """Nothing: RECORD is left out."""

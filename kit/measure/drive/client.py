@@ -1,0 +1,301 @@
+"""The driver's own process: sends the sealed schedule and records what comes back.
+
+The hot path (`kit.measure.drive.wire`) appends ``(monotonic ns, bytes)`` and does nothing else. A
+finished request goes to a spool on disk at once, so that even ``kill -9`` loses only what is in
+flight. Everything is parsed after a stage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit.core import jsonio
+from kit.core.model import ArrivalsSpec, ScheduledRequest
+from kit.measure.drive.parse import Raw, Status
+from kit.measure.drive.recount import recounted
+from kit.measure.drive.spool import SPOOL, Pair, Spool, records_of, write_records
+from kit.measure.drive.wire import Address, Exchange, post
+
+Say = Callable[[dict[str, Any]], None]
+_PROGRESS_S = 0.25
+_LINGER_S = 1.0
+
+
+class Client:
+    """Sends the stages of one schedule to one server.
+
+    Args:
+        config: as `kit.run.runner` writes it; see `kit.measure.drive`.
+        affinity: what became of the wish for certain CPUs; goes to ``driver.json``.
+    """
+
+    def __init__(self, config: dict[str, Any], affinity: dict[str, Any]) -> None:
+        self._config, self._affinity = config, affinity
+        self._out = Path(config["out"])
+        self._origin = int(config["origin"])
+        self._end_mark = bool(config.get("end_mark", True))
+        self._address = Address.of(config["base_url"])
+        self._arrivals = msgspec.convert(config["arrivals"], ArrivalsSpec)
+        self._schedule = read_schedule(Path(config["schedule"]))
+        self._spool = Spool(self._out / SPOOL)
+        self._pairs: dict[int, Pair] = {}
+        self._stages: dict[str, dict[str, Any]] = {}
+        self._recount: dict[str, int] | None = None
+        self._ended_early = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._begin = 0
+        self._finished = 0
+        self._asked: int | None = 0
+        self._reads = 0
+        self._lags: list[int] = []
+        self._last = 0
+
+    async def send(self, name: str, say: Say) -> None:
+        """Send every request of the stage ``name``; nothing is parsed yet.
+
+        Raises:
+            OSError: the spool cannot be written.
+        """
+        work = self._work(name)
+        wires = {r.index: post(self._address, r.path, r.body) for r in work}
+        self._finished, self._reads, self._lags, self._ended_early = 0, 0, [], False
+        self._asked = 0 if all(r.expect_tokens is not None for r in work) else None
+        gc.collect()
+        gc.disable()  # what is collected are integers and bytes: nothing here makes cycles
+        ticker = asyncio.create_task(self._tick(name, len(work), say))
+        cpu, self._begin = time.process_time_ns(), time.monotonic_ns()
+        self._last = 0
+        try:
+            await self._send_all(work, wires)
+        finally:
+            # Until the last answer, not until it is spooled: a disk may take its time.
+            wall = (self._last or time.monotonic_ns()) - self._begin
+            cpu = time.process_time_ns() - cpu
+            ticker.cancel()
+            self._tell(name, len(work), say)
+            gc.enable()
+            self._stages[name] = self._figures(wall, cpu)
+
+    def report(self, name: str) -> dict[str, Any]:
+        """Parse the stage and write its records; returns the report that goes to stdout."""
+        cpu = time.process_time_ns()
+        known = self._pairs
+        pairs = records_of((r for r in self._spool.raws() if r.index not in known), self._origin)
+        for request in self._work(name):
+            if request.index not in pairs:
+                pairs |= records_of([self._unsent(request)], self._origin)
+        self._pairs |= pairs
+        ok = sum(request.status == "ok" for request, _ in pairs.values())
+        figures = self._stages[name]
+        figures |= {
+            "requests": len(pairs),
+            "ok": ok,
+            "failed": len(pairs) - ok,
+            "chunks": sum(len(response.chunk_times) for _, response in pairs.values()),
+        }
+        self._write()
+        figures["parse_cpu_ns"] = time.process_time_ns() - cpu
+        self._write_about()
+        said = ("ok", "failed", "cpu_share", "lag_p99_ns")
+        errors = Counter(request.error for request, _ in pairs.values() if request.error)
+        why = errors.most_common(1)[0][0] if errors else None
+        return {"stage": name, "why": why, **{key: figures[key] for key in said}}
+
+    def abort(self) -> None:
+        """Cut off what is in flight; the stage then ends and records it as aborted."""
+        self._ended_early = True
+        for task in self._tasks:
+            task.cancel()
+
+    async def recount(self) -> None:
+        """Have the server count the tokens of answers whose stream carried no usage."""
+        how = self._config.get("recount")
+        if how:
+            bodies = {r.index: r.body for r in self._schedule}
+            self._recount = await recounted(self._address, how, self._pairs, bodies)
+            self._write()
+            self._write_about()
+
+    def close(self) -> None:
+        """Everything is in the record files: the spool has done its work."""
+        self._spool.close()
+
+    def _work(self, name: str) -> list[ScheduledRequest]:
+        return [r for r in self._schedule if r.stage == name]
+
+    # --- sending ----------------------------------------------------------------------------
+
+    async def _send_all(self, work: list[ScheduledRequest], wires: dict[int, bytes]) -> None:
+        """Run the stage to its end; an error of ours (a full disk) ends it for every client."""
+        if any(r.at_ns is not None for r in work):
+            self._start(self._on_time(work, wires))
+        else:
+            queue = iter(work)
+            for _ in range(min(len(work), max(1, self._arrivals.concurrency))):
+                self._start(self._closed_loop(queue, wires))
+        while self._tasks:
+            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._tasks -= done
+            if fault := next((t.exception() for t in done if not t.cancelled()), None):
+                self.abort()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                raise fault
+
+    def _start(self, job: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(asyncio.create_task(job))
+
+    async def _closed_loop(
+        self, queue: Iterator[ScheduledRequest], wires: dict[int, bytes]
+    ) -> None:
+        """One client: its next request is intended for the instant at which it became free."""
+        free = self._begin
+        for request in queue:
+            free = await self._send(request, wires[request.index], free)
+            if self._ended_early:
+                return
+
+    async def _on_time(self, work: list[ScheduledRequest], wires: dict[int, bytes]) -> None:
+        """Send each request at its intended instant or late, never not at all."""
+        for request in work:
+            intended = self._begin + (request.at_ns or 0)
+            await asyncio.sleep(max(0.0, (intended - time.monotonic_ns()) / 1e9))
+            if self._ended_early:
+                return
+            self._start(self._one(request, wires[request.index], intended))
+
+    async def _one(self, request: ScheduledRequest, wire: bytes, intended: int) -> None:
+        await self._send(request, wire, intended)
+
+    async def _send(self, request: ScheduledRequest, wire: bytes, intended: int) -> int:
+        """Send one request and spool what came back; returns when it was done (ns)."""
+        loop = asyncio.get_running_loop()
+        exchange = Exchange(wire, loop)
+        sent = time.monotonic_ns()
+        self._lags.append(sent - intended)
+        status, code, error = await self._outcome(exchange, loop)
+        done = self._last = time.monotonic_ns()
+        if status == "ok":
+            loop.call_later(_LINGER_S, exchange.drop)  # the server closes first, if it does
+        else:
+            exchange.drop()
+        self._spool.add(
+            Raw(
+                index=request.index,
+                stage=request.stage,
+                item=request.item,
+                intended=intended,
+                sent=sent,
+                done=done,
+                status=status,
+                error=error,
+                code=code,
+                reads=exchange.reads,
+                end_mark=self._end_mark,
+            )
+        )
+        self._finished += 1
+        if self._asked is not None and status == "ok":
+            self._asked += request.expect_tokens or 0
+        self._reads += len(exchange.reads)
+        return done
+
+    async def _outcome(
+        self, exchange: Exchange, loop: asyncio.AbstractEventLoop
+    ) -> tuple[Status, str | None, str | None]:
+        """Wait for the end of one exchange; what became of the connection: status, code, words."""
+        limit = self._config["request_s"]
+        timer = asyncio.timeout(limit)
+        connected = False
+        try:
+            async with timer:
+                await loop.create_connection(lambda: exchange, *self._address[:2])
+                connected = True
+                broken = await exchange.done
+        except asyncio.CancelledError:
+            return "aborted", "aborted", "the run was ended"
+        except OSError as error:
+            if timer.expired():
+                return "timeout", "timeout", f"no end of the answer within {limit:g} s"
+            broken = error
+        if broken is None:
+            return "ok", None, None
+        why = getattr(broken, "strerror", None) or str(broken) or type(broken).__name__
+        if not connected:
+            self._ended_early = True  # nobody listens: the rest would only fail the same way
+            return "error", "unreachable", f"the server is gone: {why}"
+        return "error", "broken", f"the connection broke: {why}"
+
+    async def _tick(self, stage: str, total: int, say: Say) -> None:
+        """Report progress a few times a second, and only when there is some."""
+        told = -1
+        while True:
+            if self._finished != told:
+                told = self._finished
+                self._tell(stage, total, say)
+            await asyncio.sleep(_PROGRESS_S)
+
+    def _tell(self, stage: str, total: int, say: Say) -> None:
+        # Output tokens asked for of what is done: no answer is parsed while measuring.
+        tokens = {} if self._asked is None else {"tokens": self._asked}
+        say({"event": "progress", "stage": stage, "done": self._finished, "total": total, **tokens})
+
+    # --- recording --------------------------------------------------------------------------
+
+    def _figures(self, wall: int, cpu: int) -> dict[str, Any]:
+        """What the driver can say of itself once a stage is sent; durations in ns."""
+        return {
+            "wall_ns": wall,
+            "cpu_ns": cpu,
+            "cpu_share": round(cpu / max(wall, 1), 4),
+            "lag_p99_ns": p99(self._lags),
+            "lag_max_ns": max(self._lags, default=None),
+            "reads": self._reads,
+        }
+
+    def _unsent(self, request: ScheduledRequest) -> Raw:
+        """The record of a request that was never sent, so that none is missing."""
+        return Raw(
+            index=request.index,
+            stage=request.stage,
+            item=request.item,
+            intended=self._begin + (request.at_ns or 0),
+            sent=None,
+            done=time.monotonic_ns(),
+            status="aborted",
+            error="not sent: the stage ended early",
+            code="not_sent",
+            reads=[],
+        )
+
+    def _write(self) -> None:
+        write_records(self._out, self._pairs)
+
+    def _write_about(self) -> None:
+        about = {
+            "stages": self._stages,
+            "python": platform.python_version(),
+            "affinity": self._affinity,
+            **({"recount": self._recount} if self._recount else {}),
+        }
+        jsonio.write(self._out / "driver.json", about)
+
+
+def read_schedule(path: Path) -> list[ScheduledRequest]:
+    """The sealed schedule, one request a line."""
+    decoder = msgspec.json.Decoder(ScheduledRequest)
+    return [decoder.decode(line) for line in path.read_bytes().splitlines()]
+
+
+def p99(values: list[int]) -> int | None:
+    """The 99th percentile by nearest rank; None of nothing."""
+    return sorted(values)[math.ceil(0.99 * len(values)) - 1] if values else None

@@ -1,0 +1,252 @@
+"""What servers say, in one place: words for an end and for a failure, and where texts stand.
+
+kit asks in OpenAI's dialect (``/v1/chat/completions``, ``/v1/completions``). Seen in sources,
+trackers or on the wire: vLLM, SGLang, llama.cpp, llama-cpp-python, Ollama, mistral.rs, TGI,
+Transformers, and gateways before them. They agree on good chunks; failures differ:
+
+    {"error": {"message": …, "code": …}}                 OpenAI, vLLM, llama.cpp, llama-cpp-python
+    {"error": "…"}  {"error": "…", "error_type": …}      Ollama, TGI
+    {"object": "error", "message": …, "code": …}         vLLM before 0.10, FastChat
+    {"type": "error", …}  {"type": "response.failed"}    OpenAI's and Anthropic's newer APIs
+    {"detail": …}  {"message": …}  {"errors": […]}       FastAPI, Kong, cloud gateways
+    {"choices": [{"error": …, "finish_reason": "error"}]}   OpenRouter
+    event: error   error: {…}   a bare sentence as data     TGI, older llama.cpp, mistral.rs
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kit.core.jsonio import MAX_SAFE_INTEGER
+from kit.measure.drive.body import one_line
+
+Said = Mapping[str, Any]
+
+END_MARK = b"[DONE]"
+# Why an answer ended as it should. A reason that is not here is no known end, and fails: engines
+# end requests for reasons of their own (abort, repetition, load) and say so in the same place.
+ENDS = frozenset(
+    (
+        *("stop", "stop_sequence", "stop_str", "stop_token", "stop_word"),
+        *("eos", "eos_token", "end", "end_of_text", "end_turn"),
+        *("length", "limit", "max_length", "max_tokens", "model_length"),
+        *("tool_calls", "tool_use", "function_call"),
+    )
+)
+# Data that keep a connection open and say nothing.
+_IDLE = re.compile(rb"\[?(ping|pong|keep-?alive|heart-?beat)\]?", re.IGNORECASE)
+_IDLE_TYPES = ("ping", "pong", "keepalive", "keep-alive", "heartbeat")
+_FAILED = ("error", "failed", "failure", "exception", "aborted", "cancelled", "canceled", "timeout")
+_KINDS = ("object", "type", "status", "event", "state", "error_type")
+_CODES = ("code", "status", "status_code", "statusCode", "http_code")
+_MESSAGES = ("message", "detail", "msg", "error", "response", "reason", "title")
+_FAULTS = ("errors", "detail", "error_message", "errorMessage", "error_msg", "exception", "fault")
+_ABOUT = frozenset(("message", "id", "request_id", "requestId", "created", "model", "timestamp"))
+_COMMENT_FAULT = re.compile(rb"((internal|server|upstream|stream)[ _-]?)*error\b", re.IGNORECASE)
+_TEXTS = ("text", "content", "thinking", "reasoning", "summary", "refusal", "transcript")
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+_SHOWN = 200
+_DEEPEST = 12
+_OBJECTS = ("chat.completion.chunk", "text_completion", None)
+_PLAIN = frozenset(
+    ("id", "object", "created", "model", "system_fingerprint", "service_tier", "choices", "usage")
+)
+_PLAIN_CHOICE = frozenset(("index", "delta", "logprobs", "finish_reason", "stop_reason"))
+_PLAIN_DELTA = frozenset(("role", "content"))
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+# --- failures ---------------------------------------------------------------------------------
+
+
+def is_idle(data: bytes) -> bool:
+    """Whether data only keep the connection open."""
+    return not data or _IDLE.fullmatch(data) is not None
+
+
+def is_fault_comment(comment: bytes) -> bool:
+    """Whether a comment, which a client may ignore, reports an error."""
+    return _COMMENT_FAULT.match(comment) is not None
+
+
+def fault_of(said: Said) -> str | None:
+    """What an error says in any of the dialects; None of a chunk that is none."""
+    choices = _choices(said)
+    more = said.get("x_groq")
+    places = (said, more if isinstance(more, Mapping) else {}, *choices, *map(part_of, choices))
+    for place in places:
+        error = place.get("error")
+        if any(error.values()) if isinstance(error, Mapping) else error:
+            return words_of(place if error is True else error)
+    if any(str(said.get(kind, "")).lower().endswith(_FAILED) for kind in _KINDS):
+        return words_of(said)
+    return None if choices or said.get("usage") else _fault_alone(said)
+
+
+def _fault_alone(said: Said) -> str | None:
+    """As `fault_of`, of a document that is no part of an answer."""
+    if said.get("type") in _IDLE_TYPES or said.get("object") in _IDLE_TYPES:
+        return None
+    if any(said.get(key) for key in _FAULTS) or said.get("success") is False:
+        return words_of(said)
+    if any(_is_failing(said.get(key)) for key in _CODES):
+        return words_of(said)
+    named = isinstance(said.get("code"), str) and said["code"] != ""
+    alone = isinstance(said.get("message"), str) and (named or said.keys() <= _ABOUT)
+    return words_of(said) if alone else None
+
+
+def _is_failing(code: Any) -> bool:
+    number = count_of(code)
+    return number is not None and 400 <= number < 600
+
+
+def words_of(fault: Any) -> str:
+    """An error's own words, on one line."""
+    while isinstance(fault, Mapping):
+        inner = next((fault[key] for key in (*_MESSAGES, *_FAULTS, "type") if fault.get(key)), None)
+        if inner is None:
+            break
+        fault = inner
+    told = fault if isinstance(fault, str) else json.dumps(fault, default=str)
+    return one_line(told.encode("utf-8", "replace"), _SHOWN)
+
+
+def is_end(reason: str) -> bool:
+    """Whether a finish reason says that the answer ended as it should."""
+    return reason.lower() in ENDS
+
+
+# --- good chunks ------------------------------------------------------------------------------
+
+
+def plain_text(said: Said) -> str | None:
+    """The text of the chunk that nearly all are: one piece of text of choice 0, and no more.
+
+    Returns:
+        None of any other chunk. What this tells, the functions below tell too, in ten times the
+        time.
+    """
+    choices = said.get("choices")
+    if (
+        not said.keys() <= _PLAIN
+        or said.get("object") not in _OBJECTS
+        or said.get("usage")
+        or type(choices) is not list
+        or len(choices) != 1
+    ):
+        return None
+    return _plain_choice(choices[0])
+
+
+def _plain_choice(choice: Any) -> str | None:
+    if not isinstance(choice, dict) or not choice.keys() <= _PLAIN_CHOICE:
+        return None
+    delta = choice.get("delta")
+    if choice.get("index", 0) != 0 or choice.get("finish_reason") or type(delta) is not dict:
+        return None
+    text = delta.get("content") if delta.keys() <= _PLAIN_DELTA else None
+    return text if type(text) is str and text else None
+
+
+def _choices(said: Said) -> list[Said]:
+    found = said.get("choices")
+    return [c for c in found if isinstance(c, Mapping)] if isinstance(found, list) else []
+
+
+def choices_of(said: Said) -> Iterator[tuple[int, Said]]:
+    """The choices of a chunk by their index."""
+    for place, choice in enumerate(_choices(said)):
+        index = count_of(choice.get("index"))
+        yield place if index is None else index, choice
+
+
+def part_of(choice: Said) -> Said:
+    """What a choice adds (``delta``), or the whole of it (``message``); empty for neither."""
+    for key in ("delta", "message"):
+        if isinstance(choice.get(key), Mapping):
+            part: Said = choice[key]
+            return part
+    return {}
+
+
+def text_of(choice: Said) -> str | None:
+    """The text that a choice adds: thoughts, text and calls are output alike.
+
+    Returns:
+        None where it adds none at all; ``""`` for a token without text of its own (a part of a
+        letter, a mark that is not shown).
+    """
+    part = part_of(choice)
+    thought = next((t for key in _THOUGHTS if (t := _flat(part.get(key)))), None)
+    if thought is None and any(part.get(key) == "" for key in _THOUGHTS):
+        thought = ""
+    found = [thought, _flat(part.get("content")), _flat(part.get("refusal")), *_calls(part)]
+    told = [t for t in (*found, _flat(choice.get("text"))) if t is not None]
+    return "".join(told) if told else None
+
+
+def _calls(part: Said) -> Iterator[str | None]:
+    """Names and arguments of the tools that an answer calls."""
+    calls = part.get("tool_calls")
+    made = [c for c in calls if isinstance(c, Mapping)] if isinstance(calls, list) else []
+    for function in (part.get("function_call"), *(call.get("function") for call in made)):
+        if isinstance(function, Mapping):
+            yield _flat(function.get("name"))
+            yield _flat(function.get("arguments"))
+
+
+def _flat(value: Any, depth: int = 0) -> str | None:
+    """The text in a string, a list of parts, or a part; None where there is none."""
+    if isinstance(value, str):
+        return value
+    if depth > _DEEPEST:
+        return None
+    if isinstance(value, Mapping):
+        inner = [_flat(value.get(key), depth + 1) for key in _TEXTS]
+    elif isinstance(value, list):
+        inner = [_flat(item, depth + 1) for item in value]
+    else:
+        return None
+    told = [text for text in inner if text is not None]
+    return "".join(told) if told else None
+
+
+def reason_of(choice: Said) -> str | None:
+    """Why a choice ended, if it has; some servers say ``""`` until then."""
+    reason = choice.get("finish_reason")
+    if isinstance(reason, Mapping):
+        reason = reason.get("type")
+    return one_line(str(reason).encode("utf-8", "replace"), 40) if reason else None
+
+
+def usage_of(said: Said) -> Said:
+    """The server's counts in a chunk; empty where it has none."""
+    places = (said, said.get("x_groq"), *_choices(said))
+    found = (place.get("usage") for place in places if isinstance(place, Mapping))
+    return next((usage for usage in found if isinstance(usage, Mapping)), {})
+
+
+def count_of(value: Any) -> int | None:
+    """A count, also where a server writes ``12.0`` or ``"12"``; None for what is none."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    known = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if known and value <= MAX_SAFE_INTEGER else None
+
+
+def counted(usage: dict[str, Any]) -> dict[str, Any]:
+    """``usage`` with its counts as whole numbers, or null where they are none."""
+    return {**usage, **{key: count_of(usage[key]) for key in _COUNTS if key in usage}}
+
+
+def cached_of(usage: Said, timings: Said) -> int | None:
+    """Prompt tokens served from a cache, where the server says; llama.cpp says ``cache_n``."""
+    details = usage.get("prompt_tokens_details")
+    said = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return count_of(said if said is not None else timings.get("cache_n"))

@@ -1,0 +1,119 @@
+"""What a finished request left behind: raw reads → its two records. Pure.
+
+The hot path of the driver only appends ``(monotonic ns, bytes)``; everything here happens after
+a stage, or after a crash from the spool.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from kit.core.model import Record, Request, Response
+from kit.measure.drive import dialects
+from kit.measure.drive.body import Answer, MalformedAnswerError, answer_of
+from kit.measure.drive.pieces import Piece, storable, text_of, tokens_of
+from kit.measure.drive.reading import Outcome, Reading
+
+Status = Literal["ok", "error", "timeout", "aborted"]
+
+
+class Raw(Record, frozen=True, kw_only=True):
+    """One request as the hot path leaves it; times are absolute monotonic ns.
+
+    ``reads`` holds every read from the socket with its time, HTTP's framing included. ``status``,
+    ``code`` and ``error`` are about the connection; what the answer says is found here.
+    ``end_mark`` is whether the server's dialect ends each stream with ``[DONE]``.
+    """
+
+    index: int
+    stage: str
+    item: str
+    intended: int
+    sent: int | None
+    done: int
+    status: Status
+    error: str | None
+    reads: list[tuple[int, bytes]]
+    code: str | None = None
+    end_mark: bool = True
+
+
+class _Found(Record, frozen=True, kw_only=True):
+    """What an answer holds, as the records keep it."""
+
+    http_status: int | None
+    pieces: list[Piece]
+    usage: dict[str, Any] | None
+    timings: dict[str, Any] | None
+    finish_reason: str | None
+    streamed: bool
+
+
+def finished(raw: Raw, origin: int) -> tuple[Request, Response]:
+    """The two records of one request; an answer that was not well becomes an error."""
+    answer: Answer | None = None
+    reading = Reading(end_mark=raw.end_mark)
+    try:
+        answer = answer_of(raw.reads)
+        outcome = reading.read(answer)
+    except MalformedAnswerError as malformed:
+        outcome = Outcome("not_http", str(malformed))
+    status: Status = "error" if outcome.code else "ok"
+    if raw.status != "ok":  # the connection's story comes first
+        status, outcome = raw.status, Outcome(raw.code or raw.status, raw.error or raw.status)
+    found = _found(answer, reading)
+    return _request(raw, origin, found, status, outcome), _response(raw, origin, found)
+
+
+def _found(answer: Answer | None, reading: Reading) -> _Found:
+    usage = dialects.counted(storable(reading.usage))
+    return _Found(
+        http_status=answer.status if answer else None,
+        pieces=tokens_of(reading.pieces, usage.get("completion_tokens")),
+        usage=usage or None,
+        timings=storable(reading.timings) or None,
+        finish_reason=reading.finish_reason,
+        streamed=reading.streamed,
+    )
+
+
+def _times(found: _Found, origin: int) -> tuple[int, ...]:
+    """When each chunk with a token came; an answer that came whole does not say."""
+    return tuple(p.time_ns - origin for p in found.pieces) if found.streamed else ()
+
+
+def _request(raw: Raw, origin: int, found: _Found, status: Status, outcome: Outcome) -> Request:
+    usage, times = found.usage or {}, _times(found, origin)
+    return Request(
+        index=raw.index,
+        stage=raw.stage,
+        item=raw.item,
+        intended=raw.intended - origin,
+        sent=None if raw.sent is None else raw.sent - origin,
+        first_byte=raw.reads[0][0] - origin if raw.reads else None,
+        first_token=times[0] if times else None,
+        last_token=times[-1] if times else None,
+        done=raw.done - origin,
+        status=status,
+        http_status=found.http_status,
+        error=outcome.error or None,
+        code=outcome.code or None,
+        prompt_tokens=dialects.count_of(usage.get("prompt_tokens")),
+        output_tokens=dialects.count_of(usage.get("completion_tokens")),
+        cached_tokens=dialects.cached_of(usage, found.timings or {}),
+        finish_reason=found.finish_reason,
+    )
+
+
+def _response(raw: Raw, origin: int, found: _Found) -> Response:
+    text = text_of(found.pieces)
+    return Response(
+        index=raw.index,
+        stage=raw.stage,
+        text=text,
+        text_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        chunk_times=_times(found, origin),
+        usage=found.usage,
+        timings=found.timings,
+    )

@@ -1,0 +1,62 @@
+"""What chunks added to an answer: its tokens, its text, and what an archive can hold. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kit.core.jsonio import MAX_SAFE_INTEGER
+
+_LARGEST = 1e300
+_DEEPEST = 12
+
+
+class Piece(NamedTuple):
+    """What one chunk added to one choice: when, to which, and the text (``""``: a bare token)."""
+
+    time_ns: int
+    choice: int
+    text: str
+
+
+def tokens_of(pieces: list[Piece], counted: int | None) -> list[Piece]:
+    """The pieces that hold tokens.
+
+    A piece without text is a token (half a letter, a mark that is not shown) as long as the
+    server's own count has room for it. Beyond that, empty pieces only kept the connection open.
+    """
+    if counted is None or len(pieces) <= counted:
+        return pieces
+    return [piece for piece in pieces if piece.text]
+
+
+def text_of(pieces: list[Piece]) -> str:
+    """The answer's text; several choices one after the other, however their chunks mixed."""
+    ordered = sorted(pieces, key=lambda piece: piece.choice)
+    return whole_letters("".join(piece.text for piece in ordered))
+
+
+def whole_letters(text: str) -> str:
+    """``text`` with halves of letters (UTF-16 surrogates) joined; a lone half becomes U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def storable(said: Any, depth: int = 0) -> Any:
+    """``said`` as an archive can hold it: what is too deep, too large or not finite is null."""
+    if isinstance(said, str):
+        return whole_letters(said)
+    if isinstance(said, float):
+        return said if abs(said) < _LARGEST else None
+    if isinstance(said, int) and not isinstance(said, bool):
+        return said if abs(said) <= MAX_SAFE_INTEGER else None
+    if not isinstance(said, Mapping | list):
+        return said
+    if depth >= _DEEPEST:
+        return None
+    if isinstance(said, list):
+        return [storable(item, depth + 1) for item in said]
+    return {whole_letters(str(key)): storable(item, depth + 1) for key, item in said.items()}

@@ -1,0 +1,86 @@
+"""Token counts from the server after the measurement, where its streams carried none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from kit.measure.drive.body import MalformedAnswerError, answer_of
+from kit.measure.drive.spool import Pair
+from kit.measure.drive.wire import Address, Exchange, post
+
+_ASK_S = 30.0
+
+
+class NotCountedError(Exception):
+    """The server did not count; the number stays absent."""
+
+
+async def recounted(
+    address: Address,
+    how: dict[str, str],
+    pairs: dict[int, Pair],
+    bodies: dict[int, dict[str, Any]],
+) -> dict[str, int]:
+    """Fill in the token counts that the answers in ``pairs`` lack.
+
+    What such a server counts may begin with a token that marks the beginning of a text. An answer
+    has none, so that the count of an empty text is taken off. A prompt is counted where it was
+    sent as it is; inside a chat template it cannot be, and stays absent.
+
+    Args:
+        how: ``path`` to POST to, ``text_key`` of the text and ``count_key`` of the answer.
+
+    Returns:
+        How many answers were ``asked`` about and how many were ``counted``.
+    """
+    lacking = [i for i, pair in pairs.items() if _lacks(pair)]
+    counted = 0
+    try:
+        marks = await _count(address, how, "") if lacking else 0
+        for index in lacking:
+            pairs[index] = await _one(address, how, pairs[index], bodies[index], marks)
+            counted += 1
+    except (NotCountedError, OSError):
+        pass  # what is not counted is absent, and the figures say of how many
+    return {"asked": len(lacking), "counted": counted}
+
+
+def _lacks(pair: Pair) -> bool:
+    """Whether a count is missing and a text can give it: of tokens without text none can."""
+    request, response = pair
+    silent = bool(response.chunk_times) and not response.text
+    return request.status == "ok" and request.output_tokens is None and not silent
+
+
+async def _one(
+    address: Address, how: dict[str, str], pair: Pair, body: dict[str, Any], marks: int
+) -> Pair:
+    request, response = pair
+    output = await _count(address, how, response.text) - marks
+    prompt = request.prompt_tokens
+    if prompt is None and isinstance(body.get("prompt"), str):
+        prompt = await _count(address, how, body["prompt"])
+    told = msgspec.structs.replace(request, output_tokens=max(0, output), prompt_tokens=prompt)
+    return told, response
+
+
+async def _count(address: Address, how: dict[str, str], text: str) -> int:
+    """The server's count of the tokens of ``text``."""
+    loop = asyncio.get_running_loop()
+    exchange = Exchange(post(address, how["path"], {how["text_key"]: text}), loop)
+    try:
+        async with asyncio.timeout(_ASK_S):
+            await loop.create_connection(lambda: exchange, *address[:2])
+            await exchange.done
+        answer = answer_of(exchange.reads)
+        if answer is None or answer.status != 200:
+            raise NotCountedError
+        said = msgspec.json.decode(b"".join(data for _, data in answer.body))
+        return int(said[how["count_key"]])
+    except (MalformedAnswerError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        raise NotCountedError from error
+    finally:
+        exchange.drop()

@@ -1,0 +1,59 @@
+"""The meters that kit can read: its own, and those that other packages register.
+
+Another package registers a meter under the entry-point group ``kit.meters``: the entry's name is
+the meter's, its object a `kit.measure.meters.base.Meter`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.core.errors import KitError
+from kit.core.model import MeterPlan
+from kit.core.registry import Registry
+from kit.measure.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent, label
+
+__all__ = (
+    "GROUP",
+    "Meter",
+    "MeterUnavailable",
+    "Reader",
+    "Reading",
+    "Tier",
+    "get",
+    "label",
+    "names",
+    "probe",
+)
+
+GROUP = "kit.meters"
+_OWN = {
+    name: f"kit.measure.meters.{name}" for name in ("nvml", "rapl", "pdu", "estimate", "codecarbon")
+}
+_REGISTRY = Registry("meter", GROUP, _OWN, "METER")
+
+
+def names() -> tuple[str, ...]:
+    """Every meter's name; kit's own first."""
+    return _REGISTRY.names()
+
+
+def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
+    """What a meter can read here; whatever else it raises is the reason why it reads nothing.
+
+    Raises:
+        KitError: what a person said of it cannot be.
+    """
+    meter = get(name)
+    try:
+        return meter.probe(alias, config)
+    except KitError:
+        raise
+    except Exception as error:
+        return absent(name, alias, f"the meter failed: {type(error).__name__}: {error}")
+
+
+def get(name: str) -> Meter:
+    """The meter called ``name``; a `UsageError` where there is none."""
+    found: Meter = _REGISTRY.get(name)
+    return found

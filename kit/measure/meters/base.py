@@ -1,0 +1,137 @@
+"""What a meter is to kit: probe says what it can read here, a reader reads it, raw.
+
+A meter returns integers exactly as the device gave them, with the device's return code. What they
+mean stands in `kit.core.units` and in the plan's facts about each quantity; joules are computed
+later, in `kit.energy`, so that verify can do it again.
+
+Facts of a quantity in ``MeterDevice.quantities`` (all optional)::
+
+    period_s    seconds between two updates of the value, as the device makes them
+    period_reason   why that is not known, where it was looked for
+    poll_s      seconds between two reads of it by the sampler
+    call_s      seconds that one read of it took when it was tried, and ``source``, how it is asked
+    scale       factor on the raw integer, on top of the registry's (a PDU's tens of watts)
+    wrap        a counter's modulus: it restarts at 0 after ``wrap`` - 1
+    summed      false for a device that lies inside another one, so that nothing counts twice
+    gain        half-width of the sensor's relative error, and ``gain_source``, who says so
+    offset      half-width of the sensor's constant error, in the quantity's unit
+    correction  factor that a calibration against a truer meter found (a PDU's)
+    gain_correction, offset_correction_w
+                the same of a GPU: factor, then watts to add (`kit.measure.meters.nvml.calibrated`)
+    valid_w, valid_degc
+                the range of power and of temperature that the calibration met
+    lag_s       seconds by which its energy comes late, and ``lag_u_s``, the standard uncertainty
+    probe       what was read at planning, in the registry's units, to check the power against
+    squelch     loads below this many units read as 0
+    reason      why the quantity is not read here; it is then absent from the samples
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from kit.core.model import MeterDevice, MeterPlan
+from kit.record.events import Clock
+
+
+class Reading(NamedTuple):
+    """One value of one quantity of one device, read between ``t0`` and ``t1`` (ns, run's clock).
+
+    ``rc`` is the device's return code, 0 when ``raw`` holds a value, otherwise ``raw`` is None.
+    ``t_dev`` is the device's own time of the value on the run's clock, where it gives one.
+    """
+
+    t0: int
+    t1: int
+    t_dev: int | None
+    device: str
+    quantity: str
+    rc: int
+    raw: int | None
+
+
+class Tier(NamedTuple):
+    """Readings that are taken together.
+
+    Attributes:
+        name: for the sampler's report of punctuality.
+        period_s: seconds between reads, on absolute deadlines.
+        read: takes the readings; it may take long only where ``slow`` is true. A device that
+            does not answer is a return code in the readings, never an exception.
+        slow: read in a thread of its own, so that it delays no other tier.
+        due: when the next read should begin (ns on the run's clock), for a tier that sets its own
+            pace; ``period_s`` is then only its usual one.
+        last: takes the closing readings, once the sampler was stopped at the time given (ns);
+            it waits, briefly, until they reach that time. None: `read` does.
+    """
+
+    name: str
+    period_s: float
+    read: Callable[[], Sequence[Reading]]
+    slow: bool = False
+    due: Callable[[], int] | None = None
+    last: Callable[[int], Sequence[Reading]] | None = None
+
+
+class Reader(Protocol):
+    """An opened meter.
+
+    Attributes:
+        tiers: what is to be read how often.
+        devices: what is read, as in the plan.
+    """
+
+    tiers: tuple[Tier, ...]
+    devices: tuple[MeterDevice, ...]
+
+    def explain(self, rc: int) -> str:
+        """A return code in words."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the devices."""
+        ...
+
+
+class Meter(Protocol):
+    """The contract of a meter; third parties register theirs under ``kit.meters``.
+
+    Attributes:
+        name: the word in a spec's ``meters[].name``.
+        title: one line for a list or a form.
+        process: ``local`` meters share one sampler process; ``own`` asks for one of its own,
+            because its reads wait for a network.
+        remedy: what a person can do when it has no devices.
+    """
+
+    name: str
+    title: str
+    process: Literal["local", "own"]
+    remedy: str
+
+    def probe(self, alias: str | None, config: dict[str, Any]) -> MeterPlan:
+        """Which devices it can read here, or the reason why none; never raises."""
+        ...
+
+    def open(self, alias: str | None, config: dict[str, Any], clock: Clock) -> Reader:
+        """A reader of what `probe` found.
+
+        Raises:
+            MeterUnavailable: nothing can be read (any more).
+        """
+        ...
+
+
+class MeterUnavailable(Exception):
+    """A meter that cannot read anything here; the message is the reason."""
+
+
+def label(name: str, alias: str | None) -> str:
+    """How a meter is called in file names and events: ``nvml``, ``pdu-rack1``."""
+    return f"{name}-{alias}" if alias else name
+
+
+def absent(name: str, alias: str | None, reason: object) -> MeterPlan:
+    """The plan of a meter without devices."""
+    return MeterPlan(name=name, alias=alias, devices=(), reason=str(reason))

@@ -1,0 +1,311 @@
+"""Which GPUs there are, and what each of them can tell: every query is tried and timed once.
+
+The aliases ``gpu0``, ``gpu1``, … are NVML's own order, by bus address: CUDA_VISIBLE_DEVICES does
+not change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from kit.core.model import MeterDevice
+from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.nvml.api import NOT_FOUND, UNSEEN, Answer, Api
+from kit.measure.meters.nvml.board import Asked, Board
+from kit.measure.meters.nvml.counter import Ticker, search
+from kit.measure.meters.nvml.pace import (
+    POWER_LADDER,
+    POWER_SHARE,
+    STATE_LADDER,
+    STATE_SHARE,
+    Ask,
+    Pace,
+    call_s,
+    paced,
+    update_periods,
+)
+from kit.measure.meters.nvml.quantities import (
+    BUFFER_S,
+    CHECK_S,
+    FIELD_AVERAGE,
+    FIELD_INSTANT,
+    POWER,
+    POWER_S,
+    PROCESSES,
+    STATE,
+    STATE_S,
+    TIMES,
+    WATCH_S,
+    WATCHED,
+)
+from kit.record.events import Clock
+
+Facts = dict[str, Any]
+
+_GAIN = 0.05
+_GAIN_SOURCE = "prior: ±5% per card (Yang, Adamek, Armour, SC24), not calibrated"
+_SHARED = "NVML gives the whole board's power here, not this {}'s"
+_STILL = "its changes, in less than a second before the run, showed no even pace"
+_ZERO = "the driver reads 0: no sensor"
+# Architecture numbers of nvml.h. Before Ampere, and on the GA100, "power usage" is instantaneous;
+# since then it is the mean of the last second.
+_AMPERE, _GA100 = 7, (8, 0)
+_VIRTUAL_MODES = ("NVML_GPU_VIRTUALIZATION_MODE_VGPU", "NVML_GPU_VIRTUALIZATION_MODE_HOST_VGPU")
+_CHANGING = ("gpu_power_instant", "gpu_power_average", "gpu_temperature")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One GPU: what the plan says of it, how it is reached, and what is asked how often.
+
+    Attributes:
+        asked: by quantity, what is asked; counter and buffer are not among them.
+        paces: by quantity, how often; processes are counted at a pace of their own.
+    """
+
+    device: MeterDevice
+    board: Board
+    asked: Mapping[str, Asked]
+    paces: Mapping[str, Pace]
+
+    @property
+    def alias(self) -> str:
+        return self.device.device
+
+    def reads(self, quantity: str) -> bool:
+        """Whether this card gives ``quantity``."""
+        return "reason" not in self.device.quantities.get(quantity, {"reason": "unknown"})
+
+    def cost_s(self, quantity: str) -> float:
+        """Seconds that one call takes."""
+        return float(self.device.quantities[quantity]["call_s"])
+
+
+def cards(api: Api, count: int | None, clock: Clock, *, watch: bool = False) -> list[Card]:
+    """The GPUs, the first ``count`` where that is given.
+
+    Args:
+        watch: look at counters and power for a while, to tell their periods.
+
+    Raises:
+        MeterUnavailable: there is none, NVML does not list them, or not one can be asked.
+    """
+    rc, present = api.ask(api.nvml.nvmlDeviceGetCount)
+    if rc:
+        raise MeterUnavailable(f"NVML: {api.explain(rc)}")
+    if not present:
+        raise MeterUnavailable("the NVIDIA driver sees no GPU")
+    found = [_asked(api, index, clock) for index in range(min(present, count or present))]
+    if not any(card.device.quantities.keys() - set(POWER) for card in found):
+        raise MeterUnavailable(str(found[0].device.quantities["gpu_energy"]["reason"]))
+    if watch:
+        _add_counter_periods(found, clock)
+        _add_power_periods(found, clock)
+    return found
+
+
+def _asked(api: Api, index: int, clock: Clock) -> Card:
+    """One GPU; one that cannot be asked has that as its reason, and hides no other."""
+    alias = f"gpu{index}"
+    rc, handle = api.ask(lambda: api.nvml.nvmlDeviceGetHandleByIndex(index))
+    try:
+        if rc == 0:
+            return _card(api, Board(api, index, handle), alias, clock)
+        why = f"{alias}: {api.explain(rc)}"
+    except Exception as error:
+        why = f"{alias} cannot be asked: {type(error).__name__}: {error}"
+    told: dict[str, Facts] = {name: {"reason": why} for name in POWER}
+    device = MeterDevice(device=alias, description="a GPU that cannot be asked", quantities=told)
+    return Card(device, Board(api, index, handle), {}, {})
+
+
+def _card(api: Api, board: Board, alias: str, clock: Clock) -> Card:
+    rc, name = board.ask(lambda a, h: a.nvml.nvmlDeviceGetName(h))
+    told, asked = _told(api, board, clock)
+    even = {quantity: how for quantity, how in asked.items() if quantity not in PROCESSES}
+    paces = {q: _paced(told, q, partial(board.value, how), clock) for q, how in even.items()}
+    for quantity in set(PROCESSES) & set(asked):
+        told[quantity]["call_s"] = round(call_s(partial(board.value, asked[quantity]), clock), 6)
+    _add_facts(told, asked)
+    _add_limit(board, told)
+    description = str(name) if rc == 0 else "a GPU without a name"
+    device = MeterDevice(device=alias, description=description, quantities=told)
+    return Card(device, board, asked, paces)
+
+
+def _told(api: Api, board: Board, clock: Clock) -> tuple[dict[str, Facts], dict[str, Asked]]:
+    """By quantity: facts, or the reason why there is none; and how those are asked that are."""
+    told = {
+        "gpu_energy": _fact(api, counter_of(board), Asked(zero_is_absent=True)),
+        "gpu_power_sample": _buffer(api, board, clock),
+    }
+    asked: dict[str, Asked] = {}
+    for quantity, how in {**_power(board), **STATE, **PROCESSES}.items():
+        answer, asked[quantity] = _tried(board, how)
+        told[quantity] = _fact(api, answer, how)
+    shared = _shared(board, api)
+    if shared:
+        told |= {name: {"reason": shared} for name in POWER}
+    return told, {q: how for q, how in asked.items() if "reason" not in told[q]}
+
+
+def _tried(board: Board, asked: Asked) -> tuple[Answer, Asked]:
+    """What one quantity says, and by which of its two ways."""
+    ways = [asked._replace(query=None)] if asked.field is not None else []
+    ways += [asked._replace(field=None)] if asked.query else []
+    for way in ways:
+        answer = board.value(way)
+        if answer[1] is not None:
+            break
+    return answer, way
+
+
+def _add_facts(told: dict[str, Facts], asked: Mapping[str, Asked]) -> None:
+    for quantity, how in asked.items():
+        if how.field is not None:
+            number, scope = how.field if isinstance(how.field, tuple) else (how.field, 0)
+            told[quantity]["source"] = f"field {number}" + (f", scope {scope}" if scope else "")
+        elif quantity in POWER or quantity in TIMES:
+            told[quantity]["source"] = "power usage" if quantity in POWER else "violation status"
+    for quantity in POWER:
+        if "reason" not in told[quantity]:
+            told[quantity] |= {"gain": _GAIN, "gain_source": _GAIN_SOURCE}
+
+
+def _add_limit(board: Board, told: Mapping[str, Facts]) -> None:
+    """The highest cap that the card can be set to: `kit.core.limits` judges its readings by it."""
+    rc, limits = board.ask(lambda a, h: a.nvml.nvmlDeviceGetPowerManagementLimitConstraints(h))
+    if rc or not limits or not limits[1]:
+        return
+    for quantity in POWER:
+        if "reason" not in told[quantity]:
+            told[quantity]["limit_w"] = round(limits[1] * 1e-3, 3)
+
+
+def _paced(told: Mapping[str, Facts], quantity: str, ask: Ask, clock: Clock) -> Pace:
+    """How often a quantity is read; the plan is told where it would not turn out otherwise."""
+    cost = call_s(ask, clock)
+    if quantity in POWER:
+        pace = paced(cost, _power_s(told), POWER_SHARE, POWER_LADDER)
+    else:
+        bare = quantity in WATCHED and any("reason" in told[name] for name in _LEAST_TIMES)
+        pace = paced(cost, WATCH_S if bare else STATE_S, STATE_SHARE, STATE_LADDER)
+    told[quantity]["call_s"] = round(cost, 6)
+    if pace.sure:
+        told[quantity]["poll_s"] = pace.period_s
+    return pace
+
+
+# The reasons that hold clocks down in use: without their times the mask has to be watched.
+_LEAST_TIMES = ("gpu_power_cap_time", "gpu_thermal_time")
+
+
+def _power_s(told: Mapping[str, Facts]) -> float:
+    """Power is a cross-check at 10 Hz, and the way to the energy where another one lacks."""
+    bare = any("reason" in told[quantity] for quantity in ("gpu_energy", "gpu_power_sample"))
+    return POWER_S if bare else CHECK_S
+
+
+def _fact(api: Api, answer: Answer, asked: Asked) -> Facts:
+    rc, raw = answer
+    if rc or raw is None:
+        told = api.explain(rc)
+        return {"reason": told if rc == UNSEEN else f"NVML: {told}"}
+    return {"reason": _ZERO} if asked.zero_is_absent and raw == 0 else {}
+
+
+def counter_of(board: Board) -> Answer:
+    """The energy counter, mJ since the driver was loaded."""
+    return board.ask(lambda a, h: a.nvml.nvmlDeviceGetTotalEnergyConsumption(h))
+
+
+def _power(board: Board) -> dict[str, Asked]:
+    """Instant and average power, by the fields that say which is which; else by power usage."""
+    fields = {
+        "gpu_power_instant": Asked(FIELD_INSTANT, zero_is_absent=True),
+        "gpu_power_average": Asked(FIELD_AVERAGE, zero_is_absent=True),
+    }
+    if any(board.value(asked)[1] for asked in fields.values()):
+        return fields
+    which = "gpu_power_average" if _usage_is_average(board) else "gpu_power_instant"
+    usage = Asked(query=lambda a, h: a.nvml.nvmlDeviceGetPowerUsage(h), zero_is_absent=True)
+    return {**fields, which: usage}
+
+
+def _usage_is_average(board: Board) -> bool:
+    _, architecture = board.ask(lambda a, h: a.nvml.nvmlDeviceGetArchitecture(h))
+    _, compute = board.ask(lambda a, h: a.nvml.nvmlDeviceGetCudaComputeCapability(h))
+    known_instant = architecture is not None and architecture < _AMPERE
+    return not known_instant and tuple(compute or ()) != _GA100
+
+
+def _buffer(api: Api, board: Board, clock: Clock) -> Facts:
+    """The buffer of power samples, and the period at which the driver fills it."""
+    begin = clock.now()
+    rc, found = board.ask(
+        lambda a, h: a.nvml.nvmlDeviceGetSamples(h, a.nvml.NVML_TOTAL_POWER_SAMPLES, 0)
+    )
+    taken = (clock.now() - begin) * 1e-9
+    if rc == NOT_FOUND:
+        return {"reason": "the buffer of power samples is empty"}
+    if rc:
+        return {"reason": f"NVML: {api.explain(rc)}"}
+    stamps = [sample.timeStamp for sample in found[1]]
+    gaps = [b - a for a, b in pairwise(stamps) if b > a]
+    if not gaps:
+        return {"reason": "the buffer of power samples has no times"}
+    period_s = round(median(gaps) * 1e-6, 3)
+    facts = {"poll_s": BUFFER_S, "period_s": period_s, "slots": len(stamps)}
+    return {**facts, "call_s": round(taken, 6)}
+
+
+def _add_counter_periods(found: Sequence[Card], clock: Clock) -> None:
+    """Watch the counters of all GPUs together until each has ticked a few times."""
+    tickers = {
+        card.alias: Ticker(card.alias, partial(counter_of, card.board), clock)
+        for card in found
+        if card.reads("gpu_energy")
+    }
+    search(list(tickers.values()), clock)
+    for card in found:
+        ticker = tickers.get(card.alias)
+        if ticker is None:
+            continue
+        if ticker.period_ns is None:
+            facts: Facts = {"reason": "the energy counter does not advance"}
+        else:
+            facts = dict(card.device.quantities["gpu_energy"])
+            facts |= {"period_s": round(ticker.period_ns * 1e-9, 2)}
+            facts |= {"call_s": round(ticker.latency_ns * 1e-9, 6)}
+        card.device.quantities["gpu_energy"] = facts
+
+
+def _add_power_periods(found: Sequence[Card], clock: Clock) -> None:
+    """Watch what else changes; on an idle GPU a temperature seldom does."""
+    watched: dict[str, Callable[[], Answer]] = {}
+    for card in found:
+        for quantity in set(_CHANGING) & set(card.asked):
+            watched[f"{card.alias} {quantity}"] = partial(card.board.value, card.asked[quantity])
+    found_s = update_periods(watched, clock)
+    for card in found:
+        for quantity in set(_CHANGING) & set(card.asked):
+            period_s = found_s.get(f"{card.alias} {quantity}")
+            told = {"period_s": period_s} if period_s else {"period_reason": _STILL}
+            card.device.quantities[quantity].update(told)
+
+
+def _shared(board: Board, api: Api) -> str | None:
+    """Why the board's energy is not this device's: MIG, or a virtual GPU."""
+    rc, mig = board.ask(lambda a, h: a.nvml.nvmlDeviceGetMigMode(h))
+    if rc == 0 and mig[0]:
+        return "MIG is on: " + _SHARED.format("instance")
+    rc, mode = board.ask(lambda a, h: a.nvml.nvmlDeviceGetVirtualizationMode(h))
+    virtual = {getattr(api.nvml, name, None) for name in _VIRTUAL_MODES}
+    if rc == 0 and mode in virtual:
+        return "a virtual GPU: " + _SHARED.format("virtual GPU")
+    return None

@@ -1,0 +1,188 @@
+"""From a profile and a section of host.toml to the values to ask for, each with its facts.
+
+Some makes tell unit, digits or accuracy themselves: these are asked for once, at probe, and go into
+the facts that the plan keeps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.pdu.profiles import AMPS_ONLY, SYS_UPTIME, Asked, Measurement, Profile, load
+from kit.measure.meters.pdu.snmp import Answer, Snmp, explain, is_deaf
+
+SAMPLED = ("pdu_power", "pdu_energy", "pdu_uptime")
+POLL_S = 1.0
+# What is taken for the accuracy of a PDU whose makers state none.
+PRIOR_GAIN = 0.05
+_PRIOR = "prior: ±5%, its MIB states no accuracy"
+# A part of an OID is a number below 2³²; an outlet's has fewer digits.
+_INDEX = re.compile(r"[0-9]{1,9}")
+# What a device may tell of itself: decimal digits, RFC 3433's prefixes, accuracy, update period.
+_DIGITS, _PREFIXES, _GAIN, _PERIOD_S = range(10), range(1, 18), 0.5, 3600.0
+_UNITS = 9  # RFC 3433's EntitySensorDataScale: units(9), milli(8), kilo(10)
+
+
+class Point(NamedTuple):
+    """One value to ask for: whose it is, what it is, and the plan's facts about it."""
+
+    device: str
+    quantity: str
+    oid: str
+    facts: dict[str, Any]
+    asked: tuple[tuple[Asked, str], ...] = ()
+
+
+def of_config(alias: str | None, config: dict[str, Any]) -> tuple[Point, ...]:
+    """What to ask this PDU for, its uptime last.
+
+    Raises:
+        MeterUnavailable: host.toml does not say enough, or says what its profile cannot do.
+    """
+    if not config.get("host"):
+        raise MeterUnavailable(f"host.toml has no section [pdu.{alias}] with a host")
+    if str(config.get("version")) == "3" and not config.get("user"):
+        raise MeterUnavailable(f"[pdu.{alias}] in host.toml asks for SNMP v3 without a user")
+    if str(config.get("version")) != "3" and not config.get("community"):
+        raise MeterUnavailable(f"[pdu.{alias}] in host.toml has neither a community nor a user")
+    profile = load(str(config.get("profile")))
+    chosen = select(profile, config.get("outlets") or (), config.get("inlets") or ())
+    found = points(profile, str(alias), chosen, config.get("calibration") or {})
+    uptime = {"oid": SYS_UPTIME, "source": "sysUpTime, hundredths of a second"}
+    poll_s = float(config.get("poll_s", POLL_S))
+    return tuple(
+        point._replace(facts={"poll_s": poll_s, **point.facts})
+        for point in (*found, Point(f"pdu:{alias}", "pdu_uptime", SYS_UPTIME, uptime))
+    )
+
+
+def select(
+    profile: Profile, outlets: Sequence[Any], inlets: Sequence[Any]
+) -> dict[str, dict[str, bool]]:
+    """Which outlets and inlets are read, each with whether it is summed.
+
+    Outlets add up to the host; inlets do so only where no outlet is given, since they hold them.
+    Without either it is the whole PDU: its total, or the usual inlets of the make.
+
+    Raises:
+        MeterUnavailable: this make tells no power, or not of what is named.
+    """
+    powers = profile.powers()
+    if not powers:
+        raise MeterUnavailable(f"the PDU profile {profile.name} tells no power: {AMPS_ONLY}")
+    for kind, wanted in (("outlet", outlets), ("inlet", inlets)):
+        if wanted and kind not in powers:
+            other = " or ".join(f"{p}s" for p in sorted(powers - {"total"})) or "neither"
+            raise MeterUnavailable(f"{profile.title} meters no {kind}s: name {other} instead")
+    found = {
+        "outlet": {_index(profile, "outlet", o): True for o in outlets},
+        "inlet": {_index(profile, "inlet", i): not outlets for i in inlets},
+    }
+    if not outlets and not inlets:
+        if "total" in powers:
+            found["total"] = {"": True}
+        else:
+            found["inlet"] = {_index(profile, "inlet", i): True for i in profile.inlets}
+    if not any(found.values()):
+        raise MeterUnavailable(f"{profile.title} needs outlets or inlets to read: name them")
+    return found
+
+
+def _index(profile: Profile, kind: str, name: Any) -> str:
+    """An outlet's whole index; parts in front that a person left out are the usual ones."""
+    parts = profile.parts.get(kind, (kind,))
+    given = str(name).split(".")
+    usual = [part for part in profile.leading.get(kind, "").split(".") if part]
+    missing = len(parts) - len(given)
+    if 0 < missing <= len(usual):
+        given = [*usual[:missing], *given]
+    if len(given) != len(parts) or not all(_INDEX.fullmatch(part) for part in given):
+        form = ".".join(part.upper() for part in parts)
+        raise MeterUnavailable(f"{kind} {name!s} of {profile.title} must be written {form}")
+    return ".".join(str(int(part)) for part in given)
+
+
+def points(
+    profile: Profile, alias: str, chosen: dict[str, dict[str, bool]], calibration: dict[str, Any]
+) -> Iterator[Point]:
+    """Every value of the chosen outlets and inlets, also those that serve a check alone."""
+    for measurement in profile.measurements:
+        for index, summed in chosen.get(measurement.of, {}).items():
+            facts = _facts(measurement, index)
+            if measurement.quantity == "pdu_power":
+                facts |= {"summed": summed, **calibration}
+            if measurement.quantity == "pdu_energy":
+                facts["summed"] = False  # a second view of the same: it may stand at 0 all along
+            kind = "" if measurement.of == "outlet" else measurement.of
+            yield Point(
+                f"pdu:{alias}:{kind}{index}",
+                measurement.quantity,
+                facts["oid"],
+                facts,
+                tuple((a, _oid(a.oid, a.index, index)) for a in measurement.asked),
+            )
+
+
+def _facts(measurement: Measurement, index: str) -> dict[str, Any]:
+    keys = ("gain", "gain_source", "offset", "squelch", "period_s")
+    known = {k: v for k in keys if (v := getattr(measurement, k)) not in (None, "")}
+    if measurement.quantity == "pdu_power" and measurement.gain is None:
+        known |= {"gain": PRIOR_GAIN, "gain_source": _PRIOR}
+    return {
+        "scale": measurement.scale,
+        "unit": measurement.unit,
+        "resolution": measurement.resolution,
+        "oid": _oid(measurement.oid, measurement.index, index),
+        "source": measurement.source,
+        **known,
+    }
+
+
+def _oid(oid: str, template: str, index: str) -> str:
+    return f"{oid}.{template.format(i=index)}"
+
+
+def complete(found: Iterable[Point], snmp: Snmp) -> tuple[Point, ...]:
+    """The points with what only the device knows about them: unit, digits, accuracy, period.
+
+    A point whose unit or digits cannot be read gets the reason: its number means nothing.
+
+    Raises:
+        MeterUnavailable: the PDU does not answer.
+    """
+    kept = tuple(found)
+    oids = [oid for point in kept for _, oid in point.asked]
+    answers = snmp.get(oids) if oids else []
+    deaf = next((rc for rc, _ in answers if is_deaf(rc)), None)
+    if deaf is not None:
+        raise MeterUnavailable(explain(deaf))
+    told = dict(zip(oids, answers, strict=True))
+    return tuple(
+        point._replace(facts=_told(point.facts, [(a, told[oid]) for a, oid in point.asked]))
+        for point in kept
+    )
+
+
+def _told(facts: dict[str, Any], answers: Iterable[tuple[Asked, Answer]]) -> dict[str, Any]:
+    found = dict(facts)
+    for asked, (rc, raw) in answers:
+        if rc or raw is None:
+            if asked.fact not in ("gain", "period"):
+                found["reason"] = f"the PDU does not tell the {asked.fact} of it: {explain(rc)}"
+        elif asked.fact == "unit" and raw != asked.equals:
+            found["reason"] = f"the PDU gives this in unit {raw}, not in {facts['unit']}"
+        elif asked.fact in ("digits", "prefix"):
+            if raw not in (_DIGITS if asked.fact == "digits" else _PREFIXES):
+                found["reason"] = f"the PDU tells {raw} as the {asked.fact} of it: no number has it"
+                continue
+            power = -raw if asked.fact == "digits" else 3 * (raw - _UNITS)
+            found["scale"] *= 10.0**power
+            found["resolution"] *= 10.0**power
+        elif asked.fact == "gain" and 0 < raw * asked.scale <= _GAIN and "correction" not in facts:
+            found |= {"gain": raw * asked.scale, "gain_source": "vendor: read from the PDU"}
+        elif asked.fact == "period" and 0 < raw * asked.scale <= _PERIOD_S:
+            found.setdefault("period_s", raw * asked.scale)
+    return found

@@ -1,0 +1,192 @@
+"""Columns of an EnergiBridge CSV: what they mean to kit, and their values without bad readings."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kit.core.errors import UsageError
+from kit.measure.readers.energibridge import counter, gauge, unit
+from kit.measure.readers.energibridge.table import Table, refuse
+
+PACKAGE = "cpu0-package"
+ENERGY, POWER, USE = "cpu_energy", "gpu_power_average", "gpu_utilisation"
+_MOST_RAW = 10**18  # `kit.record.samples` holds integers of 18 digits
+
+
+class Column(NamedTuple):
+    """What a column means to kit: raw = value × factor."""
+
+    pattern: str
+    units: tuple[str, ...]
+    meter: str
+    device: str
+    quantity: str
+    factor: float
+
+
+_J, _MW, _PLAIN = ("J",), ("mWatts", ""), ("",)
+_COLUMNS = (
+    Column(r"(?:PACKAGE|PACAKGE|CPU)_ENERGY", _J, "rapl", PACKAGE, ENERGY, 1e6),
+    Column(r"PP0_ENERGY", _J, "rapl", "cpu0-core", ENERGY, 1e6),
+    Column(r"PP1_ENERGY", _J, "rapl", "cpu0-uncore", ENERGY, 1e6),
+    Column(r"DRAM_ENERGY", _J, "rapl", "cpu0-dram", ENERGY, 1e6),
+    Column(r"GPU([0-9]+)_POWER", _MW, "nvml", "gpu{}", POWER, 1.0),
+    Column(r"GPU([0-9]+)_USAGE", _PLAIN, "nvml", "gpu{}", USE, 1.0),
+    Column(r"GPU([0-9]+)_TEMPERATURE", _PLAIN, "nvml", "gpu{}", "gpu_temperature", 1.0),
+    Column(r"GPU([0-9]+)_MEMORY_USED", _PLAIN, "nvml", "gpu{}", "gpu_memory_used", 1048576.0),
+)
+_NO_ENERGY = {
+    r"(?:CPU|GPU|SYSTEM)_POWER": "a power whose averaging nobody states: kit makes no energy of it",
+    r"CORE[0-9]+_ENERGY": "cores lie inside the package and are not added to it",
+}
+
+
+class Read(NamedTuple):
+    """A column that kit uses: its values in each row, and the facts about them.
+
+    Attributes:
+        values: one a row, NaN where there is no reading. Shape ``(n,)``.
+        facts: what energy needs to know, or the ``reason`` why none can be made of it.
+    """
+
+    title: str
+    column: Column
+    device: str
+    values: list[float]
+    facts: dict[str, Any]
+
+    @property
+    def makes_energy(self) -> bool:
+        """Whether a scope's energy is made of it."""
+        is_source = self.device == PACKAGE or self.column.quantity == POWER
+        return is_source and "reason" not in self.facts
+
+
+def meaning(title: str) -> tuple[Column, str] | None:
+    """What a title means, and whose it is; None where kit does not use it."""
+    plain = title.partition(" (")[0]
+    for column in _COLUMNS:
+        if match := re.fullmatch(column.pattern, plain):
+            return column, column.device.format(*match.groups())
+    return None
+
+
+def find(table: Table, name: str) -> tuple[list[Read], list[str]]:
+    """The columns that kit uses, and what else speaks of energy, with the reason.
+
+    Raises:
+        UsageError: none holds energy, or one is in another unit.
+    """
+    found: list[Read] = []
+    unused: list[str] = []
+    for title in table.header:
+        if known := meaning(title):
+            column, device = known
+            _check_unit(column, title, name)
+            most = _MOST_RAW / column.factor * (1 - 1e-12)
+            values = [v if abs(v) < most else math.nan for v in table.numbers(title)]
+            found.append(Read(title, column, device, values, {}))
+            continue
+        plain = title.partition(" (")[0]
+        unused += [f"{title}: {why}" for p, why in _NO_ENERGY.items() if re.fullmatch(p, plain)]
+    keys = [(c.device, c.column.quantity) for c in found]
+    if len(set(keys)) < len(keys):
+        refuse(f"{name} has both PACKAGE_ENERGY and CPU_ENERGY: two machines in one file")
+    if not any(c.column.quantity in (ENERGY, POWER) for c in found):
+        what = f" ({'; '.join(unused)})" if unused else ""
+        refuse(
+            f"{name} has no column of energy that kit can use{what}",
+            "record on Linux or Windows with RAPL readable, and with --gpu where there is a GPU",
+        )
+    return found, unused
+
+
+def _check_unit(column: Column, title: str, name: str) -> None:
+    given = title.partition(" (")[2].removesuffix(")")
+    if given in column.units:
+        return
+    if given == "W" and column.quantity == ENERGY:
+        refuse(
+            f"{name} has an energy in watts, {title!r}, as of versions 0.0.1 and 0.0.2; kit reads "
+            "0.0.3 to 0.0.7",
+            "record again with a newer EnergiBridge",
+        )
+    wanted = column.units[0] or "no unit"
+    refuse(f"{name}: the column {title!r} should be in {wanted}, as EnergiBridge's is")
+
+
+def checked(
+    columns: Sequence[Read], ms: Sequence[int], lines: Sequence[int], memory: Table, name: str
+) -> tuple[list[Read], list[str]]:
+    """The columns without bad readings and in their true unit, and what is said of them.
+
+    Args:
+        ms: when each row was read. Shape ``(n,)``.
+        lines: where the rows stand in the file.
+        memory: the table, for the memory of each card.
+
+    Raises:
+        UsageError: the package's counter is none.
+    """
+    seconds = [t / 1e3 for t in ms]
+    own = _unit(columns, seconds, name)
+    notes = [own.note] if own.note else []
+    found: list[Read] = []
+    for c in columns:
+        said: list[str] = []
+        if c.column.quantity == ENERGY:
+            found.append(_counted(c, own, seconds, lines, name, said))
+        elif c.column.quantity == POWER:
+            found.append(_powered(c, columns, lines, memory, said))
+        else:
+            found.append(c)
+        notes += said
+    return found, notes
+
+
+def _unit(columns: Sequence[Read], seconds: Sequence[float], name: str) -> unit.Unit:
+    """What Intel's counters count, by the package's; AMD's are joules in every version."""
+    for c in columns:
+        if c.device != PACKAGE or c.title.startswith("CPU"):
+            continue
+        known = [(v, s) for v, s in zip(c.values, seconds, strict=True) if not math.isnan(v)]
+        if len({v for v, _ in known}) > 1:
+            return unit.of(c.title, [v for v, _ in known], [s for _, s in known], name)
+    return unit.Unit()
+
+
+def _counted(
+    c: Read,
+    own: unit.Unit,
+    seconds: Sequence[float],
+    lines: Sequence[int],
+    name: str,
+    said: list[str],
+) -> Read:
+    """A counter; what is wrong with a part of the package is no reason to refuse the package."""
+    joules = [value * own.factor for value in c.values]
+    try:
+        found = counter.read(c.title, joules, seconds, lines, own.range_j, name)
+    except UsageError as error:
+        if c.device == PACKAGE:
+            raise
+        return c._replace(values=joules, facts={"reason": error.message, "summed": False})
+    if c.device == PACKAGE:
+        said += found.notes
+    return c._replace(values=found.joules, facts=found.facts | {"summed": c.device == PACKAGE})
+
+
+def _powered(
+    c: Read, columns: Sequence[Read], lines: Sequence[int], table: Table, said: list[str]
+) -> Read:
+    use = [o.values for o in columns if o.device == c.device and o.column.quantity == USE]
+    title = f"{c.device.upper()}_MEMORY_TOTAL"
+    sizes = table.numbers(title) if title in table.header else []
+    memory = max((size for size in sizes if not math.isnan(size)), default=math.nan)
+    found = gauge.read(c.title, c.values, use[0] if use else None, memory, lines)
+    said += found.notes
+    facts = {"reason": found.reason} if found.reason else {}
+    return c._replace(values=found.milliwatts, facts=facts)

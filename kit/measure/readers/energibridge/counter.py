@@ -1,0 +1,139 @@
+"""A RAPL counter of an EnergiBridge CSV: its range, its bad readings, the gaps that it bridges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from kit.core.limits import PACKAGE_W
+from kit.measure.readers.energibridge.table import refuse
+
+_LEAST_RANGE = 12  # 2^12 J: the smallest range of any RAPL counter
+_SHORTEST_S = 0.1  # rows may stand closer than the counter's own updates
+_FEW, _SHARE = 3, 0.05  # so many readings may be bad
+_LEAST = 2
+_GAP_S, _GAP_POLLS = 0.5, 5  # as in kit.energy.host: longer than this no reading is missing
+
+
+class Counter(NamedTuple):
+    """A counter that was read.
+
+    Attributes:
+        joules: its readings; NaN where there is none. Shape ``(n,)``.
+        facts: what energy needs to know of it, or the ``reason`` why it cannot be used.
+        notes: which readings are left out.
+    """
+
+    joules: list[float]
+    facts: dict[str, Any]
+    notes: list[str]
+
+
+def read(
+    title: str,
+    joules: Sequence[float],
+    seconds: Sequence[float],
+    lines: Sequence[int],
+    range_j: float | None,
+    name: str,
+) -> Counter:
+    """What a column of energy holds.
+
+    Args:
+        range_j: where the counter wraps, J; None: at the next power of two above its readings, as
+            any other would leave more growth than there can be.
+
+    Raises:
+        UsageError: it is no counter.
+    """
+    known = [i for i, value in enumerate(joules) if not math.isnan(value)]
+    negative = next((i for i, value in enumerate(joules) if value < 0), None)
+    if negative is not None:
+        refuse(
+            f"{name} line {lines[negative]}: {title} is {joules[negative]:.6g}, and a counter is "
+            "never negative: the column is energy per interval"
+        )
+    notes = _missing(title, joules, lines)
+    if len(known) < _LEAST:
+        return Counter(list(joules), {"reason": f"{title} has no readings"}, notes)
+    if len({joules[i] for i in known}) == 1:
+        reason = f"{title} stands still: it is not measured on this machine"
+        return Counter(list(joules), {"reason": reason}, notes)
+    wrap = range_j or _range(joules[i] for i in known)
+    kept = _good(title, joules, seconds, lines, known, wrap, name)
+    dropped = sorted(set(known) - set(kept))
+    notes += [
+        f"line {lines[i]}: {title} is {joules[i]:.6g}, which does not fit its neighbours: left out"
+        for i in dropped
+    ]
+    clean = [value if i in set(kept) else math.nan for i, value in enumerate(joules)]
+    if len(kept) < _LEAST:
+        return Counter(
+            clean, {"reason": f"{title} has too few readings that fit one another"}, notes
+        )
+    return Counter(clean, {"wrap": round(wrap * 1e6)} | _bridge(clean, seconds, wrap), notes)
+
+
+def _range(values: Any) -> float:
+    return float(2.0 ** max(_LEAST_RANGE, math.ceil(math.log2(max(*values, 1.0)))))
+
+
+def _missing(title: str, joules: Sequence[float], lines: Sequence[int]) -> list[str]:
+    empty = [lines[i] for i, value in enumerate(joules) if math.isnan(value)]
+    if not empty:
+        return []
+    return [f"{title} has no number in {len(empty)} rows (the first is line {empty[0]})"]
+
+
+def _good(
+    title: str,
+    joules: Sequence[float],
+    seconds: Sequence[float],
+    lines: Sequence[int],
+    known: Sequence[int],
+    wrap: float,
+    name: str,
+) -> list[int]:
+    """The readings without single ones that are impossible between their neighbours."""
+
+    def fits(a: int, b: int) -> bool:
+        return _fits(joules[a], joules[b], seconds[b] - seconds[a], wrap)
+
+    known = known[1:] if not fits(*known[:2]) and all(map(fits, known[1:3], known[2:4])) else known
+    kept = [known[0]]
+    bad = 0
+    for at, i in enumerate(known[1:], 1):
+        if fits(kept[-1], i):
+            kept.append(i)
+            continue
+        bad += 1
+        isolated = at + 1 == len(known) or fits(kept[-1], known[at + 1])
+        if not isolated or bad > max(_FEW, _SHARE * len(known)):
+            before = kept[-1]
+            refuse(
+                f"{name} line {lines[i]}: {title} goes from {joules[before]:.6g} to "
+                f"{joules[i]:.6g} J in {seconds[i] - seconds[before]:.3g} s, which is no counter's "
+                "growth or wrap: it was reset, or the column is energy per interval",
+            )
+    return kept
+
+
+def _fits(before: float, after: float, seconds: float, wrap: float) -> bool:
+    grown = after - before + (wrap if after < before else 0.0)
+    return 0 <= grown <= PACKAGE_W * max(seconds, _SHORTEST_S)
+
+
+def _bridge(joules: Sequence[float], seconds: Sequence[float], wrap: float) -> dict[str, float]:
+    """Up to what gap between two readings (s) the counter is known to hold what was drawn.
+
+    Over a longer one it may have wrapped unseen, or was reset while the machine slept.
+    """
+    known = [i for i, value in enumerate(joules) if not math.isnan(value)]
+    steps = [(seconds[b] - seconds[a], joules[b] - joules[a]) for a, b in pairwise(known)]
+    usual = max(_GAP_S, _GAP_POLLS * sorted(s for s, _ in steps)[len(steps) // 2])
+    long = [(s, s * PACKAGE_W < wrap and grown > 0) for s, grown in steps if s > usual]
+    unsafe = min((s for s, safe in long if not safe), default=math.inf)
+    bridged = [s for s, safe in long if safe and s < unsafe]
+    return {"bridge_s": max(bridged)} if bridged else {}

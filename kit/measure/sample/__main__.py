@@ -1,0 +1,85 @@
+"""``python -m kit.measure.sample CONFIG.json``: the sampler process; see `kit.measure.sample`.
+
+Exit codes: 0 all was read to the end; 1 nothing could be read, or written; 4 some of it failed: the
+report's ``failed`` says what.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from kit.core.errors import KitError
+from kit.machine.host.cpus import parse_set
+from kit.measure.meters import MeterUnavailable
+from kit.measure.sample.sampler import NotReadyError, sample
+
+# A thread that formats rows must not hold the interpreter for its default 5 ms while another has
+# a deadline.
+_SWITCH_S = 0.0005
+_NICE = -10
+FAILED_IN_PART = 4
+_SAYING = threading.Lock()
+
+
+def say(line: dict[str, Any]) -> None:
+    """One JSON line for the engine; an engine that is gone is noticed at stdin's EOF.
+
+    A live line is dropped when the engine does not read: an engine that is busy elsewhere must
+    not stop the writing of samples.
+    """
+    with _SAYING, contextlib.suppress(OSError):
+        if line["event"] == "live" and not select.select([], [1], [], 0)[1]:
+            return
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+
+def main() -> int:
+    """Sample until a line or EOF on stdin; what cannot be done is the last line of stderr."""
+    config = json.loads(Path(sys.argv[1]).read_text())
+    _settle(config.get("cpus", ""))
+    stop = threading.Event()
+
+    def listen() -> None:
+        sys.stdin.readline()  # a line or EOF: either ends the sampling
+        stop.set()
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        failed = sample(config, stop, say)
+    except (MeterUnavailable, NotReadyError, KitError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"the samples cannot be written: {error.strerror or error}\n")
+        return 1
+    for name, why in failed.items():
+        sys.stderr.write(f"{name}: {why}\n")
+    return FAILED_IN_PART if failed else 0
+
+
+def _settle(cpus: str) -> None:
+    """Take our place: our CPU, a little ahead of others, no pauses of the garbage collector."""
+    with contextlib.suppress(OSError, ValueError):
+        os.sched_setaffinity(0, parse_set(cpus))
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    sys.setswitchinterval(_SWITCH_S)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # readings are tuples of integers: nothing here makes cycles
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The engine's journal, ``events.jsonl``: append, tail, check. The only link to the faces.
+
+Every line is canonical JSON and carries the SHA-256 of the line before it, so that a truncated,
+reordered or edited journal shows. The engine alone writes it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit.core.jsonio import canonical, digest, parse
+from kit.core.model import Event
+
+GENESIS = "0" * 64
+FILE = "events.jsonl"
+_RAW = time.CLOCK_MONOTONIC_RAW
+_ONE_INSTANT_NS, _TRIES = 100_000, 5
+
+
+class Clock:
+    """The run's clock: nanoseconds since ``origin`` on CLOCK_MONOTONIC."""
+
+    def __init__(self, origin: int | None = None) -> None:
+        self.origin = time.monotonic_ns() if origin is None else origin
+
+    def now(self) -> int:
+        return time.monotonic_ns() - self.origin
+
+    def anchor(self) -> dict[str, str]:
+        """The same instant on three clocks (ns, decimal strings), to map foreign time stamps."""
+        for _ in range(_TRIES):
+            begin, raw, wall = self.now(), time.clock_gettime_ns(_RAW), time.time_ns()
+            if self.now() - begin < _ONE_INSTANT_NS:  # it was not put aside in between
+                break
+        return {"monotonic": str(begin), "monotonic_raw": str(raw), "realtime": str(wall)}
+
+
+class Journal:
+    """Appends events, each whole or not at all; synced to disk at most once a second."""
+
+    SYNC_EVERY_NS = 1_000_000_000
+
+    def __init__(
+        self, path: Path, clock: Clock, listener: Callable[[Event], None] | None = None
+    ) -> None:
+        self._file = path.open("ab", buffering=0)
+        self._end = self._file.tell()
+        self._clock = clock
+        self._listener = listener
+        self._seq = 0
+        self._prev = GENESIS
+        self._synced = 0
+
+    def add(self, kind: str, **data: Any) -> Event:
+        """Append one event stamped now; returns it.
+
+        Raises:
+            OSError: it could not be written; the journal is as it was, and may be gone on with.
+        """
+        event = Event(seq=self._seq, t=self._clock.now(), kind=kind, data=data, prev=self._prev)
+        line = canonical(msgspec.to_builtins(event))
+        self._write(line + b"\n")
+        self._seq += 1
+        self._prev = digest(line)
+        self._sync_when_due(event.t)
+        if self._listener:
+            self._listener(event)
+        return event
+
+    def _write(self, data: bytes) -> None:
+        """Write a line; of one that a full disk cuts short nothing stays, or it broke the chain."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError:
+            self._file.truncate(self._end)
+            raise
+        self._end += len(data)
+
+    def close(self) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _sync_when_due(self, now: int) -> None:
+        if now - self._synced >= self.SYNC_EVERY_NS:
+            os.fsync(self._file.fileno())
+            self._synced = now
+
+
+class BrokenChain(ValueError):
+    """A journal whose lines do not follow one another; ``line`` is the first bad one."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(f"events.jsonl line {line}: {message}")
+        self.line = line
+
+
+def decode(data: bytes) -> list[Event]:
+    """Parse a whole journal and check its chain.
+
+    Raises:
+        BrokenChain: at the first line that is malformed, out of order or does not follow.
+    """
+    events: list[Event] = []
+    prev, last_t = GENESIS, 0
+    for number, line in enumerate(data.splitlines()):
+        event = decode_line(line, number)
+        if event.seq != number or event.prev != prev:
+            raise BrokenChain(number, "it does not follow the line before")
+        if event.t < last_t:
+            raise BrokenChain(number, "its time runs backwards")
+        prev, last_t = digest(line), event.t
+        events.append(event)
+    return events
+
+
+def valid_prefix(data: bytes) -> bytes:
+    """The longest prefix of ``data`` that is a sound journal (for recovery after a crash)."""
+    lines = data.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    try:
+        decode(b"".join(lines))
+    except BrokenChain as broken:
+        lines = lines[: broken.line]
+    return b"".join(lines)
+
+
+def tail(path: Path, follow: Callable[[], bool], poll_s: float = 0.1) -> Iterator[Event]:
+    """Yield the journal's events as they come, until ``follow()`` is false and all are read."""
+    while not path.exists():
+        if not follow():
+            return
+        time.sleep(poll_s)
+    with path.open("rb") as file:
+        rest = b""
+        while True:
+            go_on = follow()
+            rest += file.read()
+            *lines, rest = rest.split(b"\n")
+            for number, line in enumerate(lines):
+                yield decode_line(line, number)
+            if not go_on:
+                return
+            time.sleep(poll_s)
+
+
+def decode_line(line: bytes, number: int) -> Event:
+    """One line of a journal by itself; ``number`` is for the error.
+
+    Raises:
+        BrokenChain: it is not an event.
+    """
+    try:
+        return msgspec.convert(parse(line, "an event"), Event)
+    except Exception as error:
+        raise BrokenChain(number, f"it is not an event ({error})") from error

@@ -1,0 +1,210 @@
+"""The manifest, the only root of a sealed run: its name, its strict reading, its file list.
+
+``run_hash = SHA-256("kit-run-v1\\n" ‖ manifest bytes)``. The manifest is canonical JSON
+(RFC 8785) without floats, so that one run has one manifest and one hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from kit.core import jsonio
+from kit.core.errors import ArchiveRefused
+from kit.core.model import Manifest, ManifestFile
+from kit.record.archive import MANIFEST, MAX_BYTES, MAX_MANIFEST, SEAL, SEAL_SUFFIXES, Source
+
+SCHEMA = "kit.run/1"
+PROFILE = "kit.check/1"
+CRITICAL: frozenset[str] = frozenset()
+PRIVATE = "private/"
+# How a run is related to its parents: it runs one again, or holds its records with other results.
+REPLAY, RECOMPUTED = "replay-of", "recomputed-from"
+RELATIONS = frozenset({REPLAY, RECOMPUTED})
+DOMAIN = b"kit-run-v1\n"
+# Attempts of the same spec that the exporter's ledger knows: beside the run, outside its hash.
+ATTEMPTS = f"{SEAL}attempts.json"
+# A single JSON document is parsed whole, and becomes many times its size.
+MAX_DOCUMENT = 64 << 20
+_HASH = re.compile(r"[0-9a-f]{64}")
+_REMEDY = "ask whoever made it for an archive written by `kit export`"
+
+
+def parent(document: Any, relation: str) -> str:
+    """The hash of the run that a manifest, read from anywhere, names as its parent; else empty.
+
+    It may become a path in a store: whatever is no hash is left out.
+    """
+    parents = document.get("parents") if isinstance(document, dict) else None
+    for named in parents if isinstance(parents, list) else ():
+        if isinstance(named, dict) and named.get("relation") == relation:
+            found = str(named.get("run_hash", ""))
+            return found if _HASH.fullmatch(found) else ""
+    return ""
+
+
+def run_hash(data: bytes) -> str:
+    """The name of a run, from its manifest's bytes."""
+    return hashlib.sha256(DOMAIN + data).hexdigest()
+
+
+def read(source: Source) -> tuple[bytes, Manifest]:
+    """The manifest's bytes and what they say.
+
+    Raises:
+        ArchiveRefused: ``MISSING_FILE``, ``TOO_LARGE`` or a code of `parse`.
+    """
+    data = source.read(MANIFEST, MAX_MANIFEST)
+    return data, parse(data)
+
+
+def parse(data: bytes) -> Manifest:
+    """Read a manifest strictly.
+
+    Raises:
+        ArchiveRefused: ``JSON_…``; ``MANIFEST_INTEGER`` (2^53 or more) or ``MANIFEST_FLOAT``;
+            ``MANIFEST_NOT_CANONICAL``; ``MANIFEST_UNSUPPORTED`` (other schema, or an unknown
+            name in ``critical``); ``MANIFEST_INVALID``.
+    """
+    try:
+        document = jsonio.parse(data, MANIFEST)
+    except jsonio.JsonRefused as error:
+        code = "MANIFEST_INTEGER" if error.code == "JSON_INTEGER" else error.code
+        raise ArchiveRefused(code, error.message, _REMEDY) from error
+    _refuse_floats(document)
+    if not is_canonical(document, data):
+        raise _refused("MANIFEST_NOT_CANONICAL", "manifest.json is not in its canonical form")
+    _refuse_unsupported(document)
+    try:
+        found = msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as error:
+        raise _refused("MANIFEST_INVALID", f"manifest.json: {error}") from error
+    _refuse_list(found.files)
+    return found
+
+
+def is_canonical(document: Any, data: bytes) -> bool:
+    """Whether ``data`` is the one form that ``document`` has (RFC 8785)."""
+    try:
+        return jsonio.canonical(document) == data
+    except ValueError:  # half a character, an infinity, an integer of 2^53 or more: it has none
+        return False
+
+
+def _refused(code: str, message: str) -> ArchiveRefused:
+    return ArchiveRefused(code, message, _REMEDY)
+
+
+def _refuse_floats(value: Any) -> None:
+    children = value.values() if isinstance(value, dict) else value
+    if isinstance(value, float):
+        raise _refused("MANIFEST_FLOAT", "manifest.json holds a number that is not whole")
+    for child in children if isinstance(value, dict | list) else ():
+        _refuse_floats(child)
+
+
+def _refuse_unsupported(document: Any) -> None:
+    """A newer kit may say that an older one must not judge; then it does not."""
+    if not isinstance(document, dict):
+        raise _refused("MANIFEST_INVALID", "manifest.json is not an object")
+    if document.get("schema") != SCHEMA or document.get("profile") != PROFILE:
+        said = f"{document.get('schema')!a} with {document.get('profile')!a}"
+        raise _refused("MANIFEST_UNSUPPORTED", f"this kit reads {SCHEMA}, the run is {said}")
+    critical = document.get("critical")
+    named = critical if isinstance(critical, list) else []
+    unknown = [n for n in named if not isinstance(n, str) or n not in CRITICAL]
+    if unknown:
+        raise _refused(
+            "MANIFEST_UNSUPPORTED", f"the run needs {unknown[0]!a}, which this kit lacks"
+        )
+
+
+def _refuse_list(files: tuple[ManifestFile, ...]) -> None:
+    paths = [f.path for f in files]
+    if paths != sorted(set(paths)):
+        raise _refused("MANIFEST_INVALID", "manifest.json does not list its files once, in order")
+    if any(f.withheld and not f.path.startswith(PRIVATE) for f in files):
+        raise _refused("MANIFEST_INVALID", f"manifest.json withholds more than {PRIVATE}")
+
+
+# --- files against the list -----------------------------------------------------------------
+
+
+def strangers(source: Source, manifest: Manifest) -> list[str]:
+    """Files that are there and that neither the manifest nor the seal's kinds account for."""
+    listed = {MANIFEST, *(f.path for f in manifest.files)}
+    return [n for n in source.names() if n not in listed and not _is_seal(n)]
+
+
+def absentees(source: Source, manifest: Manifest) -> list[ManifestFile]:
+    """Files that are listed and not there; those withheld may be absent."""
+    there = set(source.names())
+    return [f for f in manifest.files if f.path not in there]
+
+
+def _is_seal(name: str) -> bool:
+    kind = name.startswith(SEAL) and name.count("/") == 1 and name.endswith(SEAL_SUFFIXES)
+    return kind or name == ATTEMPTS
+
+
+def pieces_listed(source: Source, entry: ManifestFile) -> Iterator[bytes]:
+    """A listed file piece by piece; only after the last one are they those that were sealed.
+
+    Raises:
+        ArchiveRefused: ``HASH_MISMATCH``, or what reading it shows.
+    """
+    if source.size(entry.path) != entry.size:
+        raise _refused("HASH_MISMATCH", f"{entry.path} is not as long as when it was sealed")
+    whole = hashlib.sha256()
+    for piece in source.pieces(entry.path):
+        whole.update(piece)
+        yield piece
+    if whole.hexdigest() != entry.sha256:
+        raise _refused("HASH_MISMATCH", f"{entry.path} is not what was sealed")
+
+
+def check_listed(source: Source, entry: ManifestFile) -> None:
+    """Hash a listed file without keeping it; raises as `pieces_listed` does."""
+    for _ in pieces_listed(source, entry):
+        pass
+
+
+def read_listed(source: Source, entry: ManifestFile) -> bytes:
+    """A listed file's bytes, which are those that were sealed; raises as `pieces_listed` does."""
+    return b"".join(pieces_listed(source, entry))
+
+
+class Intact:
+    """A source that gives only bytes whose hash the manifest has: what is parsed was hashed."""
+
+    def __init__(self, source: Source, manifest: Manifest) -> None:
+        self._source = source
+        self._entries = {f.path: f for f in manifest.files}
+        self.kind, self.top, self.remarks = source.kind, source.top, source.remarks
+
+    def names(self) -> list[str]:
+        return [n for n in self._source.names() if n in self._entries]
+
+    def size(self, name: str) -> int:
+        return self._source.size(name)
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        return pieces_listed(self._source, self._entry(name))
+
+    def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
+        limit = min(limit, MAX_DOCUMENT if name.endswith(".json") else MAX_BYTES)
+        if self._entry(name).size > limit:
+            raise _refused("TOO_LARGE", f"{name} is larger than {limit} bytes")
+        return read_listed(self._source, self._entries[name])
+
+    def _entry(self, name: str) -> ManifestFile:
+        if name not in self._entries:
+            raise _refused("MISSING_FILE", f"{name} is not in the manifest")
+        return self._entries[name]
+
+    def close(self) -> None:
+        self._source.close()

@@ -1,0 +1,105 @@
+"""Phases, cut from the journal and the requests. Pure, so that verify cuts them again.
+
+The blocks of a launch come from ``phase.begin`` and ``phase.end`` events. Inside the measured
+block each instant belongs to ``prefill`` (one request, no token yet), ``decode`` (one request,
+tokens coming), ``mixed`` (several requests at once: the two cannot be told apart) or to none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from kit.core.model import Event, Phase, Request
+
+BLOCKS: tuple[tuple[str, str | None], ...] = (
+    ("idle", "before"),
+    ("startup", None),
+    ("warmup", None),
+    ("loaded_idle", "before"),
+    ("measured", None),
+    ("loaded_idle", "after"),
+    ("shutdown", None),
+    ("idle", "after"),
+)
+
+_END = 1 << 62
+
+# The Bologna thesis' names. It defines its response phase twice; this one is decode alone.
+ALIASES = {
+    "idle": "baseline",
+    "startup": "startup",
+    "prefill": "inference",
+    "decode": "response",
+    "shutdown": "shutdown",
+}
+
+
+def blocks(events: Iterable[Event]) -> tuple[Phase, ...]:
+    """The blocks of every launch in order; a block that never ended is not one."""
+    begun: dict[tuple[int, str, str | None], int] = {}
+    found: list[Phase] = []
+    for event in events:
+        if event.kind not in ("phase.begin", "phase.end"):
+            continue
+        launch, name, part = event.data["launch"], event.data["phase"], event.data["part"]
+        key = (launch, name, part)
+        if event.kind == "phase.begin":
+            begun[key] = event.t
+        elif key in begun:
+            found.append(Phase(launch=launch, name=name, part=part, t0=begun.pop(key), t1=event.t))
+    return tuple(found)
+
+
+def inside(launch: int, requests: Sequence[Request]) -> tuple[Phase, ...]:
+    """Prefill, decode and mixed stretches of one launch's measured requests, in time order.
+
+    Each instant with exactly one request under way belongs to that request's own phase; with
+    more it is mixed; neighbouring mixed stretches are joined.
+    """
+    found: list[Phase] = []
+    under_way: dict[int, Request] = {}
+    edges = sorted(_edges(requests), key=lambda edge: edge[0])
+    for (t0, kind, request), (t1, _, _) in pairwise([*edges, (_END, "", None)]):
+        if kind == "sent" and request is not None:
+            under_way[request.index] = request
+        elif kind == "last" and request is not None:
+            under_way.pop(request.index, None)
+        if not under_way or t1 <= t0 or t1 == _END:
+            continue
+        name = "mixed" if len(under_way) > 1 else _phase_of(next(iter(under_way.values())), t0)
+        if not name:
+            continue
+        if name == "mixed" and found and found[-1].name == "mixed" and found[-1].t1 == t0:
+            t0 = found.pop().t0
+        found.append(Phase(launch=launch, name=name, part=None, t0=t0, t1=t1))
+    return tuple(found)
+
+
+def cut(events: Iterable[Event], requests: Mapping[int, Sequence[Request]]) -> tuple[Phase, ...]:
+    """Every block of every launch, and what its measured requests divide it into."""
+    found = list(blocks(events))
+    for launch in sorted(requests):
+        measured = [r for r in requests[launch] if r.stage == "measured" and r.status == "ok"]
+        found += inside(launch, measured)
+    return tuple(found)
+
+
+def _edges(requests: Sequence[Request]) -> list[tuple[int, str, Request | None]]:
+    """When each request was sent, had its first token and its last, or without them ended."""
+    edges: list[tuple[int, str, Request | None]] = []
+    for r in requests:
+        if r.sent is None:
+            continue
+        last = r.done if r.last_token is None else r.last_token
+        edges += [(r.sent, "sent", r), (last, "last", r)]
+        if r.first_token is not None:
+            edges.append((r.first_token, "first", r))
+    return edges
+
+
+def _phase_of(request: Request, t: int) -> str:
+    """The phase of the only request under way; none where it does not show its first token."""
+    if request.first_token is None:
+        return ""
+    return "prefill" if t < request.first_token else "decode"

@@ -1,0 +1,142 @@
+"""A run's files, parsed once: what `results.compute` computes from, and verify with it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+import msgspec
+
+from kit.core import jsonio
+from kit.core.model import Event, Phase, Plan, Request, Response, RunSpec, ScheduledRequest
+from kit.record import events, phases, samples
+from kit.record.archive import Source
+
+T = TypeVar("T")
+
+
+class MalformedRecordError(ValueError):
+    """A file of a run that does not hold what it should; the message names it."""
+
+
+@dataclass(frozen=True)
+class RunRecords:
+    """Everything that was recorded of a run; launches are keys of the dictionaries."""
+
+    spec: RunSpec
+    plan: Plan
+    schedule: tuple[ScheduledRequest, ...]
+    events: tuple[Event, ...]
+    samples: samples.Samples
+    requests: dict[int, tuple[Request, ...]]
+    responses: dict[int, tuple[Response, ...]]
+    driver: dict[int, dict[str, Any]]
+    env_start: dict[str, Any]
+    env_end: dict[str, Any]
+    phases: tuple[Phase, ...] = field(default=())
+    effective: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def losses(self) -> tuple[Event, ...]:
+        """What the engine heard of meters that could no longer be read."""
+        return tuple(e for e in self.events if e.kind == "sampler.lost")
+
+
+def load(source: Source) -> RunRecords:
+    """Read a run in flight or sealed, from a folder or a single file.
+
+    A run that failed early lacks files; what is missing is empty here, never invented.
+
+    Raises:
+        MalformedRecordError: a file that is there and does not hold what it should.
+    """
+    names = source.names()
+    journal = tuple(_journal(source))
+    requests = {n: _lines(source, f, Request) for n, f in _launch_files(names, "requests.jsonl")}
+    responses = {n: _lines(source, f, Response) for n, f in _launch_files(names, "responses.jsonl")}
+    spec = _document(source, "spec.json", RunSpec)
+    return RunRecords(
+        spec=spec,
+        plan=_document(source, "plan.json", Plan),
+        schedule=_lines(source, "inputs/schedule.jsonl", ScheduledRequest),
+        events=journal,
+        samples=_samples(source, names),
+        requests=requests,
+        responses=responses,
+        driver=_launch_documents(source, names, "driver.json"),
+        effective=_launch_documents(source, names, "effective.json"),
+        env_start=_fingerprint(source, names, "env/start.json"),
+        env_end=_fingerprint(source, names, "env/end.json"),
+        phases=_phases(journal, requests, spec.launches),
+    )
+
+
+def _document(source: Source, name: str, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(jsonio.parse(source.read(name), name), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise MalformedRecordError(f"{name}: {error}") from error
+
+
+def _lines(source: Source, name: str, kind: type[T]) -> tuple[T, ...]:
+    decoder = msgspec.json.Decoder(kind)
+    try:
+        return tuple(decoder.decode(line) for line in source.read(name).splitlines())
+    except msgspec.MsgspecError as error:
+        raise MalformedRecordError(f"{name}: {error}") from error
+
+
+def _journal(source: Source) -> list[Event]:
+    try:
+        return events.decode(source.read(events.FILE))
+    except events.BrokenChain as error:
+        raise MalformedRecordError(str(error)) from error
+
+
+def _phases(
+    journal: tuple[Event, ...], requests: dict[int, tuple[Request, ...]], launches: int
+) -> tuple[Phase, ...]:
+    """The phases; each block once in a launch that was asked for.
+
+    So many numbers are computed for each block that a journal with any number of them would hold
+    its reader for hours.
+    """
+    seen = [(p.launch, p.name, p.part) for p in phases.blocks(journal)]
+    odd = next((b for b in seen if b[0] not in range(launches) or b[1:] not in phases.BLOCKS), None)
+    odd = odd or next((b for b, times in Counter(seen).items() if times > 1), None)
+    if odd:
+        said = f"launch {odd[0]!a} has the block {odd[1:]!a}"[:100]
+        raise MalformedRecordError(f"{events.FILE}: {said}, which is no block of it, or is twice")
+    return phases.cut(journal, requests)
+
+
+def _samples(source: Source, names: list[str]) -> samples.Samples:
+    files = [n for n in names if n.startswith("samples/") and n.endswith(".csv")]
+    try:
+        return samples.from_pieces({name: source.pieces(name) for name in files})
+    except samples.MalformedSamplesError as error:
+        raise MalformedRecordError(str(error)) from error
+
+
+def _fingerprint(source: Source, names: list[str], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = jsonio.parse(source.read(name), name) if name in names else {}
+    return found
+
+
+def _launch_documents(source: Source, names: list[str], name: str) -> dict[int, dict[str, Any]]:
+    """A JSON object of each launch that has one."""
+    found = {n: jsonio.parse(source.read(f), f) for n, f in _launch_files(names, name)}
+    for launch, document in found.items():
+        if not isinstance(document, dict):
+            raise MalformedRecordError(f"launches/{launch:03d}/{name} is not an object")
+    return found
+
+
+def _launch_files(names: list[str], name: str) -> list[tuple[int, str]]:
+    """``launches/NNN/<name>`` by launch, in order."""
+    pattern = re.compile(rf"launches/(\d{{3}})/{re.escape(name)}", re.ASCII)
+    found = [(pattern.fullmatch(n), n) for n in sorted(names)]
+    return [(int(match.group(1)), n) for match, n in found if match]

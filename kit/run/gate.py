@@ -1,0 +1,82 @@
+"""The gate before a measured block: wait until every GPU is steady, or for as long as allowed.
+
+It reads what the sampler has put on disk, since the engine itself reads no meter. Whether a GPU is
+steady is judged by `kit.energy.steady`, as the results judge it afterwards.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kit.core.model import MeterDevice, MeterPlan, SteadySpec
+from kit.energy import sift
+from kit.energy.steady import Rule, judge, may_settle
+from kit.record import samples
+from kit.record.events import Clock
+from kit.record.samples import MalformedSamplesError
+from kit.run.watch import Watch
+
+EVERY_S = 5.0
+METER = "nvml"
+
+
+class _State(NamedTuple):
+    """A GPU's status, and whether waiting can change it."""
+
+    status: str
+    waits: bool
+
+
+_UNREAD = _State("unknown", waits=True)
+
+
+def settle(
+    watch: Watch,
+    clock: Clock,
+    since: int,
+    folder: Path,
+    meters: tuple[MeterPlan, ...],
+    asked: SteadySpec,
+) -> dict[str, Any]:
+    """Let time pass until the last ``window_s`` were steady on every GPU, ``limit_s`` at most.
+
+    The measured block follows in either case: ``devices`` says what was waited for in vain.
+
+    Args:
+        since: when the server fell idle (ns on the run's clock).
+        folder: where the sampler writes, ``samples/``.
+        meters: the plan's.
+
+    Returns:
+        ``{"seconds", "devices": {alias: status}}``; no device where no GPU is read.
+    """
+    gpus = [device for meter in meters if meter.name == METER for device in meter.devices]
+    begun = clock.now()
+    states: dict[str, _State] = {}
+    while gpus:
+        states = _judged(gpus, folder, clock.now(), since, asked)
+        waited_s = (clock.now() - begun) * 1e-9
+        if not any(state.waits for state in states.values()) or waited_s >= asked.limit_s:
+            break
+        watch.wait(min(EVERY_S, asked.limit_s - waited_s))
+    devices = {gpu: state.status for gpu, state in states.items()}
+    return {"seconds": (clock.now() - begun) * 1e-9, "devices": devices}
+
+
+def _judged(
+    gpus: list[MeterDevice], folder: Path, now: int, since: int, asked: SteadySpec
+) -> dict[str, _State]:
+    """Each GPU's state over the last window, once the server has been idle for that long."""
+    t0 = now - round(asked.window_s * 1e9)
+    if t0 < since:
+        return {gpu.device: _UNREAD for gpu in gpus}
+    try:
+        read = samples.from_csv({"nvml": (folder / f"{METER}.csv").read_bytes()})
+    except (OSError, MalformedSamplesError):
+        return {gpu.device: _UNREAD for gpu in gpus}
+    plan = MeterPlan(name=METER, alias=None, devices=tuple(gpus))
+    read = sift(read, (plan,)).samples  # garbage is neither steady nor not
+    rule = Rule(asked.temperature_c_per_min, asked.power_percent_per_min, asked.window_s)
+    window = (read, t0, now, rule)
+    return {g.device: _State(judge(g, *window)["status"], may_settle(g, *window)) for g in gpus}

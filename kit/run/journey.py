@@ -1,0 +1,163 @@
+"""The processes that one run starts, each as a block that ends it: container, driver, samplers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from kit.core.model import MeterPlan, MeterSpec, Plan, RunSpec
+from kit.machine import containers, host
+from kit.measure import meters
+from kit.measure.drive import DriverProcess, salvage
+from kit.measure.sample import SamplerProcess
+from kit.record.events import Clock, Journal
+from kit.run.launch import Running, launched
+from kit.run.plan import Facts, meter_config
+from kit.run.watch import Watch
+from kit.spec.runtimes import get as runtime_of
+from kit.store.store import InFlight
+
+
+@dataclass(frozen=True)
+class Journey:
+    """Everything that the steps of one run share, once it has been planned and registered."""
+
+    spec: RunSpec
+    plan: Plan
+    facts: Facts
+    engine: containers.Engine
+    flight: InFlight
+    journal: Journal
+    clock: Clock
+    config: host.HostConfig
+
+
+@contextmanager
+def container(journey: Journey, watch: Watch, index: int) -> Iterator[Running]:
+    """The runtime's container, ready and watched; gone afterwards whatever happens."""
+    spec = journey.spec
+    with launched(
+        journey.engine,
+        plan=journey.plan,
+        run_id=journey.flight.id,
+        index=index,
+        mounts=journey.facts.weights,
+        log=journey.flight.path / launch_folder(index) / "container.log",
+        emit=journey.journal.add,
+    ) as running:
+        ready_path = runtime_of(spec.runtime.name).ready_path
+        running.wait_ready(ready_path, spec.limits.ready_s, watch.tick)
+        watch.over(running.exited)
+        try:
+            yield running
+        finally:
+            watch.over(None)
+
+
+@contextmanager
+def driving(journey: Journey, running: Running, index: int) -> Iterator[DriverProcess]:
+    """A driver process for one launch; after a crash of it, what it spooled is salvaged."""
+    spec, flight = journey.spec, journey.flight
+    out, runtime = flight.path / launch_folder(index), runtime_of(spec.runtime.name)
+    config = {
+        "origin": journey.clock.origin,
+        "base_url": running.base_url,
+        "schedule": str(flight.path / "inputs" / "schedule.jsonl"),
+        "out": str(out),
+        "arrivals": msgspec.to_builtins(spec.arrivals),
+        "request_s": spec.limits.request_s,
+        "cpus": journey.plan.launch.driver_cpus,
+        "recount": runtime.recount,
+        "end_mark": runtime.end_mark,
+    }
+    try:
+        with DriverProcess(config, flight.scratch(f"driver-{index:03d}.json")) as driver:
+            driver.wait_ready()
+            yield driver
+    finally:
+        salvage(out, journey.clock.origin)
+
+
+def report(journey: Journey, driver: DriverProcess, name: str, index: int, watch: Watch) -> None:
+    """Let the driver parse a stage, outside its phase, and journal what it says of itself."""
+    said = driver.report_stage(name, watch.check)
+    journey.journal.add("stage.done", launch=index, **msgspec.to_builtins(said))
+
+
+def ask_afterwards(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
+    """What may not be asked while measuring: token recounts, the effective configuration."""
+    driver.recount()
+    driver.close()
+    effective = running.effective(runtime_of(journey.spec.runtime.name).effective_paths)
+    journey.flight.write(f"{launch_folder(index)}/effective.json", effective)
+
+
+@contextmanager
+def sampling(journey: Journey) -> Iterator[list[SamplerProcess]]:
+    """Samplers for every meter that has devices: ready before the run, stopped after it."""
+    with ExitStack() as held:
+        samplers = []
+        for name, group in sampler_groups(journey).items():
+            path = journey.flight.scratch(f"sampler-{name}.json")
+            sampler = held.enter_context(SamplerProcess(sampler_config(journey, group), path))
+            sampler.wait_ready()
+            held.callback(stop_sampler, sampler, name, journey.journal)
+            journey.journal.add("sampler.started", meter=name)
+            samplers.append(sampler)
+        yield samplers
+
+
+def sampler_groups(journey: Journey) -> dict[str, list[tuple[MeterSpec, MeterPlan]]]:
+    """Meters by the process that reads them: all local ones in one, each SNMP device alone."""
+    groups: dict[str, list[tuple[MeterSpec, MeterPlan]]] = {}
+    for asked, found in zip(journey.spec.meters, journey.plan.meters, strict=True):
+        if found.devices:
+            own = meters.get(asked.name).process == "own"
+            name = meters.label(asked.name, asked.alias) if own else "local"
+            groups.setdefault(name, []).append((asked, found))
+    return groups
+
+
+def sampler_config(journey: Journey, group: list[tuple[MeterSpec, MeterPlan]]) -> dict[str, Any]:
+    """The settings that a sampler process starts with."""
+    return {
+        "origin": journey.clock.origin,
+        "out": str(journey.flight.folder("samples")),
+        "cpus": journey.plan.launch.sampler_cpus,
+        "meters": [
+            {
+                "name": m.name,
+                "alias": m.alias,
+                "config": meter_config(m, journey.spec, journey.config),
+                "planned": planned(found),
+            }
+            for m, found in group
+        ],
+    }
+
+
+def planned(meter: MeterPlan) -> dict[str, list[str]]:
+    """Which quantities of which devices the plan reads."""
+    return {
+        d.device: [name for name, facts in d.quantities.items() if "reason" not in facts]
+        for d in meter.devices
+    }
+
+
+def stop_sampler(sampler: SamplerProcess, name: str, journal: Journal) -> None:
+    """Stop a sampler and journal what it complained of, and what it says of its punctuality."""
+    try:
+        said = {key: value for key, value in sampler.stop().items() if key != "event"}
+    finally:
+        for line in sampler.unheard():
+            journal.add("sampler.lost", meter=line.get("meter"), message=line.get("message"))
+    journal.add("sampler.stopped", meter=name, **said)
+
+
+def launch_folder(index: int) -> str:
+    """The folder of a launch inside a run."""
+    return f"launches/{index:03d}"

@@ -1,0 +1,442 @@
+"""A runtime's container as a context manager: made, watched, its log kept, gone afterwards.
+
+While it runs nothing polls the engine: one thread waits for the container's end, so that asking
+`Running.exited` costs nothing inside measured phases, and one sleeps on its log and puts it on
+disk. Whatever happens (an error, ctrl-C), the log is there and everything that carries the
+launch's labels is removed; after a ``kill -9`` of kit, `kit.machine.containers.Engine.reap` does it
+on the next start.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kit.core import causes, jsonio, text
+from kit.core.errors import (
+    ContainerDied,
+    Interrupted,
+    KitError,
+    LaunchFailed,
+    NotReady,
+    WeightsUnavailable,
+)
+from kit.core.model import LaunchPlan, Plan
+from kit.machine import containers, weights
+from kit.machine.containers import Container, ContainerConfig, Engine, KeptLog
+from kit.machine.host import gpus
+
+Emit = Callable[..., Any]
+
+POLL_S = 0.05
+ASK_S = 1.0
+_NOTICED_S = 1.0
+EFFECTIVE_S = 5.0
+EFFECTIVE_BYTES = 8 << 20
+LAST_LINES, LINE_CHARS = 6, 300
+
+
+@contextmanager
+def launched(
+    engine: Engine,
+    *,
+    plan: Plan,
+    run_id: str,
+    index: int,
+    mounts: Mapping[str, Path],
+    log: Path,
+    emit: Emit,
+) -> Iterator[Running]:
+    """The container of launch ``index``, started; ``mounts`` maps targets to files of the host.
+
+    Journals ``container.created``, ``.started``, ``.ready``, ``.stopped`` and ``.removed`` through
+    ``emit(kind, **data)``.
+
+    Raises:
+        LaunchFailed: the engine refused, or the port is taken.
+        WeightsUnavailable: a file to mount is missing or unreadable for the container's user.
+    """
+    launch = plan.launch
+    files = _files(launch, mounts)
+    if launch.network == "host":
+        _require_free(launch.port)
+    with ExitStack() as held:
+        held.callback(_whatever_happens, lambda: _clear_up(engine, run_id, index, emit))
+        network = _network(engine, launch, run_id, index)
+        image = plan.image.image_id
+        config = container_config(engine.facts(), image, launch, run_id, index, network, files)
+        container = engine.create(config)
+        emit(
+            "container.created",
+            launch=index,
+            image=plan.image.image_id,
+            network=launch.network,
+            egress=launch.egress,
+            argv=list(config.argv),
+        )
+        container.start()
+        kept = KeptLog(container, log)
+        held.callback(_whatever_happens, lambda: _keep_log(container, kept, emit))
+        emit("container.started", launch=index)
+        yield Running(container, kept, _base_url(container, launch, network), launch, index, emit)
+
+
+class Running:
+    """A started container. ``base_url`` is where its server listens or will listen."""
+
+    def __init__(
+        self,
+        container: Container,
+        kept: KeptLog,
+        base_url: str,
+        launch: LaunchPlan,
+        index: int,
+        emit: Emit,
+    ) -> None:
+        self.base_url = base_url
+        self._container, self._kept = container, kept
+        self._launch = launch
+        self._index = index
+        self._emit = emit
+        self._ended = threading.Event()
+        self._lost: KitError | None = None
+        threading.Thread(target=self._await_end, name="container", daemon=True).start()
+
+    def wait_ready(self, path: str, timeout_s: float, cancelled: Callable[[], bool]) -> None:
+        """Ask ``path`` every 50 ms until it answers 200.
+
+        Raises:
+            ContainerDied: it ended before; NotReady: ``timeout_s`` passed; Interrupted: cancelled.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if cancelled():
+                raise Interrupted("stopped while waiting for the runtime")
+            answer = "" if self._ended.is_set() else _status(self.base_url + path)
+            if answer == "200":
+                self._emit("container.ready", launch=self._index)
+                return
+            if self._ended.is_set():
+                raise self._died("before it was ready")
+            if time.monotonic() > deadline:
+                raise self._not_ready(timeout_s, answer)
+            self._ended.wait(POLL_S)
+
+    def exited(self) -> ContainerDied | None:
+        """Why it is gone, with the root cause; None while it runs. Costs nothing while it runs."""
+        return self._died("during the run") if self._ended.is_set() else None
+
+    def effective(self, paths: tuple[str, ...]) -> dict[str, Any]:
+        """The answers to GET on each path: the configuration in effect. Never while measuring."""
+        return {path: _ask(self.base_url + path) for path in paths}
+
+    def stop(self, timeout_s: float) -> None:
+        """SIGTERM, after ``timeout_s`` SIGKILL; returns when it is gone."""
+        self._container.stop(timeout_s)
+        self._ended.wait(_NOTICED_S)  # the thread that waits for the end learns of it as well
+        ended = self._container.exited()
+        code = ended.code if ended else None
+        self._emit("container.stopped", launch=self._index, exit_code=code, killed=code == 137)
+
+    def _await_end(self) -> None:
+        try:
+            self._container.wait()
+        except KitError as error:
+            self._lost = error
+        self._ended.set()
+
+    def _died(self, when: str) -> ContainerDied:
+        self._kept.whole()
+        reason, remedy = self._reason()
+        said, hint = self._said()
+        return ContainerDied(
+            f"the runtime ended {when}: {reason}{said}", "; ".join(self._advice(remedy or hint))
+        )
+
+    def _not_ready(self, timeout_s: float, answer: str) -> NotReady:
+        state = f"it answers HTTP {answer}" if answer else "it does not answer"
+        said, hint = self._said()
+        longer = hint or "raise limits.ready_s in the spec if it only needs longer"
+        return NotReady(
+            f"the runtime was not ready after {timeout_s:g} s: {state}{said}",
+            "; ".join(self._advice(longer)),
+        )
+
+    def _advice(self, remedy: str) -> list[str]:
+        where = f"its whole log is kept as launches/{self._index:03d}/container.log"
+        return [part for part in (remedy, where) if part]
+
+    def _reason(self) -> tuple[str, str]:
+        """How it ended, in words, and what to do about it where that alone says it."""
+        try:
+            ended = self._container.exited()
+        except KitError as error:
+            return error.message, error.remedy
+        if ended is None:
+            return (self._lost.message if self._lost else "it stopped"), ""
+        if ended.out_of_memory:
+            limit = self._launch.memory_bytes >> 20
+            return f"it ran out of memory (its limit is {limit} MiB)", _MORE_MEMORY
+        if ended.error:
+            return f"exit code {ended.code} ({clean(ended.error)})", ""
+        return exit_in_words(ended.code), ""
+
+    def _said(self) -> tuple[str, str]:
+        """The root cause in its log, ready to be put after a sentence, and a remedy; else its end.
+
+        The log is read as it is on disk, which holds also what a container said that is gone.
+        """
+        cause = causes.read(self._kept.path)
+        if cause is None:
+            return self._last_words(), ""
+        name = "the root cause" if cause.sure else "the last error"
+        where = f", line {cause.number} of {cause.of}" if cause.number else ""
+        return f"; {name} in its log{where}:\n  " + "\n  ".join(cause.lines), cause.remedy
+
+    def _last_words(self) -> str:
+        """The last lines of its log, ready to be put after a sentence; empty without any."""
+        try:
+            lines = [clean(line) for line in self._container.tail(3 * LAST_LINES).splitlines()]
+        except KitError:
+            return ""
+        shown = [line for line in lines if line][-LAST_LINES:]
+        return "; its last lines:\n  " + "\n  ".join(shown) if shown else ""
+
+
+_MORE_MEMORY = "raise limits.memory_mib in the spec, or lower the context"
+_SIGNALS = {
+    4: "illegal instruction: this CPU lacks what the image was built for",
+    6: "aborted",
+    7: "bus error: shared memory or a file ran out, see limits.shm_mib",
+    9: "killed, from outside or because the machine's memory ran out",
+    11: "segmentation fault",
+    15: "asked to end",
+}
+
+
+def exit_in_words(code: int) -> str:
+    """An exit code with the signal behind it, where it is a signal's."""
+    number = code - 128
+    if number in _SIGNALS:
+        return f"exit code {code} (signal {number}, {_SIGNALS[number]})"
+    return f"exit code {code}"
+
+
+def clean(line: str) -> str:
+    """A foreign line made safe for a terminal, and short."""
+    line = text.clean(line).strip()
+    return line if len(line) <= LINE_CHARS else line[: LINE_CHARS - 1] + "…"
+
+
+# --- making -----------------------------------------------------------------------------------
+
+
+def _name(run_id: str, index: int) -> str:
+    return f"kit-{run_id}-{index}"
+
+
+def _files(launch: LaunchPlan, mounts: Mapping[str, Path]) -> dict[str, Path]:
+    """The host's file for every mount of the plan, seen to be readable for the user 65534."""
+    found = {}
+    for mount in launch.mounts:
+        path = mounts.get(mount.target)
+        if path is None or not path.is_file():
+            raise WeightsUnavailable(
+                f"the file for {mount.target} (sha256 {mount.sha256}) is not on this machine",
+                "fetch it: `kit weights add`",
+            )
+        if why := weights.unreadable(path):
+            raise WeightsUnavailable(
+                f"the file for {mount.target} is not readable for the container's user: {why}",
+                f"`chmod o+r` the file {path.name} in the weights folder",
+            )
+        found[mount.target] = path
+    return found
+
+
+def _require_free(port: int) -> None:
+    """Raise where something on this machine listens on ``port`` already."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise LaunchFailed(
+                f"port {port} of this machine is taken: {error.strerror}",
+                f"stop what uses it: `ss -ltnp sport = :{port}` shows it",
+            ) from error
+
+
+def _network(engine: Engine, launch: LaunchPlan, run_id: str, index: int) -> str:
+    """The network's name for the engine; an internal one is made for this launch alone."""
+    name = network_name(launch, run_id, index)
+    if launch.network == "internal":
+        engine.create_network(name, containers.labels(run_id, index))
+    return name
+
+
+def network_name(launch: LaunchPlan, run_id: str, index: int) -> str:
+    """What the engine calls the network of a launch."""
+    if launch.network != "internal":
+        return "host" if launch.network == "host" else "bridge"
+    return _name(run_id, index)
+
+
+def container_config(
+    engine: Mapping[str, Any],
+    image: str,
+    launch: LaunchPlan,
+    run_id: str,
+    index: int,
+    network: str,
+    files: Mapping[str, Path],
+) -> ContainerConfig:
+    """Everything that makes the container of a launch.
+
+    Args:
+        engine: the engine's facts.
+        image: the image's id.
+        files: path in the container → file of this host.
+
+    Raises:
+        EngineUnavailable: it hands out no GPUs, or too few.
+    """
+    return ContainerConfig(
+        image=image,
+        argv=launch.argv,
+        env=launch.env,
+        name=_name(run_id, index),
+        labels=containers.labels(run_id, index),
+        mounts=files,
+        network=network,
+        cpus=launch.runtime_cpus,
+        memory_bytes=launch.memory_bytes,
+        shm_bytes=launch.shm_bytes,
+        pids=launch.pids,
+        publish=launch.port if launch.network == "loopback" else None,
+        gpu_driver=launch.gpus.driver if launch.gpus else None,
+        gpu_ids=_gpu_ids(engine, launch),
+    )
+
+
+def _gpu_ids(engine: Mapping[str, Any], launch: LaunchPlan) -> tuple[str, ...]:
+    """This machine's GPUs for the plan, which holds only their number: UUIDs stay out of it."""
+    if launch.gpus is None:
+        return ()
+    cards = gpus.identities().values()
+    found = [card.get("uuid") for card in cards if isinstance(card, dict)]
+    uuids = tuple(uuid for uuid in found if isinstance(uuid, str))
+    return containers.gpu_device_ids(engine, launch.gpus, uuids)
+
+
+def _base_url(container: Container, launch: LaunchPlan, network: str) -> str:
+    """Where the server will listen; a container that died at once has an address of nowhere."""
+    if launch.network == "internal":
+        return f"http://{container.address(network) or '127.0.0.1'}:{launch.port}"
+    port = container.published(launch.port) if launch.network == "loopback" else launch.port
+    return f"http://127.0.0.1:{port}"
+
+
+# --- ending -----------------------------------------------------------------------------------
+
+
+def _whatever_happens(act: Callable[[], None]) -> None:
+    """Do ``act``, from the start once more where ctrl-C came in between."""
+    try:
+        act()
+    except KeyboardInterrupt:
+        act()
+        raise
+
+
+def _keep_log(container: Container, kept: KeptLog, emit: Emit) -> None:
+    """End the container and see its log on disk; without it the run is faulty, not stuck."""
+    try:
+        container.stop(0)
+        if not kept.whole() or not _is_all(container, kept.path):
+            container.save_log(kept.path)
+    except KitError as error:
+        _tell_lost(kept, error.message, error.remedy, emit)
+    except OSError as error:
+        _tell_lost(kept, str(error.strerror), "see `df -h` and the run's folder", emit)
+
+
+def _is_all(container: Container, path: Path) -> bool:
+    """Whether a log's file ends as the engine's own does."""
+    end = container.tail(1)
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - 2 * len(end.encode()) - 4))
+        return file.read().decode("utf-8", "replace").endswith(end)
+
+
+def _tell_lost(kept: KeptLog, why: str, remedy: str, emit: Emit) -> None:
+    """A container that somebody removed has left what was streamed of its log until then."""
+    part = "the end of the container's log may be missing" if kept.path.is_file() else ""
+    message = f"{part or 'the container log could not be kept'}: {why}"
+    emit("fault", code="LOG_CUT" if part else "LOG_LOST", message=message, remedy=remedy)
+
+
+def _clear_up(engine: Engine, run_id: str, index: int, emit: Emit) -> None:
+    """Remove by label, so that also what was just being made when an error came is found."""
+    try:
+        engine.remove_run(run_id, index)
+    except KitError as error:
+        message = f"the container could not be removed: {error.message}"
+        remedy = f"`docker rm -f {_name(run_id, index)}`; the next run of kit removes it too"
+        emit("fault", code="CONTAINER_LEFT", message=message, remedy=remedy)
+    else:
+        emit("container.removed", launch=index)
+
+
+# --- asking -----------------------------------------------------------------------------------
+
+
+def _get(url: str, timeout_s: float, limit: int) -> tuple[int, bytes]:
+    """Status and body (at most ``limit`` bytes) of a GET, past every proxy."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
+    try:
+        connection.request("GET", parts.path)
+        response = connection.getresponse()
+        return response.status, response.read(limit)
+    finally:
+        connection.close()
+
+
+def _status(url: str) -> str:
+    """The HTTP status as text; empty where nothing answers."""
+    try:
+        return str(_get(url, ASK_S, 0)[0])
+    except (OSError, http.client.HTTPException):
+        return ""
+
+
+def _ask(url: str) -> Any:
+    """The JSON behind ``url``, fit to be stored, or ``{"unavailable": reason}``."""
+    try:
+        status, body = _get(url, EFFECTIVE_S, EFFECTIVE_BYTES)
+        if status != 200:
+            return {"unavailable": f"HTTP {status}"}
+        return _storable(jsonio.parse(body, "the answer", any_integer=True))
+    except (OSError, http.client.HTTPException) as error:
+        return {"unavailable": f"no answer ({type(error).__name__})"}
+    except jsonio.JsonRefused as error:
+        return {"unavailable": error.message}
+
+
+def _storable(value: Any) -> Any:
+    """``value`` with integers that canonical JSON cannot hold as text."""
+    if isinstance(value, dict):
+        return {key: _storable(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_storable(child) for child in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53 - 1:
+        return str(value)
+    return value

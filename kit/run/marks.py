@@ -1,0 +1,65 @@
+"""Marks: a word that a person puts at a moment of a run, handed from a face to the engine.
+
+The face leaves a small file in the run's scratch folder; the engine alone writes the journal. A
+file is written under another name first, so that the engine never reads half of one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kit.core import jsonio
+from kit.core.text import clean
+
+FOLDER = "marks"
+MOST_CHARS = 200
+_MOST_BYTES = 4096
+_MOST_AT_ONCE = 20
+
+
+class Mark(NamedTuple):
+    """``text``, and when the face was told of it: ``at`` ns on CLOCK_MONOTONIC."""
+
+    text: str
+    at: int
+
+
+def leave(folder: Path, text: str) -> None:
+    """Leave a mark of now for the engine; a text that holds nothing to show is not left."""
+    now, said = time.monotonic_ns(), shown(text)
+    if not said:
+        return
+    folder.mkdir(exist_ok=True)
+    name = f"{now:020d}-{secrets.token_hex(4)}.json"
+    written = folder / f".{name}"
+    written.write_bytes(jsonio.canonical({"text": said, "monotonic": str(now)}))
+    written.replace(folder / name)
+
+
+def collect(folder: Path) -> Iterator[Mark]:
+    """Take away the marks that were left, oldest first; what is no mark is removed unread."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.glob("[0-9]*.json"))[:_MOST_AT_ONCE]:
+        found = _read(path)
+        path.unlink(missing_ok=True)
+        if found and found.text:
+            yield found
+
+
+def shown(text: str) -> str:
+    """``text`` on one line, clean, at most 200 characters."""
+    return " ".join(clean(text).split())[:MOST_CHARS]
+
+
+def _read(path: Path) -> Mark | None:
+    try:
+        with path.open("rb") as file:
+            said: Any = jsonio.parse(file.read(_MOST_BYTES), "a mark")
+        return Mark(shown(str(said["text"])), int(said["monotonic"]))
+    except (OSError, ValueError, KeyError, TypeError, jsonio.JsonRefused):
+        return None

@@ -1,0 +1,31 @@
+"""Preflight: Plan × host → findings, each ``ok``, ``warn`` or ``fail``, each with its remedy.
+
+`gather` looks at the machine, `check` judges what was gathered (pure, so that every rule is
+tested without the hardware it speaks of). `examine` is preflight without a plan: `kit doctor`.
+A finding's code is stable; a ``fail`` forbids the run, a ``warn`` goes with it into the archive.
+
+Codes (the first word is the aspect; a bare aspect is ``ok``)::
+
+    ENGINE    ENGINE_MISSING ENGINE_LIMITS           IMAGE    IMAGE_DIFFERENT
+    WEIGHTS   WEIGHTS_MISSING WEIGHTS_SIZE           DISK     DISK_FULL DISK_LOW
+              WEIGHTS_UNREADABLE, and those of `kit.machine.weights.naming`
+    MEMORY    MEMORY_LIMIT MEMORY_LOW MEMORY_UNKNOWN SHM      SHM_TOO_LARGE
+    CPUS      CPUS_SHARED CPUS_FEW                   PORT     PORT_TAKEN
+    FREQUENCY FREQUENCY_GOVERNOR                     CLOCK    CLOCK_UNSYNCHRONISED
+    LOAD      LOAD_HIGH LOAD_UNKNOWN                 RUNS     RUNS_OTHER RUNS_QUEUE
+    METER     METER_ABSENT RAPL_UNREADABLE PDU_UNREACHABLE PDU_IMPLAUSIBLE
+              PDU_UNCALIBRATED
+    ENERGY    ENERGY_ESTIMATED ENERGY_UNMEASURED     PRIMARY_UNMEASURED PRIMARY_ESTIMATED
+    GPU       GPU_MISSING GPU_TOO_FEW GPU_ENGINE GPU_LOST GPU_MIG GPU_PROHIBITED GPU_ECC GPU_HOT
+              GPU_WARM GPU_PERSISTENCE GPU_BUSY GPU_COUNTER
+    doctor    HOST_CONFIG HOST_CONFIG_OPEN PYTHON PYTHON_OLD GPU_DRIVER,
+              and those of `kit.machine.images.check`
+"""
+
+from __future__ import annotations
+
+from kit.run.preflight.doctor import examine
+from kit.run.preflight.gathering import gather
+from kit.run.preflight.rules import check, run_bytes
+
+__all__ = ["check", "examine", "gather", "run_bytes"]

@@ -1,0 +1,144 @@
+"""`kit doctor`: preflight without a plan. What this host can do, and what to do about the rest.
+
+Only what forbids every run is a ``fail`` here; a host without a GPU or a power meter runs all the
+same, so that their lack is a ``warn``.
+"""
+
+from __future__ import annotations
+
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kit.core.errors import EngineUnavailable, KitError, UsageError
+from kit.core.model import Finding, MeterPlan
+from kit.machine import containers, host, images
+from kit.machine.host import HostConfig, config_path, is_absent
+from kit.measure import meters
+from kit.run.preflight import gpu_rules, host_rules, meter_rules
+from kit.run.preflight.finding import fail, ok, warn
+from kit.run.preflight.gathering import disk_free
+
+PYTHON = (3, 11)
+# Room for an image, a small model and some runs; below the first nothing can be built.
+DISK_FAIL, DISK_WARN = 1 << 30, 10 << 30
+
+
+def examine(runs: Path | None = None) -> list[Finding]:
+    """Findings on this host, in reading order. Never raises a `KitError`: it reports them.
+
+    Args:
+        runs: the store's folder; None asks host.toml.
+    """
+    config, findings = _config()
+    engine, engine_findings = _engine()
+    facts = host.fingerprint(engine.facts() if engine else None)
+    findings += engine_findings
+    findings += images.check(engine.image) if engine else []
+    findings.append(_python())
+    findings += _gpus(facts)
+    findings += _meters(config)
+    findings += [_disk(runs or config.store_root), *_host(facts)]
+    if engine:
+        engine.close()
+    return findings
+
+
+def _config() -> tuple[HostConfig, list[Finding]]:
+    path = config_path()
+    try:
+        config = HostConfig.load()
+    except UsageError as error:
+        return HostConfig(), [fail("HOST_CONFIG", error.message, error.remedy)]
+    if not path.exists():
+        return config, [ok("HOST_CONFIG", "no host.toml: only PDUs and the estimator need one")]
+    if config.has_secrets and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        message = "host.toml holds credentials and others may read it"
+        return config, [warn("HOST_CONFIG_OPEN", message, f"chmod 600 {path}")]
+    return config, [ok("HOST_CONFIG", f"{path} is sound")]
+
+
+def _engine() -> tuple[containers.Engine | None, list[Finding]]:
+    try:
+        engine = containers.connect()
+        facts = engine.facts()
+    except EngineUnavailable as error:
+        return None, [fail("ENGINE_MISSING", error.message, error.remedy)]
+    return engine, [host_rules.engine(facts, None)]
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info[:2] >= PYTHON:
+        return ok("PYTHON", f"Python {version}")
+    return fail("PYTHON_OLD", f"Python {version} is too old", "use Python 3.11 or later")
+
+
+def _gpus(facts: dict[str, Any]) -> Iterator[Finding]:
+    boards, driver = facts["gpus"], facts["nvidia"]
+    if is_absent(boards):
+        return  # the meter nvml says why
+    if not boards:
+        version = _words(driver["driver"], "of unknown version")
+        yield warn("GPU_MISSING", f"driver {version} sees no GPU", "check `nvidia-smi`")
+    else:
+        version, cuda = (_words(driver[key], "unknown") for key in ("driver", "cuda_driver"))
+        yield ok("GPU_DRIVER", f"driver {version}, CUDA {cuda}")
+        engine = facts["docker"].get("gpu")
+        growth = dict.fromkeys(boards, 1)  # the counters are watched by preflight, not here
+        yield from gpu_rules.check(len(boards), boards, engine, None, growth)
+
+
+def _meters(config: HostConfig) -> Iterator[Finding]:
+    """Every meter that can be asked for here, probed for real."""
+    asked: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None)]
+    asked += [("pdu", alias) for alias in config.pdu]
+    asked += [("estimate", None)]
+    plans = [_probe(name, alias, config) for name, alias in asked]
+    yield from meter_rules.meters(plans)
+    yield from meter_rules.wall(plans, {})
+    if not config.pdu:
+        yield ok("METER", "no PDU is configured in host.toml")
+    yield from meter_rules.energy(plans)
+
+
+def _probe(name: str, alias: str | None, config: HostConfig) -> MeterPlan:
+    try:
+        return meters.probe(name, alias, config.meter(name, alias))
+    except KitError as error:
+        reason = f"{error.message} ({error.remedy})" if error.remedy else error.message
+        return MeterPlan(name=name, alias=alias, devices=(), reason=reason)
+
+
+def _disk(runs: Path) -> Finding:
+    free = disk_free(runs)
+    message = f"{free / 1e9:.3g} GB free where runs are kept ({runs})"
+    remedy = "free some space, or set [store] runs in host.toml"
+    if free < DISK_FAIL:
+        return fail("DISK_FULL", message, remedy)
+    if free < DISK_WARN:
+        return warn("DISK_LOW", message, remedy)
+    return ok("DISK", message)
+
+
+def _host(facts: dict[str, Any]) -> Iterator[Finding]:
+    cpu, memory = facts["cpu"], facts["memory"]
+    usable = cpu["usable"]
+    message = (
+        f"{usable} usable CPU{'s' if usable != 1 else ''} ({_words(cpu['model'], 'model unknown')})"
+    )
+    if usable < 3:
+        yield warn("CPUS_FEW", message, "give kit three: runtime, driver and sampler apart")
+    else:
+        yield ok("CPUS", message)
+    if isinstance(memory.get("available_bytes"), int):
+        yield ok("MEMORY", f"{memory['available_bytes'] / 1e9:.3g} GB of memory available")
+    yield host_rules.frequency(cpu["frequency"])
+    yield host_rules.clock(facts["clock"])
+    yield host_rules.load(facts["load"], usable)
+
+
+def _words(value: Any, unknown: str) -> str:
+    return unknown if is_absent(value) else str(value)

@@ -1,0 +1,267 @@
+"""The rules: pure functions from (plan, spec, facts) to findings.
+
+Numbers behind a rule stand beside it with their reason; a fact that is absent is never taken
+for a good one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kit.core.model import Finding, Plan, RunSpec
+from kit.machine.host import is_absent, parse_set
+from kit.run.preflight import gpu_rules, host_rules, meter_rules
+from kit.run.preflight.finding import fail, ok, warn
+
+# Measured on an H200 at the sampler's tiers (see the traces): about 9 MB of CSV per GPU-hour.
+SAMPLES_BYTES_PER_HOUR = 9_000_000
+# Container log, driver's spool and journal of one launch: generous, they are seldom 1 MB.
+LAUNCH_BYTES = 16 << 20
+# A generated token with its chunk time and its share of the JSON around it.
+TOKEN_BYTES = 64
+DISK_MARGIN = 256 << 20
+# Context, activations and the runtime itself beside the weights; below that it will not start.
+MEMORY_FACTOR = 1.2
+
+
+@dataclass(frozen=True)
+class Case:
+    """What every rule looks at."""
+
+    plan: Plan
+    spec: RunSpec
+    facts: Mapping[str, Any]
+
+    @property
+    def host(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.facts["host"]
+        return found
+
+
+def check(plan: Plan, spec: RunSpec, facts: Mapping[str, Any]) -> list[Finding]:
+    """Every finding of ``plan`` on the machine that `gather` saw, in a fixed order. Pure."""
+    case = Case(plan, spec, facts)
+    return [finding for rule in _RULES for finding in rule(case)]
+
+
+def _engine(case: Case) -> Iterator[Finding]:
+    yield host_rules.engine(case.host["docker"], case.host["cgroup"])
+
+
+def _image(case: Case) -> Iterator[Finding]:
+    name = case.plan.image.reference
+    match case.plan.image_match:
+        case "identical":
+            yield ok("IMAGE", f"{name} is the image that the spec pins")
+        case "rewrapped":
+            yield ok("IMAGE", f"{name} has the pinned layers under another manifest (rewrapped)")
+        case "different":
+            yield warn(
+                "IMAGE_DIFFERENT",
+                f"{name} is not the image that the spec pins: outputs and energy may differ",
+                "rebuild it from its lock with `kit images build`, or pin this image's digest",
+            )
+
+
+def _weights(case: Case) -> Iterator[Finding]:
+    files = case.plan.model.files if case.plan.model else ()
+    sizes = _by_name(case.facts["weights"])
+    unreadable, names = (_by_name(case.facts.get(k, {})) for k in ("unreadable", "self_named"))
+    for file in files:
+        size = sizes.get(file.path)
+        if not isinstance(size, int):
+            why = size["absent"] if isinstance(size, dict) else "not on this machine"
+            message = f"{file.path} cannot be used: {why}"
+            yield fail("WEIGHTS_MISSING", message, "fetch it with `kit weights add`")
+        elif why := unreadable.get(file.path):
+            yield fail(
+                "WEIGHTS_UNREADABLE",
+                f"the container's user cannot read {file.path}: {why}",
+                "`chmod o+r` the file; the folders above it may stay closed",
+            )
+        elif size != file.size:
+            yield fail(
+                "WEIGHTS_SIZE",
+                f"{file.path} has {size:,} bytes, the spec says {file.size:,}",
+                "remove the file and fetch it again with `kit weights add`",
+            )
+        else:
+            called = f"; it calls itself {names[file.path]!a}" if names.get(file.path) else ""
+            yield ok("WEIGHTS", f"{file.path} is present ({_bytes(size)}){called}")
+    yield from case.facts.get("misnamed", ())
+
+
+def _by_name(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts about files by their name, without the folder in the container."""
+    return {target.rpartition("/")[2]: fact for target, fact in facts.items()}
+
+
+def _disk(case: Case) -> Iterator[Finding]:
+    need, free = disk_need(case.plan, case.spec), case.facts["disk_free"]
+    message = f"{_bytes(free)} free where the run is written, {_bytes(need)} needed at most"
+    remedy = "free some space, or keep runs elsewhere ([store] runs in host.toml)"
+    if free < need:
+        yield fail("DISK_FULL", message, remedy)
+    elif free < 2 * need:
+        yield warn("DISK_LOW", message, remedy)
+    else:
+        yield ok("DISK", message)
+
+
+def disk_need(plan: Plan, spec: RunSpec) -> int:
+    """Bytes that the run can write at most: samples until its time limit, logs, responses."""
+    devices = sum(len(meter.devices) for meter in plan.meters)
+    return run_bytes(spec, devices, plan.requests, plan.launches)
+
+
+def run_bytes(spec: RunSpec, devices: int, requests: int, launches: int | None = None) -> int:
+    """`disk_need` by the number of devices that are read and of requests in a launch."""
+    samples = SAMPLES_BYTES_PER_HOUR * max(1, devices) * spec.limits.run_s / 3600
+    tokens = int(spec.workload.options.get("max_output_tokens") or 4096) * requests
+    per_launch = LAUNCH_BYTES + tokens * TOKEN_BYTES
+    return int(samples + (launches or spec.launches) * per_launch + DISK_MARGIN)
+
+
+def _memory(case: Case) -> Iterator[Finding]:
+    limit = case.plan.launch.memory_bytes
+    available = case.host["memory"].get("available_bytes")
+    weights = sum(file.size for file in case.plan.model.files) if case.plan.model else 0
+    if not case.plan.launch.gpus and limit < weights * MEMORY_FACTOR:
+        yield fail(
+            "MEMORY_LIMIT",
+            f"limits.memory_mib is {limit >> 20}, too little for {_bytes(weights)} of weights",
+            f"set limits.memory_mib to {int(weights * 2) >> 20} or more",
+        )
+    elif not isinstance(available, int):
+        yield warn("MEMORY_UNKNOWN", "available memory cannot be read", "mount /proc")
+    elif available < limit:
+        yield warn(
+            "MEMORY_LOW",
+            f"{_memory_size(available)} of memory are available, "
+            f"the container may use {_memory_size(limit)}",
+            "end other programs, or lower limits.memory_mib",
+        )
+    else:
+        yield ok(
+            "MEMORY",
+            f"{_memory_size(available)} available, the container may use {_memory_size(limit)}",
+        )
+
+
+def _shm(case: Case) -> Iterator[Finding]:
+    launch = case.plan.launch
+    if launch.shm_bytes >= launch.memory_bytes:
+        yield fail(
+            "SHM_TOO_LARGE",
+            f"shared memory of {_memory_size(launch.shm_bytes)} leaves nothing of the container's "
+            f"{_memory_size(launch.memory_bytes)}",
+            "lower limits.shm_mib or raise limits.memory_mib",
+        )
+    else:
+        yield ok("SHM", f"{_memory_size(launch.shm_bytes)} of shared memory")
+
+
+def _cpus(case: Case) -> Iterator[Finding]:
+    launch = case.plan.launch
+    runtime = parse_set(launch.runtime_cpus)
+    helpers = {"driver": parse_set(launch.driver_cpus), "sampler": parse_set(launch.sampler_cpus)}
+    shared = [name for name, cpus in helpers.items() if cpus & runtime]
+    split = f"runtime {launch.runtime_cpus}, driver {launch.driver_cpus}"
+    split += f", sampler {launch.sampler_cpus}"
+    if shared:
+        message = f"{' and '.join(shared)} share CPUs with the runtime ({split})"
+        yield warn("CPUS_SHARED", message, "give kit three CPUs or more; kit disturbs the run")
+    elif helpers["driver"] & helpers["sampler"]:
+        message = f"driver and sampler share a CPU ({split})"
+        yield warn("CPUS_FEW", message, "give kit three CPUs or more")
+    else:
+        yield ok("CPUS", f"CPU sets are disjoint: {split}")
+
+
+def _state(case: Case) -> Iterator[Finding]:
+    yield host_rules.frequency(case.host["cpu"].get("frequency"))
+    yield host_rules.clock(case.host["clock"])
+    yield host_rules.load(case.host["load"], case.host["cpu"].get("usable"))
+
+
+def _other_runs(case: Case) -> Iterator[Finding]:
+    runs, queued = case.facts["other_runs"], case.facts.get("queue", ())
+    if runs:
+        yield fail(
+            "RUNS_OTHER",
+            f"another run is going on here, outside this machine's queue: {', '.join(runs)}",
+            "wait for it (`kit attach`); two runs at once measure each other",
+        )
+    elif queued:
+        more = f", and {len(queued) - 1} more in the queue" if len(queued) > 1 else ""
+        yield warn(
+            "RUNS_QUEUE",
+            f"another run is going on here: {queued[0]}{more}",
+            "nothing has to be done: a run waits for its turn; --no-wait does not",
+        )
+    else:
+        yield ok("RUNS", "no other run is going on on this machine")
+
+
+def _port(case: Case) -> Iterator[Finding]:
+    free, port = case.facts["port_free"], case.plan.launch.port
+    if free is False:
+        yield fail(
+            "PORT_TAKEN",
+            f"port {port} of this host is taken and the plan uses the host's network",
+            f"end what listens there (`ss -ltnp 'sport = :{port}'`)",
+        )
+    elif not is_absent(free):
+        yield ok("PORT", f"port {port} is free")
+
+
+def _meters(case: Case) -> Iterator[Finding]:
+    yield from meter_rules.meters(case.plan.meters)
+    yield from meter_rules.wall(case.plan.meters, case.facts["gpu_energy"])
+    yield from meter_rules.energy(case.plan.meters)
+    yield from meter_rules.primary(case.spec.primary_metric, case.plan.meters)
+
+
+def _gpus(case: Case) -> Iterator[Finding]:
+    asked = case.spec.devices.gpus
+    if asked:
+        found = [m.devices for m in case.plan.meters if m.name == "nvml" and m.devices]
+        engine = case.host["docker"].get("gpu")
+        counters = case.facts["gpu_energy"]
+        yield from gpu_rules.check(
+            asked, case.host["gpus"], engine, next(iter(found), None), counters
+        )
+
+
+_RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    _engine,
+    _image,
+    _weights,
+    _disk,
+    _memory,
+    _shm,
+    _cpus,
+    _state,
+    _other_runs,
+    _port,
+    _meters,
+    _gpus,
+)
+
+
+def _bytes(count: int) -> str:
+    """A count of bytes in the unit that keeps it short: ``98.4 MB``."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def _memory_size(count: int) -> str:
+    """Memory in binary units, as the spec's limits are: ``4 GiB``, ``64 MiB``."""
+    mib = count / (1 << 20)
+    return f"{mib / 1024:.3g} GiB" if mib >= 1024 else f"{mib:.3g} MiB"

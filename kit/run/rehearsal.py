@@ -1,0 +1,157 @@
+"""What a spec would do here, before anything runs: `kit plan`, and the Plan screen.
+
+An obstacle (no engine, no image) is one finding with its remedy; what does not depend on it is
+looked at all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit.core import jsonio
+from kit.core.errors import Blocked
+from kit.core.limits import seconds_of
+from kit.core.model import Finding, Plan, RunSpec
+from kit.machine import containers, host
+from kit.machine.containers.command import command_line
+from kit.record import events
+from kit.run import launch, preflight
+from kit.run import plan as planning
+from kit.spec.spec import spec_hash
+from kit.store.store import Store
+
+# Of a run's journal the end is enough to tell how long it took.
+_TAIL = 1 << 16
+_ROW_BYTES = 62  # of one reading in samples/*.csv, as measured on an H200
+_NS = 1e-9
+_DOCTORS = ("ENGINE", "IMAGE", "WEIGHTS")  # what the obstacle itself tells better
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What was found.
+
+    Attributes:
+        plan: None where an obstacle forbids planning; the findings say which.
+        least_s: the time that the spec's own waiting takes, s; the work comes on top.
+        took_s: how long the last complete run of this very spec took in this store, s.
+        sample_bytes_per_s: about how fast the readings grow on disk.
+        command: the container of the first launch as a `docker run` command line.
+    """
+
+    spec: RunSpec
+    plan: Plan | None
+    findings: tuple[Finding, ...]
+    least_s: float
+    took_s: float | None
+    sample_bytes_per_s: float | None
+    command: tuple[str, ...] = ()
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether a finding forbids the run."""
+        return any(f.level == "fail" for f in self.findings)
+
+
+def rehearse(spec: RunSpec, store: Store) -> Rehearsal:
+    """Plan ``spec`` on this machine and let preflight judge it; runs nothing."""
+    took_s = last_took_s(spec, store)
+    least_s = planning.duration_s(spec)
+    try:
+        return _rehearsed(spec, store, took_s, least_s)
+    except Blocked as blocked:
+        found = (_obstacle(blocked), *_elsewhere(store.root))
+        return Rehearsal(spec, None, found, least_s, took_s, None)
+
+
+def _rehearsed(spec: RunSpec, store: Store, took_s: float | None, least_s: float) -> Rehearsal:
+    engine = containers.connect()
+    try:
+        facts = planning.resolve(spec, engine, host.HostConfig.load())
+        planned, _ = planning.plan(spec, facts)
+        gathered = preflight.gather(facts.engine, planned, store.root, facts.weights)
+        findings = tuple(preflight.check(planned, spec, gathered))
+        command = _command(engine, planned, facts)
+    finally:
+        engine.close()
+    return Rehearsal(spec, planned, findings, least_s, took_s, bytes_per_s(planned), command)
+
+
+def _command(engine: containers.Engine, planned: Plan, facts: planning.Facts) -> tuple[str, ...]:
+    """As the engine will be told; a run's id and its network's name are made when it begins."""
+    try:
+        config = launch.container_config(
+            engine.facts(),
+            planned.image.image_id,
+            planned.launch,
+            "ID",
+            0,
+            launch.network_name(planned.launch, "ID", 0),
+            dict(facts.weights),
+        )
+    except Blocked:
+        return ()  # a GPU that the engine cannot hand out: preflight says so
+    return command_line(config._replace(labels={}))  # kit clears up what is labelled
+
+
+def _obstacle(blocked: Blocked) -> Finding:
+    code = {
+        "EngineUnavailable": "ENGINE_MISSING",
+        "ImageUnavailable": "IMAGE_MISSING",
+        "WeightsUnavailable": "WEIGHTS_MISSING",
+    }.get(type(blocked).__name__, "BLOCKED")
+    return Finding(code=code, level="fail", message=blocked.message, remedy=blocked.remedy)
+
+
+def _elsewhere(root: Path) -> Iterator[Finding]:
+    """What `kit doctor` says of the rest of this machine."""
+    for finding in preflight.examine(root):
+        if not finding.code.startswith(_DOCTORS):
+            yield finding
+
+
+def last_took_s(spec: RunSpec, store: Store) -> float | None:
+    """How long the last complete run of this very spec took here, s; None without one."""
+    wanted = spec_hash(spec)
+    for entry in reversed(store.ledger()):
+        if entry.get("spec_hash") == wanted and entry.get("status") == "complete":
+            return _length_s(store.root / str(entry.get("run_hash")) / events.FILE)
+    return None
+
+
+def _length_s(path: Path) -> float | None:
+    """The time of a journal's last event, s."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            last = file.read().splitlines()[-1]
+        return float(jsonio.parse(last, path.name)["t"]) * _NS
+    except (OSError, jsonio.JsonRefused, IndexError, KeyError, TypeError):
+        return None
+
+
+def bytes_per_s(planned: Plan) -> float:
+    """About how fast the samples of a plan grow on disk (bytes/s), by its meters' paces."""
+    rows = 0.0
+    for meter in planned.meters:
+        for device in meter.devices:
+            rows += sum(_rows_per_s(facts) for facts in device.quantities.values())
+    return rows * _ROW_BYTES
+
+
+def _rows_per_s(facts: Mapping[str, Any]) -> float:
+    """A buffer gives a row a period however seldom it is emptied; anything else one a read."""
+    every_s = 0.0 if "slots" in facts else seconds_of(facts, "poll_s", 0.0)
+    every_s = every_s or seconds_of(facts, "period_s", 0.0)
+    return 1.0 / every_s if every_s and "reason" not in facts else 0.0
+
+
+def without_meter(spec: RunSpec, name: str, alias: str | None) -> RunSpec:
+    """``spec`` without one meter."""
+    kept = tuple(m for m in spec.meters if (m.name, m.alias) != (name, alias))
+    return msgspec.structs.replace(spec, meters=kept)

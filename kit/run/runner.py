@@ -1,0 +1,338 @@
+"""The journey up to the seal, and nothing else: spec → plan → preflight → launch → measure → seal.
+
+The engine is a process of its own (``python -m kit.run.runner RUNDIR``): a face writes an order
+into the run's folder, starts it in a session of its own and reads the journal. Losing the face does
+not end the run; SIGINT or SIGTERM aborts it, and what was gathered is sealed all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from kit import __version__
+from kit.core import jsonio
+from kit.core.errors import Interrupted, KitError, PreflightFailed, RunFailed
+from kit.core.model import Finding, Plan, Record, RunSpec, ScheduledRequest
+from kit.energy import results
+from kit.machine import containers, host, queue
+from kit.record import archive, records
+from kit.record.events import FILE as EVENTS_FILE
+from kit.record.events import Clock, Journal, valid_prefix
+from kit.run import marks, preflight
+from kit.run.gate import settle
+from kit.run.journey import Journey, ask_afterwards, container, driving, report, sampling
+from kit.run.plan import Facts, plan, resolve, schedule_bytes
+from kit.run.watch import Watch, behind, phase, require_room, reserve
+from kit.spec.spec import document, spec_hash
+from kit.store import refused, seal
+from kit.store.store import InFlight, Store
+
+ORDER_FILE = "order.json"
+UNSEALED_FILE = "unsealed.json"
+RESERVE_FILE = "reserve"
+STOP_S = 20.0
+Cancelled = Callable[[], bool]
+
+
+class Order(Record, frozen=True, kw_only=True):
+    """What a face asks of the engine.
+
+    ``parents`` names the run that this one replays; ``recipe`` holds the files, by name, of the
+    recipe that is sealed there, which this run seals too where kit has none for its image.
+    ``wait_s`` is how long to wait for other runs of this machine, at most (s); None for as long as
+    it takes.
+    """
+
+    spec: RunSpec
+    parents: tuple[dict[str, str], ...] = ()
+    recipe: dict[str, bytes] = {}
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a measured journey ended: the manifest's status and the fault, if there was one."""
+
+    status: Literal["complete", "failed", "aborted"]
+    fault: KitError | None = None
+
+    @property
+    def reason(self) -> str:
+        return self.fault.message if self.fault else ""
+
+
+def run(
+    order: Order,
+    flight: InFlight,
+    config: host.HostConfig,
+    cancelled: Cancelled,
+    ticket: queue.Ticket,
+) -> Path:
+    """Run ``order`` in the folder of ``flight`` and seal it; returns the sealed run's folder.
+
+    Args:
+        ticket: its place in the machine's queue, where its turn has come.
+
+    Raises:
+        Blocked: the run could not begin; nothing is sealed.
+        KitError: the run began and failed or was stopped; it is sealed all the same.
+    """
+    engine = containers.connect()
+    engine.reap(flight.store.is_alive, flight.store.log_of)
+    facts = resolve(order.spec, engine, config, order.recipe)
+    the_plan, requests = plan(order.spec, facts)
+    findings = approve(order.spec, the_plan, facts, flight)
+    ticket.begin(cancelled, order.wait_s)
+    journal, clock = register(order, the_plan, requests, findings, flight, facts)
+    if waited := ticket.waited:
+        journal.add("queue.waited", seconds=waited.seconds, runs=list(waited.runs))
+    journey = Journey(order.spec, the_plan, facts, engine, flight, journal, clock, config)
+    outcome = travel(journey, cancelled, ticket.keep)
+    flight.scratch(RESERVE_FILE).unlink(missing_ok=True)
+    if outcome.fault:
+        seal.tidy(flight)
+    conclude(journey, outcome)
+    flight.write("results.json", results.compute(records.load(archive.open_source(flight.path))))
+    sealed = seal.seal(flight, outcome.status, outcome.reason, order.parents)
+    return deliver(sealed, outcome)
+
+
+def approve(spec: RunSpec, the_plan: Plan, facts: Facts, flight: InFlight) -> list[Finding]:
+    """Preflight's findings; raises `PreflightFailed` if one of them forbids the run."""
+    gathered = preflight.gather(facts.engine, the_plan, flight.path, facts.weights)
+    findings = preflight.check(the_plan, spec, gathered)
+    if any(f.level == "fail" for f in findings):
+        raise PreflightFailed(findings)
+    return findings
+
+
+def register(
+    order: Order,
+    the_plan: Plan,
+    requests: tuple[ScheduledRequest, ...],
+    findings: list[Finding],
+    flight: InFlight,
+    facts: Facts,
+) -> tuple[Journal, Clock]:
+    """Write down what will run before anything runs: files, journal and ledger."""
+    reserve(flight.scratch(RESERVE_FILE))
+    spec_bytes = flight.write("spec.json", document(order.spec))
+    plan_bytes = flight.write("plan.json", msgspec.to_builtins(the_plan))
+    flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(requests))
+    for name, data in facts.recipe.items():
+        flight.write_bytes(f"inputs/image/{name}", data)
+    for sha256, data in facts.calibrations.items():
+        flight.write_bytes(f"inputs/calibration/{sha256}.json", data)
+    flight.write("env/start.json", host.fingerprint(facts.engine))
+    flight.write("private/identity.json", {"nonce": secrets.token_hex(32), **host.identity()})
+    clock = Clock()
+    journal = Journal(flight.path / EVENTS_FILE, clock)
+    registered: dict[str, Any] = {
+        "id": flight.id,
+        "spec_hash": jsonio.digest(spec_bytes),
+        "plan_hash": jsonio.digest(plan_bytes),
+        "utc": seal.utc_now(),
+        "kit_version": __version__,
+        "launches": order.spec.launches,
+        "parents": list(order.parents),
+    }
+    journal.add("run.registered", **registered)
+    # At once, so that a wall clock that is set before the first launch shows as such.
+    journal.add("clock.anchor", **clock.anchor())
+    flight.register(registered)
+    refused.overcome(flight.store, registered["spec_hash"])
+    for finding in findings:
+        journal.add("finding", code=finding.code, level=finding.level, message=finding.message)
+    return journal, clock
+
+
+def travel(journey: Journey, cancelled: Cancelled, keep: Callable[[], None]) -> Outcome:
+    """Every launch under running samplers; an error becomes the outcome, never a traceback.
+
+    ``keep`` holds the run's place in the queue: called before each launch and often in it.
+    """
+    spec, flight = journey.spec, journey.flight
+    try:
+        require_room(flight.path)
+        with sampling(journey) as samplers:
+            watch = Watch(
+                journey.journal,
+                journey.clock,
+                samplers,
+                cancelled,
+                spec.limits.run_s,
+                flight.path,
+                flight.scratch(marks.FOLDER),
+                keep,
+            )
+            for index in range(spec.launches):
+                keep()
+                one_launch(journey, watch, index)
+    except Interrupted as stopped:
+        return Outcome("aborted", stopped)
+    except KitError as fault:
+        return Outcome("failed", behind(fault, flight.path))
+    except OSError as error:
+        return Outcome("failed", seal.storage_error(error))
+    except Exception as bug:
+        traceback.print_exc()  # into engine.log, for whoever mends it
+        return Outcome("failed", unexpected(bug))
+    return Outcome("complete")
+
+
+def unexpected(bug: Exception) -> KitError:
+    """A fault of kit's own: what was gathered is sealed all the same."""
+    at = traceback.extract_tb(bug.__traceback__)[-1:]
+    where = "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in at)
+    return RunFailed(
+        f"kit itself failed: {type(bug).__name__}: {bug}{where}",
+        "please report it with this run; what was gathered is sealed",
+    )
+
+
+def one_launch(journey: Journey, watch: Watch, index: int) -> None:
+    """idle → startup → warmup → loaded_idle → measured → loaded_idle → shutdown → idle."""
+    spec, journal = journey.spec, journey.journal
+    journal.add("launch.begin", launch=index)
+    with phase(journal, index, "idle", "before"):
+        watch.wait(spec.phases.idle_s)
+    with ExitStack() as held:
+        with phase(journal, index, "startup"):
+            running = held.enter_context(container(journey, watch, index))
+        with phase(journal, index, "warmup"):
+            driver = held.enter_context(driving(journey, running, index))
+            driver.send_stage("warmup", watch.check)
+        report(journey, driver, "warmup", index, watch)
+        with phase(journal, index, "loaded_idle", "before"):
+            since = journey.clock.now()
+            watch.wait(spec.phases.loaded_idle_s)
+            settled(journey, watch, index, since)
+        with phase(journal, index, "measured"):
+            driver.send_stage("measured", watch.check)
+        report(journey, driver, "measured", index, watch)
+        with phase(journal, index, "loaded_idle", "after"):
+            watch.wait(spec.phases.loaded_idle_s)
+        ask_afterwards(journey, driver, running, index)
+        with phase(journal, index, "shutdown"):
+            watch.over(None)
+            running.stop(STOP_S)
+    with phase(journal, index, "idle", "after"):
+        watch.wait(spec.phases.idle_s)
+    journal.add("clock.anchor", **journey.clock.anchor())
+    journal.add("launch.end", launch=index)
+
+
+def settled(journey: Journey, watch: Watch, index: int, since: int) -> None:
+    """Where the spec asks for it, wait until the GPUs are steady."""
+    asked = journey.spec.phases.steady
+    if asked:
+        folder = journey.flight.folder("samples")
+        told = settle(watch, journey.clock, since, folder, journey.plan.meters, asked)
+        journey.journal.add("steady.waited", launch=index, **told)
+
+
+def conclude(journey: Journey, outcome: Outcome) -> None:
+    """Write the closing fingerprint, the fault if there was one, and the last event."""
+    journal = journey.journal
+    journal.add("clock.anchor", **journey.clock.anchor())
+    journey.flight.write("env/end.json", host.fingerprint(journey.facts.engine))
+    if outcome.fault:
+        fault = outcome.fault
+        code = type(fault).__name__
+        journal.add("fault", code=code, message=fault.message, remedy=fault.remedy)
+    journal.add("run.end", status=outcome.status, reason=outcome.reason)
+    journal.close()
+
+
+def deliver(sealed: Path, outcome: Outcome) -> Path:
+    """The sealed folder, or the fault of a run that did not complete (its run is sealed too)."""
+    if outcome.fault:
+        raise outcome.fault
+    return sealed
+
+
+# --- the process ----------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m kit.run.runner RUNDIR``: take the order, wait for its turn, run it, seal it.
+
+    Exit codes are those of `kit run`. A run that cannot begin is put away as `kit.store.refused`
+    says.
+    """
+    folder = Path((argv or sys.argv[1:])[0])
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    flight = Store(folder.parent.parent).adopt(folder)
+    order = msgspec.convert(jsonio.read(flight.scratch(ORDER_FILE)), Order, strict=False)
+    with ExitStack() as held:
+        try:
+            ticket = held.enter_context(queue.ticket(flight.id))
+            ticket.wait(stop.is_set, order.wait_s)
+            run(order, flight, host.HostConfig.load(), stop.is_set, ticket)
+        except Exception as error:
+            return account_for(error, order, flight)
+        finally:
+            flight.release()  # before the ticket: the next run must not find this one at work
+    return 0
+
+
+def account_for(error: Exception, order: Order, flight: InFlight) -> int:
+    """Leave the reason why a run was not sealed where every face finds it; returns the exit code.
+
+    A run that had begun stays in flight, for `kit recover`.
+    """
+    fault = error if isinstance(error, KitError) else unforeseen(error)
+    if not flight.path.is_dir():
+        return fault.exit_code  # it was sealed: its journal has the fault
+    journal = flight.path / EVENTS_FILE
+    if journal.is_file() and valid_prefix(journal.read_bytes()):
+        note = {"message": fault.message, "remedy": fault.remedy, "exit_code": fault.exit_code}
+        with suppress(OSError):
+            flight.scratch(UNSEALED_FILE).write_bytes(jsonio.canonical(note))
+        return fault.exit_code
+    refused.keep(flight.store, refusal(fault, order, flight.id))
+    flight.store.discard(flight.id)
+    return fault.exit_code
+
+
+def unforeseen(error: Exception) -> KitError:
+    """What nobody raised on purpose: the disk, or a fault of kit's own."""
+    if isinstance(error, OSError):
+        return seal.storage_error(error)
+    traceback.print_exception(error)  # into engine.log, for whoever repairs it
+    return unexpected(error)
+
+
+def refusal(fault: KitError, order: Order, id_: str) -> refused.Refusal:
+    """Why a run did not begin."""
+    return refused.Refusal(
+        id=id_,
+        utc=seal.utc_now(),
+        name=order.spec.name,
+        spec_hash=spec_hash(order.spec),
+        code=type(fault).__name__,
+        message=fault.message,
+        remedy=fault.remedy,
+        exit_code=fault.exit_code,
+        findings=tuple(getattr(fault, "findings", ())),
+    )
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    sys.exit(main())

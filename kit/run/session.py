@@ -1,0 +1,238 @@
+"""A run as a face sees it: start an engine in a session of its own, follow it, stop it.
+
+The face holds no pipe to the engine. It writes an order, starts the process and reads the
+journal; when the face goes away (a lost SSH link), the run goes on and `attach` finds it again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit.core import causes, jsonio
+from kit.core.errors import KitError, RunFailed, UsageError
+from kit.core.model import Event
+from kit.machine import queue
+from kit.record import events
+from kit.run import marks, runner
+from kit.store import refused
+from kit.store.store import Store
+
+_POLL_S = 0.1
+_LOG = re.compile(r"launches/\d{3}/container\.log")
+_GRACE_S = 5.0
+
+
+class RunEnded(RunFailed):
+    """A run that ended without completing; its archive is ``run``."""
+
+    def __init__(self, message: str, remedy: str, run: Path | None, exit_code: int) -> None:
+        super().__init__(message, remedy)
+        self.run = run
+        self.exit_code = exit_code
+
+
+@dataclass
+class Session:
+    """One run being followed. ``process`` is None when this face did not start it."""
+
+    store: Store
+    id: str
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+    seen: int = -1
+
+    @classmethod
+    def start(cls, order: runner.Order, store: Store) -> Session:
+        """Write the order and start an engine for it, detached from this terminal."""
+        flight = store.begin()
+        jsonio.write(flight.scratch(runner.ORDER_FILE), msgspec.to_builtins(order))
+        flight.release()
+        log = flight.scratch("engine.log").open("wb")
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kit.run.runner", str(flight.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return cls(store, flight.id, flight.path, process)
+
+    @classmethod
+    def attach(cls, store: Store, name: str) -> Session:
+        """Follow a run that another face started, by (a prefix of) its id.
+
+        Raises:
+            Blocked: it was refused before it began; the error says why.
+            UsageError: no such run is in flight.
+        """
+        alive = [id_ for id_ in store.inflight_ids() if id_.startswith(name)]
+        if len(alive) != 1:
+            raise _no_single(store, name, alive)
+        return cls(store, alive[0], store.inflight / alive[0])
+
+    def follow(self, told: Callable[[queue.Wait], object] | None = None) -> Iterator[Event]:
+        """The run's events not yet seen, to its last; ends when the engine is done.
+
+        Args:
+            told: called with what the run waits for, when it has to and whenever that changes.
+        """
+        last: queue.Wait | None = None
+
+        def goes_on() -> bool:
+            nonlocal last
+            if told and self.seen < 0 and (now := self.waiting()) and now != last:
+                told(now)
+                last = now
+            return self.is_alive()
+
+        with suppress(events.BrokenChain):  # a line that a full disk cut short was taken back
+            for event in events.tail(self.folder / events.FILE, goes_on):
+                if event.seq > self.seen:
+                    self.seen = event.seq
+                    yield event
+
+    def waiting(self) -> queue.Wait | None:
+        """What the run waits for before it begins; None where it does not."""
+        return queue.waiting(self.id)
+
+    def verdict(self) -> queue.Wait | None:
+        """Stay until the launches begin, or until it is clear that the run must wait for others.
+
+        Returns:
+            What it waits for; None where its launches began.
+
+        Raises:
+            Blocked: it was refused: planning, preflight, or another run.
+            RunEnded: it ended before its first launch.
+        """
+        while self.is_alive():
+            if wait := self.waiting():
+                return wait
+            if self._has_launched():
+                return None
+            time.sleep(_POLL_S)
+        self.result()  # raises what became of it; a run may also be quicker than this look
+        return None
+
+    def _has_launched(self) -> bool:
+        try:
+            data = (self.folder / events.FILE).read_bytes()
+        except OSError:
+            return False
+        return b'"kind":"launch.begin"' in data
+
+    def is_alive(self) -> bool:
+        """Whether the engine of this run still works."""
+        if self.process is not None:
+            return self.process.poll() is None
+        return self.store.is_alive(self.id)
+
+    def stop(self) -> None:
+        """Ask the engine to abort and seal; returns at once.
+
+        Raises:
+            UsageError: the engine has not taken the run over yet; the lock is still a face's.
+        """
+        if self.process is None and self.is_alive() and not self.store.is_adopted(self.id):
+            raise UsageError("the engine is only starting", "stop it again in a second")
+        pid = self.process.pid if self.process else self.store.pid_of(self.id)
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+
+    def mark(self, text: str) -> None:
+        """Mark this moment of the run with a word; the engine journals it.
+
+        Raises:
+            UsageError: the run's folder cannot be written, or is gone.
+        """
+        try:
+            marks.leave(self.store.scratch_folder(self.id) / marks.FOLDER, text)
+        except OSError as error:
+            raise UsageError(f"the mark could not be left: {error.strerror}") from error
+
+    def result(self) -> Path:
+        """The sealed run, once the engine is done.
+
+        Raises:
+            Blocked: nothing ran; the error says why.
+            RunEnded: the run failed or was stopped, and is sealed; or the engine died.
+        """
+        while self.is_alive():
+            time.sleep(_POLL_S)
+        refusal = refused.recall(self.store, self.id)
+        if refusal:
+            raise refusal.error()
+        sealed = self.store.sealed_as(self.id)
+        if sealed is None:
+            raise self._unsealed()
+        self.store.forget_scratch(self.id)
+        status, run = sealed
+        if status == "complete":
+            return run
+        raise self._ended(status, run)
+
+    def _ended(self, status: str, run: Path) -> KitError:
+        fault = _fault_of(run)
+        code = 130 if status == "aborted" else 1
+        return RunEnded(
+            fault.get("message") or f"the run {status}",
+            _with_paths(fault.get("remedy", ""), run)
+            or f"`kit show {run.name[:12]}` has what was gathered",
+            run,
+            code,
+        )
+
+    def _unsealed(self) -> KitError:
+        """The engine is gone and the run is not sealed: by a fault that it noted, or it died."""
+        scratch = self.store.scratch_folder(self.id)
+        with suppress(OSError, KitError, KeyError, TypeError):
+            note: dict[str, Any] = jsonio.read(scratch / runner.UNSEALED_FILE)
+            return RunEnded(note["message"], note["remedy"], None, int(note["exit_code"]))
+        cause = causes.read(scratch / "engine.log")
+        why = f" ({cause.lines[0]})" if cause else ""
+        return RunEnded(
+            f"the engine of run {self.id} died{why}",
+            "`kit recover` seals what it had gathered",
+            None,
+            1,
+        )
+
+
+def _no_single(store: Store, name: str, alive: list[str]) -> KitError:
+    """Why there is no one run in flight of that name: refused, sealed, left behind, unknown."""
+    refusal = refused.recall(store, name) if not alive else None
+    if refusal:
+        return refusal.error()
+    sealed = store.sealed_as(name) if name and not alive else None
+    if sealed:
+        status, run = sealed
+        return UsageError(f"run {name} is over: {status}", f"`kit show {run.name[:12]}` shows it")
+    known = ", ".join(store.inflight_ids()) or "none"
+    return UsageError(f"no single run in flight is called {name!r}", f"in flight: {known}")
+
+
+def _with_paths(remedy: str, run: Path) -> str:
+    """A sealed remedy names a log by its place in the run: a person wants to open it."""
+    return _LOG.sub(lambda found: str(run / found[0]), remedy)
+
+
+def _fault_of(run: Path) -> dict[str, Any]:
+    """The last fault in a sealed run's journal."""
+    found: dict[str, Any] = {}
+    for event in events.decode((run / events.FILE).read_bytes()):
+        if event.kind == "fault":
+            found = event.data
+    return found

@@ -1,0 +1,200 @@
+"""Blocks and phases: when what began and ended, and the heartbeat that watches over them.
+
+One launch is ``idle → startup → warmup → loaded_idle → measured → loaded_idle → shutdown →
+idle``. The boundaries are events, never timers; cutting samples into phases happens afterwards.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kit.core.errors import DiskFull, DriverFailed, Interrupted, KitError, RunFailed, SamplerFailed
+from kit.measure.sample import SamplerProcess
+from kit.record.events import Clock, Journal
+from kit.run import marks
+
+ANCHOR_EVERY_S = 10.0
+LIVE_EVERY_S = 0.5
+DISK_EVERY_S = 5.0
+PLACE_EVERY_S = 0.2  # shorter than what a waiting run looks twice in
+TICK_S = 0.05
+DISK_FLOOR_BYTES = 32 << 20
+RESERVE_BYTES = 8 << 20
+
+
+@contextmanager
+def phase(journal: Journal, launch: int, name: str, part: str | None = None) -> Iterator[None]:
+    """Journal the beginning and the end of a phase, also when it ends by an error."""
+    journal.add("phase.begin", launch=launch, phase=name, part=part)
+    try:
+        yield
+    finally:
+        journal.add("phase.end", launch=launch, phase=name, part=part)
+
+
+class Watch:
+    """The engine's heartbeat: called often, it notices what must end the run.
+
+    Args:
+        samplers: running samplers by meter name; one that ends unasked ends the run.
+        cancelled: true once the person asked to stop.
+        limit_s: longest duration of the whole run, seconds.
+        folder: where the run is written; a nearly full disk ends the run while there is
+            still room to seal it.
+        left: where faces leave their marks, see `kit.run.marks`.
+        keep: holds the run's place in the machine's queue, see `kit.machine.queue.Ticket.keep`.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        samplers: Sequence[SamplerProcess],
+        cancelled: Callable[[], bool],
+        limit_s: float,
+        folder: Path,
+        left: Path | None = None,
+        keep: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._journal, self._clock, self._samplers = journal, clock, samplers
+        self._cancelled, self._limit_s, self._folder = cancelled, limit_s, folder
+        self._left, self._keep = left, keep
+        self._due = {"anchor": 0.0, "live": 0.0, "disk": 0.0, "marks": 0.0, "place": 0.0}
+        self._live: dict[str, Any] = {}
+        self._state: dict[str, dict[str, Any]] = {}
+        self._ended: Callable[[], KitError | None] = lambda: None
+
+    def over(self, ended: Callable[[], KitError | None] | None) -> None:
+        """Watch a container from now on (``ended`` gives the error once it is gone), or none."""
+        self._ended = ended or (lambda: None)
+
+    def tick(self) -> bool:
+        """`check` in the shape of a "cancelled?" question: raises, or says no."""
+        self.check()
+        return False
+
+    def check(self, progress: dict[str, Any] | None = None) -> None:
+        """Raise what must end the run; journal anchors and live readings when due.
+
+        Raises:
+            Interrupted: the person asked to stop.
+            SamplerFailed: a sampler ended unasked.
+            ContainerDied: the runtime is gone.
+            RunFailed: the run's own time limit passed, or another run is measured at once.
+            DiskFull: less than 32 MiB are left where the run is written.
+        """
+        if self._cancelled():
+            raise Interrupted("the run was stopped", "`kit show` has what was gathered until then")
+        self._gather(progress)
+        self._watch_limits()
+        if self._is_due("anchor", ANCHOR_EVERY_S):
+            self._journal.add("clock.anchor", **self._clock.anchor())
+        if self._live and self._is_due("live", LIVE_EVERY_S):
+            self._journal.add("live", **self._live)
+            self._live = {}
+        if self._left and self._is_due("marks", LIVE_EVERY_S):
+            self._take_marks(self._left)
+
+    def wait(self, seconds: float) -> None:
+        """Let ``seconds`` pass on the monotonic clock, watching all the while."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(TICK_S, left))
+        self.check()
+
+    def _gather(self, progress: dict[str, Any] | None) -> None:
+        for sampler in self._samplers:
+            for line in sampler.poll():
+                if line.get("event") == "error":
+                    self._journal.add(
+                        "sampler.lost", meter=line.get("meter"), message=line.get("message")
+                    )
+                elif line.get("event") == "live":
+                    self._take_live(line)
+        if progress and progress.get("event") == "progress":
+            keys = ("stage", "done", "total", "tokens")
+            self._live["progress"] = {k: progress[k] for k in keys if k in progress}
+
+    def _take_live(self, line: dict[str, Any]) -> None:
+        """Watts and joules as they are, and of the devices' state what changed."""
+        self._live.setdefault("power", {}).update(line.get("values", {}))
+        if "joules" in line:
+            self._live.setdefault("joules", {}).update(line["joules"])
+        for device, state in line.get("state", {}).items():
+            known = self._state.setdefault(device, {})
+            changed = {k: v for k, v in state.items() if known.get(k) != v}
+            known.update(changed)
+            if changed:
+                told = self._live.setdefault("state", {})
+                told[device] = told.get(device, {}) | changed
+
+    def _take_marks(self, folder: Path) -> None:
+        """Journal what persons marked since; the time is the face's, on the run's clock."""
+        now = self._clock.now()
+        for found in marks.collect(folder):
+            at = min(max(found.at - self._clock.origin, 0), now)
+            self._journal.add("mark", text=found.text, t_face=at)
+
+    def _watch_limits(self) -> None:
+        if died := self._ended():
+            raise died
+        if self._clock.now() > self._limit_s * 1e9:
+            raise RunFailed(
+                f"the run passed its limit of {self._limit_s:g} s",
+                "raise limits.run_s in the spec",
+            )
+        if self._is_due("place", PLACE_EVERY_S):
+            self._keep()
+        if self._is_due("disk", DISK_EVERY_S):
+            require_room(self._folder)
+
+    def _is_due(self, what: str, every_s: float) -> bool:
+        now = time.monotonic()
+        if now < self._due[what]:
+            return False
+        self._due[what] = now + every_s
+        return True
+
+
+def require_room(folder: Path) -> None:
+    """Raise `DiskFull` when less than 32 MiB are left on the file system of ``folder``."""
+    free = shutil.disk_usage(folder).free
+    if free < DISK_FLOOR_BYTES:
+        raise DiskFull(
+            f"only {free >> 20} MiB are left where the run is written",
+            "free some space, or set another store with --runs",
+        )
+
+
+def reserve(path: Path) -> None:
+    """Take room for a run's last files, so that it can be sealed also when the disk is full.
+
+    A file system that cannot promise any does without.
+
+    Raises:
+        OSError: there is no such room.
+    """
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+
+
+def behind(fault: KitError, folder: Path) -> KitError:
+    """What made a helper process end: on a full disk it could not even say so itself."""
+    if isinstance(fault, DriverFailed | SamplerFailed):
+        try:
+            require_room(folder)
+        except DiskFull as full:
+            return full
+    return fault

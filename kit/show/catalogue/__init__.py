@@ -1,0 +1,169 @@
+"""The catalogue of a store: a row a run, newest first, whatever state the run is in.
+
+A row is for looking at, never for believing: it is read from the run's documents within bounds,
+nothing is hashed, and what cannot be read is a row with its reason. It shows the last verdict that
+was kept for the run's files as they now are (`kit.store.verdicts`), else ``unchecked``. Rows of
+sealed runs are kept in ``runs/.index.json`` by the manifest's time and size, so that a store of ten
+thousand runs opens at once the second time; that file may be deleted, and one that kit did not
+write is ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kit.core import jsonio
+from kit.core.errors import KitError
+from kit.machine import queue
+from kit.record.events import FILE as EVENTS
+from kit.show.catalogue.index import INDEX, Kept, keep, load
+from kit.show.catalogue.reading import (
+    MALFORMED,
+    SCOPES,
+    Row,
+    bounded,
+    document,
+    minute,
+    of,
+    read,
+    row,
+    text,
+)
+from kit.store import refused, verdicts
+from kit.store.store import Store
+
+__all__ = (
+    "INDEX",
+    "SCOPES",
+    "Row",
+    "batches",
+    "count",
+    "in_flight",
+    "read",
+    "row",
+    "rows",
+)
+
+FIRST, BATCH = 60, 500
+# Fewer runs than these are read faster than a person blinks: their store stays free of an index.
+WORTH_AN_INDEX = 64
+_LINE = 64 << 10
+_ORDER = ("running", "waiting", "unsealed")
+_HASH = 64
+
+
+def rows(store: Store) -> list[Row]:
+    """Every run of the store, those in flight first, then sealed ones, newest first."""
+    return [row for batch in batches(store) for row in batch]
+
+
+def batches(store: Store) -> Iterator[list[Row]]:
+    """`rows` in pieces: runs in flight, a screenful of sealed runs, then many at a time.
+
+    What was read is kept in the index also where the caller stops before the end.
+    """
+    yield in_flight(store)
+    sealed = _sealed(store)
+    known = load(store) if len(sealed) >= WORTH_AN_INDEX else {}
+    judged = verdicts.load(store)
+    found: Kept = {}
+    fresh = 0
+    try:
+        for piece in _pieces(sealed):
+            for path, when, size in piece:
+                kept = known.get(path.name)
+                if kept is None or kept[:2] != (when, size):
+                    kept = (when, size, read(path))
+                    fresh += 1
+                found[path.name] = kept
+            yield [_judged(found[path.name][2], path, judged) for path, _, _ in piece]
+    finally:
+        if len(sealed) >= WORTH_AN_INDEX and (fresh or len(known) > len(sealed)):
+            here = {path.name for path, _, _ in sealed}
+            keep(store, {n: k for n, k in (known | found).items() if n in here})
+
+
+def _judged(row: Row, path: Path, known: Mapping[str, verdicts.Kept]) -> Row:
+    """The row with the last verdict on the run's files as they now are; nothing is hashed."""
+    return replace(row, checked=verdicts.of(path, known))
+
+
+def count(store: Store) -> int:
+    """How many sealed runs there are, by names alone: cheap enough to ask every other second."""
+    try:
+        with os.scandir(store.root) as entries:
+            return sum(len(entry.name) == _HASH for entry in entries)
+    except OSError:
+        return 0
+
+
+def _pieces(sealed: list[tuple[Path, int, int]]) -> Iterator[list[tuple[Path, int, int]]]:
+    yield sealed[:FIRST]
+    for start in range(FIRST, len(sealed), BATCH):
+        yield sealed[start : start + BATCH]
+
+
+def _sealed(store: Store) -> list[tuple[Path, int, int]]:
+    """Sealed runs with their manifest's mtime (ns) and size, newest first."""
+    found = []
+    for path in store.runs():
+        with contextlib.suppress(OSError):
+            facts = (path / "manifest.json").lstat()
+            found.append((path, facts.st_mtime_ns, facts.st_size))
+    return sorted(found, key=lambda run: (-run[1], run[0].name))
+
+
+def in_flight(store: Store) -> list[Row]:
+    """Runs that are going on or wait, those that a crash left behind, those that were refused."""
+    try:
+        ids = store.ids()
+    except OSError:  # one was sealed while they were counted
+        ids = []
+    found = [_unsealed(store, id_) for id_ in ids]
+    gone = [_refused(refusal) for refusal in refused.refusals(store) if not refusal.asked_for]
+    return [*sorted(found, key=lambda row: _ORDER.index(row.status)), *gone]
+
+
+def _unsealed(store: Store, id_: str) -> Row:
+    alive = store.is_alive(id_)
+    spec, begun = _in_flight_documents(store.inflight / id_)
+    wait = queue.waiting(id_) if alive and not begun else None
+    note = str(wait) if wait else f"kit attach {id_}" if alive else "kit recover"
+    return Row(
+        ("waiting" if wait else "running") if alive else "unsealed",
+        id_,
+        name=text(spec.get("name", "")),
+        started=minute(begun),
+        runtime=text(of(spec, "runtime", "name")),
+        note=note,
+    )
+
+
+def _refused(refusal: refused.Refusal) -> Row:
+    """A run that could not begin; `kit attach` shows all of the reason."""
+    return Row(
+        "refused",
+        text(refusal.id),
+        name=text(refusal.name),
+        started=minute(refusal.utc),
+        note=text(refusal.message),
+    )
+
+
+def _in_flight_documents(folder: Path) -> tuple[Mapping[str, Any], str]:
+    """What is known of a run so far: its spec, and when it was registered."""
+    spec: Any = {}
+    begun = ""
+    with contextlib.suppress(KitError, OSError, *MALFORMED):
+        spec = document(folder.with_name(f"{folder.name}.scratch") / "order.json")["spec"]
+    with contextlib.suppress(KitError, OSError):
+        spec = document(folder / "spec.json")
+    with contextlib.suppress(KitError, OSError, *MALFORMED):
+        first = bounded(folder / EVENTS, _LINE, whole=False).splitlines()[0]
+        begun = str(jsonio.parse(first)["data"]["utc"])
+    return (spec if isinstance(spec, dict) else {}), begun

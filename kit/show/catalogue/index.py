@@ -1,0 +1,51 @@
+"""The index of a store, ``runs/.index.json``: rows of sealed runs, for display alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from kit import __version__
+from kit.core.errors import KitError
+from kit.core.model import Record
+from kit.show.catalogue.reading import Row, bounded
+from kit.store.store import Store
+
+INDEX = ".index.json"
+_MAX_INDEX = 128 << 20
+Kept = dict[str, tuple[int, int, Row]]
+
+
+class _Index(Record, frozen=True):
+    """What `.index.json` holds: rows of sealed runs, with their manifest's mtime and size."""
+
+    kit: str
+    rows: Kept
+
+
+def load(store: Store) -> Kept:
+    """What the index knows; nothing where it is missing, damaged, or another kit's."""
+    try:
+        found = msgspec.json.decode(bounded(store.root / INDEX, _MAX_INDEX), type=_Index)
+    except (OSError, KitError, msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+    return found.rows if found.kit == __version__ else {}
+
+
+def keep(store: Store, known: Kept) -> None:
+    """Write the index in one step; a store that cannot be written does without."""
+    data = msgspec.json.encode(_Index(kit=__version__, rows=known))
+    name = ""
+    try:
+        handle, name = tempfile.mkstemp(prefix=INDEX, dir=store.root)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).replace(store.root / INDEX)
+    except OSError:
+        with contextlib.suppress(OSError):
+            if name:
+                Path(name).unlink()

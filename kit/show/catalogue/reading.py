@@ -1,0 +1,181 @@
+"""One row of the catalogue, from a run's documents, read within bounds."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.core import jsonio, regular
+from kit.core.errors import KitError
+from kit.energy.results.older import readable
+from kit.record.manifest import RECOMPUTED, REPLAY, parent
+from kit.show.report.mean import mean
+from kit.show.report.rounding import four
+
+# The scope that stands for a run in one line: the first that has a value.
+SCOPES = ("gpu", "wall", "cpu", "estimate")
+SMALL = 16 << 20
+MALFORMED = (LookupError, TypeError, AttributeError, ValueError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in one line: ``status`` is complete, failed, aborted or broken; without an archive
+    running, waiting, unsealed or refused.
+
+    Attributes:
+        run: the run's hash, or its id while it is in flight.
+        started: ``2026-11-21 05:12``, in UTC.
+        energy: joules per output token with their scope, in words; ``joules`` is the number.
+        stated: the same with its uncertainties, as every face says it (`kit.show.report.mean`).
+        se_percent: standard error of ``joules`` over launches, in percent; None of one launch.
+        throughput: output tokens per second, in words; ``tokens_per_s`` is the number.
+        note: why a run is broken or failed, what it replays, or what to do about it.
+        replay_of: the hash of the run that this one replays.
+        checked: the last verdict on its files as they now are: verified, intact (as sealed; no
+            number was computed again), ``failed: CODE`` or unchecked; empty in flight.
+    """
+
+    status: str
+    run: str
+    name: str = ""
+    started: str = ""
+    runtime: str = ""
+    energy: str = ""
+    throughput: str = ""
+    note: str = ""
+    gpu: str = ""
+    replay_of: str = ""
+    joules: float | None = None
+    stated: str = ""
+    se_percent: float | None = None
+    tokens_per_s: float | None = None
+    checked: str = ""
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the run has not been sealed."""
+        return self.status in ("running", "waiting", "unsealed", "refused")
+
+
+def read(path: Path) -> Row:
+    """The row of the sealed run in the folder ``path``; one that cannot be read is ``broken``."""
+    try:
+        found = {n: document(path / f"{n}.json") for n in ("manifest", "spec", "results")}
+    except KitError as error:
+        return Row("broken", path.name, note=error.message)
+    except OSError as error:
+        missing = Path(str(error.filename)).name
+        return Row("broken", path.name, note=f"{missing}: {error.strerror}")
+    env: Any = {}
+    with contextlib.suppress(KitError, OSError):
+        env = document(path / "env" / "start.json")
+    return row(path.name, found["manifest"], found["spec"], found["results"], env)
+
+
+def row(
+    run: str,
+    manifest: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    results: Mapping[str, Any],
+    env: Any = None,
+) -> Row:
+    """The row of a sealed run from its parsed documents; a malformed one is ``broken``."""
+    try:
+        return _row(run, manifest, spec, results, env)
+    except MALFORMED:
+        return Row("broken", run, note="its documents do not have the form that kit writes")
+
+
+def _row(
+    run: str,
+    manifest: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    results: Mapping[str, Any],
+    env: Any,
+) -> Row:
+    metrics = readable(results).get("metrics", {})
+    original, older = parent(manifest, REPLAY), parent(manifest, RECOMPUTED)
+    why = f"replay of {original[:8]}" if original else text(manifest.get("reason", ""))
+    energy, stated, joules, se_percent = _energy(metrics)
+    rate = _number(metrics.get("output_throughput", {}), "value")
+    return Row(
+        status=text(manifest.get("status", "broken")),
+        run=run,
+        name=text(spec.get("name", "")),
+        started=minute(str(manifest.get("clock", {}).get("utc", ""))),
+        runtime=text(spec.get("runtime", {}).get("name", "")),
+        energy=energy,
+        throughput="–" if rate is None else four(rate),
+        note=why or (f"recomputed from {older[:8]}" if older else ""),
+        gpu=_gpu(env),
+        replay_of=original,
+        joules=joules,
+        stated=stated,
+        se_percent=se_percent,
+        tokens_per_s=rate,
+    )
+
+
+def _energy(
+    metrics: Mapping[str, Any],
+) -> tuple[str, str, float | None, float | None]:
+    """Energy per output token: in short, with its uncertainties, as a number, and its standard
+    error in percent."""
+    for scope in SCOPES:
+        metric = metrics.get(f"{scope}_energy_per_output_token", {})
+        joules, se = _number(metric, "value"), _number(metric, "se")
+        if joules is None:
+            continue
+        share = 100 * se / abs(joules) if se is not None and joules else None
+        if scope == "estimate":  # the mean itself says that it is one
+            return f"{four(joules)} est.", mean(metric), joules, share
+        return f"{four(joules)} {scope}", f"{scope} {mean(metric)}", joules, share
+    return "–", "", None, None
+
+
+def _gpu(env: Any) -> str:
+    """``H200``, ``4×H200``: the cards that were there, without their maker's name."""
+    cards = of(env, "gpus")
+    if not isinstance(cards, dict):
+        return ""
+    names = [text(c["name"]) for c in cards.values() if isinstance(c, dict) and "name" in c]
+    if not names:
+        return ""
+    short = names[0].removeprefix("NVIDIA ")
+    return short if len(names) == 1 else f"{len(names)}×{short}"
+
+
+def of(value: Any, *path: str) -> Any:
+    """What a document holds under ``path``; an empty string where it does not."""
+    for key in path:
+        value = value.get(key, "") if isinstance(value, dict) else ""
+    return value
+
+
+def text(value: Any) -> str:
+    """A string of an archive, cut to what a line can hold."""
+    return str(value)[:400]
+
+
+def minute(utc: str) -> str:
+    """``2026-11-21 05:12`` of a time stamp."""
+    return utc[:16].replace("T", " ")
+
+
+def _number(metric: Mapping[str, Any], key: str) -> float | None:
+    found = metric.get(key)
+    return float(found) if isinstance(found, int | float) else None
+
+
+def document(path: Path) -> Any:
+    """A JSON document of a run; raises `KitError` or `OSError`."""
+    return jsonio.parse(bounded(path, SMALL), path.name)
+
+
+def bounded(path: Path, limit: int, *, whole: bool = True) -> bytes:
+    """A regular file of at most ``limit`` bytes, or its beginning; links are not followed."""
+    return regular.content(path, limit) if whole else regular.beginning(path, limit)

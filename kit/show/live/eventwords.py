@@ -1,0 +1,147 @@
+"""Events of a run's journal in words: the same in every log, live and afterwards.
+
+A launch is called by its number in the record, from 0, as in ``launches/000`` and in every
+report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from kit.core.model import Event
+
+# Readings for a face that draws a run and anchors of clocks: a log has no use for them. A block
+# ends where the next one begins.
+_SILENT = frozenset({"live", "clock.anchor", "phase.end"})
+_MOST_CHARS = 400
+# What a face writes for a level, and a person looks for.
+LEVELS = {"warn": "warning", "fail": "failed"}
+Data = dict[str, Any]
+Said = tuple[str, str]
+
+
+class Line(NamedTuple):
+    """A line of the log: when (ns on the run's clock), how to take it, and its words.
+
+    ``level`` is ``ok``, ``warn``, ``fail``, ``mark``, or empty for what only happened. The words
+    may hold what others wrote: a face makes them safe when it draws them.
+    """
+
+    t: int
+    level: str
+    text: str
+
+
+def lines(events: Iterable[Event]) -> list[Line]:
+    """The log of a run: what happened, in order."""
+    return [found for event in events if (found := line(event))]
+
+
+def line(event: Event) -> Line | None:
+    """One event in words; one of an unknown kind as it stands, none where it is no news."""
+    if event.kind in _SILENT:
+        return None
+    words = _WORDS.get(event.kind)
+    try:
+        level, text = words(event.data) if words else ("", _as_it_stands(event))
+        # A mark stands where the person set it, not where the engine came to write it down.
+        t = int(event.data["t_face"]) if event.kind == "mark" else event.t
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return Line(event.t, "", _as_it_stands(event))
+    return Line(t, level, text)
+
+
+def fitting(log: Iterable[Line], wanted: str) -> list[Line]:
+    """Lines with every word of ``wanted``, in any case; a level counts as its word."""
+    words = wanted.casefold().split()
+    told = ((x, f"{LEVELS.get(x.level, x.level)} {x.text}".casefold()) for x in log)
+    return [x for x, text in told if all(word in text for word in words)]
+
+
+def _as_it_stands(event: Event) -> str:
+    data = event.data if isinstance(event.data, dict) else {}
+    said = ", ".join(f"{key} {value}" for key, value in data.items())
+    return f"{event.kind} {said}".strip()[:_MOST_CHARS]
+
+
+def block(phase: str, part: str | None) -> str:
+    """A block's name: ``loaded idle before``, ``measured``."""
+    return phase.replace("_", " ") + (f" {part}" if part else "")
+
+
+def answered(ok: int, failed: int) -> str:
+    """``29 requests ok, 1 failed``."""
+    return f"{ok} request{'s' * (ok != 1)} ok" + (f", {failed} failed" if failed else "")
+
+
+def _of_launch(said: str | Callable[[Data], str]) -> Callable[[Data], Said]:
+    """What happened in a launch, and is neither good nor bad."""
+
+    def words(data: Data) -> Said:
+        text = said if isinstance(said, str) else said(data)
+        return "", f"launch {int(data['launch'])}: {text}"
+
+    return words
+
+
+def _registered(data: Data) -> Said:
+    launches = int(data["launches"])
+    return "", f"run {data['id']} registered, {launches} launch{'es' * (launches != 1)}"
+
+
+def _waited(data: Data) -> Said:
+    runs = len(data["runs"])
+    return "", f"waited {float(data['seconds']):.0f} s for {runs} other run{'s' * (runs != 1)}"
+
+
+def _finding(data: Data) -> Said:
+    return str(data["level"]), f"{data['message']}  {data['code']}"
+
+
+def _stage(data: Data) -> Said:
+    failed = int(data.get("failed") or 0)
+    told = answered(int(data["ok"]), failed)
+    why = f": {data['why']}" if data.get("why") else ""
+    return "warn" if failed else "ok", f"launch {int(data['launch'])}: {data['stage']}: {told}{why}"
+
+
+def _steady(data: Data) -> str:
+    words = {"not_steady": "not steady", "unknown": "cannot be told"}
+    told = ((device, words.get(state, state)) for device, state in data["devices"].items())
+    devices = ", ".join(f"{device} {state}" for device, state in told)
+    return f"waited {float(data['seconds']):.0f} s for a steady state: {devices}"
+
+
+def _stopped(data: Data) -> str:
+    code = data["exit_code"]
+    return "container stopped" + ("" if code is None else f", exit code {int(code)}")
+
+
+def _end(data: Data) -> Said:
+    level = {"complete": "ok", "aborted": "warn"}.get(str(data["status"]), "fail")
+    reason = f": {data['reason']}" if data.get("reason") else ""
+    return level, f"run {data['status']}{reason}"
+
+
+_WORDS: dict[str, Callable[[Data], Said]] = {
+    "run.registered": _registered,
+    "queue.waited": _waited,
+    "finding": _finding,
+    "sampler.started": lambda d: ("", f"sampler {d['meter']} started"),
+    "sampler.stopped": lambda d: ("", f"sampler {d['meter']} stopped"),
+    "sampler.lost": lambda d: ("warn", f"meter {d['meter']} was lost: {d['message']}"),
+    "launch.begin": lambda d: ("", f"launch {int(d['launch'])} began"),
+    "launch.end": lambda d: ("ok", f"launch {int(d['launch'])} ended"),
+    "container.created": _of_launch("container made"),
+    "container.started": _of_launch("container started"),
+    "container.ready": _of_launch("the runtime is ready"),
+    "container.stopped": _of_launch(_stopped),
+    "container.removed": _of_launch("container removed"),
+    "phase.begin": _of_launch(lambda d: f"{block(d['phase'], d.get('part'))} began"),
+    "stage.done": _stage,
+    "steady.waited": _of_launch(_steady),
+    "mark": lambda d: ("mark", str(d["text"])),
+    "fault": lambda d: ("fail", str(d["message"])),
+    "run.end": _end,
+}

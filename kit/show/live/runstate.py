@@ -1,0 +1,299 @@
+"""The state of a run, from its events in order. Pure: faces draw what `RunState.snapshot` gives.
+
+Times are nanoseconds on the run's clock; energy of the block so far is for watching alone (see
+`kit.energy.running`). A kind of event that is not known changes nothing, and data that are not
+what they should be are left out: a face must not end because a journal is odd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from kit.core.model import EnergyValue, Event, MeterPlan
+from kit.energy.running import SOURCES, Window
+from kit.show.live import eventwords
+from kit.show.live.eventwords import Line
+from kit.show.live.snapshot import NS, ORDER, SILENT_NS, Device, Progress, Snapshot, Step, scope_of
+from kit.show.live.trace import Point, Trace
+
+_MOST_LINES = 2000
+BY_POWER = "power shown"
+
+
+class RunState:
+    """Takes events in order; ``meters`` are the plan's, for the devices' scopes and errors."""
+
+    def __init__(self, meters: Sequence[MeterPlan] = ()) -> None:
+        self._facts = _facts_of(meters)
+        self._t, self._events = 0, 0
+        self._id, self._utc, self._launches, self._launch = "", "", 0, 0
+        self._steps: list[Step] = []
+        self._progress: dict[str, Any] = {}
+        self._progress_at: tuple[int, EnergyValue | None] = (0, None)
+        self._watts: dict[str, float | None] = {}
+        self._heard: dict[str, int] = {}
+        self._state: dict[str, dict[str, float]] = {}
+        self._sums: dict[str, tuple[int, float]] = {}
+        self._by_power = True
+        self._last_live: tuple[int, dict[str, float]] | None = None
+        self._window: Window | None = None
+        self._traces: dict[str, dict[str, Trace]] = {"power": {}, "temperature": {}, "clock": {}}
+        self._log: deque[Line] = deque(maxlen=_MOST_LINES)
+        self._marks: list[Line] = []
+        self._faults: list[dict[str, str]] = []
+        self._lost: list[str] = []
+        self._status, self._reason = "", ""
+
+    def take(self, event: Event) -> Line | None:
+        """Take in the next event; returns its line in the log, if it is worth one."""
+        self._t, self._events = max(self._t, event.t), self._events + 1
+        handler = getattr(self, "_on_" + event.kind.replace(".", "_"), None)
+        if handler:
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                handler(event)
+        return self._said(event)
+
+    def snapshot(self) -> Snapshot:
+        """The run as it is now."""
+        step = self._steps[-1] if self._steps and self._steps[-1].t1 is None else None
+        return Snapshot(
+            t=self._t,
+            events=self._events,
+            id=self._id,
+            utc=self._utc,
+            launches=self._launches,
+            launch=self._launch,
+            step=step,
+            steps=tuple(self._steps),
+            progress=self._rates(),
+            devices=self._devices(),
+            power=_points(self._traces["power"]),
+            temperature=_points(self._traces["temperature"]),
+            clock=_points(self._traces["clock"]),
+            energy=self._energy(),
+            device_energy=self._device_energy(),
+            energy_s=(self._window.t1 - self._window.t0) / NS if self._window else 0.0,
+            log=tuple(self._log),
+            marks=tuple(self._marks),
+            faults=tuple(self._faults),
+            lost=tuple(self._lost),
+            status=self._status,
+            reason=self._reason,
+        )
+
+    # --- events -----------------------------------------------------------------------------
+
+    def _on_run_registered(self, event: Event) -> None:
+        self._id, self._launches = str(event.data["id"]), int(event.data["launches"])
+        self._utc = str(event.data.get("utc", ""))
+
+    def _on_sampler_lost(self, event: Event) -> None:
+        self._lost.append(str(event.data["meter"]))
+
+    def _on_launch_begin(self, event: Event) -> None:
+        self._launch = int(event.data["launch"])
+        self._progress, self._window = {}, None
+
+    def _on_phase_begin(self, event: Event) -> None:
+        step = Step(self._launch, str(event.data["phase"]), event.data["part"], event.t)
+        self._steps.append(step)
+        if step.phase in ("warmup", "measured"):
+            self._progress, self._progress_at = {}, (event.t, None)
+        if step.phase == "measured":
+            self._window = Window(event.t, self._last_live)
+
+    def _on_phase_end(self, event: Event) -> None:
+        if self._steps and self._steps[-1].t1 is None:
+            self._steps[-1] = self._steps[-1]._replace(t1=event.t)
+        if self._window and event.data["phase"] == "measured":
+            self._window.close(event.t)
+
+    def _on_stage_done(self, event: Event) -> None:
+        failed = int(event.data.get("failed") or 0)
+        done, stage = int(event.data["ok"]) + failed, str(event.data["stage"])
+        before = self._progress if self._progress.get("stage") == stage else {}
+        if done != before.get("done"):  # its tokens come with the next live event
+            before = {k: v for k, v in before.items() if k != "tokens"}
+        total = max(done, int(before.get("total", 0)))
+        told = {"stage": stage, "done": done, "total": total, "failed": failed}
+        self._progress = before | told
+        self._progress_at = (event.t, self._progress_at[1] if before else None)
+
+    def _on_mark(self, event: Event) -> None:
+        self._marks.append(Line(int(event.data["t_face"]), "mark", str(event.data["text"])))
+
+    def _on_fault(self, event: Event) -> None:
+        said = {k: str(event.data.get(k) or "") for k in ("code", "message", "remedy")}
+        self._faults.append(said)
+
+    def _on_run_end(self, event: Event) -> None:
+        self._status, self._reason = str(event.data["status"]), str(event.data.get("reason") or "")
+        if self._steps and self._steps[-1].t1 is None:
+            self._steps[-1] = self._steps[-1]._replace(t1=event.t)
+
+    def _on_live(self, event: Event) -> None:
+        told = event.data.get("power")
+        for device in told if isinstance(told, dict) else ():
+            self._watts.setdefault(str(device), None)
+        for device, watts in _numbers(told).items():
+            self._watts[device] = watts
+            self._add_power(event.t, device, watts)
+            self._heard[device] = event.t
+            self._trace("power", device, event.t, watts)
+        told = event.data.get("state")
+        for device, state in (told if isinstance(told, dict) else {}).items():
+            self._heard[device] = event.t
+            self._state[device] = self._state.get(device, {}) | _numbers(state)
+        self._trace_state(event.t)
+        self._on_sums(event)
+        if event.data.get("progress"):
+            self._on_progress(event.t, event.data["progress"])
+
+    def _on_sums(self, event: Event) -> None:
+        if self._by_power and "joules" in event.data:
+            self._by_power, self._sums, self._last_live = False, {}, None
+        for device, joules in _numbers(event.data.get("joules")).items():
+            self._sums[device] = (event.t, joules)
+        fresh = {d: j for d, (t, j) in self._sums.items() if event.t - t < SILENT_NS}
+        if fresh:
+            if self._window:
+                self._window.live(event.t, fresh)
+            self._last_live = (event.t, fresh)
+
+    def _on_progress(self, t: int, told: dict[str, Any]) -> None:
+        found = {"stage": str(told["stage"]), **{k: int(told[k]) for k in ("done", "total")}}
+        if "tokens" in told:
+            found["tokens"] = int(told["tokens"])
+        if "failed" in self._progress and found["stage"] == self._progress["stage"]:
+            found["failed"] = self._progress["failed"]
+        if found != self._progress:
+            first = next((e for e in self._energy() if e.joules is not None), None)
+            self._progress, self._progress_at = found, (t, first)
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def _said(self, event: Event) -> Line | None:
+        """The event's line; preflight's contented findings were told by the plan."""
+        line = eventwords.line(event)
+        if line is None or (event.kind == "finding" and line.level == "ok"):
+            return None
+        self._log.append(line)
+        return line
+
+    def _add_power(self, t: int, device: str, watts: float) -> None:
+        """A journal from before running sums: the watts shown, added up from event to event."""
+        if self._by_power:
+            before, joules = self._sums.get(device, (t, 0.0))
+            trace = self._traces["power"].get(device)
+            last = trace.last if trace else watts
+            self._sums[device] = (t, joules + (last + watts) / 2 * (t - before) / NS)
+
+    def _trace(self, of: str, device: str, t: int, value: float) -> None:
+        self._traces[of].setdefault(device, Trace()).add(t, value)
+
+    def _trace_state(self, t: int) -> None:
+        """State is told when it changed: its series holds it at every live event."""
+        for device, state in self._state.items():
+            if t - self._heard.get(device, t) < SILENT_NS:
+                for of, key in (("temperature", "temperature"), ("clock", "sm_clock")):
+                    if key in state:
+                        self._trace(of, device, t, state[key])
+
+    def _devices(self) -> tuple[Device, ...]:
+        found = {*self._watts, *self._state}
+        # By their length first: gpu10 comes after gpu9.
+        names = sorted(found, key=lambda n: (ORDER.index(self._scope(n)), len(n), n))
+        return tuple(
+            Device(
+                n,
+                self._scope(n),
+                self._watts.get(n),
+                self._heard.get(n),
+                dict(self._state.get(n, {})),
+            )
+            for n in names
+        )
+
+    def _scope(self, device: str) -> str:
+        for scope, devices in self._facts.items():
+            if device in devices:
+                return scope
+        return scope_of(device)
+
+    def _energy(self) -> tuple[EnergyValue, ...]:
+        if self._window is None:
+            return ()
+        scopes = {scope: self._devices_of(scope) for scope in SOURCES}
+        found = (self._window.of(scope, facts) for scope, facts in scopes.items() if facts)
+        return tuple(_unsure(value) if self._by_power else value for value in found)
+
+    def _device_energy(self) -> dict[str, EnergyValue]:
+        """Each device's own part of its scope's energy, with the uncertainty of it alone."""
+        if self._window is None:
+            return {}
+        found = {
+            device: self._window.of(scope, {device: facts})
+            for scope in SOURCES
+            for device, facts in self._devices_of(scope).items()
+        }
+        return {d: _unsure(value) for d, value in found.items()} if self._by_power else found
+
+    def _devices_of(self, scope: str) -> Mapping[str, Mapping[str, Any]]:
+        """The devices that a scope adds up; without a plan those that had a sum, by their names."""
+        if self._facts:
+            return self._facts.get(scope, {})
+        return {d: {} for d in self._sums if scope_of(d) == scope}
+
+    def _rates(self) -> Progress:
+        said = self._progress
+        block = next((s for s in reversed(self._steps) if s.phase == said.get("stage")), None)
+        if not said or block is None:
+            return Progress()
+        done, tokens = int(said["done"]), said.get("tokens")
+        at, energy = self._progress_at
+        joules = energy.joules if energy else None
+        seconds = (min(at, block.t1 or at) - block.t0) / NS
+        measured = said["stage"] == "measured"
+        return Progress(
+            stage=str(said["stage"]),
+            done=done,
+            total=int(said["total"]),
+            failed=said.get("failed"),
+            tokens=tokens,
+            requests_s=done / seconds if done and seconds > 0 else None,
+            tokens_s=tokens / seconds if tokens and seconds > 0 else None,
+            joules_token=joules / tokens if measured and joules and tokens else None,
+            joules_scope=energy.scope if energy else "",
+        )
+
+
+def _facts_of(meters: Sequence[MeterPlan]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """scope → device → facts of the quantity that the scope's running sum is made of."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for meter in meters:
+        for device in meter.devices:
+            for scope, source in SOURCES.items():
+                facts = device.quantities.get(source)
+                if facts is not None and facts.get("summed", True) and "reason" not in facts:
+                    found.setdefault(scope, {})[device.device] = facts
+    return found
+
+
+def _numbers(told: Any) -> dict[str, float]:
+    """What of a mapping is a number; nothing of what is no mapping."""
+    pairs = told.items() if isinstance(told, dict) else ()
+    return {k: v for k, v in pairs if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def _unsure(value: EnergyValue) -> EnergyValue:
+    """What was added up from the watts shown: nobody knows how far off that is."""
+    return msgspec.structs.replace(value, u_reading=None, u_sensor=None, terms={}, method=BY_POWER)
+
+
+def _points(traces: Mapping[str, Trace]) -> dict[str, tuple[Point, ...]]:
+    return {device: trace.points() for device, trace in traces.items()}

@@ -1,0 +1,150 @@
+"""What a run looks like at one instant: the immutable record that faces draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from kit.core.model import EnergyValue
+from kit.show.live.eventwords import Line
+from kit.show.live.trace import Point
+
+NS = 1e9
+SILENT_NS = 3_000_000_000
+StepKey = tuple[str, str | None]
+
+
+class Step(NamedTuple):
+    """A block of a launch; ``t1`` is None while it goes on."""
+
+    launch: int
+    phase: str
+    part: str | None
+    t0: int
+    t1: int | None = None
+
+    @property
+    def key(self) -> StepKey:
+        return self.phase, self.part
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device as last heard: watts, ``state`` as in live events, and when (ns)."""
+
+    name: str
+    scope: str
+    watts: float | None = None
+    heard: int | None = None
+    state: Mapping[str, float] = field(default_factory=dict)
+
+    def silent_s(self, now: int) -> float:
+        """For how long nothing was heard of it at ``now`` (ns), s; 0 below three seconds."""
+        if self.heard is None or now - self.heard < SILENT_NS:
+            return 0.0
+        return (now - self.heard) / NS
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The requests of the stage that goes on or went last; rates are since the block began.
+
+    ``failed`` of those that are done is told when the stage has ended, None before.
+    """
+
+    stage: str = ""
+    done: int = 0
+    failed: int | None = None
+    total: int = 0
+    tokens: int | None = None
+    requests_s: float | None = None
+    tokens_s: float | None = None
+    joules_token: float | None = None
+    joules_scope: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one instant ``t`` (ns): immutable, made once for each drawing."""
+
+    t: int = 0
+    events: int = 0
+    id: str = ""
+    utc: str = ""
+    launches: int = 0
+    launch: int = 0
+    step: Step | None = None
+    steps: tuple[Step, ...] = ()
+    progress: Progress = Progress()
+    devices: tuple[Device, ...] = ()
+    power: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    temperature: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    clock: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    energy: tuple[EnergyValue, ...] = ()
+    device_energy: Mapping[str, EnergyValue] = field(default_factory=dict)
+    energy_s: float = 0.0
+    log: tuple[Line, ...] = ()
+    marks: tuple[Line, ...] = ()
+    faults: tuple[dict[str, str], ...] = ()
+    lost: tuple[str, ...] = ()
+    status: str = ""
+    reason: str = ""
+
+    def where(self) -> str:
+        """``launch 0 (1 of 3)``: its number in the record, and how far the run is."""
+        if not self.launches:
+            return "run"
+        return f"launch {self.launch} ({self.launch + 1} of {self.launches})"
+
+    def done(self) -> dict[StepKey, float]:
+        """How long each finished step of the present launch took, s."""
+        ended = (s for s in self.steps if s.launch == self.launch and s.t1 is not None)
+        return {s.key: (s.t1 - s.t0) / NS for s in ended if s.t1 is not None}
+
+    def expected_s(self) -> float | None:
+        """How long the run will take in all, s, once a launch tells; None before."""
+        firsts: dict[int, int] = {}
+        for step in self.steps:
+            firsts.setdefault(step.launch, step.t0)
+        begins = [firsts[n] for n in sorted(firsts)]
+        if self.launches < 2 or len(begins) < 2:
+            return None
+        one = (begins[-1] - begins[0]) / (len(begins) - 1)
+        return (begins[0] + one * self.launches) / NS
+
+
+ORDER = ("gpu", "wall", "cpu", "estimate", "codecarbon", "none")
+# Every face calls a block by these: its name, and the same in few letters.
+_NAMES = {
+    "idle": ("idle", "idle"),
+    "startup": ("startup", "start"),
+    "warmup": ("warm-up", "warm"),
+    "loaded_idle": ("loaded idle", "l.idle"),
+    "measured": ("measured", "meas"),
+    "shutdown": ("shutdown", "stop"),
+}
+
+
+def word(phase: str, part: str | None = None) -> str:
+    """A block's name: ``idle``, ``startup``, ``warm-up``, ``loaded idle``, ``measured``."""
+    shown = _NAMES[phase][0] if phase in _NAMES else phase.replace("_", " ")
+    return f"{shown} ({part})" if part else shown
+
+
+def brief(phase: str) -> str:
+    """A block's name in few letters: ``start``, ``warm``, ``l.idle``, ``meas``, ``stop``."""
+    return _NAMES[phase][1] if phase in _NAMES else phase
+
+
+def scope_of(device: str) -> str:
+    """A device's scope by its alias, where no plan tells it."""
+    for prefix, scope in (
+        ("gpu", "gpu"),
+        ("cpu", "cpu"),
+        ("pdu:", "wall"),
+        ("codecarbon", "codecarbon"),
+    ):
+        if device.startswith(prefix):
+            return scope
+    return "estimate" if device == "host" else "none"

@@ -1,0 +1,53 @@
+"""How both faces show things: what prints, and what a screen can show too.
+
+Data goes to stdout, talk to stderr (see `kit.show.render.console`). Nothing here computes: it
+lays out what the rooms below have found. Strings may come from a stranger's archive, so that
+each passes through `console.plain` before it is drawn.
+"""
+
+from __future__ import annotations
+
+from kit.show.catalogue import Row, row
+from kit.show.render.audit import audit, ledger_doubts
+from kit.show.render.before import (
+    duration,
+    error,
+    findings,
+    findings_table,
+    plan,
+    plan_facts,
+    problems,
+    tally,
+)
+from kit.show.render.imported import imported
+from kit.show.render.live_power import power
+from kit.show.render.rows import runs
+from kit.show.render.show import run, run_parts
+from kit.show.render.undertaking import QUESTION, undertaking, undertaking_list
+from kit.show.render.verdicts import comparison
+from kit.show.render.verification import verdict
+
+__all__ = [
+    "QUESTION",
+    "Row",
+    "audit",
+    "comparison",
+    "duration",
+    "error",
+    "findings",
+    "findings_table",
+    "imported",
+    "ledger_doubts",
+    "plan",
+    "plan_facts",
+    "power",
+    "problems",
+    "row",
+    "run",
+    "run_parts",
+    "runs",
+    "tally",
+    "undertaking",
+    "undertaking_list",
+    "verdict",
+]

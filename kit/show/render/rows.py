@@ -1,0 +1,67 @@
+"""`kit ls`: a line a run, from the rows of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kit.show.catalogue import Row
+from kit.show.render.console import Cell, Mark, count, fitted, plain, put, stderr, stdout
+
+SHORT = 12
+# A run's state → its mark, here and in the UI.
+MARKS = {"complete": "ok", "failed": "fail", "aborted": "warn", "running": "running"}
+MARKS |= {"waiting": "running", "unsealed": "warn", "refused": "fail", "broken": "fail"}
+# From this width on everything has a column of its own.
+WIDE = 110
+_NUMBERS = ("J/token", "tokens/s")
+_NO_RUNS = "no runs yet: `kit init` writes a spec, `kit run` runs it, `make demo` does it all"
+
+
+def runs(rows: Sequence[Row]) -> None:
+    """`kit ls` on stdout; how many there are on stderr."""
+    console = stdout()
+    if rows:
+        put(console, _wide(rows, console) if console.width >= WIDE else _narrow(rows, console))
+    put(stderr(), plain(count(len(rows), "run") if rows else _NO_RUNS, "quiet"))
+
+
+def _wide(rows: Sequence[Row], console: Console) -> Table:
+    headings = ("status", "run", "spec", "started (UTC)", "runtime", *_NUMBERS, "", "")
+    lines: list[tuple[Cell, ...]] = []
+    for row in rows:
+        middle = (row.name, row.started, row.runtime, row.energy, row.throughput)
+        said = (checked_of(row), plain(row.note, "quiet"))
+        lines.append((*_front(row), *map(plain, middle), *said))
+    return fitted(console.width, headings, lines, elastic=8, right=_NUMBERS)
+
+
+def _narrow(rows: Sequence[Row], console: Console) -> Table:
+    """Without runtime and year; the verdict goes below the run, a note below the spec."""
+    headings = ("status", "run", "spec", "started", *_NUMBERS)
+    lines: list[tuple[Cell, ...]] = []
+    for row in rows:
+        about = plain(row.name)
+        if row.note:
+            about.append("\n" if row.name else "").append_text(plain(row.note, "quiet"))
+        numbers = (row.started[5:], row.energy, row.throughput)
+        mark, run = _front(row)
+        if row.checked:
+            run.append("\n").append_text(checked_of(row, short=True))
+        lines.append((mark, run, about, *map(plain, numbers)))
+    return fitted(console.width, headings, lines, elastic=2, right=_NUMBERS)
+
+
+def checked_of(row: Row, *, short: bool = False) -> Text:
+    """The last verdict on the run's files; ``short``: without the code of what failed."""
+    styles = {"verified": "good", "intact": "", "unchecked": "quiet", "": ""}
+    word = row.checked.partition(":")[0] if short else row.checked
+    return plain(word, styles.get(word, "bad"))
+
+
+def _front(row: Row) -> tuple[Mark, Text]:
+    mark = Mark(MARKS.get(row.status, "fail"), str(plain(row.status)))
+    return mark, plain(row.run[:SHORT], "name")

@@ -1,0 +1,290 @@
+"""`kit show`: one run in full, from the parsed documents of its archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kit.core.errors import ArchiveRefused
+from kit.energy.results.older import readable
+from kit.show.catalogue import SCOPES
+from kit.show.render import evidence
+from kit.show.render.console import (
+    Mark,
+    facts,
+    listing,
+    marked,
+    plain,
+    put,
+    short_revision,
+    short_time,
+    stdout,
+    title,
+)
+from kit.show.render.numbers import measured, number, watts
+from kit.show.render.rows import MARKS, SHORT
+from kit.show.report.mean import HEADING, LEGEND, interval, mean
+
+Document = Mapping[str, Any]
+
+_NAME_LEAST = 20  # columns that a metric's name has before the interval goes below the mean
+_NAMES = {
+    "ttft_p50": "time to first token, p50",
+    "tpot_p50": "time per output token, p50",
+    "e2e_p50": "end to end, p50",
+    "output_throughput": "output throughput",
+}
+
+
+class Shown(NamedTuple):
+    """One run in full, to be drawn one below the other: what it was, then what was found."""
+
+    about: list[RenderableType]
+    found: list[RenderableType]
+
+
+def run(name: str, manifest: Document, spec: Document, results: Document) -> None:
+    """One run in full, on stdout; arguments and errors are those of `run_parts`."""
+    console, short = stdout(), name[:SHORT]
+    parts = run_parts(name, manifest, spec, results, console.width)
+    ways = plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet")
+    put(console, *parts.about, *parts.found, Text(), ways)
+
+
+def run_parts(
+    name: str, manifest: Document, spec: Document, results: Document, width: int
+) -> Shown:
+    """One run in full, for ``width`` columns.
+
+    Args:
+        name: the run's hash, or what it is called instead.
+
+    Raises:
+        ArchiveRefused: the documents do not have the form that kit writes.
+    """
+    try:
+        return Shown(_about(name, manifest, spec), _found(readable(results), width))
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise ArchiveRefused(
+            "DOCUMENT_MALFORMED",
+            "this run's documents do not have the form that kit writes",
+            f"`kit verify {name[:SHORT]}` says what is wrong with it",
+        ) from error
+
+
+def _about(name: str, manifest: Document, spec: Document) -> list[RenderableType]:
+    return [
+        title(str(spec.get("name", name))),
+        plain(spec.get("description", ""), "quiet"),
+        _state(manifest),
+        facts(_identity(name, manifest, spec)),
+    ]
+
+
+def _found(results: Document, width: int) -> list[RenderableType]:
+    return [
+        *_section("results", _metrics(results, width)),
+        *_section("", _missing(results)),
+        *_section(*_phases(results, width)),
+        *_section(*evidence.nets(results, {s: _scope(s) for s in SCOPES})),
+        *_section("checks", evidence.checks(results)),
+        *_section("notices", _notices(results)),
+    ]
+
+
+def _section(heading: str, body: RenderableType | None) -> list[RenderableType]:
+    """A heading above ``body`` and a blank line before; nothing for nothing."""
+    if body is None:
+        return []
+    return [Text(), title(heading), body] if heading else [body]
+
+
+def _state(manifest: Document) -> Table:
+    status = str(manifest.get("status", "broken"))
+    reason = str(manifest.get("reason", ""))
+    return marked(MARKS.get(status, "fail"), plain(reason), str(plain(status)))
+
+
+def _identity(name: str, manifest: Document, spec: Document) -> list[tuple[str, str | None]]:
+    image, model = manifest.get("image") or {}, manifest.get("model") or {}
+    parents = [f"{p.get('relation')} {str(p.get('run_hash'))[:SHORT]}" for p in _parents(manifest)]
+    revision = short_revision(str(model.get("revision", "")))
+    return [
+        ("run", name),
+        ("started", f"{manifest.get('clock', {}).get('utc', 'unknown')}"),
+        ("kit", str(manifest.get("kit", {}).get("version", "unknown"))),
+        ("runtime", str(spec.get("runtime", {}).get("name", "unknown"))),
+        ("image", _image(image) if image else None),
+        ("model", f"{model.get('repo')}@{revision}" if model else None),
+        ("spec", str(manifest.get("spec_hash", ""))[:SHORT]),
+        ("parent", ", ".join(parents) or None),
+    ]
+
+
+def _image(image: Document) -> str:
+    """Reference and id; a reference that ends in the id already says both."""
+    reference, id_ = str(image.get("reference")), str(image.get("image_id"))
+    return reference if reference.endswith(id_) else f"{reference} {id_}"
+
+
+def _parents(manifest: Document) -> list[Document]:
+    return [p for p in manifest.get("parents") or () if isinstance(p, dict)]
+
+
+def _metrics(results: Document, width: int) -> RenderableType | None:
+    """Every metric that has a value, the primary one marked; no name and no number is cut."""
+    primary = results.get("primary", {}).get("metric")
+    known = {k: m for k, m in results.get("metrics", {}).items() if "value" in m or "agree" in m}
+    if not known:
+        return None
+    head = (Text(HEADING), Text("95% interval"))
+    rows = {name: _found_of(known[name]) for name in sorted(known, key=lambda n: n != primary)}
+    widest = [max(pair[n].cell_len for pair in (head, *rows.values())) for n in (0, 1)]
+    form = _shape(width, widest)
+    right: dict[str, Any] = {"justify": "right", "no_wrap": True}
+    heads = ((text.plain, right) for text in _beside(head, form))
+    table = listing(("", {}), ("metric (* primary)", {"overflow": "fold"}), *heads)
+    for name, found in rows.items():
+        mark = Text("*" if name == primary else "", "quiet")
+        said = plain(metric_name(name))
+        if form == "one column":
+            said = Text("\n").join([said, *(Text(" ").append_text(text) for text in found)])
+        table.add_row(mark, said, *_beside(found, form))
+    return Group(table, plain(LEGEND, "quiet"))
+
+
+def _shape(width: int, widest: Sequence[int]) -> str:
+    """What there is room for: a column each, the interval below the mean, or all below the name."""
+    mean, interval = (each + 2 for each in widest)
+    if width - 3 - mean - interval >= _NAME_LEAST:
+        return "columns"
+    return "two columns" if width - 3 - mean >= _NAME_LEAST else "one column"
+
+
+def _beside(found: tuple[Text, Text], form: str) -> tuple[Text, ...]:
+    """What of mean and interval stands beside the name."""
+    return {"columns": found, "two columns": (Text("\n").join(found),)}.get(form, ())
+
+
+def _found_of(metric: Document) -> tuple[Text, Text]:
+    if "agree" in metric:
+        return _agreement(metric)
+    return plain(mean(metric)), plain(interval(metric).removeprefix("95% "))
+
+
+def _agreement(metric: Document) -> tuple[Text, Text]:
+    hashes = [str(h) for h in metric.get("launches", ())]
+    if len(hashes) == 1:
+        return Text("one launch"), plain(hashes[0][:SHORT])
+    if not metric["agree"]:
+        return Text("differ", "doubt"), Text("–")
+    return Text("identical", "good"), plain(hashes[0][:SHORT] if hashes else "–")
+
+
+def _missing(results: Document) -> RenderableType | None:
+    """What has no value, together by reason, so that no scope is silently absent."""
+    reasons: dict[str, list[str]] = {}
+    for name, metric in results.get("metrics", {}).items():
+        if metric.get("status") == "unmeasured":
+            scope = name.partition("_energy_")
+            what = f"{scope[0]} energy" if scope[1] else name
+            names = reasons.setdefault(str(metric.get("reason", "")), [])
+            names += [] if what in names else [what]
+    if not reasons:
+        return None
+    table = facts([])
+    for reason, names in reasons.items():
+        table.add_row("unmeasured", plain(f"{', '.join(names)}: {reason}"))
+    return table
+
+
+def _phases(results: Document, width: int) -> tuple[str, RenderableType | None]:
+    """Phases of the first launch, with time, energy and mean power of every scope that has any."""
+    launches = results.get("launches") or ()
+    if not launches:
+        return "", None
+    found = launches[0].get("phases", ())
+    scopes = [s for s in SCOPES if any("joules" in p["energy"].get(s, {}) for p in found)]
+    right = {"justify": "right", "no_wrap": True}
+    form = _form(len(scopes), width)
+    of_scopes = [
+        (text, right)
+        for s in scopes
+        for text in (f"{_scope(s)}, J", *(["W"] if form == "full" else []))
+    ]
+    table = listing(("phase", {"no_wrap": True}), ("time", right), *of_scopes)
+    for phase in found:
+        cells = [plain(_phase_name(phase)), plain(short_time(phase["duration_s"]))]
+        for scope in scopes:
+            energy = phase["energy"].get(scope, {})
+            joules = energy.get("joules")
+            bare = form == "bare" and joules is not None
+            cells.append(plain(number(joules) if bare else measured(energy)))
+            if form == "full":
+                cells.append(plain(watts(energy, phase["duration_s"])))
+        table.add_row(*cells)
+    more = f" (of {len(launches)} launches)" if len(launches) > 1 else ""
+    heading = f"phases of launch {launches[0]['launch']}{more}"
+    heading += "" if form == "bare" or not scopes else ", ± reading noise ± sensor"
+    return heading, Group(table, _gaps(found, scopes))
+
+
+def _form(scopes: int, width: int) -> str:
+    """What there is room for: energies with uncertainty and watts, without watts, or bare."""
+    forms = (("full", 28), ("no watts", 20), ("bare", 0))
+    return next(form for form, each in forms if 34 + scopes * each <= width or not each)
+
+
+def _gaps(found: Sequence[Document], scopes: Sequence[str]) -> Table:
+    """Why a phase has no energy where others of its scope have."""
+    table = facts([])
+    reasons: dict[str, list[str]] = {}
+    for phase in found:
+        for scope in scopes:
+            energy = phase["energy"].get(scope, {})
+            if "joules" not in energy:
+                why = str(energy.get("reason", "not recorded"))
+                reasons.setdefault(why, []).append(f"{scope} in {_phase_name(phase)}")
+    for why, where in reasons.items():
+        table.add_row("unmeasured", plain(f"{', '.join(where)}: {why}"))
+    return table
+
+
+def _notices(results: Document) -> RenderableType | None:
+    found = results.get("notices") or ()
+    if not found:
+        return None
+    table = facts([])
+    for notice in found:
+        text = plain(notice.get("message", "")).append(
+            f"  {plain(notice.get('code', ''))}", "quiet"
+        )
+        table.add_row(Mark("warn", ""), text)
+    return table
+
+
+def _phase_name(phase: Document) -> str:
+    """``idle before (baseline)``: kit's name, and the thesis's where it has another."""
+    words = [str(phase["phase"]).replace("_", " "), str(phase.get("part") or "")]
+    alias = phase.get("alias")
+    words += [f"({alias})"] if alias and alias != phase["phase"] else []
+    pieces = phase.get("pieces", 1)
+    words += [f"×{pieces}"] if pieces > 1 else []
+    return " ".join(filter(None, words))
+
+
+def metric_name(name: str) -> str:
+    """A metric's name in words."""
+    scope, energy, per = name.partition("_energy_per_")
+    if energy:
+        return f"{_scope(scope)} energy per {per.replace('_', ' ')}"
+    return _NAMES.get(name, name)
+
+
+def _scope(scope: str) -> str:
+    """A scope's name; the estimator's never reads like a measurement."""
+    return "estimated" if scope == "estimate" else scope

@@ -1,0 +1,125 @@
+"""Verdicts of a replay and of a comparison: the number first, then what stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kit.show.render.console import Mark, grid, marked, plain, put, stdout
+from kit.show.render.show import metric_name
+from kit.show.report.mean import HEADING, LEGEND, mean
+
+if TYPE_CHECKING:
+    from kit.judge.compare import Axis, Comparison
+
+# A verdict's mark, for both faces.
+STATES = {
+    "REPRODUCED": "ok",
+    "EQUIVALENT": "ok",
+    "DIFFERENT": "fail",
+    "FAILED": "fail",
+    "INCONCLUSIVE": "warn",
+    "NOT-COMPARABLE": "skip",
+}
+_LIKENESS = {
+    "same_card": "the very same machine",
+    "same_model": "the same model, cap and driver",
+    "elsewhere": "the same model under other settings",
+    "other_model": "another model of GPU or CPU",
+}
+_IMAGES = {
+    "IDENTICAL": "ok",
+    "REWRAPPED": "ok",
+    "DIFFERENT": "warn",
+}
+
+
+def comparison(found: Comparison) -> None:
+    """A replay's or a comparison's verdict, on stdout: the primary metric, every other axis, what
+    image and machine have to do with it, and where the environments differ.
+    """
+    put(stdout(), comparison_view(found))
+
+
+def comparison_view(found: Comparison) -> Group:
+    """A replay's or a comparison's verdict as it is drawn."""
+    return Group(
+        _headline(found.primary),
+        Text(),
+        _axes([axis for axis in found.axes if axis != found.primary]),
+        *_means(found),
+        Text(),
+        _machines(found),
+        *_differences(found.differences),
+    )
+
+
+def _headline(axis: Axis) -> Table:
+    """``✔ EQUIVALENT  ttft p50 ×1.021 [0.998, 1.044], margin ±10%``."""
+    text = plain(_numbers(axis), "name")
+    text.append_text(plain(f"  {axis.reason}" if axis.reason else "", "quiet"))
+    return marked(STATES[axis.verdict], text, axis.verdict)
+
+
+def _axes(axes: Sequence[Axis]) -> Table:
+    """One line an axis; those that say the same without a number share one."""
+    table = grid({"no_wrap": True}, {"overflow": "fold"})
+    shared: dict[tuple[str, str], list[str]] = {}
+    for axis in axes:
+        if axis.ratio is not None:
+            text = plain(_numbers(axis))
+            text.append_text(plain(f"  {axis.reason}" if axis.reason else "", "quiet"))
+            table.add_row(Mark(STATES[axis.verdict], axis.verdict), text)
+        else:
+            shared.setdefault((axis.verdict, axis.reason), []).append(metric_name(axis.metric))
+    for (verdict, reason), metrics in shared.items():
+        text = plain(", ".join(metrics)).append_text(plain(f"  {reason}", "quiet"))
+        table.add_row(Mark(STATES[verdict], verdict), text)
+    return table
+
+
+def _numbers(axis: Axis) -> str:
+    """``gpu energy per output token ×1.021 [0.998, 1.044], margin ±5%``."""
+    parts = [metric_name(axis.metric)]
+    if axis.ratio is not None:
+        parts.append(f"×{axis.ratio:.3f}")
+    if axis.ci90 is not None:
+        parts.append(f"[{axis.ci90[0]:.3f}, {axis.ci90[1]:.3f}]")
+    joined = " ".join(parts)
+    return f"{joined}, margin ±{axis.margin:.0%}" if axis.margin is not None else joined
+
+
+def _means(found: Comparison) -> list[RenderableType]:
+    """What the ratios are of: each side's mean with its uncertainty."""
+    both = [axis for axis in found.axes if axis.original and axis.new]
+    if not both:
+        return []
+    table = grid({"overflow": "fold"}, {"overflow": "fold"}, {"overflow": "fold"})
+    table.add_row(*(Text(heading, "name") for heading in (HEADING, "original", "new")))
+    for axis in both:
+        sides = (plain(mean(side)) for side in (axis.original, axis.new) if side)
+        table.add_row(plain(metric_name(axis.metric)), *sides)
+    return [Text(), table, plain(LEGEND, "quiet")]
+
+
+def _machines(found: Comparison) -> Table:
+    table = grid({"no_wrap": True}, {"overflow": "fold"})
+    state = _IMAGES[found.image]
+    table.add_row(Mark(state, "image"), plain(found.image))
+    likeness = plain(_LIKENESS[found.likeness])
+    table.add_row(Mark("skip" if found.likeness == "other_model" else "ok", "machine"), likeness)
+    return table
+
+
+def _differences(differences: Sequence[tuple[str, str, str]]) -> list[RenderableType]:
+    if not differences:
+        return [plain("nothing that was recorded of the two environments differs", "quiet")]
+    table = grid({"no_wrap": True, "style": "quiet"}, {"overflow": "fold"}, {"overflow": "fold"})
+    table.add_row(*(Text(heading, "name") for heading in ("differs", "original", "new")))
+    for path, there, here in differences:
+        table.add_row(plain(path), plain(there), plain(here))
+    return [Text(), table]

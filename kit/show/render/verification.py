@@ -1,0 +1,123 @@
+"""`kit verify`'s answer, level by level: what passed is counted, what did not is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from kit.show.render.console import Mark, count, facts, grid, marked, plain, put, stdout
+
+if TYPE_CHECKING:
+    from kit.judge.verify import Check, Verdict
+
+_MARKS = {"PASS": "ok", "WARN": "warn", "FAIL": "fail", "SKIP": "skip", "WITHHELD": "withheld"}
+# A level is the first of these that one of its checks is: what was withheld does not spoil it.
+_ORDER = ("FAIL", "WARN", "PASS", "WITHHELD", "SKIP")
+
+
+def verdict(found: Verdict, *, details: bool = False) -> None:
+    """The verdict on stdout, and what it entitles to say.
+
+    Args:
+        details: also list the checks that passed.
+    """
+    put(stdout(), verdict_view(found, details=details))
+
+
+def verdict_view(found: Verdict, *, details: bool = False) -> Group:
+    """The verdict as it is drawn.
+
+    Args:
+        details: also list the checks that passed.
+    """
+    from kit.judge.verify import LEVELS
+
+    table = grid({"no_wrap": True, "style": "quiet"}, {"no_wrap": True}, {"overflow": "fold"})
+    for level, text in LEVELS.items():
+        _add_level(table, level, text, found, details)
+    state = "ok" if found.passed else "fail"
+    headline = marked(state, plain(summary(found)), verdict_word(found))
+    unshown = [unshown_view(found), Text()] if found.unshown else []
+    return Group(headline, Text(), table, Text(), *unshown, claim_view(found))
+
+
+def claim_view(found: Verdict) -> Table:
+    """What may be said of the run."""
+    return facts([("claim", found.claim), ("run", found.run_hash)])
+
+
+def unshown_view(found: Verdict) -> Text:
+    """What no check of any archive can show; empty where the run may not be used anyway."""
+    return plain(f"no archive can show {found.unshown}" if found.unshown else "", "quiet")
+
+
+def verdict_word(found: Verdict) -> str:
+    """``VERIFIED`` or ``NOT VERIFIED``."""
+    return "VERIFIED" if found.passed else "NOT VERIFIED"
+
+
+def summary(found: Verdict) -> str:
+    """``complete run, 2 notes``."""
+    failed = len(found.failures)
+    notes = sum(check.status not in ("PASS", "FAIL") for check in found.checks)
+    said = [f"{found.status} run" if found.status else "a run that cannot be read"]
+    said += [count(failed, "failure")] if failed else []
+    said += [count(notes, "note")] if notes else []
+    return ", ".join(said)
+
+
+def level_view(found: Verdict, level: str, text: str, *, details: bool) -> Group:
+    """One level: its mark and words, and below them what failed, or every check of it."""
+    checks = [check for check in found.checks if check.level == level]
+    said = _tally(checks) or ("nothing to check" if found.passed else "not reached")
+    words = plain(f"{level}  {text}").append_text(plain(f"  {said}", "quiet"))
+    head = marked(_MARKS[_worst(checks)], words, _word(_worst(checks))) if checks else None
+    shown = [_check_line(c) for c in checks if details or c.status in ("FAIL", "WARN")]
+    return Group(head or marked("skip", words), *(Padding(line, (0, 0, 0, 4)) for line in shown))
+
+
+def _tally(checks: Sequence[Check]) -> str:
+    """``5 of 6 pass, 1 withheld``."""
+    if not checks:
+        return ""
+    said = [f"{sum(c.status == 'PASS' for c in checks)} of {len(checks)} pass"]
+    for status in ("FAIL", "WARN", "WITHHELD", "SKIP"):
+        number = sum(c.status == status for c in checks)
+        said += [f"{number} {_word(status)}"] if number else []
+    return ", ".join(said)
+
+
+def _check_line(check: Check) -> Table:
+    line = plain(check.message).append_text(plain(f"  {check.code}", "quiet"))
+    return marked(_MARKS[check.status], line, _word(check.status))
+
+
+def _add_level(table: Table, level: str, text: str, found: Verdict, details: bool) -> None:
+    checks = [check for check in found.checks if check.level == level]
+    if not checks:
+        said = "nothing to check" if found.passed else "not reached"
+        table.add_row(level, Mark("skip"), plain(text).append_text(plain(f"  {said}", "quiet")))
+        return
+    passed = sum(check.status == "PASS" for check in checks)
+    heading = plain(text).append_text(plain(f"  {passed} of {len(checks)} pass", "quiet"))
+    table.add_row(level, _mark(_worst(checks)), heading)
+    for check in checks:
+        if details or check.status != "PASS":
+            table.add_row("", "", _check_line(check))
+
+
+def _worst(checks: Sequence[Check]) -> str:
+    return next(status for status in _ORDER if any(c.status == status for c in checks))
+
+
+def _mark(status: str) -> Mark:
+    return Mark(_MARKS[status], _word(status))
+
+
+def _word(status: str) -> str:
+    return status.lower()

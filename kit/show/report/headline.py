@@ -1,0 +1,122 @@
+"""What a reader sees first: the primary number, a replay's verdicts, and the notices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kit.judge.compare import GOOD, Axis, Comparison
+from kit.show.report.mean import LEGEND, interval, mean, pieces
+from kit.show.report.parts import Html, join, section, table, tag, text
+from kit.show.report.words import metric_name
+
+
+def tiles(results: Mapping[str, Any]) -> Html:
+    metrics = results["metrics"]
+    chosen = [k for k in metrics if k.endswith("_energy_per_output_token")]
+    chosen = [k for k in chosen if metrics[k]["status"] != "unmeasured"] or chosen[:1]
+    wanted = ["outputs", *chosen, "output_throughput", "ttft_p50"]
+    primary = results["primary"]["metric"]
+    wanted = [primary, *(k for k in wanted if k != primary)]
+    return join(
+        [
+            tag("div", *(_tile(k, metrics[k], k == primary) for k in wanted), class_="tiles"),
+            tag("p", LEGEND, class_="note"),
+        ]
+    )
+
+
+def _tile(name: str, metric: Mapping[str, Any], primary: bool) -> Html:
+    return tag(
+        "div",
+        tag("p", metric_name(name), class_="label"),
+        tag("p", _value(metric), class_="value"),
+        tag("p", _spread(metric), class_="note"),
+        tag("p", "primary metric", class_="tagline") if primary else "",
+        class_="tile primary" if primary else "tile",
+    )
+
+
+def _value(metric: Mapping[str, Any]) -> Html:
+    if metric["status"] == "unmeasured":
+        return tag("span", "unmeasured", class_="absent")
+    if "agree" in metric:
+        if len(metric["launches"]) == 1:
+            return text("not compared")
+        return text("all launches agree" if metric["agree"] else "launches differ")
+    said = pieces(metric)
+    shown = [text(said.value), tag("small", f" {said.unit}")]
+    if metric["status"] == "estimated":
+        shown.append(tag("b", " estimated", class_="estimated"))
+    return join(shown)
+
+
+def _spread(metric: Mapping[str, Any]) -> str:
+    if metric["status"] == "unmeasured":
+        return str(metric["reason"])
+    if "agree" in metric:
+        several = len(metric["launches"]) > 1
+        return (
+            f"{len(metric['launches'])} launches, text by text"
+            if several
+            else "one launch: nothing to compare it with"
+        )
+    said = pieces(metric).spread
+    return f"{said}; {interval(metric)}" if metric.get("ci95") else said
+
+
+def verdicts(judged: Comparison) -> Html:
+    told = [a for a in judged.axes if a.ratio is not None or a.verdict != "NOT-COMPARABLE"]
+    silent = [metric_name(a.metric) for a in judged.axes if a not in told]
+    rows = [
+        (metric_name(a.metric), *_sides(a), _ratio(a), _badge(a.verdict), a.reason) for a in told
+    ]
+    machines = _LIKENESS[judged.likeness]
+    return section(
+        "Replay",
+        tag("p", judged.primary.line(), class_="lead"),
+        table(
+            ["axis", "original", "replay", "ratio, 90% interval, margin", "verdict", "why"],
+            rows,
+            numeric=9,
+        ),
+        tag("p", f"Not compared, because a side has no number: {', '.join(silent)}.", class_="note")
+        if silent
+        else "",
+        tag("p", f"Image: {judged.image.lower()}. Machines: {machines}.", class_="note"),
+        table(["differs", "original", "replay"], judged.differences, numeric=9)
+        if judged.differences
+        else "",
+    )
+
+
+def _sides(axis: Axis) -> tuple[str, str]:
+    """The two means that an axis compares; outputs are texts and have none."""
+    there, here = (mean(side) if side else "" for side in (axis.original, axis.new))
+    return there, here
+
+
+def _ratio(axis: Axis) -> str:
+    """The number of an axis without its name and verdict."""
+    return axis.line().partition(" → ")[0].partition("×")[2].strip()
+
+
+_LIKENESS = {
+    "same_card": "the very same",
+    "same_model": "the same models and settings",
+    "elsewhere": "the same models, other settings",
+    "other_model": "other models",
+}
+
+
+def _badge(verdict: str) -> Html:
+    kind = "complete" if verdict in GOOD else "failed" if verdict in ("DIFFERENT", "FAILED") else ""
+    return tag("span", verdict, class_=f"badge {kind}")
+
+
+def notices(results: Mapping[str, Any]) -> Html:
+    notices = results["notices"]
+    if not notices:
+        return Html("")
+    rows = [tag("li", tag("code", n["code"]), " ", n["message"]) for n in notices]
+    return section("Before you believe a number", tag("ul", *rows, class_="notices"))

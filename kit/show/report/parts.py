@@ -1,0 +1,78 @@
+"""Pieces of HTML: everything that comes from a run is escaped here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from kit.core.text import clean
+from kit.show.report import rounding
+
+
+class Html(str):
+    """Markup that is ready to be put on a page; any other string is escaped first."""
+
+    __slots__ = ()
+
+
+def text(value: object) -> Html:
+    """A value from a run as text: control characters removed, markup escaped."""
+    return value if isinstance(value, Html) else Html(escape(clean(str(value))))
+
+
+def tag(name: str, *inside: object, **attributes: str) -> Html:
+    """``<name …>inside</name>``; an attribute ``class_`` is written ``class``."""
+    written = "".join(f' {k.rstrip("_")}="{text(v)}"' for k, v in attributes.items())
+    return Html(f"<{name}{written}>{''.join(text(i) for i in inside)}</{name}>")
+
+
+def join(pieces: Iterable[object]) -> Html:
+    return Html("".join(text(piece) for piece in pieces))
+
+
+def table(heads: Sequence[object], rows: Iterable[Sequence[object]], numeric: int = 1) -> Html:
+    """A table; columns from ``numeric`` on are aligned as numbers. It scrolls when too wide."""
+    head = tag("tr", *(tag("th", h, scope="col") for h in heads))
+    body = (tag("tr", *_cells(row, len(heads), numeric)) for row in rows)
+    whole = tag("table", tag("thead", head), tag("tbody", *body))
+    return tag("div", whole, class_="scroll")
+
+
+def _cells(row: Sequence[object], columns: int, numeric: int) -> Iterator[Html]:
+    """Cells of a row; the last of a shorter row, a reason, is as wide as what it stands for."""
+    for i, cell in enumerate(row):
+        missing = columns - len(row) if i == len(row) - 1 else 0
+        if missing:
+            yield tag("td", cell, class_="t", colspan=str(missing + 1))
+        else:
+            yield tag("td", cell, class_="n" if i >= numeric else "t")
+
+
+def section(title: str, *inside: object, note: str = "") -> Html:
+    """A part of the page with its heading."""
+    below = tag("p", note, class_="note") if note else ""
+    return tag("section", tag("h2", title), below, *inside)
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> Html:
+    """Names and values, two columns."""
+    return tag(
+        "dl", *(join([tag("dt", name), tag("dd", value)]) for name, value in pairs if value != "")
+    )
+
+
+def energy(value: Mapping[str, Any]) -> Html:
+    """``915 J ± 3 (reading noise) ± 26 (sensor)``; what was not measured says so."""
+    if value.get("status") == "unmeasured":
+        return tag("span", "unmeasured", class_="absent", title=str(value.get("reason", "")))
+    shown, unit, shares = rounding.joules(value)
+    said = [text(f"{shown} {unit}")]
+    if value.get("status") == "estimated":
+        said += [text(" "), tag("b", "estimated", class_="estimated")]
+    return join([*said, tag("small", " ", " ".join(shares), class_="below")])
+
+
+def absent(reason: object) -> Html:
+    """Why there is no number, where one would stand."""
+    return tag("span", f"unmeasured: {reason}", class_="absent")

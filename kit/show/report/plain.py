@@ -1,0 +1,183 @@
+"""A run as plain text of 80 columns, for a terminal, a log or a mail."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from kit import __version__
+from kit.core.text import clean
+from kit.core.units import COMPARATORS, SCOPES
+from kit.judge.compare import Comparison
+from kit.record.records import RunRecords
+from kit.show.report import rounding, words
+from kit.show.report.mean import LEGEND, interval, mean
+
+Document = Mapping[str, Any]
+WIDTH = 80
+
+
+def text(
+    name: str, records: RunRecords, results: Document, judged: Comparison | None = None
+) -> str:
+    """The whole report; arguments as of `kit.report.html`."""
+    parts = [
+        _head(name, records),
+        _part("REPLAY", _verdicts(judged) if judged else ()),
+        _part("NUMBERS", _numbers(results)),
+        _part("BEFORE YOU BELIEVE A NUMBER", _notices(results)),
+        _part("MEASURED BLOCK", _blocks(results)),
+        _part("UNCERTAINTY BUDGET (standard, share of variance, over launches)", _budgets(results)),
+        _part("JOULES PER PREFILL AND DECODE TOKEN (SPLIT)", _split(results)),
+        _part("STEADY STATE AND CROSS-CHECK", _checks(results)),
+        _part("PHASES", _phases(results)),
+        _part("CHECK IT YOURSELF", [f"kit verify {name[:12]}", f"kit replay {name[:12]}"]),
+        f"kit {__version__}, formulas {results['formulas']}: every number was computed from the\n"
+        "raw records when this report was made.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _wrapped(line: str, indent: str = "  ") -> str:
+    """A line within the width; what comes from a run is made safe here and nowhere else."""
+    whole = clean(line)
+    lead = whole[: len(whole) - len(whole.lstrip())]
+    return textwrap.fill(whole.strip(), WIDTH, initial_indent=lead, subsequent_indent=lead + indent)
+
+
+def _part(title: str, lines: Iterable[str]) -> str:
+    told = [_wrapped(line) for line in lines]
+    return "\n".join([title, *told]) if told else ""
+
+
+def _head(name: str, records: RunRecords) -> str:
+    first = records.events[0].data if records.events else {}
+    last = records.events[-1].data if records.events else {}
+    spec = records.spec
+    lines = [
+        f"{spec.name}: {last.get('status', 'unfinished')} {last.get('reason', '')}",
+        spec.description,
+        f"run {name}",
+        f"{spec.runtime.name}, {spec.weights.repo if spec.weights else 'no model'}, "
+        f"launches: {spec.launches}, {first.get('utc', '')}",
+    ]
+    return "\n".join(_wrapped(line) for line in lines if line)
+
+
+def _verdicts(judged: Comparison) -> Iterator[str]:
+    yield judged.primary.line()
+    for axis in judged.axes:
+        if axis.metric != judged.primary.metric and axis.verdict != "NOT-COMPARABLE":
+            yield axis.line()
+
+
+# --- numbers ----------------------------------------------------------------------------------
+
+
+def _numbers(results: Document) -> Iterator[str]:
+    """Energy by scope first, then every other metric; what has none, with its reason."""
+    primary = results["primary"]["metric"]
+    lacking = dict(words.unmeasured(results))
+    for name, metric in results["metrics"].items():
+        scope = name.partition("_energy_")[0]
+        if SCOPES.get(scope) not in lacking:
+            mark = " (primary)" if name == primary else ""
+            yield f"{words.metric_name(name)}{mark}:"
+            yield f"    {_value(metric)}"
+    for scope, reason in lacking.items():
+        yield f"energy, {scope}:"
+        yield f"    unmeasured: {reason}"
+    yield LEGEND
+
+
+def _value(metric: Document) -> str:
+    if metric["status"] == "unmeasured":
+        return f"unmeasured: {metric['reason']}"
+    if "agree" in metric:
+        if len(metric["launches"]) == 1:
+            return "not compared: one launch"
+        return "all launches agree" if metric["agree"] else "launches differ"
+    told = mean(metric)
+    return f"{told}; {interval(metric)}" if metric.get("ci95") else told
+
+
+def _notices(results: Document) -> list[str]:
+    return [f"{n['code']}: {n['message']}" for n in results["notices"]]
+
+
+def _blocks(results: Document) -> Iterator[str]:
+    """Gross, nets and another tool's account of every launch's measured block."""
+    shown = words.scopes(results["launches"])
+    for launch in results["launches"]:
+        measured = words.block(launch)
+        if measured is None:
+            yield f"launch {launch['launch']}: there was no measured block"
+            continue
+        yield f"launch {launch['launch']}, {measured['duration_s']:.2f} s"
+        for scope in shown:
+            gross = measured["energy"].get(scope, {"status": "unmeasured"})
+            yield f"  {words.scope_name(scope)}"
+            yield f"    gross: {rounding.in_line(gross)}"
+            if scope in COMPARATORS:
+                yield f"    as it says: {gross.get('method', '')}"
+                continue
+            for key, told in words.ABOVE.items():
+                net = launch["net"][scope][key]
+                behind = f" ({words.baseline(net)})" if "baseline_w" in net else ""
+                yield f"    {told}: {rounding.in_line(net)}{behind}"
+
+
+def _budgets(results: Document) -> Iterator[str]:
+    """Of the first launch that has a measured block; launches are alike."""
+    launch = next((la for la in results["launches"] if words.block(la)), None)
+    measured = words.block(launch) if launch else None
+    for scope in SCOPES if measured else ():
+        energy = measured["energy"][scope] if measured else {}
+        if not energy.get("terms"):
+            continue
+        yield f"{SCOPES[scope]}, launch {launch['launch'] if launch else 0}"
+        for what, u, share, does in words.budget(energy):
+            left = f"  {what:<42}{rounding.number(u, 2) + ' J':>10}"
+            yield f"{left}{rounding.share(share):>9}  {does}"
+
+
+# --- what speaks for or against them ----------------------------------------------------------
+
+
+def _split(results: Document) -> Iterator[str]:
+    for scope, found in results["split"].items():
+        if found["status"] == "unmeasured":
+            yield f"{SCOPES[scope]}: unmeasured: {found['reason']}"
+            continue
+        yield (
+            f"{SCOPES[scope]}: prefill {words.per_token(found['prefill_j_per_token'])}, "
+            f"decode {words.per_token(found['decode_j_per_token'])}, by difference of "
+            f"{words.split_over(found)}, above loaded idle"
+        )
+
+
+def _checks(results: Document) -> Iterator[str]:
+    for launch in results["launches"]:
+        for gpu, places in launch["steady"].items():
+            for place, judged in places.items():
+                yield (
+                    f"{gpu}, launch {launch['launch']}, {words.PLACES[place]}: "
+                    f"{words.STATES[judged['status']]}; "
+                    f"temperature {words.slope(judged, 'temperature_c_per_min', '°C/min')}, "
+                    f"power {words.slope(judged, 'power_percent_per_min', '%/min')}, "
+                    f"clocks held by: {words.masks(judged)}"
+                )
+        for gpu, check in launch["cross_check"].items():
+            yield f"{gpu}, launch {launch['launch']}, two views: {words.cross_check(check)}"
+
+
+def _phases(results: Document) -> Iterator[str]:
+    shown = [s for s in words.scopes(results["launches"]) if s in SCOPES]
+    for launch in results["launches"]:
+        yield f"launch {launch['launch']}"
+        for phase in words.in_order(launch["phases"]):
+            inner = "    " if phase["phase"] in words.INSIDE else "  "
+            yield f"{inner}{words.phase_name(phase)}, {phase['duration_s']:.2f} s"
+            for scope in shown:
+                yield f"{inner}  {scope}: {rounding.in_line(phase['energy'][scope])}"

@@ -1,0 +1,124 @@
+"""What ran, on what machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.core.model import ImageIdentity
+from kit.core.units import event_reasons
+from kit.record.records import RunRecords
+from kit.show.report import chart
+from kit.show.report.parts import Html, absent, facts, section, table, tag
+
+
+def over_the_run(records: RunRecords) -> Html:
+    """Temperature and SM clock of every GPU over the run, and why clocks were held."""
+    drawn = chart.context(records)
+    reasons = [row for device in _gpus(records) for row in _reason_rows(records, device)]
+    if drawn is None and not reasons:
+        return section("Temperature and clocks", tag("p", absent("no GPU was read"), class_="note"))
+    heads = ["GPU", "clocks held by", "of the run", "of the measured blocks"]
+    return section(
+        "Temperature and clocks",
+        tag("figure", Html(drawn), class_="scroll")
+        if drawn
+        else tag("p", absent("neither temperature nor SM clock was read")),
+        table(heads, reasons, numeric=2)
+        if reasons
+        else tag("p", absent("no clock event reasons were read")),
+        note="Shares of the readings in which the driver gave that reason for the clocks not "
+        "being higher.",
+    )
+
+
+def _gpus(records: RunRecords) -> list[str]:
+    return [d.device for m in records.plan.meters if m.name == "nvml" for d in m.devices]
+
+
+def _reason_rows(records: RunRecords, device: str) -> Iterator[list[object]]:
+    series = records.samples.get(device, "gpu_event_reasons")
+    if series is None or not len(series.t):
+        return
+    inside = np.zeros(len(series.t), dtype=bool)
+    for phase in records.phases:
+        if phase.name == "measured":
+            inside |= (series.t >= phase.t0) & (series.t < phase.t1)
+    masks = {int(mask): event_reasons(int(mask)) or ("none",) for mask in np.unique(series.raw)}
+    for word in sorted({word for told in masks.values() for word in told}):
+        given = np.isin(series.raw, [mask for mask, told in masks.items() if word in told])
+        yield [device, word, _share(given), _share(given[inside])]
+
+
+def _share(given: npt.NDArray[np.bool_]) -> object:
+    if not len(given):
+        return tag("span", "no reading", class_="absent")
+    return f"{100 * float(given.mean()):.0f}%"
+
+
+def what_ran(records: RunRecords) -> Html:
+    spec, plan = records.spec, records.plan
+    files = spec.weights.files if spec.weights else ()
+    arrivals = spec.arrivals
+    clients = "one client" if arrivals.concurrency == 1 else f"{arrivals.concurrency} clients"
+    how = f"{arrivals.rate:g} requests/s" if arrivals.rate else clients
+    return section(
+        "What ran",
+        facts(
+            [
+                ("runtime", spec.runtime.name),
+                ("arguments", tag("code", " ".join(plan.launch.argv))),
+                *_image(plan.image, plan.image_match),
+                *((f.path, tag("code", f"sha256:{f.sha256}")) for f in files),
+                ("work", f"{plan.requests} requests a launch, {arrivals.kind}, {how}"),
+                ("network", f"{plan.launch.network}; egress: {plan.launch.egress}"),
+                (
+                    "CPUs",
+                    f"runtime {plan.launch.runtime_cpus}, driver {plan.launch.driver_cpus}, "
+                    f"sampler {plan.launch.sampler_cpus}",
+                ),
+            ]
+        ),
+    )
+
+
+def _image(image: ImageIdentity, match: str) -> list[tuple[str, object]]:
+    return [
+        ("image", f"{image.reference} ({match} to what the spec pins)"),
+        ("image id", tag("code", image.image_id)),
+    ]
+
+
+def environment(records: RunRecords) -> Html:
+    return section(
+        "Environment",
+        tag(
+            "details",
+            tag("summary", "At the start of the run"),
+            facts(_flat(records.env_start)),
+        ),
+        note="Devices go by aliases; host name and UUIDs are withheld.",
+    )
+
+
+def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, object]]:
+    for key, child in value.items():
+        name = f"{path}.{key}" if path else str(key)
+        if isinstance(child, Mapping) and set(child) == {"absent"}:
+            yield name, tag("span", f"absent: {child['absent']}", class_="absent")
+        elif isinstance(child, Mapping):
+            yield from _flat(child, name)
+        else:
+            yield name, _said(child)
+
+
+def _said(value: object) -> object:
+    """A value of the fingerprint as people write it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return value

@@ -1,0 +1,82 @@
+"""What speaks for or against a run's energy: steady state, cross-check, joules per token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kit.core.units import SCOPES
+from kit.energy.steady import Rule
+from kit.show.report import rounding, words
+from kit.show.report.parts import Html, absent, section, table, tag
+
+Document = Mapping[str, Any]
+
+
+def split(results: Document) -> Html:
+    """Joules of a prefill and of a decode token by difference of workloads, or why not."""
+    heads = ["scope", "per prefill token", "per decode token", "loaded idle", "by difference of"]
+    rows = [_split_row(scope, found) for scope, found in results["split"].items()]
+    return section(
+        "Joules per prefill and decode token (split)",
+        table(heads, rows),
+        note="By difference of workloads: least squares over whole requests of different lengths, "
+        "above the loaded idle server. It tells the two phases apart where they are too short to "
+        "be measured by themselves. ± is the standard uncertainty of the fit: how far the "
+        "launches differ, then what the sensor's gain adds.",
+    )
+
+
+def _split_row(scope: str, found: Document) -> list[object]:
+    if found["status"] == "unmeasured":
+        return [SCOPES[scope], absent(found["reason"])]
+    base = found["baseline_w"]
+    return [
+        SCOPES[scope],
+        words.per_token(found["prefill_j_per_token"]),
+        words.per_token(found["decode_j_per_token"]),
+        f"{rounding.with_u(base['value'], base['u'])} W",
+        words.split_over(found),
+    ]
+
+
+def checks(results: Document, rule: Rule) -> Html:
+    """Steady state of each GPU in words with its slopes, and the cross-check of its two views."""
+    launches = results["launches"]
+    steady = [row for launch in launches for row in _steady_rows(launch)]
+    if not steady:
+        return section(
+            "Steady state and cross-check", tag("p", absent("no GPU was read"), class_="note")
+        )
+    heads = ["GPU", "launch", "where", "state", "temperature", "power", "clocks held by"]
+    crossed = [
+        [gpu, launch["launch"], words.cross_check(check)]
+        for launch in launches
+        for gpu, check in launch["cross_check"].items()
+    ]
+    why = [tag("li", line) for launch in launches for line in words.unsteady(launch)]
+    return section(
+        "Steady state and cross-check",
+        table(heads, steady, numeric=9),
+        tag("ul", *why, class_="note") if why else "",
+        tag("h3", "Two views of one energy"),
+        table(["device", "launch", "measured block"], crossed, numeric=9),
+        note="A card that still warms up draws more for the same work. Steady: over "
+        f"{rule.window_s:g} s the temperature moves by at most {rule.temperature_c_per_min:g} "
+        f"°C/min and the power by {rule.power_percent_per_min:g} %/min. Slopes with their "
+        "standard error, by least squares through means of a second.",
+    )
+
+
+def _steady_rows(launch: Document) -> Iterator[list[object]]:
+    for gpu, places in launch["steady"].items():
+        for place, judged in places.items():
+            yield [
+                gpu,
+                launch["launch"],
+                words.PLACES[place],
+                tag("b", words.STATES[judged["status"]]),
+                words.slope(judged, "temperature_c_per_min", "°C/min"),
+                words.slope(judged, "power_percent_per_min", "%/min"),
+                words.masks(judged),
+            ]

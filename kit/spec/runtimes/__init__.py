@@ -1,0 +1,32 @@
+"""The runtimes that kit can run: its own, and those that other packages register.
+
+Another package registers a runtime under the entry-point group ``kit.runtimes``: the entry's name
+is the runtime's, its object a `kit.spec.runtimes.base.Runtime`.
+"""
+
+from __future__ import annotations
+
+from kit.core.registry import Registry
+from kit.spec.runtimes.base import Runtime
+
+__all__ = ("GROUP", "Runtime", "get", "names")
+
+GROUP = "kit.runtimes"
+_OWN = {
+    "llama-server": "kit.spec.runtimes.llama_server",
+    "llama-cpp-python": "kit.spec.runtimes.llama_cpp_python",
+    "transformers": "kit.spec.runtimes.transformers",
+    "loopback": "kit.spec.runtimes.loopback",
+}
+_REGISTRY = Registry("runtime", GROUP, _OWN, "RUNTIME")
+
+
+def names() -> tuple[str, ...]:
+    """Every runtime's name; kit's own first."""
+    return _REGISTRY.names()
+
+
+def get(name: str) -> Runtime:
+    """The runtime called ``name``; a `UsageError` where there is none."""
+    found: Runtime = _REGISTRY.get(name)
+    return found

@@ -1,0 +1,172 @@
+"""Hugging Face Transformers on PyTorch, behind kit's own small server (`images/transformers`).
+
+The plain way to run a model, without a serving engine: one request after another, one token after
+another, a batch of one. Its weights are a folder's worth of files (config.json, safetensors,
+tokenizer) or one GGUF file, which is dequantised when it is loaded.
+
+kit locks no image for it: with PyTorch's CUDA libraries it takes several gigabytes, and which of
+PyTorch's builds fits is a matter of the driver. A spec names an image of one's own by digest, made
+from the files of `images/transformers`; its entry point is ``serve.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.core.model import Problem, Prompt, RunSpec
+from kit.spec.runtimes.base import (
+    ANY_ADDRESS,
+    MODEL_NAME,
+    WEIGHTS,
+    Runtime,
+    api_option,
+    context_problems,
+    flags,
+    image_problems,
+    openai_request,
+    option,
+    options_schema,
+    the_gguf,
+)
+
+_NEEDED = "config.json"
+
+
+class Transformers(Runtime):
+    name = "transformers"
+    title = "Hugging Face Transformers on PyTorch (safetensors or GGUF; one request at a time)"
+    recipe = None
+    gpu = True
+    port = 8080
+    ready_path = "/health"
+    effective_paths = ("/props", "/v1/models")
+    equal_work = True
+    streams_usage = True
+    recount = None
+    real = True
+    options_schema = options_schema(
+        api=api_option(),
+        context=option(
+            "integer",
+            2048,
+            "Longest prompt and answer together, in tokens; more is refused.",
+            minimum=16,
+            maximum=1 << 24,
+        ),
+        dtype=option(
+            "string",
+            "auto",
+            "What is computed in; auto is what the model's config.json says, and for a GGUF file "
+            "bfloat16 on a GPU, float32 on a CPU.",
+            enum=["auto", "bfloat16", "float16", "float32"],
+        ),
+        device=option(
+            "string",
+            "auto",
+            "Where it runs; auto is the GPU where the spec asks for one, else the CPU.",
+            enum=["auto", "cpu", "cuda"],
+        ),
+        attention=option(
+            "string",
+            "sdpa",
+            "Attention: PyTorch's scaled_dot_product_attention, or plain matrix products.",
+            enum=["sdpa", "eager"],
+        ),
+    )
+
+    def argv(self, spec: RunSpec, listen: str = ANY_ADDRESS) -> tuple[str, ...]:
+        options, gguf = spec.runtime.options, the_gguf(spec)
+        return flags(
+            {
+                "model": f"{WEIGHTS}/{gguf.path}" if gguf else WEIGHTS,
+                "alias": MODEL_NAME,
+                "device": _device(spec),
+                "dtype": options["dtype"],
+                "attn": options["attention"],
+                "max-context": options["context"],
+                "host": listen,
+                "port": self.port,
+            }
+        )
+
+    def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
+        """Nothing fetched, nothing told, nothing left to chance where a variable decides it."""
+        return {
+            "HOME": "/tmp",  # noqa: S108 the container's
+            "USER": "nobody",  # PyTorch asks who it is, and the image's passwd may not know
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "DO_NOT_TRACK": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS's fixed order of summation
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+        }
+
+    def request(self, spec: RunSpec, prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:
+        extra = {
+            "stream_options": {"include_usage": True},
+            "top_k": spec.sampling.top_k,
+            "ignore_eos": spec.sampling.ignore_eos,
+        }
+        return openai_request(spec, prompt, index, extra)
+
+    def problems(self, spec: RunSpec) -> list[Problem]:
+        return [
+            *_weight_problems(spec),
+            *image_problems(self, spec),
+            *context_problems(spec, spec.runtime.options["context"]),
+            *_device_problems(spec),
+            *_queue_problems(spec),
+        ]
+
+
+def _device(spec: RunSpec) -> str:
+    asked = str(spec.runtime.options["device"])
+    return asked if asked != "auto" else "cuda" if spec.devices.gpus else "cpu"
+
+
+def _weight_problems(spec: RunSpec) -> list[Problem]:
+    """Neither one GGUF file nor a folder that Transformers can read."""
+    files = spec.weights.files if spec.weights else ()
+    names = {file.path for file in files}
+    if the_gguf(spec) or _NEEDED in names:
+        return []
+    found = "none" if spec.weights is None else f"{len(files)} file(s) without {_NEEDED}"
+    return [
+        Problem(
+            "$.weights",
+            "transformers loads one .gguf file, or config.json with the safetensors and "
+            f"tokenizer files beside it; the spec gives {found}",
+            "name one file whose path ends in .gguf, or every file of the model's folder",
+        )
+    ]
+
+
+def _device_problems(spec: RunSpec) -> list[Problem]:
+    asked, gpus = spec.runtime.options["device"], spec.devices.gpus
+    if asked == "cuda" and not gpus:
+        message, remedy = "the device cuda needs a GPU, and the spec asks for none", "1"
+    elif asked == "cpu" and gpus:
+        message, remedy = f"the device cpu leaves {gpus} GPU(s) asked for idle", "0"
+    elif gpus > 1:
+        message, remedy = f"transformers runs on one GPU; the spec asks for {gpus}", "1"
+    else:
+        return []
+    return [Problem("$.devices.gpus", message, f"set gpus to {remedy}, or choose another device")]
+
+
+def _queue_problems(spec: RunSpec) -> list[Problem]:
+    if spec.arrivals.concurrency == 1:
+        return []
+    return [
+        Problem(
+            "$.arrivals.concurrency",
+            "transformers serves one request at a time",
+            "set concurrency to 1, or use a runtime that batches",
+        )
+    ]
+
+
+RUNTIME = Transformers()

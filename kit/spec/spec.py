@@ -1,0 +1,276 @@
+"""A run spec's way in: file → JSON → JSON Schema (with the runtime's own options) → `RunSpec`.
+
+Every problem is found at once, each with its JSON path and a remedy. The schema file is the
+contract and the only place where a default is written; what is sealed has all of them filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit.core import jsonio, resources
+from kit.core.errors import SpecInvalid, UsageError
+from kit.core.model import Problem, RunSpec
+from kit.core.text import utf8
+from kit.machine import weights
+from kit.spec import runtimes, workloads
+
+# jsonschema's stubs say "maybe unset" of everything; what a validator raises has it all set.
+ValidationError = Any
+
+MAX_BYTES = 4 << 20
+_SHOWN = 60
+
+
+def load(path: Path) -> RunSpec:
+    """The spec in the file ``path``.
+
+    Raises:
+        UsageError: the file cannot be read or is not strict JSON.
+        SpecInvalid: it is JSON with problems; all of them are listed.
+    """
+    return parse(read(path), path.name)
+
+
+def read(path: Path) -> bytes:
+    """The text of a spec file as UTF-8; it may be no larger than 4 MiB."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the spec {path.name}: {error.strerror}",
+            "name a spec file, or write one with `kit init`",
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{path.name} is larger than 4 MiB", "that is not a run spec")
+    return utf8(data)
+
+
+def parse(data: bytes, name: str = "the spec") -> RunSpec:
+    """`load` for bytes already read."""
+    try:
+        document = jsonio.parse(data, name)
+    except jsonio.JsonRefused as error:
+        raise UsageError(error.message, "fix the JSON; `kit check` says where") from error
+    found = problems(document)
+    if found:
+        raise SpecInvalid(found, name)
+    return msgspec.convert(filled(document), RunSpec, strict=False)
+
+
+def problems(document: Any) -> list[Problem]:
+    """Everything wrong with a parsed spec, in the order of the document."""
+    found = list(_schema_problems(schema(), document, "$"))
+    if isinstance(document, dict):
+        found += option_problems(document)
+    if found:
+        return found
+    spec = msgspec.convert(filled(document), RunSpec, strict=False)
+    own = list(runtimes.get(spec.runtime.name).problems(spec))
+    return own + _meaning_problems(spec) + _weight_problems(spec)
+
+
+def schema(name: str = "run-spec") -> dict[str, Any]:
+    """The JSON Schema called ``name``, parsed."""
+    loaded: dict[str, Any] = jsonio.read(resources.schema_path(name))
+    return loaded
+
+
+def filled(document: Mapping[str, Any]) -> dict[str, Any]:
+    """``document`` with every default of the schema, the runtime and the workload written in."""
+    result = fill_defaults(schema(), dict(document))
+    for part, registry in (("runtime", runtimes), ("workload", workloads)):
+        chosen = registry.get(result[part]["name"])
+        result[part]["options"] = fill_defaults(
+            chosen.options_schema, dict(result[part].get("options", {}))
+        )
+    return result
+
+
+def fill_defaults(schema: Mapping[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """``value`` with the defaults of an object schema written in, recursively."""
+    result = dict(value)
+    for key, child in schema.get("properties", {}).items():
+        if key not in result and "default" in child:
+            result[key] = child["default"]
+        if isinstance(result.get(key), dict):
+            result[key] = fill_defaults(child, result[key])
+    return result
+
+
+def document(spec: RunSpec) -> dict[str, Any]:
+    """``spec`` as the JSON document that is sealed: it passes this module's own checks again.
+
+    What is not given is left out, except ``weights``, where null says that none are needed.
+    """
+    written = {k: _given(v) for k, v in msgspec.to_builtins(spec).items()}
+    return {k: v for k, v in written.items() if v is not None or k == "weights"}
+
+
+def _given(value: Any) -> Any:
+    """``value`` without keys that hold None."""
+    if isinstance(value, dict):
+        return {k: _given(v) for k, v in value.items() if v is not None}
+    return [_given(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def spec_hash(spec: RunSpec) -> str:
+    """SHA-256 of the spec's canonical form: shared by a run and all its replays."""
+    return jsonio.hash_of(document(spec))
+
+
+def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with the options of runtime and workload, by their own schemas."""
+    for part, registry in (("runtime", runtimes), ("workload", workloads)):
+        section = document.get(part)
+        name = section.get("name") if isinstance(section, dict) else None
+        if not isinstance(name, str):
+            continue
+        if name not in registry.names():
+            known = ", ".join(registry.names())
+            yield Problem(f"$.{part}.name", f"kit knows no {part} {name!r}", f"use one of: {known}")
+            continue
+        options = section.get("options", {}) if isinstance(section, dict) else {}
+        rules = registry.get(name).options_schema
+        yield from _schema_problems(rules, options, f"$.{part}.options")
+
+
+def _meaning_problems(spec: RunSpec) -> list[Problem]:
+    """What no schema can say: that names exist and that a metric has its meter."""
+    from kit.measure import meters
+
+    found = []
+    for index, meter in enumerate(spec.meters):
+        where = f"$.meters[{index}]"
+        if meter.name not in meters.names():
+            known = ", ".join(meters.names())
+            found.append(
+                Problem(where, f"kit knows no meter {meter.name!r}", f"use one of: {known}")
+            )
+        elif meter.name == "pdu" and meter.alias is None:
+            found.append(Problem(where, "a PDU needs an alias", 'add "alias": a name in host.toml'))
+    names = [(m.name, m.alias) for m in spec.meters]
+    if len(set(names)) != len(names):
+        found.append(Problem("$.meters", "one meter is named twice", "name each meter once"))
+    found += _primary_problems(spec)
+    found += _arrival_problems(spec)
+    return found
+
+
+def _arrival_problems(spec: RunSpec) -> list[Problem]:
+    """Each request has its time, in nanoseconds, which no document can hold beyond 104 days."""
+    rate, count = spec.arrivals.rate, spec.workload.options.get("requests", 1)
+    if rate is None or count <= rate * _LONGEST_S:
+        return []
+    said = f"at {rate:g} requests a second, {count} requests take more than {_LONGEST_S // 86_400}"
+    return [Problem("$.arrivals.rate", f"{said} days", "raise the rate, or ask for fewer requests")]
+
+
+def _weight_problems(spec: RunSpec) -> list[Problem]:
+    return list(weights.problems(spec.weights)) if spec.weights else []
+
+
+_LONGEST_S = 30 * 86_400  # of a measured block with constant arrivals
+_SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
+
+
+def _primary_problems(spec: RunSpec) -> list[Problem]:
+    scope, _, rest = spec.primary_metric.partition("_energy_")
+    needed = _SCOPE_METERS.get(scope) if rest else None
+    if needed is None or any(m.name == needed for m in spec.meters):
+        return []
+    return [
+        Problem(
+            "$.primary_metric",
+            f"{spec.primary_metric} needs the meter {needed}, which the spec does not ask for",
+            f'add {{"name": "{needed}"}} to meters, or choose another primary metric',
+        )
+    ]
+
+
+# --- JSON Schema errors, in words -----------------------------------------------------------
+
+
+def _schema_problems(rules: Mapping[str, Any], document: Any, root: str) -> Iterator[Problem]:
+    errors = jsonio.validator(rules).iter_errors(document)
+    for error in sorted(errors, key=lambda e: [str(p) for p in e.path]):
+        for leaf in _leaves(error):
+            yield _in_words(leaf, root)
+
+
+def _leaves(error: ValidationError) -> Iterator[ValidationError]:
+    """For a failed ``oneOf``, the errors of the branch that was probably meant."""
+    if error.validator == "oneOf" and error.context and isinstance(error.instance, dict):
+        by_branch: dict[int, list[ValidationError]] = {}
+        for child in error.context:
+            by_branch.setdefault(int(child.schema_path[0]), []).append(child)
+        meant = min(by_branch.values(), key=lambda errors: _distance(errors, error.instance))
+        for child in meant:
+            yield from _leaves(child)
+    else:
+        yield error
+
+
+def _distance(errors: list[ValidationError], instance: Mapping[str, Any]) -> tuple[int, int]:
+    """How far ``instance`` is from a branch: wrong kinds of keys weigh more than wrong values.
+
+    A branch that wants no object at all was never meant.
+    """
+    structural = ("type", "additionalProperties", "required")
+    if any(e.validator == "type" and e.instance is instance for e in errors):
+        return 1 << 30, len(instance)
+    return sum(1 + 2 * (e.validator in structural) for e in errors), len(instance)
+
+
+def _in_words(error: ValidationError, root: str) -> Problem:
+    path = root + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
+    return Problem(path, _message(error), _remedy(error))
+
+
+def _message(error: ValidationError) -> str:
+    shown = jsonio.canonical(error.instance).decode() if _plain(error.instance) else "this"
+    shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+    match error.validator:
+        case "pattern":
+            return f"{shown} does not have the right form"
+        case "enum":
+            return f"{shown} is not one of the values allowed"
+        case "not":
+            return f"{shown} is not pinned: it can move"
+        case "additionalProperties":
+            extra = set(error.instance) - set(error.schema.get("properties", {}))
+            return f"unknown {', '.join(repr(k) for k in sorted(extra))}"
+        case None:
+            return "this is not allowed here"
+        case _:
+            said = str(error.message)
+            return said if len(said) <= 200 else said[:199] + "…"
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _remedy(error: ValidationError) -> str:
+    schema, keyword = error.schema, error.validator
+    if not isinstance(schema, dict):
+        return "remove it"
+    match keyword:
+        case "enum":
+            return "use one of: " + ", ".join(str(v) for v in error.validator_value)
+        case "const":
+            return f"write {error.validator_value!r}"
+        case "required":
+            return "add it"
+        case "additionalProperties":
+            return "allowed here: " + ", ".join(schema.get("properties", {})) if schema else ""
+    hint = schema.get("description", "")
+    examples = schema.get("examples", [])
+    if examples and _plain(examples[0]):
+        hint = f"{hint} For example: {examples[0]}"
+    return hint.strip() or f"see `kit schema run-spec` ({keyword})"

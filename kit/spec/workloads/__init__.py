@@ -1,0 +1,42 @@
+"""The workloads that kit can drive: its own, and those that other packages register."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from kit.core.model import Prompt
+from kit.core.registry import Registry
+
+GROUP = "kit.workloads"
+
+
+class Workload(Protocol):
+    """The contract of a workload; third parties register theirs under ``kit.workloads``.
+
+    Attributes:
+        name: the word in a spec's ``workload.name``.
+        title: one line for a list or a form.
+        options_schema: JSON Schema of ``workload.options``, every option with its default.
+    """
+
+    name: str
+    title: str
+    options_schema: dict[str, Any]
+
+    def prompts(self, options: dict[str, Any], count: int | None = None) -> tuple[Prompt, ...]:
+        """The measured work in order, or its first ``count`` pieces (for a warm-up)."""
+        ...
+
+
+_REGISTRY = Registry("workload", GROUP, {"prompts": "kit.spec.workloads.prompts"}, "WORKLOAD")
+
+
+def names() -> tuple[str, ...]:
+    """Every workload's name; kit's own first."""
+    return _REGISTRY.names()
+
+
+def get(name: str) -> Workload:
+    """The workload called ``name``; a `UsageError` where there is none."""
+    found: Workload = _REGISTRY.get(name)
+    return found

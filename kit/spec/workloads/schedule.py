@@ -1,0 +1,70 @@
+"""The materialised schedule: every request of a launch, decided before anything runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+from kit.core.model import ArrivalsSpec, Prompt, ScheduledRequest
+
+RequestOf = Callable[[Prompt, int], tuple[str, dict[str, Any]]]
+Stage = Literal["warmup", "measured"]
+
+
+def requests(
+    warmups: Sequence[Prompt],
+    measured: Sequence[Prompt],
+    arrivals: ArrivalsSpec,
+    request_of: RequestOf,
+    *,
+    equal_work: bool,
+    unique_prefix: bool,
+) -> Iterator[ScheduledRequest]:
+    """Warm-up requests, then measured ones; indices run through both.
+
+    Each is made when it is asked for: a hostile spec may describe gigabytes of them.
+
+    Args:
+        request_of: a runtime's translation of a prompt into path and body.
+        equal_work: whether the runtime generates exactly the tokens asked for.
+        unique_prefix: begin each text with its own number, so that no cache can serve it.
+    """
+    stages: list[tuple[Stage, int, Prompt]] = [("warmup", i, p) for i, p in enumerate(warmups)]
+    stages += [("measured", i, p) for i, p in enumerate(measured)]
+    for index, (stage, place, prompt) in enumerate(stages):
+        yield _scheduled(
+            index, stage, place, prompt, arrivals, request_of, equal_work, unique_prefix
+        )
+
+
+def _scheduled(
+    index: int,
+    stage: Stage,
+    place: int,
+    prompt: Prompt,
+    arrivals: ArrivalsSpec,
+    request_of: RequestOf,
+    equal_work: bool,
+    unique_prefix: bool,
+) -> ScheduledRequest:
+    text = f"[{index:05d}] {prompt.text}" if unique_prefix else prompt.text
+    path, body = request_of(prompt._replace(text=text), index)
+    return ScheduledRequest(
+        index=index,
+        stage=stage,
+        item=prompt.item,
+        path=path,
+        body=body,
+        at_ns=_intended(arrivals, stage, place),
+        expect_tokens=prompt.max_tokens if equal_work else None,
+    )
+
+
+def _intended(arrivals: ArrivalsSpec, stage: Stage, place: int) -> int | None:
+    """Nanoseconds since the stage's begin; None where a free client decides.
+
+    The warm-up is a closed loop always: it only has to touch every slot once.
+    """
+    if stage == "warmup" or arrivals.kind == "closed" or arrivals.rate is None:
+        return None
+    return round(place * 1e9 / arrivals.rate)

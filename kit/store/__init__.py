@@ -1,0 +1,1 @@
+"""The store, ``runs/``: sealed runs, the ledger of every attempt, and the seal."""

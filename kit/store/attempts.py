@@ -1,0 +1,101 @@
+"""How often a spec was tried: an excerpt of the ledger that travels beside a run, outside its hash.
+
+It is the word of whoever exported the run. It shows that there were other attempts; that there were
+no more, nothing can show.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from kit.core import jsonio
+from kit.core.errors import KitError
+from kit.core.model import Record
+from kit.record.archive import Source
+from kit.record.manifest import ATTEMPTS
+from kit.store.audit import OUTCOMES
+from kit.store.ledger import Ledger
+
+SCHEMA = "kit.attempts/1"
+MAX_BYTES = 4 << 20
+
+
+class Attempt(Record, frozen=True, kw_only=True):
+    """One attempt: its id, when it ended (UTC), and what became of it; empty where nothing did."""
+
+    id: str
+    utc: str = ""
+    status: str = ""
+    run_hash: str = ""
+
+
+class Excerpt(Record, frozen=True, kw_only=True):
+    """What one ledger says of a spec: ``entries`` and ``head`` name the whole ledger then."""
+
+    entries: int
+    head: str
+    attempts: tuple[Attempt, ...]
+
+
+class Attempts(Record, frozen=True, kw_only=True):
+    """Excerpts of the ledgers of all who exported the run, oldest first."""
+
+    schema: str
+    spec_hash: str
+    ledgers: tuple[Excerpt, ...]
+
+    @property
+    def every(self) -> dict[str, Attempt]:
+        """Attempts by id; of one that two ledgers name, the later word."""
+        return {each.id: each for ledger in self.ledgers for each in ledger.attempts}
+
+
+def read(source: Source) -> Attempts | None:
+    """The attempts that travel with a run; None where none do.
+
+    Raises:
+        KitError: what is there does not have the form that kit writes.
+    """
+    if ATTEMPTS not in source.names():
+        return None
+    document = jsonio.parse(source.read(ATTEMPTS, MAX_BYTES), ATTEMPTS)
+    try:
+        found = msgspec.convert(document, Attempts)
+    except msgspec.ValidationError as error:
+        raise KitError(f"{ATTEMPTS}: {error}") from error
+    if found.schema != SCHEMA:
+        raise KitError(f"{ATTEMPTS} is not {SCHEMA}")
+    return found
+
+
+def excerpt(ledger: Ledger, spec_hash: str) -> Excerpt | None:
+    """What ``ledger`` says of a spec; None where it knows no attempt."""
+    found: dict[str, Attempt] = {}
+    for entry in ledger.entries:
+        id_ = str(entry.get("id", ""))
+        if entry.get("spec_hash") != spec_hash:
+            continue
+        if entry["kind"] == "registered":
+            found[id_] = Attempt(id=id_, utc=entry.get("utc", ""))
+        elif entry["kind"] in OUTCOMES:
+            kept = {key: entry.get(key, "") for key in ("utc", "status", "run_hash")}
+            found[id_] = Attempt(id=id_, **kept)
+    if not found:
+        return None
+    return Excerpt(entries=ledger.lines, head=ledger.head, attempts=tuple(found.values()))
+
+
+def added(before: Attempts | None, mine: Excerpt | None, spec_hash: str) -> bytes | None:
+    """The document with ``mine`` added; it takes the place of what this ledger said before."""
+    others = before.ledgers if before and before.spec_hash == spec_hash else ()
+    if mine:
+        ids = {each.id for each in mine.attempts}
+        others = tuple(e for e in others if not ids & {each.id for each in e.attempts})
+    ledgers = (*others, *([mine] if mine else []))
+    if not ledgers:
+        return None
+    whole = Attempts(schema=SCHEMA, spec_hash=spec_hash, ledgers=ledgers)
+    built: dict[str, Any] = msgspec.to_builtins(whole)
+    return jsonio.canonical(built)

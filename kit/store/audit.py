@@ -1,0 +1,178 @@
+"""What a store's ledger shows: whether its chain is whole, and whether the runs fit its entries.
+
+An entry whose run is gone is ordinary: people delete runs, and the ledger goes on naming the
+attempt. A run that no entry names, a chain that breaks, and an entry that contradicts its run are
+not: somebody edited the ledger, or put the run there past it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from kit.core import regular
+from kit.core.errors import EXIT_OK, EXIT_VERIFY, KitError
+from kit.core.model import Record
+from kit.record import manifest
+from kit.record.archive import MANIFEST, MAX_MANIFEST
+from kit.store.ledger import Entry, Ledger
+from kit.store.store import Store
+
+Status = Literal["PASS", "WARN", "FAIL"]
+# Entries that say what became of an attempt of this store.
+OUTCOMES = frozenset({"sealed", "recovered"})
+_COMPARED = ("id", "spec_hash", "plan_hash", "status")
+_SHOWN = 3
+_SEALING_S = 0.5
+_HOW = "Came with a clone, was copied here, or its entry was cut out; `kit recover` notes it"
+
+
+class Found(Record, frozen=True):
+    """One thing that was looked at: its code, how it came out, and what was found."""
+
+    code: str
+    status: Status
+    message: str
+
+
+class Audit(Record, frozen=True):
+    """What was found of a store."""
+
+    findings: tuple[Found, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return not any(found.status == "FAIL" for found in self.findings)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_OK if self.passed else EXIT_VERIFY
+
+    @property
+    def doubts(self) -> tuple[Found, ...]:
+        """What failed: what `kit ls` and `kit recover` say, too."""
+        return tuple(found for found in self.findings if found.status == "FAIL")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The audit as a JSON document."""
+        listed = [{"code": f.code, "status": f.status, "message": f.message} for f in self.findings]
+        return {"passed": self.passed, "findings": listed}
+
+
+def chain(store: Store) -> Audit:
+    """The chain alone."""
+    return Audit((_chain(store.ledger_read()),))
+
+
+def quick(store: Store) -> Audit:
+    """The chain, and the runs by their names alone: nothing of a run is read."""
+    ledger = store.ledger_read()
+    return Audit((_chain(ledger), _listed(store, ledger)))
+
+
+def whole(store: Store) -> Audit:
+    """Also every run's manifest against its name and its entry, and attempts without an outcome."""
+    ledger = store.ledger_read()
+    runs = store.runs()
+    entries = {e["run_hash"]: e for e in ledger.entries if "run_hash" in e}
+    return Audit(
+        (
+            _chain(ledger),
+            _listed(store, ledger),
+            _judged(
+                "LEDGER_REGISTERED", _unregistered(ledger), "each was registered before it ran"
+            ),
+            _judged(
+                "LEDGER_ENTRIES", _contradicted(runs, entries), f"{len(runs)} fit their entries"
+            ),
+            _attempts(store, ledger),
+            *_strangers(store),
+        )
+    )
+
+
+def _chain(ledger: Ledger) -> Found:
+    said = f"{ledger.lines} entries follow one another"
+    if ledger.torn and not ledger.faults:
+        said += "; the last one was cut by a crash and is left out"
+    return _judged("LEDGER_CHAIN", (text for _, text in ledger.faults), said)
+
+
+def _listed(store: Store, ledger: Ledger) -> Found:
+    missing = _missing(store, ledger)
+    if missing and store.is_busy():  # a run gets its name an instant before its entry
+        time.sleep(_SEALING_S)
+        missing = _missing(store, store.ledger_read())
+    if not missing:
+        return Found("LEDGER_RUNS", "PASS", "every run that is here is in the ledger")
+    runs = "1 run is" if len(missing) == 1 else f"{len(missing)} runs are"
+    said = f"{runs} not in the ledger: {_some([name[:12] for name in missing], ', ')}. {_HOW}"
+    return Found("LEDGER_RUNS", "FAIL", said)
+
+
+def _missing(store: Store, ledger: Ledger) -> list[str]:
+    known = {entry.get("run_hash") for entry in ledger.entries}
+    return [path.name for path in store.runs() if path.name not in known]
+
+
+def _unregistered(ledger: Ledger) -> Iterator[str]:
+    begun: set[Any] = set()
+    for entry in ledger.entries:
+        if entry["kind"] == "registered":
+            begun.add(entry.get("id"))
+        elif entry["kind"] in OUTCOMES and entry.get("id") not in begun:
+            yield f"run {entry.get('run_hash', '')[:12]} was sealed, and no entry registers it"
+
+
+def _contradicted(runs: Iterable[Path], entries: dict[str, Entry]) -> Iterator[str]:
+    for run in runs:
+        try:
+            data = regular.content(run / MANIFEST, MAX_MANIFEST)
+            if manifest.run_hash(data) != run.name:
+                yield f"run {run.name[:12]} is not the one that its name says"
+                continue
+            said = manifest.parse(data)
+        except (KitError, OSError) as error:
+            yield f"run {run.name[:12]}: {getattr(error, 'message', error)}"
+            continue
+        facts = {"id": said.run_id, "status": said.status}
+        facts |= {"spec_hash": said.spec_hash, "plan_hash": said.plan_hash}
+        entry = entries.get(run.name, {})
+        for key in _COMPARED:
+            if key in entry and entry[key] != facts[key]:
+                yield f"the ledger has another {key} of run {run.name[:12]} than its manifest"
+
+
+def _attempts(store: Store, ledger: Ledger) -> Found:
+    """How many attempts there were; those without an outcome are worth a question."""
+    begun = [e.get("id") for e in ledger.entries if e["kind"] == "registered"]
+    ended = {e.get("id") for e in ledger.entries if e["kind"] in OUTCOMES}
+    here = set(store.ids())
+    open_ = [str(id_) for id_ in begun if id_ not in ended and id_ not in here]
+    gone = {e["run_hash"] for e in ledger.entries if "run_hash" in e}
+    gone -= {path.name for path in store.runs()}
+    said = f"{len(begun)} attempts registered"
+    said += f", {len(gone)} runs no longer here" if gone else ""
+    if open_:
+        return Found("LEDGER_ATTEMPTS", "WARN", f"{said}; no outcome of {_some(open_)}")
+    return Found("LEDGER_ATTEMPTS", "PASS", said)
+
+
+def _strangers(store: Store) -> Iterator[Found]:
+    names = [ascii(path.name) for path in store.others()]
+    if names:
+        said = f"not named by a hash, so not among the runs: {_some(names)}"
+        yield Found("STORE_OTHERS", "WARN", said)
+
+
+def _judged(code: str, problems: Iterable[str], fine: str) -> Found:
+    found = list(problems)
+    return Found(code, "FAIL", _some(found)) if found else Found(code, "PASS", fine)
+
+
+def _some(texts: list[str], between: str = "; ") -> str:
+    more = f" (and {len(texts) - _SHOWN} more)" if len(texts) > _SHOWN else ""
+    return between.join(texts[:_SHOWN]) + more

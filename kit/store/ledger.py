@@ -1,0 +1,164 @@
+"""The ledger of a store: a line for every attempt, each with the hash of the line before.
+
+Reading never fails: what is no entry, or does not follow, becomes a fault in words. The chain shows
+what was edited, cut out or exchanged; what was cut off at its end shows by the runs that no entry
+names (see `kit.store.audit`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from kit.core import jsonio, regular
+from kit.core.errors import KitError, UsageError
+
+NAME = "ledger.jsonl"
+GENESIS = "0" * 64
+MAX_BYTES = 256 << 20
+_MAX_LINE = 64 << 10
+_RUN_HASH = re.compile(r"[0-9a-f]{64}")
+_TEXTS = ("run_hash", "spec_hash", "plan_hash", "status", "reason", "utc")
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a ledger holds.
+
+    Attributes:
+        entries: those of the right form, oldest first.
+        faults: what is wrong with it, in words, by the number of the line (from 0).
+        head: SHA-256 of the last whole line; GENESIS where there is none.
+        lines: how many whole lines there are.
+        torn: whether the last line has no end, as a power loss leaves it.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    faults: tuple[tuple[int, str], ...] = ()
+    head: str = GENESIS
+    lines: int = 0
+    torn: bool = False
+
+
+def read(path: Path) -> Ledger:
+    """The ledger at ``path``; an empty one where there is none."""
+    try:
+        return decode(regular.content(path, MAX_BYTES))
+    except FileNotFoundError:
+        return Ledger()
+    except OSError as error:
+        return Ledger(faults=((0, f"{NAME} cannot be read: {error.strerror}"),))
+    except KitError as error:
+        return Ledger(faults=((0, error.message),))
+
+
+def decode(data: bytes) -> Ledger:
+    """The entries of a ledger, and every line that is none or does not follow."""
+    *lines, rest = data.split(b"\n")
+    entries, faults, prev = [], [], GENESIS
+    for number, line in enumerate(lines):
+        entry = _entry(line)
+        if entry is None:
+            faults.append((number, f"line {number + 1} is not an entry"))
+        else:
+            entries.append(entry)
+            if (entry["seq"], entry["prev"]) != (number, prev):
+                said = "was edited, cut out or exchanged" if number else "it lacks its beginning"
+                faults.append((number, f"line {number + 1} does not follow: a line {said}"))
+        prev = jsonio.digest(line)
+    if not _is_torn_entry(rest):
+        faults.append((len(lines), "its last line has no end, and is no entry that a crash cut"))
+    return Ledger(tuple(entries), tuple(faults), prev, len(lines), bool(rest))
+
+
+def append(path: Path, kind: str, facts: Entry) -> None:
+    """Add an entry; several processes may do so at once. What a crash left torn is written over.
+
+    Raises:
+        UsageError: what lies there is no ledger, and is left as it is.
+        OSError: it cannot be written.
+    """
+    with _locked(path) as file:
+        data = file.read(MAX_BYTES + 1)
+        whole = data.rfind(b"\n") + 1
+        if len(data) > MAX_BYTES or not _is_torn_entry(data[whole:]):
+            raise UsageError(
+                f"{path.name} is not as kit writes it", "`kit verify --store` says why"
+            )
+        last = data[data.rfind(b"\n", 0, max(whole - 1, 0)) + 1 : max(whole - 1, 0)]
+        entry = {
+            **facts,
+            "kind": kind,
+            "seq": data.count(b"\n"),
+            "prev": jsonio.digest(last) if whole else GENESIS,
+        }
+        file.truncate(whole)
+        file.seek(0, os.SEEK_END)
+        file.write(jsonio.canonical(entry) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def require(path: Path) -> None:
+    """Raise `UsageError` where a file that is no ledger lies at ``path``, or cannot be read."""
+    try:
+        data = regular.content(path, MAX_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path.name}: {error.strerror}", "check who may read and write the store"
+        ) from error
+    if not _is_torn_entry(data[data.rfind(b"\n") + 1 :]):
+        raise _not_ours(path)
+
+
+def _not_ours(path: Path) -> UsageError:
+    return UsageError(f"{path.name} is not as kit writes it", "`kit verify --store` says why")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    handle = regular.descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    with os.fdopen(handle, "a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        yield file
+
+
+def _is_torn_entry(rest: bytes) -> bool:
+    """Whether the bytes after the last line are none, or an entry's that a power loss cut."""
+    return not rest or ((len(rest) < _MAX_LINE and rest.startswith(b"{")) or not rest.strip(b"\0"))
+
+
+def _entry(line: bytes) -> Entry | None:
+    """A line as an entry; None where it is none that kit could have written."""
+    if len(line) > _MAX_LINE:
+        return None
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and _is_entry(found) else None
+
+
+def _is_entry(found: Entry) -> bool:
+    texts = all(isinstance(found.get(key, ""), str) for key in _TEXTS)
+    chained = isinstance(found.get("seq"), int) and isinstance(found.get("prev"), str)
+    if not (texts and chained and isinstance(found.get("kind"), str)):
+        return False
+    if not isinstance(found.get("id", ""), str | int):
+        return False
+    # It becomes a path in the store: nothing but a hash may stand there.
+    return "run_hash" not in found or bool(
+        _RUN_HASH.fullmatch(found["run_hash"]) and "status" in found
+    )

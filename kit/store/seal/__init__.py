@@ -1,0 +1,24 @@
+"""Sealing: files → manifest → a run named by its hash. Also single files, and recovery."""
+
+from __future__ import annotations
+
+from kit.record.manifest import run_hash
+from kit.store.seal.recomputing import recompute
+from kit.store.seal.recovery import recover, tidy
+from kit.store.seal.sealing import listed, manifest_of, seal, storage_error, utc_now
+from kit.store.seal.sharing import check_integrity, export, import_
+
+__all__ = (
+    "check_integrity",
+    "export",
+    "import_",
+    "listed",
+    "manifest_of",
+    "recompute",
+    "recover",
+    "run_hash",
+    "seal",
+    "storage_error",
+    "tidy",
+    "utc_now",
+)

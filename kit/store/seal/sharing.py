@@ -1,0 +1,205 @@
+"""Single files: export packs a sealed run the same way every time, import checks and unpacks it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from kit.core.errors import ArchiveRefused, KitError, UsageError
+from kit.core.model import Manifest
+from kit.record import archive, manifest
+from kit.record.archive import MANIFEST, SUFFIX, Source
+from kit.record.manifest import ATTEMPTS
+from kit.store import attempts
+from kit.store.ledger import Ledger
+from kit.store.seal.sealing import note, storage_error, sync, sync_tree
+from kit.store.store import InFlight, Store
+
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_SMALL_BYTES = 4096
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def export(
+    run: Path, out: Path, *, with_withheld: bool = False, ledger: Ledger | None = None
+) -> Path:
+    """Pack a sealed run into ``<hash>.kit.zip``; the same run gives the same bytes.
+
+    Args:
+        run: the sealed run's folder.
+        out: the folder or file to write.
+        with_withheld: include host name and device UUIDs.
+        ledger: what is known of attempts of the same spec; its excerpt goes along, outside the
+            hash.
+
+    Raises:
+        UsageError: ``run`` is not a sealed folder, or ``out`` cannot be written.
+        ArchiveRefused: the run is not what was sealed.
+    """
+    if not (run / MANIFEST).is_file():
+        raise UsageError(f"{run.name} is not a sealed folder", "`kit ls` lists the runs")
+    source = archive.open_source(run)
+    name, listed = check_integrity(source)
+    withheld = {f.path for f in listed.files if f.withheld and not with_withheld}
+    members = [m for m in source.names() if m not in {*withheld, ATTEMPTS}]
+    target = out / f"{name}{SUFFIX}" if out.is_dir() else out
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target.name} is there and is no file", "name another file or folder")
+    part = target.with_name(target.name + ".part")
+    try:
+        with zipfile.ZipFile(part, "w") as packed:
+            for member in members:
+                _pack(packed, f"{name}/{member}", source, member)
+            if told := _attempts(source, listed.spec_hash, ledger):
+                packed.writestr(_info(f"{name}/{ATTEMPTS}"), told)
+        sync(part)
+        part.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise UsageError(
+            f"cannot write {target.name}: {error.strerror}", "name another folder"
+        ) from error
+    return target
+
+
+def _attempts(source: Source, spec_hash: str, ledger: Ledger | None) -> bytes | None:
+    """What came with the run, and what this ledger adds; what is malformed is left behind."""
+    before = None
+    with contextlib.suppress(KitError):
+        before = attempts.read(source)
+    mine = attempts.excerpt(ledger, spec_hash) if ledger else None
+    return attempts.added(before, mine, spec_hash)
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    """A member's header: the same for the same name."""
+    info = zipfile.ZipInfo(name, _ZIP_DATE)
+    info.external_attr = 0o100644 << 16
+    info.create_system = 3
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
+
+
+def _pack(packed: zipfile.ZipFile, name: str, source: Source, member: str) -> None:
+    """Deflate, or store what would compress so far that a reader must take it for a bomb."""
+    info = _info(name)
+    info.file_size = source.size(member)
+    fair = info.file_size <= _SMALL_BYTES or _is_fair(source, member)
+    info.compress_type = zipfile.ZIP_DEFLATED if fair else zipfile.ZIP_STORED
+    with packed.open(info, "w") as out:
+        for piece in source.pieces(member):
+            out.write(piece)
+
+
+def _is_fair(source: Source, member: str) -> bool:
+    """Whether a file packs to more than a fiftieth: far enough from what is refused."""
+    engine = zlib.compressobj()
+    size = sum(len(engine.compress(piece)) for piece in source.pieces(member))
+    size += len(engine.flush())
+    return source.size(member) <= archive.MAX_RATIO // 2 * size
+
+
+def import_(file: Path, store: Store) -> Path:
+    """Check a run from elsewhere and put it into the store under its hash.
+
+    Returns:
+        The run's folder; one that is in the store already stays as it is.
+
+    Raises:
+        ArchiveRefused: it is unsafe, or its files are not those of its manifest; or the store has
+            the run already, and not as it was sealed.
+        RunFailed: it could not be written.
+    """
+    source = archive.open_source(file)
+    try:
+        name, listed = check_integrity(source)
+        target = store.root / name
+        if os.path.lexists(target):
+            _compare(target, name)
+        elif _unpack(source, store, target):
+            note(store, "imported", name, listed)
+    finally:
+        source.close()
+    return target
+
+
+def _compare(target: Path, name: str) -> None:
+    """Refuse where the store's own copy of the run is not what was sealed."""
+    try:
+        check_integrity(archive.open_source(target))
+    except ArchiveRefused as altered:
+        raise ArchiveRefused(
+            altered.code,
+            f"the store holds run {name[:12]} already, and altered: {altered.message}",
+            f"move {target} away and import again",
+        ) from altered
+
+
+def _unpack(source: Source, store: Store, target: Path) -> bool:
+    """Write beside the runs in flight, check again what was written, then move to its name.
+
+    Returns:
+        Whether the run was put there; false where another import was quicker.
+    """
+    flight = InFlight(store, f"import-{secrets.token_hex(4)}")
+    try:
+        flight.take()  # a lock, so that what a crash leaves is known to be nobody's
+        staging = flight.scratch("run")
+        for member in source.names():
+            write_out(staging / member, source.pieces(member))
+        check_integrity(archive.open_source(staging))
+        sync_tree(staging)
+        return moved(staging, target)
+    except OSError as error:
+        raise storage_error(error) from error
+    finally:
+        flight.release()
+        store.forget_scratch(flight.id)
+
+
+def write_out(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a new file and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        file.writelines(pieces)
+
+
+def moved(staging: Path, target: Path) -> bool:
+    """Give a folder its name; false where another process was quicker."""
+    try:
+        staging.rename(target)
+    except OSError:
+        if target.is_dir():
+            return False
+        raise
+    sync(target.parent)
+    return True
+
+
+def check_integrity(source: Source) -> tuple[str, Manifest]:
+    """The run hash and manifest of a source whose files are exactly those of its manifest.
+
+    Raises:
+        ArchiveRefused: with the code of the first thing that is wrong.
+    """
+    data, listed = manifest.read(source)
+    name = manifest.run_hash(data)
+    if _HASH.fullmatch(source.top) and source.top != name:
+        raise ArchiveRefused("HASH_NAME", "the run is not the one that its name says")
+    for stranger in manifest.strangers(source, listed):
+        raise ArchiveRefused("EXTRA_FILE", f"{stranger} is not in the manifest")
+    absent = manifest.absentees(source, listed)
+    for entry in absent:
+        if not entry.withheld:
+            raise ArchiveRefused("MISSING_FILE", f"{entry.path} is missing")
+    for entry in listed.files:
+        if entry not in absent:
+            manifest.check_listed(source, entry)
+    return name, listed

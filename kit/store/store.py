@@ -1,0 +1,350 @@
+"""The store, ``runs/``: sealed runs by hash, runs in flight, and the ledger of every attempt.
+
+Layout::
+
+    runs/<run_hash>/           sealed, never changed again
+    runs/.inflight/<id>/       a run going on; an engine holds its lock
+    runs/.inflight/<id>.scratch/   what the run needs and must not be sealed
+    runs/ledger.jsonl          every attempt, hash-chained, so that "the best of 50" shows
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from kit.core import jsonio, regular
+from kit.core.errors import UsageError
+from kit.store import ledger as ledgers
+
+LEDGER = ledgers.NAME
+VERDICTS = ".verdicts.json"
+_RUN = re.compile(r"[0-9a-f]{64}")
+_ID = re.compile(r"[0-9a-f]{8}")
+_LOCK = "lock"
+_SCRATCH = ".scratch"
+_ADOPTED = "adopted"
+_HANDOVER_S = 30.0
+_ID_BYTES = 4
+_ATTRIBUTES = ".gitattributes"
+# For people who commit their runs: one converted line end, and a run is not what was sealed.
+_BYTES_AS_THEY_ARE = """\
+# Sealed bytes: git must not convert line ends, whatever core.autocrlf says.
+* -text
+"""
+# Somebody who asks whether a run is alive holds its lock for an instant; wait that out.
+_PROBE_S = 2.0
+
+
+class InFlight:
+    """A run going on: its folder, and the lock that says somebody works on it."""
+
+    def __init__(self, store: Store, id_: str) -> None:
+        self.store, self.id = store, id_
+        self.path = store.inflight / id_
+        self._lock: int | None = None
+
+    def write(self, name: str, value: Any) -> bytes:
+        """Write a canonical JSON document into the run; returns its bytes."""
+        data = jsonio.canonical(value)
+        self.write_bytes(name, data)
+        return data
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a file of the run, to the disk itself."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(path.parent)
+
+    def folder(self, name: str) -> Path:
+        """A folder of the run, made if it is not there."""
+        path = self.path / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def scratch(self, name: str) -> Path:
+        """Where to put what must not be sealed."""
+        folder = self.store.scratch_folder(self.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
+    def register(self, facts: dict[str, Any]) -> None:
+        """Note in the ledger that this run begins, before it does."""
+        _sync_folder(self.path)
+        _sync_folder(self.store.inflight)
+        self.store.note("registered", **facts)
+
+    def take(self) -> None:
+        """Take the lock.
+
+        Raises:
+            UsageError: another process works on this run.
+        """
+        handle = os.open(self.scratch(_LOCK), os.O_RDWR | os.O_CREAT, 0o644)
+        if not _lock_within(handle, _PROBE_S):
+            os.close(handle)
+            raise UsageError(
+                f"run {self.id} is being worked on", f"watch it: `kit attach {self.id}`"
+            )
+        os.truncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        self._lock = handle
+
+    def release(self) -> None:
+        """Let go of the lock; the engine takes it over within half a minute."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+class Store:
+    """The folder of runs. Nothing is made before something is written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.inflight = self.root / ".inflight"
+
+    def make(self) -> None:
+        """Make the folder, with the setting that lets git leave its bytes alone.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError), (self.root / _ATTRIBUTES).open("x") as file:
+            file.write(_BYTES_AS_THEY_ARE)
+
+    def is_made(self) -> bool:
+        """Whether kit keeps runs in this folder: it holds what only a store has."""
+        if any((self.root / name).exists() for name in (LEDGER, VERDICTS, self.inflight.name)):
+            return True
+        with contextlib.suppress(OSError, UsageError):
+            found = regular.beginning(self.root / _ATTRIBUTES, len(_BYTES_AS_THEY_ARE) + 1)
+            return found == _BYTES_AS_THEY_ARE.encode()
+        return False
+
+    def is_run(self, path: Path) -> bool:
+        """Whether ``path`` is where a sealed run of this store lies."""
+        return path.parent == self.root and bool(_RUN.fullmatch(path.name)) and path.is_dir()
+
+    # --- in flight --------------------------------------------------------------------------
+
+    def begin(self) -> InFlight:
+        """A new run's folder, locked.
+
+        Raises:
+            UsageError: the store cannot be written.
+        """
+        flight = InFlight(self, secrets.token_hex(_ID_BYTES))
+        try:
+            self.make()
+            flight.take()  # before the folder is there, so that nobody takes the run for dead
+            flight.path.mkdir(parents=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to the store {self.root}: {error.strerror}",
+                "name another folder with --runs",
+            ) from error
+        return flight
+
+    def adopt(self, folder: Path) -> InFlight:
+        """Take over a run that a face began."""
+        flight = InFlight(self, folder.name)
+        flight.take()
+        flight.scratch(_ADOPTED).touch()
+        return flight
+
+    def scratch_folder(self, id_: str) -> Path:
+        return self.inflight / f"{id_}{_SCRATCH}"
+
+    def ids(self) -> list[str]:
+        """Every run in flight, alive or not, oldest first."""
+        if not self.inflight.is_dir():
+            return []
+        with os.scandir(self.inflight) as entries:
+            found = [
+                e for e in entries if _ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False)
+            ]
+        return [e.name for e in sorted(found, key=lambda e: e.stat().st_mtime)]
+
+    def inflight_ids(self) -> list[str]:
+        """Runs that somebody works on."""
+        return [id_ for id_ in self.ids() if self.is_alive(id_)]
+
+    def is_busy(self) -> bool:
+        """Whether somebody runs, seals, imports or recomputes a run here."""
+        scratch = self.inflight.glob(f"*{_SCRATCH}")
+        return any(self.is_alive(folder.name.removesuffix(_SCRATCH)) for folder in scratch)
+
+    def leftovers(self) -> list[str]:
+        """Runs that nobody works on any more."""
+        return [id_ for id_ in self.ids() if not self.is_alive(id_)]
+
+    def is_alive(self, id_: str) -> bool:
+        """Whether an engine holds this run's lock, or is about to take it over."""
+        lock = self.scratch_folder(id_) / _LOCK
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return self._being_handed_over(id_)
+
+    def is_adopted(self, id_: str) -> bool:
+        """Whether an engine has taken the run over from the face that began it."""
+        return (self.scratch_folder(id_) / _ADOPTED).exists()
+
+    def _being_handed_over(self, id_: str) -> bool:
+        """Between a face's `begin` and the engine's `adopt` nobody holds the lock."""
+        order = self.scratch_folder(id_) / "order.json"
+        if not order.exists() or self.is_adopted(id_):
+            return False
+        return time.time() - order.stat().st_mtime < _HANDOVER_S
+
+    def log_of(self, id_: str, launch: int) -> Path | None:
+        """Where the log of a dead run's container belongs; None for a run of another store."""
+        folder = self.inflight / id_ / "launches" / f"{launch:03d}"
+        return folder / "container.log" if folder.is_dir() else None
+
+    def pid_of(self, id_: str) -> int | None:
+        """The process that works on a run; None when nobody does."""
+        if not self.is_alive(id_):
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.scratch_folder(id_) / _LOCK).read_text())
+        return None
+
+    def discard(self, id_: str) -> None:
+        """Remove a run that never began."""
+        _remove_folder(self.inflight / id_)
+        self.forget_scratch(id_)
+
+    def forget_scratch(self, id_: str) -> None:
+        """Remove what a run needed and did not seal."""
+        _remove_folder(self.scratch_folder(id_))
+
+    def forget_orphans(self) -> None:
+        """Remove scratch folders whose run is gone and that nobody holds."""
+        for folder in self.inflight.glob(f"*{_SCRATCH}"):
+            id_ = folder.name.removesuffix(_SCRATCH)
+            if not ((self.inflight / id_).exists() or self.is_alive(id_)):
+                self.forget_scratch(id_)
+
+    # --- sealed -----------------------------------------------------------------------------
+
+    def runs(self) -> list[Path]:
+        """Every sealed run's folder, by hash; whatever else lies in the store is left out."""
+        return [path for path in self._folders() if _RUN.fullmatch(path.name)]
+
+    def others(self) -> list[Path]:
+        """Folders with a manifest that are not named by a hash, as a sync tool's copies."""
+        return [path for path in self._folders() if not _RUN.fullmatch(path.name)]
+
+    def _folders(self) -> list[Path]:
+        if not self.root.is_dir():
+            return []
+        return sorted(p.parent for p in self.root.glob("*/manifest.json"))
+
+    def find(self, name: str) -> Path:
+        """A sealed run by any unique prefix of its hash or of its id.
+
+        Raises:
+            UsageError: none or several fit.
+        """
+        runs = self.runs()
+        of_id = {e["run_hash"] for e in self.ledger() if name and _has_id(e, name)}
+        found = [p for p in runs if name and (p.name.startswith(name) or p.name in of_id)]
+        if len(found) == 1:
+            return found[0]
+        how = "several runs begin" if found else "no sealed run begins"
+        copies = [p.name for p in self.others() if name and p.name.startswith(name)]
+        remedy = "`kit ls` lists the runs"
+        if copies and not found:
+            remedy = f"{copies[0]!a} was renamed: give it the name of its hash, or name its path"
+        raise UsageError(f"{how} with {name[:80]!a} in {self.root.name}/", remedy)
+
+    def sealed_as(self, id_: str) -> tuple[str, Path] | None:
+        """Status and folder that a run got when it was sealed; None if it was not."""
+        for entry in reversed(self.ledger()):
+            if entry.get("id") == id_ and "run_hash" in entry:
+                return entry["status"], self.root / entry["run_hash"]
+        return None
+
+    # --- ledger -----------------------------------------------------------------------------
+
+    def ledger_read(self) -> ledgers.Ledger:
+        """The ledger as it is, with its faults."""
+        return ledgers.read(self.root / LEDGER)
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Every entry, oldest first; a torn last line is left out, and so is what is no entry."""
+        return list(self.ledger_read().entries)
+
+    def ledger_breaks(self) -> int | None:
+        """The first line that does not follow the one before; None for a sound ledger."""
+        return next((number for number, _ in self.ledger_read().faults), None)
+
+    def require_ledger(self) -> None:
+        """Raise `UsageError` where entries could not be added to the ledger."""
+        ledgers.require(self.root / LEDGER)
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Append an entry; several processes may do so at once.
+
+        Raises:
+            UsageError: what lies in the ledger's place is none.
+        """
+        self.make()
+        ledgers.append(self.root / LEDGER, kind, facts)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's list of names on the disk itself: a synced file may else lose its name."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _has_id(entry: dict[str, Any], prefix: str) -> bool:
+    return "run_hash" in entry and str(entry.get("id", "")).startswith(prefix)
+
+
+def _lock_within(handle: int, seconds: float) -> bool:
+    """Try to lock for ``seconds``; false when somebody else keeps the lock."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it; anything else in its place stays.
+
+    rmtree opens what it is given: on a pipe it would wait for a writer without end.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)

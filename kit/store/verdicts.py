@@ -1,0 +1,125 @@
+"""The last verdict on each run of a store, kept so that a list can show it without hashing.
+
+A verdict belongs to the very files that were judged: it is kept with the size, times and inode of
+each, and whatever changes one of them makes the run unchecked again. It lies in
+``runs/.verdicts.json``; that file may be deleted, and one from another machine fits no file here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from kit import __version__
+from kit.core import jsonio, regular
+from kit.core.errors import KitError
+from kit.core.model import Record
+from kit.record.archive import MAX_MEMBERS, strays
+from kit.store.store import VERDICTS, Store
+
+UNCHECKED = "unchecked"
+# Every level was checked; or the files are as sealed, and no number was computed again.
+VERIFIED, INTACT = "verified", "intact"
+_MAX_BYTES = 64 << 20
+_MAX_DEPTH = 8
+
+
+class Kept(Record, frozen=True):
+    """A verdict in a word (``failed: CODE`` names the first fault), and the files it is of."""
+
+    files: str
+    word: str
+
+
+class _Verdicts(Record, frozen=True):
+    kit: str
+    runs: dict[str, Kept]
+
+
+def load(store: Store) -> dict[str, Kept]:
+    """What is kept, by the run's name; nothing where it is missing, damaged, or another kit's."""
+    try:
+        data = regular.content(store.root / VERDICTS, _MAX_BYTES)
+        found = msgspec.json.decode(data, type=_Verdicts)
+    except (OSError, KitError, msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+    return found.runs if found.kit == __version__ else {}
+
+
+def stamp(store: Store) -> int:
+    """A number that changes when a verdict is kept."""
+    try:
+        return (store.root / VERDICTS).lstat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def of(run: Path, known: Mapping[str, Kept]) -> str:
+    """The verdict on a run as its files now are; ``unchecked`` where there is none."""
+    kept = known.get(run.name)
+    return kept.word if kept and kept.files == identity(run) else UNCHECKED
+
+
+def identity(run: Path) -> str:
+    """What tells a run's files from any others, without reading them; empty where that fails."""
+    try:
+        return jsonio.digest("\n".join(sorted(_facts(run, "", 0))).encode())
+    except (OSError, ValueError):
+        return ""
+
+
+def _facts(folder: Path | str, prefix: str, depth: int) -> Iterator[str]:
+    if depth > _MAX_DEPTH:
+        raise ValueError(prefix)
+    with os.scandir(folder) as entries:
+        for number, entry in enumerate(entries):
+            if number > MAX_MEMBERS:
+                raise ValueError(prefix)
+            name = f"{prefix}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                if not strays.folder_of(entry.name):
+                    yield from _facts(entry.path, f"{name}/", depth + 1)
+            elif not strays.file_of(entry.name):
+                facts = entry.stat(follow_symlinks=False)
+                times = f"{facts.st_mtime_ns} {facts.st_ctime_ns}"
+                yield ascii(f"{name} {facts.st_mode} {facts.st_size} {times} {facts.st_ino}")
+
+
+def keep(run: Path, files: str, word: str) -> None:
+    """Keep a verdict on a sealed run of a store.
+
+    A run that lies in no store, and a store that cannot be written, do without.
+
+    Args:
+        files: `identity` from before the run was judged.
+        word: ``verified``, ``intact`` or ``failed: CODE``.
+    """
+    with contextlib.suppress(OSError):
+        run = run.resolve()
+        store = Store(run.parent)
+        if not (store.is_run(run) and store.is_made() and files and files == identity(run)):
+            return
+        known = load(store)
+        old = known.get(run.name)
+        if old and old.files == files and word in (old.word, INTACT):
+            return  # a deeper verdict on the same files says more than that they are as sealed
+        here = {path.name for path in store.runs()}
+        fresh = {name: kept for name, kept in known.items() if name in here}
+        _write(store, fresh | {run.name: Kept(files, word)})
+
+
+def _write(store: Store, known: dict[str, Kept]) -> None:
+    data = msgspec.json.encode(_Verdicts(kit=__version__, runs=known))
+    handle, name = tempfile.mkstemp(prefix=VERDICTS, dir=store.root)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).replace(store.root / VERDICTS)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
