@@ -219,6 +219,11 @@ class MeterDevice(Record, frozen=True, kw_only=True):
     quantities: dict[str, dict[str, Any]]
 
 
+def meter_label(name: str, alias: str | None) -> str:
+    """How a meter is called in file names and events: ``nvml``, ``pdu-rack1``."""
+    return f"{name}-{alias}" if alias else name
+
+
 class MeterPlan(Record, frozen=True, kw_only=True):
     """What a meter found at planning: its devices, or why it has none."""
 
@@ -226,6 +231,11 @@ class MeterPlan(Record, frozen=True, kw_only=True):
     alias: str | None
     devices: tuple[MeterDevice, ...]
     reason: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its `meter_label`."""
+        return meter_label(self.name, self.alias)
 
 
 class Plan(Record, frozen=True, kw_only=True):

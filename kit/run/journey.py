@@ -117,7 +117,7 @@ def sampler_groups(journey: Journey) -> dict[str, list[tuple[MeterSpec, MeterPla
     for asked, found in zip(journey.spec.meters, journey.plan.meters, strict=True):
         if found.devices:
             own = meters.get(asked.name).process == "own"
-            name = meters.label(asked.name, asked.alias) if own else "local"
+            name = found.label if own else "local"
             groups.setdefault(name, []).append((asked, found))
     return groups
 

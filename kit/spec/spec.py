@@ -17,7 +17,7 @@ from kit.core.errors import SpecInvalid, UsageError
 from kit.core.model import Problem, RunSpec
 from kit.core.text import utf8
 from kit.machine import weights
-from kit.spec import runtimes, workloads
+from kit.spec import meters, runtimes, workloads
 
 # jsonschema's stubs say "maybe unset" of everything; what a validator raises has it all set.
 ValidationError = Any
@@ -142,8 +142,6 @@ def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _meaning_problems(spec: RunSpec) -> list[Problem]:
     """What no schema can say: that names exist and that a metric has its meter."""
-    from kit.measure import meters
-
     found = []
     for index, meter in enumerate(spec.meters):
         where = f"$.meters[{index}]"

@@ -11,7 +11,6 @@ import msgspec
 
 from kit.core.model import EnergyValue, Phase
 from kit.energy import COMPARATOR_METERS, SCOPE_METERS, SENSOR_TERMS, energy_of
-from kit.measure.meters.base import label
 from kit.record.phases import ALIASES
 from kit.record.records import RunRecords
 
@@ -78,7 +77,7 @@ def _explained(energy: EnergyValue, records: RunRecords) -> EnergyValue:
     if energy.joules is not None:
         return energy
     meter = (SCOPE_METERS | COMPARATOR_METERS)[energy.scope]
-    names = {label(m.name, m.alias) for m in records.plan.meters if m.name == meter}
+    names = {m.label for m in records.plan.meters if m.name == meter}
     said = dict.fromkeys(
         str(event.data.get("message"))
         for event in records.losses

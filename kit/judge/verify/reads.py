@@ -53,11 +53,6 @@ class Tier(NamedTuple):
         return self.overruns / max(1, self.reads + self.overruns)
 
 
-def label(meter: MeterPlan) -> str:
-    """How samplers name a meter in what they say."""
-    return f"{meter.name}-{meter.alias}" if meter.alias else meter.name
-
-
 def checks(records: RunRecords, *, whole: bool) -> list[Check]:
     """Every tier's own count against the rows, the clock and its lateness."""
     problems: list[str] = []
@@ -97,7 +92,7 @@ def _tiers(records: RunRecords) -> tuple[list[Tier], list[str]]:
     said = _said(records)
     found, unknown = [], []
     for meter in records.plan.meters:
-        own = {key: told for key, told in said.items() if key.rpartition(".")[0] == label(meter)}
+        own = {key: told for key, told in said.items() if key.rpartition(".")[0] == meter.label}
         streams = _streams(records, meter, own)
         for key, series in streams.items():
             if key is None:

@@ -15,7 +15,7 @@ import numpy as np
 from kit.core.limits import seconds_of
 from kit.core.model import Manifest
 from kit.core.units import QUANTITIES
-from kit.judge.verify.reads import label, lost_times
+from kit.judge.verify.reads import lost_times
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.archive import Source
 from kit.record.records import RunRecords
@@ -47,7 +47,7 @@ def _presence(records: RunRecords, whole: bool) -> tuple[list[str], list[str]]:
     faint: list[str] = []
     lost = lost_times(records)
     for meter in records.plan.meters:
-        complaints = lost.get(label(meter), [])
+        complaints = lost.get(meter.label, [])
         for device in meter.devices:
             for quantity, facts in device.quantities.items():
                 if "reason" in facts:
@@ -148,7 +148,7 @@ def _unread(records: RunRecords) -> Iterator[str]:
                     yield from (f"{name}: {problem}" for problem in _buffered(series))
                 expected = _deadlines(series, quantity, facts)
                 absent = expected - (len(series.t) + series.errors if series else 0)
-                if absent > missed.get(label(meter), 0) + max(_FEW, _SHARE * expected):
+                if absent > missed.get(meter.label, 0) + max(_FEW, _SHARE * expected):
                     yield f"{name}: {absent} of {expected} reads are missing"
 
 

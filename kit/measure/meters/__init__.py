@@ -10,8 +10,8 @@ from typing import Any
 
 from kit.core.errors import KitError
 from kit.core.model import MeterPlan
-from kit.core.registry import Registry
-from kit.measure.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent, label
+from kit.measure.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent
+from kit.spec.meters import GROUP, REGISTRY, names
 
 __all__ = (
     "GROUP",
@@ -21,21 +21,9 @@ __all__ = (
     "Reading",
     "Tier",
     "get",
-    "label",
     "names",
     "probe",
 )
-
-GROUP = "kit.meters"
-_OWN = {
-    name: f"kit.measure.meters.{name}" for name in ("nvml", "rapl", "pdu", "estimate", "codecarbon")
-}
-_REGISTRY = Registry("meter", GROUP, _OWN, "METER")
-
-
-def names() -> tuple[str, ...]:
-    """Every meter's name; kit's own first."""
-    return _REGISTRY.names()
 
 
 def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
@@ -55,5 +43,5 @@ def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
 
 def get(name: str) -> Meter:
     """The meter called ``name``; a `UsageError` where there is none."""
-    found: Meter = _REGISTRY.get(name)
+    found: Meter = REGISTRY.get(name)
     return found

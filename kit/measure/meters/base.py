@@ -127,11 +127,6 @@ class MeterUnavailable(Exception):
     """A meter that cannot read anything here; the message is the reason."""
 
 
-def label(name: str, alias: str | None) -> str:
-    """How a meter is called in file names and events: ``nvml``, ``pdu-rack1``."""
-    return f"{name}-{alias}" if alias else name
-
-
 def absent(name: str, alias: str | None, reason: object) -> MeterPlan:
     """The plan of a meter without devices."""
     return MeterPlan(name=name, alias=alias, devices=(), reason=str(reason))

@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from kit.core import limits
-from kit.core.model import MeterDevice
+from kit.core.model import MeterDevice, meter_label
 from kit.core.units import QUANTITIES, event_reasons
-from kit.measure.meters import MeterUnavailable, Reader, Reading, get, label
+from kit.measure.meters import MeterUnavailable, Reader, Reading, get
 from kit.measure.meters.live import GROWING, STILL_NS, corrected, fault, is_of_module
 from kit.record.events import Clock
 
@@ -314,7 +314,7 @@ def watch(
             try:
                 reader = get(name).open(alias, config(name, alias), clock)
             except MeterUnavailable as reason:
-                absent[label(name, alias)] = str(reason)
+                absent[meter_label(name, alias)] = str(reason)
                 continue
             watched.append(_Watched(reader, stop))
             held.callback(watched[-1].end)

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from kit.core.model import meter_label
 from kit.measure import meters
 from kit.measure.meters import MeterUnavailable
 from kit.measure.meters.live import Live
@@ -75,7 +76,7 @@ def _opened(
     tracks: list[Track] = []
     failed: dict[str, str] = {}
     for wanted in config["meters"]:
-        name = meters.label(wanted["name"], wanted["alias"])
+        name = meter_label(wanted["name"], wanted["alias"])
         try:
             reader = _reader(wanted, clock)
         except MeterUnavailable as reason:
