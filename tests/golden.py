@@ -1,7 +1,7 @@
 """A golden run: sealed by kit's own code from scripted records, for tests that need an archive.
 
 No container runs and no meter is read: the numbers are made up here, but every file has the form
-that the engine writes, and store, journal, results and seal are the real ones.
+that the runner writes, and store, journal, results and seal are the real ones.
 """
 
 from __future__ import annotations
@@ -305,7 +305,7 @@ def launch(script: Script, journal: Journal, index: int) -> None:
 
 
 def pass_time(script: Script, journal: Journal | None, until: int) -> None:
-    """Let time pass; the sampler reads meanwhile, and the engine's heartbeat is journalled."""
+    """Let time pass; the sampler reads meanwhile, and the runner's heartbeat is journalled."""
     clock = script.clock
     while True:
         due = READ_NS * script.read + 20 * MS
@@ -324,7 +324,7 @@ def pass_time(script: Script, journal: Journal | None, until: int) -> None:
 
 
 def tell(script: Script, journal: Journal) -> None:
-    """A beat of the engine's heart."""
+    """A beat of the runner's heart."""
     clock = script.clock
     if (clock.t - script.begun) // LIVE_NS % (ANCHOR_NS // LIVE_NS) == 1:
         journal.add("clock.anchor", **clock.anchor())

@@ -1,4 +1,4 @@
-"""The journal in words: every kind that the engine writes, and whatever else may stand there."""
+"""The journal in words: every kind that the runner writes, and whatever else may stand there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's heartbeat: what it journals of live readings and of marks."""
+"""The runner's heartbeat: what it journals of live readings and of marks."""
 
 from __future__ import annotations
 

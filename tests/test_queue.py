@@ -21,7 +21,7 @@ from kit.core.errors import Blocked, Interrupted, RunFailed
 from kit.machine import queue, tickets
 from kit.machine.queue import MachineBusy
 
-ENGINE = """
+RUNNER = """
 import sys, time
 from pathlib import Path
 from kit.machine import queue
@@ -48,14 +48,14 @@ def _a_queue_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv(tickets.FOLDER_VARIABLE, str(tmp_path / "queue"))
 
 
-class Engines:
+class Runners:
     """Processes that queue, and a log of who began and ended when."""
 
     def __init__(self, held: ExitStack, folder: Path) -> None:
         self._held, self.log = held, folder / "log"
 
     def start(self, name: str, seconds: float = 0.3, *more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", ENGINE, name, str(self.log), str(seconds), *more]
+        command = [sys.executable, "-c", RUNNER, name, str(self.log), str(seconds), *more]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._held.callback(process.kill)
         return process
@@ -70,9 +70,9 @@ class Engines:
 
 
 @pytest.fixture
-def engines(tmp_path: Path) -> Iterator[Engines]:
+def runners(tmp_path: Path) -> Iterator[Runners]:
     with ExitStack() as held:
-        yield Engines(held, tmp_path)
+        yield Runners(held, tmp_path)
 
 
 def said(process: subprocess.Popen[str]) -> str:
@@ -96,51 +96,51 @@ def one_after_another(lines: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_all_that_start_at_once_run_one_after_another(engines: Engines, count: int) -> None:
-    processes = [engines.start(f"e{n}") for n in range(count)]
+def test_all_that_start_at_once_run_one_after_another(runners: Runners, count: int) -> None:
+    processes = [runners.start(f"e{n}") for n in range(count)]
     assert [p.wait(60) for p in processes] == [0] * count
-    assert len(engines.lines()) == 2 * count
-    assert one_after_another(engines.lines())
+    assert len(runners.lines()) == 2 * count
+    assert one_after_another(runners.lines())
 
 
-def test_they_run_in_the_order_in_which_they_came(engines: Engines) -> None:
-    processes = [engines.joined(f"e{n}", 0.1) for n in (3, 1, 2, 0)]
+def test_they_run_in_the_order_in_which_they_came(runners: Runners) -> None:
+    processes = [runners.joined(f"e{n}", 0.1) for n in (3, 1, 2, 0)]
     assert [p.wait(60) for p in processes] == [0] * 4
-    assert [line.split()[0] for line in engines.lines()[::2]] == ["e3", "e1", "e2", "e0"]
+    assert [line.split()[0] for line in runners.lines()[::2]] == ["e3", "e1", "e2", "e0"]
     assert queue.places() == []
 
 
-def test_a_killed_holder_lets_the_next_one_in(engines: Engines) -> None:
-    first = engines.joined("e1", 60)
-    second = engines.joined("e2")
-    until(lambda: engines.lines() == ["e1 begins"])
+def test_a_killed_holder_lets_the_next_one_in(runners: Runners) -> None:
+    first = runners.joined("e1", 60)
+    second = runners.joined("e2")
+    until(lambda: runners.lines() == ["e1 begins"])
     os.kill(first.pid, signal.SIGKILL)
     assert second.wait(30) == 0
-    assert engines.lines()[1:] == ["e2 begins", "e2 ends"]
+    assert runners.lines()[1:] == ["e2 begins", "e2 ends"]
 
 
-def test_a_killed_waiter_holds_nobody_up(engines: Engines) -> None:
-    first, second, third = engines.joined("e1", 1), engines.joined("e2"), engines.joined("e3")
+def test_a_killed_waiter_holds_nobody_up(runners: Runners) -> None:
+    first, second, third = runners.joined("e1", 1), runners.joined("e2"), runners.joined("e3")
     assert [p.run for p in queue.places()] == ["e1", "e2", "e3"]
     os.kill(second.pid, signal.SIGKILL)
     second.wait()
     assert [first.wait(30), third.wait(30)] == [0, 0]
-    assert engines.lines()[2:] == ["e3 begins", "e3 ends"]
+    assert runners.lines()[2:] == ["e3 begins", "e3 ends"]
 
 
-def test_a_stopped_engine_still_holds_its_place(engines: Engines) -> None:
-    first, second = engines.joined("e1", 0.5), engines.joined("e2")
+def test_a_stopped_runner_still_holds_its_place(runners: Runners) -> None:
+    first, second = runners.joined("e1", 0.5), runners.joined("e2")
     assert said(first) == "begun"
     first.send_signal(signal.SIGSTOP)
     time.sleep(1.5)
     assert queue.waiting("e2") is not None
     first.send_signal(signal.SIGCONT)
     assert [first.wait(30), second.wait(30)] == [0, 0]
-    assert one_after_another(engines.lines())
+    assert one_after_another(runners.lines())
 
 
-def test_who_waits_knows_for_what(engines: Engines) -> None:
-    engines.joined("e1", 60)
+def test_who_waits_knows_for_what(runners: Runners) -> None:
+    runners.joined("e1", 60)
     with queue.ticket("e2"), queue.ticket("e3"):
         wait = queue.waiting("e3")
         assert wait and (wait.position, wait.going_on.run) == (2, "e1")
@@ -215,8 +215,8 @@ def test_odd_things_in_the_folder_hold_nobody_up() -> None:
     assert (place / "mine.txt").exists() and not (place / "00000004").exists()
 
 
-def test_a_ticket_with_odd_words_is_shown_without_them(engines: Engines) -> None:
-    engines.joined("\x1b[31mred\x07" + "x" * 100, 60)
+def test_a_ticket_with_odd_words_is_shown_without_them(runners: Runners) -> None:
+    runners.joined("\x1b[31mred\x07" + "x" * 100, 60)
     (found,) = queue.places()
     assert found.run == "redxxxxxxxxxxxxx"
 
@@ -299,17 +299,17 @@ def test_a_place_that_is_deleted_is_taken_again(remove: Callable[[Path], None]) 
 
 @GONE
 def test_no_run_begins_beside_one_whose_ticket_was_deleted(
-    engines: Engines, remove: Callable[[Path], None]
+    runners: Runners, remove: Callable[[Path], None]
 ) -> None:
     """The next run sees nobody before it and plans; it begins when the first one has ended."""
     place = folder()
-    first = engines.joined("e1", 2)
+    first = runners.joined("e1", 2)
     assert said(first) == "begun"
-    second = engines.joined("e2", 0.1, "1")
+    second = runners.joined("e2", 0.1, "1")
     remove(place)
-    third = engines.joined("e3", 0.1, "0.3")
+    third = runners.joined("e3", 0.1, "0.3")
     assert [p.wait(60) for p in (first, second, third)] == [0, 0, 0]
-    assert len(engines.lines()) == 6 and one_after_another(engines.lines())
+    assert len(runners.lines()) == 6 and one_after_another(runners.lines())
 
 
 def test_a_run_that_was_measured_beside_another_one_fails() -> None:

@@ -108,7 +108,7 @@ def test_odd_files_are_passed_over(store: Store) -> None:
     assert [row.status for row in catalogue.rows(store)] in ([], ["unsealed"])
 
 
-# --- what the engine makes of a fault -------------------------------------------------------
+# --- what the runner makes of a fault -------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def wait_until(what: Any, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-# --- the engine's side ----------------------------------------------------------------------
+# --- the runner's side ----------------------------------------------------------------------
 
 
 def test_it_reads_until_it_is_stopped_and_reports(sampler: SamplerProcess, tmp_path: Path) -> None:
@@ -159,8 +159,8 @@ def test_what_fails_between_the_last_poll_and_the_stop_is_journalled(tmp_path: P
     assert stopped.data["rows"] > 0
 
 
-def test_it_ends_when_its_engine_dies(tmp_path: Path) -> None:
-    """The engine is killed with no chance to say goodbye: its end of the pipe closes."""
+def test_it_ends_when_its_runner_dies(tmp_path: Path) -> None:
+    """The runner is killed with no chance to say goodbye: its end of the pipe closes."""
     code = (
         "import sys, json; from pathlib import Path\n"
         "from kit.measure.sample import SamplerProcess\n"
@@ -168,16 +168,16 @@ def test_it_ends_when_its_engine_dies(tmp_path: Path) -> None:
         "s.wait_ready(); print(s._child._process.pid, flush=True); sys.stdin.read()"
     )
     arguments = [json.dumps(config(tmp_path / "out")), str(tmp_path / "sampler.json")]
-    engine = subprocess.Popen(
+    runner = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert engine.stdout is not None
-    pid = int(engine.stdout.readline())
-    engine.kill()
-    engine.wait()
+    assert runner.stdout is not None
+    pid = int(runner.stdout.readline())
+    runner.kill()
+    runner.wait()
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
     assert len(stored(tmp_path / "out").series["host", "cpu_busy"].t) > 1
 

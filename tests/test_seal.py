@@ -35,7 +35,7 @@ def run(store: Store) -> Path:
 
 
 def crashed(store: Store) -> golden.Script:
-    """A run whose engine died after its records and before the seal."""
+    """A run whose runner died after its records and before the seal."""
     script = golden.begin(store.root)
     golden.records_of(script)
     script.flight.release()
@@ -334,7 +334,7 @@ def test_recover_keeps_what_the_driver_had_spooled(store: Store) -> None:
     assert not (run / "launches/001" / SPOOL).exists()
 
 
-def test_recover_waits_for_a_sampler_that_outlived_its_engine(store: Store) -> None:
+def test_recover_waits_for_a_sampler_that_outlived_its_runner(store: Store) -> None:
     script = crashed(store)
     path = script.flight.path / "samples/nvml.csv"
     late = "import sys, time; f = open(sys.argv[1], 'a'); print(flush=True); time.sleep(0.5);"

@@ -64,16 +64,16 @@ def test_files_are_written_canonically(store: Store) -> None:
     assert (flight.path / "env" / "start.json").read_bytes() == b'{"a":2,"b":1}'
 
 
-def test_handing_over_to_an_engine(store: Store) -> None:
-    """Between the face's release and the engine's adopt the run is not dead."""
+def test_handing_over_to_a_runner(store: Store) -> None:
+    """Between the face's release and the runner's adopt the run is not dead."""
     flight = store.begin()
     flight.scratch("order.json").write_text("{}")
     flight.release()
     assert store.is_alive(flight.id)
     assert store.leftovers() == []
-    with held_elsewhere(flight.path) as engine:
+    with held_elsewhere(flight.path) as runner:
         assert store.is_alive(flight.id)
-        assert store.pid_of(flight.id) == engine.pid
+        assert store.pid_of(flight.id) == runner.pid
         with pytest.raises(UsageError, match="being worked on"):
             store.adopt(flight.path)
     assert not store.is_alive(flight.id)

@@ -76,7 +76,7 @@ def accuracy(out: Path) -> None:
 
 
 class Sampler:
-    """kit's sampler process, as an engine runs it."""
+    """kit's sampler process, as a runner runs it."""
 
     def __init__(self, process: SamplerProcess, pid: int) -> None:
         self._process, self.pid = process, pid

@@ -1,8 +1,8 @@
-"""A helper process of the engine: JSON lines out, words in, gone when the engine is.
+"""A helper process of the runner: JSON lines out, words in, gone when the runner is.
 
 The driver and the samplers are such processes. They run in a session of their own, so that
 ctrl-C on a terminal reaches only the face; they end at EOF on their stdin, so that they never
-outlive an engine that was killed.
+outlive a runner that was killed.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The queue of this machine: one run measures at a time, in the order in which they came.
 
 Two runs at once would measure each other, whoever started them and whichever store they write. So
-every engine takes a numbered ticket in one folder of the machine, and begins once no lower number
-is held. A ticket is a file that its engine keeps locked (flock): the kernel lets go of the lock
-when the engine ends, however it ends, and a ticket that nobody holds counts for nothing.
+every runner takes a numbered ticket in one folder of the machine, and begins once no lower number
+is held. A ticket is a file that its runner keeps locked (flock): the kernel lets go of the lock
+when the runner ends, however it ends, and a ticket that nobody holds counts for nothing.
 
 A ticket may vanish all the same: what cleans temporary folders deletes old files, and some of it
-asks for no lock. So a ticket is touched now and then, and its engine looks several times a second
+asks for no lock. So a ticket is touched now and then, and its runner looks several times a second
 whether it is still there (`Ticket.keep`), and puts it back; who waits looks twice before it goes
 on. Which run is being measured stands in its ticket: whoever finds another one there does not
 begin, even with the lower number.

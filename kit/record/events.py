@@ -1,7 +1,7 @@
-"""The engine's journal, ``events.jsonl``: append, tail, check. The only link to the faces.
+"""The runner's journal, ``events.jsonl``: append, tail, check. The only link to the faces.
 
 Every line is canonical JSON and carries the SHA-256 of the line before it, so that a truncated,
-reordered or edited journal shows. The engine alone writes it.
+reordered or edited journal shows. The runner alone writes it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class RunRecords:
 
     @cached_property
     def losses(self) -> tuple[Event, ...]:
-        """What the engine heard of meters that could no longer be read."""
+        """What the runner heard of meters that could no longer be read."""
         return tuple(e for e in self.events if e.kind == "sampler.lost")
 
 

@@ -1,6 +1,6 @@
 """The gate before a measured block: wait until every GPU is steady, or for as long as allowed.
 
-It reads what the sampler has put on disk, since the engine itself reads no meter. Whether a GPU is
+It reads what the sampler has put on disk, since the runner itself reads no meter. Whether a GPU is
 steady is judged by `kit.energy.steady`, as the results judge it afterwards.
 """
 

@@ -1,7 +1,7 @@
-"""Marks: a word that a person puts at a moment of a run, handed from a face to the engine.
+"""Marks: a word that a person puts at a moment of a run, handed from a face to the runner.
 
-The face leaves a small file in the run's scratch folder; the engine alone writes the journal. A
-file is written under another name first, so that the engine never reads half of one.
+The face leaves a small file in the run's scratch folder; the runner alone writes the journal. A
+file is written under another name first, so that the runner never reads half of one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Mark(NamedTuple):
 
 
 def leave(folder: Path, text: str) -> None:
-    """Leave a mark of now for the engine; a text that holds nothing to show is not left."""
+    """Leave a mark of now for the runner; a text that holds nothing to show is not left."""
     now, said = time.monotonic_ns(), shown(text)
     if not said:
         return

@@ -1,6 +1,6 @@
 """The journey up to the seal, and nothing else: spec → plan → preflight → launch → measure → seal.
 
-The engine is a process of its own (``python -m kit.run.runner RUNDIR``): a face writes an order
+The runner is a process of its own (``python -m kit.run.runner RUNDIR``): a face writes an order
 into the run's folder, starts it in a session of its own and reads the journal. Losing the face does
 not end the run; SIGINT or SIGTERM aborts it, and what was gathered is sealed all the same.
 """
@@ -47,7 +47,7 @@ Cancelled = Callable[[], bool]
 
 
 class Order(Record, frozen=True, kw_only=True):
-    """What a face asks of the engine.
+    """What a face asks of the runner.
 
     ``parents`` names the run that this one replays; ``recipe`` holds the files, by name, of the
     recipe that is sealed there, which this run seals too where kit has none for its image.
@@ -187,7 +187,7 @@ def travel(journey: Journey, cancelled: Cancelled, keep: Callable[[], None]) -> 
     except OSError as error:
         return Outcome("failed", seal.storage_error(error))
     except Exception as bug:
-        traceback.print_exc()  # into engine.log, for whoever mends it
+        traceback.print_exc()  # into runner.log, for whoever mends it
         return Outcome("failed", unexpected(bug))
     return Outcome("complete")
 
@@ -314,7 +314,7 @@ def unforeseen(error: Exception) -> KitError:
     """What nobody raised on purpose: the disk, or a fault of kit's own."""
     if isinstance(error, OSError):
         return seal.storage_error(error)
-    traceback.print_exception(error)  # into engine.log, for whoever repairs it
+    traceback.print_exception(error)  # into runner.log, for whoever repairs it
     return unexpected(error)
 
 

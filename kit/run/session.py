@@ -1,6 +1,6 @@
-"""A run as a face sees it: start an engine in a session of its own, follow it, stop it.
+"""A run as a face sees it: start a runner in a session of its own, follow it, stop it.
 
-The face holds no pipe to the engine. It writes an order, starts the process and reads the
+The face holds no pipe to the runner. It writes an order, starts the process and reads the
 journal; when the face goes away (a lost SSH link), the run goes on and `attach` finds it again.
 """
 
@@ -55,11 +55,11 @@ class Session:
 
     @classmethod
     def start(cls, order: runner.Order, store: Store) -> Session:
-        """Write the order and start an engine for it, detached from this terminal."""
+        """Write the order and start a runner for it, detached from this terminal."""
         flight = store.begin()
         jsonio.write(flight.scratch(runner.ORDER_FILE), msgspec.to_builtins(order))
         flight.release()
-        log = flight.scratch("engine.log").open("wb")
+        log = flight.scratch("runner.log").open("wb")
         with log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "kit.run.runner", str(flight.path)],
@@ -84,7 +84,7 @@ class Session:
         return cls(store, alive[0], store.inflight / alive[0])
 
     def follow(self, told: Callable[[queue.Wait], object] | None = None) -> Iterator[Event]:
-        """The run's events not yet seen, to its last; ends when the engine is done.
+        """The run's events not yet seen, to its last; ends when the runner is done.
 
         Args:
             told: called with what the run waits for, when it has to and whenever that changes.
@@ -135,25 +135,25 @@ class Session:
         return b'"kind":"launch.begin"' in data
 
     def is_alive(self) -> bool:
-        """Whether the engine of this run still works."""
+        """Whether the runner of this run still works."""
         if self.process is not None:
             return self.process.poll() is None
         return self.store.is_alive(self.id)
 
     def stop(self) -> None:
-        """Ask the engine to abort and seal; returns at once.
+        """Ask the runner to abort and seal; returns at once.
 
         Raises:
-            UsageError: the engine has not taken the run over yet; the lock is still a face's.
+            UsageError: the runner has not taken the run over yet; the lock is still a face's.
         """
         if self.process is None and self.is_alive() and not self.store.is_adopted(self.id):
-            raise UsageError("the engine is only starting", "stop it again in a second")
+            raise UsageError("the runner is only starting", "stop it again in a second")
         pid = self.process.pid if self.process else self.store.pid_of(self.id)
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
 
     def mark(self, text: str) -> None:
-        """Mark this moment of the run with a word; the engine journals it.
+        """Mark this moment of the run with a word; the runner journals it.
 
         Raises:
             UsageError: the run's folder cannot be written, or is gone.
@@ -164,11 +164,11 @@ class Session:
             raise UsageError(f"the mark could not be left: {error.strerror}") from error
 
     def result(self) -> Path:
-        """The sealed run, once the engine is done.
+        """The sealed run, once the runner is done.
 
         Raises:
             Blocked: nothing ran; the error says why.
-            RunEnded: the run failed or was stopped, and is sealed; or the engine died.
+            RunEnded: the run failed or was stopped, and is sealed; or the runner died.
         """
         while self.is_alive():
             time.sleep(_POLL_S)
@@ -196,15 +196,15 @@ class Session:
         )
 
     def _unsealed(self) -> KitError:
-        """The engine is gone and the run is not sealed: by a fault that it noted, or it died."""
+        """The runner is gone and the run is not sealed: by a fault that it noted, or it died."""
         scratch = self.store.scratch_folder(self.id)
         with suppress(OSError, KitError, KeyError, TypeError):
             note: dict[str, Any] = jsonio.read(scratch / runner.UNSEALED_FILE)
             return RunEnded(note["message"], note["remedy"], None, int(note["exit_code"]))
-        cause = causes.read(scratch / "engine.log")
+        cause = causes.read(scratch / "runner.log")
         why = f" ({cause.lines[0]})" if cause else ""
         return RunEnded(
-            f"the engine of run {self.id} died{why}",
+            f"the runner of run {self.id} died{why}",
             "`kit recover` seals what it had gathered",
             None,
             1,

@@ -40,7 +40,7 @@ def phase(journal: Journal, launch: int, name: str, part: str | None = None) -> 
 
 
 class Watch:
-    """The engine's heartbeat: called often, it notices what must end the run.
+    """The runner's heartbeat: called often, it notices what must end the run.
 
     Args:
         samplers: running samplers by meter name; one that ends unasked ends the run.

@@ -3,7 +3,7 @@
 Layout::
 
     runs/<run_hash>/           sealed, never changed again
-    runs/.inflight/<id>/       a run going on; an engine holds its lock
+    runs/.inflight/<id>/       a run going on; a runner holds its lock
     runs/.inflight/<id>.scratch/   what the run needs and must not be sealed
     runs/ledger.jsonl          every attempt, hash-chained, so that "the best of 50" shows
 """
@@ -102,7 +102,7 @@ class InFlight:
         self._lock = handle
 
     def release(self) -> None:
-        """Let go of the lock; the engine takes it over within half a minute."""
+        """Let go of the lock; the runner takes it over within half a minute."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -192,7 +192,7 @@ class Store:
         return [id_ for id_ in self.ids() if not self.is_alive(id_)]
 
     def is_alive(self, id_: str) -> bool:
-        """Whether an engine holds this run's lock, or is about to take it over."""
+        """Whether a runner holds this run's lock, or is about to take it over."""
         lock = self.scratch_folder(id_) / _LOCK
         try:
             handle = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -207,11 +207,11 @@ class Store:
         return self._being_handed_over(id_)
 
     def is_adopted(self, id_: str) -> bool:
-        """Whether an engine has taken the run over from the face that began it."""
+        """Whether a runner has taken the run over from the face that began it."""
         return (self.scratch_folder(id_) / _ADOPTED).exists()
 
     def _being_handed_over(self, id_: str) -> bool:
-        """Between a face's `begin` and the engine's `adopt` nobody holds the lock."""
+        """Between a face's `begin` and the runner's `adopt` nobody holds the lock."""
         order = self.scratch_folder(id_) / "order.json"
         if not order.exists() or self.is_adopted(id_):
             return False

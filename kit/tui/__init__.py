@@ -1,6 +1,6 @@
 """The terminal UI: screens over the same rooms as the command line, made for SSH.
 
-The UI runs nothing: a run's engine is a process in a session of its own, found again by its
+The UI runs nothing: a run's runner is a process in a session of its own, found again by its
 files. A screen never reads or computes on the event loop: `KitScreen.fetch` does it in a thread
 and hands the result back, so that no keystroke waits.
 """

@@ -69,7 +69,7 @@ class KitApp(App[None]):
         self.animation_level = "none"  # over a slow link what moves is only late
         self._settings = settings.load()
         self.store, self.runs = store, runs
-        self.sessions: list[Session] = []  # engines started here; they outlive the UI
+        self.sessions: list[Session] = []  # runners started here; they outlive the UI
         self._run_id, self._spec, self._first_screen = attach, spec, first
         self.ascii_only = self._ascii() if ascii_only is None else ascii_only
         self.console.push_theme(THEME)

@@ -302,7 +302,7 @@ def test_killed_driver_leaves_every_finished_request(bench: Bench) -> None:
 
 
 def test_stdin_that_ends_aborts_and_records(bench: Bench) -> None:
-    """An engine that was killed: the driver must not outlive it, nor lose anything."""
+    """A runner that was killed: the driver must not outlive it, nor lose anything."""
     path = bench.folder / "driver.json"
     path.write_bytes(canonical(bench.config("good", "hang")))
     process = subprocess.Popen(

@@ -234,7 +234,7 @@ def test_killed_helper_process(workplace: Workplace, module: str) -> None:
     assert_sealed(workplace, "failed")
 
 
-def test_killed_engine_is_recovered_as_aborted(workplace: Workplace) -> None:
+def test_killed_runner_is_recovered_as_aborted(workplace: Workplace) -> None:
     process = workplace.start("run", workplace.spec(loopback_spec(SLOW)), "--runs", workplace.runs)
     workplace.wait_for(lambda e: e["kind"] == "phase.begin" and e["data"]["phase"] == "measured")
     for pid in workplace.pids("kit.run.runner"):
@@ -248,7 +248,7 @@ def test_killed_engine_is_recovered_as_aborted(workplace: Workplace) -> None:
     assert_sealed(workplace, "aborted")
 
 
-def test_an_engine_that_is_killed_in_a_start_up_leaves_the_log(workplace: Workplace) -> None:
+def test_a_runner_that_is_killed_in_a_start_up_leaves_the_log(workplace: Workplace) -> None:
     spec = workplace.spec(loopback_spec({"never_ready": True}))
     process = workplace.start("run", spec, "--runs", workplace.runs)
     workplace.wait_for(lambda e: e["kind"] == "container.started")
@@ -282,7 +282,7 @@ def until(test: Callable[[], Any], seconds: float = 60) -> Any:
     return found
 
 
-def test_the_next_run_reaps_what_a_killed_engine_left(workplace: Workplace) -> None:
+def test_the_next_run_reaps_what_a_killed_runner_left(workplace: Workplace) -> None:
     process = workplace.start("run", workplace.spec(loopback_spec(SLOW)), "--runs", workplace.runs)
     workplace.wait_for(lambda e: e["kind"] == "container.ready")
     left = workplace.containers()

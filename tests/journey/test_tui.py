@@ -57,7 +57,7 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
     place.mkdir()
     store = Store(place / "runs")
     run_id = _built_and_launched(place, server)
-    assert store.is_alive(run_id)  # the link is gone, the engine is not
+    assert store.is_alive(run_id)  # the link is gone, the runner is not
 
     _watched_in_a_tmux_that_dies(place, server, run_id)
     assert store.is_alive(run_id)
@@ -72,7 +72,7 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
                 another.wait("A word for this moment", 30)
                 another.type("fan on")
                 another.press("Enter")
-                terminal.wait("fan on", 30)  # the engine journals it, and both see it
+                terminal.wait("fan on", 30)  # the runner journals it, and both see it
             terminal.wait(r"launch 2 \(3 of 3\)", RUN_S)
             terminal.wait("complete", RUN_S)
             status, run = store.sealed_as(run_id) or ("", place)

@@ -111,7 +111,7 @@ class Sampled:
         return t0, t1
 
     def stop(self) -> dict[str, Any]:
-        """End it by EOF, as an engine does; its closing report."""
+        """End it by EOF, as a runner does; its closing report."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         report = self.wait_for("stopped")

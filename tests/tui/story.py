@@ -1,4 +1,4 @@
-"""Runs in flight, written event by event as an engine would: for the Live screen."""
+"""Runs in flight, written event by event as a runner would: for the Live screen."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Frozen:
 
 
 class Story:
-    """A journal with times of its own choosing, chained as the engine's."""
+    """A journal with times of its own choosing, chained as the runner's."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / events.FILE

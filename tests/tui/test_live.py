@@ -33,7 +33,7 @@ POLL_S = 0.1  # a pause waits for an idle moment, which a quicker pace leaves se
 
 @pytest.fixture
 def flight(store: Store) -> InFlight:
-    """A run in flight whose lock this process holds, as its engine would."""
+    """A run in flight whose lock this process holds, as its runner would."""
     found = InFlight(store, ID)
     found.take()
     found.path.mkdir(parents=True)
@@ -274,12 +274,12 @@ async def test_enter_opens_and_v_verifies(
 
 
 @pytest.mark.parametrize("size", [(100, 30), (80, 24)])
-async def test_an_engine_that_died(
+async def test_a_runner_that_died(
     flight: InFlight, size: tuple[int, int], screen_text: ScreenText
 ) -> None:
     story = in_measured_block(flight)
     lines = [f"line {n} of its log" for n in range(40)]
-    flight.scratch("engine.log").write_text("\n".join([*lines, "Segmentation fault"]))
+    flight.scratch("runner.log").write_text("\n".join([*lines, "Segmentation fault"]))
     async with live(flight.store, size) as shown:
         await shown.heard(story)
         flight.release()
@@ -293,7 +293,7 @@ async def test_one_that_had_died_before_we_came(flight: InFlight) -> None:
     flight.release()
     async with live(flight.store) as shown:
         await shown.until(lambda: shown.screen.over)
-        assert "engine dead" in shown.text()
+        assert "runner dead" in shown.text()
         assert shown.screen.snapshot.launch == 1
 
 
@@ -390,7 +390,7 @@ async def test_stop_asks_and_no_is_the_default(
         assert killed == [(os.getpid(), signal.SIGTERM)]
 
 
-async def test_nobody_is_stopped_before_the_engine_has_begun(
+async def test_nobody_is_stopped_before_the_runner_has_begun(
     flight: InFlight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed: list[Any] = []
@@ -401,7 +401,7 @@ async def test_nobody_is_stopped_before_the_engine_has_begun(
         await shown.press("x", "y")
         await shown.until(lambda: list(shown.app._notifications))
         (told,) = shown.app._notifications
-        assert told.message.startswith("the engine is only starting")
+        assert told.message.startswith("the runner is only starting")
         assert killed == []
 
 
@@ -423,7 +423,7 @@ async def test_stop_and_leave_work_in_a_small_terminal(
     assert f"the run goes on; kit attach {ID}" in capsys.readouterr().err
 
 
-async def test_a_mark_is_left_for_the_engine(flight: InFlight) -> None:
+async def test_a_mark_is_left_for_the_runner(flight: InFlight) -> None:
     story, left = in_measured_block(flight), flight.scratch(marks.FOLDER)
     async with live(flight.store) as shown:
         await shown.heard(story)

@@ -147,7 +147,7 @@ async def test_warnings_are_asked_about_and_no_is_the_default(shown: Callable[..
 
 
 @pytest.mark.parametrize("keys", [("w", "enter"), ("enter", "y")])
-async def test_a_launch_starts_an_engine_and_shows_the_run(
+async def test_a_launch_starts_a_runner_and_shows_the_run(
     shown: Callable[..., KitApp], monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...]
 ) -> None:
     begun: list[str] = []

@@ -238,7 +238,7 @@ def late_findings(events: Events) -> None:
         ),
     ],
 )
-def test_a_journal_that_no_engine_writes(run: Path, forge: Change) -> None:
+def test_a_journal_that_no_runner_writes(run: Path, forge: Change) -> None:
     assert "JOURNAL_ORDER" in sealed_again(run, forge)
 
 

@@ -69,7 +69,7 @@ def test_the_patient_run_has_no_doubt(run: Path) -> None:
 
 
 def caught_up(events: Events) -> None:
-    """An engine that goes on writes an anchor that is due before all else."""
+    """A runner that goes on writes an anchor that is due before all else."""
     last, clock = 0, golden.ScriptedClock()
     out: Events = []
     for event in events:
@@ -85,7 +85,7 @@ def caught_up(events: Events) -> None:
 
 
 def stalled(seconds: float, at: int = AT) -> Change:
-    """The engine alone stands still: its disk does not answer. The meters are read all the same."""
+    """The runner alone stands still: its disk does not answer. The meters are read all the same."""
 
     def forge(events: Events) -> None:
         gone = [e for e in events if at < e["t"] < at + seconds * S]
@@ -97,7 +97,7 @@ def stalled(seconds: float, at: int = AT) -> Change:
 
 
 @pytest.mark.parametrize("seconds", [3, 12, 17, 35])
-def test_an_engine_whose_disk_does_not_answer(run: Path, seconds: float) -> None:
+def test_a_runner_whose_disk_does_not_answer(run: Path, seconds: float) -> None:
     found = doubts(judged(run, stalled(seconds)))
     assert ("LIVE_MISSING" in found) == (seconds > 10)
     assert set(found) <= {"LIVE_MISSING", "CLOCK_DIFFERS"}
@@ -240,7 +240,7 @@ def test_an_anchor_that_was_read_before_the_event_in_front_of_it(run: Path) -> N
 
 
 def sampler_stopped(run: Path) -> None:
-    """The process of the samplers is stopped for 25 s; the engine goes on."""
+    """The process of the samplers is stopped for 25 s; the runner goes on."""
     a, b = AT, AT + 25 * S
 
     def inside(row: list[str]) -> bool:

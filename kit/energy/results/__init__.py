@@ -1,6 +1,6 @@
 """Every number that kit reports, computed from raw records. Pure: verify computes them again.
 
-The engine stores what `compute` returns; ``kit verify`` calls the same function on the sealed
+The runner stores what `compute` returns; ``kit verify`` calls the same function on the sealed
 files and compares. Floats are kept to 12 significant digits.
 
     windows    energy of blocks, and of prefill, decode and mixed stretches

@@ -7,7 +7,7 @@ that is a warning, never a silence.
 How a spec becomes requests, arguments and environment are kit's own rules, and another version may
 have others. Where the plan is of another version, a difference in these is a warning that says so.
 What needs no rules of kit fails all the same: weights, limits, GPUs, and what the journal says was
-handed to the engine against what was registered.
+handed to the runner against what was registered.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _registered(records: RunRecords, listed: Manifest) -> Iterator[str]:
 
 
 def _created(launch: LaunchPlan, said: Mapping[str, Any]) -> Iterator[str]:
-    """What the engine was given for a launch, against the plan that was registered before."""
+    """What the runner was given for a launch, against the plan that was registered before."""
     where = f"launch {said.get('launch')!a}"
     meant = {"network": launch.network, "egress": launch.egress}
     if not meant.items() <= said.items():

@@ -4,7 +4,7 @@ CLOCK_MONOTONIC, its raw twin and the wall clock stand in each ``clock.anchor`` 
 time axis that was stretched, shifted or cut shows where the anchors were not edited with it.
 
 A machine may stand still for any time: a virtual machine that is paused, a process that is
-stopped, a disk that does not answer. Then the engine writes nothing, and goes on where it stopped.
+stopped, a disk that does not answer. Then the runner writes nothing, and goes on where it stopped.
 So lateness alone is a doubt, with its seconds. What no standstill explains is a contradiction: an
 anchor that was read before the event in front of it, a heart that beats without its anchors, clocks
 of which one runs at another rate. A wall clock may be set by any amount, or leap because the
@@ -34,7 +34,7 @@ _FEW_NS, _STEP_NS = 1_000_000, 1_000_000_000
 _LATE_NS = 2_000_000_000
 _REGISTERED_NS = 5_000_000_000
 _LATE = 1.8  # times the usual pace
-# In these the engine's heart beats; making and stopping a container it waits for the engine.
+# In these the runner's heart beats; making and stopping a container it waits for Docker.
 WATCHED = frozenset({"idle", "loaded_idle", "warmup", "measured"})
 
 
@@ -198,9 +198,9 @@ def _without(events: Sequence[Event]) -> Iterator[str]:
 
 
 def _seldom(records: RunRecords, found: Sequence[Anchor]) -> Iterator[str]:
-    """Stretches in which the engine stood still."""
+    """Stretches in which the runner stood still."""
     for a, b in gaps(records.phases, [a.t for a in found], _LATE * ANCHOR_EVERY_S):
-        yield f"for {(b - a) / _S:.0f} s from {a / _S:.0f} s on, the engine read no clocks"
+        yield f"for {(b - a) / _S:.0f} s from {a / _S:.0f} s on, the runner read no clocks"
 
 
 def gaps(

@@ -2,7 +2,7 @@
 
 Also what a server says of its own time: no answer can take less time than the server worked on it.
 
-A driver or an engine that stood still at the end of a stage ends it late. That is a doubt where the
+A driver or a runner that stood still at the end of a stage ends it late. That is a doubt where the
 journal is silent meanwhile, or where it is short; a stage never ends before its requests do.
 """
 
@@ -17,7 +17,7 @@ from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
 
 _NS = 1e-9
-# Between the last byte of a stage and the driver's own stop of its clock; and until the engine,
+# Between the last byte of a stage and the driver's own stop of its clock; and until the runner,
 # which waits for the driver's word, ends the phase.
 _WALL_S, _PHASE_S, _PHASE_SHARE = 0.25, 5.0, 0.1
 _ROUNDED_NS = 1_000_000
@@ -123,7 +123,7 @@ def _late(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]
 
 
 def _ends(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]:
-    """Phases that lasted after their last request, though the engine waits for nothing else; and
+    """Phases that lasted after their last request, though the runner waits for nothing else; and
     whether it stood still."""
     for phase in records.phases:
         if phase.name not in _STAGES:

@@ -1,4 +1,4 @@
-"""L4: the journal's own grammar. The engine writes its events in one order and at one pace."""
+"""L4: the journal's own grammar. The runner writes its events in one order and at one pace."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from kit.record.records import RunRecords
 from kit.record.samples import Ints, Series
 from kit.run.watch import ANCHOR_EVERY_S, LIVE_EVERY_S
 
-# A loaded host delays the engine; a tenth of the usual number is no delay.
+# A loaded host delays the runner; a tenth of the usual number is no delay.
 _SLOWEST, _SHARE = 20, 0.1
 # Nothing lies between two launches; a sampler that stops waits for its slowest device.
 _PAUSE_S, _STOP_S = 10.0, 60.0
-# What the engine's heart writes. Two anchors lie a pace apart, and no live reading with them: the
-# engine was not standing still. A few seconds without any event, and it may have been.
+# What the runner's heart writes. Two anchors lie a pace apart, and no live reading with them: the
+# runner was not standing still. A few seconds without any event, and it may have been.
 _BEATS = frozenset({"live", "clock.anchor"})
 _PACE_SHARE, _STILL_S = 0.9, 2.0
 _SHOWN = (
@@ -55,7 +55,7 @@ def checks(records: RunRecords, listed: Manifest) -> list[Check]:
     if listed.status != "complete":
         return []
     return [
-        judged("JOURNAL_ORDER", _order(records), "events stand in the engine's order"),
+        judged("JOURNAL_ORDER", _order(records), "events stand in the runner's order"),
         _outside(records),
         _findings(records),
         _heartbeat(records),
@@ -223,9 +223,9 @@ def _derived(records: RunRecords) -> list[Finding]:
 
 
 def _heartbeat(records: RunRecords) -> Check:
-    """Twice a second the engine tells what the meters show, where they show anything.
+    """Twice a second the runner tells what the meters show, where they show anything.
 
-    An engine that stands still tells nothing, and neither does a sampler. Of an engine that wrote
+    A runner that stands still tells nothing, and neither does a sampler. Of a runner that wrote
     anchor after anchor while its meters were read, live readings are missing.
     """
     shown = _shown(records)
@@ -247,7 +247,7 @@ def _heartbeat(records: RunRecords) -> Check:
 
 
 def _beat_meanwhile(anchors: list[int], read: Ints, a: int, b: int) -> bool:
-    """Whether the engine wrote anchors from ``a`` to ``b`` (ns), and meters were read meanwhile."""
+    """Whether the runner wrote anchors from ``a`` to ``b`` (ns), and meters were read meanwhile."""
     beats = anchors[bisect_right(anchors, a) : bisect_left(anchors, b)]
     if not beats or beats[-1] - beats[0] < _PACE_SHARE * ANCHOR_EVERY_S * 1e9:
         return False
@@ -257,7 +257,7 @@ def _beat_meanwhile(anchors: list[int], read: Ints, a: int, b: int) -> bool:
 
 def _usual(records: RunRecords, shown: list[Series]) -> int:
     """How many live readings are usual: one each half second of watched phases in which meters
-    were read and the engine did not stand still."""
+    were read and the runner did not stand still."""
     bins = np.unique(np.concatenate([s.t0 for s in shown]) // round(LIVE_EVERY_S * 1e9))
     at = (bins * LIVE_EVERY_S * 1e9).astype(np.int64)
     inside = np.zeros(len(at), bool)

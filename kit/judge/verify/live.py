@@ -1,6 +1,6 @@
 """L4: what Live showed while the run went on is journalled, and must be what the samples say.
 
-Twice a second the engine tells the power of each device and the energy since its first reading,
+Twice a second the runner tells the power of each device and the energy since its first reading,
 as `kit.measure.meters.live` computes them. Raw rows that were changed afterwards no longer give
 them.
 """
@@ -19,7 +19,7 @@ from kit.measure.meters.live import GROWTH, PREFERRED, Sum, corrected, fault
 from kit.record.records import RunRecords
 from kit.record.samples import Series
 
-# How old a reading can be that Live shows: it drops older ones, and the engine may be busy.
+# How old a reading can be that Live shows: it drops older ones, and the runner may be busy.
 _OLDEST_NS = 8_000_000_000
 # A device that is read at all has a reading as young as that.
 _YOUNG_NS = 4_000_000_000
@@ -55,7 +55,7 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
 
 
 def _waiting(events: Sequence[Event]) -> list[tuple[Event, int]]:
-    """Live events, each with when the engine last surely did something else (ns).
+    """Live events, each with when the runner last surely did something else (ns).
 
     It takes what the samplers said, writes an anchor that is due, and then what it took: each of
     these may take its time.

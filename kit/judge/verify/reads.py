@@ -77,7 +77,7 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
 
 
 def lost_times(records: RunRecords) -> dict[str, list[int]]:
-    """When the engine heard that a meter could no longer be read, ns, by meter."""
+    """When the runner heard that a meter could no longer be read, ns, by meter."""
     found: defaultdict[str, list[int]] = defaultdict(list)
     for event in records.losses:
         found[str(event.data.get("meter"))].append(event.t)
@@ -110,7 +110,7 @@ def _said(records: RunRecords) -> dict[str, tuple[int, int, int, tuple[float, fl
     """By tier: reads, overruns, lateness (ns, 99th percentile), for how long its sampler ran (s).
 
     A sampler starts and stops before the journal says so, and after the event in front of that: an
-    engine that stood still in between says it late.
+    runner that stood still in between says it late.
     """
     begun: dict[Any, tuple[int, int]] = {}
     found = {}

@@ -1,6 +1,6 @@
 """Stretches in which a machine, or a part of it, visibly stood still. Pure.
 
-A virtual machine that is paused, a process that is stopped, a disk that does not answer: the engine
+A virtual machine that is paused, a process that is stopped, a disk that does not answer: the runner
 writes no event, or the samplers read nothing, for far longer than is usual for them.
 """
 
@@ -13,19 +13,19 @@ import numpy as np
 from kit.record.records import RunRecords
 from kit.record.samples import Ints
 
-# The engine's heart beats twice a second.
+# The runner's heart beats twice a second.
 SILENT_S = 2.0
 _READS, _UNREAD_S = 10, 0.5
 
 
 class Standstills:
-    """Where a run's engine or its samplers stood still."""
+    """Where a run's runner or its samplers stood still."""
 
     def __init__(self, records: RunRecords) -> None:
         self._records = records
 
     def longest_s(self, a: int, b: int) -> float:
-        """The longest part of ``a`` to ``b`` (ns) in which engine or samplers stood still, s."""
+        """The longest part of ``a`` to ``b`` (ns) in which runner or samplers stood still, s."""
         events, read, unread_s = self._times
         return max(_longest_s(events, a, b, SILENT_S), _longest_s(read, a, b, unread_s))
 

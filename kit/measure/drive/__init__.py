@@ -1,6 +1,6 @@
 """The load driver: a process of its own that sends the sealed schedule and times the answers.
 
-This module is the engine's side; ``python -m kit.measure.drive CONFIG.json`` is the driver's. Its
+This module is the runner's side; ``python -m kit.measure.drive CONFIG.json`` is the driver's. Its
 configuration::
 
     origin     the run's origin on CLOCK_MONOTONIC (ns)

@@ -19,14 +19,14 @@ _ENDS = ("abort", "end")
 
 
 def say(line: dict[str, Any]) -> None:
-    """One JSON line for the engine; an engine that is gone is noticed at stdin's EOF."""
+    """One JSON line for the runner; a runner that is gone is noticed at stdin's EOF."""
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
 
 class Words:
-    """What the engine says on stdin, line by line; ``end`` stands for EOF."""
+    """What the runner says on stdin, line by line; ``end`` stands for EOF."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
@@ -63,10 +63,10 @@ async def serve(client: Client) -> None:
 
 
 async def one_stage(client: Client, name: str, words: Words) -> bool:
-    """Send a stage and report it; returns whether it was cut off by the engine.
+    """Send a stage and report it; returns whether it was cut off by the runner.
 
     ``sent`` is said when the last request is done, ``stage`` once all is parsed and on disk: the
-    engine ends its phase in between.
+    runner ends its phase in between.
     """
     stage = asyncio.create_task(client.send(name, say))
     end = asyncio.create_task(words.next())

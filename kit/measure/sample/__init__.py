@@ -1,13 +1,13 @@
 """The sampler: a process of its own that reads meters on absolute deadlines and knows no phases.
 
-This module is the engine's side; ``python -m kit.measure.sample CONFIG.json`` is the sampler's::
+This module is the runner's side; ``python -m kit.measure.sample CONFIG.json`` is the sampler's::
 
     CONFIG  {"origin", "out", "cpus", "meters": [{"name", "alias", "config", "planned"}]}
     stdin   any line, or EOF, ends it: closing reads, flush, report
     stdout  JSON lines: ready {devices}; live {values}; error {meter, message};
             stopped {rows, late_p99_ns, overruns, tiers, failed}
 
-A thread in the engine would not do: under a busy interpreter a 100 Hz thread loses most of its
+A thread in the runner would not do: under a busy interpreter a 100 Hz thread loses most of its
 ticks.
 """
 

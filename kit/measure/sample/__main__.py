@@ -31,9 +31,9 @@ _SAYING = threading.Lock()
 
 
 def say(line: dict[str, Any]) -> None:
-    """One JSON line for the engine; an engine that is gone is noticed at stdin's EOF.
+    """One JSON line for the runner; a runner that is gone is noticed at stdin's EOF.
 
-    A live line is dropped when the engine does not read: an engine that is busy elsewhere must
+    A live line is dropped when the runner does not read: a runner that is busy elsewhere must
     not stop the writing of samples.
     """
     with _SAYING, contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
 """The sampler itself: every meter of a configuration, read until told to stop.
 
 Threads: one lane for quick tiers, one for each slow tier, and this module's own, which writes the
-rows and talks, so that neither a slow disk nor a slow engine delays a reading.
+rows and talks, so that neither a slow disk nor a slow runner delays a reading.
 
 One odd meter, tier or device stops no other: what fails is said once, by name, and stands in the
 closing report and in the exit code.
@@ -166,7 +166,7 @@ def _write_until(stop: threading.Event, tracks: Sequence[Track], show: Callable[
 
 
 def _show(live: Live, clock: Clock, say: Say) -> None:
-    """All of the state each time: a line that the engine does not read is dropped."""
+    """All of the state each time: a line that the runner does not read is dropped."""
     told = {"values": live.watts(clock.now()), "joules": live.joules()}
     said = {key: value for key, value in {**told, "state": live.state()}.items() if value}
     if said:

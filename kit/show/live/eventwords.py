@@ -45,7 +45,7 @@ def line(event: Event) -> Line | None:
     words = _WORDS.get(event.kind)
     try:
         level, text = words(event.data) if words else ("", _as_it_stands(event))
-        # A mark stands where the person set it, not where the engine came to write it down.
+        # A mark stands where the person set it, not where the runner came to write it down.
         t = int(event.data["t_face"]) if event.kind == "mark" else event.t
     except (KeyError, TypeError, ValueError, AttributeError):
         return Line(event.t, "", _as_it_stands(event))

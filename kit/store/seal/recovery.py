@@ -34,11 +34,11 @@ _UNREADABLE = (
     ValueError,
     msgspec.MsgspecError,
 )
-REASON = "its engine died; recovered"
+REASON = "its runner died; recovered"
 
 
 class StillWrittenError(ValueError):
-    """A run in flight without an engine, that another process has not finished writing."""
+    """A run in flight without a runner, that another process has not finished writing."""
 
 
 def _say_nothing(_: str) -> None:
@@ -84,7 +84,7 @@ def _recover_one(flight: InFlight) -> list[Path]:
     """The sealed run, or nothing when it had not begun.
 
     Raises:
-        StillWrittenError: a sampler or driver outlived the engine and does not end.
+        StillWrittenError: a sampler or driver outlived the runner and does not end.
     """
     _await_orphans(flight.path)
     archive.open_source(flight.path)  # refuses a link, pipe or device among the files
@@ -105,7 +105,7 @@ def _recover_one(flight: InFlight) -> list[Path]:
 
 
 def _await_orphans(folder: Path) -> None:
-    """Samplers and drivers end once their engine is gone; let them write their last rows."""
+    """Samplers and drivers end once their runner is gone; let them write their last rows."""
     end = time.monotonic() + _ORPHANS_S
     while pid := _writer_of(folder):
         if time.monotonic() > end:

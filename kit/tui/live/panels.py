@@ -134,7 +134,7 @@ class LogPanel(Vertical):
 # --- questions ----------------------------------------------------------------------------------
 
 
-_FIRST = {"blocked": "blocked: nothing ran", "dead": "the engine died", "gone": "gone"}
+_FIRST = {"blocked": "blocked: nothing ran", "dead": "the runner died", "gone": "gone"}
 
 
 # --- how it ended -------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def banner(over: Over, status: str, reason: str, log_lines: int) -> Text:
     if over.remedy and not over.findings:
         lines += [plain(f"   {line}", "fix") for line in over.remedy.splitlines()]
     if over.lines:
-        lines += [Text(" last lines of engine.log", "name")]
+        lines += [Text(" last lines of runner.log", "name")]
         lines += [plain(f"   {line}", "quiet") for line in over.lines[-log_lines:]]
     return Text("\n").join(lines)
 

@@ -98,7 +98,7 @@ class Follower:
             unknown = self._find()
             if unknown:
                 return unknown
-        # Asked before reading: what an engine writes last must not be missed.
+        # Asked before reading: what a runner writes last must not be missed.
         alive = self.session is not None and self.session.is_alive()
         self._tell_new(tell)
         if alive:
@@ -121,7 +121,7 @@ class Follower:
             tell(Seen(Snapshot(), (), wait))
 
     def _find(self) -> Over | None:
-        """In flight, refused, left over by an engine that died, or sealed."""
+        """In flight, refused, left over by a runner that died, or sealed."""
         try:
             self.session = Session.attach(self._store, self._name)
         except Blocked as error:
@@ -160,7 +160,7 @@ class Follower:
         assert self._folder
         if self.session is None:
             return Over("sealed", run=self._folder)
-        lines = last_lines(self._store.scratch_folder(self.session.id) / "engine.log")
+        lines = last_lines(self._store.scratch_folder(self.session.id) / "runner.log")
         try:
             return Over("sealed", run=self.session.result())
         except Blocked as error:

@@ -127,10 +127,10 @@ class LiveScreen(RunView):
         return self.snapshot.t + int((self._clock() - self._heard) * NS)
 
     def word(self) -> Text:
-        """``● running``, ``✔ complete``, ``✘ engine dead``."""
+        """``● running``, ``✔ complete``, ``✘ runner dead``."""
         status = self.snapshot.status
         if self.over and self.over.kind != "sealed":
-            words = {"dead": "engine dead", "blocked": "blocked", "gone": "gone"}
+            words = {"dead": "runner dead", "blocked": "blocked", "gone": "gone"}
             return mark("fail", words.get(self.over.kind, "not found"))
         if self.over:
             return mark("ok" if status == "complete" else "fail", status or "sealed")

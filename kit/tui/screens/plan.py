@@ -133,7 +133,7 @@ class PlanScreen(KitScreen):
         self.refresh_bindings()
 
     def action_launch(self) -> None:
-        """Start the engine in a session of its own and watch it."""
+        """Start the runner in a session of its own and watch it."""
         if self._found is None or self._found.forbidden or self._launching:
             return
         if warnings := len(self._warnings()):
