@@ -1,8 +1,9 @@
 """kit: a containerised reproducibility kit for the energy of LLM inference.
 
-Read the file names downwards to follow the data: ``spec`` → ``plan`` → ``preflight`` →
-``launch`` → ``drive`` + ``sample`` + ``measure`` → ``energy`` → ``results`` → ``seal`` →
-``verify`` → ``replay`` → ``report``. ``engine.run`` is the journey up to the seal.
+Its packages are the stations of one journey: ``spec`` (what a person asks for) → ``run`` (plan,
+preflight, launches, on this ``machine``) → ``measure`` → ``record`` → ``energy`` → ``store``
+(seal) → ``judge`` (verify, compare, replay) → ``show``, drawn by the two faces ``cli`` and
+``tui``. All stand on ``core``. `kit.run.runner` is the journey up to the seal.
 """
 
 __version__ = "0.1.0"

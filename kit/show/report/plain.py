@@ -21,7 +21,7 @@ WIDTH = 80
 def text(
     name: str, records: RunRecords, results: Document, judged: Comparison | None = None
 ) -> str:
-    """The whole report; arguments as of `kit.report.html`."""
+    """The whole report; arguments as of `kit.show.report.html`."""
     parts = [
         _head(name, records),
         _part("REPLAY", _verdicts(judged) if judged else ()),

@@ -1,0 +1,133 @@
+"""What the documents name is there: paths, commands, packages; and every name in a docstring."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kit.cli.main import build
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "ARCHITECTURE.md")
+KIT = ROOT / "kit"
+# Files that a person or a run makes: they lie in no clone.
+MADE = {"host.toml", "ui.json", "my-run.json", "spec.json", "calibrations/"}
+MADE |= {"seal/attempts.json", "inputs/calibration/", ".venv/bin", ".venv/bin/kit"}
+# Names with a dot that are no module: groups of entry points, and labels of containers.
+NO_MODULES = {"kit.meters", "kit.runtimes", "kit.workloads", "kit.run", "kit.owner"}
+_CODE = re.compile(r"```\n(.*?)```|`([^`]+)`", re.DOTALL)
+_PATH = re.compile(
+    r"(?<![\w/.~<>-])((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|json|md|toml|sh|png))(?![\w/<*])"
+)
+_LINK = re.compile(r"\]\(([^)#]+)\)")
+
+
+def code(document: str) -> Iterator[str]:
+    """Every piece of a document that is set as code."""
+    for block, span in _CODE.findall((ROOT / document).read_text()):
+        yield block or span
+
+
+def files() -> frozenset[str]:
+    """Every file and folder of the project, as ``/a/b.py`` and ``/a/b/``."""
+    found = set()
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in (".git", ".venv", ".cache")]
+        at = Path("/") / Path(folder).relative_to(ROOT)
+        found |= {f"{at / name}/" for name in folders} | {str(at / name) for name in names}
+    return frozenset(found)
+
+
+def is_there(path: str, every: frozenset[str]) -> bool:
+    """A path of a document may leave out where it begins: ``energy/curve.py``, ``curve.py``."""
+    ends = (f"/{path}",) if path.endswith("/") else (f"/{path}", f"/{path}/", f"/{path}.py")
+    return any(known.endswith(ends) for known in every)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_is_there(document: str) -> None:
+    every = files()
+    text = (ROOT / document).read_text()
+    named = {path for piece in code(document) for path in _PATH.findall(piece)}
+    named |= {link for link in _LINK.findall(text) if ":" not in link}
+    placeholders = {
+        p for p in named if re.search(r"NAME|NNN|RUN|OUT|\d{12}|^runs/|^kit\.[a-z]+/\d", p)
+    }
+    assert len(named) > 5
+    missing = {p for p in named - placeholders - MADE if not is_there(p, every)}
+    assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_is_there(document: str) -> None:
+    app = build()
+    told = {
+        (tuple(words.split()))
+        for piece in code(document)
+        for words in re.findall(r"(?m)^(?:\.venv/bin/)?kit +([a-z-]+(?: [a-z]+)?)", piece)
+    }
+    assert told
+    for words in told:
+        room = app[words[0]]
+        names = set(room) - {"--help", "-h", "--version"}
+        assert len(words) == 1 or not names or words[1] in names, f"kit {' '.join(words)}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_is_there(document: str) -> None:
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    told = {t for piece in code(document) for t in re.findall(r"(?m)^make ([a-z-]+)", piece)}
+    assert told and told <= targets
+
+
+def test_the_first_page_is_what_ls_kit_shows() -> None:
+    """Packages, the first table of ARCHITECTURE and the import contract are one list."""
+    here = {p.name for p in KIT.iterdir() if p.is_dir() and p.name not in ("__pycache__", "_data")}
+    first = (ROOT / "ARCHITECTURE.md").read_text().partition("\n```")[0]
+    assert set(re.findall(r"(?m)^\| `kit/(\w+)/`", first)) == here
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = (c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
+    assert {layer.removeprefix("kit.") for layer in layers} == here - {"schemas"}
+    assert (
+        f"`{' > '.join(layer.removeprefix('kit.') for layer in layers)}`"
+        in (ROOT / "ARCHITECTURE.md").read_text()
+    )
+
+
+def references() -> Iterator[tuple[str, str]]:
+    """Each `kit.…` name in kit's docstrings and comments, with its file."""
+    for path in sorted(KIT.rglob("*.py")):
+        for name in re.findall(r"`(kit\.[\w.]+)(?:\(\))?`", path.read_text()):
+            yield str(path.relative_to(ROOT)), name
+
+
+def resolved(name: str) -> object:
+    """The module, or what is inside one, that a dotted name names."""
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut:]:
+            found = getattr(found, part)
+        return found
+    raise AssertionError(name)
+
+
+def test_names_in_docstrings_lead_somewhere() -> None:
+    lost = []
+    for path, name in references():
+        if name in NO_MODULES:
+            continue
+        try:
+            resolved(name)
+        except (AssertionError, AttributeError):
+            lost.append(f"{path}: {name}")
+    assert not lost, "\n".join(lost)
