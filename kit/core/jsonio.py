@@ -25,7 +25,7 @@ _TOKENS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\$", re.DOTALL)  # of a regular 
 # Possessive, and a string without an end goes up to the end: no byte is looked at twice.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 # A number that may be too large: most documents have none, and are read without looking at each.
-_LARGE = re.compile(rb"[0-9]{16}|[eE]\+?[0-9]{2}")
+_LARGE = re.compile(rb"[0-9]{16}|[eE]\+?[0-9]")
 _BRACKETS = re.compile(rb"[][{}]")
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character that JSON writes as two escapes
 
@@ -55,10 +55,18 @@ def hash_of(value: Any) -> str:
     return digest(canonical(value))
 
 
+def is_number(value: float) -> bool:
+    """Whether `parse` reads a number back from its canonical form: finite, and no integer of 2^53
+    or more. A double from 1e21 on has an exponent there, and is none."""
+    return abs(value) <= MAX_SAFE_INTEGER or (
+        isinstance(value, float) and 1e21 <= abs(value) < math.inf
+    )
+
+
 def parse(data: bytes, what: str = "the file", *, any_integer: bool = False) -> Any:
     """Parse strict JSON: UTF-8, no duplicate keys, nesting at most 32, and nothing that has no
     canonical form: no half character (``"\\ud800"`` alone), no NaN, no infinity (``1e400`` is one),
-    no integer of 2^53 or more.
+    no integer of 2^53 or more (``1e16`` is one: its canonical form has no exponent).
 
     Args:
         any_integer: take integers of any size, for documents that are not kit's.
@@ -76,7 +84,7 @@ def parse(data: bytes, what: str = "the file", *, any_integer: bool = False) -> 
             object_pairs_hook=lambda pairs: _unique(pairs, what),
             parse_constant=lambda name: _not_finite(name, what),
             parse_int=(lambda text: _whole(text, what)) if large and not any_integer else None,
-            parse_float=(lambda text: _finite(text, what)) if large else None,
+            parse_float=(lambda text: _finite(text, what, any_integer)) if large else None,
         )
         if _HALF.search(data):
             json.dumps(found, ensure_ascii=False).encode()
@@ -159,9 +167,13 @@ def _whole(text: str, what: str) -> int:
     return found
 
 
-def _finite(text: str, what: str) -> float:
+def _finite(text: str, what: str, any_integer: bool) -> float:
     found = float(text)
-    return found if math.isfinite(found) else _not_finite(text[:20], what)
+    if not math.isfinite(found):
+        return float(_not_finite(text[:20], what))
+    if not (any_integer or is_number(found)):
+        raise JsonRefused("JSON_INTEGER", f"{what} holds an integer of 2^53 or more")
+    return found
 
 
 def _not_finite(name: str, what: str) -> Any:

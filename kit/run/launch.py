@@ -432,11 +432,10 @@ def _ask(url: str) -> Any:
 
 
 def _storable(value: Any) -> Any:
-    """``value`` with integers that canonical JSON cannot hold as text."""
+    """``value`` with numbers that canonical JSON cannot hold as text."""
     if isinstance(value, dict):
         return {key: _storable(child) for key, child in value.items()}
     if isinstance(value, list):
         return [_storable(child) for child in value]
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53 - 1:
-        return str(value)
-    return value
+    is_odd = isinstance(value, int | float) and not jsonio.is_number(value)
+    return str(value) if is_odd else value

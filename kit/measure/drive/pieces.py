@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kit.core.jsonio import MAX_SAFE_INTEGER
+from kit.core.jsonio import is_number
 
-_LARGEST = 1e300
 _DEEPEST = 12
 
 
@@ -49,10 +48,8 @@ def storable(said: Any, depth: int = 0) -> Any:
     """``said`` as an archive can hold it: what is too deep, too large or not finite is null."""
     if isinstance(said, str):
         return whole_letters(said)
-    if isinstance(said, float):
-        return said if abs(said) < _LARGEST else None
-    if isinstance(said, int) and not isinstance(said, bool):
-        return said if abs(said) <= MAX_SAFE_INTEGER else None
+    if isinstance(said, int | float):
+        return said if is_number(said) else None
     if not isinstance(said, Mapping | list):
         return said
     if depth >= _DEEPEST:
