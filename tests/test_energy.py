@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
-from kit.energy import SENSOR_TERMS, Energy, agreement, energy_of, power_series
+from kit.energy import SENSOR_TERMS, Energy, power_series
 from kit.energy.curve import sharpened
 from kit.energy.host import register_agreement
 from kit.energy.results.windows import together
@@ -204,7 +204,7 @@ def test_an_unsteady_counter_is_told_by_its_brackets() -> None:
 def test_the_cross_check_compares_samples_with_the_counter() -> None:
     board = Board()
     found = read(board.sampled(), board.polled(20))
-    ratio = agreement(GPU.devices[0], found, 5 * S, 30 * S)
+    ratio = Energy(found, [GPU]).agreement(GPU.devices[0], 5 * S, 30 * S)
     assert ratio == pytest.approx(1.0, abs=0.02)
 
 
@@ -214,18 +214,20 @@ def test_the_cross_check_sees_what_the_scaled_samples_hide() -> None:
     high = [(*r[:6], round((r[6] or 0) * 1.05)) for r in board.sampled()]
     found = read(high, board.asked_seldom())
     truth = float(board.joules(30.0) - board.joules(5.0))
-    assert only(energy_of(found, (GPU,), 5 * S, 30 * S)).joules == pytest.approx(truth, rel=0.001)
-    ratios = [agreement(GPU.devices[0], found, t * S, (t + 10) * S) for t in range(3, 25)]
+    assert only(Energy(found, (GPU,)).of(5 * S, 30 * S)).joules == pytest.approx(truth, rel=0.001)
+    ratios = [
+        Energy(found, [GPU]).agreement(GPU.devices[0], t * S, (t + 10) * S) for t in range(3, 25)
+    ]
     assert ratios == pytest.approx([1.05] * len(ratios), abs=0.005)
 
 
 def test_the_cross_check_takes_instant_power_where_there_are_no_samples() -> None:
     board = Board()
     rows = board.polled(20), board.gauge("gpu_power_instant", 0.025)
-    ratio = agreement(GPU.devices[0], read(*rows), 5 * S, 35 * S)
+    ratio = Energy(read(*rows), [GPU]).agreement(GPU.devices[0], 5 * S, 35 * S)
     assert ratio == pytest.approx(1.0, abs=0.03)
-    assert agreement(GPU.devices[0], read(rows[0]), 5 * S, 35 * S) is None
-    assert agreement(GPU.devices[0], read(rows[1]), 5 * S, 35 * S) is None
+    assert Energy(read(rows[0]), [GPU]).agreement(GPU.devices[0], 5 * S, 35 * S) is None
+    assert Energy(read(rows[1]), [GPU]).agreement(GPU.devices[0], 5 * S, 35 * S) is None
 
 
 def test_averaged_power_is_refused_where_it_blurs() -> None:
@@ -260,7 +262,7 @@ def test_ways_stand_in_for_one_another_in_their_order() -> None:
     truth = float(board.joules(30.0) - board.joules(10.0))
     for number, method in enumerate(rows):
         left = read(*list(rows.values())[number:])
-        value = only(energy_of(left, (GPU,), 10 * S, 30 * S))
+        value = only(Energy(left, (GPU,)).of(10 * S, 30 * S))
         assert value.method == ("counter+samples" if method == "counter" else method)
         assert value.joules == pytest.approx(truth, rel=0.02)
         assert value.u_reading is not None
@@ -411,7 +413,7 @@ def test_outlets_of_one_answer_err_together() -> None:
         )
         meters = (MeterPlan(name="pdu", alias="rack", devices=devices),)
         found = read(*(rows(o, 1 / len(outlets)) for o in outlets))
-        return only(energy_of(found, meters, 40 * S, 60 * S))
+        return only(Energy(found, meters).of(40 * S, 60 * S))
 
     one, two = value(1), value(1, 2)
     for term in ("lag", "edge", "sampling"):
@@ -459,8 +461,8 @@ _BESIDE = 40 * MS
 @given(st.lists(_TIMES, min_size=3, max_size=12, unique=True))
 def test_parts_of_a_window_add_up_to_it(times: list[int]) -> None:
     times = sorted(times)
-    parts = [energy_of(_FOUND, _GPUS, a, b)[0] for a, b in pairwise(times)]
-    whole = energy_of(_FOUND, _GPUS, times[0], times[-1])[0]
+    parts = [Energy(_FOUND, _GPUS).of(a, b)[0] for a, b in pairwise(times)]
+    whole = Energy(_FOUND, _GPUS).of(times[0], times[-1])[0]
     assert whole.joules == pytest.approx(sum(p.joules or 0.0 for p in parts), rel=1e-9, abs=1e-6)
 
 
@@ -480,8 +482,8 @@ def test_a_sampler_that_stopped_is_flagged_and_never_interpolated(
     end = min(start + span, 39 * S)
     if end <= start:
         return
-    value = energy_of(read(rows), (GPU,), start, end)[0]
-    before = energy_of(_FOUND, (GPU,), start, end)[0]
+    value = Energy(read(rows), (GPU,)).of(start, end)[0]
+    before = Energy(_FOUND, (GPU,)).of(start, end)[0]
     inside = min(end, hole + length) - max(start, hole)  # negative: so far away from the hole
     if inside > _BESIDE or (inside > -_BESIDE and value.status == "unmeasured"):
         assert (value.status, value.joules) == ("unmeasured", None)
@@ -512,8 +514,8 @@ def test_a_step_of_the_wall_clock_changes_nothing(at: int, step: float, start: i
     end = min(start + 2 * S, 39 * S)
     others = [r for r in _ROWS if r[4] != "gpu_power_sample"]
     if end > start:
-        stepped = energy_of(read(mapped_rows, others), (GPU,), start, end)[0]
-        plain = energy_of(read(_ROWS), (GPU,), start, end)[0]
+        stepped = Energy(read(mapped_rows, others), (GPU,)).of(start, end)[0]
+        plain = Energy(read(_ROWS), (GPU,)).of(start, end)[0]
         assert stepped.joules == pytest.approx(plain.joules, rel=1e-6)
 
 
@@ -530,20 +532,20 @@ def only(value: tuple[EnergyValue, ...]) -> EnergyValue:
 
 def test_nothing_to_compute_from_is_a_reason_and_never_zero() -> None:
     for rows in ([], [row(1.0, 1.0, "gpu_power_instant", 90_000)]):
-        value = only(energy_of(read(rows), (GPU,), S, 2 * S))
+        value = only(Energy(read(rows), (GPU,)).of(S, 2 * S))
         assert (value.status, value.joules, value.u_reading) == ("unmeasured", None, None)
         assert "gpu0" in value.reason
 
 
 def test_the_plans_reason_is_the_reason() -> None:
     absent = MeterPlan(name="nvml", alias=None, devices=(), reason="no NVIDIA driver")
-    assert only(energy_of(samples.EMPTY, (absent,), 0, S)).reason == "no NVIDIA driver"
+    assert only(Energy(samples.EMPTY, (absent,)).of(0, S)).reason == "no NVIDIA driver"
     refused = plan(gpu_energy={"reason": "MIG is on"}, gpu_power_instant={"reason": "MIG is on"})
-    assert "MIG is on" in only(energy_of(samples.EMPTY, (refused,), 0, S)).reason
+    assert "MIG is on" in only(Energy(samples.EMPTY, (refused,)).of(0, S)).reason
 
 
 def test_a_scope_nobody_asked_for_is_not_answered() -> None:
-    assert energy_of(samples.EMPTY, (), 0, S) == ()
+    assert Energy(samples.EMPTY, ()).of(0, S) == ()
 
 
 def test_a_counter_that_decreased_invalidates_its_window_alone() -> None:
@@ -560,7 +562,7 @@ def test_a_counter_that_decreased_invalidates_its_window_alone() -> None:
 
 def test_zeros_of_a_power_sensor_are_no_readings() -> None:
     rows = [row(t / 50, t / 50, "gpu_power_instant", 0) for t in range(500)]
-    assert only(energy_of(read(rows), (GPU,), S, 8 * S)).status == "unmeasured"
+    assert only(Energy(read(rows), (GPU,)).of(S, 8 * S)).status == "unmeasured"
 
 
 def test_unlike_gpus_add_up_and_one_without_readings_spoils_the_sum() -> None:
@@ -569,10 +571,10 @@ def test_unlike_gpus_add_up_and_one_without_readings_spoils_the_sum() -> None:
     both = MeterPlan(name="nvml", alias=None, devices=(*GPU.devices, *second.devices))
     mine = [(*r[:3], "gpu0", *r[4:]) for r in board.polled(20)]
     other = [(*r[:3], "gpu1", *r[4:]) for r in board.gauge("gpu_power_instant", 0.025)]
-    value = only(energy_of(read(mine, other), (both,), 5 * S, 15 * S))
+    value = only(Energy(read(mine, other), (both,)).of(5 * S, 15 * S))
     assert value.joules == pytest.approx(sum(value.devices.values()))
     assert value.method == "counter, instant"
-    assert "gpu1" in only(energy_of(read(mine), (both,), 5 * S, 15 * S)).reason
+    assert "gpu1" in only(Energy(read(mine), (both,)).of(5 * S, 15 * S)).reason
 
 
 # --- RAPL -----------------------------------------------------------------------------------
@@ -604,7 +606,7 @@ def rapl(watts: float, device: str, start: int = 60_000_000) -> Rows:
 
 def test_rapl_wraps_and_only_packages_count() -> None:
     found = read(rapl(200, "cpu0-package"), rapl(150, "cpu0-core"), rapl(400, "psys"))
-    value = only(energy_of(found, (CPU,), S, 19 * S))
+    value = only(Energy(found, (CPU,)).of(S, 19 * S))
     assert value.joules == pytest.approx(200 * 18, rel=1e-6)
     assert set(value.devices) == {"cpu0-package"}
 
@@ -622,7 +624,7 @@ def test_failed_rapl_reads_are_a_hole() -> None:
     rows = rapl(20, "cpu0-package")
     bad = [(*r[:5], 5, None) if 100 <= i < 130 else r for i, r in enumerate(rows)]
     packages = MeterPlan(name="rapl", alias=None, devices=CPU.devices[:1])
-    assert "no reading for" in only(energy_of(read(bad), (packages,), S, 19 * S)).reason
+    assert "no reading for" in only(Energy(read(bad), (packages,)).of(S, 19 * S)).reason
 
 
 # --- PDU ------------------------------------------------------------------------------------
@@ -648,7 +650,7 @@ def outlets(*numbers: int, **facts: Any) -> MeterPlan:
 
 def test_two_supplies_of_one_host_add_up() -> None:
     found = read(pdu(lambda t: 230), pdu(lambda t: 110, 4))
-    value = only(energy_of(found, (outlets(3, 4),), 10 * S, 110 * S))
+    value = only(Energy(found, (outlets(3, 4),)).of(10 * S, 110 * S))
     assert value.joules == pytest.approx(340 * 100)
     assert set(value.devices) == {"pdu:a:3", "pdu:a:4"}
 
@@ -670,7 +672,7 @@ def test_what_an_outlet_squelches_to_zero_is_not_zero_joules() -> None:
 
 def test_one_silent_pdu_of_two_leaves_the_wall_unmeasured() -> None:
     dead = MeterPlan(name="pdu", alias="b", devices=(), reason="no answer")
-    value = only(energy_of(read(pdu(lambda t: 230)), (outlets(3), dead), 10 * S, 110 * S))
+    value = only(Energy(read(pdu(lambda t: 230)), (outlets(3), dead)).of(10 * S, 110 * S))
     assert (value.status, value.reason) == ("unmeasured", "no answer")
 
 

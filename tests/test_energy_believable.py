@@ -16,7 +16,7 @@ import pytest
 
 from kit.core.limits import overshoot, package_highest_w
 from kit.core.model import EnergyValue, MeterPlan
-from kit.energy import Energy, doubts_of
+from kit.energy import Energy
 from kit.energy.counted import counted
 from kit.record import archive, records
 from kit.record.samples import Series
@@ -247,7 +247,7 @@ def test_a_card_may_overshoot_its_cap_as_real_ones_do() -> None:
 
 def test_nothing_of_an_honest_run_is_in_doubt() -> None:
     loaded = records.load(archive.open_source(H200))
-    assert doubts_of(loaded.samples, loaded.plan.meters) == ()
+    assert Energy(loaded.samples, loaded.plan.meters).doubts() == ()
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -343,7 +343,7 @@ def test_a_moment_above_the_cap_is_no_second_of_it(apart: int, believed: bool) -
         for t in range(0, 20 * S, apart)
     ]
     card = plan(gpu_power_instant={"limit_w": 450.0, "poll_s": apart / S})
-    assert (doubts_of(read(rows), [card]) == ()) is believed
+    assert (Energy(read(rows), [card]).doubts() == ()) is believed
 
 
 # --- packages that are one ------------------------------------------------------------------
@@ -452,7 +452,7 @@ def test_a_register_that_contradicts_its_power_is_a_doubt() -> None:
 def test_states_that_no_sensor_shows_are_left_out(quantity: str, raw: int) -> None:
     rows = [(t * S, t * S, None, "gpu0", quantity, 0, raw if t == 7 else 40) for t in range(20)]
     card = plan(**{quantity: {}})
-    (doubt,) = doubts_of(read(rows), (card,))
+    (doubt,) = Energy(read(rows), (card,)).doubts()
     assert (doubt.readings, doubt.of, doubt.quantity) == (1, 20, quantity)
 
 

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit import energy
 from kit.cli.common import Json, print_json, rounded, say
 from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.core.text import utf8
+from kit.energy import Energy
 from kit.measure.readers import Recording
 from kit.measure.readers import energibridge as reader
 from kit.record import samples
@@ -46,9 +46,8 @@ def energibridge(
     data = _bytes(file)
     recording = reader.read(_text(data, file), file.name)
     window = _window(recording, from_s, to_s)
-    values = energy.energy_of(
-        samples.from_csv({"energibridge.csv": recording.csv}), recording.meters, *window
-    )
+    read = samples.from_csv({"energibridge.csv": recording.csv})
+    values = Energy(read, recording.meters).of(*window)
     if out:
         _write(recording, out)
     told = _told(recording, data, window, values)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -30,7 +31,7 @@ from kit.energy.believable import Sifted, sift
 from kit.energy.comparator import codecarbon_curve, stated
 from kit.energy.curve import NS, Floats, Part, Unmeasured
 from kit.energy.doubts import Doubt, bearing_on
-from kit.energy.gpu import agreement
+from kit.energy.gpu import TwoViews, agreement, two_views
 from kit.energy.host import estimate_curve, pdu_curve, rapl_curve
 from kit.energy.outlet import views_of
 from kit.energy.trust import explained
@@ -44,9 +45,6 @@ __all__ = (
     "SENSOR_TERMS",
     "Doubt",
     "Energy",
-    "agreement",
-    "doubts_of",
-    "energy_of",
     "power_series",
     "sift",
 )
@@ -74,10 +72,23 @@ class Energy:
     """
 
     def __init__(self, samples: Samples, meters: Sequence[MeterPlan]) -> None:
-        self._sifted, self._meters = sift(samples, meters), tuple(meters)
+        self._samples, self._meters = samples, tuple(meters)
         self._ways: dict[tuple[str, str], Ways] = {}
-        packages = [d for m in meters for d in m.devices if _is_summed("cpu", d)]
-        self._twins = twins.twins(packages, self._sifted.samples)
+        self._views: dict[str, TwoViews] = {}
+
+    @property
+    def believed(self) -> Samples:
+        """The run's samples without what no device can have given."""
+        return self._sifted.samples
+
+    @cached_property
+    def _sifted(self) -> Sifted:
+        return sift(self._samples, self._meters)
+
+    @cached_property
+    def _twins(self) -> dict[str, str]:
+        packages = [d for m in self._meters for d in m.devices if _is_summed("cpu", d)]
+        return twins.twins(packages, self.believed)
 
     def doubts(self) -> tuple[Doubt, ...]:
         """What is in doubt of the run's readings, whatever window it is about."""
@@ -88,7 +99,7 @@ class Energy:
             for device in (meter.devices if meter.name in scopes else ())
             for doubt in self._of(scopes[meter.name], device).doubts
         ]
-        repeated = twins.doubts(self._twins, self._sifted.samples)
+        repeated = twins.doubts(self._twins, self.believed)
         return (*self._sifted.doubts, *repeated, *judged)
 
     def of(self, t0: int, t1: int) -> tuple[EnergyValue, ...]:
@@ -96,6 +107,12 @@ class Energy:
         scopes = SCOPE_METERS | COMPARATOR_METERS
         asked = [(s, [m for m in self._meters if m.name == n]) for s, n in scopes.items()]
         return tuple(self._scope(scope, meters, t0, t1) for scope, meters in asked if meters)
+
+    def agreement(self, gpu: MeterDevice, t0: int, t1: int) -> float | None:
+        """Power over counter of a GPU in a window (ns); see `gpu.agreement`."""
+        if gpu.device not in self._views:
+            self._views[gpu.device] = two_views(gpu, self.believed)
+        return agreement(self._views[gpu.device], t0, t1)
 
     def _scope(self, scope: str, meters: Sequence[MeterPlan], t0: int, t1: int) -> EnergyValue:
         devices = [d for m in meters for d in m.devices if _is_summed(scope, d)]
@@ -147,33 +164,9 @@ class Energy:
         for doubt in self._sifted.doubts:
             if doubt.device == device.device and QUANTITIES[doubt.quantity].scope == scope:
                 return f"no {doubt.quantity} that can be believed was read: {doubt.reason}"
-        read = self._sifted.samples.get(device.device, source)
+        read = self.believed.get(device.device, source)
         failed = f": {read.errors} reads failed" if read is not None and read.errors else ""
         return f"no {source} was read{failed}"
-
-
-_latest: list[tuple[Samples, Sequence[MeterPlan], Energy]] = []
-
-
-def energy_of(
-    samples: Samples, meters: Sequence[MeterPlan], t0: int, t1: int
-) -> tuple[EnergyValue, ...]:
-    """Energy of the window ``[t0, t1)`` (ns), one value per scope that the plan has a meter for.
-
-    Results ask for thousands of windows of one run: the curves of the last one are kept.
-    """
-    return _energy(samples, meters).of(t0, t1)
-
-
-def doubts_of(samples: Samples, meters: Sequence[MeterPlan]) -> tuple[Doubt, ...]:
-    """What is in doubt of a run's readings."""
-    return _energy(samples, meters).doubts()
-
-
-def _energy(samples: Samples, meters: Sequence[MeterPlan]) -> Energy:
-    if not _latest or _latest[0][0] is not samples or _latest[0][1] is not meters:
-        _latest[:] = [(samples, meters, Energy(samples, meters))]
-    return _latest[0][2]
 
 
 def _ways(scope: str, device: MeterDevice, sifted: Sifted) -> Ways:

@@ -44,17 +44,8 @@ class Sifted(NamedTuple):
         return tuple(d for d in self.doubts if (d.device, d.quantity) == (device, quantity))
 
 
-_latest: list[tuple[Samples, Sequence[MeterPlan], Sifted]] = []
-
-
 def sift(samples: Samples, meters: Sequence[MeterPlan]) -> Sifted:
-    """The samples as they can be believed; the last run's are kept, since many ask for them."""
-    if not _latest or _latest[0][0] is not samples or _latest[0][1] is not meters:
-        _latest[:] = [(samples, meters, _sifted(samples, meters))]
-    return _latest[0][2]
-
-
-def _sifted(samples: Samples, meters: Sequence[MeterPlan]) -> Sifted:
+    """The samples as they can be believed."""
     series, doubts, jumps = dict(samples.series), list[Doubt](), {}
     for device in (device for meter in meters for device in meter.devices):
         for quantity in device.quantities:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,19 +83,21 @@ def gauges(device: MeterDevice, samples: Samples) -> Iterator[tuple[str, Curve]]
             yield name, make(found[0])
 
 
-_latest: list[tuple[Samples, MeterDevice, Known | None, Curve | None]] = []
+class TwoViews(NamedTuple):
+    """A GPU's counter, by its ticks, and its power readings, each by itself; None where unread."""
+
+    ticks: Known | None
+    power: Curve | None
 
 
-def agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float | None:
+def agreement(views: TwoViews, t0: int, t1: int) -> float | None:
     """Power readings' energy over the counter's: the cross-check of two views of one sensor.
 
     Both are taken between the first and the last tick inside the window, where neither needs the
     other: the counter's difference, and the samples (else instant power) alone. None where either
-    is lacking. Results ask for many windows of one device: what it was made of is kept.
+    is lacking.
     """
-    if not _latest or _latest[0][0] is not samples or _latest[0][1] is not device:
-        _latest[:] = [(samples, device, *_views(device, samples))]
-    _, _, ticks, power = _latest[0]
+    ticks, power = views
     if ticks is None or power is None:
         return None
     first, last = np.searchsorted(ticks.t, t0), np.searchsorted(ticks.t, t1, side="right") - 1
@@ -106,15 +108,15 @@ def agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float 
     return read.joules / counted if isinstance(read, Part) and counted > 0 else None
 
 
-def _views(device: MeterDevice, samples: Samples) -> tuple[Known | None, Curve | None]:
-    """The counter's ticks and the power readings' curve, by themselves."""
+def two_views(device: MeterDevice, samples: Samples) -> TwoViews:
+    """The counter's ticks and the curve of the samples, else of instant power."""
     found = good(device, samples, "gpu_energy")
     ticks = known_ticks(found[0], seconds_of(found[1], "period_s", RENEWED_S)) if found else None
     power = samples_curve(device, samples, ticks)
     instant = good(device, samples, "gpu_power_instant")
     if power is None and instant:
         power = _instant(instant[0])
-    return ticks, power
+    return TwoViews(ticks, power)
 
 
 def good(

@@ -63,7 +63,7 @@ def test_each_component_is_measured_or_estimated_as_codecarbon_says() -> None:
 def test_its_account_stands_beside_and_states_no_uncertainty() -> None:
     plan = plan_of(WAYS)
     read = rows_of({"gpu": [0, 300, 600], "cpu": [0, 40, 80], "ram": [0, 5, 10]})
-    (value,) = energy.energy_of(read, (plan,), 0, 2 * 10**9)
+    (value,) = energy.Energy(read, (plan,)).of(0, 2 * 10**9)
     assert (value.scope, value.status, value.joules) == ("codecarbon", "estimated", 690.0)
     assert value.devices == {"codecarbon:gpu": 600, "codecarbon:cpu": 80, "codecarbon:ram": 10}
     assert value.u_sensor is None
@@ -74,9 +74,9 @@ def test_its_account_stands_beside_and_states_no_uncertainty() -> None:
 
 def test_a_total_that_falls_or_stops_leaves_the_window_without_a_value() -> None:
     plan = plan_of({"version": "3", "ram": "model"})
-    falling = energy.energy_of(rows_of({"ram": [0, 5, 3, 8]}), (plan,), 0, 2 * 10**9)[0]
+    falling = energy.Energy(rows_of({"ram": [0, 5, 3, 8]}), (plan,)).of(0, 2 * 10**9)[0]
     assert "backwards" in falling.reason
-    short = energy.energy_of(rows_of({"ram": [0, 5]}), (plan,), 0, 9 * 10**9)[0]
+    short = energy.Energy(rows_of({"ram": [0, 5]}), (plan,)).of(0, 9 * 10**9)[0]
     assert short.status == "unmeasured"
 
 
@@ -118,7 +118,7 @@ def test_the_real_library_in_a_real_sampler(tmp_path: Path) -> None:
     run = Sampled(tmp_path / "out", [wanted], env)
     t0, t1 = run.run(3.5)
     assert [p.name for p in run.out.iterdir()] == ["codecarbon.csv"]
-    (value,) = energy.energy_of(samples.from_csv(run.files()), (plan,), t0, t1)
+    (value,) = energy.Energy(samples.from_csv(run.files()), (plan,)).of(t0, t1)
     assert value.joules is not None, value.reason
     assert value.status == "estimated"  # its RAM always is
     watts = value.devices["codecarbon:ram"] / ((t1 - t0) * 1e-9)
@@ -204,7 +204,7 @@ def test_it_measures_the_gpus_where_there_are_any(
     t0, t1 = run.run(3.5)
     read = samples.from_csv(run.files())
     plan = MeterPlan(name="codecarbon", alias=None, devices=(MeterDevice(**gpu),))
-    (value,) = energy.energy_of(read, (plan,), t0, t1)
+    (value,) = energy.Energy(read, (plan,)).of(t0, t1)
     assert value.joules == pytest.approx(200 * (t1 - t0) * 1e-9, rel=0.1)
 
 

@@ -83,7 +83,7 @@ def test_an_estimate_is_always_called_one(proc: Path) -> None:
     ]
     text = "\n".join([samples.HEADER, *rows, ""]).encode()
     read = samples.from_csv({"estimate.csv": text})
-    value = energy.energy_of(read, (plan,), 500_000_000, 1_500_000_000)[0]
+    value = energy.Energy(read, (plan,)).of(500_000_000, 1_500_000_000)[0]
     assert value.status == "estimated"
     assert value.joules == pytest.approx(30.0)
     assert value.u_sensor is not None

@@ -200,7 +200,7 @@ def test_a_calibrated_lag_moves_the_curve_and_the_correction_scales_it() -> None
         quantities = {"pdu_power": {"scale": 1, "resolution": 1, "poll_s": 1.0, **facts}}
         device = MeterDevice(device="pdu:a:3", description="", quantities=quantities)
         plan = MeterPlan(name="pdu", alias="a", devices=(device,))
-        value = energy.energy_of(read, (plan,), 95 * 10**9, 160 * 10**9)[0]
+        value = energy.Energy(read, (plan,)).of(95 * 10**9, 160 * 10**9)[0]
         assert value.joules is not None
         return value.joules, value.terms["lag"]
 

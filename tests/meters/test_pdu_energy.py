@@ -46,12 +46,12 @@ def test_power_becomes_energy_of_windows_of_ten_periods(agent: Agent, tmp_path: 
     read = samples.from_csv(run.files())
     assert list(run.files()) == ["pdu-rack1.csv"]
     window = t0 + 2 * 10**8, t0 + 24 * 10**8
-    value = energy.energy_of(read, (plan,), *window)[0]
+    value = energy.Energy(read, (plan,)).of(*window)[0]
     assert value.scope == "wall"
     assert value.joules == pytest.approx(230 * 2.2)
     assert value.terms["gain"] == pytest.approx(230 * 2.2 * 0.03 / 3**0.5)
     assert value.terms["offset"] == pytest.approx(2.2 / 3**0.5)
-    short = energy.energy_of(read, (plan,), window[0], window[0] + 10**9)[0]
+    short = energy.Energy(read, (plan,)).of(window[0], window[0] + 10**9)[0]
     assert (short.status, short.joules) == ("unmeasured", None)
     assert "n/a" in short.reason
 
@@ -111,11 +111,11 @@ def test_two_pdus_that_feed_one_supply_each_add_up(agent: Agent, tmp_path: Path)
     t0, _ = run.run(2.5)
     read = samples.from_csv(run.files())
     window = t0 + 2 * 10**8, t0 + 22 * 10**8
-    value = energy.energy_of(read, plans, *window)[0]
+    value = energy.Energy(read, plans).of(*window)[0]
     assert value.joules == pytest.approx(350 * 2.0)
     assert value.devices == pytest.approx({"pdu:rack1:3": 460.0, "pdu:rack2:4": 240.0})
     silent = (plans[0], PDU.probe("rack2", agent.config(outlets=[7])))
-    lost = energy.energy_of(read, silent, *window)[0]
+    lost = energy.Energy(read, silent).of(*window)[0]
     assert (lost.status, lost.joules) == ("unmeasured", None)
 
 
@@ -134,7 +134,7 @@ def test_the_update_period_is_seen_at_run_time(agent: Agent, tmp_path: Path, per
     seen_s, changes = update_period_s(series.t.astype(float), series.raw, 0.1)
     assert changes >= 2
     assert seen_s == pytest.approx(period, rel=0.35)
-    short = energy.energy_of(read, (plan,), t0 + 10**8, t0 + 10**8 + int(period * 9e8))[0]
+    short = energy.Energy(read, (plan,)).of(t0 + 10**8, t0 + 10**8 + int(period * 9e8))[0]
     assert "n/a" in short.reason or "covered" in short.reason
 
 
@@ -178,6 +178,6 @@ def test_squelch_and_steps_of_ten_watts(agent: Agent, tmp_path: Path) -> None:
     series = read.get("pdu:rack1:inlet1", "pdu_power")
     assert series is not None
     assert set(series.raw.tolist()) == {0, 20}
-    value = energy.energy_of(read, (plan,), t0, t1 - 10**8)[0]
+    value = energy.Energy(read, (plan,)).of(t0, t1 - 10**8)[0]
     assert value.joules is None
     assert "less than it can measure" in value.reason

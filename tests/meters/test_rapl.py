@@ -92,7 +92,7 @@ def test_a_package_that_cannot_be_read_leaves_no_sum_that_is_too_small(tmp_path:
     reader.close()
     rows = [f"{i},{t},{t},,cpu0-package,cpu_energy,0,{t // 1000}" for i, t in enumerate(TIMES)]
     read = samples.from_csv({"rapl.csv": "\n".join([samples.HEADER, *rows, ""]).encode()})
-    value = energy.energy_of(read, (plan,), 10**8, 9 * 10**8)[0]
+    value = energy.Energy(read, (plan,)).of(10**8, 9 * 10**8)[0]
     assert (value.status, value.joules) == ("unmeasured", None)
     assert "cpu1-package: its counter cannot be read" in value.reason
 
@@ -113,7 +113,7 @@ def test_a_reset_is_no_wrap(tmp_path: Path, steps: list[int], joules: float | No
         raw += steps[i - 1] if i else 0
         rows.append(f"{i},{t},{t},,cpu0-package,cpu_energy,0,{raw}")
     read = samples.from_csv({"rapl.csv": "\n".join([samples.HEADER, *rows, ""]).encode()})
-    value = energy.energy_of(read, (plan,), 0, TIMES[len(steps)])[0]
+    value = energy.Energy(read, (plan,)).of(0, TIMES[len(steps)])[0]
     if joules is None:
         assert "reset" in value.reason
     else:
@@ -168,7 +168,7 @@ def test_a_range_of_0_is_read_and_where_it_begins_again_is_a_hole(
         t0, t1 = run.run(1.0)
     assert run.process.returncode == 0
     read = samples.from_csv(run.files())
-    assert energy.energy_of(read, (plan,), t0, t1)[0].status == "measured"
+    assert energy.Energy(read, (plan,)).of(t0, t1)[0].status == "measured"
     assert len(read.series["cpu0-dram", "cpu_energy"].t) > 10
     facts = {d.device: d.quantities["cpu_energy"] for d in plan.devices}
     assert ("wrap" in facts["cpu0-package"]) is (odd != "package-0")
@@ -315,9 +315,9 @@ def test_a_wrap_loses_nothing_and_a_dead_zone_leaves_codes(tmp_path: Path) -> No
     assert "cpu0-package" in lost["message"]
     assert "not a number (code 74)" in lost["message"]
     read = samples.from_csv(run.files())
-    value = energy.energy_of(read, (plan,), t0, t1)[0]
+    value = energy.Energy(read, (plan,)).of(t0, t1)[0]
     assert value.joules == pytest.approx(0.4, abs=0.01), value.reason
-    after = energy.energy_of(read, (plan,), t0, t2 + 10**9)[0]
+    after = energy.Energy(read, (plan,)).of(t0, t2 + 10**9)[0]
     assert after.status == "unmeasured"
     assert "not covered" in after.reason
 
@@ -346,7 +346,7 @@ def test_one_zone_that_stands_still_is_told_of(
     finding = meter(plan)
     assert (finding.code == "METER_SILENT") is missed
     assert (device in finding.message) is missed
-    value = energy.energy_of(samples.EMPTY, (plan,), 0, 10**9)[0]
+    value = energy.Energy(samples.EMPTY, (plan,)).of(0, 10**9)[0]
     assert (f"{device}: its energy counter stands still" in value.reason) is missed
 
 

@@ -59,7 +59,7 @@ def energies(text: str, t0: int | None = None, t1: int | None = None) -> dict[st
     found = energibridge.read(text, "x.csv")
     window = (found.window[0] if t0 is None else t0, found.window[1] if t1 is None else t1)
     read = samples.from_csv({"x.csv": found.csv})
-    return {v.scope: v for v in energy.energy_of(read, found.meters, *window)}
+    return {v.scope: v for v in energy.Energy(read, found.meters).of(*window)}
 
 
 @pytest.mark.parametrize("separator", [",", ";"])

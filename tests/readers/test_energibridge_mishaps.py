@@ -67,7 +67,7 @@ def text(of: list[Row], separator: str = ",") -> str:
 def read(written: str | list[Row]) -> tuple[Recording, dict[str, EnergyValue]]:
     found = energibridge.read(written if isinstance(written, str) else text(written), "x.csv")
     read_ = samples.from_csv({"x": found.csv})
-    values = energy.energy_of(read_, found.meters, *found.window)
+    values = energy.Energy(read_, found.meters).of(*found.window)
     return found, {value.scope: value for value in values}
 
 

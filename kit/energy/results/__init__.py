@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from kit.core.units import significant
+from kit.energy import Energy
 from kit.energy.results import checks, doubts, requests, windows
 from kit.energy.results.metrics import metrics
 from kit.energy.results.net import nets
@@ -31,10 +32,17 @@ SCHEMA = "kit.results/1"
 FORMULAS = "4"
 
 
-def compute(records: RunRecords) -> dict[str, Any]:
-    """Everything derived from a run, as the document ``results.json``."""
-    launches = [_launch(records, index) for index in sorted({p.launch for p in records.phases})]
-    doubted = doubts.of_run(records)
+def compute(records: RunRecords, energy: Energy | None = None) -> dict[str, Any]:
+    """Everything derived from a run, as the document ``results.json``.
+
+    Args:
+        energy: the run's, where it was made before: its curves are then computed once.
+    """
+    energy = energy or Energy(records.samples, records.plan.meters)
+    launches = [
+        _launch(records, energy, index) for index in sorted({p.launch for p in records.phases})
+    ]
+    doubted = doubts.of_run(records, energy)
     doubts.add_wall(launches)
     all_metrics = metrics(launches)
     found = {
@@ -46,10 +54,10 @@ def compute(records: RunRecords) -> dict[str, Any]:
         },
         "launches": launches,
         "metrics": all_metrics,
-        "split": split(records, launches),
-        "averaging": checks.averages(records),
+        "split": split(records, energy, launches),
+        "averaging": checks.averages(records, energy),
         **({"doubts": doubted} if doubted else {}),
-        "notices": notices(records, launches),
+        "notices": notices(records, energy, launches),
     }
     rounded: dict[str, Any] = _rounded(found)
     return rounded
@@ -65,18 +73,18 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def _launch(records: RunRecords, index: int) -> dict[str, Any]:
+def _launch(records: RunRecords, energy: Energy, index: int) -> dict[str, Any]:
     asked = requests.measured(records, index)
     good = [r for r in asked if r.status == "ok"]
     own = [p for p in records.phases if p.launch == index]
     block = next((p for p in own if p.name == "measured"), None)
-    phases = windows.of_launch(records, index)
+    phases = windows.of_launch(records, energy, index)
     return {
         "launch": index,
         "phases": phases,
         "net": nets(phases),
-        "cross_check": checks.cross_check(records, block),
-        "steady": checks.steady(records, own),
+        "cross_check": checks.cross_check(records, energy, block),
+        "steady": checks.steady(records, energy, own),
         "requests": requests.counts(asked, good),
         "latency": requests.latency(records, index, good),
         "throughput": requests.throughput(block, good),

@@ -7,27 +7,21 @@ from dataclasses import asdict
 from typing import Any
 
 from kit.core.model import MeterDevice, Phase
-from kit.energy import SCOPE_METERS, agreement, sift
+from kit.energy import SCOPE_METERS, Energy
 from kit.energy.host import register_agreement
 from kit.energy.results.windows import seconds
 from kit.energy.steady import Rule, judge
 from kit.energy.window import Averaging, averaging
 from kit.record.records import RunRecords
-from kit.record.samples import Samples
 
 CROSS_CHECK_S = 10.0
 Document = dict[str, Any]
-Views = Callable[[MeterDevice, Samples, int, int], float | str]
+Views = Callable[[MeterDevice, int, int], float | str]
 
 
 def gpus(records: RunRecords) -> Iterator[MeterDevice]:
     """The GPUs whose energy the plan reads."""
     return _devices(records, "gpu")
-
-
-def believed(records: RunRecords) -> Samples:
-    """The run's samples without what no device can have given."""
-    return sift(records.samples, records.plan.meters).samples
 
 
 def _devices(records: RunRecords, scope: str) -> Iterator[MeterDevice]:
@@ -36,38 +30,41 @@ def _devices(records: RunRecords, scope: str) -> Iterator[MeterDevice]:
             yield from meter.devices
 
 
-def cross_check(records: RunRecords, block: Phase | None) -> Document:
+def cross_check(records: RunRecords, energy: Energy, block: Phase | None) -> Document:
     """By GPU, and by outlet with a register: power readings' energy over the counter's in the
     measured block, or why not."""
-    found = {d.device: _ratio(records, d, block, _of_gpu) for d in gpus(records)}
+
+    def of_gpu(device: MeterDevice, t0: int, t1: int) -> float | str:
+        ratio = energy.agreement(device, t0, t1)
+        return "counter and power are not both read" if ratio is None else ratio
+
+    def of_outlet(device: MeterDevice, t0: int, t1: int) -> float | str:
+        return register_agreement(device, energy.believed, t0, t1)
+
     outlets = (d for d in _devices(records, "wall") if "pdu_energy" in d.quantities)
-    return found | {d.device: _ratio(records, d, block, register_agreement) for d in outlets}
+    found = {d.device: _ratio(d, block, of_gpu) for d in gpus(records)}
+    return found | {d.device: _ratio(d, block, of_outlet) for d in outlets}
 
 
-def _ratio(records: RunRecords, device: MeterDevice, block: Phase | None, views: Views) -> Document:
+def _ratio(device: MeterDevice, block: Phase | None, views: Views) -> Document:
     if block is None:
         return {"status": "unmeasured", "reason": "there was no measured block"}
     length = seconds(block.t0, block.t1)
     if length < CROSS_CHECK_S:
         reason = f"the block lasts {length:.3g} s, {CROSS_CHECK_S:g} s at least"
         return {"status": "unmeasured", "reason": reason}
-    told = views(device, believed(records), block.t0, block.t1)
+    told = views(device, block.t0, block.t1)
     if isinstance(told, str):
         return {"status": "unmeasured", "reason": told}
     return {"status": "measured", "ratio": told}
 
 
-def _of_gpu(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float | str:
-    ratio = agreement(device, samples, t0, t1)
-    return "counter and power are not both read" if ratio is None else ratio
-
-
-def averages(records: RunRecords) -> Document:
+def averages(records: RunRecords, energy: Energy) -> Document:
     """By GPU and power reading: the time that it averages over, as this run's own steps tell it."""
     return {
         device.device: {
             quantity: _averaged(found)
-            for quantity, found in averaging(device, believed(records)).items()
+            for quantity, found in averaging(device, energy.believed).items()
         }
         for device in gpus(records)
     }
@@ -87,7 +84,7 @@ def rule_of(records: RunRecords) -> Rule:
     return Rule(asked.temperature_c_per_min, asked.power_percent_per_min, asked.window_s)
 
 
-def steady(records: RunRecords, own: list[Phase]) -> Document:
+def steady(records: RunRecords, energy: Energy, own: list[Phase]) -> Document:
     """By GPU: the loaded idle just before the measured block, and the block itself.
 
     Power is judged within the block too: there the work itself may vary, and its slope says
@@ -101,7 +98,7 @@ def steady(records: RunRecords, own: list[Phase]) -> Document:
     rule = rule_of(records)
     for device in gpus(records):
         found[device.device] = {
-            place: judge(device, believed(records), _from(place, block, rule), block.t1, rule)
+            place: judge(device, energy.believed, _from(place, block, rule), block.t1, rule)
             for place, block in places.items()
             if block is not None
         }

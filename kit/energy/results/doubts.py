@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kit.core.model import EnergyValue
-from kit.energy import SCOPE_METERS, Doubt, doubts_of
+from kit.energy import SCOPE_METERS, Doubt, Energy
 from kit.energy.results.windows import find
 from kit.energy.sanity import wall_below_parts
 from kit.record.phases import BLOCKS
@@ -16,9 +16,9 @@ _SPANS = 20
 _SURE_CHECK = 0.05
 
 
-def of_run(records: RunRecords) -> list[Document]:
+def of_run(records: RunRecords, energy: Energy) -> list[Document]:
     """Every doubt of the run, with the launches whose phases it is about."""
-    return [_document(d, records) for d in doubts_of(records.samples, records.plan.meters)]
+    return [_document(d, records) for d in energy.doubts()]
 
 
 def _document(doubt: Doubt, records: RunRecords) -> Document:

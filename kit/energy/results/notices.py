@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from kit.core.limits import STATES
 from kit.core.model import EnergyValue
 from kit.core.units import QUANTITIES
-from kit.energy import SCOPE_METERS, doubts_of
+from kit.energy import SCOPE_METERS, Doubt, Energy
 from kit.energy.foreign import Foreign, Span, foreign_processes
 from kit.energy.results.checks import gpus
 from kit.energy.results.requests import measured
@@ -34,10 +34,10 @@ Document = dict[str, Any]
 Note = Callable[[str, str], None]
 
 
-def notices(records: RunRecords, launches: list[Document]) -> list[Document]:
+def notices(records: RunRecords, energy: Energy, launches: list[Document]) -> list[Document]:
     """Every notice of a run; one that several launches share is told once, with their numbers."""
     found = [{"code": "SAMPLER_GAP", "message": gap} for gap in records.samples.gaps]
-    found += _doubts(records)
+    found += _doubts(energy.doubts())
     found += [{"code": "CAP_CHANGED", "message": message} for message in _caps(records)]
     shared: dict[tuple[str, str], list[int]] = {}
     for launch in launches:
@@ -57,9 +57,8 @@ def notices(records: RunRecords, launches: list[Document]) -> list[Document]:
     return found
 
 
-def _doubts(records: RunRecords) -> Iterator[Document]:
+def _doubts(doubts: Sequence[Doubt]) -> Iterator[Document]:
     """Readings that are not believed, each kind of them once for each device."""
-    doubts = doubts_of(records.samples, records.plan.meters)
     for doubt in (d for d in doubts if d.settled):
         yield {"code": "COVERAGE", "message": doubt.words()}
     told = [doubt.words() for doubt in doubts if not doubt.settled]

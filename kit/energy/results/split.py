@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from kit.core.model import Request
-from kit.energy import energy_of
+from kit.energy import Energy
 from kit.energy.regression import Estimate, Refused, Work, over_launches
 from kit.energy.results.requests import measured
 from kit.energy.results.windows import find, hypot, needed_s, seconds
@@ -21,21 +21,21 @@ SCOPES = ("gpu", "cpu")
 Document = dict[str, Any]
 
 
-def split(records: RunRecords, launches: list[Document]) -> Document:
+def split(records: RunRecords, energy: Energy, launches: list[Document]) -> Document:
     """By scope: J per prompt token and per output token above loaded idle, or why not."""
-    return {scope: _scope(records, launches, scope) for scope in SCOPES}
+    return {scope: _scope(records, energy, launches, scope) for scope in SCOPES}
 
 
 def _unmeasured(reason: str) -> Document:
     return {"status": "unmeasured", "reason": reason}
 
 
-def _scope(records: RunRecords, launches: list[Document], scope: str) -> Document:
+def _scope(records: RunRecords, energy: Energy, launches: list[Document], scope: str) -> Document:
     if records.spec.arrivals.concurrency > 1 or records.spec.arrivals.kind != "closed":
         return _unmeasured("requests may overlap: prefill and decode are mixed")
     work: list[list[Work]] = []
     for launch in launches:
-        found = [_work(records, r, scope) for r in measured(records, launch["launch"])]
+        found = [_work(energy, r, scope) for r in measured(records, launch["launch"])]
         missing = next((w for w in found if isinstance(w, str)), None)
         if missing:
             return _unmeasured(missing)
@@ -70,20 +70,19 @@ def _gain(launches: list[Document], scope: str) -> float:
     return max((e["terms"].get("gain", 0.0) / abs(e["joules"]) for e in energies), default=0.0)
 
 
-def _work(records: RunRecords, request: Request, scope: str) -> Work | str:
+def _work(energy: Energy, request: Request, scope: str) -> Work | str:
     """One request as a window of work, or why it cannot be one."""
     times = request.sent, request.first_token, request.last_token
     counts = request.prompt_tokens, request.output_tokens
     if request.status != "ok" or None in times or None in counts:
         return "a request failed or was not counted"
     sent, first, last = (int(t or 0) for t in times)
-    values = energy_of(records.samples, records.plan.meters, sent, last)
-    energy = next((v for v in values if v.scope == scope), None)
-    if energy is None:
+    value = next((v for v in energy.of(sent, last) if v.scope == scope), None)
+    if value is None:
         return "the spec asks for no meter of it"
-    if energy.joules is None:
-        return energy.reason
-    needed = needed_s(energy)
+    if value.joules is None:
+        return value.reason
+    needed = needed_s(value)
     if seconds(sent, last) < needed:
         return f"a request lasts {seconds(sent, last):.3g} s, {needed:.3g} s at least"
     return Work(
@@ -92,8 +91,8 @@ def _work(records: RunRecords, request: Request, scope: str) -> Work | str:
         prefill_s=seconds(sent, first),
         decode_s=seconds(first, last),
         seconds=seconds(sent, last),
-        joules=energy.joules,
-        u_joules=energy.u_reading or 0.0,
+        joules=value.joules,
+        u_joules=value.u_reading or 0.0,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from kit.core.model import EnergyValue, Phase
-from kit.energy import COMPARATOR_METERS, SCOPE_METERS, SENSOR_TERMS, energy_of
+from kit.energy import COMPARATOR_METERS, SCOPE_METERS, SENSOR_TERMS, Energy
 from kit.record.phases import ALIASES
 from kit.record.records import RunRecords
 
@@ -21,14 +21,14 @@ _NS = 1e-9
 _MOST_SAID = 2
 
 
-def of_launch(records: RunRecords, index: int) -> list[dict[str, Any]]:
+def of_launch(records: RunRecords, energy: Energy, index: int) -> list[dict[str, Any]]:
     """Every block of a launch, then all pieces of prefill, of decode and of mixed together."""
     own = [p for p in records.phases if p.launch == index]
-    found = [_phase(records, [block]) for block in own if block.name not in INNER]
+    found = [_phase(records, energy, [block]) for block in own if block.name not in INNER]
     for name in INNER:
         pieces = [p for p in own if p.name == name]
         if pieces:
-            found.append(_phase(records, pieces))
+            found.append(_phase(records, energy, pieces))
     return found
 
 
@@ -52,14 +52,14 @@ def needed_s(energy: EnergyValue) -> float:
     return RESOLVED_PERIODS * (energy.period_s or 0.0)
 
 
-def _phase(records: RunRecords, pieces: Sequence[Phase]) -> dict[str, Any]:
+def _phase(records: RunRecords, energy: Energy, pieces: Sequence[Phase]) -> dict[str, Any]:
     first = pieces[0]
-    values = [energy_of(records.samples, records.plan.meters, p.t0, p.t1) for p in pieces]
+    values = [energy.of(p.t0, p.t1) for p in pieces]
     energies = [together(list(of_scope)) for of_scope in zip(*values, strict=True)]
-    energies = [_explained(energy, records) for energy in energies]
+    energies = [_explained(value, records) for value in energies]
     if first.name in INNER:
         usual = median(seconds(p.t0, p.t1) for p in pieces)
-        energies = [_if_resolved(energy, usual) for energy in energies]
+        energies = [_if_resolved(value, usual) for value in energies]
     return {
         "phase": first.name,
         "part": first.part,

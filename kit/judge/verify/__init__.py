@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kit.core.errors import ArchiveRefused
 from kit.core.model import Manifest
+from kit.energy import Energy
 from kit.judge.verify import (
     asked,
     attempts,
@@ -89,6 +90,7 @@ def _of_records(source: Source, listed: Manifest) -> list[Check]:
     if records is None:
         return first
     whole = listed.status == "complete"
+    energy = Energy(records.samples, records.plan.meters)
     steps: list[Callable[[], list[Check]]] = [
         lambda: asked.checks(records, source, listed),
         lambda: calibrations.checks(records, source),
@@ -97,8 +99,8 @@ def _of_records(source: Source, listed: Manifest) -> list[Check]:
         lambda: reads.checks(records, whole=whole),
         lambda: live.checks(records, whole=whole),
         lambda: driving.checks(records, whole=whole),
-        lambda: recompute.checks(records, source, listed),
-        lambda: plausibility.checks(records, listed),
+        lambda: recompute.checks(records, energy, source, listed),
+        lambda: plausibility.checks(records, energy, listed),
         lambda: image.checks(records, source, listed),
         lambda: environment.checks(records, whole=whole),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from kit.core.model import Manifest, Phase, Request, Response
-from kit.energy import doubts_of
+from kit.energy import Energy
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
@@ -17,21 +17,21 @@ _TIMER_SHARE = 0.01
 _NOT_YET = "counters against power, caps, clocks and throughput are not checked in this version"
 
 
-def checks(records: RunRecords, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, energy: Energy, listed: Manifest) -> list[Check]:
     """Windows against requests and spec; times of each request against one another."""
     whole = listed.status == "complete"
     return [
         judged("WINDOW_SHIFTED", _windows(records, whole), "phases hold what they must hold"),
         judged("TIMES_INCONSISTENT", _times(records), "times of every request fit"),
-        _readings(records),
+        _readings(energy),
         check("PLAUSIBILITY", "SKIP", _NOT_YET),
     ]
 
 
-def _readings(records: RunRecords) -> Check:
+def _readings(energy: Energy) -> Check:
     """Readings within what their devices can do, and views that agree; what is not, is in doubt."""
     try:
-        doubts = doubts_of(records.samples, records.plan.meters)
+        doubts = energy.doubts()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Facts of the plan that mean nothing: the numbers that follow from them are L4's matter.
         why = f"the readings cannot be judged by this plan ({type(error).__name__})"

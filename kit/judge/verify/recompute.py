@@ -11,7 +11,7 @@ from typing import Any
 from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.core.model import Manifest, Request, Response, ScheduledRequest
-from kit.energy import results
+from kit.energy import Energy, results
 from kit.judge.verify import former, streams
 from kit.judge.verify.schema import sample_checks
 from kit.judge.verify.verdict import Check, check, judged
@@ -52,7 +52,7 @@ def _code_of(error: Exception) -> str:
     return "FILE_INVALID"
 
 
-def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, energy: Energy, source: Source, listed: Manifest) -> list[Check]:
     """Every check of level 4."""
     whole = listed.status == "complete"
     return [
@@ -64,7 +64,7 @@ def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]
         judged("TOKEN_COUNTS", _tokens(records), "token counts are the server's"),
         judged("TEXT_HASH", _texts(records), "texts are those that were hashed"),
         *streams.checks(records, source, listed),
-        _results(records, source),
+        _results(records, energy, source),
     ]
 
 
@@ -250,10 +250,10 @@ def _texts(records: RunRecords) -> Iterator[str]:
 # --- results ----------------------------------------------------------------------------------
 
 
-def _results(records: RunRecords, source: Source) -> Check:
+def _results(records: RunRecords, energy: Energy, source: Source) -> Check:
     stored = jsonio.parse(source.read("results.json"), "results.json")
     try:
-        found = jsonio.parse(jsonio.canonical(results.compute(records)))
+        found = jsonio.parse(jsonio.canonical(results.compute(records, energy)))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The records are another's; whatever they break in the formulas is a finding.
         why = f"they cannot be computed from these records ({type(error).__name__})"
