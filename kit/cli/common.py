@@ -11,7 +11,6 @@ from cyclopts import Parameter
 
 from kit.core import jsonio
 from kit.core.errors import UsageError
-from kit.core.units import significant
 from kit.machine import host
 from kit.record.archive import MANIFEST
 from kit.store.store import Store
@@ -67,17 +66,6 @@ def find_run(name: str, runs: Path | None) -> Path:
                 f"there is no run at {name[:80]!a}: it holds no {MANIFEST}", "name a run's folder"
             ) from None
         raise
-
-
-def rounded(value: Any) -> Any:
-    """``value`` with every number to 12 significant digits, as kit stores them."""
-    if isinstance(value, float):
-        return significant(value)
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item) for item in value]
-    return value
 
 
 def print_json(value: Any) -> None:

@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit.cli.common import Json, print_json, rounded, say
+from kit.cli.common import Json, print_json, say
 from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.core.text import utf8
+from kit.core.units import rounded
 from kit.energy import Energy
 from kit.measure.readers import Recording
 from kit.measure.readers import energibridge as reader

@@ -12,9 +12,10 @@ import msgspec
 from cyclopts import Parameter
 
 from kit.cli import progress
-from kit.cli.common import Json, Runs, print_json, rounded, say
+from kit.cli.common import Json, Runs, print_json, say
 from kit.core.errors import EXIT_BLOCKED, EXIT_VERIFY, UsageError
 from kit.core.model import Finding
+from kit.core.units import rounded
 from kit.machine import containers, host, images
 from kit.machine import weights as models
 from kit.measure.meters.watch import Seen, Snapshot, totals, watch

@@ -26,6 +26,7 @@ _TOKENS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\$", re.DOTALL)  # of a regular 
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 # A number that may be too large: most documents have none, and are read without looking at each.
 _LARGE = re.compile(rb"[0-9]{16}|[eE]\+?[0-9]")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _BRACKETS = re.compile(rb"[][{}]")
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character that JSON writes as two escapes
 
@@ -43,6 +44,11 @@ class JsonRefused(KitError):
 def canonical(value: Any) -> bytes:
     """The RFC 8785 form of ``value``: what is stored in an archive and what is hashed."""
     return rfc8785.dumps(value)
+
+
+def is_sha256(text: str) -> bool:
+    """Whether a text is 64 lower-case hex digits, as `digest` gives them."""
+    return bool(_SHA256.fullmatch(text))
 
 
 def digest(data: bytes) -> str:

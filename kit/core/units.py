@@ -6,8 +6,9 @@ Every other module asks here, so that amps can never be read as watts.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+NS = 1e-9  # seconds in a nanosecond, the unit of every time that is stored
 Kind = Literal["gauge", "counter", "average", "window"]
 Scope = Literal["gpu", "cpu", "wall", "estimate", "codecarbon", "none"]
 
@@ -106,6 +107,17 @@ def event_reasons(mask: int) -> tuple[str, ...]:
 def quantity(name: str) -> Quantity:
     """The registry's entry for ``name``; a `KeyError` means a sample file kit did not write."""
     return QUANTITIES[name]
+
+
+def rounded(value: Any) -> Any:
+    """A document with every float in it as `significant` gives it."""
+    if isinstance(value, float):
+        return significant(value)
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    return value
 
 
 def significant(value: float, digits: int = 12) -> float:

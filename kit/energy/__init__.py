@@ -25,11 +25,11 @@ import msgspec
 import numpy as np
 
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
-from kit.core.units import QUANTITIES
+from kit.core.units import NS, QUANTITIES
 from kit.energy import twins
 from kit.energy.believable import Sifted, sift
 from kit.energy.comparator import codecarbon_curve, stated
-from kit.energy.curve import NS, Floats, Part, Unmeasured
+from kit.energy.curve import Floats, Part, Unmeasured
 from kit.energy.doubts import Doubt, bearing_on
 from kit.energy.gpu import TwoViews, agreement, two_views
 from kit.energy.host import estimate_curve, pdu_curve, rapl_curve

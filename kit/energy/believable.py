@@ -15,9 +15,9 @@ import numpy as np
 
 from kit.core import limits
 from kit.core.model import MeterDevice, MeterPlan
-from kit.core.units import QUANTITIES
+from kit.core.units import NS, QUANTITIES
 from kit.energy.counted import Bools, Counted, counted
-from kit.energy.curve import NS, Floats
+from kit.energy.curve import Floats
 from kit.energy.doubts import Doubt, spans_of
 from kit.record.samples import Samples, Series
 

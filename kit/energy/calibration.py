@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.energy.curve import NS, SQRT12, Floats, held
+from kit.core.units import NS
+from kit.energy.curve import SQRT12, Floats, held
 from kit.energy.host import update_period_s
 from kit.record.samples import Ints
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kit.energy.curve import NS, Floats
+from kit.core.units import NS
+from kit.energy.curve import Floats
 from kit.record.samples import Series
 
 Bools = npt.NDArray[np.bool_]

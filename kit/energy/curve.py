@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kit.core.units import NS
+
 Floats = npt.NDArray[np.float64]
 
-NS = 1e-9
 SQRT3, SQRT12 = math.sqrt(3), math.sqrt(12)
 # A mark inside a step of power. Where a reading is held, the step lies anywhere in its time. Where
 # it is a mean, only the power's place inside it is open: for a step and a mark that lie anywhere in

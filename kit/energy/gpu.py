@@ -31,11 +31,10 @@ import numpy as np
 
 from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
-from kit.core.units import QUANTITIES
+from kit.core.units import NS, QUANTITIES
 from kit.energy import shape as shapes
 from kit.energy.curve import (
     MEAN_EDGE,
-    NS,
     SQRT3,
     SQRT12,
     Curve,

@@ -9,10 +9,9 @@ import numpy as np
 
 from kit.core.limits import package_highest_w, seconds_of
 from kit.core.model import MeterDevice
-from kit.core.units import QUANTITIES
+from kit.core.units import NS, QUANTITIES
 from kit.energy.curve import (
     MEAN_EDGE,
-    NS,
     SQRT3,
     SQRT12,
     Curve,

@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from kit.core.model import MeterDevice
-from kit.core.units import QUANTITIES
-from kit.energy.curve import NS, Curve, Floats
+from kit.core.units import NS, QUANTITIES
+from kit.energy.curve import Curve, Floats
 from kit.energy.doubts import Doubt
 from kit.energy.ticks import Known
 from kit.energy.views import QUANTITY

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.energy.curve import MEAN_EDGE, NS, SQRT12, Floats
+from kit.core.units import NS
+from kit.energy.curve import MEAN_EDGE, SQRT12, Floats
 
 # A period must hold this share of the samples within this share of it, else they have none.
 _ON_PERIOD, _NEAR = 0.6, 0.15

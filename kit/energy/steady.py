@@ -23,10 +23,9 @@ import numpy.typing as npt
 
 from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
-from kit.core.units import QUANTITIES
+from kit.core.units import NS, QUANTITIES
 from kit.record.samples import Samples, Series
 
-NS = 1e-9
 IDLE_BIT = 1  # nvmlClocksEventReasonGpuIdle
 BIN_S = 1.0  # readings of a second count as one: those of one update are no new ones
 LEAST_BINS = 4

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from kit.core.model import MeterDevice
-from kit.core.units import QUANTITIES
-from kit.energy.curve import NS, Floats
+from kit.core.units import NS, QUANTITIES
+from kit.energy.curve import Floats
 from kit.energy.doubts import Doubt
 from kit.record.samples import Samples, Series
 

@@ -24,7 +24,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kit.energy.curve import NS, Curve, Floats, even
+from kit.core.units import NS
+from kit.energy.curve import Curve, Floats, even
 
 Bools = npt.NDArray[np.bool_]
 ORDER = ("counter", "samples", "average", "instant")

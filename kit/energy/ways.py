@@ -16,9 +16,9 @@ import numpy as np
 
 from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
-from kit.core.units import QUANTITIES
+from kit.core.units import NS, QUANTITIES
 from kit.energy.believable import Sifted, cap_w
-from kit.energy.curve import HELD_EDGE, NS, Curve, Hole, gaps
+from kit.energy.curve import HELD_EDGE, Curve, Hole, gaps
 from kit.energy.doubts import Doubt
 from kit.energy.gpu import (
     RENEWED_S,

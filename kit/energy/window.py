@@ -29,8 +29,8 @@ import numpy.typing as npt
 
 from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
-from kit.core.units import QUANTITIES
-from kit.energy.curve import NS, Floats, even, held
+from kit.core.units import NS, QUANTITIES
+from kit.energy.curve import Floats, even, held
 from kit.energy.ticks import known_ticks
 from kit.record.samples import Samples, Series, readings
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,7 +29,6 @@ DOMAIN = b"kit-run-v1\n"
 ATTEMPTS = f"{SEAL}attempts.json"
 # A single JSON document is parsed whole, and becomes many times its size.
 MAX_DOCUMENT = 64 << 20
-_HASH = re.compile(r"[0-9a-f]{64}")
 _REMEDY = "ask whoever made it for an archive written by `kit export`"
 
 
@@ -43,7 +41,7 @@ def parent(document: Any, relation: str) -> str:
     for named in parents if isinstance(parents, list) else ():
         if isinstance(named, dict) and named.get("relation") == relation:
             found = str(named.get("run_hash", ""))
-            return found if _HASH.fullmatch(found) else ""
+            return found if jsonio.is_sha256(found) else ""
     return ""
 
 

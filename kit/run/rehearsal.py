@@ -17,6 +17,7 @@ from kit.core import jsonio
 from kit.core.errors import Blocked
 from kit.core.limits import seconds_of
 from kit.core.model import Finding, Plan, RunSpec
+from kit.core.units import NS
 from kit.machine import containers, host
 from kit.machine.containers.command import command_line
 from kit.record import events
@@ -28,7 +29,6 @@ from kit.store.store import Store
 # Of a run's journal the end is enough to tell how long it took.
 _TAIL = 1 << 16
 _ROW_BYTES = 62  # of one reading in samples/*.csv, as measured on an H200
-_NS = 1e-9
 _DOCTORS = ("ENGINE", "IMAGE", "WEIGHTS")  # what the obstacle itself tells better
 
 
@@ -130,7 +130,7 @@ def _length_s(path: Path) -> float | None:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL))
             last = file.read().splitlines()[-1]
-        return float(jsonio.parse(last, path.name)["t"]) * _NS
+        return float(jsonio.parse(last, path.name)["t"]) * NS
     except (OSError, jsonio.JsonRefused, IndexError, KeyError, TypeError):
         return None
 

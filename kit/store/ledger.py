@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,6 @@ NAME = "ledger.jsonl"
 GENESIS = "0" * 64
 MAX_BYTES = 256 << 20
 _MAX_LINE = 64 << 10
-_RUN_HASH = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("run_hash", "spec_hash", "plan_hash", "status", "reason", "utc")
 Entry = dict[str, Any]
 
@@ -160,5 +158,5 @@ def _is_entry(found: Entry) -> bool:
         return False
     # It becomes a path in the store: nothing but a hash may stand there.
     return "run_hash" not in found or bool(
-        _RUN_HASH.fullmatch(found["run_hash"]) and "status" in found
+        jsonio.is_sha256(found["run_hash"]) and "status" in found
     )

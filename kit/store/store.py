@@ -26,7 +26,6 @@ from kit.store import ledger as ledgers
 
 LEDGER = ledgers.NAME
 VERDICTS = ".verdicts.json"
-_RUN = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[0-9a-f]{8}")
 _LOCK = "lock"
 _SCRATCH = ".scratch"
@@ -136,7 +135,7 @@ class Store:
 
     def is_run(self, path: Path) -> bool:
         """Whether ``path`` is where a sealed run of this store lies."""
-        return path.parent == self.root and bool(_RUN.fullmatch(path.name)) and path.is_dir()
+        return path.parent == self.root and jsonio.is_sha256(path.name) and path.is_dir()
 
     # --- in flight --------------------------------------------------------------------------
 
@@ -250,11 +249,11 @@ class Store:
 
     def runs(self) -> list[Path]:
         """Every sealed run's folder, by hash; whatever else lies in the store is left out."""
-        return [path for path in self._folders() if _RUN.fullmatch(path.name)]
+        return [path for path in self._folders() if jsonio.is_sha256(path.name)]
 
     def others(self) -> list[Path]:
         """Folders with a manifest that are not named by a hash, as a sync tool's copies."""
-        return [path for path in self._folders() if not _RUN.fullmatch(path.name)]
+        return [path for path in self._folders() if not jsonio.is_sha256(path.name)]
 
     def _folders(self) -> list[Path]:
         if not self.root.is_dir():

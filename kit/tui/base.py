@@ -17,7 +17,7 @@ from textual.widgets import Footer, Static
 
 from kit.core.errors import KitError
 from kit.core.model import RunSpec
-from kit.show.render.console import plain
+from kit.show.render.console import GLYPHS, plain
 from kit.tui.commands import in_prose
 from kit.tui.keys import acting
 from kit.tui.threads import in_thread
@@ -26,21 +26,11 @@ if TYPE_CHECKING:
     from kit.tui.app import KitApp
 
 T = TypeVar("T")
-# State → (glyph, style): a state is always its glyph and a word, never colour alone.
-GLYPHS = {
-    "ok": ("✔", "good"),
-    "warn": ("!", "doubt"),
-    "fail": ("✘", "bad"),
-    "skip": ("–", "quiet"),
-    "withheld": ("○", "quiet"),
-    "running": ("●", "name"),
-    "mark": ("*", "fix"),
-}
 
 
 def mark(state: str, word: str | None = None) -> Text:
     """``✔ complete``: a state as glyph and word."""
-    glyph, style = GLYPHS.get(state, GLYPHS["skip"])
+    glyph, _, style = GLYPHS.get(state, GLYPHS["skip"])
     return Text(f"{glyph} {plain(state if word is None else word)}", style=style, no_wrap=True)
 
 

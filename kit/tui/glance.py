@@ -16,12 +16,13 @@ from rich.text import Text
 from kit.core import jsonio
 from kit.core.errors import KitError
 from kit.core.model import Phase, Plan
+from kit.core.units import NS
 from kit.record import archive, events, phases, samples
 from kit.record.archive import Source
 from kit.show.catalogue import Row
 from kit.show.render.console import count, facts, plain, short_time
 from kit.tui.base import mark
-from kit.tui.power import NS, Picture, picture
+from kit.tui.power import Picture, picture
 from kit.tui.states import state_of
 
 SHORT = 12

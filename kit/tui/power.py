@@ -12,6 +12,7 @@ from rich.text import Text
 from textual_plotext import PlotextPlot
 
 from kit.core.model import MeterPlan, Phase
+from kit.core.units import NS
 from kit.energy import power_series
 from kit.record.phases import BLOCKS
 from kit.record.samples import Samples
@@ -23,7 +24,6 @@ from kit.tui import lines
 Floats = npt.NDArray[np.float64]
 # Twice the columns of a wide terminal: a plot never shows more.
 BINS = 400
-NS = 1e-9
 COLOURS = ("orange", "blue+", "green+", "magenta+", "cyan+", "red+")
 _RICH = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
 _LEFT = 8

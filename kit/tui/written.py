@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 
 from rich.console import Console, RenderableType
 
+from kit.core import jsonio
 from kit.show.render.console import THEME, plain
 from kit.tui import files
 from kit.tui.base import KitScreen
@@ -22,7 +22,7 @@ def short(run: Path) -> str:
 
 def argument(run: Path) -> str:
     """How a command line names ``run``."""
-    return run.name[:12] if re.fullmatch("[0-9a-f]{64}", run.name) else str(plain(run))
+    return run.name[:12] if jsonio.is_sha256(run.name) else str(plain(run))
 
 
 def as_text(*shown: RenderableType) -> str:

@@ -10,10 +10,10 @@ import pytest
 from kit.core import jsonio
 from kit.core.errors import ImageUnavailable
 from kit.judge.replay import ImagePart
+from kit.show.render.console import GLYPHS
 from kit.show.render.rows import MARKS
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.base import GLYPHS
 from kit.tui.runtable import PAGE, RunTable
 from kit.tui.screens.home import HomeScreen
 from kit.tui.states import state_of

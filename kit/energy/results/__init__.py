@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.units import significant
+from kit.core.units import rounded
 from kit.energy import Energy
 from kit.energy.results import checks, doubts, requests, windows
 from kit.energy.results.metrics import metrics
@@ -59,18 +59,8 @@ def compute(records: RunRecords, energy: Energy | None = None) -> dict[str, Any]
         **({"doubts": doubted} if doubted else {}),
         "notices": notices(records, energy, launches),
     }
-    rounded: dict[str, Any] = _rounded(found)
-    return rounded
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return significant(value)
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return value
+    document: dict[str, Any] = rounded(found)
+    return document
 
 
 def _launch(records: RunRecords, energy: Energy, index: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kit.core.limits import STATES
 from kit.core.model import EnergyValue
-from kit.core.units import QUANTITIES
+from kit.core.units import NS, QUANTITIES
 from kit.energy import SCOPE_METERS, Doubt, Energy
 from kit.energy.foreign import Foreign, Span, foreign_processes
 from kit.energy.results.checks import gpus
@@ -18,7 +18,6 @@ from kit.energy.results.windows import INNER, find
 from kit.energy.sanity import wall_below_parts
 from kit.record.records import RunRecords
 
-_NS = 1e-9
 _MAX_CPU_SHARE = 0.5
 _MAX_LAG_S = 0.005
 # Power that is read once a second and a register that is good to 2% agree less well.
@@ -83,7 +82,7 @@ def _caps(records: RunRecords) -> Iterator[str]:
         changed = np.flatnonzero(np.diff(watts))
         if len(changed) == 1:
             before, after = watts[changed[0]], watts[changed[0] + 1]
-            at = t[changed[0] + 1] * _NS
+            at = t[changed[0] + 1] * NS
             yield f"{device}: its power cap was {before:g} W, and {after:g} W from {at:.1f} s on"
         elif len(changed):
             moved = f"{len(changed)} times, between {watts.min():g} W and {watts.max():g} W"
@@ -135,7 +134,7 @@ def _driver_faults(driver: Document, launch: Document) -> list[str]:
         found.append(f"the load driver used {driver['cpu_share']:.0%} of its CPU")
     ttft = launch["latency"]["sent"]["ttft"].get("p50", 0.0)
     limit = max(_MAX_LAG_S, 0.01 * ttft)
-    lag = (driver.get("lag_p99_ns") or 0) * _NS
+    lag = (driver.get("lag_p99_ns") or 0) * NS
     if lag > limit:
         found.append(f"requests left up to {lag * 1e3:.1f} ms late (limit {limit * 1e3:.1f} ms)")
     return found

@@ -9,6 +9,7 @@ from typing import Any
 
 from kit.core import stats
 from kit.core.model import Phase, Request
+from kit.core.units import NS
 from kit.record.records import RunRecords
 
 LATENCIES = ("ttft", "tpot", "e2e")
@@ -20,7 +21,6 @@ _UNTIMED = {
     "e2e": "no answer was timed",
     "itl": "no answer came in two chunks with tokens",
 }
-_NS = 1e-9
 
 
 def measured(records: RunRecords, index: int) -> list[Request]:
@@ -56,7 +56,7 @@ def latency(records: RunRecords, index: int, good: Sequence[Request]) -> dict[st
         found[since] = {n: _percentiles(known[n], _why_untimed(n, good)) for n in LATENCIES}
     times = {r.index: r.chunk_times for r in records.responses.get(index, ())}
     gaps = [
-        (b - a) * _NS
+        (b - a) * NS
         for r in good
         for a, b in zip(times.get(r.index, ())[:-1], times.get(r.index, ())[1:], strict=True)
     ]
@@ -78,15 +78,15 @@ def _one_latency(name: str, r: Request, since: str) -> float | None:
     if start is None:
         return None
     if name == "e2e":
-        return (ended(r) - start) * _NS
+        return (ended(r) - start) * NS
     if r.first_token is None or r.last_token is None:
         return None
     if name == "ttft":
-        return (r.first_token - start) * _NS
+        return (r.first_token - start) * NS
     # Tokens that all came at once do not tell how long one takes: that is no time of 0.
     if r.output_tokens is None or r.output_tokens < 2 or r.last_token == r.first_token:
         return None
-    return (r.last_token - r.first_token) * _NS / (r.output_tokens - 1)
+    return (r.last_token - r.first_token) * NS / (r.output_tokens - 1)
 
 
 def _percentiles(values: Sequence[float], none: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def throughput(block: Phase | None, good: Sequence[Request]) -> dict[str, Any]:
     tokens = _token_sum([r.output_tokens for r in good])
     if not tokens:
         return {"reason": uncounted(tokens)}
-    seconds = (max(map(ended, good)) - min(begins)) * _NS
+    seconds = (max(map(ended, good)) - min(begins)) * NS
     return {"output_tokens_per_s": tokens / seconds, "seconds": seconds}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from kit.core.model import EnergyValue, Phase
+from kit.core.units import NS
 from kit.energy import COMPARATOR_METERS, SCOPE_METERS, SENSOR_TERMS, Energy
 from kit.record.phases import ALIASES
 from kit.record.records import RunRecords
@@ -17,7 +18,6 @@ from kit.record.records import RunRecords
 INNER = ("prefill", "decode", "mixed")
 RESOLVED_PERIODS = 10  # a phase shorter than ten updates of its meter has no energy of its own
 _ALIKE = (*SENSOR_TERMS, "edge")
-_NS = 1e-9
 _MOST_SAID = 2
 
 
@@ -39,7 +39,7 @@ def find(phases: Sequence[dict[str, Any]], name: str, part: str | None) -> dict[
 
 def seconds(t0: int, t1: int) -> float:
     """Length of a window of the run's clock, s."""
-    return (t1 - t0) * _NS
+    return (t1 - t0) * NS
 
 
 def hypot(values: Iterable[float]) -> float:

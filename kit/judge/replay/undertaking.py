@@ -20,6 +20,7 @@ from kit.core.errors import (
     WeightsUnavailable,
 )
 from kit.core.model import Finding, LaunchPlan, MeterSpec, RunSpec, WeightFile
+from kit.core.units import NS
 from kit.machine import containers, host, images, weights
 from kit.machine.containers.command import command_line
 from kit.machine.images.sealed import FOLDER
@@ -33,7 +34,6 @@ from kit.spec import spec as specs
 from kit.spec import workloads
 from kit.store.store import Store
 
-_NS = 1e-9
 _LOCAL = {
     "nvml": "this machine's NVIDIA driver",
     "rapl": "this machine's CPU energy counters",
@@ -311,6 +311,6 @@ def _length_s(original: Path) -> float | None:
     """How long the original took by its journal, s."""
     lines = archive.open_source(original).read(events.FILE).splitlines()
     try:
-        return float(jsonio.parse(lines[-1], events.FILE)["t"]) * _NS
+        return float(jsonio.parse(lines[-1], events.FILE)["t"]) * NS
     except (jsonio.JsonRefused, LookupError, TypeError, ValueError):
         return None

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kit.core.model import Request, Response
+from kit.core.units import NS
 from kit.judge.verify.standstill import Standstills
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
 
-_NS = 1e-9
 # Between the last byte of a stage and the driver's own stop of its clock; and until the runner,
 # which waits for the driver's word, ends the phase.
 _WALL_S, _PHASE_S, _PHASE_SHARE = 0.25, 5.0, 0.1
@@ -116,7 +116,7 @@ def _late(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]
                 continue
             last = max(r.done for r in own)
             end = min(r.intended - due.get(r.index, 0) for r in own) + said["wall_ns"]
-            if (rest_s := (end - last) * _NS) > _WALL_S:
+            if (rest_s := (end - last) * NS) > _WALL_S:
                 words = f"its requests end {rest_s:.3f} s before the driver says that it did"
                 still_s = still.longest_s(last, end)
                 yield f"launch {launch} {name}: {words}", rest_s - still_s <= _WALL_S
@@ -133,8 +133,8 @@ def _ends(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]
         if not sent:
             continue
         last = max(r.done for r in sent)
-        rest_s = (phase.t1 - last) * _NS
-        usual_s = _PHASE_S + _PHASE_SHARE * (phase.t1 - phase.t0) * _NS
+        rest_s = (phase.t1 - last) * NS
+        usual_s = _PHASE_S + _PHASE_SHARE * (phase.t1 - phase.t0) * NS
         if rest_s > usual_s:
             still_s = still.longest_s(last, phase.t1)
             where = f"launch {phase.launch} {phase.name}"
@@ -163,7 +163,7 @@ def _of_server(request: Request, answer: Response) -> str | None:
     known = [p for p in parts if isinstance(p, int | float) and not isinstance(p, bool)]
     if request.sent is None or not known:
         return None
-    took, worked = (request.done - request.sent) * _NS, sum(known) / 1000
+    took, worked = (request.done - request.sent) * NS, sum(known) / 1000
     if took * (1 + _SERVER_SHARE) + _SERVER_S < worked:
         return f"it took {took:.3f} s, and the server worked on it for {worked:.3f} s"
     return None

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from kit.core import jsonio
 from kit.core.errors import ArchiveRefused
 from kit.core.model import Manifest, ManifestFile
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record import manifest
 from kit.record.archive import MANIFEST, MAX_MANIFEST, Source
-
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def name_of(source: Source) -> str:
@@ -42,7 +40,7 @@ def checks(source: Source, data: bytes, listed: Manifest) -> list[Check]:
 def _name(source: Source, name: str) -> Check:
     if source.top == name:
         return check("HASH_NAME", "PASS", "the run's name is the hash of its manifest")
-    if _HASH.fullmatch(source.top):
+    if jsonio.is_sha256(source.top):
         return check("HASH_NAME", "FAIL", f"it is named {source.top[:12]}… and is {name[:12]}…")
     return check("HASH_NAME", "WARN", f"the folder is not named by its hash, {name[:12]}…")
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from kit.core.model import Manifest, Phase, Request, Response
+from kit.core.units import NS
 from kit.energy import Energy
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 
 Blocks = dict[tuple[str, str | None], Phase]
-_NS = 1e-9
 _TIMER_SHARE = 0.01
 _NOT_YET = "counters against power, caps, clocks and throughput are not checked in this version"
 
@@ -71,7 +71,7 @@ def _outside(records: RunRecords, blocks: Blocks, launch: int) -> Iterator[str]:
 def _short(records: RunRecords, blocks: Blocks, launch: int) -> Iterator[str]:
     asked = {"idle": records.spec.phases.idle_s, "loaded_idle": records.spec.phases.loaded_idle_s}
     for (name, _), block in blocks.items():
-        seconds = (block.t1 - block.t0) * _NS
+        seconds = (block.t1 - block.t0) * NS
         if seconds < asked.get(name, 0.0) * (1 - _TIMER_SHARE):
             yield f"launch {launch}: {name} took {seconds:.2f} s, the spec asks {asked[name]:g} s"
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from kit.core.limits import seconds_of
 from kit.core.model import MeterPlan
+from kit.core.units import NS
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
 from kit.record.samples import Series
 
-_NS = 1e-9
 _POWER = frozenset({"gpu_power_instant", "gpu_power_average"})
 _PROCESSES = frozenset({"gpu_processes", "gpu_process_groups"})
 _COUNTERS = ("nvml.counter", "nvml.counter-poll")
@@ -120,7 +120,7 @@ def _said(records: RunRecords) -> dict[str, tuple[int, int, int, tuple[float, fl
         if event.kind != "sampler.stopped" or not isinstance(event.data.get("tiers"), dict):
             continue
         earliest, latest = begun.get(event.data.get("meter"), (event.t, event.t))
-        ran_s = max(0.0, (before.t - latest) * _NS), (event.t - earliest) * _NS
+        ran_s = max(0.0, (before.t - latest) * NS), (event.t - earliest) * NS
         overruns = event.data.get("overruns", {})
         for key, told in event.data["tiers"].items():
             numbers = told["reads"], overruns.get(key, 0), told.get("late_p99_ns") or 0
@@ -224,7 +224,7 @@ def _pace(tier: Tier) -> Iterator[str]:
     for name, series in tier.series.items():
         if series is None or len(series.t0) < _FEW:
             continue
-        usual = float(np.median(np.diff(series.t0))) * _NS
+        usual = float(np.median(np.diff(series.t0))) * NS
         longest = 2 * tier.period_s / max(0.1, 1 - tier.missed)
         if not tier.period_s / 2 <= usual <= longest:
             yield f"{name} was read each {usual:.3g} s, the plan says {tier.period_s:.3g} s"
@@ -238,7 +238,7 @@ def _excuses(tier: Tier, others: Sequence[Tier]) -> Iterator[str]:
     """
     if tier.period_s is None or tier.overruns <= _FEW or tier.missed <= _MISSED:
         return
-    half_ns = tier.period_s / 2 / _NS
+    half_ns = tier.period_s / 2 / NS
     seen = tier.late_ns >= half_ns or _longest_ns(tier) >= half_ns
     if not seen and tier.overruns > _stalled(tier, tier.period_s, others) + _FEW:
         yield (
@@ -259,7 +259,7 @@ def _stalled(tier: Tier, period_s: float, others: Sequence[Tier]) -> int:
     for series in tier.series.values():
         if series is not None and len(series.t0) > 1:
             t0 = np.sort(series.t0)
-            apart = np.diff(t0).astype(np.float64) * _NS
+            apart = np.diff(t0).astype(np.float64) * NS
             passed = np.maximum(np.round(apart / period_s) - 1, 0.0)
             if tier.missed > _STALLED:
                 inside = np.searchsorted(read, t0[1:]) - np.searchsorted(read, t0[:-1], "right")

@@ -51,7 +51,6 @@ _DOCUMENTS = {
 _DRIVER = "driver.json"
 _LAUNCH_FILE = re.compile(r"launches/\d{3}/[^/]+")
 _NOT_OURS = "inputs/image/"  # a recipe is kept as people wrote it
-_HASH = re.compile(r"[0-9a-f]{64}")
 _LONG_NUMBER = re.compile(rb"\d{16}")
 _SHOWN = 160
 _LEVELS = frozenset(get_args(Level))
@@ -190,7 +189,7 @@ def _is_plain(event: Any) -> bool:
         found = msgspec.convert(event, Event)
     except msgspec.ValidationError:
         return False
-    whole = found.seq >= 0 and found.t >= 0 and _HASH.fullmatch(found.prev)
+    whole = found.seq >= 0 and found.t >= 0 and jsonio.is_sha256(found.prev)
     return bool(whole) and found.kind in _kinds()
 
 

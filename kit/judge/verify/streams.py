@@ -14,14 +14,13 @@ import numpy as np
 
 from kit.core.limits import seconds_of
 from kit.core.model import Manifest
-from kit.core.units import QUANTITIES
+from kit.core.units import NS, QUANTITIES
 from kit.judge.verify.reads import lost_times
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.archive import Source
 from kit.record.records import RunRecords
 from kit.record.samples import Ints, Series
 
-_NS = 1e-9
 _SLACK_S = 1.0
 _PERIODS = 5
 _UNEVEN_S = 15.0  # the sampler lets ten seconds pass between two reads of a counter
@@ -90,9 +89,9 @@ def _edges(
     first, last = min(p.t0 for p in blocks), max(p.t1 for p in blocks)
     begin, end = int(series.t[0]), int(series.t[-1])
     if begin - first > slack:
-        yield f"begins {(begin - first) * _NS:.1f} s after the first phase", first, begin
+        yield f"begins {(begin - first) * NS:.1f} s after the first phase", first, begin
     if last - end > slack:
-        yield f"ends {(last - end) * _NS:.1f} s before the last phase does", end, last
+        yield f"ends {(last - end) * NS:.1f} s before the last phase does", end, last
 
 
 def _covered(series: Series, begin: int, end: int) -> bool:
@@ -106,7 +105,7 @@ def _slack_ns(series: Series, facts: dict[str, object]) -> float:
     told = [seconds_of(facts, key, 0.0) for key in ("period_s", "poll_s")]
     gaps = np.diff(series.t)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
-    return max(_SLACK_S / _NS, _PERIODS * max(usual, *(s / _NS for s in told)))
+    return max(_SLACK_S / NS, _PERIODS * max(usual, *(s / NS for s in told)))
 
 
 def _gaps(records: RunRecords, source: Source, whole: bool) -> Check:
@@ -167,8 +166,8 @@ def _buffered(series: Series) -> Iterator[str]:
     batches, index = np.unique(series.t0, return_inverse=True)
     newest = np.zeros(len(batches), np.int64)
     np.maximum.at(newest, index, series.t)
-    age_s = float(np.median(batches - newest)) * _NS
-    if age_s > _STALE_S + _PERIODS * usual * _NS:
+    age_s = float(np.median(batches - newest)) * NS
+    if age_s > _STALE_S + _PERIODS * usual * NS:
         yield f"the newest samples were {age_s:.2f} s old when they were read"
     if (series.t > series.t1).any():
         yield "a sample is younger than its reading"
@@ -203,7 +202,7 @@ def _deadlines(series: Series | None, quantity: str, facts: dict[str, object]) -
     pace = seconds_of(facts, "period_s" if quantity == "cpu_busy" else "poll_s", 0.0)
     if series is None or len(series.t) < 2 or "slots" in facts or not pace:
         return 0
-    return round(float(series.t0[-1] - series.t0[0]) * _NS / pace) + 1
+    return round(float(series.t0[-1] - series.t0[0]) * NS / pace) + 1
 
 
 def _holes(records: RunRecords) -> Iterator[str]:
@@ -212,7 +211,7 @@ def _holes(records: RunRecords) -> Iterator[str]:
         gaps = np.diff(series.t)
         if len(gaps) < _PERIODS:
             continue
-        widest = float(gaps.max()) * _NS
+        widest = float(gaps.max()) * NS
         if widest > _longest_s(gaps, quantity, _facts(records, device, quantity)):
             yield f"{device} {quantity} was not read for {widest:.1f} s"
 
@@ -226,7 +225,7 @@ def _longest_s(gaps: Ints, quantity: str, facts: dict[str, object]) -> float:
     known = QUANTITIES.get(quantity)  # a forger may name anything
     if known and known.kind == "counter" and "poll_s" not in facts:
         return _UNEVEN_S
-    return max(_SLACK_S, 2 * _PERIODS * float(np.median(gaps)) * _NS)
+    return max(_SLACK_S, 2 * _PERIODS * float(np.median(gaps)) * NS)
 
 
 def _facts(records: RunRecords, device: str, quantity: str) -> dict[str, object]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 import threading
 from collections.abc import Iterable, Iterator
@@ -128,7 +127,7 @@ def verify() -> list[Stored]:
     """Hash every file of the store again, in the order of their names."""
     if not store_dir().is_dir():
         return []
-    files = (p for p in sorted(store_dir().iterdir()) if re.fullmatch("[0-9a-f]{64}", p.name))
+    files = (p for p in sorted(store_dir().iterdir()) if jsonio.is_sha256(p.name))
     return [Stored(p, p.name, p.stat().st_size, file_sha256(p) == p.name) for p in files]
 
 

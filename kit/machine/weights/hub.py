@@ -13,11 +13,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from kit.core import jsonio
 from kit.machine.weights import source as sources
 from kit.machine.weights.files import is_file
 
 _SOURCE = re.compile(r"hf:(?P<repo>[^@]+/[^@]+)@(?P<revision>[^/]+)/(?P<file>.+)")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -73,7 +73,7 @@ def is_commit(revision: str) -> bool:
 
 def is_sha256(name: str) -> bool:
     """Whether the cache's file of this name is named by its content's SHA-256."""
-    return bool(_SHA256.fullmatch(name))
+    return jsonio.is_sha256(name)
 
 
 def _folder(wanted: Source) -> Path:

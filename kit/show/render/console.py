@@ -39,7 +39,7 @@ THEME = Theme(
     }
 )
 # State → (glyph, the same in ASCII, style). The word beside it is the state itself.
-_MARKS = {
+GLYPHS = {
     "ok": ("✔", "+", "good"),
     "warn": ("!", "!", "doubt"),
     "fail": ("✘", "x", "bad"),
@@ -91,7 +91,7 @@ class Mark:
     """A state as a glyph and a word of equal width, in ASCII where the terminal needs it."""
 
     def __init__(self, state: str, word: str | None = None) -> None:
-        self._glyph, self._ascii, self._style = _MARKS[state]
+        self._glyph, self._ascii, self._style = GLYPHS[state]
         self._word = word or state
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

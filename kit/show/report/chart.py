@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kit.core.text import clean
-from kit.core.units import QUANTITIES
+from kit.core.units import NS, QUANTITIES
 from kit.energy import power_series
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
@@ -38,7 +38,6 @@ LINE_COLOURS = (
 )
 INK = "#808080"
 CONTEXT = (("gpu_temperature", "GPU (°C)"), ("gpu_sm_clock", "SM clock (MHz)"))
-_NS = 1e-9
 _MAX_POINTS = 4000
 
 
@@ -62,7 +61,7 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
             t, watts = thinned(t, watts)
             guessed = device in set(estimated)
             axes.plot(
-                t * _NS,
+                t * NS,
                 watts,
                 color=LINE_COLOURS[number % len(LINE_COLOURS)],
                 linewidth=1.3,
@@ -134,7 +133,7 @@ def _gauges(axes: Any, records: RunRecords, gpus: list[str], quantity: str) -> N
             continue
         step = max(1, len(series.t) // _MAX_POINTS)
         axes.plot(
-            series.t[::step] * _NS,
+            series.t[::step] * NS,
             series.raw[::step] * QUANTITIES[quantity].scale,
             color=LINE_COLOURS[number % len(LINE_COLOURS)],
             linewidth=1.3,
@@ -149,12 +148,12 @@ def _launches(axes: Any, records: RunRecords, named: bool = True) -> None:
     for phase in records.phases:
         begins[phase.launch] = min(begins.get(phase.launch, phase.t0), phase.t0)
     for launch, t in begins.items():
-        axes.axvline(t * _NS, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+        axes.axvline(t * NS, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
         if named and launch % max(1, len(begins) // 10) == 0:
             place = ("data", "axes fraction")
             axes.annotate(
                 f"launch {launch}" if len(begins) <= 6 else str(launch),
-                (t * _NS, 1.0),
+                (t * NS, 1.0),
                 xycoords=place,
                 xytext=(3, -9),
                 textcoords="offset points",
@@ -175,8 +174,8 @@ def _phases(axes: Any, records: RunRecords) -> None:
         if phase.name not in names:
             continue
         axes.axvspan(
-            phase.t0 * _NS,
-            phase.t1 * _NS,
+            phase.t0 * NS,
+            phase.t1 * NS,
             color=PHASE_COLOURS[phase.name],
             alpha=PHASE_ALPHAS.get(phase.name, 0.22),
             linewidth=0,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from kit.core import jsonio
 from kit.core.errors import ArchiveRefused, KitError, UsageError
 from kit.core.model import Manifest
 from kit.record import archive, manifest
@@ -23,7 +23,6 @@ from kit.store.store import InFlight, Store
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _SMALL_BYTES = 4096
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def export(
@@ -191,7 +190,7 @@ def check_integrity(source: Source) -> tuple[str, Manifest]:
     """
     data, listed = manifest.read(source)
     name = manifest.run_hash(data)
-    if _HASH.fullmatch(source.top) and source.top != name:
+    if jsonio.is_sha256(source.top) and source.top != name:
         raise ArchiveRefused("HASH_NAME", "the run is not the one that its name says")
     for stranger in manifest.strangers(source, listed):
         raise ArchiveRefused("EXTRA_FILE", f"{stranger} is not in the manifest")

@@ -9,6 +9,7 @@ import numpy as np
 from textual.events import Resize
 from textual_plotext import PlotextPlot
 
+from kit.core.units import NS
 from kit.energy import SCOPE_METERS, power_series
 from kit.show.report.chart import thinned
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from kit.core.model import MeterPlan
     from kit.record.records import RunRecords
 
-_NS = 1e-9
 # Told apart by people who see colours differently, on light and on dark ground.
 COLOURS = ((213, 94, 0), (0, 145, 220), (17, 165, 121), (231, 63, 116), (160, 110, 200))
 _PER_COLUMN = 4  # the marker draws two columns of a cell, each with its least and its greatest
@@ -44,7 +44,7 @@ def curve_of(letter: str, records: RunRecords) -> Curve | None:
         if series:
             t, watts = _added(series)
             word = "estimated" if scope == "estimate" else scope
-            return Curve(letter, word, (t - zero) * _NS, watts)
+            return Curve(letter, word, (t - zero) * NS, watts)
     return None
 
 
