@@ -18,6 +18,7 @@ from textual.widgets import Footer, Static
 from kit.core.errors import KitError
 from kit.core.model import RunSpec
 from kit.show.render.console import GLYPHS, plain
+from kit.tui._textual_hacks import own_bindings
 from kit.tui.commands import in_prose
 from kit.tui.keys import acting
 from kit.tui.threads import in_thread
@@ -119,11 +120,8 @@ class KitScreen(Screen[Any]):
         """Also the keys that are letters to what has the focus: their actions can be chosen."""
         found = super().active_bindings
         for node in (self, self.app):
-            for key, binding in node._bindings:
-                state = self.app._check_action_state(binding.action, node)
-                if state is not False:
-                    new = ActiveBinding(node, binding, bool(state), binding.tooltip)
-                    found.setdefault(key, new)
+            for key, binding in own_bindings(self.app, node):
+                found.setdefault(key, binding)
         return found
 
     # --- work off the event loop ------------------------------------------------------------

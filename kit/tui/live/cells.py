@@ -19,6 +19,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual_plotext import PlotextPlot
 
+from kit.tui._textual_hacks import set_plot_size
+
 Cell = tuple[str, Style]
 _NONE = Style.null()
 
@@ -85,10 +87,8 @@ class Canvas(Cells):
 
     def draw(self, fill: Callable[[Any], None]) -> None:
         """Draw what ``fill`` puts on an empty plot of this widget's size."""
-        width, height = self.size
         self._plot.clear_figure()
-        self._plot.plotsize(width, height)
-        self._plot._set_size(width, height)  # plotsize alone does not follow a change of size
+        set_plot_size(self._plot, *self.size)
         self._plot.canvas_color("default")
         self._plot.axes_color("default")
         self._plot.ticks_color("gray")

@@ -40,10 +40,10 @@ class LineInput(Input):
         super().__init__(*args, **more)
         self.says = says
 
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
+        """Do an editing key here; every other one is left to `Input`, which is asked next."""
         action = self._ACTIONS.get(event.key)
         if action is None or event.is_printable:
-            await super()._on_key(event)
             return
         event.stop()
         event.prevent_default()
