@@ -24,7 +24,7 @@ from textual.dom import DOMNode
 
 
 def own_bindings(app: App[Any], node: DOMNode) -> Iterator[tuple[str, ActiveBinding]]:
-    """The keys of ``node`` itself whose actions can be done or are shown, whatever has the focus."""
+    """The keys of ``node`` itself, but for hidden actions, whatever has the focus."""
     for key, binding in node._bindings:
         state = app._check_action_state(binding.action, node)
         if state is not False:

@@ -1,32 +1,25 @@
-"""Runs beside each other: what is read of each, what differs, and the table of metrics."""
+"""Runs beside each other as they are drawn: what differs, and the table of metrics."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from kit.core.errors import KitError
-from kit.judge.compare import Axis, Comparison
+from kit.judge.compare import Axis
+from kit.judge.contrast import Contrast, Difference, Side
 from kit.show.render.console import listing, plain
 from kit.show.render.show import metric_name
-from kit.show.render.verdicts import STATES
+from kit.show.render.verdicts import MEANINGS, STATES, difference_value
 from kit.show.report.mean import short as stated
 from kit.tui.base import mark
 from kit.tui.written import short
 
-if TYPE_CHECKING:
-    from kit.record.records import RunRecords
-
 FEW = 10
-Rank = tuple[int, int]
-Fact = tuple[str, str, str]
 HEADS = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict", "reason")
 # What decides is shown first where there is no room for all; a value only beside its unit.
 _IMPORTANCE = (("ratio",), ("verdict",), ("90% interval",), ("unit", "baseline", "run"))
@@ -35,62 +28,6 @@ GAP = 2  # blanks between two columns
 _REASON_LEAST = 24
 # Metrics' names in fewer letters, the less telling words first.
 _SHORTER = (("estimated ", "est. "), ("time to first", "first"), ("output token", "out. token"))
-# Facts of a machine that bear on energy and speed by themselves.
-_CONFOUNDERS = frozenset({"cpu", "gpus", "kernel", "memory", "nvidia", "power", "numa"})
-# Those of them that move energy most, in this order; the rest may matter.
-_MOVES_ENERGY = tuple(
-    map(
-        re.compile,
-        (
-            r"gpus(\..+)?\.name$|^gpus$",
-            r"nvidia(\.driver)?$",
-            r"power",
-            r"clock|frequency",
-            r"temperature",
-            r"cpu\.model$",
-        ),
-    )
-)
-_LIKENESS = {"elsewhere": "the same model, other settings", "other_model": "another model"}
-
-
-@dataclass(frozen=True)
-class Side:
-    """One run of a comparison: what it recorded, or why it cannot be read."""
-
-    path: Path
-    letter: str
-    records: RunRecords | None = None
-    results: dict[str, Any] | None = None
-    fault: str = ""
-
-    @property
-    def name(self) -> str:
-        """``A 639521454908``."""
-        return f"{self.letter} {short(self.path)}"
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """The sides, the baseline among them, and the verdict on each other that can be read."""
-
-    sides: tuple[Side, ...]
-    baseline: Side
-    judged: dict[str, Comparison]
-
-    @property
-    def others(self) -> tuple[Side, ...]:
-        """The sides that were judged against the baseline."""
-        return tuple(side for side in self.sides if side.letter in self.judged)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One fact in which a side is unlike the baseline: its values by letter, and what it means."""
-
-    path: str
-    values: dict[str, str]
-    meaning: Text
 
 
 @dataclass(frozen=True)
@@ -104,92 +41,20 @@ class Line:
     @property
     def reason(self) -> str:
         """Why its verdict is as it is."""
-        return self.axis.reason if self.axis else self.side.fault
+        return self.axis.reason if self.axis else fault_of(self.side)
 
 
-def side_of(path: Path, letter: str) -> Side:
-    """Read and recompute a run; one that does not verify gives no number."""
-    from kit.judge import door
-    from kit.judge import replay as replaying
-
-    try:
-        if not door.verify(path).passed:
-            return Side(path, letter, fault="does not verify (v tells why)")
-        return Side(path, letter, *replaying.computed(path))
-    except KitError as error:
-        return Side(path, letter, fault=error.message)
-    except (OSError, ValueError) as error:
-        return Side(path, letter, fault=f"cannot be read: {error}")
+def name_of(side: Side) -> str:
+    """``A 639521454908``."""
+    return f"{side.letter} {short(side.path)}"
 
 
-def contrast(sides: Sequence[Side], baseline: Side) -> Contrast:
-    """Judge every other readable side against ``baseline``."""
-    from kit.judge import replay as replaying
-
-    if baseline.records is None:
-        return Contrast(tuple(sides), baseline, {})
-    others = [side for side in sides if side.records and side is not baseline]
-    judged = {side.letter: replaying.judge(baseline.path, side.path) for side in others}
-    return Contrast(tuple(sides), baseline, judged)
+def fault_of(side: Side) -> str:
+    """Why a side is left out, and the key that tells more; empty where it is not."""
+    return f"{side.fault} (v tells why)" if side.altered else side.fault
 
 
 # --- what differs ---------------------------------------------------------------------------
-
-
-def differences(found: Contrast) -> list[Difference]:
-    """What moves energy most first, then what the specs ask differently, then the rest."""
-    merged: dict[tuple[Rank, str], tuple[dict[str, str], Text]] = {}
-    for letter, judged in found.judged.items():
-        for rank, path, there, here, meaning in _of(judged):
-            values, _ = merged.setdefault((rank, path), ({found.baseline.letter: there}, meaning))
-            values[letter] = here
-    return [Difference(p, v, m) for (_, p), (v, m) in sorted(merged.items(), key=lambda i: i[0])]
-
-
-def _of(judged: Comparison) -> list[tuple[Rank, str, str, str, Text]]:
-    from kit.judge.compare.likeness import is_work
-
-    confounder, quiet = mark("warn", "confounder"), mark("skip", "recorded")
-    meanings = {1: confounder, 3: mark("skip", "may matter"), 5: quiet}
-    found: list[tuple[Rank, str, str, str, Text]] = []
-    if judged.likeness in _LIKENESS:
-        found.append(((0, 0), "machine", "–", _LIKENESS[judged.likeness], confounder))
-    if judged.image == "DIFFERENT":
-        found.append(((0, 0), "image", "–", "another image", confounder))
-    absent = {path for path, *values in judged.differences if any(map(_is_absent, values))}
-    for path, there, here in _alike(judged.differences):
-        rank = _rank(path, implied=path.partition(".")[0] in absent)
-        found.append((rank, path, there, here, meanings[rank[0]]))
-    for each in judged.asked:
-        work = is_work(each)
-        asked = mark("running", "asked, other work") if work else mark("skip", "asked")
-        found.append(((2 if work else 4, 0), f"spec: {each[0]}", each[1], each[2], asked))
-    return found
-
-
-def _is_absent(value: str) -> bool:
-    return value.startswith("absent: ")
-
-
-def _rank(path: str, *, implied: bool) -> Rank:
-    """How much a fact of the machine weighs: 1 and which of those that move energy, 3, or 5.
-
-    Args:
-        implied: the other machine has nothing of the kind, so that beyond the name all differs.
-    """
-    if path.partition(".")[0] not in _CONFOUNDERS:
-        return (5, 0)
-    moves = [n for n, pattern in enumerate(_MOVES_ENERGY) if pattern.search(path)]
-    return (1, moves[0]) if moves and not (implied and moves[0] > 1) else (3, 0)
-
-
-def _alike(found: Iterable[Fact]) -> list[Fact]:
-    """The same difference of several GPUs as one: ``gpus.*.name``."""
-    groups: dict[Fact, list[Fact]] = {}
-    for path, there, here in found:
-        key = (re.sub(r"^gpus\.gpu\d+\.", "gpus.*.", path), there, here)
-        groups.setdefault(key, []).append((path, there, here))
-    return [key if len(facts) > 1 else facts[0] for key, facts in groups.items()]
 
 
 def differences_table(found: Contrast, shown: Sequence[Difference], most: int = 48) -> Table:
@@ -202,8 +67,10 @@ def differences_table(found: Contrast, shown: Sequence[Difference], most: int = 
     fold: dict[str, Any] = {"overflow": "fold"}
     table = listing(("fact", fold), *((s.letter, fold) for s in sides), ("", {"no_wrap": True}))
     for row in shown:
-        values = [_cut(row.values.get(side.letter, "="), most) for side in sides]
-        table.add_row(plain(row.path), *values, row.meaning)
+        values = [difference_value(row.values.get(s.letter, "="), row.is_whole) for s in sides]
+        state, word = MEANINGS[row.meaning]
+        cells = (_cut(value, most) for value in values)
+        table.add_row(plain(row.fact), *cells, mark(state, word))
     return table
 
 
@@ -243,9 +110,9 @@ def metrics(found: Contrast, order: str = "primary") -> list[Line]:
 
 def _left_out(side: Side) -> Line:
     said = {
-        "metric": plain(side.name),
+        "metric": plain(name_of(side)),
         "verdict": mark("fail", "left out"),
-        "reason": plain(side.fault, "quiet"),
+        "reason": plain(fault_of(side), "quiet"),
     }
     return Line(side, None, {heading: said.get(heading, Text("–")) for heading in HEADS})
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from kit.energy import results
 from kit.energy.results.older import readable
 from kit.judge import compare
+from kit.judge.contrast import Contrast, Side
 from kit.record import archive, records
 from kit.record.records import RunRecords
 from kit.show import report
@@ -24,7 +25,7 @@ from kit.show.render.console import THEME
 from kit.show.render.show import run_parts
 from kit.show.render.verdicts import comparison_view
 from kit.show.report.mean import HEADING, LEGEND, interval, mean, pieces, short
-from kit.tui.comparing import Contrast, Side, metrics
+from kit.tui.comparing import metrics
 from tests import golden
 
 NAME = "ab" * 32

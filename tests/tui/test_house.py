@@ -48,7 +48,7 @@ def test_nobody_reaches_into_another_objects_private_names() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_no_widget_uses_or_shadows_a_private_name_of_its_textual_bases(path: Path) -> None:
-    """``self._x`` is ours only where no base from Textual has, or sets, an attribute of the name."""
+    """``self._x`` is ours only where no base from Textual has an attribute of the name."""
     module = importlib.import_module(".".join(["kit.tui", *_steps(path)]))
     tree = ast.parse(path.read_text("utf-8"))
     for node in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):

@@ -6,11 +6,13 @@ ratio lies inside the margin, different when it lies wholly outside, inconclusiv
 
 - `judge`: the verdict of a replay, axis by axis.
 - `runs`: any number of runs in one table, with the ratio of each to the first.
+- `ranked`: what differs, by how much it may explain; confounders first.
 - `environments`, `specs`: where two fingerprints, or two specs, differ.
 """
 
 from __future__ import annotations
 
+from kit.judge.compare.confounders import Meaning, Ranked, ranked
 from kit.judge.compare.likeness import (
     Identity,
     Likeness,
@@ -29,12 +31,15 @@ __all__ = [
     "Comparison",
     "Identity",
     "Likeness",
+    "Meaning",
+    "Ranked",
     "Row",
     "Verdict",
     "environments",
     "image_identity",
     "judge",
     "likeness",
+    "ranked",
     "runs",
     "specs",
 ]

@@ -13,6 +13,7 @@ from kit.machine.host import is_absent
 Likeness = Literal["same_card", "same_model", "elsewhere", "other_model"]
 Identity = Literal["IDENTICAL", "REWRAPPED", "DIFFERENT"]
 Difference = tuple[str, str, str]
+_ABSENT = "absent: "
 
 # Readings of the moment in a fingerprint: any path with one of these as a segment is left out.
 # Settings that bear on energy (power limits, maximum clocks, driver, VBIOS, ECC) are not here.
@@ -127,9 +128,14 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
+def shows_absent(value: str) -> bool:
+    """Whether a value of a difference says that there is nothing of the kind."""
+    return value.startswith(_ABSENT)
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "not recorded"
     if is_absent(value):
-        return f"absent: {value['absent']}"
+        return f"{_ABSENT}{value['absent']}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,7 +14,7 @@ from kit.show.render.show import metric_name
 from kit.show.report.mean import HEADING, LEGEND, mean
 
 if TYPE_CHECKING:
-    from kit.judge.compare import Axis, Comparison
+    from kit.judge.compare import Axis, Comparison, Meaning
 
 # A verdict's mark, for both faces.
 STATES = {
@@ -24,6 +24,19 @@ STATES = {
     "FAILED": "fail",
     "INCONCLUSIVE": "warn",
     "NOT-COMPARABLE": "skip",
+}
+# What a difference means, as mark and words, for both faces.
+MEANINGS: dict[Meaning, tuple[str, str]] = {
+    "confounder": ("warn", "confounder"),
+    "other work": ("running", "asked, other work"),
+    "may matter": ("skip", "may matter"),
+    "asked": ("skip", "asked"),
+    "recorded": ("skip", "recorded"),
+}
+_WHOLES = {
+    "elsewhere": "the same model, other settings",
+    "other_model": "another model",
+    "DIFFERENT": "another image",
 }
 _LIKENESS = {
     "same_card": "the very same machine",
@@ -40,7 +53,7 @@ _IMAGES = {
 
 def comparison(found: Comparison) -> None:
     """A replay's or a comparison's verdict, on stdout: the primary metric, every other axis, what
-    image and machine have to do with it, and where the environments differ.
+    image and machine have to do with it, and what differs, confounders first.
     """
     put(stdout(), comparison_view(found))
 
@@ -54,7 +67,7 @@ def comparison_view(found: Comparison) -> Group:
         *_means(found),
         Text(),
         _machines(found),
-        *_differences(found.differences),
+        *_differences(found),
     )
 
 
@@ -115,11 +128,21 @@ def _machines(found: Comparison) -> Table:
     return table
 
 
-def _differences(differences: Sequence[tuple[str, str, str]]) -> list[RenderableType]:
-    if not differences:
+def difference_value(value: str, is_whole: bool) -> str:
+    """A value of a ranked difference in words."""
+    return (_WHOLES.get(value, value) or "–") if is_whole else value
+
+
+def _differences(found: Comparison) -> list[RenderableType]:
+    """What differs, and what that may explain: confounders first."""
+    from kit.judge.compare import ranked
+
+    if not (rows := ranked(found)):
         return [plain("nothing that was recorded of the two environments differs", "quiet")]
-    table = grid({"no_wrap": True, "style": "quiet"}, {"overflow": "fold"}, {"overflow": "fold"})
-    table.add_row(*(Text(heading, "name") for heading in ("differs", "original", "new")))
-    for path, there, here in differences:
-        table.add_row(plain(path), plain(there), plain(here))
+    fold: dict[str, Any] = {"overflow": "fold"}
+    table = grid({"no_wrap": True, "style": "quiet"}, fold, fold, {"no_wrap": True})
+    table.add_row(*(Text(head, "name") for head in ("differs", "original", "new", "it means")))
+    for row in rows:
+        values = (plain(difference_value(v, row.is_whole)) for v in (row.original, row.new))
+        table.add_row(plain(row.fact), *values, Mark(*MEANINGS[row.meaning]))
     return [Text(), table]

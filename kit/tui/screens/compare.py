@@ -15,20 +15,18 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
+from kit.judge.contrast import Contrast, Side, contrast, differences, side_of
 from kit.show.render.console import count, plain
 from kit.show.report.mean import SHORT_LEGEND
 from kit.tui.base import KitScreen, mark
 from kit.tui.comparing import (
     FEW,
-    Contrast,
     Line,
-    Side,
-    contrast,
-    differences,
     differences_table,
+    fault_of,
     metrics,
     metrics_table,
-    side_of,
+    name_of,
 )
 from kit.tui.metrictable import MetricTable
 from kit.tui.widgets.curves import Curve, Curves, colour_of, curve_of
@@ -157,7 +155,7 @@ class CompareScreen(KitScreen):
     def _verdict(self, found: Contrast, faults: int) -> Text:
         if faults:
             return mark("fail", f"{count(faults, 'run')} left out")
-        return mark("ok", f"baseline: {found.baseline.name}")
+        return mark("ok", f"baseline: {name_of(found.baseline)}")
 
     def _show_differences(self) -> None:
         assert self._found is not None
@@ -184,7 +182,7 @@ class CompareScreen(KitScreen):
         """Against what, in which order, and where the columns have room for ±, what that is."""
         assert self._found is not None
         order = _ORDER_WORDS[_ORDERS[self._order]]
-        told = f"Metrics against {self._found.baseline.name}, {order}"
+        told = f"Metrics against {name_of(self._found.baseline)}, {order}"
         table = self.query_one(MetricTable)
         table.border_title = plain(f"{told}: {SHORT_LEGEND}" if self.size.width >= _WIDE else told)
 
@@ -265,7 +263,7 @@ class CompareScreen(KitScreen):
         """Both tables as text."""
         if self._found is None:
             return self.command
-        names = "\n".join(f"{s.letter}  {short(s.path)}  {s.fault}" for s in self._found.sides)
+        names = "\n".join(f"{s.letter}  {short(s.path)}  {fault_of(s)}" for s in self._found.sides)
         differing = differences_table(self._found, differences(self._found))
         return as_text(Text(names), Text(), Group(metrics_table(self._lines), Text(), differing))
 
@@ -285,8 +283,8 @@ def _legend(found: Contrast) -> Text:
         text.append(" baseline" if side is found.baseline else "", "quiet").append("  ")
     for side in found.sides:
         if side.fault:
-            text.append("\n").append_text(mark("fail", side.name))
-            text.append_text(plain(f"  {side.fault}"))
+            text.append("\n").append_text(mark("fail", name_of(side)))
+            text.append_text(plain(f"  {fault_of(side)}"))
     return text
 
 

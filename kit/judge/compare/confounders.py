@@ -1,0 +1,113 @@
+"""Which differences of two runs may explain a difference in energy or speed: ranked. Pure.
+
+A *confounder* is a fact of the machine, or of the image, that moves energy by itself: with it, a
+ratio tells of more than what was meant to be compared. In order: another machine or image; facts
+that move energy (GPU model, driver, power caps, clocks, temperature, CPU model); other work in the
+specs; what may matter; what the specs ask otherwise; what was merely recorded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
+
+from kit.judge.compare.likeness import Difference, is_work, shows_absent
+from kit.judge.compare.verdict import Comparison
+
+Meaning = Literal["confounder", "other work", "may matter", "asked", "recorded"]
+Weight = tuple[int, int]
+
+_MEANINGS: tuple[Meaning, ...] = (
+    "confounder",  # another machine or image as a whole
+    "confounder",
+    "other work",
+    "may matter",
+    "asked",
+    "recorded",
+)
+# Facts of a machine that bear on energy and speed by themselves.
+_BEARING = frozenset({"cpu", "gpus", "kernel", "memory", "nvidia", "power", "numa"})
+# Those of them that move energy most, in this order; the rest may matter.
+_MOVES_ENERGY = tuple(
+    map(
+        re.compile,
+        (
+            r"gpus(\..+)?\.name$|^gpus$",
+            r"nvidia(\.driver)?$",
+            r"power",
+            r"clock|frequency",
+            r"temperature",
+            r"cpu\.model$",
+        ),
+    )
+)
+
+
+class Ranked(NamedTuple):
+    """A fact in which two runs differ; the weightiest is the least by ``weight``.
+
+    Attributes:
+        fact: its path in the fingerprint, ``spec: `` and its path in the spec, or ``machine`` and
+            ``image`` as a whole, whose ``new`` is then how they compare and ``original`` is empty.
+    """
+
+    weight: Weight
+    fact: str
+    original: str
+    new: str
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the difference means for energy and speed."""
+        return _MEANINGS[self.weight[0]]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is about the machine or the image as a whole."""
+        return self.weight[0] == 0
+
+
+def ranked(judged: Comparison) -> tuple[Ranked, ...]:
+    """Every difference of two runs, the weightiest first; the same one of several GPUs once."""
+    return tuple(sorted((*_wholes(judged), *_facts(judged.differences), *_specs(judged.asked))))
+
+
+def _wholes(judged: Comparison) -> Iterator[Ranked]:
+    if judged.likeness in ("elsewhere", "other_model"):
+        yield Ranked((0, 0), "machine", "", judged.likeness)
+    if judged.image == "DIFFERENT":
+        yield Ranked((0, 0), "image", "", judged.image)
+
+
+def _facts(found: tuple[Difference, ...]) -> Iterator[Ranked]:
+    absent = {path for path, *values in found if any(map(shows_absent, values))}
+    for path, there, here in _alike(found):
+        yield Ranked(_weight(path, implied=path.partition(".")[0] in absent), path, there, here)
+
+
+def _specs(asked: Iterable[Difference]) -> Iterator[Ranked]:
+    for each in asked:
+        path, there, here = each
+        yield Ranked((2 if is_work(each) else 4, 0), f"spec: {path}", there, here)
+
+
+def _weight(path: str, *, implied: bool) -> Weight:
+    """How much a fact of the machine weighs: 1 and which of those that move energy, 3, or 5.
+
+    Args:
+        implied: the other machine has nothing of the kind, so that beyond the name all differs.
+    """
+    if path.partition(".")[0] not in _BEARING:
+        return (5, 0)
+    moves = [n for n, pattern in enumerate(_MOVES_ENERGY) if pattern.search(path)]
+    return (1, moves[0]) if moves and not (implied and moves[0] > 1) else (3, 0)
+
+
+def _alike(found: Iterable[Difference]) -> list[Difference]:
+    """The same difference of several GPUs as one: ``gpus.*.name``."""
+    groups: dict[Difference, list[Difference]] = {}
+    for path, there, here in found:
+        key = (re.sub(r"^gpus\.gpu\d+\.", "gpus.*.", path), there, here)
+        groups.setdefault(key, []).append((path, there, here))
+    return [key if len(facts) > 1 else facts[0] for key, facts in groups.items()]

@@ -1,0 +1,96 @@
+"""Any number of sealed runs against one of them: read, judged pair by pair, and what differs.
+
+Replay, which loads numpy and more, is imported by those that use it: off the event loop of a face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.core.errors import KitError
+from kit.judge import door
+from kit.judge.compare import Comparison, Meaning, Ranked, ranked
+
+if TYPE_CHECKING:
+    from kit.record.records import RunRecords
+
+
+@dataclass(frozen=True)
+class Side:
+    """One run of a comparison: what it recorded, or why it cannot be read.
+
+    Attributes:
+        altered: it can be read and does not verify.
+    """
+
+    path: Path
+    letter: str
+    records: RunRecords | None = None
+    results: dict[str, Any] | None = None
+    fault: str = ""
+    altered: bool = False
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The sides, the baseline among them, and the verdict on each other that can be read."""
+
+    sides: tuple[Side, ...]
+    baseline: Side
+    judged: dict[str, Comparison]
+
+    @property
+    def others(self) -> tuple[Side, ...]:
+        """The sides that were judged against the baseline."""
+        return tuple(side for side in self.sides if side.letter in self.judged)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One fact in which a side is unlike the baseline: its values by letter, and what it means."""
+
+    fact: str
+    values: dict[str, str]
+    meaning: Meaning
+    is_whole: bool
+
+
+def side_of(path: Path, letter: str) -> Side:
+    """Read and recompute a run; one that does not verify gives no number."""
+    from kit.judge import replay as replaying
+
+    try:
+        if not door.verify(path).passed:
+            return Side(path, letter, fault="does not verify", altered=True)
+        return Side(path, letter, *replaying.computed(path))
+    except KitError as error:
+        return Side(path, letter, fault=error.message)
+    except (OSError, ValueError) as error:
+        return Side(path, letter, fault=f"cannot be read: {error}")
+
+
+def contrast(sides: Sequence[Side], baseline: Side) -> Contrast:
+    """Judge every other readable side against ``baseline``."""
+    from kit.judge import replay as replaying
+
+    if baseline.records is None:
+        return Contrast(tuple(sides), baseline, {})
+    others = [side for side in sides if side.records and side is not baseline]
+    judged = {side.letter: replaying.judge(baseline.path, side.path) for side in others}
+    return Contrast(tuple(sides), baseline, judged)
+
+
+def differences(found: Contrast) -> list[Difference]:
+    """What differs of any side, weightiest first (`kit.judge.compare.ranked`)."""
+    merged: dict[tuple[Any, str], tuple[Ranked, dict[str, str]]] = {}
+    for letter, judged in found.judged.items():
+        for each in ranked(judged):
+            new = (each, {found.baseline.letter: each.original})
+            merged.setdefault((each.weight, each.fact), new)[1][letter] = each.new
+    return [
+        Difference(one.fact, values, one.meaning, one.is_whole)
+        for _, (one, values) in sorted(merged.items(), key=lambda item: item[0])
+    ]
