@@ -81,3 +81,49 @@ def test_tailing_sees_what_was_there_and_what_comes(tmp_path: Path) -> None:
         if len(seen) < 3:
             writer.add("live", number=len(seen))
     assert seen == [0, 1, 2]
+
+
+def test_tailing_reads_a_journal_that_is_moved_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "e"
+    writer = events.Journal(path, events.Clock())
+    writer.add("live", number=0)
+    seen = []
+    for event in events.tail(path, iter([True, False]).__next__, poll_s=0):
+        seen.append(event.data["number"])
+        if len(seen) == 1:
+            path.rename(tmp_path / "sealed")
+            writer.add("live", number=1)
+    assert seen == [0, 1]
+
+
+def test_a_broken_line_is_named_by_its_place_in_the_journal(tmp_path: Path) -> None:
+    """Not by its place in what was read at once."""
+    path = tmp_path / "e"
+    writer = events.Journal(path, events.Clock())
+    writer.add("live", number=0)
+    tail = events.tail(path, lambda: True, poll_s=0)
+    assert next(tail).data["number"] == 0
+    with path.open("ab") as file:
+        file.write(b"{}\n")
+    with pytest.raises(events.BrokenChain) as caught:
+        next(tail)
+    assert caught.value.line == 1
+
+
+def test_a_reader_goes_on_where_it_was_and_passes_over_what_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "e"
+    reader = events.Reader(path)
+    assert reader.read() == []
+    writer = events.Journal(path, events.Clock())
+    writer.add("live", number=0)
+    assert [e.data["number"] for e in reader.read()] == [0]
+    writer.add("live", number=1)
+    whole = path.read_bytes()
+    half = whole.rindex(b"{") + 5
+    path.write_bytes(whole[:half])
+    assert reader.read() == []
+    path.write_bytes(whole + b"nonsense\n")
+    assert [e.data["number"] for e in reader.read()] == [1]
+    assert reader.broken == [3]
+    reader.path = path.rename(tmp_path / "sealed")
+    assert reader.read() == []

@@ -133,23 +133,75 @@ def valid_prefix(data: bytes) -> bytes:
     return b"".join(lines)
 
 
+class _Lines:
+    """Cuts what is read of a journal, piece by piece, into whole lines with their numbers."""
+
+    def __init__(self) -> None:
+        self._rest, self._number = b"", 0
+
+    def take(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """The lines that ``data`` ends, each with its number from 0; what is left over waits."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._number += 1
+            yield self._number - 1, line
+
+
 def tail(path: Path, follow: Callable[[], bool], poll_s: float = 0.1) -> Iterator[Event]:
-    """Yield the journal's events as they come, until ``follow()`` is false and all are read."""
+    """Yield the journal's events as they come, until ``follow()`` is false and all are read.
+
+    A journal that is moved meanwhile is read to its end all the same.
+
+    Raises:
+        BrokenChain: at the first line that is not an event.
+    """
     while not path.exists():
         if not follow():
             return
         time.sleep(poll_s)
+    lines = _Lines()
     with path.open("rb") as file:
-        rest = b""
         while True:
             go_on = follow()
-            rest += file.read()
-            *lines, rest = rest.split(b"\n")
-            for number, line in enumerate(lines):
+            for number, line in lines.take(file.read()):
                 yield decode_line(line, number)
             if not go_on:
                 return
             time.sleep(poll_s)
+
+
+class Reader:
+    """Reads what was appended to a journal since the last time; for somebody who watches.
+
+    A line that cannot be read is passed over: whoever watches wants to see the rest.
+
+    Attributes:
+        path: where the journal is; to be set anew when it was moved.
+        broken: the numbers, from 1, of the lines that were passed over.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.broken = path, list[int]()
+        self._at, self._lines = 0, _Lines()
+
+    def read(self) -> list[Event]:
+        """The events not yet read; nothing where there is no journal yet, or none any more."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._at)
+                data = file.read()
+        except OSError:
+            return []
+        self._at += len(data)
+        found = (self._event(line, number) for number, line in self._lines.take(data))
+        return [event for event in found if event]
+
+    def _event(self, line: bytes, number: int) -> Event | None:
+        try:
+            return decode_line(line, number)
+        except BrokenChain:
+            self.broken.append(number + 1)
+            return None
 
 
 def decode_line(line: bytes, number: int) -> Event:

@@ -1,109 +1,24 @@
-"""Power over time: what a plot needs, worked out in a thread, and the plot itself."""
+"""Power over time, drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.text import Text
 from textual_plotext import PlotextPlot
 
-from kit.core.model import MeterPlan, Phase
-from kit.core.units import NS
-from kit.energy import power_series
-from kit.record.phases import BLOCKS
-from kit.record.samples import Samples
+from kit.energy.picture import Band, Picture, Trace
 from kit.show.live.snapshot import brief, word
 from kit.show.render.console import device_name, plain
 from kit.show.report.rounding import number
 from kit.tui import lines
 
-Floats = npt.NDArray[np.float64]
-# Twice the columns of a wide terminal: a plot never shows more.
-BINS = 400
 COLOURS = ("orange", "blue+", "green+", "magenta+", "cyan+", "red+")
 _RICH = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
 _LEFT = 8
 _NARROW = 45
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One device's watts, in bins: the times (s) of their middles, least, mean and greatest."""
-
-    label: str
-    t: Floats
-    low: Floats
-    mean: Floats
-    high: Floats
-
-
-@dataclass(frozen=True)
-class Band:
-    """A block of a launch on the time axis (s)."""
-
-    name: str
-    launch: int
-    t0: float
-    t1: float
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Everything that a plot shows."""
-
-    traces: tuple[Trace, ...] = ()
-    bands: tuple[Band, ...] = ()
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """The first and the last moment (s) that is drawn."""
-        ends = [x for tr in self.traces for x in (float(tr.t[0]), float(tr.t[-1]))]
-        ends += [x for band in self.bands for x in (band.t0, band.t1)]
-        return (min(ends), max(ends)) if ends else (0.0, 1.0)
-
-    def aligned(self) -> Picture:
-        """The same with 0 s where the first measured block begins."""
-        begins = [band.t0 for band in self.bands if band.name == "measured"]
-        return self.moved(-min(begins)) if begins else self
-
-    def moved(self, by: float) -> Picture:
-        """The same, ``by`` seconds later."""
-        return Picture(
-            tuple(Trace(x.label, x.t + by, x.low, x.mean, x.high) for x in self.traces),
-            tuple(Band(b.name, b.launch, b.t0 + by, b.t1 + by) for b in self.bands),
-        )
-
-
-def picture(
-    samples: Samples, meters: Iterable[MeterPlan], phases: Iterable[Phase], bins: int = BINS
-) -> Picture:
-    """Every device's power over the whole run, and the blocks behind it."""
-    series = power_series(samples, meters)
-    names = {name for name, _ in BLOCKS}
-    return Picture(
-        tuple(_trace(device, t, watts, bins) for device, (t, watts) in sorted(series.items())),
-        tuple(Band(p.name, p.launch, p.t0 * NS, p.t1 * NS) for p in phases if p.name in names),
-    )
-
-
-def _trace(device: str, t: npt.NDArray[np.int64], watts: Floats, bins: int) -> Trace:
-    """Bins of equal time; an empty one is left out, so that no peak is ever lost or made up."""
-    seconds = t * NS
-    edges = np.linspace(seconds[0], seconds[-1], bins + 1)
-    of = np.clip(np.searchsorted(edges, seconds, side="right") - 1, 0, bins - 1)
-    starts = np.flatnonzero(np.r_[True, np.diff(of) > 0])
-    counts = np.diff(np.r_[starts, len(of)])
-    return Trace(
-        device_name(device),
-        np.add.reduceat(seconds, starts) / counts,
-        np.minimum.reduceat(watts, starts),
-        np.add.reduceat(watts, starts) / counts,
-        np.maximum.reduceat(watts, starts),
-    )
 
 
 class PowerPlot(PlotextPlot):
@@ -153,7 +68,9 @@ def legend(picture: Picture, colours: int = len(COLOURS)) -> Text:
     for n, trace in enumerate(picture.traces):
         colour = _RICH[n % len(_RICH)]
         mean, peak = float(trace.mean.mean()), float(trace.high.max())
-        words = plain(f" {trace.label}: mean {number(mean, 3)} W, peak {number(peak, 3)} W")
+        words = plain(
+            f" {device_name(trace.device)}: mean {number(mean, 3)} W, peak {number(peak, 3)} W"
+        )
         parts.append(Text.assemble((lines.sign(n, "━━", colours), colour), words))
     return Text("   ").join(parts)
 

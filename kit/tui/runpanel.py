@@ -9,9 +9,10 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from kit.show.catalogue import Row
+from kit.show.glance import Glimpse, read
 from kit.show.render.console import plain
 from kit.tui.base import KitScreen
-from kit.tui.glance import Glimpse, Glimpses, caveats, read, told
+from kit.tui.glance import Glimpses, caveats, told
 from kit.tui.power import PowerPlot
 
 

@@ -13,12 +13,12 @@ from kit.core.errors import KitError
 from kit.core.model import Request
 from kit.judge import compare
 from kit.record.records import RunRecords
+from kit.show.documents import Documents, leaves
 from kit.show.live.eventwords import LEVELS, Line
 from kit.show.live.snapshot import NS
 from kit.show.render.console import count, facts, grid, plain, short_bytes, title
 from kit.show.render.show import run_parts
 from kit.tui.base import mark
-from kit.tui.reading import Documents, leaves
 
 _REASONS = 8
 

@@ -14,6 +14,7 @@ import pytest
 
 from kit.core.model import MeterDevice, MeterPlan
 from kit.energy import results
+from kit.energy.picture import thinned
 from kit.judge import compare
 from kit.record import archive, records, samples
 from kit.record.records import RunRecords
@@ -343,12 +344,12 @@ def test_the_latency_table_is_not_folded_away(html: str) -> None:
 def test_a_long_series_keeps_its_peaks() -> None:
     t, watts = np.arange(100_000), np.full(100_000, 80.0)
     watts[77_777], watts[12_345] = 400.0, 3.0
-    at, shown = chart.thinned(t, watts)
+    at, shown = thinned(t, watts, 4000)
     assert len(at) <= 4000
     assert (at[shown.argmax()], at[shown.argmin()]) == (77_777, 12_345)
     assert (np.diff(at) > 0).all()
-    assert chart.thinned(t[:3000], watts[:3000])[0] is not None
+    assert thinned(t[:3000], watts[:3000], 4000)[0] is not None
     watts[50_000] = np.nan
-    at, shown = chart.thinned(t, watts)
+    at, shown = thinned(t, watts, 4000)
     assert np.isnan(shown).sum() == 1 and at[np.isnan(shown)] == t[50_000]
-    assert len(chart.thinned(t[:3000], watts[:3000])[0]) == 3000
+    assert len(thinned(t[:3000], watts[:3000], 4000)[0]) == 3000

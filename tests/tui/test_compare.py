@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from textual.widgets import DataTable
 
+from kit.energy.picture import curve_of
 from kit.judge import replay
 from kit.judge.compare import Comparison
 from kit.judge.contrast import contrast, differences, side_of
@@ -22,7 +23,7 @@ from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.comparing import GAP, Line, cell, columns, metrics
 from kit.tui.screens.compare import CompareScreen
-from kit.tui.widgets.curves import Curves, curve_of
+from kit.tui.widgets.curves import Curves
 from tests.committed import H200, QUICKSTART, REPLAY, RUNS
 from tests.tui.conftest import SIZES, ScreenText, drawn
 

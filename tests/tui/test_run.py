@@ -14,12 +14,12 @@ from textual.widgets import TabbedContent
 
 from kit.core import jsonio
 from kit.energy.results.older import readable
+from kit.show.documents import leaves
 from kit.show.render.console import THEME
 from kit.show.render.show import run_parts
 from kit.show.report.mean import mean
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.reading import leaves
 from kit.tui.screens.run import TABS, RunScreen
 from tests.committed import H200, QUICKSTART, REPLAY
 from tests.tui.conftest import SIZES, ScreenText, drawn

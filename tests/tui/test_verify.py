@@ -10,13 +10,13 @@ import pytest
 
 from kit.core.errors import ImageUnavailable
 from kit.judge import replay
-from kit.judge.replay import Undertaking
+from kit.judge.replay import Undertaking, parent_in
+from kit.judge.verify.integrity import altered
 from kit.run.runner import Order
 from kit.store.store import Store
 from kit.tui import replaying
-from kit.tui.altered import altered
 from kit.tui.app import KitApp
-from kit.tui.screens.verify import VerifyScreen, parent_in
+from kit.tui.screens.verify import VerifyScreen
 from tests.committed import H200, QUICKSTART, REPLAY, RUNS
 from tests.strangers import undertaking
 from tests.tui.conftest import SIZES, ScreenText, drawn

@@ -7,7 +7,15 @@ passes through a closed schema; the container gets no capability and no path of 
 read-only weights found by hash.
 """
 
-from kit.judge.replay.judging import as_dict, computed, exit_code, hash_of, judge, same_cards
+from kit.judge.replay.judging import (
+    as_dict,
+    computed,
+    exit_code,
+    hash_of,
+    judge,
+    parent_in,
+    same_cards,
+)
 from kit.judge.replay.providing import provide
 from kit.judge.replay.undertaking import (
     FilePart,
@@ -29,6 +37,7 @@ __all__ = [
     "hash_of",
     "judge",
     "order_of",
+    "parent_in",
     "provide",
     "same_cards",
     "undertake",

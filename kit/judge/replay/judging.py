@@ -13,7 +13,8 @@ from kit.energy import results
 from kit.judge import compare
 from kit.judge.compare import Comparison
 from kit.record import archive, records
-from kit.record.manifest import run_hash
+from kit.record.manifest import REPLAY, parent, run_hash
+from kit.store.store import Store
 
 
 def judge(original: Path, new: Path) -> Comparison:
@@ -50,6 +51,13 @@ def computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
     """A run's records, and its results computed from them again."""
     loaded = records.load(archive.open_source(run))
     return loaded, results.compute(loaded)
+
+
+def parent_in(store: Store, run: Path) -> Path | None:
+    """The run of ``store`` that ``run`` replays, by its manifest."""
+    name = parent(jsonio.parse(archive.open_source(run).read(archive.MANIFEST)), REPLAY)
+    # Compared with names that are there, never joined to a path: a manifest may name anything.
+    return next((path for path in store.runs() if path.name == name), None)
 
 
 def same_cards(a: Path, b: Path) -> bool | None:

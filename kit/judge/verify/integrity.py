@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
 from kit.core import jsonio
 from kit.core.errors import ArchiveRefused
 from kit.core.model import Manifest, ManifestFile
 from kit.judge.verify.verdict import Check, check, judged
-from kit.record import manifest
+from kit.record import archive, manifest
 from kit.record.archive import MANIFEST, MAX_MANIFEST, Source
+
+_MOST = 3  # as many as the check names
 
 
 def name_of(source: Source) -> str:
@@ -74,3 +80,39 @@ def _withheld(absent: list[ManifestFile], listed: Manifest) -> list[Check]:
         message = "host name and device UUIDs are committed by hash and withheld"
         return [check("IDENTITY", "WITHHELD", message)]
     return [check("IDENTITY", "PASS", "host name and device UUIDs are in this copy")]
+
+
+# --- for a face: which files, and both hashes ---------------------------------------------------
+
+
+class Altered(NamedTuple):
+    """A file with the SHA-256 that its manifest lists, and its own."""
+
+    path: str
+    sealed: str
+    found: str
+
+
+def altered(run: Path) -> tuple[Altered, ...]:
+    """The first files of ``run`` whose bytes have another hash than the manifest lists."""
+    source = archive.open_source(run)
+    try:
+        _, listed = manifest.read(source)
+        gone = {entry.path for entry in manifest.absentees(source, listed)}
+        hashed = (
+            Altered(entry.path, entry.sha256, _sha256(source, entry.path))
+            for entry in listed.files
+            if entry.path not in gone
+        )
+        return tuple(islice((each for each in hashed if each.sealed != each.found), _MOST))
+    except ArchiveRefused:
+        return ()  # the verdict already says what cannot be read
+    finally:
+        source.close()
+
+
+def _sha256(source: Source, path: str) -> str:
+    whole = hashlib.sha256()
+    for piece in source.pieces(path):
+        whole.update(piece)
+    return whole.hexdigest()

@@ -14,6 +14,7 @@ from kit.show.render.console import Mark, count, facts, grid, marked, plain, put
 
 if TYPE_CHECKING:
     from kit.judge.verify import Check, Verdict
+    from kit.judge.verify.integrity import Altered
 
 _MARKS = {"PASS": "ok", "WARN": "warn", "FAIL": "fail", "SKIP": "skip", "WITHHELD": "withheld"}
 # A level is the first of these that one of its checks is: what was withheld does not spoil it.
@@ -121,3 +122,13 @@ def _mark(status: str) -> Mark:
 
 def _word(status: str) -> str:
     return status.lower()
+
+
+def altered_table(files: Sequence[Altered]) -> Table:
+    """Each file, and below it both hashes in full."""
+    table = grid({"no_wrap": True, "style": "quiet"}, {"overflow": "fold"})
+    for file in files:
+        table.add_row("file", plain(file.path))
+        table.add_row("sealed", plain(file.sealed))
+        table.add_row("found", plain(file.found, "bad"))
+    return table

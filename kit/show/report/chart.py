@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from kit.core.text import clean
 from kit.core.units import NS, QUANTITIES
 from kit.energy import power_series
+from kit.energy.picture import thinned
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 
@@ -58,7 +57,7 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
         axes = figure.add_subplot()
         _phases(axes, records)
         for number, (device, (t, watts)) in enumerate(sorted(series.items())):
-            t, watts = thinned(t, watts)
+            t, watts = thinned(t, watts, _MAX_POINTS)
             guessed = device in set(estimated)
             axes.plot(
                 t * NS,
@@ -75,29 +74,6 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
         axes.set_ylim(bottom=0)
         _legend(axes)
         return _svg(figure, "power over time")
-
-
-def thinned(t: Any, values: Any, most: int = _MAX_POINTS) -> tuple[Any, Any]:
-    """At most ``most`` points of a series, the least and the greatest of each stretch among them.
-
-    Every n-th point alone would draw another set of peaks for every length of run. A hole (NaN) in
-    a stretch stays one.
-    """
-    size = -(-2 * len(t) // most)
-    if size <= 2:
-        return t, values
-    starts = np.arange(0, len(t), size)
-    parts = [values[a : a + size] for a in starts]
-    chosen = [a + at for a, part in zip(starts, parts, strict=True) for at in _extremes(part)]
-    keep = np.unique(np.array(chosen))
-    return t[keep], values[keep]
-
-
-def _extremes(part: Any) -> list[int]:
-    """Where the least and the greatest are, and the first hole, if there is one."""
-    unknown = np.isnan(part)
-    found = [np.where(unknown, np.inf, part).argmin(), np.where(unknown, -np.inf, part).argmax()]
-    return [int(at) for at in [*found, *np.flatnonzero(unknown)[:1]]]
 
 
 def context(records: RunRecords) -> str | None:

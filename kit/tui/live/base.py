@@ -12,12 +12,12 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import RichLog, Static
 
+from kit.show.live.follow import Over
 from kit.show.live.snapshot import Snapshot
 from kit.tui.base import KitScreen, TopLine, mark
 from kit.tui.live.cells import Told
 from kit.tui.live.panels import Courses, LogPanel, Tiles, banner
 from kit.tui.live.plot import WINDOWS, PlotPanel
-from kit.tui.live.source import Over
 from kit.tui.live.tiles import figures, status_line, tiles
 from kit.tui.live.words import View, path, where
 

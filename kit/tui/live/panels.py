@@ -11,11 +11,11 @@ from textual.widgets import Input, RichLog
 
 from kit.show.live import eventwords
 from kit.show.live.eventwords import Line
+from kit.show.live.follow import Over
 from kit.show.live.trace import Point
 from kit.show.render.console import plain
 from kit.tui.live.cells import Told
 from kit.tui.live.plot import span, spark
-from kit.tui.live.source import Over
 from kit.tui.live.tiles import Tile
 from kit.tui.live.words import View, log_line
 from kit.tui.widgets.line import LineInput

@@ -12,12 +12,11 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from kit.core.model import Event
-from kit.record import events
+from kit.show.live.follow import Over, journal_of
 from kit.show.live.runstate import RunState
 from kit.show.live.snapshot import NS
 from kit.tui.base import mark
 from kit.tui.live.base import RunView
-from kit.tui.live.source import Over, Reader
 
 SPEEDS = (1, 2, 5, 10, 60, 300)
 
@@ -50,10 +49,7 @@ class RecordingScreen(RunView):
         self._speed, self._playing = 2, True
 
     def on_mount(self) -> None:
-        self.fetch(self._read, self._loaded)
-
-    def _read(self) -> tuple[Event, ...]:
-        return tuple(Reader(self._run / events.FILE).read())
+        self.fetch(lambda: journal_of(self._run), self._loaded)
 
     def _loaded(self, found: tuple[Event, ...]) -> None:
         self._events = found

@@ -15,6 +15,7 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
+from kit.energy.picture import Curve, curve_of
 from kit.judge.contrast import Contrast, Side, contrast, differences, side_of
 from kit.show.render.console import count, plain
 from kit.show.report.mean import SHORT_LEGEND
@@ -29,7 +30,7 @@ from kit.tui.comparing import (
     name_of,
 )
 from kit.tui.metrictable import MetricTable
-from kit.tui.widgets.curves import Curve, Curves, colour_of, curve_of
+from kit.tui.widgets.curves import Curves, colour_of
 from kit.tui.written import argument, as_text, short, write_report
 
 _ORDERS = ("primary", "ratio", "name")

@@ -15,11 +15,11 @@ from textual.widgets import DataTable, Input, Static
 
 from kit.show import catalogue
 from kit.show.catalogue import Row
+from kit.show.documents import spec_of
 from kit.show.render.console import plain
 from kit.store import verdicts
 from kit.tui.base import KitScreen
 from kit.tui.form.opening import ask_file
-from kit.tui.reading import spec_of
 from kit.tui.replaying import replay
 from kit.tui.rowlist import SORTS, counted, fitting, in_order
 from kit.tui.runpanel import RunPanel

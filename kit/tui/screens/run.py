@@ -16,6 +16,7 @@ from textual.widgets import DataTable, Input, Static, TabbedContent, TabPane
 
 from kit.core.errors import ArchiveRefused
 from kit.judge import door
+from kit.show.documents import Documents, Recorded, documents_of, recorded, spec_of
 from kit.show.live import eventwords
 from kit.show.live.eventwords import Line
 from kit.show.render.console import count, plain, short_bytes
@@ -23,7 +24,6 @@ from kit.tui import files, runviews
 from kit.tui.base import KitScreen, mark
 from kit.tui.paged import PagedTable
 from kit.tui.power import PowerPlot, legend
-from kit.tui.reading import Documents, Recorded, documents_of, recorded, spec_of
 from kit.tui.replaying import replay
 from kit.tui.runviews import FILE_HEADS, LOG_HEADS, REQUEST_HEADS, Asked, Listed, Logged
 from kit.tui.states import state_of

@@ -15,15 +15,14 @@ from textual.widget import Widget
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from kit.core import jsonio
 from kit.core.errors import KitError
 from kit.judge import door
 from kit.judge.verify import LEVELS, Verdict
-from kit.record import archive
-from kit.record.manifest import REPLAY, parent
+from kit.judge.verify.integrity import Altered, altered
 from kit.show.render.console import plain
 from kit.show.render.verdicts import comparison_view
 from kit.show.render.verification import (
+    altered_table,
     claim_view,
     level_view,
     summary,
@@ -32,7 +31,6 @@ from kit.show.render.verification import (
     verdict_word,
 )
 from kit.store.store import Store
-from kit.tui.altered import Altered, altered, altered_table
 from kit.tui.base import KitScreen, mark
 from kit.tui.replaying import replay
 from kit.tui.written import argument, as_text, short, write_report
@@ -135,7 +133,7 @@ class VerifyScreen(KitScreen):
                 self._say("not judged: a run that does not verify proves nothing", "bad")
             return
         self.fetch(
-            lambda: _judged(run, given or parent_in(store, run)),
+            lambda: _judged(store, run, given),
             self._show_judged,
             group="judge",
             failed=self._not_judged,
@@ -215,22 +213,16 @@ class VerifyScreen(KitScreen):
         return "\n".join(map(as_text, shown)) or self.command
 
 
-def parent_in(store: Store, run: Path) -> Path | None:
-    """The run of ``store`` that ``run`` replays, by its manifest."""
-    name = parent(jsonio.parse(archive.open_source(run).read(archive.MANIFEST)), REPLAY)
-    # Compared with names that are there, never joined to a path: a manifest may name anything.
-    return next((path for path in store.runs() if path.name == name), None)
-
-
 def _verified(run: Path) -> tuple[Verdict, tuple[Altered, ...]]:
     found = door.verify(run)
     is_altered = any(check.code == "HASH_MISMATCH" for check in found.failures)
     return found, altered(run) if is_altered else ()
 
 
-def _judged(run: Path, original: Path | None) -> tuple[Path, Comparison] | None:
+def _judged(store: Store, run: Path, given: Path | None) -> tuple[Path, Comparison] | None:
     from kit.judge import replay as replaying
 
+    original = given or replaying.parent_in(store, run)
     if original is None:
         return None
     if not door.verify(original).passed:

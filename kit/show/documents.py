@@ -1,4 +1,4 @@
-"""What the screens read of a sealed run: every part by itself, with the reason where it fails."""
+"""What a face reads of a sealed run: every part by itself, with the reason where it fails."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from kit.core import jsonio
 from kit.core.errors import KitError, UsageError
+from kit.energy.picture import Picture, picture
 from kit.record import archive, manifest, records
 from kit.record.records import RunRecords
 from kit.spec.spec import MAX_BYTES
-from kit.tui.power import Picture, picture
 
 _DOCUMENT = 16 << 20
 _NAMES = {"manifest": "manifest", "spec": "spec", "results": "results"}

@@ -1,7 +1,6 @@
-"""Where the Live screen's data come from: a run in flight, one that died, or one that is sealed.
+"""A run as somebody watches it, whatever became of it: in flight, died, refused or sealed.
 
-All of this runs in a thread of its own. A line of the journal that cannot be read is told and
-passed over: somebody who watches wants to see the rest.
+All of this blocks, and is called in a thread of its own.
 """
 
 from __future__ import annotations
@@ -48,35 +47,6 @@ class Seen:
     waiting: str = ""
 
 
-class Reader:
-    """Reads what was appended to a journal since the last time."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._at, self._rest, self._number = 0, b"", 0
-        self.broken: list[int] = []
-
-    def read(self) -> list[Event]:
-        """The events not yet read; nothing where there is no journal yet, or none any more."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._at)
-                data = file.read()
-        except OSError:
-            return []
-        self._at += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [event for line in lines if (event := self._event(line))]
-
-    def _event(self, line: bytes) -> Event | None:
-        self._number += 1
-        try:
-            return events.decode_line(line, self._number - 1)
-        except events.BrokenChain:
-            self.broken.append(self._number)
-            return None
-
-
 class Follower:
     """One run, whatever became of it: `step` until it returns how it ended.
 
@@ -88,7 +58,7 @@ class Follower:
         self._store, self._name = store, name
         self.session: Session | None = None
         self._folder: Path | None = None
-        self._reader: Reader | None = None
+        self._reader: events.Reader | None = None
         self._state: RunState | None = None
         self._waiting = ""
 
@@ -143,7 +113,7 @@ class Follower:
         return None
 
     def _watch(self, folder: Path) -> None:
-        self._folder, self._reader = folder, Reader(folder / events.FILE)
+        self._folder, self._reader = folder, events.Reader(folder / events.FILE)
 
     def _tell_new(self, tell: Callable[[Seen], object]) -> None:
         assert self._reader and self._folder
@@ -181,6 +151,11 @@ class Follower:
 def _blocked(error: Blocked) -> Over:
     findings = error.findings if isinstance(error, PreflightFailed) else ()
     return Over("blocked", error.message, error.remedy, findings=tuple(findings))
+
+
+def journal_of(run: Path) -> tuple[Event, ...]:
+    """The events of a sealed run that can be read."""
+    return tuple(events.Reader(run / events.FILE).read())
 
 
 def meters_of(folder: Path) -> Sequence[MeterPlan]:

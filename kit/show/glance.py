@@ -1,0 +1,111 @@
+"""A sealed run at a glance, read within bounds: identity, caveats and power."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kit.core import jsonio
+from kit.core.errors import KitError
+from kit.core.model import Phase, Plan
+from kit.energy.curve import NS
+from kit.energy.picture import Picture, picture
+from kit.record import archive, events, phases, samples
+from kit.record.archive import Source
+from kit.show.render.console import count, short_time
+
+_DOCUMENT = 4 << 20
+# Samples of a day are a report's business: a glance reads no more than these of them.
+_SAMPLES = 24 << 20
+_BINS = 120
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What was read of one run: facts, caveats, its power, or why there is none."""
+
+    facts: tuple[tuple[str, str], ...] = ()
+    notices: tuple[str, ...] = ()
+    picture: Picture = field(default_factory=Picture)
+    no_power: str = ""
+
+
+def read(path: Path) -> Glimpse:
+    """What there is to know of a sealed run at a glance; what cannot be read says why."""
+    try:
+        source = archive.open_source(path)
+    except KitError as error:
+        return Glimpse(no_power=error.message)
+    try:
+        manifest, results = (_document(source, n) for n in ("manifest.json", "results.json"))
+        env, plan = _document(source, "env/start.json"), _document(source, "plan.json")
+        blocks, drawn, reason = _power(source, plan)
+        told = (*_identity(manifest, env), ("phases", _phases(blocks)))
+        return Glimpse(tuple(f for f in told if f[1]), tuple(_notices(results)), drawn, reason)
+    finally:
+        source.close()
+
+
+def _document(source: Source, name: str) -> dict[str, Any]:
+    with contextlib.suppress(KitError, OSError):
+        found = jsonio.parse(source.read(name, _DOCUMENT), name)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _power(source: Source, plan: dict[str, Any]) -> tuple[tuple[Phase, ...], Picture, str]:
+    """The blocks and the power of a run; the reason where there is no power."""
+    names = [n for n in source.names() if n.startswith("samples/") and n.endswith(".csv")]
+    if sum(source.size(n) for n in names) > _SAMPLES:
+        return (), Picture(), "too many samples for a glance: enter shows them"
+    try:
+        blocks = phases.blocks(events.decode(source.read(events.FILE, _SAMPLES)))
+        read = samples.from_csv({n: source.read(n) for n in names})
+        meters = msgspec.convert(plan, Plan, strict=False).meters
+        drawn = picture(read, meters, blocks, _BINS)
+    except (KitError, ValueError, KeyError, TypeError, OSError) as error:
+        return (), Picture(), str(getattr(error, "message", error))
+    return blocks, drawn, "" if drawn.traces else "no meter told power"
+
+
+def _identity(manifest: dict[str, Any], env: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    image, model = _dict(manifest, "image"), _dict(manifest, "model")
+    reference, _, digest = str(image.get("reference", "")).partition("@sha256:")
+    image_name = reference.rpartition("/")[2]
+    yield "image", f"{image_name}@{digest[:8]}" if digest else image_name
+    yield "model", str(model.get("repo", "")).rpartition("/")[2]
+    cards = [c for c in _dict(env, "gpus").values() if isinstance(c, dict)]
+    driver = _dict(env, "nvidia").get("driver")
+    if cards:
+        yield "GPU", f"{cards[0].get('name')} ×{len(cards)}, driver {driver}"
+    else:
+        yield "CPU", str(_dict(env, "cpu").get("model", ""))
+
+
+def _dict(value: dict[str, Any], key: str) -> dict[str, Any]:
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _phases(blocks: tuple[Phase, ...]) -> str:
+    """``3 launches, measured 31 s of 128 s each``, by the first launch."""
+    first = [p for p in blocks if p.launch == blocks[0].launch]
+    measured = sum(p.t1 - p.t0 for p in first if p.name == "measured")
+    if not measured:
+        return ""
+    whole = short_time((first[-1].t1 - first[0].t0) * NS)
+    launches = count(len({p.launch for p in blocks}), "launch", "es")
+    return f"{launches}, measured {short_time(measured * NS)} of {whole}"
+
+
+def _notices(results: dict[str, Any]) -> Iterator[str]:
+    found = results.get("notices")
+    for notice in found if isinstance(found, list) else ():
+        if isinstance(notice, dict):
+            yield str(notice.get("message", ""))
