@@ -14,7 +14,7 @@ from kit.cli.common import Json, Runs, print_json, say, store_of
 from kit.core import resources
 from kit.core.errors import EXIT_BLOCKED, SpecInvalid, UsageError
 from kit.core.model import RunSpec
-from kit.machine import host, weights
+from kit.machine import pinning, weights
 from kit.measure import meters
 from kit.run.rehearsal import rehearse
 from kit.show import render
@@ -84,8 +84,7 @@ def _doubts(spec: RunSpec, name: str) -> list[weights.Doubt]:
     Raises:
         SpecInvalid: a name is known here to belong to another hash.
     """
-    folders = host.HostConfig.load().weights_folders
-    found = weights.doubts(spec.weights, folders) if spec.weights else []
+    found = pinning.doubts(spec.weights)
     if any(doubt.level == "fail" for doubt in found):
         raise SpecInvalid([doubt.problem for doubt in found], name)
     return found

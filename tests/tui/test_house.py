@@ -19,6 +19,23 @@ MODULES = sorted(p for p in ROOM.rglob("*.py") if p.name != HACKS)
 # Public ones whose names begin like private ones: a named tuple's, and the exit without clean-up.
 PUBLIC = {"_replace", "_asdict", "_fields", "_exit"}
 OURS = {"self", "cls"}
+# Measuring, energy, the machine and records are for the floors between: they hand a screen what it
+# shows. These names alone come from below, each for its reason.
+LOWER = ("kit.measure", "kit.energy", "kit.machine", "kit.record")
+ALLOWED = {
+    "kit.energy.picture.Band": "what a plot draws",
+    "kit.energy.picture.Curve": "what a plot draws",
+    "kit.energy.picture.Picture": "what a plot draws",
+    "kit.energy.picture.Trace": "what a plot draws",
+    "kit.energy.picture.curve_of": "what a plot draws, of the records that a comparison read",
+    "kit.energy.picture.thinned": "only a plot knows how many columns it has",
+    "kit.machine.images": "the form offers the recipes by name",
+    "kit.measure.meters": "the form offers the meters by name",
+    "kit.machine.pinning": "the form asks what this machine knows of a spec's images and files",
+    "kit.machine.host.config.config_path": "the settings of the UI lie beside host.toml",
+    "kit.record.phases.BLOCKS": "the rows of the live view, a block each",
+    "kit.record.records.RunRecords": "a type: what the floors below read and a tab lists",
+}
 
 
 def named(path: Path) -> str:
@@ -55,6 +72,25 @@ def test_no_widget_uses_or_shadows_a_private_name_of_its_textual_bases(path: Pat
         found = getattr(module, node.name, None)  # a class inside another is a message
         if isinstance(found, type):
             assert not _own_private(node) & _privates_of_textual(found), node.name
+
+
+def test_what_comes_from_the_lower_floors_is_on_the_list() -> None:
+    """Not more than is listed, and no line of the list for nothing."""
+    found = {
+        imported: name
+        for name, tree in trees()
+        for imported in _imported(tree)
+        if f"{imported}.".startswith(tuple(f"{floor}." for floor in LOWER))
+    }
+    assert found.keys() == ALLOWED.keys(), found
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _steps(path: Path) -> list[str]:

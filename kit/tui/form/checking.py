@@ -8,9 +8,8 @@ from typing import Any
 from rich.text import Text
 
 from kit.core.errors import KitError, UsageError
-from kit.core.model import Problem
-from kit.machine import weights
-from kit.machine.host import HostConfig
+from kit.core.model import Problem, RunSpec
+from kit.machine import pinning
 from kit.show.render.console import plain
 from kit.spec import spec as specs
 from kit.tui.form.draft import Where, from_text, path_text, place, to_text, words
@@ -24,16 +23,17 @@ def problems(document: Any) -> list[Problem]:
     A sound spec's model files are held against what this machine knows of their names.
     """
     try:
-        return specs.problems(document) or [d.problem for d in _doubts(document)]
+        return specs.problems(document) or [
+            doubt.problem for doubt in pinning.doubts(_parsed(document).weights)
+        ]
     except KitError as error:
         return [Problem("$", error.message, error.remedy or "")]
     except Exception as error:  # such as a number that has no canonical form
         return [Problem("$", f"kit cannot check this: {error}", "undo the last edit, or use F4")]
 
 
-def _doubts(document: Any) -> list[weights.Doubt]:
-    wanted = specs.parse(to_text(document).encode()).weights
-    return weights.doubts(wanted, HostConfig.load().weights_folders) if wanted else []
+def _parsed(document: Any) -> RunSpec:
+    return specs.parse(to_text(document).encode())
 
 
 def of_text(text: str, name: str) -> Problem | None:

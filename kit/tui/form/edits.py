@@ -10,7 +10,7 @@ from typing import Any
 
 from kit.core.errors import KitError
 from kit.core.model import RunSpec
-from kit.machine import images
+from kit.machine import pinning
 from kit.spec import runtimes
 from kit.spec import spec as specs
 from kit.tui.form import catalogue
@@ -178,7 +178,7 @@ def _recipe_of(runtime: Any) -> str | None:
 def pinned(recipe: str) -> dict[str, str]:
     """A spec's ``image`` for a recipe, with the digest that it is locked at, where it is."""
     try:
-        digest = images.recipe(recipe).image_id
+        digest = pinning.recipe(recipe).pin
     except KitError:
         digest = ""
     return {"recipe": recipe, "digest": digest} if digest else {"recipe": recipe}
