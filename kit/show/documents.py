@@ -91,13 +91,26 @@ def _hash_of(source: archive.Source, run: Path) -> str:
 
 def _document(source: archive.Source, name: str, faults: dict[str, str]) -> dict[str, Any]:
     try:
-        found = jsonio.parse(source.read(f"{name}.json", _DOCUMENT), f"{name}.json")
-        if isinstance(found, dict):
-            return found
-        faults[name] = f"{name}.json is not an object"
+        return read_object(source, f"{name}.json", _DOCUMENT)
     except KitError as error:
         faults[name] = error.message
     return {}
+
+
+def read_object(source: archive.Source, name: str, most: int, called: str = "") -> dict[str, Any]:
+    """A JSON object of a run.
+
+    Args:
+        most: bytes that it may have.
+        called: what an error calls it, where not by its name.
+
+    Raises:
+        KitError: it is not there, too large, or no JSON object.
+    """
+    found = jsonio.parse(source.read(name, most), name)
+    if not isinstance(found, dict):
+        raise UsageError(f"{called or name} is not an object", "`kit verify` says what is wrong")
+    return found
 
 
 def recorded(run: Path) -> Recorded:
@@ -123,12 +136,9 @@ def spec_of(run: Path) -> dict[str, Any]:
     """
     source = archive.open_source(run)
     try:
-        found = jsonio.parse(source.read("spec.json", MAX_BYTES), "spec.json")
+        return read_object(source, "spec.json", MAX_BYTES, called="the sealed spec")
     finally:
         source.close()
-    if not isinstance(found, dict):
-        raise UsageError("the sealed spec is not an object", "`kit verify` says what is wrong")
-    return found
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from kit.core import jsonio
 from kit.core.errors import KitError
 from kit.core.model import Phase, Plan
 from kit.energy.curve import NS
 from kit.energy.picture import Picture, picture
 from kit.record import archive, events, phases, samples
 from kit.record.archive import Source
+from kit.show.documents import read_object
 from kit.show.render.console import count, short_time
 
 _DOCUMENT = 4 << 20
@@ -53,9 +53,7 @@ def read(path: Path) -> Glimpse:
 
 def _document(source: Source, name: str) -> dict[str, Any]:
     with contextlib.suppress(KitError, OSError):
-        found = jsonio.parse(source.read(name, _DOCUMENT), name)
-        if isinstance(found, dict):
-            return found
+        return read_object(source, name, _DOCUMENT)
     return {}
 
 

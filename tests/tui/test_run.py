@@ -14,7 +14,6 @@ from textual.widgets import TabbedContent
 
 from kit.core import jsonio
 from kit.energy.results.older import readable
-from kit.show.documents import leaves
 from kit.show.render.console import THEME
 from kit.show.render.show import run_parts
 from kit.show.report.mean import mean
@@ -249,18 +248,6 @@ async def test_hostile_words_are_inert(store: Store, copy: Path) -> None:
         await settled(pilot)
         text = drawn(pilot.app)
         assert "[bold]x[/]" in text and "\x1b" not in text and "\u202e" not in text
-
-
-def test_facts_are_told_as_people_write_them() -> None:
-    document = {"a": {"b": 1, "c": True}, "d": {"absent": "no"}, "e": [1, 2], "f": {}, "g": None}
-    assert dict(leaves(document)) == {
-        "a.b": "1",
-        "a.c": "yes",
-        "d": "absent: no",
-        "e": "1, 2",
-        "f": "none",
-        "g": "none",
-    }
 
 
 @pytest.mark.parametrize("width", [40, 58, 60, 78, 80, 100, 4096])
