@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kit.core.model import MeterPlan, Phase
+from kit.core.units import NS
 from kit.energy import SCOPE_METERS, power_series
-from kit.energy.curve import NS, Floats
+from kit.energy.curve import Floats
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 from kit.record.samples import Ints, Samples

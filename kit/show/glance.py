@@ -12,7 +12,7 @@ import msgspec
 
 from kit.core.errors import KitError
 from kit.core.model import Phase, Plan
-from kit.energy.curve import NS
+from kit.core.units import NS
 from kit.energy.picture import Picture, picture
 from kit.record import archive, events, phases, samples
 from kit.record.archive import Source
