@@ -46,9 +46,9 @@ def sealed(store: Store) -> list[Row]:
 def test_a_committed_run_is_a_row_with_its_numbers() -> None:
     row = catalogue.read(H200)
     assert (row.status, row.name, row.gpu) == ("complete", "h200-smollm2", "H200")
-    assert row.energy == "2.416 gpu" and row.started == "2026-11-21 10:33"
+    assert row.energy == "2.416 GPU" and row.started == "2026-11-21 10:33"
     assert row.joules == pytest.approx(2.416, rel=1e-3)
-    assert row.stated == "gpu 2.416 J ± 0.035 (3 launches) ± 0.090 (sensor)"
+    assert row.stated == "GPU 2.416 J ± 0.035 (3 launches) ± 0.090 (sensor)"
     assert row.se_percent == pytest.approx(1.4335, rel=1e-3)
 
 

@@ -117,7 +117,7 @@ def test_the_number_leads_and_the_verdict_ends_the_line() -> None:
         metric=GPU, verdict="EQUIVALENT", reason="", ratio=1.021, ci90=(0.998, 1.044), margin=0.05
     )
     assert found.line() == (
-        "gpu energy per output token ×1.021 [0.998, 1.044], margin ±5% → EQUIVALENT"
+        "GPU energy per output token ×1.021 [0.998, 1.044], margin ±5% → EQUIVALENT"
     )
 
 

@@ -28,7 +28,7 @@ def test_readings_are_no_news(kind: str) -> None:
 def test_a_launch_has_its_number_in_the_record() -> None:
     assert said("launch.begin", launch=0) == (0, "", "launch 0 began")
     block = said("phase.begin", launch=2, phase="loaded_idle", part="before")
-    assert block == (0, "", "launch 2: loaded idle before began")
+    assert block == (0, "", "launch 2: loaded idle (before) began")
 
 
 def test_failed_requests_are_a_warning() -> None:

@@ -18,8 +18,8 @@ from kit.core import jsonio, resources
 from kit.core.model import ArrivalsSpec, MeterDevice, MeterPlan, Request
 from kit.energy import SCOPE_METERS, SENSOR_TERMS, results
 from kit.energy.results.net import nets
-from kit.energy.results.windows import INNER
 from kit.record import archive, records, samples
+from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 from tests import golden
 
@@ -514,7 +514,7 @@ def test_programs_on_an_idle_gpu_are_foreign(run: RunRecords) -> None:
     counter = run.samples.series[("gpu0", "gpu_energy")]
     container = np.zeros(len(counter.t), bool)
     for phase_ in run.phases:
-        if phase_.name not in ("idle", *INNER):
+        if phase_.name not in ("idle", *INSIDE):
             container |= (counter.t >= phase_.t0) & (counter.t < phase_.t1)
     assert "FOREIGN_PROCESSES" not in codes(with_groups(run, container))
     told = with_groups(run, container + 1)["notices"]

@@ -10,9 +10,8 @@ import pytest
 
 from kit.core.model import Event, MeterDevice, MeterPlan
 from kit.record import events
-from kit.record.phases import BLOCKS
 from kit.show.live.runstate import RunState
-from kit.show.live.snapshot import NS, Snapshot, brief, scope_of, word
+from kit.show.live.snapshot import NS, Snapshot, scope_of
 from kit.show.live.trace import Trace, columns
 from tests.committed import H200
 from tests.tui.story import Story
@@ -241,14 +240,6 @@ def test_columns_without_a_value_are_empty() -> None:
         9.0,
     ]
     assert NS == S
-
-
-def test_every_block_has_a_name_of_its_own_in_long_and_in_brief() -> None:
-    names = {name for name, _ in BLOCKS}
-    assert len({word(name) for name in names}) == len({brief(name) for name in names}) == len(names)
-    assert word("loaded_idle", "after") == "loaded idle (after)"
-    assert all(len(brief(name)) <= 6 for name in names)
-    assert not {"load", "loaded", "ready"} & {f(name) for f in (word, brief) for name in names}
 
 
 def test_energy_per_token_is_of_the_scope_that_was_divided() -> None:

@@ -7,16 +7,16 @@ the run is now. What is known of the run is `kit.show.live.runstate`'s.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
+from kit.core import names
 from kit.core.model import Event
 from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import answered
 from kit.show.live.runstate import RunState
-from kit.show.live.snapshot import NS, Device, Snapshot, brief, word
+from kit.show.live.snapshot import NS, Device, Snapshot
 from kit.show.render.console import device_name, marked, plain, short_time
 
 _LASTING = ("warn", "fail", "mark")
@@ -84,9 +84,7 @@ def _launch_line(seen: Snapshot) -> RenderableType:
     """``✔ launch 0 (1 of 3)  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed``."""
     done, progress = seen.done(), seen.progress
     keys = (("startup", None), ("measured", None))
-    parts = [
-        f"{phase} {short_time(done[phase, part])}" for phase, part in keys if (phase, part) in done
-    ]
+    parts = [f"{names.phase(key[0])} {short_time(done[key])}" for key in keys if key in done]
     if progress.stage == "measured" and progress.failed is not None:
         parts.append(answered(progress.done - progress.failed, progress.failed))
     return marked("warn" if progress.failed else "ok", plain(" · ".join(parts)), seen.where())
@@ -94,14 +92,14 @@ def _launch_line(seen: Snapshot) -> RenderableType:
 
 def _path(seen: Snapshot, options: ConsoleOptions) -> Text:
     """``idle ✔  startup ✔  warm-up ●  loaded idle  measured …``; in brief where narrow."""
-    whole = _named(seen, options, word)
-    return whole if whole.cell_len <= options.max_width else _named(seen, options, brief)
+    whole = _named(seen, options)
+    return whole if whole.cell_len <= options.max_width else _named(seen, options, short=True)
 
 
-def _named(seen: Snapshot, options: ConsoleOptions, called: Callable[[str], str]) -> Text:
+def _named(seen: Snapshot, options: ConsoleOptions, *, short: bool = False) -> Text:
     words, done = [], seen.done()
     for phase, part in BLOCKS:
-        name = called(phase)
+        name = names.phase(phase, short=short)
         if (phase, part) in done:
             words.append(Text(f"{name} {'+' if options.ascii_only else '✔'}", "good"))
         elif seen.step and seen.step.key == (phase, part):

@@ -74,15 +74,6 @@ _ALL = (
 )
 QUANTITIES: dict[str, Quantity] = {q.name: q for q in _ALL}
 
-SCOPES: dict[str, str] = {
-    "gpu": "GPU boards (NVML)",
-    "cpu": "CPU packages (RAPL)",
-    "wall": "wall outlet (PDU)",
-    "estimate": "host CPU, estimated",
-}
-# Other tools' own accounts: shown beside kit's scopes, never added to them, behind no metric.
-COMPARATORS: dict[str, str] = {"codecarbon": "CodeCarbon's own account"}
-
 # nvmlClocksEventReasons in NVIDIA's nvml.h: why the clocks are not higher.
 EVENT_REASONS: dict[int, str] = {
     0x1: "idle",

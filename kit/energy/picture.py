@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kit.core import names
 from kit.core.model import MeterPlan, Phase
 from kit.core.units import NS
 from kit.energy import SCOPE_METERS, power_series
@@ -123,8 +124,12 @@ def curve_of(letter: str, records: RunRecords) -> Curve | None:
         series = [drawn[name] for name in _outermost(meters) if name in drawn]
         if series:
             t, watts = _added(series)
-            word = "estimated" if scope == "estimate" else scope
-            return Curve(letter, word, np.asarray((t - zero) * NS, np.float64), watts)
+            return Curve(
+                letter,
+                names.scope(scope, short=True),
+                np.asarray((t - zero) * NS, np.float64),
+                watts,
+            )
     return None
 
 

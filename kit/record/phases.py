@@ -23,6 +23,8 @@ BLOCKS: tuple[tuple[str, str | None], ...] = (
     ("idle", "after"),
 )
 
+# What the measured block is divided into.
+INSIDE = ("prefill", "decode", "mixed")
 _END = 1 << 62
 
 # The Bologna thesis' names. It defines its response phase twice; this one is decode alone.

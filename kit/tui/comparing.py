@@ -10,10 +10,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from kit.core import names
 from kit.judge.compare import Axis
 from kit.judge.contrast import Contrast, Difference, Side
 from kit.show.render.console import listing, plain
-from kit.show.render.show import metric_name
 from kit.show.render.verdicts import MEANINGS, STATES, difference_value
 from kit.show.report.mean import short as stated
 from kit.tui.base import mark
@@ -24,10 +24,10 @@ HEADS = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict"
 # What decides is shown first where there is no room for all; a value only beside its unit.
 _IMPORTANCE = (("ratio",), ("verdict",), ("90% interval",), ("unit", "baseline", "run"))
 _MEANS = ("baseline", "run")
+# A column narrower than the longest name has every metric's short one: they are not mixed.
+_NAME_WIDTH = max(len(name.full) for name in names.METRICS.values())
 GAP = 2  # blanks between two columns
 _REASON_LEAST = 24
-# Metrics' names in fewer letters, the less telling words first.
-_SHORTER = (("estimated ", "est. "), ("time to first", "first"), ("output token", "out. token"))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def metrics(found: Contrast, order: str = "primary") -> list[Line]:
     keys: dict[str, Callable[[tuple[Side, Axis]], Any]] = {
         "primary": lambda one: (places.index(one[1].metric), one[0].letter),
         "ratio": lambda one: -_distance(one[1]),
-        "name": lambda one: (_name(one[1]), one[0].letter),
+        "name": lambda one: (names.metric(one[1].metric), one[0].letter),
     }
     lines = [
         Line(side, axis, _cells(found.baseline, side, axis))
@@ -115,10 +115,6 @@ def _left_out(side: Side) -> Line:
         "reason": plain(fault_of(side), "quiet"),
     }
     return Line(side, None, {heading: said.get(heading, Text("–")) for heading in HEADS})
-
-
-def _name(axis: Axis) -> str:
-    return metric_name(axis.metric).replace(" per ", "/")
 
 
 def _is_told(side: Side, axis: Axis) -> bool:
@@ -139,7 +135,7 @@ def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
     ratio = f"{axis.ratio:.3f}×" if axis.ratio is not None else "–"
     word = axis.verdict.lower().replace("-", " ")
     return {
-        "metric": plain(_name(axis)),
+        "metric": plain(names.metric(axis.metric)),
         "unit": plain(_unit(there)),
         "baseline": plain(stated(there)),
         "run": plain(stated(here)),
@@ -161,7 +157,8 @@ def columns(lines: Sequence[Line], room: int) -> dict[str, int]:
     The metric's name gives way first, then columns go by importance: no number is ever cut.
     """
     wide = {h: max([len(h), *(line.cells[h].cell_len for line in lines)]) for h in HEADS}
-    brief = max([len("metric"), *(len(_briefest(line.cells["metric"].plain)) for line in lines)])
+    wide["metric"] = max(wide["metric"], _NAME_WIDTH)
+    brief = max([len("metric"), *(_briefest(line).cell_len for line in lines)])
     left, found = room - min(brief, room), {"metric": brief}
     for group in _IMPORTANCE:
         widths = {heading: wide[heading] for heading in group}
@@ -195,25 +192,17 @@ def _bare(mean: str) -> str:
 def cell(line: Line, heading: str, width: int) -> Text:
     """What of ``line`` stands in a column; only words are ever cut, and means lose their ±."""
     text = line.cells[heading].copy()
-    if heading == "metric":
-        text = plain(_shorter(text.plain, width))
+    if heading == "metric" and width < _NAME_WIDTH:
+        text = _briefest(line)
     elif heading in _MEANS and text.cell_len > width:
         text = plain(_bare(text.plain))
     text.truncate(width, overflow="ellipsis")
     return text
 
 
-def _shorter(name: str, width: int) -> str:
-    """A metric's name in as few letters as ``width`` asks for."""
-    for long, brief in _SHORTER:
-        if len(name) <= width:
-            break
-        name = name.replace(long, brief)
-    return name
-
-
-def _briefest(name: str) -> str:
-    return _shorter(name, 0)
+def _briefest(line: Line) -> Text:
+    """The metric's short name; a side that is left out has only its own."""
+    return plain(names.metric(line.axis.metric, short=True)) if line.axis else line.cells["metric"]
 
 
 def metrics_table(lines: Sequence[Line]) -> Table:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from kit.core.names import ENERGY_PER
 from kit.show.catalogue import Row
 from kit.show.glance import Glimpse
 from kit.show.render.console import count, facts, plain
@@ -64,7 +65,7 @@ def _about(row: Row) -> Iterator[tuple[str, str]]:
 
 def _numbers(row: Row) -> Iterator[tuple[str, str]]:
     if row.joules is not None:
-        yield "per token", row.stated
+        yield ENERGY_PER["output_token"].short, row.stated
     if row.tokens_per_s is not None:
         yield "tokens/s", row.throughput
 

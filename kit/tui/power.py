@@ -9,8 +9,8 @@ import numpy as np
 from rich.text import Text
 from textual_plotext import PlotextPlot
 
+from kit.core import names
 from kit.energy.picture import Band, Picture, Trace
-from kit.show.live.snapshot import brief, word
 from kit.show.render.console import device_name, plain
 from kit.show.report.rounding import number
 from kit.tui import lines
@@ -118,6 +118,7 @@ def ticks(
 def _named(band: Band, columns: int, per_second: float) -> str:
     """A block's name, in brief where it is longer than the block; what is measured counts most."""
     if band.name == "measured":
-        return brief(band.name) if columns < _NARROW else word(band.name)
-    fits = len(word(band.name)) + 2 <= (band.t1 - band.t0) * per_second
-    return word(band.name) if fits else brief(band.name)
+        return names.phase(band.name, short=columns < _NARROW)
+    whole = names.phase(band.name)
+    fits = len(whole) + 2 <= (band.t1 - band.t0) * per_second
+    return whole if fits else names.phase(band.name, short=True)

@@ -166,7 +166,7 @@ def test_scopes_are_totalled_apart_and_an_estimate_never_looks_measured(
     view.take(shot(gpu0=gpu(300.0), gpu1=gpu(200.0), host=host(34.2)))
     text = drawn(view, 80)
     assert "GPU boards (NVML): 500.0 W" in text
-    assert "host CPU, estimated: 34.2 W" in text
+    assert "host CPU (estimated): 34.2 W" in text
     assert "534.2" not in text
 
 

@@ -81,7 +81,7 @@ def test_a_log_gets_a_line_a_phase() -> None:
         "run a1b2c3 registered, 1 launch",
         "! warn  load [red]average[/] 9  LOAD_HIGH",
     ]
-    assert "launch 0: loaded idle before began" in lines
+    assert "launch 0: loaded idle (before) began" in lines
     assert "! warn  launch 0: measured: 29 requests ok, 1 failed" in lines
     assert lines[-1] == (
         "! launch 0 (1 of 1)  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed"

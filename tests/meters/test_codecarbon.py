@@ -18,14 +18,14 @@ from jsonschema import Draft202012Validator
 from kit import energy
 from kit.core import jsonio, resources
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan, MeterSpec
-from kit.core.units import COMPARATORS, SCOPES
+from kit.core.names import COMPARATORS, SCOPES
 from kit.energy import results
 from kit.energy.comparator import stated
-from kit.energy.results import windows
 from kit.judge.verify import verify
 from kit.measure import meters
 from kit.measure.meters import codecarbon
 from kit.record import archive, records, samples
+from kit.record.phases import INSIDE
 from tests import golden
 from tests.meters.fake import Fake, Sampled
 
@@ -266,7 +266,7 @@ def test_a_sealed_run_carries_it_beside_kits_energy_and_verifies(sealed: Path) -
     phases = found["launches"][0]["phases"]
     for phase in phases:
         account = phase["energy"]["codecarbon"]
-        if phase["phase"] in windows.INNER:  # it is renewed once a second
+        if phase["phase"] in INSIDE:  # it is renewed once a second
             assert "10 s (ten updates of the readings) at least" in account["reason"]
             continue
         assert (account["status"], account["u_sensor"]) == ("estimated", None)

@@ -117,8 +117,8 @@ def test_the_text_fits_80_columns_and_holds_the_numbers(
         "the sensor's gain",
         "prefill 4.12 ± 0.32 mJ ± 0.12 (sensor), decode 0.2153 ± 0.0041 J ± 0.0062 (sensor), by "
         "difference of 24 requests in 3 launches, above loaded idle",
-        "gpu0, launch 0, loaded idle before: steady; temperature +0.05 ± 0.10 °C/min",
-        "measured block: not steady; temperature +3.10 ± 0.10 °C/min",
+        "gpu0, launch 0, loaded idle (before): steady; temperature +0.05 ± 0.10 °C/min",
+        "measured: not steady; temperature +3.10 ± 0.10 °C/min",
         "clocks held by: power cap, too hot (software)",
         "power readings give 1.003 of the energy counter",
         "640.0 J uncertainty not stated estimated",
@@ -128,7 +128,7 @@ def test_the_text_fits_80_columns_and_holds_the_numbers(
 
 def test_the_text_holds_a_replays_verdicts(run: RunRecords, found: dict[str, Any]) -> None:
     judged = compare.judge(run, found, run, found, same_card=True)
-    assert "REPLAY\noutputs → REPRODUCED" in report.text(NAME, run, found, judged)
+    assert "REPLAY\noutput texts → REPRODUCED" in report.text(NAME, run, found, judged)
 
 
 def test_the_text_is_inert(run: RunRecords, found: dict[str, Any]) -> None:

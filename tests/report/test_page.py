@@ -117,11 +117,11 @@ def test_power_is_drawn_with_its_phases(html: str) -> None:
 
 def test_the_phases_stand_with_energy_and_uncertainty(html: str) -> None:
     page = Page(html)
-    idle = page.row("idle, before")
-    assert idle[1:3] == ["baseline", "2.00"]
-    assert idle[3].startswith("500 J ± ")
-    assert "(reading noise)" in idle[3]
-    assert "(sensor)" in idle[3]
+    idle = page.row("idle (before)")
+    assert idle[1] == "2.00"
+    assert idle[2].startswith("500 J ± ")
+    assert "(reading noise)" in idle[2]
+    assert "(sensor)" in idle[2]
     places = [row[0] for row in page.rows if row]
     assert places.index("measured") + 1 == places.index("↳ prefill (3 pieces)")
 
@@ -132,7 +132,7 @@ def test_what_was_not_measured_says_why(html: str) -> None:
         "wall outlet (PDU)",
         "unmeasured: the spec asks for no meter of it",
     ]
-    assert "host CPU, estimated" in [row[0] for row in page.rows if row]
+    assert "host CPU (estimated)" in [row[0] for row in page.rows if row]
 
 
 def test_every_estimated_number_is_called_estimated(run: RunRecords) -> None:
@@ -140,7 +140,7 @@ def test_every_estimated_number_is_called_estimated(run: RunRecords) -> None:
     found = results.compute(guessed)
     assert found["metrics"]["estimate_energy_per_request"]["status"] == "estimated"
     page = Page(report.html(NAME, guessed, found))
-    phases = page.rows[page.rows.index(page.row("idle, before")) :]
+    phases = page.rows[page.rows.index(page.row("idle (before)")) :]
     energies = [cell for row in phases for cell in row if "(reading noise)" in cell]
     assert len(energies) >= 10
     for cell in energies:
@@ -225,9 +225,9 @@ def test_a_replays_verdicts_stand_first_and_name_the_machines(run: RunRecords) -
     found = results.compute(run)
     judged = compare.judge(run, found, run, found, same_card=True)
     html = report.html(NAME, run, found, judged)
-    assert "outputs → REPRODUCED" in html
+    assert "output texts → REPRODUCED" in html
     page = Page(html)
-    assert page.row("energy per output token, GPU boards (NVML)")[4] == "EQUIVALENT"
+    assert page.row("GPU energy per output token")[4] == "EQUIVALENT"
     assert html.index("Replay</h2>") < html.index("Power over time</h2>")
 
 
@@ -277,14 +277,14 @@ def test_nets_stand_with_baseline_and_drift(run: RunRecords, rich: Page) -> None
 def test_steady_state_is_told_in_words_with_slopes(rich: Page) -> None:
     steady = [r for r in rich.rows if r[0] == "gpu0" and len(r) == 7]
     assert steady[0][2:] == [
-        "loaded idle before",
+        "loaded idle (before)",
         "steady",
         "+0.05 ± 0.10 °C/min",
         "-0.020 ± 0.040 %/min",
         "power cap, too hot (software)",
     ]
     assert steady[1][3] == "not steady"
-    assert "measured block: temperature beyond its limit of 0.5 a minute" in rich.text
+    assert "measured: temperature beyond its limit of 0.5 a minute" in rich.text
     assert ["gpu0", "0", "power readings give 1.003 of the energy counter"] in rich.rows
 
 

@@ -14,8 +14,9 @@ from kit.energy import SCOPE_METERS, Doubt, Energy
 from kit.energy.foreign import Foreign, Span, foreign_processes
 from kit.energy.results.checks import gpus
 from kit.energy.results.requests import measured
-from kit.energy.results.windows import INNER, find
+from kit.energy.results.windows import find
 from kit.energy.sanity import wall_below_parts
+from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 
 _MAX_CPU_SHARE = 0.5
@@ -161,7 +162,7 @@ def _of_energy(launch: Document, note: Note) -> None:
     unresolved = [
         phase["phase"]
         for phase in launch["phases"]
-        if phase["phase"] in INNER
+        if phase["phase"] in INSIDE
         and str(phase["energy"]["gpu"].get("reason", "")).startswith("not resolved")
     ]
     if unresolved:
@@ -223,7 +224,7 @@ def _untold(reason: str) -> str:
 def _foreign(records: RunRecords, index: int) -> Iterator[str]:
     """Strangers on a GPU: any without the container, more than its own control group with it."""
     own = [p for p in records.phases if p.launch == index]
-    spans = [Span(p.t0, p.t1, 0 if p.name == "idle" else 1) for p in own if p.name not in INNER]
+    spans = [Span(p.t0, p.t1, 0 if p.name == "idle" else 1) for p in own if p.name not in INSIDE]
     for device in gpus(records):
         found = foreign_processes(records.samples, device, spans)
         if isinstance(found, Foreign) and found.most:

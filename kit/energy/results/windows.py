@@ -12,10 +12,9 @@ import msgspec
 from kit.core.model import EnergyValue, Phase
 from kit.core.units import NS
 from kit.energy import COMPARATOR_METERS, SCOPE_METERS, SENSOR_TERMS, Energy
-from kit.record.phases import ALIASES
+from kit.record.phases import ALIASES, INSIDE
 from kit.record.records import RunRecords
 
-INNER = ("prefill", "decode", "mixed")
 RESOLVED_PERIODS = 10  # a phase shorter than ten updates of its meter has no energy of its own
 _ALIKE = (*SENSOR_TERMS, "edge")
 _MOST_SAID = 2
@@ -24,8 +23,8 @@ _MOST_SAID = 2
 def of_launch(records: RunRecords, energy: Energy, index: int) -> list[dict[str, Any]]:
     """Every block of a launch, then all pieces of prefill, of decode and of mixed together."""
     own = [p for p in records.phases if p.launch == index]
-    found = [_phase(records, energy, [block]) for block in own if block.name not in INNER]
-    for name in INNER:
+    found = [_phase(records, energy, [block]) for block in own if block.name not in INSIDE]
+    for name in INSIDE:
         pieces = [p for p in own if p.name == name]
         if pieces:
             found.append(_phase(records, energy, pieces))
@@ -57,7 +56,7 @@ def _phase(records: RunRecords, energy: Energy, pieces: Sequence[Phase]) -> dict
     values = [energy.of(p.t0, p.t1) for p in pieces]
     energies = [together(list(of_scope)) for of_scope in zip(*values, strict=True)]
     energies = [_explained(value, records) for value in energies]
-    if first.name in INNER:
+    if first.name in INSIDE:
         usual = median(seconds(p.t0, p.t1) for p in pieces)
         energies = [_if_resolved(value, usual) for value in energies]
     return {

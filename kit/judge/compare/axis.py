@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from kit.core import names
 from kit.core.model import Record
 
 Verdict = Literal[
@@ -47,8 +48,8 @@ class Axis(Record, frozen=True, kw_only=True):
     new: dict[str, Any] | None = None
 
     def line(self) -> str:
-        """``ttft p50 ×1.021 [0.998, 1.044], margin ±10% → EQUIVALENT``."""
-        parts = [self.metric.replace("_", " ").replace("estimate ", "estimated ")]
+        """``GPU energy per output token ×1.021 [0.998, 1.044], margin ±10% → EQUIVALENT``."""
+        parts = [names.metric(self.metric)]
         if self.ratio is not None:
             parts.append(f"×{self.ratio:.3f}")
         if self.ci90 is not None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from kit.core import limits
 from kit.core.model import MeterDevice, meter_label
+from kit.core.names import SCOPES
 from kit.core.units import QUANTITIES, event_reasons
 from kit.measure.meters import MeterUnavailable, Reader, Reading, get
 from kit.measure.meters.live import GROWING, STILL_NS, corrected, fault, is_of_module
@@ -339,7 +340,7 @@ def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
         None, else empty.
     """
     found: dict[str, dict[str, Any]] = {}
-    for scope in ("gpu", "cpu", "wall", "estimate"):
+    for scope in SCOPES:
         own = {name: d for name, d in snapshot.devices.items() if d.scope == scope and d.summed}
         if own:
             found[scope] = _total(own)

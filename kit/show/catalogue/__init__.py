@@ -24,7 +24,6 @@ from kit.record.events import FILE as EVENTS
 from kit.show.catalogue.index import INDEX, Kept, keep, load
 from kit.show.catalogue.reading import (
     MALFORMED,
-    SCOPES,
     Row,
     bounded,
     document,
@@ -39,7 +38,6 @@ from kit.store.store import Store
 
 __all__ = (
     "INDEX",
-    "SCOPES",
     "Row",
     "batches",
     "count",

@@ -10,13 +10,12 @@ from typing import Any
 
 from kit.core import jsonio, regular
 from kit.core.errors import KitError
+from kit.core.names import SCOPES
 from kit.energy.results.older import readable
 from kit.record.manifest import RECOMPUTED, REPLAY, parent
 from kit.show.report.mean import mean
 from kit.show.report.rounding import four
 
-# The scope that stands for a run in one line: the first that has a value.
-SCOPES = ("gpu", "wall", "cpu", "estimate")
 SMALL = 16 << 20
 MALFORMED = (LookupError, TypeError, AttributeError, ValueError, OverflowError)
 
@@ -123,9 +122,9 @@ def _row(
 def _energy(
     metrics: Mapping[str, Any],
 ) -> tuple[str, str, float | None, float | None]:
-    """Energy per output token: in short, with its uncertainties, as a number, and its standard
-    error in percent."""
-    for scope in SCOPES:
+    """Energy per output token of the first scope that has it: in short, with its uncertainties, as
+    a number, and its standard error in percent."""
+    for scope, called in SCOPES.items():
         metric = metrics.get(f"{scope}_energy_per_output_token", {})
         joules, se = _number(metric, "value"), _number(metric, "se")
         if joules is None:
@@ -133,7 +132,8 @@ def _energy(
         share = 100 * se / abs(joules) if se is not None and joules else None
         if scope == "estimate":  # the mean itself says that it is one
             return f"{four(joules)} est.", mean(metric), joules, share
-        return f"{four(joules)} {scope}", f"{scope} {mean(metric)}", joules, share
+        words = f"{four(joules)} {called.short}", f"{called.short} {mean(metric)}"
+        return *words, joules, share
     return "–", "", None, None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from kit.core import names
 from kit.core.model import Event
 
 # Readings for a face that draws a run and anchors of clocks: a log has no use for them. A block
@@ -65,11 +66,6 @@ def _as_it_stands(event: Event) -> str:
     return f"{event.kind} {said}".strip()[:_MOST_CHARS]
 
 
-def block(phase: str, part: str | None) -> str:
-    """A block's name: ``loaded idle before``, ``measured``."""
-    return phase.replace("_", " ") + (f" {part}" if part else "")
-
-
 def answered(ok: int, failed: int) -> str:
     """``29 requests ok, 1 failed``."""
     return f"{ok} request{'s' * (ok != 1)} ok" + (f", {failed} failed" if failed else "")
@@ -103,7 +99,8 @@ def _stage(data: Data) -> Said:
     failed = int(data.get("failed") or 0)
     told = answered(int(data["ok"]), failed)
     why = f": {data['why']}" if data.get("why") else ""
-    return "warn" if failed else "ok", f"launch {int(data['launch'])}: {data['stage']}: {told}{why}"
+    stage = f"launch {int(data['launch'])}: {names.phase(data['stage'])}"
+    return "warn" if failed else "ok", f"{stage}: {told}{why}"
 
 
 def _steady(data: Data) -> str:
@@ -138,7 +135,7 @@ _WORDS: dict[str, Callable[[Data], Said]] = {
     "container.ready": _of_launch("the runtime is ready"),
     "container.stopped": _of_launch(_stopped),
     "container.removed": _of_launch("container removed"),
-    "phase.begin": _of_launch(lambda d: f"{block(d['phase'], d.get('part'))} began"),
+    "phase.begin": _of_launch(lambda d: f"{names.phase(d['phase'], d.get('part'))} began"),
     "stage.done": _stage,
     "steady.waited": _of_launch(_steady),
     "mark": lambda d: ("mark", str(d["text"])),

@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 
+from kit.core import names
 from kit.core.model import EnergyValue, Event, MeterPlan
 from kit.energy.running import SOURCES, Window
 from kit.show.live import eventwords
 from kit.show.live.eventwords import Line
-from kit.show.live.snapshot import NS, ORDER, SILENT_NS, Device, Progress, Snapshot, Step, scope_of
+from kit.show.live.snapshot import NS, SILENT_NS, Device, Progress, Snapshot, Step, scope_of
 from kit.show.live.trace import Point, Trace
 
 _MOST_LINES = 2000
@@ -207,7 +208,7 @@ class RunState:
     def _devices(self) -> tuple[Device, ...]:
         found = {*self._watts, *self._state}
         # By their length first: gpu10 comes after gpu9.
-        names = sorted(found, key=lambda n: (ORDER.index(self._scope(n)), len(n), n))
+        ordered = sorted(found, key=lambda n: (names.rank(self._scope(n)), len(n), n))
         return tuple(
             Device(
                 n,
@@ -216,7 +217,7 @@ class RunState:
                 self._heard.get(n),
                 dict(self._state.get(n, {})),
             )
-            for n in names
+            for n in ordered
         )
 
     def _scope(self, device: str) -> str:

@@ -114,29 +114,6 @@ class Snapshot:
         return (begins[0] + one * self.launches) / NS
 
 
-ORDER = ("gpu", "wall", "cpu", "estimate", "codecarbon", "none")
-# Every face calls a block by these: its name, and the same in few letters.
-_NAMES = {
-    "idle": ("idle", "idle"),
-    "startup": ("startup", "start"),
-    "warmup": ("warm-up", "warm"),
-    "loaded_idle": ("loaded idle", "l.idle"),
-    "measured": ("measured", "meas"),
-    "shutdown": ("shutdown", "stop"),
-}
-
-
-def word(phase: str, part: str | None = None) -> str:
-    """A block's name: ``idle``, ``startup``, ``warm-up``, ``loaded idle``, ``measured``."""
-    shown = _NAMES[phase][0] if phase in _NAMES else phase.replace("_", " ")
-    return f"{shown} ({part})" if part else shown
-
-
-def brief(phase: str) -> str:
-    """A block's name in few letters: ``start``, ``warm``, ``l.idle``, ``meas``, ``stop``."""
-    return _NAMES[phase][1] if phase in _NAMES else phase
-
-
 def scope_of(device: str) -> str:
     """A device's scope by its alias, where no plan tells it."""
     for prefix, scope in (

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kit.core import names
 from kit.core.errors import KitError, PreflightFailed, SpecInvalid
 from kit.core.model import Finding, LaunchPlan, MeterPlan, Plan, Problem, RunSpec
 from kit.machine.containers import EGRESS
@@ -107,7 +108,7 @@ def plan_facts(found: Rehearsal) -> Table:
         ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else None),
         ("time", duration(found)),
         ("disk", disk(found)),
-        ("primary", spec.primary_metric),
+        ("primary", names.metric(spec.primary_metric)),
         ("plan for", f"spec {planned.spec_hash[:12]}" if planned else "no plan: see below"),
     ]
     return facts(rows)

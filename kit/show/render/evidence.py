@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from kit.core import names
+from kit.core.names import NETS
 from kit.show.render.console import facts, plain
 from kit.show.render.numbers import measured
 from kit.show.report import words
@@ -14,13 +16,13 @@ from kit.show.report import words
 Document = Mapping[str, Any]
 
 
-def nets(results: Document, names: Mapping[str, str]) -> tuple[str, RenderableType | None]:
-    """The first launch's measured block above its baselines; ``names`` are those of scopes."""
+def nets(results: Document) -> tuple[str, RenderableType | None]:
+    """The first launch's measured block above its baselines."""
     rows = [
-        (f"{names.get(scope, scope)} {words.ABOVE[key]}", _net(net))
+        (f"{names.scope(scope, short=True)} {NETS[key]}", _net(net))
         for scope, kept in _first(results).get("net", {}).items()
         for key, net in kept.items()
-        if key in words.ABOVE and "joules" in net
+        if key in NETS and "joules" in net
     ]
     if not rows:
         return "", None
@@ -79,6 +81,7 @@ def _crossed(results: Document) -> Iterator[tuple[str, str]]:
 def _split(results: Document) -> Iterator[tuple[str, str]]:
     for scope, found in results.get("split", {}).items():
         if "prefill_j_per_token" in found:
+            called = names.scope(scope, short=True)
             prefill = words.per_token(found["prefill_j_per_token"])
             decode = words.per_token(found["decode_j_per_token"])
-            yield "split", f"{scope}: prefill {prefill} a token, decode {decode} a token"
+            yield "split", f"{called}: prefill {prefill} a token, decode {decode} a token"

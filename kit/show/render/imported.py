@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kit.core.units import SCOPES
+from kit.core import names
 from kit.show.render.console import facts, listing, plain, put, stdout, title
 from kit.show.render.numbers import measured, watts
 
@@ -24,7 +24,7 @@ def imported(told: Mapping[str, Any]) -> None:
     for scope, value in told["energy"].items():
         how = value["method"] or f"unmeasured: {value['reason']}"
         table.add_row(
-            plain(SCOPES[scope]),
+            plain(names.scope(scope)),
             plain(measured(value)),
             plain(watts(value, end - begin)),
             plain(how),

@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from kit.core.units import SCOPES
+from kit.core import names
 from kit.measure.meters.watch import APART_S, Seen, Snapshot, totals
 from kit.show.render.console import (
     count,
@@ -151,7 +151,7 @@ class PowerView:
             now = "a device tells none now" if watts is None else f"{watts:.1f} W"
             since = "no energy" if joules is None else self._summed(found)
             why = f" ({found['reason']})" if joules is None else ""
-            yield plain(f"{SCOPES[scope]}: {now}, {since}{why}", "name")
+            yield plain(f"{names.scope(scope)}: {now}, {since}{why}", "name")
 
     def _summed(self, found: dict[str, Any]) -> str:
         over = self._over(found["energy_over_s"])

@@ -9,9 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kit.core import names
 from kit.core.errors import ArchiveRefused
+from kit.core.names import SCOPES
 from kit.energy.results.older import readable
-from kit.show.catalogue import SCOPES
 from kit.show.render import evidence
 from kit.show.render.console import (
     Mark,
@@ -27,17 +28,12 @@ from kit.show.render.console import (
 )
 from kit.show.render.numbers import measured, number, watts
 from kit.show.render.rows import MARKS, SHORT
+from kit.show.report import words
 from kit.show.report.mean import HEADING, LEGEND, interval, mean
 
 Document = Mapping[str, Any]
 
 _NAME_LEAST = 20  # columns that a metric's name has before the interval goes below the mean
-_NAMES = {
-    "ttft_p50": "time to first token, p50",
-    "tpot_p50": "time per output token, p50",
-    "e2e_p50": "end to end, p50",
-    "output_throughput": "output throughput",
-}
 
 
 class Shown(NamedTuple):
@@ -90,7 +86,7 @@ def _found(results: Document, width: int) -> list[RenderableType]:
         *_section("results", _metrics(results, width)),
         *_section("", _missing(results)),
         *_section(*_phases(results, width)),
-        *_section(*evidence.nets(results, {s: _scope(s) for s in SCOPES})),
+        *_section(*evidence.nets(results)),
         *_section("checks", evidence.checks(results)),
         *_section("notices", _notices(results)),
     ]
@@ -150,7 +146,7 @@ def _metrics(results: Document, width: int) -> RenderableType | None:
     table = listing(("", {}), ("metric (* primary)", {"overflow": "fold"}), *heads)
     for name, found in rows.items():
         mark = Text("*" if name == primary else "", "quiet")
-        said = plain(metric_name(name))
+        said = plain(names.metric(name))
         if form == "one column":
             said = Text("\n").join([said, *(Text(" ").append_text(text) for text in found)])
         table.add_row(mark, said, *_beside(found, form))
@@ -190,15 +186,15 @@ def _missing(results: Document) -> RenderableType | None:
     reasons: dict[str, list[str]] = {}
     for name, metric in results.get("metrics", {}).items():
         if metric.get("status") == "unmeasured":
-            scope = name.partition("_energy_")
-            what = f"{scope[0]} energy" if scope[1] else name
-            names = reasons.setdefault(str(metric.get("reason", "")), [])
-            names += [] if what in names else [what]
+            scope, energy, _ = name.partition("_energy_")
+            what = f"{names.scope(scope, short=True)} energy" if energy else names.metric(name)
+            lacking = reasons.setdefault(str(metric.get("reason", "")), [])
+            lacking += [] if what in lacking else [what]
     if not reasons:
         return None
     table = facts([])
-    for reason, names in reasons.items():
-        table.add_row("unmeasured", plain(f"{', '.join(names)}: {reason}"))
+    for reason, lacking in reasons.items():
+        table.add_row("unmeasured", plain(f"{', '.join(lacking)}: {reason}"))
     return table
 
 
@@ -214,7 +210,7 @@ def _phases(results: Document, width: int) -> tuple[str, RenderableType | None]:
     of_scopes = [
         (text, right)
         for s in scopes
-        for text in (f"{_scope(s)}, J", *(["W"] if form == "full" else []))
+        for text in (f"{names.scope(s, short=True)}, J", *(["W"] if form == "full" else []))
     ]
     table = listing(("phase", {"no_wrap": True}), ("time", right), *of_scopes)
     for phase in found:
@@ -248,9 +244,10 @@ def _gaps(found: Sequence[Document], scopes: Sequence[str]) -> Table:
             energy = phase["energy"].get(scope, {})
             if "joules" not in energy:
                 why = str(energy.get("reason", "not recorded"))
-                reasons.setdefault(why, []).append(f"{scope} in {_phase_name(phase)}")
-    for why, where in reasons.items():
-        table.add_row("unmeasured", plain(f"{', '.join(where)}: {why}"))
+                where = f"{names.scope(scope, short=True)} in {_phase_name(phase)}"
+                reasons.setdefault(why, []).append(where)
+    for why, places in reasons.items():
+        table.add_row("unmeasured", plain(f"{', '.join(places)}: {why}"))
     return table
 
 
@@ -268,23 +265,6 @@ def _notices(results: Document) -> RenderableType | None:
 
 
 def _phase_name(phase: Document) -> str:
-    """``idle before (baseline)``: kit's name, and the thesis's where it has another."""
-    words = [str(phase["phase"]).replace("_", " "), str(phase.get("part") or "")]
-    alias = phase.get("alias")
-    words += [f"({alias})"] if alias and alias != phase["phase"] else []
+    """``idle (before)``, ``decode ×8``: its name, and how many pieces it is in."""
     pieces = phase.get("pieces", 1)
-    words += [f"×{pieces}"] if pieces > 1 else []
-    return " ".join(filter(None, words))
-
-
-def metric_name(name: str) -> str:
-    """A metric's name in words."""
-    scope, energy, per = name.partition("_energy_per_")
-    if energy:
-        return f"{_scope(scope)} energy per {per.replace('_', ' ')}"
-    return _NAMES.get(name, name)
-
-
-def _scope(scope: str) -> str:
-    """A scope's name; the estimator's never reads like a measurement."""
-    return "estimated" if scope == "estimate" else scope
+    return words.phase_name(phase) + (f" ×{pieces}" if pieces > 1 else "")

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kit.core import names
 from kit.show.render.console import Mark, grid, marked, plain, put, stdout
-from kit.show.render.show import metric_name
 from kit.show.report.mean import HEADING, LEGEND, mean
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def comparison_view(found: Comparison) -> Group:
 
 
 def _headline(axis: Axis) -> Table:
-    """``✔ EQUIVALENT  ttft p50 ×1.021 [0.998, 1.044], margin ±10%``."""
+    """``✔ EQUIVALENT  GPU energy per output token ×1.021 [0.998, 1.044], margin ±10%``."""
     text = plain(_numbers(axis), "name")
     text.append_text(plain(f"  {axis.reason}" if axis.reason else "", "quiet"))
     return marked(STATES[axis.verdict], text, axis.verdict)
@@ -88,7 +88,7 @@ def _axes(axes: Sequence[Axis]) -> Table:
             text.append_text(plain(f"  {axis.reason}" if axis.reason else "", "quiet"))
             table.add_row(Mark(STATES[axis.verdict], axis.verdict), text)
         else:
-            shared.setdefault((axis.verdict, axis.reason), []).append(metric_name(axis.metric))
+            shared.setdefault((axis.verdict, axis.reason), []).append(names.metric(axis.metric))
     for (verdict, reason), metrics in shared.items():
         text = plain(", ".join(metrics)).append_text(plain(f"  {reason}", "quiet"))
         table.add_row(Mark(STATES[verdict], verdict), text)
@@ -96,8 +96,8 @@ def _axes(axes: Sequence[Axis]) -> Table:
 
 
 def _numbers(axis: Axis) -> str:
-    """``gpu energy per output token ×1.021 [0.998, 1.044], margin ±5%``."""
-    parts = [metric_name(axis.metric)]
+    """``GPU energy per output token ×1.021 [0.998, 1.044], margin ±5%``."""
+    parts = [names.metric(axis.metric)]
     if axis.ratio is not None:
         parts.append(f"×{axis.ratio:.3f}")
     if axis.ci90 is not None:
@@ -115,7 +115,7 @@ def _means(found: Comparison) -> list[RenderableType]:
     table.add_row(*(Text(heading, "name") for heading in (HEADING, "original", "new")))
     for axis in both:
         sides = (plain(mean(side)) for side in (axis.original, axis.new) if side)
-        table.add_row(plain(metric_name(axis.metric)), *sides)
+        table.add_row(plain(names.metric(axis.metric)), *sides)
     return [Text(), table, plain(LEGEND, "quiet")]
 
 

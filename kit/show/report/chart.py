@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from kit.core import names
 from kit.core.text import clean
 from kit.core.units import NS, QUANTITIES
 from kit.energy import power_series
@@ -145,9 +146,9 @@ def _label(device: str) -> str:
 
 def _phases(axes: Any, records: RunRecords) -> None:
     seen: set[str] = set()
-    names = {name for name, _ in BLOCKS}
+    blocks = {name for name, _ in BLOCKS}
     for phase in records.phases:
-        if phase.name not in names:
+        if phase.name not in blocks:
             continue
         axes.axvspan(
             phase.t0 * NS,
@@ -155,7 +156,7 @@ def _phases(axes: Any, records: RunRecords) -> None:
             color=PHASE_COLOURS[phase.name],
             alpha=PHASE_ALPHAS.get(phase.name, 0.22),
             linewidth=0,
-            label=None if phase.name in seen else phase.name.replace("_", " "),
+            label=None if phase.name in seen else names.phase(phase.name),
         )
         seen.add(phase.name)
 

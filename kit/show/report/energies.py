@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kit.core.units import COMPARATORS, SCOPES
+from kit.core import names
+from kit.core.names import COMPARATORS, ENERGY_PER, NETS, SCOPES
+from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 from kit.show.report import chart, rounding, words
 from kit.show.report.mean import interval, pieces
@@ -22,7 +24,8 @@ _READING = (
 
 def scopes(results: Document) -> Html:
     """Per scope joules by token and by request, over launches; or why there are none."""
-    heads = ["scope", "per output token", "per request", "95% interval, per output token"]
+    token, request = (ENERGY_PER[per].full for per in ("output_token", "request"))
+    heads = ["scope", token, request, f"95% interval, {token}"]
     rows = [_scope_row(results["metrics"], scope) for scope in SCOPES]
     return section("Energy by scope", table(heads, rows))
 
@@ -31,8 +34,8 @@ def _scope_row(metrics: Document, scope: str) -> list[object]:
     token = metrics[f"{scope}_energy_per_output_token"]
     request = metrics[f"{scope}_energy_per_request"]
     if token["status"] == request["status"] == "unmeasured":
-        return [SCOPES[scope], absent(token["reason"])]
-    return [SCOPES[scope], _mean(token), _mean(request), _interval(token)]
+        return [names.scope(scope), absent(token["reason"])]
+    return [names.scope(scope), _mean(token), _mean(request), _interval(token)]
 
 
 def _mean(metric: Document) -> Html:
@@ -58,7 +61,7 @@ def block(results: Document) -> Html:
     shown = [s for s in words.scopes(launches) if s in SCOPES]
     if not shown:
         return Html("")
-    heads = ["scope", "launch", "gross", "above loaded idle", "above idle"]
+    heads = ["scope", "launch", "gross", *NETS.values()]
     rows = [_block_row(launch, scope) for scope in shown for launch in launches]
     return section(
         "The measured block",
@@ -73,9 +76,9 @@ def block(results: Document) -> Html:
 def _block_row(launch: Document, scope: str) -> list[object]:
     measured = words.block(launch)
     gross = measured["energy"][scope] if measured else {"status": "unmeasured"}
-    nets = [launch["net"][scope][key] for key in words.ABOVE]
+    nets = [launch["net"][scope][key] for key in NETS]
     return [
-        SCOPES[scope],
+        names.scope(scope),
         launch["launch"],
         _told(gross),
         *(join([_told(n), tag("small", words.baseline(n), class_="below")]) for n in nets),
@@ -96,7 +99,7 @@ def _budgets(launch: Document, shown: Sequence[str]) -> Iterator[Html]:
         if not of_scope.get("terms"):
             continue
         number = launch["launch"]
-        yield tag("h3", f"Uncertainty budget: {SCOPES[scope]}, launch {number}")
+        yield tag("h3", f"Uncertainty budget: {names.scope(scope)}, launch {number}")
         heads = [
             "where it comes from",
             "standard uncertainty",
@@ -122,10 +125,10 @@ def comparators(results: Document) -> Html:
     rows, said = [], dict[str, None]()
     for launch in results["launches"]:
         measured = words.block(launch)
-        for name, title in COMPARATORS.items():
+        for name in COMPARATORS:
             told = measured["energy"].get(name) if measured else None
             if told:
-                rows.append(_account(launch, title, told))
+                rows.append(_account(launch, names.scope(name), told))
                 said |= {told["method"]: None} if told.get("method") else {}
     if not rows:
         return Html("")
@@ -160,15 +163,13 @@ def power(records: RunRecords) -> Html:
 def phases(results: Document) -> Html:
     """Every phase of every launch with its energy per scope."""
     shown = words.scopes(results["launches"])
-    note = "The thesis defines its response phase twice; here it is decode alone."
-    if not shown:
-        note = "No energy was measured or estimated; the durations stand."
+    note = "" if shown else "No energy was measured or estimated; the durations stand."
     return section("Phases", *(_launch(la, shown) for la in results["launches"]), note=note)
 
 
 def _launch(launch: Document, shown: Sequence[str]) -> Html:
-    heads = ["phase", "thesis' name", "seconds", *map(words.scope_name, shown)]
-    whole = table(heads, _phase_rows(launch, shown), numeric=2)
+    heads = ["phase", "seconds", *map(names.scope, shown)]
+    whole = table(heads, _phase_rows(launch, shown), numeric=1)
     lacking = words.gaps(launch, shown)
     reasons = tag("ul", *(tag("li", f"{what}: {why}") for what, why in lacking), class_="note")
     summary = tag("summary", f"Launch {launch['launch']}")
@@ -178,11 +179,10 @@ def _launch(launch: Document, shown: Sequence[str]) -> Html:
 
 def _phase_rows(launch: Document, shown: Sequence[str]) -> Iterator[list[object]]:
     for phase in words.in_order(launch["phases"]):
-        inner = phase["phase"] in words.INSIDE
+        inner = phase["phase"] in INSIDE
         pieces = f" ({phase['pieces']} pieces)" if phase["pieces"] > 1 else ""
         yield [
             join(["↳ " if inner else "", words.phase_name(phase), tag("small", pieces)]),
-            phase["alias"] or "",
             f"{phase['duration_s']:.2f}",
             *(energy(phase["energy"].get(s, {"status": "unmeasured"})) for s in shown),
         ]

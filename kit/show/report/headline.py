@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kit.core import names
 from kit.judge.compare import GOOD, Axis, Comparison
 from kit.show.report.mean import LEGEND, interval, mean, pieces
 from kit.show.report.parts import Html, join, section, table, tag, text
-from kit.show.report.words import metric_name
 
 
 def tiles(results: Mapping[str, Any]) -> Html:
@@ -29,7 +29,7 @@ def tiles(results: Mapping[str, Any]) -> Html:
 def _tile(name: str, metric: Mapping[str, Any], primary: bool) -> Html:
     return tag(
         "div",
-        tag("p", metric_name(name), class_="label"),
+        tag("p", names.metric(name), class_="label"),
         tag("p", _value(metric), class_="value"),
         tag("p", _spread(metric), class_="note"),
         tag("p", "primary metric", class_="tagline") if primary else "",
@@ -67,9 +67,9 @@ def _spread(metric: Mapping[str, Any]) -> str:
 
 def verdicts(judged: Comparison) -> Html:
     told = [a for a in judged.axes if a.ratio is not None or a.verdict != "NOT-COMPARABLE"]
-    silent = [metric_name(a.metric) for a in judged.axes if a not in told]
+    silent = [names.metric(a.metric) for a in judged.axes if a not in told]
     rows = [
-        (metric_name(a.metric), *_sides(a), _ratio(a), _badge(a.verdict), a.reason) for a in told
+        (names.metric(a.metric), *_sides(a), _ratio(a), _badge(a.verdict), a.reason) for a in told
     ]
     machines = _LIKENESS[judged.likeness]
     return section(

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kit import __version__
+from kit.core import names
+from kit.core.names import COMPARATORS, NETS, SCOPES
 from kit.core.text import clean
-from kit.core.units import COMPARATORS, SCOPES
 from kit.judge.compare import Comparison
+from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 from kit.show.report import rounding, words
 from kit.show.report.mean import LEGEND, interval, mean
@@ -81,12 +83,12 @@ def _numbers(results: Document) -> Iterator[str]:
     lacking = dict(words.unmeasured(results))
     for name, metric in results["metrics"].items():
         scope = name.partition("_energy_")[0]
-        if SCOPES.get(scope) not in lacking:
+        if scope not in lacking:
             mark = " (primary)" if name == primary else ""
-            yield f"{words.metric_name(name)}{mark}:"
+            yield f"{names.metric(name)}{mark}:"
             yield f"    {_value(metric)}"
     for scope, reason in lacking.items():
-        yield f"energy, {scope}:"
+        yield f"energy, {names.scope(scope)}:"
         yield f"    unmeasured: {reason}"
     yield LEGEND
 
@@ -117,12 +119,12 @@ def _blocks(results: Document) -> Iterator[str]:
         yield f"launch {launch['launch']}, {measured['duration_s']:.2f} s"
         for scope in shown:
             gross = measured["energy"].get(scope, {"status": "unmeasured"})
-            yield f"  {words.scope_name(scope)}"
+            yield f"  {names.scope(scope)}"
             yield f"    gross: {rounding.in_line(gross)}"
             if scope in COMPARATORS:
                 yield f"    as it says: {gross.get('method', '')}"
                 continue
-            for key, told in words.ABOVE.items():
+            for key, told in NETS.items():
                 net = launch["net"][scope][key]
                 behind = f" ({words.baseline(net)})" if "baseline_w" in net else ""
                 yield f"    {told}: {rounding.in_line(net)}{behind}"
@@ -136,7 +138,7 @@ def _budgets(results: Document) -> Iterator[str]:
         energy = measured["energy"][scope] if measured else {}
         if not energy.get("terms"):
             continue
-        yield f"{SCOPES[scope]}, launch {launch['launch'] if launch else 0}"
+        yield f"{names.scope(scope)}, launch {launch['launch'] if launch else 0}"
         for what, u, share, does in words.budget(energy):
             left = f"  {what:<42}{rounding.number(u, 2) + ' J':>10}"
             yield f"{left}{rounding.share(share):>9}  {does}"
@@ -148,12 +150,12 @@ def _budgets(results: Document) -> Iterator[str]:
 def _split(results: Document) -> Iterator[str]:
     for scope, found in results["split"].items():
         if found["status"] == "unmeasured":
-            yield f"{SCOPES[scope]}: unmeasured: {found['reason']}"
+            yield f"{names.scope(scope)}: unmeasured: {found['reason']}"
             continue
         yield (
-            f"{SCOPES[scope]}: prefill {words.per_token(found['prefill_j_per_token'])}, "
+            f"{names.scope(scope)}: prefill {words.per_token(found['prefill_j_per_token'])}, "
             f"decode {words.per_token(found['decode_j_per_token'])}, by difference of "
-            f"{words.split_over(found)}, above loaded idle"
+            f"{words.split_over(found)}, {NETS['above_loaded_idle']}"
         )
 
 
@@ -177,7 +179,7 @@ def _phases(results: Document) -> Iterator[str]:
     for launch in results["launches"]:
         yield f"launch {launch['launch']}"
         for phase in words.in_order(launch["phases"]):
-            inner = "    " if phase["phase"] in words.INSIDE else "  "
+            inner = "    " if phase["phase"] in INSIDE else "  "
             yield f"{inner}{words.phase_name(phase)}, {phase['duration_s']:.2f} s"
             for scope in shown:
-                yield f"{inner}  {scope}: {rounding.in_line(phase['energy'][scope])}"
+                yield f"{inner}  {names.scope(scope)}: {rounding.in_line(phase['energy'][scope])}"

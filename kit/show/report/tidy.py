@@ -28,9 +28,8 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from kit.core.names import NETS, SCOPES
 from kit.core.text import clean
-from kit.core.units import SCOPES
-from kit.show.report import words
 
 Document = Mapping[str, Any]
 PHASES = (
@@ -124,7 +123,7 @@ def _metric(name: str, found: Document, numbers: Sequence[int]) -> Iterator[Docu
 
 def _nets(launch: Document) -> Iterator[Document]:
     for scope in SCOPES:
-        for key in words.ABOVE:
+        for key in NETS:
             net = launch["net"][scope][key]
             own = {"launch": launch["launch"], "status": net["status"]}
             yield own | {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kit.core.units import SCOPES
+from kit.core import names
 from kit.energy.steady import Rule
 from kit.show.report import rounding, words
 from kit.show.report.parts import Html, absent, section, table, tag
@@ -15,7 +15,8 @@ Document = Mapping[str, Any]
 
 def split(results: Document) -> Html:
     """Joules of a prefill and of a decode token by difference of workloads, or why not."""
-    heads = ["scope", "per prefill token", "per decode token", "loaded idle", "by difference of"]
+    loaded = names.phase("loaded_idle")
+    heads = ["scope", "per prefill token", "per decode token", loaded, "by difference of"]
     rows = [_split_row(scope, found) for scope, found in results["split"].items()]
     return section(
         "Joules per prefill and decode token (split)",
@@ -29,10 +30,10 @@ def split(results: Document) -> Html:
 
 def _split_row(scope: str, found: Document) -> list[object]:
     if found["status"] == "unmeasured":
-        return [SCOPES[scope], absent(found["reason"])]
+        return [names.scope(scope), absent(found["reason"])]
     base = found["baseline_w"]
     return [
-        SCOPES[scope],
+        names.scope(scope),
         words.per_token(found["prefill_j_per_token"]),
         words.per_token(found["decode_j_per_token"]),
         f"{rounding.with_u(base['value'], base['u'])} W",

@@ -6,20 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kit.core.units import COMPARATORS, SCOPES, event_reasons
+from kit.core import names
+from kit.core.names import COMPARATORS, SCOPES
+from kit.core.units import event_reasons
+from kit.record.phases import INSIDE
 from kit.show.report.rounding import number, with_u
 
 Document = Mapping[str, Any]
-
-NAMES = {
-    "outputs": "outputs",
-    "ttft_p50": "time to first token, median",
-    "tpot_p50": "time per output token, median",
-    "e2e_p50": "request, median",
-    "output_throughput": "output throughput",
-}
-PER = {"output_token": "per output token", "request": "per request"}
-ABOVE = {"above_loaded_idle": "above loaded idle", "above_idle": "above idle"}
 
 # Every term of an energy's uncertainty: what it is, and whether repeating the run averages it out.
 TERMS: dict[str, tuple[str, bool]] = {
@@ -35,15 +28,8 @@ TERMS: dict[str, tuple[str, bool]] = {
 }
 _SLOPES = {"temperature": "temperature_c_per_min", "power": "power_percent_per_min"}
 STATES = {"steady": "steady", "not_steady": "not steady", "unknown": "cannot be told"}
-PLACES = {"before": "loaded idle before", "within": "measured block"}
-
-
-def metric_name(name: str) -> str:
-    """A metric's name in words."""
-    scope, _, per = name.partition("_energy_per_")
-    if per:
-        return f"energy {PER[per]}, {SCOPES[scope]}"
-    return NAMES.get(name, name)
+# The windows in which a GPU is judged to be steady or not.
+PLACES = {"before": names.phase("loaded_idle", "before"), "within": names.phase("measured")}
 
 
 # --- what stands in the measured block --------------------------------------------------------
@@ -62,11 +48,6 @@ def scopes(launches: Iterable[Document]) -> list[str]:
         for s in (*SCOPES, *COMPARATORS)
         if any(p["energy"].get(s, {}).get("status", "unmeasured") != "unmeasured" for p in phases)
     ]
-
-
-def scope_name(scope: str) -> str:
-    """A scope's or a comparator's name."""
-    return SCOPES.get(scope) or COMPARATORS.get(scope, scope)
 
 
 def budget(energy: Document) -> list[tuple[str, float, float | None, str]]:
@@ -165,9 +146,9 @@ def split_over(found: Document) -> str:
 
 
 def unmeasured(results: Document) -> list[tuple[str, str]]:
-    """Scopes behind no metric, each with its reason."""
+    """Scopes behind no metric, each with its reason: (scope, reason)."""
     return [
-        (SCOPES[name.partition("_energy_")[0]], str(metric["reason"]))
+        (name.partition("_energy_")[0], str(metric["reason"]))
         for name, metric in results["metrics"].items()
         if name.endswith("_energy_per_request") and metric["status"] == "unmeasured"
     ]
@@ -176,7 +157,7 @@ def unmeasured(results: Document) -> list[tuple[str, str]]:
 def gaps(launch: Document, shown: Sequence[str]) -> list[tuple[str, str]]:
     """Why a phase has no energy where others of its scope have: (what, reason)."""
     return [
-        (f"{phase_name(phase)}, {scope_name(scope)}", str(phase["energy"][scope]["reason"]))
+        (f"{phase_name(phase)}, {names.scope(scope)}", str(phase["energy"][scope]["reason"]))
         for phase in launch["phases"]
         for scope in shown
         if phase["energy"].get(scope, {}).get("status") == "unmeasured"
@@ -184,13 +165,8 @@ def gaps(launch: Document, shown: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def phase_name(phase: Document) -> str:
-    """``idle, before``; several pieces are counted."""
-    name = str(phase["phase"]).replace("_", " ")
-    part = f", {phase['part']}" if phase["part"] else ""
-    return f"{name}{part}"
-
-
-INSIDE = ("prefill", "decode", "mixed")
+    """The name of a phase of results.json: ``idle (before)``."""
+    return names.phase(phase["phase"], phase["part"])
 
 
 def in_order(phases: Sequence[Document]) -> list[Document]:

@@ -13,7 +13,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.geometry import Size
 
-from kit.show.live.snapshot import NS, SILENT_NS, Device, brief, word
+from kit.core import names
+from kit.show.live.snapshot import NS, SILENT_NS, Device
 from kit.show.live.trace import Point, columns, joined
 from kit.show.render.console import device_name, plain
 from kit.tui import lines
@@ -101,10 +102,10 @@ def _plotext(colour: str) -> str:
     return {"yellow": "orange", "bright_black": "gray"}.get(colour, colour)
 
 
-def _under(names: Iterable[tuple[int, str]]) -> Text:
+def _under(placed: Iterable[tuple[int, str]]) -> Text:
     """The phases' names, each at its column below the plot."""
     line = ""
-    for column, name in names:
+    for column, name in placed:
         line = line.ljust(_AXIS + column) + name
     return Text(line, "quiet")
 
@@ -117,17 +118,17 @@ def legend(view: View, width: int, colours: int) -> Text:
     devices, at = drawn(view), places(view)
     if not devices:
         return Text("waiting for the first reading", "quiet")
-    whole, names = (
+    whole, bare = (
         [_sign(device, at[device.name], colours, told=told) for device in devices]
         for told in (True, False)
     )
-    for line in (Text("  ").join(whole), Text("  ").join(names)):
+    for line in (Text("  ").join(whole), Text("  ").join(bare)):
         if line.cell_len <= width:
             return line
     # One of each kind first: eight alike say less than the outlet that holds them all.
     alike = [any(d.scope == device.scope for d in devices[:n]) for n, device in enumerate(devices)]
     order = sorted(range(len(devices)), key=lambda n: alike[n])
-    return lines.folded([names[n] for n in order], width) or names[0]
+    return lines.folded([bare[n] for n in order], width) or bare[0]
 
 
 def _sign(device: Device, n: int, colours: int, *, told: bool) -> Text:
@@ -138,8 +139,8 @@ def _sign(device: Device, n: int, colours: int, *, told: bool) -> Text:
 
 def places(view: View) -> dict[str, int]:
     """Which line is whose: a device keeps its own while others are not looked at."""
-    names = [d.name for d in view.snapshot.devices if view.snapshot.power.get(d.name)]
-    return {name: n for n, name in enumerate(names)}
+    devices = [d.name for d in view.snapshot.devices if view.snapshot.power.get(d.name)]
+    return {name: n for n, name in enumerate(devices)}
 
 
 def drawn(view: View) -> list[Device]:
@@ -226,9 +227,10 @@ def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[int, str]]:
     """Each phase's name under its middle, where it fits; else which launch that was."""
     steps = view.snapshot.steps
     t1_of = {s: view.now if s.t1 is None else s.t1 for s in steps}
-    spans = [(s.t0, t1_of[s], (word(s.phase), brief(s.phase))) for s in steps]
+    spans = [(s.t0, t1_of[s], _forms(s.phase)) for s in steps]
     found = list(_fitting(spans, t0, t1, width))
-    if view.snapshot.launch == 0 or any("meas" in name for _, name in found):
+    measured = _forms("measured")
+    if view.snapshot.launch == 0 or any(name in measured for _, name in found):
         return found
     firsts = {step.launch: step.t0 for step in reversed(steps)}
     begins = [*sorted(firsts.items()), (-1, view.now)]
@@ -236,14 +238,19 @@ def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[int, str]]:
     return list(_fitting(launches, t0, t1, width))
 
 
+def _forms(phase: str) -> tuple[str, str]:
+    """A phase's name, in full and in few letters."""
+    return names.phase(phase), names.phase(phase, short=True)
+
+
 def _fitting(
     spans: Iterable[tuple[int, int, tuple[str, str]]], t0: int, t1: int, width: int
 ) -> Iterator[tuple[int, str]]:
     """The first of each span's names that fits below it, with its column."""
-    for first, last, names in spans:
+    for first, last, forms in spans:
         begin, end = max(first, t0), min(last, t1)
         room = (end - begin) * width // max(t1 - t0, 1)
-        name = next((n for n in names if len(n) < room), "")  # a blank between two names
+        name = next((n for n in forms if len(n) < room), "")  # a blank between two names
         if name:
             middle = ((begin + end) // 2 - t0) * width // max(t1 - t0, 1)
             yield min(max(middle - len(name) // 2, 0), width - len(name)), name

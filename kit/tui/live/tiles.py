@@ -8,17 +8,16 @@ from typing import NamedTuple
 
 from rich.text import Text
 
+from kit.core import names
 from kit.core.model import EnergyValue
+from kit.core.names import ENERGY_PER, SCOPES
 from kit.core.units import event_reasons
-from kit.show.live.snapshot import Device, brief, word
+from kit.show.live.snapshot import Device
 from kit.show.render.console import plain, short_memory
 from kit.tui.live.words import View, present
 
-_SCOPES = ("gpu", "wall", "cpu", "estimate")
-_NAMES = {"gpu": "GPU", "wall": "wall", "cpu": "CPU", "estimate": "host est"}
-_ALL = {"gpu": "all GPUs", "wall": "all outlets", "cpu": "all CPUs", "estimate": "host est"}
 _ESTIMATED = "estimated"
-_EFFICIENCY = "J per token"
+_EFFICIENCY = ENERGY_PER["output_token"].short
 _WEIGHT = (0, 1, 4, 5, 2, 3)  # of the tiles, where there is room for few
 # Idle clocks hold nothing back: they are told in words, and not as a limit.
 _HARMLESS = {"idle", "application clocks", "display clocks"}
@@ -48,22 +47,22 @@ def tiles(view: View) -> tuple[Tile, ...]:
 
 def _power(view: View) -> Tile:
     silent = _silence(view)
-    sums = [s for s in _SCOPES if any(d.watts is not None for d in view.of(s))]
+    sums = [s for s in SCOPES if any(d.watts is not None for d in view.of(s))]
     if not sums:
         return Tile("power", "–", silent or "no data yet", "bad" if silent else "quiet")
     first, *others = sums
     main = _total(view, first, watts)
     if len(view.of(first)) > 1:
-        main += f" {len(view.of(first))} {_NAMES[first]}s"
+        main += f" {len(view.of(first))} {SCOPES[first].devices}"
     totals = [(s, _total(view, s, whole_watts)) for s in others]
-    rest = [f"{_NAMES[s]} {total}" for s, total in totals if total != "–"]
+    rest = [f"{SCOPES[s].short} {total}" for s, total in totals if total != "–"]
     if silent:
         return Tile("power", main, silent, "bad", ", ".join(rest[:1]))
     if first == "estimate":
         return Tile("power", main, _ESTIMATED, "doubt")
     if view.device:
         return Tile("power", f"{main} {_whose(view, first)}")
-    return Tile(f"power, {_NAMES[first]}", main, *_two(rest))
+    return Tile(f"power, {SCOPES[first].short}", main, *_two(rest))
 
 
 def _two(rest: Sequence[str]) -> tuple[str, str, str]:
@@ -73,7 +72,7 @@ def _two(rest: Sequence[str]) -> tuple[str, str, str]:
 
 def _whose(view: View, scope: str) -> str:
     """``GPU``, or ``gpu0`` where that is the one device that is looked at."""
-    return str(plain(view.device)) if view.device else _NAMES[scope]
+    return str(plain(view.device)) if view.device else SCOPES[scope].short
 
 
 def _total(view: View, scope: str, said: Callable[[float], str]) -> str:
@@ -107,7 +106,7 @@ def _energy(view: View) -> Tile:
     estimate = first.status == "estimated"
     main = joules(first) if estimate else f"{joules(first)} {_whose(view, first.scope)}"
     level = "doubt" if estimate or first.u_reading is None else ""
-    more = f"{_NAMES[others[0].scope]} {joules(others[0])}" if others else ""
+    more = f"{SCOPES[others[0].scope].short} {joules(others[0])}" if others else ""
     return Tile("energy", main, _ESTIMATED if estimate else _doubt(first), level, more)
 
 
@@ -193,7 +192,9 @@ def _efficiency(view: View) -> Tile:
 def _shared(view: View, scope: str) -> str:
     """``GPU``; ``all GPUs`` beside the figures of one device: tokens are made by all together."""
     many = sum(d.scope == scope for d in view.snapshot.devices) > 1
-    return _ALL.get(scope, "") if view.device and many else _NAMES.get(scope, "")
+    if view.device and many:
+        return f"all {SCOPES[scope].devices}"
+    return names.scope(scope, short=True)
 
 
 def number(value: float) -> str:
@@ -254,10 +255,10 @@ def status_line(view: View, shown: Sequence[Tile], width: int, *, ascii_only: bo
     """Everything in one line: the phase, and the figures as far as they fit, none of them cut."""
     told = [_told(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
     step = view.snapshot.step
-    for said in (word, brief):
+    for short in (False, True):
         head = Text(" ")
         if step:
-            name = said(step.phase)
+            name = names.phase(step.phase, short=short)
             head.append_text(present(view, name, with_bar=False, ascii_only=ascii_only))
         if not told or head.cell_len + told[0].cell_len <= width:
             break

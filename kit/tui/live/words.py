@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from kit.core import names
 from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import Line
-from kit.show.live.snapshot import NS, Device, Snapshot, brief, word
+from kit.show.live.snapshot import NS, Device, Snapshot
 from kit.show.render.console import plain, short_time
 
 _DETAILS = ("times bar rule", "times rule", "bar rule", "rule")
@@ -73,7 +74,7 @@ def _path(view: View, detail: str, *, ascii_only: bool) -> Text:
     done = seen.done()
     cut = seen.steps[-1].key if seen.steps and seen.status in ("failed", "aborted") else None
     for phase, part in BLOCKS:
-        name = brief(phase) if "brief" in detail else word(phase)
+        name = names.phase(phase, short="brief" in detail)
         if (phase, part) == cut:
             words.append(Text(f"{name} {'x' if ascii_only else '✘'}", "bad"))
         elif (phase, part) in done:

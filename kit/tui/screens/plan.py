@@ -15,7 +15,9 @@ from textual.containers import ScrollableContainer, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
+from kit.core import names
 from kit.core.model import Finding, RunSpec
+from kit.record.phases import BLOCKS
 from kit.run.rehearsal import Rehearsal, rehearse, without_meter
 from kit.run.runner import Order
 from kit.run.session import Session
@@ -227,16 +229,16 @@ def steps(spec: RunSpec) -> Text:
     idle, loaded = short_time(phases.idle_s), short_time(phases.loaded_idle_s)
     settled = f", then steady within {short_time(steady.limit_s)}" if steady else ""
     lines = (
-        ("idle", f"{idle}, baseline of the host"),
-        ("startup", f"until ready, at most {short_time(spec.limits.ready_s)}"),
-        ("warmup", f"{count(phases.warmup_requests, 'request')}, recorded, not measured{settled}"),
-        ("loaded idle", f"{loaded}, baseline of the server"),
-        ("measured", "the workload"),
-        ("loaded idle", loaded),
-        ("shutdown", "until gone"),
-        ("idle", idle),
+        f"{idle}, baseline of the host",
+        f"until ready, at most {short_time(spec.limits.ready_s)}",
+        f"{count(phases.warmup_requests, 'request')}, recorded, not measured{settled}",
+        f"{loaded}, baseline of the server",
+        "the workload",
+        loaded,
+        "until gone",
+        idle,
     )
     text = Text(f"{count(spec.launches, 'launch', 'es')}, each:\n")
-    for number, (name, length) in enumerate(lines, 1):
-        text.append(f"{number} {name:<12}", "name").append(f"{length}\n", "quiet")
+    for number, ((name, _), length) in enumerate(zip(BLOCKS, lines, strict=True), 1):
+        text.append(f"{number} {names.phase(name):<12}", "name").append(f"{length}\n", "quiet")
     return text.append("then seal")
