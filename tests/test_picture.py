@@ -14,7 +14,7 @@ def test_a_curve_is_aligned_and_keeps_its_extremes() -> None:
     loaded = records.load(archive.open_source(H200))
     curve = curve_of("A", loaded)
     assert curve
-    assert curve.scope == "gpu"
+    assert curve.scope == "GPU"
     first = min(p.t0 for p in loaded.phases if p.name == "measured")
     assert np.isclose(curve.seconds[0], (0 - first) * 1e-9, atol=2.0)
     assert curve.watts.max() > 100

@@ -45,8 +45,8 @@ PHASES = {
 
 # Gross energy of the measured block over the work done in it; a metric is one of these of a scope.
 ENERGY_PER = {
-    "output_token": Name("energy per output token", "energy/token"),
-    "request": Name("energy per request", "energy/request"),
+    "output_token": Name("energy per output token", "J/token"),
+    "request": Name("energy per request", "J/request"),
 }
 METRICS = {
     "outputs": Name("output texts", "outputs"),
@@ -74,7 +74,7 @@ def phase(name: str, part: str | None = None, *, short: bool = False) -> str:
 
 
 def metric(name: str, *, short: bool = False) -> str:
-    """``GPU energy per output token``; in few letters ``GPU energy/token``."""
+    """``GPU energy per output token``; in few letters ``GPU J/token``."""
     return _of(METRICS, name, short)
 
 

@@ -99,7 +99,7 @@ def metrics(found: Contrast, order: str = "primary") -> list[Line]:
     keys: dict[str, Callable[[tuple[Side, Axis]], Any]] = {
         "primary": lambda one: (places.index(one[1].metric), one[0].letter),
         "ratio": lambda one: -_distance(one[1]),
-        "name": lambda one: (names.metric(one[1].metric), one[0].letter),
+        "name": lambda one: (names.metric(one[1].metric).casefold(), one[0].letter),
     }
     lines = [
         Line(side, axis, _cells(found.baseline, side, axis))

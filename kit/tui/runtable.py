@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
+from kit.core.names import ENERGY_PER
 from kit.show.catalogue import Row
 from kit.show.render.console import plain
 from kit.tui.states import state_of
@@ -36,7 +37,7 @@ def _short(row: Row) -> str:
 
 
 NAME = Column("name", _NAME_MIN, lambda row: row.name or "–")
-ENERGY = Column("J/token", 12, lambda row: row.energy or "–", right=True)
+ENERGY = Column(ENERGY_PER["output_token"].short, 12, lambda row: row.energy or "–", right=True)
 RATE = Column("tok/s", 7, lambda row: row.throughput or "–", right=True)
 RUN = Column("run", 8, _short)
 STARTED = Column("started UTC", 11, lambda row: row.started[5:] or "–")

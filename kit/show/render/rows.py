@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kit.core.names import ENERGY_PER
 from kit.show.catalogue import Row
 from kit.show.render.console import Cell, Mark, count, fitted, plain, put, stderr, stdout
 
@@ -17,7 +18,7 @@ MARKS = {"complete": "ok", "failed": "fail", "aborted": "warn", "running": "runn
 MARKS |= {"waiting": "running", "unsealed": "warn", "refused": "fail", "broken": "fail"}
 # From this width on everything has a column of its own.
 WIDE = 110
-_NUMBERS = ("J/token", "tokens/s")
+_NUMBERS = (ENERGY_PER["output_token"].short, "tokens/s")
 _NO_RUNS = "no runs yet: `kit init` writes a spec, `kit run` runs it, `make demo` does it all"
 
 
