@@ -63,7 +63,8 @@ def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
     """
     path = find_run(run, runs)
     door.admit(path)
-    documents = _documents(archive.open_source(path))
+    with archive.open_source(path) as source:
+        documents = _documents(source)
     if json:
         print_json(documents)
         return

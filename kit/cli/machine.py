@@ -154,7 +154,8 @@ def images_context(recipe: str, folder: Path) -> None:
 
 def images_verify(*, json: Json = False) -> int:
     """Check recipes against their locks, and the engine's images against the recipes."""
-    return _show(images.check(containers.connect().image), json, EXIT_VERIFY, "Images")
+    with containers.connect() as engine:
+        return _show(images.check(engine.image), json, EXIT_VERIFY, "Images")
 
 
 # --- weights --------------------------------------------------------------------------------

@@ -186,7 +186,8 @@ def recover(*, runs: Runs = None) -> None:
     store = store_of(runs)
     store.require_ledger()
     render.ledger_doubts(audit.chain(store))
-    containers.connect().reap(store.is_alive, store.log_of)
+    with containers.connect() as engine:
+        engine.reap(store.is_alive, store.log_of)
     done = seal.recover(store, say)
     for path in done:
         sys.stdout.write(str(path) + "\n")

@@ -176,7 +176,7 @@ def read_listed(source: Source, entry: ManifestFile) -> bytes:
     return b"".join(pieces_listed(source, entry))
 
 
-class Intact:
+class Intact(Source):
     """A source that gives only bytes whose hash the manifest has: what is parsed was hashed."""
 
     def __init__(self, source: Source, manifest: Manifest) -> None:

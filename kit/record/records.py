@@ -6,13 +6,14 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from kit.core import jsonio
 from kit.core.model import Event, Phase, Plan, Request, Response, RunSpec, ScheduledRequest
-from kit.record import events, phases, samples
+from kit.record import archive, events, phases, samples
 from kit.record.archive import Source
 
 T = TypeVar("T")
@@ -43,6 +44,12 @@ class RunRecords:
     def losses(self) -> tuple[Event, ...]:
         """What the runner heard of meters that could no longer be read."""
         return tuple(e for e in self.events if e.kind == "sampler.lost")
+
+
+def read(run: Path) -> RunRecords:
+    """The records of the run at ``run``; raises as `archive.open_source` and `load` do."""
+    with archive.open_source(run) as source:
+        return load(source)
 
 
 def load(source: Source) -> RunRecords:

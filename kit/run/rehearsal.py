@@ -70,15 +70,12 @@ def rehearse(spec: RunSpec, store: Store) -> Rehearsal:
 
 
 def _rehearsed(spec: RunSpec, store: Store, took_s: float | None, least_s: float) -> Rehearsal:
-    engine = containers.connect()
-    try:
+    with containers.connect() as engine:
         facts = planning.resolve(spec, engine, host.HostConfig.load())
         planned, _ = planning.plan(spec, facts)
         gathered = preflight.gather(facts.engine, planned, store.root, facts.weights)
         findings = tuple(preflight.check(planned, spec, gathered))
         command = _command(engine, planned, facts)
-    finally:
-        engine.close()
     return Rehearsal(spec, planned, findings, least_s, took_s, bytes_per_s(planned), command)
 
 

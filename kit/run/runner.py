@@ -27,7 +27,7 @@ from kit.core.errors import Interrupted, KitError, PreflightFailed, RunFailed
 from kit.core.model import Finding, Plan, Record, RunSpec, ScheduledRequest
 from kit.energy import results
 from kit.machine import containers, host, queue
-from kit.record import archive, records
+from kit.record import records
 from kit.record.events import FILE as EVENTS_FILE
 from kit.record.events import Clock, Journal, valid_prefix
 from kit.run import marks, preflight
@@ -89,22 +89,22 @@ def run(
         Blocked: the run could not begin; nothing is sealed.
         KitError: the run began and failed or was stopped; it is sealed all the same.
     """
-    engine = containers.connect()
-    engine.reap(flight.store.is_alive, flight.store.log_of)
-    facts = resolve(order.spec, engine, config, order.recipe)
-    the_plan, requests = plan(order.spec, facts)
-    findings = approve(order.spec, the_plan, facts, flight)
-    ticket.begin(cancelled, order.wait_s)
-    journal, clock = register(order, the_plan, requests, findings, flight, facts)
-    if waited := ticket.waited:
-        journal.add("queue.waited", seconds=waited.seconds, runs=list(waited.runs))
-    journey = Journey(order.spec, the_plan, facts, engine, flight, journal, clock, config)
-    outcome = travel(journey, cancelled, ticket.keep)
+    with containers.connect() as engine:
+        engine.reap(flight.store.is_alive, flight.store.log_of)
+        facts = resolve(order.spec, engine, config, order.recipe)
+        the_plan, requests = plan(order.spec, facts)
+        findings = approve(order.spec, the_plan, facts, flight)
+        ticket.begin(cancelled, order.wait_s)
+        journal, clock = register(order, the_plan, requests, findings, flight, facts)
+        if waited := ticket.waited:
+            journal.add("queue.waited", seconds=waited.seconds, runs=list(waited.runs))
+        journey = Journey(order.spec, the_plan, facts, engine, flight, journal, clock, config)
+        outcome = travel(journey, cancelled, ticket.keep)
     flight.scratch(RESERVE_FILE).unlink(missing_ok=True)
     if outcome.fault:
         seal.tidy(flight)
     conclude(journey, outcome)
-    flight.write("results.json", results.compute(records.load(archive.open_source(flight.path))))
+    flight.write("results.json", results.compute(records.read(flight.path)))
     sealed = seal.seal(flight, outcome.status, outcome.reason, order.parents)
     return deliver(sealed, outcome)
 

@@ -63,8 +63,7 @@ def documents_of(run: Path) -> Documents:
     Raises:
         KitError: the container itself cannot be read.
     """
-    source = archive.open_source(run)
-    try:
+    with archive.open_source(run) as source:
         faults: dict[str, str] = {}
         found = {key: _document(source, name, faults) for key, name in _NAMES.items()}
         sizes = {name: source.size(name) for name in source.names()}
@@ -78,8 +77,6 @@ def documents_of(run: Path) -> Documents:
             sizes,
             faults,
         )
-    finally:
-        source.close()
 
 
 def _hash_of(source: archive.Source, run: Path) -> str:
@@ -116,11 +113,7 @@ def read_object(source: archive.Source, name: str, most: int, called: str = "") 
 def recorded(run: Path) -> Recorded:
     """Events, samples and requests of a run, and its power over time."""
     try:
-        source = archive.open_source(run)
-        try:
-            found = records.load(source)
-        finally:
-            source.close()
+        found = records.read(run)
         return Recorded(found, picture(found.samples, found.plan.meters, found.phases))
     except KitError as error:
         return Recorded(fault=error.message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -844,7 +844,7 @@ async def test_f6_pins_what_the_engine_has(store: Store, monkeypatch: pytest.Mon
                 manifest_digest=digest,
             )
 
-    monkeypatch.setattr(containers, "connect", Engine)
+    monkeypatch.setattr(containers, "connect", lambda: nullcontext(Engine()))
     found = pins.image({"image": {"reference": "reg.example:5000/vllm:v1"}})
     assert found.pins[0].value == "reg.example:5000/vllm@sha256:" + "1" * 64
 

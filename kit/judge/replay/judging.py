@@ -16,6 +16,8 @@ from kit.record import archive, records
 from kit.record.manifest import REPLAY, parent, run_hash
 from kit.store.store import Store
 
+_IDENTITY = "private/identity.json"
+
 
 def judge(original: Path, new: Path) -> Comparison:
     """The verdict of the run ``new`` on ``original``; both numbers are recomputed, not believed."""
@@ -44,12 +46,13 @@ def as_dict(judged: Comparison) -> dict[str, Any]:
 
 def hash_of(run: Path) -> str:
     """The run hash, from the manifest's bytes and not from a folder's name."""
-    return run_hash(archive.open_source(run).read(archive.MANIFEST))
+    with archive.open_source(run) as source:
+        return run_hash(source.read(archive.MANIFEST))
 
 
 def computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
     """A run's records, and its results computed from them again."""
-    loaded = records.load(archive.open_source(run))
+    loaded = records.read(run)
     return loaded, results.compute(loaded)
 
 
@@ -62,11 +65,15 @@ def parent_in(store: Store, run: Path) -> Path | None:
 
 def same_cards(a: Path, b: Path) -> bool | None:
     """By the withheld identities, which only the machines' owners have; None without them."""
-    known = []
-    for run in (a, b):
-        source = archive.open_source(run)
-        if "private/identity.json" not in source.names():
+    ours = _cards(a)
+    theirs = ours and _cards(b)
+    return ours == theirs if theirs else None
+
+
+def _cards(run: Path) -> tuple[Any, Any] | None:
+    """A run's host and GPUs by their withheld identities; None where they are not in it."""
+    with archive.open_source(run) as source:
+        if _IDENTITY not in source.names():
             return None
-        identity = jsonio.parse(source.read("private/identity.json"))
-        known.append((identity.get("host"), identity.get("gpus")))
-    return bool(known[0] == known[1])
+        identity = jsonio.parse(source.read(_IDENTITY))
+    return identity.get("host"), identity.get("gpus")

@@ -138,14 +138,15 @@ def order_of(original: Path) -> Order:
         SpecInvalid: this kit does not accept the sealed spec.
         ArchiveRefused: the spec is not the one that the manifest lists.
     """
-    source = archive.open_source(original)
-    manifest = source.read(archive.MANIFEST)
-    data = source.read("spec.json", specs.MAX_BYTES)
-    if jsonio.digest(data) != jsonio.parse(manifest, archive.MANIFEST).get("spec_hash"):
-        raise ArchiveRefused("HASH_MISMATCH", "spec.json is not the one that the manifest lists")
-    spec = specs.parse(data, "the sealed spec")
-    parent = {"run_hash": run_hash(manifest), "relation": REPLAY}
-    return Order(spec=spec, parents=(parent,), recipe=_recipe_files(source, spec))
+    with archive.open_source(original) as source:
+        manifest = source.read(archive.MANIFEST)
+        data = source.read("spec.json", specs.MAX_BYTES)
+        if jsonio.digest(data) != jsonio.parse(manifest, archive.MANIFEST).get("spec_hash"):
+            why = "spec.json is not the one that the manifest lists"
+            raise ArchiveRefused("HASH_MISMATCH", why)
+        spec = specs.parse(data, "the sealed spec")
+        parent = {"run_hash": run_hash(manifest), "relation": REPLAY}
+        return Order(spec=spec, parents=(parent,), recipe=_recipe_files(source, spec))
 
 
 def _recipe_files(source: archive.Source, spec: RunSpec) -> dict[str, bytes]:
@@ -179,12 +180,9 @@ def undertake(
     spec, config = order.spec, host.HostConfig.load()
     folders = (*([folder] if folder else []), *config.weights_folders)
     files = tuple(_files(spec, folders))
-    engine = containers.connect()
-    try:
+    with containers.connect() as engine:
         facts = engine.facts()
         image = _image(original, spec, engine, rebuild)
-    finally:
-        engine.close()
     planned = planning.launch_plan(spec, facts, host.cpu_split())
     took_s = rehearsal.last_took_s(spec, store)
     requests = len(workloads.get(spec.workload.name).prompts(spec.workload.options))
@@ -232,7 +230,8 @@ def _image(original: Path, spec: RunSpec, engine: containers.Engine, rebuild: bo
 def _rebuilt(original: Path, part: ImagePart, missing: ImageUnavailable) -> ImagePart:
     """The sealed recipe, if its lock promises the very image that the spec pins."""
     try:
-        recipe = images.sealed(archive.open_source(original))
+        with archive.open_source(original) as source:
+            recipe = images.sealed(source)
     except (ImageUnavailable, ArchiveRefused) as why:
         if isinstance(why, ArchiveRefused) and why.code != "RECIPE_MISSING":
             raise
@@ -309,7 +308,8 @@ def _command(
 
 def _length_s(original: Path) -> float | None:
     """How long the original took by its journal, s."""
-    lines = archive.open_source(original).read(events.FILE).splitlines()
+    with archive.open_source(original) as source:
+        lines = source.read(events.FILE).splitlines()
     try:
         return float(jsonio.parse(lines[-1], events.FILE)["t"]) * NS
     except (jsonio.JsonRefused, LookupError, TypeError, ValueError):

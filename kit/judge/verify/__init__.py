@@ -8,6 +8,7 @@ fails hides the deeper ones, because they would judge bytes that nobody sealed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from kit.core.errors import ArchiveRefused
@@ -48,14 +49,12 @@ def verify(path: Path, *, through: str = "L6") -> Verdict:
     Raises:
         UsageError: nothing is there, or it cannot be read.
     """
-    try:
-        source = archive.open_source(path)
-    except ArchiveRefused as refused:
-        return _refused(None, [], refused)
-    try:
+    with ExitStack() as held:
+        try:
+            source = held.enter_context(archive.open_source(path))
+        except ArchiveRefused as refused:
+            return _refused(None, [], refused)
         return _opened(source, through)
-    finally:
-        source.close()
 
 
 def _opened(source: Source, through: str) -> Verdict:

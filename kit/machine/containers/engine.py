@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from kit.core.errors import EngineUnavailable, KitError, LaunchFailed
 from kit.core.model import ImageIdentity
@@ -24,17 +24,18 @@ TIMEOUT_S, LOAD_TIMEOUT_S = 60, 3600
 
 
 def connect(environ: Mapping[str, str] | None = None) -> Engine:
-    """The local container engine.
+    """The local container engine. Use it by ``with``.
 
     Raises:
         EngineUnavailable: none answers, this user may not speak to it, or it is not local.
     """
-
     found = endpoint.reach(os.environ if environ is None else environ)
-    with speaking("say what it is"):
-        client = _client(found.url, "auto", TIMEOUT_S)
-        info, version = client.info(), client.version()
-    endpoint.refuse_remote(info)
+    with ExitStack() as held:
+        with speaking("say what it is"):
+            client = held.enter_context(closing(_client(found.url, "auto", TIMEOUT_S)))
+            info, version = client.info(), client.version()
+        endpoint.refuse_remote(info)
+        held.pop_all()
     return Engine(client, found, info, version)
 
 
@@ -58,7 +59,7 @@ def _client(url: str, version: str, timeout_s: int) -> docker.DockerClient:
 
 
 class Engine:
-    """A connection to the local engine; made by `connect`."""
+    """A connection to the local engine; made by `connect`, closed by whoever asked for it."""
 
     def __init__(
         self,
@@ -72,6 +73,12 @@ class Engine:
         self._info = info
         self._version = version
         self._bridges: bool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self._client.close()
@@ -122,14 +129,13 @@ class Engine:
         Raises:
             LaunchFailed: the engine refused it, or it holds no image.
         """
-
         url, version = self._endpoint.url, self._client.api.api_version
-        with speaking("load the image"), tar.open("rb") as file:
-            client = _client(url, version, LOAD_TIMEOUT_S)
-            try:
-                images = client.images.load(file)
-            finally:
-                client.close()
+        with (
+            speaking("load the image"),
+            tar.open("rb") as file,
+            closing(_client(url, version, LOAD_TIMEOUT_S)) as client,
+        ):
+            images = client.images.load(file)
         if not images:
             raise LaunchFailed("the archive holds no image", "build it again: `kit images build`")
         return str(images[0].id)

@@ -79,8 +79,7 @@ def build_recipe(
     A sealed recipe gives exactly its locked image, else `ImageUnavailable` is raised and nothing
     is left: no image, no name in the engine, no record.
     """
-    engine = containers.connect()
-    try:
+    with containers.connect() as engine:
         there = None if anew else _present(found, engine.image)
         if there:
             say(f"{there.identity.reference} is already in the engine")
@@ -91,8 +90,6 @@ def build_recipe(
             say(f"loading {new.identity.reference} into the engine")
             engine.load(new.path)
             return _compared(found, new, say)
-    finally:
-        engine.close()
 
 
 @contextmanager

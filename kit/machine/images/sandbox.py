@@ -55,8 +55,7 @@ def compiled(
         EngineUnavailable, LaunchFailed: from the engine.
     """
     assert wanted.source is not None, "a locked recipe names its source"
-    engine = containers.connect()
-    try:
+    with containers.connect() as engine:
         layer = _layer(wanted, builder[0], files, work)
         reference = f"kit/compile:{os.getpid()}-{time.monotonic_ns()}"
         image = work / "compile.tar"
@@ -66,8 +65,6 @@ def compiled(
         say(f"compiling {wanted.source.file} in a sandbox")
         with _loaded(engine, image, reference), _container(engine, reference) as box:
             output = _output(box, progress)
-    finally:
-        engine.close()
     return _wheel(output, wanted.source, work)
 
 

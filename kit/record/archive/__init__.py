@@ -50,7 +50,7 @@ __all__ = (
 
 
 def open_source(path: Path) -> Source:
-    """The run at ``path``: a folder (sealed or in flight) or a single file.
+    """The run at ``path``: a folder (sealed or in flight) or a single file. Use it by ``with``.
 
     Raises:
         UsageError: nothing is there, or it cannot be read.

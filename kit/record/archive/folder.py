@@ -16,6 +16,7 @@ from kit.record.archive.rules import (
     MAX_MEMBERS,
     PIECE,
     Remark,
+    Source,
     refuse,
     refuse_name,
     refuse_twins,
@@ -26,7 +27,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-class FolderSource:
+class FolderSource(Source):
     """The files below a folder.
 
     Raises:
@@ -48,9 +49,9 @@ class FolderSource:
         refuse_twins(self._sizes)
         if sum(self._sizes.values()) > MAX_BYTES:
             raise refuse("TOO_LARGE", "all files together")
+        self.remarks = self._remarks()
 
-    @property
-    def remarks(self) -> tuple[Remark, ...]:
+    def _remarks(self) -> tuple[Remark, ...]:
         found = []
         if self._strays:
             found.append(Remark("STRAY_FILES", f"set aside: {strays.listed(sorted(self._strays))}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from kit.core.errors import ArchiveRefused
 
@@ -61,19 +61,25 @@ class Remark(NamedTuple):
 
 
 class Source(Protocol):
-    """A run's files, read-only. Implementations have checked the container's rules."""
+    """A run's files, read-only. Implementations have checked the container's rules.
 
-    @property
-    def kind(self) -> str:
-        """``folder`` or ``zip``."""
+    Whoever opens one closes it, by ``with``; who is given one leaves it open.
 
-    @property
-    def top(self) -> str:
-        """The name of the (top) folder: the run hash of a sealed run."""
+    Attributes:
+        kind: ``folder`` or ``zip``.
+        top: the name of the (top) folder: the run hash of a sealed run.
+        remarks: what to know of the container before its files are judged.
+    """
 
-    @property
-    def remarks(self) -> tuple[Remark, ...]:
-        """What to know of the container before its files are judged."""
+    kind: str
+    top: str
+    remarks: tuple[Remark, ...]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def names(self) -> list[str]:
         """Every file, relative to the top folder, sorted; strays are left out."""

@@ -35,6 +35,7 @@ from kit.record.archive.rules import (
     PIECE,
     RATIO_FREE_BYTES,
     Remark,
+    Source,
     refuse,
     refuse_name,
     refuse_segments,
@@ -46,7 +47,7 @@ _ABOVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+,-]*")
 _FLAG_ENCRYPTED, _FLAG_STRONG, _FLAG_UTF8, _FLAG_LEVEL = 0x1, 0x40, 0x800, 0x6
 
 
-class ZipSource:
+class ZipSource(Source):
     """The members of a zip archive below its one top folder.
 
     Raises:

@@ -33,16 +33,13 @@ def examine(runs: Path | None = None) -> list[Finding]:
         runs: the store's folder; None asks host.toml.
     """
     config, findings = _config()
-    engine, engine_findings = _engine()
-    facts = host.fingerprint(engine.facts() if engine else None)
+    engine_facts, engine_findings = _engine()
+    facts = host.fingerprint(engine_facts)
     findings += engine_findings
-    findings += images.check(engine.image) if engine else []
     findings.append(_python())
     findings += _gpus(facts)
     findings += _meters(config)
     findings += [_disk(runs or config.store_root), *_host(facts)]
-    if engine:
-        engine.close()
     return findings
 
 
@@ -60,13 +57,14 @@ def _config() -> tuple[HostConfig, list[Finding]]:
     return config, [ok("HOST_CONFIG", f"{path} is sound")]
 
 
-def _engine() -> tuple[containers.Engine | None, list[Finding]]:
+def _engine() -> tuple[dict[str, Any] | None, list[Finding]]:
+    """What the container engine says of itself, None where none answers; and its images."""
     try:
-        engine = containers.connect()
-        facts = engine.facts()
+        with containers.connect() as engine:
+            facts = engine.facts()
+            return facts, [host_rules.engine(facts, None), *images.check(engine.image)]
     except EngineUnavailable as error:
         return None, [fail("ENGINE_MISSING", error.message, error.remedy)]
-    return engine, [host_rules.engine(facts, None)]
 
 
 def _python() -> Finding:

@@ -21,7 +21,7 @@ from kit.record import archive, records
 from kit.record.archive import MANIFEST, SEAL
 from kit.record.manifest import ATTEMPTS, RECOMPUTED, run_hash
 from kit.store.seal.sealing import note, source_hash, storage_error, sync_tree
-from kit.store.seal.sharing import check_integrity, moved, write_out
+from kit.store.seal.sharing import check_integrity, check_run, moved, write_out
 from kit.store.store import InFlight, Store
 
 RESULTS = "results.json"
@@ -38,8 +38,7 @@ def recompute(run: Path, store: Store) -> Path:
         UsageError: its results are by the present formulas already.
         RunFailed: it could not be written.
     """
-    source = archive.open_source(run)
-    try:
+    with archive.open_source(run) as source:
         name, old = check_integrity(source)
         stored = jsonio.parse(source.read(RESULTS), RESULTS)
         if isinstance(stored, dict) and stored.get("formulas") == results.FORMULAS:
@@ -50,8 +49,6 @@ def recompute(run: Path, store: Store) -> Path:
         data = jsonio.canonical(_computed(source))
         new = _manifest(name, old, data)
         return _written(source, store, new, data)
-    finally:
-        source.close()
 
 
 def _computed(source: archive.Source) -> object:
@@ -97,7 +94,7 @@ def _written(source: archive.Source, store: Store, new: Manifest, data: bytes) -
             if member == ATTEMPTS or not member.startswith(SEAL):  # a signature is of the old one
                 pieces = [own[member]] if member in own else source.pieces(member)
                 write_out(staging / member, pieces)
-        check_integrity(archive.open_source(staging))
+        check_run(staging)
         sync_tree(staging)
         if not target.is_dir() and moved(staging, target):
             note(store, "recomputed", target.name, new)

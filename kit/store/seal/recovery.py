@@ -87,7 +87,8 @@ def _recover_one(flight: InFlight) -> list[Path]:
         StillWrittenError: a sampler or driver outlived the runner and does not end.
     """
     _await_orphans(flight.path)
-    archive.open_source(flight.path)  # refuses a link, pipe or device among the files
+    with archive.open_source(flight.path):  # refuses a link, pipe or device among the files
+        pass
     journal = flight.path / events.FILE
     written = journal.read_bytes() if journal.is_file() else b""
     kept = events.valid_prefix(written)
@@ -128,8 +129,7 @@ def _mend(flight: InFlight, kept: bytes) -> None:
     (flight.path / archive.MANIFEST).unlink(missing_ok=True)
     tidy(flight)
     flight.write_bytes(events.FILE, _closed(kept))
-    computed = results.compute(records.load(archive.open_source(flight.path)))
-    flight.write("results.json", computed)
+    flight.write("results.json", results.compute(records.read(flight.path)))
 
 
 def tidy(flight: InFlight) -> None:

@@ -43,7 +43,11 @@ def export(
     """
     if not (run / MANIFEST).is_file():
         raise UsageError(f"{run.name} is not a sealed folder", "`kit ls` lists the runs")
-    source = archive.open_source(run)
+    with archive.open_source(run) as source:
+        return _exported(source, out, with_withheld, ledger)
+
+
+def _exported(source: Source, out: Path, with_withheld: bool, ledger: Ledger | None) -> Path:
     name, listed = check_integrity(source)
     withheld = {f.path for f in listed.files if f.withheld and not with_withheld}
     members = [m for m in source.names() if m not in {*withheld, ATTEMPTS}]
@@ -116,23 +120,20 @@ def import_(file: Path, store: Store) -> Path:
             the run already, and not as it was sealed.
         RunFailed: it could not be written.
     """
-    source = archive.open_source(file)
-    try:
+    with archive.open_source(file) as source:
         name, listed = check_integrity(source)
         target = store.root / name
         if os.path.lexists(target):
             _compare(target, name)
         elif _unpack(source, store, target):
             note(store, "imported", name, listed)
-    finally:
-        source.close()
     return target
 
 
 def _compare(target: Path, name: str) -> None:
     """Refuse where the store's own copy of the run is not what was sealed."""
     try:
-        check_integrity(archive.open_source(target))
+        check_run(target)
     except ArchiveRefused as altered:
         raise ArchiveRefused(
             altered.code,
@@ -153,7 +154,7 @@ def _unpack(source: Source, store: Store, target: Path) -> bool:
         staging = flight.scratch("run")
         for member in source.names():
             write_out(staging / member, source.pieces(member))
-        check_integrity(archive.open_source(staging))
+        check_run(staging)
         sync_tree(staging)
         return moved(staging, target)
     except OSError as error:
@@ -180,6 +181,12 @@ def moved(staging: Path, target: Path) -> bool:
         raise
     sync(target.parent)
     return True
+
+
+def check_run(run: Path) -> None:
+    """Open the run at ``run`` and check it; raises as `check_integrity` does."""
+    with archive.open_source(run) as source:
+        check_integrity(source)
 
 
 def check_integrity(source: Source) -> tuple[str, Manifest]:
