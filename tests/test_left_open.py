@@ -16,14 +16,13 @@ import pytest
 from kit.cli.main import dispatch
 from kit.core.errors import EXIT_VERIFY, EngineUnavailable, KitError
 from kit.judge import replay
+from kit.judge.verify.integrity import altered as altered_files
 from kit.machine import containers
 from kit.machine.containers import endpoint
 from kit.machine.containers import engine as engine_room
+from kit.show import documents, glance
 from kit.store import seal
 from kit.store.store import Store
-from kit.tui import glance, reading
-from kit.tui.altered import altered as altered_files
-from kit.tui.screens.verify import parent_in
 from tests.committed import QUICKSTART, REPLAY
 
 KIT = Path(__file__).parent.parent / "kit"
@@ -217,12 +216,12 @@ def test_what_screens_read_leaves_nothing_open(
     run, store = request.getfixturevalue(fixture), Store(QUICKSTART.parent)
     for read in (
         glance.read,
-        reading.documents_of,
-        reading.recorded,
-        reading.spec_of,
+        documents.documents_of,
+        documents.recorded,
+        documents.spec_of,
         altered_files,
         replay.order_of,
-        lambda path: parent_in(store, path),
+        lambda path: replay.parent_in(store, path),
         lambda path: replay.same_cards(path, QUICKSTART),
     ):
         with nothing_left_open():

@@ -52,7 +52,8 @@ def reference(given: str) -> Image:
     """By a registry's digest where the container engine knows one, else by the image's own id."""
     name, _, digest = given.partition("@")
     try:
-        there = containers.connect().image(given if digest else name)
+        with containers.connect() as engine:
+            there = engine.image(given if digest else name)
     except KitError as error:
         return Image("", f"{error.message}\n{_by_hand(given)}", to_fetch=True)
     if there is None:

@@ -127,11 +127,8 @@ def spec_of(run: Path) -> dict[str, Any]:
     Raises:
         KitError: it cannot be read.
     """
-    source = archive.open_source(run)
-    try:
+    with archive.open_source(run) as source:
         return read_object(source, "spec.json", MAX_BYTES, called="the sealed spec")
-    finally:
-        source.close()
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -38,17 +38,18 @@ class Glimpse:
 def read(path: Path) -> Glimpse:
     """What there is to know of a sealed run at a glance; what cannot be read says why."""
     try:
-        source = archive.open_source(path)
+        with archive.open_source(path) as source:
+            return _seen(source)
     except KitError as error:
         return Glimpse(no_power=error.message)
-    try:
-        manifest, results = (_document(source, n) for n in ("manifest.json", "results.json"))
-        env, plan = _document(source, "env/start.json"), _document(source, "plan.json")
-        blocks, drawn, reason = _power(source, plan)
-        told = (*_identity(manifest, env), ("phases", _phases(blocks)))
-        return Glimpse(tuple(f for f in told if f[1]), tuple(_notices(results)), drawn, reason)
-    finally:
-        source.close()
+
+
+def _seen(source: Source) -> Glimpse:
+    manifest, results = (_document(source, n) for n in ("manifest.json", "results.json"))
+    env, plan = _document(source, "env/start.json"), _document(source, "plan.json")
+    blocks, drawn, reason = _power(source, plan)
+    told = (*_identity(manifest, env), ("phases", _phases(blocks)))
+    return Glimpse(tuple(f for f in told if f[1]), tuple(_notices(results)), drawn, reason)
 
 
 def _document(source: Source, name: str) -> dict[str, Any]:

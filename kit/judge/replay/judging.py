@@ -58,7 +58,8 @@ def computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
 
 def parent_in(store: Store, run: Path) -> Path | None:
     """The run of ``store`` that ``run`` replays, by its manifest."""
-    name = parent(jsonio.parse(archive.open_source(run).read(archive.MANIFEST)), REPLAY)
+    with archive.open_source(run) as source:
+        name = parent(jsonio.parse(source.read(archive.MANIFEST)), REPLAY)
     # Compared with names that are there, never joined to a path: a manifest may name anything.
     return next((path for path in store.runs() if path.name == name), None)
 

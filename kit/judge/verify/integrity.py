@@ -95,20 +95,18 @@ class Altered(NamedTuple):
 
 def altered(run: Path) -> tuple[Altered, ...]:
     """The first files of ``run`` whose bytes have another hash than the manifest lists."""
-    source = archive.open_source(run)
-    try:
-        _, listed = manifest.read(source)
-        gone = {entry.path for entry in manifest.absentees(source, listed)}
-        hashed = (
-            Altered(entry.path, entry.sha256, _sha256(source, entry.path))
-            for entry in listed.files
-            if entry.path not in gone
-        )
-        return tuple(islice((each for each in hashed if each.sealed != each.found), _MOST))
-    except ArchiveRefused:
-        return ()  # the verdict already says what cannot be read
-    finally:
-        source.close()
+    with archive.open_source(run) as source:
+        try:
+            _, listed = manifest.read(source)
+            gone = {entry.path for entry in manifest.absentees(source, listed)}
+            hashed = (
+                Altered(entry.path, entry.sha256, _sha256(source, entry.path))
+                for entry in listed.files
+                if entry.path not in gone
+            )
+            return tuple(islice((each for each in hashed if each.sealed != each.found), _MOST))
+        except ArchiveRefused:
+            return ()  # the verdict already says what cannot be read
 
 
 def _sha256(source: Source, path: str) -> str:
