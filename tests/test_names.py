@@ -15,6 +15,7 @@ import kit
 from kit.cli.runview import RunView
 from kit.core import jsonio, names, resources, units
 from kit.energy import COMPARATOR_METERS, SCOPE_METERS, running
+from kit.energy.picture import curve_of, picture
 from kit.energy.results.metrics import metrics
 from kit.judge import compare
 from kit.judge.compare import Comparison
@@ -29,7 +30,6 @@ from kit.tui import comparing, power
 from kit.tui.live.tiles import tiles
 from kit.tui.live.words import View, path
 from kit.tui.screens.plan import steps
-from kit.tui.widgets.curves import curve_of
 from kit.tui.written import as_text
 from tests.committed import H200
 
@@ -205,7 +205,7 @@ def test_the_plan() -> None:
 
 def test_plots() -> None:
     loaded, _ = run()
-    drawn = power.picture(loaded.samples, loaded.plan.meters, loaded.phases)
+    drawn = picture(loaded.samples, loaded.plan.meters, loaded.phases)
     _, told = power.ticks(drawn.bands, drawn.span, 400)
     both = {form for name in BLOCKS for form in names.PHASES[name][:2]}
     assert set(told) <= both and names.phase("loaded_idle") in told
