@@ -1,7 +1,7 @@
 """Digests, hashes and sizes that this machine knows, to pin a spec by. No network is asked.
 
-What is not known here is told with how to find it by hand. All of it blocks: the container engine
-is asked, and files are hashed.
+What is not known here is reported, with how to find it by hand. All of it blocks: the container
+engine is asked, and files are hashed.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ class Reader:
     A line that cannot be read is passed over: whoever watches wants to see the rest.
 
     Attributes:
-        path: where the journal is; to be set anew when it was moved.
+        path: where the journal is; set again when it was moved.
         broken: the numbers, from 1, of the lines that were passed over.
     """
 

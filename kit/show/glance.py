@@ -70,7 +70,7 @@ def _power(source: Source, plan: dict[str, Any]) -> tuple[tuple[Phase, ...], Pic
         drawn = picture(read, meters, blocks, _BINS)
     except (KitError, ValueError, KeyError, TypeError, OSError) as error:
         return (), Picture(), str(getattr(error, "message", error))
-    return blocks, drawn, "" if drawn.traces else "no meter told power"
+    return blocks, drawn, "" if drawn.traces else "no meter reported power"
 
 
 def _identity(manifest: dict[str, Any], env: dict[str, Any]) -> Iterator[tuple[str, str]]:

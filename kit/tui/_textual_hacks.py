@@ -10,7 +10,7 @@ Checked against Textual 8.2.8, textual-plotext 1.0.1 and plotext 5.3.2.
   of textual-plotext calls it for the same reason.
 
 No other module of `kit.tui` touches a private name of theirs (`tests/tui/test_house.py`): where
-one of them changes, this page is what there is to mend.
+one of them changes, this module is what to fix.
 """
 
 from __future__ import annotations

@@ -53,10 +53,10 @@ def _ratio(device: MeterDevice, block: Phase | None, views: Views) -> Document:
     if length < CROSS_CHECK_S:
         reason = f"the block lasts {length:.3g} s, {CROSS_CHECK_S:g} s at least"
         return {"status": "unmeasured", "reason": reason}
-    told = views(device, block.t0, block.t1)
-    if isinstance(told, str):
-        return {"status": "unmeasured", "reason": told}
-    return {"status": "measured", "ratio": told}
+    ratio = views(device, block.t0, block.t1)
+    if isinstance(ratio, str):
+        return {"status": "unmeasured", "reason": ratio}
+    return {"status": "measured", "ratio": ratio}
 
 
 def averages(records: RunRecords, energy: Energy) -> Document:

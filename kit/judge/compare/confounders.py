@@ -1,7 +1,7 @@
 """Which differences of two runs may explain a difference in energy or speed: ranked. Pure.
 
 A *confounder* is a fact of the machine, or of the image, that moves energy by itself: with it, a
-ratio tells of more than what was meant to be compared. In order: another machine or image; facts
+ratio shows more than what was to be compared. In order: another machine or image; facts
 that move energy (GPU model, driver, power caps, clocks, temperature, CPU model); other work in the
 specs; what may matter; what the specs ask otherwise; what was merely recorded.
 """

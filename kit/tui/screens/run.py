@@ -143,7 +143,7 @@ class RunScreen(KitScreen):
                 self._tell(f"#run-{place}", mark("fail", found.fault))
             return
         plot.show(found.picture)
-        no_power = mark("skip", "no meter told power")
+        no_power = mark("skip", "no meter reported power")
         told = legend(found.picture, plot.colours) if found.picture.traces else no_power
         self._tell("#run-legend", told)
         self._tell("#run-asked", runviews.told_requests(asked))
