@@ -95,11 +95,6 @@ def event_reasons(mask: int) -> tuple[str, ...]:
     return (*named, f"unknown ({other:#x})") if other else tuple(named)
 
 
-def quantity(name: str) -> Quantity:
-    """The registry's entry for ``name``; a `KeyError` means a sample file kit did not write."""
-    return QUANTITIES[name]
-
-
 def rounded(value: Any) -> Any:
     """A document with every float in it as `significant` gives it."""
     if isinstance(value, float):

@@ -59,18 +59,6 @@ class Picture:
         ends += [x for band in self.bands for x in (band.t0, band.t1)]
         return (min(ends), max(ends)) if ends else (0.0, 1.0)
 
-    def aligned(self) -> Picture:
-        """The same with 0 s where the first measured block begins."""
-        begins = [band.t0 for band in self.bands if band.name == "measured"]
-        return self.moved(-min(begins)) if begins else self
-
-    def moved(self, by: float) -> Picture:
-        """The same, ``by`` seconds later."""
-        return Picture(
-            tuple(Trace(x.device, x.t + by, x.low, x.mean, x.high) for x in self.traces),
-            tuple(Band(b.name, b.launch, b.t0 + by, b.t1 + by) for b in self.bands),
-        )
-
 
 def picture(
     samples: Samples, meters: Iterable[MeterPlan], phases: Iterable[Phase], bins: int = BINS

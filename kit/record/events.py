@@ -46,13 +46,10 @@ class Journal:
 
     SYNC_EVERY_NS = 1_000_000_000
 
-    def __init__(
-        self, path: Path, clock: Clock, listener: Callable[[Event], None] | None = None
-    ) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
         self._file = path.open("ab", buffering=0)
         self._end = self._file.tell()
         self._clock = clock
-        self._listener = listener
         self._seq = 0
         self._prev = GENESIS
         self._synced = 0
@@ -69,8 +66,6 @@ class Journal:
         self._seq += 1
         self._prev = digest(line)
         self._sync_when_due(event.t)
-        if self._listener:
-            self._listener(event)
         return event
 
     def _write(self, data: bytes) -> None:

@@ -295,10 +295,6 @@ class Store:
         """Every entry, oldest first; a torn last line is left out, and so is what is no entry."""
         return list(self.ledger_read().entries)
 
-    def ledger_breaks(self) -> int | None:
-        """The first line that does not follow the one before; None for a sound ledger."""
-        return next((number for number, _ in self.ledger_read().faults), None)
-
     def require_ledger(self) -> None:
         """Raise `UsageError` where entries could not be added to the ledger."""
         ledgers.require(self.root / LEDGER)

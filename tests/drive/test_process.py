@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from kit.core.errors import DriverFailed, Interrupted
 from kit.core.jsonio import canonical
 from kit.core.model import Request
-from kit.measure.drive import DriverProcess, salvage
+from kit.measure.drive import DriverProcess, StageReport, salvage
 from kit.measure.drive.spool import SPOOL
 from tests.drive.conftest import Bench
 from tests.drive.server import TEXT, USAGE, ending, event, stream
@@ -26,12 +27,20 @@ def unwatched(line: dict[str, Any] | None) -> None:
     """A watch that never objects."""
 
 
+def run_stage(
+    driver: DriverProcess, name: str, watch: Callable[[dict[str, Any] | None], object]
+) -> StageReport:
+    """Send a stage and have it reported, as the runner does with a phase's end in between."""
+    driver.send_stage(name, watch)
+    return driver.report_stage(name, watch)
+
+
 def run(driver: DriverProcess, *stages: str, recount: bool = False) -> dict[str, Any]:
     """Every stage in turn; returns the last one's report as a dictionary."""
     with driver:
         driver.wait_ready()
         for stage in stages or ("measured",):
-            report = driver.run_stage(stage, unwatched)
+            report = run_stage(driver, stage, unwatched)
         if recount:
             driver.recount()
     return {name: getattr(report, name) for name in report.__struct_fields__}
@@ -253,7 +262,7 @@ def test_whatever_watch_raises_aborts_the_stage(bench: Bench) -> None:
 
     with pytest.raises(Interrupted), bench.driver("good", "hang", "good") as driver:
         driver.wait_ready()
-        driver.run_stage("measured", watch)
+        run_stage(driver, "measured", watch)
     assert [r.status for r in bench.requests()] == ["ok", "aborted", "aborted"]
     assert [r.error for r in bench.requests()][1:] == [
         "the run was ended",
@@ -266,7 +275,7 @@ def test_watch_is_called_often(bench: Bench) -> None:
     calls: list[float] = []
     with bench.driver("hang", request_s=1.0) as driver, pytest.raises(DriverFailed):
         driver.wait_ready()
-        driver.run_stage("measured", lambda _: calls.append(time.monotonic()))
+        run_stage(driver, "measured", lambda _: calls.append(time.monotonic()))
     assert len(calls) >= 5
 
 
@@ -274,7 +283,7 @@ def test_progress_is_told(bench: Bench) -> None:
     lines: list[dict[str, Any]] = []
     with bench.driver(*[{"do": "good", "pause": 0.04}] * 2) as driver:
         driver.wait_ready()
-        driver.run_stage("measured", lambda line: lines.append(line) if line else None)
+        run_stage(driver, "measured", lambda line: lines.append(line) if line else None)
     progress = [line for line in lines if line["event"] == "progress"]
     assert progress[0] == {"event": "progress", "stage": "measured", "done": 0, "total": 2}
     assert [line["event"] for line in lines if line["event"] != "progress"] == ["sent", "stage"]
@@ -293,7 +302,7 @@ def test_killed_driver_leaves_every_finished_request(bench: Bench) -> None:
     with DriverProcess(config, bench.folder / "driver.json") as driver:
         driver.wait_ready()
         with pytest.raises(DriverFailed, match="signal 9"):
-            driver.run_stage("measured", watch)
+            run_stage(driver, "measured", watch)
     assert not (bench.out / "requests.jsonl").exists()
     salvage(bench.out, config["origin"])
     assert [(r.index, r.status) for r in bench.requests()] == [(0, "ok"), (1, "error")]
@@ -328,7 +337,7 @@ def test_a_full_disk_is_one_clear_message(bench: Bench) -> None:
     with bench.driver(*[{"do": "good", "pause": 0.02}] * 8) as driver:
         driver.wait_ready()
         with pytest.raises(DriverFailed, match="the requests cannot be recorded: File too large"):
-            driver.run_stage("measured", watch)
+            run_stage(driver, "measured", watch)
 
 
 def test_it_is_a_session_leader_and_ignores_ctrl_c(bench: Bench) -> None:
@@ -337,7 +346,7 @@ def test_it_is_a_session_leader_and_ignores_ctrl_c(bench: Bench) -> None:
         pid = pid_of(driver)
         assert os.getsid(pid) == pid
         os.kill(pid, signal.SIGINT)
-        assert driver.run_stage("measured", unwatched).ok == 1
+        assert run_stage(driver, "measured", unwatched).ok == 1
     assert not Path(f"/proc/{pid}").exists()
 
 

@@ -110,7 +110,7 @@ def test_typing_back_leaves_no_step() -> None:
     draft = Draft({"a": "x"})
     draft.put(("a",), "xy", joined=True)
     draft.put(("a",), "x", joined=True)
-    assert not draft.can_undo and not draft.modified
+    assert not draft.undo() and not draft.modified
 
 
 def test_an_edit_forgets_what_was_undone() -> None:
@@ -118,7 +118,7 @@ def test_an_edit_forgets_what_was_undone() -> None:
     draft.put(("a",), 1)
     draft.undo()
     draft.put(("b",), 2)
-    assert not draft.can_redo and draft.document == {"b": 2}
+    assert not draft.redo() and draft.document == {"b": 2}
 
 
 def test_a_new_key_stands_where_the_schema_has_it_and_objects_begin_with_their_default() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from kit.core import jsonio
@@ -165,10 +165,6 @@ def _requests(records: RunRecords, whole: bool) -> Iterator[str]:
             (r.index, r.stage) for r in asked
         ):
             yield f"{where}: requests and responses do not pair up"
-
-
-def _places(found: Sequence[Request | Response]) -> list[tuple[int, str]]:
-    return sorted((r.index, r.stage) for r in found)
 
 
 def _counts(records: RunRecords) -> Iterator[str]:

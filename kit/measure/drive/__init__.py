@@ -84,11 +84,6 @@ class DriverProcess:
         """
         self._expect("ready", _READY_S, _unwatched)
 
-    def run_stage(self, name: str, watch: Watch) -> StageReport:
-        """`send_stage` and `report_stage` in one."""
-        self.send_stage(name, watch)
-        return self.report_stage(name, watch)
-
     def send_stage(self, name: str, watch: Watch) -> None:
         """Send a stage; ``watch`` is called with each line and at least every 0.1 s.
 

@@ -63,14 +63,6 @@ class Draft:
         """Whether it differs from what was saved last."""
         return not same(self.document, self._saved)
 
-    @property
-    def can_undo(self) -> bool:
-        return self._now > 0
-
-    @property
-    def can_redo(self) -> bool:
-        return self._now < len(self._states) - 1
-
     def get(self, where: Where) -> Any:
         """The value at ``where``; `ABSENT` where there is none."""
         return value_at(self.document, where)
