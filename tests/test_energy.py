@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
 from kit.energy import SENSOR_TERMS, Energy, power_series
 from kit.energy.curve import sharpened
-from kit.energy.host import register_agreement
 from kit.energy.results.windows import together
+from kit.energy.scopes.wall import register_agreement
 from kit.energy.ticks import known_ticks
 from kit.measure.meters.nvml.buffer import mapped
 from kit.record import samples

@@ -13,8 +13,8 @@ import pytest
 
 import kit
 from kit.cli.runview import RunView
-from kit.core import jsonio, names, resources, units
-from kit.energy import COMPARATOR_METERS, SCOPE_METERS, running
+from kit.core import jsonio, resources, units
+from kit.energy import names
 from kit.energy.picture import curve_of, picture
 from kit.energy.results.metrics import metrics
 from kit.judge import compare
@@ -26,6 +26,7 @@ from kit.show.live import eventwords
 from kit.show.live.runstate import RunState
 from kit.show.render.show import run_parts
 from kit.show.render.verdicts import comparison_view
+from kit.spec import meters
 from kit.tui import comparing, power
 from kit.tui.live.tiles import tiles
 from kit.tui.live.words import View, path
@@ -50,9 +51,6 @@ def test_every_phase_metric_and_scope_that_kit_makes_has_a_name() -> None:
 
 
 def test_there_is_one_order_of_scopes() -> None:
-    for other in (SCOPE_METERS, running.SOURCES):
-        assert list(names.SCOPES) == list(other)
-    assert list(names.COMPARATORS) == list(COMPARATOR_METERS)
     order = [*names.SCOPES, *names.COMPARATORS, "none"]
     assert [names.rank(scope) for scope in order] == list(range(len(order)))
 
@@ -244,7 +242,7 @@ def no_identifier(text: str) -> None:
 IDENTIFIERS = {*names.PHASES, *names.METRICS, *names.SCOPES, *names.COMPARATORS, *names.NETS}
 IDENTIFIERS |= {*names.ENERGY_PER, "ttft", "tpot", "e2e"}
 # Values that are identifiers themselves, and no words: meters, quantities, parts of a block.
-NO_WORDS = {*IDENTIFIERS, *units.QUANTITIES, *SCOPE_METERS.values(), "before", "after"}
+NO_WORDS = {*IDENTIFIERS, *units.QUANTITIES, *meters.names(), "before", "after"}
 # Tables of words by such a key that are no names of it: where, and what they say instead.
 OTHER_TABLES = {
     ("record/phases.py", "idle"): "what results.json holds as alias",
@@ -261,10 +259,7 @@ OTHER_TABLES = {
     ("judge/verify/journal.py", "shutdown"): "which events a block must hold",
     ("show/report/chart.py", "*"): "colours",
     ("cli/machine.py", "estimate"): "the status of an energy: estimated",
-    ("energy/__init__.py", "estimate"): "the status of an energy: estimated",
     ("energy/module.py", "gpu"): "which of two boards a reading is of, for a notice",
-    ("energy/running.py", "estimate"): "the status of an energy: estimated",
-    ("energy/results/metrics.py", "estimate"): "the status of an energy: estimated",
 }
 
 

@@ -16,8 +16,9 @@ from jsonschema import Draft202012Validator
 
 from kit.core import jsonio, resources
 from kit.core.model import ArrivalsSpec, MeterDevice, MeterPlan, Request
-from kit.energy import SCOPE_METERS, SENSOR_TERMS, results
+from kit.energy import SENSOR_TERMS, results
 from kit.energy.results.net import nets
+from kit.energy.scopes import SCOPES
 from kit.record import archive, records, samples
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
@@ -158,7 +159,7 @@ def test_a_negative_net_energy_is_not_clipped() -> None:
             "u_sensor": math.hypot(0.01 * watts * seconds, 2 * seconds),
             "terms": {"gain": 0.01 * watts * seconds, "offset": 2 * seconds},
         }
-        scopes = dict.fromkeys(SCOPE_METERS, energy)
+        scopes = dict.fromkeys(SCOPES, energy)
         return {
             "phase": name,
             "part": part,
@@ -197,7 +198,7 @@ def _net(baselines: tuple[float, float], idle: dict[str, float], busy: dict[str,
             "terms": {"gain": terms["gain"] * watts * 60, "offset": terms["offset_w"] * 60},
         }  # fmt: skip
         unasked = {"status": "unmeasured", "reason": "no meter"}
-        scopes: dict[str, Any] = dict.fromkeys(SCOPE_METERS, unasked)
+        scopes: dict[str, Any] = dict.fromkeys(SCOPES, unasked)
         return {
             "phase": name, "part": part, "t0": begin * 10**9, "t1": (begin + 60) * 10**9,
             "duration_s": 60.0, "energy": {**scopes, "gpu": energy},

@@ -15,11 +15,11 @@ from kit.cli.common import Json, print_json, say
 from kit.core.errors import EXIT_FAILED, Blocked, UsageError
 from kit.core.units import significant
 from kit.energy import sanity
+from kit.energy.scopes import wall
 from kit.machine import host
 from kit.machine.host import HostConfig, PduConfig, pdu_calibration
 from kit.measure.meters.base import MeterUnavailable
 from kit.measure.meters.pdu import profiles, recognise
-from kit.measure.meters.pdu.points import PRIOR_GAIN
 from kit.show.render import outlets
 
 _SECRETS = {"community": outlets.COMMUNITY, "auth_key": "KIT_PDU_AUTH_KEY"}
@@ -263,5 +263,5 @@ def _bound(recorded: Any, found: Any) -> dict[str, Any]:
         "parts_idle_w": significant(idle_w, 6),
         "parts_load_w": significant(load_w, 6),
         "step_ratio": significant(ratio, 4) if ratio is not None else None,
-        "impossible": bool(sanity.power_below_parts(found.load.watts, PRIOR_GAIN, load_w)),
+        "impossible": bool(sanity.power_below_parts(found.load.watts, wall.GAIN, load_w)),
     }

@@ -11,8 +11,8 @@ import time
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from kit.core import names
 from kit.core.model import Event
+from kit.energy import names
 from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import answered
 from kit.show.live.runstate import RunState

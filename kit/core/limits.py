@@ -27,6 +27,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from kit.core.units import QUANTITIES, scale_of
+
 GPU_W, PACKAGE_W = 2000.0, 1000.0
 OUTLET_W, INLET_W = 20 * 264.0, 3 * 125 * 277.0
 # How old a counter's value may be when it is read, s: that much more may come at once.
@@ -64,13 +66,15 @@ _RATED_W = (1e-3, 1e7)
 Facts = Mapping[str, Any]
 
 
-def fault(quantity: str, facts: Facts, raw: int, value: float, device: str = "") -> str:
-    """Why a single reading cannot be; empty where it can.
+def fault(quantity: str, facts: Facts, raw: int, device: str = "") -> str:
+    """Why a single raw reading cannot be; empty where it can, or where kit knows no such quantity.
 
     Args:
-        raw: as read, and ``value`` the same in the registry's unit.
         device: its alias, which tells an outlet from an inlet.
     """
+    if quantity not in QUANTITIES:
+        return ""
+    value = raw * scale_of(quantity, facts)
     if quantity in STATES:
         low, high = STATES[quantity]
         return "" if low <= value <= high else f"{value:g} is what no working sensor shows"

@@ -225,12 +225,16 @@ def meter_label(name: str, alias: str | None) -> str:
 
 
 class MeterPlan(Record, frozen=True, kw_only=True):
-    """What a meter found at planning: its devices, or why it has none."""
+    """What a meter found at planning: its devices, or why it has none.
+
+    ``scope`` is the energy scope that it feeds (`kit.core.units.Scope`); empty in older plans.
+    """
 
     name: str
     alias: str | None
     devices: tuple[MeterDevice, ...]
     reason: str = ""
+    scope: str = ""
 
     @property
     def label(self) -> str:

@@ -6,6 +6,7 @@ Every other module asks here, so that amps can never be read as watts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 NS = 1e-9  # seconds in a nanosecond, the unit of every time that is stored
@@ -93,6 +94,11 @@ def event_reasons(mask: int) -> tuple[str, ...]:
     named = [word for bit, word in EVENT_REASONS.items() if mask & bit]
     other = mask & ~sum(EVENT_REASONS)
     return (*named, f"unknown ({other:#x})") if other else tuple(named)
+
+
+def scale_of(quantity: str, facts: Mapping[str, Any]) -> float:
+    """Factor from a raw integer to the registry's unit; a device's own ``scale`` comes on top."""
+    return QUANTITIES[quantity].scale * float(facts.get("scale", 1.0))
 
 
 def rounded(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Energy of a window from raw samples, with its uncertainty. Pure, so that verify does it again.
 
 Every device's readings become a curve of energy over time (`kit.energy.curve`), by the best way
-that they allow (`kit.energy.gpu`, `kit.energy.host`). A window that no curve covers is
+that they allow (`kit.energy.scopes`). A window that no curve covers is
 *unmeasured*, with the reason: a sampler that stopped is never interpolated over.
 
 Uncertainty after the GUM, every term in joules and by name:
@@ -26,43 +26,20 @@ import numpy as np
 
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
 from kit.core.units import NS, QUANTITIES
-from kit.energy import twins
+from kit.energy import scopes, twins
 from kit.energy.believable import Sifted, sift
-from kit.energy.comparator import codecarbon_curve, stated
 from kit.energy.curve import Floats, Part, Unmeasured
 from kit.energy.doubts import Doubt, bearing_on
 from kit.energy.gpu import TwoViews, agreement, two_views
-from kit.energy.host import estimate_curve, pdu_curve, rapl_curve
-from kit.energy.outlet import views_of
-from kit.energy.trust import explained
-from kit.energy.ways import Ways
-from kit.energy.ways import ways as gpu_ways
+from kit.energy.scopes import Scope
+from kit.energy.scopes.base import Ways
 from kit.record.samples import Ints, Samples
 
-__all__ = (
-    "COMPARATOR_METERS",
-    "SCOPE_METERS",
-    "SENSOR_TERMS",
-    "Doubt",
-    "Energy",
-    "power_series",
-    "sift",
-)
+__all__ = ("SENSOR_TERMS", "Doubt", "Energy", "power_series", "sift")
 
-SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
-# Another tool's account: told of each phase beside kit's scopes, and nowhere else.
-COMPARATOR_METERS = {"codecarbon": "codecarbon"}
 SENSOR_TERMS = ("gain", "offset", "delay", "lag", "model")
 _OF_ONE_ANSWER = ("edge", "sampling")
 _SHORTEST_NS = 1000
-# Which readings an energy is made of, or would be if they could be believed; others by the way it
-# was found.
-_MAIN = frozenset({"gpu_energy", "gpu_power_sample", "cpu_energy", "cpu_busy", "pdu_power"})
-_USED = {way: _MAIN | {f"gpu_power_{way}"} for way in ("instant", "average")}
-_ONE_WAY = {"cpu": rapl_curve, "wall": pdu_curve, "estimate": estimate_curve}
-_ONE_WAY["codecarbon"] = codecarbon_curve
-_SOURCES = {"gpu": "gpu_energy", "cpu": "cpu_energy", "wall": "pdu_power", "estimate": "cpu_busy"}
-_SOURCES["codecarbon"] = "codecarbon_energy"
 
 
 class Energy:
@@ -92,20 +69,20 @@ class Energy:
 
     def doubts(self) -> tuple[Doubt, ...]:
         """What is in doubt of the run's readings, whatever window it is about."""
-        scopes = {name: scope for scope, name in SCOPE_METERS.items()}
         judged = [
             doubt
             for meter in self._meters
-            for device in (meter.devices if meter.name in scopes else ())
-            for doubt in self._of(scopes[meter.name], device).doubts
+            if (scope := scopes.SCOPES.get(scopes.of_meter(meter)))
+            for device in meter.devices
+            for doubt in self._of(scope, device).doubts
         ]
         repeated = twins.doubts(self._twins, self.believed)
         return (*self._sifted.doubts, *repeated, *judged)
 
     def of(self, t0: int, t1: int) -> tuple[EnergyValue, ...]:
         """The window ``[t0, t1)`` (ns): one value per scope that the plan has a meter for."""
-        scopes = SCOPE_METERS | COMPARATOR_METERS
-        asked = [(s, [m for m in self._meters if m.name == n]) for s, n in scopes.items()]
+        every = (*scopes.SCOPES.values(), *scopes.COMPARATORS.values())
+        asked = [(s, [m for m in self._meters if scopes.of_meter(m) == s.name]) for s in every]
         return tuple(self._scope(scope, meters, t0, t1) for scope, meters in asked if meters)
 
     def agreement(self, gpu: MeterDevice, t0: int, t1: int) -> float | None:
@@ -114,12 +91,14 @@ class Energy:
             self._views[gpu.device] = two_views(gpu, self.believed)
         return agreement(self._views[gpu.device], t0, t1)
 
-    def _scope(self, scope: str, meters: Sequence[MeterPlan], t0: int, t1: int) -> EnergyValue:
-        devices = [d for m in meters for d in m.devices if _is_summed(scope, d)]
+    def _scope(self, scope: Scope, meters: Sequence[MeterPlan], t0: int, t1: int) -> EnergyValue:
+        devices = [d for m in meters for d in m.devices if _is_summed(scope.name, d)]
         devices = [d for d in devices if d.device not in self._twins]
         reasons = [m.reason for m in meters if m.reason]
         if not devices:
             return _unmeasured(scope, reasons or ["the meter found no device to add up"])
+        if twice := scopes.mixed((m.name for m in meters if m.devices), scope.name):
+            return _unmeasured(scope, [twice])
         parts = {d.device: self._device(scope, d, t0, t1) for d in devices}
         missing = [f"{name}: {p.reason}" for name, p in parts.items() if isinstance(p, Unmeasured)]
         if missing or reasons:
@@ -131,9 +110,9 @@ class Energy:
                 w for name, p in known.items() for w in self._doubted(scope, name, p, t0, t1)
             ),
         )
-        return stated(found, devices) if scope in COMPARATOR_METERS else found
+        return scope.stated(found, devices) if scope.stated else found
 
-    def _device(self, scope: str, device: MeterDevice, t0: int, t1: int) -> Part | Unmeasured:
+    def _device(self, scope: Scope, device: MeterDevice, t0: int, t1: int) -> Part | Unmeasured:
         """The best way that covers the window; the reason of the best one if none does."""
         reasons = []
         for curve in self._of(scope, device).curves:
@@ -143,40 +122,29 @@ class Energy:
             reasons.append(found)
         return reasons[0] if reasons else Unmeasured(self._why_no_curve(scope, device))
 
-    def _of(self, scope: str, device: MeterDevice) -> Ways:
-        key = (scope, device.device)
+    def _of(self, scope: Scope, device: MeterDevice) -> Ways:
+        key = (scope.name, device.device)
         if key not in self._ways:
-            self._ways[key] = _ways(scope, device, self._sifted)
+            self._ways[key] = scope.ways(device, self._sifted)
         return self._ways[key]
 
-    def _doubted(self, scope: str, device: str, part: Part, t0: int, t1: int) -> tuple[str, ...]:
+    def _doubted(self, scope: Scope, device: str, part: Part, t0: int, t1: int) -> tuple[str, ...]:
         """What is in doubt of a device's energy: of the readings that it is made of, and of views
         that contradict them."""
-        ways = self._ways[scope, device]
-        used = _USED.get(part.method, _MAIN)
+        ways = self._ways[scope.name, device]
+        used = scope.main | {name for name in scope.power if name.endswith(f"_{part.method}")}
         left_out = bearing_on(self._sifted.doubts, (device,), used, t0, t1)
         return (*left_out, *bearing_on(ways.doubts, (device,), frozenset(QUANTITIES), t0, t1))
 
-    def _why_no_curve(self, scope: str, device: MeterDevice) -> str:
-        source = _SOURCES[scope]
-        if why := device.quantities.get(source, {}).get("reason"):
+    def _why_no_curve(self, scope: Scope, device: MeterDevice) -> str:
+        if why := device.quantities.get(scope.source, {}).get("reason"):
             return str(why)
         for doubt in self._sifted.doubts:
-            if doubt.device == device.device and QUANTITIES[doubt.quantity].scope == scope:
+            if doubt.device == device.device and QUANTITIES[doubt.quantity].scope == scope.name:
                 return f"no {doubt.quantity} that can be believed was read: {doubt.reason}"
-        read = self.believed.get(device.device, source)
+        read = self.believed.get(device.device, scope.source)
         failed = f": {read.errors} reads failed" if read is not None and read.errors else ""
-        return f"no {source} was read{failed}"
-
-
-def _ways(scope: str, device: MeterDevice, sifted: Sifted) -> Ways:
-    if scope == "gpu":
-        return gpu_ways(device, sifted)
-    curve = _ONE_WAY[scope](device, sifted.samples)
-    if curve is None:
-        return Ways((), ())
-    curve = explained(curve, sifted.dropped(device.device, _SOURCES[scope]))
-    return Ways((curve,), views_of(device, sifted.samples) if scope == "wall" else ())
+        return f"no {scope.source} was read{failed}"
 
 
 def _is_summed(scope: str, device: MeterDevice) -> bool:
@@ -188,13 +156,13 @@ def _is_summed(scope: str, device: MeterDevice) -> bool:
     )
 
 
-def _summed(scope: str, parts: dict[str, Part]) -> EnergyValue:
+def _summed(scope: Scope, parts: dict[str, Part]) -> EnergyValue:
     """Devices added up: sensors' errors linearly (they may share a cause), scatter in squares."""
     names = sorted({term for part in parts.values() for term in part.terms})
     terms = {name: _term(name, parts) for name in names}
     return EnergyValue(
-        scope=scope,
-        status="estimated" if scope == "estimate" else "measured",
+        scope=scope.name,
+        status="estimated" if scope.status == "estimated" else "measured",
         joules=math.fsum(part.joules for part in parts.values()),
         u_reading=math.hypot(*(v for k, v in terms.items() if k not in SENSOR_TERMS)),
         u_sensor=math.hypot(*(v for k, v in terms.items() if k in SENSOR_TERMS)),
@@ -219,8 +187,8 @@ def _term(name: str, parts: dict[str, Part]) -> float:
     return math.hypot(*answers.values())
 
 
-def _unmeasured(scope: str, reasons: Sequence[str]) -> EnergyValue:
-    return EnergyValue(scope=scope, status="unmeasured", reason="; ".join(reasons))
+def _unmeasured(scope: Scope, reasons: Sequence[str]) -> EnergyValue:
+    return EnergyValue(scope=scope.name, status="unmeasured", reason="; ".join(reasons))
 
 
 # --- for pictures ---------------------------------------------------------------------------
@@ -234,22 +202,22 @@ def power_series(
     GPUs by their power samples, or the next best; counters by their growth. Steps of which nothing
     is known are left out, or NaN where ``holes`` are asked for, so that no line crosses them.
     """
-    scopes = {name: scope for scope, name in SCOPE_METERS.items()}
     found: dict[str, tuple[Ints, Floats]] = {}
     plans = tuple(meters)
     sifted = sift(samples, plans)
     for meter in plans:
-        for device in meter.devices if meter.name in scopes else ():
-            drawn = _drawn(scopes[meter.name], device, sifted, holes)
+        scope = scopes.SCOPES.get(scopes.of_meter(meter))
+        for device in meter.devices if scope else ():
+            drawn = _drawn(scope, device, sifted, holes) if scope else None
             if drawn is not None:
                 found[device.device] = drawn
     return found
 
 
 def _drawn(
-    scope: str, device: MeterDevice, sifted: Sifted, holes: bool
+    scope: Scope, device: MeterDevice, sifted: Sifted, holes: bool
 ) -> tuple[Ints, Floats] | None:
-    found = _ways(scope, device, sifted).curves
+    found = scope.ways(device, sifted).curves
     ways = {curve.method: curve for curve in reversed(found)}  # the best of each method
     best = ways.get("samples") or next(iter(found), None)
     if best is None or len(best.t) < 2:

@@ -15,7 +15,7 @@ import numpy as np
 
 from kit.core import limits
 from kit.core.model import MeterDevice, MeterPlan
-from kit.core.units import NS, QUANTITIES
+from kit.core.units import NS, QUANTITIES, scale_of
 from kit.energy.counted import Bools, Counted, counted
 from kit.energy.curve import Floats
 from kit.energy.doubts import Doubt, spans_of
@@ -93,21 +93,21 @@ def _doubts(device: MeterDevice, quantity: str, read: Series, judged: _Judged) -
 def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) -> _Judged:
     facts = device.quantities[quantity]
     if quantity in limits.GPU_POWER_S:
-        return _power(read, quantity, cap_w(device, samples))
+        return _power(read, quantity, cap_w(device, samples), scale_of(quantity, facts))
     if quantity == "gpu_energy":
         cap = _counted_w(device, samples)
         period_s = limits.seconds_of(facts, "period_s", limits.GPU_RENEWED_S)
 
         def most(seconds: Floats) -> Floats:
             over = np.array([limits.overshoot(s) for s in np.atleast_1d(seconds)])
-            return cap * over * (seconds + period_s) / QUANTITIES["gpu_energy"].scale
+            return cap * over * (seconds + period_s) / scale_of("gpu_energy", facts)
 
         return _counter(read, most, f"a card of {cap:g} W cannot draw that much")
     if quantity == "cpu_energy":
         highest = limits.package_highest_w(facts)
         return _counter(
             read,
-            lambda s: highest * (s + limits.PACKAGE_RENEWED_S) / QUANTITIES["cpu_energy"].scale,
+            lambda s: highest * (s + limits.PACKAGE_RENEWED_S) / scale_of("cpu_energy", facts),
             f"a package cannot draw more than {highest:g} W",
             wrap=int(facts.get("wrap", 0)),
         )
@@ -115,9 +115,9 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
         cpus = float(facts.get("cpus", 0.0)) or float("inf")
         return _counter(
             read,
-            lambda s: cpus * (s * _BUSY_ROOM + _BUSY_ROOM_S) / QUANTITIES["cpu_busy"].scale,
+            lambda s: cpus * (s * _BUSY_ROOM + _BUSY_ROOM_S) / scale_of("cpu_busy", facts),
             f"{cpus:g} CPUs cannot be busy for so long",
-            back=2 * _BUSY_ROOM_S * cpus / QUANTITIES["cpu_busy"].scale,
+            back=2 * _BUSY_ROOM_S * cpus / scale_of("cpu_busy", facts),
         )
     if quantity == "pdu_power":
         return _outlet(device, read)
@@ -145,9 +145,9 @@ def _counted_w(device: MeterDevice, samples: Samples) -> float:
     return cap_w(device, samples) * (2 if told else 1)
 
 
-def _power(read: Series, quantity: str, cap: float) -> _Judged:
+def _power(read: Series, quantity: str, cap: float, scale: float) -> _Judged:
     """Power readings: none above what the card can draw for so short a time, nor for a second."""
-    watts: Floats = read.raw.astype(np.float64) * QUANTITIES[quantity].scale
+    watts: Floats = read.raw.astype(np.float64) * scale
     highest = limits.gpu_highest_w(cap, limits.GPU_POWER_S[quantity])
     void = _is_sentinel(read, limits.WIDE_SENTINELS)
     above = (watts > highest) & ~void
@@ -205,7 +205,7 @@ def _outlet(device: MeterDevice, read: Series) -> _Judged:
     facts = device.quantities["pdu_power"]
     highest = limits.outlet_highest_w(device.device, facts)
     void = _is_sentinel(read, limits.SENTINELS)
-    above = (read.raw * float(facts.get("scale", 1.0)) > highest) & ~void
+    above = (read.raw * scale_of("pdu_power", facts) > highest) & ~void
     return _Judged(
         ~void & ~above,
         ((limits.NO_VALUE, void), (f"more than the {highest:.4g} W that it can carry", above)),

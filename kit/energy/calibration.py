@@ -15,7 +15,7 @@ import numpy as np
 
 from kit.core.units import NS
 from kit.energy.curve import SQRT12, Floats, held
-from kit.energy.host import update_period_s
+from kit.energy.scopes.wall import update_period_s
 from kit.record.samples import Ints
 
 _PERIODS, _LEAST_PERIODS = 3, 5

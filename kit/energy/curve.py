@@ -348,6 +348,15 @@ def gaps(t: Floats, limit_s: float, what: str) -> tuple[Hole, ...]:
     )
 
 
+def holes_at(t: Floats, wrong: npt.NDArray[np.bool_], reason: str) -> tuple[Hole, ...]:
+    """A hole at each ``wrong`` step between two points, neighbours joined. Shape ``(n - 1,)``."""
+    found: list[Hole] = []
+    for i in np.flatnonzero(wrong):
+        begin = found.pop().t0 if found and found[-1].t1 == t[i] else float(t[i])
+        found.append(Hole(begin, float(t[i + 1]), reason))
+    return tuple(found)
+
+
 def sharpened(t: Floats, joules: Floats) -> tuple[Floats, Floats]:
     """The curve through means, with a corner where the power stepped inside one of them.
 

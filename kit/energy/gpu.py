@@ -10,20 +10,12 @@
 5. ``average``: the mean of a trailing second, moved back by half of it; windows of 5 s and more.
    Undoing the mean (energy now = energy a second ago + mean) is not done: each second adds the
    error of one renewal's time, ten milliseconds times the change of power, and none goes away.
-
-Sensors' errors without a calibration are priors, the same in all readings of a card:
-
-- gain ±5%: external meters against some 70 cards (Yang, Adamek, Armour, SC24, arXiv 2312.02741);
-- offset ±5 W: NVIDIA's own figure (``nvidia-smi --help-query-gpu``, ``power.draw``). It matters
-  at idle, where a gain says little;
-- delay ±15 ms: the counter of an H200 sees a load end 8 to 15 ms after the host does. That its
-  energy is published so late, or filtered on its way, cannot be told apart, and is not corrected.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -31,11 +23,10 @@ import numpy as np
 
 from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
-from kit.core.units import NS, QUANTITIES
+from kit.core.units import NS, scale_of
 from kit.energy import shape as shapes
 from kit.energy.curve import (
     MEAN_EDGE,
-    SQRT3,
     SQRT12,
     Curve,
     Floats,
@@ -51,7 +42,6 @@ from kit.energy.ticks import Known, known_ticks
 from kit.energy.views import QUANTITY
 from kit.record.samples import Samples, Series, readings
 
-GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.015
 _SAMPLE_HOLE_S, _COUNTER_HOLE_S, _GAUGE_HOLE_S = 0.25, 0.5, 0.5
 _CLOSE_S = 5.0  # ticks further apart say little of the samples between them
 _ENOUGH, _BETTER = 8, 0.5  # pairs of ticks, and how much nearer stamps must come to be believed
@@ -79,7 +69,7 @@ def gauges(device: MeterDevice, samples: Samples) -> Iterator[tuple[str, Curve]]
     for name, make in (("instant", _instant), ("average", _average)):
         found = good(device, samples, QUANTITY[name])
         if found:
-            yield name, make(found[0])
+            yield name, make(*found)
 
 
 class TwoViews(NamedTuple):
@@ -109,13 +99,22 @@ def agreement(views: TwoViews, t0: int, t1: int) -> float | None:
 
 def two_views(device: MeterDevice, samples: Samples) -> TwoViews:
     """The counter's ticks and the curve of the samples, else of instant power."""
-    found = good(device, samples, "gpu_energy")
-    ticks = known_ticks(found[0], seconds_of(found[1], "period_s", RENEWED_S)) if found else None
+    ticks = counter_ticks(device, samples)
     power = samples_curve(device, samples, ticks)
     instant = good(device, samples, "gpu_power_instant")
     if power is None and instant:
-        power = _instant(instant[0])
+        power = _instant(*instant)
     return TwoViews(ticks, power)
+
+
+def counter_ticks(device: MeterDevice, samples: Samples) -> Known | None:
+    """The ticks of the card's counter; None where it is not read."""
+    found = good(device, samples, "gpu_energy")
+    if found is None:
+        return None
+    series, facts = found
+    scale, period_s = scale_of("gpu_energy", facts), seconds_of(facts, "period_s", RENEWED_S)
+    return known_ticks(series, period_s, scale)
 
 
 def good(
@@ -134,30 +133,6 @@ def good(
     return (series, facts) if len(series.t) > 1 else None
 
 
-def sensor(facts: Mapping[str, Any], degc: tuple[float, float] | None) -> Sensor:
-    """What is known of the card's sensor, where its temperature (lowest, highest) was ``degc``.
-
-    Outside the powers or temperatures that a calibration compared, the prior's errors come on top.
-    """
-    gain, offset = float(facts.get("gain", GAIN)), float(facts.get("offset", OFFSET_W))
-    delay = float(facts.get("delay_s", DELAY_S))
-    found = Sensor(gain=gain / SQRT3, offset_w=offset / SQRT3, delay_s=delay / SQRT3)
-    if "valid_w" not in facts:
-        return found
-    low, high = facts["valid_w"]
-    if not _within(degc, facts.get("valid_degc")):
-        low, high = math.inf, -math.inf
-    prior = Sensor(gain=GAIN / SQRT3, offset_w=OFFSET_W / SQRT3)
-    return replace(found, valid_w=(float(low), float(high)), outside=prior)
-
-
-def _within(degc: tuple[float, float] | None, valid: Sequence[float] | None) -> bool:
-    """Whether all temperatures lie in the range; of none that was read nothing is known."""
-    if valid is None:
-        return True
-    return degc is not None and valid[0] <= degc[0] and degc[1] <= valid[1]
-
-
 def temperatures(device: MeterDevice, samples: Samples) -> tuple[float, float] | None:
     """The lowest and the highest temperature of the run, °C."""
     series = samples.get(device.device, "gpu_temperature")
@@ -170,7 +145,7 @@ def grown(ticks: Known) -> Floats:
     """Energy since the first tick (J); across a reset it does not grow."""
     steps = np.diff(ticks.raw).astype(np.float64)
     grown = np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0.0))])
-    return grown * QUANTITIES["gpu_energy"].scale
+    return grown * ticks.scale
 
 
 def counter_curve(ticks: Known) -> Curve:
@@ -183,7 +158,7 @@ def counter_curve(ticks: Known) -> Curve:
         method="counter",
         step_s=period_s,
         edge=MEAN_EDGE,
-        resolution_j=QUANTITIES["gpu_energy"].scale / np.sqrt(6),
+        resolution_j=ticks.scale / np.sqrt(6),
         holes=gaps(ticks.t, limit_s, "tick of the energy counter"),
         ticks=Ticks(ticks.t, ticks.u, ticks.common),
     )
@@ -200,9 +175,10 @@ def samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) ->
         return None
     series, facts = found
     stamps, period_s = series.t.astype(np.float64), seconds_of(facts, "period_s", _SAMPLE_S)
-    watts = series.raw.astype(np.float64) * QUANTITIES["gpu_power_sample"].scale
+    scale = scale_of("gpu_power_sample", facts)
+    watts = series.raw.astype(np.float64) * scale
     ways = [shapes.on_period(stamps, period_s), shapes.stamped(stamps, period_s)]
-    drawn = [_drawn(taken, watts, period_s) for taken in ways if taken]
+    drawn = [_drawn(taken, watts, period_s, scale) for taken in ways if taken]
     fits = [shapes.fit(c.t, c.joules, _doubt(c), _pairs(c, ticks), period_s) for c in drawn]
     at = 0
     if len(fits) > 1 and min(f.pairs for f in fits) >= _ENOUGH:
@@ -210,7 +186,7 @@ def samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) ->
     return _moved(drawn[at], fits[at], stamps)
 
 
-def _drawn(taken: shapes.Taken, watts: Floats, period_s: float) -> Curve:
+def _drawn(taken: shapes.Taken, watts: Floats, period_s: float, scale: float) -> Curve:
     watts = watts[taken.keep]
     t, joules = sharpened(taken.t, held(taken.t, watts, backwards=True))
     return Curve(
@@ -219,7 +195,7 @@ def _drawn(taken: shapes.Taken, watts: Floats, period_s: float) -> Curve:
         method="samples",
         step_s=period_s,
         edge=MEAN_EDGE,
-        resolution_w=QUANTITIES["gpu_power_sample"].scale / SQRT12,
+        resolution_w=scale / SQRT12,
         doubt=np.interp(t, taken.t, shapes.doubt(watts, taken.periods, period_s)),
         holes=gaps(taken.t, max(_SAMPLE_HOLE_S, 5 * period_s), "power sample"),
     )
@@ -314,7 +290,7 @@ def combined(ticks: Known, shape: Curve, unknown: tuple[Hole, ...]) -> Curve | N
         t=t,
         joules=_stretched(np.interp(t, shape.t, shape.joules), drawn, known, float(ratio)),
         method="counter+samples",
-        resolution_j=QUANTITIES["gpu_energy"].scale / np.sqrt(6),
+        resolution_j=ticks.scale / np.sqrt(6),
         resolution_w=0.0,
         holes=(*unknown, *_to_ticks(shape.holes, ticks.t)),
         ticks=Ticks(ticks.t, ticks.u, ticks.common),
@@ -347,11 +323,11 @@ def _stretched(shape: Floats, drawn: Floats, known: Floats, ratio: float) -> Flo
     return result
 
 
-def _instant(series: Series) -> Curve:
+def _instant(series: Series, facts: Mapping[str, Any]) -> Curve:
     """Each value stands for the time about its making: half a renewal, half its window and half a
     poll before it was last read."""
     renewed_s = _renewal_s(series)
-    curve = _gauge(series, "gpu_power_instant", "instant", renewed_s)
+    curve = _gauge(series, scale_of("gpu_power_instant", facts), "instant", renewed_s)
     back = (renewed_s + _INSTANT_S + float(np.median(np.diff(curve.t))) * NS) / 2 * 1e9
     holes = tuple(h._replace(t0=h.t0 - back) for h in curve.holes)
     last = float(curve.t[-1])
@@ -366,25 +342,26 @@ def _renewal_s(series: Series) -> float:
     return min(RENEWED_S, float(np.median(np.diff(changed))) * NS)
 
 
-def _average(series: Series) -> Curve:
+def _average(series: Series, facts: Mapping[str, Any]) -> Curve:
     """A trailing mean belongs to the middle of its window, and covers all of it: no hole there."""
-    curve = _gauge(series, "gpu_power_average", "average", _AVERAGE_S, _AVERAGE_S)
+    scale = scale_of("gpu_power_average", facts)
+    curve = _gauge(series, scale, "average", _AVERAGE_S, _AVERAGE_S)
     half = _AVERAGE_S / 2 * 1e9
     holes = tuple(Hole(h.t0 - half, h.t1 - half, h.reason) for h in curve.holes)
     return replace(curve, t=curve.t - half, holes=holes, shortest_s=_SHORTEST_AVERAGE_S)
 
 
 def _gauge(
-    series: Series, quantity: str, method: str, step_s: float, hole_s: float = _GAUGE_HOLE_S
+    series: Series, scale: float, method: str, step_s: float, hole_s: float = _GAUGE_HOLE_S
 ) -> Curve:
     t = series.t.astype(np.float64)
-    watts = series.raw.astype(np.float64) * QUANTITIES[quantity].scale
+    watts = series.raw.astype(np.float64) * scale
     return Curve(
         t=t,
         joules=held(t, watts, backwards=False),
         method=method,
         step_s=step_s,
-        resolution_w=QUANTITIES[quantity].scale / SQRT12,
+        resolution_w=scale / SQRT12,
         wander_s=2 * step_s / SQRT12,  # twice: most of the time is not seen, and loads alias
         holes=gaps(t, hole_s, "power reading"),
     )

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.core import names
 from kit.core.model import MeterPlan, Phase
 from kit.core.units import NS
-from kit.energy import SCOPE_METERS, power_series
+from kit.energy import names, power_series, scopes
 from kit.energy.curve import Floats
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
@@ -106,8 +105,8 @@ def curve_of(letter: str, records: RunRecords) -> Curve | None:
     Time 0 is the start of the first measured block, or of the run where none was reached.
     """
     zero = min((p.t0 for p in records.phases if p.name == "measured"), default=0)
-    for scope, meter in SCOPE_METERS.items():
-        meters = [m for m in records.plan.meters if m.name == meter]
+    for scope in scopes.SCOPES:
+        meters = [m for m in records.plan.meters if scopes.of_meter(m) == scope]
         drawn = power_series(records.samples, meters)
         series = [drawn[name] for name in _outermost(meters) if name in drawn]
         if series:

@@ -1,27 +1,131 @@
-"""Energy of a window that is still going on, from the running sums of live events. Pure.
+"""Energy while it is measured: running sums, and windows that are still going on. Pure.
 
 It is for a person who watches: what counts is computed from the raw samples afterwards, and comes
-out closer. The error is told honestly all the same: the sensor's gain and offset are those of the
-final result, and each edge of the window may be off by half a live period at the window's power.
+out closer. Both add up the same way, and leave the same holes. The error is shown all the same:
+the sensor's gain and offset are those of the final result, and each edge of the window may be off
+by half a live period at the window's power.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
-from kit.core.model import EnergyValue
-from kit.energy.curve import SQRT3
-from kit.energy.gpu import GAIN, OFFSET_W
-from kit.energy.host import ESTIMATE_ERROR, PDU_GAIN, RAPL_GAIN
+from kit.core.model import EnergyValue, MeterDevice
+from kit.core.units import NS
+from kit.energy import scopes
+from kit.energy.curve import SQRT3, Sensor
+from kit.energy.scopes.base import Facts, Growth, Scope
 
 LIVE_S = 0.5
-SOURCES = {"gpu": "gpu_energy", "cpu": "cpu_energy", "wall": "pdu_power", "estimate": "cpu_busy"}
-_GAINS = {"gpu": GAIN, "cpu": RAPL_GAIN, "wall": PDU_GAIN, "estimate": 0.0}
+# A counter that is renewed many times a second and stands still for longer counts nothing, s.
+STILL_S = 1.0
 METHOD = "running sum"
-Facts = Mapping[str, Any]
 Sums = Mapping[str, float]
+
+
+class Stretch(NamedTuple):
+    """Energy (J, not yet corrected by a calibration) over so many seconds."""
+
+    joules: float = 0.0
+    seconds: float = 0.0
+
+    def plus(self, joules: float, seconds: float) -> Stretch:
+        return Stretch(self.joules + joules, self.seconds + seconds)
+
+
+class RunningSum:
+    """The energy of one device, reading by reading.
+
+    Where the scope's curve has a hole, nobody knows what was drawn: such a stretch adds nothing,
+    and the sum begins again after it.
+
+    Attributes:
+        latest: the last reading that can be believed: (when, ns; raw).
+        since_hole: energy since the first reading, or since the last hole.
+        known: energy of all stretches of which something is known.
+    """
+
+    def __init__(self, quantity: str, facts: Facts, growth: Growth) -> None:
+        self.quantity, self._facts, self._growth = quantity, facts, growth
+        self.latest: tuple[int, int] | None = None
+        self.since_hole, self.known = Stretch(), Stretch()
+        self._from: tuple[int, int] | None = None  # since when what came is not yet in the sum
+        self._asked = Stretch()
+        self._watts: float | None = None
+
+    def add(self, t: int, raw: int) -> None:
+        """Take in a reading made at ``t`` (ns) that its device can have given."""
+        if self.latest and t <= self.latest[0]:
+            return
+        before, self.latest = self.latest, (t, raw)
+        if before is None or self._from is None:
+            self._from = self.latest
+        elif (t - before[0]) * NS > self._growth.hole_s(self._facts):
+            self._begin_again()
+        elif self._growth.rest_s is None or raw != self._from[1]:
+            self._grow((t - self._from[0]) * NS, raw)
+
+    def interrupt(self) -> None:
+        """Nobody knows what comes until the next reading."""
+        self.latest = self._from = None
+        self.since_hole = Stretch()
+
+    def still_s(self) -> float:
+        """For how long a counter that must grow has stood still, s; 0 as long as it may."""
+        if self._growth.rest_s is None or not self.latest or not self._from:
+            return 0.0
+        seconds = (self.latest[0] - self._from[0]) * NS
+        return seconds if seconds > STILL_S else 0.0
+
+    def watts(self) -> float | None:
+        """Mean power since the call before, W; what it was then where nothing came in between."""
+        came = self.known.joules - self._asked.joules
+        seconds, self._asked = self.known.seconds - self._asked.seconds, self.known
+        if seconds > 0:
+            self._watts = came / seconds
+        return None if self.still_s() else self._watts
+
+    def _grow(self, seconds: float, raw: int) -> None:
+        assert self._from is not None
+        rests = self._growth.rest_s is not None and seconds > self._growth.rest_s
+        joules = self._growth.joules(self._facts, self._from[1], raw, seconds)
+        if joules is None or rests:
+            self._begin_again()
+            return
+        self._from = self.latest
+        self.since_hole = self.since_hole.plus(joules, seconds)
+        self.known = self.known.plus(joules, seconds)
+
+    def _begin_again(self) -> None:
+        self._from, self.since_hole, self._watts = self.latest, Stretch(), None
+
+
+class Source(NamedTuple):
+    """What a device's running sum is made of: the best quantity of its scope that is read."""
+
+    scope: Scope
+    quantity: str
+    facts: Facts
+
+
+def source_of(device: MeterDevice) -> Source | None:
+    """What a device's running sum is made of; None where nothing of it is energy or power."""
+    scope = scopes.of_device(device)
+    for quantity in scope.growth if scope else ():
+        facts = device.quantities.get(quantity)
+        if scope and facts is not None and "reason" not in facts:
+            return Source(scope, quantity, facts)
+    return None
+
+
+def sum_of(device: MeterDevice) -> RunningSum | None:
+    """A running sum of a device; None where it has none."""
+    found = source_of(device)
+    if found is None:
+        return None
+    return RunningSum(found.quantity, found.facts, found.scope.growth[found.quantity])
 
 
 class Window:
@@ -80,16 +184,17 @@ def so_far(
             stands for the priors.
         live_s: time between two live events, s.
     """
-    found = {d: _corrected(scope, facts[d], joules[d], seconds) for d in facts}
+    of = scopes.SCOPES[scope]
+    found = {d: of.corrected(facts[d], joules[d], seconds) for d in facts}
     terms = {
         "edge": math.hypot(*(j / seconds * live_s / 2 / SQRT3 * SQRT2 for j in found.values()))
     }
     for device, energy in found.items():
-        for name, error in _sensor(scope, facts[device], energy, seconds).items():
+        for name, error in _errors(of.sensor(facts[device]), energy, seconds).items():
             terms[name] = terms.get(name, 0.0) + error  # one make's errors are shared
     return EnergyValue(
         scope=scope,
-        status="estimated" if scope == "estimate" else "measured",
+        status="estimated" if of.status == "estimated" else "measured",
         joules=sum(found.values()),
         u_reading=terms["edge"],
         u_sensor=math.hypot(*(error for name, error in terms.items() if name != "edge")),
@@ -102,25 +207,12 @@ def so_far(
 SQRT2 = math.sqrt(2.0)
 
 
-def _corrected(scope: str, facts: Facts, joules: float, seconds: float) -> float:
-    if scope == "wall":
-        return joules * float(facts.get("correction", 1.0))
-    if scope == "gpu":
-        watts = float(facts.get("offset_correction_w", 0.0))
-        return joules * float(facts.get("gain_correction", 1.0)) + watts * seconds
-    return joules
-
-
-def _sensor(scope: str, facts: Facts, joules: float, seconds: float) -> dict[str, float]:
-    """Standard uncertainties of the sensor itself, J: the limits of `kit.energy` over √3."""
-    gain = float(facts.get("gain", _GAINS[scope])) / SQRT3
-    prior_w = {"gpu": OFFSET_W, "wall": float(facts.get("scale", 1.0))}.get(scope, 0.0)
-    offset_w = float(facts.get("offset", prior_w)) / SQRT3
-    model = max(ESTIMATE_ERROR, float(facts.get("u_relative", 0.0)))
+def _errors(sensor: Sensor, joules: float, seconds: float) -> dict[str, float]:
+    """Standard uncertainties of the sensor itself, J."""
     return {
-        "gain": abs(joules) * gain,
-        "offset": offset_w * seconds,
-        "model": abs(joules) * model if scope == "estimate" else 0.0,
+        "gain": abs(joules) * sensor.gain,
+        "offset": sensor.offset_w * seconds,
+        "model": abs(joules) * sensor.model,
     }
 
 

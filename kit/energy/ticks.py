@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kit.core.units import QUANTITIES
 from kit.energy.curve import SQRT12, Floats
 from kit.record.samples import Ints, Series
 
@@ -30,6 +31,7 @@ _TOLERANCE = 0.03  # periods by which brackets may miss each other
 # next having too little: each tick comes up to a millisecond off its period.
 _JITTER_NS = 0.55e6
 _LATE_NS, _LATE_SHARE = 12e6, 0.15
+_MJ = QUANTITIES["gpu_energy"].scale
 _GRID, _ZOOMS, _FEW_SLOPES = 101, 3, 12
 
 
@@ -44,6 +46,7 @@ class Known(NamedTuple):
         resets: (ns, ns) between which the counter went backwards.
         period_ns: between two ticks.
         jumps: (ns, ns) between which it grew by more than the device can draw.
+        scale: joules in one step of ``raw``.
     """
 
     t: Floats
@@ -53,6 +56,7 @@ class Known(NamedTuple):
     resets: tuple[tuple[int, int], ...]
     period_ns: float
     jumps: tuple[tuple[int, int], ...] = ()
+    scale: float = _MJ
 
 
 class _Line(NamedTuple):
@@ -63,8 +67,17 @@ class _Line(NamedTuple):
     error: float
 
 
-def known_ticks(series: Series, period_s: float) -> Known:
-    """The ticks that the readings tell; ``period_s`` is their period within a few percent."""
+def known_ticks(series: Series, period_s: float, scale: float = _MJ) -> Known:
+    """The ticks that the readings tell.
+
+    Args:
+        period_s: their period within a few percent, s.
+        scale: joules in one step of the raw value.
+    """
+    return _known(series, period_s)._replace(scale=scale)
+
+
+def _known(series: Series, period_s: float) -> Known:
     steps = np.diff(series.raw)
     resets = tuple((int(series.t0[i]), int(series.t1[i + 1])) for i in np.flatnonzero(steps < 0))
     changed = np.flatnonzero(steps > 0)

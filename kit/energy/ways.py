@@ -8,33 +8,29 @@ samples goes in its place), a stretch of the samples (a hole; the counter knows 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
-from kit.core.units import NS, QUANTITIES
+from kit.core.units import NS
 from kit.energy.believable import Sifted, cap_w
-from kit.energy.curve import HELD_EDGE, Curve, Hole, gaps
+from kit.energy.curve import HELD_EDGE, Curve, Hole, Sensor, gaps
 from kit.energy.doubts import Doubt
 from kit.energy.gpu import (
-    RENEWED_S,
     combined,
     corrected,
     counter_curve,
+    counter_ticks,
     gauges,
-    good,
     grown,
     punctual,
     samples_curve,
-    sensor,
-    temperatures,
 )
 from kit.energy.module import Covered, covered
-from kit.energy.ticks import Known, known_ticks
+from kit.energy.ticks import Known
 from kit.energy.trust import Spans, Trust, explained, holes, trusted
 from kit.energy.views import QUANTITY, energies
 from kit.record.samples import Samples
@@ -48,30 +44,27 @@ _JUMPED = (
 _RESET = "the energy counter was reset (the driver was reloaded)"
 
 
-class Ways(NamedTuple):
-    """Every way that a device's readings allow, best first, and what is in doubt of them."""
-
-    curves: tuple[Curve, ...]
-    doubts: tuple[Doubt, ...]
-
-
-def ways(device: MeterDevice, sifted: Sifted) -> Ways:
-    """The curves that can be believed, best first.
+def ways(
+    device: MeterDevice, sifted: Sifted, sensor: Callable[[Mapping[str, Any]], Sensor]
+) -> tuple[tuple[Curve, ...], tuple[Doubt, ...]]:
+    """The curves that can be believed, best first, and what is in doubt of the readings.
 
     A counter that went backwards means a driver that was reloaded: no way tells such a window.
     Views that contradict one another are judged by `kit.energy.trust`.
+
+    Args:
+        sensor: the errors of the card's sensor by a quantity's facts.
     """
     found, cover = _of_gpu(device, sifted.samples, _material(device, sifted))
     believed = _believed(device, sifted, found)
     told = [(c, device.quantities[_QUANTITIES[c.method]]) for c in _ordered(found, believed)]
     known = found.ticks if "counter" not in believed.rejected else None
     resets = tuple(Hole(a, b, _RESET) for a, b in known.resets) if known else ()
-    degc = temperatures(device, sifted.samples)
     found_by = (
-        corrected(replace(curve, holes=(*resets, *curve.holes)), facts, sensor(facts, degc))
+        corrected(replace(curve, holes=(*resets, *curve.holes)), facts, sensor(facts))
         for curve, facts in told
     )
-    return Ways(tuple(found_by), (*cover.doubts, *believed.doubts))
+    return tuple(found_by), (*cover.doubts, *believed.doubts)
 
 
 class _Material(NamedTuple):
@@ -85,9 +78,8 @@ class _Material(NamedTuple):
 
 def _material(device: MeterDevice, sifted: Sifted) -> _Material:
     samples = sifted.samples
-    ticks, counter = None, good(device, samples, "gpu_energy")
-    if counter:
-        ticks = known_ticks(counter[0], seconds_of(counter[1], "period_s", RENEWED_S))
+    ticks = counter_ticks(device, samples)
+    if ticks:
         jumps = sifted.jumps.get((device.device, "gpu_energy"), ())
         ticks = ticks._replace(jumps=tuple(j for j in jumps if j not in ticks.resets))
     shape = samples_curve(device, samples, ticks)
@@ -146,7 +138,7 @@ def _rebased(ticks: Known, wrong: Spans, shape: Curve | None) -> tuple[Known, tu
             unknown.append(Hole(begin, end, _JUMPED, True))
             drawn = 0.0
         keep[first + 1 : last] = False
-        raw[last:] += round(drawn / QUANTITIES["gpu_energy"].scale) - (raw[last] - raw[first])
+        raw[last:] += round(drawn / ticks.scale) - (raw[last] - raw[first])
     moved = ticks._replace(t=ticks.t[keep], u=ticks.u[keep], raw=raw[keep])
     return (moved if wrong else ticks), tuple(unknown)
 

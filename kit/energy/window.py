@@ -29,13 +29,13 @@ import numpy.typing as npt
 
 from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
-from kit.core.units import NS, QUANTITIES
+from kit.core.units import NS, scale_of
 from kit.energy.curve import Floats, even, held
-from kit.energy.ticks import known_ticks
+from kit.energy.gpu import counter_ticks
 from kit.record.samples import Samples, Series, readings
 
 _AVERAGED = ("gpu_power_average", "gpu_power_instant")
-_SAMPLE_S, _TICK_S = 0.02, 0.1
+_SAMPLE_S = 0.02
 _LONGEST_S = 2.0
 _EARLIEST_S, _LATEST_S = -0.2, 0.4  # delays; samples may carry a stamp later than the reading's
 _COARSE_S, _FINEST_S = 0.02, 0.0005
@@ -109,7 +109,7 @@ def averaging(device: MeterDevice, samples: Samples) -> dict[str, Averaging]:
     for quantity in _AVERAGED:
         series = readings(device, samples, quantity)
         if series:
-            found[quantity] = _averaging(series[0], QUANTITIES[quantity].scale, shape)
+            found[quantity] = _averaging(series[0], scale_of(quantity, series[1]), shape)
     return found
 
 
@@ -120,17 +120,14 @@ def _shape(device: MeterDevice, samples: Samples) -> _Shape | None:
         series, facts = found
         real = series.raw > 0  # zeros of a power sensor are no readings
         t = series.t[real].astype(np.float64)
-        watts = series.raw[real].astype(np.float64) * QUANTITIES["gpu_power_sample"].scale
+        watts = series.raw[real].astype(np.float64) * scale_of("gpu_power_sample", facts)
         step_s = seconds_of(facts, "period_s", _SAMPLE_S)
         if len(t) > 1:
             return _Shape(t, held(t, watts, backwards=True), step_s)
-    found = readings(device, samples, "gpu_energy")
-    if not found:
+    ticks = counter_ticks(device, samples)
+    if ticks is None or len(ticks.t) < 2 or ticks.resets:
         return None
-    ticks = known_ticks(found[0], seconds_of(found[1], "period_s", _TICK_S))
-    if len(ticks.t) < 2 or ticks.resets:
-        return None
-    joules = (ticks.raw - ticks.raw[0]) * QUANTITIES["gpu_energy"].scale
+    joules = (ticks.raw - ticks.raw[0]) * ticks.scale
     return _Shape(ticks.t, joules, ticks.period_ns * NS)
 
 

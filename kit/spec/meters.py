@@ -7,6 +7,8 @@ module is imported when `kit.measure.meters` is asked for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kit.core.registry import Registry
 
 GROUP = "kit.meters"
@@ -24,3 +26,20 @@ REGISTRY = Registry(
 def names() -> tuple[str, ...]:
     """Every meter's name; kit's own first."""
     return REGISTRY.names()
+
+
+def scopes(named: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The energy scopes that these meters feed, each with its meters' names, sorted.
+
+    Raises:
+        UsageError: there is no such meter, or its package cannot be imported.
+    """
+    found: dict[str, set[str]] = {}
+    for name in named:
+        found.setdefault(REGISTRY.get(name).scope, set()).add(name)
+    return {scope: tuple(sorted(names)) for scope, names in found.items()}
+
+
+def of_scope(scope: str) -> tuple[str, ...]:
+    """The meters that feed a scope; kit's own first."""
+    return tuple(name for name in names() if REGISTRY.get(name).scope == scope)

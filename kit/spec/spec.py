@@ -155,7 +155,8 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
     names = [(m.name, m.alias) for m in spec.meters]
     if len(set(names)) != len(names):
         found.append(Problem("$.meters", "one meter is named twice", "name each meter once"))
-    found += _primary_problems(spec)
+    if not found:
+        found += [*_primary_problems(spec), *_scope_problems(spec)]
     found += _arrival_problems(spec)
     return found
 
@@ -174,20 +175,34 @@ def _weight_problems(spec: RunSpec) -> list[Problem]:
 
 
 _LONGEST_S = 30 * 86_400  # of a measured block with constant arrivals
-_SCOPE_METERS = {"gpu": "nvml", "cpu": "rapl", "wall": "pdu", "estimate": "estimate"}
 
 
 def _primary_problems(spec: RunSpec) -> list[Problem]:
+    """An energy needs a meter of its scope."""
     scope, _, rest = spec.primary_metric.partition("_energy_")
-    needed = _SCOPE_METERS.get(scope) if rest else None
-    if needed is None or any(m.name == needed for m in spec.meters):
+    if not rest or scope in meters.scopes(m.name for m in spec.meters):
         return []
+    able = meters.of_scope(scope)
     return [
         Problem(
             "$.primary_metric",
-            f"{spec.primary_metric} needs the meter {needed}, which the spec does not ask for",
-            f'add {{"name": "{needed}"}} to meters, or choose another primary metric',
+            f"{spec.primary_metric} needs the meter {' or '.join(able)}, which the spec does not "
+            "ask for",
+            f'add {{"name": "{able[0]}"}} to meters, or choose another primary metric',
         )
+    ]
+
+
+def _scope_problems(spec: RunSpec) -> list[Problem]:
+    """Two kinds of meter that read one scope would count the same devices twice."""
+    return [
+        Problem(
+            "$.meters",
+            f"{' and '.join(names)} both measure {scope}: what both of them read would count twice",
+            "keep one of them",
+        )
+        for scope, names in meters.scopes(m.name for m in spec.meters).items()
+        if len(names) > 1
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from kit.core import names
+from kit.energy import names
 from kit.judge.compare import Axis
 from kit.judge.contrast import Contrast, Difference, Side
 from kit.show.render.console import listing, plain

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from kit.core.names import ENERGY_PER
+from kit.energy.names import ENERGY_PER
 from kit.show.catalogue import Row
 from kit.show.glance import Glimpse
 from kit.show.render.console import count, facts, plain

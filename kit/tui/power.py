@@ -9,7 +9,7 @@ import numpy as np
 from rich.text import Text
 from textual_plotext import PlotextPlot
 
-from kit.core import names
+from kit.energy import names
 from kit.energy.picture import Band, Picture, Trace
 from kit.show.render.console import device_name, plain
 from kit.show.report.rounding import number

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
-from kit.core.names import ENERGY_PER
+from kit.energy.names import ENERGY_PER
 from kit.show.catalogue import Row
 from kit.show.render.console import plain
 from kit.tui.states import state_of

@@ -18,9 +18,9 @@ from jsonschema import Draft202012Validator
 from kit import energy
 from kit.core import jsonio, resources
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan, MeterSpec
-from kit.core.names import COMPARATORS, SCOPES
 from kit.energy import results
-from kit.energy.comparator import stated
+from kit.energy.names import COMPARATORS, SCOPES
+from kit.energy.scopes.codecarbon import stated
 from kit.judge.verify import verify
 from kit.measure import meters
 from kit.measure.meters import codecarbon
@@ -81,7 +81,7 @@ def test_a_total_that_falls_or_stops_leaves_the_window_without_a_value() -> None
 
 
 def test_it_is_no_scope_of_kit_and_no_metric() -> None:
-    assert not set(COMPARATORS) & {*SCOPES, *energy.SCOPE_METERS}
+    assert not set(COMPARATORS) & {*SCOPES, *energy.scopes.SCOPES}
     contract = resources.schema_path("run-spec").read_text()
     assert "codecarbon_energy" not in contract
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kit import energy
-from kit.energy.host import pdu_period_s, update_period_s
+from kit.energy.scopes.wall import judged_period_s, update_period_s
 from kit.measure import meters
 from kit.record import samples
 from tests.meters.conftest import OUTLET, Agent
@@ -158,11 +158,11 @@ def test_few_changes_bound_the_period_and_give_way_to_what_is_stated() -> None:
 
     t = np.arange(0.0, 200.0) * 1e9
     once = np.where(t < 60e9, 200, 230)
-    assert pdu_period_s(t, once, 1.0, None) == pytest.approx(60.0)
-    assert pdu_period_s(t, once, 1.0, 2.0) == 2.0
-    assert pdu_period_s(t, np.full(200, 230), 1.0, None) == 1.0
+    assert judged_period_s(t, once, 1.0, None) == pytest.approx(60.0)
+    assert judged_period_s(t, once, 1.0, 2.0) == 2.0
+    assert judged_period_s(t, np.full(200, 230), 1.0, None) == 1.0
     busy = np.repeat(np.arange(40), 5)
-    assert pdu_period_s(t, busy, 1.0, 2.0) == pytest.approx(5.0)
+    assert judged_period_s(t, busy, 1.0, 2.0) == pytest.approx(5.0)
 
 
 def test_squelch_and_steps_of_ten_watts(agent: Agent, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from kit.core.model import MeterDevice, Phase
-from kit.energy import SCOPE_METERS, Energy
-from kit.energy.host import register_agreement
+from kit.energy import Energy, scopes
 from kit.energy.results.windows import seconds
+from kit.energy.scopes.wall import register_agreement
 from kit.energy.steady import Rule, judge
 from kit.energy.window import Averaging, averaging
 from kit.record.records import RunRecords
@@ -26,7 +26,7 @@ def gpus(records: RunRecords) -> Iterator[MeterDevice]:
 
 def _devices(records: RunRecords, scope: str) -> Iterator[MeterDevice]:
     for meter in records.plan.meters:
-        if meter.name == SCOPE_METERS[scope]:
+        if scopes.of_meter(meter) == scope:
             yield from meter.devices
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from kit.core.model import EnergyValue
-from kit.energy import SCOPE_METERS, Doubt, Energy
+from kit.energy import Doubt, Energy
 from kit.energy.results.windows import find
 from kit.energy.sanity import wall_below_parts
+from kit.energy.scopes import SCOPES
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 
@@ -47,7 +48,7 @@ def add_wall(launches: list[Document]) -> None:
         known = (*EnergyValue.__struct_fields__,)
         values = [
             EnergyValue(scope=s, **{k: v for k, v in block["energy"][s].items() if k in known})
-            for s in SCOPE_METERS
+            for s in SCOPES
         ]
         impossible = wall_below_parts(values)
         if impossible:

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from kit.core import stats
-from kit.energy import SCOPE_METERS
 from kit.energy.results.requests import LATENCIES, NONE_COMPLETED, uncounted
 from kit.energy.results.windows import find, hypot
+from kit.energy.scopes import SCOPES
 
 Document = dict[str, Any]
 
@@ -16,12 +16,11 @@ Document = dict[str, Any]
 def metrics(launches: list[Document]) -> Document:
     """Every metric with its launch values and their summary."""
     found: Document = {"outputs": _outputs(launches)}
-    for scope in SCOPE_METERS:
-        status = "estimated" if scope == "estimate" else "measured"
+    for scope, facts in SCOPES.items():
         for per, key in (("output_token", "output_tokens"), ("request", "completed")):
             each = [_energy_per(launch, scope, key) for launch in launches]
             values = [e["joules"] if isinstance(e, dict) else e for e in each]
-            metric = _metric(values, "J", status)
+            metric = _metric(values, "J", facts.status)
             known = [e for e in each if isinstance(e, dict)]
             if "value" in metric:
                 metric |= _propagated(known) | _doubted(launches, scope)

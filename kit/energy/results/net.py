@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from kit.energy import SCOPE_METERS
 from kit.energy.results.windows import find, hypot
+from kit.energy.scopes import SCOPES
 
 Document = dict[str, Any]
 
@@ -36,7 +36,7 @@ def nets(phases: list[Document]) -> Document:
             "above_idle": _above(measured, idle, scope),
             "above_loaded_idle": _above(measured, loaded, scope),
         }
-        for scope in SCOPE_METERS
+        for scope in SCOPES
     }
 
 

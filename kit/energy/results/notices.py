@@ -10,12 +10,13 @@ import numpy as np
 from kit.core.limits import STATES
 from kit.core.model import EnergyValue
 from kit.core.units import NS, QUANTITIES
-from kit.energy import SCOPE_METERS, Doubt, Energy
+from kit.energy import Doubt, Energy
 from kit.energy.foreign import Foreign, Span, foreign_processes
 from kit.energy.results.checks import gpus
 from kit.energy.results.requests import measured
 from kit.energy.results.windows import find
 from kit.energy.sanity import wall_below_parts
+from kit.energy.scopes import SCOPES
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 
@@ -175,14 +176,16 @@ def _below_parts(launch: Document) -> str:
     block = find(launch["phases"], "measured", None)
     if block is None:
         return ""
-    energies = {scope: block["energy"][scope] for scope in SCOPE_METERS}
+    energies = {scope: block["energy"][scope] for scope in SCOPES}
     return wall_below_parts([EnergyValue(scope=s, **energy) for s, energy in energies.items()])
 
 
 def _drift(launch: Document, scope: str, net: Document) -> str:
     """The loaded idle power changed beyond its uncertainty and beyond 1% of the block's power."""
     block = find(launch["phases"], "measured", None)
-    if scope == "estimate" or block is None or "drift_w" not in net or not block["duration_s"]:
+    if SCOPES[scope].status == "estimated" or "drift_w" not in net:
+        return ""
+    if block is None or not block["duration_s"]:
         return ""
     power = block["energy"][scope]["joules"] / block["duration_s"]
     drift, u = net["drift_w"], net["u_drift_w"]

@@ -11,7 +11,7 @@ import msgspec
 
 from kit.core.model import EnergyValue, Phase
 from kit.core.units import NS
-from kit.energy import COMPARATOR_METERS, SCOPE_METERS, SENSOR_TERMS, Energy
+from kit.energy import SENSOR_TERMS, Energy, scopes
 from kit.record.phases import ALIASES, INSIDE
 from kit.record.records import RunRecords
 
@@ -75,8 +75,7 @@ def _explained(energy: EnergyValue, records: RunRecords) -> EnergyValue:
     """An energy that is unmeasured, with what the sampler said of its meter."""
     if energy.joules is not None:
         return energy
-    meter = (SCOPE_METERS | COMPARATOR_METERS)[energy.scope]
-    names = {m.label for m in records.plan.meters if m.name == meter}
+    names = {m.label for m in records.plan.meters if scopes.of_meter(m) == energy.scope}
     said = dict.fromkeys(
         str(event.data.get("message"))
         for event in records.losses
@@ -142,7 +141,7 @@ def _unasked(values: Sequence[EnergyValue]) -> list[EnergyValue]:
     asked = {v.scope for v in values}
     return [
         EnergyValue(scope=scope, status="unmeasured", reason="the spec asks for no meter of it")
-        for scope in SCOPE_METERS
+        for scope in scopes.SCOPES
         if scope not in asked
     ]
 

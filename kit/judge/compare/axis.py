@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from kit.core import names
 from kit.core.model import Record
+from kit.energy import names
 
 Verdict = Literal[
     "REPRODUCED", "EQUIVALENT", "DIFFERENT", "INCONCLUSIVE", "NOT-COMPARABLE", "FAILED"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kit.core.model import Event, Finding, Manifest
-from kit.energy import SCOPE_METERS
+from kit.energy import scopes
 from kit.judge.verify import clocks
 from kit.judge.verify.rules import ruled_by
 from kit.judge.verify.verdict import Check, check, judged
@@ -27,6 +27,8 @@ _PAUSE_S, _STOP_S = 10.0, 60.0
 # runner was not standing still. A few seconds without any event, and it may have been.
 _BEATS = frozenset({"live", "clock.anchor"})
 _PACE_SHARE, _STILL_S = 0.9, 2.0
+# An outlet is read by a process that waits for a network, and shown when it answers.
+_ALWAYS_SHOWN = ("gpu", "cpu", "estimate")
 _SHOWN = (
     *("gpu_power_instant", "gpu_power_sample", "gpu_power_average"),
     *("gpu_energy", "cpu_energy", "cpu_busy"),
@@ -274,11 +276,10 @@ def _usual(records: RunRecords, shown: list[Series]) -> int:
 
 def _shown(records: RunRecords) -> list[Series]:
     """What is read all the time and gives what Live shows."""
-    meters = {SCOPE_METERS[scope] for scope in ("gpu", "cpu", "estimate")}
     found = [
         records.samples.get(device.device, quantity)
         for meter in records.plan.meters
-        if meter.name in meters
+        if scopes.of_meter(meter) in _ALWAYS_SHOWN
         for device in meter.devices
         for quantity in _SHOWN
     ]

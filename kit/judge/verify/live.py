@@ -1,23 +1,26 @@
 """L4: what Live showed while the run went on is journalled, and must be what the samples say.
 
 Twice a second the runner tells the power of each device and the energy since its first reading,
-as `kit.measure.meters.live` computes them. Raw rows that were changed afterwards no longer give
-them.
+as `kit.measure.meters.live` and `kit.energy.running` compute them. Raw rows that were changed
+afterwards no longer give them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.core.model import Event
-from kit.core.units import QUANTITIES
+from kit.core import limits
+from kit.core.model import Event, MeterDevice
+from kit.core.units import NS, scale_of
+from kit.energy import scopes
+from kit.energy.running import RunningSum, Source, source_of
+from kit.energy.scopes.base import Facts, Growth, Scope
 from kit.judge.verify.verdict import Check, check, judged
-from kit.measure.meters.live import GROWTH, PREFERRED, Sum, corrected, fault
 from kit.record.records import RunRecords
-from kit.record.samples import Series
 
 # How old a reading can be that Live shows: it drops older ones, and the runner may be busy.
 _OLDEST_NS = 8_000_000_000
@@ -67,11 +70,8 @@ def _waiting(events: Sequence[Event]) -> list[tuple[Event, int]]:
 def _differences(records: RunRecords, events: list[tuple[Event, int]]) -> Iterator[str]:
     for meter in records.plan.meters:
         for device in meter.devices:
-            known = {q: f for q, f in device.quantities.items() if "reason" not in f}
-            power = _shown(events, "power", device.device)
-            joules = _shown(events, "joules", device.device)
-            yield from _of_power(records, device.device, known, power)
-            yield from _of_energy(records, device.device, known, joules)
+            yield from _of_power(records, device, _shown(events, "power", device.device))
+            yield from _of_energy(records, device, _shown(events, "joules", device.device))
     named = {d.device for m in records.plan.meters for d in m.devices}
     for key in ("power", "joules"):
         strangers = {d for e, _ in events for d in e.data.get(key, {})} - named
@@ -88,18 +88,18 @@ def _shown(events: list[tuple[Event, int]], key: str, device: str) -> list[Shown
     ]
 
 
-def _of_power(
-    records: RunRecords, device: str, known: Mapping[str, Mapping[str, Any]], shown: list[Shown]
-) -> Iterator[str]:
+def _of_power(records: RunRecords, device: MeterDevice, shown: list[Shown]) -> Iterator[str]:
     """Power that is read as such; a counter's is the growth between two calls that nobody kept."""
-    quantities = [q for q in PREFERRED if q in known]
-    if not quantities or not shown:
+    known = {q: f for q, f in device.quantities.items() if "reason" not in f}
+    scope = scopes.of_device(device)
+    quantities = [q for q in scope.power if q in known] if scope else []
+    if scope is None or not quantities or not shown:
         if shown and not known:
-            yield f"Live showed the power of {device}, and the plan says why it is not read"
+            yield f"Live showed the power of {device.device}, and the plan says why it is not read"
         return
-    values = [_watts(records.samples.get(device, q), q, known[q], device) for q in quantities]
+    values = [_watts(records, device.device, scope, q, known[q]) for q in quantities]
     wrong = [one.t for one in shown if not _is_shown(values, one)]
-    yield from _told(device, "power", wrong, shown)
+    yield from _told(device.device, "power", wrong, shown)
 
 
 def _is_shown(values: list[tuple[Any, Any]], one: Shown) -> bool:
@@ -117,19 +117,19 @@ def _is_shown(values: list[tuple[Any, Any]], one: Shown) -> bool:
 
 
 def _watts(
-    series: Series | None, quantity: str, facts: Mapping[str, Any], device: str
+    records: RunRecords, device: str, scope: Scope, quantity: str, facts: Facts
 ) -> tuple[Any, Any]:
     """(when read, ns; watts as Live shows them) of a stream, in the order of reading.
 
     NaN stands where Live refused the reading.
     """
+    series = records.samples.get(device, quantity)
     if series is None or not len(series.raw):
         return np.zeros(0, np.int64), np.zeros(0)
     order = np.argsort(series.t1, kind="stable")
     raw = series.raw[order]
-    scale = QUANTITIES[quantity].scale * float(facts.get("scale", 1.0))
-    first, second = corrected(quantity, facts, 0.0), corrected(quantity, facts, 1.0)
-    watts = first + raw * scale * (second - first)
+    first, second = (scope.corrected(facts, watts, 1.0) for watts in (0.0, 1.0))
+    watts = first + raw * scale_of(quantity, facts) * (second - first)
     watts[_refused(raw, quantity, facts, device)] = np.nan
     return series.t1[order], watts
 
@@ -137,22 +137,39 @@ def _watts(
 def _refused(raw: Any, quantity: str, facts: Mapping[str, Any], device: str) -> Any:
     """Which readings Live left out, because no device can give them. Shape as ``raw``."""
     each, place = np.unique(raw, return_inverse=True)
-    return np.array([bool(fault(quantity, facts, r, device)) for r in each.tolist()])[place]
+    return np.array([bool(limits.fault(quantity, facts, r, device)) for r in each.tolist()])[place]
 
 
-def _of_energy(
-    records: RunRecords, device: str, known: Mapping[str, Mapping[str, Any]], shown: list[Shown]
-) -> Iterator[str]:
-    quantity = next((q for q in GROWTH if q in known), None)
+def _of_energy(records: RunRecords, device: MeterDevice, shown: list[Shown]) -> Iterator[str]:
+    """A running sum, as Live adds it up today or as kit 0.1 did."""
     if not shown:
         return
-    if quantity is None:
-        yield f"Live showed the energy of {device}, and the plan says why it is not read"
+    source = source_of(device)
+    if source is None:
+        yield f"Live showed the energy of {device.device}, and the plan says why it is not read"
         return
-    times, values = _sums(records.samples.get(device, quantity), quantity, known[quantity], device)
-    wrong = [one.t for one in shown if not _holds(times, values, one, lasting=True)]
-    unheld = frozenset(wrong)
-    yield from _told(device, "energy", wrong, shown)
+    growth = source.scope.growth[source.quantity]
+    series = _believable(records, device.device, source)
+    sums = _sums(series, source, growth)
+    wrong = _unheld(sums, shown)
+    if wrong:
+        older = _sums(series, source, _older(source.quantity, growth))
+        unheld = _unheld(older, shown)
+        sums, wrong = (older, unheld) if len(unheld) < len(wrong) else (sums, wrong)
+    yield from _told(device.device, "energy", wrong, shown)
+    yield from _of_age(device.device, sums, frozenset(wrong), shown)
+
+
+def _unheld(sums: tuple[Any, Any], shown: list[Shown]) -> list[int]:
+    """When an energy was shown that is none of the sums shortly before (ns)."""
+    return [one.t for one in shown if not _holds(*sums, one, lasting=True)]
+
+
+def _of_age(
+    device: str, sums: tuple[Any, Any], unheld: frozenset[int], shown: list[Shown]
+) -> Iterator[str]:
+    """Energies that Live showed long after they were read."""
+    times, values = sums
     ages = [
         _age_s(times, values, one)
         for one in shown
@@ -160,25 +177,45 @@ def _of_energy(
     ]
     age_s = float(np.median(ages)) if ages else 0.0
     # On a slow disk readings are written, shown and journalled all at a slower pace.
-    apart_s = float(np.median(np.diff([one.t for one in shown]))) * 1e-9 if len(shown) > 1 else 0.0
+    apart_s = float(np.median(np.diff([one.t for one in shown]))) * NS if len(shown) > 1 else 0.0
     if age_s > max(_USUAL_S, _SPACED * apart_s):
         yield f"{device}: the energy that Live showed lies {age_s:.1f} s back in its samples"
 
 
-def _sums(
-    series: Series | None, quantity: str, facts: Mapping[str, Any], device: str
-) -> tuple[Any, Any]:
+def _believable(records: RunRecords, device: str, source: Source) -> list[tuple[int, int]]:
+    """(when read, ns; raw) of what Live took in, in the order of reading."""
+    series = records.samples.get(device, source.quantity)
+    if series is None or not len(series.raw):
+        return []
+    order = np.argsort(series.t1, kind="stable")
+    order = order[~_refused(series.raw[order], source.quantity, source.facts, device)]
+    return list(zip(series.t1[order].tolist(), series.raw[order].tolist(), strict=True))
+
+
+def _sums(read: list[tuple[int, int]], source: Source, growth: Growth) -> tuple[Any, Any]:
     """(when read, energy until then, J) by Live's own adding up."""
-    adding = Sum(quantity, facts)
-    times, values = [], []
-    if series is not None and len(series.raw):
-        order = np.argsort(series.t1, kind="stable")
-        order = order[~_refused(series.raw[order], quantity, facts, device)]
-        for t, raw in zip(series.t1[order].tolist(), series.raw[order].tolist(), strict=True):
-            adding.add(t, raw)
-            times.append(t)
-            values.append(adding.total)
-    return np.array(times, np.int64), np.array(values, np.float64)
+    adding = RunningSum(source.quantity, source.facts, growth)
+    values = []
+    for t, raw in read:
+        adding.add(t, raw)
+        values.append(adding.since_hole.joules)
+    return np.array([t for t, _ in read], np.int64), np.array(values, np.float64)
+
+
+def _older(quantity: str, growth: Growth) -> Growth:
+    """The same as kit 0.1 added up: counters across any silence, an outlet by trapezoids."""
+    if quantity != "pdu_power":
+        rest_s = None if growth.rest_s is None else math.inf
+        return growth._replace(hole_s=lambda _facts: math.inf, rest_s=rest_s)
+
+    def trapezoid(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
+        mean_w = (before + raw) / 2 * scale_of(quantity, facts)
+        return mean_w * seconds if min(before, raw) > 0 else None
+
+    def hole_s(facts: Facts) -> float:
+        return max(0.5, 5 * limits.seconds_of(facts, "poll_s", 1.0))
+
+    return Growth(trapezoid, "", hole_s)
 
 
 def _latest(times: Any, t: int) -> int:
@@ -211,7 +248,7 @@ def _age_s(times: Any, values: Any, one: Shown) -> float:
 
 def _told(device: str, what: str, wrong: list[int], shown: list[Shown]) -> Iterator[str]:
     if len(wrong) > max(_FEW, _SHARE * len(shown)):
-        at = wrong[0] * 1e-9
+        at = wrong[0] * NS
         yield (
             f"{device}: {len(wrong)} of {len(shown)} live readings of its {what} are not in its "
             f"samples (first at {at:.1f} s)"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from kit.core.errors import KitError
 from kit.core.model import MeterPlan
 from kit.measure.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent
@@ -34,11 +36,12 @@ def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
     """
     meter = get(name)
     try:
-        return meter.probe(alias, config)
+        found = meter.probe(alias, config)
     except KitError:
         raise
     except Exception as error:
-        return absent(name, alias, f"the meter failed: {type(error).__name__}: {error}")
+        found = absent(name, alias, f"the meter failed: {type(error).__name__}: {error}")
+    return msgspec.structs.replace(found, scope=meter.scope)
 
 
 def get(name: str) -> Meter:

@@ -32,6 +32,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from kit.core.model import MeterDevice, MeterPlan
+from kit.core.units import Scope
 from kit.record.events import Clock
 
 
@@ -100,6 +101,7 @@ class Meter(Protocol):
     Attributes:
         name: the word in a spec's ``meters[].name``.
         title: one line for a list or a form.
+        scope: the energy scope that its readings feed, also where it has no device.
         process: ``local`` meters share one sampler process; ``own`` asks for one of its own,
             because its reads wait for a network.
         remedy: what a person can do when it has no devices.
@@ -107,6 +109,7 @@ class Meter(Protocol):
 
     name: str
     title: str
+    scope: Scope
     process: Literal["local", "own"]
     remedy: str
 

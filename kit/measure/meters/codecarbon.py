@@ -24,6 +24,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from kit.core.model import MeterDevice, MeterPlan
+from kit.core.units import Scope
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
 from kit.record.events import Clock
 
@@ -43,6 +44,7 @@ _MISSING = "CodeCarbon is not installed: pip install 'kit[codecarbon]'"
 class CodeCarbon:
     name = "codecarbon"
     title = "CodeCarbon's own account, for comparison"
+    scope: Scope = "codecarbon"
     process: Literal["local", "own"] = "own"
     remedy = "pip install 'kit[codecarbon]', or take codecarbon out of the spec's meters"
 

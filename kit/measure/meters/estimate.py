@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from kit.core import jsonio
 from kit.core.model import MeterDevice, MeterPlan
+from kit.core.units import Scope
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
 from kit.record.events import Clock
 
@@ -43,6 +44,7 @@ class Signature(NamedTuple):
 class Estimate:
     name = "estimate"
     title = "Estimate from host CPU time (no measurement)"
+    scope: Scope = "estimate"
     process: Literal["local", "own"] = "local"
     remedy = "give [estimate] idle_w, max_w and source in host.toml"
 

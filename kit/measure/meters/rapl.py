@@ -28,6 +28,8 @@ from typing import Any, Literal
 
 from kit.core.limits import PACKAGE_W
 from kit.core.model import MeterDevice, MeterPlan
+from kit.core.units import Scope
+from kit.energy.scopes.cpu import GAIN, GAIN_SOURCE
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
 from kit.measure.meters.rapl_zones import (
     PERIOD_S,
@@ -44,13 +46,12 @@ __all__ = ("METER", "PERIOD_S", "ROOT", "Rapl", "RaplReader", "growing", "zones"
 
 # What a read gave that was no number: a code of its own, which no device returns here.
 _NO_NUMBER = errno.EBADMSG
-_GAIN = 0.05
-_GAIN_SOURCE = "prior: ±5%, the deviations published for RAPL against external meters"
 
 
 class Rapl:
     name = "rapl"
     title = "CPU packages (RAPL)"
+    scope: Scope = "cpu"
     process: Literal["local", "own"] = "local"
     remedy = "run on bare metal with RAPL readable, or take rapl out of the spec's meters"
 
@@ -140,8 +141,8 @@ def _facts(zone: Zone) -> dict[str, Any]:
         **found,
         "poll_s": _poll_s([zone]),
         "summed": zone.summed,
-        "gain": _GAIN,
-        "gain_source": _GAIN_SOURCE,
+        "gain": GAIN,
+        "gain_source": GAIN_SOURCE,
     }
 
 

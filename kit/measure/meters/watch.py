@@ -11,36 +11,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from kit.core import limits
 from kit.core.model import MeterDevice, meter_label
-from kit.core.names import SCOPES
-from kit.core.units import QUANTITIES, event_reasons
+from kit.core.units import QUANTITIES, event_reasons, scale_of
+from kit.energy import scopes
+from kit.energy.running import RunningSum
+from kit.energy.scopes.base import Growth
 from kit.measure.meters import MeterUnavailable, Reader, Reading, get
-from kit.measure.meters.live import GROWING, STILL_NS, corrected, fault, is_of_module
 from kit.record.events import Clock
 
-_READ_S = 1.0  # GPUs keep the samples of two seconds
+_READ_S = 0.5  # GPUs keep the samples of two seconds
 _STALE_NS = 5_000_000_000
-_LONGEST_STEP_S = {"window": 0.25}  # of one quantity, by kind; else:
-_LONGEST_OTHER_S = 5.0
 _END_S = 0.5
 # Energies over times that differ by more (some rounds of reading) make no sum.
 APART_S = 1.5
-# What a device's power and energy are taken from: the first of these that it gives.
-_POWER = ("gpu_power_instant", "gpu_power_sample", "gpu_power_average", "pdu_power")
-_ENERGY = {
-    "gpu_energy": "counter",
-    "cpu_energy": "counter",
-    "gpu_power_sample": "20 ms samples",
-    "gpu_power_instant": "instant power, held",
-    "gpu_power_average": "1 s average, held",
-    "pdu_power": "power, held",
-    "cpu_busy": "CPU time and published watts",
-}
 _CONTEXT = {
     "temperature_degC": "gpu_temperature",
     "sm_clock_MHz": "gpu_sm_clock",
@@ -62,6 +50,7 @@ class Seen(NamedTuple):
         reasons: why the clocks are not higher, in words; None where unknown.
         why_not: why there is no power, else empty.
         no_energy: why there is no energy, or none by its best source, else empty.
+        meter: the name of the meter that reads it.
     """
 
     scope: str
@@ -75,6 +64,7 @@ class Seen(NamedTuple):
     reasons: tuple[str, ...] | None
     why_not: str
     no_energy: str = ""
+    meter: str = ""
 
 
 class Snapshot(NamedTuple):
@@ -85,186 +75,129 @@ class Snapshot(NamedTuple):
     absent: dict[str, str]
 
 
-class _Sum:
-    """Energy of one quantity of one device so far."""
-
-    def __init__(self, quantity: str, facts: Mapping[str, Any]) -> None:
-        self.quantity, self._facts = quantity, facts
-        self.latest: tuple[int, int] | None = None
-        self.joules = self.seconds = 0.0
-        self._from: tuple[int, int] | None = None  # since when what came is not yet in the sum
-        self._told = (0.0, 0.0)
-        self._rate: float | None = None
-
-    def add(self, t: int, raw: int) -> None:
-        if self.latest and t <= self.latest[0]:
-            return
-        before, self.latest = self._from, (t, raw)
-        if self.quantity in GROWING and before and raw == before[1]:
-            return  # nothing is known of this stretch until it grows
-        self._from = self.latest
-        if before is None:
-            return
-        seconds = (t - before[0]) * 1e-9
-        longest = _LONGEST_STEP_S.get(QUANTITIES[self.quantity].kind, _LONGEST_OTHER_S)
-        joules = self._joules(before[1], raw, seconds) if seconds <= longest else None
-        if joules is not None:
-            self.joules, self.seconds = self.joules + joules, self.seconds + seconds
-
-    def interrupt(self) -> None:
-        """Nobody knows what comes until the next reading."""
-        self.latest = self._from = None
-
-    def still(self) -> str:
-        """That the counter has stood still for longer than it may, else empty."""
-        if self.quantity not in GROWING or not self.latest or not self._from:
-            return ""
-        still_ns = self.latest[0] - self._from[0]
-        if still_ns <= STILL_NS:
-            return ""
-        return f"{QUANTITIES[self.quantity].text} has not grown for {still_ns * 1e-9:.0f} s"
-
-    def watts(self) -> float:
-        """The latest power reading."""
-        assert self.latest is not None
-        return corrected(self.quantity, self._facts, self.latest[1] * self._scale)
-
-    def rate(self) -> float | None:
-        """Mean power since the call before; the one told then where nothing came in between."""
-        joules, seconds = self.joules - self._told[0], self.seconds - self._told[1]
-        self._told = (self.joules, self.seconds)
-        if seconds > 0:
-            self._rate = joules / seconds
-        return self._rate
-
-    def no_power(self, raw: int) -> str:
-        """Why a power that is not above 0 is no reading."""
-        text = QUANTITIES[self.quantity].text
-        if raw < 0 or self.quantity != "pdu_power":
-            return f"{text} reads {raw * self._scale:g} W: no reading"
-        squelch = self._facts.get("squelch")
-        limit = f" ({squelch:g} W)" if squelch else ""
-        return f"the outlet reads 0 W, less than it can measure{limit}"
-
-    @property
-    def _scale(self) -> float:
-        return QUANTITIES[self.quantity].scale * float(self._facts.get("scale", 1.0))
-
-    def _joules(self, before: int, raw: int, seconds: float) -> float | None:
-        grown = self._uncorrected(before, raw, seconds)
-        if grown is None:
-            return None
-        return corrected(self.quantity, self._facts, grown / seconds) * seconds
-
-    def _uncorrected(self, before: int, raw: int, seconds: float) -> float | None:
-        if self.quantity == "cpu_busy":
-            idle, full = self._facts["idle_w"], self._facts["max_w"]
-            share = min((raw - before) * self._scale / (seconds * self._facts["cpus"]), 1.0)
-            return float((idle + share * (full - idle)) * seconds)
-        if QUANTITIES[self.quantity].kind == "counter":
-            wrap = int(self._facts.get("wrap", 0))
-            joules = ((raw - before) % wrap if wrap else raw - before) * self._scale
-            most = limits.most_j(self.quantity, self._facts, seconds)
-            return joules if 0 <= joules <= most else None
-        # A window's mean belongs to the time before it; any other power holds until the next.
-        return (
-            (raw if QUANTITIES[self.quantity].kind == "window" else before) * self._scale * seconds
-        )
-
-
 class _Device:
-    def __init__(self, device: MeterDevice) -> None:
-        known = {n: f for n, f in device.quantities.items() if n in QUANTITIES}
-        self._sums = {n: _Sum(n, f) for n, f in known.items() if n in _ENERGY and "reason" not in f}
-        self._reasons = [f["reason"] for n, f in known.items() if n in _ENERGY and "reason" in f]
-        self._facts = known
+    """One device: a running sum of each quantity that its energy can be made of."""
+
+    def __init__(self, device: MeterDevice, meter: str = "") -> None:
+        self._facts = {n: f for n, f in device.quantities.items() if n in QUANTITIES}
+        self._scope = scopes.of_device(device)
+        self._meter = meter
+        growth = self._scope.growth if self._scope else {}
+        self._sums = {n: _sum(n, f, growth[n]) for n, f in self._read(growth).items()}
+        told = (f.get("reason") for n, f in self._facts.items() if n in growth)
+        self._reasons = [str(why) for why in told if why]
         self._context: dict[str, int] = {}
         self._failed: dict[str, str] = {}
-        scopes = [QUANTITIES[n].scope for n in known if n in _ENERGY]
-        self.scope = scopes[0] if scopes else "none"
-        self.summed = all(f.get("summed", True) for f in known.values())
 
     def take(self, reading: Reading, explain: Callable[[int], str]) -> None:
+        name = reading.quantity
         if reading.rc != 0 or reading.raw is None:
-            self._failed[reading.quantity] = explain(reading.rc)
-            self._context.pop(reading.quantity, None)
+            self._failed[name] = explain(reading.rc)
+            self._context.pop(name, None)
             return
-        self._failed.pop(reading.quantity, None)
-        found = self._sums.get(reading.quantity)
-        facts = self._facts.get(reading.quantity, {})
-        impossible = fault(reading.quantity, facts, reading.raw, reading.device)
-        if reading.quantity in _POWER and reading.raw <= 0 and found:
-            self._failed[reading.quantity] = found.no_power(reading.raw)
-            found.interrupt()
-        elif impossible:
-            self._failed[reading.quantity] = f"{QUANTITIES[reading.quantity].text}: {impossible}"
-            self._context.pop(reading.quantity, None)
+        self._failed.pop(name, None)
+        found, facts = self._sums.get(name), self._facts.get(name, {})
+        if why := self._no_reading(name, facts, reading):
+            self._failed[name] = why
+            self._context.pop(name, None)
             if found:
                 found.interrupt()
         elif found is None:
-            self._context[reading.quantity] = reading.raw
+            self._context[name] = reading.raw
         else:
             middle = reading.t0 + (reading.t1 - reading.t0) // 2
             found.add(reading.t_dev if reading.t_dev is not None else middle, reading.raw)
 
     def seen(self, now: int) -> Seen:
         watts, power_from = self._watts(now)
-        able = [
-            s
-            for n in _ENERGY
-            if (s := self._sums.get(n)) and s.seconds > 0 and not s.still() and self._is_own(n)
-        ]
-        best = able[0] if able else None
+        best = next((s for s in self._growing() if s.known.seconds > 0 and not s.still_s()), None)
         mask = self._context.get("gpu_event_reasons")
         return Seen(
-            scope=self.scope,
-            summed=self.summed,
+            scope=self._scope.name if self._scope else "none",
+            summed=all(f.get("summed", True) for f in self._facts.values()),
             watts=watts,
             power_from=power_from,
-            joules=best.joules if best else None,
-            seconds=best.seconds if best else 0.0,
-            energy_from=_ENERGY[best.quantity] if best else "",
+            joules=self._corrected(best, *best.known) if best else None,
+            seconds=best.known.seconds if best else 0.0,
+            energy_from=self._scope.growth[best.quantity].words if best and self._scope else "",
             context={key: self._context.get(name) for key, name in _CONTEXT.items()},
             reasons=None if mask is None else event_reasons(mask),
             why_not="" if watts is not None else self._why_not(),
             no_energy=self._still() or ("" if best else self._why_not()),
+            meter=self._meter,
         )
 
-    def _is_own(self, quantity: str) -> bool:
-        """Whether an energy is the GPU's own, and surely not that of the module it is part of."""
-        if quantity not in ("gpu_energy", "gpu_power_sample"):
-            return True
-        latest = {n: s.latest[1] for n, s in self._sums.items() if s.latest}
-        return not is_of_module({**latest, **self._context})
+    def _read(self, growth: Mapping[str, Growth]) -> dict[str, dict[str, Any]]:
+        """The facts of what is read, best first."""
+        return {n: self._facts[n] for n in growth if "reason" not in self._facts.get(n, {"reason"})}
 
-    def _still(self) -> str:
-        return "; ".join(why for s in self._sums.values() if (why := s.still()))
+    def _growing(self) -> Iterator[RunningSum]:
+        """The sums that are surely the device's own, best first."""
+        latest = {n: s.latest[1] for n, s in self._sums.items() if s.latest}
+        is_own = self._scope is None or self._scope.is_own({**latest, **self._context})
+        main = self._scope.main if self._scope else frozenset[str]()
+        return (s for n, s in self._sums.items() if is_own or n not in main)
+
+    def _no_reading(self, name: str, facts: Mapping[str, Any], reading: Reading) -> str:
+        """Why a value is no reading: a power of 0 W, or more than the device can give."""
+        raw = reading.raw or 0
+        if self._scope and name in self._scope.power and raw <= 0:
+            if raw == 0 and (why := self._scope.of_zero(facts)):
+                return why
+            return f"{QUANTITIES[name].text} reads {raw * scale_of(name, facts):g} W: no reading"
+        fault = limits.fault(name, facts, raw, reading.device)
+        return f"{QUANTITIES[name].text}: {fault}" if fault else ""
+
+    def _corrected(self, found: RunningSum, joules: float, seconds: float) -> float:
+        assert self._scope is not None
+        return self._scope.corrected(self._facts[found.quantity], joules, seconds)
 
     def _watts(self, now: int) -> tuple[float | None, str]:
+        """The best power that is fresh, else the growth of a counter."""
         fresh = {
-            n for n, s in self._sums.items() if s.latest and now - s.latest[0] < _STALE_NS
-        } - set(self._failed)
-        for name in (n for n in _POWER if n in fresh):
-            return self._sums[name].watts(), QUANTITIES[name].text
-        counting = {n for n in fresh if not self._sums[n].still()}
-        for name in (n for n in ("gpu_energy", "cpu_energy", "cpu_busy") if n in counting):
-            rate = self._sums[name].rate()
-            return rate, "" if rate is None else f"growth of: {QUANTITIES[name].text}"
+            n: s
+            for n, s in self._sums.items()
+            if s.latest and now - s.latest[0] < _STALE_NS and n not in self._failed
+        }
+        power = self._scope.power if self._scope else ()
+        for name in (n for n in power if n in fresh):
+            latest = fresh[name].latest
+            watts = latest[1] * scale_of(name, self._facts[name]) if latest else 0.0
+            return self._corrected(fresh[name], watts, 1.0), QUANTITIES[name].text
+        for name in (n for n in fresh if not fresh[n].still_s()):
+            rate = fresh[name].watts()
+            if rate is None:
+                return None, ""
+            return self._corrected(fresh[name], rate, 1.0), f"growth of: {QUANTITIES[name].text}"
         return None, ""
 
+    def _still(self) -> str:
+        """Which counters have stood still for longer than they may, else empty."""
+        return "; ".join(
+            f"{QUANTITIES[name].text} has not grown for {seconds:.0f} s"
+            for name, one in self._sums.items()
+            if (seconds := one.still_s())
+        )
+
     def _why_not(self) -> str:
-        failed = [why for name, why in self._failed.items() if name in _ENERGY]
+        failed = [why for name, why in self._failed.items() if name in self._sums]
         still = [why] if (why := self._still()) else []
-        return str([*failed, *still, *self._reasons, "no reading yet"][0])
+        return [*failed, *still, *self._reasons, "no reading yet"][0]
+
+
+def _sum(quantity: str, facts: Mapping[str, Any], growth: Growth) -> RunningSum:
+    """A sum of what is read at this module's pace, which may be slower than the plan's."""
+    poll_s = max(limits.seconds_of(facts, "poll_s", _READ_S), _READ_S)
+    return RunningSum(quantity, {**facts, "poll_s": poll_s}, growth)
 
 
 class _Watched:
     """One meter, read over and over in a thread."""
 
-    def __init__(self, reader: Reader, stop: threading.Event) -> None:
+    def __init__(self, name: str, reader: Reader, stop: threading.Event) -> None:
         self._reader, self._stop = reader, stop
         self._lock = threading.Lock()
-        self._devices = {d.device: _Device(d) for d in reader.devices}
+        self._devices = {d.device: _Device(d, name) for d in reader.devices}
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -281,7 +214,7 @@ class _Watched:
         while not self._stop.is_set():
             for tier in (t for t in self._reader.tiers if t.due is None):
                 self._read(tier.read)
-            self._stop.wait(_READ_S / 2)
+            self._stop.wait(_READ_S)
 
     def _read(self, read: Callable[[], Iterable[Reading]]) -> None:
         try:
@@ -317,7 +250,7 @@ def watch(
             except MeterUnavailable as reason:
                 absent[meter_label(name, alias)] = str(reason)
                 continue
-            watched.append(_Watched(reader, stop))
+            watched.append(_Watched(name, reader, stop))
             held.callback(watched[-1].end)
         held.callback(stop.set)
         due = time.monotonic()
@@ -333,21 +266,24 @@ def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
     """Power and energy by scope, of the devices that add up; None where one of them tells none.
 
     Scopes are never added to one another: a wall holds the GPUs, an estimate is no measurement.
-    Nor are energies over different times, such as that of a device that was lost meanwhile.
+    Nor are energies over different times, such as that of a device that was lost meanwhile, or
+    devices of two kinds of meter, which may be the same ones.
 
     Returns:
         By scope ``power_W``, ``energy_J``, ``energy_over_s``, and ``reason``, why one of them is
         None, else empty.
     """
     found: dict[str, dict[str, Any]] = {}
-    for scope in SCOPES:
+    for scope in scopes.SCOPES:
         own = {name: d for name, d in snapshot.devices.items() if d.scope == scope and d.summed}
         if own:
-            found[scope] = _total(own)
+            found[scope] = _total(own, scope)
     return found
 
 
-def _total(own: Mapping[str, Seen]) -> dict[str, Any]:
+def _total(own: Mapping[str, Seen], scope: str) -> dict[str, Any]:
+    if twice := scopes.mixed((d.meter for d in own.values()), scope):
+        return {"power_W": None, "energy_J": None, "energy_over_s": None, "reason": twice}
     watts, joules = [d.watts for d in own.values()], [d.joules for d in own.values()]
     times = sorted(d.seconds for d in own.values())
     whys = [f"{n}: {d.why_not}" for n, d in own.items() if d.watts is None]

@@ -8,12 +8,9 @@ from typing import Any
 from kit.core import limits
 from kit.core.model import Finding, MeterDevice, MeterPlan
 from kit.core.units import QUANTITIES
-from kit.energy import SCOPE_METERS, sanity
+from kit.energy import sanity, scopes
 from kit.measure import meters as registry
 from kit.run.preflight.finding import fail, ok, warn
-
-# Meters whose readings are energy or power; the estimator's are time.
-MEASURING = frozenset(name for scope, name in SCOPE_METERS.items() if scope != "estimate")
 
 # How long preflight watches the GPUs' counters (`kit.run.preflight.gathering`), s.
 _WATCHED_S = 0.5
@@ -54,10 +51,11 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
         gpu_energy: mJ that each GPU's counter grew by within half a second; what else stands
             there tells of no growth.
     """
-    for device in (d for plan in plans if plan.name == "pdu" for d in plan.devices):
+    outlets = [plan for plan in plans if scopes.of_meter(plan) == "wall"]
+    for device in (device for plan in outlets for device in plan.devices):
         if why := _impossible(device):
             yield warn("PDU_IMPLAUSIBLE", why, "compare outlets and profile: `kit pdu probe`")
-    powers = [facts for plan in plans if plan.name == "pdu" for facts in _powers(plan)]
+    powers = [facts for plan in outlets for facts in _powers(plan)]
     for facts in powers:
         why = sanity.against_itself(facts["probe"], float(facts.get("resolution", 1.0)))
         if why:
@@ -67,7 +65,7 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
             yield warn("PDU_UNCALIBRATED", f"the PDU's calibration is not used: {unused}", remedy)
     summed = [facts for facts in powers if facts.get("summed")]
     grown = [v for v in gpu_energy.values() if isinstance(v, int) and not isinstance(v, bool)]
-    if not summed or any(plan.reason for plan in plans if plan.name == "pdu"):
+    if not summed or any(plan.reason for plan in outlets):
         return
     wall_w = sum(f["probe"]["watts"] * f.get("correction", 1.0) for f in summed)
     gain = max(float(facts.get("gain", 0.0)) for facts in summed)
@@ -82,7 +80,7 @@ def _impossible(device: MeterDevice) -> str:
     if watts is None:
         return ""
     raw = round(watts / float(facts.get("scale", 1.0)))
-    why = limits.fault("pdu_power", facts, raw, watts, device.device)
+    why = limits.fault("pdu_power", facts, raw, device.device)
     return f"{device.device}: {why}" if why else ""
 
 
@@ -109,10 +107,11 @@ def _is_missed(plan: MeterPlan, device: MeterDevice) -> bool:
 
 def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
     """What will be known of energy: measured, estimated, or nothing."""
-    working = {plan.name for plan in plans if any(map(_tells_energy, plan.devices))}
-    if measuring := working & MEASURING:
-        yield ok("ENERGY", f"energy will be measured ({', '.join(sorted(measuring))})")
-    elif "estimate" in working:
+    working = _working(plans)
+    measuring = [p.name for p in working if scopes.SCOPES[scopes.of_meter(p)].status == "measured"]
+    if measuring:
+        yield ok("ENERGY", f"energy will be measured ({', '.join(sorted(set(measuring)))})")
+    elif working:
         yield warn(
             "ENERGY_ESTIMATED",
             "energy will be estimated from CPU time: it is labelled so and gets no replay verdict",
@@ -124,6 +123,12 @@ def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
             "no meter answers: energy will be unmeasured, latency and outputs are recorded",
             "run on a host with a GPU driver, readable RAPL or a metered outlet",
         )
+
+
+def _working(plans: Sequence[MeterPlan]) -> list[MeterPlan]:
+    """The meters that will give energies of a scope."""
+    own = (plan for plan in plans if scopes.of_meter(plan) in scopes.SCOPES)
+    return [plan for plan in own if any(map(_tells_energy, plan.devices))]
 
 
 def _tells_energy(device: MeterDevice) -> bool:
@@ -140,16 +145,16 @@ def primary(metric: str, plans: Sequence[MeterPlan]) -> Iterator[Finding]:
     scope, _, rest = metric.partition("_energy_")
     if not rest:
         return
-    needed = SCOPE_METERS.get(scope, scope)
-    working = {plan.name for plan in plans if any(map(_tells_energy, plan.devices))}
-    if needed not in working:
+    asked = [plan for plan in plans if scopes.of_meter(plan) == scope]
+    if not _working(asked):
+        needed = " or ".join(plan.name for plan in asked) or f"a meter of {scope}"
         yield warn(
             "PRIMARY_UNMEASURED",
             f"the primary metric {metric} needs {needed}, which measures nothing here: "
             "a replay of this run will be NOT-COMPARABLE",
             "choose another primary_metric (outputs needs no meter), or another host",
         )
-    elif needed == "estimate":
+    elif scopes.SCOPES[scope].status == "estimated":
         yield warn(
             "PRIMARY_ESTIMATED",
             f"the primary metric {metric} is an estimate: a replay will be NOT-COMPARABLE",

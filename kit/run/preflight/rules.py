@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.core.model import Finding, Plan, RunSpec
+from kit.energy import scopes
 from kit.machine.host import is_absent, parse_set
 from kit.run.preflight import gpu_rules, host_rules, meter_rules
 from kit.run.preflight.finding import fail, ok, warn
@@ -227,7 +228,7 @@ def _meters(case: Case) -> Iterator[Finding]:
 def _gpus(case: Case) -> Iterator[Finding]:
     asked = case.spec.devices.gpus
     if asked:
-        found = [m.devices for m in case.plan.meters if m.name == "nvml" and m.devices]
+        found = [m.devices for m in case.plan.meters if scopes.of_meter(m) == "gpu" and m.devices]
         engine = case.host["docker"].get("gpu")
         counters = case.facts["gpu_energy"]
         yield from gpu_rules.check(

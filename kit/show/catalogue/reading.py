@@ -10,7 +10,7 @@ from typing import Any
 
 from kit.core import jsonio, regular
 from kit.core.errors import KitError
-from kit.core.names import SCOPES
+from kit.energy.names import SCOPES
 from kit.energy.results.older import readable
 from kit.record.manifest import RECOMPUTED, REPLAY, parent
 from kit.show.report.mean import mean

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from kit.core import names
 from kit.core.model import Event
+from kit.energy import names
 
 # Readings for a face that draws a run and anchors of clocks: a log has no use for them. A block
 # ends where the next one begins.

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from kit.core import names
 from kit.core.model import EnergyValue, Event, MeterPlan
-from kit.energy.running import SOURCES, Window
+from kit.energy import names
+from kit.energy.running import Window, source_of
+from kit.energy.scopes import SCOPES
 from kit.show.live import eventwords
 from kit.show.live.eventwords import Line
 from kit.show.live.snapshot import NS, SILENT_NS, Device, Progress, Snapshot, Step, scope_of
@@ -229,7 +230,7 @@ class RunState:
     def _energy(self) -> tuple[EnergyValue, ...]:
         if self._window is None:
             return ()
-        scopes = {scope: self._devices_of(scope) for scope in SOURCES}
+        scopes = {scope: self._devices_of(scope) for scope in SCOPES}
         found = (self._window.of(scope, facts) for scope, facts in scopes.items() if facts)
         return tuple(_unsure(value) if self._by_power else value for value in found)
 
@@ -239,7 +240,7 @@ class RunState:
             return {}
         found = {
             device: self._window.of(scope, {device: facts})
-            for scope in SOURCES
+            for scope in SCOPES
             for device, facts in self._devices_of(scope).items()
         }
         return {d: _unsure(value) for d, value in found.items()} if self._by_power else found
@@ -278,10 +279,9 @@ def _facts_of(meters: Sequence[MeterPlan]) -> dict[str, dict[str, Mapping[str, A
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for meter in meters:
         for device in meter.devices:
-            for scope, source in SOURCES.items():
-                facts = device.quantities.get(source)
-                if facts is not None and facts.get("summed", True) and "reason" not in facts:
-                    found.setdefault(scope, {})[device.device] = facts
+            source = source_of(device)
+            if source and source.facts.get("summed", True):
+                found.setdefault(source.scope.name, {})[device.device] = source.facts
     return found
 
 

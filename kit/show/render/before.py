@@ -10,9 +10,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kit.core import names
 from kit.core.errors import KitError, PreflightFailed, SpecInvalid
 from kit.core.model import Finding, LaunchPlan, MeterPlan, Plan, Problem, RunSpec
+from kit.energy import names
 from kit.machine.containers import EGRESS
 from kit.run.rehearsal import Rehearsal
 from kit.show.render.console import (

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from kit.core import names
-from kit.core.names import NETS
+from kit.energy import names
+from kit.energy.names import NETS
 from kit.show.render.console import facts, plain
 from kit.show.render.numbers import measured
 from kit.show.report import words

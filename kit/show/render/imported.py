@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kit.core import names
+from kit.energy import names
 from kit.show.render.console import facts, listing, plain, put, stdout, title
 from kit.show.render.numbers import measured, watts
 

@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from kit.core import names
+from kit.energy import names
 from kit.measure.meters.watch import APART_S, Seen, Snapshot, totals
 from kit.show.render.console import (
     count,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kit.core.names import ENERGY_PER
+from kit.energy.names import ENERGY_PER
 from kit.show.catalogue import Row
 from kit.show.render.console import Cell, Mark, count, fitted, plain, put, stderr, stdout
 

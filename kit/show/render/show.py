@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kit.core import names
 from kit.core.errors import ArchiveRefused
-from kit.core.names import SCOPES
+from kit.energy import names
+from kit.energy.names import SCOPES
 from kit.energy.results.older import readable
 from kit.show.render import evidence
 from kit.show.render.console import (

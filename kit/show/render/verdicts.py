@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kit.core import names
+from kit.energy import names
 from kit.show.render.console import Mark, grid, marked, plain, put, stdout
 from kit.show.report.mean import HEADING, LEGEND, mean
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from kit.core import names
 from kit.core.text import clean
 from kit.core.units import NS, QUANTITIES
-from kit.energy import power_series
+from kit.energy import names, power_series
 from kit.energy.picture import thinned
+from kit.energy.results import checks
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 
@@ -79,7 +79,7 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
 
 def context(records: RunRecords) -> str | None:
     """The SVG of every GPU's temperature and SM clock; None where neither was read."""
-    gpus = [d.device for m in records.plan.meters if m.name == "nvml" for d in m.devices]
+    gpus = [d.device for d in checks.gpus(records)]
     panels = [p for p in CONTEXT if any(records.samples.get(g, p[0]) for g in gpus)]
     if not panels:
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kit.core import names
-from kit.core.names import COMPARATORS, ENERGY_PER, NETS, SCOPES
+from kit.energy import names
+from kit.energy.names import COMPARATORS, ENERGY_PER, NETS, SCOPES
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 from kit.show.report import chart, rounding, words

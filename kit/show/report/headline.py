@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kit.core import names
+from kit.energy import names
 from kit.judge.compare import GOOD, Axis, Comparison
 from kit.show.report.mean import LEGEND, interval, mean, pieces
 from kit.show.report.parts import Html, join, section, table, tag, text

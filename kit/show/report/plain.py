@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kit import __version__
-from kit.core import names
-from kit.core.names import COMPARATORS, NETS, SCOPES
 from kit.core.text import clean
+from kit.energy import names
+from kit.energy.names import COMPARATORS, NETS, SCOPES
 from kit.judge.compare import Comparison
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords

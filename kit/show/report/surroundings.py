@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from kit.core.model import ImageIdentity
 from kit.core.units import event_reasons
+from kit.energy.results import checks
 from kit.record.records import RunRecords
 from kit.show.report import chart
 from kit.show.report.parts import Html, absent, facts, section, table, tag
@@ -36,7 +37,7 @@ def over_the_run(records: RunRecords) -> Html:
 
 
 def _gpus(records: RunRecords) -> list[str]:
-    return [d.device for m in records.plan.meters if m.name == "nvml" for d in m.devices]
+    return [device.device for device in checks.gpus(records)]
 
 
 def _reason_rows(records: RunRecords, device: str) -> Iterator[list[object]]:

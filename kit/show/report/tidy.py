@@ -28,8 +28,8 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kit.core.names import NETS, SCOPES
 from kit.core.text import clean
+from kit.energy.names import NETS, SCOPES
 
 Document = Mapping[str, Any]
 PHASES = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kit.core import names
+from kit.energy import names
 from kit.energy.steady import Rule
 from kit.show.report import rounding, words
 from kit.show.report.parts import Html, absent, section, table, tag

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kit.core import names
-from kit.core.names import COMPARATORS, SCOPES
 from kit.core.units import event_reasons
+from kit.energy import names
+from kit.energy.names import COMPARATORS, SCOPES
 from kit.record.phases import INSIDE
 from kit.show.report.rounding import number, with_u
 

@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.geometry import Size
 
-from kit.core import names
+from kit.energy import names
 from kit.show.live.snapshot import NS, SILENT_NS, Device
 from kit.show.live.trace import Point, columns, joined
 from kit.show.render.console import device_name, plain

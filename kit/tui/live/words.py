@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from kit.core import names
+from kit.energy import names
 from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import Line
 from kit.show.live.snapshot import NS, Device, Snapshot

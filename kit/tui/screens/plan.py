@@ -15,8 +15,8 @@ from textual.containers import ScrollableContainer, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from kit.core import names
 from kit.core.model import Finding, RunSpec
+from kit.energy import names
 from kit.record.phases import BLOCKS
 from kit.run.rehearsal import Rehearsal, rehearse, without_meter
 from kit.run.runner import Order

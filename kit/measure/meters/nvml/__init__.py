@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from kit.core.model import MeterPlan
+from kit.core.units import Scope
 from kit.measure.meters.base import MeterUnavailable, absent
 from kit.measure.meters.nvml.api import Api
 from kit.measure.meters.nvml.calibrated import calibrated
@@ -21,6 +22,7 @@ from kit.record.events import Clock
 class Nvml:
     name = "nvml"
     title = "NVIDIA GPU boards (NVML)"
+    scope: Scope = "gpu"
     process: Literal["local", "own"] = "local"
     remedy = "install NVIDIA's driver, or take nvml out of the spec's meters"
 

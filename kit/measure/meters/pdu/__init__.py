@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from kit.core.model import MeterDevice, MeterPlan
-from kit.core.units import significant
+from kit.core.units import Scope, significant
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
 from kit.measure.meters.pdu.points import POLL_S, SAMPLED, Point, complete, of_config
 from kit.measure.meters.pdu.profiles import AMPS_ONLY
@@ -29,6 +29,7 @@ _CHECKS = {
 class Pdu:
     name = "pdu"
     title = "Metered outlets (PDU over SNMP)"
+    scope: Scope = "wall"
     process: Literal["local", "own"] = "own"
     remedy = "check address, credentials, profile and outlets in host.toml"
 

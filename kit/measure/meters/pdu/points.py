@@ -10,15 +10,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from kit.energy.scopes.wall import GAIN, GAIN_SOURCE
 from kit.measure.meters.base import MeterUnavailable
 from kit.measure.meters.pdu.profiles import AMPS_ONLY, SYS_UPTIME, Asked, Measurement, Profile, load
 from kit.measure.meters.pdu.snmp import Answer, Snmp, explain, is_deaf
 
 SAMPLED = ("pdu_power", "pdu_energy", "pdu_uptime")
 POLL_S = 1.0
-# What is taken for the accuracy of a PDU whose makers state none.
-PRIOR_GAIN = 0.05
-_PRIOR = "prior: ±5%, its MIB states no accuracy"
 # A part of an OID is a number below 2³²; an outlet's has fewer digits.
 _INDEX = re.compile(r"[0-9]{1,9}")
 # What a device may tell of itself: decimal digits, RFC 3433's prefixes, accuracy, update period.
@@ -130,7 +128,7 @@ def _facts(measurement: Measurement, index: str) -> dict[str, Any]:
     keys = ("gain", "gain_source", "offset", "squelch", "period_s")
     known = {k: v for k in keys if (v := getattr(measurement, k)) not in (None, "")}
     if measurement.quantity == "pdu_power" and measurement.gain is None:
-        known |= {"gain": PRIOR_GAIN, "gain_source": _PRIOR}
+        known |= {"gain": GAIN, "gain_source": GAIN_SOURCE}
     return {
         "scale": measurement.scale,
         "unit": measurement.unit,

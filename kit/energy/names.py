@@ -1,34 +1,17 @@
-"""The glossary: what phases, metrics and scopes are called, and the one order of scopes.
+"""The glossary: what phases, metrics and scopes are called, and the order of scopes.
 
 Documents, the journal and specs hold identifiers (``loaded_idle``, ``ttft_p50``, ``gpu``); every
-face shows the names that stand here and nowhere else. An identifier that is not known, as in a
-damaged archive, is shown as it stands.
+face shows the names that stand here and in `kit.energy.scopes`, and no others. An identifier that
+is not known, as in a damaged archive, is shown as it stands.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from kit.energy import scopes
+from kit.energy.scopes.base import Name
 
-
-class Name(NamedTuple):
-    """What a thing is called: in full, in few letters for a narrow column, and a scope's devices
-    when there are several.
-    """
-
-    full: str
-    short: str
-    devices: str = ""
-
-
-# The order of every face: what is part of the machine, the whole of it, what is estimated.
-SCOPES = {
-    "gpu": Name("GPU boards (NVML)", "GPU", "GPUs"),
-    "cpu": Name("CPU packages (RAPL)", "CPU", "CPUs"),
-    "wall": Name("wall outlet (PDU)", "wall", "outlets"),
-    "estimate": Name("host CPU (estimated)", "est. CPU", "host CPUs"),
-}
-# Other tools' own accounts: shown beside kit's scopes, never added to them, behind no metric.
-COMPARATORS = {"codecarbon": Name("CodeCarbon's own account", "CodeCarbon")}
+SCOPES = {name: scope.title for name, scope in scopes.SCOPES.items()}
+COMPARATORS = {name: scope.title for name, scope in scopes.COMPARATORS.items()}
 
 # The blocks of a launch, then what the measured one is divided into (`kit.record.phases`).
 PHASES = {

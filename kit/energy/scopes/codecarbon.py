@@ -14,21 +14,24 @@ import numpy as np
 
 from kit.core.limits import seconds_of
 from kit.core.model import EnergyValue, MeterDevice
-from kit.core.units import QUANTITIES
-from kit.energy.curve import Curve, Hole, gaps
+from kit.core.units import scale_of
+from kit.energy.believable import Sifted
+from kit.energy.curve import Curve, Hole, Sensor, gaps
+from kit.energy.scopes.base import Facts, Name, Scope, Ways
+from kit.energy.trust import explained
 from kit.record.samples import Samples
 
-_QUANTITY = "codecarbon_energy"
+QUANTITY = "codecarbon_energy"
 _HOLE_PERIODS = 5
 
 
-def codecarbon_curve(device: MeterDevice, samples: Samples) -> Curve | None:
+def curve(device: MeterDevice, samples: Samples) -> Curve | None:
     """Differences of the total that CodeCarbon tells."""
-    facts, series = device.quantities.get(_QUANTITY), samples.get(device.device, _QUANTITY)
+    facts, series = device.quantities.get(QUANTITY), samples.get(device.device, QUANTITY)
     if facts is None or series is None or len(series.t) < 2:
         return None
     t = series.t.astype(np.float64)
-    joules = np.diff(series.raw).astype(np.float64) * QUANTITIES[_QUANTITY].scale
+    joules = np.diff(series.raw).astype(np.float64) * scale_of(QUANTITY, facts)
     poll_s = seconds_of(facts, "poll_s", 1.0)
     back = (Hole(t[i], t[i + 1], "its total went backwards") for i in np.flatnonzero(joules < 0))
     return Curve(
@@ -36,7 +39,7 @@ def codecarbon_curve(device: MeterDevice, samples: Samples) -> Curve | None:
         joules=np.concatenate([[0.0], np.cumsum(np.maximum(joules, 0.0))]),
         method="codecarbon",
         step_s=poll_s,
-        resolution_j=QUANTITIES[_QUANTITY].scale / np.sqrt(6),
+        resolution_j=scale_of(QUANTITY, facts) / np.sqrt(6),
         holes=(
             *back,
             *gaps(t, _HOLE_PERIODS * poll_s, "answer of CodeCarbon"),
@@ -51,7 +54,7 @@ def stated(value: EnergyValue, devices: Sequence[MeterDevice]) -> EnergyValue:
     """
     if value.joules is None:
         return value
-    facts = [device.quantities.get(_QUANTITY, {}) for device in devices]
+    facts = [device.quantities.get(QUANTITY, {}) for device in devices]
     all_measured = all(fact.get("source") == "measured" for fact in facts)
     said = "; ".join(sorted(device.description for device in devices))
     return msgspec.structs.replace(
@@ -60,3 +63,26 @@ def stated(value: EnergyValue, devices: Sequence[MeterDevice]) -> EnergyValue:
         u_sensor=None,
         method=f"{said}; uncertainty not stated",
     )
+
+
+def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
+    found = curve(device, sifted.samples)
+    return Ways((explained(found, sifted.dropped(device.device, QUANTITY)),) if found else (), ())
+
+
+def _sensor(_facts: Facts) -> Sensor:
+    return Sensor()
+
+
+SCOPE = Scope(
+    name="codecarbon",
+    title=Name("CodeCarbon's own account", "CodeCarbon"),
+    status="stated",
+    source=QUANTITY,
+    main=frozenset({QUANTITY}),
+    power=(),
+    sensor=_sensor,
+    ways=_ways,
+    growth={},
+    stated=stated,
+)

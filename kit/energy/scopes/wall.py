@@ -1,17 +1,21 @@
-"""Energy of CPU packages (RAPL), outlets (PDU), and the estimate from CPU time."""
+"""Wall outlets: what a PDU, a smart plug or a machine's own supply says of its power.
+
+A change of load shows up to an update period late, so that windows under ten of these are
+unmeasured, and so is each that touches a stretch without answers. An energy register is too coarse
+to be cut into phases: it is the second view of the same outlet, and what contradicts it is a doubt.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from kit.core.limits import package_highest_w, seconds_of
+from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
-from kit.core.units import NS, QUANTITIES
+from kit.core.units import NS, scale_of
+from kit.energy.believable import Sifted
 from kit.energy.curve import (
-    MEAN_EDGE,
     SQRT3,
     SQRT12,
     Curve,
@@ -19,87 +23,55 @@ from kit.energy.curve import (
     Hole,
     Sensor,
     Unmeasured,
-    gaps,
     held,
-    sharpened,
+    holes_at,
 )
+from kit.energy.doubts import Doubt
+from kit.energy.scopes.base import Facts, Growth, Name, Scope, Ways
+from kit.energy.trust import explained
 from kit.record.samples import Ints, Samples, Series, readings
 
-RAPL_GAIN, PDU_GAIN, ESTIMATE_ERROR = 0.05, 0.03, 0.5
-_HOLE_PERIODS, _SHORTEST_HOLE_S = 5, 0.5
+POWER, REGISTER = "pdu_power", "pdu_energy"
+# What is taken for the accuracy of an outlet's meter whose makers state none.
+GAIN = 0.05
+GAIN_SOURCE = "prior: ±5%, its makers state no accuracy"
+PERIODS = 10  # a window lasts so many update periods at least
+_POLL_S, _SHORTEST_HOLE_S = 1.0, 0.5
 # A PDU has no counter that would tell what was drawn meanwhile: two answers lost are too many. Not
 # a half or a whole, where readings on a grid would lie to one side or the other by chance.
-_PDU_HOLE_POLLS = 2.75
-_PDU_PERIODS = 10
+_HOLE_POLLS = 2.75
 _UNKNOWN_LAG_PERIODS = 3
 _REGISTER_STEPS = 50  # of a register that is read to a step each: 2% of its growth
-# A counter is renewed each millisecond: two reads that lie closer may hold a whole one between.
-_RENEWED_S = 0.002
-# A package at rest draws watts: a counter that stands still for longer is not renewed.
-_LONGEST_REST_S = 1.0
+# A clamp and a register are further apart only where one of them is not what it says.
+_ALIKE = 1.25
 
 
-def rapl_curve(device: MeterDevice, samples: Samples) -> Curve | None:
-    """Differences of the counter modulo its range."""
-    found = readings(device, samples, "cpu_energy")
-    if found is None:
-        return None
-    series, facts = found
-    t, poll_s = series.t.astype(np.float64), seconds_of(facts, "poll_s", 0.05)
-    steps = np.diff(series.raw).astype(np.float64)
-    steps = np.where(steps < 0, steps + float(facts.get("wrap", 0)), steps)
-    joules = steps * QUANTITIES["cpu_energy"].scale
-    # A larger step is a counter that was reset, not one that wrapped.
-    reset = (joules < 0) | (joules > package_highest_w(facts) * (np.diff(t) * NS + _RENEWED_S))
-    limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * poll_s, float(facts.get("bridge_s", 0.0)))
-    drawn = np.concatenate([[0.0], np.cumsum(np.where(reset, 0.0, joules))])
-    corners, energies = sharpened(t, drawn)
-    return Curve(
-        t=corners,
-        joules=energies,
-        method="counter",
-        step_s=poll_s,
-        edge=MEAN_EDGE,
-        sensor=Sensor(gain=float(facts.get("gain", RAPL_GAIN)) / SQRT3),
-        resolution_j=QUANTITIES["cpu_energy"].scale / np.sqrt(6),
-        holes=(
-            *_at(t, reset, "the energy counter was reset"),
-            *_unfollowed(t, facts, poll_s),
-            *_rests(t, steps == 0),
-            *gaps(t, limit_s, "reading"),
-        ),
-    )
+def sensor(facts: Facts) -> Sensor:
+    """An outlet's gain and offset; the prior, and one raw step, where the plan names none."""
+    gain = float(facts.get("gain", GAIN))
+    offset_w = float(facts.get("offset", scale_of(POWER, facts)))
+    return Sensor(gain=gain / SQRT3, offset_w=offset_w / SQRT3)
 
 
-def _unfollowed(t: Floats, facts: Mapping[str, Any], poll_s: float) -> tuple[Hole, ...]:
-    """A counter that may begin again more than once between two reads says nothing at all."""
-    joules = float(facts.get("wrap", 0)) * QUANTITIES["cpu_energy"].scale
-    if not 0 < joules < package_highest_w(facts) * poll_s:
-        return ()
-    reason = f"its counter begins again after {joules:.3g} J, too soon for reads {poll_s:g} s apart"
-    return (Hole(float(t[0]), float(t[-1]), reason),)
-
-
-def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
+def curve(device: MeterDevice, samples: Samples) -> Curve | None:
     """Power held from each reading to the next; nothing for windows under ten update periods.
 
     A calibrated PDU's lag moves the curve back, and its correction scales it. A lag that nobody
     measured is taken to be anything up to three update periods. Where an answer comes late or is
     lost, a change lies anywhere in the longer time between two answers; where more are, is a hole.
     """
-    found = readings(device, samples, "pdu_power")
+    found = readings(device, samples, POWER)
     if found is None:
         return None
     series, facts = found
-    scale, poll_s = float(facts.get("scale", 1.0)), seconds_of(facts, "poll_s", 1.0)
+    scale, poll_s = scale_of(POWER, facts), _poll_s(facts)
     answers = _answers(series)
     watts = series.raw.astype(np.float64) * scale * float(facts.get("correction", 1.0))
     unread = series.raw <= 0  # what lies below its squelch reads 0
     stated_s = seconds_of(facts, "period_s", 0.0)
-    period_s = pdu_period_s(answers.t[~unread], series.raw[~unread], poll_s, stated_s)
+    period_s = judged_period_s(answers.t[~unread], series.raw[~unread], poll_s, stated_s)
     lag = float(facts.get("lag_s", 0.0)) / NS
     t = _changes(answers.t, poll_s) - lag
-    limit_s = max(_SHORTEST_HOLE_S, _PDU_HOLE_POLLS * poll_s)
     return Curve(
         t=t,
         joules=held(t, watts, backwards=False),
@@ -107,15 +79,12 @@ def pdu_curve(device: MeterDevice, samples: Samples) -> Curve | None:
         step_s=period_s,
         doubt=_doubt(watts, answers.apart_s, period_s, poll_s),
         lag_s=float(facts.get("lag_u_s", _UNKNOWN_LAG_PERIODS * period_s / SQRT3)),
-        sensor=Sensor(
-            gain=float(facts.get("gain", PDU_GAIN)) / SQRT3,
-            offset_w=float(facts.get("offset", scale)) / SQRT3,
-        ),
+        sensor=sensor(facts),
         resolution_w=float(facts.get("resolution", scale)) / SQRT12,
-        shortest_s=_PDU_PERIODS * period_s,
+        shortest_s=PERIODS * period_s,
         holes=(
-            *_at(answers.t - lag, unread[:-1] | unread[1:], _unread(facts.get("squelch"))),
-            *_unanswered(answers.t - lag, np.diff(series.t) * NS, limit_s),
+            *holes_at(answers.t - lag, unread[:-1] | unread[1:], _unread(facts)),
+            *_unanswered(answers.t - lag, np.diff(series.t) * NS, _hole_s(facts)),
         ),
     )
 
@@ -126,9 +95,9 @@ def register_agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) 
     Two views of one sensor, as a GPU's counter and power are. A register counts watt-hours, or
     tenths of kilowatt-hours: where a window (ns) holds too few of its steps, the reason why not.
     """
-    found = readings(device, samples, "pdu_energy")
-    curve = pdu_curve(device, samples)
-    if found is None or curve is None:
+    found = readings(device, samples, REGISTER)
+    power = curve(device, samples)
+    if found is None or power is None:
         return "register and power are not both read"
     series, facts = found
     inside = (series.t >= t0) & (series.t <= t1)
@@ -140,12 +109,12 @@ def register_agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) 
     steps = grown / max(1.0, float(facts.get("resolution", 1.0)) / float(facts.get("scale", 1.0)))
     if steps < _REGISTER_STEPS:
         return f"the energy register made {steps:.0f} steps, {_REGISTER_STEPS} at least"
-    read = curve.between(float(t[stepped[0]]), float(t[stepped[-1]]))
+    read = power.between(float(t[stepped[0]]), float(t[stepped[-1]]))
     if isinstance(read, Unmeasured):
         return read.reason
     counted = grown * float(facts.get("scale", 1.0))
-    power = device.quantities["pdu_power"]
-    return read.joules / (counted * float(power.get("correction", 1.0)))
+    correction = float(device.quantities[POWER].get("correction", 1.0))
+    return read.joules / (counted * correction)
 
 
 class _Answers(NamedTuple):
@@ -203,40 +172,52 @@ def _unanswered(t: Floats, apart_s: Floats, limit_s: float) -> tuple[Hole, ...]:
     )
 
 
-def _unread(squelch: float | None) -> str:
+def _unread(facts: Facts) -> str:
+    squelch = facts.get("squelch")
     limit = f" ({squelch:g} W)" if squelch else ""
     return f"the outlet read 0 W, less than it can measure{limit}"
 
 
-def estimate_curve(device: MeterDevice, samples: Samples) -> Curve | None:
-    """Busy CPU time between the published idle and full-load watts."""
-    found = readings(device, samples, "cpu_busy")
-    if found is None or not {"idle_w", "max_w", "cpus"} <= set(found[1]):
-        return None
-    series, facts = found
-    t, period_s = series.t.astype(np.float64), seconds_of(facts, "period_s", 0.1)
-    seconds = np.maximum(np.diff(t), 1.0) * NS
-    busy = np.diff(series.raw) * QUANTITIES["cpu_busy"].scale
-    share = np.clip(busy / (seconds * float(facts["cpus"])), 0.0, 1.0)
-    watts = facts["idle_w"] + share * (facts["max_w"] - facts["idle_w"])
-    limit_s = max(_SHORTEST_HOLE_S, _HOLE_PERIODS * period_s)
-    return Curve(
-        t=t,
-        joules=np.concatenate([[0.0], np.cumsum(watts * seconds)]),
-        method="cpu-time",
-        step_s=period_s,
-        sensor=Sensor(model=max(ESTIMATE_ERROR, float(facts.get("u_relative", 0.0)))),
-        holes=gaps(t, limit_s, "reading"),
-    )
+def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
+    found = curve(device, sifted.samples)
+    if found is None:
+        return Ways((), ())
+    found = explained(found, sifted.dropped(device.device, POWER))
+    return Ways((found,), _against_register(device, sifted.samples))
 
 
-def pdu_period_s(t: Floats, raw: Ints, poll_s: float, stated_s: float | None) -> float:
+def _poll_s(facts: Facts) -> float:
+    return seconds_of(facts, "poll_s", _POLL_S)
+
+
+def _hole_s(facts: Facts) -> float:
+    return max(_SHORTEST_HOLE_S, _HOLE_POLLS * _poll_s(facts))
+
+
+def _against_register(device: MeterDevice, samples: Samples) -> tuple[Doubt, ...]:
+    """What contradicts an outlet's power over the whole run: its own energy register.
+
+    Both come from one sensor, yet by two ways: a column that is given another unit, or a register
+    that is given another scale, shows here.
+    """
+    read = samples.get(device.device, POWER)
+    if REGISTER not in device.quantities or read is None or len(read.t) < 2:
+        return ()
+    span = (int(read.t[0]), int(read.t[-1]))
+    ratio = register_agreement(device, samples, *span)
+    if isinstance(ratio, str) or 1 / _ALIKE < ratio < _ALIKE:
+        return ()
+    reason = f"its readings give {ratio:.3g} of what the outlet's own energy register counted"
+    return (Doubt(device.device, POWER, reason, "", 0, 0, (span,), dropped=False),)
+
+
+def judged_period_s(t: Floats, raw: Ints, poll_s: float, stated_s: float | None) -> float:
     """The update period that a PDU's windows are judged by, s: what is stated, or longer if seen.
 
     Few changes may be those of a steady load: they count only where nothing is stated.
     """
     seen_s, changes = update_period_s(t, raw, poll_s)
-    if stated_s and changes <= _PDU_PERIODS:
+    if stated_s and changes <= PERIODS:
         return max(float(stated_s), poll_s)
     return max(seen_s, float(stated_s or 0.0))
 
@@ -259,19 +240,31 @@ def update_period_s(t: Floats, raw: Ints, poll_s: float) -> tuple[float, int]:
     return max(poll_s, float(apart[apart <= shortest + 1.05 * poll_s].mean())), len(at)
 
 
-def _rests(t: Floats, still: np.typing.NDArray[np.bool_]) -> tuple[Hole, ...]:
-    """Holes where the counter did not grow for longer than a package can be at rest."""
-    return tuple(
-        hole._replace(reason=f"the energy counter stood still for {seconds:.2f} s")
-        for hole in _at(t, still, "")
-        if (seconds := (hole.t1 - hole.t0) * NS) > _LONGEST_REST_S
-    )
+def _grown(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
+    """The power before, held; from half of what an answer was late by, the power after.
+
+    A power of 0 W is what an outlet says below its squelch: nothing is known of it.
+    """
+    if min(before, raw) <= 0:
+        return None
+    late_s = max(seconds - _poll_s(facts), 0.0) / 2
+    return (before * (seconds - late_s) + raw * late_s) * scale_of(POWER, facts)
 
 
-def _at(t: Floats, wrong: np.typing.NDArray[np.bool_], reason: str) -> tuple[Hole, ...]:
-    """A hole at each step that is ``wrong``, neighbours joined."""
-    found: list[Hole] = []
-    for i in np.flatnonzero(wrong):
-        begin = found.pop().t0 if found and found[-1].t1 == t[i] else float(t[i])
-        found.append(Hole(begin, float(t[i + 1]), reason))
-    return tuple(found)
+def _corrected(facts: Facts, joules: float, _seconds: float) -> float:
+    return joules * float(facts.get("correction", 1.0))
+
+
+SCOPE = Scope(
+    name="wall",
+    title=Name("wall outlet (PDU)", "wall", "outlets"),
+    status="measured",
+    source=POWER,
+    main=frozenset({POWER}),
+    power=(POWER,),
+    sensor=sensor,
+    ways=_ways,
+    growth={POWER: Growth(_grown, "power, held", _hole_s)},
+    corrected=_corrected,
+    of_zero=_unread,
+)

@@ -1,0 +1,55 @@
+"""Every scope of energy, in the order of every face; to add one is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kit.core.model import MeterDevice, MeterPlan
+from kit.core.units import QUANTITIES
+from kit.energy.scopes import codecarbon, cpu, estimate, gpu, wall
+from kit.energy.scopes.base import Scope
+
+__all__ = ("COMPARATORS", "SCOPES", "Scope", "mixed", "of_device", "of_meter", "of_quantity")
+
+# What is part of the machine, the whole of it, what is estimated.
+SCOPES: Mapping[str, Scope] = {
+    s.name: s for s in (gpu.SCOPE, cpu.SCOPE, wall.SCOPE, estimate.SCOPE)
+}
+# Other tools' own accounts: shown beside kit's scopes, never added to them, behind no metric.
+COMPARATORS: Mapping[str, Scope] = {s.name: s for s in (codecarbon.SCOPE,)}
+_ALL = {**SCOPES, **COMPARATORS}
+# Plans of kit 0.1 name no scope: theirs is that of kit's own meter.
+_OLDER = {"nvml": "gpu", "rapl": "cpu", "pdu": "wall", "estimate": "estimate"}
+_OLDER["codecarbon"] = "codecarbon"
+
+
+def of_meter(meter: MeterPlan) -> str:
+    """The name of the scope that a meter of a plan feeds, also where it has no device."""
+    return meter.scope or _OLDER.get(meter.name, "none")
+
+
+def of_quantity(quantity: str) -> Scope | None:
+    """The scope that a quantity feeds; None for context such as temperature."""
+    known = QUANTITIES.get(quantity)
+    return _ALL.get(known.scope) if known else None
+
+
+def of_device(device: MeterDevice) -> Scope | None:
+    """The scope that a device's readings feed."""
+    found = (scope for name in device.quantities if (scope := of_quantity(name)))
+    return next(found, None)
+
+
+def mixed(names: Iterable[str], scope: str) -> str:
+    """Why meters of these names make no sum of a scope; empty where they do.
+
+    Two kinds of meter that read one scope read the same devices as a rule: a PDU and the machine's
+    own supply, two tools that ask one card. Added up, these would count twice.
+    """
+    different = sorted(set(names))
+    if len(different) < 2:
+        return ""
+    return (
+        f"{' and '.join(different)} both measure {_ALL[scope].title.full}: what both of them read "
+        "would count twice"
+    )

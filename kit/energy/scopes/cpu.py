@@ -1,0 +1,120 @@
+"""CPU packages: RAPL's energy counters, and whatever counts microjoules alike."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kit.core.limits import most_j, package_highest_w, seconds_of
+from kit.core.model import MeterDevice
+from kit.core.units import NS, scale_of
+from kit.energy.believable import Sifted
+from kit.energy.curve import (
+    MEAN_EDGE,
+    SQRT3,
+    Curve,
+    Floats,
+    Hole,
+    Sensor,
+    gaps,
+    holes_at,
+    sharpened,
+)
+from kit.energy.scopes.base import Facts, Growth, Name, Scope, Ways
+from kit.energy.trust import explained
+from kit.record.samples import Samples, readings
+
+QUANTITY = "cpu_energy"
+GAIN = 0.05
+GAIN_SOURCE = "prior: ±5%, the deviations published for RAPL against external meters"
+_POLL_S, _HOLE_PERIODS, _SHORTEST_HOLE_S = 0.05, 5, 0.5
+# A counter is renewed each millisecond: two reads that lie closer may hold a whole one between.
+_RENEWED_S = 0.002
+# A package at rest draws watts: a counter that stands still for longer is not renewed.
+_LONGEST_REST_S = 1.0
+
+
+def sensor(facts: Facts) -> Sensor:
+    """A package's gain; the prior where the plan names none."""
+    return Sensor(gain=float(facts.get("gain", GAIN)) / SQRT3)
+
+
+def curve(device: MeterDevice, samples: Samples) -> Curve | None:
+    """Differences of the counter modulo its range."""
+    found = readings(device, samples, QUANTITY)
+    if found is None:
+        return None
+    series, facts = found
+    scale = scale_of(QUANTITY, facts)
+    t = series.t.astype(np.float64)
+    steps = np.diff(series.raw).astype(np.float64)
+    steps = np.where(steps < 0, steps + float(facts.get("wrap", 0)), steps)
+    joules = steps * scale
+    # A larger step is a counter that was reset, not one that wrapped.
+    reset = (joules < 0) | (joules > package_highest_w(facts) * (np.diff(t) * NS + _RENEWED_S))
+    drawn = np.concatenate([[0.0], np.cumsum(np.where(reset, 0.0, joules))])
+    corners, energies = sharpened(t, drawn)
+    return Curve(
+        t=corners,
+        joules=energies,
+        method="counter",
+        step_s=_poll_s(facts),
+        edge=MEAN_EDGE,
+        sensor=sensor(facts),
+        resolution_j=scale / np.sqrt(6),
+        holes=(
+            *holes_at(t, reset, "the energy counter was reset"),
+            *_unfollowed(t, facts),
+            *_rests(t, steps == 0),
+            *gaps(t, max(_hole_s(facts), float(facts.get("bridge_s", 0.0))), "reading"),
+        ),
+    )
+
+
+def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
+    found = curve(device, sifted.samples)
+    return Ways((explained(found, sifted.dropped(device.device, QUANTITY)),) if found else (), ())
+
+
+def _poll_s(facts: Facts) -> float:
+    return seconds_of(facts, "poll_s", _POLL_S)
+
+
+def _hole_s(facts: Facts) -> float:
+    return max(_SHORTEST_HOLE_S, _HOLE_PERIODS * _poll_s(facts))
+
+
+def _unfollowed(t: Floats, facts: Facts) -> tuple[Hole, ...]:
+    """A counter that may begin again more than once between two reads says nothing at all."""
+    joules, poll_s = float(facts.get("wrap", 0)) * scale_of(QUANTITY, facts), _poll_s(facts)
+    if not 0 < joules < package_highest_w(facts) * poll_s:
+        return ()
+    reason = f"its counter begins again after {joules:.3g} J, too soon for reads {poll_s:g} s apart"
+    return (Hole(float(t[0]), float(t[-1]), reason),)
+
+
+def _rests(t: Floats, still: np.typing.NDArray[np.bool_]) -> tuple[Hole, ...]:
+    """Holes where the counter did not grow for longer than a package can be at rest."""
+    return tuple(
+        hole._replace(reason=f"the energy counter stood still for {seconds:.2f} s")
+        for hole in holes_at(t, still, "")
+        if (seconds := (hole.t1 - hole.t0) * NS) > _LONGEST_REST_S
+    )
+
+
+def _grown(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
+    counted = raw - before + (int(facts.get("wrap", 0)) if raw < before else 0)
+    joules = counted * scale_of(QUANTITY, facts)
+    return joules if 0 <= joules <= most_j(QUANTITY, facts, seconds) else None
+
+
+SCOPE = Scope(
+    name="cpu",
+    title=Name("CPU packages (RAPL)", "CPU", "CPUs"),
+    status="measured",
+    source=QUANTITY,
+    main=frozenset({QUANTITY}),
+    power=(),
+    sensor=sensor,
+    ways=_ways,
+    growth={QUANTITY: Growth(_grown, "counter", _hole_s, _LONGEST_REST_S)},
+)
