@@ -9,7 +9,7 @@ from benchmarks.window_error import LOADS, SENSORS, Errors, Sensor, load, plan, 
 from kit.energy import Energy
 from kit.energy.believable import sift
 from kit.energy.shape import on_period
-from kit.energy.ways import ways
+from kit.energy.scopes.gpu import SCOPE
 
 H200 = SENSORS["H200"]
 
@@ -52,7 +52,7 @@ def test_the_lag_between_samples_and_counter_is_found(lead: float) -> None:
     samples, meter = seen(of, sensor, 60.0, chance), plan(sensor)
     value = Energy(samples, [meter]).of(5_000_000_000, 5_200_000_000)[0]
     assert value.joules == pytest.approx(float(of.joules(5.2) - of.joules(5.0)), rel=0.03)
-    found = ways(meter.devices[0], sift(samples, [meter])).curves[0]
+    found = SCOPE.ways(meter.devices[0], sift(samples, [meter])).curves[0]
     assert found.method == "counter+samples"
     assert found.lag_s < 0.001
 

@@ -96,9 +96,18 @@ def event_reasons(mask: int) -> tuple[str, ...]:
     return (*named, f"unknown ({other:#x})") if other else tuple(named)
 
 
+_SCALES = (1e-12, 1e12)
+
+
 def scale_of(quantity: str, facts: Mapping[str, Any]) -> float:
-    """Factor from a raw integer to the registry's unit; a device's own ``scale`` comes on top."""
-    return QUANTITIES[quantity].scale * float(facts.get("scale", 1.0))
+    """Factor from a raw integer to the registry's unit; a device's own ``scale`` comes on top.
+
+    A plan may be another's: a scale that no device has is read as if it was absent.
+    """
+    own = facts.get("scale")
+    is_scale = isinstance(own, int | float) and not isinstance(own, bool)
+    is_scale = is_scale and _SCALES[0] <= own <= _SCALES[1]
+    return QUANTITIES[quantity].scale * (float(own) if is_scale and own is not None else 1.0)
 
 
 def rounded(value: Any) -> Any:

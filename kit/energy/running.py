@@ -21,6 +21,7 @@ from kit.energy.scopes.base import Facts, Growth, Scope
 LIVE_S = 0.5
 # A counter that is renewed many times a second and stands still for longer counts nothing, s.
 STILL_S = 1.0
+_HOLE_PERIODS = 5
 METHOD = "running sum"
 Sums = Mapping[str, float]
 
@@ -47,8 +48,10 @@ class RunningSum:
         known: energy of all stretches of which something is known.
     """
 
-    def __init__(self, quantity: str, facts: Facts, growth: Growth) -> None:
+    def __init__(self, quantity: str, facts: Facts, growth: Growth, reader_s: float = 0.0) -> None:
+        """``reader_s`` is the pace of a reader that keeps its own, and not the plan's, s."""
         self.quantity, self._facts, self._growth = quantity, facts, growth
+        self._hole_s = max(growth.hole_s(facts), _HOLE_PERIODS * reader_s)
         self.latest: tuple[int, int] | None = None
         self.since_hole, self.known = Stretch(), Stretch()
         self._from: tuple[int, int] | None = None  # since when what came is not yet in the sum
@@ -62,7 +65,7 @@ class RunningSum:
         before, self.latest = self.latest, (t, raw)
         if before is None or self._from is None:
             self._from = self.latest
-        elif (t - before[0]) * NS > self._growth.hole_s(self._facts):
+        elif (t - before[0]) * NS > self._hole_s:
             self._begin_again()
         elif self._growth.rest_s is None or raw != self._from[1]:
             self._grow((t - self._from[0]) * NS, raw)
@@ -99,7 +102,8 @@ class RunningSum:
         self.known = self.known.plus(joules, seconds)
 
     def _begin_again(self) -> None:
-        self._from, self.since_hole, self._watts = self.latest, Stretch(), None
+        self._from, self.since_hole = self.latest, Stretch()
+        self._asked, self._watts = self.known, None
 
 
 class Source(NamedTuple):

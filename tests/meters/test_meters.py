@@ -117,7 +117,7 @@ def test_without_a_driver_nvml_says_so() -> None:
 
 
 def test_live_shows_a_counter_by_its_growth_across_a_wrap() -> None:
-    facts = {"cpu_energy": {"wrap": 1_000_000}}
+    facts = {"cpu_energy": {"wrap": 1_000_000, "poll_s": 1}}
     shown = Live([MeterDevice(device="cpu0-package", description="", quantities=facts)])
     for t, raw in ((10**9, 900_000), (2 * 10**9, 100_000)):
         shown.see(meters.Reading(t, t, None, "cpu0-package", "cpu_energy", 0, raw))

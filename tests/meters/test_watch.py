@@ -76,8 +76,8 @@ def test_a_calibration_is_applied() -> None:
 @pytest.mark.parametrize(
     ("quantity", "facts", "said"),
     [
-        ("pdu_power", {"squelch": 50}, "the outlet reads 0 W, less than it can measure (50 W)"),
-        ("pdu_power", {}, "the outlet reads 0 W, less than it can measure"),
+        ("pdu_power", {"squelch": 50}, "the outlet read 0 W, less than it can measure (50 W)"),
+        ("pdu_power", {}, "the outlet read 0 W, less than it can measure"),
         ("gpu_power_instant", {}, "GPU power, instantaneous reads 0 W: no reading"),
     ],
 )

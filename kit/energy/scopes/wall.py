@@ -106,13 +106,13 @@ def register_agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) 
     grown = int(raw[stepped[-1]] - raw[stepped[0]]) if len(stepped) else 0
     if len(stepped) and int(np.diff(raw).min()) < 0:
         return "the energy register went backwards"
-    steps = grown / max(1.0, float(facts.get("resolution", 1.0)) / float(facts.get("scale", 1.0)))
+    steps = grown / max(1.0, float(facts.get("resolution", 1.0)) / scale_of(REGISTER, facts))
     if steps < _REGISTER_STEPS:
         return f"the energy register made {steps:.0f} steps, {_REGISTER_STEPS} at least"
     read = power.between(float(t[stepped[0]]), float(t[stepped[-1]]))
     if isinstance(read, Unmeasured):
         return read.reason
-    counted = grown * float(facts.get("scale", 1.0))
+    counted = grown * scale_of(REGISTER, facts)
     correction = float(device.quantities[POWER].get("correction", 1.0))
     return read.joules / (counted * correction)
 

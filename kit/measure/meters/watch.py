@@ -83,7 +83,10 @@ class _Device:
         self._scope = scopes.of_device(device)
         self._meter = meter
         growth = self._scope.growth if self._scope else {}
-        self._sums = {n: _sum(n, f, growth[n]) for n, f in self._read(growth).items()}
+        self._sums = {
+            n: RunningSum(n, facts, growth[n], _pace_s(n))
+            for n, facts in self._read(growth).items()
+        }
         told = (f.get("reason") for n, f in self._facts.items() if n in growth)
         self._reasons = [str(why) for why in told if why]
         self._context: dict[str, int] = {}
@@ -185,10 +188,9 @@ class _Device:
         return [*failed, *still, *self._reasons, "no reading yet"][0]
 
 
-def _sum(quantity: str, facts: Mapping[str, Any], growth: Growth) -> RunningSum:
-    """A sum of what is read at this module's pace, which may be slower than the plan's."""
-    poll_s = max(limits.seconds_of(facts, "poll_s", _READ_S), _READ_S)
-    return RunningSum(quantity, {**facts, "poll_s": poll_s}, growth)
+def _pace_s(quantity: str) -> float:
+    """How far apart readings are here at least, s; samples out of a buffer have times of their own."""
+    return 0.0 if QUANTITIES[quantity].kind == "window" else _READ_S
 
 
 class _Watched:
