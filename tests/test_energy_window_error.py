@@ -8,8 +8,8 @@ import pytest
 from benchmarks.window_error import LOADS, SENSORS, Errors, Sensor, load, plan, seen, simulated
 from kit.energy import Energy
 from kit.energy.believable import sift
-from kit.energy.shape import on_period
 from kit.energy.scopes.gpu import SCOPE
+from kit.energy.shape import on_period
 
 H200 = SENSORS["H200"]
 

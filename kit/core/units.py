@@ -105,9 +105,9 @@ def scale_of(quantity: str, facts: Mapping[str, Any]) -> float:
     A plan may be another's: a scale that no device has is read as if it was absent.
     """
     own = facts.get("scale")
-    is_scale = isinstance(own, int | float) and not isinstance(own, bool)
-    is_scale = is_scale and _SCALES[0] <= own <= _SCALES[1]
-    return QUANTITIES[quantity].scale * (float(own) if is_scale and own is not None else 1.0)
+    if isinstance(own, bool) or not isinstance(own, int | float):
+        own = 1.0
+    return QUANTITIES[quantity].scale * (own if _SCALES[0] <= own <= _SCALES[1] else 1.0)
 
 
 def rounded(value: Any) -> Any:

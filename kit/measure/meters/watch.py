@@ -189,7 +189,7 @@ class _Device:
 
 
 def _pace_s(quantity: str) -> float:
-    """How far apart readings are here at least, s; samples out of a buffer have times of their own."""
+    """How far apart readings are here at least, s; samples of a buffer have their own times."""
     return 0.0 if QUANTITIES[quantity].kind == "window" else _READ_S
 
 
