@@ -26,6 +26,7 @@ from kit.energy.scopes.base import Facts, Growth, Name, Scope, Ways
 from kit.energy.ways import ways
 
 GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.015
+GAIN_SOURCE = "prior: ±5% per card (Yang, Adamek, Armour, SC24), not calibrated"
 # What a calibration did not meet has the prior's errors on top of its own.
 _PRIOR = Sensor(gain=GAIN / SQRT3, offset_w=OFFSET_W / SQRT3)
 # A counter counts on while nobody reads it; after so long it may be another's, of a driver that was

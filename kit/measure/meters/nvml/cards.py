@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from kit.core.model import MeterDevice
+from kit.energy.scopes.gpu import GAIN, GAIN_SOURCE
 from kit.measure.meters.base import MeterUnavailable
 from kit.measure.meters.nvml.api import NOT_FOUND, UNSEEN, Answer, Api
 from kit.measure.meters.nvml.board import Asked, Board
@@ -47,8 +48,6 @@ from kit.record.events import Clock
 
 Facts = dict[str, Any]
 
-_GAIN = 0.05
-_GAIN_SOURCE = "prior: ±5% per card (Yang, Adamek, Armour, SC24), not calibrated"
 _SHARED = "NVML gives the whole board's power here, not this {}'s"
 _STILL = "its changes, in less than a second before the run, showed no even pace"
 _ZERO = "the driver reads 0: no sensor"
@@ -174,7 +173,7 @@ def _add_facts(told: dict[str, Facts], asked: Mapping[str, Asked]) -> None:
             told[quantity]["source"] = "power usage" if quantity in POWER else "violation status"
     for quantity in POWER:
         if "reason" not in told[quantity]:
-            told[quantity] |= {"gain": _GAIN, "gain_source": _GAIN_SOURCE}
+            told[quantity] |= {"gain": GAIN, "gain_source": GAIN_SOURCE}
 
 
 def _add_limit(board: Board, told: Mapping[str, Facts]) -> None:

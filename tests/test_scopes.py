@@ -1,0 +1,267 @@
+"""A scope is one record: what it says holds in results, in Live and in `kit monitor`."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+import kit
+from kit.core import jsonio, resources, units
+from kit.core.errors import UsageError
+from kit.core.model import MeterDevice, MeterPlan
+from kit.core.units import QUANTITIES
+from kit.energy import Energy, running, scopes
+from kit.energy.scopes import COMPARATORS, SCOPES, cpu, gpu, wall
+from kit.measure import meters as registry
+from kit.measure.meters import Reading
+from kit.measure.meters.live import Live
+from kit.measure.meters.pdu.points import _facts as pdu_facts
+from kit.measure.meters.pdu.profiles import load
+from kit.measure.meters.watch import _Device
+from kit.record.events import Event
+from kit.record.samples import Samples, from_csv
+from kit.show.live.runstate import RunState
+from kit.spec import meters
+from kit.spec import spec as specs
+from tests.golden import run_spec
+
+S = 10**9
+EVERY = {**SCOPES, **COMPARATORS}
+Points = list[tuple[float, int]]
+
+
+def plan_of(device: MeterDevice, name: str = "x", scope: str = "wall") -> MeterPlan:
+    return MeterPlan(name=name, alias=None, devices=(device,), scope=scope)
+
+
+def device_of(quantity: str, facts: dict[str, Any], name: str = "pdu:a:1") -> MeterDevice:
+    return MeterDevice(device=name, description="", quantities={quantity: facts})
+
+
+def read(device: str, quantity: str, points: Points) -> Samples:
+    rows = [
+        f"{n},{int(t * S)},{int(t * S)},,{device},{quantity},0,{raw}"
+        for n, (t, raw) in enumerate(points)
+    ]
+    return from_csv(
+        {"x": "\n".join(["seq,t0,t1,t_dev,device,quantity,rc,raw", *rows, ""]).encode()}
+    )
+
+
+def live_joules(device: MeterDevice, quantity: str, points: Points) -> float | None:
+    """What Live's window of all of it shows, by way of the journal's live events."""
+    shown, state = Live([device]), RunState([plan_of(device)])
+    for number, (t, raw) in enumerate(points):
+        at = int(t * S)
+        shown.see(Reading(at, at, None, device.device, quantity, 0, raw))
+        data = {"power": shown.watts(at), "joules": shown.joules()}
+        if number == 1:
+            begin = {"launch": 0, "phase": "measured", "part": None}
+            state.take(event(number, int(points[0][0] * S), "phase.begin", begin))
+        state.take(event(number, at, "live", {k: v for k, v in data.items() if v}))
+    found = {value.scope: value for value in state.snapshot().energy}
+    return found["wall"].joules if "wall" in found else None
+
+
+def event(seq: int, t: int, kind: str, data: dict[str, Any]) -> Event:
+    return Event(seq=seq, t=t, kind=kind, data=data, prev="")
+
+
+def monitored(device: MeterDevice, quantity: str, points: Points) -> Any:
+    seen = _Device(device)
+    for t, raw in points:
+        at = int(t * S)
+        seen.take(Reading(at, at, None, device.device, quantity, 0, raw), str)
+    return seen.seen(int(points[-1][0] * S))
+
+
+def step(
+    *, poll_s: float = 1.0, until: float = 60.0, missing: tuple[float, float] = (-1, -1)
+) -> Points:
+    """100 W, and 300 W from the middle on; no answers within ``missing`` (s)."""
+    times = [n * poll_s for n in range(int(until / poll_s) + 1)]
+    kept = [t for t in times if not missing[0] < t < missing[1]]
+    return [(t, 100 if t < until / 2 else 300) for t in kept]
+
+
+# --- one step of wall power ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("poll_s", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("correction", [1.0, 1.1])
+def test_one_step_of_wall_power_has_the_same_joules_everywhere(
+    poll_s: float, correction: float
+) -> None:
+    facts = {"poll_s": poll_s, "period_s": poll_s, "correction": correction}
+    device, points = device_of("pdu_power", facts), step(poll_s=poll_s)
+    energy = Energy(read("pdu:a:1", "pdu_power", points), [plan_of(device)])
+    (value,) = energy.of(0, 60 * S)
+    expected = pytest.approx((30 * 100 + 30 * 300) * correction, rel=1e-9)
+    assert value.joules == expected
+    assert monitored(device, "pdu_power", points).joules == expected
+    # Live's first event comes with the second reading: the window begins there.
+    begun = pytest.approx((30 * 100 + 30 * 300) * correction, abs=100 * poll_s * correction + 1)
+    assert live_joules(device, "pdu_power", points) == begun
+
+
+@pytest.mark.parametrize(("silence", "is_hole"), [(2.0, False), (3.0, True), (4.0, True)])
+def test_a_silence_is_a_hole_for_all_of_them_or_for_none(silence: float, is_hole: bool) -> None:
+    """Two answers lost are too many: Live and the monitor do not bridge what results do not."""
+    device = device_of("pdu_power", {"poll_s": 1.0, "period_s": 1.0})
+    points = step(missing=(29.0, 29.0 + silence))
+    energy = Energy(read("pdu:a:1", "pdu_power", points), [plan_of(device)])
+    (whole,) = energy.of(0, 60 * S)
+    seen = monitored(device, "pdu_power", points)
+    assert (whole.joules is None) == is_hole
+    if not is_hole:
+        assert whole.joules == pytest.approx(seen.joules, rel=1e-9)
+        return
+    (before,), (after,) = energy.of(0, 29 * S), energy.of(int((29 + silence) * S), 60 * S)
+    assert before.joules is not None and after.joules is not None
+    assert seen.joules == pytest.approx(before.joules + after.joules, rel=1e-9)
+    assert seen.seconds == pytest.approx(60 - silence)
+    assert live_joules(device, "pdu_power", points) is None
+
+
+def test_a_late_answer_moves_the_step_alike() -> None:
+    """One answer comes late: the change lies half-way of what it was late by."""
+    device = device_of("pdu_power", {"poll_s": 1.0, "period_s": 1.0})
+    points = [(t, w) for t, w in step() if t != 30.0]
+    (value,) = Energy(read("pdu:a:1", "pdu_power", points), [plan_of(device)]).of(0, 60 * S)
+    assert value.joules == pytest.approx(monitored(device, "pdu_power", points).joules, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "facts", "points"),
+    [
+        ("cpu_energy", {"poll_s": 1.0}, [(t * 0.5, t * 20_000_000) for t in range(81)]),
+        ("cpu_busy", {"cpus": 4, "idle_w": 10.0, "max_w": 50.0}, [(t * 0.5, 0) for t in range(81)]),
+        ("gpu_energy", {}, [(t * 0.1, t * 30_000) for t in range(401)]),
+        ("gpu_power_instant", {}, [(t * 0.1, 300_000 + t % 2) for t in range(401)]),
+        ("gpu_energy", {"scale": 0.0153}, [(t * 0.1, t * 2_000_000) for t in range(401)]),
+    ],
+)
+def test_steady_power_of_every_scope_is_the_same_in_results_and_monitor(
+    quantity: str, facts: dict[str, Any], points: Points
+) -> None:
+    scope = QUANTITIES[quantity].scope
+    device = device_of(quantity, facts, "x")
+    values = Energy(read("x", quantity, points), [plan_of(device, scope=scope)]).of(5 * S, 35 * S)
+    (value,) = [v for v in values if v.scope == scope]
+    seen = monitored(device, quantity, points)
+    assert value.joules is not None, value.reason
+    assert seen.joules / seen.seconds == pytest.approx(value.joules / 30, rel=2e-3)
+
+
+# --- no two meters count one device -------------------------------------------------------------
+
+
+def test_two_kinds_of_meter_of_one_scope_make_no_sum() -> None:
+    both = [
+        plan_of(device_of("pdu_power", {"poll_s": 1.0}, "pdu:a:1"), "pdu"),
+        plan_of(device_of("pdu_power", {"poll_s": 1.0}, "node"), "other"),
+    ]
+    series = read("pdu:a:1", "pdu_power", step()).series | read("node", "pdu_power", step()).series
+    (value,) = Energy(Samples(series, (), {}), both).of(0, 60 * S)
+    assert value.joules is None
+    assert "other and pdu both measure" in value.reason
+
+
+def test_a_spec_that_asks_for_both_is_refused() -> None:
+    document = specs.document(run_spec())
+    asked = {"meters": [{"name": "rapl"}, {"name": "estimate"}], "primary_metric": "outputs"}
+    assert specs.problems(document | asked) == []
+    (problem,) = specs.problems(document | asked | {"primary_metric": "gpu_energy_per_request"})
+    assert "nvml" in problem.remedy
+
+
+# --- one address --------------------------------------------------------------------------------
+
+
+def test_every_scope_of_a_quantity_has_its_record() -> None:
+    assert {*EVERY, "none"} == set(get_args(units.Scope))
+    for name, scope in EVERY.items():
+        own = {q.name for q in QUANTITIES.values() if q.scope == name}
+        assert scope.name == name
+        assert {scope.source, *scope.main, *scope.power, *scope.growth} <= own
+        assert own - set(scope.growth) == ({scope.source} if scope.stated else set())
+
+
+def test_the_schemas_name_every_scope() -> None:
+    plan = jsonio.read(resources.schema_path("plan"))["$defs"]["MeterPlan"]["properties"]["scope"]
+    assert set(plan["enum"]) == {"", "none", *EVERY}
+    results = jsonio.read(resources.schema_path("results"))["$defs"]
+    energies = [
+        found["properties"]
+        for found in _walk(results)
+        if {"gpu", "cpu", "wall"} <= set(found.get("properties", {}))
+    ]
+    assert len(energies) == 2
+    for found in energies:
+        assert set(SCOPES) <= set(found)
+
+
+def _walk(document: Any) -> Any:
+    if isinstance(document, dict):
+        yield document
+        for value in document.values():
+            yield from _walk(value)
+
+
+def test_a_meter_writes_the_prior_of_its_scope_into_the_plan() -> None:
+    power = next(m for m in load("raritan-px").measurements if m.quantity == "pdu_power")
+    facts = pdu_facts(msgspec.structs.replace(power, gain=None), "1")
+    assert (facts["gain"], facts["gain_source"]) == (wall.GAIN, wall.GAIN_SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("scope", "terms"),
+    [
+        ("gpu", {"gain": gpu.GAIN, "offset": gpu.OFFSET_W}),
+        ("cpu", {"gain": cpu.GAIN}),
+        ("wall", {"gain": wall.GAIN, "offset": 1.0}),
+    ],
+)
+def test_live_and_results_have_the_priors_of_the_scope(scope: str, terms: dict[str, float]) -> None:
+    value = running.so_far(scope, {"x": {}}, {"x": 1000.0}, 10.0)
+    at = {"gain": 1000.0, "offset": 10.0}
+    expected = {k: pytest.approx(v / 3**0.5 * at[k]) for k, v in terms.items()}
+    assert {k: v for k, v in value.terms.items() if k != "edge"} == expected
+
+
+def test_no_other_module_holds_a_prior() -> None:
+    """A constant called GAIN, OFFSET or the like stands in a scope's file and nowhere else."""
+    root, found = Path(kit.__file__).parent, set()
+    for file in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                names = [t.id for t in node.targets if isinstance(t, ast.Name)]
+                if any(re.search(r"(?<!A)GAIN(?!_SOURCE)", name) for name in names):
+                    found.add(file.relative_to(root).parent.as_posix())
+    assert found == {"energy/scopes"}
+
+
+# --- meters say their scope ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_meter_says_the_scope_that_it_feeds(name: str) -> None:
+    assert registry.get(name).scope in {*EVERY, "none"}
+    assert name in meters.of_scope(registry.get(name).scope)
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"), [("nvml", "gpu"), ("rapl", "cpu"), ("pdu", "wall"), ("steam", "none")]
+)
+def test_a_plan_of_an_older_kit_names_no_scope(name: str, scope: str) -> None:
+    assert scopes.of_meter(MeterPlan(name=name, alias=None, devices=())) == scope
+
+
+def test_a_meter_that_is_not_there_has_no_scope() -> None:
+    with pytest.raises(UsageError):
+        meters.scopes(["steam"])
