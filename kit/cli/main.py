@@ -37,22 +37,22 @@ _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "schema": ("kit.cli.specify:schema", "Print a JSON Schema: the public contract."),
     },
     "Run": {
-        "run": ("kit.cli.running:run", "Run a spec, measure it and seal it."),
-        "attach": ("kit.cli.running:attach", "Watch a run that is going on."),
-        "replay": ("kit.cli.running:replay", "Run a sealed run again and say if it reproduced."),
-        "recover": ("kit.cli.running:recover", "Seal what a crash left behind, as aborted."),
+        "run": ("kit.cli.run:run", "Run a spec, measure it and seal it."),
+        "attach": ("kit.cli.run:attach", "Watch a run that is going on."),
+        "replay": ("kit.cli.run:replay", "Run a sealed run again and say if it reproduced."),
+        "recover": ("kit.cli.run:recover", "Seal what a crash left behind, as aborted."),
     },
     "Look": {
-        "tui": ("kit.cli.running:tui", "Show the terminal UI, as a bare `kit` does."),
-        "ls": ("kit.cli.looking:ls", "List the runs."),
-        "show": ("kit.cli.looking:show", "Show one run."),
-        "compare": ("kit.cli.looking:compare", "Compare two runs."),
-        "report": ("kit.cli.looking:report", "Write a run's report."),
-        "verify": ("kit.cli.looking:verify", "Check a sealed run; needs neither Docker nor GPU."),
+        "tui": ("kit.cli.run:tui", "Show the terminal UI, as a bare `kit` does."),
+        "ls": ("kit.cli.look:ls", "List the runs."),
+        "show": ("kit.cli.look:show", "Show one run."),
+        "compare": ("kit.cli.look:compare", "Compare two runs."),
+        "report": ("kit.cli.look:report", "Write a run's report."),
+        "verify": ("kit.cli.look:verify", "Check a sealed run; needs neither Docker nor GPU."),
     },
     "Share": {
-        "export": ("kit.cli.sharing:export", "Pack a sealed run into a single file."),
-        "recompute": ("kit.cli.sharing:recompute", "Seal a run anew by this kit's formulas."),
+        "export": ("kit.cli.share:export", "Pack a sealed run into a single file."),
+        "recompute": ("kit.cli.share:recompute", "Seal a run anew by this kit's formulas."),
     },
     "This machine": {
         "doctor": ("kit.cli.machine:doctor", "Say what this machine can run and measure."),
@@ -86,7 +86,7 @@ _ENERGIBRIDGE = (
     "whose averaging nobody states. Readings that cannot be are left out with a note; what is "
     "ambiguous is refused."
 )
-_IMPORT = {"energibridge": ("kit.cli.importing:energibridge", _ENERGIBRIDGE)}
+_IMPORT = {"energibridge": ("kit.cli.energibridge:energibridge", _ENERGIBRIDGE)}
 
 
 def _import(file: Path, *, runs: Path | None = None) -> None:
@@ -96,9 +96,9 @@ def _import(file: Path, *, runs: Path | None = None) -> None:
         file: a ``.kit.zip``.
         runs: the folder of runs; else host.toml's [store], else ./runs.
     """
-    from kit.cli import sharing
+    from kit.cli import share
 
-    sharing.import_(file, runs=runs)
+    share.import_(file, runs=runs)
 
 
 def build() -> App:
@@ -125,10 +125,10 @@ def build() -> App:
         for command, (target, line) in commands.items():
             sub.command(target, name=command, help=line)
         app.command(sub)
-    importing = App(name="import", group=groups["Share"], default_command=_import)
+    imports = App(name="import", group=groups["Share"], default_command=_import)
     for command, (target, line) in _IMPORT.items():
-        importing.command(target, name=command, help=line)
-    app.command(importing)
+        imports.command(target, name=command, help=line)
+    app.command(imports)
     return app
 
 

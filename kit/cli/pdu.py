@@ -115,14 +115,14 @@ def calibrate(
         ask: ask for the reference's watts at the end.
         dry_run: print only; keep nothing.
     """
-    from kit.cli import calibrating
+    from kit.cli import load_step
     from kit.energy.calibration import CannotCalibrate
     from kit.energy.calibration import calibrate as computed
 
     config = _of_alias(alias)
     section = {key: value for key, value in config.items() if key != "calibration"}
     try:
-        recorded = calibrating.record(alias, section, (idle_s, load_s), load, say)
+        recorded = load_step.record(alias, section, (idle_s, load_s), load, say)
         poll_s = float(section["poll_s"])
         found = computed(recorded.wall, recorded.raw, recorded.edges, poll_s, recorded.edge_u_s)
     except CannotCalibrate as reason:

@@ -91,7 +91,7 @@ def test_only_a_store_apart_is_named(
     monkeypatch.chdir(tmp_path)
     Path("host.toml").write_text('[store]\nruns = "default"\n')
     started: list[str] = []
-    monkeypatch.setattr("kit.cli.running._on_a_terminal", lambda: True)
+    monkeypatch.setattr("kit.cli.run._on_a_terminal", lambda: True)
     monkeypatch.setattr("kit.tui.start", lambda store, spec, runs: started.append(runs))
     assert main.dispatch(["tui", *asked]) == 0
     assert started == [named]

@@ -151,7 +151,7 @@ def test_the_command_line_hands_the_spec_over(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Path | None] = []
-    monkeypatch.setattr("kit.cli.running._on_a_terminal", lambda: True)
+    monkeypatch.setattr("kit.cli.run._on_a_terminal", lambda: True)
     monkeypatch.setattr("kit.tui.start", lambda store, spec, runs: started.append(spec))
     assert main.dispatch(["tui", "my run.json"]) == 0
     assert main.dispatch(["tui"]) == 0
