@@ -26,11 +26,11 @@ from kit.show.live import eventwords
 from kit.show.live.runstate import RunState
 from kit.show.render.show import run_parts
 from kit.show.render.verdicts import comparison_view
-from kit.tui import comparing, power
+from kit.tui import comparison, power
 from kit.tui.live.tiles import tiles
 from kit.tui.live.words import View, path
+from kit.tui.output import as_text
 from kit.tui.screens.plan import steps
-from kit.tui.written import as_text
 from tests.committed import H200
 
 BLOCKS = {name for name, _ in phases.BLOCKS}
@@ -215,13 +215,13 @@ def test_plots() -> None:
 
 def test_the_ui_compares_in_full_and_in_short() -> None:
     loaded, results = run()
-    a, b = (comparing.Side(H200, letter, loaded, results) for letter in "AB")
-    lines = comparing.metrics(comparing.Contrast((a, b), a, {"B": compared()}))
+    a, b = (comparison.Side(H200, letter, loaded, results) for letter in "AB")
+    lines = comparison.metrics(comparison.Contrast((a, b), a, {"B": compared()}))
     assert {line.axis.metric for line in lines if line.axis} == set(known_metrics())
     for line in lines:
         assert line.axis
         for width, short in ((60, False), (23, True)):
-            shown = comparing.cell(line, "metric", width).plain
+            shown = comparison.cell(line, "metric", width).plain
             assert shown == names.metric(line.axis.metric, short=short)
 
 

@@ -12,7 +12,7 @@ from kit.core.names import ENERGY_PER
 from kit.show.catalogue import Row
 from kit.show.glance import Glimpse
 from kit.show.render.console import count, facts, plain
-from kit.tui.base import mark
+from kit.tui.screen import mark
 from kit.tui.states import state_of
 
 SHORT = 12

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import events
 from textual.widgets import DataTable
 
-from kit.tui.comparing import GAP, Line, cell, columns
+from kit.tui.comparison import GAP, Line, cell, columns
 
 
 class MetricTable(DataTable[Text]):

@@ -11,7 +11,7 @@ from rich.text import Text
 from kit.show.catalogue import Row
 from kit.show.render.console import plain
 from kit.show.render.rows import MARKS
-from kit.tui.base import mark
+from kit.tui.screen import mark
 
 SORTS = ("started ▼", "name ▲", "J/token ▲", "tokens/s ▼", "status ▲")
 _APART = ("running", "waiting", "unsealed", "refused", "broken")

@@ -18,7 +18,7 @@ from kit.show.live.eventwords import LEVELS, Line
 from kit.show.live.snapshot import NS
 from kit.show.render.console import count, facts, grid, plain, short_bytes, title
 from kit.show.render.show import run_parts
-from kit.tui.base import mark
+from kit.tui.screen import mark
 
 _REASONS = 8
 

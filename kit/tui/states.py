@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from kit.show.render.rows import MARKS
-from kit.tui.base import mark
+from kit.tui.screen import mark
 
 
 def state_of(status: str) -> Text:

@@ -15,8 +15,8 @@ from kit.cli import main
 from kit.core.errors import UsageError
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.base import KitScreen
 from kit.tui.commands import OF_THE_STORE, in_prose, with_store
+from kit.tui.screen import KitScreen
 from tests.tui.conftest import drawn
 from tests.tui.waiting import told
 

@@ -19,7 +19,7 @@ from kit.judge.compare import Comparison
 from kit.judge.contrast import contrast, differences, side_of
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.comparing import GAP, Line, cell, columns, metrics
+from kit.tui.comparison import GAP, Line, cell, columns, metrics
 from kit.tui.screens.compare import CompareScreen
 from kit.tui.widgets.curves import Curves
 from tests.committed import H200, QUICKSTART, REPLAY, RUNS

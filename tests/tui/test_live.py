@@ -20,8 +20,8 @@ from kit.store import refused
 from kit.store.refused import Refusal
 from kit.store.store import InFlight, Store
 from kit.tui.app import KitApp
-from kit.tui.live.base import RunView
 from kit.tui.live.cells import Cells
+from kit.tui.live.runscreen import RunView
 from kit.tui.screens.live import LiveScreen, RecordingScreen
 from tests.committed import H200
 from tests.tui.conftest import SIZES, ScreenText, drawn

@@ -15,8 +15,8 @@ from kit.core.model import Event
 from kit.show.live.follow import Over, journal_of
 from kit.show.live.runstate import RunState
 from kit.show.live.snapshot import NS
-from kit.tui.base import mark
-from kit.tui.live.base import RunView
+from kit.tui.live.runscreen import RunView
+from kit.tui.screen import mark
 
 SPEEDS = (1, 2, 5, 10, 60, 300)
 

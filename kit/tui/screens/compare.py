@@ -19,8 +19,7 @@ from kit.energy.picture import Curve, curve_of
 from kit.judge.contrast import Contrast, Side, contrast, differences, side_of
 from kit.show.render.console import count, plain
 from kit.show.report.mean import SHORT_LEGEND
-from kit.tui.base import KitScreen, mark
-from kit.tui.comparing import (
+from kit.tui.comparison import (
     FEW,
     Line,
     differences_table,
@@ -30,8 +29,9 @@ from kit.tui.comparing import (
     name_of,
 )
 from kit.tui.metrictable import MetricTable
+from kit.tui.output import argument, as_text, short, write_report
+from kit.tui.screen import KitScreen, mark
 from kit.tui.widgets.curves import Curves, colour_of
-from kit.tui.written import argument, as_text, short, write_report
 
 _ORDERS = ("primary", "ratio", "name")
 _ORDER_WORDS = {"primary": "primary first", "ratio": "furthest first", "name": "by name"}

@@ -13,8 +13,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from kit.show.render.console import grid, plain
-from kit.tui.base import KitScreen
 from kit.tui.keys import Told, by_action
+from kit.tui.screen import KitScreen
 
 _ALWAYS = (
     "\nkit runs on when you leave: quitting, a lost link or a dead tmux never ends "

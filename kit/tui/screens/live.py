@@ -15,11 +15,11 @@ from textual.worker import Worker, get_current_worker
 from kit.core.errors import KitError
 from kit.show.live.follow import Follower, Over, Seen
 from kit.show.live.snapshot import NS
-from kit.tui.asking import AskLine, YesNo
-from kit.tui.base import mark
-from kit.tui.live.base import RunView
+from kit.tui.dialogs import AskLine, YesNo
 from kit.tui.live.panels import what_is_lost
 from kit.tui.live.recording import RecordingScreen
+from kit.tui.live.runscreen import RunView
+from kit.tui.screen import mark
 
 __all__ = ("LiveScreen", "RecordingScreen")
 

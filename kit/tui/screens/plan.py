@@ -23,8 +23,8 @@ from kit.run.runner import Order
 from kit.run.session import Session
 from kit.show import render
 from kit.show.render.console import count, plain, short_time
-from kit.tui.asking import YesNo
-from kit.tui.base import KitScreen, mark
+from kit.tui.dialogs import YesNo
+from kit.tui.screen import KitScreen, mark
 
 _COMMAND = re.compile(r"`([^`\n]+)`")  # as a remedy names it
 # A meter whose silence preflight reports under one of these can be left out with a key.

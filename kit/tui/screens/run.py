@@ -21,11 +21,11 @@ from kit.show.live import eventwords
 from kit.show.live.eventwords import Line
 from kit.show.render.console import count, plain, short_bytes
 from kit.tui import files, runviews
-from kit.tui.base import KitScreen, mark
-from kit.tui.paged import PagedTable
+from kit.tui.pagedtable import PagedTable
 from kit.tui.power import PowerPlot, legend
-from kit.tui.replaying import replay
+from kit.tui.replay import replay
 from kit.tui.runviews import FILE_HEADS, LOG_HEADS, REQUEST_HEADS, Asked, Listed, Logged
+from kit.tui.screen import KitScreen, mark
 from kit.tui.states import state_of
 from kit.tui.widgets.line import LineInput
 

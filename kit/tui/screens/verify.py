@@ -31,9 +31,9 @@ from kit.show.render.verification import (
     verdict_word,
 )
 from kit.store.store import Store
-from kit.tui.base import KitScreen, mark
-from kit.tui.replaying import replay
-from kit.tui.written import argument, as_text, short, write_report
+from kit.tui.output import argument, as_text, short, write_report
+from kit.tui.replay import replay
+from kit.tui.screen import KitScreen, mark
 
 if TYPE_CHECKING:
     from kit.judge.compare import Comparison

@@ -15,8 +15,8 @@ from textual.widgets import Static
 from kit.core.errors import UsageError
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.base import KitScreen, mark
 from kit.tui.filters import to_ascii
+from kit.tui.screen import KitScreen, mark
 from tests.tui.conftest import ScreenText
 
 

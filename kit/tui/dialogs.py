@@ -17,8 +17,8 @@ from textual.widgets import Button, Footer, Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from kit.show.render.console import plain
-from kit.tui.base import plain_lines
 from kit.tui.keys import acting
+from kit.tui.screen import plain_lines
 from kit.tui.widgets.line import LineInput
 
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from kit.core import jsonio, resources
 from kit.core.errors import UsageError
 from kit.spec import spec as specs
-from kit.tui.asking import AskLine, Choose
-from kit.tui.base import KitScreen
+from kit.tui.dialogs import AskLine, Choose
+from kit.tui.screen import KitScreen
 
 FIRST = "quickstart"  # of the templates
 EMPTY = ""

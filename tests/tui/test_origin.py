@@ -14,7 +14,7 @@ from kit.core import resources
 from kit.core.errors import UsageError
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.form import opening
+from kit.tui.form import origin
 from kit.tui.screens.spec import SpecScreen
 from tests.tui.conftest import ScreenText, drawn
 from tests.tui.waiting import press, settled, told
@@ -49,16 +49,16 @@ NEWEST_FIRST = ["run-spec.draft-20261121-120000.json", "my run.json", "old.json"
 
 
 def test_what_looks_like_a_spec_is_offered_newest_first(folder: Path) -> None:
-    assert [found.path.name for found in opening.specs_in(folder)] == NEWEST_FIRST
-    assert "draft" in opening.specs_in(folder)[0].line
-    assert opening.specs_in(folder / "none") == []
+    assert [found.path.name for found in origin.specs_in(folder)] == NEWEST_FIRST
+    assert "draft" in origin.specs_in(folder)[0].line
+    assert origin.specs_in(folder / "none") == []
 
 
 def test_the_list_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "_READ", 2)
-    assert len(opening.specs_in(folder)) <= 2
+    monkeypatch.setattr(origin, "_READ", 2)
+    assert len(origin.specs_in(folder)) <= 2
     monkeypatch.setattr("kit.spec.spec.MAX_BYTES", 300)
-    assert [found.path.name for found in opening.specs_in(folder)] == NEWEST_FIRST[:1]
+    assert [found.path.name for found in origin.specs_in(folder)] == NEWEST_FIRST[:1]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_list_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_is_no_spec_says_why(folder: Path, name: str, why: str) -> None:
     (folder / "notes.md").write_text("# Notes")
     with pytest.raises(UsageError, match=why):
-        opening.named(name)
+        origin.named(name)
 
 
 async def test_a_saved_spec_is_opened_in_place_of_a_template(

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kit.tui.asking import AskLine, Choose
-from kit.tui.base import KitScreen
+from kit.tui.dialogs import AskLine, Choose
 from kit.tui.form.draft import to_text
 from kit.tui.form.files import SpecFile, Written
+from kit.tui.screen import KitScreen
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 Then = Callable[[], object]

@@ -14,12 +14,12 @@ from textual.widgets import RichLog, Static
 
 from kit.show.live.follow import Over
 from kit.show.live.snapshot import Snapshot
-from kit.tui.base import KitScreen, TopLine, mark
 from kit.tui.live.cells import Told
 from kit.tui.live.panels import Courses, LogPanel, Tiles, banner
 from kit.tui.live.plot import WINDOWS, PlotPanel
 from kit.tui.live.tiles import figures, status_line, tiles
 from kit.tui.live.words import View, path, where
+from kit.tui.screen import KitScreen, TopLine, mark
 
 REDRAW_S = 0.5
 _FIRST = ("stop", "open", "verify", "pause", "faster", "phase-next", "leave", "back", "help")

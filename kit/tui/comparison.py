@@ -16,8 +16,8 @@ from kit.judge.contrast import Contrast, Difference, Side
 from kit.show.render.console import listing, plain
 from kit.show.render.verdicts import MEANINGS, STATES, difference_value
 from kit.show.report.mean import short as stated
-from kit.tui.base import mark
-from kit.tui.written import short
+from kit.tui.output import short
+from kit.tui.screen import mark
 
 FEW = 10
 HEADS = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict", "reason")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from kit.core.errors import ArchiveRefused
 from kit.show import render
 from kit.store.store import Store
-from kit.tui.asking import Consent
-from kit.tui.base import KitScreen
+from kit.tui.dialogs import Consent
+from kit.tui.screen import KitScreen
 
 if TYPE_CHECKING:
     from kit.judge.replay import Undertaking

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from kit.core import jsonio
 from kit.show.render.console import THEME, plain
 from kit.tui import files
-from kit.tui.base import KitScreen
+from kit.tui.screen import KitScreen
 
 _WIDTH = 120
 
