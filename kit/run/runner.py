@@ -36,7 +36,7 @@ from kit.run.journey import Journey, ask_afterwards, container, driving, report,
 from kit.run.plan import Facts, plan, resolve, schedule_bytes
 from kit.run.watch import Watch, behind, phase, require_room, reserve
 from kit.spec.spec import document, spec_hash
-from kit.store import refused, seal
+from kit.store import refusals, seal
 from kit.store.store import InFlight, Store
 
 ORDER_FILE = "order.json"
@@ -152,7 +152,7 @@ def register(
     # At once, so that a wall clock that is set before the first launch shows as such.
     journal.add("clock.anchor", **clock.anchor())
     flight.register(registered)
-    refused.overcome(flight.store, registered["spec_hash"])
+    refusals.overcome(flight.store, registered["spec_hash"])
     for finding in findings:
         journal.add("finding", code=finding.code, level=finding.level, message=finding.message)
     return journal, clock
@@ -269,7 +269,7 @@ def deliver(sealed: Path, outcome: Outcome) -> Path:
 def main(argv: list[str] | None = None) -> int:
     """``python -m kit.run.runner RUNDIR``: take the order, wait for its turn, run it, seal it.
 
-    Exit codes are those of `kit run`. A run that cannot begin is put away as `kit.store.refused`
+    Exit codes are those of `kit run`. A run that cannot begin is put away as `kit.store.refusals`
     says.
     """
     folder = Path((argv or sys.argv[1:])[0])
@@ -305,7 +305,7 @@ def account_for(error: Exception, order: Order, flight: InFlight) -> int:
         with suppress(OSError):
             flight.scratch(UNSEALED_FILE).write_bytes(jsonio.canonical(note))
         return fault.exit_code
-    refused.keep(flight.store, refusal(fault, order, flight.id))
+    refusals.keep(flight.store, refusal(fault, order, flight.id))
     flight.store.discard(flight.id)
     return fault.exit_code
 
@@ -318,9 +318,9 @@ def unforeseen(error: Exception) -> KitError:
     return unexpected(error)
 
 
-def refusal(fault: KitError, order: Order, id_: str) -> refused.Refusal:
+def refusal(fault: KitError, order: Order, id_: str) -> refusals.Refusal:
     """Why a run did not begin."""
-    return refused.Refusal(
+    return refusals.Refusal(
         id=id_,
         utc=seal.utc_now(),
         name=order.spec.name,

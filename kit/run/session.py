@@ -26,7 +26,7 @@ from kit.core.model import Event
 from kit.machine import queue
 from kit.record import events
 from kit.run import marks, runner
-from kit.store import refused
+from kit.store import refusals
 from kit.store.store import Store
 
 _POLL_S = 0.1
@@ -172,7 +172,7 @@ class Session:
         """
         while self.is_alive():
             time.sleep(_POLL_S)
-        refusal = refused.recall(self.store, self.id)
+        refusal = refusals.recall(self.store, self.id)
         if refusal:
             raise refusal.error()
         sealed = self.store.sealed_as(self.id)
@@ -213,7 +213,7 @@ class Session:
 
 def _no_single(store: Store, name: str, alive: list[str]) -> KitError:
     """Why there is no one run in flight of that name: refused, sealed, left behind, unknown."""
-    refusal = refused.recall(store, name) if not alive else None
+    refusal = refusals.recall(store, name) if not alive else None
     if refusal:
         return refusal.error()
     sealed = store.sealed_as(name) if name and not alive else None

@@ -16,8 +16,8 @@ from textual.pilot import Pilot
 from kit.core.model import Finding
 from kit.machine import queue
 from kit.run import marks
-from kit.store import refused
-from kit.store.refused import Refusal
+from kit.store import refusals
+from kit.store.refusals import Refusal
 from kit.store.store import InFlight, Store
 from kit.tui.app import KitApp
 from kit.tui.live.cells import Cells
@@ -312,7 +312,7 @@ def block(flight: InFlight) -> None:
         message="preflight: no rapl",
         findings=msgspec.convert(findings, tuple[Finding, ...]),
     )
-    refused.keep(flight.store, refusal)
+    refusals.keep(flight.store, refusal)
     flight.store.discard(flight.id)
     flight.release()
 

@@ -26,7 +26,7 @@ from kit.record.archive.rules import (
     refuse,
     refuse_name,
 )
-from kit.record.archive.zipped import ZipSource
+from kit.record.archive.zip import ZipSource
 
 __all__ = (
     "CODES",

@@ -25,7 +25,7 @@ Codes (the first word is the aspect; a bare aspect is ``ok``)::
 from __future__ import annotations
 
 from kit.run.preflight.doctor import examine
-from kit.run.preflight.gathering import gather
+from kit.run.preflight.facts import gather
 from kit.run.preflight.rules import check, run_bytes
 
 __all__ = ["check", "examine", "gather", "run_bytes"]

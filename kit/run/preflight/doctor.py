@@ -18,8 +18,8 @@ from kit.machine import containers, host, images
 from kit.machine.host import HostConfig, config_path, is_absent
 from kit.measure import meters
 from kit.run.preflight import gpu_rules, host_rules, meter_rules
+from kit.run.preflight.facts import disk_free
 from kit.run.preflight.finding import fail, ok, warn
-from kit.run.preflight.gathering import disk_free
 
 PYTHON = (3, 11)
 # Room for an image, a small model and some runs; below the first nothing can be built.

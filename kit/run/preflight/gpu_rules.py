@@ -38,7 +38,7 @@ def check(
         boards: the fingerprint's ``gpus``.
         engine: how the engine hands out GPUs: ``cdi``, ``nvidia`` or None.
         measured: what the meter nvml reads; None where it is not part of the plan.
-        counters: growth of each energy counter in mJ, see `kit.run.preflight.gathering`.
+        counters: growth of each energy counter in mJ, see `kit.run.preflight.facts`.
     """
     if is_absent(boards):
         yield fail(

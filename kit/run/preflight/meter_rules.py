@@ -15,7 +15,7 @@ from kit.run.preflight.finding import fail, ok, warn
 # Meters whose readings are energy or power; the estimator's are time.
 MEASURING = frozenset(name for scope, name in SCOPE_METERS.items() if scope != "estimate")
 
-# How long preflight watches the GPUs' counters (`kit.run.preflight.gathering`), s.
+# How long preflight watches the GPUs' counters (`kit.run.preflight.facts`), s.
 _WATCHED_S = 0.5
 _READABLE = "sudo chmod a+r /sys/class/powercap/*/energy_uj (until the next boot), or run as root"
 

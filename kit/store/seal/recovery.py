@@ -19,7 +19,7 @@ from kit.core.errors import KitError, RunFailed
 from kit.energy import results
 from kit.measure.drive import salvage
 from kit.record import archive, events, manifest, records
-from kit.store.seal.sealing import note, seal
+from kit.store.seal.sealer import note, seal
 from kit.store.store import InFlight, Store
 
 _ORPHANS_S = 15.0

@@ -13,8 +13,8 @@ from kit.core.model import Finding
 from kit.run import runner
 from kit.run.session import Session
 from kit.show import catalogue
-from kit.store import refused
-from kit.store.refused import Refusal
+from kit.store import refusals
+from kit.store.refusals import Refusal
 from kit.store.store import Store
 from tests.golden import run_spec
 
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_the_reason_is_kept_for_attach_ls_and_ledger(store: Store) -> None:
-    refused.keep(store, refusal(message="m.gguf is missing", findings=FINDINGS))
+    refusals.keep(store, refusal(message="m.gguf is missing", findings=FINDINGS))
     with pytest.raises(PreflightFailed, match="too little") as caught:
         Session.attach(store, "ab12")
     assert caught.value.findings == FINDINGS and caught.value.exit_code == 3
@@ -58,15 +58,15 @@ def test_the_reason_is_kept_for_attach_ls_and_ledger(store: Store) -> None:
 
 
 def test_the_ledger_names_no_folder_of_this_machine(store: Store) -> None:
-    refused.keep(store, refusal(message="m.gguf is not in /home/someone/models, see http://x/y/z"))
+    refusals.keep(store, refusal(message="m.gguf is not in /home/someone/models, see http://x/y/z"))
     (entry,) = store.ledger()
     assert entry["reason"] == "m.gguf is not in models, see http://x/y/z"
-    assert refused.refusals(store)[0].message.endswith("/home/someone/models, see http://x/y/z")
+    assert refusals.refusals(store)[0].message.endswith("/home/someone/models, see http://x/y/z")
 
 
 @pytest.mark.parametrize("code", [1, 3, 130])
 def test_the_exit_code_is_kept(store: Store, code: int) -> None:
-    refused.keep(store, refusal(exit_code=code))
+    refusals.keep(store, refusal(exit_code=code))
     with pytest.raises(Blocked, match="not in") as caught:
         Session.attach(store, "ab12cd34")
     assert caught.value.exit_code == code
@@ -75,36 +75,36 @@ def test_the_exit_code_is_kept(store: Store, code: int) -> None:
 
 def test_only_the_newest_ten_are_kept(store: Store) -> None:
     for number in range(13):
-        refused.keep(store, refusal(f"{number:08x}"))
-        path = store.inflight / f"{number:08x}{refused.SUFFIX}"
+        refusals.keep(store, refusal(f"{number:08x}"))
+        path = store.inflight / f"{number:08x}{refusals.SUFFIX}"
         os.utime(path, ns=(number, number))
-    kept = [found.id for found in refused.refusals(store)]
+    kept = [found.id for found in refusals.refusals(store)]
     assert kept == [f"{n:08x}" for n in range(12, 2, -1)]
     assert len(store.ledger()) == 13
 
 
 def test_a_spec_that_begins_has_overcome_its_refusals(store: Store) -> None:
-    refused.keep(store, refusal("00000001"))
-    refused.keep(store, refusal("00000002", spec_hash="6" * 64))
-    refused.overcome(store, "5" * 64)
-    assert [found.id for found in refused.refusals(store)] == ["00000002"]
+    refusals.keep(store, refusal("00000001"))
+    refusals.keep(store, refusal("00000002", spec_hash="6" * 64))
+    refusals.overcome(store, "5" * 64)
+    assert [found.id for found in refusals.refusals(store)] == ["00000002"]
 
 
 def test_an_ambiguous_name_is_nobodys(store: Store) -> None:
-    refused.keep(store, refusal("aa000001"))
-    refused.keep(store, refusal("aa000002"))
-    assert refused.recall(store, "aa") is None and refused.recall(store, "") is None
+    refusals.keep(store, refusal("aa000001"))
+    refusals.keep(store, refusal("aa000002"))
+    assert refusals.recall(store, "aa") is None and refusals.recall(store, "") is None
     with pytest.raises(UsageError, match="in flight"):
         Session.attach(store, "aa")
 
 
 def test_odd_files_are_passed_over(store: Store) -> None:
     for number, data in enumerate((b"", b"5", b"{}", b'{"id":5}', b"\xff", b"[" * 99)):
-        (store.inflight / f"{number}{refused.SUFFIX}").write_bytes(data)
-    os.mkfifo(store.inflight / f"fifo{refused.SUFFIX}")
-    (store.inflight / f"folder{refused.SUFFIX}").mkdir()
-    (store.inflight / f"link{refused.SUFFIX}").symlink_to("/dev/zero")
-    assert refused.refusals(store) == []
+        (store.inflight / f"{number}{refusals.SUFFIX}").write_bytes(data)
+    os.mkfifo(store.inflight / f"fifo{refusals.SUFFIX}")
+    (store.inflight / f"folder{refusals.SUFFIX}").mkdir()
+    (store.inflight / f"link{refusals.SUFFIX}").symlink_to("/dev/zero")
+    assert refusals.refusals(store) == []
     assert [row.status for row in catalogue.rows(store)] in ([], ["unsealed"])
 
 
@@ -124,7 +124,7 @@ def test_whatever_keeps_a_run_from_beginning_is_kept(
 ) -> None:
     flight = store.begin()
     assert runner.account_for(error, runner.Order(spec=run_spec()), flight) == code
-    (kept,) = refused.refusals(store)
+    (kept,) = refusals.refusals(store)
     assert kept.id == flight.id and kept.exit_code == code and words in kept.message
     assert not flight.path.exists() and store.ids() == []
 
@@ -138,7 +138,7 @@ def test_a_run_that_had_begun_stays_for_recovery(store: Store) -> None:
     full = OSError(28, "No space left on device")
     assert runner.account_for(full, runner.Order(spec=run_spec()), flight) == 1
     flight.release()
-    assert flight.path.exists() and refused.refusals(store) == []
+    assert flight.path.exists() and refusals.refusals(store) == []
     with pytest.raises(Exception, match="no space is left") as caught:
         Session(store, flight.id, flight.path).result()
     assert "kit recover" in caught.value.remedy  # type: ignore[attr-defined]

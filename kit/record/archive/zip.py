@@ -27,7 +27,7 @@ from kit.record.archive.directory import (
     find_directory,
     read_at,
 )
-from kit.record.archive.placing import STREAMED, placed
+from kit.record.archive.layout import STREAMED, placed
 from kit.record.archive.rules import (
     MANIFEST,
     MAX_BYTES,

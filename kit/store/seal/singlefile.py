@@ -18,7 +18,7 @@ from kit.record.archive import MANIFEST, SUFFIX, Source
 from kit.record.manifest import ATTEMPTS
 from kit.store import attempts
 from kit.store.ledger import Ledger
-from kit.store.seal.sealing import note, storage_error, sync, sync_tree
+from kit.store.seal.sealer import note, storage_error, sync, sync_tree
 from kit.store.store import InFlight, Store
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)

@@ -20,8 +20,8 @@ from kit.energy import results
 from kit.record import archive, records
 from kit.record.archive import MANIFEST, SEAL
 from kit.record.manifest import ATTEMPTS, RECOMPUTED, run_hash
-from kit.store.seal.sealing import note, source_hash, storage_error, sync_tree
-from kit.store.seal.sharing import check_integrity, check_run, moved, write_out
+from kit.store.seal.sealer import note, source_hash, storage_error, sync_tree
+from kit.store.seal.singlefile import check_integrity, check_run, moved, write_out
 from kit.store.store import InFlight, Store
 
 RESULTS = "results.json"
