@@ -13,6 +13,7 @@ ratio lies inside the margin, different when it lies wholly outside, inconclusiv
 from __future__ import annotations
 
 from kit.judge.compare.confounders import Meaning, Ranked, ranked
+from kit.judge.compare.equivalence import GOOD, Axis, Comparison, Equivalence, judge
 from kit.judge.compare.likeness import (
     Identity,
     Likeness,
@@ -22,19 +23,18 @@ from kit.judge.compare.likeness import (
     specs,
 )
 from kit.judge.compare.table import Cell, Row, runs
-from kit.judge.compare.verdict import GOOD, Axis, Comparison, Verdict, judge
 
 __all__ = [
     "GOOD",
     "Axis",
     "Cell",
     "Comparison",
+    "Equivalence",
     "Identity",
     "Likeness",
     "Meaning",
     "Ranked",
     "Row",
-    "Verdict",
     "environments",
     "image_identity",
     "judge",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from kit.core import names
 from kit.core.model import Record
 
-Verdict = Literal[
+Equivalence = Literal[
     "REPRODUCED", "EQUIVALENT", "DIFFERENT", "INCONCLUSIVE", "NOT-COMPARABLE", "FAILED"
 ]
 GOOD: frozenset[str] = frozenset({"REPRODUCED", "EQUIVALENT"})
@@ -36,7 +36,7 @@ class Axis(Record, frozen=True, kw_only=True):
     """
 
     metric: str
-    verdict: Verdict
+    verdict: Equivalence
     reason: str
     ratio: float | None = None
     ci90: tuple[float, float] | None = None

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
+from kit.judge.compare.equivalence import Comparison
 from kit.judge.compare.likeness import Difference, is_work, shows_absent
-from kit.judge.compare.verdict import Comparison
 
 Meaning = Literal["confounder", "other work", "may matter", "asked", "recorded"]
 Weight = tuple[int, int]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from kit.core.model import Response
-from kit.judge.compare.axis import Axis, Verdict
+from kit.judge.compare.axis import Axis, Equivalence
 from kit.record.records import RunRecords
 
 Texts = dict[int, str]
@@ -35,11 +35,11 @@ def outputs(original: RunRecords, new: RunRecords) -> Axis:
     return _axis("DIFFERENT", _divergence(reference[0], answers))
 
 
-def _axis(verdict: Verdict, reason: str) -> Axis:
+def _axis(verdict: Equivalence, reason: str) -> Axis:
     return Axis(metric="outputs", verdict=verdict, reason=reason)
 
 
-def _trouble(original: RunRecords, new: RunRecords) -> tuple[Verdict, str] | None:
+def _trouble(original: RunRecords, new: RunRecords) -> tuple[Equivalence, str] | None:
     """Why there is nothing to compare: other requests, requests that failed, or no answers."""
     if _asked(original) != _asked(new):
         return "NOT-COMPARABLE", "the two were asked other requests"
@@ -82,7 +82,7 @@ def _agreement(a: Texts, b: Texts) -> float:
 
 def _held_to_own(
     reference: list[Texts], answers: list[Texts], rates: list[float]
-) -> tuple[Verdict, str]:
+) -> tuple[Equivalence, str]:
     """The replay's agreement with the original against the original's with itself."""
     agree = statistics.fmean(rates)
     if agree == 1.0:

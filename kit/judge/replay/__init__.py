@@ -7,7 +7,7 @@ passes through a closed schema; the container gets no capability and no path of 
 read-only weights found by hash.
 """
 
-from kit.judge.replay.judging import (
+from kit.judge.replay.outcome import (
     as_dict,
     computed,
     exit_code,
@@ -16,7 +16,7 @@ from kit.judge.replay.judging import (
     parent_in,
     same_cards,
 )
-from kit.judge.replay.providing import provide
+from kit.judge.replay.provision import provide
 from kit.judge.replay.undertaking import (
     FilePart,
     ImagePart,

@@ -15,20 +15,20 @@ from kit.core.errors import ArchiveRefused
 from kit.core.model import Manifest
 from kit.energy import Energy
 from kit.judge.verify import (
-    asked,
     attempts,
     authenticity,
     calibrations,
     clocks,
-    driving,
+    driver,
     environment,
     image,
     integrity,
     journal,
     live,
+    plan,
     plausibility,
     reads,
-    recompute,
+    recheck,
     schema,
 )
 from kit.judge.verify.codes import LEVELS
@@ -80,25 +80,25 @@ def _with_deeper(found: Verdict, source: Source, listed: Manifest, through: str)
     checks = list(found.checks)
     checks += schema.checks(source, listed)
     if not any(c.status == "FAIL" for c in checks):
-        checks += recompute.load(source)[1] if through == "L3" else _of_records(source, listed)
+        checks += recheck.load(source)[1] if through == "L3" else _of_records(source, listed)
     return Verdict(run_hash=found.run_hash, status=found.status, checks=tuple(checks))
 
 
 def _of_records(source: Source, listed: Manifest) -> list[Check]:
-    records, first = recompute.load(source)
+    records, first = recheck.load(source)
     if records is None:
         return first
     whole = listed.status == "complete"
     energy = Energy(records.samples, records.plan.meters)
     steps: list[Callable[[], list[Check]]] = [
-        lambda: asked.checks(records, source, listed),
+        lambda: plan.checks(records, source, listed),
         lambda: calibrations.checks(records, source),
         lambda: clocks.checks(records, listed),
         lambda: journal.checks(records, listed),
         lambda: reads.checks(records, whole=whole),
         lambda: live.checks(records, whole=whole),
-        lambda: driving.checks(records, whole=whole),
-        lambda: recompute.checks(records, energy, source, listed),
+        lambda: driver.checks(records, whole=whole),
+        lambda: recheck.checks(records, energy, source, listed),
         lambda: plausibility.checks(records, energy, listed),
         lambda: image.checks(records, source, listed),
         lambda: environment.checks(records, whole=whole),

@@ -12,8 +12,8 @@ import numpy as np
 from kit.core.model import Event, Finding, Manifest
 from kit.energy import SCOPE_METERS
 from kit.judge.verify import clocks
-from kit.judge.verify.rules import ruled_by
 from kit.judge.verify.verdict import Check, check, judged
+from kit.judge.verify.versions import ruled_by
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 from kit.record.samples import Ints, Series

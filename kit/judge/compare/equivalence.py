@@ -12,7 +12,7 @@ import msgspec
 
 from kit.core import stats
 from kit.core.model import Record, ReplaySpec
-from kit.judge.compare.axis import GOOD, Axis, Verdict, side_of
+from kit.judge.compare.axis import GOOD, Axis, Equivalence, side_of
 from kit.judge.compare.likeness import (
     Difference,
     Identity,
@@ -26,7 +26,7 @@ from kit.judge.compare.likeness import (
 from kit.judge.compare.outputs import outputs
 from kit.record.records import RunRecords
 
-__all__ = ["GOOD", "Axis", "Comparison", "Verdict", "judge"]
+__all__ = ["GOOD", "Axis", "Comparison", "Equivalence", "judge"]
 
 LATENCIES = ("ttft_p50", "tpot_p50", "e2e_p50")
 
@@ -58,7 +58,7 @@ class _Ground:
 
     alike: Likeness
     margins: ReplaySpec
-    fault: tuple[Verdict, str] | None
+    fault: tuple[Equivalence, str] | None
     other_work: str
 
     def margin(self, metric: str) -> float:
@@ -115,7 +115,7 @@ def judge(
     )
 
 
-def _fault(original: RunRecords, new: RunRecords) -> tuple[Verdict, str] | None:
+def _fault(original: RunRecords, new: RunRecords) -> tuple[Equivalence, str] | None:
     """A run that did not complete proves nothing, whatever its first launches say."""
     if reason := _incomplete(new):
         return "FAILED", f"the replay {reason}"
@@ -214,7 +214,7 @@ def _silent(
 
 def _tost(
     found: stats.Ratio, margin: float, a: Sequence[float], b: Sequence[float], u_gain: float
-) -> tuple[Verdict, str, int | None]:
+) -> tuple[Equivalence, str, int | None]:
     low, high = 1 / (1 + margin), 1 + margin
     if found.ci90 is None:
         inside = low < found.ratio < high

@@ -12,7 +12,7 @@ from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.core.model import Manifest, Request, Response, ScheduledRequest
 from kit.energy import Energy, results
-from kit.judge.verify import former, streams
+from kit.judge.verify import older, streams
 from kit.judge.verify.schema import sample_checks
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record import events
@@ -258,8 +258,8 @@ def _results(records: RunRecords, energy: Energy, source: Source) -> Check:
         # The records are another's; whatever they break in the formulas is a finding.
         why = f"they cannot be computed from these records ({type(error).__name__})"
         return check("RESULTS_DIFFER", "FAIL", why)
-    if former.is_former(stored):
-        return former.judge(stored, found)
+    if older.is_former(stored):
+        return older.judge(stored, found)
     return judged(
         "RESULTS_DIFFER", differences(stored, found, "$"), "every number was computed again"
     )

@@ -22,8 +22,8 @@ import msgspec
 from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.core.model import LaunchPlan, Manifest, RunSpec
-from kit.judge.verify.rules import ruled_by
 from kit.judge.verify.verdict import Check, check, judged
+from kit.judge.verify.versions import ruled_by
 from kit.record.archive import Source
 from kit.record.manifest import RECOMPUTED, RELATIONS
 from kit.record.records import RunRecords
@@ -57,7 +57,7 @@ def _followed(code: str, plain: Find, ruled: Find, records: RunRecords, source: 
 
 
 def _nothing(_records: RunRecords, _source: Source) -> Iterator[str]:
-    """Counts and stages of requests need no rules of kit: `kit.judge.verify.recompute` has them."""
+    """Counts and stages of requests need no rules of kit: `kit.judge.verify.recheck` has them."""
     return iter(())
 
 
