@@ -14,9 +14,7 @@ from kit.machine.containers.container import (
     Exit,
 )
 from kit.machine.containers.engine import Engine, connect
-from kit.machine.containers.faults import Missing
-from kit.machine.containers.logs import KeptLog
-from kit.machine.containers.offering import (
+from kit.machine.containers.enginefacts import (
     EGRESS,
     facts_of,
     gpu_device_ids,
@@ -25,6 +23,8 @@ from kit.machine.containers.offering import (
     network_plan,
     shifts_users,
 )
+from kit.machine.containers.faults import Missing
+from kit.machine.containers.logs import KeptLog
 from kit.machine.containers.owners import labels
 
 __all__ = (

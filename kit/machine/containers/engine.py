@@ -13,8 +13,8 @@ from kit.core.errors import EngineUnavailable, KitError, LaunchFailed
 from kit.core.model import ImageIdentity
 from kit.machine.containers import endpoint
 from kit.machine.containers.container import Container, ContainerConfig, arguments
+from kit.machine.containers.enginefacts import facts_of, identity, image_store
 from kit.machine.containers.faults import Missing, speaking
-from kit.machine.containers.offering import facts_of, identity, image_store
 from kit.machine.containers.owners import HOST_NETWORK, LAUNCH, RUN, dead, labels
 
 if TYPE_CHECKING:

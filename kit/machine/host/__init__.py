@@ -13,7 +13,7 @@ from __future__ import annotations
 from kit.machine.host.config import EstimateConfig, HostConfig, PduConfig, config_path
 from kit.machine.host.cpus import cpu_split, format_set, parse_set, usable
 from kit.machine.host.fingerprint import fingerprint, identity
-from kit.machine.host.reading import absent, is_absent
+from kit.machine.host.kernelfiles import absent, is_absent
 
 __all__ = [
     "EstimateConfig",

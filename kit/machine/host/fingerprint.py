@@ -26,7 +26,7 @@ from typing import Any
 
 from kit import __version__
 from kit.machine.host import gpus, system
-from kit.machine.host.reading import absent, is_absent
+from kit.machine.host.kernelfiles import absent, is_absent
 
 # What an engine may say of itself in public. Names and paths (its host, its socket, a profile)
 # and CDI device names, which can be UUIDs, stay out because they are not listed.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kit.machine.host.reading import absent
+from kit.machine.host.kernelfiles import absent
 
 NO_DRIVER = "no NVIDIA driver (libnvidia-ml.so.1 not found)"
 _MEMORY_TEMPERATURE_FIELD = 82

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.machine.host.cpus import usable
-from kit.machine.host.reading import Absent, absent, number, text
+from kit.machine.host.kernelfiles import Absent, absent, number, text
 
 ROOT = Path("/")
 # The instruction sets that change which kernels an inference runtime picks.

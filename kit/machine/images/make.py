@@ -23,7 +23,7 @@ from kit.core import resources
 from kit.core.errors import ImageUnavailable
 from kit.core.model import ImageIdentity
 from kit.machine import containers
-from kit.machine.images import base, bundle, record, sandbox, tree, wheels
+from kit.machine.images import baselayer, bundle, record, sandbox, tree, wheels
 from kit.machine.images.configuration import HOME, configuration, image_id
 from kit.machine.images.identity import named
 from kit.machine.images.locks import Compile
@@ -111,7 +111,7 @@ def _layers(
     found: Recipe, work: Path, say: Say, progress: Progress
 ) -> tuple[list[Layer], tuple[str, ...]]:
     """Base, Python packages, program: those that hold anything."""
-    bottom = base.ensure(found.base, found.lock.base, say, progress, own=found.own)
+    bottom = baselayer.ensure(found.base, found.lock.base, say, progress, own=found.own)
     layers, drift = [bottom.layer], [*bottom.drift]
     epoch = found.base.source_date_epoch
     with tempfile.TemporaryFile(dir=work) as spool:
@@ -136,7 +136,7 @@ def _compile(
     if wanted.source is None:
         raise ImageUnavailable(f"{found.name} is not locked", f"`kit images lock {found.name}`")
     lock = found.bases[wanted.builder]
-    builder = base.ensure(lock, wanted.builder, say, progress, own=found.own)
+    builder = baselayer.ensure(lock, wanted.builder, say, progress, own=found.own)
     files = wheels.collect((*wanted.tools, wanted.source), say, progress)
     name, wheel = sandbox.compiled(wanted, (lock, builder.layer), files, work, say, progress)
     wheels.unpack(wheel, name, into, leave_out=_OF_CMAKE)

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from kit.core.model import Record, Request, Response
 from kit.measure.drive import dialects
+from kit.measure.drive.answer import Outcome, Reading
 from kit.measure.drive.body import Answer, MalformedAnswerError, answer_of
 from kit.measure.drive.pieces import Piece, storable, text_of, tokens_of
-from kit.measure.drive.reading import Outcome, Reading
 
 Status = Literal["ok", "error", "timeout", "aborted"]
 

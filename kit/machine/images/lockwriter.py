@@ -16,7 +16,7 @@ import msgspec
 
 from kit.core import jsonio, resources
 from kit.core.errors import ImageUnavailable, UsageError
-from kit.machine.images import apt, base, index
+from kit.machine.images import apt, baselayer, index
 from kit.machine.images.locks import LOCK, BaseLock, Compile, ImageLock, Package
 from kit.machine.images.make import made, nothing
 from kit.machine.images.process import run
@@ -80,7 +80,7 @@ def _lock_base(name: str, say: Say, progress: Progress) -> BaseLock:
     say(f"resolving the packages of {name}")
     with apt.today(own_base(name)) as archive:
         resolved = msgspec.structs.replace(archive.resolve(own_base(name)), diff_id="")
-    layer = base.ensure(resolved, name, say, progress, own=False).layer
+    layer = baselayer.ensure(resolved, name, say, progress, own=False).layer
     locked = msgspec.structs.replace(resolved, diff_id=layer.diff_id)
     write_lock(name, locked)
     return locked
