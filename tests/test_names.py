@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 
 import kit
-from kit.cli.runview import RunView
+from kit.cli.runview import RunProgressView
 from kit.core import jsonio, names, resources, units
 from kit.energy import COMPARATOR_METERS, SCOPE_METERS, running
 from kit.energy.picture import curve_of, picture
@@ -113,9 +113,9 @@ def plain_html() -> str:
     return re.sub(r"<[^>]*>", " ", report.html(H200.name, *run(), compared()))
 
 
-def story() -> Iterator[tuple[RunView, View]]:
+def story() -> Iterator[tuple[RunProgressView, View]]:
     """The command line's and the UI's picture of the run, at each begin of a phase."""
-    drawn, state = RunView(), RunState(run()[0].plan.meters)
+    drawn, state = RunProgressView(), RunState(run()[0].plan.meters)
     for event in run()[0].events:
         drawn.take(event)
         state.take(event)

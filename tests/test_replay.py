@@ -29,8 +29,7 @@ from kit.core.model import ImageIdentity
 from kit.judge.replay import order_of, undertake
 from kit.judge.verify import verify
 from kit.machine import containers, images
-from kit.machine.images import baselayer
-from kit.machine.images import tree
+from kit.machine.images import baselayer, tree
 from kit.record import archive
 from kit.run.runner import Order
 from kit.show import render

@@ -186,6 +186,6 @@ def _audit(store: Store, *, json: bool) -> int:
     return found.exit_code
 
 
-def _documents(source: archive.Source) -> dict[str, Any]:
+def _documents(source: archive.ArchiveSource) -> dict[str, Any]:
     names = ("manifest", "spec", "results")
     return {n: jsonio.parse(source.read(f"{n}.json", _SMALL), f"{n}.json") for n in names}

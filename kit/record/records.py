@@ -14,7 +14,7 @@ import msgspec
 from kit.core import jsonio
 from kit.core.model import Event, Phase, Plan, Request, Response, RunSpec, ScheduledRequest
 from kit.record import archive, events, phases, samples
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def read(run: Path) -> RunRecords:
         return load(source)
 
 
-def load(source: Source) -> RunRecords:
+def load(source: ArchiveSource) -> RunRecords:
     """Read a run in flight or sealed, from a folder or a single file.
 
     A run that failed early lacks files; what is missing is empty here, never invented.
@@ -81,14 +81,14 @@ def load(source: Source) -> RunRecords:
     )
 
 
-def _document(source: Source, name: str, kind: type[T]) -> T:
+def _document(source: ArchiveSource, name: str, kind: type[T]) -> T:
     try:
         return msgspec.convert(jsonio.parse(source.read(name), name), kind, strict=False)
     except msgspec.ValidationError as error:
         raise MalformedRecordError(f"{name}: {error}") from error
 
 
-def _lines(source: Source, name: str, kind: type[T]) -> tuple[T, ...]:
+def _lines(source: ArchiveSource, name: str, kind: type[T]) -> tuple[T, ...]:
     decoder = msgspec.json.Decoder(kind)
     try:
         return tuple(decoder.decode(line) for line in source.read(name).splitlines())
@@ -96,7 +96,7 @@ def _lines(source: Source, name: str, kind: type[T]) -> tuple[T, ...]:
         raise MalformedRecordError(f"{name}: {error}") from error
 
 
-def _journal(source: Source) -> list[Event]:
+def _journal(source: ArchiveSource) -> list[Event]:
     try:
         return events.decode(source.read(events.FILE))
     except events.BrokenChain as error:
@@ -120,7 +120,7 @@ def _phases(
     return phases.cut(journal, requests)
 
 
-def _samples(source: Source, names: list[str]) -> samples.Samples:
+def _samples(source: ArchiveSource, names: list[str]) -> samples.Samples:
     files = [n for n in names if n.startswith("samples/") and n.endswith(".csv")]
     try:
         return samples.from_pieces({name: source.pieces(name) for name in files})
@@ -128,12 +128,14 @@ def _samples(source: Source, names: list[str]) -> samples.Samples:
         raise MalformedRecordError(str(error)) from error
 
 
-def _fingerprint(source: Source, names: list[str], name: str) -> dict[str, Any]:
+def _fingerprint(source: ArchiveSource, names: list[str], name: str) -> dict[str, Any]:
     found: dict[str, Any] = jsonio.parse(source.read(name), name) if name in names else {}
     return found
 
 
-def _launch_documents(source: Source, names: list[str], name: str) -> dict[int, dict[str, Any]]:
+def _launch_documents(
+    source: ArchiveSource, names: list[str], name: str
+) -> dict[int, dict[str, Any]]:
     """A JSON object of each launch that has one."""
     found = {n: jsonio.parse(source.read(f), f) for n, f in _launch_files(names, name)}
     for launch, document in found.items():

@@ -16,7 +16,7 @@ from kit.measure.drive import DriverProcess, salvage
 from kit.measure.sample import SamplerProcess
 from kit.record.events import Clock, Journal
 from kit.run.launch import Running, launched
-from kit.run.plan import Facts, meter_config
+from kit.run.plan import HostFacts, meter_config
 from kit.run.watch import Watch
 from kit.spec.runtimes import get as runtime_of
 from kit.store.store import InFlight
@@ -28,7 +28,7 @@ class Journey:
 
     spec: RunSpec
     plan: Plan
-    facts: Facts
+    facts: HostFacts
     engine: containers.Engine
     flight: InFlight
     journal: Journal

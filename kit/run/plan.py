@@ -39,7 +39,7 @@ LOCALHOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Facts:
+class HostFacts:
     """What `resolve` found on this machine; ``weights`` maps container paths to host paths.
 
     ``recipe`` holds the files, by name, of the recipe that made the image, ``calibrations`` by
@@ -61,7 +61,7 @@ def resolve(
     engine: containers.Engine,
     config: host.HostConfig,
     recipe: Mapping[str, bytes] | None = None,
-) -> Facts:
+) -> HostFacts:
     """Look up everything the spec refers to.
 
     Args:
@@ -75,7 +75,7 @@ def resolve(
     planned = tuple(
         meters.probe(m.name, m.alias, meter_config(m, spec, config)) for m in spec.meters
     )
-    return Facts(
+    return HostFacts(
         engine=engine.facts(),
         image=image,
         match=match,
@@ -88,7 +88,7 @@ def resolve(
     )
 
 
-def plan(spec: RunSpec, facts: Facts) -> tuple[Plan, tuple[ScheduledRequest, ...]]:
+def plan(spec: RunSpec, facts: HostFacts) -> tuple[Plan, tuple[ScheduledRequest, ...]]:
     """The plan of ``spec`` under ``facts``, and its materialised schedule. Pure."""
     requests = tuple(requests_of(spec))
     measured = sum(r.stage == "measured" for r in requests)

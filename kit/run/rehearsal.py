@@ -79,7 +79,9 @@ def _rehearsed(spec: RunSpec, store: Store, took_s: float | None, least_s: float
     return Rehearsal(spec, planned, findings, least_s, took_s, bytes_per_s(planned), command)
 
 
-def _command(engine: containers.Engine, planned: Plan, facts: planning.Facts) -> tuple[str, ...]:
+def _command(
+    engine: containers.Engine, planned: Plan, facts: planning.HostFacts
+) -> tuple[str, ...]:
     """As the engine will be told; a run's id and its network's name are made when it begins."""
     try:
         config = launch.container_config(

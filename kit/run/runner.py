@@ -33,7 +33,7 @@ from kit.record.events import Clock, Journal, valid_prefix
 from kit.run import marks, preflight
 from kit.run.gate import settle
 from kit.run.journey import Journey, ask_afterwards, container, driving, report, sampling
-from kit.run.plan import Facts, plan, resolve, schedule_bytes
+from kit.run.plan import HostFacts, plan, resolve, schedule_bytes
 from kit.run.watch import Watch, behind, phase, require_room, reserve
 from kit.spec.spec import document, spec_hash
 from kit.store import refusals, seal
@@ -109,7 +109,7 @@ def run(
     return deliver(sealed, outcome)
 
 
-def approve(spec: RunSpec, the_plan: Plan, facts: Facts, flight: InFlight) -> list[Finding]:
+def approve(spec: RunSpec, the_plan: Plan, facts: HostFacts, flight: InFlight) -> list[Finding]:
     """Preflight's findings; raises `PreflightFailed` if one of them forbids the run."""
     gathered = preflight.gather(facts.engine, the_plan, flight.path, facts.weights)
     findings = preflight.check(the_plan, spec, gathered)
@@ -124,7 +124,7 @@ def register(
     requests: tuple[ScheduledRequest, ...],
     findings: list[Finding],
     flight: InFlight,
-    facts: Facts,
+    facts: HostFacts,
 ) -> tuple[Journal, Clock]:
     """Write down what will run before anything runs: files, journal and ledger."""
     reserve(flight.scratch(RESERVE_FILE))

@@ -13,7 +13,7 @@ import msgspec
 from kit.core import jsonio
 from kit.core.errors import KitError
 from kit.core.model import Record
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.manifest import ATTEMPTS
 from kit.store.audit import OUTCOMES
 from kit.store.ledger import Ledger
@@ -52,7 +52,7 @@ class Attempts(Record, frozen=True, kw_only=True):
         return {each.id: each for ledger in self.ledgers for each in ledger.attempts}
 
 
-def read(source: Source) -> Attempts | None:
+def read(source: ArchiveSource) -> Attempts | None:
     """The attempts that travel with a run; None where none do.
 
     Raises:

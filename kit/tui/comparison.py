@@ -31,7 +31,7 @@ _REASON_LEAST = 24
 
 
 @dataclass(frozen=True)
-class Line:
+class MetricRow:
     """One metric of one side against the baseline; of a side that is left out only why."""
 
     side: Side
@@ -81,7 +81,7 @@ def _cut(value: str, most: int) -> Text:
 # --- metrics --------------------------------------------------------------------------------
 
 
-def metrics(found: Contrast, order: str = "primary") -> list[Line]:
+def metrics(found: Contrast, order: str = "primary") -> list[MetricRow]:
     """A line for each metric and other side; metrics that neither side has are left out.
 
     A run that cannot be read comes first: so it can be chosen, told of, and removed.
@@ -102,19 +102,19 @@ def metrics(found: Contrast, order: str = "primary") -> list[Line]:
         "name": lambda one: (names.metric(one[1].metric).casefold(), one[0].letter),
     }
     lines = [
-        Line(side, axis, _cells(found.baseline, side, axis))
+        MetricRow(side, axis, _cells(found.baseline, side, axis))
         for side, axis in sorted(told, key=keys[order])
     ]
     return [*(_left_out(side) for side in found.sides if side.fault), *lines]
 
 
-def _left_out(side: Side) -> Line:
+def _left_out(side: Side) -> MetricRow:
     said = {
         "metric": plain(name_of(side)),
         "verdict": mark("fail", "left out"),
         "reason": plain(fault_of(side), "quiet"),
     }
-    return Line(side, None, {heading: said.get(heading, Text("–")) for heading in HEADS})
+    return MetricRow(side, None, {heading: said.get(heading, Text("–")) for heading in HEADS})
 
 
 def _is_told(side: Side, axis: Axis) -> bool:
@@ -151,7 +151,7 @@ def _unit(metric: dict[str, Any]) -> str:
     return {"sha256": "", "tokens/s": "tok/s"}.get(unit, unit)
 
 
-def columns(lines: Sequence[Line], room: int) -> dict[str, int]:
+def columns(lines: Sequence[MetricRow], room: int) -> dict[str, int]:
     """The columns that are whole in ``room`` columns of the terminal, with their widths.
 
     The metric's name gives way first, then columns go by importance: no number is ever cut.
@@ -178,7 +178,7 @@ def columns(lines: Sequence[Line], room: int) -> dict[str, int]:
     return {heading: found[heading] for heading in HEADS if heading in found}
 
 
-def _bare_width(lines: Sequence[Line], heading: str, wide: int) -> int:
+def _bare_width(lines: Sequence[MetricRow], heading: str, wide: int) -> int:
     """The width of a column of means without their uncertainties."""
     if heading not in _MEANS:
         return wide
@@ -189,7 +189,7 @@ def _bare(mean: str) -> str:
     return mean.partition(" ±")[0]
 
 
-def cell(line: Line, heading: str, width: int) -> Text:
+def cell(line: MetricRow, heading: str, width: int) -> Text:
     """What of ``line`` stands in a column; only words are ever cut, and means lose their ±."""
     text = line.cells[heading].copy()
     if heading == "metric" and width < _NAME_WIDTH:
@@ -200,12 +200,12 @@ def cell(line: Line, heading: str, width: int) -> Text:
     return text
 
 
-def _briefest(line: Line) -> Text:
+def _briefest(line: MetricRow) -> Text:
     """The metric's short name; a side that is left out has only its own."""
     return plain(names.metric(line.axis.metric, short=True)) if line.axis else line.cells["metric"]
 
 
-def metrics_table(lines: Sequence[Line]) -> Table:
+def metrics_table(lines: Sequence[MetricRow]) -> Table:
     """The metrics as a text to copy."""
     words = {"metric", "reason"}
     table = listing(

@@ -14,7 +14,7 @@ from kit.core.model import Request
 from kit.judge import compare
 from kit.record.records import RunRecords
 from kit.show.documents import Documents, leaves
-from kit.show.live.eventwords import LEVELS, Line
+from kit.show.live.eventwords import LEVELS, LogLine
 from kit.show.live.snapshot import NS
 from kit.show.render.console import count, facts, grid, plain, short_bytes, title
 from kit.show.render.show import run_parts
@@ -116,7 +116,7 @@ def told_requests(found: Sequence[Asked]) -> Text:
 class Logged(NamedTuple):
     """A line of the log."""
 
-    line: Line
+    line: LogLine
 
     def cells(self) -> tuple[str | Text, ...]:
         """Minutes and seconds since the run began, state, what happened."""

@@ -149,7 +149,7 @@ def order_of(original: Path) -> Order:
         return Order(spec=spec, parents=(parent,), recipe=_recipe_files(source, spec))
 
 
-def _recipe_files(source: archive.Source, spec: RunSpec) -> dict[str, bytes]:
+def _recipe_files(source: archive.ArchiveSource, spec: RunSpec) -> dict[str, bytes]:
     """The files of the sealed recipe, if it keeps its rules and makes the image that is pinned."""
     try:
         recipe = images.sealed(source)

@@ -34,7 +34,7 @@ from kit.judge.verify import (
 from kit.judge.verify.codes import LEVELS
 from kit.judge.verify.verdict import Check, Status, Verdict, check
 from kit.record import archive, manifest
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 
 __all__ = ("LEVELS", "Check", "Status", "Verdict", "verify")
 
@@ -57,7 +57,7 @@ def verify(path: Path, *, through: str = "L6") -> Verdict:
         return _opened(source, through)
 
 
-def _opened(source: Source, through: str) -> Verdict:
+def _opened(source: ArchiveSource, through: str) -> Verdict:
     checks = [check("CONTAINER", "PASS", f"the {source.kind} is safe to read")]
     checks += [check(remark.code, "WARN", remark.message) for remark in source.remarks]
     name = None
@@ -75,7 +75,7 @@ def _opened(source: Source, through: str) -> Verdict:
     return _with_deeper(found, manifest.Intact(source, listed), listed, through)
 
 
-def _with_deeper(found: Verdict, source: Source, listed: Manifest, through: str) -> Verdict:
+def _with_deeper(found: Verdict, source: ArchiveSource, listed: Manifest, through: str) -> Verdict:
     """Levels 3 and up, each only on what the one before found sound."""
     checks = list(found.checks)
     checks += schema.checks(source, listed)
@@ -84,7 +84,7 @@ def _with_deeper(found: Verdict, source: Source, listed: Manifest, through: str)
     return Verdict(run_hash=found.run_hash, status=found.status, checks=tuple(checks))
 
 
-def _of_records(source: Source, listed: Manifest) -> list[Check]:
+def _of_records(source: ArchiveSource, listed: Manifest) -> list[Check]:
     records, first = recheck.load(source)
     if records is None:
         return first

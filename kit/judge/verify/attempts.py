@@ -5,12 +5,12 @@ from __future__ import annotations
 from kit.core.errors import KitError
 from kit.core.model import Manifest
 from kit.judge.verify.verdict import Check, check
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.manifest import ATTEMPTS
 from kit.store import attempts
 
 
-def checks(source: Source, listed: Manifest) -> list[Check]:
+def checks(source: ArchiveSource, listed: Manifest) -> list[Check]:
     """What the excerpt of the ledger says, where one travels with the run."""
     try:
         found = attempts.read(source)

@@ -6,13 +6,13 @@ What lies under ``seal/`` may be anything. Until kit checks it, it is named and 
 from __future__ import annotations
 
 from kit.judge.verify.verdict import Check, check
-from kit.record.archive import SEAL, Source
+from kit.record.archive import SEAL, ArchiveSource
 
 _SIGNATURES, _STAMPS = (".sshsig", ".sigstore.json"), (".tsr",)
 _UNCHECKED = "present, not checked: this kit does not read it, and it counts for nothing"
 
 
-def checks(source: Source) -> list[Check]:
+def checks(source: ArchiveSource) -> list[Check]:
     """What is there of signatures and stamps: not needed to pass, and not believed."""
     there = [n for n in source.names() if n.startswith(SEAL)]
     signatures = sum(n.endswith(_SIGNATURES) for n in there)

@@ -12,7 +12,7 @@ from typing import Any
 from kit.core import jsonio
 from kit.core.model import MeterPlan
 from kit.judge.verify.verdict import Check, judged
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.records import RunRecords
 
 FOLDER = "inputs/calibration/"
@@ -22,7 +22,7 @@ _WORD = "calibrated"
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def checks(records: RunRecords, source: Source) -> list[Check]:
+def checks(records: RunRecords, source: ArchiveSource) -> list[Check]:
     """Every calibrated quantity against its document."""
     found = [
         f"{device.device} {quantity}: {problem}"
@@ -34,7 +34,7 @@ def checks(records: RunRecords, source: Source) -> list[Check]:
     return [judged("CALIBRATION_MISSING", found, "what is calibrated has its calibration here")]
 
 
-def _problems(meter: MeterPlan, facts: Mapping[str, Any], source: Source) -> Iterator[str]:
+def _problems(meter: MeterPlan, facts: Mapping[str, Any], source: ArchiveSource) -> Iterator[str]:
     name = facts.get("calibration_sha256")
     if name is None:
         if _GIVEN & facts.keys() or str(facts.get("gain_source", "")).startswith(_WORD):

@@ -9,14 +9,14 @@ from kit.core import jsonio
 from kit.core.errors import ArchiveRefused, ImageUnavailable
 from kit.core.model import ImageIdentity, Manifest, Plan
 from kit.judge.verify.verdict import Check, check, judged
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.records import RunRecords
 
 RECIPE = "inputs/image/"
 _LOCK = f"{RECIPE}image.json"
 
 
-def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, source: ArchiveSource, listed: Manifest) -> list[Check]:
     """The image against the spec's pin and the journal; the recipe against plan and lock."""
     return [
         judged("IMAGE_DIFFERS", _image(records), "the image is the one that the spec pins"),
@@ -47,7 +47,7 @@ def names_of(image: ImageIdentity) -> set[str]:
     return {name for name in found if name}
 
 
-def _recipe(plan: Plan, source: Source, listed: Manifest) -> Check:
+def _recipe(plan: Plan, source: ArchiveSource, listed: Manifest) -> Check:
     """The recipe under ``inputs/image/``, where one is sealed."""
     hashes = {f.path: f.sha256 for f in listed.files if f.path.startswith(RECIPE)}
     if not hashes:
@@ -76,7 +76,7 @@ def _of_plan(plan: Plan, hashes: dict[str, str]) -> Iterator[str]:
         yield "the sealed recipe is not the one that the plan names"
 
 
-def _of_lock(plan: Plan, source: Source, hashes: dict[str, str]) -> Iterator[str]:
+def _of_lock(plan: Plan, source: ArchiveSource, hashes: dict[str, str]) -> Iterator[str]:
     """The lock against the pin and against the files beside it."""
     if _LOCK not in hashes:
         yield "the sealed recipe has no lock (image.json)"
@@ -96,7 +96,7 @@ def _of_lock(plan: Plan, source: Source, hashes: dict[str, str]) -> Iterator[str
     yield from _files_of_lock(lock.get("files"), hashes)
 
 
-def _of_rules(source: Source) -> Iterator[str]:
+def _of_rules(source: ArchiveSource) -> Iterator[str]:
     """The closed schema of recipes; one of an older kit has another, and is looked at above."""
     from kit.machine import images
 

@@ -13,12 +13,12 @@ from kit.core.errors import ArchiveRefused
 from kit.core.model import Manifest, ManifestFile
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record import archive, manifest
-from kit.record.archive import MANIFEST, MAX_MANIFEST, Source
+from kit.record.archive import MANIFEST, MAX_MANIFEST, ArchiveSource
 
 _MOST = 3  # as many as the check names
 
 
-def name_of(source: Source) -> str:
+def name_of(source: ArchiveSource) -> str:
     """The hash of the manifest's bytes, whatever they say.
 
     Raises:
@@ -27,7 +27,7 @@ def name_of(source: Source) -> str:
     return manifest.run_hash(source.read(MANIFEST, MAX_MANIFEST))
 
 
-def checks(source: Source, data: bytes, listed: Manifest) -> list[Check]:
+def checks(source: ArchiveSource, data: bytes, listed: Manifest) -> list[Check]:
     """Name, set of files, every file's hash, and the manifest's own hashes."""
     absent = manifest.absentees(source, listed)
     lost = [f"{f.path} is missing" for f in absent if not f.withheld]
@@ -43,7 +43,7 @@ def checks(source: Source, data: bytes, listed: Manifest) -> list[Check]:
     ]
 
 
-def _name(source: Source, name: str) -> Check:
+def _name(source: ArchiveSource, name: str) -> Check:
     if source.top == name:
         return check("HASH_NAME", "PASS", "the run's name is the hash of its manifest")
     if jsonio.is_sha256(source.top):
@@ -51,7 +51,7 @@ def _name(source: Source, name: str) -> Check:
     return check("HASH_NAME", "WARN", f"the folder is not named by its hash, {name[:12]}…")
 
 
-def _altered(source: Source, files: list[ManifestFile]) -> Iterator[str]:
+def _altered(source: ArchiveSource, files: list[ManifestFile]) -> Iterator[str]:
     for entry in files:
         try:
             manifest.check_listed(source, entry)
@@ -109,7 +109,7 @@ def altered(run: Path) -> tuple[Altered, ...]:
             return ()  # the verdict already says what cannot be read
 
 
-def _sha256(source: Source, path: str) -> str:
+def _sha256(source: ArchiveSource, path: str) -> str:
     whole = hashlib.sha256()
     for piece in source.pieces(path):
         whole.update(piece)

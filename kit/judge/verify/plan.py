@@ -24,17 +24,17 @@ from kit.core.errors import UsageError
 from kit.core.model import LaunchPlan, Manifest, RunSpec
 from kit.judge.verify.verdict import Check, check, judged
 from kit.judge.verify.versions import ruled_by
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.manifest import RECOMPUTED, RELATIONS
 from kit.record.records import RunRecords
 
 _ROOM = {"memory_bytes": "memory_mib", "shm_bytes": "shm_mib"}
 _HASH = 64
 _PROBLEMS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-Find = Callable[[RunRecords, Source], Iterator[str]]
+Find = Callable[[RunRecords, ArchiveSource], Iterator[str]]
 
 
-def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, source: ArchiveSource, listed: Manifest) -> list[Check]:
     """Schedule, launch and registration against the spec."""
     return [
         _followed("SCHEDULE_DIFFERS", _nothing, _schedule, records, source),
@@ -43,7 +43,9 @@ def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]
     ]
 
 
-def _followed(code: str, plain: Find, ruled: Find, records: RunRecords, source: Source) -> Check:
+def _followed(
+    code: str, plain: Find, ruled: Find, records: RunRecords, source: ArchiveSource
+) -> Check:
     """What every kit would say of it, then what this kit's rules make of the spec."""
     try:
         if found := list(plain(records, source)):
@@ -56,12 +58,12 @@ def _followed(code: str, plain: Find, ruled: Find, records: RunRecords, source: 
         return ruled_by(records.plan, code, [why], "")
 
 
-def _nothing(_records: RunRecords, _source: Source) -> Iterator[str]:
+def _nothing(_records: RunRecords, _source: ArchiveSource) -> Iterator[str]:
     """Counts and stages of requests need no rules of kit: `kit.judge.verify.recheck` has them."""
     return iter(())
 
 
-def _schedule(records: RunRecords, source: Source) -> Iterator[str]:
+def _schedule(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
     from kit.run import plan
 
     made = plan.requests_of(_spec(source))
@@ -76,7 +78,7 @@ def _schedule(records: RunRecords, source: Source) -> Iterator[str]:
             return
 
 
-def _spec(source: Source) -> RunSpec:
+def _spec(source: ArchiveSource) -> RunSpec:
     """The spec with every default written in, as it was when the run was planned.
 
     Raises:
@@ -91,7 +93,7 @@ def _spec(source: Source) -> RunSpec:
     return msgspec.convert(found, RunSpec, strict=False)
 
 
-def _launch(records: RunRecords, source: Source) -> Iterator[str]:
+def _launch(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
     from kit.run import plan
     from kit.spec import runtimes
 
@@ -109,7 +111,7 @@ def _launch(records: RunRecords, source: Source) -> Iterator[str]:
     yield from _offered(records)
 
 
-def _stated(records: RunRecords, _source: Source) -> Iterator[str]:
+def _stated(records: RunRecords, _source: ArchiveSource) -> Iterator[str]:
     """What spec and plan both state in so many words, whichever kit it was."""
     spec, launch = records.spec, records.plan.launch
     files = spec.weights.files if spec.weights else ()

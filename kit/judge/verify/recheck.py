@@ -16,7 +16,7 @@ from kit.judge.verify import older, streams
 from kit.judge.verify.schema import sample_checks
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record import events
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.manifest import RECOMPUTED
 from kit.record.phases import BLOCKS
 from kit.record.records import MalformedRecordError, RunRecords
@@ -31,7 +31,7 @@ _ABSOLUTE = 1e-9
 _SHOWN = 8
 
 
-def load(source: Source) -> tuple[RunRecords | None, list[Check]]:
+def load(source: ArchiveSource) -> tuple[RunRecords | None, list[Check]]:
     """The records, and what reading them showed; None where they cannot be read."""
     try:
         records = load_records(source)
@@ -52,7 +52,9 @@ def _code_of(error: Exception) -> str:
     return "FILE_INVALID"
 
 
-def checks(records: RunRecords, energy: Energy, source: Source, listed: Manifest) -> list[Check]:
+def checks(
+    records: RunRecords, energy: Energy, source: ArchiveSource, listed: Manifest
+) -> list[Check]:
     """Every check of level 4."""
     whole = listed.status == "complete"
     return [
@@ -95,7 +97,7 @@ def _ends(records: RunRecords, listed: Manifest) -> Iterator[str]:
         yield "the journal begins or ends twice"
 
 
-def _plan(records: RunRecords, source: Source, listed: Manifest) -> Iterator[str]:
+def _plan(records: RunRecords, source: ArchiveSource, listed: Manifest) -> Iterator[str]:
     spec, plan = records.spec, records.plan
     if plan.spec_hash != listed.spec_hash:
         yield "the plan is of another spec"
@@ -250,7 +252,7 @@ def _texts(records: RunRecords) -> Iterator[str]:
 # --- results ----------------------------------------------------------------------------------
 
 
-def _results(records: RunRecords, energy: Energy, source: Source) -> Check:
+def _results(records: RunRecords, energy: Energy, source: ArchiveSource) -> Check:
     stored = jsonio.parse(source.read("results.json"), "results.json")
     try:
         found = jsonio.parse(jsonio.canonical(results.compute(records, energy)))

@@ -24,7 +24,7 @@ from kit.core.model import (
 from kit.core.units import QUANTITIES
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record import events, manifest
-from kit.record.archive import MANIFEST, Source
+from kit.record.archive import MANIFEST, ArchiveSource
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 
@@ -77,7 +77,7 @@ _EVENT_DATA: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 
 
-def checks(source: Source, listed: Manifest) -> list[Check]:
+def checks(source: ArchiveSource, listed: Manifest) -> list[Check]:
     """Which files are there, and whether the structured ones follow their schemas."""
     missing = [f"{name} is missing" for name in required(source, listed)]
     found = [judged("REQUIRED_FILE", missing, f"a {listed.status} run has what it must have")]
@@ -92,7 +92,7 @@ def checks(source: Source, listed: Manifest) -> list[Check]:
     return [*found, judged("FILE_INVALID", problems, passed)]
 
 
-def required(source: Source, listed: Manifest) -> Iterator[str]:
+def required(source: ArchiveSource, listed: Manifest) -> Iterator[str]:
     """Files that a run of this status must have and has not."""
     wanted = list(ALWAYS)
     if listed.status == "complete":
@@ -102,7 +102,7 @@ def required(source: Source, listed: Manifest) -> Iterator[str]:
     return (name for name in wanted if name not in there)
 
 
-def _launches(source: Source) -> int:
+def _launches(source: ArchiveSource) -> int:
     """How many launches the spec asks for; 0 where it cannot be read (found elsewhere)."""
     try:
         asked = jsonio.parse(source.read("spec.json")).get("launches", 0)
@@ -116,7 +116,7 @@ def _manifest_problems(listed: Manifest) -> Iterator[str]:
     yield from _problems("manifest", document, MANIFEST)
 
 
-def _folder_problems(source: Source) -> Iterator[str]:
+def _folder_problems(source: ArchiveSource) -> Iterator[str]:
     """A launch's folder is its number in three digits: ``launches/0`` would be read and missed.
 
     They are numbered from 0 without a gap, and are no more than the spec asks for.
@@ -135,7 +135,7 @@ def _has_form(name: str) -> bool:
     return name.endswith((".json", ".jsonl"))
 
 
-def _of_file(source: Source, name: str) -> tuple[str, ...]:
+def _of_file(source: ArchiveSource, name: str) -> tuple[str, ...]:
     return file_problems(name, source.read(name))
 
 

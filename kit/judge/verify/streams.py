@@ -17,7 +17,7 @@ from kit.core.model import Manifest
 from kit.core.units import NS, QUANTITIES
 from kit.judge.verify.reads import lost_times
 from kit.judge.verify.verdict import Check, check, judged
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.records import RunRecords
 from kit.record.samples import Ints, Series
 
@@ -30,7 +30,7 @@ _FEW, _SHARE = 5, 0.02
 _STALE_S, _HOLE, _HOLES = 0.1, 1.75, 0.01
 
 
-def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, source: ArchiveSource, listed: Manifest) -> list[Check]:
     """Presence and cover of every stream, then rows lost between them."""
     whole = listed.status == "complete"
     missing, faint = _presence(records, whole)
@@ -108,7 +108,7 @@ def _slack_ns(series: Series, facts: dict[str, object]) -> float:
     return max(_SLACK_S / NS, _PERIODS * max(usual, *(s / NS for s in told)))
 
 
-def _gaps(records: RunRecords, source: Source, whole: bool) -> Check:
+def _gaps(records: RunRecords, source: ArchiveSource, whole: bool) -> Check:
     found = [*records.samples.gaps, *_rows(records, source), *_unread(records), *_at_once(records)]
     if found and not whole:
         return check("SAMPLES_GAP", "WARN", "; ".join(found[:3]))
@@ -117,7 +117,7 @@ def _gaps(records: RunRecords, source: Source, whole: bool) -> Check:
     return judged("SAMPLES_GAP", found, "no row of samples is missing")
 
 
-def _rows(records: RunRecords, source: Source) -> Iterator[str]:
+def _rows(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
     """The samplers said how many rows they wrote."""
     stopped = [e.data for e in records.events if e.kind == "sampler.stopped"]
     started = sum(e.kind == "sampler.started" for e in records.events)

@@ -21,7 +21,7 @@ _IDLE_S = 0.005  # a chunk that took longer to come was waited for: nothing more
 _END_S = 5.0
 
 
-class Source(Protocol):
+class LogStream(Protocol):
     """What a log is streamed from: a container."""
 
     def stream_log(self) -> Iterable[bytes]: ...
@@ -76,7 +76,7 @@ class LogFile:
 class KeptLog:
     """The log of a started container, streamed to ``path`` by a thread of its own."""
 
-    def __init__(self, source: Source, path: Path) -> None:
+    def __init__(self, source: LogStream, path: Path) -> None:
         self._source, self.path = source, path
         self.fault: Exception | None = None
         self._thread = threading.Thread(target=self._keep, name="container log", daemon=True)

@@ -15,7 +15,7 @@ from kit.core.errors import ArchiveRefused
 from kit.machine.images.configuration import configuration, image_id
 from kit.machine.images.locks import LOCK, MAX_FILE, MAX_FILES, base_lock, image_lock
 from kit.machine.images.recipe import Recipe
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 
 FOLDER = "inputs/image/"
 MAX_PARTS = 16 << 30
@@ -27,7 +27,7 @@ CODES = {
 }
 
 
-def sealed(source: Source) -> Recipe:
+def sealed(source: ArchiveSource) -> Recipe:
     """The recipe under ``inputs/image/`` of a run, checked, in memory.
 
     Holds afterwards: every field obeys the closed schema; the files are exactly those that the

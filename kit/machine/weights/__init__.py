@@ -23,12 +23,12 @@ from kit.machine.weights.files import (
 )
 from kit.machine.weights.gguf import own_name
 from kit.machine.weights.naming import Doubt, doubts, problems
-from kit.machine.weights.source import Source, parse
+from kit.machine.weights.source import WeightSource, parse
 
 __all__ = [
     "Doubt",
-    "Source",
     "Stored",
+    "WeightSource",
     "doubts",
     "ensure",
     "file_sha256",

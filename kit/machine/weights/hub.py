@@ -14,12 +14,12 @@ from pathlib import Path
 
 from kit.core import jsonio
 from kit.machine.weights.files import is_file
-from kit.machine.weights.source import Source
+from kit.machine.weights.source import WeightSource
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def commit_of(wanted: Source) -> str | None:
+def commit_of(wanted: WeightSource) -> str | None:
     """The commit that the revision is, or was when this machine fetched it."""
     if is_commit(wanted.revision):
         return wanted.revision
@@ -30,7 +30,7 @@ def commit_of(wanted: Source) -> str | None:
     return said if is_commit(said) else None
 
 
-def cached_file(wanted: Source) -> Path | None:
+def cached_file(wanted: WeightSource) -> Path | None:
     """The file of a source at its revision, where the cache has it; None of other kinds."""
     if wanted.kind != "hf":
         return None
@@ -48,7 +48,7 @@ def is_sha256(name: str) -> bool:
     return jsonio.is_sha256(name)
 
 
-def _folder(wanted: Source) -> Path:
+def _folder(wanted: WeightSource) -> Path:
     home = os.environ.get("HF_HOME", "~/.cache/huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
     return cache / f"models--{wanted.origin.replace('/', '--')}"

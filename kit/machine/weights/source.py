@@ -33,7 +33,7 @@ _FORMS: dict[str, tuple[re.Pattern[str], str]] = {
 }
 
 
-class Source(NamedTuple):
+class WeightSource(NamedTuple):
     """A source in its parts.
 
     Attributes:
@@ -58,7 +58,7 @@ class Source(NamedTuple):
         return f"{self.kind}:{before}{self.name}"
 
 
-def parse(text: str, file: str = "the file") -> Source:
+def parse(text: str, file: str = "the file") -> WeightSource:
     """``text`` in its parts; ``file`` is what an error calls the file that it belongs to.
 
     Raises:
@@ -74,4 +74,4 @@ def parse(text: str, file: str = "the file") -> Source:
     found = pattern.fullmatch(text)
     if not found:
         raise WeightsUnavailable(f"the source {text} is malformed", f"write it as {form}")
-    return Source(kind, found["origin"], found["revision"], found["name"])  # type: ignore[arg-type]
+    return WeightSource(kind, found["origin"], found["revision"], found["name"])  # type: ignore[arg-type]

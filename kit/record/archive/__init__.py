@@ -21,8 +21,8 @@ from kit.record.archive.rules import (
     SEAL,
     SEAL_SUFFIXES,
     SUFFIX,
+    ArchiveSource,
     Remark,
-    Source,
     refuse,
     refuse_name,
 )
@@ -39,9 +39,9 @@ __all__ = (
     "SEAL",
     "SEAL_SUFFIXES",
     "SUFFIX",
+    "ArchiveSource",
     "FolderSource",
     "Remark",
-    "Source",
     "ZipSource",
     "open_source",
     "refuse",
@@ -49,7 +49,7 @@ __all__ = (
 )
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> ArchiveSource:
     """The run at ``path``: a folder (sealed or in flight) or a single file. Use it by ``with``.
 
     Raises:

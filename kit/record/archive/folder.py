@@ -15,8 +15,8 @@ from kit.record.archive.rules import (
     MAX_BYTES,
     MAX_MEMBERS,
     PIECE,
+    ArchiveSource,
     Remark,
-    Source,
     refuse,
     refuse_name,
     refuse_twins,
@@ -27,7 +27,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-class FolderSource(Source):
+class FolderSource(ArchiveSource):
     """The files below a folder.
 
     Raises:

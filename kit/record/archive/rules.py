@@ -60,7 +60,7 @@ class Remark(NamedTuple):
     message: str
 
 
-class Source(Protocol):
+class ArchiveSource(Protocol):
     """A run's files, read-only. Implementations have checked the container's rules.
 
     Whoever opens one closes it, by ``with``; who is given one leaves it open.

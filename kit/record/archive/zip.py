@@ -34,8 +34,8 @@ from kit.record.archive.rules import (
     MAX_RATIO,
     PIECE,
     RATIO_FREE_BYTES,
+    ArchiveSource,
     Remark,
-    Source,
     refuse,
     refuse_name,
     refuse_segments,
@@ -47,7 +47,7 @@ _ABOVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+,-]*")
 _FLAG_ENCRYPTED, _FLAG_STRONG, _FLAG_UTF8, _FLAG_LEVEL = 0x1, 0x40, 0x800, 0x6
 
 
-class ZipSource(Source):
+class ZipSource(ArchiveSource):
     """The members of a zip archive below its one top folder.
 
     Raises:

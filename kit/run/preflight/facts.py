@@ -44,7 +44,7 @@ def gather(
     Args:
         engine_facts: `kit.machine.containers.Engine.facts()`, None when no engine answered.
         folder: where the run is written, ``runs/.inflight/<id>`` or a store's root.
-        weights: container path → file on this host, as `kit.run.plan.Facts` has it.
+        weights: container path → file on this host, as `kit.run.plan.HostFacts` has it.
     """
     return {
         "host": host.fingerprint(engine_facts),

@@ -51,7 +51,7 @@ def recompute(run: Path, store: Store) -> Path:
         return _written(source, store, new, data)
 
 
-def _computed(source: archive.Source) -> object:
+def _computed(source: archive.ArchiveSource) -> object:
     try:
         return results.compute(records.load(source))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -81,7 +81,7 @@ def _manifest(name: str, old: Manifest, data: bytes) -> Manifest:
     )
 
 
-def _written(source: archive.Source, store: Store, new: Manifest, data: bytes) -> Path:
+def _written(source: archive.ArchiveSource, store: Store, new: Manifest, data: bytes) -> Path:
     """Write beside the runs in flight, check what was written, then move to its name."""
     listed = jsonio.canonical(msgspec.to_builtins(new))
     own = {RESULTS: data, MANIFEST: listed}

@@ -14,7 +14,7 @@ from kit.core import jsonio
 from kit.core.errors import ArchiveRefused, KitError, UsageError
 from kit.core.model import Manifest
 from kit.record import archive, manifest
-from kit.record.archive import MANIFEST, SUFFIX, Source
+from kit.record.archive import MANIFEST, SUFFIX, ArchiveSource
 from kit.record.manifest import ATTEMPTS
 from kit.store import attempts
 from kit.store.ledger import Ledger
@@ -47,7 +47,7 @@ def export(
         return _exported(source, out, with_withheld, ledger)
 
 
-def _exported(source: Source, out: Path, with_withheld: bool, ledger: Ledger | None) -> Path:
+def _exported(source: ArchiveSource, out: Path, with_withheld: bool, ledger: Ledger | None) -> Path:
     name, listed = check_integrity(source)
     withheld = {f.path for f in listed.files if f.withheld and not with_withheld}
     members = [m for m in source.names() if m not in {*withheld, ATTEMPTS}]
@@ -72,7 +72,7 @@ def _exported(source: Source, out: Path, with_withheld: bool, ledger: Ledger | N
     return target
 
 
-def _attempts(source: Source, spec_hash: str, ledger: Ledger | None) -> bytes | None:
+def _attempts(source: ArchiveSource, spec_hash: str, ledger: Ledger | None) -> bytes | None:
     """What came with the run, and what this ledger adds; what is malformed is left behind."""
     before = None
     with contextlib.suppress(KitError):
@@ -90,7 +90,7 @@ def _info(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _pack(packed: zipfile.ZipFile, name: str, source: Source, member: str) -> None:
+def _pack(packed: zipfile.ZipFile, name: str, source: ArchiveSource, member: str) -> None:
     """Deflate, or store what would compress so far that a reader must take it for a bomb."""
     info = _info(name)
     info.file_size = source.size(member)
@@ -101,7 +101,7 @@ def _pack(packed: zipfile.ZipFile, name: str, source: Source, member: str) -> No
             out.write(piece)
 
 
-def _is_fair(source: Source, member: str) -> bool:
+def _is_fair(source: ArchiveSource, member: str) -> bool:
     """Whether a file packs to more than a fiftieth: far enough from what is refused."""
     engine = zlib.compressobj()
     size = sum(len(engine.compress(piece)) for piece in source.pieces(member))
@@ -142,7 +142,7 @@ def _compare(target: Path, name: str) -> None:
         ) from altered
 
 
-def _unpack(source: Source, store: Store, target: Path) -> bool:
+def _unpack(source: ArchiveSource, store: Store, target: Path) -> bool:
     """Write beside the runs in flight, check again what was written, then move to its name.
 
     Returns:
@@ -189,7 +189,7 @@ def check_run(run: Path) -> None:
         check_integrity(source)
 
 
-def check_integrity(source: Source) -> tuple[str, Manifest]:
+def check_integrity(source: ArchiveSource) -> tuple[str, Manifest]:
     """The run hash and manifest of a source whose files are exactly those of its manifest.
 
     Raises:

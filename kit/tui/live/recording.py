@@ -15,13 +15,13 @@ from kit.core.model import Event
 from kit.show.live.follow import Over, journal_of
 from kit.show.live.runstate import RunState
 from kit.show.live.snapshot import NS
-from kit.tui.live.runscreen import RunView
+from kit.tui.live.runscreen import RunScreenBase
 from kit.tui.screen import mark
 
 SPEEDS = (1, 2, 5, 10, 60, 300)
 
 
-class RecordingScreen(RunView):
+class RecordingScreen(RunScreenBase):
     """A sealed run as it went on, from its journal: faster, slower, phase by phase.
 
     Args:

@@ -13,8 +13,8 @@ from textual.widget import Widget
 from textual.widgets import RichLog, Static
 
 from kit.show.live.follow import Over
-from kit.show.live.snapshot import Snapshot
-from kit.tui.live.cells import Told
+from kit.show.live.snapshot import RunSnapshot
+from kit.tui.live.cells import TextBlock
 from kit.tui.live.panels import Courses, LogPanel, Tiles, banner
 from kit.tui.live.plot import WINDOWS, PlotPanel
 from kit.tui.live.tiles import figures, status_line, tiles
@@ -26,7 +26,7 @@ _FIRST = ("stop", "open", "verify", "pause", "faster", "phase-next", "leave", "b
 KEYS = (*_FIRST, "freeze", "mark", "log", "window-less", "device", "zoom", "copy")
 
 
-class RunView(KitScreen):
+class RunScreenBase(KitScreen):
     """A run over time. Give `now` and call `draw` when there is something new.
 
     Args:
@@ -48,16 +48,16 @@ class RunView(KitScreen):
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self._clock = clock
-        self.snapshot = Snapshot()
+        self.snapshot = RunSnapshot()
         self.over: Over | None = None
         self._window, self._device = 0, ""
         self.frozen: View | None = None
         self._banner = Text()
 
     def body(self) -> Iterable[Widget]:
-        yield Told(id="path")
+        yield TextBlock(id="path")
         yield Tiles(id="tiles")
-        yield Told(id="figures")
+        yield TextBlock(id="figures")
         yield VerticalScroll(Static(id="banner", markup=False), id="banner-box")
         yield PlotPanel(id="plot")
         with Horizontal(id="below"):
@@ -112,13 +112,13 @@ class RunView(KitScreen):
         if self.over:
             self._draw_banner(self.over)
         shown, width = tiles(view), self.size.width
-        self.query_one("#path", Told).tell(path(view, width - 1, ascii_only=ascii_only))
+        self.query_one("#path", TextBlock).set_text(path(view, width - 1, ascii_only=ascii_only))
         if self.query_one(Tiles).display:
             self.query_one(Tiles).show(shown)
         else:
             told = figures(shown, width - 1, 2)
             flat = self.has_class("-flat")
-            self.query_one("#figures", Told).tell(
+            self.query_one("#figures", TextBlock).set_text(
                 status_line(view, shown, width - 1, ascii_only=ascii_only) if flat else told
             )
         if self.query_one(PlotPanel).display:

@@ -21,7 +21,7 @@ from kit.show.render.console import count, plain
 from kit.show.report.mean import SHORT_LEGEND
 from kit.tui.comparison import (
     FEW,
-    Line,
+    MetricRow,
     differences_table,
     fault_of,
     metrics,
@@ -67,7 +67,7 @@ class CompareScreen(KitScreen):
         self._all = False
         self._sides: dict[str, Side] = {}  # by letter: what was read once is not read again
         self._found: Contrast | None = None
-        self._lines: list[Line] = []
+        self._lines: list[MetricRow] = []
         self._said()
 
     def body(self) -> Iterable[Widget]:

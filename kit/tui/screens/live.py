@@ -13,12 +13,12 @@ from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
 from kit.core.errors import KitError
-from kit.show.live.follow import Follower, Over, Seen
+from kit.show.live.follow import Follower, Over, RunUpdate
 from kit.show.live.snapshot import NS
 from kit.tui.dialogs import AskLine, YesNo
 from kit.tui.live.panels import what_is_lost
 from kit.tui.live.recording import RecordingScreen
-from kit.tui.live.runscreen import RunView
+from kit.tui.live.runscreen import RunScreenBase
 from kit.tui.screen import mark
 
 __all__ = ("LiveScreen", "RecordingScreen")
@@ -26,7 +26,7 @@ __all__ = ("LiveScreen", "RecordingScreen")
 _CANCEL_S = 0.1
 
 
-class LiveScreen(RunView):
+class LiveScreen(RunScreenBase):
     """A run as it goes on. It needs no screen: leave, or lose the link, and it runs on.
 
     Args:
@@ -45,7 +45,7 @@ class LiveScreen(RunView):
     class Fresh(Message):
         """The thread has read something."""
 
-        def __init__(self, seen: Seen) -> None:
+        def __init__(self, seen: RunUpdate) -> None:
             super().__init__()
             self.seen = seen
 

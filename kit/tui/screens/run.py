@@ -18,7 +18,7 @@ from kit.core.errors import ArchiveRefused
 from kit.judge import door
 from kit.show.documents import Documents, Recorded, documents_of, recorded, spec_of
 from kit.show.live import eventwords
-from kit.show.live.eventwords import Line
+from kit.show.live.eventwords import LogLine
 from kit.show.render.console import count, plain, short_bytes
 from kit.tui import files, runviews
 from kit.tui.pagedtable import PagedTable
@@ -58,7 +58,7 @@ class RunScreen(KitScreen):
         super().__init__()
         self._run = run
         self._documents = Documents(run.name)
-        self._log: list[Line] = []
+        self._log: list[LogLine] = []
         self.crumbs = f"Home › {run.name[:12]}"
         self.command = f"kit show {run.name[:12]}" if run.is_dir() else f"kit show {run.name}"
 
@@ -127,14 +127,14 @@ class RunScreen(KitScreen):
         for place in ("summary", "environment", "provenance"):
             self._tell(f"#run-{place}", mark("fail", message))
 
-    def _read_records(self) -> tuple[Recorded, list[Asked], list[Line]]:
+    def _read_records(self) -> tuple[Recorded, list[Asked], list[LogLine]]:
         """In a thread: also the rows, of which a long run has a hundred thousand."""
         found = recorded(self._run)
         if found.records is None:
             return found, [], []
         return found, runviews.asked(found.records), eventwords.lines(found.records.events)
 
-    def _draw(self, read: tuple[Recorded, list[Asked], list[Line]]) -> None:
+    def _draw(self, read: tuple[Recorded, list[Asked], list[LogLine]]) -> None:
         found, asked, self._log = read
         plot = self.query_one(PowerPlot)
         plot.display = bool(found.picture.traces)
