@@ -17,7 +17,7 @@ from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import answered
 from kit.show.live.runstate import RunState
 from kit.show.live.snapshot import NS, Device, RunSnapshot
-from kit.show.render.console import device_name, marked, plain, short_time
+from kit.show.render.console import device_name, plain, short_time, with_badge
 
 _LASTING = ("warn", "fail", "mark")
 _BAR = (8, 40)  # columns, at least and at most
@@ -43,7 +43,7 @@ class RunProgressView:
         if event.kind == "launch.end":
             return [_launch_line(self._state.snapshot())]
         if line and line.level in _LASTING:
-            return [marked(line.level, plain(line.text))]
+            return [with_badge(line.level, plain(line.text))]
         return [plain(line.text)] if line and every else []
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -87,7 +87,7 @@ def _launch_line(seen: RunSnapshot) -> RenderableType:
     parts = [f"{names.phase(key[0])} {short_time(done[key])}" for key in keys if key in done]
     if progress.stage == "measured" and progress.failed is not None:
         parts.append(answered(progress.done - progress.failed, progress.failed))
-    return marked("warn" if progress.failed else "ok", plain(" · ".join(parts)), seen.where())
+    return with_badge("warn" if progress.failed else "ok", plain(" · ".join(parts)), seen.where())
 
 
 def _path(seen: RunSnapshot, options: ConsoleOptions) -> Text:

@@ -17,7 +17,7 @@ from kit.show.render.console import listing, plain
 from kit.show.render.verdicts import MEANINGS, STATES, difference_value
 from kit.show.report.mean import short as stated
 from kit.tui.output import short
-from kit.tui.screen import mark
+from kit.tui.screen import badge
 
 FEW = 10
 HEADS = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict", "reason")
@@ -70,7 +70,7 @@ def differences_table(found: Contrast, shown: Sequence[Difference], most: int = 
         values = [difference_value(row.values.get(s.letter, "="), row.is_whole) for s in sides]
         state, word = MEANINGS[row.meaning]
         cells = (_cut(value, most) for value in values)
-        table.add_row(plain(row.fact), *cells, mark(state, word))
+        table.add_row(plain(row.fact), *cells, badge(state, word))
     return table
 
 
@@ -111,7 +111,7 @@ def metrics(found: Contrast, order: str = "primary") -> list[MetricRow]:
 def _left_out(side: Side) -> MetricRow:
     said = {
         "metric": plain(name_of(side)),
-        "verdict": mark("fail", "left out"),
+        "verdict": badge("fail", "left out"),
         "reason": plain(fault_of(side), "quiet"),
     }
     return MetricRow(side, None, {heading: said.get(heading, Text("–")) for heading in HEADS})
@@ -141,7 +141,7 @@ def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
         "run": plain(stated(here)),
         "ratio": plain(f"{side.letter}/{baseline.letter} {ratio}"),
         "90% interval": plain("{:.3f} – {:.3f}".format(*axis.ci90) if axis.ci90 else "–"),
-        "verdict": mark(STATES.get(axis.verdict, "skip"), word),
+        "verdict": badge(STATES.get(axis.verdict, "skip"), word),
         "reason": plain(axis.reason, "quiet"),
     }
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def mark(state: str, word: str | None = None) -> Text:
+def badge(state: str, word: str | None = None) -> Text:
     """``✔ complete``: a state as glyph and word."""
     glyph, _, style = GLYPHS.get(state, GLYPHS["skip"])
     return Text(f"{glyph} {plain(state if word is None else word)}", style=style, no_wrap=True)

@@ -16,7 +16,7 @@ from kit.core.errors import UsageError
 from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.filters import to_ascii
-from kit.tui.screen import KitScreen, mark
+from kit.tui.screen import KitScreen, badge
 from tests.tui.conftest import ScreenText
 
 
@@ -26,7 +26,7 @@ class Plain(KitScreen):
     def __init__(self) -> None:
         super().__init__()
         self.crumbs, self.command = "Here", "kit ls"
-        self.state = mark("ok", "well")
+        self.state = badge("ok", "well")
 
     def body(self) -> Iterable[Widget]:
         yield Static("word", id="word")

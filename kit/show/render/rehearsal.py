@@ -16,7 +16,7 @@ from kit.core.model import Finding, LaunchPlan, MeterPlan, Plan, Problem, RunSpe
 from kit.machine.containers import EGRESS
 from kit.run.rehearsal import Rehearsal
 from kit.show.render.console import (
-    Mark,
+    Badge,
     count,
     facts,
     grid,
@@ -132,15 +132,15 @@ def disk(found: Rehearsal) -> str | None:
 
 
 def findings_table(found: Iterable[Finding], *, doubts_only: bool = False) -> Table:
-    """Findings, a mark each, with what to do about them."""
+    """Findings, a badge each, with what to do about them."""
     table = grid({"no_wrap": True}, {"overflow": "fold"})
     for finding in found:
         if finding.level != "ok":
             text = plain(finding.message).append(f"  {plain(finding.code)}", style="quiet")
-            table.add_row(Mark(finding.level), text)
+            table.add_row(Badge(finding.level), text)
             _add_fix(table, finding.remedy)
         elif not doubts_only:
-            table.add_row(Mark("ok"), plain(finding.message))
+            table.add_row(Badge("ok"), plain(finding.message))
     return table
 
 
@@ -166,7 +166,7 @@ def _problems(found: Iterable[Problem]) -> Table:
     table = grid({"no_wrap": True}, {"overflow": "fold"})
     for problem in found:
         text = plain(problem.path, "name").append(f"  {plain(problem.message)}", style="not bold")
-        table.add_row(Mark("fail", "at"), text)
+        table.add_row(Badge("fail", "at"), text)
         _add_fix(table, problem.remedy)
     return table
 

@@ -22,7 +22,7 @@ from kit.tui.form import files, problems
 from kit.tui.form.draft import ABSENT, Draft, Where, line_of, place
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.sheet import Sheet
-from kit.tui.screen import KitScreen, mark, plain_lines
+from kit.tui.screen import KitScreen, badge, plain_lines
 from kit.tui.widgets.panel import Panel
 
 BOTH = 100  # columns from which form and JSON stand beside each other
@@ -90,7 +90,7 @@ class DraftScreen(KitScreen):
             return
         self._json.show(self._draft.document)
         if self._problems is None:
-            self.state = mark("skip", "checking")
+            self.state = badge("skip", "checking")
         self._mark(self._problems or [])
         self._check_soon()
 
@@ -173,7 +173,7 @@ class DraftScreen(KitScreen):
         if found == self._problems:
             return  # drawing the list anew lays the whole screen out
         self._problems = found
-        self.state = mark("fail", count(len(found), "problem")) if found else mark("ok", "valid")
+        self.state = badge("fail", count(len(found), "problem")) if found else badge("ok", "valid")
         here = self._list.highlighted
         self._list.set_options(Option(problems.line(problem)) for problem in found)
         self._list.highlighted = min(here or 0, len(found) - 1) if found else None

@@ -19,7 +19,7 @@ from kit.tui.live.panels import Courses, LogPanel, Tiles, banner
 from kit.tui.live.plot import WINDOWS, PlotPanel
 from kit.tui.live.tiles import figures, status_line, tiles
 from kit.tui.live.words import View, path, where
-from kit.tui.screen import KitScreen, TopLine, mark
+from kit.tui.screen import KitScreen, TopLine, badge
 
 REDRAW_S = 0.5
 _FIRST = ("stop", "open", "verify", "pause", "faster", "phase-next", "leave", "back", "help")
@@ -128,7 +128,7 @@ class RunScreenBase(KitScreen):
             self.query_one(LogPanel).show(view.snapshot.log)
 
     def _draw_top(self, view: View) -> None:
-        word = mark("withheld", "frozen") if self.frozen else self.word()
+        word = badge("withheld", "frozen") if self.frozen else self.word()
         told = Text(" · ").join([word, *([Text(where(view))] if where(view) else [])])
         if told != self.state:
             # Set as a reactive it would draw the whole screen anew, twice a second.

@@ -19,7 +19,7 @@ from kit.tui.dialogs import AskLine, YesNo
 from kit.tui.live.panels import what_is_lost
 from kit.tui.live.recording import RecordingScreen
 from kit.tui.live.runscreen import RunScreenBase
-from kit.tui.screen import mark
+from kit.tui.screen import badge
 
 __all__ = ("LiveScreen", "RecordingScreen")
 
@@ -131,18 +131,18 @@ class LiveScreen(RunScreenBase):
         status = self.snapshot.status
         if self.over and self.over.kind != "sealed":
             words = {"dead": "runner dead", "blocked": "blocked", "gone": "gone"}
-            return mark("fail", words.get(self.over.kind, "not found"))
+            return badge("fail", words.get(self.over.kind, "not found"))
         if self.over:
-            return mark("ok" if status == "complete" else "fail", status or "sealed")
+            return badge("ok" if status == "complete" else "fail", status or "sealed")
         if status:
-            return mark("running", "sealing")
+            return badge("running", "sealing")
         if self._waiting and not self.snapshot.events:
-            return mark("running", self._waiting)
+            return badge("running", self._waiting)
         broken = f", {self._broken} broken" if self._broken else ""
         lost = self.snapshot.lost
         if lost or broken:
-            return mark("warn", "running" + (f", {lost[-1]} lost" if lost else "") + broken)
-        return mark("running")
+            return badge("warn", "running" + (f", {lost[-1]} lost" if lost else "") + broken)
+        return badge("running")
 
     # --- keys -------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from kit.tui.pagedtable import PagedTable
 from kit.tui.power import PowerPlot, legend
 from kit.tui.replay import replay
 from kit.tui.runviews import FILE_HEADS, LOG_HEADS, REQUEST_HEADS, Asked, Listed, Logged
-from kit.tui.screen import KitScreen, mark
+from kit.tui.screen import KitScreen, badge
 from kit.tui.states import state_of
 from kit.tui.widgets.line import LineInput
 
@@ -106,7 +106,7 @@ class RunScreen(KitScreen):
         self.crumbs = f"Home › {plain(found.name)}"
         status = str(found.manifest.get("status", "broken"))
         size = f"{count(len(found.sizes), 'file')}, {short_bytes(sum(found.sizes.values()))}"
-        altered = [mark("fail", "not what was sealed")] if fault else []
+        altered = [badge("fail", "not what was sealed")] if fault else []
         self.state = Text(" · ").join([*altered, state_of(status), plain(size)])
         store = self.kit.store
         missing = (
@@ -123,9 +123,9 @@ class RunScreen(KitScreen):
     def _refused(self, error: Exception) -> None:
         """The container itself cannot be read: say so wherever something would stand."""
         message = str(getattr(error, "message", error))
-        self.state = mark("fail", "not readable")
+        self.state = badge("fail", "not readable")
         for place in ("summary", "environment", "provenance"):
-            self._tell(f"#run-{place}", mark("fail", message))
+            self._tell(f"#run-{place}", badge("fail", message))
 
     def _read_records(self) -> tuple[Recorded, list[Asked], list[LogLine]]:
         """In a thread: also the rows, of which a long run has a hundred thousand."""
@@ -140,10 +140,10 @@ class RunScreen(KitScreen):
         plot.display = bool(found.picture.traces)
         if found.records is None:
             for place in ("legend", "asked", "logged"):
-                self._tell(f"#run-{place}", mark("fail", found.fault))
+                self._tell(f"#run-{place}", badge("fail", found.fault))
             return
         plot.show(found.picture)
-        no_power = mark("skip", "no meter reported power")
+        no_power = badge("skip", "no meter reported power")
         told = legend(found.picture, plot.colours) if found.picture.traces else no_power
         self._tell("#run-legend", told)
         self._tell("#run-asked", runviews.told_requests(asked))
