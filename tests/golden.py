@@ -484,7 +484,7 @@ def recompute(run: Path) -> None:
 def reseal(run: Path) -> Path:
     """List the files as they now are, and give the run the name of its new manifest."""
     document = jsonio.read(run / archive.MANIFEST)
-    document["files"] = [msgspec.to_builtins(f) for f in seal.listed(run)]
+    document["files"] = [msgspec.to_builtins(f) for f in seal.entries(run)]
     plan = json.loads((run / "plan.json").read_bytes())  # whatever a forger wrote there
     document.update(image=plan.get("image"), model=plan.get("model"))
     hashes = {f["path"]: f["sha256"] for f in document["files"]}

@@ -132,13 +132,13 @@ def _refuse_list(files: tuple[ManifestFile, ...]) -> None:
 # --- files against the list -----------------------------------------------------------------
 
 
-def strangers(source: ArchiveSource, manifest: Manifest) -> list[str]:
+def unlisted_files(source: ArchiveSource, manifest: Manifest) -> list[str]:
     """Files that are there and that neither the manifest nor the seal's kinds account for."""
     listed = {MANIFEST, *(f.path for f in manifest.files)}
     return [n for n in source.names() if n not in listed and not _is_seal(n)]
 
 
-def absentees(source: ArchiveSource, manifest: Manifest) -> list[ManifestFile]:
+def missing_files(source: ArchiveSource, manifest: Manifest) -> list[ManifestFile]:
     """Files that are listed and not there; those withheld may be absent."""
     there = set(source.names())
     return [f for f in manifest.files if f.path not in there]

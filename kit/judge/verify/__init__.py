@@ -33,7 +33,8 @@ from kit.judge.verify import (
 )
 from kit.judge.verify.codes import LEVELS
 from kit.judge.verify.verdict import Check, Status, Verdict, check
-from kit.record import archive, manifest
+from kit.record import archive
+from kit.record import manifest as manifests
 from kit.record.archive import ArchiveSource
 
 __all__ = ("LEVELS", "Check", "Status", "Verdict", "verify")
@@ -63,44 +64,46 @@ def _opened(source: ArchiveSource, through: str) -> Verdict:
     name = None
     try:
         name = integrity.name_of(source)
-        data, listed = manifest.read(source)
+        data, manifest = manifests.read(source)
     except ArchiveRefused as refused:
         return _refused(name, checks, refused)
-    checks += integrity.checks(source, data, listed)
+    checks += integrity.checks(source, data, manifest)
     checks += authenticity.checks(source)
-    checks += attempts.checks(source, listed)
-    found = Verdict(run_hash=name, status=listed.status, checks=tuple(checks))
+    checks += attempts.checks(source, manifest)
+    found = Verdict(run_hash=name, status=manifest.status, checks=tuple(checks))
     if not found.passed or through == "L1":
         return found
-    return _with_deeper(found, manifest.Intact(source, listed), listed, through)
+    return _with_deeper(found, manifests.Intact(source, manifest), manifest, through)
 
 
-def _with_deeper(found: Verdict, source: ArchiveSource, listed: Manifest, through: str) -> Verdict:
+def _with_deeper(
+    found: Verdict, source: ArchiveSource, manifest: Manifest, through: str
+) -> Verdict:
     """Levels 3 and up, each only on what the one before found sound."""
     checks = list(found.checks)
-    checks += schema.checks(source, listed)
+    checks += schema.checks(source, manifest)
     if not any(c.status == "FAIL" for c in checks):
-        checks += recheck.load(source)[1] if through == "L3" else _of_records(source, listed)
+        checks += recheck.load(source)[1] if through == "L3" else _of_records(source, manifest)
     return Verdict(run_hash=found.run_hash, status=found.status, checks=tuple(checks))
 
 
-def _of_records(source: ArchiveSource, listed: Manifest) -> list[Check]:
+def _of_records(source: ArchiveSource, manifest: Manifest) -> list[Check]:
     records, first = recheck.load(source)
     if records is None:
         return first
-    whole = listed.status == "complete"
+    whole = manifest.status == "complete"
     energy = Energy(records.samples, records.plan.meters)
     steps: list[Callable[[], list[Check]]] = [
-        lambda: plan.checks(records, source, listed),
+        lambda: plan.checks(records, source, manifest),
         lambda: calibrations.checks(records, source),
-        lambda: clocks.checks(records, listed),
-        lambda: journal.checks(records, listed),
+        lambda: clocks.checks(records, manifest),
+        lambda: journal.checks(records, manifest),
         lambda: reads.checks(records, whole=whole),
         lambda: live.checks(records, whole=whole),
         lambda: driver.checks(records, whole=whole),
-        lambda: recheck.checks(records, energy, source, listed),
-        lambda: plausibility.checks(records, energy, listed),
-        lambda: image.checks(records, source, listed),
+        lambda: recheck.checks(records, energy, source, manifest),
+        lambda: plausibility.checks(records, energy, manifest),
+        lambda: image.checks(records, source, manifest),
         lambda: environment.checks(records, whole=whole),
     ]
     return first + [c for step in steps for c in step()]

@@ -10,7 +10,7 @@ from kit.record.manifest import ATTEMPTS
 from kit.store import attempts
 
 
-def checks(source: ArchiveSource, listed: Manifest) -> list[Check]:
+def checks(source: ArchiveSource, manifest: Manifest) -> list[Check]:
     """What the excerpt of the ledger says, where one travels with the run."""
     try:
         found = attempts.read(source)
@@ -18,7 +18,7 @@ def checks(source: ArchiveSource, listed: Manifest) -> list[Check]:
         return [check("ATTEMPTS", "WARN", f"{error.message}: it is not read")]
     if found is None:
         return []
-    if found.spec_hash != listed.spec_hash:
+    if found.spec_hash != manifest.spec_hash:
         return [check("ATTEMPTS", "WARN", f"{ATTEMPTS} is of another spec: it is not read")]
     every = list(found.every.values())
     complete = sum(each.status == "complete" for each in every)

@@ -73,13 +73,13 @@ class Step(NamedTuple):
         return self.own <= 0 or abs(self.raw - self.own) > _FEW_NS + most
 
 
-def checks(records: RunRecords, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, manifest: Manifest) -> list[Check]:
     """The anchors against one another, the journal and the manifest."""
     try:
         found = [_anchor(e) for e in records.events if e.kind == "clock.anchor"]
     except (KeyError, TypeError, ValueError):
         return [check("CLOCK_DIFFERS", "FAIL", "an anchor of the clocks is malformed")]
-    whole = listed.status == "complete"
+    whole = manifest.status == "complete"
     steps = [_step(a, b) for a, b in pairwise(found)]
     set_ = [
         f"the wall clock moved by {s.wall / _S:.3f} s in the {s.own / _S:.3f} s after "
@@ -92,7 +92,7 @@ def checks(records: RunRecords, listed: Manifest) -> list[Check]:
         *_misplaced(records.events),
         *_racing(steps),
         *(set_ if often else ()),
-        *_sealed(records, listed),
+        *_sealed(records, manifest),
         *_dated(records, found),
         *(_without(records.events) if whole else ()),
     ]
@@ -150,13 +150,13 @@ def _uneven(steps: Sequence[Step]) -> Iterator[str]:
             yield f"the wall clock was set by {(wall - own) / _S:.3f} s at {at / _S:.1f} s"
 
 
-def _sealed(records: RunRecords, listed: Manifest) -> Iterator[str]:
+def _sealed(records: RunRecords, manifest: Manifest) -> Iterator[str]:
     """The manifest tells the first anchor and when the run was registered."""
     data = [e.data for e in records.events if e.kind == "clock.anchor"]
     told = {key: str(value) for key, value in data[0].items()} if data else {}
     told["utc"] = str(records.events[0].data.get("utc", "")) if records.events else ""
-    for key in sorted({*told, *listed.clock} - {"boot"}):
-        if listed.clock.get(key) != told.get(key):
+    for key in sorted({*told, *manifest.clock} - {"boot"}):
+        if manifest.clock.get(key) != told.get(key):
             yield f"the manifest's {key[:20]} of the clock is not the journal's"
 
 

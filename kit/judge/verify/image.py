@@ -16,11 +16,11 @@ RECIPE = "inputs/image/"
 _LOCK = f"{RECIPE}image.json"
 
 
-def checks(records: RunRecords, source: ArchiveSource, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> list[Check]:
     """The image against the spec's pin and the journal; the recipe against plan and lock."""
     return [
         judged("IMAGE_DIFFERS", _image(records), "the image is the one that the spec pins"),
-        _recipe(records.plan, source, listed),
+        _recipe(records.plan, source, manifest),
     ]
 
 
@@ -47,9 +47,9 @@ def names_of(image: ImageIdentity) -> set[str]:
     return {name for name in found if name}
 
 
-def _recipe(plan: Plan, source: ArchiveSource, listed: Manifest) -> Check:
+def _recipe(plan: Plan, source: ArchiveSource, manifest: Manifest) -> Check:
     """The recipe under ``inputs/image/``, where one is sealed."""
-    hashes = {f.path: f.sha256 for f in listed.files if f.path.startswith(RECIPE)}
+    hashes = {f.path: f.sha256 for f in manifest.files if f.path.startswith(RECIPE)}
     if not hashes:
         gone = ["the plan names a sealed recipe, and none is here"] * bool(plan.image_recipe_sha256)
         if gone:

@@ -12,7 +12,8 @@ from kit.core import jsonio
 from kit.core.errors import ArchiveRefused
 from kit.core.model import Manifest, ManifestFile
 from kit.judge.verify.verdict import Check, check, judged
-from kit.record import archive, manifest
+from kit.record import archive
+from kit.record import manifest as manifests
 from kit.record.archive import MANIFEST, MAX_MANIFEST, ArchiveSource
 
 _MOST = 3  # as many as the check names
@@ -24,22 +25,22 @@ def name_of(source: ArchiveSource) -> str:
     Raises:
         ArchiveRefused: there is no manifest, or it is too large.
     """
-    return manifest.run_hash(source.read(MANIFEST, MAX_MANIFEST))
+    return manifests.run_hash(source.read(MANIFEST, MAX_MANIFEST))
 
 
-def checks(source: ArchiveSource, data: bytes, listed: Manifest) -> list[Check]:
+def checks(source: ArchiveSource, data: bytes, manifest: Manifest) -> list[Check]:
     """Name, set of files, every file's hash, and the manifest's own hashes."""
-    absent = manifest.absentees(source, listed)
+    absent = manifests.missing_files(source, manifest)
     lost = [f"{f.path} is missing" for f in absent if not f.withheld]
-    strangers = [f"{name} is not listed" for name in manifest.strangers(source, listed)]
-    there = [f for f in listed.files if f not in absent]
+    unlisted = [f"{name} is not listed" for name in manifests.unlisted_files(source, manifest)]
+    there = [f for f in manifest.files if f not in absent]
     return [
-        _name(source, manifest.run_hash(data)),
-        judged("EXTRA_FILE", strangers, "no file beside those listed"),
+        _name(source, manifests.run_hash(data)),
+        judged("EXTRA_FILE", unlisted, "no file beside those listed"),
         judged("LISTED_FILE_MISSING", lost, "every listed file is there"),
         judged("HASH_MISMATCH", _altered(source, there), f"{len(there)} files are as sealed"),
-        judged("ROOT_HASHES", _roots(listed), "spec, plan and results are those of the manifest"),
-        *_withheld(absent, listed),
+        judged("ROOT_HASHES", _roots(manifest), "spec, plan and results are those of the manifest"),
+        *_withheld(absent, manifest),
     ]
 
 
@@ -54,25 +55,25 @@ def _name(source: ArchiveSource, name: str) -> Check:
 def _altered(source: ArchiveSource, files: list[ManifestFile]) -> Iterator[str]:
     for entry in files:
         try:
-            manifest.check_listed(source, entry)
+            manifests.check_listed(source, entry)
         except ArchiveRefused as refused:
             yield refused.message
 
 
-def _roots(listed: Manifest) -> Iterator[str]:
-    hashes = {f.path: f.sha256 for f in listed.files}
+def _roots(manifest: Manifest) -> Iterator[str]:
+    hashes = {f.path: f.sha256 for f in manifest.files}
     told = {
-        "spec.json": listed.spec_hash,
-        "plan.json": listed.plan_hash,
-        "results.json": listed.result_hash,
+        "spec.json": manifest.spec_hash,
+        "plan.json": manifest.plan_hash,
+        "results.json": manifest.result_hash,
     }
     for name, sha256 in told.items():
         if hashes.get(name) != sha256:
             yield f"{name} is listed under another hash"
 
 
-def _withheld(absent: list[ManifestFile], listed: Manifest) -> list[Check]:
-    private = [f for f in listed.files if f.withheld]
+def _withheld(absent: list[ManifestFile], manifest: Manifest) -> list[Check]:
+    private = [f for f in manifest.files if f.withheld]
     if not private:
         return []
     hidden = [f for f in private if f in absent]
@@ -97,11 +98,11 @@ def altered(run: Path) -> tuple[Altered, ...]:
     """The first files of ``run`` whose bytes have another hash than the manifest lists."""
     with archive.open_source(run) as source:
         try:
-            _, listed = manifest.read(source)
-            gone = {entry.path for entry in manifest.absentees(source, listed)}
+            _, manifest = manifests.read(source)
+            gone = {entry.path for entry in manifests.missing_files(source, manifest)}
             hashed = (
                 Altered(entry.path, entry.sha256, _sha256(source, entry.path))
-                for entry in listed.files
+                for entry in manifest.files
                 if entry.path not in gone
             )
             return tuple(islice((each for each in hashed if each.sealed != each.found), _MOST))

@@ -50,9 +50,9 @@ _DERIVED = frozenset(
 _PROBLEMS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def checks(records: RunRecords, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, manifest: Manifest) -> list[Check]:
     """Order, findings and heartbeat of a run that was completed."""
-    if listed.status != "complete":
+    if manifest.status != "complete":
         return []
     return [
         judged("JOURNAL_ORDER", _order(records), "events stand in the runner's order"),

@@ -34,12 +34,12 @@ _PROBLEMS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError
 Find = Callable[[RunRecords, ArchiveSource], Iterator[str]]
 
 
-def checks(records: RunRecords, source: ArchiveSource, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> list[Check]:
     """Schedule, launch and registration against the spec."""
     return [
         _followed("SCHEDULE_DIFFERS", _nothing, _schedule, records, source),
         _followed("LAUNCH_DIFFERS", _stated, _launch, records, source),
-        judged("REGISTERED_DIFFERS", _registered(records, listed), "registered as it ran"),
+        judged("REGISTERED_DIFFERS", _registered(records, manifest), "registered as it ran"),
     ]
 
 
@@ -141,7 +141,7 @@ def _offered(records: RunRecords) -> Iterator[str]:
         yield "the engine hands out GPUs in another way than the plan says"
 
 
-def _registered(records: RunRecords, listed: Manifest) -> Iterator[str]:
+def _registered(records: RunRecords, manifest: Manifest) -> Iterator[str]:
     first = records.events[0].data if records.events else {}
     if first.get("launches") != records.spec.launches:
         told = f"{first.get('launches')!a}"
@@ -151,8 +151,8 @@ def _registered(records: RunRecords, listed: Manifest) -> Iterator[str]:
     for event in records.events:
         if event.kind == "container.created":
             yield from _created(records.plan.launch, event.data)
-    yield from _versions(records, listed)
-    yield from _parents(listed)
+    yield from _versions(records, manifest)
+    yield from _parents(manifest)
 
 
 def _created(launch: LaunchPlan, said: Mapping[str, Any]) -> Iterator[str]:
@@ -166,11 +166,11 @@ def _created(launch: LaunchPlan, said: Mapping[str, Any]) -> Iterator[str]:
         yield f"{where} had other arguments than the plan's"
 
 
-def _versions(records: RunRecords, listed: Manifest) -> Iterator[str]:
+def _versions(records: RunRecords, manifest: Manifest) -> Iterator[str]:
     """One kit from begin to end; one that recovers a run, or computes it again, may be another."""
-    other = any(p.get("relation") == RECOMPUTED for p in listed.parents)
-    other = other or listed.status != "complete"
-    told = {"manifest": None if other else listed.kit.get("version")}
+    other = any(p.get("relation") == RECOMPUTED for p in manifest.parents)
+    other = other or manifest.status != "complete"
+    told = {"manifest": None if other else manifest.kit.get("version")}
     for name, found in (("env/start", records.env_start), ("env/end", records.env_end)):
         kit = found.get("kit")
         told[name] = kit.get("version") if isinstance(kit, dict) else None
@@ -179,10 +179,10 @@ def _versions(records: RunRecords, listed: Manifest) -> Iterator[str]:
             yield f"{name} is of another version of kit than the plan"
 
 
-def _parents(listed: Manifest) -> Iterator[str]:
+def _parents(manifest: Manifest) -> Iterator[str]:
     """A parent is a hash and what the run is to it; that it is true is nobody's to see here."""
-    seen = [p.get("relation") for p in listed.parents]
-    for parent in listed.parents:
+    seen = [p.get("relation") for p in manifest.parents]
+    for parent in manifest.parents:
         name = parent.get("run_hash", "")
         whole = len(name) == _HASH and not set(name) - set("0123456789abcdef")
         if set(parent) != {"relation", "run_hash"} or not whole:

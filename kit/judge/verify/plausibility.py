@@ -17,9 +17,9 @@ _TIMER_SHARE = 0.01
 _NOT_YET = "counters against power, caps, clocks and throughput are not checked in this version"
 
 
-def checks(records: RunRecords, energy: Energy, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, energy: Energy, manifest: Manifest) -> list[Check]:
     """Windows against requests and spec; times of each request against one another."""
-    whole = listed.status == "complete"
+    whole = manifest.status == "complete"
     return [
         judged("WINDOW_SHIFTED", _windows(records, whole), "phases hold what they must hold"),
         judged("TIMES_INCONSISTENT", _times(records), "times of every request fit"),

@@ -53,19 +53,19 @@ def _code_of(error: Exception) -> str:
 
 
 def checks(
-    records: RunRecords, energy: Energy, source: ArchiveSource, listed: Manifest
+    records: RunRecords, energy: Energy, source: ArchiveSource, manifest: Manifest
 ) -> list[Check]:
     """Every check of level 4."""
-    whole = listed.status == "complete"
+    whole = manifest.status == "complete"
     return [
-        judged("JOURNAL_ENDS", _ends(records, listed), "registered first, ended last"),
-        judged("PLAN_HASHES", _plan(records, source, listed), "spec, plan and schedule fit"),
+        judged("JOURNAL_ENDS", _ends(records, manifest), "registered first, ended last"),
+        judged("PLAN_HASHES", _plan(records, source, manifest), "spec, plan and schedule fit"),
         judged("LAUNCH_MISSING", _launches(records, whole), "every launch with all its phases"),
         judged("REQUEST_MISSING", _requests(records, whole), "every request is accounted for"),
         judged("REQUEST_COUNTS", _counts(records), "as many answered as the journal says"),
         judged("TOKEN_COUNTS", _tokens(records), "token counts are the server's"),
         judged("TEXT_HASH", _texts(records), "texts are those that were hashed"),
-        *streams.checks(records, source, listed),
+        *streams.checks(records, source, manifest),
         _results(records, energy, source),
     ]
 
@@ -73,33 +73,33 @@ def checks(
 # --- journal, plan, launches ------------------------------------------------------------------
 
 
-def _ends(records: RunRecords, listed: Manifest) -> Iterator[str]:
+def _ends(records: RunRecords, manifest: Manifest) -> Iterator[str]:
     journal = records.events
     if not journal or journal[0].kind != "run.registered":
         yield "the journal does not begin with the registration"
         return
     first, last = journal[0].data, journal[-1]
     told = {
-        "id": listed.run_id,
-        "spec_hash": listed.spec_hash,
-        "plan_hash": listed.plan_hash,
+        "id": manifest.run_id,
+        "spec_hash": manifest.spec_hash,
+        "plan_hash": manifest.plan_hash,
         # Results by later formulas make another run of the same records.
-        "parents": [dict(p) for p in listed.parents if p.get("relation") != RECOMPUTED],
+        "parents": [dict(p) for p in manifest.parents if p.get("relation") != RECOMPUTED],
     }
     for key, value in told.items():
         if first.get(key) != value:
             yield f"the manifest's {key} is not the one registered"
     if last.kind != "run.end":
         yield "the journal does not end with the end of the run"
-    elif (last.data["status"], last.data["reason"][:4096]) != (listed.status, listed.reason):
-        yield f"the journal says {last.data['status']!a}, the manifest {listed.status}"
+    elif (last.data["status"], last.data["reason"][:4096]) != (manifest.status, manifest.reason):
+        yield f"the journal says {last.data['status']!a}, the manifest {manifest.status}"
     if sum(e.kind in ("run.registered", "run.end") for e in journal) > 2:
         yield "the journal begins or ends twice"
 
 
-def _plan(records: RunRecords, source: ArchiveSource, listed: Manifest) -> Iterator[str]:
+def _plan(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> Iterator[str]:
     spec, plan = records.spec, records.plan
-    if plan.spec_hash != listed.spec_hash:
+    if plan.spec_hash != manifest.spec_hash:
         yield "the plan is of another spec"
     if plan.schedule_sha256 != jsonio.digest(source.read("inputs/schedule.jsonl")):
         yield "the schedule is not the plan's"
@@ -117,7 +117,7 @@ def _plan(records: RunRecords, source: ArchiveSource, listed: Manifest) -> Itera
         yield "the plan has other launches than the spec"
     if [(m.name, m.alias) for m in plan.meters] != [(m.name, m.alias) for m in spec.meters]:
         yield "the plan has other meters than the spec"
-    if plan.model != spec.weights or listed.model != plan.model or listed.image != plan.image:
+    if plan.model != spec.weights or manifest.model != plan.model or manifest.image != plan.image:
         yield "image or model of spec, plan and manifest differ"
 
 

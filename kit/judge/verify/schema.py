@@ -23,7 +23,8 @@ from kit.core.model import (
 )
 from kit.core.units import QUANTITIES
 from kit.judge.verify.verdict import Check, check, judged
-from kit.record import events, manifest
+from kit.record import events
+from kit.record import manifest as manifests
 from kit.record.archive import MANIFEST, ArchiveSource
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
@@ -77,14 +78,14 @@ _EVENT_DATA: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 
 
-def checks(source: ArchiveSource, listed: Manifest) -> list[Check]:
+def checks(source: ArchiveSource, manifest: Manifest) -> list[Check]:
     """Which files are there, and whether the structured ones follow their schemas."""
-    missing = [f"{name} is missing" for name in required(source, listed)]
-    found = [judged("REQUIRED_FILE", missing, f"a {listed.status} run has what it must have")]
+    missing = [f"{name} is missing" for name in required(source, manifest)]
+    found = [judged("REQUIRED_FILE", missing, f"a {manifest.status} run has what it must have")]
     if missing:
         return found
     problems = [
-        *_manifest_problems(listed),
+        *_manifest_problems(manifest),
         *_folder_problems(source),
         *(p for name in source.names() if _has_form(name) for p in _of_file(source, name)),
     ]
@@ -92,10 +93,10 @@ def checks(source: ArchiveSource, listed: Manifest) -> list[Check]:
     return [*found, judged("FILE_INVALID", problems, passed)]
 
 
-def required(source: ArchiveSource, listed: Manifest) -> Iterator[str]:
+def required(source: ArchiveSource, manifest: Manifest) -> Iterator[str]:
     """Files that a run of this status must have and has not."""
     wanted = list(ALWAYS)
-    if listed.status == "complete":
+    if manifest.status == "complete":
         wanted += COMPLETE
         wanted += [f"launches/{n:03d}/{name}" for n in range(_launches(source)) for name in LAUNCH]
     there = set(source.names())
@@ -111,8 +112,8 @@ def _launches(source: ArchiveSource) -> int:
     return asked if isinstance(asked, int) and 0 < asked <= 1000 else 0
 
 
-def _manifest_problems(listed: Manifest) -> Iterator[str]:
-    document = jsonio.parse(jsonio.canonical(msgspec.to_builtins(listed)))
+def _manifest_problems(manifest: Manifest) -> Iterator[str]:
+    document = jsonio.parse(jsonio.canonical(msgspec.to_builtins(manifest)))
     yield from _problems("manifest", document, MANIFEST)
 
 
@@ -158,7 +159,7 @@ def _document_problems(name: str, data: bytes) -> Iterator[str]:
     except jsonio.JsonRefused as error:
         yield error.message
         return
-    if not isinstance(document, dict) or not manifest.is_canonical(document, data):
+    if not isinstance(document, dict) or not manifests.is_canonical(document, data):
         yield f"{name} is not an object in canonical form"
     driver = _LAUNCH_FILE.fullmatch(name) and name.endswith(f"/{_DRIVER}")
     schema = "driver" if driver else _DOCUMENTS.get(name)

@@ -30,9 +30,9 @@ _FEW, _SHARE = 5, 0.02
 _STALE_S, _HOLE, _HOLES = 0.1, 1.75, 0.01
 
 
-def checks(records: RunRecords, source: ArchiveSource, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> list[Check]:
     """Presence and cover of every stream, then rows lost between them."""
-    whole = listed.status == "complete"
+    whole = manifest.status == "complete"
     missing, faint = _presence(records, whole)
     present = judged("STREAM_MISSING", missing, "every device was read from begin to end")
     if not missing and faint:

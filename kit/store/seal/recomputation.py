@@ -83,9 +83,9 @@ def _manifest(name: str, old: Manifest, data: bytes) -> Manifest:
 
 def _written(source: archive.ArchiveSource, store: Store, new: Manifest, data: bytes) -> Path:
     """Write beside the runs in flight, check what was written, then move to its name."""
-    listed = jsonio.canonical(msgspec.to_builtins(new))
-    own = {RESULTS: data, MANIFEST: listed}
-    target = store.root / run_hash(listed)
+    document = jsonio.canonical(msgspec.to_builtins(new))
+    own = {RESULTS: data, MANIFEST: document}
+    target = store.root / run_hash(document)
     flight = InFlight(store, f"recompute-{secrets.token_hex(4)}")
     try:
         flight.take()  # a lock, so that what a crash leaves is known to be nobody's

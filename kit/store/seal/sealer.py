@@ -94,7 +94,7 @@ def manifest_of(
     flight: InFlight, status: str, reason: str, parents: tuple[dict[str, str], ...]
 ) -> Manifest:
     """The manifest of a run in flight."""
-    files = listed(flight.path)
+    files = entries(flight.path)
     hashes = {f.path: f.sha256 for f in files}
     plan = msgspec.convert(jsonio.read(flight.path / "plan.json"), Plan, strict=False)
     journal = events.decode((flight.path / events.FILE).read_bytes())
@@ -128,7 +128,7 @@ def _clock(journal: list[Event], id_: str) -> dict[str, str]:
     return found
 
 
-def listed(folder: Path) -> list[ManifestFile]:
+def entries(folder: Path) -> list[ManifestFile]:
     """Every file of a run as the manifest lists it, by path; without manifest and signatures."""
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     return [

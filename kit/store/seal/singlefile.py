@@ -13,7 +13,8 @@ from pathlib import Path
 from kit.core import jsonio
 from kit.core.errors import ArchiveRefused, KitError, UsageError
 from kit.core.model import Manifest
-from kit.record import archive, manifest
+from kit.record import archive
+from kit.record import manifest as manifests
 from kit.record.archive import MANIFEST, SUFFIX, ArchiveSource
 from kit.record.manifest import ATTEMPTS
 from kit.store import attempts
@@ -48,8 +49,8 @@ def export(
 
 
 def _exported(source: ArchiveSource, out: Path, with_withheld: bool, ledger: Ledger | None) -> Path:
-    name, listed = check_integrity(source)
-    withheld = {f.path for f in listed.files if f.withheld and not with_withheld}
+    name, manifest = check_integrity(source)
+    withheld = {f.path for f in manifest.files if f.withheld and not with_withheld}
     members = [m for m in source.names() if m not in {*withheld, ATTEMPTS}]
     target = out / f"{name}{SUFFIX}" if out.is_dir() else out
     if target.exists() and not target.is_file():
@@ -59,7 +60,7 @@ def _exported(source: ArchiveSource, out: Path, with_withheld: bool, ledger: Led
         with zipfile.ZipFile(part, "w") as packed:
             for member in members:
                 _pack(packed, f"{name}/{member}", source, member)
-            if told := _attempts(source, listed.spec_hash, ledger):
+            if told := _attempts(source, manifest.spec_hash, ledger):
                 packed.writestr(_info(f"{name}/{ATTEMPTS}"), told)
         sync(part)
         part.replace(target)
@@ -121,12 +122,12 @@ def import_(file: Path, store: Store) -> Path:
         RunFailed: it could not be written.
     """
     with archive.open_source(file) as source:
-        name, listed = check_integrity(source)
+        name, manifest = check_integrity(source)
         target = store.root / name
         if os.path.lexists(target):
             _compare(target, name)
         elif _unpack(source, store, target):
-            note(store, "imported", name, listed)
+            note(store, "imported", name, manifest)
     return target
 
 
@@ -195,17 +196,17 @@ def check_integrity(source: ArchiveSource) -> tuple[str, Manifest]:
     Raises:
         ArchiveRefused: with the code of the first thing that is wrong.
     """
-    data, listed = manifest.read(source)
-    name = manifest.run_hash(data)
+    data, manifest = manifests.read(source)
+    name = manifests.run_hash(data)
     if jsonio.is_sha256(source.top) and source.top != name:
         raise ArchiveRefused("HASH_NAME", "the run is not the one that its name says")
-    for stranger in manifest.strangers(source, listed):
-        raise ArchiveRefused("EXTRA_FILE", f"{stranger} is not in the manifest")
-    absent = manifest.absentees(source, listed)
+    for unlisted in manifests.unlisted_files(source, manifest):
+        raise ArchiveRefused("EXTRA_FILE", f"{unlisted} is not in the manifest")
+    absent = manifests.missing_files(source, manifest)
     for entry in absent:
         if not entry.withheld:
             raise ArchiveRefused("MISSING_FILE", f"{entry.path} is missing")
-    for entry in listed.files:
+    for entry in manifest.files:
         if entry not in absent:
-            manifest.check_listed(source, entry)
-    return name, listed
+            manifests.check_listed(source, entry)
+    return name, manifest
