@@ -123,7 +123,7 @@ def test_whatever_keeps_a_run_from_beginning_is_kept(
     store: Store, error: Exception, code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flight = store.begin()
-    assert runner.account_for(error, runner.Order(spec=run_spec()), flight) == code
+    assert runner.record_failure(error, runner.Order(spec=run_spec()), flight) == code
     (kept,) = refusals.refusals(store)
     assert kept.id == flight.id and kept.exit_code == code and words in kept.message
     assert not flight.path.exists() and store.ids() == []
@@ -136,7 +136,7 @@ def test_a_run_that_had_begun_stays_for_recovery(store: Store) -> None:
     journal = Journal(flight.path / "events.jsonl", Clock())
     journal.add("run.registered", id=flight.id)
     full = OSError(28, "No space left on device")
-    assert runner.account_for(full, runner.Order(spec=run_spec()), flight) == 1
+    assert runner.record_failure(full, runner.Order(spec=run_spec()), flight) == 1
     flight.release()
     assert flight.path.exists() and refusals.refusals(store) == []
     with pytest.raises(Exception, match="no space is left") as caught:

@@ -51,11 +51,11 @@ def container(journey: Journey, watch: Watch, index: int) -> Iterator[Running]:
     ) as running:
         ready_path = runtime_of(spec.runtime.name).ready_path
         running.wait_ready(ready_path, spec.limits.ready_s, watch.tick)
-        watch.over(running.exited)
+        watch.set_container(running.exited)
         try:
             yield running
         finally:
-            watch.over(None)
+            watch.set_container(None)
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def report(journey: Journey, driver: DriverProcess, name: str, index: int, watch
     journey.journal.add("stage.done", launch=index, **msgspec.to_builtins(said))
 
 
-def ask_afterwards(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
+def ask_after_load(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
     """What may not be asked while measuring: token recounts, the effective configuration."""
     driver.recount()
     driver.close()
@@ -153,7 +153,7 @@ def stop_sampler(sampler: SamplerProcess, name: str, journal: Journal) -> None:
     try:
         said = {key: value for key, value in sampler.stop().items() if key != "event"}
     finally:
-        for line in sampler.unheard():
+        for line in sampler.pending_errors():
             journal.add("sampler.lost", meter=line.get("meter"), message=line.get("message"))
     journal.add("sampler.stopped", meter=name, **said)
 

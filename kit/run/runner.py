@@ -32,9 +32,9 @@ from kit.record.events import FILE as EVENTS_FILE
 from kit.record.events import Clock, Journal, valid_prefix
 from kit.run import marks, preflight
 from kit.run.gate import settle
-from kit.run.journey import Journey, ask_afterwards, container, driving, report, sampling
+from kit.run.journey import Journey, ask_after_load, container, driving, report, sampling
 from kit.run.plan import HostFacts, plan, resolve, schedule_bytes
-from kit.run.watch import Watch, behind, phase, require_room, reserve
+from kit.run.watch import Watch, phase, require_room, reserve, root_cause
 from kit.spec.spec import document, spec_hash
 from kit.store import refusals, seal
 from kit.store.store import InFlight, Store
@@ -99,14 +99,14 @@ def run(
         if waited := ticket.waited:
             journal.add("queue.waited", seconds=waited.seconds, runs=list(waited.runs))
         journey = Journey(order.spec, the_plan, facts, engine, flight, journal, clock, config)
-        outcome = travel(journey, cancelled, ticket.keep)
+        outcome = run_launches(journey, cancelled, ticket.keep)
     flight.scratch(RESERVE_FILE).unlink(missing_ok=True)
     if outcome.fault:
         seal.tidy(flight)
-    conclude(journey, outcome)
+    finish(journey, outcome)
     flight.write("results.json", results.compute(records.read(flight.path)))
     sealed = seal.seal(flight, outcome.status, outcome.reason, order.parents)
-    return deliver(sealed, outcome)
+    return sealed_or_raise(sealed, outcome)
 
 
 def approve(spec: RunSpec, the_plan: Plan, facts: HostFacts, flight: InFlight) -> list[Finding]:
@@ -158,8 +158,8 @@ def register(
     return journal, clock
 
 
-def travel(journey: Journey, cancelled: Cancelled, keep: Callable[[], None]) -> Outcome:
-    """Every launch under running samplers; an error becomes the outcome, never a traceback.
+def run_launches(journey: Journey, cancelled: Cancelled, keep: Callable[[], None]) -> Outcome:
+    """Run every launch while the samplers read; an error becomes the outcome, never a traceback.
 
     ``keep`` holds the run's place in the queue: called before each launch and often in it.
     """
@@ -183,17 +183,17 @@ def travel(journey: Journey, cancelled: Cancelled, keep: Callable[[], None]) -> 
     except Interrupted as stopped:
         return Outcome("aborted", stopped)
     except KitError as fault:
-        return Outcome("failed", behind(fault, flight.path))
+        return Outcome("failed", root_cause(fault, flight.path))
     except OSError as error:
         return Outcome("failed", seal.storage_error(error))
     except Exception as bug:
-        traceback.print_exc()  # into runner.log, for whoever mends it
+        traceback.print_exc()  # into runner.log, for whoever repairs it
         return Outcome("failed", unexpected(bug))
     return Outcome("complete")
 
 
 def unexpected(bug: Exception) -> KitError:
-    """A fault of kit's own: what was gathered is sealed all the same."""
+    """A bug in kit as an error; what was recorded is sealed all the same."""
     at = traceback.extract_tb(bug.__traceback__)[-1:]
     where = "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in at)
     return RunFailed(
@@ -224,9 +224,9 @@ def one_launch(journey: Journey, watch: Watch, index: int) -> None:
         report(journey, driver, "measured", index, watch)
         with phase(journal, index, "loaded_idle", "after"):
             watch.wait(spec.phases.loaded_idle_s)
-        ask_afterwards(journey, driver, running, index)
+        ask_after_load(journey, driver, running, index)
         with phase(journal, index, "shutdown"):
-            watch.over(None)
+            watch.set_container(None)
             running.stop(STOP_S)
     with phase(journal, index, "idle", "after"):
         watch.wait(spec.phases.idle_s)
@@ -243,7 +243,7 @@ def settled(journey: Journey, watch: Watch, index: int, since: int) -> None:
         journey.journal.add("steady.waited", launch=index, **told)
 
 
-def conclude(journey: Journey, outcome: Outcome) -> None:
+def finish(journey: Journey, outcome: Outcome) -> None:
     """Write the closing fingerprint, the fault if there was one, and the last event."""
     journal = journey.journal
     journal.add("clock.anchor", **journey.clock.anchor())
@@ -256,8 +256,8 @@ def conclude(journey: Journey, outcome: Outcome) -> None:
     journal.close()
 
 
-def deliver(sealed: Path, outcome: Outcome) -> Path:
-    """The sealed folder, or the fault of a run that did not complete (its run is sealed too)."""
+def sealed_or_raise(sealed: Path, outcome: Outcome) -> Path:
+    """The sealed folder; raises the fault of a run that did not complete (it is sealed too)."""
     if outcome.fault:
         raise outcome.fault
     return sealed
@@ -269,8 +269,7 @@ def deliver(sealed: Path, outcome: Outcome) -> Path:
 def main(argv: list[str] | None = None) -> int:
     """``python -m kit.run.runner RUNDIR``: take the order, wait for its turn, run it, seal it.
 
-    Exit codes are those of `kit run`. A run that cannot begin is put away as `kit.store.refusals`
-    says.
+    Exit codes are those of `kit run`. A run that cannot begin is kept by `kit.store.refusals`.
     """
     folder = Path((argv or sys.argv[1:])[0])
     stop = threading.Event()
@@ -285,18 +284,18 @@ def main(argv: list[str] | None = None) -> int:
             ticket.wait(stop.is_set, order.wait_s)
             run(order, flight, host.HostConfig.load(), stop.is_set, ticket)
         except Exception as error:
-            return account_for(error, order, flight)
+            return record_failure(error, order, flight)
         finally:
             flight.release()  # before the ticket: the next run must not find this one at work
     return 0
 
 
-def account_for(error: Exception, order: Order, flight: InFlight) -> int:
-    """Leave the reason why a run was not sealed where every face finds it; returns the exit code.
+def record_failure(error: Exception, order: Order, flight: InFlight) -> int:
+    """Record why a run was not sealed, for every face to show; returns the exit code.
 
     A run that had begun stays in flight, for `kit recover`.
     """
-    fault = error if isinstance(error, KitError) else unforeseen(error)
+    fault = error if isinstance(error, KitError) else as_kit_error(error)
     if not flight.path.is_dir():
         return fault.exit_code  # it was sealed: its journal has the fault
     journal = flight.path / EVENTS_FILE
@@ -310,8 +309,8 @@ def account_for(error: Exception, order: Order, flight: InFlight) -> int:
     return fault.exit_code
 
 
-def unforeseen(error: Exception) -> KitError:
-    """What nobody raised on purpose: the disk, or a fault of kit's own."""
+def as_kit_error(error: Exception) -> KitError:
+    """An error that nobody raised on purpose: of the disk, or a bug in kit."""
     if isinstance(error, OSError):
         return seal.storage_error(error)
     traceback.print_exception(error)  # into runner.log, for whoever repairs it

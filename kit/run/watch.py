@@ -71,8 +71,11 @@ class Watch:
         self._state: dict[str, dict[str, Any]] = {}
         self._ended: Callable[[], KitError | None] = lambda: None
 
-    def over(self, ended: Callable[[], KitError | None] | None) -> None:
-        """Watch a container from now on (``ended`` gives the error once it is gone), or none."""
+    def set_container(self, ended: Callable[[], KitError | None] | None) -> None:
+        """Watch a container from now on; None for no container.
+
+        ``ended`` returns the error once the container is gone.
+        """
         self._ended = ended or (lambda: None)
 
     def tick(self) -> bool:
@@ -190,8 +193,8 @@ def reserve(path: Path) -> None:
                 raise
 
 
-def behind(fault: KitError, folder: Path) -> KitError:
-    """What made a helper process end: on a full disk it could not even say so itself."""
+def root_cause(fault: KitError, folder: Path) -> KitError:
+    """Why a helper process ended; on a full disk it could not even report that itself."""
     if isinstance(fault, DriverFailed | SamplerFailed):
         try:
             require_room(folder)

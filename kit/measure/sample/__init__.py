@@ -44,7 +44,7 @@ class SamplerProcess:
         self._child = Child("kit.measure.sample", config, path)
         self._stopped: dict[str, Any] | None = None
         self._failure: SamplerFailed | None = None
-        self._unheard: list[dict[str, Any]] = []
+        self._pending_errors: list[dict[str, Any]] = []
 
     def __enter__(self) -> SamplerProcess:
         self._child.start()
@@ -83,17 +83,17 @@ class SamplerProcess:
         if self._stopped is None and ended:
             self._keep(lines)
             raise self._failed()
-        return [*self.unheard(), *lines]
+        return [*self.pending_errors(), *lines]
 
-    def unheard(self) -> list[dict[str, Any]]:
+    def pending_errors(self) -> list[dict[str, Any]]:
         """The ``error`` lines that no `poll` returned, each once: of the start and of the stop."""
-        lines, self._unheard = self._unheard, []
+        lines, self._pending_errors = self._pending_errors, []
         return lines
 
     def stop(self) -> dict[str, Any]:
         """Let it take its closing reads, write what it has, and end; returns its report.
 
-        What it complained of meanwhile is left to `unheard`.
+        What it complained of meanwhile is left to `pending_errors`.
 
         A sampler that is known to have failed reports only that:
         ``{"event": "stopped", "lost": True}``.
@@ -117,7 +117,7 @@ class SamplerProcess:
         return {"event": "stopped", "lost": True}
 
     def _keep(self, lines: list[dict[str, Any]]) -> None:
-        self._unheard += [line for line in lines if line.get("event") == "error"]
+        self._pending_errors += [line for line in lines if line.get("event") == "error"]
 
     def _failed(self) -> SamplerFailed:
         said = self._child.last_words()

@@ -103,10 +103,10 @@ def _gpu_energy() -> dict[str, Any]:
         return first
     time.sleep(_COUNTER_WATCH_S)
     second = gpus.energy_counters()
-    return {alias: _grown(first[alias], second.get(alias)) for alias in first}
+    return {alias: _growth(first[alias], second.get(alias)) for alias in first}
 
 
-def _grown(first: Any, second: Any) -> Any:
+def _growth(first: Any, second: Any) -> Any:
     if isinstance(first, int) and isinstance(second, int):
         return second - first
     return first if is_absent(first) else absent("the GPU vanished")
