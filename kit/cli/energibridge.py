@@ -1,4 +1,4 @@
-"""Commands that read recordings of other tools."""
+"""`kit import energibridge`: the energy of an EnergiBridge recording."""
 
 from __future__ import annotations
 

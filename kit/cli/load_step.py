@@ -1,4 +1,4 @@
-"""A step of load under the meters' eyes: what ``kit pdu calibrate`` records before it computes."""
+"""A step of load while the meters record: the measurement behind ``kit pdu calibrate``."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _NAP_S = 0.2
 
 
 class Recorded(NamedTuple):
-    """What was recorded of a step of load.
+    """The recording of a step of load.
 
     Attributes:
-        wall: the host's power by the PDU, all of its outlets together.
+        wall: the host's power by the PDU, summed over all of its outlets.
         raw: the integers of the outlet that draws most, at the times of ``wall``.
         edges: when the load began and ended (ns); ``edge_u_s`` their standard uncertainty.
         parts_w: mean power of GPUs and CPU packages, idle and under load; None without meters.
-        parts: which meters these were.
+        parts: names of these meters.
     """
 
     wall: Record
@@ -59,16 +59,16 @@ def record(
     command: str | None,
     say: Callable[[str], None],
 ) -> Recorded:
-    """Idle, load, idle, with the PDU and this host's own meters read all the while.
+    """Record idle, load and idle again with the PDU and this host's own meters.
 
     Args:
         durations_s: seconds of each idle plateau, and of the load.
         command: what makes the load; None: one busy process a CPU.
 
     Raises:
-        UsageError: the PDU tells no power here, or the command ended early.
+        UsageError: the PDU reports no power here, or the command ended early.
         SamplerFailed: a sampler ended early.
-        CannotCalibrate: not enough of the PDU's answers, or the load is nowhere to be seen.
+        CannotCalibrate: the PDU answered too rarely, or no step of load shows in its readings.
     """
     plan = meters.get("pdu").probe(alias, config)
     if plan.reason:
@@ -113,7 +113,7 @@ def _step(
 
 @contextmanager
 def load(command: str | None) -> Iterator[Callable[[], bool]]:
-    """A load for as long as the context lasts; yields whether it still goes on."""
+    """Keep a load running inside the context; yields a function that says whether it still runs."""
     one = [sys.executable, "-c", _BURN]
     count = 1 if command else len(os.sched_getaffinity(0))
     words = shlex.split(command) if command else one
@@ -124,7 +124,7 @@ def load(command: str | None) -> Iterator[Callable[[], bool]]:
             running.append(subprocess.Popen(words, stdout=out, start_new_session=True))
         for process in running:
             if process.stdout:
-                process.stdout.readline()  # its first line: it burns from now on
+                process.stdout.readline()  # its first line: the load is on from now
         yield lambda: all(process.poll() is None for process in running)
     except OSError as error:
         raise UsageError(f"the load cannot start: {error}", "see --load") from error
@@ -134,7 +134,7 @@ def load(command: str | None) -> Iterator[Callable[[], bool]]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a load and all that it started: it leads a session of its own."""
+    """End a load and all its processes: it leads its own session."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -153,7 +153,9 @@ def _recorded(
     if inside is None:
         return Recorded(wall, raw, about, _UNSEEN_START_S, None, ())
     edges, doubt = about, _UNSEEN_START_S
-    with suppress(CannotCalibrate):  # a load on a device without a meter starts less surely
+    with suppress(
+        CannotCalibrate
+    ):  # the start of a load on a device without a meter is less certain
         edges, doubt = true_edges(inside, about), _SEEN_START_S
     margin = (edges[1] - edges[0]) / 8
     loaded = (inside.t > edges[0] + margin) & (inside.t < edges[1] - margin)
@@ -163,7 +165,7 @@ def _recorded(
 
 
 def _wall(read: samples.Samples, plan: MeterPlan) -> tuple[Record, samples.Ints]:
-    """The summed outlets: they were read in one GET, so that their times agree."""
+    """The sum of the outlets. One GET reads all of them, so their times agree."""
     total, times, most, raw = None, None, -1.0, None
     for device in plan.devices:
         facts = device.quantities.get("pdu_power", {})

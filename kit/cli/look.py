@@ -1,6 +1,6 @@
-"""Commands that look at runs: ls, show, compare, report, verify.
+"""Commands that show and check runs: ls, show, compare, report, verify.
 
-Replay and report are imported by those that use them, so that verify and ls answer at once.
+Only the commands that need replay and report import them, so that verify and ls answer at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FORMATS = (
 
 
 def ls(*, runs: Runs = None, json: Json = False) -> None:
-    """List the runs: sealed, going on, and left behind by a crash."""
+    """List the runs: sealed, in progress, and left unsealed by a crash."""
     where = store_of(runs)
     rows = catalogue.rows(where)
     if json:
@@ -46,7 +46,7 @@ def ls(*, runs: Runs = None, json: Json = False) -> None:
 
 
 def _tell_of_others(store: Store) -> None:
-    """Folders that hold a run and are named otherwise, as a sync tool's copies are."""
+    """Folders that hold a run under another name, such as a sync tool's copies."""
     names = [path.name for path in store.others()]
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
@@ -72,11 +72,11 @@ def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
 
 
 def compare(original: str, new: str, *, runs: Runs = None, json: Json = False) -> None:
-    """Compare two runs: what differs, and the ratio of every metric with its interval.
+    """Compare two runs: their differences, and the ratio of every metric with its interval.
 
     Args:
         original: the run to compare with; its spec registered the margins.
-        new: the other one.
+        new: the run to judge.
     """
     from kit.judge import replay as replaying
 
@@ -159,7 +159,7 @@ def verify(
     runs: Runs = None,
     json: Json = False,
 ) -> int:
-    """Check a sealed run: the container, every hash, every form, every number again.
+    """Check a sealed run: its files and hashes, their form, and every number computed again.
 
     Args:
         run: the sealed run: folder, single file, or the beginning of its hash.

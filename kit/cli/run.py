@@ -1,4 +1,4 @@
-"""Commands that run something: run, attach, replay, recover."""
+"""Commands that run or watch a run: run, attach, tui, replay, recover."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def run(
 
     Args:
         file: the run spec.
-        detach: return once the launches begin, or once it is clear that it waits for another run,
-            and print the run's id; `kit attach` watches it.
+        detach: print the run's id and return once the launches begin, or once the run waits for
+            another one; `kit attach` watches it.
     """
     store = store_of(runs)
     _tell_of_leftovers(store)
@@ -62,7 +62,7 @@ def run(
 
 
 def _detach(session: Session) -> None:
-    """Stay until planning and preflight have judged, or another run is in the way."""
+    """Wait for the end of planning and preflight, or until the run waits for another one."""
     try:
         wait = session.verdict()
     except KeyboardInterrupt:
@@ -80,11 +80,11 @@ def _detach(session: Session) -> None:
 def attach(
     id: str = "", *, runs: Runs = None, plain: Annotated[bool, Parameter(negative="")] = False
 ) -> None:
-    """Watch a run that is going on, in the terminal UI; leaving it leaves the run running.
+    """Watch a run in progress in the terminal UI; leaving the UI does not stop the run.
 
     Args:
-        id: the run's id or the beginning of it; not needed when only one is going on.
-        plain: lines in place of the UI, as where there is no terminal; ctrl-C stops watching.
+        id: the run's id or the beginning of it; not needed when only one run is in progress.
+        plain: print lines instead of the UI, as without a terminal; ctrl-C stops watching.
     """
     session = Session.attach(store_of(runs), id)
     if not plain and _on_a_terminal():
@@ -102,7 +102,7 @@ def tui(spec: Path | None = None, *, runs: Runs = None) -> None:
     """Show the terminal UI: runs, specs, plans, live runs, comparisons, verdicts.
 
     Args:
-        spec: a run spec to open in the form; one that is not there is written when it is saved.
+        spec: a run spec to open in the form; a new file is created when you save.
     """
     if not _on_a_terminal():
         raise UsageError("the UI needs a terminal", "name a command: `kit --help` lists them")
@@ -112,7 +112,7 @@ def tui(spec: Path | None = None, *, runs: Runs = None) -> None:
 
 
 def _apart(runs: Path | None) -> str:
-    """What ``--runs`` has to say for this store; nothing for the one taken without it."""
+    """The value of ``--runs`` for this store; none for the default store."""
     if runs is None or store_of(runs).root.resolve() == store_of(None).root.resolve():
         return ""
     return str(runs)
@@ -133,15 +133,15 @@ def replay(
     no_wait: NoWait = False,
     wait_s: WaitS = None,
 ) -> int:
-    """Run a sealed run's spec again, and say with statistics whether it reproduced.
+    """Run a sealed run's spec again, and test statistically whether it reproduced.
 
-    First it lists everything that the replay would do, and asks; before a yes nothing is done.
+    First it lists everything that the replay would do, and asks. It does nothing before a yes.
 
     Args:
         run: the sealed run: folder, file, or the beginning of its hash.
-        yes: list it, and do it without asking.
-        rebuild: build the image from the recipe that is sealed in the run, if it is not here.
-        weights: a folder to look for the model's files in.
+        yes: list everything, and do it without asking.
+        rebuild: build a missing image from the recipe that is sealed in the run.
+        weights: a folder with the model's files.
     """
     store = store_of(runs)
     original = find_run(run, runs)
@@ -166,10 +166,10 @@ def replay(
 
 
 def _agreed(found: replaying.Undertaking, yes: bool) -> replaying.Undertaking:
-    """``found``, once it was shown and a person, or --yes, agreed to it.
+    """``found``, after it was shown and a person, or --yes, agreed to it.
 
     Raises:
-        Blocked: something is missing that a yes would not bring.
+        Blocked: something is missing that a yes would not provide.
         UsageError: there is no terminal to ask on.
         Interrupted: the answer was no.
     """
@@ -182,7 +182,7 @@ def _agreed(found: replaying.Undertaking, yes: bool) -> replaying.Undertaking:
 
 
 def recover(*, runs: Runs = None) -> None:
-    """Seal what a crash or power loss left behind, as aborted; remove its containers."""
+    """Seal the records of runs that a crash or power loss ended; remove their containers."""
     store = store_of(runs)
     store.require_ledger()
     render.ledger_doubts(audit.chain(store))
@@ -195,7 +195,7 @@ def recover(*, runs: Runs = None) -> None:
 
 
 def watch(session: Session, *, owner: bool = True) -> Path:
-    """Draw a run until it ends. Ctrl-C asks first, then aborts; the run is sealed all the same."""
+    """Draw a run until it ends. Ctrl-C asks first, then aborts; the run is sealed even then."""
     asked = float("-inf")
     with progress.RunProgress() as shown:
         while True:

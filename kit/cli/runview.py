@@ -1,4 +1,4 @@
-"""How the command line draws a run that is going on, from its events alone.
+"""How the command line draws a run in progress, from its events alone.
 
 `RunProgressView.take` returns the lines that an event leaves on the screen; the view itself shows
 where the run is now. `kit.show.live.runstate` holds what is known of the run.
@@ -24,7 +24,7 @@ _BAR = (8, 40)  # columns, at least and at most
 
 
 class RunProgressView:
-    """A run, built from its events in order; ``waiting`` is what it waits for before the first."""
+    """A run, built from its events in order; ``waiting`` says what it waits for before them."""
 
     waiting = ""
 
@@ -36,7 +36,7 @@ class RunProgressView:
         """Take in the next event; returns the lines that it leaves on the screen.
 
         Args:
-            every: as a log has them: also what only happened, and not what went wrong alone.
+            every: return all lines of the log, and not only those on faults.
         """
         line = self._state.take(event)
         self._seen = (event.t, time.monotonic())
@@ -61,7 +61,7 @@ class RunProgressView:
         return t + int((time.monotonic() - at) * NS)
 
     def _current(self, seen: RunSnapshot, options: ConsoleOptions) -> Text:
-        """Where the launch is, a bar of its requests, the time in this phase, the power."""
+        """The present phase and its time, a bar of the requests, the power."""
         line = Text(f"{seen.where()}  ", no_wrap=True, overflow="ellipsis")
         rest = Text()
         if seen.step:
@@ -91,7 +91,7 @@ def _launch_line(seen: RunSnapshot) -> RenderableType:
 
 
 def _path(seen: RunSnapshot, options: ConsoleOptions) -> Text:
-    """``idle ✔  startup ✔  warm-up ●  loaded idle  measured …``; in brief where narrow."""
+    """``idle ✔  startup ✔  warm-up ●  loaded idle  measured …``; short names where narrow."""
     whole = _named(seen, options)
     return whole if whole.cell_len <= options.max_width else _named(seen, options, short=True)
 

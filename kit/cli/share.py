@@ -1,4 +1,4 @@
-"""Commands that carry a run elsewhere, or to later formulas: export, import, recompute."""
+"""Commands that copy a run out, in, or to later formulas: export, import, recompute."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def export(
 
 
 def import_(file: Path, *, runs: Runs = None) -> None:
-    """Check a single-file run and put it into the store; prints its folder.
+    """Check a single-file run and add it to the store; prints its folder.
 
     Args:
         file: a ``.kit.zip``.
@@ -45,9 +45,9 @@ def import_(file: Path, *, runs: Runs = None) -> None:
 
 
 def recompute(run: str, *, runs: Runs = None) -> None:
-    """Seal a run's records anew with results by this kit's formulas; prints its folder.
+    """Seal a run's records again with results by this kit's formulas; prints its folder.
 
     Args:
-        run: the sealed run: folder, ``.kit.zip`` or the beginning of its hash. It stays as it is.
+        run: the sealed run: folder, ``.kit.zip`` or the beginning of its hash. It is not changed.
     """
     sys.stdout.write(f"{seal.recompute(find_run(run, runs), store_of(runs))}\n")
