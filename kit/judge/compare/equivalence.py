@@ -1,4 +1,4 @@
-"""The verdict of a replay, axis by axis: two one-sided tests on launches, and what forbids them."""
+"""The verdict of a replay on each axis: two one-sided tests on launches, and their conditions."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Comparison(Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class _Ground:
-    """What every axis of one comparison stands on.
+    """What all axes of one comparison share.
 
     Attributes:
-        alike: how alike the machines are; it chooses the margin of energy.
-        margins: what the original registered.
+        alike: how alike the machines are; the margin of energy depends on it.
+        margins: the original's registered margins.
         fault: a verdict and its reason that hold for every axis, where a run did not complete.
-        other_work: the first field in which the specs ask for other work; empty where in none.
+        other_work: the first field in which the specs ask for other work; empty without one.
     """
 
     alike: Likeness
@@ -62,7 +62,7 @@ class _Ground:
     other_work: str
 
     def margin(self, metric: str) -> float:
-        """Half-width allowed for the ratio; energy's goes by how alike the machines are."""
+        """Allowed half-width of the ratio; for energy it depends on how alike the machines are."""
         if metric in LATENCIES:
             return self.margins.latency
         if metric == "output_throughput":
@@ -70,7 +70,7 @@ class _Ground:
         return float(getattr(self.margins.energy, self.alike))
 
     def no_margin(self) -> str:
-        """Why no margin applies; empty where one does."""
+        """Why no margin applies; empty if one does."""
         if self.other_work:
             return f"the specs ask for other work ({self.other_work})"
         if self.alike == "other_model":
@@ -92,8 +92,8 @@ def judge(
     """Judge ``new`` against ``original`` on every axis.
 
     Args:
-        same_card: whether both ran on the very same cards, where the withheld identities of both
-            are at hand; None where they are not.
+        same_card: whether both ran on the same physical cards; None where the withheld identities
+            of one run are missing.
     """
     asked = tuple(specs(original.spec, new.spec))
     ground = _Ground(
@@ -159,7 +159,7 @@ def _axis(
     ground: _Ground,
     u_gain: float,
 ) -> Axis:
-    """TOST on launches, where the two can be compared at all."""
+    """TOST on launches, if the two can be compared at all."""
     if theirs["status"] == "unmeasured" or ours is None or ours["status"] == "unmeasured":
         return _silent(metric, theirs, ours, ground)
     a, b = theirs["launches"], ours["launches"]
@@ -193,7 +193,7 @@ def _axis(
 
 
 def _doubted(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    """Which side's readings are not all believed; empty where both sides' are."""
+    """The side with rejected readings; empty without one."""
     for side, metric in (("original", theirs), ("replay", ours)):
         if told := metric.get("doubts"):
             more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
@@ -204,7 +204,7 @@ def _doubted(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
 def _silent(
     metric: str, theirs: Mapping[str, Any], ours: Mapping[str, Any] | None, ground: _Ground
 ) -> Axis:
-    """An axis on which a side has no number: which, and why."""
+    """An axis on which a side has no number: which side, and why."""
     if ground.fault and theirs["status"] != "unmeasured":
         return Axis(metric=metric, verdict=ground.fault[0], reason=ground.fault[1])
     side = "original" if theirs["status"] == "unmeasured" else "replay"
@@ -248,9 +248,9 @@ def _spread(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def _u_gain(metric: str, *results: Mapping[str, Any]) -> float:
-    """Relative standard uncertainty of a ratio of energies by the gains of two sides' sensors.
+    """Relative standard uncertainty of an energy ratio, from the gains of the two sides' sensors.
 
-    The two are independent: cards that were never compared may err to opposite sides.
+    The two are independent: cards that were never compared may err in opposite directions.
     """
     scope, _, energy = metric.partition("_energy_per_")
     if not energy:
@@ -259,9 +259,9 @@ def _u_gain(metric: str, *results: Mapping[str, Any]) -> float:
 
 
 def _side_gain(results: Mapping[str, Any], scope: str) -> float:
-    """The mean over launches of the measured block's relative gain and offset terms together.
+    """The measured block's relative gain and offset uncertainty together, mean over launches.
 
-    0 where none is told; what is open of an estimate or of a delay is no such difference.
+    0 where there is none. The uncertainty of an estimate or of a delay does not belong here.
     """
     blocks = [p for of in results["launches"] for p in of["phases"] if p["phase"] == "measured"]
     values = [b["energy"][scope] for b in blocks if b["energy"][scope].get("joules")]

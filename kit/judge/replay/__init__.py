@@ -1,10 +1,9 @@
 """A sealed run → the same spec → a new run → a verdict.
 
-A sealed spec is a request to run code from elsewhere. `undertake` says everything that a replay
-would do on this machine and does none of it; once a person has said yes to that, `provide` brings
-image and weights here; `judge` compares. There are no free Docker arguments in a spec; every field
-passes through a closed schema; the container gets no capability and no path of the host but
-read-only weights found by hash.
+A sealed spec is a request to run code from elsewhere. `undertake` lists everything that a replay
+would do on this machine, and does none of it. After a person's yes, `provide` gets image and
+weights. `judge` compares. A spec has no free Docker arguments; every field passes a closed schema;
+the container gets no capability and no path of the host, only read-only weights found by hash.
 """
 
 from kit.judge.replay.outcome import (

@@ -1,4 +1,4 @@
-"""The verdict of a replay: both runs' numbers are computed again, not believed."""
+"""The verdict of a replay. The numbers of both runs are computed again, not believed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _IDENTITY = "private/identity.json"
 
 
 def judge(original: Path, new: Path) -> Comparison:
-    """The verdict of the run ``new`` on ``original``; both numbers are recomputed, not believed."""
+    """Compare the run ``new`` with ``original``; the numbers of both are computed again."""
     ours, theirs = computed(new), computed(original)
     return compare.judge(*theirs, *ours, same_card=same_cards(original, new))
 
 
 def exit_code(judged: Comparison) -> int:
-    """0 when the primary metric held, 5 different, 6 not to be decided, 1 failed."""
+    """0 if the primary metric reproduced, 5 if it differs, 6 if undecided, 1 if a run failed."""
     verdict = judged.primary.verdict
     if verdict in compare.GOOD:
         return EXIT_OK
@@ -45,13 +45,13 @@ def as_dict(judged: Comparison) -> dict[str, Any]:
 
 
 def hash_of(run: Path) -> str:
-    """The run hash, from the manifest's bytes and not from a folder's name."""
+    """The run hash, from the manifest's bytes, not from the folder's name."""
     with archive.open_source(run) as source:
         return run_hash(source.read(archive.MANIFEST))
 
 
 def computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
-    """A run's records, and its results computed from them again."""
+    """A run's records, and results computed from them again."""
     loaded = records.read(run)
     return loaded, results.compute(loaded)
 
@@ -60,19 +60,19 @@ def parent_in(store: Store, run: Path) -> Path | None:
     """The run of ``store`` that ``run`` replays, by its manifest."""
     with archive.open_source(run) as source:
         name = parent(jsonio.parse(source.read(archive.MANIFEST)), REPLAY)
-    # Compared with names that are there, never joined to a path: a manifest may name anything.
+    # Compared with existing names, never joined to a path: a manifest may name anything.
     return next((path for path in store.runs() if path.name == name), None)
 
 
 def same_cards(a: Path, b: Path) -> bool | None:
-    """By the withheld identities, which only the machines' owners have; None without them."""
+    """Whether two runs used the same cards, by the withheld identities; None without them."""
     ours = _cards(a)
     theirs = ours and _cards(b)
     return ours == theirs if theirs else None
 
 
 def _cards(run: Path) -> tuple[Any, Any] | None:
-    """A run's host and GPUs by their withheld identities; None where they are not in it."""
+    """The withheld identities of a run's host and GPUs; None if the run does not have them."""
     with archive.open_source(run) as source:
         if _IDENTITY not in source.names():
             return None

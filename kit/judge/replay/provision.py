@@ -1,4 +1,4 @@
-"""Bring image and weights to this machine: exactly what an `Undertaking` lists, after the yes."""
+"""Get image and weights after the yes: exactly what an `Undertaking` lists."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ Say = Callable[[str], None]
 Progress = Callable[[str, float, float | None], None]
 _STAGED = "replay-"
 _ELSEWHERE = ("weights", "sources", "seen", "work")  # what no build reads
-_BY_HASH = re.compile(r"[0-9a-f]{64}(\.[a-z]+)?")  # anything else is being written
+_BY_HASH = re.compile(r"[0-9a-f]{64}(\.[a-z]+)?")  # other files are still being written
 _STALE_S = 24 * 3600
 
 
 def _nothing(*_: object) -> None:
-    """A ``progress`` that nobody looks at."""
+    """A ``progress`` that is ignored."""
 
 
 def provide(agreed: Undertaking, say: Say, progress: Progress = _nothing) -> None:
     """Do what ``agreed`` lists: rebuild the image, fetch the model files.
 
-    The recipe and the sources are those that were shown: the archive is not read again. A rebuild
-    that fails leaves nothing in the engine and nothing in the cache.
+    The recipe and the sources are those that were shown: the archive is not read again. A failed
+    rebuild leaves nothing in the engine and nothing in the cache.
 
     Raises:
-        Blocked: what is missing, and nothing that was listed would bring it.
-        ImageUnavailable, WeightsUnavailable: a part cannot be had, or is not what was pinned.
+        Blocked: something is missing that nothing in the list provides.
+        ImageUnavailable, WeightsUnavailable: a part cannot be fetched, or is not what was pinned.
     """
     if agreed.obstacle:
         raise agreed.obstacle
@@ -52,8 +52,8 @@ def provide(agreed: Undertaking, say: Say, progress: Progress = _nothing) -> Non
 def all_or_nothing() -> Iterator[None]:
     """Work on a copy of the cache, made of hard links, and keep what is new only on success.
 
-    Only the calling thread works on the copy: what the terminal UI does meanwhile does not see it.
-    So the parts that a stranger's recipe names do not stay where the recipe gave no image.
+    Only the calling thread uses the copy; other threads of the terminal UI do not see it. So parts
+    of a stranger's recipe do not stay in the cache if the recipe gives no image.
 
     Raises:
         ImageUnavailable: the cache cannot be written.
@@ -81,7 +81,7 @@ def all_or_nothing() -> Iterator[None]:
 
 
 def _link(cache: Path, staged: Path) -> None:
-    """Everything that a build may find in the cache."""
+    """Link every file of the cache that a build may use."""
     for folder in cache.iterdir():
         if folder.is_dir() and not folder.name.startswith((*_ELSEWHERE, _STAGED)):
             (staged / folder.name).mkdir()
@@ -91,7 +91,7 @@ def _link(cache: Path, staged: Path) -> None:
 
 
 def _one(source: Path, target: Path) -> None:
-    """A hard link; a plain copy where the file system has none; nothing of what just vanished."""
+    """Make a hard link, or a copy where the file system has no links; skip a file that vanished."""
     try:
         os.link(source, target)
     except FileNotFoundError:
@@ -102,14 +102,14 @@ def _one(source: Path, target: Path) -> None:
 
 
 def _sweep(cache: Path) -> None:
-    """Remove what a replay that was killed left behind a day ago or more."""
+    """Remove copies that killed replays left a day ago or earlier."""
     for left in cache.glob(f"{_STAGED}*"):
         if time.time() - left.stat().st_mtime > _STALE_S:
             shutil.rmtree(left, ignore_errors=True)
 
 
 def _keep(staged: Path, cache: Path) -> None:
-    """Move what is new to its place in the cache."""
+    """Move new files to their place in the cache."""
     for path in sorted(staged.rglob("*")):
         place = cache / path.relative_to(staged)
         if path.is_file() and not place.exists():

@@ -1,8 +1,8 @@
-"""`kit verify`: check a run that nobody has to be trusted for. Needs no container, GPU or network.
+"""`kit verify`: check a run, without trusting whoever made it, and without GPU or network.
 
-Nothing is extracted, nothing in the archive is run, and no stored verdict or count is believed:
-expected counts come from the spec, numbers are computed again from raw records. A level that
-fails hides the deeper ones, because they would judge bytes that nobody sealed.
+Nothing is extracted, nothing in the archive is executed, and no stored verdict or count is
+believed: expected counts come from the spec, numbers are computed again from raw records. A failed
+level hides the deeper ones, because they would judge bytes that nobody sealed.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _opened(source: ArchiveSource, through: str) -> Verdict:
 def _with_deeper(
     found: Verdict, source: ArchiveSource, manifest: Manifest, through: str
 ) -> Verdict:
-    """Levels 3 and up, each only on what the one before found sound."""
+    """Levels 3 and deeper, each only if the one before passed."""
     checks = list(found.checks)
     checks += schema.checks(source, manifest)
     if not any(c.status == "FAIL" for c in checks):
@@ -110,7 +110,7 @@ def _of_records(source: ArchiveSource, manifest: Manifest) -> list[Check]:
 
 
 def _refused(name: str | None, before: list[Check], refused: ArchiveRefused) -> Verdict:
-    """What stops the reading stops the verdict: one FAIL, under the rule that was broken."""
+    """The verdict on a run that cannot be read: one FAIL, with the code of the broken rule."""
     fault = check(refused.code, "FAIL", refused.message)
     kept = [c for c in before if fault.level != "L0"]
     return Verdict(run_hash=name, status=None, checks=(*kept, fault))

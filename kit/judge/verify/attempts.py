@@ -1,4 +1,4 @@
-"""L2: which attempts of the same spec the exporter's ledger knew. It counts for nothing."""
+"""L2: attempts at the same spec that the exporter's ledger knew. They prove nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kit.store import attempts
 
 
 def checks(source: ArchiveSource, manifest: Manifest) -> list[Check]:
-    """What the excerpt of the ledger says, where one travels with the run."""
+    """The excerpt of the ledger, if the run has one."""
     try:
         found = attempts.read(source)
     except KitError as error:

@@ -1,9 +1,9 @@
-"""L4: the load driver's own words against its records: counts, lateness, how long a stage took.
+"""L4: the load driver's own report against its records: counts, lateness, duration of a stage.
 
-Also what a server says of its own time: no answer can take less time than the server worked on it.
+Also the time that a server reports: no answer can take less time than the server worked on it.
 
-A driver or a runner that stood still at the end of a stage ends it late. That is a doubt where the
-journal is silent meanwhile, or where it is short; a stage never ends before its requests do.
+If a driver or a runner stands still at the end of a stage, the stage ends late. That is a doubt if
+the journal is silent meanwhile, or if the delay is short. A stage never ends before its requests.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from kit.judge.verify.standstill import Standstills
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
 
-# Between the last byte of a stage and the driver's own stop of its clock; and until the runner,
-# which waits for the driver's word, ends the phase.
+# From the last byte of a stage to the driver's end of the stage; and until the runner, which
+# waits for the driver's report, ends the phase.
 _WALL_S, _PHASE_S, _PHASE_SHARE = 0.25, 5.0, 0.1
 _ROUNDED_NS = 1_000_000
-# A server rounds its times, and its clock may be another one.
+# A server rounds its times, and may use another clock.
 _SERVER_S, _SERVER_SHARE = 0.01, 0.02
-# No vocabulary has as many tokens (the largest have some hundred thousand).
+# No vocabulary has this many tokens (the largest have some hundred thousand).
 _TOKENS = 1 << 24
 _STAGES = ("warmup", "measured")
 _FIGURES = frozenset({"requests", "ok", "failed", "chunks", "wall_ns", "lag_max_ns", "cpu_share"})
@@ -105,13 +105,13 @@ def _times(own: list[Request], said: Mapping[str, Any], due: Mapping[int, int]) 
 
 
 def _late(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]:
-    """Stages that the driver says ended after their last request; and whether it stood still."""
+    """Stages that ended late by the driver's report, and whether the driver stood still."""
     due = {r.index: r.at_ns or 0 for r in records.schedule}
     for launch, about in records.driver.items():
         stages = about.get("stages", {})
         for name, said in ((name, stages[name]) for name in _STAGES if name in stages):
             own = [r for r in records.requests.get(launch, ()) if r.stage == name]
-            # One that was ended early may still have waited for the moment of its next request.
+            # A stage that was ended early may still have waited for its next request.
             if not own or any(r.sent is None for r in own) or "wall_ns" not in said:
                 continue
             last = max(r.done for r in own)
@@ -123,8 +123,8 @@ def _late(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]
 
 
 def _ends(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]:
-    """Phases that lasted after their last request, though the runner waits for nothing else; and
-    whether it stood still."""
+    """Phases that went on after their last request, though the runner waits for nothing else;
+    and whether it stood still."""
     for phase in records.phases:
         if phase.name not in _STAGES:
             continue
@@ -157,7 +157,7 @@ def _answers(records: RunRecords) -> Iterator[str]:
 
 
 def _of_server(request: Request, answer: Response) -> str | None:
-    """llama.cpp says how long it worked on prompt and answer, ms."""
+    """The time that llama.cpp reports for prompt and answer, ms."""
     timings = answer.timings or {}
     parts = [timings.get(key) for key in ("prompt_ms", "predicted_ms")]
     known = [p for p in parts if isinstance(p, int | float) and not isinstance(p, bool)]

@@ -1,4 +1,4 @@
-"""L6, image: what ran is what the spec pins, and the sealed recipe is the one of the plan."""
+"""L6, image: the image that ran is the pinned one, and the sealed recipe is the plan's."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _recipe(plan: Plan, source: ArchiveSource, manifest: Manifest) -> Check:
 
 
 def _of_plan(plan: Plan, hashes: dict[str, str]) -> Iterator[str]:
-    from kit.machine import images  # its room is a large one, and most checks need nothing of it
+    from kit.machine import images  # a large package, and most checks need nothing of it
 
     if plan.image.recipe is None:
         yield "a recipe is sealed, and the image is of none"
@@ -77,7 +77,7 @@ def _of_plan(plan: Plan, hashes: dict[str, str]) -> Iterator[str]:
 
 
 def _of_lock(plan: Plan, source: ArchiveSource, hashes: dict[str, str]) -> Iterator[str]:
-    """The lock against the pin and against the files beside it."""
+    """Compare the lock with the pin and with the files of the recipe."""
     if _LOCK not in hashes:
         yield "the sealed recipe has no lock (image.json)"
         return
@@ -97,7 +97,7 @@ def _of_lock(plan: Plan, source: ArchiveSource, hashes: dict[str, str]) -> Itera
 
 
 def _of_rules(source: ArchiveSource) -> Iterator[str]:
-    """The closed schema of recipes; one of an older kit has another, and is looked at above."""
+    """Check the closed schema of recipes; older kits have another schema, checked above."""
     from kit.machine import images
 
     try:

@@ -1,4 +1,4 @@
-"""L1: the files are exactly those that the manifest lists, and the name is the manifest's hash."""
+"""L1: the files are exactly those in the manifest, and the run's name is the manifest's hash."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from kit.record import archive
 from kit.record import manifest as manifests
 from kit.record.archive import MANIFEST, MAX_MANIFEST, ArchiveSource
 
-_MOST = 3  # as many as the check names
+_MOST = 3  # as many as the check's message names
 
 
 def name_of(source: ArchiveSource) -> str:
-    """The hash of the manifest's bytes, whatever they say.
+    """The hash of the manifest's bytes; they are not parsed.
 
     Raises:
         ArchiveRefused: there is no manifest, or it is too large.
@@ -29,7 +29,7 @@ def name_of(source: ArchiveSource) -> str:
 
 
 def checks(source: ArchiveSource, data: bytes, manifest: Manifest) -> list[Check]:
-    """Name, set of files, every file's hash, and the manifest's own hashes."""
+    """Check the name, the set of files, every file's hash, and the hashes in the manifest."""
     absent = manifests.missing_files(source, manifest)
     lost = [f"{f.path} is missing" for f in absent if not f.withheld]
     unlisted = [f"{name} is not listed" for name in manifests.unlisted_files(source, manifest)]
@@ -87,7 +87,7 @@ def _withheld(absent: list[ManifestFile], manifest: Manifest) -> list[Check]:
 
 
 class Altered(NamedTuple):
-    """A file with the SHA-256 that its manifest lists, and its own."""
+    """A file with its SHA-256 in the manifest, and its actual one."""
 
     path: str
     sealed: str
@@ -95,7 +95,7 @@ class Altered(NamedTuple):
 
 
 def altered(run: Path) -> tuple[Altered, ...]:
-    """The first files of ``run`` whose bytes have another hash than the manifest lists."""
+    """The first files of ``run`` whose hash differs from the manifest's."""
     with archive.open_source(run) as source:
         try:
             _, manifest = manifests.read(source)

@@ -1,9 +1,9 @@
 """Results by older formulas: how far this kit's formulas confirm them.
 
-The code of older formulas is not kept. What is compared are the values that people quote: each
-metric's mean and its value in each launch. One that formulas moved may lie within the uncertainty
-that *this* kit computes (the stored one could be forged wide); further away it is refused. All
-else in such a results.json (phases, uncertainties, notices) is not recomputed; the line says so.
+The code of older formulas is not kept. Compared are only the values that people quote: each
+metric's mean and its value in each launch. A value that new formulas changed may differ by the
+uncertainty that *this* kit computes (the stored one could be forged wide), and no more. The rest
+of such a results.json (phases, uncertainties, notices) is not recomputed; the message says so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COVERAGE = 2.0  # of the standard uncertainties of sensor and scatter, together
 
 
 class Pair(NamedTuple):
-    """A quoted value: where it stands, as stored, as computed now, and how far it may be away."""
+    """A quoted value: its place, the stored and the computed value, and the allowed difference."""
 
     where: str
     stored: Any
@@ -29,14 +29,14 @@ class Pair(NamedTuple):
 
     @property
     def equal(self) -> bool:
-        """Whether the formulas between did not move it."""
+        """Whether formulas did not change it."""
         if _is_number(self.stored) and _is_number(self.computed):
             return math.isclose(self.stored, self.computed, rel_tol=RELATIVE)
         return type(self.stored) is type(self.computed) and bool(self.stored == self.computed)
 
     @property
     def near(self) -> bool:
-        """Whether it lies within the uncertainty that this kit computes."""
+        """Whether the difference lies within the uncertainty that this kit computes."""
         if self.equal:
             return True
         if not (_is_number(self.stored) and _is_number(self.computed)):
@@ -51,7 +51,7 @@ def is_former(stored: object) -> bool:
 
 
 def judge(stored: dict[str, Any], computed: dict[str, Any]) -> Check:
-    """FAIL where a quoted value is not confirmed; else WARN with what was not recomputed."""
+    """FAIL if a quoted value is not confirmed; else WARN with what was not recomputed."""
     pairs = list(_pairs(stored, computed))
     far = [p for p in pairs if not p.near]
     if far or not pairs:
@@ -69,9 +69,9 @@ def judge(stored: dict[str, Any], computed: dict[str, Any]) -> Check:
 
 
 def _pairs(stored: dict[str, Any], computed: dict[str, Any]) -> Iterator[Pair]:
-    """Every metric's value and launches; a metric that only one of both has is no pair.
+    """Every metric's mean and launch values; metrics that only one document has are left out.
 
-    The primary metric must be in both: nothing may be quoted that is not compared.
+    The primary metric must be in both: it may not be quoted without being compared.
     """
     old, new = stored.get("metrics"), computed["metrics"]
     if not isinstance(old, dict):
@@ -102,7 +102,7 @@ def _of_metric(where: str, old: Any, new: dict[str, Any]) -> Iterator[Pair]:
 
 
 def _within(metric: dict[str, Any]) -> float:
-    """How far formulas may move a value of ``metric``, in its unit: its uncertainty as of now."""
+    """The allowed change of ``metric``, in its unit: its uncertainty by present formulas."""
     terms = [float(metric[k]) for k in ("u_sensor", "sd") if _is_number(metric.get(k))]
     return _COVERAGE * math.hypot(*terms) if "u_sensor" in metric else 0.0
 

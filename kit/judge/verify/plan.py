@@ -1,13 +1,12 @@
-"""L4: what was asked for is what was planned, registered and sent: all of it follows from the spec.
+"""L4: plan, registration and requests follow from the spec.
 
 The schedule is made again from the spec, byte for byte, and so are the container's arguments,
-environment, mounts and limits. A spec of a runtime that this kit does not know cannot be followed:
-that is a warning, never a silence.
+environment, mounts and limits. If this kit does not know the spec's runtime, the verdict is a
+warning.
 
-How a spec becomes requests, arguments and environment are kit's own rules, and another version may
-have others. Where the plan is of another version, a difference in these is a warning that says so.
-What needs no rules of kit fails all the same: weights, limits, GPUs, and what the journal says was
-handed to the runner against what was registered.
+Requests, arguments and environment follow from a spec by kit's own rules, and another version may
+have other rules. So a difference in a plan of another version is a warning. What needs no rules of
+kit still fails: weights, limits, GPUs, and arguments in the journal that were not registered.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Find = Callable[[RunRecords, ArchiveSource], Iterator[str]]
 
 
 def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> list[Check]:
-    """Schedule, launch and registration against the spec."""
+    """Compare schedule, launch and registration with the spec."""
     return [
         _followed("SCHEDULE_DIFFERS", _nothing, _schedule, records, source),
         _followed("LAUNCH_DIFFERS", _stated, _launch, records, source),
@@ -46,7 +45,7 @@ def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> li
 def _followed(
     code: str, plain: Find, ruled: Find, records: RunRecords, source: ArchiveSource
 ) -> Check:
-    """What every kit would say of it, then what this kit's rules make of the spec."""
+    """Check what holds for every kit (``plain``), then what follows by this kit's rules."""
     try:
         if found := list(plain(records, source)):
             return judged(code, found, "")
@@ -59,7 +58,7 @@ def _followed(
 
 
 def _nothing(_records: RunRecords, _source: ArchiveSource) -> Iterator[str]:
-    """Counts and stages of requests need no rules of kit: `kit.judge.verify.recheck` has them."""
+    """Nothing: `kit.judge.verify.recheck` checks the counts and stages of requests."""
     return iter(())
 
 
@@ -112,7 +111,7 @@ def _launch(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
 
 
 def _stated(records: RunRecords, _source: ArchiveSource) -> Iterator[str]:
-    """What spec and plan both state in so many words, whichever kit it was."""
+    """Differences between what spec and plan both state literally, whatever kit made them."""
     spec, launch = records.spec, records.plan.launch
     files = spec.weights.files if spec.weights else ()
     named = sorted((f.sha256, PurePosixPath(f.path).name) for f in files)
@@ -129,7 +128,7 @@ def _stated(records: RunRecords, _source: ArchiveSource) -> Iterator[str]:
 
 
 def _offered(records: RunRecords) -> Iterator[str]:
-    """Network and GPUs: by what the engine offered, which the fingerprint says."""
+    """Network and GPUs, by the engine's facts in the fingerprint."""
     from kit.machine import containers
 
     launch, engine = records.plan.launch, records.env_start.get("docker")
@@ -156,7 +155,7 @@ def _registered(records: RunRecords, manifest: Manifest) -> Iterator[str]:
 
 
 def _created(launch: LaunchPlan, said: Mapping[str, Any]) -> Iterator[str]:
-    """What the runner was given for a launch, against the plan that was registered before."""
+    """The network and arguments that a launch was given, against the registered plan."""
     where = f"launch {said.get('launch')!a}"
     meant = {"network": launch.network, "egress": launch.egress}
     if not meant.items() <= said.items():
@@ -167,7 +166,7 @@ def _created(launch: LaunchPlan, said: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _versions(records: RunRecords, manifest: Manifest) -> Iterator[str]:
-    """One kit from begin to end; one that recovers a run, or computes it again, may be another."""
+    """One version of kit for the whole run; only recovering or recomputing may use another."""
     other = any(p.get("relation") == RECOMPUTED for p in manifest.parents)
     other = other or manifest.status != "complete"
     told = {"manifest": None if other else manifest.kit.get("version")}
@@ -180,7 +179,7 @@ def _versions(records: RunRecords, manifest: Manifest) -> Iterator[str]:
 
 
 def _parents(manifest: Manifest) -> Iterator[str]:
-    """A parent is a hash and what the run is to it; that it is true is nobody's to see here."""
+    """Check the form of parents: hash and relation. Whether they are true is not known here."""
     seen = [p.get("relation") for p in manifest.parents]
     for parent in manifest.parents:
         name = parent.get("run_hash", "")

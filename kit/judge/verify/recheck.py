@@ -1,4 +1,4 @@
-"""L4: what the files say of one another, and every number computed again from raw records."""
+"""L4: files agree with one another, and every number is computed again from raw records."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from kit.record.records import load as load_records
 from kit.record.samples import MalformedSamplesError
 from kit.spec import runtimes
 
-# Sums come out in another order on another processor, and a fit of nearly nothing (an uncertainty
-# of microjoules) multiplies that: 2e-9 of it was seen between an H200's host and another machine.
+# Another processor sums in another order, and a fit of nearly nothing (an uncertainty of
+# microjoules) amplifies that: 2e-9 was seen between an H200's host and another machine.
 RELATIVE = 1e-9
 _ABSOLUTE = 1e-9
 _SHOWN = 8
 
 
 def load(source: ArchiveSource) -> tuple[RunRecords | None, list[Check]]:
-    """The records, and what reading them showed; None where they cannot be read."""
+    """The records, or None if they cannot be read; and the check of reading them."""
     try:
         records = load_records(source)
     except (MalformedRecordError, jsonio.JsonRefused) as error:
         return None, [check(_code_of(error), "FAIL", str(error))]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        # Not UTF-8, too deep, a folder of launches that is no number: another's, not a fault here.
+        # Not UTF-8, too deep, a folder of launches without a number: a fault of the run.
         return None, [check("FILE_INVALID", "FAIL", f"a record cannot be read: {error}")]
     chain = check("JOURNAL_CHAIN", "PASS", f"{len(records.events)} events follow one another")
     return records, [*sample_checks(records), chain]
@@ -83,7 +83,7 @@ def _ends(records: RunRecords, manifest: Manifest) -> Iterator[str]:
         "id": manifest.run_id,
         "spec_hash": manifest.spec_hash,
         "plan_hash": manifest.plan_hash,
-        # Results by later formulas make another run of the same records.
+        # Results by later formulas are another run with the same records.
         "parents": [dict(p) for p in manifest.parents if p.get("relation") != RECOMPUTED],
     }
     for key, value in told.items():
@@ -149,7 +149,7 @@ def _phases_missing(records: RunRecords) -> Iterator[str]:
 
 
 def _requests(records: RunRecords, whole: bool) -> Iterator[str]:
-    """Issued = completed + failed: every scheduled request has one record, and no other has."""
+    """Check that issued = completed + failed: exactly one record for each scheduled request."""
     planned = {r.index: (r.stage, r.item) for r in records.schedule}
     launches = range(records.spec.launches) if whole else sorted(records.requests)
     for launch in launches:
@@ -201,7 +201,7 @@ def _tokens(records: RunRecords) -> Iterator[str]:
 def _token_problem(
     request: Request, answer: Response | None, planned: ScheduledRequest | None
 ) -> str | None:
-    """Why a count of tokens cannot be right; the server said it, and was told where to stop."""
+    """Why the server's count of tokens cannot be right; the request limits it."""
     usage = (answer.usage if answer else None) or {}
     for field, key in (("output_tokens", "completion_tokens"), ("prompt_tokens", "prompt_tokens")):
         told, own = usage.get(key), getattr(request, field)
@@ -220,18 +220,18 @@ def _token_problem(
 
 
 def _counts_afterwards(runtime: str) -> bool:
-    """Whether a runtime's streams carry no counts, so that texts were counted after the stage."""
+    """Whether a runtime's streams carry no counts, so that texts are counted after the stage."""
     try:
         return not runtimes.get(runtime).streams_usage
-    except UsageError:  # a runtime of somebody else, which this kit does not know
+    except UsageError:  # a third party's runtime, which this kit does not know
         return True
 
 
 def _unsupported(request: Request, answer: Response | None) -> str | None:
-    """Why nothing that the server said stands behind a count."""
+    """Why no data from the server support a count."""
     if request.status != "ok" or request.output_tokens is None:
         return None
-    if answer is None:  # told of as a request without its response
+    if answer is None:  # reported as a request without its response
         return None
     if (answer.usage or {}).get("completion_tokens") is not None or answer.token_ids is not None:
         return None
@@ -257,7 +257,7 @@ def _results(records: RunRecords, energy: Energy, source: ArchiveSource) -> Chec
     try:
         found = jsonio.parse(jsonio.canonical(results.compute(records, energy)))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # The records are another's; whatever they break in the formulas is a finding.
+        # The records may hold anything; any error in the formulas is a finding.
         why = f"they cannot be computed from these records ({type(error).__name__})"
         return check("RESULTS_DIFFER", "FAIL", why)
     if older.is_former(stored):
@@ -268,7 +268,7 @@ def _results(records: RunRecords, energy: Energy, source: ArchiveSource) -> Chec
 
 
 def differences(stored: Any, computed: Any, where: str) -> Iterator[str]:
-    """Where two documents differ, by JSON path; numbers by more than RELATIVE, _ABSOLUTE allow."""
+    """Differences of two documents by JSON path; numbers beyond RELATIVE and _ABSOLUTE."""
     if isinstance(stored, dict) and isinstance(computed, dict):
         for key in sorted({*stored, *computed}):
             missing = object()

@@ -1,4 +1,4 @@
-"""L3: every file has the form it must have, and the files that must be there are."""
+"""L3: every file has its form, and no required file is missing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _DOCUMENTS = {
 }
 _DRIVER = "driver.json"
 _LAUNCH_FILE = re.compile(r"launches/\d{3}/[^/]+")
-_NOT_OURS = "inputs/image/"  # a recipe is kept as people wrote it
+_NOT_OURS = "inputs/image/"  # a recipe is kept as its author wrote it
 _LONG_NUMBER = re.compile(rb"\d{16}")
 _SHOWN = 160
 _LEVELS = frozenset(get_args(Level))
@@ -79,7 +79,7 @@ _EVENT_DATA: dict[str, dict[str, type | tuple[type, ...]]] = {
 
 
 def checks(source: ArchiveSource, manifest: Manifest) -> list[Check]:
-    """Which files are there, and whether the structured ones follow their schemas."""
+    """Check which files are there, and that structured files follow their schemas."""
     missing = [f"{name} is missing" for name in required(source, manifest)]
     found = [judged("REQUIRED_FILE", missing, f"a {manifest.status} run has what it must have")]
     if missing:
@@ -94,7 +94,7 @@ def checks(source: ArchiveSource, manifest: Manifest) -> list[Check]:
 
 
 def required(source: ArchiveSource, manifest: Manifest) -> Iterator[str]:
-    """Files that a run of this status must have and has not."""
+    """Files that a run of this status must have, but does not."""
     wanted = list(ALWAYS)
     if manifest.status == "complete":
         wanted += COMPLETE
@@ -104,7 +104,7 @@ def required(source: ArchiveSource, manifest: Manifest) -> Iterator[str]:
 
 
 def _launches(source: ArchiveSource) -> int:
-    """How many launches the spec asks for; 0 where it cannot be read (found elsewhere)."""
+    """How many launches the spec asks for; 0 if it cannot be read (another check reports it)."""
     try:
         asked = jsonio.parse(source.read("spec.json")).get("launches", 0)
     except (ArchiveRefused, jsonio.JsonRefused, AttributeError):
@@ -118,9 +118,9 @@ def _manifest_problems(manifest: Manifest) -> Iterator[str]:
 
 
 def _folder_problems(source: ArchiveSource) -> Iterator[str]:
-    """A launch's folder is its number in three digits: ``launches/0`` would be read and missed.
+    """Wrong folders of launches: the name is the number in three digits, from 000 without a gap.
 
-    They are numbered from 0 without a gap, and are no more than the spec asks for.
+    There may be no more than the spec asks for. ``launches/0`` would be read, but not checked.
     """
     numbers = set()
     for name in source.names():
@@ -141,7 +141,7 @@ def _of_file(source: ArchiveSource, name: str) -> tuple[str, ...]:
 
 
 def file_problems(name: str, data: bytes) -> tuple[str, ...]:
-    """What is wrong with the form of one file; nothing is with files that have no form. Pure."""
+    """What is wrong with the form of one file; nothing for files without a form. Pure."""
     last = name.rpartition("/")[2]
     if name == events.FILE:
         return tuple(_event_problems(data))
@@ -153,7 +153,7 @@ def file_problems(name: str, data: bytes) -> tuple[str, ...]:
 
 
 def _document_problems(name: str, data: bytes) -> Iterator[str]:
-    """Documents that kit writes: objects, in their one form, so that no number is beyond reach."""
+    """Check a JSON document of kit: an object, in canonical form, with numbers in range."""
     try:
         document = jsonio.parse(data, name)
     except jsonio.JsonRefused as error:
@@ -168,7 +168,7 @@ def _document_problems(name: str, data: bytes) -> Iterator[str]:
 
 
 def _event_problems(data: bytes) -> Iterator[str]:
-    """Journal lines; the chain itself is L4's."""
+    """Check the journal's lines; level 4 checks their order."""
     validator = _validator("event")
     for number, line in enumerate(data.splitlines()):
         where = f"{events.FILE} line {number}"
@@ -185,7 +185,7 @@ def _event_problems(data: bytes) -> Iterator[str]:
 
 
 def _is_plain(event: Any) -> bool:
-    """Whether an event surely follows its schema: the schema itself is a hundred times slower."""
+    """Whether an event surely follows its schema; the full check is a hundred times slower."""
     try:
         found = msgspec.convert(event, Event)
     except msgspec.ValidationError:
@@ -201,7 +201,7 @@ def _kinds() -> frozenset[str]:
 
 
 def _line_problems(name: str, data: bytes, record: type[Record]) -> Iterator[str]:
-    """Lines that are not the one form that their record has: a key named twice reads two ways."""
+    """Lines that are not in the form of their record; a key named twice could be read two ways."""
     decoder = msgspec.json.Decoder(record)
     for number, line in enumerate(data.splitlines()):
         if not _is_canonical(decoder, line):
@@ -210,7 +210,7 @@ def _line_problems(name: str, data: bytes, record: type[Record]) -> Iterator[str
 
 
 def _is_canonical(decoder: msgspec.json.Decoder[Any], line: bytes) -> bool:
-    """Whether ``line`` is RFC 8785; msgspec writes most lines alike, a hundred times faster."""
+    """Whether ``line`` is RFC 8785; for most lines msgspec decides it a hundred times faster."""
     try:
         alike = msgspec.json.encode(decoder.decode(line), order="sorted") == line
         if alike and not _LONG_NUMBER.search(line):  # which may be 2^53 or more
@@ -247,7 +247,7 @@ def _validator(schema: str) -> Draft202012Validator:
 
 
 def sample_checks(records: RunRecords) -> list[Check]:
-    """Streams against the plan, and counters that count nothing."""
+    """Compare streams with the plan, and find counters that never count."""
     devices = {d.device: d for m in records.plan.meters for d in m.devices}
     strange = list(_strange(records, devices))
     found = [judged("SAMPLES_INVALID", strange, "every stream is one that the plan names")]
@@ -278,6 +278,6 @@ def _zero_counters(records: RunRecords) -> Iterator[tuple[str, str]]:
 
 
 def _is_summed(device: MeterDevice | None) -> bool:
-    """Whether a device counts for its scope; a zone inside another one may well stand still."""
+    """Whether a device counts for its scope; a zone inside another one may stand still."""
     facts = device.quantities.values() if device else ()
     return all(f.get("summed", True) for f in facts)
