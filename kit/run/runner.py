@@ -1,8 +1,8 @@
-"""The journey up to the seal, and nothing else: spec → plan → preflight → launch → measure → seal.
+"""The runner: spec → plan → preflight → launch → measure → seal.
 
-The runner is a process of its own (``python -m kit.run.runner RUNDIR``): a face writes an order
-into the run's folder, starts it in a session of its own and reads the journal. Losing the face does
-not end the run; SIGINT or SIGTERM aborts it, and what was gathered is sealed all the same.
+It is a separate process (``python -m kit.run.runner RUNDIR``): a face writes an order into the
+run's folder, starts the runner in its own session and reads the journal. The run does not end with
+the face. SIGINT or SIGTERM aborts it, and the records until then are sealed.
 """
 
 from __future__ import annotations
@@ -47,12 +47,11 @@ Cancelled = Callable[[], bool]
 
 
 class Order(Record, frozen=True, kw_only=True):
-    """What a face asks of the runner.
+    """A face's order to the runner.
 
-    ``parents`` names the run that this one replays; ``recipe`` holds the files, by name, of the
-    recipe that is sealed there, which this run seals too where kit has none for its image.
-    ``wait_s`` is how long to wait for other runs of this machine, at most (s); None for as long as
-    it takes.
+    ``parents`` names the run that this one replays. ``recipe`` holds the files, by name, of that
+    run's sealed recipe, which this run seals too if kit has none for its image. ``wait_s`` is the
+    longest wait for other runs of this machine (s); None: no limit.
     """
 
     spec: RunSpec
@@ -63,7 +62,7 @@ class Order(Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a measured journey ended: the manifest's status and the fault, if there was one."""
+    """How a run ended: the manifest's status, and the fault if there was one."""
 
     status: Literal["complete", "failed", "aborted"]
     fault: KitError | None = None
@@ -83,11 +82,11 @@ def run(
     """Run ``order`` in the folder of ``flight`` and seal it; returns the sealed run's folder.
 
     Args:
-        ticket: its place in the machine's queue, where its turn has come.
+        ticket: its place in the machine's queue; its turn has come.
 
     Raises:
         Blocked: the run could not begin; nothing is sealed.
-        KitError: the run began and failed or was stopped; it is sealed all the same.
+        KitError: the run began and failed or was stopped; it is sealed even then.
     """
     with containers.connect() as engine:
         engine.reap(flight.store.is_alive, flight.store.log_of)
@@ -126,7 +125,7 @@ def register(
     flight: InFlight,
     facts: HostFacts,
 ) -> tuple[Journal, Clock]:
-    """Write down what will run before anything runs: files, journal and ledger."""
+    """Record what will run, before it runs: files, journal and ledger."""
     reserve(flight.scratch(RESERVE_FILE))
     spec_bytes = flight.write("spec.json", document(order.spec))
     plan_bytes = flight.write("plan.json", msgspec.to_builtins(the_plan))
@@ -149,7 +148,7 @@ def register(
         "parents": list(order.parents),
     }
     journal.add("run.registered", **registered)
-    # At once, so that a wall clock that is set before the first launch shows as such.
+    # At once, so that a later change of the wall clock shows even before the first launch.
     journal.add("clock.anchor", **clock.anchor())
     flight.register(registered)
     refusals.overcome(flight.store, registered["spec_hash"])
@@ -193,7 +192,7 @@ def run_launches(journey: Journey, cancelled: Cancelled, keep: Callable[[], None
 
 
 def unexpected(bug: Exception) -> KitError:
-    """A bug in kit as an error; what was recorded is sealed all the same."""
+    """A bug in kit as an error; the records until then are still sealed."""
     at = traceback.extract_tb(bug.__traceback__)[-1:]
     where = "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in at)
     return RunFailed(
@@ -235,7 +234,7 @@ def one_launch(journey: Journey, watch: Watch, index: int) -> None:
 
 
 def settled(journey: Journey, watch: Watch, index: int, since: int) -> None:
-    """Where the spec asks for it, wait until the GPUs are steady."""
+    """Wait until the GPUs are steady, if the spec asks for it."""
     asked = journey.spec.phases.steady
     if asked:
         folder = journey.flight.folder("samples")
@@ -286,7 +285,7 @@ def main(argv: list[str] | None = None) -> int:
         except Exception as error:
             return record_failure(error, order, flight)
         finally:
-            flight.release()  # before the ticket: the next run must not find this one at work
+            flight.release()  # before the ticket: the next run must not see this one as busy
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What preflight looks at, gathered into one mapping for `kit.run.preflight.check`.
+"""The facts that preflight judges, as one mapping for `kit.run.preflight.check`.
 
 The mapping::
 
@@ -6,13 +6,13 @@ The mapping::
     weights     {container path: size in bytes | {"absent": reason}}
     unreadable  {container path: why the container's user cannot read the file; else empty}
     self_named  {container path: what a GGUF file calls itself; else empty}
-    misnamed    findings on names and hashes that do not belong together, see
+    misnamed    findings on names that contradict hashes, see
                 `kit.machine.weights.naming`
     disk_free   bytes free where the run is written
     port_free   whether the plan's port is free on this host; absent unless the host network is used
     gpu_energy  {alias: mJ that the energy counter grew by within half a second}
-    other_runs  ids of runs that measure in the same store without being in this machine's queue
-    queue       what the runs are called that come first in this machine's queue
+    other_runs  ids of runs that measure in the same store outside of this machine's queue
+    queue       names of the runs that come first in this machine's queue
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from kit.record import events
 from kit.store.store import Store
 
 INFLIGHT = ".inflight"
-# Several update periods of every NVML counter known (100 ms on the H200).
+# Several update periods of every known NVML counter (100 ms on the H200).
 _COUNTER_WATCH_S = 0.5
 
 
 def gather(
     engine_facts: dict[str, Any] | None, plan: Plan, folder: Path, weights: Mapping[str, Path]
 ) -> dict[str, Any]:
-    """The facts that `check` judges; takes half a second longer when GPUs are planned for.
+    """Collect the facts that `check` judges; with GPUs it takes half a second longer.
 
     Args:
         engine_facts: `kit.machine.containers.Engine.facts()`, None when no engine answered.
@@ -64,7 +64,7 @@ def gather(
 
 
 def disk_free(folder: Path) -> int:
-    """Bytes free on the file system that ``folder`` lies on, or will lie on."""
+    """Bytes free on the file system of ``folder``, which need not exist yet."""
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     return shutil.disk_usage(existing).free
 
@@ -82,9 +82,9 @@ def _size(path: Path) -> Any:
 
 
 def _port_free(plan: Plan) -> Any:
-    """Ask by binding: the one test that also sees ports held without listening.
+    """Whether binding works: the one test that also sees ports held without listening.
 
-    What an ended connection leaves on the port for a minute does not hold it.
+    A closed connection, which stays on the port for a minute, does not count.
     """
     if plan.launch.network != "host":
         return absent("the port is inside the container's own network")
@@ -113,7 +113,7 @@ def _growth(first: Any, second: Any) -> Any:
 
 
 def _other_runs(folder: Path) -> list[str]:
-    """Runs that have begun and do not queue: those of a kit of another version, for instance."""
+    """Runs that have begun without queueing, for instance those of another version of kit."""
     inside = folder.parent.name == INFLIGHT
     store = Store(folder.parent.parent if inside else folder)
     known = {folder.name, *(place.run for place in queue.places())}
@@ -122,6 +122,6 @@ def _other_runs(folder: Path) -> list[str]:
 
 
 def _queue(folder: Path) -> list[str]:
-    """Who comes before a run that would begin now; a run in flight has had its turn."""
+    """The runs before a run that would begin now; none for a run in flight."""
     inside = folder.parent.name == INFLIGHT
     return [] if inside else [queue.named(place) for place in queue.places()]
