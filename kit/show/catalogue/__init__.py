@@ -22,7 +22,7 @@ from kit.core.errors import KitError
 from kit.machine import queue
 from kit.record.events import FILE as EVENTS
 from kit.show.catalogue.index import INDEX, Kept, keep, load
-from kit.show.catalogue.row import (
+from kit.show.catalogue.runrow import (
     MALFORMED,
     Row,
     bounded,
