@@ -20,7 +20,7 @@ from kit.judge.contrast import Contrast, Side
 from kit.record import archive, records
 from kit.record.records import RunRecords
 from kit.show import report
-from kit.show.catalogue import runrow
+from kit.show.catalogue import row
 from kit.show.render.console import THEME
 from kit.show.render.show import run_parts
 from kit.show.render.verdicts import comparison_view
@@ -113,7 +113,7 @@ def test_every_face_says_the_same(run: RunRecords, found: dict[str, Any]) -> Non
     page = report.html(NAME, run, found)
     judged = compare.judge(run, found, run, found, same_card=True)
     verdicts = drawn(comparison_view(judged), 240)
-    home = runrow(NAME, {}, {}, found).stated
+    home = row(NAME, {}, {}, found).stated
     for face in (table, text, verdicts, home):
         assert said in face
     spread = pieces(metric).spread
@@ -163,7 +163,7 @@ def test_results_of_older_formulas_read_the_same(found: dict[str, Any]) -> None:
     assert drawn(run_parts(NAME, {}, {}, older, 120).found[2]) == drawn(
         run_parts(NAME, {}, {}, found, 120).found[2]
     )
-    assert runrow(NAME, {}, {}, older).stated == runrow(NAME, {}, {}, found).stated
+    assert row(NAME, {}, {}, older).stated == row(NAME, {}, {}, found).stated
 
 
 @pytest.mark.parametrize("broken", [{}, {"metrics": []}, {"metrics": {"x": 3}, "primary": "y"}])

@@ -7,7 +7,7 @@ each passes through `console.plain` before it is drawn.
 
 from __future__ import annotations
 
-from kit.show.catalogue import Row, runrow
+from kit.show.catalogue import Row, row
 from kit.show.render.audit import audit, ledger_doubts
 from kit.show.render.energibridge import imported
 from kit.show.render.live_power import power
