@@ -1,8 +1,8 @@
-"""Runs that could not begin: why, kept where `kit attach`, `kit ls` and the ledger show it.
+"""Runs that could not begin: the reasons, kept for `kit attach`, `kit ls` and the ledger.
 
-A refusal is a file beside the runs in flight, ``runs/.inflight/<id>.refused.json``, so that also
-who comes later learns the reason. The newest ten are kept, until the same spec begins; the ledger
-keeps them all.
+A refusal is a file next to the runs in flight, ``runs/.inflight/<id>.refused.json``, which shows
+the reason also to people who look later. The newest ten are kept, until the same spec begins; the
+ledger keeps them all.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Refusal(Record, frozen=True, kw_only=True):
 
     @property
     def asked_for(self) -> bool:
-        """Whether the person stopped it."""
+        """Whether the person stopped the run."""
         return self.exit_code == EXIT_INTERRUPTED
 
     def error(self) -> KitError:
-        """The error to raise for it."""
+        """The refusal as an error to raise."""
         if self.findings:
             return PreflightFailed(self.findings)
         error = Blocked(self.message, self.remedy)
@@ -55,7 +55,7 @@ class Refusal(Record, frozen=True, kw_only=True):
 
 
 def keep(store: Store, refusal: Refusal) -> None:
-    """Keep a refusal for later, and write it into the ledger; a full disk keeps neither."""
+    """Keep a refusal in a file and in the ledger; on a full disk in neither."""
     path = store.inflight / f"{refusal.id}{SUFFIX}"
     written = path.with_suffix(".tmp")
     with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def keep(store: Store, refusal: Refusal) -> None:
 
 
 def _note(store: Store, refusal: Refusal) -> None:
-    """A ledger travels with its runs: it names no folder of this machine."""
+    """The entry of a refusal in the ledger. It names no folder, since a ledger may be published."""
     store.note(
         "refused",
         id=refusal.id,
@@ -87,12 +87,12 @@ def recall(store: Store, name: str) -> Refusal | None:
 
 
 def refusals(store: Store) -> list[Refusal]:
-    """The refusals that are kept, newest first; what cannot be read is left out."""
+    """The kept refusals, newest first; unreadable files are left out."""
     return [found for path in _paths(store) if (found := _read(path))]
 
 
 def overcome(store: Store, spec_hash: str) -> None:
-    """Forget the refusals of a spec that now begins."""
+    """Delete the refusals of a spec that now begins."""
     for refusal in refusals(store):
         if refusal.spec_hash == spec_hash:
             (store.inflight / f"{refusal.id}{SUFFIX}").unlink(missing_ok=True)

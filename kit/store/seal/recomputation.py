@@ -1,8 +1,8 @@
-"""A sealed run's records, with results by this kit's formulas: a run of its own beside the old one.
+"""`kit recompute`: seal a run's records with results by this kit's formulas, as a new run.
 
-Raw records outlive the formulas that they were judged by. Nothing of them is changed: every file
-but ``results.json`` keeps its hash, which the manifest of both runs shows, and the new one names
-the old one among its parents.
+Raw records outlive the formulas of their first results. They are not changed: every file but
+``results.json`` keeps its hash, as the manifests of both runs show, and the new run has the old one
+as a parent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def recompute(run: Path, store: Store) -> Path:
     Raises:
         ArchiveRefused: the run is not what was sealed, or its records cannot be computed.
         UsageError: its results are by the present formulas already.
-        RunFailed: it could not be written.
+        RunFailed: the new run could not be written.
     """
     with archive.open_source(run) as source:
         name, old = check_integrity(source)
@@ -63,7 +63,7 @@ def _computed(source: archive.ArchiveSource) -> object:
 
 
 def _manifest(name: str, old: Manifest, data: bytes) -> Manifest:
-    """The manifest of the old run, with other results, by this kit, and the old one as a parent."""
+    """The old run's manifest with new results, this kit's version, and the old run as a parent."""
     digest = jsonio.digest(data)
     files = tuple(
         msgspec.structs.replace(f, size=len(data), sha256=digest) if f.path == RESULTS else f
@@ -82,16 +82,18 @@ def _manifest(name: str, old: Manifest, data: bytes) -> Manifest:
 
 
 def _written(source: archive.ArchiveSource, store: Store, new: Manifest, data: bytes) -> Path:
-    """Write beside the runs in flight, check what was written, then move to its name."""
+    """Write the run among the runs in flight, check the files, then move it to its name."""
     document = jsonio.canonical(msgspec.to_builtins(new))
     own = {RESULTS: data, MANIFEST: document}
     target = store.root / run_hash(document)
     flight = InFlight(store, f"recompute-{secrets.token_hex(4)}")
     try:
-        flight.take()  # a lock, so that what a crash leaves is known to be nobody's
+        flight.take()  # a lock, so that after a crash the folder counts as abandoned
         staging = flight.scratch("run")
         for member in source.names():
-            if member == ATTEMPTS or not member.startswith(SEAL):  # a signature is of the old one
+            if member == ATTEMPTS or not member.startswith(
+                SEAL
+            ):  # a signature belongs to the old run
                 pieces = [own[member]] if member in own else source.pieces(member)
                 write_out(staging / member, pieces)
         check_run(staging)

@@ -1,7 +1,7 @@
 """The manifest of a run in flight, and the move to its hash.
 
-Order matters for a power loss: every file and folder is on the disk before the run gets its name,
-and the name before the ledger says so. Whatever is cut short is found by `kit.store.seal.recover`.
+Order matters for a power loss: every file and folder is on disk before the run gets its name, and
+the name before the entry in the ledger. `kit.store.seal.recover` completes what was cut short.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ def seal(
     *,
     kind: str = "sealed",
 ) -> Path:
-    """Write the manifest, put everything on disk, and move the run to its hash.
+    """Write the manifest, sync everything to disk, and move the run to its hash.
 
     Args:
-        kind: what the ledger says became of the run, ``sealed`` or ``recovered``.
+        kind: the run's outcome in the ledger, ``sealed`` or ``recovered``.
 
     Returns:
         The sealed run's folder.
 
     Raises:
-        DiskFull: there is no room for the manifest; the run stays in flight, nothing is lost.
+        DiskFull: the manifest does not fit on the disk; the run stays in flight, nothing is lost.
         RunFailed: it could not be written for another reason.
     """
     try:
@@ -77,7 +77,7 @@ def seal(
 
 
 def note(store: Store, kind: str, name: str, manifest: Manifest) -> None:
-    """Write into the ledger what became of a run: ``sealed``, ``recovered`` or ``imported``."""
+    """Add a run's outcome to the ledger: ``sealed``, ``recovered`` or ``imported``."""
     store.note(
         kind,
         id=manifest.run_id,
@@ -118,18 +118,18 @@ def manifest_of(
 
 
 def _clock(journal: list[Event], id_: str) -> dict[str, str]:
-    """The first anchor, when the run was registered, and a mark of the boot that they hold in."""
+    """The first anchor, the time of registration, and an id of the boot for which they hold."""
     anchors = [e.data for e in journal if e.kind == "clock.anchor"]
     found = {key: str(value) for key, value in anchors[0].items()} if anchors else {}
     found["utc"] = str(journal[0].data.get("utc", ""))
     if _BOOT_ID.is_file():
-        # Hashed with the run's id, so that two runs cannot be linked to one machine by it.
+        # Hashed with the run's id, so that it cannot link two runs to one machine.
         found["boot"] = jsonio.digest(f"{id_}\n{_BOOT_ID.read_text().strip()}".encode())
     return found
 
 
 def entries(folder: Path) -> list[ManifestFile]:
-    """Every file of a run as the manifest lists it, by path; without manifest and signatures."""
+    """The manifest's entries of a run's files, by path; without manifest and signatures."""
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     return [
         _entry(folder / name, name)
@@ -152,13 +152,13 @@ def _entry(path: Path, name: str) -> ManifestFile:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in pieces."""
+    """SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def source_hash() -> str:
-    """SHA-256 over kit's own Python files: which kit exactly made a run."""
+    """SHA-256 over kit's own Python files, which identifies the kit that made a run."""
     package = Path(kit.__file__).parent
     whole = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
@@ -167,14 +167,14 @@ def source_hash() -> str:
 
 
 def sync_tree(folder: Path) -> None:
-    """Put everything below a folder, and the folder, on the disk itself."""
+    """Sync a folder and everything below it to disk."""
     for path in sorted(folder.rglob("*"), reverse=True):
         sync(path)
     sync(folder)
 
 
 def sync(path: Path) -> None:
-    """Put a file or folder on the disk itself."""
+    """Sync a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -183,7 +183,7 @@ def sync(path: Path) -> None:
 
 
 def storage_error(error: OSError) -> KitError:
-    """What a failed write means to a person."""
+    """The error of a failed write, with a remedy."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
             "no space is left where the run is written",

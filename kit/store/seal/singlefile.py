@@ -1,4 +1,4 @@
-"""Single files: export packs a sealed run the same way every time, import checks and unpacks it."""
+"""Single-file runs: export packs a sealed run reproducibly, import checks and unpacks it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ def export(
         run: the sealed run's folder.
         out: the folder or file to write.
         with_withheld: include host name and device UUIDs.
-        ledger: what is known of attempts of the same spec; its excerpt goes along, outside the
-            hash.
+        ledger: the ledger; its attempts at the same spec are added, outside the hash.
 
     Raises:
         UsageError: ``run`` is not a sealed folder, or ``out`` cannot be written.
@@ -74,7 +73,7 @@ def _exported(source: ArchiveSource, out: Path, with_withheld: bool, ledger: Led
 
 
 def _attempts(source: ArchiveSource, spec_hash: str, ledger: Ledger | None) -> bytes | None:
-    """What came with the run, and what this ledger adds; what is malformed is left behind."""
+    """The attempts in the run and those of this ledger; a malformed document is left out."""
     before = None
     with contextlib.suppress(KitError):
         before = attempts.read(source)
@@ -83,7 +82,7 @@ def _attempts(source: ArchiveSource, spec_hash: str, ledger: Ledger | None) -> b
 
 
 def _info(name: str) -> zipfile.ZipInfo:
-    """A member's header: the same for the same name."""
+    """A member's header, a function of its name alone."""
     info = zipfile.ZipInfo(name, _ZIP_DATE)
     info.external_attr = 0o100644 << 16
     info.create_system = 3
@@ -92,7 +91,7 @@ def _info(name: str) -> zipfile.ZipInfo:
 
 
 def _pack(packed: zipfile.ZipFile, name: str, source: ArchiveSource, member: str) -> None:
-    """Deflate, or store what would compress so far that a reader must take it for a bomb."""
+    """Deflate a file; store it if it compresses so far that a reader must refuse it as a bomb."""
     info = _info(name)
     info.file_size = source.size(member)
     fair = info.file_size <= _SMALL_BYTES or _is_fair(source, member)
@@ -103,7 +102,7 @@ def _pack(packed: zipfile.ZipFile, name: str, source: ArchiveSource, member: str
 
 
 def _is_fair(source: ArchiveSource, member: str) -> bool:
-    """Whether a file packs to more than a fiftieth: far enough from what is refused."""
+    """Whether a file compresses to more than a fiftieth, safely above the limit for bombs."""
     engine = zlib.compressobj()
     size = sum(len(engine.compress(piece)) for piece in source.pieces(member))
     size += len(engine.flush())
@@ -111,14 +110,14 @@ def _is_fair(source: ArchiveSource, member: str) -> bool:
 
 
 def import_(file: Path, store: Store) -> Path:
-    """Check a run from elsewhere and put it into the store under its hash.
+    """Check a run from elsewhere and add it to the store under its hash.
 
     Returns:
-        The run's folder; one that is in the store already stays as it is.
+        The run's folder; a run that is already in the store is not changed.
 
     Raises:
-        ArchiveRefused: it is unsafe, or its files are not those of its manifest; or the store has
-            the run already, and not as it was sealed.
+        ArchiveRefused: it is unsafe, or its files are not those of its manifest; or the store's
+            own copy is not what was sealed.
         RunFailed: it could not be written.
     """
     with archive.open_source(file) as source:
@@ -132,7 +131,7 @@ def import_(file: Path, store: Store) -> Path:
 
 
 def _compare(target: Path, name: str) -> None:
-    """Refuse where the store's own copy of the run is not what was sealed."""
+    """Refuse the import if the store's own copy of the run is not what was sealed."""
     try:
         check_run(target)
     except ArchiveRefused as altered:
@@ -144,14 +143,14 @@ def _compare(target: Path, name: str) -> None:
 
 
 def _unpack(source: ArchiveSource, store: Store, target: Path) -> bool:
-    """Write beside the runs in flight, check again what was written, then move to its name.
+    """Write the run among the runs in flight, check the files, then move it to its name.
 
     Returns:
-        Whether the run was put there; false where another import was quicker.
+        Whether the run was added; false if another import was faster.
     """
     flight = InFlight(store, f"import-{secrets.token_hex(4)}")
     try:
-        flight.take()  # a lock, so that what a crash leaves is known to be nobody's
+        flight.take()  # a lock, so that after a crash the folder counts as abandoned
         staging = flight.scratch("run")
         for member in source.names():
             write_out(staging / member, source.pieces(member))
@@ -173,7 +172,7 @@ def write_out(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def moved(staging: Path, target: Path) -> bool:
-    """Give a folder its name; false where another process was quicker."""
+    """Move a folder to its name; returns false if another process was faster."""
     try:
         staging.rename(target)
     except OSError:
@@ -191,7 +190,7 @@ def check_run(run: Path) -> None:
 
 
 def check_integrity(source: ArchiveSource) -> tuple[str, Manifest]:
-    """The run hash and manifest of a source whose files are exactly those of its manifest.
+    """Check that a source's files are exactly those of its manifest; returns run hash and manifest.
 
     Raises:
         ArchiveRefused: with the code of the first thing that is wrong.
