@@ -1,4 +1,4 @@
-"""A run's files, parsed once: what `results.compute` computes from, and verify with it."""
+"""A run's files, parsed: the input of `results.compute` and of verify."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 
 class MalformedRecordError(ValueError):
-    """A file of a run that does not hold what it should; the message names it."""
+    """A file of a run with wrong content; the message names it."""
 
 
 @dataclass(frozen=True)
 class RunRecords:
-    """Everything that was recorded of a run; launches are keys of the dictionaries."""
+    """All records of a run; the keys of the dictionaries are launches."""
 
     spec: RunSpec
     plan: Plan
@@ -42,7 +42,7 @@ class RunRecords:
 
     @cached_property
     def losses(self) -> tuple[Event, ...]:
-        """What the runner heard of meters that could no longer be read."""
+        """The runner's events on meters that could not be read any more."""
         return tuple(e for e in self.events if e.kind == "sampler.lost")
 
 
@@ -55,10 +55,10 @@ def read(run: Path) -> RunRecords:
 def load(source: ArchiveSource) -> RunRecords:
     """Read a run in flight or sealed, from a folder or a single file.
 
-    A run that failed early lacks files; what is missing is empty here, never invented.
+    A run that failed early lacks files; missing records are empty, never invented.
 
     Raises:
-        MalformedRecordError: a file that is there and does not hold what it should.
+        MalformedRecordError: a file has wrong content.
     """
     names = source.names()
     journal = tuple(_journal(source))
@@ -106,9 +106,9 @@ def _journal(source: ArchiveSource) -> list[Event]:
 def _phases(
     journal: tuple[Event, ...], requests: dict[int, tuple[Request, ...]], launches: int
 ) -> tuple[Phase, ...]:
-    """The phases; each block once in a launch that was asked for.
+    """The phases; each block once in each launch of the spec.
 
-    So many numbers are computed for each block that a journal with any number of them would hold
+    Many numbers are computed for each block, so that a journal with too many blocks would occupy
     its reader for hours.
     """
     seen = [(p.launch, p.name, p.part) for p in phases.blocks(journal)]
@@ -136,7 +136,7 @@ def _fingerprint(source: ArchiveSource, names: list[str], name: str) -> dict[str
 def _launch_documents(
     source: ArchiveSource, names: list[str], name: str
 ) -> dict[int, dict[str, Any]]:
-    """A JSON object of each launch that has one."""
+    """A JSON object of each launch, where there is one."""
     found = {n: jsonio.parse(source.read(f), f) for n, f in _launch_files(names, name)}
     for launch, document in found.items():
         if not isinstance(document, dict):

@@ -1,8 +1,8 @@
-"""The container engine, and the only room that imports docker-py.
+"""The container engine; the only package that imports docker-py.
 
-`connect` finds the local engine or says what is missing. `Engine` answers what the engine is
-(`facts`), what an image is (`image`), and makes containers and networks that carry kit's labels;
-`reap` removes those whose run is dead. Every failure of docker-py leaves here as a `KitError`.
+`connect` finds the local engine or reports what is missing. `Engine` gives the engine's facts and
+an image's identity, and makes containers and networks with kit's labels; `reap` removes those of
+dead runs. Every error of docker-py becomes a `KitError` here.
 """
 
 from kit.machine.containers.container import (

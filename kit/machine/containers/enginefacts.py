@@ -1,7 +1,7 @@
-"""What a container engine offers: facts, image identities, networks and GPUs. All pure.
+"""Facts of a container engine: version, image identities, networks and GPUs. All pure.
 
-`kit.machine.containers` asks the engine; this reads the answers (Docker's Engine API, ``/info``,
-``/version`` and ``/images/NAME/json``) and chooses by them.
+`kit.machine.containers` queries the engine. This module parses the answers (Docker's Engine API,
+``/info``, ``/version`` and ``/images/NAME/json``) and chooses network and GPUs by them.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ def facts_of(info: Mapping[str, Any], version: Mapping[str, Any]) -> dict[str, A
 
 
 def engine_name(version: Mapping[str, Any]) -> str:
-    """``docker`` or ``podman``, by the components that ``/version`` lists."""
+    """``docker`` or ``podman``, by the components in ``/version``."""
     names = [str(c.get("Name", "")).lower() for c in version.get("Components") or []]
     return "podman" if any("podman" in name for name in names) else "docker"
 
 
 def image_store(info: Mapping[str, Any]) -> str:
-    """``containerd`` where images lie in containerd's snapshotters, else ``classic``."""
+    """``containerd`` if images are in containerd's snapshotters, else ``classic``."""
     status = [str(value) for pair in info.get("DriverStatus") or [] for value in pair]
     return "containerd" if any("containerd.snapshotter" in value for value in status) else "classic"
 
 
 def gpu_offer(info: Mapping[str, Any], devices: tuple[str, ...]) -> str | None:
-    """How this engine hands out NVIDIA GPUs: ``cdi``, ``nvidia``, or None where it does not."""
+    """How this engine provides NVIDIA GPUs: ``cdi``, ``nvidia``, or None if it cannot."""
     if devices:
         return "cdi"
     return "nvidia" if "nvidia" in (info.get("Runtimes") or {}) else None
@@ -86,7 +86,7 @@ def cdi_devices(info: Mapping[str, Any], folders: tuple[str, ...] = ()) -> tuple
 
 
 def _podman_folders(version: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where Podman looks for CDI specs; its Docker API takes CDI devices since 5.5."""
+    """Podman's folders of CDI specs; its Docker API takes CDI devices since 5.5."""
     numbers = tuple(int(n) for n in re.findall(r"\d+", str(version.get("Version", "")))[:2])
     modern = engine_name(version) == "podman" and numbers >= (5, 5)
     return ("/etc/cdi", "/var/run/cdi") if modern else ()
@@ -107,7 +107,7 @@ def identity(reference: str, attrs: Mapping[str, Any], store: str) -> ImageIdent
     """Every name of an inspected image.
 
     ``Id`` is the config digest in the classic store; in containerd's it is the digest of the
-    manifest, or of the index where the image came as one, and the config digest is not told.
+    manifest, or of the index if the image came as one, and the config digest is unknown.
     """
     image_id = str(attrs["Id"])
     repo = sorted(d.rpartition("@")[2] for d in attrs.get("RepoDigests") or [])
@@ -134,8 +134,8 @@ def identity(reference: str, attrs: Mapping[str, Any], store: str) -> ImageIdent
 def network_plan(facts: Mapping[str, Any]) -> tuple[Literal["internal", "loopback", "host"], str]:
     """The best network of this engine, and what the container then reaches (a key of `EGRESS`).
 
-    Internal bridge first. A rootless engine's bridges lie in another namespace, out of the
-    host's reach: its port is published on 127.0.0.1. Without bridges only the host's own is left.
+    Internal bridge first. A rootless engine's bridges are in another namespace, which the host
+    cannot reach: its port is published on 127.0.0.1. Without bridges it is the host's network.
     (Docker ≥ 28's isolated gateways would hide the container from the driver too.)
     """
     if facts.get("rootless"):
@@ -152,7 +152,7 @@ def gpu_request(facts: Mapping[str, Any], count: int) -> GpuRequest | None:
     """How to ask this engine for ``count`` GPUs; None for none.
 
     Raises:
-        EngineUnavailable: the engine cannot hand out GPUs.
+        EngineUnavailable: the engine cannot provide GPUs.
     """
     if count == 0:
         return None
@@ -171,7 +171,7 @@ def gpu_device_ids(
 ) -> tuple[str, ...]:
     """The engine's names of the first ``request.count`` GPUs; ``uuids`` are NVML's, in its order.
 
-    By UUID where that can be, since an index may mean another card to the engine.
+    By UUID if possible, since an index may mean another card to the engine.
     """
     if uuids and len(uuids) < request.count:
         raise EngineUnavailable(

@@ -1,7 +1,7 @@
-"""Facts of this machine, and ``host.toml``: what kit knows of the host without being told twice.
+"""Facts of this machine, and ``host.toml``: the settings of this host.
 
-- `fingerprint`: what goes into ``env/start.json`` and ``env/end.json``. Anonymous: no host name,
-  UUID, serial number, network address or path. What could not be read is
+- `fingerprint`: the content of ``env/start.json`` and ``env/end.json``. Anonymous: no host name,
+  UUID, serial number, network address or path. A fact that could not be read is
   ``{"absent": "<reason>"}``, never a guess and never zero.
 - `identity`: what names the machine, for ``private/identity.json``, withheld by default.
 - `HostConfig`: ``host.toml`` with credentials, addresses, calibrations and folders; never sealed.

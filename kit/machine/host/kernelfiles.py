@@ -1,4 +1,4 @@
-"""Reading small files of ``/proc`` and ``/sys``, where what cannot be read is said, not guessed."""
+"""Small files of ``/proc`` and ``/sys``; a value that cannot be read is absent with a reason."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def absent(reason: str) -> Absent:
 
 
 def is_absent(value: Any) -> bool:
-    """Whether ``value`` stands for a fact that could not be read."""
+    """Whether ``value`` is a fact that could not be read."""
     return isinstance(value, dict) and value.keys() == {"absent"}
 
 
 def text(path: Path, missing: str) -> str | Absent:
-    """The stripped content of ``path``, else absent: ``missing`` says why there is no such file."""
+    """The stripped content of ``path``, or absent; ``missing`` is the reason without a file."""
     try:
         return path.read_text(errors="replace").strip()
     except FileNotFoundError:
@@ -31,7 +31,7 @@ def text(path: Path, missing: str) -> str | Absent:
 
 
 def number(path: Path, missing: str) -> int | Absent:
-    """The integer in ``path``, else absent."""
+    """The integer in ``path``, or absent."""
     found = text(path, missing)
     if isinstance(found, dict):
         return found

@@ -1,6 +1,6 @@
-"""Reading a run that may be hostile: a folder or a ``.kit.zip``, never extracted, never run.
+"""Reading a run that may be hostile: a folder or a ``.kit.zip``, never extracted or executed.
 
-Every rule of the container is checked when it is opened; each has its own reason code (see
+Every rule of the container is checked when it is opened. Each has its own reason code (see
 `kit.record.archive.rules.CODES`). Contents are read one file at a time, up to a limit.
 """
 
@@ -50,11 +50,11 @@ __all__ = (
 
 
 def open_source(path: Path) -> ArchiveSource:
-    """The run at ``path``: a folder (sealed or in flight) or a single file. Use it by ``with``.
+    """Open the run at ``path``: a folder (sealed or in flight) or a single file. Use ``with``.
 
     Raises:
         UsageError: nothing is there, or it cannot be read.
-        ArchiveRefused: what is there breaks a rule of the container; ``code`` names it.
+        ArchiveRefused: it breaks a rule of the container; ``code`` names the rule.
     """
     try:
         if path.is_dir():

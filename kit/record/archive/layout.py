@@ -1,4 +1,4 @@
-"""Where each member of a zip archive lies: local headers that agree with the directory, no gap.
+"""The layout of a zip archive: local headers agree with the directory, without gaps.
 
 Format: APPNOTE.TXT 6.3.10, sections 4.3.7 and 4.3.9.
 """
@@ -11,14 +11,14 @@ from typing import BinaryIO
 from kit.record.archive.directory import DEFLATED, Member, extras_of, read_at, widened
 from kit.record.archive.rules import refuse
 
-# The flag of a member that was packed into a stream: checksum and sizes stand behind its bytes.
+# The flag of a member that was packed into a stream: checksum and sizes follow its bytes.
 STREAMED = 0x8
 _LOCAL = struct.Struct("<4s5H3L2H")
 _BEHIND, _BEHIND64 = struct.Struct("<4s3L"), struct.Struct("<4sL2Q")
 
 
 def placed(file: BinaryIO, members: list[Member], directory_at: int) -> list[Member]:
-    """Members with where their data begins; together they fill the file up to the directory.
+    """Members with the begin of their data; together they fill the file up to the directory.
 
     Raises:
         ArchiveRefused: bytes that belong to no member or to two, or headers that contradict.
@@ -38,7 +38,7 @@ def placed(file: BinaryIO, members: list[Member], directory_at: int) -> list[Mem
 
 
 def _extent(file: BinaryIO, member: Member) -> tuple[int, int]:
-    """Where a member's data begins, and where the member ends."""
+    """The begin of a member's data, and the end of the member."""
     head = _LOCAL.unpack(read_at(file, member.offset, _LOCAL.size))
     signature, _, flags, method, time, date, crc, packed, size, name_n, extra_n = head
     tail = read_at(file, member.offset + _LOCAL.size, name_n + extra_n)
@@ -48,7 +48,7 @@ def _extent(file: BinaryIO, member: Member) -> tuple[int, int]:
     extra = extras_of(tail[name_n:], member.name)
     is_wide = 0xFFFFFFFF in (size, packed)
     size, packed = widened((size, packed), extra, member.name)
-    if flags & STREAMED:  # what the packer did not know yet is zero there
+    if flags & STREAMED:  # values that the packer did not know yet are zero there
         crc, packed, size = crc or member.crc, packed or member.packed, size or member.size
     if (method, flags, time, date, crc, packed, size) != member[1:8]:
         raise refuse("ZIP_HEADERS_DIFFER", name)
@@ -58,10 +58,10 @@ def _extent(file: BinaryIO, member: Member) -> tuple[int, int]:
 
 
 def _behind(file: BinaryIO, member: Member, at: int, is_wide: bool) -> int:
-    """The size of the record behind a streamed member, which must say what the directory says."""
+    """The size of the record after a streamed member; it must agree with the directory."""
     form = _BEHIND64 if is_wide else _BEHIND
     said = (b"PK\x07\x08", member.crc, member.packed, member.size)
-    # Stored bytes have no end of their own, and a reader of the stream would have to guess it.
+    # Stored bytes do not mark their end, so that a reader of the stream would have to guess it.
     if member.method != DEFLATED or form.unpack(read_at(file, at, form.size)) != said:
         raise refuse("ZIP_FEATURE", f"{member.name!a}: streamed, without its sizes behind it")
     return form.size

@@ -1,10 +1,10 @@
 """A run in a single file: a zip archive read strictly, by its own parser.
 
-Two readers that disagree on one zip archive are how a forged archive shows different contents to
-different people. So the layout must be the plain one: local headers from byte 0 without a gap,
-each equal to its entry in the central directory, then the directory, then its end, then nothing.
-What other packers add within that layout (entries of folders, sizes that follow a member, files
-that a system left behind, more or no folders on top) is set aside and remarked.
+A forged zip archive can show different contents to different readers. So the layout must be the
+plain one: local headers from byte 0 without a gap, each equal to its entry in the central
+directory, then the directory, then its end, then nothing. What other packers add within that
+layout (entries of folders, sizes that follow a member, a system's leftover files, more or no top
+folders) is ignored and reported.
 Format: APPNOTE.TXT 6.3.10, section 4.3.7; the directory is `kit.record.archive.directory`'s.
 """
 
@@ -129,7 +129,7 @@ def _refuse_member(member: Member) -> None:
 
 
 def _top_folder(entries: list[Member], names: list[str]) -> str:
-    """The folder that all members lie in: that of the manifest; empty where there is none."""
+    """The folder of all members: that of the manifest; empty without one."""
     top = _of_manifest(names)
     folders = [e.name.removesuffix("/") for e in entries if e.is_folder]
     kept = [name for name in folders if not strays.of_path(name)]
@@ -143,7 +143,7 @@ def _top_folder(entries: list[Member], names: list[str]) -> str:
 
 
 def _of_manifest(names: list[str]) -> str:
-    """The folder of the manifest nearest to the top; without one the first name's first folder."""
+    """The folder of the topmost manifest; without one the first name's first folder."""
     found = [name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == MANIFEST]
     tops = [[part for part in top.split("/") if part] for top in found]
     least = min(map(len, tops), default=0)
@@ -155,7 +155,7 @@ def _of_manifest(names: list[str]) -> str:
 
 
 def _refuse_parts(name: str, top: str) -> None:
-    """Raise for an unsafe part of a name; a folder above the run may be called more freely."""
+    """Raise for an unsafe part of a name; folders above the run may have freer names."""
     above, inside = (top, name[len(top) + 1 :]) if name.startswith(f"{top}/") else ("", name)
     if top and f"{top}/".startswith(f"{name}/"):
         above, inside = name, ""
@@ -190,7 +190,7 @@ def _remarks(entries: list[Member], top: str) -> tuple[Remark, ...]:
 
 
 def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:
-    """The member's bytes in pieces of at most 1 MiB, however far its packed bytes would go."""
+    """The member's bytes in pieces of at most 1 MiB, whatever the packed bytes expand to."""
     if member.method == STORED:
         yield from _packed(file, member)
         return
@@ -210,7 +210,7 @@ def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:
 
 
 def _packed(file: BinaryIO, member: Member) -> Iterator[bytes]:
-    """The member's packed bytes; the file may be read elsewhere meanwhile."""
+    """The member's packed bytes; other reads of the file may happen in between."""
     end = member.data_at + member.packed
     for at in range(member.data_at, end, PIECE):
         yield read_at(file, at, min(PIECE, end - at))
