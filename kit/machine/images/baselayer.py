@@ -6,8 +6,8 @@ here: the links of merged /usr, users and groups from base-passwd's masters, nss
 dpkg's list of what is installed, which scanners of images read. There is no compiled Python and no
 cache of the dynamic linker, which then looks through its own folders.
 
-Where a locked file is nowhere to be had, a recipe of this kit is built with the archive's
-present packages, and the difference is said; a sealed recipe is not built.
+If a locked file has vanished, a recipe of this kit is built with the archive's present packages,
+and the difference is reported; a sealed recipe is not built.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STATUS = "var/lib/dpkg/status"
 
 
 class Base(NamedTuple):
-    """A base's layer in the cache; ``drift`` is empty where it is the locked one."""
+    """A base's layer in the cache; ``drift`` is empty if it is the locked one."""
 
     layer: Layer
     drift: tuple[str, ...]
@@ -47,7 +47,7 @@ def ensure(lock: BaseLock, name: str, say: Say, progress: Progress, *, own: bool
     With ``own`` a package that has vanished is replaced by the archive's present one.
 
     Raises:
-        ImageUnavailable: a locked part cannot be had, or the parts do not give the locked layer.
+        ImageUnavailable: a locked part cannot be fetched, or the layer is not the locked one.
     """
     cached = _place(lock.diff_id)
     if lock.diff_id and same_file(cached, lock.diff_id.removeprefix("sha256:")):
@@ -68,7 +68,7 @@ def ensure(lock: BaseLock, name: str, say: Say, progress: Progress, *, own: bool
 def _packages(
     lock: BaseLock, name: str, say: Say, progress: Progress, own: bool
 ) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """The files of the locked packages; where some are gone, of a snapshot or today's."""
+    """The files of the locked packages; missing ones from a snapshot, else today's."""
     files, missing = _collect(lock.packages, mirror.mirrors(), name, progress)
     if not missing:
         return files, ()
@@ -92,7 +92,7 @@ def _packages(
 def _of_snapshot(
     lock: BaseLock, address: str | None, missing: list[str], say: Say
 ) -> dict[str, Path]:
-    """Those of the missing packages that the archive's snapshot of the locked day has."""
+    """Missing packages that the archive's snapshot of the locked day has."""
     if address is None:
         return {}
     say("trying a snapshot of the archive")
@@ -136,10 +136,10 @@ def _place(diff_id: str) -> Path:
 
 
 def fill(system: Tree, files: Mapping[str, Path]) -> None:
-    """Put the packages (name → .deb) into ``system``, and what their scripts would make.
+    """Add the packages (name → .deb) to ``system``, and the files that their scripts would make.
 
     Raises:
-        ImageUnavailable: a package is damaged, unsafe, or not the one that it is called.
+        ImageUnavailable: a package is damaged, unsafe, or has another name.
     """
     status = []
     for name, path in sorted(files.items()):
@@ -157,7 +157,7 @@ def fill(system: Tree, files: Mapping[str, Path]) -> None:
 
 
 def differences(lock: BaseLock, today: BaseLock) -> tuple[str, ...]:
-    """Where two locks of one base name other packages, one line a package."""
+    """Differences of two locks of one base, one line a package."""
     old, new = lock.packages, today.packages
     return tuple(
         f"{name}: locked {_version(old, name)}, today {_version(new, name)}"

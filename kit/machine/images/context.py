@@ -1,4 +1,4 @@
-"""Lay a recipe's build context, for people who use another builder with its Dockerfile."""
+"""`kit images context`: a recipe's build context, for another builder and its Dockerfile."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kit.machine.images.wheels import Progress, Say
 
 
 def lay(found: Recipe, folder: Path, say: Say, progress: Progress) -> None:
-    """Put into the new folder ``folder`` all that the recipe's Dockerfile reads.
+    """Write all files that the recipe's Dockerfile reads into the new folder ``folder``.
 
-    ``base.tar`` and ``builder.tar``, its own files, ``wheels/`` and what is to be compiled in
-    ``compile/``; each part by the recipe's lock.
+    ``base.tar`` and ``builder.tar``, its own files, ``wheels/``, and sources to compile in
+    ``compile/``; each part as locked.
 
     Raises:
-        UsageError: the folder is there already.
-        ImageUnavailable: a locked part cannot be had.
+        UsageError: the folder exists.
+        ImageUnavailable: a locked part cannot be fetched.
     """
     if folder.exists():
         raise UsageError(f"{folder} is there already", "name a folder that is not there")

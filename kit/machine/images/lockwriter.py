@@ -1,6 +1,6 @@
-"""Write a lock: resolve what a declaration asks for, make it, and note what came out.
+"""`kit images lock`: resolve a declaration, make the image, and write its identity.
 
-Done by who maintains a recipe, in a clone. Building never changes a lock.
+Maintainers of a recipe do it, in a clone. Building never changes a lock.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def lock(name: str, say: Say = nothing, progress: Progress = nothing) -> ImageLo
     """Resolve and make ``name`` (a recipe, or a base such as ``base``) and write its lock.
 
     Raises:
-        UsageError: the recipes lie in an installed package, where a lock may not be changed.
-        ImageUnavailable: as `build`; also when a base has drifted, which is locked first.
+        UsageError: the recipes are in an installed package, where a lock may not be changed.
+        ImageUnavailable: as `build`; also if a base has drifted, which must be locked first.
     """
     if not (resources.images_dir().parent / "pyproject.toml").is_file():
         raise UsageError("locks can be changed in a clone of kit only", "clone kit and lock there")
@@ -87,9 +87,9 @@ def _lock_base(name: str, say: Say, progress: Progress) -> BaseLock:
 
 
 def resolve(requirements: Path, *, source: bool = False) -> tuple[Package, ...]:
-    """The files that a requirement file of hashes names, chosen for the image's Python.
+    """The files in a requirement file with hashes, chosen for the image's Python.
 
-    With ``source`` the source archive, else the wheel that fits best.
+    With ``source`` the source archive, else the best wheel.
 
     Raises:
         ImageUnavailable: the index does not answer, or a package has no such file.
