@@ -1,14 +1,14 @@
-"""One answer, read event by event to an outcome: was it well, and if not, why. Pure.
+"""One answer, parsed event by event to an outcome: success, or a reason code. Pure.
 
 The states of an answer::
 
     WAITING ──chunk──▶ ANSWERING ──finish reason──▶ FINISHED ──end mark──▶ ENDED
        └───────────────────┴── an error, a broken chunk ──┴───────────────────┴──▶ FAILED
 
-It was well when all of this holds: HTTP says that nothing is missing; the server gave a finish
-reason, one that is an end (`kit.measure.drive.dialects.ENDS`); it sent its end mark, if its dialect
-has one; and nothing in it reports an error. Everything else is a failure with a code and its
-evidence. Counts, extra fields and texts decide nothing: they may be null, absent or unknown.
+It succeeded if all of this holds: HTTP says that it is complete; the server gave a finish reason
+that is an end (`kit.measure.drive.dialects.ENDS`); it sent its end mark, if its dialect has one;
+and nothing in it reports an error. Everything else is a failure with a code and its evidence.
+Counts, extra fields and texts decide nothing: they may be null, absent or unknown.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _REPORTED = "the server reported an error in the stream: "
 
 
 class State(enum.IntEnum):
-    """How far an answer has come."""
+    """The state of an answer."""
 
     WAITING = enum.auto()
     ANSWERING = enum.auto()
@@ -42,7 +42,7 @@ class State(enum.IntEnum):
 
 
 class Outcome(NamedTuple):
-    """What became of an answer: ``code`` and ``error`` are empty where all was well."""
+    """The outcome of an answer: ``code`` and ``error`` are empty if it succeeded."""
 
     code: str = ""
     error: str = ""
@@ -55,7 +55,7 @@ class Reading:
         end_mark: whether the server's dialect ends every stream with ``[DONE]``.
 
     Attributes:
-        pieces: what the chunks added, in order; of an answer that came whole, without a time.
+        pieces: the pieces of the chunks, in order; without times if the answer came whole.
     """
 
     def __init__(self, *, end_mark: bool = True) -> None:
@@ -69,10 +69,10 @@ class Reading:
         self._marked = False
         self._begun: set[int] = set()
         self._outcome = Outcome()
-        self._odd = b""  # the first thing that was no part of an answer
+        self._odd = b""  # the first item that was no part of an answer
 
     def read(self, answer: Answer | None) -> Outcome:
-        """Read ``answer`` to its end; what came of it stays readable whatever the outcome."""
+        """Read ``answer`` to its end; its pieces stay readable whatever the outcome."""
         if answer is None:
             return Outcome("no_answer", "the server closed the connection without an answer")
         if not 200 <= answer.status < 300:
@@ -115,7 +115,7 @@ class Reading:
             self._take_data(time_ns, name, data)
 
     def _take_comment(self, comment: bytes) -> None:
-        """Comments mean nothing, but some gateways report in one why nothing else will come."""
+        """Take a comment: they mean nothing, but some gateways report an error in one."""
         said = _document(comment) if comment.startswith(b"{") else None
         if dialects.is_fault_comment(comment) or (
             isinstance(said, Mapping) and dialects.fault_of(said) is not None
@@ -131,10 +131,10 @@ class Reading:
                 self._take(time_ns, name, line)
         elif name in (b"", b"message") or data.startswith(b"{"):
             self._fail("not_a_chunk", f"the server sent what is not an OpenAI chunk: {_q(data)}")
-        # An event by a name of the server's own may hold what it likes.
+        # An event with the server's own name may hold anything.
 
     def _take_document(self, time_ns: int, said: Any) -> None:
-        """A chunk, several, or what only keeps the connection open (``null``, a number)."""
+        """Take one or more chunks, or data that only keep the connection open (``null``, a number)."""
         if isinstance(said, Mapping):
             self._take_chunk(time_ns, said)
         elif isinstance(said, list):
@@ -168,7 +168,7 @@ class Reading:
         reason, text = dialects.reason_of(choice), dialects.text_of(choice)
         first = index not in self._begun
         self._begun.add(index)
-        # An empty text at the head (the role alone) or beside the finish reason is no token.
+        # An empty text at the head (only the role) or with the finish reason is no token.
         bare = text == "" and not reason and not (first and "role" in dialects.part_of(choice))
         if text or bare:
             self.pieces.append(Piece(time_ns, index, text or ""))
@@ -183,7 +183,7 @@ class Reading:
     # --- states -------------------------------------------------------------------------------
 
     def _goes_to(self, state: State) -> None:
-        """Onwards alone: a late chunk or an early end mark takes nothing back."""
+        """Advance the state, never back: a late chunk or an early end mark changes nothing."""
         if state is State.ENDED and self.state is not State.FINISHED:
             return
         if state is State.FINISHED and self._marked:
@@ -191,7 +191,7 @@ class Reading:
         self.state = max(self.state, state)
 
     def _fail(self, code: str, error: str) -> None:
-        """The first failure is the one that counts."""
+        """Record a failure; only the first one counts."""
         if self.state is not State.FAILED:
             self.state, self._outcome = State.FAILED, Outcome(code, error)
 
@@ -215,7 +215,7 @@ class Reading:
         return Outcome() if self._shows_its_end(answer) else _UNMARKED
 
     def _shows_its_end(self, answer: Answer) -> bool:
-        """A document closes itself; a stream has its mark, or at least HTTP's framing."""
+        """Whether the end shows: a document is closed; a stream has its mark, or HTTP's framing."""
         if not self.streamed or self.state is State.ENDED:
             return True
         return not self._end_mark and answer.framed
@@ -240,7 +240,7 @@ def _whole_document(body: Reads) -> Any:
 
 
 def _document(data: bytes) -> Any:
-    """JSON, also with what only strict readers refuse: NaN, halves of letters, broken UTF-8."""
+    """Parse JSON leniently: with NaN, halves of letters, broken UTF-8."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -252,7 +252,7 @@ def _document(data: bytes) -> Any:
 
 
 def _words(data: bytes) -> str:
-    """What an error event says, whether in JSON or in a sentence."""
+    """The message of an error event, in JSON or as a sentence."""
     said = _document(data)
     if isinstance(said, Mapping):
         return dialects.fault_of(said) or dialects.words_of(said)
