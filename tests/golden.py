@@ -34,7 +34,7 @@ from kit.measure.meters.live import Live
 from kit.record import archive, manifest, records
 from kit.record.events import FILE, GENESIS, Clock, Journal
 from kit.run import preflight
-from kit.run.plan import Facts, plan, schedule_bytes
+from kit.run.plan import HostFacts, plan, schedule_bytes
 from kit.run.watch import phase
 from kit.spec import spec
 from kit.store import seal
@@ -132,7 +132,7 @@ def recipe() -> dict[str, bytes]:
     return images.sealable_files("loopback", DIGEST)
 
 
-def facts() -> Facts:
+def facts() -> HostFacts:
     """What kit would have found on the machine."""
     image = ImageIdentity(
         reference="kit/loopback:golden",
@@ -142,7 +142,7 @@ def facts() -> Facts:
         platform="linux/amd64",
         config_digest=DIGEST,
     )
-    return Facts(
+    return HostFacts(
         engine=fingerprint()["docker"],
         image=image,
         match="identical",
@@ -484,7 +484,7 @@ def recompute(run: Path) -> None:
 def reseal(run: Path) -> Path:
     """List the files as they now are, and give the run the name of its new manifest."""
     document = jsonio.read(run / archive.MANIFEST)
-    document["files"] = [msgspec.to_builtins(f) for f in seal.listed(run)]
+    document["files"] = [msgspec.to_builtins(f) for f in seal.entries(run)]
     plan = json.loads((run / "plan.json").read_bytes())  # whatever a forger wrote there
     document.update(image=plan.get("image"), model=plan.get("model"))
     hashes = {f["path"]: f["sha256"] for f in document["files"]}

@@ -106,7 +106,7 @@ def test_links_and_pipes_are_not_followed(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_document_has_a_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kit.show.catalogue.reading.SMALL", 100)
+    monkeypatch.setattr("kit.show.catalogue.runrow.SMALL", 100)
     made(store, 1, spec=b" " * 101)
     (row,) = sealed(store)
     assert row.status == "broken" and "larger than" in row.note

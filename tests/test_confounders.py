@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kit.cli import looking
+from kit.cli import look
 from kit.judge.compare import Axis, Comparison, ranked
 from kit.judge.contrast import contrast, differences, side_of
 from kit.show.render.verdicts import MEANINGS, difference_value
@@ -83,14 +83,14 @@ def test_the_command_and_the_screen_rank_alike(capsys: pytest.CaptureFixture[str
         (each.fact, each.values["A"], each.values["B"], each.meaning)
         for each in differences(contrast(sides, sides[0]))
     ]
-    looking.compare(str(H200), str(QUICKSTART), json=True)
+    look.compare(str(H200), str(QUICKSTART), json=True)
     told = json.loads(capsys.readouterr().out)
     keys = ("fact", "original", "new", "meaning")
     assert [tuple(each[key] for key in keys) for each in told["ranked"]] == screen
     assert {path for path, *_ in told["differences"]} >= {
         fact for fact, *_, meaning in screen if meaning == "recorded"
     }
-    looking.compare(str(H200), str(QUICKSTART))
+    look.compare(str(H200), str(QUICKSTART))
     lines = capsys.readouterr().out.splitlines()
     rows = lines[next(n for n, line in enumerate(lines) if line.startswith("differs")) + 1 :]
     assert len(rows) == len(screen)

@@ -12,11 +12,11 @@ from kit.core import resources
 from kit.core.model import Event
 from kit.record import events
 from kit.show.live import eventwords
-from kit.show.live.eventwords import Line
+from kit.show.live.eventwords import LogLine
 from tests.tui.story import Story
 
 
-def said(kind: str, t: int = 0, **data: Any) -> Line | None:
+def said(kind: str, t: int = 0, **data: Any) -> LogLine | None:
     return eventwords.line(Event(seq=0, t=t, kind=kind, data=data, prev=""))
 
 
@@ -73,7 +73,7 @@ def test_odd_data_are_told_and_never_a_crash(kind: str) -> None:
 
 
 def test_a_filter_wants_every_word() -> None:
-    log = [Line(0, "warn", "meter RAPL was lost"), Line(0, "", "meter nvml started")]
+    log = [LogLine(0, "warn", "meter RAPL was lost"), LogLine(0, "", "meter nvml started")]
     assert eventwords.fitting(log, "METER") == log
     assert eventwords.fitting(log, "rapl lost") == log[:1]
     assert eventwords.fitting(log, "Warning") == log[:1]

@@ -13,7 +13,7 @@ import pytest
 from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.machine import host
-from kit.machine.host import HostConfig, gpus, reading, system
+from kit.machine.host import HostConfig, gpus, kernelfiles, system
 from kit.machine.host.config import VARIABLE
 
 CPUINFO = """\
@@ -126,11 +126,11 @@ def test_unreadable_file_is_a_reason(tmp_path: Path) -> None:
     if me == 0:
         os.seteuid(65534)  # root would read it all the same
     try:
-        found = reading.number(path, "missing")
+        found = kernelfiles.number(path, "missing")
     finally:
         os.seteuid(me)
     assert found == {"absent": "permission denied"}
-    assert reading.number(tmp_path, "missing") == {"absent": "Is a directory"}
+    assert kernelfiles.number(tmp_path, "missing") == {"absent": "Is a directory"}
 
 
 def test_fingerprint_of_this_machine_is_canonical_and_anonymous() -> None:

@@ -19,7 +19,7 @@ from kit.core import jsonio, resources
 from kit.core.errors import ImageUnavailable, UsageError
 from kit.core.model import ImageIdentity, ImageSpec
 from kit.machine import containers, images
-from kit.machine.images import apt, locking, make, mirror, process, record, wheels
+from kit.machine.images import apt, lockwriter, make, mirror, process, record, wheels
 from kit.machine.images.configuration import configuration, image_id
 from kit.machine.images.files import file_sha256, same_file
 from kit.machine.images.locks import LOCK, Package
@@ -383,7 +383,7 @@ def test_a_requirement_file_is_resolved_for_the_image_not_for_the_host(tmp_path:
     for name, source in (("llama-cpp-python/build.lock", False), ("llama-server", False)):
         path = resources.images_dir() / name
         path = path if path.suffix else path / "requirements.lock"
-        found = locking.resolve(path, source=source)
+        found = lockwriter.resolve(path, source=source)
         lock = images.recipe(path.parent.name).lock
         assert found == (lock.compile.tools if lock.compile else lock.wheels)
 

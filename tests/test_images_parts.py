@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kit.core.errors import ImageUnavailable
-from kit.machine.images import base, deb, tree, wheels
+from kit.machine.images import baselayer, deb, tree, wheels
 from kit.machine.images.tree import Tree
 
 EPOCH = 1750000000
@@ -81,7 +81,7 @@ def test_a_package_is_merged_under_usr_and_made_canonical(tmp_path: Path, system
         member("./var/cache/x"),
         member("./tmp/", tarfile.DIRTYPE, mode=0o1777),
     )
-    base.fill(system, {"evil": given})
+    baselayer.fill(system, {"evil": given})
     layer = tree.write(system, tmp_path / "layer.tar", EPOCH)
     with tarfile.open(layer.path) as tar:
         found = {m.name: m for m in tar}
@@ -239,7 +239,7 @@ def test_too_many_entries_are_refused(
 
 def test_a_package_under_another_name_is_refused(tmp_path: Path, system: Tree) -> None:
     with pytest.raises(ImageUnavailable, match="called libc6 is another one"):
-        base.fill(system, {"libc6": package(tmp_path, member("./x"))})
+        baselayer.fill(system, {"libc6": package(tmp_path, member("./x"))})
 
 
 # --- wheels -------------------------------------------------------------------------------------

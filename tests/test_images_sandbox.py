@@ -21,7 +21,7 @@ import pytest
 from kit.core import jsonio
 from kit.core.errors import ImageUnavailable
 from kit.machine import containers
-from kit.machine.images import base, make, sandbox, wheels
+from kit.machine.images import baselayer, make, sandbox, wheels
 from kit.machine.images.locks import Compile, Package
 from kit.machine.images.recipe import own_base
 from kit.machine.images.tree import Tree
@@ -63,7 +63,7 @@ class Attack:
 
     def run(self) -> tuple[str, Path]:
         lock = own_base("base")
-        bottom = base.ensure(lock, "base", make.nothing, make.nothing, own=True)
+        bottom = baselayer.ensure(lock, "base", make.nothing, make.nothing, own=True)
         parts = (lock, bottom.layer)
         return sandbox.compiled(
             self.wanted, parts, self.files, self.folder, make.nothing, make.nothing

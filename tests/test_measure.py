@@ -150,9 +150,9 @@ def test_a_helper_that_ended_on_a_full_disk_is_not_blamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[KitError]
 ) -> None:
     fault = kind("it ended early")
-    assert watch.behind(fault, tmp_path) is fault
+    assert watch.root_cause(fault, tmp_path) is fault
     monkeypatch.setattr(watch, "DISK_FLOOR_BYTES", 1 << 62)
-    found = watch.behind(fault, tmp_path)
+    found = watch.root_cause(fault, tmp_path)
     assert isinstance(found, kind if kind is ContainerDied else DiskFull)
 
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 
 import kit
-from kit.cli.runview import RunView
+from kit.cli.runview import RunProgressView
 from kit.core import jsonio, resources, units
 from kit.energy import names
 from kit.energy.picture import curve_of, picture
@@ -27,11 +27,11 @@ from kit.show.live.runstate import RunState
 from kit.show.render.show import run_parts
 from kit.show.render.verdicts import comparison_view
 from kit.spec import meters
-from kit.tui import comparing, power
+from kit.tui import comparison, power
 from kit.tui.live.tiles import tiles
 from kit.tui.live.words import View, path
+from kit.tui.output import as_text
 from kit.tui.screens.plan import steps
-from kit.tui.written import as_text
 from tests.committed import H200
 
 BLOCKS = {name for name, _ in phases.BLOCKS}
@@ -111,9 +111,9 @@ def plain_html() -> str:
     return re.sub(r"<[^>]*>", " ", report.html(H200.name, *run(), compared()))
 
 
-def story() -> Iterator[tuple[RunView, View]]:
+def story() -> Iterator[tuple[RunProgressView, View]]:
     """The command line's and the UI's picture of the run, at each begin of a phase."""
-    drawn, state = RunView(), RunState(run()[0].plan.meters)
+    drawn, state = RunProgressView(), RunState(run()[0].plan.meters)
     for event in run()[0].events:
         drawn.take(event)
         state.take(event)
@@ -213,13 +213,13 @@ def test_plots() -> None:
 
 def test_the_ui_compares_in_full_and_in_short() -> None:
     loaded, results = run()
-    a, b = (comparing.Side(H200, letter, loaded, results) for letter in "AB")
-    lines = comparing.metrics(comparing.Contrast((a, b), a, {"B": compared()}))
+    a, b = (comparison.Side(H200, letter, loaded, results) for letter in "AB")
+    lines = comparison.metrics(comparison.Contrast((a, b), a, {"B": compared()}))
     assert {line.axis.metric for line in lines if line.axis} == set(known_metrics())
     for line in lines:
         assert line.axis
         for width, short in ((60, False), (23, True)):
-            shown = comparing.cell(line, "metric", width).plain
+            shown = comparison.cell(line, "metric", width).plain
             assert shown == names.metric(line.axis.metric, short=short)
 
 

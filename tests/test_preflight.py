@@ -29,7 +29,8 @@ from kit.core.model import (
 )
 from kit.machine import queue
 from kit.run import preflight
-from kit.run.preflight import gathering, host_rules
+from kit.run.preflight import facts as gathered
+from kit.run.preflight import host_rules
 from kit.run.preflight.rules import disk_need
 from tests.plans import launch_plan
 
@@ -459,8 +460,8 @@ def test_a_taken_port_is_seen() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         plan = launch(network="host", port=port)
-        assert gathering._port_free(plan) is False
-    assert gathering._port_free(plan) is True
+        assert gathered._port_free(plan) is False
+    assert gathered._port_free(plan) is True
 
 
 def test_another_run_of_the_store_is_seen(tmp_path: Path) -> None:
@@ -470,12 +471,12 @@ def test_another_run_of_the_store_is_seen(tmp_path: Path) -> None:
     mine, other, waits = store.begin(), store.begin(), store.begin()
     for flight in (mine, other):
         (flight.path / "events.jsonl").touch()
-    assert gathering._other_runs(mine.path) == [other.id]
-    assert sorted(gathering._other_runs(store.root)) == sorted([mine.id, other.id])
+    assert gathered._other_runs(mine.path) == [other.id]
+    assert sorted(gathered._other_runs(store.root)) == sorted([mine.id, other.id])
     with queue.ticket(other.id), queue.ticket(waits.id):
-        assert gathering._other_runs(mine.path) == []
-        assert [words.split()[1] for words in gathering._queue(store.root)] == [other.id, waits.id]
-        assert gathering._queue(mine.path) == []
+        assert gathered._other_runs(mine.path) == []
+        assert [words.split()[1] for words in gathered._queue(store.root)] == [other.id, waits.id]
+        assert gathered._queue(mine.path) == []
 
 
 def test_examine_reports_instead_of_raising(

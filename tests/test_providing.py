@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kit.core import resources
-from kit.judge.replay.providing import all_or_nothing
+from kit.judge.replay.provision import all_or_nothing
 from kit.machine.images import mirror
 from kit.machine.images.locks import Deb
 

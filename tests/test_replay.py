@@ -29,8 +29,7 @@ from kit.core.model import ImageIdentity
 from kit.judge.replay import order_of, undertake
 from kit.judge.verify import verify
 from kit.machine import containers, images
-from kit.machine.images import base as images_base
-from kit.machine.images import tree
+from kit.machine.images import baselayer, tree
 from kit.record import archive
 from kit.run.runner import Order
 from kit.show import render
@@ -366,7 +365,7 @@ class Rebuild:
         bottom = {**sealed_base(), "include": ["nothing"], "packages": {"nothing": listed}}
         with tempfile.TemporaryFile() as spool:
             system = tree.Tree(spool)
-            images_base.fill(system, {"nothing": made})
+            baselayer.fill(system, {"nothing": made})
             layer = tree.write(system, folder / "layer.tar", bottom["source_date_epoch"])
         return {**bottom, "diff_id": layer.diff_id}
 

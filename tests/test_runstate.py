@@ -11,7 +11,7 @@ import pytest
 from kit.core.model import Event, MeterDevice, MeterPlan
 from kit.record import events
 from kit.show.live.runstate import RunState
-from kit.show.live.snapshot import NS, Snapshot, scope_of
+from kit.show.live.snapshot import NS, RunSnapshot, scope_of
 from kit.show.live.trace import Trace, columns
 from tests.committed import H200
 from tests.tui.story import Story
@@ -25,7 +25,7 @@ class Run:
     def __init__(self, meters: tuple[MeterPlan, ...] = ()) -> None:
         self.state, self.t, self.seq = RunState(meters), 0, 0
 
-    def add(self, kind: str, after: float = 0.0, **data: Any) -> Snapshot:
+    def add(self, kind: str, after: float = 0.0, **data: Any) -> RunSnapshot:
         self.t += int(after * S)
         self.state.take(Event(seq=self.seq, t=self.t, kind=kind, data=data, prev=""))
         self.seq += 1
@@ -39,7 +39,7 @@ class Run:
         return self
 
 
-def told(tmp_path: Path) -> Snapshot:
+def told(tmp_path: Path) -> RunSnapshot:
     """A story's first launch and half of its second."""
     story = Story(tmp_path)
     story.begin("ab12cd34")

@@ -146,11 +146,11 @@ def test_what_fails_between_the_last_poll_and_the_stop_is_journalled(tmp_path: P
     journal = Journal(tmp_path / "events.jsonl", Clock(wanted["origin"]))
     with SamplerProcess(wanted, tmp_path / "sampler.json") as sampler:
         sampler.wait_ready()
-        assert sampler.unheard() == []
+        assert sampler.pending_errors() == []
         sampler.poll()
         (tmp_path / "powercap" / "intel-rapl:0" / "energy_uj").write_text("gone")
         stop_sampler(sampler, "local", journal)
-        assert sampler.unheard() == []
+        assert sampler.pending_errors() == []
     journal.close()
     lost, stopped = events.decode((tmp_path / "events.jsonl").read_bytes())
     assert (lost.kind, stopped.kind) == ("sampler.lost", "sampler.stopped")

@@ -1,1 +1,1 @@
-"""The command line: thin commands over the rooms below. stdout is data, stderr is talk."""
+"""The command line: thin commands over the packages below. Data on stdout, messages on stderr."""

@@ -1,4 +1,4 @@
-"""What every command needs: the configuration, the store, the way a run is named."""
+"""What every command needs: the configuration, the store, finding a run by its name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def store_of(runs: Path | None) -> Store:
     """The store a command works on.
 
     Raises:
-        UsageError: something else than a folder lies there.
+        UsageError: what is there is no folder.
     """
     store = Store(runs or host.HostConfig.load().store_root)
     try:
@@ -44,7 +44,7 @@ def find_run(name: str, runs: Path | None) -> Path:
     """A run by path (folder or ``.kit.zip``), or by any unique prefix of its hash or id.
 
     Raises:
-        UsageError: there is no such run, or something else than a run lies there.
+        UsageError: there is no such run, or what is there is no run.
     """
     path = Path(name)
     try:
@@ -74,6 +74,6 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A line of talk on stderr."""
+    """Print a message on stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

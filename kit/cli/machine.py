@@ -25,7 +25,7 @@ from kit.spec import spec as specs
 
 
 def doctor(*, runs: Runs = None, json: Json = False) -> int:
-    """Say what this machine can run and measure, and what to do about what it cannot."""
+    """Report what this machine can run and measure, and how to fix what it cannot."""
     return _show(preflight.examine(runs), json, EXIT_BLOCKED, "This machine")
 
 
@@ -37,7 +37,7 @@ def monitor(
 ) -> None:
     """Show this host's power and energy, live; ctrl-C ends it.
 
-    With --json, one object a line; units stand in its keys, null is what is not known.
+    With --json, one object a line; its keys contain the units, null means unknown.
 
     Args:
         once: one reading, then end.
@@ -115,7 +115,7 @@ def images_build(
 
     Args:
         recipe: a recipe's name; `kit images ls` lists them.
-        anew: build it although it is there.
+        anew: build it again even if it is there.
     """
     with progress.Tasks() as tasks:
         built = images.build(recipe, tasks.say, tasks.progress, anew=anew)
@@ -128,7 +128,7 @@ def images_build(
 
 
 def images_lock(recipe: str) -> None:
-    """Build a recipe (or a base) anew and write its identity into its image.json.
+    """Build a recipe (or a base) from scratch and write its identity into its image.json.
 
     Args:
         recipe: a recipe's name, or a base such as `base`.
@@ -139,13 +139,13 @@ def images_lock(recipe: str) -> None:
 
 
 def images_context(recipe: str, folder: Path) -> None:
-    """Lay what a recipe's Dockerfile reads into a new folder, for another builder.
+    """Write the files that a recipe's Dockerfile reads into a new folder, for another builder.
 
-    kit itself needs no such builder: `kit images build` makes the image from its locked parts.
+    kit itself needs no other builder: `kit images build` makes the image from its locked parts.
 
     Args:
         recipe: a recipe's name.
-        folder: a folder that is not there yet.
+        folder: the folder to make; it must not exist.
     """
     with progress.Tasks() as tasks:
         images.lay(images.recipe(recipe), folder, tasks.say, tasks.progress)
@@ -186,7 +186,7 @@ def weights_add(spec: Path, *, again: Annotated[bool, Parameter(negative="")] = 
 
     Args:
         spec: a run spec.
-        again: fetch what is here already too, to see that its source gives these bytes.
+        again: also fetch files that are here, to check that their source gives the same bytes.
     """
     wanted = specs.load(spec).weights
     folders = host.HostConfig.load().weights_folders
@@ -208,7 +208,7 @@ def weights_verify(*, json: Json = False) -> int:
 
 
 def _show(findings: list[Finding], json: bool, code: int, heading: str) -> int:
-    """Print findings; the exit code tells whether one of them is a failure."""
+    """Print findings; returns the exit code: a failure where one of them is."""
     if json:
         print_json([msgspec.to_builtins(f) for f in findings])
     else:

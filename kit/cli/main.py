@@ -1,6 +1,6 @@
-"""The entry point: what commands there are, and how an error becomes an exit code.
+"""The entry point: the table of commands, and how an error becomes an exit code.
 
-Commands live in modules that are imported only when called, so that ``kit --help`` is quick.
+A command's module is imported only when the command is called, so that ``kit --help`` is quick.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "schema": ("kit.cli.specify:schema", "Print a JSON Schema: the public contract."),
     },
     "Run": {
-        "run": ("kit.cli.running:run", "Run a spec, measure it and seal it."),
-        "attach": ("kit.cli.running:attach", "Watch a run that is going on."),
-        "replay": ("kit.cli.running:replay", "Run a sealed run again and say if it reproduced."),
-        "recover": ("kit.cli.running:recover", "Seal what a crash left behind, as aborted."),
+        "run": ("kit.cli.run:run", "Run a spec, measure it and seal it."),
+        "attach": ("kit.cli.run:attach", "Watch a run in progress."),
+        "replay": ("kit.cli.run:replay", "Run a sealed run again and judge if it reproduced."),
+        "recover": ("kit.cli.run:recover", "Seal the records of a crashed run, as aborted."),
     },
     "Look": {
-        "tui": ("kit.cli.running:tui", "Show the terminal UI, as a bare `kit` does."),
-        "ls": ("kit.cli.looking:ls", "List the runs."),
-        "show": ("kit.cli.looking:show", "Show one run."),
-        "compare": ("kit.cli.looking:compare", "Compare two runs."),
-        "report": ("kit.cli.looking:report", "Write a run's report."),
-        "verify": ("kit.cli.looking:verify", "Check a sealed run; needs neither Docker nor GPU."),
+        "tui": ("kit.cli.run:tui", "Show the terminal UI, as a bare `kit` does."),
+        "ls": ("kit.cli.look:ls", "List the runs."),
+        "show": ("kit.cli.look:show", "Show one run."),
+        "compare": ("kit.cli.look:compare", "Compare two runs."),
+        "report": ("kit.cli.look:report", "Write a run's report."),
+        "verify": ("kit.cli.look:verify", "Check a sealed run; needs neither Docker nor GPU."),
     },
     "Share": {
-        "export": ("kit.cli.sharing:export", "Pack a sealed run into a single file."),
-        "recompute": ("kit.cli.sharing:recompute", "Seal a run anew by this kit's formulas."),
+        "export": ("kit.cli.share:export", "Pack a sealed run into a single file."),
+        "recompute": ("kit.cli.share:recompute", "Seal a run again with this kit's formulas."),
     },
     "This machine": {
-        "doctor": ("kit.cli.machine:doctor", "Say what this machine can run and measure."),
+        "doctor": ("kit.cli.machine:doctor", "Report what this machine can run and measure."),
         "monitor": ("kit.cli.machine:monitor", "Show this host's power, live."),
     },
 }
@@ -63,13 +63,19 @@ _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 _IMAGES = {
     "ls": ("kit.cli.machine:images_ls", "List kit's image recipes and what is built."),
     "build": ("kit.cli.machine:images_build", "Build a recipe's image."),
-    "lock": ("kit.cli.machine:images_lock", "Build a recipe and write its identity down."),
-    "context": ("kit.cli.machine:images_context", "Lay what a recipe's Dockerfile reads."),
+    "lock": ("kit.cli.machine:images_lock", "Build a recipe and record its identity."),
+    "context": (
+        "kit.cli.machine:images_context",
+        "Write the files that a recipe's Dockerfile reads.",
+    ),
     "verify": ("kit.cli.machine:images_verify", "Check the images here against their locks."),
 }
 _PDU = {
-    "probe": ("kit.cli.pdu:probe", "Say what a PDU is and tells; print its host.toml section."),
-    "calibrate": ("kit.cli.pdu:calibrate", "Measure a PDU's lag, and its gain, by a step of load."),
+    "probe": (
+        "kit.cli.pdu:probe",
+        "Identify a PDU, list its outlets, print its host.toml section.",
+    ),
+    "calibrate": ("kit.cli.pdu:calibrate", "Measure a PDU's lag and gain with a step of load."),
 }
 _WEIGHTS = {
     "ls": ("kit.cli.machine:weights_ls", "List the weights a spec needs or the store holds."),
@@ -81,24 +87,24 @@ _WEIGHTS = {
 _ENERGIBRIDGE = (
     "Show the energy of an EnergiBridge recording.\n\n"
     "Reads versions 0.0.3 to 0.0.7, from Linux and Windows: CPUs of Intel and AMD by RAPL, one "
-    "socket; GPUs of NVIDIA by their power. Files of Intel before 0.0.7 hold raw counts: kit sees "
-    "it by the numbers, converts them and says so. Files of macOS are refused: they hold powers "
-    "whose averaging nobody states. Readings that cannot be are left out with a note; what is "
-    "ambiguous is refused."
+    "socket; GPUs of NVIDIA by their power. Files of Intel before 0.0.7 hold raw counts: kit "
+    "detects them, converts them and says so. Files of macOS are refused: they hold powers "
+    "whose averaging is documented nowhere. Impossible readings are left out with a note; an "
+    "ambiguous file is refused."
 )
-_IMPORT = {"energibridge": ("kit.cli.importing:energibridge", _ENERGIBRIDGE)}
+_IMPORT = {"energibridge": ("kit.cli.energibridge:energibridge", _ENERGIBRIDGE)}
 
 
 def _import(file: Path, *, runs: Path | None = None) -> None:
-    """Check a single-file run and put it into the store; or read another tool's recording.
+    """Check a single-file run and add it to the store; or read another tool's recording.
 
     Args:
         file: a ``.kit.zip``.
         runs: the folder of runs; else host.toml's [store], else ./runs.
     """
-    from kit.cli import sharing
+    from kit.cli import share
 
-    sharing.import_(file, runs=runs)
+    share.import_(file, runs=runs)
 
 
 def build() -> App:
@@ -125,31 +131,31 @@ def build() -> App:
         for command, (target, line) in commands.items():
             sub.command(target, name=command, help=line)
         app.command(sub)
-    importing = App(name="import", group=groups["Share"], default_command=_import)
+    imports = App(name="import", group=groups["Share"], default_command=_import)
     for command, (target, line) in _IMPORT.items():
-        importing.command(target, name=command, help=line)
-    app.command(importing)
+        imports.command(target, name=command, help=line)
+    app.command(imports)
     return app
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with the code that says how it went."""
+    """Run the command line and exit with its exit code."""
     sys.exit(dispatch(sys.argv[1:] if argv is None else argv))
 
 
 def dispatch(argv: Sequence[str]) -> int:
-    """Run one command; every deliberate error becomes two lines on stderr and its code."""
+    """Run one command; an error of kit becomes two lines on stderr and an exit code."""
     _open_streams()
     try:
         code = build()(list(argv) or _bare(), exit_on_error=False)
         sys.stdout.flush()
     except CycloptsError:
-        return EXIT_USAGE  # cyclopts has said what was wrong
+        return EXIT_USAGE  # cyclopts has printed what was wrong
     except KitError as error:
         return _complain(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `kit ls | head`: who reads has seen enough
+    except BrokenPipeError:  # `kit ls | head`: the reader has closed the pipe
         _forget_output()
         return EXIT_OK
     except OSError as error:
@@ -158,20 +164,20 @@ def dispatch(argv: Sequence[str]) -> int:
 
 
 def _open_streams() -> None:
-    """A stream that the caller closed (``>&-``) is None: what is written goes nowhere."""
+    """Replace a stream that the caller closed (``>&-``) by one that discards its output."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 def _forget_output() -> None:
-    """Drop what could not be written, so that Python does not try again when it ends."""
+    """Discard unwritten output, so that Python does not try to write it again at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _of_system(error: OSError) -> KitError:
-    """What the system refused, in one line: a file, or the output itself (``> /dev/full``)."""
+    """An error of the operating system as kit's: about a file, or the output (``> /dev/full``)."""
     why = error.strerror or type(error).__name__
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
         _forget_output()

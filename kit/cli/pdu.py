@@ -1,4 +1,4 @@
-"""Commands about metered outlets: what a PDU is and tells, and how late and how true it is."""
+"""Commands for metered outlets: identify a PDU, and measure its lag and gain."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def probe(
     timeout_s: float = 2.0,
     json: Json = False,
 ) -> int:
-    """Say what a PDU is, what its outlets draw, and what to write into host.toml.
+    """Identify a PDU, list the power of its outlets, and print its section for host.toml.
 
     Passwords come from KIT_PDU_AUTH_KEY and KIT_PDU_PRIV_KEY, or are asked for; the community may
     also come from KIT_PDU_COMMUNITY.
@@ -51,7 +51,7 @@ def probe(
     Args:
         address: the PDU's name or address, as in pdu1, 192.0.2.10:1161 or [2001:db8::7]:161.
         alias: a section of host.toml to use instead, and the name of the section printed.
-        profile: take it for a PDU of this make instead of recognising it; a path for one's own.
+        profile: the PDU's make, instead of recognising it; or the path of your own profile.
         version: SNMP version 1, 2c or 3.
         community: for SNMP v1 and v2c; else the environment, else `public`.
         user: for SNMP v3.
@@ -60,8 +60,8 @@ def probe(
         no_auth: SNMP v3 without a password.
         no_priv: SNMP v3 without encryption.
         port: UDP port.
-        timeout_s: how long to wait for an answer; each request is repeated once. A PDU that stays
-            silent is asked once more with at least ten seconds.
+        timeout_s: how long to wait for an answer; each request is repeated once. A PDU that does
+            not answer is asked once more with at least ten seconds.
     """
     if address is None:
         config = _of_alias(alias)
@@ -100,29 +100,29 @@ def calibrate(
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> int:
-    """Measure a PDU's lag by a step of load, and its gain where something truer is at hand.
+    """Measure a PDU's lag with a step of load, and its gain where there is a better meter.
 
-    Takes idle, load, idle: leave the host alone meanwhile. Without a reference the gain is not
-    told: NVML and RAPL bound the wall from below, but power supplies and fans are not in them.
+    The host idles, works and idles again: do not use it meanwhile. Without a reference no gain is
+    given: NVML and RAPL bound the wall from below, but miss power supplies and fans.
 
     Args:
         alias: the PDU's section in host.toml.
         idle_s: seconds of idling before and after.
         load_s: seconds of load.
         load: a command that makes the load; else one busy process on each CPU.
-        reference_watts: mean watts under load by a truer meter at the same plug.
+        reference_watts: mean watts under load by a more accurate meter at the same plug.
         reference_error: the reference's relative error (half-width).
         ask: ask for the reference's watts at the end.
         dry_run: print only; keep nothing.
     """
-    from kit.cli import calibrating
+    from kit.cli import load_step
     from kit.energy.calibration import CannotCalibrate
     from kit.energy.calibration import calibrate as computed
 
     config = _of_alias(alias)
     section = {key: value for key, value in config.items() if key != "calibration"}
     try:
-        recorded = calibrating.record(alias, section, (idle_s, load_s), load, say)
+        recorded = load_step.record(alias, section, (idle_s, load_s), load, say)
         poll_s = float(section["poll_s"])
         found = computed(recorded.wall, recorded.raw, recorded.edges, poll_s, recorded.edge_u_s)
     except CannotCalibrate as reason:
@@ -154,7 +154,7 @@ def _of_alias(alias: str | None) -> dict[str, Any]:
 
 
 def _credentials(given: dict[str, str | None], levels: dict[str, bool]) -> dict[str, Any]:
-    """Version, community or user and passwords; asks for a password that is nowhere else."""
+    """Version, community or user and passwords; asks for a password that is given nowhere."""
     version = given["version"] or ("3" if given["user"] else "2c")
     if version != "3":
         community = given["community"] or os.environ.get(_SECRETS["community"]) or "public"
@@ -174,16 +174,16 @@ def _secret(key: str) -> str:
 
 
 def _check(config: dict[str, Any]) -> None:
-    """The rules of host.toml, said of options.
+    """Check options by the rules of host.toml.
 
     Raises:
-        UsageError: an option that host.toml would not take.
+        UsageError: host.toml would not accept an option.
     """
     host.config.check_pdu(PduConfig(profile="", **config))
 
 
 def _look_up(config: dict[str, Any]) -> None:
-    """Say of a name that it has no address, before anything is asked.
+    """Check that a name has an address, before any query.
 
     Raises:
         Blocked: it has none.
@@ -252,7 +252,7 @@ def _entry(
 
 
 def _bound(recorded: Any, found: Any) -> dict[str, Any]:
-    """The lower bound of NVML and RAPL: no gain, since supplies and fans are not in them."""
+    """The lower bound by NVML and RAPL. It is no gain: they miss supplies and fans."""
     if recorded.parts_w is None:
         return {}
     idle_w, load_w = recorded.parts_w

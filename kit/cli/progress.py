@@ -22,13 +22,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from kit.cli.runview import RunView
+from kit.cli.runview import RunProgressView
 from kit.core.model import Event
 from kit.machine.queue import Wait
 from kit.show.render.console import plain, put, short_bytes, stderr
 
 REFRESH_HZ = 2
-# From here on a total is taken for bytes: no build has so many steps.
+# A total of at least this is one of bytes: no build has so many steps.
 _BYTES_FROM = 1 << 20
 
 
@@ -40,7 +40,7 @@ class Amount(ProgressColumn):
 
 
 def amount(done: float, total: float | None) -> str:
-    """How much is done, in words."""
+    """How much is done, as text."""
     if total is None:
         return short_bytes(done) if done >= _BYTES_FROM else ""
     if total >= _BYTES_FROM:
@@ -106,15 +106,15 @@ class Tasks:
 
 
 class RunProgress:
-    """A run as it goes on. ``with RunProgress() as shown: shown.event(event)`` for each event.
+    """A run in progress. ``with RunProgress() as shown: shown.event(event)`` for each event.
 
-    On a terminal: a line a launch that is done, and below it the launch that is going on, redrawn.
-    Elsewhere: a line a phase.
+    On a terminal: a line for each finished launch, and below them the present one, redrawn.
+    Elsewhere: a line for each phase.
     """
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or stderr()
-        self._view = RunView()
+        self._view = RunProgressView()
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -140,7 +140,7 @@ class RunProgress:
             self._live.stop()
 
     def event(self, event: Event) -> None:
-        """Take in one event of the run's journal; prints what is worth a line of its own."""
+        """Take in one event of the run's journal; prints a line where it matters."""
         lines = self._view.take(event, every=self._live is None)
         if self._live:
             for line in lines:
@@ -149,7 +149,7 @@ class RunProgress:
             put(self._console, *lines)
 
     def waiting(self, wait: Wait) -> None:
-        """Tell what the run waits for before it begins."""
+        """Show what the run waits for before it begins."""
         self._view.waiting = str(wait)
         if not self._live:
             put(self._console, plain(str(wait)))

@@ -1,7 +1,7 @@
-"""How the command line draws a run that is going on, from its events alone.
+"""How the command line draws a run in progress, from its events alone.
 
-`RunView.take` gives the lines that an event leaves on the screen; drawing the view shows where
-the run is now. What is known of the run is `kit.show.live.runstate`'s.
+`RunProgressView.take` returns the lines that an event leaves on the screen; the view itself shows
+where the run is now. `kit.show.live.runstate` holds what is known of the run.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from kit.energy import names
 from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import answered
 from kit.show.live.runstate import RunState
-from kit.show.live.snapshot import NS, Device, Snapshot
-from kit.show.render.console import device_name, marked, plain, short_time
+from kit.show.live.snapshot import NS, Device, RunSnapshot
+from kit.show.render.console import device_name, plain, short_time, with_badge
 
 _LASTING = ("warn", "fail", "mark")
 _BAR = (8, 40)  # columns, at least and at most
 
 
-class RunView:
-    """A run, built from its events in order; ``waiting`` is what it waits for before the first."""
+class RunProgressView:
+    """A run, built from its events in order; ``waiting`` says what it waits for before them."""
 
     waiting = ""
 
@@ -36,14 +36,14 @@ class RunView:
         """Take in the next event; returns the lines that it leaves on the screen.
 
         Args:
-            every: as a log has them: also what only happened, and not what went wrong alone.
+            every: return all lines of the log, and not only those on faults.
         """
         line = self._state.take(event)
         self._seen = (event.t, time.monotonic())
         if event.kind == "launch.end":
             return [_launch_line(self._state.snapshot())]
         if line and line.level in _LASTING:
-            return [marked(line.level, plain(line.text))]
+            return [with_badge(line.level, plain(line.text))]
         return [plain(line.text)] if line and every else []
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -60,8 +60,8 @@ class RunView:
         t, at = self._seen
         return t + int((time.monotonic() - at) * NS)
 
-    def _current(self, seen: Snapshot, options: ConsoleOptions) -> Text:
-        """Where the launch is, a bar of its requests, the time in this phase, the power."""
+    def _current(self, seen: RunSnapshot, options: ConsoleOptions) -> Text:
+        """The present phase and its time, a bar of the requests, the power."""
         line = Text(f"{seen.where()}  ", no_wrap=True, overflow="ellipsis")
         rest = Text()
         if seen.step:
@@ -80,23 +80,23 @@ class RunView:
         return line.append_text(rest)
 
 
-def _launch_line(seen: Snapshot) -> RenderableType:
+def _launch_line(seen: RunSnapshot) -> RenderableType:
     """``✔ launch 0 (1 of 3)  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed``."""
     done, progress = seen.done(), seen.progress
     keys = (("startup", None), ("measured", None))
     parts = [f"{names.phase(key[0])} {short_time(done[key])}" for key in keys if key in done]
     if progress.stage == "measured" and progress.failed is not None:
         parts.append(answered(progress.done - progress.failed, progress.failed))
-    return marked("warn" if progress.failed else "ok", plain(" · ".join(parts)), seen.where())
+    return with_badge("warn" if progress.failed else "ok", plain(" · ".join(parts)), seen.where())
 
 
-def _path(seen: Snapshot, options: ConsoleOptions) -> Text:
-    """``idle ✔  startup ✔  warm-up ●  loaded idle  measured …``; in brief where narrow."""
+def _path(seen: RunSnapshot, options: ConsoleOptions) -> Text:
+    """``idle ✔  startup ✔  warm-up ●  loaded idle  measured …``; short names where narrow."""
     whole = _named(seen, options)
     return whole if whole.cell_len <= options.max_width else _named(seen, options, short=True)
 
 
-def _named(seen: Snapshot, options: ConsoleOptions, *, short: bool = False) -> Text:
+def _named(seen: RunSnapshot, options: ConsoleOptions, *, short: bool = False) -> Text:
     words, done = [], seen.done()
     for phase, part in BLOCKS:
         name = names.phase(phase, short=short)

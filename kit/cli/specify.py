@@ -54,7 +54,7 @@ def init(
 def check(file: Path, *, json: Json = False) -> None:
     """List everything wrong with a run spec, each with its JSON path and a remedy.
 
-    Names and hashes of model files are held against what this machine knows; no network is asked.
+    Names and hashes of model files are compared with those that this machine knows, offline.
 
     Args:
         file: the run spec.
@@ -79,7 +79,7 @@ def check(file: Path, *, json: Json = False) -> None:
 
 
 def _doubts(spec: RunSpec, name: str) -> list[weights.Doubt]:
-    """What is doubtful about the names of the spec's model files.
+    """Doubts about the names of the spec's model files.
 
     Raises:
         SpecInvalid: a name is known here to belong to another hash.
@@ -91,7 +91,7 @@ def _doubts(spec: RunSpec, name: str) -> list[weights.Doubt]:
 
 
 def plan(file: Path, *, runs: Runs = None, json: Json = False) -> int:
-    """Show what a spec resolves to on this machine, and what preflight says of it.
+    """Show what a spec resolves to on this machine, and preflight's findings.
 
     Args:
         file: the run spec.

@@ -308,7 +308,7 @@ class Request(Record, frozen=True, kw_only=True):
     """A line of ``requests.jsonl``: what happened to one scheduled request. Times in ns.
 
     ``error`` is what went wrong, with its evidence, in one line; ``code`` is its reason code
-    (`kit.measure.drive.reading`), absent in runs before formulas 4. ``first_token`` and
+    (`kit.measure.drive.answer`), absent in runs before formulas 4. ``first_token`` and
     ``last_token`` are the first and last chunk that held a token; None where the answer does not
     show them.
     """

@@ -8,7 +8,7 @@
 4. ``instant``: instantaneous power, held about the time of its making; its window is 25 ms of
    each 100 ms, so that it aliases.
 5. ``average``: the mean of a trailing second, moved back by half of it; windows of 5 s and more.
-   Undoing the mean (energy now = energy a second ago + mean) is not done: each second adds the
+   We do not deconvolve the mean (energy now = energy a second ago + mean): each second adds the
    error of one renewal's time, ten milliseconds times the change of power, and none goes away.
 """
 
@@ -218,10 +218,10 @@ def _moved(curve: Curve, fitted: shapes.Fitted, stamps: Floats) -> Curve:
             h._replace(t0=h.t0 + min(lag, 0.0), t1=h.t1 + max(lag, 0.0)) for h in curve.holes
         ),
     )
-    return _reaching(moved, float(stamps[0]), float(stamps[-1]))
+    return _extend_to_readings(moved, float(stamps[0]), float(stamps[-1]))
 
 
-def _reaching(curve: Curve, first: float, last: float) -> Curve:
+def _extend_to_readings(curve: Curve, first: float, last: float) -> Curve:
     """The curve from the first to the last reading, where it was moved by some milliseconds: its
     first and last power held that much longer."""
     seconds = np.array([max(curve.t[0] - first, 0.0), max(last - curve.t[-1], 0.0)]) * NS
@@ -288,7 +288,7 @@ def combined(ticks: Known, shape: Curve, unknown: tuple[Hole, ...]) -> Curve | N
     return replace(
         shape,
         t=t,
-        joules=_stretched(np.interp(t, shape.t, shape.joules), drawn, known, float(ratio)),
+        joules=_rescale_to_ticks(np.interp(t, shape.t, shape.joules), drawn, known, float(ratio)),
         method="counter+samples",
         resolution_j=ticks.scale / np.sqrt(6),
         resolution_w=0.0,
@@ -313,7 +313,7 @@ def _to_ticks(holes: tuple[Hole, ...], t: Floats) -> tuple[Hole, ...]:
     return tuple(found)
 
 
-def _stretched(shape: Floats, drawn: Floats, known: Floats, ratio: float) -> Floats:
+def _rescale_to_ticks(shape: Floats, drawn: Floats, known: Floats, ratio: float) -> Floats:
     """Energy (J) at each point of the shape: through every tick, by ``ratio`` outside of them."""
     joules = np.interp(shape, drawn, known)
     before, after = shape < drawn[0], shape > drawn[-1]
@@ -324,14 +324,16 @@ def _stretched(shape: Floats, drawn: Floats, known: Floats, ratio: float) -> Flo
 
 
 def _instant(series: Series, facts: Mapping[str, Any]) -> Curve:
-    """Each value stands for the time about its making: half a renewal, half its window and half a
-    poll before it was last read."""
+    """Each value represents the interval around the instant it was measured: half a renewal, half
+    its window and half a poll before it was last read."""
     renewed_s = _renewal_s(series)
     curve = _gauge(series, scale_of("gpu_power_instant", facts), "instant", renewed_s)
     back = (renewed_s + _INSTANT_S + float(np.median(np.diff(curve.t))) * NS) / 2 * 1e9
     holes = tuple(h._replace(t0=h.t0 - back) for h in curve.holes)
     last = float(curve.t[-1])
-    return _reaching(replace(curve, t=curve.t - back, holes=holes), float(curve.t[0]) - back, last)
+    return _extend_to_readings(
+        replace(curve, t=curve.t - back, holes=holes), float(curve.t[0]) - back, last
+    )
 
 
 def _renewal_s(series: Series) -> float:

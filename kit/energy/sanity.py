@@ -44,7 +44,7 @@ def wall_below_parts(values: Sequence[EnergyValue]) -> str:
 
 
 def power_below_parts(wall_w: float, gain: float, parts_w: float) -> str:
-    """The same of watts at one moment, the wall's known to ``gain`` (relative half-width)."""
+    """The same check on instantaneous power; ``gain`` is the wall meter's relative half-width."""
     if parts_w <= 0 or wall_w * (1 + gain) >= parts_w * (1 - _TOLERANCE):
         return ""
     return (

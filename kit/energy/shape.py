@@ -183,7 +183,7 @@ def fit(t: Floats, joules: Floats, variance: Floats, pairs: Pairs, period_s: flo
     scale, rest = 1.0, np.zeros(count)
     for _ in range(_ROUNDS):
         expected = scale * steps + known
-        weights = _heavy(rest**2 / expected) / expected
+        weights = _student_t_weights(rest**2 / expected) / expected
         costs = np.array([_cost(t, joules, pairs, weights, lag) for lag in lags])
         costs += (lags / LAG_PRIOR_S) ** 2
         lag, u_lag = _lowest(lags, costs)
@@ -193,7 +193,7 @@ def fit(t: Floats, joules: Floats, variance: Floats, pairs: Pairs, period_s: flo
     return Fitted(-lag, max(u_lag, _LEAST_LAG_S), scale, misfit, count)
 
 
-def _heavy(squares: Floats) -> Floats:
+def _student_t_weights(squares: Floats) -> Floats:
     """Weights of Student's t: now and then the driver is busy and a tick comes 10 ms late."""
     weights: Floats = (_FREEDOM + 1) / (_FREEDOM + squares)
     return weights
@@ -231,7 +231,7 @@ def _scale(rest: Floats, steps: Floats, known: Floats, before: float) -> float:
     never changed says nothing.
     """
     told = steps / (steps + known)
-    heavy = _heavy(rest**2 / (before * steps + known))
+    heavy = _student_t_weights(rest**2 / (before * steps + known))
     ratio = heavy * np.maximum(rest**2 - known, 0.0) / (steps + known)
     total = float(ratio.sum()) + _PRIOR_TICKS
     return max(_LEAST_SCALE, total / (float(told.sum()) + _PRIOR_TICKS))

@@ -62,15 +62,15 @@ class Slope(NamedTuple):
     u: float
 
 
-class Told(NamedTuple):
-    """What one view says: a status, why, and whether it can ever say more of this card."""
+class Criterion(NamedTuple):
+    """What one criterion says: a status, why, and whether it can never say more of this card."""
 
     status: str
     reason: str = ""
     for_good: bool = False
 
 
-STEADY = Told("steady")
+STEADY = Criterion("steady")
 
 
 def judge(device: MeterDevice, samples: Samples, t0: int, t1: int, rule: Rule) -> dict[str, Any]:
@@ -112,8 +112,8 @@ class _Seen(NamedTuple):
     power: Slope | None
     power_w: float
     masks: list[int]
-    lacks: list[Told]
-    held: list[Told]
+    lacks: list[Criterion]
+    held: list[Criterion]
 
 
 def _see(device: MeterDevice, samples: Samples, t0: int, t1: int) -> _Seen:
@@ -132,8 +132,8 @@ def _see(device: MeterDevice, samples: Samples, t0: int, t1: int) -> _Seen:
     )
 
 
-def _told(seen: _Seen, seconds: float, rule: Rule) -> list[Told]:
-    """Every view's word; of those that speak for a steady state some have nothing to add."""
+def _told(seen: _Seen, seconds: float, rule: Rule) -> list[Criterion]:
+    """The verdict of each criterion; one that says steady may carry no reason."""
     told = [
         _judged("temperature", seen.temperature, rule.temperature_c_per_min, "°C/min"),
         _judged("power", seen.power, rule.power_percent_per_min, "%/min"),
@@ -141,24 +141,28 @@ def _told(seen: _Seen, seconds: float, rule: Rule) -> list[Told]:
         *seen.held,
     ]
     if len(seen.masks) > 1:
-        told.append(Told("not_steady", f"clock event reasons changed ({len(seen.masks)} masks)"))
+        told.append(
+            Criterion("not_steady", f"clock event reasons changed ({len(seen.masks)} masks)")
+        )
     if seconds < rule.window_s:
-        told.append(Told("unknown", f"judged over {seconds:.3g} s, {rule.window_s:g} s at least"))
+        told.append(
+            Criterion("unknown", f"judged over {seconds:.3g} s, {rule.window_s:g} s at least")
+        )
     return told
 
 
-def _worst(told: list[Told]) -> str:
+def _worst(told: list[Criterion]) -> str:
     statuses = {t.status for t in told}
     return next((s for s in ("not_steady", "unknown") if s in statuses), "steady")
 
 
-def _judged(what: str, slope: Slope | None, limit: float, unit: str) -> Told:
+def _judged(what: str, slope: Slope | None, limit: float, unit: str) -> Criterion:
     if slope is None:
-        return Told("unknown", f"{what}: too few readings")
+        return Criterion("unknown", f"{what}: too few readings")
     told = f"{what} moves by {slope.value:+.2g} ± {slope.u:.1g} {unit} (limit {limit:g})"
     if abs(slope.value) - 2 * slope.u > limit:
-        return Told("not_steady", told)
-    return STEADY if max(abs(slope.value), 2 * slope.u) <= limit else Told("unknown", told)
+        return Criterion("not_steady", told)
+    return STEADY if max(abs(slope.value), 2 * slope.u) <= limit else Criterion("unknown", told)
 
 
 # --- what was read ---------------------------------------------------------------------------
@@ -166,7 +170,7 @@ def _judged(what: str, slope: Slope | None, limit: float, unit: str) -> Told:
 
 def _covered(
     what: str, device: MeterDevice, samples: Samples, quantity: str, t0: int, t1: int
-) -> Told:
+) -> Criterion:
     """Readings of a part of a window say nothing of its rest."""
     inside = _within(samples.get(device.device, quantity), t0, t1)
     if inside is None or not len(inside[0]):
@@ -174,7 +178,7 @@ def _covered(
     seconds, read_s = (t1 - t0) * NS, _span_s(device, quantity, inside[0])
     if read_s >= _COVERED * seconds:
         return STEADY
-    return Told("unknown", f"{what} was read over {read_s:.3g} of {seconds:.3g} s")
+    return Criterion("unknown", f"{what} was read over {read_s:.3g} of {seconds:.3g} s")
 
 
 def _span_s(device: MeterDevice, quantity: str, t: Floats) -> float:
@@ -205,15 +209,15 @@ def _power_read(device: MeterDevice, samples: Samples, t0: int, t1: int) -> str:
 # --- why clocks were held down ---------------------------------------------------------------
 
 
-def _no_mask(device: MeterDevice) -> Told:
+def _no_mask(device: MeterDevice) -> Criterion:
     """Without a mask nobody knows whether clocks were held down; some cards never tell it."""
     facts = device.quantities.get(_MASK, {})
     if "reason" in facts:
-        return Told("unknown", f"clock event reasons: {facts['reason']}", for_good=True)
-    return Told("unknown", "clock event reasons: no readings")
+        return Criterion("unknown", f"clock event reasons: {facts['reason']}", for_good=True)
+    return Criterion("unknown", "clock event reasons: no readings")
 
 
-def _held(quantity: str, series: Series | None, t0: int, t1: int) -> Told:
+def _held(quantity: str, series: Series | None, t0: int, t1: int) -> Criterion:
     """That a reason held the clocks down at no time in the window, or all along alike.
 
     Judged is what lies between two reads in the window: of the time between the last read before
@@ -225,14 +229,14 @@ def _held(quantity: str, series: Series | None, t0: int, t1: int) -> Told:
     t, ns = inside
     what = QUANTITIES[quantity].text
     if (np.diff(ns) < 0).any():
-        return Told("unknown", f"{what}: the time of it was reset")
+        return Criterion("unknown", f"{what}: the time of it was reset")
     held_s = float(ns[-1] - ns[0]) * NS
     if held_s == 0:
         return STEADY
     told = f"{what} for {held_s:.3g} of {t[-1] - t[0]:.3g} s"
     if _even(t, ns):
-        return Told("steady", f"{told}, evenly all along")
-    return Told("not_steady", f"{told}, not evenly")
+        return Criterion("steady", f"{told}, evenly all along")
+    return Criterion("not_steady", f"{told}, not evenly")
 
 
 def _even(t: Floats, ns: Floats) -> bool:

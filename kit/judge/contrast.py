@@ -1,6 +1,7 @@
-"""Any number of sealed runs against one of them: read, judged pair by pair, and what differs.
+"""Any number of sealed runs compared with one of them: verdicts pair by pair, and differences.
 
-Replay, which loads numpy and more, is imported by those that use it: off the event loop of a face.
+`kit.judge.replay` loads numpy and more. Functions here import it themselves, so that a face can
+call them outside its event loop.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Side:
-    """One run of a comparison: what it recorded, or why it cannot be read.
+    """One run of a comparison: its records, or why it cannot be read.
 
     Attributes:
-        altered: it can be read and does not verify.
+        altered: it can be read, but does not verify.
     """
 
     path: Path
@@ -36,7 +37,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Contrast:
-    """The sides, the baseline among them, and the verdict on each other that can be read."""
+    """The sides with the baseline, and the verdict on each other side that can be read."""
 
     sides: tuple[Side, ...]
     baseline: Side
@@ -50,7 +51,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Difference:
-    """One fact in which a side is unlike the baseline: its values by letter, and what it means."""
+    """A fact in which a side differs from the baseline: values by letter, and the meaning."""
 
     fact: str
     values: dict[str, str]
@@ -59,7 +60,7 @@ class Difference:
 
 
 def side_of(path: Path, letter: str) -> Side:
-    """Read and recompute a run; one that does not verify gives no number."""
+    """Read and recompute a run; one that does not verify has no numbers."""
     from kit.judge import replay as replaying
 
     try:
@@ -84,7 +85,7 @@ def contrast(sides: Sequence[Side], baseline: Side) -> Contrast:
 
 
 def differences(found: Contrast) -> list[Difference]:
-    """What differs of any side, weightiest first (`kit.judge.compare.ranked`)."""
+    """Differences of all sides, the most important first (`kit.judge.compare.ranked`)."""
     merged: dict[tuple[Any, str], tuple[Ranked, dict[str, str]]] = {}
     for letter, judged in found.judged.items():
         for each in ranked(judged):

@@ -1,4 +1,4 @@
-"""The door that every run passes before anything of it is shown, compared or run again."""
+"""The check that every run passes before it is shown, compared or run again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kit.store import verdicts
 
 
 def verify(run: Path, *, through: str = "L6") -> Verdict:
-    """`kit.judge.verify.verify`, with the verdict kept for lists."""
+    """`kit.judge.verify.verify`; it also keeps the verdict for lists."""
     files = verdicts.identity(run)
     found = verify_run(run, through=through)
     word = verdicts.VERIFIED if through == "L6" else verdicts.INTACT
@@ -24,10 +24,10 @@ def verify(run: Path, *, through: str = "L6") -> Verdict:
 
 
 def admit(run: Path, *, records: bool = False) -> None:
-    """Check that a run is what was sealed; nothing of it may be shown where this raises.
+    """Check that a run is what was sealed; show nothing of it if this raises.
 
     Args:
-        records: also check the form of every file, for those who compute from them.
+        records: also check the form of every file, for callers that compute from them.
 
     Raises:
         ArchiveRefused: with the code of the first check that failed.
@@ -46,7 +46,7 @@ def admit(run: Path, *, records: bool = False) -> None:
 
 @contextmanager
 def malformed(run: Path) -> Iterator[None]:
-    """Around what computes from admitted records: what they break there is a fault of theirs.
+    """Wrap a computation on admitted records: an error in it is a fault of the records.
 
     Raises:
         ArchiveRefused: ``RESULTS_DIFFER``, as verify says of such a run.

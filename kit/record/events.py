@@ -1,7 +1,7 @@
-"""The runner's journal, ``events.jsonl``: append, tail, check. The only link to the faces.
+"""The runner's journal, ``events.jsonl``: append, follow, check. The only link to the faces.
 
-Every line is canonical JSON and carries the SHA-256 of the line before it, so that a truncated,
-reordered or edited journal shows. The runner alone writes it.
+Every line is canonical JSON with the SHA-256 of the line before it, so that truncating,
+reordering or editing is detected. Only the runner writes it.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ class Clock:
         return time.monotonic_ns() - self.origin
 
     def anchor(self) -> dict[str, str]:
-        """The same instant on three clocks (ns, decimal strings), to map foreign time stamps."""
+        """The present instant on three clocks (ns, decimal strings), to convert time stamps."""
         for _ in range(_TRIES):
             begin, raw, wall = self.now(), time.clock_gettime_ns(_RAW), time.time_ns()
-            if self.now() - begin < _ONE_INSTANT_NS:  # it was not put aside in between
+            if self.now() - begin < _ONE_INSTANT_NS:  # it was not suspended in between
                 break
         return {"monotonic": str(begin), "monotonic_raw": str(raw), "realtime": str(wall)}
 
 
 class Journal:
-    """Appends events, each whole or not at all; synced to disk at most once a second."""
+    """Appends events, each completely or not at all; synced to disk at most once a second."""
 
     SYNC_EVERY_NS = 1_000_000_000
 
@@ -55,10 +55,10 @@ class Journal:
         self._synced = 0
 
     def add(self, kind: str, **data: Any) -> Event:
-        """Append one event stamped now; returns it.
+        """Append one event with the present time; returns it.
 
         Raises:
-            OSError: it could not be written; the journal is as it was, and may be gone on with.
+            OSError: it could not be written; the journal is unchanged and can still be used.
         """
         event = Event(seq=self._seq, t=self._clock.now(), kind=kind, data=data, prev=self._prev)
         line = canonical(msgspec.to_builtins(event))
@@ -69,7 +69,7 @@ class Journal:
         return event
 
     def _write(self, data: bytes) -> None:
-        """Write a line; of one that a full disk cuts short nothing stays, or it broke the chain."""
+        """Write a line. If a full disk cuts it short, remove it: it would break the chain."""
         view = memoryview(data)
         try:
             while view:
@@ -90,7 +90,7 @@ class Journal:
 
 
 class BrokenChain(ValueError):
-    """A journal whose lines do not follow one another; ``line`` is the first bad one."""
+    """A journal with a broken hash chain; ``line`` is the first bad line."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(f"events.jsonl line {line}: {message}")
@@ -101,7 +101,7 @@ def decode(data: bytes) -> list[Event]:
     """Parse a whole journal and check its chain.
 
     Raises:
-        BrokenChain: at the first line that is malformed, out of order or does not follow.
+        BrokenChain: at the first line that is malformed, out of order or breaks the chain.
     """
     events: list[Event] = []
     prev, last_t = GENESIS, 0
@@ -117,7 +117,7 @@ def decode(data: bytes) -> list[Event]:
 
 
 def valid_prefix(data: bytes) -> bytes:
-    """The longest prefix of ``data`` that is a sound journal (for recovery after a crash)."""
+    """The longest prefix of ``data`` that is a valid journal (for recovery after a crash)."""
     lines = data.splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
@@ -129,13 +129,13 @@ def valid_prefix(data: bytes) -> bytes:
 
 
 class _Lines:
-    """Cuts what is read of a journal, piece by piece, into whole lines with their numbers."""
+    """Cuts pieces of a journal into complete lines with their numbers."""
 
     def __init__(self) -> None:
         self._rest, self._number = b"", 0
 
     def take(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """The lines that ``data`` ends, each with its number from 0; what is left over waits."""
+        """Complete lines with their numbers from 0; an incomplete rest waits for the next call."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._number += 1
@@ -143,9 +143,9 @@ class _Lines:
 
 
 def tail(path: Path, follow: Callable[[], bool], poll_s: float = 0.1) -> Iterator[Event]:
-    """Yield the journal's events as they come, until ``follow()`` is false and all are read.
+    """Yield the journal's events as they are written, until ``follow()`` is false and all are read.
 
-    A journal that is moved meanwhile is read to its end all the same.
+    A journal that is moved meanwhile is still read to its end.
 
     Raises:
         BrokenChain: at the first line that is not an event.
@@ -166,13 +166,13 @@ def tail(path: Path, follow: Callable[[], bool], poll_s: float = 0.1) -> Iterato
 
 
 class Reader:
-    """Reads what was appended to a journal since the last time; for somebody who watches.
+    """Reads the new events of a journal, for a face that watches.
 
-    A line that cannot be read is passed over: whoever watches wants to see the rest.
+    A line that cannot be read is skipped, so that the rest can be shown.
 
     Attributes:
-        path: where the journal is; set again when it was moved.
-        broken: the numbers, from 1, of the lines that were passed over.
+        path: the journal's path; to be set again when the journal was moved.
+        broken: the numbers, from 1, of the skipped lines.
     """
 
     def __init__(self, path: Path) -> None:
@@ -180,7 +180,7 @@ class Reader:
         self._at, self._lines = 0, _Lines()
 
     def read(self) -> list[Event]:
-        """The events not yet read; nothing where there is no journal yet, or none any more."""
+        """The new events; none if there is no journal yet, or none any more."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._at)

@@ -1,4 +1,4 @@
-"""The manifest, the only root of a sealed run: its name, its strict reading, its file list.
+"""The manifest, the root of a sealed run: run hash, strict parsing, list of files.
 
 ``run_hash = SHA-256("kit-run-v1\\n" ‖ manifest bytes)``. The manifest is canonical JSON
 (RFC 8785) without floats, so that one run has one manifest and one hash.
@@ -15,27 +15,27 @@ import msgspec
 from kit.core import jsonio
 from kit.core.errors import ArchiveRefused
 from kit.core.model import Manifest, ManifestFile
-from kit.record.archive import MANIFEST, MAX_BYTES, MAX_MANIFEST, SEAL, SEAL_SUFFIXES, Source
+from kit.record.archive import MANIFEST, MAX_BYTES, MAX_MANIFEST, SEAL, SEAL_SUFFIXES, ArchiveSource
 
 SCHEMA = "kit.run/1"
 PROFILE = "kit.check/1"
 CRITICAL: frozenset[str] = frozenset()
 PRIVATE = "private/"
-# How a run is related to its parents: it runs one again, or holds its records with other results.
+# A run's relation to a parent: it runs it again, or holds its records with other results.
 REPLAY, RECOMPUTED = "replay-of", "recomputed-from"
 RELATIONS = frozenset({REPLAY, RECOMPUTED})
 DOMAIN = b"kit-run-v1\n"
-# Attempts of the same spec that the exporter's ledger knows: beside the run, outside its hash.
+# Attempts at the same spec by the exporter's ledger: added to the run, outside its hash.
 ATTEMPTS = f"{SEAL}attempts.json"
-# A single JSON document is parsed whole, and becomes many times its size.
+# A JSON document is parsed whole, and takes many times its size in memory.
 MAX_DOCUMENT = 64 << 20
 _REMEDY = "ask whoever made it for an archive written by `kit export`"
 
 
 def parent(document: Any, relation: str) -> str:
-    """The hash of the run that a manifest, read from anywhere, names as its parent; else empty.
+    """The hash of a manifest's parent run, or empty; the manifest may be from anywhere.
 
-    It may become a path in a store: whatever is no hash is left out.
+    The hash may become a path in a store, so that any other text counts as empty.
     """
     parents = document.get("parents") if isinstance(document, dict) else None
     for named in parents if isinstance(parents, list) else ():
@@ -50,8 +50,8 @@ def run_hash(data: bytes) -> str:
     return hashlib.sha256(DOMAIN + data).hexdigest()
 
 
-def read(source: Source) -> tuple[bytes, Manifest]:
-    """The manifest's bytes and what they say.
+def read(source: ArchiveSource) -> tuple[bytes, Manifest]:
+    """The manifest's bytes and its content.
 
     Raises:
         ArchiveRefused: ``MISSING_FILE``, ``TOO_LARGE`` or a code of `parse`.
@@ -86,10 +86,12 @@ def parse(data: bytes) -> Manifest:
 
 
 def is_canonical(document: Any, data: bytes) -> bool:
-    """Whether ``data`` is the one form that ``document`` has (RFC 8785)."""
+    """Whether ``data`` is the canonical form of ``document`` (RFC 8785)."""
     try:
         return jsonio.canonical(document) == data
-    except ValueError:  # half a character, an infinity, an integer of 2^53 or more: it has none
+    except (
+        ValueError
+    ):  # half a character, an infinity, an integer of 2^53 or more: no canonical form
         return False
 
 
@@ -106,7 +108,7 @@ def _refuse_floats(value: Any) -> None:
 
 
 def _refuse_unsupported(document: Any) -> None:
-    """A newer kit may say that an older one must not judge; then it does not."""
+    """Refuse a manifest of a newer kit that says that older ones must not judge it."""
     if not isinstance(document, dict):
         raise _refused("MANIFEST_INVALID", "manifest.json is not an object")
     if document.get("schema") != SCHEMA or document.get("profile") != PROFILE:
@@ -132,14 +134,14 @@ def _refuse_list(files: tuple[ManifestFile, ...]) -> None:
 # --- files against the list -----------------------------------------------------------------
 
 
-def strangers(source: Source, manifest: Manifest) -> list[str]:
-    """Files that are there and that neither the manifest nor the seal's kinds account for."""
+def unlisted_files(source: ArchiveSource, manifest: Manifest) -> list[str]:
+    """Files of the source that are neither in the manifest nor known files of the seal."""
     listed = {MANIFEST, *(f.path for f in manifest.files)}
     return [n for n in source.names() if n not in listed and not _is_seal(n)]
 
 
-def absentees(source: Source, manifest: Manifest) -> list[ManifestFile]:
-    """Files that are listed and not there; those withheld may be absent."""
+def missing_files(source: ArchiveSource, manifest: Manifest) -> list[ManifestFile]:
+    """Entries of the manifest without a file; withheld files may be absent."""
     there = set(source.names())
     return [f for f in manifest.files if f.path not in there]
 
@@ -149,11 +151,11 @@ def _is_seal(name: str) -> bool:
     return kind or name == ATTEMPTS
 
 
-def pieces_listed(source: Source, entry: ManifestFile) -> Iterator[bytes]:
-    """A listed file piece by piece; only after the last one are they those that were sealed.
+def pieces_listed(source: ArchiveSource, entry: ManifestFile) -> Iterator[bytes]:
+    """A listed file piece by piece; its hash is checked after the last one.
 
     Raises:
-        ArchiveRefused: ``HASH_MISMATCH``, or what reading it shows.
+        ArchiveRefused: ``HASH_MISMATCH``, or a fault in reading it.
     """
     if source.size(entry.path) != entry.size:
         raise _refused("HASH_MISMATCH", f"{entry.path} is not as long as when it was sealed")
@@ -165,21 +167,21 @@ def pieces_listed(source: Source, entry: ManifestFile) -> Iterator[bytes]:
         raise _refused("HASH_MISMATCH", f"{entry.path} is not what was sealed")
 
 
-def check_listed(source: Source, entry: ManifestFile) -> None:
+def check_listed(source: ArchiveSource, entry: ManifestFile) -> None:
     """Hash a listed file without keeping it; raises as `pieces_listed` does."""
     for _ in pieces_listed(source, entry):
         pass
 
 
-def read_listed(source: Source, entry: ManifestFile) -> bytes:
-    """A listed file's bytes, which are those that were sealed; raises as `pieces_listed` does."""
+def read_listed(source: ArchiveSource, entry: ManifestFile) -> bytes:
+    """A listed file's bytes, with their hash checked; raises as `pieces_listed` does."""
     return b"".join(pieces_listed(source, entry))
 
 
-class Intact(Source):
-    """A source that gives only bytes whose hash the manifest has: what is parsed was hashed."""
+class Intact(ArchiveSource):
+    """A source that returns only bytes with the manifest's hash."""
 
-    def __init__(self, source: Source, manifest: Manifest) -> None:
+    def __init__(self, source: ArchiveSource, manifest: Manifest) -> None:
         self._source = source
         self._entries = {f.path: f for f in manifest.files}
         self.kind, self.top, self.remarks = source.kind, source.top, source.remarks

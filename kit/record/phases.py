@@ -1,4 +1,4 @@
-"""Phases, cut from the journal and the requests. Pure, so that verify cuts them again.
+"""Phases of a run, from the journal and the requests. Pure, so that verify can repeat it.
 
 The blocks of a launch come from ``phase.begin`` and ``phase.end`` events. Inside the measured
 block each instant belongs to ``prefill`` (one request, no token yet), ``decode`` (one request,
@@ -23,7 +23,7 @@ BLOCKS: tuple[tuple[str, str | None], ...] = (
     ("idle", "after"),
 )
 
-# What the measured block is divided into.
+# The phases inside the measured block.
 INSIDE = ("prefill", "decode", "mixed")
 _END = 1 << 62
 
@@ -38,7 +38,7 @@ ALIASES = {
 
 
 def blocks(events: Iterable[Event]) -> tuple[Phase, ...]:
-    """The blocks of every launch in order; a block that never ended is not one."""
+    """The blocks of every launch in order; blocks without an end are left out."""
     begun: dict[tuple[int, str, str | None], int] = {}
     found: list[Phase] = []
     for event in events:
@@ -54,10 +54,10 @@ def blocks(events: Iterable[Event]) -> tuple[Phase, ...]:
 
 
 def inside(launch: int, requests: Sequence[Request]) -> tuple[Phase, ...]:
-    """Prefill, decode and mixed stretches of one launch's measured requests, in time order.
+    """Prefill, decode and mixed intervals of one launch's measured requests, in time order.
 
-    Each instant with exactly one request under way belongs to that request's own phase; with
-    more it is mixed; neighbouring mixed stretches are joined.
+    An instant with exactly one active request belongs to that request's phase, one with several is
+    mixed. Neighbouring mixed intervals are joined.
     """
     found: list[Phase] = []
     under_way: dict[int, Request] = {}
@@ -79,7 +79,7 @@ def inside(launch: int, requests: Sequence[Request]) -> tuple[Phase, ...]:
 
 
 def cut(events: Iterable[Event], requests: Mapping[int, Sequence[Request]]) -> tuple[Phase, ...]:
-    """Every block of every launch, and what its measured requests divide it into."""
+    """Every block of every launch, and the phases inside the measured blocks."""
     found = list(blocks(events))
     for launch in sorted(requests):
         measured = [r for r in requests[launch] if r.stage == "measured" and r.status == "ok"]
@@ -88,7 +88,7 @@ def cut(events: Iterable[Event], requests: Mapping[int, Sequence[Request]]) -> t
 
 
 def _edges(requests: Sequence[Request]) -> list[tuple[int, str, Request | None]]:
-    """When each request was sent, had its first token and its last, or without them ended."""
+    """Begin, first token and end of each request; without tokens only begin and end."""
     edges: list[tuple[int, str, Request | None]] = []
     for r in requests:
         if r.sent is None:
@@ -101,7 +101,7 @@ def _edges(requests: Sequence[Request]) -> list[tuple[int, str, Request | None]]
 
 
 def _phase_of(request: Request, t: int) -> str:
-    """The phase of the only request under way; none where it does not show its first token."""
+    """The phase of the only active request; none if its first token is unknown."""
     if request.first_token is None:
         return ""
     return "prefill" if t < request.first_token else "decode"

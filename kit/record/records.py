@@ -1,4 +1,4 @@
-"""A run's files, parsed once: what `results.compute` computes from, and verify with it."""
+"""A run's files, parsed: the input of `results.compute` and of verify."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import msgspec
 from kit.core import jsonio
 from kit.core.model import Event, Phase, Plan, Request, Response, RunSpec, ScheduledRequest
 from kit.record import archive, events, phases, samples
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 
 T = TypeVar("T")
 
 
 class MalformedRecordError(ValueError):
-    """A file of a run that does not hold what it should; the message names it."""
+    """A file of a run with wrong content; the message names it."""
 
 
 @dataclass(frozen=True)
 class RunRecords:
-    """Everything that was recorded of a run; launches are keys of the dictionaries."""
+    """All records of a run; the keys of the dictionaries are launches."""
 
     spec: RunSpec
     plan: Plan
@@ -42,7 +42,7 @@ class RunRecords:
 
     @cached_property
     def losses(self) -> tuple[Event, ...]:
-        """What the runner heard of meters that could no longer be read."""
+        """The runner's events on meters that could not be read any more."""
         return tuple(e for e in self.events if e.kind == "sampler.lost")
 
 
@@ -52,13 +52,13 @@ def read(run: Path) -> RunRecords:
         return load(source)
 
 
-def load(source: Source) -> RunRecords:
+def load(source: ArchiveSource) -> RunRecords:
     """Read a run in flight or sealed, from a folder or a single file.
 
-    A run that failed early lacks files; what is missing is empty here, never invented.
+    A run that failed early lacks files; missing records are empty, never invented.
 
     Raises:
-        MalformedRecordError: a file that is there and does not hold what it should.
+        MalformedRecordError: a file has wrong content.
     """
     names = source.names()
     journal = tuple(_journal(source))
@@ -81,14 +81,14 @@ def load(source: Source) -> RunRecords:
     )
 
 
-def _document(source: Source, name: str, kind: type[T]) -> T:
+def _document(source: ArchiveSource, name: str, kind: type[T]) -> T:
     try:
         return msgspec.convert(jsonio.parse(source.read(name), name), kind, strict=False)
     except msgspec.ValidationError as error:
         raise MalformedRecordError(f"{name}: {error}") from error
 
 
-def _lines(source: Source, name: str, kind: type[T]) -> tuple[T, ...]:
+def _lines(source: ArchiveSource, name: str, kind: type[T]) -> tuple[T, ...]:
     decoder = msgspec.json.Decoder(kind)
     try:
         return tuple(decoder.decode(line) for line in source.read(name).splitlines())
@@ -96,7 +96,7 @@ def _lines(source: Source, name: str, kind: type[T]) -> tuple[T, ...]:
         raise MalformedRecordError(f"{name}: {error}") from error
 
 
-def _journal(source: Source) -> list[Event]:
+def _journal(source: ArchiveSource) -> list[Event]:
     try:
         return events.decode(source.read(events.FILE))
     except events.BrokenChain as error:
@@ -106,9 +106,9 @@ def _journal(source: Source) -> list[Event]:
 def _phases(
     journal: tuple[Event, ...], requests: dict[int, tuple[Request, ...]], launches: int
 ) -> tuple[Phase, ...]:
-    """The phases; each block once in a launch that was asked for.
+    """The phases; each block once in each launch of the spec.
 
-    So many numbers are computed for each block that a journal with any number of them would hold
+    Many numbers are computed for each block, so that a journal with too many blocks would occupy
     its reader for hours.
     """
     seen = [(p.launch, p.name, p.part) for p in phases.blocks(journal)]
@@ -120,7 +120,7 @@ def _phases(
     return phases.cut(journal, requests)
 
 
-def _samples(source: Source, names: list[str]) -> samples.Samples:
+def _samples(source: ArchiveSource, names: list[str]) -> samples.Samples:
     files = [n for n in names if n.startswith("samples/") and n.endswith(".csv")]
     try:
         return samples.from_pieces({name: source.pieces(name) for name in files})
@@ -128,13 +128,15 @@ def _samples(source: Source, names: list[str]) -> samples.Samples:
         raise MalformedRecordError(str(error)) from error
 
 
-def _fingerprint(source: Source, names: list[str], name: str) -> dict[str, Any]:
+def _fingerprint(source: ArchiveSource, names: list[str], name: str) -> dict[str, Any]:
     found: dict[str, Any] = jsonio.parse(source.read(name), name) if name in names else {}
     return found
 
 
-def _launch_documents(source: Source, names: list[str], name: str) -> dict[int, dict[str, Any]]:
-    """A JSON object of each launch that has one."""
+def _launch_documents(
+    source: ArchiveSource, names: list[str], name: str
+) -> dict[int, dict[str, Any]]:
+    """A JSON object of each launch, where there is one."""
     found = {n: jsonio.parse(source.read(f), f) for n, f in _launch_files(names, name)}
     for launch, document in found.items():
         if not isinstance(document, dict):

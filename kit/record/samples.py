@@ -1,10 +1,10 @@
 """``samples/*.csv`` as columns: raw integers with their times and return codes.
 
-A row says that a device's quantity was read between ``t0`` and ``t1``; ``raw`` is empty exactly
+A row records that a device's quantity was read between ``t0`` and ``t1``. ``raw`` is empty exactly
 when the return code is not 0. Rows of a file are numbered from 0 without a gap.
 
-A GPU gives some hundred rows a second, and `kit verify` reads all of them: the cells are found and
-their digits summed with numpy, whole columns at a time (100 MB/s).
+A GPU gives some hundred rows a second, and `kit verify` reads all of them. So numpy splits the
+cells and sums their digits, whole columns at a time (100 MB/s).
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ Key = tuple[str, str]
 HEADER = ",".join(Sample._fields)
 _COLUMNS = len(Sample._fields)
 _COMMA, _NEWLINE, _MINUS, _ZERO = 44, 10, 45, 48
-_MAX_DIGITS = 18  # what an int64 surely holds
+_MAX_DIGITS = 18  # digits that an int64 surely holds
 _ABSENT = -1
-# So many bytes are taken apart at a time, which needs some ten times as many.
+# Bytes that are parsed at a time; parsing needs about ten times as much memory.
 _BLOCK, _LINE = 1 << 22, 1 << 16
 _COLUMNS_KEPT = ("t", "raw", "t0", "t1")
 
 
 class MalformedSamplesError(ValueError):
-    """A sample file that kit did not write; the message names file and line."""
+    """A sample file in another form than kit's; the message names file and line."""
 
 
 class Series(NamedTuple):
     """The good readings of one quantity of one device, by time.
 
     Attributes:
-        t: nanoseconds since the origin, the middle of the read, or the device's own time where it
-            gives one. Shape ``(n,)``, ascending.
+        t: nanoseconds since the origin: the device's own time if it gives one, else the middle of
+            the read. Shape ``(n,)``, ascending.
         raw: raw integers as read. Shape ``(n,)``.
         errors: how many reads failed.
         error_times: when they failed (ns). Shape ``(errors,)``.
@@ -57,14 +57,14 @@ class Series(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """All readings of a run, by ``(device, quantity)``, and what is wrong with the files."""
+    """All readings of a run by ``(device, quantity)``, and the faults of the files."""
 
     series: dict[Key, Series]
     gaps: tuple[str, ...]
     spans: dict[Key, tuple[int, int]]
 
     def get(self, device: str, quantity: str) -> Series | None:
-        """The series of one quantity of one device; None where nothing was read."""
+        """The series of one quantity of one device; None if there is none."""
         return self.series.get((device, quantity))
 
 
@@ -76,7 +76,7 @@ def readings(
 ) -> tuple[Series, Mapping[str, Any]] | None:
     """A quantity's readings and its facts in the plan.
 
-    None where the plan has a reason why there are none, or where fewer than two came.
+    None if the plan has a reason against them, or if there are fewer than two.
     """
     facts = device.quantities.get(quantity)
     series = samples.get(device.device, quantity)
@@ -86,19 +86,19 @@ def readings(
 
 
 def from_csv(files: Mapping[str, bytes]) -> Samples:
-    """Parse sample files that are in memory, by name; see `from_pieces`."""
+    """Parse sample files in memory, by name; see `from_pieces`."""
     return from_pieces({name: (data,) for name, data in files.items()})
 
 
 def from_pieces(files: Mapping[str, Iterable[bytes]]) -> Samples:
     """Parse sample files, by name, each given piece by piece.
 
-    Some megabytes at a time are taken apart; what is kept are four or five integers a row, about
-    as much as the files have bytes. A last row that a crash cut short is left out and told of in
+    Some megabytes are parsed at a time. Four or five integers a row are kept, about as much memory
+    as the files have bytes. A last row that a crash cut short is left out and reported in
     ``gaps``.
 
     Raises:
-        MalformedSamplesError: a file that is not of this form.
+        MalformedSamplesError: a file does not have this form.
     """
     series: dict[Key, Series] = {}
     gaps: list[str] = []
@@ -118,7 +118,7 @@ def from_pieces(files: Mapping[str, Iterable[bytes]]) -> Samples:
 
 
 def _blocks(name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Pieces of a file joined and cut again after whole lines; the last block may lack its end."""
+    """Blocks of complete lines, from pieces of a file; the last block may be incomplete."""
     rest = b""
     for piece in pieces:
         rest += piece
@@ -134,7 +134,7 @@ def _blocks(name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _File:
-    """What was read of one file so far: rows by device and quantity, and what is missing."""
+    """The content of one file so far: rows by device and quantity, and gaps."""
 
     def __init__(self, name: str) -> None:
         self.name, self.gaps = name, list[str]()
@@ -142,7 +142,7 @@ class _File:
         self._rows, self._begun, self._misnumbered = 0, False, False
 
     def take(self, block: bytes) -> None:
-        """Take in whole lines, of the last block also one that was cut short."""
+        """Add complete lines; in the last block the last line may be incomplete."""
         begin = 0 if self._begun else self._header(block)
         end = block.rfind(b"\n") + 1
         table = _Table(self.name, block[begin:end], self._rows)
@@ -164,7 +164,7 @@ class _File:
 
 
 def _joined(parts: list[Series]) -> tuple[Series, bool]:
-    """One series from those of a file's blocks, by time; and whether it was read in that order."""
+    """One series from those of a file's blocks, by time; and whether it was in order before."""
     t, raw, t0, t1 = (np.concatenate([getattr(p, n) for p in parts]) for n in _COLUMNS_KEPT)
     errors = np.concatenate([part.error_times for part in parts])
     in_order = not (np.diff(t0) < 0).any()
@@ -175,7 +175,7 @@ def _joined(parts: list[Series]) -> tuple[Series, bool]:
 
 
 class _Table:
-    """The cells of some lines: where each begins and ends. Shape ``(rows, 8)``.
+    """The cells of some lines: begin and end of each. Shape ``(rows, 8)``.
 
     Args:
         first: the number of the first row.
@@ -190,7 +190,7 @@ class _Table:
         return len(self.begin)
 
     def misnumbered(self) -> str:
-        """The first row that is not numbered in order; empty where all are."""
+        """The first row with a wrong number; empty if all are right."""
         numbers = self.ints(0)
         wrong = np.flatnonzero(numbers != np.arange(self.first, self.first + len(self)))
         if not len(wrong):
@@ -198,7 +198,7 @@ class _Table:
         return f"{self.name}: row {self.first + int(wrong[0])} is numbered {numbers[wrong[0]]}"
 
     def series(self) -> dict[Key, Series]:
-        """The rows, taken apart by device and quantity, as they stand."""
+        """The rows by device and quantity, in their order in the file."""
         t0, t1, own = self.ints(1), self.ints(2), self.ints(3, optional=True)
         rc, raw = self.ints(6), self.ints(7, optional=True)
         present = self.end[:, 7] > self.begin[:, 7]
@@ -216,7 +216,7 @@ class _Table:
         return minus & (self.end[:, column] > begin)
 
     def ints(self, column: int, *, optional: bool = False) -> Ints:
-        """A column of integers; -1 where an ``optional`` one is empty."""
+        """A column of integers; -1 for an empty cell of an ``optional`` column."""
         begin, end = self.begin[:, column], self.end[:, column]
         if not len(begin):
             return np.zeros(0, np.int64)
@@ -231,7 +231,7 @@ class _Table:
         return value
 
     def _sum_digits(self, end: Ints, digits: Ints) -> Ints:
-        """The numbers that end at ``end``, from their last digit to their first."""
+        """The values of the numbers that end at ``end``, summed from last digit to first."""
         value = np.zeros(len(end), np.int64)
         for place in range(int(digits.max())):
             here = digits > place
@@ -251,7 +251,7 @@ class _Table:
         return begins.reshape(shape).astype(np.int64), ends.reshape(shape).astype(np.int64)
 
     def _keys(self) -> dict[Key, Ints]:
-        """Row numbers by device and quantity, in the order in which these first appear."""
+        """Row numbers by device and quantity, in order of first appearance."""
         cells = zip(self.begin[:, 4].tolist(), self.end[:, 5].tolist(), strict=True)
         numbers: dict[bytes, int] = {}
         of_row = [numbers.setdefault(self.body[a:b], len(numbers)) for a, b in cells]

@@ -1,7 +1,7 @@
-"""The gate before a measured block: wait until every GPU is steady, or for as long as allowed.
+"""The gate before a measured block: wait until every GPU is steady, up to a limit.
 
-It reads what the sampler has put on disk, since the runner itself reads no meter. Whether a GPU is
-steady is judged by `kit.energy.steady`, as the results judge it afterwards.
+It reads the sampler's files, since the runner itself reads no meter. `kit.energy.steady` decides
+whether a GPU is steady, here and later in the results.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ METER = "nvml"
 
 
 class _State(NamedTuple):
-    """A GPU's status, and whether waiting can change it."""
+    """A GPU's status, and whether more waiting can change it."""
 
     status: str
     waits: bool
@@ -39,17 +39,17 @@ def settle(
     meters: tuple[MeterPlan, ...],
     asked: SteadySpec,
 ) -> dict[str, Any]:
-    """Let time pass until the last ``window_s`` were steady on every GPU, ``limit_s`` at most.
+    """Wait until every GPU was steady for the last ``window_s``, at most for ``limit_s``.
 
-    The measured block follows in either case: ``devices`` says what was waited for in vain.
+    The measured block follows in either case: ``devices`` holds the status that was reached.
 
     Args:
-        since: when the server fell idle (ns on the run's clock).
-        folder: where the sampler writes, ``samples/``.
+        since: when the server became idle (ns on the run's clock).
+        folder: the sampler's folder, ``samples/``.
         meters: the plan's.
 
     Returns:
-        ``{"seconds", "devices": {alias: status}}``; no device where no GPU is read.
+        ``{"seconds", "devices": {alias: status}}``; without devices if no GPU is read.
     """
     gpus = [device for meter in meters if meter.name == METER for device in meter.devices]
     begun = clock.now()

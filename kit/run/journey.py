@@ -1,4 +1,4 @@
-"""The processes that one run starts, each as a block that ends it: container, driver, samplers."""
+"""The processes of a run as context managers: container, driver, samplers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kit.measure.drive import DriverProcess, salvage
 from kit.measure.sample import SamplerProcess
 from kit.record.events import Clock, Journal
 from kit.run.launch import Running, launched
-from kit.run.plan import Facts, meter_config
+from kit.run.plan import HostFacts, meter_config
 from kit.run.watch import Watch
 from kit.spec.runtimes import get as runtime_of
 from kit.store.store import InFlight
@@ -28,7 +28,7 @@ class Journey:
 
     spec: RunSpec
     plan: Plan
-    facts: Facts
+    facts: HostFacts
     engine: containers.Engine
     flight: InFlight
     journal: Journal
@@ -38,7 +38,7 @@ class Journey:
 
 @contextmanager
 def container(journey: Journey, watch: Watch, index: int) -> Iterator[Running]:
-    """The runtime's container, ready and watched; gone afterwards whatever happens."""
+    """The runtime's container, ready and watched; it is always removed afterwards."""
     spec = journey.spec
     with launched(
         journey.engine,
@@ -51,16 +51,16 @@ def container(journey: Journey, watch: Watch, index: int) -> Iterator[Running]:
     ) as running:
         ready_path = runtime_of(spec.runtime.name).ready_path
         running.wait_ready(ready_path, spec.limits.ready_s, watch.tick)
-        watch.over(running.exited)
+        watch.set_container(running.exited)
         try:
             yield running
         finally:
-            watch.over(None)
+            watch.set_container(None)
 
 
 @contextmanager
 def driving(journey: Journey, running: Running, index: int) -> Iterator[DriverProcess]:
-    """A driver process for one launch; after a crash of it, what it spooled is salvaged."""
+    """The driver process of one launch; if it crashes, its spooled records are saved."""
     spec, flight = journey.spec, journey.flight
     out, runtime = flight.path / launch_folder(index), runtime_of(spec.runtime.name)
     config = {
@@ -83,13 +83,13 @@ def driving(journey: Journey, running: Running, index: int) -> Iterator[DriverPr
 
 
 def report(journey: Journey, driver: DriverProcess, name: str, index: int, watch: Watch) -> None:
-    """Let the driver parse a stage, outside its phase, and journal what it says of itself."""
+    """Let the driver parse a stage, after its phase, and journal the driver's report."""
     said = driver.report_stage(name, watch.check)
     journey.journal.add("stage.done", launch=index, **msgspec.to_builtins(said))
 
 
-def ask_afterwards(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
-    """What may not be asked while measuring: token recounts, the effective configuration."""
+def ask_after_load(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
+    """Queries that would disturb the measurement: token recounts, the effective configuration."""
     driver.recount()
     driver.close()
     effective = running.effective(runtime_of(journey.spec.runtime.name).effective_paths)
@@ -112,7 +112,7 @@ def sampling(journey: Journey) -> Iterator[list[SamplerProcess]]:
 
 
 def sampler_groups(journey: Journey) -> dict[str, list[tuple[MeterSpec, MeterPlan]]]:
-    """Meters by the process that reads them: all local ones in one, each SNMP device alone."""
+    """Meters by their sampler process: one for all local meters, one for each SNMP device."""
     groups: dict[str, list[tuple[MeterSpec, MeterPlan]]] = {}
     for asked, found in zip(journey.spec.meters, journey.plan.meters, strict=True):
         if found.devices:
@@ -149,11 +149,11 @@ def planned(meter: MeterPlan) -> dict[str, list[str]]:
 
 
 def stop_sampler(sampler: SamplerProcess, name: str, journal: Journal) -> None:
-    """Stop a sampler and journal what it complained of, and what it says of its punctuality."""
+    """Stop a sampler; journal its errors, and its report on lateness."""
     try:
         said = {key: value for key, value in sampler.stop().items() if key != "event"}
     finally:
-        for line in sampler.unheard():
+        for line in sampler.pending_errors():
             journal.add("sampler.lost", meter=line.get("meter"), message=line.get("message"))
     journal.add("sampler.stopped", meter=name, **said)
 

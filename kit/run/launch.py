@@ -1,10 +1,9 @@
-"""A runtime's container as a context manager: made, watched, its log kept, gone afterwards.
+"""A runtime's container as a context manager: made, watched, its log kept, then removed.
 
-While it runs nothing polls the engine: one thread waits for the container's end, so that asking
-`Running.exited` costs nothing inside measured phases, and one sleeps on its log and puts it on
-disk. Whatever happens (an error, ctrl-C), the log is there and everything that carries the
-launch's labels is removed; after a ``kill -9`` of kit, `kit.machine.containers.Engine.reap` does it
-on the next start.
+While it runs nothing polls the engine. One thread waits for the container's end, so that
+`Running.exited` costs nothing inside measured phases; another one waits for its log and writes it
+to disk. After an error or ctrl-C too, the log is kept and everything with the launch's labels is
+removed. After a ``kill -9`` of kit, `kit.machine.containers.Engine.reap` does it on the next start.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def launched(
     log: Path,
     emit: Emit,
 ) -> Iterator[Running]:
-    """The container of launch ``index``, started; ``mounts`` maps targets to files of the host.
+    """Start the container of launch ``index``; ``mounts`` maps targets to files of the host.
 
     Journals ``container.created``, ``.started``, ``.ready``, ``.stopped`` and ``.removed`` through
     ``emit(kind, **data)``.
@@ -89,7 +88,7 @@ def launched(
 
 
 class Running:
-    """A started container. ``base_url`` is where its server listens or will listen."""
+    """A started container. ``base_url`` is the address of its server."""
 
     def __init__(
         self,
@@ -130,17 +129,17 @@ class Running:
             self._ended.wait(POLL_S)
 
     def exited(self) -> ContainerDied | None:
-        """Why it is gone, with the root cause; None while it runs. Costs nothing while it runs."""
+        """Why the container ended, with the root cause; None while it runs. Costs nothing."""
         return self._died("during the run") if self._ended.is_set() else None
 
     def effective(self, paths: tuple[str, ...]) -> dict[str, Any]:
-        """The answers to GET on each path: the configuration in effect. Never while measuring."""
+        """The configuration in effect: the answer to GET on each path. Never call it in a phase."""
         return {path: _ask(self.base_url + path) for path in paths}
 
     def stop(self, timeout_s: float) -> None:
-        """SIGTERM, after ``timeout_s`` SIGKILL; returns when it is gone."""
+        """Send SIGTERM, after ``timeout_s`` SIGKILL; returns when the container has ended."""
         self._container.stop(timeout_s)
-        self._ended.wait(_NOTICED_S)  # the thread that waits for the end learns of it as well
+        self._ended.wait(_NOTICED_S)  # the thread that waits for the end sees it too
         ended = self._container.exited()
         code = ended.code if ended else None
         self._emit("container.stopped", launch=self._index, exit_code=code, killed=code == 137)
@@ -174,7 +173,7 @@ class Running:
         return [part for part in (remedy, where) if part]
 
     def _reason(self) -> tuple[str, str]:
-        """How it ended, in words, and what to do about it where that alone says it."""
+        """How it ended, as text, and a remedy if the end alone suggests one."""
         try:
             ended = self._container.exited()
         except KitError as error:
@@ -189,9 +188,9 @@ class Running:
         return exit_in_words(ended.code), ""
 
     def _said(self) -> tuple[str, str]:
-        """The root cause in its log, ready to be put after a sentence, and a remedy; else its end.
+        """The root cause in its log, as the end of a sentence, and a remedy; else its last lines.
 
-        The log is read as it is on disk, which holds also what a container said that is gone.
+        The log is read from disk, which also has the log of a removed container.
         """
         cause = causes.read(self._kept.path)
         if cause is None:
@@ -201,7 +200,7 @@ class Running:
         return f"; {name} in its log{where}:\n  " + "\n  ".join(cause.lines), cause.remedy
 
     def _last_words(self) -> str:
-        """The last lines of its log, ready to be put after a sentence; empty without any."""
+        """The last lines of its log, as the end of a sentence; empty without any."""
         try:
             lines = [clean(line) for line in self._container.tail(3 * LAST_LINES).splitlines()]
         except KitError:
@@ -222,7 +221,7 @@ _SIGNALS = {
 
 
 def exit_in_words(code: int) -> str:
-    """An exit code with the signal behind it, where it is a signal's."""
+    """An exit code as text, with the name of its signal if it has one."""
     number = code - 128
     if number in _SIGNALS:
         return f"exit code {code} (signal {number}, {_SIGNALS[number]})"
@@ -243,7 +242,7 @@ def _name(run_id: str, index: int) -> str:
 
 
 def _files(launch: LaunchPlan, mounts: Mapping[str, Path]) -> dict[str, Path]:
-    """The host's file for every mount of the plan, seen to be readable for the user 65534."""
+    """The host's file for every mount of the plan, checked to be readable for user 65534."""
     found = {}
     for mount in launch.mounts:
         path = mounts.get(mount.target)
@@ -262,7 +261,7 @@ def _files(launch: LaunchPlan, mounts: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _require_free(port: int) -> None:
-    """Raise where something on this machine listens on ``port`` already."""
+    """Raise if something on this machine already listens on ``port``."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -275,7 +274,7 @@ def _require_free(port: int) -> None:
 
 
 def _network(engine: Engine, launch: LaunchPlan, run_id: str, index: int) -> str:
-    """The network's name for the engine; an internal one is made for this launch alone."""
+    """The engine's name of the network; an internal network is made for this launch alone."""
     name = network_name(launch, run_id, index)
     if launch.network == "internal":
         engine.create_network(name, containers.labels(run_id, index))
@@ -283,7 +282,7 @@ def _network(engine: Engine, launch: LaunchPlan, run_id: str, index: int) -> str
 
 
 def network_name(launch: LaunchPlan, run_id: str, index: int) -> str:
-    """What the engine calls the network of a launch."""
+    """The engine's name of the network of a launch."""
     if launch.network != "internal":
         return "host" if launch.network == "host" else "bridge"
     return _name(run_id, index)
@@ -298,7 +297,7 @@ def container_config(
     network: str,
     files: Mapping[str, Path],
 ) -> ContainerConfig:
-    """Everything that makes the container of a launch.
+    """The full configuration of a launch's container.
 
     Args:
         engine: the engine's facts.
@@ -327,7 +326,7 @@ def container_config(
 
 
 def _gpu_ids(engine: Mapping[str, Any], launch: LaunchPlan) -> tuple[str, ...]:
-    """This machine's GPUs for the plan, which holds only their number: UUIDs stay out of it."""
+    """The engine's names of this machine's GPUs. The plan holds only their number, no UUIDs."""
     if launch.gpus is None:
         return ()
     cards = gpus.identities().values()
@@ -337,7 +336,7 @@ def _gpu_ids(engine: Mapping[str, Any], launch: LaunchPlan) -> tuple[str, ...]:
 
 
 def _base_url(container: Container, launch: LaunchPlan, network: str) -> str:
-    """Where the server will listen; a container that died at once has an address of nowhere."""
+    """The server's address; a container that died at once has no usable one."""
     if launch.network == "internal":
         return f"http://{container.address(network) or '127.0.0.1'}:{launch.port}"
     port = container.published(launch.port) if launch.network == "loopback" else launch.port
@@ -348,7 +347,7 @@ def _base_url(container: Container, launch: LaunchPlan, network: str) -> str:
 
 
 def _whatever_happens(act: Callable[[], None]) -> None:
-    """Do ``act``, from the start once more where ctrl-C came in between."""
+    """Do ``act``; start it once more if ctrl-C interrupted it."""
     try:
         act()
     except KeyboardInterrupt:
@@ -357,7 +356,7 @@ def _whatever_happens(act: Callable[[], None]) -> None:
 
 
 def _keep_log(container: Container, kept: KeptLog, emit: Emit) -> None:
-    """End the container and see its log on disk; without it the run is faulty, not stuck."""
+    """End the container and check that its log is on disk; without the log the run is faulty."""
     try:
         container.stop(0)
         if not kept.whole() or not _is_all(container, kept.path):
@@ -369,7 +368,7 @@ def _keep_log(container: Container, kept: KeptLog, emit: Emit) -> None:
 
 
 def _is_all(container: Container, path: Path) -> bool:
-    """Whether a log's file ends as the engine's own does."""
+    """Whether a log's file ends like the engine's own log."""
     end = container.tail(1)
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, 2) - 2 * len(end.encode()) - 4))
@@ -377,14 +376,14 @@ def _is_all(container: Container, path: Path) -> bool:
 
 
 def _tell_lost(kept: KeptLog, why: str, remedy: str, emit: Emit) -> None:
-    """A container that somebody removed has left what was streamed of its log until then."""
+    """Note that somebody removed the container: its log holds only what was streamed until then."""
     part = "the end of the container's log may be missing" if kept.path.is_file() else ""
     message = f"{part or 'the container log could not be kept'}: {why}"
     emit("fault", code="LOG_CUT" if part else "LOG_LOST", message=message, remedy=remedy)
 
 
 def _clear_up(engine: Engine, run_id: str, index: int, emit: Emit) -> None:
-    """Remove by label, so that also what was just being made when an error came is found."""
+    """Remove by label, so that half-made containers and networks are removed too."""
     try:
         engine.remove_run(run_id, index)
     except KitError as error:
@@ -399,7 +398,7 @@ def _clear_up(engine: Engine, run_id: str, index: int, emit: Emit) -> None:
 
 
 def _get(url: str, timeout_s: float, limit: int) -> tuple[int, bytes]:
-    """Status and body (at most ``limit`` bytes) of a GET, past every proxy."""
+    """Status and body (at most ``limit`` bytes) of a GET, without any proxy."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
     try:
@@ -411,7 +410,7 @@ def _get(url: str, timeout_s: float, limit: int) -> tuple[int, bytes]:
 
 
 def _status(url: str) -> str:
-    """The HTTP status as text; empty where nothing answers."""
+    """The HTTP status as text; empty without an answer."""
     try:
         return str(_get(url, ASK_S, 0)[0])
     except (OSError, http.client.HTTPException):
@@ -419,7 +418,7 @@ def _status(url: str) -> str:
 
 
 def _ask(url: str) -> Any:
-    """The JSON behind ``url``, fit to be stored, or ``{"unavailable": reason}``."""
+    """The JSON at ``url``, storable, or ``{"unavailable": reason}``."""
     try:
         status, body = _get(url, EFFECTIVE_S, EFFECTIVE_BYTES)
         if status != 200:
@@ -432,7 +431,7 @@ def _ask(url: str) -> Any:
 
 
 def _storable(value: Any) -> Any:
-    """``value`` with numbers that canonical JSON cannot hold as text."""
+    """``value``, with numbers that canonical JSON cannot hold turned into text."""
     if isinstance(value, dict):
         return {key: _storable(child) for key, child in value.items()}
     if isinstance(value, list):

@@ -1,6 +1,6 @@
-"""Marks: a word that a person puts at a moment of a run, handed from a face to the runner.
+"""Marks: a person's notes at moments of a run, passed from a face to the runner.
 
-The face leaves a small file in the run's scratch folder; the runner alone writes the journal. A
+The face writes a small file into the run's scratch folder; only the runner writes the journal. A
 file is written under another name first, so that the runner never reads half of one.
 """
 
@@ -22,14 +22,14 @@ _MOST_AT_ONCE = 20
 
 
 class Mark(NamedTuple):
-    """``text``, and when the face was told of it: ``at`` ns on CLOCK_MONOTONIC."""
+    """``text``, and when the person entered it: ``at`` ns on CLOCK_MONOTONIC."""
 
     text: str
     at: int
 
 
 def leave(folder: Path, text: str) -> None:
-    """Leave a mark of now for the runner; a text that holds nothing to show is not left."""
+    """Leave a mark for the runner, with the present time; an invisible text leaves none."""
     now, said = time.monotonic_ns(), shown(text)
     if not said:
         return
@@ -41,7 +41,7 @@ def leave(folder: Path, text: str) -> None:
 
 
 def collect(folder: Path) -> Iterator[Mark]:
-    """Take away the marks that were left, oldest first; what is no mark is removed unread."""
+    """Take the marks that faces left, oldest first; other files are removed unread."""
     if not folder.is_dir():
         return
     for path in sorted(folder.glob("[0-9]*.json"))[:_MOST_AT_ONCE]:
@@ -52,7 +52,7 @@ def collect(folder: Path) -> Iterator[Mark]:
 
 
 def shown(text: str) -> str:
-    """``text`` on one line, clean, at most 200 characters."""
+    """``text`` on one line, without control characters, at most 200 characters."""
     return " ".join(clean(text).split())[:MOST_CHARS]
 
 

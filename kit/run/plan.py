@@ -1,6 +1,6 @@
 """From a spec to a plan: first gather the facts (`resolve`), then compute (`plan`, pure).
 
-A plan says exactly what will run: image by every name it has, model files by hash, arguments,
+A plan says exactly what will run: every digest of the image, model files by hash, arguments,
 limits, CPU sets, meters with their devices, the schedule's hash. Nothing in it names the machine.
 """
 
@@ -39,11 +39,11 @@ LOCALHOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What `resolve` found on this machine; ``weights`` maps container paths to host paths.
+class HostFacts:
+    """Facts of this machine for a plan; ``weights`` maps container paths to host paths.
 
-    ``recipe`` holds the files, by name, of the recipe that made the image, ``calibrations`` by
-    SHA-256 those that the meters' facts name: a run seals both.
+    ``recipe`` holds the files of the image's recipe by name, ``calibrations`` those that the
+    meters' facts name by SHA-256. A run seals both.
     """
 
     engine: dict[str, Any]
@@ -61,21 +61,21 @@ def resolve(
     engine: containers.Engine,
     config: host.HostConfig,
     recipe: Mapping[str, bytes] | None = None,
-) -> Facts:
+) -> HostFacts:
     """Look up everything the spec refers to.
 
     Args:
-        recipe: the files of the image's recipe, in case that this kit has none for the pin.
+        recipe: the files of the image's recipe, used if this kit has none for the pin.
 
     Raises:
         ImageUnavailable: the image is missing, or present with another digest.
-        WeightsUnavailable: a file with the hash asked for is nowhere on this machine.
+        WeightsUnavailable: no file on this machine has the hash.
     """
     image, match = images.resolve(spec.image, engine.image)
     planned = tuple(
         meters.probe(m.name, m.alias, meter_config(m, spec, config)) for m in spec.meters
     )
-    return Facts(
+    return HostFacts(
         engine=engine.facts(),
         image=image,
         match=match,
@@ -88,7 +88,7 @@ def resolve(
     )
 
 
-def plan(spec: RunSpec, facts: Facts) -> tuple[Plan, tuple[ScheduledRequest, ...]]:
+def plan(spec: RunSpec, facts: HostFacts) -> tuple[Plan, tuple[ScheduledRequest, ...]]:
     """The plan of ``spec`` under ``facts``, and its materialised schedule. Pure."""
     requests = tuple(requests_of(spec))
     measured = sum(r.stage == "measured" for r in requests)
@@ -153,12 +153,12 @@ def _calibrations(
 
 
 def duration_s(spec: RunSpec) -> float:
-    """The least time the run can take: its idle blocks (s); work and settling come on top."""
+    """The least time that the run can take (s): its idle blocks, without work and settling."""
     return spec.launches * 2 * (spec.phases.idle_s + spec.phases.loaded_idle_s)
 
 
 def launch_plan(spec: RunSpec, engine: dict[str, Any], cpus: tuple[str, str, str]) -> LaunchPlan:
-    """How the container of every launch is made on an engine with these facts. Pure."""
+    """The settings of every launch's container on an engine with these facts. Pure."""
     runtime = runtimes.get(spec.runtime.name)
     network, egress = containers.network_plan(engine)
     runtime_cpus, driver_cpus, sampler_cpus = cpus
@@ -180,13 +180,13 @@ def launch_plan(spec: RunSpec, engine: dict[str, Any], cpus: tuple[str, str, str
 
 
 def mounts(spec: RunSpec) -> tuple[Mount, ...]:
-    """The files that the container gets, by where it finds them. Pure."""
+    """The files of the container by their path in it. Pure."""
     files = spec.weights.files if spec.weights else ()
     return tuple(Mount(target=f"{WEIGHTS_DIR}/{f.path}", sha256=f.sha256) for f in files)
 
 
 def _gpus(spec: RunSpec, engine: dict[str, Any]) -> GpuRequest | None:
-    """How to ask this engine for GPUs; preflight refuses an engine that offers no way."""
+    """How to ask this engine for GPUs; preflight refuses an engine without GPUs."""
     if spec.devices.gpus == 0:
         return None
     driver: Literal["cdi", "nvidia"] = "nvidia" if engine.get("gpu") == "nvidia" else "cdi"
@@ -199,9 +199,9 @@ def _locate_weights(spec: RunSpec, config: host.HostConfig) -> dict[str, Path]:
 
 
 def meter_config(meter: MeterSpec, spec: RunSpec, config: host.HostConfig) -> dict[str, Any]:
-    """What a meter is told: host.toml's words, and for NVML which boards the run may use.
+    """A meter's settings: from host.toml, and for NVML the number of boards that the run uses.
 
-    Without the number of boards a run on one GPU of eight would be charged with all eight.
+    Without that number a run on one GPU of eight would be charged with all eight.
     """
     told = config.meter(meter.name, meter.alias)
     if meter.name == "nvml" and spec.devices.gpus:

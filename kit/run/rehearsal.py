@@ -1,7 +1,7 @@
 """What a spec would do here, before anything runs: `kit plan`, and the Plan screen.
 
-An obstacle (no engine, no image) is one finding with its remedy; what does not depend on it is
-looked at all the same.
+An obstacle (no engine, no image) is one finding with its remedy. Everything that does not depend
+on it is still examined.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from kit.run import plan as planning
 from kit.spec.spec import spec_hash
 from kit.store.store import Store
 
-# Of a run's journal the end is enough to tell how long it took.
+# The end of a run's journal is enough to know how long it took.
 _TAIL = 1 << 16
-_ROW_BYTES = 62  # of one reading in samples/*.csv, as measured on an H200
-_DOCTORS = ("ENGINE", "IMAGE", "WEIGHTS")  # what the obstacle itself tells better
+_ROW_BYTES = 62  # of one reading in samples/*.csv, measured on an H200
+_DOCTORS = ("ENGINE", "IMAGE", "WEIGHTS")  # findings that repeat the obstacle
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What was found.
+    """What a spec would do here.
 
     Attributes:
-        plan: None where an obstacle forbids planning; the findings say which.
-        least_s: the time that the spec's own waiting takes, s; the work comes on top.
-        took_s: how long the last complete run of this very spec took in this store, s.
-        sample_bytes_per_s: about how fast the readings grow on disk.
+        plan: None if an obstacle forbids planning; the findings name it.
+        least_s: the total of the waiting times in the spec, s; without the work.
+        took_s: how long the last complete run of the same spec took in this store, s.
+        sample_bytes_per_s: approximate growth of the readings on disk, bytes/s.
         command: the container of the first launch as a `docker run` command line.
     """
 
@@ -59,7 +59,7 @@ class Rehearsal:
 
 
 def rehearse(spec: RunSpec, store: Store) -> Rehearsal:
-    """Plan ``spec`` on this machine and let preflight judge it; runs nothing."""
+    """Plan ``spec`` on this machine and run preflight on it; no container is started."""
     took_s = last_took_s(spec, store)
     least_s = planning.duration_s(spec)
     try:
@@ -79,8 +79,10 @@ def _rehearsed(spec: RunSpec, store: Store, took_s: float | None, least_s: float
     return Rehearsal(spec, planned, findings, least_s, took_s, bytes_per_s(planned), command)
 
 
-def _command(engine: containers.Engine, planned: Plan, facts: planning.Facts) -> tuple[str, ...]:
-    """As the engine will be told; a run's id and its network's name are made when it begins."""
+def _command(
+    engine: containers.Engine, planned: Plan, facts: planning.HostFacts
+) -> tuple[str, ...]:
+    """The container's command line; the run's id and network get their names when it begins."""
     try:
         config = launch.container_config(
             engine.facts(),
@@ -92,8 +94,8 @@ def _command(engine: containers.Engine, planned: Plan, facts: planning.Facts) ->
             dict(facts.weights),
         )
     except Blocked:
-        return ()  # a GPU that the engine cannot hand out: preflight says so
-    return command_line(config._replace(labels={}))  # kit clears up what is labelled
+        return ()  # a GPU that the engine cannot provide: preflight reports it
+    return command_line(config._replace(labels={}))  # kit removes everything with its labels
 
 
 def _obstacle(blocked: Blocked) -> Finding:
@@ -106,14 +108,14 @@ def _obstacle(blocked: Blocked) -> Finding:
 
 
 def _elsewhere(root: Path) -> Iterator[Finding]:
-    """What `kit doctor` says of the rest of this machine."""
+    """The findings of `kit doctor` on the rest of this machine."""
     for finding in preflight.examine(root):
         if not finding.code.startswith(_DOCTORS):
             yield finding
 
 
 def last_took_s(spec: RunSpec, store: Store) -> float | None:
-    """How long the last complete run of this very spec took here, s; None without one."""
+    """How long the last complete run of the same spec took here, s; None without one."""
     wanted = spec_hash(spec)
     for entry in reversed(store.ledger()):
         if entry.get("spec_hash") == wanted and entry.get("status") == "complete":
@@ -133,7 +135,7 @@ def _length_s(path: Path) -> float | None:
 
 
 def bytes_per_s(planned: Plan) -> float:
-    """About how fast the samples of a plan grow on disk (bytes/s), by its meters' paces."""
+    """Approximate growth of a plan's samples on disk (bytes/s), from its meters' paces."""
     rows = 0.0
     for meter in planned.meters:
         for device in meter.devices:
@@ -142,7 +144,7 @@ def bytes_per_s(planned: Plan) -> float:
 
 
 def _rows_per_s(facts: Mapping[str, Any]) -> float:
-    """A buffer gives a row a period however seldom it is emptied; anything else one a read."""
+    """Rows a second: a buffer gives one for each of its periods, other quantities one a read."""
     every_s = 0.0 if "slots" in facts else seconds_of(facts, "poll_s", 0.0)
     every_s = every_s or seconds_of(facts, "period_s", 0.0)
     return 1.0 / every_s if every_s and "reason" not in facts else 0.0

@@ -1,8 +1,8 @@
-"""The journey up to the seal, and nothing else: spec → plan → preflight → launch → measure → seal.
+"""The runner: spec → plan → preflight → launch → measure → seal.
 
-The runner is a process of its own (``python -m kit.run.runner RUNDIR``): a face writes an order
-into the run's folder, starts it in a session of its own and reads the journal. Losing the face does
-not end the run; SIGINT or SIGTERM aborts it, and what was gathered is sealed all the same.
+It is a separate process (``python -m kit.run.runner RUNDIR``): a face writes an order into the
+run's folder, starts the runner in its own session and reads the journal. The run does not end with
+the face. SIGINT or SIGTERM aborts it, and the records until then are sealed.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from kit.record.events import FILE as EVENTS_FILE
 from kit.record.events import Clock, Journal, valid_prefix
 from kit.run import marks, preflight
 from kit.run.gate import settle
-from kit.run.journey import Journey, ask_afterwards, container, driving, report, sampling
-from kit.run.plan import Facts, plan, resolve, schedule_bytes
-from kit.run.watch import Watch, behind, phase, require_room, reserve
+from kit.run.journey import Journey, ask_after_load, container, driving, report, sampling
+from kit.run.plan import HostFacts, plan, resolve, schedule_bytes
+from kit.run.watch import Watch, phase, require_room, reserve, root_cause
 from kit.spec.spec import document, spec_hash
-from kit.store import refused, seal
+from kit.store import refusals, seal
 from kit.store.store import InFlight, Store
 
 ORDER_FILE = "order.json"
@@ -47,12 +47,11 @@ Cancelled = Callable[[], bool]
 
 
 class Order(Record, frozen=True, kw_only=True):
-    """What a face asks of the runner.
+    """A face's order to the runner.
 
-    ``parents`` names the run that this one replays; ``recipe`` holds the files, by name, of the
-    recipe that is sealed there, which this run seals too where kit has none for its image.
-    ``wait_s`` is how long to wait for other runs of this machine, at most (s); None for as long as
-    it takes.
+    ``parents`` names the run that this one replays. ``recipe`` holds the files, by name, of that
+    run's sealed recipe, which this run seals too if kit has none for its image. ``wait_s`` is the
+    longest wait for other runs of this machine (s); None: no limit.
     """
 
     spec: RunSpec
@@ -63,7 +62,7 @@ class Order(Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a measured journey ended: the manifest's status and the fault, if there was one."""
+    """How a run ended: the manifest's status, and the fault if there was one."""
 
     status: Literal["complete", "failed", "aborted"]
     fault: KitError | None = None
@@ -83,11 +82,11 @@ def run(
     """Run ``order`` in the folder of ``flight`` and seal it; returns the sealed run's folder.
 
     Args:
-        ticket: its place in the machine's queue, where its turn has come.
+        ticket: its place in the machine's queue; its turn has come.
 
     Raises:
         Blocked: the run could not begin; nothing is sealed.
-        KitError: the run began and failed or was stopped; it is sealed all the same.
+        KitError: the run began and failed or was stopped; it is sealed even then.
     """
     with containers.connect() as engine:
         engine.reap(flight.store.is_alive, flight.store.log_of)
@@ -99,17 +98,17 @@ def run(
         if waited := ticket.waited:
             journal.add("queue.waited", seconds=waited.seconds, runs=list(waited.runs))
         journey = Journey(order.spec, the_plan, facts, engine, flight, journal, clock, config)
-        outcome = travel(journey, cancelled, ticket.keep)
+        outcome = run_launches(journey, cancelled, ticket.keep)
     flight.scratch(RESERVE_FILE).unlink(missing_ok=True)
     if outcome.fault:
         seal.tidy(flight)
-    conclude(journey, outcome)
+    finish(journey, outcome)
     flight.write("results.json", results.compute(records.read(flight.path)))
     sealed = seal.seal(flight, outcome.status, outcome.reason, order.parents)
-    return deliver(sealed, outcome)
+    return sealed_or_raise(sealed, outcome)
 
 
-def approve(spec: RunSpec, the_plan: Plan, facts: Facts, flight: InFlight) -> list[Finding]:
+def approve(spec: RunSpec, the_plan: Plan, facts: HostFacts, flight: InFlight) -> list[Finding]:
     """Preflight's findings; raises `PreflightFailed` if one of them forbids the run."""
     gathered = preflight.gather(facts.engine, the_plan, flight.path, facts.weights)
     findings = preflight.check(the_plan, spec, gathered)
@@ -124,9 +123,9 @@ def register(
     requests: tuple[ScheduledRequest, ...],
     findings: list[Finding],
     flight: InFlight,
-    facts: Facts,
+    facts: HostFacts,
 ) -> tuple[Journal, Clock]:
-    """Write down what will run before anything runs: files, journal and ledger."""
+    """Record what will run, before it runs: files, journal and ledger."""
     reserve(flight.scratch(RESERVE_FILE))
     spec_bytes = flight.write("spec.json", document(order.spec))
     plan_bytes = flight.write("plan.json", msgspec.to_builtins(the_plan))
@@ -149,17 +148,17 @@ def register(
         "parents": list(order.parents),
     }
     journal.add("run.registered", **registered)
-    # At once, so that a wall clock that is set before the first launch shows as such.
+    # At once, so that a later change of the wall clock shows even before the first launch.
     journal.add("clock.anchor", **clock.anchor())
     flight.register(registered)
-    refused.overcome(flight.store, registered["spec_hash"])
+    refusals.overcome(flight.store, registered["spec_hash"])
     for finding in findings:
         journal.add("finding", code=finding.code, level=finding.level, message=finding.message)
     return journal, clock
 
 
-def travel(journey: Journey, cancelled: Cancelled, keep: Callable[[], None]) -> Outcome:
-    """Every launch under running samplers; an error becomes the outcome, never a traceback.
+def run_launches(journey: Journey, cancelled: Cancelled, keep: Callable[[], None]) -> Outcome:
+    """Run every launch while the samplers read; an error becomes the outcome, never a traceback.
 
     ``keep`` holds the run's place in the queue: called before each launch and often in it.
     """
@@ -183,17 +182,17 @@ def travel(journey: Journey, cancelled: Cancelled, keep: Callable[[], None]) -> 
     except Interrupted as stopped:
         return Outcome("aborted", stopped)
     except KitError as fault:
-        return Outcome("failed", behind(fault, flight.path))
+        return Outcome("failed", root_cause(fault, flight.path))
     except OSError as error:
         return Outcome("failed", seal.storage_error(error))
     except Exception as bug:
-        traceback.print_exc()  # into runner.log, for whoever mends it
+        traceback.print_exc()  # into runner.log, for whoever repairs it
         return Outcome("failed", unexpected(bug))
     return Outcome("complete")
 
 
 def unexpected(bug: Exception) -> KitError:
-    """A fault of kit's own: what was gathered is sealed all the same."""
+    """A bug in kit as an error; the records until then are still sealed."""
     at = traceback.extract_tb(bug.__traceback__)[-1:]
     where = "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in at)
     return RunFailed(
@@ -224,9 +223,9 @@ def one_launch(journey: Journey, watch: Watch, index: int) -> None:
         report(journey, driver, "measured", index, watch)
         with phase(journal, index, "loaded_idle", "after"):
             watch.wait(spec.phases.loaded_idle_s)
-        ask_afterwards(journey, driver, running, index)
+        ask_after_load(journey, driver, running, index)
         with phase(journal, index, "shutdown"):
-            watch.over(None)
+            watch.set_container(None)
             running.stop(STOP_S)
     with phase(journal, index, "idle", "after"):
         watch.wait(spec.phases.idle_s)
@@ -235,7 +234,7 @@ def one_launch(journey: Journey, watch: Watch, index: int) -> None:
 
 
 def settled(journey: Journey, watch: Watch, index: int, since: int) -> None:
-    """Where the spec asks for it, wait until the GPUs are steady."""
+    """Wait until the GPUs are steady, if the spec asks for it."""
     asked = journey.spec.phases.steady
     if asked:
         folder = journey.flight.folder("samples")
@@ -243,7 +242,7 @@ def settled(journey: Journey, watch: Watch, index: int, since: int) -> None:
         journey.journal.add("steady.waited", launch=index, **told)
 
 
-def conclude(journey: Journey, outcome: Outcome) -> None:
+def finish(journey: Journey, outcome: Outcome) -> None:
     """Write the closing fingerprint, the fault if there was one, and the last event."""
     journal = journey.journal
     journal.add("clock.anchor", **journey.clock.anchor())
@@ -256,8 +255,8 @@ def conclude(journey: Journey, outcome: Outcome) -> None:
     journal.close()
 
 
-def deliver(sealed: Path, outcome: Outcome) -> Path:
-    """The sealed folder, or the fault of a run that did not complete (its run is sealed too)."""
+def sealed_or_raise(sealed: Path, outcome: Outcome) -> Path:
+    """The sealed folder; raises the fault of a run that did not complete (it is sealed too)."""
     if outcome.fault:
         raise outcome.fault
     return sealed
@@ -269,8 +268,7 @@ def deliver(sealed: Path, outcome: Outcome) -> Path:
 def main(argv: list[str] | None = None) -> int:
     """``python -m kit.run.runner RUNDIR``: take the order, wait for its turn, run it, seal it.
 
-    Exit codes are those of `kit run`. A run that cannot begin is put away as `kit.store.refused`
-    says.
+    Exit codes are those of `kit run`. A run that cannot begin is kept by `kit.store.refusals`.
     """
     folder = Path((argv or sys.argv[1:])[0])
     stop = threading.Event()
@@ -285,18 +283,18 @@ def main(argv: list[str] | None = None) -> int:
             ticket.wait(stop.is_set, order.wait_s)
             run(order, flight, host.HostConfig.load(), stop.is_set, ticket)
         except Exception as error:
-            return account_for(error, order, flight)
+            return record_failure(error, order, flight)
         finally:
-            flight.release()  # before the ticket: the next run must not find this one at work
+            flight.release()  # before the ticket: the next run must not see this one as busy
     return 0
 
 
-def account_for(error: Exception, order: Order, flight: InFlight) -> int:
-    """Leave the reason why a run was not sealed where every face finds it; returns the exit code.
+def record_failure(error: Exception, order: Order, flight: InFlight) -> int:
+    """Record why a run was not sealed, for every face to show; returns the exit code.
 
     A run that had begun stays in flight, for `kit recover`.
     """
-    fault = error if isinstance(error, KitError) else unforeseen(error)
+    fault = error if isinstance(error, KitError) else as_kit_error(error)
     if not flight.path.is_dir():
         return fault.exit_code  # it was sealed: its journal has the fault
     journal = flight.path / EVENTS_FILE
@@ -305,22 +303,22 @@ def account_for(error: Exception, order: Order, flight: InFlight) -> int:
         with suppress(OSError):
             flight.scratch(UNSEALED_FILE).write_bytes(jsonio.canonical(note))
         return fault.exit_code
-    refused.keep(flight.store, refusal(fault, order, flight.id))
+    refusals.keep(flight.store, refusal(fault, order, flight.id))
     flight.store.discard(flight.id)
     return fault.exit_code
 
 
-def unforeseen(error: Exception) -> KitError:
-    """What nobody raised on purpose: the disk, or a fault of kit's own."""
+def as_kit_error(error: Exception) -> KitError:
+    """An error that nobody raised on purpose: of the disk, or a bug in kit."""
     if isinstance(error, OSError):
         return seal.storage_error(error)
     traceback.print_exception(error)  # into runner.log, for whoever repairs it
     return unexpected(error)
 
 
-def refusal(fault: KitError, order: Order, id_: str) -> refused.Refusal:
+def refusal(fault: KitError, order: Order, id_: str) -> refusals.Refusal:
     """Why a run did not begin."""
-    return refused.Refusal(
+    return refusals.Refusal(
         id=id_,
         utc=seal.utc_now(),
         name=order.spec.name,

@@ -1,7 +1,7 @@
-"""A run as a face sees it: start a runner in a session of its own, follow it, stop it.
+"""A run as a face sees it: start a runner in its own session, follow it, stop it.
 
-The face holds no pipe to the runner. It writes an order, starts the process and reads the
-journal; when the face goes away (a lost SSH link), the run goes on and `attach` finds it again.
+The face has no pipe to the runner. It writes an order, starts the process and reads the journal.
+When the face ends (a lost SSH link), the run continues, and `attach` follows it again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kit.core.model import Event
 from kit.machine import queue
 from kit.record import events
 from kit.run import marks, runner
-from kit.store import refused
+from kit.store import refusals
 from kit.store.store import Store
 
 _POLL_S = 0.1
@@ -45,7 +45,7 @@ class RunEnded(RunFailed):
 
 @dataclass
 class Session:
-    """One run being followed. ``process`` is None when this face did not start it."""
+    """A run that a face follows. ``process`` is None if another face started it."""
 
     store: Store
     id: str
@@ -55,7 +55,7 @@ class Session:
 
     @classmethod
     def start(cls, order: runner.Order, store: Store) -> Session:
-        """Write the order and start a runner for it, detached from this terminal."""
+        """Write the order and start a runner for it, independent of this terminal."""
         flight = store.begin()
         jsonio.write(flight.scratch(runner.ORDER_FILE), msgspec.to_builtins(order))
         flight.release()
@@ -84,10 +84,10 @@ class Session:
         return cls(store, alive[0], store.inflight / alive[0])
 
     def follow(self, told: Callable[[queue.Wait], object] | None = None) -> Iterator[Event]:
-        """The run's events not yet seen, to its last; ends when the runner is done.
+        """Yield the run's new events up to its last; ends when the runner ends.
 
         Args:
-            told: called with what the run waits for, when it has to and whenever that changes.
+            told: called with what the run waits for, whenever that changes.
         """
         last: queue.Wait | None = None
 
@@ -98,21 +98,21 @@ class Session:
                 last = now
             return self.is_alive()
 
-        with suppress(events.BrokenChain):  # a line that a full disk cut short was taken back
+        with suppress(events.BrokenChain):  # a line that a full disk cut short was removed
             for event in events.tail(self.folder / events.FILE, goes_on):
                 if event.seq > self.seen:
                     self.seen = event.seq
                     yield event
 
     def waiting(self) -> queue.Wait | None:
-        """What the run waits for before it begins; None where it does not."""
+        """What the run waits for before it begins; None if it does not wait."""
         return queue.waiting(self.id)
 
     def verdict(self) -> queue.Wait | None:
-        """Stay until the launches begin, or until it is clear that the run must wait for others.
+        """Wait until the launches begin, or until the run waits for other runs.
 
         Returns:
-            What it waits for; None where its launches began.
+            What it waits for; None if its launches began.
 
         Raises:
             Blocked: it was refused: planning, preflight, or another run.
@@ -124,7 +124,7 @@ class Session:
             if self._has_launched():
                 return None
             time.sleep(_POLL_S)
-        self.result()  # raises what became of it; a run may also be quicker than this look
+        self.result()  # raises how it ended; a run may also end before this check
         return None
 
     def _has_launched(self) -> bool:
@@ -135,7 +135,7 @@ class Session:
         return b'"kind":"launch.begin"' in data
 
     def is_alive(self) -> bool:
-        """Whether the runner of this run still works."""
+        """Whether the runner of this run still runs."""
         if self.process is not None:
             return self.process.poll() is None
         return self.store.is_alive(self.id)
@@ -144,7 +144,7 @@ class Session:
         """Ask the runner to abort and seal; returns at once.
 
         Raises:
-            UsageError: the runner has not taken the run over yet; the lock is still a face's.
+            UsageError: the runner has not taken over yet; the face still holds the lock.
         """
         if self.process is None and self.is_alive() and not self.store.is_adopted(self.id):
             raise UsageError("the runner is only starting", "stop it again in a second")
@@ -156,7 +156,7 @@ class Session:
         """Mark this moment of the run with a word; the runner journals it.
 
         Raises:
-            UsageError: the run's folder cannot be written, or is gone.
+            UsageError: the run's folder cannot be written, or does not exist any more.
         """
         try:
             marks.leave(self.store.scratch_folder(self.id) / marks.FOLDER, text)
@@ -164,7 +164,7 @@ class Session:
             raise UsageError(f"the mark could not be left: {error.strerror}") from error
 
     def result(self) -> Path:
-        """The sealed run, once the runner is done.
+        """The sealed run, after the runner has ended.
 
         Raises:
             Blocked: nothing ran; the error says why.
@@ -172,7 +172,7 @@ class Session:
         """
         while self.is_alive():
             time.sleep(_POLL_S)
-        refusal = refused.recall(self.store, self.id)
+        refusal = refusals.recall(self.store, self.id)
         if refusal:
             raise refusal.error()
         sealed = self.store.sealed_as(self.id)
@@ -196,7 +196,7 @@ class Session:
         )
 
     def _unsealed(self) -> KitError:
-        """The runner is gone and the run is not sealed: by a fault that it noted, or it died."""
+        """The error of a run that was not sealed: the fault that the runner noted, or its death."""
         scratch = self.store.scratch_folder(self.id)
         with suppress(OSError, KitError, KeyError, TypeError):
             note: dict[str, Any] = jsonio.read(scratch / runner.UNSEALED_FILE)
@@ -212,8 +212,8 @@ class Session:
 
 
 def _no_single(store: Store, name: str, alive: list[str]) -> KitError:
-    """Why there is no one run in flight of that name: refused, sealed, left behind, unknown."""
-    refusal = refused.recall(store, name) if not alive else None
+    """Why no single run in flight has this name: refused, sealed, unsealed, unknown."""
+    refusal = refusals.recall(store, name) if not alive else None
     if refusal:
         return refusal.error()
     sealed = store.sealed_as(name) if name and not alive else None
@@ -225,7 +225,7 @@ def _no_single(store: Store, name: str, alive: list[str]) -> KitError:
 
 
 def _with_paths(remedy: str, run: Path) -> str:
-    """A sealed remedy names a log by its place in the run: a person wants to open it."""
+    """A remedy with the full path of the log that it names, for a person to open."""
     return _LOG.sub(lambda found: str(run / found[0]), remedy)
 
 

@@ -1,4 +1,4 @@
-"""Blocks and phases: when what began and ended, and the heartbeat that watches over them.
+"""Phases in the journal, and the heartbeat that watches a run.
 
 One launch is ``idle → startup → warmup → loaded_idle → measured → loaded_idle → shutdown →
 idle``. The boundaries are events, never timers; cutting samples into phases happens afterwards.
@@ -23,7 +23,7 @@ from kit.run import marks
 ANCHOR_EVERY_S = 10.0
 LIVE_EVERY_S = 0.5
 DISK_EVERY_S = 5.0
-PLACE_EVERY_S = 0.2  # shorter than what a waiting run looks twice in
+PLACE_EVERY_S = 0.2  # shorter than the time in which a waiting run checks twice
 TICK_S = 0.05
 DISK_FLOOR_BYTES = 32 << 20
 RESERVE_BYTES = 8 << 20
@@ -31,7 +31,7 @@ RESERVE_BYTES = 8 << 20
 
 @contextmanager
 def phase(journal: Journal, launch: int, name: str, part: str | None = None) -> Iterator[None]:
-    """Journal the beginning and the end of a phase, also when it ends by an error."""
+    """Journal the begin and the end of a phase, also if an error ends it."""
     journal.add("phase.begin", launch=launch, phase=name, part=part)
     try:
         yield
@@ -40,15 +40,15 @@ def phase(journal: Journal, launch: int, name: str, part: str | None = None) -> 
 
 
 class Watch:
-    """The runner's heartbeat: called often, it notices what must end the run.
+    """The runner's heartbeat: called often, it detects what must end the run.
 
     Args:
         samplers: running samplers by meter name; one that ends unasked ends the run.
-        cancelled: true once the person asked to stop.
+        cancelled: returns true after the person asked to stop.
         limit_s: longest duration of the whole run, seconds.
-        folder: where the run is written; a nearly full disk ends the run while there is
-            still room to seal it.
-        left: where faces leave their marks, see `kit.run.marks`.
+        folder: the run's folder; a nearly full disk ends the run while there is still space
+            to seal it.
+        left: the folder of the faces' marks, see `kit.run.marks`.
         keep: holds the run's place in the machine's queue, see `kit.machine.queue.Ticket.keep`.
     """
 
@@ -71,24 +71,27 @@ class Watch:
         self._state: dict[str, dict[str, Any]] = {}
         self._ended: Callable[[], KitError | None] = lambda: None
 
-    def over(self, ended: Callable[[], KitError | None] | None) -> None:
-        """Watch a container from now on (``ended`` gives the error once it is gone), or none."""
+    def set_container(self, ended: Callable[[], KitError | None] | None) -> None:
+        """Watch a container from now on; None for no container.
+
+        ``ended`` returns the error once the container is gone.
+        """
         self._ended = ended or (lambda: None)
 
     def tick(self) -> bool:
-        """`check` in the shape of a "cancelled?" question: raises, or says no."""
+        """`check` as a callback for "cancelled?": raises, or returns false."""
         self.check()
         return False
 
     def check(self, progress: dict[str, Any] | None = None) -> None:
-        """Raise what must end the run; journal anchors and live readings when due.
+        """Raise the error that must end the run; journal anchors and live readings when due.
 
         Raises:
             Interrupted: the person asked to stop.
             SamplerFailed: a sampler ended unasked.
             ContainerDied: the runtime is gone.
-            RunFailed: the run's own time limit passed, or another run is measured at once.
-            DiskFull: less than 32 MiB are left where the run is written.
+            RunFailed: the run's time limit passed, or another run measures at the same time.
+            DiskFull: less than 32 MiB are left for the run.
         """
         if self._cancelled():
             raise Interrupted("the run was stopped", "`kit show` has what was gathered until then")
@@ -103,7 +106,7 @@ class Watch:
             self._take_marks(self._left)
 
     def wait(self, seconds: float) -> None:
-        """Let ``seconds`` pass on the monotonic clock, watching all the while."""
+        """Wait for ``seconds`` on the monotonic clock, and keep watching."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.check()
@@ -124,7 +127,7 @@ class Watch:
             self._live["progress"] = {k: progress[k] for k in keys if k in progress}
 
     def _take_live(self, line: dict[str, Any]) -> None:
-        """Watts and joules as they are, and of the devices' state what changed."""
+        """Keep the latest watts and joules, and changes of the devices' states."""
         self._live.setdefault("power", {}).update(line.get("values", {}))
         if "joules" in line:
             self._live.setdefault("joules", {}).update(line["joules"])
@@ -137,7 +140,7 @@ class Watch:
                 told[device] = told.get(device, {}) | changed
 
     def _take_marks(self, folder: Path) -> None:
-        """Journal what persons marked since; the time is the face's, on the run's clock."""
+        """Journal new marks of persons, with the face's time on the run's clock."""
         now = self._clock.now()
         for found in marks.collect(folder):
             at = min(max(found.at - self._clock.origin, 0), now)
@@ -165,7 +168,7 @@ class Watch:
 
 
 def require_room(folder: Path) -> None:
-    """Raise `DiskFull` when less than 32 MiB are left on the file system of ``folder``."""
+    """Raise `DiskFull` if less than 32 MiB are free on the file system of ``folder``."""
     free = shutil.disk_usage(folder).free
     if free < DISK_FLOOR_BYTES:
         raise DiskFull(
@@ -175,12 +178,12 @@ def require_room(folder: Path) -> None:
 
 
 def reserve(path: Path) -> None:
-    """Take room for a run's last files, so that it can be sealed also when the disk is full.
+    """Reserve disk space for a run's last files, so that it can be sealed on a full disk.
 
-    A file system that cannot promise any does without.
+    On a file system that cannot reserve space it does nothing.
 
     Raises:
-        OSError: there is no such room.
+        OSError: there is not enough space.
     """
     with path.open("wb") as file:
         try:
@@ -190,8 +193,8 @@ def reserve(path: Path) -> None:
                 raise
 
 
-def behind(fault: KitError, folder: Path) -> KitError:
-    """What made a helper process end: on a full disk it could not even say so itself."""
+def root_cause(fault: KitError, folder: Path) -> KitError:
+    """Why a helper process ended; on a full disk it could not even report that itself."""
     if isinstance(fault, DriverFailed | SamplerFailed):
         try:
             require_room(folder)

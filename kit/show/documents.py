@@ -79,14 +79,14 @@ def documents_of(run: Path) -> Documents:
         )
 
 
-def _hash_of(source: archive.Source, run: Path) -> str:
+def _hash_of(source: archive.ArchiveSource, run: Path) -> str:
     try:
         return manifest.run_hash(source.read(archive.MANIFEST, archive.MAX_MANIFEST))
     except KitError:
         return run.name.removesuffix(archive.SUFFIX)
 
 
-def _document(source: archive.Source, name: str, faults: dict[str, str]) -> dict[str, Any]:
+def _document(source: archive.ArchiveSource, name: str, faults: dict[str, str]) -> dict[str, Any]:
     try:
         return read_object(source, f"{name}.json", _DOCUMENT)
     except KitError as error:
@@ -94,7 +94,9 @@ def _document(source: archive.Source, name: str, faults: dict[str, str]) -> dict
     return {}
 
 
-def read_object(source: archive.Source, name: str, most: int, called: str = "") -> dict[str, Any]:
+def read_object(
+    source: archive.ArchiveSource, name: str, most: int, called: str = ""
+) -> dict[str, Any]:
     """A JSON object of a run.
 
     Args:

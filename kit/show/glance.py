@@ -15,7 +15,7 @@ from kit.core.model import Phase, Plan
 from kit.core.units import NS
 from kit.energy.picture import Picture, picture
 from kit.record import archive, events, phases, samples
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.show.documents import read_object
 from kit.show.render.console import count, short_time
 
@@ -44,7 +44,7 @@ def read(path: Path) -> Glimpse:
         return Glimpse(no_power=error.message)
 
 
-def _seen(source: Source) -> Glimpse:
+def _seen(source: ArchiveSource) -> Glimpse:
     manifest, results = (_document(source, n) for n in ("manifest.json", "results.json"))
     env, plan = _document(source, "env/start.json"), _document(source, "plan.json")
     blocks, drawn, reason = _power(source, plan)
@@ -52,13 +52,13 @@ def _seen(source: Source) -> Glimpse:
     return Glimpse(tuple(f for f in told if f[1]), tuple(_notices(results)), drawn, reason)
 
 
-def _document(source: Source, name: str) -> dict[str, Any]:
+def _document(source: ArchiveSource, name: str) -> dict[str, Any]:
     with contextlib.suppress(KitError, OSError):
         return read_object(source, name, _DOCUMENT)
     return {}
 
 
-def _power(source: Source, plan: dict[str, Any]) -> tuple[tuple[Phase, ...], Picture, str]:
+def _power(source: ArchiveSource, plan: dict[str, Any]) -> tuple[tuple[Phase, ...], Picture, str]:
     """The blocks and the power of a run; the reason where there is no power."""
     names = [n for n in source.names() if n.startswith("samples/") and n.endswith(".csv")]
     if sum(source.size(n) for n in names) > _SAMPLES:

@@ -1,7 +1,7 @@
-"""A run spec's way in: file → JSON → JSON Schema (with the runtime's own options) → `RunSpec`.
+"""Reading a run spec: file → JSON → JSON Schema (with the runtime's own options) → `RunSpec`.
 
-Every problem is found at once, each with its JSON path and a remedy. The schema file is the
-contract and the only place where a default is written; what is sealed has all of them filled in.
+All problems are reported together, each with its JSON path and a remedy. The schema file is the
+contract and the only place of defaults; a sealed spec has all of them filled in.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def load(path: Path) -> RunSpec:
 
     Raises:
         UsageError: the file cannot be read or is not strict JSON.
-        SpecInvalid: it is JSON with problems; all of them are listed.
+        SpecInvalid: the spec has problems; all of them are listed.
     """
     return parse(read(path), path.name)
 
@@ -82,7 +82,7 @@ def schema(name: str = "run-spec") -> dict[str, Any]:
 
 
 def filled(document: Mapping[str, Any]) -> dict[str, Any]:
-    """``document`` with every default of the schema, the runtime and the workload written in."""
+    """``document`` with every default of the schema, the runtime and the workload filled in."""
     result = fill_defaults(schema(), dict(document))
     for part, registry in (("runtime", runtimes), ("workload", workloads)):
         chosen = registry.get(result[part]["name"])
@@ -93,7 +93,7 @@ def filled(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fill_defaults(schema: Mapping[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """``value`` with the defaults of an object schema written in, recursively."""
+    """``value`` with the defaults of an object schema filled in, recursively."""
     result = dict(value)
     for key, child in schema.get("properties", {}).items():
         if key not in result and "default" in child:
@@ -104,9 +104,9 @@ def fill_defaults(schema: Mapping[str, Any], value: dict[str, Any]) -> dict[str,
 
 
 def document(spec: RunSpec) -> dict[str, Any]:
-    """``spec`` as the JSON document that is sealed: it passes this module's own checks again.
+    """``spec`` as the JSON document that is sealed; it passes this module's own checks again.
 
-    What is not given is left out, except ``weights``, where null says that none are needed.
+    Keys without a value are left out, except ``weights``, where null means that none are needed.
     """
     written = {k: _given(v) for k, v in msgspec.to_builtins(spec).items()}
     return {k: v for k, v in written.items() if v is not None or k == "weights"}
@@ -120,12 +120,12 @@ def _given(value: Any) -> Any:
 
 
 def spec_hash(spec: RunSpec) -> str:
-    """SHA-256 of the spec's canonical form: shared by a run and all its replays."""
+    """SHA-256 of the spec's canonical form; a run and all its replays share it."""
     return jsonio.hash_of(document(spec))
 
 
 def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with the options of runtime and workload, by their own schemas."""
+    """Problems of the options of runtime and workload, by their own schemas."""
     for part, registry in (("runtime", runtimes), ("workload", workloads)):
         section = document.get(part)
         name = section.get("name") if isinstance(section, dict) else None
@@ -141,7 +141,7 @@ def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _meaning_problems(spec: RunSpec) -> list[Problem]:
-    """What no schema can say: that names exist and that a metric has its meter."""
+    """Problems that no schema can express: unknown names, a metric without its meter."""
     found = []
     for index, meter in enumerate(spec.meters):
         where = f"$.meters[{index}]"
@@ -162,7 +162,7 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
 
 
 def _arrival_problems(spec: RunSpec) -> list[Problem]:
-    """Each request has its time, in nanoseconds, which no document can hold beyond 104 days."""
+    """Arrival times beyond 104 days: in nanoseconds, no JSON document can hold them exactly."""
     rate, count = spec.arrivals.rate, spec.workload.options.get("requests", 1)
     if rate is None or count <= rate * _LONGEST_S:
         return []
@@ -217,7 +217,7 @@ def _schema_problems(rules: Mapping[str, Any], document: Any, root: str) -> Iter
 
 
 def _leaves(error: ValidationError) -> Iterator[ValidationError]:
-    """For a failed ``oneOf``, the errors of the branch that was probably meant."""
+    """For a failed ``oneOf``, the errors of the branch that the author probably meant."""
     if error.validator == "oneOf" and error.context and isinstance(error.instance, dict):
         by_branch: dict[int, list[ValidationError]] = {}
         for child in error.context:
@@ -230,9 +230,9 @@ def _leaves(error: ValidationError) -> Iterator[ValidationError]:
 
 
 def _distance(errors: list[ValidationError], instance: Mapping[str, Any]) -> tuple[int, int]:
-    """How far ``instance`` is from a branch: wrong kinds of keys weigh more than wrong values.
+    """How far ``instance`` is from a branch: wrong keys count more than wrong values.
 
-    A branch that wants no object at all was never meant.
+    A branch that allows no object was never meant.
     """
     structural = ("type", "additionalProperties", "required")
     if any(e.validator == "type" and e.instance is instance for e in errors):

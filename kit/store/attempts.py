@@ -1,7 +1,7 @@
-"""How often a spec was tried: an excerpt of the ledger that travels beside a run, outside its hash.
+"""How often a spec was tried: an excerpt of the ledger that an export adds, outside the hash.
 
-It is the word of whoever exported the run. It shows that there were other attempts; that there were
-no more, nothing can show.
+The exporter vouches for it. It shows that there were other attempts; nothing can show that there
+were no more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from kit.core import jsonio
 from kit.core.errors import KitError
 from kit.core.model import Record
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.manifest import ATTEMPTS
 from kit.store.audit import OUTCOMES
 from kit.store.ledger import Ledger
@@ -23,7 +23,7 @@ MAX_BYTES = 4 << 20
 
 
 class Attempt(Record, frozen=True, kw_only=True):
-    """One attempt: its id, when it ended (UTC), and what became of it; empty where nothing did."""
+    """One attempt: its id, when it ended (UTC), and its outcome; empty without one."""
 
     id: str
     utc: str = ""
@@ -32,7 +32,7 @@ class Attempt(Record, frozen=True, kw_only=True):
 
 
 class Excerpt(Record, frozen=True, kw_only=True):
-    """What one ledger says of a spec: ``entries`` and ``head`` name the whole ledger then."""
+    """One ledger's attempts at a spec; ``entries`` and ``head`` identify the whole ledger."""
 
     entries: int
     head: str
@@ -40,7 +40,7 @@ class Excerpt(Record, frozen=True, kw_only=True):
 
 
 class Attempts(Record, frozen=True, kw_only=True):
-    """Excerpts of the ledgers of all who exported the run, oldest first."""
+    """Excerpts of the ledgers of all exporters of the run, oldest first."""
 
     schema: str
     spec_hash: str
@@ -48,15 +48,15 @@ class Attempts(Record, frozen=True, kw_only=True):
 
     @property
     def every(self) -> dict[str, Attempt]:
-        """Attempts by id; of one that two ledgers name, the later word."""
+        """Attempts by id; if two ledgers have one, the later entry."""
         return {each.id: each for ledger in self.ledgers for each in ledger.attempts}
 
 
-def read(source: Source) -> Attempts | None:
-    """The attempts that travel with a run; None where none do.
+def read(source: ArchiveSource) -> Attempts | None:
+    """The attempts in a run's archive; None without any.
 
     Raises:
-        KitError: what is there does not have the form that kit writes.
+        KitError: the document does not have kit's form.
     """
     if ATTEMPTS not in source.names():
         return None
@@ -71,7 +71,7 @@ def read(source: Source) -> Attempts | None:
 
 
 def excerpt(ledger: Ledger, spec_hash: str) -> Excerpt | None:
-    """What ``ledger`` says of a spec; None where it knows no attempt."""
+    """The attempts at a spec in ``ledger``; None if it has none."""
     found: dict[str, Attempt] = {}
     for entry in ledger.entries:
         id_ = str(entry.get("id", ""))
@@ -88,7 +88,7 @@ def excerpt(ledger: Ledger, spec_hash: str) -> Excerpt | None:
 
 
 def added(before: Attempts | None, mine: Excerpt | None, spec_hash: str) -> bytes | None:
-    """The document with ``mine`` added; it takes the place of what this ledger said before."""
+    """The document with ``mine`` added; it replaces the earlier excerpt of the same ledger."""
     others = before.ledgers if before and before.spec_hash == spec_hash else ()
     if mine:
         ids = {each.id for each in mine.attempts}

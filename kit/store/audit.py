@@ -1,8 +1,8 @@
-"""What a store's ledger shows: whether its chain is whole, and whether the runs fit its entries.
+"""The check of a store's ledger: its hash chain, and the runs against its entries.
 
-An entry whose run is gone is ordinary: people delete runs, and the ledger goes on naming the
-attempt. A run that no entry names, a chain that breaks, and an entry that contradicts its run are
-not: somebody edited the ledger, or put the run there past it.
+An entry without a run is normal: people delete runs, and the ledger keeps the attempt. A run
+without an entry, a broken chain, and an entry that contradicts its run are faults: somebody edited
+the ledger, or added the run without it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kit.store.ledger import Entry, Ledger
 from kit.store.store import Store
 
 Status = Literal["PASS", "WARN", "FAIL"]
-# Entries that say what became of an attempt of this store.
+# Kinds of entries that hold the outcome of an attempt in this store.
 OUTCOMES = frozenset({"sealed", "recovered"})
 _COMPARED = ("id", "spec_hash", "plan_hash", "status")
 _SHOWN = 3
@@ -30,7 +30,7 @@ _HOW = "Came with a clone, was copied here, or its entry was cut out; `kit recov
 
 
 class Found(Record, frozen=True):
-    """One thing that was looked at: its code, how it came out, and what was found."""
+    """One check of the store: its code, status and message."""
 
     code: str
     status: Status
@@ -38,7 +38,7 @@ class Found(Record, frozen=True):
 
 
 class Audit(Record, frozen=True):
-    """What was found of a store."""
+    """All checks of a store."""
 
     findings: tuple[Found, ...]
 
@@ -53,7 +53,7 @@ class Audit(Record, frozen=True):
 
     @property
     def doubts(self) -> tuple[Found, ...]:
-        """What failed: what `kit ls` and `kit recover` say, too."""
+        """The failed checks, which `kit ls` and `kit recover` show too."""
         return tuple(found for found in self.findings if found.status == "FAIL")
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,18 +63,18 @@ class Audit(Record, frozen=True):
 
 
 def chain(store: Store) -> Audit:
-    """The chain alone."""
+    """Check the chain alone."""
     return Audit((_chain(store.ledger_read()),))
 
 
 def quick(store: Store) -> Audit:
-    """The chain, and the runs by their names alone: nothing of a run is read."""
+    """Check the chain, and the names of the runs; no run is read."""
     ledger = store.ledger_read()
     return Audit((_chain(ledger), _listed(store, ledger)))
 
 
 def whole(store: Store) -> Audit:
-    """Also every run's manifest against its name and its entry, and attempts without an outcome."""
+    """Also compare every run's manifest with its name and entry, and report attempts."""
     ledger = store.ledger_read()
     runs = store.runs()
     entries = {e["run_hash"]: e for e in ledger.entries if "run_hash" in e}
@@ -103,7 +103,7 @@ def _chain(ledger: Ledger) -> Found:
 
 def _listed(store: Store, ledger: Ledger) -> Found:
     missing = _missing(store, ledger)
-    if missing and store.is_busy():  # a run gets its name an instant before its entry
+    if missing and store.is_busy():  # a run gets its name a moment before its entry
         time.sleep(_SEALING_S)
         missing = _missing(store, store.ledger_read())
     if not missing:
@@ -147,7 +147,7 @@ def _contradicted(runs: Iterable[Path], entries: dict[str, Entry]) -> Iterator[s
 
 
 def _attempts(store: Store, ledger: Ledger) -> Found:
-    """How many attempts there were; those without an outcome are worth a question."""
+    """Report the number of attempts, and those without an outcome."""
     begun = [e.get("id") for e in ledger.entries if e["kind"] == "registered"]
     ended = {e.get("id") for e in ledger.entries if e["kind"] in OUTCOMES}
     here = set(store.ids())

@@ -1,8 +1,8 @@
 """The ledger of a store: a line for every attempt, each with the hash of the line before.
 
-Reading never fails: what is no entry, or does not follow, becomes a fault in words. The chain shows
-what was edited, cut out or exchanged; what was cut off at its end shows by the runs that no entry
-names (see `kit.store.audit`).
+Reading never fails: a line that is no entry, or breaks the chain, becomes a fault with a message.
+The chain reveals entries that were edited, removed or exchanged. Entries that were removed at the
+end are revealed by runs without an entry (see `kit.store.audit`).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a ledger holds.
+    """The content of a ledger.
 
     Attributes:
         entries: those of the right form, oldest first.
-        faults: what is wrong with it, in words, by the number of the line (from 0).
-        head: SHA-256 of the last whole line; GENESIS where there is none.
-        lines: how many whole lines there are.
-        torn: whether the last line has no end, as a power loss leaves it.
+        faults: what is wrong with it, by the number of the line (from 0).
+        head: SHA-256 of the last complete line; GENESIS without one.
+        lines: the number of complete lines.
+        torn: whether the last line is incomplete, as after a power loss.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -48,7 +48,7 @@ class Ledger:
 
 
 def read(path: Path) -> Ledger:
-    """The ledger at ``path``; an empty one where there is none."""
+    """The ledger at ``path``; an empty one if there is no file."""
     try:
         return decode(regular.content(path, MAX_BYTES))
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def read(path: Path) -> Ledger:
 
 
 def decode(data: bytes) -> Ledger:
-    """The entries of a ledger, and every line that is none or does not follow."""
+    """Parse a ledger into entries and faults."""
     *lines, rest = data.split(b"\n")
     entries, faults, prev = [], [], GENESIS
     for number, line in enumerate(lines):
@@ -79,10 +79,10 @@ def decode(data: bytes) -> Ledger:
 
 
 def append(path: Path, kind: str, facts: Entry) -> None:
-    """Add an entry; several processes may do so at once. What a crash left torn is written over.
+    """Add an entry; several processes may do so at once. A torn last line is overwritten.
 
     Raises:
-        UsageError: what lies there is no ledger, and is left as it is.
+        UsageError: the file is no ledger; it is not changed.
         OSError: it cannot be written.
     """
     with _locked(path) as file:
@@ -107,7 +107,7 @@ def append(path: Path, kind: str, facts: Entry) -> None:
 
 
 def require(path: Path) -> None:
-    """Raise `UsageError` where a file that is no ledger lies at ``path``, or cannot be read."""
+    """Raise `UsageError` if the file at ``path`` is no ledger, or cannot be read."""
     try:
         data = regular.content(path, MAX_BYTES)
     except FileNotFoundError:
@@ -134,12 +134,12 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
 
 
 def _is_torn_entry(rest: bytes) -> bool:
-    """Whether the bytes after the last line are none, or an entry's that a power loss cut."""
+    """Whether the bytes after the last line are empty, or an entry that a power loss cut short."""
     return not rest or ((len(rest) < _MAX_LINE and rest.startswith(b"{")) or not rest.strip(b"\0"))
 
 
 def _entry(line: bytes) -> Entry | None:
-    """A line as an entry; None where it is none that kit could have written."""
+    """A line as an entry; None if kit cannot have written it."""
     if len(line) > _MAX_LINE:
         return None
     try:
@@ -156,7 +156,7 @@ def _is_entry(found: Entry) -> bool:
         return False
     if not isinstance(found.get("id", ""), str | int):
         return False
-    # It becomes a path in the store: nothing but a hash may stand there.
+    # It becomes a path in the store, so that it must be a hash.
     return "run_hash" not in found or bool(
         jsonio.is_sha256(found["run_hash"]) and "status" in found
     )

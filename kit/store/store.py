@@ -3,8 +3,8 @@
 Layout::
 
     runs/<run_hash>/           sealed, never changed again
-    runs/.inflight/<id>/       a run going on; a runner holds its lock
-    runs/.inflight/<id>.scratch/   what the run needs and must not be sealed
+    runs/.inflight/<id>/       a run in progress; a runner holds its lock
+    runs/.inflight/<id>.scratch/   files that the run needs and must not be sealed
     runs/ledger.jsonl          every attempt, hash-chained, so that "the best of 50" shows
 """
 
@@ -33,17 +33,17 @@ _ADOPTED = "adopted"
 _HANDOVER_S = 30.0
 _ID_BYTES = 4
 _ATTRIBUTES = ".gitattributes"
-# For people who commit their runs: one converted line end, and a run is not what was sealed.
+# For people who commit their runs: one converted line end changes what was sealed.
 _BYTES_AS_THEY_ARE = """\
 # Sealed bytes: git must not convert line ends, whatever core.autocrlf says.
 * -text
 """
-# Somebody who asks whether a run is alive holds its lock for an instant; wait that out.
+# A process that asks whether a run is alive holds its lock for a moment; wait for it.
 _PROBE_S = 2.0
 
 
 class InFlight:
-    """A run going on: its folder, and the lock that says somebody works on it."""
+    """A run in progress: its folder, and the lock of the process that works on it."""
 
     def __init__(self, store: Store, id_: str) -> None:
         self.store, self.id = store, id_
@@ -57,7 +57,7 @@ class InFlight:
         return data
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Write a file of the run, to the disk itself."""
+        """Write a file of the run and sync it to disk."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
@@ -67,19 +67,19 @@ class InFlight:
         _sync_folder(path.parent)
 
     def folder(self, name: str) -> Path:
-        """A folder of the run, made if it is not there."""
+        """A folder of the run, made if necessary."""
         path = self.path / name
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def scratch(self, name: str) -> Path:
-        """Where to put what must not be sealed."""
+        """A path for a file that must not be sealed."""
         folder = self.store.scratch_folder(self.id)
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
     def register(self, facts: dict[str, Any]) -> None:
-        """Note in the ledger that this run begins, before it does."""
+        """Note in the ledger that this run is about to begin."""
         _sync_folder(self.path)
         _sync_folder(self.store.inflight)
         self.store.note("registered", **facts)
@@ -101,21 +101,21 @@ class InFlight:
         self._lock = handle
 
     def release(self) -> None:
-        """Let go of the lock; the runner takes it over within half a minute."""
+        """Release the lock; the runner takes it over within half a minute."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
 
 class Store:
-    """The folder of runs. Nothing is made before something is written."""
+    """The folder of runs. It is made with the first file."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.inflight = self.root / ".inflight"
 
     def make(self) -> None:
-        """Make the folder, with the setting that lets git leave its bytes alone.
+        """Make the folder, with the setting that keeps git from changing its bytes.
 
         Raises:
             OSError: it cannot be written.
@@ -125,7 +125,7 @@ class Store:
             file.write(_BYTES_AS_THEY_ARE)
 
     def is_made(self) -> bool:
-        """Whether kit keeps runs in this folder: it holds what only a store has."""
+        """Whether this folder is a store of kit: it holds files that only a store has."""
         if any((self.root / name).exists() for name in (LEDGER, VERDICTS, self.inflight.name)):
             return True
         with contextlib.suppress(OSError, UsageError):
@@ -134,7 +134,7 @@ class Store:
         return False
 
     def is_run(self, path: Path) -> bool:
-        """Whether ``path`` is where a sealed run of this store lies."""
+        """Whether ``path`` is the place of a sealed run of this store."""
         return path.parent == self.root and jsonio.is_sha256(path.name) and path.is_dir()
 
     # --- in flight --------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Store:
         flight = InFlight(self, secrets.token_hex(_ID_BYTES))
         try:
             self.make()
-            flight.take()  # before the folder is there, so that nobody takes the run for dead
+            flight.take()  # before the folder exists, so that the run does not count as dead
             flight.path.mkdir(parents=True)
         except OSError as error:
             raise UsageError(
@@ -158,7 +158,7 @@ class Store:
         return flight
 
     def adopt(self, folder: Path) -> InFlight:
-        """Take over a run that a face began."""
+        """Take over a run from the face that began it."""
         flight = InFlight(self, folder.name)
         flight.take()
         flight.scratch(_ADOPTED).touch()
@@ -168,7 +168,7 @@ class Store:
         return self.inflight / f"{id_}{_SCRATCH}"
 
     def ids(self) -> list[str]:
-        """Every run in flight, alive or not, oldest first."""
+        """Ids of every run in flight, alive or not, oldest first."""
         if not self.inflight.is_dir():
             return []
         with os.scandir(self.inflight) as entries:
@@ -178,20 +178,20 @@ class Store:
         return [e.name for e in sorted(found, key=lambda e: e.stat().st_mtime)]
 
     def inflight_ids(self) -> list[str]:
-        """Runs that somebody works on."""
+        """Ids of runs that a process works on."""
         return [id_ for id_ in self.ids() if self.is_alive(id_)]
 
     def is_busy(self) -> bool:
-        """Whether somebody runs, seals, imports or recomputes a run here."""
+        """Whether a process runs, seals, imports or recomputes a run here."""
         scratch = self.inflight.glob(f"*{_SCRATCH}")
         return any(self.is_alive(folder.name.removesuffix(_SCRATCH)) for folder in scratch)
 
     def leftovers(self) -> list[str]:
-        """Runs that nobody works on any more."""
+        """Ids of abandoned runs."""
         return [id_ for id_ in self.ids() if not self.is_alive(id_)]
 
     def is_alive(self, id_: str) -> bool:
-        """Whether a runner holds this run's lock, or is about to take it over."""
+        """Whether a runner holds this run's lock, or is about to take it."""
         lock = self.scratch_folder(id_) / _LOCK
         try:
             handle = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -206,23 +206,23 @@ class Store:
         return self._being_handed_over(id_)
 
     def is_adopted(self, id_: str) -> bool:
-        """Whether a runner has taken the run over from the face that began it."""
+        """Whether a runner has taken over the run from the face that began it."""
         return (self.scratch_folder(id_) / _ADOPTED).exists()
 
     def _being_handed_over(self, id_: str) -> bool:
-        """Between a face's `begin` and the runner's `adopt` nobody holds the lock."""
+        """Whether the run is between a face's `begin` and the runner's `adopt`, without a lock."""
         order = self.scratch_folder(id_) / "order.json"
         if not order.exists() or self.is_adopted(id_):
             return False
         return time.time() - order.stat().st_mtime < _HANDOVER_S
 
     def log_of(self, id_: str, launch: int) -> Path | None:
-        """Where the log of a dead run's container belongs; None for a run of another store."""
+        """The path for the log of a dead run's container; None for a run of another store."""
         folder = self.inflight / id_ / "launches" / f"{launch:03d}"
         return folder / "container.log" if folder.is_dir() else None
 
     def pid_of(self, id_: str) -> int | None:
-        """The process that works on a run; None when nobody does."""
+        """The id of the process that works on a run; None without one."""
         if not self.is_alive(id_):
             return None
         with contextlib.suppress(OSError, ValueError):
@@ -235,11 +235,11 @@ class Store:
         self.forget_scratch(id_)
 
     def forget_scratch(self, id_: str) -> None:
-        """Remove what a run needed and did not seal."""
+        """Remove a run's scratch folder."""
         _remove_folder(self.scratch_folder(id_))
 
     def forget_orphans(self) -> None:
-        """Remove scratch folders whose run is gone and that nobody holds."""
+        """Remove scratch folders whose run is gone and that no process uses."""
         for folder in self.inflight.glob(f"*{_SCRATCH}"):
             id_ = folder.name.removesuffix(_SCRATCH)
             if not ((self.inflight / id_).exists() or self.is_alive(id_)):
@@ -248,11 +248,11 @@ class Store:
     # --- sealed -----------------------------------------------------------------------------
 
     def runs(self) -> list[Path]:
-        """Every sealed run's folder, by hash; whatever else lies in the store is left out."""
+        """Every sealed run's folder, by hash; other files in the store are left out."""
         return [path for path in self._folders() if jsonio.is_sha256(path.name)]
 
     def others(self) -> list[Path]:
-        """Folders with a manifest that are not named by a hash, as a sync tool's copies."""
+        """Folders with a manifest whose name is no hash, such as a sync tool's copies."""
         return [path for path in self._folders() if not jsonio.is_sha256(path.name)]
 
     def _folders(self) -> list[Path]:
@@ -279,7 +279,7 @@ class Store:
         raise UsageError(f"{how} with {name[:80]!a} in {self.root.name}/", remedy)
 
     def sealed_as(self, id_: str) -> tuple[str, Path] | None:
-        """Status and folder that a run got when it was sealed; None if it was not."""
+        """Status and folder of a sealed run by its id; None if it was not sealed."""
         for entry in reversed(self.ledger()):
             if entry.get("id") == id_ and "run_hash" in entry:
                 return entry["status"], self.root / entry["run_hash"]
@@ -288,29 +288,29 @@ class Store:
     # --- ledger -----------------------------------------------------------------------------
 
     def ledger_read(self) -> ledgers.Ledger:
-        """The ledger as it is, with its faults."""
+        """The ledger with its faults."""
         return ledgers.read(self.root / LEDGER)
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Every entry, oldest first; a torn last line is left out, and so is what is no entry."""
+        """Every entry, oldest first; without a torn last line and lines that are no entries."""
         return list(self.ledger_read().entries)
 
     def require_ledger(self) -> None:
-        """Raise `UsageError` where entries could not be added to the ledger."""
+        """Raise `UsageError` if entries cannot be added to the ledger."""
         ledgers.require(self.root / LEDGER)
 
     def note(self, kind: str, **facts: Any) -> None:
         """Append an entry; several processes may do so at once.
 
         Raises:
-            UsageError: what lies in the ledger's place is none.
+            UsageError: the file in the ledger's place is none.
         """
         self.make()
         ledgers.append(self.root / LEDGER, kind, facts)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put a folder's list of names on the disk itself: a synced file may else lose its name."""
+    """Sync a folder's list of names to disk; without it a synced file may lose its name."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -323,7 +323,7 @@ def _has_id(entry: dict[str, Any], prefix: str) -> bool:
 
 
 def _lock_within(handle: int, seconds: float) -> bool:
-    """Try to lock for ``seconds``; false when somebody else keeps the lock."""
+    """Try to lock for ``seconds``; false if another process keeps the lock."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -337,9 +337,9 @@ def _lock_within(handle: int, seconds: float) -> bool:
 
 
 def _remove_folder(path: Path) -> None:
-    """Remove a folder with all that is in it; anything else in its place stays.
+    """Remove a folder with its content; anything that is no folder stays.
 
-    rmtree opens what it is given: on a pipe it would wait for a writer without end.
+    rmtree opens its argument: on a pipe it would wait for a writer forever.
     """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)

@@ -1,8 +1,8 @@
 """The last verdict on each run of a store, kept so that a list can show it without hashing.
 
-A verdict belongs to the very files that were judged: it is kept with the size, times and inode of
-each, and whatever changes one of them makes the run unchecked again. It lies in
-``runs/.verdicts.json``; that file may be deleted, and one from another machine fits no file here.
+A verdict belongs to the files that were checked: it is kept with size, times and inode of each, and
+a change of one makes the run unchecked again. The file is ``runs/.verdicts.json``. It may be
+deleted, and one from another machine matches no file here.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from kit.record.archive import MAX_MEMBERS, strays
 from kit.store.store import VERDICTS, Store
 
 UNCHECKED = "unchecked"
-# Every level was checked; or the files are as sealed, and no number was computed again.
+# All levels passed; or the files are as sealed, without numbers computed again.
 VERIFIED, INTACT = "verified", "intact"
 _MAX_BYTES = 64 << 20
 _MAX_DEPTH = 8
 
 
 class Kept(Record, frozen=True):
-    """A verdict in a word (``failed: CODE`` names the first fault), and the files it is of."""
+    """A verdict in a word (``failed: CODE`` names the first fault), and its files' identity."""
 
     files: str
     word: str
@@ -42,7 +42,7 @@ class _Verdicts(Record, frozen=True):
 
 
 def load(store: Store) -> dict[str, Kept]:
-    """What is kept, by the run's name; nothing where it is missing, damaged, or another kit's."""
+    """The kept verdicts by the run's name; none if the file is missing, damaged or foreign."""
     try:
         data = regular.content(store.root / VERDICTS, _MAX_BYTES)
         found = msgspec.json.decode(data, type=_Verdicts)
@@ -60,13 +60,13 @@ def stamp(store: Store) -> int:
 
 
 def of(run: Path, known: Mapping[str, Kept]) -> str:
-    """The verdict on a run as its files now are; ``unchecked`` where there is none."""
+    """The verdict on a run with its present files; ``unchecked`` without one."""
     kept = known.get(run.name)
     return kept.word if kept and kept.files == identity(run) else UNCHECKED
 
 
 def identity(run: Path) -> str:
-    """What tells a run's files from any others, without reading them; empty where that fails."""
+    """What identifies a run's files without reading them; empty on an error."""
     try:
         return jsonio.digest("\n".join(sorted(_facts(run, "", 0))).encode())
     except (OSError, ValueError):
@@ -93,7 +93,7 @@ def _facts(folder: Path | str, prefix: str, depth: int) -> Iterator[str]:
 def keep(run: Path, files: str, word: str) -> None:
     """Keep a verdict on a sealed run of a store.
 
-    A run that lies in no store, and a store that cannot be written, do without.
+    Nothing is kept outside of a store, or in a store that cannot be written.
 
     Args:
         files: `identity` from before the run was judged.
@@ -107,7 +107,7 @@ def keep(run: Path, files: str, word: str) -> None:
         known = load(store)
         old = known.get(run.name)
         if old and old.files == files and word in (old.word, INTACT):
-            return  # a deeper verdict on the same files says more than that they are as sealed
+            return  # a deeper verdict on the same files says more
         here = {path.name for path in store.runs()}
         fresh = {name: kept for name, kept in known.items() if name in here}
         _write(store, fresh | {run.name: Kept(files, word)})

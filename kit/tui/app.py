@@ -25,11 +25,11 @@ from kit.run.session import Session
 from kit.show.render.console import THEME
 from kit.store.store import Store
 from kit.tui import settings
-from kit.tui.base import KitScreen
 from kit.tui.clipboard import copied
 from kit.tui.commands import in_prose, with_store
 from kit.tui.filters import AsciiFilter, wants_ascii
 from kit.tui.keys import by_action, called, is_spelled
+from kit.tui.screen import KitScreen
 from kit.tui.threads import in_thread
 
 

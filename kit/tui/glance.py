@@ -12,7 +12,7 @@ from kit.energy.names import ENERGY_PER
 from kit.show.catalogue import Row
 from kit.show.glance import Glimpse
 from kit.show.render.console import count, facts, plain
-from kit.tui.base import mark
+from kit.tui.screen import badge
 from kit.tui.states import state_of
 
 SHORT = 12
@@ -45,7 +45,7 @@ def told(row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> Rendera
         facts(
             [("run", row.run[:SHORT]), *_checked(row), *_numbers(row), *_about(row), *seen.facts]
         ),
-        *([mark("warn", f"{count(len(seen.notices), 'caveat')}")] if seen.notices else []),
+        *([badge("warn", f"{count(len(seen.notices), 'caveat')}")] if seen.notices else []),
         *([plain(row.note, "doubt")] if row.note and not row.replay_of else []),
         *([plain(f"↻ replays {row.replay_of[:SHORT]}")] if row.replay_of else []),
         *([plain(f"↻ replayed by {', '.join(r[:SHORT] for r in replays)}")] if replays else []),

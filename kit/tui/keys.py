@@ -18,7 +18,7 @@ _WORDS |= {"pageup": "page up", "pagedown": "page down"}
 _WORDS |= {"up": "up", "down": "down", "left": "left", "right": "right"}
 
 
-class Told(NamedTuple):
+class ActionKeys(NamedTuple):
     """An action and all the keys for it."""
 
     node: DOMNode
@@ -76,11 +76,11 @@ def _action_of(active: ActiveBinding) -> tuple[DOMNode, str]:
     return active.node, active.binding.action
 
 
-def by_action(bindings: Mapping[str, ActiveBinding]) -> list[Told]:
+def by_action(bindings: Mapping[str, ActiveBinding]) -> list[ActionKeys]:
     """Each action that has a name, once, with all of its keys; what is disabled is left out."""
-    found: dict[tuple[DOMNode, str], Told] = {}
+    found: dict[tuple[DOMNode, str], ActionKeys] = {}
     for key, active in bindings.items():
         if active.enabled and active.binding.description:
-            new = Told(active.node, active.binding, [])
+            new = ActionKeys(active.node, active.binding, [])
             found.setdefault(_action_of(active), new).keys.append(called(key))
     return list(found.values())

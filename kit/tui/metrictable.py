@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import events
 from textual.widgets import DataTable
 
-from kit.tui.comparing import GAP, Line, cell, columns
+from kit.tui.comparison import GAP, MetricRow, cell, columns
 
 
 class MetricTable(DataTable[Text]):
@@ -16,16 +16,16 @@ class MetricTable(DataTable[Text]):
 
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes, cursor_type="row", cell_padding=0)
-        self._lines: tuple[Line, ...] = ()
+        self._lines: tuple[MetricRow, ...] = ()
         self._shown: dict[str, int] = {}
 
     @property
-    def current(self) -> Line | None:
+    def current(self) -> MetricRow | None:
         """The line under the cursor, whatever has the focus."""
         row = self.cursor_row
         return self._lines[row] if 0 <= row < len(self._lines) else None
 
-    def show(self, lines: Sequence[Line]) -> None:
+    def show(self, lines: Sequence[MetricRow]) -> None:
         """Show these."""
         self._lines = tuple(lines)
         self._rebuild()

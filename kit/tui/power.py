@@ -13,7 +13,7 @@ from kit.energy import names
 from kit.energy.picture import Band, Picture, Trace
 from kit.show.render.console import device_name, plain
 from kit.show.report.rounding import number
-from kit.tui import lines
+from kit.tui import plotlines
 
 COLOURS = ("orange", "blue+", "green+", "magenta+", "cyan+", "red+")
 _RICH = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
@@ -52,7 +52,7 @@ class PowerPlot(PlotextPlot):
         for n, trace in enumerate(self.picture.traces):
             plt.plot(
                 *_line(trace),
-                marker=lines.marker(n, self.colours),
+                marker=plotlines.marker(n, self.colours),
                 color=COLOURS[n % len(COLOURS)],
             )
         top = max((float(trace.high.max()) for trace in self.picture.traces), default=1.0)
@@ -71,7 +71,7 @@ def legend(picture: Picture, colours: int = len(COLOURS)) -> Text:
         words = plain(
             f" {device_name(trace.device)}: mean {number(mean, 3)} W, peak {number(peak, 3)} W"
         )
-        parts.append(Text.assemble((lines.sign(n, "━━", colours), colour), words))
+        parts.append(Text.assemble((plotlines.sign(n, "━━", colours), colour), words))
     return Text("   ").join(parts)
 
 

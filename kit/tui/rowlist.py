@@ -10,8 +10,8 @@ from rich.text import Text
 
 from kit.show.catalogue import Row
 from kit.show.render.console import plain
-from kit.show.render.rows import MARKS
-from kit.tui.base import mark
+from kit.show.render.rows import BADGES
+from kit.tui.screen import badge
 
 SORTS = ("started ▼", "name ▲", "J/token ▲", "tokens/s ▼", "status ▲")
 _APART = ("running", "waiting", "unsealed", "refused", "broken")
@@ -50,7 +50,7 @@ def counted(rows: Iterable[Row], *, done: bool) -> Text:
     """``3 sealed · 1 running · 1 unsealed``."""
     found = Counter(row.status if row.status in _APART else "sealed" for row in rows)
     parts = [plain(f"{found['sealed']:,} sealed")]
-    parts += [mark(MARKS[s], f"{found[s]} {s}") for s in _APART if found[s]]
+    parts += [badge(BADGES[s], f"{found[s]} {s}") for s in _APART if found[s]]
     if not done:
         parts.append(plain("reading …", "quiet"))
     return Text(" · ").join(parts)

@@ -11,9 +11,9 @@ from textual.widgets import Static
 from kit.show.catalogue import Row
 from kit.show.glance import Glimpse, read
 from kit.show.render.console import plain
-from kit.tui.base import KitScreen
 from kit.tui.glance import Glimpses, caveats, told
 from kit.tui.power import PowerPlot
+from kit.tui.screen import KitScreen
 
 
 class RunPanel(VerticalScroll, can_focus=False):

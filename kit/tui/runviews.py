@@ -14,11 +14,11 @@ from kit.core.model import Request
 from kit.judge import compare
 from kit.record.records import RunRecords
 from kit.show.documents import Documents, leaves
-from kit.show.live.eventwords import LEVELS, Line
+from kit.show.live.eventwords import LEVELS, LogLine
 from kit.show.live.snapshot import NS
 from kit.show.render.console import count, facts, grid, plain, short_bytes, title
 from kit.show.render.show import run_parts
-from kit.tui.base import mark
+from kit.tui.screen import badge
 
 _REASONS = 8
 
@@ -45,7 +45,7 @@ def summary(documents: Documents) -> RenderableType:
             parts = run_parts(documents.run, *found, width)
         except KitError as error:
             said = plain(f"{error.message}: {error.remedy}")
-            return Group(mark("fail", "not readable"), said, *told_faults(documents))
+            return Group(badge("fail", "not readable"), said, *told_faults(documents))
         return Group(*told_faults(documents), *parts.found[1:], Text(), *parts.about)
 
     return Fit(made)
@@ -54,7 +54,7 @@ def summary(documents: Documents) -> RenderableType:
 def told_faults(documents: Documents) -> list[Text]:
     """A line for each document that could not be read."""
     return [
-        Text("  ").join([mark("fail", name), plain(why)]) for name, why in documents.faults.items()
+        Text("  ").join([badge("fail", name), plain(why)]) for name, why in documents.faults.items()
     ]
 
 
@@ -70,7 +70,7 @@ class Asked(NamedTuple):
     def cells(self) -> tuple[str | Text, ...]:
         """Launch, index, stage, item, first token, tokens, time, status."""
         r = self.request
-        state = mark("ok" if r.status == "ok" else "fail", r.status)
+        state = badge("ok" if r.status == "ok" else "fail", r.status)
         error = plain(r.error or "")
         error.truncate(60, overflow="ellipsis")
         return (
@@ -101,10 +101,10 @@ def asked(records: RunRecords) -> list[Asked]:
 def told_requests(found: Sequence[Asked]) -> Text:
     """``27 requests, 27 ok``; failures by their reason."""
     if not found:
-        return Text.assemble(mark("skip", "no request was recorded"))
+        return Text.assemble(badge("skip", "no request was recorded"))
     failed = [a.request for a in found if a.request.status != "ok"]
     ok = len(found) - len(failed)
-    head = mark("warn" if failed else "ok", f"{ok:,} of {count(len(found), 'request')} ok")
+    head = badge("warn" if failed else "ok", f"{ok:,} of {count(len(found), 'request')} ok")
     reasons = Counter(f"{r.status}: {r.error}" if r.error else r.status for r in failed)
     parts = [plain(f"{n:,} × {why[:120]}", "doubt") for why, n in reasons.most_common(_REASONS)]
     return Text("\n").join([head, *parts])
@@ -116,12 +116,12 @@ def told_requests(found: Sequence[Asked]) -> Text:
 class Logged(NamedTuple):
     """A line of the log."""
 
-    line: Line
+    line: LogLine
 
     def cells(self) -> tuple[str | Text, ...]:
         """Minutes and seconds since the run began, state, what happened."""
         minutes, seconds = divmod(max(0.0, self.line.t / NS), 60)
-        state = mark(self.line.level, LEVELS.get(self.line.level)) if self.line.level else Text()
+        state = badge(self.line.level, LEVELS.get(self.line.level)) if self.line.level else Text()
         return f"{int(minutes):02d}:{seconds:04.1f}", state, plain(self.line.text)
 
 
@@ -135,19 +135,19 @@ def environment(documents: Documents) -> RenderableType:
     """Both fingerprints: what changed during the run, then every fact at its start."""
     if not documents.start:
         why = documents.faults.get("env/start", "no fingerprint was recorded")
-        return mark("skip", why)
+        return badge("skip", why)
     return Group(*_changes(documents), Text(), title("at the start"), _facts(documents.start))
 
 
 def _changes(documents: Documents) -> Iterator[RenderableType]:
     if not documents.end:
-        yield mark("warn", documents.faults.get("env/end", "no fingerprint at the end"))
+        yield badge("warn", documents.faults.get("env/end", "no fingerprint at the end"))
         return
     changed = list(compare.environments(documents.start, documents.end))
     if not changed:
-        yield mark("ok", "nothing that bears on the measurement changed during the run")
+        yield badge("ok", "nothing that bears on the measurement changed during the run")
         return
-    yield mark("warn", f"{count(len(changed), 'fact')} changed during the run")
+    yield badge("warn", f"{count(len(changed), 'fact')} changed during the run")
     table = grid({"style": "quiet", "overflow": "fold"}, {"overflow": "fold"}, {"overflow": "fold"})
     table.add_row(Text(""), Text("start", "name"), Text("end", "name"))
     for path, there, here in changed:
@@ -174,7 +174,7 @@ class Listed(NamedTuple):
 
     def cells(self) -> tuple[str | Text, ...]:
         """State, path, size, role, hash."""
-        return mark(self.state, self.word), self.path, self.size, self.role, self.sha256
+        return badge(self.state, self.word), self.path, self.size, self.role, self.sha256
 
 
 FILE_HEADS = ("state", "path", ">size", "role", "sha256")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from kit.show.render.rows import MARKS
-from kit.tui.base import mark
+from kit.show.render.rows import BADGES
+from kit.tui.screen import badge
 
 
 def state_of(status: str) -> Text:
     """``✔ complete``: a run's state; an unknown one is told as it is, and doubted."""
-    return mark(MARKS.get(status, "fail"), status[:12])
+    return badge(BADGES.get(status, "fail"), status[:12])

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from kit.cli.progress import RunProgress, Tasks, amount
-from kit.cli.runview import RunView
+from kit.cli.runview import RunProgressView
 from kit.core.model import Event
 from kit.record.phases import BLOCKS
 from kit.show.render.console import THEME
@@ -64,7 +64,7 @@ def terminal(width: int = 80) -> tuple[Console, io.StringIO]:
     return console, file
 
 
-def drawn(view: RunView, width: int = 80) -> list[str]:
+def drawn(view: RunProgressView, width: int = 80) -> list[str]:
     console, _ = terminal(width)
     with console.capture() as captured:
         console.print(view)
@@ -101,7 +101,7 @@ def test_a_terminal_keeps_a_line_a_launch() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_view_fits_its_terminal(width: int) -> None:
-    view = RunView()
+    view = RunProgressView()
     for event in journey(2).events:
         view.take(event)
         lines = drawn(view, width)
@@ -110,7 +110,7 @@ def test_the_view_fits_its_terminal(width: int) -> None:
 
 
 def test_the_view_says_where_the_run_is() -> None:
-    view = RunView()
+    view = RunProgressView()
     for event in journey(2).events:
         view.take(event)
         if event.kind == "live" and event.data["progress"]["done"] == 12:
@@ -122,7 +122,7 @@ def test_the_view_says_where_the_run_is() -> None:
 
 
 def test_all_eight_phases_fit_eighty_columns() -> None:
-    view = RunView()
+    view = RunProgressView()
     for event in journey(1).events:
         if event.kind == "launch.end":
             break
@@ -131,13 +131,13 @@ def test_all_eight_phases_fit_eighty_columns() -> None:
 
 
 def test_an_unknown_event_changes_nothing() -> None:
-    view = RunView()
+    view = RunProgressView()
     assert view.take(Event(seq=0, t=0, kind="__class__.x", data={}, prev="")) == []
     assert view.take(Event(seq=1, t=0, kind="container.ready", data={}, prev="")) == []
 
 
 def test_a_fault_and_a_lost_meter_stay_on_the_screen() -> None:
-    view = RunView()
+    view = RunProgressView()
     journal = Journal()
     journal.add("sampler.lost", meter="pdu-rack1", message="no answer \x1b[2J for 3 s")
     journal.add("fault", code="ContainerDied", message="exit code 137", remedy="")

@@ -128,7 +128,7 @@ def test_hostile_strings_are_inert(
 
 
 def test_an_ascii_terminal_gets_ascii_marks() -> None:
-    table = consoles.marked("fail", consoles.plain("gone"))
+    table = consoles.with_badge("fail", consoles.plain("gone"))
     console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), width=80)
     with console.capture() as captured:
         console.print(table)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from kit.core import jsonio
 from kit.core.model import Request, Response
 from kit.measure.drive import dialects
+from kit.measure.drive.answer import Reading, State
 from kit.measure.drive.body import answer_of
-from kit.measure.drive.reading import Reading, State
 from tests.drive.conftest import Bench
 from tests.drive.server import HEAD, LAST, event, frame, stream
 from tests.drive.test_parse import answer, records

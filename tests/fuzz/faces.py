@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from kit.cli import looking
+from kit.cli import look
 from kit.core.errors import KitError
 from kit.judge.verify import verify
 from kit.store import seal
@@ -85,18 +85,18 @@ def outcome(path: Path) -> str:
 
 
 def show(place: Workplace, path: Path) -> None:
-    looking.show(str(path))
-    looking.show(str(path), json=True)
+    look.show(str(path))
+    look.show(str(path), json=True)
 
 
 def report(place: Workplace, path: Path) -> None:
     for form in ("html", "text", "csv", "csv-metrics"):
-        looking.report(str(path), format=form, out=Path("-"))  # type: ignore[arg-type]
+        look.report(str(path), format=form, out=Path("-"))  # type: ignore[arg-type]
 
 
 def compare(place: Workplace, path: Path) -> None:
-    looking.compare(str(place.original), str(path))
-    looking.compare(str(path), str(place.original), json=True)
+    look.compare(str(place.original), str(path))
+    look.compare(str(path), str(place.original), json=True)
 
 
 FACES: dict[str, Callable[[Workplace, Path], Any]] = {

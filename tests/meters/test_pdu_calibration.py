@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kit import energy
-from kit.cli import calibrating, pdu
+from kit.cli import load_step, pdu
 from kit.cli.main import dispatch
 from kit.energy.calibration import CannotCalibrate, Record, calibrate, true_edges
 from kit.machine.host import HostConfig, pdu_calibration
@@ -154,7 +154,7 @@ def test_what_gpus_and_cpus_draw_bounds_the_wall_but_tells_no_gain(
 ) -> None:
     record, raw = polled(1.0, 0.0)
     found = calibrate(record, raw, (BEGIN * S, END * S), 1.0, 0.0)
-    recorded = calibrating.Recorded(
+    recorded = load_step.Recorded(
         record, raw, (BEGIN * S, END * S), 0.0, (100.0, parts_w), ("nvml", "rapl")
     )
     section = {"profile": "apc-rpdu2", "outlets": [3], "inlets": []}
@@ -169,7 +169,7 @@ def test_what_gpus_and_cpus_draw_bounds_the_wall_but_tells_no_gain(
 
 
 def test_kits_own_load_keeps_every_cpu_busy_and_leaves_nothing_behind() -> None:
-    with calibrating.load(None) as alive:
+    with load_step.load(None) as alive:
         before = os.times()
         time.sleep(0.3)
         assert alive()

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.cli import looking
+from kit.cli import look
 from kit.core.errors import UsageError
 from kit.energy import results
 from kit.judge import compare
@@ -179,11 +179,11 @@ def test_energy_has_the_digits_that_its_larger_uncertainty_leaves(
 def test_text_and_csv_go_to_stdout_or_a_file(
     sealed: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], form: Any
 ) -> None:
-    looking.report(str(sealed), format=form)
+    look.report(str(sealed), format=form)
     printed = capfdbinary.readouterr().out
-    looking.report(str(sealed), format=form, out=Path("-"))
+    look.report(str(sealed), format=form, out=Path("-"))
     assert capfdbinary.readouterr().out == printed
-    looking.report(str(sealed), format=form, out=tmp_path / "told")
+    look.report(str(sealed), format=form, out=tmp_path / "told")
     assert (tmp_path / "told").read_bytes() == printed
     assert capfdbinary.readouterr().out == f"{tmp_path / 'told'}\n".encode()
 
@@ -195,7 +195,7 @@ def test_html_goes_to_a_file_named_after_the_run(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    looking.report(str(sealed))
+    look.report(str(sealed))
     name = capfdbinary.readouterr().out.decode().strip()
     assert name == f"report-{sealed.name[:12]}.html"
     assert Path(name).read_text().startswith("<!doctype html>")
@@ -203,4 +203,4 @@ def test_html_goes_to_a_file_named_after_the_run(
 
 def test_csv_has_no_verdicts(sealed: Path) -> None:
     with pytest.raises(UsageError, match="CSV holds no verdicts"):
-        looking.report(str(sealed), format="csv", against=str(sealed))
+        look.report(str(sealed), format="csv", against=str(sealed))

@@ -25,7 +25,7 @@ from kit.show.render.console import THEME
 from kit.show.render.show import run_parts
 from kit.show.render.verdicts import comparison_view
 from kit.show.report.mean import HEADING, LEGEND, interval, mean, pieces, short
-from kit.tui.comparing import metrics
+from kit.tui.comparison import metrics
 from tests import golden
 
 NAME = "ab" * 32

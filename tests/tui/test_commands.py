@@ -15,8 +15,8 @@ from kit.cli import main
 from kit.core.errors import UsageError
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.base import KitScreen
 from kit.tui.commands import OF_THE_STORE, in_prose, with_store
+from kit.tui.screen import KitScreen
 from tests.tui.conftest import drawn
 from tests.tui.waiting import told
 
@@ -91,7 +91,7 @@ def test_only_a_store_apart_is_named(
     monkeypatch.chdir(tmp_path)
     Path("host.toml").write_text('[store]\nruns = "default"\n')
     started: list[str] = []
-    monkeypatch.setattr("kit.cli.running._on_a_terminal", lambda: True)
+    monkeypatch.setattr("kit.cli.run._on_a_terminal", lambda: True)
     monkeypatch.setattr("kit.tui.start", lambda store, spec, runs: started.append(runs))
     assert main.dispatch(["tui", *asked]) == 0
     assert started == [named]

@@ -19,7 +19,7 @@ from kit.judge.compare import Comparison
 from kit.judge.contrast import contrast, differences, side_of
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.comparing import GAP, Line, cell, columns, metrics
+from kit.tui.comparison import GAP, MetricRow, cell, columns, metrics
 from kit.tui.screens.compare import CompareScreen
 from kit.tui.widgets.curves import Curves
 from tests.committed import H200, QUICKSTART, REPLAY, RUNS
@@ -290,7 +290,7 @@ def test_no_number_is_cut_at_any_width(width: int) -> None:
 
 
 @functools.cache
-def every_line() -> tuple[Line, ...]:
+def every_line() -> tuple[MetricRow, ...]:
     sides = [
         side_of(run, letter) for run, letter in ((QUICKSTART, "A"), (REPLAY, "B"), (H200, "C"))
     ]

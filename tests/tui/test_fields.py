@@ -10,9 +10,9 @@ import pytest
 from kit.core import resources
 from kit.spec import spec as specs
 from kit.tui.form import edits, values
-from kit.tui.form.catalogue import rules_at
 from kit.tui.form.draft import ABSENT, Draft, Where
 from kit.tui.form.fields import Field, fields
+from kit.tui.form.vocabulary import rules_at
 
 QUICKSTART: dict[str, Any] = json.loads((resources.specs_dir() / "quickstart.json").read_text())
 TEMPLATES = sorted(resources.specs_dir().glob("*.json"))

@@ -11,7 +11,7 @@ from kit.core import jsonio
 from kit.core.errors import ImageUnavailable
 from kit.judge.replay import ImagePart
 from kit.show.render.console import GLYPHS
-from kit.show.render.rows import MARKS
+from kit.show.render.rows import BADGES
 from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.runtable import PAGE, RunTable
@@ -149,7 +149,7 @@ async def test_a_broken_run_leads_to_what_is_wrong_with_it(store: Store, key: st
 
 
 async def test_the_ui_marks_states_as_the_command_line_does(store: Store) -> None:
-    for state, name in MARKS.items():
+    for state, name in BADGES.items():
         assert state_of(state).plain == f"{GLYPHS[name][0]} {state}"
 
 

@@ -10,10 +10,10 @@ from textual.screen import Screen
 from kit.core import resources
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.base import KitScreen
 from kit.tui.filters import to_ascii
 from kit.tui.keys import called
 from kit.tui.runtable import RunTable
+from kit.tui.screen import KitScreen
 from kit.tui.screens.help import HelpScreen
 from kit.tui.screens.home import HomeScreen
 from kit.tui.screens.spec import SpecScreen

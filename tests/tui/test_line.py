@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.base import KitScreen
+from kit.tui.screen import KitScreen
 from kit.tui.widgets.line import LineInput
 
 

@@ -16,12 +16,12 @@ from textual.pilot import Pilot
 from kit.core.model import Finding
 from kit.machine import queue
 from kit.run import marks
-from kit.store import refused
-from kit.store.refused import Refusal
+from kit.store import refusals
+from kit.store.refusals import Refusal
 from kit.store.store import InFlight, Store
 from kit.tui.app import KitApp
-from kit.tui.live.base import RunView
 from kit.tui.live.cells import Cells
+from kit.tui.live.runscreen import RunScreenBase
 from kit.tui.screens.live import LiveScreen, RecordingScreen
 from tests.committed import H200
 from tests.tui.conftest import SIZES, ScreenText, drawn
@@ -44,7 +44,7 @@ def flight(store: Store) -> InFlight:
 class Shown:
     """A screen on a terminal, and how to wait for it."""
 
-    def __init__(self, pilot: Pilot[None], screen: RunView, clock: Frozen) -> None:
+    def __init__(self, pilot: Pilot[None], screen: RunScreenBase, clock: Frozen) -> None:
         self.pilot, self.screen, self.clock = pilot, screen, clock
         self.app = pilot.app
 
@@ -312,7 +312,7 @@ def block(flight: InFlight) -> None:
         message="preflight: no rapl",
         findings=msgspec.convert(findings, tuple[Finding, ...]),
     )
-    refused.keep(flight.store, refusal)
+    refusals.keep(flight.store, refusal)
     flight.store.discard(flight.id)
     flight.release()
 

@@ -16,7 +16,7 @@ from kit.run.runner import Order
 from kit.spec import spec as specs
 from kit.store.store import Store
 from kit.tui.app import KitApp
-from kit.tui.asking import YesNo
+from kit.tui.dialogs import YesNo
 from kit.tui.screens import plan as plan_module
 from kit.tui.screens.plan import PlanScreen
 from kit.tui.screens.spec import SpecScreen

@@ -10,7 +10,7 @@ import pytest
 from kit.store.store import Store
 from kit.tui import settings
 from kit.tui.app import KitApp
-from tests.tui.test_base import Plain
+from tests.tui.test_screen import Plain
 
 
 @pytest.fixture

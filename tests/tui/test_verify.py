@@ -14,7 +14,7 @@ from kit.judge.replay import Undertaking, parent_in
 from kit.judge.verify.integrity import altered
 from kit.run.runner import Order
 from kit.store.store import Store
-from kit.tui import replaying
+from kit.tui import replay as tui_replay
 from kit.tui.app import KitApp
 from kit.tui.screens.verify import VerifyScreen
 from tests.committed import H200, QUICKSTART, REPLAY, RUNS
@@ -193,7 +193,7 @@ async def test_a_missing_image_is_told_with_its_remedy(monkeypatch: pytest.Monke
     def missing(run: Path, store: object) -> Undertaking:
         raise ImageUnavailable("the image is not here", "kit image build")
 
-    monkeypatch.setattr(replaying, "looked_at", missing)
+    monkeypatch.setattr(tui_replay, "looked_at", missing)
     app = showing(QUICKSTART)
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(app, pilot)

@@ -15,7 +15,7 @@ import pytest
 from kit.core import jsonio
 from kit.core.model import Event, MeterDevice, MeterPlan, Request
 from kit.core.units import QUANTITIES
-from kit.judge.verify import clocks, driving, environment, live, reads, verify
+from kit.judge.verify import clocks, driver, environment, live, reads, verify
 from kit.judge.verify.standstill import Standstills
 from kit.measure.meters import Reading
 from kit.measure.meters.live import Live
@@ -297,6 +297,6 @@ def test_a_stage_that_ended_early_may_have_waited_for_its_next_request(
         events=[],
         samples=SimpleNamespace(series={}),
     )
-    late = driving._late(records, Standstills(records))
+    late = driver._late(records, Standstills(records))
     assert [excused for _, excused in late] == [False] * problems
-    assert list(driving._times(own, said, due)) == []
+    assert list(driver._times(own, said, due)) == []

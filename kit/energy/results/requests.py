@@ -123,7 +123,7 @@ def uncounted(tokens: int | None) -> str:
 def outputs(records: RunRecords, index: int) -> str | None:
     """SHA-256 over index and text of the measured answers, in order.
 
-    None where a request has no answer: half an answer sheet is no text to compare.
+    None where a request has no answer: an incomplete set of answers cannot be compared.
     """
     texts = {r.index: r.text_sha256 for r in records.responses.get(index, ()) if _is_measured(r)}
     asked = measured(records, index)

@@ -1,18 +1,19 @@
-"""Two runs side by side: what differs, ratios with intervals, and a verdict for each axis. Pure.
+"""Two runs compared: differences, ratios with intervals, and a verdict for each metric. Pure.
 
 The margin is the one that the *original* registered in its spec. Energy and latency are judged by
-two one-sided tests (TOST) on log values of launches: equivalent when the 90% interval of the
-ratio lies inside the margin, different when it lies wholly outside, inconclusive otherwise.
+two one-sided tests (TOST) on log values of launches: equivalent if the 90% interval of the ratio
+lies inside the margin, different if it lies wholly outside, inconclusive otherwise.
 
-- `judge`: the verdict of a replay, axis by axis.
+- `judge`: the verdict of a replay on each axis: a metric, or the texts.
 - `runs`: any number of runs in one table, with the ratio of each to the first.
-- `ranked`: what differs, by how much it may explain; confounders first.
-- `environments`, `specs`: where two fingerprints, or two specs, differ.
+- `ranked`: all differences, those first that may explain most (confounders).
+- `environments`, `specs`: the differences of two fingerprints, or of two specs.
 """
 
 from __future__ import annotations
 
 from kit.judge.compare.confounders import Meaning, Ranked, ranked
+from kit.judge.compare.equivalence import GOOD, Axis, Comparison, Equivalence, judge
 from kit.judge.compare.likeness import (
     Identity,
     Likeness,
@@ -22,19 +23,18 @@ from kit.judge.compare.likeness import (
     specs,
 )
 from kit.judge.compare.table import Cell, Row, runs
-from kit.judge.compare.verdict import GOOD, Axis, Comparison, Verdict, judge
 
 __all__ = [
     "GOOD",
     "Axis",
     "Cell",
     "Comparison",
+    "Equivalence",
     "Identity",
     "Likeness",
     "Meaning",
     "Ranked",
     "Row",
-    "Verdict",
     "environments",
     "image_identity",
     "judge",

@@ -1,4 +1,4 @@
-"""The verdict on one metric, and how it is said."""
+"""The verdict on one metric, and its sentence."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, Literal
 from kit.core.model import Record
 from kit.energy import names
 
-Verdict = Literal[
+Equivalence = Literal[
     "REPRODUCED", "EQUIVALENT", "DIFFERENT", "INCONCLUSIVE", "NOT-COMPARABLE", "FAILED"
 ]
 GOOD: frozenset[str] = frozenset({"REPRODUCED", "EQUIVALENT"})
 
 
-# What an axis keeps of each side's metric.
+# The fields of each side's metric that an axis keeps.
 SIDE = ("status", "unit", "value", "n", "se", "u_sensor", "doubts")
 
 
 def side_of(metric: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The mean that a metric has, for an axis."""
+    """A metric's mean with its uncertainty, as an axis keeps it (`SIDE`)."""
     if metric is None or "value" not in metric:
         return None
     return {key: metric[key] for key in SIDE if key in metric}
@@ -28,15 +28,14 @@ def side_of(metric: Mapping[str, Any] | None) -> dict[str, Any] | None:
 class Axis(Record, frozen=True, kw_only=True):
     """The verdict on one metric.
 
-    ``ratio`` is new over original, ``ci90`` its interval, ``margin`` the half-width allowed;
-    ``u_gain`` the relative standard uncertainty of the ratio that sensors of two machines add to
-    the interval; ``launches_needed`` how many launches a side would settle an inconclusive one.
-    ``original`` and ``new`` are the two means, as in results.json (`SIDE`); None where a side has
-    none.
+    ``ratio`` is new over original, ``ci90`` its interval, ``margin`` the allowed half-width.
+    ``u_gain`` is the relative standard uncertainty that the sensors of two machines add to the
+    interval. ``launches_needed`` is how many launches a side would settle an inconclusive one.
+    ``original`` and ``new`` are the two means, as in results.json (`SIDE`); None without a number.
     """
 
     metric: str
-    verdict: Verdict
+    verdict: Equivalence
     reason: str
     ratio: float | None = None
     ci90: tuple[float, float] | None = None

@@ -1,9 +1,9 @@
 """Which differences of two runs may explain a difference in energy or speed: ranked. Pure.
 
-A *confounder* is a fact of the machine, or of the image, that moves energy by itself: with it, a
-ratio shows more than what was to be compared. In order: another machine or image; facts
-that move energy (GPU model, driver, power caps, clocks, temperature, CPU model); other work in the
-specs; what may matter; what the specs ask otherwise; what was merely recorded.
+A *confounder* is a fact of the machine, or of the image, that changes energy by itself: where it
+differs, a ratio shows more than what was to be compared. The order is: another machine or image;
+facts that change energy (GPU model, driver, power caps, clocks, temperature, CPU model); other work
+in the specs; facts that may matter; other differences of the specs; facts that were only recorded.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
+from kit.judge.compare.equivalence import Comparison
 from kit.judge.compare.likeness import Difference, is_work, shows_absent
-from kit.judge.compare.verdict import Comparison
 
 Meaning = Literal["confounder", "other work", "may matter", "asked", "recorded"]
 Weight = tuple[int, int]
@@ -28,7 +28,7 @@ _MEANINGS: tuple[Meaning, ...] = (
 )
 # Facts of a machine that bear on energy and speed by themselves.
 _BEARING = frozenset({"cpu", "gpus", "kernel", "memory", "nvidia", "power", "numa"})
-# Those of them that move energy most, in this order; the rest may matter.
+# Those of them that change energy most, in this order; the rest may matter.
 _MOVES_ENERGY = tuple(
     map(
         re.compile,
@@ -45,7 +45,7 @@ _MOVES_ENERGY = tuple(
 
 
 class Ranked(NamedTuple):
-    """A fact in which two runs differ; the weightiest is the least by ``weight``.
+    """A fact in which two runs differ; the one with the least ``weight`` matters most.
 
     Attributes:
         fact: its path in the fingerprint, ``spec: `` and its path in the spec, or ``machine`` and
@@ -69,7 +69,7 @@ class Ranked(NamedTuple):
 
 
 def ranked(judged: Comparison) -> tuple[Ranked, ...]:
-    """Every difference of two runs, the weightiest first; the same one of several GPUs once."""
+    """Every difference of two runs, the most important first; one of several GPUs only once."""
     return tuple(sorted((*_wholes(judged), *_facts(judged.differences), *_specs(judged.asked))))
 
 
@@ -93,10 +93,10 @@ def _specs(asked: Iterable[Difference]) -> Iterator[Ranked]:
 
 
 def _weight(path: str, *, implied: bool) -> Weight:
-    """How much a fact of the machine weighs: 1 and which of those that move energy, 3, or 5.
+    """The weight of a fact of the machine: 1 and its rank where it changes energy, else 3 or 5.
 
     Args:
-        implied: the other machine has nothing of the kind, so that beyond the name all differs.
+        implied: one machine has no such device, so that all facts of it differ.
     """
     if path.partition(".")[0] not in _BEARING:
         return (5, 0)
@@ -105,7 +105,7 @@ def _weight(path: str, *, implied: bool) -> Weight:
 
 
 def _alike(found: Iterable[Difference]) -> list[Difference]:
-    """The same difference of several GPUs as one: ``gpus.*.name``."""
+    """One difference for several GPUs that share it: ``gpus.*.name``."""
     groups: dict[Difference, list[Difference]] = {}
     for path, there, here in found:
         key = (re.sub(r"^gpus\.gpu\d+\.", "gpus.*.", path), there, here)

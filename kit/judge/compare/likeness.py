@@ -1,4 +1,4 @@
-"""How alike two machines, images and specs are, and where they differ. Pure."""
+"""How alike two machines, images and specs are, and their differences. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Identity = Literal["IDENTICAL", "REWRAPPED", "DIFFERENT"]
 Difference = tuple[str, str, str]
 _ABSENT = "absent: "
 
-# Readings of the moment in a fingerprint: any path with one of these as a segment is left out.
-# Settings that bear on energy (power limits, maximum clocks, driver, VBIOS, ECC) are not here.
+# Momentary readings of a fingerprint: a path with one of these segments is left out.
+# Settings that affect energy (power limits, maximum clocks, driver, VBIOS, ECC) are not here.
 _VOLATILE = frozenset(
     {
         "load",
@@ -35,7 +35,7 @@ _VOLATILE = frozenset(
         "pcie_width",
     }
 )
-# Fields of a spec that leave the work as it is: names, what is read, how it is judged.
+# Fields of a spec that do not change the work: names, meters, margins.
 _NOT_WORK = frozenset(
     {
         "schema",
@@ -61,10 +61,10 @@ def image_identity(a: ImageIdentity, b: ImageIdentity) -> Identity:
 
 
 def likeness(a: Mapping[str, Any], b: Mapping[str, Any], same_card: bool | None) -> Likeness:
-    """How alike two machines are, as far as energy and speed go.
+    """How alike two machines are in what decides energy and speed.
 
-    Machines with GPUs are compared by GPU model, power cap and driver; others by CPU model. Another
-    cap is another machine, be it on the very same card: absolute numbers do not compare.
+    Machines with GPUs are compared by GPU model, power cap and driver; others by CPU model. A card
+    with another power cap counts as another machine: absolute numbers do not compare.
     """
     if _kind(a) != _kind(b):
         return "other_model"
@@ -83,17 +83,17 @@ def _kind(env: Mapping[str, Any]) -> Any:
 
 
 def specs(a: RunSpec, b: RunSpec) -> Iterator[Difference]:
-    """What two specs ask differently: path, there, here."""
+    """The differences of two specs: path, there, here."""
     yield from _unequal(msgspec.to_builtins(a), msgspec.to_builtins(b))
 
 
 def is_work(difference: Difference) -> bool:
-    """Whether a difference of two specs changes what was done, so that no margin covers it."""
+    """Whether a difference of two specs changes the work, so that no margin applies."""
     return difference[0].partition(".")[0] not in _NOT_WORK
 
 
 def environments(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
-    """What differs between two fingerprints: path, there, here. What always moves is left out."""
+    """The differences of two fingerprints: path, there, here; without what changes all the time."""
     for path, there, here in _unequal(a, b):
         if _VOLATILE.isdisjoint(path.split(".")):
             yield path, there, here
@@ -129,7 +129,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def shows_absent(value: str) -> bool:
-    """Whether a value of a difference says that there is nothing of the kind."""
+    """Whether a value of a difference says that there is no such thing."""
     return value.startswith(_ABSENT)
 
 

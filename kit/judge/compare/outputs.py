@@ -1,7 +1,7 @@
-"""Texts of two runs against each other, as the original's determinism class says.
+"""The texts of two runs, compared by the original's determinism class.
 
-``exact``: every text is the same, or the runs differ. Otherwise the replay's texts are held to the
-agreement that the original's own launches have among themselves.
+``exact``: every text is the same, or the runs differ. Otherwise the replay's texts must agree with
+the original's as well as the original's own launches agree with one another.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from kit.core.model import Response
-from kit.judge.compare.axis import Axis, Verdict
+from kit.judge.compare.axis import Axis, Equivalence
 from kit.record.records import RunRecords
 
 Texts = dict[int, str]
-# With three launches a side, all cross agreements below all own ones happen by chance once in
-# twenty orderings of equal launches; with fewer launches chance does it too easily.
+# With three equal launches a side, all cross agreements lie below all own ones by chance once in
+# twenty orderings; with fewer launches it happens by chance too often.
 _LEAST_LAUNCHES = 3
 
 
@@ -35,12 +35,12 @@ def outputs(original: RunRecords, new: RunRecords) -> Axis:
     return _axis("DIFFERENT", _divergence(reference[0], answers))
 
 
-def _axis(verdict: Verdict, reason: str) -> Axis:
+def _axis(verdict: Equivalence, reason: str) -> Axis:
     return Axis(metric="outputs", verdict=verdict, reason=reason)
 
 
-def _trouble(original: RunRecords, new: RunRecords) -> tuple[Verdict, str] | None:
-    """Why there is nothing to compare: other requests, requests that failed, or no answers."""
+def _trouble(original: RunRecords, new: RunRecords) -> tuple[Equivalence, str] | None:
+    """Why the texts cannot be compared: other requests, failed requests, or no answers."""
     if _asked(original) != _asked(new):
         return "NOT-COMPARABLE", "the two were asked other requests"
     if reason := _unanswered(new):
@@ -55,7 +55,7 @@ def _asked(records: RunRecords) -> list[tuple[int, str]]:
 
 
 def _unanswered(records: RunRecords) -> str:
-    """How many requests of all launches got no whole answer; empty when none."""
+    """How many requests of all launches got no complete answer; empty for none."""
     asked = len(_asked(records)) * max(records.spec.launches, len(records.requests))
     measured = (r for of in records.requests.values() for r in of if r.stage == "measured")
     answered = sum(r.status == "ok" for r in measured)
@@ -76,14 +76,14 @@ def _measured(responses: Sequence[Response]) -> list[Response]:
 
 
 def _agreement(a: Texts, b: Texts) -> float:
-    """Share of requests that two launches answered alike."""
+    """Share of requests with equal answers in two launches."""
     return statistics.fmean(b.get(index) == text for index, text in a.items())
 
 
 def _held_to_own(
     reference: list[Texts], answers: list[Texts], rates: list[float]
-) -> tuple[Verdict, str]:
-    """The replay's agreement with the original against the original's with itself."""
+) -> tuple[Equivalence, str]:
+    """The replay's agreement with the original, against that among the original's launches."""
     agree = statistics.fmean(rates)
     if agree == 1.0:
         return "REPRODUCED", "every text is the same"
@@ -106,7 +106,7 @@ def _held_to_own(
 
 
 def _divergence(reference: Texts, others: list[Texts]) -> str:
-    """Where the texts part first, and how many agree."""
+    """The first request with other texts, and how many texts agree."""
     rate = statistics.fmean(_agreement(reference, other) for other in others)
     for number, launch in enumerate(others):
         for index, mine in reference.items():

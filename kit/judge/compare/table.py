@@ -33,10 +33,10 @@ class Row(Record, frozen=True, kw_only=True):
 
 
 def runs(results: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
-    """Every numeric metric of several runs' results; those that none has are left out.
+    """Every numeric metric of several runs' results; metrics that none has are left out.
 
-    Ratios are to the first run. Their intervals tell scatter over launches alone: between two
-    machines the sensors' own errors come on top, which `judge` counts.
+    Ratios are to the first run. Their intervals cover only the scatter over launches: between two
+    machines the errors of the sensors add to it, which `judge` counts.
     """
     rows = (_row(name, results) for name in results[0]["metrics"] if name != "outputs")
     return tuple(row for row in rows if any(cell.value is not None for cell in row.cells))

@@ -1,13 +1,12 @@
 """A sealed run → the same spec → a new run → a verdict.
 
-A sealed spec is a request to run code from elsewhere. `undertake` says everything that a replay
-would do on this machine and does none of it; once a person has said yes to that, `provide` brings
-image and weights here; `judge` compares. There are no free Docker arguments in a spec; every field
-passes through a closed schema; the container gets no capability and no path of the host but
-read-only weights found by hash.
+A sealed spec is a request to run code from elsewhere. `undertake` lists everything that a replay
+would do on this machine, and does none of it. After a person's yes, `provide` gets image and
+weights. `judge` compares. A spec has no free Docker arguments; every field passes a closed schema;
+the container gets no capability and no path of the host, only read-only weights found by hash.
 """
 
-from kit.judge.replay.judging import (
+from kit.judge.replay.outcome import (
     as_dict,
     computed,
     exit_code,
@@ -16,7 +15,7 @@ from kit.judge.replay.judging import (
     parent_in,
     same_cards,
 )
-from kit.judge.replay.providing import provide
+from kit.judge.replay.provision import provide
 from kit.judge.replay.undertaking import (
     FilePart,
     ImagePart,

@@ -1,7 +1,7 @@
-"""What a replay would do on this machine: read from archive, engine and host; nothing is changed.
+"""What a replay would do on this machine, from archive, engine and host. Nothing is changed.
 
 Everything that the archive names has passed a closed schema before it is looked up here. No
-network is asked, no meter is read, and nothing is written, not even a remembered hash.
+network is used, no meter is read, and nothing is written, not even a cached hash.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class ImagePart(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """What a rebuild fetches, bytes."""
+        """The size of what a rebuild fetches, bytes."""
         return images.parts_bytes(self.recipe) if self.recipe else 0
 
 
 class FilePart(NamedTuple):
-    """A model file: ``here`` at ``path``, to be fetched from what it ``reaches``, or ``absent``.
+    """A model file: ``here`` at ``path``, to be fetched from ``reaches``, or ``absent``.
 
     ``token`` says whether the person's hub token is sent there.
     """
@@ -76,7 +76,7 @@ class FilePart(NamedTuple):
 
 
 class MeterPart(NamedTuple):
-    """A meter: what reading it reaches, and whose credentials are used (empty: none)."""
+    """A meter: which device or service it reads, and whose credentials it uses (empty: none)."""
 
     name: str
     reaches: str
@@ -85,17 +85,17 @@ class MeterPart(NamedTuple):
 
 @dataclass(frozen=True)
 class Undertaking:
-    """Everything that a replay would do, before anything is done.
+    """Everything that a replay would do, before it does anything.
 
     Attributes:
         original: the sealed run.
         command: the container of the first launch as a `docker run` command line; empty where
             the engine cannot make it (``findings`` say so).
-        network: ``internal``, ``loopback`` or ``host``, as the engine will really do it.
+        network: ``internal``, ``loopback`` or ``host``, as the engine will provide it.
         requests: measured requests of a launch.
-        least_s: the time that the spec's own waiting takes, s.
-        took_s: how long this spec took in this store, s; else the original by its journal.
-        run_bytes: what the run writes at most, bytes.
+        least_s: the total of the waiting times in the spec, s.
+        took_s: how long this spec took in this store, s; else the original, by its journal.
+        run_bytes: the most that the run writes, bytes.
         findings: names and hashes of model files that do not belong together.
     """
 
@@ -119,7 +119,7 @@ class Undertaking:
 
     @property
     def obstacle(self) -> Blocked | None:
-        """What a yes could not help: an image or a file that nothing listed here would bring."""
+        """Why a yes would not help: a missing image or file that nothing listed here provides."""
         errors: list[Blocked | None] = [self.image.error, *(file.error for file in self.files)]
         if any(finding.level == "fail" for finding in self.findings):
             errors.append(PreflightFailed(self.findings))
@@ -127,12 +127,12 @@ class Undertaking:
 
     @property
     def fetched_bytes(self) -> int:
-        """What is fetched, bytes: model files, and the parts of an image that is rebuilt."""
+        """The size of all downloads, bytes: model files, and parts of an image to rebuild."""
         return self.image.bytes + sum(p.file.size for p in self.files if p.state == "fetch")
 
 
 def order_of(original: Path) -> Order:
-    """The order that runs ``original`` again: its very spec, with it as the parent.
+    """The order that runs ``original`` again: the same spec, with ``original`` as the parent.
 
     Raises:
         SpecInvalid: this kit does not accept the sealed spec.
@@ -149,8 +149,8 @@ def order_of(original: Path) -> Order:
         return Order(spec=spec, parents=(parent,), recipe=_recipe_files(source, spec))
 
 
-def _recipe_files(source: archive.Source, spec: RunSpec) -> dict[str, bytes]:
-    """The files of the sealed recipe, if it keeps its rules and makes the image that is pinned."""
+def _recipe_files(source: archive.ArchiveSource, spec: RunSpec) -> dict[str, bytes]:
+    """The files of the sealed recipe, if it is valid and makes the pinned image."""
     try:
         recipe = images.sealed(source)
     except (ArchiveRefused, ImageUnavailable):
@@ -164,16 +164,16 @@ def _recipe_files(source: archive.Source, spec: RunSpec) -> dict[str, bytes]:
 def undertake(
     original: Path, store: Store, *, rebuild: bool = False, folder: Path | None = None
 ) -> Undertaking:
-    """Say what a replay of ``original`` would do here; does nothing of it.
+    """List what a replay of ``original`` would do here, and do none of it.
 
     Args:
-        store: where the new run would be kept.
-        rebuild: a missing image would be built from the recipe that is sealed in the run.
+        store: the store of the new run.
+        rebuild: build a missing image from the recipe that is sealed in the run.
         folder: where to look for model files, besides host.toml's folders.
 
     Raises:
         SpecInvalid: this kit does not accept the sealed spec.
-        ArchiveRefused: the image is to be rebuilt, and the sealed recipe breaks a rule.
+        ArchiveRefused: the image must be rebuilt, and the sealed recipe breaks a rule.
         EngineUnavailable: no container engine answers.
     """
     order = order_of(original)
@@ -228,7 +228,7 @@ def _image(original: Path, spec: RunSpec, engine: containers.Engine, rebuild: bo
 
 
 def _rebuilt(original: Path, part: ImagePart, missing: ImageUnavailable) -> ImagePart:
-    """The sealed recipe, if its lock promises the very image that the spec pins."""
+    """The sealed recipe, if its lock names the image that the spec pins."""
     try:
         with archive.open_source(original) as source:
             recipe = images.sealed(source)
@@ -292,7 +292,7 @@ def _meter(meter: MeterSpec, config: host.HostConfig) -> MeterPart:
 def _command(
     engine: dict[str, Any], image: ImagePart, planned: LaunchPlan, files: Iterable[FilePart]
 ) -> tuple[str, ...]:
-    """As the engine will be told; a file that is to be fetched is shown where it will lie."""
+    """The container's command line; a file to fetch is shown at its future path."""
     kept = weights.store_dir()
     mounts = {
         f"{planning.WEIGHTS_DIR}/{part.file.path}": part.path or kept / part.file.sha256

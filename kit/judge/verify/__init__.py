@@ -1,8 +1,8 @@
-"""`kit verify`: check a run that nobody has to be trusted for. Needs no container, GPU or network.
+"""`kit verify`: check a run, without trusting whoever made it, and without GPU or network.
 
-Nothing is extracted, nothing in the archive is run, and no stored verdict or count is believed:
-expected counts come from the spec, numbers are computed again from raw records. A level that
-fails hides the deeper ones, because they would judge bytes that nobody sealed.
+Nothing is extracted, nothing in the archive is executed, and no stored verdict or count is
+believed: expected counts come from the spec, numbers are computed again from raw records. A failed
+level hides the deeper ones, because they would judge bytes that nobody sealed.
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ from kit.core.errors import ArchiveRefused
 from kit.core.model import Manifest
 from kit.energy import Energy
 from kit.judge.verify import (
-    asked,
     attempts,
     authenticity,
     calibrations,
     clocks,
-    driving,
+    driver,
     environment,
     image,
     integrity,
     journal,
     live,
+    plan,
     plausibility,
     reads,
-    recompute,
+    recheck,
     schema,
 )
 from kit.judge.verify.codes import LEVELS
 from kit.judge.verify.verdict import Check, Status, Verdict, check
-from kit.record import archive, manifest
-from kit.record.archive import Source
+from kit.record import archive
+from kit.record import manifest as manifests
+from kit.record.archive import ArchiveSource
 
 __all__ = ("LEVELS", "Check", "Status", "Verdict", "verify")
 
@@ -57,57 +58,59 @@ def verify(path: Path, *, through: str = "L6") -> Verdict:
         return _opened(source, through)
 
 
-def _opened(source: Source, through: str) -> Verdict:
+def _opened(source: ArchiveSource, through: str) -> Verdict:
     checks = [check("CONTAINER", "PASS", f"the {source.kind} is safe to read")]
     checks += [check(remark.code, "WARN", remark.message) for remark in source.remarks]
     name = None
     try:
         name = integrity.name_of(source)
-        data, listed = manifest.read(source)
+        data, manifest = manifests.read(source)
     except ArchiveRefused as refused:
         return _refused(name, checks, refused)
-    checks += integrity.checks(source, data, listed)
+    checks += integrity.checks(source, data, manifest)
     checks += authenticity.checks(source)
-    checks += attempts.checks(source, listed)
-    found = Verdict(run_hash=name, status=listed.status, checks=tuple(checks))
+    checks += attempts.checks(source, manifest)
+    found = Verdict(run_hash=name, status=manifest.status, checks=tuple(checks))
     if not found.passed or through == "L1":
         return found
-    return _with_deeper(found, manifest.Intact(source, listed), listed, through)
+    return _with_deeper(found, manifests.Intact(source, manifest), manifest, through)
 
 
-def _with_deeper(found: Verdict, source: Source, listed: Manifest, through: str) -> Verdict:
-    """Levels 3 and up, each only on what the one before found sound."""
+def _with_deeper(
+    found: Verdict, source: ArchiveSource, manifest: Manifest, through: str
+) -> Verdict:
+    """Levels 3 and deeper, each only if the one before passed."""
     checks = list(found.checks)
-    checks += schema.checks(source, listed)
+    checks += schema.checks(source, manifest)
     if not any(c.status == "FAIL" for c in checks):
-        checks += recompute.load(source)[1] if through == "L3" else _of_records(source, listed)
+        checks += recheck.load(source)[1] if through == "L3" else _of_records(source, manifest)
     return Verdict(run_hash=found.run_hash, status=found.status, checks=tuple(checks))
 
 
-def _of_records(source: Source, listed: Manifest) -> list[Check]:
-    records, first = recompute.load(source)
+def _of_records(source: ArchiveSource, manifest: Manifest) -> list[Check]:
+    records, first = recheck.load(source)
     if records is None:
         return first
-    whole = listed.status == "complete"
+    whole = manifest.status == "complete"
     energy = Energy(records.samples, records.plan.meters)
     steps: list[Callable[[], list[Check]]] = [
-        lambda: asked.checks(records, source, listed),
+        lambda: plan.checks(records, source, manifest),
         lambda: calibrations.checks(records, source),
-        lambda: clocks.checks(records, listed),
-        lambda: journal.checks(records, listed),
+        lambda: clocks.checks(records, manifest),
+        lambda: journal.checks(records, manifest),
         lambda: reads.checks(records, whole=whole),
         lambda: live.checks(records, whole=whole),
-        lambda: driving.checks(records, whole=whole),
-        lambda: recompute.checks(records, energy, source, listed),
-        lambda: plausibility.checks(records, energy, listed),
-        lambda: image.checks(records, source, listed),
+        lambda: driver.checks(records, whole=whole),
+        lambda: recheck.checks(records, energy, source, manifest),
+        lambda: plausibility.checks(records, energy, manifest),
+        lambda: image.checks(records, source, manifest),
         lambda: environment.checks(records, whole=whole),
     ]
     return first + [c for step in steps for c in step()]
 
 
 def _refused(name: str | None, before: list[Check], refused: ArchiveRefused) -> Verdict:
-    """What stops the reading stops the verdict: one FAIL, under the rule that was broken."""
+    """The verdict on a run that cannot be read: one FAIL, with the code of the broken rule."""
     fault = check(refused.code, "FAIL", refused.message)
     kept = [c for c in before if fault.level != "L0"]
     return Verdict(run_hash=name, status=None, checks=(*kept, fault))

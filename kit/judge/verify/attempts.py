@@ -1,24 +1,24 @@
-"""L2: which attempts of the same spec the exporter's ledger knew. It counts for nothing."""
+"""L2: attempts at the same spec that the exporter's ledger knew. They prove nothing."""
 
 from __future__ import annotations
 
 from kit.core.errors import KitError
 from kit.core.model import Manifest
 from kit.judge.verify.verdict import Check, check
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.manifest import ATTEMPTS
 from kit.store import attempts
 
 
-def checks(source: Source, listed: Manifest) -> list[Check]:
-    """What the excerpt of the ledger says, where one travels with the run."""
+def checks(source: ArchiveSource, manifest: Manifest) -> list[Check]:
+    """The excerpt of the ledger, if the run has one."""
     try:
         found = attempts.read(source)
     except KitError as error:
         return [check("ATTEMPTS", "WARN", f"{error.message}: it is not read")]
     if found is None:
         return []
-    if found.spec_hash != listed.spec_hash:
+    if found.spec_hash != manifest.spec_hash:
         return [check("ATTEMPTS", "WARN", f"{ATTEMPTS} is of another spec: it is not read")]
     every = list(found.every.values())
     complete = sum(each.status == "complete" for each in every)

@@ -1,19 +1,19 @@
-"""L2: who vouches for the run. This kit checks no signature and no time stamp: the runner alone.
+"""L2: who vouches for the run. Only the runner does: kit checks no signature and no time stamp.
 
-What lies under ``seal/`` may be anything. Until kit checks it, it is named and counts for nothing.
+Files under ``seal/`` may hold anything. Until kit checks them, they are named and prove nothing.
 """
 
 from __future__ import annotations
 
 from kit.judge.verify.verdict import Check, check
-from kit.record.archive import SEAL, Source
+from kit.record.archive import SEAL, ArchiveSource
 
 _SIGNATURES, _STAMPS = (".sshsig", ".sigstore.json"), (".tsr",)
 _UNCHECKED = "present, not checked: this kit does not read it, and it counts for nothing"
 
 
-def checks(source: Source) -> list[Check]:
-    """What is there of signatures and stamps: not needed to pass, and not believed."""
+def checks(source: ArchiveSource) -> list[Check]:
+    """Signatures and time stamps of the run: not needed to pass, and not believed."""
     there = [n for n in source.names() if n.startswith(SEAL)]
     signatures = sum(n.endswith(_SIGNATURES) for n in there)
     stamps = sum(n.endswith(_STAMPS) for n in there)

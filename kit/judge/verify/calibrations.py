@@ -1,7 +1,7 @@
-"""L4: a calibration counts only with its document, which says who compared what with what.
+"""L4: a calibration counts only with its document, which names its author and its reference.
 
-The plan's facts name it by hash; it lies in ``inputs/calibration/``; and the facts must be what
-follows from it. That the document is true is not shown: it is somebody's word, by name.
+The plan's facts name the document by hash; it lies in ``inputs/calibration/``; the facts must
+follow from it. Whether the document is true cannot be checked: its author vouches for it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 from kit.core import jsonio
 from kit.core.model import MeterPlan
 from kit.judge.verify.verdict import Check, judged
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.records import RunRecords
 
 FOLDER = "inputs/calibration/"
-# A fact that only a calibration gives.
+# A fact that only a calibration sets.
 _GIVEN = frozenset({"gain_correction", "offset_correction_w", "correction", "lag_s", "lag_u_s"})
 _WORD = "calibrated"
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def checks(records: RunRecords, source: Source) -> list[Check]:
+def checks(records: RunRecords, source: ArchiveSource) -> list[Check]:
     """Every calibrated quantity against its document."""
     found = [
         f"{device.device} {quantity}: {problem}"
@@ -34,7 +34,7 @@ def checks(records: RunRecords, source: Source) -> list[Check]:
     return [judged("CALIBRATION_MISSING", found, "what is calibrated has its calibration here")]
 
 
-def _problems(meter: MeterPlan, facts: Mapping[str, Any], source: Source) -> Iterator[str]:
+def _problems(meter: MeterPlan, facts: Mapping[str, Any], source: ArchiveSource) -> Iterator[str]:
     name = facts.get("calibration_sha256")
     if name is None:
         if _GIVEN & facts.keys() or str(facts.get("gain_source", "")).startswith(_WORD):

@@ -1,14 +1,14 @@
-"""L4: three clocks were read together every ten seconds. They must go together, and be as sealed.
+"""L4: three clocks were read together every ten seconds. They must agree with one another.
 
-CLOCK_MONOTONIC, its raw twin and the wall clock stand in each ``clock.anchor`` of the journal. A
-time axis that was stretched, shifted or cut shows where the anchors were not edited with it.
+Each ``clock.anchor`` of the journal holds CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW and the wall clock.
+If a time axis was stretched, shifted or cut, it contradicts anchors that were not edited with it.
 
-A machine may stand still for any time: a virtual machine that is paused, a process that is
-stopped, a disk that does not answer. Then the runner writes nothing, and goes on where it stopped.
-So lateness alone is a doubt, with its seconds. What no standstill explains is a contradiction: an
-anchor that was read before the event in front of it, a heart that beats without its anchors, clocks
-of which one runs at another rate. A wall clock may be set by any amount, or leap because the
-machine slept: seldom, while everywhere else it goes with the others.
+A machine may stand still for any time: a paused virtual machine, a stopped process, a disk that
+does not answer. Then the runner writes nothing, and later continues where it stopped. So lateness
+alone is a doubt, stated in seconds. What no standstill explains is a contradiction: an anchor that
+was read before the preceding event, a heartbeat without anchors, clocks that run at different
+rates. A wall clock may be set by any amount, or leap after the machine slept; that is rare, and
+elsewhere it runs with the other clocks.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from kit.run.watch import ANCHOR_EVERY_S
 
 _S = 1_000_000_000
 _CLOCKS = ("monotonic", "monotonic_raw", "realtime")
-# A time service slews by 500 ppm; chrony by up to a twelfth while it works off seconds, and then
-# the wall clock goes with the run's own. Beyond 1% no clock keeps time without (seen: 27 µs).
+# A time service slews by 500 ppm; chrony by up to a twelfth while it corrects seconds, and then
+# the wall clock runs with the run's own. Beyond 1% no clock keeps time without (seen: 27 µs).
 _SLEW, _RUNAWAY, _FASTEST = 500e-6, 0.01, 1 / 12
 _FEW_NS, _STEP_NS = 1_000_000, 1_000_000_000
-# The anchor is read, then journalled: what takes longer is said.
+# The anchor is read, then journalled; a longer delay is reported.
 _LATE_NS = 2_000_000_000
 _REGISTERED_NS = 5_000_000_000
 _LATE = 1.8  # times the usual pace
-# In these the runner's heart beats; making and stopping a container it waits for Docker.
+# Phases with a heartbeat; while it makes or stops a container the runner waits for Docker.
 WATCHED = frozenset({"idle", "loaded_idle", "warmup", "measured"})
 
 
@@ -48,7 +48,7 @@ class Anchor(NamedTuple):
 
 
 class Step(NamedTuple):
-    """From one anchor, journalled at ``at``, to the next, by each of the clocks; ns."""
+    """From one anchor, journalled at ``at``, to the next, on each clock; ns."""
 
     at: int
     own: int
@@ -57,29 +57,29 @@ class Step(NamedTuple):
 
     @property
     def leap(self) -> int:
-        """By how much the wall clock left the run's own."""
+        """By how much the wall clock departed from the run's own."""
         return self.wall - self.own
 
     @property
     def leaps(self) -> bool:
-        """Whether it did by more than any clock drifts."""
+        """Whether it departed by more than any clock drifts."""
         return abs(self.leap) > _STEP_NS + _RUNAWAY * self.own
 
     @property
     def races(self) -> bool:
-        """Whether the run's own clock and its raw twin part, as no time service makes them."""
+        """Whether the run's own clock and the raw one diverge more than any time service causes."""
         together = abs(self.leap) <= _FEW_NS + _RUNAWAY * abs(self.own)
         most = (_FASTEST if together else _RUNAWAY) * self.raw
         return self.own <= 0 or abs(self.raw - self.own) > _FEW_NS + most
 
 
-def checks(records: RunRecords, listed: Manifest) -> list[Check]:
-    """The anchors against one another, the journal and the manifest."""
+def checks(records: RunRecords, manifest: Manifest) -> list[Check]:
+    """Compare the anchors with one another, with the journal and with the manifest."""
     try:
         found = [_anchor(e) for e in records.events if e.kind == "clock.anchor"]
     except (KeyError, TypeError, ValueError):
         return [check("CLOCK_DIFFERS", "FAIL", "an anchor of the clocks is malformed")]
-    whole = listed.status == "complete"
+    whole = manifest.status == "complete"
     steps = [_step(a, b) for a, b in pairwise(found)]
     set_ = [
         f"the wall clock moved by {s.wall / _S:.3f} s in the {s.own / _S:.3f} s after "
@@ -92,7 +92,7 @@ def checks(records: RunRecords, listed: Manifest) -> list[Check]:
         *_misplaced(records.events),
         *_racing(steps),
         *(set_ if often else ()),
-        *_sealed(records, listed),
+        *_sealed(records, manifest),
         *_dated(records, found),
         *(_without(records.events) if whole else ()),
     ]
@@ -115,7 +115,7 @@ def _step(a: Anchor, b: Anchor) -> Step:
 
 
 def _misplaced(events: Sequence[Event]) -> Iterator[str]:
-    """One thread writes the journal: it reads an anchor after the event before, and then writes."""
+    """Anchors out of order: the runner reads each one after the preceding event, then writes it."""
     before = 0
     for event in events:
         if event.kind == "clock.anchor":
@@ -142,7 +142,7 @@ def _late(found: Sequence[Anchor]) -> Iterator[str]:
 
 
 def _uneven(steps: Sequence[Step]) -> Iterator[str]:
-    """What a time service may do to clocks, and what makes durations doubtful all the same."""
+    """Changes of clocks that a time service may make, but that put durations in doubt."""
     for at, own, raw, wall in steps:
         if abs(raw - own) > _FEW_NS + _SLEW * own:
             yield f"the run's clock was slewed by {(own - raw) / _S:.4f} s in {own / _S:.1f} s"
@@ -150,18 +150,18 @@ def _uneven(steps: Sequence[Step]) -> Iterator[str]:
             yield f"the wall clock was set by {(wall - own) / _S:.3f} s at {at / _S:.1f} s"
 
 
-def _sealed(records: RunRecords, listed: Manifest) -> Iterator[str]:
-    """The manifest tells the first anchor and when the run was registered."""
+def _sealed(records: RunRecords, manifest: Manifest) -> Iterator[str]:
+    """The manifest repeats the first anchor and the time of registration."""
     data = [e.data for e in records.events if e.kind == "clock.anchor"]
     told = {key: str(value) for key, value in data[0].items()} if data else {}
     told["utc"] = str(records.events[0].data.get("utc", "")) if records.events else ""
-    for key in sorted({*told, *listed.clock} - {"boot"}):
-        if listed.clock.get(key) != told.get(key):
+    for key in sorted({*told, *manifest.clock} - {"boot"}):
+        if manifest.clock.get(key) != told.get(key):
             yield f"the manifest's {key[:20]} of the clock is not the journal's"
 
 
 def _dated(records: RunRecords, found: Sequence[Anchor]) -> Iterator[str]:
-    """The date of the registration, by the wall clock of the first anchor."""
+    """The date of registration against the wall clock of the first anchor."""
     if not found or not records.events:
         return
     try:
@@ -169,7 +169,7 @@ def _dated(records: RunRecords, found: Sequence[Anchor]) -> Iterator[str]:
         said = round(utc.timestamp() * _S)
     except (ValueError, OverflowError):
         utc, said = None, 0
-    if utc is None or utc.utcoffset() is None:  # without one it is another time everywhere
+    if utc is None or utc.utcoffset() is None:  # without one the time differs everywhere
         yield "the registration has no date"
         return
     meant = found[0].realtime - found[0].monotonic + records.events[0].t
@@ -178,9 +178,9 @@ def _dated(records: RunRecords, found: Sequence[Anchor]) -> Iterator[str]:
 
 
 def _without(events: Sequence[Event]) -> Iterator[str]:
-    """A heart that beats writes its anchors: it looks for one that is due before all else.
+    """Heartbeats without anchors: each heartbeat first writes an anchor that is due.
 
-    How long the event before took to reach the disk is no such evidence, nor is a standstill.
+    A slow write of the preceding event is no such evidence, nor is a standstill.
     """
     last = before = next((e.t for e in events if e.kind == "launch.begin"), 0)
     if not any(e.kind == "clock.anchor" for e in events):
@@ -198,7 +198,7 @@ def _without(events: Sequence[Event]) -> Iterator[str]:
 
 
 def _seldom(records: RunRecords, found: Sequence[Anchor]) -> Iterator[str]:
-    """Stretches in which the runner stood still."""
+    """Intervals in which the runner stood still."""
     for a, b in gaps(records.phases, [a.t for a in found], _LATE * ANCHOR_EVERY_S):
         yield f"for {(b - a) / _S:.0f} s from {a / _S:.0f} s on, the runner read no clocks"
 
@@ -206,7 +206,7 @@ def _seldom(records: RunRecords, found: Sequence[Anchor]) -> Iterator[str]:
 def gaps(
     phases: Sequence[Phase], times: Sequence[int], longest_s: float
 ) -> Iterator[tuple[int, int]]:
-    """Stretches between two ``times`` in which more than ``longest_s`` of watched phases lie."""
+    """Intervals between two ``times`` that hold more than ``longest_s`` of watched phases."""
     watched = [(p.t0, p.t1) for p in phases if p.name in WATCHED]
     if not watched:
         return
@@ -219,7 +219,7 @@ def gaps(
 
 
 class _Ramp:
-    """How long ago each of many times was, all of them added."""
+    """The summed age of many times, as a function of the present one."""
 
     def __init__(self, times: Iterable[int]) -> None:
         self._times = sorted(times)

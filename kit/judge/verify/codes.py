@@ -1,4 +1,4 @@
-"""Reason codes of `kit verify`: each has a level and says what was checked. They are stable.
+"""Reason codes of `kit verify`: each has a level and a meaning. They are stable.
 
 Levels: L0 container, L1 integrity, L2 authenticity, L3 schema, L4 recomputation, L5 plausibility,
 L6 environment.

@@ -1,7 +1,7 @@
-"""L6: which devices, and whether the machine stayed the same from begin to end.
+"""L6: which devices the run used, and whether the machine stayed the same.
 
-The spec asks for GPUs, the plan reads some, the fingerprints list them, the server says on which
-it runs: all four must agree. What the plan says why it cannot be read must not be in a fingerprint.
+The spec asks for GPUs, the plan reads some, the fingerprints list them, the server reports its own:
+all four must agree. A quantity that the plan calls unreadable must not be in a fingerprint.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
 
 _WATT = 1.0
-# A laptop's driver moves the cap with what the CPU leaves; a person sets it once or twice.
+# A laptop's driver changes the limit with the CPU's load; a person sets it once or twice.
 _MOVES, _NEAR = 3, 0.25
-# What makes another machine of it, and what only makes other conditions: a virtual machine is given
-# memory and CPUs, and has them taken away, while it runs.
+# Facts whose change means another machine, and facts whose change means other conditions: a
+# virtual machine can gain and lose memory and CPUs while it runs.
 _SAME = (
     *("cpu.model", "cpu.vendor", "cpu.sockets"),
     *("kernel.release", "kernel.architecture", "os.id", "nvidia.driver", "nvidia.nvml"),
@@ -32,7 +32,7 @@ _CONDITION_CARD = (
     *("power_limit_w", "power_enforced_w", "power_default_w", "ecc", "mig", "persistence"),
     *("compute_mode", "sm_clock_application_mhz"),
 )
-# A quantity that the fingerprint reads as well, by another call: if it has one, so has the meter.
+# A quantity that the fingerprint reads too, by another call: what it can read, the meter can.
 _ALSO_READ = {
     "gpu_energy": "energy_counter",
     "gpu_temperature": "temperature_c",
@@ -70,7 +70,7 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
 
 
 def _boards(env: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
-    """The fingerprint's GPUs by alias; None where it has none, empty where none answers."""
+    """The fingerprint's GPUs by alias; None if it has no such part, empty if no GPU answers."""
     found = env.get("gpus")
     if not isinstance(found, dict):
         return None
@@ -82,7 +82,7 @@ def _nvml(records: RunRecords) -> Iterator[MeterPlan]:
 
 
 def _asked(records: RunRecords) -> Iterator[str]:
-    """A run on two GPUs reads both, and a run on none, or on one of eight, only what it may."""
+    """The GPUs that are read must be those that the spec asks for."""
     boards, asked = _boards(records.env_start), records.spec.devices.gpus
     if boards is not None and asked > len(boards):
         yield f"the spec asks for {asked} GPUs, the machine has {len(boards)}"
@@ -106,7 +106,7 @@ def _named(records: RunRecords) -> Iterator[str]:
 
 
 def _reasons(records: RunRecords) -> Iterator[str]:
-    """Why the plan says that a quantity is not read, against what the fingerprint read of it."""
+    """The plan's reasons for unread quantities, against the fingerprint's readings of them."""
     boards = _boards(records.env_start) or {}
     for meter in _nvml(records):
         for device in meter.devices:
@@ -120,7 +120,7 @@ def _reasons(records: RunRecords) -> Iterator[str]:
 
 
 def _contradicted(quantity: str, reason: str, board: Mapping[str, Any]) -> bool:
-    """Energy is also left out where the board's is not this device's: then the board says so."""
+    """Energy is also absent where a counter covers more than this device; the board says so."""
     if quantity in _ENERGY and reason.startswith(_SHARED):
         virtual = board.get("virtualisation") in ("vgpu", "host-vgpu")
         return "mig" in board and board["mig"] is not True and not virtual
@@ -131,7 +131,7 @@ def _contradicted(quantity: str, reason: str, board: Mapping[str, Any]) -> bool:
 
 
 def _effective(records: RunRecords) -> Iterator[str]:
-    """What the server said of itself, where kit knows the words."""
+    """The server's own report, if kit knows its form."""
     described = {d.description for m in _nvml(records) for d in m.devices}
     options = records.spec.runtime.options
     for launch, told in records.effective.items():
@@ -150,7 +150,7 @@ def _effective(records: RunRecords) -> Iterator[str]:
 
 
 def _paths(records: RunRecords) -> set[str]:
-    """Where the runtime tells its configuration; all, for one that this kit does not know."""
+    """The paths of the runtime's configuration; all paths for a runtime that kit does not know."""
     from kit.core.errors import UsageError
     from kit.spec import runtimes
 
@@ -161,7 +161,7 @@ def _paths(records: RunRecords) -> set[str]:
 
 
 def _served(records: RunRecords, props: Mapping[str, Any]) -> Iterator[str]:
-    """The model's file, by the path that the container knows it by."""
+    """The path of the model's file inside the container."""
     path = props.get("model_path")
     targets = {mount.target for mount in records.plan.launch.mounts}
     if isinstance(path, str) and targets and path not in targets:
@@ -199,13 +199,13 @@ def _at(document: Mapping[str, Any], path: str) -> Any:
 
 
 def _moved(what: str, before: Any, after: Any) -> Iterator[str]:
-    """What was known before and after and is not the same."""
+    """Facts that were known before and after the run, and differ."""
     if not _is_unknown(before) and not _is_unknown(after) and before != after:
         yield f"{what} was {str(before)[:40]!a} before the run and {str(after)[:40]!a} after it"
 
 
 def _is_unknown(value: Any) -> bool:
-    """Nothing, or ``{"absent": why}``: a query that failed."""
+    """Whether a fact is missing, or ``{"absent": why}``: a failed query."""
     return value is None or (isinstance(value, dict) and value.keys() == {"absent"})
 
 
@@ -215,10 +215,10 @@ def _limits(records: RunRecords) -> list[tuple[str, bool]]:
 
 
 def _limit(records: RunRecords, device: MeterDevice) -> Iterator[tuple[str, bool]]:
-    """What is odd of a card's cap, and whether it contradicts: else somebody changed it.
+    """What is wrong with a card's power limit, and whether it is a contradiction or a change.
 
-    A cap may be changed at any time, also between a fingerprint and the first reading or after the
-    last one. But one of the fingerprints is then as the readings are.
+    A limit may be changed at any time, also between a fingerprint and the first reading or after
+    the last one. But then one of the two fingerprints agrees with the readings.
     """
     series = records.samples.get(device.device, "gpu_power_limit")
     if series is None or not len(series.raw):
@@ -240,7 +240,7 @@ def _limit(records: RunRecords, device: MeterDevice) -> Iterator[tuple[str, bool
 
 
 def _fits(told: float, sampled: list[int]) -> bool:
-    """Whether a cap is one of those sampled; of one that moves all the time, near to them."""
+    """Whether a limit was sampled; if it changes all the time, whether it is near the samples."""
     if len(sampled) > _MOVES:
         return sampled[0] * (1 - _NEAR) <= told <= sampled[-1] * (1 + _NEAR)
     return any(abs(w - told) <= _WATT for w in sampled)

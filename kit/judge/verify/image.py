@@ -1,4 +1,4 @@
-"""L6, image: what ran is what the spec pins, and the sealed recipe is the one of the plan."""
+"""L6, image: the image that ran is the pinned one, and the sealed recipe is the plan's."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from kit.core import jsonio
 from kit.core.errors import ArchiveRefused, ImageUnavailable
 from kit.core.model import ImageIdentity, Manifest, Plan
 from kit.judge.verify.verdict import Check, check, judged
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.records import RunRecords
 
 RECIPE = "inputs/image/"
 _LOCK = f"{RECIPE}image.json"
 
 
-def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]:
+def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> list[Check]:
     """The image against the spec's pin and the journal; the recipe against plan and lock."""
     return [
         judged("IMAGE_DIFFERS", _image(records), "the image is the one that the spec pins"),
-        _recipe(records.plan, source, listed),
+        _recipe(records.plan, source, manifest),
     ]
 
 
@@ -47,9 +47,9 @@ def names_of(image: ImageIdentity) -> set[str]:
     return {name for name in found if name}
 
 
-def _recipe(plan: Plan, source: Source, listed: Manifest) -> Check:
+def _recipe(plan: Plan, source: ArchiveSource, manifest: Manifest) -> Check:
     """The recipe under ``inputs/image/``, where one is sealed."""
-    hashes = {f.path: f.sha256 for f in listed.files if f.path.startswith(RECIPE)}
+    hashes = {f.path: f.sha256 for f in manifest.files if f.path.startswith(RECIPE)}
     if not hashes:
         gone = ["the plan names a sealed recipe, and none is here"] * bool(plan.image_recipe_sha256)
         if gone:
@@ -67,7 +67,7 @@ def _recipe(plan: Plan, source: Source, listed: Manifest) -> Check:
 
 
 def _of_plan(plan: Plan, hashes: dict[str, str]) -> Iterator[str]:
-    from kit.machine import images  # its room is a large one, and most checks need nothing of it
+    from kit.machine import images  # a large package, and most checks need nothing of it
 
     if plan.image.recipe is None:
         yield "a recipe is sealed, and the image is of none"
@@ -76,8 +76,8 @@ def _of_plan(plan: Plan, hashes: dict[str, str]) -> Iterator[str]:
         yield "the sealed recipe is not the one that the plan names"
 
 
-def _of_lock(plan: Plan, source: Source, hashes: dict[str, str]) -> Iterator[str]:
-    """The lock against the pin and against the files beside it."""
+def _of_lock(plan: Plan, source: ArchiveSource, hashes: dict[str, str]) -> Iterator[str]:
+    """Compare the lock with the pin and with the files of the recipe."""
     if _LOCK not in hashes:
         yield "the sealed recipe has no lock (image.json)"
         return
@@ -96,8 +96,8 @@ def _of_lock(plan: Plan, source: Source, hashes: dict[str, str]) -> Iterator[str
     yield from _files_of_lock(lock.get("files"), hashes)
 
 
-def _of_rules(source: Source) -> Iterator[str]:
-    """The closed schema of recipes; one of an older kit has another, and is looked at above."""
+def _of_rules(source: ArchiveSource) -> Iterator[str]:
+    """Check the closed schema of recipes; older kits have another schema, checked above."""
     from kit.machine import images
 
     try:

@@ -1,4 +1,4 @@
-"""L1: the files are exactly those that the manifest lists, and the name is the manifest's hash."""
+"""L1: the files are exactly those in the manifest, and the run's name is the manifest's hash."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from kit.core import jsonio
 from kit.core.errors import ArchiveRefused
 from kit.core.model import Manifest, ManifestFile
 from kit.judge.verify.verdict import Check, check, judged
-from kit.record import archive, manifest
-from kit.record.archive import MANIFEST, MAX_MANIFEST, Source
+from kit.record import archive
+from kit.record import manifest as manifests
+from kit.record.archive import MANIFEST, MAX_MANIFEST, ArchiveSource
 
-_MOST = 3  # as many as the check names
+_MOST = 3  # as many as the check's message names
 
 
-def name_of(source: Source) -> str:
-    """The hash of the manifest's bytes, whatever they say.
+def name_of(source: ArchiveSource) -> str:
+    """The hash of the manifest's bytes; they are not parsed.
 
     Raises:
         ArchiveRefused: there is no manifest, or it is too large.
     """
-    return manifest.run_hash(source.read(MANIFEST, MAX_MANIFEST))
+    return manifests.run_hash(source.read(MANIFEST, MAX_MANIFEST))
 
 
-def checks(source: Source, data: bytes, listed: Manifest) -> list[Check]:
-    """Name, set of files, every file's hash, and the manifest's own hashes."""
-    absent = manifest.absentees(source, listed)
+def checks(source: ArchiveSource, data: bytes, manifest: Manifest) -> list[Check]:
+    """Check the name, the set of files, every file's hash, and the hashes in the manifest."""
+    absent = manifests.missing_files(source, manifest)
     lost = [f"{f.path} is missing" for f in absent if not f.withheld]
-    strangers = [f"{name} is not listed" for name in manifest.strangers(source, listed)]
-    there = [f for f in listed.files if f not in absent]
+    unlisted = [f"{name} is not listed" for name in manifests.unlisted_files(source, manifest)]
+    there = [f for f in manifest.files if f not in absent]
     return [
-        _name(source, manifest.run_hash(data)),
-        judged("EXTRA_FILE", strangers, "no file beside those listed"),
+        _name(source, manifests.run_hash(data)),
+        judged("EXTRA_FILE", unlisted, "no file beside those listed"),
         judged("LISTED_FILE_MISSING", lost, "every listed file is there"),
         judged("HASH_MISMATCH", _altered(source, there), f"{len(there)} files are as sealed"),
-        judged("ROOT_HASHES", _roots(listed), "spec, plan and results are those of the manifest"),
-        *_withheld(absent, listed),
+        judged("ROOT_HASHES", _roots(manifest), "spec, plan and results are those of the manifest"),
+        *_withheld(absent, manifest),
     ]
 
 
-def _name(source: Source, name: str) -> Check:
+def _name(source: ArchiveSource, name: str) -> Check:
     if source.top == name:
         return check("HASH_NAME", "PASS", "the run's name is the hash of its manifest")
     if jsonio.is_sha256(source.top):
@@ -51,28 +52,28 @@ def _name(source: Source, name: str) -> Check:
     return check("HASH_NAME", "WARN", f"the folder is not named by its hash, {name[:12]}…")
 
 
-def _altered(source: Source, files: list[ManifestFile]) -> Iterator[str]:
+def _altered(source: ArchiveSource, files: list[ManifestFile]) -> Iterator[str]:
     for entry in files:
         try:
-            manifest.check_listed(source, entry)
+            manifests.check_listed(source, entry)
         except ArchiveRefused as refused:
             yield refused.message
 
 
-def _roots(listed: Manifest) -> Iterator[str]:
-    hashes = {f.path: f.sha256 for f in listed.files}
+def _roots(manifest: Manifest) -> Iterator[str]:
+    hashes = {f.path: f.sha256 for f in manifest.files}
     told = {
-        "spec.json": listed.spec_hash,
-        "plan.json": listed.plan_hash,
-        "results.json": listed.result_hash,
+        "spec.json": manifest.spec_hash,
+        "plan.json": manifest.plan_hash,
+        "results.json": manifest.result_hash,
     }
     for name, sha256 in told.items():
         if hashes.get(name) != sha256:
             yield f"{name} is listed under another hash"
 
 
-def _withheld(absent: list[ManifestFile], listed: Manifest) -> list[Check]:
-    private = [f for f in listed.files if f.withheld]
+def _withheld(absent: list[ManifestFile], manifest: Manifest) -> list[Check]:
+    private = [f for f in manifest.files if f.withheld]
     if not private:
         return []
     hidden = [f for f in private if f in absent]
@@ -86,7 +87,7 @@ def _withheld(absent: list[ManifestFile], listed: Manifest) -> list[Check]:
 
 
 class Altered(NamedTuple):
-    """A file with the SHA-256 that its manifest lists, and its own."""
+    """A file with its SHA-256 in the manifest, and its actual one."""
 
     path: str
     sealed: str
@@ -94,14 +95,14 @@ class Altered(NamedTuple):
 
 
 def altered(run: Path) -> tuple[Altered, ...]:
-    """The first files of ``run`` whose bytes have another hash than the manifest lists."""
+    """The first files of ``run`` whose hash differs from the manifest's."""
     with archive.open_source(run) as source:
         try:
-            _, listed = manifest.read(source)
-            gone = {entry.path for entry in manifest.absentees(source, listed)}
+            _, manifest = manifests.read(source)
+            gone = {entry.path for entry in manifests.missing_files(source, manifest)}
             hashed = (
                 Altered(entry.path, entry.sha256, _sha256(source, entry.path))
-                for entry in listed.files
+                for entry in manifest.files
                 if entry.path not in gone
             )
             return tuple(islice((each for each in hashed if each.sealed != each.found), _MOST))
@@ -109,7 +110,7 @@ def altered(run: Path) -> tuple[Altered, ...]:
             return ()  # the verdict already says what cannot be read
 
 
-def _sha256(source: Source, path: str) -> str:
+def _sha256(source: ArchiveSource, path: str) -> str:
     whole = hashlib.sha256()
     for piece in source.pieces(path):
         whole.update(piece)

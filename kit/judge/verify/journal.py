@@ -1,4 +1,4 @@
-"""L4: the journal's own grammar. The runner writes its events in one order and at one pace."""
+"""L4: the journal's grammar. The runner writes its events in one order and at one pace."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 from kit.core.model import Event, Finding, Manifest
 from kit.energy import scopes
 from kit.judge.verify import clocks
-from kit.judge.verify.rules import ruled_by
 from kit.judge.verify.verdict import Check, check, judged
+from kit.judge.verify.versions import ruled_by
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 from kit.record.samples import Ints, Series
 from kit.run.watch import ANCHOR_EVERY_S, LIVE_EVERY_S
 
-# A loaded host delays the runner; a tenth of the usual number is no delay.
+# A busy host delays the runner, but not down to a tenth of the usual number.
 _SLOWEST, _SHARE = 20, 0.1
-# Nothing lies between two launches; a sampler that stops waits for its slowest device.
+# Nothing happens between two launches; a stopping sampler waits for its slowest device.
 _PAUSE_S, _STOP_S = 10.0, 60.0
-# What the runner's heart writes. Two anchors lie a pace apart, and no live reading with them: the
-# runner was not standing still. A few seconds without any event, and it may have been.
+# The heartbeat's events. With two anchors at the usual distance and no live reading between
+# them, the runner was not standing still. After a few seconds without events, it may have been.
 _BEATS = frozenset({"live", "clock.anchor"})
 _PACE_SHARE, _STILL_S = 0.9, 2.0
 # An outlet is read by a process that waits for a network, and shown when it answers.
@@ -52,9 +52,9 @@ _DERIVED = frozenset(
 _PROBLEMS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def checks(records: RunRecords, listed: Manifest) -> list[Check]:
-    """Order, findings and heartbeat of a run that was completed."""
-    if listed.status != "complete":
+def checks(records: RunRecords, manifest: Manifest) -> list[Check]:
+    """Check order, findings and heartbeat of a complete run."""
+    if manifest.status != "complete":
         return []
     return [
         judged("JOURNAL_ORDER", _order(records), "events stand in the runner's order"),
@@ -68,7 +68,7 @@ def checks(records: RunRecords, listed: Manifest) -> list[Check]:
 
 
 def _order(records: RunRecords) -> Iterator[str]:
-    """The events that every run has, in the one order in which they come about."""
+    """The events of every run, in their one possible order."""
     expected = [word for n in range(records.spec.launches) for word in _launch(n)]
     known = {*expected, *(w.partition(" ")[0] for w in expected)}
     found = [word for e in records.events if (word := _word(e)).partition(" ")[0] in known]
@@ -97,7 +97,7 @@ def _launch(index: int) -> Iterator[str]:
 
 
 def _former(expected: list[str]) -> list[str]:
-    """The same as kit wrote it under formulas 1: a stage was done before its phase ended."""
+    """The order under formulas 1: a stage was done before its phase ended."""
     found = list(expected)
     for n in range(1, len(found)):
         if found[n].startswith("stage.done"):
@@ -115,7 +115,7 @@ def _word(event: Event) -> str:
 
 
 def _edges(events: tuple[Event, ...]) -> Iterator[str]:
-    """What must lie before the first launch, and what after the last one."""
+    """Events that must come before the first launch, and after the last one."""
     kinds = [e.kind for e in events]
     if "launch.begin" not in kinds:
         return
@@ -130,10 +130,10 @@ def _edges(events: tuple[Event, ...]) -> Iterator[str]:
 
 
 def _outside(records: RunRecords) -> Check:
-    """Launches follow one another at once, and the meters begin and end with them.
+    """Gaps around launches: each follows the one before at once, and meters run only with them.
 
-    A launch that was taken out leaves the time that it took: a heart that beat, or readings that
-    went on for as long as a launch takes. A machine that stood still leaves neither.
+    A launch that was removed leaves a gap with heartbeats, or with readings, as long as a launch
+    takes. A standstill of the machine leaves neither.
     """
     problems: list[str] = []
     doubts: list[str] = []
@@ -151,7 +151,7 @@ def _outside(records: RunRecords) -> Check:
 
 
 def _launches(events: tuple[Event, ...]) -> Iterator[tuple[int, int]]:
-    """From when to when each launch took, ns."""
+    """Begin and end of each launch, ns."""
     ends = [e.t for e in events if e.kind == "launch.end"]
     begins = [e.t for e in events if e.kind == "launch.begin"]
     return zip(begins, ends, strict=False)
@@ -160,7 +160,7 @@ def _launches(events: tuple[Event, ...]) -> Iterator[tuple[int, int]]:
 def _between(
     events: tuple[Event, ...], spans: list[tuple[int, int]]
 ) -> Iterator[tuple[str, int, int, float]]:
-    """Stretches outside of launches: where, from when to when (ns), how long they usually are."""
+    """Intervals outside of launches: where, begin and end (ns), and their usual length."""
     started = [e.t for e in events if e.kind == "sampler.started"]
     stopped = [e.t for e in events if e.kind == "sampler.stopped"]
     if not spans or not started or not stopped:
@@ -172,7 +172,7 @@ def _between(
 
 
 def _is_read(records: RunRecords, a: int, b: int) -> bool:
-    """Whether any meter was read between two times, ns."""
+    """Whether any meter was read between two times (ns)."""
     return any(
         bool(((s.t0 > a) & (s.t0 < b)).any()) for s in records.samples.series.values() if len(s.t0)
     )
@@ -182,7 +182,7 @@ def _is_read(records: RunRecords, a: int, b: int) -> bool:
 
 
 def _findings(records: RunRecords) -> Check:
-    """What every kit's preflight does, then what this kit's rules find in plan and fingerprint."""
+    """Findings that every kit's preflight has, then those of this kit's rules."""
     told = {
         (e.data.get("code"), e.data.get("level")) for e in records.events if e.kind == "finding"
     }
@@ -206,7 +206,7 @@ def _not_told(records: RunRecords, told: set[tuple[Any, Any]]) -> Iterator[str]:
 
 
 def _derived(records: RunRecords) -> list[Finding]:
-    """Preflight's rules, with what they would have gathered as far as it is sealed."""
+    """The findings of preflight's rules, applied to the facts that are sealed."""
     from kit.run import plan, preflight
 
     files = records.plan.model.files if records.plan.model else ()
@@ -225,10 +225,10 @@ def _derived(records: RunRecords) -> list[Finding]:
 
 
 def _heartbeat(records: RunRecords) -> Check:
-    """Twice a second the runner tells what the meters show, where they show anything.
+    """Missing live readings: the runner writes them twice a second while meters are read.
 
-    A runner that stands still tells nothing, and neither does a sampler. Of a runner that wrote
-    anchor after anchor while its meters were read, live readings are missing.
+    A runner or a sampler that stands still writes none. But a runner that wrote anchors while its
+    meters were read must also have written live readings.
     """
     shown = _shown(records)
     times = [
@@ -258,8 +258,8 @@ def _beat_meanwhile(anchors: list[int], read: Ints, a: int, b: int) -> bool:
 
 
 def _usual(records: RunRecords, shown: list[Series]) -> int:
-    """How many live readings are usual: one each half second of watched phases in which meters
-    were read and the runner did not stand still."""
+    """The usual number of live readings: one each half second of watched phases in which
+    meters were read and the runner did not stand still."""
     bins = np.unique(np.concatenate([s.t0 for s in shown]) // round(LIVE_EVERY_S * 1e9))
     at = (bins * LIVE_EVERY_S * 1e9).astype(np.int64)
     inside = np.zeros(len(at), bool)
@@ -275,7 +275,7 @@ def _usual(records: RunRecords, shown: list[Series]) -> int:
 
 
 def _shown(records: RunRecords) -> list[Series]:
-    """What is read all the time and gives what Live shows."""
+    """Quantities that are read all the time and that Live shows."""
     found = [
         records.samples.get(device.device, quantity)
         for meter in records.plan.meters

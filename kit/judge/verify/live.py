@@ -1,8 +1,8 @@
-"""L4: what Live showed while the run went on is journalled, and must be what the samples say.
+"""L4: the live readings in the journal must follow from the samples.
 
-Twice a second the runner tells the power of each device and the energy since its first reading,
-as `kit.measure.meters.live` and `kit.energy.running` compute them. Raw rows that were changed
-afterwards no longer give them.
+Twice a second the runner journals the power of each device and the energy since its first
+reading, as `kit.measure.meters.live` and `kit.energy.running` compute them. Raw rows that were
+changed afterwards no longer give the same numbers.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from kit.energy.scopes.base import Facts, Growth, Scope
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
 
-# How old a reading can be that Live shows: it drops older ones, and the runner may be busy.
+# The oldest reading that Live shows: it drops older ones, but the runner may be busy.
 _OLDEST_NS = 8_000_000_000
-# A device that is read at all has a reading as young as that.
+# A device that is read at all has a reading of this age.
 _YOUNG_NS = 4_000_000_000
 # Shown to a tenth, by arithmetic of floating point.
 _HALF = 0.051
@@ -36,7 +36,7 @@ _SPACED = 2.0
 
 class Shown(NamedTuple):
     """A number that Live showed: when it was journalled, since when it may have waited for that
-    (ns), and the number."""
+    (ns), and its value."""
 
     t: int
     since: int
@@ -44,7 +44,7 @@ class Shown(NamedTuple):
 
 
 def checks(records: RunRecords, *, whole: bool) -> list[Check]:
-    """Each device's live power and energy against its rows."""
+    """Compare each device's live power and energy with its rows."""
     events = [e for e in records.events if e.kind == "live"]
     try:
         found = list(_differences(records, _waiting(records.events)))
@@ -58,10 +58,10 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
 
 
 def _waiting(events: Sequence[Event]) -> list[tuple[Event, int]]:
-    """Live events, each with when the runner last surely did something else (ns).
+    """Live events, each with the time (ns) before which it cannot have been prepared.
 
-    It takes what the samplers said, writes an anchor that is due, and then what it took: each of
-    these may take its time.
+    The runner takes the samplers' lines, writes an anchor that is due, and then writes the lines:
+    each step may take long.
     """
     times = [0, 0, *(e.t for e in events)]
     return [(e, times[n]) for n, e in enumerate(events) if e.kind == "live"]
@@ -89,7 +89,7 @@ def _shown(events: list[tuple[Event, int]], key: str, device: str) -> list[Shown
 
 
 def _of_power(records: RunRecords, device: MeterDevice, shown: list[Shown]) -> Iterator[str]:
-    """Power that is read as such; a counter's is the growth between two calls that nobody kept."""
+    """Power that is read as power; a counter's power is not kept."""
     known = {q: f for q, f in device.quantities.items() if "reason" not in f}
     scope = scopes.of_device(device)
     quantities = [q for q in scope.power if q in known] if scope else []
@@ -103,9 +103,9 @@ def _of_power(records: RunRecords, device: MeterDevice, shown: list[Shown]) -> I
 
 
 def _is_shown(values: list[tuple[Any, Any]], one: Shown) -> bool:
-    """Whether the first quantity that had been read by then, or had fallen silent, says so.
+    """Whether the shown number is that of the first quantity that was read or silent by then.
 
-    One that just gave what cannot be is not shown either, until its next good reading.
+    A quantity whose last reading was impossible is not shown until its next good reading.
     """
     for times, found in values:
         if _holds(times, found, one):
@@ -135,7 +135,7 @@ def _watts(
 
 
 def _refused(raw: Any, quantity: str, facts: Mapping[str, Any], device: str) -> Any:
-    """Which readings Live left out, because no device can give them. Shape as ``raw``."""
+    """Which readings Live left out as impossible. Shape as ``raw``."""
     each, place = np.unique(raw, return_inverse=True)
     return np.array([bool(limits.fault(quantity, facts, r, device)) for r in each.tolist()])[place]
 
@@ -176,7 +176,7 @@ def _of_age(
         if one.t not in unheld and one.t - _latest(times, one.t) < _YOUNG_NS
     ]
     age_s = float(np.median(ages)) if ages else 0.0
-    # On a slow disk readings are written, shown and journalled all at a slower pace.
+    # A slow disk delays the writing, showing and journalling of readings.
     apart_s = float(np.median(np.diff([one.t for one in shown]))) * NS if len(shown) > 1 else 0.0
     if age_s > max(_USUAL_S, _SPACED * apart_s):
         yield f"{device}: the energy that Live showed lies {age_s:.1f} s back in its samples"
@@ -238,7 +238,7 @@ def _holds(times: Any, values: Any, one: Shown, *, lasting: bool = False) -> boo
 def _age_s(times: Any, values: Any, one: Shown) -> float:
     """How long before the last reading until ``t`` the value that was shown then was read."""
     high = end = int(np.searchsorted(times, one.t + 1))
-    while True:  # it lies near the end: a look at all of them each time would take the square
+    while True:  # it lies near the end: searching all of them each time would take quadratic time
         low = max(0, 2 * high - end - _LOOKED)
         same = np.flatnonzero(np.abs(values[low:high] - one.value) <= _HALF)
         if len(same) or not low:

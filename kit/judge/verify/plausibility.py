@@ -1,4 +1,4 @@
-"""L5: records that fit their own hashes and formulas must also fit one another."""
+"""L5: records that agree with their hashes and formulas must also agree with one another."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _TIMER_SHARE = 0.01
 _NOT_YET = "counters against power, caps, clocks and throughput are not checked in this version"
 
 
-def checks(records: RunRecords, energy: Energy, listed: Manifest) -> list[Check]:
-    """Windows against requests and spec; times of each request against one another."""
-    whole = listed.status == "complete"
+def checks(records: RunRecords, energy: Energy, manifest: Manifest) -> list[Check]:
+    """Compare windows with requests and spec, and the times of each request with one another."""
+    whole = manifest.status == "complete"
     return [
         judged("WINDOW_SHIFTED", _windows(records, whole), "phases hold what they must hold"),
         judged("TIMES_INCONSISTENT", _times(records), "times of every request fit"),
@@ -29,11 +29,11 @@ def checks(records: RunRecords, energy: Energy, listed: Manifest) -> list[Check]
 
 
 def _readings(energy: Energy) -> Check:
-    """Readings within what their devices can do, and views that agree; what is not, is in doubt."""
+    """Doubts about readings: beyond what a device can do, or views that contradict each other."""
     try:
         doubts = energy.doubts()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # Facts of the plan that mean nothing: the numbers that follow from them are L4's matter.
+        # The plan's facts make no sense; level 4 checks the numbers that follow from them.
         why = f"the readings cannot be judged by this plan ({type(error).__name__})"
         return check("READINGS_DOUBTED", "WARN", why)
     found = [doubt.words() for doubt in doubts if not doubt.settled]
@@ -86,7 +86,7 @@ def _times(records: RunRecords) -> Iterator[str]:
 
 
 def _time_problem(request: Request, answer: Response | None) -> str | None:
-    """TTFT and the gaps between chunks must add up to end to end: the same instants."""
+    """TTFT and the gaps between chunks must sum to the end-to-end time."""
     stations = (
         request.sent,
         request.first_byte,

@@ -1,8 +1,8 @@
-"""L4: the samplers said how often they read each tier. Rows that were taken out show against that.
+"""L4: the samplers report how often they read each tier. Removed rows contradict that count.
 
-A tier is a group of readings that are taken together. It is read once when the sampler starts and
-once when it stops, and its reads in between are counted; deadlines that passed unread are counted
-apart, and leave their mark: the reads around them are late, or long.
+A tier is a group of quantities that are read together. It is read once when the sampler starts and
+once when it stops, and the reads in between are counted. Missed deadlines are counted separately,
+and show in the rows: the reads around them are late, or long.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from kit.record.samples import Series
 _POWER = frozenset({"gpu_power_instant", "gpu_power_average"})
 _PROCESSES = frozenset({"gpu_processes", "gpu_process_groups"})
 _COUNTERS = ("nvml.counter", "nvml.counter-poll")
-# A first and a last read that are not counted, and one that the stop may cut off.
+# The first and the last read are not counted, and the stop may cut one off.
 _EXTRA = 3
-_CLOSING = 25  # the buffer is asked again and again at the end, for 0.6 s
+_CLOSING = 25  # the buffer is read repeatedly at the end, for 0.6 s
 _LEAST_SHARE = 0.8
 # Samplers start and stop one after another, and wait for their slowest device.
 _START_S, _START_SHARE = 20.0, 0.05
@@ -37,7 +37,7 @@ _STRAY = 2
 
 
 class Tier(NamedTuple):
-    """What one sampler says of one tier, and the streams that it read."""
+    """One sampler's report on one tier, and the streams of that tier."""
 
     key: str
     reads: int
@@ -49,12 +49,12 @@ class Tier(NamedTuple):
 
     @property
     def missed(self) -> float:
-        """Share of the deadlines that passed unread."""
+        """Share of the deadlines that were missed."""
         return self.overruns / max(1, self.reads + self.overruns)
 
 
 def checks(records: RunRecords, *, whole: bool) -> list[Check]:
-    """Every tier's own count against the rows, the clock and its lateness."""
+    """Compare every tier's count with its rows, the clock and its lateness."""
     problems: list[str] = []
     try:
         tiers, unknown = _tiers(records)
@@ -77,7 +77,7 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
 
 
 def lost_times(records: RunRecords) -> dict[str, list[int]]:
-    """When the runner heard that a meter could no longer be read, ns, by meter."""
+    """When the runner learned that a meter could not be read any more, ns, by meter."""
     found: defaultdict[str, list[int]] = defaultdict(list)
     for event in records.losses:
         found[str(event.data.get("meter"))].append(event.t)
@@ -88,7 +88,7 @@ def lost_times(records: RunRecords) -> dict[str, list[int]]:
 
 
 def _tiers(records: RunRecords) -> tuple[list[Tier], list[str]]:
-    """The tiers, and what no tier is said to have read."""
+    """The tiers, and the problems: streams that belong to no reported tier."""
     said = _said(records)
     found, unknown = [], []
     for meter in records.plan.meters:
@@ -107,10 +107,10 @@ def _tiers(records: RunRecords) -> tuple[list[Tier], list[str]]:
 
 
 def _said(records: RunRecords) -> dict[str, tuple[int, int, int, tuple[float, float]]]:
-    """By tier: reads, overruns, lateness (ns, 99th percentile), for how long its sampler ran (s).
+    """By tier: reads, overruns, lateness (ns, 99th percentile), running time of the sampler (s).
 
-    A sampler starts and stops before the journal says so, and after the event in front of that: an
-    runner that stood still in between says it late.
+    A sampler starts and stops before the journal's event of it, and after the preceding event: a
+    runner that stood still in between journals it late.
     """
     begun: dict[Any, tuple[int, int]] = {}
     found = {}
@@ -133,7 +133,7 @@ def _said(records: RunRecords) -> dict[str, tuple[int, int, int, tuple[float, fl
 def _streams(
     records: RunRecords, meter: MeterPlan, own: Mapping[str, Any]
 ) -> dict[str | None, dict[str, Series | None]]:
-    """The streams of a meter by tier; those of no known tier under None."""
+    """The streams of a meter by tier; streams of no known tier under None."""
     found: defaultdict[str | None, dict[str, Series | None]] = defaultdict(dict)
     for device in meter.devices:
         for quantity, facts in device.quantities.items():
@@ -150,7 +150,7 @@ def _streams(
 def _key(
     meter: MeterPlan, quantity: str, facts: Mapping[str, Any], own: Mapping[str, Any]
 ) -> str | None:
-    """The tier that reads a quantity. Only NVML has several; their names say what they read."""
+    """The tier that reads a quantity. Only NVML has several, named by what they read."""
     if meter.name != "nvml":
         return next(iter(own)) if len(own) == 1 else None
     if quantity == "gpu_energy":
@@ -163,13 +163,13 @@ def _key(
 
 
 def _is_unsure(meter: MeterPlan, quantity: str, facts: Mapping[str, Any]) -> bool:
-    """A pace that might turn out otherwise is not in the plan."""
+    """Whether the plan leaves the pace of a tier open."""
     even = quantity != "gpu_energy" and quantity not in _PROCESSES
     return meter.name == "nvml" and even and "poll_s" not in facts
 
 
 def _period_s(meter: MeterPlan, key: str) -> float | None:
-    """A tier's pace by the plan's facts; None where it sets its own."""
+    """A tier's pace by the plan's facts; None if the tier sets its own."""
     if key in (*_COUNTERS, "nvml.processes"):
         return None
     if meter.name == "nvml":
@@ -185,7 +185,7 @@ def _period_s(meter: MeterPlan, key: str) -> float | None:
 
 
 def _rows(tier: Tier) -> Iterator[str]:
-    """As many rows as reads; a buffer and a counter give several, or none, at a read."""
+    """Check that there are as many rows as reads; a buffer or counter may give several or none."""
     for name, series in tier.series.items():
         rows = _reads_of(series, batches=tier.key == "nvml.samples")
         least, most = float(tier.reads), tier.reads + _EXTRA
@@ -204,7 +204,7 @@ def _reads_of(series: Series | None, *, batches: bool) -> int:
 
 
 def _time(tier: Tier) -> Iterator[str]:
-    """So many reads at that pace take as long as the sampler ran."""
+    """Check that the reads at this pace take as long as the sampler ran."""
     least, most = tier.ran_s
     if tier.period_s is None or most <= 0:
         return
@@ -218,7 +218,7 @@ def _time(tier: Tier) -> Iterator[str]:
 
 
 def _pace(tier: Tier) -> Iterator[str]:
-    """Rows lie as far apart as the plan says."""
+    """Check that the distance of rows is the plan's."""
     if tier.period_s is None or tier.key == "nvml.samples":
         return
     for name, series in tier.series.items():
@@ -231,10 +231,10 @@ def _pace(tier: Tier) -> Iterator[str]:
 
 
 def _excuses(tier: Tier, others: Sequence[Tier]) -> Iterator[str]:
-    """Deadlines pass unread because reads come late or take long: then that shows as well.
+    """Check missed deadlines: late or long reads cause them, and must show in the rows.
 
     Args:
-        others: the other tiers of its meter, which its process reads too.
+        others: the other tiers of the meter, which the same process reads.
     """
     if tier.period_s is None or tier.overruns <= _FEW or tier.missed <= _MISSED:
         return
@@ -248,10 +248,10 @@ def _excuses(tier: Tier, others: Sequence[Tier]) -> Iterator[str]:
 
 
 def _stalled(tier: Tier, period_s: float, others: Sequence[Tier]) -> int:
-    """Deadlines that passed while a few reads stalled: so few that no percentile shows them.
+    """Deadlines missed during a few stalled reads, too few to show in a percentile.
 
-    Where they are a good part of the run, only those count in which nothing else was read: the
-    whole process stood still, and not the readings of one tier alone were taken out.
+    If they are a large part of the run, only stalls count in which nothing else was read: then
+    the whole process stood still, and no rows of a single tier were removed.
     """
     known = [s for t in others for s in t.series.values() if s is not None]
     read = np.sort(np.concatenate([np.zeros(0, np.int64), *(s.t0 for s in known)]))
@@ -270,7 +270,7 @@ def _stalled(tier: Tier, period_s: float, others: Sequence[Tier]) -> int:
 
 
 def _longest_ns(tier: Tier) -> float:
-    """How long reads of a tier take, ns: all its streams together, 98th percentile."""
+    """Duration of a tier's reads, ns: 98th percentile over all its streams."""
     known = [s for s in tier.series.values() if s is not None and len(s.t0)]
     if not known or len({len(s.t0) for s in known}) != 1:
         return 0.0

@@ -1,4 +1,4 @@
-"""L3: every file has the form it must have, and the files that must be there are."""
+"""L3: every file has its form, and no required file is missing."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from kit.core.model import (
 )
 from kit.core.units import QUANTITIES
 from kit.judge.verify.verdict import Check, check, judged
-from kit.record import events, manifest
-from kit.record.archive import MANIFEST, Source
+from kit.record import events
+from kit.record import manifest as manifests
+from kit.record.archive import MANIFEST, ArchiveSource
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 
@@ -50,7 +51,7 @@ _DOCUMENTS = {
 }
 _DRIVER = "driver.json"
 _LAUNCH_FILE = re.compile(r"launches/\d{3}/[^/]+")
-_NOT_OURS = "inputs/image/"  # a recipe is kept as people wrote it
+_NOT_OURS = "inputs/image/"  # a recipe is kept as its author wrote it
 _LONG_NUMBER = re.compile(rb"\d{16}")
 _SHOWN = 160
 _LEVELS = frozenset(get_args(Level))
@@ -77,14 +78,14 @@ _EVENT_DATA: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 
 
-def checks(source: Source, listed: Manifest) -> list[Check]:
-    """Which files are there, and whether the structured ones follow their schemas."""
-    missing = [f"{name} is missing" for name in required(source, listed)]
-    found = [judged("REQUIRED_FILE", missing, f"a {listed.status} run has what it must have")]
+def checks(source: ArchiveSource, manifest: Manifest) -> list[Check]:
+    """Check which files are there, and that structured files follow their schemas."""
+    missing = [f"{name} is missing" for name in required(source, manifest)]
+    found = [judged("REQUIRED_FILE", missing, f"a {manifest.status} run has what it must have")]
     if missing:
         return found
     problems = [
-        *_manifest_problems(listed),
+        *_manifest_problems(manifest),
         *_folder_problems(source),
         *(p for name in source.names() if _has_form(name) for p in _of_file(source, name)),
     ]
@@ -92,18 +93,18 @@ def checks(source: Source, listed: Manifest) -> list[Check]:
     return [*found, judged("FILE_INVALID", problems, passed)]
 
 
-def required(source: Source, listed: Manifest) -> Iterator[str]:
-    """Files that a run of this status must have and has not."""
+def required(source: ArchiveSource, manifest: Manifest) -> Iterator[str]:
+    """Files that a run of this status must have, but does not."""
     wanted = list(ALWAYS)
-    if listed.status == "complete":
+    if manifest.status == "complete":
         wanted += COMPLETE
         wanted += [f"launches/{n:03d}/{name}" for n in range(_launches(source)) for name in LAUNCH]
     there = set(source.names())
     return (name for name in wanted if name not in there)
 
 
-def _launches(source: Source) -> int:
-    """How many launches the spec asks for; 0 where it cannot be read (found elsewhere)."""
+def _launches(source: ArchiveSource) -> int:
+    """How many launches the spec asks for; 0 if it cannot be read (another check reports it)."""
     try:
         asked = jsonio.parse(source.read("spec.json")).get("launches", 0)
     except (ArchiveRefused, jsonio.JsonRefused, AttributeError):
@@ -111,15 +112,15 @@ def _launches(source: Source) -> int:
     return asked if isinstance(asked, int) and 0 < asked <= 1000 else 0
 
 
-def _manifest_problems(listed: Manifest) -> Iterator[str]:
-    document = jsonio.parse(jsonio.canonical(msgspec.to_builtins(listed)))
+def _manifest_problems(manifest: Manifest) -> Iterator[str]:
+    document = jsonio.parse(jsonio.canonical(msgspec.to_builtins(manifest)))
     yield from _problems("manifest", document, MANIFEST)
 
 
-def _folder_problems(source: Source) -> Iterator[str]:
-    """A launch's folder is its number in three digits: ``launches/0`` would be read and missed.
+def _folder_problems(source: ArchiveSource) -> Iterator[str]:
+    """Wrong folders of launches: the name is the number in three digits, from 000 without a gap.
 
-    They are numbered from 0 without a gap, and are no more than the spec asks for.
+    There may be no more than the spec asks for. ``launches/0`` would be read, but not checked.
     """
     numbers = set()
     for name in source.names():
@@ -135,12 +136,12 @@ def _has_form(name: str) -> bool:
     return name.endswith((".json", ".jsonl"))
 
 
-def _of_file(source: Source, name: str) -> tuple[str, ...]:
+def _of_file(source: ArchiveSource, name: str) -> tuple[str, ...]:
     return file_problems(name, source.read(name))
 
 
 def file_problems(name: str, data: bytes) -> tuple[str, ...]:
-    """What is wrong with the form of one file; nothing is with files that have no form. Pure."""
+    """What is wrong with the form of one file; nothing for files without a form. Pure."""
     last = name.rpartition("/")[2]
     if name == events.FILE:
         return tuple(_event_problems(data))
@@ -152,13 +153,13 @@ def file_problems(name: str, data: bytes) -> tuple[str, ...]:
 
 
 def _document_problems(name: str, data: bytes) -> Iterator[str]:
-    """Documents that kit writes: objects, in their one form, so that no number is beyond reach."""
+    """Check a JSON document of kit: an object, in canonical form, with numbers in range."""
     try:
         document = jsonio.parse(data, name)
     except jsonio.JsonRefused as error:
         yield error.message
         return
-    if not isinstance(document, dict) or not manifest.is_canonical(document, data):
+    if not isinstance(document, dict) or not manifests.is_canonical(document, data):
         yield f"{name} is not an object in canonical form"
     driver = _LAUNCH_FILE.fullmatch(name) and name.endswith(f"/{_DRIVER}")
     schema = "driver" if driver else _DOCUMENTS.get(name)
@@ -167,7 +168,7 @@ def _document_problems(name: str, data: bytes) -> Iterator[str]:
 
 
 def _event_problems(data: bytes) -> Iterator[str]:
-    """Journal lines; the chain itself is L4's."""
+    """Check the journal's lines; level 4 checks their order."""
     validator = _validator("event")
     for number, line in enumerate(data.splitlines()):
         where = f"{events.FILE} line {number}"
@@ -184,7 +185,7 @@ def _event_problems(data: bytes) -> Iterator[str]:
 
 
 def _is_plain(event: Any) -> bool:
-    """Whether an event surely follows its schema: the schema itself is a hundred times slower."""
+    """Whether an event surely follows its schema; the full check is a hundred times slower."""
     try:
         found = msgspec.convert(event, Event)
     except msgspec.ValidationError:
@@ -200,7 +201,7 @@ def _kinds() -> frozenset[str]:
 
 
 def _line_problems(name: str, data: bytes, record: type[Record]) -> Iterator[str]:
-    """Lines that are not the one form that their record has: a key named twice reads two ways."""
+    """Lines that are not in the form of their record; a key named twice could be read two ways."""
     decoder = msgspec.json.Decoder(record)
     for number, line in enumerate(data.splitlines()):
         if not _is_canonical(decoder, line):
@@ -209,7 +210,7 @@ def _line_problems(name: str, data: bytes, record: type[Record]) -> Iterator[str
 
 
 def _is_canonical(decoder: msgspec.json.Decoder[Any], line: bytes) -> bool:
-    """Whether ``line`` is RFC 8785; msgspec writes most lines alike, a hundred times faster."""
+    """Whether ``line`` is RFC 8785; for most lines msgspec decides it a hundred times faster."""
     try:
         alike = msgspec.json.encode(decoder.decode(line), order="sorted") == line
         if alike and not _LONG_NUMBER.search(line):  # which may be 2^53 or more
@@ -246,7 +247,7 @@ def _validator(schema: str) -> Draft202012Validator:
 
 
 def sample_checks(records: RunRecords) -> list[Check]:
-    """Streams against the plan, and counters that count nothing."""
+    """Compare streams with the plan, and find counters that never count."""
     devices = {d.device: d for m in records.plan.meters for d in m.devices}
     strange = list(_strange(records, devices))
     found = [judged("SAMPLES_INVALID", strange, "every stream is one that the plan names")]
@@ -277,6 +278,6 @@ def _zero_counters(records: RunRecords) -> Iterator[tuple[str, str]]:
 
 
 def _is_summed(device: MeterDevice | None) -> bool:
-    """Whether a device counts for its scope; a zone inside another one may well stand still."""
+    """Whether a device counts for its scope; a zone inside another one may stand still."""
     facts = device.quantities.values() if device else ()
     return all(f.get("summed", True) for f in facts)

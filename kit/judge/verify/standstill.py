@@ -1,7 +1,7 @@
-"""Stretches in which a machine, or a part of it, visibly stood still. Pure.
+"""Intervals in which a machine, or a part of it, visibly stood still. Pure.
 
-A virtual machine that is paused, a process that is stopped, a disk that does not answer: the runner
-writes no event, or the samplers read nothing, for far longer than is usual for them.
+A paused virtual machine, a stopped process, a disk that does not answer: the runner writes no
+event, or the samplers read nothing, for far longer than usual.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from kit.record.records import RunRecords
 from kit.record.samples import Ints
 
-# The runner's heart beats twice a second.
+# The runner's heartbeat comes twice a second.
 SILENT_S = 2.0
 _READS, _UNREAD_S = 10, 0.5
 
@@ -40,7 +40,7 @@ class Standstills:
 
 
 def _longest_s(times: Ints, a: int, b: int, usual_s: float) -> float:
-    """The longest gap between two ``times`` as far as it lies within; 0 where none is unusual."""
+    """The longest unusual gap between two ``times``, cut to the interval; 0 without one."""
     low, high = np.searchsorted(times, a, "right") - 1, np.searchsorted(times, b) + 1
     near = times[max(0, low) : high]
     long = np.diff(near) * 1e-9 > usual_s

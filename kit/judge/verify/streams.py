@@ -1,8 +1,7 @@
-"""L4, samples: every stream that the plan names is there, whole, from begin to end of the run.
+"""L4, samples: every stream of the plan is there and complete, from begin to end of the run.
 
-What failed is a row with a code, and the sampler complains once when it begins to fail. That
-explains the stretch in which the rows fail; it never explains rows that are not there, nor a
-stream of which nothing was read.
+A failed read is a row with a code, and the sampler reports the first failure once. That explains
+the interval of failed rows. It never explains missing rows, nor a stream without any reading.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ from kit.core.model import Manifest
 from kit.core.units import NS, QUANTITIES
 from kit.judge.verify.reads import lost_times
 from kit.judge.verify.verdict import Check, check, judged
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 from kit.record.records import RunRecords
 from kit.record.samples import Ints, Series
 
 _SLACK_S = 1.0
 _PERIODS = 5
-_UNEVEN_S = 15.0  # the sampler lets ten seconds pass between two reads of a counter
+_UNEVEN_S = 15.0  # the sampler may wait ten seconds between two reads of a counter
 # Reads that may be missing unexplained: edges, and a clock's rounding.
 _FEW, _SHARE = 5, 0.02
-# Times of the buffer's samples: how old the newest of a read may be, and how many may be missing.
+# Samples of the buffer: the greatest age of the newest one in a read, and how many may be missing.
 _STALE_S, _HOLE, _HOLES = 0.1, 1.75, 0.01
 
 
-def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]:
-    """Presence and cover of every stream, then rows lost between them."""
-    whole = listed.status == "complete"
+def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> list[Check]:
+    """Check that every stream is present and covers the run, and that no row is missing."""
+    whole = manifest.status == "complete"
     missing, faint = _presence(records, whole)
     present = judged("STREAM_MISSING", missing, "every device was read from begin to end")
     if not missing and faint:
@@ -41,7 +40,7 @@ def checks(records: RunRecords, source: Source, listed: Manifest) -> list[Check]
 
 
 def _presence(records: RunRecords, whole: bool) -> tuple[list[str], list[str]]:
-    """Streams that are missing, and those that are not whole and say why."""
+    """Missing streams, and incomplete ones with their explanation."""
     missing: list[str] = []
     faint: list[str] = []
     lost = lost_times(records)
@@ -62,7 +61,7 @@ def _presence(records: RunRecords, whole: bool) -> tuple[list[str], list[str]]:
 def _judged(
     records: RunRecords, series: Series | None, facts: dict[str, object], complaints: list[int]
 ) -> tuple[list[str], list[str]]:
-    """What is missing of one stream without an explanation, and what with one."""
+    """Missing parts of one stream: without an explanation, and with one."""
     if series is None or not len(series.t):
         failed = f"each of {series.errors} reads failed" if series and series.errors else ""
         return [failed or "no reading"], []
@@ -81,7 +80,7 @@ def _judged(
 def _edges(
     records: RunRecords, series: Series, facts: dict[str, object]
 ) -> Iterator[tuple[str, int, int]]:
-    """Stretches at begin and end of the run without a reading: words, from when to when."""
+    """Intervals without a reading at the begin and the end of the run: words, begin, end (ns)."""
     blocks = records.phases
     if not blocks:
         return
@@ -95,20 +94,20 @@ def _edges(
 
 
 def _covered(series: Series, begin: int, end: int) -> bool:
-    """Whether reads went on failing there: at least a few, up to the stretch's far half."""
+    """Whether failed reads fill the interval: at least a few, also in its far half."""
     failed = series.error_times[(series.error_times >= begin) & (series.error_times <= end)]
     return len(failed) > 0 and int(failed.max()) > (begin + end) // 2
 
 
 def _slack_ns(series: Series, facts: dict[str, object]) -> float:
-    """How far a stream may end from the run's edges: its own pace, five times, or a second."""
+    """How far a stream may end from the run's edges (ns): five periods, at least a second."""
     told = [seconds_of(facts, key, 0.0) for key in ("period_s", "poll_s")]
     gaps = np.diff(series.t)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
     return max(_SLACK_S / NS, _PERIODS * max(usual, *(s / NS for s in told)))
 
 
-def _gaps(records: RunRecords, source: Source, whole: bool) -> Check:
+def _gaps(records: RunRecords, source: ArchiveSource, whole: bool) -> Check:
     found = [*records.samples.gaps, *_rows(records, source), *_unread(records), *_at_once(records)]
     if found and not whole:
         return check("SAMPLES_GAP", "WARN", "; ".join(found[:3]))
@@ -117,8 +116,8 @@ def _gaps(records: RunRecords, source: Source, whole: bool) -> Check:
     return judged("SAMPLES_GAP", found, "no row of samples is missing")
 
 
-def _rows(records: RunRecords, source: Source) -> Iterator[str]:
-    """The samplers said how many rows they wrote."""
+def _rows(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
+    """Compare the rows with the samplers' count of them."""
     stopped = [e.data for e in records.events if e.kind == "sampler.stopped"]
     started = sum(e.kind == "sampler.started" for e in records.events)
     told = [said["rows"] for said in stopped if isinstance(said.get("rows"), int)]
@@ -132,10 +131,10 @@ def _rows(records: RunRecords, source: Source) -> Iterator[str]:
 
 
 def _unread(records: RunRecords) -> Iterator[str]:
-    """Deadlines of even reading that have no row, and that the sampler did not say it missed.
+    """Deadlines of an even pace without a row that the sampler did not report as missed.
 
-    Each deadline is either read or counted as an overrun, so that rows picked out show even where
-    they were numbered and counted again.
+    Each deadline has a row or counts as an overrun. So removed rows show even if the rest was
+    numbered and counted again.
     """
     missed = _missed(records)
     for meter in records.plan.meters:
@@ -152,9 +151,9 @@ def _unread(records: RunRecords) -> Iterator[str]:
 
 
 def _buffered(series: Series) -> Iterator[str]:
-    """Samples that the driver takes by itself lie evenly, and are handed out while they are new.
+    """Check that the driver's own samples lie evenly, and were read while they were new.
 
-    A whole read that came too late leaves one wide hole; samples that were picked out leave many.
+    A read that came too late leaves one wide hole; removed samples leave many.
     """
     if len(series.t) < _PERIODS:
         return
@@ -174,7 +173,7 @@ def _buffered(series: Series) -> Iterator[str]:
 
 
 def _at_once(records: RunRecords) -> Iterator[str]:
-    """A stream is read by one thread, one read after another, until its sampler stops."""
+    """Check that reads of a stream do not overlap: one thread reads until its sampler stops."""
     stopped = [e.t for e in records.events if e.kind == "sampler.stopped"]
     for (device, quantity), series in records.samples.series.items():
         order = np.argsort(series.t0, kind="stable")
@@ -187,7 +186,7 @@ def _at_once(records: RunRecords) -> Iterator[str]:
 
 
 def _missed(records: RunRecords) -> Counter[str]:
-    """Overruns that the samplers told of, by meter."""
+    """Overruns that the samplers reported, by meter."""
     found: Counter[str] = Counter()
     for event in records.events:
         told = event.data.get("overruns") if event.kind == "sampler.stopped" else None
@@ -198,7 +197,7 @@ def _missed(records: RunRecords) -> Counter[str]:
 
 
 def _deadlines(series: Series | None, quantity: str, facts: dict[str, object]) -> int:
-    """How often a quantity was due between its first row and its last; 0 without an even pace."""
+    """The number of deadlines between first and last row; 0 without an even pace."""
     pace = seconds_of(facts, "period_s" if quantity == "cpu_busy" else "poll_s", 0.0)
     if series is None or len(series.t) < 2 or "slots" in facts or not pace:
         return 0
@@ -206,7 +205,7 @@ def _deadlines(series: Series | None, quantity: str, facts: dict[str, object]) -
 
 
 def _holes(records: RunRecords) -> Iterator[str]:
-    """Stretches without a read, far longer than the stream's own pace."""
+    """Intervals without a read, far longer than the stream's pace."""
     for (device, quantity), series in records.samples.series.items():
         gaps = np.diff(series.t)
         if len(gaps) < _PERIODS:
@@ -217,10 +216,10 @@ def _holes(records: RunRecords) -> Iterator[str]:
 
 
 def _longest_s(gaps: Ints, quantity: str, facts: dict[str, object]) -> float:
-    """How long a stream may go unread, s.
+    """The longest allowed interval without a read, s.
 
-    A counter without a pace is read in bursts and by single reads up to ten seconds apart: how
-    its reads are usually spaced says nothing of how far apart they may be.
+    A counter without a pace is read in bursts and by single reads up to ten seconds apart: the
+    usual distance of its reads does not bound the longest one.
     """
     known = QUANTITIES.get(quantity)  # a forger may name anything
     if known and known.kind == "counter" and "poll_s" not in facts:

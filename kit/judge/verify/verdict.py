@@ -1,4 +1,4 @@
-"""What `kit verify` answers: one line a check, and what the whole of them entitles to say."""
+"""The answer of `kit verify`: one line a check, and what may be claimed from all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLAIM = (
     "records; that the records are true is not shown: whoever scales every stream together "
     "passes; a replay, time stamps from elsewhere or a second meter would raise this"
 )
-# What no data in an archive can show, so that no check of it is ever missed.
+# What no data in an archive can show.
 UNSHOWN = (
     "that all readings, the journal's too, were not scaled together",
     "that all times were not stretched or shifted together, or an old run sealed as a new one",
@@ -37,7 +37,7 @@ REFUSED = "nothing: at least one check failed, so no number of this run should b
 
 
 class Check(Record, frozen=True, kw_only=True):
-    """One check: its level, stable code, status and what was found."""
+    """One check: its level, stable code, status and message."""
 
     level: str
     code: str
@@ -48,7 +48,7 @@ class Check(Record, frozen=True, kw_only=True):
 class Verdict(Record, frozen=True, kw_only=True):
     """All checks of one run. ``run_hash`` is None where no manifest could be read.
 
-    ``claim`` says what may be said of the run; ``status`` is the run's own: complete, failed,
+    ``claim`` is what may be claimed of the run; ``status`` is the run's own: complete, failed or
     aborted.
     """
 
@@ -87,7 +87,7 @@ class Verdict(Record, frozen=True, kw_only=True):
 
     @property
     def unshown(self) -> str:
-        """What a verdict that passes leaves open, whatever the archive holds; else empty."""
+        """What no passing verdict can show, whatever the archive holds; else empty."""
         return "; ".join(UNSHOWN) if self.passed else ""
 
     @property
@@ -108,7 +108,7 @@ class Verdict(Record, frozen=True, kw_only=True):
 
 
 def check(code: str, status: Status, message: str = "") -> Check:
-    """A check's line; without a message it says what the code means."""
+    """Make a check; without a message it has the code's meaning."""
     text = clean(message or MEANING[code])
     if len(text) > _LIMIT:
         text = text[: _LIMIT - 1] + "…"

@@ -1,8 +1,8 @@
-"""The container engine, and the only room that imports docker-py.
+"""The container engine; the only package that imports docker-py.
 
-`connect` finds the local engine or says what is missing. `Engine` answers what the engine is
-(`facts`), what an image is (`image`), and makes containers and networks that carry kit's labels;
-`reap` removes those whose run is dead. Every failure of docker-py leaves here as a `KitError`.
+`connect` finds the local engine or reports what is missing. `Engine` gives the engine's facts and
+an image's identity, and makes containers and networks with kit's labels; `reap` removes those of
+dead runs. Every error of docker-py becomes a `KitError` here.
 """
 
 from kit.machine.containers.container import (
@@ -14,9 +14,7 @@ from kit.machine.containers.container import (
     Exit,
 )
 from kit.machine.containers.engine import Engine, connect
-from kit.machine.containers.faults import Missing
-from kit.machine.containers.logs import KeptLog
-from kit.machine.containers.offering import (
+from kit.machine.containers.enginefacts import (
     EGRESS,
     facts_of,
     gpu_device_ids,
@@ -25,6 +23,8 @@ from kit.machine.containers.offering import (
     network_plan,
     shifts_users,
 )
+from kit.machine.containers.faults import Missing
+from kit.machine.containers.logs import KeptLog
 from kit.machine.containers.owners import labels
 
 __all__ = (

@@ -1,4 +1,4 @@
-"""A container as a command line, for a person to read and to repeat."""
+"""A container as a `docker run` command line, to read and to repeat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One container: what it is made of, hardened, and what can be asked of it."""
+"""One container: its hardened configuration, its state, its log and its end."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ LOG_DRIVER, LOG_LIMITS = "json-file", {"max-size": "64m", "max-file": "2"}
 
 
 class ContainerConfig(NamedTuple):
-    """Everything that makes a container. ``mounts`` maps a path inside to a file of the host,
-    read-only; ``network`` is a network's name, ``host``, or ``bridge`` with ``publish`` (a port
-    inside, published on a free port of 127.0.0.1); ``gpu_ids`` are device ids for ``gpu_driver``.
-    ``scratch_bytes`` makes /tmp that large and lets programs run from it: for compiling.
+    """The configuration of a container.
+
+    ``mounts`` maps a path inside to a file of the host, read-only. ``network`` is a network's
+    name, ``host``, or ``bridge`` with ``publish`` (a port inside, published on a free port of
+    127.0.0.1). ``gpu_ids`` are device ids for ``gpu_driver``. ``scratch_bytes`` is the size of
+    /tmp; if given, programs may run from it, for compiling.
     """
 
     image: str
@@ -71,7 +73,7 @@ class Container:
             self._api.wait(self.id, timeout=None)
 
     def exited(self) -> Exit | None:
-        """How it ended, or None while it runs (or was never started)."""
+        """How it ended; None while it runs, or if it was never started."""
         state = self._state()
         if state.get("Status") not in ("exited", "dead"):
             return None
@@ -80,12 +82,12 @@ class Container:
         )
 
     def address(self, network: str) -> str:
-        """Its address on ``network``; empty where it has none (it is not running)."""
+        """Its address on ``network``; empty while it does not run."""
         networks = self._inspect()["NetworkSettings"]["Networks"]
         return str(networks.get(network, {}).get("IPAddress") or "")
 
     def published(self, port: int) -> int:
-        """The port of 127.0.0.1 on which its ``port`` is published; 0 where it is not."""
+        """The port of 127.0.0.1 on which its ``port`` is published; 0 without one."""
         ports = self._inspect()["NetworkSettings"]["Ports"] or {}
         bound = ports.get(f"{port}/tcp") or []
         return int(bound[0]["HostPort"]) if bound else 0
@@ -97,7 +99,7 @@ class Container:
         return data.decode("utf-8", "replace")
 
     def output(self, limit: int) -> bytes:
-        """What it printed on stdout, at most ``limit`` bytes of it and one more piece."""
+        """Its stdout, at most ``limit`` bytes and one more piece."""
         found = bytearray()
         with speaking("read the output"):
             for piece in self._api.logs(self.id, stdout=True, stderr=False, stream=True):
@@ -107,7 +109,7 @@ class Container:
         return bytes(found)
 
     def stream_log(self) -> Iterator[bytes]:
-        """Its log from the first line on, in pieces as they come; ends when the container does."""
+        """Its log from the first line on, in pieces as they come; ends with the container."""
         with speaking("stream the log"):
             yield from self._api.logs(self.id, stream=True, follow=True)
 
@@ -132,7 +134,7 @@ class Container:
             self._made.stop(timeout=max(0, round(timeout_s)))
 
     def remove(self) -> None:
-        """Kill it where it still runs, and remove it; nothing where it is gone."""
+        """Kill it if it still runs, and remove it; does nothing if it is gone."""
         try:
             with speaking("remove the container"):
                 self._made.remove(force=True, v=True)
@@ -152,7 +154,7 @@ class Container:
 
 
 def arguments(config: ContainerConfig) -> dict[str, Any]:
-    """docker-py's arguments: everything taken away that a runtime does not need."""
+    """docker-py's arguments: without any privilege that a runtime does not need."""
     from docker.types import LogConfig, Mount
 
     return {
@@ -180,7 +182,9 @@ def arguments(config: ContainerConfig) -> dict[str, Any]:
         "shm_size": config.shm_bytes,
         "cpuset_cpus": config.cpus,
         "device_requests": _device_requests(config),
-        "healthcheck": {"test": ["NONE"]},  # an image's own would run inside measured phases
+        "healthcheck": {
+            "test": ["NONE"]
+        },  # an image's own health check would run inside measured phases
         "log_config": LogConfig(type=LOG_DRIVER, config=LOG_LIMITS),
         "use_config_proxy": False,
     }

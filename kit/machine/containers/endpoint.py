@@ -1,11 +1,11 @@
-"""Where the container engine listens, found as the docker command line finds it, and local only.
+"""The socket of the container engine, found like the docker command line does; local only.
 
 DOCKER_HOST first, then DOCKER_CONTEXT, then ``currentContext`` of ~/.docker/config.json, then the
 default socket. Only a socket of this machine is accepted: kit reads the counters of the machine
 it runs on, and a container elsewhere would be measured here.
 
-The variables are what a person wants now. The file may be left over from an engine that is gone
-(Docker Desktop, WSL): a context in it that leads nowhere gives way to the default socket.
+The variables say what a person wants now. The file may be old, of an engine that is gone (Docker
+Desktop, WSL): if its context does not work, kit uses the default socket.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ START = (
 
 
 class Endpoint(NamedTuple):
-    """A local socket and who named it: ``default``, ``DOCKER_HOST`` or ``context``."""
+    """A local socket and its origin: ``default``, ``DOCKER_HOST`` or ``context``."""
 
     path: Path
     source: str
@@ -69,10 +69,10 @@ def find(environ: Mapping[str, str]) -> Endpoint:
 
 
 def reach(environ: Mapping[str, str]) -> Endpoint:
-    """The endpoint that `find` names, or the default one where a context of the file is dead.
+    """The endpoint of `find`, or the default one if the file's context does not work.
 
     Raises:
-        EngineUnavailable: nothing answers, this user may not, or it is on another machine.
+        EngineUnavailable: no answer, no permission, or it is on another machine.
     """
     found = find(environ)
     default = Endpoint(Path(DEFAULT_SOCKET), "default")
@@ -87,10 +87,10 @@ def reach(environ: Mapping[str, str]) -> Endpoint:
 
 
 def knock(endpoint: Endpoint, timeout_s: float = 5.0) -> None:
-    """Open the socket once, so that each way of failing gets its own words.
+    """Open the socket once, so that each kind of failure gets its own message.
 
     Raises:
-        EngineUnavailable: nothing is there, nothing answers, or this user may not.
+        EngineUnavailable: no socket, no answer, or no permission.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(timeout_s)
@@ -101,7 +101,7 @@ def knock(endpoint: Endpoint, timeout_s: float = 5.0) -> None:
 
 
 def refuse_remote(info: Mapping[str, Any]) -> None:
-    """Raise `EngineUnavailable` where the engine behind the socket runs on another kernel."""
+    """Raise `EngineUnavailable` if the engine behind the socket runs on another kernel."""
     theirs, ours = str(info.get("KernelVersion") or ""), platform.release()
     if theirs and theirs != ours:
         raise EngineUnavailable(
@@ -136,13 +136,13 @@ def _local(host: str, source: str) -> Endpoint:
 
 
 def _current_context(config: Path) -> str:
-    """``currentContext`` of the docker configuration; empty where there is none."""
+    """``currentContext`` of the docker configuration; empty without one."""
     document = _json(config / "config.json")
     return str(document.get("currentContext") or "")
 
 
 def _context_host(config: Path, name: str) -> str:
-    """The address in the context's meta file, which lies under the hash of its name."""
+    """The address in the context's meta file, whose folder is the hash of the context's name."""
     folder = hashlib.sha256(os.fsencode(name)).hexdigest()
     meta = _json(config / "contexts" / "meta" / folder / "meta.json")
     try:
@@ -155,7 +155,7 @@ def _context_host(config: Path, name: str) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """A JSON object, or nothing: docker, too, goes on without a configuration it cannot read."""
+    """A JSON object, or none: like docker, kit ignores a configuration that it cannot read."""
     try:
         document = msgspec.json.decode(utf8(path.read_bytes()))
     except (OSError, ValueError, RecursionError):

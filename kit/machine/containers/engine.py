@@ -1,4 +1,4 @@
-"""The connection to the local container engine: images, networks, containers, clearing up."""
+"""The connection to the local container engine: images, networks, containers, clean-up."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kit.core.errors import EngineUnavailable, KitError, LaunchFailed
 from kit.core.model import ImageIdentity
 from kit.machine.containers import endpoint
 from kit.machine.containers.container import Container, ContainerConfig, arguments
+from kit.machine.containers.enginefacts import facts_of, identity, image_store
 from kit.machine.containers.faults import Missing, speaking
-from kit.machine.containers.offering import facts_of, identity, image_store
 from kit.machine.containers.owners import HOST_NETWORK, LAUNCH, RUN, dead, labels
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ TIMEOUT_S, LOAD_TIMEOUT_S = 60, 3600
 
 
 def connect(environ: Mapping[str, str] | None = None) -> Engine:
-    """The local container engine. Use it by ``with``.
+    """Connect to the local container engine. Use ``with``.
 
     Raises:
-        EngineUnavailable: none answers, this user may not speak to it, or it is not local.
+        EngineUnavailable: no answer, no permission, or it is not local.
     """
     found = endpoint.reach(os.environ if environ is None else environ)
     with ExitStack() as held:
@@ -42,8 +42,8 @@ def connect(environ: Mapping[str, str] | None = None) -> Engine:
 def _client(url: str, version: str, timeout_s: int) -> docker.DockerClient:
     """docker-py without the person's ~/.docker/config.json.
 
-    kit pulls nothing, so that it needs no credentials, and a credential helper that is missing is
-    no fault. The file's proxies would get into every container, and a malformed one would end kit.
+    kit pulls no images, so that it needs no credentials, and a missing credential helper is no
+    fault. The file's proxies would get into every container, and a malformed file would stop kit.
     """
     import docker
     from docker import auth
@@ -59,7 +59,7 @@ def _client(url: str, version: str, timeout_s: int) -> docker.DockerClient:
 
 
 class Engine:
-    """A connection to the local engine; made by `connect`, closed by whoever asked for it."""
+    """A connection to the local engine, made by `connect`; the caller closes it."""
 
     def __init__(
         self,
@@ -84,18 +84,18 @@ class Engine:
         self._client.close()
 
     def facts(self) -> dict[str, Any]:
-        """What the engine says of itself, free of names and paths of this machine; see `facts_of`.
+        """The engine's facts, without names and paths of this machine; see `facts_of`.
 
-        ``bridges`` is found out by making an internal bridge, once.
+        For ``bridges`` an internal bridge is made once.
         """
         facts = facts_of(self._info, self._version)
         return {**facts, "endpoint_source": self._endpoint.source, "bridges": self.bridges()}
 
     def bridges(self) -> bool:
-        """Whether this engine can make an internal bridge of its own for a run.
+        """Whether this engine can make an internal bridge for a run.
 
-        Some kernels make a bridge and cannot join a container to it, which shows only when one
-        starts; the engine's operator says so by the label `HOST_NETWORK` (``dockerd --label``).
+        Some kernels make a bridge but cannot attach a container to it, which fails only when one
+        starts. The engine's operator states it by the label `HOST_NETWORK` (``dockerd --label``).
         """
         if HOST_NETWORK in (self._info.get("Labels") or []):
             return False
@@ -105,7 +105,9 @@ class Engine:
                 self.create_network(name, labels("probe", 0))
                 self._bridges = True
             except LaunchFailed as error:
-                if "non-overlapping" in error.message:  # able, but out of addresses: say so
+                if (
+                    "non-overlapping" in error.message
+                ):  # it can, but has no free addresses: report it
                     raise EngineUnavailable(error.message, error.remedy) from error
                 self._bridges = False
             finally:
@@ -115,7 +117,7 @@ class Engine:
     # --- images -----------------------------------------------------------------------------
 
     def image(self, reference: str) -> ImageIdentity | None:
-        """The image called ``reference`` (tag, digest or id), or None where it is not here."""
+        """The image called ``reference`` (tag, digest or id), or None if it is not here."""
         try:
             with speaking("inspect the image"):
                 attrs = self._client.images.get(reference).attrs
@@ -147,21 +149,21 @@ class Engine:
             self._client.api.tag(image_id, name, tag)
 
     def remove_image(self, reference: str) -> None:
-        """Remove an image's name, and the image with its last name; nothing where it is gone."""
+        """Remove an image's name, and the image with its last name; does nothing if it is gone."""
         with suppress(Missing), speaking("remove the image"):
             self._client.api.remove_image(reference)
 
     # --- networks and containers ------------------------------------------------------------
 
     def create_network(self, name: str, labels: Mapping[str, str]) -> None:
-        """Make an internal bridge: containers on it reach each other and the host's gateway."""
+        """Make an internal bridge, on which containers reach one another and the host's gateway."""
         with speaking("make a network"):
             self._client.api.create_network(
                 name, driver="bridge", internal=True, check_duplicate=True, labels=dict(labels)
             )
 
     def remove_network(self, name: str) -> None:
-        """Remove a network; nothing where it is gone."""
+        """Remove a network; does nothing if it is gone."""
         with suppress(Missing), speaking("remove the network"):
             self._client.api.remove_network(name)
 
@@ -180,7 +182,7 @@ class Engine:
     # --- clearing up ------------------------------------------------------------------------
 
     def remove_run(self, run_id: str, launch: int) -> None:
-        """Remove whatever carries the labels of this launch: containers first, then networks."""
+        """Remove everything with the labels of this launch: containers first, then networks."""
         wanted = [f"{RUN}={run_id}", f"{LAUNCH}={launch}"]
         for container in self._containers(wanted):
             container.remove()
@@ -192,11 +194,11 @@ class Engine:
         is_alive: Callable[[str], bool],
         save_log: Callable[[str, int], Path | None] | None = None,
     ) -> list[str]:
-        """Remove the containers and networks of dead runs; returns what was removed, in words.
+        """Remove the containers and networks of dead runs; returns a text for each removed one.
 
-        A run is dead when ``is_alive(run_id)`` denies it and the process that made the thing is
-        gone too (another checkout's run is not in this checkout's store). ``save_log`` may name a
-        file for the log of the container of (run, launch), written before it is removed.
+        A run is dead if ``is_alive(run_id)`` is false and the process that made the container or
+        network is gone too (another checkout's run is not in this checkout's store). ``save_log``
+        may name a file for the log of the container of (run, launch), written before its removal.
         """
         removed = []
         for container in self._containers([RUN]):

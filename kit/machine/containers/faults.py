@@ -16,13 +16,15 @@ class Missing(LaunchFailed):
 
 @contextmanager
 def speaking(what: str, hide: Iterable[Path] = ()) -> Iterator[None]:
-    """Turn docker-py's and its transport's exceptions into a `KitError` about doing ``what``.
+    """Turn exceptions of docker-py and its transport into a `KitError` about doing ``what``.
 
-    The engine's words may be sealed with a failed run: the folders of ``hide`` are left out.
+    The engine's message may be sealed with a failed run: the folders of ``hide`` are left out.
     """
     from docker.errors import APIError, DockerException, ImageLoadError, NotFound
     from requests.exceptions import RequestException
-    from urllib3.exceptions import HTTPError  # what a broken stream raises, past requests
+    from urllib3.exceptions import (
+        HTTPError,
+    )  # exceptions of a broken stream, which requests does not wrap
 
     try:
         yield

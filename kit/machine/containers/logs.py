@@ -1,8 +1,8 @@
-"""A container's log on disk as it goes on, bounded: no way out of a run loses it.
+"""A container's log, streamed to a bounded file, so that it survives any end of the run.
 
-The log is streamed to its file from the container's start, so that it is there also when kit is
-killed or when the container is removed by somebody else. It never polls: a thread sleeps on the
-engine's stream, and lets lines gather for a fifth of a second before it wakes for more of them.
+The log is written from the container's start, so that it exists even if kit is killed or somebody
+removes the container. It never polls: a thread waits for the engine's stream, and collects lines
+for a fifth of a second before it continues.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from kit.core.errors import KitError
 
 HEAD, TAIL = 4 << 20, 12 << 20
 _GATHER_S = 0.2
-_IDLE_S = 0.005  # a chunk that took longer to come was waited for: nothing more is there
+_IDLE_S = 0.005  # a chunk that took longer was waited for: no more is buffered
 _END_S = 5.0
 
 
-class Source(Protocol):
-    """What a log is streamed from: a container."""
+class LogStream(Protocol):
+    """The source of a log: a container."""
 
     def stream_log(self) -> Iterable[bytes]: ...
 
@@ -30,7 +30,7 @@ class Source(Protocol):
 class LogFile:
     """A file that keeps the first 4 MiB and at least the last 12 MiB of what is written to it.
 
-    It never holds more than 28 MiB, is readable at any moment, and says what was left out.
+    It never holds more than 28 MiB, is readable at any moment, and notes how much was left out.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +40,7 @@ class LogFile:
         self._size, self._after_note, self._left_out = 0, HEAD, 0
 
     def write(self, chunk: bytes) -> None:
-        """Append to the log, on disk when this returns."""
+        """Append to the log; the bytes are on disk when this returns."""
         view = memoryview(chunk)
         while view:
             view = view[self._file.write(view) :]
@@ -76,7 +76,7 @@ class LogFile:
 class KeptLog:
     """The log of a started container, streamed to ``path`` by a thread of its own."""
 
-    def __init__(self, source: Source, path: Path) -> None:
+    def __init__(self, source: LogStream, path: Path) -> None:
         self._source, self.path = source, path
         self.fault: Exception | None = None
         self._thread = threading.Thread(target=self._keep, name="container log", daemon=True)

@@ -20,7 +20,7 @@ def labels(run_id: str, launch: int) -> dict[str, str]:
 
 
 def owner(pid: int) -> str:
-    """A name for a living process that no later process can have: namespace, pid, start time."""
+    """A unique name of a living process: namespace, pid, start time."""
     try:
         namespace = Path(f"/proc/{pid}/ns/pid").stat().st_ino
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -30,7 +30,7 @@ def owner(pid: int) -> str:
 
 
 def dead(found: Mapping[str, str], is_alive: Callable[[str], bool]) -> bool:
-    """Whether what carries the labels ``found`` belongs to nobody any more."""
+    """Whether the owner in the labels ``found`` is dead."""
     if is_alive(found[RUN]):
         return False
     namespace, _, rest = found.get(OWNER, "").partition(":")
@@ -38,5 +38,5 @@ def dead(found: Mapping[str, str], is_alive: Callable[[str], bool]) -> bool:
     if not rest or found[OWNER] == ours:
         return True
     if namespace != ours.partition(":")[0]:
-        return False  # its maker lives where we cannot look
+        return False  # its maker is in a namespace that we cannot see
     return owner(int(rest.partition(":")[0])) != found[OWNER]

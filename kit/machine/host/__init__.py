@@ -1,7 +1,7 @@
-"""Facts of this machine, and ``host.toml``: what kit knows of the host without being told twice.
+"""Facts of this machine, and ``host.toml``: the settings of this host.
 
-- `fingerprint`: what goes into ``env/start.json`` and ``env/end.json``. Anonymous: no host name,
-  UUID, serial number, network address or path. What could not be read is
+- `fingerprint`: the content of ``env/start.json`` and ``env/end.json``. Anonymous: no host name,
+  UUID, serial number, network address or path. A fact that could not be read is
   ``{"absent": "<reason>"}``, never a guess and never zero.
 - `identity`: what names the machine, for ``private/identity.json``, withheld by default.
 - `HostConfig`: ``host.toml`` with credentials, addresses, calibrations and folders; never sealed.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from kit.machine.host.config import EstimateConfig, HostConfig, PduConfig, config_path
 from kit.machine.host.cpus import cpu_split, format_set, parse_set, usable
 from kit.machine.host.fingerprint import fingerprint, identity
-from kit.machine.host.reading import absent, is_absent
+from kit.machine.host.kernelfiles import absent, is_absent
 
 __all__ = [
     "EstimateConfig",

@@ -1,4 +1,4 @@
-"""Where a device of the network answers: how people write an address, and what it resolves to.
+"""Network addresses of devices: the forms in which people write them, and name resolution.
 
 Forms: ``pdu1``, ``192.0.2.10``, ``192.0.2.10:1161``, ``2001:db8::7``, ``[2001:db8::7]:161``,
 ``fe80::7%eth0``, and ``udp:192.0.2.10:161`` or ``udp6:[::1]:161``, as Net-SNMP writes them.
@@ -16,7 +16,7 @@ _TRANSPORT = re.compile(r"(udp6?|udpv6|udpipv6):(?!//)", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(?:tcp|tcp6|tls|dtls|ssh|unix|tlstcp|dtlsudp):")
 _BRACKETS = re.compile(r"\[([^][]*)\](?::(.*))?")
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
-_MOST = 4  # so many addresses of one name are tried
+_MOST = 4  # at most so many addresses of one name are tried
 
 
 class Address(NamedTuple):
@@ -27,14 +27,14 @@ class Address(NamedTuple):
 
 
 class Target(NamedTuple):
-    """One address that a name resolves to: the family, and what `socket.sendto` takes."""
+    """One address of a name: the family, and the argument of `socket.sendto`."""
 
     family: socket.AddressFamily
     sockaddr: SockAddr
 
 
 def parse(text: str) -> Address:
-    """What ``text`` names.
+    """The address in ``text``.
 
     Raises:
         ValueError: it is none of the forms; the message says what is wrong.
@@ -63,7 +63,7 @@ def resolve(host: str, port: int) -> list[Target]:
     except UnicodeError as error:
         raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
     targets = [Target(family, cast("SockAddr", address)) for family, _, _, _, address in found]
-    if host.rstrip(".").lower() == "localhost":  # is both loopbacks, says RFC 6761
+    if host.rstrip(".").lower() == "localhost":  # is both loopbacks by RFC 6761
         known = {target.family for target in targets}
         both = (
             Target(socket.AF_INET6, ("::1", port, 0, 0)),
@@ -98,7 +98,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _is_name(text: str) -> bool:
-    """Whether it can be looked up: what names may hold, idna says."""
+    """Whether it can be looked up: idna decides which characters names may have."""
     try:
         text.partition("%")[0].encode("idna")
     except UnicodeError:

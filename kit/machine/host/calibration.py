@@ -1,8 +1,8 @@
 """Calibrations of this host's cards: ``kit.calibration/1`` files in a folder that host.toml names.
 
-A card's sensor errs by some percent, the same every time; who compared it with a better instrument
-writes the result down once, and every run of that card is corrected by it. A file that cannot be
-used is an error, not a silence: else a card would be taken for calibrated that is not.
+A card's sensor errs by some percent, always the same. Whoever compared it with a better instrument
+writes the result once, and every run of that card is corrected by it. An unusable file is an error:
+ignoring it would leave a card uncorrected without notice.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def public(one: Calibration) -> dict[str, Any]:
 
 
 def load(folder: Path) -> tuple[Calibration, ...]:
-    """Every ``*.json`` of ``folder``, by name; none where there is no such folder.
+    """Every ``*.json`` of ``folder``, by name; none without such a folder.
 
     Raises:
         UsageError: a file that is not a calibration, or two of one card; all such are listed.

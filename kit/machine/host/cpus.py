@@ -1,4 +1,4 @@
-"""CPU sets: which CPUs kit may use, and how they are split so that kit does not disturb the run."""
+"""CPU sets: the CPUs that kit may use, split so that kit does not disturb the run."""
 
 from __future__ import annotations
 

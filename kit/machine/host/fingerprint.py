@@ -1,6 +1,6 @@
 """The environment as sealed: anonymous `fingerprint`, and the `identity` that is withheld.
 
-The fingerprint's shape (every leaf may be ``{"absent": reason}``)::
+The fingerprint's form (every leaf may be ``{"absent": reason}``)::
 
     kernel   release version architecture
     os       id name version
@@ -26,9 +26,9 @@ from typing import Any
 
 from kit import __version__
 from kit.machine.host import gpus, system
-from kit.machine.host.reading import absent, is_absent
+from kit.machine.host.kernelfiles import absent, is_absent
 
-# What an engine may say of itself in public. Names and paths (its host, its socket, a profile)
+# The publishable facts of an engine. Names and paths (its host, its socket, a profile)
 # and CDI device names, which can be UUIDs, stay out because they are not listed.
 _PUBLIC_ENGINE_FACTS = (
     "engine",
@@ -49,7 +49,7 @@ _PUBLIC_ENGINE_FACTS = (
 
 
 def fingerprint(engine_facts: dict[str, Any] | None, root: Path = system.ROOT) -> dict[str, Any]:
-    """What may be published of this machine now; see the module's docstring for its shape.
+    """The publishable facts of this machine now; see the module's docstring for the form.
 
     Args:
         engine_facts: `kit.machine.containers.Engine.facts()`, or None when no engine answered.
@@ -73,7 +73,7 @@ def fingerprint(engine_facts: dict[str, Any] | None, root: Path = system.ROOT) -
 
 
 def identity() -> dict[str, Any]:
-    """What names this machine: its host name, and each GPU's UUID and bus address by alias."""
+    """The identity of this machine: host name, and each GPU's UUID and bus address by alias."""
     return {"host": os.uname().nodename, "gpus": gpus.identities()}
 
 

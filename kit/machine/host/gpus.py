@@ -1,7 +1,7 @@
 """GPU facts through NVML (the ``pynvml`` module), under the aliases ``gpu0``, ``gpu1``, ….
 
-Aliases follow NVML's order. Nothing here names a card: UUIDs and bus addresses come from
-`identities` alone. A query that a card does not support is absent with NVML's own words.
+Aliases follow NVML's order. The facts do not identify a card: UUIDs and bus addresses come from
+`identities` alone. A query that a card does not support is absent, with NVML's message.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kit.machine.host.reading import absent
+from kit.machine.host.kernelfiles import absent
 
 NO_DRIVER = "no NVIDIA driver (libnvidia-ml.so.1 not found)"
 _MEMORY_TEMPERATURE_FIELD = 82
 _VIRTUALISATION = {0: "none", 1: "passthrough", 2: "vgpu", 3: "host-vgpu", 4: "host-vsga"}
-# What slows clocks down though nobody asked for it, by the bits of nvml.h; the others (idle, set
-# clocks, the power limit) are usual.
+# Unwanted slowdowns of clocks, by the bits of nvml.h; the other reasons (idle, set clocks, the
+# power limit) are normal.
 _SLOWDOWNS = {
     0x08: "hardware slowdown",
     0x20: "software thermal slowdown",
@@ -29,7 +29,7 @@ Ask = Callable[[Any, Any], Any]
 
 
 class NvmlUnavailable(Exception):
-    """NVML cannot be used here; the message is the reason, fit for ``{"absent": …}``."""
+    """NVML cannot be used here; the message is a reason for ``{"absent": …}``."""
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def nvml() -> Iterator[Any]:
 
 
 def facts() -> tuple[dict[str, Any], dict[str, Any]]:
-    """(driver facts, {alias: facts of the card}); both absent with a reason without NVML."""
+    """(driver facts, {alias: facts of the card}); without NVML both are absent with a reason."""
     try:
         with nvml() as module:
             return _driver(module), _cards(module, _card)
@@ -62,7 +62,7 @@ def facts() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def identities() -> dict[str, Any]:
-    """{alias: uuid and bus address}; absent with a reason without NVML."""
+    """{alias: uuid and bus address}; without NVML absent with a reason."""
     try:
         with nvml() as module:
             return _cards(module, _named)
@@ -109,7 +109,7 @@ def _cards(module: Any, read: Ask) -> dict[str, Any]:
 
 
 def _ask(module: Any, handle: Any, query: Ask) -> Any:
-    """The answer to one query, else absent: an old driver may even lack the symbol."""
+    """The answer to one query, or absent; an old driver may even lack the function."""
     try:
         return query(module, handle)
     except module.NVMLError as error:
@@ -147,7 +147,7 @@ def _ecc_errors(kind: str) -> Ask:
 
 
 def _slowdowns(m: Any, handle: Any) -> list[str]:
-    """The slowdowns that hold now, in words; drivers before 535 know the older name alone."""
+    """The present slowdowns, as text; drivers before 535 know only the older name."""
     try:
         mask = m.nvmlDeviceGetCurrentClocksEventReasons(handle)
     except (AttributeError, m.NVMLError):

@@ -1,7 +1,7 @@
-"""What the sections of host.toml may hold: each rule broken is a sentence.
+"""Rules for the sections of host.toml: each violation is a sentence.
 
-Numbers are finite and of a size that can be; names and paths are such that the system would look
-for them. What gets by here would end in a traceback later, or in joules that nobody drew.
+Numbers must be finite and of a possible size; names and paths must be valid for the system. A value
+that passes wrongly would cause a traceback later, or joules that were never consumed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from kit.machine.host import address
 _SECRETS = ("community", "user", "auth_key", "priv_key")
 _AUTH = ("MD5", "SHA", "SHA224", "SHA256", "SHA384", "SHA512")
 _PRIV = ("DES", "3DES", "AES", "AES192", "AES256")
-_LONGEST_PATH, _LONGEST_NAME = 4096, 255  # what Linux has of a path, and of a part of one
-_LONGEST_SECRET, _LONGEST_USER = 255, 32  # what SNMP has of each
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255  # Linux's limits of a path, and of a part of one
+_LONGEST_SECRET, _LONGEST_USER = 255, 32  # SNMP's limit of each
 _HIGHEST_W = 100_000.0
 _SNMP_PORT = 161
 
@@ -48,7 +48,7 @@ def pdu(section: Any) -> list[str]:
 
 
 def _host(section: Any) -> list[str]:
-    """What is wrong with the address of a PDU, which may hold its port."""
+    """Problems of a PDU's address, which may include its port."""
     try:
         found = address.parse(section.host)
     except ValueError as error:
@@ -91,7 +91,7 @@ def codecarbon(section: Any) -> list[str]:
 
 
 def _is_path(text: str) -> bool:
-    """Whether the system would look for it: not too long, and its ``~`` someone's home."""
+    """Whether the path is valid: not too long, and its ``~`` is somebody's home."""
     try:
         path = Path(text).expanduser()
     except RuntimeError:
@@ -102,5 +102,5 @@ def _is_path(text: str) -> bool:
 
 
 def _is_latin(text: str, most: int) -> bool:
-    """Whether SNMP's library can send it."""
+    """Whether the SNMP library can send it."""
     return len(text) <= most and all(ord(letter) < 256 for letter in text)

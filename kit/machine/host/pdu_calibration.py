@@ -1,7 +1,7 @@
-"""What ``kit pdu calibrate`` found, kept beside ``host.toml`` in ``pdu-calibration.json``.
+"""Results of ``kit pdu calibrate``, kept next to ``host.toml`` in ``pdu-calibration.json``.
 
-An entry holds for the profile, outlets and inlets that it was made for: with others of these it is
-not used, and that is said. Its facts go into the plan, so that verify recomputes with them.
+An entry is valid for the profile, outlets and inlets that it was made for: with others it is not
+used, and kit reports that. Its facts go into the plan, so that verify recomputes with them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from kit.core.errors import UsageError
 FILE = "pdu-calibration.json"
 SCHEMA = "kit.pdu-calibration/1"
 _MADE_FOR = ("profile", "outlets", "inlets")
-# What a plan may take up of an entry: anything else in the file stays here. Numbers lie within
-# these limits: beyond them someone slipped, and every run would be wrong by it.
+# The keys of an entry that go into a plan, with limits of their numbers: a value beyond them is a
+# slip, which would make every run wrong.
 _NUMBERS = {
     "lag_s": (0.0, 120.0),
     "lag_u_s": (0.001, 120.0),
@@ -28,10 +28,10 @@ _WORDS = ("gain_source", "calibrated")
 
 
 def facts(folder: Path | None, alias: str, section: dict[str, Any]) -> dict[str, Any]:
-    """The facts to be added to those of the PDU ``alias``; empty where none was calibrated.
+    """The facts to add to those of the PDU ``alias``; empty without a calibration.
 
     Raises:
-        UsageError: the file is not one that kit wrote, or the entry holds what cannot be.
+        UsageError: the file does not have kit's form, or the entry holds an impossible value.
     """
     entry = read(folder).get(alias) if folder else None
     if folder is None or entry is None:
@@ -44,7 +44,7 @@ def facts(folder: Path | None, alias: str, section: dict[str, Any]) -> dict[str,
 
 
 def document(found: dict[str, Any]) -> dict[str, Any]:
-    """A calibration as it is sealed with a run: what it says, not which outlets it was made for."""
+    """A calibration as it is sealed with a run: without the outlets that it was made for."""
     told = {key: value for key, value in found.items() if key != "calibration_sha256"}
     return {"schema": SCHEMA, "facts": told}
 
@@ -53,7 +53,7 @@ def read(folder: Path) -> dict[str, Any]:
     """Every entry, by alias; empty without a file.
 
     Raises:
-        UsageError: the file is not one that kit wrote.
+        UsageError: the file does not have kit's form.
     """
     path = folder / FILE
     if not path.is_file():
@@ -72,10 +72,10 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def keep(folder: Path, alias: str, entry: dict[str, Any]) -> Path:
-    """Put an entry into the file, in place of an older one; returns the file's path.
+    """Write an entry into the file, replacing an older one; returns the file's path.
 
     Raises:
-        UsageError: the file is not one that kit wrote, or the entry holds what cannot be.
+        UsageError: the file does not have kit's form, or the entry holds an impossible value.
     """
     _check(folder, alias, entry["facts"])
     path = folder / FILE
@@ -84,7 +84,7 @@ def keep(folder: Path, alias: str, entry: dict[str, Any]) -> Path:
 
 
 def made_for(section: dict[str, Any]) -> dict[str, Any]:
-    """What of a ``[pdu.*]`` section a calibration depends on."""
+    """The part of a ``[pdu.*]`` section on which a calibration depends."""
     found: dict[str, Any] = {key: section.get(key) for key in _MADE_FOR}
     found["profile"] = Path(str(found["profile"])).stem
     for key in ("outlets", "inlets"):
@@ -93,7 +93,7 @@ def made_for(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(folder: Path, alias: str, told: dict[str, Any]) -> None:
-    """Refuse numbers that no PDU has, and words that no plan can hold.
+    """Refuse impossible numbers, and texts that a plan cannot hold.
 
     Raises:
         UsageError: with every problem.
@@ -111,7 +111,7 @@ def _check(folder: Path, alias: str, told: dict[str, Any]) -> None:
 
 
 def _is_within(value: Any, low: float, high: float) -> bool:
-    """Whether it is a number between the limits; neither NaN nor infinity is."""
+    """Whether it is a number between the limits; false for NaN and infinity."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 

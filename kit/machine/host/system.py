@@ -1,6 +1,6 @@
 """Kernel, processor, memory and clock of this host, from ``/proc`` and ``/sys``.
 
-Every function takes the root of the file system, so that a test can hand it a tree of files.
+Every function takes the root of the file system, so that a test can pass a tree of files.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.machine.host.cpus import usable
-from kit.machine.host.reading import Absent, absent, number, text
+from kit.machine.host.kernelfiles import Absent, absent, number, text
 
 ROOT = Path("/")
 # The instruction sets that change which kernels an inference runtime picks.
@@ -117,13 +117,13 @@ def cgroup(root: Path = ROOT) -> int | Absent:
 
 
 def clock(root: Path = ROOT) -> dict[str, Any]:
-    """Whether the kernel's clock is kept by a time service, and which clock source it reads."""
+    """Whether a time service keeps the kernel's clock, and which clock source it reads."""
     source = root / "sys/devices/system/clocksource/clocksource0/current_clocksource"
     return {**_adjtimex(), "source": text(source, "the kernel does not say")}
 
 
 class _Timex(ctypes.Structure):
-    """The head of ``struct timex`` of ``adjtimex(2)``, and room for its tail."""
+    """The head of ``struct timex`` of ``adjtimex(2)``, and space for its tail."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -141,7 +141,7 @@ _TIME_ERROR = 5
 
 
 def _adjtimex() -> dict[str, Any]:
-    """Ask the kernel (as `timedatectl` does); the mode 0 only reads."""
+    """Query the kernel (as `timedatectl` does); mode 0 only reads."""
     state = _Timex()
     try:
         answer = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(state))
@@ -180,7 +180,7 @@ def _numa_nodes(root: Path) -> int | Absent:
 
 
 def _boost(root: Path) -> bool | Absent:
-    """Turbo or boost: Intel's switch says the opposite of the generic one."""
+    """Turbo or boost; Intel's switch has the opposite meaning of the generic one."""
     base = root / "sys/devices/system/cpu"
     no_turbo = number(base / "intel_pstate/no_turbo", "")
     if isinstance(no_turbo, int):

@@ -1,17 +1,17 @@
 """Build, lock and identify kit's container images.
 
-A recipe (`kit.machine.images.recipe`) is data alone, of a closed form (`kit.machine.images.locks`).
-Its layers are written from locked Debian packages (`kit.machine.images.base`), locked Python
+A recipe (`kit.machine.images.recipe`) is only data, in a closed form (`kit.machine.images.locks`).
+Its layers are written from locked Debian packages (`kit.machine.images.baselayer`), locked Python
 packages (`kit.machine.images.wheels`) and its own program, its configuration from declared fields
-(`kit.machine.images.configuration`): the image's id is a function of these and of nothing else.
-`kit.machine.images.make` joins them; `kit.machine.images.sealed` reads a recipe from a run that may
-be a stranger's; `kit.machine.images.identity` finds a spec's image in the engine and says how well
-it matches.
+(`kit.machine.images.configuration`): the image's id depends on nothing else.
+`kit.machine.images.make` joins them. `kit.machine.images.sealed` reads a recipe from a run, which
+may be a stranger's. `kit.machine.images.identity` finds a spec's image in the engine and reports
+how well it matches.
 """
 
 from kit.machine.images.context import lay
 from kit.machine.images.identity import check, resolve
-from kit.machine.images.locking import lock
+from kit.machine.images.lockwriter import lock
 from kit.machine.images.make import BuildResult, build, build_recipe
 from kit.machine.images.recipe import (
     Recipe,

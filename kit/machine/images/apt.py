@@ -1,8 +1,8 @@
-"""Ask Debian's archive, by apt with a folder of its own: what a base needs, and as of when.
+"""Query Debian's archive with apt, in a separate folder: which packages a base needs today.
 
-apt checks the archive's signatures with Debian's keys. Nothing of this host's packages, sources
-or settings takes part, and nothing is installed. `kit images lock` resolves a base this way, and
-so does a build where a locked file has vanished.
+apt checks the archive's signatures with Debian's keys. This host's packages, sources and settings
+are not used, and nothing is installed. `kit images lock` resolves a base this way, and so does a
+build if a locked file has vanished.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from kit.machine.images.locks import BaseLock, Deb, Release
 from kit.machine.images.process import run
 
 KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# What dpkg must have, and apt calls essential besides, for itself.
+# What dpkg needs; apt adds itself to the essential packages.
 _ESSENTIAL = "?and(?essential, ?not(?name(^apt$)))"
-# usr-is-merged stands for it: it asks for what a base is from its beginning.
+# usr-is-merged replaces it: it requires what a base already is.
 _PIN = "Package: usrmerge\nPin: release *\nPin-Priority: -1\n"
 _CONFIG = """Dir "{root}";
 Dir::State::status "{root}/status";
@@ -48,7 +48,7 @@ class Archive(NamedTuple):
     release: dict[str, str]
 
     def resolve(self, lock: BaseLock) -> BaseLock:
-        """``lock`` with the packages that its declaration needs today."""
+        """``lock`` with today's packages for its declaration."""
         argv = ["apt-get", "-q", "--simulate", "--no-install-recommends", "install", "--"]
         said = run(
             [*argv, _ESSENTIAL, *lock.include],
@@ -89,7 +89,7 @@ class Archive(NamedTuple):
 
 @contextmanager
 def today(lock: BaseLock, each: Callable[[str], None] | None = None) -> Iterator[Archive]:
-    """Debian's archive as the first mirror that answers gives it; ``each`` gets apt's lines.
+    """Debian's archive from the first mirror that answers; ``each`` gets apt's lines.
 
     Raises:
         ImageUnavailable: no apt, no keys of Debian, or no mirror with a good signature.
@@ -144,7 +144,7 @@ def _env(root: Path) -> dict[str, str]:
 
 
 def _deb(name: str, fields: dict[str, str], component: str) -> Deb:
-    """One package of the index, as locked; its place must be the one that follows from it."""
+    """One package of the index, as locked; its path must follow from its fields."""
     facts = {
         "version": fields["Version"],
         "architecture": fields["Architecture"],

@@ -1,7 +1,7 @@
-"""An image's configuration: canonical JSON, made of a recipe's declared fields alone.
+"""An image's configuration: canonical JSON, from a recipe's declared fields alone.
 
 Its sha256 is the image's id in a classic Docker store. No field is free: environment, user and
-labels are the same in every kit image but for the recipe's own names, and no history says who
+labels are the same in every kit image except for the recipe's names, and no history records who
 built it, when, or with what.
 """
 
@@ -35,7 +35,7 @@ def configuration(lock: ImageLock, base: BaseLock, diff_ids: tuple[str, ...]) ->
 
 
 def document(container: dict[str, Any], base: BaseLock, diff_ids: tuple[str, ...]) -> bytes:
-    """A configuration around the part that says what a container of it is."""
+    """A whole configuration around its ``config`` part."""
     created = datetime.fromtimestamp(base.source_date_epoch, UTC)
     return jsonio.canonical(
         {

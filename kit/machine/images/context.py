@@ -1,4 +1,4 @@
-"""Lay a recipe's build context, for people who use another builder with its Dockerfile."""
+"""`kit images context`: a recipe's build context, for another builder and its Dockerfile."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import shutil
 from pathlib import Path
 
 from kit.core.errors import UsageError
-from kit.machine.images import base, sandbox, wheels
+from kit.machine.images import baselayer, sandbox, wheels
 from kit.machine.images.recipe import Recipe
 from kit.machine.images.wheels import Progress, Say
 
 
 def lay(found: Recipe, folder: Path, say: Say, progress: Progress) -> None:
-    """Put into the new folder ``folder`` all that the recipe's Dockerfile reads.
+    """Write all files that the recipe's Dockerfile reads into the new folder ``folder``.
 
-    ``base.tar`` and ``builder.tar``, its own files, ``wheels/`` and what is to be compiled in
-    ``compile/``; each part by the recipe's lock.
+    ``base.tar`` and ``builder.tar``, its own files, ``wheels/``, and sources to compile in
+    ``compile/``; each part as locked.
 
     Raises:
-        UsageError: the folder is there already.
-        ImageUnavailable: a locked part cannot be had.
+        UsageError: the folder exists.
+        ImageUnavailable: a locked part cannot be fetched.
     """
     if folder.exists():
         raise UsageError(f"{folder} is there already", "name a folder that is not there")
-    bottom = base.ensure(found.base, found.lock.base, say, progress, own=found.own)
+    bottom = baselayer.ensure(found.base, found.lock.base, say, progress, own=found.own)
     files = wheels.collect(found.lock.wheels, say, progress)
     (folder / "wheels").mkdir(parents=True)
     shutil.copyfile(bottom.layer.path, folder / "base.tar")
@@ -39,7 +39,7 @@ def _lay_compile(found: Recipe, folder: Path, say: Say, progress: Progress) -> N
     wanted = found.lock.compile
     assert wanted is not None and wanted.source is not None, "a locked recipe that compiles"
     lock = found.bases[wanted.builder]
-    builder = base.ensure(lock, wanted.builder, say, progress, own=found.own)
+    builder = baselayer.ensure(lock, wanted.builder, say, progress, own=found.own)
     shutil.copyfile(builder.layer.path, folder / "builder.tar")
     files = wheels.collect((*wanted.tools, wanted.source), say, progress)
     (folder / "compile" / "tools").mkdir(parents=True)

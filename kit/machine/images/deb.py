@@ -1,4 +1,4 @@
-"""Read a .deb without dpkg: its control fields and its files, into a tree; no script of it runs.
+"""Read a .deb without dpkg: control fields, and files into a tree; its scripts are not run.
 
 The bytes have the locked hash, and the lock may be a stranger's: sizes are limited, names are
 checked, and every fault is one `ImageUnavailable`.
@@ -57,7 +57,7 @@ def add(path: Path, tree: Tree) -> None:
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """What a tar holds. A size below zero would lead tarfile back, and round for ever."""
+    """The members of a tar. A negative size would send tarfile back, into an endless loop."""
     for member in tar:
         if member.size < 0:
             raise ValueError("a size below zero")
@@ -90,12 +90,12 @@ def merged(path: str) -> str:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn whatever a broken package raises into one error."""
+    """Turn every exception of a broken package into one error."""
     try:
         yield
     except KitError:
         raise
-    except Exception as error:  # whatever tarfile, lzma and gzip raise on what is no package
+    except Exception as error:  # exceptions of tarfile, lzma and gzip on a file that is no package
         raise ImageUnavailable(
             f"the package {path.name} is damaged: {error!a:.200}", "lock the recipe again"
         ) from error
@@ -128,9 +128,9 @@ def _opened(packing: bytes, part: IO[bytes]) -> IO[bytes]:
 
 
 class _Part(io.RawIOBase, IO[bytes]):
-    """A part of a file from ``start``, that gives at most `_MAX_READ` bytes at once.
+    """A part of a file from ``start`` that returns at most `_MAX_READ` bytes at once.
 
-    tarfile reads a header's own data in one piece of the size that the header claims.
+    tarfile reads a header's data in one piece of the size that the header claims.
     """
 
     def __init__(self, file: IO[bytes], start: int, size: int | None = None) -> None:

@@ -13,7 +13,7 @@ def file_sha256(path: Path) -> str:
 
 
 def same_file(path: Path, sha256: str) -> bool:
-    """Whether ``path`` is a file with this hash; a damaged one is thrown away."""
+    """Whether ``path`` is a file with this hash; a damaged one is deleted."""
     if not path.is_file():
         return False
     if file_sha256(path) == sha256:

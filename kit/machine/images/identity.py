@@ -1,10 +1,10 @@
-"""Find the image that a spec pins, and say how well what the engine has matches.
+"""Find the image that a spec pins, and report how well the engine's image matches.
 
 ``identical``: one of the image's names is the pinned digest. ``rewrapped``: the same layers
-(diff_ids) under the name of a store that does not show the configuration's digest; a store that
-shows another digest has another configuration, and perhaps another entry point. ``different``:
-built here from the same recipe, where a locked part could no longer be had or a compiler gave
-other bytes; the preflight warns, and no comparison calls such a pair identical.
+(diff_ids) in a store that does not show the configuration's digest; a store that shows another
+digest has another configuration, and perhaps another entry point. ``different``: built here from
+the same recipe, but a locked part had vanished or a compiler gave other bytes; preflight warns, and
+no comparison calls such a pair identical.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def resolve(wanted: ImageSpec, find: Find) -> tuple[ImageIdentity, Match]:
     """The engine's image for ``wanted`` and how it matches the pin.
 
     Raises:
-        ImageUnavailable: the engine has no image that may stand for it.
+        ImageUnavailable: the engine has no matching image.
     """
     if wanted.recipe:
         return _of_recipe(wanted.recipe, wanted.digest or "", find)
@@ -40,10 +40,10 @@ def check(find: Find) -> list[Finding]:
 
 
 def _of_recipe(name: str, pin: str, find: Find) -> tuple[ImageIdentity, Match]:
-    """The pin may be an older one, or of a recipe that is only in a sealed run."""
+    """An image of a recipe. The pin may be older, or of a recipe that is only in a sealed run."""
     layers = _layers(name, pin)
     found = [there for candidate in (reference(name, pin), pin) if (there := find(candidate))]
-    # The pin itself first: a name in the engine has 12 digits of it, and may be another image's.
+    # The full pin first: a name in the engine has only 12 digits of it, and may be another image's.
     for there in found:
         if pin in _names(there):
             return named(there, name), "identical"
@@ -58,7 +58,7 @@ def _of_recipe(name: str, pin: str, find: Find) -> tuple[ImageIdentity, Match]:
 
 
 def _substitute(own: Recipe, find: Find) -> ImageIdentity | None:
-    """What this kit's own recipe gave in place of its image, for a reason outside the recipe."""
+    """The image that this kit's recipe gave instead of the locked one, for an outside reason."""
     known = record.read(own)
     if not known or known.cause == "edited":
         return None
@@ -67,7 +67,7 @@ def _substitute(own: Recipe, find: Find) -> ImageIdentity | None:
 
 
 def _missing(found: Recipe, pin: str) -> ImageUnavailable:
-    """Why no image stands for the pin, and the one thing to do."""
+    """Why no image matches the pin, with a remedy."""
     edited = edited_files(found)
     if edited:
         return ImageUnavailable(
@@ -85,10 +85,10 @@ def _missing(found: Recipe, pin: str) -> ImageUnavailable:
 
 
 def _of_registry(wanted: ImageSpec, find: Find) -> tuple[ImageIdentity, Match]:
-    """An upstream image or one's own: it is what its digest says, or it is not there.
+    """An image by digest: it has that digest, or it is missing.
 
-    What was imported or built here is known by its configuration alone; a registry gave what a
-    manifest's digest names.
+    An imported image, or one built here, is known by its configuration alone; one of a registry by
+    its manifest's digest.
     """
     name, _, pinned_digest = (wanted.reference or "").partition("@")
     digest = wanted.digest or pinned_digest
@@ -131,13 +131,13 @@ def _check(found: Recipe, find: Find) -> Finding:
 
 
 def _names(image: ImageIdentity) -> set[str]:
-    """Every digest that may name this image, whichever store the engine keeps it in."""
+    """Every digest that may name this image, in any kind of store."""
     names = (image.image_id, image.config_digest, image.manifest_digest, image.index_digest)
     return {name for name in names if name}
 
 
 def _layers(name: str, pin: str) -> tuple[str, ...] | None:
-    """The layers of the image ``pin``, by this kit's lock or by its configuration, if kept here."""
+    """The layers of the image ``pin``, by this kit's lock or by a kept configuration."""
     for found in recipes():
         if (found.name, found.image_id) == (name, pin):
             return found.diff_ids
@@ -145,5 +145,5 @@ def _layers(name: str, pin: str) -> tuple[str, ...] | None:
 
 
 def named(image: ImageIdentity, name: str) -> ImageIdentity:
-    """The engine's facts, marked as the recipe's."""
+    """The engine's facts of the image, with the recipe's name."""
     return msgspec.structs.replace(image, recipe=name, source="recipe")

@@ -1,19 +1,19 @@
-"""The closed form of a recipe's and a base's lock: what may stand in an ``image.json``.
+"""The closed schema of an ``image.json``: the lock of a recipe, or of a base.
 
-A lock may come from a stranger's archive, so that each field is only what it must be: a name of
-one segment, a version, a hash, a number within bounds, a word of a short list. None can be a
-path, an option or an address. Unknown fields are refused, and so is an older schema.
+A lock may come from a stranger's archive, so that each field has a narrow form: a name of one
+segment, a version, a hash, a bounded number, a word of a short list. None can be a path, an option
+or an address. Unknown fields are refused, and so is an older schema.
 
 A recipe, ``images/<recipe>/image.json``::
 
     schema       "kit.image/2"
     recipe title licenses   names, for people
     platform     "linux/amd64"
-    base         the folder of its base system, beside this one
+    base         the folder of its base system, next to this one
     program      the recipe's own files that go into the image, below /opt/kit
     entrypoint   what the container starts
     port         what it listens on
-    compile      null, or what is compiled of a source archive (see `Compile`)
+    compile      null, or a source archive to compile (see `Compile`)
     --- written by `kit images lock`, from here on ---
     files        {file of the recipe: sha256}
     wheels       [Python packages in the image, each one file: see `Package`]
@@ -63,11 +63,11 @@ Epoch = Annotated[int, Meta(ge=1, le=(1 << 32) - 1)]
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the locks' records: no field but those declared."""
+    """Base class of the locks' records: only declared fields are allowed."""
 
 
 class Package(Closed, frozen=True, kw_only=True):
-    """One file of a Python package: a wheel, or a source archive where it is compiled."""
+    """One file of a Python package: a wheel, or a source archive to compile."""
 
     name: PyName
     version: PyVersion
@@ -80,8 +80,8 @@ Packages = Annotated[tuple[Package, ...], Meta(max_length=400)]
 
 
 class Compile(Closed, frozen=True, kw_only=True):
-    """What is compiled, in a sandbox: ``source`` in the base ``builder``, by the backend that its
-    own pyproject.toml names, with the wheels of ``tools`` and CMake's ``settings``.
+    """A compilation in a sandbox: ``source`` in the base ``builder``, by the backend in the
+    source's pyproject.toml, with the wheels of ``tools`` and CMake's ``settings``.
 
     ``tools`` and ``source`` are written by `kit images lock`.
     """
@@ -93,7 +93,7 @@ class Compile(Closed, frozen=True, kw_only=True):
 
 
 class ImageLock(Closed, frozen=True, kw_only=True):
-    """A recipe's declaration and lock; the module's docstring says what each field is."""
+    """A recipe's declaration and lock; the module's docstring describes each field."""
 
     schema: Literal["kit.image/2"]
     recipe: Folder
@@ -119,7 +119,7 @@ class ImageLock(Closed, frozen=True, kw_only=True):
 class Deb(Closed, frozen=True, kw_only=True):
     """One Debian package, by version and by the hash of its .deb.
 
-    Its place in an archive follows from these fields, see `kit.machine.images.mirror`.
+    Its path in an archive follows from these fields, see `kit.machine.images.mirror`.
     """
 
     version: DebVersion
@@ -130,7 +130,7 @@ class Deb(Closed, frozen=True, kw_only=True):
 
 
 class Release(Closed, frozen=True, kw_only=True):
-    """The archive's own words about the state that was locked, for people."""
+    """The archive's description of the locked state, for people."""
 
     codename: Annotated[str, Meta(pattern=r"\A[a-z]{1,20}\Z")]
     version: Annotated[str, Meta(pattern=r"\A[0-9]{1,3}(\.[0-9]{1,3})?\Z")]
@@ -162,7 +162,7 @@ def image_lock(data: bytes, where: str) -> ImageLock:
     Raises:
         ImageUnavailable: it has the schema of an older kit.
         JsonRefused: it is no strict JSON.
-        msgspec.ValidationError: a field is not what it must be; the message says which.
+        msgspec.ValidationError: a field has a wrong value; the message names it.
     """
     return msgspec.convert(_current(data, where), ImageLock)
 

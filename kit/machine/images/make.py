@@ -1,12 +1,12 @@
-"""Make the image of a recipe from its locked parts, load it, and say how it compares.
+"""Make the image of a recipe from its locked parts, load it, and compare it with the lock.
 
-Three layers, each a function of locked parts alone: the base system's packages, the Python
-packages, the recipe's own program. Their hashes and the recipe's declared fields give the
-configuration, and with it the image's id. Nothing of a recipe runs, but for source archives that
-are compiled in a sandbox (`kit.machine.images.sandbox`).
+Three layers, each made from locked parts alone: the base system's packages, the Python packages,
+the recipe's own program. Their hashes and the recipe's declared fields give the configuration, and
+with it the image's id. No code of a recipe runs, except that source archives are compiled in a
+sandbox (`kit.machine.images.sandbox`).
 
-A recipe that is sealed in a run gives its locked image or nothing: no part of it is replaced, and
-nothing is loaded or remembered before its id is the locked one.
+A sealed recipe gives its locked image or none: no part of it is replaced, and nothing is loaded or
+recorded before its id is the locked one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kit.core import resources
 from kit.core.errors import ImageUnavailable
 from kit.core.model import ImageIdentity
 from kit.machine import containers
-from kit.machine.images import base, bundle, record, sandbox, tree, wheels
+from kit.machine.images import baselayer, bundle, record, sandbox, tree, wheels
 from kit.machine.images.configuration import HOME, configuration, image_id
 from kit.machine.images.identity import named
 from kit.machine.images.locks import Compile
@@ -32,12 +32,12 @@ from kit.machine.images.tree import Layer, Tree
 from kit.machine.images.wheels import Progress, Say
 
 _STALE_S = 24 * 3600
-# CMake leaves these beside a compiled package; they name temporary folders, and nothing uses them.
+# CMake leaves these with a compiled package; they name temporary folders, and nothing uses them.
 _OF_CMAKE = ("bin/", "include/", "lib/")
 
 
 class BuildResult(NamedTuple):
-    """The image now in the engine; ``drift`` says why where it is not the locked one."""
+    """The image now in the engine; ``drift`` says why it is not the locked one, if so."""
 
     identity: ImageIdentity
     matches_lock: bool
@@ -45,7 +45,7 @@ class BuildResult(NamedTuple):
 
 
 class Made(NamedTuple):
-    """An image archive, not yet loaded: its identity, its configuration, what drifted."""
+    """An image archive, not yet loaded: its identity, its configuration, its drift."""
 
     path: Path
     identity: ImageIdentity
@@ -54,19 +54,19 @@ class Made(NamedTuple):
 
 
 def nothing(*_: object) -> None:
-    """A ``say`` or ``progress`` that tells nobody."""
+    """A ``say`` or ``progress`` that does nothing."""
 
 
 def build(
     name: str, say: Say = nothing, progress: Progress = nothing, *, anew: bool = False
 ) -> BuildResult:
-    """Bring the image of recipe ``name`` into the engine, building it where it is not there.
+    """Load the image of recipe ``name`` into the engine; build it if it is not there.
 
-    ``say`` gets sentences for the person, ``progress`` (task, done, total or None). With
-    ``anew`` an image that is already there is built again.
+    ``say`` gets messages for the person, ``progress`` (task, done, total or None). With
+    ``anew`` an existing image is built again.
 
     Raises:
-        ImageUnavailable, EngineUnavailable: with what is missing and the remedy.
+        ImageUnavailable, EngineUnavailable: with what is missing and a remedy.
     """
     return build_recipe(recipe(name), say, progress, anew=anew)
 
@@ -74,10 +74,10 @@ def build(
 def build_recipe(
     found: Recipe, say: Say = nothing, progress: Progress = nothing, *, anew: bool = False
 ) -> BuildResult:
-    """As `build`, for a recipe of this kit or one that was sealed into a run.
+    """Like `build`, for a recipe of this kit or a sealed one.
 
-    A sealed recipe gives exactly its locked image, else `ImageUnavailable` is raised and nothing
-    is left: no image, no name in the engine, no record.
+    A sealed recipe gives exactly its locked image. Otherwise `ImageUnavailable` is raised and
+    nothing remains: no image, no name in the engine, no record.
     """
     with containers.connect() as engine:
         there = None if anew else _present(found, engine.image)
@@ -94,7 +94,7 @@ def build_recipe(
 
 @contextmanager
 def made(found: Recipe, say: Say = nothing, progress: Progress = nothing) -> Iterator[Made]:
-    """Build the archive of ``found``, without loading it; it is gone when the block ends."""
+    """Build the archive of ``found``, without loading it; it is deleted at the context's end."""
     _refuse_foreign_machine(found)
     with _workspace(found.name) as work:
         layers, drift = _layers(found, work, say, progress)
@@ -110,8 +110,8 @@ def made(found: Recipe, say: Say = nothing, progress: Progress = nothing) -> Ite
 def _layers(
     found: Recipe, work: Path, say: Say, progress: Progress
 ) -> tuple[list[Layer], tuple[str, ...]]:
-    """Base, Python packages, program: those that hold anything."""
-    bottom = base.ensure(found.base, found.lock.base, say, progress, own=found.own)
+    """Base, Python packages, program; without empty layers."""
+    bottom = baselayer.ensure(found.base, found.lock.base, say, progress, own=found.own)
     layers, drift = [bottom.layer], [*bottom.drift]
     epoch = found.base.source_date_epoch
     with tempfile.TemporaryFile(dir=work) as spool:
@@ -136,7 +136,7 @@ def _compile(
     if wanted.source is None:
         raise ImageUnavailable(f"{found.name} is not locked", f"`kit images lock {found.name}`")
     lock = found.bases[wanted.builder]
-    builder = base.ensure(lock, wanted.builder, say, progress, own=found.own)
+    builder = baselayer.ensure(lock, wanted.builder, say, progress, own=found.own)
     files = wheels.collect((*wanted.tools, wanted.source), say, progress)
     name, wheel = sandbox.compiled(wanted, (lock, builder.layer), files, work, say, progress)
     wheels.unpack(wheel, name, into, leave_out=_OF_CMAKE)
@@ -158,7 +158,7 @@ def _identity(found: Recipe, own_id: str, called: str, diff_ids: tuple[str, ...]
 
 
 def _present(found: Recipe, find: Callable[[str], ImageIdentity | None]) -> BuildResult | None:
-    """The image if the engine has it: as locked, or as an earlier build here recorded it."""
+    """The image, if the engine has it: the locked one, or that of an earlier build here."""
     if found.own and edited_files(found):
         return None
     there = find(found.reference)
@@ -172,7 +172,7 @@ def _present(found: Recipe, find: Callable[[str], ImageIdentity | None]) -> Buil
 
 
 def _refuse_other(found: Recipe, new: Made) -> None:
-    """A sealed recipe that gives another image than its lock names gives none."""
+    """Raise if a sealed recipe gives another image than its lock names."""
     if new.identity.image_id != found.image_id:
         raise ImageUnavailable(
             f"the sealed recipe of {found.name} gives {new.identity.image_id}, and the run pins "
@@ -182,7 +182,7 @@ def _refuse_other(found: Recipe, new: Made) -> None:
 
 
 def _compared(found: Recipe, new: Made, say: Say) -> BuildResult:
-    """Compare what was built with the lock, remember it, and say a difference."""
+    """Compare the built image with the lock, record it, and report a difference."""
     identity = new.identity
     if identity.image_id == found.image_id:
         record.keep(new.config)
@@ -218,7 +218,7 @@ def _workspace(name: str) -> Iterator[Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed build left behind a day ago or more."""
+    """Remove leftovers of builds that were killed a day ago or earlier."""
     for left in folder.iterdir():
         if time.time() - left.stat().st_mtime > _STALE_S:
             shutil.rmtree(left, ignore_errors=True)

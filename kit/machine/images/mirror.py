@@ -1,11 +1,11 @@
-"""Where Debian packages come from: each file by its hash, from whichever mirror has it.
+"""Fetch Debian packages by hash, from any mirror that has them.
 
-No mirror's address is written here, and which one served a file never shows in an image. Asked
-are ``$KIT_DEBIAN_MIRROR`` alone where it is set; else the mirrors of this host's own apt, and
-those that python-apt knows for Debian (on Ubuntu). ``$KIT_DEBIAN_SNAPSHOT`` is asked last: the
+No mirror's address is written here, and an image does not show which one served a file. If
+``$KIT_DEBIAN_MIRROR`` is set, only that mirror is used; else the mirrors of this host's own apt,
+and those that python-apt knows for Debian (on Ubuntu). ``$KIT_DEBIAN_SNAPSHOT`` is used last: the
 address of a snapshot of the archive, for files that have left it.
 
-A file's place follows from checked fields: ``pool/main/g/glibc/libc6_2.36-9_amd64.deb``.
+A file's path follows from checked fields: ``pool/main/g/glibc/libc6_2.36-9_amd64.deb``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TIMEOUT_S = 60
 
 
 def place(name: str, deb: Deb, component: str = "main") -> str:
-    """Where a Debian archive keeps the file, relative to its root."""
+    """The path of the file in a Debian archive, relative to its root."""
     source = deb.source
     initial = source[:4] if source.startswith("lib") else source[:1]
     version = deb.version.rpartition(":")[2]
@@ -45,7 +45,7 @@ def place(name: str, deb: Deb, component: str = "main") -> str:
 
 
 def mirrors() -> tuple[str, ...]:
-    """The roots of Debian archives to ask, in order, each once."""
+    """The roots of Debian archives to use, in order, each once."""
     chosen = os.environ.get("KIT_DEBIAN_MIRROR")
     found = [chosen] if chosen else [*_of_apt(), *_of_python_apt()]
     found += [os.environ.get("KIT_DEBIAN_SNAPSHOT", "")]
@@ -53,7 +53,7 @@ def mirrors() -> tuple[str, ...]:
 
 
 def _of_apt() -> Iterator[str]:
-    """The archives that this host's own apt uses, where it is a Debian."""
+    """The archives of this host's own apt, if it is a Debian."""
     command = ["apt-get", "indextargets", "--format", "$(COMPONENT) $(REPO_URI)"]
     with suppress(ImageUnavailable):
         lines = run([*command, "Created-By: Packages"], what="apt has no sources", remedy="none")
@@ -74,8 +74,8 @@ def collect(
 ) -> tuple[dict[str, Path], list[str]]:
     """The files of ``debs`` (by package name), and the names of those that no mirror has.
 
-    Files are kept in the cache by their hash, which is checked each time. ``each`` is called with
-    nothing after every file.
+    Files are kept in the cache by their hash, which is checked each time. ``each`` is called
+    without arguments after every file.
 
     Raises:
         ImageUnavailable: no mirror is known, or none could be reached.
@@ -92,19 +92,19 @@ def collect(
 
 
 class _Fetch:
-    """Fetches from ``roots`` into ``folder``; remembers which answered, what the others said."""
+    """Fetches from ``roots`` into ``folder``; remembers which answered, and the others' errors."""
 
     def __init__(self, roots: tuple[str, ...], folder: Path) -> None:
         self._roots, self._folder = roots, folder
         self._errors: dict[str, str] = {}
-        self._last = ""  # the root that had the last file: asked first
+        self._last = ""  # the root that had the last file comes first
         self.answered = False
 
     def why(self) -> str:
         return "".join(f"; {root}: {said}" for root, said in sorted(self._errors.items()))[:400]
 
     def one(self, name: str, deb: Deb) -> Path | None:
-        """The file in the cache, fetched where it is not there; None where no root has it."""
+        """The file in the cache, fetched if necessary; None if no root has it."""
         target = self._folder / deb.sha256
         if same_file(target, deb.sha256):
             return target
@@ -117,7 +117,7 @@ class _Fetch:
         return None
 
     def _get(self, root: str, url: str, size: int) -> bytes:
-        """The file, or nothing; a root that cannot be reached is not asked again."""
+        """The file, or None; an unreachable root is not used again."""
         if root in self._errors:
             return b""
         try:
@@ -136,7 +136,7 @@ class _Fetch:
 
 
 def _keep(data: bytes, target: Path, sha256: str) -> bool:
-    """Put ``data`` at its place, whole or not at all; False where it has another hash."""
+    """Write ``data`` to its place, completely or not at all; false if it has another hash."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
         file.write(data)

@@ -25,9 +25,9 @@ def run(
 ) -> str:
     """Run ``argv`` to its end and return what it printed (stdout and stderr together).
 
-    ``env`` is the whole environment where given, else the program has kit's own. ``stdin`` is what
-    it may read. ``each`` is called with every line as it comes. The program is ended with kit,
-    whatever ends kit, so that nothing goes on in the background.
+    ``env`` is the whole environment; without it the program has kit's own. ``stdin`` is its input.
+    ``each`` is called with every line as it comes. The program ends with kit, however kit ends, so
+    that nothing continues in the background.
 
     Raises:
         ImageUnavailable: the program is not installed, or failed; the message is ``what`` and
@@ -72,6 +72,6 @@ def _started(argv: Sequence[str], env: dict[str, str] | None) -> subprocess.Pope
 
 
 def _last(lines: list[str]) -> str:
-    """The last lines that say something, in one line."""
+    """The last lines that are not empty, joined to one."""
     kept = deque((line.strip()[:KEEP_CHARS] for line in lines if line.strip()), maxlen=KEEP_LINES)
     return " / ".join(kept) or "it printed nothing"

@@ -1,8 +1,8 @@
-"""Image recipes: in ``images/`` of this kit, or sealed into a run; either way wholly in memory.
+"""Image recipes: from ``images/`` of this kit, or sealed into a run; always wholly in memory.
 
-A recipe is a folder with an ``image.json`` (see `kit.machine.images.locks`), the program that it
-puts into the image, requirement files for locking, and a ``Dockerfile`` that makes the same files
-with other builders. Its base systems stand beside it; sealed into a run, they are its sub-folders.
+A recipe is a folder with an ``image.json`` (see `kit.machine.images.locks`), the image's program,
+requirement files for locking, and a ``Dockerfile`` that makes the same files with other builders.
+Its base systems are folders next to it; in a run they are its sub-folders.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHORT = 12
 class Recipe(msgspec.Struct, frozen=True):
     """A recipe: its ``lock``, its ``bases`` by folder, and its own ``files`` by name.
 
-    ``own``: it is this kit's; else it was sealed into a run, perhaps by a stranger.
+    ``own``: it is this kit's; otherwise it was sealed into a run, perhaps by a stranger.
     """
 
     lock: ImageLock
@@ -55,24 +55,24 @@ class Recipe(msgspec.Struct, frozen=True):
 
     @property
     def reference(self) -> str:
-        """The name that the locked image gets in the engine: ``kit/<name>:<id's first 12>``."""
+        """The engine's name for the locked image: ``kit/<name>:<id's first 12>``."""
         return reference(self.name, self.image_id)
 
     @property
     def content(self) -> str:
-        """SHA-256 of everything that the recipe is: its lock, its bases' locks, its files."""
+        """SHA-256 of the whole recipe: its lock, its bases' locks, its files."""
         hashes = {name: jsonio.digest(data) for name, data in self.files.items()}
         locks = msgspec.to_builtins([self.lock, self.bases])
         return jsonio.hash_of([locks, hashes])
 
 
 def reference(name: str, image_id: str) -> str:
-    """``kit/<name>:<first 12 digits of the id>``, or ``:unlocked`` where there is no id."""
+    """``kit/<name>:<first 12 digits of the id>``, or ``:unlocked`` without an id."""
     return f"kit/{name}:{image_id.removeprefix('sha256:')[:SHORT] or 'unlocked'}"
 
 
 def recipes() -> list[Recipe]:
-    """Every recipe that this kit carries, by name."""
+    """Every recipe of this kit, by name."""
     return [recipe(name) for name in _names()]
 
 
@@ -114,9 +114,9 @@ def _own_files(folder: Path) -> dict[str, bytes]:
 
 
 def edited_files(found: Recipe) -> list[str]:
-    """Names of the files that differ from what the lock was made from, sorted.
+    """Names of the files that changed after locking, sorted.
 
-    ``image.json`` is among them where its fields give another image than the locked one.
+    ``image.json`` is among them if its fields give another image than the locked one.
     """
     from kit.machine.images.configuration import configuration, image_id
 
@@ -131,7 +131,7 @@ def edited_files(found: Recipe) -> list[str]:
 
 
 def context_files(name: str) -> dict[str, bytes]:
-    """Everything that rebuilds the image of recipe ``name``: sealed under ``inputs/image/``."""
+    """All files to rebuild the image of recipe ``name``, as sealed under ``inputs/image/``."""
     found = recipe(name)
     places = {LOCK: name, **{f"{base}/{LOCK}": base for base in found.lock.bases}}
     root = resources.images_dir()
@@ -139,10 +139,10 @@ def context_files(name: str) -> dict[str, bytes]:
 
 
 def sealable_files(name: str, pin: str) -> dict[str, bytes]:
-    """What of recipe ``name`` a run of the image ``pin`` may seal: all, if it is locked at ``pin``.
+    """The files of recipe ``name`` to seal with a run of the image ``pin``: all, if locked at it.
 
-    The pin may be an older one, whose recipe this kit no longer has: then nothing, since the
-    recipe at hand makes another image.
+    If the pin is older, this kit no longer has its recipe: then none, since the present recipe
+    makes another image.
     """
     known = [found for found in recipes() if found.name == name and found.image_id == pin]
     return context_files(name) if known else {}
@@ -154,6 +154,6 @@ def files_digest(files: Mapping[str, str]) -> str:
 
 
 def write_lock(name: str, lock: ImageLock | BaseLock) -> None:
-    """Write a lock the way people read it: indented, keys as declared, one final newline."""
+    """Write a lock in a readable form: indented, keys as declared, one final newline."""
     text = msgspec.json.format(msgspec.json.encode(lock), indent=2).decode()
     (resources.images_dir() / name / LOCK).write_text(text + "\n", "utf-8")

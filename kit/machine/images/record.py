@@ -1,13 +1,13 @@
-"""What this machine remembers of images that it built: in the cache, never in a lock.
+"""Records of images that this machine built: in the cache, never in a lock.
 
-Two kinds, and neither lets a stranger's recipe speak for a genuine digest:
+Two kinds. With neither can a stranger's recipe pass for a genuine digest:
 
-- ``images/<id>.json`` is the configuration of an image that came out as locked. Its own hash is
-  the image's id, so that whoever finds the layers in it need trust nobody. An engine that keeps
-  images under other names (containerd's store) is understood by it.
-- ``substitutes/<content>.json`` is what a recipe of this kit gave in place of its locked image,
-  under the hash of the whole recipe: only that very recipe finds it. Of a recipe sealed in a run
-  none is written: it gives its locked image, or nothing.
+- ``images/<id>.json`` is the configuration of an image that was built as locked. Its hash is the
+  image's id, so that its layers can be believed. It identifies images in an engine that keeps them
+  under other names (containerd's store).
+- ``substitutes/<content>.json`` is the image that a recipe of this kit gave instead of its locked
+  one, under the hash of the whole recipe: only the same recipe finds it. For a sealed recipe none
+  is written: it gives its locked image, or none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Cause = Literal["parts", "compiled", "edited"]
 
 
 class Build(Record, frozen=True):
-    """An image that stands in for a locked one, and why it is another.
+    """An image that replaces a locked one, and why.
 
     ``cause``: ``parts`` (base packages are not the locked ones), ``compiled`` (equal parts, and
     the compiler gave other bytes), ``edited`` (the recipe's files are not the locked ones).
@@ -42,7 +42,7 @@ class Build(Record, frozen=True):
 
 
 def substitute(found: Recipe, built: ImageIdentity, cause: Cause, drift: tuple[str, ...]) -> Build:
-    """The record of ``built``, which ``found`` gave instead of its locked image."""
+    """A record: ``found`` gave ``built`` instead of its locked image."""
     return Build(
         schema="kit.build/2",
         content=found.content,
@@ -55,7 +55,7 @@ def substitute(found: Recipe, built: ImageIdentity, cause: Cause, drift: tuple[s
 
 
 def read(found: Recipe) -> Build | None:
-    """The substitute of this very recipe, or None; a record that is damaged counts as none."""
+    """The substitute of the same recipe, or None; a damaged record counts as none."""
     try:
         known = msgspec.convert(jsonio.read(_substitute(found.content)), Build)
     except (OSError, KitError, msgspec.ValidationError):
@@ -64,19 +64,19 @@ def read(found: Recipe) -> Build | None:
 
 
 def write(known: Build) -> None:
-    """Keep ``known``, in place of an earlier one."""
+    """Write ``known``, replacing an earlier one."""
     jsonio.write(_substitute(known.content), msgspec.to_builtins(known))
 
 
 def keep(config: bytes) -> None:
-    """Remember an image's configuration under its id."""
+    """Keep an image's configuration under its id."""
     path = _config(f"sha256:{jsonio.digest(config)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(config)
 
 
 def layers(image_id: str) -> tuple[str, ...] | None:
-    """The layers of the image ``image_id``, if its configuration is remembered here."""
+    """The layers of the image ``image_id``, if its configuration is kept here."""
     try:
         data = _config(image_id).read_bytes()
         if f"sha256:{jsonio.digest(data)}" != image_id:

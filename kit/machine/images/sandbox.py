@@ -1,10 +1,10 @@
-"""Compile a source archive where it can reach nothing of this host.
+"""Compile a source archive in a container that cannot reach this host.
 
-A build backend is a stranger's program. It runs in a container of the builder base, hardened as
+A build backend is a stranger's program. It runs in a container of the builder base, hardened like
 every container of kit (`kit.machine.containers.container.arguments`): no network, no capability, no
 new privileges, the engine's seccomp filter, user nobody, a read-only root, and limits of processes,
-memory, scratch space and time. Nothing of the host is mounted: what it needs is a layer of a
-throw-away image, and the wheel comes back as text on its stdout, to be read as hostile.
+memory, scratch space and time. Nothing of the host is mounted: its inputs are a layer of a
+temporary image, and the wheel comes back as text on stdout, which is parsed as hostile.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MEMORY_BYTES, SCRATCH_BYTES, PIDS = 8 << 30, 5 << 30, 2048
 TIME_S = 2 * 3600
 MAX_WHEEL = 512 << 20
 _PLACE = "kit"
-_STEP = re.compile(r"^\[(\d{1,6})/(\d{1,6})\]", re.MULTILINE)  # how ninja counts
+_STEP = re.compile(r"^\[(\d{1,6})/(\d{1,6})\]", re.MULTILINE)  # ninja's progress
 
 
 def compiled(
@@ -44,7 +44,7 @@ def compiled(
     say: Say,
     progress: Progress,
 ) -> tuple[str, Path]:
-    """The wheel of ``wanted.source``: its file name, and where it lies in ``work``.
+    """The wheel of ``wanted.source``: its file name, and its path in ``work``.
 
     Args:
         builder: the base with the compilers, and its layer.
@@ -69,7 +69,7 @@ def compiled(
 
 
 def inputs(wanted: Compile, epoch: int, files: Mapping[str, Path]) -> dict[str, bytes | Path]:
-    """What the compilation reads: its place in the folder that `inside` is given."""
+    """The inputs of the compilation, by their path in the folder for `inside`."""
     assert wanted.source is not None, "a locked recipe names its source"
     settings = {"cmake": list(wanted.settings), "epoch": epoch}
     return {
@@ -106,7 +106,7 @@ def _loaded(engine: Engine, image: Path, reference: str) -> Iterator[None]:
 
 @contextmanager
 def _container(engine: Engine, reference: str) -> Iterator[Container]:
-    """The container, started; it is gone afterwards, whatever happened."""
+    """The container, started; it is always removed afterwards."""
     box = engine.create(
         ContainerConfig(
             image=reference,
@@ -131,7 +131,7 @@ def _container(engine: Engine, reference: str) -> Iterator[Container]:
 
 
 def _output(box: Container, progress: Progress) -> bytes:
-    """Wait for the end; what was printed on stdout."""
+    """Wait for the end; returns the stdout."""
     began = time.monotonic()
     while (ended := box.exited()) is None:
         steps = _STEP.findall(box.tail(3))
@@ -151,7 +151,7 @@ def _output(box: Container, progress: Progress) -> bytes:
 
 
 def _wheel(output: bytes, source: Package, work: Path) -> tuple[str, Path]:
-    """The wheel in what the container printed, which may be anything."""
+    """The wheel in the container's output, which may be anything."""
     first, _, rest = output.partition(b"\n")
     name = first.decode("ascii", "replace")
     start = f"{source.name.replace('-', '_')}-{source.version}-"

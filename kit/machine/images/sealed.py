@@ -1,7 +1,7 @@
-"""A recipe that was sealed into a run: read into memory, and checked before anything uses it.
+"""A sealed recipe: read into memory, and checked before it is used.
 
-The archive may be a stranger's. Nothing is written, fetched or run here, and what comes out holds
-no word that was not checked against the closed schema of `kit.machine.images.locks`.
+The archive may be a stranger's. Nothing is written, fetched or executed here, and every field of
+the result was checked against the closed schema of `kit.machine.images.locks`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kit.core.errors import ArchiveRefused
 from kit.machine.images.configuration import configuration, image_id
 from kit.machine.images.locks import LOCK, MAX_FILE, MAX_FILES, base_lock, image_lock
 from kit.machine.images.recipe import Recipe
-from kit.record.archive import Source
+from kit.record.archive import ArchiveSource
 
 FOLDER = "inputs/image/"
 MAX_PARTS = 16 << 30
@@ -27,13 +27,13 @@ CODES = {
 }
 
 
-def sealed(source: Source) -> Recipe:
+def sealed(source: ArchiveSource) -> Recipe:
     """The recipe under ``inputs/image/`` of a run, checked, in memory.
 
-    Holds afterwards: every field obeys the closed schema; the files are exactly those that the
-    lock names, with their hashes; and ``image_id`` is the hash of the configuration that the
-    lock's fields and layers give, so that a lock cannot claim the id of another image. Whether
-    its packages give those layers only a build shows.
+    Guaranteed afterwards: every field obeys the closed schema; the files are exactly those in the
+    lock, with their hashes; and ``image_id`` is the hash of the configuration from the lock's
+    fields and layers, so that a lock cannot claim the id of another image. Whether its packages
+    give those layers, only a build can show.
 
     Args:
         source: an opened archive (`kit.record.archive.open_source`).
@@ -72,7 +72,7 @@ def checked(given: Mapping[str, bytes]) -> Recipe:
 
 
 def _refuse_inconsistent(found: Recipe) -> None:
-    """Raise where lock, files and bases contradict each other."""
+    """Raise if lock, files and bases contradict one another."""
     lock, bases = found.lock, found.bases
     for name, data in found.files.items():
         if jsonio.digest(data) != lock.files[name]:

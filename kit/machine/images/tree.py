@@ -1,9 +1,9 @@
-"""A layer as a tree in memory, over one spool file, and the one way to write it as a tar.
+"""A layer as a tree in memory, with contents in a spool file, and its canonical tar.
 
-What goes in may come from hostile packages. Names are checked, links stay links, and nothing is
-ever unpacked onto the host: contents wait in a spool file without a name. What comes out depends
-on the tree alone: entries sorted by name, no entry for the root, one fixed time, owner 0:0
-without names, no set-uid or set-gid bit.
+Its files may come from hostile packages. Names are checked, links stay links, and nothing is
+unpacked onto the host: contents are kept in a spool file without a name. The tar depends on the
+tree alone: entries sorted by name, no entry for the root, one fixed time, owner 0:0 without names,
+no set-uid or set-gid bit.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Tree:
         self._put(path, Entry(mode & MODE_BITS))
 
     def link(self, path: str, target: str) -> None:
-        """A symbolic link; its target is the container's affair."""
+        """Add a symbolic link; its target is inside the container."""
         if not target or len(target) > 4095 or "\0" in target:
             raise unsafe(path)
         self._put(path, Entry(0o777, target=target))
 
     def file(self, path: str, content: IO[bytes], mode: int = 0o644) -> None:
-        """A file with ``content`` to its end, which is copied to the spool."""
+        """Add a file; ``content`` is copied to the spool up to its end."""
         at = self.spool.seek(0, io.SEEK_END)
         size = copy(content, self.spool, MAX_BYTES - at)
         self.spooled(path, at, size, mode)
@@ -62,18 +62,18 @@ class Tree:
         self.file(path, io.BytesIO(content), mode)
 
     def spooled(self, path: str, at: int, size: int, mode: int) -> None:
-        """A file whose content lies in the spool already."""
+        """Add a file whose content is already in the spool."""
         self._put(path, Entry(mode & 0o777, at=at, size=size))
 
     def same(self, path: str, other: str) -> None:
-        """A hard link to the file ``other`` of this tree."""
+        """Add a hard link to the file ``other`` of this tree."""
         found = self.entries.get(other)
         if found is None or found.at is None:
             raise unsafe(path)
         self._put(path, found)
 
     def read(self, path: str) -> bytes:
-        """A file's content; empty where there is no such file."""
+        """A file's content; empty if there is no such file."""
         found = self.entries.get(path)
         if found is None or found.at is None:
             return b""
@@ -81,7 +81,7 @@ class Tree:
         return self.spool.read(found.size)
 
     def _put(self, path: str, entry: Entry) -> None:
-        """Folders above it appear by themselves; two packages may share a folder, not a name."""
+        """Add an entry and the folders above it; two packages may share a folder, but no file."""
         self._above(path)
         old = self.entries.get(path)
         if old is not None and (_is_folder(old) != _is_folder(entry)):
@@ -100,10 +100,10 @@ class Tree:
 
 
 def clean(name: str) -> str:
-    """A name from a package as a tree's path; empty for the root.
+    """A name from a package as a path in the tree; empty for the root.
 
     Raises:
-        ImageUnavailable: it could escape, or is no plain name.
+        ImageUnavailable: it could leave the tree, or is no plain name.
     """
     segments = [part for part in name.split("/") if part not in ("", ".")]
     bad = ".." in segments or any(len(part.encode(errors="replace")) > 255 for part in segments)
@@ -157,7 +157,7 @@ def write(tree: Tree, target: Path, epoch: int) -> Layer:
 
 
 def _members(tree: Tree, epoch: int) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-    """Each entry as tarfile wants it; of two hard links the first by name holds the content."""
+    """Each entry for tarfile; of two hard links the first by name holds the content."""
     first: dict[int, str] = {}
     for path, entry in sorted(tree.entries.items()):
         member = tarfile.TarInfo(path)
@@ -169,7 +169,9 @@ def _members(tree: Tree, epoch: int) -> Iterator[tuple[tarfile.TarInfo, IO[bytes
         elif entry.size and entry.at in first:
             member.type, member.linkname = tarfile.LNKTYPE, first[entry.at]
         else:
-            if entry.size:  # what follows an empty file in the spool begins at the same place
+            if (
+                entry.size
+            ):  # the next content in the spool begins at the same place as an empty file
                 first[entry.at] = path
             member.size = entry.size
             tree.spool.seek(entry.at)
@@ -183,7 +185,7 @@ def _is_folder(entry: Entry) -> bool:
 
 
 class _Hashing(io.RawIOBase):
-    """A file to write to that knows the hash of what was written."""
+    """A writable file that hashes what is written."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

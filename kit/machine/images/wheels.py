@@ -1,8 +1,8 @@
-"""The Python packages of a recipe: fetched by hash, and unpacked without pip or any code of theirs.
+"""The Python packages of a recipe: fetched by hash, unpacked without running their code.
 
-A file is found in this host's own package index by name, and is the locked one or is not used; it
-stays in the cache under its hash. What a wheel holds for Python's path goes to /opt/kit with one
-mode; its scripts and its RECORD, which name the machine that installed it, do not.
+A file is looked up by name in this host's own package index, used only if it is the locked one, and
+kept in the cache under its hash. A wheel's modules go to /opt/kit with one mode; its scripts and
+its RECORD, which depend on the installing machine, are left out.
 """
 
 from __future__ import annotations
@@ -86,12 +86,12 @@ def refuse_missing(said: str) -> None:
 
 
 def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) -> None:
-    """Put the modules of a wheel called ``name`` (its file name) into ``tree``, below /opt/kit.
+    """Add the modules of a wheel called ``name`` (its file name) to ``tree``, below /opt/kit.
 
-    Paths that begin with one of ``leave_out`` stay out.
+    Paths that begin with one of ``leave_out`` are left out.
 
     Raises:
-        ImageUnavailable: it is no wheel, or holds an unsafe name.
+        ImageUnavailable: it is no wheel, or has an unsafe name.
     """
     from installer import install
     from installer.sources import WheelFile
@@ -104,14 +104,14 @@ def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) 
             install(source, cast(Any, _Destination(tree, leave_out)), {})
     except KitError:
         raise
-    except Exception as error:  # whatever zipfile and installer raise on what is no wheel
+    except Exception as error:  # exceptions of zipfile and installer on a file that is no wheel
         raise ImageUnavailable(
             f"the wheel {name} cannot be unpacked: {error!a:.200}", "lock the recipe again"
         ) from error
 
 
 def _refuse_long_words(archive: zipfile.ZipFile) -> None:
-    """Raise where what the wheel says of itself, which `installer` reads in one piece, is huge."""
+    """Raise if a wheel's metadata, which `installer` reads in one piece, are huge."""
     for member in archive.infolist():
         about = ".dist-info/" in member.filename
         if about and (member.file_size > _MAX_WORDS or member.compress_size > _MAX_PACKED):
@@ -119,7 +119,7 @@ def _refuse_long_words(archive: zipfile.ZipFile) -> None:
 
 
 class _Destination:
-    """Where `installer` puts a wheel's files: the modules into a tree, the rest nowhere."""
+    """`installer`'s destination of a wheel's files: modules into a tree, the rest is dropped."""
 
     def __init__(self, tree: Tree, leave_out: tuple[str, ...]) -> None:
         self._tree = tree
@@ -141,4 +141,4 @@ class _Destination:
         return RecordEntry("script", None, None)
 
     def finalize_installation(self, **_: object) -> None:
-        """Nothing: RECORD is left out."""
+        """Do nothing: RECORD is left out."""

@@ -1,10 +1,9 @@
-"""Model files: found by their sha256, or fetched from where the spec says they come from.
+"""Model files: found by their sha256, or fetched from the source in the spec.
 
-A file's identity is its hash; where it came from is only a way to get it
-(`kit.machine.weights.source`). Files are kept under ``<cache>/weights/<sha256>``
-(`kit.machine.weights.files`), and what a source gave here is remembered
-(`kit.machine.weights.known`), so that a name and a hash that do not belong together are reported
-before anything runs (`kit.machine.weights.naming`).
+A file's identity is its hash; a source is only a way to get it (`kit.machine.weights.source`).
+Files are kept under ``<cache>/weights/<sha256>`` (`kit.machine.weights.files`). The hashes that
+sources gave here are recorded (`kit.machine.weights.known`), so that a name that contradicts a
+hash is reported before anything runs (`kit.machine.weights.naming`).
 """
 
 from kit.machine.weights.fetch import ensure
@@ -23,12 +22,12 @@ from kit.machine.weights.files import (
 )
 from kit.machine.weights.gguf import own_name
 from kit.machine.weights.naming import Doubt, doubts, problems
-from kit.machine.weights.source import Source, parse
+from kit.machine.weights.source import WeightSource, parse
 
 __all__ = [
     "Doubt",
-    "Source",
     "Stored",
+    "WeightSource",
     "doubts",
     "ensure",
     "file_sha256",

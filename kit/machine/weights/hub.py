@@ -1,8 +1,8 @@
-"""What the Hugging Face hub's own cache on this machine knows: which commit, and which files.
+"""The Hugging Face hub's own cache on this machine: commits and files.
 
-Nothing is asked of the network. A folder of the cache looks like this::
+No network is used. A folder of the cache looks like this::
 
-    models--ORG--REPO/refs/main                 the commit that the branch was when it was fetched
+    models--ORG--REPO/refs/main                 the branch's commit when it was fetched
     models--ORG--REPO/snapshots/COMMIT/FILE     a file of that commit
 """
 
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from kit.core import jsonio
 from kit.machine.weights.files import is_file
-from kit.machine.weights.source import Source
+from kit.machine.weights.source import WeightSource
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def commit_of(wanted: Source) -> str | None:
-    """The commit that the revision is, or was when this machine fetched it."""
+def commit_of(wanted: WeightSource) -> str | None:
+    """The commit of the revision, now or when this machine fetched it."""
     if is_commit(wanted.revision):
         return wanted.revision
     try:
@@ -30,8 +30,8 @@ def commit_of(wanted: Source) -> str | None:
     return said if is_commit(said) else None
 
 
-def cached_file(wanted: Source) -> Path | None:
-    """The file of a source at its revision, where the cache has it; None of other kinds."""
+def cached_file(wanted: WeightSource) -> Path | None:
+    """The file of an ``hf:`` source at its revision, if the cache has it; else None."""
     if wanted.kind != "hf":
         return None
     path = _folder(wanted) / "snapshots" / wanted.revision / wanted.name
@@ -39,16 +39,16 @@ def cached_file(wanted: Source) -> Path | None:
 
 
 def is_commit(revision: str) -> bool:
-    """Whether a revision is a commit, which stays what it is; a branch or a tag moves."""
+    """Whether a revision is a commit, which is fixed, and no branch or tag, which may move."""
     return bool(_COMMIT.fullmatch(revision))
 
 
 def is_sha256(name: str) -> bool:
-    """Whether the cache's file of this name is named by its content's SHA-256."""
+    """Whether this name of a file in the cache is its content's SHA-256."""
     return jsonio.is_sha256(name)
 
 
-def _folder(wanted: Source) -> Path:
+def _folder(wanted: WeightSource) -> Path:
     home = os.environ.get("HF_HOME", "~/.cache/huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
     return cache / f"models--{wanted.origin.replace('/', '--')}"

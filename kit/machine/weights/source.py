@@ -1,4 +1,4 @@
-"""The sources of model files: three closed forms, checked before any part of one is used.
+"""Sources of model files: three closed forms, checked before any part is used.
 
 ::
 
@@ -6,7 +6,7 @@
     hf:<organisation>/<repository>@<revision>/<file>     ($HF_ENDPOINT, $HF_TOKEN are honoured)
     file:<name>                                          in one of host.toml's weights folders
 
-A spec may come from anyone. No part may read as an option, leave its folder or name a host: every
+A spec may come from anyone. No part may look like an option, leave its folder or name a host: every
 part begins with a letter or digit, and no segment of a path is ``.`` or ``..``.
 """
 
@@ -33,7 +33,7 @@ _FORMS: dict[str, tuple[re.Pattern[str], str]] = {
 }
 
 
-class Source(NamedTuple):
+class WeightSource(NamedTuple):
     """A source in its parts.
 
     Attributes:
@@ -49,7 +49,7 @@ class Source(NamedTuple):
 
     @property
     def file(self) -> str:
-        """The last part of the name: what the file is called where it comes from."""
+        """The last part of the name: the file's name at its source."""
         return self.name.rpartition("/")[2]
 
     def __str__(self) -> str:
@@ -58,8 +58,8 @@ class Source(NamedTuple):
         return f"{self.kind}:{before}{self.name}"
 
 
-def parse(text: str, file: str = "the file") -> Source:
-    """``text`` in its parts; ``file`` is what an error calls the file that it belongs to.
+def parse(text: str, file: str = "the file") -> WeightSource:
+    """``text`` in its parts; ``file`` names the file in errors.
 
     Raises:
         WeightsUnavailable: it has none of the three forms.
@@ -74,4 +74,4 @@ def parse(text: str, file: str = "the file") -> Source:
     found = pattern.fullmatch(text)
     if not found:
         raise WeightsUnavailable(f"the source {text} is malformed", f"write it as {form}")
-    return Source(kind, found["origin"], found["revision"], found["name"])  # type: ignore[arg-type]
+    return WeightSource(kind, found["origin"], found["revision"], found["name"])  # type: ignore[arg-type]

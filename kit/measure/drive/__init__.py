@@ -1,6 +1,6 @@
-"""The load driver: a process of its own that sends the sealed schedule and times the answers.
+"""The load driver: a separate process that sends the sealed schedule and times the answers.
 
-This module is the runner's side; ``python -m kit.measure.drive CONFIG.json`` is the driver's. Its
+This module is the runner's side. ``python -m kit.measure.drive CONFIG.json`` is the driver's. Its
 configuration::
 
     origin     the run's origin on CLOCK_MONOTONIC (ns)
@@ -16,9 +16,9 @@ configuration::
 It takes lines on its stdin (``stage NAME``, ``recount``, ``abort``; EOF ends it) and answers with
 JSON lines on its stdout: ``ready``, ``progress``, ``sent``, ``stage``, ``recounted``.
 
-Read on: `client` sends, `wire` is the hot path. What came is taken apart once a stage is over:
-`body` (HTTP), `sse` (events), `dialects` (what servers say), `reading` (an answer to its outcome),
-`pieces` (its text and tokens), `parse` (the two records). `spool` keeps it on disk.
+Read on: `client` sends, `wire` is the hot path. Answers are parsed when a stage is over: `body`
+(HTTP), `sse` (events), `dialects` (formats of servers), `answer` (an answer's outcome), `pieces`
+(its text and tokens), `parse` (the two records). `spool` keeps them on disk.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _RECOUNT_S = 600.0
 
 
 class StageReport(Record, frozen=True, kw_only=True):
-    """What the driver says of a stage and of itself.
+    """The driver's report on a stage and on itself.
 
     ``cpu_share`` is its CPU time over wall time; ``lag_p99_ns`` how late it sent, 99th percentile;
-    ``why`` what most of the failed requests failed of.
+    ``why`` the most frequent reason of failed requests.
     """
 
     stage: str
@@ -57,7 +57,7 @@ class StageReport(Record, frozen=True, kw_only=True):
 
 
 class DriverProcess:
-    """A driver process as a context manager; it is gone afterwards whatever happens."""
+    """A driver process as a context manager; the process always ends with it."""
 
     def __init__(self, config: dict[str, Any], path: Path) -> None:
         self._child = Child("kit.measure.drive", config, path)
@@ -97,7 +97,7 @@ class DriverProcess:
         try:
             self._expect("sent", None, watch)
         except BaseException:
-            # What is in flight ends inside its phase, and is on record before anything else ends.
+            # Active requests end inside their phase, and are recorded before anything else ends.
             self._child.say("abort")
             self.close()
             raise
@@ -106,7 +106,7 @@ class DriverProcess:
         """Wait until the stage just sent is parsed and on disk.
 
         Raises:
-            DriverFailed: the driver ended early, or no measured request was answered well.
+            DriverFailed: the driver ended early, or every measured request failed.
                 Whatever ``watch`` raises passes through.
         """
         line = self._expect("stage", None, watch)
@@ -119,7 +119,7 @@ class DriverProcess:
         return report
 
     def recount(self) -> None:
-        """Have answers without a token count counted by the server, outside measured phases."""
+        """Let the server count the tokens of answers without a count, outside measured phases."""
         self._child.say("recount")
         self._expect("recounted", _RECOUNT_S, _unwatched)
 
@@ -139,4 +139,4 @@ class DriverProcess:
 
 
 def _unwatched(line: dict[str, Any] | None) -> None:
-    """A watch for waits that are short."""
+    """A ``watch`` for short waits, which does nothing."""

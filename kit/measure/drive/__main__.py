@@ -19,14 +19,14 @@ _ENDS = ("abort", "end")
 
 
 def say(line: dict[str, Any]) -> None:
-    """One JSON line for the runner; a runner that is gone is noticed at stdin's EOF."""
+    """Print one JSON line for the runner; the EOF of stdin shows when the runner is gone."""
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
 
 class Words:
-    """What the runner says on stdin, line by line; ``end`` stands for EOF."""
+    """The runner's lines on stdin; ``end`` means EOF."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
@@ -46,7 +46,7 @@ class Words:
 
 
 async def serve(client: Client) -> None:
-    """Do what stdin says until it ends; ``abort`` and EOF cut a running stage off."""
+    """Execute the commands of stdin until it ends; ``abort`` and EOF stop a running stage."""
     words = Words()
     listening = asyncio.create_task(words.listen())
     say({"event": "ready"})
@@ -63,10 +63,10 @@ async def serve(client: Client) -> None:
 
 
 async def one_stage(client: Client, name: str, words: Words) -> bool:
-    """Send a stage and report it; returns whether it was cut off by the runner.
+    """Send a stage and report it; returns whether the runner stopped it.
 
-    ``sent`` is said when the last request is done, ``stage`` once all is parsed and on disk: the
-    runner ends its phase in between.
+    ``sent`` is printed when the last request is done, ``stage`` when everything is parsed and on
+    disk: the runner ends its phase in between.
     """
     stage = asyncio.create_task(client.send(name, say))
     end = asyncio.create_task(words.next())
@@ -83,7 +83,7 @@ async def one_stage(client: Client, name: str, words: Words) -> bool:
 
 
 def settle(cpus: str) -> dict[str, Any]:
-    """Take our CPUs and as many open connections as we may have; returns what became of it."""
+    """Set the CPUs and the limit of open connections; returns the outcome."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 1 << 20)), hard))
@@ -96,7 +96,7 @@ def settle(cpus: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Drive until told to end; what cannot be done is the last line of stderr."""
+    """Drive until the runner ends it; an error is the last line of stderr."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         config = json.loads(Path(sys.argv[1]).read_text())

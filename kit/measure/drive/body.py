@@ -1,4 +1,4 @@
-"""HTTP/1.1 answers: head and body out of what was read from a socket. Pure.
+"""HTTP/1.1 answers: head and body, from the bytes that were read from a socket. Pure.
 
 Every byte keeps the time at which it was read, so that an event's time is that of its last byte.
 """
@@ -22,7 +22,7 @@ class MalformedAnswerError(ValueError):
 
 
 class Head(NamedTuple):
-    """What the head of an answer says; ``size`` is where the body begins (bytes)."""
+    """The head of an answer; ``size`` is the offset of the body (bytes)."""
 
     status: int
     chunked: bool
@@ -36,9 +36,9 @@ class Answer(NamedTuple):
 
     Attributes:
         body: without HTTP's framing and compression, by read.
-        complete: HTTP says that nothing is missing. Without a length and without chunks it cannot
-            say so: then it is true, ``framed`` is false, and the body must show its own end.
-        fault: what is wrong with the framing or the compression; the body goes as far as that.
+        complete: HTTP says that it is complete. Without a length and without chunks it cannot say
+            so: then it is true, ``framed`` is false, and the body must show its own end.
+        fault: a fault in the framing or the compression; the body ends there.
     """
 
     status: int
@@ -67,7 +67,7 @@ def head_of(data: bytes) -> Head | None:
 
 
 def _refuse(begun: bytes) -> None:
-    """Raise for the beginning of what can never become a head."""
+    """Raise if the bytes cannot be the beginning of a head."""
     if not b"HTTP/1.".startswith(begun[:7]) or len(begun) > _MAX_HEAD:
         raise MalformedAnswerError(f"the server does not speak HTTP: {shown(begun)}")
 
@@ -94,17 +94,17 @@ def _halves(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 class Chunked:
-    """Takes HTTP's chunked encoding apart as it comes, wherever reads cut it.
+    """Decodes HTTP's chunked encoding read by read.
 
     Attributes:
-        ended: the last chunk and its trailers were there.
-        fault: what is wrong with it; nothing is taken any more.
+        ended: the last chunk and its trailers have come.
+        fault: a fault in the encoding; after it nothing more is decoded.
     """
 
     def __init__(self) -> None:
         self.ended = False
         self.fault = ""
-        self._rest = b""  # of a line that has not come whole
+        self._rest = b""  # of an incomplete line
         self._left = 0  # bytes of payload still to come
         self._take_line = self._size_line
 
@@ -163,7 +163,7 @@ def _size_of(line: bytes) -> int | None:
 
 
 def answer_of(reads: Reads) -> Answer | None:
-    """The answer in ``reads``, as far as it goes; None when not even its head is whole.
+    """The answer in ``reads``, perhaps incomplete; None if not even its head is complete.
 
     Raises:
         MalformedAnswerError: it is not HTTP.
@@ -187,7 +187,7 @@ def answer_of(reads: Reads) -> Answer | None:
 
 
 def _from(reads: Reads, begin: int) -> Iterator[tuple[int, bytes]]:
-    """What of ``reads`` lies behind their first ``begin`` bytes."""
+    """``reads`` without their first ``begin`` bytes."""
     for time_ns, data in reads:
         if begin < len(data):
             yield time_ns, data[begin:]
@@ -206,7 +206,7 @@ def _until(reads: Reads, end: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _unpacked(answer: Answer, encoding: str) -> Answer:
-    """``answer`` without its compression; each byte keeps the time of the read that told it."""
+    """``answer`` without its compression; each byte keeps the time of its read."""
     if encoding not in _PACKED:
         fault = f"the server compressed its answer ({encoding}), though it was asked not to"
         return answer._replace(body=[], fault=answer.fault or fault)
@@ -222,11 +222,11 @@ def _unpacked(answer: Answer, encoding: str) -> Answer:
                 room -= len(plain)
                 body.append((time_ns, plain))
     except zlib.error as error:
-        # How much came out before goes by how the reads were cut: none of it is kept.
+        # The amount before the fault depends on the reads: none of it is kept.
         body, fault = [], fault or f"the server's compression is broken: {error}"
     if room <= 0:
         fault = fault or f"the answer is longer than {MAX_BODY >> 20} MiB"
-    # A compressed body that was cut off shows it, also where HTTP's framing says nothing.
+    # A compressed body that was cut off shows it, even without HTTP's framing.
     return answer._replace(body=body, complete=answer.complete and unpack.eof, fault=fault)
 
 

@@ -1,8 +1,8 @@
 """The driver's own process: sends the sealed schedule and records what comes back.
 
 The hot path (`kit.measure.drive.wire`) appends ``(monotonic ns, bytes)`` and does nothing else. A
-finished request goes to a spool on disk at once, so that even ``kill -9`` loses only what is in
-flight. Everything is parsed after a stage.
+finished request goes to a spool on disk at once, so that even ``kill -9`` loses only active
+requests. Everything is parsed after a stage.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Client:
 
     Args:
         config: as `kit.run.runner` writes it; see `kit.measure.drive`.
-        affinity: what became of the wish for certain CPUs; goes to ``driver.json``.
+        affinity: the outcome of setting the CPUs, for ``driver.json``.
     """
 
     def __init__(self, config: dict[str, Any], affinity: dict[str, Any]) -> None:
@@ -71,14 +71,14 @@ class Client:
         self._finished, self._reads, self._lags, self._ended_early = 0, 0, [], False
         self._asked = 0 if all(r.expect_tokens is not None for r in work) else None
         gc.collect()
-        gc.disable()  # what is collected are integers and bytes: nothing here makes cycles
+        gc.disable()  # integers and bytes are collected: there are no reference cycles
         ticker = asyncio.create_task(self._tick(name, len(work), say))
         cpu, self._begin = time.process_time_ns(), time.monotonic_ns()
         self._last = 0
         try:
             await self._send_all(work, wires)
         finally:
-            # Until the last answer, not until it is spooled: a disk may take its time.
+            # Until the last answer, not until it is spooled: a disk may be slow.
             wall = (self._last or time.monotonic_ns()) - self._begin
             cpu = time.process_time_ns() - cpu
             ticker.cancel()
@@ -112,13 +112,13 @@ class Client:
         return {"stage": name, "why": why, **{key: figures[key] for key in said}}
 
     def abort(self) -> None:
-        """Cut off what is in flight; the stage then ends and records it as aborted."""
+        """Stop active requests; the stage then ends and records them as aborted."""
         self._ended_early = True
         for task in self._tasks:
             task.cancel()
 
     async def recount(self) -> None:
-        """Have the server count the tokens of answers whose stream carried no usage."""
+        """Let the server count the tokens of answers whose stream had no usage."""
         how = self._config.get("recount")
         if how:
             bodies = {r.index: r.body for r in self._schedule}
@@ -127,7 +127,7 @@ class Client:
             self._write_about()
 
     def close(self) -> None:
-        """Everything is in the record files: the spool has done its work."""
+        """Remove the spool: everything is in the record files."""
         self._spool.close()
 
     def _work(self, name: str) -> list[ScheduledRequest]:
@@ -136,7 +136,7 @@ class Client:
     # --- sending ----------------------------------------------------------------------------
 
     async def _send_all(self, work: list[ScheduledRequest], wires: dict[int, bytes]) -> None:
-        """Run the stage to its end; an error of ours (a full disk) ends it for every client."""
+        """Run the stage to its end; an error here (a full disk) ends it for every client."""
         if any(r.at_ns is not None for r in work):
             self._start(self._on_time(work, wires))
         else:
@@ -157,7 +157,7 @@ class Client:
     async def _closed_loop(
         self, queue: Iterator[ScheduledRequest], wires: dict[int, bytes]
     ) -> None:
-        """One client: its next request is intended for the instant at which it became free."""
+        """One client: its next request is intended for the moment at which it became free."""
         free = self._begin
         for request in queue:
             free = await self._send(request, wires[request.index], free)
@@ -165,7 +165,7 @@ class Client:
                 return
 
     async def _on_time(self, work: list[ScheduledRequest], wires: dict[int, bytes]) -> None:
-        """Send each request at its intended instant or late, never not at all."""
+        """Send each request at its intended time, or late; none is skipped."""
         for request in work:
             intended = self._begin + (request.at_ns or 0)
             await asyncio.sleep(max(0.0, (intended - time.monotonic_ns()) / 1e9))
@@ -177,7 +177,7 @@ class Client:
         await self._send(request, wire, intended)
 
     async def _send(self, request: ScheduledRequest, wire: bytes, intended: int) -> int:
-        """Send one request and spool what came back; returns when it was done (ns)."""
+        """Send one request and spool the answer; returns when it was done (ns)."""
         loop = asyncio.get_running_loop()
         exchange = Exchange(wire, loop)
         sent = time.monotonic_ns()
@@ -212,7 +212,7 @@ class Client:
     async def _outcome(
         self, exchange: Exchange, loop: asyncio.AbstractEventLoop
     ) -> tuple[Status, str | None, str | None]:
-        """Wait for the end of one exchange; what became of the connection: status, code, words."""
+        """Wait for the end of one exchange; returns the connection's status, code and error."""
         limit = self._config["request_s"]
         timer = asyncio.timeout(limit)
         connected = False
@@ -236,7 +236,7 @@ class Client:
         return "error", "broken", f"the connection broke: {why}"
 
     async def _tick(self, stage: str, total: int, say: Say) -> None:
-        """Report progress a few times a second, and only when there is some."""
+        """Report progress a few times a second, if there is any."""
         told = -1
         while True:
             if self._finished != told:
@@ -245,14 +245,14 @@ class Client:
             await asyncio.sleep(_PROGRESS_S)
 
     def _tell(self, stage: str, total: int, say: Say) -> None:
-        # Output tokens asked for of what is done: no answer is parsed while measuring.
+        # The requested output tokens of finished requests: no answer is parsed while measuring.
         tokens = {} if self._asked is None else {"tokens": self._asked}
         say({"event": "progress", "stage": stage, "done": self._finished, "total": total, **tokens})
 
     # --- recording --------------------------------------------------------------------------
 
     def _figures(self, wall: int, cpu: int) -> dict[str, Any]:
-        """What the driver can say of itself once a stage is sent; durations in ns."""
+        """The driver's figures on itself after a stage; durations in ns."""
         return {
             "wall_ns": wall,
             "cpu_ns": cpu,
@@ -263,7 +263,7 @@ class Client:
         }
 
     def _unsent(self, request: ScheduledRequest) -> Raw:
-        """The record of a request that was never sent, so that none is missing."""
+        """The record of a request that was never sent, so that every request has one."""
         return Raw(
             index=request.index,
             stage=request.stage,
@@ -297,5 +297,5 @@ def read_schedule(path: Path) -> list[ScheduledRequest]:
 
 
 def p99(values: list[int]) -> int | None:
-    """The 99th percentile by nearest rank; None of nothing."""
+    """The 99th percentile by nearest rank; None without values."""
     return sorted(values)[math.ceil(0.99 * len(values)) - 1] if values else None

@@ -1,4 +1,4 @@
-"""What servers say, in one place: words for an end and for a failure, and where texts stand.
+"""Formats of servers' answers: ends, failures, and the places of texts and counts.
 
 kit asks in OpenAI's dialect (``/v1/chat/completions``, ``/v1/completions``). Seen in sources,
 trackers or on the wire: vLLM, SGLang, llama.cpp, llama-cpp-python, Ollama, mistral.rs, TGI,
@@ -26,8 +26,8 @@ from kit.measure.drive.body import one_line
 Said = Mapping[str, Any]
 
 END_MARK = b"[DONE]"
-# Why an answer ended as it should. A reason that is not here is no known end, and fails: engines
-# end requests for reasons of their own (abort, repetition, load) and say so in the same place.
+# Finish reasons of a normal end. Any other reason fails: servers end requests for reasons of their
+# own (abort, repetition, load), and report them in the same field.
 ENDS = frozenset(
     (
         *("stop", "stop_sequence", "stop_str", "stop_token", "stop_word"),
@@ -36,7 +36,7 @@ ENDS = frozenset(
         *("tool_calls", "tool_use", "function_call"),
     )
 )
-# Data that keep a connection open and say nothing.
+# Data that only keep a connection open.
 _IDLE = re.compile(rb"\[?(ping|pong|keep-?alive|heart-?beat)\]?", re.IGNORECASE)
 _IDLE_TYPES = ("ping", "pong", "keepalive", "keep-alive", "heartbeat")
 _FAILED = ("error", "failed", "failure", "exception", "aborted", "cancelled", "canceled", "timeout")
@@ -73,7 +73,7 @@ def is_fault_comment(comment: bytes) -> bool:
 
 
 def fault_of(said: Said) -> str | None:
-    """What an error says in any of the dialects; None of a chunk that is none."""
+    """The error in a chunk, in any dialect; None without one."""
     choices = _choices(said)
     more = said.get("x_groq")
     places = (said, more if isinstance(more, Mapping) else {}, *choices, *map(part_of, choices))
@@ -87,7 +87,7 @@ def fault_of(said: Said) -> str | None:
 
 
 def _fault_alone(said: Said) -> str | None:
-    """As `fault_of`, of a document that is no part of an answer."""
+    """Like `fault_of`, for a document that is no part of an answer."""
     if said.get("type") in _IDLE_TYPES or said.get("object") in _IDLE_TYPES:
         return None
     if any(said.get(key) for key in _FAULTS) or said.get("success") is False:
@@ -105,7 +105,7 @@ def _is_failing(code: Any) -> bool:
 
 
 def words_of(fault: Any) -> str:
-    """An error's own words, on one line."""
+    """An error's own message, on one line."""
     while isinstance(fault, Mapping):
         inner = next((fault[key] for key in (*_MESSAGES, *_FAULTS, "type") if fault.get(key)), None)
         if inner is None:
@@ -116,7 +116,7 @@ def words_of(fault: Any) -> str:
 
 
 def is_end(reason: str) -> bool:
-    """Whether a finish reason says that the answer ended as it should."""
+    """Whether a finish reason means a normal end."""
     return reason.lower() in ENDS
 
 
@@ -124,11 +124,10 @@ def is_end(reason: str) -> bool:
 
 
 def plain_text(said: Said) -> str | None:
-    """The text of the chunk that nearly all are: one piece of text of choice 0, and no more.
+    """The text of the usual chunk: one piece of text of choice 0, and nothing else.
 
     Returns:
-        None of any other chunk. What this tells, the functions below tell too, in ten times the
-        time.
+        None for any other chunk. The functions below give the same text, ten times slower.
     """
     choices = said.get("choices")
     if (
@@ -165,7 +164,7 @@ def choices_of(said: Said) -> Iterator[tuple[int, Said]]:
 
 
 def part_of(choice: Said) -> Said:
-    """What a choice adds (``delta``), or the whole of it (``message``); empty for neither."""
+    """A choice's addition (``delta``), or the whole of it (``message``); empty for neither."""
     for key in ("delta", "message"):
         if isinstance(choice.get(key), Mapping):
             part: Said = choice[key]
@@ -174,11 +173,11 @@ def part_of(choice: Said) -> Said:
 
 
 def text_of(choice: Said) -> str | None:
-    """The text that a choice adds: thoughts, text and calls are output alike.
+    """The text that a choice adds: thoughts, text and calls all count as output.
 
     Returns:
-        None where it adds none at all; ``""`` for a token without text of its own (a part of a
-        letter, a mark that is not shown).
+        None if it adds none; ``""`` for a token without its own text (a part of a letter, an
+        invisible character).
     """
     part = part_of(choice)
     thought = next((t for key in _THOUGHTS if (t := _flat(part.get(key)))), None)
@@ -190,7 +189,7 @@ def text_of(choice: Said) -> str | None:
 
 
 def _calls(part: Said) -> Iterator[str | None]:
-    """Names and arguments of the tools that an answer calls."""
+    """Names and arguments of an answer's tool calls."""
     calls = part.get("tool_calls")
     made = [c for c in calls if isinstance(c, Mapping)] if isinstance(calls, list) else []
     for function in (part.get("function_call"), *(call.get("function") for call in made)):
@@ -200,7 +199,7 @@ def _calls(part: Said) -> Iterator[str | None]:
 
 
 def _flat(value: Any, depth: int = 0) -> str | None:
-    """The text in a string, a list of parts, or a part; None where there is none."""
+    """The text in a string, a list of parts, or a part; None without one."""
     if isinstance(value, str):
         return value
     if depth > _DEEPEST:
@@ -224,14 +223,14 @@ def reason_of(choice: Said) -> str | None:
 
 
 def usage_of(said: Said) -> Said:
-    """The server's counts in a chunk; empty where it has none."""
+    """The server's counts in a chunk; empty without any."""
     places = (said, said.get("x_groq"), *_choices(said))
     found = (place.get("usage") for place in places if isinstance(place, Mapping))
     return next((usage for usage in found if isinstance(usage, Mapping)), {})
 
 
 def count_of(value: Any) -> int | None:
-    """A count, also where a server writes ``12.0`` or ``"12"``; None for what is none."""
+    """A count, also if a server writes ``12.0`` or ``"12"``; None for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
@@ -241,12 +240,12 @@ def count_of(value: Any) -> int | None:
 
 
 def counted(usage: dict[str, Any]) -> dict[str, Any]:
-    """``usage`` with its counts as whole numbers, or null where they are none."""
+    """``usage`` with its counts as whole numbers, or null if they are none."""
     return {**usage, **{key: count_of(usage[key]) for key in _COUNTS if key in usage}}
 
 
 def cached_of(usage: Said, timings: Said) -> int | None:
-    """Prompt tokens served from a cache, where the server says; llama.cpp says ``cache_n``."""
+    """Prompt tokens served from a cache, if the server reports them; llama.cpp: ``cache_n``."""
     details = usage.get("prompt_tokens_details")
     said = details.get("cached_tokens") if isinstance(details, Mapping) else None
     return count_of(said if said is not None else timings.get("cache_n"))

@@ -1,7 +1,7 @@
-"""What a finished request left behind: raw reads → its two records. Pure.
+"""A finished request: raw reads → its two records. Pure.
 
-The hot path of the driver only appends ``(monotonic ns, bytes)``; everything here happens after
-a stage, or after a crash from the spool.
+The hot path of the driver only appends ``(monotonic ns, bytes)``. Parsing happens after a stage, or
+after a crash from the spool.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Any, Literal
 
 from kit.core.model import Record, Request, Response
 from kit.measure.drive import dialects
+from kit.measure.drive.answer import Outcome, Reading
 from kit.measure.drive.body import Answer, MalformedAnswerError, answer_of
 from kit.measure.drive.pieces import Piece, storable, text_of, tokens_of
-from kit.measure.drive.reading import Outcome, Reading
 
 Status = Literal["ok", "error", "timeout", "aborted"]
 
 
 class Raw(Record, frozen=True, kw_only=True):
-    """One request as the hot path leaves it; times are absolute monotonic ns.
+    """One request from the hot path; times are absolute monotonic ns.
 
-    ``reads`` holds every read from the socket with its time, HTTP's framing included. ``status``,
-    ``code`` and ``error`` are about the connection; what the answer says is found here.
-    ``end_mark`` is whether the server's dialect ends each stream with ``[DONE]``.
+    ``reads`` holds every read from the socket with its time, with HTTP's framing. ``status``,
+    ``code`` and ``error`` are about the connection only. ``end_mark``: the server's dialect ends
+    each stream with ``[DONE]``.
     """
 
     index: int
@@ -40,7 +40,7 @@ class Raw(Record, frozen=True, kw_only=True):
 
 
 class _Found(Record, frozen=True, kw_only=True):
-    """What an answer holds, as the records keep it."""
+    """The content of an answer for the records."""
 
     http_status: int | None
     pieces: list[Piece]
@@ -51,7 +51,7 @@ class _Found(Record, frozen=True, kw_only=True):
 
 
 def finished(raw: Raw, origin: int) -> tuple[Request, Response]:
-    """The two records of one request; an answer that was not well becomes an error."""
+    """The two records of one request; a failed answer becomes an error."""
     answer: Answer | None = None
     reading = Reading(end_mark=raw.end_mark)
     try:
@@ -60,7 +60,7 @@ def finished(raw: Raw, origin: int) -> tuple[Request, Response]:
     except MalformedAnswerError as malformed:
         outcome = Outcome("not_http", str(malformed))
     status: Status = "error" if outcome.code else "ok"
-    if raw.status != "ok":  # the connection's story comes first
+    if raw.status != "ok":  # an error of the connection comes first
         status, outcome = raw.status, Outcome(raw.code or raw.status, raw.error or raw.status)
     found = _found(answer, reading)
     return _request(raw, origin, found, status, outcome), _response(raw, origin, found)
@@ -79,7 +79,7 @@ def _found(answer: Answer | None, reading: Reading) -> _Found:
 
 
 def _times(found: _Found, origin: int) -> tuple[int, ...]:
-    """When each chunk with a token came; an answer that came whole does not say."""
+    """When each chunk with a token came; empty for an answer that came whole."""
     return tuple(p.time_ns - origin for p in found.pieces) if found.streamed else ()
 
 

@@ -1,4 +1,4 @@
-"""What chunks added to an answer: its tokens, its text, and what an archive can hold. Pure."""
+"""The pieces of an answer's chunks: its tokens and its text, storable in an archive. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DEEPEST = 12
 
 
 class Piece(NamedTuple):
-    """What one chunk added to one choice: when, to which, and the text (``""``: a bare token)."""
+    """One chunk's addition to one choice: time, choice, and text (``""``: a token without text)."""
 
     time_ns: int
     choice: int
@@ -21,8 +21,8 @@ class Piece(NamedTuple):
 def tokens_of(pieces: list[Piece], counted: int | None) -> list[Piece]:
     """The pieces that hold tokens.
 
-    A piece without text is a token (half a letter, a mark that is not shown) as long as the
-    server's own count has room for it. Beyond that, empty pieces only kept the connection open.
+    A piece without text is a token (half a letter, an invisible character) up to the server's own
+    count. Beyond that, empty pieces only kept the connection open.
     """
     if counted is None or len(pieces) <= counted:
         return pieces
@@ -45,7 +45,7 @@ def whole_letters(text: str) -> str:
 
 
 def storable(said: Any, depth: int = 0) -> Any:
-    """``said`` as an archive can hold it: what is too deep, too large or not finite is null."""
+    """``said`` for an archive: values that are too deep, too large or not finite become null."""
     if isinstance(said, str):
         return whole_letters(said)
     if isinstance(said, int | float):

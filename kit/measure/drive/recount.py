@@ -1,4 +1,4 @@
-"""Token counts from the server after the measurement, where its streams carried none."""
+"""Token counts from the server after the measurement, if its streams had none."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ async def recounted(
     pairs: dict[int, Pair],
     bodies: dict[int, dict[str, Any]],
 ) -> dict[str, int]:
-    """Fill in the token counts that the answers in ``pairs`` lack.
+    """Fill in the missing token counts of the answers in ``pairs``.
 
-    What such a server counts may begin with a token that marks the beginning of a text. An answer
-    has none, so that the count of an empty text is taken off. A prompt is counted where it was
-    sent as it is; inside a chat template it cannot be, and stays absent.
+    Such a server may count a token for the beginning of a text. An answer has none, so that the
+    count of an empty text is subtracted. A prompt is counted if it was sent as it is; inside a
+    chat template it cannot be counted, and stays absent.
 
     Args:
         how: ``path`` to POST to, ``text_key`` of the text and ``count_key`` of the answer.
 
     Returns:
-        How many answers were ``asked`` about and how many were ``counted``.
+        How many answers were ``asked`` for and how many were ``counted``.
     """
     lacking = [i for i, pair in pairs.items() if _lacks(pair)]
     counted = 0
@@ -44,12 +44,12 @@ async def recounted(
             pairs[index] = await _one(address, how, pairs[index], bodies[index], marks)
             counted += 1
     except (NotCountedError, OSError):
-        pass  # what is not counted is absent, and the figures say of how many
+        pass  # a missing count is absent, and the figures say how many there are
     return {"asked": len(lacking), "counted": counted}
 
 
 def _lacks(pair: Pair) -> bool:
-    """Whether a count is missing and a text can give it: of tokens without text none can."""
+    """Whether a count is missing and the text can give it; tokens without text cannot."""
     request, response = pair
     silent = bool(response.chunk_times) and not response.text
     return request.status == "ok" and request.output_tokens is None and not silent

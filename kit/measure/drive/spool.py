@@ -1,6 +1,6 @@
 """Requests on disk: the spool while a stage runs, the two record files after it.
 
-A stage ends the way a crash is mended: what the spool holds is read back and written as records.
+A stage ends like the recovery of a crash: the spool is read back and written as records.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LENGTH = struct.Struct("<I")
 
 
 class Spool:
-    """Appends finished requests, raw; each is with the operating system before the next one."""
+    """Appends finished requests, raw; each is passed to the operating system before the next."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,10 +33,10 @@ class Spool:
         self._encoder = msgspec.msgpack.Encoder()
 
     def add(self, raw: Raw) -> None:
-        """Append ``raw``; an `OSError` when the disk is full."""
+        """Append ``raw``; raises `OSError` if the disk is full."""
         data = self._encoder.encode(raw)
         block = memoryview(_LENGTH.pack(len(data)) + data)
-        while block:  # a write may take less than all where room runs out
+        while block:  # a write may be partial if the disk becomes full
             block = block[self._file.write(block) :]
 
     def raws(self) -> Iterator[Raw]:
@@ -44,13 +44,13 @@ class Spool:
         return read_spool(self._path)
 
     def close(self) -> None:
-        """Remove it: all that it holds is in the record files."""
+        """Remove the spool: its requests are in the record files."""
         self._file.close()
         self._path.unlink(missing_ok=True)
 
 
 def read_spool(path: Path) -> Iterator[Raw]:
-    """The requests in a spool, up to the first one that a crash tore."""
+    """The requests in a spool, up to the first incomplete one."""
     decoder = msgspec.msgpack.Decoder(Raw)
     with path.open("rb") as file:
         while len(prefix := file.read(_LENGTH.size)) == _LENGTH.size:
@@ -74,10 +74,10 @@ def write_records(out: Path, pairs: Mapping[int, Pair]) -> None:
 
 
 def salvage(out: Path, origin: int) -> None:
-    """After the driver ended, however it did: turn what it spooled into records.
+    """After the end of the driver: turn spooled requests into records.
 
     Args:
-        out: the launch's folder; nothing happens where there is no spool.
+        out: the launch's folder; nothing happens without a spool.
         origin: the run's origin on the monotonic clock (ns).
     """
     spool = out / SPOOL
@@ -91,7 +91,7 @@ def salvage(out: Path, origin: int) -> None:
 
 
 def _known(out: Path) -> dict[int, Pair]:
-    """The pairs that both record files hold; a crash between the two leaves one behind."""
+    """Pairs of records that are in both files; a crash between the two leaves single ones."""
     requests = {r.index: r for r in _records(out / REQUESTS, Request)}
     responses = {r.index: r for r in _records(out / RESPONSES, Response)}
     return {index: (requests[index], responses[index]) for index in requests if index in responses}

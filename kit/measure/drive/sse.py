@@ -1,7 +1,7 @@
-"""Server-sent events out of a body, by the rules of the HTML standard. Pure.
+"""Server-sent events of a body, by the rules of the HTML standard. Pure.
 
-What the standard has a reader ignore (comments, fields it does not know) is told all the same:
-servers put errors there.
+Comments and unknown fields, which the standard ignores, are returned too: servers put errors
+there.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _FIELDS = frozenset((b"data", b"event", b"id", b"retry"))
 
 
 class Event(NamedTuple):
-    """One event, with the time of the read that brought its last byte.
+    """One event, with the time of the read of its last byte.
 
-    ``name`` is the server's name of it, empty for most; ``error`` also for a field ``error:``
+    ``name`` is the server's name of it, mostly empty; ``error`` also for a field ``error:``
     (llama.cpp); `COMMENT` for a comment and `STRAY` for a line that is no field of an event.
     """
 
@@ -32,8 +32,8 @@ def events(body: Reads, complete: bool = True, between: bytes = b"\n\n") -> Iter
     """Every event in ``body``.
 
     Args:
-        complete: whether the body is whole; if not, an event that was cut short is left out.
-        between: what parts two events; one newline where every line is a document by itself.
+        complete: whether the body is complete; if not, an event that was cut short is left out.
+        between: the separator of events; one newline if every line is a document.
     """
     if any(b"\r" in data for _, data in body):
         body = list(_newlines(body))
@@ -52,7 +52,7 @@ def events(body: Reads, complete: bool = True, between: bytes = b"\n\n") -> Iter
 
 
 def _newlines(body: Reads) -> Iterator[tuple[int, bytes]]:
-    """The body with plain newlines. A CR ends its line at once: no event waits for a LF."""
+    """The body with LF as newline. A CR ends its line at once: no event waits for a LF."""
     after_cr = False
     for time_ns, data in body:
         plain = data.removeprefix(b"\n") if after_cr else data
@@ -61,7 +61,7 @@ def _newlines(body: Reads) -> Iterator[tuple[int, bytes]]:
 
 
 def _told(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """What one block says, as (name, data)."""
+    """The content of one block, as (name, data)."""
     if block.startswith(b"data:") and b"\n" not in block:
         yield b"", block[5:].strip()
         return
@@ -86,5 +86,5 @@ def _told(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _known(field: bytes) -> bytes:
-    """The field's name; capitals are a server's slip and change no meaning."""
+    """The field's name in lower case; capitals are a server's slip."""
     return field if field in _FIELDS else field.strip().lower()

@@ -1,12 +1,12 @@
 """One request on one connection: the driver's hot path.
 
-Nothing but ``(monotonic ns, bytes)`` is kept of what arrives; it is taken apart in
-`kit.measure.drive.body` and `kit.measure.drive.parse` once a stage is over. The instant is taken
-where the bytes leave the socket: behind a client library's task it would be that of the task's
-turn, late by everything else that was ready (with 64 streams in step, half a millisecond).
+Arriving data are kept as ``(monotonic ns, bytes)`` alone. `kit.measure.drive.body` and
+`kit.measure.drive.parse` parse them when a stage is over. The time is taken where the bytes leave
+the socket: in a client library's task it would be the time of the task's turn, late by everything
+else that was ready (with 64 streams in step, half a millisecond).
 
-A protocol of asyncio and not a client library: where many streams give a token each, a read costs
-10 µs so and 37 µs in aiohttp (`benchmarks/driver_capacity.py` measures both).
+This is a protocol of asyncio, without a client library: with many streams of one token a read, a
+read costs 10 µs here and 37 µs in aiohttp (`benchmarks/driver_capacity.py` measures both).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BUFFER = memoryview(bytearray(1 << 16))
 
 
 class Address(NamedTuple):
-    """Where the server listens; ``prefix`` is the path part of its base URL, if it has one."""
+    """The server's address; ``prefix`` is the path of its base URL, if it has one."""
 
     host: str
     port: int
@@ -51,7 +51,7 @@ class Address(NamedTuple):
 def post(address: Address, path: str, body: dict[str, Any]) -> bytes:
     """The bytes of a POST of ``body`` as JSON, on a connection that ends with the answer.
 
-    A connection a request: servers that close idle ones race with the next request.
+    One connection for each request: a server that closes idle ones races with the next request.
     """
     data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     host = f"[{address.host}]" if ":" in address.host else address.host
@@ -71,8 +71,8 @@ class Exchange(asyncio.BufferedProtocol):
     """Sends one request and collects its answer.
 
     Attributes:
-        reads: what arrived and when, absolute monotonic ns, HTTP framing included.
-        done: a future that is done with the answer's last byte, or with the connection. Its
+        reads: arriving data with their times, absolute monotonic ns, with HTTP's framing.
+        done: a future that completes with the answer's last byte, or with the connection. Its
             result is None, or the exception that ended the connection.
     """
 
@@ -113,20 +113,20 @@ class Exchange(asyncio.BufferedProtocol):
         self._finish(exc)
 
     def drop(self) -> None:
-        """Cut the connection off, whatever is under way."""
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 
     def _finish(self, exc: Exception | None) -> None:
-        # The connection stays open until the server closes it, as it was asked to: whoever
-        # closes first keeps the port for a minute, and a fast client would run out of them.
+        # The connection stays open until the server closes it, as requested: the side that
+        # closes first keeps the port for a minute, and a fast client would run out of ports.
         if not self.done.done():
             self.done.set_result(exc)
 
-    # How the end of the answer is recognised; each takes what has just been read.
+    # How the end of the answer is recognised; each function takes the latest read.
 
     def _head_ends(self, data: bytes) -> bool:
-        """The head first; it says how the body ends."""
+        """Wait for the head, which says how the body ends."""
         whole = data if len(self.reads) == 1 else b"".join(read for _, read in self.reads)
         try:
             head = head_of(whole)
@@ -165,7 +165,7 @@ class Exchange(asyncio.BufferedProtocol):
         return self._body_left <= 0
 
     def _end_mark_ends(self, data: bytes) -> bool:
-        """Where the connection's end is the answer's: a server may keep it open for all that."""
+        """The end mark, for answers without framing: the server may keep the connection open."""
         tail = self._tail_with(data).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return tail.endswith(_END_MARKS)
 

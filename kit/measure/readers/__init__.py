@@ -1,7 +1,7 @@
-"""Recordings of other tools, read into kit's own form: samples and the facts of their meters.
+"""Recordings of other tools, converted to kit's samples and meter facts.
 
-A reader is a file here. What it returns goes through the same `kit.energy` functions as a run of
-kit's own, so that a stranger's recording gets the same checks and an uncertainty.
+A reader is a module here. Its result goes through the same `kit.energy` functions as a run of kit,
+so that a stranger's recording gets the same checks and an uncertainty.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ class Recording(NamedTuple):
 
     Attributes:
         csv: kit's sample rows (see `kit.record.samples`), times in ns since its first row.
-        meters: what was read, with the facts that energy needs and where it comes from.
+        meters: devices and quantities, with the facts that energy needs, and their origin.
         window: first and last time (ns) between which the energy is known.
         began_ms: wall clock of its first row, milliseconds since 1970 (UTC).
         rows: how many readings it has.
-        unused: what is in the file and is not energy to kit, and why.
-        notes: which readings were left out or corrected, and why.
-        gaps: stretches of time (ns) over which a counter is known in sum alone: a window may hold
+        unused: columns of the file that kit does not use, and why.
+        notes: readings that were left out or corrected, and why.
+        gaps: intervals (ns) over which only a counter's total is known: a window may contain
             one, but neither begin nor end in it.
     """
 

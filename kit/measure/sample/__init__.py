@@ -1,14 +1,14 @@
-"""The sampler: a process of its own that reads meters on absolute deadlines and knows no phases.
+"""The sampler: a separate process that reads meters on absolute deadlines and knows no phases.
 
-This module is the runner's side; ``python -m kit.measure.sample CONFIG.json`` is the sampler's::
+This module is the runner's side. ``python -m kit.measure.sample CONFIG.json`` is the sampler's::
 
     CONFIG  {"origin", "out", "cpus", "meters": [{"name", "alias", "config", "planned"}]}
     stdin   any line, or EOF, ends it: closing reads, flush, report
     stdout  JSON lines: ready {devices}; live {values}; error {meter, message};
             stopped {rows, late_p99_ns, overruns, tiers, failed}
 
-A thread in the runner would not do: under a busy interpreter a 100 Hz thread loses most of its
-ticks.
+A thread in the runner would not suffice: in a busy interpreter a 100 Hz thread misses most of its
+deadlines.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _REMEDY = "run it again; what was sampled until then is in the run"
 
 
 class SamplerProcess:
-    """A sampler process as a context manager; it is gone afterwards whatever happens.
+    """A sampler process as a context manager; the process always ends with it.
 
     Args:
-        config: see the module's docstring; it may hold credentials, so that its file is readable
-            by us alone and is gone once the sampler is ready.
-        path: where the configuration is written; the process's log goes beside it.
+        config: see the module's docstring; it may hold credentials, so that only this user can
+            read its file, which is deleted when the sampler is ready.
+        path: the file of the configuration; the process's log is next to it.
     """
 
     def __init__(self, config: dict[str, Any], path: Path) -> None:
@@ -44,7 +44,7 @@ class SamplerProcess:
         self._child = Child("kit.measure.sample", config, path)
         self._stopped: dict[str, Any] | None = None
         self._failure: SamplerFailed | None = None
-        self._unheard: list[dict[str, Any]] = []
+        self._pending_errors: list[dict[str, Any]] = []
 
     def __enter__(self) -> SamplerProcess:
         self._child.start()
@@ -73,33 +73,33 @@ class SamplerProcess:
         raise self._failed()
 
     def poll(self) -> list[dict[str, Any]]:
-        """What it has said since the last call, without waiting.
+        """The new lines since the last call, without waiting.
 
         Raises:
-            SamplerFailed: it ended unasked.
+            SamplerFailed: it ended by itself.
         """
         ended = self._child.ended
         lines = self._child.waiting()
         if self._stopped is None and ended:
             self._keep(lines)
             raise self._failed()
-        return [*self.unheard(), *lines]
+        return [*self.pending_errors(), *lines]
 
-    def unheard(self) -> list[dict[str, Any]]:
+    def pending_errors(self) -> list[dict[str, Any]]:
         """The ``error`` lines that no `poll` returned, each once: of the start and of the stop."""
-        lines, self._unheard = self._unheard, []
+        lines, self._pending_errors = self._pending_errors, []
         return lines
 
     def stop(self) -> dict[str, Any]:
-        """Let it take its closing reads, write what it has, and end; returns its report.
+        """Let it take its closing reads, write all rows, and end; returns its report.
 
-        What it complained of meanwhile is left to `unheard`.
+        Errors meanwhile are kept for `pending_errors`.
 
         A sampler that is known to have failed reports only that:
         ``{"event": "stopped", "lost": True}``.
 
         Raises:
-            SamplerFailed: it had ended unasked, and nobody knew yet.
+            SamplerFailed: it had ended by itself, which is only seen now.
         """
         if self._stopped is None:
             self._stopped = self._ask_to_end()
@@ -117,7 +117,7 @@ class SamplerProcess:
         return {"event": "stopped", "lost": True}
 
     def _keep(self, lines: list[dict[str, Any]]) -> None:
-        self._unheard += [line for line in lines if line.get("event") == "error"]
+        self._pending_errors += [line for line in lines if line.get("event") == "error"]
 
     def _failed(self) -> SamplerFailed:
         said = self._child.last_words()

@@ -1,7 +1,7 @@
 """``python -m kit.measure.sample CONFIG.json``: the sampler process; see `kit.measure.sample`.
 
-Exit codes: 0 all was read to the end; 1 nothing could be read, or written; 4 some of it failed: the
-report's ``failed`` says what.
+Exit codes: 0 everything was read to the end; 1 nothing could be read, or written; 4 a part failed:
+the report's ``failed`` names it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _SAYING = threading.Lock()
 
 
 def say(line: dict[str, Any]) -> None:
-    """One JSON line for the runner; a runner that is gone is noticed at stdin's EOF.
+    """Print one JSON line for the runner; the EOF of stdin shows when the runner is gone.
 
-    A live line is dropped when the runner does not read: a runner that is busy elsewhere must
-    not stop the writing of samples.
+    A live line is dropped if the runner does not read: a busy runner must not stop the writing of
+    samples.
     """
     with _SAYING, contextlib.suppress(OSError):
         if line["event"] == "live" and not select.select([], [1], [], 0)[1]:
@@ -44,7 +44,7 @@ def say(line: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Sample until a line or EOF on stdin; what cannot be done is the last line of stderr."""
+    """Sample until a line or EOF on stdin; an error is the last line of stderr."""
     config = json.loads(Path(sys.argv[1]).read_text())
     _settle(config.get("cpus", ""))
     stop = threading.Event()
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def _settle(cpus: str) -> None:
-    """Take our place: our CPU, a little ahead of others, no pauses of the garbage collector."""
+    """Set the CPU and a higher priority, and switch off the garbage collector."""
     with contextlib.suppress(OSError, ValueError):
         os.sched_setaffinity(0, parse_set(cpus))
     with contextlib.suppress(OSError):
@@ -78,7 +78,7 @@ def _settle(cpus: str) -> None:
     sys.setswitchinterval(_SWITCH_S)
     gc.collect()
     gc.freeze()
-    gc.disable()  # readings are tuples of integers: nothing here makes cycles
+    gc.disable()  # readings are tuples of integers: there are no reference cycles
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reading tiers on absolute deadlines: a late read is counted and skipped, never caught up."""
+"""Read tiers on absolute deadlines: a missed deadline is counted and skipped, not made up."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Punctuality:
 
 
 class Schedule:
-    """Deadlines of one tier: the next one after now, on the grid that began at the start.
+    """Deadlines of one tier, on a grid from the start.
 
     Args:
-        take: where the readings go.
-        lost: called with every exception of the meter: a bug of it, which must not stop others.
+        take: called with the readings.
+        lost: called with every exception of the meter: its bug must not stop other meters.
     """
 
     def __init__(self, tier: Tier, meter: str, clock: Clock, take: Take, lost: Lost) -> None:
@@ -58,22 +58,22 @@ class Schedule:
 
     @property
     def failure(self) -> str:
-        """What its last read, or its last question for the next one, raised; else empty."""
+        """The error of its last read, or of computing its next time; empty without one."""
         return self._read_failure or self._due_failure
 
     def warm_up(self) -> None:
-        """The first read is the slowest: it may not count as late."""
+        """Take the first read, which is the slowest and must not count as late."""
         self._run(self.tier.read)
 
     def begin(self, start: int) -> None:
-        """Set the first deadline; tiers that begin together share their wake-ups."""
+        """Set the first deadline; tiers with the same begin share their wake-ups."""
         self.due = self._own_due() if self.tier.due else start + self._period
 
     def read(self) -> None:
-        """Take the reading that is due and set the next deadline."""
+        """Take the due reading and set the next deadline."""
         late = self._clock.now() - self.due
         self._run(self.tier.read)
-        if self.tier.due:  # it sets its own pace: there is no grid to miss
+        if self.tier.due:  # it sets its own times: there are no deadlines to miss
             self.kept.note(late, 0)
             self.due = self._own_due()
             return
@@ -95,7 +95,7 @@ class Schedule:
             self._lost(self.tier, error)
 
     def _own_due(self) -> int:
-        """The tier's own next time; after a second where it cannot say."""
+        """The tier's own next time; a second later if it fails."""
         try:
             due = int(self.tier.due()) if self.tier.due else self.due
         except Exception as error:
@@ -114,7 +114,7 @@ def _words(error: Exception) -> str:
 
 
 def _usable(period_s: float) -> float:
-    """A period that a tier can be read at: a meter that asks for none is read once a second."""
+    """A possible period of a tier: a meter with an invalid one is read once a second."""
     if not math.isfinite(period_s) or period_s <= 0:
         return _AGAIN_S
     return max(period_s, _SHORTEST_S)
@@ -123,11 +123,11 @@ def _usable(period_s: float) -> float:
 class Lane:
     """A thread that reads its schedules, always the one that is due first.
 
-    All quick tiers share one lane; each slow tier has its own, so that it delays no other (ctypes
+    All quick tiers share one lane. Each slow tier has its own, so that it delays no other (ctypes
     and sockets release the interpreter).
 
     Attributes:
-        fault: why it ended early, in words; empty while it runs and after a stop.
+        fault: why it ended early; empty while it runs and after a stop.
     """
 
     def __init__(self, schedules: list[Schedule], clock: Clock, stop: threading.Event) -> None:
@@ -147,11 +147,11 @@ class Lane:
 
     @property
     def names(self) -> str:
-        """The tiers that it reads, for a message."""
+        """The names of its tiers, for a message."""
         return ", ".join(f"{s.meter}.{s.tier.name}" for s in self.schedules)
 
     def _guarded(self) -> None:
-        """A lane that dies says so: its readings would end without a word."""
+        """Run the lane; record an error that ends it, so that its readings do not end silently."""
         try:
             self._run()
         except BaseException as error:
@@ -175,7 +175,9 @@ class Lane:
     def _next(self) -> None:
         first = self._heap[0]
         wait_s = (first.due - self._clock.now()) / 1e9
-        if wait_s > _SHORT_S:  # an event can be set meanwhile, but costs twice a plain sleep
+        if (
+            wait_s > _SHORT_S
+        ):  # waiting for an event can be interrupted, but costs twice a plain sleep
             self._stop.wait(min(wait_s, _NAP_S))
             return
         if wait_s > 0:

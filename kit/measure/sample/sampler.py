@@ -1,10 +1,10 @@
-"""The sampler itself: every meter of a configuration, read until told to stop.
+"""The sampler's main loop: reads every meter of a configuration until it is stopped.
 
-Threads: one lane for quick tiers, one for each slow tier, and this module's own, which writes the
-rows and talks, so that neither a slow disk nor a slow runner delays a reading.
+Threads: one lane for quick tiers, one for each slow tier, and the main thread, which writes rows
+and lines for the runner, so that neither a slow disk nor a slow runner delays a reading.
 
-One odd meter, tier or device stops no other: what fails is said once, by name, and stands in the
-closing report and in the exit code.
+A failing meter, tier or device stops no other: its failure is reported once, by name, and again in
+the closing report and in the exit code.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ END_S = 8.0
 
 
 class NotReadyError(Exception):
-    """A meter that gave no first reading in time."""
+    """A meter without a first reading in time."""
 
 
 def sample(config: dict[str, Any], stop: threading.Event, say: Say) -> dict[str, str]:
-    """Read every meter of ``config`` until ``stop``; then report rows and punctuality.
+    """Read every meter of ``config`` until ``stop``; then report rows and lateness.
 
     Returns:
-        What no longer worked at the end, and why, by meter or tier.
+        Failures at the end, by meter or tier.
 
     Raises:
-        MeterUnavailable: not one of the meters opens.
+        MeterUnavailable: none of the meters opens.
         NotReadyError: a first read took longer than 30 s.
         OSError: the rows cannot be written.
     """
@@ -59,7 +59,7 @@ def sample(config: dict[str, Any], stop: threading.Event, say: Say) -> dict[str,
         _write_until(stop, tracks, lambda: _show(live, clock, say))
         for lane in lanes:
             lane.join(END_S)
-        _flush(tracks)  # a closing read that failed is said too
+        _flush(tracks)  # a failed closing read is reported too
     failed |= _faults(tracks, lanes, say)
     say(report(tracks) | ({"failed": failed} if failed else {}))
     return failed
@@ -94,7 +94,7 @@ def _opened(
 
 
 def _reader(wanted: dict[str, Any], clock: Clock) -> meters.Reader:
-    """A meter opened; whatever it raises is its reason."""
+    """Open a meter; any exception becomes the reason why it does not open."""
     try:
         return meters.get(wanted["name"]).open(wanted["alias"], wanted["config"], clock)
     except MeterUnavailable:
@@ -104,7 +104,7 @@ def _reader(wanted: dict[str, Any], clock: Clock) -> meters.Reader:
 
 
 def _quietly(close: Callable[[], None]) -> None:
-    """Let go of a device; one that fails even there may not take the report with it."""
+    """Close a device; an error in it must not prevent the report."""
     try:
         close()
     except Exception:
@@ -122,10 +122,10 @@ def _faults(tracks: Sequence[Track], lanes: Sequence[Lane], say: Say) -> dict[st
 
 
 def report(tracks: Sequence[Track]) -> dict[str, Any]:
-    """The closing line: rows, and how punctual each tier was.
+    """The closing line: rows, and the lateness of each tier.
 
-    ``late_p99_ns`` is that of the quick tiers together; ``tiers`` has each tier's own, with its
-    count of reads. ``overruns`` counts, by tier, the deadlines that passed unread.
+    ``late_p99_ns`` is of the quick tiers together; ``tiers`` has each tier's own, with its
+    count of reads. ``overruns`` counts the missed deadlines by tier.
     """
     schedules = [s for track in tracks for s in track.schedules]
     own_pace = {id(s) for s in schedules if s.tier.due}
@@ -166,7 +166,7 @@ def _write_until(stop: threading.Event, tracks: Sequence[Track], show: Callable[
 
 
 def _show(live: Live, clock: Clock, say: Say) -> None:
-    """All of the state each time: a line that the runner does not read is dropped."""
+    """Print the whole state each time: a line that the runner does not read is dropped."""
     told = {"values": live.watts(clock.now()), "joules": live.joules()}
     said = {key: value for key, value in {**told, "state": live.state()}.items() if value}
     if said:

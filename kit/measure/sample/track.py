@@ -1,4 +1,4 @@
-"""One meter in the sampler: its reader, its file, the schedules of its tiers, what failed of it."""
+"""One meter in the sampler: reader, file, schedules of its tiers, failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kit.record.events import Clock
 
 Say = Callable[[dict[str, Any]], None]
 # A value that a row cannot hold (`kit.record.samples` reads 18 digits), or that is no integer:
-# kit's own code, which no device returns.
+# kit's own code for it, which no device returns.
 NO_VALUE = 2001
 _MOST = 10**18
 _NO_VALUE = "the value is no integer of at most 18 digits"
@@ -23,8 +23,8 @@ class Track:
     """A meter that is being read.
 
     Args:
-        planned: which quantities of which devices the plan reads; readings of others are left
-            out, since nothing in the plan says what they mean. None: all that the reader gives.
+        planned: the plan's quantities by device; other readings are left out, since the plan
+            does not say what they mean. None: all readings.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Track:
             self._complain(f"{', '.join(missing)} is no longer there")
 
     def flush(self) -> None:
-        """Write what was read, and look at it: the reading threads have no time for that."""
+        """Write the readings and check them for failures, outside of the reading threads."""
         for reading in self.writer.flush():
             self._note(reading.device, reading.quantity, reading.rc)
             try:
                 self._live.see(reading)
-            except Exception as error:  # what is shown may not stop what is written
+            except Exception as error:  # an error in live readings must not stop the writing
                 self._unseen(error)
 
     def _unseen(self, error: Exception) -> None:
@@ -77,7 +77,7 @@ class Track:
         )
 
     def _note(self, device: str, quantity: str, rc: int) -> None:
-        """Report a device's first failure once, and again only after it recovered."""
+        """Report a device's failure once, and again only after it recovered."""
         key = (device, quantity)
         if rc == 0:
             self._worked.add(key)
@@ -93,7 +93,7 @@ class Track:
             return _NO_VALUE
         try:
             return self.reader.explain(rc)
-        except Exception:  # a code that the meter itself does not know
+        except Exception:  # a code without an explanation of the meter
             return "an unknown code"
 
     def _lost(self, tier: Tier, error: Exception) -> None:

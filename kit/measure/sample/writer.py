@@ -1,4 +1,4 @@
-"""Sample rows on disk within a second of being read, so that a crash keeps them."""
+"""Writes sample rows to disk within a second after reading, so that a crash loses few."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 from kit.core.model import Sample
 from kit.measure.meters import Reading
 
-HEADER = ",".join(Sample._fields)  # kit.record.samples has numpy, which sampling does not need
+HEADER = ",".join(
+    Sample._fields
+)  # kit.record.samples imports numpy, which the sampler does not need
 _SYNC_S = 2.0
 
 
@@ -31,10 +33,10 @@ class Writer:
         self.rows = 0
 
     def add(self, readings: Iterable[Reading]) -> None:
-        self._waiting.extend(readings)  # atomic: no lock that a reading thread could wait for
+        self._waiting.extend(readings)  # atomic: no lock for which a reading thread could wait
 
     def flush(self) -> list[Reading]:
-        """Write what is waiting, to the disk itself every two seconds; returns it."""
+        """Write and return the new rows; synced to disk every two seconds."""
         readings = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if self._failed:
             return readings
@@ -46,7 +48,7 @@ class Writer:
         return readings
 
     def close(self) -> None:
-        """Write the rest, to the disk itself; harmless when repeated."""
+        """Write and sync the rest; may be called again."""
         if self._file.closed:
             return
         try:

@@ -1,6 +1,6 @@
-"""Reading a run that may be hostile: a folder or a ``.kit.zip``, never extracted, never run.
+"""Reading a run that may be hostile: a folder or a ``.kit.zip``, never extracted or executed.
 
-Every rule of the container is checked when it is opened; each has its own reason code (see
+Every rule of the container is checked when it is opened. Each has its own reason code (see
 `kit.record.archive.rules.CODES`). Contents are read one file at a time, up to a limit.
 """
 
@@ -21,12 +21,12 @@ from kit.record.archive.rules import (
     SEAL,
     SEAL_SUFFIXES,
     SUFFIX,
+    ArchiveSource,
     Remark,
-    Source,
     refuse,
     refuse_name,
 )
-from kit.record.archive.zipped import ZipSource
+from kit.record.archive.zip import ZipSource
 
 __all__ = (
     "CODES",
@@ -39,9 +39,9 @@ __all__ = (
     "SEAL",
     "SEAL_SUFFIXES",
     "SUFFIX",
+    "ArchiveSource",
     "FolderSource",
     "Remark",
-    "Source",
     "ZipSource",
     "open_source",
     "refuse",
@@ -49,12 +49,12 @@ __all__ = (
 )
 
 
-def open_source(path: Path) -> Source:
-    """The run at ``path``: a folder (sealed or in flight) or a single file. Use it by ``with``.
+def open_source(path: Path) -> ArchiveSource:
+    """Open the run at ``path``: a folder (sealed or in flight) or a single file. Use ``with``.
 
     Raises:
         UsageError: nothing is there, or it cannot be read.
-        ArchiveRefused: what is there breaks a rule of the container; ``code`` names it.
+        ArchiveRefused: it breaks a rule of the container; ``code`` names the rule.
     """
     try:
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""The central directory of a zip archive, parsed strictly: one reading only, or none.
+"""The central directory of a zip archive, parsed strictly: ambiguous ones are refused.
 
 Format: APPNOTE.TXT 6.3.10, sections 4.3.12 to 4.3.16 and 4.5.
 """
@@ -33,7 +33,7 @@ _KNOWN_EXTRAS = {
 _MAX_DIRECTORY = 16 << 20
 _HEAD = 512
 _PACKED = "it is another kind of archive; unpack it and name the run's folder"
-# How other files begin that people get in place of a zip archive.
+# How other files begin that people may have instead of a zip archive.
 _OTHERS = (
     (b"PK\x03\x04", "it ends early; the download was cut short, get it again"),
     (b"version https://git-lfs", "it is a pointer of Git LFS; `git lfs pull` gets the file"),
@@ -61,12 +61,12 @@ class Member(NamedTuple):
 
     @property
     def is_folder(self) -> bool:
-        """Whether this is an empty entry that only says that a folder is there."""
+        """Whether this is an empty entry for a folder."""
         return self.name.endswith("/") and not (self.size or self.crc) and self.packed <= 2
 
 
 class Directory(NamedTuple):
-    """Where the central directory lies and how many entries it has."""
+    """The place of the central directory, and its number of entries."""
 
     offset: int
     size: int
@@ -75,7 +75,7 @@ class Directory(NamedTuple):
 
 
 def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    """Exactly ``size`` bytes from ``offset``; raises `ArchiveRefused` where there are fewer."""
+    """Exactly ``size`` bytes from ``offset``; raises `ArchiveRefused` if there are fewer."""
     file.seek(offset)
     data = file.read(size)
     if len(data) != size:
@@ -84,7 +84,7 @@ def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
 
 
 def find_directory(file: BinaryIO) -> Directory:
-    """The end record: exactly at the end of the file, so that there is one reading only."""
+    """The end record: exactly at the end of the file, so that it is unambiguous."""
     total = file.seek(0, os.SEEK_END)
     if total < _END.size:
         raise refuse("NOT_A_ZIP", _what_it_is(file, total))
@@ -118,7 +118,7 @@ def _why_no_end(file: BinaryIO, total: int) -> tuple[str, str]:
 
 
 def _what_it_is(file: BinaryIO, total: int) -> str:
-    """What somebody got in place of a zip archive, and what to do about it."""
+    """What kind of file this is instead of a zip archive, with a remedy."""
     if not total:
         return "it is empty; download or copy it again"
     head = read_at(file, 0, min(total, _HEAD)).lstrip()
@@ -129,9 +129,9 @@ def _what_it_is(file: BinaryIO, total: int) -> str:
 
 
 def _refuse_contradiction(told: tuple[int, int, int], wide: Directory) -> None:
-    """What the short end record says itself must be what the zip64 record says.
+    """Refuse a short end record that contradicts the zip64 record.
 
-    Some readers believe the one and some the other: they would see different archives.
+    Some readers use one and some the other: they would see different archives.
     """
     for short, full, value in zip(
         told, (_FULL32, _FULL32, _FULL16), (wide.size, wide.offset, wide.entries), strict=True
@@ -161,7 +161,7 @@ def _directory64(file: BinaryIO, end_at: int) -> Directory:
 
 
 def entries_of(file: BinaryIO, directory: Directory) -> list[Member]:
-    """Every entry, in the directory's order; together they fill it."""
+    """Every entry, in order; together they fill the directory exactly."""
     data = read_at(file, directory.offset, directory.size)
     found: list[Member] = []
     at = 0
@@ -216,11 +216,11 @@ def extras_of(data: bytes, name: str) -> dict[int, bytes]:
 
 
 def widened(values: tuple[int, ...], extra: dict[int, bytes], name: str) -> list[int]:
-    """Values of 32 bits, with those that say "see zip64" taken from there, in order."""
+    """Values of 32 bits; those that refer to zip64 are taken from there, in order."""
     wanted = sum(value == _FULL32 for value in values)
     field = extra.get(_ZIP64_ID, b"")
     if not wanted and field == struct.pack(f"<{len(values)}Q", *values):
-        return list(values)  # said twice, and the same
+        return list(values)  # stated twice, consistently
     if len(field) != 8 * wanted:
         raise refuse("ZIP_HEADERS_DIFFER", f"{name!a}: zip64 sizes")
     wide = iter(struct.unpack(f"<{wanted}Q", field))

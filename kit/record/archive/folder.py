@@ -1,4 +1,4 @@
-"""A run in a folder: regular files only, opened step by step without following links."""
+"""A run in a folder: only regular files, opened step by step without following links."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from kit.record.archive.rules import (
     MAX_BYTES,
     MAX_MEMBERS,
     PIECE,
+    ArchiveSource,
     Remark,
-    Source,
     refuse,
     refuse_name,
     refuse_twins,
 )
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# O_NONBLOCK: a pipe put there after the scan must not make the reader wait for ever.
+# O_NONBLOCK: a pipe made after the scan must not block the reader forever.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-class FolderSource(Source):
+class FolderSource(ArchiveSource):
     """The files below a folder.
 
     Raises:
@@ -83,7 +83,7 @@ class FolderSource(Source):
         return b"".join(self.pieces(name))
 
     def close(self) -> None:
-        """A folder is held open only while it is read."""
+        """Do nothing: a folder is open only while it is read."""
 
     def _opened(self, name: str) -> BinaryIO:
         *folders, last = name.split("/")
@@ -126,7 +126,7 @@ def _opened(fd: int) -> Iterator[int]:
 
 
 def _is_stray(name: str, facts: os.stat_result) -> bool:
-    """Whether a folder or regular file is one that systems and tools leave behind."""
+    """Whether a folder or regular file is a leftover of systems and tools."""
     if stat.S_ISDIR(facts.st_mode):
         return bool(strays.folder_of(name))
     return stat.S_ISREG(facts.st_mode) and bool(strays.file_of(name))
@@ -138,7 +138,7 @@ def _refuse_kind(facts: os.stat_result, name: str) -> None:
 
 
 def _open(part: str, flags: int, parent: int, name: str) -> int:
-    """Open one step of ``name``; what changed its kind since the scan is refused."""
+    """Open one step of ``name``; refuse it if its kind changed since the scan."""
     try:
         return os.open(part, flags, dir_fd=parent)
     except PermissionError as error:

@@ -16,7 +16,7 @@ MAX_MANIFEST = 8 << 20
 MAX_MEMBERS = 10_000
 MAX_BYTES = 8 << 30
 MAX_RATIO = 100
-# Below this size a high ratio is harmless: some kilobytes of zeros are no bomb.
+# Below this size a high compression ratio is harmless: some kilobytes of zeros are no bomb.
 RATIO_FREE_BYTES = 1 << 20
 # Files are read in pieces of this size.
 PIECE = 1 << 20
@@ -51,24 +51,24 @@ _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Remark(NamedTuple):
-    """What ordinary handling has done to a container: a reason code, and what was found.
+    """A trace of ordinary handling in a container: reason code and message.
 
-    It is worth a warning; the files that the manifest lists are judged all the same.
+    It is a warning; the files in the manifest are still checked.
     """
 
     code: str
     message: str
 
 
-class Source(Protocol):
+class ArchiveSource(Protocol):
     """A run's files, read-only. Implementations have checked the container's rules.
 
-    Whoever opens one closes it, by ``with``; who is given one leaves it open.
+    The caller that opens it closes it, with ``with``; functions that receive it leave it open.
 
     Attributes:
         kind: ``folder`` or ``zip``.
         top: the name of the (top) folder: the run hash of a sealed run.
-        remarks: what to know of the container before its files are judged.
+        remarks: warnings about the container.
     """
 
     kind: str
@@ -88,22 +88,22 @@ class Source(Protocol):
         """The size (bytes) that the container declares; raises `ArchiveRefused`."""
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """The file piece by piece, so that its size is no one's memory.
+        """The file piece by piece, so that it is never held in memory whole.
 
         Raises:
-            ArchiveRefused: ``MISSING_FILE``, or what unpacking it shows, at the latest after the
-                last piece.
+            ArchiveRefused: ``MISSING_FILE``, or a fault in its packed data, at the latest after
+                the last piece.
         """
 
     def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
         """The whole file, if it has at most ``limit`` bytes.
 
         Raises:
-            ArchiveRefused: ``MISSING_FILE``, ``TOO_LARGE``, or what unpacking it shows.
+            ArchiveRefused: ``MISSING_FILE``, ``TOO_LARGE``, or a fault in its packed data.
         """
 
     def close(self) -> None:
-        """Let go of the file, where one is held open."""
+        """Close the file, if one is open."""
 
 
 def refuse(code: str, detail: str) -> ArchiveRefused:
@@ -123,14 +123,14 @@ def refuse_name(name: str) -> None:
 
 
 def refuse_segments(name: str) -> None:
-    """Raise where a part of a name is not made of plain characters."""
+    """Raise if a part of a name has other than plain characters."""
     if any(not _SEGMENT.fullmatch(segment) for segment in name.split("/")):
         why = "; where a Windows packer wrote it, unpack it there and name the folder"
         raise refuse("NAME_UNSAFE", ascii(name[:MAX_NAME]) + (why if "\\" in name else ""))
 
 
 def refuse_twins(names: Iterable[str]) -> None:
-    """Raise when two names are one, here or on a file system that ignores case."""
+    """Raise if two names are equal, here or on a file system that ignores case."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.casefold(), name)

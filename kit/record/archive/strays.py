@@ -1,7 +1,7 @@
-"""Files that systems, sync tools and editors leave beside others: known by name, never read.
+"""Leftover files of systems, sync tools and editors: known by name, never read.
 
-They come with ordinary handling and say nothing about the run. They are set aside and reported;
-any other file that a manifest does not list is a fault.
+They come from ordinary handling and mean nothing for the run. They are ignored and reported. Any
+other file that a manifest does not list is a fault.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# Whole folders: what is in them is not looked at.
+# Whole folders: their content is not read.
 _FOLDERS = {
     "__macosx": "macOS",
     ".appledouble": "macOS",
@@ -46,17 +46,17 @@ _SHOWN = 3
 
 
 def folder_of(name: str) -> str:
-    """Who leaves a folder of that name behind; empty for any other."""
+    """Which system or tool leaves a folder of this name; empty for other names."""
     return _FOLDERS.get(name.casefold(), "")
 
 
 def file_of(name: str) -> str:
-    """Who leaves a file of that name behind; empty for any other."""
+    """Which system or tool leaves a file of this name; empty for other names."""
     return next((who for who, names in _KNOWN if names.fullmatch(name)), "")
 
 
 def of_path(path: str) -> str:
-    """Who leaves a file of that relative path behind; empty for any other."""
+    """Which system or tool leaves a file of this relative path; empty for other paths."""
     *folders, last = path.split("/")
     found = next((who for folder in folders if (who := folder_of(folder))), "")
     return found or file_of(last)

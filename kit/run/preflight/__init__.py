@@ -1,8 +1,8 @@
 """Preflight: Plan × host → findings, each ``ok``, ``warn`` or ``fail``, each with its remedy.
 
-`gather` looks at the machine, `check` judges what was gathered (pure, so that every rule is
-tested without the hardware it speaks of). `examine` is preflight without a plan: `kit doctor`.
-A finding's code is stable; a ``fail`` forbids the run, a ``warn`` goes with it into the archive.
+`gather` collects facts of the machine, `check` judges them (pure, so that every rule is tested
+without its hardware). `examine` is preflight without a plan: `kit doctor`. A finding's code is
+stable; a ``fail`` forbids the run, a ``warn`` is sealed with it.
 
 Codes (the first word is the aspect; a bare aspect is ``ok``)::
 
@@ -25,7 +25,7 @@ Codes (the first word is the aspect; a bare aspect is ``ok``)::
 from __future__ import annotations
 
 from kit.run.preflight.doctor import examine
-from kit.run.preflight.gathering import gather
+from kit.run.preflight.facts import gather
 from kit.run.preflight.rules import check, run_bytes
 
 __all__ = ["check", "examine", "gather", "run_bytes"]

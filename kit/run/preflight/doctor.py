@@ -1,7 +1,7 @@
-"""`kit doctor`: preflight without a plan. What this host can do, and what to do about the rest.
+"""`kit doctor`: preflight without a plan. What this host can do, and remedies for the rest.
 
-Only what forbids every run is a ``fail`` here; a host without a GPU or a power meter runs all the
-same, so that their lack is a ``warn``.
+Only what forbids every run is a ``fail`` here. A host without a GPU or a power meter can still run
+specs, so that is a ``warn``.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from kit.machine import containers, host, images
 from kit.machine.host import HostConfig, config_path, is_absent
 from kit.measure import meters
 from kit.run.preflight import gpu_rules, host_rules, meter_rules
+from kit.run.preflight.facts import disk_free
 from kit.run.preflight.finding import fail, ok, warn
-from kit.run.preflight.gathering import disk_free
 
 PYTHON = (3, 11)
-# Room for an image, a small model and some runs; below the first nothing can be built.
+# Space for an image, a small model and some runs; below the first nothing can be built.
 DISK_FAIL, DISK_WARN = 1 << 30, 10 << 30
 
 
 def examine(runs: Path | None = None) -> list[Finding]:
-    """Findings on this host, in reading order. Never raises a `KitError`: it reports them.
+    """Findings on this host, in reading order. It reports a `KitError` as a finding.
 
     Args:
-        runs: the store's folder; None asks host.toml.
+        runs: the store's folder; None: the one in host.toml.
     """
     config, findings = _config()
     engine_facts, engine_findings = _engine()
@@ -58,7 +58,7 @@ def _config() -> tuple[HostConfig, list[Finding]]:
 
 
 def _engine() -> tuple[dict[str, Any] | None, list[Finding]]:
-    """What the container engine says of itself, None where none answers; and its images."""
+    """The container engine's facts, None if no engine answers; and findings on its images."""
     try:
         with containers.connect() as engine:
             facts = engine.facts()
@@ -77,7 +77,7 @@ def _python() -> Finding:
 def _gpus(facts: dict[str, Any]) -> Iterator[Finding]:
     boards, driver = facts["gpus"], facts["nvidia"]
     if is_absent(boards):
-        return  # the meter nvml says why
+        return  # the meter nvml reports why
     if not boards:
         version = _words(driver["driver"], "of unknown version")
         yield warn("GPU_MISSING", f"driver {version} sees no GPU", "check `nvidia-smi`")
@@ -90,7 +90,7 @@ def _gpus(facts: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _meters(config: HostConfig) -> Iterator[Finding]:
-    """Every meter that can be asked for here, probed for real."""
+    """Probe every meter that a spec could name here."""
     asked: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None)]
     asked += [("pdu", alias) for alias in config.pdu]
     asked += [("estimate", None)]

@@ -1,4 +1,4 @@
-"""Short constructors, so that a rule reads as what it says."""
+"""Short constructors of findings, which keep rules readable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def ok(code: str, message: str) -> Finding:
 
 
 def warn(code: str, message: str, remedy: str) -> Finding:
-    """The run may go on; the doubt goes into the archive."""
+    """The run may begin; the doubt is sealed with it."""
     return Finding(code=code, level="warn", message=message, remedy=remedy)
 
 

@@ -9,14 +9,14 @@ from kit.core.model import Finding, MeterDevice
 from kit.machine.host import is_absent
 from kit.run.preflight.finding import fail, ok, warn
 
-# A card still warm from other work leaks more and begins above its own idle power.
+# A card that is still warm from other work leaks more current and draws more than its idle power.
 WARM_C = 60
-# So close to its slowdown threshold a card will throttle within the run.
+# A card this close to its slowdown threshold will throttle within the run.
 THROTTLE_GAP_C = 5
-# Limits are set in whole watts and told in milliwatts.
+# Limits are set in whole watts and reported in milliwatts.
 LIMIT_SLACK_W = 0.5
 
-# What stands in for an energy counter, best first, as `kit.energy` takes it.
+# Replacements of an energy counter, best first, as in `kit.energy`.
 _INSTEAD = {
     "gpu_power_sample": "the driver's 20 ms power samples",
     "gpu_power_instant": "instantaneous power, which misses what lies between two readings",
@@ -38,7 +38,7 @@ def check(
         boards: the fingerprint's ``gpus``.
         engine: how the engine hands out GPUs: ``cdi``, ``nvidia`` or None.
         measured: what the meter nvml reads; None where it is not part of the plan.
-        counters: growth of each energy counter in mJ, see `kit.run.preflight.gathering`.
+        counters: growth of each energy counter in mJ, see `kit.run.preflight.facts`.
     """
     if is_absent(boards):
         yield fail(
@@ -61,7 +61,7 @@ def check(
 
 
 def _unlike(boards: Mapping[str, Any]) -> Iterator[Finding]:
-    """GPUs of several kinds in one run."""
+    """GPUs of several models in one run."""
     kinds = {
         f"{facts['name']}, {memory / 1e9:.3g} GB" if isinstance(memory, int) else facts["name"]
         for facts in boards.values()
@@ -130,7 +130,7 @@ def _virtual(alias: str, facts: Mapping[str, Any]) -> Finding | None:
 
 
 def _power_limit(alias: str, facts: Mapping[str, Any]) -> Finding | None:
-    """The limit in effect, which other settings may hold below the one that was set."""
+    """The power limit in effect, which other settings may hold below the requested one."""
     usual = facts.get("power_default_w")
     limits = [facts.get("power_enforced_w"), facts.get("power_limit_w")]
     now = next((w for w in limits if isinstance(w, int | float)), None)
@@ -240,7 +240,7 @@ def _counter(
 
 
 def _instead(alias: str, measured: Sequence[MeterDevice]) -> str | None:
-    """The best power reading that stands in for the counter."""
+    """The best power reading in place of the counter."""
     for device in measured:
         for quantity, words in _INSTEAD.items():
             facts = device.quantities.get(quantity, {"reason": "not read"})

@@ -9,12 +9,12 @@ from kit.core.model import Finding
 from kit.machine.host import is_absent
 from kit.run.preflight.finding import fail, ok, warn
 
-# Part of the usable CPUs that may be busy with something else before it shows in the energy.
+# Share of the usable CPUs that may be busy with other work before the energy is affected.
 LOAD_SHARE = 0.25
 
 
 def engine(facts: Mapping[str, Any], cgroup: Any) -> Finding:
-    """The container engine answers, and can hold a container to its limits."""
+    """The container engine answers, and can enforce a container's limits."""
     if is_absent(facts):
         return fail("ENGINE_MISSING", facts["absent"], "start one: `sudo systemctl start docker`")
     name = f"{facts.get('engine', 'engine')} {facts.get('version', '?')}"
@@ -34,7 +34,7 @@ def engine(facts: Mapping[str, Any], cgroup: Any) -> Finding:
 
 
 def frequency(facts: Any) -> Finding:
-    """The frequency governor is ``performance``, or out of our hands."""
+    """The frequency governor is ``performance``, or not under this host's control."""
     if facts is None or is_absent(facts):
         why = facts["absent"] if facts else "unknown"
         return ok("FREQUENCY", f"CPU frequency is not ours to set: {why}")

@@ -1,4 +1,4 @@
-"""Rules on meters: what was asked for, what answers, and what that leaves measured. Pure."""
+"""Rules on meters: which ones were asked for, which answer, and what is then measured. Pure."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from kit.energy import sanity, scopes
 from kit.measure import meters as registry
 from kit.run.preflight.finding import fail, ok, warn
 
-# How long preflight watches the GPUs' counters (`kit.run.preflight.gathering`), s.
+# How long preflight watches the GPUs' counters (`kit.run.preflight.facts`), s.
 _WATCHED_S = 0.5
 _READABLE = "sudo chmod a+r /sys/class/powercap/*/energy_uj (until the next boot), or run as root"
 
 
 def meters(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
-    """Every meter asked for has devices, or says why not."""
+    """Every meter of the spec has devices, or a reason why not."""
     for plan in plans:
         yield meter(plan)
 
 
 def meter(plan: MeterPlan) -> Finding:
-    """One meter. A PDU was wired and configured by someone: its silence is a fault, not a lack."""
+    """One meter. Somebody wired and configured the PDU, so that its silence is a fault."""
     name = f"{plan.name} {plan.alias}" if plan.alias else plan.name
     silent = {d.device: _silent(d) for d in plan.devices if _silent(d) and _is_missed(plan, d)}
     if silent:
@@ -45,11 +45,11 @@ def meter(plan: MeterPlan) -> Finding:
 
 
 def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether what the PDUs told at planning can be: against itself, and against the GPUs.
+    """Whether the PDUs' readings at planning are possible: among themselves, and with the GPUs'.
 
     Args:
-        gpu_energy: mJ that each GPU's counter grew by within half a second; what else stands
-            there tells of no growth.
+        gpu_energy: growth of each GPU's counter within half a second, mJ; other values mean
+            that there is none.
     """
     outlets = [plan for plan in plans if scopes.of_meter(plan) == "wall"]
     for device in (device for plan in outlets for device in plan.devices):
@@ -74,7 +74,7 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
 
 
 def _impossible(device: MeterDevice) -> str:
-    """Why what an outlet told at planning is no reading; empty where it is one."""
+    """Why an outlet's reading at planning is impossible; empty if it is possible."""
     facts = device.quantities.get("pdu_power", {})
     watts = facts.get("probe", {}).get("watts")
     if watts is None:
@@ -85,28 +85,28 @@ def _impossible(device: MeterDevice) -> str:
 
 
 def _powers(plan: MeterPlan) -> list[dict[str, Any]]:
-    """The facts of each power that was told at planning."""
+    """The facts of each power that was read at planning."""
     told = [device.quantities.get("pdu_power", {}) for device in plan.devices]
     return [facts for facts in told if "watts" in facts.get("probe", {})]
 
 
 def _silent(device: MeterDevice) -> str:
-    """Why nothing of a device is read; empty where something is."""
+    """Why nothing of a device is read; empty if something is."""
     told = list(device.quantities.values())
     return str(told[0]["reason"]) if told and all("reason" in facts for facts in told) else ""
 
 
 def _is_missed(plan: MeterPlan, device: MeterDevice) -> bool:
-    """Whether a silent device leaves something out: a RAPL zone beside the packages does not.
+    """Whether energy is missed without this device; for a RAPL zone beside the packages it is not.
 
-    Graphics that are off draw nothing, and a desktop's memory is not counted.
+    Graphics that are off draw no power, and a desktop's memory is not counted.
     """
     told = device.quantities.values()
     return plan.name != "rapl" or any(facts.get("summed", True) for facts in told)
 
 
 def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
-    """What will be known of energy: measured, estimated, or nothing."""
+    """Whether energy will be measured, estimated, or unmeasured."""
     working = _working(plans)
     measuring = [p.name for p in working if scopes.SCOPES[scopes.of_meter(p)].status == "measured"]
     if measuring:
@@ -132,7 +132,7 @@ def _working(plans: Sequence[MeterPlan]) -> list[MeterPlan]:
 
 
 def _tells_energy(device: MeterDevice) -> bool:
-    """Whether any quantity that feeds an energy scope is read: a card in MIG mode gives none."""
+    """Whether any quantity of an energy scope is read; a card in MIG mode has none."""
     return any(
         "reason" not in facts and facts.get("summed", True)
         for name, facts in device.quantities.items()
@@ -141,7 +141,7 @@ def _tells_energy(device: MeterDevice) -> bool:
 
 
 def primary(metric: str, plans: Sequence[MeterPlan]) -> Iterator[Finding]:
-    """A primary metric of energy needs its meter, or a replay has nothing to compare."""
+    """A primary metric of energy needs its meter; without it a replay has nothing to compare."""
     scope, _, rest = metric.partition("_energy_")
     if not rest:
         return

@@ -1,7 +1,6 @@
 """The rules: pure functions from (plan, spec, facts) to findings.
 
-Numbers behind a rule stand beside it with their reason; a fact that is absent is never taken
-for a good one.
+Each threshold has its reason in a comment. An absent fact never counts as a good one.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from kit.run.preflight.finding import fail, ok, warn
 
 # Measured on an H200 at the sampler's tiers (see the traces): about 9 MB of CSV per GPU-hour.
 SAMPLES_BYTES_PER_HOUR = 9_000_000
-# Container log, driver's spool and journal of one launch: generous, they are seldom 1 MB.
+# Container log, driver's spool and journal of one launch: generous, they are rarely 1 MB.
 LAUNCH_BYTES = 16 << 20
-# A generated token with its chunk time and its share of the JSON around it.
+# A generated token with its chunk time and its share of the JSON.
 TOKEN_BYTES = 64
 DISK_MARGIN = 256 << 20
-# Context, activations and the runtime itself beside the weights; below that it will not start.
+# Context, activations and the runtime in addition to the weights; with less it will not start.
 MEMORY_FACTOR = 1.2
 
 
 @dataclass(frozen=True)
 class Case:
-    """What every rule looks at."""
+    """The input of every rule."""
 
     plan: Plan
     spec: RunSpec
@@ -42,7 +41,7 @@ class Case:
 
 
 def check(plan: Plan, spec: RunSpec, facts: Mapping[str, Any]) -> list[Finding]:
-    """Every finding of ``plan`` on the machine that `gather` saw, in a fixed order. Pure."""
+    """All findings on ``plan`` by the facts of `gather`, in a fixed order. Pure."""
     case = Case(plan, spec, facts)
     return [finding for rule in _RULES for finding in rule(case)]
 
@@ -112,13 +111,13 @@ def _disk(case: Case) -> Iterator[Finding]:
 
 
 def disk_need(plan: Plan, spec: RunSpec) -> int:
-    """Bytes that the run can write at most: samples until its time limit, logs, responses."""
+    """The most that the run can write, bytes: samples until its time limit, logs, responses."""
     devices = sum(len(meter.devices) for meter in plan.meters)
     return run_bytes(spec, devices, plan.requests, plan.launches)
 
 
 def run_bytes(spec: RunSpec, devices: int, requests: int, launches: int | None = None) -> int:
-    """`disk_need` by the number of devices that are read and of requests in a launch."""
+    """`disk_need` from the numbers of devices and of requests in a launch."""
     samples = SAMPLES_BYTES_PER_HOUR * max(1, devices) * spec.limits.run_s / 3600
     tokens = int(spec.workload.options.get("max_output_tokens") or 4096) * requests
     per_launch = LAUNCH_BYTES + tokens * TOKEN_BYTES
@@ -253,7 +252,7 @@ _RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
 
 
 def _bytes(count: int) -> str:
-    """A count of bytes in the unit that keeps it short: ``98.4 MB``."""
+    """A count of bytes in a fitting unit: ``98.4 MB``."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
@@ -263,6 +262,6 @@ def _bytes(count: int) -> str:
 
 
 def _memory_size(count: int) -> str:
-    """Memory in binary units, as the spec's limits are: ``4 GiB``, ``64 MiB``."""
+    """Memory in binary units, like the spec's limits: ``4 GiB``, ``64 MiB``."""
     mib = count / (1 << 20)
     return f"{mib / 1024:.3g} GiB" if mib >= 1024 else f"{mib:.3g} MiB"

@@ -22,7 +22,7 @@ from kit.core.errors import KitError
 from kit.machine import queue
 from kit.record.events import FILE as EVENTS
 from kit.show.catalogue.index import INDEX, Kept, keep, load
-from kit.show.catalogue.reading import (
+from kit.show.catalogue.runrow import (
     MALFORMED,
     Row,
     bounded,
@@ -33,7 +33,7 @@ from kit.show.catalogue.reading import (
     row,
     text,
 )
-from kit.store import refused, verdicts
+from kit.store import refusals, verdicts
 from kit.store.store import Store
 
 __all__ = (
@@ -123,7 +123,7 @@ def in_flight(store: Store) -> list[Row]:
     except OSError:  # one was sealed while they were counted
         ids = []
     found = [_unsealed(store, id_) for id_ in ids]
-    gone = [_refused(refusal) for refusal in refused.refusals(store) if not refusal.asked_for]
+    gone = [_refused(refusal) for refusal in refusals.refusals(store) if not refusal.asked_for]
     return [*sorted(found, key=lambda row: _ORDER.index(row.status)), *gone]
 
 
@@ -142,7 +142,7 @@ def _unsealed(store: Store, id_: str) -> Row:
     )
 
 
-def _refused(refusal: refused.Refusal) -> Row:
+def _refused(refusal: refusals.Refusal) -> Row:
     """A run that could not begin; `kit attach` shows all of the reason."""
     return Row(
         "refused",

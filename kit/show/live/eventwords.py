@@ -22,7 +22,7 @@ Data = dict[str, Any]
 Said = tuple[str, str]
 
 
-class Line(NamedTuple):
+class LogLine(NamedTuple):
     """A line of the log: when (ns on the run's clock), how to take it, and its words.
 
     ``level`` is ``ok``, ``warn``, ``fail``, ``mark``, or empty for what only happened. The words
@@ -34,12 +34,12 @@ class Line(NamedTuple):
     text: str
 
 
-def lines(events: Iterable[Event]) -> list[Line]:
+def lines(events: Iterable[Event]) -> list[LogLine]:
     """The log of a run: what happened, in order."""
     return [found for event in events if (found := line(event))]
 
 
-def line(event: Event) -> Line | None:
+def line(event: Event) -> LogLine | None:
     """One event in words; one of an unknown kind as it stands, none where it is no news."""
     if event.kind in _SILENT:
         return None
@@ -49,11 +49,11 @@ def line(event: Event) -> Line | None:
         # A mark stands where the person set it, not where the runner came to write it down.
         t = int(event.data["t_face"]) if event.kind == "mark" else event.t
     except (KeyError, TypeError, ValueError, AttributeError):
-        return Line(event.t, "", _as_it_stands(event))
-    return Line(t, level, text)
+        return LogLine(event.t, "", _as_it_stands(event))
+    return LogLine(t, level, text)
 
 
-def fitting(log: Iterable[Line], wanted: str) -> list[Line]:
+def fitting(log: Iterable[LogLine], wanted: str) -> list[LogLine]:
     """Lines with every word of ``wanted``, in any case; a level counts as its word."""
     words = wanted.casefold().split()
     told = ((x, f"{LEVELS.get(x.level, x.level)} {x.text}".casefold()) for x in log)

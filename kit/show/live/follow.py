@@ -19,7 +19,7 @@ from kit.core.model import Event, Finding, MeterPlan
 from kit.record import events
 from kit.run.session import RunEnded, Session
 from kit.show.live.runstate import RunState
-from kit.show.live.snapshot import Snapshot
+from kit.show.live.snapshot import RunSnapshot
 from kit.store.store import Store
 
 LAST_LINES = 20
@@ -39,10 +39,10 @@ class Over:
 
 
 @dataclass(frozen=True)
-class Seen:
+class RunUpdate:
     """A new snapshot, the numbers of the journal's lines that cannot be read, what it waits for."""
 
-    snapshot: Snapshot
+    snapshot: RunSnapshot
     broken: tuple[int, ...] = ()
     waiting: str = ""
 
@@ -62,7 +62,7 @@ class Follower:
         self._state: RunState | None = None
         self._waiting = ""
 
-    def step(self, tell: Callable[[Seen], object]) -> Over | None:
+    def step(self, report: Callable[[RunUpdate], object]) -> Over | None:
         """Tell what is new; returns how the run ended once it did."""
         if self._folder is None:
             unknown = self._find()
@@ -70,25 +70,25 @@ class Follower:
                 return unknown
         # Asked before reading: what a runner writes last must not be missed.
         alive = self.session is not None and self.session.is_alive()
-        self._tell_new(tell)
+        self._report_new(report)
         if alive:
-            self._tell_wait(tell)
+            self._report_wait(report)
             return None
         over = self._over()
         if over.run and self._reader:
             # Sealing moved the journal, perhaps before its last lines were read.
             self._reader.path = over.run / events.FILE
-            self._tell_new(tell)
+            self._report_new(report)
         return over
 
-    def _tell_wait(self, tell: Callable[[Seen], object]) -> None:
+    def _report_wait(self, report: Callable[[RunUpdate], object]) -> None:
         """Before the first event: what the run waits for, whenever that changes."""
         if self.session is None or (self._state and self._state.snapshot().events):
             return
         wait = str(self.session.waiting() or "")
         if wait != self._waiting:
             self._waiting = wait
-            tell(Seen(Snapshot(), (), wait))
+            report(RunUpdate(RunSnapshot(), (), wait))
 
     def _find(self) -> Over | None:
         """In flight, refused, left over by a runner that died, or sealed."""
@@ -115,7 +115,7 @@ class Follower:
     def _watch(self, folder: Path) -> None:
         self._folder, self._reader = folder, events.Reader(folder / events.FILE)
 
-    def _tell_new(self, tell: Callable[[Seen], object]) -> None:
+    def _report_new(self, report: Callable[[RunUpdate], object]) -> None:
         assert self._reader and self._folder
         fresh = self._reader.read()
         if not fresh and self._state:
@@ -124,7 +124,7 @@ class Follower:
             self._state = RunState(meters_of(self._folder))
         for event in fresh:
             self._state.take(event)
-        tell(Seen(self._state.snapshot(), tuple(self._reader.broken)))
+        report(RunUpdate(self._state.snapshot(), tuple(self._reader.broken)))
 
     def _over(self) -> Over:
         assert self._folder

@@ -19,8 +19,8 @@ from kit.energy import names
 from kit.energy.running import Window, source_of
 from kit.energy.scopes import SCOPES
 from kit.show.live import eventwords
-from kit.show.live.eventwords import Line
-from kit.show.live.snapshot import NS, SILENT_NS, Device, Progress, Snapshot, Step, scope_of
+from kit.show.live.eventwords import LogLine
+from kit.show.live.snapshot import NS, SILENT_NS, Device, Progress, RunSnapshot, Step, scope_of
 from kit.show.live.trace import Point, Trace
 
 _MOST_LINES = 2000
@@ -45,13 +45,13 @@ class RunState:
         self._last_live: tuple[int, dict[str, float]] | None = None
         self._window: Window | None = None
         self._traces: dict[str, dict[str, Trace]] = {"power": {}, "temperature": {}, "clock": {}}
-        self._log: deque[Line] = deque(maxlen=_MOST_LINES)
-        self._marks: list[Line] = []
+        self._log: deque[LogLine] = deque(maxlen=_MOST_LINES)
+        self._marks: list[LogLine] = []
         self._faults: list[dict[str, str]] = []
         self._lost: list[str] = []
         self._status, self._reason = "", ""
 
-    def take(self, event: Event) -> Line | None:
+    def take(self, event: Event) -> LogLine | None:
         """Take in the next event; returns its line in the log, if it is worth one."""
         self._t, self._events = max(self._t, event.t), self._events + 1
         handler = getattr(self, "_on_" + event.kind.replace(".", "_"), None)
@@ -60,10 +60,10 @@ class RunState:
                 handler(event)
         return self._said(event)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> RunSnapshot:
         """The run as it is now."""
         step = self._steps[-1] if self._steps and self._steps[-1].t1 is None else None
-        return Snapshot(
+        return RunSnapshot(
             t=self._t,
             events=self._events,
             id=self._id,
@@ -127,7 +127,7 @@ class RunState:
         self._progress_at = (event.t, self._progress_at[1] if before else None)
 
     def _on_mark(self, event: Event) -> None:
-        self._marks.append(Line(int(event.data["t_face"]), "mark", str(event.data["text"])))
+        self._marks.append(LogLine(int(event.data["t_face"]), "mark", str(event.data["text"])))
 
     def _on_fault(self, event: Event) -> None:
         said = {k: str(event.data.get(k) or "") for k in ("code", "message", "remedy")}
@@ -179,7 +179,7 @@ class RunState:
 
     # --- parts ------------------------------------------------------------------------------
 
-    def _said(self, event: Event) -> Line | None:
+    def _said(self, event: Event) -> LogLine | None:
         """The event's line; preflight's contented findings were told by the plan."""
         line = eventwords.line(event)
         if line is None or (event.kind == "finding" and line.level == "ok"):

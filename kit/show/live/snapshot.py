@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kit.core.model import EnergyValue
-from kit.show.live.eventwords import Line
+from kit.show.live.eventwords import LogLine
 from kit.show.live.trace import Point
 
 NS = 1e9
@@ -65,7 +65,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class RunSnapshot:
     """A run at one instant ``t`` (ns): immutable, made once for each drawing."""
 
     t: int = 0
@@ -84,8 +84,8 @@ class Snapshot:
     energy: tuple[EnergyValue, ...] = ()
     device_energy: Mapping[str, EnergyValue] = field(default_factory=dict)
     energy_s: float = 0.0
-    log: tuple[Line, ...] = ()
-    marks: tuple[Line, ...] = ()
+    log: tuple[LogLine, ...] = ()
+    marks: tuple[LogLine, ...] = ()
     faults: tuple[dict[str, str], ...] = ()
     lost: tuple[str, ...] = ()
     status: str = ""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from kit.show.catalogue import Row, row
 from kit.show.render.audit import audit, ledger_doubts
-from kit.show.render.before import (
+from kit.show.render.energibridge import imported
+from kit.show.render.live_power import power
+from kit.show.render.rehearsal import (
     duration,
     error,
     findings,
@@ -19,8 +21,6 @@ from kit.show.render.before import (
     problems,
     tally,
 )
-from kit.show.render.imported import imported
-from kit.show.render.live_power import power
 from kit.show.render.rows import runs
 from kit.show.render.show import run, run_parts
 from kit.show.render.undertaking import QUESTION, undertaking, undertaking_list

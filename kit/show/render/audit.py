@@ -8,12 +8,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from kit.show.render.console import marked, plain, put, stderr, stdout
+from kit.show.render.console import plain, put, stderr, stdout, with_badge
 
 if TYPE_CHECKING:
     from kit.store.audit import Audit, Found
 
-_MARKS = {"PASS": "ok", "WARN": "warn", "FAIL": "fail"}
+_BADGES = {"PASS": "ok", "WARN": "warn", "FAIL": "fail"}
 _CLAIM = (
     "the ledger is the word of whoever keeps this store: its chain shows what was edited or cut "
     "out, not that it was never written anew. `kit verify RUN` checks a run"
@@ -23,7 +23,7 @@ _CLAIM = (
 def audit(found: Audit) -> None:
     """The findings on stdout, and what they entitle to say."""
     word = "SOUND" if found.passed else "NOT SOUND"
-    head = marked("ok" if found.passed else "fail", plain("the ledger of this store"), word)
+    head = with_badge("ok" if found.passed else "fail", plain("the ledger of this store"), word)
     claim = Text("\n").append_text(plain(_CLAIM, "quiet"))
     put(stdout(), Group(head, *map(_line, found.findings), claim))
 
@@ -38,4 +38,4 @@ def ledger_doubts(found: Audit) -> None:
 
 def _line(found: Found) -> Table:
     line = plain(found.message).append_text(plain(f"  {found.code}", "quiet"))
-    return marked(_MARKS[found.status], line, found.status.lower())
+    return with_badge(_BADGES[found.status], line, found.status.lower())

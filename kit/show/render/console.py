@@ -2,7 +2,7 @@
 
 On a terminal: colour (unless NO_COLOR), the terminal's width, glyphs where it can show them.
 Into a pipe or file: plain text, never wrapped, no trailing blanks, so that `grep` and `cut` work.
-A state is always a word beside its mark, never colour alone.
+A state is always a word beside its glyph, never colour alone.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def plain(value: object, style: str = "") -> Text:
     return Text(line, style=style)
 
 
-class Mark:
+class Badge:
     """A state as a glyph and a word of equal width, in ASCII where the terminal needs it."""
 
     def __init__(self, state: str, word: str | None = None) -> None:
@@ -100,17 +100,17 @@ class Mark:
 
     @property
     def width(self) -> int:
-        """Columns that the mark takes."""
+        """Columns that the badge takes."""
         return len(self._word) + 2
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(self.width, self.width)
 
 
-def marked(state: str, text: Text, word: str | None = None) -> Table:
-    """One line with its mark in front; what does not fit goes below the text."""
+def with_badge(state: str, text: Text, word: str | None = None) -> Table:
+    """One line with its badge in front; what does not fit goes below the text."""
     line = grid({"no_wrap": True}, {"overflow": "fold"})
-    line.add_row(Mark(state, word), text)
+    line.add_row(Badge(state, word), text)
     return line
 
 
@@ -130,7 +130,7 @@ def listing(*headings: tuple[str, dict[str, Any]]) -> Table:
     return table
 
 
-Cell = Text | Mark
+Cell = Text | Badge
 
 
 def fitted(
@@ -161,7 +161,7 @@ def fitted(
 
 
 def _width(cell: Cell) -> int:
-    if isinstance(cell, Mark):
+    if isinstance(cell, Badge):
         return cell.width
     return max((line.cell_len for line in cell.split("\n")), default=0)
 

@@ -19,12 +19,12 @@ from kit.show.render.console import (
     count,
     device_name,
     listing,
-    marked,
     plain,
     put,
     short_memory,
     short_time,
     stdout,
+    with_badge,
 )
 
 HISTORY = 60
@@ -100,7 +100,7 @@ class PowerView:
         yield from self._details()
         yield from self._totals()
         for meter, reason in self._latest.absent.items():
-            yield marked("skip", plain(f"{meter}: {reason}"), "absent")
+            yield with_badge("skip", plain(f"{meter}: {reason}"), "absent")
         yield Text(f"{short_time(self._latest.t_s)} · ctrl-C ends", style="quiet")
 
     def _table(self, options: ConsoleOptions) -> Table:
@@ -137,9 +137,9 @@ class PowerView:
         for name, track in self._tracks.items():
             seen = track.seen
             if seen.watts is None:
-                yield marked("warn", plain(f"{name}: {seen.why_not}"), "no power")
+                yield with_badge("warn", plain(f"{name}: {seen.why_not}"), "no power")
             if seen.no_energy not in ("", seen.why_not):
-                yield marked("warn", plain(f"{name}: {seen.no_energy}"), "no energy")
+                yield with_badge("warn", plain(f"{name}: {seen.no_energy}"), "no energy")
             over = self._over(seen.seconds) if seen.joules is not None else ""
             if said := [*_context(seen), *_found(seen, over)]:
                 yield plain(f"{name}: {', '.join(said)}", "quiet")

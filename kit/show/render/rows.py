@@ -10,12 +10,12 @@ from rich.text import Text
 
 from kit.energy.names import ENERGY_PER
 from kit.show.catalogue import Row
-from kit.show.render.console import Cell, Mark, count, fitted, plain, put, stderr, stdout
+from kit.show.render.console import Badge, Cell, count, fitted, plain, put, stderr, stdout
 
 SHORT = 12
-# A run's state → its mark, here and in the UI.
-MARKS = {"complete": "ok", "failed": "fail", "aborted": "warn", "running": "running"}
-MARKS |= {"waiting": "running", "unsealed": "warn", "refused": "fail", "broken": "fail"}
+# A run's state → its badge, here and in the UI.
+BADGES = {"complete": "ok", "failed": "fail", "aborted": "warn", "running": "running"}
+BADGES |= {"waiting": "running", "unsealed": "warn", "refused": "fail", "broken": "fail"}
 # From this width on everything has a column of its own.
 WIDE = 110
 _NUMBERS = (ENERGY_PER["output_token"].short, "tokens/s")
@@ -49,10 +49,10 @@ def _narrow(rows: Sequence[Row], console: Console) -> Table:
         if row.note:
             about.append("\n" if row.name else "").append_text(plain(row.note, "quiet"))
         numbers = (row.started[5:], row.energy, row.throughput)
-        mark, run = _front(row)
+        badge, run = _front(row)
         if row.checked:
             run.append("\n").append_text(checked_of(row, short=True))
-        lines.append((mark, run, about, *map(plain, numbers)))
+        lines.append((badge, run, about, *map(plain, numbers)))
     return fitted(console.width, headings, lines, elastic=2, right=_NUMBERS)
 
 
@@ -63,6 +63,6 @@ def checked_of(row: Row, *, short: bool = False) -> Text:
     return plain(word, styles.get(word, "bad"))
 
 
-def _front(row: Row) -> tuple[Mark, Text]:
-    mark = Mark(MARKS.get(row.status, "fail"), str(plain(row.status)))
-    return mark, plain(row.run[:SHORT], "name")
+def _front(row: Row) -> tuple[Badge, Text]:
+    badge = Badge(BADGES.get(row.status, "fail"), str(plain(row.status)))
+    return badge, plain(row.run[:SHORT], "name")

@@ -15,19 +15,19 @@ from kit.energy.names import SCOPES
 from kit.energy.results.older import readable
 from kit.show.render import evidence
 from kit.show.render.console import (
-    Mark,
+    Badge,
     facts,
     listing,
-    marked,
     plain,
     put,
     short_revision,
     short_time,
     stdout,
     title,
+    with_badge,
 )
 from kit.show.render.numbers import measured, number, watts
-from kit.show.render.rows import MARKS, SHORT
+from kit.show.render.rows import BADGES, SHORT
 from kit.show.report import words
 from kit.show.report.mean import HEADING, LEGEND, interval, mean
 
@@ -102,7 +102,7 @@ def _section(heading: str, body: RenderableType | None) -> list[RenderableType]:
 def _state(manifest: Document) -> Table:
     status = str(manifest.get("status", "broken"))
     reason = str(manifest.get("reason", ""))
-    return marked(MARKS.get(status, "fail"), plain(reason), str(plain(status)))
+    return with_badge(BADGES.get(status, "fail"), plain(reason), str(plain(status)))
 
 
 def _identity(name: str, manifest: Document, spec: Document) -> list[tuple[str, str | None]]:
@@ -260,7 +260,7 @@ def _notices(results: Document) -> RenderableType | None:
         text = plain(notice.get("message", "")).append(
             f"  {plain(notice.get('code', ''))}", "quiet"
         )
-        table.add_row(Mark("warn", ""), text)
+        table.add_row(Badge("warn", ""), text)
     return table
 
 

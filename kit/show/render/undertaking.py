@@ -10,7 +10,6 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from kit.core.model import RunSpec
-from kit.show.render.before import arrivals, findings_table, limits, network
 from kit.show.render.console import (
     count,
     facts,
@@ -22,6 +21,7 @@ from kit.show.render.console import (
     stderr,
     title,
 )
+from kit.show.render.rehearsal import arrivals, findings_table, limits, network
 
 if TYPE_CHECKING:  # replay is imported by those that use it, so that other commands answer at once
     from kit.judge.replay import FilePart, ImagePart, MeterPart, Undertaking

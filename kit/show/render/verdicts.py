@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.energy import names
-from kit.show.render.console import Mark, grid, marked, plain, put, stdout
+from kit.show.render.console import Badge, grid, plain, put, stdout, with_badge
 from kit.show.report.mean import HEADING, LEGEND, mean
 
 if TYPE_CHECKING:
     from kit.judge.compare import Axis, Comparison, Meaning
 
-# A verdict's mark, for both faces.
+# A verdict's badge, for both faces.
 STATES = {
     "REPRODUCED": "ok",
     "EQUIVALENT": "ok",
@@ -25,7 +25,7 @@ STATES = {
     "INCONCLUSIVE": "warn",
     "NOT-COMPARABLE": "skip",
 }
-# What a difference means, as mark and words, for both faces.
+# What a difference means, as badge and words, for both faces.
 MEANINGS: dict[Meaning, tuple[str, str]] = {
     "confounder": ("warn", "confounder"),
     "other work": ("running", "asked, other work"),
@@ -75,7 +75,7 @@ def _headline(axis: Axis) -> Table:
     """``✔ EQUIVALENT  GPU energy per output token ×1.021 [0.998, 1.044], margin ±10%``."""
     text = plain(_numbers(axis), "name")
     text.append_text(plain(f"  {axis.reason}" if axis.reason else "", "quiet"))
-    return marked(STATES[axis.verdict], text, axis.verdict)
+    return with_badge(STATES[axis.verdict], text, axis.verdict)
 
 
 def _axes(axes: Sequence[Axis]) -> Table:
@@ -86,12 +86,12 @@ def _axes(axes: Sequence[Axis]) -> Table:
         if axis.ratio is not None:
             text = plain(_numbers(axis))
             text.append_text(plain(f"  {axis.reason}" if axis.reason else "", "quiet"))
-            table.add_row(Mark(STATES[axis.verdict], axis.verdict), text)
+            table.add_row(Badge(STATES[axis.verdict], axis.verdict), text)
         else:
             shared.setdefault((axis.verdict, axis.reason), []).append(names.metric(axis.metric))
     for (verdict, reason), metrics in shared.items():
         text = plain(", ".join(metrics)).append_text(plain(f"  {reason}", "quiet"))
-        table.add_row(Mark(STATES[verdict], verdict), text)
+        table.add_row(Badge(STATES[verdict], verdict), text)
     return table
 
 
@@ -122,9 +122,9 @@ def _means(found: Comparison) -> list[RenderableType]:
 def _machines(found: Comparison) -> Table:
     table = grid({"no_wrap": True}, {"overflow": "fold"})
     state = _IMAGES[found.image]
-    table.add_row(Mark(state, "image"), plain(found.image))
+    table.add_row(Badge(state, "image"), plain(found.image))
     likeness = plain(_LIKENESS[found.likeness])
-    table.add_row(Mark("skip" if found.likeness == "other_model" else "ok", "machine"), likeness)
+    table.add_row(Badge("skip" if found.likeness == "other_model" else "ok", "machine"), likeness)
     return table
 
 
@@ -144,5 +144,5 @@ def _differences(found: Comparison) -> list[RenderableType]:
     table.add_row(*(Text(head, "name") for head in ("differs", "original", "new", "it means")))
     for row in rows:
         values = (plain(difference_value(v, row.is_whole)) for v in (row.original, row.new))
-        table.add_row(plain(row.fact), *values, Mark(*MEANINGS[row.meaning]))
+        table.add_row(plain(row.fact), *values, Badge(*MEANINGS[row.meaning]))
     return [Text(), table]

@@ -10,13 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kit.show.render.console import Mark, count, facts, grid, marked, plain, put, stdout
+from kit.show.render.console import Badge, count, facts, grid, plain, put, stdout, with_badge
 
 if TYPE_CHECKING:
     from kit.judge.verify import Check, Verdict
     from kit.judge.verify.integrity import Altered
 
-_MARKS = {"PASS": "ok", "WARN": "warn", "FAIL": "fail", "SKIP": "skip", "WITHHELD": "withheld"}
+_BADGES = {"PASS": "ok", "WARN": "warn", "FAIL": "fail", "SKIP": "skip", "WITHHELD": "withheld"}
 # A level is the first of these that one of its checks is: what was withheld does not spoil it.
 _ORDER = ("FAIL", "WARN", "PASS", "WITHHELD", "SKIP")
 
@@ -42,7 +42,7 @@ def verdict_view(found: Verdict, *, details: bool = False) -> Group:
     for level, text in LEVELS.items():
         _add_level(table, level, text, found, details)
     state = "ok" if found.passed else "fail"
-    headline = marked(state, plain(summary(found)), verdict_word(found))
+    headline = with_badge(state, plain(summary(found)), verdict_word(found))
     unshown = [unshown_view(found), Text()] if found.unshown else []
     return Group(headline, Text(), table, Text(), *unshown, claim_view(found))
 
@@ -73,13 +73,15 @@ def summary(found: Verdict) -> str:
 
 
 def level_view(found: Verdict, level: str, text: str, *, details: bool) -> Group:
-    """One level: its mark and words, and below them what failed, or every check of it."""
+    """One level: its badge and words, and below them what failed, or every check of it."""
     checks = [check for check in found.checks if check.level == level]
     said = _tally(checks) or ("nothing to check" if found.passed else "not reached")
     words = plain(f"{level}  {text}").append_text(plain(f"  {said}", "quiet"))
-    head = marked(_MARKS[_worst(checks)], words, _word(_worst(checks))) if checks else None
+    head = with_badge(_BADGES[_worst(checks)], words, _word(_worst(checks))) if checks else None
     shown = [_check_line(c) for c in checks if details or c.status in ("FAIL", "WARN")]
-    return Group(head or marked("skip", words), *(Padding(line, (0, 0, 0, 4)) for line in shown))
+    return Group(
+        head or with_badge("skip", words), *(Padding(line, (0, 0, 0, 4)) for line in shown)
+    )
 
 
 def _tally(checks: Sequence[Check]) -> str:
@@ -95,18 +97,18 @@ def _tally(checks: Sequence[Check]) -> str:
 
 def _check_line(check: Check) -> Table:
     line = plain(check.message).append_text(plain(f"  {check.code}", "quiet"))
-    return marked(_MARKS[check.status], line, _word(check.status))
+    return with_badge(_BADGES[check.status], line, _word(check.status))
 
 
 def _add_level(table: Table, level: str, text: str, found: Verdict, details: bool) -> None:
     checks = [check for check in found.checks if check.level == level]
     if not checks:
         said = "nothing to check" if found.passed else "not reached"
-        table.add_row(level, Mark("skip"), plain(text).append_text(plain(f"  {said}", "quiet")))
+        table.add_row(level, Badge("skip"), plain(text).append_text(plain(f"  {said}", "quiet")))
         return
     passed = sum(check.status == "PASS" for check in checks)
     heading = plain(text).append_text(plain(f"  {passed} of {len(checks)} pass", "quiet"))
-    table.add_row(level, _mark(_worst(checks)), heading)
+    table.add_row(level, _badge(_worst(checks)), heading)
     for check in checks:
         if details or check.status != "PASS":
             table.add_row("", "", _check_line(check))
@@ -116,8 +118,8 @@ def _worst(checks: Sequence[Check]) -> str:
     return next(status for status in _ORDER if any(c.status == status for c in checks))
 
 
-def _mark(status: str) -> Mark:
-    return Mark(_MARKS[status], _word(status))
+def _badge(status: str) -> Badge:
+    return Badge(_BADGES[status], _word(status))
 
 
 def _word(status: str) -> str:

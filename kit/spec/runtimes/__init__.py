@@ -27,6 +27,6 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Runtime:
-    """The runtime called ``name``; a `UsageError` where there is none."""
+    """The runtime called ``name``; raises `UsageError` if there is none."""
     found: Runtime = _REGISTRY.get(name)
     return found

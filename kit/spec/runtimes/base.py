@@ -1,8 +1,8 @@
-"""What a runtime is to kit: stated facts and pure functions, one file a runtime.
+"""The contract of a runtime: facts and pure functions, one file for each runtime.
 
-A runtime says how its server is started inside the image, how it is asked, when it is ready, how
-its tokens are counted and what it cannot do. It starts nothing and reads nothing: `kit.run.launch`
-runs the container, `kit.measure.drive` sends the requests.
+A runtime says how its server is started in the image, what a request looks like, when the server
+is ready, how its tokens are counted and what it cannot do. It starts nothing and reads nothing:
+`kit.run.launch` runs the container, `kit.measure.drive` sends the requests.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ class Runtime(Protocol):
     Attributes:
         name: the word in a spec's ``runtime.name``.
         title: one line for a list or a form.
-        recipe: the image recipe of kit that carries it (a folder of ``images/``); None where kit
-            has none, and a spec must name an image by digest.
+        recipe: kit's image recipe for it (a folder of ``images/``); None if kit has none, so that
+            a spec must name an image by digest.
         gpu: whether that recipe's image can use a GPU (without a recipe: whether the runtime can).
         port: where the server listens inside the container.
         options_schema: JSON Schema of ``runtime.options``: every option with its default and a
-            description, good enough to make a form from.
-        ready_path: answers 200 once requests can be served.
-        effective_paths: what to ask for the configuration in effect, outside measured phases.
+            description, from which a form can be made.
+        ready_path: answers 200 when the server can serve requests.
+        effective_paths: paths of the configuration in effect, read outside measured phases.
         equal_work: it honours ``ignore_eos``, so that every run generates equally many tokens.
         streams_usage: its streams end with the server's own count of tokens.
-        recount: where ``streams_usage`` is false, how to have a text's tokens counted after the
+        recount: if ``streams_usage`` is false, how to count a text's tokens after the
             measurement: ``{"path": POST here, "text_key": the text goes here, "count_key": the
             number comes back here}``.
-        end_mark: each of its streams ends with ``data: [DONE]``, so that one without was cut short.
-        real: false for the test seam, which must never be shown as a real runtime.
+        end_mark: each of its streams ends with ``data: [DONE]``; one without was cut short.
+        real: false for the test runtime, which must never be shown as a real one.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Runtime(Protocol):
         ...
 
     def problems(self, spec: RunSpec) -> list[Problem]:
-        """What of ``spec`` this runtime cannot do."""
+        """Parts of ``spec`` that this runtime cannot do."""
         ...
 
 
@@ -90,10 +90,10 @@ def flags(values: dict[str, Any]) -> tuple[str, ...]:
 def openai_request(
     spec: RunSpec, prompt: Prompt, index: int, extra: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """A streamed completion with every sampling parameter said, none left to a default.
+    """A streamed completion with every sampling parameter given, so that no default applies.
 
-    A chat, or a bare completion where the runtime's option ``api`` says so. The seed grows with
-    ``index``, so that under sampling no two requests share their draws.
+    A chat, or a bare completion if the runtime's option ``api`` says so. The seed grows with
+    ``index``, so that no two requests share their random numbers.
     """
     sampling = spec.sampling
     body = {
@@ -122,7 +122,7 @@ def api_option() -> dict[str, Any]:
 
 
 def the_gguf(spec: RunSpec) -> WeightFile | None:
-    """The spec's one GGUF file; None where there is not exactly one file, or it is not GGUF."""
+    """The spec's one GGUF file; None if there is not exactly one file, or it is not GGUF."""
     files = spec.weights.files if spec.weights else ()
     return files[0] if len(files) == 1 and files[0].path.endswith(".gguf") else None
 
@@ -141,7 +141,7 @@ def gguf_problems(spec: RunSpec) -> list[Problem]:
 
 
 def image_problems(runtime: Runtime, spec: RunSpec) -> list[Problem]:
-    """An image of another runtime, or GPUs asked of an image without GPU code."""
+    """Problems: an image of another runtime, or GPUs for an image without GPU code."""
     recipe = spec.image.recipe
     if recipe is not None and recipe != runtime.recipe:
         own = f'use "{runtime.recipe}", or' if runtime.recipe else "name"
@@ -165,7 +165,7 @@ def image_problems(runtime: Runtime, spec: RunSpec) -> list[Problem]:
 
 
 def context_problems(spec: RunSpec, context: int) -> list[Problem]:
-    """An answer as long as the context leaves no room for its prompt."""
+    """Problem: an answer as long as the context leaves no space for its prompt."""
     wanted = spec.workload.options.get("max_output_tokens")
     if not isinstance(wanted, int) or wanted < context:
         return []

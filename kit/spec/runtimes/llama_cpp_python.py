@@ -1,6 +1,6 @@
 """llama-cpp-python's OpenAI-compatible server.
 
-What differs from llama-server, seen in its source (0.3.36) and when running it: it serves one
+Differences from llama-server, seen in its source (0.3.36) and in use: it serves one
 request at a time; ``ignore_eos`` is not honoured, so answers may end early; its streams carry no
 token counts (they are asked for afterwards); by default a second request would cut the first one
 short, which is switched off; it reuses the prefix of the request before, so that a repeated

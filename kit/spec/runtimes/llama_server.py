@@ -3,8 +3,8 @@
 kit's image starts the server that the xllamacpp wheel carries, with llama-server's own flags, so
 that an upstream image (by digest, for instance one with CUDA) takes the same arguments.
 
-Nothing is left to what depends on the machine: slots, layers and threads are said or follow from
-the CPUs the container may use; prompts are never cached, so that every request is whole work.
+No setting depends on the machine by default: slots, layers and threads are given or follow from
+the container's CPUs. Prompts are never cached, so that every request is full work.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The test seam, **not a real runtime**: a server whose words, timing and failures are scripted.
+"""A test server, **not a real runtime**: its words, timing and failures are scripted.
 
-Its image (``images/loopback``) streams made-up words. It exists to test what kit does when a
-runtime is slow, dies, hangs, miscounts or talks nonsense; whatever shows it must say so (`real`
-is false). Its options are the script, with the same names and defaults as in the server.
+Its image (``images/loopback``) streams made-up words. It tests what kit does when a runtime is
+slow, dies, hangs, miscounts or answers nonsense. Every face must mark it as unreal (`real` is
+false). Its options are the script, with the same names and defaults as in the server.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ The plain way to run a model, without a serving engine: one request after anothe
 another, a batch of one. Its weights are a folder's worth of files (config.json, safetensors,
 tokenizer) or one GGUF file, which is dequantised when it is loaded.
 
-kit locks no image for it: with PyTorch's CUDA libraries it takes several gigabytes, and which of
-PyTorch's builds fits is a matter of the driver. A spec names an image of one's own by digest, made
-from the files of `images/transformers`; its entry point is ``serve.py``.
+kit locks no image for it: PyTorch's CUDA libraries take several gigabytes, and the driver decides
+which build of PyTorch fits. A spec names your own image by digest, made from the files of
+`images/transformers`; its entry point is ``serve.py``.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ class Transformers(Runtime):
         )
 
     def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
-        """Nothing fetched, nothing told, nothing left to chance where a variable decides it."""
+        """Variables that forbid downloads and telemetry, and make the arithmetic deterministic."""
         return {
             "HOME": "/tmp",  # noqa: S108 the container's
-            "USER": "nobody",  # PyTorch asks who it is, and the image's passwd may not know
+            "USER": "nobody",  # PyTorch asks for the user's name, which the image's passwd may lack
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -128,7 +128,7 @@ def _device(spec: RunSpec) -> str:
 
 
 def _weight_problems(spec: RunSpec) -> list[Problem]:
-    """Neither one GGUF file nor a folder that Transformers can read."""
+    """Problem: neither one GGUF file nor a folder that Transformers can read."""
     files = spec.weights.files if spec.weights else ()
     names = {file.path for file in files}
     if the_gguf(spec) or _NEEDED in names:

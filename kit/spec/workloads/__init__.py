@@ -37,6 +37,6 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Workload:
-    """The workload called ``name``; a `UsageError` where there is none."""
+    """The workload called ``name``; raises `UsageError` if there is none."""
     found: Workload = _REGISTRY.get(name)
     return found

@@ -1,6 +1,6 @@
 """The workload ``prompts``: fixed texts, one request each, in a fixed order.
 
-The shipped texts stand in ``texts.json`` with their source; a spec may bring its own.
+The shipped texts are in ``texts.json`` with their source; a spec may bring its own.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Prompts:
     }
 
     def prompts(self, options: dict[str, Any], count: int | None = None) -> tuple[Prompt, ...]:
-        """The measured requests in order, or the first ``count`` of an endless row of them."""
+        """The measured requests in order, or the first ``count`` of an endless series."""
         texts = self._texts(options)
         wanted = options["requests"] if count is None else count
         return tuple(

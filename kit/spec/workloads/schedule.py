@@ -22,7 +22,7 @@ def requests(
 ) -> Iterator[ScheduledRequest]:
     """Warm-up requests, then measured ones; indices run through both.
 
-    Each is made when it is asked for: a hostile spec may describe gigabytes of them.
+    They are made one at a time: a hostile spec may describe gigabytes of them.
 
     Args:
         request_of: a runtime's translation of a prompt into path and body.
@@ -61,9 +61,9 @@ def _scheduled(
 
 
 def _intended(arrivals: ArrivalsSpec, stage: Stage, place: int) -> int | None:
-    """Nanoseconds since the stage's begin; None where a free client decides.
+    """The intended time of a request, ns since the stage's begin; None in a closed loop.
 
-    The warm-up is a closed loop always: it only has to touch every slot once.
+    The warm-up is always a closed loop: it only has to use every slot once.
     """
     if stage == "warmup" or arrivals.kind == "closed" or arrivals.rate is None:
         return None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from kit.record.manifest import run_hash
-from kit.store.seal.recomputing import recompute
+from kit.store.seal.recomputation import recompute
 from kit.store.seal.recovery import recover, tidy
-from kit.store.seal.sealing import listed, manifest_of, seal, storage_error, utc_now
-from kit.store.seal.sharing import check_integrity, export, import_
+from kit.store.seal.sealer import entries, manifest_of, seal, storage_error, utc_now
+from kit.store.seal.singlefile import check_integrity, export, import_
 
 __all__ = (
     "check_integrity",
+    "entries",
     "export",
     "import_",
-    "listed",
     "manifest_of",
     "recompute",
     "recover",

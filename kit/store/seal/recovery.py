@@ -1,7 +1,7 @@
-"""What a crash or a power loss left behind: made readable, ended, sealed as ``aborted``.
+"""`kit recover`: runs that a crash or power loss ended are made readable and sealed as ``aborted``.
 
-Nothing is repaired by guessing. Files are cut at their last whole line, the journal at its last
-sound one, and a closing event says what happened.
+Nothing is repaired by guessing. Files are cut at their last complete line, the journal at its last
+valid one, and a closing event says what happened.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from kit.core.errors import KitError, RunFailed
 from kit.energy import results
 from kit.measure.drive import salvage
 from kit.record import archive, events, manifest, records
-from kit.store.seal.sealing import note, seal
+from kit.store.seal.sealer import note, seal
 from kit.store.store import InFlight, Store
 
 _ORPHANS_S = 15.0
-# What reading a damaged run raises: it is left as it is, and reported.
+# Errors of reading a damaged run: the run is not changed, and reported.
 _UNREADABLE = (
     KitError,
     OSError,
@@ -38,25 +38,25 @@ REASON = "its runner died; recovered"
 
 
 class StillWrittenError(ValueError):
-    """A run in flight without a runner, that another process has not finished writing."""
+    """A run in flight without a runner that another process is still writing."""
 
 
 def _say_nothing(_: str) -> None:
-    """For callers that read the ledger themselves."""
+    """A ``say`` for callers that read the ledger themselves."""
 
 
 def recover(store: Store, say: Callable[[str], None] = _say_nothing) -> list[Path]:
-    """Seal every run that nobody works on any more, as aborted; remove what never began.
+    """Seal every abandoned run as aborted; remove runs that never began.
 
     Args:
-        say: is given a line for every run that was not in the ledger and now is.
+        say: called with a line for every run that was added to the ledger.
 
     Returns:
         The folders of the runs sealed.
 
     Raises:
-        RunFailed: a run is damaged beyond reading; the others were recovered all the same.
-        UsageError: the store's ledger cannot be written; nothing was touched.
+        RunFailed: a run is too damaged to read; the others were recovered.
+        UsageError: the store's ledger cannot be written; nothing was changed.
     """
     store.require_ledger()
     sealed: list[Path] = []
@@ -81,13 +81,13 @@ def recover(store: Store, say: Callable[[str], None] = _say_nothing) -> list[Pat
 
 
 def _recover_one(flight: InFlight) -> list[Path]:
-    """The sealed run, or nothing when it had not begun.
+    """Recover one run; returns None if it had not begun.
 
     Raises:
         StillWrittenError: a sampler or driver outlived the runner and does not end.
     """
     _await_orphans(flight.path)
-    with archive.open_source(flight.path):  # refuses a link, pipe or device among the files
+    with archive.open_source(flight.path):  # refuses links, pipes and devices
         pass
     journal = flight.path / events.FILE
     written = journal.read_bytes() if journal.is_file() else b""
@@ -106,7 +106,7 @@ def _recover_one(flight: InFlight) -> list[Path]:
 
 
 def _await_orphans(folder: Path) -> None:
-    """Samplers and drivers end once their runner is gone; let them write their last rows."""
+    """Wait for the last rows of samplers and drivers, which end after their runner."""
     end = time.monotonic() + _ORPHANS_S
     while pid := _writer_of(folder):
         if time.monotonic() > end:
@@ -115,7 +115,7 @@ def _await_orphans(folder: Path) -> None:
 
 
 def _writer_of(folder: Path) -> str | None:
-    """A process of this user that holds a file below ``folder`` open, by its id."""
+    """The id of a process of this user with an open file below ``folder``."""
     below = f"{folder.resolve()}/"
     for handle in Path("/proc").glob("[0-9]*/fd/*"):
         with contextlib.suppress(OSError):
@@ -125,7 +125,7 @@ def _writer_of(folder: Path) -> str | None:
 
 
 def _mend(flight: InFlight, kept: bytes) -> None:
-    """Cut what is torn, end the journal, and compute what can be computed."""
+    """Cut incomplete lines, end the journal, and compute results as far as possible."""
     (flight.path / archive.MANIFEST).unlink(missing_ok=True)
     tidy(flight)
     flight.write_bytes(events.FILE, _closed(kept))
@@ -133,7 +133,7 @@ def _mend(flight: InFlight, kept: bytes) -> None:
 
 
 def tidy(flight: InFlight) -> None:
-    """Cut what is torn in a run that did not complete: by a crash, or by a disk that was full."""
+    """Cut incomplete lines in the files of a run that a crash or a full disk ended."""
     folder = flight.path
     for temporary in folder.rglob("*.tmp"):
         temporary.unlink()
@@ -145,7 +145,7 @@ def tidy(flight: InFlight) -> None:
 
 
 def _salvage_requests(flight: InFlight) -> None:
-    """Requests that the driver had spooled and nobody turned into records."""
+    """Turn requests that the driver only spooled into records."""
     for config in sorted(flight.scratch("").glob("driver-*.json")):
         with contextlib.suppress(jsonio.JsonRefused, OSError, KeyError):
             told = jsonio.read(config)
@@ -153,7 +153,7 @@ def _salvage_requests(flight: InFlight) -> None:
 
 
 def _cut(path: Path) -> None:
-    """Cut a file after its last whole line; one without any is removed."""
+    """Cut a file after its last complete line; a file without one is removed."""
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
     if not whole:
@@ -163,7 +163,7 @@ def _cut(path: Path) -> None:
 
 
 def _drop_torn(path: Path) -> None:
-    """Remove a document that was cut short while it was written."""
+    """Remove an incomplete document."""
     try:
         jsonio.read(path)
     except jsonio.JsonRefused:
@@ -171,11 +171,11 @@ def _drop_torn(path: Path) -> None:
 
 
 def _closed(kept: bytes) -> bytes:
-    """The journal, ended as ``aborted`` unless it had already ended so."""
+    """The journal with its end as ``aborted``, added if it is not there."""
     last = events.decode(kept)[-1]
     data: dict[str, Any] = {"status": "aborted", "reason": REASON}
     if last.kind == "run.end":
-        # The end was written and the seal was not: the run counts as aborted all the same.
+        # The journal has an end, but the run was not sealed: it counts as aborted.
         kept = b"".join(kept.splitlines(keepends=True)[:-1])
         last = events.decode(kept)[-1]
     prev = jsonio.digest(kept.splitlines()[-1])
@@ -184,10 +184,10 @@ def _closed(kept: bytes) -> bytes:
 
 
 def _note_unnoted(store: Store, say: Callable[[str], None]) -> list[Path]:
-    """Runs that no entry of the ledger names, noted with that said.
+    """Add runs without an entry to the ledger, and say so.
 
-    One that began in this store got its name, and a crash cut off its entry. Any other came with a
-    clone or was put there past the ledger, or its entries were cut out: it is noted as imported.
+    If a run began in this store, a crash prevented its entry. Any other run came with a clone, was
+    added without the ledger, or lost its entries: it is noted as imported.
     """
     entries = store.ledger()
     known = {entry.get("run_hash") for entry in entries}
@@ -196,7 +196,7 @@ def _note_unnoted(store: Store, say: Callable[[str], None]) -> list[Path]:
     for run in store.runs():
         if run.name in known:
             continue
-        with contextlib.suppress(*_UNREADABLE):  # what is no run of ours is `kit verify`'s to judge
+        with contextlib.suppress(*_UNREADABLE):  # `kit verify` judges what is no run of kit
             said = manifest.parse(regular.content(run / archive.MANIFEST, archive.MAX_MANIFEST))
             ours = said.run_id in begun
             note(store, "sealed" if ours else "imported", run.name, said)

@@ -13,7 +13,7 @@ from kit.core.model import RunSpec
 from kit.machine import pinning
 from kit.spec import runtimes
 from kit.spec import spec as specs
-from kit.tui.form import catalogue
+from kit.tui.form import vocabulary
 from kit.tui.form.draft import ABSENT, Draft, Where, same, to_text, value_at, with_value, without
 from kit.tui.form.fields import Field
 
@@ -81,7 +81,7 @@ def choose_variant(draft: Draft, field: Field, chosen: str) -> None:
         draft.put(field.where, None)
         return
     now = draft.get(field.where)
-    if isinstance(now, dict) and catalogue.branch(field.rules, now).get("required") == wanted:
+    if isinstance(now, dict) and vocabulary.branch(field.rules, now).get("required") == wanted:
         return
     rules = next(each for each in field.rules["oneOf"] if each.get("required") == wanted)
     kept = now if isinstance(now, dict) else {}
@@ -92,7 +92,7 @@ def variant_of(field: Field, value: Any) -> str | None:
     """Which of the field's choices ``value`` is; None where it is none."""
     if value is ABSENT or not (value is None or isinstance(value, dict)):
         return None
-    branch = catalogue.branch(field.rules, value)
+    branch = vocabulary.branch(field.rules, value)
     return "null" if value is None else json.dumps(list(branch.get("required", [])))
 
 
@@ -147,7 +147,7 @@ def _switch(draft: Draft, part: str, name: Any) -> str:
     before = draft.document
     now = value_at(before, (part, "options"))
     options = now if isinstance(now, dict) else {}
-    known = catalogue.options_of(part, name).get("properties", {})
+    known = vocabulary.options_of(part, name).get("properties", {})
     kept = {key: value for key, value in options.items() if key in known}
     document = with_value(before, (part, "name"), name, ("name", "options"))
     if now is not ABSENT:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kit.core.text import clean
-from kit.tui.form import catalogue
+from kit.tui.form import vocabulary
 from kit.tui.form.draft import ABSENT, Where, value_at
 
 Kind = Literal[
@@ -74,7 +74,7 @@ class Field:
 
 def fields(document: Any, is_open: Callable[[Where], bool]) -> list[Field]:
     """The rows of the form of ``document``; what is closed shows its heading alone."""
-    return list(_Walk(document, is_open).of_object(catalogue.schema(), (), 0))
+    return list(_Walk(document, is_open).of_object(vocabulary.schema(), (), 0))
 
 
 class _Walk:
@@ -88,7 +88,7 @@ class _Walk:
         outer = rules.get("default", {})
         for key, inner in known.items():
             place = (*where, key)
-            found = catalogue.resolved(self._document, place, inner)
+            found = vocabulary.resolved(self._document, place, inner)
             if key in outer and "default" not in found:
                 found["default"] = outer[key]
             yield from self._of(found, place, depth, key in required)
@@ -124,7 +124,7 @@ class _Walk:
         if "oneOf" in rules:
             choices = _variants(rules)
             yield Field(where, "variant", "kind", depth, True, None, choices, rules=rules)
-            rules = catalogue.branch(rules, value)
+            rules = vocabulary.branch(rules, value)
         if where == ("meters",):
             yield from self._meters(rules, value if isinstance(value, list) else [], depth)
         elif rules.get("type") == "array":
@@ -153,7 +153,7 @@ class _Walk:
     def _meters(self, rules: Mapping[str, Any], items: list[Any], depth: int) -> Iterator[Field]:
         """A box for each meter that kit knows, and what the document names beside those."""
         names = [item.get("name") if isinstance(item, dict) else None for item in items]
-        known = catalogue.named("meter")
+        known = vocabulary.named("meter")
         others = [(str(name), "unknown") for name in names if name not in dict(known)]
         for name, title in (*known, *dict(others).items()):
             member = json.dumps({"name": name})
@@ -200,7 +200,7 @@ def _scalar_kind(rules: Mapping[str, Any], where: Where, value: Any) -> Kind:
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if "const" in rules:
         return "const"
-    if "enum" in rules or "boolean" in kinds or catalogue.names_at(where):
+    if "enum" in rules or "boolean" in kinds or vocabulary.names_at(where):
         return "choice"
     if {"integer", "number"} & set(kinds):
         return "number"
@@ -219,7 +219,7 @@ def _choices(
     """What can be chosen; a value that cannot is shown all the same, and flagged."""
     if kind != "choice":
         return ()
-    named = catalogue.names_at(where)
+    named = vocabulary.names_at(where)
     members = [name for name, _ in named] or rules.get("enum", [False, True])
     found = [(json.dumps(member), _word(member)) for member in members]
     if value is not ABSENT and json.dumps(value) not in dict(found):

@@ -32,7 +32,7 @@ class JsonView(ScrollView, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: list[pretty.Line] = []
+        self._lines: list[pretty.JsonLine] = []
         self._marked: set[int] = set()
         self._here: int | None = None
 
@@ -42,7 +42,7 @@ class JsonView(ScrollView, can_focus=True):
 
     def show_text(self, text: str, wrong: int | None) -> None:
         """Show a text that is no JSON, marking the line at which that is seen."""
-        self._set([pretty.Line(line, ()) for line in text.splitlines()])
+        self._set([pretty.JsonLine(line, ()) for line in text.splitlines()])
         self._marked = {wrong - 1} if wrong else set()
         if wrong:
             self.scroll_to_region(Region(0, wrong - 1, 1, 1), animate=False)
@@ -73,7 +73,7 @@ class JsonView(ScrollView, can_focus=True):
         if 0 <= number < len(self._lines):
             self.post_message(self.Picked(self._lines[number].where))
 
-    def _set(self, lines: list[pretty.Line]) -> None:
+    def _set(self, lines: list[pretty.JsonLine]) -> None:
         self._lines, self._here = lines, None
         widest = max((len(line.text) for line in lines), default=0)
         self.virtual_size = Size(min(widest, _WIDEST) + _MARGIN, len(lines))

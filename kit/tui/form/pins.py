@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kit.machine import pinning
-from kit.tui.form.catalogue import rules_at
 from kit.tui.form.draft import Where, same, value_at, with_value
+from kit.tui.form.vocabulary import rules_at
 
 
 class Pin(NamedTuple):

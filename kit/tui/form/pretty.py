@@ -9,30 +9,30 @@ from typing import Any, NamedTuple
 from kit.tui.form.draft import Where
 
 
-class Line(NamedTuple):
+class JsonLine(NamedTuple):
     """One line of the text: what it says, and where in the document that is."""
 
     text: str
     where: Where
 
 
-def lines(document: Any) -> list[Line]:
+def lines(document: Any) -> list[JsonLine]:
     """The lines of `kit.tui.form.draft.to_text`, in order."""
     return list(_lines(document, (), "", ""))
 
 
-def _lines(value: Any, where: Where, lead: str, end: str) -> Iterator[Line]:
+def _lines(value: Any, where: Where, lead: str, end: str) -> Iterator[JsonLine]:
     """The lines of ``value``; ``lead`` stands before the first one, ``end`` after the last."""
     indent = " " * (len(lead) - len(lead.lstrip(" ")))
     children = _children(value, where, indent + "  ")
     if not children:
-        yield Line(lead + json.dumps(value, ensure_ascii=False) + end, where)
+        yield JsonLine(lead + json.dumps(value, ensure_ascii=False) + end, where)
         return
     opening, closing = "{}" if isinstance(value, dict) else "[]"
-    yield Line(lead + opening, where)
+    yield JsonLine(lead + opening, where)
     for number, (child, place, key) in enumerate(children):
         yield from _lines(child, place, key, "," if number < len(children) - 1 else "")
-    yield Line(indent + closing + end, where)
+    yield JsonLine(indent + closing + end, where)
 
 
 def _children(value: Any, where: Where, indent: str) -> list[tuple[Any, Where, str]]:
@@ -46,7 +46,7 @@ def _children(value: Any, where: Where, indent: str) -> list[tuple[Any, Where, s
     return []
 
 
-def line_at(found: list[Line], where: Where) -> int | None:
+def line_at(found: list[JsonLine], where: Where) -> int | None:
     """The number of the line on which ``where`` begins, or its nearest ancestor that is there."""
     first: dict[Where, int] = {}
     for number, line in enumerate(found):

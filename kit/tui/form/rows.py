@@ -112,7 +112,7 @@ class TextRow(Row):
             classes="value",
         )
         self._known = ""  # the text that this row has told of, or was given
-        self._unheard = 0  # edits that the draft has not taken in yet
+        self._pending = 0  # edits that the draft has not taken in yet
 
     def line(self) -> Iterable[Widget]:
         yield self.label()
@@ -123,7 +123,7 @@ class TextRow(Row):
 
     def show(self, value: Any) -> None:
         # On a slow link keys come in bursts: a draft that lags behind them must not undo them.
-        if self._unheard or self._input.value != self._known:
+        if self._pending or self._input.value != self._known:
             return
         # "1.50" and 1.5 are the same: what is being typed is left alone.
         if not same(values.read(self.field, self._input.value), value):
@@ -131,12 +131,12 @@ class TextRow(Row):
                 self._input.value = self._known = values.shown(self.field, value)
 
     def heard(self) -> None:
-        self._unheard -= 1
+        self._pending -= 1
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        self._known, self._unheard = event.value, self._unheard + 1
+        self._known, self._pending = event.value, self._pending + 1
         self.post_message(self.Edited(self, values.read(self.field, event.value), joined=True))
 
     @on(Input.Submitted)

@@ -17,12 +17,12 @@ from textual.widgets.option_list import Option
 from kit.core.model import Problem
 from kit.core.text import clean
 from kit.show.render.console import count, plain
-from kit.tui.asking import AskText
-from kit.tui.base import KitScreen, mark, plain_lines
-from kit.tui.form import checking, files
+from kit.tui.dialogs import AskText
+from kit.tui.form import files, problems
 from kit.tui.form.draft import ABSENT, Draft, Where, line_of, place
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.sheet import Sheet
+from kit.tui.screen import KitScreen, badge, plain_lines
 from kit.tui.widgets.panel import Panel
 
 BOTH = 100  # columns from which form and JSON stand beside each other
@@ -90,12 +90,12 @@ class DraftScreen(KitScreen):
             return
         self._json.show(self._draft.document)
         if self._problems is None:
-            self.state = mark("skip", "checking")
+            self.state = badge("skip", "checking")
         self._mark(self._problems or [])
         self._check_soon()
 
     def _show_broken(self, text: str) -> None:
-        problem = checking.of_text(text, self._called)
+        problem = problems.of_text(text, self._called)
         self.workers.cancel_group(self, "check-soon")
         self.workers.cancel_group(self, "check")
         self._list_problems([problem] if problem else [])
@@ -155,7 +155,7 @@ class DraftScreen(KitScreen):
             await asyncio.sleep(PAUSE_S)
             document = self._draft.document
             self.fetch(
-                lambda: checking.problems(document),
+                lambda: problems.problems(document),
                 lambda found: self._checked(document, found),
                 group="check",
             )
@@ -173,14 +173,14 @@ class DraftScreen(KitScreen):
         if found == self._problems:
             return  # drawing the list anew lays the whole screen out
         self._problems = found
-        self.state = mark("fail", count(len(found), "problem")) if found else mark("ok", "valid")
+        self.state = badge("fail", count(len(found), "problem")) if found else badge("ok", "valid")
         here = self._list.highlighted
-        self._list.set_options(Option(checking.line(problem)) for problem in found)
+        self._list.set_options(Option(problems.line(problem)) for problem in found)
         self._list.highlighted = min(here or 0, len(found) - 1) if found else None
         self._list.set_class(not found, "-none")
 
     def _mark(self, found: list[Problem]) -> None:
-        told = checking.by_place(found)
+        told = problems.by_place(found)
         self._sheet.show_problems(told)
         self._json.mark(told)
 

@@ -64,17 +64,17 @@ class Cells(Widget):
         ]
 
 
-class Told(Cells):
+class TextBlock(Cells):
     """A few lines of text."""
 
     def __init__(self, *, id: str, classes: str = "") -> None:
         super().__init__(id=id, classes=classes)
-        self._told = Text()
+        self._text = Text()
 
-    def tell(self, text: Text) -> None:
+    def set_text(self, text: Text) -> None:
         """Show ``text``, a line of it on each line."""
-        if text != self._told:
-            self._told = text
+        if text != self._text:
+            self._text = text
             self.set_lines(text.split("\n"))
 
 

@@ -10,11 +10,11 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, RichLog
 
 from kit.show.live import eventwords
-from kit.show.live.eventwords import Line
+from kit.show.live.eventwords import LogLine
 from kit.show.live.follow import Over
 from kit.show.live.trace import Point
 from kit.show.render.console import plain
-from kit.tui.live.cells import Told
+from kit.tui.live.cells import TextBlock
 from kit.tui.live.plot import span, spark
 from kit.tui.live.tiles import Tile
 from kit.tui.live.words import View, log_line
@@ -29,18 +29,18 @@ class Tiles(Horizontal):
 
     def compose(self) -> ComposeResult:
         for n in range(_TILES):
-            yield Told(id=f"tile{n}", classes="panel tile")
+            yield TextBlock(id=f"tile{n}", classes="panel tile")
 
     def show(self, tiles: Sequence[Tile]) -> None:
         """Show one tile in each frame."""
-        for told, tile in zip(self.query(Told), tiles, strict=True):
-            if told.border_title != tile.title:
-                told.border_title = tile.title
+        for block, tile in zip(self.query(TextBlock), tiles, strict=True):
+            if block.border_title != tile.title:
+                block.border_title = tile.title
             sub, more = (tile.sub, tile.level), (f"\n{tile.more}", "quiet")
-            told.tell(Text.assemble((tile.main, "name"), "\n", sub, more))
+            block.set_text(Text.assemble((tile.main, "name"), "\n", sub, more))
 
 
-class Courses(Told):
+class Courses(TextBlock):
     """How temperature and clock went, a line each by device, with the last value."""
 
     def show(self, view: View, window_s: int, *, ascii_only: bool) -> None:
@@ -61,7 +61,7 @@ class Courses(Told):
         title = f"{some}, {left} more by g" if left else "temperature, clock"
         if rows and title != self.border_title:
             self.border_title = title
-        self.tell(Text("\n").join(rows))
+        self.set_text(Text("\n").join(rows))
 
     def _fitting(self, hot: Sequence[Course], clock: Sequence[Course]) -> list[tuple[Course, str]]:
         """As many of both as there is room for, those first that matter; then by their names."""
@@ -84,8 +84,8 @@ class LogPanel(Vertical):
         super().__init__(id=id, classes="panel")
         self.border_title = "log"
         self.ascii_only = False
-        self._lines: tuple[Line, ...] = ()
-        self._written: tuple[Line, ...] = ()
+        self._lines: tuple[LogLine, ...] = ()
+        self._written: tuple[LogLine, ...] = ()
         self._words = ""
 
     def compose(self) -> ComposeResult:
@@ -94,7 +94,7 @@ class LogPanel(Vertical):
         )
         yield LineInput(id="filter", placeholder="filter: words", compact=True)
 
-    def show(self, lines: Sequence[Line]) -> None:
+    def show(self, lines: Sequence[LogLine]) -> None:
         """Write what is new; everything anew where the filter or the past changed."""
         self._lines = tuple(lines)
         wanted = tuple(eventwords.fitting(lines, self._words))

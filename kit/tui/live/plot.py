@@ -17,8 +17,8 @@ from kit.energy import names
 from kit.show.live.snapshot import NS, SILENT_NS, Device
 from kit.show.live.trace import Point, columns, joined
 from kit.show.render.console import device_name, plain
-from kit.tui import lines
-from kit.tui.live.cells import Canvas, Told
+from kit.tui import plotlines
+from kit.tui.live.cells import Canvas, TextBlock
 from kit.tui.live.tiles import watts
 from kit.tui.live.words import View, elapsed
 
@@ -56,9 +56,9 @@ class PlotPanel(Vertical, can_focus=True):
         self._shown: tuple[Shown, Size] | None = None
 
     def compose(self) -> ComposeResult:
-        yield Told(id="legend")
+        yield TextBlock(id="legend")
         yield Canvas(id="power")
-        yield Told(id="names")
+        yield TextBlock(id="names")
 
     def show(self, view: View, window_s: int) -> None:
         """Draw ``view`` over the last ``window_s`` seconds (0: the whole run), if it changed."""
@@ -67,14 +67,14 @@ class PlotPanel(Vertical, can_focus=True):
         if (title := f"power, W · {looked_at}") != self.border_title:
             self.border_title = title  # drawing the frame anew draws all that is in it
         # One line alone needs no character of its own, whatever its number.
-        self._told_apart = len(lines.MARKERS) if self.colours and view.device else self.colours
-        line = self.query_one("#legend", Told)
-        line.tell(legend(view, line.content_size.width, self._told_apart))
+        self._told_apart = len(plotlines.MARKERS) if self.colours and view.device else self.colours
+        line = self.query_one("#legend", TextBlock)
+        line.set_text(legend(view, line.content_size.width, self._told_apart))
         shown = shown_of(view, window_s, max(8, plot.size.width - _AXIS))
         if (shown, plot.size) != self._shown and plot.size.width > _AXIS:
             self._shown = (shown, plot.size)
             plot.draw(lambda on: self._draw(on, shown, plot.size.height))
-            self.query_one("#names", Told).tell(_under(shown.names))
+            self.query_one("#names", TextBlock).set_text(_under(shown.names))
 
     def _draw(self, plot: Any, shown: Shown, height: int) -> None:
         plot.xlim(shown.t0, shown.t1)
@@ -91,7 +91,7 @@ class PlotPanel(Vertical, can_focus=True):
         for n, parts in reversed(shown.lines):
             colour = _plotext(COLOURS[n % len(COLOURS)])
             for xs, ys in parts:
-                plot.plot(xs, ys, marker=lines.marker(n, self._told_apart), color=colour)
+                plot.plot(xs, ys, marker=plotlines.marker(n, self._told_apart), color=colour)
         for x, text in shown.marks:
             plot.vline(x, "orange")
             side = "left" if x < (shown.t0 + shown.t1) / 2 else "right"
@@ -128,12 +128,12 @@ def legend(view: View, width: int, colours: int) -> Text:
     # One of each kind first: eight alike say less than the outlet that holds them all.
     alike = [any(d.scope == device.scope for d in devices[:n]) for n, device in enumerate(devices)]
     order = sorted(range(len(devices)), key=lambda n: alike[n])
-    return lines.folded([bare[n] for n in order], width) or bare[0]
+    return plotlines.folded([bare[n] for n in order], width) or bare[0]
 
 
 def _sign(device: Device, n: int, colours: int, *, told: bool) -> Text:
     said = "" if not told else " –" if device.watts is None else f" {watts(device.watts)}"
-    sign = Text(lines.sign(n, "■", colours), COLOURS[n % len(COLOURS)])
+    sign = Text(plotlines.sign(n, "■", colours), COLOURS[n % len(COLOURS)])
     return Text.assemble(sign, " ", plain(device_name(device.name)), said)
 
 

@@ -15,13 +15,13 @@ from kit.core.model import Event
 from kit.show.live.follow import Over, journal_of
 from kit.show.live.runstate import RunState
 from kit.show.live.snapshot import NS
-from kit.tui.base import mark
-from kit.tui.live.base import RunView
+from kit.tui.live.runscreen import RunScreenBase
+from kit.tui.screen import badge
 
 SPEEDS = (1, 2, 5, 10, 60, 300)
 
 
-class RecordingScreen(RunView):
+class RecordingScreen(RunScreenBase):
     """A sealed run as it went on, from its journal: faster, slower, phase by phase.
 
     Args:
@@ -98,8 +98,8 @@ class RecordingScreen(RunView):
         """``● 5×``, ``○ paused 5×``."""
         speed = f"{SPEEDS[self._speed]}×"
         if self.over:
-            return mark("ok" if self.snapshot.status == "complete" else "fail", "ended")
-        return mark("running", speed) if self._playing else mark("withheld", f"paused {speed}")
+            return badge("ok" if self.snapshot.status == "complete" else "fail", "ended")
+        return badge("running", speed) if self._playing else badge("withheld", f"paused {speed}")
 
     # --- keys -------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from kit.energy import names
 from kit.record.phases import BLOCKS
-from kit.show.live.eventwords import Line
-from kit.show.live.snapshot import NS, Device, Snapshot
+from kit.show.live.eventwords import LogLine
+from kit.show.live.snapshot import NS, Device, RunSnapshot
 from kit.show.render.console import plain, short_time
 
 _DETAILS = ("times bar rule", "times rule", "bar rule", "rule")
@@ -20,7 +20,7 @@ _STYLES = {"warn": "doubt", "fail": "bad", "mark": "fix"}
 class View:
     """What is looked at: a snapshot, the run's clock now (ns), and one device or all ("")."""
 
-    snapshot: Snapshot
+    snapshot: RunSnapshot
     now: int
     device: str = ""
 
@@ -111,7 +111,7 @@ def bar(done: int, total: int, width: int = 10, *, ascii_only: bool) -> Text:
 # --- log ----------------------------------------------------------------------------------------
 
 
-def log_line(line: Line, *, ascii_only: bool) -> Text:
+def log_line(line: LogLine, *, ascii_only: bool) -> Text:
     """``3:06 ! meter rapl was lost``."""
     glyph = {"warn": "!", "fail": "x" if ascii_only else "✘", "mark": "*"}.get(line.level, " ")
     text = Text(f"{elapsed(line.t):>7} ", "quiet")

@@ -19,10 +19,9 @@ from kit.energy.picture import Curve, curve_of
 from kit.judge.contrast import Contrast, Side, contrast, differences, side_of
 from kit.show.render.console import count, plain
 from kit.show.report.mean import SHORT_LEGEND
-from kit.tui.base import KitScreen, mark
-from kit.tui.comparing import (
+from kit.tui.comparison import (
     FEW,
-    Line,
+    MetricRow,
     differences_table,
     fault_of,
     metrics,
@@ -30,8 +29,9 @@ from kit.tui.comparing import (
     name_of,
 )
 from kit.tui.metrictable import MetricTable
+from kit.tui.output import argument, as_text, short, write_report
+from kit.tui.screen import KitScreen, badge
 from kit.tui.widgets.curves import Curves, colour_of
-from kit.tui.written import argument, as_text, short, write_report
 
 _ORDERS = ("primary", "ratio", "name")
 _ORDER_WORDS = {"primary": "primary first", "ratio": "furthest first", "name": "by name"}
@@ -67,7 +67,7 @@ class CompareScreen(KitScreen):
         self._all = False
         self._sides: dict[str, Side] = {}  # by letter: what was read once is not read again
         self._found: Contrast | None = None
-        self._lines: list[Line] = []
+        self._lines: list[MetricRow] = []
         self._said()
 
     def body(self) -> Iterable[Widget]:
@@ -119,19 +119,19 @@ class CompareScreen(KitScreen):
         if len(self._runs) < 2:
             self._too_few()
             return
-        self.state = mark("running", "comparing")
+        self.state = badge("running", "comparing")
         runs, first, known = list(self._runs), self._first, dict(self._sides)
         self.fetch(lambda: _read(runs, first, known), self._show, failed=self._failed)
 
     def _too_few(self) -> None:
         self._found, self._lines = None, []
-        self.state = mark("skip", "nothing to compare")
+        self.state = badge("skip", "nothing to compare")
         self._note(Text(_TOO_FEW))
         self.set_class(True, "-few")
         self.refresh_bindings()
 
     def _failed(self, error: Exception) -> None:
-        self.state = mark("fail", "cannot be compared")
+        self.state = badge("fail", "cannot be compared")
         self._note(plain(f"{type(error).__name__}: {error}", "bad"))
         self.tell_error(error)
 
@@ -155,8 +155,8 @@ class CompareScreen(KitScreen):
 
     def _verdict(self, found: Contrast, faults: int) -> Text:
         if faults:
-            return mark("fail", f"{count(faults, 'run')} left out")
-        return mark("ok", f"baseline: {name_of(found.baseline)}")
+            return badge("fail", f"{count(faults, 'run')} left out")
+        return badge("ok", f"baseline: {name_of(found.baseline)}")
 
     def _show_differences(self) -> None:
         assert self._found is not None
@@ -284,7 +284,7 @@ def _legend(found: Contrast) -> Text:
         text.append(" baseline" if side is found.baseline else "", "quiet").append("  ")
     for side in found.sides:
         if side.fault:
-            text.append("\n").append_text(mark("fail", name_of(side)))
+            text.append("\n").append_text(badge("fail", name_of(side)))
             text.append_text(plain(f"  {fault_of(side)}"))
     return text
 

@@ -13,8 +13,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from kit.show.render.console import grid, plain
-from kit.tui.base import KitScreen
-from kit.tui.keys import Told, by_action
+from kit.tui.keys import ActionKeys, by_action
+from kit.tui.screen import KitScreen
 
 _ALWAYS = (
     "\nkit runs on when you leave: quitting, a lost link or a dead tmux never ends "
@@ -50,7 +50,7 @@ class HelpScreen(KitScreen):
             Static(Group(plain(_ALWAYS, "quiet"), plain(f"\nAlso: {others}.", "quiet"))),
         )
 
-    def _place(self, told: Told) -> int:
+    def _place(self, told: ActionKeys) -> int:
         """The screen's own keys first, then what has the focus, then what all screens have."""
         of_all = {each.id for each in KitScreen.BINDINGS if isinstance(each, Binding)}
         if told.node is self._about:
@@ -58,17 +58,17 @@ class HelpScreen(KitScreen):
         return 3 if told.node is self.app else 1
 
 
-def _is_kits(told: Told) -> bool:
+def _is_kits(told: ActionKeys) -> bool:
     """Whether kit names it: what moves a cursor or edits a line has no name of kit's."""
     return told.binding.id is not None
 
 
-def _is_general(told: Told) -> bool:
+def _is_general(told: ActionKeys) -> bool:
     """Whether it moves a cursor or edits a line; selecting by keys is left out as too much."""
     return not (_is_kits(told) or "select" in told.binding.description.lower())
 
 
-def _briefly(told: Told) -> str:
+def _briefly(told: ActionKeys) -> str:
     return f"{told.binding.description.lower()} ({told.keys[0]})"
 
 

@@ -18,12 +18,12 @@ from kit.show.catalogue import Row
 from kit.show.documents import spec_of
 from kit.show.render.console import plain
 from kit.store import verdicts
-from kit.tui.base import KitScreen
-from kit.tui.form.opening import ask_file
-from kit.tui.replaying import replay
+from kit.tui.form.origin import ask_file
+from kit.tui.replay import replay
 from kit.tui.rowlist import SORTS, counted, fitting, in_order
 from kit.tui.runpanel import RunPanel
 from kit.tui.runtable import RunTable
+from kit.tui.screen import KitScreen
 from kit.tui.widgets.line import LineInput
 from kit.tui.widgets.panel import Panel
 

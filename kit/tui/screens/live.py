@@ -13,20 +13,20 @@ from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
 from kit.core.errors import KitError
-from kit.show.live.follow import Follower, Over, Seen
+from kit.show.live.follow import Follower, Over, RunUpdate
 from kit.show.live.snapshot import NS
-from kit.tui.asking import AskLine, YesNo
-from kit.tui.base import mark
-from kit.tui.live.base import RunView
+from kit.tui.dialogs import AskLine, YesNo
 from kit.tui.live.panels import what_is_lost
 from kit.tui.live.recording import RecordingScreen
+from kit.tui.live.runscreen import RunScreenBase
+from kit.tui.screen import badge
 
 __all__ = ("LiveScreen", "RecordingScreen")
 
 _CANCEL_S = 0.1
 
 
-class LiveScreen(RunView):
+class LiveScreen(RunScreenBase):
     """A run as it goes on. It needs no screen: leave, or lose the link, and it runs on.
 
     Args:
@@ -45,7 +45,7 @@ class LiveScreen(RunView):
     class Fresh(Message):
         """The thread has read something."""
 
-        def __init__(self, seen: Seen) -> None:
+        def __init__(self, seen: RunUpdate) -> None:
             super().__init__()
             self.seen = seen
 
@@ -131,18 +131,18 @@ class LiveScreen(RunView):
         status = self.snapshot.status
         if self.over and self.over.kind != "sealed":
             words = {"dead": "runner dead", "blocked": "blocked", "gone": "gone"}
-            return mark("fail", words.get(self.over.kind, "not found"))
+            return badge("fail", words.get(self.over.kind, "not found"))
         if self.over:
-            return mark("ok" if status == "complete" else "fail", status or "sealed")
+            return badge("ok" if status == "complete" else "fail", status or "sealed")
         if status:
-            return mark("running", "sealing")
+            return badge("running", "sealing")
         if self._waiting and not self.snapshot.events:
-            return mark("running", self._waiting)
+            return badge("running", self._waiting)
         broken = f", {self._broken} broken" if self._broken else ""
         lost = self.snapshot.lost
         if lost or broken:
-            return mark("warn", "running" + (f", {lost[-1]} lost" if lost else "") + broken)
-        return mark("running")
+            return badge("warn", "running" + (f", {lost[-1]} lost" if lost else "") + broken)
+        return badge("running")
 
     # --- keys -------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ from kit.run.runner import Order
 from kit.run.session import Session
 from kit.show import render
 from kit.show.render.console import count, plain, short_time
-from kit.tui.asking import YesNo
-from kit.tui.base import KitScreen, mark
+from kit.tui.dialogs import YesNo
+from kit.tui.screen import KitScreen, badge
 
 _COMMAND = re.compile(r"`([^`\n]+)`")  # as a remedy names it
 # A meter whose silence preflight reports under one of these can be left out with a key.
@@ -84,13 +84,13 @@ class PlanScreen(KitScreen):
     def action_again(self) -> None:
         """Look at engine, image, weights, meters and host once more."""
         self._found = None
-        self.state = mark("running", "checking")
+        self.state = badge("running", "checking")
         self.query_one("#found", Static).update(plain("looking at this machine …", "quiet"))
         spec, store = self._order.spec, self.kit.store
         self.fetch(lambda: rehearse(spec, store), self._show, failed=self._failed)
 
     def _failed(self, error: Exception) -> None:
-        self.state = mark("fail", "cannot be planned")
+        self.state = badge("fail", "cannot be planned")
         self.query_one("#found", Static).update(plain(f"{type(error).__name__}: {error}", "bad"))
         self.tell_error(error)
 
@@ -108,9 +108,9 @@ class PlanScreen(KitScreen):
     def _verdict(self, found: Rehearsal) -> Text:
         fails = sum(f.level == "fail" for f in found.findings)
         if fails:
-            return mark("fail", f"{fails} blocking")
+            return badge("fail", f"{fails} blocking")
         about = short_time(found.took_s) if found.took_s else f"> {short_time(found.least_s)}"
-        return mark("ok", f"ready, {about}")
+        return badge("ok", f"ready, {about}")
 
     # --- acting -----------------------------------------------------------------------------
 
@@ -150,7 +150,7 @@ class PlanScreen(KitScreen):
 
     def _launch(self) -> None:
         self._launching = True
-        self.state = mark("running", "launching")
+        self.state = badge("running", "launching")
         order, store = self._order, self.kit.store
         self.fetch(
             lambda: Session.start(order, store),

@@ -18,14 +18,14 @@ from kit.core.errors import ArchiveRefused
 from kit.judge import door
 from kit.show.documents import Documents, Recorded, documents_of, recorded, spec_of
 from kit.show.live import eventwords
-from kit.show.live.eventwords import Line
+from kit.show.live.eventwords import LogLine
 from kit.show.render.console import count, plain, short_bytes
 from kit.tui import files, runviews
-from kit.tui.base import KitScreen, mark
-from kit.tui.paged import PagedTable
+from kit.tui.pagedtable import PagedTable
 from kit.tui.power import PowerPlot, legend
-from kit.tui.replaying import replay
+from kit.tui.replay import replay
 from kit.tui.runviews import FILE_HEADS, LOG_HEADS, REQUEST_HEADS, Asked, Listed, Logged
+from kit.tui.screen import KitScreen, badge
 from kit.tui.states import state_of
 from kit.tui.widgets.line import LineInput
 
@@ -58,7 +58,7 @@ class RunScreen(KitScreen):
         super().__init__()
         self._run = run
         self._documents = Documents(run.name)
-        self._log: list[Line] = []
+        self._log: list[LogLine] = []
         self.crumbs = f"Home › {run.name[:12]}"
         self.command = f"kit show {run.name[:12]}" if run.is_dir() else f"kit show {run.name}"
 
@@ -106,7 +106,7 @@ class RunScreen(KitScreen):
         self.crumbs = f"Home › {plain(found.name)}"
         status = str(found.manifest.get("status", "broken"))
         size = f"{count(len(found.sizes), 'file')}, {short_bytes(sum(found.sizes.values()))}"
-        altered = [mark("fail", "not what was sealed")] if fault else []
+        altered = [badge("fail", "not what was sealed")] if fault else []
         self.state = Text(" · ").join([*altered, state_of(status), plain(size)])
         store = self.kit.store
         missing = (
@@ -123,27 +123,27 @@ class RunScreen(KitScreen):
     def _refused(self, error: Exception) -> None:
         """The container itself cannot be read: say so wherever something would stand."""
         message = str(getattr(error, "message", error))
-        self.state = mark("fail", "not readable")
+        self.state = badge("fail", "not readable")
         for place in ("summary", "environment", "provenance"):
-            self._tell(f"#run-{place}", mark("fail", message))
+            self._tell(f"#run-{place}", badge("fail", message))
 
-    def _read_records(self) -> tuple[Recorded, list[Asked], list[Line]]:
+    def _read_records(self) -> tuple[Recorded, list[Asked], list[LogLine]]:
         """In a thread: also the rows, of which a long run has a hundred thousand."""
         found = recorded(self._run)
         if found.records is None:
             return found, [], []
         return found, runviews.asked(found.records), eventwords.lines(found.records.events)
 
-    def _draw(self, read: tuple[Recorded, list[Asked], list[Line]]) -> None:
+    def _draw(self, read: tuple[Recorded, list[Asked], list[LogLine]]) -> None:
         found, asked, self._log = read
         plot = self.query_one(PowerPlot)
         plot.display = bool(found.picture.traces)
         if found.records is None:
             for place in ("legend", "asked", "logged"):
-                self._tell(f"#run-{place}", mark("fail", found.fault))
+                self._tell(f"#run-{place}", badge("fail", found.fault))
             return
         plot.show(found.picture)
-        no_power = mark("skip", "no meter reported power")
+        no_power = badge("skip", "no meter reported power")
         told = legend(found.picture, plot.colours) if found.picture.traces else no_power
         self._tell("#run-legend", told)
         self._tell("#run-asked", runviews.told_requests(asked))

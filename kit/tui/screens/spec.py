@@ -13,7 +13,7 @@ from kit.core.errors import SpecInvalid, UsageError
 from kit.core.model import RunSpec
 from kit.run.runner import Order
 from kit.spec import spec as specs
-from kit.tui.form import catalogue, checking, edits, files, keeping, opening, pins
+from kit.tui.form import edits, files, origin, pins, problems, save, vocabulary
 from kit.tui.form.draft import Draft, Where, first_difference, from_text, to_text
 from kit.tui.form.view import FLAT, DraftScreen
 
@@ -46,17 +46,17 @@ class SpecScreen(DraftScreen):
     ]
 
     def __init__(self, path: Path | None = None, document: dict[str, Any] | None = None) -> None:
-        draft = Draft(SKELETON if document is None else document, catalogue.rules_at)
+        draft = Draft(SKELETON if document is None else document, vocabulary.rules_at)
         super().__init__(draft, path, _REQUIRED if document is None and path is None else ())
         self._given, self._was_read = document, False
-        self._keeper = keeping.Keeper(self, self._file, self._saved)
+        self._keeper = save.Keeper(self, self._file, self._saved)
 
     def on_mount(self) -> None:
         super().on_mount()
         if self._given is None and self._file.path is None:
             self.add_class("-asking")
             self.crumbs = "Spec › new"
-            opening.ask_begin(self, self._begin_with)
+            origin.ask_begin(self, self._begin_with)
             return
         if self._given is None:
             self._open_file()
@@ -94,7 +94,7 @@ class SpecScreen(DraftScreen):
 
     def _take_text(self, text: str, *, begin: bool = False) -> None:
         """A whole text as the document; one that is no JSON is kept, to be mended."""
-        problem = checking.of_text(text, self._called)
+        problem = problems.of_text(text, self._called)
         self._broken = text if problem else None
         if problem:
             if self.app.size.height < FLAT:  # elsewhere Problems says it
@@ -104,14 +104,14 @@ class SpecScreen(DraftScreen):
         document = from_text(text, self._called)
         self._was_read = True
         if begin:
-            self._draft = Draft(document, catalogue.rules_at)
+            self._draft = Draft(document, vocabulary.rules_at)
             self._sheet.take(self._draft)
         else:
             self._draft.replace(edits.unpinned(self._draft.document, document))
 
     def _refuse_broken(self) -> bool:
         if self._broken is not None:
-            self._say(f"the text is not JSON yet\n{checking.DROP}", "error")
+            self._say(f"the text is not JSON yet\n{problems.DROP}", "error")
         return self._broken is not None
 
     def action_editor(self) -> None:
@@ -134,7 +134,7 @@ class SpecScreen(DraftScreen):
         return to_text(self._draft.document) if self._broken is None else self._broken
 
     def keep_draft(self) -> Path | None:
-        return keeping.keep(self._file.path, self.copy_text()) if self._unsaved else None
+        return save.keep(self._file.path, self.copy_text()) if self._unsaved else None
 
     # --- undo, pins -------------------------------------------------------------------
 

@@ -31,9 +31,9 @@ from kit.show.render.verification import (
     verdict_word,
 )
 from kit.store.store import Store
-from kit.tui.base import KitScreen, mark
-from kit.tui.replaying import replay
-from kit.tui.written import argument, as_text, short, write_report
+from kit.tui.output import argument, as_text, short, write_report
+from kit.tui.replay import replay
+from kit.tui.screen import KitScreen, badge
 
 if TYPE_CHECKING:
     from kit.judge.compare import Comparison
@@ -85,12 +85,12 @@ class VerifyScreen(KitScreen):
     def action_again(self) -> None:
         """Read every byte of the run once more."""
         self._found = None
-        self.state = mark("running", "verifying")
+        self.state = badge("running", "verifying")
         run = self._run
         self.fetch(lambda: _verified(run), self._show, group="verify", failed=self._failed)
 
     def _failed(self, error: Exception) -> None:
-        self.state = mark("fail", "cannot be verified")
+        self.state = badge("fail", "cannot be verified")
         told = error.message if isinstance(error, KitError) else f"{type(error).__name__}: {error}"
         levels = self.query_one("#levels", OptionList)
         levels.clear_options()
@@ -103,7 +103,7 @@ class VerifyScreen(KitScreen):
         title = plain(f"Verify: {verdict_word(found)}, {summary(found)}")
         self.query_one("#levels", OptionList).border_title = title
         word = f"{verdict_word(found)}, exit {found.exit_code}"
-        self.state = mark("ok" if found.passed else "fail", word)
+        self.state = badge("ok" if found.passed else "fail", word)
         self._fill(found)
         self.refresh_bindings()
         self._look_for_original(found)

@@ -1,4 +1,4 @@
-"""The energy counter: dear to ask (2.8 ms on an H200), and true only when it ticks.
+"""The energy counter: expensive to query (2.8 ms on an H200), and true only when it ticks.
 
 The counter is published every 100 ms or so, on a period as steady as a clock, and its value is
 worth the most when the moment of its tick is known. Around a tick that is expected it is asked in

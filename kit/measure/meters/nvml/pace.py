@@ -1,4 +1,4 @@
-"""How dear each call is, how often it may therefore be made, and how often its value changes."""
+"""How expensive each query is, how often it may therefore be made, how often its value changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who uses a GPU, as numbers alone: whose processes they are is nobody's business.
+"""How many use a GPU, as numbers alone: process identity is deliberately not recorded.
 
 A container's processes share one control group, and another person's program has another one. So
 the number of control groups tells of strangers without a PID or a name: none before the run's

@@ -1,4 +1,4 @@
-"""Reads every GPU in tiers: what is cheap often, what is dear seldom and in threads apart."""
+"""Reads every GPU in tiers: cheap queries often, expensive ones rarely, each in its own thread."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from kit.core.units import Scope, significant
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
 from kit.measure.meters.pdu.points import POLL_S, SAMPLED, Point, complete, of_config
 from kit.measure.meters.pdu.profiles import AMPS_ONLY
-from kit.measure.meters.pdu.snmp import FAILED, Answer, Snmp, explain, is_deaf
+from kit.measure.meters.pdu.snmp import FAILED, Answer, Snmp, affects_whole_pdu, explain
 from kit.record.events import Clock
 
 # What a probe reads beside the power, to check it: the word in the facts under ``probe``.
@@ -101,7 +101,7 @@ def _found(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevi
     Raises:
         MeterUnavailable: the PDU does not answer, or tells no power.
     """
-    deaf = [rc for rc, _ in answers if is_deaf(rc)]
+    deaf = [rc for rc, _ in answers if affects_whole_pdu(rc)]
     if deaf:
         raise MeterUnavailable(explain(deaf[0]))
     codes = {p.quantity: rc for p, (rc, _) in zip(asked, answers, strict=True) if rc == 0}

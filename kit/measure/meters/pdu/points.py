@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from kit.energy.scopes.wall import GAIN, GAIN_SOURCE
 from kit.measure.meters.base import MeterUnavailable
 from kit.measure.meters.pdu.profiles import AMPS_ONLY, SYS_UPTIME, Asked, Measurement, Profile, load
-from kit.measure.meters.pdu.snmp import Answer, Snmp, explain, is_deaf
+from kit.measure.meters.pdu.snmp import Answer, Snmp, affects_whole_pdu, explain
 
 SAMPLED = ("pdu_power", "pdu_energy", "pdu_uptime")
 POLL_S = 1.0
@@ -154,7 +154,7 @@ def complete(found: Iterable[Point], snmp: Snmp) -> tuple[Point, ...]:
     kept = tuple(found)
     oids = [oid for point in kept for _, oid in point.asked]
     answers = snmp.get(oids) if oids else []
-    deaf = next((rc for rc, _ in answers if is_deaf(rc)), None)
+    deaf = next((rc for rc, _ in answers if affects_whole_pdu(rc)), None)
     if deaf is not None:
         raise MeterUnavailable(explain(deaf))
     told = dict(zip(oids, answers, strict=True))

@@ -1,4 +1,4 @@
-"""Which make a PDU is, and what its outlets and inlets tell: the eyes of ``kit pdu probe``.
+"""Which make a PDU is, and what its outlets and inlets report: what ``kit pdu probe`` runs.
 
 A make is recognised by sysObjectID, the longest prefix first, and is believed only where one of
 its columns answers: makers give one sysObjectID to several generations.
@@ -20,7 +20,7 @@ from kit.measure.meters.pdu.profiles import (
     Profile,
     every,
 )
-from kit.measure.meters.pdu.snmp import ENDLESS, Snmp, explain, is_deaf
+from kit.measure.meters.pdu.snmp import ENDLESS, Snmp, affects_whole_pdu, explain
 
 _BUDGET_S = 300.0  # for all that is asked; a sound PDU takes some seconds
 _TELLING = ("pdu_power", "pdu_current")
@@ -69,12 +69,12 @@ def look(config: dict[str, Any], profile: Profile | None = None) -> Seen:
     snmp = Snmp(config, budget_s=_BUDGET_S)
     try:
         (rc, sys_object_id), (_, description) = snmp.texts([SYS_OBJECT_ID, SYS_DESCR])
-        if is_deaf(rc):
+        if affects_whole_pdu(rc):
             raise MeterUnavailable(explain(rc))
         name = (sys_object_id or "").lstrip(".")
         ends: dict[str, int] = {}
         found = _best(snmp, [profile] if profile else candidates(name), ends)
-        deaf = next((rc for rc in ends.values() if is_deaf(rc)), None)
+        deaf = next((rc for rc in ends.values() if affects_whole_pdu(rc)), None)
         if found[0] is None and deaf is not None:
             raise MeterUnavailable(f"it names itself, but gives no table: {explain(deaf)}")
         notes = tuple(f"table {oid}: {explain(rc)}" for oid, rc in ends.items())

@@ -85,8 +85,8 @@ class _Said(NamedTuple):
     values: Sequence[Any] = ()
 
 
-def is_deaf(rc: int) -> bool:
-    """Whether a code speaks of the PDU as a whole, not of one of its values."""
+def affects_whole_pdu(rc: int) -> bool:
+    """Whether a return code affects the PDU as a whole, not one of its values."""
     return rc in (NO_ANSWER, REFUSED, NO_ADDRESS, FAILED, WRONG_KEY, NO_USER, TOO_LONG)
 
 

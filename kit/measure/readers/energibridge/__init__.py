@@ -2,20 +2,20 @@
 
 From Linux and Windows with a CPU of Intel or AMD, and NVIDIA's GPUs. Columns are ``NAME (unit)``:
 
-    PACKAGE_ENERGY (J), CPU_ENERGY (J)   RAPL's counter as it is, of one socket: Intel, AMD
-    PP0_, PP1_, DRAM_ENERGY (J)          parts of the socket, and the memory beside it
+    PACKAGE_ENERGY (J), CPU_ENERGY (J)   RAPL's counter, of one socket: Intel, AMD
+    PP0_, PP1_, DRAM_ENERGY (J)          parts of the socket, and the memory
     GPU0_POWER (mWatts)                  nvmlDeviceGetPowerUsage, a trailing mean of about 1 s
     GPU0_USAGE, GPU0_TEMPERATURE         %, °C
     GPU0_MEMORY_USED, _TOTAL             MiB
 
-Until 0.0.4 Intel's package is spelled PACAKGE and the power has no unit. What Intel's numbers are
-depends on the version (`kit.measure.readers.energibridge.unit`). macOS's files hold powers whose
-averaging nobody states: kit makes no energy of them. Versions 0.0.1 and 0.0.2 call energy watts:
-refused.
+Until 0.0.4 Intel's package is spelled PACAKGE and the power has no unit. The unit of Intel's
+numbers depends on the version (`kit.measure.readers.energibridge.unit`). macOS's files hold powers
+with an undocumented averaging: kit makes no energy of them. Versions 0.0.1 and 0.0.2, which call
+energy watts, are refused.
 
 One bad row does not spoil a counter, which holds the energy of all rows before: it is left out with
-a note. What could be read in two ways is refused: a column of energy per interval in place of the
-counter, two recordings in one file, another unit.
+a note. Ambiguous files are refused: a column of energy per interval instead of the counter, two
+recordings in one file, another unit.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from kit.measure.readers.energibridge.table import Table
 from kit.measure.readers.energibridge.table import read as read_table
 
 _MS = 1_000_000
-_AVERAGE_NS = 500_000_000  # half of the window over which NVML's power is averaged
-_LATEST_NS = 5_000_000_000  # a device whose readings begin later than that is not waited for
+_AVERAGE_NS = 500_000_000  # half of NVML's averaging window
+_LATEST_NS = (
+    5_000_000_000  # the window does not wait for a device whose readings begin later than this
+)
 _SHORTEST_NS = 5_000_000_000  # as in kit.energy.gpu: a mean of a second makes no energy of less
 _GAP_POLLS = 5  # as in kit.energy.host
 
@@ -65,7 +67,7 @@ def read(text: str, name: str) -> Recording:
 
 
 def _times(table: Table, found: Sequence[Read], name: str) -> clock.Times:
-    """When the rows were read; the clock is checked against a counter, where there is one."""
+    """When the rows were read; the clock is checked against a counter, if there is one."""
     counters = [c.values for c in found if c.column.quantity == ENERGY]
     package = [c.values for c in found if c.device == PACKAGE]
     evidence = [*package, *counters, [math.nan] * len(table.rows)][0]
@@ -73,7 +75,7 @@ def _times(table: Table, found: Sequence[Read], name: str) -> clock.Times:
 
 
 def _spans(found: Sequence[Read], t: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """First and last time (ns) of what makes energy; a trailing mean belongs to its middle."""
+    """First and last time (ns) of each energy; a trailing mean belongs to its middle."""
     for c in found:
         known = [t[i] for i, value in enumerate(c.values) if not math.isnan(value)]
         back = _AVERAGE_NS if c.column.quantity == POWER else 0
@@ -82,7 +84,7 @@ def _spans(found: Sequence[Read], t: Sequence[int]) -> Iterator[tuple[int, int]]
 
 
 def _window(found: Sequence[Read], t: Sequence[int]) -> tuple[int, int]:
-    """Between when the energy of everything is known."""
+    """The window in which the energy of every device is known."""
     spans = list(_spans(found, t)) or [(t[0] + _MS, t[-1])]
     begin = max(first for first, _ in spans if first <= t[0] + _LATEST_NS or len(spans) == 1)
     end = min(last for _, last in spans if last >= t[-1] - _LATEST_NS or len(spans) == 1)
@@ -90,7 +92,7 @@ def _window(found: Sequence[Read], t: Sequence[int]) -> tuple[int, int]:
 
 
 def _gaps(found: Sequence[Read], t: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Stretches of time (ns) over which a counter is known in sum alone."""
+    """Intervals (ns) over which only a counter's total is known."""
     spans: list[tuple[int, int]] = []
     for c in found:
         if c.makes_energy and "bridge_s" in c.facts:
@@ -135,7 +137,7 @@ def _device(device: str, own: Sequence[Read], poll_s: float) -> MeterDevice:
 
 
 def _samples(found: Sequence[Read], t: Sequence[int]) -> bytes:
-    """kit's rows; a value was read within the millisecond after its time."""
+    """kit's rows; each value was read within the millisecond after its time."""
     lines = [",".join(Sample._fields)]
     for at, begin in enumerate(t):
         for c in found:

@@ -1,13 +1,13 @@
 """When each row of an EnergiBridge CSV was read.
 
-A row is written one interval after its values were read: ``Time`` (ms since 1970) is when they were
-read, ``Delta`` (ms) how long that was ago when the row was written, so that ``Time + Delta`` is the
-next row's ``Time``. Both are taken from the wall clock. Where they disagree, the row came late, or
-someone set the clock: then the energy counter shows how much time went by.
+A row is written one interval after its values were read. ``Time`` (ms since 1970) is when they were
+read, ``Delta`` (ms) the age of the values when the row was written, so that ``Time + Delta`` is the
+next row's ``Time``. Both come from the wall clock. If they disagree, the row came late, or the
+clock was set: then the growth of the energy counter shows how much time passed.
 
-The first row's values were read before its ``Time``, and the second row has the same ``Time``: its
-values were read right after. Rows that stand closer than half the usual interval show no power,
-only the clock's milliseconds. The last of them is kept: the counter holds the others' energy.
+The first row's values were read before its ``Time``. The second row has the same ``Time``, but its
+values were read right after. Rows closer than half the usual interval show no power, only the
+clock's resolution. The last of them is kept: the counter holds the others' energy.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from typing import NamedTuple
 from kit.measure.readers.energibridge.table import refuse
 
 _ROOM_MS, _ROOM_SHARE = 150.0, 0.25
-_EARLY_MS = 40.0  # a row is never early: some ticks of a coarse clock
+_EARLY_MS = 40.0  # a row is early by some ticks of a coarse clock at most
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
 _MOST_MS = 10**12  # `kit.record.samples` holds integers of 18 digits, nanoseconds
-_LATE_MS = 1000.0  # a row that came later than that is checked against the counter
-_LEAST = 3  # rows between which one may be displaced
-_FEW, _SHARE = 3, 0.05  # so many rows may be out of order or time
-_NEAR = 6  # rows on both sides whose power is the usual one
+_LATE_MS = 1000.0  # a row that is later than this is checked against the counter
+_LEAST = 3  # neighbours among which one row may be displaced
+_FEW, _SHARE = 3, 0.05  # the most rows that may be out of order or time
+_NEAR = 6  # rows on both sides that give the usual power
 _FIRST_MS, _USUAL_MS = 2.0, 20.0  # a recording's first row has no Delta; others have the interval
 
 
 class Times(NamedTuple):
-    """Rows that are kept, with their time.
+    """The kept rows with their times.
 
     Attributes:
-        rows: which rows, by time. Shape ``(n,)``.
+        rows: indices of the kept rows, by time. Shape ``(n,)``.
         ms: milliseconds since the first row of the file. Shape ``(n,)``, ascending.
-        notes: what was left out or corrected.
+        notes: which rows were left out or corrected.
     """
 
     rows: list[int]
@@ -70,11 +70,11 @@ def read(
 
     Args:
         times, deltas: the columns.
-        counter: an energy counter in any unit, NaN where there is no reading.
-        lines: where the rows stand in the file, for messages.
+        counter: an energy counter in any unit, NaN without a reading.
+        lines: line numbers of the rows in the file, for messages.
 
     Raises:
-        UsageError: these are no times, or those of two recordings.
+        UsageError: these are no times, or the times of two recordings.
     """
     for line, time in zip(lines, times, strict=True):
         if not 0 <= time <= _LAST_MS:
@@ -104,7 +104,7 @@ def read(
 
 
 def _ranked(times: Sequence[float], deltas: Sequence[float]) -> list[int]:
-    """Rows by Time, where that alone puts every step right; else as they are in the file."""
+    """Rows sorted by Time, if that alone makes every step right; else in the file's order."""
     ranked = sorted(range(len(times)), key=times.__getitem__)
     at, after = [times[i] for i in ranked], [deltas[i] for i in ranked]
     if any(_step(i, i + 1, at, after).is_odd for i in range(len(ranked) - 1)):
@@ -113,7 +113,7 @@ def _ranked(times: Sequence[float], deltas: Sequence[float]) -> list[int]:
 
 
 def _in_order(times: Sequence[float]) -> tuple[list[int], list[int]]:
-    """Rows whose Time fits their neighbours', and the single ones that stand out."""
+    """Rows whose Time fits their neighbours', and single rows whose Time does not."""
     order = [0]
     stray: list[int] = []
     for at in range(1, len(times)):
@@ -127,7 +127,7 @@ def _in_order(times: Sequence[float]) -> tuple[list[int], list[int]]:
 def _in_place(
     order: Sequence[int], times: Sequence[float], deltas: Sequence[float]
 ) -> tuple[list[int], list[int]]:
-    """Rows without single ones whose neighbours fit each other, but not them."""
+    """Rows without single ones that fit neither of two fitting neighbours."""
     if len(order) < _LEAST:
         return list(order), []
     placed = [order[0]]
@@ -141,7 +141,7 @@ def _in_place(
 
 
 def _step(a: int, b: int, times: Sequence[float], deltas: Sequence[float]) -> _Step:
-    """By Delta of the row before, or, in files that have it so, of the row after."""
+    """The step by Delta of the row before, or, in other files, of the row after."""
     clock = times[b] - times[a]
     said = min((sum(deltas[a:b]), sum(deltas[a + 1 : b + 1])), key=lambda ms: abs(clock - ms))
     return _Step(a, b, clock, said)
@@ -178,7 +178,7 @@ def _refuse_clock(
 def _settled(
     step: _Step, steps: Sequence[_Step], counter: Sequence[float], lines: Sequence[int]
 ) -> tuple[float, str]:
-    """How long an odd step took (ms), and what is said of it."""
+    """How long an inconsistent step took (ms), and a note on it."""
     where = f"line {lines[step.after]}"
     said = max(step.said, 0.0)
     if step.clock < said:
@@ -193,7 +193,7 @@ def _settled(
 
 
 def _power(step: _Step, steps: Sequence[_Step], counter: Sequence[float]) -> float:
-    """The counter's usual growth in a millisecond near a step; NaN where nothing is known."""
+    """The counter's usual growth in a millisecond near a step; NaN if unknown."""
     near = [s for s in steps if abs(s.before - step.before) <= _NEAR and not s.is_odd and s.clock]
     known = [(counter[s.after] - counter[s.before]) / s.clock for s in near]
     known = [power for power in known if power > 0]
@@ -201,7 +201,7 @@ def _power(step: _Step, steps: Sequence[_Step], counter: Sequence[float]) -> flo
 
 
 def _apart(passed: Sequence[float]) -> list[int]:
-    """Rows at least half the usual interval apart; of a close group the last."""
+    """Rows at least half the usual interval apart; the last row of a close group."""
     steps = [b - a for a, b in pairwise(passed) if b > a]
     least = median(steps) / 2 if steps else 0.0
     kept = list(_from_the_end(passed, max(least, 1.0)))

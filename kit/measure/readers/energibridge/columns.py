@@ -1,4 +1,4 @@
-"""Columns of an EnergiBridge CSV: what they mean to kit, and their values without bad readings."""
+"""Columns of an EnergiBridge CSV: their meaning, and their values without bad readings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_RAW = 10**18  # `kit.record.samples` holds integers of 18 digits
 
 
 class Column(NamedTuple):
-    """What a column means to kit: raw = value × factor."""
+    """The meaning of a column: raw = value × factor."""
 
     pattern: str
     units: tuple[str, ...]
@@ -48,8 +48,8 @@ class Read(NamedTuple):
     """A column that kit uses: its values in each row, and the facts about them.
 
     Attributes:
-        values: one a row, NaN where there is no reading. Shape ``(n,)``.
-        facts: what energy needs to know, or the ``reason`` why none can be made of it.
+        values: one a row, NaN without a reading. Shape ``(n,)``.
+        facts: facts for `kit.energy`, or the ``reason`` why no energy can be computed.
     """
 
     title: str
@@ -60,13 +60,13 @@ class Read(NamedTuple):
 
     @property
     def makes_energy(self) -> bool:
-        """Whether a scope's energy is made of it."""
+        """Whether a scope's energy is computed from it."""
         is_source = self.device == PACKAGE or self.column.quantity == POWER
         return is_source and "reason" not in self.facts
 
 
 def meaning(title: str) -> tuple[Column, str] | None:
-    """What a title means, and whose it is; None where kit does not use it."""
+    """The meaning and the device of a title; None if kit does not use it."""
     plain = title.partition(" (")[0]
     for column in _COLUMNS:
         if match := re.fullmatch(column.pattern, plain):
@@ -75,7 +75,7 @@ def meaning(title: str) -> tuple[Column, str] | None:
 
 
 def find(table: Table, name: str) -> tuple[list[Read], list[str]]:
-    """The columns that kit uses, and what else speaks of energy, with the reason.
+    """The columns that kit uses, and other columns of energy with the reason against them.
 
     Raises:
         UsageError: none holds energy, or one is in another unit.
@@ -121,15 +121,15 @@ def _check_unit(column: Column, title: str, name: str) -> None:
 def checked(
     columns: Sequence[Read], ms: Sequence[int], lines: Sequence[int], memory: Table, name: str
 ) -> tuple[list[Read], list[str]]:
-    """The columns without bad readings and in their true unit, and what is said of them.
+    """The columns without bad readings and in their true unit, and notes.
 
     Args:
         ms: when each row was read. Shape ``(n,)``.
-        lines: where the rows stand in the file.
+        lines: line numbers of the rows in the file.
         memory: the table, for the memory of each card.
 
     Raises:
-        UsageError: the package's counter is none.
+        UsageError: the package's column is no counter.
     """
     seconds = [t / 1e3 for t in ms]
     own = _unit(columns, seconds, name)
@@ -148,7 +148,7 @@ def checked(
 
 
 def _unit(columns: Sequence[Read], seconds: Sequence[float], name: str) -> unit.Unit:
-    """What Intel's counters count, by the package's; AMD's are joules in every version."""
+    """The unit of Intel's counters, found from the package's; AMD's are always joules."""
     for c in columns:
         if c.device != PACKAGE or c.title.startswith("CPU"):
             continue
@@ -166,7 +166,7 @@ def _counted(
     name: str,
     said: list[str],
 ) -> Read:
-    """A counter; what is wrong with a part of the package is no reason to refuse the package."""
+    """Read a counter; a fault in a part of the package does not refuse the package."""
     joules = [value * own.factor for value in c.values]
     try:
         found = counter.read(c.title, joules, seconds, lines, own.range_j, name)

@@ -1,4 +1,4 @@
-"""A RAPL counter of an EnergiBridge CSV: its range, its bad readings, the gaps that it bridges."""
+"""A RAPL counter of an EnergiBridge CSV: its range, its bad readings, the gaps it bridges."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kit.core.limits import PACKAGE_W
 from kit.measure.readers.energibridge.table import refuse
 
 _LEAST_RANGE = 12  # 2^12 J: the smallest range of any RAPL counter
-_SHORTEST_S = 0.1  # rows may stand closer than the counter's own updates
-_FEW, _SHARE = 3, 0.05  # so many readings may be bad
+_SHORTEST_S = 0.1  # rows may be closer than the counter's own updates
+_FEW, _SHARE = 3, 0.05  # the most bad readings
 _LEAST = 2
 _GAP_S, _GAP_POLLS = 0.5, 5  # as in kit.energy.host: longer than this no reading is missing
 
@@ -21,8 +21,8 @@ class Counter(NamedTuple):
     """A counter that was read.
 
     Attributes:
-        joules: its readings; NaN where there is none. Shape ``(n,)``.
-        facts: what energy needs to know of it, or the ``reason`` why it cannot be used.
+        joules: its readings; NaN without one. Shape ``(n,)``.
+        facts: facts for `kit.energy`, or the ``reason`` why it cannot be used.
         notes: which readings are left out.
     """
 
@@ -39,11 +39,11 @@ def read(
     range_j: float | None,
     name: str,
 ) -> Counter:
-    """What a column of energy holds.
+    """Read a column of energy.
 
     Args:
-        range_j: where the counter wraps, J; None: at the next power of two above its readings, as
-            any other would leave more growth than there can be.
+        range_j: the counter's range, J; None: the next power of two above its readings, as a
+            larger one would give an impossible growth.
 
     Raises:
         UsageError: it is no counter.
@@ -96,7 +96,7 @@ def _good(
     wrap: float,
     name: str,
 ) -> list[int]:
-    """The readings without single ones that are impossible between their neighbours."""
+    """Readings without single ones that are impossible between their neighbours."""
 
     def fits(a: int, b: int) -> bool:
         return _fits(joules[a], joules[b], seconds[b] - seconds[a], wrap)
@@ -126,9 +126,9 @@ def _fits(before: float, after: float, seconds: float, wrap: float) -> bool:
 
 
 def _bridge(joules: Sequence[float], seconds: Sequence[float], wrap: float) -> dict[str, float]:
-    """Up to what gap between two readings (s) the counter is known to hold what was drawn.
+    """The longest gap between two readings (s) over which the counter is reliable.
 
-    Over a longer one it may have wrapped unseen, or was reset while the machine slept.
+    Over a longer one it may have wrapped more than once, or was reset while the machine slept.
     """
     known = [i for i, value in enumerate(joules) if not math.isnan(value)]
     steps = [(seconds[b] - seconds[a], joules[b] - joules[a]) for a, b in pairwise(known)]

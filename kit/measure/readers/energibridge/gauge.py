@@ -1,8 +1,8 @@
 """A GPU's power in an EnergiBridge CSV, without readings that no card can draw.
 
 EnergiBridge starts NVML for every row, and the first readings of a card that slept are sometimes
-garbage: an idle card of 8 GB at 590 W. A reading is left out where it is more than any board with
-so much memory draws, or stands far above its neighbours while the card is at rest.
+wrong: an idle card of 8 GB at 590 W. A reading is left out if it is more than any board with this
+memory draws, or far above its neighbours while the card is idle.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 # (8 GB: 290 W, 16 GB: 360 W, 48 GB: 600 W, beyond: 1,400 W), and a third for boards tuned further.
 _BOARDS_W = ((8_600, 400.0), (17_000, 500.0), (50_000, 800.0))
 _HIGHEST_W = 1900.0
-_FIRST = 10  # so many readings may be a card's awakening
-_AFTER = 5  # and so many after them show its true power
-_REST = 5.0  # %: a card that is busy no more than this is at rest
-_TIMES, _ABOVE_MW = 2.5, 100_000.0  # how far above its neighbours garbage stands
+_FIRST = 10  # the most readings of a card that wakes up
+_AFTER = 5  # readings after them that show its true power
+_REST = 5.0  # %: a card with no more use than this is idle
+_TIMES, _ABOVE_MW = 2.5, 100_000.0  # how far above its neighbours a wrong reading is
 _SHARE = 0.2  # with more than this the sensor is no good
 
 
@@ -26,8 +26,8 @@ class Gauge(NamedTuple):
     """A card's power.
 
     Attributes:
-        milliwatts: its readings; NaN where one is left out. Shape ``(n,)``.
-        reason: why it cannot be used; empty where it can.
+        milliwatts: its readings; NaN for one that is left out. Shape ``(n,)``.
+        reason: why it cannot be used; empty if it can.
         notes: which readings are left out.
     """
 
@@ -43,11 +43,11 @@ def read(
     memory_mib: float,
     lines: Sequence[int],
 ) -> Gauge:
-    """What a column of power holds.
+    """Read a column of power.
 
     Args:
         busy: the card's use, %. Shape ``(n,)``.
-        memory_mib: the card's memory, MiB; NaN where it is not known.
+        memory_mib: the card's memory, MiB; NaN if unknown.
     """
     known = [value for value in milliwatts if not math.isnan(value)]
     if not any(known):
@@ -76,14 +76,14 @@ def _notes(
 
 
 def _at_rest(busy: Sequence[float] | None, at: range) -> bool:
-    """Whether the card does nothing in these rows; of a card whose use is unknown nobody knows."""
+    """Whether the card is idle in these rows; false if its use is unknown."""
     return busy is not None and all(busy[i] <= _REST for i in at if i < len(busy))
 
 
 def _awakening(
     milliwatts: Sequence[float], busy: Sequence[float] | None, odd: set[int]
 ) -> set[int]:
-    """First readings far above all that follow, of a card that does nothing."""
+    """First readings of an idle card that are far above all later ones."""
     for first in range(min(_FIRST, len(milliwatts) - _AFTER), 0, -1):
         after = [milliwatts[i] for i in range(first, first + _AFTER) if i not in odd]
         before = [milliwatts[i] for i in range(first) if i not in odd]
@@ -93,7 +93,7 @@ def _awakening(
 
 
 def _spikes(milliwatts: Sequence[float], busy: Sequence[float] | None, odd: set[int]) -> set[int]:
-    """Single readings far above both neighbours, of a card that does nothing."""
+    """Single readings of an idle card that are far above both neighbours."""
     return {
         i
         for i in range(1, len(milliwatts) - 1)

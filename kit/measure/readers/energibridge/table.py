@@ -1,8 +1,8 @@
-"""The lines of an EnergiBridge CSV that are readings, whatever else got into the file.
+"""The readings in an EnergiBridge CSV, without other lines of the file.
 
-EnergiBridge writes to stdout where no ``-o`` is given, so that the measured program's own lines
-stand between the rows. A spreadsheet adds a ``sep=`` line, quotes, semicolons, decimal commas.
-What is no reading is left out with a note. What could be read in two ways is refused.
+Without ``-o`` EnergiBridge writes to stdout, so that lines of the measured program come between the
+rows. A spreadsheet adds a ``sep=`` line, quotes, semicolons, decimal commas. Lines that are no
+readings are left out with a note. Ambiguous lines are refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Table(NamedTuple):
 
     Attributes:
         header: titles of the columns.
-        rows: cells of each reading, as many as there are titles.
+        rows: cells of each reading, as many as titles.
         lines: number of each reading's line in the file.
         notes: what was left out, and why.
     """
@@ -37,7 +37,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...]
 
     def numbers(self, title: str) -> list[float]:
-        """A column's values; NaN where a cell holds no finite number."""
+        """A column's values; NaN for a cell without a finite number."""
         at = self.header.index(title)
         return [number(row[at]) for row in self.rows]
 
@@ -87,7 +87,7 @@ def _left_out(lines: Sequence[int], what: str) -> str:
 
 
 def _heading(lines: Sequence[str], name: str) -> tuple[int, str]:
-    """Where the titles stand, and what separates them."""
+    """The line of the titles, and their separator."""
     for at, line in enumerate(lines):
         if match := _HEADER.match(line):
             return at, match.group(1)
@@ -104,7 +104,7 @@ def _cells(line: str, separator: str) -> list[str]:
 def _rows(
     lines: Sequence[str], first: int, separator: str, header: Sequence[str], name: str
 ) -> tuple[list[tuple[int, list[str]]], list[int]]:
-    """Readings by their line, and the lines that are none."""
+    """Readings by their line, and lines that are no readings."""
     rows: list[tuple[int, list[str]]] = []
     skipped: list[int] = []
     long: list[int] = []

@@ -1,4 +1,4 @@
-"""What one step of a RAPL counter in an EnergiBridge CSV is worth, found from the numbers.
+"""The unit of a RAPL counter in an EnergiBridge CSV, inferred from its numbers.
 
 The counter is a 32-bit count of 2^-14 J (Intel since Haswell) or 2^-16 J (Intel before, AMD). The
 titles say joules, and AMD's always are. Of Intel's that depends on the version, because the older
@@ -10,8 +10,8 @@ ones read the time unit's bits in place of the energy unit's (facts from its sou
     0.0.3, 0.0.4   unit 2^-14    counts: whole numbers, 16,384 times too high
                    unit 2^-16    joules
 
-The four cannot be taken for each other: some dozen random values on the one grid do not lie on
-another by chance. Numbers that lie on none were rounded by another program.
+The four cannot be confused: some dozen random values on one grid do not lie on another by chance.
+Numbers on no grid were rounded by another program.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from typing import NamedTuple
 from kit.core.limits import PACKAGE_W
 from kit.measure.readers.energibridge.table import refuse
 
-LEAST_W = 0.3  # no package draws less for long
+LEAST_W = 0.3  # the least power of a package over a longer time
 COUNT_J = 2.0**-14
 _COUNTS = 2**32
 _PER_MICRO = 1e6
 _GRIDS = (14, 16)
-_ROUNDED = 6e-7  # half the last of six decimals, and a bit
-_COARSE = 10  # decimals that were cut leave this in every step
+_ROUNDED = 6e-7  # half of the sixth decimal, and a bit
+_COARSE = 10  # the error of cut decimals in every step
 _ENOUGH = 4
 
 
 class Unit(NamedTuple):
-    """Joules of one of the file's numbers, the counter's range (J) where known, and what to say."""
+    """Joules of one unit of the file, the counter's range (J) if known, and a note."""
 
     factor: float = 1.0
     range_j: float | None = None
@@ -54,7 +54,7 @@ def of(title: str, values: Sequence[float], seconds: Sequence[float], name: str)
         seconds: when they were read, s. Shape ``(n,)``.
 
     Raises:
-        UsageError: whether these are joules cannot be known.
+        UsageError: it cannot be decided whether these are joules.
     """
     watts = _watts(values, seconds)
     if all(value.is_integer() for value in values):

@@ -1,0 +1,191 @@
+"""Commands that show and check runs: ls, show, compare, report, verify.
+
+Only the commands that need replay and report import them, so that verify and ls answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.judge import door
+from kit.record import archive
+from kit.show import catalogue, render
+from kit.store import audit
+from kit.store.store import Store
+
+if TYPE_CHECKING:
+    from kit.judge.compare import Comparison
+    from kit.record.records import RunRecords
+
+_SMALL = 16 << 20
+Format = Literal["html", "text", "csv", "csv-metrics"]
+_FORMATS = (
+    "html: one file for a browser. text: plain, 80 columns. csv: a row per launch, phase and "
+    "scope. csv-metrics: a row per metric and launch, with net energies and checks."
+)
+
+
+def ls(*, runs: Runs = None, json: Json = False) -> None:
+    """List the runs: sealed, in progress, and left unsealed by a crash."""
+    where = store_of(runs)
+    rows = catalogue.rows(where)
+    if json:
+        print_json([msgspec.to_builtins(row) for row in rows])
+    else:
+        render.runs(rows)
+    _tell_of_others(where)
+    render.ledger_doubts(audit.quick(where))
+
+
+def _tell_of_others(store: Store) -> None:
+    """Folders that hold a run under another name, such as a sync tool's copies."""
+    names = [path.name for path in store.others()]
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        say(
+            f"not named by a run's hash: {names[0]!a}{more}; `kit verify PATH` says which run it is"
+        )
+
+
+def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
+    """Show one run: what it was, what it measured, what to know before believing it.
+
+    Args:
+        run: the run: folder, single file, or the beginning of its hash.
+    """
+    path = find_run(run, runs)
+    door.admit(path)
+    with archive.open_source(path) as source:
+        documents = _documents(source)
+    if json:
+        print_json(documents)
+        return
+    render.run(path.name, documents["manifest"], documents["spec"], documents["results"])
+
+
+def compare(original: str, new: str, *, runs: Runs = None, json: Json = False) -> None:
+    """Compare two runs: their differences, and the ratio of every metric with its interval.
+
+    Args:
+        original: the run to compare with; its spec registered the margins.
+        new: the run to judge.
+    """
+    from kit.judge import replay as replaying
+
+    pair = find_run(original, runs), find_run(new, runs)
+    for path in pair:
+        door.admit(path, records=True)
+    with door.malformed(pair[1]):
+        judged = replaying.judge(*pair)
+    if json:
+        print_json(replaying.as_dict(judged))
+    else:
+        render.comparison(judged)
+
+
+def report(
+    run: str,
+    *,
+    runs: Runs = None,
+    format: Annotated[Format, Parameter(help=_FORMATS)] = "html",
+    out: Annotated[Path | None, Parameter(help="The file to write; - is stdout.")] = None,
+    against: str = "",
+) -> None:
+    """Write a run's report: a single HTML file, plain text, or tidy CSV.
+
+    HTML goes into a file, whose path is printed; text and CSV to stdout, unless --out names a file.
+
+    Args:
+        run: the run: folder, single file, or the beginning of its hash.
+        against: an original run; the report then shows the replay's verdicts.
+    """
+    from kit.judge import replay as replaying
+
+    if against and format.startswith("csv"):
+        raise UsageError("CSV holds no verdicts", "leave --against out, or take html or text")
+    path, other = find_run(run, runs), find_run(against, runs) if against else None
+    for each in filter(None, (path, other)):
+        door.admit(each, records=True)
+    name = replaying.hash_of(path)
+    with door.malformed(path):
+        judged = replaying.judge(other, path) if other else None
+        written = _written(format, name, *replaying.computed(path), judged)
+    if out is None and format == "html":
+        out = Path(f"report-{name[:12]}.html")
+    if out is None or str(out) == "-":
+        sys.stdout.buffer.write(written.encode())
+        sys.stdout.flush()
+        return
+    try:
+        out.write_text(written, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {out}: {error.strerror}", "name a file with --out"
+        ) from error
+    if format == "html":
+        say("open it in a browser; it needs nothing else")
+    sys.stdout.write(f"{out}\n")
+
+
+def _written(
+    form: Format,
+    name: str,
+    loaded: RunRecords,
+    results: dict[str, Any],
+    judged: Comparison | None,
+) -> str:
+    from kit.show import report as reporting
+
+    if form == "csv":
+        return reporting.phases(results)
+    if form == "csv-metrics":
+        return reporting.metrics(results)
+    whole = reporting.text if form == "text" else reporting.html
+    return whole(name, loaded, results, judged)
+
+
+def verify(
+    run: str = "",
+    *,
+    store: Annotated[bool, Parameter(negative="")] = False,
+    runs: Runs = None,
+    json: Json = False,
+) -> int:
+    """Check a sealed run: its files and hashes, their form, and every number computed again.
+
+    Args:
+        run: the sealed run: folder, single file, or the beginning of its hash.
+        store: check the store's ledger instead: its chain, and the runs against its entries.
+    """
+    if store == bool(run):
+        raise UsageError("name one run, or --store for the ledger", "`kit ls` lists the runs")
+    if store:
+        return _audit(store_of(runs), json=json)
+    verdict = door.verify(find_run(run, runs))
+    if json:
+        print_json(verdict.as_dict())
+    else:
+        render.verdict(verdict)
+    return verdict.exit_code
+
+
+def _audit(store: Store, *, json: bool) -> int:
+    found = audit.whole(store)
+    if json:
+        print_json(found.as_dict())
+    else:
+        render.audit(found)
+    return found.exit_code
+
+
+def _documents(source: archive.ArchiveSource) -> dict[str, Any]:
+    names = ("manifest", "spec", "results")
+    return {n: jsonio.parse(source.read(f"{n}.json", _SMALL), f"{n}.json") for n in names}

@@ -1,0 +1,192 @@
+"""L4: plan, registration and requests follow from the spec.
+
+The schedule is made again from the spec, byte for byte, and so are the container's arguments,
+environment, mounts and limits. If this kit does not know the spec's runtime, the verdict is a
+warning.
+
+Requests, arguments and environment follow from a spec by kit's own rules, and another version may
+have other rules. So a difference in a plan of another version is a warning. What needs no rules of
+kit still fails: weights, limits, GPUs, and arguments in the journal that were not registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.core.model import LaunchPlan, Manifest, RunSpec
+from kit.judge.verify.verdict import Check, check, judged
+from kit.judge.verify.versions import ruled_by
+from kit.record.archive import ArchiveSource
+from kit.record.manifest import RECOMPUTED, RELATIONS
+from kit.record.records import RunRecords
+
+_ROOM = {"memory_bytes": "memory_mib", "shm_bytes": "shm_mib"}
+_HASH = 64
+_PROBLEMS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+Find = Callable[[RunRecords, ArchiveSource], Iterator[str]]
+
+
+def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> list[Check]:
+    """Compare schedule, launch and registration with the spec."""
+    return [
+        _followed("SCHEDULE_DIFFERS", _nothing, _schedule, records, source),
+        _followed("LAUNCH_DIFFERS", _stated, _launch, records, source),
+        judged("REGISTERED_DIFFERS", _registered(records, manifest), "registered as it ran"),
+    ]
+
+
+def _followed(
+    code: str, plain: Find, ruled: Find, records: RunRecords, source: ArchiveSource
+) -> Check:
+    """Check what holds for every kit (``plain``), then what follows by this kit's rules."""
+    try:
+        if found := list(plain(records, source)):
+            return judged(code, found, "")
+        return ruled_by(records.plan, code, ruled(records, source), "it follows from the spec")
+    except UsageError as error:
+        return check(code, "WARN", f"not followed from the spec: {error.message}")
+    except _PROBLEMS as error:
+        why = f"the spec cannot be followed ({type(error).__name__})"
+        return ruled_by(records.plan, code, [why], "")
+
+
+def _nothing(_records: RunRecords, _source: ArchiveSource) -> Iterator[str]:
+    """Nothing: `kit.judge.verify.recheck` checks the counts and stages of requests."""
+    return iter(())
+
+
+def _schedule(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
+    from kit.run import plan
+
+    made = plan.requests_of(_spec(source))
+    for own, other in zip_longest(records.schedule, made):  # stops at the first difference
+        if own is None:
+            yield f"{len(records.schedule)} requests are scheduled, the spec gives more"
+        elif other is None:
+            yield f"{len(records.schedule)} requests are scheduled, the spec gives {own.index}"
+        elif own != other:
+            yield f"request {own.index} is not the one that the spec gives"
+        if own != other:
+            return
+
+
+def _spec(source: ArchiveSource) -> RunSpec:
+    """The spec with every default written in, as it was when the run was planned.
+
+    Raises:
+        UsageError: it names a runtime or a workload that this kit does not know.
+        ValueError: an option is not what its schema allows.
+    """
+    from kit.spec import spec
+
+    found = spec.filled(jsonio.parse(source.read("spec.json"), "spec.json"))
+    for problem in spec.option_problems(found):
+        raise ValueError(f"{problem.path}: {problem.message}")
+    return msgspec.convert(found, RunSpec, strict=False)
+
+
+def _launch(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
+    from kit.run import plan
+    from kit.spec import runtimes
+
+    spec, launch = _spec(source), records.plan.launch
+    runtime = runtimes.get(spec.runtime.name)
+    listen = [plan.LOCALHOST] if launch.network == "host" else []
+    if launch.argv != runtime.argv(spec, *listen):
+        yield "the container's arguments are not those that the spec gives"
+    if launch.env != runtime.env(spec):
+        yield "the container's environment is not the one that the spec gives"
+    if launch.mounts != plan.mounts(spec):
+        yield "the files in the container do not lie where the spec puts them"
+    if launch.port != runtime.port:
+        yield f"the server listens on {launch.port}, its runtime on {runtime.port}"
+    yield from _offered(records)
+
+
+def _stated(records: RunRecords, _source: ArchiveSource) -> Iterator[str]:
+    """Differences between what spec and plan both state literally, whatever kit made them."""
+    spec, launch = records.spec, records.plan.launch
+    files = spec.weights.files if spec.weights else ()
+    named = sorted((f.sha256, PurePosixPath(f.path).name) for f in files)
+    if named != sorted((m.sha256, PurePosixPath(m.target).name) for m in launch.mounts):
+        yield "the files in the container are not the weights that the spec names"
+    for own, asked in _ROOM.items():
+        if getattr(launch, own) != getattr(spec.limits, asked) << 20:
+            yield f"{own} is not what limits.{asked} asks for"
+    if launch.pids != spec.limits.pids:
+        yield "the container's limit of processes is not the spec's"
+    count = launch.gpus.count if launch.gpus else 0
+    if count != spec.devices.gpus:
+        yield f"the container got {count} GPUs, the spec asks for {spec.devices.gpus}"
+
+
+def _offered(records: RunRecords) -> Iterator[str]:
+    """Network and GPUs, by the engine's facts in the fingerprint."""
+    from kit.machine import containers
+
+    launch, engine = records.plan.launch, records.env_start.get("docker")
+    if not isinstance(engine, dict) or "bridges" not in engine:
+        return
+    if (launch.network, launch.egress) != containers.network_plan(engine):
+        yield "the container's network is not the one that this engine gives"
+    if launch.gpus and engine.get("gpu") not in (None, launch.gpus.driver):
+        yield "the engine hands out GPUs in another way than the plan says"
+
+
+def _registered(records: RunRecords, manifest: Manifest) -> Iterator[str]:
+    first = records.events[0].data if records.events else {}
+    if first.get("launches") != records.spec.launches:
+        told = f"{first.get('launches')!a}"
+        yield f"{told} launches were registered, the spec asks for {records.spec.launches}"
+    if first.get("kit_version") != records.plan.kit_version:
+        yield "the plan is of another kit than the one that registered it"
+    for event in records.events:
+        if event.kind == "container.created":
+            yield from _created(records.plan.launch, event.data)
+    yield from _versions(records, manifest)
+    yield from _parents(manifest)
+
+
+def _created(launch: LaunchPlan, said: Mapping[str, Any]) -> Iterator[str]:
+    """The network and arguments that a launch was given, against the registered plan."""
+    where = f"launch {said.get('launch')!a}"
+    meant = {"network": launch.network, "egress": launch.egress}
+    if not meant.items() <= said.items():
+        yield f"{where} had another network than the plan's"
+    # Older kits did not journal it.
+    if "argv" in said and said["argv"] != list(launch.argv):
+        yield f"{where} had other arguments than the plan's"
+
+
+def _versions(records: RunRecords, manifest: Manifest) -> Iterator[str]:
+    """One version of kit for the whole run; only recovering or recomputing may use another."""
+    other = any(p.get("relation") == RECOMPUTED for p in manifest.parents)
+    other = other or manifest.status != "complete"
+    told = {"manifest": None if other else manifest.kit.get("version")}
+    for name, found in (("env/start", records.env_start), ("env/end", records.env_end)):
+        kit = found.get("kit")
+        told[name] = kit.get("version") if isinstance(kit, dict) else None
+    for name, version in told.items():
+        if version not in (None, records.plan.kit_version):
+            yield f"{name} is of another version of kit than the plan"
+
+
+def _parents(manifest: Manifest) -> Iterator[str]:
+    """Check the form of parents: hash and relation. Whether they are true is not known here."""
+    seen = [p.get("relation") for p in manifest.parents]
+    for parent in manifest.parents:
+        name = parent.get("run_hash", "")
+        whole = len(name) == _HASH and not set(name) - set("0123456789abcdef")
+        if set(parent) != {"relation", "run_hash"} or not whole:
+            yield "a parent is not named by its run's hash"
+        elif parent["relation"] not in RELATIONS:
+            yield f"{parent['relation'][:20]!a} is nothing that a run can be to another"
+    if len(seen) != len(set(seen)):
+        yield "the run has two parents of one kind"

@@ -1,0 +1,297 @@
+"""L4: files agree with one another, and every number is computed again from raw records."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from kit.core import jsonio
+from kit.core.errors import UsageError
+from kit.core.model import Manifest, Request, Response, ScheduledRequest
+from kit.energy import Energy, results
+from kit.judge.verify import older, streams
+from kit.judge.verify.schema import sample_checks
+from kit.judge.verify.verdict import Check, check, judged
+from kit.record import events
+from kit.record.archive import ArchiveSource
+from kit.record.manifest import RECOMPUTED
+from kit.record.phases import BLOCKS
+from kit.record.records import MalformedRecordError, RunRecords
+from kit.record.records import load as load_records
+from kit.record.samples import MalformedSamplesError
+from kit.spec import runtimes
+
+# Another processor sums in another order, and a fit of nearly nothing (an uncertainty of
+# microjoules) amplifies that: 2e-9 was seen between an H200's host and another machine.
+RELATIVE = 1e-9
+_ABSOLUTE = 1e-9
+_SHOWN = 8
+
+
+def load(source: ArchiveSource) -> tuple[RunRecords | None, list[Check]]:
+    """The records, or None if they cannot be read; and the check of reading them."""
+    try:
+        records = load_records(source)
+    except (MalformedRecordError, jsonio.JsonRefused) as error:
+        return None, [check(_code_of(error), "FAIL", str(error))]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        # Not UTF-8, too deep, a folder of launches without a number: a fault of the run.
+        return None, [check("FILE_INVALID", "FAIL", f"a record cannot be read: {error}")]
+    chain = check("JOURNAL_CHAIN", "PASS", f"{len(records.events)} events follow one another")
+    return records, [*sample_checks(records), chain]
+
+
+def _code_of(error: Exception) -> str:
+    if isinstance(error.__cause__, events.BrokenChain):
+        return "JOURNAL_CHAIN"
+    if isinstance(error.__cause__, MalformedSamplesError):
+        return "SAMPLES_INVALID"
+    return "FILE_INVALID"
+
+
+def checks(
+    records: RunRecords, energy: Energy, source: ArchiveSource, manifest: Manifest
+) -> list[Check]:
+    """Every check of level 4."""
+    whole = manifest.status == "complete"
+    return [
+        judged("JOURNAL_ENDS", _ends(records, manifest), "registered first, ended last"),
+        judged("PLAN_HASHES", _plan(records, source, manifest), "spec, plan and schedule fit"),
+        judged("LAUNCH_MISSING", _launches(records, whole), "every launch with all its phases"),
+        judged("REQUEST_MISSING", _requests(records, whole), "every request is accounted for"),
+        judged("REQUEST_COUNTS", _counts(records), "as many answered as the journal says"),
+        judged("TOKEN_COUNTS", _tokens(records), "token counts are the server's"),
+        judged("TEXT_HASH", _texts(records), "texts are those that were hashed"),
+        *streams.checks(records, source, manifest),
+        _results(records, energy, source),
+    ]
+
+
+# --- journal, plan, launches ------------------------------------------------------------------
+
+
+def _ends(records: RunRecords, manifest: Manifest) -> Iterator[str]:
+    journal = records.events
+    if not journal or journal[0].kind != "run.registered":
+        yield "the journal does not begin with the registration"
+        return
+    first, last = journal[0].data, journal[-1]
+    told = {
+        "id": manifest.run_id,
+        "spec_hash": manifest.spec_hash,
+        "plan_hash": manifest.plan_hash,
+        # Results by later formulas are another run with the same records.
+        "parents": [dict(p) for p in manifest.parents if p.get("relation") != RECOMPUTED],
+    }
+    for key, value in told.items():
+        if first.get(key) != value:
+            yield f"the manifest's {key} is not the one registered"
+    if last.kind != "run.end":
+        yield "the journal does not end with the end of the run"
+    elif (last.data["status"], last.data["reason"][:4096]) != (manifest.status, manifest.reason):
+        yield f"the journal says {last.data['status']!a}, the manifest {manifest.status}"
+    if sum(e.kind in ("run.registered", "run.end") for e in journal) > 2:
+        yield "the journal begins or ends twice"
+
+
+def _plan(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> Iterator[str]:
+    spec, plan = records.spec, records.plan
+    if plan.spec_hash != manifest.spec_hash:
+        yield "the plan is of another spec"
+    if plan.schedule_sha256 != jsonio.digest(source.read("inputs/schedule.jsonl")):
+        yield "the schedule is not the plan's"
+    if [r.index for r in records.schedule] != list(range(len(records.schedule))):
+        yield "the schedule does not number its requests"
+    if plan.requests != sum(r.stage == "measured" for r in records.schedule):
+        yield "the plan counts other measured requests than the schedule has"
+    warmups = sum(r.stage == "warmup" for r in records.schedule)
+    asked = spec.workload.options.get("requests")
+    if _is_count(asked) and plan.requests != asked:
+        yield f"the schedule measures {plan.requests} requests, the spec asks for {asked}"
+    if warmups != spec.phases.warmup_requests:
+        yield f"the schedule warms up {warmups} times, the spec asks for it otherwise"
+    if plan.launches != spec.launches:
+        yield "the plan has other launches than the spec"
+    if [(m.name, m.alias) for m in plan.meters] != [(m.name, m.alias) for m in spec.meters]:
+        yield "the plan has other meters than the spec"
+    if plan.model != spec.weights or manifest.model != plan.model or manifest.image != plan.image:
+        yield "image or model of spec, plan and manifest differ"
+
+
+def _launches(records: RunRecords, whole: bool) -> Iterator[str]:
+    asked = records.spec.launches
+    for kind in ("launch.begin", "launch.end"):
+        seen = [e.data["launch"] for e in records.events if e.kind == kind]
+        expected = list(range(asked if whole else len(seen)))
+        if seen != expected:
+            yield f"{kind} of launches {seen[:_SHOWN]}, expected {expected[:_SHOWN]}"
+    if set(records.requests) - set(range(asked)) or set(records.responses) - set(range(asked)):
+        yield f"records of more launches than the {asked} asked for"
+    if whole:
+        yield from _phases_missing(records)
+
+
+def _phases_missing(records: RunRecords) -> Iterator[str]:
+    seen: Counter[tuple[int, str, str | None]] = Counter(
+        (p.launch, p.name, p.part) for p in records.phases
+    )
+    for launch in range(records.spec.launches):
+        for name, part in BLOCKS:
+            times = seen[(launch, name, part)]
+            if times != 1:
+                yield f"launch {launch} has {name} {part or ''} {times} times".replace("  ", " ")
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+def _requests(records: RunRecords, whole: bool) -> Iterator[str]:
+    """Check that issued = completed + failed: exactly one record for each scheduled request."""
+    planned = {r.index: (r.stage, r.item) for r in records.schedule}
+    launches = range(records.spec.launches) if whole else sorted(records.requests)
+    for launch in launches:
+        asked = records.requests.get(launch, ())
+        answered = records.responses.get(launch, ())
+        seen = {r.index: (r.stage, r.item) for r in asked}
+        where = f"launch {launch}"
+        if len(seen) < len(asked):
+            yield f"{where}: a request is recorded twice"
+        if any(planned.get(index) != what for index, what in seen.items()):
+            yield f"{where}: a request that the schedule has not"
+        if whole and len(seen) < len(planned):
+            yield f"{where}: {len(planned) - len(seen)} of {len(planned)} requests are missing"
+        if sorted((r.index, r.stage) for r in answered) != sorted(
+            (r.index, r.stage) for r in asked
+        ):
+            yield f"{where}: requests and responses do not pair up"
+
+
+def _counts(records: RunRecords) -> Iterator[str]:
+    for event in records.events:
+        if event.kind != "stage.done":
+            continue
+        launch, stage = event.data["launch"], event.data["stage"]
+        own = [r for r in records.requests.get(launch, ()) if r.stage == stage]
+        good = sum(r.status == "ok" for r in own)
+        told = (event.data["ok"], event.data["failed"])
+        if told != (good, len(own) - good):
+            yield f"launch {launch} {stage}: {good} of {len(own)}, the journal says {told}"
+
+
+def _tokens(records: RunRecords) -> Iterator[str]:
+    planned = {r.index: r for r in records.schedule}
+    recounted = _counts_afterwards(records.spec.runtime.name)
+    for launch, asked in records.requests.items():
+        answers = {r.index: r for r in records.responses.get(launch, ())}
+        for request in asked:
+            answer = answers.get(request.index)
+            problem = _token_problem(request, answer, planned.get(request.index))
+            problem = problem or (None if recounted else _unsupported(request, answer))
+            if problem:
+                yield f"launch {launch} request {request.index}: {problem}"
+
+
+def _token_problem(
+    request: Request, answer: Response | None, planned: ScheduledRequest | None
+) -> str | None:
+    """Why the server's count of tokens cannot be right; the request limits it."""
+    usage = (answer.usage if answer else None) or {}
+    for field, key in (("output_tokens", "completion_tokens"), ("prompt_tokens", "prompt_tokens")):
+        told, own = usage.get(key), getattr(request, field)
+        if told is not None and (not _is_count(told) or own != told):
+            return f"{own} {field.replace('_', ' ')}, the server said {_shown(told)}"
+    generated = ((answer.timings if answer else None) or {}).get("predicted_n")
+    if generated is not None and usage and generated != request.output_tokens:
+        return f"{request.output_tokens} output tokens, the server timed {_shown(generated)}"
+    limit = planned.body.get("max_tokens") if planned else None
+    if limit is not None and _is_count(limit) and (request.output_tokens or 0) > limit:
+        return f"{request.output_tokens} output tokens, at most {limit} were asked for"
+    ids = answer.token_ids if answer else None
+    if ids is not None and len(ids) != request.output_tokens:
+        return f"{request.output_tokens} output tokens, {len(ids)} ids"
+    return None
+
+
+def _counts_afterwards(runtime: str) -> bool:
+    """Whether a runtime's streams carry no counts, so that texts are counted after the stage."""
+    try:
+        return not runtimes.get(runtime).streams_usage
+    except UsageError:  # a third party's runtime, which this kit does not know
+        return True
+
+
+def _unsupported(request: Request, answer: Response | None) -> str | None:
+    """Why no data from the server support a count."""
+    if request.status != "ok" or request.output_tokens is None:
+        return None
+    if answer is None:  # reported as a request without its response
+        return None
+    if (answer.usage or {}).get("completion_tokens") is not None or answer.token_ids is not None:
+        return None
+    return f"{request.output_tokens} output tokens, and the server's count is absent"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _texts(records: RunRecords) -> Iterator[str]:
+    for launch, answers in records.responses.items():
+        for answer in answers:
+            if hashlib.sha256(answer.text.encode()).hexdigest() != answer.text_sha256:
+                yield f"launch {launch} response {answer.index}"
+
+
+# --- results ----------------------------------------------------------------------------------
+
+
+def _results(records: RunRecords, energy: Energy, source: ArchiveSource) -> Check:
+    stored = jsonio.parse(source.read("results.json"), "results.json")
+    try:
+        found = jsonio.parse(jsonio.canonical(results.compute(records, energy)))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The records may hold anything; any error in the formulas is a finding.
+        why = f"they cannot be computed from these records ({type(error).__name__})"
+        return check("RESULTS_DIFFER", "FAIL", why)
+    if older.is_former(stored):
+        return older.judge(stored, found)
+    return judged(
+        "RESULTS_DIFFER", differences(stored, found, "$"), "every number was computed again"
+    )
+
+
+def differences(stored: Any, computed: Any, where: str) -> Iterator[str]:
+    """Differences of two documents by JSON path; numbers beyond RELATIVE and _ABSOLUTE."""
+    if isinstance(stored, dict) and isinstance(computed, dict):
+        for key in sorted({*stored, *computed}):
+            missing = object()
+            yield from differences(
+                stored.get(key, missing), computed.get(key, missing), f"{where}.{key}"
+            )
+    elif isinstance(stored, list) and isinstance(computed, list):
+        if len(stored) != len(computed):
+            yield f"{where} has {len(stored)} items, computed {len(computed)}"
+            return
+        for index, pair in enumerate(zip(stored, computed, strict=True)):
+            yield from differences(*pair, f"{where}[{index}]")
+    elif not _same(stored, computed):
+        yield f"{where} is {_shown(stored)}, computed {_shown(computed)}"
+
+
+def _same(a: Any, b: Any) -> bool:
+    if _is_number(a) and _is_number(b):
+        return math.isclose(a, b, rel_tol=RELATIVE, abs_tol=_ABSOLUTE)
+    return type(a) is type(b) and bool(a == b)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str | int | float | bool) or value is None:
+        return ascii(value)[:40]
+    return "absent" if type(value) is object else f"a {type(value).__name__}"

@@ -1,0 +1,33 @@
+"""`kit import energibridge`: the energy of another tool's recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kit.energy import names
+from kit.show.render.console import facts, listing, plain, put, stdout, title
+from kit.show.render.numbers import measured, watts
+
+
+def imported(told: Mapping[str, Any]) -> None:
+    """What `kit.cli.energibridge` found, on stdout."""
+    begin, end = told["window_s"]
+    source = told["source"]
+    note = f"{source['tool']}, {source['rows']} rows since {source['began_utc']}"
+    table = listing(
+        ("scope", {"no_wrap": True}),
+        ("J ± reading noise ± sensor", {"justify": "right", "no_wrap": True}),
+        ("W", {"justify": "right", "no_wrap": True}),
+        ("method", {"overflow": "fold"}),
+    )
+    for scope, value in told["energy"].items():
+        how = value["method"] or f"unmeasured: {value['reason']}"
+        table.add_row(
+            plain(names.scope(scope)),
+            plain(measured(value)),
+            plain(watts(value, end - begin)),
+            plain(how),
+        )
+    devices = facts((name, text) for name, text in told["devices"].items())
+    put(stdout(), title(f"{begin:g} … {end:g} s", note), table, devices)

@@ -1,0 +1,223 @@
+"""What is shown before anything runs: errors, a spec's problems, findings, plan, privileges."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kit.core.errors import KitError, PreflightFailed, SpecInvalid
+from kit.core.model import Finding, LaunchPlan, MeterPlan, Plan, Problem, RunSpec
+from kit.energy import names
+from kit.machine.containers import EGRESS
+from kit.run.rehearsal import Rehearsal
+from kit.show.render.console import (
+    Badge,
+    count,
+    facts,
+    grid,
+    plain,
+    put,
+    short_bytes,
+    short_memory,
+    short_revision,
+    short_time,
+    stderr,
+    stdout,
+    title,
+)
+
+_NETWORKS = {
+    "internal": "an internal one, made for each launch",
+    "loopback": "the engine's bridge, with the server's port on 127.0.0.1",
+    "host": "THE HOST'S OWN NETWORK",
+}
+
+
+def error(raised: KitError) -> None:
+    """What went wrong and what to do, on stderr; all problems and findings of an error."""
+    if isinstance(raised, PreflightFailed):
+        said = "preflight forbids this run"
+        below: list[RenderableType] = [
+            findings_table(raised.findings, doubts_only=True),
+            tally(raised.findings),
+        ]
+    else:
+        said = raised.message
+        below = [_problems(raised.problems)] if isinstance(raised, SpecInvalid) else []
+    table = grid({"no_wrap": True}, {"overflow": "fold"})
+    table.add_row(Text("error:", style="bad"), plain(said))
+    if raised.remedy and not isinstance(raised, PreflightFailed):
+        table.add_row(Text("fix:", style="quiet"), plain(raised.remedy, "fix"))
+    put(stderr(), table, *below)
+
+
+def problems(found: Sequence[Problem]) -> None:
+    """Every problem of a spec, on stdout: where, what, and what to do."""
+    put(stdout(), _problems(found))
+
+
+def findings(found: Sequence[Finding], heading: str = "", *, doubts_only: bool = False) -> None:
+    """Preflight's or doctor's findings on stdout, and how many of each.
+
+    Args:
+        doubts_only: leave out those that are ok.
+    """
+    top: list[RenderableType] = [title(heading)] if heading else []
+    put(stdout(), *top, findings_table(found, doubts_only=doubts_only), tally(found))
+
+
+def plan(found: Rehearsal) -> None:
+    """What will run here, step by step, and what preflight says of it."""
+    spec = found.spec
+    put(
+        stdout(),
+        title(spec.name),
+        plain(spec.description, "quiet"),
+        plan_facts(found),
+        Text(),
+        title("preflight"),
+        findings_table(found.findings),
+        tally(found.findings),
+        *([Text(), title("the container of the first launch")] if found.command else []),
+        *([plain(shlex.join(found.command))] if found.command else []),
+    )
+
+
+def plan_facts(found: Rehearsal) -> Table:
+    """What a spec resolves to on this machine, a line an aspect."""
+    spec, planned = found.spec, found.plan
+    rows: list[tuple[str, RenderableType | str | None]] = [("runtime", spec.runtime.name)]
+    if planned:
+        work = f"{count(planned.requests, 'request')} in each of "
+        work += f"{count(planned.launches, 'launch', 'es')}, {arrivals(spec)}"
+        rows += [
+            ("image", _image(planned)),
+            ("model", _model(planned)),
+            ("work", work),
+            ("meters", _meters(planned.meters)),
+            ("CPUs", _cpus(planned)),
+            ("network", network(planned.launch)),
+            ("limits", limits(planned.launch)),
+        ]
+    rows += [
+        ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else None),
+        ("time", duration(found)),
+        ("disk", disk(found)),
+        ("primary", names.metric(spec.primary_metric)),
+        ("plan for", f"spec {planned.spec_hash[:12]}" if planned else "no plan: see below"),
+    ]
+    return facts(rows)
+
+
+def duration(found: Rehearsal) -> str:
+    """How long a run takes: as the last one took, else what is known before it."""
+    if found.took_s is not None:
+        return f"about {short_time(found.took_s)}, as the last run of this spec here took"
+    return f"at least {short_time(found.least_s)}, and the work itself"
+
+
+def disk(found: Rehearsal) -> str | None:
+    """How much a run writes."""
+    rate = found.sample_bytes_per_s
+    if rate is None:
+        return None
+    if found.took_s is not None:
+        return f"about {short_bytes(rate * found.took_s)} of readings"
+    return f"about {short_bytes(rate * 3600)} of readings an hour"
+
+
+def findings_table(found: Iterable[Finding], *, doubts_only: bool = False) -> Table:
+    """Findings, a badge each, with what to do about them."""
+    table = grid({"no_wrap": True}, {"overflow": "fold"})
+    for finding in found:
+        if finding.level != "ok":
+            text = plain(finding.message).append(f"  {plain(finding.code)}", style="quiet")
+            table.add_row(Badge(finding.level), text)
+            _add_fix(table, finding.remedy)
+        elif not doubts_only:
+            table.add_row(Badge("ok"), plain(finding.message))
+    return table
+
+
+def _add_fix(table: Table, remedy: str) -> None:
+    if remedy:
+        text = Text("fix: ", style="quiet").append_text(plain(remedy, "fix"))
+        table.add_row("", text)
+
+
+def tally(found: Iterable[Finding]) -> Text:
+    """``9 ok · 2 warnings · 1 failure``."""
+    counts = Counter(finding.level for finding in found)
+    parts = [
+        (f"{counts['ok']} ok", "good"),
+        (count(counts["warn"], "warning"), "doubt" if counts["warn"] else "quiet"),
+        (count(counts["fail"], "failure"), "bad" if counts["fail"] else "quiet"),
+    ]
+    separated = [piece for part in parts for piece in (part, (" · ", "quiet"))]
+    return Text.assemble(*separated[:-1])
+
+
+def _problems(found: Iterable[Problem]) -> Table:
+    table = grid({"no_wrap": True}, {"overflow": "fold"})
+    for problem in found:
+        text = plain(problem.path, "name").append(f"  {plain(problem.message)}", style="not bold")
+        table.add_row(Badge("fail", "at"), text)
+        _add_fix(table, problem.remedy)
+    return table
+
+
+def _image(planned: Plan) -> Text:
+    text = plain(f"{planned.image.reference} ")
+    style = "good" if planned.image_match == "identical" else "doubt"
+    return text.append(planned.image_match, style=style)
+
+
+def _model(planned: Plan) -> str | None:
+    model = planned.model
+    if model is None:
+        return None
+    size = short_bytes(sum(file.size for file in model.files))
+    return f"{model.repo}@{short_revision(model.revision)}, {size}{_licence(model.licence)}"
+
+
+def _licence(licence: str) -> str:
+    return f", {licence}" if licence else ""
+
+
+def arrivals(spec: RunSpec) -> str:
+    if spec.arrivals.kind == "constant":
+        return f"{spec.arrivals.rate:g} a second"
+    return f"{spec.arrivals.concurrency} at a time"
+
+
+def _meters(plans: Sequence[MeterPlan]) -> str:
+    """Each meter with its devices, or that it has none."""
+    said = []
+    for meter in plans:
+        name = f"{meter.name} {meter.alias}" if meter.alias else meter.name
+        devices = ", ".join(device.device for device in meter.devices)
+        said.append(f"{name} ({devices or 'nothing to read'})")
+    return "; ".join(said) or "none"
+
+
+def _cpus(planned: Plan) -> str:
+    launch = planned.launch
+    return (
+        f"runtime {launch.runtime_cpus}, driver {launch.driver_cpus}, sampler {launch.sampler_cpus}"
+    )
+
+
+def network(launch: LaunchPlan) -> str:
+    """The container's network, and what it reaches by it."""
+    return f"{_NETWORKS[launch.network]}: {EGRESS[launch.egress]}"
+
+
+def limits(launch: LaunchPlan) -> str:
+    """What the container may take."""
+    memory, shm = short_memory(launch.memory_bytes), short_memory(launch.shm_bytes)
+    return f"memory {memory}, shared memory {shm}, {launch.pids} processes"

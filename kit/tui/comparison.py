@@ -1,0 +1,216 @@
+"""Runs beside each other as they are drawn: what differs, and the table of metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from kit.energy import names
+from kit.judge.compare import Axis
+from kit.judge.contrast import Contrast, Difference, Side
+from kit.show.render.console import listing, plain
+from kit.show.render.verdicts import MEANINGS, STATES, difference_value
+from kit.show.report.mean import short as stated
+from kit.tui.output import short
+from kit.tui.screen import badge
+
+FEW = 10
+HEADS = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict", "reason")
+# What decides is shown first where there is no room for all; a value only beside its unit.
+_IMPORTANCE = (("ratio",), ("verdict",), ("90% interval",), ("unit", "baseline", "run"))
+_MEANS = ("baseline", "run")
+# A column narrower than the longest name has every metric's short one: they are not mixed.
+_NAME_WIDTH = max(len(name.full) for name in names.METRICS.values())
+GAP = 2  # blanks between two columns
+_REASON_LEAST = 24
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric of one side against the baseline; of a side that is left out only why."""
+
+    side: Side
+    axis: Axis | None
+    cells: dict[str, Text]
+
+    @property
+    def reason(self) -> str:
+        """Why its verdict is as it is."""
+        return self.axis.reason if self.axis else fault_of(self.side)
+
+
+def name_of(side: Side) -> str:
+    """``A 639521454908``."""
+    return f"{side.letter} {short(side.path)}"
+
+
+def fault_of(side: Side) -> str:
+    """Why a side is left out, and the key that tells more; empty where it is not."""
+    return f"{side.fault} (v tells why)" if side.altered else side.fault
+
+
+# --- what differs ---------------------------------------------------------------------------
+
+
+def differences_table(found: Contrast, shown: Sequence[Difference], most: int = 48) -> Table:
+    """Fact by fact: the baseline's value, each other's, and what it means.
+
+    Args:
+        most: characters of a value before it is cut.
+    """
+    sides = [found.baseline, *found.others]
+    fold: dict[str, Any] = {"overflow": "fold"}
+    table = listing(("fact", fold), *((s.letter, fold) for s in sides), ("", {"no_wrap": True}))
+    for row in shown:
+        values = [difference_value(row.values.get(s.letter, "="), row.is_whole) for s in sides]
+        state, word = MEANINGS[row.meaning]
+        cells = (_cut(value, most) for value in values)
+        table.add_row(plain(row.fact), *cells, badge(state, word))
+    return table
+
+
+def _cut(value: str, most: int) -> Text:
+    return plain(value if len(value) <= most else f"{value[: most - 1]}…")
+
+
+# --- metrics --------------------------------------------------------------------------------
+
+
+def metrics(found: Contrast, order: str = "primary") -> list[MetricRow]:
+    """A line for each metric and other side; metrics that neither side has are left out.
+
+    A run that cannot be read comes first: so it can be chosen, told of, and removed.
+
+    Args:
+        order: ``primary`` first, furthest ``ratio`` first, or by ``name``.
+    """
+    told = [
+        (side, axis)
+        for side in found.others
+        for axis in found.judged[side.letter].axes
+        if _is_told(found.baseline, axis) or _is_told(side, axis)
+    ]
+    places = [axis.metric for judged in found.judged.values() for axis in judged.axes]
+    keys: dict[str, Callable[[tuple[Side, Axis]], Any]] = {
+        "primary": lambda one: (places.index(one[1].metric), one[0].letter),
+        "ratio": lambda one: -_distance(one[1]),
+        "name": lambda one: (names.metric(one[1].metric).casefold(), one[0].letter),
+    }
+    lines = [
+        MetricRow(side, axis, _cells(found.baseline, side, axis))
+        for side, axis in sorted(told, key=keys[order])
+    ]
+    return [*(_left_out(side) for side in found.sides if side.fault), *lines]
+
+
+def _left_out(side: Side) -> MetricRow:
+    said = {
+        "metric": plain(name_of(side)),
+        "verdict": badge("fail", "left out"),
+        "reason": plain(fault_of(side), "quiet"),
+    }
+    return MetricRow(side, None, {heading: said.get(heading, Text("–")) for heading in HEADS})
+
+
+def _is_told(side: Side, axis: Axis) -> bool:
+    return bool(_metric(side, axis).get("status", "unmeasured") != "unmeasured")
+
+
+def _distance(axis: Axis) -> float:
+    return abs(math.log(axis.ratio)) if axis.ratio else -1.0
+
+
+def _metric(side: Side, axis: Axis) -> dict[str, Any]:
+    told: dict[str, Any] = (side.results or {}).get("metrics", {}).get(axis.metric, {})
+    return told
+
+
+def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
+    there, here = _metric(baseline, axis), _metric(side, axis)
+    ratio = f"{axis.ratio:.3f}×" if axis.ratio is not None else "–"
+    word = axis.verdict.lower().replace("-", " ")
+    return {
+        "metric": plain(names.metric(axis.metric)),
+        "unit": plain(_unit(there)),
+        "baseline": plain(stated(there)),
+        "run": plain(stated(here)),
+        "ratio": plain(f"{side.letter}/{baseline.letter} {ratio}"),
+        "90% interval": plain("{:.3f} – {:.3f}".format(*axis.ci90) if axis.ci90 else "–"),
+        "verdict": badge(STATES.get(axis.verdict, "skip"), word),
+        "reason": plain(axis.reason, "quiet"),
+    }
+
+
+def _unit(metric: dict[str, Any]) -> str:
+    unit = str(metric.get("unit", ""))
+    return {"sha256": "", "tokens/s": "tok/s"}.get(unit, unit)
+
+
+def columns(lines: Sequence[MetricRow], room: int) -> dict[str, int]:
+    """The columns that are whole in ``room`` columns of the terminal, with their widths.
+
+    The metric's name gives way first, then columns go by importance: no number is ever cut.
+    """
+    wide = {h: max([len(h), *(line.cells[h].cell_len for line in lines)]) for h in HEADS}
+    wide["metric"] = max(wide["metric"], _NAME_WIDTH)
+    brief = max([len("metric"), *(_briefest(line).cell_len for line in lines)])
+    left, found = room - min(brief, room), {"metric": brief}
+    for group in _IMPORTANCE:
+        widths = {heading: wide[heading] for heading in group}
+        if sum(widths.values()) + GAP * len(group) > left:
+            widths = {heading: _bare_width(lines, heading, wide[heading]) for heading in group}
+        need = sum(widths.values()) + GAP * len(group)
+        if need > left:
+            break
+        left -= need
+        found |= widths
+    else:
+        # A reason is a sentence: it is told in full below the table, and may be cut in it.
+        if left >= _REASON_LEAST + GAP:
+            found["reason"] = min(wide["reason"], left - GAP - min(wide["metric"] - brief, 8))
+            left -= found["reason"] + GAP
+    found["metric"] += max(0, min(left, wide["metric"] - brief))
+    return {heading: found[heading] for heading in HEADS if heading in found}
+
+
+def _bare_width(lines: Sequence[MetricRow], heading: str, wide: int) -> int:
+    """The width of a column of means without their uncertainties."""
+    if heading not in _MEANS:
+        return wide
+    return max([len(heading), *(len(_bare(line.cells[heading].plain)) for line in lines)])
+
+
+def _bare(mean: str) -> str:
+    return mean.partition(" ±")[0]
+
+
+def cell(line: MetricRow, heading: str, width: int) -> Text:
+    """What of ``line`` stands in a column; only words are ever cut, and means lose their ±."""
+    text = line.cells[heading].copy()
+    if heading == "metric" and width < _NAME_WIDTH:
+        text = _briefest(line)
+    elif heading in _MEANS and text.cell_len > width:
+        text = plain(_bare(text.plain))
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def _briefest(line: MetricRow) -> Text:
+    """The metric's short name; a side that is left out has only its own."""
+    return plain(names.metric(line.axis.metric, short=True)) if line.axis else line.cells["metric"]
+
+
+def metrics_table(lines: Sequence[MetricRow]) -> Table:
+    """The metrics as a text to copy."""
+    words = {"metric", "reason"}
+    table = listing(
+        *((h, {"overflow": "fold"} if h in words else {"no_wrap": True}) for h in HEADS)
+    )
+    for line in lines:
+        table.add_row(*(line.cells[heading] for heading in HEADS))
+    return table

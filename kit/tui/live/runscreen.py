@@ -1,0 +1,236 @@
+"""What a run that goes on and a recording of one have in common: their panels and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.binding import ActiveBinding, Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.widget import Widget
+from textual.widgets import RichLog, Static
+
+from kit.show.live.follow import Over
+from kit.show.live.snapshot import RunSnapshot
+from kit.tui.live.cells import TextBlock
+from kit.tui.live.panels import Courses, LogPanel, Tiles, banner
+from kit.tui.live.plot import WINDOWS, PlotPanel
+from kit.tui.live.tiles import figures, status_line, tiles
+from kit.tui.live.words import View, path, where
+from kit.tui.screen import KitScreen, TopLine, badge
+
+REDRAW_S = 0.5
+_FIRST = ("stop", "open", "verify", "pause", "faster", "phase-next", "leave", "back", "help")
+KEYS = (*_FIRST, "freeze", "mark", "log", "window-less", "device", "zoom", "copy")
+
+
+class RunScreenBase(KitScreen):
+    """A run over time. Give `now` and call `draw` when there is something new.
+
+    Args:
+        clock: seconds on a monotonic clock.
+    """
+
+    AUTO_FOCUS = "#plot"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus,equals_sign", "window(-1)", "Window", key_display="+/-", id="window-less"),
+        Binding("minus", "window(1)", "Longer window", show=False, id="window-more"),
+        Binding("g", "device", "Device", id="device"),
+        Binding("l", "log", "Log", id="log"),
+        Binding("slash", "filter", "Filter the log", show=False, id="filter"),
+        Binding("z", "zoom", "Zoom", id="zoom"),
+        Binding("enter", "open", "Open", id="open"),
+        Binding("v", "verify", "Verify", id="verify"),
+    ]
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self.snapshot = RunSnapshot()
+        self.over: Over | None = None
+        self._window, self._device = 0, ""
+        self.frozen: View | None = None
+        self._banner = Text()
+
+    def body(self) -> Iterable[Widget]:
+        yield TextBlock(id="path")
+        yield Tiles(id="tiles")
+        yield TextBlock(id="figures")
+        yield VerticalScroll(Static(id="banner", markup=False), id="banner-box")
+        yield PlotPanel(id="plot")
+        with Horizontal(id="below"):
+            courses = Courses(id="courses", classes="panel")
+            courses.border_title = "temperature, clock"
+            yield courses
+            yield LogPanel(id="log")
+
+    def on_mount(self) -> None:
+        if self.kit.ascii_only or self.app.no_color:
+            self.query_one(PlotPanel).colours = 0
+        self.query_one(LogPanel).ascii_only = self.kit.ascii_only
+        self.set_interval(REDRAW_S, self.draw)
+        self.call_after_refresh(self.draw)
+
+    def on_screen_resume(self) -> None:
+        self.call_after_refresh(self.draw)
+
+    def on_resize(self, _: events.Resize) -> None:
+        self.call_after_refresh(self.draw)
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys in the order of their use: the line of keys is short on a narrow terminal."""
+        found = super().active_bindings
+        rank = {name: n for n, name in enumerate(KEYS)}
+        order = sorted(found, key=lambda k: rank.get(found[k].binding.id or "", len(rank)))
+        return {key: found[key] for key in order}
+
+    # --- drawing ----------------------------------------------------------------------------
+
+    def now(self) -> int:
+        """The run's clock now, ns."""
+        raise NotImplementedError
+
+    def word(self) -> Text:
+        """The screen's state, for the line on top."""
+        raise NotImplementedError
+
+    def view(self) -> View:
+        """What is shown: of now, or of when it was frozen."""
+        if self.frozen:
+            return View(self.frozen.snapshot, self.frozen.now, self._device)
+        return View(self.snapshot, self.now(), self._device)
+
+    def draw(self) -> None:
+        """Bring the view onto the screen; what did not change costs nothing."""
+        if not self.is_mounted or not self.is_current:
+            return
+        view, ascii_only = self.view(), self.kit.ascii_only
+        self._draw_top(view)
+        if self.over:
+            self._draw_banner(self.over)
+        shown, width = tiles(view), self.size.width
+        self.query_one("#path", TextBlock).set_text(path(view, width - 1, ascii_only=ascii_only))
+        if self.query_one(Tiles).display:
+            self.query_one(Tiles).show(shown)
+        else:
+            told = figures(shown, width - 1, 2)
+            flat = self.has_class("-flat")
+            self.query_one("#figures", TextBlock).set_text(
+                status_line(view, shown, width - 1, ascii_only=ascii_only) if flat else told
+            )
+        if self.query_one(PlotPanel).display:
+            self.query_one(PlotPanel).show(view, WINDOWS[self._window])
+        if self.query_one("#below").display:
+            self.query_one(Courses).show(view, WINDOWS[self._window], ascii_only=ascii_only)
+            self.query_one(LogPanel).show(view.snapshot.log)
+
+    def _draw_top(self, view: View) -> None:
+        word = badge("withheld", "frozen") if self.frozen else self.word()
+        told = Text(" · ").join([word, *([Text(where(view))] if where(view) else [])])
+        if told != self.state:
+            # Set as a reactive it would draw the whole screen anew, twice a second.
+            self.set_reactive(KitScreen.state, told)
+            self.query_one(TopLine).state = told
+
+    def _draw_banner(self, over: Over) -> None:
+        seen, room = self.snapshot, max(3, self.size.height - 9)
+        reason = "" if seen.status == "complete" else seen.reason
+        told = banner(over, seen.status, reason, room)
+        if told != self._banner:
+            self._banner = told
+            self.query_one("#banner", Static).update(told)
+
+    def show_over(self, over: Over) -> None:
+        """Tell how the run ended, and offer what can be done with it."""
+        self.over = over
+        self.add_class("-over", f"-{over.kind}")
+        if over.kind == "sealed" and over.run:
+            self.command = f"kit show {over.run.name[:12]}"
+        elif over.kind == "dead":
+            self.command = "kit recover"
+            self.query_one("#banner-box").focus()
+        self.refresh_bindings()
+        self.call_after_refresh(self.draw)
+
+    def hide_over(self) -> None:
+        """Take the banner away: a recording went back."""
+        if self.over:
+            self.remove_class("-over", f"-{self.over.kind}")
+            self.over = None
+            self.refresh_bindings()
+
+    # --- keys -------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys are offered when they can do something."""
+        if action in ("open", "verify"):
+            return bool(self.over and self.over.run)
+        return super().check_action(action, parameters)
+
+    def action_window(self, step: int) -> None:
+        """Look at more or less of the run: all of it, 10 min, 2 min, 30 s."""
+        at = self._window - step
+        self._window = min(max(at, 0), len(WINDOWS) - 1)
+        self.draw()
+
+    def action_device(self) -> None:
+        """One device after the other, then all of them."""
+        names = ["", *(d.name for d in self.snapshot.devices)]
+        at = names.index(self._device) if self._device in names else 0
+        self._device = names[(at + 1) % len(names)]
+        self.draw()
+
+    def action_log(self) -> None:
+        """Show the log where it is hidden, and go there; or go back."""
+        at_log = self.query_one(LogPanel).has_focus_within
+        self.set_class(not at_log, "-log")
+        if at_log:
+            self.query_one(PlotPanel).focus()
+        else:
+            self.query_one("#lines", RichLog).focus()
+        self.call_after_refresh(self.draw)
+
+    def action_filter(self) -> None:
+        """Only the log's lines that hold certain words."""
+        self.add_class("-log")
+        self.query_one(LogPanel).ask_filter()
+        self.call_after_refresh(self.draw)
+
+    def action_zoom(self) -> None:
+        """The plot alone, or everything again."""
+        if self.maximized:
+            self.minimize()
+        else:
+            self.maximize(self.query_one(PlotPanel))
+        self.call_after_refresh(self.draw)
+
+    def action_freeze(self) -> None:
+        """Hold the picture; the data go on."""
+        self.frozen = None if self.frozen else self.view()
+        self.draw()
+
+    def action_back(self) -> None:
+        """Out of the filter, out of the zoom, then out of the screen."""
+        if self.query_one(LogPanel).end_filter():
+            return
+        if self.maximized:
+            self.action_zoom()
+        else:
+            self.leave()
+
+    def leave(self) -> None:
+        """Out of the screen."""
+        super().action_back()
+
+    def action_open(self) -> None:
+        """The sealed run."""
+        if self.over and self.over.run:
+            self.kit.show_run(self.over.run)
+
+    def action_verify(self) -> None:
+        """The verdict on the sealed run."""
+        if self.over and self.over.run:
+            self.kit.show_verify(self.over.run)

@@ -1,0 +1,68 @@
+"""The way to a replay: check the run, list what it would do, ask; then provide, and show the plan.
+
+Before the yes nothing is fetched, built or written, and no meter is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kit.core.errors import ArchiveRefused
+from kit.show import render
+from kit.store.store import Store
+from kit.tui.dialogs import Consent
+from kit.tui.screen import KitScreen
+
+if TYPE_CHECKING:
+    from kit.judge.replay import Undertaking
+
+
+def replay(screen: KitScreen, run: Path) -> None:
+    """Ask whether to do what a replay of ``run`` would do, and do it after a yes."""
+    store = screen.kit.store
+
+    def ask(found: Undertaking) -> None:
+        if found.obstacle:
+            screen.tell_error(found.obstacle)
+            return
+        window = Consent(render.undertaking_list(found), render.QUESTION, "Do this", "Not now")
+        screen.app.push_screen(window, lambda yes: _provide(screen, found) if yes else None)
+
+    _tell(screen, "checking the run, its image and its weights")
+    screen.fetch(lambda: looked_at(run, store), ask, group="replay")
+
+
+def _provide(screen: KitScreen, agreed: Undertaking) -> None:
+    from kit.judge import replay as replaying
+
+    loop = asyncio.get_running_loop()
+
+    def say(text: str) -> None:
+        loop.call_soon_threadsafe(_tell, screen, text)
+
+    def ready(_: None) -> None:
+        screen.kit.show_plan(agreed.order, original=agreed.original)
+
+    screen.fetch(lambda: replaying.provide(agreed, say), ready, group="replay")
+
+
+def _tell(screen: KitScreen, text: str) -> None:
+    screen.notify(text, title="replay", markup=False)
+
+
+def looked_at(run: Path, store: Store) -> Undertaking:
+    """What a replay of ``run`` would do; a missing image would be built from the sealed recipe.
+
+    Raises:
+        KitError: the run does not verify, or kit does not accept what it asks for.
+    """
+    from kit.judge import door
+    from kit.judge import replay as replaying
+
+    verdict = door.verify(run)
+    if not verdict.passed:
+        first = verdict.failures[0]
+        raise ArchiveRefused(first.code, f"the run does not verify: {first.message}", "v shows why")
+    return replaying.undertake(run, store, rebuild=True)

@@ -1,0 +1,229 @@
+"""What all screens share: the line on top, the command below, the keys, work off the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding, Binding, BindingType
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer, Static
+
+from kit.core.errors import KitError
+from kit.core.model import RunSpec
+from kit.show.render.console import GLYPHS, plain
+from kit.tui._textual_hacks import own_bindings
+from kit.tui.commands import in_prose
+from kit.tui.keys import acting
+from kit.tui.threads import in_thread
+
+if TYPE_CHECKING:
+    from kit.tui.app import KitApp
+
+T = TypeVar("T")
+
+
+def badge(state: str, word: str | None = None) -> Text:
+    """``✔ complete``: a state as glyph and word."""
+    glyph, _, style = GLYPHS.get(state, GLYPHS["skip"])
+    return Text(f"{glyph} {plain(state if word is None else word)}", style=style, no_wrap=True)
+
+
+class TopLine(Widget):
+    """``kit › Home › Spec`` on the left, the screen's state on the right."""
+
+    crumbs = reactive("")
+    state: reactive[Text] = reactive(Text(), always_update=True)
+
+    def render(self) -> Text:
+        width = max(1, self.size.width)
+        left = plain(f" kit › {self.crumbs}" if self.crumbs else " kit", "name")
+        right = self.state.copy()
+        left.truncate(max(8, width - right.cell_len - 2), overflow="ellipsis")
+        gap = max(1, width - left.cell_len - right.cell_len - 1)
+        line = Text.assemble(left, " " * gap, right)
+        line.truncate(width, overflow="ellipsis")
+        line.no_wrap = True
+        return line
+
+
+class KitScreen(Screen[Any]):
+    """A screen of kit: subclass it, give `body`, set `crumbs`, `state` and `command`.
+
+    Attributes:
+        crumbs: where the person is, for the line on top.
+        state: what to know of this screen at a glance (a `rich.text.Text`).
+        command: the command line that does the same as this screen; that it works on the store
+            which is shown is seen to here.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,f1", "help", "Help", key_display="?", id="help"),
+        Binding("escape,q", "back", "Back", key_display="q", id="back"),
+        Binding("y", "copy", "Copy", id="copy"),
+        Binding("s", "shot", "Screenshot", show=False, id="screenshot"),
+        Binding("z", "zoom", "Zoom", show=False, id="zoom"),
+    ]
+    # Three lines show these: a change of theirs is no reason to draw the whole screen again.
+    crumbs = reactive("", repaint=False)
+    state: reactive[Text] = reactive(Text(), repaint=False, always_update=True)
+    command = reactive("", repaint=False)
+
+    @property
+    def kit(self) -> KitApp:
+        """The application."""
+        return cast("KitApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield TopLine(id="top")
+        yield from self.body()
+        yield Static(id="command", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def body(self) -> Iterable[Widget]:
+        """The screen's own widgets, between the line on top and the command below."""
+        raise NotImplementedError
+
+    def watch_crumbs(self, crumbs: str) -> None:
+        for line in self.query(TopLine):
+            line.crumbs = crumbs
+
+    def watch_state(self, state: Text) -> None:
+        for line in self.query(TopLine):
+            line.state = state
+
+    def watch_command(self, command: str) -> None:
+        for line in self.query("#command").results(Static):
+            told = f" same as: {self.kit.command(command)}" if command else ""
+            line.update(plain(told, "quiet"))
+            line.set_class(not command, "-empty")
+
+    def on_mount(self) -> None:
+        """Bring what was set before the widgets were there onto the screen."""
+        self.watch_crumbs(self.crumbs)
+        self.watch_state(self.state)
+        self.watch_command(self.command)
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys that act now: letters do not while they are typed."""
+        return acting(super().active_bindings, self.focused)
+
+    @property
+    def all_bindings(self) -> dict[str, ActiveBinding]:
+        """Also the keys that are letters to what has the focus: their actions can be chosen."""
+        found = super().active_bindings
+        for node in (self, self.app):
+            for key, binding in own_bindings(self.app, node):
+                found.setdefault(key, binding)
+        return found
+
+    # --- work off the event loop ------------------------------------------------------------
+
+    def fetch(
+        self,
+        work: Callable[[], T],
+        then: Callable[[T], None],
+        *,
+        group: str = "fetch",
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Do ``work`` in a thread, then ``then`` with its result on the event loop.
+
+        A later call of the same ``group`` takes the place of an earlier one, whose result is
+        dropped. What goes wrong is told by `tell_error`, unless ``failed`` takes it.
+        """
+
+        async def both() -> None:
+            try:
+                found = await in_thread(work)
+            except Exception as error:  # a bug in a room must not end the UI, and is told
+                (failed or self.tell_error)(error)
+                return
+            try:
+                if self.is_attached:
+                    then(found)
+            except Exception as error:  # nor one in what draws a stranger's data
+                self.tell_error(error)
+
+        self.run_worker(both(), group=group, exclusive=True)
+
+    def tell_error(self, error: Exception) -> None:
+        """One sentence and its remedy, for as long as it takes to read."""
+        if isinstance(error, KitError):
+            text = f"{error.message}\n{error.remedy}" if error.remedy else error.message
+            self.notify(str(plain_lines(text)), severity="error", timeout=12, markup=False)
+        else:
+            told = f"{type(error).__name__}: {error}"
+            self.notify(
+                str(plain_lines(told)),
+                title="a bug in kit",
+                severity="error",
+                timeout=20,
+                markup=False,
+            )
+
+    # --- keys that every screen has ---------------------------------------------------------
+
+    def action_help(self) -> None:
+        """Every key of this screen, and what it does."""
+        from kit.tui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen(self))
+
+    def action_back(self) -> None:
+        """One screen back; from the first one, out."""
+        if len(self.app.screen_stack) > 2:
+            self.app.pop_screen()
+        else:
+            self.app.exit()
+
+    def keep_draft(self) -> Path | None:
+        """Keep what is not saved when the UI ends without asking; where, if there was any."""
+        return None
+
+    def take_spec(self, spec: RunSpec) -> bool:  # noqa: ARG002
+        """Go on editing ``spec`` here; False where no spec is edited."""
+        return False
+
+    def copy_text(self) -> str:
+        """What ``y`` copies; a screen may offer more than its command."""
+        return self.command
+
+    def action_copy(self) -> None:
+        """Copy what this screen is about."""
+        text = self.copy_text()
+        if text:
+            self.kit.copy(self.kit.command(text))
+
+    def notify(self, message: str, **more: Any) -> None:
+        """Tell it, with every command that it names as it works from here."""
+        super().notify(in_prose(message, self.kit.runs), **more)
+
+    def action_shot(self) -> None:
+        """Write the screen as SVG into the current folder."""
+        name = f"kit-{datetime.now():%Y%m%d-%H%M%S}.svg"
+        try:
+            path = self.app.save_screenshot(name, str(self.kit.shots))
+        except OSError as error:
+            self.notify(f"cannot write {name}: {error.strerror}", severity="error", markup=False)
+            return
+        self.notify(path, title="screenshot", markup=False)
+
+    def action_zoom(self) -> None:
+        """Give the focused part the whole screen, or give it back."""
+        if self.maximized:
+            self.minimize()
+        elif self.focused:
+            self.maximize(self.focused)
+
+
+def plain_lines(text: str) -> Text:
+    """``text`` as inert lines."""
+    return Text("\n").join(plain(line) for line in text.splitlines())
