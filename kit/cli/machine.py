@@ -47,7 +47,7 @@ def monitor(
         raise UsageError(f"--period-s {period_s:g} is too short or too long", "give 0.1 … 3600")
     config = host.HostConfig.load()
     wanted: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None), ("estimate", None)]
-    wanted += [("pdu", alias) for alias in config.pdu]
+    wanted += config.aliased()
     readings = watch(wanted, config.meter, period_s)
     try:
         _show_power(islice(readings, 1) if once else readings, json)

@@ -8,6 +8,9 @@ module is imported when `kit.measure.meters` is asked for it.
 from __future__ import annotations
 
 from kit.core.registry import Registry
+from kit.machine.host.sections import is_aliased
+
+__all__ = ("GROUP", "REGISTRY", "is_aliased", "names")
 
 GROUP = "kit.meters"
 REGISTRY = Registry(
@@ -15,7 +18,7 @@ REGISTRY = Registry(
     GROUP,
     {
         name: f"kit.measure.meters.{name}"
-        for name in ("nvml", "rapl", "pdu", "estimate", "codecarbon")
+        for name in ("nvml", "rapl", "pdu", "plug", "estimate", "codecarbon")
     },
     "METER",
 )

@@ -11,6 +11,7 @@ from kit.core.units import QUANTITIES
 from kit.energy import SCOPE_METERS, sanity
 from kit.measure import meters as registry
 from kit.run.preflight.finding import fail, ok, warn
+from kit.spec.meters import is_aliased
 
 # Meters whose readings are energy or power; the estimator's are time.
 MEASURING = frozenset(name for scope, name in SCOPE_METERS.items() if scope != "estimate")
@@ -27,7 +28,8 @@ def meters(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
 
 
 def meter(plan: MeterPlan) -> Finding:
-    """One meter. A PDU was wired and configured by someone: its silence is a fault, not a lack."""
+    """One meter. One with a section in host.toml was wired and configured by someone, as a PDU:
+    its silence is a fault, not a lack."""
     name = f"{plan.name} {plan.alias}" if plan.alias else plan.name
     silent = {d.device: _silent(d) for d in plan.devices if _silent(d) and _is_missed(plan, d)}
     if silent:
@@ -40,24 +42,25 @@ def meter(plan: MeterPlan) -> Finding:
         return ok("METER", f"{name} reads {devices}")
     why = plan.reason or "no device"
     remedy = registry.get(plan.name).remedy
-    if plan.name == "pdu":
-        return fail("PDU_UNREACHABLE", f"{name} cannot be read: {why}", remedy)
+    if is_aliased(plan.name):
+        return fail(f"{plan.name.upper()}_UNREACHABLE", f"{name} cannot be read: {why}", remedy)
     if plan.name == "rapl" and "permi" in why.lower():
         return warn("RAPL_UNREADABLE", f"{name} cannot be read: {why}", _READABLE)
     return warn("METER_ABSENT", f"{name} measures nothing: {why}", remedy)
 
 
 def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether what the PDUs told at planning can be: against itself, and against the GPUs.
+    """Whether what wall meters told at planning can be: against itself, and the GPUs.
 
     Args:
         gpu_energy: mJ that each GPU's counter grew by within half a second; what else stands
             there tells of no growth.
     """
-    for device in (d for plan in plans if plan.name == "pdu" for d in plan.devices):
+    plans = [plan for plan in plans if is_aliased(plan.name)]
+    for device in (d for plan in plans for d in plan.devices):
         if why := _impossible(device):
             yield warn("PDU_IMPLAUSIBLE", why, "compare outlets and profile: `kit pdu probe`")
-    powers = [facts for plan in plans if plan.name == "pdu" for facts in _powers(plan)]
+    powers = [facts for plan in plans for facts in _powers(plan)]
     for facts in powers:
         why = sanity.against_itself(facts["probe"], float(facts.get("resolution", 1.0)))
         if why:
@@ -67,7 +70,7 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
             yield warn("PDU_UNCALIBRATED", f"the PDU's calibration is not used: {unused}", remedy)
     summed = [facts for facts in powers if facts.get("summed")]
     grown = [v for v in gpu_energy.values() if isinstance(v, int) and not isinstance(v, bool)]
-    if not summed or any(plan.reason for plan in plans if plan.name == "pdu"):
+    if not summed or any(plan.reason for plan in plans):
         return
     wall_w = sum(f["probe"]["watts"] * f.get("correction", 1.0) for f in summed)
     gain = max(float(facts.get("gain", 0.0)) for facts in summed)
