@@ -17,6 +17,7 @@ from kit.core.errors import SpecInvalid, UsageError
 from kit.core.model import Problem, RunSpec
 from kit.core.text import utf8
 from kit.machine import weights
+from kit.machine.host.sections import holding_others
 from kit.spec import meters, runtimes, workloads
 
 # jsonschema's stubs say "maybe unset" of everything; what a validator raises has it all set.
@@ -156,6 +157,11 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
     names = [(m.name, m.alias) for m in spec.meters]
     if len(set(names)) != len(names):
         found.append(Problem("$.meters", "one meter is named twice", "name each meter once"))
+    if holding := holding_others(m.name for m in spec.meters):
+        said = (
+            f"{holding[0]} reads the whole machine: with another meter of the wall it counts twice"
+        )
+        found.append(Problem("$.meters", said, "name one of them"))
     found += _primary_problems(spec)
     found += _arrival_problems(spec)
     return found

@@ -65,7 +65,7 @@ def configs(tmp_path: Path) -> Iterator[dict[str, dict[str, Any]]]:
 
 
 def test_kit_brings_its_meters_and_a_comparator() -> None:
-    own = ("nvml", "rapl", "pdu", "plug", "estimate", "codecarbon")
+    own = ("nvml", "rapl", "pdu", "plug", "redfish", "estimate", "codecarbon")
     assert meters.names()[: len(own)] == own
 
 

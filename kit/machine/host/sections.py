@@ -6,6 +6,7 @@ is the one place that says which meters are reached so.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -23,9 +24,11 @@ class AliasedSection(Section, frozen=True, kw_only=True):
 
     Attributes:
         secrets: the keys that hold credentials.
+        is_whole: it reads the whole machine, and so what any other meter of the wall reads, too.
     """
 
     secrets: ClassVar[tuple[str, ...]] = ()
+    is_whole: ClassVar[bool] = False
 
     @property
     def has_secrets(self) -> bool:
@@ -166,6 +169,7 @@ class RedfishConfig(WebSection, frozen=True, kw_only=True):
     """
 
     secrets: ClassVar[tuple[str, ...]] = ("password", "token")
+    is_whole: ClassVar[bool] = True
 
     chassis: tuple[str, ...] = ()
     session: bool = False
@@ -187,3 +191,9 @@ ALIASED: dict[str, type[AliasedSection]] = {
 def is_aliased(meter: str) -> bool:
     """Whether host.toml says in ``[METER.ALIAS]`` where a meter is; a spec then names the alias."""
     return meter in ALIASED
+
+
+def holding_others(meters: Iterable[str]) -> list[str]:
+    """Those of several meters that read what another of them reads, too: sums count it twice."""
+    aliased = [name for name in meters if is_aliased(name)]
+    return [name for name in aliased if ALIASED[name].is_whole and len(aliased) > 1]
