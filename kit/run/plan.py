@@ -199,11 +199,11 @@ def _locate_weights(spec: RunSpec, config: host.HostConfig) -> dict[str, Path]:
 
 
 def meter_config(meter: MeterSpec, spec: RunSpec, config: host.HostConfig) -> dict[str, Any]:
-    """What a meter is told: host.toml's words, and for NVML which boards the run may use.
+    """What a meter is told: host.toml's words, and one of GPUs which boards the run may use.
 
     Without the number of boards a run on one GPU of eight would be charged with all eight.
     """
     told = config.meter(meter.name, meter.alias)
-    if meter.name == "nvml" and spec.devices.gpus:
+    if meter.name in ("nvml", "amdsmi") and spec.devices.gpus:
         return {**told, "gpus": spec.devices.gpus}
     return told

@@ -18,7 +18,7 @@ REGISTRY = Registry(
     GROUP,
     {
         name: f"kit.measure.meters.{name}"
-        for name in ("nvml", "rapl", "pdu", "plug", "redfish", "estimate", "codecarbon")
+        for name in ("nvml", "amdsmi", "rapl", "pdu", "plug", "redfish", "estimate", "codecarbon")
     },
     "METER",
 )

@@ -18,6 +18,7 @@ from kit.machine import containers, host, images
 from kit.machine.host import HostConfig, config_path, is_absent
 from kit.machine.host.sections import ALIASED
 from kit.measure import meters
+from kit.measure.meters import amdsmi
 from kit.run.preflight import gpu_rules, host_rules, meter_rules
 from kit.run.preflight.finding import fail, ok, warn
 from kit.run.preflight.gathering import disk_free
@@ -95,6 +96,7 @@ def _gpus(facts: dict[str, Any]) -> Iterator[Finding]:
 def _meters(config: HostConfig) -> Iterator[Finding]:
     """Every meter that can be asked for here, probed for real."""
     asked: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None)]
+    asked += [("amdsmi", None)] if amdsmi.is_installed() else []
     asked += config.aliased()
     asked += [("estimate", None)]
     plans = [_probe(name, alias, config) for name, alias in asked]
@@ -104,6 +106,8 @@ def _meters(config: HostConfig) -> Iterator[Finding]:
         if name not in {plan.name for plan in plans}:
             word = "PDU" if name == "pdu" else name
             yield ok("METER", f"no {word} is configured in host.toml")
+    if not amdsmi.is_installed():
+        yield ok("METER", "no AMD GPU is read: the Python module amdsmi is not installed")
     yield from meter_rules.energy(plans)
 
 
