@@ -86,6 +86,12 @@ def test_what_is_not_pinned_is_a_problem(change: dict[str, Any], path: str) -> N
             "0",
         ),
         ({"meters": [{"name": "pdu"}]}, "$.meters[0]", "alias"),
+        ({"meters": [{"name": "plug"}]}, "$.meters[0]", "alias"),
+        (
+            {"meters": [{"name": "redfish", "alias": "a"}, {"name": "pdu", "alias": "b"}]},
+            "$.meters",
+            "twice",
+        ),
         ({"meters": [{"name": "nvml"}, {"name": "nvml"}]}, "$.meters", "twice"),
         ({"primary_metric": "wall_energy_per_request"}, "$.primary_metric", "pdu"),
         *(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ from kit.core.model import Finding
 from kit.core.units import rounded
 from kit.machine import containers, host, images
 from kit.machine import weights as models
+from kit.machine.host.sections import holding_others
+from kit.measure.meters import amdsmi
 from kit.measure.meters.watch import Seen, Snapshot, totals, watch
 from kit.run import preflight
 from kit.show import render
@@ -47,14 +50,23 @@ def monitor(
         raise UsageError(f"--period-s {period_s:g} is too short or too long", "give 0.1 … 3600")
     config = host.HostConfig.load()
     wanted: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None), ("estimate", None)]
-    wanted += [("pdu", alias) for alias in config.pdu]
-    readings = watch(wanted, config.meter, period_s)
+    wanted += [("amdsmi", None)] if amdsmi.is_installed() else []
+    wanted += config.aliased()
+    readings = watch(wanted, partial(_told, config, wanted), period_s)
     try:
         _show_power(islice(readings, 1) if once else readings, json)
     except KeyboardInterrupt:
         return  # how a person ends it
     finally:
         readings.close()
+
+
+def _told(
+    config: host.HostConfig, wanted: list[tuple[str, str | None]], name: str, alias: str | None
+) -> dict[str, Any]:
+    """What a meter is told; a BMC beside outlets stands beside their sum, not in it."""
+    inside = name in holding_others(meter for meter, _ in wanted)
+    return config.meter(name, alias) | ({"inside": True} if inside else {})
 
 
 def _show_power(readings: Iterable[Snapshot], json: bool) -> None:

@@ -199,11 +199,11 @@ def _locate_weights(spec: RunSpec, config: host.HostConfig) -> dict[str, Path]:
 
 
 def meter_config(meter: MeterSpec, spec: RunSpec, config: host.HostConfig) -> dict[str, Any]:
-    """A meter's settings: from host.toml, and for NVML the number of boards that the run uses.
+    """A meter's settings: from host.toml, and for GPUs the number of boards that the run uses.
 
     Without that number a run on one GPU of eight would be charged with all eight.
     """
     told = config.meter(meter.name, meter.alias)
-    if meter.name == "nvml" and spec.devices.gpus:
+    if meters.get(meter.name).scope == "gpu" and spec.devices.gpus:
         return {**told, "gpus": spec.devices.gpus}
     return told

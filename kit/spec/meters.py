@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kit.core.registry import Registry
+from kit.machine.host.sections import is_aliased
+
+__all__ = ("GROUP", "REGISTRY", "is_aliased", "names")
 
 GROUP = "kit.meters"
 REGISTRY = Registry(
@@ -17,7 +20,7 @@ REGISTRY = Registry(
     GROUP,
     {
         name: f"kit.measure.meters.{name}"
-        for name in ("nvml", "rapl", "pdu", "estimate", "codecarbon")
+        for name in ("nvml", "amdsmi", "rapl", "pdu", "plug", "redfish", "estimate", "codecarbon")
     },
     "METER",
 )

@@ -150,8 +150,9 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
             found.append(
                 Problem(where, f"kit knows no meter {meter.name!r}", f"use one of: {known}")
             )
-        elif meter.name == "pdu" and meter.alias is None:
-            found.append(Problem(where, "a PDU needs an alias", 'add "alias": a name in host.toml'))
+        elif meters.is_aliased(meter.name) and meter.alias is None:
+            said = f"the meter {meter.name} needs an alias"
+            found.append(Problem(where, said, 'add "alias": a name in host.toml'))
     names = [(m.name, m.alias) for m in spec.meters]
     if len(set(names)) != len(names):
         found.append(Problem("$.meters", "one meter is named twice", "name each meter once"))

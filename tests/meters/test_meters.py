@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from kit.measure import meters
 from kit.measure.meters.base import MeterUnavailable
 from kit.measure.meters.live import Live
 from kit.record.events import Clock
+from kit.spec.meters import is_aliased
+from tests.meters import web_device
 
 
 def rapl_tree(root: Path, zones: dict[str, tuple[str, int, int]]) -> Path:
@@ -56,15 +60,30 @@ def renewed(*zones: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def configs(tmp_path: Path) -> Iterator[dict[str, dict[str, Any]]]:
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, dict[str, Any]]]:
     """What a host that has the meter would say to it."""
     tree = rapl_tree(tmp_path / "powercap", {"intel-rapl:0": ("package-0", 1_000_000, 65_532_610)})
-    with renewed(tree / "intel-rapl:0"):
-        yield {"rapl": {"root": str(tree)}, "estimate": {}}
+    card = {"name": "MI300X", "watts": 600, "power": ["current_socket_power"]}
+    (tmp_path / "cards.json").write_text(json.dumps({"cards": [card]}))
+    monkeypatch.setenv("FAKE_AMDSMI", str(tmp_path / "cards.json"))
+    monkeypatch.syspath_prepend(str(Path(__file__).with_name("fake_amdsmi")))
+    with renewed(tree / "intel-rapl:0"), web_device.device() as served:
+        served.pages["/meter/0"] = {"power": 12, "is_valid": True, "total": 7}
+        power = {"PowerControl": [{"PowerConsumedWatts": 300}]}
+        served.pages["/redfish/v1/Chassis/1/Power"] = power
+        yield {
+            "rapl": {"root": str(tree)},
+            "estimate": {},
+            "amdsmi": {},
+            "plug": {"url": served.url, "profile": "shelly-gen1"},
+            "redfish": {"url": served.url, "chassis": ["1"]},
+        }
+    sys.modules.pop("amdsmi", None)
 
 
-def test_kit_brings_four_meters_and_a_comparator() -> None:
-    assert meters.names()[:5] == ("nvml", "rapl", "pdu", "estimate", "codecarbon")
+def test_kit_brings_its_meters_and_a_comparator() -> None:
+    own = ("nvml", "amdsmi", "rapl", "pdu", "plug", "redfish", "estimate", "codecarbon")
+    assert meters.names()[: len(own)] == own
 
 
 def test_an_unknown_meter_names_those_that_there_are() -> None:
@@ -83,21 +102,32 @@ def test_a_meter_states_its_facts(name: str) -> None:
 
 @pytest.mark.parametrize("name", meters.names())
 def test_probing_never_raises_and_gives_devices_or_a_reason(name: str) -> None:
-    plan = meters.get(name).probe("rack1" if name == "pdu" else None, {})
+    plan = meters.get(name).probe("rack1" if is_aliased(name) else None, {})
     assert plan.name == name
     assert bool(plan.devices) != bool(plan.reason)
     for device in plan.devices:
         assert set(device.quantities) <= set(QUANTITIES)
 
 
-@pytest.mark.parametrize("name", ["rapl", "estimate"])
+def told_of(devices: Sequence[MeterDevice]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Facts by device and quantity, but for what a probe alone sees."""
+    seen = ("probe", "call_s", "poll_s")
+    return {
+        (device.device, quantity): {k: v for k, v in facts.items() if k not in seen}
+        for device in devices
+        for quantity, facts in device.quantities.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["rapl", "estimate", "amdsmi", "plug", "redfish"])
 def test_a_reader_reads_what_was_probed(name: str, configs: dict[str, dict[str, Any]]) -> None:
     meter, clock = meters.get(name), Clock()
-    plan = meter.probe(None, configs[name])
-    reader = meter.open(None, configs[name], clock)
+    alias = "rack1" if is_aliased(name) else None
+    plan = meter.probe(alias, configs[name])
+    reader = meter.open(alias, configs[name], clock)
     readings = [reading for tier in reader.tiers for reading in tier.read()]
     reader.close()
-    assert reader.devices == plan.devices
+    assert told_of(reader.devices) == told_of(plan.devices)
     assert {r.device for r in readings} == {d.device for d in plan.devices}
     for reading in readings:
         assert 0 <= reading.t0 <= reading.t1 <= clock.now()

@@ -32,10 +32,12 @@ from kit.run import plan as planning
 from kit.run.runner import Order
 from kit.spec import spec as specs
 from kit.spec import workloads
+from kit.spec.meters import is_aliased
 from kit.store.store import Store
 
 _LOCAL = {
     "nvml": "this machine's NVIDIA driver",
+    "amdsmi": "this machine's AMD driver",
     "rapl": "this machine's CPU energy counters",
     "estimate": "this machine's CPU time",
     "codecarbon": "CodeCarbon in a separate process, set to be offline",
@@ -279,14 +281,14 @@ def _file(file: WeightFile, folders: tuple[Path, ...]) -> FilePart:
 
 def _meter(meter: MeterSpec, config: host.HostConfig) -> MeterPart:
     name = f"{meter.name} {meter.alias}" if meter.alias else meter.name
-    if meter.name != "pdu":
+    if not is_aliased(meter.name):
         return MeterPart(name, _LOCAL.get(meter.name) or "what this installed meter reads")
-    pdu = config.pdu.get(meter.alias or "")
-    if pdu is None:
-        return MeterPart(name, f"nothing: host.toml has no [pdu.{meter.alias}]")
-    whose = f"the user {pdu.user} and its keys" if pdu.user else "the community"
-    reached = f"{pdu.host} port {pdu.port}, over SNMP {pdu.snmp_version}"
-    return MeterPart(name, reached, f"{whose} of [pdu.{meter.alias}] in host.toml")
+    where = f"[{meter.name}.{meter.alias}]"
+    section = config.section(meter.name, meter.alias)
+    if section is None:
+        return MeterPart(name, f"nothing: host.toml has no {where}")
+    whose = f"{section.whose} of {where} in host.toml" if section.whose else ""
+    return MeterPart(name, section.reached, whose)
 
 
 def _command(

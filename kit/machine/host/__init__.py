@@ -10,10 +10,11 @@
 
 from __future__ import annotations
 
-from kit.machine.host.config import EstimateConfig, HostConfig, PduConfig, config_path
+from kit.machine.host.config import EstimateConfig, HostConfig, config_path
 from kit.machine.host.cpus import cpu_split, format_set, parse_set, usable
 from kit.machine.host.fingerprint import fingerprint, identity
 from kit.machine.host.kernelfiles import absent, is_absent
+from kit.machine.host.sections import PduConfig
 
 __all__ = [
     "EstimateConfig",

@@ -28,6 +28,16 @@ names aliases; this file says what they are here. It is found at ``$KIT_HOST_CON
     community = "public"                # SNMP v2c; for v3 give user and the keys instead
     # version = "1"                     # only for a PDU that speaks nothing newer
 
+    [plug.desk]
+    url = "http://192.0.2.11"
+    profile = "shelly-gen2"             # shelly-gen1, tasmota, generic, or the path of one's own
+
+    [redfish.bmc]
+    url = "https://192.0.2.12"
+    user = "monitor"
+    password = "…"
+    ca = "/etc/kit/bmc.pem"             # or verify = false, which the plan then says
+
 ``kit pdu probe`` prints such a section ready to paste; ``kit pdu calibrate`` keeps what it found
 in ``pdu-calibration.json`` beside this file.
 """
@@ -46,72 +56,38 @@ from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.core.text import utf8
 from kit.machine.host import calibration, limits, pdu_calibration
+from kit.machine.host.sections import (
+    ALIASED,
+    AliasedSection,
+    PduConfig,
+    PlugConfig,
+    RedfishConfig,
+    Section,
+)
 
 VARIABLE = "KIT_HOST_CONFIG"
 DEFAULT = Path("~/.config/kit/host.toml")
-_SECRETS = ("community", "user", "auth_key", "priv_key")
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the file's sections: a key that kit does not know is an error, not a silence."""
-
-
-class PduConfig(_Section, frozen=True, kw_only=True):
-    """How to reach one PDU. SNMP v2c with ``community``, or v3 with ``user`` and keys.
-
-    ``host`` is a name or an address, with its port or without (`kit.machine.host.address`).
-    ``outlets`` feed this host (all supplies of the host); ``inlets`` are read where a profile has
-    no outlet power. ``profile`` names a file of ``kit/meters/pdu_profiles/``, or is the path of
-    one's own, ending in ``.json``, from this file's folder. ``version`` is 1 for old PDUs.
-    ``poll_s`` is how often it is asked.
-    """
-
-    host: str
-    profile: str
-    port: int = 161
-    outlets: tuple[int | str, ...] = ()
-    inlets: tuple[int | str, ...] = ()
-    community: str | None = None
-    user: str | None = None
-    auth_key: str | None = None
-    auth_protocol: str = "SHA"
-    priv_key: str | None = None
-    priv_protocol: str = "AES"
-    timeout_s: float = 2.0
-    retries: int = 1
-    poll_s: float = 1.0
-    version: int | str | None = None
-
-    @property
-    def snmp_version(self) -> str:
-        """``1``, ``2c`` or ``3``: as said, else ``3`` when a user is given, else ``2c``."""
-        return str(self.version or ("3" if self.user else "2c"))
-
-    def __repr__(self) -> str:
-        """Without credentials: a repr ends up in logs and tracebacks."""
-        version = self.snmp_version
-        return f"PduConfig(host={self.host!r}, profile={self.profile!r}, version={version!r})"
-
-
-class WeightsConfig(_Section, frozen=True, kw_only=True):
+class WeightsConfig(Section, frozen=True, kw_only=True):
     """Folders that are searched for model files by hash, before anything is fetched."""
 
     folders: tuple[str, ...] = ()
 
 
-class CalibrationConfig(_Section, frozen=True, kw_only=True):
+class CalibrationConfig(Section, frozen=True, kw_only=True):
     """The folder of this host's ``kit.calibration/1`` files."""
 
     folder: str | None = None
 
 
-class StoreConfig(_Section, frozen=True, kw_only=True):
+class StoreConfig(Section, frozen=True, kw_only=True):
     """Where runs are kept."""
 
     runs: str | None = None
 
 
-class EstimateConfig(_Section, frozen=True, kw_only=True):
+class EstimateConfig(Section, frozen=True, kw_only=True):
     """The CPU's watts when idle and fully busy, and who says so."""
 
     idle_w: float
@@ -119,16 +95,18 @@ class EstimateConfig(_Section, frozen=True, kw_only=True):
     source: str
 
 
-class CodeCarbonConfig(_Section, frozen=True, kw_only=True):
+class CodeCarbonConfig(Section, frozen=True, kw_only=True):
     """What CodeCarbon is told: the country's three letters (ISO 3166-1)."""
 
     country: str
 
 
-class HostConfig(_Section, frozen=True, kw_only=True):
+class HostConfig(Section, frozen=True, kw_only=True):
     """The whole file, validated. ``HostConfig()`` is the empty one."""
 
     pdu: dict[str, PduConfig] = {}
+    plug: dict[str, PlugConfig] = {}
+    redfish: dict[str, RedfishConfig] = {}
     weights: WeightsConfig = WeightsConfig()
     store: StoreConfig = StoreConfig()
     calibration: CalibrationConfig = CalibrationConfig()
@@ -187,8 +165,8 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         """
         if name == "nvml" and (known := calibration.load(self.calibration_folder)):
             return {"calibrations": [_sealable(one) for one in known]}
-        if name == "pdu" and alias in self.pdu:
-            return self._pdu(alias)
+        if section := self.section(name, alias):
+            return self._aliased(name, str(alias), section)
         if name == "estimate" and self.estimate:
             found: dict[str, Any] = msgspec.to_builtins(self.estimate)
             return found
@@ -205,19 +183,29 @@ class HostConfig(_Section, frozen=True, kw_only=True):
         documents = [jsonio.canonical(document) for document in found]
         return {jsonio.digest(data): data for data in documents}
 
-    def _pdu(self, alias: str) -> dict[str, Any]:
-        section = self.pdu[alias]
-        found: dict[str, Any] = msgspec.to_builtins(section)
-        found |= {"version": section.snmp_version}
-        if self.folder and section.profile.endswith(".json"):
-            found["profile"] = str(self.folder / Path(section.profile).expanduser())
+    def section(self, name: str, alias: str | None) -> AliasedSection | None:
+        """What ``[NAME.ALIAS]`` says; None where there is no such section."""
+        sections: dict[str, AliasedSection] = getattr(self, name) if name in ALIASED else {}
+        return sections.get(alias or "")
+
+    def aliased(self) -> list[tuple[str, str | None]]:
+        """Every meter that has a section here, with its alias."""
+        return [(name, alias) for name in ALIASED for alias in getattr(self, name)]
+
+    def _aliased(self, name: str, alias: str, section: AliasedSection) -> dict[str, Any]:
+        found = section.told()
+        profile = str(found.get("profile", ""))
+        if self.folder and profile.endswith(".json"):
+            found["profile"] = str(self.folder / Path(profile).expanduser())
+        if name != "pdu":
+            return found
         calibrated = pdu_calibration.facts(self.folder, alias, found)
         return found | ({"calibration": calibrated} if calibrated else {})
 
     @property
     def has_secrets(self) -> bool:
         """Whether the file holds a credential."""
-        return any(getattr(pdu, key) for pdu in self.pdu.values() for key in _SECRETS)
+        return any(s.has_secrets for name in ALIASED for s in getattr(self, name).values())
 
 
 def config_path() -> Path:
@@ -249,22 +237,25 @@ def _read(path: Path) -> str:
 
 def _problems(document: dict[str, Any]) -> list[str]:
     """Everything kit does not understand in a parsed file, each led by its section."""
-    sections: list[tuple[str, Any, type[_Section]]] = [
+    sections: list[tuple[str, Any, type[Section]]] = [
         (key, document[key], kind) for key, kind in _KINDS.items() if key in document
     ]
-    unknown = sorted(set(document) - {"pdu", *_KINDS})
-    problems = [f"unknown section [{key}] (known: pdu, {', '.join(_KINDS)})" for key in unknown]
-    pdus = document.get("pdu", {})
-    if not isinstance(pdus, dict) or not all(isinstance(v, dict) for v in pdus.values()):
-        problems.append("PDUs are sections of their own, as [pdu.rack1]")
-    else:
-        sections += [(f"pdu.{alias}", value, PduConfig) for alias, value in pdus.items()]
+    known = ", ".join((*ALIASED, *_KINDS))
+    unknown = sorted(set(document) - {*ALIASED, *_KINDS})
+    problems = [f"unknown section [{key}] (known: {known})" for key in unknown]
+    for meter, its in ALIASED.items():
+        found = document.get(meter, {})
+        if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+            word = "PDUs" if meter == "pdu" else f"Devices of the meter {meter}"
+            problems.append(f"{word} are sections of their own, as [{meter}.rack1]")
+        else:
+            sections += [(f"{meter}.{alias}", value, its) for alias, value in found.items()]
     for name, value, kind in sections:
         problems += _section_problems(name, value, kind)
     return problems
 
 
-def _section_problems(name: str, value: Any, kind: type[_Section]) -> list[str]:
+def _section_problems(name: str, value: Any, kind: type[Section]) -> list[str]:
     try:
         section = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -272,18 +263,20 @@ def _section_problems(name: str, value: Any, kind: type[_Section]) -> list[str]:
     return [f"[{name}] {problem}" for problem in _RULES.get(kind, lambda _: [])(section)]
 
 
-_KINDS: dict[str, type[_Section]] = {
+_KINDS: dict[str, type[Section]] = {
     "store": StoreConfig,
     "weights": WeightsConfig,
     "calibration": CalibrationConfig,
     "estimate": EstimateConfig,
     "codecarbon": CodeCarbonConfig,
 }
-_RULES: dict[type[_Section], Callable[[Any], list[str]]] = {
+_RULES: dict[type[Section], Callable[[Any], list[str]]] = {
     StoreConfig: limits.store,
     WeightsConfig: limits.weights,
     CalibrationConfig: limits.calibration,
     PduConfig: limits.pdu,
+    PlugConfig: limits.plug,
+    RedfishConfig: limits.redfish,
     EstimateConfig: limits.estimate,
     CodeCarbonConfig: limits.codecarbon,
 }

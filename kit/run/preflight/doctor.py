@@ -16,7 +16,9 @@ from kit.core.errors import EngineUnavailable, KitError, UsageError
 from kit.core.model import Finding, MeterPlan
 from kit.machine import containers, host, images
 from kit.machine.host import HostConfig, config_path, is_absent
+from kit.machine.host.sections import ALIASED
 from kit.measure import meters
+from kit.measure.meters import amdsmi
 from kit.run.preflight import gpu_rules, host_rules, meter_rules
 from kit.run.preflight.facts import disk_free
 from kit.run.preflight.finding import fail, ok, warn
@@ -50,7 +52,9 @@ def _config() -> tuple[HostConfig, list[Finding]]:
     except UsageError as error:
         return HostConfig(), [fail("HOST_CONFIG", error.message, error.remedy)]
     if not path.exists():
-        return config, [ok("HOST_CONFIG", "no host.toml: only PDUs and the estimator need one")]
+        return config, [
+            ok("HOST_CONFIG", "no host.toml: only meters of the network and the estimator need one")
+        ]
     if config.has_secrets and stat.S_IMODE(path.stat().st_mode) & 0o077:
         message = "host.toml holds credentials and others may read it"
         return config, [warn("HOST_CONFIG_OPEN", message, f"chmod 600 {path}")]
@@ -92,13 +96,18 @@ def _gpus(facts: dict[str, Any]) -> Iterator[Finding]:
 def _meters(config: HostConfig) -> Iterator[Finding]:
     """Probe every meter that a spec could name here."""
     asked: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None)]
-    asked += [("pdu", alias) for alias in config.pdu]
+    asked += [("amdsmi", None)] if amdsmi.is_installed() else []
+    asked += config.aliased()
     asked += [("estimate", None)]
     plans = [_probe(name, alias, config) for name, alias in asked]
     yield from meter_rules.meters(plans)
     yield from meter_rules.wall(plans, {})
-    if not config.pdu:
-        yield ok("METER", "no PDU is configured in host.toml")
+    for name in ALIASED:
+        if name not in {plan.name for plan in plans}:
+            word = "PDU" if name == "pdu" else name
+            yield ok("METER", f"no {word} is configured in host.toml")
+    if not amdsmi.is_installed():
+        yield ok("METER", "no AMD GPU is read: the Python module amdsmi is not installed")
     yield from meter_rules.energy(plans)
 
 

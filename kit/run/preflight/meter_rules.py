@@ -11,6 +11,7 @@ from kit.core.units import QUANTITIES
 from kit.energy import sanity, scopes
 from kit.measure import meters as registry
 from kit.run.preflight.finding import fail, ok, warn
+from kit.spec.meters import is_aliased
 
 # How long preflight watches the GPUs' counters (`kit.run.preflight.facts`), s.
 _WATCHED_S = 0.5
@@ -24,7 +25,7 @@ def meters(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
 
 
 def meter(plan: MeterPlan) -> Finding:
-    """One meter. Somebody wired and configured the PDU, so that its silence is a fault."""
+    """One meter. Somebody wired and configured one that host.toml names: its silence is a fault."""
     name = f"{plan.name} {plan.alias}" if plan.alias else plan.name
     silent = {d.device: _silent(d) for d in plan.devices if _silent(d) and _is_missed(plan, d)}
     if silent:
@@ -37,15 +38,15 @@ def meter(plan: MeterPlan) -> Finding:
         return ok("METER", f"{name} reads {devices}")
     why = plan.reason or "no device"
     remedy = registry.get(plan.name).remedy
-    if plan.name == "pdu":
-        return fail("PDU_UNREACHABLE", f"{name} cannot be read: {why}", remedy)
+    if is_aliased(plan.name):
+        return fail(f"{plan.name.upper()}_UNREACHABLE", f"{name} cannot be read: {why}", remedy)
     if plan.name == "rapl" and "permi" in why.lower():
         return warn("RAPL_UNREADABLE", f"{name} cannot be read: {why}", _READABLE)
     return warn("METER_ABSENT", f"{name} measures nothing: {why}", remedy)
 
 
 def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether the PDUs' readings at planning are possible: among themselves, and with the GPUs'.
+    """Whether the outlets' readings at planning are possible: among themselves, and with the GPUs'.
 
     Args:
         gpu_energy: growth of each GPU's counter within half a second, mJ; other values mean

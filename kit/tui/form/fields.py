@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kit.core.text import clean
+from kit.spec import meters
 from kit.tui.form import vocabulary
 from kit.tui.form.draft import ABSENT, Where, value_at
 
@@ -166,9 +167,10 @@ class _Walk:
         self, rules: Mapping[str, Any], index: int, depth: int, name: str
     ) -> Iterator[Field]:
         where: Where = ("meters", index, "alias")
-        if name == "pdu" or value_at(self._document, where) is not ABSENT:
+        needed = meters.is_aliased(name)
+        if needed or value_at(self._document, where) is not ABSENT:
             inner = rules["properties"]["alias"]
-            yield Field(where, "text", "alias", depth, name == "pdu", rules=inner)
+            yield Field(where, "text", "alias", depth, needed, rules=inner)
 
 
 _UNKNOWN = {

@@ -17,6 +17,7 @@ from textual.widgets import Static
 
 from kit.core.model import Finding, RunSpec
 from kit.energy import names
+from kit.machine.host.sections import ALIASED
 from kit.record.phases import BLOCKS
 from kit.run.rehearsal import Rehearsal, rehearse, without_meter
 from kit.run.runner import Order
@@ -28,7 +29,10 @@ from kit.tui.screen import KitScreen, badge
 
 _COMMAND = re.compile(r"`([^`\n]+)`")  # as a remedy names it
 # A meter whose silence preflight reports under one of these can be left out with a key.
-_OF_A_METER = ("METER_ABSENT", "METER_SILENT", "RAPL_UNREADABLE", "PDU_UNREACHABLE")
+_OF_A_METER = (
+    *("METER_ABSENT", "METER_SILENT", "RAPL_UNREADABLE"),
+    *(f"{name.upper()}_UNREACHABLE" for name in ALIASED),
+)
 
 
 class PlanScreen(KitScreen):

@@ -1,0 +1,199 @@
+"""The sections of host.toml that say where a meter is: ``[NAME.ALIAS]``, one for each device.
+
+A spec names meter and alias; address and credentials stand here, and are never sealed. `ALIASED`
+is the one place that says which meters are reached so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from kit.machine.host import address
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the file's sections: a key that kit does not know is an error, not a silence."""
+
+
+class AliasedSection(Section, frozen=True, kw_only=True):
+    """Where one device of a meter is, and by whose word it answers.
+
+    Attributes:
+        secrets: the keys that hold credentials.
+        is_whole: it reads the whole machine, and so what any other meter of the wall reads, too.
+    """
+
+    secrets: ClassVar[tuple[str, ...]] = ()
+    is_whole: ClassVar[bool] = False
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether a credential stands here."""
+        return any(getattr(self, key) for key in self.secrets)
+
+    @property
+    def reached(self) -> str:
+        """Address and protocol, for a person who is to agree to them."""
+        raise NotImplementedError
+
+    @property
+    def whose(self) -> str:
+        """Whose credentials are used; empty for none."""
+        raise NotImplementedError
+
+    def told(self) -> dict[str, Any]:
+        """What the meter is given."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
+
+
+class PduConfig(AliasedSection, frozen=True, kw_only=True):
+    """How to reach one PDU. SNMP v2c with ``community``, or v3 with ``user`` and keys.
+
+    ``host`` is a name or an address, with its port or without (`kit.machine.host.address`).
+    ``outlets`` feed this host (all supplies of the host); ``inlets`` are read where a profile has
+    no outlet power. ``profile`` names a file of ``kit/meters/pdu_profiles/``, or is the path of
+    one's own, ending in ``.json``, from this file's folder. ``version`` is 1 for old PDUs.
+    ``poll_s`` is how often it is asked.
+    """
+
+    secrets: ClassVar[tuple[str, ...]] = ("community", "user", "auth_key", "priv_key")
+
+    host: str
+    profile: str
+    port: int = 161
+    outlets: tuple[int | str, ...] = ()
+    inlets: tuple[int | str, ...] = ()
+    community: str | None = None
+    user: str | None = None
+    auth_key: str | None = None
+    auth_protocol: str = "SHA"
+    priv_key: str | None = None
+    priv_protocol: str = "AES"
+    timeout_s: float = 2.0
+    retries: int = 1
+    poll_s: float = 1.0
+    version: int | str | None = None
+
+    @property
+    def snmp_version(self) -> str:
+        """``1``, ``2c`` or ``3``: as said, else ``3`` when a user is given, else ``2c``."""
+        return str(self.version or ("3" if self.user else "2c"))
+
+    @property
+    def reached(self) -> str:
+        return f"{self.host} port {self.port}, over SNMP {self.snmp_version}"
+
+    @property
+    def whose(self) -> str:
+        return f"the user {self.user} and its keys" if self.user else "the community"
+
+    def told(self) -> dict[str, Any]:
+        return super().told() | {"version": self.snmp_version}
+
+    def __repr__(self) -> str:
+        """Without credentials: a repr ends up in logs and tracebacks."""
+        version = self.snmp_version
+        return f"PduConfig(host={self.host!r}, profile={self.profile!r}, version={version!r})"
+
+
+class WebSection(AliasedSection, frozen=True, kw_only=True):
+    """A device that answers over HTTP or HTTPS.
+
+    ``url`` is where it answers: scheme, host, port, and no more. ``ca`` is the path of a file with
+    the certificates that are trusted; ``verify = false`` trusts any. ``timeout_s`` is for a whole
+    answer, ``poll_s`` how often it is asked, ``period_s`` how often its value is renewed, where
+    its maker says so.
+    """
+
+    secrets: ClassVar[tuple[str, ...]] = ("password",)
+
+    url: str
+    user: str | None = None
+    password: str | None = None
+    verify: bool = True
+    ca: str | None = None
+    timeout_s: float = 2.0
+    poll_s: float = 1.0
+    period_s: float | None = None
+
+    @property
+    def reached(self) -> str:
+        parts = urlsplit(self.url)
+        scheme = parts.scheme.upper()
+        found = address.parse(parts.netloc)
+        port = found.port or (443 if scheme == "HTTPS" else 80)
+        unverified = "" if self.verify or scheme == "HTTP" else ", certificate not verified"
+        return f"{found.host} port {port}, over {scheme}{unverified}"
+
+    @property
+    def whose(self) -> str:
+        return f"the user {self.user} and its password" if self.password else ""
+
+    def __repr__(self) -> str:
+        """Without credentials: a repr ends up in logs and tracebacks."""
+        return f"{type(self).__name__}(url={self.url!r})"
+
+
+class PlugConfig(WebSection, frozen=True, kw_only=True):
+    """A smart plug. ``profile`` names a make (``kit/measure/meters/plug_profiles/``), or is the
+    path of one's own, ending in ``.json``; ``channel`` is which of its sockets.
+
+    With the profile ``generic``, ``path`` is what to ask for and ``power`` the JSON pointer (RFC
+    6901) of the power in watts, with ``digits`` decimals at the most; ``energy`` that of a register
+    in ``energy_unit``, with ``energy_digits``. ``gain`` is the half-width of its relative error and
+    ``gain_source`` who says so; ``squelch`` the load (W) below which it reads 0.
+    """
+
+    profile: str
+    channel: int = 0
+    path: str | None = None
+    power: str | None = None
+    digits: int = 3
+    energy: str | None = None
+    energy_unit: str = "Wh"
+    energy_digits: int = 3
+    gain: float | None = None
+    gain_source: str = ""
+    squelch: float | None = None
+
+
+class RedfishConfig(WebSection, frozen=True, kw_only=True):
+    """A machine's BMC. ``chassis`` are the Ids of those that add up to the machine; without them,
+    the only one that tells power. Credentials go with each request, or by ``session = true`` once,
+    for a session's token; ``token`` is one that someone else has begun.
+    """
+
+    secrets: ClassVar[tuple[str, ...]] = ("password", "token")
+    is_whole: ClassVar[bool] = True
+
+    chassis: tuple[str, ...] = ()
+    session: bool = False
+    token: str | None = None
+    timeout_s: float = 5.0
+
+    @property
+    def whose(self) -> str:
+        return "the session's token" if self.token else super().whose
+
+
+ALIASED: dict[str, type[AliasedSection]] = {
+    "pdu": PduConfig,
+    "plug": PlugConfig,
+    "redfish": RedfishConfig,
+}
+
+
+def is_aliased(meter: str) -> bool:
+    """Whether host.toml says in ``[METER.ALIAS]`` where a meter is; a spec then names the alias."""
+    return meter in ALIASED
+
+
+def holding_others(meters: Iterable[str]) -> list[str]:
+    """Those of several meters that read what another of them reads, too: sums count it twice."""
+    aliased = [name for name in meters if is_aliased(name)]
+    return [name for name in aliased if ALIASED[name].is_whole and len(aliased) > 1]
