@@ -242,8 +242,10 @@ def test_no_other_module_holds_a_prior() -> None:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
                 names = [t.id for t in node.targets if isinstance(t, ast.Name)]
                 if any(re.search(r"(?<!A)GAIN(?!_SOURCE)", name) for name in names):
-                    found.add(file.relative_to(root).parent.as_posix())
-    assert found == {"energy/scopes"}
+                    found.add(file.relative_to(root).as_posix())
+    # A meter whose makers state nothing, and whose sensor is known to be worse than its scope's.
+    found -= {"measure/meters/amdsmi.py", "measure/meters/redfish.py"}
+    assert found == {f"energy/scopes/{name}.py" for name in ("cpu", "gpu", "wall")}
 
 
 # --- meters say their scope ---------------------------------------------------------------------
@@ -265,3 +267,19 @@ def test_a_plan_of_an_older_kit_names_no_scope(name: str, scope: str) -> None:
 def test_a_meter_that_is_not_there_has_no_scope() -> None:
     with pytest.raises(UsageError):
         meters.scopes(["steam"])
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [{"name": "pdu", "alias": "a"}, {"name": "redfish", "alias": "b"}],
+        [{"name": "plug", "alias": "a"}, {"name": "pdu", "alias": "b"}],
+        [{"name": "nvml"}, {"name": "amdsmi"}],
+    ],
+)
+def test_a_spec_names_one_kind_of_meter_a_scope(asked: list[dict[str, str]]) -> None:
+    document = specs.document(run_spec()) | {"meters": asked, "primary_metric": "outputs"}
+    (problem,) = specs.problems(document)
+    assert (problem.path, "twice" in problem.message) == ("$.meters", True)
+    alone = document | {"meters": [asked[0], {**asked[0], "alias": "c"}]}
+    assert specs.problems(alone) == []

@@ -15,12 +15,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit.energy.host import pdu_curve
 
 from kit.cli.main import dispatch
 from kit.core.errors import UsageError
 from kit.core.model import MeterSpec
 from kit.core.units import QUANTITIES
+from kit.energy.scopes.wall import curve as pdu_curve
 from kit.judge.replay.undertaking import _meter
 from kit.machine.host import HostConfig
 from kit.measure import meters

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from kit.energy.host import pdu_curve
 
 from kit.core.errors import UsageError
 from kit.core.model import MeterSpec
+from kit.energy.scopes.wall import curve as pdu_curve
 from kit.judge.replay.undertaking import _meter
 from kit.machine.host import HostConfig
 from kit.measure import meters

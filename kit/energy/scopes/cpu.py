@@ -26,7 +26,7 @@ from kit.record.samples import Samples, readings
 QUANTITY = "cpu_energy"
 GAIN = 0.05
 GAIN_SOURCE = "prior: ±5%, the deviations published for RAPL against external meters"
-_POLL_S, _HOLE_PERIODS, _SHORTEST_HOLE_S = 0.05, 5, 0.5
+_POLL_S, HOLE_POLLS, SHORTEST_HOLE_S = 0.05, 5, 0.5
 # A counter is renewed each millisecond: two reads that lie closer may hold a whole one between.
 _RENEWED_S = 0.002
 # A package at rest draws watts: a counter that stands still for longer is not renewed.
@@ -65,7 +65,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
             *holes_at(t, reset, "the energy counter was reset"),
             *_unfollowed(t, facts),
             *_rests(t, steps == 0),
-            *gaps(t, max(_hole_s(facts), float(facts.get("bridge_s", 0.0))), "reading"),
+            *gaps(t, max(hole_s(facts), float(facts.get("bridge_s", 0.0))), "reading"),
         ),
     )
 
@@ -79,8 +79,9 @@ def _poll_s(facts: Facts) -> float:
     return seconds_of(facts, "poll_s", _POLL_S)
 
 
-def _hole_s(facts: Facts) -> float:
-    return max(_SHORTEST_HOLE_S, _HOLE_PERIODS * _poll_s(facts))
+def hole_s(facts: Facts) -> float:
+    """Readings further apart than this leave a hole, s."""
+    return max(SHORTEST_HOLE_S, HOLE_POLLS * _poll_s(facts))
 
 
 def _unfollowed(t: Floats, facts: Facts) -> tuple[Hole, ...]:
@@ -116,5 +117,5 @@ SCOPE = Scope(
     power=(),
     sensor=sensor,
     ways=_ways,
-    growth={QUANTITY: Growth(_grown, "counter", _hole_s, _LONGEST_REST_S)},
+    growth={QUANTITY: Growth(_grown, "counter", hole_s, _LONGEST_REST_S)},
 )

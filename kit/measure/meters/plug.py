@@ -16,6 +16,7 @@ import msgspec
 from kit.core import jsonio
 from kit.core.model import MeterPlan, Record
 from kit.core.units import Scope
+from kit.energy.scopes.wall import GAIN, GAIN_SOURCE
 from kit.machine.host.limits import ENERGY_J, MOST_DIGITS
 from kit.measure.meters import webreader
 from kit.measure.meters.base import MeterUnavailable, absent
@@ -26,8 +27,6 @@ from kit.record.events import Clock
 FOLDER = Path(__file__).with_name("plug_profiles")
 GENERIC = "generic"
 POLL_S = 1.0
-PRIOR_GAIN = 0.05
-_PRIOR = "prior: ±5%, its maker states no accuracy"
 _NO_PERIOD = "its maker states none"
 _UNITS = {"pdu_power": {"W": 1, "kW": 1000}, "pdu_energy": ENERGY_J}
 _LIMITS = {
@@ -227,7 +226,7 @@ def _point(each: Measurement, config: dict[str, Any], security: str) -> Point:
     if config.get("gain") is not None:
         facts |= {"gain": float(config["gain"]), "gain_source": str(config["gain_source"])}
     elif each.gain is None:
-        facts |= {"gain": PRIOR_GAIN, "gain_source": _PRIOR}
+        facts |= {"gain": GAIN, "gain_source": GAIN_SOURCE}
     if config.get("squelch") is not None:
         facts["squelch"] = float(config["squelch"])
     facts["summed"] = True

@@ -8,13 +8,13 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from kit.core.limits import PACKAGE_W
+from kit.energy.scopes.cpu import HOLE_POLLS, SHORTEST_HOLE_S
 from kit.measure.readers.energibridge.table import refuse
 
 _LEAST_RANGE = 12  # 2^12 J: the smallest range of any RAPL counter
 _SHORTEST_S = 0.1  # rows may be closer than the counter's own updates
 _FEW, _SHARE = 3, 0.05  # the most bad readings
 _LEAST = 2
-_GAP_S, _GAP_POLLS = 0.5, 5  # as in kit.energy.host: longer than this no reading is missing
 
 
 class Counter(NamedTuple):
@@ -132,7 +132,7 @@ def _bridge(joules: Sequence[float], seconds: Sequence[float], wrap: float) -> d
     """
     known = [i for i, value in enumerate(joules) if not math.isnan(value)]
     steps = [(seconds[b] - seconds[a], joules[b] - joules[a]) for a, b in pairwise(known)]
-    usual = max(_GAP_S, _GAP_POLLS * sorted(s for s, _ in steps)[len(steps) // 2])
+    usual = max(SHORTEST_HOLE_S, HOLE_POLLS * sorted(s for s, _ in steps)[len(steps) // 2])
     long = [(s, s * PACKAGE_W < wrap and grown > 0) for s, grown in steps if s > usual]
     unsafe = min((s for s, safe in long if not safe), default=math.inf)
     bridged = [s for s, safe in long if safe and s < unsafe]
