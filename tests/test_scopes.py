@@ -239,8 +239,9 @@ def test_no_other_module_holds_a_prior() -> None:
     root, found = Path(kit.__file__).parent, set()
     for file in root.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                names = [t.id for t in node.targets if isinstance(t, ast.Name)]
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.Tuple):
+                targets = [name for target in node.targets for name in ast.walk(target)]
+                names = [name.id for name in targets if isinstance(name, ast.Name)]
                 if any(re.search(r"(?<!A)GAIN(?!_SOURCE)", name) for name in names):
                     found.add(file.relative_to(root).as_posix())
     # A meter whose makers state nothing, and whose sensor is known to be worse than its scope's.

@@ -35,7 +35,7 @@ ALLOWED = {
     "kit.machine.images": "the form offers the recipes by name",
     "kit.measure.meters": "the form offers the meters by name",
     "kit.machine.pinning": "the form asks what this machine knows of a spec's images and files",
-    "kit.machine.host.sections.ALIASED": "meters that a person can leave out when they do not answer",
+    "kit.machine.host.sections.ALIASED": "meters that one can do without when they do not answer",
     "kit.machine.host.config.config_path": "the settings of the UI lie beside host.toml",
     "kit.record.phases.BLOCKS": "the rows of the live view, a block each",
     "kit.record.records.RunRecords": "a type: what the floors below read and a tab lists",

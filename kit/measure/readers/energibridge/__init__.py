@@ -26,6 +26,7 @@ from itertools import pairwise
 from typing import Any
 
 from kit.core.model import MeterDevice, MeterPlan, Sample
+from kit.energy.scopes.cpu import HOLE_POLLS
 from kit.measure.readers import Recording
 from kit.measure.readers.energibridge import clock, columns
 from kit.measure.readers.energibridge.columns import ENERGY, PACKAGE, POWER, Read
@@ -38,7 +39,6 @@ _LATEST_NS = (
     5_000_000_000  # the window does not wait for a device whose readings begin later than this
 )
 _SHORTEST_NS = 5_000_000_000  # as in kit.energy.gpu: a mean of a second makes no energy of less
-_GAP_POLLS = 5  # as in kit.energy.host
 
 
 def read(text: str, name: str) -> Recording:
@@ -97,7 +97,7 @@ def _gaps(found: Sequence[Read], t: Sequence[int]) -> tuple[tuple[int, int], ...
     for c in found:
         if c.makes_energy and "bridge_s" in c.facts:
             known = [t[i] for i, value in enumerate(c.values) if not math.isnan(value)]
-            least = max(_GAP_POLLS * _poll_ns(known), _AVERAGE_NS)
+            least = max(HOLE_POLLS * _poll_ns(known), _AVERAGE_NS)
             spans += [(a, b) for a, b in pairwise(known) if b - a > least]
     return tuple(spans)
 
