@@ -20,7 +20,7 @@ POLL_S = 1.0
 # A part of an OID is a number below 2³²; an outlet's has fewer digits.
 _INDEX = re.compile(r"[0-9]{1,9}")
 # What a device may tell of itself: decimal digits, RFC 3433's prefixes, accuracy, update period.
-_DIGITS, _PREFIXES, _GAIN, _PERIOD_S = range(10), range(1, 18), 0.5, 3600.0
+_DIGITS, _PREFIXES, _LARGEST_ERROR, _LONGEST_S = range(10), range(1, 18), 0.5, 3600.0
 _UNITS = 9  # RFC 3433's EntitySensorDataScale: units(9), milli(8), kilo(10)
 
 
@@ -179,8 +179,12 @@ def _told(facts: dict[str, Any], answers: Iterable[tuple[Asked, Answer]]) -> dic
             power = -raw if asked.fact == "digits" else 3 * (raw - _UNITS)
             found["scale"] *= 10.0**power
             found["resolution"] *= 10.0**power
-        elif asked.fact == "gain" and 0 < raw * asked.scale <= _GAIN and "correction" not in facts:
+        elif (
+            asked.fact == "gain"
+            and 0 < raw * asked.scale <= _LARGEST_ERROR
+            and "correction" not in facts
+        ):
             found |= {"gain": raw * asked.scale, "gain_source": "vendor: read from the PDU"}
-        elif asked.fact == "period" and 0 < raw * asked.scale <= _PERIOD_S:
+        elif asked.fact == "period" and 0 < raw * asked.scale <= _LONGEST_S:
             found.setdefault("period_s", raw * asked.scale)
     return found
