@@ -15,6 +15,7 @@ import pytest
 from kit.core import jsonio, limits
 from kit.core.model import MeterPlan
 from kit.energy import results
+from kit.energy.reasons import notices, sentence
 from kit.energy.results import doubts
 from kit.judge import compare
 from kit.judge.verify import reads, verify
@@ -84,7 +85,7 @@ def test_a_doubt_is_in_results_verify_compare_and_report(
     assert found == jsonio.read(run / "results.json")
 
     assert found["doubts"], case
-    told = [n["message"] for n in found["notices"] if n["code"] == "READINGS_DOUBTED"]
+    told = [n for n in notices(found) if n.code == "READINGS_DOUBTED"]
     assert len(told) == len(found["doubts"])
     verdict = verify(run)
     # Live showed what the honest rows say, and the garbage is not that.
@@ -130,7 +131,7 @@ def test_a_lane_that_was_lost_is_why_its_scope_is_unmeasured(tmp_path: Path) -> 
     lost = {"meter": "rapl", "message": "rapl failed: ZeroDivisionError: 0"}
     golden.rechain(run / "events.jsonl", lambda events: events.insert(1, _event(events[0], lost)))
     found = results.compute(records.load(archive.open_source(run)))
-    reason = found["metrics"][CPU]["reason"]
+    reason = sentence(found["metrics"][CPU]["reason"])
     assert "the sampler said: rapl failed: ZeroDivisionError" in reason
     assert found["metrics"][GPU]["status"] == "measured"
 

@@ -19,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
+from kit.core.reason import Reason
 from kit.energy import SENSOR_TERMS, Energy, power_series
 from kit.energy.curve import sharpened
+from kit.energy.reasons import sentence
 from kit.energy.results.windows import together
 from kit.energy.scopes.wall import register_agreement
 from kit.energy.ticks import known_ticks
@@ -235,7 +237,7 @@ def test_averaged_power_is_refused_where_it_blurs() -> None:
     computed = Energy(read(board.gauge("gpu_power_average", 1.0)), [GPU])
     short = computed.of(5 * S, 9 * S)[0]
     assert (short.status, short.joules) == ("unmeasured", None)
-    assert "5 s at least" in short.reason
+    assert "5 s at least" in sentence(short.reason)
     found, normal, ways = errors(board, computed, 12.0, 60)
     assert ways == {"average"}
     assert rms(found) < 0.05
@@ -487,7 +489,7 @@ def test_a_sampler_that_stopped_is_flagged_and_never_interpolated(
     inside = min(end, hole + length) - max(start, hole)  # negative: so far away from the hole
     if inside > _BESIDE or (inside > -_BESIDE and value.status == "unmeasured"):
         assert (value.status, value.joules) == ("unmeasured", None)
-        assert "no power sample for" in value.reason
+        assert "no power sample for" in sentence(value.reason)
     elif value.method == before.method:
         assert value.joules == pytest.approx(before.joules, rel=0.01, abs=2.0)
     else:  # the counter's difference includes what happened in the hole: the samples alone
@@ -534,14 +536,15 @@ def test_nothing_to_compute_from_is_a_reason_and_never_zero() -> None:
     for rows in ([], [row(1.0, 1.0, "gpu_power_instant", 90_000)]):
         value = only(Energy(read(rows), (GPU,)).of(S, 2 * S))
         assert (value.status, value.joules, value.u_reading) == ("unmeasured", None, None)
-        assert "gpu0" in value.reason
+        assert "gpu0" in sentence(value.reason)
 
 
 def test_the_plans_reason_is_the_reason() -> None:
     absent = MeterPlan(name="nvml", alias=None, devices=(), reason="no NVIDIA driver")
-    assert only(Energy(samples.EMPTY, (absent,)).of(0, S)).reason == "no NVIDIA driver"
+    told = Reason("said", said="no NVIDIA driver")
+    assert only(Energy(samples.EMPTY, (absent,)).of(0, S)).reason == told
     refused = plan(gpu_energy={"reason": "MIG is on"}, gpu_power_instant={"reason": "MIG is on"})
-    assert "MIG is on" in only(Energy(samples.EMPTY, (refused,)).of(0, S)).reason
+    assert "MIG is on" in sentence(only(Energy(samples.EMPTY, (refused,)).of(0, S)).reason)
 
 
 def test_a_scope_nobody_asked_for_is_not_answered() -> None:
@@ -555,7 +558,7 @@ def test_a_counter_that_decreased_invalidates_its_window_alone() -> None:
     low = rows[at][6] or 0
     again = [r if i < at else (*r[:6], (r[6] or 0) - low) for i, r in enumerate(rows)]
     computed = Energy(read(board.sampled(), again), [GPU])
-    assert "reset" in computed.of(19 * S, 22 * S)[0].reason
+    assert "reset" in sentence(computed.of(19 * S, 22 * S)[0].reason)
     assert computed.of(5 * S, 19 * S)[0].status == "measured"
     assert computed.of(21 * S, 30 * S)[0].status == "measured"
 
@@ -574,7 +577,7 @@ def test_unlike_gpus_add_up_and_one_without_readings_spoils_the_sum() -> None:
     value = only(Energy(read(mine, other), (both,)).of(5 * S, 15 * S))
     assert value.joules == pytest.approx(sum(value.devices.values()))
     assert value.method == "counter, instant"
-    assert "gpu1" in only(Energy(read(mine), (both,)).of(5 * S, 15 * S)).reason
+    assert "gpu1" in sentence(only(Energy(read(mine), (both,)).of(5 * S, 15 * S)).reason)
 
 
 # --- RAPL -----------------------------------------------------------------------------------
@@ -616,7 +619,7 @@ def test_a_rapl_counter_that_was_reset_is_not_taken_for_a_wrap() -> None:
     rows = [*rows[:200], *((*r[:6], (r[6] or 0) // 50) for r in rows[200:])]
     packages = MeterPlan(name="rapl", alias=None, devices=CPU.devices[:1])
     computed = Energy(read(rows), [packages])
-    assert "reset" in computed.of(5 * S, 15 * S)[0].reason
+    assert "reset" in sentence(computed.of(5 * S, 15 * S)[0].reason)
     assert computed.of(S, 9 * S)[0].joules == pytest.approx(160, rel=1e-6)
 
 
@@ -624,7 +627,7 @@ def test_failed_rapl_reads_are_a_hole() -> None:
     rows = rapl(20, "cpu0-package")
     bad = [(*r[:5], 5, None) if 100 <= i < 130 else r for i, r in enumerate(rows)]
     packages = MeterPlan(name="rapl", alias=None, devices=CPU.devices[:1])
-    assert "no reading for" in only(Energy(read(bad), (packages,)).of(S, 19 * S)).reason
+    assert "no reading for" in sentence(only(Energy(read(bad), (packages,)).of(S, 19 * S)).reason)
 
 
 # --- PDU ------------------------------------------------------------------------------------
@@ -659,21 +662,21 @@ def test_a_pdu_says_nothing_of_windows_under_ten_of_its_periods() -> None:
     """The period is inferred from the values: here 5 s, though it is polled every second."""
     found = read(pdu(lambda t: 200 + t, period=5.0))
     computed = Energy(found, [outlets(3)])
-    assert "n/a" in computed.of(10 * S, 55 * S)[0].reason
+    assert "n/a" in sentence(computed.of(10 * S, 55 * S)[0].reason)
     assert computed.of(10 * S, 65 * S)[0].status == "measured"
 
 
 def test_what_an_outlet_squelches_to_zero_is_not_zero_joules() -> None:
     found = read(pdu(lambda t: 0.0 if 100 <= t < 150 else 40.0))
     computed = Energy(found, [outlets(3)])
-    assert "less than it can measure" in computed.of(90 * S, 200 * S)[0].reason
+    assert "less than it can measure" in sentence(computed.of(90 * S, 200 * S)[0].reason)
     assert computed.of(20 * S, 90 * S)[0].joules == pytest.approx(40 * 70)
 
 
 def test_one_silent_pdu_of_two_leaves_the_wall_unmeasured() -> None:
     dead = MeterPlan(name="pdu", alias="b", devices=(), reason="no answer")
     value = only(Energy(read(pdu(lambda t: 230)), (outlets(3), dead)).of(10 * S, 110 * S))
-    assert (value.status, value.reason) == ("unmeasured", "no answer")
+    assert (value.status, sentence(value.reason)) == ("unmeasured", "no answer")
 
 
 # --- for pictures ---------------------------------------------------------------------------

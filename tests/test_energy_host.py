@@ -11,6 +11,7 @@ import pytest
 
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
 from kit.energy import Energy
+from kit.energy.reasons import sentence
 from kit.measure.meters import Reading
 from kit.measure.meters.live import Live
 from tests.test_energy import MS, WRAP, Rows, S, outlets, read
@@ -46,13 +47,13 @@ def test_a_rapl_counter_that_never_grows_is_no_energy_of_0_j() -> None:
     computed = package(np.arange(0, 70, 0.05), lambda t: 60.0)
     value = computed.of(S, 61 * S)[0]
     assert (value.status, value.joules) == ("unmeasured", None)
-    assert "the energy counter stood still for 69.95 s" in value.reason
+    assert "the energy counter stood still for 69.95 s" in sentence(value.reason)
 
 
 def test_a_rapl_counter_that_stands_still_for_a_while_spoils_its_windows_alone() -> None:
     """From 10 s to 12 s it is not renewed; what it missed is never told."""
     computed = package(np.arange(0, 30, 0.05), lambda t: 100 * (min(t, 10.0) + max(t - 12.0, 0.0)))
-    assert "stood still" in computed.of(5 * S, 20 * S)[0].reason
+    assert "stood still" in sentence(computed.of(5 * S, 20 * S)[0].reason)
     assert computed.of(2 * S, 9 * S)[0].joules == pytest.approx(700)
     assert computed.of(13 * S, 29 * S)[0].joules == pytest.approx(1600)
 
@@ -74,7 +75,7 @@ def test_a_late_rapl_read_right_before_the_next_is_no_reset(early_s: float) -> N
 def test_more_than_a_package_can_draw_is_still_a_reset() -> None:
     times = np.arange(0, 10, 0.05)
     value = package(times, lambda t: 60 + 20 * t + (60 if t >= 5 else 0)).of(S, 9 * S)[0]
-    assert "reset" in value.reason
+    assert "reset" in sentence(value.reason)
 
 
 # --- PDU ------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ def burst(lost: range) -> EnergyValue:
 def test_answers_that_were_lost_are_a_hole_and_not_held_over() -> None:
     value = burst(range(41, 45))
     assert (value.status, value.joules) == ("unmeasured", None)
-    assert "no answer for 5.00 s" in value.reason
+    assert "no answer for 5.00 s" in sentence(value.reason)
     assert burst(range(0)).joules == pytest.approx(300.5 * 30 + 600 * 4, abs=300)
 
 
@@ -261,4 +262,4 @@ def test_what_a_pdu_squelches_is_no_energy_in_the_run_and_none_while_it_goes_on(
     for value in (whole, end):
         if value.joules is None:
             assert value.status == "unmeasured"
-            assert "the outlet read 0 W, less than it can measure (50 W)" in value.reason
+            assert "the outlet read 0 W, less than it can measure (50 W)" in sentence(value.reason)

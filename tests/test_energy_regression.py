@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kit.core.reason import Reason
+from kit.energy.reasons import sentence
 from kit.energy.regression import PerToken, Refused, Work, over_launches, per_token
 
 PREFILL_J, DECODE_J, BASELINE_W = 0.02, 1.4, 120.0
@@ -57,8 +59,8 @@ def test_a_measured_baseline_replaces_pauses_and_its_error_counts() -> None:
     work = simulated(2, pauses=False)
     refused = per_token(work)
     assert isinstance(refused, Refused)
-    assert "and durations do not vary enough" in refused.reason
-    assert "give the loaded idle power" in refused.reason
+    assert "and durations do not vary enough" in sentence(refused.reason)
+    assert "give the loaded idle power" in sentence(refused.reason)
     sure, unsure = (found(work, baseline=(BASELINE_W, u)) for u in (0.0, 5.0))
     low, high = sure.decode.interval(0.999)
     assert low < DECODE_J < high
@@ -77,9 +79,9 @@ def test_what_the_windows_cannot_tell_apart_is_refused() -> None:
     alike = [w._replace(prompt_tokens=w.output_tokens * 3) for w in simulated(4)]
     refused = per_token(alike)
     assert isinstance(refused, Refused)
-    assert "do not vary enough" in refused.reason
+    assert "do not vary enough" in sentence(refused.reason)
     few = per_token(simulated(5, 5))
-    assert few == Refused("5 windows for 3 unknowns: 6 at least")
+    assert few == Refused(Reason("few_windows", windows=5, unknowns=3, least=6))
     broken = per_token([*simulated(6), Work(1, 1, 1, 1, 1, float("nan"))])
     assert isinstance(broken, Refused)
     mute = per_token([w._replace(output_tokens=0) for w in simulated(7)])

@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+from kit.core.reason import Reason
+from kit.energy.reasons import sentence
 from kit.energy.running import LIVE_S, Window, so_far
 
 S = 1_000_000_000
@@ -41,11 +43,11 @@ def test_a_sum_that_was_reset_or_is_gone_tells_nothing(last: dict[str, float]) -
         window.live(n * S, sums)
     found = window.of("gpu", {"gpu0": {}})
     assert found.status == "unmeasured" and found.joules is None
-    assert "gpu0" in found.reason
+    assert "gpu0" in sentence(found.reason)
 
 
 def test_nothing_read_yet_is_unmeasured() -> None:
-    assert Window(0, None).of("gpu", {}).reason == "nothing read yet"
+    assert Window(0, None).of("gpu", {}).reason == Reason("nothing_read")
     assert Window(0, None).of("gpu", {"gpu0": {}}).status == "unmeasured"
 
 

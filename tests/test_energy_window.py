@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from kit.core.model import MeterDevice
+from kit.energy.reasons import sentence
 from kit.energy.window import Averaging, averaging
 from kit.record.samples import Samples
 from tests.test_energy import GPU, Board, Rows, read, row
@@ -44,7 +45,7 @@ def test_the_window_is_found_from_samples_or_from_the_counter(shape: str, window
     found = of(read(told, gauge(board, window)))
     if shape == "counter" and window == 0.1:  # the length of a tick
         assert found.window_s is None
-        assert found.reason.startswith(("shorter than", "the steps of power tell"))
+        assert sentence(found.reason).startswith(("shorter than", "the steps of power tell"))
         return
     assert found.window_s is not None and found.u_window_s is not None, found.reason
     assert found.window_s == pytest.approx(window, abs=max(0.012, 0.02 * window))
@@ -77,7 +78,7 @@ def test_a_window_over_two_seconds_is_told_as_too_long(window: float) -> None:
     board = Board(seconds=60.0)
     found = of(read(board.sampled(), gauge(board, window)))
     assert found.window_s is None
-    assert found.reason.startswith(("longer than 2 s", "no trailing mean of up to 2 s"))
+    assert sentence(found.reason).startswith(("longer than 2 s", "no trailing mean of up to 2 s"))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -85,7 +86,7 @@ def test_a_window_as_short_as_a_sample_is_no_number(seed: int) -> None:
     board = Board(seed=seed, seconds=60.0)
     found = of(read(board.sampled(), gauge(board, 0.025)))
     assert found.window_s is None
-    assert found.reason.startswith(("shorter than 0.0", "the steps of power tell"))
+    assert sentence(found.reason).startswith(("shorter than 0.0", "the steps of power tell"))
 
 
 def test_steady_power_tells_no_window() -> None:
@@ -94,19 +95,19 @@ def test_steady_power_tells_no_window() -> None:
     board.total = np.concatenate([[0.0], np.cumsum(np.diff(board.edges) * 300.0)])
     found = of(read(board.sampled(), gauge(board, 1.0)))
     assert found.window_s is None and found.u_window_s is None and found.delay_s is None
-    assert "stepped" in found.reason
+    assert "stepped" in sentence(found.reason)
     assert found.period_s == pytest.approx(0.1, rel=0.05)
 
 
 def test_readings_that_no_mean_explains_are_told_so() -> None:
     board, other = Board(seed=1), Board(seed=2)
-    assert "no trailing mean" in of(read(board.sampled(), gauge(other, 1.0))).reason
+    assert "no trailing mean" in sentence(of(read(board.sampled(), gauge(other, 1.0))).reason)
 
 
 def test_without_anything_to_compare_with_there_is_only_a_period() -> None:
     board = Board()
     found = of(read(gauge(board, 1.0)))
-    assert found.reason.startswith("neither power samples nor")
+    assert sentence(found.reason).startswith("neither power samples nor")
     assert found.period_s == pytest.approx(0.1, rel=0.05)
     assert averaging(DEVICE, read(board.sampled())) == {}
 
@@ -151,7 +152,7 @@ def test_a_recorded_h200_averages_one_second() -> None:
     assert average.period_s == pytest.approx(0.1, abs=0.005)
     assert instant.period_s == pytest.approx(0.1, abs=0.01)
     assert instant.window_s is None
-    assert "a window far under 0.2 s" in instant.reason
+    assert "a window far under 0.2 s" in sentence(instant.reason)
 
 
 def test_the_same_card_by_its_samples() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from kit.core.model import MeterDevice
 from kit.energy.curve import Unmeasured
 from kit.energy.foreign import Foreign, Span, foreign_processes
+from kit.energy.reasons import sentence
 from kit.record.samples import Samples, Series
 
 S = 10**9
@@ -58,7 +59,7 @@ def test_without_control_groups_only_the_time_before_the_container_tells() -> No
     assert foreign_processes(read, hidden, [IDLE]) == Foreign(2, 4, 0, 4)
     found = foreign_processes(read, hidden, [IDLE, RUN])
     assert isinstance(found, Unmeasured)
-    assert "gpu0" in found.reason
+    assert "gpu0" in sentence(found.reason)
 
 
 def test_nothing_read_is_not_nobody() -> None:

@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from kit.core import jsonio, resources
 from kit.core.model import ArrivalsSpec, MeterDevice, MeterPlan, Request
 from kit.energy import SENSOR_TERMS, results
+from kit.energy.reasons import notices, sentence
 from kit.energy.results.net import nets
 from kit.energy.scopes import SCOPES
 from kit.record import archive, records, samples
@@ -122,14 +123,13 @@ def test_prefill_and_decode_split_the_requests(run: RunRecords) -> None:
     prefill, decode = phase(found, "prefill"), phase(found, "decode")
     assert (prefill["pieces"], decode["pieces"]) == (3, 3)
     assert decode["energy"]["gpu"]["joules"] == pytest.approx(GPU_W * 3 * 0.7)
-    assert (prefill["alias"], decode["alias"]) == ("inference", "response")
 
 
 def test_a_phase_under_ten_updates_has_no_energy_of_its_own(run: RunRecords) -> None:
     found = finer(run)
     told = phase(found, "prefill")["energy"]["gpu"]
     assert told["status"] == "unmeasured"
-    assert told["reason"].startswith("not resolved: its pieces last 0.05 s")
+    assert sentence(told["reason"]).startswith("not resolved: its pieces last 0.05 s")
     assert "PHASES_UNRESOLVED" in codes(found)
 
 
@@ -232,7 +232,7 @@ def test_a_baseline_that_the_calibration_does_not_reach_keeps_its_own_error() ->
 
 
 def test_a_scope_without_a_meter_is_unmeasured_with_a_reason(found: dict[str, Any]) -> None:
-    told = {"status": "unmeasured", "reason": "the spec asks for no meter of it"}
+    told = {"status": "unmeasured", "reason": {"code": "no_meter"}}
     assert phase(found, "measured")["energy"]["wall"] == told
     assert found["launches"][0]["net"]["wall"] == {"above_idle": told, "above_loaded_idle": told}
     metric = found["metrics"]["wall_energy_per_output_token"]
@@ -248,7 +248,7 @@ def test_a_meter_that_found_nothing_gives_its_reason(run: RunRecords) -> None:
     found = results.compute(dataclasses.replace(run, plan=plan))
     gpu = phase(found, "measured")["energy"]["gpu"]
     assert gpu["status"] == "unmeasured"
-    assert "no NVIDIA driver" in gpu["reason"]
+    assert gpu["reason"] == {"code": "said", "said": "no NVIDIA driver"}
     assert "joules" not in gpu
 
 
@@ -290,7 +290,7 @@ def test_percentiles_of_few_requests_are_absent_with_the_number_needed(
     ttft = found["launches"][0]["latency"]["sent"]["ttft"]
     assert ttft["n"] == 3
     assert not {"p90", "p95", "p99"} & ttft.keys()
-    assert ttft["absent"]["p99"] == "needs 662 requests"
+    assert ttft["absent"]["p99"] == {"code": "needs_requests", "requests": 662}
 
 
 def test_one_token_has_no_time_between_tokens(run: RunRecords) -> None:
@@ -312,8 +312,10 @@ def test_failed_requests_are_counted_and_noticed_and_their_time_is_not_used(
     assert (counts["issued"], counts["completed"], counts["failed"]) == (3, 2, 1)
     assert counts["output_tokens"] == 2 * golden.TOKENS
     assert counts["failures"] == {"http_status": 1}
-    message = "launch 0: 1 of 3 requests failed: http_status 1×"
-    assert {"code": "FAILED_REQUESTS", "message": message} in found["notices"]
+    values = {"failed": 1, "issued": 3, "failures": {"http_status": 1}}
+    assert {"code": "FAILED_REQUESTS", "launches": [0], **values} in found["notices"]
+    told = ("FAILED_REQUESTS", "launch 0: 1 of 3 requests failed: http_status 1×")
+    assert told in notices(found)
     assert found["launches"][0]["latency"]["sent"]["ttft"]["n"] == 2
 
 
@@ -321,7 +323,7 @@ def test_tokens_that_one_answer_did_not_count_are_not_summed(run: RunRecords) ->
     first, *others = measured(run)
     found = with_requests(run, [msgspec.structs.replace(first, output_tokens=None), *others])
     assert found["launches"][0]["requests"]["output_tokens"] is None
-    reason = "not every answer's tokens were counted"
+    reason = {"code": "not_counted"}
     assert found["launches"][0]["throughput"] == {"reason": reason}
     metric = found["metrics"]["gpu_energy_per_output_token"]
     assert (metric["status"], metric["reason"]) == ("unmeasured", reason)
@@ -339,8 +341,8 @@ def test_energy_throughput_and_end_to_end_need_no_times_of_tokens(run: RunRecord
     assert [metrics[name]["status"] for name in known] == ["measured"] * 3
     assert metrics["e2e_p50"]["value"] >= results.compute(run)["metrics"]["e2e_p50"]["value"]
     for name, reason in (
-        ("ttft_p50", "no answer shows when its first token came"),
-        ("tpot_p50", "no answer shows two counted tokens that came at different times"),
+        ("ttft_p50", {"code": "ttft_untimed"}),
+        ("tpot_p50", {"code": "tpot_untimed"}),
     ):
         assert (metrics[name]["status"], metrics[name]["reason"]) == ("unmeasured", reason)
     assert "UNTIMED_TOKENS" in {notice["code"] for notice in untimed["notices"]}
@@ -356,7 +358,7 @@ def test_tokens_that_all_came_at_once_take_no_time_that_is_known(run: RunRecords
 def test_a_launch_of_which_nothing_was_answered_says_so(run: RunRecords) -> None:
     metrics = changed(run, status="error", error="x", first_token=None, last_token=None)["metrics"]
     for name in ("ttft_p50", "e2e_p50", "output_throughput", "gpu_energy_per_output_token"):
-        assert metrics[name]["reason"] == "no request was completed"
+        assert metrics[name]["reason"] == {"code": "none_completed"}
 
 
 def test_throughput_is_from_the_first_sending_to_the_last_token(
@@ -448,11 +450,12 @@ def test_the_schema_describes_every_metric_that_is_computed(found: dict[str, Any
 def test_requests_of_one_length_cannot_tell_prefill_from_decode(run: RunRecords) -> None:
     told = finer(run)["split"]["gpu"]
     assert told["status"] == "unmeasured"
-    assert "do not vary enough" in told["reason"]
+    assert "do not vary enough" in sentence(told["reason"])
 
 
 def test_requests_too_short_for_the_readings_are_refused(found: dict[str, Any]) -> None:
-    assert found["split"]["gpu"]["reason"].startswith("a request lasts 0.75 s, 1 s at least")
+    told = {"code": "request_short", "seconds": 0.75, "needed_s": 1.0}
+    assert found["split"]["gpu"]["reason"] == told
 
 
 def test_power_that_is_all_baseline_leaves_no_joules_for_tokens(run: RunRecords) -> None:
@@ -478,7 +481,7 @@ def test_overlapping_requests_are_not_split(run: RunRecords) -> None:
     told = results.compute(dataclasses.replace(run, spec=spec))["split"]["gpu"]
     assert told == {
         "status": "unmeasured",
-        "reason": "requests may overlap: prefill and decode are mixed",
+        "reason": {"code": "overlapping"},
     }
 
 
@@ -518,8 +521,8 @@ def test_programs_on_an_idle_gpu_are_foreign(run: RunRecords) -> None:
         if phase_.name not in ("idle", *INSIDE):
             container |= (counter.t >= phase_.t0) & (counter.t < phase_.t1)
     assert "FOREIGN_PROCESSES" not in codes(with_groups(run, container))
-    told = with_groups(run, container + 1)["notices"]
-    assert any("at least 1 programs of others" in n["message"] for n in told)
+    told = notices(with_groups(run, container + 1))
+    assert any("at least 1 programs of others" in n.message for n in told)
 
 
 def test_a_gpu_watched_briefly_is_neither_steady_nor_not(run: RunRecords) -> None:
@@ -532,7 +535,7 @@ def test_a_gpu_watched_briefly_is_neither_steady_nor_not(run: RunRecords) -> Non
 def test_a_block_too_short_has_no_cross_check(found: dict[str, Any]) -> None:
     told = found["launches"][0]["cross_check"]["gpu0"]
     assert told["status"] == "unmeasured"
-    assert "10 s at least" in told["reason"]
+    assert "10 s at least" in sentence(told["reason"])
 
 
 def test_the_metrics_carry_both_uncertainties(found: dict[str, Any]) -> None:
@@ -551,7 +554,7 @@ def test_a_request_without_an_answer_leaves_no_hash_of_the_texts(run: RunRecords
     fewer = {**run.responses, 0: run.responses[0][:-1]}
     found = results.compute(dataclasses.replace(run, responses=fewer))
     assert found["launches"][0]["outputs_sha256"] is None
-    assert found["metrics"]["outputs"]["reason"] == "a launch lacks answers"
+    assert found["metrics"]["outputs"]["reason"] == {"code": "answers_missing"}
 
 
 def test_a_wall_that_shows_less_than_what_hangs_on_it_is_said_to_be_impossible(

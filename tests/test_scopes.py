@@ -16,6 +16,7 @@ from kit.core.errors import UsageError
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import QUANTITIES
 from kit.energy import Energy, running, scopes
+from kit.energy.reasons import sentence
 from kit.energy.scopes import COMPARATORS, SCOPES, cpu, gpu, wall
 from kit.measure import meters as registry
 from kit.measure.meters import Reading
@@ -169,7 +170,7 @@ def test_two_kinds_of_meter_of_one_scope_make_no_sum() -> None:
     series = read("pdu:a:1", "pdu_power", step()).series | read("node", "pdu_power", step()).series
     (value,) = Energy(Samples(series, (), {}), both).of(0, 60 * S)
     assert value.joules is None
-    assert "other and pdu both measure" in value.reason
+    assert "other and pdu both measure" in sentence(value.reason)
 
 
 def test_a_spec_that_asks_for_both_is_refused() -> None:

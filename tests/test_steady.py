@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from kit.core.model import MeterDevice, MeterPlan, SteadySpec
+from kit.energy.reasons import sentence
 from kit.energy.steady import Rule, judge, may_settle
 from kit.record import samples
 from kit.record.events import Clock
@@ -53,8 +54,11 @@ def state(
     )
 
 
-def judged(of: Samples, t1: int = MINUTE, rule: Rule | None = None) -> dict[str, Any]:
-    return judge(GPU, of, 0, t1, rule or Rule())
+def judged(
+    of: Samples, t1: int = MINUTE, rule: Rule | None = None, device: MeterDevice = GPU
+) -> dict[str, Any]:
+    found = judge(device, of, 0, t1, rule or Rule())
+    return found | {"reasons": [sentence(reason) for reason in found["reasons"]]}
 
 
 def test_a_state_that_stays_is_steady() -> None:
@@ -128,7 +132,7 @@ def test_without_event_reasons_nobody_knows() -> None:
     assert judged(of)["reasons"] == ["clock event reasons: no readings"]
     assert may_settle(GPU, of, 0, MINUTE, Rule())
     bare = MUTE.quantities["gpu_event_reasons"]["reason"]
-    found = judge(MUTE, of, 0, MINUTE, Rule())
+    found = judged(of, device=MUTE)
     assert (found["status"], found["reasons"]) == ("unknown", [f"clock event reasons: {bare}"])
     assert not may_settle(MUTE, of, 0, MINUTE, Rule())
     assert may_settle(MUTE, changed("gpu_temperature", None, of), 0, MINUTE, Rule())

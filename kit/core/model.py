@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from kit.core.reason import Reason
+
 Level = Literal["ok", "warn", "fail"]
 
 
@@ -407,8 +409,8 @@ class EnergyValue(Record, frozen=True, kw_only=True):
     method: str = ""
     period_s: float | None = None
     devices: dict[str, float] = {}
-    reason: str = ""
-    doubts: tuple[str, ...] = ()
+    reason: Reason | None = None
+    doubts: tuple[Reason, ...] = ()
 
 
 class Prompt(NamedTuple):

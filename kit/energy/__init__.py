@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
+from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
 from kit.energy import scopes, twins
 from kit.energy.believable import Sifted, sift
@@ -94,13 +95,17 @@ class Energy:
     def _scope(self, scope: Scope, meters: Sequence[MeterPlan], t0: int, t1: int) -> EnergyValue:
         devices = [d for m in meters for d in m.devices if _is_summed(scope.name, d)]
         devices = [d for d in devices if d.device not in self._twins]
-        reasons = [m.reason for m in meters if m.reason]
+        reasons = [Reason("said", said=m.reason) for m in meters if m.reason]
         if not devices:
-            return _unmeasured(scope, reasons or ["the meter found no device to add up"])
+            return _unmeasured(scope, reasons or [Reason("no_device")])
         if twice := scopes.mixed((m.name for m in meters if m.devices), scope.name):
             return _unmeasured(scope, [twice])
         parts = {d.device: self._device(scope, d, t0, t1) for d in devices}
-        missing = [f"{name}: {p.reason}" for name, p in parts.items() if isinstance(p, Unmeasured)]
+        missing = [
+            Reason("of_device", device=name, reason=p.reason)
+            for name, p in parts.items()
+            if isinstance(p, Unmeasured)
+        ]
         if missing or reasons:
             return _unmeasured(scope, [*missing, *reasons])
         known = {name: p for name, p in parts.items() if isinstance(p, Part)}
@@ -128,7 +133,9 @@ class Energy:
             self._ways[key] = scope.ways(device, self._sifted)
         return self._ways[key]
 
-    def _doubted(self, scope: Scope, device: str, part: Part, t0: int, t1: int) -> tuple[str, ...]:
+    def _doubted(
+        self, scope: Scope, device: str, part: Part, t0: int, t1: int
+    ) -> tuple[Reason, ...]:
         """What is in doubt of a device's energy: of the readings that it is made of, and of views
         that contradict them."""
         ways = self._ways[scope.name, device]
@@ -136,15 +143,15 @@ class Energy:
         left_out = bearing_on(self._sifted.doubts, (device,), used, t0, t1)
         return (*left_out, *bearing_on(ways.doubts, (device,), frozenset(QUANTITIES), t0, t1))
 
-    def _why_no_curve(self, scope: Scope, device: MeterDevice) -> str:
+    def _why_no_curve(self, scope: Scope, device: MeterDevice) -> Reason:
         if why := device.quantities.get(scope.source, {}).get("reason"):
-            return str(why)
+            return Reason("said", said=str(why))
         for doubt in self._sifted.doubts:
             if doubt.device == device.device and QUANTITIES[doubt.quantity].scope == scope.name:
-                return f"no {doubt.quantity} that can be believed was read: {doubt.reason}"
+                return Reason("none_believed", quantity=doubt.quantity, reason=doubt.reason)
         read = self.believed.get(device.device, scope.source)
-        failed = f": {read.errors} reads failed" if read is not None and read.errors else ""
-        return f"no {scope.source} was read{failed}"
+        failed = (read.errors or None) if read is not None else None
+        return Reason("none_read", quantity=scope.source, failed=failed)
 
 
 def _is_summed(scope: str, device: MeterDevice) -> bool:
@@ -187,8 +194,9 @@ def _term(name: str, parts: dict[str, Part]) -> float:
     return math.hypot(*answers.values())
 
 
-def _unmeasured(scope: Scope, reasons: Sequence[str]) -> EnergyValue:
-    return EnergyValue(scope=scope.name, status="unmeasured", reason="; ".join(reasons))
+def _unmeasured(scope: Scope, reasons: Sequence[Reason]) -> EnergyValue:
+    reason = reasons[0] if len(reasons) == 1 else Reason("several", reasons=tuple(reasons))
+    return EnergyValue(scope=scope.name, status="unmeasured", reason=reason)
 
 
 # --- for pictures ---------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import numpy as np
 
 from kit.core import limits
 from kit.core.model import MeterDevice, MeterPlan
+from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES, scale_of
 from kit.energy.counted import Bools, Counted, counted
 from kit.energy.curve import Floats
@@ -75,9 +76,9 @@ class _Judged(NamedTuple):
     """Which readings are kept; why the others are not, each reason with those that it is about."""
 
     keep: Bools
-    reasons: tuple[tuple[str, Bools], ...]
+    reasons: tuple[tuple[Reason, Bools], ...]
     jumps: tuple[tuple[int, int], ...] = ()
-    jump_reason: str = ""
+    jump_reason: Reason = Reason("counter_jumped")
 
 
 def _doubts(device: MeterDevice, quantity: str, read: Series, judged: _Judged) -> Iterator[Doubt]:
@@ -85,9 +86,9 @@ def _doubts(device: MeterDevice, quantity: str, read: Series, judged: _Judged) -
         if bad.any():
             spans = spans_of(read.t[bad], read.t[bad] + 1)
             count = int(np.count_nonzero(bad))
-            yield Doubt(device.device, quantity, reason, "left out", count, len(bad), spans)
+            yield Doubt(device.device, quantity, reason, Reason("left_out"), count, len(bad), spans)
     if judged.jumps:
-        yield Doubt(device.device, quantity, judged.jump_reason, "", 0, 0, judged.jumps)
+        yield Doubt(device.device, quantity, judged.jump_reason, None, 0, 0, judged.jumps)
 
 
 def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) -> _Judged:
@@ -102,13 +103,13 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
             over = np.array([limits.overshoot(s) for s in np.atleast_1d(seconds)])
             return cap * over * (seconds + period_s) / scale_of("gpu_energy", facts)
 
-        return _counter(read, most, f"a card of {cap:g} W cannot draw that much")
+        return _counter(read, most, Reason("card_too_fast", cap_w=cap))
     if quantity == "cpu_energy":
         highest = limits.package_highest_w(facts)
         return _counter(
             read,
             lambda s: highest * (s + limits.PACKAGE_RENEWED_S) / scale_of("cpu_energy", facts),
-            f"a package cannot draw more than {highest:g} W",
+            Reason("package_too_fast", highest_w=highest),
             wrap=int(facts.get("wrap", 0)),
         )
     if quantity == "cpu_busy":
@@ -116,7 +117,7 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
         return _counter(
             read,
             lambda s: cpus * (s * _BUSY_ROOM + _BUSY_ROOM_S) / scale_of("cpu_busy", facts),
-            f"{cpus:g} CPUs cannot be busy for so long",
+            Reason("cpus_too_busy", cpus=cpus),
             back=2 * _BUSY_ROOM_S * cpus / scale_of("cpu_busy", facts),
         )
     if quantity == "pdu_power":
@@ -159,12 +160,9 @@ def _power(read: Series, quantity: str, cap: float, scale: float) -> _Judged:
     return _Judged(
         good & ~lasting,
         (
-            (limits.NO_VALUE, void),
-            (f"more than the {highest:.4g} W that a card of {cap:g} W can draw at all", above),
-            (
-                f"more than the {longest:.4g} W that a card of {cap:g} W can draw for a second",
-                lasting,
-            ),
+            (Reason("no_value"), void),
+            (Reason("above_card", highest_w=highest, cap_w=cap), above),
+            (Reason("above_card_for_long", highest_w=longest, cap_w=cap), lasting),
         ),
     )
 
@@ -187,7 +185,7 @@ def _sustained(t: np.typing.NDArray[np.int64], watts: Floats, longest: float) ->
 def _counter(
     read: Series,
     most: Callable[[Floats], Floats],
-    why: str,
+    why: Reason,
     *,
     wrap: int = 0,
     back: float = 0.0,
@@ -195,9 +193,9 @@ def _counter(
     found: Counted = counted(read, most, wrap=wrap, back=back)
     return _Judged(
         found.keep,
-        ((f"they do not go on from one another as one counter does ({why})", ~found.keep),),
+        ((Reason("no_counter", reason=why), ~found.keep),),
         found.jumps,
-        f"the counter jumped: {why}, or it began again",
+        Reason("counter_jumped", reason=why),
     )
 
 
@@ -208,7 +206,7 @@ def _outlet(device: MeterDevice, read: Series) -> _Judged:
     above = (read.raw * scale_of("pdu_power", facts) > highest) & ~void
     return _Judged(
         ~void & ~above,
-        ((limits.NO_VALUE, void), (f"more than the {highest:.4g} W that it can carry", above)),
+        ((Reason("no_value"), void), (Reason("above_outlet", highest_w=highest), above)),
     )
 
 
@@ -217,8 +215,8 @@ def _state(quantity: str, read: Series) -> _Judged:
         return _Judged(np.ones(len(read.raw), bool), ())
     good = _within(quantity, read)
     low, high = limits.STATES[quantity]
-    unit = QUANTITIES[quantity].unit
-    return _Judged(good, ((f"outside of {low:g} to {high:g} {unit}: no working sensor", ~good),))
+    reason = Reason("out_of_range", low=low, high=high, unit=QUANTITIES[quantity].unit)
+    return _Judged(good, ((reason, ~good),))
 
 
 def _within(quantity: str, read: Series) -> Bools:

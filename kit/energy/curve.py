@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kit.core.reason import Reason
 from kit.core.units import NS
 
 Floats = npt.NDArray[np.float64]
@@ -52,7 +53,7 @@ class Part(NamedTuple):
 class Unmeasured(NamedTuple):
     """Why a device's energy over a window cannot be told."""
 
-    reason: str
+    reason: Reason
 
 
 class Hole(NamedTuple):
@@ -66,7 +67,7 @@ class Hole(NamedTuple):
 
     t0: float
     t1: float
-    reason: str
+    reason: Reason
     doubted: bool = False
     bridged: bool = False
 
@@ -179,21 +180,18 @@ class Curve:
         }
         return Part(joules, {k: v for k, v in terms.items() if v > 0.0}, self.method, self.step_s)
 
-    def _why_not(self, t0: float, t1: float) -> str:
+    def _why_not(self, t0: float, t1: float) -> Reason | None:
         if t1 <= t0:
-            return "the window is empty"
+            return Reason("window_empty")
         for hole in self.holes:
             if hole.spoils(t0, t1):
-                return f"{self.method}: {hole.reason}"
+                return Reason("in_hole", method=self.method, reason=hole.reason)
         if len(self.t) < 2 or t0 < self.t[0] or t1 > self.t[-1]:
-            return f"{self.method}: the window is not covered by readings"
-        seconds = (t1 - t0) * NS
-        if seconds < self.shortest_s:
-            return (
-                f"n/a: {self.method} cannot tell a window of {seconds:.3g} s, "
-                f"{self.shortest_s:.3g} s at least"
-            )
-        return ""
+            return Reason("not_covered", method=self.method)
+        seconds, shortest_s = (t1 - t0) * NS, self.shortest_s
+        if seconds < shortest_s:
+            return Reason("too_short", method=self.method, window_s=seconds, shortest_s=shortest_s)
+        return None
 
     def _edges(self, t0: float, t1: float) -> float:
         """Both marks may lie anywhere in a step of power: ΔP · T · edge, each."""
@@ -340,15 +338,16 @@ def even(first: float, last: float, step_ns: float) -> Floats:
 
 
 def gaps(t: Floats, limit_s: float, what: str) -> tuple[Hole, ...]:
-    """Holes wherever two readings lie further apart than ``limit_s``."""
+    """Holes wherever two readings lie further apart than ``limit_s``; ``what`` they are is a word
+    of `kit.energy.reasons`."""
     apart = np.diff(t)
     return tuple(
-        Hole(float(t[i]), float(t[i + 1]), f"no {what} for {apart[i] * NS:.2f} s")
+        Hole(float(t[i]), float(t[i + 1]), Reason("gap", what=what, seconds=float(apart[i]) * NS))
         for i in np.flatnonzero(apart > limit_s * 1e9)
     )
 
 
-def holes_at(t: Floats, wrong: npt.NDArray[np.bool_], reason: str) -> tuple[Hole, ...]:
+def holes_at(t: Floats, wrong: npt.NDArray[np.bool_], reason: Reason) -> tuple[Hole, ...]:
     """A hole at each ``wrong`` step between two points, neighbours joined. Shape ``(n - 1,)``."""
     found: list[Hole] = []
     for i in np.flatnonzero(wrong):

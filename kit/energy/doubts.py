@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kit.core.reason import Reason
 from kit.record.samples import Ints
 
 _APART_NS = 1_000_000_000
@@ -20,7 +21,7 @@ class Doubt(NamedTuple):
         device: whose they are.
         quantity: which.
         reason: why they are not believed.
-        instead: what is used in their place; empty where nothing is.
+        instead: what is used in their place; None where nothing is.
         readings: how many they are, of ``of``; 0 of 0 where it is about a stretch of time.
         spans: when (ns, ns).
         dropped: whether the readings are left out; else they are used, in doubt.
@@ -30,8 +31,8 @@ class Doubt(NamedTuple):
 
     device: str
     quantity: str
-    reason: str
-    instead: str
+    reason: Reason
+    instead: Reason | None
     readings: int
     of: int
     spans: tuple[Span, ...]
@@ -42,11 +43,17 @@ class Doubt(NamedTuple):
         """Whether it is about readings in the window ``[t0, t1)`` (ns)."""
         return any(a < t1 and b > t0 for a, b in self.spans)
 
-    def words(self) -> str:
-        """One sentence, for a notice."""
-        count = f"{self.readings} of {self.of} readings: " if self.of else ""
-        tail = f"; {self.instead}" if self.instead else ""
-        return f"{self.device} {self.quantity}: {count}{self.reason}{tail}"
+    def told(self) -> Reason:
+        """The doubt as a reason, beside a number or in a notice."""
+        return Reason(
+            "doubt",
+            device=self.device,
+            quantity=self.quantity,
+            readings=self.readings if self.of else None,
+            of=self.of or None,
+            reason=self.reason,
+            instead=self.instead,
+        )
 
 
 def spans_of(begin: Ints, end: Ints) -> tuple[Span, ...]:
@@ -60,10 +67,10 @@ def spans_of(begin: Ints, end: Ints) -> tuple[Span, ...]:
 
 def bearing_on(
     doubts: Iterable[Doubt], devices: Sequence[str], quantities: frozenset[str], t0: int, t1: int
-) -> tuple[str, ...]:
-    """What is in doubt of these devices' quantities in a window, in words."""
+) -> tuple[Reason, ...]:
+    """What is in doubt of these devices' quantities in a window."""
     return tuple(
-        d.words()
+        d.told()
         for d in doubts
         if not d.settled and d.device in devices and d.quantity in quantities and d.touches(t0, t1)
     )

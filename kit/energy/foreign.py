@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kit.core.model import MeterDevice
+from kit.core.reason import Reason
 from kit.energy.curve import Unmeasured
 from kit.record.samples import Samples, Series
 
@@ -102,7 +103,8 @@ def _in(series: Series, span: Span) -> Foreign:
     )
 
 
-def _why(device: MeterDevice) -> str:
+def _why(device: MeterDevice) -> Reason:
     facts = device.quantities.get("gpu_process_groups", {})
-    reason = facts.get("reason", "the control groups of its processes were not read")
-    return f"whose processes use {device.device} is not known: {reason}"
+    if "reason" not in facts:
+        return Reason("owners_unread", device=device.device)
+    return Reason("owners_unknown", device=device.device, said=str(facts["reason"]))

@@ -159,7 +159,7 @@ def counter_curve(ticks: Known) -> Curve:
         step_s=period_s,
         edge=MEAN_EDGE,
         resolution_j=ticks.scale / np.sqrt(6),
-        holes=gaps(ticks.t, limit_s, "tick of the energy counter"),
+        holes=gaps(ticks.t, limit_s, "tick"),
         ticks=Ticks(ticks.t, ticks.u, ticks.common),
     )
 
@@ -197,7 +197,7 @@ def _drawn(taken: shapes.Taken, watts: Floats, period_s: float, scale: float) ->
         edge=MEAN_EDGE,
         resolution_w=scale / SQRT12,
         doubt=np.interp(t, taken.t, shapes.doubt(watts, taken.periods, period_s)),
-        holes=gaps(taken.t, max(_SAMPLE_HOLE_S, 5 * period_s), "power sample"),
+        holes=gaps(taken.t, max(_SAMPLE_HOLE_S, 5 * period_s), "sample"),
     )
 
 
@@ -257,8 +257,9 @@ def _comparable(shape: Curve, ticks: Known) -> np.typing.NDArray[np.bool_]:
     begin, end = ticks.t[:-1], ticks.t[1:]
     good: np.typing.NDArray[np.bool_] = end - begin < _CLOSE_S * 1e9
     good &= (begin > shape.t[0] + 1e8) & (end < shape.t[-1] - 1e8)
-    for hole in (*shape.holes, *(Hole(a, b, "") for a, b in (*ticks.resets, *ticks.jumps))):
-        good &= (end < hole.t0) | (begin > hole.t1)
+    spoilt = ((h.t0, h.t1) for h in shape.holes)
+    for t0, t1 in (*spoilt, *ticks.resets, *ticks.jumps):
+        good &= (end < t0) | (begin > t1)
     return good
 
 
@@ -365,5 +366,5 @@ def _gauge(
         step_s=step_s,
         resolution_w=scale / SQRT12,
         wander_s=2 * step_s / SQRT12,  # twice: most of the time is not seen, and loads alias
-        holes=gaps(t, hole_s, "power reading"),
+        holes=gaps(t, hole_s, "power"),
     )

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from kit.core.model import MeterDevice
+from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
 from kit.energy.curve import Curve, Floats
 from kit.energy.doubts import Doubt
@@ -121,12 +122,8 @@ def _doubt(
     module_w: float,
     span: tuple[int, int],
 ) -> Doubt:
-    said = f"{watts:.4g} W, where the GPU draws {gpu_w:.4g} W and its module {module_w:.4g} W"
     known = cover == "module"
-    reason = (
-        f"it counts the whole module, CPU included: {said}"
-        if known
-        else f"what it covers is unknown: {said}"
-    )
-    instead = "the GPU's own power is used"
+    code = "covers_module" if known else "cover_unknown"
+    reason = Reason(code, watts=watts, gpu_w=gpu_w, module_w=module_w)
+    instead = Reason("own_power")
     return Doubt(device, QUANTITY[view], reason, instead, 0, 0, (span,), settled=known)

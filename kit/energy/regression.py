@@ -27,6 +27,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from kit.core.reason import Reason
 from kit.core.stats import t_quantile
 from kit.energy.curve import Floats
 
@@ -34,8 +35,8 @@ MOST_CONDITION = 30.0
 LEAST_FREEDOM = 3
 _TOLD_CONDITION = 1000.0
 _NAMES = {
-    "tokens": ("prompt lengths", "output lengths", "durations"),
-    "time": ("prefill times", "decode times", "idle times"),
+    "tokens": ("prompt_tokens", "output_tokens", "seconds"),
+    "time": ("prefill_s", "decode_s", "idle_s"),
 }
 
 
@@ -100,7 +101,7 @@ class PerToken(NamedTuple):
 class Refused(NamedTuple):
     """Why these windows do not tell prefill from decode."""
 
-    reason: str
+    reason: Reason
 
 
 def per_token(
@@ -238,31 +239,34 @@ def _condition(columns: Floats) -> float:
     return float(np.linalg.cond(columns / lengths)) if lengths.all() else math.inf
 
 
-def _why_not(work: Sequence[Work], columns: Floats, by: str) -> str:
-    """What the windows lack; empty where they suffice."""
+def _why_not(work: Sequence[Work], columns: Floats, by: str) -> Reason | None:
+    """What the windows lack; None where they suffice."""
     count = columns.shape[1]
-    if len(work) < count + LEAST_FREEDOM:
-        return f"{len(work)} windows for {count} unknowns: {count + LEAST_FREEDOM} at least"
+    least = count + LEAST_FREEDOM
+    if len(work) < least:
+        return Reason("few_windows", windows=len(work), unknowns=count, least=least)
     if not all(math.isfinite(v) for w in work for v in w):
-        return "a window without a number"
+        return Reason("no_number")
     if not sum(w.prompt_tokens for w in work):
-        return "no prompt token in any window"
+        return Reason("no_prompt_token")
     if not sum(w.output_tokens for w in work):
-        return "no output token in any window"
+        return Reason("no_output_token")
     if _condition(columns) < MOST_CONDITION:
-        return ""
+        return None
     return _collinear(columns, _NAMES[by])
 
 
-def _collinear(columns: Floats, names: Sequence[str]) -> str:
+def _collinear(columns: Floats, names: Sequence[str]) -> Reason:
     """The lengths themselves, if these two go together; else the time that the baseline needs."""
-    bound, remedy = names[:2], ""
-    if columns.shape[1] > 2 and _condition(columns[:, :2]) < MOST_CONDITION:
-        bound, remedy = names, "; give the loaded idle power as baseline"
+    by_baseline = columns.shape[1] > 2 and _condition(columns[:, :2]) < MOST_CONDITION
     condition = _condition(columns)
     # Of columns that are all but parallel it is rounding alone, and another on every machine.
-    told = f"{condition:.3g}" if condition < _TOLD_CONDITION else f"beyond {_TOLD_CONDITION:.0f}"
-    return (
-        f"{', '.join(bound[:-1])} and {bound[-1]} do not vary enough against one another "
-        f"(condition number {told}, {MOST_CONDITION:.0f} at most){remedy}"
+    is_told = condition < _TOLD_CONDITION
+    found = Reason(
+        "collinear",
+        columns=tuple(names if by_baseline else names[:2]),
+        condition=condition if is_told else None,
+        beyond=None if is_told else _TOLD_CONDITION,
+        most=MOST_CONDITION,
     )
+    return Reason("collinear_with_baseline", reason=found) if by_baseline else found

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kit.core.model import EnergyValue, MeterDevice
+from kit.core.reason import Reason
 from kit.core.units import NS
 from kit.energy import scopes
 from kit.energy.curve import SQRT3, Sensor
@@ -172,7 +173,7 @@ class Window:
         """The energy so far of the devices of ``facts`` (each with its source's facts)."""
         missing = [d for d in facts if d in self._broken or d not in self._begin]
         if missing or not facts or self.t1 <= self.t0:
-            reason = f"no running sum of {', '.join(missing)}" if missing else "nothing read yet"
+            reason = Reason("no_sum", devices=missing) if missing else Reason("nothing_read")
             return EnergyValue(scope=scope, status="unmeasured", reason=reason)
         grown = {d: self._end[d] - self._begin[d] for d in facts}
         return so_far(scope, facts, grown, (self.t1 - self.t0) / 1e9)

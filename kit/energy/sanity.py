@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kit.core.model import EnergyValue
+from kit.core.reason import Reason
 
 _PARTS = ("gpu", "cpu")
 # A finding must be certain: three standard uncertainties.
@@ -22,8 +23,8 @@ _LEAST_AMPERES = 0.3
 _HIGHEST_VOLTS = 264.0
 
 
-def wall_below_parts(values: Sequence[EnergyValue]) -> str:
-    """Why the wall's energy of a window is impossible; empty where it is not, or is unmeasured.
+def wall_below_parts(values: Sequence[EnergyValue]) -> Reason | None:
+    """Why the wall's energy of a window is impossible; None where it is not, or is unmeasured.
 
     What GPUs and CPU packages draw comes through the outlets: the wall can never show less.
     """
@@ -31,30 +32,24 @@ def wall_below_parts(values: Sequence[EnergyValue]) -> str:
     wall = measured.get("wall")
     parts = [measured[scope] for scope in _PARTS if scope in measured]
     if wall is None or wall.joules is None or not parts:
-        return ""
+        return None
     inside = math.fsum(part.joules or 0.0 for part in parts)
     doubt = _SURE * math.hypot(*(_uncertainty(value) for value in (wall, *parts)))
     if wall.joules + doubt >= inside:
-        return ""
-    names = " and ".join(part.scope.upper() for part in parts)
-    return (
-        f"the wall shows {wall.joules:.4g} J where {names} alone drew {inside:.4g} J: impossible, "
-        "so an outlet or a supply is missing, or the PDU's numbers are not watts"
-    )
+        return None
+    names = [part.scope for part in parts]
+    return Reason("below_parts", wall_j=wall.joules, parts=names, parts_j=inside)
 
 
-def power_below_parts(wall_w: float, gain: float, parts_w: float) -> str:
+def power_below_parts(wall_w: float, gain: float, parts_w: float) -> Reason | None:
     """The same check on instantaneous power; ``gain`` is the wall meter's relative half-width."""
     if parts_w <= 0 or wall_w * (1 + gain) >= parts_w * (1 - _TOLERANCE):
-        return ""
-    return (
-        f"the outlets show {wall_w:.4g} W where the GPUs alone draw {parts_w:.4g} W: impossible, "
-        "so an outlet or a supply is missing, or the PDU's numbers are not watts"
-    )
+        return None
+    return Reason("power_below_parts", wall_w=wall_w, parts_w=parts_w)
 
 
-def against_itself(probe: Mapping[str, Any], resolution_w: float = 1.0) -> str:
-    """Why watts do not fit voltage, current and power factor; empty where they do.
+def against_itself(probe: Mapping[str, Any], resolution_w: float = 1.0) -> Reason | None:
+    """Why watts do not fit voltage, current and power factor; None where they do.
 
     Args:
         probe: what was read at one moment: ``watts``, ``amperes``, and where the PDU tells them
@@ -62,22 +57,23 @@ def against_itself(probe: Mapping[str, Any], resolution_w: float = 1.0) -> str:
     """
     watts, amperes = probe.get("watts"), probe.get("amperes")
     if watts is None or amperes is None or amperes < _LEAST_AMPERES:
-        return ""
+        return None
     if "volts" in probe and "power_factor" in probe:
         expected = float(probe["volts"]) * amperes * float(probe["power_factor"])
         if abs(watts - expected) <= _TOLERANCE * max(watts, expected) + resolution_w:
-            return ""
-        return (
-            f"{watts:.4g} W do not fit {probe['volts']:.4g} V × {amperes:.4g} A × power factor "
-            f"{probe['power_factor']:.3g} = {expected:.4g} W: unit or scale may be wrong"
+            return None
+        return Reason(
+            "power_factor_differs",
+            watts=watts,
+            volts=probe["volts"],
+            amperes=amperes,
+            power_factor=probe["power_factor"],
+            expected_w=expected,
         )
     highest = float(probe.get("volts", _HIGHEST_VOLTS)) * amperes
     if watts <= highest * (1 + _TOLERANCE) + resolution_w:
-        return ""
-    return (
-        f"{watts:.4g} W are more than {amperes:.4g} A can carry ({highest:.4g} VA): unit or scale "
-        "may be wrong"
-    )
+        return None
+    return Reason("current_exceeded", watts=watts, amperes=amperes, highest_va=highest)
 
 
 def _uncertainty(value: EnergyValue) -> float:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
+from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
 from kit.record.samples import Samples, Series
 
@@ -66,7 +67,7 @@ class Criterion(NamedTuple):
     """What one criterion says: a status, why, and whether it can never say more of this card."""
 
     status: str
-    reason: str = ""
+    reason: Reason | None = None
     for_good: bool = False
 
 
@@ -119,7 +120,7 @@ class _Seen(NamedTuple):
 def _see(device: MeterDevice, samples: Samples, t0: int, t1: int) -> _Seen:
     power = _power_read(device, samples, t0, t1)
     slope, watts = _power(samples.get(device.device, power), t0, t1)
-    read = (("temperature", _TEMPERATURE), ("power", power), ("clock event reasons", _MASK))
+    read = (("temperature", _TEMPERATURE), ("power", power), ("event_reasons", _MASK))
     lacks = [_covered(what, device, samples, name, t0, t1) for what, name in read]
     masks = _masks(samples.get(device.device, _MASK), t0, t1)
     return _Seen(
@@ -141,13 +142,10 @@ def _told(seen: _Seen, seconds: float, rule: Rule) -> list[Criterion]:
         *seen.held,
     ]
     if len(seen.masks) > 1:
-        told.append(
-            Criterion("not_steady", f"clock event reasons changed ({len(seen.masks)} masks)")
-        )
+        told.append(Criterion("not_steady", Reason("reasons_changed", masks=len(seen.masks))))
     if seconds < rule.window_s:
-        told.append(
-            Criterion("unknown", f"judged over {seconds:.3g} s, {rule.window_s:g} s at least")
-        )
+        brief = Reason("judged_briefly", window_s=seconds, least_s=rule.window_s)
+        told.append(Criterion("unknown", brief))
     return told
 
 
@@ -158,8 +156,8 @@ def _worst(told: list[Criterion]) -> str:
 
 def _judged(what: str, slope: Slope | None, limit: float, unit: str) -> Criterion:
     if slope is None:
-        return Criterion("unknown", f"{what}: too few readings")
-    told = f"{what} moves by {slope.value:+.2g} ± {slope.u:.1g} {unit} (limit {limit:g})"
+        return Criterion("unknown", Reason("few_readings", what=what))
+    told = Reason("slope", what=what, slope=slope.value, u=slope.u, unit=unit, limit=limit)
     if abs(slope.value) - 2 * slope.u > limit:
         return Criterion("not_steady", told)
     return STEADY if max(abs(slope.value), 2 * slope.u) <= limit else Criterion("unknown", told)
@@ -178,7 +176,8 @@ def _covered(
     seconds, read_s = (t1 - t0) * NS, _span_s(device, quantity, inside[0])
     if read_s >= _COVERED * seconds:
         return STEADY
-    return Criterion("unknown", f"{what} was read over {read_s:.3g} of {seconds:.3g} s")
+    part = Reason("read_in_part", what=what, read_s=read_s, window_s=seconds)
+    return Criterion("unknown", part)
 
 
 def _span_s(device: MeterDevice, quantity: str, t: Floats) -> float:
@@ -213,8 +212,9 @@ def _no_mask(device: MeterDevice) -> Criterion:
     """Without a mask nobody knows whether clocks were held down; some cards never tell it."""
     facts = device.quantities.get(_MASK, {})
     if "reason" in facts:
-        return Criterion("unknown", f"clock event reasons: {facts['reason']}", for_good=True)
-    return Criterion("unknown", "clock event reasons: no readings")
+        untold = Reason("reasons_untold", said=str(facts["reason"]))
+        return Criterion("unknown", untold, for_good=True)
+    return Criterion("unknown", Reason("reasons_unread"))
 
 
 def _held(quantity: str, series: Series | None, t0: int, t1: int) -> Criterion:
@@ -227,16 +227,14 @@ def _held(quantity: str, series: Series | None, t0: int, t1: int) -> Criterion:
     if inside is None or len(inside[0]) < 2:
         return STEADY
     t, ns = inside
-    what = QUANTITIES[quantity].text
     if (np.diff(ns) < 0).any():
-        return Criterion("unknown", f"{what}: the time of it was reset")
+        return Criterion("unknown", Reason("held_reset", quantity=quantity))
     held_s = float(ns[-1] - ns[0]) * NS
     if held_s == 0:
         return STEADY
-    told = f"{what} for {held_s:.3g} of {t[-1] - t[0]:.3g} s"
-    if _even(t, ns):
-        return Criterion("steady", f"{told}, evenly all along")
-    return Criterion("not_steady", f"{told}, not evenly")
+    code = "held_evenly" if (even := _even(t, ns)) else "held_unevenly"
+    told = Reason(code, quantity=quantity, held_s=held_s, window_s=float(t[-1] - t[0]))
+    return Criterion("steady" if even else "not_steady", told)
 
 
 def _even(t: Floats, ns: Floats) -> bool:

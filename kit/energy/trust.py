@@ -8,18 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kit.core.reason import Reason
 from kit.energy import views
 from kit.energy.curve import Curve, Floats, Hole
 from kit.energy.doubts import Doubt
 from kit.energy.ticks import Known
 
 Spans = Sequence[tuple[float, float]]
-_WORDS = {
-    "counter": "the energy counter",
-    "samples": "the 20 ms power samples",
-    "average": "average power",
-    "instant": "instant power",
-}
 
 
 class Trust(NamedTuple):
@@ -94,7 +89,7 @@ def _of_power(
     local = [_local(device, s, stretches, "samples", "average") for s in wrong]
     for span in views.runs(begin, end, found.undecided):
         doubt = _local(device, span, stretches, "samples", "average")
-        local.append(doubt._replace(instead="which is right is not known", dropped=False))
+        local.append(doubt._replace(instead=Reason("undecided"), dropped=False))
     return Trust(names, (), wrong, (*doubts, *local))
 
 
@@ -133,12 +128,14 @@ def _without(stretches: views.Stretches, broken: views.Bools) -> views.Stretches
 
 
 def _rejection(device: str, lost: views.Rejected, stretches: views.Stretches) -> Doubt:
-    believed = _WORDS[lost.believed]
-    confirmed = [_WORDS[name] for name in lost.confirmed]
-    by = f", which {' and '.join(confirmed)} confirm" if confirmed else ""
-    reason = f"over the run it gives {lost.ratio:.3g} of the energy by {believed}{by}"
+    reason = Reason(
+        "view_rejected",
+        ratio=float(lost.ratio),
+        believed=lost.believed,
+        confirmed=tuple(lost.confirmed),
+    )
     span = (int(stretches.begin[0]), int(stretches.end[-1]))
-    instead = f"used instead: {believed}"
+    instead = Reason("view_used", view=lost.believed)
     return Doubt(device, views.QUANTITY[lost.view], reason, instead, 0, 0, (span,))
 
 
@@ -147,28 +144,32 @@ def _local(
 ) -> Doubt:
     inside = (stretches.begin >= span[0]) & (stretches.end <= span[1])
     said = {n: float(np.nansum(stretches.joules[n][inside])) for n in (lost, believed)}
-    reason = (
-        f"over {(span[1] - span[0]) * 1e-9:.2g} s it gives {said[lost]:.4g} J, which is "
-        f"{said[believed]:.4g} J by {_WORDS[believed]}"
+    reason = Reason(
+        "view_differs",
+        seconds=float(span[1] - span[0]) * 1e-9,
+        joules=said[lost],
+        believed_j=said[believed],
+        believed=believed,
     )
     spans = ((int(span[0]), int(span[1])),)
-    return Doubt(
-        device, views.QUANTITY[lost], reason, f"used instead: {_WORDS[believed]}", 0, 0, spans
-    )
+    instead = Reason("view_used", view=believed)
+    return Doubt(device, views.QUANTITY[lost], reason, instead, 0, 0, spans)
 
 
-def holes(spans: Spans, what: str) -> tuple[Hole, ...]:
-    """Stretches that are not believed, as holes of a curve."""
-    return tuple(Hole(a, b, f"the {what} contradict another view here", True) for a, b in spans)
+def holes(spans: Spans, view: str) -> tuple[Hole, ...]:
+    """Stretches of a view that are not believed, as holes of a curve."""
+    return tuple(Hole(a, b, Reason("view_contradicted", view=view), True) for a, b in spans)
 
 
 def explained(curve: Curve, dropped: Sequence[Doubt]) -> Curve:
     """A curve whose holes say that impossible readings lay in them, where these did."""
 
-    def words(hole: Hole) -> Hole:
-        why = next((d.reason for d in dropped if d.touches(hole.t0, hole.t1)), "")
-        if not why:
+    def known(hole: Hole) -> Hole:
+        why = next((d.reason for d in dropped if d.touches(hole.t0, hole.t1)), None)
+        if why is None:
             return hole
-        return hole._replace(reason=f"{hole.reason} that can be believed: {why}", doubted=True)
+        return hole._replace(
+            reason=Reason("unbelieved", hole=hole.reason, reason=why), doubted=True
+        )
 
-    return replace(curve, holes=tuple(words(h) for h in curve.holes)) if dropped else curve
+    return replace(curve, holes=tuple(known(h) for h in curve.holes)) if dropped else curve

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kit.core.model import MeterDevice
+from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
 from kit.energy.curve import Floats
 from kit.energy.doubts import Doubt
@@ -47,10 +48,8 @@ def doubts(found: dict[str, str], samples: Samples) -> tuple[Doubt, ...]:
     for second, first in found.items():
         series = samples.series[second, "cpu_energy"]
         span = (int(series.t[0]), int(series.t[-1]))
-        reason = f"it moves as {first} does, read for read: one counter that is shown twice"
-        doubt = Doubt(
-            second, "cpu_energy", reason, "it is counted once", 0, 0, (span,), settled=True
-        )
+        reason, instead = Reason("shown_twice", device=first), Reason("counted_once")
+        doubt = Doubt(second, "cpu_energy", reason, instead, 0, 0, (span,), settled=True)
         told.append(doubt)
     return tuple(told)
 

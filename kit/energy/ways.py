@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kit.core.model import MeterDevice
+from kit.core.reason import Reason
 from kit.core.units import NS
 from kit.energy.believable import Sifted, cap_w
 from kit.energy.curve import HELD_EDGE, Curve, Hole, Sensor, gaps
@@ -37,11 +38,8 @@ from kit.record.samples import Samples
 
 _SPARSE_HOLE_S = 15.0
 _QUANTITIES = {**QUANTITY, "counter+samples": "gpu_energy"}
-_JUMPED = (
-    "the energy counter is not believed here: it grew by more than the card can draw, or against "
-    "every other view"
-)
-_RESET = "the energy counter was reset (the driver was reloaded)"
+_JUMPED = Reason("counter_disbelieved")
+_RESET = Reason("driver_reloaded")
 
 
 def ways(
@@ -116,7 +114,7 @@ def _ordered(found: _Material, believed: Trust) -> Iterator[Curve]:
     ticks = found.ticks if "counter" not in believed.rejected else None
     shape = power.pop("samples", None)
     if shape:
-        shape = replace(shape, holes=(*shape.holes, *holes(believed.samples, "power samples")))
+        shape = replace(shape, holes=(*shape.holes, *holes(believed.samples, "samples")))
     if ticks:
         ticks, unknown = _rebased(ticks, believed.counter, shape)
         yield from _counting(ticks, shape, unknown)
@@ -159,5 +157,5 @@ def _sparse(ticks: Known, unknown: tuple[Hole, ...]) -> Iterator[Curve]:
         return
     curve = counter_curve(ticks)
     apart_s = float(np.quantile(np.diff(ticks.t), 0.9)) * NS
-    far = gaps(ticks.t, _SPARSE_HOLE_S, "tick of the energy counter")
+    far = gaps(ticks.t, _SPARSE_HOLE_S, "tick")
     yield replace(curve, step_s=max(apart_s, curve.step_s), edge=HELD_EDGE, holes=(*unknown, *far))

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
+from kit.core.reason import Reason
 from kit.core.units import NS, scale_of
 from kit.energy.curve import Floats, even, held
 from kit.energy.gpu import counter_ticks
@@ -58,14 +59,14 @@ class Averaging:
         window_s: length of the trailing mean; None with a reason.
         u_window_s: its standard uncertainty.
         delay_s: from the window's end until the value could be read, by the shape's own clock.
-        reason: why there is no window; empty where there is one.
+        reason: why there is no window; None where there is one.
     """
 
     period_s: float | None
     window_s: float | None
     u_window_s: float | None
     delay_s: float | None
-    reason: str
+    reason: Reason | None
 
 
 class _Shape(NamedTuple):
@@ -134,44 +135,51 @@ def _shape(device: MeterDevice, samples: Samples) -> _Shape | None:
 def _averaging(series: Series, scale: float, shape: _Shape | None) -> Averaging:
     renewals, period_s = _renewals(series, scale)
 
-    def unknown(reason: str) -> Averaging:
+    def unknown(reason: Reason) -> Averaging:
         return Averaging(period_s, None, None, None, reason)
 
     if shape is None:
-        return unknown("neither power samples nor energy counter ticks to compare with")
+        return unknown(Reason("no_shape"))
     stepped, stretches = _stepped(renewals, shape)
     if len(stretches) < _STRETCHES or len(stepped.t) < _ENOUGH:
         return unknown(
-            f"the power stepped by {_STEP_W:g} W and {_STEP_SHARE:.0%} in {len(stretches)} "
-            f"stretches of {_REACH_S:g} s; {_STRETCHES} are needed"
+            Reason(
+                "few_steps",
+                step_w=_STEP_W,
+                step_share=_STEP_SHARE,
+                stretches=len(stretches),
+                stretch_s=_REACH_S,
+                least=_STRETCHES,
+            )
         )
     best = _fitted(stepped, shape)
     why_not = _why_not(best, shape)
     if why_not:
         return unknown(why_not)
-    return Averaging(period_s, best.window_s, best.u_window_s, best.delay_s, "")
+    return Averaging(period_s, best.window_s, best.u_window_s, best.delay_s, None)
 
 
-def _why_not(best: _Best, shape: _Shape) -> str:
-    """Why the best fit tells no window; empty where it does."""
+def _why_not(best: _Best, shape: _Shape) -> Reason | None:
+    """Why the best fit tells no window; None where it does."""
     shortest = 2 * shape.step_s
     window, doubt = best.window_s, best.u_window_s
     if best.unexplained > _UNEXPLAINED:
-        aliased = f", as by a window far under {shortest:.2g} s" if window < shortest else ""
-        return (
-            f"no trailing mean of up to {_LONGEST_S:g} s explains the readings: "
-            f"{best.unexplained:.0%} of their scatter remains{aliased}"
+        return Reason(
+            "unexplained",
+            longest_s=_LONGEST_S,
+            share=best.unexplained,
+            shortest_s=shortest if window < shortest else None,
         )
     if window >= _LONGEST_S:
-        return f"longer than {_LONGEST_S:g} s, the longest that is tried"
+        return Reason("window_long", longest_s=_LONGEST_S)
     if window - 2 * doubt < shortest and doubt < shortest:
         bound = max(shortest, window + 2 * doubt)
-        return f"shorter than {bound:.2g} s, which is what readings {shape.step_s:.2g} s apart tell"
+        return Reason("window_short", bound_s=bound, step_s=shape.step_s)
     if doubt > _LONGEST_S:
-        return "the steps of power tell no window"
+        return Reason("window_untold")
     if doubt > _LOOSEST * window:
-        return f"the steps of power tell only {window:.2g} s ± {doubt:.1g} s"
-    return ""
+        return Reason("window_loose", window_s=window, u_s=doubt)
+    return None
 
 
 def _renewals(series: Series, scale: float) -> tuple[_Renewals, float | None]:

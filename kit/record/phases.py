@@ -27,8 +27,8 @@ BLOCKS: tuple[tuple[str, str | None], ...] = (
 INSIDE = ("prefill", "decode", "mixed")
 _END = 1 << 62
 
-# The Bologna thesis' names. It defines its response phase twice; this one is decode alone.
-ALIASES = {
+# What results before formulas 5 have as ``alias`` of a phase (docs/phases.md).
+FORMER_ALIASES = {
     "idle": "baseline",
     "startup": "startup",
     "prefill": "inference",

@@ -13,6 +13,7 @@ import msgspec
 from kit.core.errors import KitError
 from kit.core.model import Phase, Plan
 from kit.core.units import NS
+from kit.energy import reasons
 from kit.energy.picture import Picture, picture
 from kit.record import archive, events, phases, samples
 from kit.record.archive import ArchiveSource
@@ -104,7 +105,7 @@ def _phases(blocks: tuple[Phase, ...]) -> str:
 
 
 def _notices(results: dict[str, Any]) -> Iterator[str]:
-    found = results.get("notices")
-    for notice in found if isinstance(found, list) else ():
-        if isinstance(notice, dict):
-            yield str(notice.get("message", ""))
+    try:
+        yield from (notice.message for notice in reasons.notices(results))
+    except (AttributeError, LookupError, TypeError):  # damaged: a list shows what can be read
+        return

@@ -20,6 +20,7 @@ from kit.core import jsonio, resources
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan, MeterSpec
 from kit.energy import results
 from kit.energy.names import COMPARATORS, SCOPES
+from kit.energy.reasons import sentence
 from kit.energy.scopes.codecarbon import stated
 from kit.judge.verify import verify
 from kit.measure import meters
@@ -75,7 +76,7 @@ def test_its_account_stands_beside_and_states_no_uncertainty() -> None:
 def test_a_total_that_falls_or_stops_leaves_the_window_without_a_value() -> None:
     plan = plan_of({"version": "3", "ram": "model"})
     falling = energy.Energy(rows_of({"ram": [0, 5, 3, 8]}), (plan,)).of(0, 2 * 10**9)[0]
-    assert "backwards" in falling.reason
+    assert "backwards" in sentence(falling.reason)
     short = energy.Energy(rows_of({"ram": [0, 5]}), (plan,)).of(0, 9 * 10**9)[0]
     assert short.status == "unmeasured"
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kit.energy import Energy
+from kit.energy.reasons import sentence
 from kit.record import samples
 from tests.meters.fake import Sampled
 from tests.meters.test_meters import rapl_tree
@@ -42,7 +43,7 @@ def test_what_counts_the_cpu_is_not_the_gpus_energy(
     expected = {"gpu_energy"} if counter else set()
     expected |= {"gpu_power_sample"} if buffer else set()
     assert set(told) == expected
-    assert all("counts the whole module" in d.reason and d.settled for d in told.values())
+    assert all("counts the whole module" in sentence(d.reason) and d.settled for d in told.values())
     assert value.doubts == ()
 
 
@@ -64,7 +65,7 @@ def test_a_counter_of_unknown_cover_is_not_used(gpus: Gpus, tmp_path: Path) -> N
     value = computed.of(t0 + S, t1 - S)[0]
     assert value.joules == pytest.approx(200 * (t1 - t0 - 2 * S) * 1e-9, rel=0.01)
     (doubt,) = computed.doubts()
-    assert "what it covers is unknown" in doubt.reason
+    assert "what it covers is unknown" in sentence(doubt.reason)
     assert not doubt.settled
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
 from kit.energy import sanity
+from kit.energy.reasons import sentence
 from kit.measure import meters
 from kit.run.preflight import meter_rules
 from tests.meters.conftest import Agent
@@ -23,17 +24,17 @@ def value(scope: str, joules: float | None, u: float = 10.0) -> EnergyValue:
 
 def test_a_wall_below_its_parts_is_impossible() -> None:
     parts = [value("gpu", 5000.0), value("cpu", 1000.0)]
-    assert "impossible" in sanity.wall_below_parts([value("wall", 3500.0), *parts])
-    assert "GPU and CPU" in sanity.wall_below_parts([value("wall", 3500.0), *parts])
-    assert sanity.wall_below_parts([value("wall", 7000.0), *parts]) == ""
-    assert sanity.wall_below_parts([value("wall", 5500.0, 300.0), *parts]) == ""
+    assert "impossible" in sentence(sanity.wall_below_parts([value("wall", 3500.0), *parts]))
+    assert "GPU and CPU" in sentence(sanity.wall_below_parts([value("wall", 3500.0), *parts]))
+    assert sanity.wall_below_parts([value("wall", 7000.0), *parts]) is None
+    assert sanity.wall_below_parts([value("wall", 5500.0, 300.0), *parts]) is None
 
 
 def test_what_is_unmeasured_proves_nothing() -> None:
-    assert sanity.wall_below_parts([value("wall", None), value("gpu", 5000.0)]) == ""
-    assert sanity.wall_below_parts([value("wall", 1.0)]) == ""
+    assert sanity.wall_below_parts([value("wall", None), value("gpu", 5000.0)]) is None
+    assert sanity.wall_below_parts([value("wall", 1.0)]) is None
     estimate = EnergyValue(scope="estimate", status="estimated", joules=9e9)
-    assert sanity.wall_below_parts([value("wall", 1.0), estimate]) == ""
+    assert sanity.wall_below_parts([value("wall", 1.0), estimate]) is None
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_what_is_unmeasured_proves_nothing() -> None:
 def test_watts_fit_voltage_current_and_power_factor(
     watts: float, others: dict[str, float], fits: bool
 ) -> None:
-    assert (sanity.against_itself({"watts": watts, **others}) == "") == fits
+    assert (sanity.against_itself({"watts": watts, **others}) is None) == fits
 
 
 def sentry(watts: int) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ import pytest
 from kit import energy
 from kit.core import jsonio
 from kit.core.model import MeterPlan
+from kit.energy.reasons import sentence
 from kit.measure import meters
 from kit.measure.meters.rapl import zones
 from kit.record import samples
@@ -94,7 +95,7 @@ def test_a_package_that_cannot_be_read_leaves_no_sum_that_is_too_small(tmp_path:
     read = samples.from_csv({"rapl.csv": "\n".join([samples.HEADER, *rows, ""]).encode()})
     value = energy.Energy(read, (plan,)).of(10**8, 9 * 10**8)[0]
     assert (value.status, value.joules) == ("unmeasured", None)
-    assert "cpu1-package: its counter cannot be read" in value.reason
+    assert "cpu1-package: its counter cannot be read" in sentence(value.reason)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_a_reset_is_no_wrap(tmp_path: Path, steps: list[int], joules: float | No
     read = samples.from_csv({"rapl.csv": "\n".join([samples.HEADER, *rows, ""]).encode()})
     value = energy.Energy(read, (plan,)).of(0, TIMES[len(steps)])[0]
     if joules is None:
-        assert "reset" in value.reason
+        assert "reset" in sentence(value.reason)
     else:
         assert value.joules == pytest.approx(joules)
 
@@ -319,7 +320,7 @@ def test_a_wrap_loses_nothing_and_a_dead_zone_leaves_codes(tmp_path: Path) -> No
     assert value.joules == pytest.approx(0.4, abs=0.01), value.reason
     after = energy.Energy(read, (plan,)).of(t0, t2 + 10**9)[0]
     assert after.status == "unmeasured"
-    assert "not covered" in after.reason
+    assert "not covered" in sentence(after.reason)
 
 
 # --- a counter that stands still ------------------------------------------------------------
@@ -347,7 +348,7 @@ def test_one_zone_that_stands_still_is_told_of(
     assert (finding.code == "METER_SILENT") is missed
     assert (device in finding.message) is missed
     value = energy.Energy(samples.EMPTY, (plan,)).of(0, 10**9)[0]
-    assert (f"{device}: its energy counter stands still" in value.reason) is missed
+    assert (f"{device}: its energy counter stands still" in sentence(value.reason)) is missed
 
 
 def test_a_zone_may_rest_for_a_while(tmp_path: Path) -> None:

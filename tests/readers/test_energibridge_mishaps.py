@@ -21,6 +21,7 @@ from kit import energy
 from kit.cli.main import dispatch
 from kit.core.errors import UsageError
 from kit.core.model import EnergyValue
+from kit.energy.reasons import sentence
 from kit.measure.readers import Recording, energibridge
 from kit.record import samples
 from tests.properties import examples
@@ -259,7 +260,7 @@ def test_a_counter_bridges_a_gap_in_which_it_cannot_wrap(gap_s: int, is_known: b
     if is_known:
         right(written)
     else:
-        assert "no reading for 600" in cpu.reason
+        assert "no reading for 600" in sentence(cpu.reason)
 
 
 def test_a_window_begins_in_no_gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -384,7 +385,7 @@ def test_a_load_that_ends_is_no_garbage() -> None:
 def test_a_sensor_that_is_garbage_throughout_measures_nothing() -> None:
     gpu = read(powered([590.0, 8.0] * 40))[1]["gpu"]
     assert gpu.joules is None
-    assert "more than a card draws" in gpu.reason
+    assert "more than a card draws" in sentence(gpu.reason)
 
 
 def test_a_short_recording_of_both_keeps_its_cpu() -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kit.core.reason import plain
 from kit.core.units import rounded
 from kit.energy import Energy
 from kit.energy.results import checks, doubts, requests, windows
@@ -29,7 +30,7 @@ from kit.record.records import RunRecords
 __all__ = ("FORMULAS", "SCHEMA", "compute")
 
 SCHEMA = "kit.results/1"
-FORMULAS = "4"
+FORMULAS = "5"
 
 
 def compute(records: RunRecords, energy: Energy | None = None) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def compute(records: RunRecords, energy: Energy | None = None) -> dict[str, Any]
         **({"doubts": doubted} if doubted else {}),
         "notices": notices(records, energy, launches),
     }
-    document: dict[str, Any] = rounded(found)
+    document: dict[str, Any] = rounded(plain(found))
     return document
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 from kit.core.model import MeterDevice, Phase
+from kit.core.reason import Reason
 from kit.energy import Energy, scopes
 from kit.energy.results.windows import seconds
 from kit.energy.scopes.wall import register_agreement
@@ -16,7 +16,7 @@ from kit.record.records import RunRecords
 
 CROSS_CHECK_S = 10.0
 Document = dict[str, Any]
-Views = Callable[[MeterDevice, int, int], float | str]
+Views = Callable[[MeterDevice, int, int], float | Reason]
 
 
 def gpus(records: RunRecords) -> Iterator[MeterDevice]:
@@ -34,11 +34,11 @@ def cross_check(records: RunRecords, energy: Energy, block: Phase | None) -> Doc
     """By GPU, and by outlet with a register: power readings' energy over the counter's in the
     measured block, or why not."""
 
-    def of_gpu(device: MeterDevice, t0: int, t1: int) -> float | str:
+    def of_gpu(device: MeterDevice, t0: int, t1: int) -> float | Reason:
         ratio = energy.agreement(device, t0, t1)
-        return "counter and power are not both read" if ratio is None else ratio
+        return Reason("views_missing") if ratio is None else ratio
 
-    def of_outlet(device: MeterDevice, t0: int, t1: int) -> float | str:
+    def of_outlet(device: MeterDevice, t0: int, t1: int) -> float | Reason:
         return register_agreement(device, energy.believed, t0, t1)
 
     outlets = (d for d in _devices(records, "wall") if "pdu_energy" in d.quantities)
@@ -48,13 +48,13 @@ def cross_check(records: RunRecords, energy: Energy, block: Phase | None) -> Doc
 
 def _ratio(device: MeterDevice, block: Phase | None, views: Views) -> Document:
     if block is None:
-        return {"status": "unmeasured", "reason": "there was no measured block"}
+        return {"status": "unmeasured", "reason": Reason("no_block")}
     length = seconds(block.t0, block.t1)
     if length < CROSS_CHECK_S:
-        reason = f"the block lasts {length:.3g} s, {CROSS_CHECK_S:g} s at least"
+        reason = Reason("block_short", seconds=length, least_s=CROSS_CHECK_S)
         return {"status": "unmeasured", "reason": reason}
     ratio = views(device, block.t0, block.t1)
-    if isinstance(ratio, str):
+    if isinstance(ratio, Reason):
         return {"status": "unmeasured", "reason": ratio}
     return {"status": "measured", "ratio": ratio}
 
@@ -71,9 +71,9 @@ def averages(records: RunRecords, energy: Energy) -> Document:
 
 
 def _averaged(found: Averaging) -> Document:
-    known = {k: v for k, v in asdict(found).items() if k != "reason" and v is not None}
+    known = {k: v for k, v in vars(found).items() if v is not None}
     status = "unmeasured" if found.window_s is None else "measured"
-    return {"status": status, **known, **({"reason": found.reason} if found.reason else {})}
+    return {"status": status, **known}
 
 
 def rule_of(records: RunRecords) -> Rule:

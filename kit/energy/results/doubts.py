@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kit.core.model import EnergyValue
+from kit.core.reason import Reason
 from kit.energy import Doubt, Energy
 from kit.energy.results.windows import find
 from kit.energy.sanity import wall_below_parts
@@ -57,7 +58,7 @@ def add_wall(launches: list[Document]) -> None:
                 _doubt(block["energy"]["gpu"], impossible)
 
 
-def _doubt(energy: Document, reason: str) -> None:
+def _doubt(energy: Document, reason: Reason) -> None:
     if energy["status"] != "unmeasured":
         energy["doubts"] = [*energy.get("doubts", ()), reason]
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from kit.core import stats
+from kit.core.reason import Reason
 from kit.energy.results.requests import LATENCIES, NONE_COMPLETED, uncounted
 from kit.energy.results.windows import find, hypot
 from kit.energy.scopes import SCOPES
@@ -33,24 +34,25 @@ def metrics(launches: list[Document]) -> Document:
     return found
 
 
-def _median_or_reason(percentiles: Document) -> float | str:
-    found: float | str = percentiles.get("p50") or percentiles["absent"]["p50"]
+def _median_or_reason(percentiles: Document) -> float | Reason:
+    found: float | Reason = percentiles.get("p50") or percentiles["absent"]["p50"]
     return found
 
 
-def _rate_or_reason(throughput: Document) -> float | str:
-    found: float | str = throughput.get("output_tokens_per_s") or throughput["reason"]
+def _rate_or_reason(throughput: Document) -> float | Reason:
+    found: float | Reason = throughput.get("output_tokens_per_s") or throughput["reason"]
     return found
 
 
-def _energy_per(launch: Document, scope: str, key: str) -> dict[str, float] | str:
+def _energy_per(launch: Document, scope: str, key: str) -> dict[str, float] | Reason:
     """Gross joules of the measured block over the work done in it, or why there is none."""
     block = find(launch["phases"], "measured", None)
     if block is None:
-        return "there was no measured block"
+        return Reason("no_block")
     energy, work = block["energy"][scope], launch["requests"][key]
     if energy["status"] == "unmeasured":
-        return str(energy["reason"])
+        reason: Reason = energy["reason"]
+        return reason
     if not work:
         return uncounted(work) if launch["requests"]["completed"] else NONE_COMPLETED
     return {name: float(energy[name] / work) for name in ("joules", "u_reading", "u_sensor")}
@@ -59,7 +61,7 @@ def _energy_per(launch: Document, scope: str, key: str) -> dict[str, float] | st
 def _doubted(launches: list[Document], scope: str) -> Document:
     """What is in doubt of the energies that a metric is made of."""
     blocks = [find(launch["phases"], "measured", None) for launch in launches]
-    told = [word for b in blocks if b for word in b["energy"][scope].get("doubts", ())]
+    told = [why for b in blocks if b for why in b["energy"][scope].get("doubts", ())]
     return {"doubts": list(dict.fromkeys(told))} if told else {}
 
 
@@ -76,12 +78,12 @@ def _propagated(each: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def _metric(values: list[float | str], unit: str, status: str) -> Document:
+def _metric(values: list[float | Reason], unit: str, status: str) -> Document:
     known = [v for v in values if isinstance(v, float)]
     per_launch = [v if isinstance(v, float) else None for v in values]
     summed = stats.summary(known)
     if summed is None or len(known) < len(values):
-        reasons = [v for v in values if isinstance(v, str)] or ["no launch"]
+        reasons = [v for v in values if isinstance(v, Reason)] or [Reason("no_launch")]
         return {"status": "unmeasured", "unit": unit, "reason": reasons[0], "launches": per_launch}
     found = {
         "status": status,
@@ -101,7 +103,7 @@ def _outputs(launches: list[Document]) -> Document:
     """Whether launches agree on the texts: a run's own self-agreement."""
     hashes = [launch["outputs_sha256"] for launch in launches]
     if not hashes or None in hashes:
-        reason = "a launch lacks answers"
+        reason = Reason("answers_missing")
         return {"status": "unmeasured", "unit": "sha256", "reason": reason, "launches": hashes}
     agree = len(set(hashes)) == 1
     return {"status": "measured", "unit": "sha256", "agree": agree, "launches": hashes}

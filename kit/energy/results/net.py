@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from kit.core.reason import Reason
 from kit.energy.results.windows import find, hypot
 from kit.energy.scopes import SCOPES
 
@@ -43,22 +44,22 @@ def nets(phases: list[Document]) -> Document:
 def _above(measured: Document | None, blocks: list[Document | None], scope: str) -> Document:
     """Gross minus the baseline's power times the block's duration, or why it cannot be told."""
     if measured is None:
-        return _unmeasured("there was no measured block")
+        return _unmeasured(Reason("no_block"))
     gross = measured["energy"][scope]
     if gross["status"] == "unmeasured":
         return _unmeasured(gross["reason"])
     there = [b for b in blocks if b is not None and b["duration_s"] > 0]
     if not there:
-        return _unmeasured("baseline: there was no baseline block")
+        return _unmeasured(Reason("of_baseline", reason=Reason("no_baseline")))
     for block in there:
         if block["energy"][scope]["status"] == "unmeasured":
-            return _unmeasured(f"baseline: {block['energy'][scope]['reason']}")
+            return _unmeasured(Reason("of_baseline", reason=block["energy"][scope]["reason"]))
     found = _difference(measured, [_baseline(b, scope) for b in there], scope)
-    told = [word for b in (measured, *there) for word in b["energy"][scope].get("doubts", ())]
+    told = [why for b in (measured, *there) for why in b["energy"][scope].get("doubts", ())]
     return found | ({"doubts": list(dict.fromkeys(told))} if told else {})
 
 
-def _unmeasured(reason: str) -> Document:
+def _unmeasured(reason: Reason) -> Document:
     return {"status": "unmeasured", "reason": reason}
 
 

@@ -4,14 +4,22 @@ Only names change here, and what follows from stored numbers alone. To have the 
 by today's formulas, `kit recompute` makes them again from the raw records.
 
     formulas 4    ``u_repeat`` is called ``u_reading``; metrics have their standard error ``se``
+    formulas 5    a reason is a code with values (`kit.energy.reasons`), no sentence; phases have no
+                  ``alias``. The numbers are those of formulas 4, so that a document of these is
+                  computed again in whole: `in_words` gives today's one its form
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kit.core.reason import CODE
+from kit.energy import reasons
+from kit.record.phases import FORMER_ALIASES
+
+IN_WORDS = "4"
 _RENAMED = {"u_repeat": "u_reading"}
 
 
@@ -39,3 +47,35 @@ def _standard_error(metric: Mapping[str, Any]) -> dict[str, float]:
     if not (isinstance(sd, int | float) and isinstance(n, int) and n > 1):
         return {}
     return {"se": sd / math.sqrt(n)}
+
+
+def in_words(results: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of today's formulas in the form of formulas 4, whose reasons are sentences."""
+    found: dict[str, Any] = _said({k: v for k, v in results.items() if k != "notices"})
+    found["formulas"] = IN_WORDS
+    found["notices"] = [notice._asdict() for notice in reasons.notices(results)]
+    for phase in (phase for launch in found["launches"] for phase in launch["phases"]):
+        phase["alias"] = FORMER_ALIASES.get(phase["phase"])
+    for number in _combined(found):
+        if "doubts" in number:
+            number["doubts"] = list(dict.fromkeys(number["doubts"]))
+    return found
+
+
+def _combined(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every number made of several energies, whose doubts were told once each."""
+    yield from (results["primary"], *results["metrics"].values())
+    for launch in results["launches"]:
+        yield from (net for scope in launch["net"].values() for net in scope.values())
+        for phase in launch["phases"]:
+            yield from phase["energy"].values() if phase["pieces"] > 1 else ()
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if isinstance(value.get(CODE), str):
+            return reasons.sentence(value)
+        return {key: _said(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_said(item) for item in value]
+    return value

@@ -9,18 +9,12 @@ from typing import Any
 
 from kit.core import stats
 from kit.core.model import Phase, Request
+from kit.core.reason import Reason
 from kit.core.units import NS
 from kit.record.records import RunRecords
 
 LATENCIES = ("ttft", "tpot", "e2e")
-NONE_COMPLETED = "no request was completed"
-# Why a latency has no value although requests were completed.
-_UNTIMED = {
-    "ttft": "no answer shows when its first token came",
-    "tpot": "no answer shows two counted tokens that came at different times",
-    "e2e": "no answer was timed",
-    "itl": "no answer came in two chunks with tokens",
-}
+NONE_COMPLETED = Reason("none_completed")
 
 
 def measured(records: RunRecords, index: int) -> list[Request]:
@@ -64,8 +58,9 @@ def latency(records: RunRecords, index: int, good: Sequence[Request]) -> dict[st
     return found
 
 
-def _why_untimed(name: str, good: Sequence[Request]) -> str:
-    return _UNTIMED[name] if good else NONE_COMPLETED
+def _why_untimed(name: str, good: Sequence[Request]) -> Reason:
+    """Why a latency has no value, also where requests were completed."""
+    return Reason(f"{name}_untimed") if good else NONE_COMPLETED
 
 
 def ended(r: Request) -> int:
@@ -89,14 +84,14 @@ def _one_latency(name: str, r: Request, since: str) -> float | None:
     return (r.last_token - r.first_token) * NS / (r.output_tokens - 1)
 
 
-def _percentiles(values: Sequence[float], none: str) -> dict[str, Any]:
+def _percentiles(values: Sequence[float], none: Reason) -> dict[str, Any]:
     """Percentiles in seconds; one that too few requests support is absent, with the number, or
     with the reason ``none`` where there is no value at all."""
     found: dict[str, Any] = {"n": len(values), "unit": "s"}
     for p, needed in stats.PERCENTILE_NEEDS.items():
         value = stats.percentile(values, p) if values else None
         if value is None:
-            reason = f"needs {needed} requests" if values else none
+            reason = Reason("needs_requests", requests=needed) if values else none
             found.setdefault("absent", {})[f"p{p}"] = reason
         else:
             found[f"p{p}"] = value
@@ -115,9 +110,9 @@ def throughput(block: Phase | None, good: Sequence[Request]) -> dict[str, Any]:
     return {"output_tokens_per_s": tokens / seconds, "seconds": seconds}
 
 
-def uncounted(tokens: int | None) -> str:
+def uncounted(tokens: int | None) -> Reason:
     """Why there are no tokens to divide by, though requests were completed."""
-    return "no token was generated" if tokens == 0 else "not every answer's tokens were counted"
+    return Reason("no_token" if tokens == 0 else "not_counted")
 
 
 def outputs(records: RunRecords, index: int) -> str | None:

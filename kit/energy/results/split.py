@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from kit.core.model import Request
+from kit.core.reason import Reason
 from kit.energy import Energy
 from kit.energy.regression import Estimate, Refused, Work, over_launches
 from kit.energy.results.requests import measured
@@ -26,23 +27,23 @@ def split(records: RunRecords, energy: Energy, launches: list[Document]) -> Docu
     return {scope: _scope(records, energy, launches, scope) for scope in SCOPES}
 
 
-def _unmeasured(reason: str) -> Document:
+def _unmeasured(reason: Reason) -> Document:
     return {"status": "unmeasured", "reason": reason}
 
 
 def _scope(records: RunRecords, energy: Energy, launches: list[Document], scope: str) -> Document:
     if records.spec.arrivals.concurrency > 1 or records.spec.arrivals.kind != "closed":
-        return _unmeasured("requests may overlap: prefill and decode are mixed")
+        return _unmeasured(Reason("overlapping"))
     work: list[list[Work]] = []
     for launch in launches:
         found = [_work(energy, r, scope) for r in measured(records, launch["launch"])]
-        missing = next((w for w in found if isinstance(w, str)), None)
+        missing = next((w for w in found if isinstance(w, Reason)), None)
         if missing:
             return _unmeasured(missing)
         work.append([w for w in found if isinstance(w, Work)])
     baseline = _baseline(launches, scope)
     if baseline is None:
-        return _unmeasured("the loaded idle power is not measured")
+        return _unmeasured(Reason("baseline_unmeasured"))
     fitted = over_launches([own for own in work if own], baseline)
     if isinstance(fitted, Refused):
         return _unmeasured(fitted.reason)
@@ -70,21 +71,22 @@ def _gain(launches: list[Document], scope: str) -> float:
     return max((e["terms"].get("gain", 0.0) / abs(e["joules"]) for e in energies), default=0.0)
 
 
-def _work(energy: Energy, request: Request, scope: str) -> Work | str:
+def _work(energy: Energy, request: Request, scope: str) -> Work | Reason:
     """One request as a window of work, or why it cannot be one."""
     times = request.sent, request.first_token, request.last_token
     counts = request.prompt_tokens, request.output_tokens
     if request.status != "ok" or None in times or None in counts:
-        return "a request failed or was not counted"
+        return Reason("request_unusable")
     sent, first, last = (int(t or 0) for t in times)
     value = next((v for v in energy.of(sent, last) if v.scope == scope), None)
     if value is None:
-        return "the spec asks for no meter of it"
+        return Reason("no_meter")
     if value.joules is None:
+        assert value.reason is not None
         return value.reason
     needed = needed_s(value)
     if seconds(sent, last) < needed:
-        return f"a request lasts {seconds(sent, last):.3g} s, {needed:.3g} s at least"
+        return Reason("request_short", seconds=seconds(sent, last), needed_s=needed)
     return Work(
         prompt_tokens=float(counts[0] or 0) - float(request.cached_tokens or 0),
         output_tokens=float(counts[1] or 0),

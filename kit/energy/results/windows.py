@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
 import msgspec
 
 from kit.core.model import EnergyValue, Phase
+from kit.core.reason import Reason
 from kit.core.units import NS
 from kit.energy import SENSOR_TERMS, Energy, scopes
-from kit.record.phases import ALIASES, INSIDE
+from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 
 RESOLVED_PERIODS = 10  # a phase shorter than ten updates of its meter has no energy of its own
@@ -62,7 +63,6 @@ def _phase(records: RunRecords, energy: Energy, pieces: Sequence[Phase]) -> dict
     return {
         "phase": first.name,
         "part": first.part,
-        "alias": ALIASES.get(first.name),
         "pieces": len(pieces),
         "t0": first.t0,
         "t1": pieces[-1].t1,
@@ -73,7 +73,7 @@ def _phase(records: RunRecords, energy: Energy, pieces: Sequence[Phase]) -> dict
 
 def _explained(energy: EnergyValue, records: RunRecords) -> EnergyValue:
     """An energy that is unmeasured, with what the sampler said of its meter."""
-    if energy.joules is not None:
+    if energy.joules is not None or energy.reason is None:
         return energy
     names = {m.label for m in records.plan.meters if scopes.of_meter(m) == energy.scope}
     said = dict.fromkeys(
@@ -81,11 +81,23 @@ def _explained(energy: EnergyValue, records: RunRecords) -> EnergyValue:
         for event in records.losses
         if event.data.get("meter") in names
     )
-    told = [word for word in said if word not in energy.reason][:_MOST_SAID]
+    known = "\n".join(_quoted(energy.reason))
+    told = [word for word in said if word not in known][:_MOST_SAID]
     if not told:
         return energy
-    reason = f"{energy.reason} (the sampler said: {'; '.join(told)})"
+    reason = Reason("with_sampler", reason=energy.reason, said=told)
     return msgspec.structs.replace(energy, reason=reason)
+
+
+def _quoted(value: Any) -> Iterator[str]:
+    """Every text inside a reason that somebody else said of the meter."""
+    if isinstance(value, Reason):
+        yield from _quoted(list(value.values.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _quoted(each)
+    elif isinstance(value, str):
+        yield value
 
 
 def _if_resolved(energy: EnergyValue, piece_s: float) -> EnergyValue:
@@ -96,10 +108,7 @@ def _if_resolved(energy: EnergyValue, piece_s: float) -> EnergyValue:
     needed = needed_s(energy)
     if energy.joules is None or piece_s >= needed:
         return energy
-    reason = (
-        f"not resolved: its pieces last {piece_s:.3g} s in the median, "
-        f"{needed:.3g} s (ten updates of the readings) at least"
-    )
+    reason = Reason("not_resolved", piece_s=piece_s, needed_s=needed)
     return EnergyValue(scope=energy.scope, status="unmeasured", reason=reason)
 
 
@@ -113,7 +122,9 @@ def together(values: list[EnergyValue]) -> EnergyValue:
         return values[0]
     missing = [v for v in values if v.joules is None]
     if missing:
-        reason = f"{len(missing)} of {len(values)} pieces: {missing[0].reason}"
+        reason = Reason(
+            "of_pieces", missing=len(missing), pieces=len(values), reason=missing[0].reason
+        )
         return msgspec.structs.replace(missing[0], reason=reason)
     names = sorted({name for v in values for name in v.terms})
     terms = {
@@ -140,14 +151,14 @@ def _unasked(values: Sequence[EnergyValue]) -> list[EnergyValue]:
     """Scopes that the spec asked no meter for, so that no scope is silently absent."""
     asked = {v.scope for v in values}
     return [
-        EnergyValue(scope=scope, status="unmeasured", reason="the spec asks for no meter of it")
+        EnergyValue(scope=scope, status="unmeasured", reason=Reason("no_meter"))
         for scope in scopes.SCOPES
         if scope not in asked
     ]
 
 
 def _document(value: EnergyValue) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(value)
+    found: dict[str, Any] = msgspec.structs.asdict(value)
     if value.joules is None:
         return {"status": value.status, "reason": value.reason}
     for key in ("scope", "reason", "period_s", *(() if value.doubts else ("doubts",))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kit.core.model import MeterDevice, MeterPlan
+from kit.core.reason import Reason
 from kit.core.units import QUANTITIES
 from kit.energy.scopes import codecarbon, cpu, estimate, gpu, wall
 from kit.energy.scopes.base import Scope
@@ -40,16 +41,11 @@ def of_device(device: MeterDevice) -> Scope | None:
     return next(found, None)
 
 
-def mixed(names: Iterable[str], scope: str) -> str:
-    """Why meters of these names make no sum of a scope; empty where they do.
+def mixed(names: Iterable[str], scope: str) -> Reason | None:
+    """Why meters of these names make no sum of a scope; None where they do.
 
     Two kinds of meter that read one scope read the same devices as a rule: a PDU and the machine's
     own supply, two tools that ask one card. Added up, these would count twice.
     """
     different = sorted(set(names))
-    if len(different) < 2:
-        return ""
-    return (
-        f"{' and '.join(different)} both measure {_ALL[scope].title.full}: what both of them read "
-        "would count twice"
-    )
+    return Reason("mixed_meters", meters=different, scope=scope) if len(different) > 1 else None

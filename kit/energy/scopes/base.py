@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from kit.core.model import EnergyValue, MeterDevice
+from kit.core.reason import Reason
 from kit.energy.believable import Sifted
 from kit.energy.curve import Curve, Sensor
 from kit.energy.doubts import Doubt
@@ -82,6 +83,6 @@ class Scope(NamedTuple):
     ways: Callable[[MeterDevice, Sifted], Ways]
     growth: Mapping[str, Growth]
     corrected: Callable[[Facts, float, float], float] = lambda _facts, joules, _seconds: joules
-    of_zero: Callable[[Facts], str] = lambda _facts: ""
+    of_zero: Callable[[Facts], Reason | None] = lambda _facts: None
     is_own: Callable[[Mapping[str, int]], bool] = lambda _latest: True
     stated: Callable[[EnergyValue, Sequence[MeterDevice]], EnergyValue] | None = None

@@ -14,6 +14,7 @@ import numpy as np
 
 from kit.core.limits import seconds_of
 from kit.core.model import EnergyValue, MeterDevice
+from kit.core.reason import Reason
 from kit.core.units import scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import Curve, Hole, Sensor, gaps
@@ -33,7 +34,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
     t = series.t.astype(np.float64)
     joules = np.diff(series.raw).astype(np.float64) * scale_of(QUANTITY, facts)
     poll_s = seconds_of(facts, "poll_s", 1.0)
-    back = (Hole(t[i], t[i + 1], "its total went backwards") for i in np.flatnonzero(joules < 0))
+    back = (Hole(t[i], t[i + 1], Reason("total_backwards")) for i in np.flatnonzero(joules < 0))
     return Curve(
         t=t,
         joules=np.concatenate([[0.0], np.cumsum(np.maximum(joules, 0.0))]),
@@ -42,7 +43,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
         resolution_j=scale_of(QUANTITY, facts) / np.sqrt(6),
         holes=(
             *back,
-            *gaps(t, _HOLE_PERIODS * poll_s, "answer of CodeCarbon"),
+            *gaps(t, _HOLE_PERIODS * poll_s, "codecarbon"),
         ),
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from kit.core.limits import most_j, package_highest_w, seconds_of
 from kit.core.model import MeterDevice
+from kit.core.reason import Reason
 from kit.core.units import NS, scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import (
@@ -62,7 +63,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
         sensor=sensor(facts),
         resolution_j=scale / np.sqrt(6),
         holes=(
-            *holes_at(t, reset, "the energy counter was reset"),
+            *holes_at(t, reset, Reason("counter_reset")),
             *_unfollowed(t, facts),
             *_rests(t, steps == 0),
             *gaps(t, max(hole_s(facts), float(facts.get("bridge_s", 0.0))), "reading"),
@@ -89,15 +90,15 @@ def _unfollowed(t: Floats, facts: Facts) -> tuple[Hole, ...]:
     joules, poll_s = float(facts.get("wrap", 0)) * scale_of(QUANTITY, facts), _poll_s(facts)
     if not 0 < joules < package_highest_w(facts) * poll_s:
         return ()
-    reason = f"its counter begins again after {joules:.3g} J, too soon for reads {poll_s:g} s apart"
+    reason = Reason("counter_wraps", wrap_j=joules, poll_s=poll_s)
     return (Hole(float(t[0]), float(t[-1]), reason),)
 
 
 def _rests(t: Floats, still: np.typing.NDArray[np.bool_]) -> tuple[Hole, ...]:
     """Holes where the counter did not grow for longer than a package can be at rest."""
     return tuple(
-        hole._replace(reason=f"the energy counter stood still for {seconds:.2f} s")
-        for hole in holes_at(t, still, "")
+        hole._replace(reason=Reason("stood_still", seconds=seconds))
+        for hole in holes_at(t, still, Reason("stood_still"))
         if (seconds := (hole.t1 - hole.t0) * NS) > _LONGEST_REST_S
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from kit.core.limits import seconds_of
 from kit.core.model import MeterDevice
+from kit.core.reason import Reason
 from kit.core.units import NS, scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import (
@@ -89,7 +90,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
     )
 
 
-def register_agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float | str:
+def register_agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) -> float | Reason:
     """Power answers' energy over that of the outlet's own register, between two of its steps.
 
     Two views of one sensor, as a GPU's counter and power are. A register counts watt-hours, or
@@ -98,17 +99,17 @@ def register_agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) 
     found = readings(device, samples, REGISTER)
     power = curve(device, samples)
     if found is None or power is None:
-        return "register and power are not both read"
+        return Reason("register_missing")
     series, facts = found
     inside = (series.t >= t0) & (series.t <= t1)
     t, raw = series.t[inside], series.raw[inside]
     stepped = np.flatnonzero(np.diff(raw)) + 1
     grown = int(raw[stepped[-1]] - raw[stepped[0]]) if len(stepped) else 0
     if len(stepped) and int(np.diff(raw).min()) < 0:
-        return "the energy register went backwards"
+        return Reason("register_backwards")
     steps = grown / max(1.0, float(facts.get("resolution", 1.0)) / scale_of(REGISTER, facts))
     if steps < _REGISTER_STEPS:
-        return f"the energy register made {steps:.0f} steps, {_REGISTER_STEPS} at least"
+        return Reason("register_coarse", steps=float(steps), least=_REGISTER_STEPS)
     read = power.between(float(t[stepped[0]]), float(t[stepped[-1]]))
     if isinstance(read, Unmeasured):
         return read.reason
@@ -167,15 +168,17 @@ def _unanswered(t: Floats, apart_s: Floats, limit_s: float) -> tuple[Hole, ...]:
     By these, one answer that was asked for twice is late, and not lost.
     """
     return tuple(
-        Hole(float(t[i]), float(t[i + 1]), f"no answer for {(t[i + 1] - t[i]) * NS:.2f} s")
+        Hole(float(t[i]), float(t[i + 1]), _silence(float(t[i + 1] - t[i]) * NS))
         for i in np.flatnonzero(apart_s > limit_s)
     )
 
 
-def _unread(facts: Facts) -> str:
-    squelch = facts.get("squelch")
-    limit = f" ({squelch:g} W)" if squelch else ""
-    return f"the outlet read 0 W, less than it can measure{limit}"
+def _silence(seconds: float) -> Reason:
+    return Reason("gap", what="answer", seconds=seconds)
+
+
+def _unread(facts: Facts) -> Reason:
+    return Reason("below_squelch", squelch_w=facts.get("squelch") or None)
 
 
 def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
@@ -205,10 +208,10 @@ def _against_register(device: MeterDevice, samples: Samples) -> tuple[Doubt, ...
         return ()
     span = (int(read.t[0]), int(read.t[-1]))
     ratio = register_agreement(device, samples, *span)
-    if isinstance(ratio, str) or 1 / _ALIKE < ratio < _ALIKE:
+    if isinstance(ratio, Reason) or 1 / _ALIKE < ratio < _ALIKE:
         return ()
-    reason = f"its readings give {ratio:.3g} of what the outlet's own energy register counted"
-    return (Doubt(device.device, POWER, reason, "", 0, 0, (span,), dropped=False),)
+    reason = Reason("register_differs", ratio=ratio)
+    return (Doubt(device.device, POWER, reason, None, 0, 0, (span,), dropped=False),)
 
 
 def judged_period_s(t: Floats, raw: Ints, poll_s: float, stated_s: float | None) -> float:

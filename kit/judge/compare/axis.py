@@ -48,12 +48,14 @@ class Axis(Record, frozen=True, kw_only=True):
 
     def line(self) -> str:
         """``GPU energy per output token ×1.021 [0.998, 1.044], margin ±10% → EQUIVALENT``."""
-        parts = [names.metric(self.metric)]
-        if self.ratio is not None:
-            parts.append(f"×{self.ratio:.3f}")
+        parts = " ".join(part for part in (names.metric(self.metric), self.number()) if part)
+        tail = f" ({self.reason})" if self.reason else ""
+        return f"{parts} → {self.verdict}{tail}"
+
+    def number(self) -> str:
+        """``×1.021 [0.998, 1.044], margin ±10%``."""
+        parts = [] if self.ratio is None else [f"×{self.ratio:.3f}"]
         if self.ci90 is not None:
             parts.append(f"[{self.ci90[0]:.3f}, {self.ci90[1]:.3f}]")
-        if self.margin is not None:
-            parts[-1] += f", margin ±{self.margin:.0%}"
-        tail = f" ({self.reason})" if self.reason else ""
-        return f"{' '.join(parts)} → {self.verdict}{tail}"
+        margin = "" if self.margin is None else f", margin ±{self.margin:.0%}"
+        return " ".join(parts) + margin

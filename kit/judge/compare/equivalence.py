@@ -12,6 +12,7 @@ import msgspec
 
 from kit.core import stats
 from kit.core.model import Record, ReplaySpec
+from kit.energy.reasons import sentence
 from kit.judge.compare.axis import GOOD, Axis, Equivalence, side_of
 from kit.judge.compare.likeness import (
     Difference,
@@ -197,7 +198,7 @@ def _doubted(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     for side, metric in (("original", theirs), ("replay", ours)):
         if told := metric.get("doubts"):
             more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
-            return f"readings of the {side} are in doubt: {told[0]}{more}"
+            return f"readings of the {side} are in doubt: {sentence(told[0])}{more}"
     return ""
 
 
@@ -208,7 +209,7 @@ def _silent(
     if ground.fault and theirs["status"] != "unmeasured":
         return Axis(metric=metric, verdict=ground.fault[0], reason=ground.fault[1])
     side = "original" if theirs["status"] == "unmeasured" else "replay"
-    said = (theirs if side == "original" else ours or {}).get("reason", "not reported")
+    said = sentence((theirs if side == "original" else ours or {}).get("reason", "not reported"))
     return Axis(metric=metric, verdict="NOT-COMPARABLE", reason=f"{side} unmeasured: {said}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from kit.core import stats
 from kit.core.model import Record
+from kit.energy.reasons import sentence
 
 
 class Cell(Record, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ def _row(name: str, results: Sequence[Mapping[str, Any]]) -> Row:
 
 def _cell(reference: Mapping[str, Any], metric: Mapping[str, Any], *, first: bool) -> Cell:
     if metric["status"] == "unmeasured":
-        return Cell(status="unmeasured", reason=metric["reason"])
+        return Cell(status="unmeasured", reason=sentence(metric["reason"]))
     found = None if first else _ratio(reference, metric)
     ends = metric.get("ci95")
     return Cell(

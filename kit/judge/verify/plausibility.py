@@ -8,6 +8,7 @@ from itertools import pairwise
 from kit.core.model import Manifest, Phase, Request, Response
 from kit.core.units import NS
 from kit.energy import Energy
+from kit.energy.reasons import sentence
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
@@ -36,7 +37,7 @@ def _readings(energy: Energy) -> Check:
         # The plan's facts make no sense; level 4 checks the numbers that follow from them.
         why = f"the readings cannot be judged by this plan ({type(error).__name__})"
         return check("READINGS_DOUBTED", "WARN", why)
-    found = [doubt.words() for doubt in doubts if not doubt.settled]
+    found = [sentence(doubt.told()) for doubt in doubts if not doubt.settled]
     if not found:
         return check("READINGS_DOUBTED", "PASS", "readings are within their devices' limits")
     more = f" (and {len(found) - 2} more)" if len(found) > 2 else ""

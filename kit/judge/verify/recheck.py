@@ -12,6 +12,7 @@ from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.core.model import Manifest, Request, Response, ScheduledRequest
 from kit.energy import Energy, results
+from kit.energy.results.older import IN_WORDS, in_words
 from kit.judge.verify import older, streams
 from kit.judge.verify.schema import sample_checks
 from kit.judge.verify.verdict import Check, check, judged
@@ -251,12 +252,14 @@ def _texts(records: RunRecords) -> Iterator[str]:
 def _results(records: RunRecords, energy: Energy, source: ArchiveSource) -> Check:
     stored = jsonio.parse(source.read("results.json"), "results.json")
     try:
-        found = jsonio.parse(jsonio.canonical(results.compute(records, energy)))
+        computed = results.compute(records, energy)
+        is_in_words = isinstance(stored, dict) and stored.get("formulas") == IN_WORDS
+        found = jsonio.parse(jsonio.canonical(in_words(computed) if is_in_words else computed))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The records may hold anything; any error in the formulas is a finding.
         why = f"they cannot be computed from these records ({type(error).__name__})"
         return check("RESULTS_DIFFER", "FAIL", why)
-    if older.is_former(stored):
+    if not is_in_words and older.is_former(stored):
         return older.judge(stored, found)
     return judged(
         "RESULTS_DIFFER", differences(stored, found, "$"), "every number was computed again"

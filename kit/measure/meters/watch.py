@@ -19,6 +19,7 @@ from kit.core import limits
 from kit.core.model import MeterDevice, meter_label
 from kit.core.units import QUANTITIES, event_reasons, scale_of
 from kit.energy import scopes
+from kit.energy.reasons import sentence
 from kit.energy.running import RunningSum
 from kit.energy.scopes.base import Growth
 from kit.measure.meters import MeterUnavailable, Reader, Reading, get
@@ -146,7 +147,7 @@ class _Device:
         raw = reading.raw or 0
         if self._scope and name in self._scope.power and raw <= 0:
             if raw == 0 and (why := self._scope.of_zero(facts)):
-                return why
+                return sentence(why)
             return f"{QUANTITIES[name].text} reads {raw * scale_of(name, facts):g} W: no reading"
         fault = limits.fault(name, facts, raw, reading.device)
         return f"{QUANTITIES[name].text}: {fault}" if fault else ""
@@ -285,7 +286,7 @@ def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
 
 def _total(own: Mapping[str, Seen], scope: str) -> dict[str, Any]:
     if twice := scopes.mixed((d.meter for d in own.values()), scope):
-        return {"power_W": None, "energy_J": None, "energy_over_s": None, "reason": twice}
+        return {"power_W": None, "energy_J": None, "energy_over_s": None, "reason": sentence(twice)}
     watts, joules = [d.watts for d in own.values()], [d.joules for d in own.values()]
     times = sorted(d.seconds for d in own.values())
     whys = [f"{n}: {d.why_not}" for n, d in own.items() if d.watts is None]

@@ -9,6 +9,7 @@ from kit.core import limits
 from kit.core.model import Finding, MeterDevice, MeterPlan
 from kit.core.units import QUANTITIES
 from kit.energy import sanity, scopes
+from kit.energy.reasons import sentence
 from kit.measure import meters as registry
 from kit.run.preflight.finding import fail, ok, warn
 from kit.spec.meters import is_aliased
@@ -58,9 +59,10 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
             yield warn("PDU_IMPLAUSIBLE", why, "compare outlets and profile: `kit pdu probe`")
     powers = [facts for plan in outlets for facts in _powers(plan)]
     for facts in powers:
-        why = sanity.against_itself(facts["probe"], float(facts.get("resolution", 1.0)))
-        if why:
-            yield warn("PDU_IMPLAUSIBLE", why, "compare outlets and profile: `kit pdu probe`")
+        if odd := sanity.against_itself(facts["probe"], float(facts.get("resolution", 1.0))):
+            yield warn(
+                "PDU_IMPLAUSIBLE", sentence(odd), "compare outlets and profile: `kit pdu probe`"
+            )
         if unused := facts.get("calibration_unused"):
             remedy = "repeat it with `kit pdu calibrate`"
             yield warn("PDU_UNCALIBRATED", f"the PDU's calibration is not used: {unused}", remedy)
@@ -70,8 +72,12 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
         return
     wall_w = sum(f["probe"]["watts"] * f.get("correction", 1.0) for f in summed)
     gain = max(float(facts.get("gain", 0.0)) for facts in summed)
-    if why := sanity.power_below_parts(wall_w, gain, sum(grown) * 1e-3 / _WATCHED_S):
-        yield warn("PDU_IMPLAUSIBLE", why, "name every outlet that feeds this host in host.toml")
+    if below := sanity.power_below_parts(wall_w, gain, sum(grown) * 1e-3 / _WATCHED_S):
+        yield warn(
+            "PDU_IMPLAUSIBLE",
+            sentence(below),
+            "name every outlet that feeds this host in host.toml",
+        )
 
 
 def _impossible(device: MeterDevice) -> str:

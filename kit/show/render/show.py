@@ -12,6 +12,7 @@ from rich.text import Text
 from kit.core.errors import ArchiveRefused
 from kit.energy import names
 from kit.energy.names import SCOPES
+from kit.energy.reasons import notices, sentence
 from kit.energy.results.older import readable
 from kit.show.render import evidence
 from kit.show.render.console import (
@@ -188,7 +189,7 @@ def _missing(results: Document) -> RenderableType | None:
         if metric.get("status") == "unmeasured":
             scope, energy, _ = name.partition("_energy_")
             what = f"{names.scope(scope, short=True)} energy" if energy else names.metric(name)
-            lacking = reasons.setdefault(str(metric.get("reason", "")), [])
+            lacking = reasons.setdefault(sentence(metric.get("reason", "")), [])
             lacking += [] if what in lacking else [what]
     if not reasons:
         return None
@@ -243,7 +244,7 @@ def _gaps(found: Sequence[Document], scopes: Sequence[str]) -> Table:
         for scope in scopes:
             energy = phase["energy"].get(scope, {})
             if "joules" not in energy:
-                why = str(energy.get("reason", "not recorded"))
+                why = sentence(energy.get("reason", "not recorded"))
                 where = f"{names.scope(scope, short=True)} in {_phase_name(phase)}"
                 reasons.setdefault(why, []).append(where)
     for why, places in reasons.items():
@@ -252,14 +253,12 @@ def _gaps(found: Sequence[Document], scopes: Sequence[str]) -> Table:
 
 
 def _notices(results: Document) -> RenderableType | None:
-    found = results.get("notices") or ()
+    found = notices(results)
     if not found:
         return None
     table = facts([])
     for notice in found:
-        text = plain(notice.get("message", "")).append(
-            f"  {plain(notice.get('code', ''))}", "quiet"
-        )
+        text = plain(notice.message).append(f"  {plain(notice.code)}", "quiet")
         table.add_row(Badge("warn", ""), text)
     return table
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kit.energy import names
+from kit.energy import names, reasons
+from kit.energy.reasons import sentence
 from kit.judge.compare import GOOD, Axis, Comparison
 from kit.show.report.mean import LEGEND, interval, mean, pieces
 from kit.show.report.parts import Html, join, section, table, tag, text
@@ -53,7 +54,7 @@ def _value(metric: Mapping[str, Any]) -> Html:
 
 def _spread(metric: Mapping[str, Any]) -> str:
     if metric["status"] == "unmeasured":
-        return str(metric["reason"])
+        return sentence(metric["reason"])
     if "agree" in metric:
         several = len(metric["launches"]) > 1
         return (
@@ -98,7 +99,7 @@ def _sides(axis: Axis) -> tuple[str, str]:
 
 def _ratio(axis: Axis) -> str:
     """The number of an axis without its name and verdict."""
-    return axis.line().partition(" → ")[0].partition("×")[2].strip()
+    return axis.number().removeprefix("×")
 
 
 _LIKENESS = {
@@ -115,8 +116,8 @@ def _badge(verdict: str) -> Html:
 
 
 def notices(results: Mapping[str, Any]) -> Html:
-    notices = results["notices"]
-    if not notices:
+    told = reasons.notices(results)
+    if not told:
         return Html("")
-    rows = [tag("li", tag("code", n["code"]), " ", n["message"]) for n in notices]
+    rows = [tag("li", tag("code", n.code), " ", n.message) for n in told]
     return section("Before you believe a number", tag("ul", *rows, class_="notices"))

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from kit.core.text import clean
+from kit.energy.reasons import sentence
 from kit.show.report import rounding
 
 
@@ -65,7 +66,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Html:
 def energy(value: Mapping[str, Any]) -> Html:
     """``915 J ± 3 (reading noise) ± 26 (sensor)``; what was not measured says so."""
     if value.get("status") == "unmeasured":
-        return tag("span", "unmeasured", class_="absent", title=str(value.get("reason", "")))
+        return tag("span", "unmeasured", class_="absent", title=sentence(value.get("reason", "")))
     shown, unit, shares = rounding.joules(value)
     said = [text(f"{shown} {unit}")]
     if value.get("status") == "estimated":
@@ -75,4 +76,4 @@ def energy(value: Mapping[str, Any]) -> Html:
 
 def absent(reason: object) -> Html:
     """Why there is no number, where one would stand."""
-    return tag("span", f"unmeasured: {reason}", class_="absent")
+    return tag("span", f"unmeasured: {sentence(reason)}", class_="absent")

@@ -8,7 +8,7 @@ from typing import Any
 
 from kit import __version__
 from kit.core.text import clean
-from kit.energy import names
+from kit.energy import names, reasons
 from kit.energy.names import COMPARATORS, NETS, SCOPES
 from kit.judge.compare import Comparison
 from kit.record.phases import INSIDE
@@ -105,7 +105,7 @@ def _value(metric: Document) -> str:
 
 
 def _notices(results: Document) -> list[str]:
-    return [f"{n['code']}: {n['message']}" for n in results["notices"]]
+    return [f"{notice.code}: {notice.message}" for notice in reasons.notices(results)]
 
 
 def _blocks(results: Document) -> Iterator[str]:

@@ -30,6 +30,7 @@ from typing import Any
 
 from kit.core.text import clean
 from kit.energy.names import NETS, SCOPES
+from kit.energy.reasons import sentence
 
 Document = Mapping[str, Any]
 PHASES = (
@@ -98,15 +99,15 @@ def _energy(energy: Document) -> dict[str, Any]:
         "u_reading_j": energy.get("u_reading"),
         "u_sensor_j": energy.get("u_sensor"),
         "method": energy.get("method"),
-        "reason": energy.get("reason"),
+        "reason": _why(energy),
     }
 
 
 def _metric(name: str, found: Document, numbers: Sequence[int]) -> Iterator[Document]:
     """The summary first, then the value of each launch."""
     low, high = found.get("ci95") or (None, None)
-    names = ("status", "unit", "se", "u_reading", "u_sensor", "n", "reason")
-    kept = {name: found.get(name) for name in names}
+    names = ("status", "unit", "se", "u_reading", "u_sensor", "n")
+    kept = {name: found.get(name) for name in names} | {"reason": _why(found)}
     value = str(found["agree"]).lower() if "agree" in found else found.get("value")
     yield {"metric": name, **kept, "value": value, "ci95_low": low, "ci95_high": high}
     told = "measured" if found["status"] == "unmeasured" else found["status"]
@@ -115,7 +116,7 @@ def _metric(name: str, found: Document, numbers: Sequence[int]) -> Iterator[Docu
     for launch, each in zip(numbers, found["launches"], strict=True):
         own = {"metric": name, "launch": launch, "unit": found["unit"], "value": each}
         if each is None:
-            reason = found.get("reason", "no value of this launch")
+            reason = _why(found) or "no value of this launch"
             yield own | {"status": "unmeasured", "reason": reason}
         else:
             yield own | {"status": told}
@@ -132,7 +133,7 @@ def _nets(launch: Document) -> Iterator[Document]:
                 "unit": "J",
                 "u_reading": net.get("u_reading"),
                 "u_sensor": net.get("u_sensor"),
-                "reason": net.get("reason"),
+                "reason": _why(net),
             }
             for name, u in (("baseline_w", None), ("drift_w", "u_drift_w")):
                 if name in net:
@@ -148,7 +149,7 @@ def _crossed(launch: Document) -> Iterator[Document]:
             "status": check["status"],
             "value": check.get("ratio"),
             "unit": "1",
-            "reason": check.get("reason"),
+            "reason": _why(check),
         }
 
 
@@ -163,8 +164,13 @@ def _split(scope: str, found: Document) -> Iterator[Document]:
             "se": told.get("u"),
             "u_sensor": told.get("u_sensor"),
             "n": found.get("windows"),
-            "reason": found.get("reason"),
+            "reason": _why(found),
         }
+
+
+def _why(found: Document) -> str | None:
+    """Why there is no number; None where there is one."""
+    return sentence(found["reason"]) if "reason" in found else None
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Document]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from kit.core.units import event_reasons
 from kit.energy import names
 from kit.energy.names import COMPARATORS, SCOPES
+from kit.energy.reasons import sentence
 from kit.record.phases import INSIDE
 from kit.show.report.rounding import number, with_u
 
@@ -26,7 +27,6 @@ TERMS: dict[str, tuple[str, bool]] = {
     "delay": ("the sensor's delay", False),
     "model": ("the model of the estimate", False),
 }
-_SLOPES = {"temperature": "temperature_c_per_min", "power": "power_percent_per_min"}
 STATES = {"steady": "steady", "not_steady": "not steady", "unknown": "cannot be told"}
 # The windows in which a GPU is judged to be steady or not.
 PLACES = {"before": names.phase("loaded_idle", "before"), "within": names.phase("measured")}
@@ -101,15 +101,12 @@ def _why(judged: Document) -> list[str]:
     """The reasons, those of slopes, which are shown with them, by their limits."""
     found = []
     for reason in judged["reasons"]:
-        what, moves, rest = str(reason).partition(" moves by ")
-        if not moves:
-            found.append(reason)
+        if not isinstance(reason, Mapping) or reason.get("code") != "slope":
+            found.append(sentence(reason))
             continue
-        limit = rest.partition("(limit ")[2].rstrip(")")
-        told = judged[_SLOPES[what]]
-        sure = abs(told["value"]) - 2 * told["u"] > float(limit)
+        sure = abs(reason["slope"]) - 2 * reason["u"] > reason["limit"]
         how = "beyond" if sure else "not surely within"
-        found.append(f"{what} {how} its limit of {limit} a minute")
+        found.append(f"{reason['what']} {how} its limit of {reason['limit']:g} a minute")
     return found
 
 
@@ -124,7 +121,7 @@ def masks(judged: Document) -> str:
 def cross_check(check: Document) -> str:
     """``1.003 of the counter``, or why there is no ratio."""
     if check["status"] == "unmeasured":
-        return f"unmeasured: {check['reason']}"
+        return f"unmeasured: {sentence(check['reason'])}"
     return f"power readings give {check['ratio']:.3f} of the energy counter"
 
 
@@ -148,7 +145,7 @@ def split_over(found: Document) -> str:
 def unmeasured(results: Document) -> list[tuple[str, str]]:
     """Scopes behind no metric, each with its reason: (scope, reason)."""
     return [
-        (name.partition("_energy_")[0], str(metric["reason"]))
+        (name.partition("_energy_")[0], sentence(metric["reason"]))
         for name, metric in results["metrics"].items()
         if name.endswith("_energy_per_request") and metric["status"] == "unmeasured"
     ]
@@ -157,7 +154,7 @@ def unmeasured(results: Document) -> list[tuple[str, str]]:
 def gaps(launch: Document, shown: Sequence[str]) -> list[tuple[str, str]]:
     """Why a phase has no energy where others of its scope have: (what, reason)."""
     return [
-        (f"{phase_name(phase)}, {names.scope(scope)}", str(phase["energy"][scope]["reason"]))
+        (f"{phase_name(phase)}, {names.scope(scope)}", sentence(phase["energy"][scope]["reason"]))
         for phase in launch["phases"]
         for scope in shown
         if phase["energy"].get(scope, {}).get("status") == "unmeasured"

@@ -1,0 +1,160 @@
+"""Reason codes: each has one sentence, and each value that one is made with is declared."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kit
+from kit.core import jsonio
+from kit.core.reason import Reason, plain
+from kit.energy import reasons, results
+from kit.energy.reasons import KINDS, Notice, notices, sentence
+from kit.energy.results.older import in_words
+from kit.record import archive, records
+from tests.committed import ALL
+
+PACKAGE = Path(kit.__file__).parent
+_VALUE = re.compile(r"\{(\w+)")
+
+
+def made() -> Iterator[tuple[str, str, set[str] | None]]:
+    """Every `Reason(...)` of kit's source: where, its code, its values (None: not known here)."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Reason"):
+                continue
+            code = node.args[0]
+            if isinstance(code, ast.Constant):
+                names = {word.arg for word in node.keywords if word.arg}
+                spread = any(word.arg is None for word in node.keywords)
+                where = f"{path.name}:{node.lineno}"
+                yield where, str(code.value), None if spread else names
+
+
+@pytest.mark.parametrize("code", KINDS)
+def test_a_sentence_says_every_value_that_is_declared(code: str) -> None:
+    kind = KINDS[code]
+    assert set(_VALUE.findall(kind.sentence)) == set(kind.values)
+    assert all(kind.values.values())
+
+
+def test_each_reason_that_is_made_is_registered_with_its_values() -> None:
+    found = list(made())
+    assert len(found) > 80
+    for where, code, values in found:
+        assert code in KINDS, where
+        # What a loop needs before its value is known is put in afterwards.
+        assert values is None or values <= set(KINDS[code].values), where
+    named = {code for _, code, _ in found}
+    source = "".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "reasons.py")
+    assert [c for c in KINDS if c not in named and c not in source and not _by_name(c)] == []
+
+
+def _by_name(code: str) -> bool:
+    """Codes that are put together from a latency's name."""
+    return code.endswith("_untimed")
+
+
+def test_a_sentence_is_that_of_the_document() -> None:
+    inner = Reason("gap", what="sample", seconds=1.25)
+    whole = Reason("of_pieces", missing=2, pieces=8, reason=inner)
+    assert sentence(whole) == "2 of 8 pieces: no power sample for 1.25 s"
+    assert sentence(whole.document()) == sentence(whole)
+    assert sentence("as an older archive has it") == "as an older archive has it"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "no gpu_energy was read"),
+        ({"failed": 3}, "no gpu_energy was read: 3 reads failed"),
+        ({"failed": None}, "no gpu_energy was read"),
+    ],
+)
+def test_what_stands_in_brackets_needs_its_value(values: dict[str, Any], said: str) -> None:
+    assert sentence(Reason("none_read", quantity="gpu_energy", **values)) == said
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"code": "gap"},
+        {"code": "gap", "what": ["a", {"b": 1}], "seconds": "long"},
+        {"code": "not_resolved", "piece_s": None, "needed_s": {"code": 3}},
+        {"code": "nobody_knows", "x": 1, "y": [{"code": "no_block"}]},
+        {"code": 7},
+        {"code": "driver_late", "late_s": "inf", "limit_s": True},
+        None,
+        [],
+    ],
+)
+def test_a_damaged_reason_is_shown_and_raises_nothing(damaged: object) -> None:
+    assert isinstance(sentence(damaged), str)
+
+
+def test_infinity_is_a_word_in_json_and_the_same_in_a_sentence() -> None:
+    found = Reason("unexplained", longest_s=2.0, share=float("inf"))
+    stored = jsonio.parse(jsonio.canonical(plain(found)))
+    assert "inf% of their scatter" in sentence(found) == sentence(stored)
+
+
+def test_launches_share_a_notice_that_reads_alike() -> None:
+    def ratio(value: float, *launches: int) -> dict[str, Any]:
+        told = {"code": "CROSS_CHECK", "device": "gpu0", "ratio": value}
+        return told | ({"launches": list(launches)} if launches else {})
+
+    lost = {"code": "SAMPLER_LOST", "said": "it ended"}
+    of = {"launches": [{}, {}, {}], "notices": [ratio(1.03, 0), ratio(1.0300001, 2), lost, lost]}
+    same = "gpu0: power readings give 1.030 of the counter"
+    ended = Notice("SAMPLER_LOST", "it ended")
+    assert notices(of) == [Notice("CROSS_CHECK", f"launches 0, 2: {same}"), ended, ended]
+    of["notices"].append(ratio(1.03, 1))
+    assert notices(of)[0].message == f"every launch: {same}"
+    former = {"notices": [{"code": "CROSS_CHECK", "message": "launch 0: as told then"}]}
+    assert notices(former) == [Notice("CROSS_CHECK", "launch 0: as told then")]
+
+
+@pytest.mark.parametrize("run", ALL, ids=lambda p: p.name[:12])
+def test_a_committed_run_of_formulas_4_is_its_records_in_words(run: Path) -> None:
+    stored = jsonio.read(run / "results.json")
+    computed = results.compute(records.load(archive.open_source(run)))
+    assert list(_sentences(computed)) == []
+    if stored["formulas"] == "4":
+        said = in_words(computed)
+        assert said["notices"] == stored["notices"]
+        assert list(_texts(said)) == list(_texts(stored))
+
+
+def _sentences(value: Any, key: str = "") -> Iterator[str]:
+    """Texts under the keys where reasons stand."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _sentences(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _sentences(item, key)
+    elif isinstance(value, str) and key in ("reason", "reasons", "doubts", "instead", "message"):
+        yield value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for _, item in sorted(value.items()):
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_vocabularies_know_what_is_said_with_them() -> None:
+    words = re.compile(r"\{\w+:([A-Za-z]+)\}")
+    used = {how for kind in KINDS.values() for how in words.findall(kind.sentence)}
+    assert used - {"g", "ms"} <= set(reasons._VOCABULARIES)
