@@ -444,8 +444,8 @@ def register(wh: float, factor: float = 1.0, restart: bool = False) -> float | s
 def test_an_outlets_register_is_a_second_view_of_its_power() -> None:
     assert register(1.0) == pytest.approx(1.0, abs=0.005)
     assert register(1.0, factor=0.8) == pytest.approx(1.25, abs=0.01)
-    assert register(100.0) == "the energy register made 0 steps, 50 at least"
-    assert register(1.0, restart=True) == "the energy register went backwards"
+    assert register(100.0) == Reason("register_coarse", steps=0.0, least=50)
+    assert register(1.0, restart=True) == Reason("register_backwards")
 
 
 # --- what must hold for any window ----------------------------------------------------------

@@ -85,7 +85,7 @@ def test_what_the_windows_cannot_tell_apart_is_refused() -> None:
     broken = per_token([*simulated(6), Work(1, 1, 1, 1, 1, float("nan"))])
     assert isinstance(broken, Refused)
     mute = per_token([w._replace(output_tokens=0) for w in simulated(7)])
-    assert mute == Refused("no output token in any window")
+    assert mute == Refused(Reason("no_output_token"))
 
 
 def launches(seed: int, many: int, spread: float) -> list[list[Work]]:

@@ -245,12 +245,9 @@ IDENTIFIERS |= {*names.ENERGY_PER, "ttft", "tpot", "e2e"}
 NO_WORDS = {*IDENTIFIERS, *units.QUANTITIES, *meters.names(), "before", "after"}
 # Tables of words by such a key that are no names of it: where, and what they say instead.
 OTHER_TABLES = {
-    ("record/phases.py", "idle"): "what results.json holds as alias",
+    ("record/phases.py", "idle"): "what results.json held as alias",
     ("record/phases.py", "prefill"): "the same",
     ("record/phases.py", "decode"): "the same",
-    ("energy/results/requests.py", "ttft"): "why there is no number",
-    ("energy/results/requests.py", "tpot"): "why there is no number",
-    ("energy/results/requests.py", "e2e"): "why there is no number",
     ("judge/replay/undertaking.py", "estimate"): "where a replay's meter reads, by meter",
     ("judge/replay/undertaking.py", "codecarbon"): "where a replay's meter reads, by meter",
     ("judge/verify/journal.py", "startup"): "which events a block must hold",

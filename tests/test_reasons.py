@@ -157,4 +157,4 @@ def _texts(value: Any) -> Iterator[str]:
 def test_vocabularies_know_what_is_said_with_them() -> None:
     words = re.compile(r"\{\w+:([A-Za-z]+)\}")
     used = {how for kind in KINDS.values() for how in words.findall(kind.sentence)}
-    assert used - {"g", "ms"} <= set(reasons._VOCABULARIES)
+    assert used - {"g", "ms", "upper"} <= set(reasons._VOCABULARIES)

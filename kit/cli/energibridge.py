@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,9 +15,11 @@ from cyclopts import Parameter
 from kit.cli.common import Json, print_json, say
 from kit.core import jsonio
 from kit.core.errors import UsageError
+from kit.core.model import EnergyValue
 from kit.core.text import utf8
 from kit.core.units import rounded
 from kit.energy import Energy
+from kit.energy.reasons import sentence
 from kit.measure.readers import Recording
 from kit.measure.readers import energibridge as reader
 from kit.record import samples
@@ -105,7 +107,7 @@ def _window(recording: Recording, from_s: float | None, to_s: float | None) -> t
 
 
 def _told(
-    recording: Recording, data: bytes, window: tuple[int, int], values: Any
+    recording: Recording, data: bytes, window: tuple[int, int], values: Iterable[EnergyValue]
 ) -> dict[str, Any]:
     began = datetime.fromtimestamp(recording.began_ms / 1000, UTC)
     return {
@@ -116,11 +118,16 @@ def _told(
             "began_utc": began.isoformat(timespec="milliseconds"),
         },
         "window_s": [t / _S for t in window],
-        "energy": {v.scope: msgspec.to_builtins(v) for v in values},
+        "energy": {v.scope: _in_words(v) for v in values},
         "devices": {d.device: d.description for m in recording.meters for d in m.devices},
         "not_used": list(recording.unused),
         "notes": list(recording.notes),
     }
+
+
+def _in_words(value: EnergyValue) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(value, enc_hook=sentence)
+    return found | {"reason": sentence(value.reason or "")}
 
 
 def _write(recording: Recording, out: Path) -> None:

@@ -32,13 +32,14 @@ _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character that JSON writes as 
 
 
 class JsonRefused(KitError):
-    """Bytes that are not the strict JSON kit accepts; ``code`` is a verify reason code."""
+    """Bytes that are not the strict JSON kit accepts; ``code`` is a verify reason code, and
+    ``line`` where the parser stopped, if it did."""
 
     exit_code = 4
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, line: int | None = None) -> None:
         super().__init__(message, "correct that file, or get a sound copy of it")
-        self.code = code
+        self.code, self.line = code, line
 
 
 def canonical(value: Any) -> bytes:
@@ -105,7 +106,8 @@ def parse(data: bytes, what: str = "the file", *, any_integer: bool = False) -> 
             f"{what} holds half a character: \\ud800 to \\udfff name one only in pairs",
         ) from error
     except (ValueError, RecursionError) as error:
-        raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: {error}") from error
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: {error}", line) from error
 
 
 def read(path: Path) -> Any:

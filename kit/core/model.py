@@ -141,11 +141,17 @@ class RunSpec(Record, frozen=True, kw_only=True):
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a spec: where (JSON path), what, and what to do."""
+    """One thing wrong with a spec: where (JSON path), what, and what to do.
+
+    ``key`` is the key at ``path`` that it is about where that one is missing (``missing``) or
+    unknown; else empty.
+    """
 
     path: str
     message: str
     remedy: str
+    key: str = ""
+    missing: bool = False
 
 
 # --- plan -----------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ _OF_WINDOWS = {
     "nothing_read": _kind("nothing read yet"),
     "no_sum": _kind("no running sum of {devices:, }", devices="list of devices"),
     "below_parts": _kind(
-        "the wall shows {wall_j:.4g} J where {parts:PARTS} alone drew {parts_j:.4g} J: impossible, "
+        "the wall shows {wall_j:.4g} J where {parts:upper} alone drew {parts_j:.4g} J: impossible, "
         "so an outlet or a supply is missing, or the PDU's numbers are not watts",
         wall_j="energy at the wall, J",
         parts="list of the scopes behind it",
@@ -491,7 +491,7 @@ _VOCABULARIES: dict[str, Mapping[str, str]] = {
         "power": "power reading",
         "reading": "reading",
         "answer": "answer",
-        "codecarbon": "answer of CodeCarbon",
+        "account": "answer of CodeCarbon",
     },
     "criterion": {"event_reasons": "clock event reasons"},
     "place": {"before": "before the block", "within": "within the block"},
@@ -505,7 +505,6 @@ _VOCABULARIES: dict[str, Mapping[str, str]] = {
     },
     "quantity": {name: quantity.text for name, quantity in QUANTITIES.items()},
     "scope": {n: title.full for n, title in {**names.SCOPES, **names.COMPARATORS}.items()},
-    "PARTS": {"gpu": "GPU", "cpu": "CPU"},
 }
 
 _LAUNCHES = "launches"
@@ -550,9 +549,9 @@ def _shown(value: Any, how: str) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {count}×" for name, count in value.items())
     if isinstance(value, list | tuple):
-        return _joined([_shown(v, how if how in _VOCABULARIES else "") for v in value], how)
+        return _joined([_shown(v, how if how.isalpha() else "") for v in value], how)
     if isinstance(value, str):
-        said = _VOCABULARIES.get(how, {}).get(value, value)
+        said = value.upper() if how == "upper" else _VOCABULARIES.get(how, {}).get(value, value)
         return said + "%" * how.endswith("%")
     if how == "ms":
         return _shown(value * 1e3, ".1f") if isinstance(value, int | float) else str(value)
@@ -565,7 +564,7 @@ def _shown(value: Any, how: str) -> str:
 def _joined(each: list[str], how: str) -> str:
     if how == "columns":
         return f"{', '.join(each[:-1])} and {each[-1]}" if each else ""
-    return (" and " if how in _VOCABULARIES else how or ", ").join(each)
+    return (" and " if how.isalpha() else how or ", ").join(each)
 
 
 class Notice(NamedTuple):

@@ -212,9 +212,20 @@ def _scope_problems(spec: RunSpec) -> list[Problem]:
 
 def _schema_problems(rules: Mapping[str, Any], document: Any, root: str) -> Iterator[Problem]:
     errors = jsonio.validator(rules).iter_errors(document)
+    # The validator gives one error for each missing key, in the order of the rule that needs them.
+    missing: dict[tuple[object, ...], Iterator[str]] = {}
     for error in sorted(errors, key=lambda e: [str(p) for p in e.path]):
         for leaf in _leaves(error):
-            yield _in_words(leaf, root)
+            problem = _in_words(leaf, root)
+            if leaf.validator == "required":
+                rule = (*leaf.absolute_path, None, *leaf.absolute_schema_path)
+                keys = missing.setdefault(rule, _missing(leaf))
+                problem = problem._replace(key=next(keys, ""), missing=True)
+            yield problem
+
+
+def _missing(error: ValidationError) -> Iterator[str]:
+    return (key for key in error.validator_value if key not in error.instance)
 
 
 def _leaves(error: ValidationError) -> Iterator[ValidationError]:
@@ -243,7 +254,12 @@ def _distance(errors: list[ValidationError], instance: Mapping[str, Any]) -> tup
 
 def _in_words(error: ValidationError, root: str) -> Problem:
     path = root + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
-    return Problem(path, _message(error), _remedy(error))
+    unknown = _unknown(error) if error.validator == "additionalProperties" else []
+    return Problem(path, _message(error), _remedy(error), key=next(iter(unknown), ""))
+
+
+def _unknown(error: ValidationError) -> list[str]:
+    return sorted(set(error.instance) - set(error.schema.get("properties", {})))
 
 
 def _message(error: ValidationError) -> str:
@@ -257,8 +273,7 @@ def _message(error: ValidationError) -> str:
         case "not":
             return f"{shown} is not pinned: it can move"
         case "additionalProperties":
-            extra = set(error.instance) - set(error.schema.get("properties", {}))
-            return f"unknown {', '.join(repr(k) for k in sorted(extra))}"
+            return f"unknown {', '.join(map(repr, _unknown(error)))}"
         case None:
             return "this is not allowed here"
         case _:

@@ -100,7 +100,7 @@ def test_what_was_read_and_where_from() -> None:
 def test_without_a_gpu_power_alone_stays_unmeasured() -> None:
     columns = recording()
     columns["GPU0_POWER (mWatts)"] = [0] * 101
-    assert "no reading" in energies(text_of(columns))["gpu"].reason
+    assert "no reading" in sentence(energies(text_of(columns))["gpu"].reason)
 
 
 def broken(change: Callable[[dict[str, list[Any]]], Any]) -> str:

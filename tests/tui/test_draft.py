@@ -15,8 +15,8 @@ from kit.tui.form import pretty
 from kit.tui.form.draft import (
     ABSENT,
     Draft,
+    NoDocumentError,
     from_text,
-    line_of,
     parts,
     path_text,
     place,
@@ -147,9 +147,9 @@ def test_half_a_surrogate_pair_stays_escaped() -> None:
 
 @pytest.mark.parametrize(("text", "line"), [('{\n "a": 1,\n}', 3), ("", 1), ('{"a" 1}', 1)])
 def test_broken_json_is_told_with_its_line(text: str, line: int) -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(NoDocumentError) as told:
         from_text(text, "x.json")
-    assert line_of(told.value.message) == line
+    assert told.value.line == line
 
 
 def test_a_list_is_no_spec() -> None:
@@ -158,8 +158,10 @@ def test_a_list_is_no_spec() -> None:
 
 
 def test_a_problem_is_about_the_key_that_is_missing_or_unknown() -> None:
-    missing = Problem("$.image", "'digest' is a required property", "add it")
+    missing = Problem(
+        "$.image", "'digest' is a required property", "add it", "digest", missing=True
+    )
     assert place(missing) == ("image", "digest") and words(missing) == "is required"
-    assert place(Problem("$", "unknown 'foo', 'goo'", "")) == ("foo",)
+    assert place(Problem("$", "unknown 'foo', 'goo'", "", "foo")) == ("foo",)
     assert place(Problem("$.meters[1].alias", "bad", "")) == ("meters", 1, "alias")
     assert path_text(parts("$.meters[1].alias")) == "$.meters[1].alias"

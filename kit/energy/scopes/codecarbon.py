@@ -43,7 +43,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
         resolution_j=scale_of(QUANTITY, facts) / np.sqrt(6),
         holes=(
             *back,
-            *gaps(t, _HOLE_PERIODS * poll_s, "codecarbon"),
+            *gaps(t, _HOLE_PERIODS * poll_s, "account"),
         ),
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from kit.judge.compare.equivalence import Comparison
-from kit.judge.compare.likeness import Difference, is_work, shows_absent
+from kit.judge.compare.likeness import Difference, is_work
 
 Meaning = Literal["confounder", "other work", "may matter", "asked", "recorded"]
 Weight = tuple[int, int]
@@ -70,7 +70,7 @@ class Ranked(NamedTuple):
 
 def ranked(judged: Comparison) -> tuple[Ranked, ...]:
     """Every difference of two runs, the most important first; one of several GPUs only once."""
-    return tuple(sorted((*_wholes(judged), *_facts(judged.differences), *_specs(judged.asked))))
+    return tuple(sorted((*_wholes(judged), *_facts(judged), *_specs(judged.asked))))
 
 
 def _wholes(judged: Comparison) -> Iterator[Ranked]:
@@ -80,10 +80,10 @@ def _wholes(judged: Comparison) -> Iterator[Ranked]:
         yield Ranked((0, 0), "image", "", judged.image)
 
 
-def _facts(found: tuple[Difference, ...]) -> Iterator[Ranked]:
-    absent = {path for path, *values in found if any(map(shows_absent, values))}
-    for path, there, here in _alike(found):
-        yield Ranked(_weight(path, implied=path.partition(".")[0] in absent), path, there, here)
+def _facts(judged: Comparison) -> Iterator[Ranked]:
+    for path, there, here in _alike(judged.differences):
+        implied = path.partition(".")[0] in judged.absent
+        yield Ranked(_weight(path, implied=implied), path, there, here)
 
 
 def _specs(asked: Iterable[Difference]) -> Iterator[Ranked]:

@@ -18,6 +18,7 @@ from kit.judge.compare.likeness import (
     Difference,
     Identity,
     Likeness,
+    absences,
     environments,
     image_identity,
     is_work,
@@ -35,7 +36,8 @@ LATENCIES = ("ttft_p50", "tpot_p50", "e2e_p50")
 class Comparison(Record, frozen=True, kw_only=True):
     """Everything that a replay decides, the primary metric's axis first.
 
-    ``differences`` are those of the two environments, ``asked`` those of the two specs.
+    ``differences`` are those of the two environments, ``asked`` those of the two specs; ``absent``
+    names the facts among the differences that one of the machines has no such thing for.
     """
 
     primary: Axis
@@ -44,6 +46,7 @@ class Comparison(Record, frozen=True, kw_only=True):
     likeness: Likeness
     differences: tuple[Difference, ...]
     asked: tuple[Difference, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,16 @@ def judge(
     axes = [_outputs(original, new, ground)]
     axes += _numbers(ground, original_results, new_results)
     first = next(a for a in axes if a.metric == original.spec.primary_metric)
+    differing = tuple(environments(original.env_start, new.env_start))
+    lacking = absences(original.env_start, new.env_start)
     return Comparison(
         primary=first,
         axes=(first, *(a for a in axes if a is not first)),
         image=image_identity(original.plan.image, new.plan.image),
         likeness=ground.alike,
-        differences=tuple(environments(original.env_start, new.env_start)),
+        differences=differing,
         asked=asked,
+        absent=tuple(path for path, *_ in differing if path in lacking),
     )
 
 

@@ -13,7 +13,6 @@ from kit.machine.host import is_absent
 Likeness = Literal["same_card", "same_model", "elsewhere", "other_model"]
 Identity = Literal["IDENTICAL", "REWRAPPED", "DIFFERENT"]
 Difference = tuple[str, str, str]
-_ABSENT = "absent: "
 
 # Momentary readings of a fingerprint: a path with one of these segments is left out.
 # Settings that affect energy (power limits, maximum clocks, driver, VBIOS, ECC) are not here.
@@ -128,14 +127,14 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def shows_absent(value: str) -> bool:
-    """Whether a value of a difference says that there is no such thing."""
-    return value.startswith(_ABSENT)
+def absences(*environments: Mapping[str, Any]) -> frozenset[str]:
+    """The paths at which one of these fingerprints says that there is no such thing."""
+    return frozenset(path for env in environments for path, v in _leaves(env) if is_absent(v))
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "not recorded"
     if is_absent(value):
-        return f"{_ABSENT}{value['absent']}"
+        return f"absent: {value['absent']}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -19,8 +19,6 @@ Where = tuple[str | int, ...]
 Rules = Callable[[Any, Where], Mapping[str, Any]]
 
 _STEP = re.compile(r"\[(\d+)\]|\.([^.\[\]]+)")
-_MISSING_KEY = re.compile(r"'([^']+)' is a required property")
-_UNKNOWN_KEY = re.compile(r"unknown '([^']+)'")
 
 
 class Absent:
@@ -229,21 +227,25 @@ def from_text(text: str, name: str) -> dict[str, Any]:
     """The document of a text.
 
     Raises:
-        UsageError: it is not strict JSON, or not an object; the message names the line.
+        NoDocumentError: it is not strict JSON, or not an object.
     """
     try:
         document = jsonio.parse(text.encode("utf-8", "surrogatepass"), name)
     except jsonio.JsonRefused as error:
-        raise UsageError(error.message, "F4 opens it in your editor") from error
+        raise NoDocumentError(error.message, "F4 opens it in your editor", error.line) from error
     if not isinstance(document, dict):
-        raise UsageError(f"{name} holds no JSON object", "a spec begins with { and ends with }")
+        raise NoDocumentError(
+            f"{name} holds no JSON object", "a spec begins with { and ends with }"
+        )
     return document
 
 
-def line_of(error: str) -> int | None:
-    """The line that a parser's message names."""
-    found = re.search(r"line (\d+)", error)
-    return int(found[1]) if found else None
+class NoDocumentError(UsageError):
+    """A text that is no spec; ``line`` is where a parser stopped, None where it did not."""
+
+    def __init__(self, message: str, remedy: str, line: int | None = None) -> None:
+        super().__init__(message, remedy)
+        self.line = line
 
 
 # --- problems -----------------------------------------------------------------------------------
@@ -256,16 +258,12 @@ def parts(path: str) -> Where:
 
 def place(problem: Problem) -> Where:
     """The path of the field that a problem is about: of the key that is missing or unknown."""
-    for pattern in (_MISSING_KEY, _UNKNOWN_KEY):
-        found = pattern.match(problem.message)
-        if found:
-            return (*parts(problem.path), found[1])
-    return parts(problem.path)
+    return (*parts(problem.path), *([problem.key] if problem.key else []))
 
 
 def words(problem: Problem) -> str:
     """What is wrong, said of the field at `place`."""
-    return "is required" if _MISSING_KEY.match(problem.message) else problem.message
+    return "is required" if problem.missing else problem.message
 
 
 def path_text(where: Where) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from kit.core.errors import KitError, UsageError
+from kit.core.errors import KitError
 from kit.core.model import Problem, RunSpec
 from kit.machine import pinning
 from kit.show.render.console import plain
 from kit.spec import spec as specs
-from kit.tui.form.draft import Where, from_text, path_text, place, to_text, words
+from kit.tui.form.draft import NoDocumentError, Where, from_text, path_text, place, to_text, words
 
 DROP = "F4 opens it in your editor; ctrl+z drops it and keeps the form's"
 
@@ -36,12 +36,19 @@ def _parsed(document: Any) -> RunSpec:
     return specs.parse(to_text(document).encode())
 
 
-def of_text(text: str, name: str) -> Problem | None:
+class Broken(NamedTuple):
+    """Why a text is no document, and in which line of it, where that is known."""
+
+    problem: Problem
+    line: int | None
+
+
+def of_text(text: str, name: str) -> Broken | None:
     """Why a text is no document; None where it is one."""
     try:
         from_text(text, name)
-    except UsageError as error:
-        return Problem("$", error.message, DROP)
+    except NoDocumentError as error:
+        return Broken(Problem("$", error.message, DROP), error.line)
     return None
 
 

@@ -19,7 +19,7 @@ from kit.core.text import clean
 from kit.show.render.console import count, plain
 from kit.tui.dialogs import AskText
 from kit.tui.form import files, problems
-from kit.tui.form.draft import ABSENT, Draft, Where, line_of, place
+from kit.tui.form.draft import ABSENT, Draft, Where, place
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.sheet import Sheet
 from kit.tui.screen import KitScreen, badge, plain_lines
@@ -95,11 +95,11 @@ class DraftScreen(KitScreen):
         self._check_soon()
 
     def _show_broken(self, text: str) -> None:
-        problem = problems.of_text(text, self._called)
+        broken = problems.of_text(text, self._called)
         self.workers.cancel_group(self, "check-soon")
         self.workers.cancel_group(self, "check")
-        self._list_problems([problem] if problem else [])
-        self._json.show_text(text, line_of(problem.message) if problem else None)
+        self._list_problems([broken.problem] if broken else [])
+        self._json.show_text(text, broken.line if broken else None)
         self.set_class(self.size.width < BOTH, "-swapped")
 
     def _say(

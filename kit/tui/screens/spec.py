@@ -94,11 +94,11 @@ class SpecScreen(DraftScreen):
 
     def _take_text(self, text: str, *, begin: bool = False) -> None:
         """A whole text as the document; one that is no JSON is kept, to be mended."""
-        problem = problems.of_text(text, self._called)
-        self._broken = text if problem else None
-        if problem:
+        broken = problems.of_text(text, self._called)
+        self._broken = text if broken else None
+        if broken:
             if self.app.size.height < FLAT:  # elsewhere Problems says it
-                self._say(f"{problem.message}\n{problem.remedy}", "error")
+                self._say(f"{broken.problem.message}\n{broken.problem.remedy}", "error")
             return
         self._hush()
         document = from_text(text, self._called)
