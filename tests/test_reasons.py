@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from kit.energy import reasons, results
 from kit.energy.reasons import KINDS, Notice, notices, sentence
 from kit.energy.results.older import in_words
 from kit.record import archive, records
+from kit.show import render, report
+from kit.show.report import plain as plain_text
+from kit.show.report import tidy
 from tests.committed import ALL
 
 PACKAGE = Path(kit.__file__).parent
@@ -129,6 +133,22 @@ def test_a_committed_run_of_formulas_4_is_its_records_in_words(run: Path) -> Non
         said = in_words(computed)
         assert said["notices"] == stored["notices"]
         assert list(_texts(said)) == list(_texts(stored))
+
+
+@pytest.mark.parametrize("run", ALL, ids=lambda p: p.name[:12])
+def test_no_face_shows_a_reason_as_it_is_stored(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Reports, and `kit show` of a run whose sealed results are of these formulas."""
+    loaded = records.load(archive.open_source(run))
+    computed = jsonio.parse(jsonio.canonical(results.compute(loaded)))
+    spec = jsonio.read(run / "spec.json")
+    render.run(run.name, jsonio.read(run / "manifest.json"), spec, computed)
+    faces = [capsys.readouterr().out, report.html(run.name, loaded, computed)]
+    faces += [plain_text.text(run.name, loaded, computed)]
+    faces += [tidy.phases(computed), tidy.metrics(computed)]
+    for shown in map(html.unescape, faces):
+        assert not re.search(r"""['"]code['"]: ?['"]|Reason\(""", shown)
 
 
 def _sentences(value: Any, key: str = "") -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from kit.energy.reasons import sentence
 from kit.show.report.rounding import IN_DOUBT, digits_left, fixed, number
 
 Document = Mapping[str, Any]
@@ -40,7 +41,7 @@ class Said(NamedTuple):
 def mean(metric: Document) -> str:
     """A metric's mean with all that is known of its uncertainty, or why there is none."""
     if "value" not in metric:
-        return f"unmeasured: {metric.get('reason', 'no reason recorded')}"
+        return f"unmeasured: {sentence(metric.get('reason', 'no reason recorded'))}"
     said = pieces(metric)
     guessed = " estimated" if metric.get("status") == "estimated" else ""
     return f"{said.value} {said.unit}{guessed} {said.spread}"

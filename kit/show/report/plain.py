@@ -10,6 +10,7 @@ from kit import __version__
 from kit.core.text import clean
 from kit.energy import names, reasons
 from kit.energy.names import COMPARATORS, NETS, SCOPES
+from kit.energy.reasons import sentence
 from kit.judge.compare import Comparison
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
@@ -95,7 +96,7 @@ def _numbers(results: Document) -> Iterator[str]:
 
 def _value(metric: Document) -> str:
     if metric["status"] == "unmeasured":
-        return f"unmeasured: {metric['reason']}"
+        return f"unmeasured: {sentence(metric['reason'])}"
     if "agree" in metric:
         if len(metric["launches"]) == 1:
             return "not compared: one launch"
@@ -150,7 +151,7 @@ def _budgets(results: Document) -> Iterator[str]:
 def _split(results: Document) -> Iterator[str]:
     for scope, found in results["split"].items():
         if found["status"] == "unmeasured":
-            yield f"{names.scope(scope)}: unmeasured: {found['reason']}"
+            yield f"{names.scope(scope)}: unmeasured: {sentence(found['reason'])}"
             continue
         yield (
             f"{names.scope(scope)}: prefill {words.per_token(found['prefill_j_per_token'])}, "

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from kit.energy.reasons import sentence
+
 Document = Mapping[str, Any]
 
 
@@ -87,7 +89,7 @@ def fixed(value: float, digits: int) -> str:
 def in_line(value: Document) -> str:
     """``915 J ± 3 (reading noise) ± 26 (sensor)``, or ``unmeasured: why``."""
     if value.get("status") == "unmeasured":
-        return f"unmeasured: {value.get('reason', 'no reason recorded')}"
+        return f"unmeasured: {sentence(value.get('reason', 'no reason recorded'))}"
     shown, unit, shares = joules(value)
     guessed = " estimated" if value.get("status") == "estimated" else ""
     return " ".join([f"{shown} {unit}", *shares]) + guessed
