@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kit.energy.reasons import sentence
 from tests.journey.conftest import Workplace, loopback_spec
 from tests.meters import fake
 
@@ -82,5 +83,5 @@ def test_a_gpu_lost_mid_run_leaves_its_phases_unmeasured(
     assert found["idle", "before"]["energy"]["gpu"]["status"] == "measured"
     last = found["idle", "after"]["energy"]["gpu"]
     assert last["status"] == "unmeasured"
-    assert "gpu1" in last["reason"]
+    assert "gpu1" in sentence(last["reason"])
     assert "joules" not in last

@@ -15,6 +15,7 @@ import pytest
 from kit.core import jsonio
 from kit.core.model import Event, MeterDevice, MeterPlan, Request
 from kit.core.units import QUANTITIES
+from kit.energy.reasons import notices
 from kit.judge.verify import clocks, driver, environment, live, reads, verify
 from kit.judge.verify.standstill import Standstills
 from kit.measure.meters import Reading
@@ -253,8 +254,8 @@ def test_a_cap_that_somebody_changed_in_mid_run_is_told_everywhere(tmp_path: Pat
     assert found.status == "WARN"
     assert "500" in found.message
     (sealed,) = tmp_path.glob("*/results.json")
-    notices = {n["code"]: n["message"] for n in jsonio.read(sealed)["notices"]}
-    assert "its power cap was 700 W, and 500 W from 20" in notices["CAP_CHANGED"]
+    told = dict(notices(jsonio.read(sealed)))
+    assert "its power cap was 700 W, and 500 W from 20" in told["CAP_CHANGED"]
 
 
 # --- the driver -----------------------------------------------------------------------------------
