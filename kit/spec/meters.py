@@ -24,3 +24,8 @@ REGISTRY = Registry(
 def names() -> tuple[str, ...]:
     """Every meter's name; kit's own first."""
     return REGISTRY.names()
+
+
+def knows(name: str) -> bool:
+    """Whether there is a meter of that name."""
+    return REGISTRY.knows(name)
