@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "api.md"
 
 
+@pytest.mark.slow
 def test_the_document_runs_as_it_stands(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,7 +79,7 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Elsewher
 @pytest.fixture(scope="module")
 def exported(elsewhere: Elsewhere, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A golden run, as somebody would send it."""
-    run = golden.build(tmp_path_factory.mktemp("golden") / "runs")
+    run = golden.copied(tmp_path_factory.mktemp("golden") / "runs")
     return seal.export(run, elsewhere.folder)
 
 

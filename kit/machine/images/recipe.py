@@ -144,8 +144,8 @@ def sealable_files(name: str, pin: str) -> dict[str, bytes]:
     The pin may be an older one, whose recipe this kit no longer has: then nothing, since the
     recipe at hand makes another image.
     """
-    known = [found for found in recipes() if found.name == name and found.image_id == pin]
-    return context_files(name) if known else {}
+    is_known = name in _names() and recipe(name).image_id == pin
+    return context_files(name) if is_known else {}
 
 
 def files_digest(files: Mapping[str, str]) -> str:
