@@ -33,6 +33,10 @@ class Registry:
         """Every name; kit's own first."""
         return (*self._own, *sorted(set(self._registered()) - set(self._own)))
 
+    def knows(self, name: str) -> bool:
+        """Whether there is one of that name; packages are searched only for what is not kit's."""
+        return name in self._own or name in self._registered()
+
     def get(self, name: str) -> Any:
         """The thing called ``name``.
 

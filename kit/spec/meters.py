@@ -31,6 +31,11 @@ def names() -> tuple[str, ...]:
     return REGISTRY.names()
 
 
+def knows(name: str) -> bool:
+    """Whether there is a meter of that name."""
+    return REGISTRY.knows(name)
+
+
 def scopes(named: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The energy scopes that these meters feed, each with its meters' names, sorted.
 

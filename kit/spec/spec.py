@@ -131,7 +131,7 @@ def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         name = section.get("name") if isinstance(section, dict) else None
         if not isinstance(name, str):
             continue
-        if name not in registry.names():
+        if not registry.knows(name):
             known = ", ".join(registry.names())
             yield Problem(f"$.{part}.name", f"kit knows no {part} {name!r}", f"use one of: {known}")
             continue
@@ -145,7 +145,7 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
     found = []
     for index, meter in enumerate(spec.meters):
         where = f"$.meters[{index}]"
-        if meter.name not in meters.names():
+        if not meters.knows(meter.name):
             known = ", ".join(meters.names())
             found.append(
                 Problem(where, f"kit knows no meter {meter.name!r}", f"use one of: {known}")

@@ -104,6 +104,7 @@ def test_rows_that_share_a_time_anywhere_leave_little_in_doubt(at: int, apart_ms
 
 @examples(60)
 @given(data=st.data())
+@pytest.mark.slow
 def test_no_doubt_is_larger_than_what_grew_near_the_marks(data: st.DataObject) -> None:
     """Whatever the powers and however the rows jitter."""
     powers = data.draw(st.lists(st.floats(1.0, 300.0), min_size=30, max_size=30))

@@ -29,7 +29,7 @@ HOSTILE = "=HYPERLINK(1)\x1b[31m\n\u202e<b>"
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return golden.build(tmp_path_factory.mktemp("forms") / "runs")
+    return golden.copied(tmp_path_factory.mktemp("forms") / "runs")
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +188,7 @@ def test_text_and_csv_go_to_stdout_or_a_file(
     assert capfdbinary.readouterr().out == f"{tmp_path / 'told'}\n".encode()
 
 
+@pytest.mark.slow
 def test_html_goes_to_a_file_named_after_the_run(
     sealed: Path,
     tmp_path: Path,

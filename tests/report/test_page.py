@@ -68,7 +68,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
-    sealed = golden.build(tmp_path_factory.mktemp("report") / "runs")
+    sealed = golden.copied(tmp_path_factory.mktemp("report") / "runs")
     return records.load(archive.open_source(sealed))
 
 

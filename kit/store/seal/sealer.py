@@ -10,6 +10,7 @@ import datetime
 import errno
 import hashlib
 import os
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -157,6 +158,7 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@cache
 def source_hash() -> str:
     """SHA-256 over kit's own Python files, which identifies the kit that made a run."""
     package = Path(kit.__file__).parent
