@@ -134,7 +134,7 @@ class Reading:
         # An event with the server's own name may hold anything.
 
     def _take_document(self, time_ns: int, said: Any) -> None:
-        """Take one or more chunks, or data that only keep the connection open (``null``, a number)."""
+        """Take chunks, or data that only keep the connection open (``null``, a number)."""
         if isinstance(said, Mapping):
             self._take_chunk(time_ns, said)
         elif isinstance(said, list):
