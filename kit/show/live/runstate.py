@@ -198,7 +198,7 @@ class RunState:
         self._traces[of].setdefault(device, Trace()).add(t, value)
 
     def _trace_state(self, t: int) -> None:
-        """Extend the series of a state: the journal has only changes, the series all live events."""
+        """Extend the series of a state: the journal has its changes, the series all events."""
         for device, state in self._state.items():
             if t - self._heard.get(device, t) < SILENT_NS:
                 for of, key in (("temperature", "temperature"), ("clock", "sm_clock")):

@@ -52,8 +52,10 @@ _IMAGES = {
 
 
 def comparison(found: Comparison) -> None:
-    """A replay's or a comparison's verdict, on stdout: the primary metric, every other axis, what
-    image and machine have to do with it, and what differs, confounders first.
+    """Print a replay's or a comparison's verdict.
+
+    The primary metric first, then every other axis, image and machine, and all differences,
+    confounders first.
     """
     put(stdout(), comparison_view(found))
 
