@@ -1,4 +1,4 @@
-"""Files that a screen writes where the person is: reports and single-file runs."""
+"""Files that a screen writes into the current folder: reports and single-file runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kit.store.store import Store
 
 
 def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
-    """The HTML report of a run, with the verdicts on it as a replay of ``against``.
+    """Write the HTML report of a run, with the verdicts on it as a replay of ``against``.
 
     Raises:
         KitError: the run cannot be read, or the file cannot be written.
@@ -35,7 +35,7 @@ def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
 
 
 def export(run: Path, folder: Path) -> Path:
-    """The run as ``HASH.kit.zip``, without what was withheld.
+    """Write the run as ``HASH.kit.zip``, without withheld files.
 
     Raises:
         KitError: the run is one file already, is not what was sealed, or cannot be written.

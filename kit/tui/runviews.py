@@ -1,4 +1,4 @@
-"""What the tabs of a sealed run show, as renderables and rows. Pure."""
+"""The content of a sealed run's tabs, as renderables and rows. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REASONS = 8
 
 
 class Fit:
-    """A renderable that is made anew for the width that it is drawn in."""
+    """A renderable that is made for each width in which it is drawn."""
 
     def __init__(self, make: Callable[[int], RenderableType]) -> None:
         self._make = make
@@ -37,7 +37,7 @@ class Fit:
 
 
 def summary(documents: Documents) -> RenderableType:
-    """The same as `kit show`, what was found first; what cannot be read says why."""
+    """The same as `kit show`, results first; unreadable parts have a reason."""
     found = (documents.manifest, documents.spec, documents.results)
 
     def made(width: int) -> RenderableType:
@@ -163,7 +163,7 @@ def _facts(document: dict[str, Any]) -> RenderableType:
 
 
 class Listed(NamedTuple):
-    """A file of the manifest, or one that is there and is not listed."""
+    """A file of the manifest, or one that the manifest does not list."""
 
     path: str
     size: str
@@ -181,7 +181,7 @@ FILE_HEADS = ("state", "path", ">size", "role", "sha256")
 
 
 def files(documents: Documents) -> list[Listed]:
-    """Every file, those first that are not as listed."""
+    """Every file, those that differ from the manifest first."""
     listed = documents.manifest.get("files")
     entries = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
     found = [_listed(entry, documents.sizes) for entry in entries]
@@ -211,7 +211,7 @@ def _listed(entry: dict[str, Any], sizes: dict[str, int]) -> Listed:
 
 
 def citation(documents: Documents) -> str:
-    """The line to cite the run by: its name, its whole hash, its kit and its day."""
+    """A citation of the run: name, whole hash, kit and date."""
     kit, clock = _at(documents.manifest, "kit"), _at(documents.manifest, "clock")
     day = str(clock.get("utc", ""))[:10]
     made = ", ".join(filter(None, [f"kit {kit.get('version', '?')}", day]))
@@ -219,7 +219,7 @@ def citation(documents: Documents) -> str:
 
 
 def provenance(documents: Documents, missing: Sequence[str]) -> RenderableType:
-    """Where the run comes from; ``missing`` are parents that this store does not have."""
+    """The origin of the run; ``missing`` are parents that this store does not have."""
     m = documents.manifest
     image, model, clock, kit = (_at(m, key) for key in ("image", "model", "clock", "kit"))
     table = facts(

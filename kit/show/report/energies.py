@@ -1,4 +1,4 @@
-"""Energy on the page: per scope, of the measured block with its budget, and of every phase."""
+"""Energy on the page: of scopes, of the measured block with its budget, and of every phase."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _block_row(launch: Document, scope: str) -> list[object]:
 
 
 def _told(value: Document) -> Html:
-    """As `energy`, with the reason in sight."""
+    """Like `energy`, with the reason shown."""
     if value["status"] == "unmeasured":
         return absent(value.get("reason", ""))
     return energy(value)
@@ -121,7 +121,7 @@ def _budget_rows(of_scope: Document) -> Iterator[list[object]]:
 
 
 def comparators(results: Document) -> Html:
-    """What another tool tells of the measured block, beside kit's scopes; nothing if none did."""
+    """Another tool's energy of the measured block, next to kit's scopes; nothing without one."""
     rows, said = [], dict[str, None]()
     for launch in results["launches"]:
         measured = words.block(launch)

@@ -1,4 +1,4 @@
-"""What the Live screen says, as texts made from a snapshot alone."""
+"""The texts of the Live screen, from a snapshot alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STYLES = {"warn": "doubt", "fail": "bad", "mark": "fix"}
 
 @dataclass(frozen=True)
 class View:
-    """What is looked at: a snapshot, the run's clock now (ns), and one device or all ("")."""
+    """What is shown: a snapshot, the run's clock now (ns), and one device or all ("")."""
 
     snapshot: RunSnapshot
     now: int
@@ -59,8 +59,8 @@ def where(view: View) -> str:
 
 
 def path(view: View, width: int, *, ascii_only: bool) -> Text:
-    """``idle ✔ 10 s ─ startup ✔ 20 s ─ measured ▶ 1:12 ███░░ 4/8 ─ …`` as far as it fits."""
-    # Some names are two words: without a rule between them they would run into each other.
+    """``idle ✔ 10 s ─ startup ✔ 20 s ─ measured ▶ 1:12 ███░░ 4/8 ─ …``, cut to the width."""
+    # Some names are two words: without a rule between names they could not be separated.
     for detail in (*_DETAILS, *(f"brief {each}" for each in (*_DETAILS[2:], ""))):
         line = _path(view, detail, ascii_only=ascii_only)
         if line.cell_len <= width:
@@ -89,7 +89,7 @@ def _path(view: View, detail: str, *, ascii_only: bool) -> Text:
 
 
 def present(view: View, name: str, *, with_bar: bool, ascii_only: bool) -> Text:
-    """The phase that goes on: its name, how long it has taken, its requests."""
+    """The present phase: its name, its time, its requests."""
     step, progress = view.snapshot.step, view.snapshot.progress
     assert step
     took = short_time(max(0, view.now - step.t0) / NS)

@@ -1,4 +1,4 @@
-"""A run that goes on, followed by its journal; the run does not need this screen."""
+"""Live: a run in progress, followed by its journal."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _CANCEL_S = 0.1
 
 
 class LiveScreen(RunScreenBase):
-    """A run as it goes on. It needs no screen: leave, or lose the link, and it runs on.
+    """A run in progress. It does not need this screen: leave, or lose the link, and it continues.
 
     Args:
         run_id: its id, or a prefix of that.
         clock: seconds on a monotonic clock.
-        poll_s: how often its journal is looked at, s.
+        poll_s: how often its journal is read, s.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -88,7 +88,7 @@ class LiveScreen(RunScreenBase):
             return follower.step(lambda seen: self.post_message(self.Fresh(seen)))
         except KitError as error:
             return Over("unknown", error.message, error.remedy)
-        except Exception as bug:  # a bug must not end the UI, and is told
+        except Exception as bug:  # a bug must not end the UI, and is shown
             return Over("unknown", f"a bug in kit: {type(bug).__name__}: {bug}")
 
     def _rest(self, worker: Worker[None]) -> None:
@@ -105,7 +105,7 @@ class LiveScreen(RunScreenBase):
             self.run_id = self.snapshot.id
             self.crumbs, self.command = f"Live › {self.run_id}", f"kit attach {self.run_id}"
         self._tell_broken(message.seen.broken)
-        if first:  # from then on the timer draws, and never more often
+        if first:  # from then on only the timer draws
             self.draw()
 
     def on_live_screen_ended(self, message: LiveScreen.Ended) -> None:
@@ -175,7 +175,7 @@ class LiveScreen(RunScreenBase):
             self.fetch(lambda: session.mark(text), lambda _: self.notify("marked"))
 
     def leave(self) -> None:
-        """Out of the screen; a run that goes on is told to go on."""
+        """Leave the screen; a message says that the run continues."""
         if self.over is None:
             command = f"kit attach {self.run_id}"
             if len(self.app.screen_stack) <= 2:
