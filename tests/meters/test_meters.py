@@ -111,7 +111,7 @@ def test_probing_never_raises_and_gives_devices_or_a_reason(name: str) -> None:
 
 def told_of(devices: Sequence[MeterDevice]) -> dict[tuple[str, str], dict[str, Any]]:
     """Facts by device and quantity, but for what a probe alone sees."""
-    seen = ("probe", "call_s", "poll_s")
+    seen = ("probe", "call_s")
     return {
         (device.device, quantity): {k: v for k, v in facts.items() if k not in seen}
         for device in devices
