@@ -23,6 +23,7 @@ from kit.machine.host.sections import holding_others
 from kit.measure.meters import amdsmi
 from kit.measure.meters.watch import Seen, Snapshot, totals, watch
 from kit.run import preflight
+from kit.show import prometheus as exporting
 from kit.show import render
 from kit.spec import spec as specs
 
@@ -37,6 +38,7 @@ def monitor(
     once: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
     period_s: float = 1.0,
+    prometheus: Annotated[bool | int, Parameter(negative="")] = False,
 ) -> None:
     """Show this host's power and energy, live; ctrl-C ends it.
 
@@ -45,7 +47,11 @@ def monitor(
     Args:
         once: one reading, then end.
         period_s: seconds between readings.
+        prometheus: serve the readings to Prometheus on 127.0.0.1 instead; a port may follow.
     """
+    if prometheus is not False and (once or json):
+        raise UsageError("--prometheus serves until it is ended", "leave out --once and --json")
+    port = None if prometheus is False else exporting.port_of(prometheus)
     if not 0.1 <= period_s <= 3600:
         raise UsageError(f"--period-s {period_s:g} is too short or too long", "give 0.1 … 3600")
     config = host.HostConfig.load()
@@ -54,7 +60,10 @@ def monitor(
     wanted += config.aliased()
     readings = watch(wanted, partial(_told, config, wanted), period_s)
     try:
-        _show_power(islice(readings, 1) if once else readings, json)
+        if port is None:
+            _show_power(islice(readings, 1) if once else readings, json)
+        else:
+            _serve(readings, port)
     except KeyboardInterrupt:
         return  # how a person ends it
     finally:
@@ -76,6 +85,13 @@ def _show_power(readings: Iterable[Snapshot], json: bool) -> None:
     for snapshot in readings:
         print_json(rounded(_as_json(snapshot)))
         sys.stdout.flush()
+
+
+def _serve(readings: Iterable[Snapshot], port: int) -> None:
+    exporter = exporting.Exporter()
+    with exporting.serving(exporter, port) as url:
+        say(f"{url} (ctrl-C ends it)")
+        exporting.serve(readings, exporter)
 
 
 def _as_json(snapshot: Snapshot) -> dict[str, Any]:

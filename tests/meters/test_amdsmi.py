@@ -108,7 +108,20 @@ def test_a_card_is_read_in_kits_own_quantities(
         assert facts["limit_w"] == 750.0 == limits.gpu_cap_w(facts)
         assert facts["gain"] == 0.1 and "prior" in facts["gain_source"]
         assert facts["period_reason"] and facts["source"].startswith("amdsmi_get_")
-    assert {f["poll_s"] for f in told.values() if "reason" not in f} <= {0.1, 0.2, 0.5, 1.0, 2.0}
+    assert {f["poll_s"] for f in told.values() if "reason" not in f} == {0.1}
+
+
+def test_the_pace_of_the_plan_is_the_samplers(gpus: Host) -> None:
+    """`kit verify` holds the rows against the plan's pace."""
+    for count, pace_s in ((1, 0.1), (2, 0.1), (3, 0.2), (8, 0.4)):
+        gpus(*[MI300 | {"serial": str(n)} for n in range(count)])
+        planned = AMD.probe(None, {}).devices
+        reader = AMD.open(None, {}, Clock())
+        assert reader.tiers[0].period_s == pytest.approx(pace_s)
+        for device in planned:
+            paces = {f["poll_s"] for f in device.quantities.values() if "reason" not in f}
+            assert paces == {reader.tiers[0].period_s}
+        reader.close()
 
 
 def test_a_sampler_counts_the_true_energy(gpus: Host, tmp_path: Path) -> None:

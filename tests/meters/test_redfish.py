@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kit.cli.machine import _told
 from kit.core.errors import UsageError
 from kit.core.model import MeterSpec
 from kit.energy.scopes.wall import curve as pdu_curve
@@ -336,3 +337,12 @@ def test_beside_outlets_a_bmc_is_in_no_sum(bmc: Device) -> None:
     shown = next(watch([("redfish", "bmc")], lambda *_: told, 0.6))
     (seen,) = shown.devices.values()
     assert (seen.scope, seen.summed, seen.watts) == ("wall", False, 590.0)
+
+
+def test_the_monitor_says_so_where_host_toml_has_outlets_too() -> None:
+    pdu = '[pdu.rack1]\nhost = "192.0.2.10"\nprofile = "apc-rpdu2"\ncommunity = "public"\n'
+    for text, inside in (("", False), (pdu, True)):
+        known = HostConfig.parse(f"[redfish.bmc]\n{GOOD}{text}")
+        wanted: list[tuple[str, str | None]] = [("nvml", None), *known.aliased()]
+        assert _told(known, wanted, "redfish", "bmc").get("inside", False) is inside
+        assert "inside" not in _told(known, wanted, "pdu", "rack1")

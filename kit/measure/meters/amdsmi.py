@@ -11,6 +11,7 @@ The aliases ``amd0``, ``amd1``, … are the library's own order.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
@@ -44,8 +45,9 @@ _W_TO_MW = 1000.0
 _MOST_W = 10_000  # a cap above is in µW, as new versions of the library have it
 _MOST_DEGC = 1000  # a temperature above is in thousandths, as ROCm's documents have it
 _POWERS = ("gpu_energy", "gpu_power_instant", "gpu_power_average")
-# Reads at 10 Hz, rarer where they would take more than a tenth of the time.
-_PACES_S, _SHARE = (0.1, 0.2, 0.5, 1.0, 2.0), 0.1
+# Two cards at 10 Hz, more of them as much rarer: a card's ten questions may take some milliseconds
+# each, and a pace that was timed would not be the same in plan and sampler.
+_PACE_S, _CARDS = 0.1, 2
 
 Facts = dict[str, Any]
 Answer = tuple[int, int | None]
@@ -244,7 +246,7 @@ def cards(library: Library, count: int | None) -> list[Card]:
             _unsum(card, _SAME_BOARD.format(twins[0].device.device))
         found.append(card)
     _unsum_second_dies(found)
-    pace_s = _pace_s(library, found)
+    pace_s = _pace_s(found)
     for card in found:
         for quantity in card.asked:
             card.device.quantities[quantity]["poll_s"] = pace_s
@@ -340,14 +342,9 @@ def _unsum(card: Card, why: str) -> None:
         card.device.quantities[quantity] |= {"summed": False, "inside": why}
 
 
-def _pace_s(library: Library, found: Sequence[Card]) -> float:
-    """How often all that is asked can be asked, s."""
-    begin = time.perf_counter()
-    for card in found:
-        for query in card.asked.values():
-            library.value(query, card.handle)
-    taken = time.perf_counter() - begin
-    return next((pace for pace in _PACES_S if taken <= _SHARE * pace), _PACES_S[-1])
+def _pace_s(found: Sequence[Card]) -> float:
+    """How often all cards are asked, s: the same at planning and in the sampler."""
+    return _PACE_S * math.ceil(len(found) / _CARDS)
 
 
 class AmdSmiReader:
@@ -361,8 +358,7 @@ class AmdSmiReader:
             self._library.close()
             raise
         self.devices = tuple(card.device for card in self._cards)
-        paces = [f["poll_s"] for d in self.devices for f in d.quantities.values() if "poll_s" in f]
-        self.tiers = (Tier("gpu", max(paces, default=1.0), self._read, slow=True),)
+        self.tiers = (Tier("gpu", _pace_s(self._cards), self._read, slow=True),)
 
     def explain(self, rc: int) -> str:
         return self._library.explain(rc)
