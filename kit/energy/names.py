@@ -62,7 +62,7 @@ def metric(name: str, *, short: bool = False) -> str:
 
 
 def scope(name: str, *, short: bool = False) -> str:
-    """``GPU boards (NVML)``, also of another tool's account; in few letters ``GPU``."""
+    """``GPU boards``, also of another tool's account; in few letters ``GPU``."""
     return _of({**SCOPES, **COMPARATORS}, name, short)
 
 

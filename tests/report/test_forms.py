@@ -113,7 +113,7 @@ def test_the_text_fits_80_columns_and_holds_the_numbers(
     assert f"gross: {rounding.in_line(gross)}" in joined
     assert "± " in rounding.in_line(gross) and "(sensor)" in rounding.in_line(gross)
     for said in (
-        "energy, wall outlet (PDU): unmeasured: the spec asks for no meter of it",
+        "energy, wall outlets: unmeasured: the spec asks for no meter of it",
         "the sensor's gain",
         "prefill 4.12 ± 0.32 mJ ± 0.12 (sensor), decode 0.2153 ± 0.0041 J ± 0.0062 (sensor), by "
         "difference of 24 requests in 3 launches, above loaded idle",

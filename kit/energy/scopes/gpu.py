@@ -109,7 +109,7 @@ def _gauge_hole_s(facts: Facts) -> float:
 
 SCOPE = Scope(
     name="gpu",
-    title=Name("GPU boards (NVML)", "GPU", "GPUs"),
+    title=Name("GPU boards", "GPU", "GPUs"),
     status="measured",
     source="gpu_energy",
     main=frozenset({"gpu_energy", "gpu_power_sample"}),
