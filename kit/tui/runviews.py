@@ -15,7 +15,7 @@ from kit.judge import compare
 from kit.record.records import RunRecords
 from kit.show.documents import Documents, leaves
 from kit.show.live.eventwords import LEVELS, LogLine
-from kit.show.live.snapshot import NS
+from kit.show.live.snapshot import SECOND_NS
 from kit.show.render.console import count, facts, grid, plain, short_bytes, title
 from kit.show.render.show import run_parts
 from kit.tui.screen import badge
@@ -89,7 +89,7 @@ REQUEST_HEADS = (">launch", ">#", "stage", "item", ">first, s", ">tokens", ">tim
 
 
 def _seconds(begin: int | None, end: int | None) -> str:
-    return "–" if begin is None or end is None else f"{(end - begin) / NS:.3f}"
+    return "–" if begin is None or end is None else f"{(end - begin) / SECOND_NS:.3f}"
 
 
 def asked(records: RunRecords) -> list[Asked]:
@@ -120,7 +120,7 @@ class Logged(NamedTuple):
 
     def cells(self) -> tuple[str | Text, ...]:
         """Minutes and seconds since the run began, state, what happened."""
-        minutes, seconds = divmod(max(0.0, self.line.t / NS), 60)
+        minutes, seconds = divmod(max(0.0, self.line.t / SECOND_NS), 60)
         state = badge(self.line.level, LEVELS.get(self.line.level)) if self.line.level else Text()
         return f"{int(minutes):02d}:{seconds:04.1f}", state, plain(self.line.text)
 

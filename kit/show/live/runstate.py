@@ -20,7 +20,15 @@ from kit.energy.running import Window, source_of
 from kit.energy.scopes import SCOPES
 from kit.show.live import eventwords
 from kit.show.live.eventwords import LogLine
-from kit.show.live.snapshot import NS, SILENT_NS, Device, Progress, RunSnapshot, Step, scope_of
+from kit.show.live.snapshot import (
+    SECOND_NS,
+    SILENT_NS,
+    Device,
+    Progress,
+    RunSnapshot,
+    Step,
+    scope_of,
+)
 from kit.show.live.trace import Point, Trace
 
 _MOST_LINES = 2000
@@ -79,7 +87,7 @@ class RunState:
             clock=_points(self._traces["clock"]),
             energy=self._energy(),
             device_energy=self._device_energy(),
-            energy_s=(self._window.t1 - self._window.t0) / NS if self._window else 0.0,
+            energy_s=(self._window.t1 - self._window.t0) / SECOND_NS if self._window else 0.0,
             log=tuple(self._log),
             marks=tuple(self._marks),
             faults=tuple(self._faults),
@@ -193,7 +201,7 @@ class RunState:
             before, joules = self._sums.get(device, (t, 0.0))
             trace = self._traces["power"].get(device)
             last = trace.last if trace else watts
-            self._sums[device] = (t, joules + (last + watts) / 2 * (t - before) / NS)
+            self._sums[device] = (t, joules + (last + watts) / 2 * (t - before) / SECOND_NS)
 
     def _trace(self, of: str, device: str, t: int, value: float) -> None:
         self._traces[of].setdefault(device, Trace()).add(t, value)
@@ -259,7 +267,7 @@ class RunState:
         done, tokens = int(said["done"]), said.get("tokens")
         at, energy = self._progress_at
         joules = energy.joules if energy else None
-        seconds = (min(at, block.t1 or at) - block.t0) / NS
+        seconds = (min(at, block.t1 or at) - block.t0) / SECOND_NS
         measured = said["stage"] == "measured"
         return Progress(
             stage=str(said["stage"]),

@@ -10,7 +10,7 @@ from kit.core.model import EnergyValue
 from kit.show.live.eventwords import LogLine
 from kit.show.live.trace import Point
 
-NS = 1e9
+SECOND_NS = 1e9
 SILENT_NS = 3_000_000_000
 StepKey = tuple[str, str | None]
 
@@ -43,7 +43,7 @@ class Device:
         """For how long it has been silent at ``now`` (ns), s; 0 below three seconds."""
         if self.heard is None or now - self.heard < SILENT_NS:
             return 0.0
-        return (now - self.heard) / NS
+        return (now - self.heard) / SECOND_NS
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class RunSnapshot:
     def done(self) -> dict[StepKey, float]:
         """How long each finished step of the present launch took, s."""
         ended = (s for s in self.steps if s.launch == self.launch and s.t1 is not None)
-        return {s.key: (s.t1 - s.t0) / NS for s in ended if s.t1 is not None}
+        return {s.key: (s.t1 - s.t0) / SECOND_NS for s in ended if s.t1 is not None}
 
     def expected_s(self) -> float | None:
         """The expected duration of the run, s, from its first launches; None before."""
@@ -111,7 +111,7 @@ class RunSnapshot:
         if self.launches < 2 or len(begins) < 2:
             return None
         one = (begins[-1] - begins[0]) / (len(begins) - 1)
-        return (begins[0] + one * self.launches) / NS
+        return (begins[0] + one * self.launches) / SECOND_NS
 
 
 def scope_of(device: str) -> str:

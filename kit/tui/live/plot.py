@@ -14,7 +14,7 @@ from textual.containers import Vertical
 from textual.geometry import Size
 
 from kit.energy import names
-from kit.show.live.snapshot import NS, SILENT_NS, Device
+from kit.show.live.snapshot import SECOND_NS, SILENT_NS, Device
 from kit.show.live.trace import Point, columns, joined
 from kit.show.render.console import device_name, plain
 from kit.tui import plotlines
@@ -63,7 +63,7 @@ class PlotPanel(Vertical, can_focus=True):
     def show(self, view: View, window_s: int) -> None:
         """Draw ``view`` over the last ``window_s`` seconds (0: the whole run), if it changed."""
         plot = self.query_one("#power", Canvas)
-        looked_at = f"last {elapsed(window_s * NS)}" if window_s else "whole run"
+        looked_at = f"last {elapsed(window_s * SECOND_NS)}" if window_s else "whole run"
         if (title := f"power, W · {looked_at}") != self.border_title:
             self.border_title = title  # drawing the frame again draws its whole content
         # A single line needs no character of its own, whatever its number.
@@ -159,26 +159,28 @@ def shown_of(view: View, window_s: int, width: int) -> Shown:
         (at[d.name], columns(view.snapshot.power[d.name], t0, t1, width)) for d in drawn(view)
     ]
     highest = max((p.high for _, s in series for p in s if p), default=0.0)
-    step, column_s = rounded(highest), (t1 - t0) / width / NS
+    step, column_s = rounded(highest), (t1 - t0) / width / SECOND_NS
     top = step * max(1, math.ceil(max(highest, _LEAST_W) * _AIR / step))
     return Shown(
-        t0=t0 / NS,
-        t1=t1 / NS,
+        t0=t0 / SECOND_NS,
+        t1=t1 / SECOND_NS,
         top=top,
         step=step,
-        lines=tuple((n, tuple(_parts(s, t0 / NS, column_s, top))) for n, s in series),
-        bounds=tuple(x for x in _bounds(view) if t0 / NS < x < t1 / NS),
+        lines=tuple((n, tuple(_parts(s, t0 / SECOND_NS, column_s, top))) for n, s in series),
+        bounds=tuple(x for x in _bounds(view) if t0 / SECOND_NS < x < t1 / SECOND_NS),
         names=tuple(_names(view, t0, t1, width)),
-        marks=tuple((m.t / NS, f" {m.text[:20]} ") for m in view.snapshot.marks if t0 < m.t <= t1),
+        marks=tuple(
+            (m.t / SECOND_NS, f" {m.text[:20]} ") for m in view.snapshot.marks if t0 < m.t <= t1
+        ),
     )
 
 
 def span(now: int, window_s: int) -> tuple[int, int]:
     """Begin and end of the axis, ns: it moves in steps, so that little has to be sent again."""
-    seconds = max(now / NS, 1.0)
+    seconds = max(now / SECOND_NS, 1.0)
     step = window_s / 10 if window_s else 10.0 ** math.floor(math.log10(seconds)) / 2
     end = max(math.ceil(seconds / step) * step, 10.0)
-    return int(max(0.0, end - window_s) * NS) if window_s else 0, int(end * NS)
+    return int(max(0.0, end - window_s) * SECOND_NS) if window_s else 0, int(end * SECOND_NS)
 
 
 def rounded(value: float) -> float:
@@ -193,9 +195,9 @@ def _bounds(view: View) -> Iterator[float]:
     launch = 0
     for step in view.snapshot.steps:
         if step.launch != launch or step.phase == "measured":
-            yield step.t0 / NS
+            yield step.t0 / SECOND_NS
         if step.phase == "measured" and step.t1 is not None:
-            yield step.t1 / NS
+            yield step.t1 / SECOND_NS
         launch = step.launch
 
 
@@ -205,7 +207,7 @@ def _parts(
     """Continuous parts of a line; three seconds without a value break it."""
     xs: list[float] = []
     ys: list[float] = []
-    apart = max(SILENT_NS / NS, column_s) + 2 * column_s
+    apart = max(SILENT_NS / SECOND_NS, column_s) + 2 * column_s
     for n, point in enumerate(series):
         if point is None:
             continue

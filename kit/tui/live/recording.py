@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from kit.core.model import Event
 from kit.show.live.follow import Over, journal_of
 from kit.show.live.runstate import RunState
-from kit.show.live.snapshot import NS
+from kit.show.live.snapshot import SECOND_NS
 from kit.tui.live.runscreen import RunScreenBase
 from kit.tui.screen import badge
 
@@ -70,7 +70,7 @@ class RecordingScreen(RunScreenBase):
         """Play up to now, and draw."""
         clock = self._clock()
         if self._playing and self._events:
-            self.go_to(self._at + (clock - self._before) * SPEEDS[self._speed] * NS)
+            self.go_to(self._at + (clock - self._before) * SPEEDS[self._speed] * SECOND_NS)
         self._before = clock
         super().draw()
 
@@ -125,7 +125,9 @@ class RecordingScreen(RunScreenBase):
             self.go_to(later[0] if later else self._times[-1])
         else:
             # As on a player: shortly after a begin, back to the one before.
-            earlier = [t for t in self._begins if t < self._at - NS * SPEEDS[self._speed] / 2]
+            earlier = [
+                t for t in self._begins if t < self._at - SECOND_NS * SPEEDS[self._speed] / 2
+            ]
             self.go_to(earlier[-1] if earlier else 0)
         self._before = self._clock()
         self.draw()

@@ -9,7 +9,7 @@ from rich.text import Text
 from kit.energy import names
 from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import LogLine
-from kit.show.live.snapshot import NS, Device, RunSnapshot
+from kit.show.live.snapshot import SECOND_NS, Device, RunSnapshot
 from kit.show.render.console import plain, short_time
 
 _DETAILS = ("times bar rule", "times rule", "bar rule", "rule")
@@ -37,7 +37,7 @@ class View:
 
 def elapsed(ns: float) -> str:
     """``3:06``, ``1:02:03``: a time since the run began."""
-    whole = max(0, int(ns / NS))
+    whole = max(0, int(ns / SECOND_NS))
     minutes, seconds = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
@@ -53,7 +53,7 @@ def where(view: View) -> str:
     if not seen.events:
         return ""
     about = seen.expected_s()
-    total = f" of about {elapsed(about * NS)}" if about and not seen.status else ""
+    total = f" of about {elapsed(about * SECOND_NS)}" if about and not seen.status else ""
     parts.append(elapsed(view.now) + total)
     return " · ".join(parts)
 
@@ -92,7 +92,7 @@ def present(view: View, name: str, *, with_bar: bool, ascii_only: bool) -> Text:
     """The present phase: its name, its time, its requests."""
     step, progress = view.snapshot.step, view.snapshot.progress
     assert step
-    took = short_time(max(0, view.now - step.t0) / NS)
+    took = short_time(max(0, view.now - step.t0) / SECOND_NS)
     text = Text(f"{name} {'>' if ascii_only else '▶'} {took}", "name")
     if progress.total and progress.stage == step.phase:
         if with_bar:

@@ -14,7 +14,7 @@ from textual.worker import Worker, get_current_worker
 
 from kit.core.errors import KitError
 from kit.show.live.follow import Follower, Over, RunUpdate
-from kit.show.live.snapshot import NS
+from kit.show.live.snapshot import SECOND_NS
 from kit.tui.dialogs import AskLine, YesNo
 from kit.tui.live.panels import what_is_lost
 from kit.tui.live.recording import RecordingScreen
@@ -124,7 +124,7 @@ class LiveScreen(RunScreenBase):
         """The run's clock: the last event's time, and what has passed since."""
         if self.over or self.snapshot.status or not self.snapshot.events:
             return self.snapshot.t
-        return self.snapshot.t + int((self._clock() - self._heard) * NS)
+        return self.snapshot.t + int((self._clock() - self._heard) * SECOND_NS)
 
     def word(self) -> Text:
         """``● running``, ``✔ complete``, ``✘ runner dead``."""
