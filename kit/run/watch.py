@@ -94,7 +94,7 @@ class Watch:
             DiskFull: less than 32 MiB are left for the run.
         """
         if self._cancelled():
-            raise Interrupted("the run was stopped", "`kit show` has what was gathered until then")
+            raise Interrupted("the run was stopped", "`kit show` has the records until then")
         self._gather(progress)
         self._watch_limits()
         if self._is_due("anchor", ANCHOR_EVERY_S):

@@ -108,7 +108,7 @@ def read_object(
     """
     found = jsonio.parse(source.read(name, most), name)
     if not isinstance(found, dict):
-        raise UsageError(f"{called or name} is not an object", "`kit verify` says what is wrong")
+        raise UsageError(f"{called or name} is not an object", "`kit verify` shows what is wrong")
     return found
 
 

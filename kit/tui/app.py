@@ -208,7 +208,7 @@ class KitApp(App[None]):
 
     def action_quit_hint(self) -> None:
         """Ctrl+C is "copy" to some and "quit" to others: show which key quits."""
-        self.notify("ctrl+q quits; a run that is going on goes on", title="still here")
+        self.notify("ctrl+q quits; a run in progress continues", title="still here")
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)

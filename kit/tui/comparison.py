@@ -51,7 +51,7 @@ def name_of(side: Side) -> str:
 
 def fault_of(side: Side) -> str:
     """Why a side is left out, and the key that shows more; empty if it is not."""
-    return f"{side.fault} (v tells why)" if side.altered else side.fault
+    return f"{side.fault} (v shows why)" if side.altered else side.fault
 
 
 # --- what differs ---------------------------------------------------------------------------

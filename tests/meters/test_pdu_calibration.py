@@ -165,7 +165,7 @@ def test_what_gpus_and_cpus_draw_bounds_the_wall_but_tells_no_gain(
     assert entry["measured"]["step_ratio"] == pytest.approx(ratio, rel=0.02)
     assert entry["measured"]["impossible"] is (ratio < 1)
     told = "\n".join(outlets.calibration("rack1", entry, True))
-    assert "gain    not told" in told
+    assert "gain    unknown" in told
     assert ("IMPOSSIBLE" in told) is (ratio < 1)
 
 

@@ -160,7 +160,7 @@ def test_no_meter_means_no_picture_and_no_zero(run: RunRecords) -> None:
     )
     html = report.html(NAME, blind, results.compute(blind))
     assert "<svg" not in html
-    assert "No meter told power." in html
+    assert "No meter reported power." in html
     assert not re.search(r"\b0 J\b", Page(html).text)
 
 

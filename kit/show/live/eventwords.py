@@ -102,7 +102,7 @@ def _stage(data: Data) -> Said:
 
 
 def _steady(data: Data) -> str:
-    words = {"not_steady": "not steady", "unknown": "cannot be told"}
+    words = {"not_steady": "not steady", "unknown": "unknown"}
     told = ((device, words.get(state, state)) for device, state in data["devices"].items())
     devices = ", ".join(f"{device} {state}" for device, state in told)
     return f"waited {float(data['seconds']):.0f} s for a steady state: {devices}"

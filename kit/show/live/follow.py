@@ -143,7 +143,7 @@ class Follower:
     def _died(self, error: KitError, lines: tuple[str, ...]) -> Over:
         assert self.session
         if not self.session.folder.exists():
-            told = "it was never begun, or another screen has told why and put it away"
+            told = "it never began, or another screen has shown why and removed it"
             return Over("gone", f"run {self.session.id} is gone: {told}", "`kit ls` lists the runs")
         return Over("dead", error.message, error.remedy, lines=lines)
 

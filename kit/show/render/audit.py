@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _BADGES = {"PASS": "ok", "WARN": "warn", "FAIL": "fail"}
 _CLAIM = (
-    "the ledger is the word of whoever keeps this store: its chain shows what was edited or cut "
-    "out, not that it was never written anew. `kit verify RUN` checks a run"
+    "the keeper of this store vouches for the ledger: its chain shows edits and deletions, not "
+    "that it was never rewritten. `kit verify RUN` checks a run"
 )
 
 

@@ -148,7 +148,7 @@ class PowerView:
         """One line for each scope; the scope's name says if it is estimated."""
         for scope, found in totals(self._latest).items():
             watts, joules = found["power_W"], found["energy_J"]
-            now = "a device tells none now" if watts is None else f"{watts:.1f} W"
+            now = "a device reports none now" if watts is None else f"{watts:.1f} W"
             since = "no energy" if joules is None else self._summed(found)
             why = f" ({found['reason']})" if joules is None else ""
             yield plain(f"{names.scope(scope)}: {now}, {since}{why}", "name")

@@ -12,7 +12,7 @@ from kit.core.text import clean
 from kit.core.units import QUANTITIES, significant
 from kit.measure.meters.pdu.recognise import Place, Seen
 
-_AMPERES = "amperes alone: no energy can be told from it"
+_AMPERES = "amperes alone: no energy follows from them"
 _LONGEST_S, _RAREST_S = 60, 10  # what host.toml accepts
 COMMUNITY = "KIT_PDU_COMMUNITY"
 
@@ -117,13 +117,13 @@ def calibration(alias: str, entry: dict[str, Any], kept: bool) -> list[str]:
         f"lag     {facts['lag_s']:.3g} s ± {facts['lag_u_s']:.2g} s (up {up:.3g}, down {down:.3g})",
         f"period  {facts['period_s']:.3g} s"
         if "period_s" in facts
-        else f"period  not told: the value changed only {measured['changes']} times",
+        else f"period  unknown: the value changed only {measured['changes']} times",
     ]
     if "correction" in facts:
         lines.append(f"gain    × {facts['correction']:.4f} ± {facts['gain']:.2%} by the reference")
     else:
-        lines.append("gain    not told: give --reference-watts of a truer meter at the same plug")
-    return [*lines, *_bound_told(measured), *(["kept beside host.toml"] if kept else [])]
+        lines.append("gain    unknown: give --reference-watts of a better meter at the same plug")
+    return [*lines, *_bound_told(measured), *(["kept next to host.toml"] if kept else [])]
 
 
 def _bound_told(measured: dict[str, Any]) -> list[str]:

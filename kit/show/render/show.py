@@ -68,7 +68,7 @@ def run_parts(
         raise ArchiveRefused(
             "DOCUMENT_MALFORMED",
             "this run's documents do not have the form that kit writes",
-            f"`kit verify {name[:SHORT]}` says what is wrong with it",
+            f"`kit verify {name[:SHORT]}` shows what is wrong with it",
         ) from error
 
 

@@ -136,8 +136,8 @@ def comparators(results: Document) -> Html:
         "Another tool's account",
         table(["tool", "launch", "measured block", "by component"], rows, numeric=2),
         tag("ul", *(tag("li", method) for method in said), class_="note"),
-        note="Measured or estimated as the tool says of itself. It is shown beside kit's scopes "
-        "and is in none of them.",
+        note="Measured or estimated, as the tool itself declares. It is shown next to kit's scopes "
+        "and is part of none of them.",
     )
 
 
@@ -154,7 +154,7 @@ def power(records: RunRecords) -> Html:
     """Every device's watts over the run."""
     drawn = chart.power(records)
     if drawn is None:
-        return section("Power over time", tag("p", "No meter told power.", class_="absent"))
+        return section("Power over time", tag("p", "No meter reported power.", class_="absent"))
     estimated = any(m.name == "estimate" and m.devices for m in records.plan.meters)
     note = "Dashed: estimated from CPU time and published watts, not measured." if estimated else ""
     return section("Power over time", tag("figure", Html(drawn), class_="scroll"), note=note)
@@ -163,7 +163,7 @@ def power(records: RunRecords) -> Html:
 def phases(results: Document) -> Html:
     """Every phase of every launch with its energy per scope."""
     shown = words.scopes(results["launches"])
-    note = "" if shown else "No energy was measured or estimated; the durations stand."
+    note = "" if shown else "No energy was measured or estimated; the durations are valid."
     return section("Phases", *(_launch(la, shown) for la in results["launches"]), note=note)
 
 

@@ -22,7 +22,7 @@ def split(results: Document) -> Html:
         "Joules per prefill and decode token (split)",
         table(heads, rows),
         note="By difference of workloads: least squares over whole requests of different lengths, "
-        "above the loaded idle server. It tells the two phases apart where they are too short to "
+        "above the loaded idle server. It separates the two phases where they are too short to "
         "be measured by themselves. ± is the standard uncertainty of the fit: how far the "
         "launches differ, then what the sensor's gain adds.",
     )

@@ -27,7 +27,7 @@ TERMS: dict[str, tuple[str, bool]] = {
     "model": ("the model of the estimate", False),
 }
 _SLOPES = {"temperature": "temperature_c_per_min", "power": "power_percent_per_min"}
-STATES = {"steady": "steady", "not_steady": "not steady", "unknown": "cannot be told"}
+STATES = {"steady": "steady", "not_steady": "not steady", "unknown": "unknown"}
 # The windows in which a GPU's steady state is judged.
 PLACES = {"before": names.phase("loaded_idle", "before"), "within": names.phase("measured")}
 

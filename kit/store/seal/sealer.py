@@ -189,11 +189,11 @@ def storage_error(error: OSError) -> KitError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
             "no space is left where the run is written",
-            "free some space; `kit recover` then seals what was gathered",
+            "free some space; `kit recover` then seals the records until then",
         )
     return RunFailed(
         f"the run could not be written: {error.strerror or type(error).__name__}",
-        "`kit recover` seals what was gathered",
+        "`kit recover` seals the records until then",
     )
 
 

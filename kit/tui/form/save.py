@@ -57,7 +57,7 @@ class Keeper:
         self._screen.fetch(lambda: self._file.write(path, text, force=force), done, group="save")
 
     def _ask(self, path: Path, state: Written, overwrite: Then) -> None:
-        why = "is there already" if state == "exists" else "was changed since it was read"
+        why = "already exists" if state == "exists" else "was changed since it was read"
         answers = [("no", "Keep that file"), ("yes", "Overwrite it")]
 
         def answered(answer: str | None) -> None:

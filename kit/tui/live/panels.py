@@ -175,4 +175,5 @@ def what_is_lost(launch: int, launches: int) -> str:
     """What stopping now would lose, as text."""
     if not launches:
         return "It has not begun: nothing is lost and nothing is sealed."
-    return f"Launch {launch + 1} of {launches} is cut off; what was gathered is sealed as aborted."
+    cut = f"Launch {launch + 1} of {launches} is cut off"
+    return f"{cut}; the records until then are sealed as aborted."

@@ -137,7 +137,7 @@ def _doubt(value: EnergyValue) -> str:
 def _temperature(view: View) -> Tile:
     found, memory = _of(view.devices, "temperature"), _of(view.devices, "memory_temperature")
     if not found:
-        return Tile("temperature", "–", "not told")
+        return Tile("temperature", "–", "unknown")
     sub = f"memory {_range(memory, '°C')}" if memory else ""
     return Tile("temperature", _range(found, "°C"), sub)
 
@@ -155,7 +155,7 @@ def _range(found: Sequence[float], unit: str) -> str:
 def _clocks(view: View) -> Tile:
     clocks = _of(view.devices, "sm_clock")
     if not clocks:
-        return Tile("clocks", "–", "not told")
+        return Tile("clocks", "–", "unknown")
     main = _range(clocks, "MHz")
     mask = 0
     for device in view.devices:

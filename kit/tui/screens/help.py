@@ -17,9 +17,9 @@ from kit.tui.keys import ActionKeys, by_action
 from kit.tui.screen import KitScreen
 
 _ALWAYS = (
-    "\nkit runs on when you leave: quitting, a lost link or a dead tmux never ends "
-    "a run; `kit attach` shows it again. The mouse works too; hold shift to "
-    "select text with the terminal itself. Keys of your own: ui.json beside "
+    "\nA run continues when you leave: quitting, a lost link or a dead tmux never ends "
+    "it; `kit attach` shows it again. The mouse works too; hold shift to "
+    "select text with the terminal itself. Keys of your own: ui.json next to "
     'host.toml, {"keys": {"NAME": "KEYS"}} with the names on the right.'
 )
 

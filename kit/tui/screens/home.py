@@ -31,7 +31,7 @@ REFRESH_S = 2.0
 EMPTY = (
     "No runs yet in {root}\n\n"
     "n            write the first spec here, check it and run it\n"
-    "O            open a spec that is there already\n"
+    "O            open an existing spec\n"
     "kit init     writes a spec on the command line; kit run runs it\n"
     "make demo    a small model on this CPU: run, sealed and replayed\n\n"
     "kit import FILE.kit.zip brings a run that somebody else made"
@@ -191,7 +191,7 @@ class HomeScreen(KitScreen):
         if row is None:
             self.notify("there is no run under the cursor", markup=False)
         elif row.status == "broken":
-            told = f"{plain_note(row)}\nv says what is wrong with it"
+            told = f"{plain_note(row)}\nv shows what is wrong with it"
             self.notify(told, title=f"cannot {what}", severity="warning", markup=False)
         elif row.in_flight:
             refused = row.status == "refused"
@@ -207,7 +207,7 @@ class HomeScreen(KitScreen):
         if row and row.status in ("running", "waiting", "refused"):
             self.kit.show_live(row.run)
         elif row and row.status == "unsealed":
-            told = "nobody works on this run any more; `kit recover` seals what there is of it"
+            told = "no runner works on this run; `kit recover` seals its records"
             self.notify(told, title=row.run, timeout=10, markup=False)
         elif row and row.status == "broken":
             self.action_verify()  # only its fault can be read

@@ -179,7 +179,7 @@ class LiveScreen(RunScreenBase):
         if self.over is None:
             command = f"kit attach {self.run_id}"
             if len(self.app.screen_stack) <= 2:
-                self.app.exit(message=f"the run goes on; {self.kit.command(command)}")
+                self.app.exit(message=f"the run continues; {self.kit.command(command)}")
                 return
-            self.notify(f"the run goes on; `{command}`", markup=False)
+            self.notify(f"the run continues; `{command}`", markup=False)
         super().leave()
