@@ -103,11 +103,7 @@ def test_an_energy_of_a_part_of_the_time_says_so_and_joins_no_total(
     view = PowerView()
     view.take(seen)
     text = " ".join(drawn(view, 200).split())
-<<<<<<< HEAD
-    assert f"wall outlets: a device tells none now, no energy (c: {SILENT})" in text
-=======
-    assert f"wall outlet (PDU): a device reports none now, no energy (c: {SILENT})" in text
->>>>>>> s19-sto
+    assert f"wall outlets: a device reports none now, no energy (c: {SILENT})" in text
     view.take(shot(a=wall(100.0, 1200.0, 12.0), b=wall(100.0, 300.0, 3.0)))
     text = " ".join(drawn(view, 200).split())
     assert "200.0 W, no energy (energies over 3 to 12 s make no sum)" in text
