@@ -16,6 +16,7 @@ import pytest
 from kit.cli.main import dispatch
 from kit.core import limits
 from kit.core.units import QUANTITIES
+from kit.energy.ticks import known_ticks
 from kit.measure import meters
 from kit.measure.meters import amdsmi
 from kit.measure.meters.base import MeterUnavailable
@@ -95,11 +96,8 @@ def test_a_card_is_read_in_kits_own_quantities(
     assert found_now == {
         power: card["watts"],
         "gpu_temperature": 41,
-        "gpu_memory_temperature": 42,
         "gpu_sm_clock": 2100,
-        "gpu_memory_clock": 900,
         "gpu_utilisation": 97,
-        "gpu_memory_utilisation": 31,
         "gpu_memory_used": 3 << 30,
     }
     assert told["gpu_energy"]["scale"] == 0.0153
@@ -108,16 +106,15 @@ def test_a_card_is_read_in_kits_own_quantities(
         assert facts["limit_w"] == 750.0 == limits.gpu_cap_w(facts)
         assert facts["gain"] == 0.1 and "prior" in facts["gain_source"]
         assert facts["period_reason"] and facts["source"].startswith("amdsmi_get_")
-    assert {f["poll_s"] for f in told.values() if "reason" not in f} == {0.1}
+    assert {f["poll_s"] for f in told.values() if "reason" not in f} == {0.05}
 
 
 def test_the_pace_of_the_plan_is_the_samplers(gpus: Host) -> None:
     """`kit verify` holds the rows against the plan's pace."""
-    for count, pace_s in ((1, 0.1), (2, 0.1), (3, 0.2), (8, 0.4)):
+    for count in (1, 8):
         gpus(*[MI300 | {"serial": str(n)} for n in range(count)])
         planned = AMD.probe(None, {}).devices
         reader = AMD.open(None, {}, Clock())
-        assert reader.tiers[0].period_s == pytest.approx(pace_s)
         for device in planned:
             paces = {f["poll_s"] for f in device.quantities.values() if "reason" not in f}
             assert paces == {reader.tiers[0].period_s}
@@ -139,6 +136,8 @@ def test_a_sampler_counts_the_true_energy(gpus: Host, tmp_path: Path) -> None:
         seconds = float(series.t[-1] - series.t[0]) * 1e-9
         assert joules == pytest.approx(watts * seconds, rel=0.01)
         assert np.all(np.diff(series.raw) > 0)
+        ticks = known_ticks(series, 0.1)
+        assert len(ticks.t) > 0.4 * len(series.t)  # enough for a way to the energy
 
 
 def test_a_run_on_some_gpus_reads_those(gpus: Host) -> None:
