@@ -284,3 +284,14 @@ def test_a_spec_names_one_kind_of_meter_a_scope(asked: list[dict[str, str]]) -> 
     assert (problem.path, "twice" in problem.message) == ("$.meters", True)
     alone = document | {"meters": [asked[0], {**asked[0], "alias": "c"}]}
     assert specs.problems(alone) == []
+
+
+def test_an_outlet_with_a_register_counts_in_the_monitors_total_as_in_results() -> None:
+    """A register is no part of the sum: the outlet's power is."""
+    facts = {"pdu_power": {"poll_s": 1.0, "summed": True}, "pdu_energy": {"summed": False}}
+    outlet = MeterDevice(device="pdu:a:1", description="", quantities=facts)
+    assert scopes.is_summed("wall", outlet)
+    assert _Device(outlet).seen(0).summed
+    inside = MeterDevice(device="x", description="", quantities={"pdu_power": {"summed": False}})
+    assert not scopes.is_summed("wall", inside)
+    assert not _Device(inside).seen(0).summed

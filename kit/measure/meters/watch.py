@@ -82,6 +82,7 @@ class _Device:
         self._facts = {n: f for n, f in device.quantities.items() if n in QUANTITIES}
         self._scope = scopes.of_device(device)
         self._meter = meter
+        self._summed = self._scope is not None and scopes.is_summed(self._scope.name, device)
         growth = self._scope.growth if self._scope else {}
         self._sums = {
             n: RunningSum(n, facts, growth[n], _pace_s(n))
@@ -117,7 +118,7 @@ class _Device:
         mask = self._context.get("gpu_event_reasons")
         return Seen(
             scope=self._scope.name if self._scope else "none",
-            summed=all(f.get("summed", True) for f in self._facts.values()),
+            summed=self._summed,
             watts=watts,
             power_from=power_from,
             joules=self._corrected(best, *best.known) if best else None,
