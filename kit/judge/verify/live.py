@@ -99,7 +99,7 @@ def _of_power(
         return
     values = [_watts(records.samples.get(device, q), q, known[q], device) for q in quantities]
     wrong = [one.t for one in shown if not _is_shown(values, one)]
-    yield from _sentence(device, "power", wrong, shown)
+    yield from _told(device, "power", wrong, shown)
 
 
 def _is_shown(values: list[tuple[Any, Any]], one: Shown) -> bool:
@@ -152,7 +152,7 @@ def _of_energy(
     times, values = _sums(records.samples.get(device, quantity), quantity, known[quantity], device)
     wrong = [one.t for one in shown if not _holds(times, values, one, lasting=True)]
     unheld = frozenset(wrong)
-    yield from _sentence(device, "energy", wrong, shown)
+    yield from _told(device, "energy", wrong, shown)
     ages = [
         _age_s(times, values, one)
         for one in shown
@@ -209,7 +209,7 @@ def _age_s(times: Any, values: Any, one: Shown) -> float:
         high = low
 
 
-def _sentence(device: str, what: str, wrong: list[int], shown: list[Shown]) -> Iterator[str]:
+def _told(device: str, what: str, wrong: list[int], shown: list[Shown]) -> Iterator[str]:
     if len(wrong) > max(_FEW, _SHARE * len(shown)):
         at = wrong[0] * 1e-9
         yield (

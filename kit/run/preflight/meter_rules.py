@@ -109,7 +109,7 @@ def _is_missed(plan: MeterPlan, device: MeterDevice) -> bool:
 
 def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
     """Whether energy will be measured, estimated, or unmeasured."""
-    working = {plan.name for plan in plans if any(map(_reads_energy, plan.devices))}
+    working = {plan.name for plan in plans if any(map(_tells_energy, plan.devices))}
     if measuring := working & MEASURING:
         yield ok("ENERGY", f"energy will be measured ({', '.join(sorted(measuring))})")
     elif "estimate" in working:
@@ -126,7 +126,7 @@ def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
         )
 
 
-def _reads_energy(device: MeterDevice) -> bool:
+def _tells_energy(device: MeterDevice) -> bool:
     """Whether any quantity of an energy scope is read; a card in MIG mode has none."""
     return any(
         "reason" not in facts and facts.get("summed", True)
@@ -141,7 +141,7 @@ def primary(metric: str, plans: Sequence[MeterPlan]) -> Iterator[Finding]:
     if not rest:
         return
     needed = SCOPE_METERS.get(scope, scope)
-    working = {plan.name for plan in plans if any(map(_reads_energy, plan.devices))}
+    working = {plan.name for plan in plans if any(map(_tells_energy, plan.devices))}
     if needed not in working:
         yield warn(
             "PRIMARY_UNMEASURED",

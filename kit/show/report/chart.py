@@ -78,7 +78,7 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
 
 
 def context(records: RunRecords) -> str | None:
-    """The SVG of every GPU's temperature and SM clock; None if neither was read."""
+    """The SVG of every GPU's temperature and SM clock; None where neither was read."""
     gpus = [d.device for m in records.plan.meters if m.name == "nvml" for d in m.devices]
     panels = [p for p in CONTEXT if any(records.samples.get(g, p[0]) for g in gpus)]
     if not panels:
