@@ -41,11 +41,11 @@ def ls(*, runs: Runs = None, json: Json = False) -> None:
         print_json([msgspec.to_builtins(row) for row in rows])
     else:
         render.runs(rows)
-    _tell_of_others(where)
+    _report_others(where)
     render.ledger_doubts(audit.quick(where))
 
 
-def _tell_of_others(store: Store) -> None:
+def _report_others(store: Store) -> None:
     """Folders that hold a run under another name, such as a sync tool's copies."""
     names = [path.name for path in store.others()]
     if names:

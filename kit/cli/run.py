@@ -49,7 +49,7 @@ def run(
             another one; `kit attach` watches it.
     """
     store = store_of(runs)
-    _tell_of_leftovers(store)
+    _report_leftovers(store)
     order = Order(spec=specs.load(file), wait_s=0 if no_wait else wait_s)
     session = Session.start(order, store)
     if detach:
@@ -231,7 +231,7 @@ def _confirmed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _tell_of_leftovers(store: Store) -> None:
+def _report_leftovers(store: Store) -> None:
     left = store.leftovers()
     if left:
         say(f"{len(left)} run(s) were ended by a crash: `kit recover` seals them")

@@ -42,10 +42,10 @@ def with_store(command: str, runs: str) -> str:
     except ValueError:  # no command line, whatever it begins with
         return command
     parts = [list(part) for both, part in groupby(words, "&&".__eq__) if not both]
-    return " && ".join(shlex.join(_told(part, runs)) for part in parts)
+    return " && ".join(shlex.join(_part_with_store(part, runs)) for part in parts)
 
 
-def _told(words: list[str], runs: str) -> list[str]:
+def _part_with_store(words: list[str], runs: str) -> list[str]:
     knows = words[0] == "kit" and len(words) > 1 and words[1] in OF_THE_STORE
     return [*words, "--runs", runs] if knows and "--runs" not in words else words
 

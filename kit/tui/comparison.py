@@ -93,7 +93,7 @@ def metrics(found: Contrast, order: str = "primary") -> list[MetricRow]:
         (side, axis)
         for side in found.others
         for axis in found.judged[side.letter].axes
-        if _is_told(found.baseline, axis) or _is_told(side, axis)
+        if _is_known(found.baseline, axis) or _is_known(side, axis)
     ]
     places = [axis.metric for judged in found.judged.values() for axis in judged.axes]
     keys: dict[str, Callable[[tuple[Side, Axis]], Any]] = {
@@ -117,7 +117,7 @@ def _left_out(side: Side) -> MetricRow:
     return MetricRow(side, None, {heading: said.get(heading, Text("–")) for heading in HEADS})
 
 
-def _is_told(side: Side, axis: Axis) -> bool:
+def _is_known(side: Side, axis: Axis) -> bool:
     return bool(_metric(side, axis).get("status", "unmeasured") != "unmeasured")
 
 

@@ -101,13 +101,13 @@ class Window(ModalScreen[str | None]):
 
     def __init__(self, title: str, told: str = "") -> None:
         super().__init__()
-        self._title, self._told = title, told
+        self._title, self._text = title, told
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="window panel") as frame:
             frame.border_title = plain(self._title).plain.replace("[", "(")
-            if self._told:
-                yield Static(plain_lines(self._told), classes="told", markup=False)
+            if self._text:
+                yield Static(plain_lines(self._text), classes="told", markup=False)
             yield from self.body()
         yield Footer(compact=True, show_command_palette=False)
 

@@ -37,7 +37,7 @@ class Glimpses:
             self._kept.popitem(last=False)
 
 
-def told(row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> RenderableType:
+def identity(row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> RenderableType:
     """The panel's text above the curve."""
     seen = glimpse or Glimpse()
     lines: list[RenderableType] = [

@@ -30,7 +30,7 @@ def replay(screen: KitScreen, run: Path) -> None:
         window = Consent(render.undertaking_list(found), render.QUESTION, "Do this", "Not now")
         screen.app.push_screen(window, lambda yes: _provide(screen, found) if yes else None)
 
-    _tell(screen, "checking the run, its image and its weights")
+    _show_message(screen, "checking the run, its image and its weights")
     screen.fetch(lambda: looked_at(run, store), ask, group="replay")
 
 
@@ -40,7 +40,7 @@ def _provide(screen: KitScreen, agreed: Undertaking) -> None:
     loop = asyncio.get_running_loop()
 
     def say(text: str) -> None:
-        loop.call_soon_threadsafe(_tell, screen, text)
+        loop.call_soon_threadsafe(_show_message, screen, text)
 
     def ready(_: None) -> None:
         screen.kit.show_plan(agreed.order, original=agreed.original)
@@ -48,7 +48,7 @@ def _provide(screen: KitScreen, agreed: Undertaking) -> None:
     screen.fetch(lambda: replaying.provide(agreed, say), ready, group="replay")
 
 
-def _tell(screen: KitScreen, text: str) -> None:
+def _show_message(screen: KitScreen, text: str) -> None:
     screen.notify(text, title="replay", markup=False)
 
 

@@ -11,7 +11,7 @@ from textual.widgets import Static
 from kit.show.catalogue import Row
 from kit.show.glance import Glimpse, read
 from kit.show.render.console import plain
-from kit.tui.glance import Glimpses, caveats, told
+from kit.tui.glance import Glimpses, caveats, identity
 from kit.tui.power import PowerPlot
 from kit.tui.screen import KitScreen
 
@@ -50,7 +50,7 @@ class RunPanel(VerticalScroll, can_focus=False):
             self._look_at(row.run)
 
     def _draw(self, row: Row | None, glimpse: Glimpse) -> None:
-        text = told(row, glimpse, self._replays) if row else ""
+        text = identity(row, glimpse, self._replays) if row else ""
         self.query_one("#home-told", Static).update(text)
         self.query_one("#home-caveats", Static).update(caveats(glimpse))
         plot = self.query_one(PowerPlot)

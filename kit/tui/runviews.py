@@ -45,13 +45,13 @@ def summary(documents: Documents) -> RenderableType:
             parts = run_parts(documents.run, *found, width)
         except KitError as error:
             said = plain(f"{error.message}: {error.remedy}")
-            return Group(badge("fail", "not readable"), said, *told_faults(documents))
-        return Group(*told_faults(documents), *parts.found[1:], Text(), *parts.about)
+            return Group(badge("fail", "not readable"), said, *fault_lines(documents))
+        return Group(*fault_lines(documents), *parts.found[1:], Text(), *parts.about)
 
     return Fit(made)
 
 
-def told_faults(documents: Documents) -> list[Text]:
+def fault_lines(documents: Documents) -> list[Text]:
     """A line for each document that could not be read."""
     return [
         Text("  ").join([badge("fail", name), plain(why)]) for name, why in documents.faults.items()
@@ -98,7 +98,7 @@ def asked(records: RunRecords) -> list[Asked]:
     return sorted(found, key=lambda a: a.request.status == "ok")
 
 
-def told_requests(found: Sequence[Asked]) -> Text:
+def request_summary(found: Sequence[Asked]) -> Text:
     """``27 requests, 27 ok``; failures by their reason."""
     if not found:
         return Text.assemble(badge("skip", "no request was recorded"))
@@ -243,7 +243,7 @@ def provenance(documents: Documents, missing: Sequence[str]) -> RenderableType:
             ("profile", _known(m, "profile")),
         ]
     )
-    return Group(table, *told_faults(documents))
+    return Group(table, *fault_lines(documents))
 
 
 def _parents(manifest: dict[str, Any], missing: Sequence[str]) -> Iterator[str]:

@@ -229,8 +229,8 @@ def _tost(
     if needed is None:
         return "INCONCLUSIVE", _gain_hides(u_gain), None
     if needed <= min(len(a), len(b)):
-        return "INCONCLUSIVE", "the ratio lies too near the margin to decide", None
-    return "INCONCLUSIVE", f"about {needed} launches a side would decide it", needed
+        return "INCONCLUSIVE", "the ratio lies too near the margin to tell", None
+    return "INCONCLUSIVE", f"about {needed} launches a side would tell", needed
 
 
 def _gain_hides(u_gain: float) -> str:

@@ -191,10 +191,10 @@ def _findings(records: RunRecords) -> Check:
         return check(code, "FAIL", "preflight found nothing, which it never does")
     if any(level == "fail" for _, level in told):
         return check(code, "FAIL", "preflight forbade the run, and it ran")
-    return ruled_by(records.plan, code, _not_told(records, told), fine)
+    return ruled_by(records.plan, code, _missing_findings(records, told), fine)
 
 
-def _not_told(records: RunRecords, told: set[tuple[Any, Any]]) -> Iterator[str]:
+def _missing_findings(records: RunRecords, told: set[tuple[Any, Any]]) -> Iterator[str]:
     try:
         meant = [f for f in _derived(records) if f.code in _DERIVED]
     except _PROBLEMS as error:

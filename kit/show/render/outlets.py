@@ -123,10 +123,10 @@ def calibration(alias: str, entry: dict[str, Any], kept: bool) -> list[str]:
         lines.append(f"gain    × {facts['correction']:.4f} ± {facts['gain']:.2%} by the reference")
     else:
         lines.append("gain    unknown: give --reference-watts of a better meter at the same plug")
-    return [*lines, *_bound_told(measured), *(["kept next to host.toml"] if kept else [])]
+    return [*lines, *_bound_lines(measured), *(["kept next to host.toml"] if kept else [])]
 
 
-def _bound_told(measured: dict[str, Any]) -> list[str]:
+def _bound_lines(measured: dict[str, Any]) -> list[str]:
     if "parts" not in measured:
         return ["bound   none: neither NVML nor RAPL is readable here"]
     parts = " + ".join(measured["parts"]).upper()

@@ -80,12 +80,15 @@ def _block_row(launch: Document, scope: str) -> list[object]:
     return [
         names.scope(scope),
         launch["launch"],
-        _told(gross),
-        *(join([_told(n), tag("small", words.baseline(n), class_="below")]) for n in nets),
+        _energy_or_reason(gross),
+        *(
+            join([_energy_or_reason(n), tag("small", words.baseline(n), class_="below")])
+            for n in nets
+        ),
     ]
 
 
-def _told(value: Document) -> Html:
+def _energy_or_reason(value: Document) -> Html:
     """Like `energy`, with the reason shown."""
     if value["status"] == "unmeasured":
         return absent(value.get("reason", ""))
@@ -144,7 +147,7 @@ def comparators(results: Document) -> Html:
 def _account(launch: Document, title: str, told: Document) -> list[object]:
     devices = told.get("devices") or {}
     parts = [f"{name} {rounding.number(j)} J" for name, j in devices.items()]
-    return [title, launch["launch"], _told(told), ", ".join(parts)]
+    return [title, launch["launch"], _energy_or_reason(told), ", ".join(parts)]
 
 
 # --- power and phases -------------------------------------------------------------------------

@@ -53,7 +53,7 @@ class Sheet(VerticalScroll, can_focus=False):
         self._draft = draft
         self._open: set[Where] = {*_OPEN_AT_FIRST, *open_at_first}
         self._rows: dict[Field, Row] = {}
-        self._told: Mapping[Where, list[str]] = {}
+        self._faults: Mapping[Where, list[str]] = {}
 
     def on_mount(self) -> None:
         self.sync()
@@ -75,7 +75,7 @@ class Sheet(VerticalScroll, can_focus=False):
 
     def show_problems(self, told: Mapping[Where, list[str]]) -> None:
         """Show problems at their fields, by path."""
-        self._told = told
+        self._faults = told
         for field, row in self._rows.items():
             self._show(field, row)
 
@@ -110,10 +110,10 @@ class Sheet(VerticalScroll, can_focus=False):
         if field.kind in ("tick", "variant", "add", "more"):
             return []
         if not field.is_heading or field.where in self._open or field.kind == "switch":
-            return self._told.get(field.where, [])
+            return self._faults.get(field.where, [])
         inside = [
             each
-            for where, told in self._told.items()
+            for where, told in self._faults.items()
             if where[: len(field.where)] == field.where
             for each in told
         ]

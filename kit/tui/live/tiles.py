@@ -253,7 +253,7 @@ def _one(tile: Tile) -> Text:
 
 def status_line(view: View, shown: Sequence[Tile], width: int, *, ascii_only: bool) -> Text:
     """One line: the phase, and as many figures as fit, none of them cut."""
-    told = [_told(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
+    told = [_brief(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
     step = view.snapshot.step
     for short in (False, True):
         head = Text(" ")
@@ -271,7 +271,7 @@ def status_line(view: View, shown: Sequence[Tile], width: int, *, ascii_only: bo
     return line
 
 
-def _told(tile: Tile) -> Text:
+def _brief(tile: Tile) -> Text:
     """A figure of the one line, with a note if it is estimated or silent."""
     silent = f" {tile.sub}" if tile.level == "bad" else ""
     guessed = " est." if tile.sub == _ESTIMATED else ""

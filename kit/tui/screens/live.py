@@ -104,7 +104,7 @@ class LiveScreen(RunScreenBase):
         if self.snapshot.id and self.snapshot.id != self.run_id:
             self.run_id = self.snapshot.id
             self.crumbs, self.command = f"Live › {self.run_id}", f"kit attach {self.run_id}"
-        self._tell_broken(message.seen.broken)
+        self._show_broken(message.seen.broken)
         if first:  # from then on only the timer draws
             self.draw()
 
@@ -112,7 +112,7 @@ class LiveScreen(RunScreenBase):
         message.stop()
         self.show_over(message.over)
 
-    def _tell_broken(self, broken: tuple[int, ...]) -> None:
+    def _show_broken(self, broken: tuple[int, ...]) -> None:
         if len(broken) > self._broken:
             self._broken = len(broken)
             told = f"line {broken[-1]} of the journal cannot be read; it was passed over"

@@ -60,7 +60,7 @@ class PlanScreen(KitScreen):
         self._accepted: frozenset[str] = frozenset()  # codes of accepted warnings
         self._launching = False
         self.crumbs = f"{order.spec.name} › {'Replay' if original else 'Plan'}"
-        self.command = self._told()
+        self.command = self._command_line()
 
     def body(self) -> Iterable[Widget]:
         with ScrollableContainer(id="parts", can_focus=False):
@@ -192,7 +192,7 @@ class PlanScreen(KitScreen):
         spec = without_meter(self._order.spec, *silent)
         self._order = msgspec.structs.replace(self._order, spec=spec)
         self._path = None  # the file still names the meter
-        self.command = self._told()
+        self.command = self._command_line()
         self.notify(f"{silent[0]} is left out of this run; the file keeps it, e edits")
         self.query_one("#steps", Static).update(steps(spec))
         self.action_again()
@@ -215,7 +215,7 @@ class PlanScreen(KitScreen):
         named = (_COMMAND.search(remedy) for remedy in remedies)
         return next((found[1] for found in named if found), self.command)
 
-    def _told(self) -> str:
+    def _command_line(self) -> str:
         if self._original:
             return f"kit replay {self._original.name[:12]}"
         file = shlex.quote(str(self._path)) if self._path else "FILE"

@@ -117,7 +117,9 @@ class RunScreen(KitScreen):
             ("environment", runviews.environment(found)),
             ("provenance", runviews.provenance(found, missing)),
         ):
-            self._tell(f"#run-{place}", Group(plain(fault, "bad"), Text(), said) if fault else said)
+            self._show_in(
+                f"#run-{place}", Group(plain(fault, "bad"), Text(), said) if fault else said
+            )
         self.query_one("#run-files", PagedTable).show(runviews.files(found))
 
     def _refused(self, error: Exception) -> None:
@@ -125,7 +127,7 @@ class RunScreen(KitScreen):
         message = str(getattr(error, "message", error))
         self.state = badge("fail", "not readable")
         for place in ("summary", "environment", "provenance"):
-            self._tell(f"#run-{place}", badge("fail", message))
+            self._show_in(f"#run-{place}", badge("fail", message))
 
     def _read_records(self) -> tuple[Recorded, list[Asked], list[LogLine]]:
         """Read the records, and make the rows: a long run has a hundred thousand. In a thread."""
@@ -140,23 +142,23 @@ class RunScreen(KitScreen):
         plot.display = bool(found.picture.traces)
         if found.records is None:
             for place in ("legend", "asked", "logged"):
-                self._tell(f"#run-{place}", badge("fail", found.fault))
+                self._show_in(f"#run-{place}", badge("fail", found.fault))
             return
         plot.show(found.picture)
         no_power = badge("skip", "no meter reported power")
         told = legend(found.picture, plot.colours) if found.picture.traces else no_power
-        self._tell("#run-legend", told)
-        self._tell("#run-asked", runviews.told_requests(asked))
+        self._show_in("#run-legend", told)
+        self._show_in("#run-asked", runviews.request_summary(asked))
         self.query_one("#run-requests", PagedTable).show(asked)
         self._show_log("")
 
-    def _tell(self, place: str, what: RenderableType) -> None:
+    def _show_in(self, place: str, what: RenderableType) -> None:
         self.query_one(place, Static).update(what)
 
     def _show_log(self, wanted: str) -> None:
         shown = eventwords.fitting(self._log, wanted)
         told = f"{len(shown):,} of {count(len(self._log), 'line')} · / filters"
-        self._tell("#run-logged", plain(told, "quiet"))
+        self._show_in("#run-logged", plain(told, "quiet"))
         self.query_one("#run-log", PagedTable).show([Logged(line) for line in shown])
 
     # --- keys -----------------------------------------------------------------------------------
@@ -184,7 +186,7 @@ class RunScreen(KitScreen):
         """Show a line that is wider than the screen in full below the log."""
         shown = self.query_one("#run-log", PagedTable).items
         text = shown[event.cursor_row].line.text if event.cursor_row < len(shown) else ""
-        self._tell("#run-line", plain(text))
+        self._show_in("#run-line", plain(text))
 
     @on(Input.Changed, "#run-wanted")
     def _wanted(self, event: Input.Changed) -> None:
