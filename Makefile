@@ -39,7 +39,7 @@ demo: engine ## run a real model, verify, replay and report
 check: install ## style, types, and who may import whom
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy --num-workers auto
+	.venv/bin/mypy
 	.venv/bin/lint-imports
 
 format: install ## let ruff format the code

@@ -20,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Modules of which each test takes a second or more: they draw screens, start processes or sample.
+# Modules whose tests take long: they draw screens, start processes, ask an SNMP agent or sample.
 # Those that take longest come first.
 _SLOW = (
     "tests/tui/test_spec.py",
@@ -36,7 +36,16 @@ _SLOW = (
     "tests/test_energy_window.py",
     "tests/test_energy_window_error.py",
     "tests/meters/test_codecarbon.py",
+    "tests/test_handling.py",
+    "tests/meters/test_pdu_odd.py",
+    "tests/meters/test_pdu_numbers.py",
     "tests/meters/test_pdu_energy.py",
+    "tests/meters/test_pdu.py",
+    "tests/cli/test_pdu.py",
+    "tests/drive/test_process.py",
+    "tests/report/test_mean.py",
+    "tests/test_energy_calibration.py",
+    "tests/runtimes/test_loopback_server.py",
     "tests/journey/",
     "tests/fuzz/",
 )
