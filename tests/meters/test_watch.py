@@ -110,7 +110,9 @@ def test_a_power_that_cannot_be_is_said_and_adds_nothing(
     assert seen.watts is None
     assert "it can draw" in seen.why_not or "all bits" in seen.why_not
     feed(x, quantity, (3, 300), (4, 300))
-    assert x.seen(4 * S).seconds == 2.0  # neither up to it nor from it
+    assert x.seen(4 * S).seconds == 4.0  # as one that was lost
+    feed(x, quantity, *((t, raw) for t in (5, 6, 7)), (8, 300), (9, 300))
+    assert x.seen(9 * S).seconds == 5.0  # three are too many: neither up to them nor from them
 
 
 def test_a_counter_that_jumps_adds_nothing() -> None:

@@ -103,13 +103,12 @@ class _Device:
         if why := self._no_reading(name, facts, reading):
             self._failed[name] = why
             self._context.pop(name, None)
-            if found:
+            if found and not reading.raw:  # what cannot be is a lost reading, as in results
                 found.interrupt()
         elif found is None:
             self._context[name] = reading.raw
         else:
-            middle = reading.t0 + (reading.t1 - reading.t0) // 2
-            found.add(reading.t_dev if reading.t_dev is not None else middle, reading.raw)
+            found.add(reading.t, reading.raw)
 
     def seen(self, now: int) -> Seen:
         watts, power_from = self._watts(now)
