@@ -156,6 +156,14 @@ def test_samples_stand_in_for_a_counter_that_stands_still() -> None:
     assert seen.no_energy == "GPU energy counter has not grown for 2 s"
 
 
+def test_power_stands_in_for_a_counter_that_fails() -> None:
+    x = device(gpu_energy={}, gpu_power_instant={})
+    for t in range(9):
+        feed(x, "gpu_energy", (t, 300_000 * t if t < 4 else None))
+        feed(x, "gpu_power_instant", (t, 300_000))
+    assert (x.seen(8 * S).joules, x.seen(8 * S).energy_from) == (2400.0, "instant power, held")
+
+
 def test_a_counter_read_twice_between_two_ticks_counts_once() -> None:
     x = device(gpu_energy={})
     feed(x, "gpu_energy", (0, 0), (0.5, 50_000), (0.6, 50_000), (1.0, 100_000))

@@ -112,7 +112,9 @@ class _Device:
 
     def seen(self, now: int) -> Seen:
         watts, power_from = self._watts(now)
-        best = next((s for s in self._growing() if s.known.seconds > 0 and not s.still_s()), None)
+        told = [s for s in self._growing() if s.known.seconds > 0 and not s.still_s()]
+        # One that fails counts no more: another goes on, where there is one.
+        best = next((s for s in told if s.quantity not in self._failed), next(iter(told), None))
         mask = self._context.get("gpu_event_reasons")
         return Seen(
             scope=self._scope.name if self._scope else "none",
