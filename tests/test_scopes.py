@@ -128,6 +128,65 @@ def test_a_silence_is_a_hole_for_all_of_them_or_for_none(silence: float, is_hole
     assert live_joules(device, "pdu_power", points) is None
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Reading(29 * S, 31 * S, None, "pdu:a:1", "pdu_power", 0, 100),  # it was asked for twice
+        *(Reading(29 * S, 29 * S, None, "pdu:a:1", "pdu_power", 0, w) for w in (-1, 65_535, 9_999)),
+        Reading(29 * S, 29 * S, None, "pdu:a:1", "pdu_power", 5, None),
+    ],
+)
+def test_one_answer_that_is_late_or_cannot_be_is_no_hole_for_any_of_them(odd: Reading) -> None:
+    device = device_of("pdu_power", {"poll_s": 1.0, "period_s": 1.0})
+    readings = [
+        Reading(t, t, None, "pdu:a:1", "pdu_power", 0, 100)
+        for t in range(0, 61 * S, S)
+        if not odd.t0 <= t <= odd.t1
+    ]
+    readings = sorted([*readings, odd])
+    rows = [
+        f"{n},{r.t0},{r.t1},,{r.device},{r.quantity},{r.rc},{'' if r.raw is None else r.raw}\n"
+        for n, r in enumerate(readings)
+    ]
+    text = "".join(["seq,t0,t1,t_dev,device,quantity,rc,raw\n", *rows])
+    (value,) = Energy(from_csv({"x": text.encode()}), [plan_of(device)]).of(0, 60 * S)
+    seen, shown = _Device(device), Live([device])
+    for reading in readings:
+        seen.take(reading, str)
+        shown.see(reading)
+    joules = pytest.approx(6000.0, rel=1e-9)
+    assert (value.joules, seen.seen(60 * S).joules) == (joules, joules)
+    assert shown.joules() == {"pdu:a:1": joules}
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        # The sum after the second hole is soon larger than that before it was.
+        [*range(5), 8.1, 9.1, *(t + 0.1 for t in range(13, 30))],
+        [*range(5), 8.1, 9.1, 13.1, 16.1, *range(19, 30)],
+        # It never grew before the window.
+        [0, 3.1, 6.2, 9.3, 12.4, *range(16, 30)],
+    ],
+)
+def test_a_sum_that_began_again_within_the_window_is_unmeasured(times: list[float]) -> None:
+    device = device_of("pdu_power", {"poll_s": 1.0, "period_s": 0.1})
+    waiting = [(t, 100 if t < 10 else 300) for t in times]
+    shown, state, at = Live([device]), RunState([plan_of(device)]), 0.0
+    for number in range(56):
+        at = number / 2
+        while waiting and waiting[0][0] <= at:
+            t, raw = waiting.pop(0)
+            shown.see(Reading(int(t * S), int(t * S), None, "pdu:a:1", "pdu_power", 0, raw))
+        told = {"power": shown.watts(int(at * S)), "joules": shown.joules()}
+        if number == 20:
+            begin = {"launch": 0, "phase": "measured", "part": None}
+            state.take(event(number, int(at * S), "phase.begin", begin))
+        state.take(event(number, int(at * S), "live", {k: v for k, v in told.items() if v}))
+    (value,) = state.snapshot().energy
+    assert value.status == "unmeasured"
+
+
 def test_a_late_answer_moves_the_step_alike() -> None:
     """One answer comes late: the change lies half-way of what it was late by."""
     device = device_of("pdu_power", {"poll_s": 1.0, "period_s": 1.0})

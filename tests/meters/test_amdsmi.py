@@ -180,7 +180,7 @@ def test_the_second_die_of_a_board_counts_nothing(gpus: Host) -> None:
 
 
 def test_two_devices_of_one_board_that_both_tell_it_count_once(gpus: Host) -> None:
-    gpus(MI250 | {"serial": "a"}, MI250 | {"serial": "a"}, MI250 | {"serial": "b"})
+    gpus(MI250 | {"serial": "a1"}, MI250 | {"serial": "a1"}, MI250 | {"serial": "b1"})
     plan = AMD.probe(None, {})
     summed = [d.quantities["gpu_power_average"].get("summed", True) for d in plan.devices]
     assert summed == [True, False, True]
@@ -188,6 +188,20 @@ def test_two_devices_of_one_board_that_both_tell_it_count_once(gpus: Host) -> No
     shown = next(watch([("amdsmi", None)], lambda *_: {}, 1.0))
     assert totals(shown)["gpu"]["power_W"] is not None
     assert [s.summed for s in shown.devices.values()] == summed
+
+
+def test_a_first_die_that_is_silent_is_missed(gpus: Host) -> None:
+    """Two boards of which one tells nothing: half of the power is no sum."""
+    gpus(MI250, SECOND, SECOND, SECOND)
+    devices = AMD.probe(None, {}).devices
+    assert all(d.quantities["gpu_energy"].get("summed", True) for d in devices)
+    assert all("second die" not in str(d.quantities["gpu_energy"]) for d in devices)
+
+
+@pytest.mark.parametrize("serial", ["", "0", "00000000", "N/A", " ", None])
+def test_a_serial_number_that_is_none_makes_no_board(gpus: Host, serial: Any) -> None:
+    gpus(*[MI300 | {"serial": serial}] * 2)
+    assert all(d.quantities["gpu_energy"].get("summed", True) for d in AMD.probe(None, {}).devices)
 
 
 def test_a_card_without_a_sensor_is_no_second_die(gpus: Host) -> None:

@@ -286,7 +286,9 @@ def digested(algorithm: str) -> Any:
     def hashed(text: str) -> str:
         return hashlib.new(algorithm.replace("-", "").lower(), text.encode()).hexdigest()
 
+    other = 'Digest qop="auth", realm="plug", nonce="60dc59c6", algorithm=SHA-512-256'
     challenge = f'Digest qop="auth", realm="plug", nonce="60dc59c6", algorithm={algorithm}'
+    challenges = ('Basic realm="plug"', other, challenge)
 
     def page(asked: Asked) -> Any:
         sent = asked.headers.get("Authorization", "")
@@ -295,7 +297,7 @@ def digested(algorithm: str) -> Any:
         right = hashed(f"{who}:60dc59c6:{told.get('nc')}:{told.get('cnonce')}:auth:{what}")
         if told.get("response") == right:
             return GEN2
-        return Page(status=401, headers=(("WWW-Authenticate", challenge),))
+        return Page(status=401, headers=tuple(("WWW-Authenticate", each) for each in challenges))
 
     return page
 

@@ -116,6 +116,25 @@ def test_of_several_chassis_the_only_one_that_tells_power_is_read(bmc: Device) -
     assert len(REDFISH.probe("bmc", config(bmc)).devices) == 1
 
 
+@pytest.mark.parametrize("page", [Page(status=503), Page(status=500), "NaN", Page(status=403)])
+def test_a_chassis_that_cannot_be_asked_is_not_passed_over(bmc: Device, page: Any) -> None:
+    """The other one that tells power may be a part of the machine."""
+    bmc.pages |= {CHASSIS: members("1", "Tray"), f"{CHASSIS}/Tray/Power": page}
+    plan = REDFISH.probe("bmc", config(bmc))
+    assert not plan.devices and "name those" in plan.reason
+    assert len(REDFISH.probe("bmc", config(bmc, chassis=["1"])).devices) == 1
+
+
+@pytest.mark.parametrize("more", [{}, {"Members@odata.nextLink": f"{CHASSIS}?$skip=1"}])
+def test_chassis_beyond_those_that_are_asked_must_be_named(
+    bmc: Device, more: dict[str, Any]
+) -> None:
+    listed = members("1") if more else members(*map(str, range(17)))
+    bmc.pages[CHASSIS] = {**listed, **more}
+    plan = REDFISH.probe("bmc", config(bmc))
+    assert not plan.devices and "too many" in plan.reason
+
+
 def test_a_named_chassis_that_tells_no_power_is_the_reason(bmc: Device) -> None:
     plan = REDFISH.probe("bmc", config(bmc, chassis=["1", "2"]))
     assert not plan.devices and web.REASONS[404] in plan.reason

@@ -110,7 +110,9 @@ def test_a_power_that_cannot_be_is_said_and_adds_nothing(
     assert seen.watts is None
     assert "it can draw" in seen.why_not or "all bits" in seen.why_not
     feed(x, quantity, (3, 300), (4, 300))
-    assert x.seen(4 * S).seconds == 2.0  # neither up to it nor from it
+    assert x.seen(4 * S).seconds == 4.0  # as one that was lost
+    feed(x, quantity, *((t, raw) for t in (5, 6, 7)), (8, 300), (9, 300))
+    assert x.seen(9 * S).seconds == 5.0  # three are too many: neither up to them nor from them
 
 
 def test_a_counter_that_jumps_adds_nothing() -> None:
@@ -152,6 +154,14 @@ def test_samples_stand_in_for_a_counter_that_stands_still() -> None:
     seen = x.seen(2 * S)
     assert (seen.energy_from, seen.joules) == ("20 ms samples", pytest.approx(200))
     assert seen.no_energy == "GPU energy counter has not grown for 2 s"
+
+
+def test_power_stands_in_for_a_counter_that_fails() -> None:
+    x = device(gpu_energy={}, gpu_power_instant={})
+    for t in range(9):
+        feed(x, "gpu_energy", (t, 300_000 * t if t < 4 else None))
+        feed(x, "gpu_power_instant", (t, 300_000))
+    assert (x.seen(8 * S).joules, x.seen(8 * S).energy_from) == (2400.0, "instant power, held")
 
 
 def test_a_counter_read_twice_between_two_ticks_counts_once() -> None:

@@ -314,19 +314,28 @@ def _add_limit(library: Library, handle: Any, told: dict[str, Facts]) -> None:
 
 
 def _board(library: Library, handle: Any) -> str:
-    """The serial number of its board, never kept; empty where the card tells none."""
+    """The serial number of its board, never kept; empty where the card tells none.
+
+    A word without two different digits or letters, such as 0000, is no number: all would share it.
+    """
     rc, told = library.ask(lambda m, h: m.amdsmi_get_gpu_board_info(h), handle)
-    serial = told.get("product_serial") if rc == 0 and isinstance(told, dict) else None
-    return str(serial).strip() if serial and serial != "N/A" else ""
+    serial = str(told.get("product_serial") or "") if rc == 0 and isinstance(told, dict) else ""
+    known = serial.strip()
+    return known if known != "N/A" and len(set(known)) > 1 else ""
 
 
 def _unsum_second_dies(found: Sequence[Card]) -> None:
-    """Those of a board with two dies that tell no power, where another of the kind does."""
+    """Those of a board with two dies that tell no power, where as many others of the kind do.
+
+    Where more are silent than tell it, one of these is a first die that cannot be read: what its
+    board draws is missing, and no sum may go on without it.
+    """
     for card in found:
         name = card.device.description
         if card.tells_power or not any(word in name for word in _DUAL_DIE):
             continue
-        if any(c.tells_power and c.device.description == name for c in found):
+        alike = [c.tells_power for c in found if c.device.description == name]
+        if 2 * sum(alike) >= len(alike):
             for quantity in _POWERS:
                 card.device.quantities[quantity] = {"reason": _SECOND_DIE}
             _unsum(card, _SECOND_DIE)

@@ -37,6 +37,11 @@ _W_DIGITS, _KWH_DIGITS = 3, 6
 _ID = re.compile(r"[A-Za-z0-9._~:-]{1,64}")
 _MOST_CHASSIS = 16
 _UNAUTHORISED = 401
+# What a chassis without a power of its own answers; any other code may be one that tells it later.
+_NONE_TOLD = frozenset({404, webreader.MISSING, webreader.NO_NUMBER})
+_NAME_THEM = (
+    f'name those that add up to the machine as chassis = ["…"], by their Ids under {ROOT}/Chassis'
+)
 _TRIES, _AGAIN_S = 3, 0.5
 
 
@@ -112,10 +117,14 @@ class Bmc:
         silent = [rc for rc in found if not isinstance(rc, Source)]
         if silent and (named or not telling):
             raise MeterUnavailable(f"a chassis tells no power: {webreader.explain(silent[0])}")
+        if unknown := [rc for rc in silent if rc not in _NONE_TOLD]:
+            raise MeterUnavailable(
+                f"of a chassis it is not known whether it tells power: {explain(unknown[0])}; "
+                f"{_NAME_THEM}"
+            )
         if not named and len(telling) > 1:
             raise MeterUnavailable(
-                f"{len(telling)} chassis tell power, and one may hold another: name those that add "
-                f'up to the machine as chassis = ["…"], by their Ids under {ROOT}/Chassis'
+                f"{len(telling)} chassis tell power, and one may hold another: {_NAME_THEM}"
             )
         return tuple(telling)
 
@@ -142,7 +151,10 @@ class Bmc:
             raise MeterUnavailable(explain(answer.rc))
         found = []
         with suppress(LookupError, TypeError, AttributeError):
-            for member in answer.document["Members"][:_MOST_CHASSIS]:
+            listed = answer.document["Members"]
+            if len(listed) > _MOST_CHASSIS or "Members@odata.nextLink" in answer.document:
+                raise MeterUnavailable(f"the BMC lists too many chassis: {_NAME_THEM}")
+            for member in listed:
                 found.append(member["@odata.id"].rstrip("/").rpartition("/")[2])
         known = tuple(dict.fromkeys(name for name in found if _ID.fullmatch(name)))
         if not known:

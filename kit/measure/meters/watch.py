@@ -104,17 +104,18 @@ class _Device:
         if why := self._no_reading(name, facts, reading):
             self._failed[name] = why
             self._context.pop(name, None)
-            if found:
+            if found and not reading.raw:  # what cannot be is a lost reading, as in results
                 found.interrupt()
         elif found is None:
             self._context[name] = reading.raw
         else:
-            middle = reading.t0 + (reading.t1 - reading.t0) // 2
-            found.add(reading.t_dev if reading.t_dev is not None else middle, reading.raw)
+            found.add(reading.t, reading.raw)
 
     def seen(self, now: int) -> Seen:
         watts, power_from = self._watts(now)
-        best = next((s for s in self._growing() if s.known.seconds > 0 and not s.still_s()), None)
+        told = [s for s in self._growing() if s.known.seconds > 0 and not s.still_s()]
+        # One that fails counts no more: another goes on, where there is one.
+        best = next((s for s in told if s.quantity not in self._failed), next(iter(told), None))
         mask = self._context.get("gpu_event_reasons")
         return Seen(
             scope=self._scope.name if self._scope else "none",

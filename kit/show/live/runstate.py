@@ -58,6 +58,7 @@ class RunState:
         self._faults: list[dict[str, str]] = []
         self._lost: list[str] = []
         self._status, self._reason = "", ""
+        self._grown: set[str] = set()  # devices whose sum was ever more than 0
 
     def take(self, event: Event) -> LogLine | None:
         """Take in the next event; returns its line in the log, if it has one."""
@@ -168,12 +169,16 @@ class RunState:
         if self._by_power and "joules" in event.data:
             self._by_power, self._sums, self._last_live = False, {}, None
         for device, joules in _numbers(event.data.get("joules")).items():
+            if joules <= 0 and device in self._grown:  # it begins again after a hole
+                self._sums.pop(device, None)
+                continue
             self._sums[device] = (event.t, joules)
+            if joules > 0:
+                self._grown.add(device)
         fresh = {d: j for d, (t, j) in self._sums.items() if event.t - t < SILENT_NS}
-        if fresh:
-            if self._window:
-                self._window.live(event.t, fresh)
-            self._last_live = (event.t, fresh)
+        if self._window:
+            self._window.live(event.t, fresh)
+        self._last_live = (event.t, fresh)
 
     def _on_progress(self, t: int, told: dict[str, Any]) -> None:
         found = {"stage": str(told["stage"]), **{k: int(told[k]) for k in ("done", "total")}}
