@@ -20,7 +20,7 @@ from kit.core.units import rounded
 from kit.machine import containers, host, images
 from kit.machine import weights as models
 from kit.machine.host.sections import holding_others
-from kit.measure.meters import amdsmi
+from kit.measure import meters
 from kit.measure.meters.watch import Seen, Snapshot, totals, watch
 from kit.run import preflight
 from kit.show import prometheus as exporting
@@ -55,9 +55,7 @@ def monitor(
     if not 0.1 <= period_s <= 3600:
         raise UsageError(f"--period-s {period_s:g} is too short or too long", "give 0.1 … 3600")
     config = host.HostConfig.load()
-    wanted: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None), ("estimate", None)]
-    wanted += [("amdsmi", None)] if amdsmi.is_installed() else []
-    wanted += config.aliased()
+    wanted = meters.of_host(config.aliased())
     readings = watch(wanted, partial(_told, config, wanted), period_s)
     try:
         if port is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from kit.core.model import MeterDevice
 from kit.core.units import event_reasons
-from kit.measure.meters.base import Reading
+from kit.measure.meters import watch as watching
+from kit.measure.meters.base import Reading, Tier
 from kit.measure.meters.estimate import EstimateReader
 from kit.measure.meters.watch import Seen, Snapshot, _Device, totals, watch
 from tests.meters.fake import Fake
@@ -283,3 +285,43 @@ def test_the_energy_of_gpus_is_true(gpus: Any) -> None:
     assert joules / seconds == pytest.approx(250, rel=1e-3)
     assert seconds > 1.5
     assert (temperature, method) == (35, "20 ms samples")
+
+
+class _Odd:
+    """A meter of another package that breaks its contract."""
+
+    scope = "wall"
+    tiers: tuple[Tier, ...] = ()
+    devices = (MeterDevice(device="x", description="", quantities={"pdu_power": {}}),)
+
+    def __init__(self, *, opens: bool) -> None:
+        self._opens = opens
+        self.tiers = (Tier("odd", 0.1, self._read),)
+
+    def open(self, *_args: Any) -> _Odd:
+        if not self._opens:
+            raise ZeroDivisionError
+        return self
+
+    def explain(self, rc: int) -> str:
+        raise KeyError(rc)
+
+    def close(self) -> None:
+        pass
+
+    def _read(self) -> list[Reading]:
+        at = time.monotonic_ns()
+        strange = Reading(at, at, None, "nobody", "pdu_power", 0, 100)
+        return [strange, Reading(at, at, None, "x", "pdu_power", 7, None)]
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_meter_that_breaks_its_contract_ends_no_watch(
+    monkeypatch: pytest.MonkeyPatch, opens: bool
+) -> None:
+    monkeypatch.setattr(watching, "get", lambda _name: _Odd(opens=opens))
+    (shot,) = islice(watch([("odd", None)], lambda *_: {}, 0.3), 1)
+    if opens:
+        assert (shot.devices.keys(), shot.devices["x"].why_not) == ({"x"}, "code 7")
+    else:
+        assert shot.absent == {"odd": "the meter failed: ZeroDivisionError"}

@@ -252,6 +252,23 @@ def _problems(document: dict[str, Any]) -> list[str]:
             sections += [(f"{meter}.{alias}", value, its) for alias, value in found.items()]
     for name, value, kind in sections:
         problems += _section_problems(name, value, kind)
+    return problems or _shared(document)
+
+
+def _shared(document: dict[str, Any]) -> list[str]:
+    """Sections of one meter that read the same: in one run it would count twice."""
+    problems = []
+    for meter, kind in ALIASED.items():
+        known: dict[tuple[str, ...], str] = {}
+        for alias, value in document.get(meter, {}).items():
+            for part in msgspec.convert(value, kind).reads:
+                if part in known:
+                    problems.append(
+                        f"[{meter}.{alias}] reads what [{meter}.{known[part]}] reads: in one run "
+                        "it would count twice"
+                    )
+                    break
+                known[part] = alias
     return problems
 
 

@@ -45,6 +45,11 @@ class AliasedSection(Section, frozen=True, kw_only=True):
         """Whose credentials are used; empty for none."""
         raise NotImplementedError
 
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        """What it reads, each part by address and name: two sections that share one count twice."""
+        raise NotImplementedError
+
     def told(self) -> dict[str, Any]:
         """What the meter is given."""
         found: dict[str, Any] = msgspec.to_builtins(self)
@@ -91,6 +96,13 @@ class PduConfig(AliasedSection, frozen=True, kw_only=True):
     @property
     def whose(self) -> str:
         return f"the user {self.user} and its keys" if self.user else "the community"
+
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        where = (self.host.lower(), str(self.port))
+        parts = [("outlet", str(n)) for n in self.outlets]
+        parts += [("inlet", str(n)) for n in self.inlets]
+        return frozenset((*where, *part) for part in parts or [("all", "")])
 
     def told(self) -> dict[str, Any]:
         return super().told() | {"version": self.snmp_version}
@@ -161,6 +173,11 @@ class PlugConfig(WebSection, frozen=True, kw_only=True):
     gain_source: str = ""
     squelch: float | None = None
 
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        asked = (str(self.channel), self.path or "", self.power or "")
+        return frozenset({(_origin(self.url), *asked)})
+
 
 class RedfishConfig(WebSection, frozen=True, kw_only=True):
     """A machine's BMC. ``chassis`` are the Ids of those that add up to the machine; without them,
@@ -180,6 +197,14 @@ class RedfishConfig(WebSection, frozen=True, kw_only=True):
     def whose(self) -> str:
         return "the session's token" if self.token else super().whose
 
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        return frozenset((_origin(self.url), name) for name in self.chassis or ("",))
+
+
+def _origin(url: str) -> str:
+    return url.lower().rstrip("/")
+
 
 ALIASED: dict[str, type[AliasedSection]] = {
     "pdu": PduConfig,
@@ -196,4 +221,5 @@ def is_aliased(meter: str) -> bool:
 def holding_others(meters: Iterable[str]) -> list[str]:
     """Those of several meters that read what another of them reads, too: sums count it twice."""
     aliased = [name for name in meters if is_aliased(name)]
-    return [name for name in aliased if ALIASED[name].is_whole and len(aliased) > 1]
+    parts = [name for name in aliased if not ALIASED[name].is_whole]
+    return [name for name in aliased if ALIASED[name].is_whole] if parts else []

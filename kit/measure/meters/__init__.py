@@ -6,12 +6,14 @@ the meter's, its object a `kit.measure.meters.base.Meter`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from kit.core.errors import KitError
 from kit.core.model import MeterPlan
+from kit.energy.scopes import SCOPES
 from kit.measure.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent
 from kit.spec.meters import GROUP, REGISTRY, names
 
@@ -24,6 +26,7 @@ __all__ = (
     "Tier",
     "get",
     "names",
+    "of_host",
     "probe",
 )
 
@@ -42,6 +45,26 @@ def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
     except Exception as error:
         found = absent(name, alias, f"the meter failed: {type(error).__name__}: {error}")
     return msgspec.structs.replace(found, scope=meter.scope)
+
+
+def of_host(aliased: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """Every meter that can be read on a host, with its alias, but other tools' accounts.
+
+    Args:
+        aliased: those with a section in host.toml (`kit.machine.host.HostConfig.aliased`).
+    """
+    from kit.measure.meters import amdsmi
+
+    own = ["nvml", *(["amdsmi"] if amdsmi.is_installed() else []), "rapl"]
+    outside = [name for name in REGISTRY.outside() if _feeds_a_scope(name)]
+    return [*((name, None) for name in (*own, *outside)), *aliased, ("estimate", None)]
+
+
+def _feeds_a_scope(name: str) -> bool:
+    try:
+        return str(get(name).scope) in SCOPES
+    except (KitError, AttributeError):  # a package that cannot be imported, or an older contract
+        return False
 
 
 def get(name: str) -> Meter:

@@ -226,8 +226,14 @@ class _Watched:
         except Exception:  # one odd device stops no other
             return  # what is not read grows old, and then is said to be missing
         with self._lock:
-            for reading in found:
-                self._devices[reading.device].take(reading, self._reader.explain)
+            for reading in (r for r in found if r.device in self._devices):
+                self._devices[reading.device].take(reading, self._explain)
+
+    def _explain(self, rc: int) -> str:
+        try:
+            return self._reader.explain(rc)
+        except Exception:  # it is another package's
+            return f"code {rc}"
 
 
 def watch(
@@ -253,6 +259,9 @@ def watch(
                 reader = get(name).open(alias, config(name, alias), clock)
             except MeterUnavailable as reason:
                 absent[meter_label(name, alias)] = str(reason)
+                continue
+            except Exception as error:  # another package's meter may raise anything
+                absent[meter_label(name, alias)] = f"the meter failed: {type(error).__name__}"
                 continue
             watched.append(_Watched(name, reader, stop))
             held.callback(watched[-1].end)

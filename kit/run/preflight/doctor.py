@@ -95,11 +95,7 @@ def _gpus(facts: dict[str, Any]) -> Iterator[Finding]:
 
 def _meters(config: HostConfig) -> Iterator[Finding]:
     """Probe every meter that a spec could name here."""
-    asked: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None)]
-    asked += [("amdsmi", None)] if amdsmi.is_installed() else []
-    asked += config.aliased()
-    asked += [("estimate", None)]
-    plans = [_probe(name, alias, config) for name, alias in asked]
+    plans = [_probe(name, alias, config) for name, alias in meters.of_host(config.aliased())]
     yield from meter_rules.meters(plans)
     yield from meter_rules.wall(plans, {})
     for name in ALIASED:
