@@ -109,7 +109,7 @@ class Phase(Record, frozen=True, kw_only=True):
 
     ``part`` is ``before`` or ``after`` where a launch has two blocks of a name. ``t0`` and ``t1``
     are nanoseconds since the run's origin; ``duration_s`` (s) is the sum of the ``pieces``.
-    ``energy`` is gross, by scope (``gpu``, ``cpu``, ``wall``, ``estimate``): every scope is told.
+    ``energy`` is gross, by scope: ``gpu``, ``cpu``, ``wall`` and ``estimate`` each have an entry.
     """
 
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -354,3 +355,84 @@ def test_an_outlet_with_a_register_counts_in_the_monitors_total_as_in_results() 
     inside = MeterDevice(device="x", description="", quantities={"pdu_power": {"summed": False}})
     assert not scopes.is_summed("wall", inside)
     assert not _Device(inside).seen(0).summed
+
+
+# --- meters of others that break the contract ---------------------------------------------------
+
+
+class _Theirs:
+    """A meter of another package: what it says, and what its devices give."""
+
+    name, title, process, remedy = "theirs", "theirs", "local", "ask its maker"
+
+    def __init__(self, scope: object, *quantities: str) -> None:
+        if scope is not None:
+            self.scope = scope
+        self._quantities = quantities
+
+    def probe(self, alias: str | None, _config: dict[str, Any]) -> MeterPlan:
+        facts: dict[str, dict[str, Any]] = {name: {} for name in self._quantities}
+        device = MeterDevice(device="x", description="", quantities=facts)
+        return MeterPlan(name="theirs", alias=alias, devices=(device,))
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> Callable[[_Theirs], None]:
+    """Register a meter called ``theirs``, as an installed package does."""
+
+    def register(meter: _Theirs) -> None:
+        monkeypatch.setattr(meters.REGISTRY, "_registered", lambda: {"theirs": meter})
+        monkeypatch.setitem(meters.REGISTRY._loaded, "theirs", meter)
+
+    return register
+
+
+@pytest.mark.parametrize("scope", [None, "moon", 7, ["gpu"], ""])
+def test_a_meter_without_a_scope_of_kit_is_one_clear_error(
+    registered: Callable[[_Theirs], None], scope: object
+) -> None:
+    registered(_Theirs(scope, "pdu_power"))
+    document = specs.document(run_spec()) | {"meters": [{"name": "theirs"}]}
+    for ask in (
+        lambda: specs.problems(document),
+        lambda: registry.probe("theirs", None, {}),
+    ):
+        with pytest.raises(UsageError, match="names no scope of energy") as caught:
+            ask()
+        assert "update or remove the package" in caught.value.remedy
+    # It stands in nobody else's way.
+    assert "theirs" not in dict(registry.of_host(()))
+    other = specs.document(run_spec()) | {
+        "meters": [{"name": "rapl"}],
+        "primary_metric": "gpu_energy_per_request",
+    }
+    (problem,) = specs.problems(other)
+    assert "nvml" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("scope", "quantities", "why"),
+    [
+        ("wall", ("cpu_energy",), "which is of cpu"),
+        ("cpu", ("cpu_energy", "pdu_power"), "which is of wall"),
+        ("wall", ("pdu_power", "moon_power"), "that kit does not know"),
+        ("wall", ("pdu_power", "pdu_energy", "gpu_temperature"), ""),
+    ],
+)
+def test_readings_that_nothing_would_add_up_are_refused_at_planning(
+    registered: Callable[[_Theirs], None], scope: str, quantities: tuple[str, ...], why: str
+) -> None:
+    registered(_Theirs(scope, *quantities))
+    plan = registry.probe("theirs", None, {})
+    assert (plan.scope, bool(plan.devices)) == (scope, not why)
+    assert why in plan.reason
+
+
+def test_a_spec_lists_a_missing_meter_beside_its_other_problems() -> None:
+    asked = [{"name": "steam"}, {"name": "rapl"}]
+    document = specs.document(run_spec()) | {
+        "meters": asked,
+        "primary_metric": "gpu_energy_per_request",
+    }
+    paths = {problem.path for problem in specs.problems(document)}
+    assert paths == {"$.meters[0]", "$.primary_metric"}

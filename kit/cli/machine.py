@@ -38,7 +38,7 @@ def monitor(
     once: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
     period_s: float = 1.0,
-    prometheus: Annotated[bool | int, Parameter(negative="")] = False,
+    prometheus: Annotated[int | bool, Parameter(negative="")] = False,
 ) -> None:
     """Show this host's power and energy, live; ctrl-C ends it.
 
@@ -71,7 +71,7 @@ def monitor(
 def _told(
     config: host.HostConfig, wanted: list[tuple[str, str | None]], name: str, alias: str | None
 ) -> dict[str, Any]:
-    """What a meter is told; a BMC beside outlets stands beside their sum, not in it."""
+    """A meter's settings; a BMC is shown beside outlets, and is not in their sum."""
     inside = name in holding_others(meter for meter, _ in wanted)
     return config.meter(name, alias) | ({"inside": True} if inside else {})
 

@@ -2,7 +2,7 @@
 
 Documents, the journal and specs hold identifiers (``loaded_idle``, ``ttft_p50``, ``gpu``); every
 face shows the names that stand here and in `kit.energy.scopes`, and no others. An identifier that
-is not known, as in a damaged archive, is shown as it stands.
+is not known, as in a damaged archive, is shown unchanged.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """This host's power and energy for Prometheus: what `kit monitor` sees, over HTTP on 127.0.0.1.
 
-What is not known is absent, never 0: a device that tells no power has no sample. Energies are
+What is not known is absent, never 0: a device that reports no power has no sample. Energies are
 counters that never go down. A scope's own totals are those of `kit.measure.meters.watch.totals`,
 and no metric adds scopes to one another: the wall holds the GPUs, and an estimate is none of them.
 """

@@ -14,19 +14,12 @@ def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
     Raises:
         KitError: the run cannot be read, or the file cannot be written.
     """
-    from kit.judge import door
-    from kit.judge import replay as replaying
-    from kit.show import report
+    from kit.show.report.written import written
 
-    for each in filter(None, (run, against)):
-        door.admit(each, records=True)
-    name = replaying.hash_of(run)
-    with door.malformed(run):
-        judged = replaying.judge(against, run) if against else None
-        page = report.html(name, *replaying.computed(run), judged)
-    out = folder / f"report-{name[:12]}.html"
+    found = written(run, against=against)
+    out = folder / found.file
     try:
-        out.write_text(page, encoding="utf-8")
+        out.write_text(found.text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"cannot write {out.name} here: {error.strerror}", "start kit in another folder"

@@ -224,7 +224,7 @@ def test_a_port_of_ones_own_or_the_usual_one() -> None:
             prometheus.port_of(wrong)
 
 
-@pytest.mark.parametrize("words", [["--once"], ["--json"], ["nonsense"]])
+@pytest.mark.parametrize("words", [["--once"], ["--json"], ["nonsense"], ["0"], ["1"], ["80"]])
 def test_what_makes_no_sense_with_it_is_refused(words: list[str]) -> None:
     assert dispatch(["monitor", "--prometheus", *words]) == 2
 

@@ -24,7 +24,7 @@ from kit.energy.scopes.wall import curve as pdu_curve
 from kit.judge.replay.undertaking import _meter
 from kit.machine.host import HostConfig
 from kit.measure import meters
-from kit.measure.meters import plug, web, webreader
+from kit.measure.meters import digest, plug, web, webreader
 from kit.measure.meters.base import MeterUnavailable
 from kit.record.events import Clock
 from kit.record.samples import from_csv
@@ -472,3 +472,10 @@ def test_doctor_reads_a_plug_and_fails_on_one_that_is_silent(
     found = {(f["code"], f["message"]) for f in json.loads(capsys.readouterr().out)}
     assert ("METER", "plug desk reads plug:desk:0") in found
     assert any(code == "PLUG_UNREACHABLE" and "plug gone" in text for code, text in found)
+
+
+def test_a_user_with_quotes_stays_one_word_of_the_header() -> None:
+    challenge = 'Digest realm="shelly", nonce="abc", qop="auth", algorithm=SHA-256'
+    header = digest.answer(challenge, "GET", "/", 'a"b\\c', "x")
+    assert header is not None
+    assert r'username="a\"b\\c"' in header

@@ -325,3 +325,34 @@ def test_a_meter_that_breaks_its_contract_ends_no_watch(
         assert (shot.devices.keys(), shot.devices["x"].why_not) == ({"x"}, "code 7")
     else:
         assert shot.absent == {"odd": "the meter failed: ZeroDivisionError"}
+
+
+class _Counting(_Odd):
+    """A device that is to be asked every two seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(opens=True)
+        self.asked = 0
+        facts = {"pdu_power": {"poll_s": 2.0}}
+        self.devices = (MeterDevice(device="x", description="", quantities=facts),)
+        self.tiers = (Tier("slow", 2.0, self._read),)
+
+    def _read(self) -> list[Reading]:
+        self.asked += 1
+        return []
+
+
+def test_no_device_is_asked_more_often_than_a_run_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = _Counting()
+    monkeypatch.setattr(watching, "get", lambda _name: slow)
+    list(islice(watch([("slow", None)], lambda *_: {}, 1.5), 1))
+    assert slow.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("poll_s", "age_s", "is_shown"), [(1, 4, True), (1, 6, False), (10, 20, True)]
+)
+def test_a_reading_is_old_after_some_polls(poll_s: float, age_s: int, is_shown: bool) -> None:
+    x = device(pdu_power={"poll_s": poll_s})
+    feed(x, "pdu_power", (0, 100))
+    assert (x.seen(age_s * S).watts is not None) == is_shown

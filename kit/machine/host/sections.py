@@ -1,6 +1,6 @@
 """The sections of host.toml that say where a meter is: ``[NAME.ALIAS]``, one for each device.
 
-A spec names meter and alias; address and credentials stand here, and are never sealed. `ALIASED`
+A spec names meter and alias; address and credentials are here, and are never sealed. `ALIASED`
 is the one place that says which meters are reached so.
 """
 
@@ -22,6 +22,10 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class AliasedSection(Section, frozen=True, kw_only=True):
     """Where one device of a meter is, and by whose word it answers.
 
+    Each kind has three properties besides: ``reached``, address and protocol for a person who is to
+    agree to them; ``whose``, whose credentials are used, empty for none; ``reads``, what it reads,
+    each part by address and name: two sections that share one would count it twice.
+
     Attributes:
         secrets: the keys that hold credentials.
         is_whole: it reads the whole machine, and so what any other meter of the wall reads, too.
@@ -32,23 +36,8 @@ class AliasedSection(Section, frozen=True, kw_only=True):
 
     @property
     def has_secrets(self) -> bool:
-        """Whether a credential stands here."""
+        """Whether it holds a credential."""
         return any(getattr(self, key) for key in self.secrets)
-
-    @property
-    def reached(self) -> str:
-        """Address and protocol, for a person who is to agree to them."""
-        raise NotImplementedError
-
-    @property
-    def whose(self) -> str:
-        """Whose credentials are used; empty for none."""
-        raise NotImplementedError
-
-    @property
-    def reads(self) -> frozenset[tuple[str, ...]]:
-        """What it reads, each part by address and name: two sections that share one count twice."""
-        raise NotImplementedError
 
     def told(self) -> dict[str, Any]:
         """What the meter is given."""
@@ -181,8 +170,8 @@ class PlugConfig(WebSection, frozen=True, kw_only=True):
 
 class RedfishConfig(WebSection, frozen=True, kw_only=True):
     """A machine's BMC. ``chassis`` are the Ids of those that add up to the machine; without them,
-    the only one that tells power. Credentials go with each request, or by ``session = true`` once,
-    for a session's token; ``token`` is one that someone else has begun.
+    the only one that reports power. Credentials go with each request, or by ``session = true``
+    once, for a session's token; ``token`` is one that someone else has begun.
     """
 
     secrets: ClassVar[tuple[str, ...]] = ("password", "token")
@@ -206,7 +195,8 @@ def _origin(url: str) -> str:
     return url.lower().rstrip("/")
 
 
-ALIASED: dict[str, type[AliasedSection]] = {
+Aliased = PduConfig | PlugConfig | RedfishConfig
+ALIASED: dict[str, type[Aliased]] = {
     "pdu": PduConfig,
     "plug": PlugConfig,
     "redfish": RedfishConfig,

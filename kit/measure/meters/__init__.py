@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
-from kit.core.errors import KitError
+from kit.core.errors import KitError, UsageError
 from kit.core.model import MeterPlan
+from kit.core.units import QUANTITIES
 from kit.energy.scopes import SCOPES
 from kit.measure.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent
-from kit.spec.meters import GROUP, REGISTRY, names
+from kit.spec.meters import GROUP, REGISTRY, names, scope_of
 
 __all__ = (
     "GROUP",
@@ -44,7 +45,23 @@ def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
         raise
     except Exception as error:
         found = absent(name, alias, f"the meter failed: {type(error).__name__}: {error}")
-    return msgspec.structs.replace(found, scope=meter.scope)
+    scope = scope_of(name)
+    if why := _strays(found, scope):
+        found = absent(name, alias, why)
+    return msgspec.structs.replace(found, scope=scope)
+
+
+def _strays(plan: MeterPlan, scope: str) -> str:
+    """Why a device gives readings of another scope than its meter's, which nothing would add up."""
+    for device in plan.devices:
+        for quantity in device.quantities:
+            known = QUANTITIES.get(quantity)
+            if known is None:
+                return f"{device.device} has {quantity!r}, a quantity that kit does not know"
+            if known.scope not in ("none", scope):
+                has = f"{device.device} has {quantity}, which is of {known.scope}"
+                return f"it says that it feeds {scope}, and {has}"
+    return ""
 
 
 def of_host(aliased: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
@@ -62,8 +79,8 @@ def of_host(aliased: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | 
 
 def _feeds_a_scope(name: str) -> bool:
     try:
-        return str(get(name).scope) in SCOPES
-    except (KitError, AttributeError):  # a package that cannot be imported, or an older contract
+        return scope_of(name) in SCOPES
+    except UsageError:  # a package that cannot be imported, or an older contract
         return False
 
 

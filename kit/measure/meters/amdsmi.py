@@ -1,9 +1,9 @@
 """AMD's GPUs through ROCm's own Python module ``amdsmi``, which is imported when it is asked for.
 
-The counter is raw: its step, in µJ, comes from the library and stands in ``scale`` (the registry's
+The counter is raw: its step, in µJ, comes from the library and is in ``scale`` (the registry's
 unit is mJ). ROCm says 15.3 µJ, where its own header says 2⁻¹⁶ J, which is 0.27% less: that lies
 within the prior of the gain. Cards since MI300 give the socket's power of the moment, earlier ones
-a mean; over which time, nobody states. A board with two compute dies (MI250, MI250X) tells the
+a mean; over which time, nobody states. A board with two compute dies (MI250, MI250X) reports the
 power of both by one die; a device that shares another's board is not summed.
 
 The aliases ``amd0``, ``amd1``, … are the library's own order.
@@ -25,7 +25,7 @@ from kit.record.events import Clock
 
 NOT_TOLD, NO_NUMBER, FAILED = -1, -2, -3
 REASONS = {
-    NOT_TOLD: "the card does not tell it (N/A)",
+    NOT_TOLD: "the card does not report it (N/A)",
     NO_NUMBER: "the library's answer is not a number",
     FAILED: "the library failed in a way that it does not name",
 }
@@ -174,7 +174,7 @@ class Library:
 
 
 def _key(function: str, *keys: str) -> Query:
-    """What stands under the first of the keys that an answer has."""
+    """The value of the first of the keys that an answer has."""
 
     def query(module: Any, handle: Any) -> Any:
         told = getattr(module, function)(handle)
@@ -290,7 +290,7 @@ def _facts(library: Library, handle: Any, quantity: str, raw: int) -> Facts:
         ask = _key("amdsmi_get_energy_count", "counter_resolution")
         _, step_uj = library.ask(ask, handle)
         if not isinstance(step_uj, int | float) or not 0.001 <= step_uj <= 1e6:
-            return {"reason": "the library does not tell the step of its energy counter"}
+            return {"reason": "the library does not report the step of its energy counter"}
         facts: Facts = {"scale": significant(float(step_uj) * 1e-3, 6)}
     elif quantity in _POWERS:
         facts = {"scale": _W_TO_MW, "resolution": 1.0}
@@ -314,7 +314,7 @@ def _add_limit(library: Library, handle: Any, told: dict[str, Facts]) -> None:
 
 
 def _board(library: Library, handle: Any) -> str:
-    """The serial number of its board, never kept; empty where the card tells none.
+    """The serial number of its board, never kept; empty where the card reports none.
 
     A word without two different digits or letters, such as 0000, is no number: all would share it.
     """
@@ -325,9 +325,9 @@ def _board(library: Library, handle: Any) -> str:
 
 
 def _unsum_second_dies(found: Sequence[Card]) -> None:
-    """Those of a board with two dies that tell no power, where as many others of the kind do.
+    """Those of a board with two dies that report no power, where as many others of the kind do.
 
-    Where more are silent than tell it, one of these is a first die that cannot be read: what its
+    Where more are silent than report it, one of these is a first die that cannot be read: what its
     board draws is missing, and no sum may go on without it.
     """
     for card in found:

@@ -37,7 +37,7 @@ class Live:
         self._scopes: dict[str, scopes.Scope] = {}
         self._seen: dict[str, dict[str, tuple[int, int]]] = {}  # device → quantity → (ns, raw)
         self._sums: dict[str, RunningSum] = {}
-        self._holes: dict[str, int] = {}  # device → how many its sum had when it was last told
+        self._holes: dict[str, int] = {}  # device → holes of its sum when it was last shown
         self.add(devices)
 
     def add(self, devices: Iterable[MeterDevice]) -> None:

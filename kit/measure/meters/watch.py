@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from kit.core import limits
 from kit.core.model import MeterDevice, meter_label
-from kit.core.units import QUANTITIES, event_reasons, scale_of
+from kit.core.units import NS, QUANTITIES, event_reasons, scale_of
 from kit.energy import scopes
 from kit.energy.running import RunningSum
 from kit.energy.scopes.base import Growth
@@ -25,7 +25,7 @@ from kit.measure.meters import MeterUnavailable, Reader, Reading, get
 from kit.record.events import Clock
 
 _READ_S = 0.5  # GPUs keep the samples of two seconds
-_STALE_NS = 5_000_000_000
+_STALE_NS, _STALE_POLLS = 5_000_000_000, 2.75
 _END_S = 0.5
 # Energies over times that differ by more (some rounds of reading) make no sum.
 APART_S = 1.5
@@ -162,7 +162,7 @@ class _Device:
         fresh = {
             n: s
             for n, s in self._sums.items()
-            if s.latest and now - s.latest[0] < _STALE_NS and n not in self._failed
+            if s.latest and n not in self._failed and now - s.latest[0] < self._stale_ns(n)
         }
         power = self._scope.power if self._scope else ()
         for name in (n for n in power if n in fresh):
@@ -175,6 +175,11 @@ class _Device:
                 return None, ""
             return self._corrected(fresh[name], rate, 1.0), f"growth of: {QUANTITIES[name].text}"
         return None, ""
+
+    def _stale_ns(self, quantity: str) -> float:
+        """After how long a reading is old: a device that is asked seldom has older ones."""
+        poll_s = limits.seconds_of(self._facts[quantity], "poll_s", 0.0)
+        return max(_STALE_NS, _STALE_POLLS * poll_s / NS)
 
     def _still(self) -> str:
         """Which counters have stood still for longer than they may, else empty."""
@@ -215,9 +220,14 @@ class _Watched:
             self._reader.close()
 
     def _run(self) -> None:
+        tiers = [tier for tier in self._reader.tiers if tier.due is None]
+        due = dict.fromkeys(range(len(tiers)), 0.0)
         while not self._stop.is_set():
-            for tier in (t for t in self._reader.tiers if t.due is None):
-                self._read(tier.read)
+            for number, tier in enumerate(tiers):
+                now = time.monotonic()
+                if now >= due[number]:  # no device is asked more often than a run asks it
+                    due[number] = now + tier.period_s - _READ_S / 2
+                    self._read(tier.read)
             self._stop.wait(_READ_S)
 
     def _read(self, read: Callable[[], Iterable[Reading]]) -> None:

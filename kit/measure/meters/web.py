@@ -70,7 +70,7 @@ class Site:
     """A device under one url of host.toml; its connection is kept from one answer to the next.
 
     Args:
-        config: a section as `kit.machine.host.sections.WebSection` tells it. Its ``auth`` is how
+        config: a section as `kit.machine.host.sections.WebSection` gives it. Its ``auth`` is how
             user and password are sent: ``basic``, ``digest``, which never sends the password, or
             another word where the meter itself sees to it.
     """
@@ -222,7 +222,7 @@ def _refuse(name: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("one key stands there twice")
+        raise ValueError("one key is there twice")
     return found
 
 
