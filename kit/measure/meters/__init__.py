@@ -6,7 +6,7 @@ the meter's, its object a `kit.measure.meters.base.Meter`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from kit.core.errors import KitError, UsageError
 from kit.core.model import MeterPlan
 from kit.core.units import QUANTITIES
 from kit.energy.scopes import SCOPES
+from kit.measure.meters import fit
 from kit.measure.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent
 from kit.spec.meters import GROUP, REGISTRY, names, scope_of
 
@@ -25,6 +26,7 @@ __all__ = (
     "Reader",
     "Reading",
     "Tier",
+    "apart",
     "get",
     "names",
     "of_host",
@@ -46,9 +48,24 @@ def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
     except Exception as error:
         found = absent(name, alias, f"the meter failed: {type(error).__name__}: {error}")
     scope = scope_of(name)
-    if why := _strays(found, scope):
+    if why := fit.fault_of_plan(found) or _strays(found, scope):
         found = absent(name, alias, why)
-    return msgspec.structs.replace(found, scope=scope)
+    reason = " ".join(found.reason.split())
+    return msgspec.structs.replace(found, name=name, alias=alias, reason=reason, scope=scope)
+
+
+def apart(plans: Iterable[MeterPlan]) -> tuple[MeterPlan, ...]:
+    """The plans, without the devices of a meter that gives one a name given before it."""
+    seen: dict[str, str] = {}
+    told: list[MeterPlan] = []
+    for plan in plans:
+        if twice := next((d.device for d in plan.devices if d.device in seen), None):
+            why = f"its device {twice} has the name of one of {seen[twice]}"
+            told.append(msgspec.structs.replace(plan, devices=(), reason=why))
+            continue
+        seen |= {device.device: plan.label for device in plan.devices}
+        told.append(plan)
+    return tuple(told)
 
 
 def _strays(plan: MeterPlan, scope: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
 from kit.core import limits
@@ -21,7 +21,7 @@ from kit.core.units import NS, QUANTITIES, event_reasons, scale_of
 from kit.energy import scopes
 from kit.energy.running import RunningSum
 from kit.energy.scopes.base import Growth
-from kit.measure.meters import MeterUnavailable, Reader, Reading, get
+from kit.measure.meters import MeterUnavailable, Reader, Reading, fit, get
 from kit.record.events import Clock
 
 _READ_S = 0.5  # GPUs keep the samples of two seconds
@@ -92,9 +92,14 @@ class _Device:
         self._reasons = [str(why) for why in told if why]
         self._context: dict[str, int] = {}
         self._failed: dict[str, str] = {}
+        self.lost = ""  # why the last read of its meter gave nothing
 
     def take(self, reading: Reading, explain: Callable[[int], str]) -> None:
-        name = reading.quantity
+        name, self.lost = reading.quantity, ""
+        if not fit.is_value(reading):
+            self._failed[name] = f"{name}: the value is no integer of at most 18 digits"
+            self._context.pop(name, None)
+            return
         if reading.rc != 0 or reading.raw is None:
             self._failed[name] = explain(reading.rc)
             self._context.pop(name, None)
@@ -192,7 +197,8 @@ class _Device:
     def _why_not(self) -> str:
         failed = [why for name, why in self._failed.items() if name in self._sums]
         still = [why] if (why := self._still()) else []
-        return [*failed, *still, *self._reasons, "no reading yet"][0]
+        lost = [self.lost] if self.lost else []
+        return [*lost, *failed, *still, *self._reasons, "no reading yet"][0]
 
 
 def _pace_s(quantity: str) -> float:
@@ -207,6 +213,7 @@ class _Watched:
         self._reader, self._stop = reader, stop
         self._lock = threading.Lock()
         self._devices = {d.device: _Device(d, name) for d in reader.devices}
+        self.meter, self.names = name, tuple(self._devices)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -217,7 +224,8 @@ class _Watched:
     def end(self) -> None:
         self._thread.join(_END_S)
         if not self._thread.is_alive():  # one that hangs goes with the process
-            self._reader.close()
+            with suppress(Exception):  # its error must not end the watch of the others
+                self._reader.close()
 
     def _run(self) -> None:
         tiers = [tier for tier in self._reader.tiers if tier.due is None]
@@ -226,18 +234,20 @@ class _Watched:
             for number, tier in enumerate(tiers):
                 now = time.monotonic()
                 if now >= due[number]:  # no device is asked more often than a run asks it
-                    due[number] = now + tier.period_s - _READ_S / 2
+                    due[number] = now + fit.period_s(tier) - _READ_S / 2
                     self._read(tier.read)
             self._stop.wait(_READ_S)
 
     def _read(self, read: Callable[[], Iterable[Reading]]) -> None:
         try:
             found = list(read())
-        except Exception:  # one odd device stops no other
-            return  # what is not read grows old, and then is said to be missing
-        with self._lock:
-            for reading in (r for r in found if r.device in self._devices):
-                self._devices[reading.device].take(reading, self._explain)
+            with self._lock:
+                for reading in (r for r in found if r.device in self._devices):
+                    self._devices[reading.device].take(reading, self._explain)
+        except Exception as error:  # one odd device stops no other; what is not read grows old
+            with self._lock:
+                for device in self._devices.values():
+                    device.lost = f"its meter failed: {type(error).__name__}: {error}"
 
     def _explain(self, rc: int) -> str:
         try:
@@ -267,11 +277,17 @@ def watch(
         for name, alias in wanted:
             try:
                 reader = get(name).open(alias, config(name, alias), clock)
+                fault = fit.fault_of_reader(reader)
             except MeterUnavailable as reason:
                 absent[meter_label(name, alias)] = str(reason)
                 continue
             except Exception as error:  # another package's meter may raise anything
                 absent[meter_label(name, alias)] = f"the meter failed: {type(error).__name__}"
+                continue
+            if fault or (fault := _shared(reader, watched)):
+                absent[meter_label(name, alias)] = fault
+                with suppress(Exception):
+                    reader.close()
                 continue
             watched.append(_Watched(name, reader, stop))
             held.callback(watched[-1].end)
@@ -283,6 +299,13 @@ def watch(
             now = clock.now()
             devices = {k: seen for w in watched for k, seen in w.seen(now).items()}
             yield Snapshot(now * 1e-9, devices, dict(absent))
+
+
+def _shared(reader: Reader, watched: Iterable[_Watched]) -> str:
+    """Why a reader's devices cannot be told from those of a meter before it, else empty."""
+    known = {name: w.meter for w in watched for name in w.names}
+    twice = (d.device for d in reader.devices if d.device in known)
+    return next((f"its device {name} has the name of one of {known[name]}" for name in twice), "")
 
 
 def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:

@@ -95,7 +95,8 @@ def _gpus(facts: dict[str, Any]) -> Iterator[Finding]:
 
 def _meters(config: HostConfig) -> Iterator[Finding]:
     """Probe every meter that a spec could name here."""
-    plans = [_probe(name, alias, config) for name, alias in meters.of_host(config.aliased())]
+    wanted = meters.of_host(config.aliased())
+    plans = meters.apart(_probe(name, alias, config) for name, alias in wanted)
     yield from meter_rules.meters(plans)
     yield from meter_rules.wall(plans, {})
     for name in ALIASED:
