@@ -248,7 +248,7 @@ def verify(path: PathLike) -> Verdict:
     Raises:
         UsageError: nothing is there, or it cannot be read.
     """
-    return door.verify(Path(path))
+    return door.verify(_at(path))
 
 
 def load(path: PathLike) -> Run:
@@ -262,7 +262,7 @@ def load(path: PathLike) -> Run:
     """
     from kit.judge.replay import outcome
 
-    run = Path(path)
+    run = _at(path)
     door.admit(run, records=True)
     with archive.open_source(run) as source:
         data, listed = manifest.read(source)
@@ -287,6 +287,15 @@ def load(path: PathLike) -> Run:
         )
 
 
+def _at(path: PathLike) -> Path:
+    """A path as a shell reads it: a notebook has none, so `~` is expanded here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        message = f"there is no home of that user in {os.fspath(path)!a}"
+        raise UsageError(message, "write the path in full") from error
+
+
 def compare(original: PathLike, new: PathLike) -> Comparison:
     """The verdict on ``new`` as a replay of ``original``, by the margins that this one registered.
 
@@ -298,7 +307,7 @@ def compare(original: PathLike, new: PathLike) -> Comparison:
     """
     from kit.judge.replay import outcome
 
-    pair = Path(original), Path(new)
+    pair = _at(original), _at(new)
     for run in pair:
         door.admit(run, records=True)
     with door.malformed(pair[1]):

@@ -157,3 +157,10 @@ def test_a_verdict_of_a_replay() -> None:
     judged = kit.compare(str(QUICKSTART), str(REPLAY))
     assert judged.primary.metric == kit.load(QUICKSTART).spec.primary_metric
     assert {axis.verdict for axis in judged.axes} - {"NOT-COMPARABLE"}
+
+
+def test_a_home_is_expanded_as_a_shell_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(QUICKSTART.parent))
+    assert kit.load(f"~/{QUICKSTART.name}").launches
+    with pytest.raises(kit.KitError, match="no home"):
+        kit.load("~nobody-of-that-name/run")
