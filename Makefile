@@ -1,12 +1,14 @@
 # kit's front door. On a fresh Debian machine: `make demo`, `make test`; nothing before them.
 .DEFAULT_GOAL := help
-.PHONY: help install engine tools images demo check format test test-runtimes test-images explore fuzz bench lock dist clean
+.PHONY: help install engine tools images demo check format test test-fast test-runtimes test-images explore fuzz bench lock dist clean
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
 # One worker more than cores, since many tests wait for a container or a sampler; eight at most,
 # each of which takes some 400 MB.
-ALONGSIDE := -n $(shell n=$$(nproc); [ $$n -lt 8 ] || n=7; expr $$n + 1) --dist loadfile --no-loadscope-reorder
+WORKERS := -n $(shell n=$$(nproc); [ $$n -lt 8 ] || n=7; expr $$n + 1)
+# Byte code is kept whatever the environment says: hundreds of tests start kit.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 COMPILE := $(LOCK) --universal
@@ -44,17 +46,21 @@ format: install ## let ruff format the code
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 
+test-fast: install ## the first case of each test without containers; 80 % of kit's lines
+	$(PYTEST) -m "not docker and not real and not runtimes and not debians and not slow" \
+		$(WORKERS) --dist worksteal --hypothesis-profile=quick --cov=kit --cov-report= --cov-fail-under=80
+
 test: install engine tools images ## every test that needs no GPU, real containers included
-	$(PY) -m pytest -m "not runtimes and not debians" $(ALONGSIDE)
+	$(PYTEST) -m "not runtimes and not debians" $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-runtimes: install engine images ## the slower runtimes too (compiles for minutes)
-	$(PY) -m pytest -m runtimes
+	$(PYTEST) -m runtimes
 
 test-images: install tools ## images come out alike on Debian 12 and 13 (minutes)
-	$(PY) -m pytest -m debians
+	$(PYTEST) -m debians
 
 explore: install ## property tests, each on many new examples (minutes)
-	$(PY) -m pytest -m hypothesis --hypothesis-profile=explore --timeout 1800
+	$(PYTEST) -m hypothesis --hypothesis-profile=explore --timeout 1800
 
 fuzz: install ## 200,000 changed runs through every command that reads one (hours)
 	$(PY) -m tests.fuzz
@@ -77,4 +83,4 @@ dist: install ## the wheel, with recipes and example specs inside
 	$(PY) -m build --wheel --no-isolation --outdir dist .
 
 clean: ## remove the environment and what tools cached (kit's own cache and runs stay)
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -6,10 +6,14 @@ that the runner writes, and store, journal, results and seal are the real ones.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +114,19 @@ def build(root: Path, status: str = "complete", reason: str = "") -> Path:
     sealed = seal.seal(script.flight, status, reason)
     script.flight.release()
     return sealed
+
+
+def copied(root: Path) -> Path:
+    """A copy of one sound run in the folder ``root``, for tests that change it: built once."""
+    sound = _sound()
+    return Path(shutil.copytree(sound, root / sound.name))
+
+
+@cache
+def _sound() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="kit-golden-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return build(folder / "runs")
 
 
 def begin(root: Path) -> Script:

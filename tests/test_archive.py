@@ -398,12 +398,14 @@ def test_member_shorter_than_it_says(tmp_path: Path) -> None:
     assert refused(put(tmp_path, bytes(found))) == "ZIP_CORRUPT"
 
 
+@pytest.mark.slow
 def test_too_many_members(tmp_path: Path) -> None:
     many = {f"f{n}": b"" for n in range(archive.MAX_MEMBERS + 1)}
     assert refused(packed(tmp_path / "a.zip", many)) == "TOO_MANY_MEMBERS"
     assert refused(folder(tmp_path / "run", many)) == "TOO_MANY_MEMBERS"
 
 
+@pytest.mark.slow
 def test_too_many_empty_folders(tmp_path: Path) -> None:
     for n in range(archive.MAX_MEMBERS + 1):
         (tmp_path / "run" / f"f{n}").mkdir(parents=True)

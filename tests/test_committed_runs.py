@@ -21,6 +21,7 @@ def test_a_committed_run_verifies(run: Path) -> None:
 
 
 @pytest.mark.parametrize("run", ALL, ids=lambda p: p.name[:12])
+@pytest.mark.slow
 def test_a_committed_run_is_drawn(run: Path) -> None:
     loaded = records.load(archive.open_source(run))
     page = report.html(run.name, loaded, results.compute(loaded))

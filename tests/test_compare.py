@@ -31,7 +31,7 @@ ESTIMATE = "estimate_energy_per_output_token"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
     """A golden run, said to come from the machine with an H200."""
-    sealed = golden.build(tmp_path_factory.mktemp("compare") / "runs")
+    sealed = golden.copied(tmp_path_factory.mktemp("compare") / "runs")
     loaded = records.load(archive.open_source(sealed))
     return dataclasses.replace(loaded, env_start=H200, env_end=H200)
 

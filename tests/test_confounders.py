@@ -77,6 +77,7 @@ def test_of_gpus_that_the_other_machine_has_not_only_their_name_is_a_confounder(
     assert dict(meanings(compared(cap)))[cap[0]] == "confounder"
 
 
+@pytest.mark.slow
 def test_the_command_and_the_screen_rank_alike(capsys: pytest.CaptureFixture[str]) -> None:
     sides = [side_of(H200, "A"), side_of(QUICKSTART, "B")]
     screen = [

@@ -42,7 +42,7 @@ def between(seconds: tuple[float, float], quantity: str, raw: Callable[[int], in
 
 def spoilt(root: Path, file: str, edit: Edit) -> Path:
     """A golden run whose samples are garbage here and there, sealed like an honest one."""
-    run = golden.build(root)
+    run = golden.copied(root)
     path = run / "samples" / file
     head, *rows = path.read_text().splitlines()
     path.write_text("\n".join([head, *(",".join(edit(r.split(","))) for r in rows), ""]))
@@ -70,11 +70,12 @@ EDITS: dict[str, tuple[str, Edit, str]] = {
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
-    sealed = golden.build(tmp_path_factory.mktemp("honest") / "runs")
+    sealed = golden.copied(tmp_path_factory.mktemp("honest") / "runs")
     return records.load(archive.open_source(sealed))
 
 
 @pytest.mark.parametrize("case", EDITS)
+@pytest.mark.slow
 def test_a_doubt_is_in_results_verify_compare_and_report(
     case: str, honest: RunRecords, tmp_path: Path
 ) -> None:
@@ -109,7 +110,7 @@ def test_an_honest_run_says_that_its_readings_are_believable(
     honest: RunRecords, tmp_path: Path
 ) -> None:
     assert "doubts" not in results.compute(honest)
-    run = golden.build(tmp_path / "runs")
+    run = golden.copied(tmp_path / "runs")
     (check,) = (c for c in verify(run).checks if c.code == "READINGS_DOUBTED")
     assert check.status == "PASS"
 
@@ -124,7 +125,7 @@ def test_a_number_in_doubt_says_so_beside_its_uncertainty(tmp_path: Path) -> Non
 
 
 def test_a_lane_that_was_lost_is_why_its_scope_is_unmeasured(tmp_path: Path) -> None:
-    run = golden.build(tmp_path / "runs")
+    run = golden.copied(tmp_path / "runs")
     path = run / "samples" / "rapl.csv"
     head, *rows = path.read_text().splitlines()
     path.write_text("\n".join([head, *rows[:30], ""]))
@@ -154,6 +155,7 @@ def forged(plan: dict[str, Any], fact: str, odd: object) -> None:
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("fact", FACTS)
+@pytest.mark.slow
 def test_a_forged_fact_is_no_traceback_and_no_warning(fact: str, honest: RunRecords) -> None:
     """Every odd value, also those that the schema would refuse, through all that reads the plan."""
     for odd in ODD:
@@ -171,7 +173,7 @@ def test_a_forged_fact_is_no_traceback_and_no_warning(fact: str, honest: RunReco
 @pytest.mark.parametrize("odd", ["nan", None, 0, 1e-300, 1e-6, 86_400])
 @pytest.mark.parametrize("fact", ["period_s", "poll_s"])
 def test_a_sealed_run_with_a_forged_fact_fails(fact: str, odd: object, tmp_path: Path) -> None:
-    run = golden.build(tmp_path / "runs")
+    run = golden.copied(tmp_path / "runs")
     golden.edit_json(run / "plan.json", lambda plan: forged(plan, fact, odd))
     verdict = verify(golden.reseal(run))
     assert not verdict.passed

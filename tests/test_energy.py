@@ -164,6 +164,7 @@ def test_windows_are_as_good_as_their_method(
 
 
 @pytest.mark.parametrize("length", [0.5, 2.0, 8.0])
+@pytest.mark.slow
 def test_the_stated_uncertainty_covers_the_truth(length: float) -> None:
     """Over many boards: about 95% within twice the standard uncertainty, and not much less.
 
@@ -210,6 +211,7 @@ def test_the_cross_check_compares_samples_with_the_counter() -> None:
     assert ratio == pytest.approx(1.0, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_cross_check_sees_what_the_scaled_samples_hide() -> None:
     """Energy follows the counter, so that samples 5% too high leave it; the check tells them."""
     board = Board()

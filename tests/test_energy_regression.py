@@ -106,6 +106,7 @@ def launches(seed: int, many: int, spread: float) -> list[list[Work]]:
     return found
 
 
+@pytest.mark.slow
 def test_launches_share_their_luck_and_requests_do_not_average_it_out() -> None:
     covered, pooled, rounds = 0, 0, 150
     for seed in range(rounds):

@@ -26,6 +26,7 @@ H200 = SENSORS["H200"]
         ("random telegraph", (1.2, 0.5, 0.15)),
     ],
 )
+@pytest.mark.slow
 def test_windows_meet_their_targets_on_loads_of_any_shape(
     name: str, limits: tuple[float, float, float]
 ) -> None:

@@ -369,6 +369,7 @@ def test_renamed_by_a_browser(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["core.autocrlf=true", "core.autocrlf=input", "core.eol=crlf"])
+@pytest.mark.slow
 def test_a_clone_that_converts_line_ends_has_the_same_bytes(tmp_path: Path, setting: str) -> None:
     """Git for Windows converts by default; what is hashed or compared must not change."""
     clone = tmp_path / "clone"

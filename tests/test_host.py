@@ -362,3 +362,43 @@ def test_every_problem_is_listed_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         HostConfig.parse("[stoer]\n[estimate]\nidle_w=9\nmax_w=3\nsource=''\n")
     assert caught.value.message.count(";") == 2
+
+
+_PDU = 'host = "pdu1"\nprofile = "raritan-px"\ncommunity = "x"\n'
+_PLUG = 'url = "http://192.0.2.11"\nprofile = "shelly-gen2"\n'
+_BMC = 'url = "https://bmc1"\n'
+
+
+@pytest.mark.parametrize(
+    ("meter", "first", "second", "is_shared"),
+    [
+        ("pdu", _PDU + "outlets = [1, 2]", _PDU + "outlets = [2, 3]", True),
+        ("pdu", _PDU + "outlets = [1, 2]", _PDU + "outlets = [3]", False),
+        ("pdu", _PDU + "outlets = [1]", _PDU + "inlets = [1]", False),
+        ("plug", _PLUG, _PLUG.replace("192.0.2.11", "192.0.2.11/"), True),
+        ("plug", _PLUG, _PLUG + "channel = 1", False),
+        (
+            "redfish",
+            _BMC + 'chassis = ["1"]',
+            _BMC.replace("bmc1", "BMC1") + 'chassis = ["1"]',
+            True,
+        ),
+        ("redfish", _BMC + 'chassis = ["1"]', _BMC + 'chassis = ["2"]', False),
+    ],
+)
+def test_no_two_sections_read_the_same(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    meter: str,
+    first: str,
+    second: str,
+    is_shared: bool,
+) -> None:
+    path = tmp_path / "host.toml"
+    path.write_text(f"[{meter}.a]\n{first}\n[{meter}.b]\n{second}\n")
+    monkeypatch.setenv(VARIABLE, str(path))
+    if is_shared:
+        with pytest.raises(UsageError, match=r"would count twice"):
+            HostConfig.load()
+    else:
+        HostConfig.load()

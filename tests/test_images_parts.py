@@ -219,6 +219,7 @@ def test_a_damaged_package_is_one_clear_error(tmp_path: Path, system: Tree, data
         deb.control(path)
 
 
+@pytest.mark.slow
 def test_a_package_that_unpacks_without_end_is_stopped(
     tmp_path: Path, system: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

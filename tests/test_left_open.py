@@ -64,6 +64,7 @@ def left_open(tree: ast.AST) -> Iterator[str]:
             yield name
 
 
+@pytest.mark.slow
 def test_whatever_is_opened_is_closed_by_a_with() -> None:
     found = {
         (str(path.relative_to(KIT)), name)

@@ -166,3 +166,15 @@ def test_the_place_in_the_queue_is_held_all_the_while(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(RunFailed, match="another run began"):
         watch.wait(0)
+
+
+def test_a_sum_that_begins_again_is_journalled_though_it_grew_within_one_beat(
+    tmp_path: Path,
+) -> None:
+    """Two lines of the sampler can fall into one live event: the 0 J says that energy is lost."""
+    beat = Beat(tmp_path)
+    lines = [{"event": "live", "joules": {"pdu:a:1": joules}} for joules in (0.0, 40.0)]
+    event = beat.check(*lines)[-1]
+    assert event["joules"] == {"pdu:a:1": 0.0}
+    event = beat.check({"event": "live", "joules": {"pdu:a:1": 90.0}})[-1]
+    assert event["joules"] == {"pdu:a:1": 90.0}

@@ -294,6 +294,7 @@ def _has_words(value: ast.AST) -> bool:
     return isinstance(value, ast.JoinedStr)
 
 
+@pytest.mark.slow
 def test_no_other_module_names_a_phase_a_metric_or_a_scope() -> None:
     found = {(where, key) for where, key, _ in tables() if where != "energy/names.py"}
     allowed = {(where, key) for where, key in found if (where, "*") in OTHER_TABLES}

@@ -32,7 +32,7 @@ SCHEMA = Draft202012Validator(jsonio.read(resources.schema_path("results")))
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return golden.build(tmp_path_factory.mktemp("results") / "runs")
+    return golden.copied(tmp_path_factory.mktemp("results") / "runs")
 
 
 @pytest.fixture(scope="module")

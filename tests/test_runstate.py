@@ -11,7 +11,7 @@ import pytest
 from kit.core.model import Event, MeterDevice, MeterPlan
 from kit.record import events
 from kit.show.live.runstate import RunState
-from kit.show.live.snapshot import NS, RunSnapshot, scope_of
+from kit.show.live.snapshot import SECOND_NS, RunSnapshot, scope_of
 from kit.show.live.trace import Trace, columns
 from tests.committed import H200
 from tests.tui.story import Story
@@ -239,7 +239,7 @@ def test_columns_without_a_value_are_empty() -> None:
         None,
         9.0,
     ]
-    assert NS == S
+    assert SECOND_NS == S
 
 
 def test_energy_per_token_is_of_the_scope_that_was_divided() -> None:

@@ -123,6 +123,7 @@ def test_every_row_is_found_again(
         assert series.errors == len(mine) - len(good)
 
 
+@pytest.mark.slow
 def test_a_gpu_hour_is_read_in_moments() -> None:
     """Not timed against a clock: against a plain pass of Python over the same bytes."""
     body = "".join(f"{i},{i}000,{i}999,,gpu0,gpu_power_instant,0,{i}\n" for i in range(100_000))
@@ -174,6 +175,7 @@ def test_a_line_without_an_end_is_not_gathered_for_ever() -> None:
         samples.from_pieces({"a": (piece for part in ([head], endless) for piece in part)})
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_what_is_kept() -> None:
     """Parsing a file at once took six times its size."""
     data = many(400_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -127,6 +128,65 @@ def test_a_silence_is_a_hole_for_all_of_them_or_for_none(silence: float, is_hole
     assert seen.joules == pytest.approx(before.joules + after.joules, rel=1e-9)
     assert seen.seconds == pytest.approx(60 - silence)
     assert live_joules(device, "pdu_power", points) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Reading(29 * S, 31 * S, None, "pdu:a:1", "pdu_power", 0, 100),  # it was asked for twice
+        *(Reading(29 * S, 29 * S, None, "pdu:a:1", "pdu_power", 0, w) for w in (-1, 65_535, 9_999)),
+        Reading(29 * S, 29 * S, None, "pdu:a:1", "pdu_power", 5, None),
+    ],
+)
+def test_one_answer_that_is_late_or_cannot_be_is_no_hole_for_any_of_them(odd: Reading) -> None:
+    device = device_of("pdu_power", {"poll_s": 1.0, "period_s": 1.0})
+    readings = [
+        Reading(t, t, None, "pdu:a:1", "pdu_power", 0, 100)
+        for t in range(0, 61 * S, S)
+        if not odd.t0 <= t <= odd.t1
+    ]
+    readings = sorted([*readings, odd])
+    rows = [
+        f"{n},{r.t0},{r.t1},,{r.device},{r.quantity},{r.rc},{'' if r.raw is None else r.raw}\n"
+        for n, r in enumerate(readings)
+    ]
+    text = "".join(["seq,t0,t1,t_dev,device,quantity,rc,raw\n", *rows])
+    (value,) = Energy(from_csv({"x": text.encode()}), [plan_of(device)]).of(0, 60 * S)
+    seen, shown = _Device(device), Live([device])
+    for reading in readings:
+        seen.take(reading, str)
+        shown.see(reading)
+    joules = pytest.approx(6000.0, rel=1e-9)
+    assert (value.joules, seen.seen(60 * S).joules) == (joules, joules)
+    assert shown.joules() == {"pdu:a:1": joules}
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        # The sum after the second hole is soon larger than that before it was.
+        [*range(5), 8.1, 9.1, *(t + 0.1 for t in range(13, 30))],
+        [*range(5), 8.1, 9.1, 13.1, 16.1, *range(19, 30)],
+        # It never grew before the window.
+        [0, 3.1, 6.2, 9.3, 12.4, *range(16, 30)],
+    ],
+)
+def test_a_sum_that_began_again_within_the_window_is_unmeasured(times: list[float]) -> None:
+    device = device_of("pdu_power", {"poll_s": 1.0, "period_s": 0.1})
+    waiting = [(t, 100 if t < 10 else 300) for t in times]
+    shown, state, at = Live([device]), RunState([plan_of(device)]), 0.0
+    for number in range(56):
+        at = number / 2
+        while waiting and waiting[0][0] <= at:
+            t, raw = waiting.pop(0)
+            shown.see(Reading(int(t * S), int(t * S), None, "pdu:a:1", "pdu_power", 0, raw))
+        told = {"power": shown.watts(int(at * S)), "joules": shown.joules()}
+        if number == 20:
+            begin = {"launch": 0, "phase": "measured", "part": None}
+            state.take(event(number, int(at * S), "phase.begin", begin))
+        state.take(event(number, int(at * S), "live", {k: v for k, v in told.items() if v}))
+    (value,) = state.snapshot().energy
+    assert value.status == "unmeasured"
 
 
 def test_a_late_answer_moves_the_step_alike() -> None:
@@ -285,3 +345,95 @@ def test_a_spec_names_one_kind_of_meter_a_scope(asked: list[dict[str, str]]) -> 
     assert (problem.path, "twice" in problem.message) == ("$.meters", True)
     alone = document | {"meters": [asked[0], {**asked[0], "alias": "c"}]}
     assert specs.problems(alone) == []
+
+
+def test_an_outlet_with_a_register_counts_in_the_monitors_total_as_in_results() -> None:
+    """A register is no part of the sum: the outlet's power is."""
+    facts = {"pdu_power": {"poll_s": 1.0, "summed": True}, "pdu_energy": {"summed": False}}
+    outlet = MeterDevice(device="pdu:a:1", description="", quantities=facts)
+    assert scopes.is_summed("wall", outlet)
+    assert _Device(outlet).seen(0).summed
+    inside = MeterDevice(device="x", description="", quantities={"pdu_power": {"summed": False}})
+    assert not scopes.is_summed("wall", inside)
+    assert not _Device(inside).seen(0).summed
+
+
+# --- meters of others that break the contract ---------------------------------------------------
+
+
+class _Theirs:
+    """A meter of another package: what it says, and what its devices give."""
+
+    name, title, process, remedy = "theirs", "theirs", "local", "ask its maker"
+
+    def __init__(self, scope: object, *quantities: str) -> None:
+        if scope is not None:
+            self.scope = scope
+        self._quantities = quantities
+
+    def probe(self, alias: str | None, _config: dict[str, Any]) -> MeterPlan:
+        facts: dict[str, dict[str, Any]] = {name: {} for name in self._quantities}
+        device = MeterDevice(device="x", description="", quantities=facts)
+        return MeterPlan(name="theirs", alias=alias, devices=(device,))
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> Callable[[_Theirs], None]:
+    """Register a meter called ``theirs``, as an installed package does."""
+
+    def register(meter: _Theirs) -> None:
+        monkeypatch.setattr(meters.REGISTRY, "_registered", lambda: {"theirs": meter})
+        monkeypatch.setitem(meters.REGISTRY._loaded, "theirs", meter)
+
+    return register
+
+
+@pytest.mark.parametrize("scope", [None, "moon", 7, ["gpu"], ""])
+def test_a_meter_without_a_scope_of_kit_is_one_clear_error(
+    registered: Callable[[_Theirs], None], scope: object
+) -> None:
+    registered(_Theirs(scope, "pdu_power"))
+    document = specs.document(run_spec()) | {"meters": [{"name": "theirs"}]}
+    for ask in (
+        lambda: specs.problems(document),
+        lambda: registry.probe("theirs", None, {}),
+    ):
+        with pytest.raises(UsageError, match="names no scope of energy") as caught:
+            ask()
+        assert "update or remove the package" in caught.value.remedy
+    # It stands in nobody else's way.
+    assert "theirs" not in dict(registry.of_host(()))
+    other = specs.document(run_spec()) | {
+        "meters": [{"name": "rapl"}],
+        "primary_metric": "gpu_energy_per_request",
+    }
+    (problem,) = specs.problems(other)
+    assert "nvml" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("scope", "quantities", "why"),
+    [
+        ("wall", ("cpu_energy",), "which is of cpu"),
+        ("cpu", ("cpu_energy", "pdu_power"), "which is of wall"),
+        ("wall", ("pdu_power", "moon_power"), "that kit does not know"),
+        ("wall", ("pdu_power", "pdu_energy", "gpu_temperature"), ""),
+    ],
+)
+def test_readings_that_nothing_would_add_up_are_refused_at_planning(
+    registered: Callable[[_Theirs], None], scope: str, quantities: tuple[str, ...], why: str
+) -> None:
+    registered(_Theirs(scope, *quantities))
+    plan = registry.probe("theirs", None, {})
+    assert (plan.scope, bool(plan.devices)) == (scope, not why)
+    assert why in plan.reason
+
+
+def test_a_spec_lists_a_missing_meter_beside_its_other_problems() -> None:
+    asked = [{"name": "steam"}, {"name": "rapl"}]
+    document = specs.document(run_spec()) | {
+        "meters": asked,
+        "primary_metric": "gpu_energy_per_request",
+    }
+    paths = {problem.path for problem in specs.problems(document)}
+    assert paths == {"$.meters[0]", "$.primary_metric"}

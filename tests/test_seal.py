@@ -218,6 +218,7 @@ def test_an_altered_run_is_not_recomputed(store: Store, run: Path) -> None:
     assert store.runs() == [old]
 
 
+@pytest.mark.slow
 def test_imports_at_the_same_time_put_one_run(run: Path, tmp_path: Path) -> None:
     packed = seal.export(run, tmp_path)
     code = (

@@ -49,6 +49,7 @@ def test_welch_on_log_values_by_hand() -> None:
     assert found.ci90 == pytest.approx((math.exp(-0.004813), math.exp(0.064813)), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_unequal_scatter_has_welchs_degrees_of_freedom() -> None:
     from scipy.stats import ttest_ind
 

@@ -69,6 +69,7 @@ def test_home_opens_and_ends(
     ],
     ids=lambda env: " ".join(f"{key}={value}" for key, value in env.items()),
 )
+@pytest.mark.slow
 def test_tables_are_printed(env: dict[str, str], tmp_path: Path) -> None:
     done = subprocess.run(
         [*KIT, "ls"],

@@ -79,7 +79,7 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Elsewher
 @pytest.fixture(scope="module")
 def exported(elsewhere: Elsewhere, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A golden run, as somebody would send it."""
-    run = golden.build(tmp_path_factory.mktemp("golden") / "runs")
+    run = golden.copied(tmp_path_factory.mktemp("golden") / "runs")
     return seal.export(run, elsewhere.folder)
 
 
@@ -113,7 +113,8 @@ def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"kit"}
     kinds = {Path(name).suffix for name in names if name.startswith("kit/")}
-    assert kinds <= {".py", ".json", ".css", ".tcss", ".lock", ".in", ""}, kinds
+    assert kinds <= {".py", ".typed", ".json", ".css", ".tcss", ".lock", ".in", ""}, kinds
+    assert "kit/py.typed" in names
     assert {Path(n).name for n in names if n.startswith("kit/") and not Path(n).suffix} == {
         "Dockerfile"
     }

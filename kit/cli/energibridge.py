@@ -53,7 +53,7 @@ def energibridge(
     values = Energy(read, recording.meters).of(*window)
     if out:
         _write(recording, out)
-    told = _told(recording, data, window, values)
+    told = _summary(recording, data, window, values)
     if json:
         print_json(rounded(told))
         return
@@ -106,7 +106,7 @@ def _window(recording: Recording, from_s: float | None, to_s: float | None) -> t
     return t0, t1
 
 
-def _told(
+def _summary(
     recording: Recording, data: bytes, window: tuple[int, int], values: Iterable[EnergyValue]
 ) -> dict[str, Any]:
     began = datetime.fromtimestamp(recording.began_ms / 1000, UTC)

@@ -184,7 +184,7 @@ def _wall(read: samples.Samples, plan: MeterPlan) -> tuple[Record, samples.Ints]
         if watts.mean() > most:
             most, raw = float(watts.mean()), series.raw
     if total is None or times is None or raw is None:
-        raise CannotCalibrate("no outlet that feeds this host told its power")
+        raise CannotCalibrate("no outlet of this host reported its power")
     return Record(times.astype(np.float64), np.asarray(total, np.float64)), raw
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -20,10 +20,6 @@ from kit.record import archive
 from kit.show import catalogue, render
 from kit.store import audit
 from kit.store.store import Store
-
-if TYPE_CHECKING:
-    from kit.judge.compare import Comparison
-    from kit.record.records import RunRecords
 
 _SMALL = 16 << 20
 Format = Literal["html", "text", "csv", "csv-metrics"]
@@ -41,11 +37,11 @@ def ls(*, runs: Runs = None, json: Json = False) -> None:
         print_json([msgspec.to_builtins(row) for row in rows])
     else:
         render.runs(rows)
-    _tell_of_others(where)
+    _report_others(where)
     render.ledger_doubts(audit.quick(where))
 
 
-def _tell_of_others(store: Store) -> None:
+def _report_others(store: Store) -> None:
     """Folders that hold a run under another name, such as a sync tool's copies."""
     names = [path.name for path in store.others()]
     if names:
@@ -107,25 +103,20 @@ def report(
         run: the run: folder, single file, or the beginning of its hash.
         against: an original run; the report then shows the replay's verdicts.
     """
-    from kit.judge import replay as replaying
+    from kit.show.report.written import written
 
     if against and format.startswith("csv"):
         raise UsageError("CSV holds no verdicts", "leave --against out, or take html or text")
-    path, other = find_run(run, runs), find_run(against, runs) if against else None
-    for each in filter(None, (path, other)):
-        door.admit(each, records=True)
-    name = replaying.hash_of(path)
-    with door.malformed(path):
-        judged = replaying.judge(other, path) if other else None
-        written = _written(format, name, *replaying.computed(path), judged)
+    other = find_run(against, runs) if against else None
+    found = written(find_run(run, runs), format, other)
     if out is None and format == "html":
-        out = Path(f"report-{name[:12]}.html")
+        out = Path(found.file)
     if out is None or str(out) == "-":
-        sys.stdout.buffer.write(written.encode())
+        sys.stdout.buffer.write(found.text.encode())
         sys.stdout.flush()
         return
     try:
-        out.write_text(written, encoding="utf-8")
+        out.write_text(found.text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"cannot write {out}: {error.strerror}", "name a file with --out"
@@ -133,23 +124,6 @@ def report(
     if format == "html":
         say("open it in a browser; it needs nothing else")
     sys.stdout.write(f"{out}\n")
-
-
-def _written(
-    form: Format,
-    name: str,
-    loaded: RunRecords,
-    results: dict[str, Any],
-    judged: Comparison | None,
-) -> str:
-    from kit.show import report as reporting
-
-    if form == "csv":
-        return reporting.phases(results)
-    if form == "csv-metrics":
-        return reporting.metrics(results)
-    whole = reporting.text if form == "text" else reporting.html
-    return whole(name, loaded, results, judged)
 
 
 def verify(

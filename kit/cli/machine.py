@@ -20,9 +20,10 @@ from kit.core.units import rounded
 from kit.machine import containers, host, images
 from kit.machine import weights as models
 from kit.machine.host.sections import holding_others
-from kit.measure.meters import amdsmi
+from kit.measure import meters
 from kit.measure.meters.watch import Seen, Snapshot, totals, watch
 from kit.run import preflight
+from kit.show import prometheus as exporting
 from kit.show import render
 from kit.spec import spec as specs
 
@@ -37,6 +38,7 @@ def monitor(
     once: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
     period_s: float = 1.0,
+    prometheus: Annotated[int | bool, Parameter(negative="")] = False,
 ) -> None:
     """Show this host's power and energy, live; ctrl-C ends it.
 
@@ -45,16 +47,21 @@ def monitor(
     Args:
         once: one reading, then end.
         period_s: seconds between readings.
+        prometheus: serve the readings to Prometheus on 127.0.0.1 instead; a port may follow.
     """
+    if prometheus is not False and (once or json):
+        raise UsageError("--prometheus serves until it is ended", "leave out --once and --json")
+    port = None if prometheus is False else exporting.port_of(prometheus)
     if not 0.1 <= period_s <= 3600:
         raise UsageError(f"--period-s {period_s:g} is too short or too long", "give 0.1 … 3600")
     config = host.HostConfig.load()
-    wanted: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None), ("estimate", None)]
-    wanted += [("amdsmi", None)] if amdsmi.is_installed() else []
-    wanted += config.aliased()
+    wanted = meters.of_host(config.aliased())
     readings = watch(wanted, partial(_told, config, wanted), period_s)
     try:
-        _show_power(islice(readings, 1) if once else readings, json)
+        if port is None:
+            _show_power(islice(readings, 1) if once else readings, json)
+        else:
+            _serve(readings, port)
     except KeyboardInterrupt:
         return  # how a person ends it
     finally:
@@ -64,7 +71,7 @@ def monitor(
 def _told(
     config: host.HostConfig, wanted: list[tuple[str, str | None]], name: str, alias: str | None
 ) -> dict[str, Any]:
-    """What a meter is told; a BMC beside outlets stands beside their sum, not in it."""
+    """A meter's settings; a BMC is shown beside outlets, and is not in their sum."""
     inside = name in holding_others(meter for meter, _ in wanted)
     return config.meter(name, alias) | ({"inside": True} if inside else {})
 
@@ -76,6 +83,13 @@ def _show_power(readings: Iterable[Snapshot], json: bool) -> None:
     for snapshot in readings:
         print_json(rounded(_as_json(snapshot)))
         sys.stdout.flush()
+
+
+def _serve(readings: Iterable[Snapshot], port: int) -> None:
+    exporter = exporting.Exporter()
+    with exporting.serving(exporter, port) as url:
+        say(f"{url} (ctrl-C ends it)")
+        exporting.serve(readings, exporter)
 
 
 def _as_json(snapshot: Snapshot) -> dict[str, Any]:

@@ -183,7 +183,9 @@ def _of_system(error: OSError) -> KitError:
         _forget_output()
         return KitError(f"the output cannot be written: {why}", "write it to another place")
     where = ascii(str(error.filename or "a file"))[1:-1]
-    return UsageError(f"{where}: {why}", "check that it is there, who may use it, and the space")
+    return UsageError(
+        f"{where}: {why}", "check that it exists, its permissions, and the free space"
+    )
 
 
 def _bare() -> list[str]:

@@ -90,14 +90,14 @@ class Tasks:
         if self._console.is_terminal:
             self._draw(task, done, total)
         else:
-            self._tell(task, done, total)
+            self._print(task, done, total)
 
     def _draw(self, task: str, done: float, total: float | None) -> None:
         if task not in self._ids:
             self._ids[task] = self._bars.add_task(str(plain(task)), total=total)
         self._bars.update(self._ids[task], completed=done, total=total)
 
-    def _tell(self, task: str, done: float, total: float | None) -> None:
+    def _print(self, task: str, done: float, total: float | None) -> None:
         quarter = int(4 * done / total) if total else 0
         if quarter > self._quarters.get(task, -1):
             self._quarters[task] = quarter

@@ -24,9 +24,7 @@ from kit.store import audit, seal
 from kit.store.store import Store
 
 _SECOND_CTRL_C_S = 3.0
-NoWait = Annotated[
-    bool, Parameter(negative="", help="Do not wait where another run is going on: exit code 3.")
-]
+NoWait = Annotated[bool, Parameter(negative="", help="Do not wait for another run: exit code 3.")]
 WaitS = Annotated[
     float | None,
     Parameter(help="Seconds to wait for other runs at most; else as long as it takes."),
@@ -51,7 +49,7 @@ def run(
             another one; `kit attach` watches it.
     """
     store = store_of(runs)
-    _tell_of_leftovers(store)
+    _report_leftovers(store)
     order = Order(spec=specs.load(file), wait_s=0 if no_wait else wait_s)
     session = Session.start(order, store)
     if detach:
@@ -95,7 +93,7 @@ def attach(
     try:
         sys.stdout.write(str(watch(session, owner=False)) + "\n")
     except KeyboardInterrupt:
-        say(f"\nleft; the run goes on (`kit attach {session.id}`)")
+        say(f"\nleft; the run continues (`kit attach {session.id}`)")
 
 
 def tui(spec: Path | None = None, *, runs: Runs = None) -> None:
@@ -217,7 +215,7 @@ def _asked_to_stop(session: Session, asked: float) -> float:
             "press ctrl-C again within 3 s to stop the run; to leave it running, close the terminal"
         )
         return now
-    say("stopping: what was gathered is being sealed")
+    say("stopping: the records until now are being sealed")
     session.stop()
     return now
 
@@ -233,7 +231,7 @@ def _confirmed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _tell_of_leftovers(store: Store) -> None:
+def _report_leftovers(store: Store) -> None:
     left = store.leftovers()
     if left:
-        say(f"{len(left)} run(s) were left behind by a crash: `kit recover` seals them")
+        say(f"{len(left)} run(s) were ended by a crash: `kit recover` seals them")

@@ -16,7 +16,7 @@ from kit.energy import names
 from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import answered
 from kit.show.live.runstate import RunState
-from kit.show.live.snapshot import NS, Device, RunSnapshot
+from kit.show.live.snapshot import SECOND_NS, Device, RunSnapshot
 from kit.show.render.console import device_name, plain, short_time, with_badge
 
 _LASTING = ("warn", "fail", "mark")
@@ -58,14 +58,14 @@ class RunProgressView:
     def _now(self) -> int:
         """The run's clock now: the last event's time and what has passed since, ns."""
         t, at = self._seen
-        return t + int((time.monotonic() - at) * NS)
+        return t + int((time.monotonic() - at) * SECOND_NS)
 
     def _current(self, seen: RunSnapshot, options: ConsoleOptions) -> Text:
         """The present phase and its time, a bar of the requests, the power."""
         line = Text(f"{seen.where()}  ", no_wrap=True, overflow="ellipsis")
         rest = Text()
         if seen.step:
-            rest.append(short_time(max(0, self._now() - seen.step.t0) / NS), style="quiet")
+            rest.append(short_time(max(0, self._now() - seen.step.t0) / SECOND_NS), style="quiet")
         for device in seen.devices:
             rest.append_text(_power(device, self._now()))
         progress = seen.progress

@@ -31,7 +31,15 @@ class Registry:
 
     def names(self) -> tuple[str, ...]:
         """Every name; kit's own first."""
-        return (*self._own, *sorted(set(self._registered()) - set(self._own)))
+        return (*self._own, *self.outside())
+
+    def outside(self) -> tuple[str, ...]:
+        """The names that other packages registered."""
+        return tuple(sorted(set(self._registered()) - set(self._own)))
+
+    def knows(self, name: str) -> bool:
+        """Whether there is one of that name; packages are searched only for what is not kit's."""
+        return name in self._own or name in self._registered()
 
     def get(self, name: str) -> Any:
         """The thing called ``name``.

@@ -65,7 +65,7 @@ class Energy:
 
     @cached_property
     def _twins(self) -> dict[str, str]:
-        packages = [d for m in self._meters for d in m.devices if _is_summed("cpu", d)]
+        packages = [d for m in self._meters for d in m.devices if scopes.is_summed("cpu", d)]
         return twins.twins(packages, self.believed)
 
     def doubts(self) -> tuple[Doubt, ...]:
@@ -93,7 +93,7 @@ class Energy:
         return agreement(self._views[gpu.device], t0, t1)
 
     def _scope(self, scope: Scope, meters: Sequence[MeterPlan], t0: int, t1: int) -> EnergyValue:
-        devices = [d for m in meters for d in m.devices if _is_summed(scope.name, d)]
+        devices = [d for m in meters for d in m.devices if scopes.is_summed(scope.name, d)]
         devices = [d for d in devices if d.device not in self._twins]
         reasons = [Reason("said", said=m.reason) for m in meters if m.reason]
         if not devices:
@@ -152,15 +152,6 @@ class Energy:
         read = self.believed.get(device.device, scope.source)
         failed = (read.errors or None) if read is not None else None
         return Reason("none_read", quantity=scope.source, failed=failed)
-
-
-def _is_summed(scope: str, device: MeterDevice) -> bool:
-    """Whether a device is part of the scope's sum: one inside another is not."""
-    return any(
-        QUANTITIES[name].scope == scope and facts.get("summed", True)
-        for name, facts in device.quantities.items()
-        if name in QUANTITIES
-    )
 
 
 def _summed(scope: Scope, parts: dict[str, Part]) -> EnergyValue:

@@ -2,7 +2,7 @@
 
 Documents, the journal and specs hold identifiers (``loaded_idle``, ``ttft_p50``, ``gpu``); every
 face shows the names that stand here and in `kit.energy.scopes`, and no others. An identifier that
-is not known, as in a damaged archive, is shown as it stands.
+is not known, as in a damaged archive, is shown unchanged.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def metric(name: str, *, short: bool = False) -> str:
 
 
 def scope(name: str, *, short: bool = False) -> str:
-    """``GPU boards (NVML)``, also of another tool's account; in few letters ``GPU``."""
+    """``GPU boards``, also of another tool's account; in few letters ``GPU``."""
     return _of({**SCOPES, **COMPARATORS}, name, short)
 
 

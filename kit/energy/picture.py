@@ -108,7 +108,8 @@ def curve_of(letter: str, records: RunRecords) -> Curve | None:
     for scope in scopes.SCOPES:
         meters = [m for m in records.plan.meters if scopes.of_meter(m) == scope]
         drawn = power_series(records.samples, meters)
-        series = [drawn[name] for name in _outermost(meters) if name in drawn]
+        devices = [d for m in meters for d in m.devices if scopes.is_summed(scope, d)]
+        series = [drawn[d.device] for d in devices if d.device in drawn]
         if series:
             t, watts = _added(series)
             return Curve(
@@ -118,16 +119,6 @@ def curve_of(letter: str, records: RunRecords) -> Curve | None:
                 watts,
             )
     return None
-
-
-def _outermost(meters: Iterable[MeterPlan]) -> list[str]:
-    """The devices that lie inside no other one, so that nothing is added twice."""
-    return [
-        device.device
-        for meter in meters
-        for device in meter.devices
-        if any(facts.get("summed", True) for facts in device.quantities.values())
-    ]
 
 
 def _added(series: Sequence[tuple[Ints, Floats]]) -> tuple[Ints, Floats]:

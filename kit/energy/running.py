@@ -47,6 +47,7 @@ class RunningSum:
         latest: the last reading that can be believed: (when, ns; raw).
         since_hole: energy since the first reading, or since the last hole.
         known: energy of all stretches of which something is known.
+        holes: how often the sum began again.
     """
 
     def __init__(self, quantity: str, facts: Facts, growth: Growth, reader_s: float = 0.0) -> None:
@@ -55,6 +56,7 @@ class RunningSum:
         self._hole_s = max(growth.hole_s(facts), _HOLE_PERIODS * reader_s)
         self.latest: tuple[int, int] | None = None
         self.since_hole, self.known = Stretch(), Stretch()
+        self.holes = 0
         self._from: tuple[int, int] | None = None  # since when what came is not yet in the sum
         self._asked = Stretch()
         self._watts: float | None = None
@@ -75,6 +77,7 @@ class RunningSum:
         """Nobody knows what comes until the next reading."""
         self.latest = self._from = None
         self.since_hole = Stretch()
+        self.holes += 1
 
     def still_s(self) -> float:
         """For how long a counter that must grow has stood still, s; 0 as long as it may."""
@@ -104,6 +107,7 @@ class RunningSum:
 
     def _begin_again(self) -> None:
         self._from, self.since_hole = self.latest, Stretch()
+        self.holes += 1
         self._asked, self._watts = self.known, None
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.core.errors import KitError
 from kit.judge import door
-from kit.judge.compare import Comparison, Meaning, Ranked, ranked
+from kit.judge.compare import Comparison, Meaning, Ranked, judge, ranked
 
 if TYPE_CHECKING:
     from kit.record.records import RunRecords
@@ -75,13 +75,24 @@ def side_of(path: Path, letter: str) -> Side:
 
 def contrast(sides: Sequence[Side], baseline: Side) -> Contrast:
     """Judge every other readable side against ``baseline``."""
+    others = [side for side in sides if side is not baseline]
+    judged = {side.letter: found for side in others if (found := _judged(baseline, side))}
+    return Contrast(tuple(sides), baseline, judged)
+
+
+def _judged(baseline: Side, side: Side) -> Comparison | None:
+    """The verdict on ``side`` from what was read of both; None where either cannot be read."""
     from kit.judge import replay as replaying
 
-    if baseline.records is None:
-        return Contrast(tuple(sides), baseline, {})
-    others = [side for side in sides if side.records and side is not baseline]
-    judged = {side.letter: replaying.judge(baseline.path, side.path) for side in others}
-    return Contrast(tuple(sides), baseline, judged)
+    if not (baseline.records and baseline.results and side.records and side.results):
+        return None
+    return judge(
+        baseline.records,
+        baseline.results,
+        side.records,
+        side.results,
+        same_card=replaying.same_cards(baseline.path, side.path),
+    )
 
 
 def differences(found: Contrast) -> list[Difference]:

@@ -231,6 +231,6 @@ def _busy(ahead: list[Place], limit_s: float) -> MachineBusy:
     others = f" and {len(ahead) - 1} more in the queue" if len(ahead) > 1 else ""
     waited = f"; waited {limit_s:g} s for it" if limit_s else ""
     return MachineBusy(
-        f"another run is going on on this machine: {named(ahead[0])}{others}{waited}",
+        f"another run is in progress on this machine: {named(ahead[0])}{others}{waited}",
         "leave --no-wait and --wait-s out to queue behind it",
     )

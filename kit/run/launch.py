@@ -362,9 +362,9 @@ def _keep_log(container: Container, kept: KeptLog, emit: Emit) -> None:
         if not kept.whole() or not _is_all(container, kept.path):
             container.save_log(kept.path)
     except KitError as error:
-        _tell_lost(kept, error.message, error.remedy, emit)
+        _report_lost_log(kept, error.message, error.remedy, emit)
     except OSError as error:
-        _tell_lost(kept, str(error.strerror), "see `df -h` and the run's folder", emit)
+        _report_lost_log(kept, str(error.strerror), "see `df -h` and the run's folder", emit)
 
 
 def _is_all(container: Container, path: Path) -> bool:
@@ -375,7 +375,7 @@ def _is_all(container: Container, path: Path) -> bool:
         return file.read().decode("utf-8", "replace").endswith(end)
 
 
-def _tell_lost(kept: KeptLog, why: str, remedy: str, emit: Emit) -> None:
+def _report_lost_log(kept: KeptLog, why: str, remedy: str, emit: Emit) -> None:
     """Note that somebody removed the container: its log holds only what was streamed until then."""
     part = "the end of the container's log may be missing" if kept.path.is_file() else ""
     message = f"{part or 'the container log could not be kept'}: {why}"

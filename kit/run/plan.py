@@ -72,7 +72,7 @@ def resolve(
         WeightsUnavailable: no file on this machine has the hash.
     """
     image, match = images.resolve(spec.image, engine.image)
-    planned = tuple(
+    planned = meters.apart(
         meters.probe(m.name, m.alias, meter_config(m, spec, config)) for m in spec.meters
     )
     return HostFacts(

@@ -197,7 +197,7 @@ def unexpected(bug: Exception) -> KitError:
     where = "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in at)
     return RunFailed(
         f"kit itself failed: {type(bug).__name__}: {bug}{where}",
-        "please report it with this run; what was gathered is sealed",
+        "please report it with this run; the records until then are sealed",
     )
 
 

@@ -190,7 +190,7 @@ class Session:
         return RunEnded(
             fault.get("message") or f"the run {status}",
             _with_paths(fault.get("remedy", ""), run)
-            or f"`kit show {run.name[:12]}` has what was gathered",
+            or f"`kit show {run.name[:12]}` has the records until then",
             run,
             code,
         )
@@ -205,7 +205,7 @@ class Session:
         why = f" ({cause.lines[0]})" if cause else ""
         return RunEnded(
             f"the runner of run {self.id} died{why}",
-            "`kit recover` seals what it had gathered",
+            "`kit recover` seals its records",
             None,
             1,
         )

@@ -94,7 +94,7 @@ class Watch:
             DiskFull: less than 32 MiB are left for the run.
         """
         if self._cancelled():
-            raise Interrupted("the run was stopped", "`kit show` has what was gathered until then")
+            raise Interrupted("the run was stopped", "`kit show` has the records until then")
         self._gather(progress)
         self._watch_limits()
         if self._is_due("anchor", ANCHOR_EVERY_S):
@@ -129,8 +129,10 @@ class Watch:
     def _take_live(self, line: dict[str, Any]) -> None:
         """Keep the latest watts and joules, and changes of the devices' states."""
         self._live.setdefault("power", {}).update(line.get("values", {}))
-        if "joules" in line:
-            self._live.setdefault("joules", {}).update(line["joules"])
+        held = self._live.setdefault("joules", {}) if "joules" in line else {}
+        for device, joules in line.get("joules", {}).items():
+            if held.get(device) != 0:  # a sum that began again says so in one event at least
+                held[device] = joules
         for device, state in line.get("state", {}).items():
             known = self._state.setdefault(device, {})
             changed = {k: v for k, v in state.items() if known.get(k) != v}

@@ -1,4 +1,4 @@
-"""What a face reads of a sealed run: every part by itself, with the reason where it fails."""
+"""The documents of a sealed run for a face: each read by itself, with a reason if that fails."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _NAMES |= {"start": "env/start", "end": "env/end"}
 
 @dataclass(frozen=True)
 class Documents:
-    """A run's documents; what could not be read is empty, with the reason in ``faults``.
+    """A run's documents; an unreadable one is empty, with the reason in ``faults``.
 
     Attributes:
-        run: the run's hash, from the manifest's bytes; the folder's name where there are none.
-        sizes: every file that is there, with its size.
+        run: the run's hash, from the manifest's bytes; the folder's name without a manifest.
+        sizes: every file of the run, with its size.
     """
 
     run: str
@@ -39,18 +39,18 @@ class Documents:
 
     @property
     def parent(self) -> str:
-        """The hash of the run that this one replays; empty where it replays none."""
+        """The hash of the run that this one replays; empty if it replays none."""
         return manifest.parent(self.manifest, manifest.REPLAY)
 
     @property
     def name(self) -> str:
-        """What the person called it."""
+        """The name that the person gave it."""
         return str(self.spec.get("name") or self.run[:12])
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What was recorded of a run, and its power; ``fault`` says why there is nothing."""
+    """A run's records and its power; ``fault`` says why there are none."""
 
     records: RunRecords | None = None
     picture: Picture = field(default_factory=Picture)
@@ -100,15 +100,15 @@ def read_object(
     """A JSON object of a run.
 
     Args:
-        most: bytes that it may have.
-        called: what an error calls it, where not by its name.
+        most: the most bytes that it may have.
+        called: its name in errors, if not ``name``.
 
     Raises:
-        KitError: it is not there, too large, or no JSON object.
+        KitError: it is missing, too large, or no JSON object.
     """
     found = jsonio.parse(source.read(name, most), name)
     if not isinstance(found, dict):
-        raise UsageError(f"{called or name} is not an object", "`kit verify` says what is wrong")
+        raise UsageError(f"{called or name} is not an object", "`kit verify` shows what is wrong")
     return found
 
 
@@ -134,7 +134,7 @@ def spec_of(run: Path) -> dict[str, Any]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every fact of a document by its path, as people write it."""
+    """Every fact of a document by its path, as text."""
     if isinstance(value, Mapping) and set(value) == {"absent"}:
         yield path, f"absent: {value['absent']}"
     elif isinstance(value, Mapping) and value:

@@ -21,14 +21,14 @@ from kit.show.documents import read_object
 from kit.show.render.console import count, short_time
 
 _DOCUMENT = 4 << 20
-# Samples of a day are a report's business: a glance reads no more than these of them.
+# A glance reads no more samples than these; the report reads all of them.
 _SAMPLES = 24 << 20
 _BINS = 120
 
 
 @dataclass(frozen=True)
 class Glimpse:
-    """What was read of one run: facts, caveats, its power, or why there is none."""
+    """The summary of one run: facts, caveats, and its power or why there is none."""
 
     facts: tuple[tuple[str, str], ...] = ()
     notices: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Glimpse:
 
 
 def read(path: Path) -> Glimpse:
-    """What there is to know of a sealed run at a glance; what cannot be read says why."""
+    """The summary of a sealed run; unreadable parts have a reason."""
     try:
         with archive.open_source(path) as source:
             return _seen(source)
@@ -60,7 +60,7 @@ def _document(source: ArchiveSource, name: str) -> dict[str, Any]:
 
 
 def _power(source: ArchiveSource, plan: dict[str, Any]) -> tuple[tuple[Phase, ...], Picture, str]:
-    """The blocks and the power of a run; the reason where there is no power."""
+    """The blocks and the power of a run; a reason if there is no power."""
     names = [n for n in source.names() if n.startswith("samples/") and n.endswith(".csv")]
     if sum(source.size(n) for n in names) > _SAMPLES:
         return (), Picture(), "too many samples for a glance: enter shows them"

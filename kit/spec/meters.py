@@ -8,11 +8,14 @@ module is imported when `kit.measure.meters` is asked for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import get_args
 
+from kit.core.errors import UsageError
 from kit.core.registry import Registry
+from kit.core.units import Scope
 from kit.machine.host.sections import is_aliased
 
-__all__ = ("GROUP", "REGISTRY", "is_aliased", "names")
+__all__ = ("GROUP", "REGISTRY", "is_aliased", "knows", "names", "of_scope", "scope_of", "scopes")
 
 GROUP = "kit.meters"
 REGISTRY = Registry(
@@ -31,6 +34,11 @@ def names() -> tuple[str, ...]:
     return REGISTRY.names()
 
 
+def knows(name: str) -> bool:
+    """Whether there is a meter of that name."""
+    return REGISTRY.knows(name)
+
+
 def scopes(named: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The energy scopes that these meters feed, each with its meters' names, sorted.
 
@@ -39,10 +47,34 @@ def scopes(named: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """
     found: dict[str, set[str]] = {}
     for name in named:
-        found.setdefault(REGISTRY.get(name).scope, set()).add(name)
+        found.setdefault(scope_of(name), set()).add(name)
     return {scope: tuple(sorted(names)) for scope, names in found.items()}
 
 
 def of_scope(scope: str) -> tuple[str, ...]:
-    """The meters that feed a scope; kit's own first."""
-    return tuple(name for name in names() if REGISTRY.get(name).scope == scope)
+    """The meters that feed a scope, kit's own first; without those that cannot be asked."""
+    return tuple(name for name in names() if _feeds(name, scope))
+
+
+def scope_of(name: str) -> Scope:
+    """The energy scope that a meter says it feeds.
+
+    Raises:
+        UsageError: there is no such meter, its package cannot be imported, or says no scope.
+    """
+    said = getattr(REGISTRY.get(name), "scope", None)
+    known: tuple[Scope, ...] = get_args(Scope)
+    for scope in known:
+        if said == scope:
+            return scope
+    raise UsageError(
+        f"the meter {name!r} names no scope of energy that kit knows ({said!r})",
+        f"update or remove the package that brings it; the scopes are {', '.join(known)}",
+    )
+
+
+def _feeds(name: str, scope: str) -> bool:
+    try:
+        return scope_of(name) == scope
+    except UsageError:
+        return False

@@ -6,7 +6,7 @@ contract and the only place of defaults; a sealed spec has all of them filled in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         name = section.get("name") if isinstance(section, dict) else None
         if not isinstance(name, str):
             continue
-        if name not in registry.names():
+        if not registry.knows(name):
             known = ", ".join(registry.names())
             yield Problem(f"$.{part}.name", f"kit knows no {part} {name!r}", f"use one of: {known}")
             continue
@@ -145,7 +145,7 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
     found = []
     for index, meter in enumerate(spec.meters):
         where = f"$.meters[{index}]"
-        if meter.name not in meters.names():
+        if not meters.knows(meter.name):
             known = ", ".join(meters.names())
             found.append(
                 Problem(where, f"kit knows no meter {meter.name!r}", f"use one of: {known}")
@@ -156,8 +156,8 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
     names = [(m.name, m.alias) for m in spec.meters]
     if len(set(names)) != len(names):
         found.append(Problem("$.meters", "one meter is named twice", "name each meter once"))
-    if not found:
-        found += [*_primary_problems(spec), *_scope_problems(spec)]
+    asked = [m.name for m in spec.meters if meters.knows(m.name)]
+    found += [*_primary_problems(spec, asked), *_scope_problems(asked)]
     found += _arrival_problems(spec)
     return found
 
@@ -178,10 +178,10 @@ def _weight_problems(spec: RunSpec) -> list[Problem]:
 _LONGEST_S = 30 * 86_400  # of a measured block with constant arrivals
 
 
-def _primary_problems(spec: RunSpec) -> list[Problem]:
+def _primary_problems(spec: RunSpec, asked: Sequence[str]) -> list[Problem]:
     """An energy needs a meter of its scope."""
     scope, _, rest = spec.primary_metric.partition("_energy_")
-    if not rest or scope in meters.scopes(m.name for m in spec.meters):
+    if not rest or scope in meters.scopes(asked):
         return []
     able = meters.of_scope(scope)
     return [
@@ -194,7 +194,7 @@ def _primary_problems(spec: RunSpec) -> list[Problem]:
     ]
 
 
-def _scope_problems(spec: RunSpec) -> list[Problem]:
+def _scope_problems(asked: Sequence[str]) -> list[Problem]:
     """Two kinds of meter that read one scope would count the same devices twice."""
     return [
         Problem(
@@ -202,7 +202,7 @@ def _scope_problems(spec: RunSpec) -> list[Problem]:
             f"{' and '.join(names)} both measure {scope}: what both of them read would count twice",
             "keep one of them",
         )
-        for scope, names in meters.scopes(m.name for m in spec.meters).items()
+        for scope, names in meters.scopes(asked).items()
         if len(names) > 1
     ]
 

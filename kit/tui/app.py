@@ -1,6 +1,6 @@
-"""The application: which screens there are and how one leads to another.
+"""The application: its screens, and how one leads to another.
 
-Screens import one another through `KitApp.show_…` alone, so that each module stands by itself.
+Screens open one another only through `KitApp.show_…`, so that their modules are independent.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class KitApp(App[None]):
         store: the runs it shows.
         attach: the run in flight to show first.
         spec: the run spec to open first.
-        runs: the store's folder as a command is told of it; empty for the one it takes by itself.
-        ascii_only: draw with ASCII alone; None: as the terminal's encoding allows.
-        first: the screen to begin with, in place of the list of runs.
+        runs: the store's folder in commands; empty for the default one.
+        ascii_only: draw with ASCII alone; None: depends on the terminal's encoding.
+        first: the first screen, instead of the list of runs.
     """
 
     TITLE = "kit"
@@ -66,7 +66,7 @@ class KitApp(App[None]):
         first: Screen[Any] | None = None,
     ) -> None:
         super().__init__()
-        self.animation_level = "none"  # over a slow link what moves is only late
+        self.animation_level = "none"  # over a slow link animations only come late
         self._settings = settings.load()
         self.store, self.runs = store, runs
         self.sessions: list[Session] = []  # runners started here; they outlive the UI
@@ -94,7 +94,7 @@ class KitApp(App[None]):
         return [*filters, AsciiFilter()] if self.ascii_only else filters
 
     def _settle(self) -> None:
-        """Take theme and keys as the person set them; a theme chosen later is kept."""
+        """Apply the person's theme and keys; a theme that is chosen later is kept."""
         asked = self._settings
         if asked.fault:
             self.notify(asked.fault, severity="warning", markup=False)
@@ -103,11 +103,13 @@ class KitApp(App[None]):
         self.set_keymap(dict(asked.keys))
         self.theme_changed_signal.subscribe(self, self._keep_theme)
 
-        with contextlib.suppress(NotImplementedError, RuntimeError):  # only the main thread may
+        with contextlib.suppress(
+            NotImplementedError, RuntimeError
+        ):  # only the main thread may set it
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
 
     def _hung_up(self) -> None:
-        """The terminal is gone, and nothing can be drawn or asked: keep what is not saved."""
+        """Keep unsaved drafts when the terminal is gone, without drawing or asking."""
         self._keep_drafts()
         os._exit(128 + signal.SIGHUP)
 
@@ -118,7 +120,7 @@ class KitApp(App[None]):
         return [path for path in kept if path]
 
     async def action_quit(self) -> None:
-        """Out at once; what is not saved is kept in a file that is named."""
+        """Quit at once; an unsaved draft is kept in a file, whose name is printed."""
         kept = self._keep_drafts()
         told = [
             f"not saved, kept in {path}; `kit tui {shlex.quote(str(path))}` opens it"
@@ -152,7 +154,7 @@ class KitApp(App[None]):
         """What an order resolves to here, before it is launched.
 
         Args:
-            path: the spec's file, where it has one.
+            path: the spec's file, if it has one.
             original: the sealed run that the order replays.
         """
         from kit.tui.screens.plan import PlanScreen
@@ -160,13 +162,13 @@ class KitApp(App[None]):
         self.push_screen(PlanScreen(order, path, original))
 
     def show_live(self, run_id: str) -> None:
-        """A run that is going on."""
+        """A run in progress."""
         from kit.tui.screens.live import LiveScreen
 
         self.push_screen(LiveScreen(run_id))
 
     def show_recording(self, run: Path) -> None:
-        """A sealed run, as it went on, from its event file."""
+        """A sealed run, played again from its journal."""
         from kit.tui.screens.live import RecordingScreen
 
         self.push_screen(RecordingScreen(run))
@@ -178,7 +180,7 @@ class KitApp(App[None]):
         self.push_screen(RunScreen(run))
 
     def show_compare(self, runs: Sequence[Path]) -> None:
-        """Runs beside each other; the first is the baseline."""
+        """Several runs compared; the first is the baseline."""
         from kit.tui.screens.compare import CompareScreen
 
         self.push_screen(CompareScreen(runs))
@@ -192,11 +194,11 @@ class KitApp(App[None]):
     # --- what every screen can do ---------------------------------------------------------------
 
     def command(self, text: str) -> str:
-        """A command line as it works from here: on the store that is shown."""
+        """A command line for the store that is shown."""
         return with_store(text, self.runs)
 
     def copy(self, text: str) -> None:
-        """Copy by OSC 52 and into tmux, and keep it in a file whose path is told."""
+        """Copy by OSC 52 and into tmux, and into a file, whose path is shown."""
         self.copy_to_clipboard(text)
         self.run_worker(self._copied(text), exclusive=True, group="copy")
 
@@ -205,8 +207,8 @@ class KitApp(App[None]):
         self.notify(told, title="copied", markup=False)
 
     def action_quit_hint(self) -> None:
-        """Ctrl+C is "copy" to some and "quit" to others: say which key quits."""
-        self.notify("ctrl+q quits; a run that is going on goes on", title="still here")
+        """Ctrl+C is "copy" to some and "quit" to others: show which key quits."""
+        self.notify("ctrl+q quits; a run in progress continues", title="still here")
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
@@ -222,12 +224,12 @@ class KitApp(App[None]):
                 )
 
     def get_key_display(self, binding: Binding) -> str:
-        """A key's name in the footer: a word where Textual has a glyph."""
+        """A key's name in the footer: a word instead of Textual's glyph."""
         if binding.key_display or not is_spelled(binding):
             return super().get_key_display(binding)
         return called(binding.key)
 
     @property
     def shots(self) -> Path:
-        """Where screenshots go: where the person is."""
+        """The folder of screenshots: the current one."""
         return Path(os.environ.get("KIT_SHOTS", "."))

@@ -1,4 +1,4 @@
-"""Copying over SSH: OSC 52 is written by the app; tmux and a file are served here."""
+"""Copying over SSH: the app writes OSC 52; this module copies into tmux and a file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _TMUX_S = 2.0
 
 
 def copied(text: str) -> str:
-    """Put ``text`` where a terminal without OSC 52 finds it; returns where that is."""
+    """Copy ``text`` for terminals without OSC 52; returns the places, as text."""
     path = _kept(text)
     ways = ["terminal"] + (["tmux"] if _in_tmux(text) else [])
     return f"{', '.join(ways)}; {path}" if path else ", ".join(ways)
 
 
 def _in_tmux(text: str) -> bool:
-    """Into tmux's own buffer, which also passes it on to the terminal where it may."""
+    """Copy into tmux's buffer, which also passes it on to the terminal if allowed."""
     if not os.environ.get("TMUX"):
         return False
     try:
@@ -34,7 +34,7 @@ def _in_tmux(text: str) -> bool:
 
 
 def _kept(text: str) -> Path | None:
-    """A file of the person's alone, written anew by each copy."""
+    """Copy into a private file of the person, which each copy overwrites."""
     folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     path = folder / f"kit-copied-{os.getuid()}.txt"
     try:

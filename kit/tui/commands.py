@@ -1,4 +1,4 @@
-"""Command lines that the UI names: each works on the store that the UI shows."""
+"""Command lines in the UI: each names the store that the UI shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import shlex
 from itertools import groupby
 
-# The commands that look into the store; the others know no --runs.
+# The commands that read the store; the others have no --runs.
 OF_THE_STORE = frozenset(
     [
         "attach",
@@ -30,10 +30,10 @@ _QUOTED = re.compile(r"`(kit [^`\n]+)`")
 
 
 def with_store(command: str, runs: str) -> str:
-    """``command``, which may be several joined by ``&&``, with ``--runs`` where that is known.
+    """``command``, which may be several joined by ``&&``, with ``--runs`` where it exists.
 
     Args:
-        runs: the folder of runs; empty where it is the one that a command takes by itself.
+        runs: the folder of runs; empty for the default one.
     """
     if not runs or "\n" in command or not command.startswith("kit "):
         return command
@@ -42,10 +42,10 @@ def with_store(command: str, runs: str) -> str:
     except ValueError:  # no command line, whatever it begins with
         return command
     parts = [list(part) for both, part in groupby(words, "&&".__eq__) if not both]
-    return " && ".join(shlex.join(_told(part, runs)) for part in parts)
+    return " && ".join(shlex.join(_part_with_store(part, runs)) for part in parts)
 
 
-def _told(words: list[str], runs: str) -> list[str]:
+def _part_with_store(words: list[str], runs: str) -> list[str]:
     knows = words[0] == "kit" and len(words) > 1 and words[1] in OF_THE_STORE
     return [*words, "--runs", runs] if knows and "--runs" not in words else words
 

@@ -1,4 +1,4 @@
-"""Runs beside each other as they are drawn: what differs, and the table of metrics."""
+"""Compared runs to draw: the table of differences, and the table of metrics."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from kit.tui.screen import badge
 
 FEW = 10
 HEADS = ("metric", "unit", "baseline", "run", "ratio", "90% interval", "verdict", "reason")
-# What decides is shown first where there is no room for all; a value only beside its unit.
+# The order in which columns get space; values only together with their unit.
 _IMPORTANCE = (("ratio",), ("verdict",), ("90% interval",), ("unit", "baseline", "run"))
 _MEANS = ("baseline", "run")
-# A column narrower than the longest name has every metric's short one: they are not mixed.
+# A column narrower than the longest name has the short name of every metric: no mixture.
 _NAME_WIDTH = max(len(name.full) for name in names.METRICS.values())
 GAP = 2  # blanks between two columns
 _REASON_LEAST = 24
@@ -32,7 +32,7 @@ _REASON_LEAST = 24
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric of one side against the baseline; of a side that is left out only why."""
+    """One metric of one side against the baseline; for a side that is left out only the reason."""
 
     side: Side
     axis: Axis | None
@@ -50,18 +50,18 @@ def name_of(side: Side) -> str:
 
 
 def fault_of(side: Side) -> str:
-    """Why a side is left out, and the key that tells more; empty where it is not."""
-    return f"{side.fault} (v tells why)" if side.altered else side.fault
+    """Why a side is left out, and the key that shows more; empty if it is not."""
+    return f"{side.fault} (v shows why)" if side.altered else side.fault
 
 
 # --- what differs ---------------------------------------------------------------------------
 
 
 def differences_table(found: Contrast, shown: Sequence[Difference], most: int = 48) -> Table:
-    """Fact by fact: the baseline's value, each other's, and what it means.
+    """The differences: for each fact the baseline's value, the other values, and the meaning.
 
     Args:
-        most: characters of a value before it is cut.
+        most: the most characters of a value.
     """
     sides = [found.baseline, *found.others]
     fold: dict[str, Any] = {"overflow": "fold"}
@@ -84,7 +84,7 @@ def _cut(value: str, most: int) -> Text:
 def metrics(found: Contrast, order: str = "primary") -> list[MetricRow]:
     """A line for each metric and other side; metrics that neither side has are left out.
 
-    A run that cannot be read comes first: so it can be chosen, told of, and removed.
+    An unreadable run comes first, so that it can be chosen and removed.
 
     Args:
         order: ``primary`` first, furthest ``ratio`` first, or by ``name``.
@@ -93,7 +93,7 @@ def metrics(found: Contrast, order: str = "primary") -> list[MetricRow]:
         (side, axis)
         for side in found.others
         for axis in found.judged[side.letter].axes
-        if _is_told(found.baseline, axis) or _is_told(side, axis)
+        if _is_known(found.baseline, axis) or _is_known(side, axis)
     ]
     places = [axis.metric for judged in found.judged.values() for axis in judged.axes]
     keys: dict[str, Callable[[tuple[Side, Axis]], Any]] = {
@@ -117,7 +117,7 @@ def _left_out(side: Side) -> MetricRow:
     return MetricRow(side, None, {heading: said.get(heading, Text("–")) for heading in HEADS})
 
 
-def _is_told(side: Side, axis: Axis) -> bool:
+def _is_known(side: Side, axis: Axis) -> bool:
     return bool(_metric(side, axis).get("status", "unmeasured") != "unmeasured")
 
 
@@ -152,9 +152,9 @@ def _unit(metric: dict[str, Any]) -> str:
 
 
 def columns(lines: Sequence[MetricRow], room: int) -> dict[str, int]:
-    """The columns that are whole in ``room`` columns of the terminal, with their widths.
+    """The columns that fit into ``room`` columns of the terminal, with their widths.
 
-    The metric's name gives way first, then columns go by importance: no number is ever cut.
+    First the metric's name gets shorter, then the least important columns go. No number is cut.
     """
     wide = {h: max([len(h), *(line.cells[h].cell_len for line in lines)]) for h in HEADS}
     wide["metric"] = max(wide["metric"], _NAME_WIDTH)
@@ -170,7 +170,7 @@ def columns(lines: Sequence[MetricRow], room: int) -> dict[str, int]:
         left -= need
         found |= widths
     else:
-        # A reason is a sentence: it is told in full below the table, and may be cut in it.
+        # A reason is a sentence: it is shown in full below the table, and may be cut in it.
         if left >= _REASON_LEAST + GAP:
             found["reason"] = min(wide["reason"], left - GAP - min(wide["metric"] - brief, 8))
             left -= found["reason"] + GAP
@@ -190,7 +190,7 @@ def _bare(mean: str) -> str:
 
 
 def cell(line: MetricRow, heading: str, width: int) -> Text:
-    """What of ``line`` stands in a column; only words are ever cut, and means lose their ±."""
+    """The cell of ``line`` in a column; only words are ever cut, and means lose their ±."""
     text = line.cells[heading].copy()
     if heading == "metric" and width < _NAME_WIDTH:
         text = _briefest(line)

@@ -1,4 +1,4 @@
-"""Small windows over a screen: yes or no, a choice from a list, a name, a long text."""
+"""Dialogs over a screen: yes or no, a choice from a list, a line, a long text."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from kit.tui.widgets.line import LineInput
 
 
 class YesNo(ModalScreen[bool]):
-    """A question; the answer that loses nothing has the focus.
+    """A question with two answers; the safe one has the focus.
 
     Args:
-        question: what is asked, in a line or a few.
-        yes: the word on the button that acts.
-        no: the word on the button that does not.
+        question: its text, of one or some lines.
+        yes: the label of the button that acts.
+        no: the label of the button that does not.
     """
 
     AUTO_FOCUS = "#no"
@@ -65,7 +65,7 @@ class YesNo(ModalScreen[bool]):
 
 
 class Consent(YesNo):
-    """A question about a list that may be longer than the screen; up and down scroll it.
+    """A question about a list, which may be longer than the screen; up and down scroll it.
 
     Args:
         shown: the list.
@@ -93,7 +93,7 @@ class Consent(YesNo):
 
 
 class Window(ModalScreen[str | None]):
-    """A window that asks; its answer is a string, or None where it was left."""
+    """A dialog; its answer is a string, or None if it was closed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Back", key_display="esc", id="window.leave"),
@@ -101,23 +101,23 @@ class Window(ModalScreen[str | None]):
 
     def __init__(self, title: str, told: str = "") -> None:
         super().__init__()
-        self._title, self._told = title, told
+        self._title, self._text = title, told
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="window panel") as frame:
             frame.border_title = plain(self._title).plain.replace("[", "(")
-            if self._told:
-                yield Static(plain_lines(self._told), classes="told", markup=False)
+            if self._text:
+                yield Static(plain_lines(self._text), classes="told", markup=False)
             yield from self.body()
         yield Footer(compact=True, show_command_palette=False)
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
-        """The keys that act now: letters do not while they are typed."""
+        """The keys that act now, without letters while text is typed."""
         return acting(super().active_bindings, self.focused)
 
     def body(self) -> Iterable[Widget]:
-        """What is asked with."""
+        """The dialog's widgets."""
         raise NotImplementedError
 
     def action_leave(self) -> None:
@@ -126,10 +126,10 @@ class Window(ModalScreen[str | None]):
 
 
 class Choose(Window):
-    """A question with a few answers; the first one is the safe one, and chosen at first.
+    """A question with a few answers; the first one is the safe one, and selected at first.
 
     Args:
-        answers: (answer, what it says) of each.
+        answers: (answer, its text) of each.
     """
 
     def __init__(self, title: str, told: str, answers: Sequence[tuple[str, str]]) -> None:
@@ -153,7 +153,7 @@ class AskLine(Window):
     """Asks for a line of text, such as a file's name.
 
     Args:
-        value: what stands there at first.
+        value: the initial text.
         most: the longest line, in characters.
     """
 
@@ -177,7 +177,7 @@ class AskLine(Window):
 
 
 class AskText(Window):
-    """Asks for a text of several lines; whatever way it is left, what was typed is kept."""
+    """Asks for a text of several lines; however it is closed, the typed text is kept."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+s", "keep", "Done", key_display="esc", priority=True, id="window.keep")
@@ -196,7 +196,7 @@ class AskText(Window):
 
 
 def _two_lines(text: str) -> Text:
-    """An answer's first line, and quietly what it means."""
+    """An answer's first line, and its explanation in quiet style."""
     first, _, rest = text.partition("\n")
     answer = plain(first)
     if rest:

@@ -1,4 +1,4 @@
-"""Files that a screen writes where the person is: reports and single-file runs."""
+"""Files that a screen writes into the current folder: reports and single-file runs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,17 @@ from kit.store.store import Store
 
 
 def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
-    """The HTML report of a run, with the verdicts on it as a replay of ``against``.
+    """Write the HTML report of a run, with the verdicts on it as a replay of ``against``.
 
     Raises:
         KitError: the run cannot be read, or the file cannot be written.
     """
-    from kit.judge import door
-    from kit.judge import replay as replaying
-    from kit.show import report
+    from kit.show.report.written import written
 
-    for each in filter(None, (run, against)):
-        door.admit(each, records=True)
-    name = replaying.hash_of(run)
-    with door.malformed(run):
-        judged = replaying.judge(against, run) if against else None
-        page = report.html(name, *replaying.computed(run), judged)
-    out = folder / f"report-{name[:12]}.html"
+    found = written(run, against=against)
+    out = folder / found.file
     try:
-        out.write_text(page, encoding="utf-8")
+        out.write_text(found.text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"cannot write {out.name} here: {error.strerror}", "start kit in another folder"
@@ -35,7 +28,7 @@ def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
 
 
 def export(run: Path, folder: Path) -> Path:
-    """The run as ``HASH.kit.zip``, without what was withheld.
+    """Write the run as ``HASH.kit.zip``, without withheld files.
 
     Raises:
         KitError: the run is one file already, is not what was sealed, or cannot be written.

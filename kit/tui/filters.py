@@ -1,4 +1,4 @@
-"""ASCII for terminals that cannot show more: one filter over whatever is drawn."""
+"""ASCII for terminals that cannot show more: one filter over everything that is drawn."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LOWER_HALF = "▁▂▃"
 
 @lru_cache(8192)
 def to_ascii(text: str) -> str:
-    """``text`` with as many columns and no character beyond ASCII."""
+    """``text`` in ASCII, with the same number of columns."""
     if text.isascii():
         return text
     return "".join(_one(c) for c in text.translate(_ONE_FOR_ONE))
@@ -55,14 +55,14 @@ def _one(char: str) -> str:
 
 
 class AsciiFilter(LineFilter):
-    """Replaces what is not ASCII, column for column."""
+    """Replaces characters beyond ASCII, column for column."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002
         return [Segment(to_ascii(text), style, control) for text, style, control in segments]
 
 
 def wants_ascii() -> bool:
-    """Whether the terminal's encoding, or KIT_ASCII, asks for ASCII alone."""
+    """Whether the terminal's encoding, or KIT_ASCII, requires ASCII."""
     if os.environ.get("KIT_ASCII", "") not in ("", "0"):
         return True
     encoding = getattr(sys.__stdout__, "encoding", None) or "ascii"

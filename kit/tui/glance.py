@@ -1,4 +1,4 @@
-"""A run at a glance: what the panel beside the list of runs tells."""
+"""A run at a glance: the text of the panel next to the list of runs."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _NOTICES = 6
 
 
 class Glimpses:
-    """Glimpses of the runs that were looked at last."""
+    """Glimpses of the runs that were shown last."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Glimpse] = OrderedDict()
 
     def get(self, run: str) -> Glimpse | None:
-        """What is known of a run."""
+        """The glimpse of a run; None if unknown."""
         return self._kept.get(run)
 
     def put(self, run: str, found: Glimpse) -> None:
-        """Keep what was read of a run, and forget the oldest."""
+        """Keep the glimpse of a run, and drop the oldest."""
         self._kept[run] = found
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
 
 
-def told(row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> RenderableType:
-    """The panel's words above the curve."""
+def identity(row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> RenderableType:
+    """The panel's text above the curve."""
     seen = glimpse or Glimpse()
     lines: list[RenderableType] = [
         Text("  ").join([state_of(row.status), plain(f"{row.started} UTC" if row.started else "")]),
@@ -71,7 +71,7 @@ def _numbers(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def caveats(glimpse: Glimpse) -> RenderableType:
-    """The panel's words below the curve: what to know before believing the numbers."""
+    """The panel's text below the curve: what to know before believing the numbers."""
     shown = glimpse.notices[:_NOTICES]
     lines = [Text.assemble(("! ", "doubt"), plain(notice)) for notice in shown]
     if more := len(glimpse.notices) - len(shown):

@@ -1,4 +1,4 @@
-"""Keys as a person is told of them: which ones act now, what each is called, what each does."""
+"""Keys for people: which ones act now, their names, and their actions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.dom import DOMNode
 from textual.keys import format_key
 from textual.widget import Widget
 
-# Words in place of glyphs: they read the same in ASCII, and say what is on the keyboard.
+# Words instead of glyphs: they are ASCII, and the words on a keyboard.
 _WORDS = {"enter": "enter", "escape": "esc", "space": "space", "tab": "tab"}
 _WORDS |= {"backspace": "backspace", "delete": "del", "home": "home", "end": "end"}
 _WORDS |= {"pageup": "page up", "pagedown": "page down"}
@@ -27,7 +27,7 @@ class ActionKeys(NamedTuple):
 
 
 def called(key: str) -> str:
-    """``esc``, ``^s``, ``shift+left``: a key's name, as it is written on a keyboard."""
+    """``esc``, ``^s``, ``shift+left``: a key's name, as on a keyboard."""
     *held, last = key.split("+")
     word = _WORDS.get(last) or format_key(last)
     ctrl = "^" if "ctrl" in held else ""
@@ -42,10 +42,10 @@ def is_spelled(binding: Binding) -> bool:
 def acting(
     bindings: Mapping[str, ActiveBinding], focused: Widget | None
 ) -> dict[str, ActiveBinding]:
-    """The bindings as they are while ``focused`` has the keys: letters that it takes are typed.
+    """The bindings while ``focused`` has the focus, without the letters that it takes as text.
 
     Textual drops most of these keys, but not those whose names are no Unicode names, such as
-    ``slash``; and what is left of a binding is still called by the letter: ``?`` for ``f1``.
+    ``slash``. The rest of a binding would still be called by the letter: ``?`` for ``f1``.
     """
     if focused is None:
         return dict(bindings)
@@ -58,7 +58,7 @@ def acting(
 
 
 def _is_typed(key: str, shown: str, focused: Widget) -> bool:
-    # A glyph beyond ASCII, such as an arrow's, is a name and nothing to type.
+    # A glyph beyond ASCII, such as an arrow's, is a key's name and cannot be typed.
     return len(shown) == 1 and shown.isascii() and focused.check_consume_key(key, shown)
 
 
@@ -77,7 +77,7 @@ def _action_of(active: ActiveBinding) -> tuple[DOMNode, str]:
 
 
 def by_action(bindings: Mapping[str, ActiveBinding]) -> list[ActionKeys]:
-    """Each action that has a name, once, with all of its keys; what is disabled is left out."""
+    """Each named action once, with all of its keys; disabled ones are left out."""
     found: dict[tuple[DOMNode, str], ActionKeys] = {}
     for key, active in bindings.items():
         if active.enabled and active.binding.description:

@@ -1,4 +1,4 @@
-"""The table of metrics: whole columns for its width, and the line under the cursor."""
+"""The table of metrics, with columns by its width, and the row under the cursor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kit.tui.comparison import GAP, MetricRow, cell, columns
 
 
 class MetricTable(DataTable[Text]):
-    """A line for each metric and run; which columns are shown goes by the width."""
+    """A row for each metric and run; the width decides which columns are shown."""
 
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes, cursor_type="row", cell_padding=0)
@@ -21,7 +21,7 @@ class MetricTable(DataTable[Text]):
 
     @property
     def current(self) -> MetricRow | None:
-        """The line under the cursor, whatever has the focus."""
+        """The row under the cursor, whatever has the focus."""
         row = self.cursor_row
         return self._lines[row] if 0 <= row < len(self._lines) else None
 
@@ -31,7 +31,7 @@ class MetricTable(DataTable[Text]):
         self._rebuild()
 
     def on_resize(self, _: events.Resize) -> None:
-        """Other columns where there is more or less room."""
+        """Choose the columns for the new width."""
         if self._columns_now() != self._shown:
             self._rebuild()
 

@@ -1,4 +1,4 @@
-"""What several screens hand out of a sealed run: its short name, its report, a text to copy."""
+"""Common output of screens: a run's short name, its report, a text to copy."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _WIDTH = 120
 
 
 def short(run: Path) -> str:
-    """The first twelve digits of a run's hash; of a folder named otherwise, its name."""
+    """The first twelve digits of a run's hash; otherwise the folder's name."""
     return str(plain(run.name))[:12]
 
 
 def argument(run: Path) -> str:
-    """How a command line names ``run``."""
+    """The name of ``run`` in a command line."""
     return run.name[:12] if jsonio.is_sha256(run.name) else str(plain(run))
 
 
 def as_text(*shown: RenderableType) -> str:
-    """What is drawn, as text without colours or trailing blanks."""
+    """Renderables as text, without colours or trailing blanks."""
     console = Console(file=io.StringIO(), width=_WIDTH, theme=THEME, markup=False, highlight=False)
     with console.capture() as captured:
         for part in shown:
@@ -35,10 +35,10 @@ def as_text(*shown: RenderableType) -> str:
 
 
 def write_report(screen: KitScreen, run: Path, original: Path | None = None) -> None:
-    """Write the HTML report of ``run`` into the current folder, in a thread; its path is told.
+    """Write the HTML report of ``run`` into the current folder, in a thread; show its path.
 
     Args:
-        original: the run that it is judged against, where there is one.
+        original: the run that it is compared with, if there is one.
     """
     screen.notify("writing the report", markup=False)
     screen.fetch(

@@ -1,4 +1,4 @@
-"""A table that takes in its rows as one goes down, so that a hundred thousand cost nothing."""
+"""A table that adds rows as the cursor moves down, so that a hundred thousand cost nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PagedTable(DataTable[Text], Generic[T]):
     """Items in rows; ``cells`` makes a row's texts of an item.
 
     Args:
-        headings: what stands above the columns; one that begins with ``>`` is set to the right.
+        headings: the headings of the columns; one that begins with ``>`` is right-aligned.
     """
 
     def __init__(

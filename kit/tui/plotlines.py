@@ -1,4 +1,4 @@
-"""How the lines of a plot are told apart: by colour, and without colour by what draws them."""
+"""How to distinguish the lines of a plot: by colour, or without colour by character."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MARKERS = "*o+x#%@&ABCDEFGHIJ"
 
 
 def marker(n: int, colours: int) -> str:
-    """What draws the ``n``-th line: a character of its own from where ``colours`` do not tell.
+    """The marker of the ``n``-th line: its own character if it has no colour of its own.
 
     Args:
-        colours: how many lines have a colour of their own; 0 on a terminal without any.
+        colours: how many lines have their own colour; 0 on a terminal without colours.
     """
     return FINE if n < colours else MARKERS[n % len(MARKERS)]
 
@@ -27,9 +27,9 @@ def sign(n: int, swatch: str, colours: int) -> str:
 
 
 def folded(parts: Sequence[Text], width: int) -> Text | None:
-    """The first of ``parts`` that fit in one line, and how many are left over: ``… +3``.
+    """The first of ``parts`` that fit in one line, and the number of the rest: ``… +3``.
 
-    None where not even the first fits.
+    None if not even the first fits.
     """
     for shown in range(len(parts), 0, -1):
         left = len(parts) - shown

@@ -1,4 +1,4 @@
-"""Power over time, drawn."""
+"""The plot of power over time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NARROW = 45
 
 
 class PowerPlot(PlotextPlot):
-    """Watts over the run: a line a device through the least and greatest of each bin."""
+    """Watts over the run: a line for each device through least and greatest of each bin."""
 
     def __init__(
         self, *, id: str | None = None, classes: str | None = None, ascii_only: bool = False
@@ -33,7 +33,7 @@ class PowerPlot(PlotextPlot):
 
     @property
     def colours(self) -> int:
-        """How many lines are told apart by colour."""
+        """How many lines have their own colour."""
         return 0 if self._ascii_only or self.app.no_color else len(COLOURS)
 
     def show(self, picture: Picture) -> None:
@@ -63,7 +63,7 @@ class PowerPlot(PlotextPlot):
 
 
 def legend(picture: Picture, colours: int = len(COLOURS)) -> Text:
-    """Whose line is whose, with its mean and its peak."""
+    """The device of each line, with its mean and its peak."""
     parts = []
     for n, trace in enumerate(picture.traces):
         colour = _RICH[n % len(_RICH)]
@@ -81,7 +81,7 @@ def _line(trace: Trace) -> tuple[list[float], list[float]]:
 
 
 def _watts(top: float, height: int) -> tuple[list[float], list[str]]:
-    """Round numbers of watts, as many as there is room for."""
+    """Round numbers of watts, as many as fit."""
     count = max(1, min(5, (height - 2) // 3))
     rough = max(top, 1e-9) / count
     scale = 10.0 ** np.floor(np.log10(rough))
@@ -93,9 +93,9 @@ def _watts(top: float, height: int) -> tuple[list[float], list[str]]:
 def ticks(
     bands: Sequence[Band], span: tuple[float, float], columns: int
 ) -> tuple[list[float], list[str]]:
-    """Where to name the blocks: at their middles, those first that are measured, none over another.
+    """Places and names of the blocks: at their middles, measured ones first, without overlap.
 
-    Without blocks, or without room for any, the two ends in seconds.
+    Without blocks, or if none fits, the two ends in seconds.
     """
     start, end = span
     per_second = max(columns, 1) / max(end - start, 1e-9)
@@ -105,7 +105,7 @@ def ticks(
             continue
         name = _named(band, columns, per_second)
         middle = (band.t0 + band.t1) / 2
-        # Two blanks between names: plotext moves names that touch, each time in another order.
+        # Two blanks between names: plotext moves touching names, each time in another order.
         half = (len(name) + 3) / 2 / per_second
         inside = start <= middle - half and middle + half <= end
         if inside and all(abs(middle - m) >= half + h for m, h, _ in taken):
@@ -116,7 +116,7 @@ def ticks(
 
 
 def _named(band: Band, columns: int, per_second: float) -> str:
-    """A block's name, in brief where it is longer than the block; what is measured counts most."""
+    """A block's name, short if it is longer than the block; and its priority."""
     if band.name == "measured":
         return names.phase(band.name, short=columns < _NARROW)
     whole = names.phase(band.name)

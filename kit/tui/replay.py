@@ -1,4 +1,4 @@
-"""The way to a replay: check the run, list what it would do, ask; then provide, and show the plan.
+"""The steps to a replay: check the run, list what it would do, ask, provide, show the plan.
 
 Before the yes nothing is fetched, built or written, and no meter is read.
 """
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def replay(screen: KitScreen, run: Path) -> None:
-    """Ask whether to do what a replay of ``run`` would do, and do it after a yes."""
+    """List what a replay of ``run`` would do, ask, and do it after a yes."""
     store = screen.kit.store
 
     def ask(found: Undertaking) -> None:
         if found.obstacle:
-            screen.tell_error(found.obstacle)
+            screen.show_error(found.obstacle)
             return
         window = Consent(render.undertaking_list(found), render.QUESTION, "Do this", "Not now")
         screen.app.push_screen(window, lambda yes: _provide(screen, found) if yes else None)
 
-    _tell(screen, "checking the run, its image and its weights")
+    _show_message(screen, "checking the run, its image and its weights")
     screen.fetch(lambda: looked_at(run, store), ask, group="replay")
 
 
@@ -40,7 +40,7 @@ def _provide(screen: KitScreen, agreed: Undertaking) -> None:
     loop = asyncio.get_running_loop()
 
     def say(text: str) -> None:
-        loop.call_soon_threadsafe(_tell, screen, text)
+        loop.call_soon_threadsafe(_show_message, screen, text)
 
     def ready(_: None) -> None:
         screen.kit.show_plan(agreed.order, original=agreed.original)
@@ -48,7 +48,7 @@ def _provide(screen: KitScreen, agreed: Undertaking) -> None:
     screen.fetch(lambda: replaying.provide(agreed, say), ready, group="replay")
 
 
-def _tell(screen: KitScreen, text: str) -> None:
+def _show_message(screen: KitScreen, text: str) -> None:
     screen.notify(text, title="replay", markup=False)
 
 
@@ -56,7 +56,7 @@ def looked_at(run: Path, store: Store) -> Undertaking:
     """What a replay of ``run`` would do; a missing image would be built from the sealed recipe.
 
     Raises:
-        KitError: the run does not verify, or kit does not accept what it asks for.
+        KitError: the run does not verify, or kit does not accept its spec.
     """
     from kit.judge import door
     from kit.judge import replay as replaying

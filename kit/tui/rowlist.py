@@ -1,4 +1,4 @@
-"""Rows filtered, ordered and counted. Pure."""
+"""The rows of the list of runs: filter, order and counts. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LAST = float("inf")
 
 
 def fitting(rows: Iterable[Row], wanted: str) -> list[Row]:
-    """Rows with each word of ``wanted`` in one of their columns, in upper or lower case."""
+    """Rows with each word of ``wanted`` in one of their columns, ignoring case."""
     words = wanted.casefold().split()
     return [row for row in rows if all(word in _all_of(row) for word in words)]
 
@@ -31,7 +31,7 @@ def _all_of(row: Row) -> str:
 
 
 def in_order(rows: list[Row], sort: str) -> list[Row]:
-    """Rows in the order of ``sort``; those in flight are always first when it is by time."""
+    """Rows in the order of ``sort``; sorted by time, runs in flight come first."""
     by_time = sorted(rows, key=lambda row: (row.in_flight, row.started, row.run), reverse=True)
     keys: dict[str, Callable[[Row], tuple[Any, ...]]] = {
         "name ▲": lambda row: (not row.name, row.name.casefold()),

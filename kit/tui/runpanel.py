@@ -1,4 +1,4 @@
-"""The panel beside the list of runs: the one under the cursor at a glance."""
+"""The panel next to the list of runs: the run under the cursor at a glance."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from textual.widgets import Static
 from kit.show.catalogue import Row
 from kit.show.glance import Glimpse, read
 from kit.show.render.console import plain
-from kit.tui.glance import Glimpses, caveats, told
+from kit.tui.glance import Glimpses, caveats, identity
 from kit.tui.power import PowerPlot
 from kit.tui.screen import KitScreen
 
 
 class RunPanel(VerticalScroll, can_focus=False):
-    """Identity, power and caveats of one run; what is not known yet is read in a thread."""
+    """Identity, power and caveats of one run, read in a thread if necessary."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, classes="panel")
@@ -36,7 +36,7 @@ class RunPanel(VerticalScroll, can_focus=False):
         yield Static(id="home-caveats", markup=False)
 
     def show(self, row: Row | None, replays: tuple[str, ...]) -> None:
-        """Tell of another run; ``replays`` are the runs that replay it."""
+        """Show another run; ``replays`` are the runs that replay it."""
         self._row, self._replays = row, replays
         self._refresh_all()
 
@@ -50,7 +50,7 @@ class RunPanel(VerticalScroll, can_focus=False):
             self._look_at(row.run)
 
     def _draw(self, row: Row | None, glimpse: Glimpse) -> None:
-        text = told(row, glimpse, self._replays) if row else ""
+        text = identity(row, glimpse, self._replays) if row else ""
         self.query_one("#home-told", Static).update(text)
         self.query_one("#home-caveats", Static).update(caveats(glimpse))
         plot = self.query_one(PowerPlot)
@@ -59,7 +59,7 @@ class RunPanel(VerticalScroll, can_focus=False):
             plot.show(glimpse.picture)
 
     def _look_at(self, run: str) -> None:
-        """Read one run at a time: whoever goes down quickly must not start a hundred threads."""
+        """Read one run at a time: scrolling must not start a hundred threads."""
         if self._looking:
             return
         self._looking, path = True, self._screen.kit.store.root / run

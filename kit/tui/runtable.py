@@ -1,4 +1,4 @@
-"""The table of runs: its columns by width, its cells, and rows that are added as one goes down."""
+"""The table of runs: columns by width, cells, and rows that are added with the cursor."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kit.show.catalogue import Row
 from kit.show.render.console import plain
 from kit.tui.states import state_of
 
-# Rows are put into the table a page at a time: ten thousand at once would take two seconds.
+# Rows are added a page at a time: ten thousand at once would take two seconds.
 PAGE = 100
 _NAME_MIN = 12
 
 
 class Column(NamedTuple):
-    """A column: its heading, its width, and what of a row stands in it."""
+    """A column: its heading, its width, and its cell of a row."""
 
     heading: str
     width: int
@@ -46,14 +46,14 @@ GPU = Column("GPU", 9, lambda row: row.gpu or "–")
 RUNTIME = Column("runtime", 13, lambda row: row.runtime or "–")
 CHECKED = Column("checked", 9, lambda row: row.checked.partition(":")[0] or "–")
 NOTE = Column("note", 24, lambda row: row.note)
-# Which columns there is room for goes by importance; how they stand does not change with it.
+# Importance decides which columns fit; their order does not change.
 _IMPORTANCE = (NAME, ENERGY, CHECKED, RATE, RUN, ERROR, STARTED, GPU, RUNTIME, NOTE)
 _PLACES = (NAME, STARTED, RUNTIME, GPU, RATE, ENERGY, ERROR, RUN, CHECKED, NOTE)
 _STATE_WIDTH = 12
 
 
 def columns(width: int) -> list[Column]:
-    """The columns for ``width``; the name gets what is left over."""
+    """The columns for ``width``; the name gets the rest."""
     left = width - _STATE_WIDTH - 1
     chosen: list[Column] = []
     for column in _IMPORTANCE:
@@ -66,7 +66,7 @@ def columns(width: int) -> list[Column]:
 
 
 def cells(row: Row, shown: Sequence[Column], marked: bool) -> list[Text]:
-    """A row's cells: the state with its mark, then one a column."""
+    """A row's cells: the state with the mark, then one for each column."""
     state = Text.assemble("*" if marked else " ", state_of(row.status))
     return [state, *(_cell(c, c.cell(row)) for c in shown)]
 
@@ -80,7 +80,7 @@ def _cell(column: Column, value: str) -> Text:
 
 
 class RunTable(DataTable[Text]):
-    """The runs that fit the filter, in order; more are added when the cursor comes near the end."""
+    """The filtered runs, in order; more are added when the cursor comes near the end."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "screen.open", "Open", key_display="enter", id="home-open"),
@@ -104,7 +104,7 @@ class RunTable(DataTable[Text]):
         return self.rows_shown[row] if 0 <= row < len(self._drawn) else None
 
     def show(self, rows: list[Row], marked: Collection[str]) -> None:
-        """Show ``rows``; the cursor stays on its run, and what is right already is left alone."""
+        """Show ``rows``; the cursor stays on its run, and unchanged rows stay."""
         here = self.current
         self.rows_shown, self._marked = rows, marked
         count = max(PAGE, len(self._drawn))
@@ -115,11 +115,11 @@ class RunTable(DataTable[Text]):
             self._add(wanted[len(self._drawn) :])
 
     def on_resize(self) -> None:
-        """The columns that fit now; the table hears of its own size when it has it."""
+        """Choose the columns for the new size."""
         self.relayout()
 
     def relayout(self) -> None:
-        """Choose the columns again; without a width, as below another screen, they stay."""
+        """Choose the columns again; without a width, as under another screen, they stay."""
         room = self._room()
         if room and columns(room) != self._columns:
             self._rebuild(self.current, self._drawn)
@@ -150,14 +150,14 @@ class RunTable(DataTable[Text]):
         self.move_cursor(row=place, animate=False)
 
     def more(self) -> None:
-        """Add the next page where the cursor is near the last row."""
+        """Add the next page if the cursor is near the last row."""
         drawn = len(self._drawn)
         if self.cursor_row >= drawn - PAGE // 2 and drawn < len(self.rows_shown):
             following = self.rows_shown[drawn : drawn + PAGE]
             self._add([(row, row.run in self._marked) for row in following])
 
     def action_scroll_bottom(self) -> None:
-        """To the last run; of thousands, some pages further each time, so that no key waits."""
+        """Go to the last run; with thousands, some pages further each time."""
         following = self.rows_shown[len(self._drawn) :][: 5 * PAGE]
         self._add([(row, row.run in self._marked) for row in following])
         super().action_scroll_bottom()

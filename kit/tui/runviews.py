@@ -1,4 +1,4 @@
-"""What the tabs of a sealed run show, as renderables and rows. Pure."""
+"""The content of a sealed run's tabs, as renderables and rows. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kit.judge import compare
 from kit.record.records import RunRecords
 from kit.show.documents import Documents, leaves
 from kit.show.live.eventwords import LEVELS, LogLine
-from kit.show.live.snapshot import NS
+from kit.show.live.snapshot import SECOND_NS
 from kit.show.render.console import count, facts, grid, plain, short_bytes, title
 from kit.show.render.show import run_parts
 from kit.tui.screen import badge
@@ -24,7 +24,7 @@ _REASONS = 8
 
 
 class Fit:
-    """A renderable that is made anew for the width that it is drawn in."""
+    """A renderable that is made for each width in which it is drawn."""
 
     def __init__(self, make: Callable[[int], RenderableType]) -> None:
         self._make = make
@@ -37,7 +37,7 @@ class Fit:
 
 
 def summary(documents: Documents) -> RenderableType:
-    """The same as `kit show`, what was found first; what cannot be read says why."""
+    """The same as `kit show`, results first; unreadable parts have a reason."""
     found = (documents.manifest, documents.spec, documents.results)
 
     def made(width: int) -> RenderableType:
@@ -45,13 +45,13 @@ def summary(documents: Documents) -> RenderableType:
             parts = run_parts(documents.run, *found, width)
         except KitError as error:
             said = plain(f"{error.message}: {error.remedy}")
-            return Group(badge("fail", "not readable"), said, *told_faults(documents))
-        return Group(*told_faults(documents), *parts.found[1:], Text(), *parts.about)
+            return Group(badge("fail", "not readable"), said, *fault_lines(documents))
+        return Group(*fault_lines(documents), *parts.found[1:], Text(), *parts.about)
 
     return Fit(made)
 
 
-def told_faults(documents: Documents) -> list[Text]:
+def fault_lines(documents: Documents) -> list[Text]:
     """A line for each document that could not be read."""
     return [
         Text("  ").join([badge("fail", name), plain(why)]) for name, why in documents.faults.items()
@@ -89,7 +89,7 @@ REQUEST_HEADS = (">launch", ">#", "stage", "item", ">first, s", ">tokens", ">tim
 
 
 def _seconds(begin: int | None, end: int | None) -> str:
-    return "–" if begin is None or end is None else f"{(end - begin) / NS:.3f}"
+    return "–" if begin is None or end is None else f"{(end - begin) / SECOND_NS:.3f}"
 
 
 def asked(records: RunRecords) -> list[Asked]:
@@ -98,7 +98,7 @@ def asked(records: RunRecords) -> list[Asked]:
     return sorted(found, key=lambda a: a.request.status == "ok")
 
 
-def told_requests(found: Sequence[Asked]) -> Text:
+def request_summary(found: Sequence[Asked]) -> Text:
     """``27 requests, 27 ok``; failures by their reason."""
     if not found:
         return Text.assemble(badge("skip", "no request was recorded"))
@@ -120,7 +120,7 @@ class Logged(NamedTuple):
 
     def cells(self) -> tuple[str | Text, ...]:
         """Minutes and seconds since the run began, state, what happened."""
-        minutes, seconds = divmod(max(0.0, self.line.t / NS), 60)
+        minutes, seconds = divmod(max(0.0, self.line.t / SECOND_NS), 60)
         state = badge(self.line.level, LEVELS.get(self.line.level)) if self.line.level else Text()
         return f"{int(minutes):02d}:{seconds:04.1f}", state, plain(self.line.text)
 
@@ -163,7 +163,7 @@ def _facts(document: dict[str, Any]) -> RenderableType:
 
 
 class Listed(NamedTuple):
-    """A file of the manifest, or one that is there and is not listed."""
+    """A file of the manifest, or one that the manifest does not list."""
 
     path: str
     size: str
@@ -181,7 +181,7 @@ FILE_HEADS = ("state", "path", ">size", "role", "sha256")
 
 
 def files(documents: Documents) -> list[Listed]:
-    """Every file, those first that are not as listed."""
+    """Every file, those that differ from the manifest first."""
     listed = documents.manifest.get("files")
     entries = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
     found = [_listed(entry, documents.sizes) for entry in entries]
@@ -211,7 +211,7 @@ def _listed(entry: dict[str, Any], sizes: dict[str, int]) -> Listed:
 
 
 def citation(documents: Documents) -> str:
-    """The line to cite the run by: its name, its whole hash, its kit and its day."""
+    """A citation of the run: name, whole hash, kit and date."""
     kit, clock = _at(documents.manifest, "kit"), _at(documents.manifest, "clock")
     day = str(clock.get("utc", ""))[:10]
     made = ", ".join(filter(None, [f"kit {kit.get('version', '?')}", day]))
@@ -219,7 +219,7 @@ def citation(documents: Documents) -> str:
 
 
 def provenance(documents: Documents, missing: Sequence[str]) -> RenderableType:
-    """Where the run comes from; ``missing`` are parents that this store does not have."""
+    """The origin of the run; ``missing`` are parents that this store does not have."""
     m = documents.manifest
     image, model, clock, kit = (_at(m, key) for key in ("image", "model", "clock", "kit"))
     table = facts(
@@ -243,7 +243,7 @@ def provenance(documents: Documents, missing: Sequence[str]) -> RenderableType:
             ("profile", _known(m, "profile")),
         ]
     )
-    return Group(table, *told_faults(documents))
+    return Group(table, *fault_lines(documents))
 
 
 def _parents(manifest: dict[str, Any], missing: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What all screens share: the line on top, the command below, the keys, work off the event loop."""
+"""The base of all screens: top line, command line, keys, work outside the event loop."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class KitScreen(Screen[Any]):
     """A screen of kit: subclass it, give `body`, set `crumbs`, `state` and `command`.
 
     Attributes:
-        crumbs: where the person is, for the line on top.
-        state: what to know of this screen at a glance (a `rich.text.Text`).
-        command: the command line that does the same as this screen; that it works on the store
-            which is shown is seen to here.
+        crumbs: the path of screens, for the top line.
+        state: the screen's state for the top line (a `rich.text.Text`).
+        command: the command line that does the same as this screen; the shown store is added
+            to it here.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -70,7 +70,7 @@ class KitScreen(Screen[Any]):
         Binding("s", "shot", "Screenshot", show=False, id="screenshot"),
         Binding("z", "zoom", "Zoom", show=False, id="zoom"),
     ]
-    # Three lines show these: a change of theirs is no reason to draw the whole screen again.
+    # Only three lines show these: a change must not draw the whole screen again.
     crumbs = reactive("", repaint=False)
     state: reactive[Text] = reactive(Text(), repaint=False, always_update=True)
     command = reactive("", repaint=False)
@@ -87,7 +87,7 @@ class KitScreen(Screen[Any]):
         yield Footer(compact=True, show_command_palette=False)
 
     def body(self) -> Iterable[Widget]:
-        """The screen's own widgets, between the line on top and the command below."""
+        """The screen's own widgets, between top line and command line."""
         raise NotImplementedError
 
     def watch_crumbs(self, crumbs: str) -> None:
@@ -105,19 +105,19 @@ class KitScreen(Screen[Any]):
             line.set_class(not command, "-empty")
 
     def on_mount(self) -> None:
-        """Bring what was set before the widgets were there onto the screen."""
+        """Show what was set before the widgets existed."""
         self.watch_crumbs(self.crumbs)
         self.watch_state(self.state)
         self.watch_command(self.command)
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
-        """The keys that act now: letters do not while they are typed."""
+        """The keys that act now, without letters while text is typed."""
         return acting(super().active_bindings, self.focused)
 
     @property
     def all_bindings(self) -> dict[str, ActiveBinding]:
-        """Also the keys that are letters to what has the focus: their actions can be chosen."""
+        """Also keys that the focused widget takes as letters: their actions can be chosen."""
         found = super().active_bindings
         for node in (self, self.app):
             for key, binding in own_bindings(self.app, node):
@@ -134,28 +134,28 @@ class KitScreen(Screen[Any]):
         group: str = "fetch",
         failed: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Do ``work`` in a thread, then ``then`` with its result on the event loop.
+        """Do ``work`` in a thread, then call ``then`` with its result on the event loop.
 
-        A later call of the same ``group`` takes the place of an earlier one, whose result is
-        dropped. What goes wrong is told by `tell_error`, unless ``failed`` takes it.
+        A later call of the same ``group`` replaces an earlier one, whose result is dropped. An
+        error is shown by `show_error`, unless ``failed`` takes it.
         """
 
         async def both() -> None:
             try:
                 found = await in_thread(work)
-            except Exception as error:  # a bug in a room must not end the UI, and is told
-                (failed or self.tell_error)(error)
+            except Exception as error:  # a bug in a package below must not end the UI, and is shown
+                (failed or self.show_error)(error)
                 return
             try:
                 if self.is_attached:
                     then(found)
             except Exception as error:  # nor one in what draws a stranger's data
-                self.tell_error(error)
+                self.show_error(error)
 
         self.run_worker(both(), group=group, exclusive=True)
 
-    def tell_error(self, error: Exception) -> None:
-        """One sentence and its remedy, for as long as it takes to read."""
+    def show_error(self, error: Exception) -> None:
+        """Show an error and its remedy, for as long as it takes to read."""
         if isinstance(error, KitError):
             text = f"{error.message}\n{error.remedy}" if error.remedy else error.message
             self.notify(str(plain_lines(text)), severity="error", timeout=12, markup=False)
@@ -172,38 +172,38 @@ class KitScreen(Screen[Any]):
     # --- keys that every screen has ---------------------------------------------------------
 
     def action_help(self) -> None:
-        """Every key of this screen, and what it does."""
+        """Show every key of this screen, and what it does."""
         from kit.tui.screens.help import HelpScreen
 
         self.app.push_screen(HelpScreen(self))
 
     def action_back(self) -> None:
-        """One screen back; from the first one, out."""
+        """Go one screen back; from the first one, quit."""
         if len(self.app.screen_stack) > 2:
             self.app.pop_screen()
         else:
             self.app.exit()
 
     def keep_draft(self) -> Path | None:
-        """Keep what is not saved when the UI ends without asking; where, if there was any."""
+        """Keep an unsaved draft when the UI ends without asking; returns its file, if any."""
         return None
 
     def take_spec(self, spec: RunSpec) -> bool:  # noqa: ARG002
-        """Go on editing ``spec`` here; False where no spec is edited."""
+        """Continue to edit ``spec`` here; returns false if this screen edits none."""
         return False
 
     def copy_text(self) -> str:
-        """What ``y`` copies; a screen may offer more than its command."""
+        """The text that ``y`` copies; a screen may offer more than its command."""
         return self.command
 
     def action_copy(self) -> None:
-        """Copy what this screen is about."""
+        """Copy this screen's text."""
         text = self.copy_text()
         if text:
             self.kit.copy(self.kit.command(text))
 
     def notify(self, message: str, **more: Any) -> None:
-        """Tell it, with every command that it names as it works from here."""
+        """Show a message, in which every command works on the shown store."""
         super().notify(in_prose(message, self.kit.runs), **more)
 
     def action_shot(self) -> None:
@@ -217,7 +217,7 @@ class KitScreen(Screen[Any]):
         self.notify(path, title="screenshot", markup=False)
 
     def action_zoom(self) -> None:
-        """Give the focused part the whole screen, or give it back."""
+        """Enlarge the focused part to the whole screen, or reduce it again."""
         if self.maximized:
             self.minimize()
         elif self.focused:

@@ -1,4 +1,4 @@
-"""What a person set about the UI itself: theme, ASCII, keys; a JSON file beside host.toml.
+"""The person's settings of the UI: theme, ASCII, keys; a JSON file next to host.toml.
 
 ``{"theme": "textual-light", "ascii": false, "keys": {"launch": "f9", "copy": "c"}}``; the names
 of keys are the bindings' ids, as the help of a screen shows them.
@@ -19,7 +19,7 @@ _MOST = 64 << 10
 
 
 class Settings(NamedTuple):
-    """What the file holds; ``fault`` says why it was not taken, where it was not."""
+    """The settings; ``fault`` says why the file was not used, if so."""
 
     theme: str = ""
     ascii: bool | None = None
@@ -28,7 +28,7 @@ class Settings(NamedTuple):
 
 
 def load(path: Path | None = None) -> Settings:
-    """The settings; a file that is not there or not sound gives the usual ones."""
+    """The settings; the defaults if the file is missing or invalid."""
     path = path or _path()
     try:
         data = path.read_bytes()[: _MOST + 1]
@@ -54,7 +54,7 @@ def _taken(found: Any) -> Settings:
 
 
 def keep_theme(theme: str, path: Path | None = None) -> None:
-    """Write the theme down, and leave the rest of the file as it is.
+    """Write the theme, and keep the rest of the file.
 
     Raises:
         OSError: the file cannot be written.

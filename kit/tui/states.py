@@ -9,5 +9,5 @@ from kit.tui.screen import badge
 
 
 def state_of(status: str) -> Text:
-    """``✔ complete``: a run's state; an unknown one is told as it is, and doubted."""
+    """``✔ complete``: a run's state; an unknown one is shown as a failure."""
     return badge(BADGES.get(status, "fail"), status[:12])

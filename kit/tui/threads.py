@@ -1,4 +1,4 @@
-"""Work in a thread that nobody waits for: leaving the UI never hangs on what it was reading."""
+"""Work in daemon threads, so that quitting the UI never waits for a read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def in_thread(work: Callable[[], T]) -> T:
     def go() -> None:
         try:
             found = work()
-        except BaseException as error:  # handed over, whatever it is
+        except BaseException as error:  # any exception is passed on
             told: tuple[Callable[[Any], None], Any] = (done.set_exception, error)
         else:
             told = (done.set_result, found)

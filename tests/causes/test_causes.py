@@ -428,6 +428,7 @@ def test_no_text_takes_long(unit: str) -> None:
     assert time.process_time() - begun < 30
 
 
+@pytest.mark.slow
 def test_a_large_file_is_read_at_both_ends(tmp_path: Path) -> None:
     path = tmp_path / "container.log"
     noise = b"listening\n" * 1_200_000

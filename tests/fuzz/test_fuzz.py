@@ -15,6 +15,7 @@ CLONE = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("first", [0, 1_000_000])
+@pytest.mark.slow
 def test_whatever_an_archive_holds_verify_answers(first: int) -> None:
     asked = f"--first {first} --count 60 --jobs 1 --faces 0 --seconds 240"
     words = [sys.executable, "-m", "tests.fuzz", *asked.split()]

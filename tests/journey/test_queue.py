@@ -117,7 +117,7 @@ def test_ctrl_c_leaves_the_queue(workplace: Workplace) -> None:
         "run", workplace.folder / "two.json", "--runs", workplace.runs, "--no-wait"
     )
     assert refused.returncode == 3
-    assert "another run is going on on this machine: run " in refused.stderr
+    assert "another run is in progress on this machine: run " in refused.stderr
     detached = workplace.kit(
         "run", workplace.folder / "two.json", "--runs", workplace.runs, "--detach"
     )

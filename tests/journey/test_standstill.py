@@ -24,6 +24,7 @@ def is_measuring(event: dict[str, Any]) -> bool:
 @pytest.mark.parametrize(
     "modules", [["kit.run.runner"], ["kit.measure.sample", "kit.measure.drive"]]
 )
+@pytest.mark.slow
 def test_a_run_whose_processes_were_stopped_verifies(
     workplace: Workplace, modules: list[str]
 ) -> None:

@@ -85,6 +85,7 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
             terminal.wait("kit replay", 60)
             terminal.wait("✔ ready", 60)
             terminal.press("w")  # what preflight doubts here is not what is tested
+            terminal.wait("they go into the archive", 30)
             terminal.press("Enter")
             terminal.wait(r"launch 0 \(1 of 3\)", 60)
             terminal.wait("complete", RUN_S)

@@ -16,6 +16,7 @@ import pytest
 from kit.cli.main import dispatch
 from kit.core import limits
 from kit.core.units import QUANTITIES
+from kit.energy.ticks import known_ticks
 from kit.measure import meters
 from kit.measure.meters import amdsmi
 from kit.measure.meters.base import MeterUnavailable
@@ -95,11 +96,8 @@ def test_a_card_is_read_in_kits_own_quantities(
     assert found_now == {
         power: card["watts"],
         "gpu_temperature": 41,
-        "gpu_memory_temperature": 42,
         "gpu_sm_clock": 2100,
-        "gpu_memory_clock": 900,
         "gpu_utilisation": 97,
-        "gpu_memory_utilisation": 31,
         "gpu_memory_used": 3 << 30,
     }
     assert told["gpu_energy"]["scale"] == 0.0153
@@ -108,7 +106,19 @@ def test_a_card_is_read_in_kits_own_quantities(
         assert facts["limit_w"] == 750.0 == limits.gpu_cap_w(facts)
         assert facts["gain"] == 0.1 and "prior" in facts["gain_source"]
         assert facts["period_reason"] and facts["source"].startswith("amdsmi_get_")
-    assert {f["poll_s"] for f in told.values() if "reason" not in f} <= {0.1, 0.2, 0.5, 1.0, 2.0}
+    assert {f["poll_s"] for f in told.values() if "reason" not in f} == {0.05}
+
+
+def test_the_pace_of_the_plan_is_the_samplers(gpus: Host) -> None:
+    """`kit verify` holds the rows against the plan's pace."""
+    for count in (1, 8):
+        gpus(*[MI300 | {"serial": str(n)} for n in range(count)])
+        planned = AMD.probe(None, {}).devices
+        reader = AMD.open(None, {}, Clock())
+        for device in planned:
+            paces = {f["poll_s"] for f in device.quantities.values() if "reason" not in f}
+            assert paces == {reader.tiers[0].period_s}
+        reader.close()
 
 
 def test_a_sampler_counts_the_true_energy(gpus: Host, tmp_path: Path) -> None:
@@ -126,6 +136,8 @@ def test_a_sampler_counts_the_true_energy(gpus: Host, tmp_path: Path) -> None:
         seconds = float(series.t[-1] - series.t[0]) * 1e-9
         assert joules == pytest.approx(watts * seconds, rel=0.01)
         assert np.all(np.diff(series.raw) > 0)
+        ticks = known_ticks(series, 0.1)
+        assert len(ticks.t) > 0.4 * len(series.t)  # enough for a way to the energy
 
 
 def test_a_run_on_some_gpus_reads_those(gpus: Host) -> None:
@@ -168,7 +180,7 @@ def test_the_second_die_of_a_board_counts_nothing(gpus: Host) -> None:
 
 
 def test_two_devices_of_one_board_that_both_tell_it_count_once(gpus: Host) -> None:
-    gpus(MI250 | {"serial": "a"}, MI250 | {"serial": "a"}, MI250 | {"serial": "b"})
+    gpus(MI250 | {"serial": "a1"}, MI250 | {"serial": "a1"}, MI250 | {"serial": "b1"})
     plan = AMD.probe(None, {})
     summed = [d.quantities["gpu_power_average"].get("summed", True) for d in plan.devices]
     assert summed == [True, False, True]
@@ -176,6 +188,20 @@ def test_two_devices_of_one_board_that_both_tell_it_count_once(gpus: Host) -> No
     shown = next(watch([("amdsmi", None)], lambda *_: {}, 1.0))
     assert totals(shown)["gpu"]["power_W"] is not None
     assert [s.summed for s in shown.devices.values()] == summed
+
+
+def test_a_first_die_that_is_silent_is_missed(gpus: Host) -> None:
+    """Two boards of which one tells nothing: half of the power is no sum."""
+    gpus(MI250, SECOND, SECOND, SECOND)
+    devices = AMD.probe(None, {}).devices
+    assert all(d.quantities["gpu_energy"].get("summed", True) for d in devices)
+    assert all("second die" not in str(d.quantities["gpu_energy"]) for d in devices)
+
+
+@pytest.mark.parametrize("serial", ["", "0", "00000000", "N/A", " ", None])
+def test_a_serial_number_that_is_none_makes_no_board(gpus: Host, serial: Any) -> None:
+    gpus(*[MI300 | {"serial": serial}] * 2)
+    assert all(d.quantities["gpu_energy"].get("summed", True) for d in AMD.probe(None, {}).devices)
 
 
 def test_a_card_without_a_sensor_is_no_second_die(gpus: Host) -> None:

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.core.model import MeterDevice
 from kit.core.units import QUANTITIES
@@ -22,6 +24,8 @@ from kit.measure.meters.live import Live
 from kit.record.events import Clock
 from kit.spec.meters import is_aliased
 from tests.meters import web_device
+
+SCHEMAS = Path(jsonio.__file__).parent.parent / "schemas"
 
 
 def rapl_tree(root: Path, zones: dict[str, tuple[str, int, int]]) -> Path:
@@ -111,7 +115,7 @@ def test_probing_never_raises_and_gives_devices_or_a_reason(name: str) -> None:
 
 def told_of(devices: Sequence[MeterDevice]) -> dict[tuple[str, str], dict[str, Any]]:
     """Facts by device and quantity, but for what a probe alone sees."""
-    seen = ("probe", "call_s", "poll_s")
+    seen = ("probe", "call_s")
     return {
         (device.device, quantity): {k: v for k, v in facts.items() if k not in seen}
         for device in devices
@@ -128,6 +132,11 @@ def test_a_reader_reads_what_was_probed(name: str, configs: dict[str, dict[str, 
     readings = [reading for tier in reader.tiers for reading in tier.read()]
     reader.close()
     assert told_of(reader.devices) == told_of(plan.devices)
+    schema = jsonio.read(SCHEMAS / "plan.json")
+    rules = {**schema, "$ref": "#/$defs/MeterPlan"}
+    for key in ("type", "properties", "required", "additionalProperties"):
+        rules.pop(key, None)
+    jsonio.validator(rules).validate(jsonio.parse(jsonio.canonical(msgspec.to_builtins(plan))))
     assert {r.device for r in readings} == {d.device for d in plan.devices}
     for reading in readings:
         assert 0 <= reading.t0 <= reading.t1 <= clock.now()

@@ -99,6 +99,7 @@ def test_v1_misses_many_of_many(agent: Agent) -> None:
     assert {rc for rc, raw in answers if raw is None} == {NO_NAME}
 
 
+@pytest.mark.slow
 def test_more_values_than_fit_into_one_answer(agent: Agent) -> None:
     agent.set({f"{OUTLET}.7.{o}": {"type": "gauge", "value": o} for o in range(1, 97)})
     for version in ("1", "2c"):

@@ -113,6 +113,7 @@ def configured(agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return path
 
 
+@pytest.mark.slow
 def test_the_command_finds_the_lag_of_two_supplies_and_the_plan_takes_it_up(
     agent: Agent, configured: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,17 +165,18 @@ def test_what_gpus_and_cpus_draw_bounds_the_wall_but_tells_no_gain(
     assert entry["measured"]["step_ratio"] == pytest.approx(ratio, rel=0.02)
     assert entry["measured"]["impossible"] is (ratio < 1)
     told = "\n".join(outlets.calibration("rack1", entry, True))
-    assert "gain    not told" in told
+    assert "gain    unknown" in told
     assert ("IMPOSSIBLE" in told) is (ratio < 1)
 
 
 def test_kits_own_load_keeps_every_cpu_busy_and_leaves_nothing_behind() -> None:
     with load_step.load(None) as alive:
         before = os.times()
-        time.sleep(0.3)
+        time.sleep(1.5)
         assert alive()
     after = os.times()
-    # The children are waited for when they end: their CPU time is then in ours.
+    # The children are waited for when they end: their CPU time is then in ours. Others may run
+    # beside the tests, so that a little of each CPU must do.
     assert after.children_user - before.children_user > 0.1 * len(os.sched_getaffinity(0))
     assert not alive()
 

@@ -99,6 +99,7 @@ def test_a_probe_of_an_agent_that_runs_back_ends(after: Any) -> None:
     assert agent.requests < 200
 
 
+@pytest.mark.slow
 def test_a_probe_of_an_agent_without_an_end_ends() -> None:
     with (
         OddAgent(APC, after=onwards, value=("gauge", 7)) as agent,

@@ -24,7 +24,7 @@ from kit.energy.scopes.wall import curve as pdu_curve
 from kit.judge.replay.undertaking import _meter
 from kit.machine.host import HostConfig
 from kit.measure import meters
-from kit.measure.meters import plug, web, webreader
+from kit.measure.meters import digest, plug, web, webreader
 from kit.measure.meters.base import MeterUnavailable
 from kit.record.events import Clock
 from kit.record.samples import from_csv
@@ -286,7 +286,9 @@ def digested(algorithm: str) -> Any:
     def hashed(text: str) -> str:
         return hashlib.new(algorithm.replace("-", "").lower(), text.encode()).hexdigest()
 
+    other = 'Digest qop="auth", realm="plug", nonce="60dc59c6", algorithm=SHA-512-256'
     challenge = f'Digest qop="auth", realm="plug", nonce="60dc59c6", algorithm={algorithm}'
+    challenges = ('Basic realm="plug"', other, challenge)
 
     def page(asked: Asked) -> Any:
         sent = asked.headers.get("Authorization", "")
@@ -295,7 +297,7 @@ def digested(algorithm: str) -> Any:
         right = hashed(f"{who}:60dc59c6:{told.get('nc')}:{told.get('cnonce')}:auth:{what}")
         if told.get("response") == right:
             return GEN2
-        return Page(status=401, headers=(("WWW-Authenticate", challenge),))
+        return Page(status=401, headers=tuple(("WWW-Authenticate", each) for each in challenges))
 
     return page
 
@@ -470,3 +472,10 @@ def test_doctor_reads_a_plug_and_fails_on_one_that_is_silent(
     found = {(f["code"], f["message"]) for f in json.loads(capsys.readouterr().out)}
     assert ("METER", "plug desk reads plug:desk:0") in found
     assert any(code == "PLUG_UNREACHABLE" and "plug gone" in text for code, text in found)
+
+
+def test_a_user_with_quotes_stays_one_word_of_the_header() -> None:
+    challenge = 'Digest realm="shelly", nonce="abc", qop="auth", algorithm=SHA-256'
+    header = digest.answer(challenge, "GET", "/", 'a"b\\c', "x")
+    assert header is not None
+    assert r'username="a\"b\\c"' in header

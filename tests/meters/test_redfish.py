@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kit.cli.machine import _told
 from kit.core.errors import UsageError
 from kit.core.model import MeterSpec
 from kit.energy.scopes.wall import curve as pdu_curve
@@ -113,6 +114,25 @@ def test_chassis_add_up_only_where_they_are_named(bmc: Device) -> None:
 def test_of_several_chassis_the_only_one_that_tells_power_is_read(bmc: Device) -> None:
     bmc.pages[CHASSIS] = members("Riser", "1")
     assert len(REDFISH.probe("bmc", config(bmc)).devices) == 1
+
+
+@pytest.mark.parametrize("page", [Page(status=503), Page(status=500), "NaN", Page(status=403)])
+def test_a_chassis_that_cannot_be_asked_is_not_passed_over(bmc: Device, page: Any) -> None:
+    """The other one that tells power may be a part of the machine."""
+    bmc.pages |= {CHASSIS: members("1", "Tray"), f"{CHASSIS}/Tray/Power": page}
+    plan = REDFISH.probe("bmc", config(bmc))
+    assert not plan.devices and "name those" in plan.reason
+    assert len(REDFISH.probe("bmc", config(bmc, chassis=["1"])).devices) == 1
+
+
+@pytest.mark.parametrize("more", [{}, {"Members@odata.nextLink": f"{CHASSIS}?$skip=1"}])
+def test_chassis_beyond_those_that_are_asked_must_be_named(
+    bmc: Device, more: dict[str, Any]
+) -> None:
+    listed = members("1") if more else members(*map(str, range(17)))
+    bmc.pages[CHASSIS] = {**listed, **more}
+    plan = REDFISH.probe("bmc", config(bmc))
+    assert not plan.devices and "too many" in plan.reason
 
 
 def test_a_named_chassis_that_tells_no_power_is_the_reason(bmc: Device) -> None:
@@ -336,3 +356,12 @@ def test_beside_outlets_a_bmc_is_in_no_sum(bmc: Device) -> None:
     shown = next(watch([("redfish", "bmc")], lambda *_: told, 0.6))
     (seen,) = shown.devices.values()
     assert (seen.scope, seen.summed, seen.watts) == ("wall", False, 590.0)
+
+
+def test_the_monitor_says_so_where_host_toml_has_outlets_too() -> None:
+    pdu = '[pdu.rack1]\nhost = "192.0.2.10"\nprofile = "apc-rpdu2"\ncommunity = "public"\n'
+    for text, inside in (("", False), (pdu, True)):
+        known = HostConfig.parse(f"[redfish.bmc]\n{GOOD}{text}")
+        wanted: list[tuple[str, str | None]] = [("nvml", None), *known.aliased()]
+        assert _told(known, wanted, "redfish", "bmc").get("inside", False) is inside
+        assert "inside" not in _told(known, wanted, "pdu", "rack1")

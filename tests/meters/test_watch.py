@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from kit.core.model import MeterDevice
 from kit.core.units import event_reasons
-from kit.measure.meters.base import Reading
+from kit.measure.meters import watch as watching
+from kit.measure.meters.base import Reading, Tier
 from kit.measure.meters.estimate import EstimateReader
 from kit.measure.meters.watch import Seen, Snapshot, _Device, totals, watch
 from tests.meters.fake import Fake
@@ -110,7 +112,9 @@ def test_a_power_that_cannot_be_is_said_and_adds_nothing(
     assert seen.watts is None
     assert "it can draw" in seen.why_not or "all bits" in seen.why_not
     feed(x, quantity, (3, 300), (4, 300))
-    assert x.seen(4 * S).seconds == 2.0  # neither up to it nor from it
+    assert x.seen(4 * S).seconds == 4.0  # as one that was lost
+    feed(x, quantity, *((t, raw) for t in (5, 6, 7)), (8, 300), (9, 300))
+    assert x.seen(9 * S).seconds == 5.0  # three are too many: neither up to them nor from them
 
 
 def test_a_counter_that_jumps_adds_nothing() -> None:
@@ -152,6 +156,14 @@ def test_samples_stand_in_for_a_counter_that_stands_still() -> None:
     seen = x.seen(2 * S)
     assert (seen.energy_from, seen.joules) == ("20 ms samples", pytest.approx(200))
     assert seen.no_energy == "GPU energy counter has not grown for 2 s"
+
+
+def test_power_stands_in_for_a_counter_that_fails() -> None:
+    x = device(gpu_energy={}, gpu_power_instant={})
+    for t in range(9):
+        feed(x, "gpu_energy", (t, 300_000 * t if t < 4 else None))
+        feed(x, "gpu_power_instant", (t, 300_000))
+    assert (x.seen(8 * S).joules, x.seen(8 * S).energy_from) == (2400.0, "instant power, held")
 
 
 def test_a_counter_read_twice_between_two_ticks_counts_once() -> None:
@@ -273,3 +285,74 @@ def test_the_energy_of_gpus_is_true(gpus: Any) -> None:
     assert joules / seconds == pytest.approx(250, rel=1e-3)
     assert seconds > 1.5
     assert (temperature, method) == (35, "20 ms samples")
+
+
+class _Odd:
+    """A meter of another package that breaks its contract."""
+
+    scope = "wall"
+    tiers: tuple[Tier, ...] = ()
+    devices = (MeterDevice(device="x", description="", quantities={"pdu_power": {}}),)
+
+    def __init__(self, *, opens: bool) -> None:
+        self._opens = opens
+        self.tiers = (Tier("odd", 0.1, self._read),)
+
+    def open(self, *_args: Any) -> _Odd:
+        if not self._opens:
+            raise ZeroDivisionError
+        return self
+
+    def explain(self, rc: int) -> str:
+        raise KeyError(rc)
+
+    def close(self) -> None:
+        pass
+
+    def _read(self) -> list[Reading]:
+        at = time.monotonic_ns()
+        strange = Reading(at, at, None, "nobody", "pdu_power", 0, 100)
+        return [strange, Reading(at, at, None, "x", "pdu_power", 7, None)]
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_meter_that_breaks_its_contract_ends_no_watch(
+    monkeypatch: pytest.MonkeyPatch, opens: bool
+) -> None:
+    monkeypatch.setattr(watching, "get", lambda _name: _Odd(opens=opens))
+    (shot,) = islice(watch([("odd", None)], lambda *_: {}, 0.3), 1)
+    if opens:
+        assert (shot.devices.keys(), shot.devices["x"].why_not) == ({"x"}, "code 7")
+    else:
+        assert shot.absent == {"odd": "the meter failed: ZeroDivisionError"}
+
+
+class _Counting(_Odd):
+    """A device that is to be asked every two seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(opens=True)
+        self.asked = 0
+        facts = {"pdu_power": {"poll_s": 2.0}}
+        self.devices = (MeterDevice(device="x", description="", quantities=facts),)
+        self.tiers = (Tier("slow", 2.0, self._read),)
+
+    def _read(self) -> list[Reading]:
+        self.asked += 1
+        return []
+
+
+def test_no_device_is_asked_more_often_than_a_run_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = _Counting()
+    monkeypatch.setattr(watching, "get", lambda _name: slow)
+    list(islice(watch([("slow", None)], lambda *_: {}, 1.5), 1))
+    assert slow.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("poll_s", "age_s", "is_shown"), [(1, 4, True), (1, 6, False), (10, 20, True)]
+)
+def test_a_reading_is_old_after_some_polls(poll_s: float, age_s: int, is_shown: bool) -> None:
+    x = device(pdu_power={"poll_s": poll_s})
+    feed(x, "pdu_power", (0, 100))
+    assert (x.seen(age_s * S).watts is not None) == is_shown

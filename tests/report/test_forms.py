@@ -29,7 +29,7 @@ HOSTILE = "=HYPERLINK(1)\x1b[31m\n\u202e<b>"
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return golden.build(tmp_path_factory.mktemp("forms") / "runs")
+    return golden.copied(tmp_path_factory.mktemp("forms") / "runs")
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_the_text_fits_80_columns_and_holds_the_numbers(
     assert f"gross: {rounding.in_line(gross)}" in joined
     assert "± " in rounding.in_line(gross) and "(sensor)" in rounding.in_line(gross)
     for said in (
-        "energy, wall outlet (PDU): unmeasured: the spec asks for no meter of it",
+        "energy, wall outlets: unmeasured: the spec asks for no meter of it",
         "the sensor's gain",
         "prefill 4.12 ± 0.32 mJ ± 0.12 (sensor), decode 0.2153 ± 0.0041 J ± 0.0062 (sensor), by "
         "difference of 24 requests in 3 launches, above loaded idle",
@@ -188,6 +188,7 @@ def test_text_and_csv_go_to_stdout_or_a_file(
     assert capfdbinary.readouterr().out == f"{tmp_path / 'told'}\n".encode()
 
 
+@pytest.mark.slow
 def test_html_goes_to_a_file_named_after_the_run(
     sealed: Path,
     tmp_path: Path,

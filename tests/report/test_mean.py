@@ -81,7 +81,7 @@ def test_reading_noise_is_never_said_of_a_mean() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
-    sealed = golden.build(tmp_path_factory.mktemp("mean") / "runs")
+    sealed = golden.copied(tmp_path_factory.mktemp("mean") / "runs")
     return records.load(archive.open_source(sealed))
 
 

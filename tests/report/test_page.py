@@ -68,7 +68,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
-    sealed = golden.build(tmp_path_factory.mktemp("report") / "runs")
+    sealed = golden.copied(tmp_path_factory.mktemp("report") / "runs")
     return records.load(archive.open_source(sealed))
 
 
@@ -128,8 +128,8 @@ def test_the_phases_stand_with_energy_and_uncertainty(html: str) -> None:
 
 def test_what_was_not_measured_says_why(html: str) -> None:
     page = Page(html)
-    assert page.row("wall outlet (PDU)") == [
-        "wall outlet (PDU)",
+    assert page.row("wall outlets") == [
+        "wall outlets",
         "unmeasured: the spec asks for no meter of it",
     ]
     assert "host CPU (estimated)" in [row[0] for row in page.rows if row]
@@ -160,7 +160,7 @@ def test_no_meter_means_no_picture_and_no_zero(run: RunRecords) -> None:
     )
     html = report.html(NAME, blind, results.compute(blind))
     assert "<svg" not in html
-    assert "No meter told power." in html
+    assert "No meter reported power." in html
     assert not re.search(r"\b0 J\b", Page(html).text)
 
 
@@ -267,7 +267,7 @@ def test_the_budget_tells_each_term_and_adds_up(run: RunRecords, rich: Page) -> 
 
 
 def test_nets_stand_with_baseline_and_drift(run: RunRecords, rich: Page) -> None:
-    row = next(r for r in rich.rows if r[:2] == ["GPU boards (NVML)", "0"] and " J" in r[2])
+    row = next(r for r in rich.rows if r[:2] == ["GPU boards", "0"] and " J" in r[2])
     net = results.compute(run)["launches"][0]["net"]["gpu"]["above_loaded_idle"]
     assert rounding.joules(net)[0] in row[3]
     assert f"baseline {rounding.number(net['baseline_w'])} W, drift " in row[3]
@@ -292,14 +292,14 @@ def test_joules_per_token_stand_with_uncertainty_or_reason(rich: Page) -> None:
     told = [r for r in rich.rows if len(r) == 5 and " mJ ±" in r[1]]
     assert told == [
         [
-            "GPU boards (NVML)",
+            "GPU boards",
             "4.12 ± 0.32 mJ ± 0.12 (sensor)",
             "0.2153 ± 0.0041 J ± 0.0062 (sensor)",
             "70.02 ± 0.11 W",
             "24 requests in 3 launches",
         ]
     ]
-    lacking = next(r for r in rich.rows if len(r) == 2 and r[0] == "CPU packages (RAPL)")
+    lacking = next(r for r in rich.rows if len(r) == 2 and r[0] == "CPU packages")
     assert lacking[1].startswith("unmeasured: ")
 
 

@@ -256,6 +256,7 @@ def test_other_packages_register_runtimes(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(registry, "entry_points", lambda group: entries)
     fresh = registry.Registry("runtime", runtimes.GROUP, {}, "RUNTIME")
     assert fresh.names() == ("broken", "theirs")
+    assert fresh.knows("theirs") and not fresh.knows("nobodys")
     theirs: Runtime = fresh.get("theirs")
     assert theirs.name == "loopback"
     with pytest.raises(UsageError, match="'broken' is registered, but cannot be loaded"):

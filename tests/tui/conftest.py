@@ -6,25 +6,62 @@ A snapshot is the screen's text, line by line: a change shows in a diff that a p
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from syrupy.location import PyTestLocation
+from syrupy.types import SnapshotIndex
 from textual.app import App
 from textual.pilot import Pilot
 
+from kit.judge import door, replay
 from kit.store.store import Store
+from tests.committed import ALL, RUNS
 
 ScreenText = Callable[..., Awaitable[None]]
 SIZES = ((80, 24), (100, 30), (140, 40))
 
 
 class _Text(SingleFileSnapshotExtension):
+    """A text file a screen, under a name that no shell and no system minds."""
+
     _write_mode = WriteMode.TEXT
     file_extension = "txt"
+
+    @classmethod
+    def get_snapshot_name(cls, *, test_location: PyTestLocation, index: SnapshotIndex = 0) -> str:
+        """``the_screen-two-80x24`` of ``test_the_screen[two-80x24]``."""
+        name = super().get_snapshot_name(test_location=test_location, index=index)
+        return re.sub(r"[^\w.]+", "-", name.removeprefix("test_")).strip("-")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A terminal's size is called ``80x24`` in a test's name, and so in its snapshot's."""
+    match val:
+        case (int(columns), int(rows)) if argname == "size":
+            return f"{columns}x{rows}"
+    return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _committed_once() -> Iterator[None]:
+    """The committed runs, which no test changes, are verified and computed once a process."""
+    places = {*ALL, *(RUNS / run.name for run in ALL)}
+
+    def once(of: Callable[..., Any]) -> Callable[..., Any]:
+        kept = cache(of)
+        return lambda run, **how: (kept if run in places else of)(run, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(door, "verify_run", once(door.verify_run))
+        patch.setattr(replay, "computed", once(replay.computed))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,7 @@ async def test_what_is_shown_copied_and_told_names_the_store(store: Store) -> No
         await pilot.press("y")
         await app.workers.wait_for_complete()
         assert app.clipboard == "kit ls --runs 'my runs'"
-        screen.tell_error(UsageError("no such run", "see `kit ls`"))
+        screen.show_error(UsageError("no such run", "see `kit ls`"))
         await pilot.pause()
         assert "`kit ls --runs 'my runs'`" in told(app)
 

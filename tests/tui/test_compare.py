@@ -15,7 +15,7 @@ import pytest
 from textual.widgets import DataTable
 
 from kit.judge import replay
-from kit.judge.compare import Comparison
+from kit.judge.compare import Comparison, judge
 from kit.judge.contrast import contrast, differences, side_of
 from kit.store.store import Store
 from kit.tui.app import KitApp
@@ -338,15 +338,14 @@ async def test_a_stranger_in_names_and_reasons_stays_text(
 ) -> None:
     hostile = tmp_path / "[/ [1] \\[b]"
     shutil.copytree(QUICKSTART, hostile)
-    judge = replay.judge
 
-    def judged(original: Path, new: Path) -> Comparison:
-        found = judge(original, new)
+    def judged(*sides: Any, **how: Any) -> Comparison:
+        found = judge(*sides, **how)
         axes = [msgspec.structs.replace(a, reason="[/] [@click=app.quit]q") for a in found.axes]
         facts = (("[bold]a.b[/]", "\x1b[31m", "[/]"),)
         return msgspec.structs.replace(found, axes=tuple(axes), differences=facts)
 
-    monkeypatch.setattr(replay, "judge", judged)
+    monkeypatch.setattr("kit.judge.contrast.judge", judged)
     app = showing(hostile, REPLAY)
     async with app.run_test(size=(200, 40)) as pilot:
         await settled(app, pilot)

@@ -420,7 +420,7 @@ async def test_stop_and_leave_work_in_a_small_terminal(
         await shown.until(lambda: killed)
         await shown.pilot.press("q")
         assert shown.app._exit
-    assert f"the run goes on; kit attach {ID}" in capsys.readouterr().err
+    assert f"the run continues; kit attach {ID}" in capsys.readouterr().err
 
 
 async def test_a_mark_is_left_for_the_runner(flight: InFlight) -> None:
@@ -528,7 +528,7 @@ async def test_leaving_goes_back_where_we_came_from(flight: InFlight) -> None:
         await shown.pilot.press("q")
         assert shown.app.screen is shown.screen
         (told,) = shown.app._notifications
-        assert told.message == f"the run goes on; `kit attach {ID}`"
+        assert told.message == f"the run continues; `kit attach {ID}`"
 
 
 # --- a recording ----------------------------------------------------------------------------

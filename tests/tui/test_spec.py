@@ -204,7 +204,7 @@ async def test_a_name_is_asked_for_where_there_is_none(store: Store, file: Path)
         assert pilot.app.screen.query_one(Input).value == "quickstart.json"
         await pilot.press("ctrl+u", *"demo.json", "enter")
         await settled(pilot)
-        assert "is there already" in drawn(pilot.app)
+        assert "already exists" in drawn(pilot.app)
         await pilot.press("escape", "ctrl+s", "ctrl+u", *"new.json", "enter")
         await settled(pilot)
         assert screen_of(pilot).command == "kit check new.json"

@@ -12,7 +12,7 @@ from tests import golden
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return golden.build(tmp_path_factory.mktemp("golden") / "runs")
+    return golden.copied(tmp_path_factory.mktemp("golden") / "runs")
 
 
 @pytest.fixture

@@ -235,6 +235,7 @@ def test_a_cap_that_somebody_changed_is_other_conditions(
     assert found.status == status, found.message
 
 
+@pytest.mark.slow
 def test_a_cap_that_somebody_changed_in_mid_run_is_told_everywhere(tmp_path: Path) -> None:
     """The run is what it says; its launches were not alike."""
     run = Path(shutil.copytree(committed.H200, tmp_path / committed.H200.name))

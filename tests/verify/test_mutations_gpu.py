@@ -115,6 +115,7 @@ FORGERIES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize(("forge", "code"), FORGERIES.values(), ids=FORGERIES)
+@pytest.mark.slow
 def test_a_run_on_a_gpu_that_was_forged(h200: Path, forge: Change, code: str) -> None:
     forge(h200)
     assert code in failed(verify(golden.reseal(h200)))

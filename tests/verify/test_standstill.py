@@ -64,6 +64,7 @@ def doubts(verdict: Verdict) -> dict[str, str]:
     return {c.code: c.message for c in verdict.checks if c.status == "WARN"}
 
 
+@pytest.mark.slow
 def test_the_patient_run_has_no_doubt(run: Path) -> None:
     assert doubts(judged(run, lambda _: None)) == {}
 

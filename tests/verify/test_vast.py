@@ -58,7 +58,7 @@ VAST: dict[str, Change] = {
 def test_no_number_makes_verify_do_more_than_the_files_are_worth(
     forge: Callable[[Path], None], tmp_path: Path
 ) -> None:
-    run = golden.build(tmp_path / "runs")
+    run = golden.copied(tmp_path / "runs")
     forge(run)
     run = golden.reseal(run)
     tracemalloc.start()
@@ -97,13 +97,13 @@ BLOCKS: dict[str, Change] = {
 def test_a_journal_with_more_blocks_than_its_launches_have_is_refused_before_any_is_computed(
     forge: Change, tmp_path: Path
 ) -> None:
-    run = golden.build(tmp_path / "runs")
+    run = golden.copied(tmp_path / "runs")
     forge(run)
     assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
 
 
 def test_a_driver_that_reports_stages_of_no_launch_is_refused(tmp_path: Path) -> None:
-    run = golden.build(tmp_path / "runs")
+    run = golden.copied(tmp_path / "runs")
     driver = run / "launches/000/driver.json"
     golden.edit_json(driver, lambda d: d["stages"].update(other=d["stages"]["measured"]))
     assert "DRIVER_DIFFERS" in failed(verify(golden.reseal(run)))
@@ -111,6 +111,6 @@ def test_a_driver_that_reports_stages_of_no_launch_is_refused(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["requests without end", "gigabytes of bodies"])
 def test_a_spec_of_more_requests_than_were_sealed_is_refused(name: str, tmp_path: Path) -> None:
-    run = golden.build(tmp_path / "runs")
+    run = golden.copied(tmp_path / "runs")
     VAST[name](run)
     assert "SCHEDULE_DIFFERS" in failed(verify(golden.reseal(run)))

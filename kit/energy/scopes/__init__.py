@@ -10,7 +10,16 @@ from kit.core.units import QUANTITIES
 from kit.energy.scopes import codecarbon, cpu, estimate, gpu, wall
 from kit.energy.scopes.base import Scope
 
-__all__ = ("COMPARATORS", "SCOPES", "Scope", "mixed", "of_device", "of_meter", "of_quantity")
+__all__ = (
+    "COMPARATORS",
+    "SCOPES",
+    "Scope",
+    "is_summed",
+    "mixed",
+    "of_device",
+    "of_meter",
+    "of_quantity",
+)
 
 # What is part of the machine, the whole of it, what is estimated.
 SCOPES: Mapping[str, Scope] = {
@@ -39,6 +48,15 @@ def of_device(device: MeterDevice) -> Scope | None:
     """The scope that a device's readings feed."""
     found = (scope for name in device.quantities if (scope := of_quantity(name)))
     return next(found, None)
+
+
+def is_summed(scope: str, device: MeterDevice) -> bool:
+    """Whether a device is part of the scope's sum: one inside another is not."""
+    return any(
+        QUANTITIES[name].scope == scope and facts.get("summed", True)
+        for name, facts in device.quantities.items()
+        if name in QUANTITIES
+    )
 
 
 def mixed(names: Iterable[str], scope: str) -> Reason | None:

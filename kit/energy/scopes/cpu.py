@@ -111,7 +111,7 @@ def _grown(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
 
 SCOPE = Scope(
     name="cpu",
-    title=Name("CPU packages (RAPL)", "CPU", "CPUs"),
+    title=Name("CPU packages", "CPU", "CPUs"),
     status="measured",
     source=QUANTITY,
     main=frozenset({QUANTITY}),

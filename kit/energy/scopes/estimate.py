@@ -14,7 +14,7 @@ from kit.energy.trust import explained
 from kit.record.samples import Samples, readings
 
 QUANTITY = "cpu_busy"
-# Relative standard error of the model: it stands for no sensor, and may be off by half.
+# Relative standard error of the model: it reads no sensor, and may be wrong by half.
 MODEL = 0.5
 _PERIOD_S, _HOLE_PERIODS, _SHORTEST_HOLE_S = 0.1, 5, 0.5
 

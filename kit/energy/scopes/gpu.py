@@ -7,7 +7,8 @@ calibration are priors, the same in all readings of a card:
 - offset ±5 W: NVIDIA's own figure (``nvidia-smi --help-query-gpu``, ``power.draw``). It matters
   at idle, where a gain says little;
 - delay ±15 ms: the counter of an H200 sees a load end 8 to 15 ms after the host does. That its
-  energy is published so late, or filtered on its way, cannot be told apart, and is not corrected.
+  energy is published late, or is filtered on its way: nothing shows which, so that kit corrects
+  neither.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ GAIN_SOURCE = "prior: ±5% per card (Yang, Adamek, Armour, SC24), not calibrated
 # What a calibration did not meet has the prior's errors on top of its own.
 _PRIOR = Sensor(gain=GAIN / SQRT3, offset_w=OFFSET_W / SQRT3)
 # A counter counts on while nobody reads it; after so long it may be another's, of a driver that was
-# loaded anew.
+# loaded again.
 _COUNTER_HOLE_S = 5.0
 _SAMPLE_HOLE_S, _GAUGE_HOLE_S, _POLL_S = 0.25, 0.5, 0.1
 # A module draws more than the GPU on it by that much, at least.
@@ -109,7 +110,7 @@ def _gauge_hole_s(facts: Facts) -> float:
 
 SCOPE = Scope(
     name="gpu",
-    title=Name("GPU boards (NVML)", "GPU", "GPUs"),
+    title=Name("GPU boards", "GPU", "GPUs"),
     status="measured",
     source="gpu_energy",
     main=frozenset({"gpu_energy", "gpu_power_sample"}),

@@ -260,7 +260,7 @@ def _corrected(facts: Facts, joules: float, _seconds: float) -> float:
 
 SCOPE = Scope(
     name="wall",
-    title=Name("wall outlet (PDU)", "wall", "outlets"),
+    title=Name("wall outlets", "wall", "outlets"),
     status="measured",
     source=POWER,
     main=frozenset({POWER}),

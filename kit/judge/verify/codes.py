@@ -69,7 +69,7 @@ L4 = {
     "REGISTERED_DIFFERS": "what was registered before the run is not what ran",
     "CALIBRATION_MISSING": "what is said to be calibrated has no calibration that says so",
     "CLOCK_DIFFERS": "the clocks' anchors contradict one another, the journal or the manifest",
-    "JOURNAL_ORDER": "events stand in an order in which no run writes them",
+    "JOURNAL_ORDER": "events are in an order in which no run writes them",
     "TIME_OUTSIDE": "long stretches of the run belong to no launch",
     "FINDINGS_DIFFER": "preflight's findings are not those that follow from the plan",
     "LIVE_MISSING": "live readings are missing from the journal",

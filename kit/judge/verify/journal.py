@@ -57,7 +57,7 @@ def checks(records: RunRecords, manifest: Manifest) -> list[Check]:
     if manifest.status != "complete":
         return []
     return [
-        judged("JOURNAL_ORDER", _order(records), "events stand in the runner's order"),
+        judged("JOURNAL_ORDER", _order(records), "events are in the runner's order"),
         _outside(records),
         _findings(records),
         _heartbeat(records),
@@ -76,7 +76,7 @@ def _order(records: RunRecords) -> Iterator[str]:
         expected = found
     for own, meant in zip(found, expected, strict=False):
         if own != meant:
-            yield f"{own[:60]!a} stands where {meant!a} must"
+            yield f"{own[:60]!a} is in the place of {meant!a}"
             return
     if len(found) != len(expected):
         yield f"{len(found)} events of launches, a run like this has {len(expected)}"
@@ -123,10 +123,10 @@ def _edges(events: tuple[Event, ...]) -> Iterator[str]:
     last = len(kinds) - 1 - kinds[::-1].index("launch.end") if "launch.end" in kinds else first
     for kind in ("finding", *_BEFORE):
         if kind in kinds[first:]:
-            yield f"{kind} stands after the first launch began"
+            yield f"{kind} comes after the first launch began"
     for kind in _AFTER:
         if kind in kinds[:last]:
-            yield f"{kind} stands before the last launch ended"
+            yield f"{kind} comes before the last launch ended"
 
 
 def _outside(records: RunRecords) -> Check:
@@ -191,10 +191,10 @@ def _findings(records: RunRecords) -> Check:
         return check(code, "FAIL", "preflight found nothing, which it never does")
     if any(level == "fail" for _, level in told):
         return check(code, "FAIL", "preflight forbade the run, and it ran")
-    return ruled_by(records.plan, code, _not_told(records, told), fine)
+    return ruled_by(records.plan, code, _missing_findings(records, told), fine)
 
 
-def _not_told(records: RunRecords, told: set[tuple[Any, Any]]) -> Iterator[str]:
+def _missing_findings(records: RunRecords, told: set[tuple[Any, Any]]) -> Iterator[str]:
     try:
         meant = [f for f in _derived(records) if f.code in _DERIVED]
     except _PROBLEMS as error:

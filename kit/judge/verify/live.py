@@ -149,11 +149,11 @@ def _of_energy(records: RunRecords, device: MeterDevice, shown: list[Shown]) -> 
         yield f"Live showed the energy of {device.device}, and the plan says why it is not read"
         return
     growth = source.scope.growth[source.quantity]
-    series = _believable(records, device.device, source)
-    sums = _sums(series, source, growth)
+    read = _believable(records, device.device, source)
+    sums = _sums(read, source, growth)
     wrong = _unheld(sums, shown)
     if wrong:
-        older = _sums(series, source, _older(source.quantity, growth))
+        older = _sums([r._replace(t=r.t1) for r in read], source, _older(source.quantity, growth))
         unheld = _unheld(older, shown)
         sums, wrong = (older, unheld) if len(unheld) < len(wrong) else (sums, wrong)
     yield from _told(device.device, "energy", wrong, shown)
@@ -182,28 +182,40 @@ def _of_age(
         yield f"{device}: the energy that Live showed lies {age_s:.1f} s back in its samples"
 
 
-def _believable(records: RunRecords, device: str, source: Source) -> list[tuple[int, int]]:
-    """(when read, ns; raw) of what Live took in, in the order of reading."""
+class _Read(NamedTuple):
+    """A reading: when it was at hand, when its value was (ns), and the raw value."""
+
+    t1: int
+    t: int
+    raw: int
+
+
+def _believable(records: RunRecords, device: str, source: Source) -> list[_Read]:
+    """What Live took in, in the order of reading."""
     series = records.samples.get(device, source.quantity)
     if series is None or not len(series.raw):
         return []
     order = np.argsort(series.t1, kind="stable")
     order = order[~_refused(series.raw[order], source.quantity, source.facts, device)]
-    return list(zip(series.t1[order].tolist(), series.raw[order].tolist(), strict=True))
+    columns = (series.t1[order], series.t[order], series.raw[order])
+    return [_Read(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
 
 
-def _sums(read: list[tuple[int, int]], source: Source, growth: Growth) -> tuple[Any, Any]:
+def _sums(read: list[_Read], source: Source, growth: Growth) -> tuple[Any, Any]:
     """(when read, energy until then, J) by Live's own adding up."""
     adding = RunningSum(source.quantity, source.facts, growth)
     values = []
-    for t, raw in read:
-        adding.add(t, raw)
+    for reading in read:
+        adding.add(reading.t, reading.raw)
         values.append(adding.since_hole.joules)
-    return np.array([t for t, _ in read], np.int64), np.array(values, np.float64)
+    return np.array([r.t1 for r in read], np.int64), np.array(values, np.float64)
 
 
 def _older(quantity: str, growth: Growth) -> Growth:
-    """The same as kit 0.1 added up: counters across any silence, an outlet by trapezoids."""
+    """The same as kit 0.1 added up: counters across any silence, an outlet by trapezoids.
+
+    It took each value as of the end of its reading.
+    """
     if quantity != "pdu_power":
         rest_s = None if growth.rest_s is None else math.inf
         return growth._replace(hole_s=lambda _facts: math.inf, rest_s=rest_s)

@@ -104,7 +104,7 @@ def _launch(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
     if launch.env != runtime.env(spec):
         yield "the container's environment is not the one that the spec gives"
     if launch.mounts != plan.mounts(spec):
-        yield "the files in the container do not lie where the spec puts them"
+        yield "the files in the container are not where the spec puts them"
     if launch.port != runtime.port:
         yield f"the server listens on {launch.port}, its runtime on {runtime.port}"
     yield from _offered(records)

@@ -73,7 +73,7 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
             faint.append(f"{tier.key}: {tier.missed:.0%} of the deadlines passed unread")
     if faint and not problems:
         return [check("READS_DIFFER", "WARN", "; ".join(faint[:3]))]
-    return [judged("READS_DIFFER", problems, f"{len(tiers)} tiers were read as often as told")]
+    return [judged("READS_DIFFER", problems, f"{len(tiers)} tiers were read as often as reported")]
 
 
 def lost_times(records: RunRecords) -> dict[str, list[int]]:

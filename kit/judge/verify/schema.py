@@ -254,7 +254,7 @@ def sample_checks(records: RunRecords) -> list[Check]:
     zero = list(_zero_counters(records))
     summed = [z for device, z in zero if _is_summed(devices.get(device))]
     if summed or not zero:
-        return [*found, judged("COUNTER_ZERO", summed, "no energy counter stands at zero")]
+        return [*found, judged("COUNTER_ZERO", summed, "no energy counter is stuck at zero")]
     return [*found, check("COUNTER_ZERO", "WARN", "; ".join(z for _, z in zero[:3]))]
 
 

@@ -52,7 +52,7 @@ def _without(hide: Iterable[Path], said: str) -> str:
 
 _HINTS = (
     ("could not select device driver", "install nvidia-container-toolkit, or use Docker ≥ 25"),
-    ("unresolvable CDI devices", "write the CDI spec anew: `nvidia-ctk cdi generate`"),
+    ("unresolvable CDI devices", "write the CDI spec again: `nvidia-ctk cdi generate`"),
     (
         "pair interfaces",
         f"this kernel cannot join a container to a bridge: `dockerd --label {HOST_NETWORK}`",

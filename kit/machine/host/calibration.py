@@ -81,7 +81,7 @@ def _read(path: Path) -> Calibration:
         raise UsageError(f"{path.name} cannot be read: {error.strerror}") from error
     schema = jsonio.read(resources.schema_path("calibration"))
     errors = jsonio.validator(schema).iter_errors(document)
-    told = [_told(error) for error in sorted(errors, key=lambda e: e.json_path)]
+    told = [_sentence(error) for error in sorted(errors, key=lambda e: e.json_path)]
     if told:
         raise UsageError(f"{path.name}: {', '.join(told)}")
     found = msgspec.convert(document, Calibration, strict=False)
@@ -92,6 +92,6 @@ def _read(path: Path) -> Calibration:
     return found
 
 
-def _told(error: Any) -> str:
+def _sentence(error: Any) -> str:
     where = error.json_path.removeprefix("$.").removeprefix("$")
     return f"{where}: {error.message}" if where else str(error.message)

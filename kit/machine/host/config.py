@@ -58,7 +58,7 @@ from kit.core.text import utf8
 from kit.machine.host import calibration, limits, pdu_calibration
 from kit.machine.host.sections import (
     ALIASED,
-    AliasedSection,
+    Aliased,
     PduConfig,
     PlugConfig,
     RedfishConfig,
@@ -183,16 +183,16 @@ class HostConfig(Section, frozen=True, kw_only=True):
         documents = [jsonio.canonical(document) for document in found]
         return {jsonio.digest(data): data for data in documents}
 
-    def section(self, name: str, alias: str | None) -> AliasedSection | None:
+    def section(self, name: str, alias: str | None) -> Aliased | None:
         """What ``[NAME.ALIAS]`` says; None where there is no such section."""
-        sections: dict[str, AliasedSection] = getattr(self, name) if name in ALIASED else {}
+        sections: dict[str, Aliased] = getattr(self, name) if name in ALIASED else {}
         return sections.get(alias or "")
 
     def aliased(self) -> list[tuple[str, str | None]]:
         """Every meter that has a section here, with its alias."""
         return [(name, alias) for name in ALIASED for alias in getattr(self, name)]
 
-    def _aliased(self, name: str, alias: str, section: AliasedSection) -> dict[str, Any]:
+    def _aliased(self, name: str, alias: str, section: Aliased) -> dict[str, Any]:
         found = section.told()
         profile = str(found.get("profile", ""))
         if self.folder and profile.endswith(".json"):
@@ -252,6 +252,23 @@ def _problems(document: dict[str, Any]) -> list[str]:
             sections += [(f"{meter}.{alias}", value, its) for alias, value in found.items()]
     for name, value, kind in sections:
         problems += _section_problems(name, value, kind)
+    return problems or _shared(document)
+
+
+def _shared(document: dict[str, Any]) -> list[str]:
+    """Sections of one meter that read the same: in one run it would count twice."""
+    problems = []
+    for meter, kind in ALIASED.items():
+        known: dict[tuple[str, ...], str] = {}
+        for alias, value in document.get(meter, {}).items():
+            for part in msgspec.convert(value, kind).reads:
+                if part in known:
+                    problems.append(
+                        f"[{meter}.{alias}] reads what [{meter}.{known[part]}] reads: in one run "
+                        "it would count twice"
+                    )
+                    break
+                known[part] = alias
     return problems
 
 

@@ -197,7 +197,7 @@ def _is_latin(text: str, most: int) -> bool:
 
 
 def _is_ascii(text: str) -> bool:
-    """Whether it can stand in a header of HTTP."""
+    """Whether an HTTP header can hold it."""
     return len(text) <= _LONGEST_HEADER and text.isascii() and text.isprintable()
 
 

@@ -1,6 +1,6 @@
 """The sections of host.toml that say where a meter is: ``[NAME.ALIAS]``, one for each device.
 
-A spec names meter and alias; address and credentials stand here, and are never sealed. `ALIASED`
+A spec names meter and alias; address and credentials are here, and are never sealed. `ALIASED`
 is the one place that says which meters are reached so.
 """
 
@@ -22,6 +22,10 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class AliasedSection(Section, frozen=True, kw_only=True):
     """Where one device of a meter is, and by whose word it answers.
 
+    Each kind has three properties besides: ``reached``, address and protocol for a person who is to
+    agree to them; ``whose``, whose credentials are used, empty for none; ``reads``, what it reads,
+    each part by address and name: two sections that share one would count it twice.
+
     Attributes:
         secrets: the keys that hold credentials.
         is_whole: it reads the whole machine, and so what any other meter of the wall reads, too.
@@ -32,18 +36,8 @@ class AliasedSection(Section, frozen=True, kw_only=True):
 
     @property
     def has_secrets(self) -> bool:
-        """Whether a credential stands here."""
+        """Whether it holds a credential."""
         return any(getattr(self, key) for key in self.secrets)
-
-    @property
-    def reached(self) -> str:
-        """Address and protocol, for a person who is to agree to them."""
-        raise NotImplementedError
-
-    @property
-    def whose(self) -> str:
-        """Whose credentials are used; empty for none."""
-        raise NotImplementedError
 
     def told(self) -> dict[str, Any]:
         """What the meter is given."""
@@ -91,6 +85,13 @@ class PduConfig(AliasedSection, frozen=True, kw_only=True):
     @property
     def whose(self) -> str:
         return f"the user {self.user} and its keys" if self.user else "the community"
+
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        where = (self.host.lower(), str(self.port))
+        parts = [("outlet", str(n)) for n in self.outlets]
+        parts += [("inlet", str(n)) for n in self.inlets]
+        return frozenset((*where, *part) for part in parts or [("all", "")])
 
     def told(self) -> dict[str, Any]:
         return super().told() | {"version": self.snmp_version}
@@ -161,11 +162,16 @@ class PlugConfig(WebSection, frozen=True, kw_only=True):
     gain_source: str = ""
     squelch: float | None = None
 
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        asked = (str(self.channel), self.path or "", self.power or "")
+        return frozenset({(_origin(self.url), *asked)})
+
 
 class RedfishConfig(WebSection, frozen=True, kw_only=True):
     """A machine's BMC. ``chassis`` are the Ids of those that add up to the machine; without them,
-    the only one that tells power. Credentials go with each request, or by ``session = true`` once,
-    for a session's token; ``token`` is one that someone else has begun.
+    the only one that reports power. Credentials go with each request, or by ``session = true``
+    once, for a session's token; ``token`` is one that someone else has begun.
     """
 
     secrets: ClassVar[tuple[str, ...]] = ("password", "token")
@@ -180,8 +186,17 @@ class RedfishConfig(WebSection, frozen=True, kw_only=True):
     def whose(self) -> str:
         return "the session's token" if self.token else super().whose
 
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        return frozenset((_origin(self.url), name) for name in self.chassis or ("",))
 
-ALIASED: dict[str, type[AliasedSection]] = {
+
+def _origin(url: str) -> str:
+    return url.lower().rstrip("/")
+
+
+Aliased = PduConfig | PlugConfig | RedfishConfig
+ALIASED: dict[str, type[Aliased]] = {
     "pdu": PduConfig,
     "plug": PlugConfig,
     "redfish": RedfishConfig,
@@ -196,4 +211,5 @@ def is_aliased(meter: str) -> bool:
 def holding_others(meters: Iterable[str]) -> list[str]:
     """Those of several meters that read what another of them reads, too: sums count it twice."""
     aliased = [name for name in meters if is_aliased(name)]
-    return [name for name in aliased if ALIASED[name].is_whole and len(aliased) > 1]
+    parts = [name for name in aliased if not ALIASED[name].is_whole]
+    return [name for name in aliased if ALIASED[name].is_whole] if parts else []

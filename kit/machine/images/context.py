@@ -22,7 +22,7 @@ def lay(found: Recipe, folder: Path, say: Say, progress: Progress) -> None:
         ImageUnavailable: a locked part cannot be fetched.
     """
     if folder.exists():
-        raise UsageError(f"{folder} is there already", "name a folder that is not there")
+        raise UsageError(f"{folder} already exists", "name a folder that does not exist")
     bottom = baselayer.ensure(found.base, found.lock.base, say, progress, own=found.own)
     files = wheels.collect(found.lock.wheels, say, progress)
     (folder / "wheels").mkdir(parents=True)

@@ -144,8 +144,8 @@ def sealable_files(name: str, pin: str) -> dict[str, bytes]:
     If the pin is older, this kit no longer has its recipe: then none, since the present recipe
     makes another image.
     """
-    known = [found for found in recipes() if found.name == name and found.image_id == pin]
-    return context_files(name) if known else {}
+    is_known = name in _names() and recipe(name).image_id == pin
+    return context_files(name) if is_known else {}
 
 
 def files_digest(files: Mapping[str, str]) -> str:

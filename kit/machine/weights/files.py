@@ -117,9 +117,9 @@ def _why_no_file(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        return f"cannot be looked at: {error.strerror}"
+        return f"cannot be read: {error.strerror}"
     if stat.S_ISLNK(kind):
-        return "is a link to what is no file, or is not there"
+        return "is a link, but not to a file"
     return "is a folder" if stat.S_ISDIR(kind) else "is no plain file"
 
 

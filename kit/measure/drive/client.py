@@ -82,7 +82,7 @@ class Client:
             wall = (self._last or time.monotonic_ns()) - self._begin
             cpu = time.process_time_ns() - cpu
             ticker.cancel()
-            self._tell(name, len(work), say)
+            self._report_progress(name, len(work), say)
             gc.enable()
             self._stages[name] = self._figures(wall, cpu)
 
@@ -241,10 +241,10 @@ class Client:
         while True:
             if self._finished != told:
                 told = self._finished
-                self._tell(stage, total, say)
+                self._report_progress(stage, total, say)
             await asyncio.sleep(_PROGRESS_S)
 
-    def _tell(self, stage: str, total: int, say: Say) -> None:
+    def _report_progress(self, stage: str, total: int, say: Say) -> None:
         # The requested output tokens of finished requests: no answer is parsed while measuring.
         tokens = {} if self._asked is None else {"tokens": self._asked}
         say({"event": "progress", "stage": stage, "done": self._finished, "total": total, **tokens})

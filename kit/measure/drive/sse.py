@@ -47,7 +47,7 @@ def events(body: Reads, complete: bool = True, between: bytes = b"\n\n") -> Iter
             arrived += len(body[at][1])
         if block.startswith(BOM) and end <= len(block) + len(between):
             block = block.removeprefix(BOM)
-        for name, data in _told(block):
+        for name, data in _fields(block):
             yield Event(body[at][0], name, data)
 
 
@@ -60,7 +60,7 @@ def _newlines(body: Reads) -> Iterator[tuple[int, bytes]]:
         yield time_ns, plain.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
-def _told(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _fields(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The content of one block, as (name, data)."""
     if block.startswith(b"data:") and b"\n" not in block:
         yield b"", block[5:].strip()

@@ -6,14 +6,18 @@ the meter's, its object a `kit.measure.meters.base.Meter`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from kit.core.errors import KitError
+from kit.core.errors import KitError, UsageError
 from kit.core.model import MeterPlan
+from kit.core.units import QUANTITIES
+from kit.energy.scopes import SCOPES
+from kit.measure.meters import fit
 from kit.measure.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent
-from kit.spec.meters import GROUP, REGISTRY, names
+from kit.spec.meters import GROUP, REGISTRY, names, scope_of
 
 __all__ = (
     "GROUP",
@@ -22,8 +26,10 @@ __all__ = (
     "Reader",
     "Reading",
     "Tier",
+    "apart",
     "get",
     "names",
+    "of_host",
     "probe",
 )
 
@@ -41,7 +47,58 @@ def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
         raise
     except Exception as error:
         found = absent(name, alias, f"the meter failed: {type(error).__name__}: {error}")
-    return msgspec.structs.replace(found, scope=meter.scope)
+    scope = scope_of(name)
+    if why := fit.fault_of_plan(found) or _strays(found, scope):
+        found = absent(name, alias, why)
+    reason = " ".join(found.reason.split())
+    return msgspec.structs.replace(found, name=name, alias=alias, reason=reason, scope=scope)
+
+
+def apart(plans: Iterable[MeterPlan]) -> tuple[MeterPlan, ...]:
+    """The plans, without the devices of a meter that gives one a name given before it."""
+    seen: dict[str, str] = {}
+    told: list[MeterPlan] = []
+    for plan in plans:
+        if twice := next((d.device for d in plan.devices if d.device in seen), None):
+            why = f"its device {twice} has the name of one of {seen[twice]}"
+            told.append(msgspec.structs.replace(plan, devices=(), reason=why))
+            continue
+        seen |= {device.device: plan.label for device in plan.devices}
+        told.append(plan)
+    return tuple(told)
+
+
+def _strays(plan: MeterPlan, scope: str) -> str:
+    """Why a device gives readings of another scope than its meter's, which nothing would add up."""
+    for device in plan.devices:
+        for quantity in device.quantities:
+            known = QUANTITIES.get(quantity)
+            if known is None:
+                return f"{device.device} has {quantity!r}, a quantity that kit does not know"
+            if known.scope not in ("none", scope):
+                has = f"{device.device} has {quantity}, which is of {known.scope}"
+                return f"it says that it feeds {scope}, and {has}"
+    return ""
+
+
+def of_host(aliased: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """Every meter that can be read on a host, with its alias, but other tools' accounts.
+
+    Args:
+        aliased: those with a section in host.toml (`kit.machine.host.HostConfig.aliased`).
+    """
+    from kit.measure.meters import amdsmi
+
+    own = ["nvml", *(["amdsmi"] if amdsmi.is_installed() else []), "rapl"]
+    outside = [name for name in REGISTRY.outside() if _feeds_a_scope(name)]
+    return [*((name, None) for name in (*own, *outside)), *aliased, ("estimate", None)]
+
+
+def _feeds_a_scope(name: str) -> bool:
+    try:
+        return scope_of(name) in SCOPES
+    except UsageError:  # a package that cannot be imported, or an older contract
+        return False
 
 
 def get(name: str) -> Meter:

@@ -1,9 +1,9 @@
 """AMD's GPUs through ROCm's own Python module ``amdsmi``, which is imported when it is asked for.
 
-The counter is raw: its step, in µJ, comes from the library and stands in ``scale`` (the registry's
+The counter is raw: its step, in µJ, comes from the library and is in ``scale`` (the registry's
 unit is mJ). ROCm says 15.3 µJ, where its own header says 2⁻¹⁶ J, which is 0.27% less: that lies
 within the prior of the gain. Cards since MI300 give the socket's power of the moment, earlier ones
-a mean; over which time, nobody states. A board with two compute dies (MI250, MI250X) tells the
+a mean; over which time, nobody states. A board with two compute dies (MI250, MI250X) reports the
 power of both by one die; a device that shares another's board is not summed.
 
 The aliases ``amd0``, ``amd1``, … are the library's own order.
@@ -25,7 +25,7 @@ from kit.record.events import Clock
 
 NOT_TOLD, NO_NUMBER, FAILED = -1, -2, -3
 REASONS = {
-    NOT_TOLD: "the card does not tell it (N/A)",
+    NOT_TOLD: "the card does not report it (N/A)",
     NO_NUMBER: "the library's answer is not a number",
     FAILED: "the library failed in a way that it does not name",
 }
@@ -44,8 +44,10 @@ _W_TO_MW = 1000.0
 _MOST_W = 10_000  # a cap above is in µW, as new versions of the library have it
 _MOST_DEGC = 1000  # a temperature above is in thousandths, as ROCm's documents have it
 _POWERS = ("gpu_energy", "gpu_power_instant", "gpu_power_average")
-# Reads at 10 Hz, rarer where they would take more than a tenth of the time.
-_PACES_S, _SHARE = (0.1, 0.2, 0.5, 1.0, 2.0), 0.1
+# `kit.energy.ticks` takes a counter for one that ticks ten times a second, and believes a tick that
+# was bracketed more closely: each read of this one finds a new value. It is one pace for all, since
+# `kit verify` holds the rows of a meter with one tier against it.
+POLL_S = 0.05
 
 Facts = dict[str, Any]
 Answer = tuple[int, int | None]
@@ -172,7 +174,7 @@ class Library:
 
 
 def _key(function: str, *keys: str) -> Query:
-    """What stands under the first of the keys that an answer has."""
+    """The value of the first of the keys that an answer has."""
 
     def query(module: Any, handle: Any) -> Any:
         told = getattr(module, function)(handle)
@@ -201,11 +203,8 @@ QUERIES: dict[str, tuple[Query, ...]] = {
     "gpu_power_instant": (_key("amdsmi_get_power_info", "current_socket_power"),),
     "gpu_power_average": (_key("amdsmi_get_power_info", "average_socket_power"),),
     "gpu_temperature": (_temperature("HOTSPOT"), _temperature("EDGE")),
-    "gpu_memory_temperature": (_temperature("VRAM"),),
     "gpu_sm_clock": (_clock("GFX"),),
-    "gpu_memory_clock": (_clock("MEM"),),
     "gpu_utilisation": (_key("amdsmi_get_gpu_activity", "gfx_activity"),),
-    "gpu_memory_utilisation": (_key("amdsmi_get_gpu_activity", "umc_activity"),),
     "gpu_memory_used": (lambda m, h: m.amdsmi_get_gpu_memory_usage(h, m.AmdSmiMemoryType.VRAM),),
 }
 _SOURCES = {
@@ -244,10 +243,9 @@ def cards(library: Library, count: int | None) -> list[Card]:
             _unsum(card, _SAME_BOARD.format(twins[0].device.device))
         found.append(card)
     _unsum_second_dies(found)
-    pace_s = _pace_s(library, found)
     for card in found:
         for quantity in card.asked:
-            card.device.quantities[quantity]["poll_s"] = pace_s
+            card.device.quantities[quantity]["poll_s"] = POLL_S
     return found
 
 
@@ -292,7 +290,7 @@ def _facts(library: Library, handle: Any, quantity: str, raw: int) -> Facts:
         ask = _key("amdsmi_get_energy_count", "counter_resolution")
         _, step_uj = library.ask(ask, handle)
         if not isinstance(step_uj, int | float) or not 0.001 <= step_uj <= 1e6:
-            return {"reason": "the library does not tell the step of its energy counter"}
+            return {"reason": "the library does not report the step of its energy counter"}
         facts: Facts = {"scale": significant(float(step_uj) * 1e-3, 6)}
     elif quantity in _POWERS:
         facts = {"scale": _W_TO_MW, "resolution": 1.0}
@@ -316,19 +314,28 @@ def _add_limit(library: Library, handle: Any, told: dict[str, Facts]) -> None:
 
 
 def _board(library: Library, handle: Any) -> str:
-    """The serial number of its board, never kept; empty where the card tells none."""
+    """The serial number of its board, never kept; empty where the card reports none.
+
+    A word without two different digits or letters, such as 0000, is no number: all would share it.
+    """
     rc, told = library.ask(lambda m, h: m.amdsmi_get_gpu_board_info(h), handle)
-    serial = told.get("product_serial") if rc == 0 and isinstance(told, dict) else None
-    return str(serial).strip() if serial and serial != "N/A" else ""
+    serial = str(told.get("product_serial") or "") if rc == 0 and isinstance(told, dict) else ""
+    known = serial.strip()
+    return known if known != "N/A" and len(set(known)) > 1 else ""
 
 
 def _unsum_second_dies(found: Sequence[Card]) -> None:
-    """Those of a board with two dies that tell no power, where another of the kind does."""
+    """Those of a board with two dies that report no power, where as many others of the kind do.
+
+    Where more are silent than report it, one of these is a first die that cannot be read: what its
+    board draws is missing, and no sum may go on without it.
+    """
     for card in found:
         name = card.device.description
         if card.tells_power or not any(word in name for word in _DUAL_DIE):
             continue
-        if any(c.tells_power and c.device.description == name for c in found):
+        alike = [c.tells_power for c in found if c.device.description == name]
+        if 2 * sum(alike) >= len(alike):
             for quantity in _POWERS:
                 card.device.quantities[quantity] = {"reason": _SECOND_DIE}
             _unsum(card, _SECOND_DIE)
@@ -338,16 +345,6 @@ def _unsum(card: Card, why: str) -> None:
     """Count nothing of a device that lies inside another."""
     for quantity in _POWERS:
         card.device.quantities[quantity] |= {"summed": False, "inside": why}
-
-
-def _pace_s(library: Library, found: Sequence[Card]) -> float:
-    """How often all that is asked can be asked, s."""
-    begin = time.perf_counter()
-    for card in found:
-        for query in card.asked.values():
-            library.value(query, card.handle)
-    taken = time.perf_counter() - begin
-    return next((pace for pace in _PACES_S if taken <= _SHARE * pace), _PACES_S[-1])
 
 
 class AmdSmiReader:
@@ -361,8 +358,7 @@ class AmdSmiReader:
             self._library.close()
             raise
         self.devices = tuple(card.device for card in self._cards)
-        paces = [f["poll_s"] for d in self.devices for f in d.quantities.values() if "poll_s" in f]
-        self.tiers = (Tier("gpu", max(paces, default=1.0), self._read, slow=True),)
+        self.tiers = (Tier("gpu", POLL_S, self._read, slow=True),)
 
     def explain(self, rc: int) -> str:
         return self._library.explain(rc)

@@ -51,6 +51,11 @@ class Reading(NamedTuple):
     rc: int
     raw: int | None
 
+    @property
+    def t(self) -> int:
+        """When its value was, ns: the device's own time, else the middle of the reading."""
+        return self.t0 + (self.t1 - self.t0) // 2 if self.t_dev is None else self.t_dev
+
 
 class Tier(NamedTuple):
     """Readings that are taken together.

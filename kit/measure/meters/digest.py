@@ -30,7 +30,8 @@ def answer(challenge: str, method: str, path: str, user: str, password: str) -> 
 
     count, own = "00000001", secrets.token_hex(8)
     who, what = hashed(user, told["realm"], password), hashed(method, path)
-    fields = {"username": user, "realm": told["realm"], "nonce": told["nonce"], "uri": path}
+    quoted_user = user.replace("\\", "\\\\").replace('"', '\\"')
+    fields = {"username": quoted_user, "realm": told["realm"], "nonce": told["nonce"], "uri": path}
     if "qop" in told:
         fields["response"] = hashed(who, told["nonce"], count, own, "auth", what)
         fields["cnonce"] = own

@@ -37,6 +37,7 @@ class Live:
         self._scopes: dict[str, scopes.Scope] = {}
         self._seen: dict[str, dict[str, tuple[int, int]]] = {}  # device → quantity → (ns, raw)
         self._sums: dict[str, RunningSum] = {}
+        self._holes: dict[str, int] = {}  # device → holes of its sum when it was last shown
         self.add(devices)
 
     def add(self, devices: Iterable[MeterDevice]) -> None:
@@ -63,20 +64,25 @@ class Live:
             seen[reading.quantity] = (reading.t1, reading.raw)
             added = self._sums.get(reading.device)
             if added and added.quantity == reading.quantity:
-                added.add(reading.t1, reading.raw)
+                added.add(reading.t, reading.raw)
 
     def joules(self) -> dict[str, float]:
         """Energy by device since its first reading, J, not yet corrected by a calibration.
 
-        (`kit.energy.running` corrects it.) After a hole it begins again; one whose counter stands
+        (`kit.energy.running` corrects it.) After a hole it begins again: it is 0 once, so that who
+        watches sees it even where it has soon grown beyond what it was. One whose counter stands
         still is left out for as long as it does.
         """
         with self._lock:
-            return {
-                device: round(added.since_hole.joules, _ROUND)
-                for device, added in self._sums.items()
-                if added.since_hole.seconds and not added.still_s() and self._is_own(device)
+            sums = {d: s for d, s in self._sums.items() if not s.still_s() and self._is_own(d)}
+            again = {d for d in sums if sums[d].holes > self._holes.get(d, sums[d].holes)}
+            found = {
+                device: 0.0 if device in again else round(added.since_hole.joules, _ROUND)
+                for device, added in sums.items()
+                if added.since_hole.seconds or device in again
             }
+            self._holes |= {device: self._sums[device].holes for device in found}
+            return found
 
     def state(self) -> dict[str, dict[str, int]]:
         """Temperatures (degC), SM clock (MHz), event reasons (mask), memory used (B) by device."""

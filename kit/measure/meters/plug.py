@@ -1,7 +1,7 @@
 """Smart plugs that answer HTTP with JSON: what the whole host draws from the wall.
 
-Address, credentials and make stand in host.toml under the alias that the spec names; what a make
-tells stands in its profile, a JSON file of ``plug_profiles/`` or one's own. Polled at 1 Hz.
+Address, credentials and make are in host.toml under the alias that the spec names; what a make
+reports is in its profile, a JSON file of ``plug_profiles/`` or one's own. Polled at 1 Hz.
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-import msgspec
-
-from kit.core import jsonio
 from kit.core.model import MeterPlan, Record
 from kit.core.units import Scope
 from kit.energy.scopes.wall import GAIN, GAIN_SOURCE
 from kit.machine.host.limits import ENERGY_J, MOST_DIGITS
-from kit.measure.meters import webreader
+from kit.measure.meters import profilefile, webreader
 from kit.measure.meters.base import MeterUnavailable, absent
 from kit.measure.meters.web import Site
 from kit.measure.meters.webreader import Point, Source, WebReader
@@ -39,7 +36,7 @@ _LIMITS = {
 
 
 class Measurement(Record, frozen=True, kw_only=True):
-    """One value of a plug's answer: what it is, where it stands, in which ``unit`` it is written.
+    """One value of a plug's answer: what it is, where it is, and its ``unit``.
 
     ``digits`` are the most decimals that it is written with. ``resolution`` is its step in W or J,
     where that is not its last digit. What is not known is null: the update period ``period_s``,
@@ -60,7 +57,7 @@ class Measurement(Record, frozen=True, kw_only=True):
 
 
 class Profile(Record, frozen=True, kw_only=True):
-    """What one make of plug tells.
+    """What one make of plug reports.
 
     Attributes:
         path: what is asked for; ``{channel}`` in it is the socket's number.
@@ -105,7 +102,7 @@ class Plug:
 
 def names() -> tuple[str, ...]:
     """Every profile that kit brings."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
+    return profilefile.names(FOLDER)
 
 
 def load(name: str) -> Profile:
@@ -114,24 +111,14 @@ def load(name: str) -> Profile:
     Raises:
         MeterUnavailable: there is none, or it contradicts itself.
     """
-    path = Path(name).expanduser() if name.endswith(".json") else FOLDER / f"{name}.json"
-    if not path.is_file():
-        known = ", ".join((*names(), GENERIC))
-        raise MeterUnavailable(f"kit knows no plug profile {path.stem!r} (it knows: {known})")
-    try:
-        profile = msgspec.convert(jsonio.read_own(path), Profile)
-    except (msgspec.ValidationError, jsonio.JsonRefused) as error:
-        raise MeterUnavailable(f"the plug profile {path.stem} is malformed: {error}") from error
-    for problem in problems(profile):
-        raise MeterUnavailable(f"the plug profile {path.stem}: {problem}")
-    return profile
+    return profilefile.load(name, FOLDER, Profile, problems, word="plug", known=(*names(), GENERIC))
 
 
 def problems(profile: Profile) -> Iterator[str]:
     """What is wrong with a profile, such as a power in watt-hours."""
     quantities = [each.quantity for each in profile.measurements]
     if "pdu_power" not in quantities or len(set(quantities)) != len(quantities):
-        yield "it must tell one power, and one energy at the most"
+        yield "it must report one power, and one energy at the most"
     if not profile.path.startswith("/") or not profile.path.isascii() or " " in profile.path:
         yield "its path must begin with / and hold neither spaces nor other letters than ASCII"
     for each in profile.measurements:

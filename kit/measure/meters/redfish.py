@@ -1,7 +1,7 @@
-"""A machine's own power, as its BMC tells it over Redfish: what it draws from the wall.
+"""A machine's own power, as its BMC reports it over Redfish: what it draws from the wall.
 
-Address and credentials stand in host.toml under the alias that the spec names. Of a chassis,
-``EnvironmentMetrics`` is read where it tells power, else ``Power``. Chassis add up only where
+Address and credentials are in host.toml under the alias that the spec names. Of a chassis,
+``EnvironmentMetrics`` is read where it reports power, else ``Power``. Chassis add up only where
 host.toml names them. Over which time a BMC averages, and how late it is, no maker states and no
 schema holds: the plan carries a wide prior, so that short phases get a wide uncertainty.
 """
@@ -30,13 +30,18 @@ PRIOR_GAIN = 0.1
 LONGEST_LAG_S = 60.0
 _PRIOR = "prior: ±10%, no BMC states its accuracy"
 _LAG = f"prior: lag and averaging of BMCs are not stated, taken to be up to {LONGEST_LAG_S:.0f} s"
-_NO_PERIOD = "Redfish does not tell it"
+_NO_PERIOD = "Redfish does not report it"
 _ROUNDED = "a value with more digits is rounded to the last one, half to even"
 _JOULES_A_KWH = 3_600_000
 _W_DIGITS, _KWH_DIGITS = 3, 6
 _ID = re.compile(r"[A-Za-z0-9._~:-]{1,64}")
 _MOST_CHASSIS = 16
 _UNAUTHORISED = 401
+# What a chassis without a power of its own answers; one of another code may report it later.
+_NONE_TOLD = frozenset({404, webreader.MISSING, webreader.NO_NUMBER})
+_NAME_THEM = (
+    f'name those that add up to the machine as chassis = ["…"], by their Ids under {ROOT}/Chassis'
+)
 _TRIES, _AGAIN_S = 3, 0.5
 
 
@@ -67,7 +72,7 @@ class Redfish:
 
 
 class Bmc:
-    """One BMC: its session, and which of its documents tell power.
+    """One BMC: its session, and which of its documents report power.
 
     Raises:
         MeterUnavailable: host.toml does not say where it is.
@@ -104,23 +109,27 @@ class Bmc:
         """What is read of each chassis.
 
         Raises:
-            MeterUnavailable: none tells power, or several do and host.toml names none.
+            MeterUnavailable: none reports power, or several do and host.toml names none.
         """
         named = tuple(self._config.get("chassis") or ())
         found = [self._source(index, name) for index, name in enumerate(named or self._members())]
         telling = [source for source in found if isinstance(source, Source)]
         silent = [rc for rc in found if not isinstance(rc, Source)]
         if silent and (named or not telling):
-            raise MeterUnavailable(f"a chassis tells no power: {webreader.explain(silent[0])}")
+            raise MeterUnavailable(f"a chassis reports no power: {webreader.explain(silent[0])}")
+        if unknown := [rc for rc in silent if rc not in _NONE_TOLD]:
+            raise MeterUnavailable(
+                f"of a chassis it is not known whether it reports power: {explain(unknown[0])}; "
+                f"{_NAME_THEM}"
+            )
         if not named and len(telling) > 1:
             raise MeterUnavailable(
-                f"{len(telling)} chassis tell power, and one may hold another: name those that add "
-                f'up to the machine as chassis = ["…"], by their Ids under {ROOT}/Chassis'
+                f"{len(telling)} chassis report power, and one may hold another: {_NAME_THEM}"
             )
         return tuple(telling)
 
     def _begin(self) -> int:
-        """Begin a session; a code, 0 when it stands."""
+        """Begin a session; a code, 0 once there is one."""
         words = {"UserName": self._config["user"], "Password": self._config["password"]}
         answer = self._site.ask("POST", f"{ROOT}/SessionService/Sessions", words)
         token = (answer.headers or {}).get("X-Auth-Token")
@@ -142,7 +151,10 @@ class Bmc:
             raise MeterUnavailable(explain(answer.rc))
         found = []
         with suppress(LookupError, TypeError, AttributeError):
-            for member in answer.document["Members"][:_MOST_CHASSIS]:
+            listed = answer.document["Members"]
+            if len(listed) > _MOST_CHASSIS or "Members@odata.nextLink" in answer.document:
+                raise MeterUnavailable(f"the BMC lists too many chassis: {_NAME_THEM}")
+            for member in listed:
                 found.append(member["@odata.id"].rstrip("/").rpartition("/")[2])
         known = tuple(dict.fromkeys(name for name in found if _ID.fullmatch(name)))
         if not known:
@@ -150,7 +162,7 @@ class Bmc:
         return known
 
     def _source(self, index: int, name: str) -> Source | int:
-        """Where a chassis tells power, else the code why it does not.
+        """Where a chassis reports power, else the code why it does not.
 
         Its Id may be a serial number: the plan calls it by its place in host.toml.
         """
@@ -193,7 +205,7 @@ def _ways() -> tuple[str, ...]:
 
 
 def _points(way: str, config: dict[str, Any], security: str) -> Iterator[Point]:
-    """The power that a document tells, and the energy where it can."""
+    """The power that a document reports, and the energy where it can."""
     common: dict[str, Any] = {
         "poll_s": float(config.get("poll_s", POLL_S)),
         "security": security,

@@ -12,21 +12,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
 from kit.core import limits
 from kit.core.model import MeterDevice, meter_label
-from kit.core.units import QUANTITIES, event_reasons, scale_of
+from kit.core.units import NS, QUANTITIES, event_reasons, scale_of
 from kit.energy import scopes
 from kit.energy.reasons import sentence
 from kit.energy.running import RunningSum
 from kit.energy.scopes.base import Growth
-from kit.measure.meters import MeterUnavailable, Reader, Reading, get
+from kit.measure.meters import MeterUnavailable, Reader, Reading, fit, get
 from kit.record.events import Clock
 
 _READ_S = 0.5  # GPUs keep the samples of two seconds
-_STALE_NS = 5_000_000_000
+_STALE_NS, _STALE_POLLS = 5_000_000_000, 2.75
 _END_S = 0.5
 # Energies over times that differ by more (some rounds of reading) make no sum.
 APART_S = 1.5
@@ -83,6 +83,7 @@ class _Device:
         self._facts = {n: f for n, f in device.quantities.items() if n in QUANTITIES}
         self._scope = scopes.of_device(device)
         self._meter = meter
+        self._summed = self._scope is not None and scopes.is_summed(self._scope.name, device)
         growth = self._scope.growth if self._scope else {}
         self._sums = {
             n: RunningSum(n, facts, growth[n], _pace_s(n))
@@ -92,9 +93,14 @@ class _Device:
         self._reasons = [str(why) for why in told if why]
         self._context: dict[str, int] = {}
         self._failed: dict[str, str] = {}
+        self.lost = ""  # why the last read of its meter gave nothing
 
     def take(self, reading: Reading, explain: Callable[[int], str]) -> None:
-        name = reading.quantity
+        name, self.lost = reading.quantity, ""
+        if not fit.is_value(reading):
+            self._failed[name] = f"{name}: the value is no integer of at most 18 digits"
+            self._context.pop(name, None)
+            return
         if reading.rc != 0 or reading.raw is None:
             self._failed[name] = explain(reading.rc)
             self._context.pop(name, None)
@@ -104,21 +110,22 @@ class _Device:
         if why := self._no_reading(name, facts, reading):
             self._failed[name] = why
             self._context.pop(name, None)
-            if found:
+            if found and not reading.raw:  # what cannot be is a lost reading, as in results
                 found.interrupt()
         elif found is None:
             self._context[name] = reading.raw
         else:
-            middle = reading.t0 + (reading.t1 - reading.t0) // 2
-            found.add(reading.t_dev if reading.t_dev is not None else middle, reading.raw)
+            found.add(reading.t, reading.raw)
 
     def seen(self, now: int) -> Seen:
         watts, power_from = self._watts(now)
-        best = next((s for s in self._growing() if s.known.seconds > 0 and not s.still_s()), None)
+        told = [s for s in self._growing() if s.known.seconds > 0 and not s.still_s()]
+        # One that fails counts no more: another goes on, where there is one.
+        best = next((s for s in told if s.quantity not in self._failed), next(iter(told), None))
         mask = self._context.get("gpu_event_reasons")
         return Seen(
             scope=self._scope.name if self._scope else "none",
-            summed=all(f.get("summed", True) for f in self._facts.values()),
+            summed=self._summed,
             watts=watts,
             power_from=power_from,
             joules=self._corrected(best, *best.known) if best else None,
@@ -161,7 +168,7 @@ class _Device:
         fresh = {
             n: s
             for n, s in self._sums.items()
-            if s.latest and now - s.latest[0] < _STALE_NS and n not in self._failed
+            if s.latest and n not in self._failed and now - s.latest[0] < self._stale_ns(n)
         }
         power = self._scope.power if self._scope else ()
         for name in (n for n in power if n in fresh):
@@ -175,6 +182,11 @@ class _Device:
             return self._corrected(fresh[name], rate, 1.0), f"growth of: {QUANTITIES[name].text}"
         return None, ""
 
+    def _stale_ns(self, quantity: str) -> float:
+        """After how long a reading is old: a device that is asked seldom has older ones."""
+        poll_s = limits.seconds_of(self._facts[quantity], "poll_s", 0.0)
+        return max(_STALE_NS, _STALE_POLLS * poll_s / NS)
+
     def _still(self) -> str:
         """Which counters have stood still for longer than they may, else empty."""
         return "; ".join(
@@ -186,7 +198,8 @@ class _Device:
     def _why_not(self) -> str:
         failed = [why for name, why in self._failed.items() if name in self._sums]
         still = [why] if (why := self._still()) else []
-        return [*failed, *still, *self._reasons, "no reading yet"][0]
+        lost = [self.lost] if self.lost else []
+        return [*lost, *failed, *still, *self._reasons, "no reading yet"][0]
 
 
 def _pace_s(quantity: str) -> float:
@@ -201,6 +214,7 @@ class _Watched:
         self._reader, self._stop = reader, stop
         self._lock = threading.Lock()
         self._devices = {d.device: _Device(d, name) for d in reader.devices}
+        self.meter, self.names = name, tuple(self._devices)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -211,22 +225,36 @@ class _Watched:
     def end(self) -> None:
         self._thread.join(_END_S)
         if not self._thread.is_alive():  # one that hangs goes with the process
-            self._reader.close()
+            with suppress(Exception):  # its error must not end the watch of the others
+                self._reader.close()
 
     def _run(self) -> None:
+        tiers = [tier for tier in self._reader.tiers if tier.due is None]
+        due = dict.fromkeys(range(len(tiers)), 0.0)
         while not self._stop.is_set():
-            for tier in (t for t in self._reader.tiers if t.due is None):
-                self._read(tier.read)
+            for number, tier in enumerate(tiers):
+                now = time.monotonic()
+                if now >= due[number]:  # no device is asked more often than a run asks it
+                    due[number] = now + fit.period_s(tier) - _READ_S / 2
+                    self._read(tier.read)
             self._stop.wait(_READ_S)
 
     def _read(self, read: Callable[[], Iterable[Reading]]) -> None:
         try:
             found = list(read())
-        except Exception:  # one odd device stops no other
-            return  # what is not read grows old, and then is said to be missing
-        with self._lock:
-            for reading in found:
-                self._devices[reading.device].take(reading, self._reader.explain)
+            with self._lock:
+                for reading in (r for r in found if r.device in self._devices):
+                    self._devices[reading.device].take(reading, self._explain)
+        except Exception as error:  # one odd device stops no other; what is not read grows old
+            with self._lock:
+                for device in self._devices.values():
+                    device.lost = f"its meter failed: {type(error).__name__}: {error}"
+
+    def _explain(self, rc: int) -> str:
+        try:
+            return self._reader.explain(rc)
+        except Exception:  # it is another package's
+            return f"code {rc}"
 
 
 def watch(
@@ -250,8 +278,17 @@ def watch(
         for name, alias in wanted:
             try:
                 reader = get(name).open(alias, config(name, alias), clock)
+                fault = fit.fault_of_reader(reader)
             except MeterUnavailable as reason:
                 absent[meter_label(name, alias)] = str(reason)
+                continue
+            except Exception as error:  # another package's meter may raise anything
+                absent[meter_label(name, alias)] = f"the meter failed: {type(error).__name__}"
+                continue
+            if fault or (fault := _shared(reader, watched)):
+                absent[meter_label(name, alias)] = fault
+                with suppress(Exception):
+                    reader.close()
                 continue
             watched.append(_Watched(name, reader, stop))
             held.callback(watched[-1].end)
@@ -263,6 +300,13 @@ def watch(
             now = clock.now()
             devices = {k: seen for w in watched for k, seen in w.seen(now).items()}
             yield Snapshot(now * 1e-9, devices, dict(absent))
+
+
+def _shared(reader: Reader, watched: Iterable[_Watched]) -> str:
+    """Why a reader's devices cannot be told from those of a meter before it, else empty."""
+    known = {name: w.meter for w in watched for name in w.names}
+    twice = (d.device for d in reader.devices if d.device in known)
+    return next((f"its device {name} has the name of one of {known[name]}" for name in twice), "")
 
 
 def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:

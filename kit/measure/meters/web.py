@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from http import HTTPStatus
@@ -70,7 +70,7 @@ class Site:
     """A device under one url of host.toml; its connection is kept from one answer to the next.
 
     Args:
-        config: a section as `kit.machine.host.sections.WebSection` tells it. Its ``auth`` is how
+        config: a section as `kit.machine.host.sections.WebSection` gives it. Its ``auth`` is how
             user and password are sent: ``basic``, ``digest``, which never sends the password, or
             another word where the meter itself sees to it.
     """
@@ -107,7 +107,7 @@ class Site:
         for _ in range(1 + _MOST_REDIRECTS):
             found = self.ask("GET", path)
             if found.rc == HTTPStatus.UNAUTHORIZED and self._way == "digest":
-                found = self._digested(path, str(found.headers.get("WWW-Authenticate", "")))
+                found = self._digested(path, found.headers.get_all("WWW-Authenticate", []))
             if found.rc not in _MOVED:
                 return found
             onward = self._onward(path, str((found.headers or {}).get("Location", "")))
@@ -116,10 +116,11 @@ class Site:
             path = onward
         return Answer(ELSEWHERE)
 
-    def _digested(self, path: str, challenge: str) -> Answer:
-        """Once more, with the answer to a challenge (RFC 7616)."""
+    def _digested(self, path: str, challenges: Iterable[Any]) -> Answer:
+        """Once more, with the answer to the first challenge that has one (RFC 7616)."""
         user, password = str(self._config["user"]), str(self._config["password"])
-        answered = digest.answer(challenge, "GET", path, user, password)
+        answers = (digest.answer(str(one), "GET", path, user, password) for one in challenges)
+        answered = next(filter(None, answers), None)
         if answered is None:
             return Answer(int(HTTPStatus.UNAUTHORIZED))
         self._headers["Authorization"] = answered
@@ -193,7 +194,7 @@ class Site:
             )
         except ValueError:
             return None
-        if not location or not same:
+        if not location or not same or not f"{to.path}{to.query}".isascii():
             return None
         return (to.path or "/") + (f"?{to.query}" if to.query else "")
 
@@ -221,7 +222,7 @@ def _refuse(name: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("one key stands there twice")
+        raise ValueError("one key is there twice")
     return found
 
 

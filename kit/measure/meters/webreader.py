@@ -33,7 +33,7 @@ class Point(NamedTuple):
     """One value of a document.
 
     Attributes:
-        pointer: where it stands (RFC 6901).
+        pointer: where it is (RFC 6901).
         digits: decimal digits of the raw integer: the value times 10 to that power.
         facts: what the plan says of it.
         rounded: more digits are rounded, half to even; the facts say so.
@@ -65,7 +65,7 @@ def explain(rc: int) -> str:
 
 
 def at(document: Json, pointer: str) -> Json:
-    """What stands at a JSON pointer.
+    """The value at a JSON pointer.
 
     Raises:
         LookupError: nothing does.
@@ -137,10 +137,10 @@ Ask = Callable[[str], web.Answer]
 
 
 def found(sources: Sequence[Source], ask: Ask) -> tuple[MeterDevice, ...]:
-    """The devices, each quantity with its facts or the reason why it is not told.
+    """The devices, each quantity with its facts or the reason why it is not read.
 
     Raises:
-        MeterUnavailable: a device does not answer, or tells no power.
+        MeterUnavailable: a device does not answer, or reports no power.
     """
     devices = []
     for source in sources:

@@ -25,7 +25,7 @@ __all__ = ("SamplerProcess",)
 
 _READY_S = 40.0
 _END_S = 15.0
-_REMEDY = "run it again; what was sampled until then is in the run"
+_REMEDY = "run it again; the samples until then are in the run"
 
 
 class SamplerProcess:

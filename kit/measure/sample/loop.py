@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import heapq
-import math
 import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from kit.measure.meters import Reading, Tier
+from kit.measure.meters import Reading, Tier, fit
 from kit.record.events import Clock
 
 Take = Callable[[Sequence[Reading]], None]
 Lost = Callable[[Tier, Exception], None]
 _LATENESS_KEPT = 1 << 20
 _NAP_S, _SHORT_S = 0.5, 0.1
-_SHORTEST_S, _AGAIN_S = 1e-3, 1.0
+_AGAIN_S = 1.0
 
 
 @dataclass
@@ -51,7 +50,7 @@ class Schedule:
     def __init__(self, tier: Tier, meter: str, clock: Clock, take: Take, lost: Lost) -> None:
         self.tier, self.meter = tier, meter
         self._clock, self._take, self._lost = clock, take, lost
-        self._period = round(_usable(tier.period_s) * 1e9)
+        self._period = round(fit.period_s(tier) * 1e9)
         self.due = clock.now()
         self.kept = Punctuality()
         self._read_failure = self._due_failure = ""
@@ -111,13 +110,6 @@ class Schedule:
 
 def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _usable(period_s: float) -> float:
-    """A possible period of a tier: a meter with an invalid one is read once a second."""
-    if not math.isfinite(period_s) or period_s <= 0:
-        return _AGAIN_S
-    return max(period_s, _SHORTEST_S)
 
 
 class Lane:

@@ -18,7 +18,7 @@ from typing import Any
 
 from kit.core.model import meter_label
 from kit.measure import meters
-from kit.measure.meters import MeterUnavailable
+from kit.measure.meters import MeterUnavailable, fit
 from kit.measure.meters.live import Live
 from kit.measure.sample.loop import Lane, Schedule, lanes_of
 from kit.measure.sample.track import Track
@@ -96,11 +96,16 @@ def _opened(
 def _reader(wanted: dict[str, Any], clock: Clock) -> meters.Reader:
     """Open a meter; any exception becomes the reason why it does not open."""
     try:
-        return meters.get(wanted["name"]).open(wanted["alias"], wanted["config"], clock)
+        reader = meters.get(wanted["name"]).open(wanted["alias"], wanted["config"], clock)
+        fault = fit.fault_of_reader(reader)
     except MeterUnavailable:
         raise
     except Exception as error:
         raise MeterUnavailable(f"{type(error).__name__}: {error}") from error
+    if fault:
+        _quietly(reader.close)
+        raise MeterUnavailable(fault)
+    return reader
 
 
 def _quietly(close: Callable[[], None]) -> None:

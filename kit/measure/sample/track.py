@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kit.measure.meters import Reader, Reading, Tier
+from kit.measure.meters import Reader, Reading, Tier, fit
 from kit.measure.meters.live import Live
 from kit.measure.sample.loop import Schedule
 from kit.measure.sample.writer import Writer
@@ -15,7 +15,6 @@ Say = Callable[[dict[str, Any]], None]
 # A value that a row cannot hold (`kit.record.samples` reads 18 digits), or that is no integer:
 # kit's own code for it, which no device returns.
 NO_VALUE = 2001
-_MOST = 10**18
 _NO_VALUE = "the value is no integer of at most 18 digits"
 
 
@@ -72,9 +71,7 @@ class Track:
     def _take(self, readings: Sequence[Reading]) -> None:
         planned = self._planned
         kept = [r for r in readings if planned is None or (r.device, r.quantity) in planned]
-        self.writer.add(
-            [r if _is_sound(r.raw) else r._replace(rc=NO_VALUE, raw=None) for r in kept]
-        )
+        self.writer.add([r if fit.is_value(r) else r._replace(rc=NO_VALUE, raw=None) for r in kept])
 
     def _note(self, device: str, quantity: str, rc: int) -> None:
         """Report a device's failure once, and again only after it recovered."""
@@ -103,7 +100,3 @@ class Track:
 
     def _complain(self, message: str) -> None:
         self._say({"event": "error", "meter": self.name, "message": message})
-
-
-def _is_sound(raw: object) -> bool:
-    return raw is None or (type(raw) is int and -_MOST < raw < _MOST)

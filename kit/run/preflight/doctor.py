@@ -95,11 +95,8 @@ def _gpus(facts: dict[str, Any]) -> Iterator[Finding]:
 
 def _meters(config: HostConfig) -> Iterator[Finding]:
     """Probe every meter that a spec could name here."""
-    asked: list[tuple[str, str | None]] = [("nvml", None), ("rapl", None)]
-    asked += [("amdsmi", None)] if amdsmi.is_installed() else []
-    asked += config.aliased()
-    asked += [("estimate", None)]
-    plans = [_probe(name, alias, config) for name, alias in asked]
+    wanted = meters.of_host(config.aliased())
+    plans = meters.apart(_probe(name, alias, config) for name, alias in wanted)
     yield from meter_rules.meters(plans)
     yield from meter_rules.wall(plans, {})
     for name in ALIASED:

@@ -162,7 +162,7 @@ def _slowed(alias: str, facts: Mapping[str, Any]) -> Finding | None:
         "GPU_SLOWED",
         f"{alias} is slowed down before the run has begun ({', '.join(slowdowns)})",
         "check the host's cooling and the board's power supply; "
-        "`nvidia-smi -q -d PERFORMANCE` tells when it is over",
+        "`nvidia-smi -q -d PERFORMANCE` shows when it is over",
     )
 
 

@@ -1,11 +1,10 @@
-"""The catalogue of a store: a row a run, newest first, whatever state the run is in.
+"""The catalogue of a store: a row for each run in any state, newest first.
 
-A row is for looking at, never for believing: it is read from the run's documents within bounds,
-nothing is hashed, and what cannot be read is a row with its reason. It shows the last verdict that
-was kept for the run's files as they now are (`kit.store.verdicts`), else ``unchecked``. Rows of
-sealed runs are kept in ``runs/.index.json`` by the manifest's time and size, so that a store of ten
-thousand runs opens at once the second time; that file may be deleted, and one that kit did not
-write is ignored.
+A row is only for display: it is read from the run's documents within bounds, nothing is hashed,
+and an unreadable run is a row with the reason. It shows the last kept verdict on the run's present
+files (`kit.store.verdicts`), else ``unchecked``. Rows of sealed runs are kept in
+``runs/.index.json`` by the manifest's time and size, so that a store of ten thousand runs opens at
+once the second time. The file may be deleted; one that kit did not write is ignored.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ __all__ = (
 )
 
 FIRST, BATCH = 60, 500
-# Fewer runs than these are read faster than a person blinks: their store stays free of an index.
+# A store with fewer runs is read at once, and needs no index.
 WORTH_AN_INDEX = 64
 _LINE = 64 << 10
 _ORDER = ("running", "waiting", "unsealed")
@@ -63,7 +62,7 @@ def rows(store: Store) -> list[Row]:
 def batches(store: Store) -> Iterator[list[Row]]:
     """`rows` in pieces: runs in flight, a screenful of sealed runs, then many at a time.
 
-    What was read is kept in the index also where the caller stops before the end.
+    Rows that were read are kept in the index even if the caller stops early.
     """
     yield in_flight(store)
     sealed = _sealed(store)
@@ -87,12 +86,12 @@ def batches(store: Store) -> Iterator[list[Row]]:
 
 
 def _judged(row: Row, path: Path, known: Mapping[str, verdicts.Kept]) -> Row:
-    """The row with the last verdict on the run's files as they now are; nothing is hashed."""
+    """The row with the last verdict on the run's present files; nothing is hashed."""
     return replace(row, checked=verdicts.of(path, known))
 
 
 def count(store: Store) -> int:
-    """How many sealed runs there are, by names alone: cheap enough to ask every other second."""
+    """The number of sealed runs, by their names: cheap enough to call every other second."""
     try:
         with os.scandir(store.root) as entries:
             return sum(len(entry.name) == _HASH for entry in entries)
@@ -117,10 +116,10 @@ def _sealed(store: Store) -> list[tuple[Path, int, int]]:
 
 
 def in_flight(store: Store) -> list[Row]:
-    """Runs that are going on or wait, those that a crash left behind, those that were refused."""
+    """Runs in progress or waiting, crashed runs, and refused runs."""
     try:
         ids = store.ids()
-    except OSError:  # one was sealed while they were counted
+    except OSError:  # one was sealed meanwhile
         ids = []
     found = [_unsealed(store, id_) for id_ in ids]
     gone = [_refused(refusal) for refusal in refusals.refusals(store) if not refusal.asked_for]
@@ -143,7 +142,7 @@ def _unsealed(store: Store, id_: str) -> Row:
 
 
 def _refused(refusal: refusals.Refusal) -> Row:
-    """A run that could not begin; `kit attach` shows all of the reason."""
+    """The row of a run that could not begin; `kit attach` shows the whole reason."""
     return Row(
         "refused",
         text(refusal.id),
@@ -154,7 +153,7 @@ def _refused(refusal: refusals.Refusal) -> Row:
 
 
 def _in_flight_documents(folder: Path) -> tuple[Mapping[str, Any], str]:
-    """What is known of a run so far: its spec, and when it was registered."""
+    """The documents of a run so far: its spec, and when it was registered."""
     spec: Any = {}
     begun = ""
     with contextlib.suppress(KitError, OSError, *MALFORMED):

@@ -21,14 +21,14 @@ Kept = dict[str, tuple[int, int, Row]]
 
 
 class _Index(Record, frozen=True):
-    """What `.index.json` holds: rows of sealed runs, with their manifest's mtime and size."""
+    """The content of `.index.json`: rows of sealed runs, with their manifest's mtime and size."""
 
     kit: str
     rows: Kept
 
 
 def load(store: Store) -> Kept:
-    """What the index knows; nothing where it is missing, damaged, or another kit's."""
+    """The rows of the index; none if it is missing, damaged, or another kit's."""
     try:
         found = msgspec.json.decode(bounded(store.root / INDEX, _MAX_INDEX), type=_Index)
     except (OSError, KitError, msgspec.MsgspecError, ValueError, RecursionError):
@@ -37,7 +37,7 @@ def load(store: Store) -> Kept:
 
 
 def keep(store: Store, known: Kept) -> None:
-    """Write the index in one step; a store that cannot be written does without."""
+    """Write the index in one step; in a store that cannot be written there is none."""
     data = msgspec.json.encode(_Index(kit=__version__, rows=known))
     name = ""
     try:

@@ -28,14 +28,14 @@ class Row:
     Attributes:
         run: the run's hash, or its id while it is in flight.
         started: ``2026-11-21 05:12``, in UTC.
-        energy: joules per output token with their scope, in words; ``joules`` is the number.
-        stated: the same with its uncertainties, as every face says it (`kit.show.report.mean`).
-        se_percent: standard error of ``joules`` over launches, in percent; None of one launch.
-        throughput: output tokens per second, in words; ``tokens_per_s`` is the number.
+        energy: joules per output token with their scope, as text; ``joules`` is the number.
+        stated: the same with its uncertainties, as in every face (`kit.show.report.mean`).
+        se_percent: standard error of ``joules`` over launches, in percent; None for one launch.
+        throughput: output tokens per second, as text; ``tokens_per_s`` is the number.
         note: why a run is broken or failed, what it replays, or what to do about it.
         replay_of: the hash of the run that this one replays.
-        checked: the last verdict on its files as they now are: verified, intact (as sealed; no
-            number was computed again), ``failed: CODE`` or unchecked; empty in flight.
+        checked: the last verdict on its present files: verified, intact (as sealed; no number was
+            computed again), ``failed: CODE`` or unchecked; empty in flight.
     """
 
     status: str
@@ -122,15 +122,15 @@ def _row(
 def _energy(
     metrics: Mapping[str, Any],
 ) -> tuple[str, str, float | None, float | None]:
-    """Energy per output token of the first scope that has it: in short, with its uncertainties, as
-    a number, and its standard error in percent."""
+    """Energy per output token of the first scope that has it: short, with uncertainties, as a
+    number, and its standard error in percent."""
     for scope, called in SCOPES.items():
         metric = metrics.get(f"{scope}_energy_per_output_token", {})
         joules, se = _number(metric, "value"), _number(metric, "se")
         if joules is None:
             continue
         share = 100 * se / abs(joules) if se is not None and joules else None
-        if scope == "estimate":  # the mean itself says that it is one
+        if scope == "estimate":  # the mean itself says that it is one launch
             return f"{four(joules)} est.", mean(metric), joules, share
         words = f"{four(joules)} {called.short}", f"{called.short} {mean(metric)}"
         return *words, joules, share
@@ -138,7 +138,7 @@ def _energy(
 
 
 def _gpu(env: Any) -> str:
-    """``H200``, ``4×H200``: the cards that were there, without their maker's name."""
+    """``H200``, ``4×H200``: the machine's cards, without the maker's name."""
     cards = of(env, "gpus")
     if not isinstance(cards, dict):
         return ""
@@ -150,14 +150,14 @@ def _gpu(env: Any) -> str:
 
 
 def of(value: Any, *path: str) -> Any:
-    """What a document holds under ``path``; an empty string where it does not."""
+    """The value at ``path`` of a document; an empty string without one."""
     for key in path:
         value = value.get(key, "") if isinstance(value, dict) else ""
     return value
 
 
 def text(value: Any) -> str:
-    """A string of an archive, cut to what a line can hold."""
+    """A string of an archive, cut to the length of a line."""
     return str(value)[:400]
 
 

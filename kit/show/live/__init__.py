@@ -1,1 +1,1 @@
-"""A run while it goes on, from its journal: its state, a snapshot of it, its log in words."""
+"""A run in progress, from its journal: its state, snapshots of it, its log as text."""

@@ -1,7 +1,6 @@
-"""Events of a run's journal in words: the same in every log, live and afterwards.
+"""Events of a run's journal as text: the same in every log, live and afterwards.
 
-A launch is called by its number in the record, from 0, as in ``launches/000`` and in every
-report.
+A launch has its number in the record, from 0, as in ``launches/000`` and in every report.
 """
 
 from __future__ import annotations
@@ -12,21 +11,20 @@ from typing import Any, NamedTuple
 from kit.core.model import Event
 from kit.energy import names
 
-# Readings for a face that draws a run and anchors of clocks: a log has no use for them. A block
-# ends where the next one begins.
+# Live readings and clock anchors have no line in a log. A block ends where the next one begins.
 _SILENT = frozenset({"live", "clock.anchor", "phase.end"})
 _MOST_CHARS = 400
-# What a face writes for a level, and a person looks for.
+# A level's word in faces, and in the filter.
 LEVELS = {"warn": "warning", "fail": "failed"}
 Data = dict[str, Any]
 Said = tuple[str, str]
 
 
 class LogLine(NamedTuple):
-    """A line of the log: when (ns on the run's clock), how to take it, and its words.
+    """A line of the log: time (ns on the run's clock), level and text.
 
-    ``level`` is ``ok``, ``warn``, ``fail``, ``mark``, or empty for what only happened. The words
-    may hold what others wrote: a face makes them safe when it draws them.
+    ``level`` is ``ok``, ``warn``, ``fail``, ``mark``, or empty for neutral events. The text may
+    come from others: a face makes it safe when it draws it.
     """
 
     t: int
@@ -35,18 +33,18 @@ class LogLine(NamedTuple):
 
 
 def lines(events: Iterable[Event]) -> list[LogLine]:
-    """The log of a run: what happened, in order."""
+    """The log of a run, in order."""
     return [found for event in events if (found := line(event))]
 
 
 def line(event: Event) -> LogLine | None:
-    """One event in words; one of an unknown kind as it stands, none where it is no news."""
+    """The line of an event; unknown kinds as they are, None for events without a line."""
     if event.kind in _SILENT:
         return None
     words = _WORDS.get(event.kind)
     try:
         level, text = words(event.data) if words else ("", _as_it_stands(event))
-        # A mark stands where the person set it, not where the runner came to write it down.
+        # A mark has the person's time, not the time at which the runner journalled it.
         t = int(event.data["t_face"]) if event.kind == "mark" else event.t
     except (KeyError, TypeError, ValueError, AttributeError):
         return LogLine(event.t, "", _as_it_stands(event))
@@ -54,7 +52,7 @@ def line(event: Event) -> LogLine | None:
 
 
 def fitting(log: Iterable[LogLine], wanted: str) -> list[LogLine]:
-    """Lines with every word of ``wanted``, in any case; a level counts as its word."""
+    """Lines with every word of ``wanted``, ignoring case; a level counts as a word."""
     words = wanted.casefold().split()
     told = ((x, f"{LEVELS.get(x.level, x.level)} {x.text}".casefold()) for x in log)
     return [x for x, text in told if all(word in text for word in words)]
@@ -72,7 +70,7 @@ def answered(ok: int, failed: int) -> str:
 
 
 def _of_launch(said: str | Callable[[Data], str]) -> Callable[[Data], Said]:
-    """What happened in a launch, and is neither good nor bad."""
+    """The line of a neutral event of a launch."""
 
     def words(data: Data) -> Said:
         text = said if isinstance(said, str) else said(data)
@@ -104,7 +102,7 @@ def _stage(data: Data) -> Said:
 
 
 def _steady(data: Data) -> str:
-    words = {"not_steady": "not steady", "unknown": "cannot be told"}
+    words = {"not_steady": "not steady", "unknown": "unknown"}
     told = ((device, words.get(state, state)) for device, state in data["devices"].items())
     devices = ", ".join(f"{device} {state}" for device, state in told)
     return f"waited {float(data['seconds']):.0f} s for a steady state: {devices}"

@@ -1,6 +1,6 @@
-"""A run as somebody watches it, whatever became of it: in flight, died, refused or sealed.
+"""Follows a run, in any state: in flight, died, refused or sealed.
 
-All of this blocks, and is called in a thread of its own.
+All of it blocks, so that faces call it in a separate thread.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class Over:
-    """How it ended: ``sealed``, ``blocked``, ``dead``, ``gone`` or ``unknown``."""
+    """How a run ended: ``sealed``, ``blocked``, ``dead``, ``gone`` or ``unknown``."""
 
     kind: str
     message: str = ""
@@ -40,7 +40,7 @@ class Over:
 
 @dataclass(frozen=True)
 class RunUpdate:
-    """A new snapshot, the numbers of the journal's lines that cannot be read, what it waits for."""
+    """A new snapshot, numbers of unreadable lines of the journal, and what the run waits for."""
 
     snapshot: RunSnapshot
     broken: tuple[int, ...] = ()
@@ -48,7 +48,7 @@ class RunUpdate:
 
 
 class Follower:
-    """One run, whatever became of it: `step` until it returns how it ended.
+    """One run in any state: call `step` until it returns how the run ended.
 
     Args:
         name: its id, or a prefix of that.
@@ -63,12 +63,12 @@ class Follower:
         self._waiting = ""
 
     def step(self, report: Callable[[RunUpdate], object]) -> Over | None:
-        """Tell what is new; returns how the run ended once it did."""
+        """Report what is new; returns how the run ended, if it did."""
         if self._folder is None:
             unknown = self._find()
             if unknown:
                 return unknown
-        # Asked before reading: what a runner writes last must not be missed.
+        # Checked before reading, so that the runner's last lines are not missed.
         alive = self.session is not None and self.session.is_alive()
         self._report_new(report)
         if alive:
@@ -82,7 +82,7 @@ class Follower:
         return over
 
     def _report_wait(self, report: Callable[[RunUpdate], object]) -> None:
-        """Before the first event: what the run waits for, whenever that changes."""
+        """Before the first event: report what the run waits for, whenever that changes."""
         if self.session is None or (self._state and self._state.snapshot().events):
             return
         wait = str(self.session.waiting() or "")
@@ -91,7 +91,7 @@ class Follower:
             report(RunUpdate(RunSnapshot(), (), wait))
 
     def _find(self) -> Over | None:
-        """In flight, refused, left over by a runner that died, or sealed."""
+        """Find the run: in flight, refused, without its runner, or sealed."""
         try:
             self.session = Session.attach(self._store, self._name)
         except Blocked as error:
@@ -143,7 +143,7 @@ class Follower:
     def _died(self, error: KitError, lines: tuple[str, ...]) -> Over:
         assert self.session
         if not self.session.folder.exists():
-            told = "it was never begun, or another screen has told why and put it away"
+            told = "it never began, or another screen has shown why and removed it"
             return Over("gone", f"run {self.session.id} is gone: {told}", "`kit ls` lists the runs")
         return Over("dead", error.message, error.remedy, lines=lines)
 
@@ -154,12 +154,12 @@ def _blocked(error: Blocked) -> Over:
 
 
 def journal_of(run: Path) -> tuple[Event, ...]:
-    """The events of a sealed run that can be read."""
+    """The readable events of a sealed run."""
     return tuple(events.Reader(run / events.FILE).read())
 
 
 def meters_of(folder: Path) -> Sequence[MeterPlan]:
-    """The plan's meters; none where the plan is not there or cannot be read."""
+    """The plan's meters; none if the plan is missing or unreadable."""
     with contextlib.suppress(OSError, KitError, KeyError, TypeError, msgspec.ValidationError):
         said: Any = jsonio.read(folder / "plan.json")
         return msgspec.convert(said["meters"], tuple[MeterPlan, ...])

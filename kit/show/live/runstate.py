@@ -1,8 +1,8 @@
 """The state of a run, from its events in order. Pure: faces draw what `RunState.snapshot` gives.
 
-Times are nanoseconds on the run's clock; energy of the block so far is for watching alone (see
-`kit.energy.running`). A kind of event that is not known changes nothing, and data that are not
-what they should be are left out: a face must not end because a journal is odd.
+Times are nanoseconds on the run's clock. Energy of the block so far is only for watching (see
+`kit.energy.running`). Unknown kinds of events change nothing, and malformed data are left out: an
+odd journal must not end a face.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from kit.energy.running import Window, source_of
 from kit.energy.scopes import SCOPES
 from kit.show.live import eventwords
 from kit.show.live.eventwords import LogLine
-from kit.show.live.snapshot import NS, SILENT_NS, Device, Progress, RunSnapshot, Step, scope_of
+from kit.show.live.snapshot import (
+    SECOND_NS,
+    SILENT_NS,
+    Device,
+    Progress,
+    RunSnapshot,
+    Step,
+    scope_of,
+)
 from kit.show.live.trace import Point, Trace
 
 _MOST_LINES = 2000
@@ -50,9 +58,10 @@ class RunState:
         self._faults: list[dict[str, str]] = []
         self._lost: list[str] = []
         self._status, self._reason = "", ""
+        self._grown: set[str] = set()  # devices whose sum was ever more than 0
 
     def take(self, event: Event) -> LogLine | None:
-        """Take in the next event; returns its line in the log, if it is worth one."""
+        """Take in the next event; returns its line in the log, if it has one."""
         self._t, self._events = max(self._t, event.t), self._events + 1
         handler = getattr(self, "_on_" + event.kind.replace(".", "_"), None)
         if handler:
@@ -79,7 +88,7 @@ class RunState:
             clock=_points(self._traces["clock"]),
             energy=self._energy(),
             device_energy=self._device_energy(),
-            energy_s=(self._window.t1 - self._window.t0) / NS if self._window else 0.0,
+            energy_s=(self._window.t1 - self._window.t0) / SECOND_NS if self._window else 0.0,
             log=tuple(self._log),
             marks=tuple(self._marks),
             faults=tuple(self._faults),
@@ -160,12 +169,16 @@ class RunState:
         if self._by_power and "joules" in event.data:
             self._by_power, self._sums, self._last_live = False, {}, None
         for device, joules in _numbers(event.data.get("joules")).items():
+            if joules <= 0 and device in self._grown:  # it begins again after a hole
+                self._sums.pop(device, None)
+                continue
             self._sums[device] = (event.t, joules)
+            if joules > 0:
+                self._grown.add(device)
         fresh = {d: j for d, (t, j) in self._sums.items() if event.t - t < SILENT_NS}
-        if fresh:
-            if self._window:
-                self._window.live(event.t, fresh)
-            self._last_live = (event.t, fresh)
+        if self._window:
+            self._window.live(event.t, fresh)
+        self._last_live = (event.t, fresh)
 
     def _on_progress(self, t: int, told: dict[str, Any]) -> None:
         found = {"stage": str(told["stage"]), **{k: int(told[k]) for k in ("done", "total")}}
@@ -180,7 +193,7 @@ class RunState:
     # --- parts ------------------------------------------------------------------------------
 
     def _said(self, event: Event) -> LogLine | None:
-        """The event's line; preflight's contented findings were told by the plan."""
+        """The event's line; passing preflight findings were already shown with the plan."""
         line = eventwords.line(event)
         if line is None or (event.kind == "finding" and line.level == "ok"):
             return None
@@ -188,18 +201,18 @@ class RunState:
         return line
 
     def _add_power(self, t: int, device: str, watts: float) -> None:
-        """A journal from before running sums: the watts shown, added up from event to event."""
+        """For journals without running sums: sum the shown watts from event to event."""
         if self._by_power:
             before, joules = self._sums.get(device, (t, 0.0))
             trace = self._traces["power"].get(device)
             last = trace.last if trace else watts
-            self._sums[device] = (t, joules + (last + watts) / 2 * (t - before) / NS)
+            self._sums[device] = (t, joules + (last + watts) / 2 * (t - before) / SECOND_NS)
 
     def _trace(self, of: str, device: str, t: int, value: float) -> None:
         self._traces[of].setdefault(device, Trace()).add(t, value)
 
     def _trace_state(self, t: int) -> None:
-        """State is told when it changed: its series holds it at every live event."""
+        """Extend the series of a state: the journal has its changes, the series all events."""
         for device, state in self._state.items():
             if t - self._heard.get(device, t) < SILENT_NS:
                 for of, key in (("temperature", "temperature"), ("clock", "sm_clock")):
@@ -208,7 +221,7 @@ class RunState:
 
     def _devices(self) -> tuple[Device, ...]:
         found = {*self._watts, *self._state}
-        # By their length first: gpu10 comes after gpu9.
+        # By length first: gpu10 comes after gpu9.
         ordered = sorted(found, key=lambda n: (names.rank(self._scope(n)), len(n), n))
         return tuple(
             Device(
@@ -235,7 +248,7 @@ class RunState:
         return tuple(_unsure(value) if self._by_power else value for value in found)
 
     def _device_energy(self) -> dict[str, EnergyValue]:
-        """Each device's own part of its scope's energy, with the uncertainty of it alone."""
+        """Each device's part of its scope's energy, with its own uncertainty."""
         if self._window is None:
             return {}
         found = {
@@ -246,7 +259,7 @@ class RunState:
         return {d: _unsure(value) for d, value in found.items()} if self._by_power else found
 
     def _devices_of(self, scope: str) -> Mapping[str, Mapping[str, Any]]:
-        """The devices that a scope adds up; without a plan those that had a sum, by their names."""
+        """The devices of a scope's sum; without a plan those with a sum, by their names."""
         if self._facts:
             return self._facts.get(scope, {})
         return {d: {} for d in self._sums if scope_of(d) == scope}
@@ -259,7 +272,7 @@ class RunState:
         done, tokens = int(said["done"]), said.get("tokens")
         at, energy = self._progress_at
         joules = energy.joules if energy else None
-        seconds = (min(at, block.t1 or at) - block.t0) / NS
+        seconds = (min(at, block.t1 or at) - block.t0) / SECOND_NS
         measured = said["stage"] == "measured"
         return Progress(
             stage=str(said["stage"]),
@@ -275,7 +288,7 @@ class RunState:
 
 
 def _facts_of(meters: Sequence[MeterPlan]) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """scope → device → facts of the quantity that the scope's running sum is made of."""
+    """scope → device → facts of the quantity of the scope's running sum."""
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for meter in meters:
         for device in meter.devices:
@@ -286,13 +299,13 @@ def _facts_of(meters: Sequence[MeterPlan]) -> dict[str, dict[str, Mapping[str, A
 
 
 def _numbers(told: Any) -> dict[str, float]:
-    """What of a mapping is a number; nothing of what is no mapping."""
+    """The numbers in a mapping; empty if it is none."""
     pairs = told.items() if isinstance(told, dict) else ()
     return {k: v for k, v in pairs if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
 def _unsure(value: EnergyValue) -> EnergyValue:
-    """What was added up from the watts shown: nobody knows how far off that is."""
+    """An energy that was summed from shown watts: its uncertainty is unknown."""
     return msgspec.structs.replace(value, u_reading=None, u_sensor=None, terms={}, method=BY_POWER)
 
 

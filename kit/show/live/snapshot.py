@@ -1,4 +1,4 @@
-"""What a run looks like at one instant: the immutable record that faces draw."""
+"""A run at one instant: the immutable record that faces draw."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kit.core.model import EnergyValue
 from kit.show.live.eventwords import LogLine
 from kit.show.live.trace import Point
 
-NS = 1e9
+SECOND_NS = 1e9
 SILENT_NS = 3_000_000_000
 StepKey = tuple[str, str | None]
 
 
 class Step(NamedTuple):
-    """A block of a launch; ``t1`` is None while it goes on."""
+    """A block of a launch; ``t1`` is None until it ends."""
 
     launch: int
     phase: str
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Device:
-    """One device as last heard: watts, ``state`` as in live events, and when (ns)."""
+    """The latest of one device: watts, ``state`` as in live events, and when (ns)."""
 
     name: str
     scope: str
@@ -40,17 +40,17 @@ class Device:
     state: Mapping[str, float] = field(default_factory=dict)
 
     def silent_s(self, now: int) -> float:
-        """For how long nothing was heard of it at ``now`` (ns), s; 0 below three seconds."""
+        """For how long it has been silent at ``now`` (ns), s; 0 below three seconds."""
         if self.heard is None or now - self.heard < SILENT_NS:
             return 0.0
-        return (now - self.heard) / NS
+        return (now - self.heard) / SECOND_NS
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The requests of the stage that goes on or went last; rates are since the block began.
+    """The requests of the present or last stage; rates are since the block began.
 
-    ``failed`` of those that are done is told when the stage has ended, None before.
+    ``failed`` is known when the stage has ended, None before.
     """
 
     stage: str = ""
@@ -100,10 +100,10 @@ class RunSnapshot:
     def done(self) -> dict[StepKey, float]:
         """How long each finished step of the present launch took, s."""
         ended = (s for s in self.steps if s.launch == self.launch and s.t1 is not None)
-        return {s.key: (s.t1 - s.t0) / NS for s in ended if s.t1 is not None}
+        return {s.key: (s.t1 - s.t0) / SECOND_NS for s in ended if s.t1 is not None}
 
     def expected_s(self) -> float | None:
-        """How long the run will take in all, s, once a launch tells; None before."""
+        """The expected duration of the run, s, from its first launches; None before."""
         firsts: dict[int, int] = {}
         for step in self.steps:
             firsts.setdefault(step.launch, step.t0)
@@ -111,11 +111,11 @@ class RunSnapshot:
         if self.launches < 2 or len(begins) < 2:
             return None
         one = (begins[-1] - begins[0]) / (len(begins) - 1)
-        return (begins[0] + one * self.launches) / NS
+        return (begins[0] + one * self.launches) / SECOND_NS
 
 
 def scope_of(device: str) -> str:
-    """A device's scope by its alias, where no plan tells it."""
+    """A device's scope by its alias, without a plan."""
     for prefix, scope in (
         ("gpu", "gpu"),
         ("cpu", "cpu"),

@@ -1,4 +1,4 @@
-"""A series as it grows, in bounded memory: what is old is kept coarser, no spike is lost."""
+"""A growing series in bounded memory: old values are kept coarser, but no spike is lost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Trace:
         return self._recent[-1].mean
 
     def points(self) -> tuple[Point, ...]:
-        """All of it in time order: bins, and where the recent values begin those."""
+        """All points in time order: bins, then the recent values."""
         if not self._recent:
             return ()
         since = self._recent[0].t
@@ -66,7 +66,7 @@ def joined(points: Sequence[Point]) -> Point:
 
 
 def columns(points: Iterable[Point], t0: int, t1: int, width: int) -> list[Point | None]:
-    """The points between ``t0`` and ``t1`` (ns) in ``width`` columns; None where there is none."""
+    """The points between ``t0`` and ``t1`` (ns) in ``width`` columns; None for an empty one."""
     found: list[list[Point]] = [[] for _ in range(width)]
     span = max(t1 - t0, 1)
     for point in points:

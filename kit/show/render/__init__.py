@@ -1,8 +1,8 @@
-"""How both faces show things: what prints, and what a screen can show too.
+"""How both faces show things: printed, or drawn on a screen.
 
-Data goes to stdout, talk to stderr (see `kit.show.render.console`). Nothing here computes: it
-lays out what the rooms below have found. Strings may come from a stranger's archive, so that
-each passes through `console.plain` before it is drawn.
+Data go to stdout, messages to stderr (see `kit.show.render.console`). Nothing here computes: it
+lays out results of the packages below. Strings may come from a stranger's archive, so that each
+passes through `console.plain` before it is drawn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `kit verify --store` found of a store's ledger; `kit ls` and `kit recover` say the worst."""
+"""The check of a store's ledger by `kit verify --store`; its faults in `kit ls` and `recover`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 _BADGES = {"PASS": "ok", "WARN": "warn", "FAIL": "fail"}
 _CLAIM = (
-    "the ledger is the word of whoever keeps this store: its chain shows what was edited or cut "
-    "out, not that it was never written anew. `kit verify RUN` checks a run"
+    "the keeper of this store vouches for the ledger: its chain shows edits and deletions, not "
+    "that it was never rewritten. `kit verify RUN` checks a run"
 )
 
 
 def audit(found: Audit) -> None:
-    """The findings on stdout, and what they entitle to say."""
+    """Print the findings, and what may be claimed from them."""
     word = "SOUND" if found.passed else "NOT SOUND"
     head = with_badge("ok" if found.passed else "fail", plain("the ledger of this store"), word)
     claim = Text("\n").append_text(plain(_CLAIM, "quiet"))
@@ -29,7 +29,7 @@ def audit(found: Audit) -> None:
 
 
 def ledger_doubts(found: Audit) -> None:
-    """What is wrong with the ledger, on stderr; nothing where it is sound."""
+    """Print the ledger's faults on stderr; nothing if it is valid."""
     for doubt in found.doubts:
         put(stderr(), _line(doubt))
     if found.doubts:

@@ -1,8 +1,8 @@
-"""Consoles, colours and marks: one look for every command.
+"""Consoles, colours and badges: one look for every command.
 
-On a terminal: colour (unless NO_COLOR), the terminal's width, glyphs where it can show them.
+On a terminal: colour (unless NO_COLOR), the terminal's width, glyphs if it can show them.
 Into a pipe or file: plain text, never wrapped, no trailing blanks, so that `grep` and `cut` work.
-A state is always a word beside its glyph, never colour alone.
+A state is always a glyph and a word, never colour alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.theme import Theme
 
 from kit.core.text import clean
 
-# Wide enough that nothing that kit prints into a pipe is ever wrapped.
+# Wide enough that kit's output into a pipe is never wrapped.
 _UNWRAPPED = 4096
 THEME = Theme(
     {
@@ -38,7 +38,7 @@ THEME = Theme(
         "fix": "cyan",
     }
 )
-# State → (glyph, the same in ASCII, style). The word beside it is the state itself.
+# State → (glyph, the same in ASCII, style). The word is the state itself.
 GLYPHS = {
     "ok": ("✔", "+", "good"),
     "warn": ("!", "!", "doubt"),
@@ -56,7 +56,7 @@ def stdout() -> Console:
 
 
 def stderr() -> Console:
-    """The console for talk."""
+    """The console for messages."""
     return _console(sys.stderr)
 
 
@@ -88,7 +88,7 @@ def plain(value: object, style: str = "") -> Text:
 
 
 class Badge:
-    """A state as a glyph and a word of equal width, in ASCII where the terminal needs it."""
+    """A state as a glyph and a word, in ASCII if the terminal needs it."""
 
     def __init__(self, state: str, word: str | None = None) -> None:
         self._glyph, self._ascii, self._style = GLYPHS[state]
@@ -108,7 +108,7 @@ class Badge:
 
 
 def with_badge(state: str, text: Text, word: str | None = None) -> Table:
-    """One line with its badge in front; what does not fit goes below the text."""
+    """One line with a badge in front; longer text continues below the text."""
     line = grid({"no_wrap": True}, {"overflow": "fold"})
     line.add_row(Badge(state, word), text)
     return line
@@ -140,11 +140,11 @@ def fitted(
     elastic: int,
     right: Sequence[str],
 ) -> Table:
-    """A listing in which one column gives way and no other is ever cut.
+    """A listing in which only one column is ever cut.
 
     Args:
         width: columns of the terminal.
-        elastic: the column that is cut with an ellipsis where there is too little room.
+        elastic: the column that is cut with an ellipsis if the table is too wide.
         right: headings of the columns that are aligned to the right.
     """
     cells = [list(row) for row in rows]
@@ -176,12 +176,12 @@ def facts(pairs: Iterable[tuple[str, RenderableType | str | None]]) -> Table:
 
 
 def device_name(device: str) -> str:
-    """A device's alias; the estimator's says what it is, so that it never looks measured."""
+    """A device's alias; the estimator's says that it is estimated."""
     return "host (estimated)" if device == "host" else device
 
 
 def title(text: str, note: str = "") -> Text:
-    """A heading, with a quiet note behind it."""
+    """A heading, followed by a quiet note."""
     heading = plain(text, "name")
     return heading.append_text(plain(f"  {note}", "quiet")) if note else heading
 

@@ -11,7 +11,7 @@ from kit.show.render.numbers import measured, watts
 
 
 def imported(told: Mapping[str, Any]) -> None:
-    """What `kit.cli.energibridge` found, on stdout."""
+    """Print the result of `kit.cli.energibridge`."""
     begin, end = told["window_s"]
     source = told["source"]
     note = f"{source['tool']}, {source['rows']} rows since {source['began_utc']}"

@@ -1,4 +1,4 @@
-"""Net energies of a run, and what speaks for or against them, for `kit show`: what was measured."""
+"""`kit show`: net energies, and the checks of a run's energy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def nets(results: Document) -> tuple[str, RenderableType | None]:
 
 
 def _first(results: Document) -> Document:
-    """The first launch; nothing where there was none."""
+    """The first launch; empty without one."""
     found: Document = (results.get("launches") or [{}])[0]
     return found
 
@@ -44,7 +44,7 @@ def _net(net: Document) -> str:
 
 
 def checks(results: Document) -> RenderableType | None:
-    """Steady state, cross-check and joules per token, a line each where there is one."""
+    """Steady state, cross-check and joules per token, a line each if there is one."""
     rows = [*_steady(results), *_crossed(results), *_split(results)]
     if not rows:
         return None
@@ -55,7 +55,7 @@ def checks(results: Document) -> RenderableType | None:
 
 
 def _steady(results: Document) -> Iterator[tuple[str, str]]:
-    """The first launch; notices tell of the others. GPUs of the same state share a line."""
+    """Steady state of the first launch; notices report the others. Equal GPUs share a line."""
     told: dict[str, list[str]] = {}
     found = _first(results).get("steady", {})
     for gpu, places in found.items():

@@ -1,4 +1,4 @@
-"""`kit monitor`: this host's power, live on a terminal, a line a reading anywhere else."""
+"""`kit monitor`: this host's power, live on a terminal, elsewhere a line for each reading."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kit.show.render.console import (
 )
 
 HISTORY = 60
-# From this width on the lowest and highest reading have columns of their own.
+# From this width on the lowest and highest reading have their own columns.
 _WIDE = 76
 _STEPS = " ▁▂▃▄▅▆▇█"
 _ASCII_STEPS = " .:-=+*#@"
@@ -36,7 +36,7 @@ _ASCII_STEPS = " .:-=+*#@"
 
 @dataclass
 class Track:
-    """One device: what it tells now, and its power since the start."""
+    """One device: its present reading, and its power since the start."""
 
     seen: Seen
     readings: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
@@ -80,7 +80,7 @@ class PowerView:
         return plain("  ".join(parts))
 
     def _since(self, seen: Seen) -> str:
-        """The energy since the start; over how long, where readings are missing; or why none."""
+        """The energy since the start; its duration if readings are missing; or why none."""
         if seen.joules is None:
             return f"{_energy(None)} ({seen.no_energy})" if seen.no_energy else _energy(None)
         return _energy(seen.joules) + self._over(seen.seconds)
@@ -133,7 +133,7 @@ class PowerView:
         return [now, low, mean, high] if wide else [now, mean]
 
     def _details(self) -> Iterator[Text | Table]:
-        """What else is known of a GPU, how energy was found, and why a device tells no power."""
+        """More facts of a GPU, the source of its energy, and why a device has no power."""
         for name, track in self._tracks.items():
             seen = track.seen
             if seen.watts is None:
@@ -145,10 +145,10 @@ class PowerView:
                 yield plain(f"{name}: {', '.join(said)}", "quiet")
 
     def _totals(self) -> Iterator[Text]:
-        """One line a scope; what is estimated is called so by its scope."""
+        """One line for each scope; the scope's name says if it is estimated."""
         for scope, found in totals(self._latest).items():
             watts, joules = found["power_W"], found["energy_J"]
-            now = "a device tells none now" if watts is None else f"{watts:.1f} W"
+            now = "a device reports none now" if watts is None else f"{watts:.1f} W"
             since = "no energy" if joules is None else self._summed(found)
             why = f" ({found['reason']})" if joules is None else ""
             yield plain(f"{names.scope(scope)}: {now}, {since}{why}", "name")
@@ -159,7 +159,7 @@ class PowerView:
 
 
 def _ascii(segment: Segment) -> Segment:
-    """For a terminal that shows nothing else, which would be an error, not a question mark."""
+    """Text for a terminal that shows only ASCII; other characters would raise an error."""
     text = segment.text.translate({ord("–"): "-", ord("·"): ",", ord("°"): " "})
     return Segment(text.encode("ascii", "replace").decode(), segment.style, segment.control)
 
@@ -188,7 +188,7 @@ def _found(seen: Seen, over: str) -> Iterator[str]:
 
 
 def _energy(joules: float | None) -> str:
-    """``812 J``, ``7.71 kJ``, ``1.02 MJ``; a dash where none is known."""
+    """``812 J``, ``7.71 kJ``, ``1.02 MJ``; a dash if unknown."""
     if joules is None:
         return "–"
     for unit in ("J", "kJ"):
@@ -203,7 +203,7 @@ def _energy(joules: float | None) -> str:
 
 
 def _spark(track: Track, width: int, options: ConsoleOptions) -> Text:
-    """The last readings as bars from zero to the highest seen."""
+    """The last readings as bars from zero to the highest one."""
     steps = _ASCII_STEPS if options.ascii_only else _STEPS
     top = max(track.high, 1e-9)
     last = list(track.readings)[-width:]
@@ -212,7 +212,7 @@ def _spark(track: Track, width: int, options: ConsoleOptions) -> Text:
 
 
 def power(readings: Iterable[Snapshot]) -> None:
-    """Show readings as they come, until they end."""
+    """Show readings as they come, until the last one."""
     console, view = stdout(), PowerView()
     if not console.is_terminal:
         for snapshot in readings:

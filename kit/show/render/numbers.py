@@ -1,4 +1,4 @@
-"""Numbers as they are shown: four significant digits, and never a zero for what is unknown."""
+"""Numbers as text: four significant digits, and never a zero for an unknown value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def measured(value: Mapping[str, Any]) -> str:
 
 
 def spread(value: Mapping[str, Any]) -> list[str]:
-    """``["± 3", "± 26"]``: reading noise, then sensor, to two digits; what there is of them."""
+    """``["± 3", "± 26"]``: reading noise, then sensor, to two digits, as far as known."""
     known = [value[key] for key in ("u_reading", "u_sensor") if is_number(value, key)]
     told = [f"± {rounding.number(u, 2)}" for u in known]
     return [*told, *([rounding.IN_DOUBT] if value.get("doubts") else [])]

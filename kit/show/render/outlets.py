@@ -1,4 +1,4 @@
-"""What `kit pdu` prints: a PDU's outlets, a section for host.toml, a calibration."""
+"""The output of `kit pdu`: a PDU's outlets, a section for host.toml, a calibration."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kit.core.text import clean
 from kit.core.units import QUANTITIES, significant
 from kit.measure.meters.pdu.recognise import Place, Seen
 
-_AMPERES = "amperes alone: no energy can be told from it"
-_LONGEST_S, _RAREST_S = 60, 10  # what host.toml takes
+_AMPERES = "amperes alone: no energy follows from them"
+_LONGEST_S, _RAREST_S = 60, 10  # what host.toml accepts
 COMMUNITY = "KIT_PDU_COMMUNITY"
 
 
@@ -41,7 +41,7 @@ def document(seen: Seen) -> dict[str, Any]:
 
 
 def lines(seen: Seen) -> list[str]:
-    """A probe for a person."""
+    """A probe as text."""
     head = [clean(seen.description) or "no description", f"sysObjectID {seen.sys_object_id}"]
     head += [f"note: {clean(note)}" for note in seen.notes]
     if seen.slow_s:
@@ -62,7 +62,7 @@ def _values(place: Place) -> str:
 
 
 def section(alias: str, config: dict[str, Any], seen: Seen) -> list[str]:
-    """The section of host.toml, ready to paste; empty where nothing tells watts."""
+    """The section of host.toml, ready to paste; empty if no outlet reports watts."""
     powers = [place for place in seen.places if "pdu_power" in place.values]
     if seen.profile is None or not powers:
         return []
@@ -94,7 +94,7 @@ def section(alias: str, config: dict[str, Any], seen: Seen) -> list[str]:
 
 
 def _profile(config: dict[str, Any], recognised: str) -> str:
-    """The name, or the whole path of one's own: host.toml may lie elsewhere."""
+    """The name of a profile, or the whole path of your own: host.toml may be elsewhere."""
     given = str(config.get("profile") or recognised)
     return str(Path(given).absolute()) if given.endswith(".json") else given
 
@@ -109,7 +109,7 @@ def _quoted(text: Any) -> str:
 
 
 def calibration(alias: str, entry: dict[str, Any], kept: bool) -> list[str]:
-    """A calibration for a person."""
+    """A calibration as text."""
     facts, measured = entry["facts"], entry["measured"]
     up, down = measured["lags_s"]
     lines = [
@@ -117,16 +117,16 @@ def calibration(alias: str, entry: dict[str, Any], kept: bool) -> list[str]:
         f"lag     {facts['lag_s']:.3g} s ± {facts['lag_u_s']:.2g} s (up {up:.3g}, down {down:.3g})",
         f"period  {facts['period_s']:.3g} s"
         if "period_s" in facts
-        else f"period  not told: the value changed only {measured['changes']} times",
+        else f"period  unknown: the value changed only {measured['changes']} times",
     ]
     if "correction" in facts:
         lines.append(f"gain    × {facts['correction']:.4f} ± {facts['gain']:.2%} by the reference")
     else:
-        lines.append("gain    not told: give --reference-watts of a truer meter at the same plug")
-    return [*lines, *_bound_told(measured), *(["kept beside host.toml"] if kept else [])]
+        lines.append("gain    unknown: give --reference-watts of a better meter at the same plug")
+    return [*lines, *_bound_lines(measured), *(["kept next to host.toml"] if kept else [])]
 
 
-def _bound_told(measured: dict[str, Any]) -> list[str]:
+def _bound_lines(measured: dict[str, Any]) -> list[str]:
     if "parts" not in measured:
         return ["bound   none: neither NVML nor RAPL is readable here"]
     parts = " + ".join(measured["parts"]).upper()

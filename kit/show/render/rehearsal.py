@@ -1,4 +1,4 @@
-"""What is shown before anything runs: errors, a spec's problems, findings, plan, privileges."""
+"""What is shown before a run: errors, a spec's problems, findings, plan, privileges."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NETWORKS = {
 
 
 def error(raised: KitError) -> None:
-    """What went wrong and what to do, on stderr; all problems and findings of an error."""
+    """Print an error and its remedy on stderr, with all its problems or findings."""
     if isinstance(raised, PreflightFailed):
         said = "preflight forbids this run"
         below: list[RenderableType] = [
@@ -57,22 +57,22 @@ def error(raised: KitError) -> None:
 
 
 def problems(found: Sequence[Problem]) -> None:
-    """Every problem of a spec, on stdout: where, what, and what to do."""
+    """Print every problem of a spec: where, what, and the remedy."""
     put(stdout(), _problems(found))
 
 
 def findings(found: Sequence[Finding], heading: str = "", *, doubts_only: bool = False) -> None:
-    """Preflight's or doctor's findings on stdout, and how many of each.
+    """Print preflight's or doctor's findings, and their counts.
 
     Args:
-        doubts_only: leave out those that are ok.
+        doubts_only: leave out findings that are ok.
     """
     top: list[RenderableType] = [title(heading)] if heading else []
     put(stdout(), *top, findings_table(found, doubts_only=doubts_only), tally(found))
 
 
 def plan(found: Rehearsal) -> None:
-    """What will run here, step by step, and what preflight says of it."""
+    """Print what will run here, and preflight's findings."""
     spec = found.spec
     put(
         stdout(),
@@ -89,7 +89,7 @@ def plan(found: Rehearsal) -> None:
 
 
 def plan_facts(found: Rehearsal) -> Table:
-    """What a spec resolves to on this machine, a line an aspect."""
+    """What a spec resolves to on this machine, a line for each aspect."""
     spec, planned = found.spec, found.plan
     rows: list[tuple[str, RenderableType | str | None]] = [("runtime", spec.runtime.name)]
     if planned:
@@ -115,7 +115,7 @@ def plan_facts(found: Rehearsal) -> Table:
 
 
 def duration(found: Rehearsal) -> str:
-    """How long a run takes: as the last one took, else what is known before it."""
+    """How long a run takes: like the last one, else what is known before."""
     if found.took_s is not None:
         return f"about {short_time(found.took_s)}, as the last run of this spec here took"
     return f"at least {short_time(found.least_s)}, and the work itself"
@@ -132,7 +132,7 @@ def disk(found: Rehearsal) -> str | None:
 
 
 def findings_table(found: Iterable[Finding], *, doubts_only: bool = False) -> Table:
-    """Findings, a badge each, with what to do about them."""
+    """Findings, each with a badge and a remedy."""
     table = grid({"no_wrap": True}, {"overflow": "fold"})
     for finding in found:
         if finding.level != "ok":
@@ -196,7 +196,7 @@ def arrivals(spec: RunSpec) -> str:
 
 
 def _meters(plans: Sequence[MeterPlan]) -> str:
-    """Each meter with its devices, or that it has none."""
+    """Each meter with its devices, or a note that it has none."""
     said = []
     for meter in plans:
         name = f"{meter.name} {meter.alias}" if meter.alias else meter.name
@@ -213,11 +213,11 @@ def _cpus(planned: Plan) -> str:
 
 
 def network(launch: LaunchPlan) -> str:
-    """The container's network, and what it reaches by it."""
+    """The container's network, and what it can reach."""
     return f"{_NETWORKS[launch.network]}: {EGRESS[launch.egress]}"
 
 
 def limits(launch: LaunchPlan) -> str:
-    """What the container may take."""
+    """The container's limits."""
     memory, shm = short_memory(launch.memory_bytes), short_memory(launch.shm_bytes)
     return f"memory {memory}, shared memory {shm}, {launch.pids} processes"

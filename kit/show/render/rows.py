@@ -1,4 +1,4 @@
-"""`kit ls`: a line a run, from the rows of the catalogue."""
+"""`kit ls`: a line for each run, from the rows of the catalogue."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SHORT = 12
 # A run's state → its badge, here and in the UI.
 BADGES = {"complete": "ok", "failed": "fail", "aborted": "warn", "running": "running"}
 BADGES |= {"waiting": "running", "unsealed": "warn", "refused": "fail", "broken": "fail"}
-# From this width on everything has a column of its own.
+# From this width on everything has its own column.
 WIDE = 110
 _NUMBERS = (ENERGY_PER["output_token"].short, "tokens/s")
 _NO_RUNS = "no runs yet: `kit init` writes a spec, `kit run` runs it, `make demo` does it all"
 
 
 def runs(rows: Sequence[Row]) -> None:
-    """`kit ls` on stdout; how many there are on stderr."""
+    """Print the list on stdout, and the number of runs on stderr."""
     console = stdout()
     if rows:
         put(console, _wide(rows, console) if console.width >= WIDE else _narrow(rows, console))
@@ -41,7 +41,7 @@ def _wide(rows: Sequence[Row], console: Console) -> Table:
 
 
 def _narrow(rows: Sequence[Row], console: Console) -> Table:
-    """Without runtime and year; the verdict goes below the run, a note below the spec."""
+    """The narrow form: without runtime and year; verdict below the run, note below the spec."""
     headings = ("status", "run", "spec", "started", *_NUMBERS)
     lines: list[tuple[Cell, ...]] = []
     for row in rows:

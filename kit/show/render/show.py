@@ -34,18 +34,18 @@ from kit.show.report.mean import HEADING, LEGEND, interval, mean
 
 Document = Mapping[str, Any]
 
-_NAME_LEAST = 20  # columns that a metric's name has before the interval goes below the mean
+_NAME_LEAST = 20  # least columns of a metric's name; with less the interval goes below the mean
 
 
 class Shown(NamedTuple):
-    """One run in full, to be drawn one below the other: what it was, then what was found."""
+    """One run in full, to be drawn one below the other: its description, then its results."""
 
     about: list[RenderableType]
     found: list[RenderableType]
 
 
 def run(name: str, manifest: Document, spec: Document, results: Document) -> None:
-    """One run in full, on stdout; arguments and errors are those of `run_parts`."""
+    """Print one run in full; arguments and errors as of `run_parts`."""
     console, short = stdout(), name[:SHORT]
     parts = run_parts(name, manifest, spec, results, console.width)
     ways = plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet")
@@ -58,10 +58,10 @@ def run_parts(
     """One run in full, for ``width`` columns.
 
     Args:
-        name: the run's hash, or what it is called instead.
+        name: the run's hash, or another name.
 
     Raises:
-        ArchiveRefused: the documents do not have the form that kit writes.
+        ArchiveRefused: the documents do not have kit's form.
     """
     try:
         return Shown(_about(name, manifest, spec), _found(readable(results), width))
@@ -69,7 +69,7 @@ def run_parts(
         raise ArchiveRefused(
             "DOCUMENT_MALFORMED",
             "this run's documents do not have the form that kit writes",
-            f"`kit verify {name[:SHORT]}` says what is wrong with it",
+            f"`kit verify {name[:SHORT]}` shows what is wrong with it",
         ) from error
 
 
@@ -94,7 +94,7 @@ def _found(results: Document, width: int) -> list[RenderableType]:
 
 
 def _section(heading: str, body: RenderableType | None) -> list[RenderableType]:
-    """A heading above ``body`` and a blank line before; nothing for nothing."""
+    """A blank line, a heading and ``body``; nothing without a body."""
     if body is None:
         return []
     return [Text(), title(heading), body] if heading else [body]
@@ -123,7 +123,7 @@ def _identity(name: str, manifest: Document, spec: Document) -> list[tuple[str, 
 
 
 def _image(image: Document) -> str:
-    """Reference and id; a reference that ends in the id already says both."""
+    """Reference and id; only the reference if it ends in the id."""
     reference, id_ = str(image.get("reference")), str(image.get("image_id"))
     return reference if reference.endswith(id_) else f"{reference} {id_}"
 
@@ -133,7 +133,7 @@ def _parents(manifest: Document) -> list[Document]:
 
 
 def _metrics(results: Document, width: int) -> RenderableType | None:
-    """Every metric that has a value, the primary one marked; no name and no number is cut."""
+    """Every metric with a value, a star for the primary one; no name and no number is cut."""
     primary = results.get("primary", {}).get("metric")
     known = {k: m for k, m in results.get("metrics", {}).items() if "value" in m or "agree" in m}
     if not known:
@@ -155,7 +155,7 @@ def _metrics(results: Document, width: int) -> RenderableType | None:
 
 
 def _shape(width: int, widest: Sequence[int]) -> str:
-    """What there is room for: a column each, the interval below the mean, or all below the name."""
+    """The form that fits: a column each, the interval below the mean, or all below the name."""
     mean, interval = (each + 2 for each in widest)
     if width - 3 - mean - interval >= _NAME_LEAST:
         return "columns"
@@ -163,7 +163,7 @@ def _shape(width: int, widest: Sequence[int]) -> str:
 
 
 def _beside(found: tuple[Text, Text], form: str) -> tuple[Text, ...]:
-    """What of mean and interval stands beside the name."""
+    """The cells of mean and interval next to the name."""
     return {"columns": found, "two columns": (Text("\n").join(found),)}.get(form, ())
 
 
@@ -183,7 +183,7 @@ def _agreement(metric: Document) -> tuple[Text, Text]:
 
 
 def _missing(results: Document) -> RenderableType | None:
-    """What has no value, together by reason, so that no scope is silently absent."""
+    """Metrics without a value, grouped by reason, so that no scope is silently absent."""
     reasons: dict[str, list[str]] = {}
     for name, metric in results.get("metrics", {}).items():
         if metric.get("status") == "unmeasured":
@@ -200,7 +200,7 @@ def _missing(results: Document) -> RenderableType | None:
 
 
 def _phases(results: Document, width: int) -> tuple[str, RenderableType | None]:
-    """Phases of the first launch, with time, energy and mean power of every scope that has any."""
+    """Phases of the first launch, with time, energy and mean power of every known scope."""
     launches = results.get("launches") or ()
     if not launches:
         return "", None
@@ -231,13 +231,13 @@ def _phases(results: Document, width: int) -> tuple[str, RenderableType | None]:
 
 
 def _form(scopes: int, width: int) -> str:
-    """What there is room for: energies with uncertainty and watts, without watts, or bare."""
+    """The form that fits: energies with uncertainty and watts, without watts, or alone."""
     forms = (("full", 28), ("no watts", 20), ("bare", 0))
     return next(form for form, each in forms if 34 + scopes * each <= width or not each)
 
 
 def _gaps(found: Sequence[Document], scopes: Sequence[str]) -> Table:
-    """Why a phase has no energy where others of its scope have."""
+    """Why a phase has no energy, if other phases of its scope have."""
     table = facts([])
     reasons: dict[str, list[str]] = {}
     for phase in found:
@@ -264,6 +264,6 @@ def _notices(results: Document) -> RenderableType | None:
 
 
 def _phase_name(phase: Document) -> str:
-    """``idle (before)``, ``decode ×8``: its name, and how many pieces it is in."""
+    """``idle (before)``, ``decode ×8``: its name, and its number of pieces."""
     pieces = phase.get("pieces", 1)
     return words.phase_name(phase) + (f" ×{pieces}" if pieces > 1 else "")

@@ -1,4 +1,4 @@
-"""What a replay would do, line by line: the same words in `kit replay` and in the terminal UI."""
+"""What a replay would do, line by line: the same text in `kit replay` and the terminal UI."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from kit.show.render.console import (
 )
 from kit.show.render.rehearsal import arrivals, findings_table, limits, network
 
-if TYPE_CHECKING:  # replay is imported by those that use it, so that other commands answer at once
+if (
+    TYPE_CHECKING
+):  # only the functions that need replay import it, so that other commands answer at once
     from kit.judge.replay import FilePart, ImagePart, MeterPart, Undertaking
     from kit.machine.images import Recipe
 
@@ -33,12 +35,12 @@ _RIGHTS = "user nobody (65534), no capabilities, no new privileges, read-only fi
 
 
 def undertaking(found: Undertaking) -> None:
-    """Everything that a replay would do, on stderr, before it asks for a yes."""
+    """Print everything that a replay would do, on stderr, before it asks for a yes."""
     put(stderr(), title("this replay", _HEADING), undertaking_list(found))
 
 
 def undertaking_list(found: Undertaking) -> RenderableType:
-    """Everything that a replay would do, as it is drawn."""
+    """Everything that a replay would do, as a list to draw."""
     spec, launch = found.spec, found.launch
     rows: list[tuple[str, RenderableType | str | None]] = [
         ("spec", spec.name),

@@ -1,4 +1,4 @@
-"""Verdicts of a replay and of a comparison: the number first, then what stands behind it."""
+"""Verdicts of a replay and of a comparison: the number first, then its evidence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATES = {
     "INCONCLUSIVE": "warn",
     "NOT-COMPARABLE": "skip",
 }
-# What a difference means, as badge and words, for both faces.
+# The meaning of a difference, as badge and words, for both faces.
 MEANINGS: dict[Meaning, tuple[str, str]] = {
     "confounder": ("warn", "confounder"),
     "other work": ("running", "asked, other work"),
@@ -52,14 +52,16 @@ _IMAGES = {
 
 
 def comparison(found: Comparison) -> None:
-    """A replay's or a comparison's verdict, on stdout: the primary metric, every other axis, what
-    image and machine have to do with it, and what differs, confounders first.
+    """Print a replay's or a comparison's verdict.
+
+    The primary metric first, then every other axis, image and machine, and all differences,
+    confounders first.
     """
     put(stdout(), comparison_view(found))
 
 
 def comparison_view(found: Comparison) -> Group:
-    """A replay's or a comparison's verdict as it is drawn."""
+    """A replay's or a comparison's verdict to draw."""
     return Group(
         _headline(found.primary),
         Text(),
@@ -79,7 +81,7 @@ def _headline(axis: Axis) -> Table:
 
 
 def _axes(axes: Sequence[Axis]) -> Table:
-    """One line an axis; those that say the same without a number share one."""
+    """One line for each axis; axes with the same verdict and no number share one."""
     table = grid({"no_wrap": True}, {"overflow": "fold"})
     shared: dict[tuple[str, str], list[str]] = {}
     for axis in axes:
@@ -107,7 +109,7 @@ def _numbers(axis: Axis) -> str:
 
 
 def _means(found: Comparison) -> list[RenderableType]:
-    """What the ratios are of: each side's mean with its uncertainty."""
+    """The means of the ratios: each side's mean with its uncertainty."""
     both = [axis for axis in found.axes if axis.original and axis.new]
     if not both:
         return []
@@ -129,12 +131,12 @@ def _machines(found: Comparison) -> Table:
 
 
 def difference_value(value: str, is_whole: bool) -> str:
-    """A value of a ranked difference in words."""
+    """A value of a ranked difference as text."""
     return (_WHOLES.get(value, value) or "–") if is_whole else value
 
 
 def _differences(found: Comparison) -> list[RenderableType]:
-    """What differs, and what that may explain: confounders first."""
+    """Differences and what they may explain: confounders first."""
     from kit.judge.compare import ranked
 
     if not (rows := ranked(found)):

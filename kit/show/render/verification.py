@@ -1,4 +1,4 @@
-"""`kit verify`'s answer, level by level: what passed is counted, what did not is told."""
+"""The answer of `kit verify` by level: passed checks are counted, others are shown."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from kit.judge.verify.integrity import Altered
 
 _BADGES = {"PASS": "ok", "WARN": "warn", "FAIL": "fail", "SKIP": "skip", "WITHHELD": "withheld"}
-# A level is the first of these that one of its checks is: what was withheld does not spoil it.
+# A level has the first of these states that a check of it has; withheld files do not spoil it.
 _ORDER = ("FAIL", "WARN", "PASS", "WITHHELD", "SKIP")
 
 
 def verdict(found: Verdict, *, details: bool = False) -> None:
-    """The verdict on stdout, and what it entitles to say.
+    """Print the verdict, and what may be claimed from it.
 
     Args:
         details: also list the checks that passed.
@@ -31,7 +31,7 @@ def verdict(found: Verdict, *, details: bool = False) -> None:
 
 
 def verdict_view(found: Verdict, *, details: bool = False) -> Group:
-    """The verdict as it is drawn.
+    """The verdict to draw.
 
     Args:
         details: also list the checks that passed.
@@ -48,12 +48,12 @@ def verdict_view(found: Verdict, *, details: bool = False) -> Group:
 
 
 def claim_view(found: Verdict) -> Table:
-    """What may be said of the run."""
+    """What may be claimed of the run."""
     return facts([("claim", found.claim), ("run", found.run_hash)])
 
 
 def unshown_view(found: Verdict) -> Text:
-    """What no check of any archive can show; empty where the run may not be used anyway."""
+    """What no check of an archive can show; empty if the run may not be used."""
     return plain(f"no archive can show {found.unshown}" if found.unshown else "", "quiet")
 
 
@@ -73,7 +73,7 @@ def summary(found: Verdict) -> str:
 
 
 def level_view(found: Verdict, level: str, text: str, *, details: bool) -> Group:
-    """One level: its badge and words, and below them what failed, or every check of it."""
+    """One level: its badge and words, and below them failed checks, or all of them."""
     checks = [check for check in found.checks if check.level == level]
     said = _tally(checks) or ("nothing to check" if found.passed else "not reached")
     words = plain(f"{level}  {text}").append_text(plain(f"  {said}", "quiet"))

@@ -15,7 +15,7 @@ from kit.energy.results import checks
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 
-# Colours that hold on white and on black, and differ for the colour-blind (Okabe & Ito).
+# Colours for white and black ground that colour-blind people can distinguish (Okabe & Ito).
 PHASE_COLOURS = {
     "idle": "#999999",
     "startup": "#56b4e9",
@@ -24,7 +24,7 @@ PHASE_COLOURS = {
     "measured": "#009e73",
     "shutdown": "#cc79a7",
 }
-# A grey printer tells the two kinds of idle apart by these.
+# These distinguish the two kinds of idle in grey print.
 PHASE_ALPHAS = {"idle": 0.14, "loaded_idle": 0.28}
 LINE_COLOURS = (
     "#d55e00",
@@ -42,7 +42,7 @@ _MAX_POINTS = 4000
 
 
 def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | None:
-    """The SVG of every device's watts over the whole run; None where nothing tells power.
+    """The SVG of every device's watts over the whole run; None without any power.
 
     Args:
         estimated: devices whose power is estimated, drawn dashed and labelled so.
@@ -78,7 +78,7 @@ def power(records: RunRecords, estimated: Iterable[str] = ("host",)) -> str | No
 
 
 def context(records: RunRecords) -> str | None:
-    """The SVG of every GPU's temperature and SM clock; None where neither was read."""
+    """The SVG of every GPU's temperature and SM clock; None if neither was read."""
     gpus = [d.device for d in checks.gpus(records)]
     panels = [p for p in CONTEXT if any(records.samples.get(g, p[0]) for g in gpus)]
     if not panels:
@@ -120,7 +120,7 @@ def _gauges(axes: Any, records: RunRecords, gpus: list[str], quantity: str) -> N
 
 
 def _launches(axes: Any, records: RunRecords, named: bool = True) -> None:
-    """A line where each launch begins, with its number where there is room."""
+    """A line at the begin of each launch, with its number if it fits."""
     begins: dict[int, float] = {}
     for phase in records.phases:
         begins[phase.launch] = min(begins.get(phase.launch, phase.t0), phase.t0)

@@ -1,4 +1,4 @@
-"""Energy on the page: per scope, of the measured block with its budget, and of every phase."""
+"""Energy on the page: of scopes, of the measured block with its budget, and of every phase."""
 
 from __future__ import annotations
 
@@ -80,13 +80,16 @@ def _block_row(launch: Document, scope: str) -> list[object]:
     return [
         names.scope(scope),
         launch["launch"],
-        _told(gross),
-        *(join([_told(n), tag("small", words.baseline(n), class_="below")]) for n in nets),
+        _energy_or_reason(gross),
+        *(
+            join([_energy_or_reason(n), tag("small", words.baseline(n), class_="below")])
+            for n in nets
+        ),
     ]
 
 
-def _told(value: Document) -> Html:
-    """As `energy`, with the reason in sight."""
+def _energy_or_reason(value: Document) -> Html:
+    """Like `energy`, with the reason shown."""
     if value["status"] == "unmeasured":
         return absent(value.get("reason", ""))
     return energy(value)
@@ -121,7 +124,7 @@ def _budget_rows(of_scope: Document) -> Iterator[list[object]]:
 
 
 def comparators(results: Document) -> Html:
-    """What another tool tells of the measured block, beside kit's scopes; nothing if none did."""
+    """Another tool's energy of the measured block, next to kit's scopes; nothing without one."""
     rows, said = [], dict[str, None]()
     for launch in results["launches"]:
         measured = words.block(launch)
@@ -136,15 +139,15 @@ def comparators(results: Document) -> Html:
         "Another tool's account",
         table(["tool", "launch", "measured block", "by component"], rows, numeric=2),
         tag("ul", *(tag("li", method) for method in said), class_="note"),
-        note="Measured or estimated as the tool says of itself. It is shown beside kit's scopes "
-        "and is in none of them.",
+        note="Measured or estimated, as the tool itself declares. It is shown next to kit's scopes "
+        "and is part of none of them.",
     )
 
 
 def _account(launch: Document, title: str, told: Document) -> list[object]:
     devices = told.get("devices") or {}
     parts = [f"{name} {rounding.number(j)} J" for name, j in devices.items()]
-    return [title, launch["launch"], _told(told), ", ".join(parts)]
+    return [title, launch["launch"], _energy_or_reason(told), ", ".join(parts)]
 
 
 # --- power and phases -------------------------------------------------------------------------
@@ -154,7 +157,7 @@ def power(records: RunRecords) -> Html:
     """Every device's watts over the run."""
     drawn = chart.power(records)
     if drawn is None:
-        return section("Power over time", tag("p", "No meter told power.", class_="absent"))
+        return section("Power over time", tag("p", "No meter reported power.", class_="absent"))
     estimated = any(m.name == "estimate" and m.devices for m in records.plan.meters)
     note = "Dashed: estimated from CPU time and published watts, not measured." if estimated else ""
     return section("Power over time", tag("figure", Html(drawn), class_="scroll"), note=note)
@@ -163,7 +166,7 @@ def power(records: RunRecords) -> Html:
 def phases(results: Document) -> Html:
     """Every phase of every launch with its energy per scope."""
     shown = words.scopes(results["launches"])
-    note = "" if shown else "No energy was measured or estimated; the durations stand."
+    note = "" if shown else "No energy was measured or estimated; the durations are valid."
     return section("Phases", *(_launch(la, shown) for la in results["launches"]), note=note)
 
 

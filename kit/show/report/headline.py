@@ -1,4 +1,4 @@
-"""What a reader sees first: the primary number, a replay's verdicts, and the notices."""
+"""The top of the page: the primary number, a replay's verdicts, and the notices."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def verdicts(judged: Comparison) -> Html:
 
 
 def _sides(axis: Axis) -> tuple[str, str]:
-    """The two means that an axis compares; outputs are texts and have none."""
+    """The two means of an axis; outputs are texts and have none."""
     there, here = (mean(side) if side else "" for side in (axis.original, axis.new))
     return there, here
 

@@ -1,7 +1,7 @@
-"""How a mean over launches is said, in the same words on every face.
+"""A mean over launches as text, the same on every face.
 
 ``2.42 J ± 0.032 (3 launches) ± 0.12 (sensor)``: the mean, its standard error over launches, and
-what the sensor may be wrong by. One launch has no standard error, and says so.
+the sensor's uncertainty. One launch has no standard error; the text says so.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Said(NamedTuple):
 
     @property
     def spread(self) -> str:
-        """What stands behind value and unit."""
+        """The uncertainties after value and unit."""
         return " ".join(filter(None, self[2:]))
 
 
 def mean(metric: Document) -> str:
-    """A metric's mean with all that is known of its uncertainty, or why there is none."""
+    """A metric's mean with its uncertainty, or why there is none."""
     if "value" not in metric:
         return f"unmeasured: {sentence(metric.get('reason', 'no reason recorded'))}"
     said = pieces(metric)
@@ -75,14 +75,14 @@ def short(metric: Document) -> str:
 
 
 def scaled(metric: Document) -> tuple[float, str]:
-    """The factor and unit to show a metric in: thousandths where it would begin with zeros."""
+    """The factor and unit of a metric: thousandths if it would begin with zeros."""
     unit = str(metric.get("unit", ""))
     small = unit in ("s", "J") and 0 < abs(metric["value"]) < 0.1
     return (1000.0, f"m{unit}") if small else (1.0, unit)
 
 
 def interval(metric: Document) -> str:
-    """``95% [2.28, 2.56] J``: Student's interval of the mean; a dash of one launch."""
+    """``95% [2.28, 2.56] J``: Student's interval of the mean; a dash for one launch."""
     if not metric.get("ci95"):
         return "–"
     scale, unit = scaled(metric)
@@ -91,6 +91,6 @@ def interval(metric: Document) -> str:
 
 
 def _digits(metric: Document) -> int:
-    """Significant digits: to the second digit of the larger uncertainty, from 3 to 6; 4 of none."""
+    """Significant digits: to the second digit of the larger uncertainty, 3 to 6; 4 without one."""
     known = [u for u in (metric.get("se"), metric.get("u_sensor")) if u]
     return digits_left(metric["value"], max(known, default=0.0))

@@ -1,4 +1,4 @@
-"""The report's page: what a run was, what it measured, and how to check it."""
+"""The report's HTML page: what was run, what was measured, and how to check it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STYLE = Path(__file__).with_name("style.css")
 def html(
     name: str, records: RunRecords, results: Mapping[str, Any], judged: Comparison | None = None
 ) -> str:
-    """The whole page, in one file that needs nothing else.
+    """The whole page, as one file without dependencies.
 
     Args:
         name: the run's hash.

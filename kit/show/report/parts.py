@@ -1,4 +1,4 @@
-"""Pieces of HTML: everything that comes from a run is escaped here and nowhere else."""
+"""Pieces of HTML; the only place where text of a run is escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kit.show.report import rounding
 
 
 class Html(str):
-    """Markup that is ready to be put on a page; any other string is escaped first."""
+    """Markup for a page; any other string is escaped first."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ def table(heads: Sequence[object], rows: Iterable[Sequence[object]], numeric: in
 
 
 def _cells(row: Sequence[object], columns: int, numeric: int) -> Iterator[Html]:
-    """Cells of a row; the last of a shorter row, a reason, is as wide as what it stands for."""
+    """Cells of a row; the last cell of a shorter row, a reason, spans the rest."""
     for i, cell in enumerate(row):
         missing = columns - len(row) if i == len(row) - 1 else 0
         if missing:
@@ -64,7 +64,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Html:
 
 
 def energy(value: Mapping[str, Any]) -> Html:
-    """``915 J ± 3 (reading noise) ± 26 (sensor)``; what was not measured says so."""
+    """``915 J ± 3 (reading noise) ± 26 (sensor)``, or unmeasured."""
     if value.get("status") == "unmeasured":
         return tag("span", "unmeasured", class_="absent", title=sentence(value.get("reason", "")))
     shown, unit, shares = rounding.joules(value)
@@ -75,5 +75,5 @@ def energy(value: Mapping[str, Any]) -> Html:
 
 
 def absent(reason: object) -> Html:
-    """Why there is no number, where one would stand."""
+    """The reason in the place of a missing number."""
     return tag("span", f"unmeasured: {sentence(reason)}", class_="absent")

@@ -43,7 +43,7 @@ def text(
 
 
 def _wrapped(line: str, indent: str = "  ") -> str:
-    """A line within the width; what comes from a run is made safe here and nowhere else."""
+    """A line within the width; the only place where text of a run is made safe."""
     whole = clean(line)
     lead = whole[: len(whole) - len(whole.lstrip())]
     return textwrap.fill(whole.strip(), WIDTH, initial_indent=lead, subsequent_indent=lead + indent)
@@ -79,7 +79,7 @@ def _verdicts(judged: Comparison) -> Iterator[str]:
 
 
 def _numbers(results: Document) -> Iterator[str]:
-    """Energy by scope first, then every other metric; what has none, with its reason."""
+    """Energy by scope first, then every other metric; missing ones with a reason."""
     primary = results["primary"]["metric"]
     lacking = dict(words.unmeasured(results))
     for name, metric in results["metrics"].items():
@@ -110,7 +110,7 @@ def _notices(results: Document) -> list[str]:
 
 
 def _blocks(results: Document) -> Iterator[str]:
-    """Gross, nets and another tool's account of every launch's measured block."""
+    """Gross and net energy of every launch's measured block, and that of another tool."""
     shown = words.scopes(results["launches"])
     for launch in results["launches"]:
         measured = words.block(launch)
@@ -132,7 +132,7 @@ def _blocks(results: Document) -> Iterator[str]:
 
 
 def _budgets(results: Document) -> Iterator[str]:
-    """Of the first launch that has a measured block; launches are alike."""
+    """Uncertainty budgets of the first launch with a measured block."""
     launch = next((la for la in results["launches"] if words.block(la)), None)
     measured = words.block(launch) if launch else None
     for scope in SCOPES if measured else ():

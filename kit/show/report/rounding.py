@@ -1,4 +1,4 @@
-"""Numbers as a reader gets them: rounded to what their uncertainty leaves, with it behind them."""
+"""Numbers as text: rounded by their uncertainty, which follows them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def four(value: float) -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A value to ``digits`` significant digits, without exponent where that is readable."""
+    """A value to ``digits`` significant digits, without exponent if that is readable."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else f"{value}"
     shown = f"{value:.{digits}g}"
@@ -30,7 +30,7 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def share(part: float | None) -> str:
-    """A share of the variance; a small one is not called none."""
+    """A share of the variance as text; a small share is never shown as 0."""
     if part is None:
         return "–"
     return "< 0.1%" if part < 0.001 else f"{100 * part:.1f}%"
@@ -55,7 +55,7 @@ def digits_left(value: float, u: float) -> int:
     return min(6, max(3, places + 2))
 
 
-# Readings behind a number that are not believed: the notices say which, and why.
+# A number with rejected readings: the notices say which ones, and why.
 IN_DOUBT = "(readings in doubt)"
 
 

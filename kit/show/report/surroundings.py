@@ -1,4 +1,4 @@
-"""What ran, on what machine."""
+"""The machine and the software of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kit.show.report.parts import Html, absent, facts, section, table, tag
 
 
 def over_the_run(records: RunRecords) -> Html:
-    """Temperature and SM clock of every GPU over the run, and why clocks were held."""
+    """Temperature and SM clock of every GPU over the run, and reasons of limited clocks."""
     drawn = chart.context(records)
     reasons = [row for device in _gpus(records) for row in _reason_rows(records, device)]
     if drawn is None and not reasons:
@@ -117,7 +117,7 @@ def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, objec
 
 
 def _said(value: object) -> object:
-    """A value of the fingerprint as people write it."""
+    """A value of the fingerprint as text."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     if value is None or isinstance(value, bool):

@@ -1,6 +1,6 @@
 """A run as tidy CSV: one row per launch, phase and scope; and one per metric and launch.
 
-Cells are empty where there is no number, and ``reason`` says why. Columns of phases:
+A cell without a number is empty, and ``reason`` says why. Columns of phases:
 
     launch        number of the launch, from 0
     phase, part   kit's names (`kit.record.phases`); part is before, after or empty
@@ -60,11 +60,11 @@ METRICS = (
     "n",
     "reason",
 )
-_FORMULA = ("=", "+", "-", "@")  # what a spreadsheet would compute instead of showing it
+_FORMULA = ("=", "+", "-", "@")  # beginnings of a text that a spreadsheet would take for a formula
 
 
 def phases(results: Document) -> str:
-    """Every phase of every launch, a row a scope."""
+    """Every phase of every launch, a row for each scope."""
     return _csv(PHASES, (row for launch in results["launches"] for row in _phases(launch)))
 
 
@@ -183,7 +183,7 @@ def _csv(columns: Sequence[str], rows: Iterable[Document]) -> str:
 
 
 def _cell(value: object) -> object:
-    """Numbers as they are; text without control characters, and never a formula."""
+    """A cell: a number as it is; text without control characters, never a formula."""
     if value is None or isinstance(value, int | float):
         return "" if value is None else value
     told = clean(str(value)).replace("\n", " ")

@@ -1,4 +1,4 @@
-"""What speaks for or against a run's energy: steady state, cross-check, joules per token."""
+"""Checks of a run's energy: steady state, cross-check, joules per token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def split(results: Document) -> Html:
         "Joules per prefill and decode token (split)",
         table(heads, rows),
         note="By difference of workloads: least squares over whole requests of different lengths, "
-        "above the loaded idle server. It tells the two phases apart where they are too short to "
+        "above the loaded idle server. It separates the two phases where they are too short to "
         "be measured by themselves. ± is the standard uncertainty of the fit: how far the "
         "launches differ, then what the sensor's gain adds.",
     )
@@ -42,7 +42,7 @@ def _split_row(scope: str, found: Document) -> list[object]:
 
 
 def checks(results: Document, rule: Rule) -> Html:
-    """Steady state of each GPU in words with its slopes, and the cross-check of its two views."""
+    """Steady state of each GPU with its slopes, and the cross-check of its two views."""
     launches = results["launches"]
     steady = [row for launch in launches for row in _steady_rows(launch)]
     if not steady:

@@ -1,4 +1,4 @@
-"""What results mean, in words: for the page, the text and ``kit show``."""
+"""The meaning of results, as text: for the page, the plain text and ``kit show``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kit.show.report.rounding import number, with_u
 
 Document = Mapping[str, Any]
 
-# Every term of an energy's uncertainty: what it is, and whether repeating the run averages it out.
+# Every term of an energy's uncertainty: its meaning, and whether repeated runs average it out.
 TERMS: dict[str, tuple[str, bool]] = {
     "edge": ("the block's edges, between two readings", True),
     "ticks": ("steps of the energy counter", True),
@@ -27,8 +27,8 @@ TERMS: dict[str, tuple[str, bool]] = {
     "delay": ("the sensor's delay", False),
     "model": ("the model of the estimate", False),
 }
-STATES = {"steady": "steady", "not_steady": "not steady", "unknown": "cannot be told"}
-# The windows in which a GPU is judged to be steady or not.
+STATES = {"steady": "steady", "not_steady": "not steady", "unknown": "unknown"}
+# The windows in which a GPU's steady state is judged.
 PLACES = {"before": names.phase("loaded_idle", "before"), "within": names.phase("measured")}
 
 
@@ -36,7 +36,7 @@ PLACES = {"before": names.phase("loaded_idle", "before"), "within": names.phase(
 
 
 def block(launch: Document) -> Document | None:
-    """The measured block, if the launch came so far."""
+    """The measured block, if the launch has one."""
     return next((p for p in launch["phases"] if p["phase"] == "measured"), None)
 
 
@@ -80,7 +80,7 @@ def baseline(net: Document) -> str:
 
 
 def slope(judged: Document, key: str, unit: str) -> str:
-    """``+8.2 ± 6.2 %/min``, or that nobody knows."""
+    """``+8.2 ± 6.2 %/min``, or unknown."""
     if key not in judged:
         return "too few readings"
     told = with_u(judged[key]["value"], judged[key]["u"])
@@ -88,7 +88,7 @@ def slope(judged: Document, key: str, unit: str) -> str:
 
 
 def unsteady(launch: Document) -> list[str]:
-    """Why GPUs were not steady, or why it cannot be told, one line a window."""
+    """Why GPUs were not steady, or why that is unknown; one line for each window."""
     return [
         f"{gpu}, launch {launch['launch']}, {PLACES[place]}: {'; '.join(_why(judged))}"
         for gpu, places in launch["steady"].items()
@@ -98,7 +98,7 @@ def unsteady(launch: Document) -> list[str]:
 
 
 def _why(judged: Document) -> list[str]:
-    """The reasons, those of slopes, which are shown with them, by their limits."""
+    """The reasons; for slopes, which are shown too, only their limits."""
     found = []
     for reason in judged["reasons"]:
         if not isinstance(reason, Mapping) or reason.get("code") != "slope":
@@ -111,7 +111,7 @@ def _why(judged: Document) -> list[str]:
 
 
 def masks(judged: Document) -> str:
-    """The clock event reasons that a window saw, in words."""
+    """The clock event reasons in a window, as text."""
     if "event_reasons" not in judged:
         return "not read"
     seen = sorted({word for mask in judged["event_reasons"] for word in event_reasons(mask)})
@@ -126,7 +126,7 @@ def cross_check(check: Document) -> str:
 
 
 def per_token(fitted: Document) -> str:
-    """``2.42 ± 0.11 mJ``, and ``± 0.07 mJ (sensor)`` where the gain is told."""
+    """``2.42 ± 0.11 mJ``, and ``± 0.07 mJ (sensor)`` if the gain is known."""
     value, u = fitted["value"], fitted["u"]
     scale, unit = (1000, "mJ") if abs(value) < 0.1 else (1, "J")
     told = f"{with_u(value * scale, u * scale)} {unit}"
@@ -135,7 +135,7 @@ def per_token(fitted: Document) -> str:
 
 
 def split_over(found: Document) -> str:
-    """``24 requests in 3 launches``: over what a split's error is."""
+    """``24 requests in 3 launches``: the base of a split's error."""
     many = f"{found['windows']} requests"
     if found.get("launches"):
         return f"{many} in {found['launches']} launches"
@@ -143,7 +143,7 @@ def split_over(found: Document) -> str:
 
 
 def unmeasured(results: Document) -> list[tuple[str, str]]:
-    """Scopes behind no metric, each with its reason: (scope, reason)."""
+    """Scopes without any metric: (scope, reason)."""
     return [
         (name.partition("_energy_")[0], sentence(metric["reason"]))
         for name, metric in results["metrics"].items()
@@ -152,7 +152,7 @@ def unmeasured(results: Document) -> list[tuple[str, str]]:
 
 
 def gaps(launch: Document, shown: Sequence[str]) -> list[tuple[str, str]]:
-    """Why a phase has no energy where others of its scope have: (what, reason)."""
+    """Phases without energy, if others of their scope have it: (phase, reason)."""
     return [
         (f"{phase_name(phase)}, {names.scope(scope)}", sentence(phase["energy"][scope]["reason"]))
         for phase in launch["phases"]
@@ -167,7 +167,7 @@ def phase_name(phase: Document) -> str:
 
 
 def in_order(phases: Sequence[Document]) -> list[Document]:
-    """The blocks as they followed one another, what lies inside the measured one below it."""
+    """The blocks in time order, with the phases inside the measured one below it."""
     inside = [p for p in phases if p["phase"] in INSIDE]
     found: list[Document] = []
     for phase in phases:

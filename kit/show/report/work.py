@@ -19,9 +19,9 @@ def latency(results: Mapping[str, Any]) -> Html:
     return section(
         "Latency",
         table(["", "launch", "n", "p50", "p90", "p95", "p99"], rows),
-        note="In milliseconds, over the requests of one launch, which share its luck: no interval "
-        "is given, and a percentile only where enough requests support it. How far launches "
-        "differ stands with the medians' means above.",
+        note="In milliseconds, over the requests of one launch, which are not independent: no "
+        "interval is given, and a percentile only if enough requests support it. The scatter "
+        "between launches is given with the means of the medians above.",
     )
 
 

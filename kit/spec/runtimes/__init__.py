@@ -9,7 +9,7 @@ from __future__ import annotations
 from kit.core.registry import Registry
 from kit.spec.runtimes.base import Runtime
 
-__all__ = ("GROUP", "Runtime", "get", "names")
+__all__ = ("GROUP", "Runtime", "get", "knows", "names")
 
 GROUP = "kit.runtimes"
 _OWN = {
@@ -24,6 +24,11 @@ _REGISTRY = Registry("runtime", GROUP, _OWN, "RUNTIME")
 def names() -> tuple[str, ...]:
     """Every runtime's name; kit's own first."""
     return _REGISTRY.names()
+
+
+def knows(name: str) -> bool:
+    """Whether there is a runtime of that name."""
+    return _REGISTRY.knows(name)
 
 
 def get(name: str) -> Runtime:

@@ -36,6 +36,11 @@ def names() -> tuple[str, ...]:
     return _REGISTRY.names()
 
 
+def knows(name: str) -> bool:
+    """Whether there is a workload of that name."""
+    return _REGISTRY.knows(name)
+
+
 def get(name: str) -> Workload:
     """The workload called ``name``; raises `UsageError` if there is none."""
     found: Workload = _REGISTRY.get(name)

@@ -98,7 +98,7 @@ def _recover_one(flight: InFlight) -> list[Path]:
         flight.store.discard(flight.id)
         return []
     registered = events.decode(kept)[0].data
-    _mend(flight, kept)
+    _repair(flight, kept)
     parents = msgspec.convert(registered.get("parents", ()), tuple[dict[str, str], ...])
     found = seal(flight, "aborted", REASON, parents, kind="recovered")
     flight.store.forget_scratch(flight.id)
@@ -124,7 +124,7 @@ def _writer_of(folder: Path) -> str | None:
     return None
 
 
-def _mend(flight: InFlight, kept: bytes) -> None:
+def _repair(flight: InFlight, kept: bytes) -> None:
     """Cut incomplete lines, end the journal, and compute results as far as possible."""
     (flight.path / archive.MANIFEST).unlink(missing_ok=True)
     tidy(flight)

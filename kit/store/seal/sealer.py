@@ -10,6 +10,7 @@ import datetime
 import errno
 import hashlib
 import os
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -157,6 +158,7 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@cache
 def source_hash() -> str:
     """SHA-256 over kit's own Python files, which identifies the kit that made a run."""
     package = Path(kit.__file__).parent
@@ -187,11 +189,11 @@ def storage_error(error: OSError) -> KitError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
             "no space is left where the run is written",
-            "free some space; `kit recover` then seals what was gathered",
+            "free some space; `kit recover` then seals the records until then",
         )
     return RunFailed(
         f"the run could not be written: {error.strerror or type(error).__name__}",
-        "`kit recover` seals what was gathered",
+        "`kit recover` seals the records until then",
     )
 
 

@@ -1,7 +1,7 @@
-"""The document being written: edits by JSON path, undo and redo, and the file that it came from.
+"""The draft: a JSON document with edits by path, undo and redo.
 
-Documents are never changed in place: an edit shares all that it leaves alone with the document
-before it, so that the whole history costs little more than one document.
+Documents are never changed in place: an edited one shares all unchanged parts with the one before,
+so that the whole history costs little more than one document.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STEP = re.compile(r"\[(\d+)\]|\.([^.\[\]]+)")
 
 
 class Absent:
-    """The value of a key that is not there (null is a value)."""
+    """The value of a missing key (null is a value)."""
 
     def __repr__(self) -> str:
         return "ABSENT"
@@ -38,9 +38,9 @@ class Draft:
     """A JSON document with its history.
 
     Args:
-        document: what to begin with; it counts as saved where it came from a file.
-        rules: gives the JSON Schema at a path of a document: in which order its keys stand, and
-            what an object begins with that an edit makes on its way.
+        document: the first state; it counts as saved if it came from a file.
+        rules: returns the JSON Schema at a path of a document, for the order of keys, and for
+            the content of new objects on the path of an edit.
     """
 
     def __init__(self, document: Any, rules: Rules | None = None, *, saved: bool = True) -> None:
@@ -53,24 +53,24 @@ class Draft:
 
     @property
     def document(self) -> Any:
-        """The document as it is now; not to be changed."""
+        """The present document; not to be changed."""
         return self._states[self._now]
 
     @property
     def modified(self) -> bool:
-        """Whether it differs from what was saved last."""
+        """Whether it differs from the saved document."""
         return not same(self.document, self._saved)
 
     def get(self, where: Where) -> Any:
-        """The value at ``where``; `ABSENT` where there is none."""
+        """The value at ``where``; `ABSENT` without one."""
         return value_at(self.document, where)
 
     def put(self, where: Where, value: Any, *, joined: bool = False) -> None:
-        """Write ``value``, making the objects on the way.
+        """Write ``value``, and make missing objects on its path.
 
         Args:
-            joined: one step with the edit before it, if that was joined and at the same path:
-                what is typed into one field is undone at once.
+            joined: one step with the edit before, if that was joined and at the same path, so
+                that a text typed into one field is undone at once.
         """
         document = self.document
         for depth in range(1, len(where)):
@@ -81,7 +81,7 @@ class Draft:
         self.replace(self._with(document, where, value), where if joined else None)
 
     def drop(self, where: Where, *, joined: bool = False) -> None:
-        """Take a key or an element away, and the objects that were made for it alone."""
+        """Remove a key or an element, and objects that were made only for it."""
         document = without(self.document, where)
         for depth in range(len(where) - 1, 0, -1):
             parent = where[:depth]
@@ -92,7 +92,7 @@ class Draft:
         self.replace(document, where if joined else None)
 
     def replace(self, document: Any, joint: Where | None = None) -> None:
-        """Make ``document`` the next state; edits that were undone are forgotten."""
+        """Make ``document`` the next state; undone edits cannot be redone any more."""
         if same(document, self.document):
             return
         if joint is not None and joint == self._joint and self._now:
@@ -104,24 +104,24 @@ class Draft:
             self._now += 1
 
     def amend(self, document: Any) -> None:
-        """Make ``document`` the present state, as part of the edit that was made last."""
+        """Make ``document`` the present state, as part of the last edit."""
         if not same(document, self.document):
             self._states[self._now] = document
 
     def settle(self) -> None:
-        """End a joined edit: what is typed next is a step of its own."""
+        """End a joined edit: the next typing is a new step."""
         self._joint = None
 
     def undo(self) -> bool:
-        """One step back; False where there is none."""
+        """One step back; returns false if there is none."""
         return self._step(-1)
 
     def redo(self) -> bool:
-        """One step forward again; False where there is none."""
+        """One step forward again; returns false if there is none."""
         return self._step(1)
 
     def mark_saved(self, document: Any) -> None:
-        """``document``, one of the states, is what the file holds."""
+        """Mark ``document``, one of the states, as the content of the file."""
         self._saved = document
         self.settle()
 
@@ -151,7 +151,7 @@ def value_at(document: Any, where: Where) -> Any:
 
 
 def with_value(document: Any, where: Where, value: Any, order: tuple[str, ...] = ()) -> Any:
-    """A copy of ``document`` with ``value`` at ``where``; a new key goes where ``order`` says."""
+    """A copy of ``document`` with ``value`` at ``where``; ``order`` places a new key."""
     if not where:
         return value
     head, rest = where[0], where[1:]
@@ -167,7 +167,7 @@ def with_value(document: Any, where: Where, value: Any, order: tuple[str, ...] =
 
 
 def without(document: Any, where: Where) -> Any:
-    """A copy of ``document`` without what is at ``where``."""
+    """A copy of ``document`` without the value at ``where``."""
     if value_at(document, where) is ABSENT or not where:
         return document
     head, rest = where[0], where[1:]
@@ -188,7 +188,7 @@ def _ordered(keys: dict[str, Any], new: str, order: tuple[str, ...]) -> dict[str
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal as JSON texts: `True` is not 1, and the order of keys counts."""
+    """Whether two values are equal as JSON texts: `True` is not 1, and the order of keys counts."""
     if one is other:
         return True
     if type(one) is not type(other):
@@ -217,9 +217,9 @@ def first_difference(one: Any, other: Any) -> Where:
 
 
 def to_text(document: Any) -> str:
-    """The document as people write it: indented by two, keys as they stand, one last newline."""
+    """The document as readable JSON: indented by two, keys in their order, one final newline."""
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    # Half of a surrogate pair is a JSON string and no UTF-8: it stays escaped.
+    # Half of a surrogate pair is a JSON string but no UTF-8: it stays escaped.
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
@@ -257,12 +257,12 @@ def parts(path: str) -> Where:
 
 
 def place(problem: Problem) -> Where:
-    """The path of the field that a problem is about: of the key that is missing or unknown."""
+    """The path of a problem's field, also for a missing or unknown key."""
     return (*parts(problem.path), *([problem.key] if problem.key else []))
 
 
 def words(problem: Problem) -> str:
-    """What is wrong, said of the field at `place`."""
+    """The message of a problem for the field at `place`."""
     return "is required" if problem.missing else problem.message
 
 

@@ -1,6 +1,6 @@
-"""Edits that are more than one value: another runtime, another kind of image, one meter more.
+"""Edits of several values: another runtime, another kind of image, one more meter.
 
-Each is one step of the draft's history, whatever it has to change.
+Each is one step of the draft's history.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kit.tui.form.fields import Field
 
 
 def changed_to(document: Any, spec: RunSpec) -> Any:
-    """``document`` with what ``spec`` says otherwise; what both mean the same stays as written.
+    """``document`` with the values of ``spec`` that differ; equal values keep their form.
 
     Raises:
         KitError: the document is no spec.
@@ -30,7 +30,7 @@ def changed_to(document: Any, spec: RunSpec) -> Any:
 
 
 def choose(draft: Draft, where: Where, value: Any) -> str:
-    """Write a choice and what follows from it; returns what followed, in a sentence."""
+    """Write a choice and its consequences; returns the consequences as a sentence."""
     if where in (("runtime", "name"), ("workload", "name")):
         return _switch(draft, str(where[0]), value)
     if where == ("image", "recipe"):
@@ -39,10 +39,10 @@ def choose(draft: Draft, where: Where, value: Any) -> str:
 
 
 def write(draft: Draft, where: Where, value: Any, *, joined: bool = False) -> str:
-    """Write a value, or take it away where it is `ABSENT`; returns what followed, in a sentence.
+    """Write a value, or remove it (`ABSENT`); returns the consequences as a sentence.
 
-    Hash and size are those of the file that a source gave: with another source they go, or other
-    bytes would run under the new name.
+    Hash and size belong to the file of a source: with another source they are removed; otherwise
+    other bytes would run under the new name.
     """
     dropped: list[str] = []
     if where[-1] == "source" and not same(draft.get(where), value):
@@ -61,7 +61,7 @@ def write(draft: Draft, where: Where, value: Any, *, joined: bool = False) -> st
 
 
 def unpinned(before: Any, document: Any) -> Any:
-    """``document`` without the hashes that a whole new text kept although their sources changed."""
+    """``document`` without hashes whose sources changed in a new text."""
     files = value_at(document, ("weights", "files"))
     for index in range(len(files) if isinstance(files, list) else 0):
         where: Where = ("weights", "files", index)
@@ -75,7 +75,7 @@ def unpinned(before: Any, document: Any) -> Any:
 
 
 def choose_variant(draft: Draft, field: Field, chosen: str) -> None:
-    """Make the value another kind of object, keeping what both kinds have; or null."""
+    """Change the value to another kind of object, keeping common keys; or to null."""
     wanted = json.loads(chosen)
     if wanted is None:
         draft.put(field.where, None)
@@ -89,7 +89,7 @@ def choose_variant(draft: Draft, field: Field, chosen: str) -> None:
 
 
 def variant_of(field: Field, value: Any) -> str | None:
-    """Which of the field's choices ``value`` is; None where it is none."""
+    """The field's choice for ``value``; None without one."""
     if value is ABSENT or not (value is None or isinstance(value, dict)):
         return None
     branch = vocabulary.branch(field.rules, value)
@@ -97,7 +97,7 @@ def variant_of(field: Field, value: Any) -> str | None:
 
 
 def tick(draft: Draft, field: Field, on: bool) -> None:
-    """Put the element that the field stands for into its list, or take it out."""
+    """Add the field's element to its list, or remove it."""
     member, where = json.loads(field.member), field.where
     now = draft.get(where)
     items = list(now) if isinstance(now, list) else []
@@ -111,7 +111,7 @@ def tick(draft: Draft, field: Field, on: bool) -> None:
 
 
 def is_ticked(field: Field, value: Any) -> bool:
-    """Whether the list ``value`` holds the element that the field stands for."""
+    """Whether the list ``value`` holds the field's element."""
     member = json.loads(field.member)
     return isinstance(value, list) and any(_is(item, member) for item in value)
 
@@ -122,7 +122,7 @@ def add(draft: Draft, where: Where) -> None:
 
 
 def switch(draft: Draft, where: Where, on: bool) -> None:
-    """Make an optional object, or take it away."""
+    """Add or remove an optional object."""
     if on:
         draft.put(where, {})
     else:
@@ -130,7 +130,7 @@ def switch(draft: Draft, where: Where, on: bool) -> None:
 
 
 def _is(item: Any, member: Any) -> bool:
-    """A meter is the same whatever its alias."""
+    """Whether two elements are the same; meters by name, whatever their alias."""
     if isinstance(item, dict) and isinstance(member, dict):
         return bool(item.get("name") == member.get("name"))
     return bool(item == member)
@@ -140,7 +140,7 @@ def _is(item: Any, member: Any) -> bool:
 
 
 def _switch(draft: Draft, part: str, name: Any) -> str:
-    """Another runtime or workload: options that it has too are kept, the others are dropped."""
+    """Change runtime or workload: common options are kept, others dropped."""
     if name is ABSENT:
         draft.drop((part, "name"))
         return ""
@@ -161,7 +161,7 @@ def _switch(draft: Draft, part: str, name: Any) -> str:
 
 
 def _follow(before: Any, document: Any, name: str) -> tuple[Any, list[str]]:
-    """The image goes with the runtime where it was the recipe of the one before."""
+    """Change the image with the runtime, if it was the recipe of the one before."""
     old, new = _recipe_of(value_at(before, ("runtime", "name"))), _recipe_of(name)
     if not old or not new or old == new or value_at(document, ("image", "recipe")) != old:
         return document, []
@@ -176,7 +176,7 @@ def _recipe_of(runtime: Any) -> str | None:
 
 
 def pinned(recipe: str) -> dict[str, str]:
-    """A spec's ``image`` for a recipe, with the digest that it is locked at, where it is."""
+    """A spec's ``image`` for a recipe, with its locked digest, if it is locked."""
     try:
         digest = pinning.recipe(recipe).pin
     except KitError:
@@ -185,7 +185,7 @@ def pinned(recipe: str) -> dict[str, str]:
 
 
 def _recipe(draft: Draft, name: Any) -> str:
-    """Another recipe: the digest of the one before names another image, and would pass as valid."""
+    """Change the recipe and its digest: the old digest would be valid, but of another image."""
     if name is ABSENT:
         draft.drop(("image", "recipe"))
         return ""

@@ -1,7 +1,6 @@
-"""From schema and document to a flat list of fields, in the order in which they stand.
+"""From schema and document to a flat list of fields, in the form's order.
 
-What a form shows is a function of the document and of which sections are open. Nothing of a
-terminal is known here.
+The fields depend on the document and on the open sections alone, not on a terminal.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from kit.tui.form.draft import ABSENT, Where, value_at
 
 Kind = Literal[
     "section",  # a heading that opens and closes
-    "switch",  # an optional object: a heading with a box that makes it or takes it away
+    "switch",  # an optional object: a heading with a box that adds or removes it
     "item",  # the heading of one of a list's elements
     "variant",  # a choice between kinds of object
     "text",
-    "long",  # text of several lines, written in a window of its own
+    "long",  # text of several lines, edited in a dialog
     "number",
     "json",  # anything else, as JSON
     "choice",
@@ -33,20 +32,20 @@ Kind = Literal[
     "unknown",  # a key that the schema does not have
 ]
 HEADINGS = ("section", "switch", "item")
-_LONG = 10_000  # characters from which a text is not one line
-_MOST = 64  # elements of a list that are shown: a thousand rows take seconds
+_LONG = 10_000  # from this number of characters on a text is not one line
+_MOST = 64  # the most elements of a list that are shown: a thousand rows take seconds
 
 
 @dataclass(frozen=True)
 class Field:
-    """One row of a form. Two rows are the same widget where all but ``rules`` is equal.
+    """One row of a form. Two rows are the same widget if all but ``rules`` is equal.
 
     Attributes:
         where: the path in the document.
-        depth: how far it is indented.
-        default: what holds where nothing is written, as JSON; None: nothing does.
+        depth: the level of indentation.
+        default: the value of a missing key, as JSON; None without one.
         choices: JSON text and label of each choice, of a choice or variant.
-        member: the element that a tick stands for, as JSON.
+        member: the element of a tick box, as JSON.
     """
 
     where: Where
@@ -65,7 +64,7 @@ class Field:
 
     @property
     def help(self) -> str:
-        """What the schema says of it, and within what bounds."""
+        """The schema's description and bounds."""
         low = self.rules.get("minimum", self.rules.get("exclusiveMinimum"))
         high = self.rules.get("maximum")
         above = "above " if "exclusiveMinimum" in self.rules else ""
@@ -74,12 +73,12 @@ class Field:
 
 
 def fields(document: Any, is_open: Callable[[Where], bool]) -> list[Field]:
-    """The rows of the form of ``document``; what is closed shows its heading alone."""
+    """The rows of the form of ``document``; a closed section has only its heading."""
     return list(_Walk(document, is_open).of_object(vocabulary.schema(), (), 0))
 
 
 class _Walk:
-    """One walk through the schema beside the document."""
+    """One walk through schema and document together."""
 
     def __init__(self, document: Any, is_open: Callable[[Where], bool]) -> None:
         self._document, self._is_open = document, is_open
@@ -152,7 +151,7 @@ class _Walk:
         yield Field((*where, len(items)), "add", f"add to {where[-1]}", depth, rules=inner)
 
     def _meters(self, rules: Mapping[str, Any], items: list[Any], depth: int) -> Iterator[Field]:
-        """A box for each meter that kit knows, and what the document names beside those."""
+        """A box for each meter that kit knows, and rows for other meters of the document."""
         names = [item.get("name") if isinstance(item, dict) else None for item in items]
         known = vocabulary.named("meter")
         others = [(str(name), "unknown") for name in names if name not in dict(known)]
@@ -211,14 +210,14 @@ def _scalar_kind(rules: Mapping[str, Any], where: Where, value: Any) -> Kind:
     text = value if isinstance(value, str) else ""
     if rules.get("maxLength", 0) >= _LONG or "\n" in text:
         return "long"
-    # What would act on the terminal, or be invisible there, is shown and edited as JSON.
+    # Characters that would act on the terminal, or be invisible, are shown and edited as JSON.
     return "text" if clean(text) == text else "json"
 
 
 def _choices(
     kind: Kind, rules: Mapping[str, Any], where: Where, value: Any
 ) -> tuple[tuple[str, str], ...]:
-    """What can be chosen; a value that cannot is shown all the same, and flagged."""
+    """The choices; an invalid present value is one too, and flagged."""
     if kind != "choice":
         return ()
     named = vocabulary.names_at(where)
@@ -230,7 +229,7 @@ def _choices(
 
 
 def _variants(rules: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Each variant as the JSON list of the keys that it needs, by which people know it."""
+    """Each variant, as the JSON list of its required keys, which is also its label."""
     found = [("null", "none") for each in rules["oneOf"] if each.get("type") == "null"]
     objects = [each for each in rules["oneOf"] if each.get("type") == "object"]
     for each in objects:

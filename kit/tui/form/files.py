@@ -1,4 +1,4 @@
-"""The file that a draft is of: read, written whole or not at all, handed to an editor."""
+"""A draft's file: reading, writing in one step, editing in the person's editor."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ EDITOR = "vi"
 
 
 class SpecFile:
-    """A spec's file, and what it held when it was read or written last.
+    """A spec's file, and its content when it was last read or written.
 
     Args:
-        path: the file; None where there is none yet.
+        path: the file; None if there is none yet.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -28,10 +28,10 @@ class SpecFile:
         self._held: bytes | None = None
 
     def read(self) -> str | None:
-        """The file's text; None where there is no such file.
+        """The file's text; None if there is no such file.
 
         Raises:
-            UsageError: it is there and cannot be read.
+            UsageError: it exists but cannot be read.
         """
         if self.path is None or not self.path.exists():
             return None
@@ -46,14 +46,14 @@ class SpecFile:
         return text
 
     def disown(self) -> None:
-        """What the file holds was never a draft: it is not overwritten unasked."""
+        """Mark the file as foreign: it is not overwritten without a question."""
         self._held = None
 
     def write(self, path: Path, text: str, *, force: bool = False) -> Written:
-        """Write ``text`` to ``path``, which is the draft's file from then on.
+        """Write ``text`` to ``path``, which becomes the draft's file.
 
-        A file that is not as it was read, or another one that is there, is left alone and told of,
-        unless ``force``.
+        A file that changed since it was read, or another existing file, is not overwritten but
+        reported, unless ``force``.
 
         Raises:
             UsageError: it cannot be written there.
@@ -75,7 +75,7 @@ class SpecFile:
 
 
 def write(path: Path, text: str) -> None:
-    """Write ``text`` so that there is the old file or the new one, and never half of it."""
+    """Write ``text`` in one step: there is the old file or the new one, never half of it."""
     target = path.resolve() if path.is_symlink() else path
     try:
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
@@ -91,10 +91,10 @@ def write(path: Path, text: str) -> None:
 
 
 def edited(text: str, name: str) -> str:
-    """``text`` as it comes back from the person's editor, which has the terminal meanwhile.
+    """``text`` after editing in the person's editor, which has the terminal meanwhile.
 
     Raises:
-        UsageError: the editor cannot be started, or says that it failed.
+        UsageError: the editor cannot be started, or failed.
     """
     chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR
     with tempfile.TemporaryDirectory(prefix="kit-") as folder:

@@ -1,4 +1,4 @@
-"""The document's JSON beside the form, with its problem lines marked. Only seen lines are drawn."""
+"""The document's JSON next to the form, with problem lines marked. Draws only visible lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WIDEST = 1000
 
 
 class JsonView(ScrollView, can_focus=True):
-    """JSON text with line numbers; ``!`` marks the lines that something is wrong with."""
+    """JSON text with line numbers; ``!`` marks lines with a problem."""
 
     class Picked(Message):
         """A person clicked on the line of ``where``."""
@@ -41,7 +41,7 @@ class JsonView(ScrollView, can_focus=True):
         self._set(pretty.lines(document))
 
     def show_text(self, text: str, wrong: int | None) -> None:
-        """Show a text that is no JSON, marking the line at which that is seen."""
+        """Show a text that is no JSON, with a mark at the line of the error."""
         self._set([pretty.JsonLine(line, ()) for line in text.splitlines()])
         self._marked = {wrong - 1} if wrong else set()
         if wrong:
@@ -54,13 +54,13 @@ class JsonView(ScrollView, can_focus=True):
         self.refresh()
 
     def point(self, where: Where) -> None:
-        """Bring the line of ``where`` into sight, and make it stand out."""
+        """Scroll to the line of ``where``, and highlight it."""
         self._here = pretty.line_at(self._lines, where)
         self._follow()
         self.refresh()
 
     def on_resize(self) -> None:
-        # What was scrolled to while there was no room for it is not in sight.
+        # Scrolling without space has no effect.
         self.scroll_to(0, 0, animate=False, force=True)
         self._follow()
 

@@ -1,4 +1,4 @@
-"""Where a spec comes from: a template, a file of the current folder, or one that is named."""
+"""The origin of a spec: a template, a file of the current folder, or another file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SpecHere(NamedTuple):
 
     @property
     def line(self) -> str:
-        """Its name, and below that what it is and when it was written."""
+        """Its name, and below that its kind and when it was written."""
         what = "an unsaved draft that was kept" if ".draft-" in self.path.name else "a spec"
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.changed))
         return f"{self.path.name}\n{what}, of {when}"
@@ -54,12 +54,12 @@ def _candidates(folder: Path) -> Iterator[SpecHere]:
             for entry in entries:
                 if entry.name.endswith(".json") and (told := _stat(entry)):
                     yield SpecHere(folder / entry.name, told.st_mtime)
-    except OSError:  # a folder that cannot be listed has nothing to offer; a name can be typed
+    except OSError:  # an unreadable folder has no files to offer; a name can be typed
         return
 
 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """What there is to know of a plain file that is not too large for a spec."""
+    """The stat of a regular file that is not too large for a spec; else None."""
     try:
         told = entry.stat()
     except OSError:
@@ -68,7 +68,7 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _looks_like_one(path: Path) -> bool:
-    """Whether it names the spec's schema; a draft need not be JSON to be mended."""
+    """Whether it names the spec's schema; a draft to repair need not be JSON."""
     try:
         with path.open("rb") as file:
             return _MARK in file.read(_HEAD)
@@ -77,10 +77,10 @@ def _looks_like_one(path: Path) -> bool:
 
 
 def named(name: str) -> Path:
-    """The file called ``name``, if there is a text in it that the form can show.
+    """The file called ``name``, if the form can show its text.
 
     Raises:
-        UsageError: it is not there, cannot be read, or is neither JSON nor a draft of a spec.
+        UsageError: it is missing, unreadable, or neither JSON nor a draft of a spec.
     """
     path = Path(name)
     with contextlib.suppress(RuntimeError):  # the home of nobody
@@ -95,10 +95,10 @@ def named(name: str) -> Path:
 
 
 def ask_begin(screen: KitScreen, chosen: Chosen) -> None:
-    """Ask what a spec begins with.
+    """Ask for the beginning of a spec.
 
     Args:
-        chosen: gets a template's text, `EMPTY`, the file to open, or None to go back.
+        chosen: called with a template's text, `EMPTY`, the file to open, or None to go back.
     """
     paths = sorted(resources.specs_dir().glob("*.json"), key=lambda p: (p.stem != FIRST, p))
     templates = {path.stem: path for path in paths}
@@ -114,7 +114,7 @@ def ask_begin(screen: KitScreen, chosen: Chosen) -> None:
 
 
 def ask_file(screen: KitScreen, chosen: Callable[[Path], None]) -> None:
-    """Ask which spec to open: one of the current folder, or one whose name is typed."""
+    """Ask which spec to open: a file of the current folder, or a typed name."""
 
     def answered(answer: Path | str | None) -> None:
         if isinstance(answer, Path):
@@ -124,7 +124,7 @@ def ask_file(screen: KitScreen, chosen: Callable[[Path], None]) -> None:
 
 
 def _ask(screen: KitScreen, title: str, first: list[tuple[str, str]], chosen: Chosen) -> None:
-    """Ask for one of ``first`` or for a file; the folder is read beside the event loop."""
+    """Ask for one of ``first`` or for a file; a thread reads the folder."""
 
     def ask(here: list[SpecHere]) -> None:
         files = {f"file {found.path}": found for found in here}
@@ -147,7 +147,7 @@ def _ask(screen: KitScreen, title: str, first: list[tuple[str, str]], chosen: Ch
 def _ask_path(
     screen: KitScreen, chosen: Chosen, *, again: Callable[[], None], value: str = ""
 ) -> None:
-    """Ask for a file's name until one can be read; ``again`` is the way back."""
+    """Ask for a file's name until one can be read; ``again`` goes back."""
 
     def given(answer: str | None) -> None:
         if not answer:
@@ -155,7 +155,7 @@ def _ask_path(
             return
 
         def refused(error: Exception) -> None:
-            screen.tell_error(error)
+            screen.show_error(error)
             _ask_path(screen, chosen, again=again, value=answer)
 
         screen.fetch(lambda: named(answer), chosen, group="open", failed=refused)
@@ -165,6 +165,6 @@ def _ask_path(
 
 
 def _about(path: Path) -> str:
-    """The first sentence of what a template says of itself."""
+    """The first sentence of a template's description."""
     said = str(jsonio.read(path).get("description", ""))
     return said.partition(". ")[0].rstrip(".") + "."

@@ -1,7 +1,7 @@
-"""What this machine knows (`kit.machine.pinning`), as pins of a draft.
+"""Pins of a draft from what this machine knows (`kit.machine.pinning`).
 
-Looking it up blocks, and is done off the event loop; `applied` then writes the pins into the draft
-as it is by then.
+The look-up blocks, and runs outside of the event loop. `applied` then writes the pins into the
+draft, which may have changed meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kit.tui.form.vocabulary import rules_at
 
 
 class Pin(NamedTuple):
-    """A value to write at ``where``, true as long as ``because`` holds ``of``."""
+    """A value for ``where``, valid as long as the value at ``because`` is ``of``."""
 
     where: Where
     value: Any
@@ -23,14 +23,14 @@ class Pin(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The pins that were found, and what to tell: where from, or how to find them by hand."""
+    """The known pins, and a message: their origin, or how to find them by hand."""
 
     pins: tuple[Pin, ...]
     told: str
 
 
 def applied(document: Any, found: Found) -> Any:
-    """``document`` with the pins that are still about what it holds."""
+    """``document`` with the pins that are still valid for it."""
     for pin in found.pins:
         if same(value_at(document, pin.because), pin.of):
             order = tuple(rules_at(document, pin.where[:-1]).get("properties", {}))
@@ -75,7 +75,7 @@ def model_files(document: Any) -> Found:
         facts, words = pinning.file(source)
         because = (*where, "source")
         pins += _revision(document, facts.get("source", source), because) if index == 0 else []
-        # The source itself last: the others are true of it as it was.
+        # The source itself last: the other pins depend on its old value.
         keys = sorted(facts, key=lambda key: key == "source")
         pins += [Pin((*where, key), facts[key], because, source) for key in keys]
         told.append(words)
@@ -83,7 +83,7 @@ def model_files(document: Any) -> Found:
 
 
 def _revision(document: Any, source: str, because: Where) -> list[Pin]:
-    """The revision that the first source names, where the spec gives none or one that moves."""
+    """The first source's revision, if the spec gives none or a moving one."""
     now = value_at(document, because)
     given = value_at(document, ("weights", "revision"))
     named = pinning.revision(source)

@@ -1,4 +1,4 @@
-"""A document's JSON text, line by line, each line with the path of what stands on it."""
+"""A document's JSON text in lines, each with the path of its value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kit.tui.form.draft import Where
 
 
 class JsonLine(NamedTuple):
-    """One line of the text: what it says, and where in the document that is."""
+    """One line of the text, and its path in the document."""
 
     text: str
     where: Where
@@ -22,7 +22,7 @@ def lines(document: Any) -> list[JsonLine]:
 
 
 def _lines(value: Any, where: Where, lead: str, end: str) -> Iterator[JsonLine]:
-    """The lines of ``value``; ``lead`` stands before the first one, ``end`` after the last."""
+    """The lines of ``value``; ``lead`` comes before the first one, ``end`` after the last."""
     indent = " " * (len(lead) - len(lead.lstrip(" ")))
     children = _children(value, where, indent + "  ")
     if not children:
@@ -47,7 +47,7 @@ def _children(value: Any, where: Where, indent: str) -> list[tuple[Any, Where, s
 
 
 def line_at(found: list[JsonLine], where: Where) -> int | None:
-    """The number of the line on which ``where`` begins, or its nearest ancestor that is there."""
+    """The number of the line at which ``where``, or its nearest existing ancestor, begins."""
     first: dict[Where, int] = {}
     for number, line in enumerate(found):
         first.setdefault(line.where, number)

@@ -1,4 +1,4 @@
-"""What is wrong with a draft, in the words and at the places of the form."""
+"""Problems of a draft, with the words and the places of the form."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ DROP = "F4 opens it in your editor; ctrl+z drops it and keeps the form's"
 
 
 def problems(document: Any) -> list[Problem]:
-    """All problems of a document; where it cannot even be checked, that is one. Slow.
+    """All problems of a document; if it cannot be checked, that is one. Slow.
 
-    A sound spec's model files are held against what this machine knows of their names.
+    A valid spec's model files are compared with what this machine knows of their names.
     """
     try:
         return specs.problems(document) or [
@@ -37,14 +37,14 @@ def _parsed(document: Any) -> RunSpec:
 
 
 class Broken(NamedTuple):
-    """Why a text is no document, and in which line of it, where that is known."""
+    """Why a text is no document, and in which line of it, if known."""
 
     problem: Problem
     line: int | None
 
 
 def of_text(text: str, name: str) -> Broken | None:
-    """Why a text is no document; None where it is one."""
+    """Why a text is no document; None if it is one."""
     try:
         from_text(text, name)
     except NoDocumentError as error:
@@ -53,7 +53,7 @@ def of_text(text: str, name: str) -> Broken | None:
 
 
 def by_place(found: Iterable[Problem]) -> dict[Where, list[str]]:
-    """What to say below each field."""
+    """The messages below each field."""
     told: dict[Where, list[str]] = {}
     for problem in found:
         told.setdefault(place(problem), []).append(words(problem))
@@ -61,6 +61,6 @@ def by_place(found: Iterable[Problem]) -> dict[Where, list[str]]:
 
 
 def line(problem: Problem) -> Text:
-    """One problem in one line: where, what, and what to do."""
+    """One problem in one line: where, what, and the remedy."""
     told = plain(f"✘ {path_text(place(problem))}  ", "bad").append_text(plain(words(problem)))
     return told.append_text(plain(f"  → {problem.remedy}", "quiet")) if problem.remedy else told

@@ -1,4 +1,4 @@
-"""The rows of a form, one class a kind of field; each shows a value and says what a person does."""
+"""The rows of a form, a class for each kind of field: they show values and report edits."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ LABEL = 26  # columns of a label, as in style.tcss
 
 
 class Row(Within):
-    """One field: its label, its control, and below it what is wrong with it."""
+    """One field: its label, its control, and its problems below."""
 
     class Edited(Message):
-        """A person wrote ``value`` into the field; ``joined`` where it is being typed."""
+        """The person changed the field to ``value``; ``joined`` while typing."""
 
         def __init__(self, row: Row, value: Any, joined: bool = False) -> None:
             super().__init__()
             self.row, self.value, self.joined = row, value, joined
 
     class Pressed(Message):
-        """A person pressed the row: opened, ticked, added; ``remove``: took it away."""
+        """The person pressed the row: to open, tick or add; ``remove``: to remove."""
 
         def __init__(self, row: Row, *, remove: bool = False) -> None:
             super().__init__()
@@ -50,14 +50,14 @@ class Row(Within):
         self._taken: tuple[Any, list[str], bool] = (ABSENT, [], False)
 
     def take(self, value: Any, told: list[str], is_open: bool) -> None:
-        """Show the document's value, what is wrong with it, and of a heading whether it is open."""
+        """Show the document's value, its problems, and whether a heading is open."""
         before, self._taken = self._taken, (value, told, is_open)
-        # An update lays the screen out anew: what a key did not change is left alone.
+        # An update causes a new layout of the screen: unchanged text is not updated.
         if self.is_mounted and not (same(before[0], value) and before[1:] == (told, is_open)):
             self.on_mount()
 
     def on_mount(self) -> None:
-        # A choice shows only values that it got when all of it was there.
+        # A choice can show values only after all of its widgets exist.
         value, told, self.is_open = self._taken
         self.show(value)
         self.show_problems(told)
@@ -72,27 +72,27 @@ class Row(Within):
         raise NotImplementedError
 
     def show(self, value: Any) -> None:
-        """Bring the document's value onto the screen."""
+        """Show the document's value."""
         raise NotImplementedError
 
     def show_problems(self, told: list[str]) -> None:
-        """Say below the field what is wrong with it."""
+        """Show the field's problems below it."""
         self._note.display = bool(told)
         lead = "  " * (self.field.depth + 1)
         self._note.update(Text("\n").join(plain(f"{lead}✘ {each}", "bad") for each in told))
 
     def control(self) -> Widget:
-        """What takes the focus."""
+        """The widget that takes the focus."""
         raise NotImplementedError
 
     def on_click(self) -> None:
         self.control().focus()
 
     def heard(self) -> None:
-        """The draft has taken in what this row told."""
+        """The draft has taken in an edit of this row."""
 
     def label(self) -> Static:
-        """The field's name, indented, with a star where a value must be given."""
+        """The field's name, indented, with a star if a value is required."""
         name = plain("  " * self.field.depth + self.field.label)
         if self.field.required:
             name.append(" *", "name")
@@ -100,7 +100,7 @@ class Row(Within):
 
 
 class TextRow(Row):
-    """A line of text, a number or a piece of JSON, typed."""
+    """A typed line: text, a number or JSON."""
 
     def __init__(self, field: Field) -> None:
         super().__init__(field)
@@ -111,7 +111,7 @@ class TextRow(Row):
             select_on_focus=False,
             classes="value",
         )
-        self._known = ""  # the text that this row has told of, or was given
+        self._known = ""  # the text that this row last reported, or was given
         self._pending = 0  # edits that the draft has not taken in yet
 
     def line(self) -> Iterable[Widget]:
@@ -122,7 +122,7 @@ class TextRow(Row):
         return self._input
 
     def show(self, value: Any) -> None:
-        # On a slow link keys come in bursts: a draft that lags behind them must not undo them.
+        # On a slow link keys come in bursts: a lagging draft must not undo them.
         if self._pending or self._input.value != self._known:
             return
         # "1.50" and 1.5 are the same: what is being typed is left alone.
@@ -146,7 +146,7 @@ class TextRow(Row):
 
 
 class Choice(Select[str], inherit_bindings=False):
-    """A list to choose from; the arrows stay with the form until it is open."""
+    """A list to choose from; the arrow keys belong to the form until it is open."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,space", "show_overlay", "Choose", show=False, id="form.choose")
@@ -188,7 +188,7 @@ class ChoiceRow(Row):
 
 
 class Pressable(Static, can_focus=True):
-    """A line that is pressed: by enter, space or the mouse."""
+    """A line to press: by enter, space or the mouse."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,space", "press", "Open", show=False, id="form.press"),
@@ -219,7 +219,7 @@ class Pressable(Static, can_focus=True):
 
 
 class PressRow(Row):
-    """A row that is pressed and not typed into: headings, boxes, constants, long texts."""
+    """A row to press: headings, boxes, constants, long texts."""
 
     def __init__(self, field: Field) -> None:
         super().__init__(field)
@@ -237,7 +237,7 @@ class PressRow(Row):
         self._line.update(self._text(value))
 
     def _text(self, value: Any) -> Text:
-        """What the line says: one way of saying it for each kind of field."""
+        """The text of the line, for each kind of field."""
         lead, label = "  " * self.field.depth, self.field.label
         match self.field.kind:
             case "section" | "item":
@@ -276,7 +276,7 @@ def _constant(field: Field, value: Any) -> Text:
 
 
 def _preview(field: Field, value: Any) -> Text:
-    """The beginning of a long text, and how much there is of it."""
+    """The beginning of a long text, and its length."""
     if field.kind == "unknown":
         return plain(json.dumps(value, ensure_ascii=False)[:200])
     if value is ABSENT:

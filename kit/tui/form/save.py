@@ -1,4 +1,4 @@
-"""Saving and leaving: what has to be asked before a file is written or a draft is given up."""
+"""Saving and leaving a draft, with questions before data could be lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Keeper:
         self._screen, self._file, self._saved = screen, file, saved
 
     def save(self, document: Any, then: Then) -> None:
-        """Write ``document``, then do ``then``; a name is asked for where there is none."""
+        """Write ``document``, then call ``then``; ask for a name if there is none."""
         if self._file.path:
             self._write(self._file.path, document, then)
             return
@@ -57,7 +57,7 @@ class Keeper:
         self._screen.fetch(lambda: self._file.write(path, text, force=force), done, group="save")
 
     def _ask(self, path: Path, state: Written, overwrite: Then) -> None:
-        why = "is there already" if state == "exists" else "was changed since it was read"
+        why = "already exists" if state == "exists" else "was changed since it was read"
         answers = [("no", "Keep that file"), ("yes", "Overwrite it")]
 
         def answered(answer: str | None) -> None:
@@ -67,7 +67,7 @@ class Keeper:
         self._screen.app.push_screen(Choose("Overwrite?", f"{path} {why}.", answers), answered)
 
     def leave(self, name: str, save: Then | None, go: Then) -> None:
-        """Choose what becomes of unsaved changes; ``save`` None: they cannot be saved."""
+        """Ask what to do with unsaved changes; ``save`` None: they cannot be saved."""
         answers = [("stay", "Keep editing"), ("drop", "Leave without saving")]
         if save:
             answers.insert(1, ("save", "Save, then leave"))
@@ -83,7 +83,7 @@ class Keeper:
 
 
 def keep(path: Path | None, text: str) -> Path | None:
-    """Write ``text`` beside the spec's file, under a name of its own; None if it cannot be."""
+    """Write ``text`` next to the spec's file, under a new name; None if that fails."""
     base = (path or Path("run-spec.json")).absolute()
     draft = base.with_name(f"{base.stem}.draft-{time.strftime('%Y%m%d-%H%M%S')}.json")
     try:

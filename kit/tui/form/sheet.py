@@ -1,4 +1,4 @@
-"""The form: the rows of a draft, kept in step with it."""
+"""The form: the rows of a draft, updated with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPEN_AT_FIRST: tuple[Where, ...] = (("runtime",), ("runtime", "options"))
 
 
 class Sheet(VerticalScroll, can_focus=False):
-    """A form over ``draft``. It writes what a person does into the draft, and says `Changed`."""
+    """A form over ``draft``. It writes edits into the draft, and posts `Changed`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "app.focus_next", "Next field", show=False, id="form.next"),
@@ -28,7 +28,7 @@ class Sheet(VerticalScroll, can_focus=False):
     ]
 
     class Changed(Message):
-        """The draft is another one; ``told`` says what followed from the edit."""
+        """The draft has changed; ``told`` are the consequences of the edit."""
 
         def __init__(self, told: str = "") -> None:
             super().__init__()
@@ -42,7 +42,7 @@ class Sheet(VerticalScroll, can_focus=False):
             self.field = field
 
     class Long(Message):
-        """A text is to be written in a window of its own."""
+        """A text is to be edited in a dialog."""
 
         def __init__(self, field: Field) -> None:
             super().__init__()
@@ -53,7 +53,7 @@ class Sheet(VerticalScroll, can_focus=False):
         self._draft = draft
         self._open: set[Where] = {*_OPEN_AT_FIRST, *open_at_first}
         self._rows: dict[Field, Row] = {}
-        self._told: Mapping[Where, list[str]] = {}
+        self._faults: Mapping[Where, list[str]] = {}
 
     def on_mount(self) -> None:
         self.sync()
@@ -66,7 +66,7 @@ class Sheet(VerticalScroll, can_focus=False):
         self.sync()
 
     def sync(self) -> None:
-        """Show the draft as it is now: rows come and go, the others get their values."""
+        """Show the present draft: add and remove rows, update the others."""
         wanted = fields(self._draft.document, self._open.__contains__)
         with self.app.batch_update():
             self._arrange(wanted)
@@ -74,13 +74,13 @@ class Sheet(VerticalScroll, can_focus=False):
                 self._show(field, row)
 
     def show_problems(self, told: Mapping[Where, list[str]]) -> None:
-        """Mark the fields that something is wrong with, by path."""
-        self._told = told
+        """Show problems at their fields, by path."""
+        self._faults = told
         for field, row in self._rows.items():
             self._show(field, row)
 
     def _arrange(self, wanted: list[Field]) -> None:
-        """Take away the rows that are not wanted, and put the new ones where they belong."""
+        """Remove unneeded rows, and insert new ones in their places."""
         kept = set(wanted)
         for field in [each for each in self._rows if each not in kept]:
             self._rows.pop(field).remove()
@@ -106,14 +106,14 @@ class Sheet(VerticalScroll, can_focus=False):
         row.take(self._draft.get(field.where), told, is_open)
 
     def _problems_of(self, field: Field) -> list[str]:
-        """A closed section counts those of everything in it."""
+        """The problems of a row; a closed section counts all problems inside it."""
         if field.kind in ("tick", "variant", "add", "more"):
             return []
         if not field.is_heading or field.where in self._open or field.kind == "switch":
-            return self._told.get(field.where, [])
+            return self._faults.get(field.where, [])
         inside = [
             each
-            for where, told in self._told.items()
+            for where, told in self._faults.items()
             if where[: len(field.where)] == field.where
             for each in told
         ]
@@ -127,7 +127,7 @@ class Sheet(VerticalScroll, can_focus=False):
             self.post_message(self.Focused(row.field))
 
     def on_resize(self) -> None:
-        # A list of problems came up below, or a longer help: what is being typed stays in sight.
+        # A list of problems or a longer help appeared below: keep the edited field visible.
         self.call_after_refresh(self._follow)
 
     def _follow(self) -> None:
@@ -139,7 +139,7 @@ class Sheet(VerticalScroll, can_focus=False):
         self._draft.settle()
 
     def jump(self, where: Where) -> None:
-        """Open what ``where`` lies in, and focus its field, or the nearest there is."""
+        """Open the sections around ``where``, and focus its field, or the nearest one."""
         self._open |= {where[:depth] for depth in range(1, len(where) + 1)}
         self.sync()
         found = [
@@ -153,7 +153,7 @@ class Sheet(VerticalScroll, can_focus=False):
             self.call_after_refresh(self._focus_on, self._rows[nearest])
 
     def _bring_in(self, heading: Row) -> None:
-        """Scroll so that what was opened is seen, and in any case its heading."""
+        """Scroll to show an opened section, at least its heading."""
         inside = len(heading.field.where)
         for field, row in self._rows.items():
             if field.where[:inside] == heading.field.where and row.is_attached:

@@ -1,4 +1,4 @@
-"""Values as text and back: what stands in a field, and what a closed section says of itself."""
+"""Values as text and back: the text in a field, and the summary of a closed section."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 24
 
 
 def shown(field: Field, value: Any) -> str:
-    """``value`` as it stands in the field."""
+    """``value`` as the text in the field."""
     if value is ABSENT:
         return ""
     if isinstance(value, str) and field.kind != "json":
@@ -25,7 +25,7 @@ def shown(field: Field, value: Any) -> str:
 
 
 def read(field: Field, text: str) -> Any:
-    """What ``text`` in the field means; what cannot be meant stays text, and is a problem then.
+    """The value of ``text`` in the field; an invalid text stays text, and becomes a problem.
 
     An empty field is `ABSENT`.
     """
@@ -44,7 +44,7 @@ def _number(text: str) -> Any:
             number: int | float = kind(text)
         except ValueError:
             continue
-        # Neither infinity nor NaN is at most anything.
+        # This also rejects NaN and infinity.
         return number if abs(number) <= jsonio.MAX_SAFE_INTEGER and "_" not in text else text
     return text
 
@@ -57,7 +57,7 @@ def _json(text: str) -> Any:
 
 
 def hint(field: Field) -> str:
-    """What stands in an empty field: the default, or an example."""
+    """The placeholder of an empty field: the default, or an example."""
     if field.default == '""':
         return "optional"
     if field.default is not None:

@@ -1,4 +1,4 @@
-"""A draft on the screen: its form, its JSON beside it, its problems below, all in step."""
+"""A draft on the screen: form, JSON and problems, all updated together."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from kit.tui.form.sheet import Sheet
 from kit.tui.screen import KitScreen, badge, plain_lines
 from kit.tui.widgets.panel import Panel
 
-BOTH = 100  # columns from which form and JSON stand beside each other
-FLAT = 16  # lines from which there is room for Problems, as in style.tcss
-TOLD_S, WARNED_S = 4.0, 10.0  # how long it stays: what is well, and what is not
-PAUSE_S = 0.15  # after the last key, before what was typed is checked
+BOTH = 100  # columns from which form and JSON are side by side
+FLAT = 16  # lines from which Problems fit, as in style.tcss
+TOLD_S, WARNED_S = 4.0, 10.0  # how long a message stays: good news, and bad
+PAUSE_S = 0.15  # pause after the last key before the draft is checked
 
 
 class DraftScreen(KitScreen):
-    """Shows a draft, and checks it whenever nothing is typed for a moment.
+    """Shows a draft, and checks it after each pause of typing.
 
     Args:
-        path: the draft's file, which need not be there yet.
-        open_at_first: the sections that are open, beside the runtime's.
+        path: the draft's file, which need not exist.
+        open_at_first: sections that are open at first, in addition to the runtime's.
     """
 
     def __init__(self, draft: Draft, path: Path | None, open_at_first: Iterable[Where]) -> None:
         super().__init__()
         self._draft, self._file = draft, files.SpecFile(path)
-        self._broken: str | None = None  # a text that is no JSON and waits to be mended
+        self._broken: str | None = None  # a text that is no JSON and has to be repaired
         self._problems: list[Problem] | None = None
-        self._at = -1  # the problem that was gone to last
+        self._at = -1  # the last problem that the person went to
         self._left: Widget | None = None  # what had the focus before the JSON took the form's place
         self._sheet = Sheet(draft, open_at_first)
         self._json = JsonView()
@@ -81,7 +81,7 @@ class DraftScreen(KitScreen):
         self._show()
 
     def _show(self) -> None:
-        """All but the form itself; what is there is checked once nothing more is typed."""
+        """Update everything but the form itself; check the draft after a pause of typing."""
         self._sheet.disabled = self._broken is not None
         self.crumbs = f"Spec › {self._called}{' (modified)' if self._unsaved else ''}"
         self.command = f"kit check {shlex.quote(str(self._file.path or 'FILE'))}"
@@ -105,13 +105,13 @@ class DraftScreen(KitScreen):
     def _say(
         self, text: str, severity: Literal["information", "warning", "error"] = "information"
     ) -> None:
-        """Tell it in place of what was told before, which it follows from or makes untrue."""
+        """Show a message in place of the one before, which may have become untrue."""
         self._hush()
         timeout = TOLD_S if severity == "information" else WARNED_S
         self.notify(plain_lines(text).plain, markup=False, severity=severity, timeout=timeout)
 
     def _hush(self) -> None:
-        """Take away what was told: it must not lie over a question, nor outlive its cause."""
+        """Remove the message: it must not cover a question, nor outlive its cause."""
         self.app.clear_notifications()
 
     @on(Sheet.Changed)
@@ -160,18 +160,18 @@ class DraftScreen(KitScreen):
                 group="check",
             )
 
-        # The function, not a coroutine: one that is replaced before it began was never made.
+        # The function, not a coroutine: if it is replaced before it began, none was made.
         self.run_worker(cast(Any, soon), group="check-soon", exclusive=True)
 
     def _checked(self, document: Any, found: list[Problem]) -> None:
-        # What was typed meanwhile has a check of its own on its way.
+        # Newer text has its own check under way.
         if document is self._draft.document and self._broken is None:
             self._list_problems(found)
 
     def _list_problems(self, found: list[Problem]) -> None:
         self._mark(found)
         if found == self._problems:
-            return  # drawing the list anew lays the whole screen out
+            return  # updating the list causes a new layout of the whole screen
         self._problems = found
         self.state = badge("fail", count(len(found), "problem")) if found else badge("ok", "valid")
         here = self._list.highlighted
@@ -204,7 +204,7 @@ class DraftScreen(KitScreen):
             self._say("no problems")
 
     def action_json(self) -> None:
-        """Show or hide the JSON; where there is no room for both, in place of the form."""
+        """Show or hide the JSON; in place of the form if both do not fit."""
         if self.focused and self._sheet in self.focused.ancestors:
             self._left = self.focused
         self.toggle_class("-swapped")

@@ -1,7 +1,7 @@
-"""What a spec may name: the runtimes, workloads, recipes and meters of this kit, and their rules.
+"""The names that a spec may use: runtimes, workloads, recipes and meters, and their rules.
 
-The schema says that a runtime has a name and options; which names there are, and what options
-each has, only kit's registries know. Here both become one set of rules.
+The schema says that a runtime has a name and options; kit's registries know the names and their
+options. Here both become one set of rules.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kit.spec import spec as specs
 from kit.tui.form.draft import Where, value_at
 
 _REGISTRIES: dict[str, Any] = {"runtime": runtimes, "workload": workloads}
-Named = tuple[tuple[str, str], ...]  # (name, what it is) of each
+Named = tuple[tuple[str, str], ...]  # (name, title) of each
 
 
 @cache
@@ -52,12 +52,12 @@ _NAMES: dict[Where, str] = {
 
 
 def names_at(where: Where) -> Named:
-    """The names to choose from at ``where``; none where it is no such name."""
+    """The names to choose from at ``where``; none for other fields."""
     return named(_NAMES[where]) if where in _NAMES else ()
 
 
 def options_of(part: str, name: Any) -> dict[str, Any]:
-    """The options' schema of the runtime or workload ``name``; nothing where there is none."""
+    """The options' schema of the runtime or workload ``name``; empty without one."""
     try:
         found: dict[str, Any] = _REGISTRIES[part].get(name).options_schema if name else {}
     except (KitError, TypeError):
@@ -66,7 +66,7 @@ def options_of(part: str, name: Any) -> dict[str, Any]:
 
 
 def rules_at(document: Any, where: Where) -> dict[str, Any]:
-    """The rules for ``where`` in ``document``: those of the runtime that it names, and so on."""
+    """The rules for ``where`` in ``document``, with those of its runtime and workload."""
     rules = schema()
     for depth, step in enumerate(where):
         rules = _inner(rules, value_at(document, where[:depth]), step)
@@ -75,7 +75,7 @@ def rules_at(document: Any, where: Where) -> dict[str, Any]:
 
 
 def resolved(document: Any, where: Where, rules: Any) -> dict[str, Any]:
-    """``rules`` with references followed and the chosen options' own rules put in."""
+    """``rules`` with references resolved and the rules of chosen options inserted."""
     found = dict(rules) if isinstance(rules, Mapping) else {}  # a schema may be just `true`
     reference = str(found.pop("$ref", ""))
     if reference:
@@ -95,7 +95,7 @@ def _inner(rules: Mapping[str, Any], value: Any, step: str | int) -> dict[str, A
 
 
 def branch(rules: Mapping[str, Any], value: Any) -> dict[str, Any]:
-    """The variant of a ``oneOf`` that ``value`` is, or is nearest to; {} where it is none."""
+    """The variant of a ``oneOf`` that is nearest to ``value``; {} without one."""
     if value is None:
         return next((each for each in rules["oneOf"] if each.get("type") == "null"), {})
     if not isinstance(value, dict):

@@ -1,1 +1,1 @@
-"""Parts of the Live screen: what it reads, what it says, what it draws."""
+"""Parts of the Live screen: its data, its texts, its widgets."""

@@ -1,7 +1,7 @@
-"""Widgets that send to the terminal what changed of them, and nothing else.
+"""Widgets that send only their changes to the terminal.
 
-A whole panel of colours takes kilobytes each time; most of a run's screen is as it was half a
-second ago. Of each line only what lies between the first and the last change is sent.
+A whole panel of colours takes kilobytes each time, but most of a run's screen does not change in
+half a second. Of each line only the part from the first to the last change is sent.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Cells(Widget):
             self.refresh(*regions)
 
     def render_line(self, y: int) -> Strip:
-        """One line of what was set last."""
+        """One of the present lines."""
         row, width = self._rows[y] if y < len(self._rows) else [], self.size.width
         runs = groupby(row, key=lambda cell: cell[1])
         segments = [Segment("".join(char for char, _ in run), style) for style, run in runs]
@@ -79,14 +79,14 @@ class TextBlock(Cells):
 
 
 class Canvas(Cells):
-    """A plot: plotext colours every cell by itself, which is far too much to send each time."""
+    """A plot. plotext colours every single cell, which is too much to send each time."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._plot = PlotextPlot().plt
 
     def draw(self, fill: Callable[[Any], None]) -> None:
-        """Draw what ``fill`` puts on an empty plot of this widget's size."""
+        """Let ``fill`` draw on an empty plot of this widget's size, and show it."""
         self._plot.clear_figure()
         set_plot_size(self._plot, *self.size)
         self._plot.canvas_color("default")
@@ -97,7 +97,7 @@ class Canvas(Cells):
 
 
 def _changed(old: list[Cell], new: list[Cell], y: int) -> Region:
-    """The part of a line that differs; all of it where characters are not one column wide."""
+    """The part of a line that differs; the whole line if characters are not one column wide."""
     texts = ["".join(char for char, _ in row) for row in (old, new)]
     longest = max(len(old), len(new))
     if any(not t.isascii() and cell_len(t) != len(t) for t in texts):

@@ -1,4 +1,4 @@
-"""The Live screen's parts that are no plot: figures, log, banner, and its two questions."""
+"""The Live screen's figures, log, banner, and its two questions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Course = tuple[str, tuple[Point, ...]]
 
 
 class Tiles(Horizontal):
-    """Six figures beside each other."""
+    """Six figures side by side."""
 
     def compose(self) -> ComposeResult:
         for n in range(_TILES):
@@ -41,10 +41,10 @@ class Tiles(Horizontal):
 
 
 class Courses(TextBlock):
-    """How temperature and clock went, a line each by device, with the last value."""
+    """Temperature and clock over time, a line for each device, with the last value."""
 
     def show(self, view: View, window_s: int, *, ascii_only: bool) -> None:
-        """Draw what is known over the last ``window_s`` seconds (0: the whole run)."""
+        """Draw the last ``window_s`` seconds (0: the whole run)."""
         t0, t1 = span(view.now, window_s)
         hot, clock = (_known(view, t) for t in (view.snapshot.temperature, view.snapshot.clock))
         hot.sort(key=lambda one: -one[1][-1].mean)
@@ -64,7 +64,7 @@ class Courses(TextBlock):
         self.set_text(Text("\n").join(rows))
 
     def _fitting(self, hot: Sequence[Course], clock: Sequence[Course]) -> list[tuple[Course, str]]:
-        """As many of both as there is room for, those first that matter; then by their names."""
+        """As many of both as fit, the important ones first; then by name."""
         room = max(2, self.content_size.height)
         most = max(room - len(clock), room - room // 2)
         first, second = hot[:most], clock[: room - min(len(hot), most)]
@@ -73,12 +73,12 @@ class Courses(TextBlock):
 
 
 def _known(view: View, traces: Mapping[str, tuple[Point, ...]]) -> list[Course]:
-    """The devices that are looked at and have a course."""
+    """The shown devices that have values."""
     return [(d.name, traces[d.name]) for d in view.devices if traces.get(d.name)]
 
 
 class LogPanel(Vertical):
-    """What happened, with a filter: only lines that hold its words are shown."""
+    """The log, with a filter: only lines with its words are shown."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, classes="panel")
@@ -95,7 +95,7 @@ class LogPanel(Vertical):
         yield LineInput(id="filter", placeholder="filter: words", compact=True)
 
     def show(self, lines: Sequence[LogLine]) -> None:
-        """Write what is new; everything anew where the filter or the past changed."""
+        """Write new lines; write all lines again if the filter or earlier lines changed."""
         self._lines = tuple(lines)
         wanted = tuple(eventwords.fitting(lines, self._words))
         log = self.query_one("#lines", RichLog)
@@ -122,7 +122,7 @@ class LogPanel(Vertical):
         self.query_one("#lines", RichLog).focus()
 
     def end_filter(self) -> bool:
-        """Show everything again; False where there was no filter."""
+        """Remove the filter; returns false if there was none."""
         if not self.has_class("-filter"):
             return False
         self.remove_class("-filter")
@@ -141,7 +141,7 @@ _FIRST = {"blocked": "blocked: nothing ran", "dead": "the runner died", "gone": 
 
 
 def banner(over: Over, status: str, reason: str, log_lines: int) -> Text:
-    """How the run ended; the first line says it all, and of a log come at most so many lines."""
+    """How the run ended: a summary in the first line, and some lines of a log at most."""
     if over.kind == "sealed" and over.run:
         word = status or "sealed"
         mark = ("✔", "good") if word == "complete" else ("✘", "bad")
@@ -172,7 +172,8 @@ def _finding(level: str, message: str, remedy: str) -> list[Text]:
 
 
 def what_is_lost(launch: int, launches: int) -> str:
-    """What stopping now costs, in words."""
+    """What stopping now would lose, as text."""
     if not launches:
         return "It has not begun: nothing is lost and nothing is sealed."
-    return f"Launch {launch + 1} of {launches} is cut off; what was gathered is sealed as aborted."
+    cut = f"Launch {launch + 1} of {launches} is cut off"
+    return f"{cut}; the records until then are sealed as aborted."

@@ -1,4 +1,4 @@
-"""Power over time: every device on one axis, with the run's phases and the marks of persons."""
+"""Power over time: every device on one axis, with the run's phases and user marks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textual.containers import Vertical
 from textual.geometry import Size
 
 from kit.energy import names
-from kit.show.live.snapshot import NS, SILENT_NS, Device
+from kit.show.live.snapshot import SECOND_NS, SILENT_NS, Device
 from kit.show.live.trace import Point, columns, joined
 from kit.show.render.console import device_name, plain
 from kit.tui import plotlines
@@ -25,14 +25,14 @@ from kit.tui.live.words import View, elapsed
 WINDOWS: tuple[int, ...] = (0, 600, 120, 30)  # seconds; 0 is the whole run
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red", "white", "bright_black")
 _AXIS = 5  # columns that the axis and its numbers take
-_SPREAD = 0.04  # of the axis: a column whose values spread wider shows its lowest and highest
+_SPREAD = 0.04  # share of the axis: a column with a wider spread shows its lowest and highest value
 _LEAST_W, _AIR, _STEPS = 4.0, 1.03, (1.0, 2.0, 2.5, 5.0, 10.0)
 Xy = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a plot shows (s, W): the same again is not drawn again."""
+    """The content of a plot (s, W): an equal one is not drawn again."""
 
     t0: float
     t1: float
@@ -51,7 +51,7 @@ class PlotPanel(Vertical, can_focus=True):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, classes="panel")
-        self.colours = len(COLOURS)  # 0 where the terminal shows none
+        self.colours = len(COLOURS)  # 0 if the terminal shows none
         self._told_apart = self.colours
         self._shown: tuple[Shown, Size] | None = None
 
@@ -63,10 +63,10 @@ class PlotPanel(Vertical, can_focus=True):
     def show(self, view: View, window_s: int) -> None:
         """Draw ``view`` over the last ``window_s`` seconds (0: the whole run), if it changed."""
         plot = self.query_one("#power", Canvas)
-        looked_at = f"last {elapsed(window_s * NS)}" if window_s else "whole run"
+        looked_at = f"last {elapsed(window_s * SECOND_NS)}" if window_s else "whole run"
         if (title := f"power, W · {looked_at}") != self.border_title:
-            self.border_title = title  # drawing the frame anew draws all that is in it
-        # One line alone needs no character of its own, whatever its number.
+            self.border_title = title  # drawing the frame again draws its whole content
+        # A single line needs no character of its own, whatever its number.
         self._told_apart = len(plotlines.MARKERS) if self.colours and view.device else self.colours
         line = self.query_one("#legend", TextBlock)
         line.set_text(legend(view, line.content_size.width, self._told_apart))
@@ -103,7 +103,7 @@ def _plotext(colour: str) -> str:
 
 
 def _under(placed: Iterable[tuple[int, str]]) -> Text:
-    """The phases' names, each at its column below the plot."""
+    """The names of phases, at their columns below the plot."""
     line = ""
     for column, name in placed:
         line = line.ljust(_AXIS + column) + name
@@ -113,7 +113,7 @@ def _under(placed: Iterable[tuple[int, str]]) -> Text:
 def legend(view: View, width: int, colours: int) -> Text:
     """``■ gpu0 412 W  ■ host (estimated) 13 W`` in the colours of the lines.
 
-    Without room for all of it names alone, which tell the lines apart; then ``+3`` for the rest.
+    If that does not fit, only the names, which identify the lines; then ``+3`` for the rest.
     """
     devices, at = drawn(view), places(view)
     if not devices:
@@ -125,7 +125,7 @@ def legend(view: View, width: int, colours: int) -> Text:
     for line in (Text("  ").join(whole), Text("  ").join(bare)):
         if line.cell_len <= width:
             return line
-    # One of each kind first: eight alike say less than the outlet that holds them all.
+    # One of each kind first: the outlet of eight equal GPUs says more than all of them.
     alike = [any(d.scope == device.scope for d in devices[:n]) for n, device in enumerate(devices)]
     order = sorted(range(len(devices)), key=lambda n: alike[n])
     return plotlines.folded([bare[n] for n in order], width) or bare[0]
@@ -138,13 +138,13 @@ def _sign(device: Device, n: int, colours: int, *, told: bool) -> Text:
 
 
 def places(view: View) -> dict[str, int]:
-    """Which line is whose: a device keeps its own while others are not looked at."""
+    """The line of each device: it keeps its line while others are hidden."""
     devices = [d.name for d in view.snapshot.devices if view.snapshot.power.get(d.name)]
     return {name: n for n, name in enumerate(devices)}
 
 
 def drawn(view: View) -> list[Device]:
-    """The devices that have a line, in its order."""
+    """The devices with a line, in order."""
     return [d for d in view.devices if view.snapshot.power.get(d.name)]
 
 
@@ -159,53 +159,55 @@ def shown_of(view: View, window_s: int, width: int) -> Shown:
         (at[d.name], columns(view.snapshot.power[d.name], t0, t1, width)) for d in drawn(view)
     ]
     highest = max((p.high for _, s in series for p in s if p), default=0.0)
-    step, column_s = rounded(highest), (t1 - t0) / width / NS
+    step, column_s = rounded(highest), (t1 - t0) / width / SECOND_NS
     top = step * max(1, math.ceil(max(highest, _LEAST_W) * _AIR / step))
     return Shown(
-        t0=t0 / NS,
-        t1=t1 / NS,
+        t0=t0 / SECOND_NS,
+        t1=t1 / SECOND_NS,
         top=top,
         step=step,
-        lines=tuple((n, tuple(_parts(s, t0 / NS, column_s, top))) for n, s in series),
-        bounds=tuple(x for x in _bounds(view) if t0 / NS < x < t1 / NS),
+        lines=tuple((n, tuple(_parts(s, t0 / SECOND_NS, column_s, top))) for n, s in series),
+        bounds=tuple(x for x in _bounds(view) if t0 / SECOND_NS < x < t1 / SECOND_NS),
         names=tuple(_names(view, t0, t1, width)),
-        marks=tuple((m.t / NS, f" {m.text[:20]} ") for m in view.snapshot.marks if t0 < m.t <= t1),
+        marks=tuple(
+            (m.t / SECOND_NS, f" {m.text[:20]} ") for m in view.snapshot.marks if t0 < m.t <= t1
+        ),
     )
 
 
 def span(now: int, window_s: int) -> tuple[int, int]:
-    """From when to when the axis goes, ns: it moves on in steps, so that little is sent anew."""
-    seconds = max(now / NS, 1.0)
+    """Begin and end of the axis, ns: it moves in steps, so that little has to be sent again."""
+    seconds = max(now / SECOND_NS, 1.0)
     step = window_s / 10 if window_s else 10.0 ** math.floor(math.log10(seconds)) / 2
     end = max(math.ceil(seconds / step) * step, 10.0)
-    return int(max(0.0, end - window_s) * NS) if window_s else 0, int(end * NS)
+    return int(max(0.0, end - window_s) * SECOND_NS) if window_s else 0, int(end * SECOND_NS)
 
 
 def rounded(value: float) -> float:
-    """A round number of watts, four or five of which reach ``value``."""
+    """A round number of watts, four or five times of which reach ``value``."""
     rough = max(value, _LEAST_W) * _AIR / 5
     ten = 10.0 ** math.floor(math.log10(rough))
     return next(step * ten for step in _STEPS if step * ten >= rough)
 
 
 def _bounds(view: View) -> Iterator[float]:
-    """Where measured blocks begin and end, and launches begin."""
+    """Begins and ends of measured blocks, and begins of launches."""
     launch = 0
     for step in view.snapshot.steps:
         if step.launch != launch or step.phase == "measured":
-            yield step.t0 / NS
+            yield step.t0 / SECOND_NS
         if step.phase == "measured" and step.t1 is not None:
-            yield step.t1 / NS
+            yield step.t1 / SECOND_NS
         launch = step.launch
 
 
 def _parts(
     series: Sequence[Point | None], begin_s: float, column_s: float, top: float
 ) -> Iterator[Xy]:
-    """Unbroken stretches; three seconds without a value break a line."""
+    """Continuous parts of a line; three seconds without a value break it."""
     xs: list[float] = []
     ys: list[float] = []
-    apart = max(SILENT_NS / NS, column_s) + 2 * column_s
+    apart = max(SILENT_NS / SECOND_NS, column_s) + 2 * column_s
     for n, point in enumerate(series):
         if point is None:
             continue
@@ -224,7 +226,7 @@ def _parts(
 
 
 def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[int, str]]:
-    """Each phase's name under its middle, where it fits; else which launch that was."""
+    """Each phase's name under its middle if it fits; else the launch."""
     steps = view.snapshot.steps
     t1_of = {s: view.now if s.t1 is None else s.t1 for s in steps}
     spans = [(s.t0, t1_of[s], _forms(s.phase)) for s in steps]
@@ -239,14 +241,14 @@ def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[int, str]]:
 
 
 def _forms(phase: str) -> tuple[str, str]:
-    """A phase's name, in full and in few letters."""
+    """A phase's name, in full and short."""
     return names.phase(phase), names.phase(phase, short=True)
 
 
 def _fitting(
     spans: Iterable[tuple[int, int, tuple[str, str]]], t0: int, t1: int, width: int
 ) -> Iterator[tuple[int, str]]:
-    """The first of each span's names that fits below it, with its column."""
+    """For each span its first name that fits, with its column."""
     for first, last, forms in spans:
         begin, end = max(first, t0), min(last, t1)
         room = (end - begin) * width // max(t1 - t0, 1)
@@ -257,7 +259,7 @@ def _fitting(
 
 
 def spark(points: Sequence[Point], t0: int, t1: int, width: int, *, ascii_only: bool) -> str:
-    """A line of ``width`` characters as high as the values are between their extremes."""
+    """A line of ``width`` characters whose heights show the values between their extremes."""
     steps = "_.-=*#" if ascii_only else "▁▂▃▄▅▆▇█"
     found = columns(points, t0, t1, width)
     known = [p for p in found if p]

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from kit.core.model import Event
 from kit.show.live.follow import Over, journal_of
 from kit.show.live.runstate import RunState
-from kit.show.live.snapshot import NS
+from kit.show.live.snapshot import SECOND_NS
 from kit.tui.live.runscreen import RunScreenBase
 from kit.tui.screen import badge
 
@@ -22,7 +22,7 @@ SPEEDS = (1, 2, 5, 10, 60, 300)
 
 
 class RecordingScreen(RunScreenBase):
-    """A sealed run as it went on, from its journal: faster, slower, phase by phase.
+    """A sealed run, played again from its journal: faster, slower, phase by phase.
 
     Args:
         run: its folder.
@@ -63,19 +63,19 @@ class RecordingScreen(RunScreenBase):
     # --- time -------------------------------------------------------------------------------
 
     def now(self) -> int:
-        """Where the recording is, ns."""
+        """The position of the recording, ns."""
         return int(self._at)
 
     def draw(self) -> None:
-        """Play up to now, and draw that."""
+        """Play up to now, and draw."""
         clock = self._clock()
         if self._playing and self._events:
-            self.go_to(self._at + (clock - self._before) * SPEEDS[self._speed] * NS)
+            self.go_to(self._at + (clock - self._before) * SPEEDS[self._speed] * SECOND_NS)
         self._before = clock
         super().draw()
 
     def go_to(self, t: float) -> None:
-        """Be at ``t`` (ns), forwards or backwards."""
+        """Go to ``t`` (ns), forwards or backwards."""
         end = self._times[-1]
         self._at = min(max(t, 0.0), float(end))
         upto = bisect_right(self._times, self._at)
@@ -104,7 +104,7 @@ class RecordingScreen(RunScreenBase):
     # --- keys -------------------------------------------------------------------------------
 
     def action_pause(self) -> None:
-        """Stop or go on; at the end, from the beginning."""
+        """Pause or continue; at the end, start again."""
         if self.over and self._events:
             self.go_to(0.0)
         self._playing = not self._playing
@@ -117,15 +117,17 @@ class RecordingScreen(RunScreenBase):
         self.draw()
 
     def action_phase(self, step: int) -> None:
-        """To where the next phase begins, or the one before."""
+        """Go to the begin of the next phase, or of the one before."""
         if not self._events:
             return
         if step > 0:
             later = [t for t in self._begins if t > self._at]
             self.go_to(later[0] if later else self._times[-1])
         else:
-            # As on a player: shortly after a beginning, back to the one before it.
-            earlier = [t for t in self._begins if t < self._at - NS * SPEEDS[self._speed] / 2]
+            # As on a player: shortly after a begin, back to the one before.
+            earlier = [
+                t for t in self._begins if t < self._at - SECOND_NS * SPEEDS[self._speed] / 2
+            ]
             self.go_to(earlier[-1] if earlier else 0)
         self._before = self._clock()
         self.draw()

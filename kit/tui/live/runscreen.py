@@ -1,4 +1,4 @@
-"""What a run that goes on and a recording of one have in common: their panels and their keys."""
+"""The base of the Live screen and of a recording: their common panels and keys."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class RunScreenBase(KitScreen):
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
-        """The keys in the order of their use: the line of keys is short on a narrow terminal."""
+        """The keys in order of their use, since a narrow terminal shows only the first."""
         found = super().active_bindings
         rank = {name: n for n, name in enumerate(KEYS)}
         order = sorted(found, key=lambda k: rank.get(found[k].binding.id or "", len(rank)))
@@ -98,13 +98,13 @@ class RunScreenBase(KitScreen):
         raise NotImplementedError
 
     def view(self) -> View:
-        """What is shown: of now, or of when it was frozen."""
+        """The view to show: the present one, or the frozen one."""
         if self.frozen:
             return View(self.frozen.snapshot, self.frozen.now, self._device)
         return View(self.snapshot, self.now(), self._device)
 
     def draw(self) -> None:
-        """Bring the view onto the screen; what did not change costs nothing."""
+        """Show the view; unchanged parts cost nothing."""
         if not self.is_mounted or not self.is_current:
             return
         view, ascii_only = self.view(), self.kit.ascii_only
@@ -131,7 +131,7 @@ class RunScreenBase(KitScreen):
         word = badge("withheld", "frozen") if self.frozen else self.word()
         told = Text(" · ").join([word, *([Text(where(view))] if where(view) else [])])
         if told != self.state:
-            # Set as a reactive it would draw the whole screen anew, twice a second.
+            # As a reactive it would draw the whole screen again, twice a second.
             self.set_reactive(KitScreen.state, told)
             self.query_one(TopLine).state = told
 
@@ -144,7 +144,7 @@ class RunScreenBase(KitScreen):
             self.query_one("#banner", Static).update(told)
 
     def show_over(self, over: Over) -> None:
-        """Tell how the run ended, and offer what can be done with it."""
+        """Show how the run ended, and offer what can be done with it."""
         self.over = over
         self.add_class("-over", f"-{over.kind}")
         if over.kind == "sealed" and over.run:
@@ -156,7 +156,7 @@ class RunScreenBase(KitScreen):
         self.call_after_refresh(self.draw)
 
     def hide_over(self) -> None:
-        """Take the banner away: a recording went back."""
+        """Hide the banner: a recording went back."""
         if self.over:
             self.remove_class("-over", f"-{self.over.kind}")
             self.over = None
@@ -165,13 +165,13 @@ class RunScreenBase(KitScreen):
     # --- keys -------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys are offered when they can do something."""
+        """Offer keys only when they have an effect."""
         if action in ("open", "verify"):
             return bool(self.over and self.over.run)
         return super().check_action(action, parameters)
 
     def action_window(self, step: int) -> None:
-        """Look at more or less of the run: all of it, 10 min, 2 min, 30 s."""
+        """Show more or less of the run: all of it, 10 min, 2 min, 30 s."""
         at = self._window - step
         self._window = min(max(at, 0), len(WINDOWS) - 1)
         self.draw()
@@ -184,7 +184,7 @@ class RunScreenBase(KitScreen):
         self.draw()
 
     def action_log(self) -> None:
-        """Show the log where it is hidden, and go there; or go back."""
+        """Show the log if it is hidden, and focus it; or go back."""
         at_log = self.query_one(LogPanel).has_focus_within
         self.set_class(not at_log, "-log")
         if at_log:
@@ -194,7 +194,7 @@ class RunScreenBase(KitScreen):
         self.call_after_refresh(self.draw)
 
     def action_filter(self) -> None:
-        """Only the log's lines that hold certain words."""
+        """Filter the log's lines by words."""
         self.add_class("-log")
         self.query_one(LogPanel).ask_filter()
         self.call_after_refresh(self.draw)
@@ -208,12 +208,12 @@ class RunScreenBase(KitScreen):
         self.call_after_refresh(self.draw)
 
     def action_freeze(self) -> None:
-        """Hold the picture; the data go on."""
+        """Freeze the picture; recording continues."""
         self.frozen = None if self.frozen else self.view()
         self.draw()
 
     def action_back(self) -> None:
-        """Out of the filter, out of the zoom, then out of the screen."""
+        """Leave the filter, then the zoom, then the screen."""
         if self.query_one(LogPanel).end_filter():
             return
         if self.maximized:

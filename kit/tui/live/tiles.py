@@ -18,8 +18,8 @@ from kit.tui.live.words import View, present
 
 _ESTIMATED = "estimated"
 _EFFICIENCY = ENERGY_PER["output_token"].short
-_WEIGHT = (0, 1, 4, 5, 2, 3)  # of the tiles, where there is room for few
-# Idle clocks hold nothing back: they are told in words, and not as a limit.
+_WEIGHT = (0, 1, 4, 5, 2, 3)  # of the tiles, if only few fit
+# Idle clocks are no limit: they are shown as a word.
 _HARMLESS = {"idle", "application clocks", "display clocks"}
 
 
@@ -71,12 +71,12 @@ def _two(rest: Sequence[str]) -> tuple[str, str, str]:
 
 
 def _whose(view: View, scope: str) -> str:
-    """``GPU``, or ``gpu0`` where that is the one device that is looked at."""
+    """``GPU``, or ``gpu0`` if that is the one shown device."""
     return str(plain(view.device)) if view.device else SCOPES[scope].short
 
 
 def _total(view: View, scope: str, said: Callable[[float], str]) -> str:
-    """The watts of a scope's devices; of one that is silent nothing is known."""
+    """The watts of a scope's devices; None if one of them is silent."""
     heard = [d.watts for d in view.of(scope) if d.watts is not None]
     known = [d for d in view.of(scope) if d.watts is not None and not d.silent_s(view.now)]
     if view.snapshot.status:
@@ -85,7 +85,7 @@ def _total(view: View, scope: str, said: Callable[[float], str]) -> str:
 
 
 def _silence(view: View) -> str:
-    """``gpu1: no data 4 s`` for the device that is silent longest."""
+    """``gpu1: no data 4 s`` for the device with the longest silence."""
     if view.snapshot.status:
         return ""
     silent = [(d.silent_s(view.now), d.name) for d in view.devices]
@@ -111,7 +111,7 @@ def _energy(view: View) -> Tile:
 
 
 def _energies(view: View) -> tuple[EnergyValue, ...]:
-    """Each scope's energy so far; of one device that is looked at, its own alone."""
+    """Each scope's energy so far; with one shown device, that device's."""
     if not view.device:
         return view.snapshot.energy
     found = view.snapshot.device_energy.get(view.device)
@@ -119,14 +119,14 @@ def _energies(view: View) -> tuple[EnergyValue, ...]:
 
 
 def joules(value: EnergyValue) -> str:
-    """``61.3 kJ``; ``≈`` before what has no known uncertainty or is estimated."""
+    """``61.3 kJ``; ``≈`` before an energy that is estimated or has no known uncertainty."""
     assert value.joules is not None
     unsure = "≈ " if value.u_reading is None or value.status == "estimated" else ""
     return unsure + energy(value.joules)
 
 
 def _doubt(value: EnergyValue) -> str:
-    """The standard uncertainty, in the unit of the value beside it."""
+    """The standard uncertainty as text, in the unit of its value."""
     if value.u_reading is None or value.joules is None:
         return "± unknown"
     u = math.hypot(value.u_reading, value.u_sensor or 0.0)
@@ -137,7 +137,7 @@ def _doubt(value: EnergyValue) -> str:
 def _temperature(view: View) -> Tile:
     found, memory = _of(view.devices, "temperature"), _of(view.devices, "memory_temperature")
     if not found:
-        return Tile("temperature", "–", "not told")
+        return Tile("temperature", "–", "unknown")
     sub = f"memory {_range(memory, '°C')}" if memory else ""
     return Tile("temperature", _range(found, "°C"), sub)
 
@@ -147,7 +147,7 @@ def _of(devices: Iterable[Device], key: str) -> list[float]:
 
 
 def _range(found: Sequence[float], unit: str) -> str:
-    """``63–70 °C``: the least and the greatest of sorted values, where they differ."""
+    """``63–70 °C``: least and greatest of sorted values, if they differ."""
     low, high = f"{found[0]:.0f}", f"{found[-1]:.0f}"
     return f"{high} {unit}" if low == high else f"{low}–{high} {unit}"
 
@@ -155,7 +155,7 @@ def _range(found: Sequence[float], unit: str) -> str:
 def _clocks(view: View) -> Tile:
     clocks = _of(view.devices, "sm_clock")
     if not clocks:
-        return Tile("clocks", "–", "not told")
+        return Tile("clocks", "–", "unknown")
     main = _range(clocks, "MHz")
     mask = 0
     for device in view.devices:
@@ -190,7 +190,7 @@ def _efficiency(view: View) -> Tile:
 
 
 def _shared(view: View, scope: str) -> str:
-    """``GPU``; ``all GPUs`` beside the figures of one device: tokens are made by all together."""
+    """``GPU``; ``all GPUs`` next to figures of one device: all GPUs together make the tokens."""
     many = sum(d.scope == scope for d in view.snapshot.devices) > 1
     if view.device and many:
         return f"all {SCOPES[scope].devices}"
@@ -198,7 +198,7 @@ def _shared(view: View, scope: str) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, thousands apart: ``3,402``, ``0.189``."""
+    """Three significant digits, with thousands separators: ``3,402``, ``0.189``."""
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
 
 
@@ -223,7 +223,7 @@ def _unit(value: float) -> tuple[float, str]:
 
 
 def figures(shown: Sequence[Tile], width: int, lines: int) -> Text:
-    """The tiles in ``lines`` lines of text, the weightiest first; what does not fit is left out."""
+    """The tiles in ``lines`` lines of text, the most important first; the rest is left out."""
     parts = [_one(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
     found, line = [], Text(" ")
     for part in parts or [Text("nothing read yet", "quiet")]:
@@ -235,7 +235,7 @@ def figures(shown: Sequence[Tile], width: int, lines: int) -> Text:
 
 
 def _led(tile: Tile) -> str:
-    """``GPU 120 W``, ``0.19 J/tok GPU``: a figure without its frame says whose it is."""
+    """``GPU 120 W``, ``0.19 J/tok GPU``: a figure with its scope, for use without a frame."""
     if tile.title == _EFFICIENCY:
         return f"{tile.main} {tile.sub}"
     whose = tile.title.removeprefix("power, ") if tile.title.startswith("power, ") else ""
@@ -246,14 +246,14 @@ def _one(tile: Tile) -> Text:
     text = Text(_led(tile), "name")
     if tile.title == _EFFICIENCY:
         return text
-    # Of clocks and temperatures only what is not as it should be is worth the room.
+    # Clocks and temperatures get space only if something is wrong with them.
     brief = tile.title in ("clocks", "temperature") and tile.level == "quiet"
     return text if brief or not tile.sub else text.append(f" {tile.sub}", tile.level)
 
 
 def status_line(view: View, shown: Sequence[Tile], width: int, *, ascii_only: bool) -> Text:
-    """Everything in one line: the phase, and the figures as far as they fit, none of them cut."""
-    told = [_told(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
+    """One line: the phase, and as many figures as fit, none of them cut."""
+    told = [_brief(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
     step = view.snapshot.step
     for short in (False, True):
         head = Text(" ")
@@ -271,8 +271,8 @@ def status_line(view: View, shown: Sequence[Tile], width: int, *, ascii_only: bo
     return line
 
 
-def _told(tile: Tile) -> Text:
-    """A figure of the one line: that it is estimated is told, and how long one is silent."""
+def _brief(tile: Tile) -> Text:
+    """A figure of the one line, with a note if it is estimated or silent."""
     silent = f" {tile.sub}" if tile.level == "bad" else ""
     guessed = " est." if tile.sub == _ESTIMATED else ""
     return Text(f" · {_led(tile)}").append(guessed, "doubt").append(silent, "bad")

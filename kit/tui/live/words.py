@@ -1,4 +1,4 @@
-"""What the Live screen says, as texts made from a snapshot alone."""
+"""The texts of the Live screen, from a snapshot alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.text import Text
 from kit.energy import names
 from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import LogLine
-from kit.show.live.snapshot import NS, Device, RunSnapshot
+from kit.show.live.snapshot import SECOND_NS, Device, RunSnapshot
 from kit.show.render.console import plain, short_time
 
 _DETAILS = ("times bar rule", "times rule", "bar rule", "rule")
@@ -18,7 +18,7 @@ _STYLES = {"warn": "doubt", "fail": "bad", "mark": "fix"}
 
 @dataclass(frozen=True)
 class View:
-    """What is looked at: a snapshot, the run's clock now (ns), and one device or all ("")."""
+    """What is shown: a snapshot, the run's clock now (ns), and one device or all ("")."""
 
     snapshot: RunSnapshot
     now: int
@@ -37,7 +37,7 @@ class View:
 
 def elapsed(ns: float) -> str:
     """``3:06``, ``1:02:03``: a time since the run began."""
-    whole = max(0, int(ns / NS))
+    whole = max(0, int(ns / SECOND_NS))
     minutes, seconds = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
@@ -53,14 +53,14 @@ def where(view: View) -> str:
     if not seen.events:
         return ""
     about = seen.expected_s()
-    total = f" of about {elapsed(about * NS)}" if about and not seen.status else ""
+    total = f" of about {elapsed(about * SECOND_NS)}" if about and not seen.status else ""
     parts.append(elapsed(view.now) + total)
     return " · ".join(parts)
 
 
 def path(view: View, width: int, *, ascii_only: bool) -> Text:
-    """``idle ✔ 10 s ─ startup ✔ 20 s ─ measured ▶ 1:12 ███░░ 4/8 ─ …`` as far as it fits."""
-    # Some names are two words: without a rule between them they would run into each other.
+    """``idle ✔ 10 s ─ startup ✔ 20 s ─ measured ▶ 1:12 ███░░ 4/8 ─ …``, cut to the width."""
+    # Some names are two words: without a rule between names they could not be separated.
     for detail in (*_DETAILS, *(f"brief {each}" for each in (*_DETAILS[2:], ""))):
         line = _path(view, detail, ascii_only=ascii_only)
         if line.cell_len <= width:
@@ -89,10 +89,10 @@ def _path(view: View, detail: str, *, ascii_only: bool) -> Text:
 
 
 def present(view: View, name: str, *, with_bar: bool, ascii_only: bool) -> Text:
-    """The phase that goes on: its name, how long it has taken, its requests."""
+    """The present phase: its name, its time, its requests."""
     step, progress = view.snapshot.step, view.snapshot.progress
     assert step
-    took = short_time(max(0, view.now - step.t0) / NS)
+    took = short_time(max(0, view.now - step.t0) / SECOND_NS)
     text = Text(f"{name} {'>' if ascii_only else '▶'} {took}", "name")
     if progress.total and progress.stage == step.phase:
         if with_bar:

@@ -1,4 +1,4 @@
-"""Runs beside each other: what differs, every metric with its ratio, and the power of each."""
+"""Compared runs: differences, every metric with its ratio, and the power of each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from kit.tui.widgets.curves import Curves, colour_of
 
 _ORDERS = ("primary", "ratio", "name")
 _ORDER_WORDS = {"primary": "primary first", "ratio": "furthest first", "name": "by name"}
-_WIDE = 120  # from here on the title has room for the legend
+_WIDE = 120  # from this width on the legend fits into the title
 _TOO_FEW = (
     "Two runs are needed to compare. On Home, mark runs with space, then press c.\n"
     "The first that is marked is the baseline."
@@ -43,7 +43,7 @@ _TOO_FEW = (
 
 
 class CompareScreen(KitScreen):
-    """What ``kit compare`` finds, for any number of runs.
+    """``kit compare`` for any number of runs.
 
     Args:
         runs: the sealed runs; the first is the baseline.
@@ -65,7 +65,7 @@ class CompareScreen(KitScreen):
         self._first = 0
         self._order = 0
         self._all = False
-        self._sides: dict[str, Side] = {}  # by letter: what was read once is not read again
+        self._sides: dict[str, Side] = {}  # by letter, so that nothing is read twice
         self._found: Contrast | None = None
         self._lines: list[MetricRow] = []
         self._said()
@@ -91,7 +91,7 @@ class CompareScreen(KitScreen):
     # --- looking ----------------------------------------------------------------------------
 
     def _said(self) -> None:
-        """Crumbs and command go by the runs that are left."""
+        """Crumbs and command, for the remaining runs."""
         self.crumbs = f"Compare {count(len(self._runs), 'run')}"
         self.command = self._pair_command()
 
@@ -107,7 +107,7 @@ class CompareScreen(KitScreen):
         return f"{pair}  # {baseline[1]} and {other[1]}, without {', '.join(rest)}"
 
     def _other(self) -> tuple[Path, str]:
-        """The run under the cursor where it was compared, else the first that was."""
+        """The run under the cursor if it was compared, else the first that was."""
         others = [each for each in self._runs if each is not self._runs[self._first]]
         compared = [side.letter for side in self._found.others] if self._found else []
         wanted = [self._under_cursor(), *compared]
@@ -133,7 +133,7 @@ class CompareScreen(KitScreen):
     def _failed(self, error: Exception) -> None:
         self.state = badge("fail", "cannot be compared")
         self._note(plain(f"{type(error).__name__}: {error}", "bad"))
-        self.tell_error(error)
+        self.show_error(error)
 
     def _note(self, text: Text) -> None:
         note = self.query_one("#note", Static)
@@ -180,7 +180,7 @@ class CompareScreen(KitScreen):
         self._entitle_metrics()
 
     def _entitle_metrics(self) -> None:
-        """Against what, in which order, and where the columns have room for ±, what that is."""
+        """The title of the metrics: baseline, order, and the meaning of ± if it is shown."""
         assert self._found is not None
         order = _ORDER_WORDS[_ORDERS[self._order]]
         told = f"Metrics against {name_of(self._found.baseline)}, {order}"
@@ -194,13 +194,13 @@ class CompareScreen(KitScreen):
         power.border_subtitle = Text("  ").join(told)
 
     def on_data_table_row_highlighted(self, moved: DataTable.RowHighlighted) -> None:
-        """The reason of a verdict in full, where the column is out of sight."""
+        """Show the reason of a verdict in full, if its column is hidden."""
         rows = self._lines[moved.cursor_row : moved.cursor_row + 1]
         moved.data_table.border_subtitle = plain(rows[0].reason if rows else "")
         self._said()
 
     def on_resize(self) -> None:
-        """Values are cut shorter where there is less room."""
+        """Cut values to the new width."""
         if self._found and self.is_mounted:
             self._show_differences()
             self._entitle_metrics()
@@ -233,7 +233,7 @@ class CompareScreen(KitScreen):
             self._show_metrics()
 
     def action_remove(self) -> None:
-        """Leave the run under the cursor out; without any line the last one, never the baseline."""
+        """Remove the run under the cursor; without rows the last one, never the baseline."""
         if len(self._runs) < 2:
             return
         baseline = self._runs[self._first][1]
@@ -276,7 +276,7 @@ def _letter(number: int) -> str:
 
 
 def _legend(found: Contrast) -> Text:
-    """``A 639521454908 baseline  B 8177eb3e46ab``, and below what cannot be read."""
+    """``A 639521454908 baseline  B 8177eb3e46ab``, and below it unreadable runs."""
     text = Text()
     for side in found.sides:
         text.append_text(plain(side.letter, f"bold {colour_of(side.letter)}"))

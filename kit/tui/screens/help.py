@@ -1,4 +1,4 @@
-"""Every key of a screen."""
+"""Help: every key of a screen."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from kit.tui.keys import ActionKeys, by_action
 from kit.tui.screen import KitScreen
 
 _ALWAYS = (
-    "\nkit runs on when you leave: quitting, a lost link or a dead tmux never ends "
-    "a run; `kit attach` shows it again. The mouse works too; hold shift to "
-    "select text with the terminal itself. Keys of your own: ui.json beside "
+    "\nA run continues when you leave: quitting, a lost link or a dead tmux never ends "
+    "it; `kit attach` shows it again. The mouse works too; hold shift to "
+    "select text with the terminal itself. Keys of your own: ui.json next to "
     'host.toml, {"keys": {"NAME": "KEYS"}} with the names on the right.'
 )
 
@@ -51,7 +51,7 @@ class HelpScreen(KitScreen):
         )
 
     def _place(self, told: ActionKeys) -> int:
-        """The screen's own keys first, then what has the focus, then what all screens have."""
+        """The order: the screen's own keys, the focused widget's, the keys of all screens."""
         of_all = {each.id for each in KitScreen.BINDINGS if isinstance(each, Binding)}
         if told.node is self._about:
             return 2 if told.binding.id in of_all else 0
@@ -59,12 +59,12 @@ class HelpScreen(KitScreen):
 
 
 def _is_kits(told: ActionKeys) -> bool:
-    """Whether kit names it: what moves a cursor or edits a line has no name of kit's."""
+    """Whether it is kit's own key, and not one that moves a cursor or edits a line."""
     return told.binding.id is not None
 
 
 def _is_general(told: ActionKeys) -> bool:
-    """Whether it moves a cursor or edits a line; selecting by keys is left out as too much."""
+    """Whether it moves a cursor or edits a line; keys for selecting are left out."""
     return not (_is_kits(told) or "select" in told.binding.description.lower())
 
 
@@ -73,6 +73,6 @@ def _briefly(told: ActionKeys) -> str:
 
 
 def _about(screen: Screen[object]) -> str:
-    """What a screen's docstring says first, as prose."""
+    """The first paragraph of a screen's docstring."""
     first = (screen.__doc__ or "").split("\n\n")[0]
     return " ".join(first.replace("``", "").split()) + "\n"

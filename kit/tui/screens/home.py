@@ -31,7 +31,7 @@ REFRESH_S = 2.0
 EMPTY = (
     "No runs yet in {root}\n\n"
     "n            write the first spec here, check it and run it\n"
-    "O            open a spec that is there already\n"
+    "O            open an existing spec\n"
     "kit init     writes a spec on the command line; kit run runs it\n"
     "make demo    a small model on this CPU: run, sealed and replayed\n\n"
     "kit import FILE.kit.zip brings a run that somebody else made"
@@ -89,11 +89,11 @@ class HomeScreen(KitScreen):
         self.call_after_refresh(self._resized)
 
     def on_screen_resume(self) -> None:
-        """The terminal may have changed its size below another screen."""
+        """Adapt to a size that changed under another screen."""
         self.call_after_refresh(self._resized)
 
     def _resized(self) -> None:
-        """The columns that fit now, and the panel where it has come to be seen."""
+        """Choose the columns for the new size, and update the panel if it became visible."""
         self._table.relayout()
         self._show_panel()
 
@@ -104,7 +104,7 @@ class HomeScreen(KitScreen):
     # --- rows -----------------------------------------------------------------------------------
 
     def action_refresh(self) -> None:
-        """Read the store anew, a batch at a time."""
+        """Read the store again, a batch at a time."""
         self._coming = catalogue.batches(self.kit.store)
         seen: set[str] = set()
         self._next_batch(self._coming, seen)
@@ -123,13 +123,13 @@ class HomeScreen(KitScreen):
                 self._rows = {run: row for run, row in self._rows.items() if run in seen}
             self._redraw(done=rows is None)
             if rows is not None:
-                # In a worker of its own: one that started the next would cancel itself.
+                # In a separate worker: one that started the next would cancel itself.
                 self.call_later(self._next_batch, coming, seen)
 
         self.fetch(batch, take, group="rows")
 
     def _look_again(self) -> None:
-        """Every two seconds: runs in flight, and whether a run was sealed or checked."""
+        """Every two seconds: read runs in flight, and check whether a run was sealed or checked."""
         store, known = self.kit.store, self._sealed_seen
 
         def look() -> tuple[list[Row], tuple[int, int]]:
@@ -149,7 +149,7 @@ class HomeScreen(KitScreen):
         self.fetch(look, take, group="look")
 
     def _redraw(self, *, done: bool = True) -> None:
-        """Bring filter, order, counts and the table up to what is known."""
+        """Update filter, order, counts and table."""
         rows = list(self._rows.values())
         wanted = self.query_one("#home-filter", Input).value
         shown = in_order(fitting(rows, wanted), SORTS[self._sort])
@@ -186,12 +186,12 @@ class HomeScreen(KitScreen):
     # --- keys -----------------------------------------------------------------------------------
 
     def _sealed(self, what: str) -> Path | None:
-        """The sealed run under the cursor; a hint where there is none."""
+        """The sealed run under the cursor; shows a hint without one."""
         row = self._table.current
         if row is None:
             self.notify("there is no run under the cursor", markup=False)
         elif row.status == "broken":
-            told = f"{plain_note(row)}\nv says what is wrong with it"
+            told = f"{plain_note(row)}\nv shows what is wrong with it"
             self.notify(told, title=f"cannot {what}", severity="warning", markup=False)
         elif row.in_flight:
             refused = row.status == "refused"
@@ -202,15 +202,15 @@ class HomeScreen(KitScreen):
         return None
 
     def action_open(self) -> None:
-        """Open the run: watch one that is going on, read a sealed one."""
+        """Open the run: watch one in progress, read a sealed one."""
         row = self._table.current
         if row and row.status in ("running", "waiting", "refused"):
             self.kit.show_live(row.run)
         elif row and row.status == "unsealed":
-            told = "nobody works on this run any more; `kit recover` seals what there is of it"
+            told = "no runner works on this run; `kit recover` seals its records"
             self.notify(told, title=row.run, timeout=10, markup=False)
         elif row and row.status == "broken":
-            self.action_verify()  # there is nothing to read in it but what is wrong
+            self.action_verify()  # only its fault can be read
         elif path := self._sealed("open"):
             self.kit.show_run(path)
 
@@ -223,11 +223,11 @@ class HomeScreen(KitScreen):
         self.kit.show_spec()
 
     def action_open_spec(self) -> None:
-        """Go on with a spec's file: one of the current folder, or one that is named."""
+        """Open a spec's file: one of the current folder, or a typed name."""
         ask_file(self, self.kit.show_spec)
 
     def action_mark(self) -> None:
-        """Mark the run to be compared, or take its mark away."""
+        """Mark the run for a comparison, or remove the mark."""
         path = self._sealed("compare")
         if path is None:
             return
@@ -249,7 +249,7 @@ class HomeScreen(KitScreen):
         self.kit.show_compare([self.kit.store.root / run for run in runs])
 
     def action_verify(self) -> None:
-        """Check the run under the cursor; of a broken one it says what is wrong."""
+        """Check the run under the cursor; for a broken one show what is wrong."""
         row = self._table.current
         if row and row.status == "broken":
             self.kit.show_verify(self.kit.store.root / row.run)
@@ -262,7 +262,7 @@ class HomeScreen(KitScreen):
             replay(self, path)
 
     def action_edit(self) -> None:
-        """A new spec that begins as this run's."""
+        """Begin a new spec with this run's."""
         if path := self._sealed("edit"):
             self.fetch(lambda: spec_of(path), lambda spec: self.kit.show_spec(document=spec))
 
@@ -278,7 +278,7 @@ class HomeScreen(KitScreen):
         field.focus()
 
     def action_clear(self) -> None:
-        """Take the filter away; without one nothing: who presses esc once too often stays."""
+        """Remove the filter; without one do nothing: an extra esc does not leave."""
         field = self.query_one("#home-filter", Input)
         if not field.display:
             self.minimize()
@@ -300,7 +300,7 @@ class HomeScreen(KitScreen):
 
 
 def _command(row: Row) -> str:
-    """The command that goes on with a run: `kit show` knows sealed ones alone."""
+    """The command for a run: `kit show` knows only sealed ones."""
     return {
         "running": f"kit attach {row.run}",
         "waiting": f"kit attach {row.run}",

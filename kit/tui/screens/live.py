@@ -1,4 +1,4 @@
-"""A run that goes on, followed by its journal; the run does not need this screen."""
+"""Live: a run in progress, followed by its journal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textual.worker import Worker, get_current_worker
 
 from kit.core.errors import KitError
 from kit.show.live.follow import Follower, Over, RunUpdate
-from kit.show.live.snapshot import NS
+from kit.show.live.snapshot import SECOND_NS
 from kit.tui.dialogs import AskLine, YesNo
 from kit.tui.live.panels import what_is_lost
 from kit.tui.live.recording import RecordingScreen
@@ -27,12 +27,12 @@ _CANCEL_S = 0.1
 
 
 class LiveScreen(RunScreenBase):
-    """A run as it goes on. It needs no screen: leave, or lose the link, and it runs on.
+    """A run in progress. It does not need this screen: leave, or lose the link, and it continues.
 
     Args:
         run_id: its id, or a prefix of that.
         clock: seconds on a monotonic clock.
-        poll_s: how often its journal is looked at, s.
+        poll_s: how often its journal is read, s.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -88,7 +88,7 @@ class LiveScreen(RunScreenBase):
             return follower.step(lambda seen: self.post_message(self.Fresh(seen)))
         except KitError as error:
             return Over("unknown", error.message, error.remedy)
-        except Exception as bug:  # a bug must not end the UI, and is told
+        except Exception as bug:  # a bug must not end the UI, and is shown
             return Over("unknown", f"a bug in kit: {type(bug).__name__}: {bug}")
 
     def _rest(self, worker: Worker[None]) -> None:
@@ -104,15 +104,15 @@ class LiveScreen(RunScreenBase):
         if self.snapshot.id and self.snapshot.id != self.run_id:
             self.run_id = self.snapshot.id
             self.crumbs, self.command = f"Live › {self.run_id}", f"kit attach {self.run_id}"
-        self._tell_broken(message.seen.broken)
-        if first:  # from then on the timer draws, and never more often
+        self._show_broken(message.seen.broken)
+        if first:  # from then on only the timer draws
             self.draw()
 
     def on_live_screen_ended(self, message: LiveScreen.Ended) -> None:
         message.stop()
         self.show_over(message.over)
 
-    def _tell_broken(self, broken: tuple[int, ...]) -> None:
+    def _show_broken(self, broken: tuple[int, ...]) -> None:
         if len(broken) > self._broken:
             self._broken = len(broken)
             told = f"line {broken[-1]} of the journal cannot be read; it was passed over"
@@ -124,7 +124,7 @@ class LiveScreen(RunScreenBase):
         """The run's clock: the last event's time, and what has passed since."""
         if self.over or self.snapshot.status or not self.snapshot.events:
             return self.snapshot.t
-        return self.snapshot.t + int((self._clock() - self._heard) * NS)
+        return self.snapshot.t + int((self._clock() - self._heard) * SECOND_NS)
 
     def word(self) -> Text:
         """``● running``, ``✔ complete``, ``✘ runner dead``."""
@@ -175,11 +175,11 @@ class LiveScreen(RunScreenBase):
             self.fetch(lambda: session.mark(text), lambda _: self.notify("marked"))
 
     def leave(self) -> None:
-        """Out of the screen; a run that goes on is told to go on."""
+        """Leave the screen; a message says that the run continues."""
         if self.over is None:
             command = f"kit attach {self.run_id}"
             if len(self.app.screen_stack) <= 2:
-                self.app.exit(message=f"the run goes on; {self.kit.command(command)}")
+                self.app.exit(message=f"the run continues; {self.kit.command(command)}")
                 return
-            self.notify(f"the run goes on; `{command}`", markup=False)
+            self.notify(f"the run continues; `{command}`", markup=False)
         super().leave()

@@ -1,4 +1,4 @@
-"""What an order would do here, and the key that launches it."""
+"""Plan: what an order would do here, and the key that launches it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _OF_A_METER = (
 
 
 class PlanScreen(KitScreen):
-    """What this spec resolves to on this machine, what preflight says, and the launch.
+    """What this spec resolves to on this machine, preflight's findings, and the launch.
 
     Args:
-        order: what would be run.
-        path: the spec's file, where it has one.
+        order: the order to launch.
+        path: the spec's file, if it has one.
         original: the sealed run that this order replays.
     """
 
@@ -57,10 +57,10 @@ class PlanScreen(KitScreen):
         super().__init__()
         self._order, self._path, self._original = order, path, original
         self._found: Rehearsal | None = None
-        self._accepted: frozenset[str] = frozenset()  # codes of warnings that are not asked of
+        self._accepted: frozenset[str] = frozenset()  # codes of accepted warnings
         self._launching = False
         self.crumbs = f"{order.spec.name} › {'Replay' if original else 'Plan'}"
-        self.command = self._told()
+        self.command = self._command_line()
 
     def body(self) -> Iterable[Widget]:
         with ScrollableContainer(id="parts", can_focus=False):
@@ -86,7 +86,7 @@ class PlanScreen(KitScreen):
     # --- looking ----------------------------------------------------------------------------
 
     def action_again(self) -> None:
-        """Look at engine, image, weights, meters and host once more."""
+        """Check engine, image, weights, meters and host again."""
         self._found = None
         self.state = badge("running", "checking")
         self.query_one("#found", Static).update(plain("looking at this machine …", "quiet"))
@@ -96,7 +96,7 @@ class PlanScreen(KitScreen):
     def _failed(self, error: Exception) -> None:
         self.state = badge("fail", "cannot be planned")
         self.query_one("#found", Static).update(plain(f"{type(error).__name__}: {error}", "bad"))
-        self.tell_error(error)
+        self.show_error(error)
 
     def _show(self, found: Rehearsal) -> None:
         self._found = found
@@ -128,18 +128,18 @@ class PlanScreen(KitScreen):
         return True
 
     def _warnings(self) -> list[Finding]:
-        """The warnings that nobody has accepted yet: another look may find new ones."""
+        """The warnings that were not accepted yet: a new check may find more."""
         findings = self._found.findings if self._found else ()
         return [f for f in findings if f.level == "warn" and f.code not in self._accepted]
 
     def action_accept(self) -> None:
-        """Take the warnings into the archive without being asked again."""
+        """Accept the warnings: they are sealed with the run, without another question."""
         self._accepted |= {finding.code for finding in self._warnings()}
         self.notify("they go into the archive with the run", title="warnings accepted")
         self.refresh_bindings()
 
     def action_launch(self) -> None:
-        """Start the runner in a session of its own and watch it."""
+        """Start the runner in its own session and watch it."""
         if self._found is None or self._found.forbidden or self._launching:
             return
         if warnings := len(self._warnings()):
@@ -170,7 +170,7 @@ class PlanScreen(KitScreen):
 
     def _not_launched(self, error: Exception) -> None:
         self._launching = False
-        self.tell_error(error)
+        self.show_error(error)
 
     def _silent(self) -> tuple[str, str | None] | None:
         """The first meter that preflight finds silent."""
@@ -184,7 +184,7 @@ class PlanScreen(KitScreen):
         return None
 
     def action_drop_meter(self) -> None:
-        """Leave the first silent meter out of this spec, and look again."""
+        """Remove the first silent meter from this spec, and check again."""
         silent = self._silent()
         if silent is None or self._original:
             self.notify("a replay keeps the meters of its spec" if silent else "every meter reads")
@@ -192,13 +192,13 @@ class PlanScreen(KitScreen):
         spec = without_meter(self._order.spec, *silent)
         self._order = msgspec.structs.replace(self._order, spec=spec)
         self._path = None  # the file still names the meter
-        self.command = self._told()
+        self.command = self._command_line()
         self.notify(f"{silent[0]} is left out of this run; the file keeps it, e edits")
         self.query_one("#steps", Static).update(steps(spec))
         self.action_again()
 
     def action_edit(self) -> None:
-        """Back to the form, with this spec."""
+        """Go back to the form, with this spec."""
         from kit.spec.spec import document
 
         spec = self._order.spec
@@ -215,7 +215,7 @@ class PlanScreen(KitScreen):
         named = (_COMMAND.search(remedy) for remedy in remedies)
         return next((found[1] for found in named if found), self.command)
 
-    def _told(self) -> str:
+    def _command_line(self) -> str:
         if self._original:
             return f"kit replay {self._original.name[:12]}"
         file = shlex.quote(str(self._path)) if self._path else "FILE"
@@ -228,7 +228,7 @@ def _worst_first(found: Rehearsal) -> list[Finding]:
 
 
 def steps(spec: RunSpec) -> Text:
-    """A launch's phases with what is known of their lengths."""
+    """A launch's phases with their known durations."""
     phases, steady = spec.phases, spec.phases.steady
     idle, loaded = short_time(phases.idle_s), short_time(phases.loaded_idle_s)
     settled = f", then steady within {short_time(steady.limit_s)}" if steady else ""

@@ -1,4 +1,4 @@
-"""A sealed run, in seven tabs; each reads what it needs in a thread and says what it cannot."""
+"""A sealed run, in seven tabs; each reads its data in a thread and reports unreadable ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TABS = ("summary", "power", "requests", "environment", "files", "log", "provenan
 class RunScreen(KitScreen):
     """A sealed run: its numbers, power, requests, machine, files, log and origin.
 
-    That its files are those that were sealed is checked first, and said where it is not so; v
+    First it is checked that its files are those that were sealed; a difference is reported. v
     checks everything.
     """
 
@@ -117,18 +117,20 @@ class RunScreen(KitScreen):
             ("environment", runviews.environment(found)),
             ("provenance", runviews.provenance(found, missing)),
         ):
-            self._tell(f"#run-{place}", Group(plain(fault, "bad"), Text(), said) if fault else said)
+            self._show_in(
+                f"#run-{place}", Group(plain(fault, "bad"), Text(), said) if fault else said
+            )
         self.query_one("#run-files", PagedTable).show(runviews.files(found))
 
     def _refused(self, error: Exception) -> None:
-        """The container itself cannot be read: say so wherever something would stand."""
+        """Report in every tab that the container cannot be read."""
         message = str(getattr(error, "message", error))
         self.state = badge("fail", "not readable")
         for place in ("summary", "environment", "provenance"):
-            self._tell(f"#run-{place}", badge("fail", message))
+            self._show_in(f"#run-{place}", badge("fail", message))
 
     def _read_records(self) -> tuple[Recorded, list[Asked], list[LogLine]]:
-        """In a thread: also the rows, of which a long run has a hundred thousand."""
+        """Read the records, and make the rows: a long run has a hundred thousand. In a thread."""
         found = recorded(self._run)
         if found.records is None:
             return found, [], []
@@ -140,23 +142,23 @@ class RunScreen(KitScreen):
         plot.display = bool(found.picture.traces)
         if found.records is None:
             for place in ("legend", "asked", "logged"):
-                self._tell(f"#run-{place}", badge("fail", found.fault))
+                self._show_in(f"#run-{place}", badge("fail", found.fault))
             return
         plot.show(found.picture)
         no_power = badge("skip", "no meter reported power")
         told = legend(found.picture, plot.colours) if found.picture.traces else no_power
-        self._tell("#run-legend", told)
-        self._tell("#run-asked", runviews.told_requests(asked))
+        self._show_in("#run-legend", told)
+        self._show_in("#run-asked", runviews.request_summary(asked))
         self.query_one("#run-requests", PagedTable).show(asked)
         self._show_log("")
 
-    def _tell(self, place: str, what: RenderableType) -> None:
+    def _show_in(self, place: str, what: RenderableType) -> None:
         self.query_one(place, Static).update(what)
 
     def _show_log(self, wanted: str) -> None:
         shown = eventwords.fitting(self._log, wanted)
         told = f"{len(shown):,} of {count(len(self._log), 'line')} · / filters"
-        self._tell("#run-logged", plain(told, "quiet"))
+        self._show_in("#run-logged", plain(told, "quiet"))
         self.query_one("#run-log", PagedTable).show([Logged(line) for line in shown])
 
     # --- keys -----------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ class RunScreen(KitScreen):
 
     @on(TabbedContent.TabActivated)
     def _focus_tab(self) -> None:
-        """The keys go to what the tab shows, not to the row of tabs."""
+        """Focus the content of the tab, not the row of tabs."""
         pane = self.query_one(TabbedContent).active_pane
         for widget in pane.query("PagedTable, VerticalScroll") if pane else ():
             widget.focus()
@@ -181,10 +183,10 @@ class RunScreen(KitScreen):
 
     @on(DataTable.RowHighlighted, "#run-log")
     def _read_line(self, event: DataTable.RowHighlighted) -> None:
-        """A line that is wider than the screen is told in full below the log."""
+        """Show a line that is wider than the screen in full below the log."""
         shown = self.query_one("#run-log", PagedTable).items
         text = shown[event.cursor_row].line.text if event.cursor_row < len(shown) else ""
-        self._tell("#run-line", plain(text))
+        self._show_in("#run-line", plain(text))
 
     @on(Input.Changed, "#run-wanted")
     def _wanted(self, event: Input.Changed) -> None:
@@ -195,7 +197,7 @@ class RunScreen(KitScreen):
         self.query_one("#run-log").focus()
 
     def action_back(self) -> None:
-        """Away with the filter first; then one screen back."""
+        """Remove the filter; without one go one screen back."""
         field = self.query_one("#run-wanted", Input)
         if field.display and self.query_one(TabbedContent).active == "log":
             field.value, field.display = "", False
@@ -217,7 +219,7 @@ class RunScreen(KitScreen):
         self.notify(f"{path.name} ({short_bytes(path.stat().st_size)})", title="written here")
 
     def action_compare(self) -> None:
-        """Beside its original where it is a replay."""
+        """Compare with its original, if it is a replay."""
         original = self.original
         if original is None:
             self.notify("mark runs with space on Home, then c compares them", markup=False)
@@ -226,7 +228,7 @@ class RunScreen(KitScreen):
 
     @property
     def original(self) -> Path | None:
-        """The run that this one replays, where the store has it."""
+        """The run that this one replays, if the store has it."""
         path = self.kit.store.root / self._documents.parent
         return path if self._documents.parent and path.is_dir() else None
 
@@ -239,11 +241,11 @@ class RunScreen(KitScreen):
         replay(self, self._run)
 
     def action_play(self) -> None:
-        """Watch the run go on once more, from its events."""
+        """Play the run again from its events."""
         self.kit.show_recording(self._run)
 
     def action_edit(self) -> None:
-        """A new spec that begins as this run's."""
+        """Begin a new spec with this run's."""
         self.fetch(lambda: spec_of(self._run), lambda spec: self.kit.show_spec(document=spec))
 
     def copy_text(self) -> str:
@@ -251,7 +253,7 @@ class RunScreen(KitScreen):
 
 
 def _fault(run: Path) -> str:
-    """Why nothing of a run is to be believed; empty where its files are those that were sealed."""
+    """Why the run cannot be believed; empty if its files are those that were sealed."""
     try:
         door.admit(run)
     except ArchiveRefused as refused:

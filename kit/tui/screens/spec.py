@@ -1,4 +1,4 @@
-"""The spec builder: a form made from the schema, its JSON beside it, all problems below."""
+"""The spec builder: a form from the schema, its JSON, and all problems."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class SpecScreen(DraftScreen):
     """Write what to run and what to measure. Each field says below the form what it is for.
 
     Args:
-        path: the spec's file, which need not be there yet.
-        document: a document to begin with, such as a sealed run's spec. With neither, it asks for
-            a template or a file.
+        path: the spec's file, which need not exist.
+        document: the first document, such as a sealed run's spec. Without both it asks for a
+            template or a file.
     """
 
-    AUTO_FOCUS = ""  # the first field takes the focus once it is there
+    AUTO_FOCUS = ""  # the first field takes the focus when it exists
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Save", priority=True, id="spec.save"),
         Binding("f5", "plan", "Plan", id="spec.plan"),
@@ -85,7 +85,7 @@ class SpecScreen(DraftScreen):
         try:
             text = self._file.read()
         except UsageError as error:
-            self.tell_error(error)
+            self.show_error(error)
             return
         if text is None:
             self._say(f"{self._file.path} is not there yet: saving makes it")
@@ -93,11 +93,11 @@ class SpecScreen(DraftScreen):
             self._take_text(text, begin=True)
 
     def _take_text(self, text: str, *, begin: bool = False) -> None:
-        """A whole text as the document; one that is no JSON is kept, to be mended."""
+        """Take a whole text as the document; a text that is no JSON is kept for repair."""
         broken = problems.of_text(text, self._called)
         self._broken = text if broken else None
         if broken:
-            if self.app.size.height < FLAT:  # elsewhere Problems says it
+            if self.app.size.height < FLAT:  # elsewhere Problems shows it
                 self._say(f"{broken.problem.message}\n{broken.problem.remedy}", "error")
             return
         self._hush()
@@ -115,7 +115,7 @@ class SpecScreen(DraftScreen):
         return self._broken is not None
 
     def action_editor(self) -> None:
-        """Edit the JSON in $EDITOR; what comes back and is no JSON is kept, to be mended."""
+        """Edit the JSON in $EDITOR; a text that is no JSON is kept for repair."""
         text = self.copy_text()
         try:
             with self.app.suspend():
@@ -123,7 +123,7 @@ class SpecScreen(DraftScreen):
         except SuspendNotSupported:
             self._say("this terminal cannot be handed to an editor", "warning")
         except UsageError as error:
-            self.tell_error(error)
+            self.show_error(error)
         else:
             if back != text:
                 self._take_text(back)
@@ -139,7 +139,7 @@ class SpecScreen(DraftScreen):
     # --- undo, pins -------------------------------------------------------------------
 
     def action_undo(self) -> None:
-        """Take the last edit back, or the text that is no JSON."""
+        """Undo the last edit, or drop the text that is no JSON."""
         if self._broken is not None:
             self._broken = None
             self._hush()
@@ -151,7 +151,7 @@ class SpecScreen(DraftScreen):
             self._step(self._draft.undo, "undo")
 
     def action_redo(self) -> None:
-        """Do again what was undone."""
+        """Redo the last undone edit."""
         if not self._refuse_broken():
             self._step(self._draft.redo, "redo")
 
@@ -164,7 +164,7 @@ class SpecScreen(DraftScreen):
         self._show()
 
     def take_spec(self, spec: RunSpec) -> bool:
-        """What the plan changed of the spec, as one edit that can be undone."""
+        """Take the plan's changes of the spec, as one edit that can be undone."""
         document = self._draft.document
 
         def changed(new: Any) -> None:
@@ -175,11 +175,11 @@ class SpecScreen(DraftScreen):
         return True
 
     def action_pin_image(self) -> None:
-        """Write the image's digest, as this machine knows it."""
+        """Write the image's digest from what this machine knows."""
         self._pin(pins.image)
 
     def action_pin_files(self) -> None:
-        """Write revision, hashes and sizes of the model files, as this machine knows them."""
+        """Write revision, hashes and sizes of the model files from what this machine knows."""
         self._say("looking for the model files: a large one takes a while to hash")
         self._pin(pins.model_files)
 
@@ -197,7 +197,7 @@ class SpecScreen(DraftScreen):
     # --- saving, planning, leaving ------------------------------------------------------------
 
     def action_save(self) -> None:
-        """Write the file; a name is asked for where there is none."""
+        """Write the file; ask for a name if there is none."""
         if not self._refuse_broken():
             self._keeper.save(self._draft.document, lambda: None)
 
@@ -207,13 +207,13 @@ class SpecScreen(DraftScreen):
         self._show()
 
     def action_plan(self) -> None:
-        """Show what the spec resolves to here; where it has problems, go to the first."""
+        """Show what the spec resolves to here; if it has problems, go to the first."""
         if self._refuse_broken():
             return
         document, text = self._draft.document, to_text(self._draft.document).encode()
 
         def planned(spec: RunSpec) -> None:
-            # A file that holds something else is not what is planned.
+            # If the file's content differs, it is not what is planned.
             self.kit.show_plan(Order(spec=spec), None if self._unsaved else self._file.path)
 
         def failed(error: Exception) -> None:
@@ -221,12 +221,12 @@ class SpecScreen(DraftScreen):
                 self._checked(document, list(error.problems))
                 self._jump(0)
             else:
-                self.tell_error(error)
+                self.show_error(error)
 
         self.fetch(lambda: specs.parse(text), planned, group="plan", failed=failed)
 
     def action_back(self) -> None:
-        """One screen back; asks where something is not saved."""
+        """Go one screen back; ask about unsaved changes."""
         go = super().action_back
         self._hush()
         if not self._unsaved:

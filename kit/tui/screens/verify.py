@@ -1,4 +1,4 @@
-"""The verdict on a sealed run, level by level, and on it as a replay of another."""
+"""The verdict on a sealed run by level, and its verdict as a replay."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
 
 class VerifyScreen(KitScreen):
-    """What ``kit verify`` finds of a run, and how it reproduces its original.
+    """``kit verify`` of a run, and how it reproduces its original.
 
     Args:
         run: the sealed run.
-        original: the run that it replays; without it, the parent that its manifest names.
+        original: the run that it replays; without it, the parent in its manifest.
     """
 
     AUTO_FOCUS = "#levels"
@@ -83,7 +83,7 @@ class VerifyScreen(KitScreen):
     # --- looking ----------------------------------------------------------------------------
 
     def action_again(self) -> None:
-        """Read every byte of the run once more."""
+        """Check the whole run again."""
         self._found = None
         self.state = badge("running", "verifying")
         run = self._run
@@ -95,7 +95,7 @@ class VerifyScreen(KitScreen):
         levels = self.query_one("#levels", OptionList)
         levels.clear_options()
         levels.add_option(Option(plain(told, "bad"), id="claim"))
-        self.tell_error(error)
+        self.show_error(error)
 
     def _show(self, verified: tuple[Verdict, tuple[Altered, ...]]) -> None:
         found, self._altered = verified
@@ -148,7 +148,7 @@ class VerifyScreen(KitScreen):
 
     def _not_judged(self, error: Exception) -> None:
         self._say(f"cannot be judged: {error}", "bad")
-        self.tell_error(error)
+        self.show_error(error)
 
     def _say(self, what: RenderableType, style: str = "") -> None:
         side = self.query_one("#side")
@@ -168,18 +168,18 @@ class VerifyScreen(KitScreen):
         return True
 
     def action_unfold(self) -> None:
-        """Every check of the level under the cursor; again: only its heading."""
+        """Show every check of the level under the cursor, or only its heading."""
         self.query_one("#levels", OptionList).action_select()
 
     def on_option_list_option_selected(self, chosen: OptionList.OptionSelected) -> None:
-        """By key or by mouse."""
+        """Unfold a level, by key or mouse."""
         if self._found is None or chosen.option_id not in LEVELS:
             return
         self._open ^= {str(chosen.option_id)}
         self._redraw()
 
     def action_details(self) -> None:
-        """Every check of every level; again: only what wants attention."""
+        """Show every check of every level, or only those that need attention."""
         self._open = set() if self._open >= set(LEVELS) else set(LEVELS)
         self._redraw()
 
@@ -191,11 +191,11 @@ class VerifyScreen(KitScreen):
                 )
 
     def action_replay(self) -> None:
-        """To the plan that runs its spec again here."""
+        """Show the plan to run its spec again here."""
         replay(self, self._run)
 
     def action_compare(self) -> None:
-        """The original and this run beside each other."""
+        """Compare the original and this run."""
         if self._original:
             self.kit.show_compare([self._original, self._run])
 
@@ -204,7 +204,7 @@ class VerifyScreen(KitScreen):
         write_report(self, self._run, self._original if self._judged else None)
 
     def copy_text(self) -> str:
-        """The verdict as ``kit verify`` prints it, and the replay's below."""
+        """The verdict as in ``kit verify``, and the replay's verdict below."""
         shown: list[RenderableType] = (
             [verdict_view(self._found, details=True)] if self._found else []
         )

@@ -9,7 +9,7 @@ from textual_plotext import PlotextPlot
 
 from kit.energy.picture import Curve, thinned
 
-# Told apart by people who see colours differently, on light and on dark ground.
+# Colour-blind people can distinguish these, on light and on dark ground.
 COLOURS = ((213, 94, 0), (0, 145, 220), (17, 165, 121), (231, 63, 116), (160, 110, 200))
 _PER_COLUMN = 4  # the marker draws two columns of a cell, each with its least and its greatest
 
@@ -18,8 +18,7 @@ class Curves(PlotextPlot, can_focus=True):
     """Power curves, each thinned to the width with its least and greatest values kept.
 
     Args:
-        letters: draw each curve with its own letter, for terminals that show no colour or only
-            ASCII.
+        letters: draw each curve with its letter, for terminals without colour or with only ASCII.
     """
 
     def __init__(self, letters: bool, id: str | None = None, classes: str | None = None) -> None:
@@ -51,7 +50,7 @@ class Curves(PlotextPlot, can_focus=True):
 
 
 def place(letter: str) -> int:
-    """Which colour a letter has, here and in a legend."""
+    """The colour of a letter, here and in a legend."""
     return (ord(letter[0]) - ord("A")) % len(COLOURS)
 
 

@@ -1,4 +1,4 @@
-"""A line to type into, over links where keys come in bursts."""
+"""A line to type into, for links over which keys come in bursts."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def _own_actions() -> Iterator[tuple[str, str]]:
             yield key.strip(), action
 
 
-# Most lines are filters: what is typed acts at once.
+# Most lines are filters: typing acts at once.
 FILTER = {"enter": "Keep", "escape": "Clear"}
 
 
 class LineInput(Input):
     """An `Input` that keeps the order of keys.
 
-    Letters reach an input at once, but its editing keys go up to the application and come back:
-    of ``ctrl+u`` and a word that one packet brings, the word was first. Here both are done where
-    they arrive.
+    Letters reach an input at once, but editing keys go to the application and come back: if
+    ``ctrl+u`` and a word come in one packet, the word would be first. Here both act where they
+    arrive.
 
     Args:
-        says: what keys do while this is typed into, where their own names would mislead.
+        says: what keys do while one types here, if their own names would mislead.
     """
 
     _ACTIONS = dict(_own_actions())
@@ -41,7 +41,7 @@ class LineInput(Input):
         self.says = says
 
     async def on_key(self, event: events.Key) -> None:
-        """Do an editing key here; every other one is left to `Input`, which is asked next."""
+        """Handle an editing key here; `Input` handles every other one."""
         action = self._ACTIONS.get(event.key)
         if action is None or event.is_printable:
             return
@@ -50,7 +50,7 @@ class LineInput(Input):
         await self.run_action(action)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A line does not scroll: those keys are of what it stands in, and so they are told."""
+        """Disable scrolling: those keys belong to the widget around the line."""
         if action.startswith(("scroll_", "page_")):
             return False
         return super().check_action(action, parameters)

@@ -1,4 +1,4 @@
-"""Widgets that show that the focus is in them."""
+"""Widgets that show whether they have the focus."""
 
 from __future__ import annotations
 

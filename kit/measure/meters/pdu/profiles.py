@@ -16,7 +16,7 @@ import msgspec
 from kit.core import jsonio
 from kit.core.model import Record
 from kit.core.units import QUANTITIES
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters import profilefile
 
 FOLDER = Path(__file__).resolve().parent.parent / "pdu_profiles"
 SYS_DESCR, SYS_OBJECT_ID = "1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0"
@@ -114,7 +114,7 @@ class Profile(Record, frozen=True, kw_only=True):
 
 def names() -> tuple[str, ...]:
     """Every profile that kit brings."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
+    return profilefile.names(FOLDER)
 
 
 def load(name: str, folder: Path = FOLDER) -> Profile:
@@ -123,17 +123,7 @@ def load(name: str, folder: Path = FOLDER) -> Profile:
     Raises:
         MeterUnavailable: there is none, or it contradicts itself.
     """
-    path = Path(name).expanduser() if name.endswith(".json") else folder / f"{name}.json"
-    if not path.is_file():
-        known = ", ".join(names())
-        raise MeterUnavailable(f"kit knows no PDU profile {path.stem!r} (it knows: {known})")
-    try:
-        profile = msgspec.convert(jsonio.read_own(path), Profile)
-    except (msgspec.ValidationError, jsonio.JsonRefused) as error:
-        raise MeterUnavailable(f"the PDU profile {path.stem} is malformed: {error}") from error
-    for problem in problems(profile):
-        raise MeterUnavailable(f"the PDU profile {path.stem}: {problem}")
-    return profile
+    return profilefile.load(name, folder, Profile, problems, word="PDU", known=names())
 
 
 def every() -> tuple[Profile, ...]:

@@ -39,7 +39,7 @@ _COLUMNS = (
     Column(r"GPU([0-9]+)_MEMORY_USED", _PLAIN, "nvml", "gpu{}", "gpu_memory_used", 1048576.0),
 )
 _NO_ENERGY = {
-    r"(?:CPU|GPU|SYSTEM)_POWER": "a power whose averaging nobody states: kit makes no energy of it",
+    r"(?:CPU|GPU|SYSTEM)_POWER": "undocumented averaging: kit computes no energy from it",
     r"CORE[0-9]+_ENERGY": "cores lie inside the package and are not added to it",
 }
 

@@ -113,7 +113,7 @@ def _rows(
             continue
         if _HEADER.match(text):
             refuse(
-                f"{name} holds two recordings: the titles stand again in line {line}",
+                f"{name} holds two recordings: the titles come again in line {line}",
                 "cut the file there and import each part by itself",
             )
         cells = _cells(text, separator)
@@ -128,7 +128,7 @@ def _rows(
         refuse(
             f"{name} line {long[0]} and {len(long) - 1} more have more cells than there are titles "
             f"({len(header)}): a device that appeared while recording moves the columns, "
-            "and nobody can say which is which",
+            "and which is which cannot be decided",
         )
     return rows, skipped
 

@@ -114,7 +114,7 @@ def _rounded(title: str, watts: float, name: str) -> Unit:
     if 0 < watts < LEAST_W:
         refuse(
             f"{name}: {said}, and {watts:.2g} W is less than a CPU draws: whether these are joules "
-            "or the counts of versions 0.0.5 and 0.0.6, 61 times less, nobody can say"
+            "or the counts of versions 0.0.5 and 0.0.6, 61 times less, cannot be decided"
         )
     doubt = "; the counts of versions 0.0.5 and 0.0.6, 61 times less, would look the same"
     return Unit(note=said + (doubt if watts * _PER_MICRO * COUNT_J < PACKAGE_W else ""))
