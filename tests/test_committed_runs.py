@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from kit.core import jsonio
 from kit.energy import results
 from kit.judge.verify import verify
 from kit.record import archive, records
 from kit.show import report
+from kit.store import seal
+from kit.store.store import Store
 from tests.committed import ALL
 
 
@@ -26,6 +30,24 @@ def test_a_committed_run_is_drawn(run: Path) -> None:
     loaded = records.load(archive.open_source(run))
     page = report.html(run.name, loaded, results.compute(loaded))
     assert loaded.spec.name in page
+
+
+@pytest.mark.parametrize("run", ALL, ids=lambda p: p.name[:12])
+def test_a_committed_run_of_older_formulas_is_recomputed(run: Path, tmp_path: Path) -> None:
+    """By formulas 5 the numbers of formulas 4 stay; no reason is a sentence any more."""
+    before = jsonio.read(run / "results.json")
+    if before["formulas"] == results.FORMULAS:
+        pytest.skip("it is of today's formulas")
+    copy = Path(shutil.copytree(run, tmp_path / "runs" / run.name))
+    new = seal.recompute(copy, Store(tmp_path / "runs"))
+    after = jsonio.read(new / "results.json")
+    assert after["formulas"] == results.FORMULAS
+    assert [c for c in verify(new).checks if "FORMULAS" in c.code or c.status == "FAIL"] == []
+    for name, metric in before["metrics"].items():
+        kept = {k: v for k, v in metric.items() if k not in ("reason", "doubts")}
+        assert kept.items() <= after["metrics"][name].items(), name
+    unmeasured = [m for m in after["metrics"].values() if m["status"] == "unmeasured"]
+    assert unmeasured and all(m["reason"]["code"] for m in unmeasured)
 
 
 @pytest.mark.parametrize("run", ALL, ids=lambda p: p.name[:12])

@@ -36,8 +36,25 @@ def codes(run: Sampled, device: str, quantity: str) -> list[tuple[float, int]]:
     return [
         (int(r[1]) * 1e-9, int(r[6]))
         for r in rows
-        if (r[4].decode(), r[5].decode()) == (device, quantity)
+        if len(r) > 6 and (r[4].decode(), r[5].decode()) == (device, quantity)
     ]
+
+
+def sampled_until_back(fake: Fake, out: Path, more_s: float) -> Sampled:
+    """A run that ends so many seconds after every GPU is read again."""
+    run = Sampled(out, NVML, fake.env)
+    run.wait_for("ready")
+
+    def is_back(device: str) -> bool:
+        read = [rc for _, rc in codes(run, device, "gpu_temperature")]
+        return set(read) > {0} and read[-1] == 0
+
+    while not (is_back("gpu0") and is_back("gpu1")):
+        assert run.now() < 60e9
+        time.sleep(0.5)
+    time.sleep(more_s)
+    run.stop()
+    return run
 
 
 @pytest.mark.parametrize(("mismatch", "code"), [(0, 9), (1, 18)], ids=["unloaded", "replaced"])
@@ -48,7 +65,7 @@ def test_a_driver_that_comes_back_is_read_on(
     settings = {"gpus": 2, "down_at": 3.0, "up_at": 6.5, "mismatch": mismatch, "reorder": 1}
     fake = gpus(**settings)
     plan = probe(gpus(gpus=2))
-    run = sampled(fake, tmp_path / "out", 15.0)
+    run = sampled_until_back(fake, tmp_path / "out", 3.0)
     read = samples.from_csv(run.files())
     for device, celsius in (("gpu0", 35), ("gpu1", 36)):
         series = read.series[device, "gpu_temperature"]
