@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
 
 def with_launches(run: RunRecords, metric: str, values: Sequence[float]) -> dict[str, Any]:
     """The run's results with other launch values of one metric."""
-    found = copy.deepcopy(results.compute(run))
+    found = copy.deepcopy(results.to_document(results.compute(run)))
     of = found["metrics"][metric]
     of["status"] = "estimated" if metric.startswith("estimate") else "measured"
     of["launches"] = list(values)
@@ -171,7 +171,7 @@ def ended(run: RunRecords, status: str, reason: str = "") -> RunRecords:
 
 
 def test_a_replay_that_failed_proves_nothing(run: RunRecords) -> None:
-    found = results.compute(run)
+    found = results.to_document(results.compute(run))
     comparison = compare.judge(run, found, ended(run, "failed", "it broke"), found)
     told = {a.verdict for a in comparison.axes if not a.metric.startswith(("wall", "estimate"))}
     assert told == {"FAILED"}
@@ -180,7 +180,7 @@ def test_a_replay_that_failed_proves_nothing(run: RunRecords) -> None:
 
 
 def test_an_original_that_was_aborted_cannot_be_reproduced(run: RunRecords) -> None:
-    found = results.compute(run)
+    found = results.to_document(results.compute(run))
     comparison = compare.judge(ended(run, "aborted"), found, run, found)
     assert {a.verdict for a in comparison.axes} == {"NOT-COMPARABLE"}
     assert comparison.primary.reason == "the original was aborted"
@@ -189,7 +189,7 @@ def test_an_original_that_was_aborted_cannot_be_reproduced(run: RunRecords) -> N
 def test_other_work_has_ratios_and_no_margin(run: RunRecords) -> None:
     sampling = msgspec.structs.replace(run.spec.sampling, seed=run.spec.sampling.seed + 1)
     other = dataclasses.replace(run, spec=msgspec.structs.replace(run.spec, sampling=sampling))
-    found = results.compute(run)
+    found = results.to_document(results.compute(run))
     comparison = compare.judge(run, found, other, found)
     latency = axis(comparison, "ttft_p50")
     assert (latency.verdict, latency.margin, latency.ratio) == ("NOT-COMPARABLE", None, 1.0)
@@ -200,7 +200,7 @@ def test_other_work_has_ratios_and_no_margin(run: RunRecords) -> None:
 def test_another_name_and_more_launches_are_the_same_work(run: RunRecords) -> None:
     spec = msgspec.structs.replace(run.spec, name="another", launches=9)
     other = dataclasses.replace(run, spec=msgspec.structs.replace(spec, launches=2))
-    found = results.compute(run)
+    found = results.to_document(results.compute(run))
     comparison = compare.judge(run, found, other, found)
     assert axis(comparison, "ttft_p50").verdict == "EQUIVALENT"
     assert comparison.asked == (("name", "golden", "another"),)
@@ -213,7 +213,7 @@ def test_an_estimate_has_a_ratio_and_no_verdict(run: RunRecords) -> None:
 
 
 def test_what_a_side_did_not_measure_says_which_and_why(run: RunRecords) -> None:
-    found = results.compute(run)
+    found = results.to_document(results.compute(run))
     wall = axis(compare.judge(run, found, run, found), "wall_energy_per_request")
     assert (wall.verdict, wall.ratio) == ("NOT-COMPARABLE", None)
     assert wall.reason == "original unmeasured: the spec asks for no meter of it"
@@ -221,7 +221,7 @@ def test_what_a_side_did_not_measure_says_which_and_why(run: RunRecords) -> None
 
 def test_another_model_of_gpu_is_not_compared(run: RunRecords) -> None:
     other = dataclasses.replace(run, env_start=card(name="NVIDIA A100"))
-    found = results.compute(run)
+    found = results.to_document(results.compute(run))
     comparison = compare.judge(run, found, other, found)
     assert comparison.likeness == "other_model"
     for metric in (GPU, "ttft_p50", "output_throughput"):
@@ -234,7 +234,7 @@ def test_another_model_of_gpu_is_not_compared(run: RunRecords) -> None:
 def test_the_margin_is_what_the_original_registered(
     run: RunRecords, same_card: bool | None, margin: float
 ) -> None:
-    found = results.compute(run)
+    found = results.to_document(results.compute(run))
     comparison = compare.judge(run, found, run, found, same_card=same_card)
     assert axis(comparison, GPU).margin == margin
     assert axis(comparison, "ttft_p50").margin == run.spec.replay.latency
@@ -251,7 +251,7 @@ def saying(run: RunRecords, launch: int, text: str, place: int = -1) -> RunRecor
 
 
 def outputs(original: RunRecords, new: RunRecords) -> Axis:
-    found = results.compute(original)
+    found = results.to_document(results.compute(original))
     return compare.judge(original, found, new, found).primary
 
 
@@ -463,7 +463,7 @@ def test_runs_stand_side_by_side_with_their_ratios_to_the_first(run: RunRecords)
 
 
 def test_a_run_that_did_not_measure_what_another_did_says_why(run: RunRecords) -> None:
-    found = results.compute(run)
+    found = results.to_document(results.compute(run))
     lacking = copy.deepcopy(found)
     lacking["metrics"][GPU] = {
         "status": "unmeasured", "unit": "J", "reason": "no driver", "launches": [None, None]

@@ -44,7 +44,7 @@ SCOPES = ("gpu", "estimate")
 
 def test_every_phase_metric_and_scope_that_kit_makes_has_a_name() -> None:
     assert set(names.PHASES) == BLOCKS | set(phases.INSIDE)
-    assert list(names.METRICS) == list(metrics([]))
+    assert list(names.METRICS) == ["outputs", *metrics([])]
     assert {*names.SCOPES, *names.COMPARATORS, "none"} == set(get_args(units.Scope))
     asked = jsonio.read(resources.schema_path("run-spec"))["properties"]["primary_metric"]
     assert set(asked["enum"]) == set(names.METRICS)

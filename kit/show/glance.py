@@ -106,6 +106,11 @@ def _phases(blocks: tuple[Phase, ...]) -> str:
 
 def _notices(results: dict[str, Any]) -> Iterator[str]:
     try:
-        yield from (notice.message for notice in reasons.notices(results))
+        yield from (
+            notice.message
+            for notice in reasons.notices(
+                results.get("notices", ()), len(results.get("launches", ()))
+            )
+        )
     except (AttributeError, LookupError, TypeError):  # damaged: a list shows what can be read
         return

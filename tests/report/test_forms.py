@@ -39,7 +39,7 @@ def run(sealed: Path) -> RunRecords:
 
 @pytest.fixture(scope="module")
 def found(run: RunRecords) -> dict[str, Any]:
-    return results.compute(run)
+    return results.to_document(results.compute(run))
 
 
 def rows(text: str) -> list[dict[str, str]]:

@@ -89,7 +89,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
 def found(run: RunRecords) -> dict[str, Any]:
     """Results whose launches differ by much more than their reading noise."""
     asked = {0: tuple(structs.replace(r, output_tokens=7) for r in run.requests[0])}
-    return results.compute(dataclasses.replace(run, requests={**run.requests, **asked}))
+    return results.to_document(
+        results.compute(dataclasses.replace(run, requests={**run.requests, **asked}))
+    )
 
 
 def drawn(what: Any, width: int = 160) -> str:

@@ -53,7 +53,7 @@ def hash_of(run: Path) -> str:
 def computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
     """A run's records, and results computed from them again."""
     loaded = records.read(run)
-    return loaded, results.compute(loaded)
+    return loaded, results.to_document(results.compute(loaded))
 
 
 def parent_in(store: Store, run: Path) -> Path | None:

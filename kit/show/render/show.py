@@ -253,7 +253,7 @@ def _gaps(found: Sequence[Document], scopes: Sequence[str]) -> Table:
 
 
 def _notices(results: Document) -> RenderableType | None:
-    found = notices(results)
+    found = notices(results.get("notices", ()), len(results.get("launches", ())))
     if not found:
         return None
     table = facts([])

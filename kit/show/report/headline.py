@@ -116,7 +116,7 @@ def _badge(verdict: str) -> Html:
 
 
 def notices(results: Mapping[str, Any]) -> Html:
-    told = reasons.notices(results)
+    told = reasons.notices(results.get("notices", ()), len(results.get("launches", ())))
     if not told:
         return Html("")
     rows = [tag("li", tag("code", n.code), " ", n.message) for n in told]

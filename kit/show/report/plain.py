@@ -106,7 +106,10 @@ def _value(metric: Document) -> str:
 
 
 def _notices(results: Document) -> list[str]:
-    return [f"{notice.code}: {notice.message}" for notice in reasons.notices(results)]
+    return [
+        f"{notice.code}: {notice.message}"
+        for notice in reasons.notices(results.get("notices", ()), len(results.get("launches", ())))
+    ]
 
 
 def _blocks(results: Document) -> Iterator[str]:
