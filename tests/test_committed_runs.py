@@ -24,7 +24,7 @@ def test_a_committed_run_verifies(run: Path) -> None:
 @pytest.mark.slow
 def test_a_committed_run_is_drawn(run: Path) -> None:
     loaded = records.load(archive.open_source(run))
-    page = report.html(run.name, loaded, results.to_document(results.compute(loaded)))
+    page = report.html(run.name, loaded, results.compute(loaded))
     assert loaded.spec.name in page
 
 

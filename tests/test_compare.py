@@ -14,7 +14,9 @@ import msgspec
 import pytest
 
 from kit.core.model import ImageIdentity
+from kit.core.reason import Reason
 from kit.energy import results
+from kit.energy.results.document import Metric, Results
 from kit.judge import compare
 from kit.judge.compare import Axis, Comparison
 from kit.record import archive, records
@@ -36,13 +38,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
     return dataclasses.replace(loaded, env_start=H200, env_end=H200)
 
 
-def with_launches(run: RunRecords, metric: str, values: Sequence[float]) -> dict[str, Any]:
+def with_launches(run: RunRecords, metric: str, values: Sequence[float], **of: Any) -> Results:
     """The run's results with other launch values of one metric."""
-    found = copy.deepcopy(results.to_document(results.compute(run)))
-    of = found["metrics"][metric]
-    of["status"] = "estimated" if metric.startswith("estimate") else "measured"
-    of["launches"] = list(values)
-    return found
+    found = results.compute(run)
+    status = "estimated" if metric.startswith("estimate") else "measured"
+    changed = msgspec.structs.replace(
+        found.metrics[metric], status=status, launches=tuple(values), **of
+    )
+    return msgspec.structs.replace(found, metrics={**found.metrics, metric: changed})
 
 
 def judged(
@@ -124,15 +127,14 @@ def test_the_number_leads_and_the_verdict_ends_the_line() -> None:
 # --- sensors of two machines --------------------------------------------------------------------
 
 
-def gained(run: RunRecords, relative: float, values: Sequence[float]) -> dict[str, Any]:
+def gained(run: RunRecords, relative: float, values: Sequence[float]) -> Results:
     """Results whose GPU sensor has this relative standard uncertainty, by gain and by offset."""
     found = with_launches(run, GPU, values)
-    for launch in found["launches"]:
-        block = next(p for p in launch["phases"] if p["phase"] == "measured")
-        gpu = block["energy"]["gpu"]
-        gpu["terms"] |= {
-            n: k * relative * gpu["joules"] for n, k in (("gain", 0.8), ("offset", 0.6))
-        }
+    for launch in found.launches:
+        gpu = launch.phase("measured").energy["gpu"]
+        gpu.terms.update(
+            {n: k * relative * gpu.joules for n, k in (("gain", 0.8), ("offset", 0.6))}
+        )
     return found
 
 
@@ -171,7 +173,7 @@ def ended(run: RunRecords, status: str, reason: str = "") -> RunRecords:
 
 
 def test_a_replay_that_failed_proves_nothing(run: RunRecords) -> None:
-    found = results.to_document(results.compute(run))
+    found = results.compute(run)
     comparison = compare.judge(run, found, ended(run, "failed", "it broke"), found)
     told = {a.verdict for a in comparison.axes if not a.metric.startswith(("wall", "estimate"))}
     assert told == {"FAILED"}
@@ -180,7 +182,7 @@ def test_a_replay_that_failed_proves_nothing(run: RunRecords) -> None:
 
 
 def test_an_original_that_was_aborted_cannot_be_reproduced(run: RunRecords) -> None:
-    found = results.to_document(results.compute(run))
+    found = results.compute(run)
     comparison = compare.judge(ended(run, "aborted"), found, run, found)
     assert {a.verdict for a in comparison.axes} == {"NOT-COMPARABLE"}
     assert comparison.primary.reason == "the original was aborted"
@@ -189,7 +191,7 @@ def test_an_original_that_was_aborted_cannot_be_reproduced(run: RunRecords) -> N
 def test_other_work_has_ratios_and_no_margin(run: RunRecords) -> None:
     sampling = msgspec.structs.replace(run.spec.sampling, seed=run.spec.sampling.seed + 1)
     other = dataclasses.replace(run, spec=msgspec.structs.replace(run.spec, sampling=sampling))
-    found = results.to_document(results.compute(run))
+    found = results.compute(run)
     comparison = compare.judge(run, found, other, found)
     latency = axis(comparison, "ttft_p50")
     assert (latency.verdict, latency.margin, latency.ratio) == ("NOT-COMPARABLE", None, 1.0)
@@ -200,7 +202,7 @@ def test_other_work_has_ratios_and_no_margin(run: RunRecords) -> None:
 def test_another_name_and_more_launches_are_the_same_work(run: RunRecords) -> None:
     spec = msgspec.structs.replace(run.spec, name="another", launches=9)
     other = dataclasses.replace(run, spec=msgspec.structs.replace(spec, launches=2))
-    found = results.to_document(results.compute(run))
+    found = results.compute(run)
     comparison = compare.judge(run, found, other, found)
     assert axis(comparison, "ttft_p50").verdict == "EQUIVALENT"
     assert comparison.asked == (("name", "golden", "another"),)
@@ -213,7 +215,7 @@ def test_an_estimate_has_a_ratio_and_no_verdict(run: RunRecords) -> None:
 
 
 def test_what_a_side_did_not_measure_says_which_and_why(run: RunRecords) -> None:
-    found = results.to_document(results.compute(run))
+    found = results.compute(run)
     wall = axis(compare.judge(run, found, run, found), "wall_energy_per_request")
     assert (wall.verdict, wall.ratio) == ("NOT-COMPARABLE", None)
     assert wall.reason == "original unmeasured: the spec asks for no meter of it"
@@ -221,7 +223,7 @@ def test_what_a_side_did_not_measure_says_which_and_why(run: RunRecords) -> None
 
 def test_another_model_of_gpu_is_not_compared(run: RunRecords) -> None:
     other = dataclasses.replace(run, env_start=card(name="NVIDIA A100"))
-    found = results.to_document(results.compute(run))
+    found = results.compute(run)
     comparison = compare.judge(run, found, other, found)
     assert comparison.likeness == "other_model"
     for metric in (GPU, "ttft_p50", "output_throughput"):
@@ -234,7 +236,7 @@ def test_another_model_of_gpu_is_not_compared(run: RunRecords) -> None:
 def test_the_margin_is_what_the_original_registered(
     run: RunRecords, same_card: bool | None, margin: float
 ) -> None:
-    found = results.to_document(results.compute(run))
+    found = results.compute(run)
     comparison = compare.judge(run, found, run, found, same_card=same_card)
     assert axis(comparison, GPU).margin == margin
     assert axis(comparison, "ttft_p50").margin == run.spec.replay.latency
@@ -251,7 +253,7 @@ def saying(run: RunRecords, launch: int, text: str, place: int = -1) -> RunRecor
 
 
 def outputs(original: RunRecords, new: RunRecords) -> Axis:
-    found = results.to_document(results.compute(original))
+    found = results.compute(original)
     return compare.judge(original, found, new, found).primary
 
 
@@ -448,8 +450,7 @@ def test_what_one_side_lacks_is_told_with_its_reason() -> None:
 
 
 def test_runs_stand_side_by_side_with_their_ratios_to_the_first(run: RunRecords) -> None:
-    first = with_launches(run, "ttft_p50", [1.0, 1.02])
-    first["metrics"]["ttft_p50"]["value"] = 1.01
+    first = with_launches(run, "ttft_p50", [1.0, 1.02], value=1.01)
     other = with_launches(run, "ttft_p50", [2.0, 2.04])
     table = {row.metric: row for row in compare.runs([first, other, first])}
     row = table["ttft_p50"]
@@ -463,11 +464,10 @@ def test_runs_stand_side_by_side_with_their_ratios_to_the_first(run: RunRecords)
 
 
 def test_a_run_that_did_not_measure_what_another_did_says_why(run: RunRecords) -> None:
-    found = results.to_document(results.compute(run))
-    lacking = copy.deepcopy(found)
-    lacking["metrics"][GPU] = {
-        "status": "unmeasured", "unit": "J", "reason": "no driver", "launches": [None, None]
-    }  # fmt: skip
+    found = results.compute(run)
+    said = Reason("said", said="no driver")
+    none = Metric(status="unmeasured", unit="J", reason=said, launches=(None, None))
+    lacking = msgspec.structs.replace(found, metrics={**found.metrics, GPU: none})
     cells = next(row for row in compare.runs([lacking, found]) if row.metric == GPU).cells
     assert (cells[0].value, cells[0].reason) == (None, "no driver")
     assert cells[1].value is not None

@@ -105,15 +105,16 @@ def test_a_doubt_is_in_results_verify_compare_and_report(
     assert {c.code for c in verdict.failures} <= {"LIVE_DIFFERS"}, verdict.failures
     (check,) = (c for c in verdict.checks if c.code == "READINGS_DOUBTED")
     assert (check.level, check.status) == ("L5", "WARN")
-    assert "READINGS_DOUBTED" in plain.text(run.name, loaded, found)
-    assert "READINGS_DOUBTED" in report.html(run.name, loaded, found)
+    computed = results.compute(loaded)
+    assert "READINGS_DOUBTED" in plain.text(run.name, loaded, computed)
+    assert "READINGS_DOUBTED" in report.html(run.name, loaded, computed)
 
     for a, b in ((honest, loaded), (loaded, honest), (loaded, loaded)):
         judged = compare.judge(
             a,
-            results.to_document(results.compute(a)),
+            results.compute(a),
             b,
-            results.to_document(results.compute(b)),
+            results.compute(b),
             same_card=True,
         )
         verdicts = {axis.metric: (axis.verdict, axis.reason) for axis in judged.axes}
@@ -137,8 +138,8 @@ def test_a_number_in_doubt_says_so_beside_its_uncertainty(tmp_path: Path) -> Non
     file, edit, _ = EDITS["a glitch of the counter"]
     run = spoilt(tmp_path / "runs", file, edit)
     loaded = records.load(archive.open_source(run))
-    found = results.to_document(results.compute(loaded))
-    assert found["metrics"][GPU]["doubts"]
+    found = results.compute(loaded)
+    assert found.metrics[GPU].doubts
     assert "(readings in doubt)" in plain.text(run.name, loaded, found)
 
 

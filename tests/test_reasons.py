@@ -141,9 +141,10 @@ def test_no_face_shows_a_reason_as_it_is_stored(
 ) -> None:
     """Reports, and `kit show` of a run whose sealed results are of these formulas."""
     loaded = records.load(archive.open_source(run))
-    computed = jsonio.parse(jsonio.canonical(results.to_document(results.compute(loaded))))
+    computed = results.compute(loaded)
+    document = jsonio.parse(jsonio.canonical(results.to_document(computed)))
     spec = jsonio.read(run / "spec.json")
-    render.run(run.name, jsonio.read(run / "manifest.json"), spec, computed)
+    render.run(run.name, jsonio.read(run / "manifest.json"), spec, document)
     faces = [capsys.readouterr().out, report.html(run.name, loaded, computed)]
     faces += [plain_text.text(run.name, loaded, computed)]
     faces += [tidy.phases(computed), tidy.metrics(computed)]

@@ -74,7 +74,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
 
 @pytest.fixture(scope="module")
 def html(run: RunRecords) -> str:
-    return report.html(NAME, run, results.to_document(results.compute(run)))
+    return report.html(NAME, run, results.compute(run))
 
 
 def estimated(run: RunRecords) -> RunRecords:
@@ -137,8 +137,8 @@ def test_what_was_not_measured_says_why(html: str) -> None:
 
 def test_every_estimated_number_is_called_estimated(run: RunRecords) -> None:
     guessed = estimated(run)
-    found = results.to_document(results.compute(guessed))
-    assert found["metrics"]["estimate_energy_per_request"]["status"] == "estimated"
+    found = results.compute(guessed)
+    assert found.metrics["estimate_energy_per_request"].status == "estimated"
     page = Page(report.html(NAME, guessed, found))
     phases = page.rows[page.rows.index(page.row("idle (before)")) :]
     energies = [cell for row in phases for cell in row if "(reading noise)" in cell]
@@ -158,7 +158,7 @@ def test_no_meter_means_no_picture_and_no_zero(run: RunRecords) -> None:
     blind = dataclasses.replace(
         run, plan=msgspec.structs.replace(run.plan, meters=()), samples=samples.EMPTY
     )
-    html = report.html(NAME, blind, results.to_document(results.compute(blind)))
+    html = report.html(NAME, blind, results.compute(blind))
     assert "<svg" not in html
     assert "No meter reported power." in html
     assert not re.search(r"\b0 J\b", Page(html).text)
@@ -188,7 +188,7 @@ def hostile(run: RunRecords) -> RunRecords:
 
 def test_what_a_run_says_cannot_act(run: RunRecords) -> None:
     evil = hostile(run)
-    html = report.html(NAME, evil, results.to_document(results.compute(evil)))
+    html = report.html(NAME, evil, results.compute(evil))
     page = Page(html)
     assert not {"script", "img"} & page.names()
     handlers = [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
@@ -213,7 +213,7 @@ def test_devices_named_by_an_enemy_are_drawn_as_text(run: RunRecords, name: str)
     html = report.html(
         NAME,
         dataclasses.replace(run, plan=plan, samples=evil),
-        results.to_document(results.compute(dataclasses.replace(run, plan=plan, samples=evil))),
+        results.compute(dataclasses.replace(run, plan=plan, samples=evil)),
     )
     page = Page(html)
     assert not {"script", "img"} & page.names()
@@ -222,7 +222,7 @@ def test_devices_named_by_an_enemy_are_drawn_as_text(run: RunRecords, name: str)
 
 
 def test_a_replays_verdicts_stand_first_and_name_the_machines(run: RunRecords) -> None:
-    found = results.to_document(results.compute(run))
+    found = results.compute(run)
     judged = compare.judge(run, found, run, found, same_card=True)
     html = report.html(NAME, run, found, judged)
     assert "output texts → REPRODUCED" in html
@@ -232,20 +232,18 @@ def test_a_replays_verdicts_stand_first_and_name_the_machines(run: RunRecords) -
 
 
 def test_the_page_of_one_run_is_always_the_same(run: RunRecords, html: str) -> None:
-    assert report.html(NAME, run, results.to_document(results.compute(run))) == html
+    assert report.html(NAME, run, results.compute(run)) == html
 
 
 def test_a_failed_run_has_a_page_that_says_so(tmp_path: Path) -> None:
     sealed = golden.build(tmp_path, "failed", "the container died")
     loaded = records.load(archive.open_source(sealed))
-    page = Page(report.html(NAME, loaded, results.to_document(results.compute(loaded))))
+    page = Page(report.html(NAME, loaded, results.compute(loaded)))
     assert "the container died" in page.text
     early = dataclasses.replace(
         loaded, phases=(), requests={}, responses={}, driver={}, samples=samples.EMPTY
     )
-    assert (
-        "failed" in Page(report.html(NAME, early, results.to_document(results.compute(early)))).text
-    )
+    assert "failed" in Page(report.html(NAME, early, results.compute(early))).text
 
 
 # --- what the numbers rest on ------------------------------------------------------------------
@@ -253,28 +251,26 @@ def test_a_failed_run_has_a_page_that_says_so(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def rich(run: RunRecords) -> Page:
-    return Page(report.html(NAME, run, full(results.to_document(results.compute(run)))))
+    return Page(report.html(NAME, run, full(results.compute(run))))
 
 
 def test_the_budget_tells_each_term_and_adds_up(run: RunRecords, rich: Page) -> None:
-    energy = results.to_document(results.compute(run))["launches"][0]["phases"][4]["energy"]["gpu"]
+    energy = results.compute(run).launches[0].phases[4].energy["gpu"]
     gain = rich.row("the sensor's gain")
-    assert gain[1] == f"{rounding.number(energy['terms']['gain'], 2)} J"
+    assert gain[1] == f"{rounding.number(energy.terms['gain'], 2)} J"
     assert gain[3] == "stays the same"
     assert rich.row("steps of the energy counter")[3] == "averages out"
     rows = words.budget(energy)
     assert sum(share or 0 for _, _, share, _ in rows) == pytest.approx(1)
-    assert len(rows) == len(energy["terms"])
-    assert not {what for what, *_ in rows} & set(energy["terms"]), "every term is in words"
+    assert len(rows) == len(energy.terms)
+    assert not {what for what, *_ in rows} & set(energy.terms), "every term is in words"
 
 
 def test_nets_stand_with_baseline_and_drift(run: RunRecords, rich: Page) -> None:
     row = next(r for r in rich.rows if r[:2] == ["GPU boards", "0"] and " J" in r[2])
-    net = results.to_document(results.compute(run))["launches"][0]["net"]["gpu"][
-        "above_loaded_idle"
-    ]
-    assert rounding.joules(net)[0] in row[3]
-    assert f"baseline {rounding.number(net['baseline_w'])} W, drift " in row[3]
+    net = results.compute(run).launches[0].net["gpu"]["above_loaded_idle"]
+    assert rounding.in_line(net).partition(" ±")[0] in row[3]
+    assert f"baseline {rounding.number(net.baseline_w)} W, drift " in row[3]
     assert "drift" not in row[4] and "baseline" in row[4]
 
 
@@ -325,7 +321,7 @@ def test_temperature_clock_and_event_reasons_are_drawn(run: RunRecords) -> None:
     more = samples.from_csv({"samples/context.csv": golden.csv(rows)})
     read = samples.Samples(run.samples.series | more.series, (), run.samples.spans | more.spans)
     watched = dataclasses.replace(run, samples=read)
-    page = Page(report.html(NAME, watched, results.to_document(results.compute(watched))))
+    page = Page(report.html(NAME, watched, results.compute(watched)))
     assert "GPU (°C)" in page.text and "SM clock (MHz)" in page.text
     assert page.row("gpu0")[:3] == ["gpu0", "idle", "25%"]
     assert ["gpu0", "power cap", "75%"] in [row[:3] for row in page.rows]

@@ -52,7 +52,8 @@ class Mean(Part, frozen=True, kw_only=True, omit_defaults=True):
 
     ``se`` is the standard error of the mean over launches, None with one launch; ``u_sensor`` is
     the sensor's own error, which launches share (energy alone). Where ``status`` is ``unmeasured``,
-    ``value`` is None. ``doubts`` says which readings behind it are not believed, and why.
+    ``value`` is None and ``reason`` says why. ``doubts`` says which readings behind it are not
+    believed, and why.
     """
 
     status: Status
@@ -61,6 +62,7 @@ class Mean(Part, frozen=True, kw_only=True, omit_defaults=True):
     n: int | None = None
     se: float | None = None
     u_sensor: float | None = None
+    reason: Reason | None = None
     doubts: tuple[Reason, ...] = ()
 
 
@@ -70,7 +72,7 @@ class Metric(Mean, frozen=True, kw_only=True):
     ``launches`` has one value a launch, None where that launch has none. ``sd`` is their sample
     standard deviation and ``ci95`` the 95% interval of the mean, both None with one launch;
     ``interval`` says how it was made. ``u_reading`` is the mean's uncertainty by reading noise
-    (energy alone). Where ``value`` is None, ``reason`` says why.
+    (energy alone).
     """
 
     launches: tuple[float | None, ...]
@@ -78,7 +80,6 @@ class Metric(Mean, frozen=True, kw_only=True):
     ci95: tuple[float, float] | None = None
     u_reading: float | None = None
     interval: str = ""
-    reason: Reason | None = None
 
     @property
     def values(self) -> list[float]:
@@ -202,6 +203,10 @@ class Phase(Part, frozen=True, kw_only=True):
     duration_s: float
     energy: dict[str, EnergyValue]
 
+    def of(self, scope: str) -> EnergyValue:
+        """The energy of a scope; unmeasured, without a reason, where there is no entry."""
+        return self.energy.get(scope) or EnergyValue(scope=scope, status="unmeasured")
+
 
 class CrossCheck(Part, frozen=True, kw_only=True):
     """Energy of the measured block by power readings over that by the counter, or why not."""
@@ -322,3 +327,8 @@ class Results(Part, frozen=True, kw_only=True):
     split: dict[str, Split] = {}
     averaging: dict[str, dict[str, Averages]] = {}
     doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def all_metrics(self) -> dict[str, Metric | Outputs]:
+        """The texts, then every number, by name."""
+        return {"outputs": self.outputs, **self.metrics}

@@ -28,6 +28,8 @@ from kit.energy.results.older import readable
 Record = TypeVar("Record", bound=msgspec.Struct)
 T = TypeVar("T")
 
+# What reading a document raises that has not the form that kit writes.
+MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
 UNWRITTEN = frozenset({"scope", "period_s"})  # of an energy
 _UNMEASURED = frozenset({"status", "reason"})
 
@@ -44,7 +46,7 @@ def from_document(document: Mapping[str, Any]) -> Results:
     """A stored document of any formulas (`kit.energy.results.older`).
 
     Raises:
-        AttributeError, LookupError, TypeError, ValueError: it has not the form that kit writes.
+        AttributeError, LookupError, TypeError, ValueError: `MALFORMED`.
     """
     found = readable(document)
     metrics = dict(found["metrics"])
