@@ -4,7 +4,7 @@ Nothing in a run is executed, nothing is written but the verdict that lists show
 (`kit.judge.door`), and no number is believed: energies and metrics are computed again from the raw
 readings, by today's formulas. Energies are joules, powers watts, times of records nanoseconds on
 the run's own clock; every uncertainty is a standard one (k = 1). What was not measured is None,
-with the reason beside it; it is never 0.
+with the reason beside it; it is never 0. A reason (`Reason`) prints as its sentence.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from kit.core.errors import ArchiveRefused, KitError, UsageError
-from kit.core.model import EnergyValue, Plan, Record, Request, RunSpec
+from kit.core.model import EnergyValue, Plan, Request, RunSpec
+from kit.core.reason import Reason
 from kit.core.units import QUANTITIES, scale_of
+from kit.energy import results
+from kit.energy.reasons import Notice, notices
+from kit.energy.results import document
+from kit.energy.results.document import Metric, NetEnergy, Phase
 from kit.judge import door
 from kit.judge.compare import Comparison
 from kit.judge.verify import Verdict
@@ -42,6 +47,7 @@ __all__ = (
     "Notice",
     "Phase",
     "Readings",
+    "Reason",
     "Run",
     "Verdict",
     "compare",
@@ -49,109 +55,40 @@ __all__ = (
     "verify",
 )
 
-Status = Literal["measured", "estimated", "unmeasured"]
 PathLike = str | os.PathLike[str]
 
 
-class NetEnergy(Record, frozen=True, kw_only=True):
-    """Energy of the measured block above a baseline.
-
-    ``joules`` is None exactly when ``status`` is ``unmeasured``; then ``reason`` says why.
-    ``baseline_w`` is the baseline's mean power (W), ``drift_w`` the later baseline's power minus
-    the earlier one's, and ``u_drift_w`` its uncertainty. ``u_reading`` and ``u_sensor`` (J) are as
-    in `EnergyValue`.
-    """
-
-    status: Status
-    joules: float | None = None
-    u_reading: float | None = None
-    u_sensor: float | None = None
-    baseline_w: float | None = None
-    drift_w: float | None = None
-    u_drift_w: float | None = None
-    reason: str = ""
-    doubts: tuple[str, ...] = ()
-
-
-class Metric(Record, frozen=True, kw_only=True):
-    """A number of each launch and their mean ``value``, in ``unit`` (J, s or tokens/s).
-
-    ``launches`` has one value a launch, None where that launch has none. ``se`` is the standard
-    error of the mean over launches and ``ci95`` its 95% interval, both None with one launch;
-    ``u_sensor`` is the sensor's own error, which launches share (energy alone). Where ``status``
-    is ``unmeasured``, ``value`` is None and ``reason`` says why.
-    """
-
-    status: Status
-    unit: str
-    launches: tuple[float | None, ...]
-    value: float | None = None
-    n: int | None = None
-    se: float | None = None
-    sd: float | None = None
-    ci95: tuple[float, float] | None = None
-    u_reading: float | None = None
-    u_sensor: float | None = None
-    interval: str = ""
-    reason: str = ""
-    doubts: tuple[str, ...] = ()
-
-
-class Notice(Record, frozen=True, kw_only=True):
-    """What a reader must know before believing a number; ``code`` is stable."""
-
-    code: str
-    message: str
-
-
-class Phase(Record, frozen=True, kw_only=True):
-    """One block of a launch, or all pieces of prefill, decode or mixed within the measured one.
-
-    ``part`` is ``before`` or ``after`` where a launch has two blocks of a name. ``t0`` and ``t1``
-    are nanoseconds since the run's origin; ``duration_s`` (s) is the sum of the ``pieces``.
-    ``energy`` is gross, by scope: ``gpu``, ``cpu``, ``wall`` and ``estimate`` each have an entry.
-    """
-
-    name: str
-    part: str | None
-    t0: int
-    t1: int
-    duration_s: float
-    pieces: int
-    energy: dict[str, EnergyValue]
-
-
-class Launch(Record, frozen=True, kw_only=True):
+class Launch(document.Launch, frozen=True, kw_only=True):
     """One launch of the container, from idle before to idle after.
 
     ``net`` is the measured block above its baselines: by scope, then ``above_idle`` and
     ``above_loaded_idle``. ``requests`` are those of every stage, in the order of their end;
-    ``prompt_tokens`` and ``output_tokens`` are sums over completed requests of the measured stage,
-    None where one was not counted.
+    ``counts`` are those of the measured stage, whose ``prompt_tokens`` and ``output_tokens`` are
+    sums over completed requests, None where one was not counted.
     """
 
-    index: int
-    phases: tuple[Phase, ...]
-    net: dict[str, dict[str, NetEnergy]]
-    completed: int
-    failed: int
-    prompt_tokens: int | None
-    output_tokens: int | None
-    outputs_sha256: str | None
-    requests: tuple[Request, ...]
+    # The document, which has no requests of its own, has its counts by this name.
+    requests: tuple[Request, ...] = msgspec.field(name="every_request")
 
-    def phase(self, name: str, part: str | None = None) -> Phase:
-        """The phase called ``name``, such as ``measured``; of two, the ``part`` that is named.
+    @property
+    def completed(self) -> int:
+        """How many requests of the measured stage were answered well."""
+        return self.counts.completed
 
-        Raises:
-            UsageError: the launch has no such phase, or ``part`` must say which of two.
-        """
-        found = [p for p in self.phases if p.name == name and part in (None, p.part)]
-        if len(found) == 1:
-            return found[0]
-        those = ", ".join(f"{p.name} {p.part or ''}".strip() for p in self.phases) or "none"
-        said = "is not one phase" if found else "is no phase"
-        raise UsageError(f"{name!a} {said} of launch {self.index}", f"name one of: {those}")
+    @property
+    def failed(self) -> int:
+        """How many were not."""
+        return self.counts.failed
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Sum over completed requests; None where one was not counted."""
+        return self.counts.prompt_tokens
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Sum over completed requests; None where one was not counted."""
+        return self.counts.output_tokens
 
 
 @dataclass(frozen=True)
@@ -267,22 +204,18 @@ def load(path: PathLike) -> Run:
     with archive.open_source(run) as source:
         data, listed = manifest.read(source)
     with door.malformed(run):
-        records, results = outcome.computed(run)
+        records, found = outcome.computed(run)
         return Run(
             hash=manifest.run_hash(data),
             status=listed.status,
             reason=listed.reason,
             spec=records.spec,
             plan=records.plan,
-            launches=tuple(_launch(found, records) for found in results["launches"]),
-            metrics={
-                name: msgspec.convert(found, Metric)
-                for name, found in results["metrics"].items()
-                if name != "outputs"
-            },
-            notices=msgspec.convert(results["notices"], tuple[Notice, ...]),
+            launches=tuple(_launch(launch, records) for launch in found.launches),
+            metrics=found.metrics,
+            notices=tuple(notices(found.notices, len(found.launches))),
             environment=records.env_start,
-            results=results,
+            results=results.to_document(found),
             _records=records,
         )
 
@@ -314,29 +247,6 @@ def compare(original: PathLike, new: PathLike) -> Comparison:
         return outcome.judge(*pair)
 
 
-def _launch(found: Mapping[str, Any], records: RunRecords) -> Launch:
-    counted = found["requests"]
-    return Launch(
-        index=found["launch"],
-        phases=tuple(_phase(phase) for phase in found["phases"]),
-        net=msgspec.convert(found["net"], dict[str, dict[str, NetEnergy]]),
-        completed=counted["completed"],
-        failed=counted["failed"],
-        prompt_tokens=counted["prompt_tokens"],
-        output_tokens=counted["output_tokens"],
-        outputs_sha256=found["outputs_sha256"],
-        requests=records.requests.get(found["launch"], ()),
-    )
-
-
-def _phase(found: Mapping[str, Any]) -> Phase:
-    energy = found["energy"].items()
-    return Phase(
-        name=found["phase"],
-        part=found["part"],
-        t0=found["t0"],
-        t1=found["t1"],
-        duration_s=found["duration_s"],
-        pieces=found["pieces"],
-        energy={s: msgspec.convert({"scope": s, **value}, EnergyValue) for s, value in energy},
-    )
+def _launch(found: document.Launch, records: RunRecords) -> Launch:
+    own = {name: getattr(found, name) for name in found.__struct_fields__}
+    return Launch(**own, requests=records.requests.get(found.index, ()))

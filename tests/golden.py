@@ -110,7 +110,7 @@ def build(root: Path, status: str = "complete", reason: str = "") -> Path:
     total = records_of(script)
     finish(script, total, status, reason)
     source = archive.open_source(script.flight.path)
-    script.flight.write("results.json", results.compute(records.load(source)))
+    script.flight.write("results.json", results.to_document(results.compute(records.load(source))))
     sealed = seal.seal(script.flight, status, reason)
     script.flight.release()
     return sealed
@@ -494,7 +494,7 @@ def edit_lines(path: Path, change: Callable[[list[Any]], object]) -> None:
 
 def recompute(run: Path) -> None:
     """What a careful forger does next: derive results from the forged records."""
-    found = results.compute(records.load(archive.open_source(run)))
+    found = results.to_document(results.compute(records.load(archive.open_source(run))))
     (run / "results.json").write_bytes(jsonio.canonical(found))
 
 

@@ -16,8 +16,9 @@ from kit.store.store import Store
 from tests.committed import H200, QUICKSTART, REPLAY
 
 MANIFEST = {"status": "complete", "clock": {"utc": "2026-11-21T10:33:22+00:00"}}
-METRIC = {"value": 0.2, "ci95": [0.19, 0.21]}
-RESULTS = {"metrics": {"gpu_energy_per_output_token": METRIC, "output_throughput": {"value": 50}}}
+METRIC = {"status": "measured", "unit": "J", "launches": [0.2], "value": 0.2, "ci95": [0.19, 0.21]}
+RATE = {"status": "measured", "unit": "tokens/s", "launches": [50], "value": 50}
+RESULTS = {"metrics": {"gpu_energy_per_output_token": METRIC, "output_throughput": RATE}}
 SPEC = {"name": "made", "runtime": {"name": "vllm"}}
 
 

@@ -14,7 +14,9 @@ import msgspec
 import pytest
 
 from kit.core.model import ImageIdentity
+from kit.core.reason import Reason
 from kit.energy import results
+from kit.energy.results.document import Metric, Results
 from kit.judge import compare
 from kit.judge.compare import Axis, Comparison
 from kit.record import archive, records
@@ -36,13 +38,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
     return dataclasses.replace(loaded, env_start=H200, env_end=H200)
 
 
-def with_launches(run: RunRecords, metric: str, values: Sequence[float]) -> dict[str, Any]:
+def with_launches(run: RunRecords, metric: str, values: Sequence[float], **of: Any) -> Results:
     """The run's results with other launch values of one metric."""
-    found = copy.deepcopy(results.compute(run))
-    of = found["metrics"][metric]
-    of["status"] = "estimated" if metric.startswith("estimate") else "measured"
-    of["launches"] = list(values)
-    return found
+    found = results.compute(run)
+    status = "estimated" if metric.startswith("estimate") else "measured"
+    changed = msgspec.structs.replace(
+        found.metrics[metric], status=status, launches=tuple(values), **of
+    )
+    return msgspec.structs.replace(found, metrics={**found.metrics, metric: changed})
 
 
 def judged(
@@ -124,15 +127,14 @@ def test_the_number_leads_and_the_verdict_ends_the_line() -> None:
 # --- sensors of two machines --------------------------------------------------------------------
 
 
-def gained(run: RunRecords, relative: float, values: Sequence[float]) -> dict[str, Any]:
+def gained(run: RunRecords, relative: float, values: Sequence[float]) -> Results:
     """Results whose GPU sensor has this relative standard uncertainty, by gain and by offset."""
     found = with_launches(run, GPU, values)
-    for launch in found["launches"]:
-        block = next(p for p in launch["phases"] if p["phase"] == "measured")
-        gpu = block["energy"]["gpu"]
-        gpu["terms"] |= {
-            n: k * relative * gpu["joules"] for n, k in (("gain", 0.8), ("offset", 0.6))
-        }
+    for launch in found.launches:
+        gpu = launch.phase("measured").energy["gpu"]
+        gpu.terms.update(
+            {n: k * relative * gpu.joules for n, k in (("gain", 0.8), ("offset", 0.6))}
+        )
     return found
 
 
@@ -448,8 +450,7 @@ def test_what_one_side_lacks_is_told_with_its_reason() -> None:
 
 
 def test_runs_stand_side_by_side_with_their_ratios_to_the_first(run: RunRecords) -> None:
-    first = with_launches(run, "ttft_p50", [1.0, 1.02])
-    first["metrics"]["ttft_p50"]["value"] = 1.01
+    first = with_launches(run, "ttft_p50", [1.0, 1.02], value=1.01)
     other = with_launches(run, "ttft_p50", [2.0, 2.04])
     table = {row.metric: row for row in compare.runs([first, other, first])}
     row = table["ttft_p50"]
@@ -464,10 +465,9 @@ def test_runs_stand_side_by_side_with_their_ratios_to_the_first(run: RunRecords)
 
 def test_a_run_that_did_not_measure_what_another_did_says_why(run: RunRecords) -> None:
     found = results.compute(run)
-    lacking = copy.deepcopy(found)
-    lacking["metrics"][GPU] = {
-        "status": "unmeasured", "unit": "J", "reason": "no driver", "launches": [None, None]
-    }  # fmt: skip
+    said = Reason("said", said="no driver")
+    none = Metric(status="unmeasured", unit="J", reason=said, launches=(None, None))
+    lacking = msgspec.structs.replace(found, metrics={**found.metrics, GPU: none})
     cells = next(row for row in compare.runs([lacking, found]) if row.metric == GPU).cells
     assert (cells[0].value, cells[0].reason) == (None, "no driver")
     assert cells[1].value is not None

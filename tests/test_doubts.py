@@ -13,10 +13,22 @@ import msgspec
 import pytest
 
 from kit.core import jsonio, limits
-from kit.core.model import MeterPlan
+from kit.core.model import EnergyValue, MeterPlan
+from kit.core.reason import Reason
 from kit.energy import results
 from kit.energy.reasons import notices, sentence
 from kit.energy.results import doubts
+from kit.energy.results.document import (
+    CrossCheck,
+    Latencies,
+    Latency,
+    Launch,
+    Percentiles,
+    Phase,
+    RequestCounts,
+    Throughput,
+)
+from kit.energy.scopes import SCOPES
 from kit.judge import compare
 from kit.judge.verify import reads, verify
 from kit.record import archive, records
@@ -82,22 +94,29 @@ def test_a_doubt_is_in_results_verify_compare_and_report(
     file, edit, metric = EDITS[case]
     run = spoilt(tmp_path / "runs", file, edit)
     loaded = records.load(archive.open_source(run))
-    found: dict[str, Any] = results.compute(loaded)
+    found: dict[str, Any] = results.to_document(results.compute(loaded))
     assert found == jsonio.read(run / "results.json")
 
     assert found["doubts"], case
-    told = [n for n in notices(found) if n.code == "READINGS_DOUBTED"]
+    told = [n for n in notices(found["notices"], 2) if n.code == "READINGS_DOUBTED"]
     assert len(told) == len(found["doubts"])
     verdict = verify(run)
     # Live showed what the honest rows say, and the garbage is not that.
     assert {c.code for c in verdict.failures} <= {"LIVE_DIFFERS"}, verdict.failures
     (check,) = (c for c in verdict.checks if c.code == "READINGS_DOUBTED")
     assert (check.level, check.status) == ("L5", "WARN")
-    assert "READINGS_DOUBTED" in plain.text(run.name, loaded, found)
-    assert "READINGS_DOUBTED" in report.html(run.name, loaded, found)
+    computed = results.compute(loaded)
+    assert "READINGS_DOUBTED" in plain.text(run.name, loaded, computed)
+    assert "READINGS_DOUBTED" in report.html(run.name, loaded, computed)
 
     for a, b in ((honest, loaded), (loaded, honest), (loaded, loaded)):
-        judged = compare.judge(a, results.compute(a), b, results.compute(b), same_card=True)
+        judged = compare.judge(
+            a,
+            results.compute(a),
+            b,
+            results.compute(b),
+            same_card=True,
+        )
         verdicts = {axis.metric: (axis.verdict, axis.reason) for axis in judged.axes}
         if metric:
             assert verdicts[metric][0] in ("INCONCLUSIVE", "NOT-COMPARABLE"), case
@@ -109,7 +128,7 @@ def test_a_doubt_is_in_results_verify_compare_and_report(
 def test_an_honest_run_says_that_its_readings_are_believable(
     honest: RunRecords, tmp_path: Path
 ) -> None:
-    assert "doubts" not in results.compute(honest)
+    assert "doubts" not in results.to_document(results.compute(honest))
     run = golden.copied(tmp_path / "runs")
     (check,) = (c for c in verify(run).checks if c.code == "READINGS_DOUBTED")
     assert check.status == "PASS"
@@ -120,7 +139,7 @@ def test_a_number_in_doubt_says_so_beside_its_uncertainty(tmp_path: Path) -> Non
     run = spoilt(tmp_path / "runs", file, edit)
     loaded = records.load(archive.open_source(run))
     found = results.compute(loaded)
-    assert found["metrics"][GPU]["doubts"]
+    assert found.metrics[GPU].doubts
     assert "(readings in doubt)" in plain.text(run.name, loaded, found)
 
 
@@ -131,7 +150,7 @@ def test_a_lane_that_was_lost_is_why_its_scope_is_unmeasured(tmp_path: Path) -> 
     path.write_text("\n".join([head, *rows[:30], ""]))
     lost = {"meter": "rapl", "message": "rapl failed: ZeroDivisionError: 0"}
     golden.rechain(run / "events.jsonl", lambda events: events.insert(1, _event(events[0], lost)))
-    found = results.compute(records.load(archive.open_source(run)))
+    found = results.to_document(results.compute(records.load(archive.open_source(run))))
     reason = sentence(found["metrics"][CPU]["reason"])
     assert "the sampler said: rapl failed: ZeroDivisionError" in reason
     assert found["metrics"][GPU]["status"] == "measured"
@@ -165,7 +184,7 @@ def test_a_forged_fact_is_no_traceback_and_no_warning(fact: str, honest: RunReco
         plan = msgspec.structs.replace(honest.plan, meters=meters)
         records_ = dataclasses.replace(honest, plan=plan)
         with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
-            results.compute(records_)
+            results.to_document(results.compute(records_))
         assert reads.checks(records_, whole=True)
 
 
@@ -190,19 +209,36 @@ def test_a_period_that_no_meter_has_is_read_as_absent(odd: object) -> None:
 # --- the wall against its parts ---------------------------------------------------------------
 
 
-def launch(wall_j: float, ratio: float | None) -> dict[str, Any]:
+def launch(wall_j: float, ratio: float | None) -> Launch:
     """A measured block in which GPUs drew 5 kJ; ``ratio``: of power readings to the counter."""
 
-    def energy(joules: float) -> dict[str, Any]:
-        known = {"terms": {}, "method": "", "devices": {}, "u_reading": 1.0, "u_sensor": 50.0}
-        return {"status": "measured", "joules": joules, **known}
-
-    absent = {"status": "unmeasured", "reason": "no meter"}
-    energies = {"gpu": energy(5000.0), "cpu": absent, "estimate": absent, "wall": energy(wall_j)}
-    unknown = {"status": "unmeasured", "reason": "too short"}
-    check = unknown if ratio is None else {"status": "measured", "ratio": ratio}
-    block = {"phase": "measured", "part": None, "energy": energies}
-    return {"phases": [block], "cross_check": {"gpu0": check}}
+    joules = {"gpu": 5000.0, "wall": wall_j}
+    energies = {
+        scope: EnergyValue(
+            scope=scope, status="measured", joules=joules[scope], u_reading=1.0, u_sensor=50.0
+        )
+        if scope in joules
+        else EnergyValue(scope=scope, status="unmeasured", reason=Reason("no_meter"))
+        for scope in SCOPES
+    }
+    block = Phase(
+        name="measured", part=None, pieces=1, t0=0, t1=10**9, duration_s=1.0, energy=energies
+    )
+    check = CrossCheck(status="unmeasured" if ratio is None else "measured", ratio=ratio)
+    none = Percentiles(n=0, unit="s")
+    latencies = Latencies(ttft=none, tpot=none, e2e=none)
+    return Launch(
+        index=0,
+        phases=(block,),
+        net={},
+        counts=RequestCounts(
+            issued=0, completed=0, failed=0, prompt_tokens=None, output_tokens=None
+        ),
+        latency=Latency(sent=latencies, intended=latencies, itl=none),
+        throughput=Throughput(),
+        outputs_sha256=None,
+        cross_check={"gpu0": check},
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,7 +253,5 @@ def launch(wall_j: float, ratio: float | None) -> dict[str, Any]:
 def test_where_the_wall_shows_less_than_its_parts_what_nothing_confirms_is_doubted(
     wall_j: float, ratio: float | None, doubted: set[str]
 ) -> None:
-    launches = [launch(wall_j, ratio)]
-    doubts.add_wall(launches)
-    energies = launches[0]["phases"][0]["energy"]
-    assert {scope for scope, e in energies.items() if e.get("doubts")} == doubted
+    (block,) = doubts.of_wall(launch(wall_j, ratio)).phases
+    assert {scope for scope, e in block.energy.items() if e.doubts} == doubted

@@ -16,6 +16,7 @@ from kit.cli.runview import RunProgressView
 from kit.core import jsonio, resources, units
 from kit.energy import names
 from kit.energy.picture import curve_of, picture
+from kit.energy.results import Results, from_document
 from kit.energy.results.metrics import metrics
 from kit.judge import compare
 from kit.judge.compare import Comparison
@@ -44,7 +45,7 @@ SCOPES = ("gpu", "estimate")
 
 def test_every_phase_metric_and_scope_that_kit_makes_has_a_name() -> None:
     assert set(names.PHASES) == BLOCKS | set(phases.INSIDE)
-    assert list(names.METRICS) == list(metrics([]))
+    assert list(names.METRICS) == ["outputs", *metrics([])]
     assert {*names.SCOPES, *names.COMPARATORS, "none"} == set(get_args(units.Scope))
     asked = jsonio.read(resources.schema_path("run-spec"))["properties"]["primary_metric"]
     assert set(asked["enum"]) == set(names.METRICS)
@@ -86,10 +87,15 @@ def run() -> tuple[RunRecords, dict[str, Any]]:
     return records.load(archive.open_source(H200)), jsonio.read(H200 / "results.json")
 
 
+def read() -> tuple[RunRecords, Results]:
+    loaded, stored = run()
+    return loaded, from_document(stored)
+
+
 @cache
 def compared() -> Comparison:
-    loaded, results = run()
-    return compare.judge(loaded, results, loaded, results)
+    loaded, found = read()
+    return compare.judge(loaded, found, loaded, found)
 
 
 def known_metrics() -> list[str]:
@@ -108,7 +114,7 @@ def show_text() -> str:
 
 
 def plain_html() -> str:
-    return re.sub(r"<[^>]*>", " ", report.html(H200.name, *run(), compared()))
+    return re.sub(r"<[^>]*>", " ", report.html(H200.name, *read(), compared()))
 
 
 def story() -> Iterator[tuple[RunProgressView, View]]:
@@ -154,7 +160,7 @@ def test_kit_compare() -> None:
 
 @pytest.mark.parametrize("face", ["text", "html"])
 def test_reports(face: str) -> None:
-    text = report.text(H200.name, *run(), compared()) if face == "text" else plain_html()
+    text = report.text(H200.name, *read(), compared()) if face == "text" else plain_html()
     text = " ".join(text.split())
     for name in (run()[1]["primary"]["metric"], "output_throughput", "ttft_p50", "outputs"):
         assert names.metric(name) in text
@@ -212,8 +218,7 @@ def test_plots() -> None:
 
 
 def test_the_ui_compares_in_full_and_in_short() -> None:
-    loaded, results = run()
-    a, b = (comparison.Side(H200, letter, loaded, results) for letter in "AB")
+    a, b = (comparison.Side(H200, letter, *read()) for letter in "AB")
     lines = comparison.metrics(comparison.Contrast((a, b), a, {"B": compared()}))
     assert {line.axis.metric for line in lines if line.axis} == set(known_metrics())
     for line in lines:

@@ -114,20 +114,20 @@ def test_launches_share_a_notice_that_reads_alike() -> None:
         return told | ({"launches": list(launches)} if launches else {})
 
     lost = {"code": "SAMPLER_LOST", "said": "it ended"}
-    of = {"launches": [{}, {}, {}], "notices": [ratio(1.03, 0), ratio(1.0300001, 2), lost, lost]}
+    of = [ratio(1.03, 0), ratio(1.0300001, 2), lost, lost]
     same = "gpu0: power readings give 1.030 of the counter"
     ended = Notice("SAMPLER_LOST", "it ended")
-    assert notices(of) == [Notice("CROSS_CHECK", f"launches 0, 2: {same}"), ended, ended]
-    of["notices"].append(ratio(1.03, 1))
-    assert notices(of)[0].message == f"every launch: {same}"
-    former = {"notices": [{"code": "CROSS_CHECK", "message": "launch 0: as told then"}]}
-    assert notices(former) == [Notice("CROSS_CHECK", "launch 0: as told then")]
+    assert notices(of, 3) == [Notice("CROSS_CHECK", f"launches 0, 2: {same}"), ended, ended]
+    of.append(ratio(1.03, 1))
+    assert notices(of, 3)[0].message == f"every launch: {same}"
+    former = {"code": "CROSS_CHECK", "message": "launch 0: as told then"}
+    assert notices([former], 1) == [Notice("CROSS_CHECK", "launch 0: as told then")]
 
 
 @pytest.mark.parametrize("run", ALL, ids=lambda p: p.name[:12])
 def test_a_committed_run_of_formulas_4_is_its_records_in_words(run: Path) -> None:
     stored = jsonio.read(run / "results.json")
-    computed = results.compute(records.load(archive.open_source(run)))
+    computed = results.to_document(results.compute(records.load(archive.open_source(run))))
     assert list(_sentences(computed)) == []
     if stored["formulas"] == "4":
         said = in_words(computed)
@@ -141,9 +141,10 @@ def test_no_face_shows_a_reason_as_it_is_stored(
 ) -> None:
     """Reports, and `kit show` of a run whose sealed results are of these formulas."""
     loaded = records.load(archive.open_source(run))
-    computed = jsonio.parse(jsonio.canonical(results.compute(loaded)))
+    computed = results.compute(loaded)
+    document = jsonio.parse(jsonio.canonical(results.to_document(computed)))
     spec = jsonio.read(run / "spec.json")
-    render.run(run.name, jsonio.read(run / "manifest.json"), spec, computed)
+    render.run(run.name, jsonio.read(run / "manifest.json"), spec, document)
     faces = [capsys.readouterr().out, report.html(run.name, loaded, computed)]
     faces += [plain_text.text(run.name, loaded, computed)]
     faces += [tidy.phases(computed), tidy.metrics(computed)]

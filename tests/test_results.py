@@ -15,9 +15,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kit.core import jsonio, resources
-from kit.core.model import ArrivalsSpec, MeterDevice, MeterPlan, Request
+from kit.core.model import ArrivalsSpec, EnergyValue, MeterDevice, MeterPlan, Request
+from kit.core.reason import Reason
 from kit.energy import SENSOR_TERMS, results
 from kit.energy.reasons import notices, sentence
+from kit.energy.results.document import NetEnergy, Phase
 from kit.energy.results.net import nets
 from kit.energy.scopes import SCOPES
 from kit.record import archive, records, samples
@@ -42,7 +44,7 @@ def run(sealed: Path) -> RunRecords:
 
 @pytest.fixture(scope="module")
 def found(run: RunRecords) -> dict[str, Any]:
-    return results.compute(run)
+    return results.to_document(results.compute(run))
 
 
 def phase(found: dict[str, Any], name: str, part: str | None = None) -> dict[str, Any]:
@@ -56,7 +58,9 @@ def changed(run: RunRecords, **of: Any) -> dict[str, Any]:
 
 
 def with_requests(run: RunRecords, requests: list[Request]) -> dict[str, Any]:
-    return results.compute(dataclasses.replace(run, requests={**run.requests, 0: tuple(requests)}))
+    return results.to_document(
+        results.compute(dataclasses.replace(run, requests={**run.requests, 0: tuple(requests)}))
+    )
 
 
 def measured(run: RunRecords) -> list[Request]:
@@ -115,7 +119,7 @@ def finer(run: RunRecords) -> dict[str, Any]:
         for meter in run.plan.meters
     )
     plan = msgspec.structs.replace(run.plan, meters=meters)
-    return results.compute(dataclasses.replace(run, plan=plan))
+    return results.to_document(results.compute(dataclasses.replace(run, plan=plan)))
 
 
 def test_prefill_and_decode_split_the_requests(run: RunRecords) -> None:
@@ -151,81 +155,80 @@ def test_net_energy_of_constant_power_is_nothing(found: dict[str, Any]) -> None:
 
 
 def test_a_negative_net_energy_is_not_clipped() -> None:
-    def block(name: str, part: str | None, watts: float, begin: int, seconds: int) -> Any:
-        energy = {
-            "status": "measured",
-            "joules": watts * seconds,
-            "u_reading": 3.0,
-            "u_sensor": math.hypot(0.01 * watts * seconds, 2 * seconds),
-            "terms": {"gain": 0.01 * watts * seconds, "offset": 2 * seconds},
-        }
-        scopes = dict.fromkeys(SCOPES, energy)
-        return {
-            "phase": name,
-            "part": part,
-            "t0": begin * 10**9,
-            "t1": (begin + seconds) * 10**9,
-            "duration_s": seconds,
-            "energy": scopes,
-        }
+    def block(name: str, part: str | None, watts: float, begin: int, seconds: int) -> Phase:
+        terms = {"gain": 0.01 * watts * seconds, "offset": 2.0 * seconds}
+        return _block(name, part, watts, (begin, seconds), 3.0, terms)
 
     found = nets(
-        [
+        (
             block("idle", "before", 100, 0, 10),
             block("loaded_idle", "before", 110, 20, 2),
             block("measured", None, 90, 22, 5),
             block("loaded_idle", "after", 130, 30, 2),
-        ]
+        )
     )["gpu"]
-    assert found["above_idle"]["joules"] == pytest.approx(-50)
+    assert found["above_idle"].joules == pytest.approx(-50)
     # The gain acts on what is left, and the offset is in both.
-    assert found["above_idle"]["u_sensor"] == pytest.approx(0.5)
-    assert found["above_idle"]["u_reading"] == pytest.approx(math.hypot(3, 5 * 3 / 10))
+    assert found["above_idle"].u_sensor == pytest.approx(0.5)
+    assert found["above_idle"].u_reading == pytest.approx(math.hypot(3, 5 * 3 / 10))
     loaded = found["above_loaded_idle"]
-    assert loaded["baseline_w"] == pytest.approx(110 + 20 * (24.5 - 21) / 10)
-    assert loaded["joules"] == pytest.approx((90 - 117) * 5)
-    assert (loaded["drift_w"], loaded["u_drift_w"]) == pytest.approx((20, math.hypot(1.5, 1.5)))
+    assert loaded.baseline_w == pytest.approx(110 + 20 * (24.5 - 21) / 10)
+    assert loaded.joules == pytest.approx((90 - 117) * 5)
+    assert (loaded.drift_w, loaded.u_drift_w) == pytest.approx((20, math.hypot(1.5, 1.5)))
 
 
-def _net(baselines: tuple[float, float], idle: dict[str, float], busy: dict[str, float]) -> Any:
+def _block(
+    name: str,
+    part: str | None,
+    watts: float,
+    when: tuple[int, int],
+    u_reading: float,
+    terms: dict[str, float],
+) -> Phase:
+    """A block in which the GPU drew ``watts``, from a second on and for some seconds."""
+    begin, seconds = when
+    unasked = EnergyValue(scope="wall", status="unmeasured", reason=Reason("no_meter"))
+    gpu = EnergyValue(
+        scope="gpu", status="measured", joules=watts * seconds, u_reading=u_reading, terms=terms
+    )
+    t0, t1 = begin * 10**9, (begin + seconds) * 10**9
+    energy = dict.fromkeys(SCOPES, unasked) | {"gpu": gpu}
+    return Phase(name=name, part=part, pieces=1, t0=t0, t1=t1, duration_s=seconds, energy=energy)
+
+
+def _net(
+    baselines: tuple[float, float], idle: dict[str, float], busy: dict[str, float]
+) -> NetEnergy:
     """GPU energy above loaded idle of a minute at 500 W, between baselines of a minute."""
 
     def block(
         name: str, part: str | None, watts: float, begin: int, terms: dict[str, float]
-    ) -> Any:
-        energy = {
-            "status": "measured", "joules": watts * 60, "u_reading": 0.0,
-            "terms": {"gain": terms["gain"] * watts * 60, "offset": terms["offset_w"] * 60},
-        }  # fmt: skip
-        unasked = {"status": "unmeasured", "reason": "no meter"}
-        scopes: dict[str, Any] = dict.fromkeys(SCOPES, unasked)
-        return {
-            "phase": name, "part": part, "t0": begin * 10**9, "t1": (begin + 60) * 10**9,
-            "duration_s": 60.0, "energy": {**scopes, "gpu": energy},
-        }  # fmt: skip
+    ) -> Phase:
+        own = {"gain": terms["gain"] * watts * 60, "offset": terms["offset_w"] * 60}
+        return _block(name, part, watts, (begin, 60), 0.0, own)
 
     return nets(
-        [
+        (
             block("loaded_idle", "before", baselines[0], 0, idle),
             block("measured", None, 500.0, 60, busy),
             block("loaded_idle", "after", baselines[1], 120, idle),
-        ]
+        )
     )["gpu"]["above_loaded_idle"]
 
 
 def test_a_baseline_that_moved_is_uncertain_by_its_way() -> None:
     known = {"gain": 0.0, "offset_w": 0.0}
-    assert _net((75.0, 75.0), known, known)["u_reading"] == 0.0
+    assert _net((75.0, 75.0), known, known).u_reading == 0.0
     # Its mean lies anywhere between the two: 11 W for 60 s as a rectangle.
-    assert _net((75.0, 86.0), known, known)["u_reading"] == pytest.approx(11 * 60 / math.sqrt(12))
+    assert _net((75.0, 86.0), known, known).u_reading == pytest.approx(11 * 60 / math.sqrt(12))
 
 
 def test_a_baseline_that_the_calibration_does_not_reach_keeps_its_own_error() -> None:
     good, poor = {"gain": 0.003, "offset_w": 0.3}, {"gain": 0.029, "offset_w": 2.9}
-    assert _net((75.0, 75.0), good, good)["u_sensor"] == pytest.approx(0.003 * 425 * 60)
+    assert _net((75.0, 75.0), good, good).u_sensor == pytest.approx(0.003 * 425 * 60)
     gain, offset = (math.sqrt(poor[k] ** 2 - good[k] ** 2) for k in ("gain", "offset_w"))
     wanted = math.hypot(0.003 * 425 * 60, gain * 75 * 60, offset * 60)
-    assert _net((75.0, 75.0), poor, good)["u_sensor"] == pytest.approx(wanted)
+    assert _net((75.0, 75.0), poor, good).u_sensor == pytest.approx(wanted)
 
 
 # --- what was not measured --------------------------------------------------------------------
@@ -245,7 +248,7 @@ def test_a_meter_that_found_nothing_gives_its_reason(run: RunRecords) -> None:
         for m in run.plan.meters
     ]
     plan = msgspec.structs.replace(run.plan, meters=tuple(meters))
-    found = results.compute(dataclasses.replace(run, plan=plan))
+    found = results.to_document(results.compute(dataclasses.replace(run, plan=plan)))
     gpu = phase(found, "measured")["energy"]["gpu"]
     assert gpu["status"] == "unmeasured"
     assert gpu["reason"] == {"code": "said", "said": "no NVIDIA driver"}
@@ -257,7 +260,7 @@ def test_no_window_is_filled_in_after_the_sampler_stopped(run: RunRecords, seale
     lines = (sealed / "samples/nvml.csv").read_bytes().splitlines(keepends=True)
     kept = [lines[0], *(row for row in lines[1:] if int(row.split(b",")[2]) < end)]
     until = samples.from_csv({"samples/nvml.csv": b"".join(kept)})
-    found = results.compute(dataclasses.replace(run, samples=until))
+    found = results.to_document(results.compute(dataclasses.replace(run, samples=until)))
     metric = found["metrics"]["gpu_energy_per_output_token"]
     assert metric["status"] == "unmeasured"
     assert isinstance(metric["launches"][0], float)
@@ -315,7 +318,7 @@ def test_failed_requests_are_counted_and_noticed_and_their_time_is_not_used(
     values = {"failed": 1, "issued": 3, "failures": {"http_status": 1}}
     assert {"code": "FAILED_REQUESTS", "launches": [0], **values} in found["notices"]
     told = ("FAILED_REQUESTS", "launch 0: 1 of 3 requests failed: http_status 1×")
-    assert told in notices(found)
+    assert told in notices(found["notices"], 2)
     assert found["launches"][0]["latency"]["sent"]["ttft"]["n"] == 2
 
 
@@ -339,7 +342,10 @@ def test_energy_throughput_and_end_to_end_need_no_times_of_tokens(run: RunRecord
     assert launch["throughput"]["output_tokens_per_s"] == pytest.approx(3 * golden.TOKENS / seconds)
     known = ("e2e_p50", "output_throughput", "gpu_energy_per_output_token")
     assert [metrics[name]["status"] for name in known] == ["measured"] * 3
-    assert metrics["e2e_p50"]["value"] >= results.compute(run)["metrics"]["e2e_p50"]["value"]
+    assert (
+        metrics["e2e_p50"]["value"]
+        >= results.to_document(results.compute(run))["metrics"]["e2e_p50"]["value"]
+    )
     for name, reason in (
         ("ttft_p50", {"code": "ttft_untimed"}),
         ("tpot_p50", {"code": "tpot_untimed"}),
@@ -381,15 +387,17 @@ def test_throughput_is_from_the_first_sending_to_the_last_token(
 def test_what_spoils_the_work_is_noticed(
     run: RunRecords, change: dict[str, int], code: str
 ) -> None:
-    assert code not in codes(results.compute(run))
+    assert code not in codes(results.to_document(results.compute(run)))
     assert code in codes(changed(run, **change))
 
 
 @pytest.mark.parametrize("stage", [{"cpu_share": 0.9}, {"lag_p99_ns": 20 * golden.MS}])
 def test_a_driver_at_its_limit_is_noticed(run: RunRecords, stage: dict[str, float]) -> None:
     driver = {**run.driver, 0: {"stages": {"measured": {"cpu_share": 0.0, **stage}}}}
-    assert "DRIVER_LIMITED" in codes(results.compute(dataclasses.replace(run, driver=driver)))
-    assert "DRIVER_LIMITED" not in codes(results.compute(run))
+    assert "DRIVER_LIMITED" in codes(
+        results.to_document(results.compute(dataclasses.replace(run, driver=driver)))
+    )
+    assert "DRIVER_LIMITED" not in codes(results.to_document(results.compute(run)))
 
 
 def test_launches_that_differ_in_their_texts_do_not_agree(
@@ -398,7 +406,7 @@ def test_launches_that_differ_in_their_texts_do_not_agree(
     assert found["metrics"]["outputs"]["agree"] is True
     last = msgspec.structs.replace(run.responses[0][-1], text_sha256="0" * 64)
     responses = {**run.responses, 0: (*run.responses[0][:-1], last)}
-    other = results.compute(dataclasses.replace(run, responses=responses))
+    other = results.to_document(results.compute(dataclasses.replace(run, responses=responses)))
     assert other["metrics"]["outputs"]["agree"] is False
 
 
@@ -412,19 +420,19 @@ def test_every_float_has_twelve_digits_at_most(found: dict[str, Any]) -> None:
 
 
 def test_computing_again_gives_the_same_bytes(sealed: Path) -> None:
-    again = results.compute(records.load(archive.open_source(sealed)))
+    again = results.to_document(results.compute(records.load(archive.open_source(sealed))))
     assert jsonio.canonical(again) == (sealed / "results.json").read_bytes()
 
 
 def test_the_primary_metric_is_the_one_that_the_spec_named(run: RunRecords) -> None:
     spec = msgspec.structs.replace(run.spec, primary_metric="e2e_p50")
-    found = results.compute(dataclasses.replace(run, spec=spec))
+    found = results.to_document(results.compute(dataclasses.replace(run, spec=spec)))
     assert found["primary"] == {"metric": "e2e_p50", **found["metrics"]["e2e_p50"]}
 
 
 def test_a_run_that_never_launched_has_results_that_claim_nothing(run: RunRecords) -> None:
-    found = results.compute(
-        dataclasses.replace(run, phases=(), requests={}, responses={}, driver={})
+    found = results.to_document(
+        results.compute(dataclasses.replace(run, phases=(), requests={}, responses={}, driver={}))
     )
     assert {m["status"] for m in found["metrics"].values()} == {"unmeasured"}
     assert all(m["reason"] for m in found["metrics"].values())
@@ -478,7 +486,7 @@ def test_power_that_is_all_baseline_leaves_no_joules_for_tokens(run: RunRecords)
 
 def test_overlapping_requests_are_not_split(run: RunRecords) -> None:
     spec = msgspec.structs.replace(run.spec, arrivals=ArrivalsSpec(concurrency=2))
-    told = results.compute(dataclasses.replace(run, spec=spec))["split"]["gpu"]
+    told = results.to_document(results.compute(dataclasses.replace(run, spec=spec)))["split"]["gpu"]
     assert told == {
         "status": "unmeasured",
         "reason": {"code": "overlapping"},
@@ -493,7 +501,9 @@ def with_series(run: RunRecords, quantity: str, raw: Any) -> dict[str, Any]:
     counter = run.samples.series[("gpu0", "gpu_energy")]
     values = np.broadcast_to(np.asarray(raw), counter.t.shape).astype(np.int64)
     series = {**run.samples.series, ("gpu0", quantity): counter._replace(raw=values)}
-    return results.compute(dataclasses.replace(run, samples=run.samples._replace(series=series)))
+    return results.to_document(
+        results.compute(dataclasses.replace(run, samples=run.samples._replace(series=series)))
+    )
 
 
 def with_groups(run: RunRecords, raw: Any) -> dict[str, Any]:
@@ -521,7 +531,7 @@ def test_programs_on_an_idle_gpu_are_foreign(run: RunRecords) -> None:
         if phase_.name not in ("idle", *INSIDE):
             container |= (counter.t >= phase_.t0) & (counter.t < phase_.t1)
     assert "FOREIGN_PROCESSES" not in codes(with_groups(run, container))
-    told = notices(with_groups(run, container + 1))
+    told = notices(with_groups(run, container + 1)["notices"], 2)
     assert any("at least 1 programs of others" in n.message for n in told)
 
 
@@ -552,7 +562,7 @@ def test_the_metrics_carry_both_uncertainties(found: dict[str, Any]) -> None:
 
 def test_a_request_without_an_answer_leaves_no_hash_of_the_texts(run: RunRecords) -> None:
     fewer = {**run.responses, 0: run.responses[0][:-1]}
-    found = results.compute(dataclasses.replace(run, responses=fewer))
+    found = results.to_document(results.compute(dataclasses.replace(run, responses=fewer)))
     assert found["launches"][0]["outputs_sha256"] is None
     assert found["metrics"]["outputs"]["reason"] == {"code": "answers_missing"}
 
@@ -571,6 +581,6 @@ def test_a_wall_that_shows_less_than_what_hangs_on_it_is_said_to_be_impossible(
     watts = counter._replace(raw=np.full(len(counter.t), round(GPU_W / 4)))
     series = {**run.samples.series, ("pdu", "pdu_power"): watts}
     of = dataclasses.replace(run, plan=plan, samples=run.samples._replace(series=series))
-    found = results.compute(of)
+    found = results.to_document(results.compute(of))
     assert phase(found, "measured")["energy"]["wall"]["status"] == "measured"
     assert "WALL_IMPOSSIBLE" in codes(found)

@@ -57,7 +57,7 @@ def energibridge(
     if json:
         print_json(rounded(told))
         return
-    render.imported(told)
+    render.imported(told, values)
     for line in recording.unused:
         say(f"not used: {line}")
     for line in _shortened(recording.notes):

@@ -1,7 +1,7 @@
 """Why there is no number, or what is in doubt of one: a code with its values, and no sentence.
 
 Sentences are made from it where a person reads them (`kit.energy.reasons`), and nowhere else, so
-that nothing needs to read one back.
+that nothing needs to read one back. ``str`` of a reason is its sentence.
 """
 
 from __future__ import annotations
@@ -35,6 +35,13 @@ class Reason:
 
     def __hash__(self) -> int:
         return hash(self.code)
+
+    def sentence(self) -> str:
+        """What a person reads: `kit.energy.reasons`, which has the sentences, puts it in place."""
+        return repr(self)
+
+    def __str__(self) -> str:
+        return self.sentence()
 
     def __repr__(self) -> str:
         return f"Reason({self.document()})"

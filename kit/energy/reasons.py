@@ -12,7 +12,7 @@ in brackets is left out where a value of it is absent.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kit.core.reason import CODE, Reason
@@ -526,6 +526,9 @@ def sentence(reason: object) -> str:
     return "".join(_part(match, values) for match in _PARTS.finditer(kind.sentence))
 
 
+Reason.sentence = sentence  # type: ignore[method-assign, assignment]
+
+
 def _taken_apart(reason: object) -> tuple[str | None, Mapping[str, Any]]:
     if isinstance(reason, Reason):
         return reason.code, reason.values
@@ -574,28 +577,27 @@ class Notice(NamedTuple):
     message: str
 
 
-def notices(results: Mapping[str, Any]) -> list[Notice]:
-    """The notices of a results document of any formulas.
+def notices(found: Iterable[Reason | Mapping[str, Any]], count: int) -> list[Notice]:
+    """The notices of a run of ``count`` launches, as records or as JSON has them, of any formulas.
 
     Launches whose notice reads alike, though their numbers differ a little, share one.
     """
     told: list[tuple[Notice, list[int]]] = []
     shared: dict[Notice, list[int]] = {}
-    for each in results.get("notices", ()):
-        if "message" in each:  # before formulas 5
-            told.append((Notice(str(each[CODE]), str(each["message"])), []))
+    for each in found:
+        code, values = _taken_apart(each)
+        if "message" in values:  # before formulas 5
+            told.append((Notice(str(code), str(values["message"])), []))
             continue
-        notice = Notice(
-            str(each[CODE]), sentence({k: v for k, v in each.items() if k != _LAUNCHES})
-        )
-        launches = list(each.get(_LAUNCHES, ()))
+        own = Reason(str(code), **{k: v for k, v in values.items() if k != _LAUNCHES})
+        notice = Notice(own.code, sentence(own))
+        launches = list(values.get(_LAUNCHES, ()))
         if launches and notice in shared:
             shared[notice] += launches
             continue
         if launches:
             shared[notice] = launches
         told.append((notice, launches))
-    count = len(results.get(_LAUNCHES, ()))
     return [_of_launches(notice, launches, count) for notice, launches in told]
 
 

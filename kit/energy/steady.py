@@ -16,8 +16,9 @@ told, nor can what was read in a part of the window alone. Pure: verify judges a
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -34,6 +35,7 @@ _ROUNDING = 1e-9  # raw units a second: no slope, but the arithmetic of one that
 _POWERS = ("gpu_power_sample", "gpu_power_instant", "gpu_power_average")
 Floats = npt.NDArray[np.float64]
 Points = tuple[Floats, Floats]
+Status = Literal["steady", "not_steady", "unknown"]
 _TEMPERATURE, _MASK = "gpu_temperature", "gpu_event_reasons"
 _TIMES = tuple(n for n in QUANTITIES if n.startswith("gpu_") and n.endswith("_time"))
 _COVERED = 0.9  # of a window, that readings must span
@@ -56,17 +58,34 @@ class Rule(NamedTuple):
     window_s: float = 60.0
 
 
-class Slope(NamedTuple):
+class Slope(msgspec.Struct, frozen=True):
     """A slope a minute, with its standard error."""
 
     value: float
     u: float
 
 
+class Steady(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a GPU was steady over a window of ``window_s`` (s), and its slopes.
+
+    ``reasons`` says why it was not, or why that is not known; of a steady card, what held its
+    clocks all along. ``power_w`` is the mean power (W), ``event_reasons`` the masks of NVML's clock
+    event reasons that were seen. A slope is None where too little was read.
+    """
+
+    status: Status
+    reasons: tuple[Reason, ...]
+    window_s: float
+    temperature_c_per_min: Slope | None = None
+    power_percent_per_min: Slope | None = None
+    power_w: float | None = None
+    event_reasons: tuple[int, ...] = ()
+
+
 class Criterion(NamedTuple):
     """What one criterion says: a status, why, and whether it can never say more of this card."""
 
-    status: str
+    status: Status
     reason: Reason | None = None
     for_good: bool = False
 
@@ -74,27 +93,19 @@ class Criterion(NamedTuple):
 STEADY = Criterion("steady")
 
 
-def judge(device: MeterDevice, samples: Samples, t0: int, t1: int, rule: Rule) -> dict[str, Any]:
-    """The judgement of one GPU over ``[t0, t1)`` (ns): status, reasons, slopes.
-
-    ``status`` is ``steady``, ``not_steady`` or ``unknown``; ``reasons`` says why it is not the
-    first, and of a steady card what held its clocks all along.
-    """
+def judge(device: MeterDevice, samples: Samples, t0: int, t1: int, rule: Rule) -> Steady:
+    """The judgement of one GPU over ``[t0, t1)`` (ns)."""
     seen = _see(device, samples, t0, t1)
     told = _told(seen, (t1 - t0) * NS, rule)
-    found: dict[str, Any] = {
-        "status": _worst(told),
-        "reasons": [t.reason for t in told if t.reason],
-        "window_s": (t1 - t0) * NS,
-    }
-    if seen.temperature:
-        found["temperature_c_per_min"] = seen.temperature._asdict()
-    if seen.power:
-        found["power_percent_per_min"] = seen.power._asdict()
-        found["power_w"] = seen.power_w
-    if seen.masks:
-        found["event_reasons"] = seen.masks
-    return found
+    return Steady(
+        status=_worst(told),
+        reasons=tuple(t.reason for t in told if t.reason),
+        window_s=(t1 - t0) * NS,
+        temperature_c_per_min=seen.temperature,
+        power_percent_per_min=seen.power,
+        power_w=seen.power_w if seen.power else None,
+        event_reasons=tuple(seen.masks),
+    )
 
 
 def may_settle(device: MeterDevice, samples: Samples, t0: int, t1: int, rule: Rule) -> bool:
@@ -149,9 +160,11 @@ def _told(seen: _Seen, seconds: float, rule: Rule) -> list[Criterion]:
     return told
 
 
-def _worst(told: list[Criterion]) -> str:
+def _worst(told: list[Criterion]) -> Status:
     statuses = {t.status for t in told}
-    return next((s for s in ("not_steady", "unknown") if s in statuses), "steady")
+    if "not_steady" in statuses:
+        return "not_steady"
+    return "unknown" if "unknown" in statuses else "steady"
 
 
 def _judged(what: str, slope: Slope | None, limit: float, unit: str) -> Criterion:

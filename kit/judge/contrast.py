@@ -16,6 +16,7 @@ from kit.judge import door
 from kit.judge.compare import Comparison, Meaning, Ranked, judge, ranked
 
 if TYPE_CHECKING:
+    from kit.energy.results import Results
     from kit.record.records import RunRecords
 
 
@@ -30,7 +31,7 @@ class Side:
     path: Path
     letter: str
     records: RunRecords | None = None
-    results: dict[str, Any] | None = None
+    results: Results | None = None
     fault: str = ""
     altered: bool = False
 

@@ -79,4 +79,4 @@ def _judged(
     read = sift(read, (plan,)).samples  # garbage is neither steady nor not
     rule = Rule(asked.temperature_c_per_min, asked.power_percent_per_min, asked.window_s)
     window = (read, t0, now, rule)
-    return {g.device: _State(judge(g, *window)["status"], may_settle(g, *window)) for g in gpus}
+    return {g.device: _State(judge(g, *window).status, may_settle(g, *window)) for g in gpus}

@@ -103,7 +103,8 @@ def run(
     if outcome.fault:
         seal.tidy(flight)
     finish(journey, outcome)
-    flight.write("results.json", results.compute(records.read(flight.path)))
+    found = results.compute(records.read(flight.path))
+    flight.write("results.json", results.to_document(found))
     sealed = seal.seal(flight, outcome.status, outcome.reason, order.parents)
     return sealed_or_raise(sealed, outcome)
 

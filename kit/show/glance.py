@@ -15,6 +15,8 @@ from kit.core.model import Phase, Plan
 from kit.core.units import NS
 from kit.energy import reasons
 from kit.energy.picture import Picture, picture
+from kit.energy.results.document import Notice
+from kit.energy.results.form import MALFORMED, part
 from kit.record import archive, events, phases, samples
 from kit.record.archive import ArchiveSource
 from kit.show.documents import read_object
@@ -105,7 +107,7 @@ def _phases(blocks: tuple[Phase, ...]) -> str:
 
 
 def _notices(results: dict[str, Any]) -> Iterator[str]:
-    try:
-        yield from (notice.message for notice in reasons.notices(results))
-    except (AttributeError, LookupError, TypeError):  # damaged: a list shows what can be read
-        return
+    with contextlib.suppress(*MALFORMED):  # damaged: a list shows what can be read
+        found = part(results.get("notices", ()), tuple[Notice, ...])
+        told = reasons.notices(found, len(results.get("launches", ())))
+        yield from (notice.message for notice in told)

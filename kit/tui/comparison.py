@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.energy import names
+from kit.energy.results.document import Metric, Outputs
 from kit.judge.compare import Axis
 from kit.judge.contrast import Contrast, Difference, Side
 from kit.show.render.console import listing, plain
@@ -118,16 +119,16 @@ def _left_out(side: Side) -> MetricRow:
 
 
 def _is_known(side: Side, axis: Axis) -> bool:
-    return bool(_metric(side, axis).get("status", "unmeasured") != "unmeasured")
+    metric = _metric(side, axis)
+    return metric is not None and metric.status != "unmeasured"
 
 
 def _distance(axis: Axis) -> float:
     return abs(math.log(axis.ratio)) if axis.ratio else -1.0
 
 
-def _metric(side: Side, axis: Axis) -> dict[str, Any]:
-    told: dict[str, Any] = (side.results or {}).get("metrics", {}).get(axis.metric, {})
-    return told
+def _metric(side: Side, axis: Axis) -> Metric | Outputs | None:
+    return side.results.all_metrics.get(axis.metric) if side.results else None
 
 
 def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
@@ -137,8 +138,8 @@ def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
     return {
         "metric": plain(names.metric(axis.metric)),
         "unit": plain(_unit(there)),
-        "baseline": plain(stated(there)),
-        "run": plain(stated(here)),
+        "baseline": plain(_stated(there)),
+        "run": plain(_stated(here)),
         "ratio": plain(f"{side.letter}/{baseline.letter} {ratio}"),
         "90% interval": plain("{:.3f} – {:.3f}".format(*axis.ci90) if axis.ci90 else "–"),
         "verdict": badge(STATES.get(axis.verdict, "skip"), word),
@@ -146,8 +147,12 @@ def _cells(baseline: Side, side: Side, axis: Axis) -> dict[str, Text]:
     }
 
 
-def _unit(metric: dict[str, Any]) -> str:
-    unit = str(metric.get("unit", ""))
+def _stated(metric: Metric | Outputs | None) -> str:
+    return stated(metric if isinstance(metric, Metric) else None)
+
+
+def _unit(metric: Metric | Outputs | None) -> str:
+    unit = metric.unit if metric else ""
     return {"sha256": "", "tokens/s": "tok/s"}.get(unit, unit)
 
 

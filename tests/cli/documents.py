@@ -58,7 +58,7 @@ def documents(failed: int = 0) -> dict[str, dict[str, Any]]:
             "description": "one answer at a time",
             "runtime": {"name": spec.runtime.name},
         },
-        "results": results.compute(_records(spec, failed)),
+        "results": results.to_document(results.compute(_records(spec, failed))),
     }
 
 

@@ -45,7 +45,7 @@ def test_show_tells_what_was_measured_and_what_was_not(
         line.startswith("*  GPU energy per output token") and line.count("±") == 2 for line in lines
     )
     assert "unmeasured  CPU energy: permission denied" in lines
-    assert "unmeasured  wall energy, est. CPU energy: the spec asks for no meter of it" in lines
+    assert "unmeasured  est. CPU energy, wall energy: the spec asks for no meter of it" in lines
     assert "unmeasured  output texts: a launch lacks answers" in lines
     assert "FAILED_REQUESTS" in out and "1 of 4 requests failed" in out
 
@@ -150,7 +150,7 @@ def test_an_unmeasured_run_shows_no_number_for_energy(
             metric.update(status="unmeasured", reason="no meter", launches=[None], unit="J")
     shown(unmeasured)
     out = capsys.readouterr().out
-    assert "J ±" not in out and "unmeasured  GPU energy, CPU energy" in out
+    assert "J ±" not in out and "unmeasured  CPU energy, est. CPU energy, GPU energy" in out
 
 
 @pytest.mark.parametrize(

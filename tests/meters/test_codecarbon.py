@@ -261,7 +261,7 @@ def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_sealed_run_carries_it_beside_kits_energy_and_verifies(sealed: Path) -> None:
     assert verify(sealed).exit_code == 0
     run = records.load(archive.open_source(sealed))
-    found = results.compute(run)
+    found = results.to_document(results.compute(run))
     schema = jsonio.read(resources.schema_path("results"))
     assert not list(Draft202012Validator(schema).iter_errors(found))
     phases = found["launches"][0]["phases"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
+
+from kit.energy.results import Results, from_document, to_document
 
 WARMS = {
     "code": "slope",
@@ -15,9 +16,9 @@ WARMS = {
 }
 
 
-def full(results: dict[str, Any]) -> dict[str, Any]:
+def full(results: Results) -> Results:
     """``results`` with a cross-check, judged slopes, a split and another tool's account."""
-    found = copy.deepcopy(results)
+    found = to_document(results)
     for launch in found["launches"]:
         launch["cross_check"] = {"gpu0": {"status": "measured", "ratio": 1.0034}}
         launch["steady"] = {
@@ -46,7 +47,7 @@ def full(results: dict[str, Any]) -> dict[str, Any]:
         "launches": 3,
         "df": 2,
     }
-    return found
+    return from_document(found)
 
 
 def _judged(status: str, reasons: list[dict[str, Any]], slope: float) -> dict[str, Any]:

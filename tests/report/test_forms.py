@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import dataclasses
 import io
@@ -15,6 +14,7 @@ import pytest
 from kit.cli import look
 from kit.core.errors import UsageError
 from kit.energy import results
+from kit.energy.results.document import NetEnergy, Notice, Results
 from kit.judge import compare
 from kit.record import archive, records
 from kit.record.records import RunRecords
@@ -38,7 +38,7 @@ def run(sealed: Path) -> RunRecords:
 
 
 @pytest.fixture(scope="module")
-def found(run: RunRecords) -> dict[str, Any]:
+def found(run: RunRecords) -> Results:
     return results.compute(run)
 
 
@@ -49,7 +49,7 @@ def rows(text: str) -> list[dict[str, str]]:
 # --- CSV ------------------------------------------------------------------------------------
 
 
-def test_a_row_for_each_launch_phase_and_scope(found: dict[str, Any]) -> None:
+def test_a_row_for_each_launch_phase_and_scope(found: Results) -> None:
     told = rows(report.phases(found))
     keys = [(r["launch"], r["phase"], r["part"], r["scope"]) for r in told]
     assert len(set(keys)) == len(keys) == 2 * 10 * 4
@@ -60,7 +60,7 @@ def test_a_row_for_each_launch_phase_and_scope(found: dict[str, Any]) -> None:
     assert float(idle["u_sensor_j"]) > 0 and float(idle["u_reading_j"]) > 0
 
 
-def test_what_has_no_number_has_an_empty_cell_and_a_reason(found: dict[str, Any]) -> None:
+def test_what_has_no_number_has_an_empty_cell_and_a_reason(found: Results) -> None:
     for row in rows(report.phases(found)):
         assert (row["joules"] == "") == (row["status"] == "unmeasured") == bool(row["reason"])
     lacking = [r for r in rows(report.metrics(found)) if r["status"] == "unmeasured"]
@@ -68,33 +68,33 @@ def test_what_has_no_number_has_an_empty_cell_and_a_reason(found: dict[str, Any]
     assert all(r["value"] == "" and r["reason"] for r in lacking)
 
 
-def test_metrics_hold_the_mean_and_each_launch(found: dict[str, Any]) -> None:
+def test_metrics_hold_the_mean_and_each_launch(found: Results) -> None:
     told = [r for r in rows(report.metrics(found)) if r["metric"] == "gpu_energy_per_output_token"]
-    metric = found["metrics"]["gpu_energy_per_output_token"]
+    metric = found.metrics["gpu_energy_per_output_token"]
     assert [r["launch"] for r in told] == ["", "0", "1"]
-    assert float(told[0]["value"]) == metric["value"]
-    assert [float(told[0][f"ci95_{end}"]) for end in ("low", "high")] == metric["ci95"]
+    assert float(told[0]["value"]) == metric.value
+    assert tuple(float(told[0][f"ci95_{end}"]) for end in ("low", "high")) == metric.ci95
     for name in ("se", "u_reading", "u_sensor", "n"):
-        assert float(told[0][name]) == metric[name]
-    assert [float(r["value"]) for r in told[1:]] == metric["launches"]
+        assert float(told[0][name]) == getattr(metric, name)
+    assert [float(r["value"]) for r in told[1:]] == metric.values
 
 
-def test_metrics_hold_nets_checks_and_the_split(found: dict[str, Any]) -> None:
+def test_metrics_hold_nets_checks_and_the_split(found: Results) -> None:
     told = {(r["metric"], r["launch"]): r for r in rows(report.metrics(full(found)))}
-    net = found["launches"][1]["net"]["gpu"]["above_loaded_idle"]
-    assert float(told["gpu_energy_above_loaded_idle", "1"]["value"]) == net["joules"]
+    net = found.launches[1].net["gpu"]["above_loaded_idle"]
+    assert float(told["gpu_energy_above_loaded_idle", "1"]["value"]) == net.joules
     drift = told["gpu_above_loaded_idle_drift_w", "1"]
-    assert float(drift["value"]) == net["drift_w"] and drift["unit"] == "W"
-    assert float(drift["u_reading"]) == net["u_drift_w"]
+    assert float(drift["value"]) == net.drift_w and drift["unit"] == "W"
+    assert float(drift["u_reading"]) == net.u_drift_w
     assert told["cross_check_gpu0", "0"]["value"] == "1.0034"
     assert told["gpu_decode_j_per_token", ""]["se"] == "0.0041"
 
 
-def test_a_cell_is_no_formula_and_one_line(found: dict[str, Any]) -> None:
-    evil = copy.deepcopy(found)
+def test_a_cell_is_no_formula_and_one_line(found: Results) -> None:
+    evil = results.to_document(found)
     energy = evil["launches"][0]["phases"][0]["energy"]
     energy["wall"] = {"status": "unmeasured", "reason": HOSTILE}
-    text = report.phases(evil)
+    text = report.phases(results.from_document(evil))
     assert "'=HYPERLINK(1) <b>" in text
     assert "\x1b" not in text and "\u202e" not in text
     assert len(text.splitlines()) == 81
@@ -103,13 +103,11 @@ def test_a_cell_is_no_formula_and_one_line(found: dict[str, Any]) -> None:
 # --- text -----------------------------------------------------------------------------------
 
 
-def test_the_text_fits_80_columns_and_holds_the_numbers(
-    run: RunRecords, found: dict[str, Any]
-) -> None:
+def test_the_text_fits_80_columns_and_holds_the_numbers(run: RunRecords, found: Results) -> None:
     text = report.text(NAME, run, full(found))
     assert max(map(len, text.splitlines())) <= 80
     joined = " ".join(text.split())
-    gross = found["launches"][0]["phases"][4]["energy"]["gpu"]
+    gross = found.launches[0].phases[4].energy["gpu"]
     assert f"gross: {rounding.in_line(gross)}" in joined
     assert "± " in rounding.in_line(gross) and "(sensor)" in rounding.in_line(gross)
     for said in (
@@ -126,14 +124,14 @@ def test_the_text_fits_80_columns_and_holds_the_numbers(
         assert said in joined
 
 
-def test_the_text_holds_a_replays_verdicts(run: RunRecords, found: dict[str, Any]) -> None:
+def test_the_text_holds_a_replays_verdicts(run: RunRecords, found: Results) -> None:
     judged = compare.judge(run, found, run, found, same_card=True)
     assert "REPLAY\noutput texts → REPRODUCED" in report.text(NAME, run, found, judged)
 
 
-def test_the_text_is_inert(run: RunRecords, found: dict[str, Any]) -> None:
+def test_the_text_is_inert(run: RunRecords, found: Results) -> None:
     spec = msgspec.structs.replace(run.spec, name=HOSTILE, description=HOSTILE)
-    evil = {**found, "notices": [{"code": "X", "message": HOSTILE}]}
+    evil = msgspec.structs.replace(found, notices=(Notice("X", message=HOSTILE),))
     text = report.text(NAME, dataclasses.replace(run, spec=spec), evil)
     assert "\x1b" not in text and "\u202e" not in text
     assert text.count("HYPERLINK") == 3
@@ -168,7 +166,7 @@ def test_a_value_is_rounded_to_its_uncertainty(value: float, u: float, told: str
 def test_energy_has_the_digits_that_its_larger_uncertainty_leaves(
     joules: float, reading: float, sensor: float, told: str
 ) -> None:
-    value = {"status": "measured", "joules": joules, "u_reading": reading, "u_sensor": sensor}
+    value = NetEnergy(status="measured", joules=joules, u_reading=reading, u_sensor=sensor)
     assert rounding.in_line(value) == told
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from io import StringIO
@@ -13,7 +12,9 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
+from kit.core.reason import Reason
 from kit.energy import results
+from kit.energy.results.document import Metric, Results
 from kit.energy.results.older import readable
 from kit.judge import compare
 from kit.judge.contrast import Contrast, Side
@@ -29,12 +30,11 @@ from kit.tui.comparison import metrics
 from tests import golden
 
 NAME = "ab" * 32
-THREE = {
-    "status": "measured", "unit": "J", "value": 2.4164, "n": 3, "se": 0.0345, "sd": 0.0598,
-    "ci95": [2.268, 2.565], "u_reading": 0.000029, "u_sensor": 0.0898,
-    "launches": [2.35, 2.43, 2.47],
-}  # fmt: skip
-ONE = {k: v for k, v in THREE.items() if k not in ("se", "sd", "ci95")} | {"n": 1}
+THREE = Metric(
+    status="measured", unit="J", value=2.4164, n=3, se=0.0345, sd=0.0598,
+    ci95=(2.268, 2.565), u_reading=0.000029, u_sensor=0.0898, launches=(2.35, 2.43, 2.47),
+)  # fmt: skip
+ONE = structs.replace(THREE, n=1, se=None, sd=None, ci95=None)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,8 @@ ONE = {k: v for k, v in THREE.items() if k not in ("se", "sd", "ci95")} | {"n": 
         ({"status": "estimated"}, "2.416 J estimated ± 0.035 (3 launches) ± 0.090 (model)"),
         ({"value": 0.02416, "se": 0.000345, "u_sensor": 0.0009},
          "24.16 mJ ± 0.34 (3 launches) ± 0.90 (sensor)"),
-        ({"doubts": ["x"]}, "2.416 J ± 0.035 (3 launches) ± 0.090 (sensor) (readings in doubt)"),
+        ({"doubts": (Reason("no_block"),)},
+         "2.416 J ± 0.035 (3 launches) ± 0.090 (sensor) (readings in doubt)"),
         ({"unit": "s", "value": 0.0234, "se": 0.0003, "u_sensor": None},
          "23.40 ms ± 0.30 (3 launches)"),
         ({"unit": "tokens/s", "value": 3388.0, "se": 21.0, "u_sensor": None},
@@ -55,8 +56,7 @@ ONE = {k: v for k, v in THREE.items() if k not in ("se", "sd", "ci95")} | {"n": 
     ],
 )  # fmt: skip
 def test_a_mean(change: dict[str, Any], said: str) -> None:
-    metric = {k: v for k, v in {**THREE, **change}.items() if v is not None}
-    assert mean(metric) == said
+    assert mean(structs.replace(THREE, **change)) == said
 
 
 def test_one_launch_has_no_standard_error_and_says_so() -> None:
@@ -67,13 +67,15 @@ def test_one_launch_has_no_standard_error_and_says_so() -> None:
 
 def test_in_short_and_in_pieces() -> None:
     assert short(THREE) == "2.416 ± 0.035 ± 0.090"
-    assert pieces(THREE).spread == "± 0.035 (3 launches) ± 0.090 (sensor)"
+    said = pieces(THREE)
+    assert said and said.spread == "± 0.035 (3 launches) ± 0.090 (sensor)"
     assert interval(THREE) == "95% [2.268, 2.565] J"
-    assert mean({"status": "unmeasured", "unit": "J", "reason": "x"}) == "unmeasured: x"
+    none = Metric(status="unmeasured", unit="J", launches=(None,), reason=Reason("said", said="x"))
+    assert mean(none) == "unmeasured: x" and pieces(none) is None
 
 
 def test_reading_noise_is_never_said_of_a_mean() -> None:
-    assert mean(THREE) == mean({**THREE, "u_reading": 77.0})
+    assert mean(THREE) == mean(structs.replace(THREE, u_reading=77.0))
 
 
 # --- every face -------------------------------------------------------------------------------
@@ -86,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
 
 
 @pytest.fixture(scope="module")
-def found(run: RunRecords) -> dict[str, Any]:
+def found(run: RunRecords) -> Results:
     """Results whose launches differ by much more than their reading noise."""
     asked = {0: tuple(structs.replace(r, output_tokens=7) for r in run.requests[0])}
     return results.compute(dataclasses.replace(run, requests={**run.requests, **asked}))
@@ -98,25 +100,27 @@ def drawn(what: Any, width: int = 160) -> str:
     return " ".join(out.getvalue().split())
 
 
-def test_the_standard_error_is_over_launches(found: dict[str, Any]) -> None:
-    metric = found["metrics"]["gpu_energy_per_output_token"]
-    assert metric["se"] == pytest.approx(metric["sd"] / math.sqrt(metric["n"]))
-    assert metric["se"] > 5 * metric["u_reading"]  # the two are not to be taken for one another
+def test_the_standard_error_is_over_launches(found: Results) -> None:
+    metric = found.metrics["gpu_energy_per_output_token"]
+    assert metric.se == pytest.approx(metric.sd / math.sqrt(metric.n))
+    assert metric.se > 5 * metric.u_reading  # the two are not to be taken for one another
 
 
-def test_every_face_says_the_same(run: RunRecords, found: dict[str, Any]) -> None:
-    metric = found["metrics"]["gpu_energy_per_output_token"]
+def test_every_face_says_the_same(run: RunRecords, found: Results) -> None:
+    metric = found.metrics["gpu_energy_per_output_token"]
     said = mean(metric)
-    shown = run_parts(NAME, {}, {}, found, 160)
+    document = results.to_document(found)
+    shown = run_parts(NAME, {}, {}, document, 160)
     table = drawn(shown.found[2])
     text = " ".join(report.text(NAME, run, found).split())
     page = report.html(NAME, run, found)
     judged = compare.judge(run, found, run, found, same_card=True)
     verdicts = drawn(comparison_view(judged), 240)
-    home = row(NAME, {}, {}, found).stated
+    home = row(NAME, {}, {}, document).stated
     for face in (table, text, verdicts, home):
         assert said in face
-    spread = pieces(metric).spread
+    told = pieces(metric)
+    spread = told.spread if told else ""
     assert spread in page and LEGEND in page
     for face in (table, text, verdicts):
         assert " ".join(LEGEND.split()) in face
@@ -129,17 +133,18 @@ def test_every_face_says_the_same(run: RunRecords, found: dict[str, Any]) -> Non
         assert "(repeat)" not in face and "± repeat" not in face
 
 
-def test_one_launch_says_so_on_every_face(run: RunRecords, found: dict[str, Any]) -> None:
-    alone = copy.deepcopy(found)
-    for metric in alone["metrics"].values():
-        if "value" in metric:
-            metric |= {"n": 1, "interval": "none: one launch"}
-            for key in ("se", "sd", "ci95"):
-                metric.pop(key, None)
-    said = mean(alone["metrics"]["gpu_energy_per_output_token"])
+def test_one_launch_says_so_on_every_face(run: RunRecords, found: Results) -> None:
+    one = {"n": 1, "interval": "none: one launch", "se": None, "sd": None, "ci95": None}
+    metrics = {
+        name: structs.replace(metric, **one) if metric.value is not None else metric
+        for name, metric in found.metrics.items()
+    }
+    alone = structs.replace(found, metrics=metrics)
+    said = mean(alone.metrics["gpu_energy_per_output_token"])
+    document = results.to_document(alone)
     assert "(one launch)" in said
     text = " ".join(report.text(NAME, run, alone).split())
-    for face in (drawn(run_parts(NAME, {}, {}, alone, 160).found[2]), text):
+    for face in (drawn(run_parts(NAME, {}, {}, document, 160).found[2]), text):
         assert said in face
     assert "(one launch)" in report.html(NAME, run, alone)
 
@@ -154,16 +159,16 @@ def as_of_formulas_3(value: Any) -> Any:
     return [as_of_formulas_3(v) for v in value] if isinstance(value, list) else value
 
 
-def test_results_of_older_formulas_read_the_same(found: dict[str, Any]) -> None:
-    older = as_of_formulas_3(found)
-    again = readable(older)
-    for name, metric in found["metrics"].items():
-        if "value" in metric:
-            assert mean(again["metrics"][name]) == mean(metric)
+def test_results_of_older_formulas_read_the_same(found: Results) -> None:
+    document = results.to_document(found)
+    older = as_of_formulas_3(document)
+    again = results.from_document(older)
+    for name, metric in found.metrics.items():
+        assert mean(again.metrics[name]) == mean(metric)
     assert drawn(run_parts(NAME, {}, {}, older, 120).found[2]) == drawn(
-        run_parts(NAME, {}, {}, found, 120).found[2]
+        run_parts(NAME, {}, {}, document, 120).found[2]
     )
-    assert row(NAME, {}, {}, older).stated == row(NAME, {}, {}, found).stated
+    assert row(NAME, {}, {}, older).stated == row(NAME, {}, {}, document).stated
 
 
 @pytest.mark.parametrize("broken", [{}, {"metrics": []}, {"metrics": {"x": 3}, "primary": "y"}])

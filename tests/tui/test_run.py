@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from textual.widgets import TabbedContent
 
 from kit.core import jsonio
-from kit.energy.results.older import readable
+from kit.energy.results import from_document
 from kit.show.render.console import THEME
 from kit.show.render.show import run_parts
 from kit.show.report.mean import mean
@@ -259,8 +259,8 @@ def test_no_metric_loses_its_name_or_its_number(width: int) -> None:
     words = captured.get().split()
     assert "…" not in captured.get()
     assert {"2.416", "[2.267,", "2.565]", "[0.2501,", "0.2839]"} <= set(words)
-    for metric in readable(documents[-1])["metrics"].values():
-        if "value" in metric:
+    for metric in from_document(documents[-1]).metrics.values():
+        if metric.value is not None:
             assert mean(metric) in " ".join(words)
     assert words.count("estimated") == words.count("est.") == words.count("GPU") == 2
     first = next(line for line in captured.get().splitlines() if "GPU" in line)

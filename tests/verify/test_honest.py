@@ -255,7 +255,8 @@ def test_a_cap_that_somebody_changed_in_mid_run_is_told_everywhere(tmp_path: Pat
     assert found.status == "WARN"
     assert "500" in found.message
     (sealed,) = tmp_path.glob("*/results.json")
-    told = dict(notices(jsonio.read(sealed)))
+    found = jsonio.read(sealed)
+    told = dict(notices(found["notices"], len(found["launches"])))
     assert "its power cap was 700 W, and 500 W from 20" in told["CAP_CHANGED"]
 
 

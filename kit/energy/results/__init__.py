@@ -3,6 +3,9 @@
 The runner stores what `compute` returns; ``kit verify`` calls the same function on the sealed
 files and compares. Floats are kept to 12 significant digits.
 
+    document   the records of what is found
+    form       the document results.json from them, and back
+    older      documents of older formulas in today's terms
     windows    energy of blocks, and of prefill, decode and mixed stretches
     net        above the baselines, with drift
     requests   counts, latency, throughput, the texts' hash
@@ -15,69 +18,60 @@ files and compares. Floats are kept to 12 significant digits.
 
 from __future__ import annotations
 
-from typing import Any
-
-from kit.core.reason import plain
-from kit.core.units import rounded
 from kit.energy import Energy
 from kit.energy.results import checks, doubts, requests, windows
-from kit.energy.results.metrics import metrics
+from kit.energy.results.document import Launch, Results
+from kit.energy.results.form import from_document, rounded, to_document
+from kit.energy.results.metrics import metrics, outputs
 from kit.energy.results.net import nets
 from kit.energy.results.notices import notices
 from kit.energy.results.split import split
 from kit.record.records import RunRecords
 
-__all__ = ("FORMULAS", "SCHEMA", "compute")
+__all__ = ("FORMULAS", "SCHEMA", "Results", "compute", "from_document", "to_document")
 
 SCHEMA = "kit.results/1"
 FORMULAS = "5"
 
 
-def compute(records: RunRecords, energy: Energy | None = None) -> dict[str, Any]:
-    """Everything derived from a run, as the document ``results.json``.
+def compute(records: RunRecords, energy: Energy | None = None) -> Results:
+    """Everything derived from a run.
 
     Args:
         energy: the run's, where it was made before: its curves are then computed once.
     """
     energy = energy or Energy(records.samples, records.plan.meters)
-    launches = [
-        _launch(records, energy, index) for index in sorted({p.launch for p in records.phases})
-    ]
-    doubted = doubts.of_run(records, energy)
-    doubts.add_wall(launches)
-    all_metrics = metrics(launches)
-    found = {
-        "schema": SCHEMA,
-        "formulas": FORMULAS,
-        "primary": {
-            "metric": records.spec.primary_metric,
-            **all_metrics[records.spec.primary_metric],
-        },
-        "launches": launches,
-        "metrics": all_metrics,
-        "split": split(records, energy, launches),
-        "averaging": checks.averages(records, energy),
-        **({"doubts": doubted} if doubted else {}),
-        "notices": notices(records, energy, launches),
-    }
-    document: dict[str, Any] = rounded(plain(found))
-    return document
+    numbers = sorted({p.launch for p in records.phases})
+    launches = [doubts.of_wall(_launch(records, energy, index)) for index in numbers]
+    found = Results(
+        schema=SCHEMA,
+        formulas=FORMULAS,
+        primary=records.spec.primary_metric,
+        launches=tuple(launches),
+        outputs=outputs(launches),
+        metrics=metrics(launches),
+        split=split(records, energy, launches),
+        averaging=checks.averages(records, energy),
+        doubts=doubts.of_run(records, energy),
+        notices=notices(records, energy, launches),
+    )
+    return rounded(found)
 
 
-def _launch(records: RunRecords, energy: Energy, index: int) -> dict[str, Any]:
+def _launch(records: RunRecords, energy: Energy, index: int) -> Launch:
     asked = requests.measured(records, index)
     good = [r for r in asked if r.status == "ok"]
     own = [p for p in records.phases if p.launch == index]
     block = next((p for p in own if p.name == "measured"), None)
     phases = windows.of_launch(records, energy, index)
-    return {
-        "launch": index,
-        "phases": phases,
-        "net": nets(phases),
-        "cross_check": checks.cross_check(records, energy, block),
-        "steady": checks.steady(records, energy, own),
-        "requests": requests.counts(asked, good),
-        "latency": requests.latency(records, index, good),
-        "throughput": requests.throughput(block, good),
-        "outputs_sha256": requests.outputs(records, index),
-    }
+    return Launch(
+        index=index,
+        phases=phases,
+        net=nets(phases),
+        cross_check=checks.cross_check(records, energy, block),
+        steady=checks.steady(records, energy, own),
+        counts=requests.counts(asked, good),
+        latency=requests.latency(records, index, good),
+        throughput=requests.throughput(block, good),
+        outputs_sha256=requests.outputs(records, index),
+    )

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from kit.core.model import MeterDevice, Phase
 from kit.core.reason import Reason
 from kit.energy import Energy, scopes
+from kit.energy.results.document import Averages, CrossCheck, Known, Place
 from kit.energy.results.windows import seconds
 from kit.energy.scopes.wall import register_agreement
-from kit.energy.steady import Rule, judge
+from kit.energy.steady import Rule, Steady, judge
 from kit.energy.window import Averaging, averaging
 from kit.record.records import RunRecords
 
 CROSS_CHECK_S = 10.0
-Document = dict[str, Any]
 Views = Callable[[MeterDevice, int, int], float | Reason]
 
 
@@ -30,7 +29,7 @@ def _devices(records: RunRecords, scope: str) -> Iterator[MeterDevice]:
             yield from meter.devices
 
 
-def cross_check(records: RunRecords, energy: Energy, block: Phase | None) -> Document:
+def cross_check(records: RunRecords, energy: Energy, block: Phase | None) -> dict[str, CrossCheck]:
     """By GPU, and by outlet with a register: power readings' energy over the counter's in the
     measured block, or why not."""
 
@@ -46,20 +45,20 @@ def cross_check(records: RunRecords, energy: Energy, block: Phase | None) -> Doc
     return found | {d.device: _ratio(d, block, of_outlet) for d in outlets}
 
 
-def _ratio(device: MeterDevice, block: Phase | None, views: Views) -> Document:
+def _ratio(device: MeterDevice, block: Phase | None, views: Views) -> CrossCheck:
     if block is None:
-        return {"status": "unmeasured", "reason": Reason("no_block")}
+        return CrossCheck(status="unmeasured", reason=Reason("no_block"))
     length = seconds(block.t0, block.t1)
     if length < CROSS_CHECK_S:
         reason = Reason("block_short", seconds=length, least_s=CROSS_CHECK_S)
-        return {"status": "unmeasured", "reason": reason}
+        return CrossCheck(status="unmeasured", reason=reason)
     ratio = views(device, block.t0, block.t1)
     if isinstance(ratio, Reason):
-        return {"status": "unmeasured", "reason": ratio}
-    return {"status": "measured", "ratio": ratio}
+        return CrossCheck(status="unmeasured", reason=ratio)
+    return CrossCheck(status="measured", ratio=ratio)
 
 
-def averages(records: RunRecords, energy: Energy) -> Document:
+def averages(records: RunRecords, energy: Energy) -> dict[str, dict[str, Averages]]:
     """By GPU and power reading: the time that it averages over, as this run's own steps tell it."""
     return {
         device.device: {
@@ -70,10 +69,9 @@ def averages(records: RunRecords, energy: Energy) -> Document:
     }
 
 
-def _averaged(found: Averaging) -> Document:
-    known = {k: v for k, v in vars(found).items() if v is not None}
-    status = "unmeasured" if found.window_s is None else "measured"
-    return {"status": status, **known}
+def _averaged(found: Averaging) -> Averages:
+    status: Known = "unmeasured" if found.window_s is None else "measured"
+    return Averages(status=status, **vars(found))
 
 
 def rule_of(records: RunRecords) -> Rule:
@@ -84,25 +82,25 @@ def rule_of(records: RunRecords) -> Rule:
     return Rule(asked.temperature_c_per_min, asked.power_percent_per_min, asked.window_s)
 
 
-def steady(records: RunRecords, energy: Energy, own: list[Phase]) -> Document:
+def steady(records: RunRecords, energy: Energy, own: list[Phase]) -> dict[str, dict[Place, Steady]]:
     """By GPU: the loaded idle just before the measured block, and the block itself.
 
     Power is judged within the block too: there the work itself may vary, and its slope says
     whether the first joules cost as much as the last.
     """
-    found: Document = {}
-    places = {
+    places: dict[Place, Phase | None] = {
         "before": _block(own, "loaded_idle", "before"),
         "within": _block(own, "measured", None),
     }
     rule = rule_of(records)
-    for device in gpus(records):
-        found[device.device] = {
+    return {
+        device.device: {
             place: judge(device, energy.believed, _from(place, block, rule), block.t1, rule)
             for place, block in places.items()
             if block is not None
         }
-    return found
+        for device in gpus(records)
+    }
 
 
 def _from(place: str, block: Phase, rule: Rule) -> int:

@@ -2,69 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any
+import msgspec
 
 from kit.core.model import EnergyValue
 from kit.core.reason import Reason
-from kit.energy import Doubt, Energy
-from kit.energy.results.windows import find
+from kit.energy import Doubt as Found
+from kit.energy import Energy
+from kit.energy.results.document import Doubt, Launch
 from kit.energy.sanity import wall_below_parts
 from kit.energy.scopes import SCOPES
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 
-Document = dict[str, Any]
 _SPANS = 20
 _SURE_CHECK = 0.05
 
 
-def of_run(records: RunRecords, energy: Energy) -> list[Document]:
+def of_run(records: RunRecords, energy: Energy) -> tuple[Doubt, ...]:
     """Every doubt of the run, with the launches whose phases it is about."""
-    return [_document(d, records) for d in energy.doubts()]
+    return tuple(_told(d, records) for d in energy.doubts())
 
 
-def _document(doubt: Doubt, records: RunRecords) -> Document:
+def _told(doubt: Found, records: RunRecords) -> Doubt:
     outer = {name for name, _ in BLOCKS}
     touched = {p.launch for p in records.phases if p.name in outer and doubt.touches(p.t0, p.t1)}
-    return {
-        "device": doubt.device,
-        "quantity": doubt.quantity,
-        "reason": doubt.reason,
-        "dropped": doubt.dropped,
-        "settled": doubt.settled,
-        **({"instead": doubt.instead} if doubt.instead else {}),
-        **({"readings": doubt.readings, "of": doubt.of} if doubt.of else {}),
-        "spans": [list(span) for span in doubt.spans[:_SPANS]],
-        "launches": sorted(touched),
+    return Doubt(
+        device=doubt.device,
+        quantity=doubt.quantity,
+        reason=doubt.reason,
+        dropped=doubt.dropped,
+        settled=doubt.settled,
+        instead=doubt.instead,
+        readings=doubt.readings if doubt.of else None,
+        of=doubt.of or None,
+        spans=doubt.spans[:_SPANS],
+        launches=tuple(sorted(touched)),
+    )
+
+
+def of_wall(launch: Launch) -> Launch:
+    """The launch, with a doubt of the wall where it shows less than the parts behind it; and of a
+    part that nothing else confirms, since either of the two may be wrong."""
+    block = launch.measured
+    impossible = wall_below_parts([block.energy[s] for s in SCOPES]) if block else None
+    if block is None or impossible is None:
+        return launch
+    doubted = {"wall"} if _is_confirmed(launch) else {"wall", "gpu"}
+    energy = {
+        scope: _doubted(value, impossible) if scope in doubted else value
+        for scope, value in block.energy.items()
     }
+    changed = msgspec.structs.replace(block, energy=energy)
+    phases = tuple(changed if phase is block else phase for phase in launch.phases)
+    return msgspec.structs.replace(launch, phases=phases)
 
 
-def add_wall(launches: list[Document]) -> None:
-    """Where the wall shows less than the parts behind it, doubt it; and a part that nothing else
-    confirms, since either of the two may be wrong."""
-    for launch in launches:
-        block = find(launch["phases"], "measured", None)
-        if block is None:
-            continue
-        known = (*EnergyValue.__struct_fields__,)
-        values = [
-            EnergyValue(scope=s, **{k: v for k, v in block["energy"][s].items() if k in known})
-            for s in SCOPES
-        ]
-        impossible = wall_below_parts(values)
-        if impossible:
-            _doubt(block["energy"]["wall"], impossible)
-            if not _is_confirmed(launch):
-                _doubt(block["energy"]["gpu"], impossible)
+def _doubted(energy: EnergyValue, reason: Reason) -> EnergyValue:
+    if energy.joules is None:
+        return energy
+    return msgspec.structs.replace(energy, doubts=(*energy.doubts, reason))
 
 
-def _doubt(energy: Document, reason: Reason) -> None:
-    if energy["status"] != "unmeasured":
-        energy["doubts"] = [*energy.get("doubts", ()), reason]
-
-
-def _is_confirmed(launch: Document) -> bool:
+def _is_confirmed(launch: Launch) -> bool:
     """Whether every GPU's power readings say what its counter says."""
-    checks = [c for d, c in launch["cross_check"].items() if not d.startswith("pdu:")]
-    good = [c["status"] == "measured" and abs(c["ratio"] - 1) < _SURE_CHECK for c in checks]
+    checks = [c for d, c in launch.cross_check.items() if not d.startswith("pdu:")]
+    good = [c.ratio is not None and abs(c.ratio - 1) < _SURE_CHECK for c in checks]
     return bool(good) and all(good)

@@ -3,107 +3,124 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
 
 from kit.core import stats
 from kit.core.reason import Reason
+from kit.energy.results.document import (
+    Launch,
+    Metric,
+    Outputs,
+    Percentiles,
+    Status,
+    Throughput,
+)
 from kit.energy.results.requests import LATENCIES, NONE_COMPLETED, uncounted
-from kit.energy.results.windows import find, hypot
+from kit.energy.results.windows import hypot
 from kit.energy.scopes import SCOPES
 
-Document = dict[str, Any]
+
+class _Share(NamedTuple):
+    """Energy of one launch by the work done in it, with its standard uncertainties (J)."""
+
+    joules: float
+    u_reading: float
+    u_sensor: float
 
 
-def metrics(launches: list[Document]) -> Document:
-    """Every metric with its launch values and their summary."""
-    found: Document = {"outputs": _outputs(launches)}
+def metrics(launches: Sequence[Launch]) -> dict[str, Metric]:
+    """Every number, with its launch values and their summary."""
+    found = {}
     for scope, facts in SCOPES.items():
-        for per, key in (("output_token", "output_tokens"), ("request", "completed")):
-            each = [_energy_per(launch, scope, key) for launch in launches]
-            values = [e["joules"] if isinstance(e, dict) else e for e in each]
-            metric = _metric(values, "J", facts.status)
-            known = [e for e in each if isinstance(e, dict)]
-            if "value" in metric:
-                metric |= _propagated(known) | _doubted(launches, scope)
+        status: Status = "estimated" if facts.status == "estimated" else "measured"
+        for per in ("output_token", "request"):
+            each = [_energy_per(launch, scope, per) for launch in launches]
+            values = [e.joules if isinstance(e, _Share) else e for e in each]
+            metric = _metric(values, "J", status)
+            if metric.value is not None:
+                known = [e for e in each if isinstance(e, _Share)]
+                metric = _with_sensor(metric, known, _doubts(launches, scope))
             found[f"{scope}_energy_per_{per}"] = metric
     for name in LATENCIES:
-        values = [_median_or_reason(launch["latency"]["sent"][name]) for launch in launches]
-        found[f"{name}_p50"] = _metric(values, "s", "measured")
-    rates = [_rate_or_reason(launch["throughput"]) for launch in launches]
+        of = [getattr(launch.latency.sent, name) for launch in launches]
+        found[f"{name}_p50"] = _metric([_median_or_reason(p) for p in of], "s", "measured")
+    rates = [_rate_or_reason(launch.throughput) for launch in launches]
     found["output_throughput"] = _metric(rates, "tokens/s", "measured")
     return found
 
 
-def _median_or_reason(percentiles: Document) -> float | Reason:
-    found: float | Reason = percentiles.get("p50") or percentiles["absent"]["p50"]
-    return found
+def outputs(launches: Sequence[Launch]) -> Outputs:
+    """Whether launches agree on the texts: a run's own self-agreement."""
+    hashes = tuple(launch.outputs_sha256 for launch in launches)
+    if not hashes or None in hashes:
+        reason = Reason("answers_missing")
+        return Outputs(status="unmeasured", unit="sha256", reason=reason, launches=hashes)
+    agree = len(set(hashes)) == 1
+    return Outputs(status="measured", unit="sha256", agree=agree, launches=hashes)
 
 
-def _rate_or_reason(throughput: Document) -> float | Reason:
-    found: float | Reason = throughput.get("output_tokens_per_s") or throughput["reason"]
-    return found
+def _median_or_reason(percentiles: Percentiles) -> float | Reason:
+    return percentiles.p50 or (percentiles.absent or {})["p50"]
 
 
-def _energy_per(launch: Document, scope: str, key: str) -> dict[str, float] | Reason:
+def _rate_or_reason(throughput: Throughput) -> float | Reason:
+    return throughput.output_tokens_per_s or throughput.reason or NONE_COMPLETED
+
+
+def _energy_per(launch: Launch, scope: str, per: str) -> _Share | Reason:
     """Gross joules of the measured block over the work done in it, or why there is none."""
-    block = find(launch["phases"], "measured", None)
-    if block is None:
+    if launch.measured is None:
         return Reason("no_block")
-    energy, work = block["energy"][scope], launch["requests"][key]
-    if energy["status"] == "unmeasured":
-        reason: Reason = energy["reason"]
-        return reason
+    counts, energy = launch.counts, launch.measured.energy[scope]
+    if energy.joules is None:
+        assert energy.reason is not None
+        return energy.reason
+    work = counts.output_tokens if per == "output_token" else counts.completed
     if not work:
-        return uncounted(work) if launch["requests"]["completed"] else NONE_COMPLETED
-    return {name: float(energy[name] / work) for name in ("joules", "u_reading", "u_sensor")}
+        return uncounted(work) if counts.completed else NONE_COMPLETED
+    u_reading, u_sensor = energy.u_reading or 0.0, energy.u_sensor or 0.0
+    return _Share(energy.joules / work, u_reading / work, u_sensor / work)
 
 
-def _doubted(launches: list[Document], scope: str) -> Document:
+def _doubts(launches: Sequence[Launch], scope: str) -> tuple[Reason, ...]:
     """What is in doubt of the energies that a metric is made of."""
-    blocks = [find(launch["phases"], "measured", None) for launch in launches]
-    told = [why for b in blocks if b for why in b["energy"][scope].get("doubts", ())]
-    return {"doubts": list(dict.fromkeys(told))} if told else {}
+    blocks = [launch.measured for launch in launches]
+    return tuple(dict.fromkeys(why for b in blocks if b for why in b.energy[scope].doubts))
 
 
-def _propagated(each: list[dict[str, float]]) -> dict[str, float]:
-    """The mean's uncertainty from each launch's own: reading noise averages out, the sensor's error
-    does not.
+def _with_sensor(metric: Metric, each: list[_Share], doubts: tuple[Reason, ...]) -> Metric:
+    """The mean with its uncertainty from each launch's own: reading noise averages out, the
+    sensor's error does not.
 
     Reading noise is part of what scatters between launches, and mostly a small one: the standard
     error over launches holds it together with whatever the machine did otherwise.
     """
-    return {
-        "u_reading": hypot(e["u_reading"] for e in each) / len(each),
-        "u_sensor": math.fsum(e["u_sensor"] for e in each) / len(each),
-    }
+    return msgspec.structs.replace(
+        metric,
+        u_reading=hypot(e.u_reading for e in each) / len(each),
+        u_sensor=math.fsum(e.u_sensor for e in each) / len(each),
+        doubts=doubts,
+    )
 
 
-def _metric(values: list[float | Reason], unit: str, status: str) -> Document:
-    known = [v for v in values if isinstance(v, float)]
-    per_launch = [v if isinstance(v, float) else None for v in values]
+def _metric(values: list[float | Reason], unit: str, status: Status) -> Metric:
+    per_launch = tuple(v if isinstance(v, float) else None for v in values)
+    known = [v for v in per_launch if v is not None]
     summed = stats.summary(known)
     if summed is None or len(known) < len(values):
         reasons = [v for v in values if isinstance(v, Reason)] or [Reason("no_launch")]
-        return {"status": "unmeasured", "unit": unit, "reason": reasons[0], "launches": per_launch}
-    found = {
-        "status": status,
-        "unit": unit,
-        "value": summed.mean,
-        "n": summed.n,
-        "interval": summed.method,
-        "launches": per_launch,
-    }
-    if summed.sd is not None and summed.ci95 is not None:
-        se = summed.sd / math.sqrt(summed.n)
-        found |= {"se": se, "sd": summed.sd, "ci95": list(summed.ci95)}
-    return found
-
-
-def _outputs(launches: list[Document]) -> Document:
-    """Whether launches agree on the texts: a run's own self-agreement."""
-    hashes = [launch["outputs_sha256"] for launch in launches]
-    if not hashes or None in hashes:
-        reason = Reason("answers_missing")
-        return {"status": "unmeasured", "unit": "sha256", "reason": reason, "launches": hashes}
-    agree = len(set(hashes)) == 1
-    return {"status": "measured", "unit": "sha256", "agree": agree, "launches": hashes}
+        return Metric(status="unmeasured", unit=unit, reason=reasons[0], launches=per_launch)
+    return Metric(
+        status=status,
+        unit=unit,
+        value=summed.mean,
+        n=summed.n,
+        interval=summed.method,
+        launches=per_launch,
+        se=None if summed.sd is None else summed.sd / math.sqrt(summed.n),
+        sd=summed.sd,
+        ci95=summed.ci95,
+    )

@@ -7,13 +7,15 @@ server before and after the block. A negative difference stays negative.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import msgspec
+
+from kit.core.model import EnergyValue
 from kit.core.reason import Reason
-from kit.energy.results.windows import find, hypot
+from kit.energy.results.document import NetEnergy, Phase, find
+from kit.energy.results.windows import hypot
 from kit.energy.scopes import SCOPES
-
-Document = dict[str, Any]
 
 
 class Baseline(NamedTuple):
@@ -27,7 +29,7 @@ class Baseline(NamedTuple):
     offset_w: float
 
 
-def nets(phases: list[Document]) -> Document:
+def nets(phases: tuple[Phase, ...]) -> dict[str, dict[str, NetEnergy]]:
     """By scope: above the idle host, and above the loaded idle server."""
     measured = find(phases, "measured", None)
     idle = [find(phases, "idle", "before")]
@@ -41,74 +43,74 @@ def nets(phases: list[Document]) -> Document:
     }
 
 
-def _above(measured: Document | None, blocks: list[Document | None], scope: str) -> Document:
+def _above(measured: Phase | None, blocks: list[Phase | None], scope: str) -> NetEnergy:
     """Gross minus the baseline's power times the block's duration, or why it cannot be told."""
     if measured is None:
         return _unmeasured(Reason("no_block"))
-    gross = measured["energy"][scope]
-    if gross["status"] == "unmeasured":
-        return _unmeasured(gross["reason"])
-    there = [b for b in blocks if b is not None and b["duration_s"] > 0]
+    gross = measured.energy[scope]
+    if gross.joules is None:
+        return _unmeasured(gross.reason)
+    there = [b for b in blocks if b is not None and b.duration_s > 0]
     if not there:
         return _unmeasured(Reason("of_baseline", reason=Reason("no_baseline")))
     for block in there:
-        if block["energy"][scope]["status"] == "unmeasured":
-            return _unmeasured(Reason("of_baseline", reason=block["energy"][scope]["reason"]))
+        if block.energy[scope].joules is None:
+            return _unmeasured(Reason("of_baseline", reason=block.energy[scope].reason))
+    told = [why for b in (measured, *there) for why in b.energy[scope].doubts]
     found = _difference(measured, [_baseline(b, scope) for b in there], scope)
-    told = [why for b in (measured, *there) for why in b["energy"][scope].get("doubts", ())]
-    return found | ({"doubts": list(dict.fromkeys(told))} if told else {})
+    return msgspec.structs.replace(found, doubts=tuple(dict.fromkeys(told)))
 
 
-def _unmeasured(reason: Reason) -> Document:
-    return {"status": "unmeasured", "reason": reason}
+def _unmeasured(reason: Reason | None) -> NetEnergy:
+    return NetEnergy(status="unmeasured", reason=reason)
 
 
-def _baseline(block: Document, scope: str) -> Baseline:
-    energy, duration = block["energy"][scope], block["duration_s"]
+def _baseline(block: Phase, scope: str) -> Baseline:
+    energy, duration = block.energy[scope], block.duration_s
     return Baseline(
-        energy["joules"] / duration,
-        energy["u_reading"] / duration,
-        (block["t0"] + block["t1"]) / 2,
+        (energy.joules or 0.0) / duration,
+        (energy.u_reading or 0.0) / duration,
+        (block.t0 + block.t1) / 2,
         *_sensor(energy, duration),
     )
 
 
-def _sensor(energy: Document, duration_s: float) -> tuple[float, float]:
+def _sensor(energy: EnergyValue, duration_s: float) -> tuple[float, float]:
     """Relative error of gain (or of the model) and error of offset (W) of a block's energy."""
-    terms, joules = energy["terms"], abs(energy["joules"])
+    terms, joules = energy.terms, abs(energy.joules or 0.0)
     gain = hypot([terms.get("gain", 0.0), terms.get("model", 0.0)]) / joules if joules else 0.0
     return gain, terms.get("offset", 0.0) / duration_s
 
 
-def _difference(measured: Document, baselines: list[Baseline], scope: str) -> Document:
+def _difference(measured: Phase, baselines: list[Baseline], scope: str) -> NetEnergy:
     """The net with its uncertainty; two baselines are interpolated to the middle of the block.
 
     How the baseline went from one to the other is not known: it may have jumped at once or at the
     end, so that its mean lies anywhere between the two.
     """
-    gross, duration = measured["energy"][scope], measured["duration_s"]
-    weights = _weights(baselines, (measured["t0"] + measured["t1"]) / 2)
+    gross, duration = measured.energy[scope], measured.duration_s
+    weights = _weights(baselines, (measured.t0 + measured.t1) / 2)
     watts = math.fsum(w * b.watts for w, b in zip(weights, baselines, strict=True))
     u_watts = hypot([w * b.u for w, b in zip(weights, baselines, strict=True)])
     first, last = baselines[0], baselines[-1]
     drift_w = last.watts - first.watts
-    joules = gross["joules"] - watts * duration
-    found = {
-        "status": gross["status"],
-        "joules": joules,
-        "baseline_w": watts,
-        "u_reading": hypot(
-            [gross["u_reading"], duration * u_watts, duration * drift_w / math.sqrt(12)]
+    joules = (gross.joules or 0.0) - watts * duration
+    drifts = len(baselines) > 1
+    return NetEnergy(
+        status=gross.status,
+        joules=joules,
+        baseline_w=watts,
+        u_reading=hypot(
+            [gross.u_reading or 0.0, duration * u_watts, duration * drift_w / math.sqrt(12)]
         ),
-        "u_sensor": _u_sensor(gross, duration, joules, watts, baselines),
-    }
-    if len(baselines) > 1:
-        found |= {"drift_w": drift_w, "u_drift_w": hypot([first.u, last.u])}
-    return found
+        u_sensor=_u_sensor(gross, duration, joules, watts, baselines),
+        drift_w=drift_w if drifts else None,
+        u_drift_w=hypot([first.u, last.u]) if drifts else None,
+    )
 
 
 def _u_sensor(
-    gross: Document, duration: float, joules: float, watts: float, baselines: list[Baseline]
+    gross: EnergyValue, duration: float, joules: float, watts: float, baselines: list[Baseline]
 ) -> float:
     """What the sensor's errors do to the difference, J.
 
@@ -116,13 +118,13 @@ def _u_sensor(
     one of them has on top, such as a baseline below the powers that a card was calibrated for,
     stays by itself. So does what misplaces the block's edges.
     """
-    own = (*_sensor(gross, duration), gross["joules"])
+    own = (*_sensor(gross, duration), gross.joules or 0.0)
     below = (max(b.gain for b in baselines), max(b.offset_w for b in baselines), watts * duration)
     parts = (own, below)
     shared_gain, shared_w = min(own[0], below[0]), min(own[1], below[1])
     excess = [math.sqrt(max(g**2 - shared_gain**2, 0.0)) * energy for g, _, energy in parts]
     excess += [math.sqrt(max(w**2 - shared_w**2, 0.0)) * duration for _, w, _ in parts]
-    edges = [gross["terms"].get(name, 0.0) for name in ("delay", "lag")]
+    edges = [gross.terms.get(name, 0.0) for name in ("delay", "lag")]
     return hypot([shared_gain * joules, *excess, *edges])
 
 

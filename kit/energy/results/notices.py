@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from kit.core.limits import STATES
-from kit.core.model import EnergyValue
 from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
 from kit.energy import Doubt, Energy
 from kit.energy.foreign import Foreign, Span, foreign_processes
 from kit.energy.results.checks import gpus
+from kit.energy.results.document import Launch, NetEnergy, Notice
 from kit.energy.results.requests import measured
-from kit.energy.results.windows import find
 from kit.energy.sanity import wall_below_parts
 from kit.energy.scopes import SCOPES
 from kit.record.phases import INSIDE
@@ -28,11 +27,10 @@ _CROSS_CHECK, _REGISTER_CHECK = 0.02, 0.05
 _DRIFT_SHARE = 0.01
 _MOST_DOUBTS = 12
 
-Document = dict[str, Any]
 Note = Callable[[Reason], None]
 
 
-def notices(records: RunRecords, energy: Energy, launches: list[Document]) -> list[Document]:
+def notices(records: RunRecords, energy: Energy, launches: list[Launch]) -> tuple[Notice, ...]:
     """Every notice of a run; one that several launches share is told once, with their numbers."""
     found = [Reason("SAMPLER_GAP", said=gap) for gap in records.samples.gaps]
     found += _doubts(energy.doubts())
@@ -40,17 +38,18 @@ def notices(records: RunRecords, energy: Energy, launches: list[Document]) -> li
     shared: dict[Reason, list[int]] = {}
     for launch in launches:
 
-        def note(notice: Reason, number: int = launch["launch"]) -> None:
+        def note(notice: Reason, number: int = launch.index) -> None:
             shared.setdefault(notice, []).append(number)
 
         _of_work(records, launch, note)
         _of_energy(launch, note)
         _of_state(launch, note)
-        for notice in _foreign(records, launch["launch"]):
+        for notice in _foreign(records, launch.index):
             note(notice)
     lost = [Reason("SAMPLER_LOST", said=str(e.data.get("message"))) for e in records.losses]
-    told = [notice.document() | {"launches": numbers} for notice, numbers in shared.items()]
-    return [*(n.document() for n in found), *told, *(n.document() for n in lost)]
+    told = [Notice(n.code, **n.values, launches=numbers) for n, numbers in shared.items()]
+    before, after = ([Notice(n.code, **n.values) for n in of] for of in (found, lost))
+    return (*before, *told, *after)
 
 
 def _doubts(doubts: Sequence[Doubt]) -> Iterator[Reason]:
@@ -91,14 +90,14 @@ def _caps(records: RunRecords) -> Iterator[Reason]:
 # --- work -----------------------------------------------------------------------------------
 
 
-def _of_work(records: RunRecords, launch: Document, note: Note) -> None:
+def _of_work(records: RunRecords, launch: Launch, note: Note) -> None:
     """Whether the same work was done, and the driver did not limit it."""
-    index, counts = launch["launch"], launch["requests"]
+    index, counts = launch.index, launch.counts
     good = [r for r in measured(records, index) if r.status == "ok"]
     expected = {r.index: r.expect_tokens for r in records.schedule}
-    if counts["failed"]:
-        failed = {name: counts[name] for name in ("failed", "issued", "failures")}
-        note(Reason("FAILED_REQUESTS", **failed))
+    if counts.failed:
+        failed, issued, failures = counts.failed, counts.issued, counts.failures
+        note(Reason("FAILED_REQUESTS", failed=failed, issued=issued, failures=failures))
     untimed = sum(r.first_token is None for r in good)
     if untimed:
         note(Reason("UNTIMED_TOKENS", untimed=untimed, completed=len(good)))
@@ -115,13 +114,12 @@ def _of_work(records: RunRecords, launch: Document, note: Note) -> None:
         note(Reason("DRIVER_LIMITED", reason=reason))
 
 
-def _driver_faults(driver: Document, launch: Document) -> list[Reason]:
+def _driver_faults(driver: dict[str, Any], launch: Launch) -> list[Reason]:
     """The load driver must not be what limits the run."""
     found = []
     if driver.get("cpu_share", 0) > _MAX_CPU_SHARE:
         found.append(Reason("driver_busy", cpu_share=driver["cpu_share"]))
-    ttft = launch["latency"]["sent"]["ttft"].get("p50", 0.0)
-    limit = max(_MAX_LAG_S, 0.01 * ttft)
+    limit = max(_MAX_LAG_S, 0.01 * (launch.latency.sent.ttft.p50 or 0.0))
     lag = (driver.get("lag_p99_ns") or 0) * NS
     if lag > limit:
         found.append(Reason("driver_late", late_s=lag, limit_s=limit))
@@ -131,68 +129,58 @@ def _driver_faults(driver: Document, launch: Document) -> list[Reason]:
 # --- energy ---------------------------------------------------------------------------------
 
 
-def _of_energy(launch: Document, note: Note) -> None:
+def _of_energy(launch: Launch, note: Note) -> None:
     """Views that disagree, baselines that drift, phases that the readings cannot resolve."""
-    for device, check in launch["cross_check"].items():
+    for device, check in launch.cross_check.items():
         limit = _REGISTER_CHECK if device.startswith("pdu:") else _CROSS_CHECK
-        if check["status"] == "measured" and abs(check["ratio"] - 1) > limit:
-            note(Reason("CROSS_CHECK", device=device, ratio=check["ratio"]))
-    for scope, nets in launch["net"].items():
+        if check.ratio is not None and abs(check.ratio - 1) > limit:
+            note(Reason("CROSS_CHECK", device=device, ratio=check.ratio))
+    for scope, nets in launch.net.items():
         drift_w = _drift_w(launch, scope, nets["above_loaded_idle"])
         if drift_w is not None:
             note(Reason("BASELINE_DRIFT", scope=scope, drift_w=drift_w))
-    impossible = _below_parts(launch)
-    if impossible:
+    block = launch.measured
+    # What is behind the outlets cannot draw more than these show.
+    if impossible := wall_below_parts([block.energy[s] for s in SCOPES]) if block else None:
         note(Reason("WALL_IMPOSSIBLE", reason=impossible))
     unresolved = [
-        phase["phase"]
-        for phase in launch["phases"]
-        if phase["phase"] in INSIDE and _is_unresolved(phase["energy"]["gpu"])
+        phase.name
+        for phase in launch.phases
+        if phase.name in INSIDE and _is_unresolved(phase.energy["gpu"].reason)
     ]
     if unresolved:
         note(Reason("PHASES_UNRESOLVED", phases=unresolved))
 
 
-def _is_unresolved(energy: Document) -> bool:
-    reason = energy.get("reason")
-    return isinstance(reason, Reason) and reason.code == "not_resolved"
+def _is_unresolved(reason: Reason | None) -> bool:
+    return reason is not None and reason.code == "not_resolved"
 
 
-def _below_parts(launch: Document) -> Reason | None:
-    """The wall cannot show less than what the GPUs and CPU packages behind it draw."""
-    block = find(launch["phases"], "measured", None)
-    if block is None:
-        return None
-    energies = {scope: block["energy"][scope] for scope in SCOPES}
-    return wall_below_parts([EnergyValue(scope=s, **energy) for s, energy in energies.items()])
-
-
-def _drift_w(launch: Document, scope: str, net: Document) -> float | None:
+def _drift_w(launch: Launch, scope: str, net: NetEnergy) -> float | None:
     """By how much the loaded idle power changed (W), where that is beyond its uncertainty and
     beyond 1% of the block's power."""
-    block = find(launch["phases"], "measured", None)
-    if SCOPES[scope].status == "estimated" or "drift_w" not in net:
+    block, drift_w = launch.measured, net.drift_w
+    if SCOPES[scope].status == "estimated" or drift_w is None:
         return None
-    if block is None or not block["duration_s"]:
+    if block is None or not block.duration_s:
         return None
-    power = block["energy"][scope]["joules"] / block["duration_s"]
-    drift_w, u = float(net["drift_w"]), net["u_drift_w"]
-    is_beyond = abs(drift_w) > 2 * u and abs(drift_w) > _DRIFT_SHARE * abs(power)
-    return drift_w if is_beyond else None
+    power = (block.energy[scope].joules or 0.0) / block.duration_s
+    least = max(2 * (net.u_drift_w or 0.0), _DRIFT_SHARE * abs(power))
+    return drift_w if abs(drift_w) > least else None
 
 
 # --- state ----------------------------------------------------------------------------------
 
 
-def _of_state(launch: Document, note: Note) -> None:
+def _of_state(launch: Launch, note: Note) -> None:
     """GPUs that were not steady, or too briefly watched to say so."""
-    for device, places in launch["steady"].items():
+    for device, places in launch.steady.items():
         for place, judged in places.items():
-            if judged["status"] == "not_steady":
-                note(Reason("NOT_STEADY", device=device, place=place, reasons=judged["reasons"]))
-        unknown = [judged for judged in places.values() if judged["status"] == "unknown"]
+            if judged.status == "not_steady":
+                note(Reason("NOT_STEADY", device=device, place=place, reasons=judged.reasons))
+        unknown = [judged for judged in places.values() if judged.status == "unknown"]
         if unknown:
-            why = dict.fromkeys(_untold(r) for judged in unknown for r in judged["reasons"])
+            why = dict.fromkeys(_untold(r) for judged in unknown for r in judged.reasons)
             note(Reason("STEADY_UNKNOWN", device=device, reasons=tuple(why)))
 
 

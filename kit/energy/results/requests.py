@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from kit.core import stats
-from kit.core.model import Phase, Request
+from kit.core.model import Phase, Request, Response
 from kit.core.reason import Reason
 from kit.core.units import NS
+from kit.energy.results.document import (
+    Latencies,
+    Latency,
+    Percentiles,
+    RequestCounts,
+    Throughput,
+)
 from kit.record.records import RunRecords
 
 LATENCIES = ("ttft", "tpot", "e2e")
@@ -22,17 +28,17 @@ def measured(records: RunRecords, index: int) -> list[Request]:
     return [r for r in records.requests.get(index, ()) if r.stage == "measured"]
 
 
-def counts(asked: Sequence[Request], good: Sequence[Request]) -> dict[str, Any]:
+def counts(asked: Sequence[Request], good: Sequence[Request]) -> RequestCounts:
     """Requests and tokens; issued = completed + failed, and why they failed."""
     codes = Counter(r.code or r.status for r in asked if r.status != "ok")
-    return {
-        "issued": len(asked),
-        "completed": len(good),
-        "failed": len(asked) - len(good),
-        "failures": dict(sorted(codes.items())),
-        "prompt_tokens": _token_sum([r.prompt_tokens for r in good]),
-        "output_tokens": _token_sum([r.output_tokens for r in good]),
-    }
+    return RequestCounts(
+        issued=len(asked),
+        completed=len(good),
+        failed=len(asked) - len(good),
+        failures=dict(sorted(codes.items())),
+        prompt_tokens=_token_sum([r.prompt_tokens for r in good]),
+        output_tokens=_token_sum([r.output_tokens for r in good]),
+    )
 
 
 def _token_sum(each: Sequence[int | None]) -> int | None:
@@ -41,21 +47,25 @@ def _token_sum(each: Sequence[int | None]) -> int | None:
     return sum(known) if known and len(known) == len(each) else None
 
 
-def latency(records: RunRecords, index: int, good: Sequence[Request]) -> dict[str, Any]:
+def latency(records: RunRecords, index: int, good: Sequence[Request]) -> Latency:
     """TTFT, TPOT and end-to-end from the intended and from the actual sending, ITL by chunk."""
-    found: dict[str, Any] = {}
-    for since in ("sent", "intended"):
-        values = {name: [_one_latency(name, r, since) for r in good] for name in LATENCIES}
-        known = {name: [v for v in of if v is not None] for name, of in values.items()}
-        found[since] = {n: _percentiles(known[n], _why_untimed(n, good)) for n in LATENCIES}
     times = {r.index: r.chunk_times for r in records.responses.get(index, ())}
     gaps = [
         (b - a) * NS
         for r in good
         for a, b in zip(times.get(r.index, ())[:-1], times.get(r.index, ())[1:], strict=True)
     ]
-    found["itl"] = _percentiles(gaps, _why_untimed("itl", good))
-    return found
+    return Latency(
+        sent=_latencies(good, "sent"),
+        intended=_latencies(good, "intended"),
+        itl=_percentiles(gaps, _why_untimed("itl", good)),
+    )
+
+
+def _latencies(good: Sequence[Request], since: str) -> Latencies:
+    values = {name: [_one_latency(name, r, since) for r in good] for name in LATENCIES}
+    known = {name: [v for v in of if v is not None] for name, of in values.items()}
+    return Latencies(**{n: _percentiles(known[n], _why_untimed(n, good)) for n in LATENCIES})
 
 
 def _why_untimed(name: str, good: Sequence[Request]) -> Reason:
@@ -84,30 +94,29 @@ def _one_latency(name: str, r: Request, since: str) -> float | None:
     return (r.last_token - r.first_token) * NS / (r.output_tokens - 1)
 
 
-def _percentiles(values: Sequence[float], none: Reason) -> dict[str, Any]:
+def _percentiles(values: Sequence[float], none: Reason) -> Percentiles:
     """Percentiles in seconds; one that too few requests support is absent, with the number, or
     with the reason ``none`` where there is no value at all."""
-    found: dict[str, Any] = {"n": len(values), "unit": "s"}
+    found, absent = dict[str, float](), dict[str, Reason]()
     for p, needed in stats.PERCENTILE_NEEDS.items():
         value = stats.percentile(values, p) if values else None
         if value is None:
-            reason = Reason("needs_requests", requests=needed) if values else none
-            found.setdefault("absent", {})[f"p{p}"] = reason
+            absent[f"p{p}"] = Reason("needs_requests", requests=needed) if values else none
         else:
             found[f"p{p}"] = value
-    return found
+    return Percentiles(n=len(values), unit="s", absent=absent or None, **found)
 
 
-def throughput(block: Phase | None, good: Sequence[Request]) -> dict[str, Any]:
+def throughput(block: Phase | None, good: Sequence[Request]) -> Throughput:
     """Output tokens per second from the first sending to the last token."""
     begins = [r.sent for r in good if r.sent is not None]
     if block is None or not begins:
-        return {"reason": NONE_COMPLETED}
+        return Throughput(reason=NONE_COMPLETED)
     tokens = _token_sum([r.output_tokens for r in good])
     if not tokens:
-        return {"reason": uncounted(tokens)}
+        return Throughput(reason=uncounted(tokens))
     seconds = (max(map(ended, good)) - min(begins)) * NS
-    return {"output_tokens_per_s": tokens / seconds, "seconds": seconds}
+    return Throughput(output_tokens_per_s=tokens / seconds, seconds=seconds)
 
 
 def uncounted(tokens: int | None) -> Reason:
@@ -128,5 +137,5 @@ def outputs(records: RunRecords, index: int) -> str | None:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _is_measured(response: Any) -> bool:
-    return bool(response.stage == "measured")
+def _is_measured(response: Response) -> bool:
+    return response.stage == "measured"

@@ -8,35 +8,34 @@ the loaded idle server. The scatter between launches is in its error.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from kit.core.model import Request
 from kit.core.reason import Reason
 from kit.energy import Energy
 from kit.energy.regression import Estimate, Refused, Work, over_launches
+from kit.energy.results.document import Fitted, Launch, Split, find
 from kit.energy.results.requests import measured
-from kit.energy.results.windows import find, hypot, needed_s, seconds
+from kit.energy.results.windows import hypot, needed_s, seconds
 from kit.record.records import RunRecords
 
 SCOPES = ("gpu", "cpu")
-Document = dict[str, Any]
 
 
-def split(records: RunRecords, energy: Energy, launches: list[Document]) -> Document:
+def split(records: RunRecords, energy: Energy, launches: list[Launch]) -> dict[str, Split]:
     """By scope: J per prompt token and per output token above loaded idle, or why not."""
     return {scope: _scope(records, energy, launches, scope) for scope in SCOPES}
 
 
-def _unmeasured(reason: Reason) -> Document:
-    return {"status": "unmeasured", "reason": reason}
+def _unmeasured(reason: Reason) -> Split:
+    return Split(status="unmeasured", reason=reason)
 
 
-def _scope(records: RunRecords, energy: Energy, launches: list[Document], scope: str) -> Document:
+def _scope(records: RunRecords, energy: Energy, launches: list[Launch], scope: str) -> Split:
     if records.spec.arrivals.concurrency > 1 or records.spec.arrivals.kind != "closed":
         return _unmeasured(Reason("overlapping"))
     work: list[list[Work]] = []
     for launch in launches:
-        found = [_work(energy, r, scope) for r in measured(records, launch["launch"])]
+        found = [_work(energy, r, scope) for r in measured(records, launch.index)]
         missing = next((w for w in found if isinstance(w, Reason)), None)
         if missing:
             return _unmeasured(missing)
@@ -48,27 +47,27 @@ def _scope(records: RunRecords, energy: Energy, launches: list[Document], scope:
     if isinstance(fitted, Refused):
         return _unmeasured(fitted.reason)
     gain = _gain(launches, scope)
-    return {
-        "status": "measured",
-        "prefill_j_per_token": _estimate(fitted.prefill, gain),
-        "decode_j_per_token": _estimate(fitted.decode, gain),
-        "baseline_w": {"value": fitted.baseline_w.value, "u": fitted.baseline_w.u},
-        "condition": fitted.condition,
-        "windows": fitted.windows,
-        "launches": fitted.launches,
-        "df": fitted.prefill.df,
-    }
+    return Split(
+        status="measured",
+        prefill_j_per_token=_estimate(fitted.prefill, gain),
+        decode_j_per_token=_estimate(fitted.decode, gain),
+        baseline_w=Fitted(value=fitted.baseline_w.value, u=fitted.baseline_w.u),
+        condition=fitted.condition,
+        windows=fitted.windows,
+        launches=fitted.launches,
+        df=fitted.prefill.df,
+    )
 
 
-def _estimate(estimate: Estimate, gain: float) -> Document:
-    return {"value": estimate.value, "u": estimate.u, "u_sensor": abs(estimate.value) * gain}
+def _estimate(estimate: Estimate, gain: float) -> Fitted:
+    return Fitted(value=estimate.value, u=estimate.u, u_sensor=abs(estimate.value) * gain)
 
 
-def _gain(launches: list[Document], scope: str) -> float:
+def _gain(launches: list[Launch], scope: str) -> float:
     """The sensor's relative error of gain; its offset is in the baseline too, and drops out."""
-    blocks = [block for launch in launches if (block := find(launch["phases"], "measured", None))]
-    energies = [b["energy"][scope] for b in blocks if b["energy"][scope].get("joules")]
-    return max((e["terms"].get("gain", 0.0) / abs(e["joules"]) for e in energies), default=0.0)
+    energies = [launch.measured.energy[scope] for launch in launches if launch.measured]
+    gains = (e.terms.get("gain", 0.0) / abs(e.joules) for e in energies if e.joules)
+    return max(gains, default=0.0)
 
 
 def _work(energy: Energy, request: Request, scope: str) -> Work | Reason:
@@ -98,18 +97,21 @@ def _work(energy: Energy, request: Request, scope: str) -> Work | Reason:
     )
 
 
-def _baseline(launches: list[Document], scope: str) -> tuple[float, float] | None:
+def _baseline(launches: list[Launch], scope: str) -> tuple[float, float] | None:
     """Mean power of all loaded idle blocks and its standard uncertainty, W."""
     blocks = [
         block
         for launch in launches
         for part in ("before", "after")
-        if (block := find(launch["phases"], "loaded_idle", part)) and block["duration_s"] > 0
+        if (block := find(launch.phases, "loaded_idle", part)) and block.duration_s > 0
     ]
-    if not blocks or any(b["energy"][scope]["status"] == "unmeasured" for b in blocks):
+    energies = [block.energy[scope] for block in blocks]
+    if not blocks or any(e.joules is None for e in energies):
         return None
-    watts = [b["energy"][scope]["joules"] / b["duration_s"] for b in blocks]
-    scatter = hypot(b["energy"][scope]["u_reading"] / b["duration_s"] for b in blocks) / len(blocks)
+    lasted = [block.duration_s for block in blocks]
+    watts = [(e.joules or 0.0) / s for e, s in zip(energies, lasted, strict=True)]
+    noises = ((e.u_reading or 0.0) / s for e, s in zip(energies, lasted, strict=True))
+    scatter = hypot(noises) / len(blocks)
     mean = math.fsum(watts) / len(watts)
     if len(watts) > 1:
         spread = math.fsum((w - mean) ** 2 for w in watts) / (len(watts) - 1) / len(watts)

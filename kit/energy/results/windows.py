@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
-from kit.core.model import EnergyValue, Phase
+from kit.core import model
+from kit.core.model import EnergyValue
 from kit.core.reason import Reason
 from kit.core.units import NS
 from kit.energy import SENSOR_TERMS, Energy, scopes
+from kit.energy.results.document import Phase
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 
@@ -21,7 +23,7 @@ _ALIKE = (*SENSOR_TERMS, "edge")
 _MOST_SAID = 2
 
 
-def of_launch(records: RunRecords, energy: Energy, index: int) -> list[dict[str, Any]]:
+def of_launch(records: RunRecords, energy: Energy, index: int) -> tuple[Phase, ...]:
     """Every block of a launch, then all pieces of prefill, of decode and of mixed together."""
     own = [p for p in records.phases if p.launch == index]
     found = [_phase(records, energy, [block]) for block in own if block.name not in INSIDE]
@@ -29,12 +31,7 @@ def of_launch(records: RunRecords, energy: Energy, index: int) -> list[dict[str,
         pieces = [p for p in own if p.name == name]
         if pieces:
             found.append(_phase(records, energy, pieces))
-    return found
-
-
-def find(phases: Sequence[dict[str, Any]], name: str, part: str | None) -> dict[str, Any] | None:
-    """The block of that name, if the launch came so far."""
-    return next((p for p in phases if (p["phase"], p["part"]) == (name, part)), None)
+    return tuple(found)
 
 
 def seconds(t0: int, t1: int) -> float:
@@ -52,7 +49,7 @@ def needed_s(energy: EnergyValue) -> float:
     return RESOLVED_PERIODS * (energy.period_s or 0.0)
 
 
-def _phase(records: RunRecords, energy: Energy, pieces: Sequence[Phase]) -> dict[str, Any]:
+def _phase(records: RunRecords, energy: Energy, pieces: Sequence[model.Phase]) -> Phase:
     first = pieces[0]
     values = [energy.of(p.t0, p.t1) for p in pieces]
     energies = [together(list(of_scope)) for of_scope in zip(*values, strict=True)]
@@ -60,15 +57,15 @@ def _phase(records: RunRecords, energy: Energy, pieces: Sequence[Phase]) -> dict
     if first.name in INSIDE:
         usual = median(seconds(p.t0, p.t1) for p in pieces)
         energies = [_if_resolved(value, usual) for value in energies]
-    return {
-        "phase": first.name,
-        "part": first.part,
-        "pieces": len(pieces),
-        "t0": first.t0,
-        "t1": pieces[-1].t1,
-        "duration_s": math.fsum(seconds(p.t0, p.t1) for p in pieces),
-        "energy": {e.scope: _document(e) for e in [*energies, *_unasked(energies)]},
-    }
+    return Phase(
+        name=first.name,
+        part=first.part,
+        pieces=len(pieces),
+        t0=first.t0,
+        t1=pieces[-1].t1,
+        duration_s=math.fsum(seconds(p.t0, p.t1) for p in pieces),
+        energy={e.scope: e for e in [*energies, *_unasked(energies)]},
+    )
 
 
 def _explained(energy: EnergyValue, records: RunRecords) -> EnergyValue:
@@ -155,12 +152,3 @@ def _unasked(values: Sequence[EnergyValue]) -> list[EnergyValue]:
         for scope in scopes.SCOPES
         if scope not in asked
     ]
-
-
-def _document(value: EnergyValue) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.structs.asdict(value)
-    if value.joules is None:
-        return {"status": value.status, "reason": value.reason}
-    for key in ("scope", "reason", "period_s", *(() if value.doubts else ("doubts",))):
-        found.pop(key)
-    return found

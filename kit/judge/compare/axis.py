@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from kit.core.model import Record
 from kit.energy import names
+from kit.energy.results.document import Mean, Metric
 
 Equivalence = Literal[
     "REPRODUCED", "EQUIVALENT", "DIFFERENT", "INCONCLUSIVE", "NOT-COMPARABLE", "FAILED"
@@ -14,15 +14,11 @@ Equivalence = Literal[
 GOOD: frozenset[str] = frozenset({"REPRODUCED", "EQUIVALENT"})
 
 
-# The fields of each side's metric that an axis keeps.
-SIDE = ("status", "unit", "value", "n", "se", "u_sensor", "doubts")
-
-
-def side_of(metric: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A metric's mean with its uncertainty, as an axis keeps it (`SIDE`)."""
-    if metric is None or "value" not in metric:
+def side_of(metric: Metric | None) -> Mean | None:
+    """A metric's mean with its uncertainty, as an axis keeps it; None without a number."""
+    if metric is None or metric.value is None:
         return None
-    return {key: metric[key] for key in SIDE if key in metric}
+    return Mean(**{name: getattr(metric, name) for name in Mean.__struct_fields__})
 
 
 class Axis(Record, frozen=True, kw_only=True):
@@ -31,7 +27,7 @@ class Axis(Record, frozen=True, kw_only=True):
     ``ratio`` is new over original, ``ci90`` its interval, ``margin`` the allowed half-width.
     ``u_gain`` is the relative standard uncertainty that the sensors of two machines add to the
     interval. ``launches_needed`` is how many launches a side would settle an inconclusive one.
-    ``original`` and ``new`` are the two means, as in results.json (`SIDE`); None without a number.
+    ``original`` and ``new`` are the two means, as in results.json; None without a number.
     """
 
     metric: str
@@ -43,8 +39,8 @@ class Axis(Record, frozen=True, kw_only=True):
     estimated: bool = False
     u_gain: float | None = None
     launches_needed: int | None = None
-    original: dict[str, Any] | None = None
-    new: dict[str, Any] | None = None
+    original: Mean | None = None
+    new: Mean | None = None
 
     def line(self) -> str:
         """``GPU energy per output token ×1.021 [0.998, 1.044], margin ±10% → EQUIVALENT``."""

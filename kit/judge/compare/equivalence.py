@@ -6,13 +6,13 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from kit.core import stats
 from kit.core.model import Record, ReplaySpec
 from kit.energy.reasons import sentence
+from kit.energy.results.document import Metric, Results
 from kit.judge.compare.axis import GOOD, Axis, Equivalence, side_of
 from kit.judge.compare.likeness import (
     Difference,
@@ -87,9 +87,9 @@ class _Ground:
 
 def judge(
     original: RunRecords,
-    original_results: Mapping[str, Any],
+    original_results: Results,
     new: RunRecords,
-    new_results: Mapping[str, Any],
+    new_results: Results,
     *,
     same_card: bool | None = None,
 ) -> Comparison:
@@ -147,13 +147,9 @@ def _outputs(original: RunRecords, new: RunRecords, ground: _Ground) -> Axis:
     return outputs(original, new)
 
 
-def _numbers(
-    ground: _Ground, original: Mapping[str, Any], new: Mapping[str, Any]
-) -> Iterator[Axis]:
-    for metric, theirs in original["metrics"].items():
-        if metric == "outputs":
-            continue
-        ours = new["metrics"].get(metric)
+def _numbers(ground: _Ground, original: Results, new: Results) -> Iterator[Axis]:
+    for metric, theirs in original.metrics.items():
+        ours = new.metrics.get(metric)
         u_gain = _u_gain(metric, original, new) if ground.alike != "same_card" else 0.0
         axis = _axis(metric, theirs, ours, ground, u_gain)
         yield msgspec.structs.replace(axis, original=side_of(theirs), new=side_of(ours))
@@ -161,19 +157,19 @@ def _numbers(
 
 def _axis(
     metric: str,
-    theirs: Mapping[str, Any],
-    ours: Mapping[str, Any] | None,
+    theirs: Metric,
+    ours: Metric | None,
     ground: _Ground,
     u_gain: float,
 ) -> Axis:
     """TOST on launches, if the two can be compared at all."""
-    if theirs["status"] == "unmeasured" or ours is None or ours["status"] == "unmeasured":
+    if theirs.status == "unmeasured" or ours is None or ours.status == "unmeasured":
         return _silent(metric, theirs, ours, ground)
-    a, b = theirs["launches"], ours["launches"]
+    a, b = theirs.values, ours.values
     if min(*a, *b) <= 0:
         return Axis(metric=metric, verdict="NOT-COMPARABLE", reason="a launch is not positive")
     found = stats.ratio(a, b, u_gain)
-    estimated = "estimated" in (theirs["status"], ours["status"])
+    estimated = "estimated" in (theirs.status, ours.status)
     margin, needed = None, None
     if ground.fault:
         verdict, reason = ground.fault
@@ -199,23 +195,22 @@ def _axis(
     )
 
 
-def _doubted(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+def _doubted(theirs: Metric, ours: Metric) -> str:
     """The side with rejected readings; empty without one."""
     for side, metric in (("original", theirs), ("replay", ours)):
-        if told := metric.get("doubts"):
+        if told := metric.doubts:
             more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
             return f"readings of the {side} are in doubt: {sentence(told[0])}{more}"
     return ""
 
 
-def _silent(
-    metric: str, theirs: Mapping[str, Any], ours: Mapping[str, Any] | None, ground: _Ground
-) -> Axis:
+def _silent(metric: str, theirs: Metric, ours: Metric | None, ground: _Ground) -> Axis:
     """An axis on which a side has no number: which side, and why."""
-    if ground.fault and theirs["status"] != "unmeasured":
+    if ground.fault and theirs.status != "unmeasured":
         return Axis(metric=metric, verdict=ground.fault[0], reason=ground.fault[1])
-    side = "original" if theirs["status"] == "unmeasured" else "replay"
-    said = sentence((theirs if side == "original" else ours or {}).get("reason", "not reported"))
+    lacks = theirs.status == "unmeasured"
+    side, lacking = ("original", theirs) if lacks else ("replay", ours)
+    said = sentence((lacking and lacking.reason) or "not reported")
     return Axis(metric=metric, verdict="NOT-COMPARABLE", reason=f"{side} unmeasured: {said}")
 
 
@@ -254,7 +249,7 @@ def _spread(a: Sequence[float], b: Sequence[float]) -> float:
     return math.sqrt(statistics.fmean(variances))
 
 
-def _u_gain(metric: str, *results: Mapping[str, Any]) -> float:
+def _u_gain(metric: str, *results: Results) -> float:
     """Relative standard uncertainty of an energy ratio, from the gains of the two sides' sensors.
 
     The two are independent: cards that were never compared may err in opposite directions.
@@ -265,14 +260,13 @@ def _u_gain(metric: str, *results: Mapping[str, Any]) -> float:
     return math.hypot(*(_side_gain(found, scope) for found in results))
 
 
-def _side_gain(results: Mapping[str, Any], scope: str) -> float:
+def _side_gain(results: Results, scope: str) -> float:
     """The measured block's relative gain and offset uncertainty together, mean over launches.
 
     0 where there is none. The uncertainty of an estimate or of a delay does not belong here.
     """
-    blocks = [p for of in results["launches"] for p in of["phases"] if p["phase"] == "measured"]
-    values = [b["energy"][scope] for b in blocks if b["energy"][scope].get("joules")]
-    gains = [_sensor_j(v["terms"]) / abs(v["joules"]) for v in values]
+    values = [launch.measured.energy[scope] for launch in results.launches if launch.measured]
+    gains = [_sensor_j(v.terms) / abs(v.joules) for v in values if v.joules]
     return statistics.fmean(gains) if gains else 0.0
 
 

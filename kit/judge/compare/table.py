@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from kit.core import stats
 from kit.core.model import Record
 from kit.energy.reasons import sentence
+from kit.energy.results.document import Metric, Results
 
 
 class Cell(Record, frozen=True, kw_only=True):
@@ -33,38 +33,37 @@ class Row(Record, frozen=True, kw_only=True):
     cells: tuple[Cell, ...]
 
 
-def runs(results: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+def runs(results: Sequence[Results]) -> tuple[Row, ...]:
     """Every numeric metric of several runs' results; metrics that none has are left out.
 
     Ratios are to the first run. Their intervals cover only the scatter over launches: between two
     machines the errors of the sensors add to it, which `judge` counts.
     """
-    rows = (_row(name, results) for name in results[0]["metrics"] if name != "outputs")
+    rows = (_row(name, results) for name in results[0].metrics)
     return tuple(row for row in rows if any(cell.value is not None for cell in row.cells))
 
 
-def _row(name: str, results: Sequence[Mapping[str, Any]]) -> Row:
-    metrics = [found["metrics"][name] for found in results]
+def _row(name: str, results: Sequence[Results]) -> Row:
+    metrics = [found.metrics[name] for found in results]
     cells = tuple(_cell(metrics[0], metric, first=i == 0) for i, metric in enumerate(metrics))
-    return Row(metric=name, unit=metrics[0]["unit"], cells=cells)
+    return Row(metric=name, unit=metrics[0].unit, cells=cells)
 
 
-def _cell(reference: Mapping[str, Any], metric: Mapping[str, Any], *, first: bool) -> Cell:
-    if metric["status"] == "unmeasured":
-        return Cell(status="unmeasured", reason=sentence(metric["reason"]))
+def _cell(reference: Metric, metric: Metric, *, first: bool) -> Cell:
+    if metric.value is None:
+        return Cell(status="unmeasured", reason=sentence(metric.reason))
     found = None if first else _ratio(reference, metric)
-    ends = metric.get("ci95")
     return Cell(
-        status=metric["status"],
-        value=metric["value"],
-        ci95=(ends[0], ends[1]) if ends else None,
+        status=metric.status,
+        value=metric.value,
+        ci95=metric.ci95,
         ratio=found.ratio if found else None,
         ci90=found.ci90 if found else None,
     )
 
 
-def _ratio(reference: Mapping[str, Any], metric: Mapping[str, Any]) -> stats.Ratio | None:
-    if reference["status"] == "unmeasured":
+def _ratio(reference: Metric, metric: Metric) -> stats.Ratio | None:
+    if reference.value is None:
         return None
-    a, b = reference["launches"], metric["launches"]
+    a, b = reference.values, metric.values
     return stats.ratio(a, b) if min(*a, *b) > 0 else None

@@ -9,6 +9,7 @@ import msgspec
 
 from kit.core import jsonio
 from kit.core.errors import EXIT_DIFFERENT, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK
+from kit.core.reason import plain
 from kit.energy import results
 from kit.judge import compare
 from kit.judge.compare import Comparison
@@ -36,7 +37,7 @@ def exit_code(judged: Comparison) -> int:
 
 def as_dict(judged: Comparison) -> dict[str, Any]:
     """The comparison as a JSON document; ``ranked`` are its differences, confounders first."""
-    found: dict[str, Any] = msgspec.to_builtins(judged)
+    found: dict[str, Any] = msgspec.to_builtins(judged, enc_hook=plain)
     ranked = [
         {"fact": r.fact, "original": r.original, "new": r.new, "meaning": r.meaning}
         for r in compare.ranked(judged)
@@ -50,7 +51,7 @@ def hash_of(run: Path) -> str:
         return run_hash(source.read(archive.MANIFEST))
 
 
-def computed(run: Path) -> tuple[records.RunRecords, dict[str, Any]]:
+def computed(run: Path) -> tuple[records.RunRecords, results.Results]:
     """A run's records, and results computed from them again."""
     loaded = records.read(run)
     return loaded, results.compute(loaded)

@@ -252,7 +252,7 @@ def _texts(records: RunRecords) -> Iterator[str]:
 def _results(records: RunRecords, energy: Energy, source: ArchiveSource) -> Check:
     stored = jsonio.parse(source.read("results.json"), "results.json")
     try:
-        computed = results.compute(records, energy)
+        computed = results.to_document(results.compute(records, energy))
         is_in_words = isinstance(stored, dict) and stored.get("formulas") == IN_WORDS
         found = jsonio.parse(jsonio.canonical(in_words(computed) if is_in_words else computed))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

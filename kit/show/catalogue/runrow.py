@@ -11,6 +11,8 @@ from typing import Any
 from kit.core import jsonio, regular
 from kit.core.errors import KitError
 from kit.energy.names import SCOPES
+from kit.energy.results.document import Metric
+from kit.energy.results.form import part
 from kit.energy.results.older import readable
 from kit.record.manifest import RECOMPUTED, REPLAY, parent
 from kit.show.report.mean import mean
@@ -97,10 +99,11 @@ def _row(
     env: Any,
 ) -> Row:
     metrics = readable(results).get("metrics", {})
+    throughput = _metric(metrics, "output_throughput")
     original, older = parent(manifest, REPLAY), parent(manifest, RECOMPUTED)
     why = f"replay of {original[:8]}" if original else text(manifest.get("reason", ""))
     energy, stated, joules, se_percent = _energy(metrics)
-    rate = _number(metrics.get("output_throughput", {}), "value")
+    rate = throughput.value if throughput else None
     return Row(
         status=text(manifest.get("status", "broken")),
         run=run,
@@ -125,10 +128,10 @@ def _energy(
     """Energy per output token of the first scope that has it: short, with uncertainties, as a
     number, and its standard error in percent."""
     for scope, called in SCOPES.items():
-        metric = metrics.get(f"{scope}_energy_per_output_token", {})
-        joules, se = _number(metric, "value"), _number(metric, "se")
-        if joules is None:
+        metric = _metric(metrics, f"{scope}_energy_per_output_token")
+        if metric is None or metric.value is None:
             continue
+        joules, se = metric.value, metric.se
         share = 100 * se / abs(joules) if se is not None and joules else None
         if scope == "estimate":  # the mean itself says that it is one launch
             return f"{four(joules)} est.", mean(metric), joules, share
@@ -166,9 +169,9 @@ def minute(utc: str) -> str:
     return utc[:16].replace("T", " ")
 
 
-def _number(metric: Mapping[str, Any], key: str) -> float | None:
-    found = metric.get(key)
-    return float(found) if isinstance(found, int | float) else None
+def _metric(metrics: Mapping[str, Any], name: str) -> Metric | None:
+    found = metrics.get(name)
+    return None if found is None else part(found, Metric)
 
 
 def document(path: Path) -> Any:

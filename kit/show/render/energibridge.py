@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kit.core.model import EnergyValue
 from kit.energy import names
+from kit.energy.reasons import sentence
 from kit.show.render.console import facts, listing, plain, put, stdout, title
 from kit.show.render.numbers import measured, watts
 
 
-def imported(told: Mapping[str, Any]) -> None:
-    """Print the result of `kit.cli.energibridge`."""
+def imported(told: Mapping[str, Any], values: Iterable[EnergyValue]) -> None:
+    """Print the result of `kit.cli.energibridge`; ``values`` are its energies by scope."""
     begin, end = told["window_s"]
     source = told["source"]
     note = f"{source['tool']}, {source['rows']} rows since {source['began_utc']}"
@@ -21,10 +23,10 @@ def imported(told: Mapping[str, Any]) -> None:
         ("W", {"justify": "right", "no_wrap": True}),
         ("method", {"overflow": "fold"}),
     )
-    for scope, value in told["energy"].items():
-        how = value["method"] or f"unmeasured: {value['reason']}"
+    for value in values:
+        how = value.method or f"unmeasured: {sentence(value.reason or '')}"
         table.add_row(
-            plain(names.scope(scope)),
+            plain(names.scope(value.scope)),
             plain(measured(value)),
             plain(watts(value, end - begin)),
             plain(how),

@@ -13,7 +13,9 @@ from kit.core.errors import ArchiveRefused
 from kit.energy import names
 from kit.energy.names import SCOPES
 from kit.energy.reasons import notices, sentence
-from kit.energy.results.older import readable
+from kit.energy.results import from_document
+from kit.energy.results.document import Metric, Outputs, Phase, Results
+from kit.energy.results.form import MALFORMED
 from kit.show.render import evidence
 from kit.show.render.console import (
     Badge,
@@ -64,8 +66,8 @@ def run_parts(
         ArchiveRefused: the documents do not have kit's form.
     """
     try:
-        return Shown(_about(name, manifest, spec), _found(readable(results), width))
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        return Shown(_about(name, manifest, spec), _found(from_document(results), width))
+    except (*MALFORMED, ArithmeticError) as error:
         raise ArchiveRefused(
             "DOCUMENT_MALFORMED",
             "this run's documents do not have the form that kit writes",
@@ -82,7 +84,7 @@ def _about(name: str, manifest: Document, spec: Document) -> list[RenderableType
     ]
 
 
-def _found(results: Document, width: int) -> list[RenderableType]:
+def _found(results: Results, width: int) -> list[RenderableType]:
     return [
         *_section("results", _metrics(results, width)),
         *_section("", _missing(results)),
@@ -132,10 +134,10 @@ def _parents(manifest: Document) -> list[Document]:
     return [p for p in manifest.get("parents") or () if isinstance(p, dict)]
 
 
-def _metrics(results: Document, width: int) -> RenderableType | None:
+def _metrics(results: Results, width: int) -> RenderableType | None:
     """Every metric with a value, a star for the primary one; no name and no number is cut."""
-    primary = results.get("primary", {}).get("metric")
-    known = {k: m for k, m in results.get("metrics", {}).items() if "value" in m or "agree" in m}
+    primary = results.primary
+    known = {k: m for k, m in sorted(results.all_metrics.items()) if m.status != "unmeasured"}
     if not known:
         return None
     head = (Text(HEADING), Text("95% interval"))
@@ -167,29 +169,29 @@ def _beside(found: tuple[Text, Text], form: str) -> tuple[Text, ...]:
     return {"columns": found, "two columns": (Text("\n").join(found),)}.get(form, ())
 
 
-def _found_of(metric: Document) -> tuple[Text, Text]:
-    if "agree" in metric:
+def _found_of(metric: Metric | Outputs) -> tuple[Text, Text]:
+    if isinstance(metric, Outputs):
         return _agreement(metric)
     return plain(mean(metric)), plain(interval(metric).removeprefix("95% "))
 
 
-def _agreement(metric: Document) -> tuple[Text, Text]:
-    hashes = [str(h) for h in metric.get("launches", ())]
+def _agreement(outputs: Outputs) -> tuple[Text, Text]:
+    hashes = [str(h) for h in outputs.launches]
     if len(hashes) == 1:
         return Text("one launch"), plain(hashes[0][:SHORT])
-    if not metric["agree"]:
+    if not outputs.agree:
         return Text("differ", "doubt"), Text("–")
     return Text("identical", "good"), plain(hashes[0][:SHORT] if hashes else "–")
 
 
-def _missing(results: Document) -> RenderableType | None:
+def _missing(results: Results) -> RenderableType | None:
     """Metrics without a value, grouped by reason, so that no scope is silently absent."""
     reasons: dict[str, list[str]] = {}
-    for name, metric in results.get("metrics", {}).items():
-        if metric.get("status") == "unmeasured":
+    for name, metric in sorted(results.all_metrics.items()):
+        if metric.status == "unmeasured":
             scope, energy, _ = name.partition("_energy_")
             what = f"{names.scope(scope, short=True)} energy" if energy else names.metric(name)
-            lacking = reasons.setdefault(sentence(metric.get("reason", "")), [])
+            lacking = reasons.setdefault(sentence(metric.reason or ""), [])
             lacking += [] if what in lacking else [what]
     if not reasons:
         return None
@@ -199,13 +201,13 @@ def _missing(results: Document) -> RenderableType | None:
     return table
 
 
-def _phases(results: Document, width: int) -> tuple[str, RenderableType | None]:
+def _phases(results: Results, width: int) -> tuple[str, RenderableType | None]:
     """Phases of the first launch, with time, energy and mean power of every known scope."""
-    launches = results.get("launches") or ()
+    launches = results.launches
     if not launches:
         return "", None
-    found = launches[0].get("phases", ())
-    scopes = [s for s in SCOPES if any("joules" in p["energy"].get(s, {}) for p in found)]
+    found = launches[0].phases
+    scopes = [s for s in SCOPES if any(p.of(s).joules is not None for p in found)]
     right = {"justify": "right", "no_wrap": True}
     form = _form(len(scopes), width)
     of_scopes = [
@@ -215,17 +217,16 @@ def _phases(results: Document, width: int) -> tuple[str, RenderableType | None]:
     ]
     table = listing(("phase", {"no_wrap": True}), ("time", right), *of_scopes)
     for phase in found:
-        cells = [plain(_phase_name(phase)), plain(short_time(phase["duration_s"]))]
+        cells = [plain(_phase_name(phase)), plain(short_time(phase.duration_s))]
         for scope in scopes:
-            energy = phase["energy"].get(scope, {})
-            joules = energy.get("joules")
-            bare = form == "bare" and joules is not None
-            cells.append(plain(number(joules) if bare else measured(energy)))
+            energy = phase.of(scope)
+            bare = form == "bare" and energy.joules is not None
+            cells.append(plain(number(energy.joules or 0.0) if bare else measured(energy)))
             if form == "full":
-                cells.append(plain(watts(energy, phase["duration_s"])))
+                cells.append(plain(watts(energy, phase.duration_s)))
         table.add_row(*cells)
     more = f" (of {len(launches)} launches)" if len(launches) > 1 else ""
-    heading = f"phases of launch {launches[0]['launch']}{more}"
+    heading = f"phases of launch {launches[0].index}{more}"
     heading += "" if form == "bare" or not scopes else ", ± reading noise ± sensor"
     return heading, Group(table, _gaps(found, scopes))
 
@@ -236,15 +237,15 @@ def _form(scopes: int, width: int) -> str:
     return next(form for form, each in forms if 34 + scopes * each <= width or not each)
 
 
-def _gaps(found: Sequence[Document], scopes: Sequence[str]) -> Table:
+def _gaps(found: Sequence[Phase], scopes: Sequence[str]) -> Table:
     """Why a phase has no energy, if other phases of its scope have."""
     table = facts([])
     reasons: dict[str, list[str]] = {}
     for phase in found:
         for scope in scopes:
-            energy = phase["energy"].get(scope, {})
-            if "joules" not in energy:
-                why = sentence(energy.get("reason", "not recorded"))
+            energy = phase.of(scope)
+            if energy.joules is None:
+                why = sentence(energy.reason or "not recorded")
                 where = f"{names.scope(scope, short=True)} in {_phase_name(phase)}"
                 reasons.setdefault(why, []).append(where)
     for why, places in reasons.items():
@@ -252,8 +253,8 @@ def _gaps(found: Sequence[Document], scopes: Sequence[str]) -> Table:
     return table
 
 
-def _notices(results: Document) -> RenderableType | None:
-    found = notices(results)
+def _notices(results: Results) -> RenderableType | None:
+    found = notices(results.notices, len(results.launches))
     if not found:
         return None
     table = facts([])
@@ -263,7 +264,6 @@ def _notices(results: Document) -> RenderableType | None:
     return table
 
 
-def _phase_name(phase: Document) -> str:
+def _phase_name(phase: Phase) -> str:
     """``idle (before)``, ``decode ×8``: its name, and its number of pieces."""
-    pieces = phase.get("pieces", 1)
-    return words.phase_name(phase) + (f" ×{pieces}" if pieces > 1 else "")
+    return words.phase_name(phase) + (f" ×{phase.pieces}" if phase.pieces > 1 else "")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from kit.core.model import EnergyValue
 from kit.energy import names
 from kit.energy.names import COMPARATORS, ENERGY_PER, NETS, SCOPES
+from kit.energy.results.document import Launch, Metric, Phase, Results
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 from kit.show.report import chart, rounding, words
 from kit.show.report.mean import interval, pieces
 from kit.show.report.parts import Html, absent, energy, join, section, table, tag, text
 
-Document = Mapping[str, Any]
 _READING = (
     "± (reading noise): what would scatter if the same stretch were read again, a small part of "
     "what scatters between launches. ± (sensor): what the sensor is wrong by every time, the same "
@@ -22,65 +22,63 @@ _READING = (
 )
 
 
-def scopes(results: Document) -> Html:
+def scopes(results: Results) -> Html:
     """Per scope joules by token and by request, over launches; or why there are none."""
     token, request = (ENERGY_PER[per].full for per in ("output_token", "request"))
     heads = ["scope", token, request, f"95% interval, {token}"]
-    rows = [_scope_row(results["metrics"], scope) for scope in SCOPES]
+    rows = [_scope_row(results.metrics, scope) for scope in SCOPES]
     return section("Energy by scope", table(heads, rows))
 
 
-def _scope_row(metrics: Document, scope: str) -> list[object]:
+def _scope_row(metrics: dict[str, Metric], scope: str) -> list[object]:
     token = metrics[f"{scope}_energy_per_output_token"]
     request = metrics[f"{scope}_energy_per_request"]
-    if token["status"] == request["status"] == "unmeasured":
-        return [names.scope(scope), absent(token["reason"])]
+    if token.value is None and request.value is None:
+        return [names.scope(scope), absent(token.reason)]
     return [names.scope(scope), _mean(token), _mean(request), _interval(token)]
 
 
-def _mean(metric: Document) -> Html:
-    if metric["status"] == "unmeasured":
-        return absent(metric["reason"])
+def _mean(metric: Metric) -> Html:
     said = pieces(metric)
+    if said is None:
+        return absent(metric.reason)
     told = [text(f"{said.value} {said.unit}")]
-    if metric["status"] == "estimated":
+    if metric.status == "estimated":
         told += [text(" "), tag("b", "estimated", class_="estimated")]
     return join([*told, tag("small", said.spread, class_="below")])
 
 
-def _interval(metric: Document) -> str:
-    return interval(metric) if metric.get("ci95") else "none: one launch"
+def _interval(metric: Metric) -> str:
+    return interval(metric) if metric.ci95 else "none: one launch"
 
 
 # --- the measured block -----------------------------------------------------------------------
 
 
-def block(results: Document) -> Html:
+def block(results: Results) -> Html:
     """Gross and net energy of every launch's measured block, and the budget of the first."""
-    launches = [la for la in results["launches"] if words.block(la)]
-    shown = [s for s in words.scopes(launches) if s in SCOPES]
+    launches = [(la, la.measured) for la in results.launches if la.measured]
+    shown = [s for s in words.scopes(la for la, _ in launches) if s in SCOPES]
     if not shown:
         return Html("")
     heads = ["scope", "launch", "gross", *NETS.values()]
-    rows = [_block_row(launch, scope) for scope in shown for launch in launches]
+    rows = [_block_row(*of, scope) for scope in shown for of in launches]
     return section(
         "The measured block",
         table(heads, rows, numeric=2),
-        *_budgets(launches[0], shown),
+        *_budgets(*launches[0], shown),
         note="Net energies take off what the machine draws anyway: the loaded but idle server "
         "(between the baseline before and the one after; drift is their difference), or the host "
         f"before the container. {_READING}",
     )
 
 
-def _block_row(launch: Document, scope: str) -> list[object]:
-    measured = words.block(launch)
-    gross = measured["energy"][scope] if measured else {"status": "unmeasured"}
-    nets = [launch["net"][scope][key] for key in NETS]
+def _block_row(launch: Launch, measured: Phase, scope: str) -> list[object]:
+    nets = [launch.net[scope][key] for key in NETS]
     return [
         names.scope(scope),
-        launch["launch"],
-        _energy_or_reason(gross),
+        launch.index,
+        _energy_or_reason(measured.energy[scope]),
         *(
             join([_energy_or_reason(n), tag("small", words.baseline(n), class_="below")])
             for n in nets
@@ -88,21 +86,17 @@ def _block_row(launch: Document, scope: str) -> list[object]:
     ]
 
 
-def _energy_or_reason(value: Document) -> Html:
+def _energy_or_reason(value: rounding.Energy) -> Html:
     """Like `energy`, with the reason shown."""
-    if value["status"] == "unmeasured":
-        return absent(value.get("reason", ""))
-    return energy(value)
+    return absent(value.reason) if value.joules is None else energy(value)
 
 
-def _budgets(launch: Document, shown: Sequence[str]) -> Iterator[Html]:
-    measured = words.block(launch) or {"energy": {}}
+def _budgets(launch: Launch, measured: Phase, shown: Sequence[str]) -> Iterator[Html]:
     for scope in shown:
-        of_scope = measured["energy"].get(scope, {})
-        if not of_scope.get("terms"):
+        of_scope = measured.of(scope)
+        if not of_scope.terms:
             continue
-        number = launch["launch"]
-        yield tag("h3", f"Uncertainty budget: {names.scope(scope)}, launch {number}")
+        yield tag("h3", f"Uncertainty budget: {names.scope(scope)}, launch {launch.index}")
         heads = [
             "where it comes from",
             "standard uncertainty",
@@ -112,27 +106,28 @@ def _budgets(launch: Document, shown: Sequence[str]) -> Iterator[Html]:
         yield table(heads, _budget_rows(of_scope))
 
 
-def _budget_rows(of_scope: Document) -> Iterator[list[object]]:
+def _budget_rows(of_scope: EnergyValue) -> Iterator[list[object]]:
     for what, u, share, does in words.budget(of_scope):
         yield [what, f"{rounding.number(u, 2)} J", rounding.share(share), does]
-    for key, what in (("u_reading", "together: reading noise"), ("u_sensor", "together: sensor")):
-        if of_scope.get(key) is not None:
-            yield [tag("b", what), tag("b", f"{rounding.number(of_scope[key], 2)} J"), "", ""]
+    sums = {"reading noise": of_scope.u_reading, "sensor": of_scope.u_sensor}
+    for what, together in sums.items():
+        if together is not None:
+            told = f"{rounding.number(together, 2)} J"
+            yield [tag("b", f"together: {what}"), tag("b", told), "", ""]
 
 
 # --- another tool's account -------------------------------------------------------------------
 
 
-def comparators(results: Document) -> Html:
+def comparators(results: Results) -> Html:
     """Another tool's energy of the measured block, next to kit's scopes; nothing without one."""
     rows, said = [], dict[str, None]()
-    for launch in results["launches"]:
-        measured = words.block(launch)
+    for launch in results.launches:
         for name in COMPARATORS:
-            told = measured["energy"].get(name) if measured else None
+            told = launch.measured.energy.get(name) if launch.measured else None
             if told:
                 rows.append(_account(launch, names.scope(name), told))
-                said |= {told["method"]: None} if told.get("method") else {}
+                said |= {told.method: None} if told.method else {}
     if not rows:
         return Html("")
     return section(
@@ -144,10 +139,9 @@ def comparators(results: Document) -> Html:
     )
 
 
-def _account(launch: Document, title: str, told: Document) -> list[object]:
-    devices = told.get("devices") or {}
-    parts = [f"{name} {rounding.number(j)} J" for name, j in devices.items()]
-    return [title, launch["launch"], _energy_or_reason(told), ", ".join(parts)]
+def _account(launch: Launch, title: str, told: EnergyValue) -> list[object]:
+    parts = [f"{name} {rounding.number(j)} J" for name, j in told.devices.items()]
+    return [title, launch.index, _energy_or_reason(told), ", ".join(parts)]
 
 
 # --- power and phases -------------------------------------------------------------------------
@@ -163,29 +157,29 @@ def power(records: RunRecords) -> Html:
     return section("Power over time", tag("figure", Html(drawn), class_="scroll"), note=note)
 
 
-def phases(results: Document) -> Html:
+def phases(results: Results) -> Html:
     """Every phase of every launch with its energy per scope."""
-    shown = words.scopes(results["launches"])
+    shown = words.scopes(results.launches)
     note = "" if shown else "No energy was measured or estimated; the durations are valid."
-    return section("Phases", *(_launch(la, shown) for la in results["launches"]), note=note)
+    return section("Phases", *(_launch(la, shown) for la in results.launches), note=note)
 
 
-def _launch(launch: Document, shown: Sequence[str]) -> Html:
+def _launch(launch: Launch, shown: Sequence[str]) -> Html:
     heads = ["phase", "seconds", *map(names.scope, shown)]
     whole = table(heads, _phase_rows(launch, shown), numeric=1)
     lacking = words.gaps(launch, shown)
     reasons = tag("ul", *(tag("li", f"{what}: {why}") for what, why in lacking), class_="note")
-    summary = tag("summary", f"Launch {launch['launch']}")
-    first = {"open": ""} if launch["launch"] == 0 else {}
+    summary = tag("summary", f"Launch {launch.index}")
+    first = {"open": ""} if launch.index == 0 else {}
     return tag("details", summary, whole, reasons if lacking else "", **first)
 
 
-def _phase_rows(launch: Document, shown: Sequence[str]) -> Iterator[list[object]]:
-    for phase in words.in_order(launch["phases"]):
-        inner = phase["phase"] in INSIDE
-        pieces = f" ({phase['pieces']} pieces)" if phase["pieces"] > 1 else ""
+def _phase_rows(launch: Launch, shown: Sequence[str]) -> Iterator[list[object]]:
+    for phase in words.in_order(launch.phases):
+        inner = phase.name in INSIDE
+        pieces = f" ({phase.pieces} pieces)" if phase.pieces > 1 else ""
         yield [
             join(["↳ " if inner else "", words.phase_name(phase), tag("small", pieces)]),
-            f"{phase['duration_s']:.2f}",
-            *(energy(phase["energy"].get(s, {"status": "unmeasured"})) for s in shown),
+            f"{phase.duration_s:.2f}",
+            *(energy(phase.of(s)) for s in shown),
         ]

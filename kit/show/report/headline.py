@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from kit.energy import names, reasons
 from kit.energy.reasons import sentence
+from kit.energy.results.document import Metric, Outputs, Results
 from kit.judge.compare import GOOD, Axis, Comparison
 from kit.show.report.mean import LEGEND, interval, mean, pieces
 from kit.show.report.parts import Html, join, section, table, tag, text
 
 
-def tiles(results: Mapping[str, Any]) -> Html:
-    metrics = results["metrics"]
+def tiles(results: Results) -> Html:
+    metrics = results.all_metrics
     chosen = [k for k in metrics if k.endswith("_energy_per_output_token")]
-    chosen = [k for k in chosen if metrics[k]["status"] != "unmeasured"] or chosen[:1]
+    chosen = [k for k in chosen if metrics[k].status != "unmeasured"] or chosen[:1]
     wanted = ["outputs", *chosen, "output_throughput", "ttft_p50"]
-    primary = results["primary"]["metric"]
+    primary = results.primary
     wanted = [primary, *(k for k in wanted if k != primary)]
     return join(
         [
@@ -27,7 +25,7 @@ def tiles(results: Mapping[str, Any]) -> Html:
     )
 
 
-def _tile(name: str, metric: Mapping[str, Any], primary: bool) -> Html:
+def _tile(name: str, metric: Metric | Outputs, primary: bool) -> Html:
     return tag(
         "div",
         tag("p", names.metric(name), class_="label"),
@@ -38,32 +36,33 @@ def _tile(name: str, metric: Mapping[str, Any], primary: bool) -> Html:
     )
 
 
-def _value(metric: Mapping[str, Any]) -> Html:
-    if metric["status"] == "unmeasured":
-        return tag("span", "unmeasured", class_="absent")
-    if "agree" in metric:
-        if len(metric["launches"]) == 1:
+def _value(metric: Metric | Outputs) -> Html:
+    if isinstance(metric, Outputs) and metric.agree is not None:
+        if len(metric.launches) == 1:
             return text("not compared")
-        return text("all launches agree" if metric["agree"] else "launches differ")
-    said = pieces(metric)
+        return text("all launches agree" if metric.agree else "launches differ")
+    said = pieces(metric) if isinstance(metric, Metric) else None
+    if said is None:
+        return tag("span", "unmeasured", class_="absent")
     shown = [text(said.value), tag("small", f" {said.unit}")]
-    if metric["status"] == "estimated":
+    if metric.status == "estimated":
         shown.append(tag("b", " estimated", class_="estimated"))
     return join(shown)
 
 
-def _spread(metric: Mapping[str, Any]) -> str:
-    if metric["status"] == "unmeasured":
-        return sentence(metric["reason"])
-    if "agree" in metric:
-        several = len(metric["launches"]) > 1
+def _spread(metric: Metric | Outputs) -> str:
+    if metric.status == "unmeasured":
+        return sentence(metric.reason)
+    if isinstance(metric, Outputs):
+        several = len(metric.launches) > 1
         return (
-            f"{len(metric['launches'])} launches, text by text"
+            f"{len(metric.launches)} launches, text by text"
             if several
             else "one launch: nothing to compare it with"
         )
-    said = pieces(metric).spread
-    return f"{said}; {interval(metric)}" if metric.get("ci95") else said
+    found = pieces(metric)
+    said = found.spread if found else ""
+    return f"{said}; {interval(metric)}" if metric.ci95 else said
 
 
 def verdicts(judged: Comparison) -> Html:
@@ -115,8 +114,8 @@ def _badge(verdict: str) -> Html:
     return tag("span", verdict, class_=f"badge {kind}")
 
 
-def notices(results: Mapping[str, Any]) -> Html:
-    told = reasons.notices(results)
+def notices(results: Results) -> Html:
+    told = reasons.notices(results.notices, len(results.launches))
     if not told:
         return Html("")
     rows = [tag("li", tag("code", n.code), " ", n.message) for n in told]

@@ -6,13 +6,11 @@ the sensor's uncertainty. One launch has no standard error; the text says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kit.energy.reasons import sentence
+from kit.energy.results.document import Mean, Metric
 from kit.show.report.rounding import IN_DOUBT, digits_left, fixed, number
-
-Document = Mapping[str, Any]
 
 HEADING = "mean ± standard error ± sensor"
 LEGEND = (
@@ -38,59 +36,61 @@ class Said(NamedTuple):
         return " ".join(filter(None, self[2:]))
 
 
-def mean(metric: Document) -> str:
+def mean(metric: Mean) -> str:
     """A metric's mean with its uncertainty, or why there is none."""
-    if "value" not in metric:
-        return f"unmeasured: {sentence(metric.get('reason', 'no reason recorded'))}"
     said = pieces(metric)
-    guessed = " estimated" if metric.get("status") == "estimated" else ""
+    if said is None:
+        return f"unmeasured: {sentence(metric.reason or 'no reason recorded')}"
+    guessed = " estimated" if metric.status == "estimated" else ""
     return f"{said.value} {said.unit}{guessed} {said.spread}"
 
 
-def pieces(metric: Document) -> Said:
+def pieces(metric: Mean) -> Said | None:
     """The same in pieces; a metric without a value has none."""
+    if metric.value is None:
+        return None
     scale, unit = scaled(metric)
-    n, se, sensor = metric.get("n", 1), metric.get("se"), metric.get("u_sensor")
-    what = "model" if metric.get("status") == "estimated" else "sensor"
+    se, sensor = metric.se, metric.u_sensor
+    what = "model" if metric.status == "estimated" else "sensor"
     return Said(
-        fixed(metric["value"] * scale, _digits(metric)),
+        fixed(metric.value * scale, _digits(metric, metric.value)),
         unit,
-        "(one launch)" if se is None else f"± {fixed(se * scale, 2)} ({n} launches)",
+        "(one launch)" if se is None else f"± {fixed(se * scale, 2)} ({metric.n or 1} launches)",
         "" if sensor is None else f"± {fixed(sensor * scale, 2)} ({what})",
-        IN_DOUBT if metric.get("doubts") else "",
+        IN_DOUBT if metric.doubts else "",
     )
 
 
-def short(metric: Document) -> str:
+def short(metric: Mean | None) -> str:
     """``2.42 ± 0.032 ± 0.12`` in the metric's own unit, for a narrow column; see `SHORT_LEGEND`.
 
     A metric without a sensor has no second ±.
     """
-    if "value" not in metric:
+    if metric is None or metric.value is None:
         return "–"
-    se, sensor = metric.get("se"), metric.get("u_sensor")
-    told = [fixed(metric["value"], _digits(metric)), "± –" if se is None else f"± {fixed(se, 2)}"]
+    se, sensor = metric.se, metric.u_sensor
+    told = [fixed(metric.value, _digits(metric, metric.value))]
+    told += ["± –" if se is None else f"± {fixed(se, 2)}"]
     told += [] if sensor is None else [f"± {fixed(sensor, 2)}"]
-    return " ".join([*told, *(["(in doubt)"] if metric.get("doubts") else [])])
+    return " ".join([*told, *(["(in doubt)"] if metric.doubts else [])])
 
 
-def scaled(metric: Document) -> tuple[float, str]:
+def scaled(metric: Mean) -> tuple[float, str]:
     """The factor and unit of a metric: thousandths if it would begin with zeros."""
-    unit = str(metric.get("unit", ""))
-    small = unit in ("s", "J") and 0 < abs(metric["value"]) < 0.1
-    return (1000.0, f"m{unit}") if small else (1.0, unit)
+    small = metric.unit in ("s", "J") and 0 < abs(metric.value or 0.0) < 0.1
+    return (1000.0, f"m{metric.unit}") if small else (1.0, metric.unit)
 
 
-def interval(metric: Document) -> str:
+def interval(metric: Metric) -> str:
     """``95% [2.28, 2.56] J``: Student's interval of the mean; a dash for one launch."""
-    if not metric.get("ci95"):
+    if not metric.ci95:
         return "–"
     scale, unit = scaled(metric)
-    low, high = (number(end * scale) for end in metric["ci95"])
+    low, high = (number(end * scale) for end in metric.ci95)
     return f"95% [{low}, {high}] {unit}"
 
 
-def _digits(metric: Document) -> int:
+def _digits(metric: Mean, value: float) -> int:
     """Significant digits: to the second digit of the larger uncertainty, 3 to 6; 4 without one."""
-    known = [u for u in (metric.get("se"), metric.get("u_sensor")) if u]
-    return digits_left(metric["value"], max(known, default=0.0))
+    known = [u for u in (metric.se, metric.u_sensor) if u]
+    return digits_left(value, max(known, default=0.0))

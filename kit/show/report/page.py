@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from kit import __version__
-from kit.energy.results import checks
+from kit.energy.results import Results, checks
 from kit.judge.compare import Comparison
 from kit.record.records import RunRecords
 from kit.show.report import energies, headline, surroundings, validity, work
@@ -16,9 +14,7 @@ from kit.show.report.parts import Html, join, section, tag, text
 _STYLE = Path(__file__).with_name("style.css")
 
 
-def html(
-    name: str, records: RunRecords, results: Mapping[str, Any], judged: Comparison | None = None
-) -> str:
+def html(name: str, records: RunRecords, results: Results, judged: Comparison | None = None) -> str:
     """The whole page, as one file without dependencies.
 
     Args:
@@ -95,9 +91,9 @@ def _how_to_check(name: str) -> Html:
     )
 
 
-def _footer(results: Mapping[str, Any]) -> Html:
+def _footer(results: Results) -> Html:
     return tag(
         "footer",
-        f"kit {__version__} · formulas {results['formulas']} · every number on this page was "
+        f"kit {__version__} · formulas {results.formulas} · every number on this page was "
         "computed from the raw records when the page was made",
     )

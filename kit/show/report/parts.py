@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from typing import Any
 
 from kit.core.text import clean
 from kit.energy.reasons import sentence
@@ -63,17 +62,18 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Html:
     )
 
 
-def energy(value: Mapping[str, Any]) -> Html:
+def energy(value: rounding.Energy) -> Html:
     """``915 J ± 3 (reading noise) ± 26 (sensor)``, or unmeasured."""
-    if value.get("status") == "unmeasured":
-        return tag("span", "unmeasured", class_="absent", title=sentence(value.get("reason", "")))
-    shown, unit, shares = rounding.joules(value)
+    found = rounding.joules(value)
+    if found is None:
+        return tag("span", "unmeasured", class_="absent", title=sentence(value.reason or ""))
+    shown, unit, shares = found
     said = [text(f"{shown} {unit}")]
-    if value.get("status") == "estimated":
+    if value.status == "estimated":
         said += [text(" "), tag("b", "estimated", class_="estimated")]
     return join([*said, tag("small", " ", " ".join(shares), class_="below")])
 
 
 def absent(reason: object) -> Html:
     """The reason in the place of a missing number."""
-    return tag("span", f"unmeasured: {sentence(reason)}", class_="absent")
+    return tag("span", f"unmeasured: {sentence(reason or '')}", class_="absent")

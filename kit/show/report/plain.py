@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from kit import __version__
 from kit.core.text import clean
 from kit.energy import names, reasons
 from kit.energy.names import COMPARATORS, NETS, SCOPES
 from kit.energy.reasons import sentence
+from kit.energy.results.document import Metric, Outputs, Results
 from kit.judge.compare import Comparison
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 from kit.show.report import rounding, words
 from kit.show.report.mean import LEGEND, interval, mean
 
-Document = Mapping[str, Any]
 WIDTH = 80
 
 
-def text(
-    name: str, records: RunRecords, results: Document, judged: Comparison | None = None
-) -> str:
+def text(name: str, records: RunRecords, results: Results, judged: Comparison | None = None) -> str:
     """The whole report; arguments as of `kit.show.report.html`."""
     parts = [
         _head(name, records),
@@ -36,7 +33,7 @@ def text(
         _part("STEADY STATE AND CROSS-CHECK", _checks(results)),
         _part("PHASES", _phases(results)),
         _part("CHECK IT YOURSELF", [f"kit verify {name[:12]}", f"kit replay {name[:12]}"]),
-        f"kit {__version__}, formulas {results['formulas']}: every number was computed from the\n"
+        f"kit {__version__}, formulas {results.formulas}: every number was computed from the\n"
         "raw records when this report was made.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -78,14 +75,13 @@ def _verdicts(judged: Comparison) -> Iterator[str]:
 # --- numbers ----------------------------------------------------------------------------------
 
 
-def _numbers(results: Document) -> Iterator[str]:
+def _numbers(results: Results) -> Iterator[str]:
     """Energy by scope first, then every other metric; missing ones with a reason."""
-    primary = results["primary"]["metric"]
     lacking = dict(words.unmeasured(results))
-    for name, metric in results["metrics"].items():
+    for name, metric in results.all_metrics.items():
         scope = name.partition("_energy_")[0]
         if scope not in lacking:
-            mark = " (primary)" if name == primary else ""
+            mark = " (primary)" if name == results.primary else ""
             yield f"{names.metric(name)}{mark}:"
             yield f"    {_value(metric)}"
     for scope, reason in lacking.items():
@@ -94,52 +90,53 @@ def _numbers(results: Document) -> Iterator[str]:
     yield LEGEND
 
 
-def _value(metric: Document) -> str:
-    if metric["status"] == "unmeasured":
-        return f"unmeasured: {sentence(metric['reason'])}"
-    if "agree" in metric:
-        if len(metric["launches"]) == 1:
+def _value(metric: Metric | Outputs) -> str:
+    if metric.status == "unmeasured":
+        return f"unmeasured: {sentence(metric.reason)}"
+    if isinstance(metric, Outputs):
+        if len(metric.launches) == 1:
             return "not compared: one launch"
-        return "all launches agree" if metric["agree"] else "launches differ"
+        return "all launches agree" if metric.agree else "launches differ"
     told = mean(metric)
-    return f"{told}; {interval(metric)}" if metric.get("ci95") else told
+    return f"{told}; {interval(metric)}" if metric.ci95 else told
 
 
-def _notices(results: Document) -> list[str]:
-    return [f"{notice.code}: {notice.message}" for notice in reasons.notices(results)]
+def _notices(results: Results) -> list[str]:
+    told = reasons.notices(results.notices, len(results.launches))
+    return [f"{notice.code}: {notice.message}" for notice in told]
 
 
-def _blocks(results: Document) -> Iterator[str]:
+def _blocks(results: Results) -> Iterator[str]:
     """Gross and net energy of every launch's measured block, and that of another tool."""
-    shown = words.scopes(results["launches"])
-    for launch in results["launches"]:
-        measured = words.block(launch)
+    shown = words.scopes(results.launches)
+    for launch in results.launches:
+        measured = launch.measured
         if measured is None:
-            yield f"launch {launch['launch']}: there was no measured block"
+            yield f"launch {launch.index}: there was no measured block"
             continue
-        yield f"launch {launch['launch']}, {measured['duration_s']:.2f} s"
+        yield f"launch {launch.index}, {measured.duration_s:.2f} s"
         for scope in shown:
-            gross = measured["energy"].get(scope, {"status": "unmeasured"})
+            gross = measured.of(scope)
             yield f"  {names.scope(scope)}"
             yield f"    gross: {rounding.in_line(gross)}"
             if scope in COMPARATORS:
-                yield f"    as it says: {gross.get('method', '')}"
+                yield f"    as it says: {gross.method}"
                 continue
             for key, told in NETS.items():
-                net = launch["net"][scope][key]
-                behind = f" ({words.baseline(net)})" if "baseline_w" in net else ""
+                net = launch.net[scope][key]
+                behind = f" ({words.baseline(net)})" if net.baseline_w is not None else ""
                 yield f"    {told}: {rounding.in_line(net)}{behind}"
 
 
-def _budgets(results: Document) -> Iterator[str]:
+def _budgets(results: Results) -> Iterator[str]:
     """Uncertainty budgets of the first launch with a measured block."""
-    launch = next((la for la in results["launches"] if words.block(la)), None)
-    measured = words.block(launch) if launch else None
+    blocks = ((la.index, la.measured) for la in results.launches if la.measured)
+    index, measured = next(blocks, (0, None))
     for scope in SCOPES if measured else ():
-        energy = measured["energy"][scope] if measured else {}
-        if not energy.get("terms"):
+        energy = measured.of(scope) if measured else None
+        if energy is None or not energy.terms:
             continue
-        yield f"{names.scope(scope)}, launch {launch['launch'] if launch else 0}"
+        yield f"{names.scope(scope)}, launch {index}"
         for what, u, share, does in words.budget(energy):
             left = f"  {what:<42}{rounding.number(u, 2) + ' J':>10}"
             yield f"{left}{rounding.share(share):>9}  {does}"
@@ -148,39 +145,39 @@ def _budgets(results: Document) -> Iterator[str]:
 # --- what speaks for or against them ----------------------------------------------------------
 
 
-def _split(results: Document) -> Iterator[str]:
-    for scope, found in results["split"].items():
-        if found["status"] == "unmeasured":
-            yield f"{names.scope(scope)}: unmeasured: {sentence(found['reason'])}"
+def _split(results: Results) -> Iterator[str]:
+    for scope, found in results.split.items():
+        if found.status == "unmeasured":
+            yield f"{names.scope(scope)}: unmeasured: {sentence(found.reason)}"
             continue
         yield (
-            f"{names.scope(scope)}: prefill {words.per_token(found['prefill_j_per_token'])}, "
-            f"decode {words.per_token(found['decode_j_per_token'])}, by difference of "
+            f"{names.scope(scope)}: prefill {words.per_token(found.prefill_j_per_token)}, "
+            f"decode {words.per_token(found.decode_j_per_token)}, by difference of "
             f"{words.split_over(found)}, {NETS['above_loaded_idle']}"
         )
 
 
-def _checks(results: Document) -> Iterator[str]:
-    for launch in results["launches"]:
-        for gpu, places in launch["steady"].items():
+def _checks(results: Results) -> Iterator[str]:
+    for launch in results.launches:
+        for gpu, places in launch.steady.items():
             for place, judged in places.items():
                 yield (
-                    f"{gpu}, launch {launch['launch']}, {words.PLACES[place]}: "
-                    f"{words.STATES[judged['status']]}; "
-                    f"temperature {words.slope(judged, 'temperature_c_per_min', '°C/min')}, "
-                    f"power {words.slope(judged, 'power_percent_per_min', '%/min')}, "
+                    f"{gpu}, launch {launch.index}, {words.PLACES[place]}: "
+                    f"{words.STATES[judged.status]}; "
+                    f"temperature {words.temperature(judged)}, "
+                    f"power {words.power(judged)}, "
                     f"clocks held by: {words.masks(judged)}"
                 )
-        for gpu, check in launch["cross_check"].items():
-            yield f"{gpu}, launch {launch['launch']}, two views: {words.cross_check(check)}"
+        for gpu, check in launch.cross_check.items():
+            yield f"{gpu}, launch {launch.index}, two views: {words.cross_check(check)}"
 
 
-def _phases(results: Document) -> Iterator[str]:
-    shown = [s for s in words.scopes(results["launches"]) if s in SCOPES]
-    for launch in results["launches"]:
-        yield f"launch {launch['launch']}"
-        for phase in words.in_order(launch["phases"]):
-            inner = "    " if phase["phase"] in INSIDE else "  "
-            yield f"{inner}{words.phase_name(phase)}, {phase['duration_s']:.2f} s"
+def _phases(results: Results) -> Iterator[str]:
+    shown = [s for s in words.scopes(results.launches) if s in SCOPES]
+    for launch in results.launches:
+        yield f"launch {launch.index}"
+        for phase in words.in_order(launch.phases):
+            inner = "    " if phase.name in INSIDE else "  "
+            yield f"{inner}{words.phase_name(phase)}, {phase.duration_s:.2f} s"
             for scope in shown:
-                yield f"{inner}  {names.scope(scope)}: {rounding.in_line(phase['energy'][scope])}"
+                yield f"{inner}  {names.scope(scope)}: {rounding.in_line(phase.of(scope))}"

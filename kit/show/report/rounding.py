@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
+from kit.core.model import EnergyValue
 from kit.energy.reasons import sentence
+from kit.energy.results.document import NetEnergy
 
-Document = Mapping[str, Any]
+Energy = EnergyValue | NetEnergy
 
 
 def four(value: float) -> str:
@@ -59,22 +59,24 @@ def digits_left(value: float, u: float) -> int:
 IN_DOUBT = "(readings in doubt)"
 
 
-def spread(value: Document, scale: float = 1.0) -> list[str]:
+def spread(value: Energy, scale: float = 1.0) -> list[str]:
     """``["± 3 (reading noise)", "± 26 (sensor)"]``; an estimate's second is ``(model)``."""
-    if value.get("u_sensor", 0) is None:
+    if value.u_sensor is None:
         return ["uncertainty not stated"]
-    second = "model" if value.get("status") == "estimated" else "sensor"
-    words = (("u_reading", "reading noise"), ("u_sensor", second))
-    told = [f"± {number(value[k] * scale, 2)} ({w})" for k, w in words if value.get(k) is not None]
-    return [*told, *([IN_DOUBT] if value.get("doubts") else [])]
+    second = "model" if value.status == "estimated" else "sensor"
+    words = ((value.u_reading, "reading noise"), (value.u_sensor, second))
+    told = [f"± {number(u * scale, 2)} ({word})" for u, word in words if u is not None]
+    return [*told, *([IN_DOUBT] if value.doubts else [])]
 
 
-def joules(value: Document) -> tuple[str, str, list[str]]:
+def joules(value: Energy) -> tuple[str, str, list[str]] | None:
     """Value, unit and uncertainties of one window's energy, in millijoules where joules would
-    begin with zeros."""
-    told = value["joules"]
+    begin with zeros; None where it is unmeasured."""
+    told = value.joules
+    if told is None:
+        return None
     scale, unit = (1000.0, "mJ") if 0 < abs(told) < 0.1 else (1.0, "J")
-    largest = max((value.get(k) or 0.0 for k in ("u_reading", "u_sensor")), default=0.0)
+    largest = max(value.u_reading or 0.0, value.u_sensor or 0.0)
     return fixed(told * scale, digits_left(told, largest)), unit, spread(value, scale)
 
 
@@ -86,10 +88,11 @@ def fixed(value: float, digits: int) -> str:
     return f"{round(value, places):,.{max(0, places)}f}"
 
 
-def in_line(value: Document) -> str:
+def in_line(value: Energy) -> str:
     """``915 J ± 3 (reading noise) ± 26 (sensor)``, or ``unmeasured: why``."""
-    if value.get("status") == "unmeasured":
-        return f"unmeasured: {sentence(value.get('reason', 'no reason recorded'))}"
-    shown, unit, shares = joules(value)
-    guessed = " estimated" if value.get("status") == "estimated" else ""
+    said = joules(value)
+    if said is None:
+        return f"unmeasured: {sentence(value.reason or 'no reason recorded')}"
+    shown, unit, shares = said
+    guessed = " estimated" if value.status == "estimated" else ""
     return " ".join([f"{shown} {unit}", *shares]) + guessed

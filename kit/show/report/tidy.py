@@ -28,11 +28,14 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from kit.core.model import EnergyValue
+from kit.core.reason import Reason
 from kit.core.text import clean
 from kit.energy.names import NETS, SCOPES
 from kit.energy.reasons import sentence
+from kit.energy.results.document import Launch, Metric, Outputs, Results, Split
 
-Document = Mapping[str, Any]
+Row = Mapping[str, Any]
 PHASES = (
     "launch",
     "phase",
@@ -63,117 +66,124 @@ METRICS = (
 _FORMULA = ("=", "+", "-", "@")  # beginnings of a text that a spreadsheet would take for a formula
 
 
-def phases(results: Document) -> str:
+def phases(results: Results) -> str:
     """Every phase of every launch, a row for each scope."""
-    return _csv(PHASES, (row for launch in results["launches"] for row in _phases(launch)))
+    return _csv(PHASES, (row for launch in results.launches for row in _phases(launch)))
 
 
-def metrics(results: Document) -> str:
+def metrics(results: Results) -> str:
     """Every metric over launches and of each, then nets, cross-checks and the split."""
-    numbers = [launch["launch"] for launch in results["launches"]]
-    named = results["metrics"].items()
+    numbers = [launch.index for launch in results.launches]
+    named = results.all_metrics.items()
     rows = [row for name, found in named for row in _metric(name, found, numbers)]
-    for launch in results["launches"]:
+    for launch in results.launches:
         rows += [*_nets(launch), *_crossed(launch)]
-    rows += [row for scope, found in results["split"].items() for row in _split(scope, found)]
+    rows += [row for scope, found in results.split.items() for row in _split(scope, found)]
     return _csv(METRICS, rows)
 
 
-def _phases(launch: Document) -> Iterator[Document]:
-    for phase in launch["phases"]:
-        for scope, energy in phase["energy"].items():
+def _phases(launch: Launch) -> Iterator[Row]:
+    for phase in launch.phases:
+        for scope, energy in phase.energy.items():
             yield {
                 **_energy(energy),
-                "launch": launch["launch"],
-                "phase": phase["phase"],
-                "part": phase["part"],
+                "launch": launch.index,
+                "phase": phase.name,
+                "part": phase.part,
                 "scope": scope,
-                "duration_s": phase["duration_s"],
+                "duration_s": phase.duration_s,
             }
 
 
-def _energy(energy: Document) -> dict[str, Any]:
+def _energy(energy: EnergyValue) -> Row:
     return {
-        "status": energy["status"],
-        "joules": energy.get("joules"),
-        "u_reading_j": energy.get("u_reading"),
-        "u_sensor_j": energy.get("u_sensor"),
-        "method": energy.get("method"),
-        "reason": _why(energy),
+        "status": energy.status,
+        "joules": energy.joules,
+        "u_reading_j": energy.u_reading,
+        "u_sensor_j": energy.u_sensor,
+        "method": energy.method,
+        "reason": _why(energy.reason),
     }
 
 
-def _metric(name: str, found: Document, numbers: Sequence[int]) -> Iterator[Document]:
+def _metric(name: str, found: Metric | Outputs, numbers: Sequence[int]) -> Iterator[Row]:
     """The summary first, then the value of each launch."""
-    low, high = found.get("ci95") or (None, None)
-    names = ("status", "unit", "se", "u_reading", "u_sensor", "n")
-    kept = {name: found.get(name) for name in names} | {"reason": _why(found)}
-    value = str(found["agree"]).lower() if "agree" in found else found.get("value")
-    yield {"metric": name, **kept, "value": value, "ci95_low": low, "ci95_high": high}
-    told = "measured" if found["status"] == "unmeasured" else found["status"]
+    why = _why(found.reason)
+    mean = _summed(found) if isinstance(found, Metric) else {"value": _agreed(found)}
+    yield {"metric": name, "status": found.status, "unit": found.unit, "reason": why, **mean}
+    told = "measured" if found.status == "unmeasured" else found.status
     if name.startswith("estimate_"):
         told = "estimated"
-    for launch, each in zip(numbers, found["launches"], strict=True):
-        own = {"metric": name, "launch": launch, "unit": found["unit"], "value": each}
+    for launch, each in zip(numbers, found.launches, strict=True):
+        own = {"metric": name, "launch": launch, "unit": found.unit, "value": each}
         if each is None:
-            reason = _why(found) or "no value of this launch"
-            yield own | {"status": "unmeasured", "reason": reason}
+            yield own | {"status": "unmeasured", "reason": why or "no value of this launch"}
         else:
             yield own | {"status": told}
 
 
-def _nets(launch: Document) -> Iterator[Document]:
+def _agreed(found: Outputs) -> str | None:
+    return None if found.agree is None else str(found.agree).lower()
+
+
+def _summed(found: Metric) -> Row:
+    low, high = found.ci95 or (None, None)
+    names = ("value", "se", "u_reading", "u_sensor", "n")
+    return {name: getattr(found, name) for name in names} | {"ci95_low": low, "ci95_high": high}
+
+
+def _nets(launch: Launch) -> Iterator[Row]:
     for scope in SCOPES:
         for key in NETS:
-            net = launch["net"][scope][key]
-            own = {"launch": launch["launch"], "status": net["status"]}
+            net = launch.net[scope][key]
+            own = {"launch": launch.index, "status": net.status}
             yield own | {
                 "metric": f"{scope}_energy_{key}",
-                "value": net.get("joules"),
+                "value": net.joules,
                 "unit": "J",
-                "u_reading": net.get("u_reading"),
-                "u_sensor": net.get("u_sensor"),
-                "reason": _why(net),
+                "u_reading": net.u_reading,
+                "u_sensor": net.u_sensor,
+                "reason": _why(net.reason),
             }
-            for name, u in (("baseline_w", None), ("drift_w", "u_drift_w")):
-                if name in net:
-                    power = {"value": net[name], "unit": "W", "u_reading": u and net.get(u)}
+            powers = {"baseline_w": (net.baseline_w, None), "drift_w": (net.drift_w, net.u_drift_w)}
+            for name, (value, u) in powers.items():
+                if value is not None:
+                    power = {"value": value, "unit": "W", "u_reading": u}
                     yield own | {"metric": f"{scope}_{key}_{name}"} | power
 
 
-def _crossed(launch: Document) -> Iterator[Document]:
-    for gpu, check in launch["cross_check"].items():
+def _crossed(launch: Launch) -> Iterator[Row]:
+    for gpu, check in launch.cross_check.items():
         yield {
             "metric": f"cross_check_{gpu}",
-            "launch": launch["launch"],
-            "status": check["status"],
-            "value": check.get("ratio"),
+            "launch": launch.index,
+            "status": check.status,
+            "value": check.ratio,
             "unit": "1",
-            "reason": _why(check),
+            "reason": _why(check.reason),
         }
 
 
-def _split(scope: str, found: Document) -> Iterator[Document]:
-    for name in ("prefill_j_per_token", "decode_j_per_token"):
-        told = found.get(name, {})
-        yield {
-            "metric": f"{scope}_{name}",
-            "status": found["status"],
-            "value": told.get("value"),
+def _split(scope: str, found: Split) -> Iterator[Row]:
+    named = {"prefill": found.prefill_j_per_token, "decode": found.decode_j_per_token}
+    for name, told in named.items():
+        row = {
+            "metric": f"{scope}_{name}_j_per_token",
+            "status": found.status,
             "unit": "J",
-            "se": told.get("u"),
-            "u_sensor": told.get("u_sensor"),
-            "n": found.get("windows"),
-            "reason": _why(found),
+            "n": found.windows,
+            "reason": _why(found.reason),
         }
+        known = {"value": told.value, "se": told.u, "u_sensor": told.u_sensor} if told else {}
+        yield row | known
 
 
-def _why(found: Document) -> str | None:
+def _why(reason: Reason | None) -> str | None:
     """Why there is no number; None where there is one."""
-    return sentence(found["reason"]) if "reason" in found else None
+    return None if reason is None else sentence(reason)
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Document]) -> str:
+def _csv(columns: Sequence[str], rows: Iterable[Row]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from kit.energy import names
+from kit.energy.results.document import Launch, Results, Split
 from kit.energy.steady import Rule
 from kit.show.report import rounding, words
 from kit.show.report.parts import Html, absent, section, table, tag
 
-Document = Mapping[str, Any]
 
-
-def split(results: Document) -> Html:
+def split(results: Results) -> Html:
     """Joules of a prefill and of a decode token by difference of workloads, or why not."""
     loaded = names.phase("loaded_idle")
     heads = ["scope", "per prefill token", "per decode token", loaded, "by difference of"]
-    rows = [_split_row(scope, found) for scope, found in results["split"].items()]
+    rows = [_split_row(scope, found) for scope, found in results.split.items()]
     return section(
         "Joules per prefill and decode token (split)",
         table(heads, rows),
@@ -28,22 +26,22 @@ def split(results: Document) -> Html:
     )
 
 
-def _split_row(scope: str, found: Document) -> list[object]:
-    if found["status"] == "unmeasured":
-        return [names.scope(scope), absent(found["reason"])]
-    base = found["baseline_w"]
+def _split_row(scope: str, found: Split) -> list[object]:
+    base = found.baseline_w
+    if base is None:
+        return [names.scope(scope), absent(found.reason)]
     return [
         names.scope(scope),
-        words.per_token(found["prefill_j_per_token"]),
-        words.per_token(found["decode_j_per_token"]),
-        f"{rounding.with_u(base['value'], base['u'])} W",
+        words.per_token(found.prefill_j_per_token),
+        words.per_token(found.decode_j_per_token),
+        f"{rounding.with_u(base.value, base.u)} W",
         words.split_over(found),
     ]
 
 
-def checks(results: Document, rule: Rule) -> Html:
+def checks(results: Results, rule: Rule) -> Html:
     """Steady state of each GPU with its slopes, and the cross-check of its two views."""
-    launches = results["launches"]
+    launches = results.launches
     steady = [row for launch in launches for row in _steady_rows(launch)]
     if not steady:
         return section(
@@ -51,9 +49,9 @@ def checks(results: Document, rule: Rule) -> Html:
         )
     heads = ["GPU", "launch", "where", "state", "temperature", "power", "clocks held by"]
     crossed = [
-        [gpu, launch["launch"], words.cross_check(check)]
+        [gpu, launch.index, words.cross_check(check)]
         for launch in launches
-        for gpu, check in launch["cross_check"].items()
+        for gpu, check in launch.cross_check.items()
     ]
     why = [tag("li", line) for launch in launches for line in words.unsteady(launch)]
     return section(
@@ -69,15 +67,15 @@ def checks(results: Document, rule: Rule) -> Html:
     )
 
 
-def _steady_rows(launch: Document) -> Iterator[list[object]]:
-    for gpu, places in launch["steady"].items():
+def _steady_rows(launch: Launch) -> Iterator[list[object]]:
+    for gpu, places in launch.steady.items():
         for place, judged in places.items():
             yield [
                 gpu,
-                launch["launch"],
+                launch.index,
                 words.PLACES[place],
-                tag("b", words.STATES[judged["status"]]),
-                words.slope(judged, "temperature_c_per_min", "°C/min"),
-                words.slope(judged, "power_percent_per_min", "%/min"),
+                tag("b", words.STATES[judged.status]),
+                words.temperature(judged),
+                words.power(judged),
                 words.masks(judged),
             ]

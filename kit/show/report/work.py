@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from kit.energy.results.document import Launch, Percentiles, Results
+from kit.energy.results.requests import LATENCIES
 from kit.show.report.parts import Html, section, table, tag
 from kit.show.report.rounding import number
 
 
-def latency(results: Mapping[str, Any]) -> Html:
+def latency(results: Results) -> Html:
     rows = []
-    for launch in results["launches"]:
-        for since in ("sent", "intended"):
-            for name, of in launch["latency"][since].items():
-                rows.append(_percentile_row(f"{name.upper()} from {since}", launch, of))
-        rows.append(_percentile_row("ITL (by chunk)", launch, launch["latency"]["itl"]))
+    for launch in results.launches:
+        found = launch.latency
+        for since, of in (("sent", found.sent), ("intended", found.intended)):
+            for name in LATENCIES:
+                title = f"{name.upper()} from {since}"
+                rows.append(_percentile_row(title, launch, getattr(of, name)))
+        rows.append(_percentile_row("ITL (by chunk)", launch, found.itl))
     return section(
         "Latency",
         table(["", "launch", "n", "p50", "p90", "p95", "p99"], rows),
@@ -25,24 +26,24 @@ def latency(results: Mapping[str, Any]) -> Html:
     )
 
 
-def _percentile_row(name: str, launch: Mapping[str, Any], of: Mapping[str, Any]) -> list[object]:
-    values = [of.get(f"p{p}") for p in (50, 90, 95, 99)]
+def _percentile_row(name: str, launch: Launch, of: Percentiles) -> list[object]:
+    values = (of.p50, of.p90, of.p95, of.p99)
     shown = [tag("span", "–", class_="absent") if v is None else f"{v * 1e3:.2f}" for v in values]
-    return [name, launch["launch"], of["n"], *shown]
+    return [name, launch.index, of.n, *shown]
 
 
-def launches(results: Mapping[str, Any]) -> Html:
+def launches(results: Results) -> Html:
     rows = []
-    for launch in results["launches"]:
-        counts, rate = launch["requests"], launch["throughput"].get("output_tokens_per_s")
+    for launch in results.launches:
+        counts, rate = launch.counts, launch.throughput.output_tokens_per_s
         rows.append(
             [
-                f"launch {launch['launch']}",
-                f"{counts['completed']} of {counts['issued']}",
-                _known(counts["prompt_tokens"]),
-                _known(counts["output_tokens"]),
+                f"launch {launch.index}",
+                f"{counts.completed} of {counts.issued}",
+                _known(counts.prompt_tokens),
+                _known(counts.output_tokens),
                 _known(None if rate is None else number(rate)),
-                tag("code", (launch["outputs_sha256"] or "none")[:12]),
+                tag("code", (launch.outputs_sha256 or "none")[:12]),
             ]
         )
     heads = [

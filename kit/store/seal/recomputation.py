@@ -53,7 +53,7 @@ def recompute(run: Path, store: Store) -> Path:
 
 def _computed(source: archive.ArchiveSource) -> object:
     try:
-        return results.compute(records.load(source))
+        return results.to_document(results.compute(records.load(source)))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArchiveRefused(
             "FILE_INVALID",

@@ -129,7 +129,8 @@ def _repair(flight: InFlight, kept: bytes) -> None:
     (flight.path / archive.MANIFEST).unlink(missing_ok=True)
     tidy(flight)
     flight.write_bytes(events.FILE, _closed(kept))
-    flight.write("results.json", results.compute(records.read(flight.path)))
+    found = results.compute(records.read(flight.path))
+    flight.write("results.json", results.to_document(found))
 
 
 def tidy(flight: InFlight) -> None:

@@ -1,0 +1,158 @@
+"""The document ``results.json`` from its records, and back.
+
+The document has the records' fields by their JSON names, with these differences:
+
+    outputs     stands under ``metrics``, beside the numbers
+    primary     is a copy of the metric that it names, with the name as ``metric``
+    energies    without what follows from their place (``scope``) or is of no reader (``period_s``);
+                an unmeasured one is its status and reason alone, any other has every other field
+    notices     a reason with the launches that it is about
+
+A field that may be missing is left out where it is None or empty; an object never is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from kit.core.model import EnergyValue
+from kit.core.reason import CODE, Reason, plain
+from kit.core.units import significant
+from kit.energy.results.document import Notice, Results
+from kit.energy.results.older import readable
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+T = TypeVar("T")
+
+# What reading a document raises that has not the form that kit writes.
+MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
+UNWRITTEN = frozenset({"scope", "period_s"})  # of an energy
+_UNMEASURED = frozenset({"status", "reason"})
+
+
+def to_document(results: Results) -> dict[str, Any]:
+    """The document as JSON has it."""
+    found: dict[str, Any] = _plain(results)
+    found["metrics"] = {"outputs": found.pop("outputs"), **found["metrics"]}
+    found["primary"] = {"metric": results.primary, **found["metrics"][results.primary]}
+    return found
+
+
+def from_document(document: Mapping[str, Any]) -> Results:
+    """A stored document of any formulas (`kit.energy.results.older`).
+
+    Raises:
+        AttributeError, LookupError, TypeError, ValueError: `MALFORMED`.
+    """
+    found = readable(document)
+    metrics = dict(found["metrics"])
+    launches = [_with_scopes(launch) for launch in found["launches"]]
+    told = {"primary": found["primary"]["metric"], "launches": launches, "metrics": metrics}
+    return part({**found, **told, "outputs": metrics.pop("outputs")}, Results)
+
+
+def part(value: object, form: type[T]) -> T:
+    """One part of a stored document as its record.
+
+    Raises:
+        ValueError: it has not that form.
+    """
+    return msgspec.convert(value, form, dec_hook=_decoded)
+
+
+def rounded(value: T) -> T:
+    """A record with every float in it to 12 significant digits, as the document stores them."""
+    change: Callable[[Any], Any] = _rounded
+    found: T = change(value)
+    return found
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return significant(value)
+    if isinstance(value, msgspec.Struct):
+        changed = {n: _rounded(getattr(value, n)) for n in value.__struct_fields__}
+        return msgspec.structs.replace(value, **changed)
+    if isinstance(value, Reason):
+        return type(value)(value.code, **_rounded(value.values))
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_rounded(item) for item in value)
+    return value
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, EnergyValue):
+        return _energy(value)
+    if isinstance(value, msgspec.Struct):
+        return _fields(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return plain(value)
+
+
+def _fields(value: msgspec.Struct) -> dict[str, Any]:
+    found = {}
+    for name, key, is_required in _named(type(value)):
+        item = getattr(value, name)
+        if is_required or item not in (None, "", ()):
+            found[key] = _plain(item)
+    return found
+
+
+@cache
+def _named(record: type[msgspec.Struct]) -> list[tuple[str, str, bool]]:
+    """A record's fields: name, name in JSON, and whether it is always there."""
+    return [(f.name, f.encode_name, f.required) for f in msgspec.structs.fields(record)]
+
+
+def _energy(value: EnergyValue) -> dict[str, Any]:
+    if value.joules is None:
+        kept = _UNMEASURED
+    else:
+        left = UNWRITTEN | {"reason", *(() if value.doubts else ("doubts",))}
+        kept = frozenset(value.__struct_fields__) - left
+    return {name: _plain(getattr(value, name)) for name in kept}
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def _with_scopes(launch: dict[str, Any]) -> dict[str, Any]:
+    """A launch whose energies have their scope, and only what kit knows of them."""
+    known = {*EnergyValue.__struct_fields__} - UNWRITTEN
+    phases = [
+        phase
+        | {
+            "energy": {
+                scope: {k: v for k, v in told.items() if k in known} | {"scope": scope}
+                for scope, told in phase["energy"].items()
+            }
+        }
+        for phase in launch["phases"]
+    ]
+    return launch | {"phases": phases}
+
+
+def _decoded(kind: type, value: Any) -> Any:
+    """A reason or a notice from the document; a sentence of older formulas is one that was said."""
+    if kind not in (Reason, Notice):
+        raise TypeError(f"no {kind.__name__} is stored")
+    if isinstance(value, str) and kind is Reason:
+        return Reason("said", said=value)
+    if not isinstance(value, dict) or not isinstance(value.get(CODE), str):
+        raise ValueError("a reason has no code")
+    launches = value.get("launches", ())
+    if kind is Notice and not all(isinstance(number, int) for number in launches):
+        raise ValueError("a notice's launches are no numbers")
+    return kind(value[CODE], **{key: item for key, item in value.items() if key != CODE})
