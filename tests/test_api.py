@@ -80,6 +80,8 @@ def test_energies_say_joules_or_why_not() -> None:
     assert {e.status for e in energies} == {"measured", "estimated", "unmeasured"}
     for e in energies:
         assert (e.joules is None) == (e.status == "unmeasured") == bool(e.reason)
+    told = {str(e.reason) for e in energies if e.reason}
+    assert "the spec asks for no meter of it" in told and not any("code" in t for t in told)
 
 
 def test_readings_have_their_unit() -> None:

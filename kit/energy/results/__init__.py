@@ -39,6 +39,10 @@ def compute(records: RunRecords, energy: Energy | None = None) -> Results:
 
     Args:
         energy: the run's, where it was made before: its curves are then computed once.
+
+    Raises:
+        ArithmeticError, AttributeError, LookupError, TypeError, ValueError: the records hold what
+            no run of kit writes.
     """
     energy = energy or Energy(records.samples, records.plan.meters)
     numbers = sorted({p.launch for p in records.phases})
@@ -55,6 +59,8 @@ def compute(records: RunRecords, energy: Energy | None = None) -> Results:
         doubts=doubts.of_run(records, energy),
         notices=notices(records, energy, launches),
     )
+    if found.primary not in found.all_metrics:
+        raise LookupError(f"there is no metric {found.primary!a}")
     return rounded(found)
 
 

@@ -25,7 +25,6 @@ from kit.core.units import significant
 from kit.energy.results.document import Notice, Results
 from kit.energy.results.older import readable
 
-Record = TypeVar("Record", bound=msgspec.Struct)
 T = TypeVar("T")
 
 # What reading a document raises that has not the form that kit writes.
