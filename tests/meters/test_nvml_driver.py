@@ -40,6 +40,7 @@ def codes(run: Sampled, device: str, quantity: str) -> list[tuple[float, int]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mismatch", "code"), [(0, 9), (1, 18)], ids=["unloaded", "replaced"])
 def test_a_driver_that_comes_back_is_read_on(
     gpus: Gpus, tmp_path: Path, mismatch: int, code: int
