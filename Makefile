@@ -7,8 +7,9 @@ UV := .cache/uv/bin/uv
 # One worker more than cores, since many tests wait for a container or a sampler; eight at most,
 # each of which takes some 400 MB.
 WORKERS := -n $(shell n=$$(nproc); [ $$n -lt 8 ] || n=7; expr $$n + 1)
-# Byte code is kept whatever the environment says: hundreds of tests start kit.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest
+# Hundreds of tests start kit: byte code is kept whatever the environment says, and numpy makes no
+# threads, which a process that computes for milliseconds only waits for.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE OPENBLAS_NUM_THREADS=1 $(PY) -m pytest
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 COMPILE := $(LOCK) --universal

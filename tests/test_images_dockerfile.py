@@ -76,6 +76,7 @@ def _run(*words: object) -> None:
 COMPILED = pytest.param("llama-cpp-python", marks=[pytest.mark.runtimes, pytest.mark.timeout(3600)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["loopback", "llama-server", COMPILED])
 def test_the_dockerfile_gives_the_same_files(name: str, tmp_path: Path) -> None:
     found = images.recipe(name)

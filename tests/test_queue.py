@@ -103,6 +103,7 @@ def test_all_that_start_at_once_run_one_after_another(runners: Runners, count: i
     assert one_after_another(runners.lines())
 
 
+@pytest.mark.slow
 def test_they_run_in_the_order_in_which_they_came(runners: Runners) -> None:
     processes = [runners.joined(f"e{n}", 0.1) for n in (3, 1, 2, 0)]
     assert [p.wait(60) for p in processes] == [0] * 4
@@ -119,6 +120,7 @@ def test_a_killed_holder_lets_the_next_one_in(runners: Runners) -> None:
     assert runners.lines()[1:] == ["e2 begins", "e2 ends"]
 
 
+@pytest.mark.slow
 def test_a_killed_waiter_holds_nobody_up(runners: Runners) -> None:
     first, second, third = runners.joined("e1", 1), runners.joined("e2"), runners.joined("e3")
     assert [p.run for p in queue.places()] == ["e1", "e2", "e3"]
@@ -128,6 +130,7 @@ def test_a_killed_waiter_holds_nobody_up(runners: Runners) -> None:
     assert runners.lines()[2:] == ["e3 begins", "e3 ends"]
 
 
+@pytest.mark.slow
 def test_a_stopped_runner_still_holds_its_place(runners: Runners) -> None:
     first, second = runners.joined("e1", 0.5), runners.joined("e2")
     assert said(first) == "begun"
@@ -297,6 +300,7 @@ def test_a_place_that_is_deleted_is_taken_again(remove: Callable[[Path], None]) 
     assert queue.places() == []
 
 
+@pytest.mark.slow
 @GONE
 def test_no_run_begins_beside_one_whose_ticket_was_deleted(
     runners: Runners, remove: Callable[[Path], None]

@@ -48,6 +48,7 @@ def test_a_sentence_says_every_value_that_is_declared(code: str) -> None:
     assert all(kind.values.values())
 
 
+@pytest.mark.slow
 def test_each_reason_that_is_made_is_registered_with_its_values() -> None:
     found = list(made())
     assert len(found) > 80

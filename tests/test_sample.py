@@ -90,6 +90,7 @@ def test_it_reads_until_it_is_stopped_and_reports(sampler: SamplerProcess, tmp_p
     assert sampler.poll() == []
 
 
+@pytest.mark.slow
 def test_the_last_row_lies_after_the_stop(tmp_path: Path) -> None:
     wanted = config(tmp_path / "out")
     with SamplerProcess(wanted, tmp_path / "sampler.json") as sampler:
@@ -113,6 +114,7 @@ def test_credentials_are_on_disk_for_us_alone_and_only_until_it_is_ready(tmp_pat
         assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_sampler_that_was_killed_is_told_once(sampler: SamplerProcess, tmp_path: Path) -> None:
     time.sleep(2.5)
     before = time.monotonic()
@@ -125,12 +127,14 @@ def test_a_sampler_that_was_killed_is_told_once(sampler: SamplerProcess, tmp_pat
     assert found.t[-1] * 1e-9 > 0.5  # it ran for 2.5 s: at most two of them are lost
 
 
+@pytest.mark.slow
 def test_a_death_that_nobody_noticed_is_told_at_the_stop(sampler: SamplerProcess) -> None:
     os.kill(pid_of(sampler), signal.SIGKILL)
     with pytest.raises(SamplerFailed):
         sampler.stop()
 
 
+@pytest.mark.slow
 def test_a_meter_that_is_gone_is_its_last_word(tmp_path: Path) -> None:
     wanted = [{"name": "rapl", "alias": None, "config": {"root": str(tmp_path / "none")}}]
     path = tmp_path / "sampler.json"
@@ -141,6 +145,7 @@ def test_a_meter_that_is_gone_is_its_last_word(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_what_fails_between_the_last_poll_and_the_stop_is_journalled(tmp_path: Path) -> None:
     wanted = config(tmp_path / "out", [rapl(tmp_path)])
     journal = Journal(tmp_path / "events.jsonl", Clock(wanted["origin"]))
@@ -159,6 +164,7 @@ def test_what_fails_between_the_last_poll_and_the_stop_is_journalled(tmp_path: P
     assert stopped.data["rows"] > 0
 
 
+@pytest.mark.slow
 def test_it_ends_when_its_runner_dies(tmp_path: Path) -> None:
     """The runner is killed with no chance to say goodbye: its end of the pipe closes."""
     code = (
@@ -182,6 +188,7 @@ def test_it_ends_when_its_runner_dies(tmp_path: Path) -> None:
     assert len(stored(tmp_path / "out").series["host", "cpu_busy"].t) > 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_a_terminal_is_not_its_affair(sampler: SamplerProcess) -> None:
     os.kill(pid_of(sampler), signal.SIGINT)
     time.sleep(0.3)
@@ -189,6 +196,7 @@ def test_ctrl_c_on_a_terminal_is_not_its_affair(sampler: SamplerProcess) -> None
     assert sampler.stop()["rows"] > 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_it_with_one_sentence(tmp_path: Path) -> None:
     """A limit on the size of files stands for the full disk: writing fails half-way."""
     root = tmp_path / "powercap" / "intel-rapl:0"
@@ -230,6 +238,7 @@ def run_limited(path: Path, limited: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess([], process.wait(30), out, err)
 
 
+@pytest.mark.slow
 def test_several_meters_share_a_process_and_have_a_file_each(tmp_path: Path) -> None:
     run = Sampled(tmp_path / "out", [*ESTIMATE, rapl(tmp_path)])
     t0, t1 = run.run(1.0)
@@ -440,6 +449,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["raises", "no-number", "huge", "nan", "true", "gone"])
 def test_a_meter_that_does_anything_stops_no_other_and_shows_in_the_exit_code(
     tmp_path: Path, how: str

@@ -295,6 +295,7 @@ def test_live_and_results_have_the_priors_of_the_scope(scope: str, terms: dict[s
     assert {k: v for k, v in value.terms.items() if k != "edge"} == expected
 
 
+@pytest.mark.slow
 def test_no_other_module_holds_a_prior() -> None:
     """A constant called GAIN, OFFSET or the like stands in a scope's file and nowhere else."""
     root, found = Path(kit.__file__).parent, set()

@@ -22,6 +22,7 @@ def environment(folder: Path, env: dict[str, str]) -> dict[str, str]:
     return {"KIT_HOST_CONFIG": str(host), **env}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env", "columns", "rows", "shown"),
     [

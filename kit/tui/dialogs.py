@@ -13,12 +13,13 @@ from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Button, Footer, Input, OptionList, Static, TextArea
+from textual.widgets import Button, Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from kit.show.render.console import plain
 from kit.tui.keys import acting
 from kit.tui.screen import plain_lines
+from kit.tui.widgets.foot import Foot
 from kit.tui.widgets.line import LineInput
 
 
@@ -109,7 +110,7 @@ class Window(ModalScreen[str | None]):
             if self._text:
                 yield Static(plain_lines(self._text), classes="told", markup=False)
             yield from self.body()
-        yield Footer(compact=True, show_command_palette=False)
+        yield Foot()
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:

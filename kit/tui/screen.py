@@ -13,7 +13,7 @@ from textual.binding import ActiveBinding, Binding, BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from kit.core.errors import KitError
 from kit.core.model import RunSpec
@@ -22,6 +22,7 @@ from kit.tui._textual_hacks import own_bindings
 from kit.tui.commands import in_prose
 from kit.tui.keys import acting
 from kit.tui.threads import in_thread
+from kit.tui.widgets.foot import Foot
 
 if TYPE_CHECKING:
     from kit.tui.app import KitApp
@@ -70,6 +71,7 @@ class KitScreen(Screen[Any]):
         Binding("s", "shot", "Screenshot", show=False, id="screenshot"),
         Binding("z", "zoom", "Zoom", show=False, id="zoom"),
     ]
+    ALLOW_IN_MAXIMIZED_VIEW: ClassVar[str | None] = ".-textual-system,Foot"
     # Only three lines show these: a change must not draw the whole screen again.
     crumbs = reactive("", repaint=False)
     state: reactive[Text] = reactive(Text(), repaint=False, always_update=True)
@@ -84,7 +86,7 @@ class KitScreen(Screen[Any]):
         yield TopLine(id="top")
         yield from self.body()
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Foot()
 
     def body(self) -> Iterable[Widget]:
         """The screen's own widgets, between top line and command line."""

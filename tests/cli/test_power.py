@@ -202,6 +202,7 @@ def test_json_has_one_object_a_line_with_stable_keys(capsys: pytest.CaptureFixtu
     assert told["devices"]["host"]["status"] == "estimated"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_cleanly() -> None:
     with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -211,6 +212,7 @@ def test_ctrl_c_ends_it_cleanly() -> None:
     assert (process.returncode, errors) == (0, b"")
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_it_cleanly() -> None:
     with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

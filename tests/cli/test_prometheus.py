@@ -237,6 +237,7 @@ def test_a_port_that_is_taken_is_refused() -> None:
     assert str(port) in caught.value.message and "--prometheus PORT" in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_without_the_package_only_that_option_is_refused() -> None:
     """The core needs neither `prometheus_client` nor `amdsmi`."""
     code = (

@@ -158,6 +158,7 @@ def test_sizes_are_short() -> None:
     assert consoles.count(1200, "launch", "es") == "1,200 launches"
 
 
+@pytest.mark.slow
 def test_a_real_terminal_gets_its_width(tmp_path: Path) -> None:
     """Through a real pseudo-terminal, in a process of its own."""
     script = tmp_path / "draw.py"

@@ -121,6 +121,7 @@ def test_the_pace_of_the_plan_is_the_samplers(gpus: Host) -> None:
         reader.close()
 
 
+@pytest.mark.slow
 def test_a_sampler_counts_the_true_energy(gpus: Host, tmp_path: Path) -> None:
     gpus(MI300, MI210)
     (first, second) = AMD.probe(None, {}).devices

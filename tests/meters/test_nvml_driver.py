@@ -57,6 +57,7 @@ def sampled_until_back(fake: Fake, out: Path, more_s: float) -> Sampled:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mismatch", "code"), [(0, 9), (1, 18)], ids=["unloaded", "replaced"])
 def test_a_driver_that_comes_back_is_read_on(
     gpus: Gpus, tmp_path: Path, mismatch: int, code: int

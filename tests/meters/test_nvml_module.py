@@ -24,6 +24,7 @@ def measured(fake: Any, out: Path, seconds: float = 12.0) -> tuple[Energy, Sampl
     return Energy(samples.from_csv(run.files()), [plan]), run, t0, t1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counter", "buffer", "method"),
     [(0, 0, "counter+samples"), (1, 0, "samples"), (0, 1, "counter"), (1, 1, "instant")],

@@ -169,6 +169,7 @@ def test_what_gpus_and_cpus_draw_bounds_the_wall_but_tells_no_gain(
     assert ("IMPOSSIBLE" in told) is (ratio < 1)
 
 
+@pytest.mark.slow
 def test_kits_own_load_keeps_every_cpu_busy_and_leaves_nothing_behind() -> None:
     with load_step.load(None) as alive:
         before = os.times()
@@ -181,6 +182,7 @@ def test_kits_own_load_keeps_every_cpu_busy_and_leaves_nothing_behind() -> None:
     assert not alive()
 
 
+@pytest.mark.slow
 def test_a_load_that_ends_by_itself_is_told(
     configured: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

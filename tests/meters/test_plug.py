@@ -122,6 +122,7 @@ def test_another_channel_and_ones_own_profile(server: Device, tmp_path: Path) ->
     assert found.device == "plug:a:2"
 
 
+@pytest.mark.slow
 def test_a_plugs_power_becomes_joules(server: Device, tmp_path: Path) -> None:
     """The whole way: real server, sampler process, samples, the curve that outlets have."""
     server.pages["/meter/0"] = GEN1

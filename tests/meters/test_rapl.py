@@ -292,6 +292,7 @@ def test_no_rapl_is_a_reason(tmp_path: Path) -> None:
     assert "no RAPL" in RAPL.probe(None, {"root": str(tmp_path / "none")}).reason
 
 
+@pytest.mark.slow
 def test_a_wrap_loses_nothing_and_a_dead_zone_leaves_codes(tmp_path: Path) -> None:
     """A counter that wraps while it is sampled loses nothing; one that dies is flagged."""
     tree = rapl_tree(tmp_path / "tree", {"intel-rapl:0": ("package-0", 65_432_611, 65_532_610)})

@@ -140,6 +140,7 @@ def test_a_named_chassis_that_tells_no_power_is_the_reason(bmc: Device) -> None:
     assert not plan.devices and web.REASONS[404] in plan.reason
 
 
+@pytest.mark.slow
 def test_its_power_becomes_joules_with_a_wide_uncertainty(bmc: Device, tmp_path: Path) -> None:
     told = config(bmc, poll_s=0.1)
     (found,) = REDFISH.probe("bmc", told).devices

@@ -273,6 +273,7 @@ def test_a_meter_that_hangs_holds_up_no_other(
     assert "has not grown" in found["cpu0-package"].why_not
 
 
+@pytest.mark.slow
 def test_the_energy_of_gpus_is_true(gpus: Any) -> None:
     """The fake driver's true power is known: what is told per second must be it."""
     fake: Fake = gpus(gpus=1, amp=0, base=250)

@@ -16,12 +16,12 @@ import msgspec
 
 from kit.core import jsonio, resources
 from kit.core.errors import ImageUnavailable, UsageError
-from kit.machine.images import apt, baselayer, index
+from kit.machine.images import apt, baselayer
 from kit.machine.images.locks import LOCK, BaseLock, Compile, ImageLock, Package
 from kit.machine.images.make import made, nothing
 from kit.machine.images.process import run
 from kit.machine.images.recipe import Recipe, own_base, recipe, write_lock
-from kit.machine.images.wheels import REMEDY, Progress, Say, refuse_missing
+from kit.machine.images.wheels import INDEX, REMEDY, Progress, Say, refuse_missing
 
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s\\;]+)", re.MULTILINE)
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
@@ -96,7 +96,7 @@ def resolve(requirements: Path, *, source: bool = False) -> tuple[Package, ...]:
     """
     with tempfile.TemporaryDirectory(prefix="kit-lock-") as work:
         said = run(
-            [sys.executable, "-P", index.__file__, work],
+            [sys.executable, "-P", INDEX, work],
             what="the Python packages could not be resolved",
             remedy=REMEDY,
             stdin=json.dumps([_asked(line, source) for line in _requirements(requirements)]),

@@ -20,7 +20,6 @@ import msgspec
 
 from kit.core import resources
 from kit.core.errors import ImageUnavailable, KitError
-from kit.machine.images import index
 from kit.machine.images.configuration import HOME
 from kit.machine.images.files import same_file
 from kit.machine.images.locks import Package
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Progress = Callable[[str, float, float | None], None]
 _MAX_WORDS, _MAX_PACKED = 64 << 20, 4 << 20
+INDEX = str(Path(__file__).with_name("index.py"))  # started, not imported: pip is half a second
 REMEDY = "connect this machine to the package index, or set pip's index options for it"
 
 
@@ -64,7 +64,7 @@ def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
 
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=folder) as work:
         said = run(
-            [sys.executable, "-P", index.__file__, work],
+            [sys.executable, "-P", INDEX, work],
             what="the Python packages could not be fetched",
             remedy=REMEDY,
             env={**os.environ, "LC_ALL": "C.UTF-8"},

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Select, Static
@@ -26,7 +25,10 @@ LABEL = 26  # columns of a label, as in style.tcss
 
 
 class Row(Within):
-    """One field: its label, its control, and its problems below."""
+    """One field: its label, which the row draws itself, its control, and its problems below.
+
+    A form has dozens of rows, and each widget in one costs a style and a place in every layout.
+    """
 
     class Edited(Message):
         """The person changed the field to ``value``; ``joined`` while typing."""
@@ -42,11 +44,11 @@ class Row(Within):
             super().__init__()
             self.row, self.remove = row, remove
 
-    def __init__(self, field: Field) -> None:
-        super().__init__(classes=f"-{field.kind}")
+    def __init__(self, field: Field, *, labelled: bool) -> None:
+        super().__init__(classes=f"-{field.kind}{' -labelled' if labelled else ''}")
         self.field = field
         self.is_open = False
-        self._note = Static(classes="note", markup=False)
+        self._note: Static | None = None
         self._taken: tuple[Any, list[str], bool] = (ABSENT, [], False)
 
     def take(self, value: Any, told: list[str], is_open: bool) -> None:
@@ -63,13 +65,19 @@ class Row(Within):
         self.show_problems(told)
 
     def compose(self) -> ComposeResult:
-        with Horizontal():
-            yield from self.line()
-        yield self._note
+        yield self.control()
 
-    def line(self) -> Iterable[Widget]:
-        """The widgets of the field's line."""
-        raise NotImplementedError
+    def render(self) -> Content:
+        """The field's name, indented, with a star if a value is required."""
+        if not self.has_class("-labelled"):
+            return Content()
+        label = self.field.label + (" *" if self.field.required else "")
+        told = Content(plain("  " * self.field.depth + label).plain)
+        if self.field.required:
+            told = told.stylize("bold", -2)
+        if self.has_class("-within"):
+            told = told.stylize("bold $primary")
+        return told.truncate(LABEL, ellipsis=True)
 
     def show(self, value: Any) -> None:
         """Show the document's value."""
@@ -77,6 +85,11 @@ class Row(Within):
 
     def show_problems(self, told: list[str]) -> None:
         """Show the field's problems below it."""
+        if not self._note:
+            if not told:
+                return
+            self._note = Static(classes="note", markup=False)
+            self.mount(self._note)
         self._note.display = bool(told)
         lead = "  " * (self.field.depth + 1)
         self._note.update(Text("\n").join(plain(f"{lead}✘ {each}", "bad") for each in told))
@@ -91,19 +104,12 @@ class Row(Within):
     def heard(self) -> None:
         """The draft has taken in an edit of this row."""
 
-    def label(self) -> Static:
-        """The field's name, indented, with a star if a value is required."""
-        name = plain("  " * self.field.depth + self.field.label)
-        if self.field.required:
-            name.append(" *", "name")
-        return Static(name, classes="label", markup=False)
-
 
 class TextRow(Row):
     """A typed line: text, a number or JSON."""
 
     def __init__(self, field: Field) -> None:
-        super().__init__(field)
+        super().__init__(field, labelled=True)
         self._input = LineInput(
             says={},
             compact=True,
@@ -113,10 +119,6 @@ class TextRow(Row):
         )
         self._known = ""  # the text that this row last reported, or was given
         self._pending = 0  # edits that the draft has not taken in yet
-
-    def line(self) -> Iterable[Widget]:
-        yield self.label()
-        yield self._input
 
     def control(self) -> Widget:
         return self._input
@@ -157,15 +159,11 @@ class ChoiceRow(Row):
     """One of several values, or a variant of an object."""
 
     def __init__(self, field: Field) -> None:
-        super().__init__(field)
+        super().__init__(field, labelled=True)
         blank = field.kind == "choice" and not field.required
         options = [(plain(label), value) for value, label in field.choices]
         prompt = values.hint(field) if blank else "choose one"
         self._select = Choice(options, prompt=prompt, compact=True, classes="value")
-
-    def line(self) -> Iterable[Widget]:
-        yield self.label()
-        yield self._select
 
     def control(self) -> Widget:
         return self._select
@@ -222,13 +220,8 @@ class PressRow(Row):
     """A row to press: headings, boxes, constants, long texts."""
 
     def __init__(self, field: Field) -> None:
-        super().__init__(field)
+        super().__init__(field, labelled=field.kind in ("const", "long", "unknown"))
         self._line = Pressable(self, can_go=field.kind in ("item", "unknown"))
-
-    def line(self) -> Iterable[Widget]:
-        if self.field.kind in ("const", "long", "unknown"):
-            yield self.label()
-        yield self._line
 
     def control(self) -> Widget:
         return self._line

@@ -55,15 +55,11 @@ class Sheet(VerticalScroll, can_focus=False):
         self._rows: dict[Field, Row] = {}
         self._faults: Mapping[Where, list[str]] = {}
 
-    def on_mount(self) -> None:
-        self.sync()
-
     # --- drawing ----------------------------------------------------------------------------
 
     def take(self, draft: Draft) -> None:
-        """Show another draft."""
+        """Hold another draft, which the next `sync` shows."""
         self._draft = draft
-        self.sync()
 
     def sync(self) -> None:
         """Show the present draft: add and remove rows, update the others."""

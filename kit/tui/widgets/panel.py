@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 
 class Within(Widget):
-    """Has the class ``-within`` while the focus is in it.
+    """Has the class ``-within`` while the focus is in it; no style of what is inside depends on it.
 
     The pseudo-class ``:focus-within`` would do the same, but on each move of the focus Textual then
     looks up the style of every widget in the outermost one: a quarter of a second in a long form.
@@ -19,7 +19,11 @@ class Within(Widget):
     @on(DescendantBlur)
     def _look(self) -> None:
         focused = self.screen.focused
-        self.set_class(focused is not None and self in focused.ancestors, "-within")
+        within = focused is not None and self in focused.ancestors
+        if within != self.has_class("-within"):
+            self.set_class(within, "-within", update=False)
+            self.app.stylesheet.update_nodes([self])
+            self.refresh()
 
 
 class Panel(Within, Vertical):
