@@ -93,16 +93,16 @@ def tier(t: Any, overruns: int) -> reads.Tier:
 def test_one_stall_excuses_the_deadlines_that_passed_in_it() -> None:
     even = np.arange(0, 60 * S, 50 * MS)
     stalled = even[(even < 20 * S) | (even >= 22 * S)]
-    assert list(reads._excuses(tier(stalled, 40), [tier(even, 0)])) == []
+    assert list(reads._unexplained_misses(tier(stalled, 40), [tier(even, 0)])) == []
     picked = even[np.arange(len(even)) % 25 != 7]
-    assert len(list(reads._excuses(tier(picked, 48), []))) == 1
+    assert len(list(reads._unexplained_misses(tier(picked, 48), []))) == 1
 
 
 def test_a_long_stall_is_one_where_the_whole_process_read_nothing() -> None:
     even = np.arange(0, 60 * S, 50 * MS)
     cut = even[(even < 20 * S) | (even >= 40 * S)]
-    assert len(list(reads._excuses(tier(cut, 400), [tier(even, 0)]))) == 1
-    assert list(reads._excuses(tier(cut, 400), [tier(cut, 400)])) == []
+    assert len(list(reads._unexplained_misses(tier(cut, 400), [tier(even, 0)]))) == 1
+    assert list(reads._unexplained_misses(tier(cut, 400), [tier(cut, 400)])) == []
 
 
 # --- clocks ---------------------------------------------------------------------------------------
