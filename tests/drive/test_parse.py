@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kit.core import jsonio
 from kit.core.model import Request, Response
-from kit.measure.drive.body import MalformedAnswerError, answer_of, head_of, one_line, shown
+from kit.measure.drive.body import MalformedAnswerError, answer_of, head_of, one_line, quoted
 from kit.measure.drive.parse import Raw, Status, finished
 from kit.measure.drive.sse import COMMENT, STRAY, events
 from tests.drive.server import GOOD, HEAD, LAST, TEXT, ending, event, frame, stream, word
@@ -266,5 +266,5 @@ def test_a_body_keeps_the_times_of_its_reads() -> None:
 
 
 def test_foreign_bytes_are_one_short_line() -> None:
-    assert shown(b"\x1b[2Ja\n\tb\xff" + b"c" * 500) == "'[2Ja b\ufffd" + "c" * 73 + "'"
+    assert quoted(b"\x1b[2Ja\n\tb\xff" + b"c" * 500) == "'[2Ja b\ufffd" + "c" * 73 + "'"
     assert one_line(b"a\r\nb\x00", 300) == "a b"
