@@ -397,7 +397,7 @@ def test_a_ticket_with_odd_times_can_be_named(since: str) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         os.utime(file.fileno(), (0, 2**34))
         (found,) = queue.places()
-        assert queue.named(found).startswith("run ab (started ")
+        assert queue.label(found).startswith("run ab (started ")
 
 
 @pytest.mark.parametrize("name", ["99999999", "00000007", "\u0660" * 7 + "\u0669", "100000000"])

@@ -124,4 +124,4 @@ def _other_runs(folder: Path) -> list[str]:
 def _queue(folder: Path) -> list[str]:
     """The runs before a run that would begin now; none for a run in flight."""
     inside = folder.parent.name == INFLIGHT
-    return [] if inside else [queue.named(place) for place in queue.places()]
+    return [] if inside else [queue.label(place) for place in queue.places()]
