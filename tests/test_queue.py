@@ -139,7 +139,7 @@ def test_a_stopped_runner_still_holds_its_place(runners: Runners) -> None:
     assert one_after_another(runners.lines())
 
 
-def test_who_waits_knows_for_what(runners: Runners) -> None:
+def test_a_waiting_run_knows_what_it_waits_for(runners: Runners) -> None:
     runners.joined("e1", 60)
     with queue.ticket("e2"), queue.ticket("e3"):
         wait = queue.waiting("e3")
@@ -149,7 +149,7 @@ def test_who_waits_knows_for_what(runners: Runners) -> None:
         assert queue.waiting("e1") is None and queue.waiting("nobody") is None
 
 
-def test_leaving_the_queue() -> None:
+def test_an_interrupted_wait_leaves_the_queue() -> None:
     told = pytest.raises(Interrupted, match="waited for another run")
     with queue.ticket("a"), queue.ticket("b") as second, told:
         second.wait(lambda: True)

@@ -215,7 +215,7 @@ def test_a_cap_that_moves_is_held_against_its_range(
         (400, [700, 500], 400, "FAIL"),
     ],
 )
-def test_a_cap_that_somebody_changed_is_other_conditions(
+def test_a_power_limit_changed_by_a_person_is_other_conditions(
     before: int, sampled: list[int], after: int, status: str
 ) -> None:
     series = of(np.arange(len(sampled)) * S, np.array(sampled) * 1000)
@@ -236,7 +236,7 @@ def test_a_cap_that_somebody_changed_is_other_conditions(
 
 
 @pytest.mark.slow
-def test_a_cap_that_somebody_changed_in_mid_run_is_told_everywhere(tmp_path: Path) -> None:
+def test_a_power_limit_changed_during_the_run_is_reported_everywhere(tmp_path: Path) -> None:
     """The run is what it says; its launches were not alike."""
     run = Path(shutil.copytree(committed.H200, tmp_path / committed.H200.name))
     middle = 200 * S
