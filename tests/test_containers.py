@@ -187,13 +187,13 @@ def test_an_unreadable_configuration_is_as_good_as_none(tmp_path: Path, text: st
     assert endpoint.find({"DOCKER_CONFIG": str(tmp_path)}).source == "default"
 
 
-def test_no_socket(tmp_path: Path) -> None:
+def test_a_missing_socket_is_an_error_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="there is no container engine") as caught:
         containers.connect({"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
     assert "apt-get install docker.io" in caught.value.remedy
 
 
-def test_nobody_behind_the_socket(tmp_path: Path) -> None:
+def test_a_socket_without_an_engine_is_an_error_with_its_remedy(tmp_path: Path) -> None:
     path = tmp_path / "dead.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
@@ -203,7 +203,7 @@ def test_nobody_behind_the_socket(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_no_permission(tmp_path: Path) -> None:
+def test_a_socket_without_permission_is_an_error_with_its_remedy(tmp_path: Path) -> None:
     path = tmp_path / "root.sock"
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == os.getuid() and folder.is_relative_to("/tmp/pytest-of-root"):
@@ -263,7 +263,7 @@ def test_a_silent_engine_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"\xff\xfe"])
-def test_something_else_on_the_socket(tmp_path: Path, body: bytes) -> None:
+def test_another_program_on_the_socket_is_an_error(tmp_path: Path, body: bytes) -> None:
     answers = {"version": body, "info": body}
     with (
         _answering(tmp_path / "g.sock", answers) as environ,

@@ -195,7 +195,9 @@ class Unseekable(io.RawIOBase):
 @pytest.mark.parametrize("top", ["", "HASH/", "runs/HASH/", "HASH (1)/", "my run/HASH/"])
 @pytest.mark.parametrize("folders", [True, False])
 @pytest.mark.parametrize("streamed", [True, False])
-def test_packed_again(run: Path, tmp_path: Path, top: str, folders: bool, streamed: bool) -> None:
+def test_a_run_packed_by_another_tool_is_a_warning(
+    run: Path, tmp_path: Path, top: str, folders: bool, streamed: bool
+) -> None:
     top = top.replace("HASH", run.name)
     out = packed(run, tmp_path / "a.zip", top, folders=folders, streamed=streamed)
     plain = top == f"{run.name}/" or top == f"{run.name} (1)/"
@@ -361,7 +363,7 @@ def test_a_download_that_was_cut_short(run: Path, tmp_path: Path, part: float) -
     assert failed(verdict) == {"NOT_A_ZIP"} and "cut short" in verdict.failures[0].message
 
 
-def test_renamed_by_a_browser(run: Path, tmp_path: Path) -> None:
+def test_a_file_renamed_by_a_browser_still_verifies(run: Path, tmp_path: Path) -> None:
     assert not warned(verify(seal.export(run, tmp_path).rename(tmp_path / "run (1).zip")))
 
 

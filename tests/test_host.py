@@ -253,7 +253,9 @@ def test_slowdowns_are_told_in_words_and_by_older_drivers_too(
         ({2, 3, 8, 9, 11}, ("2-3,8", "9", "11")),
     ],
 )
-def test_cpu_split(cpus: set[int], split: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpus_are_split_between_runtime_driver_and_sampler(
+    cpus: set[int], split: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cpus)
     assert host.cpu_split() == split
     assert frozenset().union(*map(host.parse_set, split)) == cpus

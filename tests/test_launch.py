@@ -196,7 +196,7 @@ def test_everything_is_taken_away_that_a_runtime_does_not_need(bench: Bench) -> 
     assert not [e for e in config["Env"] if "proxy" in e.lower()]
 
 
-def test_never_ready(bench: Bench) -> None:
+def test_a_server_that_is_never_ready_is_an_error(bench: Bench) -> None:
     with pytest.raises(NotReady) as caught, bench.launch({"never_ready": True}) as running:
         _wait_for_log(bench, b"listening on")
         running.wait_ready("/health", 1.0, never)
@@ -477,7 +477,7 @@ def test_a_long_log_is_bounded_and_says_so(bench: Bench) -> None:
     assert b"listening on" in text[-2000:]
 
 
-def test_an_image_that_is_not_there(bench: Bench) -> None:
+def test_a_missing_image_refuses_the_launch(bench: Bench) -> None:
     missing = ImageIdentity(
         reference="x", recipe=None, image_id="sha256:" + "0" * 64, diff_ids=(), platform=""
     )
@@ -485,7 +485,7 @@ def test_an_image_that_is_not_there(bench: Bench) -> None:
         pytest.fail("it must not get here")
 
 
-def test_cpus_that_are_not_there(bench: Bench) -> None:
+def test_missing_cpus_refuse_the_launch(bench: Bench) -> None:
     with (
         pytest.raises(LaunchFailed, match="CPUs are not available") as caught,
         bench.launch(runtime_cpus="4000"),
@@ -542,7 +542,7 @@ def test_the_network_of_the_host(bench: Bench) -> None:
         running.stop(10)
 
 
-def test_a_port_that_is_taken(bench: Bench) -> None:
+def test_a_taken_port_refuses_the_launch(bench: Bench) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -117,7 +117,7 @@ FORGERIES: dict[str, tuple[Callable[[list[bytes]], object], str]] = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_every_command_says_what_was_done_to_it(
+def test_every_command_reports_an_edited_ledger(
     store: Store, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change, code = FORGERIES[name]
@@ -176,7 +176,7 @@ def test_an_attempt_without_an_outcome_is_worth_a_question(store: Store) -> None
     assert last.status == "WARN" and "no outcome of dead0000" in last.message
 
 
-def test_another_run_under_a_runs_name(store: Store) -> None:
+def test_another_run_under_a_runs_name_is_found(store: Store) -> None:
     first, second, _ = store.runs()
     shutil.rmtree(first)
     shutil.copytree(second, first)
@@ -220,7 +220,7 @@ PLACES: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_what_is_no_ledger_is_said_and_left_alone(
+def test_a_file_that_is_no_ledger_is_reported_and_left_alone(
     store: Store, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = store.root / LEDGER

@@ -352,7 +352,7 @@ def test_a_limit_set_but_not_enforced_counts_where_that_is_all_that_is_told() ->
     assert "nvidia-smi -pl 700" in found.remedy
 
 
-def test_unlike_gpus_in_one_run_are_told() -> None:
+def test_gpus_of_different_models_are_a_warning() -> None:
     plan, spec = gpu_case()
     both = replaced(spec, devices=DevicesSpec(gpus=2))
     assert worst(preflight.check(plan, both, FACTS)) == {}
@@ -409,7 +409,7 @@ def test_a_device_of_which_nothing_is_read_is_told() -> None:
     assert found["METER_SILENT"].remedy
 
 
-def test_what_a_card_does_not_tell_is_no_verdict() -> None:
+def test_a_fact_that_a_card_lacks_is_no_finding() -> None:
     unknown = {key: {"absent": "NVML: Not Supported"} for key in BOARD}
     findings = preflight.check(*gpu_case(), with_fact("host/gpus/gpu0", unknown))
     assert worst(findings) == {}

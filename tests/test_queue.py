@@ -142,7 +142,7 @@ def test_a_stopped_runner_still_holds_its_place(runners: Runners) -> None:
     assert one_after_another(runners.lines())
 
 
-def test_who_waits_knows_for_what(runners: Runners) -> None:
+def test_a_waiting_run_knows_what_it_waits_for(runners: Runners) -> None:
     runners.joined("e1", 60)
     with queue.ticket("e2"), queue.ticket("e3"):
         wait = queue.waiting("e3")
@@ -152,7 +152,7 @@ def test_who_waits_knows_for_what(runners: Runners) -> None:
         assert queue.waiting("e1") is None and queue.waiting("nobody") is None
 
 
-def test_leaving_the_queue() -> None:
+def test_an_interrupted_wait_leaves_the_queue() -> None:
     told = pytest.raises(Interrupted, match="waited for another run")
     with queue.ticket("a"), queue.ticket("b") as second, told:
         second.wait(lambda: True)
@@ -401,7 +401,7 @@ def test_a_ticket_with_odd_times_can_be_named(since: str) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         os.utime(file.fileno(), (0, 2**34))
         (found,) = queue.places()
-        assert queue.named(found).startswith("run ab (started ")
+        assert queue.label(found).startswith("run ab (started ")
 
 
 @pytest.mark.parametrize("name", ["99999999", "00000007", "\u0660" * 7 + "\u0669", "100000000"])

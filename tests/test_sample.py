@@ -189,7 +189,7 @@ def test_it_ends_when_its_runner_dies(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_on_a_terminal_is_not_its_affair(sampler: SamplerProcess) -> None:
+def test_ctrl_c_on_a_terminal_does_not_end_the_sampler(sampler: SamplerProcess) -> None:
     os.kill(pid_of(sampler), signal.SIGINT)
     time.sleep(0.3)
     sampler.poll()

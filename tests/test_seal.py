@@ -74,7 +74,7 @@ def test_the_manifest_names_no_machine(run: Path) -> None:
         assert boot.read_text().strip().encode() not in (run / "manifest.json").read_bytes()
 
 
-def test_the_ledger_tells_of_the_run(store: Store, run: Path) -> None:
+def test_the_ledger_has_an_entry_of_the_run(store: Store, run: Path) -> None:
     kinds = [(e["kind"], e.get("run_hash")) for e in store.ledger()]
     assert kinds == [("registered", None), ("sealed", run.name)]
     id_ = jsonio.read(run / "manifest.json")["run_id"]
@@ -101,7 +101,7 @@ def test_sealing_without_room_loses_nothing(store: Store, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("number", "kind"), [(errno.ENOSPC, DiskFull), (errno.EDQUOT, DiskFull), (errno.EIO, RunFailed)]
 )
-def test_storage_errors(number: int, kind: type[Exception]) -> None:
+def test_a_failed_write_has_the_error_of_its_cause(number: int, kind: type[Exception]) -> None:
     assert type(seal.storage_error(OSError(number, "x"))) is kind
 
 
@@ -140,7 +140,9 @@ def test_an_altered_run_is_not_exported(run: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.zip*"))
 
 
-def test_export_of_nothing_and_to_nowhere(run: Path, tmp_path: Path) -> None:
+def test_export_refuses_a_missing_run_and_a_folder_that_cannot_be_written(
+    run: Path, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="not a sealed folder"):
         seal.export(tmp_path, tmp_path)
     with pytest.raises(UsageError, match="cannot write"):

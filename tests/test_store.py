@@ -64,7 +64,7 @@ def test_files_are_written_canonically(store: Store) -> None:
     assert (flight.path / "env" / "start.json").read_bytes() == b'{"a":2,"b":1}'
 
 
-def test_handing_over_to_a_runner(store: Store) -> None:
+def test_a_runner_takes_over_the_lock_from_the_face(store: Store) -> None:
     """Between the face's release and the runner's adopt the run is not dead."""
     flight = store.begin()
     flight.scratch("order.json").write_text("{}")
@@ -123,7 +123,7 @@ def test_orphaned_scratch_goes_and_a_live_one_stays(store: Store) -> None:
     assert not store.scratch_folder(dead.id).exists()
 
 
-def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write"):
         Store(tmp_path / "file").begin()
@@ -139,7 +139,7 @@ def sealed(store: Store, name: str) -> Path:
     return folder
 
 
-def test_finding_by_hash_or_id(store: Store) -> None:
+def test_a_run_is_found_by_hash_or_id(store: Store) -> None:
     one, two = sealed(store, "ab" + "0" * 62), sealed(store, "ac" + "0" * 62)
     store.note("sealed", id="beef", run_hash=two.name, status="failed")
     assert store.find("ab") == one
@@ -174,7 +174,7 @@ def test_the_ledger_chains_every_attempt(store: Store) -> None:
 
 
 @pytest.mark.parametrize("forged", ["drop", "edit", "swap"])
-def test_a_forged_ledger_shows(store: Store, forged: str) -> None:
+def test_a_forged_ledger_has_faults(store: Store, forged: str) -> None:
     for n in range(4):
         store.note("registered", id=f"run{n}")
     lines = (store.root / LEDGER).read_bytes().splitlines(keepends=True)

@@ -28,7 +28,7 @@ from kit.core.text import clean
         ("[bold]Ünïcödé 漢字 → 50 µs[/]", "[bold]Ünïcödé 漢字 → 50 µs[/]"),
     ],
 )
-def test_clean(raw: str, safe: str) -> None:
+def test_unsafe_characters_are_removed(raw: str, safe: str) -> None:
     assert clean(raw) == safe
 
 

@@ -47,12 +47,12 @@ class Child:
             )
         threading.Thread(target=self._read, daemon=True).start()
 
-    def say(self, word: str) -> None:
+    def say(self, line: str) -> None:
         """Write one line to the child; a child that is gone is noticed by `lines`."""
         process = self._started()
         try:
             assert process.stdin is not None
-            process.stdin.write(word.encode() + b"\n")
+            process.stdin.write(line.encode() + b"\n")
             process.stdin.flush()
         except (BrokenPipeError, ValueError):
             return
@@ -76,16 +76,16 @@ class Child:
 
     def waiting(self) -> list[dict[str, Any]]:
         """The lines that have come since the last call, without waiting."""
-        found: list[dict[str, Any]] = []
+        lines: list[dict[str, Any]] = []
         while True:
             try:
                 line = self._lines.get_nowait()
             except queue.Empty:
-                return found
+                return lines
             if line is None:
                 self._lines.put(None)
-                return found
-            found.append(line)
+                return lines
+            lines.append(line)
 
     @property
     def ended(self) -> bool:
@@ -106,17 +106,18 @@ class Child:
             process.kill()
             process.wait()
 
-    def last_words(self) -> str:
+    def end_text(self) -> str:
         """Why it ended, from its log, as `` (exit code N: …)``, for an error message."""
         process = self._started()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_LAST_S)  # its pipe may close a moment before it is gone
         code = process.returncode
         cause = causes.read(self._log)
-        said = self._log.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace").strip()
-        last = cause.lines[0] if cause else clean(said.splitlines()[-1]) if said else "no message"
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return f" ({how}: {last})"
+        log_end = self._log.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace").strip()
+        last = clean(log_end.splitlines()[-1]) if log_end else "no message"
+        last = cause.lines[0] if cause else last
+        end = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return f" ({end}: {last})"
 
     def _read(self) -> None:
         process = self._started()

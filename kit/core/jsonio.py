@@ -70,7 +70,7 @@ def is_number(value: float) -> bool:
     )
 
 
-def parse(data: bytes, what: str = "the file", *, any_integer: bool = False) -> Any:
+def parse(data: bytes, name: str = "the file", *, any_integer: bool = False) -> Any:
     """Parse strict JSON: UTF-8, no duplicate keys, nesting at most 32, and nothing that has no
     canonical form: no half character (``"\\ud800"`` alone), no NaN, no infinity (``1e400`` is one),
     no integer of 2^53 or more (``1e16`` is one: its canonical form has no exponent).
@@ -83,31 +83,31 @@ def parse(data: bytes, what: str = "the file", *, any_integer: bool = False) -> 
             ``JSON_INTEGER`` or ``JSON_TOO_DEEP``.
     """
     bare = _STRINGS.sub(b"", data)
-    _refuse_depth(bare, what)
+    _refuse_depth(bare, name)
     large = _LARGE.search(bare)
     try:
-        found = json.loads(
+        document = json.loads(
             data.decode("utf-8"),
-            object_pairs_hook=lambda pairs: _unique(pairs, what),
-            parse_constant=lambda name: _not_finite(name, what),
-            parse_int=(lambda text: _whole(text, what)) if large and not any_integer else None,
-            parse_float=(lambda text: _finite(text, what, any_integer)) if large else None,
+            object_pairs_hook=lambda pairs: _unique(pairs, name),
+            parse_constant=lambda constant: _not_finite(constant, name),
+            parse_int=(lambda text: _whole(text, name)) if large and not any_integer else None,
+            parse_float=(lambda text: _finite(text, name, any_integer)) if large else None,
         )
         if _HALF.search(data):
-            json.dumps(found, ensure_ascii=False).encode()
-        return found
+            json.dumps(document, ensure_ascii=False).encode()
+        return document
     except JsonRefused:
         raise
     except UnicodeDecodeError as error:
-        raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: it is not UTF-8 text") from error
+        raise JsonRefused("JSON_MALFORMED", f"{name} is not JSON: it is not UTF-8 text") from error
     except UnicodeEncodeError as error:
         raise JsonRefused(
             "JSON_MALFORMED",
-            f"{what} holds half a character: \\ud800 to \\udfff name one only in pairs",
+            f"{name} holds half a character: \\ud800 to \\udfff name one only in pairs",
         ) from error
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise JsonRefused("JSON_MALFORMED", f"{what} is not JSON: {error}", line) from error
+        raise JsonRefused("JSON_MALFORMED", f"{name} is not JSON: {error}", line) from error
 
 
 def read(path: Path) -> Any:
@@ -152,37 +152,37 @@ def _ecma(pattern: str) -> re.Pattern[str]:
     return re.compile(_TOKENS.sub(lambda m: r"\Z" if m[0] == "$" else m[0], pattern))
 
 
-def _refuse_depth(bare: bytes, what: str) -> None:
+def _refuse_depth(bare: bytes, name: str) -> None:
     """Count nesting before the parser recurses, so that depth is a code and not a crash."""
     depth = 0
     for bracket in _BRACKETS.findall(bare):
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
-            raise JsonRefused("JSON_TOO_DEEP", f"{what} nests deeper than {MAX_DEPTH}")
+            raise JsonRefused("JSON_TOO_DEEP", f"{name} nests deeper than {MAX_DEPTH}")
 
 
-def _unique(pairs: list[tuple[str, Any]], what: str) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise JsonRefused("JSON_DUPLICATE_KEY", f"{what} names one key twice")
-    return found
+def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise JsonRefused("JSON_DUPLICATE_KEY", f"{name} names one key twice")
+    return result
 
 
-def _whole(text: str, what: str) -> int:
-    found = int(text)
-    if abs(found) > MAX_SAFE_INTEGER:
-        raise JsonRefused("JSON_INTEGER", f"{what} holds an integer of 2^53 or more")
-    return found
+def _whole(text: str, name: str) -> int:
+    number = int(text)
+    if abs(number) > MAX_SAFE_INTEGER:
+        raise JsonRefused("JSON_INTEGER", f"{name} holds an integer of 2^53 or more")
+    return number
 
 
-def _finite(text: str, what: str, any_integer: bool) -> float:
-    found = float(text)
-    if not math.isfinite(found):
-        return float(_not_finite(text[:20], what))
-    if not (any_integer or is_number(found)):
-        raise JsonRefused("JSON_INTEGER", f"{what} holds an integer of 2^53 or more")
-    return found
+def _finite(text: str, name: str, any_integer: bool) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        return float(_not_finite(text[:20], name))
+    if not (any_integer or is_number(number)):
+        raise JsonRefused("JSON_INTEGER", f"{name} holds an integer of 2^53 or more")
+    return number
 
 
-def _not_finite(name: str, what: str) -> Any:
-    raise JsonRefused("JSON_NOT_FINITE", f"{what} holds {name}, which is not a number")
+def _not_finite(constant: str, name: str) -> Any:
+    raise JsonRefused("JSON_NOT_FINITE", f"{name} holds {constant}, which is not a number")

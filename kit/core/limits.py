@@ -80,12 +80,12 @@ def fault(quantity: str, facts: Facts, raw: int, device: str = "") -> str:
         return "" if low <= value <= high else f"{value:g} is what no working sensor shows"
     if quantity in GPU_POWER_S:
         cap = gpu_cap_w(facts)
-        highest, words = gpu_highest_w(cap, GPU_POWER_S[quantity]), WIDE_SENTINELS
+        highest, sentinels = gpu_highest_w(cap, GPU_POWER_S[quantity]), WIDE_SENTINELS
     elif quantity == "pdu_power":
-        highest, words = outlet_highest_w(device, facts), SENTINELS
+        highest, sentinels = outlet_highest_w(device, facts), SENTINELS
     else:
         return ""
-    if raw in words:
+    if raw in sentinels:
         return NO_VALUE
     return f"{value:.4g} W is more than the {highest:.4g} W it can draw" if value > highest else ""
 

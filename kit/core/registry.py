@@ -56,8 +56,8 @@ class Registry:
             return getattr(import_module(module), self._attribute)
         entry = self._registered().get(name)
         if entry is None:
-            known = ", ".join(self.names())
-            raise UsageError(f"kit knows no {self.kind} {name!r}", f"use one of: {known}")
+            names = ", ".join(self.names())
+            raise UsageError(f"kit knows no {self.kind} {name!r}", f"use one of: {names}")
         try:
             return entry.load()
         except Exception as error:

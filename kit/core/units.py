@@ -91,9 +91,9 @@ EVENT_REASONS: dict[int, str] = {
 
 def event_reasons(mask: int) -> tuple[str, ...]:
     """A mask of clock event reasons in words; bits without a known name by number."""
-    named = [word for bit, word in EVENT_REASONS.items() if mask & bit]
-    other = mask & ~sum(EVENT_REASONS)
-    return (*named, f"unknown ({other:#x})") if other else tuple(named)
+    names = [name for bit, name in EVENT_REASONS.items() if mask & bit]
+    unknown_bits = mask & ~sum(EVENT_REASONS)
+    return (*names, f"unknown ({unknown_bits:#x})") if unknown_bits else tuple(names)
 
 
 _SCALES = (1e-12, 1e12)

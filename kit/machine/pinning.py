@@ -48,25 +48,25 @@ def recipe(name: str) -> Image:
     return Image(digest, f"{name}: {digest[:19]}…, as its recipe is locked")
 
 
-def reference(given: str) -> Image:
+def reference(text: str) -> Image:
     """Pin by a registry's digest if the container engine knows one, else by the image's id."""
-    name, _, digest = given.partition("@")
+    name, _, digest = text.partition("@")
     try:
         with containers.connect() as engine:
-            there = engine.image(given if digest else name)
+            image = engine.image(text if digest else name)
     except KitError as error:
-        return Image("", f"{error.message}\n{_by_hand(given)}", to_fetch=True)
-    if there is None:
-        return Image("", f"the engine has no image {given}\n{_by_hand(given)}", to_fetch=True)
+        return Image("", f"{error.message}\n{_by_hand(text)}", to_fetch=True)
+    if image is None:
+        return Image("", f"the engine has no image {text}\n{_by_hand(text)}", to_fetch=True)
     if digest:
-        return Image("", f"{given} is pinned, and the engine has it")
+        return Image("", f"{text} is pinned, and the engine has it")
     untagged = re.sub(r":[^:/]+$", "", name)
-    best = _best(there)
+    best = _best(image)
     return Image(f"{untagged}@{best}", f"{untagged}: {best[:19]}…, as the local engine has it")
 
 
-def _best(there: ImageIdentity) -> str:
-    return there.index_digest or there.manifest_digest or there.image_id
+def _best(image: ImageIdentity) -> str:
+    return image.index_digest or image.manifest_digest or image.image_id
 
 
 def _by_hand(reference: str) -> str:
@@ -110,11 +110,11 @@ def doubts(wanted: WeightsSpec | None) -> list[weights.Doubt]:
 
 def _local(name: str) -> tuple[FileFacts, str]:
     folders = HostConfig.load().weights_folders
-    found = next((folder / name for folder in folders if weights.is_file(folder / name)), None)
-    if found:
-        facts = _hashed(found)
-        told = "hashed where host.toml's weights folders have it" if facts else "cannot be read"
-        return facts, f"{name}: {told}"
+    path = next((folder / name for folder in folders if weights.is_file(folder / name)), None)
+    if path:
+        facts = _hashed(path)
+        outcome = "hashed where host.toml's weights folders have it" if facts else "cannot be read"
+        return facts, f"{name}: {outcome}"
     searched = ", ".join(map(str, folders)) or "it names none"
     return {}, f"{name} is in none of the weights folders of host.toml ({searched})"
 
@@ -129,8 +129,8 @@ def _of_hub(source: str) -> tuple[FileFacts, str]:
     facts = _hashed(path)
     if not facts:
         return {}, f"{source}: its file in the hub's cache cannot be read"
-    told = f"{pinned.origin} at {pinned.revision[:12]}: hashed in the hub's cache"
-    return {**facts, "source": str(pinned)}, told
+    outcome = f"{pinned.origin} at {pinned.revision[:12]}: hashed in the hub's cache"
+    return {**facts, "source": str(pinned)}, outcome
 
 
 def _parts(source: str) -> weights.WeightSource | None:
@@ -143,5 +143,5 @@ def _parts(source: str) -> weights.WeightSource | None:
 
 def _hashed(path: Path) -> FileFacts:
     """Hash and size of a file; empty if it cannot be read."""
-    found = weights.known_hash(path)
-    return {"sha256": found, "size": path.stat().st_size} if found else {}
+    sha256 = weights.known_hash(path)
+    return {"sha256": sha256, "size": path.stat().st_size} if sha256 else {}

@@ -43,7 +43,7 @@ class Wait(NamedTuple):
     going_on: Place
 
     def __str__(self) -> str:
-        return f"waiting for {named(self.going_on)}, position {self.position}"
+        return f"waiting for {label(self.going_on)}, position {self.position}"
 
 
 class Waited(NamedTuple):
@@ -53,11 +53,11 @@ class Waited(NamedTuple):
     runs: tuple[str, ...]
 
 
-def named(place: Place) -> str:
+def label(place: Place) -> str:
     """``run 1f2e3d4c (started 2026-11-26 16:28 UTC)``, with the user if it is another one's."""
     began = datetime.datetime.fromtimestamp(place.since, datetime.UTC)
-    whose = "" if place.user == os.getuid() else f" by user {place.user}"
-    return f"run {place.run} (started {began:%Y-%m-%d %H:%M} UTC{whose})"
+    owner = "" if place.user == os.getuid() else f" by user {place.user}"
+    return f"run {place.run} (started {began:%Y-%m-%d %H:%M} UTC{owner})"
 
 
 def places() -> list[Place]:
@@ -67,9 +67,9 @@ def places() -> list[Place]:
 
 def waiting(run: str) -> Wait | None:
     """What ``run`` waits for; None if its turn has come, or if it is in no queue."""
-    found = places()
-    position = next((n for n, place in enumerate(found) if place.run == run), 0)
-    return Wait(position, found[0]) if position else None
+    queue = places()
+    position = next((n for n, place in enumerate(queue) if place.run == run), 0)
+    return Wait(position, queue[0]) if position else None
 
 
 class Ticket:
@@ -146,7 +146,7 @@ class Ticket:
             others = self._before()
         if self._measuring and others:
             raise RunFailed(
-                f"this run's place in the queue was deleted, and {named(others[0])} began: "
+                f"this run's place in the queue was deleted, and {label(others[0])} began: "
                 "both were measured at once",
                 f"keep what cleans temporary files away from {self._folder}, or name another "
                 f"folder in {FOLDER_VARIABLE}; then run it again",
@@ -175,8 +175,8 @@ class Ticket:
     def _stands(self) -> bool:
         """Whether this same ticket is still in its place."""
         try:
-            there = tickets.path_of(self._folder, self._number).lstat()
-            return os.path.samestat(there, os.fstat(self._handle))
+            facts = tickets.path_of(self._folder, self._number).lstat()
+            return os.path.samestat(facts, os.fstat(self._handle))
         except OSError:
             return False
 
@@ -209,11 +209,11 @@ def ticket(run: str) -> Iterator[Ticket]:
     """
     folder = tickets.queue_folder()
     with _joining(folder):
-        found = Ticket(folder, run)
+        own = Ticket(folder, run)
     try:
-        yield found
+        yield own
     finally:
-        found.leave()
+        own.leave()
 
 
 @contextmanager
@@ -231,6 +231,6 @@ def _busy(ahead: list[Place], limit_s: float) -> MachineBusy:
     others = f" and {len(ahead) - 1} more in the queue" if len(ahead) > 1 else ""
     waited = f"; waited {limit_s:g} s for it" if limit_s else ""
     return MachineBusy(
-        f"another run is in progress on this machine: {named(ahead[0])}{others}{waited}",
+        f"another run is in progress on this machine: {label(ahead[0])}{others}{waited}",
         "leave --no-wait and --wait-s out to queue behind it",
     )

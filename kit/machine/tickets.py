@@ -68,12 +68,12 @@ def write(folder: Path, number: int, place: Place) -> int:
     """Write a locked ticket to its place; returns its file handle."""
     # Locked before it gets its name, so that every visible ticket is held.
     unnamed = folder / f".{place.run}-{os.getpid()}"
-    words = {"measuring": place.measuring, "run": place.run, "since": int(place.since)}
+    content = {"measuring": place.measuring, "run": place.run, "since": int(place.since)}
     handle = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         os.fchmod(handle, 0o644)
         fcntl.flock(handle, fcntl.LOCK_EX)
-        os.write(handle, jsonio.canonical(words))
+        os.write(handle, jsonio.canonical(content))
         unnamed.rename(path_of(folder, number))
     except OSError:
         os.close(handle)
@@ -113,8 +113,8 @@ def _tickets(folder: Path) -> list[tuple[int, Path]]:
 
 def held(folder: Path) -> list[tuple[int, Place]]:
     """The held tickets: the run that is measured, then the others in order."""
-    found = [(n, place) for n, path in _tickets(folder) if (place := _holder(path))]
-    return sorted(found, key=lambda held: not held[1].measuring)
+    tickets = [(n, place) for n, path in _tickets(folder) if (place := _holder(path))]
+    return sorted(tickets, key=lambda held: not held[1].measuring)
 
 
 def _holder(path: Path) -> Place | None:
@@ -142,18 +142,18 @@ def _is_locked(handle: int) -> bool:
 
 def _place_of(data: bytes, facts: os.stat_result) -> Place:
     """The content of a ticket, which any user of this machine may have written."""
-    said: Any = {}
+    document: Any = {}
     with suppress(jsonio.JsonRefused):
-        said = jsonio.parse(data, "a ticket", any_integer=True)
-    said = said if isinstance(said, dict) else {}
-    run, since = said.get("run", ""), said.get("since")
+        document = jsonio.parse(data, "a ticket", any_integer=True)
+    document = document if isinstance(document, dict) else {}
+    run, since = document.get("run", ""), document.get("since")
     if not isinstance(since, int):  # of an older kit, which kept it as the file's time
         since = facts.st_mtime
     return Place(
         run=clean(str(run))[:16] or "of an unknown kit",
         since=min(max(since, 0), _LAST_S),
         user=facts.st_uid,
-        measuring=said.get("measuring") is True,
+        measuring=document.get("measuring") is True,
     )
 
 
@@ -170,12 +170,12 @@ def clear(folder: Path) -> None:
 
 def queue_folder() -> Path:
     """The queue's folder: one that all users of this machine share, else this user's own."""
-    asked = os.environ.get(FOLDER_VARIABLE)
-    if asked:
-        return made(Path(asked))
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen:
+        return made(Path(chosen))
     for base in _SHARED:
-        if _is_for_all(base) and _is_for_all(found := made(base / _NAME)):
-            return found
+        if _is_for_all(base) and _is_for_all(folder := made(base / _NAME)):
+            return folder
     return made(Path(tempfile.gettempdir()) / f"{_NAME}-{os.getuid()}")
 
 

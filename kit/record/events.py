@@ -188,8 +188,8 @@ class Reader:
         except OSError:
             return []
         self._at += len(data)
-        found = (self._event(line, number) for number, line in self._lines.take(data))
-        return [event for event in found if event]
+        events = (self._event(line, number) for number, line in self._lines.take(data))
+        return [event for event in events if event]
 
     def _event(self, line: bytes, number: int) -> Event | None:
         try:

@@ -38,10 +38,10 @@ def parent(document: Any, relation: str) -> str:
     The hash may become a path in a store, so that any other text counts as empty.
     """
     parents = document.get("parents") if isinstance(document, dict) else None
-    for named in parents if isinstance(parents, list) else ():
-        if isinstance(named, dict) and named.get("relation") == relation:
-            found = str(named.get("run_hash", ""))
-            return found if jsonio.is_sha256(found) else ""
+    for entry in parents if isinstance(parents, list) else ():
+        if isinstance(entry, dict) and entry.get("relation") == relation:
+            name = str(entry.get("run_hash", ""))
+            return name if jsonio.is_sha256(name) else ""
     return ""
 
 
@@ -78,11 +78,11 @@ def parse(data: bytes) -> Manifest:
         raise _refused("MANIFEST_NOT_CANONICAL", "manifest.json is not in its canonical form")
     _refuse_unsupported(document)
     try:
-        found = msgspec.convert(document, Manifest)
+        manifest = msgspec.convert(document, Manifest)
     except msgspec.ValidationError as error:
         raise _refused("MANIFEST_INVALID", f"manifest.json: {error}") from error
-    _refuse_list(found.files)
-    return found
+    _refuse_list(manifest.files)
+    return manifest
 
 
 def is_canonical(document: Any, data: bytes) -> bool:
@@ -112,11 +112,11 @@ def _refuse_unsupported(document: Any) -> None:
     if not isinstance(document, dict):
         raise _refused("MANIFEST_INVALID", "manifest.json is not an object")
     if document.get("schema") != SCHEMA or document.get("profile") != PROFILE:
-        said = f"{document.get('schema')!a} with {document.get('profile')!a}"
-        raise _refused("MANIFEST_UNSUPPORTED", f"this kit reads {SCHEMA}, the run is {said}")
+        schema = f"{document.get('schema')!a} with {document.get('profile')!a}"
+        raise _refused("MANIFEST_UNSUPPORTED", f"this kit reads {SCHEMA}, the run is {schema}")
     critical = document.get("critical")
-    named = critical if isinstance(critical, list) else []
-    unknown = [n for n in named if not isinstance(n, str) or n not in CRITICAL]
+    names = critical if isinstance(critical, list) else []
+    unknown = [n for n in names if not isinstance(n, str) or n not in CRITICAL]
     if unknown:
         raise _refused(
             "MANIFEST_UNSUPPORTED", f"the run needs {unknown[0]!a}, which this kit lacks"
@@ -142,8 +142,8 @@ def unlisted_files(source: ArchiveSource, manifest: Manifest) -> list[str]:
 
 def missing_files(source: ArchiveSource, manifest: Manifest) -> list[ManifestFile]:
     """Entries of the manifest without a file; withheld files may be absent."""
-    there = set(source.names())
-    return [f for f in manifest.files if f.path not in there]
+    present = set(source.names())
+    return [f for f in manifest.files if f.path not in present]
 
 
 def _is_seal(name: str) -> bool:

@@ -40,7 +40,7 @@ FORMER_ALIASES = {
 def blocks(events: Iterable[Event]) -> tuple[Phase, ...]:
     """The blocks of every launch in order; blocks without an end are left out."""
     begun: dict[tuple[int, str, str | None], int] = {}
-    found: list[Phase] = []
+    phases: list[Phase] = []
     for event in events:
         if event.kind not in ("phase.begin", "phase.end"):
             continue
@@ -49,8 +49,8 @@ def blocks(events: Iterable[Event]) -> tuple[Phase, ...]:
         if event.kind == "phase.begin":
             begun[key] = event.t
         elif key in begun:
-            found.append(Phase(launch=launch, name=name, part=part, t0=begun.pop(key), t1=event.t))
-    return tuple(found)
+            phases.append(Phase(launch=launch, name=name, part=part, t0=begun.pop(key), t1=event.t))
+    return tuple(phases)
 
 
 def inside(launch: int, requests: Sequence[Request]) -> tuple[Phase, ...]:
@@ -59,7 +59,7 @@ def inside(launch: int, requests: Sequence[Request]) -> tuple[Phase, ...]:
     An instant with exactly one active request belongs to that request's phase, one with several is
     mixed. Neighbouring mixed intervals are joined.
     """
-    found: list[Phase] = []
+    phases: list[Phase] = []
     under_way: dict[int, Request] = {}
     edges = sorted(_edges(requests), key=lambda edge: edge[0])
     for (t0, kind, request), (t1, _, _) in pairwise([*edges, (_END, "", None)]):
@@ -72,19 +72,19 @@ def inside(launch: int, requests: Sequence[Request]) -> tuple[Phase, ...]:
         name = "mixed" if len(under_way) > 1 else _phase_of(next(iter(under_way.values())), t0)
         if not name:
             continue
-        if name == "mixed" and found and found[-1].name == "mixed" and found[-1].t1 == t0:
-            t0 = found.pop().t0
-        found.append(Phase(launch=launch, name=name, part=None, t0=t0, t1=t1))
-    return tuple(found)
+        if name == "mixed" and phases and phases[-1].name == "mixed" and phases[-1].t1 == t0:
+            t0 = phases.pop().t0
+        phases.append(Phase(launch=launch, name=name, part=None, t0=t0, t1=t1))
+    return tuple(phases)
 
 
 def cut(events: Iterable[Event], requests: Mapping[int, Sequence[Request]]) -> tuple[Phase, ...]:
     """Every block of every launch, and the phases inside the measured blocks."""
-    found = list(blocks(events))
+    phases = list(blocks(events))
     for launch in sorted(requests):
         measured = [r for r in requests[launch] if r.stage == "measured" and r.status == "ok"]
-        found += inside(launch, measured)
-    return tuple(found)
+        phases += inside(launch, measured)
+    return tuple(phases)
 
 
 def _edges(requests: Sequence[Request]) -> list[tuple[int, str, Request | None]]:

@@ -59,6 +59,8 @@ def load(source: ArchiveSource) -> RunRecords:
 
     Raises:
         MalformedRecordError: a file has wrong content.
+        JsonRefused: a document is no JSON.
+        ArchiveRefused: a file that every run has is missing, or is not what was sealed.
     """
     names = source.names()
     journal = tuple(_journal(source))
@@ -111,12 +113,13 @@ def _phases(
     Many numbers are computed for each block, so that a journal with too many blocks would occupy
     its reader for hours.
     """
-    seen = [(p.launch, p.name, p.part) for p in phases.blocks(journal)]
-    odd = next((b for b in seen if b[0] not in range(launches) or b[1:] not in phases.BLOCKS), None)
-    odd = odd or next((b for b, times in Counter(seen).items() if times > 1), None)
+    blocks = [(p.launch, p.name, p.part) for p in phases.blocks(journal)]
+    strange = (b for b in blocks if b[0] not in range(launches) or b[1:] not in phases.BLOCKS)
+    odd = next(strange, None)
+    odd = odd or next((b for b, times in Counter(blocks).items() if times > 1), None)
     if odd:
-        said = f"launch {odd[0]!a} has the block {odd[1:]!a}"[:100]
-        raise MalformedRecordError(f"{events.FILE}: {said}, which is no block of it, or is twice")
+        block = f"launch {odd[0]!a} has the block {odd[1:]!a}"[:100]
+        raise MalformedRecordError(f"{events.FILE}: {block}, which is no block of it, or is twice")
     return phases.cut(journal, requests)
 
 
@@ -129,23 +132,23 @@ def _samples(source: ArchiveSource, names: list[str]) -> samples.Samples:
 
 
 def _fingerprint(source: ArchiveSource, names: list[str], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = jsonio.parse(source.read(name), name) if name in names else {}
-    return found
+    fingerprint: dict[str, Any] = jsonio.parse(source.read(name), name) if name in names else {}
+    return fingerprint
 
 
 def _launch_documents(
     source: ArchiveSource, names: list[str], name: str
 ) -> dict[int, dict[str, Any]]:
     """A JSON object of each launch, where there is one."""
-    found = {n: jsonio.parse(source.read(f), f) for n, f in _launch_files(names, name)}
-    for launch, document in found.items():
+    documents = {n: jsonio.parse(source.read(f), f) for n, f in _launch_files(names, name)}
+    for launch, document in documents.items():
         if not isinstance(document, dict):
             raise MalformedRecordError(f"launches/{launch:03d}/{name} is not an object")
-    return found
+    return documents
 
 
 def _launch_files(names: list[str], name: str) -> list[tuple[int, str]]:
     """``launches/NNN/<name>`` by launch, in order."""
     pattern = re.compile(rf"launches/(\d{{3}})/{re.escape(name)}", re.ASCII)
-    found = [(pattern.fullmatch(n), n) for n in sorted(names)]
-    return [(int(match.group(1)), n) for match, n in found if match]
+    matches = [(pattern.fullmatch(n), n) for n in sorted(names)]
+    return [(int(match.group(1)), n) for match, n in matches if match]

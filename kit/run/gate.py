@@ -37,7 +37,7 @@ def settle(
     since: int,
     folder: Path,
     meters: tuple[MeterPlan, ...],
-    asked: SteadySpec,
+    steady: SteadySpec,
 ) -> dict[str, Any]:
     """Wait until every GPU was steady for the last ``window_s``, at most for ``limit_s``.
 
@@ -55,20 +55,20 @@ def settle(
     begun = clock.now()
     states: dict[str, _State] = {}
     while gpus:
-        states = _judged(gpus, folder, clock.now(), since, asked)
+        states = _judged(gpus, folder, clock.now(), since, steady)
         waited_s = (clock.now() - begun) * 1e-9
-        if not any(state.waits for state in states.values()) or waited_s >= asked.limit_s:
+        if not any(state.waits for state in states.values()) or waited_s >= steady.limit_s:
             break
-        watch.wait(min(EVERY_S, asked.limit_s - waited_s))
+        watch.wait(min(EVERY_S, steady.limit_s - waited_s))
     devices = {gpu: state.status for gpu, state in states.items()}
     return {"seconds": (clock.now() - begun) * 1e-9, "devices": devices}
 
 
 def _judged(
-    gpus: list[MeterDevice], folder: Path, now: int, since: int, asked: SteadySpec
+    gpus: list[MeterDevice], folder: Path, now: int, since: int, steady: SteadySpec
 ) -> dict[str, _State]:
     """Each GPU's state over the last window, once the server has been idle for that long."""
-    t0 = now - round(asked.window_s * 1e9)
+    t0 = now - round(steady.window_s * 1e9)
     if t0 < since:
         return {gpu.device: _UNREAD for gpu in gpus}
     try:
@@ -77,6 +77,6 @@ def _judged(
         return {gpu.device: _UNREAD for gpu in gpus}
     plan = MeterPlan(name=METER, alias=None, devices=tuple(gpus))
     read = sift(read, (plan,)).samples  # garbage is neither steady nor not
-    rule = Rule(asked.temperature_c_per_min, asked.power_percent_per_min, asked.window_s)
+    rule = Rule(steady.temperature_c_per_min, steady.power_percent_per_min, steady.window_s)
     window = (read, t0, now, rule)
     return {g.device: _State(judge(g, *window).status, may_settle(g, *window)) for g in gpus}

@@ -84,12 +84,13 @@ def driving(journey: Journey, running: Running, index: int) -> Iterator[DriverPr
 
 def report(journey: Journey, driver: DriverProcess, name: str, index: int, watch: Watch) -> None:
     """Let the driver parse a stage, after its phase, and journal the driver's report."""
-    said = driver.report_stage(name, watch.check)
-    journey.journal.add("stage.done", launch=index, **msgspec.to_builtins(said))
+    figures = driver.report_stage(name, watch.check)
+    journey.journal.add("stage.done", launch=index, **msgspec.to_builtins(figures))
 
 
-def ask_after_load(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
-    """Queries that would disturb the measurement: token recounts, the effective configuration."""
+def query_after_load(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
+    """Make the queries that would disturb a measurement: token recounts, the configuration in
+    effect. The driver ends; the configuration goes to ``effective.json``."""
     driver.recount()
     driver.close()
     effective = running.effective(runtime_of(journey.spec.runtime.name).effective_paths)
@@ -99,13 +100,13 @@ def ask_after_load(journey: Journey, driver: DriverProcess, running: Running, in
 @contextmanager
 def sampling(journey: Journey) -> Iterator[list[SamplerProcess]]:
     """Samplers for every meter that has devices: ready before the run, stopped after it."""
-    with ExitStack() as held:
+    with ExitStack() as stack:
         samplers = []
         for name, group in sampler_groups(journey).items():
             path = journey.flight.scratch(f"sampler-{name}.json")
-            sampler = held.enter_context(SamplerProcess(sampler_config(journey, group), path))
+            sampler = stack.enter_context(SamplerProcess(sampler_config(journey, group), path))
             sampler.wait_ready()
-            held.callback(stop_sampler, sampler, name, journey.journal)
+            stack.callback(stop_sampler, sampler, name, journey.journal)
             journey.journal.add("sampler.started", meter=name)
             samplers.append(sampler)
         yield samplers
@@ -114,11 +115,11 @@ def sampling(journey: Journey) -> Iterator[list[SamplerProcess]]:
 def sampler_groups(journey: Journey) -> dict[str, list[tuple[MeterSpec, MeterPlan]]]:
     """Meters by their sampler process: one for all local meters, one for each SNMP device."""
     groups: dict[str, list[tuple[MeterSpec, MeterPlan]]] = {}
-    for asked, found in zip(journey.spec.meters, journey.plan.meters, strict=True):
-        if found.devices:
-            own = meters.get(asked.name).process == "own"
-            name = found.label if own else "local"
-            groups.setdefault(name, []).append((asked, found))
+    for spec, plan in zip(journey.spec.meters, journey.plan.meters, strict=True):
+        if plan.devices:
+            own = meters.get(spec.name).process == "own"
+            name = plan.label if own else "local"
+            groups.setdefault(name, []).append((spec, plan))
     return groups
 
 
@@ -133,9 +134,9 @@ def sampler_config(journey: Journey, group: list[tuple[MeterSpec, MeterPlan]]) -
                 "name": m.name,
                 "alias": m.alias,
                 "config": meter_config(m, journey.spec, journey.config),
-                "planned": planned(found),
+                "planned": planned(plan),
             }
-            for m, found in group
+            for m, plan in group
         ],
     }
 
@@ -151,11 +152,11 @@ def planned(meter: MeterPlan) -> dict[str, list[str]]:
 def stop_sampler(sampler: SamplerProcess, name: str, journal: Journal) -> None:
     """Stop a sampler; journal its errors, and its report on lateness."""
     try:
-        said = {key: value for key, value in sampler.stop().items() if key != "event"}
+        report = {key: value for key, value in sampler.stop().items() if key != "event"}
     finally:
         for line in sampler.pending_errors():
             journal.add("sampler.lost", meter=line.get("meter"), message=line.get("message"))
-    journal.add("sampler.stopped", meter=name, **said)
+    journal.add("sampler.stopped", meter=name, **report)
 
 
 def launch_folder(index: int) -> str:

@@ -35,7 +35,7 @@ from kit.machine.host import gpus
 Emit = Callable[..., Any]
 
 POLL_S = 0.05
-ASK_S = 1.0
+STATUS_S = 1.0
 _NOTICED_S = 1.0
 EFFECTIVE_S = 5.0
 EFFECTIVE_BYTES = 8 << 20
@@ -53,21 +53,24 @@ def launched(
     log: Path,
     emit: Emit,
 ) -> Iterator[Running]:
-    """Start the container of launch ``index``; ``mounts`` maps targets to files of the host.
+    """Start the container of launch ``index``, and remove it afterwards.
+
+    ``mounts`` maps paths in the container to files of the host.
 
     Journals ``container.created``, ``.started``, ``.ready``, ``.stopped`` and ``.removed`` through
     ``emit(kind, **data)``.
 
     Raises:
         LaunchFailed: the engine refused, or the port is taken.
+        EngineUnavailable: it hands out no GPUs, or too few.
         WeightsUnavailable: a file to mount is missing or unreadable for the container's user.
     """
     launch = plan.launch
     files = _files(launch, mounts)
     if launch.network == "host":
         _require_free(launch.port)
-    with ExitStack() as held:
-        held.callback(_whatever_happens, lambda: _clear_up(engine, run_id, index, emit))
+    with ExitStack() as stack:
+        stack.callback(_twice_if_interrupted, lambda: _clear_up(engine, run_id, index, emit))
         network = _network(engine, launch, run_id, index)
         image = plan.image.image_id
         config = container_config(engine.facts(), image, launch, run_id, index, network, files)
@@ -81,10 +84,12 @@ def launched(
             argv=list(config.argv),
         )
         container.start()
-        kept = KeptLog(container, log)
-        held.callback(_whatever_happens, lambda: _keep_log(container, kept, emit))
+        kept_log = KeptLog(container, log)
+        stack.callback(_twice_if_interrupted, lambda: _keep_log(container, kept_log, emit))
         emit("container.started", launch=index)
-        yield Running(container, kept, _base_url(container, launch, network), launch, index, emit)
+        yield Running(
+            container, kept_log, _base_url(container, launch, network), launch, index, emit
+        )
 
 
 class Running:
@@ -134,7 +139,7 @@ class Running:
 
     def effective(self, paths: tuple[str, ...]) -> dict[str, Any]:
         """The configuration in effect: the answer to GET on each path. Never call it in a phase."""
-        return {path: _ask(self.base_url + path) for path in paths}
+        return {path: _json_at(self.base_url + path) for path in paths}
 
     def stop(self, timeout_s: float) -> None:
         """Send SIGTERM, after ``timeout_s`` SIGKILL; returns when the container has ended."""
@@ -154,17 +159,17 @@ class Running:
     def _died(self, when: str) -> ContainerDied:
         self._kept.whole()
         reason, remedy = self._reason()
-        said, hint = self._said()
+        cause, hint = self._cause_text()
         return ContainerDied(
-            f"the runtime ended {when}: {reason}{said}", "; ".join(self._advice(remedy or hint))
+            f"the runtime ended {when}: {reason}{cause}", "; ".join(self._advice(remedy or hint))
         )
 
     def _not_ready(self, timeout_s: float, answer: str) -> NotReady:
         state = f"it answers HTTP {answer}" if answer else "it does not answer"
-        said, hint = self._said()
+        cause, hint = self._cause_text()
         longer = hint or "raise limits.ready_s in the spec if it only needs longer"
         return NotReady(
-            f"the runtime was not ready after {timeout_s:g} s: {state}{said}",
+            f"the runtime was not ready after {timeout_s:g} s: {state}{cause}",
             "; ".join(self._advice(longer)),
         )
 
@@ -185,9 +190,9 @@ class Running:
             return f"it ran out of memory (its limit is {limit} MiB)", _MORE_MEMORY
         if ended.error:
             return f"exit code {ended.code} ({clean(ended.error)})", ""
-        return exit_in_words(ended.code), ""
+        return exit_text(ended.code), ""
 
-    def _said(self) -> tuple[str, str]:
+    def _cause_text(self) -> tuple[str, str]:
         """The root cause in its log, as the end of a sentence, and a remedy; else its last lines.
 
         The log is read from disk, which also has the log of a removed container.
@@ -205,8 +210,8 @@ class Running:
             lines = [clean(line) for line in self._container.tail(3 * LAST_LINES).splitlines()]
         except KitError:
             return ""
-        shown = [line for line in lines if line][-LAST_LINES:]
-        return "; its last lines:\n  " + "\n  ".join(shown) if shown else ""
+        last = [line for line in lines if line][-LAST_LINES:]
+        return "; its last lines:\n  " + "\n  ".join(last) if last else ""
 
 
 _MORE_MEMORY = "raise limits.memory_mib in the spec, or lower the context"
@@ -220,7 +225,7 @@ _SIGNALS = {
 }
 
 
-def exit_in_words(code: int) -> str:
+def exit_text(code: int) -> str:
     """An exit code as text, with the name of its signal if it has one."""
     number = code - 128
     if number in _SIGNALS:
@@ -242,8 +247,12 @@ def _name(run_id: str, index: int) -> str:
 
 
 def _files(launch: LaunchPlan, mounts: Mapping[str, Path]) -> dict[str, Path]:
-    """The host's file for every mount of the plan, checked to be readable for user 65534."""
-    found = {}
+    """The host's file for every mount of the plan, checked to be readable for user 65534.
+
+    Raises:
+        WeightsUnavailable: a file is missing or unreadable.
+    """
+    files = {}
     for mount in launch.mounts:
         path = mounts.get(mount.target)
         if path is None or not path.is_file():
@@ -251,17 +260,17 @@ def _files(launch: LaunchPlan, mounts: Mapping[str, Path]) -> dict[str, Path]:
                 f"the file for {mount.target} (sha256 {mount.sha256}) is not on this machine",
                 "fetch it: `kit weights add`",
             )
-        if why := weights.unreadable(path):
+        if reason := weights.unreadable(path):
             raise WeightsUnavailable(
-                f"the file for {mount.target} is not readable for the container's user: {why}",
+                f"the file for {mount.target} is not readable for the container's user: {reason}",
                 f"`chmod o+r` the file {path.name} in the weights folder",
             )
-        found[mount.target] = path
-    return found
+        files[mount.target] = path
+    return files
 
 
 def _require_free(port: int) -> None:
-    """Raise if something on this machine already listens on ``port``."""
+    """Raise `LaunchFailed` if something on this machine already listens on ``port``."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -330,8 +339,8 @@ def _gpu_ids(engine: Mapping[str, Any], launch: LaunchPlan) -> tuple[str, ...]:
     if launch.gpus is None:
         return ()
     cards = gpus.identities().values()
-    found = [card.get("uuid") for card in cards if isinstance(card, dict)]
-    uuids = tuple(uuid for uuid in found if isinstance(uuid, str))
+    names = [card.get("uuid") for card in cards if isinstance(card, dict)]
+    uuids = tuple(uuid for uuid in names if isinstance(uuid, str))
     return containers.gpu_device_ids(engine, launch.gpus, uuids)
 
 
@@ -346,7 +355,7 @@ def _base_url(container: Container, launch: LaunchPlan, network: str) -> str:
 # --- ending -----------------------------------------------------------------------------------
 
 
-def _whatever_happens(act: Callable[[], None]) -> None:
+def _twice_if_interrupted(act: Callable[[], None]) -> None:
     """Do ``act``; start it once more if ctrl-C interrupted it."""
     try:
         act()
@@ -355,19 +364,19 @@ def _whatever_happens(act: Callable[[], None]) -> None:
         raise
 
 
-def _keep_log(container: Container, kept: KeptLog, emit: Emit) -> None:
-    """End the container and check that its log is on disk; without the log the run is faulty."""
+def _keep_log(container: Container, kept_log: KeptLog, emit: Emit) -> None:
+    """End the container and check that its whole log is on disk; a fault is journalled if not."""
     try:
         container.stop(0)
-        if not kept.whole() or not _is_all(container, kept.path):
-            container.save_log(kept.path)
+        if not kept_log.whole() or not _ends_like(container, kept_log.path):
+            container.save_log(kept_log.path)
     except KitError as error:
-        _report_lost_log(kept, error.message, error.remedy, emit)
+        _report_lost_log(kept_log, error.message, error.remedy, emit)
     except OSError as error:
-        _report_lost_log(kept, str(error.strerror), "see `df -h` and the run's folder", emit)
+        _report_lost_log(kept_log, str(error.strerror), "see `df -h` and the run's folder", emit)
 
 
-def _is_all(container: Container, path: Path) -> bool:
+def _ends_like(container: Container, path: Path) -> bool:
     """Whether a log's file ends like the engine's own log."""
     end = container.tail(1)
     with path.open("rb") as file:
@@ -375,10 +384,10 @@ def _is_all(container: Container, path: Path) -> bool:
         return file.read().decode("utf-8", "replace").endswith(end)
 
 
-def _report_lost_log(kept: KeptLog, why: str, remedy: str, emit: Emit) -> None:
-    """Note that somebody removed the container: its log holds only what was streamed until then."""
-    part = "the end of the container's log may be missing" if kept.path.is_file() else ""
-    message = f"{part or 'the container log could not be kept'}: {why}"
+def _report_lost_log(kept_log: KeptLog, reason: str, remedy: str, emit: Emit) -> None:
+    """Journal that the log is incomplete: it holds only what was streamed until then."""
+    part = "the end of the container's log may be missing" if kept_log.path.is_file() else ""
+    message = f"{part or 'the container log could not be kept'}: {reason}"
     emit("fault", code="LOG_CUT" if part else "LOG_LOST", message=message, remedy=remedy)
 
 
@@ -394,7 +403,7 @@ def _clear_up(engine: Engine, run_id: str, index: int, emit: Emit) -> None:
         emit("container.removed", launch=index)
 
 
-# --- asking -----------------------------------------------------------------------------------
+# --- the server's HTTP --------------------------------------------------------------------------
 
 
 def _get(url: str, timeout_s: float, limit: int) -> tuple[int, bytes]:
@@ -412,12 +421,12 @@ def _get(url: str, timeout_s: float, limit: int) -> tuple[int, bytes]:
 def _status(url: str) -> str:
     """The HTTP status as text; empty without an answer."""
     try:
-        return str(_get(url, ASK_S, 0)[0])
+        return str(_get(url, STATUS_S, 0)[0])
     except (OSError, http.client.HTTPException):
         return ""
 
 
-def _ask(url: str) -> Any:
+def _json_at(url: str) -> Any:
     """The JSON at ``url``, storable, or ``{"unavailable": reason}``."""
     try:
         status, body = _get(url, EFFECTIVE_S, EFFECTIVE_BYTES)

@@ -30,13 +30,13 @@ class Mark(NamedTuple):
 
 def leave(folder: Path, text: str) -> None:
     """Leave a mark for the runner, with the present time; an invisible text leaves none."""
-    now, said = time.monotonic_ns(), shown(text)
-    if not said:
+    now, words = time.monotonic_ns(), visible(text)
+    if not words:
         return
     folder.mkdir(exist_ok=True)
     name = f"{now:020d}-{secrets.token_hex(4)}.json"
     written = folder / f".{name}"
-    written.write_bytes(jsonio.canonical({"text": said, "monotonic": str(now)}))
+    written.write_bytes(jsonio.canonical({"text": words, "monotonic": str(now)}))
     written.replace(folder / name)
 
 
@@ -45,13 +45,13 @@ def collect(folder: Path) -> Iterator[Mark]:
     if not folder.is_dir():
         return
     for path in sorted(folder.glob("[0-9]*.json"))[:_MOST_AT_ONCE]:
-        found = _read(path)
+        mark = _read(path)
         path.unlink(missing_ok=True)
-        if found and found.text:
-            yield found
+        if mark and mark.text:
+            yield mark
 
 
-def shown(text: str) -> str:
+def visible(text: str) -> str:
     """``text`` on one line, without control characters, at most 200 characters."""
     return " ".join(clean(text).split())[:MOST_CHARS]
 
@@ -59,7 +59,7 @@ def shown(text: str) -> str:
 def _read(path: Path) -> Mark | None:
     try:
         with path.open("rb") as file:
-            said: Any = jsonio.parse(file.read(_MOST_BYTES), "a mark")
-        return Mark(shown(str(said["text"])), int(said["monotonic"]))
+            document: Any = jsonio.parse(file.read(_MOST_BYTES), "a mark")
+        return Mark(visible(str(document["text"])), int(document["monotonic"]))
     except (OSError, ValueError, KeyError, TypeError, jsonio.JsonRefused):
         return None

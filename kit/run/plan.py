@@ -70,6 +70,7 @@ def resolve(
     Raises:
         ImageUnavailable: the image is missing, or present with another digest.
         WeightsUnavailable: no file on this machine has the hash.
+        UsageError: a calibration file of this host cannot be used.
     """
     image, match = images.resolve(spec.image, engine.image)
     planned = meters.apart(
@@ -148,8 +149,10 @@ def _calibrations(
         for device in meter.devices
         for facts in device.quantities.values()
     }
-    known = {k: v for m in spec.meters for k, v in config.calibrations(m.name, m.alias).items()}
-    return {sha256: data for sha256, data in known.items() if sha256 in named}
+    calibrations = {
+        k: v for m in spec.meters for k, v in config.calibrations(m.name, m.alias).items()
+    }
+    return {sha256: data for sha256, data in calibrations.items() if sha256 in named}
 
 
 def duration_s(spec: RunSpec) -> float:
@@ -203,7 +206,7 @@ def meter_config(meter: MeterSpec, spec: RunSpec, config: host.HostConfig) -> di
 
     Without that number a run on one GPU of eight would be charged with all eight.
     """
-    told = config.meter(meter.name, meter.alias)
+    settings = config.meter(meter.name, meter.alias)
     if meters.get(meter.name).scope == "gpu" and spec.devices.gpus:
-        return {**told, "gpus": spec.devices.gpus}
-    return told
+        return {**settings, "gpus": spec.devices.gpus}
+    return settings

@@ -65,8 +65,8 @@ def rehearse(spec: RunSpec, store: Store) -> Rehearsal:
     try:
         return _rehearsed(spec, store, took_s, least_s)
     except Blocked as blocked:
-        found = (_obstacle(blocked), *_elsewhere(store.root))
-        return Rehearsal(spec, None, found, least_s, took_s, None)
+        findings = (_obstacle(blocked), *_elsewhere(store.root))
+        return Rehearsal(spec, None, findings, least_s, took_s, None)
 
 
 def _rehearsed(spec: RunSpec, store: Store, took_s: float | None, least_s: float) -> Rehearsal:

@@ -32,7 +32,7 @@ from kit.record.events import FILE as EVENTS_FILE
 from kit.record.events import Clock, Journal, valid_prefix
 from kit.run import marks, preflight
 from kit.run.gate import settle
-from kit.run.journey import Journey, ask_after_load, container, driving, report, sampling
+from kit.run.journey import Journey, container, driving, query_after_load, report, sampling
 from kit.run.plan import HostFacts, plan, resolve, schedule_bytes
 from kit.run.watch import Watch, phase, require_room, reserve, root_cause
 from kit.spec.spec import document, spec_hash
@@ -179,7 +179,7 @@ def run_launches(journey: Journey, cancelled: Cancelled, keep: Callable[[], None
             )
             for index in range(spec.launches):
                 keep()
-                one_launch(journey, watch, index)
+                run_launch(journey, watch, index)
     except Interrupted as stopped:
         return Outcome("aborted", stopped)
     except KitError as fault:
@@ -202,17 +202,17 @@ def unexpected(bug: Exception) -> KitError:
     )
 
 
-def one_launch(journey: Journey, watch: Watch, index: int) -> None:
+def run_launch(journey: Journey, watch: Watch, index: int) -> None:
     """idle → startup → warmup → loaded_idle → measured → loaded_idle → shutdown → idle."""
     spec, journal = journey.spec, journey.journal
     journal.add("launch.begin", launch=index)
     with phase(journal, index, "idle", "before"):
         watch.wait(spec.phases.idle_s)
-    with ExitStack() as held:
+    with ExitStack() as stack:
         with phase(journal, index, "startup"):
-            running = held.enter_context(container(journey, watch, index))
+            running = stack.enter_context(container(journey, watch, index))
         with phase(journal, index, "warmup"):
-            driver = held.enter_context(driving(journey, running, index))
+            driver = stack.enter_context(driving(journey, running, index))
             driver.send_stage("warmup", watch.check)
         report(journey, driver, "warmup", index, watch)
         with phase(journal, index, "loaded_idle", "before"):
@@ -224,7 +224,7 @@ def one_launch(journey: Journey, watch: Watch, index: int) -> None:
         report(journey, driver, "measured", index, watch)
         with phase(journal, index, "loaded_idle", "after"):
             watch.wait(spec.phases.loaded_idle_s)
-        ask_after_load(journey, driver, running, index)
+        query_after_load(journey, driver, running, index)
         with phase(journal, index, "shutdown"):
             watch.set_container(None)
             running.stop(STOP_S)
@@ -235,12 +235,12 @@ def one_launch(journey: Journey, watch: Watch, index: int) -> None:
 
 
 def settled(journey: Journey, watch: Watch, index: int, since: int) -> None:
-    """Wait until the GPUs are steady, if the spec asks for it."""
-    asked = journey.spec.phases.steady
-    if asked:
+    """Wait until the GPUs are steady, if the spec asks for it, and journal the outcome."""
+    steady = journey.spec.phases.steady
+    if steady:
         folder = journey.flight.folder("samples")
-        told = settle(watch, journey.clock, since, folder, journey.plan.meters, asked)
-        journey.journal.add("steady.waited", launch=index, **told)
+        outcome = settle(watch, journey.clock, since, folder, journey.plan.meters, steady)
+        journey.journal.add("steady.waited", launch=index, **outcome)
 
 
 def finish(journey: Journey, outcome: Outcome) -> None:
@@ -278,9 +278,9 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     flight = Store(folder.parent.parent).adopt(folder)
     order = msgspec.convert(jsonio.read(flight.scratch(ORDER_FILE)), Order, strict=False)
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
-            ticket = held.enter_context(queue.ticket(flight.id))
+            ticket = stack.enter_context(queue.ticket(flight.id))
             ticket.wait(stop.is_set, order.wait_s)
             run(order, flight, host.HostConfig.load(), stop.is_set, ticket)
         except Exception as error:

@@ -83,19 +83,19 @@ class Session:
             raise _no_single(store, name, alive)
         return cls(store, alive[0], store.inflight / alive[0])
 
-    def follow(self, told: Callable[[queue.Wait], object] | None = None) -> Iterator[Event]:
+    def follow(self, on_wait: Callable[[queue.Wait], object] | None = None) -> Iterator[Event]:
         """Yield the run's new events up to its last; ends when the runner ends.
 
         Args:
-            told: called with what the run waits for, whenever that changes.
+            on_wait: called with what the run waits for, whenever that changes.
         """
         last: queue.Wait | None = None
 
         def goes_on() -> bool:
             nonlocal last
-            if told and self.seen < 0 and (now := self.waiting()) and now != last:
-                told(now)
-                last = now
+            if on_wait and self.seen < 0 and (wait := self.waiting()) and wait != last:
+                on_wait(wait)
+                last = wait
             return self.is_alive()
 
         with suppress(events.BrokenChain):  # a line that a full disk cut short was removed
@@ -202,9 +202,9 @@ class Session:
             note: dict[str, Any] = jsonio.read(scratch / runner.UNSEALED_FILE)
             return RunEnded(note["message"], note["remedy"], None, int(note["exit_code"]))
         cause = causes.read(scratch / "runner.log")
-        why = f" ({cause.lines[0]})" if cause else ""
+        reason = f" ({cause.lines[0]})" if cause else ""
         return RunEnded(
-            f"the runner of run {self.id} died{why}",
+            f"the runner of run {self.id} died{reason}",
             "`kit recover` seals its records",
             None,
             1,
@@ -220,19 +220,19 @@ def _no_single(store: Store, name: str, alive: list[str]) -> KitError:
     if sealed:
         status, run = sealed
         return UsageError(f"run {name} is over: {status}", f"`kit show {run.name[:12]}` shows it")
-    known = ", ".join(store.inflight_ids()) or "none"
-    return UsageError(f"no single run in flight is called {name!r}", f"in flight: {known}")
+    in_flight = ", ".join(store.inflight_ids()) or "none"
+    return UsageError(f"no single run in flight is called {name!r}", f"in flight: {in_flight}")
 
 
 def _with_paths(remedy: str, run: Path) -> str:
     """A remedy with the full path of the log that it names, for a person to open."""
-    return _LOG.sub(lambda found: str(run / found[0]), remedy)
+    return _LOG.sub(lambda path: str(run / path[0]), remedy)
 
 
 def _fault_of(run: Path) -> dict[str, Any]:
     """The last fault in a sealed run's journal."""
-    found: dict[str, Any] = {}
+    fault: dict[str, Any] = {}
     for event in events.decode((run / events.FILE).read_bytes()):
         if event.kind == "fault":
-            found = event.data
-    return found
+            fault = event.data
+    return fault

@@ -134,19 +134,19 @@ class Watch:
             if held.get(device) != 0:  # a sum that began again says so in one event at least
                 held[device] = joules
         for device, state in line.get("state", {}).items():
-            known = self._state.setdefault(device, {})
-            changed = {k: v for k, v in state.items() if known.get(k) != v}
-            known.update(changed)
+            state_now = self._state.setdefault(device, {})
+            changed = {k: v for k, v in state.items() if state_now.get(k) != v}
+            state_now.update(changed)
             if changed:
-                told = self._live.setdefault("state", {})
-                told[device] = told.get(device, {}) | changed
+                changes = self._live.setdefault("state", {})
+                changes[device] = changes.get(device, {}) | changed
 
     def _take_marks(self, folder: Path) -> None:
         """Journal new marks of persons, with the face's time on the run's clock."""
         now = self._clock.now()
-        for found in marks.collect(folder):
-            at = min(max(found.at - self._clock.origin, 0), now)
-            self._journal.add("mark", text=found.text, t_face=at)
+        for mark in marks.collect(folder):
+            at = min(max(mark.at - self._clock.origin, 0), now)
+            self._journal.add("mark", text=mark.text, t_face=at)
 
     def _watch_limits(self) -> None:
         if died := self._ended():
@@ -161,11 +161,11 @@ class Watch:
         if self._is_due("disk", DISK_EVERY_S):
             require_room(self._folder)
 
-    def _is_due(self, what: str, every_s: float) -> bool:
+    def _is_due(self, task: str, every_s: float) -> bool:
         now = time.monotonic()
-        if now < self._due[what]:
+        if now < self._due[task]:
             return False
-        self._due[what] = now + every_s
+        self._due[task] = now + every_s
         return True
 
 

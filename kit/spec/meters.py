@@ -39,16 +39,16 @@ def knows(name: str) -> bool:
     return REGISTRY.knows(name)
 
 
-def scopes(named: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def scopes(meters: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The energy scopes that these meters feed, each with its meters' names, sorted.
 
     Raises:
         UsageError: there is no such meter, or its package cannot be imported.
     """
-    found: dict[str, set[str]] = {}
-    for name in named:
-        found.setdefault(scope_of(name), set()).add(name)
-    return {scope: tuple(sorted(names)) for scope, names in found.items()}
+    meters_of: dict[str, set[str]] = {}
+    for name in meters:
+        meters_of.setdefault(scope_of(name), set()).add(name)
+    return {scope: tuple(sorted(names)) for scope, names in meters_of.items()}
 
 
 def of_scope(scope: str) -> tuple[str, ...]:
@@ -62,14 +62,14 @@ def scope_of(name: str) -> Scope:
     Raises:
         UsageError: there is no such meter, its package cannot be imported, or says no scope.
     """
-    said = getattr(REGISTRY.get(name), "scope", None)
-    known: tuple[Scope, ...] = get_args(Scope)
-    for scope in known:
-        if said == scope:
+    stated = getattr(REGISTRY.get(name), "scope", None)
+    known_scopes: tuple[Scope, ...] = get_args(Scope)
+    for scope in known_scopes:
+        if stated == scope:
             return scope
     raise UsageError(
-        f"the meter {name!r} names no scope of energy that kit knows ({said!r})",
-        f"update or remove the package that brings it; the scopes are {', '.join(known)}",
+        f"the meter {name!r} names no scope of energy that kit knows ({stated!r})",
+        f"update or remove the package that brings it; the scopes are {', '.join(known_scopes)}",
     )
 
 

@@ -23,7 +23,7 @@ from kit.spec import meters, runtimes, workloads
 ValidationError = Any
 
 MAX_BYTES = 4 << 20
-_SHOWN = 60
+_VALUE_CHARS = 60
 
 
 def load(path: Path) -> RunSpec:
@@ -57,19 +57,19 @@ def parse(data: bytes, name: str = "the spec") -> RunSpec:
         document = jsonio.parse(data, name)
     except jsonio.JsonRefused as error:
         raise UsageError(error.message, "fix the JSON; `kit check` says where") from error
-    found = problems(document)
-    if found:
-        raise SpecInvalid(found, name)
+    faults = problems(document)
+    if faults:
+        raise SpecInvalid(faults, name)
     return msgspec.convert(filled(document), RunSpec, strict=False)
 
 
 def problems(document: Any) -> list[Problem]:
     """Everything wrong with a parsed spec, in the order of the document."""
-    found = list(_schema_problems(schema(), document, "$"))
+    faults = list(_schema_problems(schema(), document, "$"))
     if isinstance(document, dict):
-        found += option_problems(document)
-    if found:
-        return found
+        faults += option_problems(document)
+    if faults:
+        return faults
     spec = msgspec.convert(filled(document), RunSpec, strict=False)
     own = list(runtimes.get(spec.runtime.name).problems(spec))
     return own + _meaning_problems(spec) + _weight_problems(spec)
@@ -108,15 +108,15 @@ def document(spec: RunSpec) -> dict[str, Any]:
 
     Keys without a value are left out, except ``weights``, where null means that none are needed.
     """
-    written = {k: _given(v) for k, v in msgspec.to_builtins(spec).items()}
+    written = {k: _without_none(v) for k, v in msgspec.to_builtins(spec).items()}
     return {k: v for k, v in written.items() if v is not None or k == "weights"}
 
 
-def _given(value: Any) -> Any:
+def _without_none(value: Any) -> Any:
     """``value`` without keys that hold None."""
     if isinstance(value, dict):
-        return {k: _given(v) for k, v in value.items() if v is not None}
-    return [_given(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def spec_hash(spec: RunSpec) -> str:
@@ -132,8 +132,8 @@ def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         if not isinstance(name, str):
             continue
         if not registry.knows(name):
-            known = ", ".join(registry.names())
-            yield Problem(f"$.{part}.name", f"kit knows no {part} {name!r}", f"use one of: {known}")
+            names = ", ".join(registry.names())
+            yield Problem(f"$.{part}.name", f"kit knows no {part} {name!r}", f"use one of: {names}")
             continue
         options = section.get("options", {}) if isinstance(section, dict) else {}
         rules = registry.get(name).options_schema
@@ -142,24 +142,24 @@ def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _meaning_problems(spec: RunSpec) -> list[Problem]:
     """Problems that no schema can express: unknown names, a metric without its meter."""
-    found = []
+    result = []
     for index, meter in enumerate(spec.meters):
         where = f"$.meters[{index}]"
         if not meters.knows(meter.name):
-            known = ", ".join(meters.names())
-            found.append(
-                Problem(where, f"kit knows no meter {meter.name!r}", f"use one of: {known}")
+            registered = ", ".join(meters.names())
+            result.append(
+                Problem(where, f"kit knows no meter {meter.name!r}", f"use one of: {registered}")
             )
         elif meters.is_aliased(meter.name) and meter.alias is None:
-            said = f"the meter {meter.name} needs an alias"
-            found.append(Problem(where, said, 'add "alias": a name in host.toml'))
+            message = f"the meter {meter.name} needs an alias"
+            result.append(Problem(where, message, 'add "alias": a name in host.toml'))
     names = [(m.name, m.alias) for m in spec.meters]
     if len(set(names)) != len(names):
-        found.append(Problem("$.meters", "one meter is named twice", "name each meter once"))
-    asked = [m.name for m in spec.meters if meters.knows(m.name)]
-    found += [*_primary_problems(spec, asked), *_scope_problems(asked)]
-    found += _arrival_problems(spec)
-    return found
+        result.append(Problem("$.meters", "one meter is named twice", "name each meter once"))
+    known_meters = [m.name for m in spec.meters if meters.knows(m.name)]
+    result += [*_primary_problems(spec, known_meters), *_scope_problems(known_meters)]
+    result += _arrival_problems(spec)
+    return result
 
 
 def _arrival_problems(spec: RunSpec) -> list[Problem]:
@@ -167,8 +167,9 @@ def _arrival_problems(spec: RunSpec) -> list[Problem]:
     rate, count = spec.arrivals.rate, spec.workload.options.get("requests", 1)
     if rate is None or count <= rate * _LONGEST_S:
         return []
-    said = f"at {rate:g} requests a second, {count} requests take more than {_LONGEST_S // 86_400}"
-    return [Problem("$.arrivals.rate", f"{said} days", "raise the rate, or ask for fewer requests")]
+    message = f"at {rate:g} requests a second, {count} requests take more than "
+    message += f"{_LONGEST_S // 86_400} days"
+    return [Problem("$.arrivals.rate", message, "raise the rate, or ask for fewer requests")]
 
 
 def _weight_problems(spec: RunSpec) -> list[Problem]:
@@ -178,10 +179,10 @@ def _weight_problems(spec: RunSpec) -> list[Problem]:
 _LONGEST_S = 30 * 86_400  # of a measured block with constant arrivals
 
 
-def _primary_problems(spec: RunSpec, asked: Sequence[str]) -> list[Problem]:
+def _primary_problems(spec: RunSpec, names: Sequence[str]) -> list[Problem]:
     """An energy needs a meter of its scope."""
     scope, _, rest = spec.primary_metric.partition("_energy_")
-    if not rest or scope in meters.scopes(asked):
+    if not rest or scope in meters.scopes(names):
         return []
     able = meters.of_scope(scope)
     return [
@@ -194,7 +195,7 @@ def _primary_problems(spec: RunSpec, asked: Sequence[str]) -> list[Problem]:
     ]
 
 
-def _scope_problems(asked: Sequence[str]) -> list[Problem]:
+def _scope_problems(meters_asked_for: Sequence[str]) -> list[Problem]:
     """Two kinds of meter that read one scope would count the same devices twice."""
     return [
         Problem(
@@ -202,7 +203,7 @@ def _scope_problems(asked: Sequence[str]) -> list[Problem]:
             f"{' and '.join(names)} both measure {scope}: what both of them read would count twice",
             "keep one of them",
         )
-        for scope, names in meters.scopes(asked).items()
+        for scope, names in meters.scopes(meters_asked_for).items()
         if len(names) > 1
     ]
 
@@ -264,7 +265,7 @@ def _unknown(error: ValidationError) -> list[str]:
 
 def _message(error: ValidationError) -> str:
     shown = jsonio.canonical(error.instance).decode() if _plain(error.instance) else "this"
-    shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+    shown = shown if len(shown) <= _VALUE_CHARS else shown[: _VALUE_CHARS - 1] + "…"
     match error.validator:
         case "pattern":
             return f"{shown} does not have the right form"
@@ -277,8 +278,8 @@ def _message(error: ValidationError) -> str:
         case None:
             return "this is not allowed here"
         case _:
-            said = str(error.message)
-            return said if len(said) <= 200 else said[:199] + "…"
+            message = str(error.message)
+            return message if len(message) <= 200 else message[:199] + "…"
 
 
 def _plain(value: Any) -> bool:

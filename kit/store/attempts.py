@@ -49,7 +49,7 @@ class Attempts(Record, frozen=True, kw_only=True):
     @property
     def every(self) -> dict[str, Attempt]:
         """Attempts by id; if two ledgers have one, the later entry."""
-        return {each.id: each for ledger in self.ledgers for each in ledger.attempts}
+        return {attempt.id: attempt for ledger in self.ledgers for attempt in ledger.attempts}
 
 
 def read(source: ArchiveSource) -> Attempts | None:
@@ -62,38 +62,38 @@ def read(source: ArchiveSource) -> Attempts | None:
         return None
     document = jsonio.parse(source.read(ATTEMPTS, MAX_BYTES), ATTEMPTS)
     try:
-        found = msgspec.convert(document, Attempts)
+        attempts = msgspec.convert(document, Attempts)
     except msgspec.ValidationError as error:
         raise KitError(f"{ATTEMPTS}: {error}") from error
-    if found.schema != SCHEMA:
+    if attempts.schema != SCHEMA:
         raise KitError(f"{ATTEMPTS} is not {SCHEMA}")
-    return found
+    return attempts
 
 
 def excerpt(ledger: Ledger, spec_hash: str) -> Excerpt | None:
     """The attempts at a spec in ``ledger``; None if it has none."""
-    found: dict[str, Attempt] = {}
+    attempts: dict[str, Attempt] = {}
     for entry in ledger.entries:
         id_ = str(entry.get("id", ""))
         if entry.get("spec_hash") != spec_hash:
             continue
         if entry["kind"] == "registered":
-            found[id_] = Attempt(id=id_, utc=entry.get("utc", ""))
+            attempts[id_] = Attempt(id=id_, utc=entry.get("utc", ""))
         elif entry["kind"] in OUTCOMES:
-            kept = {key: entry.get(key, "") for key in ("utc", "status", "run_hash")}
-            found[id_] = Attempt(id=id_, **kept)
-    if not found:
+            outcome = {key: entry.get(key, "") for key in ("utc", "status", "run_hash")}
+            attempts[id_] = Attempt(id=id_, **outcome)
+    if not attempts:
         return None
-    return Excerpt(entries=ledger.lines, head=ledger.head, attempts=tuple(found.values()))
+    return Excerpt(entries=ledger.lines, head=ledger.head, attempts=tuple(attempts.values()))
 
 
 def added(before: Attempts | None, mine: Excerpt | None, spec_hash: str) -> bytes | None:
     """The document with ``mine`` added; it replaces the earlier excerpt of the same ledger."""
-    others = before.ledgers if before and before.spec_hash == spec_hash else ()
+    kept = before.ledgers if before and before.spec_hash == spec_hash else ()
     if mine:
-        ids = {each.id for each in mine.attempts}
-        others = tuple(e for e in others if not ids & {each.id for each in e.attempts})
-    ledgers = (*others, *([mine] if mine else []))
+        ids = {attempt.id for attempt in mine.attempts}
+        kept = tuple(e for e in kept if not ids & {attempt.id for attempt in e.attempts})
+    ledgers = (*kept, *([mine] if mine else []))
     if not ledgers:
         return None
     whole = Attempts(schema=SCHEMA, spec_hash=spec_hash, ledgers=ledgers)

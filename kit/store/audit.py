@@ -24,9 +24,9 @@ Status = Literal["PASS", "WARN", "FAIL"]
 # Kinds of entries that hold the outcome of an attempt in this store.
 OUTCOMES = frozenset({"sealed", "recovered"})
 _COMPARED = ("id", "spec_hash", "plan_hash", "status")
-_SHOWN = 3
+_LISTED = 3
 _SEALING_S = 0.5
-_HOW = "Came with a clone, was copied here, or its entry was cut out; `kit recover` notes it"
+_ORIGIN = "Came with a clone, was copied here, or its entry was cut out; `kit recover` notes it"
 
 
 class Found(Record, frozen=True):
@@ -45,7 +45,7 @@ class Audit(Record, frozen=True):
     @property
     def passed(self) -> bool:
         """Whether nothing failed."""
-        return not any(found.status == "FAIL" for found in self.findings)
+        return not any(finding.status == "FAIL" for finding in self.findings)
 
     @property
     def exit_code(self) -> int:
@@ -54,7 +54,7 @@ class Audit(Record, frozen=True):
     @property
     def doubts(self) -> tuple[Found, ...]:
         """The failed checks, which `kit ls` and `kit recover` show too."""
-        return tuple(found for found in self.findings if found.status == "FAIL")
+        return tuple(finding for finding in self.findings if finding.status == "FAIL")
 
     def as_dict(self) -> dict[str, Any]:
         """The audit as a JSON document."""
@@ -95,10 +95,10 @@ def whole(store: Store) -> Audit:
 
 
 def _chain(ledger: Ledger) -> Found:
-    said = f"{ledger.lines} entries follow one another"
+    message = f"{ledger.lines} entries follow one another"
     if ledger.torn and not ledger.faults:
-        said += "; the last one was cut by a crash and is left out"
-    return _judged("LEDGER_CHAIN", (text for _, text in ledger.faults), said)
+        message += "; the last one was cut by a crash and is left out"
+    return _judged("LEDGER_CHAIN", (text for _, text in ledger.faults), message)
 
 
 def _listed(store: Store, ledger: Ledger) -> Found:
@@ -109,13 +109,14 @@ def _listed(store: Store, ledger: Ledger) -> Found:
     if not missing:
         return Found("LEDGER_RUNS", "PASS", "every run that is here is in the ledger")
     runs = "1 run is" if len(missing) == 1 else f"{len(missing)} runs are"
-    said = f"{runs} not in the ledger: {_some([name[:12] for name in missing], ', ')}. {_HOW}"
-    return Found("LEDGER_RUNS", "FAIL", said)
+    names = _first_few([name[:12] for name in missing], ", ")
+    message = f"{runs} not in the ledger: {names}. {_ORIGIN}"
+    return Found("LEDGER_RUNS", "FAIL", message)
 
 
 def _missing(store: Store, ledger: Ledger) -> list[str]:
-    known = {entry.get("run_hash") for entry in ledger.entries}
-    return [path.name for path in store.runs() if path.name not in known]
+    noted = {entry.get("run_hash") for entry in ledger.entries}
+    return [path.name for path in store.runs() if path.name not in noted]
 
 
 def _unregistered(ledger: Ledger) -> Iterator[str]:
@@ -134,12 +135,12 @@ def _contradicted(runs: Iterable[Path], entries: dict[str, Entry]) -> Iterator[s
             if manifest.run_hash(data) != run.name:
                 yield f"run {run.name[:12]} is not the one that its name says"
                 continue
-            said = manifest.parse(data)
+            content = manifest.parse(data)
         except (KitError, OSError) as error:
             yield f"run {run.name[:12]}: {getattr(error, 'message', error)}"
             continue
-        facts = {"id": said.run_id, "status": said.status}
-        facts |= {"spec_hash": said.spec_hash, "plan_hash": said.plan_hash}
+        facts = {"id": content.run_id, "status": content.status}
+        facts |= {"spec_hash": content.spec_hash, "plan_hash": content.plan_hash}
         entry = entries.get(run.name, {})
         for key in _COMPARED:
             if key in entry and entry[key] != facts[key]:
@@ -150,29 +151,29 @@ def _attempts(store: Store, ledger: Ledger) -> Found:
     """Report the number of attempts, and those without an outcome."""
     begun = [e.get("id") for e in ledger.entries if e["kind"] == "registered"]
     ended = {e.get("id") for e in ledger.entries if e["kind"] in OUTCOMES}
-    here = set(store.ids())
-    open_ = [str(id_) for id_ in begun if id_ not in ended and id_ not in here]
+    in_flight = set(store.ids())
+    open_ = [str(id_) for id_ in begun if id_ not in ended and id_ not in in_flight]
     gone = {e["run_hash"] for e in ledger.entries if "run_hash" in e}
     gone -= {path.name for path in store.runs()}
-    said = f"{len(begun)} attempts registered"
-    said += f", {len(gone)} runs no longer here" if gone else ""
+    message = f"{len(begun)} attempts registered"
+    message += f", {len(gone)} runs no longer here" if gone else ""
     if open_:
-        return Found("LEDGER_ATTEMPTS", "WARN", f"{said}; no outcome of {_some(open_)}")
-    return Found("LEDGER_ATTEMPTS", "PASS", said)
+        return Found("LEDGER_ATTEMPTS", "WARN", f"{message}; no outcome of {_first_few(open_)}")
+    return Found("LEDGER_ATTEMPTS", "PASS", message)
 
 
 def _strangers(store: Store) -> Iterator[Found]:
     names = [ascii(path.name) for path in store.others()]
     if names:
-        said = f"not named by a hash, so not among the runs: {_some(names)}"
-        yield Found("STORE_OTHERS", "WARN", said)
+        message = f"not named by a hash, so not among the runs: {_first_few(names)}"
+        yield Found("STORE_OTHERS", "WARN", message)
 
 
 def _judged(code: str, problems: Iterable[str], fine: str) -> Found:
-    found = list(problems)
-    return Found(code, "FAIL", _some(found)) if found else Found(code, "PASS", fine)
+    messages = list(problems)
+    return Found(code, "FAIL", _first_few(messages)) if messages else Found(code, "PASS", fine)
 
 
-def _some(texts: list[str], between: str = "; ") -> str:
-    more = f" (and {len(texts) - _SHOWN} more)" if len(texts) > _SHOWN else ""
-    return between.join(texts[:_SHOWN]) + more
+def _first_few(texts: list[str], between: str = "; ") -> str:
+    more = f" (and {len(texts) - _LISTED} more)" if len(texts) > _LISTED else ""
+    return between.join(texts[:_LISTED]) + more

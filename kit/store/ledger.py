@@ -70,8 +70,8 @@ def decode(data: bytes) -> Ledger:
         else:
             entries.append(entry)
             if (entry["seq"], entry["prev"]) != (number, prev):
-                said = "was edited, cut out or exchanged" if number else "it lacks its beginning"
-                faults.append((number, f"line {number + 1} does not follow: a line {said}"))
+                fault = "was edited, cut out or exchanged" if number else "it lacks its beginning"
+                faults.append((number, f"line {number + 1} does not follow: a line {fault}"))
         prev = jsonio.digest(line)
     if not _is_torn_entry(rest):
         faults.append((len(lines), "its last line has no end, and is no entry that a crash cut"))
@@ -143,20 +143,20 @@ def _entry(line: bytes) -> Entry | None:
     if len(line) > _MAX_LINE:
         return None
     try:
-        found = msgspec.json.decode(line)
+        document = msgspec.json.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and _is_entry(found) else None
+    return document if isinstance(document, dict) and _is_entry(document) else None
 
 
-def _is_entry(found: Entry) -> bool:
-    texts = all(isinstance(found.get(key, ""), str) for key in _TEXTS)
-    chained = isinstance(found.get("seq"), int) and isinstance(found.get("prev"), str)
-    if not (texts and chained and isinstance(found.get("kind"), str)):
+def _is_entry(document: Entry) -> bool:
+    texts = all(isinstance(document.get(key, ""), str) for key in _TEXTS)
+    chained = isinstance(document.get("seq"), int) and isinstance(document.get("prev"), str)
+    if not (texts and chained and isinstance(document.get("kind"), str)):
         return False
-    if not isinstance(found.get("id", ""), str | int):
+    if not isinstance(document.get("id", ""), str | int):
         return False
     # It becomes a path in the store, so that it must be a hash.
-    return "run_hash" not in found or bool(
-        jsonio.is_sha256(found["run_hash"]) and "status" in found
+    return "run_hash" not in document or bool(
+        jsonio.is_sha256(document["run_hash"]) and "status" in document
     )

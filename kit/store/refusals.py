@@ -82,13 +82,13 @@ def _note(store: Store, refusal: Refusal) -> None:
 
 def recall(store: Store, name: str) -> Refusal | None:
     """The one refusal whose id begins with ``name``; None without one, or with several."""
-    found = [r for r in refusals(store) if name and r.id.startswith(name)]
-    return found[0] if len(found) == 1 else None
+    matches = [r for r in refusals(store) if name and r.id.startswith(name)]
+    return matches[0] if len(matches) == 1 else None
 
 
 def refusals(store: Store) -> list[Refusal]:
     """The kept refusals, newest first; unreadable files are left out."""
-    return [found for path in _paths(store) if (found := _read(path))]
+    return [refusal for path in _paths(store) if (refusal := _read(path))]
 
 
 def overcome(store: Store, spec_hash: str) -> None:
@@ -99,11 +99,11 @@ def overcome(store: Store, spec_hash: str) -> None:
 
 
 def _paths(store: Store) -> list[Path]:
-    found = []
+    dated = []
     for path in store.inflight.glob(f"*{SUFFIX}"):
         with contextlib.suppress(OSError):
-            found.append((path.lstat().st_mtime_ns, path))
-    return [path for _, path in sorted(found, reverse=True)]
+            dated.append((path.lstat().st_mtime_ns, path))
+    return [path for _, path in sorted(dated, reverse=True)]
 
 
 def _read(path: Path) -> Refusal | None:

@@ -85,7 +85,7 @@ class InFlight:
         self.store.note("registered", **facts)
 
     def take(self) -> None:
-        """Take the lock.
+        """Take the lock, waiting at most two seconds for it.
 
         Raises:
             UsageError: another process works on this run.
@@ -129,8 +129,8 @@ class Store:
         if any((self.root / name).exists() for name in (LEDGER, VERDICTS, self.inflight.name)):
             return True
         with contextlib.suppress(OSError, UsageError):
-            found = regular.beginning(self.root / _ATTRIBUTES, len(_BYTES_AS_THEY_ARE) + 1)
-            return found == _BYTES_AS_THEY_ARE.encode()
+            content = regular.beginning(self.root / _ATTRIBUTES, len(_BYTES_AS_THEY_ARE) + 1)
+            return content == _BYTES_AS_THEY_ARE.encode()
         return False
 
     def is_run(self, path: Path) -> bool:
@@ -172,10 +172,10 @@ class Store:
         if not self.inflight.is_dir():
             return []
         with os.scandir(self.inflight) as entries:
-            found = [
+            folders = [
                 e for e in entries if _ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False)
             ]
-        return [e.name for e in sorted(found, key=lambda e: e.stat().st_mtime)]
+        return [e.name for e in sorted(folders, key=lambda e: e.stat().st_mtime)]
 
     def inflight_ids(self) -> list[str]:
         """Ids of runs that a process works on."""
@@ -268,15 +268,15 @@ class Store:
         """
         runs = self.runs()
         of_id = {e["run_hash"] for e in self.ledger() if name and _has_id(e, name)}
-        found = [p for p in runs if name and (p.name.startswith(name) or p.name in of_id)]
-        if len(found) == 1:
-            return found[0]
-        how = "several runs begin" if found else "no sealed run begins"
+        matches = [p for p in runs if name and (p.name.startswith(name) or p.name in of_id)]
+        if len(matches) == 1:
+            return matches[0]
+        problem = "several runs begin" if matches else "no sealed run begins"
         copies = [p.name for p in self.others() if name and p.name.startswith(name)]
         remedy = "`kit ls` lists the runs"
-        if copies and not found:
+        if copies and not matches:
             remedy = f"{copies[0]!a} was renamed: give it the name of its hash, or name its path"
-        raise UsageError(f"{how} with {name[:80]!a} in {self.root.name}/", remedy)
+        raise UsageError(f"{problem} with {name[:80]!a} in {self.root.name}/", remedy)
 
     def sealed_as(self, id_: str) -> tuple[str, Path] | None:
         """Status and folder of a sealed run by its id; None if it was not sealed."""

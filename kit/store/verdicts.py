@@ -45,10 +45,10 @@ def load(store: Store) -> dict[str, Kept]:
     """The kept verdicts by the run's name; none if the file is missing, damaged or foreign."""
     try:
         data = regular.content(store.root / VERDICTS, _MAX_BYTES)
-        found = msgspec.json.decode(data, type=_Verdicts)
+        verdicts = msgspec.json.decode(data, type=_Verdicts)
     except (OSError, KitError, msgspec.MsgspecError, ValueError, RecursionError):
         return {}
-    return found.runs if found.kit == __version__ else {}
+    return verdicts.runs if verdicts.kit == __version__ else {}
 
 
 def stamp(store: Store) -> int:
@@ -59,9 +59,9 @@ def stamp(store: Store) -> int:
         return 0
 
 
-def of(run: Path, known: Mapping[str, Kept]) -> str:
+def of(run: Path, verdicts: Mapping[str, Kept]) -> str:
     """The verdict on a run with its present files; ``unchecked`` without one."""
-    kept = known.get(run.name)
+    kept = verdicts.get(run.name)
     return kept.word if kept and kept.files == identity(run) else UNCHECKED
 
 
@@ -104,17 +104,17 @@ def keep(run: Path, files: str, word: str) -> None:
         store = Store(run.parent)
         if not (store.is_run(run) and store.is_made() and files and files == identity(run)):
             return
-        known = load(store)
-        old = known.get(run.name)
+        verdicts = load(store)
+        old = verdicts.get(run.name)
         if old and old.files == files and word in (old.word, INTACT):
             return  # a deeper verdict on the same files says more
-        here = {path.name for path in store.runs()}
-        fresh = {name: kept for name, kept in known.items() if name in here}
+        names = {path.name for path in store.runs()}
+        fresh = {name: kept for name, kept in verdicts.items() if name in names}
         _write(store, fresh | {run.name: Kept(files, word)})
 
 
-def _write(store: Store, known: dict[str, Kept]) -> None:
-    data = msgspec.json.encode(_Verdicts(kit=__version__, runs=known))
+def _write(store: Store, verdicts: dict[str, Kept]) -> None:
+    data = msgspec.json.encode(_Verdicts(kit=__version__, runs=verdicts))
     handle, name = tempfile.mkstemp(prefix=VERDICTS, dir=store.root)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -250,7 +250,7 @@ def storable(request: Request, response: Response) -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_good_answers(name: str) -> None:
+def test_good_answers_of_every_dialect_are_ok(name: str) -> None:
     request, response = answer(GOOD[name])
     assert (request.status, request.code, request.error) == ("ok", None, None)
     assert response.text == TEXT
@@ -259,7 +259,7 @@ def test_good_answers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_answers(name: str) -> None:
+def test_bad_answers_of_every_dialect_have_their_code(name: str) -> None:
     data, code = BAD[name]
     request, response = records(*([(2000, data)] if data else []))
     assert (request.status, request.code) == ("error", code), request.error
@@ -271,7 +271,7 @@ def test_bad_answers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REPORTED)
-def test_an_error_for_an_answer(name: str) -> None:
+def test_an_error_document_is_an_error_streamed_or_whole(name: str) -> None:
     document = json.dumps(REPORTED[name], indent=1).encode()
     for data in (body(document, "application/json"), stream([event(REPORTED[name]), DONE])):
         request, response = answer(data)
@@ -411,7 +411,7 @@ def test_whatever_bytes_a_stream_has_becomes_records(parts: list[bytes]) -> None
 
 
 @given(st.lists(JSON, max_size=5))
-def test_the_short_way_through_a_plain_chunk_tells_the_same(said: list[Any]) -> None:
+def test_the_short_way_through_a_plain_chunk_gives_the_same_answer(said: list[Any]) -> None:
     parts = [b"data: " + json.dumps(each).encode() + b"\n\n" for each in said]
     whole = stream([*W, *parts, *TAIL])
     with patch.object(dialects, "plain_text", lambda _: None):

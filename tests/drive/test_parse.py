@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kit.core import jsonio
 from kit.core.model import Request, Response
-from kit.measure.drive.body import MalformedAnswerError, answer_of, head_of, one_line, shown
+from kit.measure.drive.body import MalformedAnswerError, answer_of, head_of, one_line, quoted
 from kit.measure.drive.parse import Raw, Status, finished
 from kit.measure.drive.sse import COMMENT, STRAY, events
 from tests.drive.server import GOOD, HEAD, LAST, TEXT, ending, event, frame, stream, word
@@ -54,7 +54,7 @@ def test_where_reads_are_cut_changes_no_text_and_delays_no_event(cuts: list[int]
 
 
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=8))
-def test_line_ends_of_other_systems(cuts: list[int]) -> None:
+def test_line_ends_of_other_systems_give_the_same_text(cuts: list[int]) -> None:
     whole = stream([data.replace(b"\n", b"\r\n") for data in GOOD])
     edges = [0, *sorted(cuts), len(whole)]
     reads = [(i, whole[b:e]) for i, (b, e) in enumerate(pairwise(edges))]
@@ -96,7 +96,7 @@ def test_chunk_extensions_and_trailers() -> None:
 
 
 @pytest.mark.parametrize("size", [b"", b"-5", b"0x", b"zz", b"1_0", b"+4"])
-def test_broken_chunk_sizes(size: bytes) -> None:
+def test_a_broken_chunk_size_is_an_error(size: bytes) -> None:
     request, _ = answer(HEAD + size + b"\r\nabcd\r\n")
     assert "chunked encoding is broken" in (request.error or "")
 
@@ -117,14 +117,14 @@ def test_an_end_mark_needs_a_finish_reason_before_it() -> None:
     assert answer(stream([GOOD[-1]]))[0].code == "no_finish"
 
 
-def test_no_answer_at_all() -> None:
+def test_a_connection_closed_without_an_answer_is_an_error() -> None:
     request, response = records()
     assert request.error == "the server closed the connection without an answer"
     assert (request.first_byte, request.first_token, request.http_status) == (None, None, None)
     assert response.chunk_times == ()
 
 
-def test_the_connections_story_wins_over_the_answers() -> None:
+def test_an_error_of_the_connection_comes_before_the_answers() -> None:
     request, response = records((2000, HEAD + frame(word("one"))), status="timeout", error="late")
     assert (request.status, request.error, request.http_status) == ("timeout", "late", 200)
     assert response.text == "one"
@@ -241,7 +241,7 @@ def test_records_are_canonical_and_hash_their_text() -> None:
     assert response.text_sha256 == jsonio.digest("é😀".encode())
 
 
-def test_heads() -> None:
+def test_a_head_is_parsed_or_refused() -> None:
     assert head_of(b"HTTP/1.1 20") is None
     assert head_of(b"") is None
     head = head_of(b"HTTP/1.0 404 Not Found\r\nTransfer-Encoding: gzip, Chunked\r\n\r\nx")
@@ -266,5 +266,5 @@ def test_a_body_keeps_the_times_of_its_reads() -> None:
 
 
 def test_foreign_bytes_are_one_short_line() -> None:
-    assert shown(b"\x1b[2Ja\n\tb\xff" + b"c" * 500) == "'[2Ja b\ufffd" + "c" * 73 + "'"
+    assert quoted(b"\x1b[2Ja\n\tb\xff" + b"c" * 500) == "'[2Ja b\ufffd" + "c" * 73 + "'"
     assert one_line(b"a\r\nb\x00", 300) == "a b"

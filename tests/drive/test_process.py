@@ -63,7 +63,7 @@ BAD = {
 }
 
 
-def test_good_answers(bench: Bench) -> None:
+def test_good_answers_become_complete_records(bench: Bench) -> None:
     report = run(bench.driver(*GOOD))
     assert (report["ok"], report["failed"]) == (len(GOOD), 0)
     requests, responses = bench.requests(), bench.responses()
@@ -166,14 +166,14 @@ def test_closed_loop_is_intended_when_its_client_became_free(bench: Bench) -> No
     assert [b.intended for b in requests[1:]] == [a.done for a in requests[:-1]]
 
 
-def test_concurrency(bench: Bench) -> None:
+def test_as_many_requests_are_open_as_the_concurrency(bench: Bench) -> None:
     slow = {"do": "good", "pause": 0.01}
     run(bench.driver(*[slow] * 9, arrivals={"kind": "closed", "concurrency": 3}))
     assert bench.server.busiest == 3
     assert len({r.index for r in bench.requests()}) == 9
 
 
-def test_stages_and_what_the_driver_says_of_itself(bench: Bench) -> None:
+def test_the_driver_reports_its_stages_and_its_own_figures(bench: Bench) -> None:
     report = run(bench.driver({"do": "good", "stage": "warmup"}, "good"), "warmup", "measured")
     assert report["stage"] == "measured"
     assert [r.stage for r in bench.requests()] == ["warmup", "measured"]
@@ -188,18 +188,18 @@ def test_stages_and_what_the_driver_says_of_itself(bench: Bench) -> None:
     assert about["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
-def test_a_stage_without_requests(bench: Bench) -> None:
+def test_a_stage_without_requests_has_an_empty_report(bench: Bench) -> None:
     report = run(bench.driver("good"), "warmup")
     assert (report["ok"], report["failed"], report["lag_p99_ns"]) == (0, 0, None)
 
 
-def test_pinned_to_its_cpus(bench: Bench) -> None:
+def test_the_driver_is_pinned_to_its_cpus(bench: Bench) -> None:
     last = str(max(os.sched_getaffinity(0)))
     run(bench.driver("good", cpus=last))
     assert bench.about()["affinity"] == {"asked": last, "got": last}
 
 
-def test_cpus_that_do_not_exist_are_said(bench: Bench) -> None:
+def test_cpus_that_do_not_exist_are_reported(bench: Bench) -> None:
     run(bench.driver("good", cpus="1000"))
     affinity = bench.about()["affinity"]
     assert affinity["asked"] == "1000"
@@ -279,7 +279,7 @@ def test_watch_is_called_often(bench: Bench) -> None:
     assert len(calls) >= 5
 
 
-def test_progress_is_told(bench: Bench) -> None:
+def test_progress_is_reported_while_a_stage_runs(bench: Bench) -> None:
     lines: list[dict[str, Any]] = []
     with bench.driver(*[{"do": "good", "pause": 0.04}] * 2) as driver:
         driver.wait_ready()

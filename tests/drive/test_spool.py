@@ -49,7 +49,7 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path / SPOOL)
 
 
-def test_round_trip(spool: Spool) -> None:
+def test_the_spool_gives_back_what_was_added(spool: Spool) -> None:
     spool.add(raw(1))
     spool.add(raw(0))
     assert list(spool.raws()) == [raw(1), raw(0)]

@@ -15,7 +15,7 @@ from kit.core.errors import UsageError
 from kit.core.model import ArrivalsSpec, DevicesSpec, ImageSpec, Prompt, WeightsSpec
 from kit.machine import images
 from kit.spec import runtimes
-from kit.spec.runtimes.base import Runtime
+from kit.spec.runtimes.contract import Runtime
 from tests.runtimes.specs import SMOLLM2, defaults, spec
 
 PROMPT = Prompt("p-0", "Why is the sky blue?", 16)

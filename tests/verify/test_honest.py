@@ -93,16 +93,16 @@ def tier(t: Any, overruns: int) -> reads.Tier:
 def test_one_stall_excuses_the_deadlines_that_passed_in_it() -> None:
     even = np.arange(0, 60 * S, 50 * MS)
     stalled = even[(even < 20 * S) | (even >= 22 * S)]
-    assert list(reads._excuses(tier(stalled, 40), [tier(even, 0)])) == []
+    assert list(reads._unexplained_misses(tier(stalled, 40), [tier(even, 0)])) == []
     picked = even[np.arange(len(even)) % 25 != 7]
-    assert len(list(reads._excuses(tier(picked, 48), []))) == 1
+    assert len(list(reads._unexplained_misses(tier(picked, 48), []))) == 1
 
 
 def test_a_long_stall_is_one_where_the_whole_process_read_nothing() -> None:
     even = np.arange(0, 60 * S, 50 * MS)
     cut = even[(even < 20 * S) | (even >= 40 * S)]
-    assert len(list(reads._excuses(tier(cut, 400), [tier(even, 0)]))) == 1
-    assert list(reads._excuses(tier(cut, 400), [tier(cut, 400)])) == []
+    assert len(list(reads._unexplained_misses(tier(cut, 400), [tier(even, 0)]))) == 1
+    assert list(reads._unexplained_misses(tier(cut, 400), [tier(cut, 400)])) == []
 
 
 # --- clocks ---------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_a_cap_that_moves_is_held_against_its_range(
         (400, [700, 500], 400, "FAIL"),
     ],
 )
-def test_a_cap_that_somebody_changed_is_other_conditions(
+def test_a_power_limit_changed_by_a_person_is_other_conditions(
     before: int, sampled: list[int], after: int, status: str
 ) -> None:
     series = of(np.arange(len(sampled)) * S, np.array(sampled) * 1000)
@@ -236,7 +236,7 @@ def test_a_cap_that_somebody_changed_is_other_conditions(
 
 
 @pytest.mark.slow
-def test_a_cap_that_somebody_changed_in_mid_run_is_told_everywhere(tmp_path: Path) -> None:
+def test_a_power_limit_changed_during_the_run_is_reported_everywhere(tmp_path: Path) -> None:
     """The run is what it says; its launches were not alike."""
     run = Path(shutil.copytree(committed.H200, tmp_path / committed.H200.name))
     middle = 200 * S

@@ -104,7 +104,9 @@ def prefixed(path: Path) -> None:
         (7, lambda p: with_member(p, "spe\u0441.json"), "NAME_UNSAFE"),
     ],
 )
-def test_container(original: Path, tmp_path: Path, row: int, mutate: Change, code: str) -> None:
+def test_each_fault_of_the_container_has_its_code(
+    original: Path, tmp_path: Path, row: int, mutate: Change, code: str
+) -> None:
     packed = seal.export(original, tmp_path)
     mutate(packed)
     verdict = verify(packed)
@@ -112,7 +114,7 @@ def test_container(original: Path, tmp_path: Path, row: int, mutate: Change, cod
     assert verdict.failures[0].level == "L0"
 
 
-def test_row_2_hard_link_in_a_folder(run: Path, tmp_path: Path) -> None:
+def test_row_2_a_hard_link_in_a_folder_is_a_warning(run: Path, tmp_path: Path) -> None:
     """A hard-linked backup; what somebody writes through the other name shows by its hash."""
     (tmp_path / "twin").hardlink_to(run / "spec.json")
     verdict = verify(run)
@@ -144,7 +146,7 @@ def test_row_8_escapes_in_any_string_never_reach_a_message(run: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["schema", "critical"])
-def test_row_8_in_a_manifest_that_is_refused(run: Path, name: str) -> None:
+def test_row_8_escapes_in_a_refused_manifest_never_reach_a_message(run: Path, name: str) -> None:
     evil: Any = [EVIL] if name == "critical" else EVIL
     golden.edit_json(run / "manifest.json", lambda m: m.update({name: evil}))
     message = verify(golden.reseal(run)).failures[0].message
@@ -240,13 +242,15 @@ def test_row_12_a_folder_without_a_hash_for_a_name_is_told(run: Path, tmp_path: 
     ],
     ids=["13-whitespace", "13-twice", "13-nan", "14-integer", "20-critical", "20-downgraded"],
 )
-def test_rows_13_14_20_manifest(run: Path, old: bytes, new: bytes, code: str) -> None:
+def test_rows_13_14_20_an_edited_manifest_has_the_code_of_its_fault(
+    run: Path, old: bytes, new: bytes, code: str
+) -> None:
     path = run / "manifest.json"
     path.write_bytes(path.read_bytes().replace(old, new))
     assert failed(verify(run)) == {code}
 
 
-def test_row_20_a_newer_run_is_not_judged(run: Path) -> None:
+def test_row_20_a_run_of_a_newer_kit_is_unsupported(run: Path) -> None:
     golden.edit_json(run / "manifest.json", lambda m: m.update(schema="kit.run/2"))
     verdict = verify(golden.reseal(run))
     assert (verdict.outcome, verdict.exit_code) == ("UNSUPPORTED", 4)

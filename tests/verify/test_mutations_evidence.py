@@ -68,7 +68,7 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("forge", SCHEDULES.values(), ids=SCHEDULES)
-def test_a_schedule_that_the_spec_does_not_give(run: Path, forge: Change) -> None:
+def test_a_schedule_that_the_spec_does_not_give_is_found(run: Path, forge: Change) -> None:
     assert "SCHEDULE_DIFFERS" in sealed_again(run, forge, derive=True)
 
 
@@ -92,7 +92,7 @@ LAUNCHES = {
 
 
 @pytest.mark.parametrize("forge", LAUNCHES.values(), ids=LAUNCHES)
-def test_a_launch_that_the_spec_does_not_give(run: Path, forge: Change) -> None:
+def test_a_launch_that_the_spec_does_not_give_is_found(run: Path, forge: Change) -> None:
     assert "LAUNCH_DIFFERS" in sealed_again(run, forge, derive=True)
 
 
@@ -135,7 +135,7 @@ REGISTRATIONS = {
 
 
 @pytest.mark.parametrize("forge", REGISTRATIONS.values(), ids=REGISTRATIONS)
-def test_a_registration_that_is_not_of_this_run(run: Path, forge: Change) -> None:
+def test_a_registration_of_another_run_is_found(run: Path, forge: Change) -> None:
     """A parent of another form is refused by the manifest's schema already."""
     assert sealed_again(run, forge, derive=True) & {"REGISTERED_DIFFERS", "FILE_INVALID"}
 
@@ -191,7 +191,7 @@ CLOCKS = {
 
 
 @pytest.mark.parametrize("forge", CLOCKS.values(), ids=CLOCKS)
-def test_clocks_that_do_not_go_together(run: Path, forge: Change) -> None:
+def test_clocks_that_contradict_one_another_are_found(run: Path, forge: Change) -> None:
     assert "CLOCK_DIFFERS" in sealed_again(run, forge)
 
 
@@ -238,7 +238,7 @@ def late_findings(events: Events) -> None:
         ),
     ],
 )
-def test_a_journal_that_no_runner_writes(run: Path, forge: Change) -> None:
+def test_a_journal_in_an_order_that_no_runner_writes_is_found(run: Path, forge: Change) -> None:
     assert "JOURNAL_ORDER" in sealed_again(run, forge)
 
 
@@ -261,7 +261,7 @@ def test_row_26c_findings_cut(run: Path, keep: int) -> None:
     assert codes == {"FINDINGS_DIFFER"}
 
 
-def test_c27_a_warning_of_preflight_turned_good(run: Path) -> None:
+def test_c27_a_warning_of_preflight_that_was_turned_into_ok_is_found(run: Path) -> None:
     """The rule follows from the plan: a rapl without devices is a warning, whatever is written."""
 
     def forge(r: Path) -> None:
@@ -350,7 +350,7 @@ READS = {
 
 
 @pytest.mark.parametrize("forge", READS.values(), ids=READS)
-def test_reads_that_the_sampler_did_not_make(run: Path, forge: Change) -> None:
+def test_rows_that_the_samplers_count_contradicts_are_found(run: Path, forge: Change) -> None:
     assert "READS_DIFFER" in sealed_again(run, forge, derive=True)
 
 
@@ -428,11 +428,13 @@ def scaled(name: str, quantity: str, share: float) -> Change:
     ("name", "quantity"),
     [(GPU, "gpu_energy"), (GPU, "gpu_power_instant"), (CPU, "cpu_energy")],
 )
-def test_rows_30_31_c1_readings_scaled(run: Path, name: str, quantity: str, share: float) -> None:
+def test_rows_30_31_c1_scaled_readings_contradict_live(
+    run: Path, name: str, quantity: str, share: float
+) -> None:
     assert "LIVE_DIFFERS" in sealed_again(run, scaled(name, quantity, share), derive=True)
 
 
-def test_live_readings_of_a_device_that_nobody_reads(run: Path) -> None:
+def test_live_readings_of_a_device_that_is_not_in_the_plan_are_found(run: Path) -> None:
     def forge(events: Events) -> None:
         for data in of_kind(events, "live"):
             data["power"]["gpu7"] = 10.0
@@ -514,7 +516,7 @@ DRIVER = {
 
 
 @pytest.mark.parametrize("forge", DRIVER.values(), ids=DRIVER)
-def test_the_driver_says_otherwise(run: Path, forge: Change) -> None:
+def test_a_driver_report_that_contradicts_the_records_is_found(run: Path, forge: Change) -> None:
     assert "DRIVER_DIFFERS" in sealed_again(run, forge, derive=True)
 
 
@@ -581,7 +583,9 @@ DEVICES = {
 
 
 @pytest.mark.parametrize("forge", list(DEVICES.values())[:-1], ids=list(DEVICES)[:-1])
-def test_devices_that_are_not_the_same(run: Path, forge: Change) -> None:
+def test_devices_that_differ_between_spec_plan_and_fingerprints_are_found(
+    run: Path, forge: Change
+) -> None:
     assert "DEVICES_DIFFER" in sealed_again(run, forge, derive=True)
 
 
@@ -618,7 +622,7 @@ def test_other_conditions_at_the_end_are_a_doubt(run: Path) -> None:
     "odd", [None, 5, [[]], {"gpu0": None}, {"gpu0": {"name": [], "energy_counter": {}}}]
 )
 @pytest.mark.parametrize("key", ["gpus", "cpu", "docker", "kit", "nvidia", "clock", "load"])
-def test_a_fingerprint_of_any_form_is_no_traceback(run: Path, key: str, odd: object) -> None:
+def test_a_fingerprint_of_any_form_makes_no_traceback(run: Path, key: str, odd: object) -> None:
     golden.edit_json(run / START, lambda d: d.update({key: odd}))
     verify(golden.reseal(run))
 
@@ -636,7 +640,9 @@ def test_a_fingerprint_of_any_form_is_no_traceback(run: Path, key: str, odd: obj
         *(("run.registered", key) for key in ("utc", "kit_version", "parents")),
     ],
 )
-def test_an_event_of_any_form_is_no_traceback(run: Path, kind: str, key: str, odd: object) -> None:
+def test_an_event_of_any_form_makes_no_traceback(
+    run: Path, kind: str, key: str, odd: object
+) -> None:
     edit_events(run, lambda events: of_kind(events, kind)[0].update({key: odd}))
     verify(golden.reseal(run))
 

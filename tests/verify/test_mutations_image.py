@@ -47,7 +47,9 @@ IMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("forge", IMAGES.values(), ids=IMAGES)
-def test_another_image_than_the_spec_pins(run: Path, forge: Callable[[Path], object]) -> None:
+def test_another_image_than_the_spec_pins_is_found(
+    run: Path, forge: Callable[[Path], object]
+) -> None:
     assert "IMAGE_DIFFERS" in sealed_again(run, forge, derive=True)
 
 
@@ -73,7 +75,7 @@ RECIPES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("named", [True, False], ids=["named by the plan", "older plan"])
 @pytest.mark.parametrize("forge", RECIPES.values(), ids=RECIPES)
-def test_a_recipe_that_is_not_the_one_of_the_plan(
+def test_a_recipe_that_is_not_the_plans_is_found(
     run: Path, forge: Callable[[Path], object], named: bool
 ) -> None:
     """An older plan names no hash: then what the lock says of its own files must hold."""

@@ -33,11 +33,11 @@ def metric(run: Path, factor: float, name: str = "gpu_energy_per_output_token") 
 
 
 @pytest.mark.parametrize("factor", [0.9, 1e3, 1e-3, 1 / 3600, 1 / 3.6e6, 1 + 1e-8])
-def test_rows_21_22_typed_over_or_in_another_unit(run: Path, factor: float) -> None:
+def test_rows_21_22_a_metric_that_was_changed_is_found(run: Path, factor: float) -> None:
     assert sealed_again(run, lambda r: metric(r, factor)) == {"RESULTS_DIFFER"}
 
 
-def test_row_22_rounded(run: Path) -> None:
+def test_row_22_a_rounded_metric_is_found(run: Path) -> None:
     def round_off(found: dict[str, Any]) -> None:
         value = found["metrics"]["gpu_energy_per_output_token"]
         value["value"] = round(value["value"], 2)
@@ -118,7 +118,7 @@ def test_row_25_low_power_samples_cherry_picked(run: Path, renumber: bool) -> No
     assert "SAMPLES_GAP" in sealed_again(run, pick, derive=True)
 
 
-def test_row_25_cherry_picked_and_counted_again(run: Path) -> None:
+def test_row_25_rows_taken_out_leave_deadlines_without_rows(run: Path) -> None:
     """Rows renumbered, the sampler's own count lowered: the deadlines have no rows all the same."""
 
     def pick(r: Path) -> None:
@@ -137,7 +137,7 @@ def test_row_25_cherry_picked_and_counted_again(run: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["cut", "swapped", "edited"])
-def test_row_26_journal(run: Path, how: str) -> None:
+def test_row_26_a_journal_with_a_changed_line_breaks_its_chain(run: Path, how: str) -> None:
     def forge(r: Path) -> None:
         lines = (r / FILE).read_bytes().splitlines(keepends=True)
         if how == "cut":
@@ -386,7 +386,7 @@ def test_documents_that_are_no_canonical_objects(run: Path, name: str, data: byt
 
 
 @pytest.mark.parametrize("number", [b"1" * 400, b"9007199254740992", b"1e400", b"-1e999"])
-def test_a_number_without_a_canonical_form(run: Path, number: bytes) -> None:
+def test_a_number_without_a_canonical_form_is_invalid(run: Path, number: bytes) -> None:
     path = run / "plan.json"
     path.write_bytes(path.read_bytes().replace(b'"poll_s":0.1', b'"poll_s":' + number, 1))
     assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
@@ -443,14 +443,14 @@ def test_wrong_forms_are_findings_and_never_crash(
 
 
 @pytest.mark.parametrize("name", [REQUESTS, RESPONSES, "inputs/schedule.jsonl"])
-def test_a_key_named_twice_in_a_line(run: Path, name: str) -> None:
+def test_a_line_that_names_a_key_twice_is_invalid(run: Path, name: str) -> None:
     """Readers disagree which of the two counts."""
     (run / name).write_bytes((run / name).read_bytes().replace(b"{", b'{"index":7,', 1))
     assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
 
 
 @pytest.mark.parametrize("name", [REQUESTS, RESPONSES, "inputs/schedule.jsonl"])
-def test_lines_that_are_not_utf_8(run: Path, name: str) -> None:
+def test_a_line_that_is_not_utf_8_is_invalid(run: Path, name: str) -> None:
     (run / name).write_bytes((run / name).read_bytes().replace(b"measured", b"measure\xff", 1))
     assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
 

@@ -76,7 +76,7 @@ FORGERIES: dict[str, Forge] = {
 
 
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
-def test_older_formulas_open_no_door(run: Path, forge: Forge) -> None:
+def test_a_forged_value_under_older_formulas_is_found(run: Path, forge: Forge) -> None:
     assert failed(verify(former(run, forge))) == {"RESULTS_DIFFER"}
 
 

@@ -82,7 +82,9 @@ def test_what_follows_from_rules_of_kit_is_a_doubt(run: Path, change: Change, co
 
 
 @pytest.mark.parametrize(("change", "code"), RULES.values(), ids=RULES)
-def test_the_same_of_this_kit_is_refused(run: Path, change: Change, code: str) -> None:
+def test_the_same_difference_in_a_run_of_this_version_fails(
+    run: Path, change: Change, code: str
+) -> None:
     change(run)
     golden.recompute(run)
     assert failed(verify(golden.reseal(run))) == {code}
@@ -140,7 +142,9 @@ HELD: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize(("change", "code"), HELD.values(), ids=HELD)
-def test_another_version_excuses_nothing_else(run: Path, change: Change, code: str) -> None:
+def test_another_version_of_kit_excuses_no_other_difference(
+    run: Path, change: Change, code: str
+) -> None:
     assert code in failed(of_another_kit(run, change))
 
 

@@ -65,7 +65,7 @@ def doubts(verdict: Verdict) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_patient_run_has_no_doubt(run: Path) -> None:
+def test_a_run_without_a_standstill_has_no_doubt(run: Path) -> None:
     assert doubts(judged(run, lambda _: None)) == {}
 
 
@@ -121,7 +121,7 @@ def sluggish(run: Path) -> None:
     edit_events(run, forge)
 
 
-def test_a_disk_that_is_slow_all_the_time(run: Path) -> None:
+def test_a_disk_that_is_always_slow_fails_no_run(run: Path) -> None:
     assert set(doubts(judged(run, sluggish))) <= {"LIVE_MISSING", "CLOCK_DIFFERS"}
 
 
@@ -203,20 +203,20 @@ def middle_of(run: Path, name: str) -> int:
 
 @pytest.mark.parametrize("seconds", [1.5, 30, 3600])
 @pytest.mark.parametrize("name", ["idle", "startup", "measured"])
-def test_a_machine_that_was_paused(run: Path, name: str, seconds: float) -> None:
+def test_a_paused_machine_fails_no_run(run: Path, name: str, seconds: float) -> None:
     found = doubts(judged(run, paused(middle_of(run, name), seconds)))
     if seconds > 20 and name not in ("startup",):
         assert {"LIVE_MISSING", "CLOCK_DIFFERS"} <= set(found)
 
 
 @pytest.mark.parametrize("kind", ["launch.begin", "launch.end", "phase.end", "sampler.stopped"])
-def test_a_machine_that_was_paused_between_two_events(run: Path, kind: str) -> None:
+def test_a_machine_paused_between_two_events_fails_no_run(run: Path, kind: str) -> None:
     events = [jsonio.parse(line) for line in (run / FILE).read_bytes().splitlines()]
     at = next(e["t"] for e in events if e["kind"] == kind)
     doubts(judged(run, paused(at, 120)))
 
 
-def test_an_anchor_that_was_journalled_late(run: Path) -> None:
+def test_an_anchor_that_was_journalled_late_is_a_doubt(run: Path) -> None:
     late_by = 4 * S
 
     def forge(events: Events) -> None:
@@ -230,7 +230,7 @@ def test_an_anchor_that_was_journalled_late(run: Path) -> None:
     assert "was journalled 4.0 s later" in found["CLOCK_DIFFERS"]
 
 
-def test_an_anchor_that_was_read_before_the_event_in_front_of_it(run: Path) -> None:
+def test_an_anchor_read_before_the_preceding_event_fails(run: Path) -> None:
     def forge(events: Events) -> None:
         anchor = of_kind(events, "clock.anchor")[2]
         for name in anchor:
@@ -333,7 +333,7 @@ def test_a_wall_clock_that_was_set_or_a_machine_that_slept(
     assert set(found) == {"CLOCK_DIFFERS"}
 
 
-def test_a_machine_that_slept_twice(run: Path) -> None:
+def test_a_machine_that_slept_twice_is_a_doubt_of_its_clocks(run: Path) -> None:
     def change(r: Path) -> None:
         leapt(3600, AT)(r)
         leapt(1800, 80 * S)(r)

@@ -18,7 +18,7 @@ _MOST_LINES, _LINE_CHARS = 4, 300
 # A process that goes on to log so many ordinary lines has lived on from an error.
 _LIVED_ON = 10
 _BESIDE = 2
-_SAID, _WEAK, _STRONG = 0, 1, 2
+_PASSED_ON, _WEAK, _STRONG = 0, 1, 2
 
 _STRONG_WORDS = re.compile(
     r"^(?:[\w./-]+: )?(?:fatal |runtime )?error: |^panic: |^fatal error: |^what\(\): |panicked at"
@@ -67,7 +67,7 @@ class Cause(NamedTuple):
     sure: bool = True
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     """Something that may be the cause; ``last`` is its last line's place in the log."""
 
     at: Line
@@ -98,39 +98,41 @@ def find(log: str) -> Cause | None:
     raws = split(log)
     out = max(0, len(raws) - _HEAD_LINES - _TAIL_LINES)
     lines = parse(raws[:_HEAD_LINES] + raws[_HEAD_LINES + out :])
-    found = sorted(_candidates(lines), key=lambda f: (f.at.place, f.last))
-    chosen = _chosen(found, lines)
+    candidates = sorted(_candidates(lines), key=lambda f: (f.at.place, f.last))
+    chosen = _chosen(candidates, lines)
     if chosen is None:
         return None
     cause, sure = chosen
-    said = [*cause.lines, *_beside(cause, found)]
-    shown = tuple(_short(text) for text in dict.fromkeys(said) if text)[:_MOST_LINES]
+    texts = [*cause.lines, *_beside(cause, candidates)]
+    shown = tuple(_short(text) for text in dict.fromkeys(texts) if text)[:_MOST_LINES]
     remedy = next((r for text in shown if (r := known.remedy(text))), "")
     number = cause.at.place + 1 + (out if cause.at.place >= _HEAD_LINES else 0)
     return Cause(shown, remedy, number, len(raws), sure)
 
 
-def _beside(cause: _Found, found: Sequence[_Found]) -> tuple[str, ...]:
+def _beside(cause: _Candidate, candidates: Sequence[_Candidate]) -> tuple[str, ...]:
     """What the same process said right after it: a second line often names what the first lacks."""
-    after = (f for f in found if f.at.place > cause.last and f.at.tag == cause.at.tag)
+    after = (f for f in candidates if f.at.place > cause.last and f.at.tag == cause.at.tag)
     following = next(after, None)
     if following is None or following.rank < cause.rank:
         return ()
     return following.lines if following.at.place <= cause.last + _BESIDE else ()
 
 
-def _chosen(found: Sequence[_Found], lines: Sequence[Line]) -> tuple[_Found, bool] | None:
+def _chosen(
+    candidates: Sequence[_Candidate], lines: Sequence[Line]
+) -> tuple[_Candidate, bool] | None:
     """The first of the strongest that was fatal; else the first of the last that were not.
 
     Those are sure where the end of the log says that something went wrong before.
     """
     processes = {tag: _Process(own) for tag, own in _by_process(lines).items()}
-    after = [processes[f.at.tag].ordinary_after(f) for f in found]
-    fatal = [f for f, count in zip(found, after, strict=True) if count < _LIVED_ON]
+    after = [processes[f.at.tag].ordinary_after(f) for f in candidates]
+    fatal = [f for f, count in zip(candidates, after, strict=True) if count < _LIVED_ON]
     for rank in (_STRONG, _WEAK):
         if ranked := [f for f in fatal if f.rank >= rank]:
             return ranked[0], True
-    strong = [(f, count) for f, count in zip(found, after, strict=True) if f.rank >= _STRONG]
+    strong = [(f, count) for f, count in zip(candidates, after, strict=True) if f.rank >= _STRONG]
     if strong:
         last, least = strong[-1]
         near = (f for f, n in strong if f.at.tag == last.at.tag and n - least < _LIVED_ON)
@@ -139,10 +141,10 @@ def _chosen(found: Sequence[_Found], lines: Sequence[Line]) -> tuple[_Found, boo
 
 
 def _by_process(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    found: dict[str, list[Line]] = {}
+    processes: dict[str, list[Line]] = {}
     for line in lines:
-        found.setdefault(line.tag, []).append(line)
-    return found
+        processes.setdefault(line.tag, []).append(line)
+    return processes
 
 
 class _Process:
@@ -153,13 +155,13 @@ class _Process:
         self._plain = [line.place for line in own if not line.level and _is_ordinary(line)]
         self._dumps = [line.place for line in own if _DUMPS_FROM.search(line.words)]
 
-    def ordinary_after(self, found: _Found) -> int:
+    def ordinary_after(self, candidate: _Candidate) -> int:
         """How many ordinary lines came after it; a dump of stacks is none, however it looks."""
-        dump = bisect_left(self._dumps, found.at.place)
+        dump = bisect_left(self._dumps, candidate.at.place)
         end = self._dumps[dump] if dump < len(self._dumps) else None
         plain = len(self._plain) if end is None else bisect_left(self._plain, end)
-        levelled = len(self._levelled) - bisect_right(self._levelled, found.last)
-        return levelled + max(0, plain - bisect_right(self._plain, found.last))
+        levelled = len(self._levelled) - bisect_right(self._levelled, candidate.last)
+        return levelled + max(0, plain - bisect_right(self._plain, candidate.last))
 
 
 def _is_ordinary(line: Line) -> bool:
@@ -171,7 +173,7 @@ def _is_ordinary(line: Line) -> bool:
 # --- candidates -----------------------------------------------------------------------------
 
 
-def _candidates(lines: Sequence[Line]) -> Iterator[_Found]:
+def _candidates(lines: Sequence[Line]) -> Iterator[_Candidate]:
     """Exceptions of every process, and what is said outside of tracebacks."""
     taken: set[int] = set()
     for own in _by_process(lines).values():
@@ -180,8 +182,8 @@ def _candidates(lines: Sequence[Line]) -> Iterator[_Found]:
             if own[chain.first].level not in _HARMLESS:
                 yield _of_chain(own, chain)
     for line in lines:
-        if line.place not in taken and (found := _of_line(lines, line)):
-            yield found
+        if line.place not in taken and (candidate := _of_line(lines, line)):
+            yield candidate
 
 
 def _around(own: Sequence[Line], chain: Chain) -> Sequence[Line]:
@@ -189,26 +191,26 @@ def _around(own: Sequence[Line], chain: Chain) -> Sequence[Line]:
     return own[max(0, chain.first - 1) : chain.last + 1]
 
 
-def _of_chain(own: Sequence[Line], chain: Chain) -> _Found:
+def _of_chain(own: Sequence[Line], chain: Chain) -> _Candidate:
     root, final = chain.root, chain.final
     led_to = () if final is root else (f"led to: {final.text[0]}",)
-    rank = _SAID if known.passes_on(" ".join(root.text)) else _STRONG
-    return _Found(root.at, own[chain.last].place, (*root.text, *led_to), rank)
+    rank = _PASSED_ON if known.passes_on(" ".join(root.text)) else _STRONG
+    return _Candidate(root.at, own[chain.last].place, (*root.text, *led_to), rank)
 
 
-def _of_line(lines: Sequence[Line], line: Line) -> _Found | None:
+def _of_line(lines: Sequence[Line], line: Line) -> _Candidate | None:
     """What a line outside of tracebacks says, with what belongs to it."""
     words = line.words
     if not words or line.level in _HARMLESS or _WARNS.match(words) or _DUMP.match(line.text):
         return None
     if known.passes_on(words):
-        return _Found(line, line.place, (words,), _SAID)
+        return _Candidate(line, line.place, (words,), _PASSED_ON)
     more = _more(lines, line)
     if line.level or _STRONG_WORDS.search(words) or more:
-        return _Found(line, line.place + len(more), _ordered(words, more), _STRONG)
+        return _Candidate(line, line.place + len(more), _ordered(words, more), _STRONG)
     if known.remedy(words):
-        return _Found(line, line.place, (words,), _STRONG)
-    return _Found(line, line.place, (words,), _WEAK) if _WEAK_WORDS.search(words) else None
+        return _Candidate(line, line.place, (words,), _STRONG)
+    return _Candidate(line, line.place, (words,), _WEAK) if _WEAK_WORDS.search(words) else None
 
 
 def _more(lines: Sequence[Line], line: Line) -> tuple[str, ...]:

@@ -184,7 +184,7 @@ _PASSING_ON = re.compile(
 
 def remedy(line: str) -> str:
     """What to do about a line; empty where nothing is known."""
-    return next((text for words, text in _REMEDIES if words.search(line)), "")
+    return next((text for pattern, text in _REMEDIES if pattern.search(line)), "")
 
 
 def passes_on(line: str) -> bool:
@@ -195,5 +195,5 @@ def passes_on(line: str) -> bool:
 def _names_its_cause(line: str) -> bool:
     """``… process has terminated: cudaMalloc failed: out of memory`` does."""
     _, _, rest = line.partition(": ")
-    said = re.sub(_PASSING_ON, "", rest)
-    return bool(remedy(said))
+    message = re.sub(_PASSING_ON, "", rest)
+    return bool(remedy(message))

@@ -91,12 +91,12 @@ def _line(index: int, raw: str) -> Line:
     text = text.rstrip()
     tag = level = ""
     for _ in range(4):
-        found = _prefix(text) if _GATE.match(text) else None
-        if found is None:
+        prefix = _prefix(text) if _GATE.match(text) else None
+        if prefix is None:
             break
-        known = found.groupdict()
-        tag, level = known.get("tag") or tag, known.get("level") or level
-        text = text[found.end() :]
+        groups = prefix.groupdict()
+        tag, level = groups.get("tag") or tag, groups.get("level") or level
+        text = text[prefix.end() :]
     slog = _SLOG.match(text)
     if slog:
         level, text = slog["level"], ": ".join(_unquoted(v) for v in _VALUE.findall(slog["rest"]))

@@ -44,7 +44,7 @@ class Chain(NamedTuple):
 
 def chains(lines: Sequence[Line]) -> list[Chain]:
     """The tracebacks of one process in order, those that belong together as one."""
-    found: list[Chain] = []
+    result: list[Chain] = []
     at = 0
     while at < len(lines):
         if not _HEAD.search(lines[at].text):
@@ -54,9 +54,9 @@ def chains(lines: Sequence[Line]) -> list[Chain]:
         if chain is None:
             at += 1
             continue
-        found.append(chain)
+        result.append(chain)
         at = chain.last + 1
-    return found
+    return result
 
 
 def _chain(lines: Sequence[Line], at: int) -> Chain | None:
@@ -64,11 +64,11 @@ def _chain(lines: Sequence[Line], at: int) -> Chain | None:
     if first is None or root is None or final is None:
         return None
     while (link := _link(lines, final.last + 1)) is not None:
-        how, head = link
+        relation, head = link
         following = _raised(lines, head)
         if following is None:
             break
-        if how == _DURING and root is final and _LOOKUPS.match(root.text[0]):
+        if relation == _DURING and root is final and _LOOKUPS.match(root.text[0]):
             root = following
         final = following
     return Chain(root, final, first.first, final.last)
@@ -76,13 +76,13 @@ def _chain(lines: Sequence[Line], at: int) -> Chain | None:
 
 def _link(lines: Sequence[Line], at: int) -> tuple[str, int] | None:
     """How the next traceback follows from the one before, and where it begins."""
-    how = ""
+    relation = ""
     for place in range(at, min(at + 6, len(lines))):
         words = lines[place].words
         if _HEAD.search(words):
-            return (how, place) if how else None
+            return (relation, place) if relation else None
         if words.startswith((_CAUSED, _DURING)):
-            how = _CAUSED if words.startswith(_CAUSED) else _DURING
+            relation = _CAUSED if words.startswith(_CAUSED) else _DURING
         elif words:
             return None
     return None
@@ -94,8 +94,8 @@ def _raised(lines: Sequence[Line], head: int) -> Raised | None:
     place, code, frame = head + 1, "", ""
     while place < len(lines):
         line = lines[place]
-        if found := _FRAME.match(line.text.replace("|", " ")):
-            frame = f"{found['file'].rpartition('/')[2]}:{found['line']}"
+        if match := _FRAME.match(line.text.replace("|", " ")):
+            frame = f"{match['file'].rpartition('/')[2]}:{match['line']}"
             code = lines[place + 1].words if place + 1 < len(lines) else ""
         elif line.words and line.indent <= depth:
             break

@@ -50,9 +50,9 @@ def verify(path: Path, *, through: str = "L6") -> Verdict:
     Raises:
         UsageError: nothing is there, or it cannot be read.
     """
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
-            source = held.enter_context(archive.open_source(path))
+            source = stack.enter_context(archive.open_source(path))
         except ArchiveRefused as refused:
             return _refused(None, [], refused)
         return _opened(source, through)
@@ -70,21 +70,21 @@ def _opened(source: ArchiveSource, through: str) -> Verdict:
     checks += integrity.checks(source, data, manifest)
     checks += authenticity.checks(source)
     checks += attempts.checks(source, manifest)
-    found = Verdict(run_hash=name, status=manifest.status, checks=tuple(checks))
-    if not found.passed or through == "L1":
-        return found
-    return _with_deeper(found, manifests.Intact(source, manifest), manifest, through)
+    verdict = Verdict(run_hash=name, status=manifest.status, checks=tuple(checks))
+    if not verdict.passed or through == "L1":
+        return verdict
+    return _with_deeper(verdict, manifests.Intact(source, manifest), manifest, through)
 
 
 def _with_deeper(
-    found: Verdict, source: ArchiveSource, manifest: Manifest, through: str
+    verdict: Verdict, source: ArchiveSource, manifest: Manifest, through: str
 ) -> Verdict:
     """Levels 3 and deeper, each only if the one before passed."""
-    checks = list(found.checks)
+    checks = list(verdict.checks)
     checks += schema.checks(source, manifest)
     if not any(c.status == "FAIL" for c in checks):
         checks += recheck.load(source)[1] if through == "L3" else _of_records(source, manifest)
-    return Verdict(run_hash=found.run_hash, status=found.status, checks=tuple(checks))
+    return Verdict(run_hash=verdict.run_hash, status=verdict.status, checks=tuple(checks))
 
 
 def _of_records(source: ArchiveSource, manifest: Manifest) -> list[Check]:

@@ -13,18 +13,18 @@ from kit.store import attempts
 def checks(source: ArchiveSource, manifest: Manifest) -> list[Check]:
     """The excerpt of the ledger, if the run has one."""
     try:
-        found = attempts.read(source)
+        excerpt = attempts.read(source)
     except KitError as error:
         return [check("ATTEMPTS", "WARN", f"{error.message}: it is not read")]
-    if found is None:
+    if excerpt is None:
         return []
-    if found.spec_hash != manifest.spec_hash:
+    if excerpt.spec_hash != manifest.spec_hash:
         return [check("ATTEMPTS", "WARN", f"{ATTEMPTS} is of another spec: it is not read")]
-    every = list(found.every.values())
-    complete = sum(each.status == "complete" for each in every)
-    attempts_ = "attempt" if len(every) == 1 else "attempts"
-    said = (
-        f"{len(every)} {attempts_} of this spec are known to the exporter's ledger, {complete} "
+    entries = list(excerpt.every.values())
+    complete = sum(entry.status == "complete" for entry in entries)
+    attempts_ = "attempt" if len(entries) == 1 else "attempts"
+    message = (
+        f"{len(entries)} {attempts_} of this spec are known to the exporter's ledger, {complete} "
         "complete; the exporter's word, outside the hash: there may have been more"
     )
-    return [check("ATTEMPTS", "SKIP", said)]
+    return [check("ATTEMPTS", "SKIP", message)]

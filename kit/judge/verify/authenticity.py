@@ -14,9 +14,9 @@ _UNCHECKED = "present, not checked: this kit does not read it, and it counts for
 
 def checks(source: ArchiveSource) -> list[Check]:
     """Signatures and time stamps of the run: not needed to pass, and not believed."""
-    there = [n for n in source.names() if n.startswith(SEAL)]
-    signatures = sum(n.endswith(_SIGNATURES) for n in there)
-    stamps = sum(n.endswith(_STAMPS) for n in there)
+    names = [n for n in source.names() if n.startswith(SEAL)]
+    signatures = sum(n.endswith(_SIGNATURES) for n in names)
+    stamps = sum(n.endswith(_STAMPS) for n in names)
     return [
         check("SIGNATURE", "SKIP", _signed(signatures)),
         check("REGISTRATION", "SKIP", f"registration unproven: {_stamped(stamps)}"),
@@ -29,5 +29,5 @@ def _signed(number: int) -> str:
 
 
 def _stamped(number: int) -> str:
-    word = "that the spec stood before the run is the runner's word"
-    return f"time stamp {_UNCHECKED}; {word}" if number else word
+    unproven = "that the spec stood before the run is the runner's word"
+    return f"time stamp {_UNCHECKED}; {unproven}" if number else unproven

@@ -17,34 +17,38 @@ from kit.record.records import RunRecords
 
 FOLDER = "inputs/calibration/"
 # A fact that only a calibration sets.
-_GIVEN = frozenset({"gain_correction", "offset_correction_w", "correction", "lag_s", "lag_u_s"})
-_WORD = "calibrated"
+_CALIBRATED_FACTS = frozenset(
+    {"gain_correction", "offset_correction_w", "correction", "lag_s", "lag_u_s"}
+)
+_CALIBRATED = "calibrated"
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def checks(records: RunRecords, source: ArchiveSource) -> list[Check]:
     """Every calibrated quantity against its document."""
-    found = [
+    problems = [
         f"{device.device} {quantity}: {problem}"
         for meter in records.plan.meters
         for device in meter.devices
         for quantity, facts in device.quantities.items()
         for problem in _problems(meter, facts, source)
     ]
-    return [judged("CALIBRATION_MISSING", found, "what is calibrated has its calibration here")]
+    return [judged("CALIBRATION_MISSING", problems, "what is calibrated has its calibration here")]
 
 
-def _problems(meter: MeterPlan, facts: Mapping[str, Any], source: ArchiveSource) -> Iterator[str]:
+def _problems(meter: MeterPlan, facts: Mapping[str, Any], archive: ArchiveSource) -> Iterator[str]:
+    """What is wrong with the calibration of one quantity; nothing if it has none."""
     name = facts.get("calibration_sha256")
     if name is None:
-        if _GIVEN & facts.keys() or str(facts.get("gain_source", "")).startswith(_WORD):
+        source = str(facts.get("gain_source", ""))
+        if _CALIBRATED_FACTS & facts.keys() or source.startswith(_CALIBRATED):
             yield "it is said to be calibrated, and its calibration is not here"
         return
     path = f"{FOLDER}{name}.json"
-    if path not in source.names():
+    if path not in archive.names():
         yield "its calibration is not here"
         return
-    data = source.read(path)
+    data = archive.read(path)
     if jsonio.digest(data) != name:
         yield "its calibration is another one"
         return
@@ -53,7 +57,7 @@ def _problems(meter: MeterPlan, facts: Mapping[str, Any], source: ArchiveSource)
     except (jsonio.JsonRefused, *_MALFORMED):
         yield "its calibration is malformed"
         return
-    own = {key: facts.get(key) for key in {*expected, *(_GIVEN & facts.keys())}}
+    own = {key: facts.get(key) for key in {*expected, *(_CALIBRATED_FACTS & facts.keys())}}
     if own != expected:
         wrong = sorted(key for key in own if own[key] != expected.get(key))
         yield f"its {', '.join(wrong[:3])} does not follow from its calibration"
@@ -64,8 +68,8 @@ def _facts(meter: MeterPlan, document: Any) -> dict[str, Any]:
     if meter.name == "nvml":
         from kit.measure.meters.nvml.calibrated import facts_of
 
-        found = facts_of(document)
+        facts = facts_of(document)
     else:
-        found = dict(document["facts"])
-    as_sealed: dict[str, Any] = jsonio.parse(jsonio.canonical(found))
+        facts = dict(document["facts"])
+    as_sealed: dict[str, Any] = jsonio.parse(jsonio.canonical(facts))
     return as_sealed

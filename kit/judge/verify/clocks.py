@@ -33,7 +33,7 @@ _FEW_NS, _STEP_NS = 1_000_000, 1_000_000_000
 # The anchor is read, then journalled; a longer delay is reported.
 _LATE_NS = 2_000_000_000
 _REGISTERED_NS = 5_000_000_000
-_LATE = 1.8  # times the usual pace
+_LATE_PACES = 1.8  # times the usual pace
 # Phases with a heartbeat; while it makes or stops a container the runner waits for Docker.
 WATCHED = frozenset({"idle", "loaded_idle", "warmup", "measured"})
 
@@ -57,17 +57,18 @@ class Step(NamedTuple):
 
     @property
     def leap(self) -> int:
-        """By how much the wall clock departed from the run's own."""
+        """By how much the wall clock departed from the run's own, ns."""
         return self.wall - self.own
 
     @property
     def leaps(self) -> bool:
-        """Whether it departed by more than any clock drifts."""
+        """Whether the wall clock departed by more than any clock drifts."""
         return abs(self.leap) > _STEP_NS + _RUNAWAY * self.own
 
     @property
     def races(self) -> bool:
-        """Whether the run's own clock and the raw one diverge more than any time service causes."""
+        """Whether the run's own clock stands still, runs backwards, or diverges from the raw one
+        by more than any time service causes."""
         together = abs(self.leap) <= _FEW_NS + _RUNAWAY * abs(self.own)
         most = (_FASTEST if together else _RUNAWAY) * self.raw
         return self.own <= 0 or abs(self.raw - self.own) > _FEW_NS + most
@@ -76,28 +77,33 @@ class Step(NamedTuple):
 def checks(records: RunRecords, manifest: Manifest) -> list[Check]:
     """Compare the anchors with one another, with the journal and with the manifest."""
     try:
-        found = [_anchor(e) for e in records.events if e.kind == "clock.anchor"]
+        anchors = [_anchor(e) for e in records.events if e.kind == "clock.anchor"]
     except (KeyError, TypeError, ValueError):
         return [check("CLOCK_DIFFERS", "FAIL", "an anchor of the clocks is malformed")]
     whole = manifest.status == "complete"
-    steps = [_step(a, b) for a, b in pairwise(found)]
-    set_ = [
+    steps = [_step(a, b) for a, b in pairwise(anchors)]
+    jumps = [
         f"the wall clock moved by {s.wall / _S:.3f} s in the {s.own / _S:.3f} s after "
         f"{s.at / _S:.1f} s"
         for s in steps
         if s.leaps
     ]
-    often = 2 * len(set_) >= len(steps)
+    often = 2 * len(jumps) >= len(steps)
     problems = [
         *_misplaced(records.events),
         *_racing(steps),
-        *(set_ if often else ()),
-        *_sealed(records, manifest),
-        *_dated(records, found),
-        *(_without(records.events) if whole else ()),
+        *(jumps if often else ()),
+        *_manifest_clock(records, manifest),
+        *_registration_date(records, anchors),
+        *(_missing_anchors(records.events) if whole else ()),
     ]
-    doubts = [*set_, *_late(found), *_uneven(steps), *(_seldom(records, found) if whole else ())]
-    fine = f"{len(found)} anchors of three clocks go together"
+    doubts = [
+        *jumps,
+        *_late_anchors(anchors),
+        *_uneven(steps),
+        *(_runner_pauses(records, anchors) if whole else ()),
+    ]
+    fine = f"{len(anchors)} anchors of three clocks go together"
     return [judged("CLOCK_DIFFERS", problems, fine, doubts)]
 
 
@@ -121,8 +127,8 @@ def _misplaced(events: Sequence[Event]) -> Iterator[str]:
         if event.kind == "clock.anchor":
             read = int(event.data["monotonic"])
             if not before <= read <= event.t:
-                said, at = read / _S, event.t / _S
-                yield f"an anchor of {said:.1f} s stands in the journal at {at:.1f} s"
+                read_s, at_s = read / _S, event.t / _S
+                yield f"an anchor of {read_s:.1f} s stands in the journal at {at_s:.1f} s"
                 return
         before = event.t
 
@@ -134,11 +140,11 @@ def _racing(steps: Sequence[Step]) -> Iterator[str]:
             yield f"{own:.3f} s on the run's clock are {raw:.3f} s on the raw one"
 
 
-def _late(found: Sequence[Anchor]) -> Iterator[str]:
-    for anchor in found:
-        if (late := anchor.t - anchor.monotonic) > _LATE_NS:
+def _late_anchors(anchors: Sequence[Anchor]) -> Iterator[str]:
+    for anchor in anchors:
+        if (late_ns := anchor.t - anchor.monotonic) > _LATE_NS:
             at = anchor.monotonic / _S
-            yield f"an anchor read at {at:.1f} s was journalled {late / _S:.1f} s later"
+            yield f"an anchor read at {at:.1f} s was journalled {late_ns / _S:.1f} s later"
 
 
 def _uneven(steps: Sequence[Step]) -> Iterator[str]:
@@ -150,35 +156,36 @@ def _uneven(steps: Sequence[Step]) -> Iterator[str]:
             yield f"the wall clock was set by {(wall - own) / _S:.3f} s at {at / _S:.1f} s"
 
 
-def _sealed(records: RunRecords, manifest: Manifest) -> Iterator[str]:
+def _manifest_clock(records: RunRecords, manifest: Manifest) -> Iterator[str]:
     """The manifest repeats the first anchor and the time of registration."""
     data = [e.data for e in records.events if e.kind == "clock.anchor"]
-    told = {key: str(value) for key, value in data[0].items()} if data else {}
-    told["utc"] = str(records.events[0].data.get("utc", "")) if records.events else ""
-    for key in sorted({*told, *manifest.clock} - {"boot"}):
-        if manifest.clock.get(key) != told.get(key):
+    journalled = {key: str(value) for key, value in data[0].items()} if data else {}
+    journalled["utc"] = str(records.events[0].data.get("utc", "")) if records.events else ""
+    for key in sorted({*journalled, *manifest.clock} - {"boot"}):
+        if manifest.clock.get(key) != journalled.get(key):
             yield f"the manifest's {key[:20]} of the clock is not the journal's"
 
 
-def _dated(records: RunRecords, found: Sequence[Anchor]) -> Iterator[str]:
+def _registration_date(records: RunRecords, anchors: Sequence[Anchor]) -> Iterator[str]:
     """The date of registration against the wall clock of the first anchor."""
-    if not found or not records.events:
+    if not anchors or not records.events:
         return
     try:
         utc = datetime.datetime.fromisoformat(str(records.events[0].data.get("utc")))
-        said = round(utc.timestamp() * _S)
+        registered = round(utc.timestamp() * _S)
     except (ValueError, OverflowError):
-        utc, said = None, 0
+        utc, registered = None, 0
     if utc is None or utc.utcoffset() is None:  # without one the time differs everywhere
         yield "the registration has no date"
         return
-    meant = found[0].realtime - found[0].monotonic + records.events[0].t
-    if abs(said - meant) > _REGISTERED_NS:
-        yield f"registered {(said - meant) / _S:.0f} s off the wall clock of the first anchor"
+    expected = anchors[0].realtime - anchors[0].monotonic + records.events[0].t
+    if abs(registered - expected) > _REGISTERED_NS:
+        off_s = (registered - expected) / _S
+        yield f"registered {off_s:.0f} s off the wall clock of the first anchor"
 
 
-def _without(events: Sequence[Event]) -> Iterator[str]:
-    """Heartbeats without anchors: each heartbeat first writes an anchor that is due.
+def _missing_anchors(events: Sequence[Event]) -> Iterator[str]:
+    """Heartbeats without anchors, though each first writes an anchor that is due; or no anchor.
 
     A slow write of the preceding event is no such evidence, nor is a standstill.
     """
@@ -190,16 +197,16 @@ def _without(events: Sequence[Event]) -> Iterator[str]:
         beats = event.kind == "live" or (
             event.kind == "phase.end" and event.data.get("phase") == "idle"
         )
-        if beats and before - last > _LATE * ANCHOR_EVERY_S * _S:
+        if beats and before - last > _LATE_PACES * ANCHOR_EVERY_S * _S:
             yield f"no anchor of the clocks between {last / _S:.0f} s and {event.t / _S:.0f} s"
             return
         last = event.t if event.kind == "clock.anchor" else last
         before = event.t
 
 
-def _seldom(records: RunRecords, found: Sequence[Anchor]) -> Iterator[str]:
+def _runner_pauses(records: RunRecords, anchors: Sequence[Anchor]) -> Iterator[str]:
     """Intervals in which the runner stood still."""
-    for a, b in gaps(records.phases, [a.t for a in found], _LATE * ANCHOR_EVERY_S):
+    for a, b in gaps(records.phases, [a.t for a in anchors], _LATE_PACES * ANCHOR_EVERY_S):
         yield f"for {(b - a) / _S:.0f} s from {a / _S:.0f} s on, the runner read no clocks"
 
 

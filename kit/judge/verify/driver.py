@@ -3,7 +3,8 @@
 Also the time that a server reports: no answer can take less time than the server worked on it.
 
 If a driver or a runner stands still at the end of a stage, the stage ends late. That is a doubt if
-the journal is silent meanwhile, or if the delay is short. A stage never ends before its requests.
+a standstill of runner or samplers explains the delay; a short delay is usual. A stage never ends
+before its requests.
 """
 
 from __future__ import annotations
@@ -27,13 +28,17 @@ _SERVER_S, _SERVER_SHARE = 0.01, 0.02
 _TOKENS = 1 << 24
 _STAGES = ("warmup", "measured")
 _FIGURES = frozenset({"requests", "ok", "failed", "chunks", "wall_ns", "lag_max_ns", "cpu_share"})
-_SAID = ("ok", "failed", "cpu_share", "lag_p99_ns")
+_JOURNALLED = ("ok", "failed", "cpu_share", "lag_p99_ns")
 
 
 def checks(records: RunRecords, *, whole: bool) -> list[Check]:
-    """Every stage of every launch."""
+    """Compare every stage of every launch with its records, and every answer with the server's.
+
+    Args:
+        whole: the run is complete, so that its driver must have reported everything.
+    """
     try:
-        found = [*_stages(records, whole), *_answers(records)]
+        problems = [*_stages(records, whole), *_answers(records)]
         still = Standstills(records)
         late = list(_late(records, still))
         ends = list(_ends(records, still)) if whole else []
@@ -41,10 +46,10 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
         return [
             check("DRIVER_DIFFERS", "FAIL", f"driver.json is malformed ({type(error).__name__})")
         ]
-    found += [words for words, excused in (*late, *ends) if not excused]
-    doubts = [words for words, excused in (*late, *ends) if excused]
+    problems += [message for message, excused in (*late, *ends) if not excused]
+    doubts = [message for message, excused in (*late, *ends) if excused]
     fine = "the driver's counts and times are its records'"
-    return [judged("DRIVER_DIFFERS", found, fine, doubts)]
+    return [judged("DRIVER_DIFFERS", problems, fine, doubts)]
 
 
 def _stages(records: RunRecords, whole: bool) -> Iterator[str]:
@@ -54,28 +59,30 @@ def _stages(records: RunRecords, whole: bool) -> Iterator[str]:
         if e.kind == "stage.done"
     }
     due = {r.index: r.at_ns or 0 for r in records.schedule}
-    for launch, about in records.driver.items():
-        stages = about.get("stages", {})
+    for launch, report in records.driver.items():
+        stages = report.get("stages", {})
         if strange := set(stages) - set(_STAGES):
             yield f"launch {launch}: the driver reports a stage {min(strange)[:20]!a}"
         for name in _STAGES:
             where = f"launch {launch} {name}"
             own = [r for r in records.requests.get(launch, ()) if r.stage == name]
-            said, told = stages.get(name), journal.get((launch, name))
-            if said is None:
-                if whole and (told is not None or own):
+            figures, journalled = stages.get(name), journal.get((launch, name))
+            if figures is None:
+                if whole and (journalled is not None or own):
                     yield f"{where}: the driver says nothing of it"
                 continue
-            if whole and (gone := _FIGURES - said.keys()):
+            if whole and (gone := _FIGURES - figures.keys()):
                 yield f"{where}: the driver does not say its {min(gone)}"
-            yield from (f"{where}: {problem}" for problem in _counts(records, launch, own, said))
-            yield from (f"{where}: {problem}" for problem in _times(own, said, due))
-            if told is not None and any(told.get(key) != said.get(key) for key in _SAID):
+            yield from (f"{where}: {problem}" for problem in _counts(records, launch, own, figures))
+            yield from (f"{where}: {problem}" for problem in _times(own, figures, due))
+            if journalled is not None and any(
+                journalled.get(key) != figures.get(key) for key in _JOURNALLED
+            ):
                 yield f"{where}: the journal says otherwise than the driver"
 
 
 def _counts(
-    records: RunRecords, launch: int, own: list[Request], said: Mapping[str, Any]
+    records: RunRecords, launch: int, own: list[Request], figures: Mapping[str, Any]
 ) -> Iterator[str]:
     good = sum(r.status == "ok" for r in own)
     indices = {r.index for r in own}
@@ -87,44 +94,44 @@ def _counts(
         "chunks": sum(len(r.chunk_times) for r in answers),
     }
     for key, value in counted.items():
-        if said.get(key, value) != value:
-            yield f"{value} {key}, the driver counted {said[key]!a}"
+        if figures.get(key, value) != value:
+            yield f"{value} {key}, the driver counted {figures[key]!a}"
 
 
-def _times(own: list[Request], said: Mapping[str, Any], due: Mapping[int, int]) -> Iterator[str]:
+def _times(own: list[Request], figures: Mapping[str, Any], due: Mapping[int, int]) -> Iterator[str]:
     sent = [r for r in own if r.sent is not None]
     lags = [r.sent - r.intended for r in sent if r.sent is not None]
-    latest = said.get("lag_max_ns")
+    latest = figures.get("lag_max_ns")
     if lags and latest is not None and latest != max(lags):
         yield f"requests left up to {max(lags)} ns late, the driver says {latest!a}"
-    if not sent or "wall_ns" not in said:
+    if not sent or "wall_ns" not in figures:
         return
     begin = min(r.intended - due.get(r.index, 0) for r in own)
-    if said["wall_ns"] < max(r.done for r in sent) - begin - _ROUNDED_NS:
+    if figures["wall_ns"] < max(r.done for r in sent) - begin - _ROUNDED_NS:
         yield "its last request ends after the driver says that the stage did"
 
 
 def _late(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]:
-    """Stages that ended late by the driver's report, and whether the driver stood still."""
+    """Stages that ended late by the driver's report, and whether a standstill explains it."""
     due = {r.index: r.at_ns or 0 for r in records.schedule}
-    for launch, about in records.driver.items():
-        stages = about.get("stages", {})
-        for name, said in ((name, stages[name]) for name in _STAGES if name in stages):
+    for launch, report in records.driver.items():
+        stages = report.get("stages", {})
+        for name, figures in ((name, stages[name]) for name in _STAGES if name in stages):
             own = [r for r in records.requests.get(launch, ()) if r.stage == name]
             # A stage that was ended early may still have waited for its next request.
-            if not own or any(r.sent is None for r in own) or "wall_ns" not in said:
+            if not own or any(r.sent is None for r in own) or "wall_ns" not in figures:
                 continue
             last = max(r.done for r in own)
-            end = min(r.intended - due.get(r.index, 0) for r in own) + said["wall_ns"]
+            end = min(r.intended - due.get(r.index, 0) for r in own) + figures["wall_ns"]
             if (rest_s := (end - last) * NS) > _WALL_S:
-                words = f"its requests end {rest_s:.3f} s before the driver says that it did"
+                message = f"its requests end {rest_s:.3f} s before the driver says that it did"
                 still_s = still.longest_s(last, end)
-                yield f"launch {launch} {name}: {words}", rest_s - still_s <= _WALL_S
+                yield f"launch {launch} {name}: {message}", rest_s - still_s <= _WALL_S
 
 
 def _ends(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]:
     """Phases that went on after their last request, though the runner waits for nothing else;
-    and whether it stood still."""
+    and whether a standstill explains it."""
     for phase in records.phases:
         if phase.name not in _STAGES:
             continue
@@ -146,10 +153,10 @@ def _ends(records: RunRecords, still: Standstills) -> Iterator[tuple[str, bool]]
 
 def _answers(records: RunRecords) -> Iterator[str]:
     for launch, answers in records.responses.items():
-        asked = {r.index: r for r in records.requests.get(launch, ())}
+        requests = {r.index: r for r in records.requests.get(launch, ())}
         size = _vocabulary(records, launch)
         for answer in answers:
-            request = asked.get(answer.index)
+            request = requests.get(answer.index)
             problem = _of_server(request, answer) if request else None
             problem = problem or _of_ids(answer, size)
             if problem:
@@ -157,23 +164,23 @@ def _answers(records: RunRecords) -> Iterator[str]:
 
 
 def _of_server(request: Request, answer: Response) -> str | None:
-    """The time that llama.cpp reports for prompt and answer, ms."""
+    """The problem if an answer came sooner than llama.cpp's own times allow; else None."""
     timings = answer.timings or {}
     parts = [timings.get(key) for key in ("prompt_ms", "predicted_ms")]
-    known = [p for p in parts if isinstance(p, int | float) and not isinstance(p, bool)]
-    if request.sent is None or not known:
+    times_ms = [p for p in parts if isinstance(p, int | float) and not isinstance(p, bool)]
+    if request.sent is None or not times_ms:
         return None
-    took, worked = (request.done - request.sent) * NS, sum(known) / 1000
+    took, worked = (request.done - request.sent) * NS, sum(times_ms) / 1000
     if took * (1 + _SERVER_SHARE) + _SERVER_S < worked:
         return f"it took {took:.3f} s, and the server worked on it for {worked:.3f} s"
     return None
 
 
 def _vocabulary(records: RunRecords, launch: int) -> int:
-    """How many tokens the model knows, where the server said so."""
-    found = records.effective.get(launch, {}).get("/v1/models")
-    listed = found.get("data") if isinstance(found, dict) else None
-    for model in listed if isinstance(listed, list) else ():
+    """The size of the model's vocabulary in tokens; above any known one if it is not reported."""
+    reply = records.effective.get(launch, {}).get("/v1/models")
+    models = reply.get("data") if isinstance(reply, dict) else None
+    for model in models if isinstance(models, list) else ():
         meta = model.get("meta") if isinstance(model, dict) else None
         size = meta.get("n_vocab") if isinstance(meta, dict) else None
         if isinstance(size, int) and 0 < size < _TOKENS:

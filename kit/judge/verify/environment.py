@@ -48,9 +48,14 @@ _SHARED = ("MIG is on", "a virtual GPU")
 
 
 def checks(records: RunRecords, *, whole: bool) -> list[Check]:
-    """Devices, reasons and fingerprints."""
+    """Compare devices, reasons for absent quantities, and fingerprints with one another."""
     try:
-        devices = [*_asked(records), *_named(records), *_reasons(records), *_effective(records)]
+        devices = [
+            *_gpu_count(records),
+            *_gpu_names(records),
+            *_reasons(records),
+            *_effective(records),
+        ]
         changed = list(_changed(records, _SAME, _SAME_CARD)) if whole else []
         conditions = list(_changed(records, _CONDITION, _CONDITION_CARD))
         for problem, contradicted in _limits(records):
@@ -71,38 +76,38 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
 
 def _boards(env: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
     """The fingerprint's GPUs by alias; None if it has no such part, empty if no GPU answers."""
-    found = env.get("gpus")
-    if not isinstance(found, dict):
+    gpus = env.get("gpus")
+    if not isinstance(gpus, dict):
         return None
-    return {k: v for k, v in found.items() if k.startswith("gpu") and isinstance(v, dict)}
+    return {k: v for k, v in gpus.items() if k.startswith("gpu") and isinstance(v, dict)}
 
 
 def _nvml(records: RunRecords) -> Iterator[MeterPlan]:
     return (meter for meter in records.plan.meters if meter.name == "nvml")
 
 
-def _asked(records: RunRecords) -> Iterator[str]:
+def _gpu_count(records: RunRecords) -> Iterator[str]:
     """The GPUs that are read must be those that the spec asks for."""
-    boards, asked = _boards(records.env_start), records.spec.devices.gpus
-    if boards is not None and asked > len(boards):
-        yield f"the spec asks for {asked} GPUs, the machine has {len(boards)}"
+    boards, wanted = _boards(records.env_start), records.spec.devices.gpus
+    if boards is not None and wanted > len(boards):
+        yield f"the spec asks for {wanted} GPUs, the machine has {len(boards)}"
     for meter in _nvml(records):
         own = [d.device for d in meter.devices]
-        expected = asked or (len(boards) if boards is not None else len(own))
+        expected = wanted or (len(boards) if boards is not None else len(own))
         if meter.devices and own != [f"gpu{n}" for n in range(expected)]:
             yield f"the plan reads {', '.join(own[:4])[:60]}, and {expected} GPUs are the run's"
         if not meter.devices and boards and any(b.get("energy_counter") for b in boards.values()):
             yield "the plan says that no GPU can be read, and the fingerprint read them"
 
 
-def _named(records: RunRecords) -> Iterator[str]:
+def _gpu_names(records: RunRecords) -> Iterator[str]:
     boards = _boards(records.env_start) or {}
     for meter in _nvml(records):
         for device in meter.devices:
             name = boards.get(device.device, {}).get("name")
             if isinstance(name, str) and name != device.description:
-                named = f"{device.description[:40]!a}, its fingerprint {name[:40]!a}"
-                yield f"{device.device} is {named}"
+                names = f"{device.description[:40]!a}, its fingerprint {name[:40]!a}"
+                yield f"{device.device} is {names}"
 
 
 def _reasons(records: RunRecords) -> Iterator[str]:
@@ -120,24 +125,28 @@ def _reasons(records: RunRecords) -> Iterator[str]:
 
 
 def _contradicted(quantity: str, reason: str, board: Mapping[str, Any]) -> bool:
-    """Energy is also absent where a counter covers more than this device; the board says so."""
+    """Whether the fingerprint's GPU (``board``) contradicts the plan's reason.
+
+    Energy may be absent although it was read: where MIG or a virtual GPU shares the counter, and
+    where the counter does not advance.
+    """
     if quantity in _ENERGY and reason.startswith(_SHARED):
         virtual = board.get("virtualisation") in ("vgpu", "host-vgpu")
         return "mig" in board and board["mig"] is not True and not virtual
     if quantity == "gpu_energy" and "does not advance" in reason:
         return False
-    seen = board.get(_ALSO_READ.get(quantity, ""))
-    return isinstance(seen, int | float) and bool(seen)
+    reading = board.get(_ALSO_READ.get(quantity, ""))
+    return isinstance(reading, int | float) and bool(reading)
 
 
 def _effective(records: RunRecords) -> Iterator[str]:
-    """The server's own report, if kit knows its form."""
+    """What the server reported of itself, against plan and spec, if kit knows its form."""
     described = {d.description for m in _nvml(records) for d in m.devices}
     options = records.spec.runtime.options
-    for launch, told in records.effective.items():
-        if not told.keys() <= _paths(records):
+    for launch, answers in records.effective.items():
+        if not answers.keys() <= _paths(records):
             yield f"launch {launch}: the server was asked for what its runtime does not answer"
-        props = told.get("/props")
+        props = answers.get("/props")
         if not isinstance(props, dict):
             continue
         where = f"launch {launch}: the server"
@@ -157,19 +166,19 @@ def _paths(records: RunRecords) -> set[str]:
     try:
         return set(runtimes.get(records.spec.runtime.name).effective_paths)
     except UsageError:
-        return {path for told in records.effective.values() for path in told}
+        return {path for answers in records.effective.values() for path in answers}
 
 
 def _served(records: RunRecords, props: Mapping[str, Any]) -> Iterator[str]:
-    """The path of the model's file inside the container."""
+    """The model's file and the attention that the server used, against plan and spec."""
     path = props.get("model_path")
     targets = {mount.target for mount in records.plan.launch.mounts}
     if isinstance(path, str) and targets and path not in targets:
         yield f"served {path[:60]!a}, which is none of the run's weights"
-    asked = records.spec.runtime.options.get("attention")
-    said = props.get("attention")
-    if isinstance(said, str) and asked not in (None, "auto", said):
-        yield f"used the attention {said[:20]!a}, the spec asks for {asked!a}"
+    wanted = records.spec.runtime.options.get("attention")
+    used = props.get("attention")
+    if isinstance(used, str) and wanted not in (None, "auto", used):
+        yield f"used the attention {used[:20]!a}, the spec asks for {wanted!a}"
 
 
 # --- before and after ---------------------------------------------------------------------------
@@ -192,16 +201,16 @@ def _changed(
 
 
 def _at(document: Mapping[str, Any], path: str) -> Any:
-    found: Any = document
+    value: Any = document
     for key in path.split("."):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
-def _moved(what: str, before: Any, after: Any) -> Iterator[str]:
+def _moved(fact: str, before: Any, after: Any) -> Iterator[str]:
     """Facts that were known before and after the run, and differ."""
     if not _is_unknown(before) and not _is_unknown(after) and before != after:
-        yield f"{what} was {str(before)[:40]!a} before the run and {str(after)[:40]!a} after it"
+        yield f"{fact} was {str(before)[:40]!a} before the run and {str(after)[:40]!a} after it"
 
 
 def _is_unknown(value: Any) -> bool:
@@ -224,23 +233,23 @@ def _limit(records: RunRecords, device: MeterDevice) -> Iterator[tuple[str, bool
     if series is None or not len(series.raw):
         return
     sampled = sorted({round(raw * 1e-3) for raw in series.raw.tolist()})
-    said = ", ".join(f"{w:g}" for w in sampled[:3])
-    told = {
+    listed = ", ".join(f"{w:g}" for w in sampled[:3])
+    limits = {
         when: watts
         for when, env in (("before", records.env_start), ("after", records.env_end))
         for watts in [(_boards(env) or {}).get(device.device, {}).get("power_enforced_w")]
         if isinstance(watts, int | float)
     }
-    odd = {when: watts for when, watts in told.items() if not _fits(watts, sampled)}
+    odd = {when: watts for when, watts in limits.items() if not _fits(watts, sampled)}
     for when, watts in odd.items():
-        words = f"its cap is {watts:g} W {when} the run, and {said} W was sampled"
-        yield f"{device.device}: {words}", len(odd) == len(told)
+        text = f"its cap is {watts:g} W {when} the run, and {listed} W was sampled"
+        yield f"{device.device}: {text}", len(odd) == len(limits)
     if not odd and len(sampled) > 1:
-        yield f"{device.device}: its cap was changed during the run: {said} W was sampled", False
+        yield f"{device.device}: its cap was changed during the run: {listed} W was sampled", False
 
 
-def _fits(told: float, sampled: list[int]) -> bool:
+def _fits(limit_w: float, sampled: list[int]) -> bool:
     """Whether a limit was sampled; if it changes all the time, whether it is near the samples."""
     if len(sampled) > _MOVES:
-        return sampled[0] * (1 - _NEAR) <= told <= sampled[-1] * (1 + _NEAR)
-    return any(abs(w - told) <= _WATT for w in sampled)
+        return sampled[0] * (1 - _NEAR) <= limit_w <= sampled[-1] * (1 + _NEAR)
+    return any(abs(w - limit_w) <= _WATT for w in sampled)

@@ -43,8 +43,8 @@ def _image(records: RunRecords) -> Iterator[str]:
 
 def names_of(image: ImageIdentity) -> set[str]:
     """Every digest that names the image."""
-    found = (image.image_id, image.config_digest, image.manifest_digest, image.index_digest)
-    return {name for name in found if name}
+    digests = (image.image_id, image.config_digest, image.manifest_digest, image.index_digest)
+    return {name for name in digests if name}
 
 
 def _recipe(plan: Plan, source: ArchiveSource, manifest: Manifest) -> Check:

@@ -20,7 +20,7 @@ _MOST = 3  # as many as the check's message names
 
 
 def name_of(source: ArchiveSource) -> str:
-    """The hash of the manifest's bytes; they are not parsed.
+    """The run's hash: that of the manifest's bytes, which are not parsed.
 
     Raises:
         ArchiveRefused: there is no manifest, or it is too large.
@@ -33,12 +33,12 @@ def checks(source: ArchiveSource, data: bytes, manifest: Manifest) -> list[Check
     absent = manifests.missing_files(source, manifest)
     lost = [f"{f.path} is missing" for f in absent if not f.withheld]
     unlisted = [f"{name} is not listed" for name in manifests.unlisted_files(source, manifest)]
-    there = [f for f in manifest.files if f not in absent]
+    present = [f for f in manifest.files if f not in absent]
     return [
         _name(source, manifests.run_hash(data)),
         judged("EXTRA_FILE", unlisted, "no file beside those listed"),
         judged("LISTED_FILE_MISSING", lost, "every listed file is there"),
-        judged("HASH_MISMATCH", _altered(source, there), f"{len(there)} files are as sealed"),
+        judged("HASH_MISMATCH", _altered(source, present), f"{len(present)} files are as sealed"),
         judged("ROOT_HASHES", _roots(manifest), "spec, plan and results are those of the manifest"),
         *_withheld(absent, manifest),
     ]
@@ -62,12 +62,12 @@ def _altered(source: ArchiveSource, files: list[ManifestFile]) -> Iterator[str]:
 
 def _roots(manifest: Manifest) -> Iterator[str]:
     hashes = {f.path: f.sha256 for f in manifest.files}
-    told = {
+    roots = {
         "spec.json": manifest.spec_hash,
         "plan.json": manifest.plan_hash,
         "results.json": manifest.result_hash,
     }
-    for name, sha256 in told.items():
+    for name, sha256 in roots.items():
         if hashes.get(name) != sha256:
             yield f"{name} is listed under another hash"
 
@@ -95,7 +95,14 @@ class Altered(NamedTuple):
 
 
 def altered(run: Path) -> tuple[Altered, ...]:
-    """The first files of ``run`` whose hash differs from the manifest's."""
+    """The first files of ``run`` whose hash differs from the manifest's; at most three.
+
+    It is empty where the manifest cannot be read.
+
+    Raises:
+        UsageError: nothing is at ``run``, or it cannot be read.
+        ArchiveRefused: the container is not safe to read.
+    """
     with archive.open_source(run) as source:
         try:
             _, manifest = manifests.read(source)
@@ -105,7 +112,7 @@ def altered(run: Path) -> tuple[Altered, ...]:
                 for entry in manifest.files
                 if entry.path not in gone
             )
-            return tuple(islice((each for each in hashed if each.sealed != each.found), _MOST))
+            return tuple(islice((file for file in hashed if file.sealed != file.found), _MOST))
         except ArchiveRefused:
             return ()  # the verdict already says what cannot be read
 

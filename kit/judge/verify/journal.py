@@ -29,7 +29,7 @@ _BEATS = frozenset({"live", "clock.anchor"})
 _PACE_SHARE, _STILL_S = 0.9, 2.0
 # An outlet is read by a process that waits for a network, and shown when it answers.
 _ALWAYS_SHOWN = ("gpu", "cpu", "estimate")
-_SHOWN = (
+_SHOWN_QUANTITIES = (
     *("gpu_power_instant", "gpu_power_sample", "gpu_power_average"),
     *("gpu_energy", "cpu_energy", "cpu_busy"),
 )
@@ -69,17 +69,17 @@ def checks(records: RunRecords, manifest: Manifest) -> list[Check]:
 
 def _order(records: RunRecords) -> Iterator[str]:
     """The events of every run, in their one possible order."""
-    expected = [word for n in range(records.spec.launches) for word in _launch(n)]
-    known = {*expected, *(w.partition(" ")[0] for w in expected)}
-    found = [word for e in records.events if (word := _word(e)).partition(" ")[0] in known]
-    if found == _former(expected):
-        expected = found
-    for own, meant in zip(found, expected, strict=False):
-        if own != meant:
-            yield f"{own[:60]!a} is in the place of {meant!a}"
+    expected = [label for n in range(records.spec.launches) for label in _launch(n)]
+    kinds = {*expected, *(entry.partition(" ")[0] for entry in expected)}
+    labels = [label for e in records.events if (label := _label(e)).partition(" ")[0] in kinds]
+    if labels == _former(expected):
+        expected = labels
+    for label, due in zip(labels, expected, strict=False):
+        if label != due:
+            yield f"{label[:60]!a} is in the place of {due!a}"
             return
-    if len(found) != len(expected):
-        yield f"{len(found)} events of launches, a run like this has {len(expected)}"
+    if len(labels) != len(expected):
+        yield f"{len(labels)} events of launches, a run like this has {len(expected)}"
     yield from _edges(records.events)
 
 
@@ -90,22 +90,23 @@ def _launch(index: int) -> Iterator[str]:
         yield f"phase.begin {index} {name} {part}"
         yield from (f"{kind} {index}" for kind in inside)
         yield f"phase.end {index} {name} {part}"
-        for word in after:
-            kind, _, stage = word.partition(" ")
+        for label in after:
+            kind, _, stage = label.partition(" ")
             yield f"{kind} {index}{stage and ' ' + stage}"
     yield f"launch.end {index}"
 
 
 def _former(expected: list[str]) -> list[str]:
     """The order under formulas 1: a stage was done before its phase ended."""
-    found = list(expected)
-    for n in range(1, len(found)):
-        if found[n].startswith("stage.done"):
-            found[n - 1 : n + 1] = found[n], found[n - 1]
-    return found
+    order = list(expected)
+    for n in range(1, len(order)):
+        if order[n].startswith("stage.done"):
+            order[n - 1 : n + 1] = order[n], order[n - 1]
+    return order
 
 
-def _word(event: Event) -> str:
+def _label(event: Event) -> str:
+    """An event's kind with its launch and its phase or stage, in one line to compare."""
     data = event.data
     if event.kind.startswith("phase."):
         return f"{event.kind} {data['launch']} {data['phase']} {data['part']}"
@@ -130,7 +131,7 @@ def _edges(events: tuple[Event, ...]) -> Iterator[str]:
 
 
 def _outside(records: RunRecords) -> Check:
-    """Gaps around launches: each follows the one before at once, and meters run only with them.
+    """Check that no time lies outside launches: each follows the one before at once.
 
     A launch that was removed leaves a gap with heartbeats, or with readings, as long as a launch
     takes. A standstill of the machine leaves neither.
@@ -145,8 +146,8 @@ def _outside(records: RunRecords) -> Check:
             continue
         went_on = b - a >= shortest and _is_read(records, a + (b - a) // 4, b - (b - a) // 4)
         beat = bisect_right(beats, a) < bisect_left(beats, b)
-        found = problems if went_on or beat else doubts
-        found.append(f"{(b - a) * 1e-9:.1f} s {where} belong to none")
+        findings = problems if went_on or beat else doubts
+        findings.append(f"{(b - a) * 1e-9:.1f} s {where} belong to none")
     return judged("TIME_OUTSIDE", problems, "the meters ran for the launches alone", doubts)
 
 
@@ -182,26 +183,26 @@ def _is_read(records: RunRecords, a: int, b: int) -> bool:
 
 
 def _findings(records: RunRecords) -> Check:
-    """Findings that every kit's preflight has, then those of this kit's rules."""
-    told = {
+    """Check that preflight passed with findings, and has those that follow from the plan."""
+    journalled = {
         (e.data.get("code"), e.data.get("level")) for e in records.events if e.kind == "finding"
     }
     code, fine = "FINDINGS_DIFFER", "preflight's findings follow from the plan"
-    if not told:
+    if not journalled:
         return check(code, "FAIL", "preflight found nothing, which it never does")
-    if any(level == "fail" for _, level in told):
+    if any(level == "fail" for _, level in journalled):
         return check(code, "FAIL", "preflight forbade the run, and it ran")
-    return ruled_by(records.plan, code, _missing_findings(records, told), fine)
+    return ruled_by(records.plan, code, _missing_findings(records, journalled), fine)
 
 
-def _missing_findings(records: RunRecords, told: set[tuple[Any, Any]]) -> Iterator[str]:
+def _missing_findings(records: RunRecords, journalled: set[tuple[Any, Any]]) -> Iterator[str]:
     try:
-        meant = [f for f in _derived(records) if f.code in _DERIVED]
+        derived = [f for f in _derived(records) if f.code in _DERIVED]
     except _PROBLEMS as error:
         yield f"they cannot be derived from plan and fingerprint ({type(error).__name__})"
         return
-    for finding in meant:
-        if (finding.code, finding.level) not in told:
+    for finding in derived:
+        if (finding.code, finding.level) not in journalled:
             yield f"{finding.code} ({finding.level}) follows from the plan and is not there"
 
 
@@ -225,24 +226,24 @@ def _derived(records: RunRecords) -> list[Finding]:
 
 
 def _heartbeat(records: RunRecords) -> Check:
-    """Missing live readings: the runner writes them twice a second while meters are read.
+    """Check for missing live readings: twice a second while meters are read.
 
     A runner or a sampler that stands still writes none. But a runner that wrote anchors while its
     meters were read must also have written live readings.
     """
-    shown = _shown(records)
+    streams = _shown_streams(records)
     times = [
         e.t for e in records.events if e.kind == "live" and e.data.keys() & {"power", "joules"}
     ]
     problems: list[str] = []
     doubts: list[str] = []
-    if shown:
+    if streams:
         anchors = [e.t for e in records.events if e.kind == "clock.anchor"]
-        read = np.sort(np.concatenate([s.t0 for s in shown]))
+        read = np.sort(np.concatenate([s.t0 for s in streams]))
         for a, b in clocks.gaps(records.phases, times, _SLOWEST * LIVE_EVERY_S):
-            found = problems if _beat_meanwhile(anchors, read, a, b) else doubts
-            found.append(f"no live reading between {a * 1e-9:.1f} s and {b * 1e-9:.1f} s")
-        usual = _usual(records, shown)
+            findings = problems if _beat_meanwhile(anchors, read, a, b) else doubts
+            findings.append(f"no live reading between {a * 1e-9:.1f} s and {b * 1e-9:.1f} s")
+        usual = _usual(records, streams)
         if len(times) < _SHARE * usual:
             problems.append(f"{len(times)} live readings, {usual} are usual")
     return judged("LIVE_MISSING", problems, "live readings came at their pace", doubts)
@@ -257,10 +258,10 @@ def _beat_meanwhile(anchors: list[int], read: Ints, a: int, b: int) -> bool:
     return bool(first < last)
 
 
-def _usual(records: RunRecords, shown: list[Series]) -> int:
+def _usual(records: RunRecords, streams: list[Series]) -> int:
     """The usual number of live readings: one each half second of watched phases in which
     meters were read and the runner did not stand still."""
-    bins = np.unique(np.concatenate([s.t0 for s in shown]) // round(LIVE_EVERY_S * 1e9))
+    bins = np.unique(np.concatenate([s.t0 for s in streams]) // round(LIVE_EVERY_S * 1e9))
     at = (bins * LIVE_EVERY_S * 1e9).astype(np.int64)
     inside = np.zeros(len(at), bool)
     for phase in records.phases:
@@ -274,13 +275,13 @@ def _usual(records: RunRecords, shown: list[Series]) -> int:
     return int(np.count_nonzero(inside))
 
 
-def _shown(records: RunRecords) -> list[Series]:
+def _shown_streams(records: RunRecords) -> list[Series]:
     """Quantities that are read all the time and that Live shows."""
-    found = [
+    streams = [
         records.samples.get(device.device, quantity)
         for meter in records.plan.meters
         if scopes.of_meter(meter) in _ALWAYS_SHOWN
         for device in meter.devices
-        for quantity in _SHOWN
+        for quantity in _SHOWN_QUANTITIES
     ]
-    return [s for s in found if s is not None and len(s.t) and not s.errors]
+    return [s for s in streams if s is not None and len(s.t) and not s.errors]

@@ -47,14 +47,15 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
     """Compare each device's live power and energy with its rows."""
     events = [e for e in records.events if e.kind == "live"]
     try:
-        found = list(_differences(records, _waiting(records.events)))
+        problems = list(_differences(records, _waiting(records.events)))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return [
             check("LIVE_DIFFERS", "FAIL", f"live readings are malformed ({type(error).__name__})")
         ]
-    if found and not whole:
-        return [check("LIVE_DIFFERS", "WARN", "; ".join(found[:3]))]
-    return [judged("LIVE_DIFFERS", found, f"{len(events)} live readings are those of the samples")]
+    if problems and not whole:
+        return [check("LIVE_DIFFERS", "WARN", "; ".join(problems[:3]))]
+    fine = f"{len(events)} live readings are those of the samples"
+    return [judged("LIVE_DIFFERS", problems, fine)]
 
 
 def _waiting(events: Sequence[Event]) -> list[tuple[Event, int]]:
@@ -70,17 +71,17 @@ def _waiting(events: Sequence[Event]) -> list[tuple[Event, int]]:
 def _differences(records: RunRecords, events: list[tuple[Event, int]]) -> Iterator[str]:
     for meter in records.plan.meters:
         for device in meter.devices:
-            yield from _of_power(records, device, _shown(events, "power", device.device))
-            yield from _of_energy(records, device, _shown(events, "joules", device.device))
-    named = {d.device for m in records.plan.meters for d in m.devices}
+            yield from _of_power(records, device, _shown_readings(events, "power", device.device))
+            yield from _of_energy(records, device, _shown_readings(events, "joules", device.device))
+    planned = {d.device for m in records.plan.meters for d in m.devices}
     for key in ("power", "joules"):
-        strangers = {d for e, _ in events for d in e.data.get(key, {})} - named
+        strangers = {d for e, _ in events for d in e.data.get(key, {})} - planned
         if strangers:
             yield f"Live showed {key} of {min(strangers)[:20]!a}, which the plan does not name"
 
 
-def _shown(events: list[tuple[Event, int]], key: str, device: str) -> list[Shown]:
-    """Every live reading of a device."""
+def _shown_readings(events: list[tuple[Event, int]], key: str, device: str) -> list[Shown]:
+    """Every number that Live showed of a device, under ``key``: power (W) or joules."""
     return [
         Shown(e.t, since, float(e.data[key][device]))
         for e, since in events
@@ -89,29 +90,36 @@ def _shown(events: list[tuple[Event, int]], key: str, device: str) -> list[Shown
 
 
 def _of_power(records: RunRecords, device: MeterDevice, shown: list[Shown]) -> Iterator[str]:
-    """Power that is read as power; a counter's power is not kept."""
-    known = {q: f for q, f in device.quantities.items() if "reason" not in f}
+    """Compare power that was shown with power that was read.
+
+    Power that Live derives from a counter is not compared.
+    """
+    readable = {q: f for q, f in device.quantities.items() if "reason" not in f}
     scope = scopes.of_device(device)
-    quantities = [q for q in scope.power if q in known] if scope else []
+    quantities = [q for q in scope.power if q in readable] if scope else []
     if scope is None or not quantities or not shown:
-        if shown and not known:
+        if shown and not readable:
             yield f"Live showed the power of {device.device}, and the plan says why it is not read"
         return
-    values = [_watts(records, device.device, scope, q, known[q]) for q in quantities]
-    wrong = [one.t for one in shown if not _is_shown(values, one)]
-    yield from _told(device.device, "power", wrong, shown)
+    values = [_watts(records, device.device, scope, q, readable[q]) for q in quantities]
+    wrong = [reading.t for reading in shown if not _is_shown(values, reading)]
+    yield from _misfits(device.device, "power", wrong, shown)
 
 
-def _is_shown(values: list[tuple[Any, Any]], one: Shown) -> bool:
-    """Whether the shown number is that of the first quantity that was read or silent by then.
+def _is_shown(values: list[tuple[Any, Any]], reading: Shown) -> bool:
+    """Whether the shown number is a reading of one of the quantities, the preferred one first.
 
-    A quantity whose last reading was impossible is not shown until its next good reading.
+    A later quantity counts only while the ones before it are silent, zero, or had an impossible
+    reading: Live then shows the next one.
+
+    Args:
+        values: of each quantity, (when read, ns; watts).
     """
-    for times, found in values:
-        if _holds(times, found, one):
+    for times, watts in values:
+        if _holds(times, watts, reading):
             return True
-        low, high = np.searchsorted(times, (one.since - _YOUNG_NS, one.since + 1))
-        if (found[low:high] > 0).any() and not np.isnan(found[low:high]).any():
+        low, high = np.searchsorted(times, (reading.since - _YOUNG_NS, reading.since + 1))
+        if (watts[low:high] > 0).any() and not np.isnan(watts[low:high]).any():
             return False
     return False
 
@@ -136,8 +144,9 @@ def _watts(
 
 def _refused(raw: Any, quantity: str, facts: Mapping[str, Any], device: str) -> Any:
     """Which readings Live left out as impossible. Shape as ``raw``."""
-    each, place = np.unique(raw, return_inverse=True)
-    return np.array([bool(limits.fault(quantity, facts, r, device)) for r in each.tolist()])[place]
+    distinct, place = np.unique(raw, return_inverse=True)
+    impossible = [bool(limits.fault(quantity, facts, r, device)) for r in distinct.tolist()]
+    return np.array(impossible)[place]
 
 
 def _of_energy(records: RunRecords, device: MeterDevice, shown: list[Shown]) -> Iterator[str]:
@@ -156,28 +165,29 @@ def _of_energy(records: RunRecords, device: MeterDevice, shown: list[Shown]) -> 
         older = _sums([r._replace(t=r.t1) for r in read], source, _older(source.quantity, growth))
         unheld = _unheld(older, shown)
         sums, wrong = (older, unheld) if len(unheld) < len(wrong) else (sums, wrong)
-    yield from _told(device.device, "energy", wrong, shown)
+    yield from _misfits(device.device, "energy", wrong, shown)
     yield from _of_age(device.device, sums, frozenset(wrong), shown)
 
 
 def _unheld(sums: tuple[Any, Any], shown: list[Shown]) -> list[int]:
     """When an energy was shown that is none of the sums shortly before (ns)."""
-    return [one.t for one in shown if not _holds(*sums, one, lasting=True)]
+    return [reading.t for reading in shown if not _holds(*sums, reading, lasting=True)]
 
 
 def _of_age(
     device: str, sums: tuple[Any, Any], unheld: frozenset[int], shown: list[Shown]
 ) -> Iterator[str]:
-    """Energies that Live showed long after they were read."""
+    """Check that Live did not usually show energies long after they were read."""
     times, values = sums
     ages = [
-        _age_s(times, values, one)
-        for one in shown
-        if one.t not in unheld and one.t - _latest(times, one.t) < _YOUNG_NS
+        _age_s(times, values, reading)
+        for reading in shown
+        if reading.t not in unheld and reading.t - _latest(times, reading.t) < _YOUNG_NS
     ]
     age_s = float(np.median(ages)) if ages else 0.0
     # A slow disk delays the writing, showing and journalling of readings.
-    apart_s = float(np.median(np.diff([one.t for one in shown]))) * NS if len(shown) > 1 else 0.0
+    shown_at = [reading.t for reading in shown]
+    apart_s = float(np.median(np.diff(shown_at))) * NS if len(shown) > 1 else 0.0
     if age_s > max(_USUAL_S, _SPACED * apart_s):
         yield f"{device}: the energy that Live showed lies {age_s:.1f} s back in its samples"
 
@@ -191,7 +201,7 @@ class _Read(NamedTuple):
 
 
 def _believable(records: RunRecords, device: str, source: Source) -> list[_Read]:
-    """What Live took in, in the order of reading."""
+    """The readings that Live accepted, in the order of reading."""
     series = records.samples.get(device, source.quantity)
     if series is None or not len(series.raw):
         return []
@@ -212,9 +222,9 @@ def _sums(read: list[_Read], source: Source, growth: Growth) -> tuple[Any, Any]:
 
 
 def _older(quantity: str, growth: Growth) -> Growth:
-    """The same as kit 0.1 added up: counters across any silence, an outlet by trapezoids.
+    """How kit 0.1 added up: counters across any silence, an outlet by trapezoids.
 
-    It took each value as of the end of its reading.
+    It took each value as of the end of its reading; the caller sets those times.
     """
     if quantity != "pdu_power":
         rest_s = None if growth.rest_s is None else math.inf
@@ -236,32 +246,32 @@ def _latest(times: Any, t: int) -> int:
     return int(times[high - 1]) if high else 0
 
 
-def _holds(times: Any, values: Any, one: Shown, *, lasting: bool = False) -> bool:
+def _holds(times: Any, values: Any, reading: Shown, *, lasting: bool = False) -> bool:
     """Whether a reading from shortly before has the value that was shown.
 
     Args:
         lasting: the last reading counts however old it is: a sum stays when a device falls silent.
     """
-    low, high = np.searchsorted(times, (one.since - _OLDEST_NS, one.t + 1))
-    low = max(0, min(low, np.searchsorted(times, one.since + 1) - 1)) if lasting else low
-    return bool((np.abs(values[low:high] - one.value) <= _HALF).any())
+    low, high = np.searchsorted(times, (reading.since - _OLDEST_NS, reading.t + 1))
+    low = max(0, min(low, np.searchsorted(times, reading.since + 1) - 1)) if lasting else low
+    return bool((np.abs(values[low:high] - reading.value) <= _HALF).any())
 
 
-def _age_s(times: Any, values: Any, one: Shown) -> float:
-    """How long before the last reading until ``t`` the value that was shown then was read."""
-    high = end = int(np.searchsorted(times, one.t + 1))
+def _age_s(times: Any, values: Any, reading: Shown) -> float:
+    """How much older than the last reading by then the shown value was, s."""
+    high = end = int(np.searchsorted(times, reading.t + 1))
     while True:  # it lies near the end: searching all of them each time would take quadratic time
         low = max(0, 2 * high - end - _LOOKED)
-        same = np.flatnonzero(np.abs(values[low:high] - one.value) <= _HALF)
+        same = np.flatnonzero(np.abs(values[low:high] - reading.value) <= _HALF)
         if len(same) or not low:
             return float(times[end - 1] - times[low + same[-1]]) * 1e-9
         high = low
 
 
-def _told(device: str, what: str, wrong: list[int], shown: list[Shown]) -> Iterator[str]:
+def _misfits(device: str, kind: str, wrong: list[int], shown: list[Shown]) -> Iterator[str]:
     if len(wrong) > max(_FEW, _SHARE * len(shown)):
         at = wrong[0] * NS
         yield (
-            f"{device}: {len(wrong)} of {len(shown)} live readings of its {what} are not in its "
+            f"{device}: {len(wrong)} of {len(shown)} live readings of its {kind} are not in its "
             f"samples (first at {at:.1f} s)"
         )

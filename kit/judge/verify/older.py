@@ -46,8 +46,10 @@ class Pair(NamedTuple):
 
 def is_former(stored: object) -> bool:
     """Whether a results document is by formulas before this kit's."""
-    told = stored.get("formulas") if isinstance(stored, dict) else None
-    return isinstance(told, str) and told.isdecimal() and int(told) < int(results.FORMULAS)
+    formulas = stored.get("formulas") if isinstance(stored, dict) else None
+    return (
+        isinstance(formulas, str) and formulas.isdecimal() and int(formulas) < int(results.FORMULAS)
+    )
 
 
 def judge(stored: dict[str, Any], computed: dict[str, Any]) -> Check:
@@ -69,9 +71,10 @@ def judge(stored: dict[str, Any], computed: dict[str, Any]) -> Check:
 
 
 def _pairs(stored: dict[str, Any], computed: dict[str, Any]) -> Iterator[Pair]:
-    """Every metric's mean and launch values; metrics that only one document has are left out.
+    """Every metric's mean and launch values; metrics that only the computed one has are left out.
 
-    The primary metric must be in both: it may not be quoted without being compared.
+    No value may be quoted without being compared: a stored value of a metric that this kit does
+    not compute is paired with None, and so fails. The primary metric is always paired.
     """
     old, new = stored.get("metrics"), computed["metrics"]
     if not isinstance(old, dict):
@@ -93,11 +96,11 @@ def _of_metric(where: str, old: Any, new: dict[str, Any]) -> Iterator[Pair]:
         yield Pair(f"{where}.{key}", old.get(key), new.get(key), 0.0)
     within = _within(new)
     yield Pair(f"{where}.value", old.get("value"), new.get("value"), within)
-    there, here = old.get("launches", []), new.get("launches", [])
-    if not isinstance(there, list) or len(there) != len(here):
-        yield Pair(f"{where}.launches", there, here, 0.0)
+    old_launches, new_launches = old.get("launches", []), new.get("launches", [])
+    if not isinstance(old_launches, list) or len(old_launches) != len(new_launches):
+        yield Pair(f"{where}.launches", old_launches, new_launches, 0.0)
         return
-    for index, (a, b) in enumerate(zip(there, here, strict=True)):
+    for index, (a, b) in enumerate(zip(old_launches, new_launches, strict=True)):
         yield Pair(f"{where}.launches[{index}]", a, b, within)
 
 
@@ -108,10 +111,10 @@ def _within(metric: dict[str, Any]) -> float:
 
 
 def _moved(pair: Pair) -> str:
-    return f"{pair.where} is {_shown(pair.stored)}, now {_shown(pair.computed)}"
+    return f"{pair.where} is {_text(pair.stored)}, now {_text(pair.computed)}"
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     return ascii(value)[:40] if isinstance(value, str | int | float | None) else "something else"
 
 

@@ -47,14 +47,14 @@ def _followed(
 ) -> Check:
     """Check what holds for every kit (``plain``), then what follows by this kit's rules."""
     try:
-        if found := list(plain(records, source)):
-            return judged(code, found, "")
+        if problems := list(plain(records, source)):
+            return judged(code, problems, "")
         return ruled_by(records.plan, code, ruled(records, source), "it follows from the spec")
     except UsageError as error:
         return check(code, "WARN", f"not followed from the spec: {error.message}")
     except _PROBLEMS as error:
-        why = f"the spec cannot be followed ({type(error).__name__})"
-        return ruled_by(records.plan, code, [why], "")
+        reason = f"the spec cannot be followed ({type(error).__name__})"
+        return ruled_by(records.plan, code, [reason], "")
 
 
 def _nothing(_records: RunRecords, _source: ArchiveSource) -> Iterator[str]:
@@ -65,15 +65,16 @@ def _nothing(_records: RunRecords, _source: ArchiveSource) -> Iterator[str]:
 def _schedule(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
     from kit.run import plan
 
-    made = plan.requests_of(_spec(source))
-    for own, other in zip_longest(records.schedule, made):  # stops at the first difference
-        if own is None:
+    expected = plan.requests_of(_spec(source))
+    for scheduled, due in zip_longest(records.schedule, expected):  # stops at the first difference
+        if scheduled is None:
             yield f"{len(records.schedule)} requests are scheduled, the spec gives more"
-        elif other is None:
-            yield f"{len(records.schedule)} requests are scheduled, the spec gives {own.index}"
-        elif own != other:
-            yield f"request {own.index} is not the one that the spec gives"
-        if own != other:
+        elif due is None:
+            number = len(records.schedule)
+            yield f"{number} requests are scheduled, the spec gives {scheduled.index}"
+        elif scheduled != due:
+            yield f"request {scheduled.index} is not the one that the spec gives"
+        if scheduled != due:
             return
 
 
@@ -86,10 +87,10 @@ def _spec(source: ArchiveSource) -> RunSpec:
     """
     from kit.spec import spec
 
-    found = spec.filled(jsonio.parse(source.read("spec.json"), "spec.json"))
-    for problem in spec.option_problems(found):
+    document = spec.filled(jsonio.parse(source.read("spec.json"), "spec.json"))
+    for problem in spec.option_problems(document):
         raise ValueError(f"{problem.path}: {problem.message}")
-    return msgspec.convert(found, RunSpec, strict=False)
+    return msgspec.convert(document, RunSpec, strict=False)
 
 
 def _launch(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
@@ -114,12 +115,12 @@ def _stated(records: RunRecords, _source: ArchiveSource) -> Iterator[str]:
     """Differences between what spec and plan both state literally, whatever kit made them."""
     spec, launch = records.spec, records.plan.launch
     files = spec.weights.files if spec.weights else ()
-    named = sorted((f.sha256, PurePosixPath(f.path).name) for f in files)
-    if named != sorted((m.sha256, PurePosixPath(m.target).name) for m in launch.mounts):
+    weights = sorted((f.sha256, PurePosixPath(f.path).name) for f in files)
+    if weights != sorted((m.sha256, PurePosixPath(m.target).name) for m in launch.mounts):
         yield "the files in the container are not the weights that the spec names"
-    for own, asked in _ROOM.items():
-        if getattr(launch, own) != getattr(spec.limits, asked) << 20:
-            yield f"{own} is not what limits.{asked} asks for"
+    for own, limit in _ROOM.items():
+        if getattr(launch, own) != getattr(spec.limits, limit) << 20:
+            yield f"{own} is not what limits.{limit} asks for"
     if launch.pids != spec.limits.pids:
         yield "the container's limit of processes is not the spec's"
     count = launch.gpus.count if launch.gpus else 0
@@ -143,8 +144,8 @@ def _offered(records: RunRecords) -> Iterator[str]:
 def _registered(records: RunRecords, manifest: Manifest) -> Iterator[str]:
     first = records.events[0].data if records.events else {}
     if first.get("launches") != records.spec.launches:
-        told = f"{first.get('launches')!a}"
-        yield f"{told} launches were registered, the spec asks for {records.spec.launches}"
+        launches = f"{first.get('launches')!a}"
+        yield f"{launches} launches were registered, the spec asks for {records.spec.launches}"
     if first.get("kit_version") != records.plan.kit_version:
         yield "the plan is of another kit than the one that registered it"
     for event in records.events:
@@ -154,33 +155,33 @@ def _registered(records: RunRecords, manifest: Manifest) -> Iterator[str]:
     yield from _parents(manifest)
 
 
-def _created(launch: LaunchPlan, said: Mapping[str, Any]) -> Iterator[str]:
+def _created(launch: LaunchPlan, journalled: Mapping[str, Any]) -> Iterator[str]:
     """The network and arguments that a launch was given, against the registered plan."""
-    where = f"launch {said.get('launch')!a}"
-    meant = {"network": launch.network, "egress": launch.egress}
-    if not meant.items() <= said.items():
+    where = f"launch {journalled.get('launch')!a}"
+    planned = {"network": launch.network, "egress": launch.egress}
+    if not planned.items() <= journalled.items():
         yield f"{where} had another network than the plan's"
     # Older kits did not journal it.
-    if "argv" in said and said["argv"] != list(launch.argv):
+    if "argv" in journalled and journalled["argv"] != list(launch.argv):
         yield f"{where} had other arguments than the plan's"
 
 
 def _versions(records: RunRecords, manifest: Manifest) -> Iterator[str]:
     """One version of kit for the whole run; only recovering or recomputing may use another."""
-    other = any(p.get("relation") == RECOMPUTED for p in manifest.parents)
-    other = other or manifest.status != "complete"
-    told = {"manifest": None if other else manifest.kit.get("version")}
-    for name, found in (("env/start", records.env_start), ("env/end", records.env_end)):
-        kit = found.get("kit")
-        told[name] = kit.get("version") if isinstance(kit, dict) else None
-    for name, version in told.items():
+    may_differ = any(p.get("relation") == RECOMPUTED for p in manifest.parents)
+    may_differ = may_differ or manifest.status != "complete"
+    versions = {"manifest": None if may_differ else manifest.kit.get("version")}
+    for name, fingerprint in (("env/start", records.env_start), ("env/end", records.env_end)):
+        kit = fingerprint.get("kit")
+        versions[name] = kit.get("version") if isinstance(kit, dict) else None
+    for name, version in versions.items():
         if version not in (None, records.plan.kit_version):
             yield f"{name} is of another version of kit than the plan"
 
 
 def _parents(manifest: Manifest) -> Iterator[str]:
     """Check the form of parents: hash and relation. Whether they are true is not known here."""
-    seen = [p.get("relation") for p in manifest.parents]
+    relations = [p.get("relation") for p in manifest.parents]
     for parent in manifest.parents:
         name = parent.get("run_hash", "")
         whole = len(name) == _HASH and not set(name) - set("0123456789abcdef")
@@ -188,5 +189,5 @@ def _parents(manifest: Manifest) -> Iterator[str]:
             yield "a parent is not named by its run's hash"
         elif parent["relation"] not in RELATIONS:
             yield f"{parent['relation'][:20]!a} is nothing that a run can be to another"
-    if len(seen) != len(set(seen)):
+    if len(relations) != len(set(relations)):
         yield "the run has two parents of one kind"

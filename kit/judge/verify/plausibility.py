@@ -30,18 +30,19 @@ def checks(records: RunRecords, energy: Energy, manifest: Manifest) -> list[Chec
 
 
 def _readings(energy: Energy) -> Check:
-    """Doubts about readings: beyond what a device can do, or views that contradict each other."""
+    """WARN with doubts that nothing settles: readings beyond what a device can do, or views of
+    one device that contradict each other."""
     try:
         doubts = energy.doubts()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The plan's facts make no sense; level 4 checks the numbers that follow from them.
-        why = f"the readings cannot be judged by this plan ({type(error).__name__})"
-        return check("READINGS_DOUBTED", "WARN", why)
-    found = [sentence(doubt.told()) for doubt in doubts if not doubt.settled]
-    if not found:
+        reason = f"the readings cannot be judged by this plan ({type(error).__name__})"
+        return check("READINGS_DOUBTED", "WARN", reason)
+    doubted = [sentence(doubt.told()) for doubt in doubts if not doubt.settled]
+    if not doubted:
         return check("READINGS_DOUBTED", "PASS", "readings are within their devices' limits")
-    more = f" (and {len(found) - 2} more)" if len(found) > 2 else ""
-    return check("READINGS_DOUBTED", "WARN", "; ".join(found[:2]) + more)
+    more = f" (and {len(doubted) - 2} more)" if len(doubted) > 2 else ""
+    return check("READINGS_DOUBTED", "WARN", "; ".join(doubted[:2]) + more)
 
 
 def _windows(records: RunRecords, whole: bool) -> Iterator[str]:
@@ -70,24 +71,27 @@ def _outside(records: RunRecords, blocks: Blocks, launch: int) -> Iterator[str]:
 
 
 def _short(records: RunRecords, blocks: Blocks, launch: int) -> Iterator[str]:
-    asked = {"idle": records.spec.phases.idle_s, "loaded_idle": records.spec.phases.loaded_idle_s}
+    least_s = {"idle": records.spec.phases.idle_s, "loaded_idle": records.spec.phases.loaded_idle_s}
     for (name, _), block in blocks.items():
         seconds = (block.t1 - block.t0) * NS
-        if seconds < asked.get(name, 0.0) * (1 - _TIMER_SHARE):
-            yield f"launch {launch}: {name} took {seconds:.2f} s, the spec asks {asked[name]:g} s"
+        if seconds < least_s.get(name, 0.0) * (1 - _TIMER_SHARE):
+            yield f"launch {launch}: {name} took {seconds:.2f} s, the spec asks {least_s[name]:g} s"
 
 
 def _times(records: RunRecords) -> Iterator[str]:
-    for launch, asked in records.requests.items():
+    for launch, requests in records.requests.items():
         answers = {r.index: r for r in records.responses.get(launch, ())}
-        for request in asked:
+        for request in requests:
             problem = _time_problem(request, answers.get(request.index))
             if problem:
                 yield f"launch {launch} request {request.index}: {problem}"
 
 
 def _time_problem(request: Request, answer: Response | None) -> str | None:
-    """TTFT and the gaps between chunks must sum to the end-to-end time."""
+    """What is wrong with a request's times, or None.
+
+    They must be in order, from due to done, and its first and last token its first and last chunk.
+    """
     stations = (
         request.sent,
         request.first_byte,
@@ -95,8 +99,8 @@ def _time_problem(request: Request, answer: Response | None) -> str | None:
         request.last_token,
         request.done,
     )
-    known = [t for t in stations if t is not None]
-    if known != sorted(known):
+    present = [t for t in stations if t is not None]
+    if present != sorted(present):
         return "its times run backwards"
     if request.sent is not None and request.sent < request.intended:
         return "it was sent before it was due"

@@ -61,38 +61,38 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
     except (AttributeError, LookupError, TypeError, ValueError):
         return [check("READS_DIFFER", "FAIL", "a sampler's report is malformed")]
     lost = lost_times(records)
-    faint = list(unknown) if not whole else []
+    doubts = list(unknown) if not whole else []
     problems += [] if not whole else unknown
     for tier in tiers:
-        meter = tier.key.rpartition(".")[0]
-        found = [*_rows(tier), *_time(tier), *_pace(tier)]
-        (faint if meter in lost or not whole else problems).extend(found)
-        others = [t for t in tiers if t is not tier and t.key.rpartition(".")[0] == meter]
-        problems += _excuses(tier, others)
+        meter = _meter_of(tier.key)
+        contradictions = [*_rows(tier), *_time(tier), *_pace(tier)]
+        (doubts if meter in lost or not whole else problems).extend(contradictions)
+        others = [t for t in tiers if t is not tier and _meter_of(t.key) == meter]
+        problems += _unexplained_misses(tier, others)
         if tier.overruns > _FEW and tier.missed > _MISSED:
-            faint.append(f"{tier.key}: {tier.missed:.0%} of the deadlines passed unread")
-    if faint and not problems:
-        return [check("READS_DIFFER", "WARN", "; ".join(faint[:3]))]
+            doubts.append(f"{tier.key}: {tier.missed:.0%} of the deadlines passed unread")
+    if doubts and not problems:
+        return [check("READS_DIFFER", "WARN", "; ".join(doubts[:3]))]
     return [judged("READS_DIFFER", problems, f"{len(tiers)} tiers were read as often as reported")]
 
 
 def lost_times(records: RunRecords) -> dict[str, list[int]]:
     """When the runner learned that a meter could not be read any more, ns, by meter."""
-    found: defaultdict[str, list[int]] = defaultdict(list)
+    times: defaultdict[str, list[int]] = defaultdict(list)
     for event in records.losses:
-        found[str(event.data.get("meter"))].append(event.t)
-    return found
+        times[str(event.data.get("meter"))].append(event.t)
+    return times
 
 
-# --- what was said ----------------------------------------------------------------------------
+# --- what the samplers report -------------------------------------------------------------------
 
 
 def _tiers(records: RunRecords) -> tuple[list[Tier], list[str]]:
-    """The tiers, and the problems: streams that belong to no reported tier."""
-    said = _said(records)
-    found, unknown = [], []
+    """The tiers, and the problems: streams of no reported tier, reported tiers without streams."""
+    reports = _reports(records)
+    tiers, unknown = [], []
     for meter in records.plan.meters:
-        own = {key: told for key, told in said.items() if key.rpartition(".")[0] == meter.label}
+        own = {key: report for key, report in reports.items() if _meter_of(key) == meter.label}
         streams = _streams(records, meter, own)
         for key, series in streams.items():
             if key is None:
@@ -100,20 +100,26 @@ def _tiers(records: RunRecords) -> tuple[list[Tier], list[str]]:
                 continue
             reads, overruns, late, ran_s = own[key]
             period = _period_s(meter, key)
-            found.append(Tier(key, reads, overruns, late, ran_s, series, period))
+            tiers.append(Tier(key, reads, overruns, late, ran_s, series, period))
         unread = set(own) - set(streams) if meter.devices else set(own)
         unknown += [f"{key} was read, and the plan names nothing that it reads" for key in unread]
-    return found, unknown
+    return tiers, unknown
 
 
-def _said(records: RunRecords) -> dict[str, tuple[int, int, int, tuple[float, float]]]:
-    """By tier: reads, overruns, lateness (ns, 99th percentile), running time of the sampler (s).
+def _meter_of(key: str) -> str:
+    """The meter of a tier's key, as in ``nvml`` of ``nvml.power-100ms``."""
+    return key.rpartition(".")[0]
+
+
+def _reports(records: RunRecords) -> dict[str, tuple[int, int, int, tuple[float, float]]]:
+    """By tier: reads, overruns, lateness (ns, 99th percentile), running time of the sampler
+    (s, at least and at most).
 
     A sampler starts and stops before the journal's event of it, and after the preceding event: a
     runner that stood still in between journals it late.
     """
     begun: dict[Any, tuple[int, int]] = {}
-    found = {}
+    reports = {}
     for before, event in pairwise(records.events):
         if event.kind == "sampler.started":
             begun[event.data.get("meter")] = before.t, event.t
@@ -122,19 +128,19 @@ def _said(records: RunRecords) -> dict[str, tuple[int, int, int, tuple[float, fl
         earliest, latest = begun.get(event.data.get("meter"), (event.t, event.t))
         ran_s = max(0.0, (before.t - latest) * NS), (event.t - earliest) * NS
         overruns = event.data.get("overruns", {})
-        for key, told in event.data["tiers"].items():
-            numbers = told["reads"], overruns.get(key, 0), told.get("late_p99_ns") or 0
+        for key, counts in event.data["tiers"].items():
+            numbers = counts["reads"], overruns.get(key, 0), counts.get("late_p99_ns") or 0
             if not all(type(number) is int for number in numbers):
                 raise ValueError(key)
-            found[str(key)] = (*numbers, ran_s)
-    return found
+            reports[str(key)] = (*numbers, ran_s)
+    return reports
 
 
 def _streams(
     records: RunRecords, meter: MeterPlan, own: Mapping[str, Any]
 ) -> dict[str | None, dict[str, Series | None]]:
     """The streams of a meter by tier; streams of no known tier under None."""
-    found: defaultdict[str | None, dict[str, Series | None]] = defaultdict(dict)
+    streams: defaultdict[str | None, dict[str, Series | None]] = defaultdict(dict)
     for device in meter.devices:
         for quantity, facts in device.quantities.items():
             if "reason" in facts:
@@ -143,8 +149,8 @@ def _streams(
             if key is None and _is_unsure(meter, quantity, facts):
                 continue
             name = f"{device.device} {quantity}"
-            found[key][name] = records.samples.get(device.device, quantity)
-    return found
+            streams[key][name] = records.samples.get(device.device, quantity)
+    return streams
 
 
 def _key(
@@ -177,11 +183,11 @@ def _period_s(meter: MeterPlan, key: str) -> float | None:
         return int(digits) * 1e-3 if digits.isdecimal() else 1.0
     facts = [f for d in meter.devices for f in d.quantities.values() if "reason" not in f]
     paces = [seconds_of(f, "poll_s", 0.0) or seconds_of(f, "period_s", 0.0) for f in facts]
-    known = [pace for pace in paces if pace]
-    return min(known) if known and len(known) == len(paces) else None
+    stated = [pace for pace in paces if pace]
+    return min(stated) if stated and len(stated) == len(paces) else None
 
 
-# --- against what is there ----------------------------------------------------------------------
+# --- against the rows ---------------------------------------------------------------------------
 
 
 def _rows(tier: Tier) -> Iterator[str]:
@@ -208,17 +214,17 @@ def _time(tier: Tier) -> Iterator[str]:
     least, most = tier.ran_s
     if tier.period_s is None or most <= 0:
         return
-    told = (tier.reads + tier.overruns) * tier.period_s
+    deadlines_s = (tier.reads + tier.overruns) * tier.period_s
     room = _START_S + _START_SHARE * most
-    if not least - room <= told <= most + room:
+    if not least - room <= deadlines_s <= most + room:
         yield (
             f"{tier.key}: {tier.reads + tier.overruns} deadlines each {tier.period_s:g} s are "
-            f"{told:.0f} s, its sampler ran for {most:.0f} s"
+            f"{deadlines_s:.0f} s, its sampler ran for {most:.0f} s"
         )
 
 
 def _pace(tier: Tier) -> Iterator[str]:
-    """Check that the distance of rows is the plan's."""
+    """Check that rows usually lie as far apart as the plan says, missed deadlines apart."""
     if tier.period_s is None or tier.key == "nvml.samples":
         return
     for name, series in tier.series.items():
@@ -230,7 +236,7 @@ def _pace(tier: Tier) -> Iterator[str]:
             yield f"{name} was read each {usual:.3g} s, the plan says {tier.period_s:.3g} s"
 
 
-def _excuses(tier: Tier, others: Sequence[Tier]) -> Iterator[str]:
+def _unexplained_misses(tier: Tier, others: Sequence[Tier]) -> Iterator[str]:
     """Check missed deadlines: late or long reads cause them, and must show in the rows.
 
     Args:
@@ -239,8 +245,8 @@ def _excuses(tier: Tier, others: Sequence[Tier]) -> Iterator[str]:
     if tier.period_s is None or tier.overruns <= _FEW or tier.missed <= _MISSED:
         return
     half_ns = tier.period_s / 2 / NS
-    seen = tier.late_ns >= half_ns or _longest_ns(tier) >= half_ns
-    if not seen and tier.overruns > _stalled(tier, tier.period_s, others) + _FEW:
+    is_visible = tier.late_ns >= half_ns or _longest_ns(tier) >= half_ns
+    if not is_visible and tier.overruns > _stalled(tier, tier.period_s, others) + _FEW:
         yield (
             f"{tier.key}: {tier.overruns} deadlines are said to have passed unread, and no read "
             "was late or long"
@@ -253,9 +259,9 @@ def _stalled(tier: Tier, period_s: float, others: Sequence[Tier]) -> int:
     If they are a large part of the run, only stalls count in which nothing else was read: then
     the whole process stood still, and no rows of a single tier were removed.
     """
-    known = [s for t in others for s in t.series.values() if s is not None]
-    read = np.sort(np.concatenate([np.zeros(0, np.int64), *(s.t0 for s in known)]))
-    found = []
+    streams = [s for t in others for s in t.series.values() if s is not None]
+    read = np.sort(np.concatenate([np.zeros(0, np.int64), *(s.t0 for s in streams)]))
+    missed = []
     for series in tier.series.values():
         if series is not None and len(series.t0) > 1:
             t0 = np.sort(series.t0)
@@ -263,16 +269,19 @@ def _stalled(tier: Tier, period_s: float, others: Sequence[Tier]) -> int:
             passed = np.maximum(np.round(apart / period_s) - 1, 0.0)
             if tier.missed > _STALLED:
                 inside = np.searchsorted(read, t0[1:]) - np.searchsorted(read, t0[:-1], "right")
-                passed = np.where(inside > _STRAY * (1 + len(known)), 0.0, passed)
+                passed = np.where(inside > _STRAY * (1 + len(streams)), 0.0, passed)
             few = 1 + int(_STALLS * len(passed))
-            found.append(int(np.sort(passed)[-few:].sum()))
-    return max(found, default=0)
+            missed.append(int(np.sort(passed)[-few:].sum()))
+    return max(missed, default=0)
 
 
 def _longest_ns(tier: Tier) -> float:
-    """Duration of a tier's reads, ns: 98th percentile over all its streams."""
-    known = [s for s in tier.series.values() if s is not None and len(s.t0)]
-    if not known or len({len(s.t0) for s in known}) != 1:
+    """Duration of a tier's reads, ns: 98th percentile over all its streams.
+
+    0 if the streams have different numbers of rows: then no read is known as a whole.
+    """
+    streams = [s for s in tier.series.values() if s is not None and len(s.t0)]
+    if not streams or len({len(s.t0) for s in streams}) != 1:
         return 0.0
-    taken = np.max([s.t1 for s in known], axis=0) - np.min([s.t0 for s in known], axis=0)
-    return float(np.quantile(taken, 1 - _MISSED))
+    durations_ns = np.max([s.t1 for s in streams], axis=0) - np.min([s.t0 for s in streams], axis=0)
+    return float(np.quantile(durations_ns, 1 - _MISSED))

@@ -29,7 +29,7 @@ from kit.spec import runtimes
 # microjoules) amplifies that: 2e-9 was seen between an H200's host and another machine.
 RELATIVE = 1e-9
 _ABSOLUTE = 1e-9
-_SHOWN = 8
+_LISTED = 8
 
 
 def load(source: ArchiveSource) -> tuple[RunRecords | None, list[Check]]:
@@ -80,14 +80,14 @@ def _ends(records: RunRecords, manifest: Manifest) -> Iterator[str]:
         yield "the journal does not begin with the registration"
         return
     first, last = journal[0].data, journal[-1]
-    told = {
+    registered = {
         "id": manifest.run_id,
         "spec_hash": manifest.spec_hash,
         "plan_hash": manifest.plan_hash,
         # Results by later formulas are another run with the same records.
         "parents": [dict(p) for p in manifest.parents if p.get("relation") != RECOMPUTED],
     }
-    for key, value in told.items():
+    for key, value in registered.items():
         if first.get(key) != value:
             yield f"the manifest's {key} is not the one registered"
     if last.kind != "run.end":
@@ -109,9 +109,9 @@ def _plan(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> Ite
     if plan.requests != sum(r.stage == "measured" for r in records.schedule):
         yield "the plan counts other measured requests than the schedule has"
     warmups = sum(r.stage == "warmup" for r in records.schedule)
-    asked = spec.workload.options.get("requests")
-    if _is_count(asked) and plan.requests != asked:
-        yield f"the schedule measures {plan.requests} requests, the spec asks for {asked}"
+    wanted = spec.workload.options.get("requests")
+    if _is_count(wanted) and plan.requests != wanted:
+        yield f"the schedule measures {plan.requests} requests, the spec asks for {wanted}"
     if warmups != spec.phases.warmup_requests:
         yield f"the schedule warms up {warmups} times, the spec asks for it otherwise"
     if plan.launches != spec.launches:
@@ -123,25 +123,25 @@ def _plan(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> Ite
 
 
 def _launches(records: RunRecords, whole: bool) -> Iterator[str]:
-    asked = records.spec.launches
+    count = records.spec.launches
     for kind in ("launch.begin", "launch.end"):
-        seen = [e.data["launch"] for e in records.events if e.kind == kind]
-        expected = list(range(asked if whole else len(seen)))
-        if seen != expected:
-            yield f"{kind} of launches {seen[:_SHOWN]}, expected {expected[:_SHOWN]}"
-    if set(records.requests) - set(range(asked)) or set(records.responses) - set(range(asked)):
-        yield f"records of more launches than the {asked} asked for"
+        numbers = [e.data["launch"] for e in records.events if e.kind == kind]
+        expected = list(range(count if whole else len(numbers)))
+        if numbers != expected:
+            yield f"{kind} of launches {numbers[:_LISTED]}, expected {expected[:_LISTED]}"
+    if set(records.requests) - set(range(count)) or set(records.responses) - set(range(count)):
+        yield f"records of more launches than the {count} asked for"
     if whole:
         yield from _phases_missing(records)
 
 
 def _phases_missing(records: RunRecords) -> Iterator[str]:
-    seen: Counter[tuple[int, str, str | None]] = Counter(
+    counts: Counter[tuple[int, str, str | None]] = Counter(
         (p.launch, p.name, p.part) for p in records.phases
     )
     for launch in range(records.spec.launches):
         for name, part in BLOCKS:
-            times = seen[(launch, name, part)]
+            times = counts[(launch, name, part)]
             if times != 1:
                 yield f"launch {launch} has {name} {part or ''} {times} times".replace("  ", " ")
 
@@ -154,18 +154,18 @@ def _requests(records: RunRecords, whole: bool) -> Iterator[str]:
     planned = {r.index: (r.stage, r.item) for r in records.schedule}
     launches = range(records.spec.launches) if whole else sorted(records.requests)
     for launch in launches:
-        asked = records.requests.get(launch, ())
+        requests = records.requests.get(launch, ())
         answered = records.responses.get(launch, ())
-        seen = {r.index: (r.stage, r.item) for r in asked}
+        recorded = {r.index: (r.stage, r.item) for r in requests}
         where = f"launch {launch}"
-        if len(seen) < len(asked):
+        if len(recorded) < len(requests):
             yield f"{where}: a request is recorded twice"
-        if any(planned.get(index) != what for index, what in seen.items()):
+        if any(planned.get(index) != place for index, place in recorded.items()):
             yield f"{where}: a request that the schedule has not"
-        if whole and len(seen) < len(planned):
-            yield f"{where}: {len(planned) - len(seen)} of {len(planned)} requests are missing"
+        if whole and len(recorded) < len(planned):
+            yield f"{where}: {len(planned) - len(recorded)} of {len(planned)} requests are missing"
         if sorted((r.index, r.stage) for r in answered) != sorted(
-            (r.index, r.stage) for r in asked
+            (r.index, r.stage) for r in requests
         ):
             yield f"{where}: requests and responses do not pair up"
 
@@ -177,17 +177,17 @@ def _counts(records: RunRecords) -> Iterator[str]:
         launch, stage = event.data["launch"], event.data["stage"]
         own = [r for r in records.requests.get(launch, ()) if r.stage == stage]
         good = sum(r.status == "ok" for r in own)
-        told = (event.data["ok"], event.data["failed"])
-        if told != (good, len(own) - good):
-            yield f"launch {launch} {stage}: {good} of {len(own)}, the journal says {told}"
+        journalled = (event.data["ok"], event.data["failed"])
+        if journalled != (good, len(own) - good):
+            yield f"launch {launch} {stage}: {good} of {len(own)}, the journal says {journalled}"
 
 
 def _tokens(records: RunRecords) -> Iterator[str]:
     planned = {r.index: r for r in records.schedule}
     recounted = _counts_afterwards(records.spec.runtime.name)
-    for launch, asked in records.requests.items():
+    for launch, requests in records.requests.items():
         answers = {r.index: r for r in records.responses.get(launch, ())}
-        for request in asked:
+        for request in requests:
             answer = answers.get(request.index)
             problem = _token_problem(request, answer, planned.get(request.index))
             problem = problem or (None if recounted else _unsupported(request, answer))
@@ -198,15 +198,18 @@ def _tokens(records: RunRecords) -> Iterator[str]:
 def _token_problem(
     request: Request, answer: Response | None, planned: ScheduledRequest | None
 ) -> str | None:
-    """Why the server's count of tokens cannot be right; the request limits it."""
+    """What is wrong with a request's count of tokens, or None.
+
+    It must be the server's, no more than the request allows, and that of the token ids.
+    """
     usage = (answer.usage if answer else None) or {}
     for field, key in (("output_tokens", "completion_tokens"), ("prompt_tokens", "prompt_tokens")):
-        told, own = usage.get(key), getattr(request, field)
-        if told is not None and (not _is_count(told) or own != told):
-            return f"{own} {field.replace('_', ' ')}, the server said {_shown(told)}"
+        reported, own = usage.get(key), getattr(request, field)
+        if reported is not None and (not _is_count(reported) or own != reported):
+            return f"{own} {field.replace('_', ' ')}, the server said {_text(reported)}"
     generated = ((answer.timings if answer else None) or {}).get("predicted_n")
     if generated is not None and usage and generated != request.output_tokens:
-        return f"{request.output_tokens} output tokens, the server timed {_shown(generated)}"
+        return f"{request.output_tokens} output tokens, the server timed {_text(generated)}"
     limit = planned.body.get("max_tokens") if planned else None
     if limit is not None and _is_count(limit) and (request.output_tokens or 0) > limit:
         return f"{request.output_tokens} output tokens, at most {limit} were asked for"
@@ -254,15 +257,15 @@ def _results(records: RunRecords, energy: Energy, source: ArchiveSource) -> Chec
     try:
         computed = results.to_document(results.compute(records, energy))
         is_in_words = isinstance(stored, dict) and stored.get("formulas") == IN_WORDS
-        found = jsonio.parse(jsonio.canonical(in_words(computed) if is_in_words else computed))
+        recomputed = jsonio.parse(jsonio.canonical(in_words(computed) if is_in_words else computed))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The records may hold anything; any error in the formulas is a finding.
-        why = f"they cannot be computed from these records ({type(error).__name__})"
-        return check("RESULTS_DIFFER", "FAIL", why)
+        reason = f"they cannot be computed from these records ({type(error).__name__})"
+        return check("RESULTS_DIFFER", "FAIL", reason)
     if not is_in_words and older.is_former(stored):
-        return older.judge(stored, found)
+        return older.judge(stored, recomputed)
     return judged(
-        "RESULTS_DIFFER", differences(stored, found, "$"), "every number was computed again"
+        "RESULTS_DIFFER", differences(stored, recomputed, "$"), "every number was computed again"
     )
 
 
@@ -281,7 +284,7 @@ def differences(stored: Any, computed: Any, where: str) -> Iterator[str]:
         for index, pair in enumerate(zip(stored, computed, strict=True)):
             yield from differences(*pair, f"{where}[{index}]")
     elif not _same(stored, computed):
-        yield f"{where} is {_shown(stored)}, computed {_shown(computed)}"
+        yield f"{where} is {_text(stored)}, computed {_text(computed)}"
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -294,7 +297,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, str | int | float | bool) or value is None:
         return ascii(value)[:40]
     return "absent" if type(value) is object else f"a {type(value).__name__}"

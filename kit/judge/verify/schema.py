@@ -81,16 +81,16 @@ _EVENT_DATA: dict[str, dict[str, type | tuple[type, ...]]] = {
 def checks(source: ArchiveSource, manifest: Manifest) -> list[Check]:
     """Check which files are there, and that structured files follow their schemas."""
     missing = [f"{name} is missing" for name in required(source, manifest)]
-    found = [judged("REQUIRED_FILE", missing, f"a {manifest.status} run has what it must have")]
+    results = [judged("REQUIRED_FILE", missing, f"a {manifest.status} run has what it must have")]
     if missing:
-        return found
+        return results
     problems = [
         *_manifest_problems(manifest),
         *_folder_problems(source),
         *(p for name in source.names() if _has_form(name) for p in _of_file(source, name)),
     ]
     passed = "spec, plan, results and journal follow their schemas"
-    return [*found, judged("FILE_INVALID", problems, passed)]
+    return [*results, judged("FILE_INVALID", problems, passed)]
 
 
 def required(source: ArchiveSource, manifest: Manifest) -> Iterator[str]:
@@ -99,17 +99,17 @@ def required(source: ArchiveSource, manifest: Manifest) -> Iterator[str]:
     if manifest.status == "complete":
         wanted += COMPLETE
         wanted += [f"launches/{n:03d}/{name}" for n in range(_launches(source)) for name in LAUNCH]
-    there = set(source.names())
-    return (name for name in wanted if name not in there)
+    present = set(source.names())
+    return (name for name in wanted if name not in present)
 
 
 def _launches(source: ArchiveSource) -> int:
     """How many launches the spec asks for; 0 if it cannot be read (another check reports it)."""
     try:
-        asked = jsonio.parse(source.read("spec.json")).get("launches", 0)
+        count = jsonio.parse(source.read("spec.json")).get("launches", 0)
     except (ArchiveRefused, jsonio.JsonRefused, AttributeError):
         return 0
-    return asked if isinstance(asked, int) and 0 < asked <= 1000 else 0
+    return count if isinstance(count, int) and 0 < count <= 1000 else 0
 
 
 def _manifest_problems(manifest: Manifest) -> Iterator[str]:
@@ -153,7 +153,7 @@ def file_problems(name: str, data: bytes) -> tuple[str, ...]:
 
 
 def _document_problems(name: str, data: bytes) -> Iterator[str]:
-    """Check a JSON document of kit: an object, in canonical form, with numbers in range."""
+    """Check a JSON document: an object, in canonical form, by its schema if it has one."""
     try:
         document = jsonio.parse(data, name)
     except jsonio.JsonRefused as error:
@@ -187,11 +187,11 @@ def _event_problems(data: bytes) -> Iterator[str]:
 def _is_plain(event: Any) -> bool:
     """Whether an event surely follows its schema; the full check is a hundred times slower."""
     try:
-        found = msgspec.convert(event, Event)
+        record = msgspec.convert(event, Event)
     except msgspec.ValidationError:
         return False
-    whole = found.seq >= 0 and found.t >= 0 and jsonio.is_sha256(found.prev)
-    return bool(whole) and found.kind in _kinds()
+    whole = record.seq >= 0 and record.t >= 0 and jsonio.is_sha256(record.prev)
+    return bool(whole) and record.kind in _kinds()
 
 
 @cache
@@ -249,16 +249,16 @@ def _validator(schema: str) -> Draft202012Validator:
 def sample_checks(records: RunRecords) -> list[Check]:
     """Compare streams with the plan, and find counters that never count."""
     devices = {d.device: d for m in records.plan.meters for d in m.devices}
-    strange = list(_strange(records, devices))
-    found = [judged("SAMPLES_INVALID", strange, "every stream is one that the plan names")]
+    unplanned = list(_unplanned_streams(records, devices))
+    results = [judged("SAMPLES_INVALID", unplanned, "every stream is one that the plan names")]
     zero = list(_zero_counters(records))
     summed = [z for device, z in zero if _is_summed(devices.get(device))]
     if summed or not zero:
-        return [*found, judged("COUNTER_ZERO", summed, "no energy counter is stuck at zero")]
-    return [*found, check("COUNTER_ZERO", "WARN", "; ".join(z for _, z in zero[:3]))]
+        return [*results, judged("COUNTER_ZERO", summed, "no energy counter is stuck at zero")]
+    return [*results, check("COUNTER_ZERO", "WARN", "; ".join(z for _, z in zero[:3]))]
 
 
-def _strange(records: RunRecords, devices: dict[str, MeterDevice]) -> Iterator[str]:
+def _unplanned_streams(records: RunRecords, devices: dict[str, MeterDevice]) -> Iterator[str]:
     for (device, quantity), series in records.samples.series.items():
         facts = devices[device].quantities.get(quantity) if device in devices else None
         if quantity not in QUANTITIES:
@@ -271,8 +271,8 @@ def _strange(records: RunRecords, devices: dict[str, MeterDevice]) -> Iterator[s
 
 def _zero_counters(records: RunRecords) -> Iterator[tuple[str, str]]:
     for (device, quantity), series in records.samples.series.items():
-        known = QUANTITIES.get(quantity)
-        counts = known is not None and known.kind == "counter" and known.unit == "J"
+        definition = QUANTITIES.get(quantity)
+        counts = definition is not None and definition.kind == "counter" and definition.unit == "J"
         if counts and len(series.raw) > 1 and not series.raw.any():
             yield device, f"{device} {quantity} is 0 all the time"
 

@@ -32,17 +32,17 @@ _STALE_S, _HOLE, _HOLES = 0.1, 1.75, 0.01
 def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> list[Check]:
     """Check that every stream is present and covers the run, and that no row is missing."""
     whole = manifest.status == "complete"
-    missing, faint = _presence(records, whole)
+    missing, doubts = _presence(records, whole)
     present = judged("STREAM_MISSING", missing, "every device was read from begin to end")
-    if not missing and faint:
-        present = check("STREAM_MISSING", "WARN", "; ".join(faint[:3]))
+    if not missing and doubts:
+        present = check("STREAM_MISSING", "WARN", "; ".join(doubts[:3]))
     return [present, _gaps(records, source, whole)]
 
 
 def _presence(records: RunRecords, whole: bool) -> tuple[list[str], list[str]]:
-    """Missing streams, and incomplete ones with their explanation."""
+    """Problems and doubts: what is missing is a doubt if it is explained, or the run incomplete."""
     missing: list[str] = []
-    faint: list[str] = []
+    doubts: list[str] = []
     lost = lost_times(records)
     for meter in records.plan.meters:
         complaints = lost.get(meter.label, [])
@@ -53,9 +53,9 @@ def _presence(records: RunRecords, whole: bool) -> tuple[list[str], list[str]]:
                 series = records.samples.get(device.device, quantity)
                 name = f"{device.device} {quantity}"
                 gone, doubt = _judged(records, series, facts, complaints)
-                (missing if whole else faint).extend(f"{name}: {problem}" for problem in gone)
-                faint += [f"{name}: {problem}" for problem in doubt]
-    return missing, faint
+                (missing if whole else doubts).extend(f"{name}: {problem}" for problem in gone)
+                doubts += [f"{name}: {problem}" for problem in doubt]
+    return missing, doubts
 
 
 def _judged(
@@ -94,40 +94,45 @@ def _edges(
 
 
 def _covered(series: Series, begin: int, end: int) -> bool:
-    """Whether failed reads fill the interval: at least a few, also in its far half."""
+    """Whether the interval's later half holds a failed read, which explains it."""
     failed = series.error_times[(series.error_times >= begin) & (series.error_times <= end)]
     return len(failed) > 0 and int(failed.max()) > (begin + end) // 2
 
 
 def _slack_ns(series: Series, facts: dict[str, object]) -> float:
     """How far a stream may end from the run's edges (ns): five periods, at least a second."""
-    told = [seconds_of(facts, key, 0.0) for key in ("period_s", "poll_s")]
+    periods_s = [seconds_of(facts, key, 0.0) for key in ("period_s", "poll_s")]
     gaps = np.diff(series.t)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
-    return max(_SLACK_S / NS, _PERIODS * max(usual, *(s / NS for s in told)))
+    return max(_SLACK_S / NS, _PERIODS * max(usual, *(s / NS for s in periods_s)))
 
 
 def _gaps(records: RunRecords, source: ArchiveSource, whole: bool) -> Check:
-    found = [*records.samples.gaps, *_rows(records, source), *_unread(records), *_at_once(records)]
-    if found and not whole:
-        return check("SAMPLES_GAP", "WARN", "; ".join(found[:3]))
-    if not found and (holes := list(_holes(records))):
+    problems = [
+        *records.samples.gaps,
+        *_rows(records, source),
+        *_unread(records),
+        *_at_once(records),
+    ]
+    if problems and not whole:
+        return check("SAMPLES_GAP", "WARN", "; ".join(problems[:3]))
+    if not problems and (holes := list(_holes(records))):
         return check("SAMPLES_GAP", "WARN", "; ".join(holes[:3]))
-    return judged("SAMPLES_GAP", found, "no row of samples is missing")
+    return judged("SAMPLES_GAP", problems, "no row of samples is missing")
 
 
 def _rows(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
     """Compare the rows with the samplers' count of them."""
     stopped = [e.data for e in records.events if e.kind == "sampler.stopped"]
     started = sum(e.kind == "sampler.started" for e in records.events)
-    told = [said["rows"] for said in stopped if isinstance(said.get("rows"), int)]
-    if len(told) < started:
-        yield f"{started - len(told)} of {started} samplers did not say how many rows they wrote"
+    counts = [report["rows"] for report in stopped if isinstance(report.get("rows"), int)]
+    if len(counts) < started:
+        yield f"{started - len(counts)} of {started} samplers did not say how many rows they wrote"
         return
     names = [n for n in source.names() if n.startswith("samples/")]
     rows = sum(piece.count(b"\n") for name in names for piece in source.pieces(name)) - len(names)
-    if rows != sum(told):
-        yield f"{rows} rows, the samplers wrote {sum(told)}"
+    if rows != sum(counts):
+        yield f"{rows} rows, the samplers wrote {sum(counts)}"
 
 
 def _unread(records: RunRecords) -> Iterator[str]:
@@ -187,13 +192,13 @@ def _at_once(records: RunRecords) -> Iterator[str]:
 
 def _missed(records: RunRecords) -> Counter[str]:
     """Overruns that the samplers reported, by meter."""
-    found: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
     for event in records.events:
-        told = event.data.get("overruns") if event.kind == "sampler.stopped" else None
-        for tier, number in told.items() if isinstance(told, dict) else ():
+        overruns = event.data.get("overruns") if event.kind == "sampler.stopped" else None
+        for tier, number in overruns.items() if isinstance(overruns, dict) else ():
             if isinstance(number, int):
-                found[str(tier).rpartition(".")[0]] += number
-    return found
+                missed[str(tier).rpartition(".")[0]] += number
+    return missed
 
 
 def _deadlines(series: Series | None, quantity: str, facts: dict[str, object]) -> int:
@@ -221,15 +226,15 @@ def _longest_s(gaps: Ints, quantity: str, facts: dict[str, object]) -> float:
     A counter without a pace is read in bursts and by single reads up to ten seconds apart: the
     usual distance of its reads does not bound the longest one.
     """
-    known = QUANTITIES.get(quantity)  # a forger may name anything
-    if known and known.kind == "counter" and "poll_s" not in facts:
+    definition = QUANTITIES.get(quantity)  # a forger may name anything
+    if definition and definition.kind == "counter" and "poll_s" not in facts:
         return _UNEVEN_S
     return max(_SLACK_S, 2 * _PERIODS * float(np.median(gaps)) * NS)
 
 
 def _facts(records: RunRecords, device: str, quantity: str) -> dict[str, object]:
     for meter in records.plan.meters:
-        for found in meter.devices:
-            if found.device == device and quantity in found.quantities:
-                return found.quantities[quantity]
+        for planned in meter.devices:
+            if planned.device == device and quantity in planned.quantities:
+                return planned.quantities[quantity]
     return {}

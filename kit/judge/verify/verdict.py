@@ -71,11 +71,11 @@ class Verdict(Record, frozen=True, kw_only=True):
     @property
     def levels(self) -> dict[str, str]:
         """The worst status of each level; ``NOT_REACHED`` for one that was not checked."""
-        found = dict.fromkeys(LEVELS, "NOT_REACHED")
+        worst = dict.fromkeys(LEVELS, "NOT_REACHED")
         for level in LEVELS:
             statuses = {check.status for check in self.checks if check.level == level}
-            found[level] = next((s for s in _WORST_FIRST if s in statuses), "NOT_REACHED")
-        return found
+            worst[level] = next((s for s in _WORST_FIRST if s in statuses), "NOT_REACHED")
+        return worst
 
     @property
     def exit_code(self) -> int:
@@ -96,9 +96,9 @@ class Verdict(Record, frozen=True, kw_only=True):
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as a JSON document."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
+        document: dict[str, Any] = msgspec.to_builtins(self)
         return {
-            **found,
+            **document,
             "outcome": self.outcome,
             "passed": self.passed,
             "levels": self.levels,
@@ -108,7 +108,7 @@ class Verdict(Record, frozen=True, kw_only=True):
 
 
 def check(code: str, status: Status, message: str = "") -> Check:
-    """Make a check; without a message it has the code's meaning."""
+    """Make a check; without a message it has the code's meaning. Long messages are cut."""
     text = clean(message or MEANING[code])
     if len(text) > _LIMIT:
         text = text[: _LIMIT - 1] + "…"
@@ -116,11 +116,12 @@ def check(code: str, status: Status, message: str = "") -> Check:
 
 
 def judged(code: str, problems: Iterable[str], fine: str, doubts: Iterable[str] = ()) -> Check:
-    """FAIL with the first problems, else WARN with the first doubts, else PASS with ``fine``."""
-    found, status = list(problems), "FAIL"
-    if not found:
-        found, status = list(doubts), "WARN"
-    if not found:
+    """FAIL with the first three problems, else WARN with the first three doubts, else PASS with
+    ``fine``."""
+    messages, status = list(problems), "FAIL"
+    if not messages:
+        messages, status = list(doubts), "WARN"
+    if not messages:
         return check(code, "PASS", fine)
-    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-    return check(code, "FAIL" if status == "FAIL" else "WARN", "; ".join(found[:3]) + more)
+    more = f" (and {len(messages) - 3} more)" if len(messages) > 3 else ""
+    return check(code, "FAIL" if status == "FAIL" else "WARN", "; ".join(messages[:3]) + more)

@@ -18,8 +18,8 @@ from kit.judge.verify.verdict import Check, check, judged
 
 def ruled_by(plan: Plan, code: str, problems: Iterable[str], fine: str) -> Check:
     """FAIL with the problems of a run of this version, WARN with those of another version's."""
-    found = list(problems)
-    if not found or plan.kit_version == __version__:
-        return judged(code, found, fine)
+    differences = list(problems)
+    if not differences or plan.kit_version == __version__:
+        return judged(code, differences, fine)
     by = f"sealed by kit {plan.kit_version[:20]!a}; this kit {__version__} may have other rules"
-    return check(code, "WARN", f"{by}: {'; '.join(found[:3])}")
+    return check(code, "WARN", f"{by}: {'; '.join(differences[:3])}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kit.core.errors import LaunchFailed
-from kit.machine.containers.faults import Missing, speaking
+from kit.machine.containers.faults import Missing, engine_errors
 from kit.machine.containers.logs import LogFile
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ class Container:
         self.labels: dict[str, str] = dict(made.labels)
 
     def start(self) -> None:
-        with speaking("start the container", self._files):
+        with engine_errors("start the container", self._files):
             self._made.start()
 
     def wait(self) -> None:
         """Block until the container is not running; costs nothing while it runs."""
-        with speaking("wait for the container"):
+        with engine_errors("wait for the container"):
             self._api.wait(self.id, timeout=None)
 
     def exited(self) -> Exit | None:
@@ -94,23 +94,23 @@ class Container:
 
     def tail(self, lines: int = 20) -> str:
         """The last lines of its log, as text."""
-        with speaking("read the log"):
+        with engine_errors("read the log"):
             data: bytes = self._api.logs(self.id, tail=lines)
         return data.decode("utf-8", "replace")
 
     def output(self, limit: int) -> bytes:
         """Its stdout, at most ``limit`` bytes and one more piece."""
-        found = bytearray()
-        with speaking("read the output"):
+        data = bytearray()
+        with engine_errors("read the output"):
             for piece in self._api.logs(self.id, stdout=True, stderr=False, stream=True):
-                found += piece
-                if len(found) > limit:
+                data += piece
+                if len(data) > limit:
                     break
-        return bytes(found)
+        return bytes(data)
 
     def stream_log(self) -> Iterator[bytes]:
         """Its log from the first line on, in pieces as they come; ends with the container."""
-        with speaking("stream the log"):
+        with engine_errors("stream the log"):
             yield from self._api.logs(self.id, stream=True, follow=True)
 
     def save_log(self, path: Path) -> None:
@@ -121,7 +121,7 @@ class Container:
         written = path.with_suffix(".saved.tmp")
         file = LogFile(written)
         try:
-            with speaking("read the log"):
+            with engine_errors("read the log"):
                 for chunk in self._api.logs(self.id, stream=True, follow=False):
                     file.write(chunk)
         finally:
@@ -130,13 +130,13 @@ class Container:
 
     def stop(self, timeout_s: float) -> None:
         """SIGTERM, then SIGKILL after ``timeout_s`` seconds."""
-        with suppress(Missing), speaking("stop the container"):
+        with suppress(Missing), engine_errors("stop the container"):
             self._made.stop(timeout=max(0, round(timeout_s)))
 
     def remove(self) -> None:
         """Kill it if it still runs, and remove it; does nothing if it is gone."""
         try:
-            with speaking("remove the container"):
+            with engine_errors("remove the container"):
                 self._made.remove(force=True, v=True)
         except Missing:
             return
@@ -145,9 +145,9 @@ class Container:
                 raise
 
     def _inspect(self) -> dict[str, Any]:
-        with speaking("inspect the container"):
-            found: dict[str, Any] = self._api.inspect_container(self.id)
-        return found
+        with engine_errors("inspect the container"):
+            details: dict[str, Any] = self._api.inspect_container(self.id)
+        return details
 
     def _state(self) -> dict[str, Any]:
         return dict(self._inspect()["State"])

@@ -74,16 +74,17 @@ def reach(environ: Mapping[str, str]) -> Endpoint:
     Raises:
         EngineUnavailable: no answer, no permission, or it is on another machine.
     """
-    found = find(environ)
+    endpoint = find(environ)
     default = Endpoint(Path(DEFAULT_SOCKET), "default")
     try:
-        knock(found)
+        knock(endpoint)
     except EngineUnavailable:
-        if found.source != "context" or environ.get("DOCKER_CONTEXT") or not default.path.exists():
+        chosen = endpoint.source != "context" or environ.get("DOCKER_CONTEXT")
+        if chosen or not default.path.exists():
             raise
         knock(default)
         return default
-    return found
+    return endpoint
 
 
 def knock(endpoint: Endpoint, timeout_s: float = 5.0) -> None:
@@ -126,9 +127,9 @@ def _local(host: str, source: str) -> Endpoint:
             f"{source} is {host!r}, which is no address of an engine",
             f"give it as unix://{DEFAULT_SOCKET}, or `unset DOCKER_HOST`",
         )
-    named = "DOCKER_HOST" if source == "DOCKER_HOST" else "the docker context in use"
+    name = "DOCKER_HOST" if source == "DOCKER_HOST" else "the docker context in use"
     raise EngineUnavailable(
-        f"{named} points to an engine that is reached over {scheme}://, not to this machine's "
+        f"{name} points to an engine that is reached over {scheme}://, not to this machine's "
         "own: kit would measure one machine while the container runs on another",
         "run kit on the machine that runs the engine; for the local one: "
         "`unset DOCKER_HOST` and `docker context use default`",
@@ -164,8 +165,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _unavailable(endpoint: Endpoint, error: OSError) -> EngineUnavailable:
-    named = "" if endpoint.source == "default" else f" (named by {endpoint.source})"
-    where = f"{endpoint.path}{named}"
+    origin = "" if endpoint.source == "default" else f" (named by {endpoint.source})"
+    where = f"{endpoint.path}{origin}"
     if isinstance(error, PermissionError):
         return EngineUnavailable(
             f"a container engine is at {where}, but this user may not speak to it",

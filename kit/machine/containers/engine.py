@@ -14,8 +14,8 @@ from kit.core.model import ImageIdentity
 from kit.machine.containers import endpoint
 from kit.machine.containers.container import Container, ContainerConfig, arguments
 from kit.machine.containers.enginefacts import facts_of, identity, image_store
-from kit.machine.containers.faults import Missing, speaking
-from kit.machine.containers.owners import HOST_NETWORK, LAUNCH, RUN, dead, labels
+from kit.machine.containers.faults import Missing, engine_errors
+from kit.machine.containers.owners import HOST_NETWORK, LAUNCH, RUN, is_dead, labels
 
 if TYPE_CHECKING:
     import docker
@@ -29,14 +29,14 @@ def connect(environ: Mapping[str, str] | None = None) -> Engine:
     Raises:
         EngineUnavailable: no answer, no permission, or it is not local.
     """
-    found = endpoint.reach(os.environ if environ is None else environ)
-    with ExitStack() as held:
-        with speaking("say what it is"):
-            client = held.enter_context(closing(_client(found.url, "auto", TIMEOUT_S)))
+    address = endpoint.reach(os.environ if environ is None else environ)
+    with ExitStack() as stack:
+        with engine_errors("say what it is"):
+            client = stack.enter_context(closing(_client(address.url, "auto", TIMEOUT_S)))
             info, version = client.info(), client.version()
         endpoint.refuse_remote(info)
-        held.pop_all()
-    return Engine(client, found, info, version)
+        stack.pop_all()
+    return Engine(client, address, info, version)
 
 
 def _client(url: str, version: str, timeout_s: int) -> docker.DockerClient:
@@ -64,12 +64,12 @@ class Engine:
     def __init__(
         self,
         client: docker.DockerClient,
-        found: endpoint.Endpoint,
+        address: endpoint.Endpoint,
         info: Mapping[str, Any],
         version: Mapping[str, Any],
     ) -> None:
         self._client = client
-        self._endpoint = found
+        self._endpoint = address
         self._info = info
         self._version = version
         self._bridges: bool | None = None
@@ -119,7 +119,7 @@ class Engine:
     def image(self, reference: str) -> ImageIdentity | None:
         """The image called ``reference`` (tag, digest or id), or None if it is not here."""
         try:
-            with speaking("inspect the image"):
+            with engine_errors("inspect the image"):
                 attrs = self._client.images.get(reference).attrs
         except Missing:
             return None
@@ -133,7 +133,7 @@ class Engine:
         """
         url, version = self._endpoint.url, self._client.api.api_version
         with (
-            speaking("load the image"),
+            engine_errors("load the image"),
             tar.open("rb") as file,
             closing(_client(url, version, LOAD_TIMEOUT_S)) as client,
         ):
@@ -145,26 +145,26 @@ class Engine:
     def tag(self, image_id: str, reference: str) -> None:
         """Give the image ``image_id`` the name ``reference`` (``name:tag``)."""
         name, _, tag = reference.rpartition(":")
-        with speaking("tag the image"):
+        with engine_errors("tag the image"):
             self._client.api.tag(image_id, name, tag)
 
     def remove_image(self, reference: str) -> None:
         """Remove an image's name, and the image with its last name; does nothing if it is gone."""
-        with suppress(Missing), speaking("remove the image"):
+        with suppress(Missing), engine_errors("remove the image"):
             self._client.api.remove_image(reference)
 
     # --- networks and containers ------------------------------------------------------------
 
     def create_network(self, name: str, labels: Mapping[str, str]) -> None:
         """Make an internal bridge, on which containers reach one another and the host's gateway."""
-        with speaking("make a network"):
+        with engine_errors("make a network"):
             self._client.api.create_network(
                 name, driver="bridge", internal=True, check_duplicate=True, labels=dict(labels)
             )
 
     def remove_network(self, name: str) -> None:
         """Remove a network; does nothing if it is gone."""
-        with suppress(Missing), speaking("remove the network"):
+        with suppress(Missing), engine_errors("remove the network"):
             self._client.api.remove_network(name)
 
     def create(self, config: ContainerConfig) -> Container:
@@ -175,7 +175,7 @@ class Engine:
             LaunchFailed: the engine refused.
         """
         files = tuple(path.resolve() for path in config.mounts.values())
-        with speaking("make the container", files):
+        with engine_errors("make the container", files):
             made = self._client.containers.create(config.image, **arguments(config))
         return Container(made, files)
 
@@ -202,7 +202,7 @@ class Engine:
         """
         removed = []
         for container in self._containers([RUN]):
-            if dead(container.labels, is_alive):
+            if is_dead(container.labels, is_alive):
                 run, launch = container.labels[RUN], int(container.labels.get(LAUNCH, "0"))
                 path = save_log(run, launch) if save_log else None
                 if path is not None:
@@ -210,20 +210,20 @@ class Engine:
                         container.save_log(path)
                 container.remove()
                 removed.append(f"container {container.name} of run {run}")
-        for name, found in self._networks([RUN]):
-            if dead(found, is_alive):
+        for name, owner in self._networks([RUN]):
+            if is_dead(owner, is_alive):
                 self.remove_network(name)
-                removed.append(f"network {name} of run {found[RUN]}")
+                removed.append(f"network {name} of run {owner[RUN]}")
         return removed
 
     def _containers(self, wanted: list[str]) -> list[Container]:
-        with speaking("list containers"):
-            found = self._client.containers.list(
+        with engine_errors("list containers"):
+            containers = self._client.containers.list(
                 all=True, filters={"label": wanted}, ignore_removed=True
             )
-        return [Container(c) for c in found]
+        return [Container(c) for c in containers]
 
     def _networks(self, wanted: list[str]) -> list[tuple[str, dict[str, str]]]:
-        with speaking("list networks"):
-            found = self._client.api.networks(filters={"label": wanted})
-        return [(str(n["Name"]), dict(n.get("Labels") or {})) for n in found]
+        with engine_errors("list networks"):
+            networks = self._client.api.networks(filters={"label": wanted})
+        return [(str(n["Name"]), dict(n.get("Labels") or {})) for n in networks]

@@ -181,8 +181,8 @@ def gpu_device_ids(
     keys = uuids[: request.count] or tuple(str(i) for i in range(request.count))
     if request.driver != "cdi":
         return keys
-    known = set(facts.get("cdi_devices") or ())
+    devices = set(facts.get("cdi_devices") or ())
     by_key = tuple(f"{CDI_KIND}={key}" for key in keys)
-    if known and not set(by_key) <= known:
+    if devices and not set(by_key) <= devices:
         return tuple(f"{CDI_KIND}={i}" for i in range(request.count))
     return by_key

@@ -15,10 +15,15 @@ class Missing(LaunchFailed):
 
 
 @contextmanager
-def speaking(what: str, hide: Iterable[Path] = ()) -> Iterator[None]:
-    """Turn exceptions of docker-py and its transport into a `KitError` about doing ``what``.
+def engine_errors(action: str, hide: Iterable[Path] = ()) -> Iterator[None]:
+    """Turn exceptions of docker-py and its transport into kit's errors, which name ``action``.
 
     The engine's message may be sealed with a failed run: the folders of ``hide`` are left out.
+
+    Raises:
+        Missing: the engine knows no such image, container or network.
+        LaunchFailed: the engine refused.
+        EngineUnavailable: it did not answer.
     """
     from docker.errors import APIError, DockerException, ImageLoadError, NotFound
     from requests.exceptions import RequestException
@@ -29,25 +34,25 @@ def speaking(what: str, hide: Iterable[Path] = ()) -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        said = _without(hide, str(error.explanation or error).strip())
-        missing = isinstance(error, NotFound) or said.lower().startswith("no such")
+        message = _without(hide, str(error.explanation or error).strip())
+        missing = isinstance(error, NotFound) or message.lower().startswith("no such")
         kind = Missing if missing else LaunchFailed
-        raise kind(f"the container engine cannot {what}: {said}", hint(said)) from error
+        raise kind(f"the container engine cannot {action}: {message}", hint(message)) from error
     except ImageLoadError as error:
         raise LaunchFailed(
-            f"the container engine cannot {what}: {error}", hint(str(error))
+            f"the container engine cannot {action}: {error}", hint(str(error))
         ) from error
     except (DockerException, RequestException, HTTPError, OSError, ValueError) as error:
         raise EngineUnavailable(
-            f"the container engine did not answer when asked to {what} ({type(error).__name__})",
+            f"the container engine did not answer when asked to {action} ({type(error).__name__})",
             "see whether it still runs: `docker info`, `journalctl -u docker`",
         ) from error
 
 
-def _without(hide: Iterable[Path], said: str) -> str:
+def _without(hide: Iterable[Path], message: str) -> str:
     for path in hide:
-        said = said.replace(str(path), path.name)
-    return said
+        message = message.replace(str(path), path.name)
+    return message
 
 
 _HINTS = (
@@ -67,6 +72,6 @@ _HINTS = (
 )
 
 
-def hint(said: str) -> str:
-    found = [remedy for text, remedy in _HINTS if text.lower() in said.lower()]
-    return found[0] if found else "`kit doctor` looks at the engine"
+def hint(message: str) -> str:
+    remedies = [remedy for text, remedy in _HINTS if text.lower() in message.lower()]
+    return remedies[0] if remedies else "`kit doctor` looks at the engine"

@@ -91,13 +91,13 @@ class KeptLog:
         try:
             file = LogFile(self.path)
             try:
-                asked = time.monotonic()
+                since = time.monotonic()
                 for chunk in self._source.stream_log():
-                    waited_s = time.monotonic() - asked
+                    waited_s = time.monotonic() - since
                     file.write(chunk)
                     if waited_s > _IDLE_S:
                         time.sleep(_GATHER_S)
-                    asked = time.monotonic()
+                    since = time.monotonic()
             finally:
                 file.close()
         except (KitError, OSError) as error:

@@ -29,14 +29,14 @@ def owner(pid: int) -> str:
     return f"{namespace}:{pid}:{fields[19]}" if fields[0] != "Z" else ""
 
 
-def dead(found: Mapping[str, str], is_alive: Callable[[str], bool]) -> bool:
-    """Whether the owner in the labels ``found`` is dead."""
-    if is_alive(found[RUN]):
+def is_dead(marks: Mapping[str, str], is_alive: Callable[[str], bool]) -> bool:
+    """Whether the run in the labels ``marks`` is dead, and the process that made it gone."""
+    if is_alive(marks[RUN]):
         return False
-    namespace, _, rest = found.get(OWNER, "").partition(":")
+    namespace, _, rest = marks.get(OWNER, "").partition(":")
     ours = owner(os.getpid())
-    if not rest or found[OWNER] == ours:
+    if not rest or marks[OWNER] == ours:
         return True
     if namespace != ours.partition(":")[0]:
         return False  # its maker is in a namespace that we cannot see
-    return owner(int(rest.partition(":")[0])) != found[OWNER]
+    return owner(int(rest.partition(":")[0])) != marks[OWNER]

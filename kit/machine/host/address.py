@@ -42,8 +42,8 @@ def parse(text: str) -> Address:
     plain = text.strip()
     if _SCHEME.match(plain):
         raise ValueError("SNMP is asked over UDP: it takes a name or an address, not a URL")
-    if found := _TRANSPORT.match(plain):
-        plain = plain[found.end() :]
+    if transport := _TRANSPORT.match(plain):
+        plain = plain[transport.end() :]
     host, port = _split(plain)
     if ":" in host and not _is_ipv6(host):
         raise ValueError(f"{host!r} is no IPv6 address")
@@ -59,17 +59,17 @@ def resolve(host: str, port: int) -> list[Target]:
         OSError: it has none (`socket.gaierror`).
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, proto=socket.IPPROTO_UDP)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, proto=socket.IPPROTO_UDP)
     except UnicodeError as error:
         raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
-    targets = [Target(family, cast("SockAddr", address)) for family, _, _, _, address in found]
+    targets = [Target(family, cast("SockAddr", address)) for family, _, _, _, address in infos]
     if host.rstrip(".").lower() == "localhost":  # is both loopbacks by RFC 6761
-        known = {target.family for target in targets}
-        both = (
+        families = {target.family for target in targets}
+        loopbacks = (
             Target(socket.AF_INET6, ("::1", port, 0, 0)),
             Target(socket.AF_INET, ("127.0.0.1", port)),
         )
-        targets += [target for target in both if target.family not in known]
+        targets += [target for target in loopbacks if target.family not in families]
     return list(dict.fromkeys(targets))[:_MOST]
 
 

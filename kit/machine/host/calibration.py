@@ -37,10 +37,10 @@ class Calibration(Record, frozen=True, kw_only=True):
     valid_degc: tuple[float, float] | None = None
 
 
-def public(one: Calibration) -> dict[str, Any]:
+def public(calibration: Calibration) -> dict[str, Any]:
     """A calibration as it is sealed with a run: all but the card's UUID."""
-    told: dict[str, Any] = msgspec.to_builtins(one)
-    return {key: value for key, value in told.items() if key != "uuid" and value is not None}
+    document: dict[str, Any] = msgspec.to_builtins(calibration)
+    return {key: value for key, value in document.items() if key != "uuid" and value is not None}
 
 
 def load(folder: Path) -> tuple[Calibration, ...]:
@@ -51,24 +51,24 @@ def load(folder: Path) -> tuple[Calibration, ...]:
     """
     if not folder.is_dir():
         return ()
-    found: dict[str, Calibration] = {}
+    calibrations: dict[str, Calibration] = {}
     problems: list[str] = []
     for path in sorted(folder.glob("*.json")):
         try:
-            one = _read(path)
+            calibration = _read(path)
         except UsageError as error:
             problems.append(error.message)
             continue
-        if one.uuid.lower() in found:
+        if calibration.uuid.lower() in calibrations:
             problems.append(f"{path.name}: another file calibrates the same card")
-        found[one.uuid.lower()] = one
+        calibrations[calibration.uuid.lower()] = calibration
     if problems:
         raise UsageError(
             f"{folder.name}: {'; '.join(problems)}",
             "fix the files, or move them out of the folder; `kit schema calibration` says what "
             "one must hold",
         )
-    return tuple(found.values())
+    return tuple(calibrations.values())
 
 
 def _read(path: Path) -> Calibration:
@@ -81,15 +81,15 @@ def _read(path: Path) -> Calibration:
         raise UsageError(f"{path.name} cannot be read: {error.strerror}") from error
     schema = jsonio.read(resources.schema_path("calibration"))
     errors = jsonio.validator(schema).iter_errors(document)
-    told = [_sentence(error) for error in sorted(errors, key=lambda e: e.json_path)]
-    if told:
-        raise UsageError(f"{path.name}: {', '.join(told)}")
-    found = msgspec.convert(document, Calibration, strict=False)
+    problems = [_sentence(error) for error in sorted(errors, key=lambda e: e.json_path)]
+    if problems:
+        raise UsageError(f"{path.name}: {', '.join(problems)}")
+    calibration = msgspec.convert(document, Calibration, strict=False)
     for name in ("valid_w", "valid_degc"):
-        limits = getattr(found, name)
+        limits = getattr(calibration, name)
         if limits and limits[0] >= limits[1]:
             raise UsageError(f"{path.name}: {name} must rise")
-    return found
+    return calibration
 
 
 def _sentence(error: Any) -> str:

@@ -122,11 +122,11 @@ class HostConfig(Section, frozen=True, kw_only=True):
             UsageError: the file named cannot be read, is not TOML, or says something kit does
                 not understand; every such thing is listed.
         """
-        found = path or config_path()
-        if not found.exists() and path is None and VARIABLE not in os.environ:
+        file = path or config_path()
+        if not file.exists() and path is None and VARIABLE not in os.environ:
             return cls()
-        config = cls.parse(_read(found), found.name)
-        return msgspec.structs.replace(config, folder=found.absolute().parent)
+        config = cls.parse(_read(file), file.name)
+        return msgspec.structs.replace(config, folder=file.absolute().parent)
 
     @classmethod
     def parse(cls, text: str, name: str = "host.toml") -> HostConfig:
@@ -158,29 +158,33 @@ class HostConfig(Section, frozen=True, kw_only=True):
         return config_path().parent / "calibrations"
 
     def meter(self, name: str, alias: str | None = None) -> dict[str, Any]:
-        """What this host says to the meter ``name`` under ``alias``; empty when nothing.
+        """The settings of the meter ``name`` under ``alias`` on this host; empty without any.
 
         Raises:
             UsageError: the meter is NVML, and a calibration file cannot be used.
         """
-        if name == "nvml" and (known := calibration.load(self.calibration_folder)):
-            return {"calibrations": [_sealable(one) for one in known]}
+        if name == "nvml" and (cards := calibration.load(self.calibration_folder)):
+            return {"calibrations": [_sealable(card) for card in cards]}
         if section := self.section(name, alias):
             return self._aliased(name, str(alias), section)
         if name == "estimate" and self.estimate:
-            found: dict[str, Any] = msgspec.to_builtins(self.estimate)
-            return found
+            settings: dict[str, Any] = msgspec.to_builtins(self.estimate)
+            return settings
         if name == "codecarbon" and self.codecarbon:
             return {"country": self.codecarbon.country}
         return {}
 
     def calibrations(self, name: str, alias: str | None = None) -> dict[str, bytes]:
-        """What may be sealed of the calibrations that a meter is told, by their SHA-256."""
-        told = self.meter(name, alias)
-        pdu = told.get("calibration", {})
-        found = [one["document"] for one in told.get("calibrations", ())]
-        found += [pdu_calibration.document(pdu)] if "calibration_sha256" in pdu else []
-        documents = [jsonio.canonical(document) for document in found]
+        """What a run may seal of a meter's calibrations, by SHA-256.
+
+        Raises:
+            UsageError: a calibration file cannot be used.
+        """
+        settings = self.meter(name, alias)
+        pdu = settings.get("calibration", {})
+        sealable = [card["document"] for card in settings.get("calibrations", ())]
+        sealable += [pdu_calibration.document(pdu)] if "calibration_sha256" in pdu else []
+        documents = [jsonio.canonical(document) for document in sealable]
         return {jsonio.digest(data): data for data in documents}
 
     def section(self, name: str, alias: str | None) -> Aliased | None:
@@ -193,14 +197,14 @@ class HostConfig(Section, frozen=True, kw_only=True):
         return [(name, alias) for name in ALIASED for alias in getattr(self, name)]
 
     def _aliased(self, name: str, alias: str, section: Aliased) -> dict[str, Any]:
-        found = section.told()
-        profile = str(found.get("profile", ""))
+        settings = section.settings()
+        profile = str(settings.get("profile", ""))
         if self.folder and profile.endswith(".json"):
-            found["profile"] = str(self.folder / Path(profile).expanduser())
+            settings["profile"] = str(self.folder / Path(profile).expanduser())
         if name != "pdu":
-            return found
-        calibrated = pdu_calibration.facts(self.folder, alias, found)
-        return found | ({"calibration": calibrated} if calibrated else {})
+            return settings
+        calibrated = pdu_calibration.facts(self.folder, alias, settings)
+        return settings | ({"calibration": calibrated} if calibrated else {})
 
     @property
     def has_secrets(self) -> bool:
@@ -240,16 +244,16 @@ def _problems(document: dict[str, Any]) -> list[str]:
     sections: list[tuple[str, Any, type[Section]]] = [
         (key, document[key], kind) for key, kind in _KINDS.items() if key in document
     ]
-    known = ", ".join((*ALIASED, *_KINDS))
+    names = ", ".join((*ALIASED, *_KINDS))
     unknown = sorted(set(document) - {*ALIASED, *_KINDS})
-    problems = [f"unknown section [{key}] (known: {known})" for key in unknown]
-    for meter, its in ALIASED.items():
-        found = document.get(meter, {})
-        if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+    problems = [f"unknown section [{key}] (known: {names})" for key in unknown]
+    for meter, section in ALIASED.items():
+        devices = document.get(meter, {})
+        if not isinstance(devices, dict) or not all(isinstance(v, dict) for v in devices.values()):
             word = "PDUs" if meter == "pdu" else f"Devices of the meter {meter}"
             problems.append(f"{word} are sections of their own, as [{meter}.rack1]")
         else:
-            sections += [(f"{meter}.{alias}", value, its) for alias, value in found.items()]
+            sections += [(f"{meter}.{alias}", value, section) for alias, value in devices.items()]
     for name, value, kind in sections:
         problems += _section_problems(name, value, kind)
     return problems or _shared(document)
@@ -259,16 +263,16 @@ def _shared(document: dict[str, Any]) -> list[str]:
     """Sections of one meter that read the same: in one run it would count twice."""
     problems = []
     for meter, kind in ALIASED.items():
-        known: dict[tuple[str, ...], str] = {}
+        readers: dict[tuple[str, ...], str] = {}
         for alias, value in document.get(meter, {}).items():
             for part in msgspec.convert(value, kind).reads:
-                if part in known:
+                if part in readers:
                     problems.append(
-                        f"[{meter}.{alias}] reads what [{meter}.{known[part]}] reads: in one run "
+                        f"[{meter}.{alias}] reads what [{meter}.{readers[part]}] reads: in one run "
                         "it would count twice"
                     )
                     break
-                known[part] = alias
+                readers[part] = alias
     return problems
 
 
@@ -299,8 +303,8 @@ _RULES: dict[type[Section], Callable[[Any], list[str]]] = {
 }
 
 
-def _sealable(one: calibration.Calibration) -> dict[str, Any]:
-    """A card's calibration as the meter is told it, with the form in which a run seals it."""
-    document = calibration.public(one)
-    told: dict[str, Any] = msgspec.to_builtins(one)
-    return {**told, "document": document, "calibration_sha256": jsonio.hash_of(document)}
+def _sealable(card: calibration.Calibration) -> dict[str, Any]:
+    """A card's calibration as the meter's settings hold it, with the form that a run seals."""
+    document = calibration.public(card)
+    facts: dict[str, Any] = msgspec.to_builtins(card)
+    return {**facts, "document": document, "calibration_sha256": jsonio.hash_of(document)}

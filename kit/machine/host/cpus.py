@@ -52,8 +52,8 @@ def parse_set(cpus: str) -> frozenset[int]:
     Raises:
         ValueError: when ``cpus`` is not a CPU set.
     """
-    found: set[int] = set()
+    numbers: set[int] = set()
     for part in filter(None, cpus.split(",")):
         first, _, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
+        numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)

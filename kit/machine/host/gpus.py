@@ -45,7 +45,7 @@ def nvml() -> Iterator[Any]:
     try:
         module.nvmlInit()
     except module.NVMLError as error:
-        raise NvmlUnavailable(_why_not(module, error)) from error
+        raise NvmlUnavailable(_reason(module, error)) from error
     try:
         yield module
     finally:
@@ -65,7 +65,7 @@ def identities() -> dict[str, Any]:
     """{alias: uuid and bus address}; without NVML absent with a reason."""
     try:
         with nvml() as module:
-            return _cards(module, _named)
+            return _cards(module, _identity)
     except NvmlUnavailable as error:
         return absent(str(error))
 
@@ -79,14 +79,14 @@ def energy_counters() -> dict[str, Any]:
         return absent(str(error))
 
 
-def _why_not(module: Any, error: Exception) -> str:
+def _reason(module: Any, error: Exception) -> str:
     code = getattr(error, "value", None)
-    known = {
+    reasons = {
         module.NVML_ERROR_LIBRARY_NOT_FOUND: NO_DRIVER,
         module.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA kernel driver is not loaded",
         module.NVML_ERROR_NO_PERMISSION: "no permission to use the NVIDIA driver",
     }
-    return known.get(code, f"NVML: {error}")
+    return reasons.get(code, f"NVML: {error}")
 
 
 def _driver(module: Any) -> dict[str, Any]:
@@ -99,13 +99,13 @@ def _cuda(m: Any, _: Any) -> str:
 
 
 def _cards(module: Any, read: Ask) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    cards: dict[str, Any] = {}
     for index in range(module.nvmlDeviceGetCount()):
         try:
-            found[f"gpu{index}"] = read(module, module.nvmlDeviceGetHandleByIndex(index))
+            cards[f"gpu{index}"] = read(module, module.nvmlDeviceGetHandleByIndex(index))
         except module.NVMLError as error:
-            found[f"gpu{index}"] = absent(f"NVML: {error}")
-    return found
+            cards[f"gpu{index}"] = absent(f"NVML: {error}")
+    return cards
 
 
 def _ask(module: Any, handle: Any, query: Ask) -> Any:
@@ -118,7 +118,7 @@ def _ask(module: Any, handle: Any, query: Ask) -> Any:
         return absent(f"NVML: {type(error).__name__}")
 
 
-def _named(module: Any, handle: Any) -> dict[str, Any]:
+def _identity(module: Any, handle: Any) -> dict[str, Any]:
     return {
         "uuid": _ask(module, handle, lambda m, h: m.nvmlDeviceGetUUID(h)),
         "bus": _ask(module, handle, lambda m, h: m.nvmlDeviceGetPciInfo(h).busId),

@@ -32,10 +32,10 @@ def text(path: Path, missing: str) -> str | Absent:
 
 def number(path: Path, missing: str) -> int | Absent:
     """The integer in ``path``, or absent."""
-    found = text(path, missing)
-    if isinstance(found, dict):
-        return found
+    content = text(path, missing)
+    if isinstance(content, dict):
+        return content
     try:
-        return int(found)
+        return int(content)
     except ValueError:
         return absent("not a number")

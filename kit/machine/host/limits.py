@@ -59,11 +59,11 @@ def pdu(section: Any) -> list[str]:
 def _host(section: Any) -> list[str]:
     """Problems of a PDU's address, which may include its port."""
     try:
-        found = address.parse(section.host)
+        parsed = address.parse(section.host)
     except ValueError as error:
         return [f"`host` {section.host!r}: {error} ({address.FORMS})"]
-    if found.port not in (None, section.port) and section.port != _SNMP_PORT:
-        return [f"`host` has the port {found.port}, and `port` is {section.port}: give one"]
+    if parsed.port not in (None, section.port) and section.port != _SNMP_PORT:
+        return [f"`host` has the port {parsed.port}, and `port` is {section.port}: give one"]
     return []
 
 

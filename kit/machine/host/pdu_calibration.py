@@ -24,7 +24,7 @@ _NUMBERS = {
     "correction": (0.5, 2.0),
     "gain": (0.0, 0.5),
 }
-_WORDS = ("gain_source", "calibrated")
+_TEXTS = ("gain_source", "calibrated")
 
 
 def facts(folder: Path | None, alias: str, section: dict[str, Any]) -> dict[str, Any]:
@@ -39,14 +39,14 @@ def facts(folder: Path | None, alias: str, section: dict[str, Any]) -> dict[str,
     if entry.get("made_for") != made_for(section):
         return {"calibration_unused": "made for another profile or other outlets: repeat it"}
     _check(folder, alias, entry["facts"])
-    found = {key: entry["facts"][key] for key in (*_NUMBERS, *_WORDS) if key in entry["facts"]}
-    return {**found, "calibration_sha256": jsonio.hash_of(document(found))}
+    values = {key: entry["facts"][key] for key in (*_NUMBERS, *_TEXTS) if key in entry["facts"]}
+    return {**values, "calibration_sha256": jsonio.hash_of(document(values))}
 
 
-def document(found: dict[str, Any]) -> dict[str, Any]:
+def document(facts: dict[str, Any]) -> dict[str, Any]:
     """A calibration as it is sealed with a run: without the outlets that it was made for."""
-    told = {key: value for key, value in found.items() if key != "calibration_sha256"}
-    return {"schema": SCHEMA, "facts": told}
+    sealed = {key: value for key, value in facts.items() if key != "calibration_sha256"}
+    return {"schema": SCHEMA, "facts": sealed}
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -60,15 +60,15 @@ def read(folder: Path) -> dict[str, Any]:
         return {}
     remedy = _remedy(folder)
     try:
-        found = jsonio.read_own(path)
+        entries_by_alias = jsonio.read_own(path)
     except jsonio.JsonRefused as error:
         raise UsageError(f"{FILE} cannot be read: {error.message}", remedy) from error
     except OSError as error:
         raise UsageError(f"{FILE} cannot be read: {error.strerror}", remedy) from error
-    entries = found.values() if isinstance(found, dict) else [None]
+    entries = entries_by_alias.values() if isinstance(entries_by_alias, dict) else [None]
     if not all(isinstance(e, dict) and isinstance(e.get("facts"), dict) for e in entries):
         raise UsageError(f"{FILE} is not one that kit wrote", remedy)
-    return dict(found)
+    return dict(entries_by_alias)
 
 
 def keep(folder: Path, alias: str, entry: dict[str, Any]) -> Path:
@@ -85,14 +85,14 @@ def keep(folder: Path, alias: str, entry: dict[str, Any]) -> Path:
 
 def made_for(section: dict[str, Any]) -> dict[str, Any]:
     """The part of a ``[pdu.*]`` section on which a calibration depends."""
-    found: dict[str, Any] = {key: section.get(key) for key in _MADE_FOR}
-    found["profile"] = Path(str(found["profile"])).stem
+    part: dict[str, Any] = {key: section.get(key) for key in _MADE_FOR}
+    part["profile"] = Path(str(part["profile"])).stem
     for key in ("outlets", "inlets"):
-        found[key] = sorted(str(each) for each in found[key] or ())
-    return found
+        part[key] = sorted(str(outlet) for outlet in part[key] or ())
+    return part
 
 
-def _check(folder: Path, alias: str, told: dict[str, Any]) -> None:
+def _check(folder: Path, alias: str, facts: dict[str, Any]) -> None:
     """Refuse impossible numbers, and texts that a plan cannot hold.
 
     Raises:
@@ -101,10 +101,10 @@ def _check(folder: Path, alias: str, told: dict[str, Any]) -> None:
     problems = [
         f"{key} must lie in {low:g}…{high:g}"
         for key, (low, high) in _NUMBERS.items()
-        if key in told and not _is_within(told[key], low, high)
+        if key in facts and not _is_within(facts[key], low, high)
     ]
     problems += [
-        f"{key} must be a line of text" for key in _WORDS if not _is_line(told.get(key, ""))
+        f"{key} must be a line of text" for key in _TEXTS if not _is_line(facts.get(key, ""))
     ]
     if problems:
         raise UsageError(f"{FILE}, entry {alias}: {', '.join(problems)}", _remedy(folder))

@@ -39,10 +39,10 @@ class AliasedSection(Section, frozen=True, kw_only=True):
         """Whether it holds a credential."""
         return any(getattr(self, key) for key in self.secrets)
 
-    def told(self) -> dict[str, Any]:
-        """What the meter is given."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
-        return found
+    def settings(self) -> dict[str, Any]:
+        """The meter's settings."""
+        settings: dict[str, Any] = msgspec.to_builtins(self)
+        return settings
 
 
 class PduConfig(AliasedSection, frozen=True, kw_only=True):
@@ -93,8 +93,8 @@ class PduConfig(AliasedSection, frozen=True, kw_only=True):
         parts += [("inlet", str(n)) for n in self.inlets]
         return frozenset((*where, *part) for part in parts or [("all", "")])
 
-    def told(self) -> dict[str, Any]:
-        return super().told() | {"version": self.snmp_version}
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"version": self.snmp_version}
 
     def __repr__(self) -> str:
         """Without credentials: a repr ends up in logs and tracebacks."""

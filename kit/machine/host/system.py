@@ -104,7 +104,7 @@ def load(root: Path = ROOT) -> dict[str, Any]:
     content = text(root / "proc/loadavg", "no /proc/loadavg")
     if isinstance(content, dict):
         return content
-    one, five, fifteen = (float(word) for word in content.split()[:3])
+    one, five, fifteen = (float(number) for number in content.split()[:3])
     return {"one_minute": one, "five_minutes": five, "fifteen_minutes": fifteen}
 
 
@@ -159,8 +159,8 @@ def _cpuinfo(root: Path) -> list[dict[str, str]]:
     if isinstance(content, dict):
         return []
     blocks = [_colon_lines(block) for block in content.split("\n\n")]
-    found = [{key: value for key, _, value in block} for block in blocks]
-    return [block for block in found if "processor" in block]
+    cpus = [{key: value for key, _, value in block} for block in blocks]
+    return [block for block in cpus if "processor" in block]
 
 
 def _colon_lines(content: str) -> list[tuple[str, str, str]]:

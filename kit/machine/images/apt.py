@@ -50,7 +50,7 @@ class Archive(NamedTuple):
     def resolve(self, lock: BaseLock) -> BaseLock:
         """``lock`` with today's packages for its declaration."""
         argv = ["apt-get", "-q", "--simulate", "--no-install-recommends", "install", "--"]
-        said = run(
+        output = run(
             [*argv, _ESSENTIAL, *lock.include],
             what="apt cannot resolve the base system",
             remedy="name packages of its suite in the base's image.json",
@@ -58,7 +58,7 @@ class Archive(NamedTuple):
         )
         index = self._index()
         debs = {}
-        for name, version in _INSTALLED.findall(said):
+        for name, version in _INSTALLED.findall(output):
             name = name.partition(":")[0]
             debs[name] = _deb(name, index[name, version], lock.component)
         return msgspec.structs.replace(
@@ -78,13 +78,13 @@ class Archive(NamedTuple):
         return pattern.replace("@SNAPSHOTID@", stamp).rstrip("/")
 
     def _index(self) -> dict[tuple[str, str], dict[str, str]]:
-        found = {}
+        index = {}
         for path in (self.root / "lists").glob("*_Packages"):
             for paragraph in path.read_text("utf-8").split("\n\n"):
                 fields = dict(_FIELD.findall(paragraph))
                 if fields:
-                    found[fields["Package"], fields["Version"]] = fields
-        return found
+                    index[fields["Package"], fields["Version"]] = fields
+        return index
 
 
 @contextmanager
@@ -152,10 +152,10 @@ def _deb(name: str, fields: dict[str, str], component: str) -> Deb:
         "sha256": fields["SHA256"],
         "size": int(fields["Size"]),
     }
-    found = msgspec.convert(facts, Deb)
-    if mirror.place(name, found, component) != fields["Filename"]:
+    deb = msgspec.convert(facts, Deb)
+    if mirror.place(name, deb, component) != fields["Filename"]:
         raise ImageUnavailable(f"{name} lies at an unusual place", "leave it out of the base")
-    return found
+    return deb
 
 
 def _release(fields: dict[str, str]) -> Release:

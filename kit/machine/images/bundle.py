@@ -50,11 +50,11 @@ def _manifest(config: bytes, layers: Sequence[Layer]) -> bytes:
 
 
 def _index(reference: str, digest: str, size: int) -> bytes:
-    named = {
+    annotations = {
         "io.containerd.image.name": f"docker.io/{reference}",
         "org.opencontainers.image.ref.name": reference.rpartition(":")[2],
     }
-    entry = {**_descriptor(f"{_OCI}.manifest.v1+json", digest, size), "annotations": named}
+    entry = {**_descriptor(f"{_OCI}.manifest.v1+json", digest, size), "annotations": annotations}
     return jsonio.canonical(
         {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": [entry]}
     )

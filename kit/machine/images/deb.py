@@ -35,9 +35,9 @@ def control(path: Path) -> str:
         with tarfile.open(fileobj=_Part(spool, 0), mode="r:") as tar:
             for member in _members(tar):
                 if member.name in ("./control", "control") and member.isreg():
-                    found = tar.extractfile(member)
-                    assert found is not None, "a regular member has content"
-                    return found.read(1 << 20).decode("utf-8").strip("\n")
+                    content = tar.extractfile(member)
+                    assert content is not None, "a regular member has content"
+                    return content.read(1 << 20).decode("utf-8").strip("\n")
     raise ImageUnavailable(f"{path.name} is no Debian package", "lock the recipe again")
 
 

@@ -36,51 +36,52 @@ def resolve(wanted: ImageSpec, find: Find) -> tuple[ImageIdentity, Match]:
 
 def check(find: Find) -> list[Finding]:
     """For `kit images verify`: each recipe's files against its lock, and the engine's image."""
-    return [_check(found, find) for found in recipes()]
+    return [_check(own, find) for own in recipes()]
 
 
 def _of_recipe(name: str, pin: str, find: Find) -> tuple[ImageIdentity, Match]:
     """An image of a recipe. The pin may be older, or of a recipe that is only in a sealed run."""
     layers = _layers(name, pin)
-    found = [there for candidate in (reference(name, pin), pin) if (there := find(candidate))]
+    candidates = [image for candidate in (reference(name, pin), pin) if (image := find(candidate))]
     # The full pin first: a name in the engine has only 12 digits of it, and may be another image's.
-    for there in found:
-        if pin in _names(there):
-            return named(there, name), "identical"
-    for there in found:
-        if there.diff_ids == layers and there.config_digest is None:
-            return named(there, name), "rewrapped"
+    for image in candidates:
+        if pin in _names(image):
+            return with_recipe(image, name), "identical"
+    for image in candidates:
+        if image.diff_ids == layers and image.config_digest is None:
+            return with_recipe(image, name), "rewrapped"
     own = recipe(name)
     substitute = _substitute(own, find) if own.image_id == pin else None
     if substitute:
-        return named(substitute, name), "different"
+        return with_recipe(substitute, name), "different"
     raise _missing(own, pin)
 
 
 def _substitute(own: Recipe, find: Find) -> ImageIdentity | None:
     """The image that this kit's recipe gave instead of the locked one, for an outside reason."""
-    known = record.read(own)
-    if not known or known.cause == "edited":
+    build = record.read(own)
+    if not build or build.cause == "edited":
         return None
-    there = find(known.reference)
-    return there if there and there.diff_ids == known.diff_ids else None
+    image = find(build.reference)
+    return image if image and image.diff_ids == build.diff_ids else None
 
 
-def _missing(found: Recipe, pin: str) -> ImageUnavailable:
+def _missing(recipe: Recipe, pin: str) -> ImageUnavailable:
     """Why no image matches the pin, with a remedy."""
-    edited = edited_files(found)
+    edited = edited_files(recipe)
     if edited:
         return ImageUnavailable(
-            f"the recipe {found.name} was edited since it was locked: {', '.join(edited)}",
-            f"`kit images lock {found.name}`, then pin the new digest in the spec",
+            f"the recipe {recipe.name} was edited since it was locked: {', '.join(edited)}",
+            f"`kit images lock {recipe.name}`, then pin the new digest in the spec",
         )
-    if pin != found.image_id:
+    if pin != recipe.image_id:
+        own = recipe.image_id
         return ImageUnavailable(
-            f"the spec pins {found.name} at {pin}, this kit's recipe is locked at {found.image_id}",
-            f"pin {found.image_id} in the spec, or use the kit that the spec was written with",
+            f"the spec pins {recipe.name} at {pin}, this kit's recipe is locked at {own}",
+            f"pin {own} in the spec, or use the kit that the spec was written with",
         )
     return ImageUnavailable(
-        f"the image {found.reference} is not in the engine", f"`kit images build {found.name}`"
+        f"the image {recipe.reference} is not in the engine", f"`kit images build {recipe.name}`"
     )
 
 
@@ -94,40 +95,40 @@ def _of_registry(wanted: ImageSpec, find: Find) -> tuple[ImageIdentity, Match]:
     digest = wanted.digest or pinned_digest
     pinned = f"{name}@{digest}" if name else digest
     for candidate in (pinned, digest):
-        there = find(candidate)
-        if there and digest in _names(there):
-            by_registry = digest in (there.manifest_digest, there.index_digest)
+        image = find(candidate)
+        if image and digest in _names(image):
+            by_registry = digest in (image.manifest_digest, image.index_digest)
             source: Literal["registry", "archive"] = "registry" if by_registry else "archive"
-            return msgspec.structs.replace(there, reference=pinned, source=source), "identical"
+            return msgspec.structs.replace(image, reference=pinned, source=source), "identical"
     raise ImageUnavailable(
         f"the image {pinned} is not in the engine",
         f"`docker pull {pinned}`, or load your own image with this id, then repeat",
     )
 
 
-def _check(found: Recipe, find: Find) -> Finding:
-    edited = edited_files(found)
+def _check(recipe: Recipe, find: Find) -> Finding:
+    edited = edited_files(recipe)
     if edited:
-        message = f"{found.name}: changed since it was locked: {', '.join(edited)}"
+        message = f"{recipe.name}: changed since it was locked: {', '.join(edited)}"
         return Finding(
             code="IMAGE_RECIPE_EDITED",
             level="fail",
             message=message,
-            remedy=f"`kit images lock {found.name}`",
+            remedy=f"`kit images lock {recipe.name}`",
         )
     try:
-        there, match = _of_recipe(found.name, found.image_id, find)
+        image, match = _of_recipe(recipe.name, recipe.image_id, find)
     except ImageUnavailable as error:
         return Finding(
             code="IMAGE_MISSING", level="warn", message=error.message, remedy=error.remedy
         )
     if match == "different":
-        known = record.read(found)
-        why = "; ".join(known.drift) if known else "built here"
-        message = f"{there.reference} stands for {found.reference}: {why}"
+        build = record.read(recipe)
+        reason = "; ".join(build.drift) if build else "built here"
+        message = f"{image.reference} stands for {recipe.reference}: {reason}"
         remedy = "compare its runs with runs of the same image only"
         return Finding(code="IMAGE_DIFFERENT", level="warn", message=message, remedy=remedy)
-    return Finding(code="IMAGE_OK", level="ok", message=f"{there.reference}: {match}")
+    return Finding(code="IMAGE_OK", level="ok", message=f"{image.reference}: {match}")
 
 
 def _names(image: ImageIdentity) -> set[str]:
@@ -138,12 +139,12 @@ def _names(image: ImageIdentity) -> set[str]:
 
 def _layers(name: str, pin: str) -> tuple[str, ...] | None:
     """The layers of the image ``pin``, by this kit's lock or by a kept configuration."""
-    for found in recipes():
-        if (found.name, found.image_id) == (name, pin):
-            return found.diff_ids
+    for own in recipes():
+        if (own.name, own.image_id) == (name, pin):
+            return own.diff_ids
     return record.layers(pin)
 
 
-def named(image: ImageIdentity, name: str) -> ImageIdentity:
+def with_recipe(image: ImageIdentity, name: str) -> ImageIdentity:
     """The engine's facts of the image, with the recipe's name."""
     return msgspec.structs.replace(image, recipe=name, source="recipe")

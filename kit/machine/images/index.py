@@ -46,10 +46,11 @@ def main(folder: Path) -> None:
             target_python=make_target_python(options),
             ignore_requires_python=True,
         )
-        for asked in wanted:
-            found = (_lock if "hashes" in asked else _fetch)(asked, finder, session, folder)
-            name = asked.get("file") or asked["version"]
-            print("fetched" if found else "missing", asked["name"], name, flush=True)
+        for package in wanted:
+            take = _lock if "hashes" in package else _fetch
+            is_found = take(package, finder, session, folder)
+            name = package.get("file") or package["version"]
+            print("fetched" if is_found else "missing", package["name"], name, flush=True)
 
 
 def _fetch(file: dict[str, Any], finder: Any, session: Any, folder: Path) -> bool:
@@ -63,21 +64,21 @@ def _fetch(file: dict[str, Any], finder: Any, session: Any, folder: Path) -> boo
     return False
 
 
-def _lock(asked: dict[str, Any], finder: Any, session: Any, folder: Path) -> bool:
+def _lock(wanted: dict[str, Any], finder: Any, session: Any, folder: Path) -> bool:
     """Write down the facts of the best file among those that the requirement file allows."""
     fitting = [
         candidate
-        for candidate in finder.find_all_candidates(asked["name"])
-        if str(candidate.version) == asked["version"]
-        and candidate.link.hash in asked["hashes"]
-        and candidate.link.is_wheel is not asked["source"]
+        for candidate in finder.find_all_candidates(wanted["name"])
+        if str(candidate.version) == wanted["version"]
+        and candidate.link.hash in wanted["hashes"]
+        and candidate.link.is_wheel is not wanted["source"]
     ]
-    best = finder.make_candidate_evaluator(asked["name"]).sort_best_candidate(fitting)
+    best = finder.make_candidate_evaluator(wanted["name"]).sort_best_candidate(fitting)
     if best is None:
         return False
     link = best.link
     size = len(_get(session, link.url_without_fragment, 1 << 31))
-    facts = {"name": asked["name"], "version": asked["version"], "file": link.filename}
+    facts = {"name": wanted["name"], "version": wanted["version"], "file": link.filename}
     text = json.dumps({**facts, "sha256": link.hash, "size": size})
     (folder / link.hash).write_text(text, "utf-8")
     return True

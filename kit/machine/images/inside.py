@@ -53,10 +53,10 @@ def build(folder: Path) -> Path:
     sys.path.insert(0, str(tools))
     backend = tomllib.loads(Path("pyproject.toml").read_text())["build-system"]["build-backend"]
     module, _, inner = backend.partition(":")
-    found = importlib.import_module(module)
+    hook = importlib.import_module(module)
     for name in filter(None, inner.split(".")):
-        found = getattr(found, name)
-    return out / str(found.build_wheel(str(out), {"build-dir": str(WORK / "build")}))
+        hook = getattr(hook, name)
+    return out / str(hook.build_wheel(str(out), {"build-dir": str(WORK / "build")}))
 
 
 if __name__ == "__main__":

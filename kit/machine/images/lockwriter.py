@@ -42,26 +42,26 @@ def lock(name: str, say: Say = nothing, progress: Progress = nothing) -> ImageLo
     return _lock_recipe(recipe(name), say, progress)
 
 
-def _lock_recipe(found: Recipe, say: Say, progress: Progress) -> ImageLock:
-    folder = resources.images_dir() / found.name
-    say(f"resolving the Python packages of {found.name}")
+def _lock_recipe(recipe: Recipe, say: Say, progress: Progress) -> ImageLock:
+    folder = resources.images_dir() / recipe.name
+    say(f"resolving the Python packages of {recipe.name}")
     resolved = msgspec.structs.replace(
-        found.lock,
+        recipe.lock,
         wheels=_resolved(folder / "requirements.lock"),
-        compile=_resolved_compile(found.lock.compile, folder),
-        files={name: jsonio.digest(data) for name, data in found.files.items()},
+        compile=_resolved_compile(recipe.lock.compile, folder),
+        files={name: jsonio.digest(data) for name, data in recipe.files.items()},
     )
-    with made(msgspec.structs.replace(found, lock=resolved), say, progress) as new:
+    with made(msgspec.structs.replace(recipe, lock=resolved), say, progress) as new:
         if new.drift:
-            bases = ", ".join(f"`kit images lock {name}`" for name in found.lock.bases)
+            bases = ", ".join(f"`kit images lock {name}`" for name in recipe.lock.bases)
             raise ImageUnavailable(
-                f"the parts of {found.name} are not the locked ones: {'; '.join(new.drift)}",
+                f"the parts of {recipe.name} are not the locked ones: {'; '.join(new.drift)}",
                 f"lock them first: {bases}",
             )
         locked = msgspec.structs.replace(
             resolved, image_id=new.identity.image_id, diff_ids=new.identity.diff_ids
         )
-    write_lock(found.name, locked)
+    write_lock(recipe.name, locked)
     return locked
 
 
@@ -95,15 +95,15 @@ def resolve(requirements: Path, *, source: bool = False) -> tuple[Package, ...]:
         ImageUnavailable: the index does not answer, or a package has no such file.
     """
     with tempfile.TemporaryDirectory(prefix="kit-lock-") as work:
-        said = run(
+        output = run(
             [sys.executable, "-P", INDEX, work],
             what="the Python packages could not be resolved",
             remedy=REMEDY,
-            stdin=json.dumps([_asked(line, source) for line in _requirements(requirements)]),
+            stdin=json.dumps([_wanted_file(line, source) for line in _requirements(requirements)]),
         )
-        refuse_missing(said)
-        found = [msgspec.json.decode(p.read_bytes(), type=Package) for p in Path(work).iterdir()]
-    return tuple(sorted(found, key=lambda package: package.name))
+        refuse_missing(output)
+        packages = [msgspec.json.decode(p.read_bytes(), type=Package) for p in Path(work).iterdir()]
+    return tuple(sorted(packages, key=lambda package: package.name))
 
 
 def _requirements(path: Path) -> list[str]:
@@ -111,7 +111,7 @@ def _requirements(path: Path) -> list[str]:
     return [line for line in text.splitlines() if _PINNED.match(line)]
 
 
-def _asked(line: str, source: bool) -> dict[str, Any]:
+def _wanted_file(line: str, source: bool) -> dict[str, Any]:
     match = _PINNED.match(line)
     assert match is not None, "only such lines are asked for"
     return {

@@ -25,7 +25,7 @@ from kit.core.model import ImageIdentity
 from kit.machine import containers
 from kit.machine.images import baselayer, bundle, record, sandbox, tree, wheels
 from kit.machine.images.configuration import HOME, configuration, image_id
-from kit.machine.images.identity import named
+from kit.machine.images.identity import with_recipe
 from kit.machine.images.locks import Compile
 from kit.machine.images.recipe import Recipe, edited_files, recipe, reference
 from kit.machine.images.tree import Layer, Tree
@@ -72,7 +72,7 @@ def build(
 
 
 def build_recipe(
-    found: Recipe, say: Say = nothing, progress: Progress = nothing, *, anew: bool = False
+    recipe: Recipe, say: Say = nothing, progress: Progress = nothing, *, anew: bool = False
 ) -> BuildResult:
     """Like `build`, for a recipe of this kit or a sealed one.
 
@@ -80,49 +80,49 @@ def build_recipe(
     nothing remains: no image, no name in the engine, no record.
     """
     with containers.connect() as engine:
-        there = None if anew else _present(found, engine.image)
-        if there:
-            say(f"{there.identity.reference} is already in the engine")
-            return there
-        with made(found, say, progress) as new:
-            if not found.own:
-                _refuse_other(found, new)
+        image = None if anew else _present(recipe, engine.image)
+        if image:
+            say(f"{image.identity.reference} is already in the engine")
+            return image
+        with made(recipe, say, progress) as new:
+            if not recipe.own:
+                _refuse_other(recipe, new)
             say(f"loading {new.identity.reference} into the engine")
             engine.load(new.path)
-            return _compared(found, new, say)
+            return _compared(recipe, new, say)
 
 
 @contextmanager
-def made(found: Recipe, say: Say = nothing, progress: Progress = nothing) -> Iterator[Made]:
-    """Build the archive of ``found``, without loading it; it is deleted at the context's end."""
-    _refuse_foreign_machine(found)
-    with _workspace(found.name) as work:
-        layers, drift = _layers(found, work, say, progress)
+def made(recipe: Recipe, say: Say = nothing, progress: Progress = nothing) -> Iterator[Made]:
+    """Build the archive of ``recipe``, without loading it; it is deleted at the context's end."""
+    _refuse_foreign_machine(recipe)
+    with _workspace(recipe.name) as work:
+        layers, drift = _layers(recipe, work, say, progress)
         diff_ids = tuple(layer.diff_id for layer in layers)
-        config = configuration(found.lock, found.base, diff_ids)
+        config = configuration(recipe.lock, recipe.base, diff_ids)
         own_id = image_id(config)
-        called = reference(found.name, own_id)
+        name = reference(recipe.name, own_id)
         path = work / "image.tar"
-        bundle.write(path, called, config, layers)
-        yield Made(path, _identity(found, own_id, called, diff_ids), config, drift)
+        bundle.write(path, name, config, layers)
+        yield Made(path, _identity(recipe, own_id, name, diff_ids), config, drift)
 
 
 def _layers(
-    found: Recipe, work: Path, say: Say, progress: Progress
+    recipe: Recipe, work: Path, say: Say, progress: Progress
 ) -> tuple[list[Layer], tuple[str, ...]]:
     """Base, Python packages, program; without empty layers."""
-    bottom = baselayer.ensure(found.base, found.lock.base, say, progress, own=found.own)
+    bottom = baselayer.ensure(recipe.base, recipe.lock.base, say, progress, own=recipe.own)
     layers, drift = [bottom.layer], [*bottom.drift]
-    epoch = found.base.source_date_epoch
+    epoch = recipe.base.source_date_epoch
     with tempfile.TemporaryFile(dir=work) as spool:
         packages, program = Tree(spool), Tree(spool)
-        files = wheels.collect(found.lock.wheels, say, progress)
+        files = wheels.collect(recipe.lock.wheels, say, progress)
         for name, path in files.items():
             wheels.unpack(path, name, packages)
-        if found.lock.compile:
-            drift += _compile(found, found.lock.compile, packages, work, say, progress)
-        for name in found.lock.program:
-            program.data(f"{HOME}/{name}", found.files[name])
+        if recipe.lock.compile:
+            drift += _compile(recipe, recipe.lock.compile, packages, work, say, progress)
+        for name in recipe.lock.program:
+            program.data(f"{HOME}/{name}", recipe.files[name])
         for name, part in (("packages", packages), ("program", program)):
             if part.entries:
                 layers.append(tree.write(part, work / f"{name}.tar", epoch))
@@ -130,26 +130,26 @@ def _layers(
 
 
 def _compile(
-    found: Recipe, wanted: Compile, into: Tree, work: Path, say: Say, progress: Progress
+    recipe: Recipe, wanted: Compile, into: Tree, work: Path, say: Say, progress: Progress
 ) -> tuple[str, ...]:
     """Compile in the sandbox and unpack the result; returns the builder base's drift."""
     if wanted.source is None:
-        raise ImageUnavailable(f"{found.name} is not locked", f"`kit images lock {found.name}`")
-    lock = found.bases[wanted.builder]
-    builder = baselayer.ensure(lock, wanted.builder, say, progress, own=found.own)
+        raise ImageUnavailable(f"{recipe.name} is not locked", f"`kit images lock {recipe.name}`")
+    lock = recipe.bases[wanted.builder]
+    builder = baselayer.ensure(lock, wanted.builder, say, progress, own=recipe.own)
     files = wheels.collect((*wanted.tools, wanted.source), say, progress)
     name, wheel = sandbox.compiled(wanted, (lock, builder.layer), files, work, say, progress)
     wheels.unpack(wheel, name, into, leave_out=_OF_CMAKE)
     return builder.drift
 
 
-def _identity(found: Recipe, own_id: str, called: str, diff_ids: tuple[str, ...]) -> ImageIdentity:
+def _identity(recipe: Recipe, own_id: str, name: str, diff_ids: tuple[str, ...]) -> ImageIdentity:
     return ImageIdentity(
-        reference=called,
-        recipe=found.name,
+        reference=name,
+        recipe=recipe.name,
         image_id=own_id,
         diff_ids=diff_ids,
-        platform=found.lock.platform,
+        platform=recipe.lock.platform,
         config_digest=own_id,
     )
 
@@ -157,46 +157,46 @@ def _identity(found: Recipe, own_id: str, called: str, diff_ids: tuple[str, ...]
 # --- what came out ------------------------------------------------------------------------------
 
 
-def _present(found: Recipe, find: Callable[[str], ImageIdentity | None]) -> BuildResult | None:
+def _present(recipe: Recipe, find: Callable[[str], ImageIdentity | None]) -> BuildResult | None:
     """The image, if the engine has it: the locked one, or that of an earlier build here."""
-    if found.own and edited_files(found):
+    if recipe.own and edited_files(recipe):
         return None
-    there = find(found.reference)
-    if there and there.diff_ids == found.diff_ids:
-        return BuildResult(named(there, found.name), True, ())
-    known = record.read(found) if found.own else None
-    there = find(known.reference) if known else None
-    if known and there and there.diff_ids == known.diff_ids:
-        return BuildResult(named(there, found.name), False, known.drift)
+    image = find(recipe.reference)
+    if image and image.diff_ids == recipe.diff_ids:
+        return BuildResult(with_recipe(image, recipe.name), True, ())
+    earlier = record.read(recipe) if recipe.own else None
+    image = find(earlier.reference) if earlier else None
+    if earlier and image and image.diff_ids == earlier.diff_ids:
+        return BuildResult(with_recipe(image, recipe.name), False, earlier.drift)
     return None
 
 
-def _refuse_other(found: Recipe, new: Made) -> None:
+def _refuse_other(recipe: Recipe, new: Made) -> None:
     """Raise if a sealed recipe gives another image than its lock names."""
-    if new.identity.image_id != found.image_id:
+    if new.identity.image_id != recipe.image_id:
         raise ImageUnavailable(
-            f"the sealed recipe of {found.name} gives {new.identity.image_id}, and the run pins "
-            f"{found.image_id}: it was not used",
+            f"the sealed recipe of {recipe.name} gives {new.identity.image_id}, and the run pins "
+            f"{recipe.image_id}: it was not used",
             "ask whoever made the run for the image itself (`docker save`), and load it",
         )
 
 
-def _compared(found: Recipe, new: Made, say: Say) -> BuildResult:
+def _compared(recipe: Recipe, new: Made, say: Say) -> BuildResult:
     """Compare the built image with the lock, record it, and report a difference."""
     identity = new.identity
-    if identity.image_id == found.image_id:
+    if identity.image_id == recipe.image_id:
         record.keep(new.config)
         return BuildResult(identity, True, ())
-    cause, lines = _why(found, new.drift)
-    record.write(record.substitute(found, identity, cause, lines))
-    say(f"{identity.reference} is not the locked image {found.reference}:")
+    cause, lines = _cause(recipe, new.drift)
+    record.write(record.substitute(recipe, identity, cause, lines))
+    say(f"{identity.reference} is not the locked image {recipe.reference}:")
     for line in lines:
         say(f"  {line}")
     return BuildResult(identity, False, lines)
 
 
-def _why(found: Recipe, drift: tuple[str, ...]) -> tuple[record.Cause, tuple[str, ...]]:
-    edited = edited_files(found)
+def _cause(recipe: Recipe, drift: tuple[str, ...]) -> tuple[record.Cause, tuple[str, ...]]:
+    edited = edited_files(recipe)
     if edited:
         lines = tuple(f"{name}: changed since the image was locked" for name in edited)
         return "edited", (*lines, *drift)
@@ -224,12 +224,13 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _refuse_foreign_machine(found: Recipe) -> None:
+def _refuse_foreign_machine(recipe: Recipe) -> None:
     import platform
 
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    if found.lock.platform != f"linux/{machine}":
+    locked_for = recipe.lock.platform
+    if locked_for != f"linux/{machine}":
         raise ImageUnavailable(
-            f"{found.name} is locked for {found.lock.platform}; this machine is linux/{machine}",
-            f"use a {found.lock.platform} machine, or name an upstream image by digest in the spec",
+            f"{recipe.name} is locked for {locked_for}; this machine is linux/{machine}",
+            f"use a {locked_for} machine, or name an upstream image by digest in the spec",
         )

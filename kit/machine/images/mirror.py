@@ -47,9 +47,9 @@ def place(name: str, deb: Deb, component: str = "main") -> str:
 def mirrors() -> tuple[str, ...]:
     """The roots of Debian archives to use, in order, each once."""
     chosen = os.environ.get("KIT_DEBIAN_MIRROR")
-    found = [chosen] if chosen else [*_of_apt(), *_of_python_apt()]
-    found += [os.environ.get("KIT_DEBIAN_SNAPSHOT", "")]
-    return tuple(dict.fromkeys(url.rstrip("/") for url in found if url))
+    roots = [chosen] if chosen else [*_of_apt(), *_of_python_apt()]
+    roots += [os.environ.get("KIT_DEBIAN_SNAPSHOT", "")]
+    return tuple(dict.fromkeys(url.rstrip("/") for url in roots if url))
 
 
 def _of_apt() -> Iterator[str]:
@@ -70,11 +70,11 @@ def _of_python_apt() -> Iterator[str]:
 
 
 def collect(
-    debs: Mapping[str, Deb], roots: Iterable[str], each: Callable[[], None]
+    debs: Mapping[str, Deb], roots: Iterable[str], step: Callable[[], None]
 ) -> tuple[dict[str, Path], list[str]]:
     """The files of ``debs`` (by package name), and the names of those that no mirror has.
 
-    Files are kept in the cache by their hash, which is checked each time. ``each`` is called
+    Files are kept in the cache by their hash, which is checked each time. ``step`` is called
     without arguments after every file.
 
     Raises:
@@ -82,13 +82,13 @@ def collect(
     """
     fetch = _Fetch(tuple(roots), resources.cache_dir() / "debs")
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = {}
+        paths = {}
         for name, path in zip(debs, pool.map(fetch.one, debs, debs.values()), strict=True):
-            found[name] = path
-            each()
-    if debs and not fetch.answered and None in found.values():
+            paths[name] = path
+            step()
+    if debs and not fetch.answered and None in paths.values():
         raise ImageUnavailable(f"no Debian mirror could be reached{fetch.why()}", REMEDY)
-    return {k: v for k, v in found.items() if v}, [k for k, v in found.items() if not v]
+    return {k: v for k, v in paths.items() if v}, [k for k, v in paths.items() if not v]
 
 
 class _Fetch:
@@ -101,7 +101,7 @@ class _Fetch:
         self.answered = False
 
     def why(self) -> str:
-        return "".join(f"; {root}: {said}" for root, said in sorted(self._errors.items()))[:400]
+        return "".join(f"; {root}: {error}" for root, error in sorted(self._errors.items()))[:400]
 
     def one(self, name: str, deb: Deb) -> Path | None:
         """The file in the cache, fetched if necessary; None if no root has it."""

@@ -132,10 +132,10 @@ def edited_files(found: Recipe) -> list[str]:
 
 def context_files(name: str) -> dict[str, bytes]:
     """All files to rebuild the image of recipe ``name``, as sealed under ``inputs/image/``."""
-    found = recipe(name)
-    places = {LOCK: name, **{f"{base}/{LOCK}": base for base in found.lock.bases}}
+    own = recipe(name)
+    places = {LOCK: name, **{f"{base}/{LOCK}": base for base in own.lock.bases}}
     root = resources.images_dir()
-    return {**found.files, **{at: (root / of / LOCK).read_bytes() for at, of in places.items()}}
+    return {**own.files, **{at: (root / of / LOCK).read_bytes() for at, of in places.items()}}
 
 
 def sealable_files(name: str, pin: str) -> dict[str, bytes]:

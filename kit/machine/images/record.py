@@ -41,11 +41,11 @@ class Build(Record, frozen=True):
     diff_ids: tuple[str, ...]
 
 
-def substitute(found: Recipe, built: ImageIdentity, cause: Cause, drift: tuple[str, ...]) -> Build:
-    """A record: ``found`` gave ``built`` instead of its locked image."""
+def substitute(recipe: Recipe, built: ImageIdentity, cause: Cause, drift: tuple[str, ...]) -> Build:
+    """A record: ``recipe`` gave ``built`` instead of its locked image."""
     return Build(
         schema="kit.build/2",
-        content=found.content,
+        content=recipe.content,
         cause=cause,
         drift=drift,
         reference=built.reference,
@@ -54,18 +54,18 @@ def substitute(found: Recipe, built: ImageIdentity, cause: Cause, drift: tuple[s
     )
 
 
-def read(found: Recipe) -> Build | None:
+def read(recipe: Recipe) -> Build | None:
     """The substitute of the same recipe, or None; a damaged record counts as none."""
     try:
-        known = msgspec.convert(jsonio.read(_substitute(found.content)), Build)
+        build = msgspec.convert(jsonio.read(_substitute(recipe.content)), Build)
     except (OSError, KitError, msgspec.ValidationError):
         return None
-    return known if known.content == found.content else None
+    return build if build.content == recipe.content else None
 
 
-def write(known: Build) -> None:
-    """Write ``known``, replacing an earlier one."""
-    jsonio.write(_substitute(known.content), msgspec.to_builtins(known))
+def write(build: Build) -> None:
+    """Write ``build``, replacing an earlier one."""
+    jsonio.write(_substitute(build.content), msgspec.to_builtins(build))
 
 
 def keep(config: bytes) -> None:

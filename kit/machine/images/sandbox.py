@@ -91,8 +91,8 @@ def _layer(wanted: Compile, base: BaseLock, files: Mapping[str, Path], work: Pat
         return write(tree, work / "compile-layer.tar", epoch)
 
 
-def content_of(given: bytes | Path) -> bytes:
-    return given if isinstance(given, bytes) else given.read_bytes()
+def content_of(content: bytes | Path) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
 
 
 @contextmanager
@@ -142,9 +142,9 @@ def _output(box: Container, progress: Progress) -> bytes:
             )
         time.sleep(1)
     if ended.code or ended.out_of_memory:
-        why = "it ran out of memory" if ended.out_of_memory else box.tail(8).strip()
+        reason = "it ran out of memory" if ended.out_of_memory else box.tail(8).strip()
         raise ImageUnavailable(
-            f"the source archive could not be compiled: {why!a:.800}",
+            f"the source archive could not be compiled: {reason!a:.800}",
             "`kit images build` may be repeated; compiling needs 8 GiB of memory",
         )
     return box.output(MAX_WHEEL * 3 // 2)

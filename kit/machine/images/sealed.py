@@ -56,30 +56,30 @@ def sealed(source: ArchiveSource) -> Recipe:
     return checked({name: source.read(FOLDER + name, MAX_FILE) for name in sorted(names)})
 
 
-def checked(given: Mapping[str, bytes]) -> Recipe:
+def checked(files: Mapping[str, bytes]) -> Recipe:
     """The recipe in these files, by name relative to its folder; raises as `sealed`."""
     try:
-        lock = image_lock(given[LOCK], "the sealed image.json")
+        lock = image_lock(files[LOCK], "the sealed image.json")
         wanted = {LOCK, *lock.files, *(f"{base}/{LOCK}" for base in lock.bases)}
-        if wanted != given.keys():
-            raise refuse("RECIPE_FILES", ascii(sorted(wanted ^ given.keys())[0]))
-        bases = {name: base_lock(given[f"{name}/{LOCK}"], f"{name}/{LOCK}") for name in lock.bases}
+        if wanted != files.keys():
+            raise refuse("RECIPE_FILES", ascii(sorted(wanted ^ files.keys())[0]))
+        bases = {name: base_lock(files[f"{name}/{LOCK}"], f"{name}/{LOCK}") for name in lock.bases}
     except (msgspec.ValidationError, jsonio.JsonRefused) as error:
         raise refuse("RECIPE_INVALID", ascii(str(error))[:300]) from error
-    found = Recipe(lock, bases, {name: given[name] for name in sorted(lock.files)})
-    _refuse_inconsistent(found)
-    return found
+    recipe = Recipe(lock, bases, {name: files[name] for name in sorted(lock.files)})
+    _refuse_inconsistent(recipe)
+    return recipe
 
 
-def _refuse_inconsistent(found: Recipe) -> None:
+def _refuse_inconsistent(recipe: Recipe) -> None:
     """Raise if lock, files and bases contradict one another."""
-    lock, bases = found.lock, found.bases
-    for name, data in found.files.items():
+    lock, bases = recipe.lock, recipe.bases
+    for name, data in recipe.files.items():
         if jsonio.digest(data) != lock.files[name]:
             raise refuse("RECIPE_FILES", f"{name} has another hash")
     if not set(lock.program) <= lock.files.keys():
         raise refuse("RECIPE_FILES", "a program file is not among the files")
-    if parts_bytes(found) > MAX_PARTS:
+    if parts_bytes(recipe) > MAX_PARTS:
         raise refuse("RECIPE_INVALID", f"its parts have more than {MAX_PARTS >> 30} GiB")
     if not lock.diff_ids or lock.diff_ids[0] != bases[lock.base].diff_id:
         raise refuse("RECIPE_IDENTITY", "the base is not the image's first layer")
@@ -87,12 +87,12 @@ def _refuse_inconsistent(found: Recipe) -> None:
         raise refuse("RECIPE_IDENTITY", "image_id is not the hash of its configuration")
 
 
-def parts_bytes(found: Recipe) -> int:
+def parts_bytes(recipe: Recipe) -> int:
     """The size (bytes) of every package that a rebuild would fetch."""
-    lock = found.lock
+    lock = recipe.lock
     compiled = [*lock.compile.tools, lock.compile.source] if lock.compile else []
     python = [*lock.wheels, *(part for part in compiled if part)]
-    debian = [deb for base in found.bases.values() for deb in base.packages.values()]
+    debian = [deb for base in recipe.bases.values() for deb in base.packages.values()]
     return sum(part.size for part in python) + sum(deb.size for deb in debian)
 
 

@@ -67,18 +67,18 @@ class Tree:
 
     def same(self, path: str, other: str) -> None:
         """Add a hard link to the file ``other`` of this tree."""
-        found = self.entries.get(other)
-        if found is None or found.at is None:
+        entry = self.entries.get(other)
+        if entry is None or entry.at is None:
             raise unsafe(path)
-        self._put(path, found)
+        self._put(path, entry)
 
     def read(self, path: str) -> bytes:
         """A file's content; empty if there is no such file."""
-        found = self.entries.get(path)
-        if found is None or found.at is None:
+        entry = self.entries.get(path)
+        if entry is None or entry.at is None:
             return b""
-        self.spool.seek(found.at)
-        return self.spool.read(found.size)
+        self.spool.seek(entry.at)
+        return self.spool.read(entry.size)
 
     def _put(self, path: str, entry: Entry) -> None:
         """Add an entry and the folders above it; two packages may share a folder, but no file."""
@@ -93,8 +93,8 @@ class Tree:
     def _above(self, path: str) -> None:
         parent = path.rpartition("/")[0]
         while parent:
-            found = self.entries.setdefault(parent, Entry(0o755))
-            if not _is_folder(found):
+            folder = self.entries.setdefault(parent, Entry(0o755))
+            if not _is_folder(folder):
                 raise ImageUnavailable(f"{path!a} lies below what is no folder", "lock it again")
             parent = parent.rpartition("/")[0]
 

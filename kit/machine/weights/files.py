@@ -66,8 +66,8 @@ def here(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = Tru
     Raises:
         WeightsUnavailable: the file with this hash has another size than the spec says.
     """
-    found = find(file.sha256, folders, *names_of(file), remember=remember)
-    return _of_right_size(file, found) if found else None
+    path = find(file.sha256, folders, *names_of(file), remember=remember)
+    return _of_right_size(file, path) if path else None
 
 
 def require(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = True) -> Path:
@@ -77,9 +77,9 @@ def require(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = 
         WeightsUnavailable: it is not here, or has another hash.
     """
     folders = tuple(folders)
-    found = here(file, folders, remember=remember)
-    if found:
-        return found
+    path = here(file, folders, remember=remember)
+    if path:
+        return path
     if is_file(store_dir() / file.sha256):
         raise WeightsUnavailable(
             f"the stored file {short(file)} was changed: its content has another hash",
@@ -87,19 +87,19 @@ def require(file: WeightFile, folders: Iterable[Path] = (), *, remember: bool = 
         )
     raise WeightsUnavailable(
         f"the model file {file.path} with sha256 {file.sha256} is not on this machine"
-        + "".join(f"; {line}" for line in seen(file, folders)),
+        + "".join(f"; {line}" for line in candidates(file, folders)),
         "`kit weights add SPEC` fetches it, or list its folder under [weights] in host.toml",
     )
 
 
-def seen(file: WeightFile, folders: Iterable[Path]) -> Iterator[str]:
+def candidates(file: WeightFile, folders: Iterable[Path]) -> Iterator[str]:
     """A line for each candidate in ``folders``: its path, and why it is not the file."""
     for path in (folder / name for folder in folders for name in names_of(file)):
         if is_file(path):
-            found = known_hash(path)
-            yield f"{path} has sha256 {found}" if found else f"{path} cannot be read"
-        elif why := _why_no_file(path):
-            yield f"{path} {why}"
+            sha256 = known_hash(path)
+            yield f"{path} has sha256 {sha256}" if sha256 else f"{path} cannot be read"
+        elif reason := _no_file(path):
+            yield f"{path} {reason}"
 
 
 def is_file(path: Path) -> bool:
@@ -110,7 +110,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def _why_no_file(path: Path) -> str:
+def _no_file(path: Path) -> str:
     """What is there instead of a file; empty if nothing is."""
     try:
         kind = path.lstat().st_mode
@@ -155,13 +155,13 @@ def known_hash(path: Path, *, remember: bool = True) -> str:
         with _HASHING:
             if note.is_file():
                 return note.read_text()
-            found = file_sha256(path)
+            sha256 = file_sha256(path)
             if remember:
                 note.parent.mkdir(parents=True, exist_ok=True)
-                note.write_text(found)
+                note.write_text(sha256)
     except OSError:
         return ""
-    return found
+    return sha256
 
 
 def unreadable(path: Path, *, shifted: bool = False) -> str:
@@ -206,12 +206,16 @@ def _candidates(folders: Iterable[Path], names: list[str]) -> Iterator[Path]:
             yield from (path for path in paths if is_file(path))
 
 
-def _of_right_size(file: WeightFile, found: Path) -> Path:
-    """``found``, unless the spec gives another size than the file with this hash has."""
-    size = found.stat().st_size
+def _of_right_size(file: WeightFile, path: Path) -> Path:
+    """``path``, the file with this hash.
+
+    Raises:
+        WeightsUnavailable: it has another size than the spec gives.
+    """
+    size = path.stat().st_size
     if size != file.size:
         raise WeightsUnavailable(
             f"{short(file)} has {size} bytes, and the spec says {file.size}",
             "correct the size in the spec",
         )
-    return found
+    return path

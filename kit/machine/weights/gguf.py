@@ -37,11 +37,11 @@ def own_name(path: Path) -> str:
         return ""
 
 
-def fits(name: str, *called: str) -> bool:
+def fits(name: str, *names: str) -> bool:
     """Whether the spec's name of the model has a word of ``name``; true without any word."""
     words = _WORD.findall(name.lower())
-    whole = re.sub(r"[^a-z0-9]", "", " ".join(called).lower())
-    return not words or any(word in whole for word in words)
+    joined = re.sub(r"[^a-z0-9]", "", " ".join(names).lower())
+    return not words or any(word in joined for word in words)
 
 
 def _name(data: bytes) -> bytes:

@@ -24,10 +24,10 @@ def commit_of(wanted: WeightSource) -> str | None:
     if is_commit(wanted.revision):
         return wanted.revision
     try:
-        said = (_folder(wanted) / "refs" / wanted.revision).read_text().strip()
+        commit = (_folder(wanted) / "refs" / wanted.revision).read_text().strip()
     except (OSError, ValueError):
         return None
-    return said if is_commit(said) else None
+    return commit if is_commit(commit) else None
 
 
 def cached_file(wanted: WeightSource) -> Path | None:

@@ -39,9 +39,9 @@ def of_hash(sha256: str) -> tuple[Known, ...]:
 
 def of_source(source: str) -> Known | None:
     """The known hash of ``source``; None if unknown."""
-    found = next((known for known in shipped() if known.source == source), None)
-    if found or not _folder().is_dir():
-        return found
+    match = next((known for known in shipped() if known.source == source), None)
+    if match or not _folder().is_dir():
+        return match
     for path in sorted(_folder().glob("*.json")):
         if source in _noted(path):
             return _fetched(source, path.stem)
@@ -77,7 +77,7 @@ def _folder() -> Path:
 def _noted(path: Path) -> list[str]:
     """The sources in a note; a damaged note counts as none."""
     try:
-        found = jsonio.read(path)
+        sources = jsonio.read(path)
     except (OSError, jsonio.JsonRefused):
         return []
-    return [s for s in found if isinstance(s, str)] if isinstance(found, list) else []
+    return [s for s in sources if isinstance(s, str)] if isinstance(sources, list) else []

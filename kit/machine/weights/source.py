@@ -71,7 +71,7 @@ def parse(text: str, file: str = "the file") -> WeightSource:
             f"use {', '.join(form for _, form in _FORMS.values())}",
         )
     pattern, form = _FORMS[kind]
-    found = pattern.fullmatch(text)
-    if not found:
+    parts = pattern.fullmatch(text)
+    if not parts:
         raise WeightsUnavailable(f"the source {text} is malformed", f"write it as {form}")
-    return WeightSource(kind, found["origin"], found["revision"], found["name"])  # type: ignore[arg-type]
+    return WeightSource(kind, parts["origin"], parts["revision"], parts["name"])  # type: ignore[arg-type]

@@ -133,7 +133,7 @@ class DriverProcess:
             if line is not None and line.get("event") == event:
                 return line
         raise DriverFailed(
-            f"the load driver ended early{self._child.last_words()}",
+            f"the load driver ended early{self._child.end_text()}",
             "run it again; if it happens again, `kit show` has the driver's log",
         )
 

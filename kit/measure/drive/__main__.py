@@ -25,8 +25,8 @@ def say(line: dict[str, Any]) -> None:
         sys.stdout.flush()
 
 
-class Words:
-    """The runner's lines on stdin; ``end`` means EOF."""
+class Commands:
+    """The runner's commands on stdin, one a line; ``end`` means EOF."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
@@ -47,14 +47,14 @@ class Words:
 
 async def serve(client: Client) -> None:
     """Execute the commands of stdin until it ends; ``abort`` and EOF stop a running stage."""
-    words = Words()
-    listening = asyncio.create_task(words.listen())
+    commands = Commands()
+    listening = asyncio.create_task(commands.listen())
     say({"event": "ready"})
     ended = False
-    while not ended and (word := await words.next()) not in _ENDS:
-        verb, _, name = word.partition(" ")
+    while not ended and (command := await commands.next()) not in _ENDS:
+        verb, _, name = command.partition(" ")
         if verb == "stage":
-            ended = await one_stage(client, name, words)
+            ended = await run_stage(client, name, commands)
         elif verb == "recount":
             await client.recount()
             say({"event": "recounted"})
@@ -62,14 +62,14 @@ async def serve(client: Client) -> None:
     client.close()
 
 
-async def one_stage(client: Client, name: str, words: Words) -> bool:
+async def run_stage(client: Client, name: str, commands: Commands) -> bool:
     """Send a stage and report it; returns whether the runner stopped it.
 
     ``sent`` is printed when the last request is done, ``stage`` when everything is parsed and on
     disk: the runner ends its phase in between.
     """
     stage = asyncio.create_task(client.send(name, say))
-    end = asyncio.create_task(words.next())
+    end = asyncio.create_task(commands.next())
     await asyncio.wait({stage, end}, return_when=asyncio.FIRST_COMPLETED)
     cut_off = end.done()
     if cut_off:

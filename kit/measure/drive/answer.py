@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kit.measure.drive import dialects
-from kit.measure.drive.body import Answer, Reads, one_line, shown
+from kit.measure.drive.body import Answer, Reads, one_line, quoted
 from kit.measure.drive.pieces import Piece
 from kit.measure.drive.sse import BOM, COMMENT, STRAY, events
 
-_ERROR_SHOWN = 300
-_EVIDENCE = 80
+_ERROR_CHARS = 300
+_EVIDENCE_CHARS = 80
 _NO_DOCUMENT = object()
 _REPORTED = "the server reported an error in the stream: "
 
@@ -76,8 +76,8 @@ class Reading:
         if answer is None:
             return Outcome("no_answer", "the server closed the connection without an answer")
         if not 200 <= answer.status < 300:
-            said = b"".join(data for _, data in answer.body)
-            return Outcome("http_status", f"HTTP {answer.status}: {one_line(said, _ERROR_SHOWN)}")
+            body = b"".join(data for _, data in answer.body)
+            return Outcome("http_status", f"HTTP {answer.status}: {one_line(body, _ERROR_CHARS)}")
         self._read_body(answer)
         return self._end(answer)
 
@@ -107,7 +107,7 @@ class Reading:
         elif name == STRAY:
             self._odd = self._odd or data
         elif name.lower().endswith((b"error", b"failed")):
-            self._fail("error_event", _REPORTED + repr(_words(data)))
+            self._fail("error_event", _REPORTED + repr(_error_message(data)))
         elif data == dialects.END_MARK:
             self._marked = True
             self._goes_to(State.ENDED)
@@ -116,53 +116,60 @@ class Reading:
 
     def _take_comment(self, comment: bytes) -> None:
         """Take a comment: they mean nothing, but some gateways report an error in one."""
-        said = _document(comment) if comment.startswith(b"{") else None
+        document = _document(comment) if comment.startswith(b"{") else None
         if dialects.is_fault_comment(comment) or (
-            isinstance(said, Mapping) and dialects.fault_of(said) is not None
+            isinstance(document, Mapping) and dialects.fault_of(document) is not None
         ):
-            self._fail("error_event", _REPORTED + repr(_words(comment)))
+            self._fail("error_event", _REPORTED + repr(_error_message(comment)))
 
     def _take_data(self, time_ns: int, name: bytes, data: bytes) -> None:
-        said = _document(data)
-        if said is not _NO_DOCUMENT:
-            self._take_document(time_ns, said)
+        document = _document(data)
+        if document is not _NO_DOCUMENT:
+            self._take_document(time_ns, document)
         elif b"\n" in data:  # two events with a single newline between them
             for line in data.split(b"\n"):
                 self._take(time_ns, name, line)
         elif name in (b"", b"message") or data.startswith(b"{"):
-            self._fail("not_a_chunk", f"the server sent what is not an OpenAI chunk: {_q(data)}")
+            self._fail(
+                "not_a_chunk", f"the server sent what is not an OpenAI chunk: {_quoted(data)}"
+            )
         # An event with the server's own name may hold anything.
 
-    def _take_document(self, time_ns: int, said: Any) -> None:
-        """Take chunks, or data that only keep the connection open (``null``, a number)."""
-        if isinstance(said, Mapping):
-            self._take_chunk(time_ns, said)
-        elif isinstance(said, list):
-            for each in said:
-                self._take_document(time_ns, each)
-        elif isinstance(said, str) and not dialects.is_idle(said.encode("utf-8", "replace")):
-            self._fail("not_a_chunk", f"the server sent what is not an OpenAI chunk: {_q(said)}")
+    def _take_document(self, time_ns: int, document: Any) -> None:
+        """Take chunks; other data (``null``, a number, ``"ping"``) only keep the connection open,
+        but any other text is a failure."""
+        if isinstance(document, Mapping):
+            self._take_chunk(time_ns, document)
+        elif isinstance(document, list):
+            for part in document:
+                self._take_document(time_ns, part)
+        elif isinstance(document, str) and not dialects.is_idle(
+            document.encode("utf-8", "replace")
+        ):
+            self._fail(
+                "not_a_chunk", f"the server sent what is not an OpenAI chunk: {_quoted(document)}"
+            )
 
-    def _take_chunk(self, time_ns: int, said: Mapping[str, Any]) -> None:
-        text = dialects.plain_text(said)
+    def _take_chunk(self, time_ns: int, chunk: Mapping[str, Any]) -> None:
+        text = dialects.plain_text(chunk)
         if text is not None:
             if self.state is State.WAITING:
                 self._goes_to(State.ANSWERING)
             self._begun.add(0)
             self.pieces.append(Piece(time_ns, 0, text))
             return
-        fault = dialects.fault_of(said)
+        fault = dialects.fault_of(chunk)
         if fault is not None:
             self._fail("error_reported", _REPORTED + repr(fault))
             return
-        self.usage |= {k: v for k, v in dialects.usage_of(said).items() if v is not None}
-        if isinstance(timings := said.get("timings"), Mapping):
+        self.usage |= {k: v for k, v in dialects.usage_of(chunk).items() if v is not None}
+        if isinstance(timings := chunk.get("timings"), Mapping):
             self.timings |= timings
-        for index, choice in dialects.choices_of(said):
+        for index, choice in dialects.choices_of(chunk):
             self._goes_to(State.ANSWERING)
             self._take_choice(time_ns, index, choice)
         if self.state is State.WAITING:
-            self._odd = self._odd or json.dumps(said, default=str).encode()
+            self._odd = self._odd or json.dumps(chunk, default=str).encode()
 
     def _take_choice(self, time_ns: int, index: int, choice: Mapping[str, Any]) -> None:
         reason, text = dialects.reason_of(choice), dialects.text_of(choice)
@@ -177,8 +184,8 @@ class Reading:
             if dialects.is_end(reason):
                 self._goes_to(State.FINISHED)
             else:
-                said = f"the server ended the answer for the reason {reason!r}, which is no end"
-                self._fail("finish_reason", said)
+                message = f"the server ended the answer for the reason {reason!r}, which is no end"
+                self._fail("finish_reason", message)
 
     # --- states -------------------------------------------------------------------------------
 
@@ -202,16 +209,16 @@ class Reading:
         if answer.fault:
             return Outcome("bad_framing", answer.fault)
         if not answer.complete:
-            said = "the connection ended before the answer was finished: HTTP's end is missing"
-            return Outcome("cut", said)
+            message = "the connection ended before the answer was finished: HTTP's end is missing"
+            return Outcome("cut", message)
         if self.state is State.WAITING and self._marked and not self._odd:
             return Outcome("no_finish", "the server ended the stream without an answer in it")
         if self.state is State.WAITING:
-            odd = _q(self._odd or b"".join(data for _, data in answer.body))
+            odd = _quoted(self._odd or b"".join(data for _, data in answer.body))
             return Outcome("not_an_answer", f"the server sent what is not an event stream: {odd}")
         if self.state is State.ANSWERING:
-            said = "the server ended the stream before the answer was finished: no finish reason"
-            return Outcome("no_finish", said)
+            message = "the server ended the stream before the answer was finished: no finish reason"
+            return Outcome("no_finish", message)
         return Outcome() if self._shows_its_end(answer) else _UNMARKED
 
     def _shows_its_end(self, answer: Answer) -> bool:
@@ -240,7 +247,7 @@ def _whole_document(body: Reads) -> Any:
 
 
 def _document(data: bytes) -> Any:
-    """Parse JSON leniently: with NaN, halves of letters, broken UTF-8."""
+    """Parse JSON leniently: with NaN, halves of letters, broken UTF-8; `_NO_DOCUMENT` for none."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -251,13 +258,13 @@ def _document(data: bytes) -> Any:
         return _NO_DOCUMENT
 
 
-def _words(data: bytes) -> str:
+def _error_message(data: bytes) -> str:
     """The message of an error event, in JSON or as a sentence."""
-    said = _document(data)
-    if isinstance(said, Mapping):
-        return dialects.fault_of(said) or dialects.words_of(said)
-    return one_line(data, _EVIDENCE * 2)
+    document = _document(data)
+    if isinstance(document, Mapping):
+        return dialects.fault_of(document) or dialects.message_of(document)
+    return one_line(data, _EVIDENCE_CHARS * 2)
 
 
-def _q(odd: bytes | str) -> str:
-    return shown(odd if isinstance(odd, bytes) else odd.encode("utf-8", "replace"))
+def _quoted(odd: bytes | str) -> str:
+    return quoted(odd if isinstance(odd, bytes) else odd.encode("utf-8", "replace"))

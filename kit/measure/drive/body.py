@@ -69,7 +69,7 @@ def head_of(data: bytes) -> Head | None:
 def _refuse(begun: bytes) -> None:
     """Raise if the bytes cannot be the beginning of a head."""
     if not b"HTTP/1.".startswith(begun[:7]) or len(begun) > _MAX_HEAD:
-        raise MalformedAnswerError(f"the server does not speak HTTP: {shown(begun)}")
+        raise MalformedAnswerError(f"the server does not speak HTTP: {quoted(begun)}")
 
 
 def _head(block: bytes, size: int) -> Head:
@@ -77,7 +77,7 @@ def _head(block: bytes, size: int) -> Head:
     version, _, rest = first.partition(b" ")
     code = rest.partition(b" ")[0]
     if not version.startswith(b"HTTP/1.") or not (len(code) == 3 and code.isdigit()):
-        raise MalformedAnswerError(f"the server does not speak HTTP: {shown(first)}")
+        raise MalformedAnswerError(f"the server does not speak HTTP: {quoted(first)}")
     fields = {name.strip().lower(): value.strip() for name, _, value in map(_halves, lines)}
     length = fields.get(b"content-length", b"")
     return Head(
@@ -111,11 +111,11 @@ class Chunked:
     def feed(self, data: bytes) -> bytes:
         """The payload in the next read."""
         data, self._rest = self._rest + data, b""
-        at, found = 0, []
+        at, payload = 0, []
         while not (self.ended or self.fault):
             if self._left:
                 piece = data[at : at + self._left]
-                found.append(piece)
+                payload.append(piece)
                 at += len(piece)
                 self._left -= len(piece)
                 if self._left:
@@ -126,7 +126,7 @@ class Chunked:
                 break
             self._take_line(data[at:end])
             at = end + 2
-        return b"".join(found)
+        return b"".join(payload)
 
     def _keep(self, rest: bytes) -> None:
         self._rest = rest
@@ -134,7 +134,7 @@ class Chunked:
             self._refuse(rest)
 
     def _refuse(self, line: bytes) -> None:
-        self.fault = f"the server's chunked encoding is broken: {shown(line)}"
+        self.fault = f"the server's chunked encoding is broken: {quoted(line)}"
 
     def _size_line(self, line: bytes) -> None:
         size = _size_of(line)
@@ -233,7 +233,7 @@ def _unpacked(answer: Answer, encoding: str) -> Answer:
 # --- foreign bytes in messages ----------------------------------------------------------------
 
 
-def shown(data: bytes) -> str:
+def quoted(data: bytes) -> str:
     """The beginning of foreign bytes, quoted, for a message."""
     return repr(one_line(data, 80))
 

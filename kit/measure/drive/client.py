@@ -55,7 +55,7 @@ class Client:
         self._tasks: set[asyncio.Task[None]] = set()
         self._begin = 0
         self._finished = 0
-        self._asked: int | None = 0
+        self._expected_tokens: int | None = 0
         self._reads = 0
         self._lags: list[int] = []
         self._last = 0
@@ -69,7 +69,7 @@ class Client:
         work = self._work(name)
         wires = {r.index: post(self._address, r.path, r.body) for r in work}
         self._finished, self._reads, self._lags, self._ended_early = 0, 0, [], False
-        self._asked = 0 if all(r.expect_tokens is not None for r in work) else None
+        self._expected_tokens = 0 if all(r.expect_tokens is not None for r in work) else None
         gc.collect()
         gc.disable()  # integers and bytes are collected: there are no reference cycles
         ticker = asyncio.create_task(self._tick(name, len(work), say))
@@ -87,10 +87,14 @@ class Client:
             self._stages[name] = self._figures(wall, cpu)
 
     def report(self, name: str) -> dict[str, Any]:
-        """Parse the stage and write its records; returns the report that goes to stdout."""
+        """Parse the stage and write its records; returns the report that goes to stdout.
+
+        Raises:
+            OSError: the records cannot be written.
+        """
         cpu = time.process_time_ns()
-        known = self._pairs
-        pairs = records_of((r for r in self._spool.raws() if r.index not in known), self._origin)
+        recorded = self._pairs
+        pairs = records_of((r for r in self._spool.raws() if r.index not in recorded), self._origin)
         for request in self._work(name):
             if request.index not in pairs:
                 pairs |= records_of([self._unsent(request)], self._origin)
@@ -105,11 +109,11 @@ class Client:
         }
         self._write()
         figures["parse_cpu_ns"] = time.process_time_ns() - cpu
-        self._write_about()
-        said = ("ok", "failed", "cpu_share", "lag_p99_ns")
+        self._write_report()
+        keys = ("ok", "failed", "cpu_share", "lag_p99_ns")
         errors = Counter(request.error for request, _ in pairs.values() if request.error)
-        why = errors.most_common(1)[0][0] if errors else None
-        return {"stage": name, "why": why, **{key: figures[key] for key in said}}
+        reason = errors.most_common(1)[0][0] if errors else None
+        return {"stage": name, "why": reason, **{key: figures[key] for key in keys}}
 
     def abort(self) -> None:
         """Stop active requests; the stage then ends and records them as aborted."""
@@ -119,12 +123,12 @@ class Client:
 
     async def recount(self) -> None:
         """Let the server count the tokens of answers whose stream had no usage."""
-        how = self._config.get("recount")
-        if how:
+        method = self._config.get("recount")
+        if method:
             bodies = {r.index: r.body for r in self._schedule}
-            self._recount = await recounted(self._address, how, self._pairs, bodies)
+            self._recount = await recounted(self._address, method, self._pairs, bodies)
             self._write()
-            self._write_about()
+            self._write_report()
 
     def close(self) -> None:
         """Remove the spool: everything is in the record files."""
@@ -204,8 +208,8 @@ class Client:
             )
         )
         self._finished += 1
-        if self._asked is not None and status == "ok":
-            self._asked += request.expect_tokens or 0
+        if self._expected_tokens is not None and status == "ok":
+            self._expected_tokens += request.expect_tokens or 0
         self._reads += len(exchange.reads)
         return done
 
@@ -229,24 +233,24 @@ class Client:
             broken = error
         if broken is None:
             return "ok", None, None
-        why = getattr(broken, "strerror", None) or str(broken) or type(broken).__name__
+        reason = getattr(broken, "strerror", None) or str(broken) or type(broken).__name__
         if not connected:
             self._ended_early = True  # nobody listens: the rest would only fail the same way
-            return "error", "unreachable", f"the server is gone: {why}"
-        return "error", "broken", f"the connection broke: {why}"
+            return "error", "unreachable", f"the server is gone: {reason}"
+        return "error", "broken", f"the connection broke: {reason}"
 
     async def _tick(self, stage: str, total: int, say: Say) -> None:
         """Report progress a few times a second, if there is any."""
-        told = -1
+        reported = -1
         while True:
-            if self._finished != told:
-                told = self._finished
+            if self._finished != reported:
+                reported = self._finished
                 self._report_progress(stage, total, say)
             await asyncio.sleep(_PROGRESS_S)
 
     def _report_progress(self, stage: str, total: int, say: Say) -> None:
         # The requested output tokens of finished requests: no answer is parsed while measuring.
-        tokens = {} if self._asked is None else {"tokens": self._asked}
+        tokens = {} if self._expected_tokens is None else {"tokens": self._expected_tokens}
         say({"event": "progress", "stage": stage, "done": self._finished, "total": total, **tokens})
 
     # --- recording --------------------------------------------------------------------------
@@ -280,14 +284,14 @@ class Client:
     def _write(self) -> None:
         write_records(self._out, self._pairs)
 
-    def _write_about(self) -> None:
-        about = {
+    def _write_report(self) -> None:
+        document = {
             "stages": self._stages,
             "python": platform.python_version(),
             "affinity": self._affinity,
             **({"recount": self._recount} if self._recount else {}),
         }
-        jsonio.write(self._out / "driver.json", about)
+        jsonio.write(self._out / "driver.json", document)
 
 
 def read_schedule(path: Path) -> list[ScheduledRequest]:

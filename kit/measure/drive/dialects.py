@@ -23,7 +23,7 @@ from typing import Any
 from kit.core.jsonio import MAX_SAFE_INTEGER
 from kit.measure.drive.body import one_line
 
-Said = Mapping[str, Any]
+Document = Mapping[str, Any]
 
 END_MARK = b"[DONE]"
 # Finish reasons of a normal end. Any other reason fails: servers end requests for reasons of their
@@ -48,7 +48,7 @@ _ABOUT = frozenset(("message", "id", "request_id", "requestId", "created", "mode
 _COMMENT_FAULT = re.compile(rb"((internal|server|upstream|stream)[ _-]?)*error\b", re.IGNORECASE)
 _TEXTS = ("text", "content", "thinking", "reasoning", "summary", "refusal", "transcript")
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
-_SHOWN = 200
+_MESSAGE_CHARS = 200
 _DEEPEST = 12
 _OBJECTS = ("chat.completion.chunk", "text_completion", None)
 _PLAIN = frozenset(
@@ -72,31 +72,31 @@ def is_fault_comment(comment: bytes) -> bool:
     return _COMMENT_FAULT.match(comment) is not None
 
 
-def fault_of(said: Said) -> str | None:
+def fault_of(document: Document) -> str | None:
     """The error in a chunk, in any dialect; None without one."""
-    choices = _choices(said)
-    more = said.get("x_groq")
-    places = (said, more if isinstance(more, Mapping) else {}, *choices, *map(part_of, choices))
+    choices = _choices(document)
+    groq = document.get("x_groq")
+    places = (document, groq if isinstance(groq, Mapping) else {}, *choices, *map(part_of, choices))
     for place in places:
         error = place.get("error")
         if any(error.values()) if isinstance(error, Mapping) else error:
-            return words_of(place if error is True else error)
-    if any(str(said.get(kind, "")).lower().endswith(_FAILED) for kind in _KINDS):
-        return words_of(said)
-    return None if choices or said.get("usage") else _fault_alone(said)
+            return message_of(place if error is True else error)
+    if any(str(document.get(kind, "")).lower().endswith(_FAILED) for kind in _KINDS):
+        return message_of(document)
+    return None if choices or document.get("usage") else _fault_alone(document)
 
 
-def _fault_alone(said: Said) -> str | None:
+def _fault_alone(document: Document) -> str | None:
     """Like `fault_of`, for a document that is no part of an answer."""
-    if said.get("type") in _IDLE_TYPES or said.get("object") in _IDLE_TYPES:
+    if document.get("type") in _IDLE_TYPES or document.get("object") in _IDLE_TYPES:
         return None
-    if any(said.get(key) for key in _FAULTS) or said.get("success") is False:
-        return words_of(said)
-    if any(_is_failing(said.get(key)) for key in _CODES):
-        return words_of(said)
-    named = isinstance(said.get("code"), str) and said["code"] != ""
-    alone = isinstance(said.get("message"), str) and (named or said.keys() <= _ABOUT)
-    return words_of(said) if alone else None
+    if any(document.get(key) for key in _FAULTS) or document.get("success") is False:
+        return message_of(document)
+    if any(_is_failing(document.get(key)) for key in _CODES):
+        return message_of(document)
+    has_code = isinstance(document.get("code"), str) and document["code"] != ""
+    alone = isinstance(document.get("message"), str) and (has_code or document.keys() <= _ABOUT)
+    return message_of(document) if alone else None
 
 
 def _is_failing(code: Any) -> bool:
@@ -104,15 +104,15 @@ def _is_failing(code: Any) -> bool:
     return number is not None and 400 <= number < 600
 
 
-def words_of(fault: Any) -> str:
+def message_of(fault: Any) -> str:
     """An error's own message, on one line."""
     while isinstance(fault, Mapping):
         inner = next((fault[key] for key in (*_MESSAGES, *_FAULTS, "type") if fault.get(key)), None)
         if inner is None:
             break
         fault = inner
-    told = fault if isinstance(fault, str) else json.dumps(fault, default=str)
-    return one_line(told.encode("utf-8", "replace"), _SHOWN)
+    text = fault if isinstance(fault, str) else json.dumps(fault, default=str)
+    return one_line(text.encode("utf-8", "replace"), _MESSAGE_CHARS)
 
 
 def is_end(reason: str) -> bool:
@@ -123,17 +123,17 @@ def is_end(reason: str) -> bool:
 # --- good chunks ------------------------------------------------------------------------------
 
 
-def plain_text(said: Said) -> str | None:
+def plain_text(chunk: Document) -> str | None:
     """The text of the usual chunk: one piece of text of choice 0, and nothing else.
 
     Returns:
         None for any other chunk. The functions below give the same text, ten times slower.
     """
-    choices = said.get("choices")
+    choices = chunk.get("choices")
     if (
-        not said.keys() <= _PLAIN
-        or said.get("object") not in _OBJECTS
-        or said.get("usage")
+        not chunk.keys() <= _PLAIN
+        or chunk.get("object") not in _OBJECTS
+        or chunk.get("usage")
         or type(choices) is not list
         or len(choices) != 1
     ):
@@ -151,28 +151,28 @@ def _plain_choice(choice: Any) -> str | None:
     return text if type(text) is str and text else None
 
 
-def _choices(said: Said) -> list[Said]:
-    found = said.get("choices")
-    return [c for c in found if isinstance(c, Mapping)] if isinstance(found, list) else []
+def _choices(chunk: Document) -> list[Document]:
+    choices = chunk.get("choices")
+    return [c for c in choices if isinstance(c, Mapping)] if isinstance(choices, list) else []
 
 
-def choices_of(said: Said) -> Iterator[tuple[int, Said]]:
+def choices_of(chunk: Document) -> Iterator[tuple[int, Document]]:
     """The choices of a chunk by their index."""
-    for place, choice in enumerate(_choices(said)):
+    for place, choice in enumerate(_choices(chunk)):
         index = count_of(choice.get("index"))
         yield place if index is None else index, choice
 
 
-def part_of(choice: Said) -> Said:
+def part_of(choice: Document) -> Document:
     """A choice's addition (``delta``), or the whole of it (``message``); empty for neither."""
     for key in ("delta", "message"):
         if isinstance(choice.get(key), Mapping):
-            part: Said = choice[key]
+            part: Document = choice[key]
             return part
     return {}
 
 
-def text_of(choice: Said) -> str | None:
+def text_of(choice: Document) -> str | None:
     """The text that a choice adds: thoughts, text and calls all count as output.
 
     Returns:
@@ -183,16 +183,16 @@ def text_of(choice: Said) -> str | None:
     thought = next((t for key in _THOUGHTS if (t := _flat(part.get(key)))), None)
     if thought is None and any(part.get(key) == "" for key in _THOUGHTS):
         thought = ""
-    found = [thought, _flat(part.get("content")), _flat(part.get("refusal")), *_calls(part)]
-    told = [t for t in (*found, _flat(choice.get("text"))) if t is not None]
-    return "".join(told) if told else None
+    parts = [thought, _flat(part.get("content")), _flat(part.get("refusal")), *_calls(part)]
+    texts = [t for t in (*parts, _flat(choice.get("text"))) if t is not None]
+    return "".join(texts) if texts else None
 
 
-def _calls(part: Said) -> Iterator[str | None]:
+def _calls(part: Document) -> Iterator[str | None]:
     """Names and arguments of an answer's tool calls."""
     calls = part.get("tool_calls")
-    made = [c for c in calls if isinstance(c, Mapping)] if isinstance(calls, list) else []
-    for function in (part.get("function_call"), *(call.get("function") for call in made)):
+    tool_calls = [c for c in calls if isinstance(c, Mapping)] if isinstance(calls, list) else []
+    for function in (part.get("function_call"), *(call.get("function") for call in tool_calls)):
         if isinstance(function, Mapping):
             yield _flat(function.get("name"))
             yield _flat(function.get("arguments"))
@@ -210,11 +210,11 @@ def _flat(value: Any, depth: int = 0) -> str | None:
         inner = [_flat(item, depth + 1) for item in value]
     else:
         return None
-    told = [text for text in inner if text is not None]
-    return "".join(told) if told else None
+    texts = [text for text in inner if text is not None]
+    return "".join(texts) if texts else None
 
 
-def reason_of(choice: Said) -> str | None:
+def reason_of(choice: Document) -> str | None:
     """Why a choice ended, if it has; some servers say ``""`` until then."""
     reason = choice.get("finish_reason")
     if isinstance(reason, Mapping):
@@ -222,11 +222,11 @@ def reason_of(choice: Said) -> str | None:
     return one_line(str(reason).encode("utf-8", "replace"), 40) if reason else None
 
 
-def usage_of(said: Said) -> Said:
+def usage_of(chunk: Document) -> Document:
     """The server's counts in a chunk; empty without any."""
-    places = (said, said.get("x_groq"), *_choices(said))
-    found = (place.get("usage") for place in places if isinstance(place, Mapping))
-    return next((usage for usage in found if isinstance(usage, Mapping)), {})
+    places = (chunk, chunk.get("x_groq"), *_choices(chunk))
+    usages = (place.get("usage") for place in places if isinstance(place, Mapping))
+    return next((usage for usage in usages if isinstance(usage, Mapping)), {})
 
 
 def count_of(value: Any) -> int | None:
@@ -235,8 +235,8 @@ def count_of(value: Any) -> int | None:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    known = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return value if known and value <= MAX_SAFE_INTEGER else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_count and value <= MAX_SAFE_INTEGER else None
 
 
 def counted(usage: dict[str, Any]) -> dict[str, Any]:
@@ -244,8 +244,8 @@ def counted(usage: dict[str, Any]) -> dict[str, Any]:
     return {**usage, **{key: count_of(usage[key]) for key in _COUNTS if key in usage}}
 
 
-def cached_of(usage: Said, timings: Said) -> int | None:
+def cached_of(usage: Document, timings: Document) -> int | None:
     """Prompt tokens served from a cache, if the server reports them; llama.cpp: ``cache_n``."""
     details = usage.get("prompt_tokens_details")
-    said = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    return count_of(said if said is not None else timings.get("cache_n"))
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return count_of(cached if cached is not None else timings.get("cache_n"))

@@ -39,7 +39,7 @@ class Raw(Record, frozen=True, kw_only=True):
     end_mark: bool = True
 
 
-class _Found(Record, frozen=True, kw_only=True):
+class _Content(Record, frozen=True, kw_only=True):
     """The content of an answer for the records."""
 
     http_status: int | None
@@ -62,13 +62,13 @@ def finished(raw: Raw, origin: int) -> tuple[Request, Response]:
     status: Status = "error" if outcome.code else "ok"
     if raw.status != "ok":  # an error of the connection comes first
         status, outcome = raw.status, Outcome(raw.code or raw.status, raw.error or raw.status)
-    found = _found(answer, reading)
-    return _request(raw, origin, found, status, outcome), _response(raw, origin, found)
+    content = _content(answer, reading)
+    return _request(raw, origin, content, status, outcome), _response(raw, origin, content)
 
 
-def _found(answer: Answer | None, reading: Reading) -> _Found:
+def _content(answer: Answer | None, reading: Reading) -> _Content:
     usage = dialects.counted(storable(reading.usage))
-    return _Found(
+    return _Content(
         http_status=answer.status if answer else None,
         pieces=tokens_of(reading.pieces, usage.get("completion_tokens")),
         usage=usage or None,
@@ -78,13 +78,13 @@ def _found(answer: Answer | None, reading: Reading) -> _Found:
     )
 
 
-def _times(found: _Found, origin: int) -> tuple[int, ...]:
+def _times(content: _Content, origin: int) -> tuple[int, ...]:
     """When each chunk with a token came; empty for an answer that came whole."""
-    return tuple(p.time_ns - origin for p in found.pieces) if found.streamed else ()
+    return tuple(p.time_ns - origin for p in content.pieces) if content.streamed else ()
 
 
-def _request(raw: Raw, origin: int, found: _Found, status: Status, outcome: Outcome) -> Request:
-    usage, times = found.usage or {}, _times(found, origin)
+def _request(raw: Raw, origin: int, content: _Content, status: Status, outcome: Outcome) -> Request:
+    usage, times = content.usage or {}, _times(content, origin)
     return Request(
         index=raw.index,
         stage=raw.stage,
@@ -96,24 +96,24 @@ def _request(raw: Raw, origin: int, found: _Found, status: Status, outcome: Outc
         last_token=times[-1] if times else None,
         done=raw.done - origin,
         status=status,
-        http_status=found.http_status,
+        http_status=content.http_status,
         error=outcome.error or None,
         code=outcome.code or None,
         prompt_tokens=dialects.count_of(usage.get("prompt_tokens")),
         output_tokens=dialects.count_of(usage.get("completion_tokens")),
-        cached_tokens=dialects.cached_of(usage, found.timings or {}),
-        finish_reason=found.finish_reason,
+        cached_tokens=dialects.cached_of(usage, content.timings or {}),
+        finish_reason=content.finish_reason,
     )
 
 
-def _response(raw: Raw, origin: int, found: _Found) -> Response:
-    text = text_of(found.pieces)
+def _response(raw: Raw, origin: int, content: _Content) -> Response:
+    text = text_of(content.pieces)
     return Response(
         index=raw.index,
         stage=raw.stage,
         text=text,
         text_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        chunk_times=_times(found, origin),
-        usage=found.usage,
-        timings=found.timings,
+        chunk_times=_times(content, origin),
+        usage=content.usage,
+        timings=content.timings,
     )

@@ -44,16 +44,16 @@ def whole_letters(text: str) -> str:
     return text
 
 
-def storable(said: Any, depth: int = 0) -> Any:
-    """``said`` for an archive: values that are too deep, too large or not finite become null."""
-    if isinstance(said, str):
-        return whole_letters(said)
-    if isinstance(said, int | float):
-        return said if is_number(said) else None
-    if not isinstance(said, Mapping | list):
-        return said
+def storable(value: Any, depth: int = 0) -> Any:
+    """``value`` for an archive: values that are too deep, too large or not finite become null."""
+    if isinstance(value, str):
+        return whole_letters(value)
+    if isinstance(value, int | float):
+        return value if is_number(value) else None
+    if not isinstance(value, Mapping | list):
+        return value
     if depth >= _DEEPEST:
         return None
-    if isinstance(said, list):
-        return [storable(item, depth + 1) for item in said]
-    return {whole_letters(str(key)): storable(item, depth + 1) for key, item in said.items()}
+    if isinstance(value, list):
+        return [storable(item, depth + 1) for item in value]
+    return {whole_letters(str(key)): storable(item, depth + 1) for key, item in value.items()}

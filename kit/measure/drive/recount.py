@@ -11,7 +11,7 @@ from kit.measure.drive.body import MalformedAnswerError, answer_of
 from kit.measure.drive.spool import Pair
 from kit.measure.drive.wire import Address, Exchange, post
 
-_ASK_S = 30.0
+_COUNT_S = 30.0
 
 
 class NotCountedError(Exception):
@@ -20,18 +20,19 @@ class NotCountedError(Exception):
 
 async def recounted(
     address: Address,
-    how: dict[str, str],
+    method: dict[str, str],
     pairs: dict[int, Pair],
     bodies: dict[int, dict[str, Any]],
 ) -> dict[str, int]:
-    """Fill in the missing token counts of the answers in ``pairs``.
+    """Fill in the missing token counts of the answers in ``pairs``, until the server fails once.
 
     Such a server may count a token for the beginning of a text. An answer has none, so that the
     count of an empty text is subtracted. A prompt is counted if it was sent as it is; inside a
     chat template it cannot be counted, and stays absent.
 
     Args:
-        how: ``path`` to POST to, ``text_key`` of the text and ``count_key`` of the answer.
+        method: a runtime's ``recount``: ``path`` to POST to, ``text_key`` of the text and
+            ``count_key`` of the answer.
 
     Returns:
         How many answers were ``asked`` for and how many were ``counted``.
@@ -39,9 +40,11 @@ async def recounted(
     lacking = [i for i, pair in pairs.items() if _lacks(pair)]
     counted = 0
     try:
-        marks = await _count(address, how, "") if lacking else 0
+        marks = await _count(address, method, "") if lacking else 0
         for index in lacking:
-            pairs[index] = await _one(address, how, pairs[index], bodies[index], marks)
+            pairs[index] = await _recounted_pair(
+                address, method, pairs[index], bodies[index], marks
+            )
             counted += 1
     except (NotCountedError, OSError):
         pass  # a missing count is absent, and the figures say how many there are
@@ -55,31 +58,36 @@ def _lacks(pair: Pair) -> bool:
     return request.status == "ok" and request.output_tokens is None and not silent
 
 
-async def _one(
-    address: Address, how: dict[str, str], pair: Pair, body: dict[str, Any], marks: int
+async def _recounted_pair(
+    address: Address, method: dict[str, str], pair: Pair, body: dict[str, Any], marks: int
 ) -> Pair:
     request, response = pair
-    output = await _count(address, how, response.text) - marks
+    output = await _count(address, method, response.text) - marks
     prompt = request.prompt_tokens
     if prompt is None and isinstance(body.get("prompt"), str):
-        prompt = await _count(address, how, body["prompt"])
-    told = msgspec.structs.replace(request, output_tokens=max(0, output), prompt_tokens=prompt)
-    return told, response
+        prompt = await _count(address, method, body["prompt"])
+    counted = msgspec.structs.replace(request, output_tokens=max(0, output), prompt_tokens=prompt)
+    return counted, response
 
 
-async def _count(address: Address, how: dict[str, str], text: str) -> int:
-    """The server's count of the tokens of ``text``."""
+async def _count(address: Address, method: dict[str, str], text: str) -> int:
+    """The server's count of the tokens of ``text``.
+
+    Raises:
+        NotCountedError: it gave none.
+        OSError: it cannot be reached, or did not answer in time.
+    """
     loop = asyncio.get_running_loop()
-    exchange = Exchange(post(address, how["path"], {how["text_key"]: text}), loop)
+    exchange = Exchange(post(address, method["path"], {method["text_key"]: text}), loop)
     try:
-        async with asyncio.timeout(_ASK_S):
+        async with asyncio.timeout(_COUNT_S):
             await loop.create_connection(lambda: exchange, *address[:2])
             await exchange.done
         answer = answer_of(exchange.reads)
         if answer is None or answer.status != 200:
             raise NotCountedError
-        said = msgspec.json.decode(b"".join(data for _, data in answer.body))
-        return int(said[how["count_key"]])
+        document = msgspec.json.decode(b"".join(data for _, data in answer.body))
+        return int(document[method["count_key"]])
     except (MalformedAnswerError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
         raise NotCountedError from error
     finally:

@@ -83,14 +83,14 @@ def salvage(out: Path, origin: int) -> None:
     spool = out / SPOOL
     if not spool.is_file():
         return
-    known = _known(out)
-    found = records_of((raw for raw in read_spool(spool) if raw.index not in known), origin)
-    if found or known:
-        write_records(out, {**found, **known})
+    recorded = _recorded(out)
+    spooled = records_of((raw for raw in read_spool(spool) if raw.index not in recorded), origin)
+    if spooled or recorded:
+        write_records(out, {**spooled, **recorded})
     spool.unlink()
 
 
-def _known(out: Path) -> dict[int, Pair]:
+def _recorded(out: Path) -> dict[int, Pair]:
     """Pairs of records that are in both files; a crash between the two leaves single ones."""
     requests = {r.index: r for r in _records(out / REQUESTS, Request)}
     responses = {r.index: r for r in _records(out / RESPONSES, Response)}

@@ -68,7 +68,7 @@ def _fields(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     name, lines = b"", []
     for line in block.split(b"\n"):
         field, colon, value = line.partition(b":")
-        field, value = _known(field), value.strip()
+        field, value = _field_name(field), value.strip()
         if field == b"data":
             lines.append(value)
         elif field == b"event":
@@ -85,6 +85,6 @@ def _fields(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield name, b"\n".join(lines)
 
 
-def _known(field: bytes) -> bytes:
+def _field_name(field: bytes) -> bytes:
     """The field's name in lower case; capitals are a server's slip."""
     return field if field in _FIELDS else field.strip().lower()

@@ -126,7 +126,7 @@ class Exchange(asyncio.BufferedProtocol):
     # How the end of the answer is recognised; each function takes the latest read.
 
     def _head_ends(self, data: bytes) -> bool:
-        """Wait for the head, which says how the body ends."""
+        """Wait for the head, which says how the body ends; what is not HTTP ends at once."""
         whole = data if len(self.reads) == 1 else b"".join(read for _, read in self.reads)
         try:
             head = head_of(whole)

@@ -107,9 +107,9 @@ class SamplerProcess:
 
     def _ask_to_end(self) -> dict[str, Any]:
         self._child.close(_END_S)
-        said = [line for line in self._child.lines(1.0) if line is not None]
-        self._keep(said)
-        for line in said:
+        lines = [line for line in self._child.lines(1.0) if line is not None]
+        self._keep(lines)
+        for line in lines:
             if line.get("event") == "stopped":
                 return line
         if self._failure is None:
@@ -120,8 +120,8 @@ class SamplerProcess:
         self._pending_errors += [line for line in lines if line.get("event") == "error"]
 
     def _failed(self) -> SamplerFailed:
-        said = self._child.last_words()
-        self._failure = SamplerFailed(f"a sampler ended early{said}", _REMEDY)
+        cause = self._child.end_text()
+        self._failure = SamplerFailed(f"a sampler ended early{cause}", _REMEDY)
         return self._failure
 
     def _forget(self) -> None:

@@ -64,8 +64,8 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"the samples cannot be written: {error.strerror or error}\n")
         return 1
-    for name, why in failed.items():
-        sys.stderr.write(f"{name}: {why}\n")
+    for name, reason in failed.items():
+        sys.stderr.write(f"{name}: {reason}\n")
     return FAILED_IN_PART if failed else 0
 
 

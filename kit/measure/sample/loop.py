@@ -90,7 +90,7 @@ class Schedule:
             self._take(read())
             self._read_failure = ""
         except Exception as error:
-            self._read_failure = _words(error)
+            self._read_failure = _error_text(error)
             self._lost(self.tier, error)
 
     def _own_due(self) -> int:
@@ -98,7 +98,7 @@ class Schedule:
         try:
             due = int(self.tier.due()) if self.tier.due else self.due
         except Exception as error:
-            self._due_failure = _words(error)
+            self._due_failure = _error_text(error)
             self._lost(self.tier, error)
             return self._clock.now() + round(_AGAIN_S * 1e9)
         self._due_failure = ""
@@ -108,7 +108,7 @@ class Schedule:
         return self.due < other.due
 
 
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 

@@ -66,7 +66,7 @@ def sample(config: dict[str, Any], stop: threading.Event, say: Say) -> dict[str,
 
 
 def _opened(
-    config: dict[str, Any], clock: Clock, live: Live, say: Say, held: ExitStack
+    config: dict[str, Any], clock: Clock, live: Live, say: Say, stack: ExitStack
 ) -> tuple[list[Track], dict[str, str]]:
     """A track for each meter that opens, and why the others do not.
 
@@ -82,14 +82,14 @@ def _opened(
         except MeterUnavailable as reason:
             failed[name] = str(reason)
             continue
-        held.callback(_quietly, reader.close)
+        stack.callback(_quietly, reader.close)
         writer = Writer(Path(config["out"]) / f"{name}.csv")
-        held.callback(writer.close)
+        stack.callback(writer.close)
         tracks.append(Track(name, reader, writer, clock, live, say, wanted.get("planned")))
     if not tracks:
         raise MeterUnavailable("; ".join(failed.values()) or "no meter was asked for")
-    for name, why in failed.items():
-        say({"event": "error", "meter": name, "message": f"it cannot be read: {why}"})
+    for name, message in failed.items():
+        say({"event": "error", "meter": name, "message": f"it cannot be read: {message}"})
     return tracks, failed
 
 
@@ -172,10 +172,10 @@ def _write_until(stop: threading.Event, tracks: Sequence[Track], show: Callable[
 
 def _show(live: Live, clock: Clock, say: Say) -> None:
     """Print the whole state each time: a line that the runner does not read is dropped."""
-    told = {"values": live.watts(clock.now()), "joules": live.joules()}
-    said = {key: value for key, value in {**told, "state": live.state()}.items() if value}
-    if said:
-        say({"event": "live", **said})
+    energy = {"values": live.watts(clock.now()), "joules": live.joules()}
+    line = {key: value for key, value in {**energy, "state": live.state()}.items() if value}
+    if line:
+        say({"event": "live", **line})
 
 
 def _flush(tracks: Sequence[Track]) -> None:

@@ -82,8 +82,8 @@ class Track:
                 del self._failed[device]
         elif device not in self._failed and (key in self._worked or rc == NO_VALUE):
             self._failed[device] = quantity
-            why = self._explained(rc)
-            self._complain(f"{device} {quantity} can no longer be read: {why} (code {rc})")
+            reason = self._explained(rc)
+            self._complain(f"{device} {quantity} can no longer be read: {reason} (code {rc})")
 
     def _explained(self, rc: int) -> str:
         if rc == NO_VALUE:

@@ -59,13 +59,13 @@ class Writer:
 
     def _write(self, data: bytes) -> None:
         whole = self._file.tell()
-        rest = memoryview(data)
+        unwritten = memoryview(data)
         try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            while unwritten:
+                unwritten = unwritten[self._file.write(unwritten) :]
         except OSError:
             self._failed = True  # later rows would leave a gap in the numbers
-            self._file.truncate(whole + data.rfind(b"\n", 0, len(data) - len(rest)) + 1)
+            self._file.truncate(whole + data.rfind(b"\n", 0, len(data) - len(unwritten)) + 1)
             raise
 
     def _line(self, r: Reading) -> str:

@@ -34,7 +34,7 @@ _MAX_DIRECTORY = 16 << 20
 _HEAD = 512
 _PACKED = "it is another kind of archive; unpack it and name the run's folder"
 # How other files begin that people may have instead of a zip archive.
-_OTHERS = (
+_OTHER_KINDS = (
     (b"PK\x03\x04", "it ends early; the download was cut short, get it again"),
     (b"version https://git-lfs", "it is a pointer of Git LFS; `git lfs pull` gets the file"),
     (b"<", "it is a web page, perhaps to sign in; download the file itself"),
@@ -84,57 +84,63 @@ def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
 
 
 def find_directory(file: BinaryIO) -> Directory:
-    """The end record: exactly at the end of the file, so that it is unambiguous."""
+    """The directory that the end record names.
+
+    The record must be exactly at the end of the file, so that it is unambiguous.
+
+    Raises:
+        ArchiveRefused: the file is no such archive; the message says what it seems to be.
+    """
     total = file.seek(0, os.SEEK_END)
     if total < _END.size:
-        raise refuse("NOT_A_ZIP", _what_it_is(file, total))
+        raise refuse("NOT_A_ZIP", _other_kind(file, total))
     at = total - _END.size
     fields = _END.unpack(read_at(file, at, _END.size))
     if fields[0] != b"PK\x05\x06":
-        raise refuse(*_why_no_end(file, total))
-    _, disk, disk_cd, here, count, size, offset, comment = fields
-    if disk or disk_cd or here != count or comment:
+        raise refuse(*_no_end(file, total))
+    _, disk, disk_cd, on_this_disk, count, size, offset, comment = fields
+    if disk or disk_cd or on_this_disk != count or comment:
         raise refuse("ZIP_FEATURE", "several disks, or a comment")
-    found = Directory(offset, size, count, at)
+    directory = Directory(offset, size, count, at)
     if _FULL32 in (size, offset) or count == _FULL16:
-        found = _directory64(file, at)
-        _refuse_contradiction((size, offset, count), found)
+        directory = _directory64(file, at)
+        _refuse_contradiction((size, offset, count), directory)
     elif _is_locator(file, at - _LOCATOR.size):
         raise refuse("ZIP_HEADERS_DIFFER", "a zip64 locator that nothing asks for")
-    if found.entries > MAX_MEMBERS:
-        raise refuse("TOO_MANY_MEMBERS", str(found.entries))
-    if found.size > _MAX_DIRECTORY:
+    if directory.entries > MAX_MEMBERS:
+        raise refuse("TOO_MANY_MEMBERS", str(directory.entries))
+    if directory.size > _MAX_DIRECTORY:
         raise refuse("TOO_LARGE", "the central directory")
-    if found.offset + found.size != found.ends:
+    if directory.offset + directory.size != directory.ends:
         raise refuse("ZIP_SURROUNDED", "around the central directory")
-    return found
+    return directory
 
 
-def _why_no_end(file: BinaryIO, total: int) -> tuple[str, str]:
+def _no_end(file: BinaryIO, total: int) -> tuple[str, str]:
     window = min(total, 1 << 17)
     if b"PK\x05\x06" in read_at(file, total - window, window):
         return "ZIP_SURROUNDED", "after the end"
-    return "NOT_A_ZIP", _what_it_is(file, total)
+    return "NOT_A_ZIP", _other_kind(file, total)
 
 
-def _what_it_is(file: BinaryIO, total: int) -> str:
+def _other_kind(file: BinaryIO, total: int) -> str:
     """What kind of file this is instead of a zip archive, with a remedy."""
     if not total:
         return "it is empty; download or copy it again"
     head = read_at(file, 0, min(total, _HEAD)).lstrip()
-    found = next((said for begin, said in _OTHERS if head.startswith(begin)), None)
+    kind = next((remedy for begin, remedy in _OTHER_KINDS if head.startswith(begin)), None)
     if b"ustar" in head[257:265]:
-        found = _PACKED
-    return found or "it has no end record"
+        kind = _PACKED
+    return kind or "it has no end record"
 
 
-def _refuse_contradiction(told: tuple[int, int, int], wide: Directory) -> None:
+def _refuse_contradiction(end_record: tuple[int, int, int], wide: Directory) -> None:
     """Refuse a short end record that contradicts the zip64 record.
 
     Some readers use one and some the other: they would see different archives.
     """
     for short, full, value in zip(
-        told, (_FULL32, _FULL32, _FULL16), (wide.size, wide.offset, wide.entries), strict=True
+        end_record, (_FULL32, _FULL32, _FULL16), (wide.size, wide.offset, wide.entries), strict=True
     ):
         if short not in (full, value):
             raise refuse("ZIP_HEADERS_DIFFER", "its end record and its zip64 record")
@@ -152,10 +158,10 @@ def _directory64(file: BinaryIO, end_at: int) -> Directory:
     if signature != b"PK\x06\x07" or disk or disks != 1 or offset64 != at - _END64.size:
         raise refuse("ZIP_FEATURE", "its zip64 locator")
     fields = _END64.unpack(read_at(file, offset64, _END64.size))
-    signature, length, _, _, disk, disk_cd, here, count, size, offset = fields
+    signature, length, _, _, disk, disk_cd, on_this_disk, count, size, offset = fields
     if signature != b"PK\x06\x06" or length != _END64.size - 12 or disk or disk_cd:
         raise refuse("ZIP_FEATURE", "its zip64 record")
-    if here != count:
+    if on_this_disk != count:
         raise refuse("ZIP_FEATURE", "several disks")
     return Directory(offset, size, count, offset64)
 
@@ -163,16 +169,16 @@ def _directory64(file: BinaryIO, end_at: int) -> Directory:
 def entries_of(file: BinaryIO, directory: Directory) -> list[Member]:
     """Every entry, in order; together they fill the directory exactly."""
     data = read_at(file, directory.offset, directory.size)
-    found: list[Member] = []
+    members: list[Member] = []
     at = 0
     for _ in range(directory.entries):
         if at + _ENTRY.size > len(data):
             raise refuse("NOT_A_ZIP", "its directory ends early")
         entry, at = _entry(data, at)
-        found.append(entry)
+        members.append(entry)
     if at != len(data):
         raise refuse("ZIP_SURROUNDED", "in the central directory")
-    return found
+    return members
 
 
 def _entry(data: bytes, at: int) -> tuple[Member, int]:
@@ -201,18 +207,18 @@ def _name(raw: bytes) -> str:
 
 def extras_of(data: bytes, name: str) -> dict[int, bytes]:
     """Extra fields by their kind: known kinds only, each once."""
-    found: dict[int, bytes] = {}
+    extras: dict[int, bytes] = {}
     at = 0
     while at < len(data):
         if at + 4 > len(data):
             raise refuse("ZIP_FEATURE", f"{name!a}: extra field")
         kind, size = struct.unpack_from("<2H", data, at)
-        known = kind not in found and size <= _KNOWN_EXTRAS.get(kind, -1)
-        if not known or at + 4 + size > len(data):
+        is_allowed = kind not in extras and size <= _KNOWN_EXTRAS.get(kind, -1)
+        if not is_allowed or at + 4 + size > len(data):
             raise refuse("ZIP_FEATURE", f"{name!a}: extra field {kind:#06x}")
-        found[kind] = data[at + 4 : at + 4 + size]
+        extras[kind] = data[at + 4 : at + 4 + size]
         at += 4 + size
-    return found
+    return extras
 
 
 def widened(values: tuple[int, ...], extra: dict[int, bytes], name: str) -> list[int]:

@@ -52,13 +52,15 @@ class FolderSource(ArchiveSource):
         self.remarks = self._remarks()
 
     def _remarks(self) -> tuple[Remark, ...]:
-        found = []
+        remarks = []
         if self._strays:
-            found.append(Remark("STRAY_FILES", f"set aside: {strays.listed(sorted(self._strays))}"))
+            names = strays.listed(sorted(self._strays))
+            remarks.append(Remark("STRAY_FILES", f"set aside: {names}"))
         if self._linked:
-            more = f"{len(self._linked)} files have a second name elsewhere (a hard-linked backup?)"
-            found.append(Remark("HARD_LINK", f"{more}: whoever writes there changes this run"))
-        return tuple(found)
+            linked = f"{len(self._linked)} files have a second name elsewhere"
+            backup = "(a hard-linked backup?): whoever writes there changes this run"
+            remarks.append(Remark("HARD_LINK", f"{linked} {backup}"))
+        return tuple(remarks)
 
     def names(self) -> list[str]:
         return sorted(self._sizes)

@@ -23,18 +23,18 @@ def placed(file: BinaryIO, members: list[Member], directory_at: int) -> list[Mem
     Raises:
         ArchiveRefused: bytes that belong to no member or to two, or headers that contradict.
     """
-    found: list[Member] = []
+    members_placed: list[Member] = []
     expected = 0
     for member in sorted(members, key=lambda m: m.offset):
         if member.offset != expected:
             code = "ZIP_OVERLAP" if member.offset < expected else "ZIP_SURROUNDED"
             raise refuse(code, ascii(member.name))
         data_at, expected = _extent(file, member)
-        found.append(member._replace(data_at=data_at))
+        members_placed.append(member._replace(data_at=data_at))
     if expected != directory_at:
         code = "ZIP_OVERLAP" if expected > directory_at else "ZIP_SURROUNDED"
         raise refuse(code, "before the central directory")
-    return found
+    return members_placed
 
 
 def _extent(file: BinaryIO, member: Member) -> tuple[int, int]:
@@ -60,8 +60,8 @@ def _extent(file: BinaryIO, member: Member) -> tuple[int, int]:
 def _behind(file: BinaryIO, member: Member, at: int, is_wide: bool) -> int:
     """The size of the record after a streamed member; it must agree with the directory."""
     form = _BEHIND64 if is_wide else _BEHIND
-    said = (b"PK\x07\x08", member.crc, member.packed, member.size)
+    expected = (b"PK\x07\x08", member.crc, member.packed, member.size)
     # Stored bytes do not mark their end, so that a reader of the stream would have to guess it.
-    if member.method != DEFLATED or form.unpack(read_at(file, at, form.size)) != said:
+    if member.method != DEFLATED or form.unpack(read_at(file, at, form.size)) != expected:
         raise refuse("ZIP_FEATURE", f"{member.name!a}: streamed, without its sizes behind it")
     return form.size

@@ -116,23 +116,23 @@ def refuse(code: str, detail: str) -> ArchiveRefused:
 
 
 def refuse_name(name: str) -> None:
-    """Raise for a relative name that could escape, hide or confuse."""
+    """Raise `ArchiveRefused` for a relative name that could escape, hide or confuse."""
     refuse_segments(name)
     if name.count("/") >= MAX_DEPTH or len(name) > MAX_NAME:
         raise refuse("NAME_TOO_DEEP", ascii(name[:MAX_NAME]))
 
 
 def refuse_segments(name: str) -> None:
-    """Raise if a part of a name has other than plain characters."""
+    """Raise `ArchiveRefused` if a part of a name has other than plain characters."""
     if any(not _SEGMENT.fullmatch(segment) for segment in name.split("/")):
-        why = "; where a Windows packer wrote it, unpack it there and name the folder"
-        raise refuse("NAME_UNSAFE", ascii(name[:MAX_NAME]) + (why if "\\" in name else ""))
+        hint = "; where a Windows packer wrote it, unpack it there and name the folder"
+        raise refuse("NAME_UNSAFE", ascii(name[:MAX_NAME]) + (hint if "\\" in name else ""))
 
 
 def refuse_twins(names: Iterable[str]) -> None:
-    """Raise if two names are equal, here or on a file system that ignores case."""
-    seen: dict[str, str] = {}
+    """Raise `ArchiveRefused` if two names are equal, also on a file system that ignores case."""
+    names_by_fold: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.casefold(), name)
+        other = names_by_fold.setdefault(name.casefold(), name)
         if other is not name:
             raise refuse("NAME_DUPLICATE" if other == name else "NAME_TWINS", ascii(name))

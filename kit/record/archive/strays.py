@@ -41,8 +41,8 @@ _FILES = (
         r"|\.stignore|\.sync_[0-9a-f]+\.db|\._sync_.+\.db|\.owncloudsync\.log",
     ),
 )
-_KNOWN = tuple((who, re.compile(names, re.IGNORECASE | re.DOTALL)) for who, names in _FILES)
-_SHOWN = 3
+_PATTERNS = tuple((who, re.compile(names, re.IGNORECASE | re.DOTALL)) for who, names in _FILES)
+_LISTED = 3
 
 
 def folder_of(name: str) -> str:
@@ -52,18 +52,18 @@ def folder_of(name: str) -> str:
 
 def file_of(name: str) -> str:
     """Which system or tool leaves a file of this name; empty for other names."""
-    return next((who for who, names in _KNOWN if names.fullmatch(name)), "")
+    return next((maker for maker, names in _PATTERNS if names.fullmatch(name)), "")
 
 
 def of_path(path: str) -> str:
     """Which system or tool leaves a file of this relative path; empty for other paths."""
     *folders, last = path.split("/")
-    found = next((who for folder in folders if (who := folder_of(folder))), "")
-    return found or file_of(last)
+    folder_maker = next((maker for folder in folders if (maker := folder_of(folder))), "")
+    return folder_maker or file_of(last)
 
 
 def listed(names: Iterable[str]) -> str:
     """``'.DS_Store', 'Thumbs.db' and 3 more``, safe to print."""
-    found = [ascii(name[-80:]) for name in names]
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(found[:_SHOWN]) + more
+    safe = [ascii(name[-80:]) for name in names]
+    more = f" and {len(safe) - _LISTED} more" if len(safe) > _LISTED else ""
+    return ", ".join(safe[:_LISTED]) + more

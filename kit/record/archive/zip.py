@@ -136,7 +136,7 @@ def _top_folder(entries: list[Member], names: list[str]) -> str:
     for name in [*names, *kept]:
         _refuse_parts(name, top)
     if not all(not top or name.startswith(f"{top}/") for name in names):
-        raise refuse("TOP_FOLDER", _why_no_top(names))
+        raise refuse("TOP_FOLDER", _no_top(names))
     for name in names:
         refuse_name(name[len(top) + 1 :] if top else name)
     return top
@@ -150,7 +150,7 @@ def _of_manifest(names: list[str]) -> str:
     nearest = {"/".join(top) for top in tops if len(top) == least}
     nearest = nearest or {name.partition("/")[0] for name in names}
     if len(nearest) != 1:
-        raise refuse("TOP_FOLDER", _why_no_top(names))
+        raise refuse("TOP_FOLDER", _no_top(names))
     return nearest.pop()
 
 
@@ -165,7 +165,7 @@ def _refuse_parts(name: str, top: str) -> None:
         refuse_segments(above)
 
 
-def _why_no_top(names: list[str]) -> str:
+def _no_top(names: list[str]) -> str:
     manifests = sum(name.rpartition("/")[2] == MANIFEST for name in names)
     if manifests > 1:
         return f"{manifests} runs; unpack it and name one of them"
@@ -177,16 +177,20 @@ def _why_no_top(names: list[str]) -> str:
 
 
 def _remarks(entries: list[Member], top: str) -> tuple[Remark, ...]:
-    left = sorted(e.name for e in entries if strays.of_path(e.name.removesuffix("/")))
+    leftovers = sorted(e.name for e in entries if strays.of_path(e.name.removesuffix("/")))
     ways = {
         "entries of folders": any(e.is_folder for e in entries),
         "sizes that follow their member": any(e.flags & STREAMED for e in entries),
         "no folder on top": not top,
         "several folders on top": "/" in top,
     }
-    said = ", ".join(way for way, found in ways.items() if found)
-    found = [Remark("STRAY_FILES", f"set aside: {strays.listed(left)}")] if left else []
-    return (*found, *([Remark("ZIP_REPACKED", f"another tool packed it: {said}")] if said else []))
+    traces = ", ".join(trace for trace, is_there in ways.items() if is_there)
+    remarks = []
+    if leftovers:
+        remarks.append(Remark("STRAY_FILES", f"set aside: {strays.listed(leftovers)}"))
+    if traces:
+        remarks.append(Remark("ZIP_REPACKED", f"another tool packed it: {traces}"))
+    return tuple(remarks)
 
 
 def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:
@@ -199,10 +203,10 @@ def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:
     try:
         while not engine.eof:
             data = engine.unconsumed_tail or next(packed, b"")
-            found = engine.decompress(data, PIECE)
-            if not data and not found:
+            piece = engine.decompress(data, PIECE)
+            if not data and not piece:
                 raise refuse("ZIP_CORRUPT", f"{member.name}: it ends early")
-            yield found
+            yield piece
     except zlib.error as error:
         raise refuse("ZIP_CORRUPT", member.name) from error
     if engine.unused_data or next(packed, b""):

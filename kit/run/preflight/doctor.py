@@ -83,10 +83,10 @@ def _gpus(facts: dict[str, Any]) -> Iterator[Finding]:
     if is_absent(boards):
         return  # the meter nvml reports why
     if not boards:
-        version = _words(driver["driver"], "of unknown version")
+        version = _text(driver["driver"], "of unknown version")
         yield warn("GPU_MISSING", f"driver {version} sees no GPU", "check `nvidia-smi`")
     else:
-        version, cuda = (_words(driver[key], "unknown") for key in ("driver", "cuda_driver"))
+        version, cuda = (_text(driver[key], "unknown") for key in ("driver", "cuda_driver"))
         yield ok("GPU_DRIVER", f"driver {version}, CUDA {cuda}")
         engine = facts["docker"].get("gpu")
         growth = dict.fromkeys(boards, 1)  # the counters are watched by preflight, not here
@@ -131,7 +131,7 @@ def _host(facts: dict[str, Any]) -> Iterator[Finding]:
     cpu, memory = facts["cpu"], facts["memory"]
     usable = cpu["usable"]
     message = (
-        f"{usable} usable CPU{'s' if usable != 1 else ''} ({_words(cpu['model'], 'model unknown')})"
+        f"{usable} usable CPU{'s' if usable != 1 else ''} ({_text(cpu['model'], 'model unknown')})"
     )
     if usable < 3:
         yield warn("CPUS_FEW", message, "give kit three: runtime, driver and sampler apart")
@@ -144,5 +144,5 @@ def _host(facts: dict[str, Any]) -> Iterator[Finding]:
     yield host_rules.load(facts["load"], usable)
 
 
-def _words(value: Any, unknown: str) -> str:
+def _text(value: Any, unknown: str) -> str:
     return unknown if is_absent(value) else str(value)

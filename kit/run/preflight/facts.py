@@ -116,12 +116,12 @@ def _other_runs(folder: Path) -> list[str]:
     """Runs that have begun without queueing, for instance those of another version of kit."""
     inside = folder.parent.name == INFLIGHT
     store = Store(folder.parent.parent if inside else folder)
-    known = {folder.name, *(place.run for place in queue.places())}
+    queued = {folder.name, *(place.run for place in queue.places())}
     begun = (p.parent.name for p in store.inflight.glob(f"*/{events.FILE}"))
-    return [run for run in begun if run not in known and store.is_alive(run)]
+    return [run for run in begun if run not in queued and store.is_alive(run)]
 
 
 def _queue(folder: Path) -> list[str]:
     """The runs before a run that would begin now; none for a run in flight."""
     inside = folder.parent.name == INFLIGHT
-    return [] if inside else [queue.named(place) for place in queue.places()]
+    return [] if inside else [queue.label(place) for place in queue.places()]

@@ -26,13 +26,13 @@ _WAYS = {"cdi": "CDI", "nvidia": "the nvidia runtime"}
 
 
 def check(
-    asked: int,
+    wanted: int,
     boards: Mapping[str, Any],
     engine: Any,
     measured: Sequence[MeterDevice] | None,
     counters: Mapping[str, Any],
 ) -> Iterator[Finding]:
-    """Findings on ``asked`` GPUs.
+    """Findings on the first ``wanted`` GPUs.
 
     Args:
         boards: the fingerprint's ``gpus``.
@@ -43,18 +43,18 @@ def check(
     if is_absent(boards):
         yield fail(
             "GPU_MISSING",
-            f"the spec asks for {_gpus(asked)} and there is none: {boards['absent']}",
+            f"the spec asks for {_gpus(wanted)} and there is none: {boards['absent']}",
             "run on a host with NVIDIA's driver, or set devices.gpus to 0",
         )
         return
-    if len(boards) < asked:
+    if len(boards) < wanted:
         yield fail(
             "GPU_TOO_FEW",
-            f"the spec asks for {_gpus(asked)}, this host has {len(boards)}",
+            f"the spec asks for {_gpus(wanted)}, this host has {len(boards)}",
             f"set devices.gpus to {len(boards)} or less",
         )
     yield _handed_out(engine)
-    used = {alias: boards[alias] for alias in list(boards)[:asked]}
+    used = {alias: boards[alias] for alias in list(boards)[:wanted]}
     for alias, facts in used.items():
         yield from _board(alias, facts, measured, counters)
     yield from _unlike(used)
@@ -242,10 +242,10 @@ def _counter(
 def _instead(alias: str, measured: Sequence[MeterDevice]) -> str | None:
     """The best power reading in place of the counter."""
     for device in measured:
-        for quantity, words in _INSTEAD.items():
+        for quantity, name in _INSTEAD.items():
             facts = device.quantities.get(quantity, {"reason": "not read"})
             if device.device == alias and "reason" not in facts:
-                return words
+                return name
     return None
 
 

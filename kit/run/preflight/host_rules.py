@@ -36,8 +36,8 @@ def engine(facts: Mapping[str, Any], cgroup: Any) -> Finding:
 def frequency(facts: Any) -> Finding:
     """The frequency governor is ``performance``, or not under this host's control."""
     if facts is None or is_absent(facts):
-        why = facts["absent"] if facts else "unknown"
-        return ok("FREQUENCY", f"CPU frequency is not ours to set: {why}")
+        reason = facts["absent"] if facts else "unknown"
+        return ok("FREQUENCY", f"CPU frequency is not ours to set: {reason}")
     governors = ", ".join(facts["governors"]) or "unknown"
     message = f"CPU frequency governor: {governors} ({_worded(facts['driver'])})"
     if facts["governors"] == ["performance"]:
@@ -55,10 +55,10 @@ def clock(facts: Mapping[str, Any]) -> Finding:
         error = facts.get("maximum_error_us", 0) / 1000
         return ok("CLOCK", f"the clock is synchronised (within {error:.0f} ms)")
     state = facts.get("synchronised")
-    why = f" ({state['absent']})" if isinstance(state, dict) else ""
+    reason = f" ({state['absent']})" if isinstance(state, dict) else ""
     return warn(
         "CLOCK_UNSYNCHRONISED",
-        f"no time service keeps this clock{why}: dates in the archive are not proven; "
+        f"no time service keeps this clock{reason}: dates in the archive are not proven; "
         "energy and latency are on the monotonic clock and do not suffer",
         "sudo apt-get install chrony, or sudo timedatectl set-ntp true",
     )

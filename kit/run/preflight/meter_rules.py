@@ -26,24 +26,24 @@ def meters(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
 
 
 def meter(plan: MeterPlan) -> Finding:
-    """One meter. Somebody wired and configured one that host.toml names: its silence is a fault."""
+    """One meter. Silence of one that host.toml names forbids the run: somebody configured it."""
     name = f"{plan.name} {plan.alias}" if plan.alias else plan.name
     silent = {d.device: _silent(d) for d in plan.devices if _silent(d) and _is_missed(plan, d)}
     if silent:
-        device, why = next(iter(silent.items()))
+        device, reason = next(iter(silent.items()))
         others = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
-        message = f"{name} reads nothing of {device}{others}: {why}"
+        message = f"{name} reads nothing of {device}{others}: {reason}"
         return warn("METER_SILENT", message, registry.get(plan.name).remedy)
     if plan.devices:
         devices = ", ".join(device.device for device in plan.devices if not _silent(device))
         return ok("METER", f"{name} reads {devices}")
-    why = plan.reason or "no device"
+    reason = plan.reason or "no device"
     remedy = registry.get(plan.name).remedy
     if is_aliased(plan.name):
-        return fail(f"{plan.name.upper()}_UNREACHABLE", f"{name} cannot be read: {why}", remedy)
-    if plan.name == "rapl" and "permi" in why.lower():
-        return warn("RAPL_UNREADABLE", f"{name} cannot be read: {why}", _READABLE)
-    return warn("METER_ABSENT", f"{name} measures nothing: {why}", remedy)
+        return fail(f"{plan.name.upper()}_UNREACHABLE", f"{name} cannot be read: {reason}", remedy)
+    if plan.name == "rapl" and "permi" in reason.lower():
+        return warn("RAPL_UNREADABLE", f"{name} cannot be read: {reason}", _READABLE)
+    return warn("METER_ABSENT", f"{name} measures nothing: {reason}", remedy)
 
 
 def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[Finding]:
@@ -55,8 +55,8 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
     """
     outlets = [plan for plan in plans if scopes.of_meter(plan) == "wall"]
     for device in (device for plan in outlets for device in plan.devices):
-        if why := _impossible(device):
-            yield warn("PDU_IMPLAUSIBLE", why, "compare outlets and profile: `kit pdu probe`")
+        if reason := _impossible(device):
+            yield warn("PDU_IMPLAUSIBLE", reason, "compare outlets and profile: `kit pdu probe`")
     powers = [facts for plan in outlets for facts in _powers(plan)]
     for facts in powers:
         if odd := sanity.against_itself(facts["probe"], float(facts.get("resolution", 1.0))):
@@ -87,20 +87,24 @@ def _impossible(device: MeterDevice) -> str:
     if watts is None:
         return ""
     raw = round(watts / float(facts.get("scale", 1.0)))
-    why = limits.fault("pdu_power", facts, raw, device.device)
-    return f"{device.device}: {why}" if why else ""
+    reason = limits.fault("pdu_power", facts, raw, device.device)
+    return f"{device.device}: {reason}" if reason else ""
 
 
 def _powers(plan: MeterPlan) -> list[dict[str, Any]]:
     """The facts of each power that was read at planning."""
-    told = [device.quantities.get("pdu_power", {}) for device in plan.devices]
-    return [facts for facts in told if "watts" in facts.get("probe", {})]
+    powers = [device.quantities.get("pdu_power", {}) for device in plan.devices]
+    return [facts for facts in powers if "watts" in facts.get("probe", {})]
 
 
 def _silent(device: MeterDevice) -> str:
     """Why nothing of a device is read; empty if something is."""
-    told = list(device.quantities.values())
-    return str(told[0]["reason"]) if told and all("reason" in facts for facts in told) else ""
+    quantities = list(device.quantities.values())
+    return (
+        str(quantities[0]["reason"])
+        if quantities and all("reason" in facts for facts in quantities)
+        else ""
+    )
 
 
 def _is_missed(plan: MeterPlan, device: MeterDevice) -> bool:
@@ -108,8 +112,8 @@ def _is_missed(plan: MeterPlan, device: MeterDevice) -> bool:
 
     Graphics that are off draw no power, and a desktop's memory is not counted.
     """
-    told = device.quantities.values()
-    return plan.name != "rapl" or any(facts.get("summed", True) for facts in told)
+    quantities = device.quantities.values()
+    return plan.name != "rapl" or any(facts.get("summed", True) for facts in quantities)
 
 
 def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
@@ -135,10 +139,10 @@ def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
 def _working(plans: Sequence[MeterPlan]) -> list[MeterPlan]:
     """The meters that will give energies of a scope."""
     own = (plan for plan in plans if scopes.of_meter(plan) in scopes.SCOPES)
-    return [plan for plan in own if any(map(_tells_energy, plan.devices))]
+    return [plan for plan in own if any(map(_reads_energy, plan.devices))]
 
 
-def _tells_energy(device: MeterDevice) -> bool:
+def _reads_energy(device: MeterDevice) -> bool:
     """Whether any quantity of an energy scope is read; a card in MIG mode has none."""
     return any(
         "reason" not in facts and facts.get("summed", True)
@@ -152,9 +156,9 @@ def primary(metric: str, plans: Sequence[MeterPlan]) -> Iterator[Finding]:
     scope, _, rest = metric.partition("_energy_")
     if not rest:
         return
-    asked = [plan for plan in plans if scopes.of_meter(plan) == scope]
-    if not _working(asked):
-        needed = " or ".join(plan.name for plan in asked) or f"a meter of {scope}"
+    of_scope = [plan for plan in plans if scopes.of_meter(plan) == scope]
+    if not _working(of_scope):
+        needed = " or ".join(plan.name for plan in of_scope) or f"a meter of {scope}"
         yield warn(
             "PRIMARY_UNMEASURED",
             f"the primary metric {metric} needs {needed}, which measures nothing here: "

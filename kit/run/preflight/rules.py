@@ -36,8 +36,8 @@ class Case:
 
     @property
     def host(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.facts["host"]
-        return found
+        fingerprint: Mapping[str, Any] = self.facts["host"]
+        return fingerprint
 
 
 def check(plan: Plan, spec: RunSpec, facts: Mapping[str, Any]) -> list[Finding]:
@@ -72,13 +72,13 @@ def _weights(case: Case) -> Iterator[Finding]:
     for file in files:
         size = sizes.get(file.path)
         if not isinstance(size, int):
-            why = size["absent"] if isinstance(size, dict) else "not on this machine"
-            message = f"{file.path} cannot be used: {why}"
+            reason = size["absent"] if isinstance(size, dict) else "not on this machine"
+            message = f"{file.path} cannot be used: {reason}"
             yield fail("WEIGHTS_MISSING", message, "fetch it with `kit weights add`")
-        elif why := unreadable.get(file.path):
+        elif reason := unreadable.get(file.path):
             yield fail(
                 "WEIGHTS_UNREADABLE",
-                f"the container's user cannot read {file.path}: {why}",
+                f"the container's user cannot read {file.path}: {reason}",
                 "`chmod o+r` the file; the folders above it may stay closed",
             )
         elif size != file.size:
@@ -88,8 +88,8 @@ def _weights(case: Case) -> Iterator[Finding]:
                 "remove the file and fetch it again with `kit weights add`",
             )
         else:
-            called = f"; it calls itself {names[file.path]!a}" if names.get(file.path) else ""
-            yield ok("WEIGHTS", f"{file.path} is present ({_bytes(size)}){called}")
+            own_name = f"; it calls itself {names[file.path]!a}" if names.get(file.path) else ""
+            yield ok("WEIGHTS", f"{file.path} is present ({_bytes(size)}){own_name}")
     yield from case.facts.get("misnamed", ())
 
 
@@ -225,13 +225,13 @@ def _meters(case: Case) -> Iterator[Finding]:
 
 
 def _gpus(case: Case) -> Iterator[Finding]:
-    asked = case.spec.devices.gpus
-    if asked:
-        found = [m.devices for m in case.plan.meters if scopes.of_meter(m) == "gpu" and m.devices]
+    wanted = case.spec.devices.gpus
+    if wanted:
+        devices = [m.devices for m in case.plan.meters if scopes.of_meter(m) == "gpu" and m.devices]
         engine = case.host["docker"].get("gpu")
         counters = case.facts["gpu_energy"]
         yield from gpu_rules.check(
-            asked, case.host["gpus"], engine, next(iter(found), None), counters
+            wanted, case.host["gpus"], engine, next(iter(devices), None), counters
         )
 
 

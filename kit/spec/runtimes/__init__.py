@@ -1,13 +1,13 @@
 """The runtimes that kit can run: its own, and those that other packages register.
 
 Another package registers a runtime under the entry-point group ``kit.runtimes``: the entry's name
-is the runtime's, its object a `kit.spec.runtimes.base.Runtime`.
+is the runtime's, its object a `kit.spec.runtimes.contract.Runtime`.
 """
 
 from __future__ import annotations
 
 from kit.core.registry import Registry
-from kit.spec.runtimes.base import Runtime
+from kit.spec.runtimes.contract import Runtime
 
 __all__ = ("GROUP", "Runtime", "get", "knows", "names")
 
@@ -33,5 +33,5 @@ def knows(name: str) -> bool:
 
 def get(name: str) -> Runtime:
     """The runtime called ``name``; raises `UsageError` if there is none."""
-    found: Runtime = _REGISTRY.get(name)
-    return found
+    runtime: Runtime = _REGISTRY.get(name)
+    return runtime

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from kit.core.model import Problem, Prompt, RunSpec
-from kit.spec.runtimes.base import (
+from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
     WEIGHTS,
@@ -101,20 +101,20 @@ class LlamaCppPython(Runtime):
         return openai_request(spec, prompt, index, extra)
 
     def problems(self, spec: RunSpec) -> list[Problem]:
-        found = [
+        problems = [
             *gguf_problems(spec),
             *image_problems(self, spec),
             *context_problems(spec, spec.runtime.options["context"]),
         ]
         if spec.arrivals.concurrency > 1:
-            found.append(
+            problems.append(
                 Problem(
                     "$.arrivals.concurrency",
                     "llama-cpp-python serves one request at a time",
                     "set concurrency to 1, or use llama-server",
                 )
             )
-        return found
+        return problems
 
 
 RUNTIME = LlamaCppPython()

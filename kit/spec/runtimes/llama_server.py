@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from kit.core.model import Problem, Prompt, RunSpec
-from kit.spec.runtimes.base import (
+from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
     WEIGHTS,

@@ -11,7 +11,7 @@ from typing import Any
 
 from kit.core import jsonio
 from kit.core.model import Problem, Prompt, RunSpec
-from kit.spec.runtimes.base import (
+from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     Runtime,
     flags,

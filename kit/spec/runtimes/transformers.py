@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from kit.core.model import Problem, Prompt, RunSpec
-from kit.spec.runtimes.base import (
+from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
     WEIGHTS,
@@ -123,8 +123,8 @@ class Transformers(Runtime):
 
 
 def _device(spec: RunSpec) -> str:
-    asked = str(spec.runtime.options["device"])
-    return asked if asked != "auto" else "cuda" if spec.devices.gpus else "cpu"
+    device = str(spec.runtime.options["device"])
+    return device if device != "auto" else "cuda" if spec.devices.gpus else "cpu"
 
 
 def _weight_problems(spec: RunSpec) -> list[Problem]:
@@ -133,22 +133,22 @@ def _weight_problems(spec: RunSpec) -> list[Problem]:
     names = {file.path for file in files}
     if the_gguf(spec) or _NEEDED in names:
         return []
-    found = "none" if spec.weights is None else f"{len(files)} file(s) without {_NEEDED}"
+    number = "none" if spec.weights is None else f"{len(files)} file(s) without {_NEEDED}"
     return [
         Problem(
             "$.weights",
             "transformers loads one .gguf file, or config.json with the safetensors and "
-            f"tokenizer files beside it; the spec gives {found}",
+            f"tokenizer files beside it; the spec gives {number}",
             "name one file whose path ends in .gguf, or every file of the model's folder",
         )
     ]
 
 
 def _device_problems(spec: RunSpec) -> list[Problem]:
-    asked, gpus = spec.runtime.options["device"], spec.devices.gpus
-    if asked == "cuda" and not gpus:
+    device, gpus = spec.runtime.options["device"], spec.devices.gpus
+    if device == "cuda" and not gpus:
         message, remedy = "the device cuda needs a GPU, and the spec asks for none", "1"
-    elif asked == "cpu" and gpus:
+    elif device == "cpu" and gpus:
         message, remedy = f"the device cpu leaves {gpus} GPU(s) asked for idle", "0"
     elif gpus > 1:
         message, remedy = f"transformers runs on one GPU; the spec asks for {gpus}", "1"

@@ -43,5 +43,5 @@ def knows(name: str) -> bool:
 
 def get(name: str) -> Workload:
     """The workload called ``name``; raises `UsageError` if there is none."""
-    found: Workload = _REGISTRY.get(name)
-    return found
+    workload: Workload = _REGISTRY.get(name)
+    return workload

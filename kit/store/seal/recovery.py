@@ -41,11 +41,11 @@ class StillWrittenError(ValueError):
     """A run in flight without a runner that another process is still writing."""
 
 
-def _say_nothing(_: str) -> None:
+def _no_report(_: str) -> None:
     """A ``say`` for callers that read the ledger themselves."""
 
 
-def recover(store: Store, say: Callable[[str], None] = _say_nothing) -> list[Path]:
+def recover(store: Store, say: Callable[[str], None] = _no_report) -> list[Path]:
     """Seal every abandoned run as aborted; remove runs that never began.
 
     Args:
@@ -56,7 +56,7 @@ def recover(store: Store, say: Callable[[str], None] = _say_nothing) -> list[Pat
 
     Raises:
         RunFailed: a run is too damaged to read; the others were recovered.
-        UsageError: the store's ledger cannot be written; nothing was changed.
+        UsageError: the store's ledger is none or cannot be read; nothing was changed.
     """
     store.require_ledger()
     sealed: list[Path] = []
@@ -67,7 +67,7 @@ def recover(store: Store, say: Callable[[str], None] = _say_nothing) -> list[Pat
             flight = store.adopt(store.inflight / id_)
             sealed += _recover_one(flight)
         except _UNREADABLE as error:
-            damaged.append(f"{id_} ({_why(error)})")
+            damaged.append(f"{id_} ({_reason(error)})")
         finally:
             flight.release()
     sealed += _note_unnoted(store, say)
@@ -81,28 +81,30 @@ def recover(store: Store, say: Callable[[str], None] = _say_nothing) -> list[Pat
 
 
 def _recover_one(flight: InFlight) -> list[Path]:
-    """Recover one run; returns None if it had not begun.
+    """Recover one run; returns its sealed folder, or nothing if it had not begun.
 
     Raises:
         StillWrittenError: a sampler or driver outlived the runner and does not end.
+        ValueError: its journal is not one from its first line on.
+        ArchiveRefused: its folder holds links, pipes or devices.
     """
     _await_orphans(flight.path)
     with archive.open_source(flight.path):  # refuses links, pipes and devices
         pass
     journal = flight.path / events.FILE
     written = journal.read_bytes() if journal.is_file() else b""
-    kept = events.valid_prefix(written)
-    if not kept:
+    valid = events.valid_prefix(written)
+    if not valid:
         if b"\n" in written:
             raise ValueError(f"{events.FILE} is not a journal from its first line on")
         flight.store.discard(flight.id)
         return []
-    registered = events.decode(kept)[0].data
-    _repair(flight, kept)
+    registered = events.decode(valid)[0].data
+    _repair(flight, valid)
     parents = msgspec.convert(registered.get("parents", ()), tuple[dict[str, str], ...])
-    found = seal(flight, "aborted", REASON, parents, kind="recovered")
+    sealed = seal(flight, "aborted", REASON, parents, kind="recovered")
     flight.store.forget_scratch(flight.id)
-    return [found]
+    return [sealed]
 
 
 def _await_orphans(folder: Path) -> None:
@@ -124,13 +126,13 @@ def _writer_of(folder: Path) -> str | None:
     return None
 
 
-def _repair(flight: InFlight, kept: bytes) -> None:
+def _repair(flight: InFlight, journal: bytes) -> None:
     """Cut incomplete lines, end the journal, and compute results as far as possible."""
     (flight.path / archive.MANIFEST).unlink(missing_ok=True)
     tidy(flight)
-    flight.write_bytes(events.FILE, _closed(kept))
-    found = results.compute(records.read(flight.path))
-    flight.write("results.json", results.to_document(found))
+    flight.write_bytes(events.FILE, _closed(journal))
+    computed = results.compute(records.read(flight.path))
+    flight.write("results.json", results.to_document(computed))
 
 
 def tidy(flight: InFlight) -> None:
@@ -149,8 +151,8 @@ def _salvage_requests(flight: InFlight) -> None:
     """Turn requests that the driver only spooled into records."""
     for config in sorted(flight.scratch("").glob("driver-*.json")):
         with contextlib.suppress(jsonio.JsonRefused, OSError, KeyError):
-            told = jsonio.read(config)
-            salvage(Path(told["out"]), told["origin"])
+            settings = jsonio.read(config)
+            salvage(Path(settings["out"]), settings["origin"])
 
 
 def _cut(path: Path) -> None:
@@ -171,42 +173,43 @@ def _drop_torn(path: Path) -> None:
         path.unlink()
 
 
-def _closed(kept: bytes) -> bytes:
+def _closed(journal: bytes) -> bytes:
     """The journal with its end as ``aborted``, added if it is not there."""
-    last = events.decode(kept)[-1]
+    last = events.decode(journal)[-1]
     data: dict[str, Any] = {"status": "aborted", "reason": REASON}
     if last.kind == "run.end":
         # The journal has an end, but the run was not sealed: it counts as aborted.
-        kept = b"".join(kept.splitlines(keepends=True)[:-1])
-        last = events.decode(kept)[-1]
-    prev = jsonio.digest(kept.splitlines()[-1])
+        journal = b"".join(journal.splitlines(keepends=True)[:-1])
+        last = events.decode(journal)[-1]
+    prev = jsonio.digest(journal.splitlines()[-1])
     event = {"seq": last.seq + 1, "t": last.t, "kind": "run.end", "data": data, "prev": prev}
-    return kept + jsonio.canonical(event) + b"\n"
+    return journal + jsonio.canonical(event) + b"\n"
 
 
 def _note_unnoted(store: Store, say: Callable[[str], None]) -> list[Path]:
-    """Add runs without an entry to the ledger, and say so.
+    """Add runs without an entry to the ledger, and report each; returns those of this store.
 
     If a run began in this store, a crash prevented its entry. Any other run came with a clone, was
     added without the ledger, or lost its entries: it is noted as imported.
     """
     entries = store.ledger()
-    known = {entry.get("run_hash") for entry in entries}
+    noted = {entry.get("run_hash") for entry in entries}
     begun = {entry.get("id") for entry in entries if entry["kind"] == "registered"}
-    found = []
+    sealed = []
     for run in store.runs():
-        if run.name in known:
+        if run.name in noted:
             continue
         with contextlib.suppress(*_UNREADABLE):  # `kit verify` judges what is no run of kit
-            said = manifest.parse(regular.content(run / archive.MANIFEST, archive.MAX_MANIFEST))
-            ours = said.run_id in begun
-            note(store, "sealed" if ours else "imported", run.name, said)
-            found += [run] if ours else []
-            how = "its seal was cut off before its entry" if ours else "nothing shows how it came"
-            say(f"run {run.name[:12]} was not in the ledger and is noted now: {how}")
-    return found
+            content = manifest.parse(regular.content(run / archive.MANIFEST, archive.MAX_MANIFEST))
+            is_ours = content.run_id in begun
+            note(store, "sealed" if is_ours else "imported", run.name, content)
+            sealed += [run] if is_ours else []
+            cut_off, foreign = "its seal was cut off before its entry", "nothing shows how it came"
+            origin = cut_off if is_ours else foreign
+            say(f"run {run.name[:12]} was not in the ledger and is noted now: {origin}")
+    return sealed
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """One line on what is wrong with a run."""
     return getattr(error, "message", "") or str(error) or type(error).__name__

@@ -63,15 +63,15 @@ def seal(
         RunFailed: it could not be written for another reason.
     """
     try:
-        listed_as = manifest_of(flight, status, reason, parents)
-        data = jsonio.canonical(msgspec.to_builtins(listed_as))
+        manifest = manifest_of(flight, status, reason, parents)
+        data = jsonio.canonical(msgspec.to_builtins(manifest))
         (flight.path / MANIFEST).write_bytes(data)
         target = flight.store.root / run_hash(data)
         sync_tree(flight.path)
         flight.path.rename(target)
         sync(flight.store.inflight)
         sync(flight.store.root)
-        note(flight.store, kind, target.name, listed_as)
+        note(flight.store, kind, target.name, manifest)
     except OSError as error:
         raise storage_error(error) from error
     return target
@@ -94,7 +94,12 @@ def note(store: Store, kind: str, name: str, manifest: Manifest) -> None:
 def manifest_of(
     flight: InFlight, status: str, reason: str, parents: tuple[dict[str, str], ...]
 ) -> Manifest:
-    """The manifest of a run in flight."""
+    """The manifest of a run in flight.
+
+    Raises:
+        OSError: a file cannot be read.
+        KeyError: the spec, the plan or the results are missing.
+    """
     files = entries(flight.path)
     hashes = {f.path: f.sha256 for f in files}
     plan = msgspec.convert(jsonio.read(flight.path / "plan.json"), Plan, strict=False)
@@ -121,12 +126,12 @@ def manifest_of(
 def _clock(journal: list[Event], id_: str) -> dict[str, str]:
     """The first anchor, the time of registration, and an id of the boot for which they hold."""
     anchors = [e.data for e in journal if e.kind == "clock.anchor"]
-    found = {key: str(value) for key, value in anchors[0].items()} if anchors else {}
-    found["utc"] = str(journal[0].data.get("utc", ""))
+    clock = {key: str(value) for key, value in anchors[0].items()} if anchors else {}
+    clock["utc"] = str(journal[0].data.get("utc", ""))
     if _BOOT_ID.is_file():
         # Hashed with the run's id, so that it cannot link two runs to one machine.
-        found["boot"] = jsonio.digest(f"{id_}\n{_BOOT_ID.read_text().strip()}".encode())
-    return found
+        clock["boot"] = jsonio.digest(f"{id_}\n{_BOOT_ID.read_text().strip()}".encode())
+    return clock
 
 
 def entries(folder: Path) -> list[ManifestFile]:

@@ -59,8 +59,8 @@ def _exported(source: ArchiveSource, out: Path, with_withheld: bool, ledger: Led
         with zipfile.ZipFile(part, "w") as packed:
             for member in members:
                 _pack(packed, f"{name}/{member}", source, member)
-            if told := _attempts(source, manifest.spec_hash, ledger):
-                packed.writestr(_info(f"{name}/{ATTEMPTS}"), told)
+            if excerpts := _attempts(source, manifest.spec_hash, ledger):
+                packed.writestr(_info(f"{name}/{ATTEMPTS}"), excerpts)
         sync(part)
         part.replace(target)
     except OSError as error:

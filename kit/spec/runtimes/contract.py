@@ -83,8 +83,8 @@ def options_schema(**properties: dict[str, Any]) -> dict[str, Any]:
 
 def flags(values: dict[str, Any]) -> tuple[str, ...]:
     """``--name value`` for every value that is not None."""
-    given = {name: value for name, value in values.items() if value is not None}
-    return tuple(part for name, value in given.items() for part in (f"--{name}", str(value)))
+    options = {name: value for name, value in values.items() if value is not None}
+    return tuple(part for name, value in options.items() for part in (f"--{name}", str(value)))
 
 
 def openai_request(
@@ -130,11 +130,11 @@ def the_gguf(spec: RunSpec) -> WeightFile | None:
 def gguf_problems(spec: RunSpec) -> list[Problem]:
     if the_gguf(spec):
         return []
-    found = "none" if spec.weights is None else f"{len(spec.weights.files)} file(s)"
+    number = "none" if spec.weights is None else f"{len(spec.weights.files)} file(s)"
     return [
         Problem(
             "$.weights",
-            f"{spec.runtime.name} loads exactly one .gguf file; the spec gives {found}",
+            f"{spec.runtime.name} loads exactly one .gguf file; the spec gives {number}",
             "name one file whose path ends in .gguf",
         )
     ]
