@@ -28,7 +28,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Notice(Reason):
-    """What a reader must know before believing a number: a stable code with its values."""
+    """What a reader must know before believing a number: a stable code with its values.
+
+    Before formulas 5 its only value is ``message``: the notice in words, its launches among them.
+    """
 
     __slots__ = ()
 
@@ -36,12 +39,6 @@ class Notice(Reason):
     def launches(self) -> tuple[int, ...]:
         """The launches that it is about; none where it is about the run."""
         return tuple(self.values.get("launches", ()))
-
-    @property
-    def message(self) -> str | None:
-        """Before formulas 5: the notice in words, its launches among them."""
-        told = self.values.get("message")
-        return None if told is None else str(told)
 
 
 # --- over launches --------------------------------------------------------------------------

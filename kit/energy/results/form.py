@@ -13,7 +13,7 @@ A field that may be missing is left out where it is None or empty; an object nev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -65,8 +65,7 @@ def part(value: object, form: type[T]) -> T:
 
 def rounded(value: T) -> T:
     """A record with every float in it to 12 significant digits, as the document stores them."""
-    change: Callable[[Any], Any] = _rounded
-    found: T = change(value)
+    found: T = _rounded(value)
     return found
 
 
@@ -151,7 +150,7 @@ def _decoded(kind: type, value: Any) -> Any:
         return Reason("said", said=value)
     if not isinstance(value, dict) or not isinstance(value.get(CODE), str):
         raise ValueError("a reason has no code")
-    launches = value.get("launches", ())
-    if kind is Notice and not all(isinstance(number, int) for number in launches):
+    found = kind(value[CODE], **{key: item for key, item in value.items() if key != CODE})
+    if isinstance(found, Notice) and not all(isinstance(n, int) for n in found.launches):
         raise ValueError("a notice's launches are no numbers")
-    return kind(value[CODE], **{key: item for key, item in value.items() if key != CODE})
+    return found
