@@ -70,7 +70,7 @@ class Child:
                 yield None
                 continue
             if line is None:
-                self._lines.put(None)  # whoever asks again is told again
+                self._lines.put(None)  # so that the next call ends too
                 return
             yield line
 

@@ -70,7 +70,7 @@ def fault(quantity: str, facts: Facts, raw: int, device: str = "") -> str:
     """Why a single raw reading cannot be; empty where it can, or where kit knows no such quantity.
 
     Args:
-        device: its alias, which tells an outlet from an inlet.
+        device: its alias, which distinguishes an outlet from an inlet.
     """
     if quantity not in QUANTITIES:
         return ""

@@ -46,7 +46,7 @@ _T_975 = (
     2.04227245630124,
 )
 _Z_95 = 1.6448536269514722
-# Requests needed before a percentile is told, after MLPerf's early-stopping criterion.
+# Requests needed before a percentile is stated, after MLPerf's early-stopping criterion.
 PERCENTILE_NEEDS = {50: 1, 90: 64, 95: 130, 99: 662}
 
 
@@ -68,7 +68,7 @@ class Ratio(NamedTuple):
 
 
 def summary(values: Sequence[float]) -> Summary | None:
-    """Sum launch values up, with Student's interval; None of nothing.
+    """Sum launch values up, with Student's interval; None without values.
 
     A bootstrap (BCa) of the mean is narrower and does not keep what it says: of 10 to 20 values it
     covers the truth in 89 to 91% of all cases, where Student's covers 95%.
@@ -95,7 +95,7 @@ def t_quantile(p: float, df: float) -> float:
 
 
 def percentile(values: Sequence[float], p: int) -> float | None:
-    """The ``p``-th percentile (linear); None where there are too few values to tell it."""
+    """The ``p``-th percentile (linear); None where there are too few values to state it."""
     if len(values) < PERCENTILE_NEEDS[p]:
         return None
     ordered = sorted(values)

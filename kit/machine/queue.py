@@ -136,7 +136,7 @@ class Ticket:
                 cannot be restored.
             Blocked: the ticket of a run that has not begun cannot be restored.
         """
-        if self._stands():
+        if self._is_in_place():
             if time.monotonic() - self._touched > _TOUCH_S:
                 self._touch()
             return
@@ -154,7 +154,7 @@ class Ticket:
 
     def leave(self) -> None:
         """Leave the queue; a ticket of another run in this place stays."""
-        if self._stands():
+        if self._is_in_place():
             with suppress(OSError):
                 tickets.path_of(self._folder, self._number).unlink()
         os.close(self._handle)
@@ -172,7 +172,7 @@ class Ticket:
             and (place.measuring or (number < self._number and not self._measuring))
         ]
 
-    def _stands(self) -> bool:
+    def _is_in_place(self) -> bool:
         """Whether this same ticket is still in its place."""
         try:
             facts = tickets.path_of(self._folder, self._number).lstat()
@@ -186,7 +186,7 @@ class Ticket:
         The caller holds the folder's lock.
         """
         number = self._number
-        if not self._stands() and os.path.lexists(tickets.path_of(self._folder, number)):
+        if not self._is_in_place() and os.path.lexists(tickets.path_of(self._folder, number)):
             number = tickets.following(self._folder)
         place = Place(self._run, self._since, os.getuid(), self._measuring)
         handle = tickets.write(self._folder, number, place)

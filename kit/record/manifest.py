@@ -108,7 +108,7 @@ def _refuse_floats(value: Any) -> None:
 
 
 def _refuse_unsupported(document: Any) -> None:
-    """Refuse a manifest of a newer kit that says that older ones must not judge it."""
+    """Refuse a manifest that only a newer kit can judge: by schema, profile or a critical name."""
     if not isinstance(document, dict):
         raise _refused("MANIFEST_INVALID", "manifest.json is not an object")
     if document.get("schema") != SCHEMA or document.get("profile") != PROFILE:

@@ -149,8 +149,8 @@ class _File:
         if not self._misnumbered and (wrong := table.misnumbered()):
             self._misnumbered = True
             self.gaps.append(wrong)
-        for key, found in table.series().items():
-            self.parts.setdefault(key, []).append(found)
+        for key, series in table.series().items():
+            self.parts.setdefault(key, []).append(series)
         self._rows += len(table)
         if end < len(block):
             self.gaps.append(f"{self.name} ends in the middle of row {self._rows}")
@@ -265,10 +265,10 @@ class _Table:
             raise MalformedSamplesError(f"{self.name} is not ASCII") from error
         return device, quantity
 
-    def _refuse(self, wrong: npt.NDArray[np.bool_], why: str) -> None:
+    def _refuse(self, wrong: npt.NDArray[np.bool_], reason: str) -> None:
         if wrong.any():
             line = self.first + int(np.argmax(wrong)) + 2
-            raise MalformedSamplesError(f"{self.name} line {line}: {why}")
+            raise MalformedSamplesError(f"{self.name} line {line}: {reason}")
 
 
 def _series(

@@ -1,4 +1,4 @@
-"""Why a process died, from its log: the root cause, which seldom stands in the last lines.
+"""Why a process died, from its log: the root cause, which is seldom in the last lines.
 
 `find` looks for what happened first of what was fatal: a server's parent process, its shutdown and
 its stack dumps write long after the line that a person needs. What it shows is made safe for a

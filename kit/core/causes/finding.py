@@ -1,4 +1,4 @@
-"""The root cause in a log: what happened first of what its process did not live on from."""
+"""The root cause in a log: the first error that its process did not survive."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def read(path: Path) -> Cause | None:
 
 
 def find(log: str) -> Cause | None:
-    """The root cause in the text of a log; None where it holds nothing of the kind.
+    """The root cause in the text of a log; None without one.
 
     Of very many lines the first 2,000 and the last 8,000 are looked at.
     """
@@ -122,9 +122,9 @@ def _beside(cause: _Candidate, candidates: Sequence[_Candidate]) -> tuple[str, .
 def _chosen(
     candidates: Sequence[_Candidate], lines: Sequence[Line]
 ) -> tuple[_Candidate, bool] | None:
-    """The first of the strongest that was fatal; else the first of the last that were not.
+    """The first of the strongest candidates that were fatal, and whether it is sure.
 
-    Those are sure where the end of the log says that something went wrong before.
+    Without a fatal one: the first of the last strong ones, sure if the log's end points back to it.
     """
     processes = {tag: _Process(own) for tag, own in _by_process(lines).items()}
     after = [processes[f.at.tag].ordinary_after(f) for f in candidates]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # In order: the first that fits a line gives the remedy.
-_KNOWN: tuple[tuple[str, str], ...] = (
+_CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"invalid magic characters: '?vers|version https://git-lfs",
         "the file is a Git LFS pointer and not the weights: fetch it with `kit weights add`",
@@ -157,7 +157,7 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     ),
     (r"Segmentation fault|SIGSEGV", "the runtime crashed: try another version of its image"),
 )
-_REMEDIES = tuple((re.compile(words, re.IGNORECASE), remedy) for words, remedy in _KNOWN)
+_REMEDIES = tuple((re.compile(words, re.IGNORECASE), remedy) for words, remedy in _CAUSES)
 
 # Words that only pass on that something else went wrong.
 _PASSING_ON = re.compile(

@@ -57,7 +57,7 @@ _VALUE = re.compile(r'(?:^|\b(?:error|err)=)("(?:[^"\\]|\\.){0,1500}"|\S+)')
 class Line(NamedTuple):
     """A line of a log: its place from 0, its process, its level (empty if unknown), its words.
 
-    ``text`` keeps its indentation, which tracebacks are told by.
+    ``text`` keeps its indentation, by which tracebacks are recognised.
     """
 
     place: int

@@ -76,8 +76,11 @@ def gpu_offer(info: Mapping[str, Any], devices: tuple[str, ...]) -> str | None:
 
 
 def cdi_devices(info: Mapping[str, Any], folders: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The NVIDIA devices the engine knows through CDI: those it discovered, and those in the
-    spec files of its CDI folders (Docker before 28.2 lists only the folders, Podman neither)."""
+    """The NVIDIA devices that the engine knows through CDI, sorted.
+
+    Those it discovered, and those in the spec files of its CDI folders: Docker before 28.2 lists
+    only the folders, Podman neither.
+    """
     listed = info.get("DiscoveredDevices") or []
     names = {str(d.get("ID", "")) for d in listed if d.get("Source") == "cdi"}
     for folder in [*(info.get("CDISpecDirs") or []), *folders]:

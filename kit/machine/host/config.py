@@ -96,7 +96,7 @@ class EstimateConfig(Section, frozen=True, kw_only=True):
 
 
 class CodeCarbonConfig(Section, frozen=True, kw_only=True):
-    """What CodeCarbon is told: the country's three letters (ISO 3166-1)."""
+    """The setting of CodeCarbon: the country's three letters (ISO 3166-1)."""
 
     country: str
 
@@ -188,7 +188,7 @@ class HostConfig(Section, frozen=True, kw_only=True):
         return {jsonio.digest(data): data for data in documents}
 
     def section(self, name: str, alias: str | None) -> Aliased | None:
-        """What ``[NAME.ALIAS]`` says; None where there is no such section."""
+        """The section ``[NAME.ALIAS]``; None without one."""
         sections: dict[str, Aliased] = getattr(self, name) if name in ALIASED else {}
         return sections.get(alias or "")
 
@@ -218,7 +218,7 @@ def config_path() -> Path:
 
 
 def check_pdu(pdu: PduConfig) -> None:
-    """Refuse what a ``[pdu.*]`` section may not say, where it comes from elsewhere.
+    """Check a PDU's settings that come from a command line, by the rules of ``[pdu.*]`` sections.
 
     Raises:
         UsageError: with every problem.

@@ -20,7 +20,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class AliasedSection(Section, frozen=True, kw_only=True):
-    """Where one device of a meter is, and by whose word it answers.
+    """The section of one device of a meter: its address, and its credentials.
 
     Each kind has three properties besides: ``reached``, address and protocol for a person who is to
     agree to them; ``whose``, whose credentials are used, empty for none; ``reads``, what it reads,
@@ -126,10 +126,10 @@ class WebSection(AliasedSection, frozen=True, kw_only=True):
     def reached(self) -> str:
         parts = urlsplit(self.url)
         scheme = parts.scheme.upper()
-        found = address.parse(parts.netloc)
-        port = found.port or (443 if scheme == "HTTPS" else 80)
+        parsed = address.parse(parts.netloc)
+        port = parsed.port or (443 if scheme == "HTTPS" else 80)
         unverified = "" if self.verify or scheme == "HTTP" else ", certificate not verified"
-        return f"{found.host} port {port}, over {scheme}{unverified}"
+        return f"{parsed.host} port {port}, over {scheme}{unverified}"
 
     @property
     def whose(self) -> str:
@@ -141,8 +141,10 @@ class WebSection(AliasedSection, frozen=True, kw_only=True):
 
 
 class PlugConfig(WebSection, frozen=True, kw_only=True):
-    """A smart plug. ``profile`` names a make (``kit/measure/meters/plug_profiles/``), or is the
-    path of one's own, ending in ``.json``; ``channel`` is which of its sockets.
+    """A smart plug: its make, its socket, and where its values are.
+
+    ``profile`` names a make (``kit/measure/meters/plug_profiles/``), or is the path of one's own,
+    ending in ``.json``; ``channel`` is which of its sockets.
 
     With the profile ``generic``, ``path`` is what to ask for and ``power`` the JSON pointer (RFC
     6901) of the power in watts, with ``digits`` decimals at the most; ``energy`` that of a register
@@ -164,14 +166,16 @@ class PlugConfig(WebSection, frozen=True, kw_only=True):
 
     @property
     def reads(self) -> frozenset[tuple[str, ...]]:
-        asked = (str(self.channel), self.path or "", self.power or "")
-        return frozenset({(_origin(self.url), *asked)})
+        query = (str(self.channel), self.path or "", self.power or "")
+        return frozenset({(_origin(self.url), *query)})
 
 
 class RedfishConfig(WebSection, frozen=True, kw_only=True):
-    """A machine's BMC. ``chassis`` are the Ids of those that add up to the machine; without them,
-    the only one that reports power. Credentials go with each request, or by ``session = true``
-    once, for a session's token; ``token`` is one that someone else has begun.
+    """A machine's BMC: the parts of the machine that it reads, and its credentials.
+
+    ``chassis`` are the Ids of those that add up to the machine; without them, the only one that
+    reports power. Credentials go with each request, or by ``session = true`` once, for a session's
+    token; ``token`` is one that someone else has begun.
     """
 
     secrets: ClassVar[tuple[str, ...]] = ("password", "token")
@@ -209,7 +213,7 @@ def is_aliased(meter: str) -> bool:
 
 
 def holding_others(meters: Iterable[str]) -> list[str]:
-    """Those of several meters that read what another of them reads, too: sums count it twice."""
+    """The meters among several that also read what another of them reads: sums count it twice."""
     aliased = [name for name in meters if is_aliased(name)]
     parts = [name for name in aliased if not ALIASED[name].is_whole]
     return [name for name in aliased if ALIASED[name].is_whole] if parts else []

@@ -52,7 +52,7 @@ class Archive(NamedTuple):
         argv = ["apt-get", "-q", "--simulate", "--no-install-recommends", "install", "--"]
         output = run(
             [*argv, _ESSENTIAL, *lock.include],
-            what="apt cannot resolve the base system",
+            failure="apt cannot resolve the base system",
             remedy="name packages of its suite in the base's image.json",
             env=_env(self.root),
         )
@@ -121,7 +121,7 @@ def _updated(
     (root / "etc/apt/sources.list").write_text(line)
     run(
         ["apt-get", "-q", "--error-on=any", "update"],
-        what="Debian's archive could not be read",
+        failure="Debian's archive could not be read",
         remedy=mirror.REMEDY,
         env=_env(root),
         each=each,

@@ -81,8 +81,9 @@ def _add_member(member: tarfile.TarInfo, tree: Tree, start: int) -> None:
 
 
 def merged(path: str) -> str:
-    """``bin/sh`` → ``usr/bin/sh``; the top folder itself, where a package ships it as a link, is
-    left as it is.
+    """``bin/sh`` → ``usr/bin/sh``: the path below /usr, where Debian merged the folder.
+
+    The top folder itself, which a package may ship as a link, is left as it is.
     """
     top, slash, _ = path.partition("/")
     return f"usr/{path}" if top in MERGED and slash else path

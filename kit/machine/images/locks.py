@@ -80,8 +80,10 @@ Packages = Annotated[tuple[Package, ...], Meta(max_length=400)]
 
 
 class Compile(Closed, frozen=True, kw_only=True):
-    """A compilation in a sandbox: ``source`` in the base ``builder``, by the backend in the
-    source's pyproject.toml, with the wheels of ``tools`` and CMake's ``settings``.
+    """A compilation of ``source`` in a sandbox.
+
+    It runs in the base ``builder``, by the backend in the source's pyproject.toml, with the wheels
+    of ``tools`` and CMake's ``settings``.
 
     ``tools`` and ``source`` are written by `kit images lock`.
     """

@@ -97,7 +97,7 @@ def resolve(requirements: Path, *, source: bool = False) -> tuple[Package, ...]:
     with tempfile.TemporaryDirectory(prefix="kit-lock-") as work:
         output = run(
             [sys.executable, "-P", INDEX, work],
-            what="the Python packages could not be resolved",
+            failure="the Python packages could not be resolved",
             remedy=REMEDY,
             stdin=json.dumps([_wanted_file(line, source) for line in _requirements(requirements)]),
         )

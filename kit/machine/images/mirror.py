@@ -31,7 +31,7 @@ REMEDY = (
     "connect this machine to a Debian mirror (`export KIT_DEBIAN_MIRROR=URL` names one), "
     "or load a saved image into the engine"
 )
-_KNOWN = Path("/usr/share/python-apt/templates/Debian.info")
+_DEBIAN_INFO = Path("/usr/share/python-apt/templates/Debian.info")
 _AT_ONCE = 4
 _TIMEOUT_S = 60
 
@@ -56,7 +56,7 @@ def _of_apt() -> Iterator[str]:
     """The archives of this host's own apt, if it is a Debian."""
     command = ["apt-get", "indextargets", "--format", "$(COMPONENT) $(REPO_URI)"]
     with suppress(ImageUnavailable):
-        lines = run([*command, "Created-By: Packages"], what="apt has no sources", remedy="none")
+        lines = run([*command, "Created-By: Packages"], failure="apt has no sources", remedy="none")
         for line in lines.splitlines():
             component, _, uri = line.partition(" ")
             if component == "main" and re.match(r"(https?|file):/", uri):
@@ -66,7 +66,7 @@ def _of_apt() -> Iterator[str]:
 def _of_python_apt() -> Iterator[str]:
     """Debian's archive as Ubuntu's python-apt knows it."""
     with suppress(OSError):
-        yield from re.findall(r"^BaseURI: (https?://\S+/debian/?)$", _KNOWN.read_text(), re.M)
+        yield from re.findall(r"^BaseURI: (https?://\S+/debian/?)$", _DEBIAN_INFO.read_text(), re.M)
 
 
 def collect(
@@ -87,7 +87,7 @@ def collect(
             paths[name] = path
             step()
     if debs and not fetch.answered and None in paths.values():
-        raise ImageUnavailable(f"no Debian mirror could be reached{fetch.why()}", REMEDY)
+        raise ImageUnavailable(f"no Debian mirror could be reached{fetch.failures()}", REMEDY)
     return {k: v for k, v in paths.items() if v}, [k for k, v in paths.items() if not v]
 
 
@@ -100,7 +100,7 @@ class _Fetch:
         self._last = ""  # the root that had the last file comes first
         self.answered = False
 
-    def why(self) -> str:
+    def failures(self) -> str:
         return "".join(f"; {root}: {error}" for root, error in sorted(self._errors.items()))[:400]
 
     def one(self, name: str, deb: Deb) -> Path | None:

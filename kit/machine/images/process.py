@@ -17,7 +17,7 @@ KEEP_CHARS = 200
 def run(
     argv: Sequence[str],
     *,
-    what: str,
+    failure: str,
     remedy: str,
     env: dict[str, str] | None = None,
     each: Callable[[str], None] | None = None,
@@ -30,7 +30,7 @@ def run(
     that nothing continues in the background.
 
     Raises:
-        ImageUnavailable: the program is not installed, or failed; the message is ``what`` and
+        ImageUnavailable: the program is not installed, or failed; the message is ``failure`` and
             the last lines, the remedy ``remedy``.
     """
     lines: list[str] = []
@@ -48,7 +48,7 @@ def run(
             process.terminate()
             raise
     if process.returncode:
-        raise ImageUnavailable(f"{what}: {_last(lines)}", remedy)
+        raise ImageUnavailable(f"{failure}: {_last(lines)}", remedy)
     return "".join(lines)
 
 

@@ -113,19 +113,19 @@ def _own_files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def edited_files(found: Recipe) -> list[str]:
+def edited_files(recipe: Recipe) -> list[str]:
     """Names of the files that changed after locking, sorted.
 
     ``image.json`` is among them if its fields give another image than the locked one.
     """
     from kit.machine.images.configuration import configuration, image_id
 
-    locked = found.lock.files
-    now = {name: jsonio.digest(data) for name, data in found.files.items()}
+    locked = recipe.lock.files
+    now = {name: jsonio.digest(data) for name, data in recipe.files.items()}
     edited = {name for name in locked.keys() | now.keys() if locked.get(name) != now.get(name)}
-    diff_ids = found.diff_ids
-    declared = image_id(configuration(found.lock, found.base, diff_ids))
-    if declared != found.image_id or diff_ids[:1] != (found.base.diff_id,):
+    diff_ids = recipe.diff_ids
+    declared = image_id(configuration(recipe.lock, recipe.base, diff_ids))
+    if declared != recipe.image_id or diff_ids[:1] != (recipe.base.diff_id,):
         edited.add(LOCK)
     return sorted(edited)
 

@@ -26,8 +26,10 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f]|[\ud800-\udfff]")
 
 
 class Entry(NamedTuple):
-    """One name: a folder (``target`` None, ``at`` None), a link, or a file of ``size`` bytes
-    whose content begins at ``at`` in the spool; two files of one ``at`` are hard links.
+    """One name in a tree: a folder, a link or a file.
+
+    A folder has neither ``target`` nor ``at``, a link has a ``target``. A file's content of
+    ``size`` bytes begins at ``at`` in the spool; two files of one ``at`` are hard links.
     """
 
     mode: int

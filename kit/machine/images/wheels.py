@@ -65,7 +65,7 @@ def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=folder) as work:
         output = run(
             [sys.executable, "-P", INDEX, work],
-            what="the Python packages could not be fetched",
+            failure="the Python packages could not be fetched",
             remedy=REMEDY,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
             each=each,
@@ -99,7 +99,7 @@ def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) 
     try:
         with zipfile.ZipFile(wheel) as archive:
             archive.filename = name  # the cache knows it by its hash
-            _refuse_long_words(archive)
+            _refuse_huge_metadata(archive)
             source = WheelFile(archive)
             install(source, cast(Any, _Destination(tree, leave_out)), {})
     except KitError:
@@ -110,7 +110,7 @@ def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) 
         ) from error
 
 
-def _refuse_long_words(archive: zipfile.ZipFile) -> None:
+def _refuse_huge_metadata(archive: zipfile.ZipFile) -> None:
     """Raise if a wheel's metadata, which `installer` reads in one piece, are huge."""
     for member in archive.infolist():
         about = ".dist-info/" in member.filename

@@ -34,12 +34,12 @@ def note(source: str, sha256: str) -> None:
 def of_hash(sha256: str) -> tuple[Known, ...]:
     """Every source that is known to give the bytes with ``sha256``."""
     noted = (_fetched(s, sha256) for s in _noted(_folder() / f"{sha256}.json"))
-    return (*(known for known in shipped() if known.sha256 == sha256), *noted)
+    return (*(pair for pair in shipped() if pair.sha256 == sha256), *noted)
 
 
 def of_source(source: str) -> Known | None:
     """The known hash of ``source``; None if unknown."""
-    match = next((known for known in shipped() if known.source == source), None)
+    match = next((pair for pair in shipped() if pair.source == source), None)
     if match or not _folder().is_dir():
         return match
     for path in sorted(_folder().glob("*.json")):

@@ -144,8 +144,8 @@ def _top_folder(entries: list[Member], names: list[str]) -> str:
 
 def _of_manifest(names: list[str]) -> str:
     """The folder of the topmost manifest; without one the first name's first folder."""
-    found = [name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == MANIFEST]
-    tops = [[part for part in top.split("/") if part] for top in found]
+    folders = [name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == MANIFEST]
+    tops = [[part for part in top.split("/") if part] for top in folders]
     least = min(map(len, tops), default=0)
     nearest = {"/".join(top) for top in tops if len(top) == least}
     nearest = nearest or {name.partition("/")[0] for name in names}

@@ -97,9 +97,9 @@ def _board(
     if is_absent(facts):
         yield fail("GPU_LOST", f"{alias} does not answer: {facts['absent']}", "reboot the host")
         return
-    findings = [found for rule in _BOARD_RULES if (found := rule(alias, facts))]
-    found = _processes(alias, facts, measured is not None)
-    findings += [found] if found else []
+    findings = [finding for rule in _BOARD_RULES if (finding := rule(alias, facts))]
+    finding = _processes(alias, facts, measured is not None)
+    findings += [finding] if finding else []
     if measured is not None:
         findings += _counter(alias, counters, measured)
     yield from findings
