@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 # In order: the first that fits a line gives the remedy.
 _KNOWN: tuple[tuple[str, str], ...] = (
@@ -157,7 +158,6 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     ),
     (r"Segmentation fault|SIGSEGV", "the runtime crashed: try another version of its image"),
 )
-_REMEDIES = tuple((re.compile(words, re.IGNORECASE), remedy) for words, remedy in _KNOWN)
 
 # Words that only pass on that something else went wrong.
 _PASSING_ON = re.compile(
@@ -182,9 +182,15 @@ _PASSING_ON = re.compile(
 )
 
 
+@cache
+def _remedies() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Compiled when a log is first read: every command imports this module, and few read one."""
+    return tuple((re.compile(words, re.IGNORECASE), text) for words, text in _KNOWN)
+
+
 def remedy(line: str) -> str:
     """What to do about a line; empty where nothing is known."""
-    return next((text for words, text in _REMEDIES if words.search(line)), "")
+    return next((text for words, text in _remedies() if words.search(line)), "")
 
 
 def passes_on(line: str) -> bool:
