@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -108,8 +109,16 @@ def _own_private(tree: ast.ClassDef) -> set[str]:
 
 
 def _privates_of_textual(found: type) -> set[str]:
-    names: set[str] = set()
-    for base in found.__mro__:
-        if base.__module__.partition(".")[0] in ("textual", "textual_plotext"):
-            names |= set(vars(base)) | set(re.findall(r"self\.(_\w+)", inspect.getsource(base)))
+    theirs = ("textual", "textual_plotext")
+    return {
+        name
+        for base in found.__mro__
+        if base.__module__.partition(".")[0] in theirs
+        for name in _privates(base)
+    }
+
+
+@cache
+def _privates(base: type) -> set[str]:
+    names = set(vars(base)) | set(re.findall(r"self\.(_\w+)", inspect.getsource(base)))
     return set(filter(is_private, names))

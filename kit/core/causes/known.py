@@ -157,7 +157,6 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     ),
     (r"Segmentation fault|SIGSEGV", "the runtime crashed: try another version of its image"),
 )
-_REMEDIES = tuple((re.compile(words, re.IGNORECASE), remedy) for words, remedy in _CAUSES)
 
 # Words that only pass on that something else went wrong.
 _PASSING_ON = re.compile(
@@ -184,7 +183,8 @@ _PASSING_ON = re.compile(
 
 def remedy(line: str) -> str:
     """What to do about a line; empty where nothing is known."""
-    return next((text for pattern, text in _REMEDIES if pattern.search(line)), "")
+    # `re` compiles a pattern at its first use: every command imports this module, few read a log.
+    return next((text for words, text in _CAUSES if re.search(words, line, re.IGNORECASE)), "")
 
 
 def passes_on(line: str) -> bool:

@@ -14,7 +14,6 @@ A field that may be missing is left out where it is None or empty; an object nev
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -108,7 +107,6 @@ def _fields(value: msgspec.Struct) -> dict[str, Any]:
     return found
 
 
-@cache
 def _named(record: type[msgspec.Struct]) -> list[tuple[str, str, bool]]:
     """A record's fields: name, name in JSON, and whether it is always there."""
     return [(f.name, f.encode_name, f.required) for f in msgspec.structs.fields(record)]
