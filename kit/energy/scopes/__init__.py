@@ -53,7 +53,7 @@ def of_device(device: MeterDevice) -> Scope | None:
 def is_summed(scope: str, device: MeterDevice) -> bool:
     """Whether a device is part of the scope's sum: one inside another is not."""
     return any(
-        QUANTITIES[name].scope == scope and facts.get("summed", True)
+        QUANTITIES[name].scope == scope and facts.is_summed
         for name, facts in device.quantities.items()
         if name in QUANTITIES
     )

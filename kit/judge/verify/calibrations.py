@@ -6,10 +6,13 @@ follow from it. Whether the document is true cannot be checked: its author vouch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from kit.core import jsonio
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterPlan
 from kit.judge.verify.verdict import Check, judged
 from kit.record.archive import ArchiveSource
@@ -34,10 +37,10 @@ def checks(records: RunRecords, source: ArchiveSource) -> list[Check]:
     return [judged("CALIBRATION_MISSING", found, "what is calibrated has its calibration here")]
 
 
-def _problems(meter: MeterPlan, facts: Mapping[str, Any], source: ArchiveSource) -> Iterator[str]:
-    name = facts.get("calibration_sha256")
+def _problems(meter: MeterPlan, facts: QuantityFacts, source: ArchiveSource) -> Iterator[str]:
+    name, told = facts.calibration_sha256, _as_sealed(msgspec.to_builtins(facts))
     if name is None:
-        if _GIVEN & facts.keys() or str(facts.get("gain_source", "")).startswith(_WORD):
+        if _GIVEN & told.keys() or (facts.gain_source or "").startswith(_WORD):
             yield "it is said to be calibrated, and its calibration is not here"
         return
     path = f"{FOLDER}{name}.json"
@@ -53,7 +56,7 @@ def _problems(meter: MeterPlan, facts: Mapping[str, Any], source: ArchiveSource)
     except (jsonio.JsonRefused, *_MALFORMED):
         yield "its calibration is malformed"
         return
-    own = {key: facts.get(key) for key in {*expected, *(_GIVEN & facts.keys())}}
+    own = {key: told.get(key) for key in {*expected, *(_GIVEN & told.keys())}}
     if own != expected:
         wrong = sorted(key for key in own if own[key] != expected.get(key))
         yield f"its {', '.join(wrong[:3])} does not follow from its calibration"
@@ -66,6 +69,13 @@ def _facts(meter: MeterPlan, document: Any) -> dict[str, Any]:
 
         found = facts_of(document)
     else:
-        found = dict(document["facts"])
-    as_sealed: dict[str, Any] = jsonio.parse(jsonio.canonical(found))
-    return as_sealed
+        # A newer kit's calibration may give facts that no formula here has.
+        known = QuantityFacts.__struct_fields__
+        found = {key: value for key, value in document["facts"].items() if key in known}
+    return _as_sealed(found)
+
+
+def _as_sealed(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts as they are read from a plan: lists for tuples, and one kind of number."""
+    found: dict[str, Any] = jsonio.parse(jsonio.canonical(facts))
+    return found
