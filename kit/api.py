@@ -10,7 +10,6 @@ with the reason beside it; it is never 0. A reason (`Reason`) prints as its sent
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kit.core.errors import ArchiveRefused, KitError, UsageError
+from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.model import EnergyValue, Plan, Request, RunSpec
 from kit.core.reason import Reason
 from kit.core.units import QUANTITIES, scale_of
@@ -159,21 +159,21 @@ class Run:
         series = self._records.samples.get(device, name)
         facts = self._facts(device, name)
         if series is None:
-            why = facts.get("reason") or "it was not read"
+            why = facts.reason or "it was not read"
             those = ", ".join(" ".join(pair) for pair in self.quantities) or "nothing was read"
             raise UsageError(f"there is no {name} of {device}: {why}", f"choose from: {those}")
         known = QUANTITIES[name]
         values = series.raw.astype(float) * scale_of(name, facts)
         return Readings(series.t, values, known.unit, known.kind, series.raw, series.error_times)
 
-    def _facts(self, device: str, name: str) -> Mapping[str, Any]:
+    def _facts(self, device: str, name: str) -> QuantityFacts:
         of = (
             d.quantities.get(name)
             for m in self.plan.meters
             for d in m.devices
             if d.device == device
         )
-        return next((facts for facts in of if facts is not None), {})
+        return next((facts for facts in of if facts is not None), NO_FACTS)
 
 
 def verify(path: PathLike) -> Verdict:

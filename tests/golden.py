@@ -21,6 +21,7 @@ import msgspec
 
 from kit import __version__
 from kit.core import jsonio
+from kit.core.facts import QuantityFacts
 from kit.core.model import (
     ImageIdentity,
     MeterDevice,
@@ -229,15 +230,15 @@ def meters() -> tuple[MeterPlan, ...]:
         device="gpu0",
         description="golden GPU",
         quantities={
-            "gpu_energy": {"period_s": 0.1, "poll_s": 0.1},
-            "gpu_power_instant": {"period_s": 0.1, "poll_s": 0.1},
-            "gpu_power_sample": {"reason": "this GPU keeps no power buffer"},
+            "gpu_energy": QuantityFacts(period_s=0.1, poll_s=0.1),
+            "gpu_power_instant": QuantityFacts(period_s=0.1, poll_s=0.1),
+            "gpu_power_sample": QuantityFacts(reason="this GPU keeps no power buffer"),
         },
     )
     cpu = MeterDevice(
         device="cpu0-package",
         description="RAPL zone package-0",
-        quantities={"cpu_energy": {"wrap": 1 << 40, "poll_s": 0.1}},
+        quantities={"cpu_energy": QuantityFacts(wrap=1 << 40, poll_s=0.1)},
     )
     return (
         MeterPlan(name="nvml", alias=None, devices=(gpu,)),

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from kit.core.facts import QuantityFacts
 from kit.core.model import ImageIdentity, LaunchPlan, Plan
+
+
+def facts_in(quantities: Mapping[str, Any]) -> dict[str, QuantityFacts]:
+    """The facts of quantities that are written as in ``plan.json``, or are records already."""
+    return msgspec.convert(dict(quantities), dict[str, QuantityFacts])
 
 
 def launch_plan(**changes: Any) -> LaunchPlan:

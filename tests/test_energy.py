@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
 from kit.core.reason import Reason
 from kit.energy import SENSOR_TERMS, Energy, power_series
@@ -28,6 +29,7 @@ from kit.energy.scopes.wall import register_agreement
 from kit.energy.ticks import known_ticks
 from kit.measure.meters.nvml.buffer import mapped
 from kit.record import samples
+from tests.plans import facts_in
 from tests.properties import examples
 
 S = 1_000_000_000
@@ -107,7 +109,7 @@ def read(*groups: Rows, device: str | None = None) -> samples.Samples:
 
 
 def plan(name: str = "nvml", device: str = "gpu0", **quantities: dict[str, Any]) -> MeterPlan:
-    told = MeterDevice(device=device, description="", quantities=quantities)
+    told = MeterDevice(device=device, description="", quantities=facts_in(quantities))
     return MeterPlan(name=name, alias=None, devices=(told,))
 
 
@@ -411,7 +413,7 @@ def test_outlets_of_one_answer_err_together() -> None:
             MeterDevice(
                 device=f"pdu:rack:{o}",
                 description="",
-                quantities={"pdu_power": {"scale": 0.1, "period_s": 1.0, "poll_s": 1.0}},
+                quantities={"pdu_power": QuantityFacts(scale=0.1, period_s=1.0, poll_s=1.0)},
             )
             for o in outlets
         )
@@ -430,8 +432,8 @@ def register(wh: float, factor: float = 1.0, restart: bool = False) -> float | s
         device="pdu:rack:1",
         description="",
         quantities={
-            "pdu_power": {"scale": 1.0, "period_s": 1.0, "poll_s": 1.0},
-            "pdu_energy": {"scale": 3600 * wh, "resolution": 3600 * wh, "summed": False},
+            "pdu_power": QuantityFacts(scale=1.0, period_s=1.0, poll_s=1.0),
+            "pdu_energy": QuantityFacts(scale=3600 * wh, resolution=3600 * wh, summed=False),
         },
     )
     watts = [row(t, t + 0.004, "pdu_power", 500) for t in range(600)]
@@ -592,7 +594,7 @@ CPU = MeterPlan(
         MeterDevice(
             device=name,
             description="",
-            quantities={"cpu_energy": {"wrap": WRAP, "poll_s": 0.05, "summed": counts}},
+            quantities={"cpu_energy": QuantityFacts(wrap=WRAP, poll_s=0.05, summed=counts)},
         )
         for name, counts in (("cpu0-package", True), ("cpu0-core", False), ("psys", False))
     ),
@@ -647,7 +649,7 @@ def pdu(watts: Callable[[float], float], outlet: int = 3, period: float = 1.0) -
 def outlets(*numbers: int, **facts: Any) -> MeterPlan:
     told = {"scale": 1, "resolution": 1, "poll_s": 1.0, "gain": 0.03, "offset": 1, **facts}
     devices = [
-        MeterDevice(device=f"pdu:a:{n}", description="", quantities={"pdu_power": told})
+        MeterDevice(device=f"pdu:a:{n}", description="", quantities=facts_in({"pdu_power": told}))
         for n in numbers
     ]
     return MeterPlan(name="pdu", alias="a", devices=tuple(devices))

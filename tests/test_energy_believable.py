@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kit.core.facts import QuantityFacts
 from kit.core.limits import overshoot, package_highest_w
 from kit.core.model import EnergyValue, MeterPlan
 from kit.energy import Energy
@@ -334,7 +335,7 @@ def test_a_package_is_held_against_the_power_that_the_kernel_names(limit_w: floa
 def test_a_small_package_may_draw_far_more_than_its_name_says(
     named_w: float, highest_w: float
 ) -> None:
-    assert package_highest_w({"limit_w": named_w}) == highest_w
+    assert package_highest_w(QuantityFacts(limit_w=named_w)) == highest_w
 
 
 @pytest.mark.parametrize(("apart", "believed"), [(1000 * MS, True), (50 * MS, False)])

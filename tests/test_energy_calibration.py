@@ -111,11 +111,11 @@ def test_only_the_card_of_that_uuid_is_calibrated_and_no_uuid_is_planned(
     known = [msgspec.to_builtins(c) for c in load(written(tmp_path / "calibrations"))]
     found = probe(Fake(build(tmp_path), {"gpus": 2}), calibrations=known)
     plain, ours = (d.quantities["gpu_energy"] for d in found.devices)
-    assert "gain_correction" not in plain
-    assert plain["gain"] == 0.05
-    assert (ours["gain_correction"], ours["offset_correction_w"]) == (1.02, -3.0)
-    assert ours["gain"] == pytest.approx(0.004 * math.sqrt(3))
-    assert ours["gain_source"] == (
+    assert plain.gain_correction is None
+    assert plain.gain == 0.05
+    assert (ours.gain_correction, ours.offset_correction_w) == (1.02, -3.0)
+    assert ours.gain == pytest.approx(0.004 * math.sqrt(3))
+    assert ours.gain_source == (
         "calibrated 2026-10-02 against shunt and 18-bit meter, 0.2%: bench of the institute"
     )
     assert "GPU-0" not in str(msgspec.to_builtins(found))
@@ -131,7 +131,7 @@ def energy(**facts: Any) -> Energy:
     key = json.dumps(facts, sort_keys=True)
     if key not in ENERGIES:
         names: dict[str, Any] = {
-            name: {**GPU.devices[0].quantities[name], **facts} for name in _NAMES
+            name: msgspec.structs.replace(GPU.devices[0].facts(name), **facts) for name in _NAMES
         }
         ENERGIES[key] = Energy(FOUND, [plan(**names)])
     return ENERGIES[key]
@@ -222,5 +222,5 @@ def test_a_run_seals_a_calibration_without_the_cards_uuid(
     (told,) = config.meter("nvml")["calibrations"]
     found = probe(Fake(build(tmp_path), {"gpus": 2}), calibrations=[told])
     plain, ours = (d.quantities["gpu_energy"] for d in found.devices)
-    assert ours["calibration_sha256"] == name
-    assert "calibration_sha256" not in plain
+    assert ours.calibration_sha256 == name
+    assert plain.calibration_sha256 is None

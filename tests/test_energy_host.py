@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
 from kit.energy import Energy
 from kit.energy.reasons import sentence
@@ -24,7 +25,7 @@ PACKAGE = MeterPlan(
         MeterDevice(
             device="cpu0-package",
             description="",
-            quantities={"cpu_energy": {"wrap": WRAP, "poll_s": 0.05, "summed": True}},
+            quantities={"cpu_energy": QuantityFacts(wrap=WRAP, poll_s=0.05, summed=True)},
         ),
     ),
 )

@@ -11,13 +11,14 @@ from kit.energy.curve import Unmeasured
 from kit.energy.foreign import Foreign, Span, foreign_processes
 from kit.energy.reasons import sentence
 from kit.record.samples import Samples, Series
+from tests.plans import facts_in
 
 S = 10**9
 
 
 def gpu(**changes: dict[str, Any]) -> MeterDevice:
     facts: dict[str, dict[str, Any]] = {"gpu_process_groups": {}, "gpu_processes": {}}
-    return MeterDevice(device="gpu0", description="", quantities={**facts, **changes})
+    return MeterDevice(device="gpu0", description="", quantities=facts_in({**facts, **changes}))
 
 
 def counted(**counts: list[int]) -> Samples:

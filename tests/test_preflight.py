@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from kit.core import jsonio
+from kit.core.facts import QuantityFacts
 from kit.core.model import (
     DevicesSpec,
     Finding,
@@ -28,11 +29,12 @@ from kit.core.model import (
     WorkloadSpec,
 )
 from kit.machine import queue
+from kit.measure.meters.base import MeterUnavailable, absent
 from kit.run import preflight
 from kit.run.preflight import facts as gathered
 from kit.run.preflight import host_rules
 from kit.run.preflight.rules import disk_need
-from tests.plans import launch_plan
+from tests.plans import facts_in, launch_plan
 
 MODEL = WeightsSpec(
     repo="org/model",
@@ -50,7 +52,7 @@ SPEC = RunSpec(
 
 
 def reading(meter: str, device: str, quantity: str) -> MeterPlan:
-    found = MeterDevice(device=device, description="", quantities={quantity: {}})
+    found = MeterDevice(device=device, description="", quantities={quantity: QuantityFacts()})
     return MeterPlan(name=meter, alias=None, devices=(found,))
 
 
@@ -236,14 +238,20 @@ SHARED = MeterPlan(  # a card that was split into instances: its state is read, 
         MeterDevice(
             device="gpu0",
             description="",
-            quantities={"gpu_energy": {"reason": "MIG is on"}, "gpu_temperature": {"poll_s": 1.0}},
+            quantities={
+                "gpu_energy": QuantityFacts(reason="MIG is on"),
+                "gpu_temperature": QuantityFacts(poll_s=1.0),
+            },
         ),
     ),
 )
 
 
 def silent(name: str, reason: str, alias: str | None = None) -> MeterPlan:
-    return MeterPlan(name=name, alias=alias, devices=(), reason=reason)
+    return absent(name, alias, reason)
+
+
+DENIED = absent("rapl", None, MeterUnavailable("only root may read it", "no_permission"))
 
 
 @pytest.mark.parametrize(
@@ -255,9 +263,13 @@ def silent(name: str, reason: str, alias: str | None = None) -> MeterPlan:
             {"METER_ABSENT": "warn", "ENERGY_UNMEASURED": "warn"},
         ),
         ((RAPL, silent("nvml", "no NVIDIA driver")), {"METER_ABSENT": "warn"}),
+        (
+            (silent("rapl", "no permission is what it says, and no code"),),
+            {"METER_ABSENT": "warn", "ENERGY_UNMEASURED": "warn"},
+        ),
         ((RAPL, silent("pdu", "no answer in 2 s", "rack1")), {"PDU_UNREACHABLE": "fail"}),
         (
-            (silent("rapl", "permission denied"),),
+            (DENIED,),
             {"RAPL_UNREADABLE": "warn", "ENERGY_UNMEASURED": "warn"},
         ),
         ((ESTIMATE,), {"ENERGY_ESTIMATED": "warn"}),
@@ -273,7 +285,7 @@ def test_what_meters_leave_of_energy(
 
 
 def test_unreadable_rapl_names_the_command() -> None:
-    plan = replaced(PLAN, meters=(silent("rapl", "Permission denied"),))
+    plan = replaced(PLAN, meters=(DENIED,))
     found = worst(preflight.check(plan, SPEC, FACTS))
     assert "chmod a+r /sys/class/powercap" in found["RAPL_UNREADABLE"].remedy
 
@@ -381,7 +393,7 @@ def test_without_a_counter_it_is_said_what_is_used_instead(
     told: dict[str, dict[str, Any]] = {"gpu_energy": {"reason": "NVML: Not Supported"}}
     told |= {"gpu_temperature": {}, "gpu_power_sample": {"reason": "no buffer"}}
     told |= {name: {} for name in readings}
-    device = MeterDevice(device="gpu0", description="", quantities=told)
+    device = MeterDevice(device="gpu0", description="", quantities=facts_in(told))
     plan = replaced(plan, meters=(MeterPlan(name="nvml", alias=None, devices=(device,)),))
     found = worst(preflight.check(plan, spec, with_fact("gpu_energy/gpu0", 0)))
     nothing = [] if readings else ["ENERGY_UNMEASURED"]
@@ -400,7 +412,9 @@ def test_a_device_of_which_nothing_is_read_is_told() -> None:
     unread = MeterDevice(
         device="cpu1-package",
         description="package 1",
-        quantities={"cpu_energy": {"reason": "its counter cannot be read: Input/output error"}},
+        quantities={
+            "cpu_energy": QuantityFacts(reason="its counter cannot be read: Input/output error")
+        },
     )
     plan = replaced(PLAN, meters=(replaced(RAPL, devices=(*RAPL.devices, unread)),))
     found = worst(preflight.check(plan, SPEC, FACTS))

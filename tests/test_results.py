@@ -15,6 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kit.core import jsonio, resources
+from kit.core.facts import QuantityFacts
 from kit.core.model import ArrivalsSpec, EnergyValue, MeterDevice, MeterPlan, Request
 from kit.core.reason import Reason
 from kit.energy import SENSOR_TERMS, results
@@ -26,6 +27,7 @@ from kit.record import archive, records, samples
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 from tests import golden
+from tests.plans import facts_in
 
 GPU_W, CPU_W = golden.GPU_MW / 1000, golden.CPU_MW / 1000
 REQUEST_S = 0.05 + 0.1 * (golden.TOKENS - 1)  # to the first token, and a tenth for each other
@@ -111,7 +113,13 @@ def finer(run: RunRecords) -> dict[str, Any]:
             meter,
             devices=tuple(
                 msgspec.structs.replace(
-                    d, quantities={k: {**q, "period_s": 0.05} for k, q in d.quantities.items()}
+                    d,
+                    quantities=facts_in(
+                        {
+                            k: msgspec.structs.replace(q, period_s=0.05)
+                            for k, q in d.quantities.items()
+                        }
+                    ),
                 )
                 for d in meter.devices
             ),
@@ -513,7 +521,7 @@ def with_groups(run: RunRecords, raw: Any) -> dict[str, Any]:
             meter,
             devices=tuple(
                 msgspec.structs.replace(
-                    d, quantities={**d.quantities, "gpu_process_groups": {"poll_s": 0.1}}
+                    d, quantities=facts_in({**d.quantities, "gpu_process_groups": {"poll_s": 0.1}})
                 )
                 for d in meter.devices
             ),
@@ -572,7 +580,9 @@ def test_a_wall_that_shows_less_than_what_hangs_on_it_is_said_to_be_impossible(
 ) -> None:
     counter = run.samples.series[("gpu0", "gpu_energy")]
     device = MeterDevice(
-        device="pdu", description="", quantities={"pdu_power": {"poll_s": 0.1, "period_s": 0.1}}
+        device="pdu",
+        description="",
+        quantities={"pdu_power": QuantityFacts(poll_s=0.1, period_s=0.1)},
     )
     plan = msgspec.structs.replace(
         run.plan,

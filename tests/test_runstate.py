@@ -14,6 +14,7 @@ from kit.show.live.runstate import RunState
 from kit.show.live.snapshot import SECOND_NS, RunSnapshot, scope_of
 from kit.show.live.trace import Trace, columns
 from tests.committed import H200
+from tests.plans import facts_in
 from tests.tui.story import Story
 
 S = 1_000_000_000
@@ -141,12 +142,12 @@ def test_the_plan_says_what_a_device_is_and_how_well_it_measures() -> None:
         MeterPlan(
             name="nvml",
             alias=None,
-            devices=(MeterDevice(device="card", description="", quantities=facts),),
+            devices=(MeterDevice(device="card", description="", quantities=facts_in(facts)),),
         ),
         MeterPlan(
             name="rapl",
             alias=None,
-            devices=(MeterDevice(device="cpu0-core", description="", quantities=inside),),
+            devices=(MeterDevice(device="cpu0-core", description="", quantities=facts_in(inside)),),
         ),
     )
     run = Run(meters)

@@ -14,6 +14,7 @@ import pytest
 import kit
 from kit.core import jsonio, resources, units
 from kit.core.errors import UsageError
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import QUANTITIES
 from kit.energy import Energy, running, scopes
@@ -31,6 +32,7 @@ from kit.show.live.runstate import RunState
 from kit.spec import meters
 from kit.spec import spec as specs
 from tests.golden import run_spec
+from tests.plans import facts_in
 
 S = 10**9
 EVERY = {**SCOPES, **COMPARATORS}
@@ -42,7 +44,7 @@ def plan_of(device: MeterDevice, name: str = "x", scope: str = "wall") -> MeterP
 
 
 def device_of(quantity: str, facts: dict[str, Any], name: str = "pdu:a:1") -> MeterDevice:
-    return MeterDevice(device=name, description="", quantities={quantity: facts})
+    return MeterDevice(device=name, description="", quantities=facts_in({quantity: facts}))
 
 
 def read(device: str, quantity: str, points: Points) -> Samples:
@@ -276,8 +278,8 @@ def _walk(document: Any) -> Any:
 
 def test_a_meter_writes_the_prior_of_its_scope_into_the_plan() -> None:
     power = next(m for m in load("raritan-px").measurements if m.quantity == "pdu_power")
-    facts = pdu_facts(msgspec.structs.replace(power, gain=None), "1")
-    assert (facts["gain"], facts["gain_source"]) == (wall.GAIN, wall.GAIN_SOURCE)
+    facts = pdu_facts(msgspec.structs.replace(power, gain=None))
+    assert (facts.gain, facts.gain_source) == (wall.GAIN, wall.GAIN_SOURCE)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +291,7 @@ def test_a_meter_writes_the_prior_of_its_scope_into_the_plan() -> None:
     ],
 )
 def test_live_and_results_have_the_priors_of_the_scope(scope: str, terms: dict[str, float]) -> None:
-    value = running.so_far(scope, {"x": {}}, {"x": 1000.0}, 10.0)
+    value = running.so_far(scope, {"x": QuantityFacts()}, {"x": 1000.0}, 10.0)
     at = {"gain": 1000.0, "offset": 10.0}
     expected = {k: pytest.approx(v / 3**0.5 * at[k]) for k, v in terms.items()}
     assert {k: v for k, v in value.terms.items() if k != "edge"} == expected
@@ -351,10 +353,12 @@ def test_a_spec_names_one_kind_of_meter_a_scope(asked: list[dict[str, str]]) -> 
 def test_an_outlet_with_a_register_counts_in_the_monitors_total_as_in_results() -> None:
     """A register is no part of the sum: the outlet's power is."""
     facts = {"pdu_power": {"poll_s": 1.0, "summed": True}, "pdu_energy": {"summed": False}}
-    outlet = MeterDevice(device="pdu:a:1", description="", quantities=facts)
+    outlet = MeterDevice(device="pdu:a:1", description="", quantities=facts_in(facts))
     assert scopes.is_summed("wall", outlet)
     assert _Device(outlet).seen(0).summed
-    inside = MeterDevice(device="x", description="", quantities={"pdu_power": {"summed": False}})
+    inside = MeterDevice(
+        device="x", description="", quantities={"pdu_power": QuantityFacts(summed=False)}
+    )
     assert not scopes.is_summed("wall", inside)
     assert not _Device(inside).seen(0).summed
 
@@ -374,7 +378,7 @@ class _Theirs:
 
     def probe(self, alias: str | None, _config: dict[str, Any]) -> MeterPlan:
         facts: dict[str, dict[str, Any]] = {name: {} for name in self._quantities}
-        device = MeterDevice(device="x", description="", quantities=facts)
+        device = MeterDevice(device="x", description="", quantities=facts_in(facts))
         return MeterPlan(name="theirs", alias=alias, devices=(device,))
 
 

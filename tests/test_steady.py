@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan, SteadySpec
 from kit.energy.reasons import sentence
 from kit.energy.steady import Rule, judge, may_settle
@@ -25,7 +26,7 @@ GPU = MeterDevice(device="gpu0", description="", quantities={})
 MUTE = MeterDevice(
     device="gpu0",
     description="",
-    quantities={"gpu_event_reasons": {"reason": "NVML: Not Supported"}},
+    quantities={"gpu_event_reasons": QuantityFacts(reason="NVML: Not Supported")},
 )
 MINUTE = 60_000_000_000
 
@@ -133,7 +134,7 @@ def test_without_event_reasons_nobody_knows() -> None:
     of = changed("gpu_event_reasons", None)
     assert judged(of)["reasons"] == ["clock event reasons: no readings"]
     assert may_settle(GPU, of, 0, MINUTE, Rule())
-    bare = MUTE.quantities["gpu_event_reasons"]["reason"]
+    bare = MUTE.quantities["gpu_event_reasons"].reason
     found = judged(of, device=MUTE)
     assert (found["status"], found["reasons"]) == ("unknown", [f"clock event reasons: {bare}"])
     assert not may_settle(MUTE, of, 0, MINUTE, Rule())

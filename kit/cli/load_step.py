@@ -18,6 +18,7 @@ import numpy as np
 
 from kit.core.errors import UsageError
 from kit.core.model import MeterPlan
+from kit.core.units import scale_of
 from kit.energy import power_series
 from kit.energy.calibration import CannotCalibrate, Record, true_edges
 from kit.measure import meters
@@ -168,8 +169,8 @@ def _wall(read: samples.Samples, plan: MeterPlan) -> tuple[Record, samples.Ints]
     """The sum of the outlets. One GET reads all of them, so their times agree."""
     total, times, most, raw = None, None, -1.0, None
     for device in plan.devices:
-        facts = device.quantities.get("pdu_power", {})
-        if not facts.get("summed") or "reason" in facts:
+        facts = device.facts("pdu_power")
+        if not facts.summed or not facts.is_read:
             continue
         series = read.get(device.device, "pdu_power")
         if (
@@ -178,7 +179,7 @@ def _wall(read: samples.Samples, plan: MeterPlan) -> tuple[Record, samples.Ints]
             or (times is not None and len(times) != len(series.t))
         ):
             raise CannotCalibrate(f"{device.device} did not answer all the time")
-        watts = series.raw * float(facts["scale"])
+        watts = series.raw * scale_of("pdu_power", facts)
         total = watts if total is None else total + watts
         times = series.t
         if watts.mean() > most:
@@ -194,9 +195,7 @@ def _parts(read: samples.Samples, parts: Sequence[MeterPlan]) -> Record | None:
         MeterPlan(
             name=p.name,
             alias=None,
-            devices=tuple(
-                d for d in p.devices if all(f.get("summed", True) for f in d.quantities.values())
-            ),
+            devices=tuple(d for d in p.devices if all(f.is_summed for f in d.quantities.values())),
         )
         for p in parts
     ]

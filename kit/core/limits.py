@@ -24,9 +24,8 @@ devices use.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
+from kit.core.facts import QuantityFacts
 from kit.core.units import QUANTITIES, scale_of
 
 GPU_W, PACKAGE_W = 2000.0, 1000.0
@@ -60,13 +59,11 @@ STATES: dict[str, tuple[float, float]] = {
 _SHORT = frozenset({2**15 - 1, 2**16 - 1})
 WIDE_SENTINELS = SENTINELS - _SHORT
 NO_VALUE = "all bits of the value are set: the device's word for no reading"
-# A pace or a period that a meter can have, s: as the plan's schema allows.
-SHORTEST_S, LONGEST_S = 1e-6, 86_400.0
+_SHORTEST_PERIOD_S = 1e-6  # as the plan's schema allows, beside 0
 _RATED_W = (1e-3, 1e7)
-Facts = Mapping[str, Any]
 
 
-def fault(quantity: str, facts: Facts, raw: int, device: str = "") -> str:
+def fault(quantity: str, facts: QuantityFacts, raw: int, device: str = "") -> str:
     """Why a single raw reading cannot be; empty where it can, or where kit knows no such quantity.
 
     Args:
@@ -90,10 +87,10 @@ def fault(quantity: str, facts: Facts, raw: int, device: str = "") -> str:
     return f"{value:.4g} W is more than the {highest:.4g} W it can draw" if value > highest else ""
 
 
-def most_j(quantity: str, facts: Facts, seconds: float) -> float:
+def most_j(quantity: str, facts: QuantityFacts, seconds: float) -> float:
     """The most that a counter can grow by in so long a time, J."""
     if quantity == "gpu_energy":
-        period_s = seconds_of(facts, "period_s", GPU_RENEWED_S)
+        period_s = seconds_or(facts.period_s, GPU_RENEWED_S)
         return gpu_highest_w(gpu_cap_w(facts), seconds) * (seconds + period_s)
     if quantity == "cpu_energy":
         return package_highest_w(facts) * (seconds + PACKAGE_RENEWED_S)
@@ -106,7 +103,7 @@ def overshoot(seconds: float) -> float:
     return max(_LEAST, _SENSOR * ratio)
 
 
-def gpu_cap_w(facts: Facts, enforced_w: float | None = None) -> float:
+def gpu_cap_w(facts: QuantityFacts, enforced_w: float | None = None) -> float:
     """A card's cap, W: the highest that it can be set to, else the one in effect."""
     return _limit_w(facts) or enforced_w or GPU_W
 
@@ -116,13 +113,13 @@ def gpu_highest_w(cap_w: float, seconds: float) -> float:
     return cap_w * overshoot(seconds)
 
 
-def package_highest_w(facts: Facts) -> float:
+def package_highest_w(facts: QuantityFacts) -> float:
     """The most that a CPU package can draw, W."""
     stated = _limit_w(facts)
     return min(PACKAGE_W, max(_PACKAGE_LEAST_W, _PACKAGE_SHARE * stated)) if stated else PACKAGE_W
 
 
-def outlet_highest_w(device: str, facts: Facts) -> float:
+def outlet_highest_w(device: str, facts: QuantityFacts) -> float:
     """The most that an outlet, an inlet or a whole PDU can carry, W."""
     stated = _limit_w(facts)
     if stated:
@@ -131,22 +128,12 @@ def outlet_highest_w(device: str, facts: Facts) -> float:
     return _OUTLET_SHARE * (OUTLET_W if point[:1].isdigit() else INLET_W)
 
 
-def seconds_of(facts: Facts, key: str, default: float) -> float:
-    """A pace or a period of the plan's facts, s; ``default`` where they hold none that can be.
-
-    A plan may be another's: 0, a word, or a number that no meter has is read as if it was absent.
-    """
-    value = _within(facts, key, SHORTEST_S, LONGEST_S)
-    return default if value is None else value
+def seconds_or(stated: float | None, default: float) -> float:
+    """A pace or a period of a plan's facts, s; ``default`` for none, and for 0."""
+    return stated if stated and stated >= _SHORTEST_PERIOD_S else default
 
 
-def _limit_w(facts: Facts) -> float | None:
+def _limit_w(facts: QuantityFacts) -> float | None:
     """What the plan says that a device can draw, W; None where it says nothing that can be."""
-    return _within(facts, "limit_w", *_RATED_W)
-
-
-def _within(facts: Facts, key: str, low: float, high: float) -> float | None:
-    value = facts.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if low <= value <= high else None
+    low, high = _RATED_W
+    return facts.limit_w if facts.limit_w and low <= facts.limit_w <= high else None

@@ -9,10 +9,14 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.reason import Reason
 
 Level = Literal["ok", "warn", "fail"]
+# Why a meter has no device, where a person can do something about it.
+Cause = Literal["no_permission"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -218,13 +222,20 @@ class LaunchPlan(Record, frozen=True, kw_only=True):
 class MeterDevice(Record, frozen=True, kw_only=True):
     """A device that a meter reads, under its alias, with what verify needs to recompute.
 
-    ``quantities`` maps each quantity read to its facts: ``scale`` (extra factor on the
-    registry's), ``wrap`` (raw modulus of a counter), ``period_s``, ``reason`` (why absent).
+    ``quantities`` maps each quantity to its facts: how it is read, or the reason why it is not.
     """
 
     device: str
     description: str
-    quantities: dict[str, dict[str, Any]]
+    quantities: dict[str, QuantityFacts]
+
+    def facts(self, quantity: str) -> QuantityFacts:
+        """What is known of a quantity; `NO_FACTS` of one that the device does not have."""
+        return self.quantities.get(quantity, NO_FACTS)
+
+    def reads(self, quantity: str) -> bool:
+        """Whether the device has a quantity, and it is read."""
+        return quantity in self.quantities and self.quantities[quantity].is_read
 
 
 def meter_label(name: str, alias: str | None) -> str:
@@ -235,13 +246,15 @@ def meter_label(name: str, alias: str | None) -> str:
 class MeterPlan(Record, frozen=True, kw_only=True):
     """What a meter found at planning: its devices, or why it has none.
 
-    ``scope`` is the energy scope that it feeds (`kit.core.units.Scope`); empty in older plans.
+    ``cause`` is a code of that reason that kit acts on, not written where there is none; ``scope``
+    the energy scope that it feeds (`kit.core.units.Scope`), empty in older plans.
     """
 
     name: str
     alias: str | None
     devices: tuple[MeterDevice, ...]
     reason: str = ""
+    cause: Cause | UnsetType = UNSET
     scope: str = ""
 
     @property

@@ -6,8 +6,9 @@ Every other module asks here, so that amps can never be read as watts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
+
+from kit.core.facts import QuantityFacts, known
 
 NS = 1e-9  # seconds in a nanosecond, the unit of every time that is stored
 Kind = Literal["gauge", "counter", "average", "window"]
@@ -96,18 +97,9 @@ def event_reasons(mask: int) -> tuple[str, ...]:
     return (*names, f"unknown ({unknown_bits:#x})") if unknown_bits else tuple(names)
 
 
-_SCALES = (1e-12, 1e12)
-
-
-def scale_of(quantity: str, facts: Mapping[str, Any]) -> float:
-    """Factor from a raw integer to the registry's unit; a device's own ``scale`` comes on top.
-
-    A plan may be another's: a scale that no device has is read as if it was absent.
-    """
-    own = facts.get("scale")
-    if isinstance(own, bool) or not isinstance(own, int | float):
-        own = 1.0
-    return QUANTITIES[quantity].scale * (own if _SCALES[0] <= own <= _SCALES[1] else 1.0)
+def scale_of(quantity: str, facts: QuantityFacts) -> float:
+    """Factor from a raw integer to the registry's unit; a device's own ``scale`` comes on top."""
+    return QUANTITIES[quantity].scale * known(facts.scale, 1.0)
 
 
 def rounded(value: Any) -> Any:

@@ -144,8 +144,8 @@ class Energy:
         return (*left_out, *bearing_on(ways.doubts, (device,), frozenset(QUANTITIES), t0, t1))
 
     def _why_no_curve(self, scope: Scope, device: MeterDevice) -> Reason:
-        if why := device.quantities.get(scope.source, {}).get("reason"):
-            return Reason("said", said=str(why))
+        if why := device.facts(scope.source).reason:
+            return Reason("said", said=why)
         for doubt in self._sifted.doubts:
             if doubt.device == device.device and QUANTITIES[doubt.quantity].scope == scope.name:
                 return Reason("none_believed", quantity=doubt.quantity, reason=doubt.reason)

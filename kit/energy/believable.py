@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kit.core import limits
+from kit.core.facts import NO_FACTS
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES, scale_of
@@ -51,7 +52,7 @@ def sift(samples: Samples, meters: Sequence[MeterPlan]) -> Sifted:
     for device in (device for meter in meters for device in meter.devices):
         for quantity in device.quantities:
             read = samples.get(device.device, quantity)
-            if read is None or not len(read.raw) or "reason" in device.quantities[quantity]:
+            if read is None or not len(read.raw) or not device.reads(quantity):
                 continue
             judged = _judged(device, quantity, read, samples)
             bad = ~judged.keep
@@ -97,7 +98,7 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
         return _power(read, quantity, cap_w(device, samples), scale_of(quantity, facts))
     if quantity == "gpu_energy":
         cap = _counted_w(device, samples)
-        period_s = limits.seconds_of(facts, "period_s", limits.GPU_RENEWED_S)
+        period_s = limits.seconds_or(facts.period_s, limits.GPU_RENEWED_S)
 
         def most(seconds: Floats) -> Floats:
             over = np.array([limits.overshoot(s) for s in np.atleast_1d(seconds)])
@@ -110,10 +111,10 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
             read,
             lambda s: highest * (s + limits.PACKAGE_RENEWED_S) / scale_of("cpu_energy", facts),
             Reason("package_too_fast", highest_w=highest),
-            wrap=int(facts.get("wrap", 0)),
+            wrap=facts.wrap or 0,
         )
     if quantity == "cpu_busy":
-        cpus = float(facts.get("cpus", 0.0)) or float("inf")
+        cpus = float(facts.cpus or "inf")
         return _counter(
             read,
             lambda s: cpus * (s * _BUSY_ROOM + _BUSY_ROOM_S) / scale_of("cpu_busy", facts),
@@ -127,9 +128,8 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
 
 def cap_w(device: MeterDevice, samples: Samples) -> float:
     """A card's cap (W): what the plan says, else the highest that was in effect for a while."""
-    facts = device.quantities.get("gpu_energy", {}) | next(
-        (f for q in limits.GPU_POWER_S if "limit_w" in (f := device.quantities.get(q, {}))), {}
-    )
+    told = [device.facts(quantity) for quantity in (*limits.GPU_POWER_S, "gpu_energy")]
+    facts = next((f for f in told if f.limit_w is not None), NO_FACTS)
     read = samples.get(device.device, "gpu_power_limit")
     enforced = None
     if read is not None and len(read.raw):
@@ -142,8 +142,7 @@ def cap_w(device: MeterDevice, samples: Samples) -> float:
 
 def _counted_w(device: MeterDevice, samples: Samples) -> float:
     """The cap (W) of what a counter may count: a module's CPU draws as much again."""
-    told = "reason" not in device.quantities.get("gpu_module_power", {"reason": "none"})
-    return cap_w(device, samples) * (2 if told else 1)
+    return cap_w(device, samples) * (2 if device.reads("gpu_module_power") else 1)
 
 
 def _power(read: Series, quantity: str, cap: float, scale: float) -> _Judged:

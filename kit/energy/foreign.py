@@ -84,7 +84,7 @@ def foreign_processes(
 
 def _read(samples: Samples, device: MeterDevice, quantity: str) -> Series | None:
     series = samples.get(device.device, quantity)
-    if "reason" in device.quantities.get(quantity, {"reason": ""}) or series is None:
+    if not device.reads(quantity) or series is None:
         return None
     return series if len(series.t) else None
 
@@ -104,7 +104,6 @@ def _in(series: Series, span: Span) -> Foreign:
 
 
 def _why(device: MeterDevice) -> Reason:
-    facts = device.quantities.get("gpu_process_groups", {})
-    if "reason" not in facts:
-        return Reason("owners_unread", device=device.device)
-    return Reason("owners_unknown", device=device.device, said=str(facts["reason"]))
+    if why := device.facts("gpu_process_groups").reason:
+        return Reason("owners_unknown", device=device.device, said=why)
+    return Reason("owners_unread", device=device.device)

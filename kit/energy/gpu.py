@@ -15,13 +15,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from kit.core.limits import seconds_of
+from kit.core.facts import QuantityFacts, known
+from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice
 from kit.core.units import NS, scale_of
 from kit.energy import shape as shapes
@@ -52,10 +53,9 @@ _AGREEMENT = (0.8, 1.25)
 _BRIDGE_NS = 6e10
 
 
-def corrected(curve: Curve, facts: Mapping[str, Any], sensor: Sensor) -> Curve:
+def corrected(curve: Curve, facts: QuantityFacts, sensor: Sensor) -> Curve:
     """The curve by the card's calibration, where there is one, and with its sensor's errors."""
-    factor = float(facts.get("gain_correction", 1.0))
-    watts = float(facts.get("offset_correction_w", 0.0))
+    factor, watts = known(facts.gain_correction, 1.0), facts.offset_correction_w or 0.0
     elapsed = (curve.t - curve.t[0]) * NS
     return replace(
         curve,
@@ -113,13 +113,13 @@ def counter_ticks(device: MeterDevice, samples: Samples) -> Known | None:
     if found is None:
         return None
     series, facts = found
-    scale, period_s = scale_of("gpu_energy", facts), seconds_of(facts, "period_s", RENEWED_S)
+    scale, period_s = scale_of("gpu_energy", facts), seconds_or(facts.period_s, RENEWED_S)
     return known_ticks(series, period_s, scale)
 
 
 def good(
     device: MeterDevice, samples: Samples, quantity: str
-) -> tuple[Series, Mapping[str, Any]] | None:
+) -> tuple[Series, QuantityFacts] | None:
     """A quantity's readings and facts; zeros of a power sensor are no readings."""
     found = readings(device, samples, quantity)
     if found is None:
@@ -174,7 +174,7 @@ def samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) ->
     if found is None:
         return None
     series, facts = found
-    stamps, period_s = series.t.astype(np.float64), seconds_of(facts, "period_s", _SAMPLE_S)
+    stamps, period_s = series.t.astype(np.float64), seconds_or(facts.period_s, _SAMPLE_S)
     scale = scale_of("gpu_power_sample", facts)
     watts = series.raw.astype(np.float64) * scale
     ways = [shapes.on_period(stamps, period_s), shapes.stamped(stamps, period_s)]
@@ -324,7 +324,7 @@ def _rescale_to_ticks(shape: Floats, drawn: Floats, known: Floats, ratio: float)
     return result
 
 
-def _instant(series: Series, facts: Mapping[str, Any]) -> Curve:
+def _instant(series: Series, facts: QuantityFacts) -> Curve:
     """Each value represents the interval around the instant it was measured: half a renewal, half
     its window and half a poll before it was last read."""
     renewed_s = _renewal_s(series)
@@ -345,7 +345,7 @@ def _renewal_s(series: Series) -> float:
     return min(RENEWED_S, float(np.median(np.diff(changed))) * NS)
 
 
-def _average(series: Series, facts: Mapping[str, Any]) -> Curve:
+def _average(series: Series, facts: QuantityFacts) -> Curve:
     """A trailing mean belongs to the middle of its window, and covers all of it: no hole there."""
     scale = scale_of("gpu_power_average", facts)
     curve = _gauge(series, scale, "average", _AVERAGE_S, _AVERAGE_S)

@@ -90,7 +90,7 @@ def covered(
 def _own(device: MeterDevice, samples: Samples) -> Series | None:
     """The GPU's own power, asked for by its scope: averaged as the module's is, else the moment."""
     for quantity in ("gpu_power_average", "gpu_power_instant"):
-        source = str(device.quantities.get(quantity, {}).get("source", ""))
+        source = device.facts(quantity).source or ""
         series = samples.get(device.device, quantity)
         if series is not None and len(series.t) >= _FEWEST and source.startswith("field"):
             return series

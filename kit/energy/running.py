@@ -12,12 +12,13 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import EnergyValue, MeterDevice
 from kit.core.reason import Reason
 from kit.core.units import NS
 from kit.energy import scopes
 from kit.energy.curve import SQRT3, Sensor
-from kit.energy.scopes.base import Facts, Growth, Scope
+from kit.energy.scopes.base import Growth, Scope
 
 LIVE_S = 0.5
 # A counter that is renewed many times a second and stands still for longer counts nothing, s.
@@ -50,7 +51,9 @@ class RunningSum:
         holes: how often the sum began again.
     """
 
-    def __init__(self, quantity: str, facts: Facts, growth: Growth, reader_s: float = 0.0) -> None:
+    def __init__(
+        self, quantity: str, facts: QuantityFacts, growth: Growth, reader_s: float = 0.0
+    ) -> None:
         """``reader_s`` is the pace of a reader that keeps its own, and not the plan's, s."""
         self.quantity, self._facts, self._growth = quantity, facts, growth
         self._hole_s = max(growth.hole_s(facts), _HOLE_PERIODS * reader_s)
@@ -116,7 +119,7 @@ class Source(NamedTuple):
 
     scope: Scope
     quantity: str
-    facts: Facts
+    facts: QuantityFacts
 
 
 def source_of(device: MeterDevice) -> Source | None:
@@ -124,7 +127,7 @@ def source_of(device: MeterDevice) -> Source | None:
     scope = scopes.of_device(device)
     for quantity in scope.growth if scope else ():
         facts = device.quantities.get(quantity)
-        if scope and facts is not None and "reason" not in facts:
+        if scope and facts is not None and facts.is_read:
             return Source(scope, quantity, facts)
     return None
 
@@ -173,7 +176,7 @@ class Window:
         """The window ends at ``t1`` (ns); the next live event tells its energy."""
         self._closed_at = t1
 
-    def of(self, scope: str, facts: Mapping[str, Facts]) -> EnergyValue:
+    def of(self, scope: str, facts: Mapping[str, QuantityFacts]) -> EnergyValue:
         """The energy so far of the devices of ``facts`` (each with its source's facts)."""
         missing = [d for d in facts if d in self._broken or d not in self._begin]
         if missing or not facts or self.t1 <= self.t0:
@@ -184,13 +187,17 @@ class Window:
 
 
 def so_far(
-    scope: str, facts: Mapping[str, Facts], joules: Sums, seconds: float, live_s: float = LIVE_S
+    scope: str,
+    facts: Mapping[str, QuantityFacts],
+    joules: Sums,
+    seconds: float,
+    live_s: float = LIVE_S,
 ) -> EnergyValue:
     """What grew by ``joules`` (by device) within ``seconds``, corrected, with its uncertainty.
 
     Args:
-        facts: each device's facts of the scope's source, as in ``plan.json``; an empty mapping
-            stands for the priors.
+        facts: each device's facts of the scope's source, as in ``plan.json``; `NO_FACTS` stands
+            for the priors.
         live_s: time between two live events, s.
     """
     of = scopes.SCOPES[scope]

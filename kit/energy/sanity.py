@@ -6,9 +6,9 @@ Pure, for preflight (what the probe read) and for results (what a run measured).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from kit.core.facts import Probe, known
 from kit.core.model import EnergyValue
 from kit.core.reason import Reason
 
@@ -48,29 +48,28 @@ def power_below_parts(wall_w: float, gain: float, parts_w: float) -> Reason | No
     return Reason("power_below_parts", wall_w=wall_w, parts_w=parts_w)
 
 
-def against_itself(probe: Mapping[str, Any], resolution_w: float = 1.0) -> Reason | None:
+def against_itself(probe: Probe, resolution_w: float = 1.0) -> Reason | None:
     """Why watts do not fit voltage, current and power factor; None where they do.
 
     Args:
-        probe: what was read at one moment: ``watts``, ``amperes``, and where the PDU tells them
-            ``volts`` and ``power_factor``.
+        probe: what was read at one moment.
     """
-    watts, amperes = probe.get("watts"), probe.get("amperes")
+    watts, amperes = probe.watts, probe.amperes
     if watts is None or amperes is None or amperes < _LEAST_AMPERES:
         return None
-    if "volts" in probe and "power_factor" in probe:
-        expected = float(probe["volts"]) * amperes * float(probe["power_factor"])
+    if probe.volts is not None and probe.power_factor is not None:
+        expected = probe.volts * amperes * probe.power_factor
         if abs(watts - expected) <= _TOLERANCE * max(watts, expected) + resolution_w:
             return None
         return Reason(
             "power_factor_differs",
             watts=watts,
-            volts=probe["volts"],
+            volts=probe.volts,
             amperes=amperes,
-            power_factor=probe["power_factor"],
+            power_factor=probe.power_factor,
             expected_w=expected,
         )
-    highest = float(probe.get("volts", _HIGHEST_VOLTS)) * amperes
+    highest = known(probe.volts, _HIGHEST_VOLTS) * amperes
     if watts <= highest * (1 + _TOLERANCE) + resolution_w:
         return None
     return Reason("current_exceeded", watts=watts, amperes=amperes, highest_va=highest)

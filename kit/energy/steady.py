@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from kit.core.limits import seconds_of
+from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice
 from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
@@ -197,7 +197,7 @@ def _span_s(device: MeterDevice, quantity: str, t: Floats) -> float:
     """For how long there were readings, s: without holes, and each for a period of its own."""
     steps = np.diff(t)
     usual = float(np.median(steps)) if len(steps) else 0.0
-    period_s = seconds_of(device.quantities.get(quantity, {}), "poll_s", usual)
+    period_s = seconds_or(device.facts(quantity).poll_s, usual)
     whole = steps <= max(_SHORTEST_HOLE_S, _HOLE_PERIODS * period_s)
     return float(steps[whole].sum()) + period_s
 
@@ -223,9 +223,8 @@ def _power_read(device: MeterDevice, samples: Samples, t0: int, t1: int) -> str:
 
 def _no_mask(device: MeterDevice) -> Criterion:
     """Without a mask nobody knows whether clocks were held down; some cards never tell it."""
-    facts = device.quantities.get(_MASK, {})
-    if "reason" in facts:
-        untold = Reason("reasons_untold", said=str(facts["reason"]))
+    if why := device.facts(_MASK).reason:
+        untold = Reason("reasons_untold", said=why)
         return Criterion("unknown", untold, for_good=True)
     return Criterion("unknown", Reason("reasons_unread"))
 

@@ -35,8 +35,8 @@ def twins(devices: Sequence[MeterDevice], samples: Samples) -> dict[str, str]:
     for i, (first, a) in enumerate(read):
         for second, b in read[i + 1 :]:
             if first.device not in found and second.device not in found:
-                wrap = float(first.quantities["cpu_energy"].get("wrap", 0))
-                other = float(second.quantities["cpu_energy"].get("wrap", 0))
+                wrap = float(first.facts("cpu_energy").wrap or 0)
+                other = float(second.facts("cpu_energy").wrap or 0)
                 if wrap == other and _is_one(a, b, wrap):
                     found[second.device] = first.device
     return found

@@ -8,12 +8,13 @@ samples goes in its place), a stretch of the samples (a hole; the counter knows 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice
 from kit.core.reason import Reason
 from kit.core.units import NS
@@ -43,7 +44,7 @@ _RESET = Reason("driver_reloaded")
 
 
 def ways(
-    device: MeterDevice, sifted: Sifted, sensor: Callable[[Mapping[str, Any]], Sensor]
+    device: MeterDevice, sifted: Sifted, sensor: Callable[[QuantityFacts], Sensor]
 ) -> tuple[tuple[Curve, ...], tuple[Doubt, ...]]:
     """The curves that can be believed, best first, and what is in doubt of the readings.
 

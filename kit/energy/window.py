@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kit.core.limits import seconds_of
+from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice
 from kit.core.reason import Reason
 from kit.core.units import NS, scale_of
@@ -122,7 +122,7 @@ def _shape(device: MeterDevice, samples: Samples) -> _Shape | None:
         real = series.raw > 0  # zeros of a power sensor are no readings
         t = series.t[real].astype(np.float64)
         watts = series.raw[real].astype(np.float64) * scale_of("gpu_power_sample", facts)
-        step_s = seconds_of(facts, "period_s", _SAMPLE_S)
+        step_s = seconds_or(facts.period_s, _SAMPLE_S)
         if len(t) > 1:
             return _Shape(t, held(t, watts, backwards=True), step_s)
     ticks = counter_ticks(device, samples)

@@ -10,11 +10,12 @@ cells and sums their digits, whole columns at a time (100 MB/s).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, Sample
 
 Ints = npt.NDArray[np.int64]
@@ -73,14 +74,14 @@ EMPTY = Samples({}, (), {})
 
 def readings(
     device: MeterDevice, samples: Samples, quantity: str
-) -> tuple[Series, Mapping[str, Any]] | None:
+) -> tuple[Series, QuantityFacts] | None:
     """A quantity's readings and its facts in the plan.
 
     None if the plan has a reason against them, or if there are fewer than two.
     """
     facts = device.quantities.get(quantity)
     series = samples.get(device.device, quantity)
-    if facts is None or "reason" in facts or series is None or len(series.t) < 2:
+    if facts is None or not facts.is_read or series is None or len(series.t) < 2:
         return None
     return series, facts
 

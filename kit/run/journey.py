@@ -144,7 +144,7 @@ def sampler_config(journey: Journey, group: list[tuple[MeterSpec, MeterPlan]]) -
 def planned(meter: MeterPlan) -> dict[str, list[str]]:
     """Which quantities of which devices the plan reads."""
     return {
-        d.device: [name for name, facts in d.quantities.items() if "reason" not in facts]
+        d.device: [name for name, facts in d.quantities.items() if facts.is_read]
         for d in meter.devices
     }
 

@@ -144,7 +144,7 @@ def _calibrations(
 ) -> dict[str, bytes]:
     """The calibrations that the plan's facts name, by SHA-256."""
     named = {
-        facts.get("calibration_sha256")
+        facts.calibration_sha256
         for meter in planned
         for device in meter.devices
         for facts in device.quantities.values()

@@ -6,16 +6,16 @@ on it is still examined.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from kit.core import jsonio
 from kit.core.errors import Blocked
-from kit.core.limits import seconds_of
+from kit.core.facts import QuantityFacts
+from kit.core.limits import seconds_or
 from kit.core.model import Finding, Plan, RunSpec
 from kit.core.units import NS
 from kit.machine import containers, host
@@ -143,11 +143,11 @@ def bytes_per_s(planned: Plan) -> float:
     return rows * _ROW_BYTES
 
 
-def _rows_per_s(facts: Mapping[str, Any]) -> float:
+def _rows_per_s(facts: QuantityFacts) -> float:
     """Rows a second: a buffer gives one for each of its periods, other quantities one a read."""
-    every_s = 0.0 if "slots" in facts else seconds_of(facts, "poll_s", 0.0)
-    every_s = every_s or seconds_of(facts, "period_s", 0.0)
-    return 1.0 / every_s if every_s and "reason" not in facts else 0.0
+    every_s = 0.0 if facts.slots is not None else seconds_or(facts.poll_s, 0.0)
+    every_s = every_s or seconds_or(facts.period_s, 0.0)
+    return 1.0 / every_s if every_s and facts.is_read else 0.0
 
 
 def without_meter(spec: RunSpec, name: str, alias: str | None) -> RunSpec:

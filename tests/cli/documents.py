@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import Event, MeterDevice, MeterPlan, Request, Response, RunSpec
 from kit.energy import results
 from kit.record import phases, samples
@@ -30,7 +31,7 @@ METERS = (
             MeterDevice(
                 device="gpu0",
                 description="NVIDIA H200",
-                quantities={"gpu_power_sample": {"period_s": 0.02}},
+                quantities={"gpu_power_sample": QuantityFacts(period_s=0.02)},
             ),
         ),
     ),

@@ -15,7 +15,8 @@ import pytest
 
 from kit.cli.main import dispatch
 from kit.core import limits
-from kit.core.units import QUANTITIES
+from kit.core.facts import QuantityFacts
+from kit.core.units import scale_of
 from kit.energy.ticks import known_ticks
 from kit.measure import meters
 from kit.measure.meters import amdsmi
@@ -68,9 +69,9 @@ def read(config: dict[str, Any] | None = None) -> dict[tuple[str, str], meters.R
         reader.close()
 
 
-def in_units(reading: meters.Reading, facts: dict[str, Any]) -> float:
+def in_units(reading: meters.Reading, facts: QuantityFacts) -> float:
     assert reading.raw is not None
-    return reading.raw * QUANTITIES[reading.quantity].scale * float(facts.get("scale", 1.0))
+    return reading.raw * scale_of(reading.quantity, facts)
 
 
 # --- what a card tells --------------------------------------------------------------------------
@@ -90,7 +91,7 @@ def test_a_card_is_read_in_kits_own_quantities(
     (found,) = AMD.probe(None, {}).devices
     told = found.quantities
     assert (found.device, found.description) == ("amd0", card["name"])
-    assert "N/A" in told[other]["reason"]
+    assert "N/A" in told[other].reason
     found_now = {q: in_units(r, told[q]) for (_, q), r in read().items()}
     assert found_now.pop("gpu_energy") > 0
     assert found_now == {
@@ -100,13 +101,13 @@ def test_a_card_is_read_in_kits_own_quantities(
         "gpu_utilisation": 97,
         "gpu_memory_used": 3 << 30,
     }
-    assert told["gpu_energy"]["scale"] == 0.0153
+    assert told["gpu_energy"].scale == 0.0153
     for quantity in ("gpu_energy", power):
         facts = told[quantity]
-        assert facts["limit_w"] == 750.0 == limits.gpu_cap_w(facts)
-        assert facts["gain"] == 0.1 and "prior" in facts["gain_source"]
-        assert facts["period_reason"] and facts["source"].startswith("amdsmi_get_")
-    assert {f["poll_s"] for f in told.values() if "reason" not in f} == {0.05}
+        assert facts.limit_w == 750.0 == limits.gpu_cap_w(facts)
+        assert facts.gain == 0.1 and "prior" in facts.gain_source
+        assert facts.period_reason and facts.source.startswith("amdsmi_get_")
+    assert {f.poll_s for f in told.values() if f.is_read} == {0.05}
 
 
 def test_the_pace_of_the_plan_is_the_samplers(gpus: Host) -> None:
@@ -116,7 +117,7 @@ def test_the_pace_of_the_plan_is_the_samplers(gpus: Host) -> None:
         planned = AMD.probe(None, {}).devices
         reader = AMD.open(None, {}, Clock())
         for device in planned:
-            paces = {f["poll_s"] for f in device.quantities.values() if "reason" not in f}
+            paces = {f.poll_s for f in device.quantities.values() if f.is_read}
             assert paces == {reader.tiers[0].period_s}
         reader.close()
 
@@ -132,8 +133,8 @@ def test_a_sampler_counts_the_true_energy(gpus: Host, tmp_path: Path) -> None:
     for device, watts in ((first, 600), (second, 250)):
         series = samples.get(device.device, "gpu_energy")
         assert series is not None and len(series.t) > 5
-        grown = int(series.raw[-1] - series.raw[0]) * device.quantities["gpu_energy"]["scale"]
-        joules = grown * QUANTITIES["gpu_energy"].scale
+        grown = int(series.raw[-1] - series.raw[0])
+        joules = grown * scale_of("gpu_energy", device.quantities["gpu_energy"])
         seconds = float(series.t[-1] - series.t[0]) * 1e-9
         assert joules == pytest.approx(watts * seconds, rel=0.01)
         assert np.all(np.diff(series.raw) > 0)
@@ -152,7 +153,7 @@ def test_a_cap_in_either_of_the_librarys_units(gpus: Host, cap: Any, limit_w: An
     caps = {"amdsmi_get_power_cap_info": {"max_power_cap": cap, "power_cap": cap}}
     gpus(MI300 | {"answers": caps})
     (found,) = AMD.probe(None, {}).devices
-    assert found.quantities["gpu_energy"].get("limit_w") == limit_w
+    assert found.quantities["gpu_energy"].limit_w == limit_w
 
 
 @pytest.mark.parametrize(("raw", "scale"), [(61, 1.0), (61_000, 1e-3)])
@@ -161,7 +162,7 @@ def test_a_temperature_in_either_of_the_librarys_units(gpus: Host, raw: int, sca
     (found,) = AMD.probe(None, {}).devices
     reading = read()["amd0", "gpu_temperature"]
     assert in_units(reading, found.quantities["gpu_temperature"]) == 61.0
-    assert found.quantities["gpu_temperature"].get("scale", 1.0) == scale
+    assert found.quantities["gpu_temperature"].scale == (None if scale == 1.0 else scale)
 
 
 # --- two dies, one board ------------------------------------------------------------------------
@@ -172,20 +173,20 @@ def test_the_second_die_of_a_board_counts_nothing(gpus: Host) -> None:
     plan = AMD.probe(None, {})
     for index, device in enumerate(plan.devices):
         energy, power = (device.quantities[q] for q in ("gpu_energy", "gpu_power_average"))
-        assert energy.get("summed", True) == power.get("summed", True) == (index % 2 == 0)
+        assert energy.is_summed == power.is_summed == (index % 2 == 0)
         if index % 2:
-            assert "second die" in energy["reason"] and "second die" in power["reason"]
-            assert "reason" not in device.quantities["gpu_temperature"]
-    summed = [d for d in plan.devices if d.quantities["gpu_energy"].get("summed", True)]
+            assert "second die" in energy.reason and "second die" in power.reason
+            assert device.quantities["gpu_temperature"].is_read
+    summed = [d for d in plan.devices if d.quantities["gpu_energy"].is_summed]
     assert len(summed) == 2
 
 
 def test_two_devices_of_one_board_that_both_tell_it_count_once(gpus: Host) -> None:
     gpus(MI250 | {"serial": "a1"}, MI250 | {"serial": "a1"}, MI250 | {"serial": "b1"})
     plan = AMD.probe(None, {})
-    summed = [d.quantities["gpu_power_average"].get("summed", True) for d in plan.devices]
+    summed = [d.quantities["gpu_power_average"].is_summed for d in plan.devices]
     assert summed == [True, False, True]
-    assert "amd0" in plan.devices[1].quantities["gpu_energy"]["inside"]
+    assert "amd0" in plan.devices[1].quantities["gpu_energy"].inside
     shown = next(watch([("amdsmi", None)], lambda *_: {}, 1.0))
     assert totals(shown)["gpu"]["power_W"] is not None
     assert [s.summed for s in shown.devices.values()] == summed
@@ -195,22 +196,22 @@ def test_a_first_die_that_is_silent_is_missed(gpus: Host) -> None:
     """Two boards of which one tells nothing: half of the power is no sum."""
     gpus(MI250, SECOND, SECOND, SECOND)
     devices = AMD.probe(None, {}).devices
-    assert all(d.quantities["gpu_energy"].get("summed", True) for d in devices)
+    assert all(d.quantities["gpu_energy"].is_summed for d in devices)
     assert all("second die" not in str(d.quantities["gpu_energy"]) for d in devices)
 
 
 @pytest.mark.parametrize("serial", ["", "0", "00000000", "N/A", " ", None])
 def test_a_serial_number_that_is_none_makes_no_board(gpus: Host, serial: Any) -> None:
     gpus(*[MI300 | {"serial": serial}] * 2)
-    assert all(d.quantities["gpu_energy"].get("summed", True) for d in AMD.probe(None, {}).devices)
+    assert all(d.quantities["gpu_energy"].is_summed for d in AMD.probe(None, {}).devices)
 
 
 def test_a_card_without_a_sensor_is_no_second_die(gpus: Host) -> None:
     gpus(MI300, MI300 | {"watts": 0, "energy": False, "serial": "x"})
     facts = AMD.probe(None, {}).devices[1].quantities["gpu_energy"]
-    assert facts == {"reason": "the driver reads 0: no sensor"}
+    assert facts == QuantityFacts(reason="the driver reads 0: no sensor")
     gpus(SECOND, SECOND)
-    assert all("summed" not in d.quantities["gpu_energy"] for d in AMD.probe(None, {}).devices)
+    assert all(d.quantities["gpu_energy"].summed is None for d in AMD.probe(None, {}).devices)
 
 
 # --- what is lost, and what is hostile ----------------------------------------------------------
@@ -249,7 +250,7 @@ def test_what_a_card_does_not_tell_has_its_reason(
 ) -> None:
     gpus(MI300 | change)
     (found,) = AMD.probe(None, {}).devices
-    assert words.lower() in found.quantities[quantity]["reason"].lower()
+    assert words.lower() in found.quantities[quantity].reason.lower()
     assert ("amd0", quantity) not in read()
 
 

@@ -29,6 +29,7 @@ from kit.record import archive, records, samples
 from kit.record.phases import INSIDE
 from tests import golden
 from tests.meters.fake import Fake, Sampled
+from tests.plans import facts_in
 
 METER = meters.get("codecarbon")
 WAYS = {"version": "3.3.2", "gpu": "pynvml", "cpu": "cpu_load", "ram": "RAM power estimation model"}
@@ -48,7 +49,7 @@ def rows_of(joules: dict[str, list[float]]) -> samples.Samples:
 
 
 def test_each_component_is_measured_or_estimated_as_codecarbon_says() -> None:
-    sources = {d.device: d.quantities["codecarbon_energy"]["source"] for d in plan_of(WAYS).devices}
+    sources = {d.device: d.quantities["codecarbon_energy"].source for d in plan_of(WAYS).devices}
     assert sources == {
         "codecarbon:gpu": "measured",
         "codecarbon:cpu": "estimated",
@@ -90,7 +91,7 @@ def test_it_is_no_scope_of_kit_and_no_metric() -> None:
 def test_only_all_components_measured_are_called_measured() -> None:
     value = EnergyValue(scope="codecarbon", status="measured", joules=1.0, u_sensor=0.0)
     facts = {"codecarbon_energy": {"source": "measured"}}
-    device = MeterDevice(device="codecarbon:gpu", description="gpu", quantities=facts)
+    device = MeterDevice(device="codecarbon:gpu", description="gpu", quantities=facts_in(facts))
     assert stated(value, [device]).status == "measured"
 
 
@@ -113,7 +114,7 @@ def test_the_real_library_in_a_real_sampler(tmp_path: Path) -> None:
     """Offline, whatever its own configuration says, and nothing of its own on disk."""
     plan = METER.probe(None, {"country": "NLD"})
     assert {d.device for d in plan.devices} >= {"codecarbon:cpu", "codecarbon:ram"}
-    assert all(d.quantities["codecarbon_energy"]["version"] for d in plan.devices)
+    assert all(d.quantities["codecarbon_energy"].version for d in plan.devices)
     wanted = {"name": "codecarbon", "alias": None, "config": {"country": "NLD"}}
     env = {**os.environ, "CODECARBON_PUE": "1000", "CODECARBON_FORCE_RAM_POWER": "9999"}
     run = Sampled(tmp_path / "out", [wanted], env)

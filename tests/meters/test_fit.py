@@ -7,10 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.measure import meters
+from kit.measure.meters import fit
 from kit.measure.meters.base import Reading, Tier
 from kit.measure.meters.watch import watch
 from kit.measure.sample.sampler import sample
@@ -87,6 +90,11 @@ def register(monkeypatch: pytest.MonkeyPatch, meter: Theirs) -> None:
         (plan(device("x", {"cpu_energy": None})), "Expected `object`, got `null`"),
         (plan(device("x", {"cpu_energy": {"root": Path("/")}})), "its plan is malformed"),
         (plan(device("x", {"cpu_energy": {"wrap": float("nan")}})), "its plan is malformed"),
+        (plan(device("x", {"cpu_energy": {"gain": "0.1"}})), "got `str` - at `$.devices[0].quan"),
+        (plan(device("x", {"cpu_energy": QuantityFacts(gain="0.1")})), "got `str`"),  # type: ignore[arg-type]
+        (plan(device("x", {"cpu_energy": {"poll_s": 1e6}})), "Expected `float` <= 86400.0"),
+        (plan(device("x", {"cpu_energy": {"serial": 7}})), "know the fact 'serial' of cpu_energy"),
+        (plan(device("x", {"cpu_energy": {"probe": {"va": 1}}})), "does not know the fact 'va'"),
     ],
 )
 def test_a_plan_that_is_none_is_a_reason(
@@ -96,6 +104,28 @@ def test_a_plan_that_is_none_is_a_reason(
     told = meters.probe("theirs", None, {})
     assert (told.devices, told.scope) == ((), "cpu")
     assert why in told.reason
+
+
+@pytest.mark.parametrize("facts", [{"wrap": 7, "gain": None}, QuantityFacts(wrap=7)])
+def test_facts_may_be_written_as_in_a_plan(monkeypatch: pytest.MonkeyPatch, facts: Any) -> None:
+    """Older packages' meters write them so; in a plan and of a reader they are records."""
+    theirs = device("x", {"cpu_energy": facts})
+    register(monkeypatch, Theirs(found=plan(theirs), devices=(theirs,)))
+    known = {"cpu_energy": QuantityFacts(wrap=7)}
+    assert meters.probe("theirs", None, {}).devices[0].quantities == known
+    opened = meters.get("theirs").open(None, {}, Clock())
+    assert fit.reader_of(opened).devices[0].quantities == known
+
+
+def test_a_probe_that_may_not_read_says_so_by_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_args: Any) -> Any:
+        raise PermissionError(13, "not for you")
+
+    theirs = Theirs()
+    register(monkeypatch, theirs)
+    assert "cause" not in msgspec.to_builtins(meters.probe("theirs", None, {}))
+    monkeypatch.setattr(theirs, "probe", denied)
+    assert msgspec.to_builtins(meters.probe("theirs", None, {}))["cause"] == "no_permission"
 
 
 def test_a_plan_bears_the_name_that_the_spec_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,13 @@ import pytest
 from kit.core.model import MeterDevice
 from kit.measure import meters
 from kit.measure.meters.live import Live
+from tests.plans import facts_in
 
 S = 10**9
 
 
 def live(device: str, **quantities: dict[str, Any]) -> Live:
-    return Live([MeterDevice(device=device, description="", quantities=quantities)])
+    return Live([MeterDevice(device=device, description="", quantities=facts_in(quantities))])
 
 
 def see(shown: Live, device: str, quantity: str, *readings: tuple[float, int]) -> None:

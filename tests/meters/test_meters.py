@@ -16,6 +16,7 @@ import pytest
 
 from kit.core import jsonio
 from kit.core.errors import UsageError
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice
 from kit.core.units import QUANTITIES
 from kit.measure import meters
@@ -24,6 +25,7 @@ from kit.measure.meters.live import Live
 from kit.record.events import Clock
 from kit.spec.meters import is_aliased
 from tests.meters import web_device
+from tests.plans import facts_in
 
 SCHEMAS = Path(jsonio.__file__).parent.parent / "schemas"
 
@@ -113,11 +115,10 @@ def test_probing_never_raises_and_gives_devices_or_a_reason(name: str) -> None:
         assert set(device.quantities) <= set(QUANTITIES)
 
 
-def told_of(devices: Sequence[MeterDevice]) -> dict[tuple[str, str], dict[str, Any]]:
+def told_of(devices: Sequence[MeterDevice]) -> dict[tuple[str, str], QuantityFacts]:
     """Facts by device and quantity, but for what a probe alone sees."""
-    seen = ("probe", "call_s")
     return {
-        (device.device, quantity): {k: v for k, v in facts.items() if k not in seen}
+        (device.device, quantity): msgspec.structs.replace(facts, probe=None, call_s=None)
         for device in devices
         for quantity, facts in device.quantities.items()
     }
@@ -157,7 +158,7 @@ def test_without_a_driver_nvml_says_so() -> None:
 
 def test_live_shows_a_counter_by_its_growth_across_a_wrap() -> None:
     facts = {"cpu_energy": {"wrap": 1_000_000, "poll_s": 1}}
-    shown = Live([MeterDevice(device="cpu0-package", description="", quantities=facts)])
+    shown = Live([MeterDevice(device="cpu0-package", description="", quantities=facts_in(facts))])
     for t, raw in ((10**9, 900_000), (2 * 10**9, 100_000)):
         shown.see(meters.Reading(t, t, None, "cpu0-package", "cpu_energy", 0, raw))
         watts = shown.watts()
@@ -166,7 +167,7 @@ def test_live_shows_a_counter_by_its_growth_across_a_wrap() -> None:
 
 def test_live_uses_the_scale_of_the_device_and_forgets_what_is_old() -> None:
     facts = {"pdu_power": {"scale": 10}}
-    shown = Live([MeterDevice(device="pdu:a:1", description="", quantities=facts)])
+    shown = Live([MeterDevice(device="pdu:a:1", description="", quantities=facts_in(facts))])
     shown.see(meters.Reading(0, 0, None, "pdu:a:1", "pdu_power", 0, 23))
     assert shown.watts(10**9) == {"pdu:a:1": 230.0}
     assert shown.watts(10 * 10**9) == {}

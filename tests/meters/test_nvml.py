@@ -60,12 +60,12 @@ def test_a_probe_tells_quantities_periods_and_reasons(gpus: Gpus) -> None:
     assert [d.device for d in plan.devices] == ["gpu0", "gpu1"]
     for device in plan.devices:
         told = device.quantities
-        assert told["gpu_energy"]["period_s"] == pytest.approx(0.05, abs=0.011)
-        assert told["gpu_power_sample"]["period_s"] == 0.025
-        assert told["gpu_power_sample"]["slots"] == 120
-        assert told["gpu_memory_temperature"] == {"reason": "NVML: Not Supported"}
-        assert "reason" not in told["gpu_power_instant"]
-        assert "SC24" in told["gpu_energy"]["gain_source"]
+        assert told["gpu_energy"].period_s == pytest.approx(0.05, abs=0.011)
+        assert told["gpu_power_sample"].period_s == 0.025
+        assert told["gpu_power_sample"].slots == 120
+        assert told["gpu_memory_temperature"].reason == "NVML: Not Supported"
+        assert told["gpu_power_instant"].reason is None
+        assert "SC24" in told["gpu_energy"].gain_source
 
 
 def test_the_periods_of_power_are_measured(gpus: Gpus) -> None:
@@ -73,42 +73,42 @@ def test_the_periods_of_power_are_measured(gpus: Gpus) -> None:
         told = probe(gpus(gpus=1, renew_ms=renew_ms, wave=0.37)).devices[0].quantities
         for quantity in ("gpu_power_instant", "gpu_power_average"):
             assert told[quantity]["period_s"] == pytest.approx(renew_ms * 1e-3, rel=0.15)
-        assert "period_s" not in told["gpu_temperature"]  # it never changed
-        assert told["gpu_temperature"]["period_reason"]
+        assert told["gpu_temperature"].period_s is None  # it never changed
+        assert told["gpu_temperature"].period_reason
 
 
 def test_power_is_read_often_only_where_it_is_the_way_to_the_energy(gpus: Gpus) -> None:
     unlike = probe(gpus(gpus=2, no_buffer=1, only_gpu=1)).devices
-    usual, often = (d.quantities["gpu_power_instant"].get("poll_s") for d in unlike)
+    usual, often = (d.quantities["gpu_power_instant"].poll_s for d in unlike)
     assert usual == 0.1
     assert often in (0.02, None)  # None: where calls are slow, the run's start decides
-    assert "reason" in unlike[1].quantities["gpu_power_sample"]
-    assert "reason" not in unlike[0].quantities["gpu_power_sample"]
+    assert not unlike[1].quantities["gpu_power_sample"].is_read
+    assert unlike[0].quantities["gpu_power_sample"].is_read
 
 
 def test_clocks_are_watched_only_where_no_cumulative_times_are(gpus: Gpus) -> None:
     kept = probe(gpus(gpus=1)).devices[0].quantities
     older = probe(gpus(gpus=1, no_times=1)).devices[0].quantities
     without = probe(gpus(gpus=1, no_times=1, no_violation=1)).devices[0].quantities
-    assert kept["gpu_power_cap_time"]["source"] == "field 74"
-    assert older["gpu_power_cap_time"]["source"] == "violation status"
-    assert "Not Supported" in without["gpu_power_cap_time"]["reason"]
-    polls = [told["gpu_event_reasons"]["poll_s"] for told in (kept, older, without)]
+    assert kept["gpu_power_cap_time"].source == "field 74"
+    assert older["gpu_power_cap_time"].source == "violation status"
+    assert "Not Supported" in without["gpu_power_cap_time"].reason
+    polls = [told["gpu_event_reasons"].poll_s for told in (kept, older, without)]
     assert polls == [1.0, 1.0, 0.1]
 
 
 def test_a_dear_call_is_made_seldom_and_its_cost_is_told(gpus: Gpus) -> None:
     told = probe(gpus(gpus=1, brake_us=700, latency_us=2800)).devices[0].quantities
-    assert told["gpu_hw_thermal_time"]["call_s"] >= 0.0007
-    assert told["gpu_hw_thermal_time"]["poll_s"] == 10.0
-    assert told["gpu_thermal_time"]["call_s"] < 0.0007
-    assert told["gpu_thermal_time"]["poll_s"] == 1.0
-    assert told["gpu_energy"]["call_s"] >= 0.0028
+    assert told["gpu_hw_thermal_time"].call_s >= 0.0007
+    assert told["gpu_hw_thermal_time"].poll_s == 10.0
+    assert told["gpu_thermal_time"].call_s < 0.0007
+    assert told["gpu_thermal_time"].poll_s == 1.0
+    assert told["gpu_energy"].call_s >= 0.0028
 
 
 def test_a_dear_power_query_is_not_asked_at_its_usual_pace(gpus: Gpus) -> None:
     told = probe(gpus(gpus=1, no_counter=1, field_us=5000)).devices[0].quantities
-    assert told["gpu_power_instant"]["poll_s"] == 0.25
+    assert told["gpu_power_instant"].poll_s == 0.25
 
 
 def test_whoever_is_on_a_gpu_is_counted_once_and_not_named(gpus: Gpus, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_whoever_is_on_a_gpu_is_counted_once_and_not_named(gpus: Gpus, tmp_path:
     assert set(read["gpu0", "gpu_processes"].raw.tolist()) == {2}
     groups = read.get(("gpu0", "gpu_process_groups"))
     told = probe(fake).devices[0].quantities["gpu_process_groups"]
-    assert (groups is None) == ("reason" in told)  # where the tests run in a container
+    assert (groups is None) == (not told.is_read)  # where the tests run in a container
     assert groups is None or set(groups.raw.tolist()) <= {1, 2}
 
 
@@ -133,20 +133,20 @@ def test_no_gpu_is_a_reason(gpus: Gpus) -> None:
 
 def test_energy_of_a_mig_slice_is_refused(gpus: Gpus) -> None:
     told = probe(gpus(gpus=1, mig=1)).devices[0].quantities
-    assert "MIG" in told["gpu_energy"]["reason"]
-    assert "MIG" in told["gpu_power_instant"]["reason"]
-    assert "reason" not in told["gpu_temperature"]
+    assert "MIG" in told["gpu_energy"].reason
+    assert "MIG" in told["gpu_power_instant"].reason
+    assert told["gpu_temperature"].reason is None
 
 
 def test_a_counter_that_stands_still_is_no_counter(gpus: Gpus) -> None:
     told = probe(gpus(gpus=1, frozen=1)).devices[0].quantities
-    assert "does not advance" in told["gpu_energy"]["reason"]
+    assert "does not advance" in told["gpu_energy"].reason
 
 
 def test_without_fields_power_usage_is_the_average_that_it_is(gpus: Gpus) -> None:
     told = probe(gpus(gpus=1, no_fields=1)).devices[0].quantities
-    assert told["gpu_power_average"]["source"] == "power usage"
-    assert "reason" in told["gpu_power_instant"]
+    assert told["gpu_power_average"].source == "power usage"
+    assert not told["gpu_power_instant"].is_read
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_everything_is_read_as_often_as_the_plan_says(gpus: Gpus, tmp_path: Path
         for quantity, facts in device.quantities.items():
             series = read.get(device.device, quantity)
             expected = streams._deadlines(series, quantity, facts)
-            assert "reason" in facts or (series is not None and len(series.t))
+            assert not facts.is_read or (series is not None and len(series.t))
             if expected:
                 assert series is not None
                 assert len(series.t) >= expected - missed - 2, quantity

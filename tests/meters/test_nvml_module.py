@@ -72,8 +72,8 @@ def test_a_counter_of_unknown_cover_is_not_used(gpus: Gpus, tmp_path: Path) -> N
 
 def test_a_card_without_a_module_says_so_and_nothing_is_asked_of_it(gpus: Gpus) -> None:
     (device,) = probe(gpus(gpus=1)).devices
-    assert "NVML" in device.quantities["gpu_module_power"]["reason"]
-    assert device.quantities["gpu_energy"]["limit_w"] == 700.0
+    assert "NVML" in device.quantities["gpu_module_power"].reason
+    assert device.quantities["gpu_energy"].limit_w == 700.0
 
 
 def test_a_package_without_a_range_leaves_the_gpu_in_its_process(

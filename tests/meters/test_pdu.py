@@ -25,9 +25,9 @@ def test_an_outlet_gives_watts_and_says_how_they_are_meant(agent: Agent) -> None
     plan = PDU.probe("rack1", agent.config())
     facts = outlet(plan).quantities["pdu_power"]
     assert plan.reason == ""
-    assert (facts["unit"], facts["scale"], facts["summed"]) == ("W", 1, True)
-    assert facts["oid"] == f"{OUTLET}.7.3"
-    assert "rPDU2OutletMeteredStatusPower" in facts["source"]
+    assert (facts.unit, facts.scale, facts.summed) == ("W", 1, True)
+    assert facts.oid == f"{OUTLET}.7.3"
+    assert "rPDU2OutletMeteredStatusPower" in facts.source
 
 
 def test_v3_with_privacy_gives_the_same(agent: Agent) -> None:
@@ -60,7 +60,7 @@ def test_v1_answers_for_what_is_there_when_one_oid_is_missing(agent: Agent) -> N
     agent.set({f"{OUTLET}.7.3": {"type": "gauge", "value": 230}})
     quantities = outlet(PDU.probe("rack1", agent.config(version="1"))).quantities
     assert "reason" not in quantities["pdu_power"]
-    assert "noSuchName" in quantities["pdu_energy"]["reason"]
+    assert "noSuchName" in quantities["pdu_energy"].reason
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_more_values_than_fit_into_one_answer(agent: Agent) -> None:
 def test_an_outlet_that_is_not_there_is_a_reason(agent: Agent) -> None:
     plan = PDU.probe("rack1", agent.config(outlets=[3, 7]))
     assert "reason" not in outlet(plan).quantities["pdu_power"]
-    assert "NoSuchInstance" in outlet(plan, "pdu:rack1:7").quantities["pdu_power"]["reason"]
+    assert "NoSuchInstance" in outlet(plan, "pdu:rack1:7").quantities["pdu_power"].reason
     assert "NoSuchInstance" in PDU.probe("rack1", agent.config(outlets=[7])).reason
 
 

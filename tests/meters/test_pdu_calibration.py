@@ -20,6 +20,7 @@ from kit.measure.meters import get
 from kit.record import samples
 from kit.show.render import outlets
 from tests.meters.conftest import COMMUNITY, OUTLET, Agent
+from tests.plans import facts_in
 
 S = 1e9
 BEGIN, END = 60.25, 121.6
@@ -133,8 +134,8 @@ def test_the_command_finds_the_lag_of_two_supplies_and_the_plan_takes_it_up(
     assert json.loads((configured.parent / pdu_calibration.FILE).read_text())["rack1"] == entry
     plan = get("pdu").probe("rack1", HostConfig.load().meter("pdu", "rack1"))
     facts = plan.devices[0].quantities["pdu_power"]
-    assert (facts["lag_s"], facts["correction"]) == (lag, entry["facts"]["correction"])
-    assert "reference" in facts["gain_source"]
+    assert (facts.lag_s, facts.correction) == (lag, entry["facts"]["correction"])
+    assert "reference" in facts.gain_source
 
 
 def test_a_calibration_of_other_outlets_is_not_used(agent: Agent, configured: Path) -> None:
@@ -202,7 +203,7 @@ def test_a_calibrated_lag_moves_the_curve_and_the_correction_scales_it() -> None
 
     def joules(**facts: float) -> tuple[float, float]:
         quantities = {"pdu_power": {"scale": 1, "resolution": 1, "poll_s": 1.0, **facts}}
-        device = MeterDevice(device="pdu:a:3", description="", quantities=quantities)
+        device = MeterDevice(device="pdu:a:3", description="", quantities=facts_in(quantities))
         plan = MeterPlan(name="pdu", alias="a", devices=(device,))
         value = energy.Energy(read, (plan,)).of(95 * 10**9, 160 * 10**9)[0]
         assert value.joules is not None

@@ -34,7 +34,7 @@ def test_two_supplies_add_up_and_inlets_do_not(agent: Agent) -> None:
         | {"1.3.6.1.4.1.318.1.1.26.4.3.1.5.1": {"type": "gauge", "value": 90}}
     )
     plan = PDU.probe("rack1", agent.config(outlets=[3, 4], inlets=[1]))
-    summed = {d.device: d.quantities.get("pdu_power", {}).get("summed") for d in plan.devices}
+    summed = {d.device: d.facts("pdu_power").summed for d in plan.devices}
     assert summed["pdu:rack1:3"] and summed["pdu:rack1:4"]
     assert summed["pdu:rack1:inlet1"] is False
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kit.core import jsonio
 from kit.core.errors import UsageError
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterPlan
 from kit.machine.host import HostConfig, pdu_calibration
 from kit.measure.meters import get
@@ -203,7 +204,7 @@ def test_whatever_a_calibration_holds_is_taken_whole_or_refused(
     assert 0.5 <= found.get("correction", 1.0) <= 2
     assert 0 <= found.get("gain", 0.0) <= 0.5
     for point in points.of_config("a", HostConfig.load(folder / "host.toml").meter("pdu", "a")):
-        float(point.facts.get("lag_s", 0.0))
+        msgspec.convert(msgspec.to_builtins(point.facts), QuantityFacts)
 
 
 # --- profiles, and what a PDU tells of itself -------------------------------------------------

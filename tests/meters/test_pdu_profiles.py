@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kit.core.facts import Probe
 from kit.core.units import QUANTITIES
 from kit.measure import meters
 from kit.measure.meters.base import MeterUnavailable
@@ -121,11 +122,11 @@ def test_every_make_is_measured_by_its_short_index(agent: Agent, name: str) -> N
     assert plan.reason == ""
     device = next(d for d in plan.devices if "pdu_power" in d.quantities)
     facts = device.quantities["pdu_power"]
-    assert facts["summed"] is True
-    assert facts["gain"] > 0
-    assert facts["gain_source"]
+    assert facts.summed is True
+    assert facts.gain > 0
+    assert facts.gain_source
     assert set(device.quantities) <= {"pdu_power", "pdu_energy"}
-    assert facts["probe"]["watts"] == pytest.approx(50 * facts["scale"])
+    assert facts.probe.watts == pytest.approx(50 * facts.scale)
 
 
 def test_a_known_make_whose_columns_are_silent_is_another_generation(agent: Agent) -> None:
@@ -158,14 +159,14 @@ def test_raritan_tells_its_own_unit_digits_and_accuracy(agent: Agent) -> None:
     agent.set(state)
     device = next(iter(PDU.probe("r", agent.config(profile="raritan-px")).devices))
     facts = device.quantities["pdu_power"]
-    assert (facts["scale"], facts["resolution"], facts["period_s"]) == (0.1, 0.1, 1.0)
-    assert (facts["gain"], facts["gain_source"]) == (0.01, "vendor: read from the PDU")
-    assert device.quantities["pdu_energy"]["scale"] == 360
+    assert (facts.scale, facts.resolution, facts.period_s) == (0.1, 0.1, 1.0)
+    assert (facts.gain, facts.gain_source) == (0.01, "vendor: read from the PDU")
+    assert device.quantities["pdu_energy"].scale == 360
     state[f"{config}.6.1.3.8"]["value"] = 6  # volt-ampere-hours are no energy of kit's
     agent.set(state)
     section = agent.config(profile="raritan-px")
     energy = PDU.probe("r", section).devices[0].quantities["pdu_energy"]
-    assert "in unit 6" in energy["reason"]
+    assert "in unit 6" in energy.reason
     reader = PDU.open("r", section, Clock())
     read = {(r.quantity, r.rc) for r in reader.tiers[0].read()}
     reader.close()
@@ -186,8 +187,8 @@ def test_entity_sensors_scale_themselves(agent: Agent) -> None:
     agent.set(state)
     device = next(iter(PDU.probe("r", agent.config(profile="entity-sensor")).devices))
     facts = device.quantities["pdu_power"]
-    assert facts["probe"]["watts"] == pytest.approx(230.5)
-    assert facts["period_s"] == 2.0
+    assert facts.probe.watts == pytest.approx(230.5)
+    assert facts.period_s == 2.0
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_a_profile_of_ones_own_is_one_file(agent: Agent, tmp_path: Path) -> None
     (tmp_path / "mine.json").write_text(json.dumps(document | {"name": "mine"}))
     agent.set({"1.3.6.1.4.1.424242.1.5.9.1.6.1.3": {"type": "gauge", "value": 77}})
     plan = PDU.probe("rack1", agent.config(profile=str(tmp_path / "mine.json")))
-    assert plan.devices[0].quantities["pdu_power"]["probe"] == {"watts": 77}
+    assert plan.devices[0].quantities["pdu_power"].probe == Probe(watts=77)
 
 
 def test_indices_are_whole_or_refused() -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from kit.core.facts import Probe
 from kit.core.model import EnergyValue, MeterDevice, MeterPlan
 from kit.energy import sanity
 from kit.energy.reasons import sentence
 from kit.measure import meters
 from kit.run.preflight import meter_rules
 from tests.meters.conftest import Agent
+from tests.plans import facts_in
 
 PDU = meters.get("pdu")
 SENTRY = "1.3.6.1.4.1.1718.4.1.8.3.1"
@@ -52,7 +54,7 @@ def test_what_is_unmeasured_proves_nothing() -> None:
 def test_watts_fit_voltage_current_and_power_factor(
     watts: float, others: dict[str, float], fits: bool
 ) -> None:
-    assert (sanity.against_itself({"watts": watts, **others}) is None) == fits
+    assert (sanity.against_itself(Probe(watts=watts, **others)) is None) == fits
 
 
 def sentry(watts: int) -> dict[str, dict[str, Any]]:
@@ -65,8 +67,8 @@ def test_preflight_judges_what_a_real_agent_told(agent: Agent) -> None:
     for watts, codes in ((461, []), (46, ["PDU_IMPLAUSIBLE"])):
         agent.set(sentry(watts))
         plan = PDU.probe("rack1", config)
-        told = plan.devices[0].quantities["pdu_power"]["probe"]
-        assert told["volts"] * told["amperes"] * told["power_factor"] == pytest.approx(462, abs=1)
+        told = plan.devices[0].quantities["pdu_power"].probe
+        assert told.volts * told.amperes * told.power_factor == pytest.approx(462, abs=1)
         assert [f.code for f in meter_rules.wall([plan], {})] == codes
 
 
@@ -82,7 +84,9 @@ def test_preflight_sees_gpus_that_draw_more_than_the_wall(agent: Agent) -> None:
 
 def test_preflight_says_that_a_calibration_does_not_fit() -> None:
     facts = {"probe": {"watts": 230.0}, "summed": True, "calibration_unused": "other outlets"}
-    device = MeterDevice(device="pdu:a:3", description="", quantities={"pdu_power": facts})
+    device = MeterDevice(
+        device="pdu:a:3", description="", quantities=facts_in({"pdu_power": facts})
+    )
     plan = MeterPlan(name="pdu", alias="a", devices=(device,))
     assert [f.code for f in meter_rules.wall([plan], {})] == ["PDU_UNCALIBRATED"]
 
@@ -101,6 +105,6 @@ def test_preflight_sees_an_outlet_that_tells_more_than_it_can_carry(
     device: str, watts: float, scale: float, codes: list[str]
 ) -> None:
     facts = {"scale": scale, "summed": True, "gain": 0.03, "probe": {"watts": watts}}
-    found = MeterDevice(device=device, description="", quantities={"pdu_power": facts})
+    found = MeterDevice(device=device, description="", quantities=facts_in({"pdu_power": facts}))
     plan = MeterPlan(name="pdu", alias="a", devices=(found,))
     assert [f.code for f in meter_rules.wall([plan], {})] == codes

@@ -92,12 +92,12 @@ def test_a_make_is_read_to_its_last_digit(server: Device, make: str) -> None:
     assert [(r.device, r.rc) for r in readings] == [(found.device, 0)] * 2
     for reading, (raw, scale) in zip(readings, expected, strict=True):
         facts = found.quantities[reading.quantity]
-        assert (reading.raw, facts["scale"]) == (raw, scale)
-        assert facts["poll_s"] == 1.0 and facts["period_reason"] and facts["source"]
-        assert QUANTITIES[reading.quantity].unit == facts["unit"]
+        assert (reading.raw, facts.scale) == (raw, scale)
+        assert facts.poll_s == 1.0 and facts.period_reason and facts.source
+        assert QUANTITIES[reading.quantity].unit == facts.unit
     power = found.quantities["pdu_power"]
-    assert power["probe"] == {"watts": pytest.approx(expected[0][0] * expected[0][1])}
-    assert power["gain"] == 0.05 and "prior" in power["gain_source"]
+    assert power.probe.watts == pytest.approx(expected[0][0] * expected[0][1])
+    assert power.gain == 0.05 and "prior" in power.gain_source
     assert all(asked.method == "GET" for asked in server.seen)
 
 
@@ -106,8 +106,8 @@ def test_hosts_words_on_accuracy_go_before_the_profiles(server: Device) -> None:
     words = {"gain": 0.01, "gain_source": "its data sheet", "squelch": 2.0, "period_s": 3.0}
     (found,) = PLUG.probe("desk", config(server, **words, poll_s=0.5)).devices
     facts = found.quantities["pdu_power"]
-    assert words.items() <= facts.items() and facts["poll_s"] == 0.5
-    assert "period_reason" not in facts
+    assert words.items() <= msgspec.to_builtins(facts).items() and facts.poll_s == 0.5
+    assert facts.period_reason is None
 
 
 def test_another_channel_and_ones_own_profile(server: Device, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_hostile_answer_is_a_code_with_words(server: Device, name: str) -> Non
 def test_a_value_that_is_lost_loses_no_other(server: Device) -> None:
     server.pages["/meter/0"] = GEN1.replace("77", "null")
     (found,) = PLUG.probe("desk", config(server)).devices
-    assert found.quantities["pdu_energy"]["reason"] == webreader.explain(webreader.NO_NUMBER)
+    assert found.quantities["pdu_energy"].reason == webreader.explain(webreader.NO_NUMBER)
     assert [r.rc for r in read(config(server))] == [0, webreader.NO_NUMBER]
 
 
@@ -349,7 +349,7 @@ def test_a_certificate_is_verified_unless_host_toml_says_otherwise(tmp_path: Pat
         ):
             (found,) = PLUG.probe("desk", config(server, **words)).devices
             assert said in found.description
-            assert said in found.quantities["pdu_power"]["security"]
+            assert said in found.quantities["pdu_power"].security
             assert {r.rc for r in read(config(server, **words))} == {0}
         no_file = config(server, ca=str(tmp_path / "none.pem"))
         assert PLUG.probe("desk", no_file).reason.startswith(web.REASONS[web.NO_CA])

@@ -12,6 +12,7 @@ import pytest
 
 from kit.cli.machine import _told
 from kit.core.errors import UsageError
+from kit.core.facts import Probe
 from kit.core.model import MeterSpec
 from kit.energy.scopes.wall import curve as pdu_curve
 from kit.judge.replay.undertaking import _meter
@@ -68,9 +69,9 @@ def test_power_of_the_only_chassis(bmc: Device) -> None:
     (found,) = REDFISH.probe("bmc", config(bmc)).devices
     facts = found.quantities["pdu_power"]
     assert found.device == "redfish:bmc:chassis0" and set(found.quantities) == {"pdu_power"}
-    assert facts["probe"] == {"watts": 590.0} and facts["summed"] is True
+    assert facts.probe == Probe(watts=590.0) and facts.summed is True
     (reading,) = read(config(bmc))
-    assert (reading.rc, reading.raw, facts["scale"]) == (0, 590_000, 0.001)
+    assert (reading.rc, reading.raw, facts.scale) == (0, 590_000, 0.001)
 
 
 def test_environment_metrics_go_first_and_tell_energy(bmc: Device) -> None:
@@ -79,8 +80,8 @@ def test_environment_metrics_go_first_and_tell_energy(bmc: Device) -> None:
     power, energy = read(config(bmc))
     assert (power.raw, energy.raw) == (231_270, 325_500_000)
     told = found.quantities
-    assert energy.raw * told["pdu_energy"]["scale"] == pytest.approx(325.5 * 3.6e6)
-    assert "rounded" in told["pdu_power"]["rounding"]
+    assert energy.raw * told["pdu_energy"].scale == pytest.approx(325.5 * 3.6e6)
+    assert "rounded" in told["pdu_power"].rounding
 
 
 @pytest.mark.parametrize("reading", ["null", '"231"', "true", "{}"])
@@ -92,11 +93,11 @@ def test_an_environment_without_a_number_falls_back_to_power(bmc: Device, readin
 def test_lag_and_accuracy_are_wide_priors_and_never_zero(bmc: Device) -> None:
     (found,) = REDFISH.probe("bmc", config(bmc)).devices
     facts = found.quantities["pdu_power"]
-    assert facts["lag_u_s"] > 30 and "prior" in facts["lag_source"]
-    assert facts["gain"] == 0.1 and "prior" in facts["gain_source"]
-    assert facts["period_reason"] and "period_s" not in facts
+    assert facts.lag_u_s > 30 and "prior" in facts.lag_source
+    assert facts.gain == 0.1 and "prior" in facts.gain_source
+    assert facts.period_reason and facts.period_s is None
     (stated,) = REDFISH.probe("bmc", config(bmc, period_s=10)).devices
-    assert stated.quantities["pdu_power"]["period_s"] == 10.0
+    assert stated.quantities["pdu_power"].period_s == 10.0
 
 
 def test_chassis_add_up_only_where_they_are_named(bmc: Device) -> None:
@@ -107,7 +108,7 @@ def test_chassis_add_up_only_where_they_are_named(bmc: Device) -> None:
         REDFISH.open("bmc", config(bmc), Clock())
     plan = REDFISH.probe("bmc", config(bmc, chassis=["1", "GPU.Tray-2"]))
     assert [d.device for d in plan.devices] == ["redfish:bmc:chassis0", "redfish:bmc:chassis1"]
-    assert all(d.quantities["pdu_power"]["summed"] for d in plan.devices)
+    assert all(d.quantities["pdu_power"].summed for d in plan.devices)
     assert len(read(config(bmc, chassis=["1", "GPU.Tray-2"]))) == 2
 
 
@@ -299,9 +300,9 @@ def test_the_plan_says_when_a_certificate_was_not_verified(tmp_path: Path) -> No
         assert not server.seen  # before the certificate is trusted, nothing is sent
         (found,) = REDFISH.probe("bmc", config(server, verify=False)).devices
         assert "verify = false" in found.description
-        assert "verify = false" in found.quantities["pdu_power"]["security"]
+        assert "verify = false" in found.quantities["pdu_power"].security
         (found,) = REDFISH.probe("bmc", config(server, ca=str(trusted))).devices
-        assert found.quantities["pdu_power"]["security"] == "HTTPS, verified"
+        assert found.quantities["pdu_power"].security == "HTTPS, verified"
 
 
 def test_a_certificate_of_another_host_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice
 from kit.core.units import event_reasons
 from kit.measure.meters import watch as watching
@@ -18,12 +19,13 @@ from kit.measure.meters.estimate import EstimateReader
 from kit.measure.meters.watch import Seen, Snapshot, _Device, totals, watch
 from tests.meters.fake import Fake
 from tests.meters.test_meters import rapl_tree
+from tests.plans import facts_in
 
 S = 10**9
 
 
 def device(**quantities: dict[str, Any]) -> _Device:
-    return _Device(MeterDevice(device="x", description="", quantities=quantities))
+    return _Device(MeterDevice(device="x", description="", quantities=facts_in(quantities)))
 
 
 def feed(to: _Device, quantity: str, *points: tuple[float, int | None]) -> None:
@@ -293,7 +295,7 @@ class _Odd:
 
     scope = "wall"
     tiers: tuple[Tier, ...] = ()
-    devices = (MeterDevice(device="x", description="", quantities={"pdu_power": {}}),)
+    devices = (MeterDevice(device="x", description="", quantities={"pdu_power": QuantityFacts()}),)
 
     def __init__(self, *, opens: bool) -> None:
         self._opens = opens
@@ -335,7 +337,7 @@ class _Counting(_Odd):
         super().__init__(opens=True)
         self.asked = 0
         facts = {"pdu_power": {"poll_s": 2.0}}
-        self.devices = (MeterDevice(device="x", description="", quantities=facts),)
+        self.devices = (MeterDevice(device="x", description="", quantities=facts_in(facts)),)
         self.tiers = (Tier("slow", 2.0, self._read),)
 
     def _read(self) -> list[Reading]:

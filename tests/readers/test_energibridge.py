@@ -88,8 +88,8 @@ def test_what_was_read_and_where_from() -> None:
     package = devices["cpu0-package"]
     assert package.description.startswith("imported from EnergiBridge: PACKAGE_ENERGY (J)")
     assert "one socket alone" in package.description
-    assert package.quantities["cpu_energy"]["wrap"] == 65_536_000_000
-    assert "stands still" in devices["cpu0-uncore"].quantities["cpu_energy"]["reason"]
+    assert package.quantities["cpu_energy"].wrap == 65_536_000_000
+    assert "stands still" in devices["cpu0-uncore"].quantities["cpu_energy"].reason
     read = samples.from_csv({"x.csv": found.csv})
     used = read.get("gpu0", "gpu_memory_used")
     assert used is not None
@@ -308,4 +308,4 @@ def test_a_sealed_run_is_still_imported_as_before(capsys: pytest.CaptureFixture[
 
 def test_a_counter_of_which_one_reading_fits_is_unmeasured() -> None:
     found = counter.read("PACKAGE_ENERGY (J)", [1e6, 0.0], [0.0, 0.2], [2, 3], None, "e.csv")
-    assert "too few readings" in found.facts["reason"]
+    assert "too few readings" in found.facts.reason

@@ -19,6 +19,7 @@ from kit.record.records import RunRecords
 from kit.show import report
 from kit.show.report import chart, rounding, words
 from tests import golden
+from tests.plans import facts_in
 from tests.report.made import full
 
 NAME = "a" * 64
@@ -80,7 +81,9 @@ def html(run: RunRecords) -> str:
 def estimated(run: RunRecords) -> RunRecords:
     """The run as measured on a host that has nothing but its CPU time."""
     facts = {"cpus": 2, "idle_w": 4.0, "max_w": 10.0, "source": "its data sheet", "relative": 0.5}
-    device = MeterDevice(device="host", description="host CPU", quantities={"cpu_busy": facts})
+    device = MeterDevice(
+        device="host", description="host CPU", quantities=facts_in({"cpu_busy": facts})
+    )
     meters = (MeterPlan(name="estimate", alias=None, devices=(device,)),)
     rows = [(t * 100 * golden.MS, "host", "cpu_busy", t * 50_000) for t in range(300)]
     return dataclasses.replace(

@@ -22,6 +22,7 @@ from kit.measure.meters import Reading
 from kit.measure.meters.live import Live
 from kit.record.samples import Series
 from tests import committed, golden
+from tests.plans import facts_in
 from tests.verify.forging import edit_rows
 
 MS, S = 1_000_000, 1_000_000_000
@@ -39,7 +40,7 @@ def of(t: Any, raw: Any) -> Series:
 
 def shown(name: str, rows: dict[str, list[tuple[int, int]]], facts: dict[str, Any]) -> list[str]:
     """What verify finds wrong in the live readings that kit itself showed of these rows."""
-    device = MeterDevice(device=name, description="", quantities=facts)
+    device = MeterDevice(device=name, description="", quantities=facts_in(facts))
     meter, everything = Live([device]), []
     events: list[Event] = []
     for quantity, own in rows.items():

@@ -97,6 +97,27 @@ def test_another_kit_by_the_same_rules_is_no_doubt(run: Path) -> None:
     assert [found[code] for code in codes] == ["PASS"] * 4
 
 
+def test_a_fact_that_this_kit_does_not_know_is_no_fault(run: Path) -> None:
+    """A newer kit, or a meter of another package under an older one, may say more of a quantity."""
+
+    def forge(plan: dict[str, Any]) -> None:
+        facts_of(plan, "cpu_energy").update(of_tomorrow={"watts": [1, 2]})
+
+    assert of_another_kit(run, lambda r: edit_plan(r, forge)).passed
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [("limit_w", "700"), ("summed", 0), ("probe", {"watts": "1"}), ("gain", None)],
+)
+def test_a_fact_of_a_wrong_type_is_refused_by_its_name(run: Path, fact: str, value: Any) -> None:
+    edit_plan(run, lambda p: facts_of(p, "cpu_energy").update({fact: value}))
+    verdict = verify(golden.reseal(run))
+    assert failed(verdict) == {"FILE_INVALID"}
+    (said,) = (c.message for c in verdict.checks if c.status == "FAIL")
+    assert f"plan.json $.meters[1].devices[0].quantities.cpu_energy.{fact}" in said
+
+
 def a_failed_preflight(run: Path) -> None:
     edit_events(run, lambda e: of_kind(e, "finding")[0].update(level="fail"))
 

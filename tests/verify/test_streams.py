@@ -14,6 +14,7 @@ from kit.core.model import MeterDevice, MeterPlan
 from kit.judge.verify import streams
 from kit.record import archive, records
 from kit.record.samples import Samples, Series
+from tests.plans import facts_in
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def holes(
     t = np.round(np.asarray(times_s) * 1e9).astype(np.int64)
     none = np.zeros(0, np.int64)
     series = Series(t, np.arange(len(t)), 0, none, t, t)
-    device = MeterDevice(device="gpu0", description="", quantities={quantity: facts})
+    device = MeterDevice(device="gpu0", description="", quantities=facts_in({quantity: facts}))
     meters = (MeterPlan(name="nvml", alias=None, devices=(device,)),)
     changed = replace(
         golden_records,

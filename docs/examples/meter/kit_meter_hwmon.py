@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
@@ -75,7 +76,8 @@ def _alias(path: Path) -> str:
 
 
 def _device(path: Path) -> MeterDevice:
-    facts = {"scale": 1e-6, "poll_s": POLL_S}  # microwatts; no accuracy is stated: kit's prior
+    # Microwatts; no accuracy is stated: kit's prior.
+    facts = QuantityFacts(scale=1e-6, poll_s=POLL_S)
     return MeterDevice(
         device=_alias(path),
         description="power1_input of hwmon",

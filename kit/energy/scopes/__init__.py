@@ -1,4 +1,4 @@
-"""Every scope of energy, in the order of every face; to add one is one file and one line here."""
+"""Every scope of energy, in the order of every face (CONTRIBUTING.md: "Add a scope")."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def of_device(device: MeterDevice) -> Scope | None:
 def is_summed(scope: str, device: MeterDevice) -> bool:
     """Whether a device is part of the scope's sum: one inside another is not."""
     return any(
-        QUANTITIES[name].scope == scope and facts.get("summed", True)
+        QUANTITIES[name].scope == scope and facts.is_summed
         for name, facts in device.quantities.items()
         if name in QUANTITIES
     )

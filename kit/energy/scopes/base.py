@@ -8,15 +8,14 @@ of another package counts as kit's own do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import EnergyValue, MeterDevice
 from kit.core.reason import Reason
 from kit.energy.believable import Sifted
 from kit.energy.curve import Curve, Sensor
 from kit.energy.doubts import Doubt
-
-Facts = Mapping[str, Any]
 
 
 class Name(NamedTuple):
@@ -48,9 +47,9 @@ class Growth(NamedTuple):
             for longer (s) leaves a hole. None for what may stand still.
     """
 
-    joules: Callable[[Facts, int, int, float], float | None]
+    joules: Callable[[QuantityFacts, int, int, float], float | None]
     words: str
-    hole_s: Callable[[Facts], float]
+    hole_s: Callable[[QuantityFacts], float]
     rest_s: float | None = None
 
 
@@ -79,10 +78,10 @@ class Scope(NamedTuple):
     source: str
     main: frozenset[str]
     power: tuple[str, ...]
-    sensor: Callable[[Facts], Sensor]
+    sensor: Callable[[QuantityFacts], Sensor]
     ways: Callable[[MeterDevice, Sifted], Ways]
     growth: Mapping[str, Growth]
-    corrected: Callable[[Facts, float, float], float] = lambda _facts, joules, _seconds: joules
-    of_zero: Callable[[Facts], Reason | None] = lambda _facts: None
+    corrected: Callable[[QuantityFacts, float, float], float] = lambda _facts, joules, _s: joules
+    of_zero: Callable[[QuantityFacts], Reason | None] = lambda _facts: None
     is_own: Callable[[Mapping[str, int]], bool] = lambda _latest: True
     stated: Callable[[EnergyValue, Sequence[MeterDevice]], EnergyValue] | None = None

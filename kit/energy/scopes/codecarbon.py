@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from kit.core.limits import seconds_of
+from kit.core.facts import QuantityFacts
+from kit.core.limits import seconds_or
 from kit.core.model import EnergyValue, MeterDevice
 from kit.core.reason import Reason
 from kit.core.units import scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import Curve, Hole, Sensor, gaps
-from kit.energy.scopes.base import Facts, Name, Scope, Ways
+from kit.energy.scopes.base import Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.record.samples import Samples
 
@@ -33,7 +34,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
         return None
     t = series.t.astype(np.float64)
     joules = np.diff(series.raw).astype(np.float64) * scale_of(QUANTITY, facts)
-    poll_s = seconds_of(facts, "poll_s", 1.0)
+    poll_s = seconds_or(facts.poll_s, 1.0)
     back = (Hole(t[i], t[i + 1], Reason("total_backwards")) for i in np.flatnonzero(joules < 0))
     return Curve(
         t=t,
@@ -55,8 +56,7 @@ def stated(value: EnergyValue, devices: Sequence[MeterDevice]) -> EnergyValue:
     """
     if value.joules is None:
         return value
-    facts = [device.quantities.get(QUANTITY, {}) for device in devices]
-    all_measured = all(fact.get("source") == "measured" for fact in facts)
+    all_measured = all(device.facts(QUANTITY).source == "measured" for device in devices)
     said = "; ".join(sorted(device.description for device in devices))
     return msgspec.structs.replace(
         value,
@@ -71,7 +71,7 @@ def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
     return Ways((explained(found, sifted.dropped(device.device, QUANTITY)),) if found else (), ())
 
 
-def _sensor(_facts: Facts) -> Sensor:
+def _sensor(_facts: QuantityFacts) -> Sensor:
     return Sensor()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kit.core.limits import most_j, package_highest_w, seconds_of
+from kit.core.facts import QuantityFacts, known
+from kit.core.limits import most_j, package_highest_w, seconds_or
 from kit.core.model import MeterDevice
 from kit.core.reason import Reason
 from kit.core.units import NS, scale_of
@@ -20,7 +21,7 @@ from kit.energy.curve import (
     holes_at,
     sharpened,
 )
-from kit.energy.scopes.base import Facts, Growth, Name, Scope, Ways
+from kit.energy.scopes.base import Growth, Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.record.samples import Samples, readings
 
@@ -34,9 +35,9 @@ _RENEWED_S = 0.002
 _LONGEST_REST_S = 1.0
 
 
-def sensor(facts: Facts) -> Sensor:
+def sensor(facts: QuantityFacts) -> Sensor:
     """A package's gain; the prior where the plan names none."""
-    return Sensor(gain=float(facts.get("gain", GAIN)) / SQRT3)
+    return Sensor(gain=known(facts.gain, GAIN) / SQRT3)
 
 
 def curve(device: MeterDevice, samples: Samples) -> Curve | None:
@@ -48,7 +49,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
     scale = scale_of(QUANTITY, facts)
     t = series.t.astype(np.float64)
     steps = np.diff(series.raw).astype(np.float64)
-    steps = np.where(steps < 0, steps + float(facts.get("wrap", 0)), steps)
+    steps = np.where(steps < 0, steps + (facts.wrap or 0), steps)
     joules = steps * scale
     # A larger step is a counter that was reset, not one that wrapped.
     reset = (joules < 0) | (joules > package_highest_w(facts) * (np.diff(t) * NS + _RENEWED_S))
@@ -66,7 +67,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
             *holes_at(t, reset, Reason("counter_reset")),
             *_unfollowed(t, facts),
             *_rests(t, steps == 0),
-            *gaps(t, max(hole_s(facts), float(facts.get("bridge_s", 0.0))), "reading"),
+            *gaps(t, max(hole_s(facts), facts.bridge_s or 0.0), "reading"),
         ),
     )
 
@@ -76,18 +77,18 @@ def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
     return Ways((explained(found, sifted.dropped(device.device, QUANTITY)),) if found else (), ())
 
 
-def _poll_s(facts: Facts) -> float:
-    return seconds_of(facts, "poll_s", _POLL_S)
+def _poll_s(facts: QuantityFacts) -> float:
+    return seconds_or(facts.poll_s, _POLL_S)
 
 
-def hole_s(facts: Facts) -> float:
+def hole_s(facts: QuantityFacts) -> float:
     """Readings further apart than this leave a hole, s."""
     return max(SHORTEST_HOLE_S, HOLE_POLLS * _poll_s(facts))
 
 
-def _unfollowed(t: Floats, facts: Facts) -> tuple[Hole, ...]:
+def _unfollowed(t: Floats, facts: QuantityFacts) -> tuple[Hole, ...]:
     """A counter that may begin again more than once between two reads says nothing at all."""
-    joules, poll_s = float(facts.get("wrap", 0)) * scale_of(QUANTITY, facts), _poll_s(facts)
+    joules, poll_s = (facts.wrap or 0) * scale_of(QUANTITY, facts), _poll_s(facts)
     if not 0 < joules < package_highest_w(facts) * poll_s:
         return ()
     reason = Reason("counter_wraps", wrap_j=joules, poll_s=poll_s)
@@ -103,8 +104,8 @@ def _rests(t: Floats, still: np.typing.NDArray[np.bool_]) -> tuple[Hole, ...]:
     )
 
 
-def _grown(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
-    counted = raw - before + (int(facts.get("wrap", 0)) if raw < before else 0)
+def _grown(facts: QuantityFacts, before: int, raw: int, seconds: float) -> float | None:
+    counted = raw - before + ((facts.wrap or 0) if raw < before else 0)
     joules = counted * scale_of(QUANTITY, facts)
     return joules if 0 <= joules <= most_j(QUANTITY, facts, seconds) else None
 

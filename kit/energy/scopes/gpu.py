@@ -17,13 +17,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kit.core.limits import most_j, seconds_of
+from kit.core.facts import QuantityFacts, known
+from kit.core.limits import most_j, seconds_or
 from kit.core.model import MeterDevice
 from kit.core.units import scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import SQRT3, Sensor
 from kit.energy.gpu import temperatures
-from kit.energy.scopes.base import Facts, Growth, Name, Scope, Ways
+from kit.energy.scopes.base import Growth, Name, Scope, Ways
 from kit.energy.ways import ways
 
 GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.015
@@ -38,20 +39,18 @@ _SAMPLE_HOLE_S, _GAUGE_HOLE_S, _POLL_S = 0.25, 0.5, 0.1
 _MODULE_SHARE = 1.1
 
 
-def sensor(facts: Facts, degc: tuple[float, float] | None = None) -> Sensor:
+def sensor(facts: QuantityFacts, degc: tuple[float, float] | None = None) -> Sensor:
     """What is known of the card's sensor, where its temperature (lowest, highest) was ``degc``.
 
     Outside the powers or temperatures that a calibration compared, the prior's errors come on top.
     """
-    gain, offset = float(facts.get("gain", GAIN)), float(facts.get("offset", OFFSET_W))
-    delay = float(facts.get("delay_s", DELAY_S))
+    gain, offset = known(facts.gain, GAIN), known(facts.offset, OFFSET_W)
+    delay = known(facts.delay_s, DELAY_S)
     found = Sensor(gain=gain / SQRT3, offset_w=offset / SQRT3, delay_s=delay / SQRT3)
-    if "valid_w" not in facts:
+    if facts.valid_w is None:
         return found
-    low, high = facts["valid_w"]
-    if not _within(degc, facts.get("valid_degc")):
-        low, high = math.inf, -math.inf
-    return replace(found, valid_w=(float(low), float(high)), outside=_PRIOR)
+    met = facts.valid_w if _within(degc, facts.valid_degc) else (math.inf, -math.inf)
+    return replace(found, valid_w=met, outside=_PRIOR)
 
 
 def _within(degc: tuple[float, float] | None, valid: Sequence[float] | None) -> bool:
@@ -67,9 +66,9 @@ def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
     return Ways(found, doubts)
 
 
-def _corrected(facts: Facts, joules: float, seconds: float) -> float:
-    watts = float(facts.get("offset_correction_w", 0.0))
-    return joules * float(facts.get("gain_correction", 1.0)) + watts * seconds
+def _corrected(facts: QuantityFacts, joules: float, seconds: float) -> float:
+    watts = facts.offset_correction_w or 0.0
+    return joules * known(facts.gain_correction, 1.0) + watts * seconds
 
 
 def _is_own(latest: Mapping[str, int]) -> bool:
@@ -82,30 +81,30 @@ def _is_own(latest: Mapping[str, int]) -> bool:
     return not (own and module and module > _MODULE_SHARE * own)
 
 
-def _counted(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
+def _counted(facts: QuantityFacts, before: int, raw: int, seconds: float) -> float | None:
     """A counter that went backwards belongs to a driver that was reloaded; one that grew by more
     than the card can draw is none."""
     joules = (raw - before) * scale_of("gpu_energy", facts)
     return joules if 0 <= joules <= most_j("gpu_energy", facts, seconds) else None
 
 
-def _of_window(facts: Facts, _before: int, raw: int, seconds: float) -> float | None:
+def _of_window(facts: QuantityFacts, _before: int, raw: int, seconds: float) -> float | None:
     """A window's mean is of the time before it."""
     return raw * scale_of("gpu_power_sample", facts) * seconds if raw > 0 else None
 
 
-def _instant(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
+def _instant(facts: QuantityFacts, before: int, raw: int, seconds: float) -> float | None:
     joules = before * scale_of("gpu_power_instant", facts) * seconds
     return joules if min(before, raw) > 0 else None
 
 
-def _average(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
+def _average(facts: QuantityFacts, before: int, raw: int, seconds: float) -> float | None:
     joules = before * scale_of("gpu_power_average", facts) * seconds
     return joules if min(before, raw) > 0 else None
 
 
-def _gauge_hole_s(facts: Facts) -> float:
-    return max(_GAUGE_HOLE_S, 5 * seconds_of(facts, "poll_s", _POLL_S))
+def _gauge_hole_s(facts: QuantityFacts) -> float:
+    return max(_GAUGE_HOLE_S, 5 * seconds_or(facts.poll_s, _POLL_S))
 
 
 SCOPE = Scope(

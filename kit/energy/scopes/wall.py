@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.core.limits import seconds_of
+from kit.core.facts import QuantityFacts, known
+from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice
 from kit.core.reason import Reason
 from kit.core.units import NS, scale_of
@@ -28,7 +29,7 @@ from kit.energy.curve import (
     holes_at,
 )
 from kit.energy.doubts import Doubt
-from kit.energy.scopes.base import Facts, Growth, Name, Scope, Ways
+from kit.energy.scopes.base import Growth, Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.record.samples import Ints, Samples, Series, readings
 
@@ -47,10 +48,10 @@ _REGISTER_STEPS = 50  # of a register that is read to a step each: 2% of its gro
 _ALIKE = 1.25
 
 
-def sensor(facts: Facts) -> Sensor:
+def sensor(facts: QuantityFacts) -> Sensor:
     """An outlet's gain and offset; the prior, and one raw step, where the plan names none."""
-    gain = float(facts.get("gain", GAIN))
-    offset_w = float(facts.get("offset", scale_of(POWER, facts)))
+    gain = known(facts.gain, GAIN)
+    offset_w = known(facts.offset, scale_of(POWER, facts))
     return Sensor(gain=gain / SQRT3, offset_w=offset_w / SQRT3)
 
 
@@ -67,11 +68,11 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
     series, facts = found
     scale, poll_s = scale_of(POWER, facts), _poll_s(facts)
     answers = _answers(series)
-    watts = series.raw.astype(np.float64) * scale * float(facts.get("correction", 1.0))
+    watts = series.raw.astype(np.float64) * scale * known(facts.correction, 1.0)
     unread = series.raw <= 0  # what lies below its squelch reads 0
-    stated_s = seconds_of(facts, "period_s", 0.0)
+    stated_s = seconds_or(facts.period_s, 0.0)
     period_s = judged_period_s(answers.t[~unread], series.raw[~unread], poll_s, stated_s)
-    lag = float(facts.get("lag_s", 0.0)) / NS
+    lag = (facts.lag_s or 0.0) / NS
     t = _changes(answers.t, poll_s) - lag
     return Curve(
         t=t,
@@ -79,9 +80,9 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
         method="power",
         step_s=period_s,
         doubt=_doubt(watts, answers.apart_s, period_s, poll_s),
-        lag_s=float(facts.get("lag_u_s", _UNKNOWN_LAG_PERIODS * period_s / SQRT3)),
+        lag_s=known(facts.lag_u_s, _UNKNOWN_LAG_PERIODS * period_s / SQRT3),
         sensor=sensor(facts),
-        resolution_w=float(facts.get("resolution", scale)) / SQRT12,
+        resolution_w=known(facts.resolution, scale) / SQRT12,
         shortest_s=PERIODS * period_s,
         holes=(
             *holes_at(answers.t - lag, unread[:-1] | unread[1:], _unread(facts)),
@@ -107,14 +108,14 @@ def register_agreement(device: MeterDevice, samples: Samples, t0: int, t1: int) 
     grown = int(raw[stepped[-1]] - raw[stepped[0]]) if len(stepped) else 0
     if len(stepped) and int(np.diff(raw).min()) < 0:
         return Reason("register_backwards")
-    steps = grown / max(1.0, float(facts.get("resolution", 1.0)) / scale_of(REGISTER, facts))
+    steps = grown / max(1.0, known(facts.resolution, 1.0) / scale_of(REGISTER, facts))
     if steps < _REGISTER_STEPS:
         return Reason("register_coarse", steps=float(steps), least=_REGISTER_STEPS)
     read = power.between(float(t[stepped[0]]), float(t[stepped[-1]]))
     if isinstance(read, Unmeasured):
         return read.reason
     counted = grown * scale_of(REGISTER, facts)
-    correction = float(device.quantities[POWER].get("correction", 1.0))
+    correction = known(device.facts(POWER).correction, 1.0)
     return read.joules / (counted * correction)
 
 
@@ -177,8 +178,8 @@ def _silence(seconds: float) -> Reason:
     return Reason("gap", what="answer", seconds=seconds)
 
 
-def _unread(facts: Facts) -> Reason:
-    return Reason("below_squelch", squelch_w=facts.get("squelch") or None)
+def _unread(facts: QuantityFacts) -> Reason:
+    return Reason("below_squelch", squelch_w=facts.squelch or None)
 
 
 def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
@@ -189,11 +190,11 @@ def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
     return Ways((found,), _against_register(device, sifted.samples))
 
 
-def _poll_s(facts: Facts) -> float:
-    return seconds_of(facts, "poll_s", _POLL_S)
+def _poll_s(facts: QuantityFacts) -> float:
+    return seconds_or(facts.poll_s, _POLL_S)
 
 
-def _hole_s(facts: Facts) -> float:
+def _hole_s(facts: QuantityFacts) -> float:
     return max(_SHORTEST_HOLE_S, _HOLE_POLLS * _poll_s(facts))
 
 
@@ -243,7 +244,7 @@ def update_period_s(t: Floats, raw: Ints, poll_s: float) -> tuple[float, int]:
     return max(poll_s, float(apart[apart <= shortest + 1.05 * poll_s].mean())), len(at)
 
 
-def _grown(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
+def _grown(facts: QuantityFacts, before: int, raw: int, seconds: float) -> float | None:
     """The power before, held; from half of what an answer was late by, the power after.
 
     A power of 0 W is what an outlet says below its squelch: nothing is known of it.
@@ -254,8 +255,8 @@ def _grown(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
     return (before * (seconds - late_s) + raw * late_s) * scale_of(POWER, facts)
 
 
-def _corrected(facts: Facts, joules: float, _seconds: float) -> float:
-    return joules * float(facts.get("correction", 1.0))
+def _corrected(facts: QuantityFacts, joules: float, _seconds: float) -> float:
+    return joules * known(facts.correction, 1.0)
 
 
 SCOPE = Scope(

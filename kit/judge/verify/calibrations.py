@@ -6,10 +6,13 @@ follow from it. Whether the document is true cannot be checked: its author vouch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from kit.core import jsonio
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterPlan
 from kit.judge.verify.verdict import Check, judged
 from kit.record.archive import ArchiveSource
@@ -36,12 +39,11 @@ def checks(records: RunRecords, source: ArchiveSource) -> list[Check]:
     return [judged("CALIBRATION_MISSING", problems, "what is calibrated has its calibration here")]
 
 
-def _problems(meter: MeterPlan, facts: Mapping[str, Any], archive: ArchiveSource) -> Iterator[str]:
+def _problems(meter: MeterPlan, facts: QuantityFacts, archive: ArchiveSource) -> Iterator[str]:
     """What is wrong with the calibration of one quantity; nothing if it has none."""
-    name = facts.get("calibration_sha256")
+    name, stated = facts.calibration_sha256, _as_sealed(msgspec.to_builtins(facts))
     if name is None:
-        source = str(facts.get("gain_source", ""))
-        if _CALIBRATED_FACTS & facts.keys() or source.startswith(_CALIBRATED):
+        if _CALIBRATED_FACTS & stated.keys() or (facts.gain_source or "").startswith(_CALIBRATED):
             yield "it is said to be calibrated, and its calibration is not here"
         return
     path = f"{FOLDER}{name}.json"
@@ -57,7 +59,7 @@ def _problems(meter: MeterPlan, facts: Mapping[str, Any], archive: ArchiveSource
     except (jsonio.JsonRefused, *_MALFORMED):
         yield "its calibration is malformed"
         return
-    own = {key: facts.get(key) for key in {*expected, *(_CALIBRATED_FACTS & facts.keys())}}
+    own = {key: stated.get(key) for key in {*expected, *(_CALIBRATED_FACTS & stated.keys())}}
     if own != expected:
         wrong = sorted(key for key in own if own[key] != expected.get(key))
         yield f"its {', '.join(wrong[:3])} does not follow from its calibration"
@@ -70,6 +72,13 @@ def _facts(meter: MeterPlan, document: Any) -> dict[str, Any]:
 
         facts = facts_of(document)
     else:
-        facts = dict(document["facts"])
-    as_sealed: dict[str, Any] = jsonio.parse(jsonio.canonical(facts))
-    return as_sealed
+        # A newer kit's calibration may give facts that no formula here has.
+        known = QuantityFacts.__struct_fields__
+        facts = {key: value for key, value in document["facts"].items() if key in known}
+    return _as_sealed(facts)
+
+
+def _as_sealed(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts as they are read from a plan: lists for tuples, and one kind of number."""
+    sealed: dict[str, Any] = jsonio.parse(jsonio.canonical(facts))
+    return sealed

@@ -117,7 +117,7 @@ def _reasons(records: RunRecords) -> Iterator[str]:
         for device in meter.devices:
             board = boards.get(device.device, {})
             for quantity, facts in device.quantities.items():
-                if "reason" in facts and _contradicted(quantity, str(facts["reason"]), board):
+                if facts.reason is not None and _contradicted(quantity, facts.reason, board):
                     yield f"{device.device} {quantity} is said to be absent, and it was read"
     for meter in records.plan.meters:
         if meter.reason and meter.devices:

@@ -8,17 +8,18 @@ changed afterwards no longer give the same numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kit.core import limits
+from kit.core.facts import QuantityFacts
 from kit.core.model import Event, MeterDevice
 from kit.core.units import NS, scale_of
 from kit.energy import scopes
 from kit.energy.running import RunningSum, Source, source_of
-from kit.energy.scopes.base import Facts, Growth, Scope
+from kit.energy.scopes.base import Growth, Scope
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
 
@@ -94,7 +95,7 @@ def _of_power(records: RunRecords, device: MeterDevice, shown: list[Shown]) -> I
 
     Power that Live derives from a counter is not compared.
     """
-    readable = {q: f for q, f in device.quantities.items() if "reason" not in f}
+    readable = {q: f for q, f in device.quantities.items() if f.is_read}
     scope = scopes.of_device(device)
     quantities = [q for q in scope.power if q in readable] if scope else []
     if scope is None or not quantities or not shown:
@@ -125,7 +126,7 @@ def _is_shown(values: list[tuple[Any, Any]], reading: Shown) -> bool:
 
 
 def _watts(
-    records: RunRecords, device: str, scope: Scope, quantity: str, facts: Facts
+    records: RunRecords, device: str, scope: Scope, quantity: str, facts: QuantityFacts
 ) -> tuple[Any, Any]:
     """(when read, ns; watts as Live shows them) of a stream, in the order of reading.
 
@@ -142,7 +143,7 @@ def _watts(
     return series.t1[order], watts
 
 
-def _refused(raw: Any, quantity: str, facts: Mapping[str, Any], device: str) -> Any:
+def _refused(raw: Any, quantity: str, facts: QuantityFacts, device: str) -> Any:
     """Which readings Live left out as impossible. Shape as ``raw``."""
     distinct, place = np.unique(raw, return_inverse=True)
     impossible = [bool(limits.fault(quantity, facts, r, device)) for r in distinct.tolist()]
@@ -230,12 +231,12 @@ def _older(quantity: str, growth: Growth) -> Growth:
         rest_s = None if growth.rest_s is None else math.inf
         return growth._replace(hole_s=lambda _facts: math.inf, rest_s=rest_s)
 
-    def trapezoid(facts: Facts, before: int, raw: int, seconds: float) -> float | None:
+    def trapezoid(facts: QuantityFacts, before: int, raw: int, seconds: float) -> float | None:
         mean_w = (before + raw) / 2 * scale_of(quantity, facts)
         return mean_w * seconds if min(before, raw) > 0 else None
 
-    def hole_s(facts: Facts) -> float:
-        return max(0.5, 5 * limits.seconds_of(facts, "poll_s", 1.0))
+    def hole_s(facts: QuantityFacts) -> float:
+        return max(0.5, 5 * limits.seconds_or(facts.poll_s, 1.0))
 
     return Growth(trapezoid, "", hole_s)
 

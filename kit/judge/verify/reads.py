@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.core.limits import seconds_of
+from kit.core.facts import QuantityFacts
+from kit.core.limits import seconds_or
 from kit.core.model import MeterPlan
 from kit.core.units import NS
 from kit.judge.verify.verdict import Check, check, judged
@@ -143,7 +144,7 @@ def _streams(
     streams: defaultdict[str | None, dict[str, Series | None]] = defaultdict(dict)
     for device in meter.devices:
         for quantity, facts in device.quantities.items():
-            if "reason" in facts:
+            if not facts.is_read:
                 continue
             key = _key(meter, quantity, facts, own)
             if key is None and _is_unsure(meter, quantity, facts):
@@ -154,7 +155,7 @@ def _streams(
 
 
 def _key(
-    meter: MeterPlan, quantity: str, facts: Mapping[str, Any], own: Mapping[str, Any]
+    meter: MeterPlan, quantity: str, facts: QuantityFacts, own: Mapping[str, Any]
 ) -> str | None:
     """The tier that reads a quantity. Only NVML has several, named by what they read."""
     if meter.name != "nvml":
@@ -162,16 +163,16 @@ def _key(
     if quantity == "gpu_energy":
         return next((key for key in _COUNTERS if key in own), None)
     kind = "power" if quantity in _POWER else "state"
-    key = f"nvml.{kind}-{round(seconds_of(facts, 'poll_s', 0.0) * 1e3)}ms"
+    key = f"nvml.{kind}-{round(seconds_or(facts.poll_s, 0.0) * 1e3)}ms"
     key = "nvml.processes" if quantity in _PROCESSES else key
     key = "nvml.samples" if quantity == "gpu_power_sample" else key
     return key if key in own else None
 
 
-def _is_unsure(meter: MeterPlan, quantity: str, facts: Mapping[str, Any]) -> bool:
+def _is_unsure(meter: MeterPlan, quantity: str, facts: QuantityFacts) -> bool:
     """Whether the plan leaves the pace of a tier open."""
     even = quantity != "gpu_energy" and quantity not in _PROCESSES
-    return meter.name == "nvml" and even and "poll_s" not in facts
+    return meter.name == "nvml" and even and facts.poll_s is None
 
 
 def _period_s(meter: MeterPlan, key: str) -> float | None:
@@ -181,8 +182,8 @@ def _period_s(meter: MeterPlan, key: str) -> float | None:
     if meter.name == "nvml":
         digits = key.rpartition("-")[2].removesuffix("ms")
         return int(digits) * 1e-3 if digits.isdecimal() else 1.0
-    facts = [f for d in meter.devices for f in d.quantities.values() if "reason" not in f]
-    paces = [seconds_of(f, "poll_s", 0.0) or seconds_of(f, "period_s", 0.0) for f in facts]
+    facts = [f for d in meter.devices for f in d.quantities.values() if f.is_read]
+    paces = [seconds_or(f.poll_s, 0.0) or seconds_or(f.period_s, 0.0) for f in facts]
     stated = [pace for pace in paces if pace]
     return min(stated) if stated and len(stated) == len(paces) else None
 

@@ -265,7 +265,7 @@ def _unplanned_streams(records: RunRecords, devices: dict[str, MeterDevice]) -> 
             yield f"{quantity[:_SHOWN]!a} is no quantity"
         elif facts is None:
             yield f"{device[:_SHOWN]} {quantity} is not in the plan"
-        elif "reason" in facts and len(series.t):
+        elif not facts.is_read and len(series.t):
             yield f"{device} {quantity} has values, and the plan says why it has none"
 
 
@@ -280,4 +280,4 @@ def _zero_counters(records: RunRecords) -> Iterator[tuple[str, str]]:
 def _is_summed(device: MeterDevice | None) -> bool:
     """Whether a device counts for its scope; a zone inside another one may stand still."""
     facts = device.quantities.values() if device else ()
-    return all(f.get("summed", True) for f in facts)
+    return all(f.is_summed for f in facts)

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kit.core.limits import seconds_of
+from kit.core.facts import NO_FACTS, QuantityFacts
+from kit.core.limits import seconds_or
 from kit.core.model import Manifest
 from kit.core.units import NS, QUANTITIES
 from kit.judge.verify.reads import lost_times
@@ -48,7 +49,7 @@ def _presence(records: RunRecords, whole: bool) -> tuple[list[str], list[str]]:
         complaints = lost.get(meter.label, [])
         for device in meter.devices:
             for quantity, facts in device.quantities.items():
-                if "reason" in facts:
+                if not facts.is_read:
                     continue
                 series = records.samples.get(device.device, quantity)
                 name = f"{device.device} {quantity}"
@@ -59,7 +60,7 @@ def _presence(records: RunRecords, whole: bool) -> tuple[list[str], list[str]]:
 
 
 def _judged(
-    records: RunRecords, series: Series | None, facts: dict[str, object], complaints: list[int]
+    records: RunRecords, series: Series | None, facts: QuantityFacts, complaints: list[int]
 ) -> tuple[list[str], list[str]]:
     """Missing parts of one stream: without an explanation, and with one."""
     if series is None or not len(series.t):
@@ -78,7 +79,7 @@ def _judged(
 
 
 def _edges(
-    records: RunRecords, series: Series, facts: dict[str, object]
+    records: RunRecords, series: Series, facts: QuantityFacts
 ) -> Iterator[tuple[str, int, int]]:
     """Intervals without a reading at the begin and the end of the run: words, begin, end (ns)."""
     blocks = records.phases
@@ -99,9 +100,9 @@ def _covered(series: Series, begin: int, end: int) -> bool:
     return len(failed) > 0 and int(failed.max()) > (begin + end) // 2
 
 
-def _slack_ns(series: Series, facts: dict[str, object]) -> float:
+def _slack_ns(series: Series, facts: QuantityFacts) -> float:
     """How far a stream may end from the run's edges (ns): five periods, at least a second."""
-    periods_s = [seconds_of(facts, key, 0.0) for key in ("period_s", "poll_s")]
+    periods_s = [seconds_or(stated, 0.0) for stated in (facts.period_s, facts.poll_s)]
     gaps = np.diff(series.t)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
     return max(_SLACK_S / NS, _PERIODS * max(usual, *(s / NS for s in periods_s)))
@@ -147,7 +148,7 @@ def _unread(records: RunRecords) -> Iterator[str]:
             for quantity, facts in device.quantities.items():
                 series = records.samples.get(device.device, quantity)
                 name = f"{device.device} {quantity}"
-                if series is not None and "slots" in facts:
+                if series is not None and facts.slots is not None:
                     yield from (f"{name}: {problem}" for problem in _buffered(series))
                 expected = _deadlines(series, quantity, facts)
                 absent = expected - (len(series.t) + series.errors if series else 0)
@@ -201,10 +202,10 @@ def _missed(records: RunRecords) -> Counter[str]:
     return missed
 
 
-def _deadlines(series: Series | None, quantity: str, facts: dict[str, object]) -> int:
+def _deadlines(series: Series | None, quantity: str, facts: QuantityFacts) -> int:
     """The number of deadlines between first and last row; 0 without an even pace."""
-    pace = seconds_of(facts, "period_s" if quantity == "cpu_busy" else "poll_s", 0.0)
-    if series is None or len(series.t) < 2 or "slots" in facts or not pace:
+    pace = seconds_or(facts.period_s if quantity == "cpu_busy" else facts.poll_s, 0.0)
+    if series is None or len(series.t) < 2 or facts.slots is not None or not pace:
         return 0
     return round(float(series.t0[-1] - series.t0[0]) * NS / pace) + 1
 
@@ -220,21 +221,21 @@ def _holes(records: RunRecords) -> Iterator[str]:
             yield f"{device} {quantity} was not read for {widest:.1f} s"
 
 
-def _longest_s(gaps: Ints, quantity: str, facts: dict[str, object]) -> float:
+def _longest_s(gaps: Ints, quantity: str, facts: QuantityFacts) -> float:
     """The longest allowed interval without a read, s.
 
     A counter without a pace is read in bursts and by single reads up to ten seconds apart: the
     usual distance of its reads does not bound the longest one.
     """
     definition = QUANTITIES.get(quantity)  # a forger may name anything
-    if definition and definition.kind == "counter" and "poll_s" not in facts:
+    if definition and definition.kind == "counter" and facts.poll_s is None:
         return _UNEVEN_S
     return max(_SLACK_S, 2 * _PERIODS * float(np.median(gaps)) * NS)
 
 
-def _facts(records: RunRecords, device: str, quantity: str) -> dict[str, object]:
+def _facts(records: RunRecords, device: str, quantity: str) -> QuantityFacts:
     for meter in records.plan.meters:
         for planned in meter.devices:
             if planned.device == device and quantity in planned.quantities:
                 return planned.quantities[quantity]
-    return {}
+    return NO_FACTS

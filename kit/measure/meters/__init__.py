@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from kit.core.errors import KitError, UsageError
 from kit.core.model import MeterPlan
@@ -42,14 +43,20 @@ def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
     """
     meter = get(name)
     try:
-        found = meter.probe(alias, config)
+        said = meter.probe(alias, config)
     except KitError:
         raise
     except Exception as error:
-        found = absent(name, alias, f"the meter failed: {type(error).__name__}: {error}")
+        why = f"the meter failed: {type(error).__name__}: {error}"
+        denied = isinstance(error, PermissionError)
+        said = absent(name, alias, MeterUnavailable(why, "no_permission" if denied else UNSET))
     scope = scope_of(name)
-    if why := fit.fault_of_plan(found) or _strays(found, scope):
-        found = absent(name, alias, why)
+    try:
+        found = fit.plan_of(said)
+    except MeterUnavailable as fault:
+        found = absent(name, alias, fault)
+    if stray := _strays(found, scope):
+        found = absent(name, alias, stray)
     reason = " ".join(found.reason.split())
     return msgspec.structs.replace(found, name=name, alias=alias, reason=reason, scope=scope)
 

@@ -18,6 +18,9 @@ from importlib.util import find_spec
 from io import StringIO
 from typing import Any, Literal, NamedTuple
 
+from msgspec.structs import replace
+
+from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope, significant
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
@@ -49,7 +52,6 @@ _POWERS = ("gpu_energy", "gpu_power_instant", "gpu_power_average")
 # `kit verify` holds the rows of a meter with one tier against it.
 POLL_S = 0.05
 
-Facts = dict[str, Any]
 Answer = tuple[int, int | None]
 Query = Callable[[Any, Any], Any]
 
@@ -245,12 +247,14 @@ def cards(library: Library, count: int | None) -> list[Card]:
     _unsum_second_dies(found)
     for card in found:
         for quantity in card.asked:
-            card.device.quantities[quantity]["poll_s"] = POLL_S
+            card.device.quantities[quantity] = replace(
+                card.device.quantities[quantity], poll_s=POLL_S
+            )
     return found
 
 
 def _card(library: Library, index: int, handle: Any) -> Card:
-    told: dict[str, Facts] = {}
+    told: dict[str, QuantityFacts] = {}
     asked: dict[str, Query] = {}
     for quantity, ways in QUERIES.items():
         told[quantity], query = _tried(library, handle, quantity, ways)
@@ -267,7 +271,7 @@ def _card(library: Library, index: int, handle: Any) -> Card:
 
 def _tried(
     library: Library, handle: Any, quantity: str, ways: Sequence[Query]
-) -> tuple[Facts, Query | None]:
+) -> tuple[QuantityFacts, Query | None]:
     """A quantity's facts, or the reason why there is none; and how it is asked."""
     rc = NOT_TOLD
     for query in ways:
@@ -277,39 +281,45 @@ def _tried(
         if rc or raw is None:
             continue
         if quantity in _POWERS and raw == 0:
-            return {"reason": _ZERO}, None
+            return QuantityFacts(reason=_ZERO), None
         facts = _facts(library, handle, quantity, raw)
-        if "reason" in facts:
+        if not facts.is_read:
             return facts, None
-        return {**facts, "call_s": round(taken, 6)}, query
-    return {"reason": f"amdsmi: {library.explain(rc)}"}, None
+        return replace(facts, call_s=round(taken, 6)), query
+    return QuantityFacts(reason=f"amdsmi: {library.explain(rc)}"), None
 
 
-def _facts(library: Library, handle: Any, quantity: str, raw: int) -> Facts:
+def _facts(library: Library, handle: Any, quantity: str, raw: int) -> QuantityFacts:
     if quantity == "gpu_energy":
         ask = _key("amdsmi_get_energy_count", "counter_resolution")
         _, step_uj = library.ask(ask, handle)
         if not isinstance(step_uj, int | float) or not 0.001 <= step_uj <= 1e6:
-            return {"reason": "the library does not report the step of its energy counter"}
-        facts: Facts = {"scale": significant(float(step_uj) * 1e-3, 6)}
+            why = "the library does not report the step of its energy counter"
+            return QuantityFacts(reason=why)
+        facts = QuantityFacts(scale=significant(float(step_uj) * 1e-3, 6))
     elif quantity in _POWERS:
-        facts = {"scale": _W_TO_MW, "resolution": 1.0}
+        facts = QuantityFacts(scale=_W_TO_MW, resolution=1.0)
     else:
         milli = "temperature" in quantity and raw > _MOST_DEGC
-        return {"scale": 1e-3} if milli else {}
-    gain = {"gain": _GAIN, "gain_source": _GAIN_SOURCE, "period_reason": _NO_PERIOD}
-    return {**facts, **gain, "source": _SOURCES[quantity]}
+        return QuantityFacts(scale=1e-3) if milli else NO_FACTS
+    return replace(
+        facts,
+        gain=_GAIN,
+        gain_source=_GAIN_SOURCE,
+        period_reason=_NO_PERIOD,
+        source=_SOURCES[quantity],
+    )
 
 
-def _add_limit(library: Library, handle: Any, told: dict[str, Facts]) -> None:
+def _add_limit(library: Library, handle: Any, told: dict[str, QuantityFacts]) -> None:
     """The highest cap that the card can be set to, W: `kit.core.limits` judges readings by it."""
     for key in ("max_power_cap", "power_cap"):
         rc, cap = library.value(_key("amdsmi_get_power_cap_info", key), handle)
         if rc == 0 and cap:
             limit_w = cap * 1e-6 if cap > _MOST_W else float(cap)
             for quantity in _POWERS:
-                if "reason" not in told[quantity]:
-                    told[quantity]["limit_w"] = round(limit_w, 3)
+                if told[quantity].is_read:
+                    told[quantity] = replace(told[quantity], limit_w=round(limit_w, 3))
             return
 
 
@@ -337,14 +347,15 @@ def _unsum_second_dies(found: Sequence[Card]) -> None:
         alike = [c.tells_power for c in found if c.device.description == name]
         if 2 * sum(alike) >= len(alike):
             for quantity in _POWERS:
-                card.device.quantities[quantity] = {"reason": _SECOND_DIE}
+                card.device.quantities[quantity] = QuantityFacts(reason=_SECOND_DIE)
             _unsum(card, _SECOND_DIE)
 
 
 def _unsum(card: Card, why: str) -> None:
     """Count nothing of a device that lies inside another."""
     for quantity in _POWERS:
-        card.device.quantities[quantity] |= {"summed": False, "inside": why}
+        facts = card.device.quantities[quantity]
+        card.device.quantities[quantity] = replace(facts, summed=False, inside=why)
 
 
 class AmdSmiReader:

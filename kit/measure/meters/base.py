@@ -1,29 +1,9 @@
 """What a meter is to kit: probe says what it can read here, a reader reads it, raw.
 
 A meter returns integers exactly as the device gave them, with the device's return code. What they
-mean stands in `kit.core.units` and in the plan's facts about each quantity; joules are computed
-later, in `kit.energy`, so that verify can do it again.
-
-Facts of a quantity in ``MeterDevice.quantities`` (all optional)::
-
-    period_s    seconds between two updates of the value, as the device makes them
-    period_reason   why that is not known, where it was looked for
-    poll_s      seconds between two reads of it by the sampler
-    call_s      seconds that one read of it took when it was tried, and ``source``, how it is asked
-    scale       factor on the raw integer, on top of the registry's (a PDU's tens of watts)
-    wrap        a counter's modulus: it restarts at 0 after ``wrap`` - 1
-    summed      false for a device that lies inside another one, so that nothing counts twice
-    gain        half-width of the sensor's relative error, and ``gain_source``, who says so
-    offset      half-width of the sensor's constant error, in the quantity's unit
-    correction  factor that a calibration against a truer meter found (a PDU's)
-    gain_correction, offset_correction_w
-                the same of a GPU: factor, then watts to add (`kit.measure.meters.nvml.calibrated`)
-    valid_w, valid_degc
-                the range of power and of temperature that the calibration met
-    lag_s       seconds by which its energy comes late, and ``lag_u_s``, the standard uncertainty
-    probe       what was read at planning, in the registry's units, to check the power against
-    squelch     loads below this many units read as 0
-    reason      why the quantity is not read here; it is then absent from the samples
+mean stands in `kit.core.units` and in the plan's facts about each quantity
+(`kit.core.facts.QuantityFacts`); joules are computed later, in `kit.energy`, so that verify can do
+it again.
 """
 
 from __future__ import annotations
@@ -31,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
-from kit.core.model import MeterDevice, MeterPlan
+from msgspec import UNSET, UnsetType
+
+from kit.core.model import Cause, MeterDevice, MeterPlan
 from kit.core.units import Scope
 from kit.record.events import Clock
 
@@ -132,9 +114,14 @@ class Meter(Protocol):
 
 
 class MeterUnavailable(Exception):
-    """A meter that cannot read anything here; the message is the reason."""
+    """A meter that cannot read anything here; the message is the reason, ``cause`` its code."""
+
+    def __init__(self, message: str, cause: Cause | UnsetType = UNSET) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
-def absent(name: str, alias: str | None, reason: object) -> MeterPlan:
+def absent(name: str, alias: str | None, reason: MeterUnavailable | str) -> MeterPlan:
     """The plan of a meter without devices."""
-    return MeterPlan(name=name, alias=alias, devices=(), reason=str(reason))
+    cause = reason.cause if isinstance(reason, MeterUnavailable) else UNSET
+    return MeterPlan(name=name, alias=alias, devices=(), reason=str(reason), cause=cause)

@@ -23,6 +23,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
@@ -216,14 +217,14 @@ def _devices(ways: dict[str, str]) -> tuple[MeterDevice, ...]:
         if way == "Unspecified":  # its word for: there is none here
             continue
         source = "measured" if way.lower() in _SENSORS else "estimated"
-        facts: dict[str, Any] = {
-            "period_s": PERIOD_S,
-            "poll_s": PERIOD_S,
-            "source": source,
-            "way": way,
-            "version": ways["version"],
-            "uncertainty": "not stated",
-        }
+        facts = QuantityFacts(
+            period_s=PERIOD_S,
+            poll_s=PERIOD_S,
+            source=source,
+            way=way,
+            version=ways["version"],
+            uncertainty="not stated",
+        )
         about = f"CodeCarbon {ways['version']}: {component} {source} ({way})"
         found.append(
             MeterDevice(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from kit.core import jsonio
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
@@ -88,25 +89,30 @@ class EstimateReader:
         return [Reading(t0, self._clock.now(), None, "host", "cpu_busy", rc, raw)]
 
 
-def watts_of(config: dict[str, Any]) -> dict[str, Any]:
-    """``idle_w``, ``max_w`` (W, whole host) and ``source``: from host.toml, else by CPU family.
+def facts_of(config: dict[str, Any]) -> QuantityFacts:
+    """Watts of the whole host, idle and busy, and their source: from host.toml, else by CPU family.
 
     A CPU that the table does not know gets the table's generic figure, and the source says so.
     """
     threads = _threads(_proc(config))
     if "max_w" in config:
-        return {**{key: config[key] for key in ("idle_w", "max_w", "source")}, "cpus": threads}
-    table = jsonio.read(_TABLE)
-    seen = signature(_proc(config))
-    known = [entry for entry in table["families"] if _is_of(entry, seen)]
-    entry = known[0] if known else table["generic"]
-    what = entry["name"] if known else f"CPU not in the table, so {entry['name']}"
-    return {
-        "idle_w": round(entry["idle_w"] * threads, 6),
-        "max_w": round(entry["max_w"] * threads, 6),
-        "source": f"{what}, median of {entry['results']}, × {threads} threads; {table['source']}",
-        "cpus": threads,
-    }
+        idle_w, max_w, source = (config[key] for key in ("idle_w", "max_w", "source"))
+    else:
+        table = jsonio.read(_TABLE)
+        seen = signature(_proc(config))
+        known = [entry for entry in table["families"] if _is_of(entry, seen)]
+        entry = known[0] if known else table["generic"]
+        what = entry["name"] if known else f"CPU not in the table, so {entry['name']}"
+        idle_w, max_w = (round(entry[key] * threads, 6) for key in ("idle_w", "max_w"))
+        source = f"{what}, median of {entry['results']}, × {threads} threads; {table['source']}"
+    return QuantityFacts(
+        period_s=PERIOD_S,
+        u_relative=RELATIVE_UNCERTAINTY,
+        idle_w=idle_w,
+        max_w=max_w,
+        source=source,
+        cpus=threads,
+    )
 
 
 def signature(proc: Path = PROC) -> Signature:
@@ -128,9 +134,8 @@ def _devices(config: dict[str, Any]) -> tuple[MeterDevice, ...]:
     Raises:
         MeterUnavailable: the kernel does not tell the CPU time.
     """
-    watts = watts_of(config)
-    facts = {"period_s": PERIOD_S, "u_relative": RELATIVE_UNCERTAINTY, **watts}
-    description = f"CPU time of the whole host; watts of {watts['source']}"
+    facts = facts_of(config)
+    description = f"CPU time of the whole host; watts of {facts.source}"
     return (MeterDevice(device="host", description=description, quantities={"cpu_busy": facts}),)
 
 

@@ -6,27 +6,42 @@ A wrong type found here is a sentence in a plan; found later, it would be a trac
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from kit.core import jsonio
-from kit.core.model import MeterPlan
-from kit.measure.meters.base import Reader, Reading, Tier
+from kit.core.model import MeterDevice, MeterPlan
+from kit.measure.meters.base import MeterUnavailable, Reader, Reading, Tier
 
 _MOST = 10**18  # `kit.record.samples` reads 18 digits
 _USUAL_S, _SHORTEST_S = 1.0, 1e-3
 _PARTS = ',"'  # what parts the columns of a samples file
 
 
-def fault_of_plan(plan: object) -> str:
-    """Why an object is no plan that an archive can hold, else empty."""
-    if not isinstance(plan, MeterPlan):
-        return f"its probe returned {type(plan).__name__}, not a MeterPlan"
+def plan_of(found: object) -> MeterPlan:
+    """What a probe returned, as a plan that an archive can hold.
+
+    Raises:
+        MeterUnavailable: it is none, and why.
+    """
+    if not isinstance(found, MeterPlan):
+        raise MeterUnavailable(f"its probe returned {type(found).__name__}, not a MeterPlan")
     try:
-        jsonio.canonical(msgspec.to_builtins(plan))
-        msgspec.convert(msgspec.to_builtins(plan), MeterPlan)
+        told = msgspec.to_builtins(found)
+        jsonio.canonical(told)
+        plan = msgspec.convert(told, MeterPlan)
     except (TypeError, ValueError) as error:
-        return f"its plan is malformed: {error}"
+        raise MeterUnavailable(f"its plan is malformed: {error}") from error
+    if fault := _fault_of(plan) or next(_unknown(plan, told), ""):
+        raise MeterUnavailable(fault)
+    return plan
+
+
+def _fault_of(plan: MeterPlan) -> str:
     seen: set[str] = set()
     for name in (device.device for device in plan.devices):
         if not name or not name.isprintable() or set(name) & set(_PARTS):
@@ -37,17 +52,52 @@ def fault_of_plan(plan: object) -> str:
     return "" if plan.devices or plan.reason else "it names no device, and gives no reason"
 
 
-def fault_of_reader(reader: Reader) -> str:
-    """Why an object cannot be read as a meter's reader, else empty.
+def _unknown(plan: MeterPlan, told: dict[str, Any]) -> Iterator[str]:
+    """Facts that kit does not know: a plan without them would not be what the meter said."""
+    for device, said in zip(plan.devices, told["devices"], strict=True):
+        for quantity, facts in device.quantities.items():
+            if name := _lost(said["quantities"][quantity], msgspec.to_builtins(facts)):
+                yield f"{device.device}: kit does not know the fact {name!r} of {quantity}"
+
+
+def _lost(said: dict[str, Any], kept: dict[str, Any]) -> str:
+    """The first key of a document whose value is not kept, else empty."""
+    for key, value in said.items():
+        if value is not None and key not in kept:
+            return key
+        if isinstance(value, dict) and (inside := _lost(value, kept[key])):
+            return inside
+    return ""
+
+
+@dataclass
+class _Fitting:
+    """A reader whose devices are records."""
+
+    tiers: tuple[Tier, ...]
+    devices: tuple[MeterDevice, ...]
+    explain: Callable[[int], str]
+    close: Callable[[], None]
+
+
+def reader_of(found: Reader) -> Reader:
+    """What a meter opened, with its devices as a plan has them; closed where it does not fit.
 
     Raises:
+        MeterUnavailable: it cannot be read, and why.
         AttributeError, TypeError: it has no devices or tiers.
     """
-    plan = MeterPlan(name="", alias=None, devices=tuple(reader.devices), reason="read")
-    if fault := fault_of_plan(plan):
-        return fault
-    wrong = (t.name for t in reader.tiers if not isinstance(t.period_s, int | float))
-    return next((f"the period of its tier {name} is no number" for name in wrong), "")
+    plan = MeterPlan(name="", alias=None, devices=tuple(found.devices), reason="read")
+    try:
+        devices, tiers = plan_of(plan).devices, tuple(found.tiers)
+        for tier in tiers:
+            if not isinstance(tier.period_s, int | float):
+                raise MeterUnavailable(f"the period of its tier {tier.name} is no number")
+    except MeterUnavailable:
+        with suppress(Exception):
+            found.close()
+        raise
+    return _Fitting(tiers, devices, found.explain, found.close)
 
 
 def period_s(tier: Tier) -> float:

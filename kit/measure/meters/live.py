@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Any
 
 from kit.core import limits
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice
 from kit.core.units import QUANTITIES, scale_of
 from kit.energy import scopes
@@ -33,7 +33,7 @@ class Live:
 
     def __init__(self, devices: Iterable[MeterDevice] = ()) -> None:
         self._lock = threading.Lock()
-        self._facts: dict[tuple[str, str], dict[str, Any]] = {}
+        self._facts: dict[tuple[str, str], QuantityFacts] = {}
         self._scopes: dict[str, scopes.Scope] = {}
         self._seen: dict[str, dict[str, tuple[int, int]]] = {}  # device → quantity → (ns, raw)
         self._sums: dict[str, RunningSum] = {}

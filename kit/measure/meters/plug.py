@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
+from msgspec.structs import replace
+
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterPlan, Record
 from kit.core.units import Scope
 from kit.energy.scopes.wall import GAIN, GAIN_SOURCE
@@ -192,32 +195,36 @@ def _generic(config: dict[str, Any]) -> Profile:
 def _point(each: Measurement, config: dict[str, Any], security: str) -> Point:
     """A value with the plan's facts about it; host.toml's word goes before the profile's."""
     scale = webreader.scale(_UNITS[each.quantity][each.unit], each.digits)
-    facts: dict[str, Any] = {
-        "poll_s": float(config.get("poll_s", POLL_S)),
-        "scale": scale,
-        "unit": "W" if each.quantity == "pdu_power" else "J",
-        "resolution": each.resolution or scale,
-        "source": each.source,
-        "security": security,
-    }
-    keys = ("period_s", "gain", "offset", "squelch")
-    facts |= {key: value for key in keys if (value := getattr(each, key)) is not None}
-    if each.gain is not None:
-        facts["gain_source"] = each.gain_source
-    if config.get("period_s"):
-        facts["period_s"] = float(config["period_s"])
-    if "period_s" not in facts:
-        facts["period_reason"] = _NO_PERIOD
-    if each.quantity == "pdu_energy":
-        return Point(each.quantity, each.pointer, each.digits, facts)
-    if config.get("gain") is not None:
-        facts |= {"gain": float(config["gain"]), "gain_source": str(config["gain_source"])}
-    elif each.gain is None:
-        facts |= {"gain": GAIN, "gain_source": GAIN_SOURCE}
-    if config.get("squelch") is not None:
-        facts["squelch"] = float(config["squelch"])
-    facts["summed"] = True
+    period_s = float(config["period_s"]) if config.get("period_s") else each.period_s
+    facts = QuantityFacts(
+        poll_s=float(config.get("poll_s", POLL_S)),
+        scale=scale,
+        unit="W" if each.quantity == "pdu_power" else "J",
+        resolution=each.resolution or scale,
+        source=each.source,
+        security=security,
+        period_s=period_s,
+        period_reason=_NO_PERIOD if period_s is None else None,
+        gain=each.gain,
+        gain_source=None if each.gain is None else each.gain_source,
+        offset=each.offset,
+        squelch=each.squelch,
+    )
+    if each.quantity == "pdu_power":
+        facts = _of_power(facts, config)
     return Point(each.quantity, each.pointer, each.digits, facts)
+
+
+def _of_power(facts: QuantityFacts, config: dict[str, Any]) -> QuantityFacts:
+    """The facts of a power, with the accuracy that host.toml states, or the prior."""
+    if config.get("gain") is not None:
+        gain, source = float(config["gain"]), str(config["gain_source"])
+        facts = replace(facts, gain=gain, gain_source=source)
+    elif facts.gain is None:
+        facts = replace(facts, gain=GAIN, gain_source=GAIN_SOURCE)
+    if config.get("squelch") is not None:
+        facts = replace(facts, squelch=float(config["squelch"]))
+    return replace(facts, summed=True)
 
 
 METER = Plug()

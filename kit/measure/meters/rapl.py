@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from kit.core.facts import QuantityFacts
 from kit.core.limits import PACKAGE_W
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
@@ -123,9 +124,7 @@ class _Counter:
 
 
 def _device(zone: Zone) -> MeterDevice:
-    facts: dict[str, Any] = {"reason": zone.fault, "summed": zone.summed}
-    if not zone.fault:
-        facts = _facts(zone)
+    facts = QuantityFacts(reason=zone.fault, summed=zone.summed) if zone.fault else _facts(zone)
     covers = f" ({zone.covers})" if zone.covers else ""
     description = f"RAPL zone {zone.name} at {zone.path.name}{covers}"
     return MeterDevice(
@@ -133,17 +132,15 @@ def _device(zone: Zone) -> MeterDevice:
     )
 
 
-def _facts(zone: Zone) -> dict[str, Any]:
-    found: dict[str, Any] = {"wrap": zone.wrap} if zone.wrap else {}
-    if zone.limit_w:
-        found["limit_w"] = zone.limit_w
-    return {
-        **found,
-        "poll_s": _poll_s([zone]),
-        "summed": zone.summed,
-        "gain": GAIN,
-        "gain_source": GAIN_SOURCE,
-    }
+def _facts(zone: Zone) -> QuantityFacts:
+    return QuantityFacts(
+        wrap=zone.wrap or None,
+        limit_w=zone.limit_w or None,
+        poll_s=_poll_s([zone]),
+        summed=zone.summed,
+        gain=GAIN,
+        gain_source=GAIN_SOURCE,
+    )
 
 
 def _poll_s(found: Sequence[Zone]) -> float:

@@ -26,6 +26,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from kit.core.jsonio import MAX_SAFE_INTEGER
 from kit.core.limits import PACKAGE_W
 from kit.measure.meters.base import MeterUnavailable
@@ -92,7 +94,7 @@ def zones(root: Path = ROOT) -> tuple[Zone, ...]:
     found = list(_with_mirror(found, mirrored))
     if all(zone.fault for zone in found):
         faults = [zone.fault for zone in found]
-        raise MeterUnavailable(_DENIED if _DENIED in faults else (faults or [_NO_RAPL])[0])
+        raise _unavailable(_DENIED if _DENIED in faults else (faults or [_NO_RAPL])[0])
     return tuple(sorted(found, key=lambda z: (not z.summed, z.device)))
 
 
@@ -174,8 +176,12 @@ def growing(found: Sequence[Zone]) -> tuple[Zone, ...]:
         still = {path: count for path, count in still.items() if _count(path) == count}
     told = tuple(zone._replace(fault=_STANDS) if zone.path in still else zone for zone in found)
     if all(zone.fault for zone in told):
-        raise MeterUnavailable(told[0].fault)
+        raise _unavailable(told[0].fault)
     return told
+
+
+def _unavailable(why: str) -> MeterUnavailable:
+    return MeterUnavailable(why, "no_permission" if why == _DENIED else UNSET)
 
 
 def _count(zone: Path) -> int | None:

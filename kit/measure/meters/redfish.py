@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterPlan
 from kit.core.units import Scope
 from kit.measure.meters import webreader
@@ -206,38 +209,36 @@ def _ways() -> tuple[str, ...]:
 
 def _points(way: str, config: dict[str, Any], security: str) -> Iterator[Point]:
     """The power that a document reports, and the energy where it can."""
-    common: dict[str, Any] = {
-        "poll_s": float(config.get("poll_s", POLL_S)),
-        "security": security,
-        "rounding": _ROUNDED,
-    }
-    if config.get("period_s"):
-        common["period_s"] = float(config["period_s"])
-    else:
-        common["period_reason"] = _NO_PERIOD
+    stated_s = float(config["period_s"]) if config.get("period_s") else None
+    common = QuantityFacts(
+        poll_s=float(config.get("poll_s", POLL_S)),
+        security=security,
+        rounding=_ROUNDED,
+        period_s=stated_s,
+        period_reason=None if stated_s else _NO_PERIOD,
+    )
     is_power = way == "Power"
     pointer = "/PowerControl/0/PowerConsumedWatts" if is_power else "/PowerWatts/Reading"
     word = "PowerControl[0].PowerConsumedWatts" if is_power else "PowerWatts.Reading"
-    facts = {
-        **common,
-        "scale": webreader.scale(1, _W_DIGITS),
-        "unit": "W",
-        "resolution": 1.0,
-        "offset": 1.0,
-        "source": f"{way} {word}, W",
-        "gain": PRIOR_GAIN,
-        "gain_source": _PRIOR,
-        "lag_u_s": round(LONGEST_LAG_S / math.sqrt(3), 3),
-        "lag_source": _LAG,
-        "summed": not config.get("inside", False),
-    }
-    yield Point("pdu_power", pointer, _W_DIGITS, facts, rounded=True)
+    power = replace(
+        common,
+        scale=webreader.scale(1, _W_DIGITS),
+        unit="W",
+        resolution=1.0,
+        offset=1.0,
+        source=f"{way} {word}, W",
+        gain=PRIOR_GAIN,
+        gain_source=_PRIOR,
+        lag_u_s=round(LONGEST_LAG_S / math.sqrt(3), 3),
+        lag_source=_LAG,
+        summed=not config.get("inside", False),
+    )
+    yield Point("pdu_power", pointer, _W_DIGITS, power, rounded=True)
     if not is_power:
         scale = webreader.scale(_JOULES_A_KWH, _KWH_DIGITS)
-        about = {"scale": scale, "unit": "J", "resolution": scale}
         source = "EnvironmentMetrics EnergykWh.Reading, kWh since it was last reset"
-        told = {**common, **about, "source": source}
-        yield Point("pdu_energy", "/EnergykWh/Reading", _KWH_DIGITS, told, rounded=True)
+        energy = replace(common, scale=scale, unit="J", resolution=scale, source=source)
+        yield Point("pdu_energy", "/EnergykWh/Reading", _KWH_DIGITS, energy, rounded=True)
 
 
 METER = Redfish()

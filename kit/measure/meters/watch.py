@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
 from kit.core import limits
+from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.model import MeterDevice, meter_label
 from kit.core.units import NS, QUANTITIES, event_reasons, scale_of
 from kit.energy import scopes
@@ -89,8 +90,8 @@ class _Device:
             n: RunningSum(n, facts, growth[n], _pace_s(n))
             for n, facts in self._read(growth).items()
         }
-        told = (f.get("reason") for n, f in self._facts.items() if n in growth)
-        self._reasons = [str(why) for why in told if why]
+        told = (f.reason for n, f in self._facts.items() if n in growth)
+        self._reasons = [why for why in told if why]
         self._context: dict[str, int] = {}
         self._failed: dict[str, str] = {}
         self.lost = ""  # why the last read of its meter gave nothing
@@ -106,7 +107,7 @@ class _Device:
             self._context.pop(name, None)
             return
         self._failed.pop(name, None)
-        found, facts = self._sums.get(name), self._facts.get(name, {})
+        found, facts = self._sums.get(name), self._facts.get(name, NO_FACTS)
         if why := self._no_reading(name, facts, reading):
             self._failed[name] = why
             self._context.pop(name, None)
@@ -138,9 +139,9 @@ class _Device:
             meter=self._meter,
         )
 
-    def _read(self, growth: Mapping[str, Growth]) -> dict[str, dict[str, Any]]:
+    def _read(self, growth: Mapping[str, Growth]) -> dict[str, QuantityFacts]:
         """The facts of what is read, best first."""
-        return {n: self._facts[n] for n in growth if "reason" not in self._facts.get(n, {"reason"})}
+        return {n: f for n in growth if (f := self._facts.get(n)) is not None and f.is_read}
 
     def _growing(self) -> Iterator[RunningSum]:
         """The sums that are surely the device's own, best first."""
@@ -149,7 +150,7 @@ class _Device:
         main = self._scope.main if self._scope else frozenset[str]()
         return (s for n, s in self._sums.items() if is_own or n not in main)
 
-    def _no_reading(self, name: str, facts: Mapping[str, Any], reading: Reading) -> str:
+    def _no_reading(self, name: str, facts: QuantityFacts, reading: Reading) -> str:
         """Why a value is no reading: a power of 0 W, or more than the device can give."""
         raw = reading.raw or 0
         if self._scope and name in self._scope.power and raw <= 0:
@@ -184,7 +185,7 @@ class _Device:
 
     def _stale_ns(self, quantity: str) -> float:
         """After how long a reading is old: a device that is asked seldom has older ones."""
-        poll_s = limits.seconds_of(self._facts[quantity], "poll_s", 0.0)
+        poll_s = limits.seconds_or(self._facts[quantity].poll_s, 0.0)
         return max(_STALE_NS, _STALE_POLLS * poll_s / NS)
 
     def _still(self) -> str:
@@ -277,15 +278,14 @@ def watch(
         watched: list[_Watched] = []
         for name, alias in wanted:
             try:
-                reader = get(name).open(alias, config(name, alias), clock)
-                fault = fit.fault_of_reader(reader)
+                reader = fit.reader_of(get(name).open(alias, config(name, alias), clock))
             except MeterUnavailable as reason:
                 absent[meter_label(name, alias)] = str(reason)
                 continue
             except Exception as error:  # another package's meter may raise anything
                 absent[meter_label(name, alias)] = f"the meter failed: {type(error).__name__}"
                 continue
-            if fault or (fault := _shared(reader, watched)):
+            if fault := _shared(reader, watched):
                 absent[meter_label(name, alias)] = fault
                 with suppress(Exception):
                     reader.close()

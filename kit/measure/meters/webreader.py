@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
+from kit.core.facts import Probe, QuantityFacts
 from kit.core.model import MeterDevice
+from kit.core.units import scale_of
 from kit.measure.meters import web
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier
 from kit.record.events import Clock
@@ -42,7 +46,7 @@ class Point(NamedTuple):
     quantity: str
     pointer: str
     digits: int
-    facts: dict[str, Any]
+    facts: QuantityFacts
     rounded: bool = False
 
 
@@ -163,11 +167,12 @@ def planned(sources: Iterable[Source]) -> tuple[MeterDevice, ...]:
 def _device(source: Source, told: Iterable[tuple[Point, tuple[int, int | None]]]) -> MeterDevice:
     quantities = {}
     for point, (rc, value) in told:
-        facts = dict(point.facts)
+        facts = point.facts
         if rc:
-            facts["reason"] = explain(rc)
+            facts = replace(facts, reason=explain(rc))
         elif point.quantity == "pdu_power" and value is not None:
-            facts["probe"] = {"watts": round(value * facts["scale"], 6)}
+            watts = round(value * scale_of(point.quantity, facts), 6)
+            facts = replace(facts, probe=Probe(watts=watts))
         quantities[point.quantity] = facts
     return MeterDevice(device=source.device, description=source.description, quantities=quantities)
 

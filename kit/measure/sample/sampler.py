@@ -96,16 +96,12 @@ def _opened(
 def _reader(wanted: dict[str, Any], clock: Clock) -> meters.Reader:
     """Open a meter; any exception becomes the reason why it does not open."""
     try:
-        reader = meters.get(wanted["name"]).open(wanted["alias"], wanted["config"], clock)
-        fault = fit.fault_of_reader(reader)
+        opened = meters.get(wanted["name"]).open(wanted["alias"], wanted["config"], clock)
+        return fit.reader_of(opened)
     except MeterUnavailable:
         raise
     except Exception as error:
         raise MeterUnavailable(f"{type(error).__name__}: {error}") from error
-    if fault:
-        _quietly(reader.close)
-        raise MeterUnavailable(fault)
-    return reader
 
 
 def _quietly(close: Callable[[], None]) -> None:

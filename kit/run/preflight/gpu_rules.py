@@ -243,8 +243,7 @@ def _instead(alias: str, measured: Sequence[MeterDevice]) -> str | None:
     """The best power reading in place of the counter."""
     for device in measured:
         for quantity, name in _INSTEAD.items():
-            facts = device.quantities.get(quantity, {"reason": "not read"})
-            if device.device == alias and "reason" not in facts:
+            if device.device == alias and device.reads(quantity):
                 return name
     return None
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kit.core import limits
+from kit.core.facts import QuantityFacts, known
 from kit.core.model import Finding, MeterDevice, MeterPlan
-from kit.core.units import QUANTITIES
+from kit.core.units import QUANTITIES, scale_of
 from kit.energy import sanity, scopes
 from kit.energy.reasons import sentence
 from kit.measure import meters as registry
@@ -41,7 +42,7 @@ def meter(plan: MeterPlan) -> Finding:
     remedy = registry.get(plan.name).remedy
     if is_aliased(plan.name):
         return fail(f"{plan.name.upper()}_UNREACHABLE", f"{name} cannot be read: {reason}", remedy)
-    if plan.name == "rapl" and "permi" in reason.lower():
+    if plan.name == "rapl" and plan.cause == "no_permission":
         return warn("RAPL_UNREADABLE", f"{name} cannot be read: {reason}", _READABLE)
     return warn("METER_ABSENT", f"{name} measures nothing: {reason}", remedy)
 
@@ -59,19 +60,20 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
             yield warn("PDU_IMPLAUSIBLE", reason, "compare outlets and profile: `kit pdu probe`")
     powers = [facts for plan in outlets for facts in _powers(plan)]
     for facts in powers:
-        if odd := sanity.against_itself(facts["probe"], float(facts.get("resolution", 1.0))):
+        step_w = known(facts.resolution, 1.0)
+        if facts.probe and (odd := sanity.against_itself(facts.probe, step_w)):
             yield warn(
                 "PDU_IMPLAUSIBLE", sentence(odd), "compare outlets and profile: `kit pdu probe`"
             )
-        if unused := facts.get("calibration_unused"):
+        if unused := facts.calibration_unused:
             remedy = "repeat it with `kit pdu calibrate`"
             yield warn("PDU_UNCALIBRATED", f"the PDU's calibration is not used: {unused}", remedy)
-    summed = [facts for facts in powers if facts.get("summed")]
+    summed = [facts for facts in powers if facts.summed]
     grown = [v for v in gpu_energy.values() if isinstance(v, int) and not isinstance(v, bool)]
     if not summed or any(plan.reason for plan in outlets):
         return
-    wall_w = sum(f["probe"]["watts"] * f.get("correction", 1.0) for f in summed)
-    gain = max(float(facts.get("gain", 0.0)) for facts in summed)
+    wall_w = sum((_watts(facts) or 0.0) * known(facts.correction, 1.0) for facts in summed)
+    gain = max(facts.gain or 0.0 for facts in summed)
     if below := sanity.power_below_parts(wall_w, gain, sum(grown) * 1e-3 / _WATCHED_S):
         yield warn(
             "PDU_IMPLAUSIBLE",
@@ -82,29 +84,29 @@ def wall(plans: Sequence[MeterPlan], gpu_energy: Mapping[str, Any]) -> Iterator[
 
 def _impossible(device: MeterDevice) -> str:
     """Why an outlet's reading at planning is impossible; empty if it is possible."""
-    facts = device.quantities.get("pdu_power", {})
-    watts = facts.get("probe", {}).get("watts")
-    if watts is None:
+    facts = device.facts("pdu_power")
+    if (watts := _watts(facts)) is None:
         return ""
-    raw = round(watts / float(facts.get("scale", 1.0)))
+    raw = round(watts / scale_of("pdu_power", facts))
     reason = limits.fault("pdu_power", facts, raw, device.device)
     return f"{device.device}: {reason}" if reason else ""
 
 
-def _powers(plan: MeterPlan) -> list[dict[str, Any]]:
+def _powers(plan: MeterPlan) -> list[QuantityFacts]:
     """The facts of each power that was read at planning."""
-    powers = [device.quantities.get("pdu_power", {}) for device in plan.devices]
-    return [facts for facts in powers if "watts" in facts.get("probe", {})]
+    powers = [device.facts("pdu_power") for device in plan.devices]
+    return [facts for facts in powers if _watts(facts) is not None]
+
+
+def _watts(facts: QuantityFacts) -> float | None:
+    """The power that was read at planning, W."""
+    return facts.probe.watts if facts.probe else None
 
 
 def _silent(device: MeterDevice) -> str:
     """Why nothing of a device is read; empty if something is."""
-    quantities = list(device.quantities.values())
-    return (
-        str(quantities[0]["reason"])
-        if quantities and all("reason" in facts for facts in quantities)
-        else ""
-    )
+    reasons = [facts.reason for facts in device.quantities.values()]
+    return (reasons[0] or "") if reasons and None not in reasons else ""
 
 
 def _is_missed(plan: MeterPlan, device: MeterDevice) -> bool:
@@ -113,7 +115,7 @@ def _is_missed(plan: MeterPlan, device: MeterDevice) -> bool:
     Graphics that are off draw no power, and a desktop's memory is not counted.
     """
     quantities = device.quantities.values()
-    return plan.name != "rapl" or any(facts.get("summed", True) for facts in quantities)
+    return plan.name != "rapl" or any(facts.is_summed for facts in quantities)
 
 
 def energy(plans: Sequence[MeterPlan]) -> Iterator[Finding]:
@@ -145,7 +147,7 @@ def _working(plans: Sequence[MeterPlan]) -> list[MeterPlan]:
 def _reads_energy(device: MeterDevice) -> bool:
     """Whether any quantity of an energy scope is read; a card in MIG mode has none."""
     return any(
-        "reason" not in facts and facts.get("summed", True)
+        facts.is_read and facts.is_summed
         for name, facts in device.quantities.items()
         if name in QUANTITIES and QUANTITIES[name].scope != "none"
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.model import EnergyValue, Event, MeterPlan
 from kit.energy import names
 from kit.energy.running import Window, source_of
@@ -258,11 +259,11 @@ class RunState:
         }
         return {d: _unsure(value) for d, value in found.items()} if self._by_power else found
 
-    def _devices_of(self, scope: str) -> Mapping[str, Mapping[str, Any]]:
+    def _devices_of(self, scope: str) -> Mapping[str, QuantityFacts]:
         """The devices of a scope's sum; without a plan those with a sum, by their names."""
         if self._facts:
             return self._facts.get(scope, {})
-        return {d: {} for d in self._sums if scope_of(d) == scope}
+        return {d: NO_FACTS for d in self._sums if scope_of(d) == scope}
 
     def _rates(self) -> Progress:
         said = self._progress
@@ -287,13 +288,13 @@ class RunState:
         )
 
 
-def _facts_of(meters: Sequence[MeterPlan]) -> dict[str, dict[str, Mapping[str, Any]]]:
+def _facts_of(meters: Sequence[MeterPlan]) -> dict[str, dict[str, QuantityFacts]]:
     """scope → device → facts of the quantity of the scope's running sum."""
-    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    found: dict[str, dict[str, QuantityFacts]] = {}
     for meter in meters:
         for device in meter.devices:
             source = source_of(device)
-            if source and source.facts.get("summed", True):
+            if source and source.facts.is_summed:
                 found.setdefault(source.scope.name, {})[device.device] = source.facts
     return found
 

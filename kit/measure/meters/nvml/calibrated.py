@@ -13,12 +13,12 @@ The facts, on the counter and on each power quantity alike, since all are views 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from kit.measure.meters.nvml.cards import Card
 
@@ -49,22 +49,20 @@ def _with(card: Card, calibration: Mapping[str, Any] | None) -> Card:
     if "calibration_sha256" in calibration:
         added["calibration_sha256"] = calibration["calibration_sha256"]
     told = {
-        name: {**facts, **added} if name in _QUANTITIES and "reason" not in facts else facts
+        name: replace(facts, **added) if name in _QUANTITIES and facts.is_read else facts
         for name, facts in card.device.quantities.items()
     }
-    return replace(card, device=msgspec.structs.replace(card.device, quantities=told))
+    return dataclasses.replace(card, device=replace(card.device, quantities=told))
 
 
 def facts_of(calibration: Mapping[str, Any]) -> dict[str, Any]:
     """What a calibration (``kit.calibration/1``, its UUID apart) adds to a plan's facts."""
-    facts = {
+    return {
         "gain_correction": calibration["gain"],
         "offset_correction_w": calibration["offset_w"],
         "gain": calibration["u_gain"] * math.sqrt(3),
         "offset": calibration["u_offset_w"] * math.sqrt(3),
         "gain_source": "calibrated {date} against {reference}: {source}".format(**calibration),
-        "valid_w": list(calibration["valid_w"]),
+        "valid_w": tuple(calibration["valid_w"]),
+        **({"valid_degc": tuple(met)} if (met := calibration.get("valid_degc")) else {}),
     }
-    if calibration.get("valid_degc"):
-        facts["valid_degc"] = list(calibration["valid_degc"])
-    return facts

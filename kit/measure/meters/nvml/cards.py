@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
+from msgspec.structs import replace
+
+from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.model import MeterDevice
 from kit.energy.scopes.gpu import GAIN, GAIN_SOURCE
 from kit.measure.meters.base import MeterUnavailable
@@ -46,8 +48,6 @@ from kit.measure.meters.nvml.quantities import (
 )
 from kit.record.events import Clock
 
-Facts = dict[str, Any]
-
 _SHARED = "NVML gives the whole board's power here, not this {}'s"
 _STILL = "its changes, in less than a second before the run, showed no even pace"
 _ZERO = "the driver reads 0: no sensor"
@@ -78,11 +78,11 @@ class Card:
 
     def reads(self, quantity: str) -> bool:
         """Whether this card gives ``quantity``."""
-        return "reason" not in self.device.quantities.get(quantity, {"reason": "unknown"})
+        return self.device.reads(quantity)
 
     def cost_s(self, quantity: str) -> float:
         """Seconds that one call takes."""
-        return float(self.device.quantities[quantity]["call_s"])
+        return self.device.facts(quantity).call_s or 0.0
 
 
 def cards(api: Api, count: int | None, clock: Clock, *, watch: bool = False) -> list[Card]:
@@ -101,7 +101,7 @@ def cards(api: Api, count: int | None, clock: Clock, *, watch: bool = False) -> 
         raise MeterUnavailable("the NVIDIA driver sees no GPU")
     found = [_asked(api, index, clock) for index in range(min(present, count or present))]
     if not any(card.device.quantities.keys() - set(POWER) for card in found):
-        raise MeterUnavailable(str(found[0].device.quantities["gpu_energy"]["reason"]))
+        raise MeterUnavailable(found[0].device.facts("gpu_energy").reason or "no GPU can be read")
     if watch:
         _add_counter_periods(found, clock)
         _add_power_periods(found, clock)
@@ -118,7 +118,7 @@ def _asked(api: Api, index: int, clock: Clock) -> Card:
         why = f"{alias}: {api.explain(rc)}"
     except Exception as error:
         why = f"{alias} cannot be asked: {type(error).__name__}: {error}"
-    told: dict[str, Facts] = {name: {"reason": why} for name in POWER}
+    told = dict.fromkeys(POWER, QuantityFacts(reason=why))
     device = MeterDevice(device=alias, description="a GPU that cannot be asked", quantities=told)
     return Card(device, Board(api, index, handle), {}, {})
 
@@ -129,7 +129,8 @@ def _card(api: Api, board: Board, alias: str, clock: Clock) -> Card:
     even = {quantity: how for quantity, how in asked.items() if quantity not in PROCESSES}
     paces = {q: _paced(told, q, partial(board.value, how), clock) for q, how in even.items()}
     for quantity in set(PROCESSES) & set(asked):
-        told[quantity]["call_s"] = round(call_s(partial(board.value, asked[quantity]), clock), 6)
+        cost_s = round(call_s(partial(board.value, asked[quantity]), clock), 6)
+        told[quantity] = replace(told[quantity], call_s=cost_s)
     _add_facts(told, asked)
     _add_limit(board, told)
     description = str(name) if rc == 0 else "a GPU without a name"
@@ -137,7 +138,9 @@ def _card(api: Api, board: Board, alias: str, clock: Clock) -> Card:
     return Card(device, board, asked, paces)
 
 
-def _told(api: Api, board: Board, clock: Clock) -> tuple[dict[str, Facts], dict[str, Asked]]:
+def _told(
+    api: Api, board: Board, clock: Clock
+) -> tuple[dict[str, QuantityFacts], dict[str, Asked]]:
     """By quantity: facts, or the reason why there is none; and how those are asked that are."""
     told = {
         "gpu_energy": _fact(api, counter_of(board), Asked(zero_is_absent=True)),
@@ -149,8 +152,8 @@ def _told(api: Api, board: Board, clock: Clock) -> tuple[dict[str, Facts], dict[
         told[quantity] = _fact(api, answer, how)
     shared = _shared(board, api)
     if shared:
-        told |= {name: {"reason": shared} for name in POWER}
-    return told, {q: how for q, how in asked.items() if "reason" not in told[q]}
+        told |= dict.fromkeys(POWER, QuantityFacts(reason=shared))
+    return told, {q: how for q, how in asked.items() if told[q].is_read}
 
 
 def _tried(board: Board, asked: Asked) -> tuple[Answer, Asked]:
@@ -164,39 +167,44 @@ def _tried(board: Board, asked: Asked) -> tuple[Answer, Asked]:
     return answer, way
 
 
-def _add_facts(told: dict[str, Facts], asked: Mapping[str, Asked]) -> None:
+def _add_facts(told: dict[str, QuantityFacts], asked: Mapping[str, Asked]) -> None:
     for quantity, how in asked.items():
-        if how.field is not None:
-            number, scope = how.field if isinstance(how.field, tuple) else (how.field, 0)
-            told[quantity]["source"] = f"field {number}" + (f", scope {scope}" if scope else "")
-        elif quantity in POWER or quantity in TIMES:
-            told[quantity]["source"] = "power usage" if quantity in POWER else "violation status"
+        told[quantity] = replace(told[quantity], source=_source(quantity, how))
     for quantity in POWER:
-        if "reason" not in told[quantity]:
-            told[quantity] |= {"gain": GAIN, "gain_source": GAIN_SOURCE}
+        if told[quantity].is_read:
+            told[quantity] = replace(told[quantity], gain=GAIN, gain_source=GAIN_SOURCE)
 
 
-def _add_limit(board: Board, told: Mapping[str, Facts]) -> None:
+def _source(quantity: str, how: Asked) -> str | None:
+    """How NVML is asked for a quantity, where it has several ways."""
+    if how.field is not None:
+        number, scope = how.field if isinstance(how.field, tuple) else (how.field, 0)
+        return f"field {number}" + (f", scope {scope}" if scope else "")
+    if quantity in POWER:
+        return "power usage"
+    return "violation status" if quantity in TIMES else None
+
+
+def _add_limit(board: Board, told: dict[str, QuantityFacts]) -> None:
     """The highest cap that the card can be set to: `kit.core.limits` judges its readings by it."""
     rc, limits = board.ask(lambda a, h: a.nvml.nvmlDeviceGetPowerManagementLimitConstraints(h))
     if rc or not limits or not limits[1]:
         return
     for quantity in POWER:
-        if "reason" not in told[quantity]:
-            told[quantity]["limit_w"] = round(limits[1] * 1e-3, 3)
+        if told[quantity].is_read:
+            told[quantity] = replace(told[quantity], limit_w=round(limits[1] * 1e-3, 3))
 
 
-def _paced(told: Mapping[str, Facts], quantity: str, ask: Ask, clock: Clock) -> Pace:
+def _paced(told: dict[str, QuantityFacts], quantity: str, ask: Ask, clock: Clock) -> Pace:
     """How often a quantity is read; the plan is told where it would not turn out otherwise."""
     cost = call_s(ask, clock)
     if quantity in POWER:
         pace = paced(cost, _power_s(told), POWER_SHARE, POWER_LADDER)
     else:
-        bare = quantity in WATCHED and any("reason" in told[name] for name in _LEAST_TIMES)
+        bare = quantity in WATCHED and any(not told[name].is_read for name in _LEAST_TIMES)
         pace = paced(cost, WATCH_S if bare else STATE_S, STATE_SHARE, STATE_LADDER)
-    told[quantity]["call_s"] = round(cost, 6)
-    if pace.sure:
-        told[quantity]["poll_s"] = pace.period_s
+    poll_s = pace.period_s if pace.sure else None
+    told[quantity] = replace(told[quantity], call_s=round(cost, 6), poll_s=poll_s)
     return pace
 
 
@@ -204,18 +212,18 @@ def _paced(told: Mapping[str, Facts], quantity: str, ask: Ask, clock: Clock) -> 
 _LEAST_TIMES = ("gpu_power_cap_time", "gpu_thermal_time")
 
 
-def _power_s(told: Mapping[str, Facts]) -> float:
+def _power_s(told: Mapping[str, QuantityFacts]) -> float:
     """Power is a cross-check at 10 Hz, and the way to the energy where another one lacks."""
-    bare = any("reason" in told[quantity] for quantity in ("gpu_energy", "gpu_power_sample"))
+    bare = any(not told[quantity].is_read for quantity in ("gpu_energy", "gpu_power_sample"))
     return POWER_S if bare else CHECK_S
 
 
-def _fact(api: Api, answer: Answer, asked: Asked) -> Facts:
+def _fact(api: Api, answer: Answer, asked: Asked) -> QuantityFacts:
     rc, raw = answer
     if rc or raw is None:
         told = api.explain(rc)
-        return {"reason": told if rc == UNSEEN else f"NVML: {told}"}
-    return {"reason": _ZERO} if asked.zero_is_absent and raw == 0 else {}
+        return QuantityFacts(reason=told if rc == UNSEEN else f"NVML: {told}")
+    return QuantityFacts(reason=_ZERO) if asked.zero_is_absent and raw == 0 else NO_FACTS
 
 
 def counter_of(board: Board) -> Answer:
@@ -243,7 +251,7 @@ def _usage_is_average(board: Board) -> bool:
     return not known_instant and tuple(compute or ()) != _GA100
 
 
-def _buffer(api: Api, board: Board, clock: Clock) -> Facts:
+def _buffer(api: Api, board: Board, clock: Clock) -> QuantityFacts:
     """The buffer of power samples, and the period at which the driver fills it."""
     begin = clock.now()
     rc, found = board.ask(
@@ -251,16 +259,19 @@ def _buffer(api: Api, board: Board, clock: Clock) -> Facts:
     )
     taken = (clock.now() - begin) * 1e-9
     if rc == NOT_FOUND:
-        return {"reason": "the buffer of power samples is empty"}
+        return QuantityFacts(reason="the buffer of power samples is empty")
     if rc:
-        return {"reason": f"NVML: {api.explain(rc)}"}
+        return QuantityFacts(reason=f"NVML: {api.explain(rc)}")
     stamps = [sample.timeStamp for sample in found[1]]
     gaps = [b - a for a, b in pairwise(stamps) if b > a]
     if not gaps:
-        return {"reason": "the buffer of power samples has no times"}
-    period_s = round(median(gaps) * 1e-6, 3)
-    facts = {"poll_s": BUFFER_S, "period_s": period_s, "slots": len(stamps)}
-    return {**facts, "call_s": round(taken, 6)}
+        return QuantityFacts(reason="the buffer of power samples has no times")
+    return QuantityFacts(
+        poll_s=BUFFER_S,
+        period_s=round(median(gaps) * 1e-6, 3),
+        slots=len(stamps),
+        call_s=round(taken, 6),
+    )
 
 
 def _add_counter_periods(found: Sequence[Card], clock: Clock) -> None:
@@ -276,11 +287,13 @@ def _add_counter_periods(found: Sequence[Card], clock: Clock) -> None:
         if ticker is None:
             continue
         if ticker.period_ns is None:
-            facts: Facts = {"reason": "the energy counter does not advance"}
+            facts = QuantityFacts(reason="the energy counter does not advance")
         else:
-            facts = dict(card.device.quantities["gpu_energy"])
-            facts |= {"period_s": round(ticker.period_ns * 1e-9, 2)}
-            facts |= {"call_s": round(ticker.latency_ns * 1e-9, 6)}
+            facts = replace(
+                card.device.quantities["gpu_energy"],
+                period_s=round(ticker.period_ns * 1e-9, 2),
+                call_s=round(ticker.latency_ns * 1e-9, 6),
+            )
         card.device.quantities["gpu_energy"] = facts
 
 
@@ -294,8 +307,12 @@ def _add_power_periods(found: Sequence[Card], clock: Clock) -> None:
     for card in found:
         for quantity in set(_CHANGING) & set(card.asked):
             period_s = found_s.get(f"{card.alias} {quantity}")
-            told = {"period_s": period_s} if period_s else {"period_reason": _STILL}
-            card.device.quantities[quantity].update(told)
+            facts = card.device.quantities[quantity]
+            card.device.quantities[quantity] = (
+                replace(facts, period_s=period_s)
+                if period_s
+                else replace(facts, period_reason=_STILL)
+            )
 
 
 def _shared(board: Board, api: Api) -> str | None:

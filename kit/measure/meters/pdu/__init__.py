@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
+from kit.core.facts import Probe, QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
-from kit.core.units import Scope, significant
+from kit.core.units import Scope, scale_of, significant
 from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
 from kit.measure.meters.pdu.points import POLL_S, SAMPLED, Point, complete, of_config
 from kit.measure.meters.pdu.profiles import AMPS_ONLY
@@ -89,7 +92,7 @@ def _understood(asked: Sequence[Point], snmp: Snmp) -> tuple[Sequence[Point], Se
     now may answer later; until its digits are known, its numbers are kept, but not shown.
     """
     try:
-        found = [point for point in complete(asked, snmp) if "reason" not in point.facts]
+        found = [point for point in complete(asked, snmp) if point.facts.is_read]
     except MeterUnavailable:
         return asked, [point for point in asked if not point.asked]
     return found, found
@@ -107,27 +110,27 @@ def _found(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevi
     codes = {p.quantity: rc for p, (rc, _) in zip(asked, answers, strict=True) if rc == 0}
     found = [_judged(p, rc) for p, (rc, _) in zip(asked, answers, strict=True)]
     powers = [point for point in found if point.quantity == "pdu_power"]
-    if all("reason" in point.facts for point in powers):
+    if all(not point.facts.is_read for point in powers):
         amps = f"; it tells amperes alone: {AMPS_ONLY}" if "pdu_current" in codes else ""
-        raise MeterUnavailable(f"{powers[0].facts['reason']}{amps}")
+        raise MeterUnavailable(f"{powers[0].facts.reason}{amps}")
     return _devices(_checked(found, answers))
 
 
 def _judged(point: Point, rc: int) -> Point:
-    if rc == 0 or "reason" in point.facts:
+    if rc == 0 or not point.facts.is_read:
         return point
-    return point._replace(facts={**point.facts, "reason": explain(rc)})
+    return point._replace(facts=replace(point.facts, reason=explain(rc)))
 
 
 def _checked(found: Sequence[Point], answers: Sequence[Answer]) -> list[Point]:
     """The points that are sampled; powers with what the probe read, to be checked against."""
     seen: dict[str, dict[str, float]] = {}
     for point, (_, raw) in zip(found, answers, strict=True):
-        if point.quantity in _CHECKS and "reason" not in point.facts and raw is not None:
-            value = significant(raw * float(point.facts["scale"]))
+        if point.quantity in _CHECKS and point.facts.is_read and raw is not None:
+            value = significant(raw * scale_of(point.quantity, point.facts))
             seen.setdefault(point.device, {})[_CHECKS[point.quantity]] = value
     return [
-        point._replace(facts={**point.facts, "probe": seen[point.device]})
+        point._replace(facts=replace(point.facts, probe=Probe(**seen[point.device])))
         if point.quantity == "pdu_power" and point.device in seen
         else point
         for point in found
@@ -142,17 +145,17 @@ def _where(alias: str | None, reason: str) -> str:
 
 
 def _devices(found: Sequence[Point]) -> tuple[MeterDevice, ...]:
-    quantities: dict[str, dict[str, dict[str, Any]]] = {}
+    quantities: dict[str, dict[str, QuantityFacts]] = {}
     for point in found:
-        quantities.setdefault(point.device, {})[point.quantity] = dict(point.facts)
+        quantities.setdefault(point.device, {})[point.quantity] = point.facts
     return tuple(
         MeterDevice(device=device, description=_description(told), quantities=told)
         for device, told in quantities.items()
     )
 
 
-def _description(told: dict[str, dict[str, Any]]) -> str:
-    sources = [str(facts["source"]) for facts in told.values() if "source" in facts]
+def _description(told: dict[str, QuantityFacts]) -> str:
+    sources = [facts.source for facts in told.values() if facts.source is not None]
     return "; ".join(sources) or "the PDU itself"
 
 

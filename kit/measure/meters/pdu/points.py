@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
+from kit.core.facts import QuantityFacts, known
 from kit.energy.scopes.wall import GAIN, GAIN_SOURCE
 from kit.measure.meters.base import MeterUnavailable
 from kit.measure.meters.pdu.profiles import AMPS_ONLY, SYS_UPTIME, Asked, Measurement, Profile, load
@@ -30,7 +33,7 @@ class Point(NamedTuple):
     device: str
     quantity: str
     oid: str
-    facts: dict[str, Any]
+    facts: QuantityFacts
     asked: tuple[tuple[Asked, str], ...] = ()
 
 
@@ -49,10 +52,10 @@ def of_config(alias: str | None, config: dict[str, Any]) -> tuple[Point, ...]:
     profile = load(str(config.get("profile")))
     chosen = select(profile, config.get("outlets") or (), config.get("inlets") or ())
     found = points(profile, str(alias), chosen, config.get("calibration") or {})
-    uptime = {"oid": SYS_UPTIME, "source": "sysUpTime, hundredths of a second"}
+    uptime = QuantityFacts(oid=SYS_UPTIME, source="sysUpTime, hundredths of a second")
     poll_s = float(config.get("poll_s", POLL_S))
     return tuple(
-        point._replace(facts={"poll_s": poll_s, **point.facts})
+        point._replace(facts=replace(point.facts, poll_s=poll_s))
         for point in (*found, Point(f"pdu:{alias}", "pdu_uptime", SYS_UPTIME, uptime))
     )
 
@@ -109,34 +112,37 @@ def points(
     """Every value of the chosen outlets and inlets, also those that serve a check alone."""
     for measurement in profile.measurements:
         for index, summed in chosen.get(measurement.of, {}).items():
-            facts = _facts(measurement, index)
+            oid = _oid(measurement.oid, measurement.index, index)
+            facts = replace(_facts(measurement), oid=oid)
             if measurement.quantity == "pdu_power":
-                facts |= {"summed": summed, **calibration}
-            if measurement.quantity == "pdu_energy":
-                facts["summed"] = False  # a second view of the same: it may stand at 0 all along
+                facts = replace(facts, summed=summed, **calibration)
+            if measurement.quantity == "pdu_energy":  # a second view: it may stand at 0 all along
+                facts = replace(facts, summed=False)
             kind = "" if measurement.of == "outlet" else measurement.of
             yield Point(
                 f"pdu:{alias}:{kind}{index}",
                 measurement.quantity,
-                facts["oid"],
+                oid,
                 facts,
                 tuple((a, _oid(a.oid, a.index, index)) for a in measurement.asked),
             )
 
 
-def _facts(measurement: Measurement, index: str) -> dict[str, Any]:
-    keys = ("gain", "gain_source", "offset", "squelch", "period_s")
-    known = {k: v for k in keys if (v := getattr(measurement, k)) not in (None, "")}
+def _facts(measurement: Measurement) -> QuantityFacts:
+    facts = QuantityFacts(
+        scale=measurement.scale,
+        unit=measurement.unit,
+        resolution=measurement.resolution,
+        source=measurement.source,
+        gain=measurement.gain,
+        gain_source=measurement.gain_source or None,
+        offset=measurement.offset,
+        squelch=measurement.squelch,
+        period_s=measurement.period_s,
+    )
     if measurement.quantity == "pdu_power" and measurement.gain is None:
-        known |= {"gain": GAIN, "gain_source": GAIN_SOURCE}
-    return {
-        "scale": measurement.scale,
-        "unit": measurement.unit,
-        "resolution": measurement.resolution,
-        "oid": _oid(measurement.oid, measurement.index, index),
-        "source": measurement.source,
-        **known,
-    }
+        return replace(facts, gain=GAIN, gain_source=GAIN_SOURCE)
+    return facts
 
 
 def _oid(oid: str, template: str, index: str) -> str:
@@ -164,27 +170,36 @@ def complete(found: Iterable[Point], snmp: Snmp) -> tuple[Point, ...]:
     )
 
 
-def _told(facts: dict[str, Any], answers: Iterable[tuple[Asked, Answer]]) -> dict[str, Any]:
-    found = dict(facts)
+def _told(facts: QuantityFacts, answers: Iterable[tuple[Asked, Answer]]) -> QuantityFacts:
+    found = facts
     for asked, (rc, raw) in answers:
         if rc or raw is None:
             if asked.fact not in ("gain", "period"):
-                found["reason"] = f"the PDU does not tell the {asked.fact} of it: {explain(rc)}"
+                why = f"the PDU does not tell the {asked.fact} of it: {explain(rc)}"
+                found = replace(found, reason=why)
         elif asked.fact == "unit" and raw != asked.equals:
-            found["reason"] = f"the PDU gives this in unit {raw}, not in {facts['unit']}"
+            why = f"the PDU gives this in unit {raw}, not in {facts.unit}"
+            found = replace(found, reason=why)
         elif asked.fact in ("digits", "prefix"):
             if raw not in (_DIGITS if asked.fact == "digits" else _PREFIXES):
-                found["reason"] = f"the PDU tells {raw} as the {asked.fact} of it: no number has it"
+                why = f"the PDU tells {raw} as the {asked.fact} of it: no number has it"
+                found = replace(found, reason=why)
                 continue
-            power = -raw if asked.fact == "digits" else 3 * (raw - _UNITS)
-            found["scale"] *= 10.0**power
-            found["resolution"] *= 10.0**power
+            found = _shifted(found, -raw if asked.fact == "digits" else 3 * (raw - _UNITS))
         elif (
             asked.fact == "gain"
             and 0 < raw * asked.scale <= _LARGEST_ERROR
-            and "correction" not in facts
+            and facts.correction is None
         ):
-            found |= {"gain": raw * asked.scale, "gain_source": "vendor: read from the PDU"}
+            gain = raw * asked.scale
+            found = replace(found, gain=gain, gain_source="vendor: read from the PDU")
         elif asked.fact == "period" and 0 < raw * asked.scale <= _LONGEST_S:
-            found.setdefault("period_s", raw * asked.scale)
+            found = replace(found, period_s=known(found.period_s, raw * asked.scale))
     return found
+
+
+def _shifted(facts: QuantityFacts, digits: int) -> QuantityFacts:
+    """The facts of a number whose point lies so many decimal digits further to the right."""
+    factor = 10.0**digits
+    scale, resolution = (known(n, 1.0) * factor for n in (facts.scale, facts.resolution))
+    return replace(facts, scale=scale, resolution=resolution)

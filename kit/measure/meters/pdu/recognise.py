@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from kit.core.units import scale_of
 from kit.measure.meters.base import MeterUnavailable
 from kit.measure.meters.pdu.points import Point, complete, points
 from kit.measure.meters.pdu.profiles import (
@@ -160,9 +161,9 @@ def _read(snmp: Snmp, asked: Sequence[Point], of: Part, names: dict[str, str]) -
     kind = "" if of == "outlet" else of
     for point, (rc, raw) in zip(asked, answers, strict=True):
         index = point.device.rpartition(":")[2].removeprefix(kind)
-        reason = point.facts.get("reason") or (explain(rc) if rc else "")
+        reason = point.facts.reason or (explain(rc) if rc else "")
         if raw is not None and not reason:
-            values[index][point.quantity] = raw * float(point.facts["scale"])
+            values[index][point.quantity] = raw * scale_of(point.quantity, point.facts)
         elif point.quantity == "pdu_power":
             reasons[index] = str(reason)
     for index, name in names.items():

@@ -23,8 +23,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
+from msgspec.structs import replace
+
+from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan, Sample
 from kit.energy.scopes.cpu import HOLE_POLLS
 from kit.measure.readers import Recording
@@ -95,7 +97,7 @@ def _gaps(found: Sequence[Read], t: Sequence[int]) -> tuple[tuple[int, int], ...
     """Intervals (ns) over which only a counter's total is known."""
     spans: list[tuple[int, int]] = []
     for c in found:
-        if c.makes_energy and "bridge_s" in c.facts:
+        if c.makes_energy and c.facts.bridge_s is not None:
             known = [t[i] for i, value in enumerate(c.values) if not math.isnan(value)]
             least = max(HOLE_POLLS * _poll_ns(known), _AVERAGE_NS)
             spans += [(a, b) for a, b in pairwise(known) if b - a > least]
@@ -122,11 +124,11 @@ def _meters(found: Sequence[Read], t: Sequence[int]) -> Iterator[MeterPlan]:
 
 
 def _device(device: str, own: Sequence[Read], poll_s: float) -> MeterDevice:
-    quantities: dict[str, dict[str, Any]] = {}
+    quantities: dict[str, QuantityFacts] = {}
     for c in own:
-        quantities[c.column.quantity] = {"poll_s": poll_s, **c.facts}
-        if c.column.quantity == POWER and "reason" in c.facts:
-            quantities["gpu_energy"] = {"reason": c.facts["reason"]}
+        quantities[c.column.quantity] = replace(c.facts, poll_s=poll_s)
+        if c.column.quantity == POWER and not c.facts.is_read:
+            quantities["gpu_energy"] = QuantityFacts(reason=c.facts.reason)
     titles = ", ".join(c.title for c in own)
     one = ", one socket alone" if device == PACKAGE else ""
     return MeterDevice(

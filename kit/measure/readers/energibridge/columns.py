@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from kit.core.errors import UsageError
+from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.measure.readers.energibridge import counter, gauge, unit
 from kit.measure.readers.energibridge.table import Table, refuse
 
@@ -56,13 +59,13 @@ class Read(NamedTuple):
     column: Column
     device: str
     values: list[float]
-    facts: dict[str, Any]
+    facts: QuantityFacts
 
     @property
     def makes_energy(self) -> bool:
         """Whether a scope's energy is computed from it."""
         is_source = self.device == PACKAGE or self.column.quantity == POWER
-        return is_source and "reason" not in self.facts
+        return is_source and self.facts.is_read
 
 
 def meaning(title: str) -> tuple[Column, str] | None:
@@ -88,7 +91,7 @@ def find(table: Table, name: str) -> tuple[list[Read], list[str]]:
             _check_unit(column, title, name)
             most = _MOST_RAW / column.factor * (1 - 1e-12)
             values = [v if abs(v) < most else math.nan for v in table.numbers(title)]
-            found.append(Read(title, column, device, values, {}))
+            found.append(Read(title, column, device, values, NO_FACTS))
             continue
         plain = title.partition(" (")[0]
         unused += [f"{title}: {why}" for p, why in _NO_ENERGY.items() if re.fullmatch(p, plain)]
@@ -173,10 +176,12 @@ def _counted(
     except UsageError as error:
         if c.device == PACKAGE:
             raise
-        return c._replace(values=joules, facts={"reason": error.message, "summed": False})
+        facts = QuantityFacts(reason=error.message, summed=False)
+        return c._replace(values=joules, facts=facts)
     if c.device == PACKAGE:
         said += found.notes
-    return c._replace(values=found.joules, facts=found.facts | {"summed": c.device == PACKAGE})
+    facts = replace(found.facts, summed=c.device == PACKAGE)
+    return c._replace(values=found.joules, facts=facts)
 
 
 def _powered(
@@ -188,5 +193,5 @@ def _powered(
     memory = max((size for size in sizes if not math.isnan(size)), default=math.nan)
     found = gauge.read(c.title, c.values, use[0] if use else None, memory, lines)
     said += found.notes
-    facts = {"reason": found.reason} if found.reason else {}
+    facts = QuantityFacts(reason=found.reason or None)
     return c._replace(values=found.milliwatts, facts=facts)

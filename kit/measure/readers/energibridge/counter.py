@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from kit.core.facts import QuantityFacts
 from kit.core.limits import PACKAGE_W
 from kit.energy.scopes.cpu import HOLE_POLLS, SHORTEST_HOLE_S
 from kit.measure.readers.energibridge.table import refuse
@@ -27,7 +28,7 @@ class Counter(NamedTuple):
     """
 
     joules: list[float]
-    facts: dict[str, Any]
+    facts: QuantityFacts
     notes: list[str]
 
 
@@ -57,10 +58,10 @@ def read(
         )
     notes = _missing(title, joules, lines)
     if len(known) < _LEAST:
-        return Counter(list(joules), {"reason": f"{title} has no readings"}, notes)
+        return Counter(list(joules), QuantityFacts(reason=f"{title} has no readings"), notes)
     if len({joules[i] for i in known}) == 1:
         reason = f"{title} stands still: it is not measured on this machine"
-        return Counter(list(joules), {"reason": reason}, notes)
+        return Counter(list(joules), QuantityFacts(reason=reason), notes)
     wrap = range_j or _range(joules[i] for i in known)
     kept = _good(title, joules, seconds, lines, known, wrap, name)
     dropped = sorted(set(known) - set(kept))
@@ -70,10 +71,10 @@ def read(
     ]
     clean = [value if i in set(kept) else math.nan for i, value in enumerate(joules)]
     if len(kept) < _LEAST:
-        return Counter(
-            clean, {"reason": f"{title} has too few readings that fit one another"}, notes
-        )
-    return Counter(clean, {"wrap": round(wrap * 1e6)} | _bridge(clean, seconds, wrap), notes)
+        reason = f"{title} has too few readings that fit one another"
+        return Counter(clean, QuantityFacts(reason=reason), notes)
+    facts = QuantityFacts(wrap=round(wrap * 1e6), bridge_s=_bridge_s(clean, seconds, wrap))
+    return Counter(clean, facts, notes)
 
 
 def _range(values: Any) -> float:
@@ -125,8 +126,9 @@ def _fits(before: float, after: float, seconds: float, wrap: float) -> bool:
     return 0 <= grown <= PACKAGE_W * max(seconds, _SHORTEST_S)
 
 
-def _bridge(joules: Sequence[float], seconds: Sequence[float], wrap: float) -> dict[str, float]:
-    """The longest gap between two readings (s) over which the counter is reliable.
+def _bridge_s(joules: Sequence[float], seconds: Sequence[float], wrap: float) -> float | None:
+    """The longest gap between two readings (s) over which the counter is reliable, None
+    where there is none.
 
     Over a longer one it may have wrapped more than once, or was reset while the machine slept.
     """
@@ -136,4 +138,4 @@ def _bridge(joules: Sequence[float], seconds: Sequence[float], wrap: float) -> d
     long = [(s, s * PACKAGE_W < wrap and grown > 0) for s, grown in steps if s > usual]
     unsafe = min((s for s, safe in long if not safe), default=math.inf)
     bridged = [s for s, safe in long if safe and s < unsafe]
-    return {"bridge_s": max(bridged)} if bridged else {}
+    return max(bridged, default=None)
