@@ -205,7 +205,7 @@ def test_it_measures_the_gpus_where_there_are_any(
     run = Sampled(tmp_path / "o", [{"name": "codecarbon", "alias": None, "config": {}}], fake.env)
     t0, t1 = run.run(3.5)
     read = samples.from_csv(run.files())
-    plan = MeterPlan(name="codecarbon", alias=None, devices=(MeterDevice(**gpu),))
+    plan = MeterPlan(name="codecarbon", alias=None, devices=(msgspec.convert(gpu, MeterDevice),))
     (value,) = energy.Energy(read, (plan,)).of(t0, t1)
     assert value.joules == pytest.approx(200 * (t1 - t0) * 1e-9, rel=0.1)
 
