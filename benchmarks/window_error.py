@@ -28,12 +28,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from kit.core.facts import QuantityFacts  # noqa: E402
 from kit.core.model import MeterDevice, MeterPlan  # noqa: E402
 from kit.energy import Energy  # noqa: E402
 from kit.energy.ticks import known_ticks  # noqa: E402
@@ -198,11 +200,11 @@ def _series(t0: Any, t1: Any, raw: Any) -> Series:
 
 def plan(sensor: Sensor) -> MeterPlan:
     """The plan's facts of that sensor."""
-    told = {
-        "gpu_energy": {"period_s": sensor.tick},
-        "gpu_power_sample": {"period_s": sensor.period},
+    facts = {
+        "gpu_energy": QuantityFacts(period_s=sensor.tick),
+        "gpu_power_sample": QuantityFacts(period_s=sensor.period),
     }
-    device = MeterDevice(device="gpu0", description="", quantities=told)
+    device = MeterDevice(device="gpu0", description="", quantities=facts)
     return MeterPlan(name="nvml", alias=None, devices=(device,))
 
 
@@ -253,8 +255,9 @@ def _one(energy: Energy, t0: int, t1: int, truth: float, u_truth: float) -> tupl
 
 def recorded(folder: Path, length: float) -> Iterator[tuple[str, Errors]]:
     """Windows from tick to tick of a counter that was polled without pause."""
-    device = json.loads((folder / "plan.json").read_text())["devices"][0]
-    meters = [MeterPlan(name="nvml", alias=None, devices=(MeterDevice(**device),))]
+    planned = json.loads((folder / "plan.json").read_text())["devices"][0]
+    device = msgspec.convert(planned, MeterDevice)
+    meters = [MeterPlan(name="nvml", alias=None, devices=(device,))]
     texts = {p.name: _opened(p) for p in sorted((folder / "samples").glob("nvml*.csv*"))}
     read = files.from_csv(texts)
     t0, t1, raw = np.loadtxt(folder / "ref.csv.gz", np.int64, delimiter=",").T

@@ -72,7 +72,7 @@ def test_the_periods_of_power_are_measured(gpus: Gpus) -> None:
     for renew_ms in (100, 50):
         told = probe(gpus(gpus=1, renew_ms=renew_ms, wave=0.37)).devices[0].quantities
         for quantity in ("gpu_power_instant", "gpu_power_average"):
-            assert told[quantity]["period_s"] == pytest.approx(renew_ms * 1e-3, rel=0.15)
+            assert told[quantity].period_s == pytest.approx(renew_ms * 1e-3, rel=0.15)
         assert told["gpu_temperature"].period_s is None  # it never changed
         assert told["gpu_temperature"].period_reason
 

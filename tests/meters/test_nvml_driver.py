@@ -66,7 +66,7 @@ def test_a_driver_that_comes_back_is_read_on(
     settings = {"gpus": 2, "down_at": 3.0, "up_at": 6.5, "mismatch": mismatch, "reorder": 1}
     fake = gpus(**settings)
     plan = probe(gpus(gpus=2))
-    run = sampled_until_back(fake, tmp_path / "out", 3.0)
+    run = sampled_until_back(fake, tmp_path / "out", 5.0)
     read = samples.from_csv(run.files())
     for device, celsius in (("gpu0", 35), ("gpu1", 36)):
         series = read.series[device, "gpu_temperature"]
