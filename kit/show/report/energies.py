@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from markupsafe import Markup
+
 from kit.core.model import EnergyValue
 from kit.energy import names
 from kit.energy.names import COMPARATORS, ENERGY_PER, NETS, SCOPES
@@ -12,7 +14,7 @@ from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 from kit.show.report import chart, rounding, words
 from kit.show.report.mean import interval, pieces
-from kit.show.report.parts import Html, absent, energy, join, section, table, tag, text
+from kit.show.report.parts import absent, energy, join, section, table, tag, text
 
 _READING = (
     "± (reading noise): what would scatter if the same stretch were read again, a small part of "
@@ -22,7 +24,7 @@ _READING = (
 )
 
 
-def scopes(results: Results) -> Html:
+def scopes(results: Results) -> Markup:
     """Per scope joules by token and by request, over launches; or why there are none."""
     token, request = (ENERGY_PER[per].full for per in ("output_token", "request"))
     heads = ["scope", token, request, f"95% interval, {token}"]
@@ -38,7 +40,7 @@ def _scope_row(metrics: dict[str, Metric], scope: str) -> list[object]:
     return [names.scope(scope), _mean(token), _mean(request), _interval(token)]
 
 
-def _mean(metric: Metric) -> Html:
+def _mean(metric: Metric) -> Markup:
     said = pieces(metric)
     if said is None:
         return absent(metric.reason)
@@ -55,12 +57,12 @@ def _interval(metric: Metric) -> str:
 # --- the measured block -----------------------------------------------------------------------
 
 
-def block(results: Results) -> Html:
+def block(results: Results) -> Markup:
     """Gross and net energy of every launch's measured block, and the budget of the first."""
     launches = [(la, la.measured) for la in results.launches if la.measured]
     shown = [s for s in words.scopes(la for la, _ in launches) if s in SCOPES]
     if not shown:
-        return Html("")
+        return Markup("")
     heads = ["scope", "launch", "gross", *NETS.values()]
     rows = [_block_row(*of, scope) for scope in shown for of in launches]
     return section(
@@ -86,12 +88,12 @@ def _block_row(launch: Launch, measured: Phase, scope: str) -> list[object]:
     ]
 
 
-def _energy_or_reason(value: rounding.Energy) -> Html:
+def _energy_or_reason(value: rounding.Energy) -> Markup:
     """Like `energy`, with the reason shown."""
     return absent(value.reason) if value.joules is None else energy(value)
 
 
-def _budgets(launch: Launch, measured: Phase, shown: Sequence[str]) -> Iterator[Html]:
+def _budgets(launch: Launch, measured: Phase, shown: Sequence[str]) -> Iterator[Markup]:
     for scope in shown:
         of_scope = measured.of(scope)
         if not of_scope.terms:
@@ -119,7 +121,7 @@ def _budget_rows(of_scope: EnergyValue) -> Iterator[list[object]]:
 # --- another tool's account -------------------------------------------------------------------
 
 
-def comparators(results: Results) -> Html:
+def comparators(results: Results) -> Markup:
     """Another tool's energy of the measured block, next to kit's scopes; nothing without one."""
     rows, said = [], dict[str, None]()
     for launch in results.launches:
@@ -129,7 +131,7 @@ def comparators(results: Results) -> Html:
                 rows.append(_account(launch, names.scope(name), told))
                 said |= {told.method: None} if told.method else {}
     if not rows:
-        return Html("")
+        return Markup("")
     return section(
         "Another tool's account",
         table(["tool", "launch", "measured block", "by component"], rows, numeric=2),
@@ -147,24 +149,24 @@ def _account(launch: Launch, title: str, told: EnergyValue) -> list[object]:
 # --- power and phases -------------------------------------------------------------------------
 
 
-def power(records: RunRecords) -> Html:
+def power(records: RunRecords) -> Markup:
     """Every device's watts over the run."""
     drawn = chart.power(records)
     if drawn is None:
         return section("Power over time", tag("p", "No meter reported power.", class_="absent"))
     estimated = any(m.name == "estimate" and m.devices for m in records.plan.meters)
     note = "Dashed: estimated from CPU time and published watts, not measured." if estimated else ""
-    return section("Power over time", tag("figure", Html(drawn), class_="scroll"), note=note)
+    return section("Power over time", tag("figure", Markup(drawn), class_="scroll"), note=note)  # noqa: S704 - an SVG that kit drew
 
 
-def phases(results: Results) -> Html:
+def phases(results: Results) -> Markup:
     """Every phase of every launch with its energy per scope."""
     shown = words.scopes(results.launches)
     note = "" if shown else "No energy was measured or estimated; the durations are valid."
     return section("Phases", *(_launch(la, shown) for la in results.launches), note=note)
 
 
-def _launch(launch: Launch, shown: Sequence[str]) -> Html:
+def _launch(launch: Launch, shown: Sequence[str]) -> Markup:
     heads = ["phase", "seconds", *map(names.scope, shown)]
     whole = table(heads, _phase_rows(launch, shown), numeric=1)
     lacking = words.gaps(launch, shown)

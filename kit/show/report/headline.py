@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from kit.energy import names, reasons
 from kit.energy.reasons import sentence
 from kit.energy.results.document import Metric, Outputs, Results
 from kit.judge.compare import GOOD, Axis, Comparison
 from kit.show.report.mean import LEGEND, interval, mean, pieces
-from kit.show.report.parts import Html, join, section, table, tag, text
+from kit.show.report.parts import join, section, table, tag, text
 
 
-def tiles(results: Results) -> Html:
+def tiles(results: Results) -> Markup:
     metrics = results.all_metrics
     chosen = [k for k in metrics if k.endswith("_energy_per_output_token")]
     chosen = [k for k in chosen if metrics[k].status != "unmeasured"] or chosen[:1]
@@ -25,7 +27,7 @@ def tiles(results: Results) -> Html:
     )
 
 
-def _tile(name: str, metric: Metric | Outputs, primary: bool) -> Html:
+def _tile(name: str, metric: Metric | Outputs, primary: bool) -> Markup:
     return tag(
         "div",
         tag("p", names.metric(name), class_="label"),
@@ -36,7 +38,7 @@ def _tile(name: str, metric: Metric | Outputs, primary: bool) -> Html:
     )
 
 
-def _value(metric: Metric | Outputs) -> Html:
+def _value(metric: Metric | Outputs) -> Markup:
     if isinstance(metric, Outputs) and metric.agree is not None:
         if len(metric.launches) == 1:
             return text("not compared")
@@ -65,7 +67,7 @@ def _spread(metric: Metric | Outputs) -> str:
     return f"{said}; {interval(metric)}" if metric.ci95 else said
 
 
-def verdicts(judged: Comparison) -> Html:
+def verdicts(judged: Comparison) -> Markup:
     told = [a for a in judged.axes if a.ratio is not None or a.verdict != "NOT-COMPARABLE"]
     silent = [names.metric(a.metric) for a in judged.axes if a not in told]
     rows = [
@@ -109,14 +111,14 @@ _LIKENESS = {
 }
 
 
-def _badge(verdict: str) -> Html:
+def _badge(verdict: str) -> Markup:
     kind = "complete" if verdict in GOOD else "failed" if verdict in ("DIFFERENT", "FAILED") else ""
     return tag("span", verdict, class_=f"badge {kind}")
 
 
-def notices(results: Results) -> Html:
+def notices(results: Results) -> Markup:
     told = reasons.notices(results.notices, len(results.launches))
     if not told:
-        return Html("")
+        return Markup("")
     rows = [tag("li", tag("code", n.code), " ", n.message) for n in told]
     return section("Before you believe a number", tag("ul", *rows, class_="notices"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from markupsafe import Markup
+
 from kit import __version__
 from kit.energy.results import Results, checks
 from kit.judge.compare import Comparison
 from kit.record.records import RunRecords
 from kit.show.report import energies, headline, surroundings, validity, work
-from kit.show.report.parts import Html, join, section, tag, text
+from kit.show.report.parts import join, section, tag, text
 
 _STYLE = Path(__file__).with_name("style.css")
 
@@ -55,7 +57,7 @@ def html(name: str, records: RunRecords, results: Results, judged: Comparison | 
     )
 
 
-def _header(name: str, records: RunRecords) -> Html:
+def _header(name: str, records: RunRecords) -> Markup:
     first = records.events[0].data if records.events else {}
     last = records.events[-1].data if records.events else {}
     status = str(last.get("status", "unfinished"))
@@ -80,7 +82,7 @@ def _model(records: RunRecords) -> str:
     return records.spec.weights.repo if records.spec.weights else "no model"
 
 
-def _how_to_check(name: str) -> Html:
+def _how_to_check(name: str) -> Markup:
     commands = f"kit verify {name[:12]}\nkit replay {name[:12]}\nkit show {name[:12]}"
     return section(
         "Check it yourself",
@@ -91,7 +93,7 @@ def _how_to_check(name: str) -> Html:
     )
 
 
-def _footer(results: Results) -> Html:
+def _footer(results: Results) -> Markup:
     return tag(
         "footer",
         f"kit {__version__} · formulas {results.formulas} · every number on this page was "

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
+
+from markupsafe import Markup, escape
 
 from kit.core.text import clean
 from kit.energy.reasons import sentence
 from kit.show.report import rounding
 
 
-class Html(str):
-    """Markup for a page; any other string is escaped first."""
-
-    __slots__ = ()
-
-
-def text(value: object) -> Html:
+def text(value: object) -> Markup:
     """A value from a run as text: control characters removed, markup escaped."""
-    return value if isinstance(value, Html) else Html(escape(clean(str(value))))
+    return value if isinstance(value, Markup) else escape(clean(str(value)))
 
 
-def tag(name: str, *inside: object, **attributes: str) -> Html:
+def tag(name: str, *inside: object, **attributes: str) -> Markup:
     """``<name …>inside</name>``; an attribute ``class_`` is written ``class``."""
-    written = "".join(f' {k.rstrip("_")}="{text(v)}"' for k, v in attributes.items())
-    return Html(f"<{name}{written}>{''.join(text(i) for i in inside)}</{name}>")
+    written = join(
+        Markup(' {}="{}"').format(key.rstrip("_"), text(value)) for key, value in attributes.items()
+    )
+    return Markup("<{0}{1}>{2}</{0}>").format(name, written, join(inside))
 
 
-def join(pieces: Iterable[object]) -> Html:
-    return Html("".join(text(piece) for piece in pieces))
+def join(pieces: Iterable[object]) -> Markup:
+    return Markup("").join(map(text, pieces))
 
 
-def table(heads: Sequence[object], rows: Iterable[Sequence[object]], numeric: int = 1) -> Html:
+def table(heads: Sequence[object], rows: Iterable[Sequence[object]], numeric: int = 1) -> Markup:
     """A table; columns from ``numeric`` on are aligned as numbers. It scrolls when too wide."""
     head = tag("tr", *(tag("th", h, scope="col") for h in heads))
     body = (tag("tr", *_cells(row, len(heads), numeric)) for row in rows)
@@ -39,7 +36,7 @@ def table(heads: Sequence[object], rows: Iterable[Sequence[object]], numeric: in
     return tag("div", whole, class_="scroll")
 
 
-def _cells(row: Sequence[object], columns: int, numeric: int) -> Iterator[Html]:
+def _cells(row: Sequence[object], columns: int, numeric: int) -> Iterator[Markup]:
     """Cells of a row; the last cell of a shorter row, a reason, spans the rest."""
     for i, cell in enumerate(row):
         missing = columns - len(row) if i == len(row) - 1 else 0
@@ -49,20 +46,20 @@ def _cells(row: Sequence[object], columns: int, numeric: int) -> Iterator[Html]:
             yield tag("td", cell, class_="n" if i >= numeric else "t")
 
 
-def section(title: str, *inside: object, note: str = "") -> Html:
+def section(title: str, *inside: object, note: str = "") -> Markup:
     """A part of the page with its heading."""
     below = tag("p", note, class_="note") if note else ""
     return tag("section", tag("h2", title), below, *inside)
 
 
-def facts(pairs: Iterable[tuple[str, object]]) -> Html:
+def facts(pairs: Iterable[tuple[str, object]]) -> Markup:
     """Names and values, two columns."""
     return tag(
         "dl", *(join([tag("dt", name), tag("dd", value)]) for name, value in pairs if value != "")
     )
 
 
-def energy(value: rounding.Energy) -> Html:
+def energy(value: rounding.Energy) -> Markup:
     """``915 J ± 3 (reading noise) ± 26 (sensor)``, or unmeasured."""
     found = rounding.joules(value)
     if found is None:
@@ -74,6 +71,6 @@ def energy(value: rounding.Energy) -> Html:
     return join([*said, tag("small", " ", " ".join(shares), class_="below")])
 
 
-def absent(reason: object) -> Html:
+def absent(reason: object) -> Markup:
     """The reason in the place of a missing number."""
     return tag("span", f"unmeasured: {sentence(reason or '')}", class_="absent")

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from kit.core.model import ImageIdentity
 from kit.core.units import event_reasons
 from kit.energy.results import checks
 from kit.record.records import RunRecords
 from kit.show.report import chart
-from kit.show.report.parts import Html, absent, facts, section, table, tag
+from kit.show.report.parts import absent, facts, section, table, tag
 
 
-def over_the_run(records: RunRecords) -> Html:
+def over_the_run(records: RunRecords) -> Markup:
     """Temperature and SM clock of every GPU over the run, and reasons of limited clocks."""
     drawn = chart.context(records)
     reasons = [row for device in _gpus(records) for row in _reason_rows(records, device)]
@@ -25,7 +26,7 @@ def over_the_run(records: RunRecords) -> Html:
     heads = ["GPU", "clocks held by", "of the run", "of the measured blocks"]
     return section(
         "Temperature and clocks",
-        tag("figure", Html(drawn), class_="scroll")
+        tag("figure", Markup(drawn), class_="scroll")  # noqa: S704 - an SVG that kit drew
         if drawn
         else tag("p", absent("neither temperature nor SM clock was read")),
         table(heads, reasons, numeric=2)
@@ -60,7 +61,7 @@ def _share(given: npt.NDArray[np.bool_]) -> object:
     return f"{100 * float(given.mean()):.0f}%"
 
 
-def what_ran(records: RunRecords) -> Html:
+def what_ran(records: RunRecords) -> Markup:
     spec, plan = records.spec, records.plan
     files = spec.weights.files if spec.weights else ()
     arrivals = spec.arrivals
@@ -93,7 +94,7 @@ def _image(image: ImageIdentity, match: str) -> list[tuple[str, object]]:
     ]
 
 
-def environment(records: RunRecords) -> Html:
+def environment(records: RunRecords) -> Markup:
     return section(
         "Environment",
         tag(

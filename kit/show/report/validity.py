@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from markupsafe import Markup
+
 from kit.energy import names
 from kit.energy.results.document import Launch, Results, Split
 from kit.energy.steady import Rule
 from kit.show.report import rounding, words
-from kit.show.report.parts import Html, absent, section, table, tag
+from kit.show.report.parts import absent, section, table, tag
 
 
-def split(results: Results) -> Html:
+def split(results: Results) -> Markup:
     """Joules of a prefill and of a decode token by difference of workloads, or why not."""
     loaded = names.phase("loaded_idle")
     heads = ["scope", "per prefill token", "per decode token", loaded, "by difference of"]
@@ -39,7 +41,7 @@ def _split_row(scope: str, found: Split) -> list[object]:
     ]
 
 
-def checks(results: Results, rule: Rule) -> Html:
+def checks(results: Results, rule: Rule) -> Markup:
     """Steady state of each GPU with its slopes, and the cross-check of its two views."""
     launches = results.launches
     steady = [row for launch in launches for row in _steady_rows(launch)]

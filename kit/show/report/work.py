@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from kit.energy.results.document import Launch, Percentiles, Results
 from kit.energy.results.requests import LATENCIES
-from kit.show.report.parts import Html, section, table, tag
+from kit.show.report.parts import section, table, tag
 from kit.show.report.rounding import number
 
 
-def latency(results: Results) -> Html:
+def latency(results: Results) -> Markup:
     rows = []
     for launch in results.launches:
         found = launch.latency
@@ -32,7 +34,7 @@ def _percentile_row(name: str, launch: Launch, of: Percentiles) -> list[object]:
     return [name, launch.index, of.n, *shown]
 
 
-def launches(results: Results) -> Html:
+def launches(results: Results) -> Markup:
     rows = []
     for launch in results.launches:
         counts, rate = launch.counts, launch.throughput.output_tokens_per_s
