@@ -121,6 +121,11 @@ def api_option() -> dict[str, Any]:
     )
 
 
+def context_option(description: str) -> dict[str, Any]:
+    """The option ``context``, in tokens; runtimes differ in what has to fit into it."""
+    return option("integer", 2048, description, minimum=16, maximum=1 << 24)
+
+
 def the_gguf(spec: RunSpec) -> WeightFile | None:
     """The spec's one GGUF file; None if there is not exactly one file, or it is not GGUF."""
     files = spec.weights.files if spec.weights else ()

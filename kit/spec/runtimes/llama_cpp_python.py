@@ -19,6 +19,7 @@ from kit.spec.runtimes.contract import (
     WEIGHTS,
     Runtime,
     api_option,
+    context_option,
     context_problems,
     flags,
     gguf_problems,
@@ -44,13 +45,7 @@ class LlamaCppPython(Runtime):
     real = True
     options_schema = options_schema(
         api=api_option(),
-        context=option(
-            "integer",
-            2048,
-            "Context in tokens: prompt and answer together.",
-            minimum=16,
-            maximum=1 << 24,
-        ),
+        context=context_option("Context in tokens: prompt and answer together."),
         threads=option(
             "integer",
             2,

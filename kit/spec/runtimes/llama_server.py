@@ -18,6 +18,7 @@ from kit.spec.runtimes.contract import (
     WEIGHTS,
     Runtime,
     api_option,
+    context_option,
     context_problems,
     flags,
     gguf_problems,
@@ -45,13 +46,7 @@ class LlamaServer(Runtime):
     real = True
     options_schema = options_schema(
         api=api_option(),
-        context=option(
-            "integer",
-            2048,
-            "Context of each slot in tokens: prompt and answer together.",
-            minimum=16,
-            maximum=1 << 24,
-        ),
+        context=context_option("Context of each slot in tokens: prompt and answer together."),
         threads=option(
             ["integer", "null"],
             None,

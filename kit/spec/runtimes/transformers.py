@@ -20,6 +20,7 @@ from kit.spec.runtimes.contract import (
     WEIGHTS,
     Runtime,
     api_option,
+    context_option,
     context_problems,
     flags,
     image_problems,
@@ -46,13 +47,7 @@ class Transformers(Runtime):
     real = True
     options_schema = options_schema(
         api=api_option(),
-        context=option(
-            "integer",
-            2048,
-            "Longest prompt and answer together, in tokens; more is refused.",
-            minimum=16,
-            maximum=1 << 24,
-        ),
+        context=context_option("Longest prompt and answer together, in tokens; more is refused."),
         dtype=option(
             "string",
             "auto",
