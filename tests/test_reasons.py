@@ -71,6 +71,7 @@ def test_a_sentence_is_that_of_the_document() -> None:
     whole = Reason("of_pieces", missing=2, pieces=8, reason=inner)
     assert sentence(whole) == "2 of 8 pieces: no power sample for 1.25 s"
     assert sentence(whole.document()) == sentence(whole) == str(whole) == f"{whole}"
+    assert f"{whole:>60}" == str(whole).rjust(60)
     assert sentence("as an older archive has it") == "as an older archive has it"
 
 
