@@ -87,6 +87,10 @@ def test_what_stands_in_brackets_needs_its_value(values: dict[str, Any], said: s
     assert sentence(Reason("none_read", quantity="gpu_energy", **values)) == said
 
 
+def test_a_journal_without_a_word_is_told_as_formulas_4_did() -> None:
+    assert sentence(Reason("SAMPLER_LOST", said="")) == ""
+
+
 @pytest.mark.parametrize(
     "damaged",
     [
