@@ -71,6 +71,7 @@ def test_a_sentence_is_that_of_the_document() -> None:
     whole = Reason("of_pieces", missing=2, pieces=8, reason=inner)
     assert sentence(whole) == "2 of 8 pieces: no power sample for 1.25 s"
     assert sentence(whole.document()) == sentence(whole) == str(whole) == f"{whole}"
+    assert f"{whole:>60}" == str(whole).rjust(60)
     assert sentence("as an older archive has it") == "as an older archive has it"
 
 
@@ -84,6 +85,10 @@ def test_a_sentence_is_that_of_the_document() -> None:
 )
 def test_what_stands_in_brackets_needs_its_value(values: dict[str, Any], said: str) -> None:
     assert sentence(Reason("none_read", quantity="gpu_energy", **values)) == said
+
+
+def test_a_journal_without_a_word_is_told_as_formulas_4_did() -> None:
+    assert sentence(Reason("SAMPLER_LOST", said="")) == ""
 
 
 @pytest.mark.parametrize(

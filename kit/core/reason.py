@@ -43,6 +43,9 @@ class Reason:
     def __str__(self) -> str:
         return self.sentence()
 
+    def __format__(self, how: str) -> str:
+        return format(str(self), how)
+
     def __repr__(self) -> str:
         return f"Reason({self.document()})"
 

@@ -7,6 +7,9 @@ table below, for every face; nothing reads a sentence. Results before formulas 5
 In a sentence ``{name}`` is a value and ``{name:.3g}`` a number as Python formats it; after the
 colon of a list stands what joins it, and of a word the vocabulary that it is said in. What stands
 in brackets is left out where a value of it is absent.
+
+Sound results of formulas 4 hold these very sentences, and verify makes them again
+(`kit.energy.results.older.in_words`): a sentence that is worded otherwise refuses them.
 """
 
 from __future__ import annotations
@@ -412,7 +415,7 @@ _OF_NOTICES = {
         limit_s="the most that is not told, s",
     ),
     "SAMPLER_GAP": _kind("{said}", said=_SAID),
-    "SAMPLER_LOST": _kind("{said}", said=_SAID),
+    "SAMPLER_LOST": _kind("[{said}]", said=_SAID),  # a journal may hold no word of it
     "CROSS_CHECK": _kind(
         "{device}: power readings give {ratio:.3f} of the counter",
         device=_DEVICE,

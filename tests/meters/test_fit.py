@@ -20,6 +20,9 @@ from kit.measure.sample.sampler import sample
 from kit.record.events import Clock
 from kit.spec.meters import REGISTRY
 
+ROUND: dict[str, Any] = {}
+ROUND["cpu_energy"] = ROUND
+
 
 def device(name: Any = "x", quantities: Any = None) -> MeterDevice:
     told = {"cpu_energy": {}} if quantities is None else quantities
@@ -90,6 +93,7 @@ def register(monkeypatch: pytest.MonkeyPatch, meter: Theirs) -> None:
         (plan(device("x", {"cpu_energy": None})), "Expected `object`, got `null`"),
         (plan(device("x", {"cpu_energy": {"root": Path("/")}})), "its plan is malformed"),
         (plan(device("x", {"cpu_energy": {"wrap": float("nan")}})), "its plan is malformed"),
+        (plan(device("x", ROUND)), "its plan is malformed"),
         (plan(device("x", {"cpu_energy": {"gain": "0.1"}})), "got `str` - at `$.devices[0].quan"),
         (plan(device("x", {"cpu_energy": QuantityFacts(gain="0.1")})), "got `str`"),  # type: ignore[arg-type]
         (plan(device("x", {"cpu_energy": {"poll_s": 1e6}})), "Expected `float` <= 86400.0"),

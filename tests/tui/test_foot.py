@@ -59,6 +59,18 @@ async def test_a_line_that_is_too_long_is_moved_by_the_wheel(store: Store) -> No
         assert line(pilot) == first
 
 
+async def test_a_line_that_fits_again_is_shown_from_its_beginning(store: Store) -> None:
+    async with KitApp(store, first=HomeScreen(), ascii_only=False).run_test(size=(30, 24)) as pilot:
+        await settled(pilot)
+        for _ in range(99):
+            foot_of(pilot).on_mouse_scroll_down()
+        await pilot.resize_terminal(160, 24)
+        await settled(pilot)
+        assert line(pilot) == whole(pilot)
+        foot_of(pilot).on_mouse_scroll_up()
+        assert foot_of(pilot).left == 0
+
+
 def whole(pilot: Pilot[Any]) -> str:
     foot = foot_of(pilot)
     return " ".join(foot._part(each).plain for each in foot._shown())

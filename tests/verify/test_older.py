@@ -80,7 +80,9 @@ def test_a_forged_value_under_older_formulas_is_found(run: Path, forge: Forge) -
     assert failed(verify(former(run, forge))) == {"RESULTS_DIFFER"}
 
 
-@pytest.mark.parametrize("formulas", [str(int(results.FORMULAS) + 1), "", "3.0", "-1", "three"])
+@pytest.mark.parametrize(
+    "formulas", [str(int(results.FORMULAS) + 1), "", "3.0", "-1", "three", "04", "٤"]
+)
 def test_formulas_that_no_older_kit_had_are_refused(run: Path, formulas: str) -> None:
     verdict = verify(former(run, lambda found: None, formulas))
     assert failed(verdict)

@@ -45,11 +45,12 @@ class Pair(NamedTuple):
 
 
 def is_former(stored: object) -> bool:
-    """Whether a results document is by formulas before this kit's."""
+    """Whether a results document is by formulas before this kit's, as kit writes their number.
+
+    ``04`` is none: it would spare a document of formulas 4 that all of it is computed again.
+    """
     formulas = stored.get("formulas") if isinstance(stored, dict) else None
-    return (
-        isinstance(formulas, str) and formulas.isdecimal() and int(formulas) < int(results.FORMULAS)
-    )
+    return formulas in [str(number) for number in range(int(results.FORMULAS))]
 
 
 def judge(stored: dict[str, Any], computed: dict[str, Any]) -> Check:

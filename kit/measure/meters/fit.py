@@ -34,7 +34,7 @@ def plan_of(found: object) -> MeterPlan:
         told = msgspec.to_builtins(found)
         jsonio.canonical(told)
         plan = msgspec.convert(told, MeterPlan)
-    except (TypeError, ValueError) as error:
+    except (RecursionError, TypeError, ValueError) as error:
         raise MeterUnavailable(f"its plan is malformed: {error}") from error
     if fault := _fault_of(plan) or next(_unknown(plan, told), ""):
         raise MeterUnavailable(fault)

@@ -36,8 +36,16 @@ class Foot(Widget):
             self.refresh()
 
     def render(self) -> Text:
+        line = self._line()
+        return line[min(self.left, self._beyond(line)) :]
+
+    def _line(self) -> Text:
         parts = [self._part(each) for each in self._shown()]
-        return Text(" ", end="", no_wrap=True).join(parts)[self.left :]
+        return Text(" ", end="", no_wrap=True).join(parts)
+
+    def _beyond(self, line: Text) -> int:
+        """How many columns of a line do not fit; other keys or another width change it."""
+        return max(0, line.cell_len - self.size.width)
 
     def _shown(self) -> Iterator[ActiveBinding]:
         """The first key of each action that is shown."""
@@ -77,8 +85,11 @@ class Foot(Widget):
         self.under = ""
 
     def on_mouse_scroll_down(self) -> None:
-        beyond = sum(self._part(each).cell_len + 1 for each in self._shown()) - 1 - self.size.width
-        self.left = max(0, min(self.left + _STEP, beyond))
+        self._move(_STEP)
 
     def on_mouse_scroll_up(self) -> None:
-        self.left = max(0, self.left - _STEP)
+        self._move(-_STEP)
+
+    def _move(self, columns: int) -> None:
+        most = self._beyond(self._line())
+        self.left = max(0, min(min(self.left, most) + columns, most))
