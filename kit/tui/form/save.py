@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kit.core.errors import UsageError
 from kit.tui.dialogs import AskLine, Choose
 from kit.tui.form.draft import to_text
-from kit.tui.form.files import SpecFile, Written
+from kit.tui.form.files import SpecFile, Written, write
 from kit.tui.screen import KitScreen
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
@@ -83,11 +84,11 @@ class Keeper:
 
 
 def keep(path: Path | None, text: str) -> Path | None:
-    """Write ``text`` next to the spec's file, under a new name; None if that fails."""
+    """Write ``text`` next to the spec's file, whole, under a new name; None if that fails."""
     base = (path or Path("run-spec.json")).absolute()
     draft = base.with_name(f"{base.stem}.draft-{time.strftime('%Y%m%d-%H%M%S')}.json")
     try:
-        draft.write_text(text, encoding="utf-8")
-    except OSError:
+        write(draft, text)
+    except UsageError:
         return None
     return draft
