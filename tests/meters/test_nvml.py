@@ -70,11 +70,15 @@ def test_a_probe_tells_quantities_periods_and_reasons(gpus: Gpus) -> None:
 
 def test_the_periods_of_power_are_measured(gpus: Gpus) -> None:
     for renew_ms in (100, 50):
-        told = probe(gpus(gpus=1, renew_ms=renew_ms, wave=0.37)).devices[0].quantities
-        for quantity in ("gpu_power_instant", "gpu_power_average"):
-            assert told[quantity].period_s == pytest.approx(renew_ms * 1e-3, rel=0.15)
-        assert told["gpu_temperature"].period_s is None  # it never changed
-        assert told["gpu_temperature"].period_reason
+        expected = pytest.approx([renew_ms * 1e-3] * 2, rel=0.15)
+        for _ in range(3):  # who measures time beside others' work may be disturbed once
+            facts = probe(gpus(gpus=1, renew_ms=renew_ms, wave=0.37)).devices[0].quantities
+            periods = [facts[f"gpu_power_{view}"].period_s for view in ("instant", "average")]
+            if periods == expected:
+                break
+        assert periods == expected
+        assert facts["gpu_temperature"].period_s is None  # it never changed
+        assert facts["gpu_temperature"].period_reason
 
 
 def test_power_is_read_often_only_where_it_is_the_way_to_the_energy(gpus: Gpus) -> None:
