@@ -1,6 +1,6 @@
 # kit's front door. On a fresh Debian machine: `make demo`, `make test`; nothing before them.
 .DEFAULT_GOAL := help
-.PHONY: help install engine tools images demo check format test test-fast test-runtimes test-images explore fuzz bench lock dist clean
+.PHONY: help install engine tools images demo check format test test-fast coverage test-runtimes test-images explore fuzz bench lock dist clean
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
@@ -10,6 +10,8 @@ WORKERS := -n $(shell n=$$(nproc); [ $$n -lt 8 ] || n=7; expr $$n + 1)
 # Hundreds of tests start kit: byte code is kept whatever the environment says, and numpy makes no
 # threads, which a process that computes for milliseconds only waits for.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE OPENBLAS_NUM_THREADS=1 $(PY) -m pytest
+FAST := -m "not docker and not real and not runtimes and not debians and not slow" \
+	$(WORKERS) --dist worksteal --hypothesis-profile=quick
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 COMPILE := $(LOCK) --universal
@@ -47,9 +49,11 @@ format: install ## let ruff format the code
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 
-test-fast: install ## the first case of each test without containers; 80 % of kit's lines
-	$(PYTEST) -m "not docker and not real and not runtimes and not debians and not slow" \
-		$(WORKERS) --dist worksteal --hypothesis-profile=quick --cov=kit --cov-report= --cov-fail-under=80
+test-fast: install ## the first case of each test without containers; `make coverage` counts its lines
+	$(PYTEST) $(FAST)
+
+coverage: install ## the same tests, each line counted: twice the time; fails below 80 % of kit's lines
+	$(PYTEST) $(FAST) --cov=kit --cov-report= --cov-fail-under=80
 
 test: install engine tools images ## every test that needs no GPU, real containers included
 	$(PYTEST) -m "not runtimes and not debians" $(WORKERS) --dist loadfile --no-loadscope-reorder
