@@ -67,7 +67,7 @@ class Launch(document.Launch, frozen=True, kw_only=True):
     sums over completed requests, None where one was not counted.
     """
 
-    # The document, which has no requests of its own, has its counts by this name.
+    # In the document, `requests` is the name of the counts.
     requests: tuple[Request, ...] = msgspec.field(name="every_request")
 
     @property

@@ -15,7 +15,8 @@ import kit
 from kit.core import jsonio
 from kit.core.reason import Reason, plain
 from kit.energy import reasons, results
-from kit.energy.reasons import KINDS, Notice, notices, sentence
+from kit.energy.reasons import Notice, notices, sentence
+from kit.energy.reasontable import KINDS
 from kit.energy.results.older import in_words
 from kit.record import archive, records
 from kit.show import render, report
@@ -57,7 +58,7 @@ def test_each_reason_that_is_made_is_registered_with_its_values() -> None:
         # What a loop needs before its value is known is put in afterwards.
         assert values is None or values <= set(KINDS[code].values), where
     named = {code for _, code, _ in found}
-    source = "".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "reasons.py")
+    source = "".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "reasontable.py")
     assert [c for c in KINDS if c not in named and c not in source and not _by_name(c)] == []
 
 

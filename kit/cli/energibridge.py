@@ -53,11 +53,11 @@ def energibridge(
     values = Energy(read, recording.meters).of(*window)
     if out:
         _write(recording, out)
-    told = _summary(recording, data, window, values)
+    summary = _summary(recording, data, window, values)
     if json:
-        print_json(rounded(told))
+        print_json(rounded(summary))
         return
-    render.imported(told, values)
+    render.imported(summary, values)
     for line in recording.unused:
         say(f"not used: {line}")
     for line in _shortened(recording.notes):
