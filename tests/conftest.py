@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 from functools import lru_cache
@@ -55,6 +56,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what ``make test-fast`` leaves out, and begin with the files that take longest."""
     _mark_slow(items)
     _order(items)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of the garbage collector's rounds: it lives to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def _mark_slow(items: list[pytest.Item]) -> None:

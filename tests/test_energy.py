@@ -467,8 +467,9 @@ _BESIDE = 40 * MS
 @given(st.lists(_TIMES, min_size=3, max_size=12, unique=True))
 def test_parts_of_a_window_add_up_to_it(times: list[int]) -> None:
     times = sorted(times)
-    parts = [Energy(_FOUND, _GPUS).of(a, b)[0] for a, b in pairwise(times)]
-    whole = Energy(_FOUND, _GPUS).of(times[0], times[-1])[0]
+    energy = Energy(_FOUND, _GPUS)
+    parts = [energy.of(a, b)[0] for a, b in pairwise(times)]
+    whole = energy.of(times[0], times[-1])[0]
     assert whole.joules == pytest.approx(sum(p.joules or 0.0 for p in parts), rel=1e-9, abs=1e-6)
 
 

@@ -13,7 +13,7 @@ A field that may be missing is left out where it is None or empty; an object nev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -107,9 +107,17 @@ def _fields(value: msgspec.Struct) -> dict[str, Any]:
     return found
 
 
-def _named(record: type[msgspec.Struct]) -> list[tuple[str, str, bool]]:
-    """A record's fields: name, name in JSON, and whether it is always there."""
-    return [(f.name, f.encode_name, f.required) for f in msgspec.structs.fields(record)]
+def _named(record: type[msgspec.Struct]) -> Iterator[tuple[str, str, bool]]:
+    """A record's fields: name, name in JSON, and whether it is always there.
+
+    As `msgspec.structs.fields`, which makes the types of the fields anew at every call.
+    """
+    names, defaults = record.__struct_fields__, record.__struct_defaults__
+    without = (msgspec.NODEFAULT,) * (len(names) - len(defaults))
+    for name, key, default in zip(
+        names, record.__struct_encode_fields__, without + defaults, strict=True
+    ):
+        yield name, key, default is msgspec.NODEFAULT
 
 
 def _energy(value: EnergyValue) -> dict[str, Any]:
