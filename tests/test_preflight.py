@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +161,26 @@ def gpu_case(**spec: Any) -> tuple[Plan, RunSpec]:
 
 def worst(findings: list[Finding]) -> dict[str, Finding]:
     return {f.code: f for f in findings if f.level != "ok"}
+
+
+LEVELS = ("ok", "warn", "fail")
+
+
+def codes_of_rules() -> Iterator[str]:
+    """Every code that a rule's source gives."""
+    for path in Path(preflight.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or getattr(node.func, "id", "") not in LEVELS:
+                continue
+            if isinstance(node.args[0], ast.Constant):
+                yield str(node.args[0].value)
+
+
+def test_every_code_stands_in_the_list_of_the_package() -> None:
+    listed = set(re.findall(r"\b[A-Z_]+\b", preflight.__doc__ or ""))
+    found = set(codes_of_rules())
+    assert len(found) > 40
+    assert found <= listed, "list them in the docstring of kit/run/preflight/__init__.py"
 
 
 def test_a_sound_host_has_only_ok() -> None:

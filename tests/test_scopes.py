@@ -297,6 +297,14 @@ def test_live_and_results_have_the_priors_of_the_scope(scope: str, terms: dict[s
     assert {k: v for k, v in value.terms.items() if k != "edge"} == expected
 
 
+def test_a_lag_that_nobody_measured_is_up_to_three_update_periods() -> None:
+    """Another prior gives other numbers of the same records: `FORMULAS` is raised with it."""
+    device = device_of("pdu_power", {"poll_s": 1.0, "period_s": 2.0})
+    curve = wall.curve(device, read("pdu:a:1", "pdu_power", step(poll_s=2.0)))
+    assert curve is not None
+    assert curve.lag_s == pytest.approx(3 * 2.0 / 3**0.5)
+
+
 @pytest.mark.slow
 def test_no_other_module_holds_a_prior() -> None:
     """A constant called GAIN, OFFSET or the like stands in a scope's file and nowhere else."""

@@ -147,8 +147,8 @@ def _of_alias(alias: str | None) -> dict[str, Any]:
     config = HostConfig.load()
     if alias is None:
         raise UsageError("give the PDU's address, or --alias for a section of host.toml", "--help")
-    if alias not in config.pdu:
-        known = ", ".join(config.pdu) or "none"
+    if config.section("pdu", alias) is None:
+        known = ", ".join(config.devices.get("pdu", {})) or "none"
         raise UsageError(f"host.toml has no section [pdu.{alias}] (it has: {known})", "add it")
     return config.meter("pdu", alias)
 

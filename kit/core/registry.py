@@ -6,7 +6,7 @@ register under an entry-point group.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -20,13 +20,17 @@ class Registry:
     Args:
         kind: the word for one of them, in messages.
         group: the entry-point group where packages register theirs.
-        own: kit's own: name → module.
+        package: where kit's own are, each in a module of its name, with ``_`` for ``-``.
+        own: the names of kit's own.
         attribute: what to take from kit's own modules.
     """
 
-    def __init__(self, kind: str, group: str, own: Mapping[str, str], attribute: str) -> None:
+    def __init__(
+        self, kind: str, group: str, package: str, own: Iterable[str], attribute: str
+    ) -> None:
         self.kind, self.group = kind, group
-        self._own, self._attribute = dict(own), attribute
+        self._own = {name: f"{package}.{name.replace('-', '_')}" for name in own}
+        self._attribute = attribute
         self._loaded: dict[str, Any] = {}
 
     def names(self) -> tuple[str, ...]:

@@ -18,15 +18,8 @@ from kit.machine.host.sections import is_aliased
 __all__ = ("GROUP", "REGISTRY", "is_aliased", "knows", "names", "of_scope", "scope_of", "scopes")
 
 GROUP = "kit.meters"
-REGISTRY = Registry(
-    "meter",
-    GROUP,
-    {
-        name: f"kit.measure.meters.{name}"
-        for name in ("nvml", "amdsmi", "rapl", "pdu", "plug", "redfish", "estimate", "codecarbon")
-    },
-    "METER",
-)
+OWN = ("nvml", "amdsmi", "rapl", "pdu", "plug", "redfish", "estimate", "codecarbon")
+REGISTRY = Registry("meter", GROUP, "kit.measure.meters", OWN, "METER")
 
 
 def names() -> tuple[str, ...]:

@@ -20,6 +20,13 @@ def marker(n: int, colours: int) -> str:
     return FINE if n < colours else MARKERS[n % len(MARKERS)]
 
 
+def drawn(colour: str) -> str:
+    """What plotext calls a colour of Rich: ``blue+`` for ``bright_blue``."""
+    known = {"yellow": "orange", "bright_black": "gray"}
+    bright = colour.removeprefix("bright_")
+    return known.get(colour) or (f"{bright}+" if bright != colour else colour)
+
+
 def sign(n: int, swatch: str, colours: int) -> str:
     """The ``n``-th line's sign in a legend: its own character, or a ``swatch`` of its colour."""
     found = marker(n, colours)

@@ -15,8 +15,7 @@ from kit.show.render.console import device_name, plain
 from kit.show.report.rounding import number
 from kit.tui import plotlines
 
-COLOURS = ("orange", "blue+", "green+", "magenta+", "cyan+", "red+")
-_RICH = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
+COLOURS = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
 _LEFT = 8
 _NARROW = 45
 
@@ -53,7 +52,7 @@ class PowerPlot(PlotextPlot):
             plt.plot(
                 *_line(trace),
                 marker=plotlines.marker(n, self.colours),
-                color=COLOURS[n % len(COLOURS)],
+                color=plotlines.drawn(COLOURS[n % len(COLOURS)]),
             )
         top = max((float(trace.high.max()) for trace in self.picture.traces), default=1.0)
         plt.ylim(0, top * 1.05 or 1.0)
@@ -66,7 +65,7 @@ def legend(picture: Picture, colours: int = len(COLOURS)) -> Text:
     """The device of each line, with its mean and its peak."""
     parts = []
     for n, trace in enumerate(picture.traces):
-        colour = _RICH[n % len(_RICH)]
+        colour = COLOURS[n % len(COLOURS)]
         mean, peak = float(trace.mean.mean()), float(trace.high.max())
         words = plain(
             f" {device_name(trace.device)}: mean {number(mean, 3)} W, peak {number(peak, 3)} W"

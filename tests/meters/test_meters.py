@@ -87,11 +87,6 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
     sys.modules.pop("amdsmi", None)
 
 
-def test_kit_brings_its_meters_and_a_comparator() -> None:
-    own = ("nvml", "amdsmi", "rapl", "pdu", "plug", "redfish", "estimate", "codecarbon")
-    assert meters.names()[: len(own)] == own
-
-
 def test_an_unknown_meter_names_those_that_there_are() -> None:
     with pytest.raises(UsageError) as caught:
         meters.get("steam")

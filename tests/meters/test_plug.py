@@ -78,7 +78,7 @@ def read(told: dict[str, Any]) -> list[meters.Reading]:
 
 
 def test_every_profile_has_an_answer_here() -> None:
-    assert set(MAKES) == {*plug.names(), "generic"}
+    assert set(MAKES) == {*plug.names(), "generic"}, "put an answer of the make into MAKES"
 
 
 @pytest.mark.parametrize("make", MAKES)

@@ -6,6 +6,7 @@ The numbers are those of the table in the format's specification; deeper rows st
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from kit.core import jsonio
 from kit.judge.verify import LEVELS, verify
 from kit.record import archive
 from kit.record.events import FILE
+from kit.record.manifest import run_hash
 from kit.store import seal
 from tests import golden
 from tests.verify.forging import failed
@@ -272,6 +274,14 @@ def test_a_verdict_says_level_by_level_what_was_checked(original: Path) -> None:
     assert "registration unproven" in verdict.claim
 
 
+@pytest.mark.parametrize("name", ["spec", "plan", "result"])
+def test_a_manifest_whose_own_hashes_name_other_files_is_found(run: Path, name: str) -> None:
+    path = run / "manifest.json"
+    golden.edit_json(path, lambda m: m.update({f"{name}_hash": "0" * 64}))
+    named = run.rename(run.with_name(run_hash(path.read_bytes())))
+    assert failed(verify(named)) == {"ROOT_HASHES"}
+
+
 def test_all_codes_have_a_meaning_and_one_level() -> None:
     from kit.judge.verify import codes
 
@@ -280,3 +290,14 @@ def test_all_codes_have_a_meaning_and_one_level() -> None:
     assert len(every) == len(set(every))
     assert set(archive.CODES) <= set(every)
     assert all(codes.MEANING[code] and codes.level_of(code) in codes.LEVELS for code in every)
+
+
+def test_every_code_is_asked_for_by_a_test() -> None:
+    """A check whose code no test names was never seen to find anything."""
+    from kit.judge.verify import codes
+
+    passing = {"CONTAINER", "PLAUSIBILITY"}  # these never fail: the one passes, the other skips
+    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
+    asked = set(re.findall(r'"([A-Z_0-9]+)"', tests))
+    unasked = sorted(set(codes.MEANING) - asked - passing)
+    assert not unasked, f"forge a run in tests/verify that gives {', '.join(unasked)}"

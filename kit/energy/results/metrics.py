@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,12 +15,19 @@ from kit.energy.results.document import (
     Metric,
     Outputs,
     Percentiles,
+    RequestCounts,
     Status,
     Throughput,
 )
 from kit.energy.results.requests import LATENCIES, NONE_COMPLETED, uncounted
 from kit.energy.results.windows import hypot
 from kit.energy.scopes import SCOPES
+
+# What the energy of a measured block is divided by; `kit.energy.names.ENERGY_PER` names each.
+_WORK: dict[str, Callable[[RequestCounts], int | None]] = {
+    "output_token": lambda counts: counts.output_tokens,
+    "request": lambda counts: counts.completed,
+}
 
 
 class _Share(NamedTuple):
@@ -36,7 +43,7 @@ def metrics(launches: Sequence[Launch]) -> dict[str, Metric]:
     found = {}
     for scope, facts in SCOPES.items():
         status: Status = "estimated" if facts.status == "estimated" else "measured"
-        for per in ("output_token", "request"):
+        for per in _WORK:
             each = [_energy_per(launch, scope, per) for launch in launches]
             values = [e.joules if isinstance(e, _Share) else e for e in each]
             metric = _metric(values, "J", status)
@@ -78,7 +85,7 @@ def _energy_per(launch: Launch, scope: str, per: str) -> _Share | Reason:
     if energy.joules is None:
         assert energy.reason is not None
         return energy.reason
-    work = counts.output_tokens if per == "output_token" else counts.completed
+    work = _WORK[per](counts)
     if not work:
         return uncounted(work) if counts.completed else NONE_COMPLETED
     u_reading, u_sensor = energy.u_reading or 0.0, energy.u_sensor or 0.0

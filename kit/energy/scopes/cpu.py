@@ -28,6 +28,7 @@ from kit.record.samples import Samples, readings
 QUANTITY = "cpu_energy"
 GAIN = 0.05
 GAIN_SOURCE = "prior: ±5%, the deviations published for RAPL against external meters"
+# The period of plans that name none; what is read today: `kit.measure.meters.rapl_zones.PERIOD_S`.
 _POLL_S, HOLE_POLLS, SHORTEST_HOLE_S = 0.05, 5, 0.5
 # A counter is renewed each millisecond: two reads that lie closer may hold a whole one between.
 _RENEWED_S = 0.002

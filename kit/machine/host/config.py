@@ -46,7 +46,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +57,8 @@ from kit.core.text import utf8
 from kit.machine.host import calibration, limits, pdu_calibration
 from kit.machine.host.sections import (
     ALIASED,
-    Aliased,
+    AliasedSection,
     PduConfig,
-    PlugConfig,
-    RedfishConfig,
     Section,
 )
 
@@ -74,17 +71,26 @@ class WeightsConfig(Section, frozen=True, kw_only=True):
 
     folders: tuple[str, ...] = ()
 
+    def problems(self) -> list[str]:
+        return limits.weights(self)
+
 
 class CalibrationConfig(Section, frozen=True, kw_only=True):
     """The folder of this host's ``kit.calibration/1`` files."""
 
     folder: str | None = None
 
+    def problems(self) -> list[str]:
+        return limits.calibration(self)
+
 
 class StoreConfig(Section, frozen=True, kw_only=True):
     """Where runs are kept."""
 
     runs: str | None = None
+
+    def problems(self) -> list[str]:
+        return limits.store(self)
 
 
 class EstimateConfig(Section, frozen=True, kw_only=True):
@@ -94,19 +100,26 @@ class EstimateConfig(Section, frozen=True, kw_only=True):
     max_w: float
     source: str
 
+    def problems(self) -> list[str]:
+        return limits.estimate(self)
+
 
 class CodeCarbonConfig(Section, frozen=True, kw_only=True):
     """The setting of CodeCarbon: the country's three letters (ISO 3166-1)."""
 
     country: str
 
+    def problems(self) -> list[str]:
+        return limits.codecarbon(self)
+
 
 class HostConfig(Section, frozen=True, kw_only=True):
-    """The whole file, validated. ``HostConfig()`` is the empty one."""
+    """The whole file, validated. ``HostConfig()`` is the empty one.
 
-    pdu: dict[str, PduConfig] = {}
-    plug: dict[str, PlugConfig] = {}
-    redfish: dict[str, RedfishConfig] = {}
+    ``devices`` are the sections ``[METER.ALIAS]``, by meter and alias.
+    """
+
+    devices: dict[str, dict[str, AliasedSection]] = {}
     weights: WeightsConfig = WeightsConfig()
     store: StoreConfig = StoreConfig()
     calibration: CalibrationConfig = CalibrationConfig()
@@ -138,7 +151,12 @@ class HostConfig(Section, frozen=True, kw_only=True):
         problems = list(_problems(document))
         if problems:
             raise UsageError(f"{name}: {'; '.join(problems)}", f"fix {name}")
-        return msgspec.convert(document, cls)
+        devices = {
+            meter: {name: msgspec.convert(s, kind) for name, s in document.pop(meter).items()}
+            for meter, kind in ALIASED.items()
+            if meter in document
+        }
+        return msgspec.structs.replace(msgspec.convert(document, cls), devices=devices)
 
     @property
     def store_root(self) -> Path:
@@ -187,16 +205,15 @@ class HostConfig(Section, frozen=True, kw_only=True):
         documents = [jsonio.canonical(document) for document in sealable]
         return {jsonio.digest(data): data for data in documents}
 
-    def section(self, name: str, alias: str | None) -> Aliased | None:
+    def section(self, name: str, alias: str | None) -> AliasedSection | None:
         """The section ``[NAME.ALIAS]``; None without one."""
-        sections: dict[str, Aliased] = getattr(self, name) if name in ALIASED else {}
-        return sections.get(alias or "")
+        return self.devices.get(name, {}).get(alias or "")
 
     def aliased(self) -> list[tuple[str, str | None]]:
         """Every meter that has a section here, with its alias."""
-        return [(name, alias) for name in ALIASED for alias in getattr(self, name)]
+        return [(name, alias) for name in ALIASED for alias in self.devices.get(name, {})]
 
-    def _aliased(self, name: str, alias: str, section: Aliased) -> dict[str, Any]:
+    def _aliased(self, name: str, alias: str, section: AliasedSection) -> dict[str, Any]:
         settings = section.settings()
         profile = str(settings.get("profile", ""))
         if self.folder and profile.endswith(".json"):
@@ -209,7 +226,7 @@ class HostConfig(Section, frozen=True, kw_only=True):
     @property
     def has_secrets(self) -> bool:
         """Whether the file holds a credential."""
-        return any(s.has_secrets for name in ALIASED for s in getattr(self, name).values())
+        return any(s.has_secrets for of in self.devices.values() for s in of.values())
 
 
 def config_path() -> Path:
@@ -223,7 +240,7 @@ def check_pdu(pdu: PduConfig) -> None:
     Raises:
         UsageError: with every problem.
     """
-    problems = limits.pdu(pdu)
+    problems = pdu.problems()
     if problems:
         raise UsageError("; ".join(problems).replace("`", ""), "see `kit pdu probe --help`")
 
@@ -281,7 +298,7 @@ def _section_problems(name: str, value: Any, kind: type[Section]) -> list[str]:
         section = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         return [f"[{name}] {str(error).replace('Object', 'it').replace('`$.', '`')}"]
-    return [f"[{name}] {problem}" for problem in _RULES.get(kind, lambda _: [])(section)]
+    return [f"[{name}] {problem}" for problem in section.problems()]
 
 
 _KINDS: dict[str, type[Section]] = {
@@ -290,16 +307,6 @@ _KINDS: dict[str, type[Section]] = {
     "calibration": CalibrationConfig,
     "estimate": EstimateConfig,
     "codecarbon": CodeCarbonConfig,
-}
-_RULES: dict[type[Section], Callable[[Any], list[str]]] = {
-    StoreConfig: limits.store,
-    WeightsConfig: limits.weights,
-    CalibrationConfig: limits.calibration,
-    PduConfig: limits.pdu,
-    PlugConfig: limits.plug,
-    RedfishConfig: limits.redfish,
-    EstimateConfig: limits.estimate,
-    CodeCarbonConfig: limits.codecarbon,
 }
 
 

@@ -12,19 +12,21 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kit.machine.host import address
+from kit.machine.host import address, limits
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the file's sections: a key that kit does not know is an error, not a silence."""
 
+    def problems(self) -> list[str]:
+        """What cannot be (`kit.machine.host.limits`), each a sentence."""
+        return []
+
 
 class AliasedSection(Section, frozen=True, kw_only=True):
     """The section of one device of a meter: its address, and its credentials.
 
-    Each kind has three properties besides: ``reached``, address and protocol for a person who is to
-    agree to them; ``whose``, whose credentials are used, empty for none; ``reads``, what it reads,
-    each part by address and name: two sections that share one would count it twice.
+    Each kind says `reached`, `whose` and `reads` in its own way.
 
     Attributes:
         secrets: the keys that hold credentials.
@@ -39,6 +41,23 @@ class AliasedSection(Section, frozen=True, kw_only=True):
         """Whether it holds a credential."""
         return any(getattr(self, key) for key in self.secrets)
 
+    @property
+    def reached(self) -> str:
+        """Address and protocol, for a person who is to agree to them."""
+        raise NotImplementedError
+
+    @property
+    def whose(self) -> str:
+        """Whose credentials are used; empty for none."""
+        raise NotImplementedError
+
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        """Each part that it reads, by address and name: two sections that share one would count
+        it twice.
+        """
+        raise NotImplementedError
+
     def settings(self) -> dict[str, Any]:
         """The meter's settings."""
         settings: dict[str, Any] = msgspec.to_builtins(self)
@@ -50,8 +69,8 @@ class PduConfig(AliasedSection, frozen=True, kw_only=True):
 
     ``host`` is a name or an address, with its port or without (`kit.machine.host.address`).
     ``outlets`` feed this host (all supplies of the host); ``inlets`` are read where a profile has
-    no outlet power. ``profile`` names a file of ``kit/meters/pdu_profiles/``, or is the path of
-    one's own, ending in ``.json``, from this file's folder. ``version`` is 1 for old PDUs.
+    no outlet power. ``profile`` names a file of ``kit/measure/meters/pdu_profiles/``, or is the
+    path of one's own, ending in ``.json``, from this file's folder. ``version`` is 1 for old PDUs.
     ``poll_s`` is how often it is asked.
     """
 
@@ -92,6 +111,9 @@ class PduConfig(AliasedSection, frozen=True, kw_only=True):
         parts = [("outlet", str(n)) for n in self.outlets]
         parts += [("inlet", str(n)) for n in self.inlets]
         return frozenset((*where, *part) for part in parts or [("all", "")])
+
+    def problems(self) -> list[str]:
+        return limits.pdu(self)
 
     def settings(self) -> dict[str, Any]:
         return super().settings() | {"version": self.snmp_version}
@@ -169,6 +191,9 @@ class PlugConfig(WebSection, frozen=True, kw_only=True):
         query = (str(self.channel), self.path or "", self.power or "")
         return frozenset({(_origin(self.url), *query)})
 
+    def problems(self) -> list[str]:
+        return limits.plug(self)
+
 
 class RedfishConfig(WebSection, frozen=True, kw_only=True):
     """A machine's BMC: the parts of the machine that it reads, and its credentials.
@@ -194,13 +219,15 @@ class RedfishConfig(WebSection, frozen=True, kw_only=True):
     def reads(self) -> frozenset[tuple[str, ...]]:
         return frozenset((_origin(self.url), name) for name in self.chassis or ("",))
 
+    def problems(self) -> list[str]:
+        return limits.redfish(self)
+
 
 def _origin(url: str) -> str:
     return url.lower().rstrip("/")
 
 
-Aliased = PduConfig | PlugConfig | RedfishConfig
-ALIASED: dict[str, type[Aliased]] = {
+ALIASED: dict[str, type[AliasedSection]] = {
     "pdu": PduConfig,
     "plug": PlugConfig,
     "redfish": RedfishConfig,

@@ -37,7 +37,7 @@ def _wide(rows: Sequence[Row], console: Console) -> Table:
         middle = (row.name, row.started, row.runtime, row.energy, row.throughput)
         said = (checked_of(row), plain(row.note, "quiet"))
         lines.append((*_front(row), *map(plain, middle), *said))
-    return fitted(console.width, headings, lines, elastic=8, right=_NUMBERS)
+    return fitted(console.width, headings, lines, elastic=len(headings) - 1, right=_NUMBERS)
 
 
 def _narrow(rows: Sequence[Row], console: Console) -> Table:
@@ -53,7 +53,7 @@ def _narrow(rows: Sequence[Row], console: Console) -> Table:
         if row.checked:
             run.append("\n").append_text(checked_of(row, short=True))
         lines.append((badge, run, about, *map(plain, numbers)))
-    return fitted(console.width, headings, lines, elastic=2, right=_NUMBERS)
+    return fitted(console.width, headings, lines, elastic=headings.index("spec"), right=_NUMBERS)
 
 
 def checked_of(row: Row, *, short: bool = False) -> Text:

@@ -25,19 +25,18 @@ _READING = (
 
 
 def scopes(results: Results) -> Markup:
-    """Per scope joules by token and by request, over launches; or why there are none."""
-    token, request = (ENERGY_PER[per].full for per in ("output_token", "request"))
-    heads = ["scope", token, request, f"95% interval, {token}"]
+    """Per scope joules by each kind of work, over launches; or why there are none."""
+    called = [name.full for name in ENERGY_PER.values()]
+    heads = ["scope", *called, f"95% interval, {called[0]}"]
     rows = [_scope_row(results.metrics, scope) for scope in SCOPES]
     return section("Energy by scope", table(heads, rows))
 
 
 def _scope_row(metrics: dict[str, Metric], scope: str) -> list[object]:
-    token = metrics[f"{scope}_energy_per_output_token"]
-    request = metrics[f"{scope}_energy_per_request"]
-    if token.value is None and request.value is None:
-        return [names.scope(scope), absent(token.reason)]
-    return [names.scope(scope), _mean(token), _mean(request), _interval(token)]
+    each = [metrics[f"{scope}_energy_per_{per}"] for per in ENERGY_PER]
+    if all(metric.value is None for metric in each):
+        return [names.scope(scope), absent(each[0].reason)]
+    return [names.scope(scope), *map(_mean, each), _interval(each[0])]
 
 
 def _mean(metric: Metric) -> Markup:

@@ -12,13 +12,8 @@ from kit.spec.runtimes.contract import Runtime
 __all__ = ("GROUP", "Runtime", "get", "knows", "names")
 
 GROUP = "kit.runtimes"
-_OWN = {
-    "llama-server": "kit.spec.runtimes.llama_server",
-    "llama-cpp-python": "kit.spec.runtimes.llama_cpp_python",
-    "transformers": "kit.spec.runtimes.transformers",
-    "loopback": "kit.spec.runtimes.loopback",
-}
-_REGISTRY = Registry("runtime", GROUP, _OWN, "RUNTIME")
+OWN = ("llama-server", "llama-cpp-python", "transformers", "loopback")
+_REGISTRY = Registry("runtime", GROUP, "kit.spec.runtimes", OWN, "RUNTIME")
 
 
 def names() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from kit.core.model import Prompt
 from kit.core.registry import Registry
 
 GROUP = "kit.workloads"
+OWN = ("prompts",)
 
 
 class Workload(Protocol):
@@ -28,7 +29,7 @@ class Workload(Protocol):
         ...
 
 
-_REGISTRY = Registry("workload", GROUP, {"prompts": "kit.spec.workloads.prompts"}, "WORKLOAD")
+_REGISTRY = Registry("workload", GROUP, "kit.spec.workloads", OWN, "WORKLOAD")
 
 
 def names() -> tuple[str, ...]:

@@ -89,17 +89,13 @@ class PlotPanel(Vertical, can_focus=True):
         for x in shown.bounds:
             plot.vline(x, "gray")
         for n, parts in reversed(shown.lines):
-            colour = _plotext(COLOURS[n % len(COLOURS)])
+            colour = plotlines.drawn(COLOURS[n % len(COLOURS)])
             for xs, ys in parts:
                 plot.plot(xs, ys, marker=plotlines.marker(n, self._told_apart), color=colour)
         for x, text in shown.marks:
             plot.vline(x, "orange")
             side = "left" if x < (shown.t0 + shown.t1) / 2 else "right"
             plot.text(text, x=x, y=shown.top, color="orange", alignment=side)
-
-
-def _plotext(colour: str) -> str:
-    return {"yellow": "orange", "bright_black": "gray"}.get(colour, colour)
 
 
 def _under(placed: Iterable[tuple[int, str]]) -> Text:

@@ -1,4 +1,4 @@
-"""What makes of PDU tell, as data: one JSON file each in ``kit/meters/pdu_profiles/``.
+"""What makes of PDU tell, as data: one JSON file each in ``kit/measure/meters/pdu_profiles/``.
 
 A profile states of every measurement its OID, index, unit, scale, resolution, accuracy and source,
 so that nothing about a make hides in code, and nobody can call tenths of amperes watts.
