@@ -19,14 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.core.facts import QuantityFacts
-from kit.core.model import EnergyValue, MeterDevice, MeterPlan
-from kit.core.reason import Reason
+from kit.core.model import MeterDevice, MeterPlan
 from kit.energy import SENSOR_TERMS, Energy, power_series
 from kit.energy.curve import sharpened
+from kit.energy.reason import Reason
 from kit.energy.reasons import sentence
 from kit.energy.results.windows import together
 from kit.energy.scopes.wall import register_agreement
 from kit.energy.ticks import known_ticks
+from kit.energy.value import EnergyValue
 from kit.measure.meters.nvml.buffer import mapped
 from kit.record import samples
 from tests.plans import facts_in

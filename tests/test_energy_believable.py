@@ -17,10 +17,11 @@ import pytest
 
 from kit.core.facts import QuantityFacts
 from kit.core.limits import overshoot, package_highest_w
-from kit.core.model import EnergyValue, MeterPlan
+from kit.core.model import MeterPlan
 from kit.energy import Energy
 from kit.energy.counted import counted
 from kit.energy.reasons import sentence
+from kit.energy.value import EnergyValue
 from kit.record import archive, records
 from kit.record.samples import Series
 from tests.committed import H200

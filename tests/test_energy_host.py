@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 
 from kit.core.facts import QuantityFacts
-from kit.core.model import EnergyValue, MeterDevice, MeterPlan
+from kit.core.model import MeterDevice, MeterPlan
 from kit.energy import Energy
 from kit.energy.reasons import sentence
+from kit.energy.value import EnergyValue
 from kit.measure.meters import Reading
 from kit.measure.meters.live import Live
 from tests.test_energy import MS, WRAP, Rows, S, outlets, read

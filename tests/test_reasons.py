@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import copy
 import html
+import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,11 @@ import pytest
 
 import kit
 from kit.core import jsonio
-from kit.core.reason import Reason, plain
 from kit.energy import reasons, results
+from kit.energy.reason import Reason, plain
 from kit.energy.reasons import Notice, notices, sentence
 from kit.energy.reasontable import KINDS
+from kit.energy.results.document import NoticeRecord
 from kit.energy.results.formerwords import FORMULAS_4
 from kit.energy.results.older import in_words
 from kit.record import archive, records
@@ -132,6 +137,27 @@ def test_a_journal_without_a_word_is_told_as_formulas_4_did() -> None:
 )
 def test_a_damaged_reason_is_shown_and_raises_nothing(damaged: object) -> None:
     assert isinstance(sentence(damaged), str)
+
+
+def test_no_reader_changes_a_value() -> None:
+    reason = Reason("FAILED_REQUESTS", failed=1, issued=2, failures={"timeout": 1}, more=[[1]])
+    with pytest.raises(TypeError):
+        reason.values["failed"] = 2  # type: ignore[index]
+    with pytest.raises(TypeError):
+        reason.values["failures"]["timeout"] = 2
+    assert reason.values["more"] == ((1,),)
+
+
+@pytest.mark.parametrize("kind", [Reason, NoticeRecord])
+def test_a_copy_is_equal_and_prints_its_sentence_in_another_process(kind: type[Reason]) -> None:
+    inner = Reason("mixed_meters", meters=["nvml", "amdsmi"], scope="gpu")
+    whole = kind("of_pieces", missing=1, pieces=8, reason=inner, launches=[0])
+    assert copy.deepcopy(whole) == whole
+    there = "import pickle, sys; print(pickle.load(sys.stdin.buffer))"
+    command = [sys.executable, "-c", there]
+    told = subprocess.run(command, input=pickle.dumps(whole), capture_output=True, check=True)
+    assert told.stdout.decode().strip() == sentence(whole)
+    assert "measure the same GPU boards" in sentence(whole)
 
 
 def test_infinity_is_a_word_in_json_and_the_same_in_a_sentence() -> None:

@@ -16,13 +16,14 @@ from jsonschema import Draft202012Validator
 
 from kit.core import jsonio, resources
 from kit.core.facts import QuantityFacts
-from kit.core.model import ArrivalsSpec, EnergyValue, MeterDevice, MeterPlan, Request
-from kit.core.reason import Reason
+from kit.core.model import ArrivalsSpec, MeterDevice, MeterPlan, Request
 from kit.energy import SENSOR_TERMS, results
+from kit.energy.reason import Reason
 from kit.energy.reasons import notices, sentence
 from kit.energy.results.document import NetEnergy, Phase
 from kit.energy.results.net import nets
 from kit.energy.scopes import SCOPES
+from kit.energy.value import EnergyValue
 from kit.record import archive, records, samples
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords

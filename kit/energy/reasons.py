@@ -1,8 +1,8 @@
 """The sentence of a reason or a notice, made from the table of codes for every face.
 
-A reason (`kit.core.reason.Reason`) is a code with values; `kit.energy.reasontable` has each code's
-sentence. Nothing reads a sentence. Results before formulas 5 hold sentences: `sentence` gives
-these as they stand.
+A reason (`kit.energy.reason.Reason`) is a code with values; `kit.energy.reasontable` has each
+code's sentence. Nothing reads a sentence. Results before formulas 5 hold sentences: `sentence`
+gives these as they stand.
 
 A `Wording` is what all of it is called: `TODAY`, or what sealed results of other formulas hold.
 """
@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from kit.core.reason import CODE, Reason
 from kit.core.units import QUANTITIES
 from kit.energy import names
+from kit.energy.reason import CODE, Reason
 from kit.energy.reasontable import KINDS
 
 
@@ -78,9 +78,6 @@ def sentence(reason: object, wording: Wording = TODAY) -> str:
         shown = (f"{name} {_shown(value, '', wording)}" for name, value in values.items())
         return ", ".join([code, *shown])
     return "".join(_part(match, values, wording) for match in _PARTS.finditer(template))
-
-
-Reason.sentence = sentence  # type: ignore[method-assign, assignment]
 
 
 def _taken_apart(reason: object) -> tuple[str | None, Mapping[str, Any]]:

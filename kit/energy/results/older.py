@@ -16,8 +16,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kit.core.reason import CODE
 from kit.energy import reasons
+from kit.energy.reason import CODE
 from kit.energy.results.formerwords import FORMULAS_4
 from kit.record.phases import FORMER_ALIASES
 
