@@ -424,7 +424,7 @@ def test_what_no_outlet_carries_is_no_energy(raw: int, scale: float, lasting: in
         assert value.doubts
     else:
         assert (value.status, value.joules) == ("unmeasured", None)
-        assert "can be believed" in sentence(value.reason)
+        assert "is not believed" in sentence(value.reason)
     assert computed.of(5 * S, 95 * S)[0].doubts == ()
     assert f"{lasting} of 300 readings" in sentence(computed.doubts()[0].told())
 

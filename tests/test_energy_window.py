@@ -152,7 +152,7 @@ def test_a_recorded_h200_averages_one_second() -> None:
     assert average.period_s == pytest.approx(0.1, abs=0.005)
     assert instant.period_s == pytest.approx(0.1, abs=0.01)
     assert instant.window_s is None
-    assert "a window far under 200 ms" in sentence(instant.reason)
+    assert "a window far under 0.2 s" in sentence(instant.reason)
 
 
 def test_the_same_card_by_its_samples() -> None:

@@ -157,7 +157,7 @@ def test_a_copy_is_equal_and_prints_its_sentence_in_another_process(kind: type[R
     command = [sys.executable, "-c", there]
     told = subprocess.run(command, input=pickle.dumps(whole), capture_output=True, check=True)
     assert told.stdout.decode().strip() == sentence(whole)
-    assert "measure the same GPU boards" in sentence(whole)
+    assert "nvml and amdsmi measure GPU boards" in sentence(whole)
 
 
 def test_infinity_is_a_word_in_json_and_the_same_in_a_sentence() -> None:

@@ -232,7 +232,7 @@ def test_two_kinds_of_meter_of_one_scope_make_no_sum() -> None:
     series = read("pdu:a:1", "pdu_power", step()).series | read("node", "pdu_power", step()).series
     (value,) = Energy(Samples(series, (), {}), both).of(0, 60 * S)
     assert value.joules is None
-    assert "other and pdu measure the same" in sentence(value.reason)
+    assert "other and pdu measure wall outlets" in sentence(value.reason)
 
 
 def test_a_spec_that_asks_for_both_is_refused() -> None:

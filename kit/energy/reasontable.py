@@ -59,7 +59,7 @@ _OF_WINDOWS = {
     "no_meter": _kind("the spec asks for no meter of it"),
     "no_device": _kind("the meter found no device to add up"),
     "mixed_meters": _kind(
-        "{meters:and} measure the same {scope:scope}: what they read would count twice",
+        "{meters:and} measure {scope:scope}: what more than one of them reads would count twice",
         meters="list of meters",
         scope="the scope",
     ),
@@ -130,7 +130,7 @@ _OF_HOLES = {
         "no {what:reading} for {seconds:s}", what="what did not come", seconds="how long, s"
     ),
     "unbelieved": _kind(
-        "{hole}, without the readings that are not believed: {reason}",
+        "{hole} (what was read then is not believed: {reason})",
         hole="what the hole is",
         reason=_INNER,
     ),
@@ -274,7 +274,7 @@ _OF_CHECKS = {
         unit="°C/min or %/min",
     ),
     "slope_unsure": _kind(
-        "it is not sure whether the {what:criterion} keeps within its limit",
+        "it is uncertain whether the {what:criterion} keeps within its limit",
         what="temperature or power",
     ),
     "few_readings": _kind("{what:criterion}: too few readings", what="temperature or power"),
