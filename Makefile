@@ -1,6 +1,6 @@
 # kit's front door. On a fresh Debian machine: `make demo`, `make test`; nothing before them.
 .DEFAULT_GOAL := help
-.PHONY: help install engine tools images demo check format test test-fast coverage test-runtimes test-images explore fuzz bench lock dist clean
+.PHONY: help install engine tools images demo check format schemas test test-fast coverage test-runtimes test-images explore fuzz bench lock dist clean
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
@@ -48,6 +48,9 @@ check: install ## style, types, and who may import whom
 format: install ## let ruff format the code
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
+
+schemas: install ## name in kit/schemas/ what the registries name: scopes, metrics, phases, notices
+	$(PY) scripts/schemas.py
 
 test-fast: install ## the first case of each test without containers; `make coverage` counts its lines
 	$(PYTEST) $(FAST)

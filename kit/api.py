@@ -18,13 +18,14 @@ import msgspec
 
 from kit.core.errors import ArchiveRefused, KitError, UsageError
 from kit.core.facts import NO_FACTS, QuantityFacts
-from kit.core.model import EnergyValue, Plan, Request, RunSpec
-from kit.core.reason import Reason
+from kit.core.model import Plan, Request, RunSpec
 from kit.core.units import QUANTITIES, scale_of
 from kit.energy import results
+from kit.energy.reason import Reason
 from kit.energy.reasons import Notice, notices
 from kit.energy.results import document
 from kit.energy.results.document import Metric, NetEnergy, Phase
+from kit.energy.value import EnergyValue
 from kit.judge import door
 from kit.judge.compare import Comparison
 from kit.judge.verify import Verdict

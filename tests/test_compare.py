@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from kit.core.model import ImageIdentity
-from kit.core.reason import Reason
 from kit.energy import results
+from kit.energy.reason import Reason
 from kit.energy.results.document import Metric, Results
 from kit.judge import compare
 from kit.judge.compare import Axis, Comparison

@@ -12,12 +12,12 @@ import pytest
 from msgspec import inspect as types
 
 from kit.core import jsonio, resources
-from kit.core.model import EnergyValue
-from kit.core.reason import Reason
 from kit.energy import results
+from kit.energy.reason import Reason
 from kit.energy.results import document
-from kit.energy.results.document import Notice, Part, Results
+from kit.energy.results.document import NoticeRecord, Part, Results
 from kit.energy.results.form import MALFORMED, UNWRITTEN
+from kit.energy.value import EnergyValue
 from kit.record import archive, records
 from tests import golden
 from tests.committed import ALL
@@ -64,7 +64,7 @@ def kinds_of(info: types.Type) -> set[str]:
     if isinstance(info, types.UnionType):
         return {kind for each in info.types for kind in kinds_of(each)}
     if isinstance(info, types.CustomType):
-        return {"object"} if info.cls is Notice else {"object", "string"}
+        return {"object"} if info.cls is NoticeRecord else {"object", "string"}
     return KINDS[type(info)]
 
 
@@ -111,7 +111,7 @@ def of_words(info: types.LiteralType, node: dict[str, Any], where: str) -> Itera
 
 
 def of_reason(info: types.CustomType, node: dict[str, Any], where: str) -> Iterator[str]:
-    known = {"code", "launches"} if info.cls is Notice else set()
+    known = {"code", "launches"} if info.cls is NoticeRecord else set()
     if not known <= set(node.get("properties", {})):
         yield f"{where}: no reason"
 

@@ -14,9 +14,9 @@ import pytest
 
 from kit.core import jsonio, limits
 from kit.core.facts import QuantityFacts
-from kit.core.model import EnergyValue, MeterPlan
-from kit.core.reason import Reason
+from kit.core.model import MeterPlan
 from kit.energy import results
+from kit.energy.reason import Reason
 from kit.energy.reasons import notices, sentence
 from kit.energy.results import doubts
 from kit.energy.results.document import (
@@ -30,6 +30,7 @@ from kit.energy.results.document import (
     Throughput,
 )
 from kit.energy.scopes import SCOPES
+from kit.energy.value import EnergyValue
 from kit.judge import compare
 from kit.judge.verify import reads, verify
 from kit.record import archive, records

@@ -19,14 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.core.facts import QuantityFacts
-from kit.core.model import EnergyValue, MeterDevice, MeterPlan
-from kit.core.reason import Reason
+from kit.core.model import MeterDevice, MeterPlan
 from kit.energy import SENSOR_TERMS, Energy, power_series
 from kit.energy.curve import sharpened
+from kit.energy.reason import Reason
 from kit.energy.reasons import sentence
 from kit.energy.results.windows import together
 from kit.energy.scopes.wall import register_agreement
 from kit.energy.ticks import known_ticks
+from kit.energy.value import EnergyValue
 from kit.measure.meters.nvml.buffer import mapped
 from kit.record import samples
 from tests.plans import facts_in
@@ -241,7 +242,7 @@ def test_averaged_power_is_refused_where_it_blurs() -> None:
     computed = Energy(read(board.gauge("gpu_power_average", 1.0)), [GPU])
     short = computed.of(5 * S, 9 * S)[0]
     assert (short.status, short.joules) == ("unmeasured", None)
-    assert "5 s at least" in sentence(short.reason)
+    assert "at least 5 s" in sentence(short.reason)
     found, normal, ways = errors(board, computed, 12.0, 60)
     assert ways == {"average"}
     assert rms(found) < 0.05
@@ -667,14 +668,14 @@ def test_a_pdu_says_nothing_of_windows_under_ten_of_its_periods() -> None:
     """The period is inferred from the values: here 5 s, though it is polled every second."""
     found = read(pdu(lambda t: 200 + t, period=5.0))
     computed = Energy(found, [outlets(3)])
-    assert "n/a" in sentence(computed.of(10 * S, 55 * S)[0].reason)
+    assert "cannot resolve" in sentence(computed.of(10 * S, 55 * S)[0].reason)
     assert computed.of(10 * S, 65 * S)[0].status == "measured"
 
 
 def test_what_an_outlet_squelches_to_zero_is_not_zero_joules() -> None:
     found = read(pdu(lambda t: 0.0 if 100 <= t < 150 else 40.0))
     computed = Energy(found, [outlets(3)])
-    assert "less than it can measure" in sentence(computed.of(90 * S, 200 * S)[0].reason)
+    assert "cannot measure so little" in sentence(computed.of(90 * S, 200 * S)[0].reason)
     assert computed.of(20 * S, 90 * S)[0].joules == pytest.approx(40 * 70)
 
 

@@ -17,10 +17,11 @@ import pytest
 
 from kit.core.facts import QuantityFacts
 from kit.core.limits import overshoot, package_highest_w
-from kit.core.model import EnergyValue, MeterPlan
+from kit.core.model import MeterPlan
 from kit.energy import Energy
 from kit.energy.counted import counted
 from kit.energy.reasons import sentence
+from kit.energy.value import EnergyValue
 from kit.record import archive, records
 from kit.record.samples import Series
 from tests.committed import H200
@@ -68,7 +69,7 @@ def is_right(value: EnergyValue, truth: float, *, rel: float = 0.02) -> bool:
 
 
 WINDOWS = ((2.0, 38.0), (5.3, 25.1), (18.0, 22.0), (28.0, 36.0))
-# Everywhere impossible for a card of 700 W: by its limits, or by the other views.
+# Everywhere impossible for a card capped at 700 W: by its limits, or by the other views.
 FAULTS: dict[str, Fault] = {
     "one spike": wrong(20.0, 20.11, lambda v: v + 9_000_000),
     "a burst of 2 kW": wrong(20.0, 23.0, lambda _: 2_000_000),
@@ -180,7 +181,9 @@ def test_without_a_counter_impossible_power_is_a_hole_and_never_energy(
     computed, board = answers(found, card)
     spoilt = computed.of(round(5.3 * S), round(36 * S))[0]
     assert (spoilt.status, spoilt.joules) == ("unmeasured", None)
-    assert "a card of 700 W" in sentence(spoilt.reason) or "all bits" in sentence(spoilt.reason)
+    assert "a card capped at 700 W" in sentence(spoilt.reason) or "all bits" in sentence(
+        spoilt.reason
+    )
     before = computed.of(5 * S, 18 * S)[0]
     if fault != "microwatts":
         assert is_right(before, float(board.joules(18) - board.joules(5)), rel=0.15)
@@ -421,7 +424,7 @@ def test_what_no_outlet_carries_is_no_energy(raw: int, scale: float, lasting: in
         assert value.doubts
     else:
         assert (value.status, value.joules) == ("unmeasured", None)
-        assert "can be believed" in sentence(value.reason)
+        assert "is not believed" in sentence(value.reason)
     assert computed.of(5 * S, 95 * S)[0].doubts == ()
     assert f"{lasting} of 300 readings" in sentence(computed.doubts()[0].told())
 
@@ -442,7 +445,7 @@ def test_a_register_that_contradicts_its_power_is_a_doubt() -> None:
     computed = Energy(read(power, register), [point])
     value = computed.of(50 * S, 200 * S)[0]
     (doubt,) = value.doubts
-    assert re.search(r"(9\.98|10) of what", sentence(doubt))
+    assert re.search(r"(9\.98|10) times what", sentence(doubt))
 
 
 # --- states ---------------------------------------------------------------------------------

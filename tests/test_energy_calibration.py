@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from kit.core import jsonio
 from kit.core.errors import UsageError
-from kit.core.model import EnergyValue, MeterPlan
+from kit.core.model import MeterPlan
 from kit.energy import Energy
+from kit.energy.value import EnergyValue
 from kit.machine.host import HostConfig
 from kit.machine.host.calibration import load
 from tests.meters.fake import Fake, build

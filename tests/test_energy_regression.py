@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kit.core.reason import Reason
+from kit.energy.reason import Reason
 from kit.energy.reasons import sentence
 from kit.energy.regression import PerToken, Refused, Work, over_launches, per_token
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from kit.core.facts import NO_FACTS, QuantityFacts
-from kit.core.reason import Reason
+from kit.energy.reason import Reason
 from kit.energy.reasons import sentence
 from kit.energy.running import LIVE_S, Window, so_far
 

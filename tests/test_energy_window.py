@@ -45,7 +45,7 @@ def test_the_window_is_found_from_samples_or_from_the_counter(shape: str, window
     found = of(read(told, gauge(board, window)))
     if shape == "counter" and window == 0.1:  # the length of a tick
         assert found.window_s is None
-        assert sentence(found.reason).startswith(("shorter than", "the steps of power tell"))
+        assert sentence(found.reason).startswith(("shorter than", "the steps of power"))
         return
     assert found.window_s is not None and found.u_window_s is not None, found.reason
     assert found.window_s == pytest.approx(window, abs=max(0.012, 0.02 * window))
@@ -86,7 +86,7 @@ def test_a_window_as_short_as_a_sample_is_no_number(seed: int) -> None:
     board = Board(seed=seed, seconds=60.0)
     found = of(read(board.sampled(), gauge(board, 0.025)))
     assert found.window_s is None
-    assert sentence(found.reason).startswith(("shorter than 0.0", "the steps of power tell"))
+    assert sentence(found.reason).startswith(("shorter than", "the steps of power"))
 
 
 def test_steady_power_tells_no_window() -> None:
@@ -107,7 +107,7 @@ def test_readings_that_no_mean_explains_are_told_so() -> None:
 def test_without_anything_to_compare_with_there_is_only_a_period() -> None:
     board = Board()
     found = of(read(gauge(board, 1.0)))
-    assert sentence(found.reason).startswith("neither power samples nor")
+    assert sentence(found.reason).startswith("there are neither power samples nor")
     assert found.period_s == pytest.approx(0.1, rel=0.05)
     assert averaging(DEVICE, read(board.sampled())) == {}
 

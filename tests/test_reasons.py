@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import copy
 import html
+import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,12 @@ import pytest
 
 import kit
 from kit.core import jsonio
-from kit.core.reason import Reason, plain
 from kit.energy import reasons, results
+from kit.energy.reason import Reason, plain
 from kit.energy.reasons import Notice, notices, sentence
 from kit.energy.reasontable import KINDS
+from kit.energy.results.document import NoticeRecord
+from kit.energy.results.formerwords import FORMULAS_4
 from kit.energy.results.older import in_words
 from kit.record import archive, records
 from kit.show import render, report
@@ -70,7 +76,7 @@ def _by_name(code: str) -> bool:
 def test_a_sentence_is_that_of_the_document() -> None:
     inner = Reason("gap", what="sample", seconds=1.25)
     whole = Reason("of_pieces", missing=2, pieces=8, reason=inner)
-    assert sentence(whole) == "2 of 8 pieces: no power sample for 1.25 s"
+    assert sentence(whole) == "2 of its 8 pieces have no energy: no power sample for 1.25 s"
     assert sentence(whole.document()) == sentence(whole) == str(whole) == f"{whole}"
     assert f"{whole:>60}" == str(whole).rjust(60)
     assert sentence("as an older archive has it") == "as an older archive has it"
@@ -79,13 +85,37 @@ def test_a_sentence_is_that_of_the_document() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({}, "no gpu_energy was read"),
-        ({"failed": 3}, "no gpu_energy was read: 3 reads failed"),
-        ({"failed": None}, "no gpu_energy was read"),
+        ({}, "GPU energy counter: no reading"),
+        ({"failed": 1}, "GPU energy counter: no reading (1 read failed)"),
+        ({"failed": 3}, "GPU energy counter: no reading (3 reads failed)"),
+        ({"failed": None}, "GPU energy counter: no reading"),
     ],
 )
 def test_what_stands_in_brackets_needs_its_value(values: dict[str, Any], said: str) -> None:
     assert sentence(Reason("none_read", quantity="gpu_energy", **values)) == said
+
+
+@pytest.mark.parametrize(
+    ("joules", "said"),
+    [(0.0234, "23.4 mJ"), (999.94, "999.9 J"), (12_345.6, "12.35 kJ"), (2e9, "2,000 MJ")],
+)
+def test_energies_have_their_unit_and_no_exponent(joules: float, said: str) -> None:
+    wraps = Reason("counter_wraps", wrap_j=joules, poll_s=1234.5)
+    assert f"begins again after {said}, too soon for reads 1,234 s apart" in sentence(wraps)
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (Reason("TOKEN_MISMATCH", answers=1), "1 answer does not"),
+        (Reason("TOKEN_MISMATCH", answers=2), "2 answers do not"),
+        (Reason("UNTIMED_TOKENS", untimed=1, completed=9), "1 of 9 answers does not show when its"),
+        (Reason("view_rejected", ratio=2, believed="counter", confirmed=["average"]), "confirms"),
+        (Reason("PHASES_UNRESOLVED", phases=["a", "b", "c"]), "a, b and c: too short"),
+    ],
+)
+def test_one_and_several_are_told_apart(reason: Reason, said: str) -> None:
+    assert said in sentence(reason) == sentence(reason.document())
 
 
 def test_a_journal_without_a_word_is_told_as_formulas_4_did() -> None:
@@ -109,6 +139,27 @@ def test_a_damaged_reason_is_shown_and_raises_nothing(damaged: object) -> None:
     assert isinstance(sentence(damaged), str)
 
 
+def test_no_reader_changes_a_value() -> None:
+    reason = Reason("FAILED_REQUESTS", failed=1, issued=2, failures={"timeout": 1}, more=[[1]])
+    with pytest.raises(TypeError):
+        reason.values["failed"] = 2  # type: ignore[index]
+    with pytest.raises(TypeError):
+        reason.values["failures"]["timeout"] = 2
+    assert reason.values["more"] == ((1,),)
+
+
+@pytest.mark.parametrize("kind", [Reason, NoticeRecord])
+def test_a_copy_is_equal_and_prints_its_sentence_in_another_process(kind: type[Reason]) -> None:
+    inner = Reason("mixed_meters", meters=["nvml", "amdsmi"], scope="gpu")
+    whole = kind("of_pieces", missing=1, pieces=8, reason=inner, launches=[0])
+    assert copy.deepcopy(whole) == whole
+    there = "import pickle, sys; print(pickle.load(sys.stdin.buffer))"
+    command = [sys.executable, "-c", there]
+    told = subprocess.run(command, input=pickle.dumps(whole), capture_output=True, check=True)
+    assert told.stdout.decode().strip() == sentence(whole)
+    assert "nvml and amdsmi measure GPU boards" in sentence(whole)
+
+
 def test_infinity_is_a_word_in_json_and_the_same_in_a_sentence() -> None:
     found = Reason("unexplained", longest_s=2.0, share=float("inf"))
     stored = jsonio.parse(jsonio.canonical(plain(found)))
@@ -122,7 +173,7 @@ def test_launches_share_a_notice_that_reads_alike() -> None:
 
     lost = {"code": "SAMPLER_LOST", "said": "it ended"}
     of = [ratio(1.03, 0), ratio(1.0300001, 2), lost, lost]
-    same = "gpu0: power readings give 1.030 of the counter"
+    same = "gpu0: power readings give 1.030 times the energy of the counter"
     ended = Notice("SAMPLER_LOST", "it ended")
     assert notices(of, 3) == [Notice("CROSS_CHECK", f"launches 0, 2: {same}"), ended, ended]
     of.append(ratio(1.03, 1))
@@ -182,19 +233,30 @@ def _texts(value: Any) -> Iterator[str]:
         yield value
 
 
-def test_vocabularies_know_what_is_said_with_them() -> None:
+@pytest.mark.parametrize("wording", [reasons.TODAY, FORMULAS_4], ids=["today", "formulas 4"])
+def test_vocabularies_know_what_is_said_with_them(wording: reasons.Wording) -> None:
+    assert _vocabularies(wording) <= set(wording.words)
+
+
+def _vocabularies(wording: reasons.Wording) -> set[str]:
     words = re.compile(r"\{\w+:([A-Za-z]+)\}")
-    used = {how for kind in KINDS.values() for how in words.findall(kind.sentence)}
-    assert used - {"g", "ms", "upper"} <= set(reasons._VOCABULARIES)
+    used = {how for said in wording.sentences.values() for how in words.findall(said)}
+    return used - {"g", "ms", "upper", "and", *reasons._DIGITS}
+
+
+@pytest.mark.parametrize("code", KINDS)
+def test_a_former_sentence_says_the_same_values(code: str) -> None:
+    assert set(_VALUE.findall(FORMULAS_4.sentences[code])) == set(KINDS[code].values)
 
 
 def test_the_sentences_of_formulas_4_stay_as_they_were() -> None:
     """Archives of formulas 4 hold these sentences, and verify makes them again (`in_words`).
 
-    To reword one, let `kit.energy.results.older` keep the former wording for these archives, and
-    leave this digest alone. A new code changes nothing for them: put it in, and renew the digest.
+    Whoever rewords one, or a word in it, puts the former wording into
+    `kit.energy.results.formerwords`, and leaves this digest alone. A new code changes nothing for
+    these archives: put it in, and renew the digest.
     """
-    told = {code: kind.sentence for code, kind in KINDS.items()}
-    words = {name: dict(known) for name, known in reasons._VOCABULARIES.items()}
-    digest = jsonio.digest(jsonio.canonical({"sentences": told, "words": words}))
+    words = {name: FORMULAS_4.words[name] for name in _vocabularies(FORMULAS_4)}
+    told = {"sentences": FORMULAS_4.sentences, "words": words}
+    digest = jsonio.digest(jsonio.canonical(told))
     assert digest == "597bc843cb1c2223655cf9aaed37acd7c29925aa04c9e00a43a3ac39dc125527"

@@ -155,10 +155,10 @@ def test_what_was_read_in_a_part_of_the_window_says_nothing_of_the_rest(
     whole = state().series["gpu0", quantity]
     found = judged(changed(quantity, part(whole, end_s=50)))
     assert found["status"] == "unknown"
-    assert f"{what} was read over 50 of 60 s" in found["reasons"]
+    assert f"{what}: read for only 50 s of 60 s" in found["reasons"]
     assert judged(changed(quantity, part(whole, end_s=56)))["status"] == "steady"
     hole = judged(changed(quantity, part(whole, begin_s=20, end_s=40, hole=True)))
-    assert any(re.match(rf"{what} was read over (39.9|40) of 60 s", r) for r in hole["reasons"])
+    assert any(re.match(rf"{what}: read for only (39.9|40) s of 60 s", r) for r in hole["reasons"])
 
 
 def test_power_is_taken_from_readings_that_span_the_window() -> None:
@@ -176,7 +176,7 @@ def test_a_slope_that_its_own_error_may_hide_cannot_be_told() -> None:
     assert found["status"] == "unknown"
     # Whole degrees over 20 s may hide three degrees a minute.
     short = judged(state(), MINUTE // 3, Rule(window_s=20.0, power_percent_per_min=5))
-    assert short["reasons"] == ["temperature moves by +0 ± 0.7 °C/min (limit 0.5)"]
+    assert short["reasons"] == ["temperature moves by +0 ± 0.7 °C/min (limit 0.5 °C/min)"]
 
 
 def held(share: Any) -> Samples:
@@ -189,7 +189,7 @@ def test_clocks_held_between_two_reads_of_the_mask_are_seen_by_their_time() -> N
     assert judged(held(0.0))["reasons"] == []
     some = judged(held(np.where(abs(np.arange(59) - 30) < 10, 0.9, 0.0)))
     assert some["status"] == "not_steady"
-    assert some["reasons"] == ["power cap held clocks for 17.1 of 59 s, not evenly"]
+    assert some["reasons"] == ["power cap held clocks for 17.1 s of 59 s, not evenly"]
     blink = judged(held(np.where(np.arange(59) == 30, 0.01, 0.0)))
     assert blink["status"] == "not_steady"
 
@@ -197,7 +197,7 @@ def test_clocks_held_between_two_reads_of_the_mask_are_seen_by_their_time() -> N
 def test_a_card_that_is_held_all_along_is_steady_and_says_so() -> None:
     found = judged(held(0.9))
     assert found["status"] == "steady"
-    assert found["reasons"] == ["power cap held clocks for 53.1 of 59 s, evenly all along"]
+    assert found["reasons"] == ["power cap held clocks for 53.1 s of 59 s, evenly all along"]
     jitter = np.random.default_rng(3).uniform(0.2, 0.4, 59)
     assert judged(held(jitter))["status"] == "steady"
     assert judged(held(np.linspace(0.2, 0.9, 59)))["status"] == "not_steady"

@@ -15,11 +15,11 @@ from cyclopts import Parameter
 from kit.cli.common import Json, print_json, say
 from kit.core import jsonio
 from kit.core.errors import UsageError
-from kit.core.model import EnergyValue
 from kit.core.text import utf8
 from kit.core.units import rounded
 from kit.energy import Energy
 from kit.energy.reasons import sentence
+from kit.energy.value import EnergyValue
 from kit.measure.readers import Recording
 from kit.measure.readers import energibridge as reader
 from kit.record import samples

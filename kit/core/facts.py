@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -13,6 +13,10 @@ Watts = Annotated[float, Meta(ge=0, le=1e7)]
 Factor = Annotated[float, Meta(ge=0.01, le=100)]
 AnyWatts = Annotated[float, Meta(ge=-1e7, le=1e7)]
 Celsius = Annotated[float, Meta(ge=-300, le=1000)]
+
+# Why a quantity is not read, where kit acts on it: another reads through the same sensor, or the
+# counter is answered and does not grow.
+Cause = Literal["shared", "still"]
 
 
 class Probe(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
@@ -39,6 +43,8 @@ class QuantityFacts(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
 
     Attributes:
         reason: why the quantity is not read here; it is then absent from the samples.
+        cause: a code of that reason that kit acts on: the device shares its sensor, or the counter
+            stands still.
         source: how the device is asked for it, or which document its numbers are from.
         scale: factor on the raw integer, on top of the registry's (`kit.core.units`), 1.
         unit: of the value once it is scaled, as the device's own documents have it.
@@ -83,6 +89,7 @@ class QuantityFacts(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     """
 
     reason: str | None = None
+    cause: Cause | None = None
     source: str | None = None
     scale: Annotated[float, Meta(ge=1e-12, le=1e12)] | None = None
     unit: str | None = None

@@ -24,16 +24,17 @@ from functools import cached_property
 import msgspec
 import numpy as np
 
-from kit.core.model import EnergyValue, MeterDevice, MeterPlan
-from kit.core.reason import Reason
+from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import NS, QUANTITIES
 from kit.energy import scopes, twins
 from kit.energy.believable import Sifted, sift
 from kit.energy.curve import Floats, Part, Unmeasured
 from kit.energy.doubts import Doubt, bearing_on
 from kit.energy.gpu import TwoViews, agreement, two_views
+from kit.energy.reason import Reason
 from kit.energy.scopes import Scope
 from kit.energy.scopes.base import Ways
+from kit.energy.value import EnergyValue
 from kit.record.samples import Ints, Samples
 
 __all__ = ("SENSOR_TERMS", "Doubt", "Energy", "power_series", "sift")

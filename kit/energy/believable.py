@@ -16,11 +16,11 @@ import numpy as np
 from kit.core import limits
 from kit.core.facts import NO_FACTS
 from kit.core.model import MeterDevice, MeterPlan
-from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES, scale_of
 from kit.energy.counted import Bools, Counted, counted
 from kit.energy.curve import Floats
 from kit.energy.doubts import Doubt, spans_of
+from kit.energy.reason import Reason
 from kit.record.samples import Samples, Series
 
 _SUSTAINED_NS, _SUSTAINED_READINGS = 1_000_000_000, 5

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kit.core.reason import Reason
 from kit.core.units import NS
+from kit.energy.reason import Reason
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.core.reason import Reason
+from kit.energy.reason import Reason
 from kit.record.samples import Ints
 
 _APART_NS = 1_000_000_000

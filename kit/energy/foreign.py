@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kit.core.model import MeterDevice
-from kit.core.reason import Reason
 from kit.energy.curve import Unmeasured
+from kit.energy.reason import Reason
 from kit.record.samples import Samples, Series
 
 _LONG_NS = 25_000_000_000  # so long a span has readings

@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from kit.core.model import MeterDevice
-from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
 from kit.energy.curve import Curve, Floats
 from kit.energy.doubts import Doubt
+from kit.energy.reason import Reason
 from kit.energy.ticks import Known
 from kit.energy.views import QUANTITY
 from kit.record.samples import Samples, Series

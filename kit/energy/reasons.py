@@ -1,8 +1,10 @@
 """The sentence of a reason or a notice, made from the table of codes for every face.
 
-A reason (`kit.core.reason.Reason`) is a code with values; `kit.energy.reasontable` has each code's
-sentence. Nothing reads a sentence. Results before formulas 5 hold sentences: `sentence` gives
-these as they stand.
+A reason (`kit.energy.reason.Reason`) is a code with values; `kit.energy.reasontable` has each
+code's sentence. Nothing reads a sentence. Results before formulas 5 hold sentences: `sentence`
+gives these as they stand.
+
+A `Wording` is what all of it is called: `TODAY`, or what sealed results of other formulas hold.
 """
 
 from __future__ import annotations
@@ -11,12 +13,19 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from kit.core.reason import CODE, Reason
 from kit.core.units import QUANTITIES
 from kit.energy import names
+from kit.energy.reason import CODE, Reason
 from kit.energy.reasontable import KINDS
 
-# What the words of a value are called in a sentence.
+
+class Wording(NamedTuple):
+    """What reasons are called: the template of each code, and by vocabulary what a word is."""
+
+    sentences: Mapping[str, str]
+    words: Mapping[str, Mapping[str, str]]
+
+
 _VOCABULARIES: dict[str, Mapping[str, str]] = {
     "view": {
         "counter": "the energy counter",
@@ -24,7 +33,6 @@ _VOCABULARIES: dict[str, Mapping[str, str]] = {
         "average": "average power",
         "instant": "instant power",
     },
-    "shown": {"samples": "power samples"},
     "reading": {
         "tick": "tick of the energy counter",
         "sample": "power sample",
@@ -43,16 +51,21 @@ _VOCABULARIES: dict[str, Mapping[str, str]] = {
         "decode_s": "decode times",
         "idle_s": "idle times",
     },
+    "unit": {"degC": "°C", "percent": "%"},
     "quantity": {name: quantity.text for name, quantity in QUANTITIES.items()},
     "scope": {n: title.full for n, title in {**names.SCOPES, **names.COMPARATORS}.items()},
 }
+TODAY = Wording({code: kind.sentence for code, kind in KINDS.items()}, _VOCABULARIES)
 
 _LAUNCHES = "launches"
+_DIGITS = {"J": 4, "W": 4, "VA": 4, "s": 3}
+_SHORTEST = 0.1  # in its unit; what is less is told in thousandths
 _PARTS = re.compile(r"\[(?P<optional>[^\]]*)\]|(?P<always>[^\[]+)")
+_SIGNIFICANT = re.compile(r"(\+?)(\d)")
 _FIELD = re.compile(r"\{(\w+)(?::([^}]*))?\}")
 
 
-def sentence(reason: object) -> str:
+def sentence(reason: object, wording: Wording = TODAY) -> str:
     """The sentence of a reason, as a record or as JSON has it; a string is given as it stands.
 
     Of a document that may be damaged: a code that is not known is shown with its values.
@@ -60,13 +73,11 @@ def sentence(reason: object) -> str:
     code, values = _taken_apart(reason)
     if code is None:
         return str(reason)
-    kind = KINDS.get(code)
-    if kind is None:
-        return ", ".join([code, *(f"{name} {_shown(v, '')}" for name, v in values.items())])
-    return "".join(_part(match, values) for match in _PARTS.finditer(kind.sentence))
-
-
-Reason.sentence = sentence  # type: ignore[method-assign, assignment]
+    template = wording.sentences.get(code)
+    if template is None:
+        shown = (f"{name} {_shown(value, '', wording)}" for name, value in values.items())
+        return ", ".join([code, *shown])
+    return "".join(_part(match, values, wording) for match in _PARTS.finditer(template))
 
 
 def _taken_apart(reason: object) -> tuple[str | None, Mapping[str, Any]]:
@@ -77,37 +88,69 @@ def _taken_apart(reason: object) -> tuple[str | None, Mapping[str, Any]]:
     return None, {}
 
 
-def _part(match: re.Match[str], values: Mapping[str, Any]) -> str:
+def _part(match: re.Match[str], values: Mapping[str, Any], wording: Wording) -> str:
     text = match["always"] if match["optional"] is None else match["optional"]
     used = [name for name, _ in _FIELD.findall(text)]
     if match["optional"] is not None and any(name not in values for name in used):
         return ""
-    return _FIELD.sub(lambda field: _shown(values.get(field[1], "?"), field[2] or ""), text)
+    return _FIELD.sub(lambda f: _shown(values.get(f[1], "?"), f[2] or "", wording), text)
 
 
-def _shown(value: Any, how: str) -> str:
+def _shown(value: Any, how: str, wording: Wording) -> str:
     """One value, as the template asks for it."""
+    if "|" in how:
+        several = len(value) if isinstance(value, list | tuple) else value
+        return how.split("|")[several != 1]
     if _taken_apart(value)[0] is not None:
-        return sentence(value)
+        return sentence(value, wording)
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {count}×" for name, count in value.items())
     if isinstance(value, list | tuple):
-        return _joined([_shown(v, how if how.isalpha() else "") for v in value], how)
+        return _joined([_shown(v, how if how.isalpha() else "", wording) for v in value], how)
     if isinstance(value, str):
-        said = value.upper() if how == "upper" else _VOCABULARIES.get(how, {}).get(value, value)
-        return said + "%" * how.endswith("%")
-    if how == "ms":
-        return _shown(value * 1e3, ".1f") if isinstance(value, int | float) else str(value)
+        return _word(value, how, wording)
     try:
-        return format(value, how)
+        return _number(value, how)
     except (TypeError, ValueError):
         return str(value)
 
 
 def _joined(each: list[str], how: str) -> str:
-    if how == "columns":
-        return f"{', '.join(each[:-1])} and {each[-1]}" if each else ""
+    if how in ("and", "columns") and len(each) > 1:
+        return f"{', '.join(each[:-1])} and {each[-1]}"
     return (" and " if how.isalpha() else how or ", ").join(each)
+
+
+def _word(value: str, how: str, wording: Wording) -> str:
+    """A word of a vocabulary; also what JSON has for a number that is not finite."""
+    said = value.upper() if how == "upper" else wording.words.get(how, {}).get(value, value)
+    return said + "%" * how.endswith("%") + f" {how}" * (how in _DIGITS)
+
+
+def _number(value: Any, how: str) -> str:
+    """``0.71``, ``1,235``; with its unit ``61.35 kJ``, ``22.9 ms``, ``1,234 W``."""
+    if how == "ms":
+        return format(value * 1e3, ".1f")
+    if how in _DIGITS:
+        size, prefix = _size(value, how)
+        return f"{_digits(value / size, _DIGITS[how])} {prefix}{how}"
+    if match := _SIGNIFICANT.fullmatch(how):
+        return _digits(value, int(match[2]), match[1])
+    return format(value, how)
+
+
+def _size(value: float, unit: str) -> tuple[float, str]:
+    """What a number with a unit is told in, and its prefix: joules may be many."""
+    if 0 < abs(value) < _SHORTEST:
+        return 1e-3, "m"
+    large = ((1e6, "M"), (1e3, "k")) if unit == "J" else ()
+    return next((of for of in large if abs(value) >= of[0]), (1.0, ""))
+
+
+def _digits(value: float, digits: int, sign: str = "") -> str:
+    """A number by its significant digits, without an exponent where it is large."""
+    whole = abs(value) >= 10 ** (digits - 1)
+    return format(value, f"{sign},.0f" if whole else f"{sign}.{digits}g")
 
 
 class Notice(NamedTuple):
@@ -117,7 +160,9 @@ class Notice(NamedTuple):
     message: str
 
 
-def notices(found: Iterable[Reason | Mapping[str, Any]], count: int) -> list[Notice]:
+def notices(
+    found: Iterable[Reason | Mapping[str, Any]], count: int, wording: Wording = TODAY
+) -> list[Notice]:
     """The notices of a run of ``count`` launches, as records or as JSON has them, of any formulas.
 
     Launches whose notice reads alike, though their numbers differ a little, share one.
@@ -130,7 +175,7 @@ def notices(found: Iterable[Reason | Mapping[str, Any]], count: int) -> list[Not
             spoken.append((Notice(str(code), str(values["message"])), []))
             continue
         own = Reason(str(code), **{k: v for k, v in values.items() if k != _LAUNCHES})
-        notice = Notice(own.code, sentence(own))
+        notice = Notice(own.code, sentence(own, wording))
         launches = list(values.get(_LAUNCHES, ()))
         if launches and notice in shared:
             shared[notice] += launches

@@ -27,9 +27,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from kit.core.reason import Reason
 from kit.core.stats import t_quantile
 from kit.energy.curve import Floats
+from kit.energy.reason import Reason
 
 MOST_CONDITION = 30.0
 LEAST_FREEDOM = 3

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kit.core.facts import QuantityFacts
-from kit.core.model import EnergyValue, MeterDevice
-from kit.core.reason import Reason
+from kit.core.model import MeterDevice
 from kit.core.units import NS
 from kit.energy import scopes
 from kit.energy.curve import SQRT3, Sensor
+from kit.energy.reason import Reason
 from kit.energy.scopes.base import Growth, Scope
+from kit.energy.value import EnergyValue
 
 LIVE_S = 0.5
 # A counter that is renewed many times a second and stands still for longer counts nothing, s.

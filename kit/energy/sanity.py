@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 
 from kit.core.facts import Probe, known
-from kit.core.model import EnergyValue
-from kit.core.reason import Reason
+from kit.energy.reason import Reason
+from kit.energy.value import EnergyValue
 
 _PARTS = ("gpu", "cpu")
 # A finding must be certain: three standard uncertainties.

@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice
-from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
+from kit.energy.reason import Reason
 from kit.record.samples import Samples, Series
 
 IDLE_BIT = 1  # nvmlClocksEventReasonGpuIdle

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.core.reason import Reason
 from kit.energy import views
 from kit.energy.curve import Curve, Floats, Hole
 from kit.energy.doubts import Doubt
+from kit.energy.reason import Reason
 from kit.energy.ticks import Known
 
 Spans = Sequence[tuple[float, float]]

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from kit.core.model import MeterDevice
-from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
 from kit.energy.curve import Floats
 from kit.energy.doubts import Doubt
+from kit.energy.reason import Reason
 from kit.record.samples import Samples, Series
 
 _TOGETHER_NS, _SKEW_S = 20_000_000, 0.01

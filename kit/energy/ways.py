@@ -16,7 +16,6 @@ import numpy as np
 
 from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice
-from kit.core.reason import Reason
 from kit.core.units import NS
 from kit.energy.believable import Sifted, cap_w
 from kit.energy.curve import HELD_EDGE, Curve, Hole, Sensor, gaps
@@ -32,6 +31,7 @@ from kit.energy.gpu import (
     samples_curve,
 )
 from kit.energy.module import Covered, covered
+from kit.energy.reason import Reason
 from kit.energy.ticks import Known
 from kit.energy.trust import Spans, Trust, explained, holes, trusted
 from kit.energy.views import QUANTITY, energies

@@ -29,10 +29,10 @@ import numpy.typing as npt
 
 from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice
-from kit.core.reason import Reason
 from kit.core.units import NS, scale_of
 from kit.energy.curve import Floats, even, held
 from kit.energy.gpu import counter_ticks
+from kit.energy.reason import Reason
 from kit.record.samples import Samples, Series, readings
 
 _AVERAGED = ("gpu_power_average", "gpu_power_instant")

@@ -15,6 +15,7 @@ from kit.core import jsonio
 from kit.core.model import Event, Phase, Plan, Request, Response, RunSpec, ScheduledRequest
 from kit.record import archive, events, phases, samples
 from kit.record.archive import ArchiveSource
+from kit.record.olderplans import with_causes
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ def load(source: ArchiveSource) -> RunRecords:
     spec = _document(source, "spec.json", RunSpec)
     return RunRecords(
         spec=spec,
-        plan=_document(source, "plan.json", Plan),
+        plan=with_causes(_document(source, "plan.json", Plan)),
         schedule=_lines(source, "inputs/schedule.jsonl", ScheduledRequest),
         events=journal,
         samples=_samples(source, names),

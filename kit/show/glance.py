@@ -15,7 +15,7 @@ from kit.core.model import Phase, Plan
 from kit.core.units import NS
 from kit.energy import reasons
 from kit.energy.picture import Picture, picture
-from kit.energy.results.document import Notice
+from kit.energy.results.document import NoticeRecord
 from kit.energy.results.form import MALFORMED, part
 from kit.record import archive, events, phases, samples
 from kit.record.archive import ArchiveSource
@@ -108,6 +108,6 @@ def _phases(blocks: tuple[Phase, ...]) -> str:
 
 def _notices(results: dict[str, Any]) -> Iterator[str]:
     with contextlib.suppress(*MALFORMED):  # damaged: a list shows what can be read
-        found = part(results.get("notices", ()), tuple[Notice, ...])
+        found = part(results.get("notices", ()), tuple[NoticeRecord, ...])
         told = reasons.notices(found, len(results.get("launches", ())))
         yield from (notice.message for notice in told)

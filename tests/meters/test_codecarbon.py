@@ -17,11 +17,12 @@ from jsonschema import Draft202012Validator
 
 from kit import energy
 from kit.core import jsonio, resources
-from kit.core.model import EnergyValue, MeterDevice, MeterPlan, MeterSpec
+from kit.core.model import MeterDevice, MeterPlan, MeterSpec
 from kit.energy import results
 from kit.energy.names import COMPARATORS, SCOPES
 from kit.energy.reasons import sentence
 from kit.energy.scopes.codecarbon import stated
+from kit.energy.value import EnergyValue
 from kit.judge.verify import verify
 from kit.measure import meters
 from kit.measure.meters import codecarbon

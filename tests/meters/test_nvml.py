@@ -137,14 +137,16 @@ def test_no_gpu_is_a_reason(gpus: Gpus) -> None:
 
 def test_energy_of_a_mig_slice_is_refused(gpus: Gpus) -> None:
     told = probe(gpus(gpus=1, mig=1)).devices[0].quantities
-    assert "MIG" in told["gpu_energy"].reason
-    assert "MIG" in told["gpu_power_instant"].reason
+    for quantity in ("gpu_energy", "gpu_power_instant"):
+        assert "MIG" in told[quantity].reason
+        assert told[quantity].cause == "shared"
     assert told["gpu_temperature"].reason is None
 
 
 def test_a_counter_that_stands_still_is_no_counter(gpus: Gpus) -> None:
     told = probe(gpus(gpus=1, frozen=1)).devices[0].quantities
     assert "does not advance" in told["gpu_energy"].reason
+    assert told["gpu_energy"].cause == "still"
 
 
 def test_without_fields_power_usage_is_the_average_that_it_is(gpus: Gpus) -> None:

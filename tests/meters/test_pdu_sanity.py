@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from kit.core.facts import Probe
-from kit.core.model import EnergyValue, MeterDevice, MeterPlan
+from kit.core.model import MeterDevice, MeterPlan
 from kit.energy import sanity
 from kit.energy.reasons import sentence
+from kit.energy.value import EnergyValue
 from kit.measure import meters
 from kit.run.preflight import meter_rules
 from tests.meters.conftest import Agent

@@ -321,7 +321,7 @@ def test_a_wrap_loses_nothing_and_a_dead_zone_leaves_codes(tmp_path: Path) -> No
     assert value.joules == pytest.approx(0.4, abs=0.01), value.reason
     after = energy.Energy(read, (plan,)).of(t0, t2 + 10**9)[0]
     assert after.status == "unmeasured"
-    assert "not covered" in sentence(after.reason)
+    assert "do not cover" in sentence(after.reason)
 
 
 # --- a counter that stands still ------------------------------------------------------------

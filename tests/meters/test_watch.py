@@ -80,8 +80,12 @@ def test_a_calibration_is_applied() -> None:
 @pytest.mark.parametrize(
     ("quantity", "facts", "said"),
     [
-        ("pdu_power", {"squelch": 50}, "the outlet read 0 W, less than it can measure (50 W)"),
-        ("pdu_power", {}, "the outlet read 0 W, less than it can measure"),
+        (
+            "pdu_power",
+            {"squelch": 50},
+            "the outlet read 0 W: it cannot measure so little, but 50 W at least",
+        ),
+        ("pdu_power", {}, "the outlet read 0 W: it cannot measure so little"),
         ("gpu_power_instant", {}, "GPU power, instantaneous reads 0 W: no reading"),
     ],
 )

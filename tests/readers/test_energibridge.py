@@ -78,7 +78,7 @@ def test_counter_and_power_become_energy_with_uncertainty(separator: str) -> Non
 def test_averaged_power_tells_no_short_window() -> None:
     gpu = energies(text_of(recording()), 2 * 10**9, 4 * 10**9)["gpu"]
     assert gpu.status == "unmeasured"
-    assert "average cannot tell a window of 2 s" in sentence(gpu.reason)
+    assert "average cannot resolve a window of 2 s" in sentence(gpu.reason)
 
 
 def test_what_was_read_and_where_from() -> None:

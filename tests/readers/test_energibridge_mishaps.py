@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from kit import energy
 from kit.cli.main import dispatch
 from kit.core.errors import UsageError
-from kit.core.model import EnergyValue
 from kit.energy.reasons import sentence
+from kit.energy.value import EnergyValue
 from kit.measure.readers import Recording, energibridge
 from kit.record import samples
 from tests.properties import examples

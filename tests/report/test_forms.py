@@ -15,7 +15,7 @@ from kit.cli import look
 from kit.core.errors import UsageError
 from kit.energy import results
 from kit.energy.names import SCOPES
-from kit.energy.results.document import NetEnergy, Notice, Results
+from kit.energy.results.document import NetEnergy, NoticeRecord, Results
 from kit.judge import compare
 from kit.record import archive, records
 from kit.record.records import RunRecords
@@ -132,7 +132,7 @@ def test_the_text_holds_a_replays_verdicts(run: RunRecords, found: Results) -> N
 
 def test_the_text_is_inert(run: RunRecords, found: Results) -> None:
     spec = msgspec.structs.replace(run.spec, name=HOSTILE, description=HOSTILE)
-    evil = msgspec.structs.replace(found, notices=(Notice("X", message=HOSTILE),))
+    evil = msgspec.structs.replace(found, notices=(NoticeRecord("X", message=HOSTILE),))
     text = report.text(NAME, dataclasses.replace(run, spec=spec), evil)
     assert "\x1b" not in text and "\u202e" not in text
     assert text.count("HYPERLINK") == 3

@@ -12,8 +12,8 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
-from kit.core.reason import Reason
 from kit.energy import results
+from kit.energy.reason import Reason
 from kit.energy.results.document import Metric, Results
 from kit.energy.results.older import readable
 from kit.judge import compare

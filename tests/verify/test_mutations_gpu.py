@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from kit.judge.verify import verify
+from kit.judge.verify import environment, verify
+from kit.record import records
 from tests import committed, golden
 from tests.verify.forging import (
     Change,
@@ -119,3 +120,34 @@ FORGERIES: dict[str, tuple[Change, str]] = {
 def test_a_run_on_a_gpu_that_was_forged(h200: Path, forge: Change, code: str) -> None:
     forge(h200)
     assert code in failed(verify(golden.reseal(h200)))
+
+
+SLICE, STILL = (
+    "MIG is on: NVML gives the whole board's power",
+    "the energy counter does not advance",
+)
+SAID: dict[str, tuple[str, dict[str, str], bool, bool]] = {
+    "a slice, where MIG is off": ("gpu_power_instant", {"cause": "shared"}, False, True),
+    "a slice, where MIG is on": ("gpu_power_instant", {"cause": "shared"}, True, False),
+    "a slice, in an older plan": ("gpu_power_instant", {"reason": SLICE}, False, True),
+    "a slice, its energy read": ("gpu_energy", {"reason": SLICE}, True, False),
+    "a counter that stands still": ("gpu_energy", {"cause": "still"}, False, False),
+    "one that stands still, in an older plan": ("gpu_energy", {"reason": STILL}, False, False),
+    "words that mean nothing to kit": ("gpu_energy", {"reason": "no counter"}, False, True),
+}
+
+
+@pytest.mark.parametrize(("quantity", "said", "mig", "is_contradicted"), SAID.values(), ids=SAID)
+def test_a_fingerprint_contradicts_what_a_plan_calls_unread_by_its_cause(
+    h200: Path, quantity: str, said: dict[str, str], mig: bool, is_contradicted: bool
+) -> None:
+    def unread(plan: dict[str, Any]) -> None:
+        facts = facts_of(plan, quantity)
+        facts.clear()
+        facts.update({"reason": "as kit words it today"} | said)
+
+    edit_plan(h200, unread)
+    golden.edit_json(h200 / START, lambda d: d["gpus"]["gpu0"].update(mig=mig))
+    found = environment.checks(records.read(h200), whole=False)
+    (devices,) = [c for c in found if c.code == "DEVICES_DIFFER"]
+    assert ("is said to be absent" in devices.message) is is_contradicted

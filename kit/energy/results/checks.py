@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from kit.core.model import MeterDevice, Phase
-from kit.core.reason import Reason
 from kit.energy import Energy, scopes
+from kit.energy.reason import Reason
 from kit.energy.results.document import Averages, CrossCheck, Known, Place
 from kit.energy.results.windows import seconds
 from kit.energy.scopes.wall import register_agreement

@@ -14,9 +14,9 @@ from typing import Literal
 import msgspec
 
 from kit.core.errors import UsageError
-from kit.core.model import EnergyValue
-from kit.core.reason import Reason
+from kit.energy.reason import Reason
 from kit.energy.steady import Steady
+from kit.energy.value import EnergyValue
 
 Status = Literal["measured", "estimated", "unmeasured"]
 Known = Literal["measured", "unmeasured"]
@@ -27,7 +27,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the records of the document; on reading, a key that is not known is passed over."""
 
 
-class Notice(Reason):
+class NoticeRecord(Reason):
     """What a reader must know before believing a number: a stable code with its values.
 
     Before formulas 5 its only value is ``message``: the notice in words, its launches among them.
@@ -320,7 +320,7 @@ class Results(Part, frozen=True, kw_only=True):
     launches: tuple[Launch, ...]
     outputs: Outputs
     metrics: dict[str, Metric]
-    notices: tuple[Notice, ...]
+    notices: tuple[NoticeRecord, ...]
     split: dict[str, Split] = {}
     averaging: dict[str, dict[str, Averages]] = {}
     doubts: tuple[Doubt, ...] = ()

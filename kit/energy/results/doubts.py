@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from kit.core.model import EnergyValue
-from kit.core.reason import Reason
 from kit.energy import Doubt as Found
 from kit.energy import Energy
+from kit.energy.reason import Reason
 from kit.energy.results.document import Doubt, Launch
 from kit.energy.sanity import wall_below_parts
 from kit.energy.scopes import SCOPES
+from kit.energy.value import EnergyValue
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
 

@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kit.core.model import EnergyValue
-from kit.core.reason import CODE, Reason, plain
 from kit.core.units import significant
-from kit.energy.results.document import Notice, Results
+from kit.energy.reason import CODE, Reason, plain
+from kit.energy.results.document import NoticeRecord, Results
 from kit.energy.results.older import readable
+from kit.energy.value import EnergyValue
 
 T = TypeVar("T")
 
@@ -150,13 +150,13 @@ def _with_scopes(launch: dict[str, Any]) -> dict[str, Any]:
 
 def _decoded(kind: type, value: Any) -> Any:
     """A reason or a notice from the document; a sentence of older formulas is one that was said."""
-    if kind not in (Reason, Notice):
+    if not issubclass(kind, Reason):
         raise TypeError(f"no {kind.__name__} is stored")
     if isinstance(value, str) and kind is Reason:
         return Reason("said", said=value)
     if not isinstance(value, dict) or not isinstance(value.get(CODE), str):
         raise ValueError("a reason has no code")
-    found = kind(value[CODE], **{key: item for key, item in value.items() if key != CODE})
-    if isinstance(found, Notice) and not all(isinstance(n, int) for n in found.launches):
+    found = kind.of(value)
+    if isinstance(found, NoticeRecord) and not all(isinstance(n, int) for n in found.launches):
         raise ValueError("a notice's launches are no numbers")
     return found

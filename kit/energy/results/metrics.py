@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from kit.core import stats
-from kit.core.reason import Reason
+from kit.energy.reason import Reason
 from kit.energy.results.document import (
     Launch,
     Metric,

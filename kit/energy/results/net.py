@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from kit.core.model import EnergyValue
-from kit.core.reason import Reason
+from kit.energy.reason import Reason
 from kit.energy.results.document import NetEnergy, Phase, find
 from kit.energy.results.windows import hypot
 from kit.energy.scopes import SCOPES
+from kit.energy.value import EnergyValue
 
 
 class Baseline(NamedTuple):

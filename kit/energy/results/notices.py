@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from kit.core.limits import STATES
-from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
 from kit.energy import Doubt, Energy
 from kit.energy.foreign import Foreign, Span, foreign_processes
+from kit.energy.reason import Reason
 from kit.energy.results.checks import gpus
-from kit.energy.results.document import Launch, NetEnergy, Notice
+from kit.energy.results.document import Launch, NetEnergy, NoticeRecord
 from kit.energy.results.requests import measured
 from kit.energy.sanity import wall_below_parts
 from kit.energy.scopes import SCOPES
@@ -30,7 +30,9 @@ _MOST_DOUBTS = 12
 Note = Callable[[Reason], None]
 
 
-def notices(records: RunRecords, energy: Energy, launches: list[Launch]) -> tuple[Notice, ...]:
+def notices(
+    records: RunRecords, energy: Energy, launches: list[Launch]
+) -> tuple[NoticeRecord, ...]:
     """Every notice of a run; one that several launches share is told once, with their numbers."""
     found = [Reason("SAMPLER_GAP", said=gap) for gap in records.samples.gaps]
     found += _doubts(energy.doubts())
@@ -47,8 +49,8 @@ def notices(records: RunRecords, energy: Energy, launches: list[Launch]) -> tupl
         for notice in _foreign(records, launch.index):
             note(notice)
     lost = [Reason("SAMPLER_LOST", said=str(e.data.get("message"))) for e in records.losses]
-    told = [Notice(n.code, **n.values, launches=numbers) for n, numbers in shared.items()]
-    before, after = ([Notice(n.code, **n.values) for n in of] for of in (found, lost))
+    told = [NoticeRecord(n.code, **n.values, launches=numbers) for n, numbers in shared.items()]
+    before, after = ([NoticeRecord(n.code, **n.values) for n in of] for of in (found, lost))
     return (*before, *told, *after)
 
 

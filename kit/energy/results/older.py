@@ -6,7 +6,8 @@ by today's formulas, `kit recompute` makes them again from the raw records.
     formulas 4    ``u_repeat`` is called ``u_reading``; metrics have their standard error ``se``
     formulas 5    a reason is a code with values (`kit.energy.reasons`), no sentence; phases have no
                   ``alias``. The numbers are those of formulas 4, so that a document of these is
-                  computed again in whole: `in_words` gives today's one its form
+                  computed again in whole: `in_words` gives today's one its form, in the wording of
+                  then (`kit.energy.results.formerwords`)
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kit.core.reason import CODE
 from kit.energy import reasons
+from kit.energy.reason import CODE
+from kit.energy.results.formerwords import FORMULAS_4
 from kit.record.phases import FORMER_ALIASES
 
 IN_WORDS = "4"
@@ -53,7 +55,7 @@ def in_words(results: Mapping[str, Any]) -> dict[str, Any]:
     """A document of today's formulas in the form of formulas 4, whose reasons are sentences."""
     found: dict[str, Any] = _said({k: v for k, v in results.items() if k != "notices"})
     found["formulas"] = IN_WORDS
-    told = reasons.notices(results["notices"], len(results["launches"]))
+    told = reasons.notices(results["notices"], len(results["launches"]), FORMULAS_4)
     found["notices"] = [notice._asdict() for notice in told]
     for phase in (phase for launch in found["launches"] for phase in launch["phases"]):
         phase["alias"] = FORMER_ALIASES.get(phase["phase"])
@@ -75,7 +77,7 @@ def _combined(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _said(value: Any) -> Any:
     if isinstance(value, Mapping):
         if isinstance(value.get(CODE), str):
-            return reasons.sentence(value)
+            return reasons.sentence(value, FORMULAS_4)
         return {key: _said(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_said(item) for item in value]

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from kit.core import stats
 from kit.core.model import Phase, Request, Response
-from kit.core.reason import Reason
 from kit.core.units import NS
+from kit.energy.reason import Reason
 from kit.energy.results.document import (
     Latencies,
     Latency,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 from kit.core.model import Request
-from kit.core.reason import Reason
 from kit.energy import Energy
+from kit.energy.reason import Reason
 from kit.energy.regression import Estimate, Refused, Work, over_launches
 from kit.energy.results.document import Fitted, Launch, Split, find
 from kit.energy.results.requests import measured

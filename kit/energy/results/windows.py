@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from kit.core import model
-from kit.core.model import EnergyValue
-from kit.core.reason import Reason
 from kit.core.units import NS
 from kit.energy import SENSOR_TERMS, Energy, scopes
+from kit.energy.reason import Reason
 from kit.energy.results.document import Phase
+from kit.energy.value import EnergyValue
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kit.core.model import MeterDevice, MeterPlan
-from kit.core.reason import Reason
 from kit.core.units import QUANTITIES
+from kit.energy.reason import Reason
 from kit.energy.scopes import codecarbon, cpu, estimate, gpu, wall
 from kit.energy.scopes.base import Scope
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from kit.core.facts import QuantityFacts
-from kit.core.model import EnergyValue, MeterDevice
-from kit.core.reason import Reason
+from kit.core.model import MeterDevice
 from kit.energy.believable import Sifted
 from kit.energy.curve import Curve, Sensor
 from kit.energy.doubts import Doubt
+from kit.energy.reason import Reason
+from kit.energy.value import EnergyValue
 
 
 class Name(NamedTuple):

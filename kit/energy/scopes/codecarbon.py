@@ -14,13 +14,14 @@ import numpy as np
 
 from kit.core.facts import QuantityFacts
 from kit.core.limits import seconds_or
-from kit.core.model import EnergyValue, MeterDevice
-from kit.core.reason import Reason
+from kit.core.model import MeterDevice
 from kit.core.units import scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import Curve, Hole, Sensor, gaps
+from kit.energy.reason import Reason
 from kit.energy.scopes.base import Name, Scope, Ways
 from kit.energy.trust import explained
+from kit.energy.value import EnergyValue
 from kit.record.samples import Samples
 
 QUANTITY = "codecarbon_energy"

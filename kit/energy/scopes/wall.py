@@ -14,7 +14,6 @@ import numpy as np
 from kit.core.facts import QuantityFacts, known
 from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice
-from kit.core.reason import Reason
 from kit.core.units import NS, scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import (
@@ -29,6 +28,7 @@ from kit.energy.curve import (
     holes_at,
 )
 from kit.energy.doubts import Doubt
+from kit.energy.reason import Reason
 from kit.energy.scopes.base import Growth, Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.record.samples import Ints, Samples, Series, readings

@@ -9,8 +9,8 @@ import msgspec
 
 from kit.core import jsonio
 from kit.core.errors import EXIT_DIFFERENT, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK
-from kit.core.reason import plain
 from kit.energy import results
+from kit.energy.reason import plain
 from kit.judge import compare
 from kit.judge.compare import Comparison
 from kit.record import archive, records

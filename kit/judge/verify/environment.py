@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kit.core.facts import Cause
 from kit.core.model import MeterDevice, MeterPlan
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
@@ -44,7 +45,6 @@ _ALSO_READ = {
     "gpu_processes": "compute_processes",
 }
 _ENERGY = frozenset({"gpu_energy", "gpu_power_sample", "gpu_power_instant", "gpu_power_average"})
-_SHARED = ("MIG is on", "a virtual GPU")
 
 
 def checks(records: RunRecords, *, whole: bool) -> list[Check]:
@@ -117,23 +117,23 @@ def _reasons(records: RunRecords) -> Iterator[str]:
         for device in meter.devices:
             board = boards.get(device.device, {})
             for quantity, facts in device.quantities.items():
-                if facts.reason is not None and _contradicted(quantity, facts.reason, board):
+                if not facts.is_read and _contradicted(quantity, facts.cause, board):
                     yield f"{device.device} {quantity} is said to be absent, and it was read"
     for meter in records.plan.meters:
         if meter.reason and meter.devices:
             yield f"{meter.name} has devices and a reason why it has none"
 
 
-def _contradicted(quantity: str, reason: str, board: Mapping[str, Any]) -> bool:
-    """Whether the fingerprint's GPU (``board``) contradicts the plan's reason.
+def _contradicted(quantity: str, cause: Cause | None, board: Mapping[str, Any]) -> bool:
+    """Whether the fingerprint's GPU (``board``) contradicts the plan's reason, of this cause.
 
     Energy may be absent although it was read: where MIG or a virtual GPU shares the counter, and
     where the counter does not advance.
     """
-    if quantity in _ENERGY and reason.startswith(_SHARED):
+    if quantity in _ENERGY and cause == "shared":
         virtual = board.get("virtualisation") in ("vgpu", "host-vgpu")
         return "mig" in board and board["mig"] is not True and not virtual
-    if quantity == "gpu_energy" and "does not advance" in reason:
+    if quantity == "gpu_energy" and cause == "still":
         return False
     reading = board.get(_ALSO_READ.get(quantity, ""))
     return isinstance(reading, int | float) and bool(reading)

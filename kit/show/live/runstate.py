@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from kit.core.facts import NO_FACTS, QuantityFacts
-from kit.core.model import EnergyValue, Event, MeterPlan
+from kit.core.model import Event, MeterPlan
 from kit.energy import names
 from kit.energy.running import Window, source_of
 from kit.energy.scopes import SCOPES
+from kit.energy.value import EnergyValue
 from kit.show.live import eventwords
 from kit.show.live.eventwords import LogLine
 from kit.show.live.snapshot import (

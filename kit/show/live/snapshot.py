@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kit.core.model import EnergyValue
+from kit.energy.value import EnergyValue
 from kit.show.live.eventwords import LogLine
 from kit.show.live.trace import Point
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kit.core.model import EnergyValue
 from kit.energy import names
 from kit.energy.reasons import sentence
+from kit.energy.value import EnergyValue
 from kit.show.render.console import facts, listing, plain, put, stdout, title
 from kit.show.render.numbers import measured, watts
 

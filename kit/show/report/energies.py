@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from kit.core.model import EnergyValue
 from kit.energy import names
 from kit.energy.names import COMPARATORS, ENERGY_PER, NETS, SCOPES
 from kit.energy.results.document import Launch, Metric, Phase, Results
+from kit.energy.value import EnergyValue
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
 from kit.show.report import chart, rounding, words

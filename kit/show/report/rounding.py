@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from kit.core.model import EnergyValue
 from kit.energy.reasons import sentence
 from kit.energy.results.document import NetEnergy
+from kit.energy.value import EnergyValue
 
 Energy = EnergyValue | NetEnergy
 

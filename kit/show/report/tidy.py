@@ -28,12 +28,12 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kit.core.model import EnergyValue
-from kit.core.reason import Reason
 from kit.core.text import clean
 from kit.energy.names import NETS, SCOPES
+from kit.energy.reason import Reason
 from kit.energy.reasons import sentence
 from kit.energy.results.document import Launch, Metric, Outputs, Results, Split
+from kit.energy.value import EnergyValue
 
 Row = Mapping[str, Any]
 PHASES = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from kit.core.model import EnergyValue
 from kit.core.units import event_reasons
 from kit.energy import names
 from kit.energy.names import COMPARATORS, SCOPES
@@ -21,6 +20,7 @@ from kit.energy.results.document import (
     Split,
 )
 from kit.energy.steady import Slope, Steady
+from kit.energy.value import EnergyValue
 from kit.record.phases import INSIDE
 from kit.show.report.rounding import number, with_u
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from kit.core.model import EnergyValue
 from kit.core.units import event_reasons
 from kit.energy import names
 from kit.energy.names import ENERGY_PER, SCOPES
+from kit.energy.value import EnergyValue
 from kit.show.live.snapshot import Device
 from kit.show.render.console import plain, short_memory
 from kit.tui.live.words import View, present

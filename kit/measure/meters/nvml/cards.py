@@ -152,7 +152,7 @@ def _told(
         told[quantity] = _fact(api, answer, how)
     shared = _shared(board, api)
     if shared:
-        told |= dict.fromkeys(POWER, QuantityFacts(reason=shared))
+        told |= dict.fromkeys(POWER, QuantityFacts(reason=shared, cause="shared"))
     return told, {q: how for q, how in asked.items() if told[q].is_read}
 
 
@@ -287,7 +287,7 @@ def _add_counter_periods(found: Sequence[Card], clock: Clock) -> None:
         if ticker is None:
             continue
         if ticker.period_ns is None:
-            facts = QuantityFacts(reason="the energy counter does not advance")
+            facts = QuantityFacts(reason="the energy counter does not advance", cause="still")
         else:
             facts = replace(
                 card.device.quantities["gpu_energy"],

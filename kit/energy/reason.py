@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, Self
 
 CODE = "code"
 
@@ -16,15 +17,20 @@ CODE = "code"
 class Reason:
     """A stable code and the values that belong to it; one that is None or empty is left out.
 
-    A value is a number, a word, another reason, a list of these, or a count by word. Two reasons
-    are equal when their documents are.
+    A value is a number, a word, another reason, a list of these, or a count by word; none can be
+    changed. Two reasons are equal when their documents are, and a copy is made of the document.
     """
 
     __slots__ = ("code", "values")
 
     def __init__(self, code: str, /, **values: Any) -> None:
-        self.code = code
-        self.values = {name: v for name, v in values.items() if not _is_empty(v)}
+        self.code: Final = code
+        self.values: Final = _fixed({n: v for n, v in values.items() if not _is_empty(v)})
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The reason of a document, as `document` gives it."""
+        return cls(document[CODE], **{name: v for name, v in document.items() if name != CODE})
 
     def document(self) -> dict[str, Any]:
         """The form in JSON: ``{"code": …, "window_s": 1.5, …}``."""
@@ -36,18 +42,26 @@ class Reason:
     def __hash__(self) -> int:
         return hash(self.code)
 
-    def sentence(self) -> str:
-        """What a person reads: `kit.energy.reasons`, which has the sentences, puts it in place."""
-        return repr(self)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).of, (self.document(),)
 
     def __str__(self) -> str:
-        return self.sentence()
+        from kit.energy.reasons import sentence  # which names scopes, and their rules give reasons
+
+        return sentence(self)
 
     def __format__(self, how: str) -> str:
         return format(str(self), how)
 
     def __repr__(self) -> str:
         return f"Reason({self.document()})"
+
+
+def _fixed(value: Any) -> Any:
+    """A value that nobody can change."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: _fixed(item) for key, item in value.items()})
+    return tuple(map(_fixed, value)) if isinstance(value, list | tuple) else value
 
 
 def _is_empty(value: Any) -> bool:
