@@ -162,9 +162,11 @@ class Run:
             why = facts.reason or "it was not read"
             those = ", ".join(" ".join(pair) for pair in self.quantities) or "nothing was read"
             raise UsageError(f"there is no {name} of {device}: {why}", f"choose from: {those}")
-        known = QUANTITIES[name]
+        quantity = QUANTITIES[name]
         values = series.raw.astype(float) * scale_of(name, facts)
-        return Readings(series.t, values, known.unit, known.kind, series.raw, series.error_times)
+        return Readings(
+            series.t, values, quantity.unit, quantity.kind, series.raw, series.error_times
+        )
 
     def _facts(self, device: str, name: str) -> QuantityFacts:
         of = (
@@ -204,18 +206,18 @@ def load(path: PathLike) -> Run:
     with archive.open_source(run) as source:
         data, listed = manifest.read(source)
     with door.malformed(run):
-        records, found = outcome.computed(run)
+        records, run_results = outcome.computed(run)
         return Run(
             hash=manifest.run_hash(data),
             status=listed.status,
             reason=listed.reason,
             spec=records.spec,
             plan=records.plan,
-            launches=tuple(_launch(launch, records) for launch in found.launches),
-            metrics=found.metrics,
-            notices=tuple(notices(found.notices, len(found.launches))),
+            launches=tuple(_launch(launch, records) for launch in run_results.launches),
+            metrics=run_results.metrics,
+            notices=tuple(notices(run_results.notices, len(run_results.launches))),
             environment=records.env_start,
-            results=results.to_document(found),
+            results=results.to_document(run_results),
             _records=records,
         )
 
@@ -247,6 +249,6 @@ def compare(original: PathLike, new: PathLike) -> Comparison:
         return outcome.judge(*pair)
 
 
-def _launch(found: document.Launch, records: RunRecords) -> Launch:
-    own = {name: getattr(found, name) for name in found.__struct_fields__}
-    return Launch(**own, requests=records.requests.get(found.index, ()))
+def _launch(launch: document.Launch, records: RunRecords) -> Launch:
+    own = {name: getattr(launch, name) for name in launch.__struct_fields__}
+    return Launch(**own, requests=records.requests.get(launch.index, ()))

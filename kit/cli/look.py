@@ -108,15 +108,15 @@ def report(
     if against and format.startswith("csv"):
         raise UsageError("CSV holds no verdicts", "leave --against out, or take html or text")
     other = find_run(against, runs) if against else None
-    found = written(find_run(run, runs), format, other)
+    page = written(find_run(run, runs), format, other)
     if out is None and format == "html":
-        out = Path(found.file)
+        out = Path(page.file)
     if out is None or str(out) == "-":
-        sys.stdout.buffer.write(found.text.encode())
+        sys.stdout.buffer.write(page.text.encode())
         sys.stdout.flush()
         return
     try:
-        out.write_text(found.text, encoding="utf-8")
+        out.write_text(page.text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"cannot write {out}: {error.strerror}", "name a file with --out"
@@ -152,12 +152,12 @@ def verify(
 
 
 def _audit(store: Store, *, json: bool) -> int:
-    found = audit.whole(store)
+    ledger_audit = audit.whole(store)
     if json:
-        print_json(found.as_dict())
+        print_json(ledger_audit.as_dict())
     else:
-        render.audit(found)
-    return found.exit_code
+        render.audit(ledger_audit)
+    return ledger_audit.exit_code
 
 
 def _documents(source: archive.ArchiveSource) -> dict[str, Any]:

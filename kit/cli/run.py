@@ -163,7 +163,7 @@ def replay(
     return replaying.exit_code(judged)
 
 
-def _agreed(found: replaying.Undertaking, yes: bool) -> replaying.Undertaking:
+def _agreed(undertaking: replaying.Undertaking, yes: bool) -> replaying.Undertaking:
     """``found``, after it was shown and a person, or --yes, agreed to it.
 
     Raises:
@@ -171,12 +171,12 @@ def _agreed(found: replaying.Undertaking, yes: bool) -> replaying.Undertaking:
         UsageError: there is no terminal to ask on.
         Interrupted: the answer was no.
     """
-    render.undertaking(found)
-    if found.obstacle:
-        raise found.obstacle
+    render.undertaking(undertaking)
+    if undertaking.obstacle:
+        raise undertaking.obstacle
     if not yes and not _confirmed(render.QUESTION):
         raise Interrupted("nothing was done", "add --yes to replay without being asked")
-    return found
+    return undertaking
 
 
 def recover(*, runs: Runs = None) -> None:

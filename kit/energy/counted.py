@@ -64,8 +64,8 @@ def counted(
         return Counted(none, ())
     keep = none.copy()
     keep[kept] = True
-    found = sorted({(int(series.t0[a]), int(series.t1[b])) for a, b in (*jumps, *fast)})
-    return Counted(keep, tuple(found))
+    holes = sorted({(int(series.t0[a]), int(series.t1[b])) for a, b in (*jumps, *fast)})
+    return Counted(keep, tuple(holes))
 
 
 class _Steps:
@@ -79,8 +79,8 @@ class _Steps:
     def possible(self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> Bools:
         """Whether reading ``b`` can follow reading ``a``."""
         grown, seconds = self._between(a, b)
-        found: Bools = (grown >= -self._back) & (grown <= self._most(seconds))
-        return found
+        possible: Bools = (grown >= -self._back) & (grown <= self._most(seconds))
+        return possible
 
     def joins(self, a: int, b: npt.NDArray[np.int64]) -> Bools:
         """Whether readings ``b`` go on from reading ``a``, across what lies between.
@@ -89,8 +89,8 @@ class _Steps:
         """
         seconds = (self.series.t1[b] - self.series.t0[a]).astype(np.float64) * NS
         sure = self._most(seconds) < self._wrap / 2 if self._wrap else np.ones(len(b), bool)
-        found: Bools = self.possible(np.full(len(b), a), b) & sure
-        return found
+        joined: Bools = self.possible(np.full(len(b), a), b) & sure
+        return joined
 
     def too_fast(
         self, kept: npt.NDArray[np.int64], jumps: list[tuple[int, int]]

@@ -219,13 +219,13 @@ class Curve:
         """
         if not u_s:
             return 0.0
-        found = 0.0
+        largest = 0.0
         here = self._difference(t0, t1)
         for share in (1.0, SQRT3):
             for move in (-share * u_s / NS, share * u_s / NS):
                 there = self._difference(t0 + move, t1 + move)
-                found = max(found, abs(there - here) / share)
-        return found
+                largest = max(largest, abs(there - here) / share)
+        return largest
 
     def _difference(self, t0: float, t1: float) -> float:
         start, end = np.interp([t0, t1], self.t, self.joules)
@@ -276,8 +276,8 @@ class Curve:
         if not math.isfinite(a) or not math.isfinite(b):
             return inside
         energy = np.interp([a, t0, t1, b], self.t, self.joules)
-        whole = float(energy[3] - energy[0])
-        share = float(energy[2] - energy[1]) / whole if whole > 0 else 0.0
+        energy_j = float(energy[3] - energy[0])
+        share = float(energy[2] - energy[1]) / energy_j if energy_j > 0 else 0.0
         return (1 - share) ** 2 * inside + share**2 * (float(high - low) - inside)
 
     def _stretch(self, t: float) -> tuple[float, float]:
@@ -349,11 +349,11 @@ def gaps(t: Floats, limit_s: float, what: str) -> tuple[Hole, ...]:
 
 def holes_at(t: Floats, wrong: npt.NDArray[np.bool_], reason: Reason) -> tuple[Hole, ...]:
     """A hole at each ``wrong`` step between two points, neighbours joined. Shape ``(n - 1,)``."""
-    found: list[Hole] = []
+    holes: list[Hole] = []
     for i in np.flatnonzero(wrong):
-        begin = found.pop().t0 if found and found[-1].t1 == t[i] else float(t[i])
-        found.append(Hole(begin, float(t[i + 1]), reason))
-    return tuple(found)
+        begin = holes.pop().t0 if holes and holes[-1].t1 == t[i] else float(t[i])
+        holes.append(Hole(begin, float(t[i + 1]), reason))
+    return tuple(holes)
 
 
 def sharpened(t: Floats, joules: Floats) -> tuple[Floats, Floats]:

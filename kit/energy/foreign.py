@@ -64,21 +64,21 @@ def foreign_processes(
         spans: the run's stretches: ``own`` 0 without a container, 1 with one.
     """
     groups, processes = (_read(samples, device, quantity) for quantity in _COUNTS)
-    found = []
+    by_span = []
     for span in spans:
-        known = groups if groups is not None else processes if span.own == 0 else None
-        if known is None:
+        baseline = groups if groups is not None else processes if span.own == 0 else None
+        if baseline is None:
             return Unmeasured(_why(device))
-        one = _in(known, span)
+        one = _in(baseline, span)
         if not one.of and span.t1 - span.t0 > _LONG_NS:
             return Unmeasured(_why(device))
-        found.append(one)
-    first = [one.first for one in found if one.first is not None]
+        by_span.append(one)
+    first = [one.first for one in by_span if one.first is not None]
     return Foreign(
-        most=max((one.most for one in found), default=0),
-        readings=sum(one.readings for one in found),
+        most=max((one.most for one in by_span), default=0),
+        readings=sum(one.readings for one in by_span),
         first=min(first, default=None),
-        of=sum(one.of for one in found),
+        of=sum(one.of for one in by_span),
     )
 
 

@@ -67,9 +67,9 @@ def corrected(curve: Curve, facts: QuantityFacts, sensor: Sensor) -> Curve:
 
 def gauges(device: MeterDevice, samples: Samples) -> Iterator[tuple[str, Curve]]:
     for name, make in (("instant", _instant), ("average", _average)):
-        found = good(device, samples, QUANTITY[name])
-        if found:
-            yield name, make(*found)
+        gauge = good(device, samples, QUANTITY[name])
+        if gauge:
+            yield name, make(*gauge)
 
 
 class TwoViews(NamedTuple):
@@ -281,15 +281,17 @@ def combined(ticks: Known, shape: Curve, unknown: tuple[Hole, ...]) -> Curve | N
     if np.count_nonzero(inside) < 2:
         return None
     ticks = ticks._replace(t=ticks.t[inside], u=ticks.u[inside], raw=ticks.raw[inside])
-    known, drawn = grown(ticks), np.interp(ticks.t, shape.t, shape.joules)
-    ratio = (known[-1] - known[0]) / (drawn[-1] - drawn[0])
+    at_ticks, drawn = grown(ticks), np.interp(ticks.t, shape.t, shape.joules)
+    ratio = (at_ticks[-1] - at_ticks[0]) / (drawn[-1] - drawn[0])
     if not _AGREEMENT[0] < ratio < _AGREEMENT[1]:
         return None
     t = np.union1d(shape.t, ticks.t)
     return replace(
         shape,
         t=t,
-        joules=_rescale_to_ticks(np.interp(t, shape.t, shape.joules), drawn, known, float(ratio)),
+        joules=_rescale_to_ticks(
+            np.interp(t, shape.t, shape.joules), drawn, at_ticks, float(ratio)
+        ),
         method="counter+samples",
         resolution_j=ticks.scale / np.sqrt(6),
         resolution_w=0.0,
@@ -304,22 +306,22 @@ def _to_ticks(holes: tuple[Hole, ...], t: Floats) -> tuple[Hole, ...]:
 
     Where readings were made, and are not believed, that sum is known all the same.
     """
-    found = []
+    stretched = []
     for hole in holes:
         before, after = t[t <= hole.t0], t[t >= hole.t1]
         begin = float(before[-1]) if len(before) else -math.inf
         end = float(after[0]) if len(after) else math.inf
-        known = hole.doubted and math.isfinite(begin) and end - begin < _BRIDGE_NS
-        found.append(hole._replace(t0=begin, t1=end, bridged=known))
-    return tuple(found)
+        is_bridged = hole.doubted and math.isfinite(begin) and end - begin < _BRIDGE_NS
+        stretched.append(hole._replace(t0=begin, t1=end, bridged=is_bridged))
+    return tuple(stretched)
 
 
-def _rescale_to_ticks(shape: Floats, drawn: Floats, known: Floats, ratio: float) -> Floats:
+def _rescale_to_ticks(shape: Floats, drawn: Floats, counter_j: Floats, ratio: float) -> Floats:
     """Energy (J) at each point of the shape: through every tick, by ``ratio`` outside of them."""
-    joules = np.interp(shape, drawn, known)
+    joules = np.interp(shape, drawn, counter_j)
     before, after = shape < drawn[0], shape > drawn[-1]
-    joules[before] = known[0] + (shape[before] - drawn[0]) * ratio
-    joules[after] = known[-1] + (shape[after] - drawn[-1]) * ratio
+    joules[before] = counter_j[0] + (shape[before] - drawn[0]) * ratio
+    joules[after] = counter_j[-1] + (shape[after] - drawn[-1]) * ratio
     result: Floats = joules - joules[0]
     return result
 

@@ -73,5 +73,5 @@ def rank(scope: str) -> int:
 
 
 def _of(names: dict[str, Name], name: str, short: bool) -> str:
-    known = names.get(name, Name(name, name))
-    return known.short if short else known.full
+    entry = names.get(name, Name(name, name))
+    return entry.short if short else entry.full

@@ -159,12 +159,12 @@ def over_launches(
         )
         for left in range(len(launches))
     ]
-    told = [found for found in without if isinstance(found, PerToken)]
-    if len(told) < len(launches):
+    fits = [found for found in without if isinstance(found, PerToken)]
+    if len(fits) < len(launches):
         return fitted
     return fitted._replace(
-        prefill=_jackknifed(fitted.prefill, [found.prefill.value for found in told]),
-        decode=_jackknifed(fitted.decode, [found.decode.value for found in told]),
+        prefill=_jackknifed(fitted.prefill, [found.prefill.value for found in fits]),
+        decode=_jackknifed(fitted.decode, [found.decode.value for found in fits]),
         launches=len(launches),
     )
 
@@ -262,11 +262,11 @@ def _collinear(columns: Floats, names: Sequence[str]) -> Reason:
     condition = _condition(columns)
     # Of columns that are all but parallel it is rounding alone, and another on every machine.
     is_told = condition < _TOLD_CONDITION
-    found = Reason(
+    reason = Reason(
         "collinear",
         columns=tuple(names if by_baseline else names[:2]),
         condition=condition if is_told else None,
         beyond=None if is_told else _TOLD_CONDITION,
         most=MOST_CONDITION,
     )
-    return Reason("collinear_with_baseline", reason=found) if by_baseline else found
+    return Reason("collinear_with_baseline", reason=reason) if by_baseline else reason

@@ -134,10 +134,10 @@ def source_of(device: MeterDevice) -> Source | None:
 
 def sum_of(device: MeterDevice) -> RunningSum | None:
     """A running sum of a device; None where it has none."""
-    found = source_of(device)
-    if found is None:
+    source = source_of(device)
+    if source is None:
         return None
-    return RunningSum(found.quantity, found.facts, found.scope.growth[found.quantity])
+    return RunningSum(source.quantity, source.facts, source.scope.growth[source.quantity])
 
 
 class Window:
@@ -201,22 +201,22 @@ def so_far(
         live_s: time between two live events, s.
     """
     of = scopes.SCOPES[scope]
-    found = {d: of.corrected(facts[d], joules[d], seconds) for d in facts}
+    corrected = {d: of.corrected(facts[d], joules[d], seconds) for d in facts}
     terms = {
-        "edge": math.hypot(*(j / seconds * live_s / 2 / SQRT3 * SQRT2 for j in found.values()))
+        "edge": math.hypot(*(j / seconds * live_s / 2 / SQRT3 * SQRT2 for j in corrected.values()))
     }
-    for device, energy in found.items():
+    for device, energy in corrected.items():
         for name, error in _errors(of.sensor(facts[device]), energy, seconds).items():
             terms[name] = terms.get(name, 0.0) + error  # one make's errors are shared
     return EnergyValue(
         scope=scope,
         status="estimated" if of.status == "estimated" else "measured",
-        joules=sum(found.values()),
+        joules=sum(corrected.values()),
         u_reading=terms["edge"],
         u_sensor=math.hypot(*(error for name, error in terms.items() if name != "edge")),
         terms={name: error for name, error in terms.items() if error > 0},
         method=METHOD,
-        devices=found,
+        devices=corrected,
     )
 
 

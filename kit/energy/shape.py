@@ -93,8 +93,8 @@ def _phase(t: Floats, period: float) -> Floats:
     """
     blocks = np.array_split(np.arange(len(t)), max(1, len(t) // _BLOCK))
     middles = np.array([t[block].mean() for block in blocks])
-    found = np.array([_mode(np.mod(t[block], period) / period) for block in blocks])
-    turns = np.unwrap(found, period=1.0)
+    phases = np.array([_mode(np.mod(t[block], period) / period) for block in blocks])
+    turns = np.unwrap(phases, period=1.0)
     phase: Floats = np.interp(t, middles, turns) * period
     return phase
 
@@ -230,11 +230,11 @@ def _scale(rest: Floats, steps: Floats, known: Floats, before: float) -> float:
     A pair counts by how much of its expected variance is the shape's: one between which the power
     never changed says nothing.
     """
-    told = steps / (steps + known)
+    factors = steps / (steps + known)
     heavy = _student_t_weights(rest**2 / (before * steps + known))
     ratio = heavy * np.maximum(rest**2 - known, 0.0) / (steps + known)
     total = float(ratio.sum()) + _PRIOR_TICKS
-    return max(_LEAST_SCALE, total / (float(told.sum()) + _PRIOR_TICKS))
+    return max(_LEAST_SCALE, total / (float(factors.sum()) + _PRIOR_TICKS))
 
 
 def late(

@@ -62,10 +62,10 @@ def trusted(
         wrong = views.runs(stretches.begin, stretches.end, broken) if counts else ()
         return Trust(names, wrong, (), doubts)
     usable = {k: v for k, v in stretches.joules.items() if k not in names}
-    found = views.contradicted(stretches._replace(joules=usable), cap_w)
-    counter = views.runs(stretches.begin, stretches.end, found.counter | broken)
-    samples = views.runs(stretches.begin, stretches.end, found.samples & ~broken)
-    shown = views.runs(stretches.begin, stretches.end, found.counter & ~broken)
+    contradictions = views.contradicted(stretches._replace(joules=usable), cap_w)
+    counter = views.runs(stretches.begin, stretches.end, contradictions.counter | broken)
+    samples = views.runs(stretches.begin, stretches.end, contradictions.samples & ~broken)
+    shown = views.runs(stretches.begin, stretches.end, contradictions.counter & ~broken)
     local = [_local(device, s, stretches, "counter", "samples") for s in shown]
     local += [_local(device, s, stretches, "samples", "counter") for s in samples]
     return Trust(names, counter, samples, (*doubts, *local))
@@ -82,12 +82,12 @@ def _of_power(
     pair = (curves["samples"], curves["average"])
     first, last = max(c.t[0] for c in pair), min(c.t[-1] for c in pair)
     begin, end = views.of_time(float(first), float(last), views.SLOW_STRETCH_S)
-    told = {n: views.energies(c, begin, end) for n, c in curves.items() if n not in names}
-    stretches = views.Stretches(begin, end, told)
-    found = views.apart(stretches, cap_w)
-    wrong = views.runs(begin, end, found.samples)
+    joules = {n: views.energies(c, begin, end) for n, c in curves.items() if n not in names}
+    stretches = views.Stretches(begin, end, joules)
+    contradictions = views.apart(stretches, cap_w)
+    wrong = views.runs(begin, end, contradictions.samples)
     local = [_local(device, s, stretches, "samples", "average") for s in wrong]
-    for span in views.runs(begin, end, found.undecided):
+    for span in views.runs(begin, end, contradictions.undecided):
         doubt = _local(device, span, stretches, "samples", "average")
         local.append(doubt._replace(instead=Reason("undecided"), dropped=False))
     return Trust(names, (), wrong, (*doubts, *local))
@@ -115,10 +115,10 @@ def _stretches(
 
 
 def _overlap(stretches: views.Stretches, spans: Spans) -> views.Bools:
-    found = np.zeros(len(stretches.begin), bool)
+    overlaps = np.zeros(len(stretches.begin), bool)
     for a, b in spans:
-        found |= (stretches.begin < b) & (stretches.end > a)
-    return found
+        overlaps |= (stretches.begin < b) & (stretches.end > a)
+    return overlaps
 
 
 def _without(stretches: views.Stretches, broken: views.Bools) -> views.Stretches:
@@ -143,12 +143,12 @@ def _local(
     device: str, span: tuple[float, float], stretches: views.Stretches, lost: str, believed: str
 ) -> Doubt:
     inside = (stretches.begin >= span[0]) & (stretches.end <= span[1])
-    said = {n: float(np.nansum(stretches.joules[n][inside])) for n in (lost, believed)}
+    joules = {n: float(np.nansum(stretches.joules[n][inside])) for n in (lost, believed)}
     reason = Reason(
         "view_differs",
         seconds=float(span[1] - span[0]) * 1e-9,
-        joules=said[lost],
-        believed_j=said[believed],
+        joules=joules[lost],
+        believed_j=joules[believed],
         believed=believed,
     )
     spans = ((int(span[0]), int(span[1])),)

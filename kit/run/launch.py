@@ -98,14 +98,14 @@ class Running:
     def __init__(
         self,
         container: Container,
-        kept: KeptLog,
+        log: KeptLog,
         base_url: str,
         launch: LaunchPlan,
         index: int,
         emit: Emit,
     ) -> None:
         self.base_url = base_url
-        self._container, self._kept = container, kept
+        self._container, self._kept = container, log
         self._launch = launch
         self._index = index
         self._emit = emit

@@ -51,8 +51,8 @@ def _seen(source: ArchiveSource) -> Glimpse:
     manifest, results = (_document(source, n) for n in ("manifest.json", "results.json"))
     env, plan = _document(source, "env/start.json"), _document(source, "plan.json")
     blocks, drawn, reason = _power(source, plan)
-    told = (*_identity(manifest, env), ("phases", _phases(blocks)))
-    return Glimpse(tuple(f for f in told if f[1]), tuple(_notices(results)), drawn, reason)
+    lines = (*_identity(manifest, env), ("phases", _phases(blocks)))
+    return Glimpse(tuple(f for f in lines if f[1]), tuple(_notices(results)), drawn, reason)
 
 
 def _document(source: ArchiveSource, name: str) -> dict[str, Any]:
@@ -91,8 +91,8 @@ def _identity(manifest: dict[str, Any], env: dict[str, Any]) -> Iterator[tuple[s
 
 
 def _dict(value: dict[str, Any], key: str) -> dict[str, Any]:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
+    item = value.get(key)
+    return item if isinstance(item, dict) else {}
 
 
 def _phases(blocks: tuple[Phase, ...]) -> str:
@@ -101,13 +101,13 @@ def _phases(blocks: tuple[Phase, ...]) -> str:
     measured = sum(p.t1 - p.t0 for p in first if p.name == "measured")
     if not measured:
         return ""
-    whole = short_time((first[-1].t1 - first[0].t0) * NS)
+    total = short_time((first[-1].t1 - first[0].t0) * NS)
     launches = count(len({p.launch for p in blocks}), "launch", "es")
-    return f"{launches}, measured {short_time(measured * NS)} of {whole}"
+    return f"{launches}, measured {short_time(measured * NS)} of {total}"
 
 
 def _notices(results: dict[str, Any]) -> Iterator[str]:
     with contextlib.suppress(*MALFORMED):  # damaged: a list shows what can be read
-        found = part(results.get("notices", ()), tuple[Notice, ...])
-        told = reasons.notices(found, len(results.get("launches", ())))
-        yield from (notice.message for notice in told)
+        notices = part(results.get("notices", ()), tuple[Notice, ...])
+        sentences = reasons.notices(notices, len(results.get("launches", ())))
+        yield from (notice.message for notice in sentences)

@@ -61,8 +61,8 @@ def stamp(store: Store) -> int:
 
 def of(run: Path, verdicts: Mapping[str, Kept]) -> str:
     """The verdict on a run with its present files; ``unchecked`` without one."""
-    kept = verdicts.get(run.name)
-    return kept.word if kept and kept.files == identity(run) else UNCHECKED
+    verdict = verdicts.get(run.name)
+    return verdict.word if verdict and verdict.files == identity(run) else UNCHECKED
 
 
 def identity(run: Path) -> str:
@@ -109,7 +109,7 @@ def keep(run: Path, files: str, word: str) -> None:
         if old and old.files == files and word in (old.word, INTACT):
             return  # a deeper verdict on the same files says more
         names = {path.name for path in store.runs()}
-        fresh = {name: kept for name, kept in verdicts.items() if name in names}
+        fresh = {name: verdict for name, verdict in verdicts.items() if name in names}
         _write(store, fresh | {run.name: Kept(files, word)})
 
 

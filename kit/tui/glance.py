@@ -30,22 +30,22 @@ class Glimpses:
         """The glimpse of a run; None if unknown."""
         return self._kept.get(run)
 
-    def put(self, run: str, found: Glimpse) -> None:
+    def put(self, run: str, glimpse: Glimpse) -> None:
         """Keep the glimpse of a run, and drop the oldest."""
-        self._kept[run] = found
+        self._kept[run] = glimpse
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
 
 
 def identity(row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> RenderableType:
     """The panel's text above the curve."""
-    seen = glimpse or Glimpse()
+    glance = glimpse or Glimpse()
     lines: list[RenderableType] = [
         Text("  ").join([state_of(row.status), plain(f"{row.started} UTC" if row.started else "")]),
         facts(
-            [("run", row.run[:SHORT]), *_checked(row), *_numbers(row), *_about(row), *seen.facts]
+            [("run", row.run[:SHORT]), *_checked(row), *_numbers(row), *_about(row), *glance.facts]
         ),
-        *([badge("warn", f"{count(len(seen.notices), 'caveat')}")] if seen.notices else []),
+        *([badge("warn", f"{count(len(glance.notices), 'caveat')}")] if glance.notices else []),
         *([plain(row.note, "doubt")] if row.note and not row.replay_of else []),
         *([plain(f"↻ replays {row.replay_of[:SHORT]}")] if row.replay_of else []),
         *([plain(f"↻ replayed by {', '.join(r[:SHORT] for r in replays)}")] if replays else []),

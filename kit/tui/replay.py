@@ -23,12 +23,14 @@ def replay(screen: KitScreen, run: Path) -> None:
     """List what a replay of ``run`` would do, ask, and do it after a yes."""
     store = screen.kit.store
 
-    def ask(found: Undertaking) -> None:
-        if found.obstacle:
-            screen.show_error(found.obstacle)
+    def ask(undertaking: Undertaking) -> None:
+        if undertaking.obstacle:
+            screen.show_error(undertaking.obstacle)
             return
-        window = Consent(render.undertaking_list(found), render.QUESTION, "Do this", "Not now")
-        screen.app.push_screen(window, lambda yes: _provide(screen, found) if yes else None)
+        window = Consent(
+            render.undertaking_list(undertaking), render.QUESTION, "Do this", "Not now"
+        )
+        screen.app.push_screen(window, lambda yes: _provide(screen, undertaking) if yes else None)
 
     _show_message(screen, "checking the run, its image and its weights")
     screen.fetch(lambda: looked_at(run, store), ask, group="replay")

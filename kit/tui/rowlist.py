@@ -48,9 +48,9 @@ def _rank(status: str) -> int:
 
 def counted(rows: Iterable[Row], *, done: bool) -> Text:
     """``3 sealed · 1 running · 1 unsealed``."""
-    found = Counter(row.status if row.status in _APART else "sealed" for row in rows)
-    parts = [plain(f"{found['sealed']:,} sealed")]
-    parts += [badge(BADGES[s], f"{found[s]} {s}") for s in _APART if found[s]]
+    counts = Counter(row.status if row.status in _APART else "sealed" for row in rows)
+    parts = [plain(f"{counts['sealed']:,} sealed")]
+    parts += [badge(BADGES[s], f"{counts[s]} {s}") for s in _APART if counts[s]]
     if not done:
         parts.append(plain("reading …", "quiet"))
     return Text(" · ").join(parts)

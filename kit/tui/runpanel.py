@@ -64,8 +64,8 @@ class RunPanel(VerticalScroll, can_focus=False):
             return
         self._looking, path = True, self._screen.kit.store.root / run
 
-        def take(found: Glimpse) -> None:
-            self._glimpses.put(run, found)
+        def take(glimpse: Glimpse) -> None:
+            self._glimpses.put(run, glimpse)
             self._looking = False
             self.call_later(self._refresh_all)
 

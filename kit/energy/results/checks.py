@@ -41,8 +41,8 @@ def cross_check(records: RunRecords, energy: Energy, block: Phase | None) -> dic
         return register_agreement(device, energy.believed, t0, t1)
 
     outlets = (d for d in _devices(records, "wall") if "pdu_energy" in d.quantities)
-    found = {d.device: _ratio(d, block, of_gpu) for d in gpus(records)}
-    return found | {d.device: _ratio(d, block, of_outlet) for d in outlets}
+    ratios = {d.device: _ratio(d, block, of_gpu) for d in gpus(records)}
+    return ratios | {d.device: _ratio(d, block, of_outlet) for d in outlets}
 
 
 def _ratio(device: MeterDevice, block: Phase | None, views: Views) -> CrossCheck:
@@ -62,16 +62,16 @@ def averages(records: RunRecords, energy: Energy) -> dict[str, dict[str, Average
     """By GPU and power reading: the time that it averages over, as this run's own steps tell it."""
     return {
         device.device: {
-            quantity: _averaged(found)
-            for quantity, found in averaging(device, energy.believed).items()
+            quantity: _averaged(window)
+            for quantity, window in averaging(device, energy.believed).items()
         }
         for device in gpus(records)
     }
 
 
-def _averaged(found: Averaging) -> Averages:
-    status: Known = "unmeasured" if found.window_s is None else "measured"
-    return Averages(status=status, **vars(found))
+def _averaged(window: Averaging) -> Averages:
+    status: Known = "unmeasured" if window.window_s is None else "measured"
+    return Averages(status=status, **vars(window))
 
 
 def rule_of(records: RunRecords) -> Rule:

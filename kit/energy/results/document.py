@@ -293,12 +293,12 @@ class Launch(Part, frozen=True, kw_only=True):
         Raises:
             UsageError: the launch has no such phase, or ``part`` must say which of two.
         """
-        found = [p for p in self.phases if p.name == name and part in (None, p.part)]
-        if len(found) == 1:
-            return found[0]
+        phases = [p for p in self.phases if p.name == name and part in (None, p.part)]
+        if len(phases) == 1:
+            return phases[0]
         those = ", ".join(f"{p.name} {p.part or ''}".strip() for p in self.phases) or "none"
-        said = "is not one phase" if found else "is no phase"
-        raise UsageError(f"{name!a} {said} of launch {self.index}", f"name one of: {those}")
+        problem = "is not one phase" if phases else "is no phase"
+        raise UsageError(f"{name!a} {problem} of launch {self.index}", f"name one of: {those}")
 
 
 def find(phases: tuple[Phase, ...], name: str, part: str | None) -> Phase | None:

@@ -41,10 +41,10 @@ def counts(asked: Sequence[Request], good: Sequence[Request]) -> RequestCounts:
     )
 
 
-def _token_sum(each: Sequence[int | None]) -> int | None:
+def _token_sum(counts: Sequence[int | None]) -> int | None:
     """Tokens of all; None where one was not counted, because a partial sum would mislead."""
-    known = [c for c in each if c is not None]
-    return sum(known) if known and len(known) == len(each) else None
+    reported = [c for c in counts if c is not None]
+    return sum(reported) if reported and len(reported) == len(counts) else None
 
 
 def latency(records: RunRecords, index: int, good: Sequence[Request]) -> Latency:
@@ -64,8 +64,8 @@ def latency(records: RunRecords, index: int, good: Sequence[Request]) -> Latency
 
 def _latencies(good: Sequence[Request], since: str) -> Latencies:
     values = {name: [_one_latency(name, r, since) for r in good] for name in LATENCIES}
-    known = {name: [v for v in of if v is not None] for name, of in values.items()}
-    return Latencies(**{n: _percentiles(known[n], _why_untimed(n, good)) for n in LATENCIES})
+    times = {name: [v for v in of if v is not None] for name, of in values.items()}
+    return Latencies(**{n: _percentiles(times[n], _why_untimed(n, good)) for n in LATENCIES})
 
 
 def _why_untimed(name: str, good: Sequence[Request]) -> Reason:
@@ -97,14 +97,14 @@ def _one_latency(name: str, r: Request, since: str) -> float | None:
 def _percentiles(values: Sequence[float], none: Reason) -> Percentiles:
     """Percentiles in seconds; one that too few requests support is absent, with the number, or
     with the reason ``none`` where there is no value at all."""
-    found, absent = dict[str, float](), dict[str, Reason]()
+    percentiles, absent = dict[str, float](), dict[str, Reason]()
     for p, needed in stats.PERCENTILE_NEEDS.items():
         value = stats.percentile(values, p) if values else None
         if value is None:
             absent[f"p{p}"] = Reason("needs_requests", requests=needed) if values else none
         else:
-            found[f"p{p}"] = value
-    return Percentiles(n=len(values), unit="s", absent=absent or None, **found)
+            percentiles[f"p{p}"] = value
+    return Percentiles(n=len(values), unit="s", absent=absent or None, **percentiles)
 
 
 def throughput(block: Phase | None, good: Sequence[Request]) -> Throughput:

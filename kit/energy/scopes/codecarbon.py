@@ -57,18 +57,18 @@ def stated(value: EnergyValue, devices: Sequence[MeterDevice]) -> EnergyValue:
     if value.joules is None:
         return value
     all_measured = all(device.facts(QUANTITY).source == "measured" for device in devices)
-    said = "; ".join(sorted(device.description for device in devices))
+    descriptions = "; ".join(sorted(device.description for device in devices))
     return msgspec.structs.replace(
         value,
         status="measured" if all_measured else "estimated",
         u_sensor=None,
-        method=f"{said}; uncertainty not stated",
+        method=f"{descriptions}; uncertainty not stated",
     )
 
 
 def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
-    found = curve(device, sifted.samples)
-    return Ways((explained(found, sifted.dropped(device.device, QUANTITY)),) if found else (), ())
+    total = curve(device, sifted.samples)
+    return Ways((explained(total, sifted.dropped(device.device, QUANTITY)),) if total else (), ())
 
 
 def _sensor(_facts: QuantityFacts) -> Sensor:

@@ -149,9 +149,9 @@ def _changes(t: Floats, poll_s: float) -> Floats:
     On the mean that is half-way. Half a poll is part of every PDU's lag, calibrated or not: the
     rest is taken back here.
     """
-    found = t.copy()
-    found[1:-1] -= np.maximum(np.diff(t)[:-1] - poll_s / NS, 0.0) / 2
-    return found
+    u_t = t.copy()
+    u_t[1:-1] -= np.maximum(np.diff(t)[:-1] - poll_s / NS, 0.0) / 2
+    return u_t
 
 
 def _doubt(watts: Floats, apart_s: Floats, period_s: float, poll_s: float) -> Floats:

@@ -113,10 +113,10 @@ def _cards(env: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _of(env: Mapping[str, Any], *path: str) -> Any:
-    found: Any = env
+    value: Any = env
     for key in path:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

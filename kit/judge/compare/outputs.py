@@ -93,16 +93,16 @@ def _held_to_own(
             f"{agree:.0%} of texts agree; the original has one launch: its own agreement is "
             "not known"
         )
-    said = (
+    reason = (
         f"{agree:.0%} of texts agree; the original agrees with itself in "
         f"{statistics.fmean(own):.0%}"
     )
     if agree >= statistics.fmean(own):
-        return "REPRODUCED", said
+        return "REPRODUCED", reason
     enough = min(len(reference), len(answers)) >= _LEAST_LAUNCHES
     if enough and max(rates) < min(own):
-        return "DIFFERENT", f"{said}; {_divergence(reference[0], answers)}"
-    return "INCONCLUSIVE", said
+        return "DIFFERENT", f"{reason}; {_divergence(reference[0], answers)}"
+    return "INCONCLUSIVE", reason
 
 
 def _divergence(reference: Texts, others: list[Texts]) -> str:

@@ -112,5 +112,5 @@ def _of_records(source: ArchiveSource, manifest: Manifest) -> list[Check]:
 def _refused(name: str | None, before: list[Check], refused: ArchiveRefused) -> Verdict:
     """The verdict on a run that cannot be read: one FAIL, with the code of the broken rule."""
     fault = check(refused.code, "FAIL", refused.message)
-    kept = [c for c in before if fault.level != "L0"]
-    return Verdict(run_hash=name, status=None, checks=(*kept, fault))
+    earlier = [c for c in before if fault.level != "L0"]
+    return Verdict(run_hash=name, status=None, checks=(*earlier, fault))

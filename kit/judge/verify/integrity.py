@@ -118,7 +118,7 @@ def altered(run: Path) -> tuple[Altered, ...]:
 
 
 def _sha256(source: ArchiveSource, path: str) -> str:
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for piece in source.pieces(path):
-        whole.update(piece)
-    return whole.hexdigest()
+        digest.update(piece)
+    return digest.hexdigest()

@@ -73,5 +73,7 @@ def _started(argv: Sequence[str], env: dict[str, str] | None) -> subprocess.Pope
 
 def _last(lines: list[str]) -> str:
     """The last lines that are not empty, joined to one."""
-    kept = deque((line.strip()[:KEEP_CHARS] for line in lines if line.strip()), maxlen=KEEP_LINES)
-    return " / ".join(kept) or "it printed nothing"
+    last_lines = deque(
+        (line.strip()[:KEEP_CHARS] for line in lines if line.strip()), maxlen=KEEP_LINES
+    )
+    return " / ".join(last_lines) or "it printed nothing"

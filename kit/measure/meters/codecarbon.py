@@ -122,8 +122,8 @@ class Tracker:
             def out(self, total: Any, delta: Any) -> None:  # noqa: ARG002 - CodeCarbon's contract
                 outer._latest = total
 
-        said = _Said()
-        _keep_only(said, logging.INFO)
+        output = _Said()
+        _keep_only(output, logging.INFO)
         # A person's own CODECARBON_* variables and .codecarbon.config files are for their own use
         # of it: they would change the account, and a malformed one would end it.
         emissions_tracker.get_hierarchical_config = dict  # type: ignore[attr-defined]
@@ -145,12 +145,12 @@ class Tracker:
             gpu_ids=None,
             log_level="info",
         )
-        _keep_only(said, logging.INFO)  # it has added its own
+        _keep_only(output, logging.INFO)  # it has added its own
         self._tracker.start()
         _keep_only(logging.NullHandler(), logging.CRITICAL)
-        found = {kind.lower(): way for kind, way in _SAID.findall(said.text)}
-        self.ways = {"version": version("codecarbon"), **found}
-        if self.totals() is None or not set(COMPONENTS) <= set(found):
+        ways = {kind.lower(): way for kind, way in _SAID.findall(output.text)}
+        self.ways = {"version": version("codecarbon"), **ways}
+        if self.totals() is None or not set(COMPONENTS) <= set(ways):
             self.stop()
             raise MeterUnavailable(
                 f"CodeCarbon {self.ways['version']} gave no reading, or not how it reads"
@@ -205,13 +205,13 @@ def _ask(config: dict[str, Any]) -> dict[str, str]:
     if done.returncode != 0:
         words = done.stderr.strip().splitlines() or ["it ended without a word"]
         raise MeterUnavailable(words[-1])
-    found: dict[str, str] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    answer: dict[str, str] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
 
 
 def _devices(ways: dict[str, str]) -> tuple[MeterDevice, ...]:
     """A device for each component that it tracks, with how it says it does."""
-    found = []
+    devices = []
     for component in COMPONENTS:
         way = ways.get(component, "Unspecified")
         if way == "Unspecified":  # its word for: there is none here
@@ -226,14 +226,14 @@ def _devices(ways: dict[str, str]) -> tuple[MeterDevice, ...]:
             uncertainty="not stated",
         )
         about = f"CodeCarbon {ways['version']}: {component} {source} ({way})"
-        found.append(
+        devices.append(
             MeterDevice(
                 device=f"codecarbon:{component}",
                 description=about,
                 quantities={"codecarbon_energy": facts},
             )
         )
-    return tuple(found)
+    return tuple(devices)
 
 
 METER = CodeCarbon()

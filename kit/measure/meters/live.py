@@ -47,8 +47,8 @@ class Live:
                 self._facts[device.device, quantity] = facts
             if scope := scopes.of_device(device):
                 self._scopes[device.device] = scope
-            if found := sum_of(device):
-                self._sums[device.device] = found
+            if source := sum_of(device):
+                self._sums[device.device] = source
 
     def see(self, reading: Reading) -> None:
         """Take in a reading; one that its device cannot have given withdraws the one before."""
@@ -57,11 +57,11 @@ class Live:
             return
         fault = limits.fault(reading.quantity, facts, reading.raw, reading.device)
         with self._lock:
-            seen = self._seen.setdefault(reading.device, {})
+            newest = self._seen.setdefault(reading.device, {})
             if fault:
-                seen.pop(reading.quantity, None)
+                newest.pop(reading.quantity, None)
                 return
-            seen[reading.quantity] = (reading.t1, reading.raw)
+            newest[reading.quantity] = (reading.t1, reading.raw)
             added = self._sums.get(reading.device)
             if added and added.quantity == reading.quantity:
                 added.add(reading.t, reading.raw)
@@ -76,35 +76,35 @@ class Live:
         with self._lock:
             sums = {d: s for d, s in self._sums.items() if not s.still_s() and self._is_own(d)}
             again = {d for d in sums if sums[d].holes > self._holes.get(d, sums[d].holes)}
-            found = {
+            joules = {
                 device: 0.0 if device in again else round(added.since_hole.joules, _ROUND)
                 for device, added in sums.items()
                 if added.since_hole.seconds or device in again
             }
-            self._holes |= {device: self._sums[device].holes for device in found}
-            return found
+            self._holes |= {device: self._sums[device].holes for device in joules}
+            return joules
 
     def state(self) -> dict[str, dict[str, int]]:
         """Temperatures (degC), SM clock (MHz), event reasons (mask), memory used (B) by device."""
-        found: dict[str, dict[str, int]] = {}
+        state: dict[str, dict[str, int]] = {}
         with self._lock:
-            for device, seen in self._seen.items():
-                known = {_STATE[q]: raw for q, (_, raw) in seen.items() if q in _STATE}
-                if known:
-                    found[device] = known
-        return found
+            for device, newest in self._seen.items():
+                values = {_STATE[q]: raw for q, (_, raw) in newest.items() if q in _STATE}
+                if values:
+                    state[device] = values
+        return state
 
     def watts(self, now: int | None = None) -> dict[str, float]:
         """Watts by device; what was read more than 5 s before ``now`` (ns) is left out."""
         with self._lock:
-            each = {device: self._watts(device, now) for device in self._scopes}
-        return {device: watts for device, watts in each.items() if watts is not None}
+            by_device = {device: self._watts(device, now) for device in self._scopes}
+        return {device: watts for device, watts in by_device.items() if watts is not None}
 
     def _watts(self, device: str, now: int | None) -> float | None:
         """The best power reading that is fresh, else the growth of the counter."""
-        scope, seen = self._scopes[device], self._seen.get(device, {})
+        scope, newest = self._scopes[device], self._seen.get(device, {})
         for quantity in scope.power:
-            t, raw = seen.get(quantity, (0, 0))
+            t, raw = newest.get(quantity, (0, 0))
             if raw > 0 and _is_fresh(t, now):
                 facts = self._facts[device, quantity]
                 watts = raw * scale_of(quantity, facts)

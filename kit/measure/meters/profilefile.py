@@ -26,7 +26,7 @@ def load(
     problems: Callable[[Profile], Iterable[str]],
     *,
     word: str,
-    known: Iterable[str],
+    names: Iterable[str],
 ) -> Profile:
     """The profile called ``name``, or the one in the file ``name`` where it ends in ``.json``.
 
@@ -40,7 +40,7 @@ def load(
     """
     path = Path(name).expanduser() if name.endswith(".json") else folder / f"{name}.json"
     if not path.is_file():
-        offered = ", ".join(known)
+        offered = ", ".join(names)
         raise MeterUnavailable(f"kit knows no {word} profile {path.stem!r} (it knows: {offered})")
     try:
         profile = msgspec.convert(jsonio.read_own(path), kind)

@@ -115,9 +115,9 @@ class Bmc:
             MeterUnavailable: none reports power, or several do and host.toml names none.
         """
         named = tuple(self._config.get("chassis") or ())
-        found = [self._source(index, name) for index, name in enumerate(named or self._members())]
-        telling = [source for source in found if isinstance(source, Source)]
-        silent = [rc for rc in found if not isinstance(rc, Source)]
+        answers = [self._source(index, name) for index, name in enumerate(named or self._members())]
+        telling = [source for source in answers if isinstance(source, Source)]
+        silent = [rc for rc in answers if not isinstance(rc, Source)]
         if silent and (named or not telling):
             raise MeterUnavailable(f"a chassis reports no power: {webreader.explain(silent[0])}")
         if unknown := [rc for rc in silent if rc not in _NONE_TOLD]:
@@ -152,17 +152,17 @@ class Bmc:
         answer = self.get(f"{ROOT}/Chassis")
         if answer.rc:
             raise MeterUnavailable(explain(answer.rc))
-        found = []
+        names = []
         with suppress(LookupError, TypeError, AttributeError):
             listed = answer.document["Members"]
             if len(listed) > _MOST_CHASSIS or "Members@odata.nextLink" in answer.document:
                 raise MeterUnavailable(f"the BMC lists too many chassis: {_NAME_THEM}")
             for member in listed:
-                found.append(member["@odata.id"].rstrip("/").rpartition("/")[2])
-        known = tuple(dict.fromkeys(name for name in found if _ID.fullmatch(name)))
-        if not known:
+                names.append(member["@odata.id"].rstrip("/").rpartition("/")[2])
+        members = tuple(dict.fromkeys(name for name in names if _ID.fullmatch(name)))
+        if not members:
             raise MeterUnavailable("the BMC lists no chassis")
-        return known
+        return members
 
     def _source(self, index: int, name: str) -> Source | int:
         """Where a chassis reports power, else the code why it does not.
@@ -175,14 +175,14 @@ class Bmc:
             answer = self.get(path)
             points = tuple(_points(way, self._config, self._site.security))
             source = Source(f"redfish:{self._alias}:chassis{index}", "", path, points)
-            told = [rc for rc, _ in webreader.values(source, answer)]
-            if told[0] == 0:
+            codes = [rc for rc, _ in webreader.values(source, answer)]
+            if codes[0] == 0:
                 about = f"Redfish, {way}; {self._site.security}"
                 return source._replace(
                     description=about,
-                    points=tuple(p for p, rc in zip(points, told, strict=True) if rc == 0),
+                    points=tuple(p for p, rc in zip(points, codes, strict=True) if rc == 0),
                 )
-            code = told[0] if code in (0, 404) else code
+            code = codes[0] if code in (0, 404) else code
         return code
 
 

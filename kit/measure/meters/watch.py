@@ -90,8 +90,8 @@ class _Device:
             n: RunningSum(n, facts, growth[n], _pace_s(n))
             for n, facts in self._read(growth).items()
         }
-        told = (f.reason for n, f in self._facts.items() if n in growth)
-        self._reasons = [why for why in told if why]
+        reasons = (f.reason for n, f in self._facts.items() if n in growth)
+        self._reasons = [why for why in reasons if why]
         self._context: dict[str, int] = {}
         self._failed: dict[str, str] = {}
         self.lost = ""  # why the last read of its meter gave nothing
@@ -107,22 +107,22 @@ class _Device:
             self._context.pop(name, None)
             return
         self._failed.pop(name, None)
-        found, facts = self._sums.get(name), self._facts.get(name, NO_FACTS)
+        running_sum, facts = self._sums.get(name), self._facts.get(name, NO_FACTS)
         if why := self._no_reading(name, facts, reading):
             self._failed[name] = why
             self._context.pop(name, None)
-            if found and not reading.raw:  # what cannot be is a lost reading, as in results
-                found.interrupt()
-        elif found is None:
+            if running_sum and not reading.raw:  # what cannot be is a lost reading, as in results
+                running_sum.interrupt()
+        elif running_sum is None:
             self._context[name] = reading.raw
         else:
-            found.add(reading.t, reading.raw)
+            running_sum.add(reading.t, reading.raw)
 
     def seen(self, now: int) -> Seen:
         watts, power_from = self._watts(now)
-        told = [s for s in self._growing() if s.known.seconds > 0 and not s.still_s()]
+        sums = [s for s in self._growing() if s.known.seconds > 0 and not s.still_s()]
         # One that fails counts no more: another goes on, where there is one.
-        best = next((s for s in told if s.quantity not in self._failed), next(iter(told), None))
+        best = next((s for s in sums if s.quantity not in self._failed), next(iter(sums), None))
         mask = self._context.get("gpu_event_reasons")
         return Seen(
             scope=self._scope.name if self._scope else "none",
@@ -160,9 +160,9 @@ class _Device:
         fault = limits.fault(name, facts, raw, reading.device)
         return f"{QUANTITIES[name].text}: {fault}" if fault else ""
 
-    def _corrected(self, found: RunningSum, joules: float, seconds: float) -> float:
+    def _corrected(self, running_sum: RunningSum, joules: float, seconds: float) -> float:
         assert self._scope is not None
-        return self._scope.corrected(self._facts[found.quantity], joules, seconds)
+        return self._scope.corrected(self._facts[running_sum.quantity], joules, seconds)
 
     def _watts(self, now: int) -> tuple[float | None, str]:
         """The best power that is fresh, else the growth of a counter."""
@@ -242,9 +242,9 @@ class _Watched:
 
     def _read(self, read: Callable[[], Iterable[Reading]]) -> None:
         try:
-            found = list(read())
+            readings = list(read())
             with self._lock:
-                for reading in (r for r in found if r.device in self._devices):
+                for reading in (r for r in readings if r.device in self._devices):
                     self._devices[reading.device].take(reading, self._explain)
         except Exception as error:  # one odd device stops no other; what is not read grows old
             with self._lock:
@@ -298,15 +298,17 @@ def watch(
             due = max(due + period_s, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
             now = clock.now()
-            devices = {k: seen for w in watched for k, seen in w.seen(now).items()}
+            devices = {k: state for w in watched for k, state in w.seen(now).items()}
             yield Snapshot(now * 1e-9, devices, dict(absent))
 
 
 def _shared(reader: Reader, watched: Iterable[_Watched]) -> str:
     """Why a reader's devices cannot be told from those of a meter before it, else empty."""
-    known = {name: w.meter for w in watched for name in w.names}
-    twice = (d.device for d in reader.devices if d.device in known)
-    return next((f"its device {name} has the name of one of {known[name]}" for name in twice), "")
+    meter_of = {name: w.meter for w in watched for name in w.names}
+    twice = (d.device for d in reader.devices if d.device in meter_of)
+    return next(
+        (f"its device {name} has the name of one of {meter_of[name]}" for name in twice), ""
+    )
 
 
 def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
@@ -320,12 +322,12 @@ def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
         By scope ``power_W``, ``energy_J``, ``energy_over_s``, and ``reason``, why one of them is
         None, else empty.
     """
-    found: dict[str, dict[str, Any]] = {}
+    result: dict[str, dict[str, Any]] = {}
     for scope in scopes.SCOPES:
         own = {name: d for name, d in snapshot.devices.items() if d.scope == scope and d.summed}
         if own:
-            found[scope] = _total(own, scope)
-    return found
+            result[scope] = _total(own, scope)
+    return result
 
 
 def _total(own: Mapping[str, Seen], scope: str) -> dict[str, Any]:
@@ -335,12 +337,12 @@ def _total(own: Mapping[str, Seen], scope: str) -> dict[str, Any]:
     times = sorted(d.seconds for d in own.values())
     whys = [f"{n}: {d.why_not}" for n, d in own.items() if d.watts is None]
     whys += [f"{n}: {d.no_energy}" for n, d in own.items() if d.joules is None]
-    whole = None not in joules and times[-1] - times[0] <= APART_S
-    if None not in joules and not whole:
+    is_complete = None not in joules and times[-1] - times[0] <= APART_S
+    if None not in joules and not is_complete:
         whys.append(f"energies over {times[0]:.3g} to {times[-1]:.3g} s make no sum")
     return {
         "power_W": None if None in watts else sum(w for w in watts if w is not None),
-        "energy_J": sum(j for j in joules if j is not None) if whole else None,
-        "energy_over_s": times[0] if whole else None,
+        "energy_J": sum(j for j in joules if j is not None) if is_complete else None,
+        "energy_over_s": times[0] if is_complete else None,
         "reason": "; ".join(dict.fromkeys(whys)),
     }

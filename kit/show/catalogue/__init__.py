@@ -66,28 +66,28 @@ def batches(store: Store) -> Iterator[list[Row]]:
     """
     yield in_flight(store)
     sealed = _sealed(store)
-    known = load(store) if len(sealed) >= WORTH_AN_INDEX else {}
+    index = load(store) if len(sealed) >= WORTH_AN_INDEX else {}
     judged = verdicts.load(store)
-    found: Kept = {}
+    entries: Kept = {}
     fresh = 0
     try:
         for piece in _pieces(sealed):
             for path, when, size in piece:
-                kept = known.get(path.name)
-                if kept is None or kept[:2] != (when, size):
-                    kept = (when, size, read(path))
+                entry = index.get(path.name)
+                if entry is None or entry[:2] != (when, size):
+                    entry = (when, size, read(path))
                     fresh += 1
-                found[path.name] = kept
-            yield [_judged(found[path.name][2], path, judged) for path, _, _ in piece]
+                entries[path.name] = entry
+            yield [_judged(entries[path.name][2], path, judged) for path, _, _ in piece]
     finally:
-        if len(sealed) >= WORTH_AN_INDEX and (fresh or len(known) > len(sealed)):
+        if len(sealed) >= WORTH_AN_INDEX and (fresh or len(index) > len(sealed)):
             here = {path.name for path, _, _ in sealed}
-            keep(store, {n: k for n, k in (known | found).items() if n in here})
+            keep(store, {n: k for n, k in (index | entries).items() if n in here})
 
 
-def _judged(row: Row, path: Path, known: Mapping[str, verdicts.Kept]) -> Row:
+def _judged(row: Row, path: Path, cached: Mapping[str, verdicts.Kept]) -> Row:
     """The row with the last verdict on the run's present files; nothing is hashed."""
-    return replace(row, checked=verdicts.of(path, known))
+    return replace(row, checked=verdicts.of(path, cached))
 
 
 def count(store: Store) -> int:
@@ -107,12 +107,12 @@ def _pieces(sealed: list[tuple[Path, int, int]]) -> Iterator[list[tuple[Path, in
 
 def _sealed(store: Store) -> list[tuple[Path, int, int]]:
     """Sealed runs with their manifest's mtime (ns) and size, newest first."""
-    found = []
+    folders = []
     for path in store.runs():
         with contextlib.suppress(OSError):
             facts = (path / "manifest.json").lstat()
-            found.append((path, facts.st_mtime_ns, facts.st_size))
-    return sorted(found, key=lambda run: (-run[1], run[0].name))
+            folders.append((path, facts.st_mtime_ns, facts.st_size))
+    return sorted(folders, key=lambda run: (-run[1], run[0].name))
 
 
 def in_flight(store: Store) -> list[Row]:
@@ -121,9 +121,9 @@ def in_flight(store: Store) -> list[Row]:
         ids = store.ids()
     except OSError:  # one was sealed meanwhile
         ids = []
-    found = [_unsealed(store, id_) for id_ in ids]
+    rows = [_unsealed(store, id_) for id_ in ids]
     gone = [_refused(refusal) for refusal in refusals.refusals(store) if not refusal.asked_for]
-    return [*sorted(found, key=lambda row: _ORDER.index(row.status)), *gone]
+    return [*sorted(rows, key=lambda row: _ORDER.index(row.status)), *gone]
 
 
 def _unsealed(store: Store, id_: str) -> Row:
@@ -161,6 +161,6 @@ def _in_flight_documents(folder: Path) -> tuple[Mapping[str, Any], str]:
     with contextlib.suppress(KitError, OSError):
         spec = document(folder / "spec.json")
     with contextlib.suppress(KitError, OSError, *MALFORMED):
-        first = bounded(folder / EVENTS, _LINE, whole=False).splitlines()[0]
+        first = bounded(folder / EVENTS, _LINE, is_complete=False).splitlines()[0]
         begun = str(jsonio.parse(first)["data"]["utc"])
     return (spec if isinstance(spec, dict) else {}), begun

@@ -30,15 +30,15 @@ class _Index(Record, frozen=True):
 def load(store: Store) -> Kept:
     """The rows of the index; none if it is missing, damaged, or another kit's."""
     try:
-        found = msgspec.json.decode(bounded(store.root / INDEX, _MAX_INDEX), type=_Index)
+        index = msgspec.json.decode(bounded(store.root / INDEX, _MAX_INDEX), type=_Index)
     except (OSError, KitError, msgspec.MsgspecError, ValueError, RecursionError):
         return {}
-    return found.rows if found.kit == __version__ else {}
+    return index.rows if index.kit == __version__ else {}
 
 
-def keep(store: Store, known: Kept) -> None:
+def keep(store: Store, entries: Kept) -> None:
     """Write the index in one step; in a store that cannot be written there is none."""
-    data = msgspec.json.encode(_Index(kit=__version__, rows=known))
+    data = msgspec.json.encode(_Index(kit=__version__, rows=entries))
     name = ""
     try:
         handle, name = tempfile.mkstemp(prefix=INDEX, dir=store.root)

@@ -35,8 +35,8 @@ def _wide(rows: Sequence[Row], console: Console) -> Table:
     lines: list[tuple[Cell, ...]] = []
     for row in rows:
         middle = (row.name, row.started, row.runtime, row.energy, row.throughput)
-        said = (checked_of(row), plain(row.note, "quiet"))
-        lines.append((*_front(row), *map(plain, middle), *said))
+        cells = (checked_of(row), plain(row.note, "quiet"))
+        lines.append((*_front(row), *map(plain, middle), *cells))
     return fitted(console.width, headings, lines, elastic=8, right=_NUMBERS)
 
 

@@ -50,15 +50,15 @@ def _reason_rows(records: RunRecords, device: str) -> Iterator[list[object]]:
         if phase.name == "measured":
             inside |= (series.t >= phase.t0) & (series.t < phase.t1)
     masks = {int(mask): event_reasons(int(mask)) or ("none",) for mask in np.unique(series.raw)}
-    for word in sorted({word for told in masks.values() for word in told}):
-        given = np.isin(series.raw, [mask for mask, told in masks.items() if word in told])
-        yield [device, word, _share(given), _share(given[inside])]
+    for word in sorted({word for words in masks.values() for word in words}):
+        is_given = np.isin(series.raw, [mask for mask, words in masks.items() if word in words])
+        yield [device, word, _share(is_given), _share(is_given[inside])]
 
 
-def _share(given: npt.NDArray[np.bool_]) -> object:
-    if not len(given):
+def _share(is_given: npt.NDArray[np.bool_]) -> object:
+    if not len(is_given):
         return tag("span", "no reading", class_="absent")
-    return f"{100 * float(given.mean()):.0f}%"
+    return f"{100 * float(is_given.mean()):.0f}%"
 
 
 def what_ran(records: RunRecords) -> Markup:

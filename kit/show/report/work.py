@@ -13,12 +13,12 @@ from kit.show.report.rounding import number
 def latency(results: Results) -> Markup:
     rows = []
     for launch in results.launches:
-        found = launch.latency
-        for since, of in (("sent", found.sent), ("intended", found.intended)):
+        latencies = launch.latency
+        for since, of in (("sent", latencies.sent), ("intended", latencies.intended)):
             for name in LATENCIES:
                 title = f"{name.upper()} from {since}"
                 rows.append(_percentile_row(title, launch, getattr(of, name)))
-        rows.append(_percentile_row("ITL (by chunk)", launch, found.itl))
+        rows.append(_percentile_row("ITL (by chunk)", launch, latencies.itl))
     return section(
         "Latency",
         table(["", "launch", "n", "p50", "p90", "p95", "p99"], rows),

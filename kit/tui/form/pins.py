@@ -29,9 +29,9 @@ class Found(NamedTuple):
     told: str
 
 
-def applied(document: Any, found: Found) -> Any:
+def applied(document: Any, pins: Found) -> Any:
     """``document`` with the pins that are still valid for it."""
-    for pin in found.pins:
+    for pin in pins.pins:
         if same(value_at(document, pin.because), pin.of):
             order = tuple(rules_at(document, pin.where[:-1]).get("properties", {}))
             document = with_value(document, pin.where, pin.value, order)
@@ -68,7 +68,7 @@ def model_files(document: Any) -> Found:
     if not isinstance(files, list) or not files:
         return Found((), "the spec names no model files: add one, with its source")
     pins: list[Pin] = []
-    told: list[str] = []
+    messages: list[str] = []
     for index in range(len(files)):
         where: Where = ("weights", "files", index)
         source = str(value_at(document, (*where, "source")) or "")
@@ -78,16 +78,16 @@ def model_files(document: Any) -> Found:
         # The source itself last: the other pins depend on its old value.
         keys = sorted(facts, key=lambda key: key == "source")
         pins += [Pin((*where, key), facts[key], because, source) for key in keys]
-        told.append(words)
-    return Found(tuple(pins), "\n".join(told))
+        messages.append(words)
+    return Found(tuple(pins), "\n".join(messages))
 
 
 def _revision(document: Any, source: str, because: Where) -> list[Pin]:
     """The first source's revision, if the spec gives none or a moving one."""
     now = value_at(document, because)
-    given = value_at(document, ("weights", "revision"))
+    revision = value_at(document, ("weights", "revision"))
     named = pinning.revision(source)
-    moves = given in rules_at(document, ("weights", "revision")).get("not", {}).get("enum", [])
-    if not named or (given and not moves):
+    moves = revision in rules_at(document, ("weights", "revision")).get("not", {}).get("enum", [])
+    if not named or (revision and not moves):
         return []
     return [Pin(("weights", "revision"), named, because, now)]

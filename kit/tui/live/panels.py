@@ -68,8 +68,8 @@ class Courses(TextBlock):
         room = max(2, self.content_size.height)
         most = max(room - len(clock), room - room // 2)
         first, second = hot[:most], clock[: room - min(len(hot), most)]
-        found = [(sorted(first), "°C"), (sorted(second), "MHz")]
-        return [(course, unit) for courses, unit in found for course in courses]
+        pairs = [(sorted(first), "°C"), (sorted(second), "MHz")]
+        return [(course, unit) for courses, unit in pairs for course in courses]
 
 
 def _known(view: View, traces: Mapping[str, tuple[Point, ...]]) -> list[Course]:
@@ -167,8 +167,8 @@ def banner(over: Over, status: str, reason: str, log_lines: int) -> Text:
 
 def _finding(level: str, message: str, remedy: str) -> list[Text]:
     glyph, style = ("✘ FAIL", "bad") if level == "fail" else ("! WARN", "doubt")
-    found = [Text(f" {glyph} ", style).append_text(plain(message))]
-    return [*found, plain(f"        fix: {remedy}", "fix")] if remedy else found
+    cells = [Text(f" {glyph} ", style).append_text(plain(message))]
+    return [*cells, plain(f"        fix: {remedy}", "fix")] if remedy else cells
 
 
 def what_is_lost(launch: int, launches: int) -> str:

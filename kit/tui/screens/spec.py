@@ -186,10 +186,10 @@ class SpecScreen(DraftScreen):
     def _pin(self, find: Callable[[Any], pins.Found]) -> None:
         document = self._draft.document
 
-        def pinned(found: pins.Found) -> None:
-            self._draft.replace(pins.applied(self._draft.document, found))
+        def pinned(result: pins.Found) -> None:
+            self._draft.replace(pins.applied(self._draft.document, result))
             self._redraw()
-            self._say(found.told, "information" if found.pins else "warning")
+            self._say(result.told, "information" if result.pins else "warning")
 
         if not self._refuse_broken():
             self.fetch(lambda: find(document), pinned, group="pin")

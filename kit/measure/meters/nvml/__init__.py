@@ -30,11 +30,11 @@ class Nvml:
         """Every GPU, or the first ``config["gpus"]`` of them; takes about a second."""
         try:
             with Api() as api:
-                found = cards(api, config.get("gpus"), Clock(), watch=True)
-                found = calibrated(found, config.get("calibrations", ()))
+                gpus = cards(api, config.get("gpus"), Clock(), watch=True)
+                gpus = calibrated(gpus, config.get("calibrations", ()))
         except MeterUnavailable as reason:
             return absent(self.name, alias, reason)
-        return MeterPlan(name=self.name, alias=alias, devices=tuple(c.device for c in found))
+        return MeterPlan(name=self.name, alias=alias, devices=tuple(c.device for c in gpus))
 
     def open(
         self,

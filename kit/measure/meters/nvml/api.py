@@ -93,12 +93,12 @@ class Api:
         return str(words) if words else f"return code {rc}"
 
     def _why_not(self, error: Any) -> str:
-        known = {
+        reasons = {
             self.nvml.NVML_ERROR_LIBRARY_NOT_FOUND: _NO_DRIVER,
             self.nvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA kernel driver is not loaded",
             self.nvml.NVML_ERROR_NO_PERMISSION: "no permission to use the NVIDIA driver",
         }
-        return known.get(error.value, f"NVML: {error}")
+        return reasons.get(error.value, f"NVML: {error}")
 
 
 def _answer(value: Any) -> Answer:
@@ -112,5 +112,5 @@ def value_of(kind: int, value: Any) -> int | None:
     """The integer in one of NVML's unions; None for a type that NVML did not have, and for NaN."""
     if not 0 <= kind < len(_MEMBERS):
         return None
-    found = getattr(value, _MEMBERS[kind])
-    return int(found) if math.isfinite(found) else None
+    number = getattr(value, _MEMBERS[kind])
+    return int(number) if math.isfinite(number) else None

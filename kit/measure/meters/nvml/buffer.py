@@ -91,17 +91,17 @@ class Buffer:
         old, new = self._wall.moved()
         since = 0 if abs(new - old) >= _STEP_NS else max(self._seen, default=0)
         t0 = self._clock.now()
-        rc, found = self._ask(since)
+        rc, samples = self._ask(since)
         t1 = self._clock.now()
-        if not found:
+        if not samples:
             silent = (t1 - self._heard) * 1e-9 > _QUIET_S
             return [self._reading(t0, t1, None, rc, None)] if rc and silent else []
         self._heard = t1
-        times = mapped([stamp * 1000 for stamp, _ in found], old, new, self._last)
+        times = mapped([stamp * 1000 for stamp, _ in samples], old, new, self._last)
         self._last = times[-1]
         return [
             self._reading(t0, t1, t, 0, raw)
-            for t, (_, raw) in zip(times, found, strict=True)
+            for t, (_, raw) in zip(times, samples, strict=True)
             if 0 <= t <= t1
         ]
 
@@ -118,8 +118,8 @@ class Buffer:
         rc, pairs = self._board.ask(lambda api, handle: _pairs(api, handle, since))
         if rc:
             return rc, []
-        known = set(self._seen)
-        fresh = [(t, raw) for t, raw in pairs if t and t not in known and raw is not None]
+        times = set(self._seen)
+        fresh = [(t, raw) for t, raw in pairs if t and t not in times and raw is not None]
         self._seen.extend(t for t, _ in fresh)
         return (0, fresh) if fresh else (NOT_FOUND, [])
 

@@ -123,7 +123,7 @@ def load(name: str, folder: Path = FOLDER) -> Profile:
     Raises:
         MeterUnavailable: there is none, or it contradicts itself.
     """
-    return profilefile.load(name, folder, Profile, problems, word="PDU", known=names())
+    return profilefile.load(name, folder, Profile, problems, word="PDU", names=names())
 
 
 def every() -> tuple[Profile, ...]:
@@ -133,18 +133,21 @@ def every() -> tuple[Profile, ...]:
 
 def problems(profile: Profile) -> Iterator[str]:
     """What is wrong with a profile, such as amperes that are called watts."""
-    for each in profile.measurements:
-        expected = QUANTITIES[each.quantity].unit
-        if each.unit != expected:
-            yield f"{each.oid} is {each.quantity}, whose unit is {expected}, not {each.unit}"
+    for measurement in profile.measurements:
+        expected = QUANTITIES[measurement.quantity].unit
+        if measurement.unit != expected:
+            yield (
+                f"{measurement.oid} is {measurement.quantity}, whose unit is {expected}, "
+                f"not {measurement.unit}"
+            )
         for key, (low, high) in _LIMITS.items():
-            value = getattr(each, key)
+            value = getattr(measurement, key)
             if value is not None and not low <= value <= high:
-                yield f"{each.oid}: {key} must lie in {low:g}…{high:g}"
-        for asked in each.asked:
+                yield f"{measurement.oid}: {key} must lie in {low:g}…{high:g}"
+        for asked in measurement.asked:
             if not _LIMITS["scale"][0] <= asked.scale <= _LIMITS["scale"][1]:
                 yield f"{asked.oid}: the scale of the {asked.fact} must be positive and finite"
-        yield from _misread(each)
+        yield from _misread(measurement)
 
 
 class _Known(NamedTuple):
@@ -175,7 +178,7 @@ def _known() -> dict[str, _Known]:
 
     A column that holds several quantities, told apart by its last index, is in none of them.
     """
-    found = {
+    points = {
         oid: _Known("pdu_current", 0.1, title, name) for oid, (title, name) in _AMPERES.items()
     }
     for name in names():
@@ -183,25 +186,25 @@ def _known() -> dict[str, _Known]:
         for m in profile.measurements:
             if not m.asked:
                 word = m.source.partition(",")[0]
-                found.setdefault(m.oid, _Known(m.quantity, m.scale, profile.title, word))
-    return found
+                points.setdefault(m.oid, _Known(m.quantity, m.scale, profile.title, word))
+    return points
 
 
 def _misread(measurement: Measurement) -> Iterator[str]:
     """A column taken for what it is not, also where its index is written into its OID."""
-    whole = f"{measurement.oid}.{measurement.index}.".replace("..", ".")
-    for oid, known in _known().items():
-        if not whole.startswith(f"{oid}."):
+    instance = f"{measurement.oid}.{measurement.index}.".replace("..", ".")
+    for oid, column in _known().items():
+        if not instance.startswith(f"{oid}."):
             continue
-        if known.quantity == "pdu_current" != measurement.quantity:
-            tenths = "tenths of amperes" if known.scale == 0.1 else "amperes"
+        if column.quantity == "pdu_current" != measurement.quantity:
+            tenths = "tenths of amperes" if column.scale == 0.1 else "amperes"
             yield (
-                f"{measurement.oid} is {known.title}'s {known.name}: {tenths}. It is no power; "
+                f"{measurement.oid} is {column.title}'s {column.name}: {tenths}. It is no power; "
                 "watts need the voltage and the power factor as well"
             )
-        elif (known.quantity, known.scale) != (measurement.quantity, measurement.scale):
-            unit = QUANTITIES[known.quantity].unit
+        elif (column.quantity, column.scale) != (measurement.quantity, measurement.scale):
+            unit = QUANTITIES[column.quantity].unit
             yield (
-                f"{measurement.oid} is {known.title}'s {known.name}: {known.quantity} in steps of "
-                f"{known.scale:g} {unit}, not {measurement.quantity} × {measurement.scale:g}"
+                f"{measurement.oid} is {column.title}'s {column.name}: {column.quantity} in steps "
+                f"of {column.scale:g} {unit}, not {measurement.quantity} × {measurement.scale:g}"
             )

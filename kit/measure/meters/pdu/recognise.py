@@ -74,26 +74,26 @@ def look(config: dict[str, Any], profile: Profile | None = None) -> Seen:
             raise MeterUnavailable(explain(rc))
         name = (sys_object_id or "").lstrip(".")
         ends: dict[str, int] = {}
-        found = _best(snmp, [profile] if profile else candidates(name), ends)
+        best = _best(snmp, [profile] if profile else candidates(name), ends)
         deaf = next((rc for rc in ends.values() if affects_whole_pdu(rc)), None)
-        if found[0] is None and deaf is not None:
+        if best[0] is None and deaf is not None:
             raise MeterUnavailable(f"it names itself, but gives no table: {explain(deaf)}")
         notes = tuple(f"table {oid}: {explain(rc)}" for oid, rc in ends.items())
-        return Seen(name, description or "", *found, snmp.slow_s, notes)
+        return Seen(name, description or "", *best, snmp.slow_s, notes)
     finally:
         snmp.close()
 
 
 def candidates(sys_object_id: str) -> list[Profile]:
     """Profiles that a PDU may be of, the likeliest first; last those that any make may speak."""
-    found = [
+    matches = [
         (len(prefix), profile)
         for profile in every()
         for prefix in profile.sys_object_ids
         if f"{sys_object_id}.".startswith(f"{prefix}.")
     ]
-    found.sort(key=lambda each: -each[0])
-    ordered = dict.fromkeys(profile.name for _, profile in found)
+    matches.sort(key=lambda match: -match[0])
+    ordered = dict.fromkeys(profile.name for _, profile in matches)
     anyone = [profile.name for profile in every() if not profile.sys_object_ids]
     by_name = {profile.name: profile for profile in every()}
     return [by_name[name] for name in dict.fromkeys([*ordered, *anyone])]
@@ -129,21 +129,25 @@ def _places(snmp: Snmp, profile: Profile, ends: dict[str, int]) -> Iterator[Plac
 
 def _indices(snmp: Snmp, measured: Iterable[Measurement], ends: dict[str, int]) -> list[str]:
     """Every index that tells watts or amperes, in the order of their numbers."""
-    found: set[str] = set()
-    for each in measured:
-        if each.quantity not in _TELLING:
+    indices: set[str] = set()
+    for measurement in measured:
+        if measurement.quantity not in _TELLING:
             continue
-        if "{i}" not in each.index:
-            found |= {""} if snmp.get([f"{each.oid}.{each.index}"])[0][0] == 0 else set()
+        if "{i}" not in measurement.index:
+            indices |= (
+                {""} if snmp.get([f"{measurement.oid}.{measurement.index}"])[0][0] == 0 else set()
+            )
             continue
-        pattern = re.compile(re.escape(each.index).replace(r"\{i\}", r"(\d+(?:\.\d+)*)"))
-        rows, end = snmp.walk(each.oid)
+        pattern = re.compile(re.escape(measurement.index).replace(r"\{i\}", r"(\d+(?:\.\d+)*)"))
+        rows, end = snmp.walk(measurement.oid)
         if end == ENDLESS:
-            raise MeterUnavailable(f"table {each.oid}: {explain(end)}")
+            raise MeterUnavailable(f"table {measurement.oid}: {explain(end)}")
         if end:
-            ends[each.oid] = end
-        found |= {m[1] for row, (rc, _) in rows.items() if not rc and (m := pattern.fullmatch(row))}
-    return sorted(found, key=lambda index: [int(part) for part in index.split(".") if part])
+            ends[measurement.oid] = end
+        indices |= {
+            m[1] for row, (rc, _) in rows.items() if not rc and (m := pattern.fullmatch(row))
+        }
+    return sorted(indices, key=lambda index: [int(part) for part in index.split(".") if part])
 
 
 def _names(snmp: Snmp, profile: Profile, of: str, indices: Sequence[str]) -> dict[str, str]:

@@ -39,8 +39,8 @@ def targets(config: dict[str, Any]) -> list[Target]:
         OSError: its name has no address.
         ValueError: it is no address.
     """
-    found = parse(str(config["host"]))
-    return resolve(found.host, found.port or int(config.get("port", SNMP_PORT)))
+    address = parse(str(config["host"]))
+    return resolve(address.host, address.port or int(config.get("port", SNMP_PORT)))
 
 
 async def begin(
