@@ -118,10 +118,10 @@ def test_runs_in_flight_come_first(store: Store) -> None:
     dead, alive = store.begin(), store.begin()
     dead.write("spec.json", SPEC)
     dead.release()
-    found = sealed(store)
-    assert [(r.status, r.run) for r in found[:2]] == [("running", alive.id), ("unsealed", dead.id)]
-    assert found[1].name == "made" and found[1].note == "kit recover"
-    assert found[2].status == "complete"
+    rows = sealed(store)
+    assert [(r.status, r.run) for r in rows[:2]] == [("running", alive.id), ("unsealed", dead.id)]
+    assert rows[1].name == "made" and rows[1].note == "kit recover"
+    assert rows[2].status == "complete"
     alive.release()
 
 
@@ -161,8 +161,8 @@ def test_a_changed_manifest_is_read_anew_and_a_removed_run_is_forgotten(store: S
     (changed / "manifest.json").write_text(json.dumps({**MANIFEST, "status": "failed"}))
     shutil.rmtree(removed)
     made(store, WORTH_AN_INDEX)
-    found = {row.run: row for row in sealed(store)}
-    assert found[changed.name].status == "failed" and removed.name not in found
+    rows = {row.run: row for row in sealed(store)}
+    assert rows[changed.name].status == "failed" and removed.name not in rows
     assert removed.name not in (store.root / INDEX).read_text()
 
 

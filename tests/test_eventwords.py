@@ -83,6 +83,6 @@ def test_no_kind_of_a_whole_run_is_unknown(tmp_path: Path) -> None:
     story = Story(tmp_path)
     story.begin("ab12cd34")
     story.launch(0)
-    found = events.decode(story.path.read_bytes())
-    for event, line in zip(found, map(eventwords.line, found), strict=True):
+    records = events.decode(story.path.read_bytes())
+    for event, line in zip(records, map(eventwords.line, records), strict=True):
         assert line is None or not line.text.startswith(event.kind)

@@ -165,7 +165,7 @@ def test_a_namesake_in_a_folder_that_is_not_what_runs(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "messages"),
     [
         ({"source": HF, "repo": "meta/llama"}, ["takes files of someone/model"]),
         ({"source": HF, "revision": "d" * 40}, [f"takes files of {COMMIT}"]),
@@ -176,11 +176,11 @@ def test_a_namesake_in_a_folder_that_is_not_what_runs(place: Path) -> None:
     ],
 )
 def test_words_of_the_spec_that_contradict_each_other(
-    changes: dict[str, Any], told: list[str]
+    changes: dict[str, Any], messages: list[str]
 ) -> None:
-    found = [doubt.message for doubt in weights.doubts(wanted(**changes))]
-    assert len(found) == len(told)
-    assert all(words in message for words, message in zip(told, found, strict=True))
+    doubts = [doubt.message for doubt in weights.doubts(wanted(**changes))]
+    assert len(doubts) == len(messages)
+    assert all(words in message for words, message in zip(messages, doubts, strict=True))
 
 
 def test_two_files_of_one_name_are_a_problem() -> None:
@@ -253,8 +253,8 @@ def test_a_branch_that_gave_other_bytes_once_may_have_moved(revision: str, level
     source = f"hf:someone/model@{revision}/model.gguf"
     known.note(source, "0" * 64)
     stored(SHA256)
-    found = weights.doubts(wanted(source=source, revision=revision))
-    assert {doubt.level for doubt in found} == {level}
+    doubts = weights.doubts(wanted(source=source, revision=revision))
+    assert {doubt.level for doubt in doubts} == {level}
     known.note(source, SHA256)  # fetched again: this is what it gives now
     assert weights.doubts(wanted(source=source, revision=revision)) == []
 

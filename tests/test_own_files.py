@@ -110,8 +110,8 @@ def test_half_a_character_in_host_toml_and_settings(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"host\.toml"):
         HostConfig.load(tmp_path / "host.toml")
     (tmp_path / "tui.json").write_bytes(rb'{"theme": "\ud800"}')
-    found = settings.load(tmp_path / "tui.json")
-    assert repr(found).encode()
+    loaded = settings.load(tmp_path / "tui.json")
+    assert repr(loaded).encode()
 
 
 def test_a_file_of_an_archive_has_no_mark() -> None:

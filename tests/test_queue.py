@@ -153,8 +153,8 @@ def test_a_waiting_run_knows_what_it_waits_for(runners: Runners) -> None:
 
 
 def test_an_interrupted_wait_leaves_the_queue() -> None:
-    told = pytest.raises(Interrupted, match="waited for another run")
-    with queue.ticket("a"), queue.ticket("b") as second, told:
+    interrupted = pytest.raises(Interrupted, match="waited for another run")
+    with queue.ticket("a"), queue.ticket("b") as second, interrupted:
         second.wait(lambda: True)
     assert queue.places() == []
 
@@ -220,8 +220,8 @@ def test_odd_things_in_the_folder_hold_nobody_up() -> None:
 
 def test_a_ticket_with_odd_words_is_shown_without_them(runners: Runners) -> None:
     runners.joined("\x1b[31mred\x07" + "x" * 100, 60)
-    (found,) = queue.places()
-    assert found.run == "redxxxxxxxxxxxxx"
+    (place,) = queue.places()
+    assert place.run == "redxxxxxxxxxxxxx"
 
 
 @pytest.mark.parametrize("content", [b"", b"5", b"[1]", b"{}", b'{"run":null}', b"\xff"])
@@ -400,8 +400,8 @@ def test_a_ticket_with_odd_times_can_be_named(since: str) -> None:
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         os.utime(file.fileno(), (0, 2**34))
-        (found,) = queue.places()
-        assert queue.label(found).startswith("run ab (started ")
+        (place,) = queue.places()
+        assert queue.label(place).startswith("run ab (started ")
 
 
 @pytest.mark.parametrize("name", ["99999999", "00000007", "\u0660" * 7 + "\u0669", "100000000"])

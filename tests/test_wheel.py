@@ -143,9 +143,9 @@ def test_verify_says_verified_and_sees_a_flipped_bit(elsewhere: Elsewhere, expor
 
 
 def checks(verdict: dict[str, Any]) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = verdict["checks"]
-    assert found
-    return found
+    checks: list[dict[str, str]] = verdict["checks"]
+    assert checks
+    return checks
 
 
 def test_show_and_report(elsewhere: Elsewhere, exported: Path) -> None:

@@ -172,14 +172,14 @@ def test_a_real_terminal_gets_its_width(tmp_path: Path) -> None:
     environment.pop("NO_COLOR", None)
     with subprocess.Popen([sys.executable, script], stdout=theirs, env=environment) as process:
         os.close(theirs)
-        said = b""
+        output = b""
         while chunk := _read(ours):
-            said += chunk
+            output += chunk
     os.close(ours)
     assert process.returncode == 0
-    lines = [_bare(line) for line in said.decode().splitlines()]
+    lines = [_bare(line) for line in output.decode().splitlines()]
     assert len(lines) > 4 and max(map(len, lines)) <= 72
-    assert b"\x1b[1;31m" in said
+    assert b"\x1b[1;31m" in output
 
 
 def _read(descriptor: int) -> bytes:

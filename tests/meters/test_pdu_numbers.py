@@ -34,8 +34,8 @@ ODD = [
 
 
 def toml(name: str, section: dict[str, Any], **odd: str) -> str:
-    told = {k: json.dumps(v) for k, v in section.items()} | odd
-    return "\n".join([f"[{name}]", *(f"{k} = {v}" for k, v in told.items()), ""])
+    words = {k: json.dumps(v) for k, v in section.items()} | odd
+    return "\n".join([f"[{name}]", *(f"{k} = {v}" for k, v in words.items()), ""])
 
 
 # --- what a PDU says where it meters nothing --------------------------------------------------
@@ -143,8 +143,8 @@ def calibrated(folder: Path, facts: Any) -> dict[str, Any]:
     text = facts if isinstance(facts, str) else json.dumps(facts)
     entry = f'{{"a": {{"made_for": {made_for}, "facts": {text}}}}}'
     (folder / pdu_calibration.FILE).write_text(entry)
-    found: dict[str, Any] = HostConfig.load(path).meter("pdu", "a").get("calibration", {})
-    return found
+    section: dict[str, Any] = HostConfig.load(path).meter("pdu", "a").get("calibration", {})
+    return section
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_a_calibration_that_is_no_json_is_refused(tmp_path: Path, fact: str) -> 
 def test_every_problem_of_a_calibration_is_told_at_once_and_none_is_kept(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         calibrated(tmp_path, {"correction": 3, "lag_s": -1, "gain": 0.1})
-    told = "entry a: lag_s must lie in 0…120, correction must lie in 0.5…2"
-    assert told in caught.value.message
+    problems = "entry a: lag_s must lie in 0…120, correction must lie in 0.5…2"
+    assert problems in caught.value.message
     with pytest.raises(UsageError, match="correction"):
         pdu_calibration.keep(tmp_path / "new", "a", {"facts": {"correction": 3.1}})
     assert not (tmp_path / "new").exists()
@@ -197,12 +197,12 @@ def test_whatever_a_calibration_holds_is_taken_whole_or_refused(
 ) -> None:
     folder = tmp_path_factory.mktemp("host", numbered=True)
     try:
-        found = calibrated(folder, facts)
+        section = calibrated(folder, facts)
     except UsageError:
         return
-    jsonio.canonical(found)
-    assert 0.5 <= found.get("correction", 1.0) <= 2
-    assert 0 <= found.get("gain", 0.0) <= 0.5
+    jsonio.canonical(section)
+    assert 0.5 <= section.get("correction", 1.0) <= 2
+    assert 0 <= section.get("gain", 0.0) <= 0.5
     for point in points.of_config("a", HostConfig.load(folder / "host.toml").meter("pdu", "a")):
         msgspec.convert(msgspec.to_builtins(point.facts), QuantityFacts)
 

@@ -38,8 +38,12 @@ def feed(to: _Device, quantity: str, *points: tuple[float, int | None]) -> None:
 def test_a_counter_adds_up_across_its_wrap_and_a_reset_adds_nothing() -> None:
     x = device(cpu_energy={"wrap": 262_143_328_850})
     feed(x, "cpu_energy", (0, 262_143_000_000), (1, 49_671_150), (2, 99_671_150))
-    seen = x.seen(2 * S)
-    assert (seen.joules, seen.seconds, seen.energy_from) == (pytest.approx(100.0), 2.0, "counter")
+    state = x.seen(2 * S)
+    assert (state.joules, state.seconds, state.energy_from) == (
+        pytest.approx(100.0),
+        2.0,
+        "counter",
+    )
     before = x.seen(2 * S).joules
     feed(x, "cpu_energy", (3, 5))
     assert x.seen(3 * S).joules == before
@@ -51,18 +55,18 @@ def test_samples_are_preferred_and_a_lost_stretch_is_not_guessed() -> None:
         feed(x, "gpu_power_sample", (i * 0.02, 300_000))
     feed(x, "gpu_power_sample", (1.2, 300_000), (1.22, 300_000))
     feed(x, "gpu_power_instant", (0, 100_000), (1.22, 100_000))
-    seen = x.seen(round(1.22 * S))
-    assert seen.energy_from == "20 ms samples"
-    assert seen.joules == pytest.approx(300 * 0.22)
-    assert seen.seconds == pytest.approx(0.22)
-    assert seen.watts == 100.0
+    state = x.seen(round(1.22 * S))
+    assert state.energy_from == "20 ms samples"
+    assert state.joules == pytest.approx(300 * 0.22)
+    assert state.seconds == pytest.approx(0.22)
+    assert state.watts == 100.0
 
 
 def test_power_is_held_and_scaled() -> None:
     x = device(pdu_power={"scale": 10.0})
     feed(x, "pdu_power", (0, 20), (1, 30), (2, 30))
-    seen = x.seen(2 * S)
-    assert (seen.scope, seen.watts, seen.joules) == ("wall", 300.0, 500.0)
+    state = x.seen(2 * S)
+    assert (state.scope, state.watts, state.joules) == ("wall", 300.0, 500.0)
 
 
 def test_a_calibration_is_applied() -> None:
@@ -78,19 +82,19 @@ def test_a_calibration_is_applied() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quantity", "facts", "said"),
+    ("quantity", "facts", "reason"),
     [
         ("pdu_power", {"squelch": 50}, "the outlet read 0 W, less than it can measure (50 W)"),
         ("pdu_power", {}, "the outlet read 0 W, less than it can measure"),
         ("gpu_power_instant", {}, "GPU power, instantaneous reads 0 W: no reading"),
     ],
 )
-def test_a_power_of_zero_is_no_reading(quantity: str, facts: dict[str, Any], said: str) -> None:
+def test_a_power_of_zero_is_no_reading(quantity: str, facts: dict[str, Any], reason: str) -> None:
     x = device(**{quantity: facts})
     feed(x, quantity, *[(t, 0) for t in range(6)])
-    seen = x.seen(5 * S)
-    assert (seen.watts, seen.joules, seen.seconds) == (None, None, 0.0)
-    assert (seen.why_not, seen.no_energy) == (said, said)
+    state = x.seen(5 * S)
+    assert (state.watts, state.joules, state.seconds) == (None, None, 0.0)
+    assert (state.why_not, state.no_energy) == (reason, reason)
     feed(x, quantity, (6, 100_000), (7, 100_000), (8, 0), (9, 100_000))
     assert x.seen(9 * S).watts is not None
     assert x.seen(9 * S).seconds == 1.0  # neither up to a zero nor from one
@@ -110,9 +114,9 @@ def test_a_power_that_cannot_be_is_said_and_adds_nothing(
 ) -> None:
     x = device(**{quantity: facts})
     feed(x, quantity, (0, 300), (1, 300), (2, raw))
-    seen = x.seen(2 * S)
-    assert seen.watts is None
-    assert "it can draw" in seen.why_not or "all bits" in seen.why_not
+    state = x.seen(2 * S)
+    assert state.watts is None
+    assert "it can draw" in state.why_not or "all bits" in state.why_not
     feed(x, quantity, (3, 300), (4, 300))
     assert x.seen(4 * S).seconds == 4.0  # as one that was lost
     feed(x, quantity, *((t, raw) for t in (5, 6, 7)), (8, 300), (9, 300))
@@ -141,23 +145,23 @@ def test_another_power_stands_in_for_one_that_reads_zero() -> None:
 def test_a_counter_that_stands_still_is_absent_and_says_so() -> None:
     x = device(gpu_energy={})
     feed(x, "gpu_energy", *[(t * 0.5, 123_456) for t in range(12)])
-    seen = x.seen(round(5.5 * S))
-    assert (seen.watts, seen.joules, seen.energy_from) == (None, None, "")
-    assert seen.why_not == seen.no_energy == "GPU energy counter has not grown for 6 s"
+    state = x.seen(round(5.5 * S))
+    assert (state.watts, state.joules, state.energy_from) == (None, None, "")
+    assert state.why_not == state.no_energy == "GPU energy counter has not grown for 6 s"
     # It counts again: what came meanwhile cannot be told, since the stretch is too long.
     feed(x, "gpu_energy", (6, 223_456), (6.5, 323_456))
-    seen = x.seen(round(6.5 * S))
-    assert (seen.watts, seen.joules, seen.seconds) == (200.0, 100.0, 0.5)
-    assert (seen.why_not, seen.no_energy) == ("", "")
+    state = x.seen(round(6.5 * S))
+    assert (state.watts, state.joules, state.seconds) == (200.0, 100.0, 0.5)
+    assert (state.why_not, state.no_energy) == ("", "")
 
 
 def test_samples_stand_in_for_a_counter_that_stands_still() -> None:
     x = device(gpu_energy={}, gpu_power_sample={})
     feed(x, "gpu_energy", (0, 0), (0.5, 50_000), (1, 50_000), (2, 50_000))
     feed(x, "gpu_power_sample", *[(t * 0.02, 100_000) for t in range(101)])
-    seen = x.seen(2 * S)
-    assert (seen.energy_from, seen.joules) == ("20 ms samples", pytest.approx(200))
-    assert seen.no_energy == "GPU energy counter has not grown for 2 s"
+    state = x.seen(2 * S)
+    assert (state.energy_from, state.joules) == ("20 ms samples", pytest.approx(200))
+    assert state.no_energy == "GPU energy counter has not grown for 2 s"
 
 
 def test_power_stands_in_for_a_counter_that_fails() -> None:
@@ -171,8 +175,8 @@ def test_power_stands_in_for_a_counter_that_fails() -> None:
 def test_a_counter_read_twice_between_two_ticks_counts_once() -> None:
     x = device(gpu_energy={})
     feed(x, "gpu_energy", (0, 0), (0.5, 50_000), (0.6, 50_000), (1.0, 100_000))
-    seen = x.seen(S)
-    assert (seen.joules, seen.seconds, seen.watts) == (100.0, 1.0, 100.0)
+    state = x.seen(S)
+    assert (state.joules, state.seconds, state.watts) == (100.0, 1.0, 100.0)
     assert x.seen(S).watts == 100.0  # nothing new since
 
 
@@ -193,8 +197,8 @@ def test_what_fails_says_why_and_what_is_old_is_gone() -> None:
 
 
 def test_a_device_that_cannot_be_read_brings_its_reason() -> None:
-    seen = device(cpu_energy={"reason": "its counter cannot be read"}).seen(0)
-    assert (seen.scope, seen.why_not) == ("cpu", "its counter cannot be read")
+    state = device(cpu_energy={"reason": "its counter cannot be read"}).seen(0)
+    assert (state.scope, state.why_not) == ("cpu", "its counter cannot be read")
 
 
 def test_event_reasons_in_words() -> None:
@@ -220,17 +224,17 @@ def test_totals_keep_scopes_apart_and_say_nothing_of_a_partial_sum() -> None:
         },
         {},
     )
-    found = totals(shot)
-    assert found["gpu"] == {
+    sums = totals(shot)
+    assert sums["gpu"] == {
         "power_W": None,
         "energy_J": 20.0,
         "energy_over_s": 1.0,
         "reason": "gpu1: it is lost",
     }
-    whole = {"power_W": 90.0, "energy_J": 10.0, "energy_over_s": 1.0, "reason": ""}
-    assert found["cpu"] == whole
-    assert found["estimate"]["power_W"] == 70.0
-    assert "wall" not in found
+    expected = {"power_W": 90.0, "energy_J": 10.0, "energy_over_s": 1.0, "reason": ""}
+    assert sums["cpu"] == expected
+    assert sums["estimate"]["power_W"] == 70.0
+    assert "wall" not in sums
 
 
 def test_energies_over_different_times_make_no_sum() -> None:
@@ -240,9 +244,9 @@ def test_energies_over_different_times_make_no_sum() -> None:
     lost = [(t / 10, 300_000 if t < 100 else None) for t in range(600)]
     feed(boards["gpu1"], "gpu_power_instant", *lost)
     shot = Snapshot(60.0, {name: b.seen(60 * S) for name, b in boards.items()}, {})
-    found = totals(shot)["gpu"]
-    assert (found["power_W"], found["energy_J"], found["energy_over_s"]) == (None, None, None)
-    assert found["reason"] == "gpu1: error 15; energies over 9.9 to 59.9 s make no sum"
+    total = totals(shot)["gpu"]
+    assert (total["power_W"], total["energy_J"], total["energy_over_s"]) == (None, None, None)
+    assert total["reason"] == "gpu1: error 15; energies over 9.9 to 59.9 s make no sum"
     assert shot.devices["gpu1"].joules == pytest.approx(2970)
     assert shot.devices["gpu1"].seconds == pytest.approx(9.9)
 
@@ -268,11 +272,11 @@ def test_a_meter_that_hangs_holds_up_no_other(
     tree = rapl_tree(tmp_path, {"intel-rapl:0": ("package-0", 1_000_000, 65_532_610_996)})
     configs = {"rapl": {"root": str(tree)}}
     shots = watch([("estimate", None), ("rapl", None)], lambda n, _: configs.get(n, {}), 0.6)
-    found = list(islice(shots, 2))[1].devices
+    devices = list(islice(shots, 2))[1].devices
     assert not let_go.is_set()
     let_go.set()
-    assert found["host"].why_not == "no reading yet"
-    assert "has not grown" in found["cpu0-package"].why_not
+    assert devices["host"].why_not == "no reading yet"
+    assert "has not grown" in devices["cpu0-package"].why_not
 
 
 @pytest.mark.slow

@@ -55,8 +55,8 @@ def _committed_once() -> Iterator[None]:
     places = {*ALL, *(RUNS / run.name for run in ALL)}
 
     def once(of: Callable[..., Any]) -> Callable[..., Any]:
-        kept = cache(of)
-        return lambda run, **how: (kept if run in places else of)(run, **how)
+        cached = cache(of)
+        return lambda run, **how: (cached if run in places else of)(run, **how)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(door, "verify_run", once(door.verify_run))

@@ -22,17 +22,17 @@ from tests.tui.waiting import told
 
 
 def test_every_command_with_an_option_for_the_store_is_known() -> None:
-    found = {"import"}
+    with_option = {"import"}
     for commands in main._COMMANDS.values():
         for name, (target, _) in commands.items():
             module, function = target.split(":")
             if "runs" in inspect.signature(getattr(import_module(module), function)).parameters:
-                found.add(name)
-    assert found == OF_THE_STORE
+                with_option.add(name)
+    assert with_option == OF_THE_STORE
 
 
 @pytest.mark.parametrize(
-    ("command", "whole"),
+    ("command", "expected"),
     [
         ("kit ls", "kit ls --runs '/a b'"),
         (
@@ -48,8 +48,8 @@ def test_every_command_with_an_option_for_the_store_is_known() -> None:
         ("kit ls\nkit ls", "kit ls\nkit ls"),
     ],
 )
-def test_a_command_names_the_store(command: str, whole: str) -> None:
-    assert with_store(command, "/a b") == whole
+def test_a_command_names_the_store(command: str, expected: str) -> None:
+    assert with_store(command, "/a b") == expected
     assert with_store(command, "") == command
 
 

@@ -32,12 +32,12 @@ async def test_a_click_on_a_key_presses_it_and_the_mouse_says_more(store: Store)
         assert foot_of(pilot).under == "question_mark"
         await pilot.hover(offset=(0, 0))
         assert foot_of(pilot).under == ""
-        told = {
-            each.binding.description: each.tooltip
-            for each in pilot.app.screen.active_bindings.values()
-            if each.binding.show and each.tooltip
+        tooltips = {
+            binding.binding.description: binding.tooltip
+            for binding in pilot.app.screen.active_bindings.values()
+            if binding.binding.show and binding.tooltip
         }
-        for word, tooltip in told.items():
+        for word, tooltip in tooltips.items():
             if word in line(pilot):
                 await pilot.hover(Foot, offset=(line(pilot).index(word), 0))
                 assert foot_of(pilot).tooltip == tooltip
@@ -73,7 +73,7 @@ async def test_a_line_that_fits_again_is_shown_from_its_beginning(store: Store) 
 
 def whole(pilot: Pilot[Any]) -> str:
     foot = foot_of(pilot)
-    return " ".join(foot._part(each).plain for each in foot._shown())
+    return " ".join(foot._part(binding).plain for binding in foot._shown())
 
 
 async def test_it_says_what_acts_now(store: Store) -> None:

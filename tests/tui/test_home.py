@@ -287,12 +287,12 @@ async def test_a_replay_of_a_run_that_does_not_verify_is_refused(
 @pytest.fixture
 def provided(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was provided for a replay, on a machine that has everything."""
-    found: list[Any] = []
+    calls: list[Any] = []
     monkeypatch.setattr("kit.judge.replay.undertake", lambda run, *_, **__: undertaking(run))
     monkeypatch.setattr(
-        "kit.judge.replay.provide", lambda *a, **__: (a[1]("fetched"), found.append(a))
+        "kit.judge.replay.provide", lambda *a, **__: (a[1]("fetched"), calls.append(a))
     )
-    return found
+    return calls
 
 
 @pytest.mark.parametrize("key", ["n", "escape", "enter"])
@@ -341,8 +341,8 @@ async def test_a_missing_image_is_told_with_its_remedy(
 ) -> None:
     error = ImageUnavailable("no such image here", "`kit images build` makes it")
     absent = ImagePart("absent", "kit/golden", "sha256:1", error=error)
-    found = lambda run, *_, **__: undertaking(run, image=absent)  # noqa: E731
-    monkeypatch.setattr("kit.judge.replay.undertake", found)
+    undertake = lambda run, *_, **__: undertaking(run, image=absent)  # noqa: E731
+    monkeypatch.setattr("kit.judge.replay.undertake", undertake)
     async with home(three).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "r")

@@ -49,7 +49,7 @@ NEWEST_FIRST = ["run-spec.draft-20261121-120000.json", "my run.json", "old.json"
 
 
 def test_what_looks_like_a_spec_is_offered_newest_first(folder: Path) -> None:
-    assert [found.path.name for found in origin.specs_in(folder)] == NEWEST_FIRST
+    assert [path.path.name for path in origin.specs_in(folder)] == NEWEST_FIRST
     assert "draft" in origin.specs_in(folder)[0].line
     assert origin.specs_in(folder / "none") == []
 
@@ -58,7 +58,7 @@ def test_the_list_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(origin, "_READ", 2)
     assert len(origin.specs_in(folder)) <= 2
     monkeypatch.setattr("kit.spec.spec.MAX_BYTES", 300)
-    assert [found.path.name for found in origin.specs_in(folder)] == NEWEST_FIRST[:1]
+    assert [path.path.name for path in origin.specs_in(folder)] == NEWEST_FIRST[:1]
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,10 @@ SILENT = Finding(
 
 
 def found(*findings: Finding, **changes: object) -> Rehearsal:
-    whole = Rehearsal(SPEC, None, findings, 36.0, None, None, ("docker", "run", "--name=kit-ID-0"))
-    return replace(whole, **changes)  # type: ignore[arg-type]
+    rehearsal = Rehearsal(
+        SPEC, None, findings, 36.0, None, None, ("docker", "run", "--name=kit-ID-0")
+    )
+    return replace(rehearsal, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -97,12 +99,12 @@ async def test_all_parts_are_reached_where_there_is_little_room(
     async with app.run_test(size=(60, 15)) as pilot:
         await settled(app, pilot)
         assert "CPUS_FEW" in drawn(app)
-        seen = drawn(app)
+        text = drawn(app)
         for _ in range(4):
             await pilot.press("pagedown")
             await pilot.pause()
-            seen += drawn(app)
-        assert "What will run" in seen and "Steps" in seen and "docker run --name=kit-ID-0" in seen
+            text += drawn(app)
+        assert "What will run" in text and "Steps" in text and "docker run --name=kit-ID-0" in text
 
 
 async def test_without_a_plan_y_copies_what_helps(shown: Callable[..., KitApp]) -> None:

@@ -78,7 +78,7 @@ def document(pilot: Pilot[Any]) -> Any:
 
 
 def told(pilot: Pilot[Any]) -> str:
-    return "\n".join(each.message for each in pilot.app._notifications)
+    return "\n".join(notification.message for notification in pilot.app._notifications)
 
 
 def app_of(store: Store, path: Path | None = None, document: Any = None, **more: Any) -> KitApp:
@@ -374,8 +374,8 @@ async def test_a_move_of_the_focus_looks_up_the_style_of_few_widgets(
         update = sheet.update_nodes
 
         def counted(nodes: Any, animate: bool = False) -> None:
-            looked.extend(found := list(nodes))
-            update(found, animate=animate)
+            looked.extend(widgets := list(nodes))
+            update(widgets, animate=animate)
 
         monkeypatch.setattr(sheet, "update_nodes", counted)
         before = pilot.app.focused
@@ -488,13 +488,13 @@ async def test_problems_are_found_all_at_once_and_lead_to_their_fields(
         screen = screen_of(pilot)
         assert "3 problems" in screen.state.plain
         assert screen.query_one("#problems", OptionList).option_count == 3
-        seen = []
+        places = []
         for _ in range(3):
             await pilot.press("f8")
             await settled(pilot)
             row = pilot.app.focused.query_ancestor(Row)  # type: ignore[union-attr]
-            seen.append(row.field.where)
-        assert set(seen) == {("ghost",), ("name",), ("weights", "revision")}
+            places.append(row.field.where)
+        assert set(places) == {("ghost",), ("name",), ("weights", "revision")}
         screen.query_one("#problems", OptionList).focus()
         await pilot.press("home", "enter")
         await settled(pilot)
@@ -780,9 +780,9 @@ async def test_f7_fills_in_what_a_shipped_spec_knows(store: Store) -> None:
         await settled(pilot)
         await pilot.press("f7")
         await settled(pilot)
-        weights, known = document(pilot)["weights"], QUICKSTART["weights"]
-        assert weights["revision"] == known["revision"]
-        assert weights["files"][0]["sha256"] == known["files"][0]["sha256"]
+        weights, shipped = document(pilot)["weights"], QUICKSTART["weights"]
+        assert weights["revision"] == shipped["revision"]
+        assert weights["files"][0]["sha256"] == shipped["files"][0]["sha256"]
 
 
 async def test_f7_hashes_a_local_file(
@@ -827,9 +827,9 @@ async def test_f7_takes_commit_and_hash_from_the_hubs_cache(
 
 
 async def test_pins_of_what_was_changed_meanwhile_are_dropped(store: Store) -> None:
-    found = pins.image({"image": {"recipe": "llama-server"}})
+    pinned = pins.image({"image": {"recipe": "llama-server"}})
     other = {"image": {"recipe": "loopback"}}
-    assert found.pins and pins.applied(other, found) == other
+    assert pinned.pins and pins.applied(other, pinned) == other
 
 
 async def test_f6_pins_what_the_engine_has(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -847,8 +847,8 @@ async def test_f6_pins_what_the_engine_has(store: Store, monkeypatch: pytest.Mon
             )
 
     monkeypatch.setattr(containers, "connect", lambda: nullcontext(Engine()))
-    found = pins.image({"image": {"reference": "reg.example:5000/vllm:v1"}})
-    assert found.pins[0].value == "reg.example:5000/vllm@sha256:" + "1" * 64
+    pinned = pins.image({"image": {"reference": "reg.example:5000/vllm:v1"}})
+    assert pinned.pins[0].value == "reg.example:5000/vllm@sha256:" + "1" * 64
 
 
 async def test_f7_never_guesses(store: Store) -> None:
