@@ -645,11 +645,11 @@ class Stream:
 
 def test_a_stream_that_breaks_has_left_what_came(tmp_path: Path) -> None:
     log = logs.KeptLog(Stream(b"one\n", b"two\n", error=LaunchFailed("gone")), tmp_path / "log")
-    assert not log.whole()
+    assert not log.is_whole()
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
-    assert logs.KeptLog(Stream(b"all\n"), tmp_path / "log").whole()
+    assert logs.KeptLog(Stream(b"all\n"), tmp_path / "log").is_whole()
     (tmp_path / "file").touch()
-    assert not logs.KeptLog(Stream(b"x"), tmp_path / "file" / "log").whole()
+    assert not logs.KeptLog(Stream(b"x"), tmp_path / "file" / "log").is_whole()
 
 
 @pytest.mark.docker

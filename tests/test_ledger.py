@@ -45,7 +45,7 @@ def lines_of(store: Store) -> list[bytes]:
 
 
 def test_a_sound_ledger_says_how_many_attempts_there_were(store: Store) -> None:
-    ledger_audit = audit.whole(store)
+    ledger_audit = audit.full(store)
     assert ledger_audit.passed and ledger_audit.exit_code == 0
     assert "3 attempts registered" in ledger_audit.findings[-1].message
 
@@ -122,7 +122,7 @@ def test_every_command_reports_an_edited_ledger(
 ) -> None:
     change, code = FORGERIES[name]
     rewritten(change)(store.root / LEDGER)
-    assert code in codes(audit.whole(store))
+    assert code in codes(audit.full(store))
     at = ["--runs", str(store.root)]
     assert dispatch(["verify", "--store", *at]) == 4
     assert code in capsys.readouterr().out
@@ -137,7 +137,7 @@ def test_every_command_reports_an_edited_ledger(
 def test_a_torn_last_line_is_what_a_crash_leaves(store: Store) -> None:
     lines = lines_of(store)
     (store.root / LEDGER).write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
-    ledger_audit = audit.whole(store)
+    ledger_audit = audit.full(store)
     assert (
         codes(ledger_audit) == {"LEDGER_RUNS"}
         and "cut by a crash" in ledger_audit.findings[0].message
@@ -147,7 +147,7 @@ def test_a_torn_last_line_is_what_a_crash_leaves(store: Store) -> None:
     assert [again.name[:12] in line and "was not in the ledger" in line for line in messages] == [
         True
     ]
-    assert audit.whole(store).passed
+    assert audit.full(store).passed
 
 
 def test_recover_says_which_run_it_notes(store: Store) -> None:
@@ -163,21 +163,21 @@ def test_recover_says_which_run_it_notes(store: Store) -> None:
 
 def test_noting_does_not_heal_a_broken_chain(store: Store) -> None:
     rewritten(lambda x: x.pop(1))(store.root / LEDGER)
-    before = codes(audit.whole(store))
+    before = codes(audit.full(store))
     store.note("registered", id="later")
-    assert "LEDGER_CHAIN" in before <= codes(audit.whole(store))
+    assert "LEDGER_CHAIN" in before <= codes(audit.full(store))
 
 
 def test_a_deleted_run_is_ordinary_and_its_attempt_stays(store: Store) -> None:
     shutil.rmtree(store.runs()[0])
-    ledger_audit = audit.whole(store)
+    ledger_audit = audit.full(store)
     assert ledger_audit.passed and "1 runs no longer here" in ledger_audit.findings[-1].message
     assert "3 attempts" in ledger_audit.findings[-1].message
 
 
 def test_an_attempt_without_an_outcome_is_worth_a_question(store: Store) -> None:
     store.note("registered", id="dead0000", spec_hash="a" * 64)
-    last = audit.whole(store).findings[-1]
+    last = audit.full(store).findings[-1]
     assert last.status == "WARN" and "no outcome of dead0000" in last.message
 
 
@@ -185,7 +185,7 @@ def test_another_run_under_a_runs_name_is_found(store: Store) -> None:
     first, second, _ = store.runs()
     shutil.rmtree(first)
     shutil.copytree(second, first)
-    assert "LEDGER_ENTRIES" in codes(audit.whole(store))
+    assert "LEDGER_ENTRIES" in codes(audit.full(store))
 
 
 def test_copies_of_a_sync_tool_are_reported(

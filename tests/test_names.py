@@ -110,7 +110,7 @@ def parts() -> list[tuple[str, str | None]]:
 def show_text() -> str:
     manifest, spec = (jsonio.read(H200 / f"{n}.json") for n in ("manifest", "spec"))
     shown = run_parts(H200.name, manifest, spec, run()[1], 160)
-    return as_text(*shown.found)
+    return as_text(*shown.results)
 
 
 def plain_html() -> str:

@@ -75,7 +75,10 @@ def test_an_image_that_nothing_here_knows_is_told_with_how_to_fetch_it(
     monkeypatch.setattr(containers, "connect", none)
     answer = pinning.reference("vllm/vllm-openai:v1")
     assert (answer.pin, answer.to_fetch) == ("", True)
-    assert "no engine answers" in answer.told and "docker pull vllm/vllm-openai:v1" in answer.told
+    assert (
+        "no engine answers" in answer.message
+        and "docker pull vllm/vllm-openai:v1" in answer.message
+    )
 
 
 def test_one_module_knows_the_form_of_a_hub_source() -> None:

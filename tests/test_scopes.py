@@ -81,7 +81,7 @@ def monitored(device: MeterDevice, quantity: str, points: Points) -> Any:
     for t, raw in points:
         at = int(t * S)
         monitor.take(Reading(at, at, None, device.device, quantity, 0, raw), str)
-    return monitor.seen(int(points[-1][0] * S))
+    return monitor.state(int(points[-1][0] * S))
 
 
 def step(
@@ -159,7 +159,7 @@ def test_one_answer_that_is_late_or_cannot_be_is_no_hole_for_any_of_them(odd: Re
         monitor.take(reading, str)
         shown.see(reading)
     joules = pytest.approx(6000.0, rel=1e-9)
-    assert (value.joules, monitor.seen(60 * S).joules) == (joules, joules)
+    assert (value.joules, monitor.state(60 * S).joules) == (joules, joules)
     assert shown.joules() == {"pdu:a:1": joules}
 
 
@@ -355,12 +355,12 @@ def test_an_outlet_with_a_register_counts_in_the_monitors_total_as_in_results() 
     facts = {"pdu_power": {"poll_s": 1.0, "summed": True}, "pdu_energy": {"summed": False}}
     outlet = MeterDevice(device="pdu:a:1", description="", quantities=facts_in(facts))
     assert scopes.is_summed("wall", outlet)
-    assert _Device(outlet).seen(0).summed
+    assert _Device(outlet).state(0).summed
     inside = MeterDevice(
         device="x", description="", quantities={"pdu_power": QuantityFacts(summed=False)}
     )
     assert not scopes.is_summed("wall", inside)
-    assert not _Device(inside).seen(0).summed
+    assert not _Device(inside).state(0).summed
 
 
 # --- meters of others that break the contract ---------------------------------------------------

@@ -152,7 +152,7 @@ def verify(
 
 
 def _audit(store: Store, *, json: bool) -> int:
-    ledger_audit = audit.whole(store)
+    ledger_audit = audit.full(store)
     if json:
         print_json(ledger_audit.as_dict())
     else:

@@ -21,7 +21,7 @@ from kit.machine import containers, host, images
 from kit.machine import weights as models
 from kit.machine.host.sections import holding_others
 from kit.measure import meters
-from kit.measure.meters.watch import Seen, Snapshot, totals, watch
+from kit.measure.meters.watch import DeviceState, Snapshot, totals, watch
 from kit.run import preflight
 from kit.show import prometheus as exporting
 from kit.show import render
@@ -56,7 +56,7 @@ def monitor(
         raise UsageError(f"--period-s {period_s:g} is too short or too long", "give 0.1 … 3600")
     config = host.HostConfig.load()
     wanted = meters.of_host(config.aliased())
-    readings = watch(wanted, partial(_told, config, wanted), period_s)
+    readings = watch(wanted, partial(_settings, config, wanted), period_s)
     try:
         if port is None:
             _show_power(islice(readings, 1) if once else readings, json)
@@ -68,7 +68,7 @@ def monitor(
         readings.close()
 
 
-def _told(
+def _settings(
     config: host.HostConfig, wanted: list[tuple[str, str | None]], name: str, alias: str | None
 ) -> dict[str, Any]:
     """A meter's settings; a BMC is shown beside outlets, and is not in their sum."""
@@ -101,7 +101,7 @@ def _as_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _device_json(device: Seen) -> dict[str, Any]:
+def _device_json(device: DeviceState) -> dict[str, Any]:
     return {
         "scope": device.scope,
         "status": "estimated" if device.scope == "estimate" else "measured",

@@ -75,7 +75,7 @@ def probe(
     _look_up(config)
     chosen = profile or (config.get("profile") if address is None else None)
     try:
-        pdu = recognise.look(config, profiles.load(str(chosen)) if chosen else None)
+        pdu = recognise.identify(config, profiles.load(str(chosen)) if chosen else None)
     except MeterUnavailable as reason:
         raise Blocked(f"the PDU cannot be read: {reason}", _REMEDY) from reason
     if json:

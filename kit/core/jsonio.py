@@ -90,7 +90,7 @@ def parse(data: bytes, name: str = "the file", *, any_integer: bool = False) -> 
             data.decode("utf-8"),
             object_pairs_hook=lambda pairs: _unique(pairs, name),
             parse_constant=lambda constant: _not_finite(constant, name),
-            parse_int=(lambda text: _whole(text, name)) if large and not any_integer else None,
+            parse_int=(lambda text: _integer(text, name)) if large and not any_integer else None,
             parse_float=(lambda text: _finite(text, name, any_integer)) if large else None,
         )
         if _HALF.search(data):
@@ -168,7 +168,7 @@ def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
     return result
 
 
-def _whole(text: str, name: str) -> int:
+def _integer(text: str, name: str) -> int:
     number = int(text)
     if abs(number) > MAX_SAFE_INTEGER:
         raise JsonRefused("JSON_INTEGER", f"{name} holds an integer of 2^53 or more")

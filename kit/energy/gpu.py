@@ -39,7 +39,7 @@ from kit.energy.curve import (
     held,
     sharpened,
 )
-from kit.energy.ticks import Known, known_ticks
+from kit.energy.ticks import CounterTicks, known_ticks
 from kit.energy.views import QUANTITY
 from kit.record.samples import Samples, Series, readings
 
@@ -75,7 +75,7 @@ def gauges(device: MeterDevice, samples: Samples) -> Iterator[tuple[str, Curve]]
 class TwoViews(NamedTuple):
     """A GPU's counter, by its ticks, and its power readings, each by itself; None where unread."""
 
-    ticks: Known | None
+    ticks: CounterTicks | None
     power: Curve | None
 
 
@@ -107,7 +107,7 @@ def two_views(device: MeterDevice, samples: Samples) -> TwoViews:
     return TwoViews(ticks, power)
 
 
-def counter_ticks(device: MeterDevice, samples: Samples) -> Known | None:
+def counter_ticks(device: MeterDevice, samples: Samples) -> CounterTicks | None:
     """The ticks of the card's counter; None where it is not read."""
     found = good(device, samples, "gpu_energy")
     if found is None:
@@ -141,14 +141,14 @@ def temperatures(device: MeterDevice, samples: Samples) -> tuple[float, float] |
     return float(series.raw.min()), float(series.raw.max())
 
 
-def grown(ticks: Known) -> Floats:
+def grown(ticks: CounterTicks) -> Floats:
     """Energy since the first tick (J); across a reset it does not grow."""
     steps = np.diff(ticks.raw).astype(np.float64)
     grown = np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0.0))])
     return grown * ticks.scale
 
 
-def counter_curve(ticks: Known) -> Curve:
+def counter_curve(ticks: CounterTicks) -> Curve:
     period_s = ticks.period_ns * 1e-9 or RENEWED_S
     limit_s = max(_COUNTER_HOLE_S, 3 * period_s)
     t, joules = sharpened(ticks.t, grown(ticks))
@@ -164,7 +164,9 @@ def counter_curve(ticks: Known) -> Curve:
     )
 
 
-def samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) -> Curve | None:
+def samples_curve(
+    device: MeterDevice, samples: Samples, ticks: CounterTicks | None
+) -> Curve | None:
     """The samples at the times when they were taken, on the counter's clock where there is one.
 
     A driver whose samples follow no period, or agree with the counter far better at their stamps,
@@ -238,7 +240,7 @@ def _extend_to_readings(curve: Curve, first: float, last: float) -> Curve:
     )
 
 
-def _pairs(shape: Curve, ticks: Known | None) -> shapes.Pairs:
+def _pairs(shape: Curve, ticks: CounterTicks | None) -> shapes.Pairs:
     """Neighbouring ticks that tell something of the samples between them."""
     if ticks is None or len(ticks.t) < 2:
         return shapes.Pairs(np.zeros(0), np.zeros(0), np.zeros(0), 0.0)
@@ -248,11 +250,11 @@ def _pairs(shape: Curve, ticks: Known | None) -> shapes.Pairs:
     )
 
 
-def _jitter_s(ticks: Known) -> float:
+def _jitter_s(ticks: CounterTicks) -> float:
     return float(ticks.u.mean()) * NS
 
 
-def _comparable(shape: Curve, ticks: Known) -> np.typing.NDArray[np.bool_]:
+def _comparable(shape: Curve, ticks: CounterTicks) -> np.typing.NDArray[np.bool_]:
     """Between which neighbouring ticks the samples tell what the counter should have counted."""
     begin, end = ticks.t[:-1], ticks.t[1:]
     good: np.typing.NDArray[np.bool_] = end - begin < _CLOSE_S * 1e9
@@ -263,7 +265,7 @@ def _comparable(shape: Curve, ticks: Known) -> np.typing.NDArray[np.bool_]:
     return good
 
 
-def punctual(ticks: Known, shape: Curve) -> Known:
+def punctual(ticks: CounterTicks, shape: Curve) -> CounterTicks:
     """The ticks without those that came late, as the samples on both sides of them tell."""
     if len(ticks.t) < _ENOUGH:
         return ticks
@@ -275,7 +277,7 @@ def punctual(ticks: Known, shape: Curve) -> Known:
     return ticks._replace(t=ticks.t[keep], u=ticks.u[keep], raw=ticks.raw[keep])
 
 
-def combined(ticks: Known, shape: Curve, unknown: tuple[Hole, ...]) -> Curve | None:
+def combined(ticks: CounterTicks, shape: Curve, unknown: tuple[Hole, ...]) -> Curve | None:
     """The samples' curve, stretched between each two ticks to the counter's difference."""
     inside = (ticks.t >= shape.t[0]) & (ticks.t <= shape.t[-1])
     if np.count_nonzero(inside) < 2:

@@ -20,7 +20,7 @@ from kit.core.reason import Reason
 from kit.core.units import NS, QUANTITIES
 from kit.energy.curve import Curve, Floats
 from kit.energy.doubts import Doubt
-from kit.energy.ticks import Known
+from kit.energy.ticks import CounterTicks
 from kit.energy.views import QUANTITY
 from kit.record.samples import Samples, Series
 
@@ -48,7 +48,7 @@ class Covered(NamedTuple):
 def covered(
     device: MeterDevice,
     samples: Samples,
-    ticks: Known | None,
+    ticks: CounterTicks | None,
     grown: Floats,
     power: Mapping[str, Curve],
 ) -> Covered:

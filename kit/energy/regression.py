@@ -135,7 +135,7 @@ def per_token(
         values = np.append(values, power)
         covariance = np.pad(covariance, (0, 1))
         covariance[2, 2] = u_power**2
-    return _told(work, by, values, covariance, fitted, _condition(columns))
+    return _per_token(work, by, values, covariance, fitted, _condition(columns))
 
 
 def over_launches(
@@ -199,7 +199,7 @@ def _fit(columns: Floats, joules: Floats, u: Floats) -> _Fit:
     return _Fit(values, covariance, operator, scatter if weighted else math.nan, df)
 
 
-def _told(
+def _per_token(
     work: Sequence[Work],
     by: str,
     values: Floats,

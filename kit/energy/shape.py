@@ -178,7 +178,7 @@ def fit(t: Floats, joules: Floats, variance: Floats, pairs: Pairs, period_s: flo
     if count < 2:
         return Fitted(0.0, LAG_PRIOR_S, 1.0, 0.0, count)
     steps = np.diff([np.interp(x, t, variance) for x in (pairs.begin, pairs.end)], axis=0)[0]
-    known = _known(t, joules, pairs, period_s)
+    known = _variance(t, joules, pairs, period_s)
     lags = np.linspace(-_MOST_LAG_S, _MOST_LAG_S, _LAG_STEPS)
     scale, rest = 1.0, np.zeros(count)
     for _ in range(_ROUNDS):
@@ -248,7 +248,7 @@ def late(
     drawn = np.diff([np.interp(x, t, joules) for x in (pairs.begin, pairs.end)], axis=0)[0]
     steps = np.diff([np.interp(x, t, variance) for x in (pairs.begin, pairs.end)], axis=0)[0]
     rest = pairs.joules - drawn * pairs.joules.sum() / max(float(drawn.sum()), 1e-12)
-    expected = steps + _known(t, joules, pairs, period_s)
+    expected = steps + _variance(t, joules, pairs, period_s)
     before, after = rest[:-1], -rest[1:]
     sure = (before + after) ** 2 > _SURE**2 * (expected[:-1] + expected[1:])
     alike = (np.minimum(before, after) > 0.4 * np.maximum(before, after)) & (before > 0)
@@ -260,7 +260,7 @@ def late(
     return result
 
 
-def _known(t: Floats, joules: Floats, pairs: Pairs, period_s: float) -> Floats:
+def _variance(t: Floats, joules: Floats, pairs: Pairs, period_s: float) -> Floats:
     """Variance of the differences by the ticks' own times, and by steps of power about them."""
     found = np.full(len(pairs.joules), 1e-6)
     for tick in (pairs.begin, pairs.end):

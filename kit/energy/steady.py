@@ -95,8 +95,8 @@ STEADY = Criterion("steady")
 
 def judge(device: MeterDevice, samples: Samples, t0: int, t1: int, rule: Rule) -> Steady:
     """The judgement of one GPU over ``[t0, t1)`` (ns)."""
-    evidence = _see(device, samples, t0, t1)
-    criteria = _told(evidence, (t1 - t0) * NS, rule)
+    evidence = _evidence(device, samples, t0, t1)
+    criteria = _criteria(evidence, (t1 - t0) * NS, rule)
     return Steady(
         status=_worst(criteria),
         reasons=tuple(t.reason for t in criteria if t.reason),
@@ -113,11 +113,11 @@ def may_settle(device: MeterDevice, samples: Samples, t0: int, t1: int, rule: Ru
 
     It cannot where all is steady but for the event reasons of a card that never tells them.
     """
-    criteria = _told(_see(device, samples, t0, t1), (t1 - t0) * NS, rule)
+    criteria = _criteria(_evidence(device, samples, t0, t1), (t1 - t0) * NS, rule)
     return any(t.status != "steady" and not t.for_good for t in criteria)
 
 
-class _Seen(NamedTuple):
+class _Evidence(NamedTuple):
     """What a window shows of a GPU; of readings of a part of it ``lacks`` says so."""
 
     temperature: Slope | None
@@ -128,13 +128,13 @@ class _Seen(NamedTuple):
     held: list[Criterion]
 
 
-def _see(device: MeterDevice, samples: Samples, t0: int, t1: int) -> _Seen:
+def _evidence(device: MeterDevice, samples: Samples, t0: int, t1: int) -> _Evidence:
     power = _power_read(device, samples, t0, t1)
     slope, watts = _power(samples.get(device.device, power), t0, t1)
     read = (("temperature", _TEMPERATURE), ("power", power), ("event_reasons", _MASK))
     lacks = [_covered(what, device, samples, name, t0, t1) for what, name in read]
     masks = _masks(samples.get(device.device, _MASK), t0, t1)
-    return _Seen(
+    return _Evidence(
         temperature=_slope(_within(samples.get(device.device, _TEMPERATURE), t0, t1)),
         power=slope,
         power_w=watts,
@@ -144,7 +144,7 @@ def _see(device: MeterDevice, samples: Samples, t0: int, t1: int) -> _Seen:
     )
 
 
-def _told(evidence: _Seen, seconds: float, rule: Rule) -> list[Criterion]:
+def _criteria(evidence: _Evidence, seconds: float, rule: Rule) -> list[Criterion]:
     """The verdict of each criterion; one that says steady may carry no reason."""
     criteria = [
         _judged("temperature", evidence.temperature, rule.temperature_c_per_min, "°C/min"),

@@ -35,7 +35,7 @@ _MJ = QUANTITIES["gpu_energy"].scale
 _GRID, _ZOOMS, _FEW_SLOPES = 101, 3, 12
 
 
-class Known(NamedTuple):
+class CounterTicks(NamedTuple):
     """Ticks of a counter.
 
     Attributes:
@@ -67,22 +67,22 @@ class _Line(NamedTuple):
     error: float
 
 
-def known_ticks(series: Series, period_s: float, scale: float = _MJ) -> Known:
+def known_ticks(series: Series, period_s: float, scale: float = _MJ) -> CounterTicks:
     """The ticks that the readings tell.
 
     Args:
         period_s: their period within a few percent, s.
         scale: joules in one step of the raw value.
     """
-    return _known(series, period_s)._replace(scale=scale)
+    return _from_brackets(series, period_s)._replace(scale=scale)
 
 
-def _known(series: Series, period_s: float) -> Known:
+def _from_brackets(series: Series, period_s: float) -> CounterTicks:
     steps = np.diff(series.raw)
     resets = tuple((int(series.t0[i]), int(series.t1[i + 1])) for i in np.flatnonzero(steps < 0))
     changed = np.flatnonzero(steps > 0)
     if not len(changed):
-        return Known(np.zeros(0), np.zeros(0), 0.0, series.raw[:0], resets, period_s * 1e9)
+        return CounterTicks(np.zeros(0), np.zeros(0), 0.0, series.raw[:0], resets, period_s * 1e9)
     low = series.t0[changed].astype(np.float64)
     high = series.t1[changed + 1].astype(np.float64)
     # Between two bursts the counter ticked at a time that nobody saw.
@@ -94,9 +94,11 @@ def _known(series: Series, period_s: float) -> Known:
     times = _every(series, lines) if lines else None
     if lines is None or times is None:
         t, u = (low + high) / 2, np.maximum((high - low) / SQRT12, _JITTER_NS)
-        return Known(*_ascending(t, u, raw), resets=resets, period_ns=period)
+        return CounterTicks(*_ascending(t, u, raw), resets=resets, period_ns=period)
     error = max(line.error for _, line in lines)
-    return Known(times[0], np.full(len(times[0]), _JITTER_NS), error, times[1], resets, period)
+    return CounterTicks(
+        times[0], np.full(len(times[0]), _JITTER_NS), error, times[1], resets, period
+    )
 
 
 def _ascending(t: Floats, u: Floats, raw: Ints) -> tuple[Floats, Floats, float, Ints]:

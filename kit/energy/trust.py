@@ -12,7 +12,7 @@ from kit.core.reason import Reason
 from kit.energy import views
 from kit.energy.curve import Curve, Floats, Hole
 from kit.energy.doubts import Doubt
-from kit.energy.ticks import Known
+from kit.energy.ticks import CounterTicks
 
 Spans = Sequence[tuple[float, float]]
 
@@ -36,7 +36,7 @@ class Trust(NamedTuple):
 def trusted(
     device: str,
     cap_w: float,
-    ticks: Known | None,
+    ticks: CounterTicks | None,
     grown: Floats,
     curves: Mapping[str, Curve],
     jumps: Spans,
@@ -94,7 +94,7 @@ def _of_power(
 
 
 def _stretches(
-    ticks: Known | None, grown: Floats, curves: Mapping[str, Curve]
+    ticks: CounterTicks | None, grown: Floats, curves: Mapping[str, Curve]
 ) -> views.Stretches | None:
     """What there is to compare, over stretches between ticks, or of a second."""
     if ticks is not None and len(ticks.t) > 1:
@@ -164,7 +164,7 @@ def holes(spans: Spans, view: str) -> tuple[Hole, ...]:
 def explained(curve: Curve, dropped: Sequence[Doubt]) -> Curve:
     """A curve whose holes say that impossible readings lay in them, where these did."""
 
-    def known(hole: Hole) -> Hole:
+    def with_reason(hole: Hole) -> Hole:
         why = next((d.reason for d in dropped if d.touches(hole.t0, hole.t1)), None)
         if why is None:
             return hole
@@ -172,4 +172,4 @@ def explained(curve: Curve, dropped: Sequence[Doubt]) -> Curve:
             reason=Reason("unbelieved", hole=hole.reason, reason=why), doubted=True
         )
 
-    return replace(curve, holes=tuple(known(h) for h in curve.holes)) if dropped else curve
+    return replace(curve, holes=tuple(with_reason(h) for h in curve.holes)) if dropped else curve

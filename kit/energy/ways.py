@@ -32,7 +32,7 @@ from kit.energy.gpu import (
     samples_curve,
 )
 from kit.energy.module import Covered, covered
-from kit.energy.ticks import Known
+from kit.energy.ticks import CounterTicks
 from kit.energy.trust import Spans, Trust, explained, holes, trusted
 from kit.energy.views import QUANTITY, energies
 from kit.record.samples import Samples
@@ -70,7 +70,7 @@ class _Material(NamedTuple):
     """A device's views: the counter's ticks, and curves of power by name; whether some of the
     power's readings were left out."""
 
-    ticks: Known | None
+    ticks: CounterTicks | None
     power: dict[str, Curve]
     lacking: bool
 
@@ -127,7 +127,9 @@ def _ordered(material: _Material, believed: Trust) -> Iterator[Curve]:
     yield from power.values()
 
 
-def _rebased(ticks: Known, wrong: Spans, shape: Curve | None) -> tuple[Known, tuple[Hole, ...]]:
+def _rebased(
+    ticks: CounterTicks, wrong: Spans, shape: Curve | None
+) -> tuple[CounterTicks, tuple[Hole, ...]]:
     """The ticks with the samples' energy where the counter is not believed; else a hole there."""
     raw, keep, unknown = ticks.raw.copy(), np.ones(len(ticks.t), bool), []
     for begin, end in wrong:
@@ -144,7 +146,9 @@ def _rebased(ticks: Known, wrong: Spans, shape: Curve | None) -> tuple[Known, tu
     return (moved if wrong else ticks), tuple(unknown)
 
 
-def _counting(ticks: Known, shape: Curve | None, unknown: tuple[Hole, ...]) -> Iterator[Curve]:
+def _counting(
+    ticks: CounterTicks, shape: Curve | None, unknown: tuple[Hole, ...]
+) -> Iterator[Curve]:
     both = combined(punctual(ticks, shape), shape, unknown) if shape else None
     if both:
         yield both
@@ -153,7 +157,7 @@ def _counting(ticks: Known, shape: Curve | None, unknown: tuple[Hole, ...]) -> I
         yield replace(curve, holes=(*unknown, *curve.holes))
 
 
-def _sparse(ticks: Known, unknown: tuple[Hole, ...]) -> Iterator[Curve]:
+def _sparse(ticks: CounterTicks, unknown: tuple[Hole, ...]) -> Iterator[Curve]:
     """The counter alone where nothing else is believed: straight lines between ticks that lie
     seconds apart. What happens in between may lie anywhere there."""
     if len(ticks.t) < 2:

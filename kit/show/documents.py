@@ -143,10 +143,10 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for key, child in value.items():
             yield from leaves(child, f"{path}.{key}" if path else str(key))
     else:
-        yield path, _said(value)
+        yield path, _text(value)
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None or value == {}:
         return "none"
     if isinstance(value, bool):

@@ -42,12 +42,12 @@ def read(path: Path) -> Glimpse:
     """The summary of a sealed run; unreadable parts have a reason."""
     try:
         with archive.open_source(path) as source:
-            return _seen(source)
+            return _summary(source)
     except KitError as error:
         return Glimpse(no_power=error.message)
 
 
-def _seen(source: ArchiveSource) -> Glimpse:
+def _summary(source: ArchiveSource) -> Glimpse:
     manifest, results = (_document(source, n) for n in ("manifest.json", "results.json"))
     env, plan = _document(source, "env/start.json"), _document(source, "plan.json")
     blocks, drawn, reason = _power(source, plan)

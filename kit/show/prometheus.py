@@ -25,7 +25,7 @@ _OF_DEVICE, _OF_SCOPE = ("scope", "device"), ("scope",)
 
 
 class _Gauge(NamedTuple):
-    """A number of `Seen.context` under Prometheus' base unit."""
+    """A number of `DeviceState.context` under Prometheus' base unit."""
 
     name: str
     text: str

@@ -187,10 +187,10 @@ def _bare_width(lines: Sequence[MetricRow], heading: str, wide: int) -> int:
     """The width of a column of means without their uncertainties."""
     if heading not in _MEANS:
         return wide
-    return max([len(heading), *(len(_bare(line.cells[heading].plain)) for line in lines)])
+    return max([len(heading), *(len(_without_error(line.cells[heading].plain)) for line in lines)])
 
 
-def _bare(mean: str) -> str:
+def _without_error(mean: str) -> str:
     return mean.partition(" ±")[0]
 
 
@@ -200,7 +200,7 @@ def cell(line: MetricRow, heading: str, width: int) -> Text:
     if heading == "metric" and width < _NAME_WIDTH:
         text = _briefest(line)
     elif heading in _MEANS and text.cell_len > width:
-        text = plain(_bare(text.plain))
+        text = plain(_without_error(text.plain))
     text.truncate(width, overflow="ellipsis")
     return text
 

@@ -16,7 +16,7 @@ from kit.tui.screen import badge
 from kit.tui.states import state_of
 
 SHORT = 12
-_KEPT = 64
+_MOST = 64
 _NOTICES = 6
 
 
@@ -24,17 +24,17 @@ class Glimpses:
     """Glimpses of the runs that were shown last."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Glimpse] = OrderedDict()
+        self._glimpses: OrderedDict[str, Glimpse] = OrderedDict()
 
     def get(self, run: str) -> Glimpse | None:
         """The glimpse of a run; None if unknown."""
-        return self._kept.get(run)
+        return self._glimpses.get(run)
 
     def put(self, run: str, glimpse: Glimpse) -> None:
         """Keep the glimpse of a run, and drop the oldest."""
-        self._kept[run] = glimpse
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._glimpses[run] = glimpse
+        while len(self._glimpses) > _MOST:
+            self._glimpses.popitem(last=False)
 
 
 def identity(row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> RenderableType:

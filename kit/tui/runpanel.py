@@ -31,7 +31,7 @@ class RunPanel(VerticalScroll, can_focus=False):
         return cast(KitScreen, self.screen)
 
     def compose(self) -> ComposeResult:
-        yield Static(id="home-told", markup=False)
+        yield Static(id="home-identity", markup=False)
         yield PowerPlot(id="home-power", ascii_only=self._screen.kit.ascii_only)
         yield Static(id="home-caveats", markup=False)
 
@@ -51,7 +51,7 @@ class RunPanel(VerticalScroll, can_focus=False):
 
     def _draw(self, row: Row | None, glimpse: Glimpse) -> None:
         text = identity(row, glimpse, self._replays) if row else ""
-        self.query_one("#home-told", Static).update(text)
+        self.query_one("#home-identity", Static).update(text)
         self.query_one("#home-caveats", Static).update(caveats(glimpse))
         plot = self.query_one(PowerPlot)
         plot.display = bool(glimpse.picture.traces)

@@ -46,7 +46,7 @@ def summary(documents: Documents) -> RenderableType:
         except KitError as error:
             error_text = plain(f"{error.message}: {error.remedy}")
             return Group(badge("fail", "not readable"), error_text, *fault_lines(documents))
-        return Group(*fault_lines(documents), *parts.found[1:], Text(), *parts.about)
+        return Group(*fault_lines(documents), *parts.results[1:], Text(), *parts.about)
 
     return Fit(made)
 
@@ -227,20 +227,20 @@ def provenance(documents: Documents, missing: Sequence[str]) -> RenderableType:
             ("cite", plain(citation(documents), "name")),
             ("run", documents.run),
             *(("parent", parent) for parent in _parents(m, missing)),
-            ("spec", _known(m, "spec_hash")),
-            ("plan", _known(m, "plan_hash")),
-            ("results", _known(m, "result_hash")),
-            ("image", _known(image, "reference")),
-            ("image id", _known(image, "image_id")),
-            ("from", _known(image, "source")),
-            ("model", _known(model, "repo")),
-            ("revision", _known(model, "revision")),
-            ("licence", _known(model, "licence")),
+            ("spec", _text_at(m, "spec_hash")),
+            ("plan", _text_at(m, "plan_hash")),
+            ("results", _text_at(m, "result_hash")),
+            ("image", _text_at(image, "reference")),
+            ("image id", _text_at(image, "image_id")),
+            ("from", _text_at(image, "source")),
+            ("model", _text_at(model, "repo")),
+            ("revision", _text_at(model, "revision")),
+            ("licence", _text_at(model, "licence")),
             *_weights(model),
-            ("kit", _known(kit, "version")),
-            ("its code", _known(kit, "source_sha256")),
+            ("kit", _text_at(kit, "version")),
+            ("its code", _text_at(kit, "source_sha256")),
             ("begun", f"{clock.get('utc', 'unknown')} (by the machine's own clock)"),
-            ("profile", _known(m, "profile")),
+            ("profile", _text_at(m, "profile")),
         ]
     )
     return Group(table, *fault_lines(documents))
@@ -267,6 +267,6 @@ def _at(value: dict[str, Any], key: str) -> dict[str, Any]:
     return item if isinstance(item, dict) else {}
 
 
-def _known(value: dict[str, Any], key: str) -> str | None:
+def _text_at(value: dict[str, Any], key: str) -> str | None:
     item = value.get(key)
     return None if item is None else str(item)

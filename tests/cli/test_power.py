@@ -15,7 +15,7 @@ from rich.console import Console
 
 from kit.cli.machine import _show_power
 from kit.cli.main import dispatch
-from kit.measure.meters.watch import Seen, Snapshot
+from kit.measure.meters.watch import DeviceState, Snapshot
 from kit.show import render
 from kit.show.render.console import THEME
 from kit.show.render.live_power import PowerView, _energy
@@ -30,15 +30,17 @@ GPU: dict[str, Any] = {
 NOTHING = dict.fromkeys(GPU)
 
 
-def gpu(watts: float | None, joules: float | None = 7712.0, why_not: str = "") -> Seen:
-    return Seen("gpu", True, watts, "", joules, 12.0, "20 ms samples", GPU, ("power cap",), why_not)
+def gpu(watts: float | None, joules: float | None = 7712.0, why_not: str = "") -> DeviceState:
+    return DeviceState(
+        "gpu", True, watts, "", joules, 12.0, "20 ms samples", GPU, ("power cap",), why_not
+    )
 
 
-def host(watts: float) -> Seen:
-    return Seen("estimate", True, watts, "", 3.0, 1.0, "CPU time", NOTHING, None, "")
+def host(watts: float) -> DeviceState:
+    return DeviceState("estimate", True, watts, "", 3.0, 1.0, "CPU time", NOTHING, None, "")
 
 
-def shot(absent: dict[str, str] | None = None, **devices: Seen) -> Snapshot:
+def shot(absent: dict[str, str] | None = None, **devices: DeviceState) -> Snapshot:
     return Snapshot(12.0, devices, absent or {})
 
 
@@ -85,8 +87,8 @@ def test_a_device_without_a_reading_says_why_and_never_zero() -> None:
 SILENT = "the outlet reads 0 W, less than it can measure (50 W)"
 
 
-def wall(watts: float | None, joules: float | None, seconds: float, why: str = "") -> Seen:
-    return Seen("wall", True, watts, "", joules, seconds, "", NOTHING, None, why, why)
+def wall(watts: float | None, joules: float | None, seconds: float, why: str = "") -> DeviceState:
+    return DeviceState("wall", True, watts, "", joules, seconds, "", NOTHING, None, why, why)
 
 
 def test_an_energy_of_a_part_of_the_time_says_so_and_joins_no_total(

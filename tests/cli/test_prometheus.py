@@ -20,13 +20,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from kit.cli import machine
 from kit.cli.main import dispatch
 from kit.core.errors import UsageError
-from kit.measure.meters.watch import Seen, Snapshot
+from kit.measure.meters.watch import DeviceState, Snapshot
 from kit.show import prometheus
 
 Samples = dict[tuple[str, ...], float]
 
 
-def seen(scope: str, watts: float | None, joules: float | None, **changes: Any) -> Seen:
+def seen(scope: str, watts: float | None, joules: float | None, **changes: Any) -> DeviceState:
     usual: dict[str, Any] = {
         "scope": scope,
         "summed": True,
@@ -39,7 +39,7 @@ def seen(scope: str, watts: float | None, joules: float | None, **changes: Any) 
         "reasons": None,
         "why_not": "" if watts is not None else "lost",
     }
-    return Seen(**{**usual, **changes})
+    return DeviceState(**{**usual, **changes})
 
 
 class Scraped:
@@ -55,7 +55,7 @@ class Scraped:
             yield snapshot
             taken.set()
 
-    def show(self, absent: dict[str, str] | None = None, **devices: Seen) -> None:
+    def show(self, absent: dict[str, str] | None = None, **devices: DeviceState) -> None:
         taken = threading.Event()
         self._readings.put((Snapshot(1.0, devices, absent or {}), taken))
         assert taken.wait(10)

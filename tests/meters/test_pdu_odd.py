@@ -95,7 +95,7 @@ def test_an_agent_in_circles_shows_what_it_has(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("after", [same, back])
 def test_a_probe_of_an_agent_that_runs_back_ends(after: Any) -> None:
     with OddAgent(APC, after=after, value=("gauge", 7)) as agent:
-        assert recognise.look(config(agent)).notes
+        assert recognise.identify(config(agent)).notes
     assert agent.requests < 200
 
 
@@ -105,7 +105,7 @@ def test_a_probe_of_an_agent_without_an_end_ends() -> None:
         OddAgent(APC, after=onwards, value=("gauge", 7)) as agent,
         pytest.raises(MeterUnavailable, match="more rows than any PDU has outlets"),
     ):
-        recognise.look(config(agent))
+        recognise.identify(config(agent))
     assert agent.requests < 600
 
 
@@ -113,7 +113,7 @@ def test_all_requests_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(recognise, "_BUDGET_S", 1.0)
     with OddAgent(APC, after=onwards, value=("gauge", 7), delay_s=0.05) as agent:
         with pytest.raises(MeterUnavailable, match="so slowly"):
-            recognise.look(config(agent))
+            recognise.identify(config(agent))
         snmp = Snmp(config(agent), budget_s=0.0)
         assert snmp.walk(POWER) == ({}, TOO_LONG)
         assert snmp.get([f"{POWER}.1"]) == [(TOO_LONG, None)]
@@ -153,7 +153,7 @@ def test_a_silent_table_beside_a_good_one_costs_nothing(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("kit.measure.meters.pdu.snmp._PATIENT_S", 0.3)
     with OddAgent(APC, is_silent=silent) as agent:
-        pdu = recognise.look(config(agent, timeout_s=0.1))
+        pdu = recognise.identify(config(agent, timeout_s=0.1))
     assert [place.values["pdu_power"] for place in pdu.places] == [110, 120]
 
 
@@ -207,7 +207,7 @@ def test_an_address_is_read_as_people_write_it(
 
 def test_a_name_is_tried_at_each_of_its_addresses(both: int) -> None:
     with OddAgent(APC, bind="::1") as six:
-        pdu = recognise.look(config(six, host="localhost", timeout_s=0.2))
+        pdu = recognise.identify(config(six, host="localhost", timeout_s=0.2))
     assert len(pdu.places) == 2
 
 

@@ -14,7 +14,7 @@ from kit.measure import meters
 from kit.measure.meters.base import MeterUnavailable
 from kit.measure.meters.pdu import points, profiles
 from kit.measure.meters.pdu.profiles import Measurement, Profile
-from kit.measure.meters.pdu.recognise import candidates, look
+from kit.measure.meters.pdu.recognise import candidates, identify
 from kit.record.events import Clock
 from tests.meters.conftest import Agent
 
@@ -100,7 +100,7 @@ def test_no_column_of_amperes_is_a_power_anywhere() -> None:
 def test_every_make_is_recognised_and_read(agent: Agent, name: str) -> None:
     profile = profiles.load(name)
     agent.set(played(profile))
-    pdu = look(agent.config())
+    pdu = identify(agent.config())
     assert pdu.profile is not None
     assert pdu.profile.name == name
     place = next(p for p in pdu.places if "pdu_power" in p.values)
@@ -135,14 +135,14 @@ def test_a_known_make_whose_columns_are_silent_is_another_generation(agent: Agen
         state = played(profiles.load(name))
         state[SYS_OBJECT_ID]["value"] = f".1.3.6.1.4.1.{prefix}"
         agent.set(state)
-        pdu = look(agent.config())
+        pdu = identify(agent.config())
         assert pdu.profile is not None
         assert pdu.profile.name == name
 
 
 def test_an_unknown_make_is_none_and_names_itself(agent: Agent) -> None:
     agent.set({SYS_OBJECT_ID: {"type": "objectid", "value": ".1.3.6.1.4.1.424242.1"}})
-    pdu = look(agent.config())
+    pdu = identify(agent.config())
     assert (pdu.profile, pdu.places) == (None, ())
     assert pdu.sys_object_id == "1.3.6.1.4.1.424242.1"
 

@@ -111,7 +111,7 @@ def test_every_face_says_the_same(run: RunRecords, run_results: Results) -> None
     sentence = mean(metric)
     document = results.to_document(run_results)
     shown = run_parts(NAME, {}, {}, document, 160)
-    table = drawn(shown.found[2])
+    table = drawn(shown.results[2])
     text = " ".join(report.text(NAME, run, run_results).split())
     page = report.html(NAME, run, run_results)
     judged = compare.judge(run, run_results, run, run_results, same_card=True)
@@ -144,7 +144,7 @@ def test_one_launch_says_so_on_every_face(run: RunRecords, run_results: Results)
     document = results.to_document(alone)
     assert "(one launch)" in sentence
     text = " ".join(report.text(NAME, run, alone).split())
-    for face in (drawn(run_parts(NAME, {}, {}, document, 160).found[2]), text):
+    for face in (drawn(run_parts(NAME, {}, {}, document, 160).results[2]), text):
         assert sentence in face
     assert "(one launch)" in report.html(NAME, run, alone)
 
@@ -165,8 +165,8 @@ def test_results_of_older_formulas_read_the_same(run_results: Results) -> None:
     again = results.from_document(older)
     for name, metric in run_results.metrics.items():
         assert mean(again.metrics[name]) == mean(metric)
-    assert drawn(run_parts(NAME, {}, {}, older, 120).found[2]) == drawn(
-        run_parts(NAME, {}, {}, document, 120).found[2]
+    assert drawn(run_parts(NAME, {}, {}, older, 120).results[2]) == drawn(
+        run_parts(NAME, {}, {}, document, 120).results[2]
     )
     assert row(NAME, {}, {}, older).stated == row(NAME, {}, {}, document).stated
 

@@ -255,7 +255,7 @@ def test_no_metric_loses_its_name_or_its_number(width: int) -> None:
     documents = [json.loads((H200 / f"{name}.json").read_text()) for name in DOCUMENTS]
     console = Console(width=width, file=io.StringIO(), theme=THEME)
     with console.capture() as captured:
-        console.print(Group(*run_parts(H200.name, *documents, width).found[1:3]))
+        console.print(Group(*run_parts(H200.name, *documents, width).results[1:3]))
     words = captured.get().split()
     assert "…" not in captured.get()
     assert {"2.416", "[2.267,", "2.565]", "[0.2501,", "0.2839]"} <= set(words)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from kit.core.model import MeterDevice, Phase
 from kit.core.reason import Reason
 from kit.energy import Energy, scopes
-from kit.energy.results.document import Averages, CrossCheck, Known, Place
+from kit.energy.results.document import Averages, CrossCheck, MeasuredOrNot, Place
 from kit.energy.results.windows import seconds
 from kit.energy.scopes.wall import register_agreement
 from kit.energy.steady import Rule, Steady, judge
@@ -70,7 +70,7 @@ def averages(records: RunRecords, energy: Energy) -> dict[str, dict[str, Average
 
 
 def _averaged(window: Averaging) -> Averages:
-    status: Known = "unmeasured" if window.window_s is None else "measured"
+    status: MeasuredOrNot = "unmeasured" if window.window_s is None else "measured"
     return Averages(status=status, **vars(window))
 
 

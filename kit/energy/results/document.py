@@ -19,7 +19,7 @@ from kit.core.reason import Reason
 from kit.energy.steady import Steady
 
 Status = Literal["measured", "estimated", "unmeasured"]
-Known = Literal["measured", "unmeasured"]
+MeasuredOrNot = Literal["measured", "unmeasured"]
 Place = Literal["before", "within"]
 
 
@@ -90,7 +90,7 @@ class Outputs(Part, frozen=True, kw_only=True):
     ``agree`` is None exactly when ``status`` is ``unmeasured``; then ``reason`` says why.
     """
 
-    status: Known
+    status: MeasuredOrNot
     unit: str
     launches: tuple[str | None, ...]
     agree: bool | None = None
@@ -114,7 +114,7 @@ class Split(Part, frozen=True, kw_only=True):
     ``status`` is ``unmeasured``; then ``reason`` says why.
     """
 
-    status: Known
+    status: MeasuredOrNot
     reason: Reason | None = None
     prefill_j_per_token: Fitted | None = None
     decode_j_per_token: Fitted | None = None
@@ -133,7 +133,7 @@ class Averages(Part, frozen=True, kw_only=True):
     two renewals. Where ``window_s`` is None, ``reason`` says why.
     """
 
-    status: Known
+    status: MeasuredOrNot
     period_s: float | None = None
     window_s: float | None = None
     u_window_s: float | None = None
@@ -208,7 +208,7 @@ class Phase(Part, frozen=True, kw_only=True):
 class CrossCheck(Part, frozen=True, kw_only=True):
     """Energy of the measured block by power readings over that by the counter, or why not."""
 
-    status: Known
+    status: MeasuredOrNot
     ratio: float | None = None
     reason: Reason | None = None
 

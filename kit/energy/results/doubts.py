@@ -6,7 +6,7 @@ import msgspec
 
 from kit.core.model import EnergyValue
 from kit.core.reason import Reason
-from kit.energy import Doubt as Found
+from kit.energy import Doubt as EnergyDoubt
 from kit.energy import Energy
 from kit.energy.results.document import Doubt, Launch
 from kit.energy.sanity import wall_below_parts
@@ -20,10 +20,10 @@ _SURE_CHECK = 0.05
 
 def of_run(records: RunRecords, energy: Energy) -> tuple[Doubt, ...]:
     """Every doubt of the run, with the launches whose phases it is about."""
-    return tuple(_told(d, records) for d in energy.doubts())
+    return tuple(_doubt(d, records) for d in energy.doubts())
 
 
-def _told(doubt: Found, records: RunRecords) -> Doubt:
+def _doubt(doubt: EnergyDoubt, records: RunRecords) -> Doubt:
     outer = {name for name, _ in BLOCKS}
     touched = {p.launch for p in records.phases if p.name in outer and doubt.touches(p.t0, p.t1)}
     return Doubt(

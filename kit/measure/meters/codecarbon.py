@@ -38,7 +38,7 @@ _OWN_PACE_S = 3600.0  # never by itself: then the time of every value is known
 _GAVE_NOTHING = 1
 # How CodeCarbon names the ways by which it reads a sensor; all others are models or constants.
 _SENSORS = {"rapl", "pynvml", "amdsmi", "power gadget", "powermetrics", "windows emi", "raspberry"}
-_SAID = re.compile(r"^\s*(RAM|CPU|GPU) Tracking Method: (.+?)\s*$", re.MULTILINE)
+_METHODS = re.compile(r"^\s*(RAM|CPU|GPU) Tracking Method: (.+?)\s*$", re.MULTILINE)
 _MISSING = "CodeCarbon is not installed: pip install 'kit[codecarbon]'"
 
 
@@ -122,7 +122,7 @@ class Tracker:
             def out(self, total: Any, delta: Any) -> None:  # noqa: ARG002 - CodeCarbon's contract
                 outer._latest = total
 
-        output = _Said()
+        output = _LogText()
         _keep_only(output, logging.INFO)
         # A person's own CODECARBON_* variables and .codecarbon.config files are for their own use
         # of it: they would change the account, and a malformed one would end it.
@@ -148,7 +148,7 @@ class Tracker:
         _keep_only(output, logging.INFO)  # it has added its own
         self._tracker.start()
         _keep_only(logging.NullHandler(), logging.CRITICAL)
-        ways = {kind.lower(): way for kind, way in _SAID.findall(output.text)}
+        ways = {kind.lower(): way for kind, way in _METHODS.findall(output.text)}
         self.ways = {"version": version("codecarbon"), **ways}
         if self.totals() is None or not set(COMPONENTS) <= set(ways):
             self.stop()
@@ -169,7 +169,7 @@ class Tracker:
         self._tracker.stop()
 
 
-class _Said(logging.Handler):
+class _LogText(logging.Handler):
     """What CodeCarbon's log says, kept: it tells its ways nowhere else."""
 
     def __init__(self) -> None:

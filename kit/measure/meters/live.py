@@ -35,7 +35,7 @@ class Live:
         self._lock = threading.Lock()
         self._facts: dict[tuple[str, str], QuantityFacts] = {}
         self._scopes: dict[str, scopes.Scope] = {}
-        self._seen: dict[str, dict[str, tuple[int, int]]] = {}  # device → quantity → (ns, raw)
+        self._newest: dict[str, dict[str, tuple[int, int]]] = {}  # device → quantity → (ns, raw)
         self._sums: dict[str, RunningSum] = {}
         self._holes: dict[str, int] = {}  # device → holes of its sum when it was last shown
         self.add(devices)
@@ -57,7 +57,7 @@ class Live:
             return
         fault = limits.fault(reading.quantity, facts, reading.raw, reading.device)
         with self._lock:
-            newest = self._seen.setdefault(reading.device, {})
+            newest = self._newest.setdefault(reading.device, {})
             if fault:
                 newest.pop(reading.quantity, None)
                 return
@@ -88,7 +88,7 @@ class Live:
         """Temperatures (degC), SM clock (MHz), event reasons (mask), memory used (B) by device."""
         state: dict[str, dict[str, int]] = {}
         with self._lock:
-            for device, newest in self._seen.items():
+            for device, newest in self._newest.items():
                 values = {_STATE[q]: raw for q, (_, raw) in newest.items() if q in _STATE}
                 if values:
                     state[device] = values
@@ -102,7 +102,7 @@ class Live:
 
     def _watts(self, device: str, now: int | None) -> float | None:
         """The best power reading that is fresh, else the growth of the counter."""
-        scope, newest = self._scopes[device], self._seen.get(device, {})
+        scope, newest = self._scopes[device], self._newest.get(device, {})
         for quantity in scope.power:
             t, raw = newest.get(quantity, (0, 0))
             if raw > 0 and _is_fresh(t, now):
@@ -118,7 +118,7 @@ class Live:
         return round(scope.corrected(self._facts[device, added.quantity], rate, 1.0), _ROUND)
 
     def _is_own(self, device: str) -> bool:
-        latest = {quantity: raw for quantity, (_, raw) in self._seen.get(device, {}).items()}
+        latest = {quantity: raw for quantity, (_, raw) in self._newest.get(device, {}).items()}
         return self._scopes[device].is_own(latest)
 
 

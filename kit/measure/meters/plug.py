@@ -90,7 +90,7 @@ class Plug:
         try:
             source, site = _of_config(alias, config)
             try:
-                devices = webreader.found([source], site.get)
+                devices = webreader.probe([source], site.get)
             finally:
                 site.close()
             return MeterPlan(name=self.name, alias=alias, devices=devices)

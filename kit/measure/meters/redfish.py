@@ -60,7 +60,7 @@ class Redfish:
         try:
             bmc = Bmc(alias, config)
             try:
-                devices = webreader.found(bmc.sources(), bmc.get)
+                devices = webreader.probe(bmc.sources(), bmc.get)
             finally:
                 bmc.close()
             return MeterPlan(name=self.name, alias=alias, devices=devices)

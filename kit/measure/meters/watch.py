@@ -40,7 +40,7 @@ _CONTEXT = {
 }
 
 
-class Seen(NamedTuple):
+class DeviceState(NamedTuple):
     """One device at one moment; None stands for what it does not tell.
 
     Attributes:
@@ -73,7 +73,7 @@ class Snapshot(NamedTuple):
     """All devices at one moment, ``t_s`` after the start; ``absent``: meters without devices."""
 
     t_s: float
-    devices: dict[str, Seen]
+    devices: dict[str, DeviceState]
     absent: dict[str, str]
 
 
@@ -118,13 +118,13 @@ class _Device:
         else:
             running_sum.add(reading.t, reading.raw)
 
-    def seen(self, now: int) -> Seen:
+    def state(self, now: int) -> DeviceState:
         watts, power_from = self._watts(now)
         sums = [s for s in self._growing() if s.known.seconds > 0 and not s.still_s()]
         # One that fails counts no more: another goes on, where there is one.
         best = next((s for s in sums if s.quantity not in self._failed), next(iter(sums), None))
         mask = self._context.get("gpu_event_reasons")
-        return Seen(
+        return DeviceState(
             scope=self._scope.name if self._scope else "none",
             summed=self._summed,
             watts=watts,
@@ -219,9 +219,9 @@ class _Watched:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def seen(self, now: int) -> dict[str, Seen]:
+    def states(self, now: int) -> dict[str, DeviceState]:
         with self._lock:
-            return {name: device.seen(now) for name, device in self._devices.items()}
+            return {name: device.state(now) for name, device in self._devices.items()}
 
     def end(self) -> None:
         self._thread.join(_END_S)
@@ -298,7 +298,7 @@ def watch(
             due = max(due + period_s, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
             now = clock.now()
-            devices = {k: state for w in watched for k, state in w.seen(now).items()}
+            devices = {k: state for w in watched for k, state in w.states(now).items()}
             yield Snapshot(now * 1e-9, devices, dict(absent))
 
 
@@ -330,7 +330,7 @@ def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
     return result
 
 
-def _total(own: Mapping[str, Seen], scope: str) -> dict[str, Any]:
+def _total(own: Mapping[str, DeviceState], scope: str) -> dict[str, Any]:
     if twice := scopes.mixed((d.meter for d in own.values()), scope):
         return {"power_W": None, "energy_J": None, "energy_over_s": None, "reason": sentence(twice)}
     watts, joules = [d.watts for d in own.values()], [d.joules for d in own.values()]

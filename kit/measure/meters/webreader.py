@@ -140,7 +140,7 @@ def scale(unit: int, digits: int) -> float:
 Ask = Callable[[str], web.Answer]
 
 
-def found(sources: Sequence[Source], ask: Ask) -> tuple[MeterDevice, ...]:
+def probe(sources: Sequence[Source], ask: Ask) -> tuple[MeterDevice, ...]:
     """The devices, each quantity with its facts or the reason why it is not read.
 
     Raises:

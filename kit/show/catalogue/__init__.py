@@ -20,7 +20,7 @@ from kit.core import jsonio
 from kit.core.errors import KitError
 from kit.machine import queue
 from kit.record.events import FILE as EVENTS
-from kit.show.catalogue.index import INDEX, Kept, keep, load
+from kit.show.catalogue.index import INDEX, Entries, keep, load
 from kit.show.catalogue.runrow import (
     MALFORMED,
     Row,
@@ -68,7 +68,7 @@ def batches(store: Store) -> Iterator[list[Row]]:
     sealed = _sealed(store)
     index = load(store) if len(sealed) >= WORTH_AN_INDEX else {}
     judged = verdicts.load(store)
-    entries: Kept = {}
+    entries: Entries = {}
     fresh = 0
     try:
         for piece in _pieces(sealed):
@@ -85,7 +85,7 @@ def batches(store: Store) -> Iterator[list[Row]]:
             keep(store, {n: k for n, k in (index | entries).items() if n in here})
 
 
-def _judged(row: Row, path: Path, cached: Mapping[str, verdicts.Kept]) -> Row:
+def _judged(row: Row, path: Path, cached: Mapping[str, verdicts.StoredVerdict]) -> Row:
     """The row with the last verdict on the run's present files; nothing is hashed."""
     return replace(row, checked=verdicts.of(path, cached))
 

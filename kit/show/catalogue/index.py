@@ -17,17 +17,17 @@ from kit.store.store import Store
 
 INDEX = ".index.json"
 _MAX_INDEX = 128 << 20
-Kept = dict[str, tuple[int, int, Row]]
+Entries = dict[str, tuple[int, int, Row]]
 
 
 class _Index(Record, frozen=True):
     """The content of `.index.json`: rows of sealed runs, with their manifest's mtime and size."""
 
     kit: str
-    rows: Kept
+    rows: Entries
 
 
-def load(store: Store) -> Kept:
+def load(store: Store) -> Entries:
     """The rows of the index; none if it is missing, damaged, or another kit's."""
     try:
         index = msgspec.json.decode(bounded(store.root / INDEX, _MAX_INDEX), type=_Index)
@@ -36,7 +36,7 @@ def load(store: Store) -> Kept:
     return index.rows if index.kit == __version__ else {}
 
 
-def keep(store: Store, entries: Kept) -> None:
+def keep(store: Store, entries: Entries) -> None:
     """Write the index in one step; in a store that cannot be written there is none."""
     data = msgspec.json.encode(_Index(kit=__version__, rows=entries))
     name = ""

@@ -17,7 +17,7 @@ _MOST_CHARS = 400
 # A level's word in faces, and in the filter.
 LEVELS = {"warn": "warning", "fail": "failed"}
 Data = dict[str, Any]
-Said = tuple[str, str]
+Words = tuple[str, str]
 
 
 class LogLine(NamedTuple):
@@ -69,31 +69,31 @@ def answered(ok: int, failed: int) -> str:
     return f"{ok} request{'s' * (ok != 1)} ok" + (f", {failed} failed" if failed else "")
 
 
-def _of_launch(text_of: str | Callable[[Data], str]) -> Callable[[Data], Said]:
+def _of_launch(text_of: str | Callable[[Data], str]) -> Callable[[Data], Words]:
     """The line of a neutral event of a launch."""
 
-    def words(data: Data) -> Said:
+    def words(data: Data) -> Words:
         text = text_of if isinstance(text_of, str) else text_of(data)
         return "", f"launch {int(data['launch'])}: {text}"
 
     return words
 
 
-def _registered(data: Data) -> Said:
+def _registered(data: Data) -> Words:
     launches = int(data["launches"])
     return "", f"run {data['id']} registered, {launches} launch{'es' * (launches != 1)}"
 
 
-def _waited(data: Data) -> Said:
+def _waited(data: Data) -> Words:
     runs = len(data["runs"])
     return "", f"waited {float(data['seconds']):.0f} s for {runs} other run{'s' * (runs != 1)}"
 
 
-def _finding(data: Data) -> Said:
+def _finding(data: Data) -> Words:
     return str(data["level"]), f"{data['message']}  {data['code']}"
 
 
-def _stage(data: Data) -> Said:
+def _stage(data: Data) -> Words:
     failed = int(data.get("failed") or 0)
     answers = answered(int(data["ok"]), failed)
     why = f": {data['why']}" if data.get("why") else ""
@@ -113,13 +113,13 @@ def _stopped(data: Data) -> str:
     return "container stopped" + ("" if code is None else f", exit code {int(code)}")
 
 
-def _end(data: Data) -> Said:
+def _end(data: Data) -> Words:
     level = {"complete": "ok", "aborted": "warn"}.get(str(data["status"]), "fail")
     reason = f": {data['reason']}" if data.get("reason") else ""
     return level, f"run {data['status']}{reason}"
 
 
-_WORDS: dict[str, Callable[[Data], Said]] = {
+_WORDS: dict[str, Callable[[Data], Words]] = {
     "run.registered": _registered,
     "queue.waited": _waited,
     "finding": _finding,

@@ -68,7 +68,7 @@ class RunState:
         if handler:
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
                 handler(event)
-        return self._said(event)
+        return self._add_line(event)
 
     def snapshot(self) -> RunSnapshot:
         """The run as it is now."""
@@ -193,7 +193,7 @@ class RunState:
 
     # --- parts ------------------------------------------------------------------------------
 
-    def _said(self, event: Event) -> LogLine | None:
+    def _add_line(self, event: Event) -> LogLine | None:
         """The event's line; passing preflight findings were already shown with the plan."""
         line = eventwords.line(event)
         if line is None or (event.kind == "finding" and line.level == "ok"):

@@ -11,7 +11,7 @@ from rich.text import Text
 from kit.show.render.console import plain, put, stderr, stdout, with_badge
 
 if TYPE_CHECKING:
-    from kit.store.audit import Audit, Found
+    from kit.store.audit import Audit, AuditCheck
 
 _BADGES = {"PASS": "ok", "WARN": "warn", "FAIL": "fail"}
 _CLAIM = (
@@ -38,6 +38,6 @@ def ledger_doubts(ledger_audit: Audit) -> None:
         put(stderr(), plain("`kit verify --store` says more", "quiet"))
 
 
-def _line(doubt: Found) -> Table:
+def _line(doubt: AuditCheck) -> Table:
     line = plain(doubt.message).append_text(plain(f"  {doubt.code}", "quiet"))
     return with_badge(_BADGES[doubt.status], line, doubt.status.lower())

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.energy import names
-from kit.measure.meters.watch import APART_S, Seen, Snapshot, totals
+from kit.measure.meters.watch import APART_S, DeviceState, Snapshot, totals
 from kit.show.render.console import (
     count,
     device_name,
@@ -38,15 +38,15 @@ _ASCII_STEPS = " .:-=+*#@"
 class Track:
     """One device: its present reading, and its power since the start."""
 
-    seen: Seen
+    state: DeviceState
     readings: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
     low: float = float("inf")
     high: float = float("-inf")
     total: float = 0.0
     count: int = 0
 
-    def take(self, state: Seen) -> None:
-        self.seen = state
+    def take(self, state: DeviceState) -> None:
+        self.state = state
         if state.watts is None:
             return
         self.readings.append(state.watts)
@@ -71,7 +71,7 @@ class PowerView:
         """The reading as one line for a log: ``12 s  gpu0 642.1 W 7.71 kJ  rapl: no RAPL``."""
         parts = [short_time(self._latest.t_s)]
         for device, track in self._tracks.items():
-            state = track.seen
+            state = track.state
             if state.watts is None:
                 parts.append(f"{device}: {state.why_not}")
             else:
@@ -79,7 +79,7 @@ class PowerView:
         parts += [f"{meter}: {reason}" for meter, reason in self._latest.absent.items()]
         return plain("  ".join(parts))
 
-    def _since(self, state: Seen) -> str:
+    def _since(self, state: DeviceState) -> str:
         """The energy since the start; its duration if readings are missing; or why none."""
         if state.joules is None:
             return f"{_energy(None)} ({state.no_energy})" if state.no_energy else _energy(None)
@@ -117,9 +117,9 @@ class PowerView:
         room = options.max_width - max(device, 6) - 2 - 10 * (len(numbers) + 1)
         for name, track in self._tracks.items():
             cells = self._numbers(track, wide)
-            energy = plain(_energy(track.seen.joules))
+            energy = plain(_energy(track.state.joules))
             last: Text = Text("no reading", "doubt")
-            if track.seen.watts is not None:
+            if track.state.watts is not None:
                 last = _spark(track, max(4, min(HISTORY, room)), options)
             table.add_row(plain(name), *cells, energy, last)
         return table
@@ -128,20 +128,20 @@ class PowerView:
     def _numbers(track: Track, wide: bool) -> list[str]:
         if not track.count:
             return ["–"] * (4 if wide else 2)
-        now = "–" if track.seen.watts is None else f"{track.seen.watts:.1f} W"
+        now = "–" if track.state.watts is None else f"{track.state.watts:.1f} W"
         low, mean, high = (f"{w:.1f} W" for w in (track.low, track.total / track.count, track.high))
         return [now, low, mean, high] if wide else [now, mean]
 
     def _details(self) -> Iterator[Text | Table]:
         """More facts of a GPU, the source of its energy, and why a device has no power."""
         for name, track in self._tracks.items():
-            state = track.seen
+            state = track.state
             if state.watts is None:
                 yield with_badge("warn", plain(f"{name}: {state.why_not}"), "no power")
             if state.no_energy not in ("", state.why_not):
                 yield with_badge("warn", plain(f"{name}: {state.no_energy}"), "no energy")
             over = self._over(state.seconds) if state.joules is not None else ""
-            if details := [*_context(state), *_found(state, over)]:
+            if details := [*_context(state), *_method(state, over)]:
                 yield plain(f"{name}: {', '.join(details)}", "quiet")
 
     def _totals(self) -> Iterator[Text]:
@@ -164,7 +164,7 @@ def _ascii(segment: Segment) -> Segment:
     return Segment(text.encode("ascii", "replace").decode(), segment.style, segment.control)
 
 
-def _context(state: Seen) -> Iterator[str]:
+def _context(state: DeviceState) -> Iterator[str]:
     context = state.context
     if (degrees := context["temperature_degC"]) is not None:
         yield f"{degrees} °C"
@@ -180,7 +180,7 @@ def _context(state: Seen) -> Iterator[str]:
         yield f"clock events: {', '.join(state.reasons) or 'none'}"
 
 
-def _found(state: Seen, over: str) -> Iterator[str]:
+def _method(state: DeviceState, over: str) -> Iterator[str]:
     if state.energy_from:
         yield f"energy by {state.energy_from}{over}"
     if not state.summed:

@@ -10,14 +10,14 @@ from typing import Any
 
 from kit.core.text import clean
 from kit.core.units import QUANTITIES, significant
-from kit.measure.meters.pdu.recognise import Place, Seen
+from kit.measure.meters.pdu.recognise import PduIdentity, Place
 
 _AMPERES = "amperes alone: no energy follows from them"
 _LONGEST_S, _RAREST_S = 60, 10  # what host.toml accepts
 COMMUNITY = "KIT_PDU_COMMUNITY"
 
 
-def document(pdu: Seen) -> dict[str, Any]:
+def document(pdu: PduIdentity) -> dict[str, Any]:
     """A probe as JSON."""
     profile = pdu.profile
     return {
@@ -40,7 +40,7 @@ def document(pdu: Seen) -> dict[str, Any]:
     }
 
 
-def lines(pdu: Seen) -> list[str]:
+def lines(pdu: PduIdentity) -> list[str]:
     """A probe as text."""
     head = [clean(pdu.description) or "no description", f"sysObjectID {pdu.sys_object_id}"]
     head += [f"note: {clean(note)}" for note in pdu.notes]
@@ -61,12 +61,12 @@ def _values(place: Place) -> str:
     return ", ".join(f"{v:.4g} {QUANTITIES[q].unit}" for q, v in values.items())
 
 
-def section(alias: str, config: dict[str, Any], pdu: Seen) -> list[str]:
+def section(alias: str, config: dict[str, Any], pdu: PduIdentity) -> list[str]:
     """The section of host.toml, ready to paste; empty if no outlet reports watts."""
     powers = [place for place in pdu.places if "pdu_power" in place.values]
     if pdu.profile is None or not powers:
         return []
-    text = [f"[pdu.{_bare(alias)}]", f"host = {_quoted(config['host'])}"]
+    text = [f"[pdu.{_key(alias)}]", f"host = {_quoted(config['host'])}"]
     text.append(f"profile = {_quoted(_profile(config, pdu.profile.name))}")
     of = "outlet" if any(place.of == "outlet" for place in powers) else "inlet"
     places = [place for place in powers if place.of == of]
@@ -99,7 +99,7 @@ def _profile(config: dict[str, Any], recognised: str) -> str:
     return str(Path(name).absolute()) if name.endswith(".json") else name
 
 
-def _bare(alias: str) -> str:
+def _key(alias: str) -> str:
     return alias if re.fullmatch(r"[A-Za-z0-9_-]+", alias) else _quoted(alias)
 
 

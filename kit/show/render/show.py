@@ -39,11 +39,11 @@ Document = Mapping[str, Any]
 _NAME_LEAST = 20  # least columns of a metric's name; with less the interval goes below the mean
 
 
-class Shown(NamedTuple):
+class RunParts(NamedTuple):
     """One run in full, to be drawn one below the other: its description, then its results."""
 
     about: list[RenderableType]
-    found: list[RenderableType]
+    results: list[RenderableType]
 
 
 def run(name: str, manifest: Document, spec: Document, results: Document) -> None:
@@ -51,12 +51,12 @@ def run(name: str, manifest: Document, spec: Document, results: Document) -> Non
     console, short = stdout(), name[:SHORT]
     parts = run_parts(name, manifest, spec, results, console.width)
     ways = plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet")
-    put(console, *parts.about, *parts.found, Text(), ways)
+    put(console, *parts.about, *parts.results, Text(), ways)
 
 
 def run_parts(
     name: str, manifest: Document, spec: Document, results: Document, width: int
-) -> Shown:
+) -> RunParts:
     """One run in full, for ``width`` columns.
 
     Args:
@@ -66,7 +66,7 @@ def run_parts(
         ArchiveRefused: the documents do not have kit's form.
     """
     try:
-        return Shown(_about(name, manifest, spec), _found(from_document(results), width))
+        return RunParts(_about(name, manifest, spec), _result_parts(from_document(results), width))
     except (*MALFORMED, ArithmeticError) as error:
         raise ArchiveRefused(
             "DOCUMENT_MALFORMED",
@@ -84,7 +84,7 @@ def _about(name: str, manifest: Document, spec: Document) -> list[RenderableType
     ]
 
 
-def _found(results: Results, width: int) -> list[RenderableType]:
+def _result_parts(results: Results, width: int) -> list[RenderableType]:
     return [
         *_section("results", _metrics(results, width)),
         *_section("", _missing(results)),

@@ -132,5 +132,5 @@ def altered_table(files: Sequence[Altered]) -> Table:
     for file in files:
         table.add_row("file", plain(file.path))
         table.add_row("sealed", plain(file.sealed))
-        table.add_row("found", plain(file.found, "bad"))
+        table.add_row("found", plain(file.actual, "bad"))
     return table

@@ -21,7 +21,7 @@ LEGEND = (
 SHORT_LEGEND = "mean ± standard error over launches (– of one launch) ± sensor; 68%"
 
 
-class Said(NamedTuple):
+class MeanText(NamedTuple):
     """A mean in pieces: ``2.42``, ``J``, ``± 0.032 (3 launches)``, ``± 0.12 (sensor)``."""
 
     value: str
@@ -45,14 +45,14 @@ def mean(metric: Mean) -> str:
     return f"{words.value} {words.unit}{guessed} {words.spread}"
 
 
-def pieces(metric: Mean) -> Said | None:
+def pieces(metric: Mean) -> MeanText | None:
     """The same in pieces; a metric without a value has none."""
     if metric.value is None:
         return None
     scale, unit = scaled(metric)
     se, sensor = metric.se, metric.u_sensor
     what = "model" if metric.status == "estimated" else "sensor"
-    return Said(
+    return MeanText(
         fixed(metric.value * scale, _digits(metric, metric.value)),
         unit,
         "(one launch)" if se is None else f"± {fixed(se * scale, 2)} ({metric.n or 1} launches)",

@@ -114,10 +114,10 @@ def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, objec
         elif isinstance(child, Mapping):
             yield from _flat(child, name)
         else:
-            yield name, _said(child)
+            yield name, _text(child)
 
 
-def _said(value: object) -> object:
+def _text(value: object) -> object:
     """A value of the fingerprint as text."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"

@@ -42,9 +42,9 @@ def launches(results: Results) -> Markup:
             [
                 f"launch {launch.index}",
                 f"{counts.completed} of {counts.issued}",
-                _known(counts.prompt_tokens),
-                _known(counts.output_tokens),
-                _known(None if rate is None else number(rate)),
+                _counted(counts.prompt_tokens),
+                _counted(counts.output_tokens),
+                _counted(None if rate is None else number(rate)),
                 tag("code", (launch.outputs_sha256 or "none")[:12]),
             ]
         )
@@ -59,5 +59,5 @@ def launches(results: Results) -> Markup:
     return section("Launches", table(heads, rows))
 
 
-def _known(value: object) -> object:
+def _counted(value: object) -> object:
     return tag("span", "not counted", class_="absent") if value is None else value

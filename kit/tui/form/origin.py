@@ -149,7 +149,7 @@ def _ask_path(
 ) -> None:
     """Ask for a file's name until one can be read; ``again`` goes back."""
 
-    def given(answer: str | None) -> None:
+    def take(answer: str | None) -> None:
         if not answer:
             again()
             return
@@ -161,7 +161,7 @@ def _ask_path(
         screen.fetch(lambda: named(answer), chosen, group="open", failed=refused)
 
     window = AskLine("Open a spec", "A file's name; enter opens it.", value)
-    screen.app.push_screen(window, given)
+    screen.app.push_screen(window, take)
 
 
 def _about(path: Path) -> str:

@@ -22,14 +22,14 @@ class Pin(NamedTuple):
     of: Any
 
 
-class Found(NamedTuple):
+class KnownPins(NamedTuple):
     """The known pins, and a message: their origin, or how to find them by hand."""
 
     pins: tuple[Pin, ...]
-    told: str
+    message: str
 
 
-def applied(document: Any, pins: Found) -> Any:
+def applied(document: Any, pins: KnownPins) -> Any:
     """``document`` with the pins that are still valid for it."""
     for pin in pins.pins:
         if same(value_at(document, pin.because), pin.of):
@@ -41,32 +41,34 @@ def applied(document: Any, pins: Found) -> Any:
 # --- images -------------------------------------------------------------------------------------
 
 
-def image(document: Any) -> Found:
+def image(document: Any) -> KnownPins:
     """The digest of a spec's image: a recipe's from its lock, another's from the engine."""
     recipe = value_at(document, ("image", "recipe"))
     reference = value_at(document, ("image", "reference"))
     if isinstance(recipe, str) and recipe:
         where: Where = ("image", "recipe")
-        return _found(("image", "digest"), pinning.recipe(recipe), where, recipe)
+        return _of_image(("image", "digest"), pinning.recipe(recipe), where, recipe)
     if isinstance(reference, str) and reference:
         where = ("image", "reference")
-        return _found(where, pinning.reference(reference), where, reference)
-    return Found((), "choose an image first: there is nothing to pin")
+        return _of_image(where, pinning.reference(reference), where, reference)
+    return KnownPins((), "choose an image first: there is nothing to pin")
 
 
-def _found(where: Where, image: pinning.Image, because: Where, of: str) -> Found:
+def _of_image(where: Where, image: pinning.ImagePin, because: Where, of: str) -> KnownPins:
     pins = (Pin(where, image.pin, because, of),) if image.pin else ()
-    return Found(pins, f"{image.told}; then press F6 again" if image.to_fetch else image.told)
+    return KnownPins(
+        pins, f"{image.message}; then press F6 again" if image.to_fetch else image.message
+    )
 
 
 # --- weights ------------------------------------------------------------------------------------
 
 
-def model_files(document: Any) -> Found:
+def model_files(document: Any) -> KnownPins:
     """Revision, hashes and sizes of a spec's model files, from what this machine knows."""
     files = value_at(document, ("weights", "files"))
     if not isinstance(files, list) or not files:
-        return Found((), "the spec names no model files: add one, with its source")
+        return KnownPins((), "the spec names no model files: add one, with its source")
     pins: list[Pin] = []
     messages: list[str] = []
     for index in range(len(files)):
@@ -79,7 +81,7 @@ def model_files(document: Any) -> Found:
         keys = sorted(facts, key=lambda key: key == "source")
         pins += [Pin((*where, key), facts[key], because, source) for key in keys]
         messages.append(words)
-    return Found(tuple(pins), "\n".join(messages))
+    return KnownPins(tuple(pins), "\n".join(messages))
 
 
 def _revision(document: Any, source: str, because: Where) -> list[Pin]:

@@ -28,11 +28,11 @@ class Sheet(VerticalScroll, can_focus=False):
     ]
 
     class Changed(Message):
-        """The draft has changed; ``told`` are the consequences of the edit."""
+        """The draft has changed; ``message`` names the consequences of the edit."""
 
         def __init__(self, message: str = "") -> None:
             super().__init__()
-            self.told = message
+            self.message = message
 
     class Focused(Message):
         """The focus went to ``field``."""

@@ -117,8 +117,8 @@ class DraftScreen(KitScreen):
     @on(Sheet.Changed)
     def _form_changed(self, event: Sheet.Changed) -> None:
         self._show()
-        if event.told:
-            self._say(event.told)
+        if event.message:
+            self._say(event.message)
 
     @on(Sheet.Focused)
     def _field_focused(self, event: Sheet.Focused) -> None:

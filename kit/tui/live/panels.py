@@ -46,7 +46,7 @@ class Courses(TextBlock):
     def show(self, view: View, window_s: int, *, ascii_only: bool) -> None:
         """Draw the last ``window_s`` seconds (0: the whole run)."""
         t0, t1 = span(view.now, window_s)
-        hot, clock = (_known(view, t) for t in (view.snapshot.temperature, view.snapshot.clock))
+        hot, clock = (_courses(view, t) for t in (view.snapshot.temperature, view.snapshot.clock))
         hot.sort(key=lambda one: -one[1][-1].mean)
         clock.sort(key=lambda one: one[1][-1].mean)
         width = max(4, self.content_size.width - 7 - 9)
@@ -72,7 +72,7 @@ class Courses(TextBlock):
         return [(course, unit) for courses, unit in pairs for course in courses]
 
 
-def _known(view: View, traces: Mapping[str, tuple[Point, ...]]) -> list[Course]:
+def _courses(view: View, traces: Mapping[str, tuple[Point, ...]]) -> list[Course]:
     """The shown devices that have values."""
     return [(d.name, traces[d.name]) for d in view.devices if traces.get(d.name)]
 

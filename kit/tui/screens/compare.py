@@ -68,7 +68,7 @@ class CompareScreen(KitScreen):
         self._sides: dict[str, Side] = {}  # by letter, so that nothing is read twice
         self._found: Contrast | None = None
         self._lines: list[MetricRow] = []
-        self._said()
+        self._entitle()
 
     def body(self) -> Iterable[Widget]:
         with VerticalScroll(id="panels", can_focus=False):
@@ -90,7 +90,7 @@ class CompareScreen(KitScreen):
 
     # --- looking ----------------------------------------------------------------------------
 
-    def _said(self) -> None:
+    def _entitle(self) -> None:
         """Crumbs and command, for the remaining runs."""
         self.crumbs = f"Compare {count(len(self._runs), 'run')}"
         self.command = self._pair_command()
@@ -115,7 +115,7 @@ class CompareScreen(KitScreen):
         return next((letters[x] for x in wanted if x in compared and x in letters), others[0])
 
     def _look(self) -> None:
-        self._said()
+        self._entitle()
         if len(self._runs) < 2:
             self._too_few()
             return
@@ -150,7 +150,7 @@ class CompareScreen(KitScreen):
         self._show_differences()
         self._show_metrics()
         self._show_power(curves)
-        self._said()
+        self._entitle()
         self.refresh_bindings()
 
     def _verdict(self, contrast: Contrast, faults: int) -> Text:
@@ -199,7 +199,7 @@ class CompareScreen(KitScreen):
         """Show the reason of a verdict in full, if its column is hidden."""
         rows = self._lines[moved.cursor_row : moved.cursor_row + 1]
         moved.data_table.border_subtitle = plain(rows[0].reason if rows else "")
-        self._said()
+        self._entitle()
 
     def on_resize(self) -> None:
         """Cut values to the new width."""

@@ -24,7 +24,7 @@ class Foot(Widget):
     """
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"foot--key", "foot--told", "foot--hover"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"foot--key", "foot--label", "foot--hover"}
     under: reactive[str] = reactive("")  # the key under the mouse
     left: reactive[int] = reactive(0)  # columns that are out of sight
 
@@ -57,7 +57,7 @@ class Foot(Widget):
 
     def _part(self, active: ActiveBinding) -> Text:
         binding = active.binding
-        key, text_style = map(self.get_component_rich_style, ("foot--key", "foot--told"))
+        key, text_style = map(self.get_component_rich_style, ("foot--key", "foot--label"))
         if binding.key == self.under:
             key = text_style = self.get_component_rich_style("foot--hover")
         more = Style(dim=not active.enabled or None, meta={"key": binding.key})

@@ -127,7 +127,7 @@ def _asked(api: Api, index: int, clock: Clock) -> Card:
 
 def _card(api: Api, board: Board, alias: str, clock: Clock) -> Card:
     rc, name = board.ask(lambda a, h: a.nvml.nvmlDeviceGetName(h))
-    quantities, asked = _told(api, board, clock)
+    quantities, asked = _quantities(api, board, clock)
     even = {quantity: how for quantity, how in asked.items() if quantity not in PROCESSES}
     paces = {q: _paced(quantities, q, partial(board.value, how), clock) for q, how in even.items()}
     for quantity in set(PROCESSES) & set(asked):
@@ -140,7 +140,7 @@ def _card(api: Api, board: Board, alias: str, clock: Clock) -> Card:
     return Card(device, board, asked, paces)
 
 
-def _told(
+def _quantities(
     api: Api, board: Board, clock: Clock
 ) -> tuple[dict[str, QuantityFacts], dict[str, Asked]]:
     """By quantity: facts, or the reason why there is none; and how those are asked that are."""

@@ -82,7 +82,7 @@ class NvmlReader:
         calls = [c.cost_s(q) for c, names in zip(self._cards, wanted, strict=True) for q in names]
         slow = period_s >= STATE_S or max(calls, default=0.0) > SLOW_CALL_S
         keeps = not power and period_s == STATE_S
-        read = partial(self._kept if keeps else self._read, batches)
+        read = partial(self._read_and_watch if keeps else self._read, batches)
         return Tier(f"{kind}-{round(period_s * 1e3)}ms", period_s, read, slow)
 
     def _counter_tiers(self) -> Iterator[Tier]:
@@ -115,7 +115,7 @@ class NvmlReader:
                 readings.append(Reading(t0, now(), None, alias, quantity, rc, raw))
         return readings
 
-    def _kept(self, batches: Sequence[Batch]) -> list[Reading]:
+    def _read_and_watch(self, batches: Sequence[Batch]) -> list[Reading]:
         """The same, and a look whether the driver or a GPU is gone."""
         readings = self._read(batches)
         codes = [{r.rc for r in readings if r.device == batch.alias} for batch in batches]

@@ -46,7 +46,7 @@ class Pdu:
                 answers = snmp.get([point.oid for point in asked])
             finally:
                 snmp.close()
-            return MeterPlan(name=self.name, alias=alias, devices=_found(asked, answers))
+            return MeterPlan(name=self.name, alias=alias, devices=_devices_of(asked, answers))
         except MeterUnavailable as reason:
             return absent(self.name, alias, _where(alias, str(reason)))
 
@@ -98,7 +98,7 @@ def _understood(asked: Sequence[Point], snmp: Snmp) -> tuple[Sequence[Point], Se
     return readable, readable
 
 
-def _found(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevice, ...]:
+def _devices_of(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevice, ...]:
     """The devices, each quantity with its facts or the reason why it is not told.
 
     Raises:

@@ -165,12 +165,14 @@ def complete(points: Iterable[Point], snmp: Snmp) -> tuple[Point, ...]:
         raise MeterUnavailable(explain(deaf))
     answer_of = dict(zip(oids, answers, strict=True))
     return tuple(
-        point._replace(facts=_told(point.facts, [(a, answer_of[oid]) for a, oid in point.asked]))
+        point._replace(
+            facts=_with_answers(point.facts, [(a, answer_of[oid]) for a, oid in point.asked])
+        )
         for point in points
     )
 
 
-def _told(facts: QuantityFacts, answers: Iterable[tuple[Asked, Answer]]) -> QuantityFacts:
+def _with_answers(facts: QuantityFacts, answers: Iterable[tuple[Asked, Answer]]) -> QuantityFacts:
     result = facts
     for asked, (rc, raw) in answers:
         if rc or raw is None:

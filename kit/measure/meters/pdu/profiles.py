@@ -150,7 +150,7 @@ def problems(profile: Profile) -> Iterator[str]:
         yield from _misread(measurement)
 
 
-class _Known(NamedTuple):
+class _Column(NamedTuple):
     """What a column is known to be: quantity and scale, whose, and what its makers call it."""
 
     quantity: str
@@ -173,27 +173,27 @@ _AMPERES = {
 
 
 @cache
-def _known() -> dict[str, _Known]:
+def _known_columns() -> dict[str, _Column]:
     """Columns whose meaning is certain: those of `_AMPERES` and of kit's own profiles.
 
     A column that holds several quantities, told apart by its last index, is in none of them.
     """
     points = {
-        oid: _Known("pdu_current", 0.1, title, name) for oid, (title, name) in _AMPERES.items()
+        oid: _Column("pdu_current", 0.1, title, name) for oid, (title, name) in _AMPERES.items()
     }
     for name in names():
         profile = msgspec.convert(jsonio.read(FOLDER / f"{name}.json"), Profile)
         for m in profile.measurements:
             if not m.asked:
                 word = m.source.partition(",")[0]
-                points.setdefault(m.oid, _Known(m.quantity, m.scale, profile.title, word))
+                points.setdefault(m.oid, _Column(m.quantity, m.scale, profile.title, word))
     return points
 
 
 def _misread(measurement: Measurement) -> Iterator[str]:
     """A column taken for what it is not, also where its index is written into its OID."""
     instance = f"{measurement.oid}.{measurement.index}.".replace("..", ".")
-    for oid, column in _known().items():
+    for oid, column in _known_columns().items():
         if not instance.startswith(f"{oid}."):
             continue
         if column.quantity == "pdu_current" != measurement.quantity:

@@ -45,7 +45,7 @@ class Place(NamedTuple):
     reason: str
 
 
-class Seen(NamedTuple):
+class PduIdentity(NamedTuple):
     """What a PDU says of itself; ``profile`` is None for a make that kit does not know.
 
     Attributes:
@@ -61,7 +61,7 @@ class Seen(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def look(config: dict[str, Any], profile: Profile | None = None) -> Seen:
+def identify(config: dict[str, Any], profile: Profile | None = None) -> PduIdentity:
     """Ask a PDU what it is; with ``profile``, take it for one of that make.
 
     Raises:
@@ -79,7 +79,7 @@ def look(config: dict[str, Any], profile: Profile | None = None) -> Seen:
         if best[0] is None and deaf is not None:
             raise MeterUnavailable(f"it names itself, but gives no table: {explain(deaf)}")
         notes = tuple(f"table {oid}: {explain(rc)}" for oid, rc in ends.items())
-        return Seen(name, description or "", *best, snmp.slow_s, notes)
+        return PduIdentity(name, description or "", *best, snmp.slow_s, notes)
     finally:
         snmp.close()
 

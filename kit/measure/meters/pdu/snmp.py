@@ -76,7 +76,7 @@ class _Value(NamedTuple):
     value: Any
 
 
-class _Said(NamedTuple):
+class _Reply(NamedTuple):
     """What a request brought: our code of a failure (0: none); SNMP's status and index; values."""
 
     failure: int
@@ -203,10 +203,10 @@ class Snmp:
             rows[oid.removeprefix(inside)], last = answer_of(value), oid
         return rows, ENDLESS
 
-    async def _ask(self, command: str, oids: Sequence[str]) -> _Said:
+    async def _ask(self, command: str, oids: Sequence[str]) -> _Reply:
         """One request to the address that answers; where none has yet, to one after the other."""
         if self._deadline is not None and time.monotonic() > self._deadline:
-            return _Said(TOO_LONG)
+            return _Reply(TOO_LONG)
         if self._target:
             reply = await self._once(command, oids)
         else:
@@ -215,12 +215,12 @@ class Snmp:
             return reply
         return await self._patiently(command, oids)
 
-    async def _first(self, command: str, oids: Sequence[str]) -> _Said:
+    async def _first(self, command: str, oids: Sequence[str]) -> _Reply:
         try:
             targets = session.targets(self._config)
         except (OSError, ValueError):
-            return _Said(NO_ADDRESS)
-        reply = _Said(NO_ADDRESS)
+            return _Reply(NO_ADDRESS)
+        reply = _Reply(NO_ADDRESS)
         for self._target in targets:
             reply = await self._once(command, oids)
             if reply.failure not in (NO_ANSWER, NO_ADDRESS):
@@ -229,7 +229,7 @@ class Snmp:
         self._target = None
         return reply
 
-    async def _patiently(self, command: str, oids: Sequence[str]) -> _Said:
+    async def _patiently(self, command: str, oids: Sequence[str]) -> _Reply:
         """Once more with more time. Where that helps, it stays so; else it is not tried again."""
         usual = self._timeout_s, self._retries
         self._timeout_s, self._retries = max(_PATIENT_S, _PATIENT_TIMES * self._timeout_s), 0
@@ -244,7 +244,7 @@ class Snmp:
             self.slow_s = time.monotonic() - begun
         return reply
 
-    async def _once(self, command: str, oids: Sequence[str]) -> _Said:
+    async def _once(self, command: str, oids: Sequence[str]) -> _Reply:
         from pysnmp.error import PySnmpError
 
         snmp = session.pysnmp()
@@ -258,12 +258,12 @@ class Snmp:
                 *self._session, *binds, lookupMib=False
             )
         except PySnmpError as error:
-            return _Said(_failure_code(error))
+            return _Reply(_failure_code(error))
         except OSError:
-            return _Said(NO_ADDRESS)
+            return _Reply(NO_ADDRESS)
         if failure and str(self._config.get("version")) == "3":
             self._forget()  # a PDU that restarted counts its boots and time from 0
-        return _Said(_failure_code(failure) if failure else 0, int(status), int(index), values)
+        return _Reply(_failure_code(failure) if failure else 0, int(status), int(index), values)
 
 
 def _parts(oid: str) -> list[int]:
