@@ -1,4 +1,4 @@
-"""What a face reads of a sealed run, in whole and at a glance; what is missing is told."""
+"""What a face reads of a sealed run, in whole and as a summary; what is missing has a reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kit.core.errors import KitError
-from kit.show import glance
+from kit.show import runsummary
 from kit.show.documents import documents_of, leaves, recorded, spec_of
 from tests.committed import QUICKSTART
 
@@ -41,16 +41,16 @@ def test_a_damaged_document_is_told_and_the_others_are_there(
     assert documents.spec == {} and documents.results["metrics"]
     assert list(documents.faults) == ["spec"] and why in documents.faults["spec"]
     assert recorded(copy).fault
-    assert glance.read(copy).facts == glance.read(QUICKSTART).facts
+    assert runsummary.read(copy).facts == runsummary.read(QUICKSTART).facts
     with pytest.raises(KitError):
         spec_of(copy)
 
 
 def test_a_glance_of_a_run_without_its_samples_says_why_there_is_no_power(copy: Path) -> None:
-    before = glance.read(QUICKSTART)
+    before = runsummary.read(QUICKSTART)
     assert before.picture.traces and not before.no_power
     shutil.rmtree(copy / "samples")
-    after = glance.read(copy)
+    after = runsummary.read(copy)
     assert not after.picture.traces and after.no_power
     assert dict(after.facts)["model"] == dict(before.facts)["model"]
 

@@ -20,7 +20,7 @@ from kit.judge.verify.integrity import altered as altered_files
 from kit.machine import containers
 from kit.machine.containers import endpoint
 from kit.machine.containers import engine as engine_room
-from kit.show import documents, glance
+from kit.show import documents, runsummary
 from kit.store import seal
 from kit.store.store import Store
 from tests.committed import QUICKSTART, REPLAY
@@ -221,7 +221,7 @@ def test_what_screens_read_leaves_nothing_open(
 ) -> None:
     run, store = request.getfixturevalue(fixture), Store(QUICKSTART.parent)
     for read in (
-        glance.read,
+        runsummary.read,
         documents.documents_of,
         documents.recorded,
         documents.spec_of,

@@ -22,7 +22,7 @@ from kit.judge import compare
 from kit.judge.compare import Comparison
 from kit.record import archive, phases, records
 from kit.record.records import RunRecords
-from kit.show import catalogue, render, report
+from kit.show import render, report, runlist
 from kit.show.live import eventwords
 from kit.show.live.runstate import RunState
 from kit.show.render.show import run_parts
@@ -229,10 +229,10 @@ def test_the_ui_compares_in_full_and_in_short() -> None:
 
 
 def test_the_list_of_runs() -> None:
-    row = catalogue.read(H200)
+    row = runlist.read(H200)
     assert row.energy.endswith(f" {names.scope('gpu', short=True)}")
     assert row.stated.startswith(f"{names.scope('gpu', short=True)} ")
-    assert render.Row is catalogue.Row
+    assert render.Row is runlist.Row
 
 
 def no_identifier(text: str) -> None:

@@ -19,7 +19,7 @@ from kit.core import resources
 from kit.core.errors import SpecInvalid, WeightsUnavailable
 from kit.core.model import WeightFile, WeightsSpec
 from kit.machine import weights
-from kit.machine.weights import gguf, hub, known
+from kit.machine.weights import gguf, hub, origins
 from kit.machine.weights.files import NOBODY, require, unreadable
 from kit.machine.weights.source import parse
 from kit.spec import spec
@@ -105,7 +105,7 @@ def test_a_renamed_file_is_told_by_what_its_bytes_are_known_as(place: Path) -> N
     (place / "models" / "llama.gguf").write_bytes(CONTENT)
     asked = wanted(path="llama.gguf", source="file:llama.gguf")
     assert codes(asked, place) == []
-    known.note(HF, SHA256)
+    origins.note(HF, SHA256)
     (doubt,) = weights.doubts(asked, [place / "models"])
     assert doubt.code == "WEIGHTS_NAME" and HF in doubt.message
 
@@ -129,7 +129,7 @@ def test_a_shipped_source_with_another_hash_is_a_mismatch(place: Path) -> None:
 
 def test_what_was_fetched_here_contradicts_and_confirms(place: Path) -> None:
     stored(SHA256)
-    known.note(HF, SHA256)
+    origins.note(HF, SHA256)
     assert codes(wanted(source=HF), place) == []
     stored("d" * 64)
     assert codes(wanted(source=HF, sha256="d" * 64), place) == MISMATCH
@@ -159,7 +159,7 @@ def test_an_old_hash_under_another_source_of_that_name_is_doubtful(place: Path) 
 
 
 def test_a_namesake_in_a_folder_that_is_not_what_runs(place: Path) -> None:
-    known.note(HF, SHA256)
+    origins.note(HF, SHA256)
     (place / "models" / "model.gguf").write_bytes(b"mine")
     assert codes(wanted(source=HF), place) == UNPROVEN
 
@@ -251,11 +251,11 @@ def test_a_file_that_calls_itself_something_else(place: Path) -> None:
 )
 def test_a_branch_that_gave_other_bytes_once_may_have_moved(revision: str, level: str) -> None:
     source = f"hf:someone/model@{revision}/model.gguf"
-    known.note(source, "0" * 64)
+    origins.note(source, "0" * 64)
     stored(SHA256)
     doubts = weights.doubts(wanted(source=source, revision=revision))
     assert {doubt.level for doubt in doubts} == {level}
-    known.note(source, SHA256)  # fetched again: this is what it gives now
+    origins.note(source, SHA256)  # fetched again: this is what it gives now
     assert weights.doubts(wanted(source=source, revision=revision)) == []
 
 

@@ -14,7 +14,7 @@ from kit.core import jsonio, resources
 from kit.core.errors import UsageError
 from kit.core.text import utf8
 from kit.machine.host import HostConfig, calibration, pdu_calibration
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu import profiles
 from kit.spec import spec
 from kit.tui import settings

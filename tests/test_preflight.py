@@ -29,7 +29,7 @@ from kit.core.model import (
     WorkloadSpec,
 )
 from kit.machine import queue
-from kit.measure.meters.base import MeterUnavailable, absent
+from kit.measure.meters.contract import MeterUnavailable, absent
 from kit.run import preflight
 from kit.run.preflight import facts as gathered
 from kit.run.preflight import host_rules

@@ -12,7 +12,7 @@ from kit.core.errors import Blocked, PreflightFailed, UsageError
 from kit.core.model import Finding
 from kit.run import runner
 from kit.run.session import Session
-from kit.show import catalogue
+from kit.show import runlist
 from kit.store import refusals
 from kit.store.refusals import Refusal
 from kit.store.store import Store
@@ -49,7 +49,7 @@ def test_the_reason_is_kept_for_attach_ls_and_ledger(store: Store) -> None:
     with pytest.raises(PreflightFailed, match="too little") as caught:
         Session.attach(store, "ab12")
     assert caught.value.findings == FINDINGS and caught.value.exit_code == 3
-    (row,) = catalogue.rows(store)
+    (row,) = runlist.rows(store)
     assert (row.status, row.run, row.name) == ("refused", "ab12cd34", "quickstart")
     assert row.note == "m.gguf is missing" and row.started == "2026-11-26 16:28"
     (entry,) = store.ledger()
@@ -70,7 +70,7 @@ def test_the_exit_code_is_kept(store: Store, code: int) -> None:
     with pytest.raises(Blocked, match="not in") as caught:
         Session.attach(store, "ab12cd34")
     assert caught.value.exit_code == code
-    assert bool(catalogue.rows(store)) == (code != 130)  # whoever stopped it knows
+    assert bool(runlist.rows(store)) == (code != 130)  # whoever stopped it knows
 
 
 def test_only_the_newest_ten_are_kept(store: Store) -> None:
@@ -105,7 +105,7 @@ def test_odd_files_are_passed_over(store: Store) -> None:
     (store.inflight / f"folder{refusals.SUFFIX}").mkdir()
     (store.inflight / f"link{refusals.SUFFIX}").symlink_to("/dev/zero")
     assert refusals.refusals(store) == []
-    assert [row.status for row in catalogue.rows(store)] in ([], ["unsealed"])
+    assert [row.status for row in runlist.rows(store)] in ([], ["unsealed"])
 
 
 # --- what the runner makes of a fault -------------------------------------------------------

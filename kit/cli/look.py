@@ -17,7 +17,7 @@ from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.judge import door
 from kit.record import archive
-from kit.show import catalogue, render
+from kit.show import render, runlist
 from kit.store import audit
 from kit.store.store import Store
 
@@ -32,7 +32,7 @@ _FORMATS = (
 def ls(*, runs: Runs = None, json: Json = False) -> None:
     """List the runs: sealed, in progress, and left unsealed by a crash."""
     where = store_of(runs)
-    rows = catalogue.rows(where)
+    rows = runlist.rows(where)
     if json:
         print_json([msgspec.to_builtins(row) for row in rows])
     else:

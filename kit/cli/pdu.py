@@ -18,7 +18,7 @@ from kit.energy import sanity
 from kit.energy.scopes import wall
 from kit.machine import host
 from kit.machine.host import HostConfig, PduConfig, pdu_calibration
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu import profiles, recognise
 from kit.show.render import outlets
 

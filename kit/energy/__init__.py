@@ -33,7 +33,7 @@ from kit.energy.curve import Floats, Part, Unmeasured
 from kit.energy.doubts import Doubt, bearing_on
 from kit.energy.gpu import TwoViews, agreement, two_views
 from kit.energy.scopes import Scope
-from kit.energy.scopes.base import Ways
+from kit.energy.scopes.contract import Ways
 from kit.record.samples import Ints, Samples
 
 __all__ = ("SENSOR_TERMS", "Doubt", "Energy", "power_series", "sift")

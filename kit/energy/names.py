@@ -8,7 +8,7 @@ is not known, as in a damaged archive, is shown unchanged.
 from __future__ import annotations
 
 from kit.energy import scopes
-from kit.energy.scopes.base import Name
+from kit.energy.scopes.contract import Name
 
 SCOPES = {name: scope.title for name, scope in scopes.SCOPES.items()}
 COMPARATORS = {name: scope.title for name, scope in scopes.COMPARATORS.items()}

@@ -18,7 +18,7 @@ from kit.core.reason import Reason
 from kit.core.units import NS
 from kit.energy import scopes
 from kit.energy.curve import SQRT3, Sensor
-from kit.energy.scopes.base import Growth, Scope
+from kit.energy.scopes.contract import Growth, Scope
 
 LIVE_S = 0.5
 # A counter that is renewed many times a second and stands still for longer counts nothing, s.

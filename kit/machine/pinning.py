@@ -14,7 +14,7 @@ from kit.core.errors import KitError, WeightsUnavailable
 from kit.core.model import ImageIdentity, WeightsSpec
 from kit.machine import containers, images, weights
 from kit.machine.host import HostConfig
-from kit.machine.weights import hub, known
+from kit.machine.weights import hub, origins
 
 _HF_BY_HAND = (
     "`git ls-remote https://huggingface.co/ORG/REPO` names the commit, the file's page its SHA256"
@@ -90,7 +90,7 @@ def file(source: str) -> tuple[FileFacts, str]:
     The facts are hash and size, and the source if a commit replaces its branch.
     """
     kind, _, name = source.partition(":")
-    for shipped in known.shipped():
+    for shipped in origins.shipped():
         if shipped.source == source:
             facts = {"sha256": shipped.sha256, "size": shipped.size}
             return facts, f"{source}: as in {shipped.by}"

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.text import Text
 
-from kit.show.catalogue import Row
 from kit.show.render.console import plain
 from kit.show.render.rows import BADGES
+from kit.show.runlist import Row
 from kit.tui.screen import badge
 
 SORTS = ("started ▼", "name ▲", "J/token ▲", "tokens/s ▼", "status ▲")

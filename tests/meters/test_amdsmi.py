@@ -20,7 +20,7 @@ from kit.core.units import scale_of
 from kit.energy.ticks import known_ticks
 from kit.measure import meters
 from kit.measure.meters import amdsmi
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.watch import totals, watch
 from kit.record.events import Clock
 from kit.record.samples import from_csv

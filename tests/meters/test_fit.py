@@ -14,7 +14,7 @@ from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.measure import meters
 from kit.measure.meters import fit
-from kit.measure.meters.base import Reading, Tier
+from kit.measure.meters.contract import Reading, Tier
 from kit.measure.meters.watch import watch
 from kit.measure.sample.sampler import sample
 from kit.record.events import Clock

@@ -17,7 +17,7 @@ from kit.core.facts import QuantityFacts
 from kit.core.model import MeterPlan
 from kit.machine.host import HostConfig, pdu_calibration
 from kit.measure.meters import get
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu import points, profiles, snmp
 from tests.meters.conftest import OUTLET, Agent
 from tests.properties import examples
@@ -244,13 +244,13 @@ def test_a_profile_of_numbers_that_cannot_be_is_refused(tmp_path: Path, odd: str
 def test_digits_that_no_number_has_are_a_reason(fact: Any, raw: int, words: str) -> None:
     asked = profiles.Asked(fact=fact, oid="1.3")
     facts = QuantityFacts(scale=1.0, resolution=1.0, unit="W")
-    assert words in str(points._told(facts, [(asked, (0, raw))]).reason)
+    assert words in str(points._with_answers(facts, [(asked, (0, raw))]).reason)
 
 
 @pytest.mark.parametrize("raw", [51, 2**31])
 def test_an_accuracy_that_is_none_leaves_the_prior(raw: int) -> None:
     asked = profiles.Asked(fact="gain", oid="1.3", scale=0.01)
     facts = QuantityFacts(gain=0.05, unit="W")
-    assert points._told(facts, [(asked, (0, raw))]).gain == 0.05
+    assert points._with_answers(facts, [(asked, (0, raw))]).gain == 0.05
     slow = profiles.Asked(fact="period", oid="1.3", scale=100.0)
-    assert points._told(facts, [(slow, (0, raw))]).period_s is None
+    assert points._with_answers(facts, [(slow, (0, raw))]).period_s is None

@@ -14,7 +14,7 @@ from kit.cli.main import dispatch
 from kit.core.errors import UsageError
 from kit.machine.host import HostConfig, address
 from kit.measure import meters
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu import recognise
 from kit.measure.meters.pdu.snmp import ENDLESS, IN_CIRCLES, NO_ANSWER, TOO_LONG, Snmp
 from tests.meters.conftest import OUTLET

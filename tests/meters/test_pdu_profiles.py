@@ -11,7 +11,7 @@ import pytest
 from kit.core.facts import Probe
 from kit.core.units import QUANTITIES
 from kit.measure import meters
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu import points, profiles
 from kit.measure.meters.pdu.profiles import Measurement, Profile
 from kit.measure.meters.pdu.recognise import candidates, identify

@@ -25,7 +25,7 @@ from kit.judge.replay.undertaking import _meter
 from kit.machine.host import HostConfig
 from kit.measure import meters
 from kit.measure.meters import digest, plug, web, webreader
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.record.events import Clock
 from kit.record.samples import from_csv
 from tests.meters.fake import Sampled

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.cli.machine import _told
+from kit.cli.machine import _settings
 from kit.core.errors import UsageError
 from kit.core.facts import Probe
 from kit.core.model import MeterSpec
@@ -19,7 +19,7 @@ from kit.judge.replay.undertaking import _meter
 from kit.machine.host import HostConfig
 from kit.measure import meters
 from kit.measure.meters import web, webreader
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.watch import watch
 from kit.record.events import Clock
 from kit.record.samples import from_csv
@@ -365,5 +365,5 @@ def test_the_monitor_says_so_where_host_toml_has_outlets_too() -> None:
     for text, inside in (("", False), (pdu, True)):
         host_config = HostConfig.parse(f"[redfish.bmc]\n{GOOD}{text}")
         wanted: list[tuple[str, str | None]] = [("nvml", None), *host_config.aliased()]
-        assert _told(host_config, wanted, "redfish", "bmc").get("inside", False) is inside
-        assert "inside" not in _told(host_config, wanted, "pdu", "rack1")
+        assert _settings(host_config, wanted, "redfish", "bmc").get("inside", False) is inside
+        assert "inside" not in _settings(host_config, wanted, "pdu", "rack1")

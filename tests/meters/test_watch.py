@@ -14,7 +14,7 @@ from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice
 from kit.core.units import event_reasons
 from kit.measure.meters import watch as watching
-from kit.measure.meters.base import Reading, Tier
+from kit.measure.meters.contract import Reading, Tier
 from kit.measure.meters.estimate import EstimateReader
 from kit.measure.meters.watch import DeviceState, Snapshot, _Device, totals, watch
 from tests.meters.fake import Fake

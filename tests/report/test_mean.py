@@ -21,11 +21,11 @@ from kit.judge.contrast import Contrast, Side
 from kit.record import archive, records
 from kit.record.records import RunRecords
 from kit.show import report
-from kit.show.catalogue import row
 from kit.show.render.console import THEME
 from kit.show.render.show import run_parts
 from kit.show.render.verdicts import comparison_view
 from kit.show.report.mean import HEADING, LEGEND, interval, mean, pieces, short
+from kit.show.runlist import row
 from kit.tui.comparison import metrics
 from tests import golden
 

@@ -19,7 +19,7 @@ from kit.tui.screens.home import HomeScreen
 from kit.tui.states import state_of
 from tests.committed import H200, QUICKSTART, REPLAY
 from tests.strangers import undertaking
-from tests.test_catalogue import MANIFEST, SPEC, made
+from tests.test_runlist import MANIFEST, SPEC, made
 from tests.tui.conftest import SIZES, ScreenText, drawn
 from tests.tui.waiting import of_committed_runs, press, settled, told
 

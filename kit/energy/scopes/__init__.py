@@ -8,7 +8,7 @@ from kit.core.model import MeterDevice, MeterPlan
 from kit.core.reason import Reason
 from kit.core.units import QUANTITIES
 from kit.energy.scopes import codecarbon, cpu, estimate, gpu, wall
-from kit.energy.scopes.base import Scope
+from kit.energy.scopes.contract import Scope
 
 __all__ = (
     "COMPARATORS",

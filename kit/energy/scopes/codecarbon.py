@@ -19,7 +19,7 @@ from kit.core.reason import Reason
 from kit.core.units import scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import Curve, Hole, Sensor, gaps
-from kit.energy.scopes.base import Name, Scope, Ways
+from kit.energy.scopes.contract import Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.record.samples import Samples
 

@@ -21,7 +21,7 @@ from kit.energy.curve import (
     holes_at,
     sharpened,
 )
-from kit.energy.scopes.base import Growth, Name, Scope, Ways
+from kit.energy.scopes.contract import Growth, Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.record.samples import Samples, readings
 

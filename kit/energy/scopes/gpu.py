@@ -24,7 +24,7 @@ from kit.core.units import scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import SQRT3, Sensor
 from kit.energy.gpu import temperatures
-from kit.energy.scopes.base import Growth, Name, Scope, Ways
+from kit.energy.scopes.contract import Growth, Name, Scope, Ways
 from kit.energy.ways import ways
 
 GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.015

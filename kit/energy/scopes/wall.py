@@ -29,7 +29,7 @@ from kit.energy.curve import (
     holes_at,
 )
 from kit.energy.doubts import Doubt
-from kit.energy.scopes.base import Growth, Name, Scope, Ways
+from kit.energy.scopes.contract import Growth, Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.record.samples import Ints, Samples, Series, readings
 

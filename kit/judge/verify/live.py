@@ -19,7 +19,7 @@ from kit.core.model import Event, MeterDevice
 from kit.core.units import NS, scale_of
 from kit.energy import scopes
 from kit.energy.running import RunningSum, Source, source_of
-from kit.energy.scopes.base import Growth, Scope
+from kit.energy.scopes.contract import Growth, Scope
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
 

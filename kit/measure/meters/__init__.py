@@ -1,7 +1,7 @@
 """The meters that kit can read: its own, and those that other packages register.
 
 Another package registers a meter under the entry-point group ``kit.meters``: the entry's name is
-the meter's, its object a `kit.measure.meters.base.Meter`.
+the meter's, its object a `kit.measure.meters.contract.Meter`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kit.core.model import MeterPlan
 from kit.core.units import QUANTITIES
 from kit.energy.scopes import SCOPES
 from kit.measure.meters import fit
-from kit.measure.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent
+from kit.measure.meters.contract import Meter, MeterUnavailable, Reader, Reading, Tier, absent
 from kit.spec.meters import GROUP, REGISTRY, names, scope_of
 
 __all__ = (

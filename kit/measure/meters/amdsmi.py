@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope, significant
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.record.events import Clock
 
 NOT_TOLD, NO_NUMBER, FAILED = -1, -2, -3

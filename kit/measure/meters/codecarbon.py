@@ -26,7 +26,7 @@ from typing import Any, Literal
 from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.record.events import Clock
 
 PERIOD_S = 1.0

@@ -21,7 +21,7 @@ from kit.core import jsonio
 from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.record.events import Clock
 
 PROC = Path("/proc")

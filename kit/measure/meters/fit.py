@@ -15,7 +15,7 @@ import msgspec
 
 from kit.core import jsonio
 from kit.core.model import MeterDevice, MeterPlan
-from kit.measure.meters.base import MeterUnavailable, Reader, Reading, Tier
+from kit.measure.meters.contract import MeterUnavailable, Reader, Reading, Tier
 
 _MOST = 10**18  # `kit.record.samples` reads 18 digits
 _USUAL_S, _SHORTEST_S = 1.0, 1e-3

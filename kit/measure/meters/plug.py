@@ -19,7 +19,7 @@ from kit.core.units import Scope
 from kit.energy.scopes.wall import GAIN, GAIN_SOURCE
 from kit.machine.host.limits import ENERGY_J, MOST_DIGITS
 from kit.measure.meters import profilefile, webreader
-from kit.measure.meters.base import MeterUnavailable, absent
+from kit.measure.meters.contract import MeterUnavailable, absent
 from kit.measure.meters.web import Site
 from kit.measure.meters.webreader import Point, Source, WebReader
 from kit.record.events import Clock

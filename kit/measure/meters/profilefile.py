@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from kit.core import jsonio
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 
 Profile = TypeVar("Profile")
 

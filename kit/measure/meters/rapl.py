@@ -31,7 +31,7 @@ from kit.core.limits import PACKAGE_W
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
 from kit.energy.scopes.cpu import GAIN, GAIN_SOURCE
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.measure.meters.rapl_zones import (
     PERIOD_S,
     ROOT,

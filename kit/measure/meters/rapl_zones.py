@@ -30,7 +30,7 @@ from msgspec import UNSET
 
 from kit.core.jsonio import MAX_SAFE_INTEGER
 from kit.core.limits import PACKAGE_W
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 
 ROOT = Path("/sys/class/powercap")
 PERIOD_S, SHORTEST_S = 0.05, 0.01

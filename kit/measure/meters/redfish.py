@@ -21,7 +21,7 @@ from kit.core.facts import QuantityFacts
 from kit.core.model import MeterPlan
 from kit.core.units import Scope
 from kit.measure.meters import webreader
-from kit.measure.meters.base import MeterUnavailable, absent
+from kit.measure.meters.contract import MeterUnavailable, absent
 from kit.measure.meters.web import Answer, Site, explain
 from kit.measure.meters.webreader import Point, Source, WebReader
 from kit.record.events import Clock

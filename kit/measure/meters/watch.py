@@ -22,7 +22,7 @@ from kit.core.units import NS, QUANTITIES, event_reasons, scale_of
 from kit.energy import scopes
 from kit.energy.reasons import sentence
 from kit.energy.running import RunningSum
-from kit.energy.scopes.base import Growth
+from kit.energy.scopes.contract import Growth
 from kit.measure.meters import MeterUnavailable, Reader, Reading, fit, get
 from kit.record.events import Clock
 

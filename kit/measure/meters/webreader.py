@@ -17,7 +17,7 @@ from kit.core.facts import Probe, QuantityFacts
 from kit.core.model import MeterDevice
 from kit.core.units import scale_of
 from kit.measure.meters import web
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier
 from kit.record.events import Clock
 
 Json = Any

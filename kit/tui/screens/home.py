@@ -1,4 +1,4 @@
-"""Home: every run of the store, and the one under the cursor at a glance."""
+"""Home: every run of the store, and a summary of the one under the cursor."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
-from kit.show import catalogue
-from kit.show.catalogue import Row
+from kit.show import runlist
 from kit.show.documents import spec_of
 from kit.show.render.console import plain
+from kit.show.runlist import Row
 from kit.store import verdicts
 from kit.tui.form.origin import ask_file
 from kit.tui.replay import replay
@@ -105,7 +105,7 @@ class HomeScreen(KitScreen):
 
     def action_refresh(self) -> None:
         """Read the store again, a batch at a time."""
-        self._coming = catalogue.batches(self.kit.store)
+        self._coming = runlist.batches(self.kit.store)
         names: set[str] = set()
         self._next_batch(self._coming, names)
 
@@ -133,8 +133,8 @@ class HomeScreen(KitScreen):
         store, sealed_before = self.kit.store, self._sealed_seen
 
         def look() -> tuple[list[Row], tuple[int, int]]:
-            now = catalogue.count(store), verdicts.stamp(store)
-            return catalogue.in_flight(store), now
+            now = runlist.count(store), verdicts.stamp(store)
+            return runlist.in_flight(store), now
 
         def take(result: tuple[list[Row], tuple[int, int]]) -> None:
             rows, self._sealed_seen = result

@@ -47,7 +47,7 @@ class LiveScreen(RunScreenBase):
 
         def __init__(self, update: RunUpdate) -> None:
             super().__init__()
-            self.seen = update
+            self.update = update
 
     class Ended(Message):
         """The thread is done."""
@@ -99,12 +99,12 @@ class LiveScreen(RunScreenBase):
     def on_live_screen_fresh(self, message: LiveScreen.Fresh) -> None:
         message.stop()
         first = not self.snapshot.events
-        self.snapshot, self._heard = message.seen.snapshot, self._clock()
-        self._waiting = message.seen.waiting
+        self.snapshot, self._heard = message.update.snapshot, self._clock()
+        self._waiting = message.update.waiting
         if self.snapshot.id and self.snapshot.id != self.run_id:
             self.run_id = self.snapshot.id
             self.crumbs, self.command = f"Live › {self.run_id}", f"kit attach {self.run_id}"
-        self._show_broken(message.seen.broken)
+        self._show_broken(message.update.broken)
         if first:  # from then on only the timer draws
             self.draw()
 

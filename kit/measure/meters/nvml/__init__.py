@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from kit.core.model import MeterPlan
 from kit.core.units import Scope
-from kit.measure.meters.base import MeterUnavailable, absent
+from kit.measure.meters.contract import MeterUnavailable, absent
 from kit.measure.meters.nvml.api import Api
 from kit.measure.meters.nvml.calibrated import calibrated
 from kit.measure.meters.nvml.cards import cards

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 
 Answer = tuple[int, int | None]
 

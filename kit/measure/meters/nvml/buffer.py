@@ -14,7 +14,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from kit.measure.meters.base import Reading
+from kit.measure.meters.contract import Reading
 from kit.measure.meters.nvml.api import NOT_FOUND, Api, value_of
 from kit.measure.meters.nvml.board import Board
 from kit.record.events import Clock

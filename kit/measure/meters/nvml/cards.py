@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.model import MeterDevice
 from kit.energy.scopes.gpu import GAIN, GAIN_SOURCE
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.nvml.api import NOT_FOUND, UNSEEN, Answer, Api
 from kit.measure.meters.nvml.board import Asked, Board
 from kit.measure.meters.nvml.counter import Ticker, search

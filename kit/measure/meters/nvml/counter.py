@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 
-from kit.measure.meters.base import Reading, Tier
+from kit.measure.meters.contract import Reading, Tier
 from kit.measure.meters.nvml.api import Answer
 from kit.record.events import Clock
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kit.measure.meters.base import Reading, Tier
+from kit.measure.meters.contract import Reading, Tier
 from kit.measure.meters.nvml.api import Api, Unseen
 from kit.measure.meters.nvml.board import Board
 from kit.record.events import Clock

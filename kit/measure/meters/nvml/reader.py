@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from kit.measure.meters.base import Reading, Tier
+from kit.measure.meters.contract import Reading, Tier
 from kit.measure.meters.nvml.api import Api
 from kit.measure.meters.nvml.board import Board, Field, Keeper, Query
 from kit.measure.meters.nvml.buffer import Buffer

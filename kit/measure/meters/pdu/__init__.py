@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from kit.core.facts import Probe, QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope, scale_of, significant
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.measure.meters.pdu.points import POLL_S, SAMPLED, Point, complete, of_config
 from kit.measure.meters.pdu.profiles import AMPS_ONLY
 from kit.measure.meters.pdu.snmp import FAILED, Answer, Snmp, affects_whole_pdu, explain

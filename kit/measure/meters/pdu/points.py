@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from kit.core.facts import QuantityFacts, known
 from kit.energy.scopes.wall import GAIN, GAIN_SOURCE
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu.profiles import AMPS_ONLY, SYS_UPTIME, Asked, Measurement, Profile, load
 from kit.measure.meters.pdu.snmp import Answer, Snmp, affects_whole_pdu, explain
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kit.core.units import scale_of
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu.points import Point, complete, points
 from kit.measure.meters.pdu.profiles import (
     SYS_DESCR,

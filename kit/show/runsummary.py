@@ -1,4 +1,4 @@
-"""A sealed run at a glance, read within bounds: identity, caveats and power."""
+"""The summary of a sealed run, read within bounds: identity, caveats and power."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from kit.show.documents import read_object
 from kit.show.render.console import count, short_time
 
 _DOCUMENT = 4 << 20
-# A glance reads no more samples than these; the report reads all of them.
+# A summary reads no more samples than these; the report reads all of them.
 _SAMPLES = 24 << 20
 _BINS = 120
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class RunSummary:
     """The summary of one run: facts, caveats, and its power or why there is none."""
 
     facts: tuple[tuple[str, str], ...] = ()
@@ -38,21 +38,21 @@ class Glimpse:
     no_power: str = ""
 
 
-def read(path: Path) -> Glimpse:
+def read(path: Path) -> RunSummary:
     """The summary of a sealed run; unreadable parts have a reason."""
     try:
         with archive.open_source(path) as source:
             return _summary(source)
     except KitError as error:
-        return Glimpse(no_power=error.message)
+        return RunSummary(no_power=error.message)
 
 
-def _summary(source: ArchiveSource) -> Glimpse:
+def _summary(source: ArchiveSource) -> RunSummary:
     manifest, results = (_document(source, n) for n in ("manifest.json", "results.json"))
     env, plan = _document(source, "env/start.json"), _document(source, "plan.json")
     blocks, drawn, reason = _power(source, plan)
     lines = (*_identity(manifest, env), ("phases", _phases(blocks)))
-    return Glimpse(tuple(f for f in lines if f[1]), tuple(_notices(results)), drawn, reason)
+    return RunSummary(tuple(f for f in lines if f[1]), tuple(_notices(results)), drawn, reason)
 
 
 def _document(source: ArchiveSource, name: str) -> dict[str, Any]:

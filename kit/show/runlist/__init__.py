@@ -1,4 +1,4 @@
-"""The catalogue of a store: a row for each run in any state, newest first.
+"""The list of runs of a store: a row for each run in any state, newest first.
 
 A row is only for display: it is read from the run's documents within bounds, nothing is hashed,
 and an unreadable run is a row with the reason. It shows the last kept verdict on the run's present
@@ -20,8 +20,8 @@ from kit.core import jsonio
 from kit.core.errors import KitError
 from kit.machine import queue
 from kit.record.events import FILE as EVENTS
-from kit.show.catalogue.index import INDEX, Entries, keep, load
-from kit.show.catalogue.runrow import (
+from kit.show.runlist.index import INDEX, Entries, keep, load
+from kit.show.runlist.runrow import (
     MALFORMED,
     Row,
     bounded,

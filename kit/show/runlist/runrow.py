@@ -1,4 +1,4 @@
-"""One row of the catalogue, from a run's documents, read within bounds."""
+"""One row of the list of runs, from a run's documents, read within bounds."""
 
 from __future__ import annotations
 

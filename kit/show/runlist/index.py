@@ -12,7 +12,7 @@ import msgspec
 from kit import __version__
 from kit.core.errors import KitError
 from kit.core.model import Record
-from kit.show.catalogue.runrow import Row, bounded
+from kit.show.runlist.runrow import Row, bounded
 from kit.store.store import Store
 
 INDEX = ".index.json"
