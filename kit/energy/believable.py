@@ -1,4 +1,4 @@
-"""Readings that no device can have given are left out, and counted. Pure; before any arithmetic.
+"""Leaves out, and counts, readings that no device can have given. Pure; before any arithmetic.
 
 Each reading is held against its device's limits (`kit.core.limits`), each counter against its own
 steps as well (`kit.energy.counted`). What is left out leaves a gap, which the curves treat as what
@@ -47,7 +47,7 @@ class Sifted(NamedTuple):
 
 
 def sift(samples: Samples, meters: Sequence[MeterPlan]) -> Sifted:
-    """The samples as they can be believed."""
+    """The samples without impossible readings."""
     series, doubts, jumps = dict(samples.series), list[Doubt](), {}
     for device in (device for meter in meters for device in meter.devices):
         for quantity in device.quantities:

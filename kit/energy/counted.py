@@ -1,4 +1,4 @@
-"""Which readings of a counter hang together: what no device can have counted is found here. Pure.
+"""Finds the readings of a counter that no device can have counted. Pure.
 
 A counter only grows, and no faster than its device can draw. A step that breaks this is one of two
 things. Where the readings after it soon go on from those before it, what lies between is garbage:
@@ -27,7 +27,7 @@ _LONG_NS = 1_000_000_000
 
 
 class Counted(NamedTuple):
-    """What a counter's readings are worth.
+    """The readings of a counter that belong together, and its impossible jumps.
 
     Attributes:
         keep: which readings belong to the counter. Shape ``(n,)``.

@@ -51,7 +51,7 @@ class Part(NamedTuple):
 
 
 class Unmeasured(NamedTuple):
-    """Why a device's energy over a window cannot be told."""
+    """Why a device's energy over a window is not known."""
 
     reason: Reason
 
@@ -113,7 +113,7 @@ class Sensor:
     outside: Sensor | None = None
 
     def at(self, watts: float) -> Sensor:
-        """What holds for a window of this mean power."""
+        """The errors in a window of this mean power: larger outside the calibrated range."""
         if self.outside is None or self.valid_w[0] <= watts <= self.valid_w[1]:
             return self
         gain = math.hypot(self.gain, self.outside.gain)

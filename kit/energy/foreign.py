@@ -34,7 +34,7 @@ class Span(NamedTuple):
 
 
 class Foreign(NamedTuple):
-    """Strangers on one GPU.
+    """Processes of others on one GPU.
 
     Attributes:
         most: how many control groups too many there were at once, at least.
@@ -52,7 +52,7 @@ class Foreign(NamedTuple):
 def foreign_processes(
     samples: Samples, device: MeterDevice, spans: Iterable[Span]
 ) -> Foreign | Unmeasured:
-    """Strangers on a GPU while a run had it.
+    """Processes of others on a GPU while the run used it.
 
     A process may end while it is looked up and then seems to be another's: only what two readings
     in a row show counts. Before the container starts (``own`` 0) the plain count of processes does,

@@ -1,4 +1,4 @@
-"""GPU energy: ways from NVML's readings to a curve, best first.
+"""GPU energy: how readings of counter and power become a curve.
 
 1. ``counter+samples``: the 20 ms samples give the shape, the counter the sum between two ticks.
    When the samples were taken, and how much later the counter comes, the run itself tells
@@ -266,7 +266,7 @@ def _comparable(shape: Curve, ticks: CounterTicks) -> np.typing.NDArray[np.bool_
 
 
 def punctual(ticks: CounterTicks, shape: Curve) -> CounterTicks:
-    """The ticks without those that came late, as the samples on both sides of them tell."""
+    """The ticks without late ones; the samples on both sides show which are late."""
     if len(ticks.t) < _ENOUGH:
         return ticks
     pairs = shapes.Pairs(ticks.t[:-1], ticks.t[1:], np.diff(grown(ticks)), _jitter_s(ticks))

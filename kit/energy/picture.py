@@ -100,7 +100,7 @@ class Curve(NamedTuple):
 
 
 def curve_of(letter: str, records: RunRecords) -> Curve | None:
-    """The power of the run's best scope, its devices added up; None where nothing tells power.
+    """The power of the run's best scope, its devices added up; None without any power.
 
     Time 0 is the start of the first measured block, or of the run where none was reached.
     """

@@ -76,7 +76,7 @@ class Estimate(NamedTuple):
 
 
 class PerToken(NamedTuple):
-    """What `per_token` found.
+    """The result of `per_token`.
 
     Attributes:
         prefill: J per prompt token.
@@ -99,7 +99,7 @@ class PerToken(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why these windows do not tell prefill from decode."""
+    """Why prefill and decode cannot be separated in these windows."""
 
     reason: Reason
 

@@ -77,7 +77,7 @@ class RunningSum:
             self._grow((t - self._from[0]) * NS, raw)
 
     def interrupt(self) -> None:
-        """Nobody knows what comes until the next reading."""
+        """Count nothing up to the next reading: what lies between is unknown."""
         self.latest = self._from = None
         self.since_hole = Stretch()
         self.holes += 1
@@ -173,7 +173,7 @@ class Window:
             )
 
     def close(self, t1: int) -> None:
-        """The window ends at ``t1`` (ns); the next live event tells its energy."""
+        """The window ends at ``t1`` (ns); the next live event completes its energy."""
         self._closed_at = t1
 
     def of(self, scope: str, facts: Mapping[str, QuantityFacts]) -> EnergyValue:

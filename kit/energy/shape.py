@@ -1,4 +1,4 @@
-"""Power samples as the shape of a curve: when each was truly taken, and how far that is in doubt.
+"""When each power sample was taken, and how uncertain that is: the course of a curve.
 
 A driver takes its samples on a period as steady as a clock, but stamps one late whenever it was
 busy: on an H200 every fifth by 10 ms, because it publishes the energy counter just then. Held from
@@ -117,7 +117,7 @@ def _distinct(number: Floats) -> Floats:
 
 
 def doubt(watts: Floats, periods: Floats, period_s: float) -> Floats:
-    """Variance of the energy up to each sample (J²), by what its time leaves open.
+    """Variance of the energy up to each sample (J²), from the uncertainty of its time.
 
     Each change of power lies within some milliseconds of where it seems to be, and anywhere in
     the time of a sample that is missing. Shape ``(n,)`` for ``n`` samples.
@@ -128,7 +128,7 @@ def doubt(watts: Floats, periods: Floats, period_s: float) -> Floats:
 
 
 class Fitted(NamedTuple):
-    """How the shape goes with the counter.
+    """How well the samples fit the counter.
 
     Attributes:
         lag_s: by how much the counter comes later, s.

@@ -83,7 +83,7 @@ class Steady(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Criterion(NamedTuple):
-    """What one criterion says: a status, why, and whether it can never say more of this card."""
+    """The result of one criterion: status, reason, and whether this card can never give another."""
 
     status: Status
     reason: Reason | None = None

@@ -1,4 +1,4 @@
-"""When an energy counter ticked, and what it said then.
+"""When an energy counter changed (its ticks), and its value from then on.
 
 A read takes milliseconds and comes at any moment, so that a change of the value only brackets its
 tick. But counters tick on a period as steady as a clock (an H200's is 100.00 ms; 527 ticks fit one
@@ -68,7 +68,7 @@ class _Line(NamedTuple):
 
 
 def known_ticks(series: Series, period_s: float, scale: float = _MJ) -> CounterTicks:
-    """The ticks that the readings tell.
+    """The ticks that follow from the readings.
 
     Args:
         period_s: their period within a few percent, s.

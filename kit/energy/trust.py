@@ -1,4 +1,4 @@
-"""One GPU's views held against one another: what is believed, and what is in doubt. Pure."""
+"""Compares one GPU's counter and power readings: what to believe, and what is in doubt. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Spans = Sequence[tuple[float, float]]
 
 
 class Trust(NamedTuple):
-    """What is believed.
+    """Which views of one GPU are believed.
 
     Attributes:
         rejected: views that are not believed at all.
@@ -41,7 +41,7 @@ def trusted(
     curves: Mapping[str, Curve],
     jumps: Spans,
 ) -> Trust:
-    """What to believe of one GPU.
+    """Decide which views of one GPU to believe.
 
     Args:
         grown: energy since the first tick (J). Shape as ``ticks.t``.
@@ -162,7 +162,7 @@ def holes(spans: Spans, view: str) -> tuple[Hole, ...]:
 
 
 def explained(curve: Curve, dropped: Sequence[Doubt]) -> Curve:
-    """A curve whose holes say that impossible readings lay in them, where these did."""
+    """The curve, with impossible readings as the reason of the holes in which they lay."""
 
     def with_reason(hole: Hole) -> Hole:
         why = next((d.reason for d in dropped if d.touches(hole.t0, hole.t1)), None)

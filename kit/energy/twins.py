@@ -1,4 +1,4 @@
-"""Two zones that show one counter, seen from how they move over a whole run. Pure.
+"""Finds zones that show the same counter, from their course over a run. Pure.
 
 Names do not say it: the kernel may list a package twice, by two drivers or two names. One counter's
 two views differ by the same amount whenever they are read together, but for what it grows between
@@ -43,7 +43,7 @@ def twins(devices: Sequence[MeterDevice], samples: Samples) -> dict[str, str]:
 
 
 def doubts(pairs: dict[str, str], samples: Samples) -> tuple[Doubt, ...]:
-    """That a counter is shown twice, and counted once."""
+    """The doubt about each counter that is shown twice; it is counted once."""
     reasons = []
     for second, first in pairs.items():
         series = samples.series[second, "cpu_energy"]

@@ -170,7 +170,7 @@ class Apart(NamedTuple):
 
 
 def apart(stretches: Stretches, cap_w: float) -> Apart:
-    """The same of a card without a counter."""
+    """`contradicted` for a card without a counter: samples against average power."""
     samples, average = stretches.joules["samples"], stretches.joules["average"]
     room = _SLOW_SHARE * np.fmax(samples, average) + _SLOW_S * cap_w
     differ = np.abs(samples - average) > room

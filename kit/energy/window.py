@@ -1,4 +1,4 @@
-"""Over which time a GPU's averaged power readings average, estimated from a run's own samples.
+"""The averaging time of a GPU's averaged power readings, estimated from a run's own samples.
 
 Cards differ: an H200's "average" is the mean of the second before, an A100's of 25 ms. The true
 course of power is taken from the 20 ms samples, or without them from the ticks of the energy
@@ -52,7 +52,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Averaging:
-    """What one averaged power reading of a GPU averages.
+    """The averaging time of one power reading of a GPU.
 
     Attributes:
         period_s: time between two renewals of the value; None where it hardly changed.
@@ -101,7 +101,7 @@ class _Best(NamedTuple):
 
 
 def averaging(device: MeterDevice, samples: Samples) -> dict[str, Averaging]:
-    """What each averaged power reading of this GPU averages, by quantity.
+    """The averaging time of each averaged power reading of this GPU, by quantity.
 
     Quantities that the card does not give are left out.
     """

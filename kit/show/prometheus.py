@@ -50,7 +50,7 @@ class Exporter:
         self._highest: dict[tuple[str, ...], float] = {}
 
     def take(self, snapshot: Snapshot) -> None:
-        """Show this one from now on."""
+        """Make this the latest snapshot."""
         for name, device in snapshot.devices.items():
             self._raise((device.scope, name), device.joules)
         for scope, total in totals(snapshot).items():

@@ -1,4 +1,4 @@
-"""The steps to a replay: check the run, list what it would do, ask, provide, show the plan.
+"""The steps to a replay: check the run, list what it would do, ask, fetch, show the plan.
 
 Before the yes nothing is fetched, built or written, and no meter is read.
 """

@@ -21,7 +21,7 @@ _NOTICES = 6
 
 
 class RunSummaries:
-    """RunSummaries of the runs that were shown last."""
+    """The summaries of the runs that were shown last."""
 
     def __init__(self) -> None:
         self._summaries: OrderedDict[str, RunSummary] = OrderedDict()

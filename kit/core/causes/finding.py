@@ -156,7 +156,7 @@ class _Process:
         self._dumps = [line.place for line in own if _DUMPS_FROM.search(line.words)]
 
     def ordinary_after(self, candidate: _Candidate) -> int:
-        """How many ordinary lines came after it; a dump of stacks is none, however it looks."""
+        """How many ordinary lines came after it; lines of a stack dump do not count."""
         dump = bisect_left(self._dumps, candidate.at.place)
         end = self._dumps[dump] if dump < len(self._dumps) else None
         plain = len(self._plain) if end is None else bisect_left(self._plain, end)

@@ -1,4 +1,4 @@
-"""What speaks for or against the energy: two views, steady state, what a sensor averages."""
+"""Checks of the energy: two views of a GPU, steady state, averaging time of a sensor."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _averaged(window: Averaging) -> Averages:
 
 
 def rule_of(records: RunRecords) -> Rule:
-    """What the spec counts as steady, or the default."""
+    """The spec's rule for a steady state, or the default."""
     asked = records.spec.phases.steady
     if asked is None:
         return Rule()

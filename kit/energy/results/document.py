@@ -1,4 +1,4 @@
-"""The records of ``results.json``: what is computed of a run, and what every reader of it is given.
+"""The records of ``results.json``: every number of a run.
 
 The contract with the outside is ``kit/schemas/results.json`` (`kit schema results`), and
 `kit.energy.results.form` writes and reads the document. Energies are joules, powers watts, times

@@ -1,4 +1,4 @@
-"""Readings that are not believed, for a reader and for whoever judges the run."""
+"""The doubts about a run's readings, as results.json lists them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ Note = Callable[[Reason], None]
 
 
 def notices(records: RunRecords, energy: Energy, launches: list[Launch]) -> tuple[Notice, ...]:
-    """Every notice of a run; one that several launches share is told once, with their numbers."""
+    """Every notice of a run; one that several launches share is listed once, with their numbers."""
     found = [Reason("SAMPLER_GAP", said=gap) for gap in records.samples.gaps]
     found += _doubts(energy.doubts())
     found += _caps(records)

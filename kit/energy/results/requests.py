@@ -1,4 +1,4 @@
-"""What the requests of one launch tell: counts, latency, throughput, the texts' hash."""
+"""Numbers from the requests of one launch: counts, latency, throughput, the texts' hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another tool's own account of energy, cut into kit's windows so that it stands beside kit's.
+"""CodeCarbon's own energy, cut into kit's windows so that the two can be compared.
 
 Nothing of it is kit's measurement: no sensor error is known, so that none is given, and the word
 *measured* is only what the tool says of itself. What kit can tell is how well the readings can be
@@ -28,7 +28,7 @@ _HOLE_PERIODS = 5
 
 
 def curve(device: MeterDevice, samples: Samples) -> Curve | None:
-    """Differences of the total that CodeCarbon tells."""
+    """Differences of the total that CodeCarbon reports."""
     facts, series = device.quantities.get(QUANTITY), samples.get(device.device, QUANTITY)
     if facts is None or series is None or len(series.t) < 2:
         return None

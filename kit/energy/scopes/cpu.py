@@ -1,4 +1,4 @@
-"""CPU packages: RAPL's energy counters, and whatever counts microjoules alike."""
+"""CPU packages: RAPL's energy counters, and others that count microjoules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wall outlets: what a PDU, a smart plug or a machine's own supply says of its power.
+"""Wall outlets: power from a PDU, a smart plug or a machine's own supply.
 
 A change of load shows up to an update period late, so that windows under ten of these are
 unmeasured, and so is each that touches a stretch without answers. An energy register is too coarse

@@ -128,7 +128,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def absences(*environments: Mapping[str, Any]) -> frozenset[str]:
-    """The paths at which one of these fingerprints says that there is no such thing."""
+    """The paths that one of these fingerprints marks as absent."""
     return frozenset(path for env in environments for path, v in _leaves(env) if is_absent(v))
 
 

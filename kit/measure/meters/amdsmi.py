@@ -89,7 +89,7 @@ def is_installed() -> bool:
 
 
 class Library:
-    """The initialised module; every query a code or an integer.
+    """The initialised module; each query returns a code or an integer.
 
     Raises:
         MeterUnavailable: there is no module, no library, no driver, or no permission.
@@ -120,7 +120,7 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Let go of the driver."""
+        """Release the driver."""
         try:
             self.module.amdsmi_shut_down()
         except Exception:
@@ -217,7 +217,7 @@ _SOURCES = {
 
 
 class Card(NamedTuple):
-    """One GPU: what the plan says of it, and what is asked of it."""
+    """One GPU: its facts for the plan, and its queries."""
 
     device: MeterDevice
     handle: Any

@@ -1,4 +1,4 @@
-"""Whether what a meter of another package returns is what its contract says.
+"""Checks that a meter of another package keeps the contract.
 
 A wrong type found here is a sentence in a plan; found later, it would be a traceback in a run.
 """
@@ -23,7 +23,7 @@ _PARTS = ',"'  # what parts the columns of a samples file
 
 
 def plan_of(answer: object) -> MeterPlan:
-    """What a probe returned, as a plan that an archive can hold.
+    """The answer of a probe as a plan that an archive can hold.
 
     Raises:
         MeterUnavailable: it is none, and why.
@@ -81,7 +81,7 @@ class _Fitting:
 
 
 def reader_of(answer: Reader) -> Reader:
-    """What a meter opened, with its devices as a plan has them; closed where it does not fit.
+    """The opened reader, its devices as in a plan; one that breaks the contract is closed.
 
     Raises:
         MeterUnavailable: it cannot be read, and why.
@@ -101,7 +101,7 @@ def reader_of(answer: Reader) -> Reader:
 
 
 def period_s(tier: Tier) -> float:
-    """A tier's period in seconds; one that is none is read once a second."""
+    """A tier's period in seconds; 1 for an invalid one."""
     if not math.isfinite(tier.period_s) or tier.period_s <= 0:
         return _USUAL_S
     return max(tier.period_s, _SHORTEST_S)

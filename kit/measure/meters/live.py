@@ -1,4 +1,4 @@
-"""What a run's live view shows: watts, joules and the devices' state. Never computed with.
+"""Numbers for a run's live view: watts, joules and the devices' state. Results never use them.
 
 What is not known is left out: a power that reads 0 W (a PDU below its squelch, a GPU's sensor
 without a reading) and a counter that stands still are no zeros.
@@ -41,7 +41,7 @@ class Live:
         self.add(devices)
 
     def add(self, devices: Iterable[MeterDevice]) -> None:
-        """Know what these devices' raw values mean."""
+        """Add devices, whose facts give the raw values their meaning."""
         for device in devices:
             for quantity, facts in device.quantities.items():
                 self._facts[device.device, quantity] = facts

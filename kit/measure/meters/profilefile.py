@@ -1,4 +1,4 @@
-"""What a make of PDU or plug tells, in a JSON file: kit's own by name, a person's own by path."""
+"""Profiles of makes of PDU and plug: JSON files, kit's own by name, a person's by path."""
 
 from __future__ import annotations
 

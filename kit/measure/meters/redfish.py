@@ -102,7 +102,7 @@ class Bmc:
         return answer
 
     def close(self) -> None:
-        """Let go of the BMC; its sessions are few, so that one's own is ended."""
+        """End the session: a BMC has few of them."""
         if self._session.startswith(f"{ROOT}/"):
             self._site.ask("DELETE", self._session)
         self._session = ""

@@ -41,7 +41,7 @@ _CONTEXT = {
 
 
 class DeviceState(NamedTuple):
-    """One device at one moment; None stands for what it does not tell.
+    """One device at one moment; None for what it does not report.
 
     Attributes:
         scope: gpu, cpu, wall or estimate.
@@ -312,7 +312,7 @@ def _shared(reader: Reader, watched: Iterable[_Watched]) -> str:
 
 
 def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
-    """Power and energy by scope, of the devices that add up; None where one of them tells none.
+    """Power and energy by scope, of the devices that add up; None if one of them has none.
 
     Scopes are never added to one another: a wall holds the GPUs, an estimate is no measurement.
     Nor are energies over different times, such as that of a device that was lost meanwhile, or

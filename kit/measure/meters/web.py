@@ -92,7 +92,7 @@ class Site:
 
     @property
     def security(self) -> str:
-        """What keeps the way to it from being another's, in words for the plan."""
+        """How the connection is protected against others, in words for the plan."""
         if self._origin[0] == "http":
             return "HTTP, neither encrypted nor verified"
         verified = self._config.get("verify", True)

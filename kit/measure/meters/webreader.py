@@ -1,4 +1,4 @@
-"""What meters over HTTP share: from a JSON document to raw integers, exactly, and the polling.
+"""Shared by meters over HTTP: exact integers from a JSON document, and polling.
 
 A number's decimal text is kept as it came: ``12.34`` W with two digits is the raw integer 1234, and
 the plan's ``scale`` 0.01. It never is a float. A number with more digits than its source is said to

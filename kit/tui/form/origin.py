@@ -95,7 +95,7 @@ def named(name: str) -> Path:
 
 
 def ask_begin(screen: KitScreen, chosen: Chosen) -> None:
-    """Ask for the beginning of a spec.
+    """Ask what a new spec begins with.
 
     Args:
         chosen: called with a template's text, `EMPTY`, the file to open, or None to go back.

@@ -104,7 +104,7 @@ class Row(Within):
         self.control().focus()
 
     def heard(self) -> None:
-        """The draft has taken in an edit of this row."""
+        """Note that the draft has this row's edit."""
 
 
 class TextRow(Row):

@@ -43,7 +43,7 @@ class LiveScreen(RunScreenBase):
     ]
 
     class Fresh(Message):
-        """The thread has read something."""
+        """The thread has a new snapshot."""
 
         def __init__(self, update: RunUpdate) -> None:
             super().__init__()

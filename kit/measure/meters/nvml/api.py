@@ -21,7 +21,7 @@ _NO_DRIVER = "no NVIDIA driver: libnvidia-ml.so.1 not found"
 
 
 class Unseen(Exception):
-    """What was asked for may be there, and kit is where it cannot see it."""
+    """The GPU or driver may exist, but kit cannot see it from where it runs."""
 
 
 class Api:
@@ -52,7 +52,7 @@ class Api:
         self.close()
 
     def close(self) -> None:
-        """Let go of the driver."""
+        """Release the driver."""
         try:
             self.nvml.nvmlShutdown()
         except self.nvml.NVMLError:
@@ -81,12 +81,12 @@ class Api:
         return [_answer(value) for value in values]
 
     def restart(self) -> int:
-        """Let go of the driver and take it up again, as after a reload; NVML's return code."""
+        """Release the driver and initialise it again, as after a reload; returns NVML's code."""
         self.close()
         return self.ask(self.nvml.nvmlInit)[0]
 
     def explain(self, rc: int) -> str:
-        """A return code in words: NVML's own, but for a code that is kit's."""
+        """A return code in words: NVML's own, or kit's for a code of kit."""
         if rc == UNSEEN:
             return "kit is in a container and cannot see whose they are"
         _, words = self.ask(lambda: str(self.nvml.NVMLError(rc)))

@@ -26,7 +26,7 @@ _QUANTITIES = ("gpu_energy", "gpu_power_sample", "gpu_power_instant", "gpu_power
 
 
 def calibrated(cards: Sequence[Card], calibrations: Sequence[Mapping[str, Any]]) -> list[Card]:
-    """The cards, those with a calibration of theirs with its facts.
+    """The cards; one with a calibration has its facts added.
 
     Args:
         calibrations: those of this host, as `kit.machine.host.HostConfig.meter` gives them.

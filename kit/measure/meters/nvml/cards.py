@@ -1,4 +1,4 @@
-"""Which GPUs there are, and what each of them can tell: every query is tried and timed once.
+"""Which GPUs there are, and what each can report: every query is tried and timed once.
 
 The aliases ``gpu0``, ``gpu1``, … are NVML's own order, by bus address: CUDA_VISIBLE_DEVICES does
 not change it.
@@ -60,7 +60,7 @@ _CHANGING = ("gpu_power_instant", "gpu_power_average", "gpu_temperature")
 
 @dataclass(frozen=True)
 class Card:
-    """One GPU: what the plan says of it, how it is reached, and what is asked how often.
+    """One GPU: its facts for the plan, its handle, and the pace of each query.
 
     Attributes:
         asked: by quantity, what is asked; counter and buffer are not among them.

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 
 class NvmlReader:
-    """An opened NVML."""
+    """Reads the cards of an initialised NVML."""
 
     def __init__(self, api: Api, count: int | None, clock: Clock) -> None:
         self._api, self._clock = api, clock

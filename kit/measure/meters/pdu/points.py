@@ -1,4 +1,4 @@
-"""From a profile and a section of host.toml to the values to ask for, each with its facts.
+"""The values to ask a PDU for, each with its facts, from its profile and host.toml.
 
 Some makes tell unit, digits or accuracy themselves: these are asked for once, at probe, and go into
 the facts that the plan keeps.
@@ -28,7 +28,7 @@ _UNITS = 9  # RFC 3433's EntitySensorDataScale: units(9), milli(8), kilo(10)
 
 
 class Point(NamedTuple):
-    """One value to ask for: whose it is, what it is, and the plan's facts about it."""
+    """One value to ask for: its device, its quantity, and the plan's facts about it."""
 
     device: str
     quantity: str
@@ -109,7 +109,7 @@ def _index(profile: Profile, kind: str, name: Any) -> str:
 def points(
     profile: Profile, alias: str, chosen: dict[str, dict[str, bool]], calibration: dict[str, Any]
 ) -> Iterator[Point]:
-    """Every value of the chosen outlets and inlets, also those that serve a check alone."""
+    """Every value of the chosen outlets and inlets, also those that only a check needs."""
     for measurement in profile.measurements:
         for index, summed in chosen.get(measurement.of, {}).items():
             oid = _oid(measurement.oid, measurement.index, index)

@@ -1,4 +1,4 @@
-"""What makes of PDU tell, as data: one JSON file each in ``kit/meters/pdu_profiles/``.
+"""Profiles of makes of PDU: a JSON file each in ``kit/measure/meters/pdu_profiles/``.
 
 A profile states of every measurement its OID, index, unit, scale, resolution, accuracy and source,
 so that nothing about a make hides in code, and nobody can call tenths of amperes watts.
@@ -37,7 +37,7 @@ Part = Literal["outlet", "inlet", "total"]
 
 
 class Asked(Record, frozen=True, kw_only=True):
-    """What has to be read from the device itself before a value can be understood.
+    """A fact about a value that must be read from the device itself, such as its unit.
 
     ``unit``: a code that must equal ``equals``; ``digits``: decimal digits of the value;
     ``prefix``: RFC 3433's scale, 9 for units, each step a thousand; ``gain``: relative accuracy and
@@ -84,7 +84,7 @@ class Names(Record, frozen=True, kw_only=True):
 
 
 class Profile(Record, frozen=True, kw_only=True):
-    """What one make of PDU tells.
+    """What one make of PDU reports.
 
     Attributes:
         sys_object_ids: prefixes of sysObjectID by which the make is recognised; none for one that
@@ -108,7 +108,7 @@ class Profile(Record, frozen=True, kw_only=True):
     names: tuple[Names, ...] = ()
 
     def powers(self) -> set[str]:
-        """Of what it tells watts: outlet, inlet, total."""
+        """The parts that have watts: outlet, inlet, total."""
         return {m.of for m in self.measurements if m.quantity == "pdu_power"}
 
 

@@ -28,7 +28,7 @@ _TELLING = ("pdu_power", "pdu_current")
 
 
 class Place(NamedTuple):
-    """An outlet, an inlet or the whole PDU, and what it tells now.
+    """An outlet, an inlet or the whole PDU, with its present values.
 
     Attributes:
         of: outlet, inlet or total.

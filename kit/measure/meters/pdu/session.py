@@ -26,7 +26,7 @@ _PRIV = {
 
 
 def pysnmp() -> Any:
-    """pysnmp's asyncio face, imported late: it takes half a second."""
+    """pysnmp's asyncio API, imported late: it takes half a second."""
     from pysnmp.hlapi.v3arch import asyncio as snmp
 
     return snmp
