@@ -1,8 +1,8 @@
 """The public Python API: what a notebook needs of a sealed run, as typed records. ``import kit``.
 
 Nothing in a run is executed, nothing is written but the verdict that lists show
-(`kit.judge.door`), and no number is believed: energies and metrics are computed again from the raw
-readings, by today's formulas. Energies are joules, powers watts, times of records nanoseconds on
+(`kit.judge.admission`), and no number is believed: energies and metrics are computed again from
+the raw readings, by today's formulas. Energies are joules, powers watts, times of records nanoseconds on
 the run's own clock; every uncertainty is a standard one (k = 1). What was not measured is None,
 with the reason beside it; it is never 0. A reason (`Reason`) prints as its sentence.
 """
@@ -25,7 +25,7 @@ from kit.energy import results
 from kit.energy.reasons import Notice, notices
 from kit.energy.results import document
 from kit.energy.results.document import Metric, NetEnergy, Phase
-from kit.judge import door
+from kit.judge import admission
 from kit.judge.compare import Comparison
 from kit.judge.verify import Verdict
 from kit.record import archive, manifest
@@ -187,7 +187,7 @@ def verify(path: PathLike) -> Verdict:
     Raises:
         UsageError: nothing is there, or it cannot be read.
     """
-    return door.verify(_at(path))
+    return admission.verify(_at(path))
 
 
 def load(path: PathLike) -> Run:
@@ -202,10 +202,10 @@ def load(path: PathLike) -> Run:
     from kit.judge.replay import outcome
 
     run = _at(path)
-    door.admit(run, records=True)
+    admission.admit(run, records=True)
     with archive.open_source(run) as source:
         data, listed = manifest.read(source)
-    with door.malformed(run):
+    with admission.malformed(run):
         records, run_results = outcome.computed(run)
         return Run(
             hash=manifest.run_hash(data),
@@ -244,8 +244,8 @@ def compare(original: PathLike, new: PathLike) -> Comparison:
 
     pair = _at(original), _at(new)
     for run in pair:
-        door.admit(run, records=True)
-    with door.malformed(pair[1]):
+        admission.admit(run, records=True)
+    with admission.malformed(pair[1]):
         return outcome.judge(*pair)
 
 

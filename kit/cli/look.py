@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
 from kit.core import jsonio
 from kit.core.errors import UsageError
-from kit.judge import door
+from kit.judge import admission
 from kit.record import archive
 from kit.show import render, runlist
 from kit.store import audit
@@ -58,7 +58,7 @@ def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
         run: the run: folder, single file, or the beginning of its hash.
     """
     path = find_run(run, runs)
-    door.admit(path)
+    admission.admit(path)
     with archive.open_source(path) as source:
         documents = _documents(source)
     if json:
@@ -78,8 +78,8 @@ def compare(original: str, new: str, *, runs: Runs = None, json: Json = False) -
 
     pair = find_run(original, runs), find_run(new, runs)
     for path in pair:
-        door.admit(path, records=True)
-    with door.malformed(pair[1]):
+        admission.admit(path, records=True)
+    with admission.malformed(pair[1]):
         judged = replaying.judge(*pair)
     if json:
         print_json(replaying.as_dict(judged))
@@ -143,7 +143,7 @@ def verify(
         raise UsageError("name one run, or --store for the ledger", "`kit ls` lists the runs")
     if store:
         return _audit(store_of(runs), json=json)
-    verdict = door.verify(find_run(run, runs))
+    verdict = admission.verify(find_run(run, runs))
     if json:
         print_json(verdict.as_dict())
     else:

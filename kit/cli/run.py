@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from kit.cli import progress
 from kit.cli.common import Json, Runs, Yes, find_run, print_json, say, store_of
 from kit.core.errors import Interrupted, UsageError
-from kit.judge import door
+from kit.judge import admission
 from kit.judge import replay as replaying
 from kit.machine import containers
 from kit.run.runner import Order
@@ -143,7 +143,7 @@ def replay(
     """
     store = store_of(runs)
     original = find_run(run, runs)
-    verdict = door.verify(original)
+    verdict = admission.verify(original)
     if not verdict.passed:
         render.verdict(verdict)
         return verdict.exit_code

@@ -139,9 +139,9 @@ class Curve:
             changes at a point, that much of the change goes to the wrong side.
         lag_s: standard uncertainty of the time of all its points together, s; of those between
             its ticks, where it has any.
-        doubt: variance of the energy up to each point, J², where more is known of it than
+        variance_j2: variance of the energy up to each point, J², where more is known of it than
             ``wander_s``; ticks not counted. Shape ``(n,)``.
-        edge: how much of a step of power is in doubt at a mark, see `HELD_EDGE`.
+        edge: share of a step of power that is uncertain at a mark, see `HELD_EDGE`.
     """
 
     t: Floats
@@ -156,7 +156,7 @@ class Curve:
     ticks: Ticks | None = None
     wander_s: float = 0.0
     lag_s: float = 0.0
-    doubt: Floats | None = None
+    variance_j2: Floats | None = None
     edge: float = HELD_EDGE
 
     def between(self, t0: float, t1: float) -> Part | Unmeasured:
@@ -251,9 +251,9 @@ class Curve:
 
     @cached_property
     def _variance(self) -> Floats:
-        """What is in doubt of the energy up to each point, J². Shape ``(n,)``."""
-        if self.doubt is not None:
-            return self.doubt
+        """The variance of the energy up to each point, J². Shape ``(n,)``."""
+        if self.variance_j2 is not None:
+            return self.variance_j2
         changes = np.cumsum(np.diff(self._watts) ** 2) * self.wander_s**2
         variance: Floats = np.concatenate([[0.0], changes, changes[-1:] if len(changes) else [0.0]])
         return variance

@@ -60,7 +60,7 @@ def corrected(curve: Curve, facts: QuantityFacts, sensor: Sensor) -> Curve:
     return replace(
         curve,
         joules=curve.joules * factor + elapsed * watts,
-        doubt=None if curve.doubt is None else curve.doubt * factor**2,
+        variance_j2=None if curve.variance_j2 is None else curve.variance_j2 * factor**2,
         sensor=sensor,
     )
 
@@ -181,7 +181,7 @@ def samples_curve(
     watts = series.raw.astype(np.float64) * scale
     ways = [shapes.on_period(stamps, period_s), shapes.stamped(stamps, period_s)]
     drawn = [_drawn(taken, watts, period_s, scale) for taken in ways if taken]
-    fits = [shapes.fit(c.t, c.joules, _doubt(c), _pairs(c, ticks), period_s) for c in drawn]
+    fits = [shapes.fit(c.t, c.joules, _variance_j2(c), _pairs(c, ticks), period_s) for c in drawn]
     at = 0
     if len(fits) > 1 and min(f.pairs for f in fits) >= _ENOUGH:
         at = int(fits[1].misfit < _BETTER * fits[0].misfit)
@@ -198,14 +198,14 @@ def _drawn(taken: shapes.Taken, watts: Floats, period_s: float, scale: float) ->
         step_s=period_s,
         edge=MEAN_EDGE,
         resolution_w=scale / SQRT12,
-        doubt=np.interp(t, taken.t, shapes.doubt(watts, taken.periods, period_s)),
+        variance_j2=np.interp(t, taken.t, shapes.variance_j2(watts, taken.periods, period_s)),
         holes=gaps(taken.t, max(_SAMPLE_HOLE_S, 5 * period_s), "sample"),
     )
 
 
-def _doubt(curve: Curve) -> Floats:
-    assert curve.doubt is not None
-    return curve.doubt
+def _variance_j2(curve: Curve) -> Floats:
+    assert curve.variance_j2 is not None
+    return curve.variance_j2
 
 
 def _moved(curve: Curve, fitted: shapes.Fitted, stamps: Floats) -> Curve:
@@ -215,7 +215,7 @@ def _moved(curve: Curve, fitted: shapes.Fitted, stamps: Floats) -> Curve:
         curve,
         t=curve.t + lag,
         lag_s=fitted.u_lag_s,
-        doubt=_doubt(curve) * fitted.scale,
+        variance_j2=_variance_j2(curve) * fitted.scale,
         holes=tuple(
             h._replace(t0=h.t0 + min(lag, 0.0), t1=h.t1 + max(lag, 0.0)) for h in curve.holes
         ),
@@ -229,14 +229,14 @@ def _extend_to_readings(curve: Curve, first: float, last: float) -> Curve:
     seconds = np.array([max(curve.t[0] - first, 0.0), max(last - curve.t[-1], 0.0)]) * NS
     ends = np.diff(curve.joules)[[0, -1]] / (np.maximum(np.diff(curve.t)[[0, -1]], 1.0) * NS)
     before, after = ends * seconds
-    doubt = None if curve.doubt is None else np.pad(curve.doubt, 1, mode="edge")
+    variance_j2 = None if curve.variance_j2 is None else np.pad(curve.variance_j2, 1, mode="edge")
     return replace(
         curve,
         t=np.concatenate([[min(first, curve.t[0] - 1)], curve.t, [max(last, curve.t[-1] + 1)]]),
         joules=np.concatenate(
             [[curve.joules[0] - before], curve.joules, [curve.joules[-1] + after]]
         ),
-        doubt=doubt,
+        variance_j2=variance_j2,
     )
 
 
@@ -270,7 +270,7 @@ def punctual(ticks: CounterTicks, shape: Curve) -> CounterTicks:
     if len(ticks.t) < _ENOUGH:
         return ticks
     pairs = shapes.Pairs(ticks.t[:-1], ticks.t[1:], np.diff(grown(ticks)), _jitter_s(ticks))
-    late = shapes.late(shape.t, shape.joules, _doubt(shape), pairs, shape.step_s)
+    late = shapes.late(shape.t, shape.joules, _variance_j2(shape), pairs, shape.step_s)
     good = _comparable(shape, ticks)
     keep = np.ones(len(ticks.t), bool)
     keep[1:-1] = ~(late & good[:-1] & good[1:])
@@ -299,7 +299,7 @@ def combined(ticks: CounterTicks, shape: Curve, unknown: tuple[Hole, ...]) -> Cu
         resolution_w=0.0,
         holes=(*unknown, *_to_ticks(shape.holes, ticks.t)),
         ticks=Ticks(ticks.t, ticks.u, ticks.common),
-        doubt=np.interp(t, shape.t, _doubt(shape)),
+        variance_j2=np.interp(t, shape.t, _variance_j2(shape)),
     )
 
 

@@ -116,7 +116,7 @@ def _distinct(number: Floats) -> Floats:
     return number
 
 
-def doubt(watts: Floats, periods: Floats, period_s: float) -> Floats:
+def variance_j2(watts: Floats, periods: Floats, period_s: float) -> Floats:
     """Variance of the energy up to each sample (J²), from the uncertainty of its time.
 
     Each change of power lies within some milliseconds of where it seems to be, and anywhere in
@@ -133,7 +133,7 @@ class Fitted(NamedTuple):
     Attributes:
         lag_s: by how much the counter comes later, s.
         u_lag_s: standard uncertainty of that.
-        scale: factor on the variance of `doubt` that explains how far the two differ.
+        scale: factor on the variance of `variance_j2` that explains how far the two differ.
         misfit: mean square of their differences, J².
         pairs: how many pairs of ticks told it.
     """
@@ -170,7 +170,7 @@ def fit(t: Floats, joules: Floats, variance: Floats, pairs: Pairs, period_s: flo
     Args:
         t: the shape's points (ns). Shape ``(n,)``.
         joules: the shape's energy at them.
-        variance: what is in doubt up to each (J²), see `doubt`.
+        variance: the variance up to each (J²), see `variance_j2`.
         pairs: what the counter says.
         period_s: of the samples.
     """

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.core.errors import KitError
-from kit.judge import door
+from kit.judge import admission
 from kit.judge.compare import Comparison, Meaning, Ranked, judge, ranked
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def side_of(path: Path, letter: str) -> Side:
     from kit.judge import replay as replaying
 
     try:
-        if not door.verify(path).passed:
+        if not admission.verify(path).passed:
             return Side(path, letter, fault="does not verify", altered=True)
         return Side(path, letter, *replaying.computed(path))
     except KitError as error:

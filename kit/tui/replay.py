@@ -60,10 +60,10 @@ def looked_at(run: Path, store: Store) -> Undertaking:
     Raises:
         KitError: the run does not verify, or kit does not accept its spec.
     """
-    from kit.judge import door
+    from kit.judge import admission
     from kit.judge import replay as replaying
 
-    verdict = door.verify(run)
+    verdict = admission.verify(run)
     if not verdict.passed:
         first = verdict.failures[0]
         raise ArchiveRefused(first.code, f"the run does not verify: {first.message}", "v shows why")

@@ -23,7 +23,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from kit.judge import door
+from kit.judge import admission
 from kit.judge.verify import schema
 from kit.record import archive
 from kit.record.archive import MANIFEST
@@ -104,8 +104,10 @@ class Fuzz:
 
 def _know_sound(original: Path) -> None:
     """Verify the sound run, which each comparison asks for, once and not each time."""
-    verify = functools.cache(door.verify)
-    door.verify = lambda run, **how: (verify if run == original else verify.__wrapped__)(run, **how)
+    verify = functools.cache(admission.verify)
+    admission.verify = lambda run, **how: (verify if run == original else verify.__wrapped__)(
+        run, **how
+    )
 
 
 def _told(error: BaseException) -> str:

@@ -79,7 +79,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
         joules=held(t, watts, backwards=False),
         method="power",
         step_s=period_s,
-        doubt=_doubt(watts, answers.apart_s, period_s, poll_s),
+        variance_j2=_variance_j2(watts, answers.apart_s, period_s, poll_s),
         lag_s=known(facts.lag_u_s, _UNKNOWN_LAG_PERIODS * period_s / SQRT3),
         sensor=sensor(facts),
         resolution_w=known(facts.resolution, scale) / SQRT12,
@@ -154,7 +154,7 @@ def _changes(t: Floats, poll_s: float) -> Floats:
     return u_t
 
 
-def _doubt(watts: Floats, apart_s: Floats, period_s: float, poll_s: float) -> Floats:
+def _variance_j2(watts: Floats, apart_s: Floats, period_s: float, poll_s: float) -> Floats:
     """Variance of the energy up to each change, J²: it lies anywhere in an update period.
 
     Where the answers are further apart than polls are, so much longer is the time it may lie in.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from kit.judge import door
+from kit.judge import admission
 from kit.judge import replay as replaying
 from kit.show.report.page import html
 from kit.show.report.plain import text
@@ -29,9 +29,9 @@ def written(run: Path, form: str = "html", against: Path | None = None) -> Writt
         KitError: one of the two cannot be read, or is not what was sealed.
     """
     for path in filter(None, (run, against)):
-        door.admit(path, records=True)
+        admission.admit(path, records=True)
     name = replaying.hash_of(run)
-    with door.malformed(run):
+    with admission.malformed(run):
         judged = replaying.judge(against, run) if against else None
         records, results = replaying.computed(run)
         if form == "csv":

@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static, TabbedContent, TabPane
 
 from kit.core.errors import ArchiveRefused
-from kit.judge import door
+from kit.judge import admission
 from kit.show.documents import Documents, Recorded, documents_of, recorded, spec_of
 from kit.show.live import eventwords
 from kit.show.live.eventwords import LogLine
@@ -265,7 +265,7 @@ class RunScreen(KitScreen):
 def _fault(run: Path) -> str:
     """Why the run cannot be believed; empty if its files are those that were sealed."""
     try:
-        door.admit(run)
+        admission.admit(run)
     except ArchiveRefused as refused:
         return f"{refused.message}; v says more"
     return ""

@@ -16,7 +16,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from kit.core.errors import KitError
-from kit.judge import door
+from kit.judge import admission
 from kit.judge.verify import LEVELS, Verdict
 from kit.judge.verify.integrity import Altered, altered
 from kit.show.render.console import plain
@@ -216,7 +216,7 @@ class VerifyScreen(KitScreen):
 
 
 def _verified(run: Path) -> tuple[Verdict, tuple[Altered, ...]]:
-    verdict = door.verify(run)
+    verdict = admission.verify(run)
     is_altered = any(check.code == "HASH_MISMATCH" for check in verdict.failures)
     return verdict, altered(run) if is_altered else ()
 
@@ -227,6 +227,6 @@ def _judged(store: Store, run: Path, chosen: Path | None) -> tuple[Path, Compari
     original = chosen or replaying.parent_in(store, run)
     if original is None:
         return None
-    if not door.verify(original).passed:
+    if not admission.verify(original).passed:
         raise KitError("the original does not verify", f"see kit verify {argument(original)}")
     return original, replaying.judge(original, run)
