@@ -2,9 +2,10 @@
 
 Nothing in a run is executed, nothing is written but the verdict that lists show
 (`kit.judge.admission`), and no number is believed: energies and metrics are computed again from
-the raw readings, by today's formulas. Energies are joules, powers watts, times of records nanoseconds on
-the run's own clock; every uncertainty is a standard one (k = 1). What was not measured is None,
-with the reason beside it; it is never 0. A reason (`Reason`) prints as its sentence.
+the raw readings, by today's formulas. Energies are joules, powers watts, times of records
+nanoseconds on the run's own clock; every uncertainty is a standard one (k = 1). What was not
+measured is None, with the reason beside it; it is never 0. A reason (`Reason`) prints as its
+sentence.
 """
 
 from __future__ import annotations
