@@ -31,7 +31,6 @@ from kit.store.store import Store
 
 _POLL_S = 0.1
 _LOG = re.compile(r"launches/\d{3}/container\.log")
-_GRACE_S = 5.0
 
 
 class RunEnded(RunFailed):
