@@ -6,7 +6,6 @@ import datetime
 import getpass
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -131,7 +130,7 @@ def calibrate(
     entry = _entry(section, recorded, result, truth, reference_error)
     possible = not entry["measured"].get("impossible")
     if possible and not dry_run:
-        pdu_calibration.keep(_folder(), alias, entry)
+        pdu_calibration.keep(host.config_path().absolute().parent, alias, entry)
     if json:
         print_json(entry)
     else:
@@ -196,10 +195,6 @@ def _look_up(config: dict[str, Any]) -> None:
             f"{name} cannot be resolved: {error.strerror or error}",
             "check the spelling and the name server, or give the address",
         ) from error
-
-
-def _folder() -> Path:
-    return host.config_path().absolute().parent
 
 
 # --- what a calibration keeps ---------------------------------------------------------------

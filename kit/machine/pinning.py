@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kit.core.errors import KitError, WeightsUnavailable
-from kit.core.model import ImageIdentity, WeightsSpec
+from kit.core.model import WeightsSpec
 from kit.machine import containers, images, weights
 from kit.machine.host import HostConfig
 from kit.machine.weights import hub, origins
@@ -61,12 +61,8 @@ def reference(text: str) -> ImagePin:
     if digest:
         return ImagePin("", f"{text} is pinned, and the engine has it")
     untagged = re.sub(r":[^:/]+$", "", name)
-    best = _best(image)
+    best = image.index_digest or image.manifest_digest or image.image_id
     return ImagePin(f"{untagged}@{best}", f"{untagged}: {best[:19]}…, as the local engine has it")
-
-
-def _best(image: ImageIdentity) -> str:
-    return image.index_digest or image.manifest_digest or image.image_id
 
 
 def _by_hand(reference: str) -> str:

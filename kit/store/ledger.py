@@ -117,11 +117,7 @@ def require(path: Path) -> None:
             f"cannot read {path.name}: {error.strerror}", "check who may read and write the store"
         ) from error
     if not _is_torn_entry(data[data.rfind(b"\n") + 1 :]):
-        raise _not_ours(path)
-
-
-def _not_ours(path: Path) -> UsageError:
-    return UsageError(f"{path.name} is not as kit writes it", "`kit verify --store` says why")
+        raise UsageError(f"{path.name} is not as kit writes it", "`kit verify --store` says why")
 
 
 @contextlib.contextmanager

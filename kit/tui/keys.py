@@ -72,15 +72,11 @@ def _as_it_acts(active: ActiveBinding, says: str, focused: Widget) -> ActiveBind
     return active._replace(binding=shown, tooltip="")
 
 
-def _action_of(active: ActiveBinding) -> tuple[DOMNode, str]:
-    return active.node, active.binding.action
-
-
 def by_action(bindings: Mapping[str, ActiveBinding]) -> list[ActionKeys]:
     """Each named action once, with all of its keys; disabled ones are left out."""
     keys: dict[tuple[DOMNode, str], ActionKeys] = {}
     for key, active in bindings.items():
         if active.enabled and active.binding.description:
             new = ActionKeys(active.node, active.binding, [])
-            keys.setdefault(_action_of(active), new).keys.append(called(key))
+            keys.setdefault((active.node, active.binding.action), new).keys.append(called(key))
     return list(keys.values())

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from kit.core import stats
-from kit.core.model import Phase, Request, Response
+from kit.core.model import Phase, Request
 from kit.core.reason import Reason
 from kit.core.units import NS
 from kit.energy.results.document import (
@@ -129,13 +129,11 @@ def outputs(records: RunRecords, index: int) -> str | None:
 
     None where a request has no answer: an incomplete set of answers cannot be compared.
     """
-    texts = {r.index: r.text_sha256 for r in records.responses.get(index, ()) if _is_measured(r)}
+    texts = {
+        r.index: r.text_sha256 for r in records.responses.get(index, ()) if r.stage == "measured"
+    }
     asked = measured(records, index)
     if not asked or any(r.status != "ok" or r.index not in texts for r in asked):
         return None
     lines = (f"{i}:{texts[i]}\n" for i in sorted(texts))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _is_measured(response: Response) -> bool:
-    return response.stage == "measured"

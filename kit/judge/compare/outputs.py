@@ -7,10 +7,8 @@ the original's as well as the original's own launches agree with one another.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from itertools import combinations
 
-from kit.core.model import Response
 from kit.judge.compare.axis import Axis, Equivalence
 from kit.record.records import RunRecords
 
@@ -66,13 +64,9 @@ def _unanswered(records: RunRecords) -> str:
 def _texts(records: RunRecords) -> list[Texts]:
     """Measured answers by launch and request."""
     return [
-        {r.index: r.text for r in _measured(records.responses[launch])}
+        {r.index: r.text for r in records.responses[launch] if r.stage == "measured"}
         for launch in sorted(records.responses)
     ]
-
-
-def _measured(responses: Sequence[Response]) -> list[Response]:
-    return [r for r in responses if r.stage == "measured"]
 
 
 def _agreement(a: Texts, b: Texts) -> float:

@@ -170,7 +170,7 @@ class Bmc:
         Its Id may be a serial number: the plan calls it by its place in host.toml.
         """
         code = 0
-        for way in _ways():
+        for way in ("EnvironmentMetrics", "Power"):
             path = f"{ROOT}/Chassis/{name}/{way}"
             answer = self.get(path)
             points = tuple(_points(way, self._config, self._site.security))
@@ -201,10 +201,6 @@ def _patiently(bmc: Bmc) -> tuple[Source, ...]:
     except MeterUnavailable:
         bmc.close()
         raise
-
-
-def _ways() -> tuple[str, ...]:
-    return ("EnvironmentMetrics", "Power")
 
 
 def _points(way: str, config: dict[str, Any], security: str) -> Iterator[Point]:

@@ -20,7 +20,7 @@ from kit.show.report.parts import absent, facts, section, table, tag
 def over_the_run(records: RunRecords) -> Markup:
     """Temperature and SM clock of every GPU over the run, and reasons of limited clocks."""
     drawn = chart.context(records)
-    reasons = [row for device in _gpus(records) for row in _reason_rows(records, device)]
+    reasons = [row for gpu in checks.gpus(records) for row in _reason_rows(records, gpu.device)]
     if drawn is None and not reasons:
         return section("Temperature and clocks", tag("p", absent("no GPU was read"), class_="note"))
     heads = ["GPU", "clocks held by", "of the run", "of the measured blocks"]
@@ -35,10 +35,6 @@ def over_the_run(records: RunRecords) -> Markup:
         note="Shares of the readings in which the driver gave that reason for the clocks not "
         "being higher.",
     )
-
-
-def _gpus(records: RunRecords) -> list[str]:
-    return [device.device for device in checks.gpus(records)]
 
 
 def _reason_rows(records: RunRecords, device: str) -> Iterator[list[object]]:

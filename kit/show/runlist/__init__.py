@@ -78,16 +78,14 @@ def batches(store: Store) -> Iterator[list[Row]]:
                     entry = (when, size, read(path))
                     fresh += 1
                 entries[path.name] = entry
-            yield [_judged(entries[path.name][2], path, judged) for path, _, _ in piece]
+            yield [
+                replace(entries[path.name][2], checked=verdicts.of(path, judged))
+                for path, _, _ in piece
+            ]
     finally:
         if len(sealed) >= WORTH_AN_INDEX and (fresh or len(index) > len(sealed)):
             here = {path.name for path, _, _ in sealed}
             keep(store, {n: k for n, k in (index | entries).items() if n in here})
-
-
-def _judged(row: Row, path: Path, cached: Mapping[str, verdicts.StoredVerdict]) -> Row:
-    """The row with the last verdict on the run's present files; nothing is hashed."""
-    return replace(row, checked=verdicts.of(path, cached))
 
 
 def count(store: Store) -> int:
