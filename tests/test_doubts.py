@@ -189,7 +189,7 @@ def test_a_forged_fact_is_no_traceback_and_no_warning(fact: str, honest: RunReco
         records_ = dataclasses.replace(honest, plan=plan)
         with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
             results.to_document(results.compute(records_))
-        assert reads.checks(records_, whole=True)
+        assert reads.checks(records_, is_complete=True)
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

@@ -159,12 +159,12 @@ def over_launches(
         )
         for left in range(len(launches))
     ]
-    fits = [found for found in without if isinstance(found, PerToken)]
+    fits = [fit for fit in without if isinstance(fit, PerToken)]
     if len(fits) < len(launches):
         return fitted
     return fitted._replace(
-        prefill=_jackknifed(fitted.prefill, [found.prefill.value for found in fits]),
-        decode=_jackknifed(fitted.decode, [found.decode.value for found in fits]),
+        prefill=_jackknifed(fitted.prefill, [fit.prefill.value for fit in fits]),
+        decode=_jackknifed(fitted.decode, [fit.decode.value for fit in fits]),
         launches=len(launches),
     )
 

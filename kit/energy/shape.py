@@ -178,17 +178,17 @@ def fit(t: Floats, joules: Floats, variance: Floats, pairs: Pairs, period_s: flo
     if count < 2:
         return Fitted(0.0, LAG_PRIOR_S, 1.0, 0.0, count)
     steps = np.diff([np.interp(x, t, variance) for x in (pairs.begin, pairs.end)], axis=0)[0]
-    known = _variance(t, joules, pairs, period_s)
+    tick_variance = _variance(t, joules, pairs, period_s)
     lags = np.linspace(-_MOST_LAG_S, _MOST_LAG_S, _LAG_STEPS)
     scale, rest = 1.0, np.zeros(count)
     for _ in range(_ROUNDS):
-        expected = scale * steps + known
+        expected = scale * steps + tick_variance
         weights = _student_t_weights(rest**2 / expected) / expected
         costs = np.array([_cost(t, joules, pairs, weights, lag) for lag in lags])
         costs += (lags / LAG_PRIOR_S) ** 2
         lag, u_lag = _lowest(lags, costs)
         rest = _differences(t, joules, pairs, weights, lag)
-        scale = _scale(rest, steps, known, scale)
+        scale = _scale(rest, steps, tick_variance, scale)
     misfit = float(np.mean(rest**2))
     return Fitted(-lag, max(u_lag, _LEAST_LAG_S), scale, misfit, count)
 
@@ -224,15 +224,15 @@ def _lowest(lags: Floats, costs: Floats) -> tuple[float, float]:
     return lag, 1 / math.sqrt(second)
 
 
-def _scale(rest: Floats, steps: Floats, known: Floats, before: float) -> float:
+def _scale(rest: Floats, steps: Floats, variance: Floats, before: float) -> float:
     """How much larger the differences are than expected, drawn to 1 where few ticks tell it.
 
     A pair counts by how much of its expected variance is the shape's: one between which the power
     never changed says nothing.
     """
-    factors = steps / (steps + known)
-    heavy = _student_t_weights(rest**2 / (before * steps + known))
-    ratio = heavy * np.maximum(rest**2 - known, 0.0) / (steps + known)
+    factors = steps / (steps + variance)
+    heavy = _student_t_weights(rest**2 / (before * steps + variance))
+    ratio = heavy * np.maximum(rest**2 - variance, 0.0) / (steps + variance)
     total = float(ratio.sum()) + _PRIOR_TICKS
     return max(_LEAST_SCALE, total / (float(factors.sum()) + _PRIOR_TICKS))
 
@@ -262,11 +262,11 @@ def late(
 
 def _variance(t: Floats, joules: Floats, pairs: Pairs, period_s: float) -> Floats:
     """Variance of the differences by the ticks' own times, and by steps of power about them."""
-    found = np.full(len(pairs.joules), 1e-6)
+    variance = np.full(len(pairs.joules), 1e-6)
     for tick in (pairs.begin, pairs.end):
         before, here, after = (_power(t, joules, tick + s * period_s * 1e9) for s in (-1, 0, 1))
-        found += (pairs.u * here) ** 2 + ((after - before) * period_s * MEAN_EDGE) ** 2
-    return found
+        variance += (pairs.u * here) ** 2 + ((after - before) * period_s * MEAN_EDGE) ** 2
+    return variance
 
 
 def _power(t: Floats, joules: Floats, at: Floats) -> Floats:

@@ -59,7 +59,7 @@ def shown(name: str, rows: dict[str, list[tuple[int, int]]], facts: dict[str, An
         samples=SimpleNamespace(get=lambda d, q: series.get((d, q))),
     )
     assert len(events) > 30
-    return [c.message for c in live.checks(records, whole=True) if c.status != "PASS"]
+    return [c.message for c in live.checks(records, is_complete=True) if c.status != "PASS"]
 
 
 @pytest.mark.parametrize("garbage", [0.0, 0.3, 0.9, 1.0])

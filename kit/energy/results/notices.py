@@ -32,9 +32,9 @@ Note = Callable[[Reason], None]
 
 def notices(records: RunRecords, energy: Energy, launches: list[Launch]) -> tuple[Notice, ...]:
     """Every notice of a run; one that several launches share is listed once, with their numbers."""
-    found = [Reason("SAMPLER_GAP", said=gap) for gap in records.samples.gaps]
-    found += _doubts(energy.doubts())
-    found += _caps(records)
+    reasons = [Reason("SAMPLER_GAP", said=gap) for gap in records.samples.gaps]
+    reasons += _doubts(energy.doubts())
+    reasons += _caps(records)
     shared: dict[Reason, list[int]] = {}
     for launch in launches:
 
@@ -47,9 +47,9 @@ def notices(records: RunRecords, energy: Energy, launches: list[Launch]) -> tupl
         for notice in _foreign(records, launch.index):
             note(notice)
     lost = [Reason("SAMPLER_LOST", said=str(e.data.get("message"))) for e in records.losses]
-    told = [Notice(n.code, **n.values, launches=numbers) for n, numbers in shared.items()]
-    before, after = ([Notice(n.code, **n.values) for n in of] for of in (found, lost))
-    return (*before, *told, *after)
+    of_launches = [Notice(n.code, **n.values, launches=numbers) for n, numbers in shared.items()]
+    before, after = ([Notice(n.code, **n.values) for n in of] for of in (reasons, lost))
+    return (*before, *of_launches, *after)
 
 
 def _doubts(doubts: Sequence[Doubt]) -> Iterator[Reason]:

@@ -91,8 +91,8 @@ def _quoted(value: Any) -> Iterator[str]:
     if isinstance(value, Reason):
         yield from _quoted(list(value.values.values()))
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _quoted(each)
+        for item in value:
+            yield from _quoted(item)
     elif isinstance(value, str):
         yield value
 

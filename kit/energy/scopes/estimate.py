@@ -49,8 +49,8 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
 
 
 def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
-    found = curve(device, sifted.samples)
-    return Ways((explained(found, sifted.dropped(device.device, QUANTITY)),) if found else (), ())
+    energy = curve(device, sifted.samples)
+    return Ways((explained(energy, sifted.dropped(device.device, QUANTITY)),) if energy else (), ())
 
 
 def _period_s(facts: QuantityFacts) -> float:

@@ -183,11 +183,11 @@ def _unread(facts: QuantityFacts) -> Reason:
 
 
 def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
-    found = curve(device, sifted.samples)
-    if found is None:
+    energy = curve(device, sifted.samples)
+    if energy is None:
         return Ways((), ())
-    found = explained(found, sifted.dropped(device.device, POWER))
-    return Ways((found,), _against_register(device, sifted.samples))
+    energy = explained(energy, sifted.dropped(device.device, POWER))
+    return Ways((energy,), _against_register(device, sifted.samples))
 
 
 def _poll_s(facts: QuantityFacts) -> float:

@@ -68,7 +68,7 @@ def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
             failure="the Python packages could not be fetched",
             remedy=REMEDY,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
-            each=count,
+            on_line=count,
             stdin=json.dumps(msgspec.to_builtins(missing)),
         )
         for path in Path(work).iterdir():

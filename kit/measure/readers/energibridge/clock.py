@@ -51,11 +51,11 @@ class _Step(NamedTuple):
     before: int
     after: int
     clock: float
-    said: float
+    delta: float
 
     @property
     def is_odd(self) -> bool:
-        late = self.clock - self.said
+        late = self.clock - self.delta
         return late > max(_ROOM_MS, _ROOM_SHARE * self.clock) or -late > _EARLY_MS
 
 
@@ -169,7 +169,7 @@ def _refuse_clock(
         step = odd[0]
         refuse(
             f"{name} line {lines[step.after]}: Time moves by {step.clock:.0f} ms where Delta says "
-            f"{step.said:.0f} ms, and so in {many} lines: rows are missing, or Time is not in "
+            f"{step.delta:.0f} ms, and so in {many} lines: rows are missing, or Time is not in "
             "milliseconds"
         )
     refuse(f"{name} line {lines[stray[0]]}: Time runs backwards, in {many} lines")
@@ -180,7 +180,7 @@ def _settled(
 ) -> tuple[float, str]:
     """How long an inconsistent step took (ms), and a note on it."""
     where = f"line {lines[step.after]}"
-    delta = max(step.said, 0.0)
+    delta = max(step.delta, 0.0)
     if step.clock < delta:
         back = delta - step.clock
         return delta, f"{where}: the wall clock was set back by {back:.0f} ms: Delta is taken"
