@@ -62,7 +62,7 @@ class Runners:
 
     def joined(self, name: str, seconds: float = 0.3, *more: str) -> subprocess.Popen[str]:
         process = self.start(name, seconds, *more)
-        assert said(process) == "joined"
+        assert next_line(process) == "joined"
         return process
 
     def lines(self) -> list[str]:
@@ -75,7 +75,7 @@ def runners(tmp_path: Path) -> Iterator[Runners]:
         yield Runners(held, tmp_path)
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def next_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
@@ -133,7 +133,7 @@ def test_a_killed_waiter_holds_nobody_up(runners: Runners) -> None:
 @pytest.mark.slow
 def test_a_stopped_runner_still_holds_its_place(runners: Runners) -> None:
     first, second = runners.joined("e1", 0.5), runners.joined("e2")
-    assert said(first) == "begun"
+    assert next_line(first) == "begun"
     first.send_signal(signal.SIGSTOP)
     time.sleep(1.5)
     assert queue.waiting("e2") is not None
@@ -308,7 +308,7 @@ def test_no_run_begins_beside_one_whose_ticket_was_deleted(
     """The next run sees nobody before it and plans; it begins when the first one has ended."""
     place = folder()
     first = runners.joined("e1", 2)
-    assert said(first) == "begun"
+    assert next_line(first) == "begun"
     second = runners.joined("e2", 0.1, "1")
     remove(place)
     third = runners.joined("e3", 0.1, "0.3")

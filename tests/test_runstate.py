@@ -40,7 +40,7 @@ class Run:
         return self
 
 
-def told(tmp_path: Path) -> RunSnapshot:
+def half_a_story(tmp_path: Path) -> RunSnapshot:
     """A story's first launch and half of its second."""
     story = Story(tmp_path)
     story.begin("ab12cd34")
@@ -53,7 +53,7 @@ def told(tmp_path: Path) -> RunSnapshot:
 
 
 def test_a_story(tmp_path: Path) -> None:
-    snapshot = told(tmp_path)
+    snapshot = half_a_story(tmp_path)
     assert (snapshot.id, snapshot.launch, snapshot.launches) == ("ab12cd34", 1, 3)
     assert snapshot.step and snapshot.step.phase == "measured" and snapshot.step.t1 is None
     assert snapshot.done()["startup", None] == pytest.approx(20.0)
@@ -69,7 +69,7 @@ def test_a_story(tmp_path: Path) -> None:
 
 
 def test_each_device_has_its_own_part_of_the_energy(tmp_path: Path) -> None:
-    snapshot = told(tmp_path)
+    snapshot = half_a_story(tmp_path)
     gpu = snapshot.energy[0]
     of = snapshot.device_energy
     assert set(of) == {"gpu0", "gpu1", "pdu:a:1", "host"}

@@ -26,7 +26,9 @@ from kit.show import prometheus
 Samples = dict[tuple[str, ...], float]
 
 
-def seen(scope: str, watts: float | None, joules: float | None, **changes: Any) -> DeviceState:
+def device_state(
+    scope: str, watts: float | None, joules: float | None, **changes: Any
+) -> DeviceState:
     usual: dict[str, Any] = {
         "scope": scope,
         "summed": True,
@@ -95,7 +97,7 @@ def scraped() -> Iterator[Scraped]:
 
 def test_power_and_energy_by_scope_and_device() -> None:
     with scraped() as x:
-        x.show(gpu0=seen("gpu", 400.0, 800.0), cpu0=seen("cpu", 90.0, 180.0))
+        x.show(gpu0=device_state("gpu", 400.0, 800.0), cpu0=device_state("cpu", 90.0, 180.0))
         metrics = x.metrics()
     assert metrics["kit_power_watts"] == {("gpu", "gpu0"): 400.0, ("cpu", "cpu0"): 90.0}
     assert metrics["kit_energy_joules_total"] == {("gpu", "gpu0"): 800.0, ("cpu", "cpu0"): 180.0}
@@ -103,7 +105,7 @@ def test_power_and_energy_by_scope_and_device() -> None:
 
 def test_what_is_not_known_is_absent_and_never_zero() -> None:
     with scraped() as x:
-        x.show(gpu0=seen("gpu", None, None), gpu1=seen("gpu", 5.0, float("nan")))
+        x.show(gpu0=device_state("gpu", None, None), gpu1=device_state("gpu", 5.0, float("nan")))
         text, metrics = x.text(), x.metrics()
     assert metrics["kit_power_watts"] == {("gpu", "gpu1"): 5.0}
     assert "kit_energy_joules_total{" not in text and "kit_scope_power_watts{" not in text
@@ -120,7 +122,7 @@ def test_an_energy_never_goes_down() -> None:
     with scraped() as x:
         shown = []
         for joules in (100.0, 60.0, None, 90.0, 130.0):
-            x.show(gpu0=seen("gpu", 10.0, joules))
+            x.show(gpu0=device_state("gpu", 10.0, joules))
             metrics = x.metrics()
             for name in ("kit_energy_joules_total", "kit_scope_energy_joules_total"):
                 shown.append(next(iter(metrics.get(name, {}).values()), None))
@@ -130,11 +132,11 @@ def test_an_energy_never_goes_down() -> None:
 def test_scopes_are_totalled_each_alone() -> None:
     with scraped() as x:
         x.show(
-            gpu0=seen("gpu", 400.0, 800.0),
-            gpu1=seen("gpu", 300.0, 600.0),
-            die=seen("gpu", 300.0, 600.0, summed=False),
-            wall=seen("wall", 1100.0, 2200.0),
-            host=seen("estimate", 80.0, 160.0),
+            gpu0=device_state("gpu", 400.0, 800.0),
+            gpu1=device_state("gpu", 300.0, 600.0),
+            die=device_state("gpu", 300.0, 600.0, summed=False),
+            wall=device_state("wall", 1100.0, 2200.0),
+            host=device_state("estimate", 80.0, 160.0),
         )
         metrics = x.metrics()
     assert metrics["kit_scope_power_watts"] == {
@@ -156,7 +158,7 @@ def test_context_is_in_base_units() -> None:
         "processes": 2,
     }
     with scraped() as x:
-        x.show(gpu0=seen("gpu", 1.0, 1.0, context=context))
+        x.show(gpu0=device_state("gpu", 1.0, 1.0, context=context))
         metrics = x.metrics()
     key = ("gpu", "gpu0")
     assert metrics["kit_temperature_celsius"] == {key: 61.0}
@@ -205,7 +207,7 @@ def test_the_command_serves_what_it_watches(
     scraped_text: list[str] = []
 
     def source(*_: Any) -> Iterator[Snapshot]:
-        yield Snapshot(1.0, {"gpu0": seen("gpu", 400.0, 800.0)}, {})
+        yield Snapshot(1.0, {"gpu0": device_state("gpu", 400.0, 800.0)}, {})
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             scraped_text.append(answer.read().decode())
 

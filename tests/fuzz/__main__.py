@@ -99,7 +99,7 @@ class Fuzz:
         except Hang:
             self.faults.append((seed, face, f"longer than {faces.LIMIT_S} s"))
         except BaseException as error:
-            self.faults.append((seed, face, _told(error)))
+            self.faults.append((seed, face, _summary(error)))
 
 
 def _know_sound(original: Path) -> None:
@@ -110,7 +110,7 @@ def _know_sound(original: Path) -> None:
     )
 
 
-def _told(error: BaseException) -> str:
+def _summary(error: BaseException) -> str:
     """The innermost places of a traceback, and the error's kind first."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames)]

@@ -92,11 +92,11 @@ class OddAgent:
         oids = [str(oid) for oid, _ in snmp.apiPDU.get_varbinds(asked)]
         if any(self._is_silent(kind, oid) for oid in oids):
             return None
-        values = [self._found(snmp, kind, oid) for oid in oids]
+        values = [self._value_at(snmp, kind, oid) for oid in oids]
         snmp.apiPDU.set_varbinds(snmp.apiMessage.get_pdu(response), values)
         return bytes(encoder.encode(response))
 
-    def _found(self, snmp: Any, kind: str, oid: str) -> tuple[Any, Any]:
+    def _value_at(self, snmp: Any, kind: str, oid: str) -> tuple[Any, Any]:
         at = self._after(oid) if kind == "next" else oid
         if at is None:
             return snmp.ObjectIdentifier(oid), snmp.EndOfMibView("")

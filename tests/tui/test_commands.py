@@ -18,7 +18,7 @@ from kit.tui.app import KitApp
 from kit.tui.commands import OF_THE_STORE, in_prose, with_store
 from kit.tui.screen import KitScreen
 from tests.tui.conftest import drawn
-from tests.tui.waiting import told
+from tests.tui.waiting import notifications
 
 
 def test_every_command_with_an_option_for_the_store_is_known() -> None:
@@ -79,7 +79,7 @@ async def test_what_is_shown_copied_and_told_names_the_store(store: Store) -> No
         assert app.clipboard == "kit ls --runs 'my runs'"
         screen.show_error(UsageError("no such run", "see `kit ls`"))
         await pilot.pause()
-        assert "`kit ls --runs 'my runs'`" in told(app)
+        assert "`kit ls --runs 'my runs'`" in notifications(app)
 
 
 @pytest.mark.parametrize(

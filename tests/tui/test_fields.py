@@ -115,14 +115,14 @@ def test_json_fields() -> None:
 
 
 def test_sections_sum_up_what_they_hold() -> None:
-    def told(key: str, document: Any = QUICKSTART) -> str:
+    def summary(key: str, document: Any = QUICKSTART) -> str:
         return values.summary(at(document, key), document.get(key, ABSENT))
 
-    assert told("meters") == "nvml, rapl, estimate"
-    assert told("devices") == "default"
-    assert told("sampling") == "temperature 0 · seed 1"
-    assert told("workload") == "prompts · options 2 set"
-    assert told("weights", {**QUICKSTART, "weights": None}) == "none"
+    assert summary("meters") == "nvml, rapl, estimate"
+    assert summary("devices") == "default"
+    assert summary("sampling") == "temperature 0 · seed 1"
+    assert summary("workload") == "prompts · options 2 set"
+    assert summary("weights", {**QUICKSTART, "weights": None}) == "none"
 
 
 # --- edits that are more than one value ---------------------------------------------------------
