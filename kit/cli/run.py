@@ -164,7 +164,7 @@ def replay(
 
 
 def _agreed(undertaking: replaying.Undertaking, yes: bool) -> replaying.Undertaking:
-    """``found``, after it was shown and a person, or --yes, agreed to it.
+    """``undertaking``, after it was shown and a person, or --yes, agreed to it.
 
     Raises:
         Blocked: something is missing that a yes would not provide.

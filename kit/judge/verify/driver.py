@@ -35,7 +35,7 @@ def checks(records: RunRecords, *, is_complete: bool) -> list[Check]:
     """Compare every stage of every launch with its records, and every answer with the server's.
 
     Args:
-        whole: the run is complete, so that its driver must have reported everything.
+        is_complete: the run is complete, so that its driver must have reported everything.
     """
     try:
         problems = [*_stages(records, is_complete), *_answers(records)]

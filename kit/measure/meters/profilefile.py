@@ -33,7 +33,7 @@ def load(
     Args:
         problems: what is wrong with a profile, each in words.
         word: what it is a profile of, for messages.
-        known: the names that a message offers.
+        names: the names that a message offers.
 
     Raises:
         MeterUnavailable: there is none, or it contradicts itself.
