@@ -35,20 +35,20 @@ def timed(arguments: list[str]) -> float:
 def measure(name: str, arguments: list[str]) -> None:
     """Print a row of the table."""
     timed(arguments)
-    found = sorted(timed(arguments) for _ in range(REPEATS))
+    times = sorted(timed(arguments) for _ in range(REPEATS))
     goal = GOALS_MS[name.partition(",")[0]]
-    median = statistics.median(found)
+    median = statistics.median(times)
     verdict = "met" if median <= goal else "MISSED"
-    print(f"{name:<42}{median:>8.0f}{found[0]:>8.0f}{found[-1]:>8.0f}{goal:>8}  {verdict}")
+    print(f"{name:<42}{median:>8.0f}{times[0]:>8.0f}{times[-1]:>8.0f}{goal:>8}  {verdict}")
 
 
 def main() -> None:
     print(f"{'whole process, ms':<42}{'median':>8}{'least':>8}{'most':>8}{'goal':>8}")
     measure("kit --help", ["--help"])
     with tempfile.TemporaryDirectory() as folder:
-        given = [Path(a) for a in sys.argv[1:]]
+        paths = [Path(a) for a in sys.argv[1:]]
         committed = sorted(p.parent for p in (ROOT / "runs").glob("*/manifest.json"))
-        for run in given or committed or [golden.build(Path(folder) / "runs")]:
+        for run in paths or committed or [golden.build(Path(folder) / "runs")]:
             size = sum(f.stat().st_size for f in run.rglob("*") if f.is_file())
             measure(f"kit verify, {run.name[:12]} ({size / 1e6:.1f} MB)", ["verify", str(run)])
 

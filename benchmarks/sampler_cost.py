@@ -76,22 +76,22 @@ def measure(library: Path, out: Path, gpus: int, seconds: float) -> None:
     line("CPU of one core", percent, CPU_TARGETS[gpus], "%")
     line("late p99, quick tiers", report["late_p99_ns"] * 1e-6, LATE_TARGET_MS, "ms")
     line("deadlines missed", sum(report["overruns"].values()), 0, "")
-    found = samples.from_csv(sampled.files())
-    line("rows lost", len(found.gaps), 0, "")
+    readings = samples.from_csv(sampled.files())
+    line("rows lost", len(readings.gaps), 0, "")
     print(
         f"    {report['rows']} rows, {len(data) * per_hour:.0f} MB a GPU-hour, "
         f"{len(zlib.compress(data)) * per_hour:.1f} MB deflated"
     )
     line("late p99, a bare sleeper", late_ms(), None, "ms")
-    windows(fake, plan, found, sampled.origin, t0, t1)
+    windows(fake, plan, readings, sampled.origin, t0, t1)
 
 
 def windows(
-    fake: Fake, plan: MeterPlan, found: samples.Samples, origin: int, t0: int, t1: int
+    fake: Fake, plan: MeterPlan, readings: samples.Samples, origin: int, t0: int, t1: int
 ) -> None:
     """Errors of random windows of gpu0 against the truth, and how often u covers them."""
     one = msgspec.structs.replace(plan, devices=plan.devices[:1])
-    computed = energy.Energy(found, [one])
+    computed = energy.Energy(readings, [one])
     chance = random.Random(1)
     for length, target in WINDOW_TARGETS.items():
         errors, covered = [], 0

@@ -46,10 +46,10 @@ class Program:
     def read(self, seconds: float) -> bytes:
         """What comes within ``seconds``, at once where something came."""
         ready, _, _ = select.select([self._fd], [], [], seconds)
-        found = os.read(self._fd, 1 << 16) if ready else b""
-        self.bytes += len(found)
-        self.seen = (self.seen + found)[-(1 << 20) :]
-        return found
+        data = os.read(self._fd, 1 << 16) if ready else b""
+        self.bytes += len(data)
+        self.seen = (self.seen + data)[-(1 << 20) :]
+        return data
 
     def until(self, wanted: bytes, seconds: float = 20.0) -> float:
         """Seconds since now until ``wanted`` came."""
@@ -81,13 +81,13 @@ class Program:
 
 def first_paint_s() -> list[float]:
     """From the start of the process to the list of runs, s."""
-    found = []
+    times = []
     for _ in range(STARTS):
         program = Program()
         program.until(b"h200-smollm2")
-        found.append(time.monotonic() - program.begun)
+        times.append(time.monotonic() - program.begun)
         program.end()
-    return found
+    return times
 
 
 def key_echo_s() -> list[float]:
@@ -97,14 +97,14 @@ def key_echo_s() -> list[float]:
     program.quiet()
     program.press("/")
     program.quiet()
-    found = []
+    times = []
     for index in range(KEYS):
         letter = "xyzvw"[index % 5]
         program.press(letter)
-        found.append(program.until(letter.encode(), 5))
+        times.append(program.until(letter.encode(), 5))
         program.quiet(0.15)
     program.end()
-    return found
+    return times
 
 
 def watching() -> tuple[float, float]:
@@ -118,9 +118,9 @@ def watching() -> tuple[float, float]:
     while time.monotonic() - begun < WATCHED_S:
         program.read(0.2)
     seconds = time.monotonic() - begun
-    found = (program.bytes - before) / seconds, (program.cpu_s() - cpu) / seconds
+    costs = (program.bytes - before) / seconds, (program.cpu_s() - cpu) / seconds
     program.end()
-    return found
+    return costs
 
 
 def to_recording(program: Program) -> None:
@@ -142,8 +142,8 @@ def main() -> None:
     echo.sort()
     print(f"first paint        {statistics.median(paint):.2f} s median of {STARTS}   budget 0.8 s")
     p95 = echo[int(0.95 * (len(echo) - 1))]
-    told = f"{1e3 * statistics.median(echo):.0f} / {1e3 * p95:.0f} / {1e3 * echo[-1]:.0f}"
-    print(f"key echo           {told} ms p50/p95/max of {KEYS}   budget p95 50 ms")
+    text = f"{1e3 * statistics.median(echo):.0f} / {1e3 * p95:.0f} / {1e3 * echo[-1]:.0f}"
+    print(f"key echo           {text} ms p50/p95/max of {KEYS}   budget p95 50 ms")
     print(f"over the link      {rate / 1e3:.1f} kB/s   budget 24 kB/s")
     print(f"CPU                {100 * share:.1f}% of a core   budget 6%")
 

@@ -147,11 +147,11 @@ SENSORS = {
 
 def seen(of: Load, sensor: Sensor, seconds: float, chance: np.random.Generator) -> Samples:
     """What kit's sampler would have written of it."""
-    found = {
+    readings = {
         ("gpu0", "gpu_power_sample"): _sampled(of, sensor, seconds, chance),
         ("gpu0", "gpu_energy"): _counted(of, sensor, seconds, chance),
     }
-    return Samples(found, (), {})
+    return Samples(readings, (), {})
 
 
 def _sampled(of: Load, s: Sensor, seconds: float, chance: np.random.Generator) -> Series:
@@ -162,9 +162,9 @@ def _sampled(of: Load, s: Sensor, seconds: float, chance: np.random.Generator) -
     beside = np.mod(slots, s.tick) < s.period  # taken while the counter is published
     late = np.abs(chance.normal(0, s.stamp_jitter, len(slots)))
     late += 0.5 * s.period * (beside & (chance.random(len(slots)) < s.held_up))
-    kept = chance.random(len(slots)) >= s.missing
-    t = np.maximum.accumulate(((slots + late) * _NS).astype(np.int64))[kept]
-    return _series(t, t, np.round(watts[kept] * 1e3).astype(np.int64))
+    arrived = chance.random(len(slots)) >= s.missing
+    t = np.maximum.accumulate(((slots + late) * _NS).astype(np.int64))[arrived]
+    return _series(t, t, np.round(watts[arrived] * 1e3).astype(np.int64))
 
 
 def _counted(of: Load, s: Sensor, seconds: float, chance: np.random.Generator) -> Series:
@@ -175,9 +175,9 @@ def _counted(of: Load, s: Sensor, seconds: float, chance: np.random.Generator) -
     begin = _asked(s, seconds, chance)
     took = s.latency * (0.85 + 0.15 * chance.exponential(1.0, len(begin)))
     taken = begin + took * chance.uniform(0.2, 0.9)
-    told = raw[np.searchsorted(ticks, taken) - 1]
+    counts = raw[np.searchsorted(ticks, taken) - 1]
     t0, t1 = (begin * _NS).astype(np.int64), ((begin + took) * _NS).astype(np.int64)
-    return _series(t0, t1, told)
+    return _series(t0, t1, counts)
 
 
 def _asked(s: Sensor, seconds: float, chance: np.random.Generator) -> Floats:
@@ -231,7 +231,7 @@ def simulated(
     name: str, sensor: Sensor, length: float, runs: int, windows: int, seconds: float = 60.0
 ) -> Errors:
     """Windows of ``length`` seconds that begin anywhere, over ``runs`` runs of one load."""
-    found: list[tuple[float, float]] = []
+    errors: list[tuple[float, float]] = []
     for seed in range(runs):
         chance = np.random.default_rng([seed, *name.encode()])
         of = load(LOADS[name](chance), seconds)
@@ -239,8 +239,8 @@ def simulated(
         for start in chance.uniform(1.5, seconds - length - 1.5, windows):
             t0, t1 = round(start * _NS), round((start + length) * _NS)
             truth = float(of.joules(t1 / _NS) - of.joules(t0 / _NS))
-            found.append(_one(energy, t0, t1, truth, 0.0))
-    return Errors(*np.array(found).T)
+            errors.append(_one(energy, t0, t1, truth, 0.0))
+    return Errors(*np.array(errors).T)
 
 
 def _one(energy: Energy, t0: int, t1: int, truth: float, u_truth: float) -> tuple[float, float]:
@@ -265,7 +265,7 @@ def recorded(folder: Path, length: float) -> Iterator[tuple[str, Errors]]:
     sharp, joules = _sharp(ticks.t, t0, t1, raw), ticks.raw * 1e-3
     watts = np.gradient(joules, ticks.t) * _NS
     energy, count = Energy(read, meters), round(length * _NS / ticks.period_ns)
-    found = []
+    errors = []
     for a in range(len(ticks.t) - count):
         b = a + count
         if not (sharp[a] and sharp[b]):
@@ -273,8 +273,8 @@ def recorded(folder: Path, length: float) -> Iterator[tuple[str, Errors]]:
         u = REFERENCE_S * float(np.hypot(watts[a], watts[b]))
         window = round(ticks.t[a]), round(ticks.t[b])
         if energy.of(*window)[0].joules is not None:
-            found.append(_one(energy, *window, float(joules[b] - joules[a]), u))
-    yield f"{folder.name}: {len(found)} windows", Errors(*np.array(found).T)
+            errors.append(_one(energy, *window, float(joules[b] - joules[a]), u))
+    yield f"{folder.name}: {len(errors)} windows", Errors(*np.array(errors).T)
 
 
 def _opened(path: Path) -> bytes:
@@ -293,9 +293,9 @@ def _sharp(ticks: Floats, t0: Any, t1: Any, raw: Any) -> npt.NDArray[np.bool_]:
 
 def line(name: str, errors: Sequence[Errors]) -> str:
     cells = []
-    for length, found in zip(LENGTHS_S, errors, strict=True):
-        mark = "!" if found.rms > TARGETS.get(length, np.inf) else " "
-        cells.append(f"{found.rms:6.3f}{mark} {100 * found.cover:5.1f}")
+    for length, errors_of_length in zip(LENGTHS_S, errors, strict=True):
+        mark = "!" if errors_of_length.rms > TARGETS.get(length, np.inf) else " "
+        cells.append(f"{errors_of_length.rms:6.3f}{mark} {100 * errors_of_length.cover:5.1f}")
     return f"{name:42}" + "   ".join(cells)
 
 

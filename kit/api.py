@@ -1,10 +1,11 @@
 """The public Python API: what a notebook needs of a sealed run, as typed records. ``import kit``.
 
 Nothing in a run is executed, nothing is written but the verdict that lists show
-(`kit.judge.door`), and no number is believed: energies and metrics are computed again from the raw
-readings, by today's formulas. Energies are joules, powers watts, times of records nanoseconds on
-the run's own clock; every uncertainty is a standard one (k = 1). What was not measured is None,
-with the reason beside it; it is never 0. A reason (`Reason`) prints as its sentence.
+(`kit.judge.admission`), and no number is believed: energies and metrics are computed again from
+the raw readings, by today's formulas. Energies are joules, powers watts, times of records
+nanoseconds on the run's own clock; every uncertainty is a standard one (k = 1). What was not
+measured is None, with the reason beside it; it is never 0. A reason (`Reason`) prints as its
+sentence.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from kit.energy.reasons import Notice, notices
 from kit.energy.results import document
 from kit.energy.results.document import Metric, NetEnergy, Phase
 from kit.energy.value import EnergyValue
-from kit.judge import door
+from kit.judge import admission
 from kit.judge.compare import Comparison
 from kit.judge.verify import Verdict
 from kit.record import archive, manifest
@@ -163,9 +164,11 @@ class Run:
             why = facts.reason or "it was not read"
             those = ", ".join(" ".join(pair) for pair in self.quantities) or "nothing was read"
             raise UsageError(f"there is no {name} of {device}: {why}", f"choose from: {those}")
-        known = QUANTITIES[name]
+        quantity = QUANTITIES[name]
         values = series.raw.astype(float) * scale_of(name, facts)
-        return Readings(series.t, values, known.unit, known.kind, series.raw, series.error_times)
+        return Readings(
+            series.t, values, quantity.unit, quantity.kind, series.raw, series.error_times
+        )
 
     def _facts(self, device: str, name: str) -> QuantityFacts:
         of = (
@@ -186,7 +189,7 @@ def verify(path: PathLike) -> Verdict:
     Raises:
         UsageError: nothing is there, or it cannot be read.
     """
-    return door.verify(_at(path))
+    return admission.verify(_at(path))
 
 
 def load(path: PathLike) -> Run:
@@ -201,22 +204,22 @@ def load(path: PathLike) -> Run:
     from kit.judge.replay import outcome
 
     run = _at(path)
-    door.admit(run, records=True)
+    admission.admit(run, records=True)
     with archive.open_source(run) as source:
         data, listed = manifest.read(source)
-    with door.malformed(run):
-        records, found = outcome.computed(run)
+    with admission.malformed(run):
+        records, run_results = outcome.computed(run)
         return Run(
             hash=manifest.run_hash(data),
             status=listed.status,
             reason=listed.reason,
             spec=records.spec,
             plan=records.plan,
-            launches=tuple(_launch(launch, records) for launch in found.launches),
-            metrics=found.metrics,
-            notices=tuple(notices(found.notices, len(found.launches))),
+            launches=tuple(_launch(launch, records) for launch in run_results.launches),
+            metrics=run_results.metrics,
+            notices=tuple(notices(run_results.notices, len(run_results.launches))),
             environment=records.env_start,
-            results=results.to_document(found),
+            results=results.to_document(run_results),
             _records=records,
         )
 
@@ -243,11 +246,11 @@ def compare(original: PathLike, new: PathLike) -> Comparison:
 
     pair = _at(original), _at(new)
     for run in pair:
-        door.admit(run, records=True)
-    with door.malformed(pair[1]):
+        admission.admit(run, records=True)
+    with admission.malformed(pair[1]):
         return outcome.judge(*pair)
 
 
-def _launch(found: document.Launch, records: RunRecords) -> Launch:
-    own = {name: getattr(found, name) for name in found.__struct_fields__}
-    return Launch(**own, requests=records.requests.get(found.index, ()))
+def _launch(launch: document.Launch, records: RunRecords) -> Launch:
+    own = {name: getattr(launch, name) for name in launch.__struct_fields__}
+    return Launch(**own, requests=records.requests.get(launch.index, ()))

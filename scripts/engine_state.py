@@ -16,15 +16,15 @@ from kit.machine.containers import endpoint
 
 def main() -> int:
     try:
-        found = endpoint.find(os.environ)
+        address = endpoint.find(os.environ)
         containers.connect()
     except KitError as error:
         print(error.message, file=sys.stderr)
-        if "found" not in locals() or found.source != "default":
+        if "found" not in locals() or address.source != "default":
             print(error.remedy, file=sys.stderr)
             return 12
         return 11 if isinstance(error.__cause__, PermissionError) else 10
-    print(f"a container engine answers at {found.path}", file=sys.stderr)
+    print(f"a container engine answers at {address.path}", file=sys.stderr)
     return 0
 
 

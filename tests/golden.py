@@ -220,8 +220,8 @@ def findings(script: Script) -> list[dict[str, str]]:
         "gpu_energy": {"gpu0": 125_000},
         "other_runs": [],
     }
-    found = preflight.check(script.plan, script.spec, gathered)
-    return [{"code": f.code, "level": f.level, "message": f.message} for f in found]
+    result = preflight.check(script.plan, script.spec, gathered)
+    return [{"code": f.code, "level": f.level, "message": f.message} for f in result]
 
 
 def meters() -> tuple[MeterPlan, ...]:
@@ -264,8 +264,8 @@ def records_of(script: Script) -> int:
     }
     journal.add("run.registered", **registered)
     flight.register(registered)
-    for found in findings(script):
-        journal.add("finding", **found)
+    for finding in findings(script):
+        journal.add("finding", **finding)
     clock.t = 90 * MS
     journal.add("sampler.started", meter="local")
     clock.t = script.begun = 100 * MS
@@ -308,8 +308,8 @@ def launch(script: Script, journal: Journal, index: int) -> None:
         if name == "measured":
             with phase(journal, index, "loaded_idle", "before"):
                 pass_time(script, journal, script.clock.t + loaded_ns)
-        found, stages[name] = stage(script, journal, index, name)
-        pairs += found
+        requests, stages[name] = stage(script, journal, index, name)
+        pairs += requests
     with phase(journal, index, "loaded_idle", "after"):
         pass_time(script, journal, script.clock.t + loaded_ns)
     write_launch(script, index, pairs, stages)
@@ -346,8 +346,8 @@ def tell(script: Script, journal: Journal) -> None:
     clock = script.clock
     if (clock.t - script.begun) // LIVE_NS % (ANCHOR_NS // LIVE_NS) == 1:
         journal.add("clock.anchor", **clock.anchor())
-    told = {"power": script.live.watts(clock.t), "joules": script.live.joules()}
-    journal.add("live", **told)
+    data = {"power": script.live.watts(clock.t), "joules": script.live.joules()}
+    journal.add("live", **data)
 
 
 def stage(
@@ -364,11 +364,11 @@ def stage(
         pass_time(script, journal, t)
         wall = script.clock.t - begin
         pass_time(script, journal, t + 10 * MS)
-    said = {"ok": len(pairs), "failed": 0, "cpu_share": 0.01, "lag_p99_ns": 0}
-    journal.add("stage.done", launch=index, stage=name, **said)
+    counts = {"ok": len(pairs), "failed": 0, "cpu_share": 0.01, "lag_p99_ns": 0}
+    journal.add("stage.done", launch=index, stage=name, **counts)
     chunks = sum(len(response.chunk_times) for _, response in pairs)
     own = {"requests": len(pairs), "chunks": chunks, "reads": chunks, "lag_max_ns": 0}
-    return pairs, {**said, **own, "wall_ns": wall, "cpu_ns": wall // 100, "parse_cpu_ns": 1000}
+    return pairs, {**counts, **own, "wall_ns": wall, "cpu_ns": wall // 100, "parse_cpu_ns": 1000}
 
 
 def exchange(scheduled: ScheduledRequest, sent: int) -> tuple[Request, Response]:
@@ -418,19 +418,19 @@ def write_launch(
     flight.write_bytes(f"{folder}/container.log", b"listening\n")
 
 
-def lines(found: Iterable[Any]) -> bytes:
+def lines(items: Iterable[Any]) -> bytes:
     """Records as canonical JSON Lines."""
-    return b"".join(jsonio.canonical(msgspec.to_builtins(r)) + b"\n" for r in found)
+    return b"".join(jsonio.canonical(msgspec.to_builtins(r)) + b"\n" for r in items)
 
 
 def readings(t: int) -> list[Reading]:
     """What the sampler reads at ``t``, under constant power."""
-    found = (
+    rows = (
         (t, "gpu0", "gpu_energy", 5_000_000 + GPU_MW * t // S),
         (t + 20_000, "gpu0", "gpu_power_instant", GPU_MW),
         (t + 40_000, "cpu0-package", "cpu_energy", 7_000_000 + CPU_MW * t // MS),
     )
-    return [Reading(t0, t0 + 5000, None, name, what, 0, raw) for t0, name, what, raw in found]
+    return [Reading(t0, t0 + 5000, None, name, what, 0, raw) for t0, name, what, raw in rows]
 
 
 def write_samples(script: Script) -> int:
@@ -445,10 +445,10 @@ def write_samples(script: Script) -> int:
 
 
 def csv(rows: Iterable[tuple[int, str, str, int | None]]) -> bytes:
-    found = ["seq,t0,t1,t_dev,device,quantity,rc,raw\n"]
+    lines = ["seq,t0,t1,t_dev,device,quantity,rc,raw\n"]
     for seq, (t, device, quantity, raw) in enumerate(rows):
-        found.append(f"{seq},{t},{t + 5000},,{device},{quantity},0,{raw}\n")
-    return "".join(found).encode()
+        lines.append(f"{seq},{t},{t + 5000},,{device},{quantity},0,{raw}\n")
+    return "".join(lines).encode()
 
 
 def finish(script: Script, rows: int, status: str, reason: str) -> None:
@@ -488,15 +488,15 @@ def edit_json(path: Path, change: Callable[[Any], object]) -> None:
 
 def edit_lines(path: Path, change: Callable[[list[Any]], object]) -> None:
     """Let ``change`` edit the list of a JSON Lines file's documents."""
-    found = [jsonio.parse(line) for line in path.read_bytes().splitlines()]
-    change(found)
-    path.write_bytes(b"".join(jsonio.canonical(line) + b"\n" for line in found))
+    documents = [jsonio.parse(line) for line in path.read_bytes().splitlines()]
+    change(documents)
+    path.write_bytes(b"".join(jsonio.canonical(line) + b"\n" for line in documents))
 
 
 def recompute(run: Path) -> None:
     """What a careful forger does next: derive results from the forged records."""
-    found = results.to_document(results.compute(records.load(archive.open_source(run))))
-    (run / "results.json").write_bytes(jsonio.canonical(found))
+    document = results.to_document(results.compute(records.load(archive.open_source(run))))
+    (run / "results.json").write_bytes(jsonio.canonical(document))
 
 
 def reseal(run: Path) -> Path:

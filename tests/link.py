@@ -120,13 +120,13 @@ class Server:
             "UserKnownHostsFile": "/dev/null",
             "LogLevel": "ERROR",
         }
-        given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+        words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         return [
             "ssh",
             "-F",
             "none",
             "-tt",
-            *given,
+            *words,
             "-p",
             str(port),
             f"{getpass.getuser()}@127.0.0.1",
@@ -142,28 +142,28 @@ class Server:
 def server(folder: Path) -> Iterator[Server]:
     """A server that is gone afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = Server(folder)
+    server = Server(folder)
     try:
-        yield found
+        yield server
     finally:
-        found.close()
+        server.close()
 
 
 @contextmanager
 def relay(target: int, delay_s: float) -> Iterator[Relay]:
     """A slow link to ``target`` that is gone afterwards."""
-    found = Relay(target, delay_s)
+    relay = Relay(target, delay_s)
     try:
-        yield found
+        yield relay
     finally:
-        found.cut()
-        found.close()
+        relay.cut()
+        relay.close()
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        return int(port.getsockname()[1])
 
 
 def _wait_open(port: int) -> None:

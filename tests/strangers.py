@@ -80,7 +80,7 @@ def undertaking(original: Path, **changes: Any) -> Undertaking:
         driver_cpus="1",
         sampler_cpus="1",
     )
-    found = Undertaking(
+    undertaking = Undertaking(
         order=order,
         original=original,
         image=ImagePart("here", "kit/golden", golden.DIGEST, "identical"),
@@ -95,4 +95,4 @@ def undertaking(original: Path, **changes: Any) -> Undertaking:
         run_bytes=1 << 28,
         findings=(),
     )
-    return dataclasses.replace(found, **changes)
+    return dataclasses.replace(undertaking, **changes)

@@ -28,8 +28,8 @@ def test_the_document_runs_as_it_stands(
     monkeypatch.chdir(ROOT)
     pieces = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     exec(compile("\n".join(pieces), str(DOCUMENT), "exec"), {})
-    told = capsys.readouterr().out
-    assert "2.416 J ± 0.035 (3 launches)" in told and "outputs REPRODUCED" in told
+    output = capsys.readouterr().out
+    assert "2.416 J ± 0.035 (3 launches)" in output and "outputs REPRODUCED" in output
 
 
 def test_the_document_names_every_name() -> None:
@@ -55,9 +55,9 @@ def test_what_is_loaded_is_what_was_sealed(path: Path) -> None:
     run, stored = kit.load(path), jsonio.read(path / "results.json")
     assert run.hash == path.name and run.status == "complete"
     assert len(run.launches) == run.spec.launches == len(stored["launches"])
-    for launch, told in zip(run.launches, stored["launches"], strict=True):
-        assert len(launch.requests) >= launch.completed == told["requests"]["completed"]
-        for phase, of in zip(launch.phases, told["phases"], strict=True):
+    for launch, document in zip(run.launches, stored["launches"], strict=True):
+        assert len(launch.requests) >= launch.completed == document["requests"]["completed"]
+        for phase, of in zip(launch.phases, document["phases"], strict=True):
             assert (phase.name, phase.part, phase.t0) == (of["phase"], of["part"], of["t0"])
             assert {s: e.status for s, e in phase.energy.items()} == {
                 s: e["status"] for s, e in of["energy"].items()
@@ -80,8 +80,8 @@ def test_energies_say_joules_or_why_not() -> None:
     assert {e.status for e in energies} == {"measured", "estimated", "unmeasured"}
     for e in energies:
         assert (e.joules is None) == (e.status == "unmeasured") == bool(e.reason)
-    told = {str(e.reason) for e in energies if e.reason}
-    assert "the spec asks for no meter of it" in told and not any("code" in t for t in told)
+    reasons = {str(e.reason) for e in energies if e.reason}
+    assert "the spec asks for no meter of it" in reasons and not any("code" in t for t in reasons)
 
 
 def test_readings_have_their_unit() -> None:

@@ -275,10 +275,10 @@ def test_other_features(tmp_path: Path, good: bytes, flags: int) -> None:
 
 def _with_flags(data: bytes, flags: int) -> bytes:
     """Set the flags of the first member, in both of its headers."""
-    found = bytearray(data)
-    struct.pack_into("<H", found, 6, flags)
-    struct.pack_into("<H", found, data.index(b"PK\1\2") + 8, flags)
-    return bytes(found)
+    changed = bytearray(data)
+    struct.pack_into("<H", changed, 6, flags)
+    struct.pack_into("<H", changed, data.index(b"PK\1\2") + 8, flags)
+    return bytes(changed)
 
 
 def test_unknown_method(tmp_path: Path) -> None:
@@ -325,10 +325,11 @@ def test_two_directories_short_and_zip64(tmp_path: Path) -> None:
     struct.pack_into("<L", moved, 42, LOCAL_SIZE)
     local, entry = zip_of_one(tmp_path, inner_local + bytes(moved))
     inner_at = LOCAL_SIZE + len(inner_local)
-    told = (0, 0, 0xFFFF, 0xFFFF, len(moved), inner_at, 0)
+    fields = (0, 0, 0xFFFF, 0xFFFF, len(moved), inner_at, 0)
     body = local + entry + zip64_end(len(entry), len(local), len(local) + len(entry))
     assert (
-        refused(put(tmp_path, body + directory._END.pack(b"PK\5\6", *told))) == "ZIP_HEADERS_DIFFER"
+        refused(put(tmp_path, body + directory._END.pack(b"PK\5\6", *fields)))
+        == "ZIP_HEADERS_DIFFER"
     )
 
 
@@ -340,9 +341,9 @@ def test_a_zip64_locator_hidden_in_an_extra_field(tmp_path: Path, kind: int) -> 
         extra = struct.pack("<2H", kind, len(hidden)) + hidden
         fields = bytearray(entry)
         struct.pack_into("<H", fields, 30, len(extra))
-        whole = bytes(fields) + extra
-        end = directory._END.pack(b"PK\5\6", 0, 0, 1, 1, len(whole), len(local), 0)
-        assert refused(put(tmp_path, local + whole + end)) == "ZIP_HEADERS_DIFFER"
+        extra_field = bytes(fields) + extra
+        end = directory._END.pack(b"PK\5\6", 0, 0, 1, 1, len(extra_field), len(local), 0)
+        assert refused(put(tmp_path, local + extra_field + end)) == "ZIP_HEADERS_DIFFER"
 
 
 def test_an_extra_field_too_long_for_times_and_owners(tmp_path: Path) -> None:
@@ -358,9 +359,9 @@ def test_overlap(tmp_path: Path) -> None:
     """Two entries that share one local header: the quine bomb's trick."""
     data = packed(tmp_path / "a.zip", {"a.json": b"1", "b.json": b"1"}).read_bytes()
     second = data.index(b"PK\1\2", data.index(b"PK\1\2") + 1)
-    found = bytearray(data)
-    struct.pack_into("<L", found, second + 42, 0)
-    assert refused(put(tmp_path, bytes(found))) in {"ZIP_OVERLAP", "ZIP_SURROUNDED"}
+    changed = bytearray(data)
+    struct.pack_into("<L", changed, second + 42, 0)
+    assert refused(put(tmp_path, bytes(changed))) in {"ZIP_OVERLAP", "ZIP_SURROUNDED"}
 
 
 def test_hidden_member_between(tmp_path: Path) -> None:
@@ -384,18 +385,18 @@ def test_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
     """Both headers declare less than comes out; unpacking stops one byte past it."""
     data = packed(tmp_path / "a.zip", {"zeros": bytes(500_000)}).read_bytes()
     for size in (1000, 499_999):
-        found = bytearray(data)
-        struct.pack_into("<L", found, 22, size)
-        struct.pack_into("<L", found, data.index(b"PK\1\2") + 24, size)
-        assert refused(put(tmp_path, bytes(found))) == "BOMB"
+        changed = bytearray(data)
+        struct.pack_into("<L", changed, 22, size)
+        struct.pack_into("<L", changed, data.index(b"PK\1\2") + 24, size)
+        assert refused(put(tmp_path, bytes(changed))) == "BOMB"
 
 
 def test_member_shorter_than_it_says(tmp_path: Path) -> None:
     data = packed(tmp_path / "a.zip", {"zeros": bytes(5000)}).read_bytes()
-    found = bytearray(data)
-    struct.pack_into("<L", found, 22, 5001)
-    struct.pack_into("<L", found, data.index(b"PK\1\2") + 24, 5001)
-    assert refused(put(tmp_path, bytes(found))) == "ZIP_CORRUPT"
+    changed = bytearray(data)
+    struct.pack_into("<L", changed, 22, 5001)
+    struct.pack_into("<L", changed, data.index(b"PK\1\2") + 24, 5001)
+    assert refused(put(tmp_path, bytes(changed))) == "ZIP_CORRUPT"
 
 
 @pytest.mark.slow
@@ -427,12 +428,12 @@ def test_reading_in_pieces_needs_no_memory(tmp_path: Path, kind: str) -> None:
     want, size = zlib.crc32(data), len(data)
     del data, members
     tracemalloc.start()
-    found = 0
+    crc = 0
     for piece in source.pieces("samples/big.csv"):
-        found, size = zlib.crc32(piece, found), size - len(piece)
+        crc, size = zlib.crc32(piece, crc), size - len(piece)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (found, size) == (want, 0)
+    assert (crc, size) == (want, 0)
     assert peak < 8 << 20
 
 
@@ -469,11 +470,11 @@ def test_any_changed_byte_is_refused_or_harmless(tmp_path: Path, at: int, value:
     path = put(tmp_path, bytes(data))
     try:
         source = archive.open_source(path)
-        found = {name: source.read(name) for name in source.names()}
+        contents = {name: source.read(name) for name in source.names()}
     except ArchiveRefused as error:
         assert error.code in archive.CODES
     else:
-        assert sorted(found.values()) == sorted(FILES.values())
+        assert sorted(contents.values()) == sorted(FILES.values())
 
 
 @examples(200, suppress_health_check=list(HealthCheck))

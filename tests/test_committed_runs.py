@@ -44,8 +44,8 @@ def test_a_committed_run_of_older_formulas_is_recomputed(run: Path, tmp_path: Pa
     assert after["formulas"] == results.FORMULAS
     assert [c for c in verify(new).checks if "FORMULAS" in c.code or c.status == "FAIL"] == []
     for name, metric in before["metrics"].items():
-        kept = {k: v for k, v in metric.items() if k not in ("reason", "doubts")}
-        assert kept.items() <= after["metrics"][name].items(), name
+        old_fields = {k: v for k, v in metric.items() if k not in ("reason", "doubts")}
+        assert old_fields.items() <= after["metrics"][name].items(), name
     unmeasured = [m for m in after["metrics"].values() if m["status"] == "unmeasured"]
     assert unmeasured and all(m["reason"]["code"] for m in unmeasured)
 

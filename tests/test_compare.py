@@ -40,12 +40,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
 
 def with_launches(run: RunRecords, metric: str, values: Sequence[float], **of: Any) -> Results:
     """The run's results with other launch values of one metric."""
-    found = results.compute(run)
+    run_results = results.compute(run)
     status = "estimated" if metric.startswith("estimate") else "measured"
     changed = msgspec.structs.replace(
-        found.metrics[metric], status=status, launches=tuple(values), **of
+        run_results.metrics[metric], status=status, launches=tuple(values), **of
     )
-    return msgspec.structs.replace(found, metrics={**found.metrics, metric: changed})
+    return msgspec.structs.replace(run_results, metrics={**run_results.metrics, metric: changed})
 
 
 def judged(
@@ -88,17 +88,17 @@ def card(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_two_one_sided_tests_decide(run: RunRecords, new: list[float], verdict: str) -> None:
-    found = judged(run, [1.0, 1.001, 0.999], new)
-    assert (found.verdict, found.margin, found.u_gain) == (verdict, 0.03, None)
-    assert found.ci90 is not None
-    assert found.ci90[0] < found.ratio < found.ci90[1]  # type: ignore[operator]
+    axis = judged(run, [1.0, 1.001, 0.999], new)
+    assert (axis.verdict, axis.margin, axis.u_gain) == (verdict, 0.03, None)
+    assert axis.ci90 is not None
+    assert axis.ci90[0] < axis.ratio < axis.ci90[1]  # type: ignore[operator]
 
 
 def test_scatter_says_how_many_launches_would_tell(run: RunRecords) -> None:
-    found = judged(run, [1.0, 1.1, 0.9], [1.0, 1.1, 0.9])
-    assert found.launches_needed is not None
-    assert found.launches_needed > 3
-    assert str(found.launches_needed) in found.reason
+    axis = judged(run, [1.0, 1.1, 0.9], [1.0, 1.1, 0.9])
+    assert axis.launches_needed is not None
+    assert axis.launches_needed > 3
+    assert str(axis.launches_needed) in axis.reason
 
 
 @pytest.mark.parametrize(
@@ -108,18 +108,18 @@ def test_scatter_says_how_many_launches_would_tell(run: RunRecords) -> None:
 def test_one_launch_never_proves_anything(
     run: RunRecords, a: list[float], b: list[float], side: str
 ) -> None:
-    found = judged(run, a, b)
-    assert (found.verdict, found.ci90) == ("INCONCLUSIVE", None)
-    assert "consistent" in found.reason
-    assert side in found.reason
+    axis = judged(run, a, b)
+    assert (axis.verdict, axis.ci90) == ("INCONCLUSIVE", None)
+    assert "consistent" in axis.reason
+    assert side in axis.reason
     assert "away" in judged(run, a, [v * 2 for v in b]).reason
 
 
 def test_the_number_leads_and_the_verdict_ends_the_line() -> None:
-    found = Axis(
+    axis = Axis(
         metric=GPU, verdict="EQUIVALENT", reason="", ratio=1.021, ci90=(0.998, 1.044), margin=0.05
     )
-    assert found.line() == (
+    assert axis.line() == (
         "GPU energy per output token ×1.021 [0.998, 1.044], margin ±5% → EQUIVALENT"
     )
 
@@ -129,22 +129,22 @@ def test_the_number_leads_and_the_verdict_ends_the_line() -> None:
 
 def gained(run: RunRecords, relative: float, values: Sequence[float]) -> Results:
     """Results whose GPU sensor has this relative standard uncertainty, by gain and by offset."""
-    found = with_launches(run, GPU, values)
-    for launch in found.launches:
+    run_results = with_launches(run, GPU, values)
+    for launch in run_results.launches:
         gpu = launch.phase("measured").energy["gpu"]
         gpu.terms.update(
             {n: k * relative * gpu.joules for n, k in (("gain", 0.8), ("offset", 0.6))}
         )
-    return found
+    return run_results
 
 
 def test_cards_never_calibrated_against_one_another_add_their_gain(run: RunRecords) -> None:
     even = [1.0, 1.0, 1.0]
     theirs, ours = gained(run, 0.003, even), gained(run, 0.004, even)
-    found = axis(compare.judge(run, theirs, run, ours), GPU)
-    assert found.u_gain == pytest.approx(0.005)
-    assert found.ci90 == pytest.approx((math.exp(-1.644854 * 0.005), math.exp(1.644854 * 0.005)))
-    assert found.verdict == "EQUIVALENT"
+    result = axis(compare.judge(run, theirs, run, ours), GPU)
+    assert result.u_gain == pytest.approx(0.005)
+    assert result.ci90 == pytest.approx((math.exp(-1.644854 * 0.005), math.exp(1.644854 * 0.005)))
+    assert result.verdict == "EQUIVALENT"
     same = axis(compare.judge(run, theirs, run, ours, same_card=True), GPU)
     assert (same.u_gain, same.ci90) == (None, (1.0, 1.0))
 
@@ -157,10 +157,10 @@ def test_a_gain_that_hides_the_margin_says_to_calibrate(run: RunRecords) -> None
 
 
 def test_no_gain_blurs_a_time(run: RunRecords) -> None:
-    found = axis(
+    result = axis(
         compare.judge(run, gained(run, 0.03, [1.0]), run, gained(run, 0.03, [1.0])), "ttft_p50"
     )
-    assert (found.u_gain, found.ci90) == (None, (1.0, 1.0))
+    assert (result.u_gain, result.ci90) == (None, (1.0, 1.0))
 
 
 # --- what forbids a verdict -----------------------------------------------------------------
@@ -173,17 +173,17 @@ def ended(run: RunRecords, status: str, reason: str = "") -> RunRecords:
 
 
 def test_a_replay_that_failed_proves_nothing(run: RunRecords) -> None:
-    found = results.compute(run)
-    comparison = compare.judge(run, found, ended(run, "failed", "it broke"), found)
-    told = {a.verdict for a in comparison.axes if not a.metric.startswith(("wall", "estimate"))}
-    assert told == {"FAILED"}
+    run_results = results.compute(run)
+    comparison = compare.judge(run, run_results, ended(run, "failed", "it broke"), run_results)
+    verdicts = {a.verdict for a in comparison.axes if not a.metric.startswith(("wall", "estimate"))}
+    assert verdicts == {"FAILED"}
     assert comparison.primary.reason == "the replay failed: it broke"
     assert axis(comparison, "ttft_p50").ratio == 1.0  # shown all the same
 
 
 def test_an_original_that_was_aborted_cannot_be_reproduced(run: RunRecords) -> None:
-    found = results.compute(run)
-    comparison = compare.judge(ended(run, "aborted"), found, run, found)
+    run_results = results.compute(run)
+    comparison = compare.judge(ended(run, "aborted"), run_results, run, run_results)
     assert {a.verdict for a in comparison.axes} == {"NOT-COMPARABLE"}
     assert comparison.primary.reason == "the original was aborted"
 
@@ -191,8 +191,8 @@ def test_an_original_that_was_aborted_cannot_be_reproduced(run: RunRecords) -> N
 def test_other_work_has_ratios_and_no_margin(run: RunRecords) -> None:
     sampling = msgspec.structs.replace(run.spec.sampling, seed=run.spec.sampling.seed + 1)
     other = dataclasses.replace(run, spec=msgspec.structs.replace(run.spec, sampling=sampling))
-    found = results.compute(run)
-    comparison = compare.judge(run, found, other, found)
+    run_results = results.compute(run)
+    comparison = compare.judge(run, run_results, other, run_results)
     latency = axis(comparison, "ttft_p50")
     assert (latency.verdict, latency.margin, latency.ratio) == ("NOT-COMPARABLE", None, 1.0)
     assert "sampling.seed" in latency.reason
@@ -202,29 +202,29 @@ def test_other_work_has_ratios_and_no_margin(run: RunRecords) -> None:
 def test_another_name_and_more_launches_are_the_same_work(run: RunRecords) -> None:
     spec = msgspec.structs.replace(run.spec, name="another", launches=9)
     other = dataclasses.replace(run, spec=msgspec.structs.replace(spec, launches=2))
-    found = results.compute(run)
-    comparison = compare.judge(run, found, other, found)
+    run_results = results.compute(run)
+    comparison = compare.judge(run, run_results, other, run_results)
     assert axis(comparison, "ttft_p50").verdict == "EQUIVALENT"
     assert comparison.asked == (("name", "golden", "another"),)
 
 
 def test_an_estimate_has_a_ratio_and_no_verdict(run: RunRecords) -> None:
-    found = judged(run, [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], ESTIMATE)
-    assert (found.verdict, found.ratio, found.estimated) == ("NOT-COMPARABLE", 1.0, True)
-    assert "estimated" in found.reason
+    result = judged(run, [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], ESTIMATE)
+    assert (result.verdict, result.ratio, result.estimated) == ("NOT-COMPARABLE", 1.0, True)
+    assert "estimated" in result.reason
 
 
 def test_what_a_side_did_not_measure_says_which_and_why(run: RunRecords) -> None:
-    found = results.compute(run)
-    wall = axis(compare.judge(run, found, run, found), "wall_energy_per_request")
+    run_results = results.compute(run)
+    wall = axis(compare.judge(run, run_results, run, run_results), "wall_energy_per_request")
     assert (wall.verdict, wall.ratio) == ("NOT-COMPARABLE", None)
     assert wall.reason == "original unmeasured: the spec asks for no meter of it"
 
 
 def test_another_model_of_gpu_is_not_compared(run: RunRecords) -> None:
     other = dataclasses.replace(run, env_start=card(name="NVIDIA A100"))
-    found = results.compute(run)
-    comparison = compare.judge(run, found, other, found)
+    run_results = results.compute(run)
+    comparison = compare.judge(run, run_results, other, run_results)
     assert comparison.likeness == "other_model"
     for metric in (GPU, "ttft_p50", "output_throughput"):
         assert axis(comparison, metric).verdict == "NOT-COMPARABLE"
@@ -236,8 +236,8 @@ def test_another_model_of_gpu_is_not_compared(run: RunRecords) -> None:
 def test_the_margin_is_what_the_original_registered(
     run: RunRecords, same_card: bool | None, margin: float
 ) -> None:
-    found = results.compute(run)
-    comparison = compare.judge(run, found, run, found, same_card=same_card)
+    run_results = results.compute(run)
+    comparison = compare.judge(run, run_results, run, run_results, same_card=same_card)
     assert axis(comparison, GPU).margin == margin
     assert axis(comparison, "ttft_p50").margin == run.spec.replay.latency
 
@@ -253,8 +253,8 @@ def saying(run: RunRecords, launch: int, text: str, place: int = -1) -> RunRecor
 
 
 def outputs(original: RunRecords, new: RunRecords) -> Axis:
-    found = results.compute(original)
-    return compare.judge(original, found, new, found).primary
+    run_results = results.compute(original)
+    return compare.judge(original, run_results, new, run_results).primary
 
 
 def test_the_same_texts_reproduce(run: RunRecords) -> None:
@@ -263,15 +263,15 @@ def test_the_same_texts_reproduce(run: RunRecords) -> None:
 
 def test_one_other_character_differs_and_is_pointed_at(run: RunRecords) -> None:
     last = run.responses[1][-1]
-    found = outputs(run, saying(run, 1, last.text[:4] + "!" + last.text[5:]))
-    assert found.verdict == "DIFFERENT"
-    assert found.reason.endswith(f"launch 1, request {last.index} parts at character 4")
-    assert found.reason.startswith("83% of texts agree")  # 5 of 6
+    result = outputs(run, saying(run, 1, last.text[:4] + "!" + last.text[5:]))
+    assert result.verdict == "DIFFERENT"
+    assert result.reason.endswith(f"launch 1, request {last.index} parts at character 4")
+    assert result.reason.startswith("83% of texts agree")  # 5 of 6
 
 
 def test_a_text_cut_short_parts_where_it_ends(run: RunRecords) -> None:
-    found = outputs(run, saying(run, 0, run.responses[0][-1].text[:6]))
-    assert found.reason.endswith("parts at character 6")
+    result = outputs(run, saying(run, 0, run.responses[0][-1].text[:6]))
+    assert result.reason.endswith("parts at character 6")
 
 
 def unanswered(run: RunRecords) -> RunRecords:
@@ -282,9 +282,9 @@ def unanswered(run: RunRecords) -> RunRecords:
 
 
 def test_errors_on_both_sides_are_no_reproduction(run: RunRecords) -> None:
-    found = outputs(unanswered(run), unanswered(run))
-    assert found.verdict == "FAILED"
-    assert found.reason == "the replay has no answer to 1 of 6 requests"
+    result = outputs(unanswered(run), unanswered(run))
+    assert result.verdict == "FAILED"
+    assert result.reason == "the replay has no answer to 1 of 6 requests"
     assert outputs(unanswered(run), run).verdict == "NOT-COMPARABLE"
 
 
@@ -297,8 +297,8 @@ def test_other_requests_are_not_compared(run: RunRecords) -> None:
 
 
 def test_an_original_that_disagrees_with_itself_is_not_reproduced_exactly(run: RunRecords) -> None:
-    found = outputs(saying(run, 1, "something else"), run)
-    assert found.verdict == "DIFFERENT"
+    result = outputs(saying(run, 1, "something else"), run)
+    assert result.verdict == "DIFFERENT"
 
 
 def with_more_launches(run: RunRecords, *texts: str) -> RunRecords:
@@ -327,8 +327,8 @@ def with_more_launches(run: RunRecords, *texts: str) -> RunRecords:
     ],
 )
 def test_sampled_texts_by_launch(run: RunRecords, original: str, new: str, verdict: str) -> None:
-    found = outputs(with_more_launches(run, *original), with_more_launches(run, *new))
-    assert found.verdict == verdict, found.reason
+    result = outputs(with_more_launches(run, *original), with_more_launches(run, *new))
+    assert result.verdict == verdict, result.reason
 
 
 def test_sampled_texts_are_held_to_the_originals_own_agreement(run: RunRecords) -> None:
@@ -379,11 +379,11 @@ def test_likeness_goes_by_model_power_limit_and_driver(there: dict[str, Any], al
 
 
 def test_machines_without_gpus_go_by_their_cpu() -> None:
-    bare = {**H200, "gpus": {"absent": "no driver"}, "nvidia": {"absent": "no driver"}}
-    other = {**bare, "cpu": {**bare["cpu"], "model": "another"}}
-    assert compare.likeness(bare, bare, None) == "same_model"
-    assert compare.likeness(bare, bare, True) == "same_card"
-    assert compare.likeness(bare, other, True) == "other_model"
+    without_gpus = {**H200, "gpus": {"absent": "no driver"}, "nvidia": {"absent": "no driver"}}
+    other = {**without_gpus, "cpu": {**without_gpus["cpu"], "model": "another"}}
+    assert compare.likeness(without_gpus, without_gpus, None) == "same_model"
+    assert compare.likeness(without_gpus, without_gpus, True) == "same_card"
+    assert compare.likeness(without_gpus, other, True) == "other_model"
 
 
 def test_readings_of_the_moment_are_no_difference() -> None:
@@ -440,10 +440,10 @@ def test_changed_software_shows(room: str, name: str) -> None:
 
 
 def test_what_one_side_lacks_is_told_with_its_reason() -> None:
-    bare = {**H200, "nvidia": {"absent": "no driver"}}
-    found = {path: (a, b) for path, a, b in compare.environments(H200, bare)}
-    assert found["nvidia"] == ("not recorded", "absent: no driver")
-    assert found["nvidia.driver"] == (H200["nvidia"]["driver"], "not recorded")
+    without_gpus = {**H200, "nvidia": {"absent": "no driver"}}
+    differences = {path: (a, b) for path, a, b in compare.environments(H200, without_gpus)}
+    assert differences["nvidia"] == ("not recorded", "absent: no driver")
+    assert differences["nvidia.driver"] == (H200["nvidia"]["driver"], "not recorded")
 
 
 # --- any number of runs -----------------------------------------------------------------------
@@ -464,11 +464,11 @@ def test_runs_stand_side_by_side_with_their_ratios_to_the_first(run: RunRecords)
 
 
 def test_a_run_that_did_not_measure_what_another_did_says_why(run: RunRecords) -> None:
-    found = results.compute(run)
-    said = Reason("said", said="no driver")
-    none = Metric(status="unmeasured", unit="J", reason=said, launches=(None, None))
-    lacking = msgspec.structs.replace(found, metrics={**found.metrics, GPU: none})
-    cells = next(row for row in compare.runs([lacking, found]) if row.metric == GPU).cells
+    run_results = results.compute(run)
+    reason = Reason("said", said="no driver")
+    none = Metric(status="unmeasured", unit="J", reason=reason, launches=(None, None))
+    lacking = msgspec.structs.replace(run_results, metrics={**run_results.metrics, GPU: none})
+    cells = next(row for row in compare.runs([lacking, run_results]) if row.metric == GPU).cells
     assert (cells[0].value, cells[0].reason) == (None, "no driver")
     assert cells[1].value is not None
     assert cells[1].ratio is None

@@ -24,7 +24,7 @@ def compared(*facts: Fact, asked: tuple[Fact, ...] = (), **other: Any) -> Compar
 
 
 def meanings(judged: Comparison) -> list[tuple[str, str]]:
-    return [(each.fact, each.meaning) for each in ranked(judged)]
+    return [(difference.fact, difference.meaning) for difference in ranked(judged)]
 
 
 def changed(*paths: str) -> tuple[Fact, ...]:
@@ -48,7 +48,7 @@ def test_another_machine_or_image_leads_and_what_was_merely_recorded_ends() -> N
         ("spec: name", "asked"),
         ("docker.version", "recorded"),
     ]
-    assert [each.new for each in ranked(judged)[:2]] == ["DIFFERENT", "other_model"]
+    assert [difference.new for difference in ranked(judged)[:2]] == ["DIFFERENT", "other_model"]
 
 
 @pytest.mark.parametrize("likeness", ["same_card", "same_model"])
@@ -61,7 +61,7 @@ def test_what_moves_energy_is_first_gpus_alike_in_one_line() -> None:
     facts = [(f"gpus.gpu{n}.power_limit_w", "700", "500") for n in range(8)]
     facts += changed("docker.version", "kernel.release")
     facts += changed("gpus.gpu3.sm_clock_maximum_mhz", "nvidia.driver")
-    assert [each.fact for each in ranked(compared(*facts))] == [
+    assert [difference.fact for difference in ranked(compared(*facts))] == [
         "nvidia.driver",
         "gpus.*.power_limit_w",
         "gpus.gpu3.sm_clock_maximum_mhz",
@@ -81,14 +81,14 @@ def test_of_gpus_that_the_other_machine_has_not_only_their_name_is_a_confounder(
 def test_the_command_and_the_screen_rank_alike(capsys: pytest.CaptureFixture[str]) -> None:
     sides = [side_of(H200, "A"), side_of(QUICKSTART, "B")]
     screen = [
-        (each.fact, each.values["A"], each.values["B"], each.meaning)
-        for each in differences(contrast(sides, sides[0]))
+        (difference.fact, difference.values["A"], difference.values["B"], difference.meaning)
+        for difference in differences(contrast(sides, sides[0]))
     ]
     look.compare(str(H200), str(QUICKSTART), json=True)
-    told = json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
     keys = ("fact", "original", "new", "meaning")
-    assert [tuple(each[key] for key in keys) for each in told["ranked"]] == screen
-    assert {path for path, *_ in told["differences"]} >= {
+    assert [tuple(difference[key] for key in keys) for difference in document["ranked"]] == screen
+    assert {path for path, *_ in document["differences"]} >= {
         fact for fact, *_, meaning in screen if meaning == "recorded"
     }
     look.compare(str(H200), str(QUICKSTART))
@@ -96,6 +96,6 @@ def test_the_command_and_the_screen_rank_alike(capsys: pytest.CaptureFixture[str
     rows = lines[next(n for n, line in enumerate(lines) if line.startswith("differs")) + 1 :]
     assert len(rows) == len(screen)
     for row, (fact, there, here, meaning) in zip(rows, screen, strict=True):
-        whole = fact in ("image", "machine")
+        is_confounder = fact in ("image", "machine")
         assert row.startswith(f"{fact} ") and row.rstrip().endswith(MEANINGS[meaning][1])
-        assert all(difference_value(value, whole) in row for value in (there, here))
+        assert all(difference_value(value, is_confounder) in row for value in (there, here))

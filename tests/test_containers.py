@@ -49,8 +49,8 @@ def test_the_context_of_the_docker_command_line_is_followed(tmp_path: Path) -> N
     config = tmp_path / ".docker"
     _context(config, "rootless", "unix:///run/user/7/docker.sock")
     (config / "config.json").write_text(json.dumps({"currentContext": "rootless"}))
-    found = endpoint.find({"HOME": str(tmp_path)})
-    assert found == (Path("/run/user/7/docker.sock"), "context")
+    address = endpoint.find({"HOME": str(tmp_path)})
+    assert address == (Path("/run/user/7/docker.sock"), "context")
 
 
 def test_environment_outranks_context(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_docker_host_is_read_as_people_write_it(host: str, path: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "message"),
     [
         ("npipe:////./pipe/docker_engine", "over npipe://"),
         ("ssh://me@box", "over ssh://"),
@@ -143,10 +143,10 @@ def test_docker_host_is_read_as_people_write_it(host: str, path: str, tmp_path: 
         ("fd://", "over fd://"),
     ],
 )
-def test_another_docker_host_is_one_clear_line(host: str, said: str) -> None:
+def test_another_docker_host_is_one_clear_line(host: str, message: str) -> None:
     with pytest.raises(EngineUnavailable) as caught:
         endpoint.find({"DOCKER_HOST": host})
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert "unset DOCKER_HOST" in caught.value.remedy
 
 
@@ -174,11 +174,11 @@ def test_the_engine_is_found_whatever_is_in_dockers_configuration(
     (tmp_path / "config.json").write_text(text)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
-    found = containers.connect()
-    api: Any = found._client.api
+    engine = containers.connect()
+    api: Any = engine._client.api
     assert not api._general_configs
     assert api._proxy_configs.inject_proxy_environment([]) == []
-    found.close()
+    engine.close()
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[]", '{"currentContext": null}'])
@@ -376,9 +376,9 @@ def test_gpu_requests() -> None:
 def test_gpus_are_named_by_uuid_where_the_engine_knows_it() -> None:
     uuids = ("GPU-a", "GPU-b")
     cdi, nvidia = GpuRequest(driver="cdi", count=1), GpuRequest(driver="nvidia", count=2)
-    known = {"cdi_devices": ["nvidia.com/gpu=0", "nvidia.com/gpu=GPU-a"]}
+    facts = {"cdi_devices": ["nvidia.com/gpu=0", "nvidia.com/gpu=GPU-a"]}
     by_index = {"cdi_devices": ["nvidia.com/gpu=0", "nvidia.com/gpu=1"]}
-    assert containers.gpu_device_ids(known, cdi, uuids) == ("nvidia.com/gpu=GPU-a",)
+    assert containers.gpu_device_ids(facts, cdi, uuids) == ("nvidia.com/gpu=GPU-a",)
     assert containers.gpu_device_ids(by_index, cdi, uuids) == ("nvidia.com/gpu=0",)
     assert containers.gpu_device_ids({}, nvidia, uuids) == uuids
     assert containers.gpu_device_ids({}, nvidia, ()) == ("0", "1")
@@ -397,12 +397,12 @@ ATTRS = {
 
 
 def test_image_identity_in_the_classic_store() -> None:
-    found = containers.identity("r", ATTRS, "classic")
-    assert found.image_id == found.config_digest == ATTRS["Id"]
-    assert found.index_digest == "sha256:" + "2" * 64
-    assert found.manifest_digest is None
-    assert found.diff_ids == ("sha256:" + "3" * 64,)
-    assert (found.platform, found.source) == ("linux/arm64/v8", "registry")
+    identity = containers.identity("r", ATTRS, "classic")
+    assert identity.image_id == identity.config_digest == ATTRS["Id"]
+    assert identity.index_digest == "sha256:" + "2" * 64
+    assert identity.manifest_digest is None
+    assert identity.diff_ids == ("sha256:" + "3" * 64,)
+    assert (identity.platform, identity.source) == ("linux/arm64/v8", "registry")
 
 
 def test_image_identity_in_the_containerd_store() -> None:
@@ -450,15 +450,15 @@ def test_without_bridges_a_container_shares_the_hosts_network() -> None:
 
 def test_an_engine_labelled_for_the_hosts_network_is_not_tried() -> None:
     client: Any = None  # nothing is asked of it
-    found = endpoint.Endpoint(Path("/x"), "default")
-    made = containers.Engine(client, found, {"Labels": ["a=b", owners.HOST_NETWORK]}, {})
+    address = endpoint.Endpoint(Path("/x"), "default")
+    made = containers.Engine(client, address, {"Labels": ["a=b", owners.HOST_NETWORK]}, {})
     assert made.bridges() is False
     assert containers.network_plan(made.facts()) == ("host", "open")
 
 
 def test_a_kernel_that_cannot_join_a_container_to_a_bridge_is_hinted_at() -> None:
-    said = "failed to add the host (veth1) <=> sandbox (veth2) pair interfaces: not supported"
-    assert f"dockerd --label {owners.HOST_NETWORK}" in faults.hint(said)
+    message = "failed to add the host (veth1) <=> sandbox (veth2) pair interfaces: not supported"
+    assert f"dockerd --label {owners.HOST_NETWORK}" in faults.hint(message)
 
 
 # --- the real engine --------------------------------------------------------------------------
@@ -644,12 +644,12 @@ class Stream:
 
 
 def test_a_stream_that_breaks_has_left_what_came(tmp_path: Path) -> None:
-    kept = logs.KeptLog(Stream(b"one\n", b"two\n", error=LaunchFailed("gone")), tmp_path / "log")
-    assert not kept.whole()
+    log = logs.KeptLog(Stream(b"one\n", b"two\n", error=LaunchFailed("gone")), tmp_path / "log")
+    assert not log.is_whole()
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
-    assert logs.KeptLog(Stream(b"all\n"), tmp_path / "log").whole()
+    assert logs.KeptLog(Stream(b"all\n"), tmp_path / "log").is_whole()
     (tmp_path / "file").touch()
-    assert not logs.KeptLog(Stream(b"x"), tmp_path / "file" / "log").whole()
+    assert not logs.KeptLog(Stream(b"x"), tmp_path / "file" / "log").is_whole()
 
 
 @pytest.mark.docker
@@ -666,7 +666,7 @@ def test_the_command_line_makes_the_very_same_container(
         env={"A": "b c"},
         mounts={"/weights/model": weights},
     )
-    told = []
+    commands = []
     for way in ("engine", "command"):
         if way == "engine":
             engine.create(config)
@@ -677,15 +677,15 @@ def test_the_command_line_makes_the_very_same_container(
         shown = subprocess.run(
             ["docker", "inspect", config.name], check=True, capture_output=True
         ).stdout
-        told.append(_inspected(json.loads(shown)[0]))
+        commands.append(_inspected(json.loads(shown)[0]))
         engine.remove_run("sametest", 0)
-    assert told[0] == told[1]
+    assert commands[0] == commands[1]
 
 
 def _inspected(inspected: dict[str, Any]) -> dict[str, Any]:
     """What makes a container, without what the engine and its clients fill in by themselves."""
     config, host = inspected["Config"], inspected["HostConfig"]
     idle = {"AttachStdout", "AttachStderr", "ConsoleSize", "ContainerIDFile", "RestartPolicy"}
-    found = {k: v for k, v in {**config, **host}.items() if k not in idle and v}
-    found["Mounts"] = [{k: v for k, v in m.items() if v} for m in host.get("Mounts") or []]
-    return found
+    settings = {k: v for k, v in {**config, **host}.items() if k not in idle and v}
+    settings["Mounts"] = [{k: v for k, v in m.items() if v} for m in host.get("Mounts") or []]
+    return settings

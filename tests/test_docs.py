@@ -38,18 +38,18 @@ def code(document: str) -> Iterator[str]:
 
 def files() -> frozenset[str]:
     """Every file and folder of the project, as ``/a/b.py`` and ``/a/b/``."""
-    found = set()
+    paths = set()
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if name not in (".git", ".venv", ".cache")]
         at = Path("/") / Path(folder).relative_to(ROOT)
-        found |= {f"{at / name}/" for name in folders} | {str(at / name) for name in names}
-    return frozenset(found)
+        paths |= {f"{at / name}/" for name in folders} | {str(at / name) for name in names}
+    return frozenset(paths)
 
 
 def is_there(path: str, every: frozenset[str]) -> bool:
     """A path of a document may leave out where it begins: ``energy/curve.py``, ``curve.py``."""
     ends = (f"/{path}",) if path.endswith("/") else (f"/{path}", f"/{path}/", f"/{path}.py")
-    return any(known.endswith(ends) for known in every)
+    return any(existing.endswith(ends) for existing in every)
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, *DECISIONS])
@@ -69,13 +69,13 @@ def test_every_path_is_there(document: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_is_there(document: str) -> None:
     app = build()
-    told = {
+    commands = {
         (tuple(words.split()))
         for piece in code(document)
         for words in re.findall(r"(?m)^(?:\.venv/bin/)?kit +([a-z-]+(?: [a-z]+)?)", piece)
     }
-    assert told
-    for words in told:
+    assert commands
+    for words in commands:
         room = app[words[0]]
         names = set(room) - {"--help", "-h", "--version"}
         assert len(words) == 1 or not names or words[1] in names, f"kit {' '.join(words)}"
@@ -84,8 +84,8 @@ def test_every_command_is_there(document: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_make_target_is_there(document: str) -> None:
     targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
-    told = {t for piece in code(document) for t in re.findall(r"(?m)^make ([a-z-]+)", piece)}
-    assert told and told <= targets
+    named = {t for piece in code(document) for t in re.findall(r"(?m)^make ([a-z-]+)", piece)}
+    assert named and named <= targets
 
 
 def test_the_first_page_is_what_ls_kit_shows() -> None:
@@ -115,12 +115,12 @@ def resolved(name: str) -> object:
     parts = name.split(".")
     for cut in range(len(parts), 0, -1):
         try:
-            found: object = importlib.import_module(".".join(parts[:cut]))
+            thing: object = importlib.import_module(".".join(parts[:cut]))
         except ModuleNotFoundError:
             continue
         for part in parts[cut:]:
-            found = getattr(found, part)
-        return found
+            thing = getattr(thing, part)
+        return thing
     raise AssertionError(name)
 
 

@@ -39,9 +39,9 @@ def kinds(node: dict[str, Any]) -> set[str]:
     """Which kinds of JSON a part of the schema allows."""
     node = resolved(node)
     if "anyOf" in node:
-        return {kind for each in node["anyOf"] for kind in kinds(each)}
-    if told := node.get("type"):
-        return {told} if isinstance(told, str) else set(told)
+        return {kind for branch in node["anyOf"] for kind in kinds(branch)}
+    if type := node.get("type"):
+        return {type} if isinstance(type, str) else set(type)
     values = node.get("enum") or [node["const"]]
     return {"null" if value is None else "string" for value in values}
 
@@ -62,7 +62,7 @@ KINDS: dict[type[types.Type], set[str]] = {
 
 def kinds_of(info: types.Type) -> set[str]:
     if isinstance(info, types.UnionType):
-        return {kind for each in info.types for kind in kinds_of(each)}
+        return {kind for member in info.types for kind in kinds_of(member)}
     if isinstance(info, types.CustomType):
         return {"object"} if info.cls is NoticeRecord else {"object", "string"}
     return KINDS[type(info)]
@@ -72,7 +72,7 @@ def differences(info: types.Type, node: dict[str, Any], where: str) -> Iterator[
     """Where a type of the records and a part of the schema do not say the same."""
     node = resolved(node)
     if isinstance(info, types.UnionType):  # of one type with None: the kinds were compared
-        (info,) = (each for each in info.types if not isinstance(each, types.NoneType))
+        (info,) = (kind for kind in info.types if not isinstance(kind, types.NoneType))
     compare: dict[type[types.Type], Callable[..., Iterator[str]]] = {
         types.StructType: of_record,
         types.DictType: of_keys,
@@ -89,8 +89,8 @@ def of_keys(info: types.DictType, node: dict[str, Any], where: str) -> Iterator[
     named = node.get("properties", {})
     if isinstance(info.key_type, types.LiteralType) and set(info.key_type.values) != set(named):
         yield f"{where}: other keys than the schema's"
-    for key, each in named.items():
-        yield from of_value(info.value_type, each, f"{where}.{key}")
+    for key, item in named.items():
+        yield from of_value(info.value_type, item, f"{where}.{key}")
     if isinstance(rest := node.get("additionalProperties"), dict):
         yield from of_value(info.value_type, rest, f"{where}.*")
 
@@ -98,10 +98,10 @@ def of_keys(info: types.DictType, node: dict[str, Any], where: str) -> Iterator[
 def of_items(
     info: types.VarTupleType | types.TupleType, node: dict[str, Any], where: str
 ) -> Iterator[str]:
-    each = (info.item_type,) if isinstance(info, types.VarTupleType) else info.item_types
-    if len(each) > 1 and not node["minItems"] == node["maxItems"] == len(each):
+    items = (info.item_type,) if isinstance(info, types.VarTupleType) else info.item_types
+    if len(items) > 1 and not node["minItems"] == node["maxItems"] == len(items):
         yield f"{where}: another length"
-    for item in each:
+    for item in items:
         yield from of_value(item, node["items"], f"{where}[]")
 
 
@@ -111,8 +111,8 @@ def of_words(info: types.LiteralType, node: dict[str, Any], where: str) -> Itera
 
 
 def of_reason(info: types.CustomType, node: dict[str, Any], where: str) -> Iterator[str]:
-    known = {"code", "launches"} if info.cls is NoticeRecord else set()
-    if not known <= set(node.get("properties", {})):
+    common = {"code", "launches"} if info.cls is NoticeRecord else set()
+    if not common <= set(node.get("properties", {})):
         yield f"{where}: no reason"
 
 
@@ -188,9 +188,9 @@ def test_a_schema_that_changes_alone_is_found(
 
 def test_every_record_is_reached_from_the_results() -> None:
     made = {
-        each
-        for _, each in inspect.getmembers(document, inspect.isclass)
-        if issubclass(each, Part) and each not in (Part, document.Mean)
+        record
+        for _, record in inspect.getmembers(document, inspect.isclass)
+        if issubclass(record, Part) and record not in (Part, document.Mean)
     }
     assert made - set(_reached(types.type_info(Results))) == set()
 
@@ -203,30 +203,30 @@ def _reached(info: types.Type) -> Iterator[type]:
     for name in ("value_type", "item_type"):
         if hasattr(info, name):
             yield from _reached(getattr(info, name))
-    for each in getattr(info, "types", ()):
-        yield from _reached(each)
+    for kind in getattr(info, "types", ()):
+        yield from _reached(kind)
 
 
 # --- written and read -------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def run_results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     sealed = golden.copied(tmp_path_factory.mktemp("document") / "runs")
     return results.compute(records.load(archive.open_source(sealed)))
 
 
-def test_what_is_written_is_read_back(found: Results) -> None:
-    written = jsonio.canonical(results.to_document(found))
+def test_what_is_written_is_read_back(run_results: Results) -> None:
+    written = jsonio.canonical(results.to_document(run_results))
     again = results.from_document(jsonio.parse(written))
-    assert again == found_as_stored(found)
+    assert again == found_as_stored(run_results)
     assert jsonio.canonical(results.to_document(again)) == written
 
 
-def found_as_stored(found: Results) -> Results:
+def found_as_stored(run_results: Results) -> Results:
     """Without what the document does not keep: how often a meter is renewed."""
     launches = []
-    for launch in found.launches:
+    for launch in run_results.launches:
         phases = []
         for phase in launch.phases:
             energy = {
@@ -237,7 +237,7 @@ def found_as_stored(found: Results) -> Results:
             }
             phases.append(msgspec.structs.replace(phase, energy=energy))
         launches.append(msgspec.structs.replace(launch, phases=tuple(phases)))
-    return msgspec.structs.replace(found, launches=tuple(launches))
+    return msgspec.structs.replace(run_results, launches=tuple(launches))
 
 
 @pytest.mark.parametrize("run", ALL, ids=lambda p: p.name[:12])
@@ -249,8 +249,8 @@ def test_a_document_of_older_formulas_is_read(run: Path) -> None:
         assert metric.value == stored["metrics"][name].get("value")
         assert (metric.value is None) == (metric.reason is not None)
     reasons = {str(m.reason) for m in read.metrics.values() if m.reason}
-    told = {m.get("reason") for m in stored["metrics"].values()} - {None}
-    assert reasons == {t if isinstance(t, str) else str(Reason(**t)) for t in told}
+    codes = {m.get("reason") for m in stored["metrics"].values()} - {None}
+    assert reasons == {t if isinstance(t, str) else str(Reason(**t)) for t in codes}
 
 
 ODD: list[Any] = [None, 7, "x", [], {}, [[]], {"code": 3}, {"code": []}]
@@ -258,10 +258,10 @@ ODD: list[Any] = [None, 7, "x", [], {}, [[]], {"code": 3}, {"code": []}]
 
 @pytest.mark.parametrize("odd", ODD, ids=str)
 def test_what_has_not_the_form_is_refused_with_one_kind_of_error(
-    found: Results, odd: object
+    run_results: Results, odd: object
 ) -> None:
     """Each place of the document in turn: it is read, or an error that the faces expect."""
-    written = jsonio.canonical(results.to_document(found))
+    written = jsonio.canonical(results.to_document(run_results))
     for path in _places(msgspec.json.decode(written)):
         damaged = msgspec.json.decode(written)
         *way, last = path

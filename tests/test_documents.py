@@ -1,4 +1,4 @@
-"""What a face reads of a sealed run, in whole and at a glance; what is missing is told."""
+"""What a face reads of a sealed run, in whole and as a summary; what is missing has a reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kit.core.errors import KitError
-from kit.show import glance
+from kit.show import runsummary
 from kit.show.documents import documents_of, leaves, recorded, spec_of
 from tests.committed import QUICKSTART
 
@@ -16,16 +16,16 @@ from tests.committed import QUICKSTART
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The quickstart run, to be damaged."""
-    found = tmp_path / QUICKSTART.name
-    shutil.copytree(QUICKSTART, found, copy_function=shutil.copyfile)
-    return found
+    path = tmp_path / QUICKSTART.name
+    shutil.copytree(QUICKSTART, path, copy_function=shutil.copyfile)
+    return path
 
 
 def test_every_document_is_read_and_the_hash_is_the_manifests() -> None:
-    found = documents_of(QUICKSTART)
-    assert found.run == QUICKSTART.name and not found.faults
-    assert found.spec == spec_of(QUICKSTART) and found.results["metrics"]
-    assert found.sizes["spec.json"] == (QUICKSTART / "spec.json").stat().st_size
+    documents = documents_of(QUICKSTART)
+    assert documents.run == QUICKSTART.name and not documents.faults
+    assert documents.spec == spec_of(QUICKSTART) and documents.results["metrics"]
+    assert documents.sizes["spec.json"] == (QUICKSTART / "spec.json").stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -37,22 +37,22 @@ def test_a_damaged_document_is_told_and_the_others_are_there(
     copy: Path, written: bytes | None, why: str
 ) -> None:
     (copy / "spec.json").unlink() if written is None else (copy / "spec.json").write_bytes(written)
-    found = documents_of(copy)
-    assert found.spec == {} and found.results["metrics"]
-    assert list(found.faults) == ["spec"] and why in found.faults["spec"]
+    documents = documents_of(copy)
+    assert documents.spec == {} and documents.results["metrics"]
+    assert list(documents.faults) == ["spec"] and why in documents.faults["spec"]
     assert recorded(copy).fault
-    assert glance.read(copy).facts == glance.read(QUICKSTART).facts
+    assert runsummary.read(copy).facts == runsummary.read(QUICKSTART).facts
     with pytest.raises(KitError):
         spec_of(copy)
 
 
 def test_a_glance_of_a_run_without_its_samples_says_why_there_is_no_power(copy: Path) -> None:
-    whole = glance.read(QUICKSTART)
-    assert whole.picture.traces and not whole.no_power
+    before = runsummary.read(QUICKSTART)
+    assert before.picture.traces and not before.no_power
     shutil.rmtree(copy / "samples")
-    seen = glance.read(copy)
-    assert not seen.picture.traces and seen.no_power
-    assert dict(seen.facts)["model"] == dict(whole.facts)["model"]
+    after = runsummary.read(copy)
+    assert not after.picture.traces and after.no_power
+    assert dict(after.facts)["model"] == dict(before.facts)["model"]
 
 
 def test_facts_are_told_as_people_write_them() -> None:

@@ -96,12 +96,12 @@ def test_a_doubt_is_in_results_verify_compare_and_report(
     file, edit, metric = EDITS[case]
     run = spoilt(tmp_path / "runs", file, edit)
     loaded = records.load(archive.open_source(run))
-    found: dict[str, Any] = results.to_document(results.compute(loaded))
-    assert found == jsonio.read(run / "results.json")
+    document: dict[str, Any] = results.to_document(results.compute(loaded))
+    assert document == jsonio.read(run / "results.json")
 
-    assert found["doubts"], case
-    told = [n for n in notices(found["notices"], 2) if n.code == "READINGS_DOUBTED"]
-    assert len(told) == len(found["doubts"])
+    assert document["doubts"], case
+    doubts = [n for n in notices(document["notices"], 2) if n.code == "READINGS_DOUBTED"]
+    assert len(doubts) == len(document["doubts"])
     verdict = verify(run)
     # Live showed what the honest rows say, and the garbage is not that.
     assert {c.code for c in verdict.failures} <= {"LIVE_DIFFERS"}, verdict.failures
@@ -140,9 +140,9 @@ def test_a_number_in_doubt_says_so_beside_its_uncertainty(tmp_path: Path) -> Non
     file, edit, _ = EDITS["a glitch of the counter"]
     run = spoilt(tmp_path / "runs", file, edit)
     loaded = records.load(archive.open_source(run))
-    found = results.compute(loaded)
-    assert found.metrics[GPU].doubts
-    assert "(readings in doubt)" in plain.text(run.name, loaded, found)
+    run_results = results.compute(loaded)
+    assert run_results.metrics[GPU].doubts
+    assert "(readings in doubt)" in plain.text(run.name, loaded, run_results)
 
 
 def test_a_lane_that_was_lost_is_why_its_scope_is_unmeasured(tmp_path: Path) -> None:
@@ -152,10 +152,10 @@ def test_a_lane_that_was_lost_is_why_its_scope_is_unmeasured(tmp_path: Path) -> 
     path.write_text("\n".join([head, *rows[:30], ""]))
     lost = {"meter": "rapl", "message": "rapl failed: ZeroDivisionError: 0"}
     golden.rechain(run / "events.jsonl", lambda events: events.insert(1, _event(events[0], lost)))
-    found = results.to_document(results.compute(records.load(archive.open_source(run))))
-    reason = sentence(found["metrics"][CPU]["reason"])
+    document = results.to_document(results.compute(records.load(archive.open_source(run))))
+    reason = sentence(document["metrics"][CPU]["reason"])
     assert "the sampler said: rapl failed: ZeroDivisionError" in reason
-    assert found["metrics"][GPU]["status"] == "measured"
+    assert document["metrics"][GPU]["status"] == "measured"
 
 
 def _event(before: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def test_a_forged_fact_is_no_traceback_and_no_warning(fact: str, honest: RunReco
         records_ = dataclasses.replace(honest, plan=plan)
         with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
             results.to_document(results.compute(records_))
-        assert reads.checks(records_, whole=True)
+        assert reads.checks(records_, is_complete=True)
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

@@ -18,9 +18,9 @@ def journal(path: Path, count: int = 5) -> bytes:
 
 
 def test_a_journal_reads_back_in_order(tmp_path: Path) -> None:
-    found = events.decode(journal(tmp_path / "e"))
-    assert [e.data["number"] for e in found] == [0, 1, 2, 3, 4]
-    assert [e.seq for e in found] == [0, 1, 2, 3, 4]
+    records = events.decode(journal(tmp_path / "e"))
+    assert [e.data["number"] for e in records] == [0, 1, 2, 3, 4]
+    assert [e.seq for e in records] == [0, 1, 2, 3, 4]
 
 
 def swap(lines: list[bytes]) -> list[bytes]:
@@ -64,10 +64,10 @@ def test_a_line_that_a_full_disk_cuts_short_is_taken_back(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("cut", [1, 10, 200])
 def test_a_torn_journal_keeps_its_sound_lines(tmp_path: Path, cut: int) -> None:
-    whole = journal(tmp_path / "e")
-    kept = events.valid_prefix(whole[:-cut])
-    assert whole.startswith(kept)
-    assert 0 < len(events.decode(kept)) < 5
+    data = journal(tmp_path / "e")
+    prefix = events.valid_prefix(data[:-cut])
+    assert data.startswith(prefix)
+    assert 0 < len(events.decode(prefix)) < 5
 
 
 def test_tailing_sees_what_was_there_and_what_comes(tmp_path: Path) -> None:
@@ -75,25 +75,25 @@ def test_tailing_sees_what_was_there_and_what_comes(tmp_path: Path) -> None:
     writer = events.Journal(path, events.Clock())
     writer.add("live", number=0)
     going = iter([True, True, False])
-    seen = []
+    records = []
     for event in events.tail(path, lambda: next(going, False), poll_s=0):
-        seen.append(event.data["number"])
-        if len(seen) < 3:
-            writer.add("live", number=len(seen))
-    assert seen == [0, 1, 2]
+        records.append(event.data["number"])
+        if len(records) < 3:
+            writer.add("live", number=len(records))
+    assert records == [0, 1, 2]
 
 
 def test_tailing_reads_a_journal_that_is_moved_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "e"
     writer = events.Journal(path, events.Clock())
     writer.add("live", number=0)
-    seen = []
+    records = []
     for event in events.tail(path, iter([True, False]).__next__, poll_s=0):
-        seen.append(event.data["number"])
-        if len(seen) == 1:
+        records.append(event.data["number"])
+        if len(records) == 1:
             path.rename(tmp_path / "sealed")
             writer.add("live", number=1)
-    assert seen == [0, 1]
+    assert records == [0, 1]
 
 
 def test_a_broken_line_is_named_by_its_place_in_the_journal(tmp_path: Path) -> None:
@@ -118,11 +118,11 @@ def test_a_reader_goes_on_where_it_was_and_passes_over_what_is_broken(tmp_path: 
     writer.add("live", number=0)
     assert [e.data["number"] for e in reader.read()] == [0]
     writer.add("live", number=1)
-    whole = path.read_bytes()
-    half = whole.rindex(b"{") + 5
-    path.write_bytes(whole[:half])
+    data = path.read_bytes()
+    half = data.rindex(b"{") + 5
+    path.write_bytes(data[:half])
     assert reader.read() == []
-    path.write_bytes(whole + b"nonsense\n")
+    path.write_bytes(data + b"nonsense\n")
     assert [e.data["number"] for e in reader.read()] == [1]
     assert reader.broken == [3]
     reader.path = path.rename(tmp_path / "sealed")

@@ -16,34 +16,38 @@ from kit.show.live.eventwords import LogLine
 from tests.tui.story import Story
 
 
-def said(kind: str, t: int = 0, **data: Any) -> LogLine | None:
+def line_of(kind: str, t: int = 0, **data: Any) -> LogLine | None:
     return eventwords.line(Event(seq=0, t=t, kind=kind, data=data, prev=""))
 
 
 @pytest.mark.parametrize("kind", ["live", "clock.anchor", "phase.end"])
 def test_readings_are_no_news(kind: str) -> None:
-    assert said(kind, power={"gpu0": 1.0}) is None
+    assert line_of(kind, power={"gpu0": 1.0}) is None
 
 
 def test_a_launch_has_its_number_in_the_record() -> None:
-    assert said("launch.begin", launch=0) == (0, "", "launch 0 began")
-    block = said("phase.begin", launch=2, phase="loaded_idle", part="before")
+    assert line_of("launch.begin", launch=0) == (0, "", "launch 0 began")
+    block = line_of("phase.begin", launch=2, phase="loaded_idle", part="before")
     assert block == (0, "", "launch 2: loaded idle (before) began")
 
 
 def test_failed_requests_are_a_warning() -> None:
-    good = said("stage.done", launch=1, stage="measured", ok=1, failed=0)
+    good = line_of("stage.done", launch=1, stage="measured", ok=1, failed=0)
     assert good == (0, "ok", "launch 1: measured: 1 request ok")
-    bad = said("stage.done", launch=1, stage="measured", ok=29, failed=1)
+    bad = line_of("stage.done", launch=1, stage="measured", ok=29, failed=1)
     assert bad == (0, "warn", "launch 1: measured: 29 requests ok, 1 failed")
 
 
 def test_a_mark_stands_where_the_person_set_it() -> None:
-    assert said("mark", t=9, text="window opened", t_face=4) == (4, "mark", "window opened")
+    assert line_of("mark", t=9, text="window opened", t_face=4) == (4, "mark", "window opened")
 
 
 def test_a_wait_in_the_queue() -> None:
-    assert said("queue.waited", seconds=63.2, runs=["a"]) == (0, "", "waited 63 s for 1 other run")
+    assert line_of("queue.waited", seconds=63.2, runs=["a"]) == (
+        0,
+        "",
+        "waited 63 s for 1 other run",
+    )
 
 
 def test_every_kind_that_has_words_is_in_the_contract() -> None:
@@ -56,20 +60,20 @@ def test_every_kind_that_has_words_is_in_the_contract() -> None:
     ("status", "level"), [("complete", "ok"), ("aborted", "warn"), ("failed", "fail")]
 )
 def test_how_a_run_ended(status: str, level: str) -> None:
-    assert said("run.end", status=status, reason="") == (0, level, f"run {status}")
-    assert said("run.end", status=status, reason="why") == (0, level, f"run {status}: why")
+    assert line_of("run.end", status=status, reason="") == (0, level, f"run {status}")
+    assert line_of("run.end", status=status, reason="why") == (0, level, f"run {status}: why")
 
 
 def test_an_unknown_event_stands_as_it_is() -> None:
-    assert said("new", t=5, a=1) == (5, "", "new a 1")
-    long = said("new", text="x" * 5000)
+    assert line_of("new", t=5, a=1) == (5, "", "new a 1")
+    long = line_of("new", text="x" * 5000)
     assert long is not None and len(long.text) == 400
 
 
 @pytest.mark.parametrize("kind", ["finding", "mark", "phase.begin", "steady.waited", "run.end"])
 def test_odd_data_are_told_and_never_a_crash(kind: str) -> None:
-    assert said(kind, launch="none", t_face="x", devices=3) is not None
-    assert said(kind) is not None
+    assert line_of(kind, launch="none", t_face="x", devices=3) is not None
+    assert line_of(kind) is not None
 
 
 def test_a_filter_wants_every_word() -> None:
@@ -83,6 +87,6 @@ def test_no_kind_of_a_whole_run_is_unknown(tmp_path: Path) -> None:
     story = Story(tmp_path)
     story.begin("ab12cd34")
     story.launch(0)
-    found = events.decode(story.path.read_bytes())
-    for event, line in zip(found, map(eventwords.line, found), strict=True):
+    records = events.decode(story.path.read_bytes())
+    for event, line in zip(records, map(eventwords.line, records), strict=True):
         assert line is None or not line.text.startswith(event.kind)

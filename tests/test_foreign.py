@@ -58,9 +58,9 @@ def test_without_control_groups_only_the_time_before_the_container_tells() -> No
     hidden = gpu(gpu_process_groups={"reason": "NVML: Unknown Error"})
     read = counted(processes=[2, 2, 2, 2, 3, 3, 3, 3, 3, 3])
     assert foreign_processes(read, hidden, [IDLE]) == Foreign(2, 4, 0, 4)
-    found = foreign_processes(read, hidden, [IDLE, RUN])
-    assert isinstance(found, Unmeasured)
-    assert "gpu0" in sentence(found.reason)
+    result = foreign_processes(read, hidden, [IDLE, RUN])
+    assert isinstance(result, Unmeasured)
+    assert "gpu0" in sentence(result.reason)
 
 
 def test_nothing_read_is_not_nobody() -> None:

@@ -69,11 +69,11 @@ def break_and_seal(run: Path, name: str, change: Callable[[bytes], bytes]) -> Pa
 def asked(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str]:
     """A command's exit code and what it prints, all of which can be encoded."""
     code = dispatch([str(part) for part in argv])
-    out, said = capsys.readouterr()
-    assert (out + said).encode()
+    out, errors = capsys.readouterr()
+    assert (out + errors).encode()
     if code not in (0, 6):
-        assert "fix:" in said or "FAIL" in out or "NOT VERIFIED" in out, said
-    return code, out + said
+        assert "fix:" in errors or "FAIL" in out or "NOT VERIFIED" in out, errors
+    return code, out + errors
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -94,8 +94,8 @@ def test_every_command_answers(
     monkeypatch.chdir(run.parent.parent)
     broken = break_and_seal(run, name, HALVES["value"])
     for look, *more in LOOKS:
-        code, said = asked(capsys, look, broken, *more)
-        assert code in (0, 2, 3, 4), (look, said)
+        code, errors = asked(capsys, look, broken, *more)
+        assert code in (0, 2, 3, 4), (look, errors)
     recipe = name.startswith("inputs/image/")  # which a comparison does not read
     assert asked(capsys, "compare", broken, sound_run)[0] == (0 if recipe else 4)
     assert asked(capsys, "ls", "--runs", broken.parent)[0] == 0
@@ -110,13 +110,13 @@ def test_what_a_crash_left_is_recovered_or_refused(
     left = Path(shutil.copytree(run, store / ".inflight" / "deadbeef"))
     (left / "manifest.json").unlink()
     (left / name).write_bytes(HALVES["value"]((left / name).read_bytes()))
-    code, said = asked(capsys, "recover", "--runs", store)
+    code, errors = asked(capsys, "recover", "--runs", store)
     sealed = [path for path in store.iterdir() if len(path.name) == 64]
     if name in NEEDED:
-        assert code == 1 and not sealed, said
+        assert code == 1 and not sealed, errors
         assert (left / name).exists()
     else:
-        assert code == 0 and len(sealed) == 1, said
+        assert code == 0 and len(sealed) == 1, errors
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "run"])
@@ -126,5 +126,5 @@ def test_a_spec(
 ) -> None:
     spec = tmp_path / "spec.json"
     spec.write_bytes(HALVES[half]((run / "spec.json").read_bytes()))
-    code, said = asked(capsys, command, spec)
-    assert code == 2 and "half a character" in said
+    code, errors = asked(capsys, command, spec)
+    assert code == 2 and "half a character" in errors

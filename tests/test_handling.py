@@ -76,9 +76,9 @@ DROPPINGS = [
 @pytest.mark.parametrize("name", DROPPINGS)
 def test_what_tools_leave_in_a_run_is_set_aside(tmp_path: Path, name: str) -> None:
     run = tmp_path / "run"
-    for each in ("spec.json", name):
-        (run / each).parent.mkdir(parents=True, exist_ok=True)
-        (run / each).write_bytes(b"{}")
+    for path in ("spec.json", name):
+        (run / path).parent.mkdir(parents=True, exist_ok=True)
+        (run / path).write_bytes(b"{}")
     source = archive.open_source(run)
     assert source.names() == ["spec.json"]
     assert [remark.code for remark in source.remarks] == ["STRAY_FILES"]
@@ -357,8 +357,8 @@ def test_another_file_gets_one_line_with_its_remedy(run: Path, tmp_path: Path, k
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
 def test_a_download_that_was_cut_short(run: Path, tmp_path: Path, part: float) -> None:
-    whole = seal.export(run, tmp_path).read_bytes()
-    (tmp_path / "part (1).kit.zip").write_bytes(whole[: int(len(whole) * part)])
+    data = seal.export(run, tmp_path).read_bytes()
+    (tmp_path / "part (1).kit.zip").write_bytes(data[: int(len(data) * part)])
     verdict = verify(tmp_path / "part (1).kit.zip")
     assert failed(verdict) == {"NOT_A_ZIP"} and "cut short" in verdict.failures[0].message
 
@@ -377,9 +377,9 @@ def test_a_clone_that_converts_line_ends_has_the_same_bytes(tmp_path: Path, sett
     clone = tmp_path / "clone"
     git = ["git", "-c", setting, "clone", "-q", "--depth", "1", f"file://{PROJECT}", str(clone)]
     subprocess.run(git, check=True)
-    kept = [PROJECT / name for name in ("images", "specs", "kit/schemas", "tests/data")]
+    paths = [PROJECT / name for name in ("images", "specs", "kit/schemas", "tests/data")]
     names = subprocess.run(
-        ["git", "ls-files", "-z", *map(str, kept)], cwd=PROJECT, check=True, capture_output=True
+        ["git", "ls-files", "-z", *map(str, paths)], cwd=PROJECT, check=True, capture_output=True
     ).stdout.decode()
     for name in filter(None, names.split("\0")):
         same = (clone / name).read_bytes() == _committed(name)

@@ -126,10 +126,10 @@ def test_unreadable_file_is_a_reason(tmp_path: Path) -> None:
     if me == 0:
         os.seteuid(65534)  # root would read it all the same
     try:
-        found = kernelfiles.number(path, "missing")
+        value = kernelfiles.number(path, "missing")
     finally:
         os.seteuid(me)
-    assert found == {"absent": "permission denied"}
+    assert value == {"absent": "permission denied"}
     assert kernelfiles.number(tmp_path, "missing") == {"absent": "Is a directory"}
 
 
@@ -210,8 +210,8 @@ def test_a_driver_that_lacks_one_call_still_answers_the_others(
         monkeypatch.setattr(pynvml, name, lambda answer=answer: answer)
     monkeypatch.setattr(pynvml, call, lacking)
     driver, cards = gpus.facts()
-    known = {"driver": "580.159.04", "cuda_driver": "13.0", "nvml": "13.580.159.04"}
-    assert driver == known | {fact: {"absent": "NVML: Function Not Found"}}
+    versions = {"driver": "580.159.04", "cuda_driver": "13.0", "nvml": "13.580.159.04"}
+    assert driver == versions | {fact: {"absent": "NVML: Function Not Found"}}
     assert cards == {}
 
 
@@ -233,8 +233,8 @@ def test_slowdowns_are_told_in_words_and_by_older_drivers_too(
     )
     monkeypatch.setattr(pynvml, new, reasons if newer else lacking)
     monkeypatch.setattr(pynvml, old, lacking if newer else reasons)
-    found = gpus._slowdowns(pynvml, None)
-    assert found == ["hardware thermal slowdown", "power brake"]
+    slowdowns = gpus._slowdowns(pynvml, None)
+    assert slowdowns == ["hardware thermal slowdown", "power brake"]
     monkeypatch.setattr(pynvml, new, lacking)
     monkeypatch.setattr(pynvml, old, lacking)
     assert gpus._ask(pynvml, None, gpus._slowdowns) == {"absent": "NVML: Function Not Found"}

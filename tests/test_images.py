@@ -66,12 +66,12 @@ def identity(image_id: str = PINNED, **changes: Any) -> ImageIdentity:
 # --- recipes and their locks --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("found", images.recipes(), ids=lambda r: r.name)
-def test_every_recipe_is_locked_as_it_stands(found: Recipe) -> None:
-    assert images.edited_files(found) == [], f"run `kit images lock {found.name}`"
-    assert found.reference.startswith(f"kit/{found.name}:")
-    assert len(found.reference.rpartition(":")[2]) == 12
-    assert checked(images.context_files(found.name)) == msgspec.structs.replace(found, own=False)
+@pytest.mark.parametrize("recipe", images.recipes(), ids=lambda r: r.name)
+def test_every_recipe_is_locked_as_it_stands(recipe: Recipe) -> None:
+    assert images.edited_files(recipe) == [], f"run `kit images lock {recipe.name}`"
+    assert recipe.reference.startswith(f"kit/{recipe.name}:")
+    assert len(recipe.reference.rpartition(":")[2]) == 12
+    assert checked(images.context_files(recipe.name)) == msgspec.structs.replace(recipe, own=False)
 
 
 @pytest.mark.parametrize("folder", ["base", "builder"])
@@ -104,32 +104,32 @@ def test_locks_are_not_written_outside_a_clone(copied: Path) -> None:
 
 def test_clone_and_sealed_recipe_give_the_locked_image_twice(cache: Path) -> None:
     """One from cached layers, one from the packages again: the same bytes, with no engine."""
-    found = images.recipe("loopback")
-    with make.made(found) as first:
+    recipe = images.recipe("loopback")
+    with make.made(recipe) as first:
         data = first.path.read_bytes()
     shutil.rmtree(cache / "layers")
     with make.made(checked(images.context_files("loopback"))) as second:
         assert second.identity == first.identity
         assert second.path.read_bytes() == data
-    assert (first.identity.image_id, first.drift) == (found.image_id, ())
-    assert first.identity.diff_ids == found.diff_ids
+    assert (first.identity.image_id, first.drift) == (recipe.image_id, ())
+    assert first.identity.diff_ids == recipe.diff_ids
     assert list((cache / "work").iterdir()) == [], "a build leaves nothing behind"
 
 
 def test_the_archive_is_a_docker_archive_and_an_oci_layout(cache: Path, tmp_path: Path) -> None:
-    found = images.recipe("loopback")
-    with make.made(found) as new, tarfile.open(new.path) as tar:
+    recipe = images.recipe("loopback")
+    with make.made(recipe) as new, tarfile.open(new.path) as tar:
         read = {m.name: tar.extractfile(m).read() for m in tar if m.size < 1 << 20}  # type: ignore[union-attr]
         sizes = {m.name: m.size for m in tar}
     (docker,) = json.loads(read["manifest.json"])
     (described,) = json.loads(read["index.json"])["manifests"]
     blob = "blobs/sha256/"
     manifest = json.loads(read[blob + described["digest"].removeprefix("sha256:")])
-    assert docker["RepoTags"] == [found.reference]
-    assert docker["Config"] == blob + found.image_id.removeprefix("sha256:")
-    assert manifest["config"]["digest"] == found.image_id == new.identity.config_digest
-    assert [layer["digest"] for layer in manifest["layers"]] == list(found.diff_ids)
-    assert docker["Layers"] == [blob + d.removeprefix("sha256:") for d in found.diff_ids]
+    assert docker["RepoTags"] == [recipe.reference]
+    assert docker["Config"] == blob + recipe.image_id.removeprefix("sha256:")
+    assert manifest["config"]["digest"] == recipe.image_id == new.identity.config_digest
+    assert [layer["digest"] for layer in manifest["layers"]] == list(recipe.diff_ids)
+    assert docker["Layers"] == [blob + d.removeprefix("sha256:") for d in recipe.diff_ids]
     for name, data in read.items():
         if name.startswith(blob):
             assert name == blob + jsonio.digest(data)
@@ -149,18 +149,18 @@ def test_leftovers_of_a_killed_build_are_swept_and_a_running_one_is_not(tmp_path
 def test_built_image_is_in_the_engine_under_its_own_id(
     engine: containers.Engine, loopback_image: ImageIdentity
 ) -> None:
-    found = images.recipe("loopback")
-    there = engine.image(found.reference)
+    recipe = images.recipe("loopback")
+    there = engine.image(recipe.reference)
     assert there is not None
-    assert there.diff_ids == loopback_image.diff_ids == found.diff_ids
+    assert there.diff_ids == loopback_image.diff_ids == recipe.diff_ids
     resolved, match = images.resolve(
-        ImageSpec(recipe="loopback", digest=found.image_id), engine.image
+        ImageSpec(recipe="loopback", digest=recipe.image_id), engine.image
     )
     assert (resolved.recipe, resolved.source) == ("loopback", "recipe")
     assert match in {"identical", "rewrapped"}
-    said: list[str] = []
-    assert images.build("loopback", said.append).matches_lock
-    assert "already in the engine" in said[0]
+    messages: list[str] = []
+    assert images.build("loopback", messages.append).matches_lock
+    assert "already in the engine" in messages[0]
 
 
 @pytest.mark.docker
@@ -169,12 +169,12 @@ def test_edited_recipe_is_built_but_does_not_pass_for_the_locked_one(
 ) -> None:
     server = copied / "loopback" / "server.py"
     server.write_text(server.read_text() + "\n# edited\n")
-    said: list[str] = []
-    result = images.build("loopback", said.append)
+    messages: list[str] = []
+    result = images.build("loopback", messages.append)
     try:
         assert not result.matches_lock
         assert result.drift == ("server.py: changed since the image was locked",)
-        assert any("is not the locked image" in line for line in said)
+        assert any("is not the locked image" in line for line in messages)
         pin = images.recipe("loopback").image_id
         with pytest.raises(ImageUnavailable, match=r"edited since it was locked: server\.py"):
             images.resolve(ImageSpec(recipe="loopback", digest=pin), lambda _: None)
@@ -203,17 +203,20 @@ def test_vanished_package_is_said_and_recorded_and_the_build_goes_on(
 ) -> None:
     monkeypatch.setattr(apt.Archive, "snapshot", lambda *_: "http://127.0.0.1:9/debian")
     before = (copied / "base" / LOCK).read_bytes(), (copied / "loopback" / LOCK).read_bytes()
-    said: list[str] = []
-    result = images.build("loopback", said.append)
+    messages: list[str] = []
+    result = images.build("loopback", messages.append)
     assert not result.matches_lock
     assert len(result.drift) == 1
     assert result.drift[0].startswith("base: libc6: locked 2.36-9, today 2.36-9+deb12")
-    assert any("trying a snapshot" in line for line in said)
-    assert any("the snapshot gave nothing" in line for line in said)
-    assert result.drift[0] in "\n".join(said)
+    assert any("trying a snapshot" in line for line in messages)
+    assert any("the snapshot gave nothing" in line for line in messages)
+    assert result.drift[0] in "\n".join(messages)
 
-    known = record.read(vanished)
-    assert known and (known.cause, known.image_id) == ("parts", result.identity.image_id)
+    locked_record = record.read(vanished)
+    assert locked_record and (locked_record.cause, locked_record.image_id) == (
+        "parts",
+        result.identity.image_id,
+    )
     after = (copied / "base" / LOCK).read_bytes(), (copied / "loopback" / LOCK).read_bytes()
     assert before == after, "the lock never changes by building"
 
@@ -383,9 +386,9 @@ def test_a_requirement_file_is_resolved_for_the_image_not_for_the_host(tmp_path:
     for name, source in (("llama-cpp-python/build.lock", False), ("llama-server", False)):
         path = resources.images_dir() / name
         path = path if path.suffix else path / "requirements.lock"
-        found = lockwriter.resolve(path, source=source)
+        recipe = lockwriter.resolve(path, source=source)
         lock = images.recipe(path.parent.name).lock
-        assert found == (lock.compile.tools if lock.compile else lock.wheels)
+        assert recipe == (lock.compile.tools if lock.compile else lock.wheels)
 
 
 # --- which image may stand for a pin ------------------------------------------------------------
@@ -408,8 +411,8 @@ def test_any_name_of_the_image_may_be_the_pin(pinned: Recipe, name: str) -> None
 
 def test_a_name_that_another_image_took_does_not_hide_the_pin(pinned: Recipe) -> None:
     taken = {pinned.reference: identity(OTHER), PINNED: identity()}
-    found, match = images.resolve(SPEC, taken.get)
-    assert (found.image_id, match) == (PINNED, "identical")
+    recipe, match = images.resolve(SPEC, taken.get)
+    assert (recipe.image_id, match) == (PINNED, "identical")
 
 
 def test_same_layers_under_another_id_are_rewrapped(pinned: Recipe) -> None:

@@ -91,12 +91,12 @@ def test_each_debian_has_its_own_python(debians: dict[str, Debian]) -> None:
 
 def test_both_debians_give_the_locked_images(debians: dict[str, Debian]) -> None:
     names = ["loopback", "llama-server"]
-    said = {
+    identities = {
         suite: debian.inside(f"/clone/.venv/bin/python -c '{BUILD}' {' '.join(names)}")
         for suite, debian in debians.items()
     }
-    assert said["bookworm"] == said["trixie"], "the same archive, byte for byte"
-    built = dict(line.split()[:2] for line in said["trixie"].splitlines())
+    assert identities["bookworm"] == identities["trixie"], "the same archive, byte for byte"
+    built = dict(line.split()[:2] for line in identities["trixie"].splitlines())
     assert built == {name: images.recipe(name).image_id for name in names}
 
 

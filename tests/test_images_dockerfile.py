@@ -35,14 +35,14 @@ def entry(tar: tarfile.TarFile, member: tarfile.TarInfo, links: dict[str, Any]) 
 
 def files_of(layers: list[IO[bytes]]) -> dict[str, Any]:
     """Every file of an image by its path, from its layers, bottom first."""
-    found: dict[str, Any] = {}
+    files: dict[str, Any] = {}
     for layer in layers:
         with tarfile.open(fileobj=layer) as tar:
             for member in tar:
                 path = member.name.removeprefix("./").strip("/")
                 if path not in OF_THE_BUILDER | {"", "."}:
-                    found[path] = entry(tar, member, found)
-    return found
+                    files[path] = entry(tar, member, files)
+    return files
 
 
 def image_of(archive: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -79,13 +79,15 @@ COMPILED = pytest.param("llama-cpp-python", marks=[pytest.mark.runtimes, pytest.
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["loopback", "llama-server", COMPILED])
 def test_the_dockerfile_gives_the_same_files(name: str, tmp_path: Path) -> None:
-    found = images.recipe(name)
-    images.lay(found, tmp_path / "context", make.nothing, make.nothing)
+    recipe = images.recipe(name)
+    images.lay(recipe, tmp_path / "context", make.nothing, make.nothing)
     theirs_config, theirs = image_of(buildah(tmp_path / "context", tmp_path))
-    with make.made(found) as new:
+    with make.made(recipe) as new:
         _, ours = image_of(new.path)
     assert ours == theirs
-    wanted = jsonio.parse(configuration(found.lock, found.base, found.diff_ids), "ours")["config"]
+    wanted = jsonio.parse(configuration(recipe.lock, recipe.base, recipe.diff_ids), "ours")[
+        "config"
+    ]
     theirs_config["Labels"].pop("io.buildah.version", None)
     assert {key: theirs_config.get(key) for key in wanted if key != "Env"} == {
         key: wanted[key] for key in wanted if key != "Env"

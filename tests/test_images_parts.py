@@ -47,12 +47,12 @@ def packed(*makes: Make) -> bytes:
 
 
 def ar(**members: bytes) -> bytes:
-    found = b"!<arch>\n"
+    archive = b"!<arch>\n"
     for name, data in members.items():
         head = f"{name.replace('_', '.'):<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n"
-        found += head.encode()
-        found += data + b"\n" * (len(data) % 2)
-    return found
+        archive += head.encode()
+        archive += data + b"\n" * (len(data) % 2)
+    return archive
 
 
 def package(folder: Path, *makes: Make, control: bytes = CONTROL) -> Path:
@@ -68,7 +68,7 @@ def package(folder: Path, *makes: Make, control: bytes = CONTROL) -> Path:
 
 
 def test_a_package_is_merged_under_usr_and_made_canonical(tmp_path: Path, system: Tree) -> None:
-    given = package(
+    deb = package(
         tmp_path,
         member("./", tarfile.DIRTYPE),
         member("./lib/x/", tarfile.DIRTYPE, mode=0o755),
@@ -81,22 +81,22 @@ def test_a_package_is_merged_under_usr_and_made_canonical(tmp_path: Path, system
         member("./var/cache/x"),
         member("./tmp/", tarfile.DIRTYPE, mode=0o1777),
     )
-    baselayer.fill(system, {"evil": given})
+    baselayer.fill(system, {"evil": deb})
     layer = tree.write(system, tmp_path / "layer.tar", EPOCH)
     with tarfile.open(layer.path) as tar:
-        found = {m.name: m for m in tar}
+        members = {m.name: m for m in tar}
         names = [m.name for m in tar]
         assert tar.extractfile("usr/bin/two").read() == b"data"  # type: ignore[union-attr]
         status = tar.extractfile("var/lib/dpkg/status").read()  # type: ignore[union-attr]
     assert names == sorted(names) and "." not in names
-    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in found.values()} == {
+    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in members.values()} == {
         (0, 0, "", "", EPOCH)
     }
-    assert found["usr/lib/x/one"].islnk() and found["usr/lib/x/one"].linkname == "usr/bin/two"
-    assert found["usr/bin/two"].mode == 0o755, "no set-uid bit"
-    assert found["bin"].linkname == "usr/bin" and found["usr/bin/sh"].linkname == "dash"
-    assert found["tmp"].mode == 0o1777
-    assert "usr/share/doc/evil/copyright" in found
+    assert members["usr/lib/x/one"].islnk() and members["usr/lib/x/one"].linkname == "usr/bin/two"
+    assert members["usr/bin/two"].mode == 0o755, "no set-uid bit"
+    assert members["bin"].linkname == "usr/bin" and members["usr/bin/sh"].linkname == "dash"
+    assert members["tmp"].mode == 0o1777
+    assert "usr/share/doc/evil/copyright" in members
     assert not [n for n in names if "man" in n or "changelog" in n or n.startswith("var/cache/")]
     assert status == CONTROL.rstrip() + b"\nStatus: install ok installed\n"
 
@@ -123,8 +123,8 @@ def test_a_layer_holds_every_files_own_content(
     system.same("z", order[0])
     tree.write(system, tmp_path / "layer.tar", EPOCH)
     with tarfile.open(tmp_path / "layer.tar") as tar:
-        found = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
-    assert found == {name: system.read(name) for name in (*order, "z")}
+        contents = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+    assert contents == {name: system.read(name) for name in (*order, "z")}
 
 
 UNSAFE = {
@@ -256,10 +256,14 @@ def wheel(folder: Path, **files: bytes) -> Path:
         "evil-1.0.dist-info/METADATA": b"Name: evil\nVersion: 1.0\n",
         "evil-1.0.dist-info/entry_points.txt": b"[console_scripts]\nevil = evil:main\n",
     }
-    given = {name.replace("__", "/"): data for name, data in files.items()}
-    record = "".join(f"{name},,\n" for name in (*info, *given))
+    contents = {name.replace("__", "/"): data for name, data in files.items()}
+    record = "".join(f"{name},,\n" for name in (*info, *contents))
     with zipfile.ZipFile(path, "w") as archive:
-        for name, data in {**info, **given, "evil-1.0.dist-info/RECORD": record.encode()}.items():
+        for name, data in {
+            **info,
+            **contents,
+            "evil-1.0.dist-info/RECORD": record.encode(),
+        }.items():
             archive.writestr(name, data)
     return path
 
@@ -267,18 +271,18 @@ def wheel(folder: Path, **files: bytes) -> Path:
 def test_a_wheel_gives_its_modules_and_nothing_that_names_the_installing_machine(
     tmp_path: Path, system: Tree
 ) -> None:
-    given = {
+    files = {
         "evil__main.py": b"1",
         "lib__cmake": b"2",
         "evil-1.0.data__scripts__run": b"3",
         "evil-1.0.data__purelib__pure.py": b"4",
     }
-    wheels.unpack(wheel(tmp_path, **given), NAME, system, leave_out=("lib/",))
-    found = {
+    wheels.unpack(wheel(tmp_path, **files), NAME, system, leave_out=("lib/",))
+    paths = {
         name.removeprefix("opt/kit/") for name, e in system.entries.items() if e.at is not None
     }
     info = {f"evil-1.0.dist-info/{n}" for n in ("METADATA", "WHEEL", "entry_points.txt")}
-    assert found == {"evil/main.py", "pure.py", *info}
+    assert paths == {"evil/main.py", "pure.py", *info}
     assert {e.mode for e in system.entries.values() if e.at is not None} == {0o644}
 
 

@@ -37,13 +37,13 @@ WHEEL = "from backend.making import wheel\n"
 class Attack:
     """A source archive whose backend is ``code``, and the parts that its compilation needs."""
 
-    def __init__(self, folder: Path, code: str, told: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, code: str, settings: dict[str, Any]) -> None:
         self.folder = folder
         tool = folder / "tool"
         with zipfile.ZipFile(tool, "w") as archive:
             archive.writestr("backend/__init__.py", code)
             archive.writestr("backend/making.py", MAKING)
-            archive.writestr("backend/told.json", json.dumps(told))
+            archive.writestr("backend/told.json", json.dumps(settings))
         source = folder / "source"
         with tarfile.open(source, "w:gz") as tar:
             text = b'[build-system]\nrequires = []\nbuild-backend = "backend"\n'
@@ -96,10 +96,10 @@ def host(tmp_path: Path) -> Iterator[dict[str, Any]]:
         listening[1].bind(f"\0{CANARY}")
         listening.append(socket.socket(socket.AF_INET))
         listening[2].bind(("0.0.0.0", 0))
-        for each in listening:
-            stack.enter_context(each)
-            each.listen()
-            each.setblocking(False)
+        for server in listening:
+            stack.enter_context(server)
+            server.listen()
+            server.setblocking(False)
         yield {
             "file": str(file),
             "name": CANARY,
@@ -107,9 +107,9 @@ def host(tmp_path: Path) -> Iterator[dict[str, Any]]:
             "abstract": CANARY,
             "port": listening[2].getsockname()[1],
         }
-        for each in listening:
+        for server in listening:
             with pytest.raises(BlockingIOError):
-                each.accept()
+                server.accept()
 
 
 def test_a_hostile_backend_reaches_nothing_of_the_host(
@@ -120,17 +120,17 @@ def test_a_hostile_backend_reaches_nothing_of_the_host(
     with tempfile.TemporaryFile() as spool:
         into = Tree(spool)
         wheels.unpack(path, name, into)
-        found = json.loads(into.read("opt/kit/evil.json"))
-    assert found.pop("canary names") == []
-    assert found.pop("interfaces") == ["lo"]
-    assert found.pop("uid") == 65534
-    status = dict(line.split(":\t") for line in found.pop("status"))
+        report = json.loads(into.read("opt/kit/evil.json"))
+    assert report.pop("canary names") == []
+    assert report.pop("interfaces") == ["lo"]
+    assert report.pop("uid") == 65534
+    status = dict(line.split(":\t") for line in report.pop("status"))
     assert {int(v, 16) for k, v in status.items() if k.startswith("Cap")} == {0}
     assert (status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == ("1", "2")
-    processes = found.pop("processes")
+    processes = report.pop("processes")
     assert not [p for p in processes if "98765" in p or "pytest" in p or "dockerd" in p]
     assert len(processes) <= 4
-    reached = {k: v for k, v in found.items() if not str(v).startswith("refused: ")}
+    reached = {k: v for k, v in report.items() if not str(v).startswith("refused: ")}
     assert reached == {}
     assert left(engine) == []
 

@@ -97,8 +97,8 @@ class Sealed:
 
     def __init__(self, lock: Any, bases: dict[str, Any], **more: bytes) -> None:
         self.files = {"inputs/image/image.json": jsonio.canonical(lock)}
-        for name, found in bases.items():
-            self.files[f"inputs/image/{name}/image.json"] = jsonio.canonical(found)
+        for name, base in bases.items():
+            self.files[f"inputs/image/{name}/image.json"] = jsonio.canonical(base)
         self.files |= {f"inputs/image/{name}": data for name, data in more.items()}
 
     def names(self) -> list[str]:
@@ -114,10 +114,10 @@ def identified(lock: dict[str, Any], bottom: dict[str, Any]) -> dict[str, Any]:
     """The lock with the id that its fields give, as far as they are valid."""
     try:
         first = base_lock(jsonio.canonical(bottom), "base")
-        found = image_lock(jsonio.canonical(lock), "lock")
+        parsed = image_lock(jsonio.canonical(lock), "lock")
     except Exception:
         return lock | {"image_id": "sha256:" + "5" * 64}
-    return lock | {"image_id": image_id(configuration(found, first, found.diff_ids))}
+    return lock | {"image_id": image_id(configuration(parsed, first, parsed.diff_ids))}
 
 
 def source(lock: dict[str, Any] | None = None, bottom: dict[str, Any] | None = None) -> Any:
@@ -160,20 +160,20 @@ def words(text: str) -> bool:
     return 0 < len(text) < 100 and text.isascii() and text.isprintable()
 
 
-def code_of(given: Any) -> str:
+def code_of(source: Any) -> str:
     with pytest.raises(ArchiveRefused) as caught:
-        images.sealed(given)
+        images.sealed(source)
     assert "\x1b" not in caught.value.message and len(caught.value.message) < 500
     assert caught.value.remedy
     return caught.value.code
 
 
 def test_a_sealed_recipe_is_read_whole() -> None:
-    found = images.sealed(source())
-    assert (found.name, found.files) == ("hello", {"serve.py": PROGRAM})
-    assert set(found.bases) == {"base", "builder"}
-    assert found.lock.wheels[0].size == 34_000_000
-    assert found.image_id.startswith("sha256:") and len(found.diff_ids) == 2
+    recipe = images.sealed(source())
+    assert (recipe.name, recipe.files) == ("hello", {"serve.py": PROGRAM})
+    assert set(recipe.bases) == {"base", "builder"}
+    assert recipe.lock.wheels[0].size == 34_000_000
+    assert recipe.image_id.startswith("sha256:") and len(recipe.diff_ids) == 2
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -221,16 +221,16 @@ MANY = {
 @pytest.mark.parametrize("change", MANY.values(), ids=MANY)
 def test_counts_are_capped_and_nothing_unknown_passes(change: Callable[[Any], Any]) -> None:
     lock = change(recipe())
-    given = source(lock) if isinstance(lock, dict) else Sealed(lock, {"base": base()})
-    assert code_of(given) == "RECIPE_INVALID"
+    archive = source(lock) if isinstance(lock, dict) else Sealed(lock, {"base": base()})
+    assert code_of(archive) == "RECIPE_INVALID"
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"null", b'{"a":1,"a":2}', b"[" * 99, b"\xff"])
 def test_what_is_no_strict_json_is_refused(data: bytes) -> None:
     for name in ("image.json", "base/image.json"):
-        given = source()
-        given.files[f"inputs/image/{name}"] = data
-        assert code_of(given) == "RECIPE_INVALID"
+        archive = source()
+        archive.files[f"inputs/image/{name}"] = data
+        assert code_of(archive) == "RECIPE_INVALID"
 
 
 def test_the_files_are_exactly_those_that_the_lock_names() -> None:
@@ -240,8 +240,8 @@ def test_the_files_are_exactly_those_that_the_lock_names() -> None:
     del absent.files["inputs/image/builder/image.json"]
     empty.files.clear()
     long.files["inputs/image/serve.py"] = bytes((1 << 20) + 1)
-    found = [code_of(given) for given in (changed, extra, absent, empty, long)]
-    assert found == ["RECIPE_FILES"] * 3 + ["RECIPE_MISSING", "TOO_LARGE"]
+    codes = [code_of(archive) for archive in (changed, extra, absent, empty, long)]
+    assert codes == ["RECIPE_FILES"] * 3 + ["RECIPE_MISSING", "TOO_LARGE"]
 
 
 def test_a_program_must_be_among_the_files() -> None:

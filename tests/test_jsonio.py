@@ -55,8 +55,8 @@ def test_what_is_not_strict_json_is_refused_with_a_code(data: bytes, code: str) 
 
 @pytest.mark.parametrize("data", [b"9007199254740991", b"-9007199254740991", b"1e21", b"1e-99"])
 def test_numbers_that_have_a_canonical_form_are_read(data: bytes) -> None:
-    found = jsonio.parse(data)
-    assert jsonio.parse(jsonio.canonical(found)) == found == float(data)
+    value = jsonio.parse(data)
+    assert jsonio.parse(jsonio.canonical(value)) == value == float(data)
 
 
 @given(st.floats() | st.integers())

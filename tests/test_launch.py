@@ -90,8 +90,8 @@ class Bench:
         return [kind for kind, _ in self.events]
 
     def inspect(self) -> dict[str, Any]:
-        found = subprocess.run(["docker", "inspect", self.name], capture_output=True, check=True)
-        described: list[dict[str, Any]] = json.loads(found.stdout)
+        done = subprocess.run(["docker", "inspect", self.name], capture_output=True, check=True)
+        described: list[dict[str, Any]] = json.loads(done.stdout)
         return described[0]
 
     def left(self) -> list[str]:
@@ -113,9 +113,9 @@ class Bench:
 @pytest.fixture
 def bench(engine: Engine, loopback_image: ImageIdentity, tmp_path: Path) -> Iterator[Bench]:
     """A bench that must find nothing left behind at the end of every test."""
-    found = Bench(engine, loopback_image, tmp_path)
-    yield found
-    assert found.left() == []
+    bench = Bench(engine, loopback_image, tmp_path)
+    yield bench
+    assert bench.left() == []
 
 
 def never() -> bool:
@@ -142,10 +142,10 @@ def _complete(base_url: str, tokens: int = 4, read_s: float = 10) -> bytes:
 
 def _until(test: Callable[[], Any], seconds: float = 20) -> Any:
     end = time.monotonic() + seconds
-    while not (found := test()):
+    while not (result := test()):
         assert time.monotonic() < end, "it never came"
         time.sleep(0.02)
-    return found
+    return result
 
 
 def test_a_launch_from_start_to_end(bench: Bench) -> None:
@@ -233,9 +233,9 @@ def python_image(loopback_image: ImageIdentity, engine: Engine) -> Iterator[Imag
     entry = 'ENTRYPOINT ["/usr/bin/python3", "-u", "-c"]'
     subprocess.run(["docker", "commit", "--change", entry, made, name], check=True)
     subprocess.run(["docker", "rm", made], check=True, capture_output=True)
-    found = engine.image(name)
-    assert found
-    yield found
+    image = engine.image(name)
+    assert image
+    yield image
     subprocess.run(["docker", "rmi", name], check=True, capture_output=True)
 
 

@@ -36,8 +36,8 @@ def store(built: Path, tmp_path: Path) -> Store:
     return Store(Path(shutil.copytree(built, tmp_path / "runs")))
 
 
-def codes(found: audit.Audit) -> set[str]:
-    return {each.code for each in found.doubts}
+def codes(ledger_audit: audit.Audit) -> set[str]:
+    return {doubt.code for doubt in ledger_audit.doubts}
 
 
 def lines_of(store: Store) -> list[bytes]:
@@ -45,9 +45,9 @@ def lines_of(store: Store) -> list[bytes]:
 
 
 def test_a_sound_ledger_says_how_many_attempts_there_were(store: Store) -> None:
-    found = audit.whole(store)
-    assert found.passed and found.exit_code == 0
-    assert "3 attempts registered" in found.findings[-1].message
+    ledger_audit = audit.full(store)
+    assert ledger_audit.passed and ledger_audit.exit_code == 0
+    assert "3 attempts registered" in ledger_audit.findings[-1].message
 
 
 # --- what somebody did to it ------------------------------------------------------------------
@@ -68,12 +68,12 @@ def swap(lines: list[bytes]) -> None:
 
 def rechained(lines: list[bytes]) -> None:
     """The entries of the failed attempt are gone, and the rest is chained again."""
-    kept, prev = [json.loads(x) for x in (*lines[:2], *lines[4:])], ledger.GENESIS
-    for number, entry in enumerate(kept):
+    entries, prev = [json.loads(x) for x in (*lines[:2], *lines[4:])], ledger.GENESIS
+    for number, entry in enumerate(entries):
         line = jsonio.canonical({**entry, "seq": number, "prev": prev})
         prev = jsonio.digest(line)
-        kept[number] = line + b"\n"
-    lines[:] = kept
+        entries[number] = line + b"\n"
+    lines[:] = entries
 
 
 FORGERIES: dict[str, tuple[Callable[[list[bytes]], object], str]] = {
@@ -122,7 +122,7 @@ def test_every_command_reports_an_edited_ledger(
 ) -> None:
     change, code = FORGERIES[name]
     rewritten(change)(store.root / LEDGER)
-    assert code in codes(audit.whole(store))
+    assert code in codes(audit.full(store))
     at = ["--runs", str(store.root)]
     assert dispatch(["verify", "--store", *at]) == 4
     assert code in capsys.readouterr().out
@@ -137,42 +137,47 @@ def test_every_command_reports_an_edited_ledger(
 def test_a_torn_last_line_is_what_a_crash_leaves(store: Store) -> None:
     lines = lines_of(store)
     (store.root / LEDGER).write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
-    found = audit.whole(store)
-    assert codes(found) == {"LEDGER_RUNS"} and "cut by a crash" in found.findings[0].message
-    said: list[str] = []
-    (again,) = seal.recover(store, said.append)
-    assert [again.name[:12] in line and "was not in the ledger" in line for line in said] == [True]
-    assert audit.whole(store).passed
+    ledger_audit = audit.full(store)
+    assert (
+        codes(ledger_audit) == {"LEDGER_RUNS"}
+        and "cut by a crash" in ledger_audit.findings[0].message
+    )
+    messages: list[str] = []
+    (again,) = seal.recover(store, messages.append)
+    assert [again.name[:12] in line and "was not in the ledger" in line for line in messages] == [
+        True
+    ]
+    assert audit.full(store).passed
 
 
 def test_recover_says_which_run_it_notes(store: Store) -> None:
     """Its entries were cut off: it is noted, and not as if nothing had been."""
     lines = lines_of(store)
     (store.root / LEDGER).write_bytes(b"".join(lines[:4]))
-    said: list[str] = []
-    assert seal.recover(store, said.append) == []
-    assert len(said) == 1 and "nothing shows how it came" in said[0]
+    messages: list[str] = []
+    assert seal.recover(store, messages.append) == []
+    assert len(messages) == 1 and "nothing shows how it came" in messages[0]
     assert store.ledger()[-1]["kind"] == "imported"
-    assert seal.recover(store, said.append) == [] and len(said) == 1
+    assert seal.recover(store, messages.append) == [] and len(messages) == 1
 
 
 def test_noting_does_not_heal_a_broken_chain(store: Store) -> None:
     rewritten(lambda x: x.pop(1))(store.root / LEDGER)
-    before = codes(audit.whole(store))
+    before = codes(audit.full(store))
     store.note("registered", id="later")
-    assert "LEDGER_CHAIN" in before <= codes(audit.whole(store))
+    assert "LEDGER_CHAIN" in before <= codes(audit.full(store))
 
 
 def test_a_deleted_run_is_ordinary_and_its_attempt_stays(store: Store) -> None:
     shutil.rmtree(store.runs()[0])
-    found = audit.whole(store)
-    assert found.passed and "1 runs no longer here" in found.findings[-1].message
-    assert "3 attempts" in found.findings[-1].message
+    ledger_audit = audit.full(store)
+    assert ledger_audit.passed and "1 runs no longer here" in ledger_audit.findings[-1].message
+    assert "3 attempts" in ledger_audit.findings[-1].message
 
 
 def test_an_attempt_without_an_outcome_is_worth_a_question(store: Store) -> None:
     store.note("registered", id="dead0000", spec_hash="a" * 64)
-    last = audit.whole(store).findings[-1]
+    last = audit.full(store).findings[-1]
     assert last.status == "WARN" and "no outcome of dead0000" in last.message
 
 
@@ -180,7 +185,7 @@ def test_another_run_under_a_runs_name_is_found(store: Store) -> None:
     first, second, _ = store.runs()
     shutil.rmtree(first)
     shutil.copytree(second, first)
-    assert "LEDGER_ENTRIES" in codes(audit.whole(store))
+    assert "LEDGER_ENTRIES" in codes(audit.full(store))
 
 
 def test_copies_of_a_sync_tool_are_reported(
@@ -257,8 +262,10 @@ def test_an_export_carries_the_attempts_of_its_spec(store: Store, tmp_path: Path
     packed = exported(store, tmp_path)
     verdict = verify(packed)
     assert verdict.passed
-    said = said_of_attempts(packed)
-    assert said.startswith("3 attempts of this spec are known to the exporter's ledger, 2 complete")
+    sentence = said_of_attempts(packed)
+    assert sentence.startswith(
+        "3 attempts of this spec are known to the exporter's ledger, 2 complete"
+    )
     assert verdict.run_hash == store.runs()[0].name, "they are no part of the hash"
     assert packed.read_bytes() == exported(store, tmp_path / "again.kit.zip").read_bytes()
 
@@ -310,17 +317,17 @@ def test_attempts_that_are_malformed_spoil_nothing_and_count_for_nothing(
     (run / "seal").mkdir()
     (run / "seal/attempts.json").write_bytes(data)
     verdict = verify(run)
-    (found,) = [c for c in verdict.checks if c.code == "ATTEMPTS"]
-    assert verdict.passed and found.status == "WARN" and says in found.message
+    (check,) = [c for c in verdict.checks if c.code == "ATTEMPTS"]
+    assert verdict.passed and check.status == "WARN" and says in check.message
     packed = exported(store, tmp_path)
     assert said_of_attempts(packed).startswith("3 attempts"), "and are not carried on"
 
 
 def test_an_excerpt_names_the_whole_ledger(store: Store) -> None:
-    found = attempts.excerpt(store.ledger_read(), store.ledger()[0]["spec_hash"])
-    assert found is not None and found.entries == 6
-    assert found.head == jsonio.digest(lines_of(store)[-1].rstrip(b"\n"))
-    assert [a.status for a in found.attempts] == ["complete", "failed", "complete"]
+    excerpt = attempts.excerpt(store.ledger_read(), store.ledger()[0]["spec_hash"])
+    assert excerpt is not None and excerpt.entries == 6
+    assert excerpt.head == jsonio.digest(lines_of(store)[-1].rstrip(b"\n"))
+    assert [a.status for a in excerpt.attempts] == ["complete", "failed", "complete"]
     assert attempts.excerpt(store.ledger_read(), "0" * 64) is None
 
 

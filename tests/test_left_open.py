@@ -20,7 +20,7 @@ from kit.judge.verify.integrity import altered as altered_files
 from kit.machine import containers
 from kit.machine.containers import endpoint
 from kit.machine.containers import engine as engine_room
-from kit.show import documents, glance
+from kit.show import documents, runsummary
 from kit.store import seal
 from kit.store.store import Store
 from tests.committed import QUICKSTART, REPLAY
@@ -66,13 +66,13 @@ def left_open(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_whatever_is_opened_is_closed_by_a_with() -> None:
-    found = {
+    opened = {
         (str(path.relative_to(KIT)), name)
         for path in KIT.rglob("*.py")
         if any(name in (text := path.read_text("utf-8")) for name in OPENERS)
         for name in left_open(ast.parse(text))
     }
-    assert found == HANDED_ON
+    assert opened == HANDED_ON
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def nothing_left_open() -> Iterator[None]:
     gc.collect()
     gc.freeze()  # what there was before is not looked through again
     before = _descriptors()
-    with warnings.catch_warnings(record=True) as seen:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
         try:
             with suppress(KitError):
@@ -176,17 +176,17 @@ def nothing_left_open() -> Iterator[None]:
             gc.collect()
         finally:
             gc.unfreeze()
-    assert [str(w.message) for w in seen if w.category is ResourceWarning] == []
+    assert [str(w.message) for w in caught if w.category is ResourceWarning] == []
     assert _descriptors() - before == set()
     assert Client.open == 0
 
 
 def _descriptors() -> set[str]:
-    found = set()
+    opened = set()
     for handle in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # the listing's own
-            found.add(f"{handle.name} {handle.readlink()}")
-    return found
+            opened.add(f"{handle.name} {handle.readlink()}")
+    return opened
 
 
 OF_A_RUN = {
@@ -221,7 +221,7 @@ def test_what_screens_read_leaves_nothing_open(
 ) -> None:
     run, store = request.getfixturevalue(fixture), Store(QUICKSTART.parent)
     for read in (
-        glance.read,
+        runsummary.read,
         documents.documents_of,
         documents.recorded,
         documents.spec_of,

@@ -34,8 +34,8 @@ class Lines:
         self.next: list[dict[str, Any]] = []
 
     def poll(self) -> list[dict[str, Any]]:
-        said, self.next = self.next, []
-        return said
+        line, self.next = self.next, []
+        return line
 
 
 class Beat:
@@ -59,8 +59,8 @@ class Beat:
         self.sampler.next = list(lines)
         self.watch._due = dict.fromkeys(self.watch._due, 0.0)
         self.watch.check(progress)
-        found = events.decode(self.path.read_bytes())
-        return [e.data for e in found if e.kind in ("live", "mark")]
+        records = events.decode(self.path.read_bytes())
+        return [e.data for e in records if e.kind in ("live", "mark")]
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def test_state_is_journalled_where_it_changed(beat: Beat) -> None:
     cool, hot = {"temperature": 40, "sm_clock": 9}, {"temperature": 41, "sm_clock": 9}
     beat.check(live(1, state={"gpu0": cool}, joules={"gpu0": 1.0}))
     beat.check(live(2, state={"gpu0": cool}))
-    told = beat.check(live(3, state={"gpu0": cool}), live(4, state={"gpu0": hot}))
-    assert told == [
+    changes = beat.check(live(3, state={"gpu0": cool}), live(4, state={"gpu0": hot}))
+    assert changes == [
         {"power": {"gpu0": 1}, "joules": {"gpu0": 1}, "state": {"gpu0": cool}},
         {"power": {"gpu0": 2}},
         {"power": {"gpu0": 4}, "state": {"gpu0": {"temperature": 41}}},
@@ -86,9 +86,9 @@ def test_state_is_journalled_where_it_changed(beat: Beat) -> None:
 
 @pytest.mark.parametrize("tokens", [{}, {"tokens": 256}])
 def test_progress_has_tokens_where_they_are_known(beat: Beat, tokens: dict[str, int]) -> None:
-    said = {"event": "progress", "stage": "measured", "done": 2, "total": 8, **tokens}
-    (told,) = beat.check(progress=said)
-    assert told == {"progress": {"stage": "measured", "done": 2, "total": 8, **tokens}}
+    message = {"event": "progress", "stage": "measured", "done": 2, "total": 8, **tokens}
+    (event,) = beat.check(progress=message)
+    assert event == {"progress": {"stage": "measured", "done": 2, "total": 8, **tokens}}
 
 
 def test_a_mark_is_journalled_clean_and_at_its_own_time(beat: Beat) -> None:
@@ -96,10 +96,10 @@ def test_a_mark_is_journalled_clean_and_at_its_own_time(beat: Beat) -> None:
     before = beat.clock.now()
     marks.leave(beat.left, "  a \x1b[31mword\n" + "x" * 300)
     after = beat.clock.now()
-    (told,) = beat.check()
-    assert told["text"].startswith("a word x") and len(told["text"]) == 200
-    assert before <= told["t_face"] <= after
-    assert beat.check() == [told]
+    (event,) = beat.check()
+    assert event["text"].startswith("a word x") and len(event["text"]) == 200
+    assert before <= event["t_face"] <= after
+    assert beat.check() == [event]
 
 
 def test_what_is_journalled_follows_the_schema(beat: Beat) -> None:
@@ -125,7 +125,7 @@ def test_a_mark_of_another_time_is_kept_within_the_run(beat: Beat) -> None:
     beat.left.mkdir()
     for n, at in enumerate(("5", str(2**62))):
         (beat.left / f"{n}.json").write_text(f'{{"monotonic":"{at}","text":"t"}}')
-    first, second = (told["t_face"] for told in beat.check())
+    first, second = (event["t_face"] for event in beat.check())
     assert first <= second <= beat.clock.now()
 
 
@@ -152,8 +152,8 @@ def test_a_helper_that_ended_on_a_full_disk_is_not_blamed(
     fault = kind("it ended early")
     assert watch.root_cause(fault, tmp_path) is fault
     monkeypatch.setattr(watch, "DISK_FLOOR_BYTES", 1 << 62)
-    found = watch.root_cause(fault, tmp_path)
-    assert isinstance(found, kind if kind is ContainerDied else DiskFull)
+    cause = watch.root_cause(fault, tmp_path)
+    assert isinstance(cause, kind if kind is ContainerDied else DiskFull)
 
 
 def test_the_place_in_the_queue_is_held_all_the_while(tmp_path: Path) -> None:

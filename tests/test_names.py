@@ -22,7 +22,7 @@ from kit.judge import compare
 from kit.judge.compare import Comparison
 from kit.record import archive, phases, records
 from kit.record.records import RunRecords
-from kit.show import catalogue, render, report
+from kit.show import render, report, runlist
 from kit.show.live import eventwords
 from kit.show.live.runstate import RunState
 from kit.show.render.show import run_parts
@@ -92,13 +92,13 @@ def read() -> tuple[RunRecords, Results]:
 
 @cache
 def compared() -> Comparison:
-    loaded, found = read()
-    return compare.judge(loaded, found, loaded, found)
+    loaded, document = read()
+    return compare.judge(loaded, document, loaded, document)
 
 
 def known_metrics() -> list[str]:
-    found = run()[1]["metrics"]
-    return [name for name, metric in found.items() if metric["status"] != "unmeasured"]
+    metrics = run()[1]["metrics"]
+    return [name for name, metric in metrics.items() if metric["status"] != "unmeasured"]
 
 
 def parts() -> list[tuple[str, str | None]]:
@@ -108,7 +108,7 @@ def parts() -> list[tuple[str, str | None]]:
 def show_text() -> str:
     manifest, spec = (jsonio.read(H200 / f"{n}.json") for n in ("manifest", "spec"))
     shown = run_parts(H200.name, manifest, spec, run()[1], 160)
-    return as_text(*shown.found)
+    return as_text(*shown.results)
 
 
 def plain_html() -> str:
@@ -202,16 +202,16 @@ def test_tiles() -> None:
 
 def test_the_plan() -> None:
     text = steps(run()[0].spec).plain
-    told = [line[2:14].rstrip() for line in text.splitlines()[1:-1]]
-    assert told == [names.phase(name) for name, _ in phases.BLOCKS]
+    labels = [line[2:14].rstrip() for line in text.splitlines()[1:-1]]
+    assert labels == [names.phase(name) for name, _ in phases.BLOCKS]
 
 
 def test_plots() -> None:
     loaded, _ = run()
     drawn = picture(loaded.samples, loaded.plan.meters, loaded.phases)
-    _, told = power.ticks(drawn.bands, drawn.span, 400)
+    _, labels = power.ticks(drawn.bands, drawn.span, 400)
     both = {form for name in BLOCKS for form in names.PHASES[name][:2]}
-    assert set(told) <= both and names.phase("loaded_idle") in told
+    assert set(labels) <= both and names.phase("loaded_idle") in labels
     curve = curve_of("A", loaded)
     assert curve and curve.scope == names.scope("gpu", short=True)
 
@@ -228,10 +228,10 @@ def test_the_ui_compares_in_full_and_in_short() -> None:
 
 
 def test_the_list_of_runs() -> None:
-    row = catalogue.read(H200)
+    row = runlist.read(H200)
     assert row.energy.endswith(f" {names.scope('gpu', short=True)}")
     assert row.stated.startswith(f"{names.scope('gpu', short=True)} ")
-    assert render.Row is catalogue.Row
+    assert render.Row is runlist.Row
 
 
 def no_identifier(text: str) -> None:
@@ -280,7 +280,7 @@ def _worded(node: ast.AST) -> Iterator[tuple[str, int]]:
     elif isinstance(node, ast.Tuple) and len(node.elts) > 1:
         # Also a tuple of identifiers alone has one first: what is written as such is no words.
         rest = [v for v in node.elts[1:] if not re.fullmatch("'[a-z_0-9]+'", ast.unparse(v))]
-        pairs = [(node.elts[0], each) for each in rest]
+        pairs = [(node.elts[0], argument) for argument in rest]
     elif isinstance(node, ast.IfExp) and isinstance(node.test, ast.Compare):
         pairs = [(key, node.body) for key in node.test.comparators]
     else:
@@ -300,10 +300,10 @@ def _has_words(value: ast.AST) -> bool:
 
 @pytest.mark.slow
 def test_no_other_module_names_a_phase_a_metric_or_a_scope() -> None:
-    found = {(where, key) for where, key, _ in tables() if where != "energy/names.py"}
-    allowed = {(where, key) for where, key in found if (where, "*") in OTHER_TABLES}
-    assert sorted(found - allowed - set(OTHER_TABLES)) == []
-    used = found | {(where, "*") for where, _ in allowed}
+    elsewhere = {(where, key) for where, key, _ in tables() if where != "energy/names.py"}
+    allowed = {(where, key) for where, key in elsewhere if (where, "*") in OTHER_TABLES}
+    assert sorted(elsewhere - allowed - set(OTHER_TABLES)) == []
+    used = elsewhere | {(where, "*") for where, _ in allowed}
     assert set(OTHER_TABLES) <= used, "an exception that nothing needs"
 
 

@@ -19,7 +19,7 @@ from kit.core import resources
 from kit.core.errors import SpecInvalid, WeightsUnavailable
 from kit.core.model import WeightFile, WeightsSpec
 from kit.machine import weights
-from kit.machine.weights import gguf, hub, known
+from kit.machine.weights import gguf, hub, origins
 from kit.machine.weights.files import NOBODY, require, unreadable
 from kit.machine.weights.source import parse
 from kit.spec import spec
@@ -105,7 +105,7 @@ def test_a_renamed_file_is_told_by_what_its_bytes_are_known_as(place: Path) -> N
     (place / "models" / "llama.gguf").write_bytes(CONTENT)
     asked = wanted(path="llama.gguf", source="file:llama.gguf")
     assert codes(asked, place) == []
-    known.note(HF, SHA256)
+    origins.note(HF, SHA256)
     (doubt,) = weights.doubts(asked, [place / "models"])
     assert doubt.code == "WEIGHTS_NAME" and HF in doubt.message
 
@@ -129,7 +129,7 @@ def test_a_shipped_source_with_another_hash_is_a_mismatch(place: Path) -> None:
 
 def test_what_was_fetched_here_contradicts_and_confirms(place: Path) -> None:
     stored(SHA256)
-    known.note(HF, SHA256)
+    origins.note(HF, SHA256)
     assert codes(wanted(source=HF), place) == []
     stored("d" * 64)
     assert codes(wanted(source=HF, sha256="d" * 64), place) == MISMATCH
@@ -159,13 +159,13 @@ def test_an_old_hash_under_another_source_of_that_name_is_doubtful(place: Path) 
 
 
 def test_a_namesake_in_a_folder_that_is_not_what_runs(place: Path) -> None:
-    known.note(HF, SHA256)
+    origins.note(HF, SHA256)
     (place / "models" / "model.gguf").write_bytes(b"mine")
     assert codes(wanted(source=HF), place) == UNPROVEN
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "messages"),
     [
         ({"source": HF, "repo": "meta/llama"}, ["takes files of someone/model"]),
         ({"source": HF, "revision": "d" * 40}, [f"takes files of {COMMIT}"]),
@@ -176,11 +176,11 @@ def test_a_namesake_in_a_folder_that_is_not_what_runs(place: Path) -> None:
     ],
 )
 def test_words_of_the_spec_that_contradict_each_other(
-    changes: dict[str, Any], told: list[str]
+    changes: dict[str, Any], messages: list[str]
 ) -> None:
-    found = [doubt.message for doubt in weights.doubts(wanted(**changes))]
-    assert len(found) == len(told)
-    assert all(words in message for words, message in zip(told, found, strict=True))
+    doubts = [doubt.message for doubt in weights.doubts(wanted(**changes))]
+    assert len(doubts) == len(messages)
+    assert all(words in message for words, message in zip(messages, doubts, strict=True))
 
 
 def test_two_files_of_one_name_are_a_problem() -> None:
@@ -251,11 +251,11 @@ def test_a_file_that_calls_itself_something_else(place: Path) -> None:
 )
 def test_a_branch_that_gave_other_bytes_once_may_have_moved(revision: str, level: str) -> None:
     source = f"hf:someone/model@{revision}/model.gguf"
-    known.note(source, "0" * 64)
+    origins.note(source, "0" * 64)
     stored(SHA256)
-    found = weights.doubts(wanted(source=source, revision=revision))
-    assert {doubt.level for doubt in found} == {level}
-    known.note(source, SHA256)  # fetched again: this is what it gives now
+    doubts = weights.doubts(wanted(source=source, revision=revision))
+    assert {doubt.level for doubt in doubts} == {level}
+    origins.note(source, SHA256)  # fetched again: this is what it gives now
     assert weights.doubts(wanted(source=source, revision=revision)) == []
 
 

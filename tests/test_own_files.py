@@ -14,7 +14,7 @@ from kit.core import jsonio, resources
 from kit.core.errors import UsageError
 from kit.core.text import utf8
 from kit.machine.host import HostConfig, calibration, pdu_calibration
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu import profiles
 from kit.spec import spec
 from kit.tui import settings
@@ -110,8 +110,8 @@ def test_half_a_character_in_host_toml_and_settings(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"host\.toml"):
         HostConfig.load(tmp_path / "host.toml")
     (tmp_path / "tui.json").write_bytes(rb'{"theme": "\ud800"}')
-    found = settings.load(tmp_path / "tui.json")
-    assert repr(found).encode()
+    loaded = settings.load(tmp_path / "tui.json")
+    assert repr(loaded).encode()
 
 
 def test_a_file_of_an_archive_has_no_mark() -> None:

@@ -52,10 +52,10 @@ def test_pieces_do_not_overlap_and_cover_what_was_under_way(
 
 
 def test_an_answer_that_does_not_show_its_tokens_has_no_phase_but_mixes_with_others() -> None:
-    known, silent = request(0, 0, 10, 40), request(1, 20, 25, 60)
+    timed, silent = request(0, 0, 10, 40), request(1, 20, 25, 60)
     silent = structs.replace(silent, first_token=None, last_token=None)
-    found = [(p.name, p.t0, p.t1) for p in phases.inside(0, [known, silent])]
-    assert found == [("prefill", 0, 10), ("decode", 10, 20), ("mixed", 20, 40)]
+    spans = [(p.name, p.t0, p.t1) for p in phases.inside(0, [timed, silent])]
+    assert spans == [("prefill", 0, 10), ("decode", 10, 20), ("mixed", 20, 40)]
 
 
 def test_a_block_that_never_ended_is_not_one() -> None:
@@ -63,8 +63,8 @@ def test_a_block_that_never_ended_is_not_one() -> None:
         data = {"launch": 0, "phase": name, "part": None}
         return Event(seq=seq, t=seq * 10, kind=kind, data=data, prev="")
 
-    found = phases.blocks(
+    spans = phases.blocks(
         [event(0, "phase.begin", "startup"), event(1, "phase.end", "startup"),
          event(2, "phase.begin", "measured")]
     )  # fmt: skip
-    assert [(p.name, p.t0, p.t1) for p in found] == [("startup", 0, 10)]
+    assert [(p.name, p.t0, p.t1) for p in spans] == [("startup", 0, 10)]

@@ -32,13 +32,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_cached_file_gives_its_hash_and_the_commit_for_the_branch(
     cache: Path, revision: str
 ) -> None:
-    facts, told = pinning.file(f"hf:org/repo@{revision}/m.gguf")
+    facts, messages = pinning.file(f"hf:org/repo@{revision}/m.gguf")
     assert facts == {
         "sha256": hashlib.sha256(b"model").hexdigest(),
         "size": 5,
         "source": f"hf:org/repo@{COMMIT}/m.gguf",
     }
-    assert COMMIT[:12] in told
+    assert COMMIT[:12] in messages
     assert pinning.revision(f"hf:org/repo@{revision}/m.gguf") == COMMIT
 
 
@@ -54,9 +54,9 @@ def test_a_cached_file_gives_its_hash_and_the_commit_for_the_branch(
     ],
 )
 def test_no_source_leads_out_of_the_cache(cache: Path, source: str) -> None:
-    facts, told = pinning.file(source)
+    facts, messages = pinning.file(source)
     assert facts == {}
-    assert "not in the hub's cache" in told and "git ls-remote" in told
+    assert "not in the hub's cache" in messages and "git ls-remote" in messages
 
 
 def test_a_source_names_its_revision() -> None:
@@ -73,13 +73,20 @@ def test_an_image_that_nothing_here_knows_is_told_with_how_to_fetch_it(
         raise UsageError("no engine answers", "start one")
 
     monkeypatch.setattr(containers, "connect", none)
-    found = pinning.reference("vllm/vllm-openai:v1")
-    assert (found.pin, found.to_fetch) == ("", True)
-    assert "no engine answers" in found.told and "docker pull vllm/vllm-openai:v1" in found.told
+    answer = pinning.reference("vllm/vllm-openai:v1")
+    assert (answer.pin, answer.to_fetch) == ("", True)
+    assert (
+        "no engine answers" in answer.message
+        and "docker pull vllm/vllm-openai:v1" in answer.message
+    )
 
 
 def test_one_module_knows_the_form_of_a_hub_source() -> None:
     room = Path(kit.__file__).parent
     text = {p.relative_to(room).as_posix(): p.read_text("utf-8") for p in room.rglob("*.py")}
-    assert [name for name, said in text.items() if "hf:(" in said] == ["machine/weights/source.py"]
-    assert [name for name, said in text.items() if "models--" in said] == ["machine/weights/hub.py"]
+    assert [name for name, content in text.items() if "hf:(" in content] == [
+        "machine/weights/source.py"
+    ]
+    assert [name for name, content in text.items() if "models--" in content] == [
+        "machine/weights/hub.py"
+    ]

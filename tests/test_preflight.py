@@ -31,7 +31,7 @@ from kit.core.model import (
     WorkloadSpec,
 )
 from kit.machine import queue
-from kit.measure.meters.base import MeterUnavailable, absent
+from kit.measure.meters.contract import MeterUnavailable, absent
 from kit.run import preflight
 from kit.run.preflight import facts as gathered
 from kit.run.preflight import host_rules
@@ -54,8 +54,10 @@ SPEC = RunSpec(
 
 
 def reading(meter: str, device: str, quantity: str) -> MeterPlan:
-    found = MeterDevice(device=device, description="", quantities={quantity: QuantityFacts()})
-    return MeterPlan(name=meter, alias=None, devices=(found,))
+    meter_device = MeterDevice(
+        device=device, description="", quantities={quantity: QuantityFacts()}
+    )
+    return MeterPlan(name=meter, alias=None, devices=(meter_device,))
 
 
 RAPL = reading("rapl", "cpu0-package", "cpu_energy")
@@ -219,9 +221,9 @@ def test_a_sound_gpu_host_has_only_ok() -> None:
     ],
 )
 def test_each_host_fact_has_its_finding(path: str, value: Any, code: str, level: str) -> None:
-    found = worst(preflight.check(PLAN, SPEC, with_fact(path, value)))
-    assert list(found) == [code]
-    assert found[code].level == level and found[code].remedy
+    finding = worst(preflight.check(PLAN, SPEC, with_fact(path, value)))
+    assert list(finding) == [code]
+    assert finding[code].level == level and finding[code].remedy
 
 
 @pytest.mark.parametrize(
@@ -235,9 +237,9 @@ def test_each_host_fact_has_its_finding(path: str, value: Any, code: str, level:
     ],
 )
 def test_each_plan_has_its_finding(plan: Plan, code: str, level: str) -> None:
-    found = worst(preflight.check(plan, SPEC, FACTS))
-    assert {code: found[code].level for code in found} == {code: level}
-    assert found[code].remedy
+    finding = worst(preflight.check(plan, SPEC, FACTS))
+    assert {code: finding[code].level for code in finding} == {code: level}
+    assert finding[code].remedy
 
 
 def test_a_rewrapped_image_is_sound() -> None:
@@ -301,15 +303,15 @@ DENIED = absent("rapl", None, MeterUnavailable("only root may read it", "no_perm
 def test_what_meters_leave_of_energy(
     meters: tuple[MeterPlan, ...], expected: dict[str, str]
 ) -> None:
-    found = worst(preflight.check(replaced(PLAN, meters=meters), SPEC, FACTS))
-    assert {code: f.level for code, f in found.items()} == expected
-    assert all(f.remedy for f in found.values())
+    finding = worst(preflight.check(replaced(PLAN, meters=meters), SPEC, FACTS))
+    assert {code: f.level for code, f in finding.items()} == expected
+    assert all(f.remedy for f in finding.values())
 
 
 def test_unreadable_rapl_names_the_command() -> None:
     plan = replaced(PLAN, meters=(DENIED,))
-    found = worst(preflight.check(plan, SPEC, FACTS))
-    assert "chmod a+r /sys/class/powercap" in found["RAPL_UNREADABLE"].remedy
+    finding = worst(preflight.check(plan, SPEC, FACTS))
+    assert "chmod a+r /sys/class/powercap" in finding["RAPL_UNREADABLE"].remedy
 
 
 @pytest.mark.parametrize(
@@ -326,10 +328,10 @@ def test_a_primary_metric_needs_its_meter(
     metric: str, meters: tuple[MeterPlan, ...], code: str | None
 ) -> None:
     plan, spec = replaced(PLAN, meters=meters), replaced(SPEC, primary_metric=metric)
-    found = worst(preflight.check(plan, spec, FACTS))
-    assert list(found) == ([code] if code else [])
+    finding = worst(preflight.check(plan, spec, FACTS))
+    assert list(finding) == ([code] if code else [])
     if code:
-        assert "NOT-COMPARABLE" in found[code].message
+        assert "NOT-COMPARABLE" in finding[code].message
 
 
 @pytest.mark.parametrize(
@@ -357,9 +359,9 @@ def test_a_primary_metric_needs_its_meter(
     ],
 )
 def test_each_gpu_fact_has_its_finding(path: str, value: Any, code: str, level: str) -> None:
-    found = worst(preflight.check(*gpu_case(), with_fact(path, value)))
-    assert {c: f.level for c, f in found.items()} == {code: level}
-    assert found[code].remedy
+    finding = worst(preflight.check(*gpu_case(), with_fact(path, value)))
+    assert {c: f.level for c, f in finding.items()} == {code: level}
+    assert finding[code].remedy
 
 
 def test_a_real_h200_is_judged_by_what_it_said() -> None:
@@ -381,9 +383,9 @@ def test_a_limit_set_but_not_enforced_counts_where_that_is_all_that_is_told() ->
     facts = with_fact("host/gpus/gpu0/power_enforced_w", {"absent": "NVML: Not Supported"})
     assert worst(preflight.check(*gpu_case(), facts)) == {}
     facts["host"]["gpus"]["gpu0"]["power_limit_w"] = 350.0
-    found = worst(preflight.check(*gpu_case(), facts))["GPU_POWER_LIMIT"]
-    assert "is 350 W, its default is 700 W" in found.message
-    assert "nvidia-smi -pl 700" in found.remedy
+    finding = worst(preflight.check(*gpu_case(), facts))["GPU_POWER_LIMIT"]
+    assert "is 350 W, its default is 700 W" in finding.message
+    assert "nvidia-smi -pl 700" in finding.remedy
 
 
 def test_gpus_of_different_models_are_a_warning() -> None:
@@ -392,15 +394,15 @@ def test_gpus_of_different_models_are_a_warning() -> None:
     assert worst(preflight.check(plan, both, FACTS)) == {}
     facts = with_fact("host/gpus/gpu1/name", "NVIDIA H100 PCIe")
     assert worst(preflight.check(plan, spec, facts)) == {}  # the second one is not used
-    found = worst(preflight.check(plan, both, facts))
-    assert list(found) == ["GPU_UNLIKE"]
-    assert "NVIDIA H100 PCIe, 151 GB; NVIDIA H200, 151 GB" in found["GPU_UNLIKE"].message
+    finding = worst(preflight.check(plan, both, facts))
+    assert list(finding) == ["GPU_UNLIKE"]
+    assert "NVIDIA H100 PCIe, 151 GB; NVIDIA H200, 151 GB" in finding["GPU_UNLIKE"].message
     facts["host"]["gpus"]["gpu1"] = {"absent": "NVML: GPU is lost"}
     assert list(worst(preflight.check(plan, both, facts))) == ["GPU_LOST"]
 
 
 @pytest.mark.parametrize(
-    ("readings", "said"),
+    ("readings", "sentence"),
     [
         (("gpu_power_sample", "gpu_power_average"), "20 ms power samples"),
         (("gpu_power_instant", "gpu_power_average"), "instantaneous power"),
@@ -409,18 +411,18 @@ def test_gpus_of_different_models_are_a_warning() -> None:
     ],
 )
 def test_without_a_counter_it_is_said_what_is_used_instead(
-    readings: tuple[str, ...], said: str
+    readings: tuple[str, ...], sentence: str
 ) -> None:
     plan, spec = gpu_case()
-    told: dict[str, dict[str, Any]] = {"gpu_energy": {"reason": "NVML: Not Supported"}}
-    told |= {"gpu_temperature": {}, "gpu_power_sample": {"reason": "no buffer"}}
-    told |= {name: {} for name in readings}
-    device = MeterDevice(device="gpu0", description="", quantities=facts_in(told))
+    quantities: dict[str, dict[str, Any]] = {"gpu_energy": {"reason": "NVML: Not Supported"}}
+    quantities |= {"gpu_temperature": {}, "gpu_power_sample": {"reason": "no buffer"}}
+    quantities |= {name: {} for name in readings}
+    device = MeterDevice(device="gpu0", description="", quantities=facts_in(quantities))
     plan = replaced(plan, meters=(MeterPlan(name="nvml", alias=None, devices=(device,)),))
-    found = worst(preflight.check(plan, spec, with_fact("gpu_energy/gpu0", 0)))
+    finding = worst(preflight.check(plan, spec, with_fact("gpu_energy/gpu0", 0)))
     nothing = [] if readings else ["ENERGY_UNMEASURED"]
-    assert sorted(found) == [*nothing, "GPU_COUNTER"]
-    assert said in found["GPU_COUNTER"].remedy
+    assert sorted(finding) == [*nothing, "GPU_COUNTER"]
+    assert sentence in finding["GPU_COUNTER"].remedy
 
 
 def test_other_programs_are_counted_and_not_named() -> None:
@@ -439,10 +441,10 @@ def test_a_device_of_which_nothing_is_read_is_told() -> None:
         },
     )
     plan = replaced(PLAN, meters=(replaced(RAPL, devices=(*RAPL.devices, unread)),))
-    found = worst(preflight.check(plan, SPEC, FACTS))
-    assert list(found) == ["METER_SILENT"]
-    assert "rapl reads nothing of cpu1-package: its counter" in found["METER_SILENT"].message
-    assert found["METER_SILENT"].remedy
+    finding = worst(preflight.check(plan, SPEC, FACTS))
+    assert list(finding) == ["METER_SILENT"]
+    assert "rapl reads nothing of cpu1-package: its counter" in finding["METER_SILENT"].message
+    assert finding["METER_SILENT"].remedy
 
 
 def test_a_fact_that_a_card_lacks_is_no_finding() -> None:
@@ -454,8 +456,8 @@ def test_a_fact_that_a_card_lacks_is_no_finding() -> None:
 def test_other_programs_only_warn_where_nvml_does_not_measure() -> None:
     plan, spec = gpu_case()
     facts = with_fact("host/gpus/gpu0/compute_processes", 1)
-    found = worst(preflight.check(replaced(plan, meters=(RAPL,)), spec, facts))
-    assert found["GPU_BUSY"].level == "warn"
+    finding = worst(preflight.check(replaced(plan, meters=(RAPL,)), spec, facts))
+    assert finding["GPU_BUSY"].level == "warn"
 
 
 def test_a_rootless_engine_on_cgroup_v1_cannot_keep_limits() -> None:
@@ -523,9 +525,9 @@ def test_examine_reports_instead_of_raising(
     monkeypatch.setenv("KIT_HOST_CONFIG", str(config))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
     findings = preflight.examine(tmp_path)
-    found = worst(findings)
-    assert {"HOST_CONFIG", "ENGINE_MISSING"} <= {c for c, f in found.items() if f.level == "fail"}
-    assert all(f.remedy for f in found.values())
+    finding = worst(findings)
+    assert {"HOST_CONFIG", "ENGINE_MISSING"} <= {c for c, f in finding.items() if f.level == "fail"}
+    assert all(f.remedy for f in finding.values())
     assert {"DISK", "DISK_LOW", "DISK_FULL"} & {f.code for f in findings}
 
 

@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def found(cache: Path) -> set[str]:
+def files_in(cache: Path) -> set[str]:
     return {str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file()}
 
 
@@ -37,10 +37,10 @@ def test_what_another_build_is_writing_is_neither_copied_nor_kept(cache: Path) -
     (cache / "layers" / "building-1" / "layer.tar").write_bytes(b"half")
     with all_or_nothing():
         staged = resources.cache_dir()
-        assert found(staged) == {f"debs/{OLD}"}
+        assert files_in(staged) == {f"debs/{OLD}"}
         (staged / "debs" / NEW).write_bytes(b"new")
         (cache / "debs" / "tmpx8w2").unlink()
-    assert found(cache) == {f"debs/{OLD}", f"debs/{NEW}", "layers/building-1/layer.tar"}
+    assert files_in(cache) == {f"debs/{OLD}", f"debs/{NEW}", "layers/building-1/layer.tar"}
 
 
 def test_a_failure_leaves_nothing_and_harms_nothing(cache: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_failure_leaves_nothing_and_harms_nothing(cache: Path) -> None:
         (resources.cache_dir() / "debs" / NEW).write_bytes(b"new")
         (resources.cache_dir() / "debs" / OLD).unlink()
         raise KeyError
-    assert found(cache) == {f"debs/{OLD}"}
+    assert files_in(cache) == {f"debs/{OLD}"}
     assert resources.cache_dir() == cache
 
 
@@ -87,8 +87,8 @@ def test_two_rebuilds_at_once_do_not_see_one_another(cache: Path) -> None:
         mine = resources.cache_dir()
         theirs = other.submit(rebuild).result()
         assert theirs.parent == mine.parent == cache
-        assert found(mine) == {f"debs/{OLD}"}
-    assert found(cache) == {f"debs/{OLD}", f"debs/{NEW}"}
+        assert files_in(mine) == {f"debs/{OLD}"}
+    assert files_in(cache) == {f"debs/{OLD}", f"debs/{NEW}"}
 
 
 @pytest.mark.parametrize("fails", [True, False])

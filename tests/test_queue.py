@@ -62,7 +62,7 @@ class Runners:
 
     def joined(self, name: str, seconds: float = 0.3, *more: str) -> subprocess.Popen[str]:
         process = self.start(name, seconds, *more)
-        assert said(process) == "joined"
+        assert next_line(process) == "joined"
         return process
 
     def lines(self) -> list[str]:
@@ -75,7 +75,7 @@ def runners(tmp_path: Path) -> Iterator[Runners]:
         yield Runners(held, tmp_path)
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def next_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
@@ -133,7 +133,7 @@ def test_a_killed_waiter_holds_nobody_up(runners: Runners) -> None:
 @pytest.mark.slow
 def test_a_stopped_runner_still_holds_its_place(runners: Runners) -> None:
     first, second = runners.joined("e1", 0.5), runners.joined("e2")
-    assert said(first) == "begun"
+    assert next_line(first) == "begun"
     first.send_signal(signal.SIGSTOP)
     time.sleep(1.5)
     assert queue.waiting("e2") is not None
@@ -153,8 +153,8 @@ def test_a_waiting_run_knows_what_it_waits_for(runners: Runners) -> None:
 
 
 def test_an_interrupted_wait_leaves_the_queue() -> None:
-    told = pytest.raises(Interrupted, match="waited for another run")
-    with queue.ticket("a"), queue.ticket("b") as second, told:
+    interrupted = pytest.raises(Interrupted, match="waited for another run")
+    with queue.ticket("a"), queue.ticket("b") as second, interrupted:
         second.wait(lambda: True)
     assert queue.places() == []
 
@@ -220,8 +220,8 @@ def test_odd_things_in_the_folder_hold_nobody_up() -> None:
 
 def test_a_ticket_with_odd_words_is_shown_without_them(runners: Runners) -> None:
     runners.joined("\x1b[31mred\x07" + "x" * 100, 60)
-    (found,) = queue.places()
-    assert found.run == "redxxxxxxxxxxxxx"
+    (place,) = queue.places()
+    assert place.run == "redxxxxxxxxxxxxx"
 
 
 @pytest.mark.parametrize("content", [b"", b"5", b"[1]", b"{}", b'{"run":null}', b"\xff"])
@@ -308,7 +308,7 @@ def test_no_run_begins_beside_one_whose_ticket_was_deleted(
     """The next run sees nobody before it and plans; it begins when the first one has ended."""
     place = folder()
     first = runners.joined("e1", 2)
-    assert said(first) == "begun"
+    assert next_line(first) == "begun"
     second = runners.joined("e2", 0.1, "1")
     remove(place)
     third = runners.joined("e3", 0.1, "0.3")
@@ -400,8 +400,8 @@ def test_a_ticket_with_odd_times_can_be_named(since: str) -> None:
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         os.utime(file.fileno(), (0, 2**34))
-        (found,) = queue.places()
-        assert queue.label(found).startswith("run ab (started ")
+        (place,) = queue.places()
+        assert queue.label(place).startswith("run ab (started ")
 
 
 @pytest.mark.parametrize("name", ["99999999", "00000007", "\u0660" * 7 + "\u0669", "100000000"])

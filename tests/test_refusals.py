@@ -12,7 +12,7 @@ from kit.core.errors import Blocked, PreflightFailed, UsageError
 from kit.core.model import Finding
 from kit.run import runner
 from kit.run.session import Session
-from kit.show import catalogue
+from kit.show import runlist
 from kit.store import refusals
 from kit.store.refusals import Refusal
 from kit.store.store import Store
@@ -25,7 +25,7 @@ FINDINGS = (
 
 
 def refusal(id_: str = "ab12cd34", **changes: object) -> Refusal:
-    known = Refusal(
+    refusal = Refusal(
         id=id_,
         utc="2026-11-26T16:28:00+00:00",
         name="quickstart",
@@ -34,14 +34,14 @@ def refusal(id_: str = "ab12cd34", **changes: object) -> Refusal:
         message="m.gguf is not in /home/someone/models",
         remedy="`kit weights add`",
     )
-    return msgspec.structs.replace(known, **changes)
+    return msgspec.structs.replace(refusal, **changes)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    found = Store(tmp_path / "runs")
-    found.inflight.mkdir(parents=True)
-    return found
+    store = Store(tmp_path / "runs")
+    store.inflight.mkdir(parents=True)
+    return store
 
 
 def test_the_reason_is_kept_for_attach_ls_and_ledger(store: Store) -> None:
@@ -49,7 +49,7 @@ def test_the_reason_is_kept_for_attach_ls_and_ledger(store: Store) -> None:
     with pytest.raises(PreflightFailed, match="too little") as caught:
         Session.attach(store, "ab12")
     assert caught.value.findings == FINDINGS and caught.value.exit_code == 3
-    (row,) = catalogue.rows(store)
+    (row,) = runlist.rows(store)
     assert (row.status, row.run, row.name) == ("refused", "ab12cd34", "quickstart")
     assert row.note == "m.gguf is missing" and row.started == "2026-11-26 16:28"
     (entry,) = store.ledger()
@@ -70,7 +70,7 @@ def test_the_exit_code_is_kept(store: Store, code: int) -> None:
     with pytest.raises(Blocked, match="not in") as caught:
         Session.attach(store, "ab12cd34")
     assert caught.value.exit_code == code
-    assert bool(catalogue.rows(store)) == (code != 130)  # whoever stopped it knows
+    assert bool(runlist.rows(store)) == (code != 130)  # whoever stopped it knows
 
 
 def test_only_the_newest_ten_are_kept(store: Store) -> None:
@@ -78,8 +78,8 @@ def test_only_the_newest_ten_are_kept(store: Store) -> None:
         refusals.keep(store, refusal(f"{number:08x}"))
         path = store.inflight / f"{number:08x}{refusals.SUFFIX}"
         os.utime(path, ns=(number, number))
-    kept = [found.id for found in refusals.refusals(store)]
-    assert kept == [f"{n:08x}" for n in range(12, 2, -1)]
+    ids = [record.id for record in refusals.refusals(store)]
+    assert ids == [f"{n:08x}" for n in range(12, 2, -1)]
     assert len(store.ledger()) == 13
 
 
@@ -87,7 +87,7 @@ def test_a_spec_that_begins_has_overcome_its_refusals(store: Store) -> None:
     refusals.keep(store, refusal("00000001"))
     refusals.keep(store, refusal("00000002", spec_hash="6" * 64))
     refusals.overcome(store, "5" * 64)
-    assert [found.id for found in refusals.refusals(store)] == ["00000002"]
+    assert [record.id for record in refusals.refusals(store)] == ["00000002"]
 
 
 def test_an_ambiguous_name_is_nobodys(store: Store) -> None:
@@ -105,7 +105,7 @@ def test_odd_files_are_passed_over(store: Store) -> None:
     (store.inflight / f"folder{refusals.SUFFIX}").mkdir()
     (store.inflight / f"link{refusals.SUFFIX}").symlink_to("/dev/zero")
     assert refusals.refusals(store) == []
-    assert [row.status for row in catalogue.rows(store)] in ([], ["unsealed"])
+    assert [row.status for row in runlist.rows(store)] in ([], ["unsealed"])
 
 
 # --- what the runner makes of a fault -------------------------------------------------------
@@ -124,8 +124,8 @@ def test_whatever_keeps_a_run_from_beginning_is_kept(
 ) -> None:
     flight = store.begin()
     assert runner.record_failure(error, runner.Order(spec=run_spec()), flight) == code
-    (kept,) = refusals.refusals(store)
-    assert kept.id == flight.id and kept.exit_code == code and words in kept.message
+    (refusal,) = refusals.refusals(store)
+    assert refusal.id == flight.id and refusal.exit_code == code and words in refusal.message
     assert not flight.path.exists() and store.ids() == []
 
 

@@ -21,34 +21,34 @@ SPEC = specs.load(resources.specs_dir() / "quickstart.json")
 
 @pytest.mark.docker
 def test_a_spec_is_planned_and_judged(engine: containers.Engine, tmp_path: Path) -> None:
-    found = rehearsal.rehearse(SPEC, Store(tmp_path))
-    assert found.plan is not None
-    assert not found.forbidden
-    assert found.command[:2] == ("docker", "run")
-    assert found.command[-len(found.plan.launch.argv) :] == found.plan.launch.argv
-    assert found.took_s is None
-    assert found.sample_bytes_per_s and found.sample_bytes_per_s > 100
+    result = rehearsal.rehearse(SPEC, Store(tmp_path))
+    assert result.plan is not None
+    assert not result.forbidden
+    assert result.command[:2] == ("docker", "run")
+    assert result.command[-len(result.plan.launch.argv) :] == result.plan.launch.argv
+    assert result.took_s is None
+    assert result.sample_bytes_per_s and result.sample_bytes_per_s > 100
 
 
 def test_an_engine_that_does_not_answer_is_one_finding_among_the_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    found = rehearsal.rehearse(SPEC, Store(tmp_path))
-    assert found.plan is None
-    assert found.forbidden
-    fails = [f for f in found.findings if f.level == "fail"]
+    result = rehearsal.rehearse(SPEC, Store(tmp_path))
+    assert result.plan is None
+    assert result.forbidden
+    fails = [f for f in result.findings if f.level == "fail"]
     assert [f.code for f in fails] == ["ENGINE_MISSING"]
     assert fails[0].remedy
-    assert {"ENERGY", "ENERGY_ESTIMATED", "ENERGY_UNMEASURED"} & {f.code for f in found.findings}
+    assert {"ENERGY", "ENERGY_ESTIMATED", "ENERGY_UNMEASURED"} & {f.code for f in result.findings}
 
 
 @pytest.mark.docker
 def test_a_missing_image_is_named(engine: containers.Engine, tmp_path: Path) -> None:
     upstream = ImageSpec(reference=f"example/none@sha256:{'1' * 64}")
     spec = msgspec.structs.replace(SPEC, image=upstream)
-    found = rehearsal.rehearse(spec, Store(tmp_path))
-    assert [f.code for f in found.findings if f.level == "fail"] == ["IMAGE_MISSING"]
+    result = rehearsal.rehearse(spec, Store(tmp_path))
+    assert [f.code for f in result.findings if f.level == "fail"] == ["IMAGE_MISSING"]
 
 
 def test_the_time_is_that_of_the_last_complete_run_of_this_very_spec(tmp_path: Path) -> None:

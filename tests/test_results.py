@@ -46,12 +46,12 @@ def run(sealed: Path) -> RunRecords:
 
 
 @pytest.fixture(scope="module")
-def found(run: RunRecords) -> dict[str, Any]:
+def document(run: RunRecords) -> dict[str, Any]:
     return results.to_document(results.compute(run))
 
 
-def phase(found: dict[str, Any], name: str, part: str | None = None) -> dict[str, Any]:
-    phases: list[dict[str, Any]] = found["launches"][0]["phases"]
+def phase(document: dict[str, Any], name: str, part: str | None = None) -> dict[str, Any]:
+    phases: list[dict[str, Any]] = document["launches"][0]["phases"]
     return next(p for p in phases if (p["phase"], p["part"]) == (name, part))
 
 
@@ -70,8 +70,8 @@ def measured(run: RunRecords) -> list[Request]:
     return [r for r in run.requests[0] if r.stage == "measured"]
 
 
-def codes(found: dict[str, Any]) -> set[str]:
-    return {notice["code"] for notice in found["notices"]}
+def codes(document: dict[str, Any]) -> set[str]:
+    return {notice["code"] for notice in document["notices"]}
 
 
 def numbers(value: Any) -> Iterator[float]:
@@ -88,21 +88,21 @@ def numbers(value: Any) -> Iterator[float]:
 # --- energy ---------------------------------------------------------------------------------
 
 
-def test_energy_is_power_times_time(found: dict[str, Any]) -> None:
-    idle = phase(found, "idle", "before")
+def test_energy_is_power_times_time(document: dict[str, Any]) -> None:
+    idle = phase(document, "idle", "before")
     assert idle["duration_s"] == 2
     assert idle["energy"]["gpu"]["joules"] == pytest.approx(2 * GPU_W)
     assert idle["energy"]["cpu"]["joules"] == pytest.approx(2 * CPU_W)
 
 
-def test_energy_per_token_and_per_request(found: dict[str, Any]) -> None:
-    duration = phase(found, "measured")["duration_s"]
-    counts = found["launches"][0]["requests"]
+def test_energy_per_token_and_per_request(document: dict[str, Any]) -> None:
+    duration = phase(document, "measured")["duration_s"]
+    counts = document["launches"][0]["requests"]
     assert (counts["completed"], counts["output_tokens"]) == (3, 3 * golden.TOKENS)
     for scope, watts in (("gpu", GPU_W), ("cpu", CPU_W)):
-        per_token = found["metrics"][f"{scope}_energy_per_output_token"]
+        per_token = document["metrics"][f"{scope}_energy_per_output_token"]
         assert per_token["value"] == pytest.approx(watts * duration / counts["output_tokens"])
-        per_request = found["metrics"][f"{scope}_energy_per_request"]
+        per_request = document["metrics"][f"{scope}_energy_per_request"]
         assert per_request["value"] == pytest.approx(golden.TOKENS * per_token["value"])
         assert (per_token["status"], per_token["unit"], per_token["n"]) == ("measured", "J", 2)
 
@@ -132,18 +132,20 @@ def finer(run: RunRecords) -> dict[str, Any]:
 
 
 def test_prefill_and_decode_split_the_requests(run: RunRecords) -> None:
-    found = finer(run)
-    prefill, decode = phase(found, "prefill"), phase(found, "decode")
+    document = finer(run)
+    prefill, decode = phase(document, "prefill"), phase(document, "decode")
     assert (prefill["pieces"], decode["pieces"]) == (3, 3)
     assert decode["energy"]["gpu"]["joules"] == pytest.approx(GPU_W * 3 * 0.7)
 
 
 def test_a_phase_under_ten_updates_has_no_energy_of_its_own(run: RunRecords) -> None:
-    found = finer(run)
-    told = phase(found, "prefill")["energy"]["gpu"]
-    assert told["status"] == "unmeasured"
-    assert sentence(told["reason"]).startswith("not resolved: the median of its pieces lasts 50 ms")
-    assert "PHASES_UNRESOLVED" in codes(found)
+    document = finer(run)
+    energy = phase(document, "prefill")["energy"]["gpu"]
+    assert energy["status"] == "unmeasured"
+    assert sentence(energy["reason"]).startswith(
+        "not resolved: the median of its pieces lasts 50 ms"
+    )
+    assert "PHASES_UNRESOLVED" in codes(document)
 
 
 def test_pieces_scatter_apart_and_their_sensor_errs_alike(run: RunRecords) -> None:
@@ -156,8 +158,8 @@ def test_pieces_scatter_apart_and_their_sensor_errs_alike(run: RunRecords) -> No
     assert gpu["terms"]["gain"] == pytest.approx(relative * gpu["joules"])
 
 
-def test_net_energy_of_constant_power_is_nothing(found: dict[str, Any]) -> None:
-    above = found["launches"][0]["net"]["gpu"]["above_idle"]
+def test_net_energy_of_constant_power_is_nothing(document: dict[str, Any]) -> None:
+    above = document["launches"][0]["net"]["gpu"]["above_idle"]
     assert above["baseline_w"] == pytest.approx(GPU_W)
     assert above["joules"] == pytest.approx(0, abs=1e-9)
     assert above["u_reading"] > 0
@@ -168,7 +170,7 @@ def test_a_negative_net_energy_is_not_clipped() -> None:
         terms = {"gain": 0.01 * watts * seconds, "offset": 2.0 * seconds}
         return _block(name, part, watts, (begin, seconds), 3.0, terms)
 
-    found = nets(
+    net = nets(
         (
             block("idle", "before", 100, 0, 10),
             block("loaded_idle", "before", 110, 20, 2),
@@ -176,11 +178,11 @@ def test_a_negative_net_energy_is_not_clipped() -> None:
             block("loaded_idle", "after", 130, 30, 2),
         )
     )["gpu"]
-    assert found["above_idle"].joules == pytest.approx(-50)
+    assert net["above_idle"].joules == pytest.approx(-50)
     # The gain acts on what is left, and the offset is in both.
-    assert found["above_idle"].u_sensor == pytest.approx(0.5)
-    assert found["above_idle"].u_reading == pytest.approx(math.hypot(3, 5 * 3 / 10))
-    loaded = found["above_loaded_idle"]
+    assert net["above_idle"].u_sensor == pytest.approx(0.5)
+    assert net["above_idle"].u_reading == pytest.approx(math.hypot(3, 5 * 3 / 10))
+    loaded = net["above_loaded_idle"]
     assert loaded.baseline_w == pytest.approx(110 + 20 * (24.5 - 21) / 10)
     assert loaded.joules == pytest.approx((90 - 117) * 5)
     assert (loaded.drift_w, loaded.u_drift_w) == pytest.approx((20, math.hypot(1.5, 1.5)))
@@ -226,10 +228,10 @@ def _net(
 
 
 def test_a_baseline_that_moved_is_uncertain_by_its_way() -> None:
-    known = {"gain": 0.0, "offset_w": 0.0}
-    assert _net((75.0, 75.0), known, known).u_reading == 0.0
+    errors = {"gain": 0.0, "offset_w": 0.0}
+    assert _net((75.0, 75.0), errors, errors).u_reading == 0.0
     # Its mean lies anywhere between the two: 11 W for 60 s as a rectangle.
-    assert _net((75.0, 86.0), known, known).u_reading == pytest.approx(11 * 60 / math.sqrt(12))
+    assert _net((75.0, 86.0), errors, errors).u_reading == pytest.approx(11 * 60 / math.sqrt(12))
 
 
 def test_a_baseline_that_the_calibration_does_not_reach_keeps_its_own_error() -> None:
@@ -243,12 +245,15 @@ def test_a_baseline_that_the_calibration_does_not_reach_keeps_its_own_error() ->
 # --- what was not measured --------------------------------------------------------------------
 
 
-def test_a_scope_without_a_meter_is_unmeasured_with_a_reason(found: dict[str, Any]) -> None:
-    told = {"status": "unmeasured", "reason": {"code": "no_meter"}}
-    assert phase(found, "measured")["energy"]["wall"] == told
-    assert found["launches"][0]["net"]["wall"] == {"above_idle": told, "above_loaded_idle": told}
-    metric = found["metrics"]["wall_energy_per_output_token"]
-    assert metric == {**told, "unit": "J", "launches": [None, None]}
+def test_a_scope_without_a_meter_is_unmeasured_with_a_reason(document: dict[str, Any]) -> None:
+    expected = {"status": "unmeasured", "reason": {"code": "no_meter"}}
+    assert phase(document, "measured")["energy"]["wall"] == expected
+    assert document["launches"][0]["net"]["wall"] == {
+        "above_idle": expected,
+        "above_loaded_idle": expected,
+    }
+    metric = document["metrics"]["wall_energy_per_output_token"]
+    assert metric == {**expected, "unit": "J", "launches": [None, None]}
 
 
 def test_a_meter_that_found_nothing_gives_its_reason(run: RunRecords) -> None:
@@ -257,8 +262,8 @@ def test_a_meter_that_found_nothing_gives_its_reason(run: RunRecords) -> None:
         for m in run.plan.meters
     ]
     plan = msgspec.structs.replace(run.plan, meters=tuple(meters))
-    found = results.to_document(results.compute(dataclasses.replace(run, plan=plan)))
-    gpu = phase(found, "measured")["energy"]["gpu"]
+    document = results.to_document(results.compute(dataclasses.replace(run, plan=plan)))
+    gpu = phase(document, "measured")["energy"]["gpu"]
     assert gpu["status"] == "unmeasured"
     assert gpu["reason"] == {"code": "said", "said": "no NVIDIA driver"}
     assert "joules" not in gpu
@@ -267,10 +272,10 @@ def test_a_meter_that_found_nothing_gives_its_reason(run: RunRecords) -> None:
 def test_no_window_is_filled_in_after_the_sampler_stopped(run: RunRecords, sealed: Path) -> None:
     end = next(p.t0 for p in run.phases if p.launch == 1 and p.name == "measured")
     lines = (sealed / "samples/nvml.csv").read_bytes().splitlines(keepends=True)
-    kept = [lines[0], *(row for row in lines[1:] if int(row.split(b",")[2]) < end)]
-    until = samples.from_csv({"samples/nvml.csv": b"".join(kept)})
-    found = results.to_document(results.compute(dataclasses.replace(run, samples=until)))
-    metric = found["metrics"]["gpu_energy_per_output_token"]
+    rows = [lines[0], *(row for row in lines[1:] if int(row.split(b",")[2]) < end)]
+    until = samples.from_csv({"samples/nvml.csv": b"".join(rows)})
+    document = results.to_document(results.compute(dataclasses.replace(run, samples=until)))
+    metric = document["metrics"]["gpu_energy_per_output_token"]
     assert metric["status"] == "unmeasured"
     assert isinstance(metric["launches"][0], float)
     assert metric["launches"][1] is None
@@ -280,12 +285,12 @@ def test_no_window_is_filled_in_after_the_sampler_stopped(run: RunRecords, seale
 # --- requests -------------------------------------------------------------------------------
 
 
-def test_latencies_of_even_tokens(found: dict[str, Any]) -> None:
-    sent = found["launches"][0]["latency"]["sent"]
+def test_latencies_of_even_tokens(document: dict[str, Any]) -> None:
+    sent = document["launches"][0]["latency"]["sent"]
     assert sent["ttft"]["p50"] == pytest.approx(0.05)
     assert sent["tpot"]["p50"] == pytest.approx(0.1)
     assert sent["e2e"]["p50"] == pytest.approx(REQUEST_S)
-    itl = found["launches"][0]["latency"]["itl"]
+    itl = document["launches"][0]["latency"]["itl"]
     assert (itl["n"], itl["p50"]) == (3 * (golden.TOKENS - 1), pytest.approx(0.1))
 
 
@@ -297,18 +302,18 @@ def test_a_late_driver_shows_in_the_latency_from_the_intended_time(run: RunRecor
 
 
 def test_percentiles_of_few_requests_are_absent_with_the_number_needed(
-    found: dict[str, Any],
+    document: dict[str, Any],
 ) -> None:
-    ttft = found["launches"][0]["latency"]["sent"]["ttft"]
+    ttft = document["launches"][0]["latency"]["sent"]["ttft"]
     assert ttft["n"] == 3
     assert not {"p90", "p95", "p99"} & ttft.keys()
     assert ttft["absent"]["p99"] == {"code": "needs_requests", "requests": 662}
 
 
 def test_one_token_has_no_time_between_tokens(run: RunRecords) -> None:
-    found = changed(run, output_tokens=1)
-    assert found["launches"][0]["latency"]["sent"]["tpot"]["n"] == 0
-    assert found["metrics"]["tpot_p50"]["status"] == "unmeasured"
+    document = changed(run, output_tokens=1)
+    assert document["launches"][0]["latency"]["sent"]["tpot"]["n"] == 0
+    assert document["metrics"]["tpot_p50"]["status"] == "unmeasured"
 
 
 def test_failed_requests_are_counted_and_noticed_and_their_time_is_not_used(
@@ -319,27 +324,27 @@ def test_failed_requests_are_counted_and_noticed_and_their_time_is_not_used(
         first, status="error", error="HTTP 500", code="http_status", first_token=None,
         last_token=None, output_tokens=None, prompt_tokens=None,
     )  # fmt: skip
-    found = with_requests(run, [failed, *others])
-    counts = found["launches"][0]["requests"]
+    document = with_requests(run, [failed, *others])
+    counts = document["launches"][0]["requests"]
     assert (counts["issued"], counts["completed"], counts["failed"]) == (3, 2, 1)
     assert counts["output_tokens"] == 2 * golden.TOKENS
     assert counts["failures"] == {"http_status": 1}
     values = {"failed": 1, "issued": 3, "failures": {"http_status": 1}}
-    assert {"code": "FAILED_REQUESTS", "launches": [0], **values} in found["notices"]
-    told = ("FAILED_REQUESTS", "launch 0: 1 of 3 requests failed: http_status 1×")
-    assert told in notices(found["notices"], 2)
-    assert found["launches"][0]["latency"]["sent"]["ttft"]["n"] == 2
+    assert {"code": "FAILED_REQUESTS", "launches": [0], **values} in document["notices"]
+    notice = ("FAILED_REQUESTS", "launch 0: 1 of 3 requests failed: http_status 1×")
+    assert notice in notices(document["notices"], 2)
+    assert document["launches"][0]["latency"]["sent"]["ttft"]["n"] == 2
 
 
 def test_tokens_that_one_answer_did_not_count_are_not_summed(run: RunRecords) -> None:
     first, *others = measured(run)
-    found = with_requests(run, [msgspec.structs.replace(first, output_tokens=None), *others])
-    assert found["launches"][0]["requests"]["output_tokens"] is None
+    document = with_requests(run, [msgspec.structs.replace(first, output_tokens=None), *others])
+    assert document["launches"][0]["requests"]["output_tokens"] is None
     reason = {"code": "not_counted"}
-    assert found["launches"][0]["throughput"] == {"reason": reason}
-    metric = found["metrics"]["gpu_energy_per_output_token"]
+    assert document["launches"][0]["throughput"] == {"reason": reason}
+    metric = document["metrics"]["gpu_energy_per_output_token"]
     assert (metric["status"], metric["reason"]) == ("unmeasured", reason)
-    assert found["metrics"]["gpu_energy_per_request"]["status"] == "measured"
+    assert document["metrics"]["gpu_energy_per_request"]["status"] == "measured"
 
 
 def test_energy_throughput_and_end_to_end_need_no_times_of_tokens(run: RunRecords) -> None:
@@ -349,8 +354,8 @@ def test_energy_throughput_and_end_to_end_need_no_times_of_tokens(run: RunRecord
     asked = measured(run)
     seconds = (max(r.done for r in asked) - min(r.sent or 0 for r in asked)) / golden.S
     assert launch["throughput"]["output_tokens_per_s"] == pytest.approx(3 * golden.TOKENS / seconds)
-    known = ("e2e_p50", "output_throughput", "gpu_energy_per_output_token")
-    assert [metrics[name]["status"] for name in known] == ["measured"] * 3
+    names = ("e2e_p50", "output_throughput", "gpu_energy_per_output_token")
+    assert [metrics[name]["status"] for name in names] == ["measured"] * 3
     assert (
         metrics["e2e_p50"]["value"]
         >= results.to_document(results.compute(run))["metrics"]["e2e_p50"]["value"]
@@ -377,12 +382,12 @@ def test_a_launch_of_which_nothing_was_answered_says_so(run: RunRecords) -> None
 
 
 def test_throughput_is_from_the_first_sending_to_the_last_token(
-    run: RunRecords, found: dict[str, Any]
+    run: RunRecords, document: dict[str, Any]
 ) -> None:
     requests = measured(run)
     last = max(r.last_token or 0 for r in requests)
     seconds = (last - min(r.sent or last for r in requests)) / golden.S
-    rate = found["launches"][0]["throughput"]["output_tokens_per_s"]
+    rate = document["launches"][0]["throughput"]["output_tokens_per_s"]
     assert rate == pytest.approx(3 * golden.TOKENS / seconds)
 
 
@@ -410,9 +415,9 @@ def test_a_driver_at_its_limit_is_noticed(run: RunRecords, stage: dict[str, floa
 
 
 def test_launches_that_differ_in_their_texts_do_not_agree(
-    run: RunRecords, found: dict[str, Any]
+    run: RunRecords, document: dict[str, Any]
 ) -> None:
-    assert found["metrics"]["outputs"]["agree"] is True
+    assert document["metrics"]["outputs"]["agree"] is True
     last = msgspec.structs.replace(run.responses[0][-1], text_sha256="0" * 64)
     responses = {**run.responses, 0: (*run.responses[0][:-1], last)}
     other = results.to_document(results.compute(dataclasses.replace(run, responses=responses)))
@@ -422,8 +427,8 @@ def test_launches_that_differ_in_their_texts_do_not_agree(
 # --- the document -----------------------------------------------------------------------------
 
 
-def test_every_float_has_twelve_digits_at_most(found: dict[str, Any]) -> None:
-    floats = list(numbers(found))
+def test_every_float_has_twelve_digits_at_most(document: dict[str, Any]) -> None:
+    floats = list(numbers(document))
     assert len(floats) > 100
     assert all(float(f"{v:.11e}") == v for v in floats)
 
@@ -435,17 +440,17 @@ def test_computing_again_gives_the_same_bytes(sealed: Path) -> None:
 
 def test_the_primary_metric_is_the_one_that_the_spec_named(run: RunRecords) -> None:
     spec = msgspec.structs.replace(run.spec, primary_metric="e2e_p50")
-    found = results.to_document(results.compute(dataclasses.replace(run, spec=spec)))
-    assert found["primary"] == {"metric": "e2e_p50", **found["metrics"]["e2e_p50"]}
+    document = results.to_document(results.compute(dataclasses.replace(run, spec=spec)))
+    assert document["primary"] == {"metric": "e2e_p50", **document["metrics"]["e2e_p50"]}
 
 
 def test_a_run_that_never_launched_has_results_that_claim_nothing(run: RunRecords) -> None:
-    found = results.to_document(
+    document = results.to_document(
         results.compute(dataclasses.replace(run, phases=(), requests={}, responses={}, driver={}))
     )
-    assert {m["status"] for m in found["metrics"].values()} == {"unmeasured"}
-    assert all(m["reason"] for m in found["metrics"].values())
-    SCHEMA.validate(json.loads(jsonio.canonical(found)))
+    assert {m["status"] for m in document["metrics"].values()} == {"unmeasured"}
+    assert all(m["reason"] for m in document["metrics"].values())
+    SCHEMA.validate(json.loads(jsonio.canonical(document)))
 
 
 @pytest.mark.parametrize("status", ["complete", "failed"])
@@ -454,25 +459,25 @@ def test_what_is_stored_follows_the_published_schema(status: str, tmp_path: Path
     SCHEMA.validate(jsonio.read(sealed / "results.json"))
 
 
-def test_the_schema_describes_every_metric_that_is_computed(found: dict[str, Any]) -> None:
+def test_the_schema_describes_every_metric_that_is_computed(document: dict[str, Any]) -> None:
     schema = jsonio.read(resources.schema_path("results"))
     Draft202012Validator.check_schema(schema)
-    assert set(schema["properties"]["metrics"]["properties"]) == set(found["metrics"])
-    assert set(schema["$defs"]["metricName"]["enum"]) == set(found["metrics"])
+    assert set(schema["properties"]["metrics"]["properties"]) == set(document["metrics"])
+    assert set(schema["$defs"]["metricName"]["enum"]) == set(document["metrics"])
 
 
 # --- prefill and decode by difference of workloads ------------------------------------------------
 
 
 def test_requests_of_one_length_cannot_tell_prefill_from_decode(run: RunRecords) -> None:
-    told = finer(run)["split"]["gpu"]
-    assert told["status"] == "unmeasured"
-    assert "do not vary enough" in sentence(told["reason"])
+    split = finer(run)["split"]["gpu"]
+    assert split["status"] == "unmeasured"
+    assert "do not vary enough" in sentence(split["reason"])
 
 
-def test_requests_too_short_for_the_readings_are_refused(found: dict[str, Any]) -> None:
-    told = {"code": "request_short", "seconds": 0.75, "needed_s": 1.0}
-    assert found["split"]["gpu"]["reason"] == told
+def test_requests_too_short_for_the_readings_are_refused(document: dict[str, Any]) -> None:
+    reason = {"code": "request_short", "seconds": 0.75, "needed_s": 1.0}
+    assert document["split"]["gpu"]["reason"] == reason
 
 
 def test_power_that_is_all_baseline_leaves_no_joules_for_tokens(run: RunRecords) -> None:
@@ -486,17 +491,19 @@ def test_power_that_is_all_baseline_leaves_no_joules_for_tokens(run: RunRecords)
         )
         for launch, of in run.requests.items()
     }
-    told = finer(dataclasses.replace(run, requests=requests))["split"]["gpu"]
-    assert (told["status"], told["windows"], told["df"]) == ("measured", 6, 4)
-    assert told["baseline_w"]["value"] == pytest.approx(GPU_W)
+    split = finer(dataclasses.replace(run, requests=requests))["split"]["gpu"]
+    assert (split["status"], split["windows"], split["df"]) == ("measured", 6, 4)
+    assert split["baseline_w"]["value"] == pytest.approx(GPU_W)
     for name in ("prefill_j_per_token", "decode_j_per_token"):
-        assert abs(told[name]["value"]) < 3 * told[name]["u"] + 1e-6
+        assert abs(split[name]["value"]) < 3 * split[name]["u"] + 1e-6
 
 
 def test_overlapping_requests_are_not_split(run: RunRecords) -> None:
     spec = msgspec.structs.replace(run.spec, arrivals=ArrivalsSpec(concurrency=2))
-    told = results.to_document(results.compute(dataclasses.replace(run, spec=spec)))["split"]["gpu"]
-    assert told == {
+    split = results.to_document(results.compute(dataclasses.replace(run, spec=spec)))["split"][
+        "gpu"
+    ]
+    assert split == {
         "status": "unmeasured",
         "reason": {"code": "overlapping"},
     }
@@ -540,40 +547,40 @@ def test_programs_on_an_idle_gpu_are_foreign(run: RunRecords) -> None:
         if phase_.name not in ("idle", *INSIDE):
             container |= (counter.t >= phase_.t0) & (counter.t < phase_.t1)
     assert "FOREIGN_PROCESSES" not in codes(with_groups(run, container))
-    told = notices(with_groups(run, container + 1)["notices"], 2)
-    assert any("at least 1 program of others" in n.message for n in told)
+    sentences = notices(with_groups(run, container + 1)["notices"], 2)
+    assert any("at least 1 program of others" in n.message for n in sentences)
 
 
 def test_a_gpu_watched_briefly_is_neither_steady_nor_not(run: RunRecords) -> None:
-    found = with_series(run, "gpu_temperature", 60)
-    assert found["launches"][0]["steady"]["gpu0"]["before"]["status"] == "unknown"
-    assert "STEADY_UNKNOWN" in codes(found)
-    assert "NOT_STEADY" not in codes(found)
+    document = with_series(run, "gpu_temperature", 60)
+    assert document["launches"][0]["steady"]["gpu0"]["before"]["status"] == "unknown"
+    assert "STEADY_UNKNOWN" in codes(document)
+    assert "NOT_STEADY" not in codes(document)
 
 
-def test_a_block_too_short_has_no_cross_check(found: dict[str, Any]) -> None:
-    told = found["launches"][0]["cross_check"]["gpu0"]
-    assert told["status"] == "unmeasured"
-    assert "at least 10 s" in sentence(told["reason"])
+def test_a_block_too_short_has_no_cross_check(document: dict[str, Any]) -> None:
+    check = document["launches"][0]["cross_check"]["gpu0"]
+    assert check["status"] == "unmeasured"
+    assert "at least 10 s" in sentence(check["reason"])
 
 
-def test_the_metrics_carry_both_uncertainties(found: dict[str, Any]) -> None:
-    metric = found["metrics"]["gpu_energy_per_output_token"]
-    each = [
+def test_the_metrics_carry_both_uncertainties(document: dict[str, Any]) -> None:
+    metric = document["metrics"]["gpu_energy_per_output_token"]
+    errors = [
         (phase["energy"]["gpu"]["u_sensor"], launch["requests"]["output_tokens"])
-        for launch in found["launches"]
+        for launch in document["launches"]
         for phase in launch["phases"]
         if phase["phase"] == "measured"
     ]
-    assert metric["u_sensor"] == pytest.approx(math.fsum(u / n for u, n in each) / len(each))
+    assert metric["u_sensor"] == pytest.approx(math.fsum(u / n for u, n in errors) / len(errors))
     assert 0 < metric["u_reading"] < metric["u_sensor"]
 
 
 def test_a_request_without_an_answer_leaves_no_hash_of_the_texts(run: RunRecords) -> None:
     fewer = {**run.responses, 0: run.responses[0][:-1]}
-    found = results.to_document(results.compute(dataclasses.replace(run, responses=fewer)))
-    assert found["launches"][0]["outputs_sha256"] is None
-    assert found["metrics"]["outputs"]["reason"] == {"code": "answers_missing"}
+    document = results.to_document(results.compute(dataclasses.replace(run, responses=fewer)))
+    assert document["launches"][0]["outputs_sha256"] is None
+    assert document["metrics"]["outputs"]["reason"] == {"code": "answers_missing"}
 
 
 def test_a_wall_that_shows_less_than_what_hangs_on_it_is_said_to_be_impossible(
@@ -592,6 +599,6 @@ def test_a_wall_that_shows_less_than_what_hangs_on_it_is_said_to_be_impossible(
     watts = counter._replace(raw=np.full(len(counter.t), round(GPU_W / 4)))
     series = {**run.samples.series, ("pdu", "pdu_power"): watts}
     of = dataclasses.replace(run, plan=plan, samples=run.samples._replace(series=series))
-    found = results.to_document(results.compute(of))
-    assert phase(found, "measured")["energy"]["wall"]["status"] == "measured"
-    assert "WALL_IMPOSSIBLE" in codes(found)
+    document = results.to_document(results.compute(of))
+    assert phase(document, "measured")["energy"]["wall"]["status"] == "measured"
+    assert "WALL_IMPOSSIBLE" in codes(document)

@@ -40,7 +40,7 @@ class Run:
         return self
 
 
-def told(tmp_path: Path) -> RunSnapshot:
+def half_a_story(tmp_path: Path) -> RunSnapshot:
     """A story's first launch and half of its second."""
     story = Story(tmp_path)
     story.begin("ab12cd34")
@@ -53,25 +53,25 @@ def told(tmp_path: Path) -> RunSnapshot:
 
 
 def test_a_story(tmp_path: Path) -> None:
-    seen = told(tmp_path)
-    assert (seen.id, seen.launch, seen.launches) == ("ab12cd34", 1, 3)
-    assert seen.step and seen.step.phase == "measured" and seen.step.t1 is None
-    assert seen.done()["startup", None] == pytest.approx(20.0)
-    assert seen.progress.done == 90
-    assert seen.progress.tokens_s == pytest.approx(90 * 128 / 23, rel=0.01)
-    gpu, wall, estimate = seen.energy
+    snapshot = half_a_story(tmp_path)
+    assert (snapshot.id, snapshot.launch, snapshot.launches) == ("ab12cd34", 1, 3)
+    assert snapshot.step and snapshot.step.phase == "measured" and snapshot.step.t1 is None
+    assert snapshot.done()["startup", None] == pytest.approx(20.0)
+    assert snapshot.progress.done == 90
+    assert snapshot.progress.tokens_s == pytest.approx(90 * 128 / 23, rel=0.01)
+    gpu, wall, estimate = snapshot.energy
     assert (gpu.scope, wall.scope, estimate.scope) == ("gpu", "wall", "estimate")
     assert estimate.status == "estimated"
     assert gpu.joules == pytest.approx(sum(w * 23 for w in (600, 540)), rel=0.02)
-    assert seen.progress.joules_token == pytest.approx(gpu.joules / (90 * 128), rel=0.01)
-    assert [d.name for d in seen.devices] == ["gpu0", "gpu1", "pdu:a:1", "host"]
-    assert seen.expected_s() == pytest.approx(336.0, rel=0.01)
+    assert snapshot.progress.joules_token == pytest.approx(gpu.joules / (90 * 128), rel=0.01)
+    assert [d.name for d in snapshot.devices] == ["gpu0", "gpu1", "pdu:a:1", "host"]
+    assert snapshot.expected_s() == pytest.approx(336.0, rel=0.01)
 
 
 def test_each_device_has_its_own_part_of_the_energy(tmp_path: Path) -> None:
-    seen = told(tmp_path)
-    gpu = seen.energy[0]
-    of = seen.device_energy
+    snapshot = half_a_story(tmp_path)
+    gpu = snapshot.energy[0]
+    of = snapshot.device_energy
     assert set(of) == {"gpu0", "gpu1", "pdu:a:1", "host"}
     assert {d: of[d].joules for d in ("gpu0", "gpu1")} == gpu.devices
     for device in ("gpu0", "gpu1"):
@@ -92,18 +92,18 @@ def test_a_snapshot_does_not_change_afterwards() -> None:
 def test_state_is_told_when_it_changed_and_held_in_between() -> None:
     run = Run().measured()
     run.add("live", 0.5, power={"gpu0": 90.0}, state={"gpu0": {"temperature": 40, "sm_clock": 9}})
-    seen = run.add("live", 0.5, power={"gpu0": 91.0})
-    assert [p.mean for p in seen.temperature["gpu0"]] == [40, 40]
-    assert [p.mean for p in seen.clock["gpu0"]] == [9, 9]
-    assert seen.devices[0].state == {"temperature": 40, "sm_clock": 9}
+    snapshot = run.add("live", 0.5, power={"gpu0": 91.0})
+    assert [p.mean for p in snapshot.temperature["gpu0"]] == [40, 40]
+    assert [p.mean for p in snapshot.clock["gpu0"]] == [9, 9]
+    assert snapshot.devices[0].state == {"temperature": 40, "sm_clock": 9}
 
 
 def test_silence_begins_after_three_seconds() -> None:
     run = Run().measured()
-    seen = run.add("live", 0.5, power={"gpu0": 90.0})
-    (gpu,) = seen.devices
-    assert gpu.silent_s(seen.t + 2 * S) == 0.0
-    assert gpu.silent_s(seen.t + 3 * S) == 3.0
+    snapshot = run.add("live", 0.5, power={"gpu0": 90.0})
+    (gpu,) = snapshot.devices
+    assert gpu.silent_s(snapshot.t + 2 * S) == 0.0
+    assert gpu.silent_s(snapshot.t + 3 * S) == 3.0
 
 
 def test_energy_of_the_block_stays_when_it_has_ended() -> None:
@@ -111,10 +111,10 @@ def test_energy_of_the_block_stays_when_it_has_ended() -> None:
     run.add("live", 1.0, power={"gpu0": 100.0}, joules={"gpu0": 100.0})
     run.add("live", 1.0, power={"gpu0": 100.0}, joules={"gpu0": 200.0})
     run.add("phase.end", 0.5, launch=0, phase="measured", part=None)
-    seen = run.add("live", 0.5, power={"gpu0": 100.0}, joules={"gpu0": 300.0})
-    assert seen.energy[0].joules == pytest.approx(250.0)
+    snapshot = run.add("live", 0.5, power={"gpu0": 100.0}, joules={"gpu0": 300.0})
+    assert snapshot.energy[0].joules == pytest.approx(250.0)
     later = run.add("live", 0.5, power={"gpu0": 50.0}, joules={"gpu0": 500.0})
-    assert later.energy == seen.energy
+    assert later.energy == snapshot.energy
     assert run.add("launch.begin", launch=1).energy == ()
 
 
@@ -122,17 +122,17 @@ def test_a_meter_that_speaks_less_often_is_no_broken_sum() -> None:
     run = Run().measured()
     run.add("live", 0.5, joules={"gpu0": 50.0, "pdu:a:1": 90.0})
     run.add("live", 0.5, joules={"gpu0": 100.0})
-    seen = run.add("live", 0.5, joules={"gpu0": 150.0, "pdu:a:1": 290.0})
-    assert [e.status for e in seen.energy] == ["measured", "unmeasured"]  # no sum at the begin
-    assert seen.energy[0].joules == pytest.approx(150.0)
+    snapshot = run.add("live", 0.5, joules={"gpu0": 150.0, "pdu:a:1": 290.0})
+    assert [e.status for e in snapshot.energy] == ["measured", "unmeasured"]  # no sum at the begin
+    assert snapshot.energy[0].joules == pytest.approx(150.0)
 
 
 def test_a_sum_that_stays_away_is_not_told() -> None:
     run = Run().measured()
     run.add("live", 0.5, power={"gpu0": 100.0}, joules={"gpu0": 50.0, "host": 1.0})
     for _ in range(8):
-        seen = run.add("live", 0.5, power={"gpu0": 100.0}, joules={"host": 2.0})
-    assert seen.energy[0].scope == "gpu" and seen.energy[0].status == "unmeasured"
+        snapshot = run.add("live", 0.5, power={"gpu0": 100.0}, joules={"host": 2.0})
+    assert snapshot.energy[0].scope == "gpu" and snapshot.energy[0].status == "unmeasured"
 
 
 def test_the_plan_says_what_a_device_is_and_how_well_it_measures() -> None:
@@ -154,25 +154,25 @@ def test_the_plan_says_what_a_device_is_and_how_well_it_measures() -> None:
     run.add("run.registered", id="ab12", launches=1)
     run.add("live", 1.0, power={"card": 100.0}, joules={"card": 0.0})
     run.add("phase.begin", launch=0, phase="measured", part=None)
-    seen = run.add("live", 10.0, power={"card": 100.0}, joules={"card": 1000.0})
-    (energy,) = seen.energy
+    snapshot = run.add("live", 10.0, power={"card": 100.0}, joules={"card": 1000.0})
+    (energy,) = snapshot.energy
     assert energy.terms["gain"] == pytest.approx(1000 * 0.01 / 3**0.5)
-    assert seen.devices[0].scope == "gpu"
+    assert snapshot.devices[0].scope == "gpu"
 
 
 def test_a_journal_from_before_running_sums() -> None:
     state = RunState()
     for event in events.decode((H200 / events.FILE).read_bytes()):
         state.take(event)
-    seen = state.snapshot()
-    gpu = seen.energy[0]
+    snapshot = state.snapshot()
+    gpu = snapshot.energy[0]
     assert gpu.method == "power shown" and gpu.u_reading is None
     assert gpu.joules == pytest.approx(121 * 31, rel=0.05)
-    assert seen.status == "complete" and seen.step is None
-    assert seen.progress.done == seen.progress.total == 8
-    assert seen.progress.tokens is None and seen.progress.joules_token is None
-    assert [line.level for line in seen.log].count("warn") >= 1
-    assert not seen.temperature
+    assert snapshot.status == "complete" and snapshot.step is None
+    assert snapshot.progress.done == snapshot.progress.total == 8
+    assert snapshot.progress.tokens is None and snapshot.progress.joules_token is None
+    assert [line.level for line in snapshot.log].count("warn") >= 1
+    assert not snapshot.temperature
 
 
 def test_odd_events_change_nothing() -> None:
@@ -186,23 +186,23 @@ def test_odd_events_change_nothing() -> None:
     run.add("unheard of")
     run.add("live", power={"gpu0": True}, state={"gpu0": {"temperature": "hot"}, "gpu1": 4})
     run.add("live", progress={"stage": [], "done": "x", "total": 2})
-    seen = run.state.snapshot()
-    assert seen.devices[0].watts == 100.0 and not seen.devices[0].state
-    assert seen.marks == () and seen.steps == before.steps
-    assert seen.events == before.events + 8
+    snapshot = run.state.snapshot()
+    assert snapshot.devices[0].watts == 100.0 and not snapshot.devices[0].state
+    assert snapshot.marks == () and snapshot.steps == before.steps
+    assert snapshot.events == before.events + 8
 
 
 def test_marks_faults_and_lost_meters() -> None:
     run = Run().measured()
     run.add("mark", 2.0, text="window", t_face=1_500_000_000)
     run.add("sampler.lost", meter="rapl", message="gone")
-    seen = run.add("fault", code="Interrupted", message="stopped", remedy="see")
-    assert seen.marks[0].t == 1_500_000_000 and seen.marks[0].text == "window"
-    assert seen.lost == ("rapl",)
-    assert seen.faults == ({"code": "Interrupted", "message": "stopped", "remedy": "see"},)
-    seen = run.add("run.end", status="aborted", reason="stopped")
-    assert (seen.status, seen.reason, seen.step) == ("aborted", "stopped", None)
-    assert [line.level for line in seen.log][-4:] == ["mark", "warn", "fail", "warn"]
+    snapshot = run.add("fault", code="Interrupted", message="stopped", remedy="see")
+    assert snapshot.marks[0].t == 1_500_000_000 and snapshot.marks[0].text == "window"
+    assert snapshot.lost == ("rapl",)
+    assert snapshot.faults == ({"code": "Interrupted", "message": "stopped", "remedy": "see"},)
+    snapshot = run.add("run.end", status="aborted", reason="stopped")
+    assert (snapshot.status, snapshot.reason, snapshot.step) == ("aborted", "stopped", None)
+    assert [line.level for line in snapshot.log][-4:] == ["mark", "warn", "fail", "warn"]
 
 
 @pytest.mark.parametrize(
@@ -247,9 +247,9 @@ def test_energy_per_token_is_of_the_scope_that_was_divided() -> None:
     run = Run().measured()
     run.add("live", 0.5, joules={"gpu0": 0.0, "pdu:a:1": 0.0})
     progress = {"stage": "measured", "done": 1, "total": 4, "tokens": 100}
-    seen = run.add("live", 1.0, joules={"gpu0": 100.0, "pdu:a:1": 900.0}, progress=progress)
-    assert (seen.progress.joules_token, seen.progress.joules_scope) == (1.0, "gpu")
+    snapshot = run.add("live", 1.0, joules={"gpu0": 100.0, "pdu:a:1": 900.0}, progress=progress)
+    assert (snapshot.progress.joules_token, snapshot.progress.joules_scope) == (1.0, "gpu")
     for n in range(8):  # the GPU's meter falls silent: its sum is not told any more
-        seen = run.add("live", 0.5, joules={"pdu:a:1": 1000.0 + 100.0 * n})
-    assert seen.energy[0].joules is None
-    assert (seen.progress.joules_token, seen.progress.joules_scope) == (1.0, "gpu")
+        snapshot = run.add("live", 0.5, joules={"pdu:a:1": 1000.0 + 100.0 * n})
+    assert snapshot.energy[0].joules is None
+    assert (snapshot.progress.joules_token, snapshot.progress.joules_scope) == (1.0, "gpu")

@@ -46,9 +46,9 @@ def stored(out: Path) -> samples.Samples:
 
 @pytest.fixture
 def sampler(tmp_path: Path) -> Iterator[SamplerProcess]:
-    with SamplerProcess(config(tmp_path / "out"), tmp_path / "sampler.json") as found:
-        found.wait_ready()
-        yield found
+    with SamplerProcess(config(tmp_path / "out"), tmp_path / "sampler.json") as process:
+        process.wait_ready()
+        yield process
 
 
 def rapl(folder: Path) -> dict[str, Any]:
@@ -80,9 +80,9 @@ def test_it_reads_until_it_is_stopped_and_reports(sampler: SamplerProcess, tmp_p
     lines: list[dict[str, Any]] = []
     wait_until(lambda: lines.extend(sampler.poll()) or [x for x in lines if "values" in x])
     report = sampler.stop()
-    found = stored(tmp_path / "out").series["host", "cpu_busy"]
+    readings = stored(tmp_path / "out").series["host", "cpu_busy"]
     assert lines[-1]["values"].keys() == {"host"}
-    assert report["rows"] == len(found.t)
+    assert report["rows"] == len(readings.t)
     assert report["late_p99_ns"] >= 0
     assert report["overruns"].keys() == {"estimate.cpu"}
     assert report["tiers"]["estimate.cpu"]["reads"] > 0
@@ -123,8 +123,8 @@ def test_a_sampler_that_was_killed_is_told_once(sampler: SamplerProcess, tmp_pat
         wait_until(lambda: sampler.poll() and False)
     assert time.monotonic() - before < 10
     assert sampler.stop() == {"event": "stopped", "lost": True}
-    found = stored(tmp_path / "out").series["host", "cpu_busy"]
-    assert found.t[-1] * 1e-9 > 0.5  # it ran for 2.5 s: at most two of them are lost
+    readings = stored(tmp_path / "out").series["host", "cpu_busy"]
+    assert readings.t[-1] * 1e-9 > 0.5  # it ran for 2.5 s: at most two of them are lost
 
 
 @pytest.mark.slow
@@ -219,9 +219,9 @@ def test_a_full_disk_ends_it_with_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "the samples cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
-    found = stored(tmp_path / "out")
-    assert found.gaps == ()  # the row that did not fit is not there in part
-    assert len(found.series["cpu0-package", "cpu_energy"].t) > 10
+    readings = stored(tmp_path / "out")
+    assert readings.gaps == ()  # the row that did not fit is not there in part
+    assert len(readings.series["cpu0-package", "cpu_energy"].t) > 10
 
 
 def run_limited(path: Path, limited: Any) -> subprocess.CompletedProcess[str]:
@@ -264,12 +264,12 @@ def lane(
 
 
 def run_for(lanes: list[Lane], seconds: float) -> None:
-    for each in lanes:
-        each.start()
+    for lane in lanes:
+        lane.start()
     time.sleep(seconds)
-    for each in lanes:
-        each._stop.set()
-        each.join(5)
+    for lane in lanes:
+        lane._stop.set()
+        lane.join(5)
 
 
 def test_overruns_are_counted_and_never_caught_up() -> None:
@@ -282,9 +282,9 @@ def test_overruns_are_counted_and_never_caught_up() -> None:
 
     (schedule,), lanes = lane([Tier("t", 0.05, read)], clock, taken)
     run_for(lanes, 1.0)
-    kept = schedule.kept
-    assert kept.overruns >= 4  # the quarter of a second that one read took
-    assert kept.reads + kept.overruns <= 21  # the grid's deadlines, no more
+    accounts = schedule.kept
+    assert accounts.overruns >= 4  # the quarter of a second that one read took
+    assert accounts.reads + accounts.overruns <= 21  # the grid's deadlines, no more
     gaps = [b.t0 - a.t0 for a, b in pairwise(taken[1:-1])]
     assert min(gaps) > 20_000_000  # nothing is read in haste afterwards
 
@@ -299,8 +299,8 @@ def test_deadlines_are_absolute() -> None:
 
     (schedule,), lanes = lane([Tier("t", 0.05, read)], clock, taken)
     run_for(lanes, 1.5)
-    kept = schedule.kept
-    assert kept.reads + kept.overruns == pytest.approx(30, abs=2)
+    accounts = schedule.kept
+    assert accounts.reads + accounts.overruns == pytest.approx(30, abs=2)
 
 
 def test_a_slow_tier_delays_no_quick_one() -> None:
@@ -348,18 +348,18 @@ def test_closing_readings_are_taken_after_the_stop() -> None:
 
 
 def test_a_tier_that_breaks_is_told_and_the_others_go_on() -> None:
-    clock, taken, told = Clock(), [], []
+    clock, taken, messages = Clock(), [], []
 
     def broken() -> list[Reading]:
         raise RuntimeError("a bug in a meter")
 
     tiers = [Tier("bad", 0.02, broken), Tier("good", 0.02, lambda: reading(clock))]
     schedules = [
-        Schedule(t, "test", clock, taken.extend, lambda tier, error: told.append((tier, error)))
+        Schedule(t, "test", clock, taken.extend, lambda tier, error: messages.append((tier, error)))
         for t in tiers
     ]
     run_for(lanes_of(schedules, clock, threading.Event()), 0.3)
-    assert {tier.name for tier, _ in told} == {"bad"}
+    assert {tier.name for tier, _ in messages} == {"bad"}
     assert len(taken) > 5
 
 
@@ -369,7 +369,7 @@ def test_a_tier_without_a_usable_period_is_read_and_stops_no_other(period_s: flo
     tiers = [Tier("odd", period_s, list), Tier("good", 0.02, lambda: reading(clock))]
     _, lanes = lane(tiers, clock, taken)
     run_for(lanes, 0.3)
-    assert [each.fault for each in lanes] == [""]
+    assert [other.fault for other in lanes] == [""]
     assert len(taken) > 5
 
 
@@ -389,7 +389,7 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize("where", ["read", "due", "last"])
 def test_whatever_a_tier_raises_stops_no_other(error: Exception, where: str) -> None:
-    clock, taken, told = Clock(), [], []
+    clock, taken, messages = Clock(), [], []
 
     def odd() -> Any:
         return _raise(error)
@@ -400,12 +400,12 @@ def test_whatever_a_tier_raises_stops_no_other(error: Exception, where: str) -> 
     if where == "last":
         tier = tier._replace(last=lambda _: _raise(error))
     schedules = [
-        Schedule(t, "test", clock, taken.extend, lambda tier, e: told.append((tier.name, e)))
+        Schedule(t, "test", clock, taken.extend, lambda tier, e: messages.append((tier.name, e)))
         for t in (tier, Tier("good", 0.02, lambda: reading(clock)))
     ]
     lanes = lanes_of(schedules, clock, threading.Event())
     run_for(lanes, 0.3)
-    assert {name for name, _ in told} == {"odd"}
+    assert {name for name, _ in messages} == {"odd"}
     assert type(error).__name__ in schedules[0].failure
     assert len(taken) > 5
 
@@ -466,21 +466,21 @@ def test_a_meter_that_does_anything_stops_no_other_and_shows_in_the_exit_code(
         text=True,
     )
     assert process.stdout is not None
-    said = [json.loads(process.stdout.readline())]
-    while said[-1]["event"] != "ready":
-        said.append(json.loads(process.stdout.readline()))
+    lines = [json.loads(process.stdout.readline())]
+    while lines[-1]["event"] != "ready":
+        lines.append(json.loads(process.stdout.readline()))
     time.sleep(1.0)
     out, err = process.communicate("stop\n", timeout=30)
-    said += [json.loads(line) for line in out.splitlines()]
-    report = said[-1]
-    assert any(line["event"] == "error" and line["meter"] == "odd" for line in said), said
+    lines += [json.loads(line) for line in out.splitlines()]
+    report = lines[-1]
+    assert any(line["event"] == "error" and line["meter"] == "odd" for line in lines), lines
     broken = how in ("raises", "gone")
     assert process.returncode == (4 if broken else 0), err
     assert bool(report.get("failed")) is broken
-    found = stored(tmp_path / "out")  # what is written can be read again
-    assert len(found.series["host", "cpu_busy"].t) > 5
+    readings = stored(tmp_path / "out")  # what is written can be read again
+    assert len(readings.series["host", "cpu_busy"].t) > 5
     if not broken:
-        assert found.series["odd0", "gpu_energy"].errors > 5
+        assert readings.series["odd0", "gpu_energy"].errors > 5
 
 
 def test_what_the_plan_does_not_read_is_not_written(tmp_path: Path) -> None:
@@ -517,10 +517,10 @@ def test_rows_are_numbered_without_a_gap_from_many_threads(tmp_path: Path) -> No
         writer.flush()
     writer.close()
     writer.close()
-    found = stored(tmp_path / "out")
-    assert (found.gaps, writer.rows) == ((), 2000)
+    readings = stored(tmp_path / "out")
+    assert (readings.gaps, writer.rows) == ((), 2000)
     for i in range(4):
-        assert found.series[f"gpu{i}", "gpu_energy"].raw.tolist() == list(range(500))
+        assert readings.series[f"gpu{i}", "gpu_energy"].raw.tolist() == list(range(500))
 
 
 def test_a_failed_read_has_its_code_and_an_empty_value(tmp_path: Path) -> None:

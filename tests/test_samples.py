@@ -24,19 +24,19 @@ def test_the_header_is_the_published_one() -> None:
 
 
 def test_rows_become_series_by_device_and_quantity() -> None:
-    found = parse(
+    table = parse(
         "0,10,20,,gpu0,gpu_energy,0,5\n"
         "1,30,50,,gpu0,gpu_energy,0,9\n"
         "2,30,50,17,gpu1,gpu_power_sample,0,70000\n"
         "3,60,70,,gpu0,gpu_energy,15,\n"
     )
-    counter = found.series["gpu0", "gpu_energy"]
+    counter = table.series["gpu0", "gpu_energy"]
     assert counter.t.tolist() == [15, 40]
     assert (counter.t0.tolist(), counter.t1.tolist()) == ([10, 30], [20, 50])
     assert counter.raw.tolist() == [5, 9]
     assert (counter.errors, counter.error_times.tolist()) == (1, [65])
-    assert found.series["gpu1", "gpu_power_sample"].t.tolist() == [17]
-    assert (found.gaps, found.spans["gpu0", "gpu_energy"]) == ((), (15, 40))
+    assert table.series["gpu1", "gpu_power_sample"].t.tolist() == [17]
+    assert (table.gaps, table.spans["gpu0", "gpu_energy"]) == ((), (15, 40))
 
 
 def test_an_empty_file_holds_nothing() -> None:
@@ -44,17 +44,17 @@ def test_an_empty_file_holds_nothing() -> None:
 
 
 def test_missing_rows_and_a_row_cut_short_are_told() -> None:
-    found = parse("0,1,2,,g,q,0,5\n2,3,4,,g,q,0,6\n3,5,6,,g,q")
-    assert found.gaps == (
+    table = parse("0,1,2,,g,q,0,5\n2,3,4,,g,q,0,6\n3,5,6,,g,q")
+    assert table.gaps == (
         "x.csv: row 1 is numbered 2",
         "x.csv ends in the middle of row 2",
     )
-    assert found.series["g", "q"].raw.tolist() == [5, 6]
+    assert table.series["g", "q"].raw.tolist() == [5, 6]
 
 
 def test_the_devices_own_times_put_rows_in_order() -> None:
-    found = parse("0,9,9,7,g,q,0,1\n1,9,9,3,g,q,0,2\n2,9,9,5,g,q,0,3\n").series["g", "q"]
-    assert (found.t.tolist(), found.raw.tolist()) == ([3, 5, 7], [2, 3, 1])
+    table = parse("0,9,9,7,g,q,0,1\n1,9,9,3,g,q,0,2\n2,9,9,5,g,q,0,3\n").series["g", "q"]
+    assert (table.t.tolist(), table.raw.tolist()) == ([3, 5, 7], [2, 3, 1])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_every_row_is_found_again(
         f"{raw if rc == 0 else ''}\n"
         for i, (t0, dt, own, device, quantity, rc, raw) in enumerate(rows)
     ]
-    found = parse("".join(lines))
+    table = parse("".join(lines))
     for key in {(row[3], row[4]) for row in rows}:
         mine = [row for row in rows if (row[3], row[4]) == key]
         good = [
@@ -118,7 +118,7 @@ def test_every_row_is_found_again(
             for row in mine
             if row[5] == 0
         ]
-        series = found.series[key]
+        series = table.series[key]
         assert sorted(zip(series.t.tolist(), series.raw.tolist(), strict=True)) == sorted(good)
         assert series.errors == len(mine) - len(good)
 
@@ -133,9 +133,9 @@ def test_a_gpu_hour_is_read_in_moments() -> None:
     columns = np.array([[int(row[0]), int(row[1]), int(row[2]), int(row[7])] for row in rows])
     plain = time.process_time() - begin
     begin = time.process_time()
-    found = samples.from_csv({"x.csv": data})
+    table = samples.from_csv({"x.csv": data})
     fast = time.process_time() - begin
-    assert found.series["gpu0", "gpu_power_instant"].raw.tolist() == columns[:, 3].tolist()
+    assert table.series["gpu0", "gpu_power_instant"].raw.tolist() == columns[:, 3].tolist()
     assert fast < plain
 
 
@@ -148,11 +148,11 @@ def many(rows: int) -> bytes:
 def test_a_file_in_pieces_is_the_file(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever pieces and blocks are cut."""
     data = many(500)
-    whole = samples.from_csv({"a": data})
+    together = samples.from_csv({"a": data})
     monkeypatch.setattr(samples, "_BLOCK", 100)
     read = samples.from_pieces({"a": (data[n : n + size] for n in range(0, len(data), size))})
-    assert read.gaps == whole.gaps == ()
-    for key, series in whole.series.items():
+    assert read.gaps == together.gaps == ()
+    for key, series in together.series.items():
         for own, other in zip(series, read.series[key], strict=True):
             assert np.array_equal(own, other)
 

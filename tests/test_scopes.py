@@ -68,8 +68,8 @@ def live_joules(device: MeterDevice, quantity: str, points: Points) -> float | N
             begin = {"launch": 0, "phase": "measured", "part": None}
             state.take(event(number, int(points[0][0] * S), "phase.begin", begin))
         state.take(event(number, at, "live", {k: v for k, v in data.items() if v}))
-    found = {value.scope: value for value in state.snapshot().energy}
-    return found["wall"].joules if "wall" in found else None
+    joules = {value.scope: value for value in state.snapshot().energy}
+    return joules["wall"].joules if "wall" in joules else None
 
 
 def event(seq: int, t: int, kind: str, data: dict[str, Any]) -> Event:
@@ -77,11 +77,11 @@ def event(seq: int, t: int, kind: str, data: dict[str, Any]) -> Event:
 
 
 def monitored(device: MeterDevice, quantity: str, points: Points) -> Any:
-    seen = _Device(device)
+    monitor = _Device(device)
     for t, raw in points:
         at = int(t * S)
-        seen.take(Reading(at, at, None, device.device, quantity, 0, raw), str)
-    return seen.seen(int(points[-1][0] * S))
+        monitor.take(Reading(at, at, None, device.device, quantity, 0, raw), str)
+    return monitor.state(int(points[-1][0] * S))
 
 
 def step(
@@ -89,8 +89,8 @@ def step(
 ) -> Points:
     """100 W, and 300 W from the middle on; no answers within ``missing`` (s)."""
     times = [n * poll_s for n in range(int(until / poll_s) + 1)]
-    kept = [t for t in times if not missing[0] < t < missing[1]]
-    return [(t, 100 if t < until / 2 else 300) for t in kept]
+    rest = [t for t in times if not missing[0] < t < missing[1]]
+    return [(t, 100 if t < until / 2 else 300) for t in rest]
 
 
 # --- one step of wall power ---------------------------------------------------------------------
@@ -119,16 +119,16 @@ def test_a_silence_is_a_hole_for_all_of_them_or_for_none(silence: float, is_hole
     device = device_of("pdu_power", {"poll_s": 1.0, "period_s": 1.0})
     points = step(missing=(29.0, 29.0 + silence))
     energy = Energy(read("pdu:a:1", "pdu_power", points), [plan_of(device)])
-    (whole,) = energy.of(0, 60 * S)
-    seen = monitored(device, "pdu_power", points)
-    assert (whole.joules is None) == is_hole
+    (result,) = energy.of(0, 60 * S)
+    monitor = monitored(device, "pdu_power", points)
+    assert (result.joules is None) == is_hole
     if not is_hole:
-        assert whole.joules == pytest.approx(seen.joules, rel=1e-9)
+        assert result.joules == pytest.approx(monitor.joules, rel=1e-9)
         return
     (before,), (after,) = energy.of(0, 29 * S), energy.of(int((29 + silence) * S), 60 * S)
     assert before.joules is not None and after.joules is not None
-    assert seen.joules == pytest.approx(before.joules + after.joules, rel=1e-9)
-    assert seen.seconds == pytest.approx(60 - silence)
+    assert monitor.joules == pytest.approx(before.joules + after.joules, rel=1e-9)
+    assert monitor.seconds == pytest.approx(60 - silence)
     assert live_joules(device, "pdu_power", points) is None
 
 
@@ -154,12 +154,12 @@ def test_one_answer_that_is_late_or_cannot_be_is_no_hole_for_any_of_them(odd: Re
     ]
     text = "".join(["seq,t0,t1,t_dev,device,quantity,rc,raw\n", *rows])
     (value,) = Energy(from_csv({"x": text.encode()}), [plan_of(device)]).of(0, 60 * S)
-    seen, shown = _Device(device), Live([device])
+    monitor, shown = _Device(device), Live([device])
     for reading in readings:
-        seen.take(reading, str)
+        monitor.take(reading, str)
         shown.see(reading)
     joules = pytest.approx(6000.0, rel=1e-9)
-    assert (value.joules, seen.seen(60 * S).joules) == (joules, joules)
+    assert (value.joules, monitor.state(60 * S).joules) == (joules, joules)
     assert shown.joules() == {"pdu:a:1": joules}
 
 
@@ -182,11 +182,11 @@ def test_a_sum_that_began_again_within_the_window_is_unmeasured(times: list[floa
         while waiting and waiting[0][0] <= at:
             t, raw = waiting.pop(0)
             shown.see(Reading(int(t * S), int(t * S), None, "pdu:a:1", "pdu_power", 0, raw))
-        told = {"power": shown.watts(int(at * S)), "joules": shown.joules()}
+        data = {"power": shown.watts(int(at * S)), "joules": shown.joules()}
         if number == 20:
             begin = {"launch": 0, "phase": "measured", "part": None}
             state.take(event(number, int(at * S), "phase.begin", begin))
-        state.take(event(number, int(at * S), "live", {k: v for k, v in told.items() if v}))
+        state.take(event(number, int(at * S), "live", {k: v for k, v in data.items() if v}))
     (value,) = state.snapshot().energy
     assert value.status == "unmeasured"
 
@@ -216,9 +216,9 @@ def test_steady_power_of_every_scope_is_the_same_in_results_and_monitor(
     device = device_of(quantity, facts, "x")
     values = Energy(read("x", quantity, points), [plan_of(device, scope=scope)]).of(5 * S, 35 * S)
     (value,) = [v for v in values if v.scope == scope]
-    seen = monitored(device, quantity, points)
+    monitor = monitored(device, quantity, points)
     assert value.joules is not None, value.reason
-    assert seen.joules / seen.seconds == pytest.approx(value.joules / 30, rel=2e-3)
+    assert monitor.joules / monitor.seconds == pytest.approx(value.joules / 30, rel=2e-3)
 
 
 # --- no two meters count one device -------------------------------------------------------------
@@ -287,17 +287,17 @@ def test_a_lag_that_nobody_measured_is_up_to_three_update_periods() -> None:
 @pytest.mark.slow
 def test_no_other_module_holds_a_prior() -> None:
     """A constant called GAIN, OFFSET or the like stands in a scope's file and nowhere else."""
-    root, found = Path(kit.__file__).parent, set()
+    root, modules = Path(kit.__file__).parent, set()
     for file in root.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.Tuple):
                 targets = [name for target in node.targets for name in ast.walk(target)]
                 names = [name.id for name in targets if isinstance(name, ast.Name)]
                 if any(re.search(r"(?<!A)GAIN(?!_SOURCE)", name) for name in names):
-                    found.add(file.relative_to(root).as_posix())
+                    modules.add(file.relative_to(root).as_posix())
     # A meter whose makers state nothing, and whose sensor is known to be worse than its scope's.
-    found -= {"measure/meters/amdsmi.py", "measure/meters/redfish.py"}
-    assert found == {f"energy/scopes/{name}.py" for name in ("cpu", "gpu", "wall")}
+    modules -= {"measure/meters/amdsmi.py", "measure/meters/redfish.py"}
+    assert modules == {f"energy/scopes/{name}.py" for name in ("cpu", "gpu", "wall")}
 
 
 # --- meters say their scope ---------------------------------------------------------------------
@@ -342,12 +342,12 @@ def test_an_outlet_with_a_register_counts_in_the_monitors_total_as_in_results() 
     facts = {"pdu_power": {"poll_s": 1.0, "summed": True}, "pdu_energy": {"summed": False}}
     outlet = MeterDevice(device="pdu:a:1", description="", quantities=facts_in(facts))
     assert scopes.is_summed("wall", outlet)
-    assert _Device(outlet).seen(0).summed
+    assert _Device(outlet).state(0).summed
     inside = MeterDevice(
         device="x", description="", quantities={"pdu_power": QuantityFacts(summed=False)}
     )
     assert not scopes.is_summed("wall", inside)
-    assert not _Device(inside).seen(0).summed
+    assert not _Device(inside).state(0).summed
 
 
 # --- meters of others that break the contract ---------------------------------------------------

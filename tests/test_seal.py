@@ -116,8 +116,8 @@ def test_export_is_deterministic_and_withholds(run: Path, tmp_path: Path) -> Non
     assert first.read_bytes() == second.read_bytes()
     names = archive.open_source(first).names()
     assert "private/identity.json" not in names
-    whole = seal.export(run, tmp_path / "whole.kit.zip", with_withheld=True)
-    assert "private/identity.json" in archive.open_source(whole).names()
+    packed = seal.export(run, tmp_path / "whole.kit.zip", with_withheld=True)
+    assert "private/identity.json" in archive.open_source(packed).names()
     assert b"golden-host" not in zipfile.ZipFile(first).read(f"{run.name}/manifest.json")
 
 
@@ -163,8 +163,8 @@ def test_a_round_trip_keeps_the_hash(run: Path, tmp_path: Path) -> None:
 
 def of_old_formulas(store: Store, run: Path) -> Path:
     """The same run as an older kit would have sealed it."""
-    told = jsonio.read(run / "results.json")
-    data = jsonio.canonical({**told, "formulas": "1"})
+    document = jsonio.read(run / "results.json")
+    data = jsonio.canonical({**document, "formulas": "1"})
     (run / "results.json").write_bytes(data)
     listed = jsonio.read(run / "manifest.json")
     listed["result_hash"] = jsonio.digest(data)
@@ -405,10 +405,10 @@ def test_the_ledger_tells_recovered_from_sealed(store: Store) -> None:
     crashed(store)
     (run,) = seal.recover(store)
     last = store.ledger()[-1]
-    said = jsonio.read(run / "manifest.json")
+    manifest = jsonio.read(run / "manifest.json")
     assert (last["kind"], last["status"], last["run_hash"]) == ("recovered", "aborted", run.name)
     assert {k: last[k] for k in ("spec_hash", "plan_hash")} == {
-        k: said[k] for k in ("spec_hash", "plan_hash")
+        k: manifest[k] for k in ("spec_hash", "plan_hash")
     }
 
 
@@ -439,9 +439,9 @@ def test_manifests_that_are_refused(run: Path, old: bytes, new: bytes, code: str
 
 
 def test_only_private_files_may_be_withheld(run: Path) -> None:
-    found = manifest.parse((run / "manifest.json").read_bytes())
-    hidden = [msgspec.structs.replace(f, withheld=True) for f in found.files]
-    forged = msgspec.structs.replace(found, files=tuple(hidden))
+    parsed = manifest.parse((run / "manifest.json").read_bytes())
+    hidden = [msgspec.structs.replace(f, withheld=True) for f in parsed.files]
+    forged = msgspec.structs.replace(parsed, files=tuple(hidden))
     with pytest.raises(ArchiveRefused) as caught:
         manifest.parse(jsonio.canonical(msgspec.to_builtins(forged)))
     assert caught.value.code == "MANIFEST_INVALID"

@@ -31,7 +31,7 @@ def test_every_shipped_spec_is_valid(path: Path) -> None:
 
 
 def test_all_problems_are_listed_at_once_each_with_path_and_remedy() -> None:
-    found = problems(
+    listed = problems(
         changed(
             name="Not A Name",
             launches=0,
@@ -40,8 +40,8 @@ def test_all_problems_are_listed_at_once_each_with_path_and_remedy() -> None:
             arrivals={"kind": "constant"},
         )
     )
-    assert {"$.name", "$.launches", "$", "$.meters[1].name", "$.arrivals"} <= found.keys()
-    assert all(len(text) > 15 for text in found.values())
+    assert {"$.name", "$.launches", "$", "$.meters[1].name", "$.arrivals"} <= listed.keys()
+    assert all(len(text) > 15 for text in listed.values())
 
 
 @pytest.mark.parametrize(
@@ -109,15 +109,15 @@ def test_what_is_not_pinned_is_a_problem(change: dict[str, Any], path: str) -> N
     ],
 )
 def test_what_a_schema_cannot_say(change: dict[str, Any], path: str, word: str) -> None:
-    found = problems(changed(**change))
-    assert path in found, found
-    assert word in found[path]
+    listed = problems(changed(**change))
+    assert path in listed, listed
+    assert word in listed[path]
 
 
 def test_defaults_in_the_schema_and_in_the_records_agree() -> None:
     required = {k: QUICKSTART[k] for k in spec.schema()["required"]}
     filled = msgspec.convert(spec.filled(required), RunSpec, strict=False)
-    bare = msgspec.convert({**spec.filled(required), **required}, RunSpec, strict=False)
+    least = msgspec.convert({**spec.filled(required), **required}, RunSpec, strict=False)
     by_records = RunSpec(
         schema=filled.schema,
         name=filled.name,
@@ -129,7 +129,7 @@ def test_defaults_in_the_schema_and_in_the_records_agree() -> None:
     assert filled == msgspec.structs.replace(
         by_records, runtime=filled.runtime, workload=filled.workload
     )
-    assert bare.launches == filled.launches
+    assert least.launches == filled.launches
 
 
 def test_writing_a_default_out_changes_no_hash() -> None:

@@ -11,18 +11,18 @@ from kit.core import stats
 
 
 def test_one_launch_has_a_mean_and_no_interval() -> None:
-    found = stats.summary([3.0])
-    assert found is not None
-    assert (found.mean, found.ci95, found.sd) == (3.0, None, None)
+    summary = stats.summary([3.0])
+    assert summary is not None
+    assert (summary.mean, summary.ci95, summary.sd) == (3.0, None, None)
     assert stats.summary([]) is None
 
 
 def test_the_interval_of_few_launches_is_students() -> None:
-    found = stats.summary([9.0, 10.0, 11.0])
-    assert found is not None
-    assert found.ci95 is not None
+    summary = stats.summary([9.0, 10.0, 11.0])
+    assert summary is not None
+    assert summary.ci95 is not None
     half = 4.302652729696142 / math.sqrt(3)  # t(0.975, 2) from printed tables
-    assert found.ci95 == pytest.approx((10 - half, 10 + half))
+    assert summary.ci95 == pytest.approx((10 - half, 10 + half))
 
 
 def test_the_written_down_quantiles_are_students() -> None:
@@ -32,11 +32,11 @@ def test_the_written_down_quantiles_are_students() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "p", "told"),
+    ("n", "p", "is_given"),
     [(63, 90, False), (64, 90, True), (129, 95, False), (130, 95, True), (661, 99, False)],
 )
-def test_a_percentile_is_told_only_with_enough_requests(n: int, p: int, told: bool) -> None:
-    assert (stats.percentile(list(range(n)), p) is not None) is told
+def test_a_percentile_is_told_only_with_enough_requests(n: int, p: int, is_given: bool) -> None:
+    assert (stats.percentile(list(range(n)), p) is not None) is is_given
 
 
 def test_welch_on_log_values_by_hand() -> None:
@@ -44,9 +44,9 @@ def test_welch_on_log_values_by_hand() -> None:
     # and t(0.95, 4) = 2.131847 from printed tables: half an interval is 0.034813.
     a = [math.exp(v) for v in (-0.02, 0.0, 0.02)]
     b = [math.exp(v) for v in (0.01, 0.03, 0.05)]
-    found = stats.ratio(a, b)
-    assert found.ratio == pytest.approx(math.exp(0.03))
-    assert found.ci90 == pytest.approx((math.exp(-0.004813), math.exp(0.064813)), rel=1e-6)
+    summary = stats.ratio(a, b)
+    assert summary.ratio == pytest.approx(math.exp(0.03))
+    assert summary.ci90 == pytest.approx((math.exp(-0.004813), math.exp(0.064813)), rel=1e-6)
 
 
 @pytest.mark.slow
@@ -92,13 +92,13 @@ def test_another_unit_changes_no_ratio(a: list[float], unit: float) -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=64, max_size=200), st.sampled_from([50, 90]))
-def test_a_percentile_lies_among_the_values_and_is_numpys(found: list[float], p: int) -> None:
+def test_a_percentile_lies_among_the_values_and_is_numpys(values: list[float], p: int) -> None:
     import numpy as np
 
-    told = stats.percentile(found, p)
-    assert told == pytest.approx(float(np.percentile(found, p)), rel=1e-9, abs=1e-6)
-    assert told is not None
-    assert min(found) <= told <= max(found) or told == pytest.approx(min(found))
+    value = stats.percentile(values, p)
+    assert value == pytest.approx(float(np.percentile(values, p)), rel=1e-9, abs=1e-6)
+    assert value is not None
+    assert min(values) <= value <= max(values) or value == pytest.approx(min(values))
 
 
 @pytest.mark.parametrize("n", [3, 12, 40])
@@ -107,18 +107,18 @@ def test_intervals_cover_the_truth_as_often_as_they_say(n: int) -> None:
     rounds = 1000
     covered = 0
     for _ in range(rounds):
-        found = stats.summary([draw.gauss(100, 5) for _ in range(n)])
-        assert found is not None
-        assert found.ci95 is not None
-        covered += found.ci95[0] <= 100 <= found.ci95[1]
+        summary = stats.summary([draw.gauss(100, 5) for _ in range(n)])
+        assert summary is not None
+        assert summary.ci95 is not None
+        covered += summary.ci95[0] <= 100 <= summary.ci95[1]
     assert 0.93 < covered / rounds < 0.97
 
 
 def test_launches_that_are_all_alike_have_a_point_for_an_interval() -> None:
     for n in (3, 12):
-        found = stats.summary([5.0] * n)
-        assert found is not None
-        assert found.ci95 == (5.0, 5.0)
+        summary = stats.summary([5.0] * n)
+        assert summary is not None
+        assert summary.ci95 == (5.0, 5.0)
 
 
 def test_identical_launches_have_a_point_for_an_interval() -> None:
@@ -140,9 +140,9 @@ def test_equivalence_is_claimed_wrongly_at_most_in_one_of_twenty() -> None:
     assert at_the_margin < 0.07
 
 
-@pytest.mark.parametrize(("cv", "known"), [(0.01, 3), (0.02, 5), (0.03, 10)])
-def test_launches_needed_for_five_percent_are_the_known_ones(cv: float, known: int) -> None:
-    assert stats.launches_needed(cv, 0.05) == known
+@pytest.mark.parametrize(("cv", "expected"), [(0.01, 3), (0.02, 5), (0.03, 10)])
+def test_launches_needed_for_five_percent_are_the_known_ones(cv: float, expected: int) -> None:
+    assert stats.launches_needed(cv, 0.05) == expected
 
 
 def test_no_number_of_launches_helps_against_a_shared_error() -> None:

@@ -59,30 +59,32 @@ def state(
 def judged(
     of: Samples, t1: int = MINUTE, rule: Rule | None = None, device: MeterDevice = GPU
 ) -> dict[str, Any]:
-    found = judge(device, of, 0, t1, rule or Rule())
-    told: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(found, reasons=()))
-    return told | {"reasons": [sentence(reason) for reason in found.reasons]}
+    steady = judge(device, of, 0, t1, rule or Rule())
+    document: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(steady, reasons=()))
+    return document | {"reasons": [sentence(reason) for reason in steady.reasons]}
 
 
 def test_a_state_that_stays_is_steady() -> None:
-    found = judged(state())
-    assert (found["status"], found["reasons"]) == ("steady", [])
-    assert found["power_w"] == pytest.approx(300, rel=0.01)
-    assert abs(found["power_percent_per_min"]["value"]) < 3 * found["power_percent_per_min"]["u"]
+    verdict = judged(state())
+    assert (verdict["status"], verdict["reasons"]) == ("steady", [])
+    assert verdict["power_w"] == pytest.approx(300, rel=0.01)
+    assert (
+        abs(verdict["power_percent_per_min"]["value"]) < 3 * verdict["power_percent_per_min"]["u"]
+    )
 
 
 @pytest.mark.parametrize("rate", [3.0, 6.0])
 def test_a_gpu_that_warms_is_not(rate: float) -> None:
-    found = judged(state(celsius_per_min=rate))
-    assert found["status"] == "not_steady"
-    assert found["temperature_c_per_min"]["value"] == pytest.approx(rate, rel=0.15)
-    assert found["reasons"][0].startswith("temperature moves by +")
+    verdict = judged(state(celsius_per_min=rate))
+    assert verdict["status"] == "not_steady"
+    assert verdict["temperature_c_per_min"]["value"] == pytest.approx(rate, rel=0.15)
+    assert verdict["reasons"][0].startswith("temperature moves by +")
 
 
 def test_power_that_drifts_is_not() -> None:
-    found = judged(state(percent_per_min=3.0))
-    assert found["status"] == "not_steady"
-    assert found["power_percent_per_min"]["value"] == pytest.approx(3, abs=0.5)
+    verdict = judged(state(percent_per_min=3.0))
+    assert verdict["status"] == "not_steady"
+    assert verdict["power_percent_per_min"]["value"] == pytest.approx(3, abs=0.5)
 
 
 def test_the_error_of_a_slope_is_what_it_scatters_by() -> None:
@@ -109,18 +111,18 @@ def test_a_short_window_cannot_be_told_unless_it_is_plain() -> None:
 
 
 def test_no_readings_cannot_be_told() -> None:
-    found = judged(samples.EMPTY)
-    assert found["status"] == "unknown"
-    assert "temperature: too few readings" in found["reasons"]
-    assert "clock event reasons: no readings" in found["reasons"]
-    assert found["power_w"] is None and found["event_reasons"] == ()
+    verdict = judged(samples.EMPTY)
+    assert verdict["status"] == "unknown"
+    assert "temperature: too few readings" in verdict["reasons"]
+    assert "clock event reasons: no readings" in verdict["reasons"]
+    assert verdict["power_w"] is None and verdict["event_reasons"] == ()
 
 
 def changed(quantity: str, to: Series | None, of: Samples | None = None) -> Samples:
     """The steady minute with another series of one quantity, or without one."""
     of = of or state()
-    kept = {key: s for key, s in of.series.items() if key[1] != quantity}
-    return of._replace(series=kept | ({("gpu0", quantity): to} if to else {}))
+    series = {key: s for key, s in of.series.items() if key[1] != quantity}
+    return of._replace(series=series | ({("gpu0", quantity): to} if to else {}))
 
 
 def part(of: Series, *, begin_s: float = 0.0, end_s: float = 60.0, hole: bool = False) -> Series:
@@ -134,9 +136,12 @@ def test_without_event_reasons_nobody_knows() -> None:
     of = changed("gpu_event_reasons", None)
     assert judged(of)["reasons"] == ["clock event reasons: no readings"]
     assert may_settle(GPU, of, 0, MINUTE, Rule())
-    bare = MUTE.quantities["gpu_event_reasons"].reason
-    found = judged(of, device=MUTE)
-    assert (found["status"], found["reasons"]) == ("unknown", [f"clock event reasons: {bare}"])
+    reason = MUTE.quantities["gpu_event_reasons"].reason
+    verdict = judged(of, device=MUTE)
+    assert (verdict["status"], verdict["reasons"]) == (
+        "unknown",
+        [f"clock event reasons: {reason}"],
+    )
     assert not may_settle(MUTE, of, 0, MINUTE, Rule())
     assert may_settle(MUTE, changed("gpu_temperature", None, of), 0, MINUTE, Rule())
 
@@ -152,28 +157,28 @@ def test_without_event_reasons_nobody_knows() -> None:
 def test_what_was_read_in_a_part_of_the_window_says_nothing_of_the_rest(
     quantity: str, what: str
 ) -> None:
-    whole = state().series["gpu0", quantity]
-    found = judged(changed(quantity, part(whole, end_s=50)))
-    assert found["status"] == "unknown"
-    assert f"{what}: read for only 50 s of 60 s" in found["reasons"]
-    assert judged(changed(quantity, part(whole, end_s=56)))["status"] == "steady"
-    hole = judged(changed(quantity, part(whole, begin_s=20, end_s=40, hole=True)))
+    series = state().series["gpu0", quantity]
+    verdict = judged(changed(quantity, part(series, end_s=50)))
+    assert verdict["status"] == "unknown"
+    assert f"{what}: read for only 50 s of 60 s" in verdict["reasons"]
+    assert judged(changed(quantity, part(series, end_s=56)))["status"] == "steady"
+    hole = judged(changed(quantity, part(series, begin_s=20, end_s=40, hole=True)))
     assert any(re.match(rf"{what}: read for only (39.9|40) s of 60 s", r) for r in hole["reasons"])
 
 
 def test_power_is_taken_from_readings_that_span_the_window() -> None:
     of = state()
-    whole = of.series["gpu0", "gpu_power_sample"]
-    of = changed("gpu_power_sample", part(whole, end_s=10), of)
-    of = changed("gpu_power_instant", whole, of)
+    series = of.series["gpu0", "gpu_power_sample"]
+    of = changed("gpu_power_sample", part(series, end_s=10), of)
+    of = changed("gpu_power_instant", series, of)
     assert judged(of)["status"] == "steady"
 
 
 def test_a_slope_that_its_own_error_may_hide_cannot_be_told() -> None:
     chance = np.random.default_rng(0)
     noisy = series(300_000 * (1 + chance.normal(0, 0.2, 60)), 1.0)
-    found = judged(changed("gpu_power_sample", noisy))
-    assert found["status"] == "unknown"
+    verdict = judged(changed("gpu_power_sample", noisy))
+    assert verdict["status"] == "unknown"
     # Whole degrees over 20 s may hide three degrees a minute.
     short = judged(state(), MINUTE // 3, Rule(window_s=20.0, power_percent_per_min=5))
     assert short["reasons"] == ["temperature moves by +0 ± 0.7 °C/min (limit 0.5 °C/min)"]
@@ -195,18 +200,18 @@ def test_clocks_held_between_two_reads_of_the_mask_are_seen_by_their_time() -> N
 
 
 def test_a_card_that_is_held_all_along_is_steady_and_says_so() -> None:
-    found = judged(held(0.9))
-    assert found["status"] == "steady"
-    assert found["reasons"] == ["power cap held clocks for 53.1 s of 59 s, evenly all along"]
+    verdict = judged(held(0.9))
+    assert verdict["status"] == "steady"
+    assert verdict["reasons"] == ["power cap held clocks for 53.1 s of 59 s, evenly all along"]
     jitter = np.random.default_rng(3).uniform(0.2, 0.4, 59)
     assert judged(held(jitter))["status"] == "steady"
     assert judged(held(np.linspace(0.2, 0.9, 59)))["status"] == "not_steady"
 
 
 def test_a_time_that_was_reset_cannot_be_told() -> None:
-    found = judged(held(np.where(np.arange(59) == 30, -5.0, 0.0)))
-    assert found["status"] == "unknown"
-    assert "was reset" in found["reasons"][0]
+    verdict = judged(held(np.where(np.arange(59) == 30, -5.0, 0.0)))
+    assert verdict["status"] == "unknown"
+    assert "was reset" in verdict["reasons"][0]
 
 
 # --- the gate -------------------------------------------------------------------------------
@@ -253,9 +258,9 @@ def waited(
 
 
 def test_the_gate_opens_at_once_for_a_steady_gpu(tmp_path: Path) -> None:
-    found = waited(tmp_path, rows(0))
-    assert found["devices"] == {"gpu0": "steady"}
-    assert found["seconds"] < 5
+    settled = waited(tmp_path, rows(0))
+    assert settled["devices"] == {"gpu0": "steady"}
+    assert settled["seconds"] < 5
 
 
 SHORT = SteadySpec(window_s=60.0, limit_s=0.1)
@@ -275,26 +280,26 @@ def test_the_gate_waits_until_the_gpu_has_settled(tmp_path: Path) -> None:
 
 def test_the_gate_does_not_wait_for_what_a_card_never_tells(tmp_path: Path) -> None:
     """It waits for temperature and power all the same, and calls none of it steady."""
-    found = waited(tmp_path, rows(0, mask=None), gpu=MUTE)
-    assert found["devices"] == {"gpu0": "unknown"}
-    assert found["seconds"] < 5
+    settled = waited(tmp_path, rows(0, mask=None), gpu=MUTE)
+    assert settled["devices"] == {"gpu0": "unknown"}
+    assert settled["seconds"] < 5
     warm = waited(tmp_path, rows(1, mask=None), SHORT, MUTE)
     assert warm["devices"] == {"gpu0": "not_steady"}
     assert warm["seconds"] >= 0.1
 
 
 def test_the_gate_waits_its_time_for_what_a_card_should_tell(tmp_path: Path) -> None:
-    found = waited(tmp_path, rows(0, mask=None), SHORT)
-    assert found["devices"] == {"gpu0": "unknown"}
-    assert found["seconds"] >= 0.1
+    settled = waited(tmp_path, rows(0, mask=None), SHORT)
+    assert settled["devices"] == {"gpu0": "unknown"}
+    assert settled["seconds"] >= 0.1
 
 
 def test_the_gate_has_nothing_to_wait_for_without_gpus(tmp_path: Path) -> None:
-    found = settle(Patient(), Clock(), 0, tmp_path, (), ASKED)
-    assert found["devices"] == {}
+    settled = settle(Patient(), Clock(), 0, tmp_path, (), ASKED)
+    assert settled["devices"] == {}
 
 
 def test_a_file_that_is_not_there_yet_is_no_error(tmp_path: Path) -> None:
     clock = Clock(time.monotonic_ns() - 20_000_000_000)
-    found = settle(Patient(), clock, 0, tmp_path, PLAN, SteadySpec(window_s=10.0, limit_s=0.1))
-    assert found["devices"] == {"gpu0": "unknown"}
+    settled = settle(Patient(), clock, 0, tmp_path, PLAN, SteadySpec(window_s=10.0, limit_s=0.1))
+    assert settled["devices"] == {"gpu0": "unknown"}

@@ -77,9 +77,9 @@ def test_tables_are_printed(env: dict[str, str], tmp_path: Path) -> None:
         env={**os.environ, **environment(tmp_path, env)},
         capture_output=True,
     )
-    said = done.stderr.decode("latin-1")
-    assert done.returncode == 0, said
-    assert "Traceback" not in said
+    errors = done.stderr.decode("latin-1")
+    assert done.returncode == 0, errors
+    assert "Traceback" not in errors
     assert b"quickstart" in done.stdout.replace(b"\n", b"") or env.get("COLUMNS")
     if env.get("PYTHONIOENCODING") == "ascii":
         done.stdout.decode("ascii")

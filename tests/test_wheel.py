@@ -83,7 +83,7 @@ def exported(elsewhere: Elsewhere, tmp_path_factory: pytest.TempPathFactory) -> 
     return seal.export(run, elsewhere.folder)
 
 
-def kept(folder: Path) -> set[Path]:
+def files_in(folder: Path) -> set[Path]:
     return {p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
 
 
@@ -104,7 +104,7 @@ def kept(folder: Path) -> set[Path]:
 def test_the_wheel_carries_what_the_clone_has(wheel: Path, room: str, least: int) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     top = room.partition("/")[0]
-    wanted = {f"{PACKED[top]}/{p.relative_to(ROOT / top)}" for p in kept(ROOT / room)}
+    wanted = {f"{PACKED[top]}/{p.relative_to(ROOT / top)}" for p in files_in(ROOT / room)}
     assert len(wanted) >= least
     assert wanted <= inside
 
@@ -143,9 +143,9 @@ def test_verify_says_verified_and_sees_a_flipped_bit(elsewhere: Elsewhere, expor
 
 
 def checks(verdict: dict[str, Any]) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = verdict["checks"]
-    assert found
-    return found
+    checks: list[dict[str, str]] = verdict["checks"]
+    assert checks
+    return checks
 
 
 def test_show_and_report(elsewhere: Elsewhere, exported: Path) -> None:

@@ -43,11 +43,11 @@ def main() -> None:
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
     if sys.argv[2:]:
-        found = perturbation(out, sys.argv[3:], int(sys.argv[2]))
+        result = perturbation(out, sys.argv[3:], int(sys.argv[2]))
     else:
         accuracy(out)
-        found = perturbation(out, DISTURBERS, ROUNDS)
-    (out / "perturbation.json").write_text(json.dumps(found, indent=1) + "\n")
+        result = perturbation(out, DISTURBERS, ROUNDS)
+    (out / "perturbation.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 # --- all tools beside each other --------------------------------------------------------------
@@ -63,10 +63,10 @@ def accuracy(out: Path) -> None:
         for tool in tools:
             expect(tool, "ready")
         before, begun = cpu_s(sampler.pid), time.monotonic()
-        with (out / "load.jsonl").open("w") as kept:
-            kept.write(json.dumps({"origin": clock.origin}) + "\n")
+        with (out / "load.jsonl").open("w") as log:
+            log.write(json.dumps({"origin": clock.origin}) + "\n")
             for line in marks():
-                kept.write(line)
+                log.write(line)
                 for tool in tools:
                     write(tool, line)
         used = {"cpu_s": cpu_s(sampler.pid) - before, "seconds": time.monotonic() - begun}
@@ -93,10 +93,10 @@ def kit_sampler(out: Path, clock: Clock) -> Iterator[Sampler]:
     samples.mkdir(exist_ok=True)
     wanted = [{"name": "nvml", "alias": None, "config": {"gpus": 1}}]
     config = {"origin": clock.origin, "out": str(samples), "cpus": "", "meters": wanted}
-    known = children()
+    before = children()
     with SamplerProcess(config, out / "sampler.json") as process:
         process.wait_ready()
-        (pid,) = children() - known
+        (pid,) = children() - before
         yield Sampler(process, pid)
 
 
@@ -121,14 +121,14 @@ def marks() -> Iterator[str]:
 
 def perturbation(out: Path, tools: Sequence[str], rounds: int) -> dict[str, list[dict[str, float]]]:
     """Pairs (without, with) of steps per second for each tool; a tool at rest is stopped."""
-    found: dict[str, list[dict[str, float]]] = {}
+    rates: dict[str, list[dict[str, float]]] = {}
     with child("load", "throughput", str(SEGMENT_S)) as load:
         expect(load, "ready")
         step(load)
         for name in tools:
             with disturber(name, out) as pid:
-                found[name] = [pair(load, pid, index % 2 == 0) for index in range(rounds)]
-    return found
+                rates[name] = [pair(load, pid, index % 2 == 0) for index in range(rounds)]
+    return rates
 
 
 @contextlib.contextmanager
@@ -147,12 +147,12 @@ def disturber(name: str, out: Path) -> Iterator[int]:
 
 
 def pair(load: subprocess.Popen[str], pid: int, without_first: bool) -> dict[str, float]:
-    found = {}
+    rates = {}
     for state in ("without", "with") if without_first else ("with", "without"):
         os.kill(pid, signal.SIGSTOP if state == "without" else signal.SIGCONT)
         time.sleep(0.2)
-        found[state] = step(load)
-    return found
+        rates[state] = step(load)
+    return rates
 
 
 def step(load: subprocess.Popen[str]) -> float:
@@ -190,8 +190,8 @@ def expect(process: subprocess.Popen[str], key: str) -> dict[str, Any]:
     """The next line that is a JSON object with ``key``; libraries print other things."""
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("{") and key in (found := json.loads(line)):
-            return dict(found)
+        if line.startswith("{") and key in (message := json.loads(line)):
+            return dict(message)
     raise SystemExit(f"{process.args!r} ended early")
 
 

@@ -85,10 +85,10 @@ class Run:
     def by_kit(self, window: Window) -> tuple[float, float] | None:
         """kit's joules, and their standard uncertainty of repetition and of the samples' lag; None
         where it is unmeasured."""
-        (found,) = self.energy.of(window.t0, window.t1)
-        if found.joules is None or found.u_reading is None:
+        (energy,) = self.energy.of(window.t0, window.t1)
+        if energy.joules is None or energy.u_reading is None:
             return None
-        return found.joules, math.hypot(found.u_reading, found.terms.get("lag", 0.0))
+        return energy.joules, math.hypot(energy.u_reading, energy.terms.get("lag", 0.0))
 
     def truth(self, window: Window) -> float:
         """Joules by the reference."""
@@ -102,10 +102,10 @@ class Run:
         t = series.t.astype(np.float64)
         drawn = np.concatenate([[0.0], np.cumsum(series.raw[1:] * 1e-3 * np.diff(t) * 1e-9)])
         inside = (self.ticks[0] > t[0]) & (self.ticks[0] < t[-1])
-        at, known = self.ticks[0][inside], self.ticks[1][inside]
+        at, joules = self.ticks[0][inside], self.ticks[1][inside]
         points = np.union1d(t[(t > at[0]) & (t < at[-1])], at)
         shape = np.interp(points, t, drawn)
-        return points, np.interp(shape, np.interp(at, t, drawn), known)
+        return points, np.interp(shape, np.interp(at, t, drawn), joules)
 
 
 def _windows(marks: list[dict[str, Any]], origin: int) -> list[Window]:
@@ -122,28 +122,28 @@ def _ticks(path: Path, origin: int) -> tuple[Floats, Floats]:
         ]
     t0, t1, raw = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
     reads = Series((t0 + t1) // 2 - origin, raw, 0, np.zeros(0, np.int64), t0 - origin, t1 - origin)
-    known = known_ticks(reads, 0.1)
-    return known.t, (known.raw - known.raw[0]) * 1e-3
+    ticks = known_ticks(reads, 0.1)
+    return ticks.t, (ticks.raw - ticks.raw[0]) * 1e-3
 
 
 # --- tables -------------------------------------------------------------------------------------
 
 
 def main() -> None:
-    given = Path(sys.argv[1])
-    if given.suffix == ".json":
-        print("\n".join(disturbed(json.loads(given.read_text()))))
+    folder = Path(sys.argv[1])
+    if folder.suffix == ".json":
+        print("\n".join(disturbed(json.loads(folder.read_text()))))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        run = Run(_folder(given, Path(scratch)))
+        run = Run(_folder(folder, Path(scratch)))
     parts = errors(run), coverage(run), costs(run), disturbed(run.perturbation)
     print("\n\n".join("\n".join(lines) for lines in parts))
 
 
-def _folder(given: Path, scratch: Path) -> Path:
-    if given.is_dir():
-        return given
-    with tarfile.open(given) as packed:
+def _folder(argument: Path, scratch: Path) -> Path:
+    if argument.is_dir():
+        return argument
+    with tarfile.open(argument) as packed:
         for member in packed:  # Debian 12's Python knows no extraction filters yet
             content = packed.extractfile(member)
             if content and ".." not in Path(member.name).parts:
@@ -173,16 +173,16 @@ def errors(run: Run) -> list[str]:
 
 def _joules(run: Run, tool: str, windows: list[Window]) -> dict[str, float]:
     if tool == "kit":
-        return {w.name: found[0] for w in windows if (found := run.by_kit(w))}
+        return {w.name: energy[0] for w in windows if (energy := run.by_kit(w))}
     energies = run.tools[tool]["energies"]
     return {w.name: energies[w.name] for w in windows if w.name in energies}
 
 
-def _cell(found: dict[str, float], truth: dict[str, float]) -> str:
-    relative = np.array([100 * (joules / truth[name] - 1) for name, joules in found.items()])
+def _cell(energy: dict[str, float], truth: dict[str, float]) -> str:
+    relative = np.array([100 * (joules / truth[name] - 1) for name, joules in energy.items()])
     if not len(relative):
         return "none"
-    lacking = len(truth) - len(found)
+    lacking = len(truth) - len(energy)
     some = f", {lacking} lacking" if lacking else ""
     return f"{math.sqrt(np.mean(relative**2)):.2f} ({relative.mean():+.2f}){some}"
 
@@ -192,10 +192,10 @@ def coverage(run: Run) -> list[str]:
     lines = ["Share of windows whose reference lies within joules ± 1.96 (u_reading, lag)", ""]
     for title, pattern in GROUPS.items():
         own = [w for w in run.windows if re.fullmatch(pattern, w.name)]
-        known = [(w, found) for w in own if (found := run.by_kit(w))]
-        if len(known) >= 10:
-            inside = [abs(j - run.truth(w)) <= 1.96 * u for w, (j, u) in known]
-            lines.append(f"- {title}: {100 * np.mean(inside):.0f}% of {len(known)}")
+        pairs = [(w, energy) for w in own if (energy := run.by_kit(w))]
+        if len(pairs) >= 10:
+            inside = [abs(j - run.truth(w)) <= 1.96 * u for w, (j, u) in pairs]
+            lines.append(f"- {title}: {100 * np.mean(inside):.0f}% of {len(pairs)}")
     return lines
 
 

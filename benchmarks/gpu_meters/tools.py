@@ -113,8 +113,8 @@ class Polling(Tool):
         self._stop.set()
         self._thread.join()
         joules = self._differences if self._counter else self._trapezoids
-        whole = {name: w for name, w in self._windows.items() if len(w) == 2}
-        return {name: joules(t0, t1) for name, (t0, t1) in whole.items()}
+        complete = {name: w for name, w in self._windows.items() if len(w) == 2}
+        return {name: joules(t0, t1) for name, (t0, t1) in complete.items()}
 
     def _loop(self, period_s: float) -> None:
         while not self._stop.is_set():

@@ -33,8 +33,8 @@ def store_of(runs: Path | None) -> Store:
     try:
         is_other = os.path.lexists(store.root) and not store.root.is_dir()
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"no store can be called that: {said}", "name a folder") from error
+        cause = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"no store can be called that: {cause}", "name a folder") from error
     if is_other:
         raise UsageError(f"the store {store.root.name!a} is not a folder", "name one with --runs")
     return store
@@ -50,11 +50,11 @@ def find_run(name: str, runs: Path | None) -> Path:
     try:
         if path.is_file() or os.path.lexists(path / MANIFEST):
             return path
-        found = path.exists() and not path.is_dir()
+        is_run = path.exists() and not path.is_dir()
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"no run can be called that: {said}", "see `kit ls`") from error
-    if found:
+        cause = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"no run can be called that: {cause}", "see `kit ls`") from error
+    if is_run:
         raise UsageError(
             f"{name[:80]!a} is a pipe, socket or device", "save the run to a file and name that"
         )

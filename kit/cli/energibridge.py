@@ -126,8 +126,8 @@ def _summary(
 
 
 def _in_words(value: EnergyValue) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(value, enc_hook=sentence)
-    return found | {"reason": sentence(value.reason or "")}
+    document: dict[str, Any] = msgspec.to_builtins(value, enc_hook=sentence)
+    return document | {"reason": sentence(value.reason or "")}
 
 
 def _write(recording: Recording, out: Path) -> None:

@@ -15,9 +15,9 @@ from cyclopts import Parameter
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
 from kit.core import jsonio
 from kit.core.errors import UsageError
-from kit.judge import door
+from kit.judge import admission
 from kit.record import archive
-from kit.show import catalogue, render
+from kit.show import render, runlist
 from kit.store import audit
 from kit.store.store import Store
 
@@ -32,7 +32,7 @@ _FORMATS = (
 def ls(*, runs: Runs = None, json: Json = False) -> None:
     """List the runs: sealed, in progress, and left unsealed by a crash."""
     where = store_of(runs)
-    rows = catalogue.rows(where)
+    rows = runlist.rows(where)
     if json:
         print_json([msgspec.to_builtins(row) for row in rows])
     else:
@@ -58,7 +58,7 @@ def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
         run: the run: folder, single file, or the beginning of its hash.
     """
     path = find_run(run, runs)
-    door.admit(path)
+    admission.admit(path)
     with archive.open_source(path) as source:
         documents = _documents(source)
     if json:
@@ -78,8 +78,8 @@ def compare(original: str, new: str, *, runs: Runs = None, json: Json = False) -
 
     pair = find_run(original, runs), find_run(new, runs)
     for path in pair:
-        door.admit(path, records=True)
-    with door.malformed(pair[1]):
+        admission.admit(path, records=True)
+    with admission.malformed(pair[1]):
         judged = replaying.judge(*pair)
     if json:
         print_json(replaying.as_dict(judged))
@@ -108,15 +108,15 @@ def report(
     if against and format.startswith("csv"):
         raise UsageError("CSV holds no verdicts", "leave --against out, or take html or text")
     other = find_run(against, runs) if against else None
-    found = written(find_run(run, runs), format, other)
+    page = written(find_run(run, runs), format, other)
     if out is None and format == "html":
-        out = Path(found.file)
+        out = Path(page.file)
     if out is None or str(out) == "-":
-        sys.stdout.buffer.write(found.text.encode())
+        sys.stdout.buffer.write(page.text.encode())
         sys.stdout.flush()
         return
     try:
-        out.write_text(found.text, encoding="utf-8")
+        out.write_text(page.text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"cannot write {out}: {error.strerror}", "name a file with --out"
@@ -143,7 +143,7 @@ def verify(
         raise UsageError("name one run, or --store for the ledger", "`kit ls` lists the runs")
     if store:
         return _audit(store_of(runs), json=json)
-    verdict = door.verify(find_run(run, runs))
+    verdict = admission.verify(find_run(run, runs))
     if json:
         print_json(verdict.as_dict())
     else:
@@ -152,12 +152,12 @@ def verify(
 
 
 def _audit(store: Store, *, json: bool) -> int:
-    found = audit.whole(store)
+    ledger_audit = audit.full(store)
     if json:
-        print_json(found.as_dict())
+        print_json(ledger_audit.as_dict())
     else:
-        render.audit(found)
-    return found.exit_code
+        render.audit(ledger_audit)
+    return ledger_audit.exit_code
 
 
 def _documents(source: archive.ArchiveSource) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from kit.machine import containers, host, images
 from kit.machine import weights as models
 from kit.machine.host.sections import holding_others
 from kit.measure import meters
-from kit.measure.meters.watch import Seen, Snapshot, totals, watch
+from kit.measure.meters.watch import DeviceState, Snapshot, totals, watch
 from kit.run import preflight
 from kit.show import prometheus as exporting
 from kit.show import render
@@ -56,7 +56,7 @@ def monitor(
         raise UsageError(f"--period-s {period_s:g} is too short or too long", "give 0.1 … 3600")
     config = host.HostConfig.load()
     wanted = meters.of_host(config.aliased())
-    readings = watch(wanted, partial(_told, config, wanted), period_s)
+    readings = watch(wanted, partial(_settings, config, wanted), period_s)
     try:
         if port is None:
             _show_power(islice(readings, 1) if once else readings, json)
@@ -68,7 +68,7 @@ def monitor(
         readings.close()
 
 
-def _told(
+def _settings(
     config: host.HostConfig, wanted: list[tuple[str, str | None]], name: str, alias: str | None
 ) -> dict[str, Any]:
     """A meter's settings; a BMC is shown beside outlets, and is not in their sum."""
@@ -95,26 +95,26 @@ def _serve(readings: Iterable[Snapshot], port: int) -> None:
 def _as_json(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "t_s": round(snapshot.t_s, 3),
-        "devices": {name: _device_json(seen) for name, seen in snapshot.devices.items()},
+        "devices": {name: _device_json(device) for name, device in snapshot.devices.items()},
         "totals": totals(snapshot),
         "absent": snapshot.absent,
     }
 
 
-def _device_json(seen: Seen) -> dict[str, Any]:
+def _device_json(device: DeviceState) -> dict[str, Any]:
     return {
-        "scope": seen.scope,
-        "status": "estimated" if seen.scope == "estimate" else "measured",
-        "summed": seen.summed,
-        "power_W": seen.watts,
-        "power_method": seen.power_from,
-        "energy_J": seen.joules,
-        "energy_over_s": seen.seconds,
-        "energy_method": seen.energy_from,
-        **seen.context,
-        "event_reasons": None if seen.reasons is None else list(seen.reasons),
-        "reason": seen.why_not,
-        "energy_reason": seen.no_energy,
+        "scope": device.scope,
+        "status": "estimated" if device.scope == "estimate" else "measured",
+        "summed": device.summed,
+        "power_W": device.watts,
+        "power_method": device.power_from,
+        "energy_J": device.joules,
+        "energy_over_s": device.seconds,
+        "energy_method": device.energy_from,
+        **device.context,
+        "event_reasons": None if device.reasons is None else list(device.reasons),
+        "reason": device.why_not,
+        "energy_reason": device.no_energy,
     }
 
 
@@ -123,14 +123,14 @@ def _device_json(seen: Seen) -> dict[str, Any]:
 
 def images_ls(*, json: Json = False) -> None:
     """List kit's image recipes with their locked digests."""
-    found = [
+    rows = [
         {"recipe": r.name, "title": r.title, "digest": r.image_id, "reference": r.reference}
         for r in images.recipes()
     ]
     if json:
-        print_json(found)
+        print_json(rows)
         return
-    for entry in found:
+    for entry in rows:
         sys.stdout.write(f"{entry['recipe']:<20} {entry['digest'] or 'not locked'}\n")
 
 

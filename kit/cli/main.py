@@ -147,7 +147,7 @@ def dispatch(argv: Sequence[str]) -> int:
     """Run one command; an error of kit becomes two lines on stderr and an exit code."""
     _open_streams()
     try:
-        code = build()(list(argv) or _bare(), exit_on_error=False)
+        code = build()(list(argv) or _default_command(), exit_on_error=False)
         sys.stdout.flush()
     except CycloptsError:
         return EXIT_USAGE  # cyclopts has printed what was wrong
@@ -188,7 +188,7 @@ def _of_system(error: OSError) -> KitError:
     )
 
 
-def _bare() -> list[str]:
+def _default_command() -> list[str]:
     """A bare ``kit``: the UI on a terminal, help elsewhere."""
     return ["tui"] if sys.stdin.isatty() and sys.stdout.isatty() else ["--help"]
 

@@ -6,7 +6,6 @@ import datetime
 import getpass
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -18,7 +17,7 @@ from kit.energy import sanity
 from kit.energy.scopes import wall
 from kit.machine import host
 from kit.machine.host import HostConfig, PduConfig, pdu_calibration
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu import profiles, recognise
 from kit.show.render import outlets
 
@@ -66,26 +65,26 @@ def probe(
     if address is None:
         config = _of_alias(alias)
     else:
-        given = {"version": version, "community": community, "user": user}
+        credentials = {"version": version, "community": community, "user": user}
         levels = {"auth_key": not no_auth, "priv_key": not (no_auth or no_priv)}
-        config = _credentials(given, levels) | {"host": address, "port": port}
+        config = _credentials(credentials, levels) | {"host": address, "port": port}
         config |= {"auth_protocol": auth_protocol, "priv_protocol": priv_protocol}
         config |= {"timeout_s": timeout_s}
         _check(config)
     _look_up(config)
     chosen = profile or (config.get("profile") if address is None else None)
     try:
-        seen = recognise.look(config, profiles.load(str(chosen)) if chosen else None)
+        pdu = recognise.identify(config, profiles.load(str(chosen)) if chosen else None)
     except MeterUnavailable as reason:
         raise Blocked(f"the PDU cannot be read: {reason}", _REMEDY) from reason
     if json:
-        print_json(outlets.document(seen))
+        print_json(outlets.document(pdu))
     else:
         shown = {**config, "profile": chosen}
-        sys.stdout.write("\n".join(outlets.lines(seen)) + "\n")
-        section = outlets.section(alias or "rack1", shown, seen)
+        sys.stdout.write("\n".join(outlets.lines(pdu)) + "\n")
+        section = outlets.section(alias or "rack1", shown, pdu)
         sys.stdout.write("\n".join(["", *section]) + "\n" if section else "")
-    return 0 if any("pdu_power" in place.values for place in seen.places) else Blocked.exit_code
+    return 0 if any("pdu_power" in place.values for place in pdu.places) else Blocked.exit_code
 
 
 def calibrate(
@@ -124,14 +123,14 @@ def calibrate(
     try:
         recorded = load_step.record(alias, section, (idle_s, load_s), load, say)
         poll_s = float(section["poll_s"])
-        found = computed(recorded.wall, recorded.raw, recorded.edges, poll_s, recorded.edge_u_s)
+        result = computed(recorded.wall, recorded.raw, recorded.edges, poll_s, recorded.edge_u_s)
     except CannotCalibrate as reason:
         raise Blocked(f"pdu {alias} cannot be calibrated: {reason}", "see --help") from reason
     truth = reference_watts or (_asked() if ask else None)
-    entry = _entry(section, recorded, found, truth, reference_error)
+    entry = _entry(section, recorded, result, truth, reference_error)
     possible = not entry["measured"].get("impossible")
     if possible and not dry_run:
-        pdu_calibration.keep(_folder(), alias, entry)
+        pdu_calibration.keep(host.config_path().absolute().parent, alias, entry)
     if json:
         print_json(entry)
     else:
@@ -148,25 +147,25 @@ def _of_alias(alias: str | None) -> dict[str, Any]:
     if alias is None:
         raise UsageError("give the PDU's address, or --alias for a section of host.toml", "--help")
     if config.section("pdu", alias) is None:
-        known = ", ".join(config.devices.get("pdu", {})) or "none"
-        raise UsageError(f"host.toml has no section [pdu.{alias}] (it has: {known})", "add it")
+        sections = ", ".join(config.devices.get("pdu", {})) or "none"
+        raise UsageError(f"host.toml has no section [pdu.{alias}] (it has: {sections})", "add it")
     return config.meter("pdu", alias)
 
 
-def _credentials(given: dict[str, str | None], levels: dict[str, bool]) -> dict[str, Any]:
+def _credentials(options: dict[str, str | None], levels: dict[str, bool]) -> dict[str, Any]:
     """Version, community or user and passwords; asks for a password that is given nowhere."""
-    version = given["version"] or ("3" if given["user"] else "2c")
+    version = options["version"] or ("3" if options["user"] else "2c")
     if version != "3":
-        community = given["community"] or os.environ.get(_SECRETS["community"]) or "public"
-        return {"version": version, "community": community, "user": given["user"]}
+        community = options["community"] or os.environ.get(_SECRETS["community"]) or "public"
+        return {"version": version, "community": community, "user": options["user"]}
     keys = {key: _secret(key) for key, wanted in levels.items() if wanted}
-    return {"version": version, "user": given["user"], "community": given["community"], **keys}
+    return {"version": version, "user": options["user"], "community": options["community"], **keys}
 
 
 def _secret(key: str) -> str:
-    found = os.environ.get(_SECRETS[key])
-    if found:
-        return found
+    secret = os.environ.get(_SECRETS[key])
+    if secret:
+        return secret
     if not sys.stdin.isatty():
         level = "--no-auth" if key == "auth_key" else "--no-priv"
         raise UsageError(f"SNMP v3 needs a password: {key}", f"set {_SECRETS[key]}, or {level}")
@@ -198,10 +197,6 @@ def _look_up(config: dict[str, Any]) -> None:
         ) from error
 
 
-def _folder() -> Path:
-    return host.config_path().absolute().parent
-
-
 # --- what a calibration keeps ---------------------------------------------------------------
 
 
@@ -224,44 +219,44 @@ def _asked() -> float:
 
 
 def _entry(
-    section: dict[str, Any], recorded: Any, found: Any, truth: float | None, error: float
+    section: dict[str, Any], recorded: Any, result: Any, truth: float | None, error: float
 ) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "lag_s": significant(max(found.lag_s, 0.0), 4),
-        "lag_u_s": significant(max(found.lag_u_s, 1e-3), 3),
+        "lag_s": significant(max(result.lag_s, 0.0), 4),
+        "lag_u_s": significant(max(result.lag_u_s, 1e-3), 3),
         "calibrated": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-    if found.changes > 10:
-        facts["period_s"] = significant(found.period_s, 4)
+    if result.changes > 10:
+        facts["period_s"] = significant(result.period_s, 4)
     if truth is not None:
-        scatter = 2 * found.load.u_watts / found.load.watts
+        scatter = 2 * result.load.u_watts / result.load.watts
         facts |= {
-            "correction": significant(truth / found.load.watts, 6),
+            "correction": significant(truth / result.load.watts, 6),
             "gain": significant(error + scatter, 3),
             "gain_source": f"calibrated against a reference of ±{error:.2%}",
         }
     measured = {
-        "idle_w": significant(found.idle.watts, 6),
-        "load_w": significant(found.load.watts, 6),
-        "lags_s": [significant(lag, 4) for lag in found.lags_s],
-        "changes": found.changes,
-        "discarded_s": significant(found.discarded_s, 4),
-        **_bound(recorded, found),
+        "idle_w": significant(result.idle.watts, 6),
+        "load_w": significant(result.load.watts, 6),
+        "lags_s": [significant(lag, 4) for lag in result.lags_s],
+        "changes": result.changes,
+        "discarded_s": significant(result.discarded_s, 4),
+        **_bound(recorded, result),
     }
     return {"made_for": pdu_calibration.made_for(section), "facts": facts, "measured": measured}
 
 
-def _bound(recorded: Any, found: Any) -> dict[str, Any]:
+def _bound(recorded: Any, result: Any) -> dict[str, Any]:
     """The lower bound by NVML and RAPL. It is no gain: they miss supplies and fans."""
     if recorded.parts_w is None:
         return {}
     idle_w, load_w = recorded.parts_w
     step = load_w - idle_w
-    ratio = (found.load.watts - found.idle.watts) / step if step > 0 else None
+    ratio = (result.load.watts - result.idle.watts) / step if step > 0 else None
     return {
         "parts": list(recorded.parts),
         "parts_idle_w": significant(idle_w, 6),
         "parts_load_w": significant(load_w, 6),
         "step_ratio": significant(ratio, 4) if ratio is not None else None,
-        "impossible": bool(sanity.power_below_parts(found.load.watts, wall.GAIN, load_w)),
+        "impossible": bool(sanity.power_below_parts(result.load.watts, wall.GAIN, load_w)),
     }

@@ -101,8 +101,8 @@ class Tasks:
         quarter = int(4 * done / total) if total else 0
         if quarter > self._quarters.get(task, -1):
             self._quarters[task] = quarter
-            said = amount(done, total)
-            self._console.print(plain(f"{task}: {said}" if said else task))
+            text = amount(done, total)
+            self._console.print(plain(f"{task}: {text}" if text else task))
 
 
 class RunProgress:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from kit.cli import progress
 from kit.cli.common import Json, Runs, Yes, find_run, print_json, say, store_of
 from kit.core.errors import Interrupted, UsageError
-from kit.judge import door
+from kit.judge import admission
 from kit.judge import replay as replaying
 from kit.machine import containers
 from kit.run.runner import Order
@@ -143,7 +143,7 @@ def replay(
     """
     store = store_of(runs)
     original = find_run(run, runs)
-    verdict = door.verify(original)
+    verdict = admission.verify(original)
     if not verdict.passed:
         render.verdict(verdict)
         return verdict.exit_code
@@ -163,20 +163,20 @@ def replay(
     return replaying.exit_code(judged)
 
 
-def _agreed(found: replaying.Undertaking, yes: bool) -> replaying.Undertaking:
-    """``found``, after it was shown and a person, or --yes, agreed to it.
+def _agreed(undertaking: replaying.Undertaking, yes: bool) -> replaying.Undertaking:
+    """``undertaking``, after it was shown and a person, or --yes, agreed to it.
 
     Raises:
         Blocked: something is missing that a yes would not provide.
         UsageError: there is no terminal to ask on.
         Interrupted: the answer was no.
     """
-    render.undertaking(found)
-    if found.obstacle:
-        raise found.obstacle
+    render.undertaking(undertaking)
+    if undertaking.obstacle:
+        raise undertaking.obstacle
     if not yes and not _confirmed(render.QUESTION):
         raise Interrupted("nothing was done", "add --yes to replay without being asked")
-    return found
+    return undertaking
 
 
 def recover(*, runs: Runs = None) -> None:

@@ -47,62 +47,68 @@ class RunProgressView:
         return [plain(line.text)] if line and every else []
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        seen = self._state.snapshot()
-        if seen.step is None and not seen.done():
-            waits = self.waiting if not seen.events else ""
-            yield Text(waits or f"{seen.where()}: preparing", style="quiet")
+        snapshot = self._state.snapshot()
+        if snapshot.step is None and not snapshot.done():
+            waits = self.waiting if not snapshot.events else ""
+            yield Text(waits or f"{snapshot.where()}: preparing", style="quiet")
             return
-        yield _path(seen, options)
-        yield self._current(seen, options)
+        yield _path(snapshot, options)
+        yield self._current(snapshot, options)
 
     def _now(self) -> int:
         """The run's clock now: the last event's time and what has passed since, ns."""
         t, at = self._seen
         return t + int((time.monotonic() - at) * SECOND_NS)
 
-    def _current(self, seen: RunSnapshot, options: ConsoleOptions) -> Text:
+    def _current(self, snapshot: RunSnapshot, options: ConsoleOptions) -> Text:
         """The present phase and its time, a bar of the requests, the power."""
-        line = Text(f"{seen.where()}  ", no_wrap=True, overflow="ellipsis")
+        line = Text(f"{snapshot.where()}  ", no_wrap=True, overflow="ellipsis")
         rest = Text()
-        if seen.step:
-            rest.append(short_time(max(0, self._now() - seen.step.t0) / SECOND_NS), style="quiet")
-        for device in seen.devices:
+        if snapshot.step:
+            rest.append(
+                short_time(max(0, self._now() - snapshot.step.t0) / SECOND_NS), style="quiet"
+            )
+        for device in snapshot.devices:
             rest.append_text(_power(device, self._now()))
-        progress = seen.progress
-        if progress.total and seen.step and progress.stage == seen.step.phase:
-            told = f" {progress.done}/{progress.total} requests  "
-            room = options.max_width - line.cell_len - len(told) - rest.cell_len
+        progress = snapshot.progress
+        if progress.total and snapshot.step and progress.stage == snapshot.step.phase:
+            text = f" {progress.done}/{progress.total} requests  "
+            room = options.max_width - line.cell_len - len(text) - rest.cell_len
             width = max(_BAR[0], min(_BAR[1], room))
             line.append_text(
                 _bar(progress.done, progress.total, width, ascii_only=options.ascii_only)
             )
-            line.append(told)
+            line.append(text)
         return line.append_text(rest)
 
 
-def _launch_line(seen: RunSnapshot) -> RenderableType:
+def _launch_line(snapshot: RunSnapshot) -> RenderableType:
     """``✔ launch 0 (1 of 3)  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed``."""
-    done, progress = seen.done(), seen.progress
+    done, progress = snapshot.done(), snapshot.progress
     keys = (("startup", None), ("measured", None))
     parts = [f"{names.phase(key[0])} {short_time(done[key])}" for key in keys if key in done]
     if progress.stage == "measured" and progress.failed is not None:
         parts.append(answered(progress.done - progress.failed, progress.failed))
-    return with_badge("warn" if progress.failed else "ok", plain(" · ".join(parts)), seen.where())
+    return with_badge(
+        "warn" if progress.failed else "ok", plain(" · ".join(parts)), snapshot.where()
+    )
 
 
-def _path(seen: RunSnapshot, options: ConsoleOptions) -> Text:
+def _path(snapshot: RunSnapshot, options: ConsoleOptions) -> Text:
     """``idle ✔  startup ✔  warm-up ●  loaded idle  measured …``; short names where narrow."""
-    whole = _named(seen, options)
-    return whole if whole.cell_len <= options.max_width else _named(seen, options, short=True)
+    longest = _named(snapshot, options)
+    return (
+        longest if longest.cell_len <= options.max_width else _named(snapshot, options, short=True)
+    )
 
 
-def _named(seen: RunSnapshot, options: ConsoleOptions, *, short: bool = False) -> Text:
-    words, done = [], seen.done()
+def _named(snapshot: RunSnapshot, options: ConsoleOptions, *, short: bool = False) -> Text:
+    words, done = [], snapshot.done()
     for phase, part in BLOCKS:
         name = names.phase(phase, short=short)
         if (phase, part) in done:
             words.append(Text(f"{name} {'+' if options.ascii_only else '✔'}", "good"))
-        elif seen.step and seen.step.key == (phase, part):
+        elif snapshot.step and snapshot.step.key == (phase, part):
             words.append(Text(f"{name} {'*' if options.ascii_only else '●'}", "name"))
         else:
             words.append(Text(name, "quiet"))
@@ -112,9 +118,9 @@ def _named(seen: RunSnapshot, options: ConsoleOptions, *, short: bool = False) -
 
 
 def _power(device: Device, now: int) -> Text:
-    known = device.watts is not None and not device.silent_s(now)
-    told = f"{device.watts:.0f} W" if known else "no reading"
-    return Text.assemble((f"  {plain(device_name(device.name))} ", "quiet"), told)
+    is_fresh = device.watts is not None and not device.silent_s(now)
+    power = f"{device.watts:.0f} W" if is_fresh else "no reading"
+    return Text.assemble((f"  {plain(device_name(device.name))} ", "quiet"), power)
 
 
 def _bar(done: int, total: int, width: int, *, ascii_only: bool) -> Text:

@@ -27,9 +27,9 @@ def export(
         out: the folder (or file) to write.
         identity: include private/identity.json: host name and device UUIDs.
     """
-    found = find_run(run, runs)
-    store = Store(found.resolve().parent) if found.is_dir() else store_of(runs)
-    packed = seal.export(found, out, with_withheld=identity, ledger=store.ledger_read())
+    path = find_run(run, runs)
+    store = Store(path.resolve().parent) if path.is_dir() else store_of(runs)
+    packed = seal.export(path, out, with_withheld=identity, ledger=store.ledger_read())
     sys.stdout.write(f"{packed}\n")
     if not identity:
         say("host name and device UUIDs were withheld; --identity includes them")

@@ -40,8 +40,8 @@ def init(
     """
     source = resources.specs_dir() / f"{template}.json"
     if not source.is_file():
-        known = ", ".join(sorted(p.stem for p in resources.specs_dir().glob("*.json")))
-        raise UsageError(f"there is no template {template!r}", f"use one of: {known}")
+        names = ", ".join(sorted(p.stem for p in resources.specs_dir().glob("*.json")))
+        raise UsageError(f"there is no template {template!r}", f"use one of: {names}")
     if file.exists() and not force:
         raise UsageError(f"{file} exists", "name another file, or add --force")
     try:
@@ -70,8 +70,8 @@ def check(file: Path, *, json: Json = False) -> None:
         raise SystemExit(invalid.exit_code) from None
     if json:
         doubted = [d._asdict() for d in doubts]
-        found = {"valid": True, "problems": [], "warnings": doubted}
-        print_json({**found, "spec_hash": specs.spec_hash(spec)})
+        document = {"valid": True, "problems": [], "warnings": doubted}
+        print_json({**document, "spec_hash": specs.spec_hash(spec)})
         return
     if doubts:
         render.findings([d.finding for d in doubts])
@@ -84,10 +84,10 @@ def _doubts(spec: RunSpec, name: str) -> list[weights.Doubt]:
     Raises:
         SpecInvalid: a name is known here to belong to another hash.
     """
-    found = pinning.doubts(spec.weights)
-    if any(doubt.level == "fail" for doubt in found):
-        raise SpecInvalid([doubt.problem for doubt in found], name)
-    return found
+    doubts = pinning.doubts(spec.weights)
+    if any(doubt.level == "fail" for doubt in doubts):
+        raise SpecInvalid([doubt.problem for doubt in doubts], name)
+    return doubts
 
 
 def plan(file: Path, *, runs: Runs = None, json: Json = False) -> int:
@@ -96,21 +96,21 @@ def plan(file: Path, *, runs: Runs = None, json: Json = False) -> int:
     Args:
         file: the run spec.
     """
-    found = rehearse(specs.load(file), store_of(runs))
+    rehearsal = rehearse(specs.load(file), store_of(runs))
     if json:
         print_json(
             {
-                "plan": msgspec.to_builtins(found.plan),
-                "findings": [msgspec.to_builtins(f) for f in found.findings],
-                "least_duration_s": found.least_s,
-                "last_duration_s": found.took_s,
-                "sample_bytes_per_s": found.sample_bytes_per_s,
-                "command": list(found.command),
+                "plan": msgspec.to_builtins(rehearsal.plan),
+                "findings": [msgspec.to_builtins(f) for f in rehearsal.findings],
+                "least_duration_s": rehearsal.least_s,
+                "last_duration_s": rehearsal.took_s,
+                "sample_bytes_per_s": rehearsal.sample_bytes_per_s,
+                "command": list(rehearsal.command),
             }
         )
     else:
-        render.plan(found)
-    return EXIT_BLOCKED if found.forbidden else 0
+        render.plan(rehearsal)
+    return EXIT_BLOCKED if rehearsal.forbidden else 0
 
 
 def schema(name: str = "run-spec") -> None:
@@ -131,7 +131,7 @@ def _schema(name: str) -> Any:
     if name in SCHEMAS:
         return specs.schema(name)
     if name in lists:
-        return {each: lists[name].get(each).title for each in lists[name].names()}
+        return {item: lists[name].get(item).title for item in lists[name].names()}
     if kind in registries and which in registries[kind].names():
         return registries[kind].get(which).options_schema
     raise UsageError(

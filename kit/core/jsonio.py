@@ -82,15 +82,15 @@ def parse(data: bytes, name: str = "the file", *, any_integer: bool = False) -> 
         JsonRefused: with code ``JSON_MALFORMED``, ``JSON_DUPLICATE_KEY``, ``JSON_NOT_FINITE``,
             ``JSON_INTEGER`` or ``JSON_TOO_DEEP``.
     """
-    bare = _STRINGS.sub(b"", data)
-    _refuse_depth(bare, name)
-    large = _LARGE.search(bare)
+    without_strings = _STRINGS.sub(b"", data)
+    _refuse_depth(without_strings, name)
+    large = _LARGE.search(without_strings)
     try:
         document = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=lambda pairs: _unique(pairs, name),
             parse_constant=lambda constant: _not_finite(constant, name),
-            parse_int=(lambda text: _whole(text, name)) if large and not any_integer else None,
+            parse_int=(lambda text: _integer(text, name)) if large and not any_integer else None,
             parse_float=(lambda text: _finite(text, name, any_integer)) if large else None,
         )
         if _HALF.search(data):
@@ -152,10 +152,10 @@ def _ecma(pattern: str) -> re.Pattern[str]:
     return re.compile(_TOKENS.sub(lambda m: r"\Z" if m[0] == "$" else m[0], pattern))
 
 
-def _refuse_depth(bare: bytes, name: str) -> None:
+def _refuse_depth(without_strings: bytes, name: str) -> None:
     """Count nesting before the parser recurses, so that depth is a code and not a crash."""
     depth = 0
-    for bracket in _BRACKETS.findall(bare):
+    for bracket in _BRACKETS.findall(without_strings):
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
             raise JsonRefused("JSON_TOO_DEEP", f"{name} nests deeper than {MAX_DEPTH}")
@@ -168,7 +168,7 @@ def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
     return result
 
 
-def _whole(text: str, name: str) -> int:
+def _integer(text: str, name: str) -> int:
     number = int(text)
     if abs(number) > MAX_SAFE_INTEGER:
         raise JsonRefused("JSON_INTEGER", f"{name} holds an integer of 2^53 or more")

@@ -1,4 +1,4 @@
-"""What a device can draw at the most: the one place for limits of readings. Pure.
+"""The most that a device can draw: limits for every check of readings. Pure.
 
 A reading above these is no energy but a fault: of a driver, a bus, a unit. Each limit has room for
 what real devices do:
@@ -88,7 +88,7 @@ def fault(quantity: str, facts: QuantityFacts, raw: int, device: str = "") -> st
 
 
 def most_j(quantity: str, facts: QuantityFacts, seconds: float) -> float:
-    """The most that a counter can grow by in so long a time, J."""
+    """The most that a counter can grow by in ``seconds``, J."""
     if quantity == "gpu_energy":
         period_s = seconds_or(facts.period_s, GPU_RENEWED_S)
         return gpu_highest_w(gpu_cap_w(facts), seconds) * (seconds + period_s)
@@ -98,7 +98,7 @@ def most_j(quantity: str, facts: QuantityFacts, seconds: float) -> float:
 
 
 def overshoot(seconds: float) -> float:
-    """How many times its cap a card may draw in the mean over so long a time."""
+    """The mean power over ``seconds`` that a card may draw, as a multiple of its cap."""
     ratio = _EXCURSION - _DECADE * math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S)
     return max(_LEAST, _SENSOR * ratio)
 

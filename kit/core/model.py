@@ -1,4 +1,4 @@
-"""Frozen records that travel between the rooms of the house.
+"""Frozen records that packages pass to one another; most are stored as JSON.
 
 Times called ``t…`` are integer nanoseconds since the run's origin on CLOCK_MONOTONIC;
 durations ending in ``_s`` are seconds. JSON names equal the field names.

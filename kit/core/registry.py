@@ -1,4 +1,4 @@
-"""Registries of things that extend kit by one file: runtimes, meters, workloads.
+"""Registries of runtimes, meters and workloads: kit's own, and those of other packages.
 
 A registry knows kit's own by module, imported when asked for, and what other installed packages
 register under an entry-point group.

@@ -33,7 +33,7 @@ from kit.energy.doubts import Doubt, bearing_on
 from kit.energy.gpu import TwoViews, agreement, two_views
 from kit.energy.reason import Reason
 from kit.energy.scopes import Scope
-from kit.energy.scopes.base import Ways
+from kit.energy.scopes.contract import Ways
 from kit.energy.value import EnergyValue
 from kit.record.samples import Ints, Samples
 
@@ -109,23 +109,23 @@ class Energy:
         ]
         if missing or reasons:
             return _unmeasured(scope, [*missing, *reasons])
-        known = {name: p for name, p in parts.items() if isinstance(p, Part)}
-        found = msgspec.structs.replace(
-            _summed(scope, known),
+        measured = {name: p for name, p in parts.items() if isinstance(p, Part)}
+        total = msgspec.structs.replace(
+            _summed(scope, measured),
             doubts=tuple(
-                w for name, p in known.items() for w in self._doubted(scope, name, p, t0, t1)
+                w for name, p in measured.items() for w in self._doubted(scope, name, p, t0, t1)
             ),
         )
-        return scope.stated(found, devices) if scope.stated else found
+        return scope.stated(total, devices) if scope.stated else total
 
     def _device(self, scope: Scope, device: MeterDevice, t0: int, t1: int) -> Part | Unmeasured:
         """The best way that covers the window; the reason of the best one if none does."""
         reasons = []
         for curve in self._of(scope, device).curves:
-            found = curve.between(t0, t1)
-            if isinstance(found, Part):
-                return found
-            reasons.append(found)
+            energy = curve.between(t0, t1)
+            if isinstance(energy, Part):
+                return energy
+            reasons.append(energy)
         return reasons[0] if reasons else Unmeasured(self._why_no_curve(scope, device))
 
     def _of(self, scope: Scope, device: MeterDevice) -> Ways:
@@ -202,7 +202,7 @@ def power_series(
     GPUs by their power samples, or the next best; counters by their growth. Steps of which nothing
     is known are left out, or NaN where ``holes`` are asked for, so that no line crosses them.
     """
-    found: dict[str, tuple[Ints, Floats]] = {}
+    series: dict[str, tuple[Ints, Floats]] = {}
     plans = tuple(meters)
     sifted = sift(samples, plans)
     for meter in plans:
@@ -210,16 +210,16 @@ def power_series(
         for device in meter.devices if scope else ():
             drawn = _drawn(scope, device, sifted, holes) if scope else None
             if drawn is not None:
-                found[device.device] = drawn
-    return found
+                series[device.device] = drawn
+    return series
 
 
 def _drawn(
     scope: Scope, device: MeterDevice, sifted: Sifted, holes: bool
 ) -> tuple[Ints, Floats] | None:
-    found = scope.ways(device, sifted).curves
-    ways = {curve.method: curve for curve in reversed(found)}  # the best of each method
-    best = ways.get("samples") or next(iter(found), None)
+    curves = scope.ways(device, sifted).curves
+    ways = {curve.method: curve for curve in reversed(curves)}  # the best of each method
+    best = ways.get("samples") or next(iter(curves), None)
     if best is None or len(best.t) < 2:
         return None
     steps = np.diff(best.t)

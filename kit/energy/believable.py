@@ -1,4 +1,4 @@
-"""Readings that no device can have given are left out, and counted. Pure; before any arithmetic.
+"""Leaves out, and counts, readings that no device can have given. Pure; before any arithmetic.
 
 Each reading is held against its device's limits (`kit.core.limits`), each counter against its own
 steps as well (`kit.energy.counted`). What is left out leaves a gap, which the curves treat as what
@@ -47,7 +47,7 @@ class Sifted(NamedTuple):
 
 
 def sift(samples: Samples, meters: Sequence[MeterPlan]) -> Sifted:
-    """The samples as they can be believed."""
+    """The samples without impossible readings."""
     series, doubts, jumps = dict(samples.series), list[Doubt](), {}
     for device in (device for meter in meters for device in meter.devices):
         for quantity in device.quantities:
@@ -128,8 +128,8 @@ def _judged(device: MeterDevice, quantity: str, read: Series, samples: Samples) 
 
 def cap_w(device: MeterDevice, samples: Samples) -> float:
     """A card's cap (W): what the plan says, else the highest that was in effect for a while."""
-    told = [device.facts(quantity) for quantity in (*limits.GPU_POWER_S, "gpu_energy")]
-    facts = next((f for f in told if f.limit_w is not None), NO_FACTS)
+    stated = [device.facts(quantity) for quantity in (*limits.GPU_POWER_S, "gpu_energy")]
+    facts = next((f for f in stated if f.limit_w is not None), NO_FACTS)
     read = samples.get(device.device, "gpu_power_limit")
     enforced = None
     if read is not None and len(read.raw):
@@ -172,13 +172,13 @@ def _sustained(t: np.typing.NDArray[np.int64], watts: Floats, longest: float) ->
     first = np.searchsorted(t, t - _SUSTAINED_NS, side="right")
     last = np.arange(len(t)) + 1
     # One or two readings in a second are moments, and no second.
-    whole = (t - t[0] >= _SUSTAINED_NS * 0.9) & (last - first >= _SUSTAINED_READINGS)
-    over = whole & (total[last] - total[first] > longest * (last - first))
+    is_full = (t - t[0] >= _SUSTAINED_NS * 0.9) & (last - first >= _SUSTAINED_READINGS)
+    over = is_full & (total[last] - total[first] > longest * (last - first))
     spoilt = np.zeros(len(t) + 1, np.int64)
     np.add.at(spoilt, first[over], 1)
     np.add.at(spoilt, last[over], -1)
-    found: Bools = (np.cumsum(spoilt)[:-1] > 0) & (watts > longest)
-    return found
+    sustained: Bools = (np.cumsum(spoilt)[:-1] > 0) & (watts > longest)
+    return sustained
 
 
 def _counter(
@@ -189,11 +189,11 @@ def _counter(
     wrap: int = 0,
     back: float = 0.0,
 ) -> _Judged:
-    found: Counted = counted(read, most, wrap=wrap, back=back)
+    counts: Counted = counted(read, most, wrap=wrap, back=back)
     return _Judged(
-        found.keep,
-        ((Reason("no_counter", reason=why), ~found.keep),),
-        found.jumps,
+        counts.keep,
+        ((Reason("no_counter", reason=why), ~counts.keep),),
+        counts.jumps,
         Reason("counter_jumped", reason=why),
     )
 
@@ -221,10 +221,10 @@ def _state(quantity: str, read: Series) -> _Judged:
 def _within(quantity: str, read: Series) -> Bools:
     low, high = limits.STATES[quantity]
     value = read.raw * QUANTITIES[quantity].scale
-    found: Bools = (value >= low) & (value <= high)
-    return found
+    inside: Bools = (value >= low) & (value <= high)
+    return inside
 
 
 def _is_sentinel(read: Series, words: frozenset[int]) -> Bools:
-    found: Bools = np.isin(read.raw, [w for w in words if abs(w) < 2**63]) | (read.raw < 0)
-    return found
+    is_sentinel: Bools = np.isin(read.raw, [w for w in words if abs(w) < 2**63]) | (read.raw < 0)
+    return is_sentinel

@@ -38,7 +38,7 @@ class Plateau(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """What a step of load told.
+    """The result of a step of load.
 
     Attributes:
         lag_s: by how much the PDU's energy comes late; ``lag_u_s`` its standard uncertainty.
@@ -59,7 +59,7 @@ class Calibration(NamedTuple):
 
 
 class CannotCalibrate(Exception):
-    """A record that tells no lag; the message is the reason."""
+    """A record from which no lag follows; the message is the reason."""
 
 
 def calibrate(

@@ -1,4 +1,4 @@
-"""Which readings of a counter hang together: what no device can have counted is found here. Pure.
+"""Finds the readings of a counter that no device can have counted. Pure.
 
 A counter only grows, and no faster than its device can draw. A step that breaks this is one of two
 things. Where the readings after it soon go on from those before it, what lies between is garbage:
@@ -27,7 +27,7 @@ _LONG_NS = 1_000_000_000
 
 
 class Counted(NamedTuple):
-    """What a counter's readings are worth.
+    """The readings of a counter that belong together, and its impossible jumps.
 
     Attributes:
         keep: which readings belong to the counter. Shape ``(n,)``.
@@ -56,16 +56,16 @@ def counted(
         return Counted(none, ())
     if len(at) <= _FEW:  # too few to say which of them is odd: they break, and stay
         broken = [(int(at[i]), int(at[i + 1])) for i in np.flatnonzero(~good)]
-        kept, jumps = at, broken
+        places, jumps = at, broken
     else:
-        kept, jumps = _chained(at, good, steps)
-    fast = steps.too_fast(kept, jumps)
-    if 2 * len(kept) < len(at) or len(fast) > _HOPELESS * len(kept):
+        places, jumps = _chained(at, good, steps)
+    fast = steps.too_fast(places, jumps)
+    if 2 * len(places) < len(at) or len(fast) > _HOPELESS * len(places):
         return Counted(none, ())
     keep = none.copy()
-    keep[kept] = True
-    found = sorted({(int(series.t0[a]), int(series.t1[b])) for a, b in (*jumps, *fast)})
-    return Counted(keep, tuple(found))
+    keep[places] = True
+    holes = sorted({(int(series.t0[a]), int(series.t1[b])) for a, b in (*jumps, *fast)})
+    return Counted(keep, tuple(holes))
 
 
 class _Steps:
@@ -79,8 +79,8 @@ class _Steps:
     def possible(self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> Bools:
         """Whether reading ``b`` can follow reading ``a``."""
         grown, seconds = self._between(a, b)
-        found: Bools = (grown >= -self._back) & (grown <= self._most(seconds))
-        return found
+        possible: Bools = (grown >= -self._back) & (grown <= self._most(seconds))
+        return possible
 
     def joins(self, a: int, b: npt.NDArray[np.int64]) -> Bools:
         """Whether readings ``b`` go on from reading ``a``, across what lies between.
@@ -89,14 +89,14 @@ class _Steps:
         """
         seconds = (self.series.t1[b] - self.series.t0[a]).astype(np.float64) * NS
         sure = self._most(seconds) < self._wrap / 2 if self._wrap else np.ones(len(b), bool)
-        found: Bools = self.possible(np.full(len(b), a), b) & sure
-        return found
+        joined: Bools = self.possible(np.full(len(b), a), b) & sure
+        return joined
 
     def too_fast(
-        self, kept: npt.NDArray[np.int64], jumps: list[tuple[int, int]]
+        self, places: npt.NDArray[np.int64], jumps: list[tuple[int, int]]
     ) -> list[tuple[int, int]]:
         """Stretches of a second and more over which it grew too fast, step by step unseen."""
-        a, b = self._seconds(kept)
+        a, b = self._seconds(places)
         grown, seconds = self._between(a, b)
         fast = grown > self._most(seconds)
         for first, last in jumps:
@@ -104,13 +104,13 @@ class _Steps:
         return [(int(i), int(j)) for i, j in zip(a[fast], b[fast], strict=True)]
 
     def _seconds(
-        self, kept: npt.NDArray[np.int64]
+        self, places: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Pairs of readings a second apart, or the next one where they lie further apart."""
-        t = self.series.t0[kept]
+        t = self.series.t0[places]
         after = np.searchsorted(t, t + _LONG_NS)
-        inside = after < len(kept)
-        return kept[inside], kept[after[inside]]
+        inside = after < len(places)
+        return places[inside], places[after[inside]]
 
     def _between(self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
         grown = (self.series.raw[b] - self.series.raw[a]).astype(np.float64)
@@ -128,27 +128,27 @@ def _chained(
         return at, []
     ends = np.flatnonzero(~good)
     runs = np.split(at, ends + 1)
-    kept, jumps = [runs[0]], list[tuple[int, int]]()
+    places, jumps = [runs[0]], list[tuple[int, int]]()
     k = 1
     while k < len(runs):
-        last = int(kept[-1][-1])
+        last = int(places[-1][-1])
         ahead = _next(runs, k, last, steps)
         if ahead is not None:  # what lies between is garbage
-            kept.append(runs[ahead])
+            places.append(runs[ahead])
             k = ahead + 1
             continue
-        if len(kept[-1]) < _FEW and len(runs[k]) > _MANY * len(kept[-1]):
-            kept.pop()  # a few odd readings before a long good run
-            if kept:
+        if len(places[-1]) < _FEW and len(runs[k]) > _MANY * len(places[-1]):
+            places.pop()  # a few odd readings before a long good run
+            if places:
                 continue
         elif len(runs[k]) >= _FEW:
             jumps.append((last, int(runs[k][0])))
         else:
             k += 1  # a few odd readings that nothing follows
             continue
-        kept.append(runs[k])
+        places.append(runs[k])
         k += 1
-    return np.concatenate(kept), jumps
+    return np.concatenate(places), jumps
 
 
 def _next(runs: list[npt.NDArray[np.int64]], k: int, last: int, steps: _Steps) -> int | None:

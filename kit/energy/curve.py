@@ -51,7 +51,7 @@ class Part(NamedTuple):
 
 
 class Unmeasured(NamedTuple):
-    """Why a device's energy over a window cannot be told."""
+    """Why a device's energy over a window is not known."""
 
     reason: Reason
 
@@ -113,7 +113,7 @@ class Sensor:
     outside: Sensor | None = None
 
     def at(self, watts: float) -> Sensor:
-        """What holds for a window of this mean power."""
+        """The errors in a window of this mean power: larger outside the calibrated range."""
         if self.outside is None or self.valid_w[0] <= watts <= self.valid_w[1]:
             return self
         gain = math.hypot(self.gain, self.outside.gain)
@@ -139,9 +139,9 @@ class Curve:
             changes at a point, that much of the change goes to the wrong side.
         lag_s: standard uncertainty of the time of all its points together, s; of those between
             its ticks, where it has any.
-        doubt: variance of the energy up to each point, J², where more is known of it than
+        variance_j2: variance of the energy up to each point, J², where more is known of it than
             ``wander_s``; ticks not counted. Shape ``(n,)``.
-        edge: how much of a step of power is in doubt at a mark, see `HELD_EDGE`.
+        edge: share of a step of power that is uncertain at a mark, see `HELD_EDGE`.
     """
 
     t: Floats
@@ -156,7 +156,7 @@ class Curve:
     ticks: Ticks | None = None
     wander_s: float = 0.0
     lag_s: float = 0.0
-    doubt: Floats | None = None
+    variance_j2: Floats | None = None
     edge: float = HELD_EDGE
 
     def between(self, t0: float, t1: float) -> Part | Unmeasured:
@@ -219,13 +219,13 @@ class Curve:
         """
         if not u_s:
             return 0.0
-        found = 0.0
+        largest = 0.0
         here = self._difference(t0, t1)
         for share in (1.0, SQRT3):
             for move in (-share * u_s / NS, share * u_s / NS):
                 there = self._difference(t0 + move, t1 + move)
-                found = max(found, abs(there - here) / share)
-        return found
+                largest = max(largest, abs(there - here) / share)
+        return largest
 
     def _difference(self, t0: float, t1: float) -> float:
         start, end = np.interp([t0, t1], self.t, self.joules)
@@ -251,9 +251,9 @@ class Curve:
 
     @cached_property
     def _variance(self) -> Floats:
-        """What is in doubt of the energy up to each point, J². Shape ``(n,)``."""
-        if self.doubt is not None:
-            return self.doubt
+        """The variance of the energy up to each point, J². Shape ``(n,)``."""
+        if self.variance_j2 is not None:
+            return self.variance_j2
         changes = np.cumsum(np.diff(self._watts) ** 2) * self.wander_s**2
         variance: Floats = np.concatenate([[0.0], changes, changes[-1:] if len(changes) else [0.0]])
         return variance
@@ -276,8 +276,8 @@ class Curve:
         if not math.isfinite(a) or not math.isfinite(b):
             return inside
         energy = np.interp([a, t0, t1, b], self.t, self.joules)
-        whole = float(energy[3] - energy[0])
-        share = float(energy[2] - energy[1]) / whole if whole > 0 else 0.0
+        energy_j = float(energy[3] - energy[0])
+        share = float(energy[2] - energy[1]) / energy_j if energy_j > 0 else 0.0
         return (1 - share) ** 2 * inside + share**2 * (float(high - low) - inside)
 
     def _stretch(self, t: float) -> tuple[float, float]:
@@ -349,11 +349,11 @@ def gaps(t: Floats, limit_s: float, what: str) -> tuple[Hole, ...]:
 
 def holes_at(t: Floats, wrong: npt.NDArray[np.bool_], reason: Reason) -> tuple[Hole, ...]:
     """A hole at each ``wrong`` step between two points, neighbours joined. Shape ``(n - 1,)``."""
-    found: list[Hole] = []
+    holes: list[Hole] = []
     for i in np.flatnonzero(wrong):
-        begin = found.pop().t0 if found and found[-1].t1 == t[i] else float(t[i])
-        found.append(Hole(begin, float(t[i + 1]), reason))
-    return tuple(found)
+        begin = holes.pop().t0 if holes and holes[-1].t1 == t[i] else float(t[i])
+        holes.append(Hole(begin, float(t[i + 1]), reason))
+    return tuple(holes)
 
 
 def sharpened(t: Floats, joules: Floats) -> tuple[Floats, Floats]:

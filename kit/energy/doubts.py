@@ -1,4 +1,4 @@
-"""What is in doubt of a run's readings: said once, in one form, wherever a number depends on it."""
+"""Doubts about a run's readings, in one form for every number that depends on them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def spans_of(begin: Ints, end: Ints) -> tuple[Span, ...]:
 def bearing_on(
     doubts: Iterable[Doubt], devices: Sequence[str], quantities: frozenset[str], t0: int, t1: int
 ) -> tuple[Reason, ...]:
-    """What is in doubt of these devices' quantities in a window."""
+    """The doubts about these devices' quantities in a window."""
     return tuple(
         d.told()
         for d in doubts

@@ -34,7 +34,7 @@ class Span(NamedTuple):
 
 
 class Foreign(NamedTuple):
-    """Strangers on one GPU.
+    """Processes of others on one GPU.
 
     Attributes:
         most: how many control groups too many there were at once, at least.
@@ -52,7 +52,7 @@ class Foreign(NamedTuple):
 def foreign_processes(
     samples: Samples, device: MeterDevice, spans: Iterable[Span]
 ) -> Foreign | Unmeasured:
-    """Strangers on a GPU while a run had it.
+    """Processes of others on a GPU while the run used it.
 
     A process may end while it is looked up and then seems to be another's: only what two readings
     in a row show counts. Before the container starts (``own`` 0) the plain count of processes does,
@@ -64,21 +64,21 @@ def foreign_processes(
         spans: the run's stretches: ``own`` 0 without a container, 1 with one.
     """
     groups, processes = (_read(samples, device, quantity) for quantity in _COUNTS)
-    found = []
+    by_span = []
     for span in spans:
-        known = groups if groups is not None else processes if span.own == 0 else None
-        if known is None:
+        baseline = groups if groups is not None else processes if span.own == 0 else None
+        if baseline is None:
             return Unmeasured(_why(device))
-        one = _in(known, span)
+        one = _in(baseline, span)
         if not one.of and span.t1 - span.t0 > _LONG_NS:
             return Unmeasured(_why(device))
-        found.append(one)
-    first = [one.first for one in found if one.first is not None]
+        by_span.append(one)
+    first = [one.first for one in by_span if one.first is not None]
     return Foreign(
-        most=max((one.most for one in found), default=0),
-        readings=sum(one.readings for one in found),
+        most=max((one.most for one in by_span), default=0),
+        readings=sum(one.readings for one in by_span),
         first=min(first, default=None),
-        of=sum(one.of for one in found),
+        of=sum(one.of for one in by_span),
     )
 
 

@@ -1,4 +1,4 @@
-"""GPU energy: ways from NVML's readings to a curve, best first.
+"""GPU energy: how readings of counter and power become a curve.
 
 1. ``counter+samples``: the 20 ms samples give the shape, the counter the sum between two ticks.
    When the samples were taken, and how much later the counter comes, the run itself tells
@@ -39,7 +39,7 @@ from kit.energy.curve import (
     held,
     sharpened,
 )
-from kit.energy.ticks import Known, known_ticks
+from kit.energy.ticks import CounterTicks, known_ticks
 from kit.energy.views import QUANTITY
 from kit.record.samples import Samples, Series, readings
 
@@ -60,22 +60,22 @@ def corrected(curve: Curve, facts: QuantityFacts, sensor: Sensor) -> Curve:
     return replace(
         curve,
         joules=curve.joules * factor + elapsed * watts,
-        doubt=None if curve.doubt is None else curve.doubt * factor**2,
+        variance_j2=None if curve.variance_j2 is None else curve.variance_j2 * factor**2,
         sensor=sensor,
     )
 
 
 def gauges(device: MeterDevice, samples: Samples) -> Iterator[tuple[str, Curve]]:
     for name, make in (("instant", _instant), ("average", _average)):
-        found = good(device, samples, QUANTITY[name])
-        if found:
-            yield name, make(*found)
+        gauge = good(device, samples, QUANTITY[name])
+        if gauge:
+            yield name, make(*gauge)
 
 
 class TwoViews(NamedTuple):
     """A GPU's counter, by its ticks, and its power readings, each by itself; None where unread."""
 
-    ticks: Known | None
+    ticks: CounterTicks | None
     power: Curve | None
 
 
@@ -107,7 +107,7 @@ def two_views(device: MeterDevice, samples: Samples) -> TwoViews:
     return TwoViews(ticks, power)
 
 
-def counter_ticks(device: MeterDevice, samples: Samples) -> Known | None:
+def counter_ticks(device: MeterDevice, samples: Samples) -> CounterTicks | None:
     """The ticks of the card's counter; None where it is not read."""
     found = good(device, samples, "gpu_energy")
     if found is None:
@@ -141,14 +141,14 @@ def temperatures(device: MeterDevice, samples: Samples) -> tuple[float, float] |
     return float(series.raw.min()), float(series.raw.max())
 
 
-def grown(ticks: Known) -> Floats:
+def grown(ticks: CounterTicks) -> Floats:
     """Energy since the first tick (J); across a reset it does not grow."""
     steps = np.diff(ticks.raw).astype(np.float64)
     grown = np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0.0))])
     return grown * ticks.scale
 
 
-def counter_curve(ticks: Known) -> Curve:
+def counter_curve(ticks: CounterTicks) -> Curve:
     period_s = ticks.period_ns * 1e-9 or RENEWED_S
     limit_s = max(_COUNTER_HOLE_S, 3 * period_s)
     t, joules = sharpened(ticks.t, grown(ticks))
@@ -164,7 +164,9 @@ def counter_curve(ticks: Known) -> Curve:
     )
 
 
-def samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) -> Curve | None:
+def samples_curve(
+    device: MeterDevice, samples: Samples, ticks: CounterTicks | None
+) -> Curve | None:
     """The samples at the times when they were taken, on the counter's clock where there is one.
 
     A driver whose samples follow no period, or agree with the counter far better at their stamps,
@@ -179,7 +181,7 @@ def samples_curve(device: MeterDevice, samples: Samples, ticks: Known | None) ->
     watts = series.raw.astype(np.float64) * scale
     ways = [shapes.on_period(stamps, period_s), shapes.stamped(stamps, period_s)]
     drawn = [_drawn(taken, watts, period_s, scale) for taken in ways if taken]
-    fits = [shapes.fit(c.t, c.joules, _doubt(c), _pairs(c, ticks), period_s) for c in drawn]
+    fits = [shapes.fit(c.t, c.joules, _variance_j2(c), _pairs(c, ticks), period_s) for c in drawn]
     at = 0
     if len(fits) > 1 and min(f.pairs for f in fits) >= _ENOUGH:
         at = int(fits[1].misfit < _BETTER * fits[0].misfit)
@@ -196,14 +198,14 @@ def _drawn(taken: shapes.Taken, watts: Floats, period_s: float, scale: float) ->
         step_s=period_s,
         edge=MEAN_EDGE,
         resolution_w=scale / SQRT12,
-        doubt=np.interp(t, taken.t, shapes.doubt(watts, taken.periods, period_s)),
+        variance_j2=np.interp(t, taken.t, shapes.variance_j2(watts, taken.periods, period_s)),
         holes=gaps(taken.t, max(_SAMPLE_HOLE_S, 5 * period_s), "sample"),
     )
 
 
-def _doubt(curve: Curve) -> Floats:
-    assert curve.doubt is not None
-    return curve.doubt
+def _variance_j2(curve: Curve) -> Floats:
+    assert curve.variance_j2 is not None
+    return curve.variance_j2
 
 
 def _moved(curve: Curve, fitted: shapes.Fitted, stamps: Floats) -> Curve:
@@ -213,7 +215,7 @@ def _moved(curve: Curve, fitted: shapes.Fitted, stamps: Floats) -> Curve:
         curve,
         t=curve.t + lag,
         lag_s=fitted.u_lag_s,
-        doubt=_doubt(curve) * fitted.scale,
+        variance_j2=_variance_j2(curve) * fitted.scale,
         holes=tuple(
             h._replace(t0=h.t0 + min(lag, 0.0), t1=h.t1 + max(lag, 0.0)) for h in curve.holes
         ),
@@ -227,18 +229,18 @@ def _extend_to_readings(curve: Curve, first: float, last: float) -> Curve:
     seconds = np.array([max(curve.t[0] - first, 0.0), max(last - curve.t[-1], 0.0)]) * NS
     ends = np.diff(curve.joules)[[0, -1]] / (np.maximum(np.diff(curve.t)[[0, -1]], 1.0) * NS)
     before, after = ends * seconds
-    doubt = None if curve.doubt is None else np.pad(curve.doubt, 1, mode="edge")
+    variance_j2 = None if curve.variance_j2 is None else np.pad(curve.variance_j2, 1, mode="edge")
     return replace(
         curve,
         t=np.concatenate([[min(first, curve.t[0] - 1)], curve.t, [max(last, curve.t[-1] + 1)]]),
         joules=np.concatenate(
             [[curve.joules[0] - before], curve.joules, [curve.joules[-1] + after]]
         ),
-        doubt=doubt,
+        variance_j2=variance_j2,
     )
 
 
-def _pairs(shape: Curve, ticks: Known | None) -> shapes.Pairs:
+def _pairs(shape: Curve, ticks: CounterTicks | None) -> shapes.Pairs:
     """Neighbouring ticks that tell something of the samples between them."""
     if ticks is None or len(ticks.t) < 2:
         return shapes.Pairs(np.zeros(0), np.zeros(0), np.zeros(0), 0.0)
@@ -248,11 +250,11 @@ def _pairs(shape: Curve, ticks: Known | None) -> shapes.Pairs:
     )
 
 
-def _jitter_s(ticks: Known) -> float:
+def _jitter_s(ticks: CounterTicks) -> float:
     return float(ticks.u.mean()) * NS
 
 
-def _comparable(shape: Curve, ticks: Known) -> np.typing.NDArray[np.bool_]:
+def _comparable(shape: Curve, ticks: CounterTicks) -> np.typing.NDArray[np.bool_]:
     """Between which neighbouring ticks the samples tell what the counter should have counted."""
     begin, end = ticks.t[:-1], ticks.t[1:]
     good: np.typing.NDArray[np.bool_] = end - begin < _CLOSE_S * 1e9
@@ -263,39 +265,41 @@ def _comparable(shape: Curve, ticks: Known) -> np.typing.NDArray[np.bool_]:
     return good
 
 
-def punctual(ticks: Known, shape: Curve) -> Known:
-    """The ticks without those that came late, as the samples on both sides of them tell."""
+def punctual(ticks: CounterTicks, shape: Curve) -> CounterTicks:
+    """The ticks without late ones; the samples on both sides show which are late."""
     if len(ticks.t) < _ENOUGH:
         return ticks
     pairs = shapes.Pairs(ticks.t[:-1], ticks.t[1:], np.diff(grown(ticks)), _jitter_s(ticks))
-    late = shapes.late(shape.t, shape.joules, _doubt(shape), pairs, shape.step_s)
+    late = shapes.late(shape.t, shape.joules, _variance_j2(shape), pairs, shape.step_s)
     good = _comparable(shape, ticks)
     keep = np.ones(len(ticks.t), bool)
     keep[1:-1] = ~(late & good[:-1] & good[1:])
     return ticks._replace(t=ticks.t[keep], u=ticks.u[keep], raw=ticks.raw[keep])
 
 
-def combined(ticks: Known, shape: Curve, unknown: tuple[Hole, ...]) -> Curve | None:
+def combined(ticks: CounterTicks, shape: Curve, unknown: tuple[Hole, ...]) -> Curve | None:
     """The samples' curve, stretched between each two ticks to the counter's difference."""
     inside = (ticks.t >= shape.t[0]) & (ticks.t <= shape.t[-1])
     if np.count_nonzero(inside) < 2:
         return None
     ticks = ticks._replace(t=ticks.t[inside], u=ticks.u[inside], raw=ticks.raw[inside])
-    known, drawn = grown(ticks), np.interp(ticks.t, shape.t, shape.joules)
-    ratio = (known[-1] - known[0]) / (drawn[-1] - drawn[0])
+    at_ticks, drawn = grown(ticks), np.interp(ticks.t, shape.t, shape.joules)
+    ratio = (at_ticks[-1] - at_ticks[0]) / (drawn[-1] - drawn[0])
     if not _AGREEMENT[0] < ratio < _AGREEMENT[1]:
         return None
     t = np.union1d(shape.t, ticks.t)
     return replace(
         shape,
         t=t,
-        joules=_rescale_to_ticks(np.interp(t, shape.t, shape.joules), drawn, known, float(ratio)),
+        joules=_rescale_to_ticks(
+            np.interp(t, shape.t, shape.joules), drawn, at_ticks, float(ratio)
+        ),
         method="counter+samples",
         resolution_j=ticks.scale / np.sqrt(6),
         resolution_w=0.0,
         holes=(*unknown, *_to_ticks(shape.holes, ticks.t)),
         ticks=Ticks(ticks.t, ticks.u, ticks.common),
-        doubt=np.interp(t, shape.t, _doubt(shape)),
+        variance_j2=np.interp(t, shape.t, _variance_j2(shape)),
     )
 
 
@@ -304,22 +308,22 @@ def _to_ticks(holes: tuple[Hole, ...], t: Floats) -> tuple[Hole, ...]:
 
     Where readings were made, and are not believed, that sum is known all the same.
     """
-    found = []
+    stretched = []
     for hole in holes:
         before, after = t[t <= hole.t0], t[t >= hole.t1]
         begin = float(before[-1]) if len(before) else -math.inf
         end = float(after[0]) if len(after) else math.inf
-        known = hole.doubted and math.isfinite(begin) and end - begin < _BRIDGE_NS
-        found.append(hole._replace(t0=begin, t1=end, bridged=known))
-    return tuple(found)
+        is_bridged = hole.doubted and math.isfinite(begin) and end - begin < _BRIDGE_NS
+        stretched.append(hole._replace(t0=begin, t1=end, bridged=is_bridged))
+    return tuple(stretched)
 
 
-def _rescale_to_ticks(shape: Floats, drawn: Floats, known: Floats, ratio: float) -> Floats:
+def _rescale_to_ticks(shape: Floats, drawn: Floats, counter_j: Floats, ratio: float) -> Floats:
     """Energy (J) at each point of the shape: through every tick, by ``ratio`` outside of them."""
-    joules = np.interp(shape, drawn, known)
+    joules = np.interp(shape, drawn, counter_j)
     before, after = shape < drawn[0], shape > drawn[-1]
-    joules[before] = known[0] + (shape[before] - drawn[0]) * ratio
-    joules[after] = known[-1] + (shape[after] - drawn[-1]) * ratio
+    joules[before] = counter_j[0] + (shape[before] - drawn[0]) * ratio
+    joules[after] = counter_j[-1] + (shape[after] - drawn[-1]) * ratio
     result: Floats = joules - joules[0]
     return result
 

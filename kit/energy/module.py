@@ -20,7 +20,7 @@ from kit.core.units import NS, QUANTITIES
 from kit.energy.curve import Curve, Floats
 from kit.energy.doubts import Doubt
 from kit.energy.reason import Reason
-from kit.energy.ticks import Known
+from kit.energy.ticks import CounterTicks
 from kit.energy.views import QUANTITY
 from kit.record.samples import Samples, Series
 
@@ -48,7 +48,7 @@ class Covered(NamedTuple):
 def covered(
     device: MeterDevice,
     samples: Samples,
-    ticks: Known | None,
+    ticks: CounterTicks | None,
     grown: Floats,
     power: Mapping[str, Curve],
 ) -> Covered:
@@ -77,14 +77,14 @@ def covered(
         return Covered({}, ())
     seconds = (end - begin) * NS
     mean_w = {n: float(np.diff(np.interp([begin, end], *v))[0]) / seconds for n, v in views.items()}
-    found = {name: _nearer(watts, gpu_w, module_w) for name, watts in mean_w.items()}
+    nearer = {name: _nearer(watts, gpu_w, module_w) for name, watts in mean_w.items()}
     span = (int(begin), int(end))
     doubts = tuple(
         _doubt(device.device, name, cover, mean_w[name], gpu_w, module_w, span)
-        for name, cover in found.items()
+        for name, cover in nearer.items()
         if cover != "gpu"
     )
-    return Covered(found, doubts)
+    return Covered(nearer, doubts)
 
 
 def _own(device: MeterDevice, samples: Samples) -> Series | None:
@@ -122,8 +122,8 @@ def _doubt(
     module_w: float,
     span: tuple[int, int],
 ) -> Doubt:
-    known = cover == "module"
-    code = "covers_module" if known else "cover_unknown"
+    is_known = cover == "module"
+    code = "covers_module" if is_known else "cover_unknown"
     reason = Reason(code, watts=watts, gpu_w=gpu_w, module_w=module_w)
     instead = Reason("own_power")
-    return Doubt(device, QUANTITY[view], reason, instead, 0, 0, (span,), settled=known)
+    return Doubt(device, QUANTITY[view], reason, instead, 0, 0, (span,), settled=is_known)

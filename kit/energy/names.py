@@ -8,7 +8,7 @@ is not known, as in a damaged archive, is shown unchanged.
 from __future__ import annotations
 
 from kit.energy import scopes
-from kit.energy.scopes.base import Name
+from kit.energy.scopes.contract import Name
 
 SCOPES = {name: scope.title for name, scope in scopes.SCOPES.items()}
 COMPARATORS = {name: scope.title for name, scope in scopes.COMPARATORS.items()}
@@ -73,5 +73,5 @@ def rank(scope: str) -> int:
 
 
 def _of(names: dict[str, Name], name: str, short: bool) -> str:
-    known = names.get(name, Name(name, name))
-    return known.short if short else known.full
+    entry = names.get(name, Name(name, name))
+    return entry.short if short else entry.full

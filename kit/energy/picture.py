@@ -100,7 +100,7 @@ class Curve(NamedTuple):
 
 
 def curve_of(letter: str, records: RunRecords) -> Curve | None:
-    """The power of the run's best scope, its devices added up; None where nothing tells power.
+    """The power of the run's best scope, its devices added up; None without any power.
 
     Time 0 is the start of the first measured block, or of the run where none was reached.
     """
@@ -126,9 +126,9 @@ def _added(series: Sequence[tuple[Ints, Floats]]) -> tuple[Ints, Floats]:
     if len(series) == 1:
         return series[0]
     begin, end = max(t[0] for t, _ in series), min(t[-1] for t, _ in series)
-    t = np.unique(np.concatenate([each for each, _ in series]))
+    t = np.unique(np.concatenate([times for times, _ in series]))
     t = t[(t >= begin) & (t <= end)]
-    summed: Floats = np.sum([watts[np.searchsorted(each, t)] for each, watts in series], axis=0)
+    summed: Floats = np.sum([watts[np.searchsorted(times, t)] for times, watts in series], axis=0)
     return t, summed
 
 
@@ -154,5 +154,5 @@ def thinned(t: Any, values: Any, most: int) -> tuple[Any, Any]:
 def _extremes(part: Any) -> list[int]:
     """Where the least and the greatest are, and the first hole, if there is one."""
     unknown = np.isnan(part)
-    found = [np.where(unknown, np.inf, part).argmin(), np.where(unknown, -np.inf, part).argmax()]
-    return [int(at) for at in [*found, *np.flatnonzero(unknown)[:1]]]
+    places = [np.where(unknown, np.inf, part).argmin(), np.where(unknown, -np.inf, part).argmax()]
+    return [int(at) for at in [*places, *np.flatnonzero(unknown)[:1]]]

@@ -76,7 +76,7 @@ class Estimate(NamedTuple):
 
 
 class PerToken(NamedTuple):
-    """What `per_token` found.
+    """The result of `per_token`.
 
     Attributes:
         prefill: J per prompt token.
@@ -99,7 +99,7 @@ class PerToken(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why these windows do not tell prefill from decode."""
+    """Why prefill and decode cannot be separated in these windows."""
 
     reason: Reason
 
@@ -135,7 +135,7 @@ def per_token(
         values = np.append(values, power)
         covariance = np.pad(covariance, (0, 1))
         covariance[2, 2] = u_power**2
-    return _told(work, by, values, covariance, fitted, _condition(columns))
+    return _per_token(work, by, values, covariance, fitted, _condition(columns))
 
 
 def over_launches(
@@ -159,12 +159,12 @@ def over_launches(
         )
         for left in range(len(launches))
     ]
-    told = [found for found in without if isinstance(found, PerToken)]
-    if len(told) < len(launches):
+    fits = [fit for fit in without if isinstance(fit, PerToken)]
+    if len(fits) < len(launches):
         return fitted
     return fitted._replace(
-        prefill=_jackknifed(fitted.prefill, [found.prefill.value for found in told]),
-        decode=_jackknifed(fitted.decode, [found.decode.value for found in told]),
+        prefill=_jackknifed(fitted.prefill, [fit.prefill.value for fit in fits]),
+        decode=_jackknifed(fitted.decode, [fit.decode.value for fit in fits]),
         launches=len(launches),
     )
 
@@ -199,7 +199,7 @@ def _fit(columns: Floats, joules: Floats, u: Floats) -> _Fit:
     return _Fit(values, covariance, operator, scatter if weighted else math.nan, df)
 
 
-def _told(
+def _per_token(
     work: Sequence[Work],
     by: str,
     values: Floats,
@@ -262,11 +262,11 @@ def _collinear(columns: Floats, names: Sequence[str]) -> Reason:
     condition = _condition(columns)
     # Of columns that are all but parallel it is rounding alone, and another on every machine.
     is_told = condition < _TOLD_CONDITION
-    found = Reason(
+    reason = Reason(
         "collinear",
         columns=tuple(names if by_baseline else names[:2]),
         condition=condition if is_told else None,
         beyond=None if is_told else _TOLD_CONDITION,
         most=MOST_CONDITION,
     )
-    return Reason("collinear_with_baseline", reason=found) if by_baseline else found
+    return Reason("collinear_with_baseline", reason=reason) if by_baseline else reason

@@ -18,7 +18,7 @@ from kit.core.units import NS
 from kit.energy import scopes
 from kit.energy.curve import SQRT3, Sensor
 from kit.energy.reason import Reason
-from kit.energy.scopes.base import Growth, Scope
+from kit.energy.scopes.contract import Growth, Scope
 from kit.energy.value import EnergyValue
 
 LIVE_S = 0.5
@@ -78,7 +78,7 @@ class RunningSum:
             self._grow((t - self._from[0]) * NS, raw)
 
     def interrupt(self) -> None:
-        """Nobody knows what comes until the next reading."""
+        """Count nothing up to the next reading: what lies between is unknown."""
         self.latest = self._from = None
         self.since_hole = Stretch()
         self.holes += 1
@@ -135,10 +135,10 @@ def source_of(device: MeterDevice) -> Source | None:
 
 def sum_of(device: MeterDevice) -> RunningSum | None:
     """A running sum of a device; None where it has none."""
-    found = source_of(device)
-    if found is None:
+    source = source_of(device)
+    if source is None:
         return None
-    return RunningSum(found.quantity, found.facts, found.scope.growth[found.quantity])
+    return RunningSum(source.quantity, source.facts, source.scope.growth[source.quantity])
 
 
 class Window:
@@ -174,7 +174,7 @@ class Window:
             )
 
     def close(self, t1: int) -> None:
-        """The window ends at ``t1`` (ns); the next live event tells its energy."""
+        """The window ends at ``t1`` (ns); the next live event completes its energy."""
         self._closed_at = t1
 
     def of(self, scope: str, facts: Mapping[str, QuantityFacts]) -> EnergyValue:
@@ -202,22 +202,22 @@ def so_far(
         live_s: time between two live events, s.
     """
     of = scopes.SCOPES[scope]
-    found = {d: of.corrected(facts[d], joules[d], seconds) for d in facts}
+    corrected = {d: of.corrected(facts[d], joules[d], seconds) for d in facts}
     terms = {
-        "edge": math.hypot(*(j / seconds * live_s / 2 / SQRT3 * SQRT2 for j in found.values()))
+        "edge": math.hypot(*(j / seconds * live_s / 2 / SQRT3 * SQRT2 for j in corrected.values()))
     }
-    for device, energy in found.items():
+    for device, energy in corrected.items():
         for name, error in _errors(of.sensor(facts[device]), energy, seconds).items():
             terms[name] = terms.get(name, 0.0) + error  # one make's errors are shared
     return EnergyValue(
         scope=scope,
         status="estimated" if of.status == "estimated" else "measured",
-        joules=sum(found.values()),
+        joules=sum(corrected.values()),
         u_reading=terms["edge"],
         u_sensor=math.hypot(*(error for name, error in terms.items() if name != "edge")),
         terms={name: error for name, error in terms.items() if error > 0},
         method=METHOD,
-        devices=found,
+        devices=corrected,
     )
 
 

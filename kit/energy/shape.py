@@ -1,4 +1,4 @@
-"""Power samples as the shape of a curve: when each was truly taken, and how far that is in doubt.
+"""When each power sample was taken, and how uncertain that is: the course of a curve.
 
 A driver takes its samples on a period as steady as a clock, but stamps one late whenever it was
 busy: on an H200 every fifth by 10 ms, because it publishes the energy counter just then. Held from
@@ -93,8 +93,8 @@ def _phase(t: Floats, period: float) -> Floats:
     """
     blocks = np.array_split(np.arange(len(t)), max(1, len(t) // _BLOCK))
     middles = np.array([t[block].mean() for block in blocks])
-    found = np.array([_mode(np.mod(t[block], period) / period) for block in blocks])
-    turns = np.unwrap(found, period=1.0)
+    phases = np.array([_mode(np.mod(t[block], period) / period) for block in blocks])
+    turns = np.unwrap(phases, period=1.0)
     phase: Floats = np.interp(t, middles, turns) * period
     return phase
 
@@ -116,8 +116,8 @@ def _distinct(number: Floats) -> Floats:
     return number
 
 
-def doubt(watts: Floats, periods: Floats, period_s: float) -> Floats:
-    """Variance of the energy up to each sample (J²), by what its time leaves open.
+def variance_j2(watts: Floats, periods: Floats, period_s: float) -> Floats:
+    """Variance of the energy up to each sample (J²), from the uncertainty of its time.
 
     Each change of power lies within some milliseconds of where it seems to be, and anywhere in
     the time of a sample that is missing. Shape ``(n,)`` for ``n`` samples.
@@ -128,12 +128,12 @@ def doubt(watts: Floats, periods: Floats, period_s: float) -> Floats:
 
 
 class Fitted(NamedTuple):
-    """How the shape goes with the counter.
+    """How well the samples fit the counter.
 
     Attributes:
         lag_s: by how much the counter comes later, s.
         u_lag_s: standard uncertainty of that.
-        scale: factor on the variance of `doubt` that explains how far the two differ.
+        scale: factor on the variance of `variance_j2` that explains how far the two differ.
         misfit: mean square of their differences, J².
         pairs: how many pairs of ticks told it.
     """
@@ -170,7 +170,7 @@ def fit(t: Floats, joules: Floats, variance: Floats, pairs: Pairs, period_s: flo
     Args:
         t: the shape's points (ns). Shape ``(n,)``.
         joules: the shape's energy at them.
-        variance: what is in doubt up to each (J²), see `doubt`.
+        variance: the variance up to each (J²), see `variance_j2`.
         pairs: what the counter says.
         period_s: of the samples.
     """
@@ -178,17 +178,17 @@ def fit(t: Floats, joules: Floats, variance: Floats, pairs: Pairs, period_s: flo
     if count < 2:
         return Fitted(0.0, LAG_PRIOR_S, 1.0, 0.0, count)
     steps = np.diff([np.interp(x, t, variance) for x in (pairs.begin, pairs.end)], axis=0)[0]
-    known = _known(t, joules, pairs, period_s)
+    tick_variance = _variance(t, joules, pairs, period_s)
     lags = np.linspace(-_MOST_LAG_S, _MOST_LAG_S, _LAG_STEPS)
     scale, rest = 1.0, np.zeros(count)
     for _ in range(_ROUNDS):
-        expected = scale * steps + known
+        expected = scale * steps + tick_variance
         weights = _student_t_weights(rest**2 / expected) / expected
         costs = np.array([_cost(t, joules, pairs, weights, lag) for lag in lags])
         costs += (lags / LAG_PRIOR_S) ** 2
         lag, u_lag = _lowest(lags, costs)
         rest = _differences(t, joules, pairs, weights, lag)
-        scale = _scale(rest, steps, known, scale)
+        scale = _scale(rest, steps, tick_variance, scale)
     misfit = float(np.mean(rest**2))
     return Fitted(-lag, max(u_lag, _LEAST_LAG_S), scale, misfit, count)
 
@@ -224,17 +224,17 @@ def _lowest(lags: Floats, costs: Floats) -> tuple[float, float]:
     return lag, 1 / math.sqrt(second)
 
 
-def _scale(rest: Floats, steps: Floats, known: Floats, before: float) -> float:
+def _scale(rest: Floats, steps: Floats, variance: Floats, before: float) -> float:
     """How much larger the differences are than expected, drawn to 1 where few ticks tell it.
 
     A pair counts by how much of its expected variance is the shape's: one between which the power
     never changed says nothing.
     """
-    told = steps / (steps + known)
-    heavy = _student_t_weights(rest**2 / (before * steps + known))
-    ratio = heavy * np.maximum(rest**2 - known, 0.0) / (steps + known)
+    factors = steps / (steps + variance)
+    heavy = _student_t_weights(rest**2 / (before * steps + variance))
+    ratio = heavy * np.maximum(rest**2 - variance, 0.0) / (steps + variance)
     total = float(ratio.sum()) + _PRIOR_TICKS
-    return max(_LEAST_SCALE, total / (float(told.sum()) + _PRIOR_TICKS))
+    return max(_LEAST_SCALE, total / (float(factors.sum()) + _PRIOR_TICKS))
 
 
 def late(
@@ -248,7 +248,7 @@ def late(
     drawn = np.diff([np.interp(x, t, joules) for x in (pairs.begin, pairs.end)], axis=0)[0]
     steps = np.diff([np.interp(x, t, variance) for x in (pairs.begin, pairs.end)], axis=0)[0]
     rest = pairs.joules - drawn * pairs.joules.sum() / max(float(drawn.sum()), 1e-12)
-    expected = steps + _known(t, joules, pairs, period_s)
+    expected = steps + _variance(t, joules, pairs, period_s)
     before, after = rest[:-1], -rest[1:]
     sure = (before + after) ** 2 > _SURE**2 * (expected[:-1] + expected[1:])
     alike = (np.minimum(before, after) > 0.4 * np.maximum(before, after)) & (before > 0)
@@ -260,13 +260,13 @@ def late(
     return result
 
 
-def _known(t: Floats, joules: Floats, pairs: Pairs, period_s: float) -> Floats:
+def _variance(t: Floats, joules: Floats, pairs: Pairs, period_s: float) -> Floats:
     """Variance of the differences by the ticks' own times, and by steps of power about them."""
-    found = np.full(len(pairs.joules), 1e-6)
+    variance = np.full(len(pairs.joules), 1e-6)
     for tick in (pairs.begin, pairs.end):
         before, here, after = (_power(t, joules, tick + s * period_s * 1e9) for s in (-1, 0, 1))
-        found += (pairs.u * here) ** 2 + ((after - before) * period_s * MEAN_EDGE) ** 2
-    return found
+        variance += (pairs.u * here) ** 2 + ((after - before) * period_s * MEAN_EDGE) ** 2
+    return variance
 
 
 def _power(t: Floats, joules: Floats, at: Floats) -> Floats:

@@ -83,7 +83,7 @@ class Steady(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Criterion(NamedTuple):
-    """What one criterion says: a status, why, and whether it can never say more of this card."""
+    """The result of one criterion: status, reason, and whether this card can never give another."""
 
     status: Status
     reason: Reason | None = None
@@ -95,16 +95,16 @@ STEADY = Criterion("steady")
 
 def judge(device: MeterDevice, samples: Samples, t0: int, t1: int, rule: Rule) -> Steady:
     """The judgement of one GPU over ``[t0, t1)`` (ns)."""
-    seen = _see(device, samples, t0, t1)
-    told = _told(seen, (t1 - t0) * NS, rule)
+    evidence = _evidence(device, samples, t0, t1)
+    criteria = _criteria(evidence, (t1 - t0) * NS, rule)
     return Steady(
-        status=_worst(told),
-        reasons=tuple(t.reason for t in told if t.reason),
+        status=_worst(criteria),
+        reasons=tuple(t.reason for t in criteria if t.reason),
         window_s=(t1 - t0) * NS,
-        temperature_c_per_min=seen.temperature,
-        power_percent_per_min=seen.power,
-        power_w=seen.power_w if seen.power else None,
-        event_reasons=tuple(seen.masks),
+        temperature_c_per_min=evidence.temperature,
+        power_percent_per_min=evidence.power,
+        power_w=evidence.power_w if evidence.power else None,
+        event_reasons=tuple(evidence.masks),
     )
 
 
@@ -113,11 +113,11 @@ def may_settle(device: MeterDevice, samples: Samples, t0: int, t1: int, rule: Ru
 
     It cannot where all is steady but for the event reasons of a card that never tells them.
     """
-    told = _told(_see(device, samples, t0, t1), (t1 - t0) * NS, rule)
-    return any(t.status != "steady" and not t.for_good for t in told)
+    criteria = _criteria(_evidence(device, samples, t0, t1), (t1 - t0) * NS, rule)
+    return any(t.status != "steady" and not t.for_good for t in criteria)
 
 
-class _Seen(NamedTuple):
+class _Evidence(NamedTuple):
     """What a window shows of a GPU; of readings of a part of it ``lacks`` says so."""
 
     temperature: Slope | None
@@ -128,13 +128,13 @@ class _Seen(NamedTuple):
     held: list[Criterion]
 
 
-def _see(device: MeterDevice, samples: Samples, t0: int, t1: int) -> _Seen:
+def _evidence(device: MeterDevice, samples: Samples, t0: int, t1: int) -> _Evidence:
     power = _power_read(device, samples, t0, t1)
     slope, watts = _power(samples.get(device.device, power), t0, t1)
     read = (("temperature", _TEMPERATURE), ("power", power), ("event_reasons", _MASK))
     lacks = [_covered(what, device, samples, name, t0, t1) for what, name in read]
     masks = _masks(samples.get(device.device, _MASK), t0, t1)
-    return _Seen(
+    return _Evidence(
         temperature=_slope(_within(samples.get(device.device, _TEMPERATURE), t0, t1)),
         power=slope,
         power_w=watts,
@@ -144,24 +144,26 @@ def _see(device: MeterDevice, samples: Samples, t0: int, t1: int) -> _Seen:
     )
 
 
-def _told(seen: _Seen, seconds: float, rule: Rule) -> list[Criterion]:
+def _criteria(evidence: _Evidence, seconds: float, rule: Rule) -> list[Criterion]:
     """The verdict of each criterion; one that says steady may carry no reason."""
-    told = [
-        _judged("temperature", seen.temperature, rule.temperature_c_per_min, "°C/min"),
-        _judged("power", seen.power, rule.power_percent_per_min, "%/min"),
-        *seen.lacks,
-        *seen.held,
+    criteria = [
+        _judged("temperature", evidence.temperature, rule.temperature_c_per_min, "°C/min"),
+        _judged("power", evidence.power, rule.power_percent_per_min, "%/min"),
+        *evidence.lacks,
+        *evidence.held,
     ]
-    if len(seen.masks) > 1:
-        told.append(Criterion("not_steady", Reason("reasons_changed", masks=len(seen.masks))))
+    if len(evidence.masks) > 1:
+        criteria.append(
+            Criterion("not_steady", Reason("reasons_changed", masks=len(evidence.masks)))
+        )
     if seconds < rule.window_s:
         brief = Reason("judged_briefly", window_s=seconds, least_s=rule.window_s)
-        told.append(Criterion("unknown", brief))
-    return told
+        criteria.append(Criterion("unknown", brief))
+    return criteria
 
 
-def _worst(told: list[Criterion]) -> Status:
-    statuses = {t.status for t in told}
+def _worst(criteria: list[Criterion]) -> Status:
+    statuses = {t.status for t in criteria}
     if "not_steady" in statuses:
         return "not_steady"
     return "unknown" if "unknown" in statuses else "steady"
@@ -170,10 +172,10 @@ def _worst(told: list[Criterion]) -> Status:
 def _judged(what: str, slope: Slope | None, limit: float, unit: str) -> Criterion:
     if slope is None:
         return Criterion("unknown", Reason("few_readings", what=what))
-    told = Reason("slope", what=what, slope=slope.value, u=slope.u, unit=unit, limit=limit)
+    reason = Reason("slope", what=what, slope=slope.value, u=slope.u, unit=unit, limit=limit)
     if abs(slope.value) - 2 * slope.u > limit:
-        return Criterion("not_steady", told)
-    return STEADY if max(abs(slope.value), 2 * slope.u) <= limit else Criterion("unknown", told)
+        return Criterion("not_steady", reason)
+    return STEADY if max(abs(slope.value), 2 * slope.u) <= limit else Criterion("unknown", reason)
 
 
 # --- what was read ---------------------------------------------------------------------------
@@ -198,8 +200,8 @@ def _span_s(device: MeterDevice, quantity: str, t: Floats) -> float:
     steps = np.diff(t)
     usual = float(np.median(steps)) if len(steps) else 0.0
     period_s = seconds_or(device.facts(quantity).poll_s, usual)
-    whole = steps <= max(_SHORTEST_HOLE_S, _HOLE_PERIODS * period_s)
-    return float(steps[whole].sum()) + period_s
+    is_continuous = steps <= max(_SHORTEST_HOLE_S, _HOLE_PERIODS * period_s)
+    return float(steps[is_continuous].sum()) + period_s
 
 
 def _power(series: Series | None, t0: int, t1: int) -> tuple[Slope | None, float]:
@@ -214,8 +216,8 @@ def _power(series: Series | None, t0: int, t1: int) -> tuple[Slope | None, float
 def _power_read(device: MeterDevice, samples: Samples, t0: int, t1: int) -> str:
     """Of the power readings that tell a slope, the best that spans the window, or else the best."""
     able = [q for q in _POWERS if _power(samples.get(device.device, q), t0, t1)[0]]
-    whole = [q for q in able if _covered("power", device, samples, q, t0, t1) is STEADY]
-    return next(iter([*whole, *able]), _POWERS[0])
+    covered = [q for q in able if _covered("power", device, samples, q, t0, t1) is STEADY]
+    return next(iter([*covered, *able]), _POWERS[0])
 
 
 # --- why clocks were held down ---------------------------------------------------------------
@@ -245,8 +247,8 @@ def _held(quantity: str, series: Series | None, t0: int, t1: int) -> Criterion:
     if held_s == 0:
         return STEADY
     code = "held_evenly" if (even := _even(t, ns)) else "held_unevenly"
-    told = Reason(code, quantity=quantity, held_s=held_s, window_s=float(t[-1] - t[0]))
-    return Criterion("steady" if even else "not_steady", told)
+    reason = Reason(code, quantity=quantity, held_s=held_s, window_s=float(t[-1] - t[0]))
+    return Criterion("steady" if even else "not_steady", reason)
 
 
 def _even(t: Floats, ns: Floats) -> bool:

@@ -1,4 +1,4 @@
-"""When an energy counter ticked, and what it said then.
+"""When an energy counter changed (its ticks), and its value from then on.
 
 A read takes milliseconds and comes at any moment, so that a change of the value only brackets its
 tick. But counters tick on a period as steady as a clock (an H200's is 100.00 ms; 527 ticks fit one
@@ -35,7 +35,7 @@ _MJ = QUANTITIES["gpu_energy"].scale
 _GRID, _ZOOMS, _FEW_SLOPES = 101, 3, 12
 
 
-class Known(NamedTuple):
+class CounterTicks(NamedTuple):
     """Ticks of a counter.
 
     Attributes:
@@ -67,22 +67,22 @@ class _Line(NamedTuple):
     error: float
 
 
-def known_ticks(series: Series, period_s: float, scale: float = _MJ) -> Known:
-    """The ticks that the readings tell.
+def known_ticks(series: Series, period_s: float, scale: float = _MJ) -> CounterTicks:
+    """The ticks that follow from the readings.
 
     Args:
         period_s: their period within a few percent, s.
         scale: joules in one step of the raw value.
     """
-    return _known(series, period_s)._replace(scale=scale)
+    return _from_brackets(series, period_s)._replace(scale=scale)
 
 
-def _known(series: Series, period_s: float) -> Known:
+def _from_brackets(series: Series, period_s: float) -> CounterTicks:
     steps = np.diff(series.raw)
     resets = tuple((int(series.t0[i]), int(series.t1[i + 1])) for i in np.flatnonzero(steps < 0))
     changed = np.flatnonzero(steps > 0)
     if not len(changed):
-        return Known(np.zeros(0), np.zeros(0), 0.0, series.raw[:0], resets, period_s * 1e9)
+        return CounterTicks(np.zeros(0), np.zeros(0), 0.0, series.raw[:0], resets, period_s * 1e9)
     low = series.t0[changed].astype(np.float64)
     high = series.t1[changed + 1].astype(np.float64)
     # Between two bursts the counter ticked at a time that nobody saw.
@@ -91,12 +91,14 @@ def _known(series: Series, period_s: float) -> Known:
     low, high, raw = low[narrow], high[narrow], series.raw[changed + 1][narrow]
     numbers, period = _numbered(low, high, period_s * 1e9)
     lines = _lines(low, high, numbers, period)
-    told = _every(series, lines) if lines else None
-    if lines is None or told is None:
+    times = _every(series, lines) if lines else None
+    if lines is None or times is None:
         t, u = (low + high) / 2, np.maximum((high - low) / SQRT12, _JITTER_NS)
-        return Known(*_ascending(t, u, raw), resets=resets, period_ns=period)
+        return CounterTicks(*_ascending(t, u, raw), resets=resets, period_ns=period)
     error = max(line.error for _, line in lines)
-    return Known(told[0], np.full(len(told[0]), _JITTER_NS), error, told[1], resets, period)
+    return CounterTicks(
+        times[0], np.full(len(times[0]), _JITTER_NS), error, times[1], resets, period
+    )
 
 
 def _ascending(t: Floats, u: Floats, raw: Ints) -> tuple[Floats, Floats, float, Ints]:
@@ -112,18 +114,18 @@ def _numbered(low: Floats, high: Floats, period: float) -> tuple[Floats, float]:
     """
     middles, sigma = (low + high) / 2, float((high - low).mean()) / SQRT12
     numbers = np.zeros(len(middles))
-    known, at, error = 1, float(middles[0]), _GUESS_ERROR
-    while known < len(middles):
-        more = slice(known, max(known + 1, int(known * 1.25)))
-        numbers[more] = numbers[known - 1] + np.round((middles[more] - at) / period)
-        known = min(more.stop, len(middles))
-        fit = slice(max(0, known - _LONGEST), known)
-        span = float(numbers[known - 1] - numbers[fit.start])
-        better = sigma * SQRT12 / (math.sqrt(known - fit.start) * max(span, 1e-9) * period)
+    stop, at, error = 1, float(middles[0]), _GUESS_ERROR
+    while stop < len(middles):
+        more = slice(stop, max(stop + 1, int(stop * 1.25)))
+        numbers[more] = numbers[stop - 1] + np.round((middles[more] - at) / period)
+        stop = min(more.stop, len(middles))
+        fit = slice(max(0, stop - _LONGEST), stop)
+        span = float(numbers[stop - 1] - numbers[fit.start])
+        better = sigma * SQRT12 / (math.sqrt(stop - fit.start) * max(span, 1e-9) * period)
         if better < error:
             period, error = float(np.polyfit(numbers[fit], middles[fit], 1)[0]), better
         first = float((middles[fit] - period * numbers[fit]).mean())
-        at = first + period * float(numbers[known - 1])
+        at = first + period * float(numbers[stop - 1])
     return numbers, period
 
 
@@ -138,18 +140,18 @@ def _lines(
     parts = -(-len(low) // _LONGEST)
     marks = np.linspace(0, len(low), parts + 1).astype(int).tolist()
     waiting = [slice(a, b) for a, b in pairwise(marks)][::-1]
-    found: list[tuple[float, _Line]] = []
+    lines: list[tuple[float, _Line]] = []
     while waiting:
         part = waiting.pop()
         line = _line(low[part], high[part], numbers[part], period)
         middle = (part.start + part.stop) // 2
         if line is not None:
-            found.append((float(high[part][-1]), line))
+            lines.append((float(high[part][-1]), line))
         elif middle - part.start >= _FEWEST:
             waiting += [slice(middle, part.stop), slice(part.start, middle)]
         else:
             return None
-    return found
+    return lines
 
 
 def _line(low: Floats, high: Floats, numbers: Floats, period: float) -> _Line | None:
@@ -158,24 +160,24 @@ def _line(low: Floats, high: Floats, numbers: Floats, period: float) -> _Line | 
     A driver that was busy ticks 10 ms late: a few brackets that contradict all others are left
     out, those first without which the others have the most room.
     """
-    kept = np.ones(len(low), bool)
+    is_kept = np.ones(len(low), bool)
     for _ in range(1 + int(_MOST_LATE * len(low))):
-        if np.count_nonzero(kept) < _FEWEST or np.ptp(numbers[kept]) < _FEWEST:
+        if np.count_nonzero(is_kept) < _FEWEST or np.ptp(numbers[is_kept]) < _FEWEST:
             return None
-        line, tight = _line_of(low[kept], high[kept], numbers[kept] - numbers[0], period)
+        line, tight = _line_of(low[is_kept], high[is_kept], numbers[is_kept] - numbers[0], period)
         if line is not None:
             return line
-        places = np.flatnonzero(kept)[list(tight)]
-        rooms = [_room_without(low, high, numbers, kept, place) for place in places]
-        kept[places[int(np.argmax(rooms))]] = False
+        places = np.flatnonzero(is_kept)[list(tight)]
+        rooms = [_room_without(low, high, numbers, is_kept, place) for place in places]
+        is_kept[places[int(np.argmax(rooms))]] = False
     return None
 
 
 def _room_without(
-    low: Floats, high: Floats, numbers: Floats, kept: npt.NDArray[np.bool_], place: int
+    low: Floats, high: Floats, numbers: Floats, is_kept: npt.NDArray[np.bool_], place: int
 ) -> float:
     """The most room that any line has among the brackets that are kept, but for one."""
-    rest = kept.copy()
+    rest = is_kept.copy()
     rest[place] = False
     slope, spread = _about(low[rest], high[rest], numbers[rest])
     slopes = slope + np.linspace(-spread, spread, _GRID)
@@ -248,8 +250,8 @@ def _every(series: Series, lines: list[tuple[float, _Line]]) -> tuple[Floats, In
         late = min(_LATE_NS, _LATE_SHARE * line.period)  # a read that soon may tell the old value
         clear = (begin[rows] > tick + margin + late) & (end[rows] < tick + line.period - margin)
         t[rows] = np.where(clear, tick, np.nan)
-    told = np.flatnonzero(~np.isnan(t))
-    if len(told) < 2:
+    places = np.flatnonzero(~np.isnan(t))
+    if len(places) < 2:
         return None
-    first = told[np.concatenate([[True], np.diff(t[told]) > 0.5 * lines[0][1].period])]
+    first = places[np.concatenate([[True], np.diff(t[places]) > 0.5 * lines[0][1].period])]
     return t[first], series.raw[first]

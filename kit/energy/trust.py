@@ -1,4 +1,4 @@
-"""One GPU's views held against one another: what is believed, and what is in doubt. Pure."""
+"""Compares one GPU's counter and power readings: what to believe, and what is in doubt. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kit.energy import views
 from kit.energy.curve import Curve, Floats, Hole
 from kit.energy.doubts import Doubt
 from kit.energy.reason import Reason
-from kit.energy.ticks import Known
+from kit.energy.ticks import CounterTicks
 
 Spans = Sequence[tuple[float, float]]
 
 
 class Trust(NamedTuple):
-    """What is believed.
+    """Which views of one GPU are believed.
 
     Attributes:
         rejected: views that are not believed at all.
@@ -36,12 +36,12 @@ class Trust(NamedTuple):
 def trusted(
     device: str,
     cap_w: float,
-    ticks: Known | None,
+    ticks: CounterTicks | None,
     grown: Floats,
     curves: Mapping[str, Curve],
     jumps: Spans,
 ) -> Trust:
-    """What to believe of one GPU.
+    """Decide which views of one GPU to believe.
 
     Args:
         grown: energy since the first tick (J). Shape as ``ticks.t``.
@@ -62,10 +62,10 @@ def trusted(
         wrong = views.runs(stretches.begin, stretches.end, broken) if counts else ()
         return Trust(names, wrong, (), doubts)
     usable = {k: v for k, v in stretches.joules.items() if k not in names}
-    found = views.contradicted(stretches._replace(joules=usable), cap_w)
-    counter = views.runs(stretches.begin, stretches.end, found.counter | broken)
-    samples = views.runs(stretches.begin, stretches.end, found.samples & ~broken)
-    shown = views.runs(stretches.begin, stretches.end, found.counter & ~broken)
+    contradictions = views.contradicted(stretches._replace(joules=usable), cap_w)
+    counter = views.runs(stretches.begin, stretches.end, contradictions.counter | broken)
+    samples = views.runs(stretches.begin, stretches.end, contradictions.samples & ~broken)
+    shown = views.runs(stretches.begin, stretches.end, contradictions.counter & ~broken)
     local = [_local(device, s, stretches, "counter", "samples") for s in shown]
     local += [_local(device, s, stretches, "samples", "counter") for s in samples]
     return Trust(names, counter, samples, (*doubts, *local))
@@ -82,19 +82,19 @@ def _of_power(
     pair = (curves["samples"], curves["average"])
     first, last = max(c.t[0] for c in pair), min(c.t[-1] for c in pair)
     begin, end = views.of_time(float(first), float(last), views.SLOW_STRETCH_S)
-    told = {n: views.energies(c, begin, end) for n, c in curves.items() if n not in names}
-    stretches = views.Stretches(begin, end, told)
-    found = views.apart(stretches, cap_w)
-    wrong = views.runs(begin, end, found.samples)
+    joules = {n: views.energies(c, begin, end) for n, c in curves.items() if n not in names}
+    stretches = views.Stretches(begin, end, joules)
+    contradictions = views.apart(stretches, cap_w)
+    wrong = views.runs(begin, end, contradictions.samples)
     local = [_local(device, s, stretches, "samples", "average") for s in wrong]
-    for span in views.runs(begin, end, found.undecided):
+    for span in views.runs(begin, end, contradictions.undecided):
         doubt = _local(device, span, stretches, "samples", "average")
         local.append(doubt._replace(instead=Reason("undecided"), dropped=False))
     return Trust(names, (), wrong, (*doubts, *local))
 
 
 def _stretches(
-    ticks: Known | None, grown: Floats, curves: Mapping[str, Curve]
+    ticks: CounterTicks | None, grown: Floats, curves: Mapping[str, Curve]
 ) -> views.Stretches | None:
     """What there is to compare, over stretches between ticks, or of a second."""
     if ticks is not None and len(ticks.t) > 1:
@@ -115,10 +115,10 @@ def _stretches(
 
 
 def _overlap(stretches: views.Stretches, spans: Spans) -> views.Bools:
-    found = np.zeros(len(stretches.begin), bool)
+    overlaps = np.zeros(len(stretches.begin), bool)
     for a, b in spans:
-        found |= (stretches.begin < b) & (stretches.end > a)
-    return found
+        overlaps |= (stretches.begin < b) & (stretches.end > a)
+    return overlaps
 
 
 def _without(stretches: views.Stretches, broken: views.Bools) -> views.Stretches:
@@ -143,12 +143,12 @@ def _local(
     device: str, span: tuple[float, float], stretches: views.Stretches, lost: str, believed: str
 ) -> Doubt:
     inside = (stretches.begin >= span[0]) & (stretches.end <= span[1])
-    said = {n: float(np.nansum(stretches.joules[n][inside])) for n in (lost, believed)}
+    joules = {n: float(np.nansum(stretches.joules[n][inside])) for n in (lost, believed)}
     reason = Reason(
         "view_differs",
         seconds=float(span[1] - span[0]) * 1e-9,
-        joules=said[lost],
-        believed_j=said[believed],
+        joules=joules[lost],
+        believed_j=joules[believed],
         believed=believed,
     )
     spans = ((int(span[0]), int(span[1])),)
@@ -162,9 +162,9 @@ def holes(spans: Spans, view: str) -> tuple[Hole, ...]:
 
 
 def explained(curve: Curve, dropped: Sequence[Doubt]) -> Curve:
-    """A curve whose holes say that impossible readings lay in them, where these did."""
+    """The curve, with impossible readings as the reason of the holes in which they lay."""
 
-    def known(hole: Hole) -> Hole:
+    def with_reason(hole: Hole) -> Hole:
         why = next((d.reason for d in dropped if d.touches(hole.t0, hole.t1)), None)
         if why is None:
             return hole
@@ -172,4 +172,4 @@ def explained(curve: Curve, dropped: Sequence[Doubt]) -> Curve:
             reason=Reason("unbelieved", hole=hole.reason, reason=why), doubted=True
         )
 
-    return replace(curve, holes=tuple(known(h) for h in curve.holes)) if dropped else curve
+    return replace(curve, holes=tuple(with_reason(h) for h in curve.holes)) if dropped else curve

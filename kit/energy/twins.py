@@ -1,4 +1,4 @@
-"""Two zones that show one counter, seen from how they move over a whole run. Pure.
+"""Finds zones that show the same counter, from their course over a run. Pure.
 
 Names do not say it: the kernel may list a package twice, by two drivers or two names. One counter's
 two views differ by the same amount whenever they are read together, but for what it grows between
@@ -30,28 +30,28 @@ _NEAR = 0.9  # share of the reads that must show it: now and then one is made la
 
 def twins(devices: Sequence[MeterDevice], samples: Samples) -> dict[str, str]:
     """Devices that show another one's counter, and whose; all are of one scope."""
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     read = [(d, s) for d in devices if (s := samples.get(d.device, "cpu_energy")) is not None]
     for i, (first, a) in enumerate(read):
         for second, b in read[i + 1 :]:
-            if first.device not in found and second.device not in found:
+            if first.device not in pairs and second.device not in pairs:
                 wrap = float(first.facts("cpu_energy").wrap or 0)
                 other = float(second.facts("cpu_energy").wrap or 0)
                 if wrap == other and _is_one(a, b, wrap):
-                    found[second.device] = first.device
-    return found
+                    pairs[second.device] = first.device
+    return pairs
 
 
-def doubts(found: dict[str, str], samples: Samples) -> tuple[Doubt, ...]:
-    """That a counter is shown twice, and counted once."""
-    told = []
-    for second, first in found.items():
+def doubts(pairs: dict[str, str], samples: Samples) -> tuple[Doubt, ...]:
+    """The doubt about each counter that is shown twice; it is counted once."""
+    reasons = []
+    for second, first in pairs.items():
         series = samples.series[second, "cpu_energy"]
         span = (int(series.t[0]), int(series.t[-1]))
         reason, instead = Reason("shown_twice", device=first), Reason("counted_once")
         doubt = Doubt(second, "cpu_energy", reason, instead, 0, 0, (span,), settled=True)
-        told.append(doubt)
-    return tuple(told)
+        reasons.append(doubt)
+    return tuple(reasons)
 
 
 def _is_one(a: Series, b: Series, wrap: float) -> bool:

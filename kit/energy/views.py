@@ -60,8 +60,8 @@ class Stretches(NamedTuple):
 
     @property
     def seconds(self) -> Floats:
-        found: Floats = (self.end - self.begin) * NS
-        return found
+        seconds: Floats = (self.end - self.begin) * NS
+        return seconds
 
 
 def of_ticks(t: Floats) -> tuple[Floats, Floats]:
@@ -73,8 +73,8 @@ def of_ticks(t: Floats) -> tuple[Floats, Floats]:
             last = tick
     if len(marks) > 1:
         marks[-1] = float(t[-1])
-    found = np.array(marks)
-    return found[:-1], found[1:]
+    edges = np.array(marks)
+    return edges[:-1], edges[1:]
 
 
 def of_time(first: float, last: float, length_s: float = 1.0) -> tuple[Floats, Floats]:
@@ -87,12 +87,12 @@ def of_time(first: float, last: float, length_s: float = 1.0) -> tuple[Floats, F
 
 def energies(curve: Curve, begin: Floats, end: Floats) -> Floats:
     """A curve's energy (J) over stretches; NaN where it does not cover one."""
-    found: Floats = np.interp(end, curve.t, curve.joules) - np.interp(begin, curve.t, curve.joules)
+    joules: Floats = np.interp(end, curve.t, curve.joules) - np.interp(begin, curve.t, curve.joules)
     unknown = (begin < curve.t[0]) | (end > curve.t[-1])
     for hole in curve.holes:
         unknown |= (begin < hole.t1) & (end > hole.t0)
-    found[unknown] = np.nan
-    return found
+    joules[unknown] = np.nan
+    return joules
 
 
 class Rejected(NamedTuple):
@@ -107,12 +107,12 @@ class Rejected(NamedTuple):
 def rejected(stretches: Stretches) -> tuple[Rejected, ...]:
     """The views that contradict the one that is believed, over all that they have in common."""
     names = [n for n in ORDER if n in stretches.joules]
-    known = np.ones(len(stretches.begin), bool)
+    is_known = np.ones(len(stretches.begin), bool)
     for name in names:
-        known &= np.isfinite(stretches.joules[name])
-    if len(names) < 2 or float(stretches.seconds[known].sum()) < _LEAST_S:
+        is_known &= np.isfinite(stretches.joules[name])
+    if len(names) < 2 or float(stretches.seconds[is_known].sum()) < _LEAST_S:
         return ()
-    total = {name: float(stretches.joules[name][known].sum()) for name in names}
+    total = {name: float(stretches.joules[name][is_known].sum()) for name in names}
     friends = {a: [b for b in names if b != a and _alike(a, b, total)] for a in names}
     believed = max(names, key=lambda n: (len(friends[n]), -names.index(n)))
     return tuple(
@@ -170,7 +170,7 @@ class Apart(NamedTuple):
 
 
 def apart(stretches: Stretches, cap_w: float) -> Apart:
-    """The same of a card without a counter."""
+    """`contradicted` for a card without a counter: samples against average power."""
     samples, average = stretches.joules["samples"], stretches.joules["average"]
     room = _SLOW_SHARE * np.fmax(samples, average) + _SLOW_S * cap_w
     differ = np.abs(samples - average) > room
@@ -183,19 +183,19 @@ def apart(stretches: Stretches, cap_w: float) -> Apart:
 
 def _third(stretches: Stretches) -> Floats:
     """What the other views say: a mean of a second where the stretch is long, else the moment."""
-    found = np.full(len(stretches.begin), np.nan)
+    third = np.full(len(stretches.begin), np.nan)
     for name, shortest_s in (("instant", 0.0), ("average", _LEAST_S)):
         joules = stretches.joules.get(name)
         if joules is not None:
             use = np.isfinite(joules) & (joules > 0) & (stretches.seconds >= shortest_s)
-            found[use] = joules[use]
-    return found
+            third[use] = joules[use]
+    return third
 
 
 def runs(begin: Floats, end: Floats, which: Bools) -> Sequence[tuple[float, float]]:
     """The stretches chosen, neighbours joined."""
-    found: list[tuple[float, float]] = []
+    spans: list[tuple[float, float]] = []
     for i in np.flatnonzero(which):
-        first = found.pop()[0] if found and found[-1][1] == begin[i] else float(begin[i])
-        found.append((first, float(end[i])))
-    return found
+        first = spans.pop()[0] if spans and spans[-1][1] == begin[i] else float(begin[i])
+        spans.append((first, float(end[i])))
+    return spans

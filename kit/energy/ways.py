@@ -32,7 +32,7 @@ from kit.energy.gpu import (
 )
 from kit.energy.module import Covered, covered
 from kit.energy.reason import Reason
-from kit.energy.ticks import Known
+from kit.energy.ticks import CounterTicks
 from kit.energy.trust import Spans, Trust, explained, holes, trusted
 from kit.energy.views import QUANTITY, energies
 from kit.record.samples import Samples
@@ -54,14 +54,14 @@ def ways(
     Args:
         sensor: the errors of the card's sensor by a quantity's facts.
     """
-    found, cover = _of_gpu(device, sifted.samples, _material(device, sifted))
-    believed = _believed(device, sifted, found)
-    told = [(c, device.quantities[_QUANTITIES[c.method]]) for c in _ordered(found, believed)]
-    known = found.ticks if "counter" not in believed.rejected else None
-    resets = tuple(Hole(a, b, _RESET) for a, b in known.resets) if known else ()
+    material, cover = _of_gpu(device, sifted.samples, _material(device, sifted))
+    believed = _believed(device, sifted, material)
+    sensors = [(c, device.quantities[_QUANTITIES[c.method]]) for c in _ordered(material, believed)]
+    ticks = material.ticks if "counter" not in believed.rejected else None
+    resets = tuple(Hole(a, b, _RESET) for a, b in ticks.resets) if ticks else ()
     found_by = (
         corrected(replace(curve, holes=(*resets, *curve.holes)), facts, sensor(facts))
-        for curve, facts in told
+        for curve, facts in sensors
     )
     return tuple(found_by), (*cover.doubts, *believed.doubts)
 
@@ -70,7 +70,7 @@ class _Material(NamedTuple):
     """A device's views: the counter's ticks, and curves of power by name; whether some of the
     power's readings were left out."""
 
-    ticks: Known | None
+    ticks: CounterTicks | None
     power: dict[str, Curve]
     lacking: bool
 
@@ -90,42 +90,46 @@ def _material(device: MeterDevice, sifted: Sifted) -> _Material:
     return _Material(ticks, power, bool(sifted.dropped(device.device, "gpu_power_sample")))
 
 
-def _of_gpu(device: MeterDevice, samples: Samples, found: _Material) -> tuple[_Material, Covered]:
+def _of_gpu(
+    device: MeterDevice, samples: Samples, material: _Material
+) -> tuple[_Material, Covered]:
     """The views without those that cover more than the GPU, as far as another one is left."""
-    ticks, power = found.ticks, dict(found.power)
+    ticks, power = material.ticks, dict(material.power)
     cover = covered(device, samples, ticks, grown(ticks) if ticks else np.zeros(0), power)
     for view in (view for view, what in cover.views.items() if what != "gpu"):
         power.pop(view, None)
         ticks = None if view == "counter" else ticks
-    lacking = found.lacking or bool(cover.doubts)
-    return found._replace(ticks=ticks, power=power, lacking=lacking), cover
+    lacking = material.lacking or bool(cover.doubts)
+    return material._replace(ticks=ticks, power=power, lacking=lacking), cover
 
 
-def _believed(device: MeterDevice, sifted: Sifted, found: _Material) -> Trust:
-    ticks = found.ticks
+def _believed(device: MeterDevice, sifted: Sifted, material: _Material) -> Trust:
+    ticks = material.ticks
     energy = grown(ticks) if ticks else np.zeros(0)
     jumps = ticks.jumps if ticks else ()
     cap = cap_w(device, sifted.samples)
-    return trusted(device.device, cap, ticks, energy, found.power, jumps)
+    return trusted(device.device, cap, ticks, energy, material.power, jumps)
 
 
-def _ordered(found: _Material, believed: Trust) -> Iterator[Curve]:
+def _ordered(material: _Material, believed: Trust) -> Iterator[Curve]:
     """The curves by every way that is believed, best first."""
-    power = {name: c for name, c in found.power.items() if name not in believed.rejected}
-    ticks = found.ticks if "counter" not in believed.rejected else None
+    power = {name: c for name, c in material.power.items() if name not in believed.rejected}
+    ticks = material.ticks if "counter" not in believed.rejected else None
     shape = power.pop("samples", None)
     if shape:
         shape = replace(shape, holes=(*shape.holes, *holes(believed.samples, "samples")))
     if ticks:
         ticks, unknown = _rebased(ticks, believed.counter, shape)
         yield from _counting(ticks, shape, unknown)
-        if found.lacking or believed.doubts or ticks.jumps:
+        if material.lacking or believed.doubts or ticks.jumps:
             yield from _sparse(ticks, unknown)
     yield from [shape] if shape else []
     yield from power.values()
 
 
-def _rebased(ticks: Known, wrong: Spans, shape: Curve | None) -> tuple[Known, tuple[Hole, ...]]:
+def _rebased(
+    ticks: CounterTicks, wrong: Spans, shape: Curve | None
+) -> tuple[CounterTicks, tuple[Hole, ...]]:
     """The ticks with the samples' energy where the counter is not believed; else a hole there."""
     raw, keep, unknown = ticks.raw.copy(), np.ones(len(ticks.t), bool), []
     for begin, end in wrong:
@@ -142,7 +146,9 @@ def _rebased(ticks: Known, wrong: Spans, shape: Curve | None) -> tuple[Known, tu
     return (moved if wrong else ticks), tuple(unknown)
 
 
-def _counting(ticks: Known, shape: Curve | None, unknown: tuple[Hole, ...]) -> Iterator[Curve]:
+def _counting(
+    ticks: CounterTicks, shape: Curve | None, unknown: tuple[Hole, ...]
+) -> Iterator[Curve]:
     both = combined(punctual(ticks, shape), shape, unknown) if shape else None
     if both:
         yield both
@@ -151,7 +157,7 @@ def _counting(ticks: Known, shape: Curve | None, unknown: tuple[Hole, ...]) -> I
         yield replace(curve, holes=(*unknown, *curve.holes))
 
 
-def _sparse(ticks: Known, unknown: tuple[Hole, ...]) -> Iterator[Curve]:
+def _sparse(ticks: CounterTicks, unknown: tuple[Hole, ...]) -> Iterator[Curve]:
     """The counter alone where nothing else is believed: straight lines between ticks that lie
     seconds apart. What happens in between may lie anywhere there."""
     if len(ticks.t) < 2:

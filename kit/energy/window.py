@@ -1,4 +1,4 @@
-"""Over which time a GPU's averaged power readings average, estimated from a run's own samples.
+"""The averaging time of a GPU's averaged power readings, estimated from a run's own samples.
 
 Cards differ: an H200's "average" is the mean of the second before, an A100's of 25 ms. The true
 course of power is taken from the 20 ms samples, or without them from the ticks of the energy
@@ -52,7 +52,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Averaging:
-    """What one averaged power reading of a GPU averages.
+    """The averaging time of one power reading of a GPU.
 
     Attributes:
         period_s: time between two renewals of the value; None where it hardly changed.
@@ -79,8 +79,8 @@ class _Shape(NamedTuple):
     def mean(self, begin: Floats, end: Floats) -> Floats:
         """Mean power (W) between times (ns)."""
         drawn = np.interp(end, self.t, self.joules) - np.interp(begin, self.t, self.joules)
-        found: Floats = drawn / ((end - begin) * NS)
-        return found
+        watts: Floats = drawn / ((end - begin) * NS)
+        return watts
 
 
 class _Renewals(NamedTuple):
@@ -101,17 +101,17 @@ class _Best(NamedTuple):
 
 
 def averaging(device: MeterDevice, samples: Samples) -> dict[str, Averaging]:
-    """What each averaged power reading of this GPU averages, by quantity.
+    """The averaging time of each averaged power reading of this GPU, by quantity.
 
     Quantities that the card does not give are left out.
     """
     shape = _shape(device, samples)
-    found = {}
+    windows = {}
     for quantity in _AVERAGED:
         series = readings(device, samples, quantity)
         if series:
-            found[quantity] = _averaging(series[0], scale_of(quantity, series[1]), shape)
-    return found
+            windows[quantity] = _averaging(series[0], scale_of(quantity, series[1]), shape)
+    return windows
 
 
 def _shape(device: MeterDevice, samples: Samples) -> _Shape | None:
@@ -212,24 +212,24 @@ def _stepped(renewals: _Renewals, shape: _Shape) -> tuple[_Renewals, Floats]:
     t = renewals.t
     inside = (t - reach >= shape.t[0]) & (t - _EARLIEST_S * 1e9 <= shape.t[-1])
     near = _count(steps, t - reach, t) > 0
-    whole = _count(holes, t - 1.5 * reach, t - _EARLIEST_S * 1e9) == 0
-    found = renewals.only(inside & near & whole)
-    numbers = np.floor(found.t / reach)
+    no_hole = _count(holes, t - 1.5 * reach, t - _EARLIEST_S * 1e9) == 0
+    chosen = renewals.only(inside & near & no_hole)
+    numbers = np.floor(chosen.t / reach)
     stretches = np.unique(numbers)
     # A long run has more steps than are needed: whole stretches are kept, spread over all of it.
-    most = max(_STRETCHES, int(_MOST / max(1.0, len(found.t) / max(1, len(stretches)))))
+    most = max(_STRETCHES, int(_MOST / max(1.0, len(chosen.t) / max(1, len(stretches)))))
     if len(stretches) > most:
         stretches = stretches[np.linspace(0, len(stretches) - 1, most).astype(int)]
-        found = found.only(np.isin(numbers, stretches))
-    return found, stretches
+        chosen = chosen.only(np.isin(numbers, stretches))
+    return chosen, stretches
 
 
 def _count(sorted_times: Floats, begin: Floats, end: Floats) -> npt.NDArray[np.int64]:
     """How many of the times lie in each interval."""
-    found: npt.NDArray[np.int64] = np.searchsorted(sorted_times, end) - np.searchsorted(
+    count: npt.NDArray[np.int64] = np.searchsorted(sorted_times, end) - np.searchsorted(
         sorted_times, begin
     )
-    return found
+    return count
 
 
 def _fitted(renewals: _Renewals, shape: _Shape) -> _Best:
@@ -267,11 +267,11 @@ def _misfits(renewals: _Renewals, shape: _Shape, windows: Floats, delays: Floats
     """Mean squared residual (W²). Shape ``(windows, delays)``."""
     ends = renewals.t[None, :] - delays[:, None] * 1e9
     last = np.interp(ends, shape.t, shape.joules)
-    found = np.empty((len(windows), len(delays)))
+    misfits = np.empty((len(windows), len(delays)))
     for row, window in enumerate(windows):
         drawn = last - np.interp(ends - window * 1e9, shape.t, shape.joules)
-        found[row] = ((renewals.watts - drawn / window) ** 2).mean(axis=1)
-    return found
+        misfits[row] = ((renewals.watts - drawn / window) ** 2).mean(axis=1)
+    return misfits
 
 
 def _uncertainty(renewals: _Renewals, shape: _Shape, window: float, delay: float) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.core.errors import KitError
-from kit.judge import door
+from kit.judge import admission
 from kit.judge.compare import Comparison, Meaning, Ranked, judge, ranked
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def side_of(path: Path, letter: str) -> Side:
     from kit.judge import replay as replaying
 
     try:
-        if not door.verify(path).passed:
+        if not admission.verify(path).passed:
             return Side(path, letter, fault="does not verify", altered=True)
         return Side(path, letter, *replaying.computed(path))
     except KitError as error:
@@ -77,7 +77,7 @@ def side_of(path: Path, letter: str) -> Side:
 def contrast(sides: Sequence[Side], baseline: Side) -> Contrast:
     """Judge every other readable side against ``baseline``."""
     others = [side for side in sides if side is not baseline]
-    judged = {side.letter: found for side in others if (found := _judged(baseline, side))}
+    judged = {side.letter: judgement for side in others if (judgement := _judged(baseline, side))}
     return Contrast(tuple(sides), baseline, judged)
 
 
@@ -96,13 +96,13 @@ def _judged(baseline: Side, side: Side) -> Comparison | None:
     )
 
 
-def differences(found: Contrast) -> list[Difference]:
+def differences(contrast: Contrast) -> list[Difference]:
     """Differences of all sides, the most important first (`kit.judge.compare.ranked`)."""
     merged: dict[tuple[Any, str], tuple[Ranked, dict[str, str]]] = {}
-    for letter, judged in found.judged.items():
-        for each in ranked(judged):
-            new = (each, {found.baseline.letter: each.original})
-            merged.setdefault((each.weight, each.fact), new)[1][letter] = each.new
+    for letter, judged in contrast.judged.items():
+        for difference in ranked(judged):
+            new = (difference, {contrast.baseline.letter: difference.original})
+            merged.setdefault((difference.weight, difference.fact), new)[1][letter] = difference.new
     return [
         Difference(one.fact, values, one.meaning, one.is_whole)
         for _, (one, values) in sorted(merged.items(), key=lambda item: item[0])

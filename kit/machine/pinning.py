@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kit.core.errors import KitError, WeightsUnavailable
-from kit.core.model import ImageIdentity, WeightsSpec
+from kit.core.model import WeightsSpec
 from kit.machine import containers, images, weights
 from kit.machine.host import HostConfig
-from kit.machine.weights import hub, known
+from kit.machine.weights import hub, origins
 
 _HF_BY_HAND = (
     "`git ls-remote https://huggingface.co/ORG/REPO` names the commit, the file's page its SHA256"
@@ -25,48 +25,44 @@ _PYPI_BY_HAND = (
 FileFacts = dict[str, Any]
 
 
-class Image(NamedTuple):
+class ImagePin(NamedTuple):
     """The pin of an image, empty if this machine does not know it; and its origin, or a remedy.
 
     Attributes:
-        to_fetch: ``told`` names a command after which it would be known.
+        to_fetch: ``message`` names a command after which it would be known.
     """
 
     pin: str
-    told: str
+    message: str
     to_fetch: bool = False
 
 
 # --- images -------------------------------------------------------------------------------------
 
 
-def recipe(name: str) -> Image:
+def recipe(name: str) -> ImagePin:
     """The digest of a recipe's image, from its lock."""
     digest = images.recipe(name).image_id
     if not digest:
-        return Image("", f"{name} is not locked: `kit images lock {name}` does it")
-    return Image(digest, f"{name}: {digest[:19]}…, as its recipe is locked")
+        return ImagePin("", f"{name} is not locked: `kit images lock {name}` does it")
+    return ImagePin(digest, f"{name}: {digest[:19]}…, as its recipe is locked")
 
 
-def reference(text: str) -> Image:
+def reference(text: str) -> ImagePin:
     """Pin by a registry's digest if the container engine knows one, else by the image's id."""
     name, _, digest = text.partition("@")
     try:
         with containers.connect() as engine:
             image = engine.image(text if digest else name)
     except KitError as error:
-        return Image("", f"{error.message}\n{_by_hand(text)}", to_fetch=True)
+        return ImagePin("", f"{error.message}\n{_by_hand(text)}", to_fetch=True)
     if image is None:
-        return Image("", f"the engine has no image {text}\n{_by_hand(text)}", to_fetch=True)
+        return ImagePin("", f"the engine has no image {text}\n{_by_hand(text)}", to_fetch=True)
     if digest:
-        return Image("", f"{text} is pinned, and the engine has it")
+        return ImagePin("", f"{text} is pinned, and the engine has it")
     untagged = re.sub(r":[^:/]+$", "", name)
-    best = _best(image)
-    return Image(f"{untagged}@{best}", f"{untagged}: {best[:19]}…, as the local engine has it")
-
-
-def _best(image: ImageIdentity) -> str:
-    return image.index_digest or image.manifest_digest or image.image_id
+    best = image.index_digest or image.manifest_digest or image.image_id
+    return ImagePin(f"{untagged}@{best}", f"{untagged}: {best[:19]}…, as the local engine has it")
 
 
 def _by_hand(reference: str) -> str:
@@ -90,7 +86,7 @@ def file(source: str) -> tuple[FileFacts, str]:
     The facts are hash and size, and the source if a commit replaces its branch.
     """
     kind, _, name = source.partition(":")
-    for shipped in known.shipped():
+    for shipped in origins.shipped():
         if shipped.source == source:
             facts = {"sha256": shipped.sha256, "size": shipped.size}
             return facts, f"{source}: as in {shipped.by}"

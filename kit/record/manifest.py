@@ -159,11 +159,11 @@ def pieces_listed(source: ArchiveSource, entry: ManifestFile) -> Iterator[bytes]
     """
     if source.size(entry.path) != entry.size:
         raise _refused("HASH_MISMATCH", f"{entry.path} is not as long as when it was sealed")
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for piece in source.pieces(entry.path):
-        whole.update(piece)
+        digest.update(piece)
         yield piece
-    if whole.hexdigest() != entry.sha256:
+    if digest.hexdigest() != entry.sha256:
         raise _refused("HASH_MISMATCH", f"{entry.path} is not what was sealed")
 
 

@@ -244,8 +244,8 @@ class _Table:
     def _cells(self) -> tuple[Ints, Ints]:
         ends = np.flatnonzero((self.bytes == _COMMA) | (self.bytes == _NEWLINE))
         lines = int(np.count_nonzero(self.bytes == _NEWLINE))
-        whole = len(ends) == lines * _COLUMNS
-        if not whole or not (self.bytes[ends[_COLUMNS - 1 :: _COLUMNS]] == _NEWLINE).all():
+        is_rectangular = len(ends) == lines * _COLUMNS
+        if not is_rectangular or not (self.bytes[ends[_COLUMNS - 1 :: _COLUMNS]] == _NEWLINE).all():
             raise MalformedSamplesError(f"{self.name}: not every row has {_COLUMNS} columns")
         begins = np.concatenate([[0], ends[:-1] + 1]) if lines else ends
         shape = (lines, _COLUMNS)

@@ -98,14 +98,14 @@ class Running:
     def __init__(
         self,
         container: Container,
-        kept: KeptLog,
+        log: KeptLog,
         base_url: str,
         launch: LaunchPlan,
         index: int,
         emit: Emit,
     ) -> None:
         self.base_url = base_url
-        self._container, self._kept = container, kept
+        self._container, self._kept = container, log
         self._launch = launch
         self._index = index
         self._emit = emit
@@ -157,7 +157,7 @@ class Running:
         self._ended.set()
 
     def _died(self, when: str) -> ContainerDied:
-        self._kept.whole()
+        self._kept.is_whole()
         reason, remedy = self._reason()
         cause, hint = self._cause_text()
         return ContainerDied(
@@ -368,7 +368,7 @@ def _keep_log(container: Container, kept_log: KeptLog, emit: Emit) -> None:
     """End the container and check that its whole log is on disk; a fault is journalled if not."""
     try:
         container.stop(0)
-        if not kept_log.whole() or not _ends_like(container, kept_log.path):
+        if not kept_log.is_whole() or not _ends_like(container, kept_log.path):
             container.save_log(kept_log.path)
     except KitError as error:
         _report_lost_log(kept_log, error.message, error.remedy, emit)

@@ -152,5 +152,5 @@ def _rows_per_s(facts: QuantityFacts) -> float:
 
 def without_meter(spec: RunSpec, name: str, alias: str | None) -> RunSpec:
     """``spec`` without one meter."""
-    kept = tuple(m for m in spec.meters if (m.name, m.alias) != (name, alias))
-    return msgspec.structs.replace(spec, meters=kept)
+    meters = tuple(m for m in spec.meters if (m.name, m.alias) != (name, alias))
+    return msgspec.structs.replace(spec, meters=meters)

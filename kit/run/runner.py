@@ -103,8 +103,8 @@ def run(
     if outcome.fault:
         seal.tidy(flight)
     finish(journey, outcome)
-    found = results.compute(records.read(flight.path))
-    flight.write("results.json", results.to_document(found))
+    run_results = results.compute(records.read(flight.path))
+    flight.write("results.json", results.to_document(run_results))
     sealed = seal.seal(flight, outcome.status, outcome.reason, order.parents)
     return sealed_or_raise(sealed, outcome)
 

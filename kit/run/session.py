@@ -31,7 +31,6 @@ from kit.store.store import Store
 
 _POLL_S = 0.1
 _LOG = re.compile(r"launches/\d{3}/container\.log")
-_GRACE_S = 5.0
 
 
 class RunEnded(RunFailed):
@@ -51,7 +50,7 @@ class Session:
     id: str
     folder: Path
     process: subprocess.Popen[bytes] | None = None
-    seen: int = -1
+    newest_seq: int = -1
 
     @classmethod
     def start(cls, order: runner.Order, store: Store) -> Session:
@@ -93,15 +92,15 @@ class Session:
 
         def goes_on() -> bool:
             nonlocal last
-            if on_wait and self.seen < 0 and (wait := self.waiting()) and wait != last:
+            if on_wait and self.newest_seq < 0 and (wait := self.waiting()) and wait != last:
                 on_wait(wait)
                 last = wait
             return self.is_alive()
 
         with suppress(events.BrokenChain):  # a line that a full disk cut short was removed
             for event in events.tail(self.folder / events.FILE, goes_on):
-                if event.seq > self.seen:
-                    self.seen = event.seq
+                if event.seq > self.newest_seq:
+                    self.newest_seq = event.seq
                     yield event
 
     def waiting(self) -> queue.Wait | None:

@@ -65,15 +65,15 @@ def documents_of(run: Path) -> Documents:
     """
     with archive.open_source(run) as source:
         faults: dict[str, str] = {}
-        found = {key: _document(source, name, faults) for key, name in _NAMES.items()}
+        documents = {key: _document(source, name, faults) for key, name in _NAMES.items()}
         sizes = {name: source.size(name) for name in source.names()}
         return Documents(
             _hash_of(source, run),
-            found["manifest"],
-            found["spec"],
-            found["results"],
-            found["start"],
-            found["end"],
+            documents["manifest"],
+            documents["spec"],
+            documents["results"],
+            documents["start"],
+            documents["end"],
             sizes,
             faults,
         )
@@ -106,17 +106,19 @@ def read_object(
     Raises:
         KitError: it is missing, too large, or no JSON object.
     """
-    found = jsonio.parse(source.read(name, most), name)
-    if not isinstance(found, dict):
+    document = jsonio.parse(source.read(name, most), name)
+    if not isinstance(document, dict):
         raise UsageError(f"{called or name} is not an object", "`kit verify` shows what is wrong")
-    return found
+    return document
 
 
 def recorded(run: Path) -> Recorded:
     """Events, samples and requests of a run, and its power over time."""
     try:
-        found = records.read(run)
-        return Recorded(found, picture(found.samples, found.plan.meters, found.phases))
+        run_records = records.read(run)
+        return Recorded(
+            run_records, picture(run_records.samples, run_records.plan.meters, run_records.phases)
+        )
     except KitError as error:
         return Recorded(fault=error.message)
     except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -141,10 +143,10 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for key, child in value.items():
             yield from leaves(child, f"{path}.{key}" if path else str(key))
     else:
-        yield path, _said(value)
+        yield path, _text(value)
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None or value == {}:
         return "none"
     if isinstance(value, bool):

@@ -25,7 +25,7 @@ _OF_DEVICE, _OF_SCOPE = ("scope", "device"), ("scope",)
 
 
 class _Gauge(NamedTuple):
-    """A number of `Seen.context` under Prometheus' base unit."""
+    """A number of `DeviceState.context` under Prometheus' base unit."""
 
     name: str
     text: str
@@ -50,9 +50,9 @@ class Exporter:
         self._highest: dict[tuple[str, ...], float] = {}
 
     def take(self, snapshot: Snapshot) -> None:
-        """Show this one from now on."""
-        for name, seen in snapshot.devices.items():
-            self._raise((seen.scope, name), seen.joules)
+        """Make this the latest snapshot."""
+        for name, device in snapshot.devices.items():
+            self._raise((device.scope, name), device.joules)
         for scope, total in totals(snapshot).items():
             self._raise((scope,), total["energy_J"])
         self._latest, self._taken = snapshot, time.monotonic()
@@ -76,7 +76,7 @@ class Exporter:
         yield absent
 
     def _devices(self, snapshot: Snapshot) -> Iterator[Metric]:
-        devices = {(seen.scope, name): seen for name, seen in snapshot.devices.items()}
+        devices = {(device.scope, name): device for name, device in snapshot.devices.items()}
         text = "Power of a device now; of scope estimate it is no measurement."
         yield _gauge("kit_power_watts", text, _OF_DEVICE, {k: s.watts for k, s in devices.items()})
         text = "Energy of a device since the exporter began."
@@ -86,17 +86,17 @@ class Exporter:
         summed = {k: float(s.summed) for k, s in devices.items()}
         yield _gauge("kit_device_summed", text, _OF_DEVICE, summed)
         for key, gauge in _CONTEXT.items():
-            told = {k: s.context.get(key) for k, s in devices.items()}
-            values = {k: None if v is None else v * gauge.factor for k, v in told.items()}
+            contexts = {k: s.context.get(key) for k, s in devices.items()}
+            values = {k: None if v is None else v * gauge.factor for k, v in contexts.items()}
             yield _gauge(gauge.name, gauge.text, _OF_DEVICE, values)
 
     def _scopes(self, snapshot: Snapshot) -> Iterator[Metric]:
-        found = {(scope,): total for scope, total in totals(snapshot).items()}
+        sums = {(scope,): total for scope, total in totals(snapshot).items()}
         text = "Power of a scope now. Scopes overlap: they must not be added."
-        watts = {k: total["power_W"] for k, total in found.items()}
+        watts = {k: total["power_W"] for k, total in sums.items()}
         yield _gauge("kit_scope_power_watts", text, _OF_SCOPE, watts)
         text = "Energy of a scope since the exporter began. Scopes overlap: they must not be added."
-        joules = {k: self._counted(k, total["energy_J"]) for k, total in found.items()}
+        joules = {k: self._counted(k, total["energy_J"]) for k, total in sums.items()}
         yield _counter("kit_scope_energy_joules", text, _OF_SCOPE, joules)
 
     def _raise(self, key: tuple[str, ...], joules: float | None) -> None:

@@ -1,7 +1,7 @@
 """The meters that a spec can name: kit's own, and those that other packages register.
 
 Another package registers a meter under the entry-point group ``kit.meters``: the entry's name is
-the meter's, its object a `kit.measure.meters.base.Meter`. Here are the names alone; a meter's
+the meter's, its object a `kit.measure.meters.contract.Meter`. Here are the names alone; a meter's
 module is imported when `kit.measure.meters` is asked for it.
 """
 

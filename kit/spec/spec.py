@@ -72,7 +72,8 @@ def problems(document: Any) -> list[Problem]:
         return faults
     spec = msgspec.convert(filled(document), RunSpec, strict=False)
     own = list(runtimes.get(spec.runtime.name).problems(spec))
-    return own + _meaning_problems(spec) + _weight_problems(spec)
+    of_weights = weights.problems(spec.weights) if spec.weights else ()
+    return [*own, *_meaning_problems(spec), *of_weights]
 
 
 def schema(name: str = "run-spec") -> dict[str, Any]:
@@ -170,10 +171,6 @@ def _arrival_problems(spec: RunSpec) -> list[Problem]:
     message = f"at {rate:g} requests a second, {count} requests take more than "
     message += f"{_LONGEST_S // 86_400} days"
     return [Problem("$.arrivals.rate", message, "raise the rate, or ask for fewer requests")]
-
-
-def _weight_problems(spec: RunSpec) -> list[Problem]:
-    return list(weights.problems(spec.weights)) if spec.weights else []
 
 
 _LONGEST_S = 30 * 86_400  # of a measured block with constant arrivals

@@ -89,13 +89,13 @@ def excerpt(ledger: Ledger, spec_hash: str) -> Excerpt | None:
 
 def added(before: Attempts | None, mine: Excerpt | None, spec_hash: str) -> bytes | None:
     """The document with ``mine`` added; it replaces the earlier excerpt of the same ledger."""
-    kept = before.ledgers if before and before.spec_hash == spec_hash else ()
+    others = before.ledgers if before and before.spec_hash == spec_hash else ()
     if mine:
         ids = {attempt.id for attempt in mine.attempts}
-        kept = tuple(e for e in kept if not ids & {attempt.id for attempt in e.attempts})
-    ledgers = (*kept, *([mine] if mine else []))
+        others = tuple(e for e in others if not ids & {attempt.id for attempt in e.attempts})
+    ledgers = (*others, *([mine] if mine else []))
     if not ledgers:
         return None
-    whole = Attempts(schema=SCHEMA, spec_hash=spec_hash, ledgers=ledgers)
-    built: dict[str, Any] = msgspec.to_builtins(whole)
+    document = Attempts(schema=SCHEMA, spec_hash=spec_hash, ledgers=ledgers)
+    built: dict[str, Any] = msgspec.to_builtins(document)
     return jsonio.canonical(built)

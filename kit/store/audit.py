@@ -29,7 +29,7 @@ _SEALING_S = 0.5
 _ORIGIN = "Came with a clone, was copied here, or its entry was cut out; `kit recover` notes it"
 
 
-class Found(Record, frozen=True):
+class AuditCheck(Record, frozen=True):
     """One check of the store: its code, status and message."""
 
     code: str
@@ -40,7 +40,7 @@ class Found(Record, frozen=True):
 class Audit(Record, frozen=True):
     """All checks of a store."""
 
-    findings: tuple[Found, ...]
+    findings: tuple[AuditCheck, ...]
 
     @property
     def passed(self) -> bool:
@@ -52,7 +52,7 @@ class Audit(Record, frozen=True):
         return EXIT_OK if self.passed else EXIT_VERIFY
 
     @property
-    def doubts(self) -> tuple[Found, ...]:
+    def doubts(self) -> tuple[AuditCheck, ...]:
         """The failed checks, which `kit ls` and `kit recover` show too."""
         return tuple(finding for finding in self.findings if finding.status == "FAIL")
 
@@ -73,7 +73,7 @@ def quick(store: Store) -> Audit:
     return Audit((_chain(ledger), _listed(store, ledger)))
 
 
-def whole(store: Store) -> Audit:
+def full(store: Store) -> Audit:
     """Also compare every run's manifest with its name and entry, and report attempts."""
     ledger = store.ledger_read()
     runs = store.runs()
@@ -94,24 +94,24 @@ def whole(store: Store) -> Audit:
     )
 
 
-def _chain(ledger: Ledger) -> Found:
+def _chain(ledger: Ledger) -> AuditCheck:
     message = f"{ledger.lines} entries follow one another"
     if ledger.torn and not ledger.faults:
         message += "; the last one was cut by a crash and is left out"
     return _judged("LEDGER_CHAIN", (text for _, text in ledger.faults), message)
 
 
-def _listed(store: Store, ledger: Ledger) -> Found:
+def _listed(store: Store, ledger: Ledger) -> AuditCheck:
     missing = _missing(store, ledger)
     if missing and store.is_busy():  # a run gets its name a moment before its entry
         time.sleep(_SEALING_S)
         missing = _missing(store, store.ledger_read())
     if not missing:
-        return Found("LEDGER_RUNS", "PASS", "every run that is here is in the ledger")
+        return AuditCheck("LEDGER_RUNS", "PASS", "every run that is here is in the ledger")
     runs = "1 run is" if len(missing) == 1 else f"{len(missing)} runs are"
     names = _first_few([name[:12] for name in missing], ", ")
     message = f"{runs} not in the ledger: {names}. {_ORIGIN}"
-    return Found("LEDGER_RUNS", "FAIL", message)
+    return AuditCheck("LEDGER_RUNS", "FAIL", message)
 
 
 def _missing(store: Store, ledger: Ledger) -> list[str]:
@@ -147,7 +147,7 @@ def _contradicted(runs: Iterable[Path], entries: dict[str, Entry]) -> Iterator[s
                 yield f"the ledger has another {key} of run {run.name[:12]} than its manifest"
 
 
-def _attempts(store: Store, ledger: Ledger) -> Found:
+def _attempts(store: Store, ledger: Ledger) -> AuditCheck:
     """Report the number of attempts, and those without an outcome."""
     begun = [e.get("id") for e in ledger.entries if e["kind"] == "registered"]
     ended = {e.get("id") for e in ledger.entries if e["kind"] in OUTCOMES}
@@ -158,20 +158,26 @@ def _attempts(store: Store, ledger: Ledger) -> Found:
     message = f"{len(begun)} attempts registered"
     message += f", {len(gone)} runs no longer here" if gone else ""
     if open_:
-        return Found("LEDGER_ATTEMPTS", "WARN", f"{message}; no outcome of {_first_few(open_)}")
-    return Found("LEDGER_ATTEMPTS", "PASS", message)
+        return AuditCheck(
+            "LEDGER_ATTEMPTS", "WARN", f"{message}; no outcome of {_first_few(open_)}"
+        )
+    return AuditCheck("LEDGER_ATTEMPTS", "PASS", message)
 
 
-def _strangers(store: Store) -> Iterator[Found]:
+def _strangers(store: Store) -> Iterator[AuditCheck]:
     names = [ascii(path.name) for path in store.others()]
     if names:
         message = f"not named by a hash, so not among the runs: {_first_few(names)}"
-        yield Found("STORE_OTHERS", "WARN", message)
+        yield AuditCheck("STORE_OTHERS", "WARN", message)
 
 
-def _judged(code: str, problems: Iterable[str], fine: str) -> Found:
+def _judged(code: str, problems: Iterable[str], fine: str) -> AuditCheck:
     messages = list(problems)
-    return Found(code, "FAIL", _first_few(messages)) if messages else Found(code, "PASS", fine)
+    return (
+        AuditCheck(code, "FAIL", _first_few(messages))
+        if messages
+        else AuditCheck(code, "PASS", fine)
+    )
 
 
 def _first_few(texts: list[str], between: str = "; ") -> str:

@@ -87,19 +87,19 @@ def append(path: Path, kind: str, facts: Entry) -> None:
     """
     with _locked(path) as file:
         data = file.read(MAX_BYTES + 1)
-        whole = data.rfind(b"\n") + 1
-        if len(data) > MAX_BYTES or not _is_torn_entry(data[whole:]):
+        end = data.rfind(b"\n") + 1
+        if len(data) > MAX_BYTES or not _is_torn_entry(data[end:]):
             raise UsageError(
                 f"{path.name} is not as kit writes it", "`kit verify --store` says why"
             )
-        last = data[data.rfind(b"\n", 0, max(whole - 1, 0)) + 1 : max(whole - 1, 0)]
+        last = data[data.rfind(b"\n", 0, max(end - 1, 0)) + 1 : max(end - 1, 0)]
         entry = {
             **facts,
             "kind": kind,
             "seq": data.count(b"\n"),
-            "prev": jsonio.digest(last) if whole else GENESIS,
+            "prev": jsonio.digest(last) if end else GENESIS,
         }
-        file.truncate(whole)
+        file.truncate(end)
         file.seek(0, os.SEEK_END)
         file.write(jsonio.canonical(entry) + b"\n")
         file.flush()
@@ -117,11 +117,7 @@ def require(path: Path) -> None:
             f"cannot read {path.name}: {error.strerror}", "check who may read and write the store"
         ) from error
     if not _is_torn_entry(data[data.rfind(b"\n") + 1 :]):
-        raise _not_ours(path)
-
-
-def _not_ours(path: Path) -> UsageError:
-    return UsageError(f"{path.name} is not as kit writes it", "`kit verify --store` says why")
+        raise UsageError(f"{path.name} is not as kit writes it", "`kit verify --store` says why")
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ _MAX_BYTES = 64 << 20
 _MAX_DEPTH = 8
 
 
-class Kept(Record, frozen=True):
+class StoredVerdict(Record, frozen=True):
     """A verdict in a word (``failed: CODE`` names the first fault), and its files' identity."""
 
     files: str
@@ -38,10 +38,10 @@ class Kept(Record, frozen=True):
 
 class _Verdicts(Record, frozen=True):
     kit: str
-    runs: dict[str, Kept]
+    runs: dict[str, StoredVerdict]
 
 
-def load(store: Store) -> dict[str, Kept]:
+def load(store: Store) -> dict[str, StoredVerdict]:
     """The kept verdicts by the run's name; none if the file is missing, damaged or foreign."""
     try:
         data = regular.content(store.root / VERDICTS, _MAX_BYTES)
@@ -59,10 +59,10 @@ def stamp(store: Store) -> int:
         return 0
 
 
-def of(run: Path, verdicts: Mapping[str, Kept]) -> str:
+def of(run: Path, verdicts: Mapping[str, StoredVerdict]) -> str:
     """The verdict on a run with its present files; ``unchecked`` without one."""
-    kept = verdicts.get(run.name)
-    return kept.word if kept and kept.files == identity(run) else UNCHECKED
+    verdict = verdicts.get(run.name)
+    return verdict.word if verdict and verdict.files == identity(run) else UNCHECKED
 
 
 def identity(run: Path) -> str:
@@ -109,11 +109,11 @@ def keep(run: Path, files: str, word: str) -> None:
         if old and old.files == files and word in (old.word, INTACT):
             return  # a deeper verdict on the same files says more
         names = {path.name for path in store.runs()}
-        fresh = {name: kept for name, kept in verdicts.items() if name in names}
-        _write(store, fresh | {run.name: Kept(files, word)})
+        fresh = {name: verdict for name, verdict in verdicts.items() if name in names}
+        _write(store, fresh | {run.name: StoredVerdict(files, word)})
 
 
-def _write(store: Store, verdicts: dict[str, Kept]) -> None:
+def _write(store: Store, verdicts: dict[str, StoredVerdict]) -> None:
     data = msgspec.json.encode(_Verdicts(kit=__version__, runs=verdicts))
     handle, name = tempfile.mkstemp(prefix=VERDICTS, dir=store.root)
     try:

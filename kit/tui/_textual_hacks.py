@@ -1,4 +1,4 @@
-"""Every private name of Textual and its plots that kit uses, and why.
+"""Every private name of Textual and of its plots that kit uses, and why.
 
 Checked against Textual 8.2.8, textual-plotext 1.0.1 and plotext 5.3.2.
 

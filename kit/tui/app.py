@@ -114,19 +114,19 @@ class KitApp(App[None]):
         os._exit(128 + signal.SIGHUP)
 
     def _keep_drafts(self) -> list[Path]:
-        kept = [
+        paths = [
             screen.keep_draft() for screen in self.screen_stack if isinstance(screen, KitScreen)
         ]
-        return [path for path in kept if path]
+        return [path for path in paths if path]
 
     async def action_quit(self) -> None:
         """Quit at once; an unsaved draft is kept in a file, whose name is printed."""
-        kept = self._keep_drafts()
-        told = [
+        paths = self._keep_drafts()
+        messages = [
             f"not saved, kept in {path}; `kit tui {shlex.quote(str(path))}` opens it"
-            for path in kept
+            for path in paths
         ]
-        self.exit(message=in_prose("\n".join(told), self.runs) if told else None)
+        self.exit(message=in_prose("\n".join(messages), self.runs) if messages else None)
 
     def _keep_theme(self, theme: Theme) -> None:
         try:
@@ -203,8 +203,8 @@ class KitApp(App[None]):
         self.run_worker(self._copied(text), exclusive=True, group="copy")
 
     async def _copied(self, text: str) -> None:
-        told = await in_thread(lambda: copied(text))
-        self.notify(told, title="copied", markup=False)
+        message = await in_thread(lambda: copied(text))
+        self.notify(message, title="copied", markup=False)
 
     def action_quit_hint(self) -> None:
         """Ctrl+C is "copy" to some and "quit" to others: show which key quits."""

@@ -12,7 +12,7 @@ _TMUX_S = 2.0
 
 def copied(text: str) -> str:
     """Copy ``text`` for terminals without OSC 52; returns the places, as text."""
-    path = _kept(text)
+    path = _write(text)
     ways = ["terminal"] + (["tmux"] if _in_tmux(text) else [])
     return f"{', '.join(ways)}; {path}" if path else ", ".join(ways)
 
@@ -33,7 +33,7 @@ def _in_tmux(text: str) -> bool:
     return done.returncode == 0
 
 
-def _kept(text: str) -> Path | None:
+def _write(text: str) -> Path | None:
     """Copy into a private file of the person, which each copy overwrites."""
     folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     path = folder / f"kit-copied-{os.getuid()}.txt"

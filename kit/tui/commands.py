@@ -52,4 +52,4 @@ def _part_with_store(words: list[str], runs: str) -> list[str]:
 
 def in_prose(text: str, runs: str) -> str:
     """``text`` with each command between backticks as `with_store` has it."""
-    return _QUOTED.sub(lambda found: f"`{with_store(found[1], runs)}`", text)
+    return _QUOTED.sub(lambda match: f"`{with_store(match[1], runs)}`", text)

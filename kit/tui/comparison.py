@@ -58,13 +58,13 @@ def fault_of(side: Side) -> str:
 # --- what differs ---------------------------------------------------------------------------
 
 
-def differences_table(found: Contrast, shown: Sequence[Difference], most: int = 48) -> Table:
+def differences_table(contrast: Contrast, shown: Sequence[Difference], most: int = 48) -> Table:
     """The differences: for each fact the baseline's value, the other values, and the meaning.
 
     Args:
         most: the most characters of a value.
     """
-    sides = [found.baseline, *found.others]
+    sides = [contrast.baseline, *contrast.others]
     fold: dict[str, Any] = {"overflow": "fold"}
     table = listing(("fact", fold), *((s.letter, fold) for s in sides), ("", {"no_wrap": True}))
     for row in shown:
@@ -82,7 +82,7 @@ def _cut(value: str, most: int) -> Text:
 # --- metrics --------------------------------------------------------------------------------
 
 
-def metrics(found: Contrast, order: str = "primary") -> list[MetricRow]:
+def metrics(contrast: Contrast, order: str = "primary") -> list[MetricRow]:
     """A line for each metric and other side; metrics that neither side has are left out.
 
     An unreadable run comes first, so that it can be chosen and removed.
@@ -90,32 +90,32 @@ def metrics(found: Contrast, order: str = "primary") -> list[MetricRow]:
     Args:
         order: ``primary`` first, furthest ``ratio`` first, or by ``name``.
     """
-    told = [
+    axes = [
         (side, axis)
-        for side in found.others
-        for axis in found.judged[side.letter].axes
-        if _is_known(found.baseline, axis) or _is_known(side, axis)
+        for side in contrast.others
+        for axis in contrast.judged[side.letter].axes
+        if _is_known(contrast.baseline, axis) or _is_known(side, axis)
     ]
-    places = [axis.metric for judged in found.judged.values() for axis in judged.axes]
+    places = [axis.metric for judged in contrast.judged.values() for axis in judged.axes]
     keys: dict[str, Callable[[tuple[Side, Axis]], Any]] = {
         "primary": lambda one: (places.index(one[1].metric), one[0].letter),
         "ratio": lambda one: -_distance(one[1]),
         "name": lambda one: (names.metric(one[1].metric).casefold(), one[0].letter),
     }
     lines = [
-        MetricRow(side, axis, _cells(found.baseline, side, axis))
-        for side, axis in sorted(told, key=keys[order])
+        MetricRow(side, axis, _cells(contrast.baseline, side, axis))
+        for side, axis in sorted(axes, key=keys[order])
     ]
-    return [*(_left_out(side) for side in found.sides if side.fault), *lines]
+    return [*(_left_out(side) for side in contrast.sides if side.fault), *lines]
 
 
 def _left_out(side: Side) -> MetricRow:
-    said = {
+    cells = {
         "metric": plain(name_of(side)),
         "verdict": badge("fail", "left out"),
         "reason": plain(fault_of(side), "quiet"),
     }
-    return MetricRow(side, None, {heading: said.get(heading, Text("–")) for heading in HEADS})
+    return MetricRow(side, None, {heading: cells.get(heading, Text("–")) for heading in HEADS})
 
 
 def _is_known(side: Side, axis: Axis) -> bool:
@@ -164,7 +164,7 @@ def columns(lines: Sequence[MetricRow], room: int) -> dict[str, int]:
     wide = {h: max([len(h), *(line.cells[h].cell_len for line in lines)]) for h in HEADS}
     wide["metric"] = max(wide["metric"], _NAME_WIDTH)
     brief = max([len("metric"), *(_briefest(line).cell_len for line in lines)])
-    left, found = room - min(brief, room), {"metric": brief}
+    left, result = room - min(brief, room), {"metric": brief}
     for group in _IMPORTANCE:
         widths = {heading: wide[heading] for heading in group}
         if sum(widths.values()) + GAP * len(group) > left:
@@ -173,24 +173,24 @@ def columns(lines: Sequence[MetricRow], room: int) -> dict[str, int]:
         if need > left:
             break
         left -= need
-        found |= widths
+        result |= widths
     else:
         # A reason is a sentence: it is shown in full below the table, and may be cut in it.
         if left >= _REASON_LEAST + GAP:
-            found["reason"] = min(wide["reason"], left - GAP - min(wide["metric"] - brief, 8))
-            left -= found["reason"] + GAP
-    found["metric"] += max(0, min(left, wide["metric"] - brief))
-    return {heading: found[heading] for heading in HEADS if heading in found}
+            result["reason"] = min(wide["reason"], left - GAP - min(wide["metric"] - brief, 8))
+            left -= result["reason"] + GAP
+    result["metric"] += max(0, min(left, wide["metric"] - brief))
+    return {heading: result[heading] for heading in HEADS if heading in result}
 
 
 def _bare_width(lines: Sequence[MetricRow], heading: str, wide: int) -> int:
     """The width of a column of means without their uncertainties."""
     if heading not in _MEANS:
         return wide
-    return max([len(heading), *(len(_bare(line.cells[heading].plain)) for line in lines)])
+    return max([len(heading), *(len(_without_error(line.cells[heading].plain)) for line in lines)])
 
 
-def _bare(mean: str) -> str:
+def _without_error(mean: str) -> str:
     return mean.partition(" ±")[0]
 
 
@@ -200,7 +200,7 @@ def cell(line: MetricRow, heading: str, width: int) -> Text:
     if heading == "metric" and width < _NAME_WIDTH:
         text = _briefest(line)
     elif heading in _MEANS and text.cell_len > width:
-        text = plain(_bare(text.plain))
+        text = plain(_without_error(text.plain))
     text.truncate(width, overflow="ellipsis")
     return text
 

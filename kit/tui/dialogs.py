@@ -100,15 +100,15 @@ class Window(ModalScreen[str | None]):
         Binding("escape", "leave", "Back", key_display="esc", id="window.leave"),
     ]
 
-    def __init__(self, title: str, told: str = "") -> None:
+    def __init__(self, title: str, text: str = "") -> None:
         super().__init__()
-        self._title, self._text = title, told
+        self._title, self._text = title, text
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="window panel") as frame:
             frame.border_title = plain(self._title).plain.replace("[", "(")
             if self._text:
-                yield Static(plain_lines(self._text), classes="told", markup=False)
+                yield Static(plain_lines(self._text), classes="text", markup=False)
             yield from self.body()
         yield Foot()
 
@@ -133,8 +133,8 @@ class Choose(Window):
         answers: (answer, its text) of each.
     """
 
-    def __init__(self, title: str, told: str, answers: Sequence[tuple[str, str]]) -> None:
-        super().__init__(title, told)
+    def __init__(self, title: str, text: str, answers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(title, text)
         self._answers = answers
 
     def body(self) -> Iterable[Widget]:
@@ -158,8 +158,8 @@ class AskLine(Window):
         most: the longest line, in characters.
     """
 
-    def __init__(self, title: str, told: str, value: str = "", most: int = 0) -> None:
-        super().__init__(title, told)
+    def __init__(self, title: str, text: str, value: str = "", most: int = 0) -> None:
+        super().__init__(title, text)
         self._value, self._most = value, most
 
     def body(self) -> Iterable[Widget]:
@@ -172,7 +172,7 @@ class AskLine(Window):
         )
 
     @on(Input.Submitted)
-    def _given(self, event: Input.Submitted) -> None:
+    def _submit(self, event: Input.Submitted) -> None:
         event.stop()
         self.dismiss(event.value.strip() or None)
 
@@ -184,8 +184,8 @@ class AskText(Window):
         Binding("escape,ctrl+s", "keep", "Done", key_display="esc", priority=True, id="window.keep")
     ]
 
-    def __init__(self, title: str, told: str, value: str) -> None:
-        super().__init__(title, told)
+    def __init__(self, title: str, text: str, value: str) -> None:
+        super().__init__(title, text)
         self._value = value
 
     def body(self) -> Iterable[Widget]:

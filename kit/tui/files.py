@@ -16,10 +16,10 @@ def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
     """
     from kit.show.report.written import written
 
-    found = written(run, against=against)
-    out = folder / found.file
+    text = written(run, against=against)
+    out = folder / text.file
     try:
-        out.write_text(found.text, encoding="utf-8")
+        out.write_text(text.text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"cannot write {out.name} here: {error.strerror}", "start kit in another folder"

@@ -31,7 +31,7 @@ def called(key: str) -> str:
     *held, last = key.split("+")
     word = _WORDS.get(last) or format_key(last)
     ctrl = "^" if "ctrl" in held else ""
-    return "+".join([*(each for each in held if each != "ctrl"), ctrl + word])
+    return "+".join([*(name for name in held if name != "ctrl"), ctrl + word])
 
 
 def is_spelled(binding: Binding) -> bool:
@@ -68,19 +68,15 @@ def _as_it_acts(active: ActiveBinding, says: str, focused: Widget) -> ActiveBind
         binding = replace(binding, key_display=None)
     if not says:
         return active._replace(binding=binding)
-    told = replace(binding, description=says, show=True, key_display=None, tooltip="")
-    return active._replace(binding=told, tooltip="")
-
-
-def _action_of(active: ActiveBinding) -> tuple[DOMNode, str]:
-    return active.node, active.binding.action
+    shown = replace(binding, description=says, show=True, key_display=None, tooltip="")
+    return active._replace(binding=shown, tooltip="")
 
 
 def by_action(bindings: Mapping[str, ActiveBinding]) -> list[ActionKeys]:
     """Each named action once, with all of its keys; disabled ones are left out."""
-    found: dict[tuple[DOMNode, str], ActionKeys] = {}
+    keys: dict[tuple[DOMNode, str], ActionKeys] = {}
     for key, active in bindings.items():
         if active.enabled and active.binding.description:
             new = ActionKeys(active.node, active.binding, [])
-            found.setdefault(_action_of(active), new).keys.append(called(key))
-    return list(found.values())
+            keys.setdefault((active.node, active.binding.action), new).keys.append(called(key))
+    return list(keys.values())

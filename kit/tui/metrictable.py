@@ -26,7 +26,7 @@ class MetricTable(DataTable[Text]):
         return self._lines[row] if 0 <= row < len(self._lines) else None
 
     def show(self, lines: Sequence[MetricRow]) -> None:
-        """Show these."""
+        """Show these metrics."""
         self._lines = tuple(lines)
         self._rebuild()
 

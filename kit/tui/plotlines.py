@@ -29,8 +29,8 @@ def drawn(colour: str) -> str:
 
 def sign(n: int, swatch: str, colours: int) -> str:
     """The ``n``-th line's sign in a legend: its own character, or a ``swatch`` of its colour."""
-    found = marker(n, colours)
-    return swatch if found == FINE else found * len(swatch)
+    glyph = marker(n, colours)
+    return swatch if glyph == FINE else glyph * len(swatch)
 
 
 def folded(parts: Sequence[Text], width: int) -> Text | None:

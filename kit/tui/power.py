@@ -118,6 +118,6 @@ def _named(band: Band, columns: int, per_second: float) -> str:
     """A block's name, short if it is longer than the block; and its priority."""
     if band.name == "measured":
         return names.phase(band.name, short=columns < _NARROW)
-    whole = names.phase(band.name)
-    fits = len(whole) + 2 <= (band.t1 - band.t0) * per_second
-    return whole if fits else names.phase(band.name, short=True)
+    name = names.phase(band.name)
+    fits = len(name) + 2 <= (band.t1 - band.t0) * per_second
+    return name if fits else names.phase(band.name, short=True)

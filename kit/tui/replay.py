@@ -1,4 +1,4 @@
-"""The steps to a replay: check the run, list what it would do, ask, provide, show the plan.
+"""The steps to a replay: check the run, list what it would do, ask, fetch, show the plan.
 
 Before the yes nothing is fetched, built or written, and no meter is read.
 """
@@ -23,12 +23,14 @@ def replay(screen: KitScreen, run: Path) -> None:
     """List what a replay of ``run`` would do, ask, and do it after a yes."""
     store = screen.kit.store
 
-    def ask(found: Undertaking) -> None:
-        if found.obstacle:
-            screen.show_error(found.obstacle)
+    def ask(undertaking: Undertaking) -> None:
+        if undertaking.obstacle:
+            screen.show_error(undertaking.obstacle)
             return
-        window = Consent(render.undertaking_list(found), render.QUESTION, "Do this", "Not now")
-        screen.app.push_screen(window, lambda yes: _provide(screen, found) if yes else None)
+        window = Consent(
+            render.undertaking_list(undertaking), render.QUESTION, "Do this", "Not now"
+        )
+        screen.app.push_screen(window, lambda yes: _provide(screen, undertaking) if yes else None)
 
     _show_message(screen, "checking the run, its image and its weights")
     screen.fetch(lambda: looked_at(run, store), ask, group="replay")
@@ -58,10 +60,10 @@ def looked_at(run: Path, store: Store) -> Undertaking:
     Raises:
         KitError: the run does not verify, or kit does not accept its spec.
     """
-    from kit.judge import door
+    from kit.judge import admission
     from kit.judge import replay as replaying
 
-    verdict = door.verify(run)
+    verdict = admission.verify(run)
     if not verdict.passed:
         first = verdict.failures[0]
         raise ArchiveRefused(first.code, f"the run does not verify: {first.message}", "v shows why")

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.text import Text
 
-from kit.show.catalogue import Row
 from kit.show.render.console import plain
 from kit.show.render.rows import BADGES
+from kit.show.runlist import Row
 from kit.tui.screen import badge
 
 SORTS = ("started ▼", "name ▲", "J/token ▲", "tokens/s ▼", "status ▲")
@@ -48,9 +48,9 @@ def _rank(status: str) -> int:
 
 def counted(rows: Iterable[Row], *, done: bool) -> Text:
     """``3 sealed · 1 running · 1 unsealed``."""
-    found = Counter(row.status if row.status in _APART else "sealed" for row in rows)
-    parts = [plain(f"{found['sealed']:,} sealed")]
-    parts += [badge(BADGES[s], f"{found[s]} {s}") for s in _APART if found[s]]
+    counts = Counter(row.status if row.status in _APART else "sealed" for row in rows)
+    parts = [plain(f"{counts['sealed']:,} sealed")]
+    parts += [badge(BADGES[s], f"{counts[s]} {s}") for s in _APART if counts[s]]
     if not done:
         parts.append(plain("reading …", "quiet"))
     return Text(" · ").join(parts)

@@ -1,4 +1,4 @@
-"""The panel next to the list of runs: the run under the cursor at a glance."""
+"""The panel next to the list of runs: a summary of the run under the cursor."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from kit.show.catalogue import Row
-from kit.show.glance import Glimpse, read
 from kit.show.render.console import plain
-from kit.tui.glance import Glimpses, caveats, identity
+from kit.show.runlist import Row
+from kit.show.runsummary import RunSummary, read
 from kit.tui.power import PowerPlot
+from kit.tui.runsummary import RunSummaries, caveats, identity
 from kit.tui.screen import KitScreen
 
 
@@ -21,7 +21,7 @@ class RunPanel(VerticalScroll, can_focus=False):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, classes="panel")
-        self._glimpses = Glimpses()
+        self._summaries = RunSummaries()
         self._row: Row | None = None
         self._replays: tuple[str, ...] = ()
         self._looking = False
@@ -31,7 +31,7 @@ class RunPanel(VerticalScroll, can_focus=False):
         return cast(KitScreen, self.screen)
 
     def compose(self) -> ComposeResult:
-        yield Static(id="home-told", markup=False)
+        yield Static(id="home-identity", markup=False)
         yield PowerPlot(id="home-power", ascii_only=self._screen.kit.ascii_only)
         yield Static(id="home-caveats", markup=False)
 
@@ -43,20 +43,20 @@ class RunPanel(VerticalScroll, can_focus=False):
     def _refresh_all(self) -> None:
         row = self._row
         self.border_title = str(plain(row.name or row.run[:12])) if row else ""
-        glimpse = self._glimpses.get(row.run) if row else None
-        self._draw(row, glimpse or Glimpse())
+        summary = self._summaries.get(row.run) if row else None
+        self._draw(row, summary or RunSummary())
         readable = row and not row.in_flight and row.status != "broken"
-        if row and readable and glimpse is None and self.display:
+        if row and readable and summary is None and self.display:
             self._look_at(row.run)
 
-    def _draw(self, row: Row | None, glimpse: Glimpse) -> None:
-        text = identity(row, glimpse, self._replays) if row else ""
-        self.query_one("#home-told", Static).update(text)
-        self.query_one("#home-caveats", Static).update(caveats(glimpse))
+    def _draw(self, row: Row | None, summary: RunSummary) -> None:
+        text = identity(row, summary, self._replays) if row else ""
+        self.query_one("#home-identity", Static).update(text)
+        self.query_one("#home-caveats", Static).update(caveats(summary))
         plot = self.query_one(PowerPlot)
-        plot.display = bool(glimpse.picture.traces)
-        if plot.picture is not glimpse.picture:
-            plot.show(glimpse.picture)
+        plot.display = bool(summary.picture.traces)
+        if plot.picture is not summary.picture:
+            plot.show(summary.picture)
 
     def _look_at(self, run: str) -> None:
         """Read one run at a time: scrolling must not start a hundred threads."""
@@ -64,12 +64,12 @@ class RunPanel(VerticalScroll, can_focus=False):
             return
         self._looking, path = True, self._screen.kit.store.root / run
 
-        def take(found: Glimpse) -> None:
-            self._glimpses.put(run, found)
+        def take(summary: RunSummary) -> None:
+            self._summaries.put(run, summary)
             self._looking = False
             self.call_later(self._refresh_all)
 
         def failed(error: Exception) -> None:
-            take(Glimpse(no_power=f"{type(error).__name__}: {error}"))
+            take(RunSummary(no_power=f"{type(error).__name__}: {error}"))
 
-        self._screen.fetch(lambda: read(path), take, group="glance", failed=failed)
+        self._screen.fetch(lambda: read(path), take, group="summary", failed=failed)

@@ -10,8 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
 from kit.energy.names import ENERGY_PER
-from kit.show.catalogue import Row
 from kit.show.render.console import plain
+from kit.show.runlist import Row
 from kit.tui.states import state_of
 
 # Rows are added a page at a time: ten thousand at once would take two seconds.

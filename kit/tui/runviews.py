@@ -38,15 +38,15 @@ class Fit:
 
 def summary(documents: Documents) -> RenderableType:
     """The same as `kit show`, results first; unreadable parts have a reason."""
-    found = (documents.manifest, documents.spec, documents.results)
+    sources = (documents.manifest, documents.spec, documents.results)
 
     def made(width: int) -> RenderableType:
         try:
-            parts = run_parts(documents.run, *found, width)
+            parts = run_parts(documents.run, *sources, width)
         except KitError as error:
-            said = plain(f"{error.message}: {error.remedy}")
-            return Group(badge("fail", "not readable"), said, *fault_lines(documents))
-        return Group(*fault_lines(documents), *parts.found[1:], Text(), *parts.about)
+            error_text = plain(f"{error.message}: {error.remedy}")
+            return Group(badge("fail", "not readable"), error_text, *fault_lines(documents))
+        return Group(*fault_lines(documents), *parts.results[1:], Text(), *parts.about)
 
     return Fit(made)
 
@@ -94,17 +94,17 @@ def _seconds(begin: int | None, end: int | None) -> str:
 
 def asked(records: RunRecords) -> list[Asked]:
     """Every request of every launch; those that failed first."""
-    found = [Asked(n, r) for n, of in sorted(records.requests.items()) for r in of]
-    return sorted(found, key=lambda a: a.request.status == "ok")
+    requests = [Asked(n, r) for n, of in sorted(records.requests.items()) for r in of]
+    return sorted(requests, key=lambda a: a.request.status == "ok")
 
 
-def request_summary(found: Sequence[Asked]) -> Text:
+def request_summary(requests: Sequence[Asked]) -> Text:
     """``27 requests, 27 ok``; failures by their reason."""
-    if not found:
+    if not requests:
         return Text.assemble(badge("skip", "no request was recorded"))
-    failed = [a.request for a in found if a.request.status != "ok"]
-    ok = len(found) - len(failed)
-    head = badge("warn" if failed else "ok", f"{ok:,} of {count(len(found), 'request')} ok")
+    failed = [a.request for a in requests if a.request.status != "ok"]
+    ok = len(requests) - len(failed)
+    head = badge("warn" if failed else "ok", f"{ok:,} of {count(len(requests), 'request')} ok")
     reasons = Counter(f"{r.status}: {r.error}" if r.error else r.status for r in failed)
     parts = [plain(f"{n:,} × {why[:120]}", "doubt") for why, n in reasons.most_common(_REASONS)]
     return Text("\n").join([head, *parts])
@@ -184,13 +184,13 @@ def files(documents: Documents) -> list[Listed]:
     """Every file, those that differ from the manifest first."""
     listed = documents.manifest.get("files")
     entries = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
-    found = [_listed(entry, documents.sizes) for entry in entries]
-    known = {str(e.get("path")) for e in entries} | {"manifest.json"}
-    for path in sorted(documents.sizes.keys() - known):
+    rows = [_listed(entry, documents.sizes) for entry in entries]
+    paths = {str(e.get("path")) for e in entries} | {"manifest.json"}
+    for path in sorted(documents.sizes.keys() - paths):
         size = short_bytes(documents.sizes[path])
-        found.append(Listed(path, size, "", "", "warn", "not listed"))
+        rows.append(Listed(path, size, "", "", "warn", "not listed"))
     order = {"fail": 0, "warn": 1, "withheld": 2, "ok": 3}
-    return sorted(found, key=lambda f: (order[f.state], f.path))
+    return sorted(rows, key=lambda f: (order[f.state], f.path))
 
 
 def _listed(entry: dict[str, Any], sizes: dict[str, int]) -> Listed:
@@ -226,29 +226,29 @@ def provenance(documents: Documents, missing: Sequence[str]) -> RenderableType:
         [
             ("cite", plain(citation(documents), "name")),
             ("run", documents.run),
-            *(("parent", told) for told in _parents(m, missing)),
-            ("spec", _known(m, "spec_hash")),
-            ("plan", _known(m, "plan_hash")),
-            ("results", _known(m, "result_hash")),
-            ("image", _known(image, "reference")),
-            ("image id", _known(image, "image_id")),
-            ("from", _known(image, "source")),
-            ("model", _known(model, "repo")),
-            ("revision", _known(model, "revision")),
-            ("licence", _known(model, "licence")),
+            *(("parent", parent) for parent in _parents(m, missing)),
+            ("spec", _text_at(m, "spec_hash")),
+            ("plan", _text_at(m, "plan_hash")),
+            ("results", _text_at(m, "result_hash")),
+            ("image", _text_at(image, "reference")),
+            ("image id", _text_at(image, "image_id")),
+            ("from", _text_at(image, "source")),
+            ("model", _text_at(model, "repo")),
+            ("revision", _text_at(model, "revision")),
+            ("licence", _text_at(model, "licence")),
             *_weights(model),
-            ("kit", _known(kit, "version")),
-            ("its code", _known(kit, "source_sha256")),
+            ("kit", _text_at(kit, "version")),
+            ("its code", _text_at(kit, "source_sha256")),
             ("begun", f"{clock.get('utc', 'unknown')} (by the machine's own clock)"),
-            ("profile", _known(m, "profile")),
+            ("profile", _text_at(m, "profile")),
         ]
     )
     return Group(table, *fault_lines(documents))
 
 
 def _parents(manifest: dict[str, Any], missing: Sequence[str]) -> Iterator[str]:
-    found = manifest.get("parents")
-    for parent in found if isinstance(found, list) else ():
+    parents = manifest.get("parents")
+    for parent in parents if isinstance(parents, list) else ():
         if isinstance(parent, dict):
             hash_ = str(parent.get("run_hash"))
             where = "  (not in this store)" if hash_ in missing else ""
@@ -256,17 +256,17 @@ def _parents(manifest: dict[str, Any], missing: Sequence[str]) -> Iterator[str]:
 
 
 def _weights(model: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    found = model.get("files")
-    for file in found if isinstance(found, list) else ():
+    files = model.get("files")
+    for file in files if isinstance(files, list) else ():
         if isinstance(file, dict):
             yield "weights", f"{file.get('path')}  sha256:{file.get('sha256')}"
 
 
 def _at(value: dict[str, Any], key: str) -> dict[str, Any]:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
+    item = value.get(key)
+    return item if isinstance(item, dict) else {}
 
 
-def _known(value: dict[str, Any], key: str) -> str | None:
-    found = value.get(key)
-    return None if found is None else str(found)
+def _text_at(value: dict[str, Any], key: str) -> str | None:
+    item = value.get(key)
+    return None if item is None else str(item)

@@ -102,8 +102,8 @@ class KitScreen(Screen[Any]):
 
     def watch_command(self, command: str) -> None:
         for line in self.query("#command").results(Static):
-            told = f" same as: {self.kit.command(command)}" if command else ""
-            line.update(plain(told, "quiet"))
+            hint = f" same as: {self.kit.command(command)}" if command else ""
+            line.update(plain(hint, "quiet"))
             line.set_class(not command, "-empty")
 
     def on_mount(self) -> None:
@@ -120,11 +120,11 @@ class KitScreen(Screen[Any]):
     @property
     def all_bindings(self) -> dict[str, ActiveBinding]:
         """Also keys that the focused widget takes as letters: their actions can be chosen."""
-        found = super().active_bindings
+        bindings = super().active_bindings
         for node in (self, self.app):
             for key, binding in own_bindings(self.app, node):
-                found.setdefault(key, binding)
-        return found
+                bindings.setdefault(key, binding)
+        return bindings
 
     # --- work off the event loop ------------------------------------------------------------
 
@@ -144,13 +144,13 @@ class KitScreen(Screen[Any]):
 
         async def both() -> None:
             try:
-                found = await in_thread(work)
+                result = await in_thread(work)
             except Exception as error:  # a bug in a package below must not end the UI, and is shown
                 (failed or self.show_error)(error)
                 return
             try:
                 if self.is_attached:
-                    then(found)
+                    then(result)
             except Exception as error:  # nor one in what draws a stranger's data
                 self.show_error(error)
 
@@ -162,9 +162,9 @@ class KitScreen(Screen[Any]):
             text = f"{error.message}\n{error.remedy}" if error.remedy else error.message
             self.notify(str(plain_lines(text)), severity="error", timeout=12, markup=False)
         else:
-            told = f"{type(error).__name__}: {error}"
+            message = f"{type(error).__name__}: {error}"
             self.notify(
-                str(plain_lines(told)),
+                str(plain_lines(message)),
                 title="a bug in kit",
                 severity="error",
                 timeout=20,

@@ -42,10 +42,14 @@ def load(path: Path | None = None) -> Settings:
         return Settings(fault=f"{path.name} is not taken: {error}")
 
 
-def _taken(found: Any) -> Settings:
-    if not isinstance(found, dict):
+def _taken(settings: Any) -> Settings:
+    if not isinstance(settings, dict):
         raise ValueError("it is no JSON object")
-    theme, ascii_only, keys = found.get("theme", ""), found.get("ascii"), found.get("keys", {})
+    theme, ascii_only, keys = (
+        settings.get("theme", ""),
+        settings.get("ascii"),
+        settings.get("keys", {}),
+    )
     if not isinstance(theme, str) or not isinstance(ascii_only, bool | None):
         raise ValueError('"theme" is a word and "ascii" true or false')
     if not isinstance(keys, dict) or not all(isinstance(v, str) for v in keys.values()):
@@ -60,14 +64,14 @@ def keep_theme(theme: str, path: Path | None = None) -> None:
         OSError: the file cannot be written.
     """
     path = path or _path()
-    found = load(path)
-    if found.fault or found.theme == theme:
+    settings = load(path)
+    if settings.fault or settings.theme == theme:
         return
-    kept: dict[str, Any] = {"theme": theme, "keys": dict(found.keys)}
-    kept |= {} if found.ascii is None else {"ascii": found.ascii}
+    document: dict[str, Any] = {"theme": theme, "keys": dict(settings.keys)}
+    document |= {} if settings.ascii is None else {"ascii": settings.ascii}
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
-    scratch.write_bytes(jsonio.canonical(kept) + b"\n")
+    scratch.write_bytes(jsonio.canonical(document) + b"\n")
     scratch.replace(path)
 
 

@@ -24,13 +24,13 @@ async def in_thread(work: Callable[[], T]) -> T:
 
     def go() -> None:
         try:
-            found = work()
+            result = work()
         except BaseException as error:  # any exception is passed on
-            told: tuple[Callable[[Any], None], Any] = (done.set_exception, error)
+            outcome: tuple[Callable[[Any], None], Any] = (done.set_exception, error)
         else:
-            told = (done.set_result, found)
+            outcome = (done.set_result, result)
         try:
-            loop.call_soon_threadsafe(settle, *told)
+            loop.call_soon_threadsafe(settle, *outcome)
         except RuntimeError:
             return  # the UI is gone, and with it the loop
 

@@ -171,15 +171,15 @@ def transformers(*chain: tuple[str, str]) -> str:
         "`torch_dtype` is deprecated! Use `dtype` instead!",
         *[f"Loading weights: {n}%|████      | {n}/100 [00:0{n % 9}<00:30]\r" for n in range(40)],
     ]
-    told: list[str] = []
+    lines: list[str] = []
     for how, error in chain:
-        told += ["", how, ""] if how else []
-        told.append("Traceback (most recent call last):")
+        lines += ["", how, ""] if how else []
+        lines.append("Traceback (most recent call last):")
         for n in range(12):
             path = f"/site-packages/transformers/models/auto/part_{n}.py"
-            told += [f'  File "{path}", line {n}, in from_pretrained', "    raise OSError('no')"]
-        told.append(error)
-    return "\n".join([*begins, *told, "", "ERROR:    Application startup failed. Exiting."])
+            lines += [f'  File "{path}", line {n}, in from_pretrained', "    raise OSError('no')"]
+        lines.append(error)
+    return "\n".join([*begins, *lines, "", "ERROR:    Application startup failed. Exiting."])
 
 
 DIRECT = "The above exception was the direct cause of the following exception:"
@@ -300,8 +300,8 @@ def llama_cpp_python(*fault: str) -> str:
 
 
 def slog(level: str, message: str, error: str = "") -> str:
-    said = f'time=2026-11-26T16:28:12.123Z level={level} source=server.go:475 msg="{message}"'
-    return said + (f' error="{error}"' if error else "")
+    line = f'time=2026-11-26T16:28:12.123Z level={level} source=server.go:475 msg="{message}"'
+    return line + (f' error="{error}"' if error else "")
 
 
 def ollama(*fault: str) -> str:

@@ -303,7 +303,7 @@ def test_the_root_cause_is_found(name: str) -> None:
 
 
 def test_most_of_these_causes_stand_far_above_the_end() -> None:
-    far = [c for c in CASES if (found := causes.find(CASES[c][0])) and found.of - found.number > 25]
+    far = [c for c in CASES if (cause := causes.find(CASES[c][0])) and cause.of - cause.number > 25]
     assert len(far) >= 15, far
 
 

@@ -77,13 +77,13 @@ def _records(spec: RunSpec, failed: int) -> RunRecords:
                 responses[launch] = tuple(_response(r) for r in requests[launch])
             t += seconds * S
             events.append(_event(len(events), t, "phase.end", data))
-    found = samples.from_csv({"samples/nvml.csv": _csv(t)})
+    readings = samples.from_csv({"samples/nvml.csv": _csv(t)})
     return RunRecords(
         spec=spec,
         plan=replaced(PLAN, meters=METERS),
         schedule=(),
         events=tuple(events),
-        samples=found,
+        samples=readings,
         requests=requests,
         responses=responses,
         driver={},

@@ -318,10 +318,10 @@ def test_a_full_disk_and_a_read_only_one(
 def test_output_that_nobody_takes(store: Store, words: str, to: str) -> None:
     command = words.replace("RUN", store.runs()[0].name[:12])
     line = f'"{sys.executable}" -m kit {command} {to}; echo ${{PIPESTATUS[0]}} >&3'
-    found = subprocess.run(
+    done = subprocess.run(
         ["bash", "-c", f"exec 3>code; {line}"], capture_output=True, text=True, check=False
     )
-    code, err = int(Path("code").read_text()), found.stderr
+    code, err = int(Path("code").read_text()), done.stderr
     assert code == (1 if "full" in to else 0), (code, err)
     assert "Traceback" not in err and "Exception ignored" not in err
     assert err.count("error:") == (1 if to == "> /dev/full" else 0)

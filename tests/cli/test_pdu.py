@@ -20,10 +20,10 @@ SYS = "1.3.6.1.2.1.1.2.0"
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    found = Agent(tmp_path_factory.mktemp("snmp"))
-    found.start()
-    yield found
-    found.stop()
+    agent = Agent(tmp_path_factory.mktemp("snmp"))
+    agent.start()
+    yield agent
+    agent.stop()
 
 
 @pytest.fixture
@@ -160,9 +160,9 @@ def test_an_unknown_make_says_what_it_is(pdu: Agent, capsys: pytest.CaptureFixtu
 
 def test_json_has_every_outlet(pdu: Agent, capsys: pytest.CaptureFixture[str]) -> None:
     assert probe(pdu, "--community", COMMUNITY, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["profile"] == "apc-rpdu2"
-    assert [(p["number"], p["values"]["pdu_power"]) for p in found["places"]] == [
+    document = json.loads(capsys.readouterr().out)
+    assert document["profile"] == "apc-rpdu2"
+    assert [(p["number"], p["values"]["pdu_power"]) for p in document["places"]] == [
         ("3", 230),
         ("4", 120),
     ]

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from kit.cli.machine import _show_power
 from kit.cli.main import dispatch
-from kit.measure.meters.watch import Seen, Snapshot
+from kit.measure.meters.watch import DeviceState, Snapshot
 from kit.show import render
 from kit.show.render.console import THEME
 from kit.show.render.live_power import PowerView, _energy
@@ -30,15 +30,17 @@ GPU: dict[str, Any] = {
 NOTHING = dict.fromkeys(GPU)
 
 
-def gpu(watts: float | None, joules: float | None = 7712.0, why_not: str = "") -> Seen:
-    return Seen("gpu", True, watts, "", joules, 12.0, "20 ms samples", GPU, ("power cap",), why_not)
+def gpu(watts: float | None, joules: float | None = 7712.0, why_not: str = "") -> DeviceState:
+    return DeviceState(
+        "gpu", True, watts, "", joules, 12.0, "20 ms samples", GPU, ("power cap",), why_not
+    )
 
 
-def host(watts: float) -> Seen:
-    return Seen("estimate", True, watts, "", 3.0, 1.0, "CPU time", NOTHING, None, "")
+def host(watts: float) -> DeviceState:
+    return DeviceState("estimate", True, watts, "", 3.0, 1.0, "CPU time", NOTHING, None, "")
 
 
-def shot(absent: dict[str, str] | None = None, **devices: Seen) -> Snapshot:
+def shot(absent: dict[str, str] | None = None, **devices: DeviceState) -> Snapshot:
     return Snapshot(12.0, devices, absent or {})
 
 
@@ -85,23 +87,23 @@ def test_a_device_without_a_reading_says_why_and_never_zero() -> None:
 SILENT = "the outlet reads 0 W, less than it can measure (50 W)"
 
 
-def wall(watts: float | None, joules: float | None, seconds: float, why: str = "") -> Seen:
-    return Seen("wall", True, watts, "", joules, seconds, "", NOTHING, None, why, why)
+def wall(watts: float | None, joules: float | None, seconds: float, why: str = "") -> DeviceState:
+    return DeviceState("wall", True, watts, "", joules, seconds, "", NOTHING, None, why, why)
 
 
 def test_an_energy_of_a_part_of_the_time_says_so_and_joins_no_total(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    seen = shot(
+    snapshot = shot(
         a=wall(100.0, 1200.0, 12.0), b=wall(100.0, 300.0, 3.0), c=wall(None, None, 0, SILENT)
     )
-    render.power([seen])
+    render.power([snapshot])
     assert (
         capsys.readouterr().out
         == f"12 s  a 100.0 W 1.2 kJ  b 100.0 W 300 J over 3 s  c: {SILENT}\n"
     )
     view = PowerView()
-    view.take(seen)
+    view.take(snapshot)
     text = " ".join(drawn(view, 200).split())
     assert f"wall outlets: a device reports none now, no energy (c: {SILENT})" in text
     view.take(shot(a=wall(100.0, 1200.0, 12.0), b=wall(100.0, 300.0, 3.0)))
@@ -124,11 +126,11 @@ def test_a_counter_that_stands_still_is_told_of_beside_a_power(
 
 def test_json_has_the_reasons_too(capsys: pytest.CaptureFixture[str]) -> None:
     _show_power([shot(a=wall(100.0, 1200.0, 12.0), c=wall(None, None, 0.0, SILENT))], json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert told["devices"]["c"]["power_W"] is None
-    assert told["devices"]["c"]["energy_J"] is None
-    assert told["devices"]["c"]["reason"] == told["devices"]["c"]["energy_reason"] == SILENT
-    assert told["totals"]["wall"] == {
+    document = json.loads(capsys.readouterr().out)
+    assert document["devices"]["c"]["power_W"] is None
+    assert document["devices"]["c"]["energy_J"] is None
+    assert document["devices"]["c"]["reason"] == document["devices"]["c"]["energy_reason"] == SILENT
+    assert document["totals"]["wall"] == {
         "power_W": None,
         "energy_J": None,
         "energy_over_s": None,
@@ -171,7 +173,7 @@ def test_scopes_are_totalled_apart_and_an_estimate_never_looks_measured(
 
 
 @pytest.mark.parametrize(
-    ("joules", "said"),
+    ("joules", "sentence"),
     [
         (None, "–"),
         (0.0, "0.0 J"),
@@ -182,8 +184,8 @@ def test_scopes_are_totalled_apart_and_an_estimate_never_looks_measured(
         (5.2e9, "5200 MJ"),
     ],
 )
-def test_energy_in_words(joules: float | None, said: str) -> None:
-    assert _energy(joules) == said
+def test_energy_in_words(joules: float | None, sentence: str) -> None:
+    assert _energy(joules) == sentence
 
 
 # --- the command ----------------------------------------------------------------------------
@@ -194,12 +196,12 @@ COMMAND = [sys.executable, "-m", "kit.cli.main", "monitor", "--json", "--period-
 def test_json_has_one_object_a_line_with_stable_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["monitor", "--json", "--once"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
-    told = json.loads(line)
-    assert set(told) == {"t_s", "devices", "totals", "absent"}
+    document = json.loads(line)
+    assert set(document) == {"t_s", "devices", "totals", "absent"}
     assert {*GPU, "power_W", "energy_J", "energy_method", "status", "scope", "reason"} <= set(
-        told["devices"]["host"]
+        document["devices"]["host"]
     )
-    assert told["devices"]["host"]["status"] == "estimated"
+    assert document["devices"]["host"]["status"] == "estimated"
 
 
 @pytest.mark.slow

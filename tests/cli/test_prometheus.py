@@ -20,13 +20,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from kit.cli import machine
 from kit.cli.main import dispatch
 from kit.core.errors import UsageError
-from kit.measure.meters.watch import Seen, Snapshot
+from kit.measure.meters.watch import DeviceState, Snapshot
 from kit.show import prometheus
 
 Samples = dict[tuple[str, ...], float]
 
 
-def seen(scope: str, watts: float | None, joules: float | None, **changes: Any) -> Seen:
+def device_state(
+    scope: str, watts: float | None, joules: float | None, **changes: Any
+) -> DeviceState:
     usual: dict[str, Any] = {
         "scope": scope,
         "summed": True,
@@ -39,7 +41,7 @@ def seen(scope: str, watts: float | None, joules: float | None, **changes: Any) 
         "reasons": None,
         "why_not": "" if watts is not None else "lost",
     }
-    return Seen(**{**usual, **changes})
+    return DeviceState(**{**usual, **changes})
 
 
 class Scraped:
@@ -50,12 +52,12 @@ class Scraped:
         self._readings: queue.Queue[tuple[Snapshot, threading.Event] | None] = queue.Queue()
 
     def readings(self) -> Iterator[Snapshot]:
-        while (found := self._readings.get()) is not None:
-            snapshot, taken = found
+        while (next_snapshot := self._readings.get()) is not None:
+            snapshot, taken = next_snapshot
             yield snapshot
             taken.set()
 
-    def show(self, absent: dict[str, str] | None = None, **devices: Seen) -> None:
+    def show(self, absent: dict[str, str] | None = None, **devices: DeviceState) -> None:
         taken = threading.Event()
         self._readings.put((Snapshot(1.0, devices, absent or {}), taken))
         assert taken.wait(10)
@@ -65,47 +67,47 @@ class Scraped:
 
     def text(self) -> str:
         with urllib.request.urlopen(self.url, timeout=10) as answer:
-            found: str = answer.read().decode()
-        return found
+            text: str = answer.read().decode()
+        return text
 
     def metrics(self) -> dict[str, Samples]:
         """By metric's name: (scope, device) → value."""
-        found: dict[str, Samples] = {}
+        metrics: dict[str, Samples] = {}
         for family in text_string_to_metric_families(self.text()):
             for sample in family.samples:
                 labels = (sample.labels.get(key) for key in ("scope", "device", "meter"))
                 key = tuple(label for label in labels if label is not None)
-                found.setdefault(sample.name, {})[key] = sample.value
-        return found
+                metrics.setdefault(sample.name, {})[key] = sample.value
+        return metrics
 
 
 @contextmanager
 def scraped() -> Iterator[Scraped]:
     exporter = prometheus.Exporter()
     with prometheus.serving(exporter, 0) as url:
-        found = Scraped(url)
-        thread = threading.Thread(target=prometheus.serve, args=(found.readings(), exporter))
+        page = Scraped(url)
+        thread = threading.Thread(target=prometheus.serve, args=(page.readings(), exporter))
         thread.start()
         try:
-            yield found
+            yield page
         finally:
-            found.end()
+            page.end()
             thread.join()
 
 
 def test_power_and_energy_by_scope_and_device() -> None:
     with scraped() as x:
-        x.show(gpu0=seen("gpu", 400.0, 800.0), cpu0=seen("cpu", 90.0, 180.0))
-        found = x.metrics()
-    assert found["kit_power_watts"] == {("gpu", "gpu0"): 400.0, ("cpu", "cpu0"): 90.0}
-    assert found["kit_energy_joules_total"] == {("gpu", "gpu0"): 800.0, ("cpu", "cpu0"): 180.0}
+        x.show(gpu0=device_state("gpu", 400.0, 800.0), cpu0=device_state("cpu", 90.0, 180.0))
+        metrics = x.metrics()
+    assert metrics["kit_power_watts"] == {("gpu", "gpu0"): 400.0, ("cpu", "cpu0"): 90.0}
+    assert metrics["kit_energy_joules_total"] == {("gpu", "gpu0"): 800.0, ("cpu", "cpu0"): 180.0}
 
 
 def test_what_is_not_known_is_absent_and_never_zero() -> None:
     with scraped() as x:
-        x.show(gpu0=seen("gpu", None, None), gpu1=seen("gpu", 5.0, float("nan")))
-        text, found = x.text(), x.metrics()
-    assert found["kit_power_watts"] == {("gpu", "gpu1"): 5.0}
+        x.show(gpu0=device_state("gpu", None, None), gpu1=device_state("gpu", 5.0, float("nan")))
+        text, metrics = x.text(), x.metrics()
+    assert metrics["kit_power_watts"] == {("gpu", "gpu1"): 5.0}
     assert "kit_energy_joules_total{" not in text and "kit_scope_power_watts{" not in text
     assert "kit_temperature_celsius{" not in text
 
@@ -120,31 +122,31 @@ def test_an_energy_never_goes_down() -> None:
     with scraped() as x:
         shown = []
         for joules in (100.0, 60.0, None, 90.0, 130.0):
-            x.show(gpu0=seen("gpu", 10.0, joules))
-            found = x.metrics()
+            x.show(gpu0=device_state("gpu", 10.0, joules))
+            metrics = x.metrics()
             for name in ("kit_energy_joules_total", "kit_scope_energy_joules_total"):
-                shown.append(next(iter(found.get(name, {}).values()), None))
+                shown.append(next(iter(metrics.get(name, {}).values()), None))
     assert shown == [100.0, 100.0, 100.0, 100.0, None, None, 100.0, 100.0, 130.0, 130.0]
 
 
 def test_scopes_are_totalled_each_alone() -> None:
     with scraped() as x:
         x.show(
-            gpu0=seen("gpu", 400.0, 800.0),
-            gpu1=seen("gpu", 300.0, 600.0),
-            die=seen("gpu", 300.0, 600.0, summed=False),
-            wall=seen("wall", 1100.0, 2200.0),
-            host=seen("estimate", 80.0, 160.0),
+            gpu0=device_state("gpu", 400.0, 800.0),
+            gpu1=device_state("gpu", 300.0, 600.0),
+            die=device_state("gpu", 300.0, 600.0, summed=False),
+            wall=device_state("wall", 1100.0, 2200.0),
+            host=device_state("estimate", 80.0, 160.0),
         )
-        found = x.metrics()
-    assert found["kit_scope_power_watts"] == {
+        metrics = x.metrics()
+    assert metrics["kit_scope_power_watts"] == {
         ("gpu",): 700.0,
         ("wall",): 1100.0,
         ("estimate",): 80.0,
     }
-    assert found["kit_scope_energy_joules_total"][("gpu",)] == 1400.0
-    assert found["kit_device_summed"][("gpu", "die")] == 0.0
-    assert all(value not in (1800.0, 1880.0) for s in found.values() for value in s.values())
+    assert metrics["kit_scope_energy_joules_total"][("gpu",)] == 1400.0
+    assert metrics["kit_device_summed"][("gpu", "die")] == 0.0
+    assert all(value not in (1800.0, 1880.0) for s in metrics.values() for value in s.values())
 
 
 def test_context_is_in_base_units() -> None:
@@ -156,14 +158,14 @@ def test_context_is_in_base_units() -> None:
         "processes": 2,
     }
     with scraped() as x:
-        x.show(gpu0=seen("gpu", 1.0, 1.0, context=context))
-        found = x.metrics()
+        x.show(gpu0=device_state("gpu", 1.0, 1.0, context=context))
+        metrics = x.metrics()
     key = ("gpu", "gpu0")
-    assert found["kit_temperature_celsius"] == {key: 61.0}
-    assert found["kit_sm_clock_hertz"] == {key: 1.98e9}
-    assert found["kit_utilisation_ratio"] == {key: pytest.approx(0.97)}
-    assert found["kit_memory_used_bytes"] == {key: float(3 << 30)}
-    assert found["kit_processes"] == {key: 2.0}
+    assert metrics["kit_temperature_celsius"] == {key: 61.0}
+    assert metrics["kit_sm_clock_hertz"] == {key: 1.98e9}
+    assert metrics["kit_utilisation_ratio"] == {key: pytest.approx(0.97)}
+    assert metrics["kit_memory_used_bytes"] == {key: float(3 << 30)}
+    assert metrics["kit_processes"] == {key: 2.0}
 
 
 def test_every_context_of_a_snapshot_has_its_metric() -> None:
@@ -175,10 +177,10 @@ def test_every_context_of_a_snapshot_has_its_metric() -> None:
 def test_a_meter_without_devices_is_named_and_old_numbers_say_their_age() -> None:
     with scraped() as x:
         x.show(absent={"nvml": "no driver at 192.0.2.1"})
-        text, found = x.text(), x.metrics()
-    assert found["kit_meter_absent"] == {("nvml",): 1.0}
+        text, metrics = x.text(), x.metrics()
+    assert metrics["kit_meter_absent"] == {("nvml",): 1.0}
     assert "192.0.2.1" not in text
-    assert 0.0 <= found["kit_snapshot_age_seconds"][()] < 10.0
+    assert 0.0 <= metrics["kit_snapshot_age_seconds"][()] < 10.0
 
 
 def test_it_answers_on_this_machine_alone() -> None:
@@ -205,15 +207,15 @@ def test_the_command_serves_what_it_watches(
     scraped_text: list[str] = []
 
     def source(*_: Any) -> Iterator[Snapshot]:
-        yield Snapshot(1.0, {"gpu0": seen("gpu", 400.0, 800.0)}, {})
+        yield Snapshot(1.0, {"gpu0": device_state("gpu", 400.0, 800.0)}, {})
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             scraped_text.append(answer.read().decode())
 
     monkeypatch.setattr(machine, "watch", source)
     assert dispatch(["monitor", "--prometheus", str(port)]) == 0
     assert 'kit_power_watts{device="gpu0",scope="gpu"} 400.0' in scraped_text[0]
-    told = capsys.readouterr()
-    assert f"http://127.0.0.1:{port}/metrics" in told.out + told.err
+    output = capsys.readouterr()
+    assert f"http://127.0.0.1:{port}/metrics" in output.out + output.err
 
 
 def test_a_port_of_ones_own_or_the_usual_one() -> None:

@@ -73,7 +73,7 @@ def test_doubts_alone(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_findings_fit_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     out = on_terminal(lambda: render.findings(FINDINGS), 60, monkeypatch)
-    lines = [_bare(line) for line in out.splitlines()]
+    lines = [_without_colour(line) for line in out.splitlines()]
     assert max(map(len, lines)) <= 60
     assert "\x1b[" in out
     wrapped = [line for line in lines if line.startswith("        at all")]
@@ -172,14 +172,14 @@ def test_a_real_terminal_gets_its_width(tmp_path: Path) -> None:
     environment.pop("NO_COLOR", None)
     with subprocess.Popen([sys.executable, script], stdout=theirs, env=environment) as process:
         os.close(theirs)
-        said = b""
+        output = b""
         while chunk := _read(ours):
-            said += chunk
+            output += chunk
     os.close(ours)
     assert process.returncode == 0
-    lines = [_bare(line) for line in said.decode().splitlines()]
+    lines = [_without_colour(line) for line in output.decode().splitlines()]
     assert len(lines) > 4 and max(map(len, lines)) <= 72
-    assert b"\x1b[1;31m" in said
+    assert b"\x1b[1;31m" in output
 
 
 def _read(descriptor: int) -> bytes:
@@ -189,7 +189,7 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def _bare(line: str) -> str:
+def _without_colour(line: str) -> str:
     """``line`` without colour."""
     import re
 

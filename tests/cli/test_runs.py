@@ -19,25 +19,25 @@ HASH = "9f2c41aa77e1" + "0" * 52
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, dict[str, Any]]:
+def run_results() -> dict[str, dict[str, Any]]:
     return documents(failed=1)
 
 
-def shown(found: dict[str, dict[str, Any]]) -> None:
-    render.run(HASH, found["manifest"], found["spec"], found["results"])
+def shown(run_results: dict[str, dict[str, Any]]) -> None:
+    render.run(HASH, run_results["manifest"], run_results["spec"], run_results["results"])
 
 
-def listed(found: dict[str, dict[str, Any]]) -> render.Row:
-    return render.row(HASH, found["manifest"], found["spec"], found["results"])
+def listed(run_results: dict[str, dict[str, Any]]) -> render.Row:
+    return render.row(HASH, run_results["manifest"], run_results["spec"], run_results["results"])
 
 
 # --- show -----------------------------------------------------------------------------------
 
 
 def test_show_tells_what_was_measured_and_what_was_not(
-    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    run_results: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown(found)
+    shown(run_results)
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert HASH in out and "replay-of eeeeeeeeeeee" in out
@@ -51,9 +51,9 @@ def test_show_tells_what_was_measured_and_what_was_not(
 
 
 def test_show_tells_each_phases_energy_with_both_uncertainties(
-    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    run_results: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown(found)
+    shown(run_results)
     lines = capsys.readouterr().out.splitlines()
     idle = next(line for line in lines if line.startswith("idle (before)"))
     assert idle.split()[2:4] == ["5.0", "s"]
@@ -64,9 +64,9 @@ def test_show_tells_each_phases_energy_with_both_uncertainties(
 
 
 def test_show_says_why_one_phase_has_no_energy(
-    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    run_results: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    holed = copy.deepcopy(found)
+    holed = copy.deepcopy(run_results)
     first = holed["results"]["launches"][0]["phases"][0]
     first["energy"]["gpu"] = {"status": "unmeasured", "reason": "a hole of 0.61 s"}
     shown(holed)
@@ -75,9 +75,9 @@ def test_show_says_why_one_phase_has_no_energy(
 
 
 def test_show_tells_nets_and_what_speaks_for_them(
-    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    run_results: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good = copy.deepcopy(found)
+    good = copy.deepcopy(run_results)
     results = good["results"]
     results["launches"][0]["cross_check"] = {"gpu0": {"status": "measured", "ratio": 1.0034}}
     token = {"value": 0.2153, "u": 0.0041}
@@ -105,9 +105,9 @@ def test_show_tells_nets_and_what_speaks_for_them(
 
 
 def test_show_leaves_out_checks_of_what_was_not_read(
-    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    run_results: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blind = copy.deepcopy(found)
+    blind = copy.deepcopy(run_results)
     for launch in blind["results"]["launches"]:
         launch["steady"], launch["cross_check"] = {}, {}
         launch["net"] = {"gpu": {"above_idle": {"status": "unmeasured", "reason": "no meter"}}}
@@ -117,9 +117,9 @@ def test_show_leaves_out_checks_of_what_was_not_read(
 
 
 def test_show_drops_watts_before_uncertainties_where_it_is_narrow(
-    found: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    run_results: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    two = copy.deepcopy(found)
+    two = copy.deepcopy(run_results)
     for phase in two["results"]["launches"][0]["phases"]:
         phase["energy"]["estimate"] = copy.deepcopy(phase["energy"]["gpu"])
     narrow = [_bare(x) for x in on_terminal(lambda: shown(two), 80, monkeypatch).splitlines()]
@@ -132,16 +132,16 @@ def test_show_drops_watts_before_uncertainties_where_it_is_narrow(
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_show_fits(
-    found: dict[str, dict[str, Any]], width: int, monkeypatch: pytest.MonkeyPatch
+    run_results: dict[str, dict[str, Any]], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = on_terminal(lambda: shown(found), width, monkeypatch)
+    out = on_terminal(lambda: shown(run_results), width, monkeypatch)
     assert max(len(_bare(line)) for line in out.splitlines()) <= width
 
 
 def test_an_unmeasured_run_shows_no_number_for_energy(
-    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    run_results: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unmeasured = copy.deepcopy(found)
+    unmeasured = copy.deepcopy(run_results)
     for phase in unmeasured["results"]["launches"][0]["phases"]:
         phase["energy"]["gpu"] = {"status": "unmeasured", "reason": "no meter"}
     for name, metric in unmeasured["results"]["metrics"].items():
@@ -158,18 +158,18 @@ def test_an_unmeasured_run_shows_no_number_for_energy(
     [("results", {"metrics": []}), ("results", []), ("manifest", "x"), ("spec", {"runtime": 3})],
 )
 def test_a_malformed_archive_is_refused_without_a_traceback(
-    found: dict[str, dict[str, Any]], document: str, value: Any
+    run_results: dict[str, dict[str, Any]], document: str, value: Any
 ) -> None:
     with pytest.raises(ArchiveRefused) as caught:
-        shown({**found, document: value})
+        shown({**run_results, document: value})
     assert caught.value.code == "DOCUMENT_MALFORMED" and "kit verify" in caught.value.remedy
-    assert listed({**found, document: value}).status == "broken"
+    assert listed({**run_results, document: value}).status == "broken"
 
 
 def test_hostile_documents_are_inert(
-    found: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    run_results: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hostile = copy.deepcopy(found)
+    hostile = copy.deepcopy(run_results)
     hostile["manifest"].update(status=HOSTILE, reason=HOSTILE)
     hostile["spec"].update(name=HOSTILE, description=HOSTILE)
     hostile["results"]["notices"] = [{"code": HOSTILE, "message": HOSTILE}]
@@ -187,8 +187,8 @@ def test_hostile_documents_are_inert(
 # --- ls -------------------------------------------------------------------------------------
 
 
-def rows(found: dict[str, dict[str, Any]]) -> list[render.Row]:
-    done = listed(found)
+def rows(run_results: dict[str, dict[str, Any]]) -> list[render.Row]:
+    done = listed(run_results)
     return [
         render.Row("running", "a1b2c3d4", name="quickstart", note="kit attach a1b2c3d4"),
         done,
@@ -197,25 +197,25 @@ def rows(found: dict[str, dict[str, Any]]) -> list[render.Row]:
     ]
 
 
-def test_a_row_leads_with_energy(found: dict[str, dict[str, Any]]) -> None:
-    row = listed(found)
+def test_a_row_leads_with_energy(run_results: dict[str, dict[str, Any]]) -> None:
+    row = listed(run_results)
     assert (row.status, row.name, row.started) == ("complete", "test", "2026-11-21 05:12")
-    value = found["results"]["metrics"]["gpu_energy_per_output_token"]["value"]
+    value = run_results["results"]["metrics"]["gpu_energy_per_output_token"]["value"]
     assert row.energy == f"{number(value)} GPU"
     assert row.note == "replay of eeeeeeee"
 
 
-def test_a_row_says_when_energy_was_only_estimated(found: dict[str, dict[str, Any]]) -> None:
-    estimated = copy.deepcopy(found)
+def test_a_row_says_when_energy_was_only_estimated(run_results: dict[str, dict[str, Any]]) -> None:
+    estimated = copy.deepcopy(run_results)
     metrics = estimated["results"]["metrics"]
     metrics["estimate_energy_per_output_token"] = metrics.pop("gpu_energy_per_output_token")
     assert listed(estimated).energy.endswith(" est.")
 
 
 def test_the_list_in_a_pipe_has_everything(
-    found: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    run_results: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    render.runs(rows(found))
+    render.runs(rows(run_results))
     out, err = capsys.readouterr()
     assert err == "4 runs\n"
     heading, running, _, failed, broken = out.splitlines()
@@ -236,9 +236,9 @@ def test_the_list_in_a_pipe_has_everything(
 
 @pytest.mark.parametrize("width", [80, 100, 120, 160])
 def test_the_list_fits_and_cuts_only_what_gives_way(
-    found: dict[str, dict[str, Any]], width: int, monkeypatch: pytest.MonkeyPatch
+    run_results: dict[str, dict[str, Any]], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = on_terminal(lambda: render.runs(rows(found)), width, monkeypatch)
+    out = on_terminal(lambda: render.runs(rows(run_results)), width, monkeypatch)
     lines = [_bare(line) for line in out.splitlines()]
     assert max(map(len, lines)) <= width
     assert any("9f2c41aa77e1" in line and "GPU" in line for line in lines)

@@ -32,8 +32,8 @@ def verdict(*more: Check) -> Verdict:
 def test_a_verified_run_says_so_first_and_what_it_claims_last(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = verdict(check("RESULTS_DIFFER", "PASS", "142 numbers follow"))
-    render.verdict(found)
+    judged = verdict(check("RESULTS_DIFFER", "PASS", "142 numbers follow"))
+    render.verdict(judged)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "✔ VERIFIED  complete run, 2 notes"
     assert lines[-2].startswith("claim  consistent") and lines[-1].endswith("9f" * 32)

@@ -23,8 +23,8 @@ LAST = b"0\r\n\r\n"
 
 
 def event(document: dict[str, Any] | str, end: str = "\n\n") -> bytes:
-    said = document if isinstance(document, str) else json.dumps(document, ensure_ascii=False)
-    return f"data: {said}{end}".encode()
+    text = document if isinstance(document, str) else json.dumps(document, ensure_ascii=False)
+    return f"data: {text}{end}".encode()
 
 
 def word(text: str | None) -> bytes:
@@ -35,8 +35,8 @@ def word(text: str | None) -> bytes:
 def ending(usage: dict[str, Any] | None = USAGE, **more: Any) -> list[bytes]:
     """Finish, usage and the end mark of a good stream."""
     finish = event({"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]})
-    told = [event({"choices": [], "usage": usage, **more})] if usage or more else []
-    return [finish, *told, event("[DONE]")]
+    events = [event({"choices": [], "usage": usage, **more})] if usage or more else []
+    return [finish, *events, event("[DONE]")]
 
 
 def frame(data: bytes) -> bytes:
@@ -118,8 +118,8 @@ class Server:
         await self._send(writer, stream(GOOD))
 
     async def do_split(self, writer: Writer, body: dict[str, Any]) -> None:
-        whole = stream([data.replace(b"\n", b"\r\n") for data in GOOD])
-        parts = [whole[i : i + 31] for i in range(0, len(whole), 31)]
+        answer = stream([data.replace(b"\n", b"\r\n") for data in GOOD])
+        parts = [answer[i : i + 31] for i in range(0, len(answer), 31)]
         await self._send(writer, *parts, pause=0.0005)
 
     async def do_until_eof(self, writer: Writer, body: dict[str, Any]) -> None:
@@ -146,9 +146,9 @@ class Server:
     # --- bad ones ---------------------------------------------------------------------------
 
     async def do_http_500(self, writer: Writer, body: dict[str, Any]) -> None:
-        said = b'{"error":\n\x1b[31m"out of slots"}'
-        head = b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n" % len(said)
-        await self._send(writer, head + said)
+        document = b'{"error":\n\x1b[31m"out of slots"}'
+        head = b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n" % len(document)
+        await self._send(writer, head + document)
 
     async def do_keep_alive_500(self, writer: Writer, body: dict[str, Any]) -> None:
         body["keep"] = True
@@ -184,5 +184,7 @@ class Server:
 
     async def do_count(self, writer: Writer, body: dict[str, Any]) -> None:
         """A token counter as llama-cpp-python's: words, and a mark of the beginning."""
-        said = json.dumps({"count": 1 + len(body["input"].split())}).encode()
-        await self._send(writer, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(said), said)
+        document = json.dumps({"count": 1 + len(body["input"].split())}).encode()
+        await self._send(
+            writer, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(document), document
+        )

@@ -29,12 +29,12 @@ DONE = event("[DONE]")
 PLAIN_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
-def delta(finish: Any = None, **said: Any) -> bytes:
-    return event({"choices": [{"index": 0, "delta": said, "finish_reason": finish}]})
+def delta(finish: Any = None, **fields: Any) -> bytes:
+    return event({"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]})
 
 
-def choice(**said: Any) -> bytes:
-    return event({"choices": [said]})
+def choice(**fields: Any) -> bytes:
+    return event({"choices": [fields]})
 
 
 def usage(kind: Any) -> bytes:
@@ -292,9 +292,9 @@ def test_halves_of_letters_are_joined() -> None:
 
 
 def test_letters_cut_between_two_reads() -> None:
-    whole = stream([delta(content="ж"), *TAIL])
-    at = whole.index(b"\\u0436") if b"\\u0436" in whole else whole.index("ж".encode()) + 1
-    assert records((2000, whole[:at]), (2001, whole[at:]))[1].text == "ж"
+    answer = stream([delta(content="ж"), *TAIL])
+    at = answer.index(b"\\u0436") if b"\\u0436" in answer else answer.index("ж".encode()) + 1
+    assert records((2000, answer[:at]), (2001, answer[at:]))[1].text == "ж"
 
 
 # --- properties -------------------------------------------------------------------------------
@@ -311,27 +311,27 @@ SAMPLES = st.sampled_from([*GOOD.values(), *(data for data, _ in BAD.values())])
 def test_broken_compression_is_the_same_however_it_was_cut() -> None:
     packed_data = gzip.compress(ALL)
     broken = packed(packed_data[:60] + bytes(20) + packed_data[80:], "gzip")
-    whole = records((2000, broken))
-    assert whole[0].status == "error" and whole[1].text == ""
-    assert records(*cut_at(broken, list(range(len(broken))))) == whole
+    expected = records((2000, broken))
+    assert expected[0].status == "error" and expected[1].text == ""
+    assert records(*cut_at(broken, list(range(len(broken))))) == expected
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_answers_byte_by_byte(name: str) -> None:
-    whole = BAD[name][0]
-    assert records(*cut_at(whole, list(range(len(whole))))) == records(*cut_at(whole, []))
+    data = BAD[name][0]
+    assert records(*cut_at(data, list(range(len(data))))) == records(*cut_at(data, []))
 
 
 @given(SAMPLES, st.data())
-def test_where_reads_are_cut_changes_nothing(whole: bytes, data: st.DataObject) -> None:
-    edges = data.draw(st.lists(st.integers(0, len(whole)), max_size=20))
-    assert records(*cut_at(whole, edges)) == records(*cut_at(whole, []))
+def test_where_reads_are_cut_changes_nothing(stream_bytes: bytes, data: st.DataObject) -> None:
+    edges = data.draw(st.lists(st.integers(0, len(stream_bytes)), max_size=20))
+    assert records(*cut_at(stream_bytes, edges)) == records(*cut_at(stream_bytes, []))
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_every_byte_by_itself_changes_nothing(name: str) -> None:
-    whole = GOOD[name]
-    assert records(*cut_at(whole, list(range(len(whole))))) == answer(whole)
+    data = GOOD[name]
+    assert records(*cut_at(data, list(range(len(data))))) == answer(data)
 
 
 def places(end: int) -> list[int]:
@@ -341,12 +341,12 @@ def places(end: int) -> list[int]:
 
 @pytest.mark.parametrize("name", GOOD)
 def test_no_answer_that_was_cut_short_is_good(name: str) -> None:
-    whole = GOOD[name]
-    framed = b"chunked" in whole or b"Content-Length" in whole
+    data = GOOD[name]
+    framed = b"chunked" in data or b"Content-Length" in data
     # Without HTTP's framing the end mark, or the document's last bracket, is the end.
-    for at in places(len(whole) if framed else len(whole.rstrip())):
-        request, _ = answer(whole[:at]) if at else records()
-        assert request.status == "error", (at, whole[at - 60 : at])
+    for at in places(len(data) if framed else len(data.rstrip())):
+        request, _ = answer(data[:at]) if at else records()
+        assert request.status == "error", (at, data[at - 60 : at])
 
 
 ENDING_WITH_THEIR_MARK = [
@@ -359,12 +359,12 @@ ENDING_WITH_THEIR_MARK = [
 @pytest.mark.parametrize("name", ENDING_WITH_THEIR_MARK)
 def test_no_stream_that_a_gateway_ends_early_is_good(name: str) -> None:
     """Its upstream is gone; it closes HTTP's framing all the same."""
-    found = answer_of([(2000, GOOD[name])])
-    assert found is not None
-    whole = b"".join(data for _, data in found.body)
-    for at in places(whole.rindex(b"[DONE]") + len(b"[DONE]")):
-        request, _ = answer(HEAD + (frame(whole[:at]) if at else b"") + LAST)
-        assert request.status == "error", (at, whole[at - 60 : at])
+    good_answer = answer_of([(2000, GOOD[name])])
+    assert good_answer is not None
+    body = b"".join(data for _, data in good_answer.body)
+    for at in places(body.rindex(b"[DONE]") + len(b"[DONE]")):
+        request, _ = answer(HEAD + (frame(body[:at]) if at else b"") + LAST)
+        assert request.status == "error", (at, body[at - 60 : at])
 
 
 JSON = st.recursive(
@@ -389,8 +389,8 @@ JSON = st.recursive(
 @example([{"choices": [{"index": 10**30, "delta": {"content": ["a", {"text": "b"}]}}]}], True)
 @example([{"choices": [{"delta": {"content": "\ud800"}, "finish_reason": "\ud800"}]}], True)
 @example([{"usage": {"completion_tokens": 10**30, "\ud800": [[[[[[[[[[[[[[[]]]]]]]]]]]]]]]}}], True)
-def test_whatever_documents_say_becomes_records(said: list[Any], good_end: bool) -> None:
-    parts = [b"data: " + json.dumps(each).encode() + b"\n\n" for each in said]
+def test_whatever_documents_say_becomes_records(documents: list[Any], good_end: bool) -> None:
+    parts = [b"data: " + json.dumps(document).encode() + b"\n\n" for document in documents]
     request, response = answer(stream([*parts, *(TAIL if good_end else [])]))
     storable(request, response)
     assert (request.error is None) == (request.code is None) == (request.status == "ok")
@@ -411,12 +411,12 @@ def test_whatever_bytes_a_stream_has_becomes_records(parts: list[bytes]) -> None
 
 
 @given(st.lists(JSON, max_size=5))
-def test_the_short_way_through_a_plain_chunk_gives_the_same_answer(said: list[Any]) -> None:
-    parts = [b"data: " + json.dumps(each).encode() + b"\n\n" for each in said]
-    whole = stream([*W, *parts, *TAIL])
+def test_the_short_way_through_a_plain_chunk_gives_the_same_answer(deltas: list[Any]) -> None:
+    parts = [b"data: " + json.dumps(delta).encode() + b"\n\n" for delta in deltas]
+    data = stream([*W, *parts, *TAIL])
     with patch.object(dialects, "plain_text", lambda _: None):
-        long_way = answer(whole)
-    assert answer(whole) == long_way
+        long_way = answer(data)
+    assert answer(data) == long_way
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -428,11 +428,11 @@ def test_the_short_way_through_good_answers(name: str) -> None:
 
 def test_states_only_go_onwards() -> None:
     reading = Reading()
-    seen = []
+    states = []
     for part in (W[0], FIN, W[1], DONE, W[2], named("error", "x"), FIN):
         reading.read_events([(1, part)])
-        seen.append(reading.state)
-    assert seen == [
+        states.append(reading.state)
+    assert states == [
         State.ANSWERING, State.FINISHED, State.FINISHED, State.ENDED, State.ENDED,
         State.FAILED, State.FAILED,
     ]  # fmt: skip
@@ -445,9 +445,9 @@ KEPT_OPEN = ["trailers", "last chunk in zeros", "until the connection ends", "a 
 
 @pytest.mark.parametrize("name", KEPT_OPEN)
 def test_a_server_that_keeps_the_connection_delays_no_answer(name: str, bench: Bench) -> None:
-    whole = GOOD[name].decode("latin-1")
-    last = len(whole) - 3
-    for parts in ([whole], [whole[:last], whole[last:]]):
+    text = GOOD[name].decode("latin-1")
+    last = len(text) - 3
+    for parts in ([text], [text[:last], text[last:]]):
         run(bench.driver({"do": "bytes", "parts": parts, "keep": True}, request_s=30.0))
         (request,) = bench.requests()
         assert (request.status, request.output_tokens) == ("ok", 3)

@@ -55,9 +55,9 @@ def test_where_reads_are_cut_changes_no_text_and_delays_no_event(cuts: list[int]
 
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=8))
 def test_line_ends_of_other_systems_give_the_same_text(cuts: list[int]) -> None:
-    whole = stream([data.replace(b"\n", b"\r\n") for data in GOOD])
-    edges = [0, *sorted(cuts), len(whole)]
-    reads = [(i, whole[b:e]) for i, (b, e) in enumerate(pairwise(edges))]
+    stream_bytes = stream([data.replace(b"\n", b"\r\n") for data in GOOD])
+    edges = [0, *sorted(cuts), len(stream_bytes)]
+    reads = [(i, stream_bytes[b:e]) for i, (b, e) in enumerate(pairwise(edges))]
     request, response = records(*[(2000 + i, data) for i, data in reads if data])
     assert (request.status, response.text) == ("ok", TEXT)
 
@@ -91,8 +91,8 @@ def test_interim_answers_are_skipped() -> None:
 
 def test_chunk_extensions_and_trailers() -> None:
     data = b"".join(GOOD)
-    whole = HEAD + b"%X ; name=1\r\n" % len(data) + data + b"\r\n0\r\nDigest: none\r\n\r\n"
-    assert answer(whole)[1].text == TEXT
+    stream_bytes = HEAD + b"%X ; name=1\r\n" % len(data) + data + b"\r\n0\r\nDigest: none\r\n\r\n"
+    assert answer(stream_bytes)[1].text == TEXT
 
 
 @pytest.mark.parametrize("size", [b"", b"-5", b"0x", b"zz", b"1_0", b"+4"])
@@ -257,10 +257,10 @@ def test_a_head_is_parsed_or_refused() -> None:
 def test_a_body_keeps_the_times_of_its_reads() -> None:
     last = b"\r\nf\r\n0\r\n"
     reads = [(1, HEAD + b"5\r\nab"), (2, b"c"), (3, b"de\r\n1"), (4, last)]
-    found = answer_of([*reads, (5, b"\r\n")])
-    assert found is not None
-    assert found.body == [(1, b"ab"), (2, b"c"), (3, b"de"), (4, b"f")]
-    assert found.complete
+    answer = answer_of([*reads, (5, b"\r\n")])
+    assert answer is not None
+    assert answer.body == [(1, b"ab"), (2, b"c"), (3, b"de"), (4, b"f")]
+    assert answer.complete
     cut_off = answer_of(reads)
     assert cut_off is not None and not cut_off.complete
 

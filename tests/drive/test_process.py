@@ -85,15 +85,15 @@ def test_good_answers_become_complete_records(bench: Bench) -> None:
 
 def test_counts_come_from_usage_and_are_absent_without_it(bench: Bench) -> None:
     run(bench.driver(*GOOD))
-    found = dict(zip(GOOD, zip(bench.requests(), bench.responses(), strict=True), strict=True))
-    request, response = found["good"]
+    records = dict(zip(GOOD, zip(bench.requests(), bench.responses(), strict=True), strict=True))
+    request, response = records["good"]
     assert (request.prompt_tokens, request.output_tokens, request.cached_tokens) == (5, 4, None)
     assert response.usage == USAGE
-    request, response = found["no_usage"]
+    request, response = records["no_usage"]
     assert (request.prompt_tokens, request.output_tokens) == (None, None)
     assert response.usage is None
-    assert found["cached"][0].cached_tokens == 3
-    request, response = found["timings"]
+    assert records["cached"][0].cached_tokens == 3
+    request, response = records["timings"]
     assert request.cached_tokens == 2
     assert response.timings == {"cache_n": 2, "prompt_n": 3, "predicted_ms": 1.5}
 
@@ -227,8 +227,8 @@ def test_recount_asks_about_what_has_no_usage(bench: Bench) -> None:
 def test_tokens_without_text_cannot_be_recounted(bench: Bench) -> None:
     """The server would count 0 in no text, and that would be no count of what it generated."""
     empty = event({"choices": [{"delta": {"content": ""}, "finish_reason": None}]})
-    whole = stream([empty, empty, *ending(None)]).decode()
-    run(bench.driver({"do": "bytes", "parts": [whole]}, recount=COUNTER), recount=True)
+    text = stream([empty, empty, *ending(None)]).decode()
+    run(bench.driver({"do": "bytes", "parts": [text]}, recount=COUNTER), recount=True)
     (request,) = bench.requests()
     assert (request.status, request.output_tokens) == ("ok", None)
     assert bench.about()["recount"] == {"asked": 0, "counted": 0}

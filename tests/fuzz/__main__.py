@@ -23,7 +23,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from kit.judge import door
+from kit.judge import admission
 from kit.judge.verify import schema
 from kit.record import archive
 from kit.record.archive import MANIFEST
@@ -83,11 +83,11 @@ class Fuzz:
         return CONTENT[layer](rng, self.place.sound)
 
     def _ask(self, seed: int, rng: random.Random, layer: str, path: Path) -> None:
-        found = ["refused"]
-        self._guarded(seed, "verify", lambda: found.append(faces.outcome(path)))
-        self.counts[f"{layer} → {found[-1]}"] += 1
+        outcome = ["refused"]
+        self._guarded(seed, "verify", lambda: outcome.append(faces.outcome(path)))
+        self.counts[f"{layer} → {outcome[-1]}"] += 1
         # The others compute everything again; on what does not verify they end early.
-        asked = list(FACES) if found[-1] in ("L0", "L1") else rng.sample(list(FACES), 1)
+        asked = list(FACES) if outcome[-1] in ("L0", "L1") else rng.sample(list(FACES), 1)
         for name in asked if rng.random() < self.asked else ():
             self._guarded(seed, name, lambda name=name: FACES[name](self.place, path))
 
@@ -99,16 +99,18 @@ class Fuzz:
         except Hang:
             self.faults.append((seed, face, f"longer than {faces.LIMIT_S} s"))
         except BaseException as error:
-            self.faults.append((seed, face, _told(error)))
+            self.faults.append((seed, face, _summary(error)))
 
 
 def _know_sound(original: Path) -> None:
     """Verify the sound run, which each comparison asks for, once and not each time."""
-    verify = functools.cache(door.verify)
-    door.verify = lambda run, **how: (verify if run == original else verify.__wrapped__)(run, **how)
+    verify = functools.cache(admission.verify)
+    admission.verify = lambda run, **how: (verify if run == original else verify.__wrapped__)(
+        run, **how
+    )
 
 
-def _told(error: BaseException) -> str:
+def _summary(error: BaseException) -> str:
     """The innermost places of a traceback, and the error's kind first."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames)]
@@ -161,16 +163,16 @@ def supervise(
             faults.append([seed, "?", f"the worker was silent for {_SILENT_S:g} s, or died"])
         for path in reports:
             if path.is_file():
-                own, found, wrong = json.loads(path.read_text())
+                own, findings, wrong = json.loads(path.read_text())
                 done += own
-                counts.update(found)
+                counts.update(findings)
                 faults += wrong
     return done, counts, faults
 
 
 def _silent(children: dict[int, Path]) -> list[tuple[Path, int]]:
     """Wait for the workers; end those that say nothing for long."""
-    found = []
+    case = []
     while children:
         time.sleep(0.2)
         for pid, path in list(children.items()):
@@ -178,14 +180,14 @@ def _silent(children: dict[int, Path]) -> list[tuple[Path, int]]:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 del children[pid]
-                found += [(path, int(now.read_text()))] if status and now.is_file() else []
+                case += [(path, int(now.read_text()))] if status and now.is_file() else []
                 continue
             if now.is_file() and time.time() - now.stat().st_mtime > _SILENT_S:
                 os.kill(pid, 9)
                 os.waitpid(pid, 0)
                 del children[pid]
-                found.append((path, int(now.read_text())))
-    return found
+                case.append((path, int(now.read_text())))
+    return case
 
 
 def main() -> int:
@@ -209,9 +211,9 @@ def main() -> int:
     kinds: dict[str, list[tuple[int, str]]] = {}
     for seed, face, what in faults:
         kinds.setdefault(f"{face}: {what.partition(': ')[0]}", []).append((seed, what))
-    for kind, found in sorted(kinds.items(), key=lambda item: -len(item[1])):
-        told = found[0][1].partition(": ")[2]
-        print(f"\n{len(found)} × {kind}\n  inputs {[seed for seed, _ in found[:5]]}: {told}")
+    for kind, cases in sorted(kinds.items(), key=lambda item: -len(item[1])):
+        message = cases[0][1].partition(": ")[2]
+        print(f"\n{len(cases)} × {kind}\n  inputs {[seed for seed, _ in cases[:5]]}: {message}")
     return 1 if faults else 0
 
 

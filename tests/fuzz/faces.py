@@ -132,11 +132,11 @@ def silent() -> Iterator[None]:
     """What is printed goes nowhere, text and bytes."""
     with Path(os.devnull).open("wb") as nowhere:
         out = io.TextIOWrapper(nowhere, encoding="utf-8", errors="surrogateescape")
-        kept = sys.stdout, sys.stderr
+        streams = sys.stdout, sys.stderr
         sys.stdout = sys.stderr = out
         try:
             yield
         finally:
             out.flush()
-            sys.stdout, sys.stderr = kept
+            sys.stdout, sys.stderr = streams
             out.detach()

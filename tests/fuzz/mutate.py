@@ -174,9 +174,9 @@ def rechained(data: bytes) -> bytes:
     prev, out = GENESIS, b""
     for seq, text in enumerate(data.splitlines()):
         event = json.loads(text)
-        found = dumped({**event, "seq": seq, "prev": prev}) if isinstance(event, dict) else text
-        prev = jsonio.digest(found)
-        out += found + b"\n"
+        line = dumped({**event, "seq": seq, "prev": prev}) if isinstance(event, dict) else text
+        prev = jsonio.digest(line)
+        out += line + b"\n"
     return out
 
 
@@ -215,10 +215,10 @@ def number(rng: random.Random, files: Files) -> Files:
     name = rng.choice(sorted(files))
     data = files[name]
     for _ in range(rng.choice((1, 2, 3))):
-        found = list(_NUMBER.finditer(data))
-        if not found:
+        matches = list(_NUMBER.finditer(data))
+        if not matches:
             break
-        match = rng.choice(found)
+        match = rng.choice(matches)
         data = data[: match.start()] + _another(rng, match.group()) + data[match.end() :]
     if name == FILE and rng.random() < 0.85:
         data = _rechained_if_sound(data)
@@ -251,23 +251,25 @@ def raw(rng: random.Random, files: Files) -> Files:
 
 def scrambled(rng: random.Random, data: bytes) -> bytes:
     """One to eight changes of bytes."""
-    found = bytearray(data)
+    changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4, 8))):
-        at = rng.randrange(len(found) + 1)
+        at = rng.randrange(len(changed) + 1)
         how = rng.random()
-        if how < 0.4 and at < len(found):
-            found[at] ^= 1 << rng.randrange(8)
+        if how < 0.4 and at < len(changed):
+            changed[at] ^= 1 << rng.randrange(8)
         elif how < 0.6:
-            del found[at : at + rng.choice((1, 2, 4, 40, 4000))]
+            del changed[at : at + rng.choice((1, 2, 4, 40, 4000))]
         elif how < 0.8:
-            found[at:at] = rng.choice((b"\x00", b"{", b'"', b"\\", b"PK\x03\x04", bytes(64), b"\n"))
+            changed[at:at] = rng.choice(
+                (b"\x00", b"{", b'"', b"\\", b"PK\x03\x04", bytes(64), b"\n")
+            )
         elif how < 0.9:
-            found[at:at] = found[at : at + rng.choice((4, 46, 400))]
+            changed[at:at] = changed[at : at + rng.choice((4, 46, 400))]
         else:
             width, form = rng.choice(((2, "<H"), (4, "<L"), (8, "<Q")))
             value = rng.choice((0, 1, 0xFF, 0xFFFF, 0xFFFFFFFF, 2**63)) % (1 << 8 * width)
-            found[at : at + width] = struct.pack(form, value)
-    return bytes(found)
+            changed[at : at + width] = struct.pack(form, value)
+    return bytes(changed)
 
 
 def names(rng: random.Random, files: Files) -> Files:
@@ -329,10 +331,10 @@ def sealed(files: Files, sound: bytes) -> Files:
     Args:
         sound: the manifest before anything was changed.
     """
-    found = json.loads(sound)
-    old = {entry["path"]: entry for entry in found["files"]}
+    document = json.loads(sound)
+    old = {entry["path"]: entry for entry in document["files"]}
     own = {"role": "other", "media_type": "text/plain", "withheld": False}
-    found["files"] = [
+    document["files"] = [
         {
             **old.get(name, own),
             "path": name,
@@ -342,16 +344,18 @@ def sealed(files: Files, sound: bytes) -> Files:
         for name, data in sorted(files.items())
         if name != MANIFEST
     ]
-    hashes = {entry["path"]: entry["sha256"] for entry in found["files"]}
+    hashes = {entry["path"]: entry["sha256"] for entry in document["files"]}
     for key, name in (("spec", "spec"), ("plan", "plan"), ("result", "results")):
-        found[f"{key}_hash"] = hashes.get(f"{name}.json", "0" * 64)
-    found |= _of_plan(files.get("plan.json", b"{}"))
-    data = dumped(found)
+        document[f"{key}_hash"] = hashes.get(f"{name}.json", "0" * 64)
+    document |= _of_plan(files.get("plan.json", b"{}"))
+    data = dumped(document)
     try:
         manifest.parse(data)
     except Exception:  # what the plan holds is no image: the manifest keeps its own
-        kept = json.loads(sound)
-        data = dumped({**found, "image": kept["image"], "model": kept["model"]})
+        manifest_before = json.loads(sound)
+        data = dumped(
+            {**document, "image": manifest_before["image"], "model": manifest_before["model"]}
+        )
     return files | {MANIFEST: data}
 
 

@@ -12,8 +12,8 @@ from backend.making import wheel
 
 def attempt(action):
     try:
-        found = action()
-        return "reached" if found is None else found
+        result = action()
+        return "reached" if result is None else result
     except BaseException as error:
         return f"refused: {type(error).__name__}"
 
@@ -26,11 +26,11 @@ def connect(family, address):
 
 
 def everywhere(word):
-    found = []
+    paths = []
     for top, folders, files in os.walk("/"):
         folders[:] = [f for f in folders if (top, f) not in (("/", "sys"), ("/", "proc"))]
-        found += [os.path.join(top, f) for f in files if word in f]
-    return found
+        paths += [os.path.join(top, f) for f in files if word in f]
+    return paths
 
 
 def write(path):
@@ -48,17 +48,17 @@ def status():
 
 
 def processes():
-    found = []
+    names = []
     for path in glob.glob("/proc/[0-9]*/cmdline"):
         try:
-            found.append(open(path).read().replace(chr(0), " "))
+            names.append(open(path).read().replace(chr(0), " "))
         except OSError:
             pass
-    return found
+    return names
 
 
 def build_wheel(out, settings=None, metadata=None):
-    told = json.load(open(os.path.join(os.path.dirname(__file__), "told.json")))
+    options = json.load(open(os.path.join(os.path.dirname(__file__), "told.json")))
     libc = ctypes.CDLL(None, use_errno=True)
 
     def call(name, *args):
@@ -67,15 +67,15 @@ def build_wheel(out, settings=None, metadata=None):
 
     gateways = ["127.0.0.1", "172.17.0.1", "host.docker.internal", "10.0.0.1"]
     report = {
-        "canary file": attempt(lambda: open(told["file"]).read()),
-        "through a process's root": attempt(lambda: open("/proc/1/root" + told["file"]).read()),
-        "canary names": everywhere(told["name"]),
+        "canary file": attempt(lambda: open(options["file"]).read()),
+        "through a process's root": attempt(lambda: open("/proc/1/root" + options["file"]).read()),
+        "canary names": everywhere(options["name"]),
         "processes": processes(),
-        "unix socket": attempt(lambda: connect(socket.AF_UNIX, told["socket"])),
-        "abstract socket": attempt(lambda: connect(socket.AF_UNIX, chr(0) + told["abstract"])),
+        "unix socket": attempt(lambda: connect(socket.AF_UNIX, options["socket"])),
+        "abstract socket": attempt(lambda: connect(socket.AF_UNIX, chr(0) + options["abstract"])),
         "engine": attempt(lambda: connect(socket.AF_UNIX, "/var/run/docker.sock")),
         **{
-            f"port at {g}": attempt(lambda: connect(socket.AF_INET, (g, told["port"])))
+            f"port at {g}": attempt(lambda: connect(socket.AF_INET, (g, options["port"])))
             for g in gateways
         },
         "a name": attempt(lambda: socket.getaddrinfo("debian.example", 80) and None),

@@ -109,10 +109,10 @@ class Agent:
 
 @pytest.fixture(scope="session")
 def running_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    found = Agent(tmp_path_factory.mktemp("snmp"))
-    found.start()
-    yield found
-    found.stop()
+    agent = Agent(tmp_path_factory.mktemp("snmp"))
+    agent.start()
+    yield agent
+    agent.stop()
 
 
 @pytest.fixture
@@ -130,10 +130,10 @@ def agent(running_agent: Agent) -> Agent:
 @pytest.fixture
 def own_agent(tmp_path: Path) -> Iterator[Agent]:
     """An agent that the test may stop."""
-    found = Agent(tmp_path)
-    found.start()
-    yield found
-    found.stop()
+    agent = Agent(tmp_path)
+    agent.start()
+    yield agent
+    agent.stop()
 
 
 def _free_port() -> int:

@@ -65,7 +65,7 @@ class OddAgent:
         self._socket.close()
 
     def _later(self, oid: str) -> str | None:
-        later = [known for known in self._values if parts(known) > parts(oid)]
+        later = [oids for oids in self._values if parts(oids) > parts(oid)]
         return min(later, key=parts, default=None)
 
     def _serve(self) -> None:
@@ -92,18 +92,18 @@ class OddAgent:
         oids = [str(oid) for oid, _ in snmp.apiPDU.get_varbinds(asked)]
         if any(self._is_silent(kind, oid) for oid in oids):
             return None
-        found = [self._found(snmp, kind, oid) for oid in oids]
-        snmp.apiPDU.set_varbinds(snmp.apiMessage.get_pdu(response), found)
+        values = [self._value_at(snmp, kind, oid) for oid in oids]
+        snmp.apiPDU.set_varbinds(snmp.apiMessage.get_pdu(response), values)
         return bytes(encoder.encode(response))
 
-    def _found(self, snmp: Any, kind: str, oid: str) -> tuple[Any, Any]:
+    def _value_at(self, snmp: Any, kind: str, oid: str) -> tuple[Any, Any]:
         at = self._after(oid) if kind == "next" else oid
         if at is None:
             return snmp.ObjectIdentifier(oid), snmp.EndOfMibView("")
-        known = self._values.get(at, self._value)
-        if known is None:
+        value = self._values.get(at, self._value)
+        if value is None:
             return snmp.ObjectIdentifier(at), snmp.NoSuchInstance("")
         from pysnmp.proto import rfc1902
 
         kinds = {"gauge": rfc1902.Gauge32, "string": rfc1902.OctetString}
-        return snmp.ObjectIdentifier(at), kinds.get(known[0], snmp.ObjectIdentifier)(known[1])
+        return snmp.ObjectIdentifier(at), kinds.get(value[0], snmp.ObjectIdentifier)(value[1])

@@ -20,7 +20,7 @@ from kit.core.units import scale_of
 from kit.energy.ticks import known_ticks
 from kit.measure import meters
 from kit.measure.meters import amdsmi
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.watch import totals, watch
 from kit.record.events import Clock
 from kit.record.samples import from_csv
@@ -52,8 +52,8 @@ def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     monkeypatch.setenv("FAKE_AMDSMI", str(path))
     monkeypatch.syspath_prepend(str(FOLDER))
 
-    def host(*cards: dict[str, Any], **told: Any) -> None:
-        path.write_text(json.dumps({"cards": cards, **told}))
+    def host(*cards: dict[str, Any], **document: Any) -> None:
+        path.write_text(json.dumps({"cards": cards, **document}))
 
     host()
     sys.modules.pop("amdsmi", None)
@@ -88,11 +88,11 @@ def test_a_card_is_read_in_kits_own_quantities(
     gpus: Host, card: dict[str, Any], power: str, other: str
 ) -> None:
     gpus(card)
-    (found,) = AMD.probe(None, {}).devices
-    told = found.quantities
-    assert (found.device, found.description) == ("amd0", card["name"])
-    assert "N/A" in told[other].reason
-    found_now = {q: in_units(r, told[q]) for (_, q), r in read().items()}
+    (device,) = AMD.probe(None, {}).devices
+    quantities = device.quantities
+    assert (device.device, device.description) == ("amd0", card["name"])
+    assert "N/A" in quantities[other].reason
+    found_now = {q: in_units(r, quantities[q]) for (_, q), r in read().items()}
     assert found_now.pop("gpu_energy") > 0
     assert found_now == {
         power: card["watts"],
@@ -101,13 +101,13 @@ def test_a_card_is_read_in_kits_own_quantities(
         "gpu_utilisation": 97,
         "gpu_memory_used": 3 << 30,
     }
-    assert told["gpu_energy"].scale == 0.0153
+    assert quantities["gpu_energy"].scale == 0.0153
     for quantity in ("gpu_energy", power):
-        facts = told[quantity]
+        facts = quantities[quantity]
         assert facts.limit_w == 750.0 == limits.gpu_cap_w(facts)
         assert facts.gain == 0.1 and "prior" in facts.gain_source
         assert facts.period_reason and facts.source.startswith("amdsmi_get_")
-    assert {f.poll_s for f in told.values() if f.is_read} == {0.05}
+    assert {f.poll_s for f in quantities.values() if f.is_read} == {0.05}
 
 
 def test_the_pace_of_the_plan_is_the_samplers(gpus: Host) -> None:
@@ -152,17 +152,17 @@ def test_a_run_on_some_gpus_reads_those(gpus: Host) -> None:
 def test_a_cap_in_either_of_the_librarys_units(gpus: Host, cap: Any, limit_w: Any) -> None:
     caps = {"amdsmi_get_power_cap_info": {"max_power_cap": cap, "power_cap": cap}}
     gpus(MI300 | {"answers": caps})
-    (found,) = AMD.probe(None, {}).devices
-    assert found.quantities["gpu_energy"].limit_w == limit_w
+    (device,) = AMD.probe(None, {}).devices
+    assert device.quantities["gpu_energy"].limit_w == limit_w
 
 
 @pytest.mark.parametrize(("raw", "scale"), [(61, 1.0), (61_000, 1e-3)])
 def test_a_temperature_in_either_of_the_librarys_units(gpus: Host, raw: int, scale: float) -> None:
     gpus(MI300 | {"answers": {"amdsmi_get_temp_metric HOTSPOT": raw}})
-    (found,) = AMD.probe(None, {}).devices
+    (device,) = AMD.probe(None, {}).devices
     reading = read()["amd0", "gpu_temperature"]
-    assert in_units(reading, found.quantities["gpu_temperature"]) == 61.0
-    assert found.quantities["gpu_temperature"].scale == (None if scale == 1.0 else scale)
+    assert in_units(reading, device.quantities["gpu_temperature"]) == 61.0
+    assert device.quantities["gpu_temperature"].scale == (None if scale == 1.0 else scale)
 
 
 # --- two dies, one board ------------------------------------------------------------------------
@@ -266,10 +266,10 @@ def test_a_reading_that_is_lost_is_a_code_with_words_and_comes_back(gpus: Host) 
         ({"answers": {"amdsmi_get_power_info": 7}}, "failed"),
     ):
         gpus(MI300 | change)
-        told = {r.quantity: r for r in tier.read()}
-        lost = told["gpu_power_instant"]
+        by_quantity = {r.quantity: r for r in tier.read()}
+        lost = by_quantity["gpu_power_instant"]
         assert lost.rc != 0 and lost.raw is None and words in reader.explain(lost.rc)
-        assert told["gpu_energy"].rc == 0
+        assert by_quantity["gpu_energy"].rc == 0
     gpus()  # it fell off the bus
     assert all(r.rc and r.raw is None for r in tier.read())
     gpus(MI300)
@@ -278,7 +278,7 @@ def test_a_reading_that_is_lost_is_a_code_with_words_and_comes_back(gpus: Host) 
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("card", "words"),
     [
         ({"init": 34}, "Driver not loaded"),
         ({"init": 999}, "unknown error"),
@@ -288,9 +288,9 @@ def test_a_reading_that_is_lost_is_a_code_with_words_and_comes_back(gpus: Host) 
     ],
 )
 def test_no_gpus_are_a_reason(
-    gpus: Host, told: dict[str, Any], words: str, capsys: pytest.CaptureFixture[str]
+    gpus: Host, card: dict[str, Any], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gpus(**told)
+    gpus(**card)
     plan = AMD.probe(None, {})
     assert not plan.devices and words in plan.reason
     with pytest.raises(MeterUnavailable):
@@ -307,12 +307,12 @@ def test_without_the_module_the_remedy_says_how_to_get_it() -> None:
 
 def test_a_plan_holds_no_serial_number(gpus: Host) -> None:
     gpus(MI300, MI300)
-    kept = json.dumps(msgspec.to_builtins(AMD.probe(None, {})))
-    assert "SECRET" not in kept and "5EC4E7" not in kept
+    plan_text = json.dumps(msgspec.to_builtins(AMD.probe(None, {})))
+    assert "SECRET" not in plan_text and "5EC4E7" not in plan_text
 
 
 def test_doctor_shows_it(gpus: Host, capsys: pytest.CaptureFixture[str]) -> None:
     gpus(MI300)
     dispatch(["doctor", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert ("METER", "amdsmi reads amd0") in {(f["code"], f["message"]) for f in found}
+    findings = json.loads(capsys.readouterr().out)
+    assert ("METER", "amdsmi reads amd0") in {(f["code"], f["message"]) for f in findings}

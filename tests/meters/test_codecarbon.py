@@ -168,7 +168,7 @@ def test_what_a_person_left_of_it_changes_nothing(left: str, tmp_path: Path) -> 
     (tmp_path / name).write_text(text.replace("{folder}", str(tmp_path)))
     own = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "CODECARBON_FORCE_RAM_POWER": "9999"}
     own |= {"CODECARBON_LOG_LEVEL": "critical", "codecarbon_pue": "7", "CODECARBON_WUE": "no"}
-    found = []
+    results = []
     for env, cwd in (({}, Path.cwd()), (own, tmp_path)):
         paths = {"PYTHONPATH": str(Path(codecarbon.__file__).parents[2])}
         done = subprocess.run(
@@ -179,8 +179,8 @@ def test_what_a_person_left_of_it_changes_nothing(left: str, tmp_path: Path) -> 
             text=True,
             check=True,
         )
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-    clean, beside = found
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+    clean, beside = results
     assert beside["ways"] == clean["ways"]
     assert beside["watts"]["ram"] == pytest.approx(clean["watts"]["ram"], rel=0.2)
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -197,11 +197,11 @@ def test_it_measures_the_gpus_where_there_are_any(
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{smi.parent}:{os.environ['PATH']}")
     fake = gpus(gpus=1, amp=0, base=200)
-    said = fake.python(
+    output = fake.python(
         "import json, msgspec; from kit.measure import meters;"
         "print(json.dumps(msgspec.to_builtins(meters.get('codecarbon').probe(None, {}))))"
     )
-    gpu = next(d for d in said["devices"] if d["device"] == "codecarbon:gpu")
+    gpu = next(d for d in output["devices"] if d["device"] == "codecarbon:gpu")
     assert gpu["quantities"]["codecarbon_energy"]["source"] == "measured"
     run = Sampled(tmp_path / "o", [{"name": "codecarbon", "alias": None, "config": {}}], fake.env)
     t0, t1 = run.run(3.5)
@@ -248,10 +248,10 @@ def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return write(script) + len(rows)
 
     def stopped_all(script: golden.Script, rows: int) -> dict[str, Any]:
-        found = stopped(script, rows)
+        document = stopped(script, rows)
         reads = len(times(script)) - 2  # the first and the last are of no tier
-        found["tiers"]["codecarbon.codecarbon"] = {"reads": reads, "late_p99_ns": 1000}
-        return found
+        document["tiers"]["codecarbon.codecarbon"] = {"reads": reads, "late_p99_ns": 1000}
+        return document
 
     monkeypatch.setattr(golden, "run_spec", lambda: msgspec.structs.replace(spec, meters=asked))
     monkeypatch.setattr(golden, "meters", lambda: (*theirs, plan))
@@ -263,10 +263,10 @@ def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_sealed_run_carries_it_beside_kits_energy_and_verifies(sealed: Path) -> None:
     assert verify(sealed).exit_code == 0
     run = records.load(archive.open_source(sealed))
-    found = results.to_document(results.compute(run))
+    document = results.to_document(results.compute(run))
     schema = jsonio.read(resources.schema_path("results"))
-    assert not list(Draft202012Validator(schema).iter_errors(found))
-    phases = found["launches"][0]["phases"]
+    assert not list(Draft202012Validator(schema).iter_errors(document))
+    phases = document["launches"][0]["phases"]
     for phase in phases:
         account = phase["energy"]["codecarbon"]
         if phase["phase"] in INSIDE:  # it is renewed once a second
@@ -277,7 +277,7 @@ def test_a_sealed_run_carries_it_beside_kits_energy_and_verifies(sealed: Path) -
         assert "gpu measured (pynvml)" in account["method"]
     assert max(p["pieces"] for p in phases) > 1
     assert not any(
-        "codecarbon" in name for name in [*found["metrics"], *found["launches"][0]["net"]]
+        "codecarbon" in name for name in [*document["metrics"], *document["launches"][0]["net"]]
     )
     drawn = energy.power_series(run.samples, run.plan.meters)
     assert set(drawn) == {"gpu0", "cpu0-package"}

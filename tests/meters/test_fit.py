@@ -14,7 +14,7 @@ from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.measure import meters
 from kit.measure.meters import fit
-from kit.measure.meters.base import Reading, Tier
+from kit.measure.meters.contract import Reading, Tier
 from kit.measure.meters.watch import watch
 from kit.measure.sample.sampler import sample
 from kit.record.events import Clock
@@ -25,8 +25,8 @@ ROUND["cpu_energy"] = ROUND
 
 
 def device(name: Any = "x", quantities: Any = None) -> MeterDevice:
-    told = {"cpu_energy": {}} if quantities is None else quantities
-    return MeterDevice(device=name, description="", quantities=told)
+    facts = {"cpu_energy": {}} if quantities is None else quantities
+    return MeterDevice(device=name, description="", quantities=facts)
 
 
 def plan(*devices: MeterDevice, name: str = "theirs") -> MeterPlan:
@@ -80,7 +80,7 @@ def register(monkeypatch: pytest.MonkeyPatch, meter: Theirs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "why"),
+    ("answer", "why"),
     [
         (None, "its probe returned NoneType, not a MeterPlan"),
         ({"devices": []}, "its probe returned dict"),
@@ -102,12 +102,12 @@ def register(monkeypatch: pytest.MonkeyPatch, meter: Theirs) -> None:
     ],
 )
 def test_a_plan_that_is_none_is_a_reason(
-    monkeypatch: pytest.MonkeyPatch, found: Any, why: str
+    monkeypatch: pytest.MonkeyPatch, answer: Any, why: str
 ) -> None:
-    register(monkeypatch, Theirs(found=found))
-    told = meters.probe("theirs", None, {})
-    assert (told.devices, told.scope) == ((), "cpu")
-    assert why in told.reason
+    register(monkeypatch, Theirs(found=answer))
+    meter_plan = meters.probe("theirs", None, {})
+    assert (meter_plan.devices, meter_plan.scope) == ((), "cpu")
+    assert why in meter_plan.reason
 
 
 @pytest.mark.parametrize("facts", [{"wrap": 7, "gain": None}, QuantityFacts(wrap=7)])
@@ -115,10 +115,10 @@ def test_facts_may_be_written_as_in_a_plan(monkeypatch: pytest.MonkeyPatch, fact
     """Older packages' meters write them so; in a plan and of a reader they are records."""
     theirs = device("x", {"cpu_energy": facts})
     register(monkeypatch, Theirs(found=plan(theirs), devices=(theirs,)))
-    known = {"cpu_energy": QuantityFacts(wrap=7)}
-    assert meters.probe("theirs", None, {}).devices[0].quantities == known
+    quantities = {"cpu_energy": QuantityFacts(wrap=7)}
+    assert meters.probe("theirs", None, {}).devices[0].quantities == quantities
     opened = meters.get("theirs").open(None, {}, Clock())
-    assert fit.reader_of(opened).devices[0].quantities == known
+    assert fit.reader_of(opened).devices[0].quantities == quantities
 
 
 def test_a_probe_that_may_not_read_says_so_by_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,8 +139,8 @@ def test_a_plan_bears_the_name_that_the_spec_asked_for(monkeypatch: pytest.Monke
 
 def test_two_meters_cannot_give_one_name_to_two_devices() -> None:
     first, second = plan(device("gpu0"), name="nvml"), plan(device("gpu0"))
-    kept, lost = meters.apart([first, second])
-    assert kept == first
+    first_plan, lost = meters.apart([first, second])
+    assert first_plan == first
     assert (lost.devices, lost.reason) == ((), "its device gpu0 has the name of one of nvml")
 
 
@@ -173,8 +173,8 @@ def test_a_value_that_no_row_can_hold_is_said(
     register(monkeypatch, Theirs(raw=raw, rc=rc))
     (shot,) = islice(watch([("theirs", None)], lambda *_: {}, 0.2), 1)
     assert "no integer of at most 18 digits" in shot.devices["x"].why_not
-    _, _, said = sampled(tmp_path, "theirs")
-    assert "no integer of at most 18 digits" in said[0]["message"]
+    _, _, events = sampled(tmp_path, "theirs")
+    assert "no integer of at most 18 digits" in events[0]["message"]
     assert (tmp_path / "theirs.csv").read_text().splitlines()[1].endswith(",2001,")
 
 
@@ -194,11 +194,11 @@ def test_the_monitor_overwrites_no_device_of_another_meter(monkeypatch: pytest.M
 def sampled(folder: Path, *names: str) -> tuple[dict[str, str], dict[str, int], list[Any]]:
     """What failed, the rows by file, and the errors that the sampler reported."""
     stop = threading.Event()
-    said: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     wanted: list[dict[str, Any]] = [{"name": name, "alias": None, "config": {}} for name in names]
     threading.Timer(0.3, stop.set).start()
     failed: dict[str, str] = sample(
-        {"origin": 0, "out": str(folder), "meters": wanted}, stop, said.append
+        {"origin": 0, "out": str(folder), "meters": wanted}, stop, events.append
     )
     rows = {f.name: len(f.read_text().splitlines()) for f in folder.glob("*.csv")}
-    return failed, rows, [line for line in said if line["event"] == "error"]
+    return failed, rows, [line for line in events if line["event"] == "error"]

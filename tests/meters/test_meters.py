@@ -20,7 +20,7 @@ from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice
 from kit.core.units import QUANTITIES
 from kit.measure import meters
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.live import Live
 from kit.record.events import Clock
 from kit.spec.meters import is_aliased

@@ -94,8 +94,8 @@ def test_v1_misses_many_of_many(agent: Agent) -> None:
     snmp = Snmp(agent.config(version="1"))
     answers = snmp.get([f"{OUTLET}.7.{o}" for o in range(1, 11)])
     snmp.close()
-    told = {o: raw for o, (_, raw) in enumerate(answers, 1) if raw is not None}
-    assert told == {2: 102, 5: 105, 9: 109}
+    answer_of = {o: raw for o, (_, raw) in enumerate(answers, 1) if raw is not None}
+    assert answer_of == {2: 102, 5: 105, 9: 109}
     assert {rc for rc, raw in answers if raw is None} == {NO_NAME}
 
 
@@ -170,6 +170,6 @@ def test_host_toml_refuses_what_cannot_be(keys: dict[str, object], words: str) -
 def test_ones_own_profile_lies_beside_host_toml(tmp_path: Path) -> None:
     path = tmp_path / "host.toml"
     path.write_text(section(community="x", profile="mine.json"))
-    found = HostConfig.load(path).meter("pdu", "a")
-    assert found["profile"] == str(tmp_path / "mine.json")
-    assert "knows no PDU profile 'mine'" in PDU.probe("a", found).reason
+    profile = HostConfig.load(path).meter("pdu", "a")
+    assert profile["profile"] == str(tmp_path / "mine.json")
+    assert "knows no PDU profile 'mine'" in PDU.probe("a", profile).reason

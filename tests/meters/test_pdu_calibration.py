@@ -61,24 +61,27 @@ def test_lag_is_found_within_its_uncertainty(period: float, lag: float) -> None:
     errors = []
     for seed in range(1, 21):
         record, raw = polled(period, lag, seed=seed)
-        found = calibrate(record, raw, (BEGIN * S, END * S), 1.0, 0.0)
-        errors.append((found.lag_s - lag - period / 2 - 0.5) / found.lag_u_s)
-        assert found.period_s == pytest.approx(period, rel=0.4)
-        assert found.discarded_s >= max(found.lag_s + found.period_s, 3 * found.period_s) * 0.9
+        calibration = calibrate(record, raw, (BEGIN * S, END * S), 1.0, 0.0)
+        errors.append((calibration.lag_s - lag - period / 2 - 0.5) / calibration.lag_u_s)
+        assert calibration.period_s == pytest.approx(period, rel=0.4)
+        assert (
+            calibration.discarded_s
+            >= max(calibration.lag_s + calibration.period_s, 3 * calibration.period_s) * 0.9
+        )
     assert np.sqrt(np.mean(np.square(errors))) < 2
 
 
 def test_a_trailing_mean_is_half_its_window_late() -> None:
     record, raw = polled(1.0, 0.0, average_s=8.0)
-    found = calibrate(record, raw, (BEGIN * S, END * S), 1.0, 0.0)
-    assert found.lag_s == pytest.approx(4.0 + 0.5 + 0.5, abs=0.6)
+    calibration = calibrate(record, raw, (BEGIN * S, END * S), 1.0, 0.0)
+    assert calibration.lag_s == pytest.approx(4.0 + 0.5 + 0.5, abs=0.6)
 
 
 def test_plateaus_are_means_without_their_edges() -> None:
     record, raw = polled(2.0, 3.0, step=10.0)
-    found = calibrate(record, raw, (BEGIN * S, END * S), 1.0, 0.0)
-    assert found.idle.watts == pytest.approx(200, abs=3)
-    assert found.load.watts == pytest.approx(500, abs=3)
+    calibration = calibrate(record, raw, (BEGIN * S, END * S), 1.0, 0.0)
+    assert calibration.idle.watts == pytest.approx(200, abs=3)
+    assert calibration.load.watts == pytest.approx(500, abs=3)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +145,9 @@ def test_a_calibration_of_other_outlets_is_not_used(agent: Agent, configured: Pa
     section = HostConfig.load().meter("pdu", "rack1")
     entry = {"made_for": pdu_calibration.made_for(section), "facts": {"lag_s": 2.5}}
     pdu_calibration.keep(configured.parent, "rack1", entry)
-    told = HostConfig.load().meter("pdu", "rack1")["calibration"]
+    stored = HostConfig.load().meter("pdu", "rack1")["calibration"]
     (name,) = HostConfig.load().calibrations("pdu", "rack1")
-    assert told == {"lag_s": 2.5, "calibration_sha256": name}
+    assert stored == {"lag_s": 2.5, "calibration_sha256": name}
     configured.write_text(configured.read_text().replace("[3, 4]", "[3]"))
     facts = HostConfig.load().meter("pdu", "rack1")["calibration"]
     assert list(facts) == ["calibration_unused"]
@@ -155,19 +158,19 @@ def test_what_gpus_and_cpus_draw_bounds_the_wall_but_tells_no_gain(
     parts_w: float, ratio: float
 ) -> None:
     record, raw = polled(1.0, 0.0)
-    found = calibrate(record, raw, (BEGIN * S, END * S), 1.0, 0.0)
+    calibration = calibrate(record, raw, (BEGIN * S, END * S), 1.0, 0.0)
     recorded = load_step.Recorded(
         record, raw, (BEGIN * S, END * S), 0.0, (100.0, parts_w), ("nvml", "rapl")
     )
     section = {"profile": "apc-rpdu2", "outlets": [3], "inlets": []}
-    entry = pdu._entry(section, recorded, found, None, 0.01)
+    entry = pdu._entry(section, recorded, calibration, None, 0.01)
     assert "correction" not in entry["facts"]
     assert "gain" not in entry["facts"]
     assert entry["measured"]["step_ratio"] == pytest.approx(ratio, rel=0.02)
     assert entry["measured"]["impossible"] is (ratio < 1)
-    told = "\n".join(outlets.calibration("rack1", entry, True))
-    assert "gain    unknown" in told
-    assert ("IMPOSSIBLE" in told) is (ratio < 1)
+    text = "\n".join(outlets.calibration("rack1", entry, True))
+    assert "gain    unknown" in text
+    assert ("IMPOSSIBLE" in text) is (ratio < 1)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from kit.core.facts import QuantityFacts
 from kit.core.model import MeterPlan
 from kit.machine.host import HostConfig, pdu_calibration
 from kit.measure.meters import get
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu import points, profiles, snmp
 from tests.meters.conftest import OUTLET, Agent
 from tests.properties import examples
@@ -34,8 +34,8 @@ ODD = [
 
 
 def toml(name: str, section: dict[str, Any], **odd: str) -> str:
-    told = {k: json.dumps(v) for k, v in section.items()} | odd
-    return "\n".join([f"[{name}]", *(f"{k} = {v}" for k, v in told.items()), ""])
+    words = {k: json.dumps(v) for k, v in section.items()} | odd
+    return "\n".join([f"[{name}]", *(f"{k} = {v}" for k, v in words.items()), ""])
 
 
 # --- what a PDU says where it meters nothing --------------------------------------------------
@@ -143,8 +143,8 @@ def calibrated(folder: Path, facts: Any) -> dict[str, Any]:
     text = facts if isinstance(facts, str) else json.dumps(facts)
     entry = f'{{"a": {{"made_for": {made_for}, "facts": {text}}}}}'
     (folder / pdu_calibration.FILE).write_text(entry)
-    found: dict[str, Any] = HostConfig.load(path).meter("pdu", "a").get("calibration", {})
-    return found
+    section: dict[str, Any] = HostConfig.load(path).meter("pdu", "a").get("calibration", {})
+    return section
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_a_calibration_that_is_no_json_is_refused(tmp_path: Path, fact: str) -> 
 def test_every_problem_of_a_calibration_is_told_at_once_and_none_is_kept(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         calibrated(tmp_path, {"correction": 3, "lag_s": -1, "gain": 0.1})
-    told = "entry a: lag_s must lie in 0…120, correction must lie in 0.5…2"
-    assert told in caught.value.message
+    problems = "entry a: lag_s must lie in 0…120, correction must lie in 0.5…2"
+    assert problems in caught.value.message
     with pytest.raises(UsageError, match="correction"):
         pdu_calibration.keep(tmp_path / "new", "a", {"facts": {"correction": 3.1}})
     assert not (tmp_path / "new").exists()
@@ -197,12 +197,12 @@ def test_whatever_a_calibration_holds_is_taken_whole_or_refused(
 ) -> None:
     folder = tmp_path_factory.mktemp("host", numbered=True)
     try:
-        found = calibrated(folder, facts)
+        section = calibrated(folder, facts)
     except UsageError:
         return
-    jsonio.canonical(found)
-    assert 0.5 <= found.get("correction", 1.0) <= 2
-    assert 0 <= found.get("gain", 0.0) <= 0.5
+    jsonio.canonical(section)
+    assert 0.5 <= section.get("correction", 1.0) <= 2
+    assert 0 <= section.get("gain", 0.0) <= 0.5
     for point in points.of_config("a", HostConfig.load(folder / "host.toml").meter("pdu", "a")):
         msgspec.convert(msgspec.to_builtins(point.facts), QuantityFacts)
 
@@ -244,13 +244,13 @@ def test_a_profile_of_numbers_that_cannot_be_is_refused(tmp_path: Path, odd: str
 def test_digits_that_no_number_has_are_a_reason(fact: Any, raw: int, words: str) -> None:
     asked = profiles.Asked(fact=fact, oid="1.3")
     facts = QuantityFacts(scale=1.0, resolution=1.0, unit="W")
-    assert words in str(points._told(facts, [(asked, (0, raw))]).reason)
+    assert words in str(points._with_answers(facts, [(asked, (0, raw))]).reason)
 
 
 @pytest.mark.parametrize("raw", [51, 2**31])
 def test_an_accuracy_that_is_none_leaves_the_prior(raw: int) -> None:
     asked = profiles.Asked(fact="gain", oid="1.3", scale=0.01)
     facts = QuantityFacts(gain=0.05, unit="W")
-    assert points._told(facts, [(asked, (0, raw))]).gain == 0.05
+    assert points._with_answers(facts, [(asked, (0, raw))]).gain == 0.05
     slow = profiles.Asked(fact="period", oid="1.3", scale=100.0)
-    assert points._told(facts, [(slow, (0, raw))]).period_s is None
+    assert points._with_answers(facts, [(slow, (0, raw))]).period_s is None

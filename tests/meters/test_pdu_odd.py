@@ -14,7 +14,7 @@ from kit.cli.main import dispatch
 from kit.core.errors import UsageError
 from kit.machine.host import HostConfig, address
 from kit.measure import meters
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu import recognise
 from kit.measure.meters.pdu.snmp import ENDLESS, IN_CIRCLES, NO_ANSWER, TOO_LONG, Snmp
 from tests.meters.conftest import OUTLET
@@ -30,8 +30,8 @@ APC: dict[str, Value] = {
 
 
 def config(agent: OddAgent, **keys: Any) -> dict[str, Any]:
-    found = {"host": "127.0.0.1", "port": agent.port, "community": "public", "version": "2c"}
-    return found | {"timeout_s": 2.0, "retries": 0} | keys
+    section = {"host": "127.0.0.1", "port": agent.port, "community": "public", "version": "2c"}
+    return section | {"timeout_s": 2.0, "retries": 0} | keys
 
 
 # --- walks that would not end ---------------------------------------------------------------
@@ -71,10 +71,10 @@ def test_a_walk_ends(after: Any, rows: int, end: int) -> None:
     with OddAgent(APC, after=after, value=("gauge", 7)) as agent:
         snmp = Snmp(config(agent))
         begin = POWER if after is not same else f"{POWER}.1"
-        found, why = snmp.walk(begin, 64)
+        values, why = snmp.walk(begin, 64)
         snmp.close()
     assert why == end
-    assert len(found) <= rows
+    assert len(values) <= rows
     assert agent.requests <= rows + 2
 
 
@@ -95,7 +95,7 @@ def test_an_agent_in_circles_shows_what_it_has(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("after", [same, back])
 def test_a_probe_of_an_agent_that_runs_back_ends(after: Any) -> None:
     with OddAgent(APC, after=after, value=("gauge", 7)) as agent:
-        assert recognise.look(config(agent)).notes
+        assert recognise.identify(config(agent)).notes
     assert agent.requests < 200
 
 
@@ -105,7 +105,7 @@ def test_a_probe_of_an_agent_without_an_end_ends() -> None:
         OddAgent(APC, after=onwards, value=("gauge", 7)) as agent,
         pytest.raises(MeterUnavailable, match="more rows than any PDU has outlets"),
     ):
-        recognise.look(config(agent))
+        recognise.identify(config(agent))
     assert agent.requests < 600
 
 
@@ -113,7 +113,7 @@ def test_all_requests_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(recognise, "_BUDGET_S", 1.0)
     with OddAgent(APC, after=onwards, value=("gauge", 7), delay_s=0.05) as agent:
         with pytest.raises(MeterUnavailable, match="so slowly"):
-            recognise.look(config(agent))
+            recognise.identify(config(agent))
         snmp = Snmp(config(agent), budget_s=0.0)
         assert snmp.walk(POWER) == ({}, TOO_LONG)
         assert snmp.get([f"{POWER}.1"]) == [(TOO_LONG, None)]
@@ -142,9 +142,9 @@ def test_a_pdu_whose_tables_stay_silent_is_not_an_unknown_make(
     monkeypatch.setattr("kit.measure.meters.pdu.snmp._PATIENT_S", 0.3)
     with OddAgent(APC, is_silent=lambda kind, oid: kind == "next") as agent:
         assert dispatch(["pdu", "probe", f"127.0.0.1:{agent.port}", "--timeout-s", "0.1"]) == 3
-    said = capsys.readouterr()
-    assert "no profile" not in said.out
-    assert "names itself, but gives no table: no answer" in said.err
+    output = capsys.readouterr()
+    assert "no profile" not in output.out
+    assert "names itself, but gives no table: no answer" in output.err
 
 
 def test_a_silent_table_beside_a_good_one_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,8 +153,8 @@ def test_a_silent_table_beside_a_good_one_costs_nothing(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("kit.measure.meters.pdu.snmp._PATIENT_S", 0.3)
     with OddAgent(APC, is_silent=silent) as agent:
-        seen = recognise.look(config(agent, timeout_s=0.1))
-    assert [place.values["pdu_power"] for place in seen.places] == [110, 120]
+        pdu = recognise.identify(config(agent, timeout_s=0.1))
+    assert [place.values["pdu_power"] for place in pdu.places] == [110, 120]
 
 
 def test_a_run_is_not_kept_waiting_by_patience() -> None:
@@ -207,8 +207,8 @@ def test_an_address_is_read_as_people_write_it(
 
 def test_a_name_is_tried_at_each_of_its_addresses(both: int) -> None:
     with OddAgent(APC, bind="::1") as six:
-        seen = recognise.look(config(six, host="localhost", timeout_s=0.2))
-    assert len(seen.places) == 2
+        pdu = recognise.identify(config(six, host="localhost", timeout_s=0.2))
+    assert len(pdu.places) == 2
 
 
 def test_a_scoped_address_keeps_its_scope() -> None:
@@ -255,9 +255,9 @@ def test_what_is_no_address_is_said_once_with_the_forms(
     written: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert dispatch(["pdu", "probe", written]) == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert "[2001:db8::7]:161" in said
+    output = capsys.readouterr().err
+    assert words in output
+    assert "[2001:db8::7]:161" in output
     toml = f"[pdu.a]\nhost = {json.dumps(written)}\nprofile = 'apc-rpdu2'\ncommunity = 'x'\n"
     with pytest.raises(UsageError, match="host"):
         HostConfig.parse(toml)

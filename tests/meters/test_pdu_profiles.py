@@ -11,10 +11,10 @@ import pytest
 from kit.core.facts import Probe
 from kit.core.units import QUANTITIES
 from kit.measure import meters
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu import points, profiles
 from kit.measure.meters.pdu.profiles import Measurement, Profile
-from kit.measure.meters.pdu.recognise import candidates, look
+from kit.measure.meters.pdu.recognise import candidates, identify
 from kit.record.events import Clock
 from tests.meters.conftest import Agent
 
@@ -39,7 +39,7 @@ def index_of(profile: Profile, of: str, number: int = 3) -> str:
 
 def played(profile: Profile, numbers: tuple[int, ...] = (3,)) -> dict[str, dict[str, Any]]:
     """What an agent of this make answers: raw 50 everywhere, and what the device has to tell."""
-    told = {"digits": 1, "prefix": 9, "gain": 100, "period": 2000}
+    facts = {"digits": 1, "prefix": 9, "gain": 100, "period": 2000}
     state: dict[str, dict[str, Any]] = {}
     prefix = profile.sys_object_ids[0] if profile.sys_object_ids else "1.3.6.1.4.1.99999"
     state[SYS_OBJECT_ID] = {"type": "objectid", "value": f".{prefix}.1"}
@@ -48,7 +48,7 @@ def played(profile: Profile, numbers: tuple[int, ...] = (3,)) -> dict[str, dict[
             i = index_of(profile, m.of, number)
             state[f"{m.oid}.{m.index.format(i=i)}"] = {"type": "gauge", "value": 50}
             for asked in m.asked:
-                value = asked.equals if asked.fact == "unit" else told[asked.fact]
+                value = asked.equals if asked.fact == "unit" else facts[asked.fact]
                 oid = f"{asked.oid}.{asked.index.format(i=i)}"
                 state[oid] = {"type": "integer", "value": value}
     for column in profile.names:
@@ -79,7 +79,7 @@ def test_a_profile_leaves_nothing_unsaid(name: str) -> None:
     """What is not known is null in the file, not missing from it."""
     wanted = {f for f in Measurement.__struct_fields__ if f not in ("gain_source", "asked")}
     document = json.loads((profiles.FOLDER / f"{name}.json").read_text())
-    assert all(wanted <= set(each) for each in document["measurements"])
+    assert all(wanted <= set(measurement) for measurement in document["measurements"])
     assert {"title", "enterprise", "sys_object_ids", "source"} <= set(document)
 
 
@@ -100,10 +100,10 @@ def test_no_column_of_amperes_is_a_power_anywhere() -> None:
 def test_every_make_is_recognised_and_read(agent: Agent, name: str) -> None:
     profile = profiles.load(name)
     agent.set(played(profile))
-    seen = look(agent.config())
-    assert seen.profile is not None
-    assert seen.profile.name == name
-    place = next(p for p in seen.places if "pdu_power" in p.values)
+    pdu = identify(agent.config())
+    assert pdu.profile is not None
+    assert pdu.profile.name == name
+    place = next(p for p in pdu.places if "pdu_power" in p.values)
     power = next(m for m in profile.measurements if (m.of, m.quantity) == (place.of, "pdu_power"))
     assert place.number == index_of(profile, place.of)
     digits = 0.1 if power.asked else 1.0
@@ -135,16 +135,16 @@ def test_a_known_make_whose_columns_are_silent_is_another_generation(agent: Agen
         state = played(profiles.load(name))
         state[SYS_OBJECT_ID]["value"] = f".1.3.6.1.4.1.{prefix}"
         agent.set(state)
-        seen = look(agent.config())
-        assert seen.profile is not None
-        assert seen.profile.name == name
+        pdu = identify(agent.config())
+        assert pdu.profile is not None
+        assert pdu.profile.name == name
 
 
 def test_an_unknown_make_is_none_and_names_itself(agent: Agent) -> None:
     agent.set({SYS_OBJECT_ID: {"type": "objectid", "value": ".1.3.6.1.4.1.424242.1"}})
-    seen = look(agent.config())
-    assert (seen.profile, seen.places) == (None, ())
-    assert seen.sys_object_id == "1.3.6.1.4.1.424242.1"
+    pdu = identify(agent.config())
+    assert (pdu.profile, pdu.places) == (None, ())
+    assert pdu.sys_object_id == "1.3.6.1.4.1.424242.1"
 
 
 def test_the_longest_prefix_is_tried_first() -> None:
@@ -224,8 +224,8 @@ def test_a_known_column_in_another_scale_is_refused(tmp_path: Path) -> None:
 def test_a_profile_of_ones_own_is_one_file(agent: Agent, tmp_path: Path) -> None:
     document = json.loads((profiles.FOLDER / "enlogic.json").read_text())
     document["enterprise"] = "1.3.6.1.4.1.424242"
-    for each in document["measurements"]:
-        each["oid"] = each["oid"].replace("38446", "424242")
+    for measurement in document["measurements"]:
+        measurement["oid"] = measurement["oid"].replace("38446", "424242")
     (tmp_path / "mine.json").write_text(json.dumps(document | {"name": "mine"}))
     agent.set({"1.3.6.1.4.1.424242.1.5.9.1.6.1.3": {"type": "gauge", "value": 77}})
     plan = PDU.probe("rack1", agent.config(profile=str(tmp_path / "mine.json")))

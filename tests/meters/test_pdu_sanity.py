@@ -68,8 +68,8 @@ def test_preflight_judges_what_a_real_agent_told(agent: Agent) -> None:
     for watts, codes in ((461, []), (46, ["PDU_IMPLAUSIBLE"])):
         agent.set(sentry(watts))
         plan = PDU.probe("rack1", config)
-        told = plan.devices[0].quantities["pdu_power"].probe
-        assert told.volts * told.amperes * told.power_factor == pytest.approx(462, abs=1)
+        probe = plan.devices[0].quantities["pdu_power"].probe
+        assert probe.volts * probe.amperes * probe.power_factor == pytest.approx(462, abs=1)
         assert [f.code for f in meter_rules.wall([plan], {})] == codes
 
 
@@ -77,9 +77,9 @@ def test_preflight_sees_gpus_that_draw_more_than_the_wall(agent: Agent) -> None:
     plan = PDU.probe("rack1", agent.config())  # 230 W
     fine = {"gpu0": 50_000, "gpu1": {"absent": "no counter"}}
     assert list(meter_rules.wall([plan], fine)) == []
-    found = list(meter_rules.wall([plan], {"gpu0": 100_000, "gpu1": 90_000}))
-    assert [f.code for f in found] == ["PDU_IMPLAUSIBLE"]
-    assert "380 W" in found[0].message
+    findings = list(meter_rules.wall([plan], {"gpu0": 100_000, "gpu1": 90_000}))
+    assert [f.code for f in findings] == ["PDU_IMPLAUSIBLE"]
+    assert "380 W" in findings[0].message
     assert list(meter_rules.wall([plan], {"absent": "no GPU is planned for"})) == []
 
 
@@ -106,6 +106,6 @@ def test_preflight_sees_an_outlet_that_tells_more_than_it_can_carry(
     device: str, watts: float, scale: float, codes: list[str]
 ) -> None:
     facts = {"scale": scale, "summed": True, "gain": 0.03, "probe": {"watts": watts}}
-    found = MeterDevice(device=device, description="", quantities=facts_in({"pdu_power": facts}))
-    plan = MeterPlan(name="pdu", alias="a", devices=(found,))
+    findings = MeterDevice(device=device, description="", quantities=facts_in({"pdu_power": facts}))
+    plan = MeterPlan(name="pdu", alias="a", devices=(findings,))
     assert [f.code for f in meter_rules.wall([plan], {})] == codes

@@ -25,7 +25,7 @@ from kit.judge.replay.undertaking import _meter
 from kit.machine.host import HostConfig
 from kit.measure import meters
 from kit.measure.meters import digest, plug, web, webreader
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.record.events import Clock
 from kit.record.samples import from_csv
 from tests.meters.fake import Sampled
@@ -55,8 +55,8 @@ MAKES: dict[str, tuple[dict[str, Any], str, str, tuple[int, float], tuple[int, f
 
 @pytest.fixture
 def server() -> Iterator[Device]:
-    with device() as found:
-        yield found
+    with device() as web:
+        yield web
 
 
 def config(server: Device, profile: str = "shelly-gen1", **changes: Any) -> dict[str, Any]:
@@ -66,8 +66,8 @@ def config(server: Device, profile: str = "shelly-gen1", **changes: Any) -> dict
     return HostConfig.parse(text).meter("plug", "desk")
 
 
-def read(told: dict[str, Any]) -> list[meters.Reading]:
-    reader = PLUG.open("desk", told, Clock())
+def read(section: dict[str, Any]) -> list[meters.Reading]:
+    reader = PLUG.open("desk", section, Clock())
     try:
         return [reading for tier in reader.tiers for reading in tier.read()]
     finally:
@@ -85,17 +85,17 @@ def test_every_profile_has_an_answer_here() -> None:
 def test_a_make_is_read_to_its_last_digit(server: Device, make: str) -> None:
     words, path, answer, *expected = MAKES[make]
     server.pages[path] = answer
-    told = config(server, make, **words)
-    plan = PLUG.probe("desk", told)
-    (found,) = plan.devices
-    readings = read(told)
-    assert [(r.device, r.rc) for r in readings] == [(found.device, 0)] * 2
+    section = config(server, make, **words)
+    plan = PLUG.probe("desk", section)
+    (device,) = plan.devices
+    readings = read(section)
+    assert [(r.device, r.rc) for r in readings] == [(device.device, 0)] * 2
     for reading, (raw, scale) in zip(readings, expected, strict=True):
-        facts = found.quantities[reading.quantity]
+        facts = device.quantities[reading.quantity]
         assert (reading.raw, facts.scale) == (raw, scale)
         assert facts.poll_s == 1.0 and facts.period_reason and facts.source
         assert QUANTITIES[reading.quantity].unit == facts.unit
-    power = found.quantities["pdu_power"]
+    power = device.quantities["pdu_power"]
     assert power.probe.watts == pytest.approx(expected[0][0] * expected[0][1])
     assert power.gain == 0.05 and "prior" in power.gain_source
     assert all(asked.method == "GET" for asked in server.seen)
@@ -104,8 +104,8 @@ def test_a_make_is_read_to_its_last_digit(server: Device, make: str) -> None:
 def test_hosts_words_on_accuracy_go_before_the_profiles(server: Device) -> None:
     server.pages["/meter/0"] = GEN1
     words = {"gain": 0.01, "gain_source": "its data sheet", "squelch": 2.0, "period_s": 3.0}
-    (found,) = PLUG.probe("desk", config(server, **words, poll_s=0.5)).devices
-    facts = found.quantities["pdu_power"]
+    (device,) = PLUG.probe("desk", config(server, **words, poll_s=0.5)).devices
+    facts = device.quantities["pdu_power"]
     assert words.items() <= msgspec.to_builtins(facts).items() and facts.poll_s == 0.5
     assert facts.period_reason is None
 
@@ -117,22 +117,22 @@ def test_another_channel_and_ones_own_profile(server: Device, tmp_path: Path) ->
     (tmp_path / "host.toml").write_text(
         f'[plug.a]\nurl = "{server.url}"\nprofile = "mine.json"\nchannel = 2\n'
     )
-    told = HostConfig.load(tmp_path / "host.toml").meter("plug", "a")
-    (found,) = PLUG.probe("a", told).devices
-    assert found.device == "plug:a:2"
+    section = HostConfig.load(tmp_path / "host.toml").meter("plug", "a")
+    (device,) = PLUG.probe("a", section).devices
+    assert device.device == "plug:a:2"
 
 
 @pytest.mark.slow
 def test_a_plugs_power_becomes_joules(server: Device, tmp_path: Path) -> None:
     """The whole way: real server, sampler process, samples, the curve that outlets have."""
     server.pages["/meter/0"] = GEN1
-    told = config(server, poll_s=0.1)
-    (found,) = PLUG.probe("desk", told).devices
-    wanted = {"name": "plug", "alias": "desk", "config": told}
+    section = config(server, poll_s=0.1)
+    (device,) = PLUG.probe("desk", section).devices
+    wanted = {"name": "plug", "alias": "desk", "config": section}
     sampled = Sampled(tmp_path / "samples", [wanted])
     t0, t1 = sampled.run(2.0)
     samples = from_csv({name.removesuffix(".csv"): d for name, d in sampled.files().items()})
-    curve = pdu_curve(found, samples)
+    curve = pdu_curve(device, samples)
     assert curve is not None
     part = curve.between(t0 + 2e8, t1 - 2e8)
     assert part.joules == pytest.approx(12.34 * (t1 - t0 - 4e8) * 1e-9)
@@ -200,21 +200,21 @@ def test_a_hostile_answer_is_a_code_with_words(server: Device, name: str) -> Non
 
 def test_a_value_that_is_lost_loses_no_other(server: Device) -> None:
     server.pages["/meter/0"] = GEN1.replace("77", "null")
-    (found,) = PLUG.probe("desk", config(server)).devices
-    assert found.quantities["pdu_energy"].reason == webreader.explain(webreader.NO_NUMBER)
+    (device,) = PLUG.probe("desk", config(server)).devices
+    assert device.quantities["pdu_energy"].reason == webreader.explain(webreader.NO_NUMBER)
     assert [r.rc for r in read(config(server))] == [0, webreader.NO_NUMBER]
 
 
 def test_a_plug_that_is_off_and_comes_back_is_read_again() -> None:
     with device() as server:
         server.pages["/meter/0"] = Page(GEN1.encode(), headers=(("Connection", "close"),))
-        told = config(server)
-        reader = PLUG.open("desk", told, Clock())
+        section = config(server)
+        reader = PLUG.open("desk", section, Clock())
         assert [r.rc for r in reader.tiers[0].read()] == [0, 0]
     readings = reader.tiers[0].read()
     assert {r.rc for r in readings} == {web.UNREACHABLE}
     reader.close()
-    assert PLUG.probe("desk", told).reason.startswith(web.REASONS[web.UNREACHABLE])
+    assert PLUG.probe("desk", section).reason.startswith(web.REASONS[web.UNREACHABLE])
 
 
 def test_the_time_of_a_whole_answer_is_bounded(server: Device) -> None:
@@ -263,8 +263,10 @@ def test_a_decimal_text_is_kept_exactly(raw: int, digits: int) -> None:
 @given(st.decimals(0, 10**6, allow_nan=False, places=9))
 def test_more_digits_are_lost_or_rounded_half_to_even_where_said(value: Decimal) -> None:
     exact = value.scaleb(3)
-    code, found = webreader.raw(value, 3)
-    assert (code, found) == ((0, int(exact)) if exact == int(exact) else (webreader.TOO_FINE, None))
+    code, number = webreader.raw(value, 3)
+    assert (code, number) == (
+        (0, int(exact)) if exact == int(exact) else (webreader.TOO_FINE, None)
+    )
     assert webreader.raw(value, 3, rounded=True) == (0, int(exact.to_integral_value()))
 
 
@@ -293,12 +295,16 @@ def digested(algorithm: str) -> Any:
 
     def page(asked: Asked) -> Any:
         sent = asked.headers.get("Authorization", "")
-        told = dict(re.findall(r'(\w+)="?([^",]+)"?', sent))
+        parameters = dict(re.findall(r'(\w+)="?([^",]+)"?', sent))
         who, what = hashed(f"admin:plug:{PASSWORD}"), hashed(f"GET:{asked.path}")
-        right = hashed(f"{who}:60dc59c6:{told.get('nc')}:{told.get('cnonce')}:auth:{what}")
-        if told.get("response") == right:
+        right = hashed(
+            f"{who}:60dc59c6:{parameters.get('nc')}:{parameters.get('cnonce')}:auth:{what}"
+        )
+        if parameters.get("response") == right:
             return GEN2
-        return Page(status=401, headers=tuple(("WWW-Authenticate", each) for each in challenges))
+        return Page(
+            status=401, headers=tuple(("WWW-Authenticate", challenge) for challenge in challenges)
+        )
 
     return page
 
@@ -307,12 +313,12 @@ def digested(algorithm: str) -> Any:
 def test_digest_never_sends_the_password(server: Device, algorithm: str) -> None:
     path = "/rpc/Switch.GetStatus?id=0"
     server.pages[path] = digested(algorithm)
-    told = config(server, "shelly-gen2", user="admin", password=PASSWORD)
-    assert {r.rc for r in read(told)} == {0}
-    assert {r.rc for r in read({**told, "password": "wrong"})} == {401}
+    section = config(server, "shelly-gen2", user="admin", password=PASSWORD)
+    assert {r.rc for r in read(section)} == {0}
+    assert {r.rc for r in read({**section, "password": "wrong"})} == {401}
     assert not any("Basic" in asked.headers.get("Authorization", "") for asked in server.seen)
     server.pages[path] = Page(status=401, headers=(("WWW-Authenticate", 'Basic realm="x"'),))
-    assert {r.rc for r in read(told)} == {401}
+    assert {r.rc for r in read(section)} == {401}
     assert not any("Basic" in asked.headers.get("Authorization", "") for asked in server.seen)
 
 
@@ -324,15 +330,15 @@ def test_tasmota_wants_them_in_the_query(server: Device) -> None:
 def test_a_plan_holds_neither_address_nor_credential(server: Device) -> None:
     for make, (words, path, answer, *_) in MAKES.items():
         server.pages[path] = answer
-        told = config(server, make, user="someone", password=PASSWORD, **words)
-        reader = PLUG.open("desk", told, Clock())
-        plans = [PLUG.probe("desk", told), PLUG.probe("desk", {**told, "channel": 9})]
-        kept = json.dumps([msgspec.to_builtins(each) for each in (*plans, *reader.devices)])
-        kept += "".join(map(reader.explain, [*web.REASONS, *webreader.REASONS, 500]))
+        section = config(server, make, user="someone", password=PASSWORD, **words)
+        reader = PLUG.open("desk", section, Clock())
+        plans = [PLUG.probe("desk", section), PLUG.probe("desk", {**section, "channel": 9})]
+        text = json.dumps([msgspec.to_builtins(plan) for plan in (*plans, *reader.devices)])
+        text += "".join(map(reader.explain, [*web.REASONS, *webreader.REASONS, 500]))
         reader.close()
         for secret in (PASSWORD, "someone", "127.0.0.1", server.url.rpartition(":")[2], "c29tZW"):
-            assert secret not in kept
-    assert "HTTP, neither encrypted nor verified" in kept
+            assert secret not in text
+    assert "HTTP, neither encrypted nor verified" in text
 
 
 # --- HTTPS --------------------------------------------------------------------------------------
@@ -343,13 +349,13 @@ def test_a_certificate_is_verified_unless_host_toml_says_otherwise(tmp_path: Pat
     with device(trusted) as server:
         server.pages["/meter/0"] = GEN1
         assert PLUG.probe("desk", config(server)).reason.startswith(web.REASONS[web.UNTRUSTED])
-        for words, said in (
+        for words, security in (
             ({"ca": str(trusted)}, "HTTPS, verified"),
             ({"verify": False}, "certificate not verified"),
         ):
-            (found,) = PLUG.probe("desk", config(server, **words)).devices
-            assert said in found.description
-            assert said in found.quantities["pdu_power"].security
+            (plug,) = PLUG.probe("desk", config(server, **words)).devices
+            assert security in plug.description
+            assert security in plug.quantities["pdu_power"].security
             assert {r.rc for r in read(config(server, **words))} == {0}
         no_file = config(server, ca=str(tmp_path / "none.pem"))
         assert PLUG.probe("desk", no_file).reason.startswith(web.REASONS[web.NO_CA])
@@ -407,23 +413,23 @@ def test_a_section_that_cannot_be_is_refused_with_key_and_remedy(text: str, word
 def test_sections_are_named_by_their_alias() -> None:
     with pytest.raises(UsageError, match=r"\[plug\.rack1\]"):
         HostConfig.parse(f"[plug]\n{GOOD}")
-    known = HostConfig.parse(f"[plug.desk]\n{GOOD}")
-    assert known.aliased() == [("plug", "desk")]
-    assert known.meter("plug", "other") == {} == known.meter("plug")
-    assert not known.has_secrets
+    config = HostConfig.parse(f"[plug.desk]\n{GOOD}")
+    assert config.aliased() == [("plug", "desk")]
+    assert config.meter("plug", "other") == {} == config.meter("plug")
+    assert not config.has_secrets
     secret = HostConfig.parse(f'[plug.desk]\n{GOOD}user = "me"\npassword = "{PASSWORD}"\n')
     assert secret.has_secrets and PASSWORD not in repr(secret)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "section",
     [{}, {"url": "http://127.0.0.1:9", "profile": "toaster"}, {"url": "http://127.0.0.1:9"}],
 )
-def test_what_host_toml_lacks_is_the_reason(told: dict[str, Any]) -> None:
-    plan = PLUG.probe("desk", told)
+def test_what_host_toml_lacks_is_the_reason(section: dict[str, Any]) -> None:
+    plan = PLUG.probe("desk", section)
     assert not plan.devices and "[plug.desk]" in plan.reason
     with pytest.raises(MeterUnavailable):
-        PLUG.open("desk", told, Clock())
+        PLUG.open("desk", section, Clock())
 
 
 @pytest.mark.parametrize(
@@ -470,9 +476,9 @@ def test_doctor_reads_a_plug_and_fails_on_one_that_is_silent(
     path.write_text(sections.format("desk", 0) + sections.format("gone", 1))
     monkeypatch.setenv("KIT_HOST_CONFIG", str(path))
     dispatch(["doctor", "--json"])
-    found = {(f["code"], f["message"]) for f in json.loads(capsys.readouterr().out)}
-    assert ("METER", "plug desk reads plug:desk:0") in found
-    assert any(code == "PLUG_UNREACHABLE" and "plug gone" in text for code, text in found)
+    findings = {(f["code"], f["message"]) for f in json.loads(capsys.readouterr().out)}
+    assert ("METER", "plug desk reads plug:desk:0") in findings
+    assert any(code == "PLUG_UNREACHABLE" and "plug gone" in text for code, text in findings)
 
 
 def test_a_user_with_quotes_stays_one_word_of_the_header() -> None:

@@ -140,11 +140,11 @@ def test_a_range_that_nobody_can_follow_is_a_reason_and_spoils_no_other_zone(
         "intel-rapl:1:0": ("dram", 1, highest if odd == "dram" else 65_532_610_996),
     }
     tree = rapl_tree(tmp_path, zones_of)
-    told = {d.device: d.quantities["cpu_energy"] for d in probed(tree).devices}
-    why = told[f"cpu1-{odd}"].reason
+    by_zone = {d.device: d.quantities["cpu_energy"] for d in probed(tree).devices}
+    why = by_zone[f"cpu1-{odd}"].reason
     assert "too soon to be followed" in why
     reader = RAPL.open(None, {"root": str(tree)}, Clock())
-    assert {r.device for r in reader.tiers[0].read()} == set(told) - {f"cpu1-{odd}"}
+    assert {r.device for r in reader.tiers[0].read()} == set(by_zone) - {f"cpu1-{odd}"}
     assert reader.tiers[0].period_s == 0.05
     reader.close()
 
@@ -185,11 +185,11 @@ TWO = {
 def test_of_two_zones_of_one_name_none_is_lost_and_one_inside_another_is_not_added(
     tmp_path: Path,
 ) -> None:
-    told = {
+    by_zone = {
         d.device: d.quantities["cpu_energy"].summed
         for d in probed(rapl_tree(tmp_path, TWO)).devices
     }
-    assert told == {"cpu0-package": True, "cpu0-package-2": True, "cpu0-package-inside": False}
+    assert by_zone == {"cpu0-package": True, "cpu0-package-2": True, "cpu0-package-inside": False}
 
 
 @pytest.mark.parametrize(
@@ -249,9 +249,9 @@ def test_the_second_tree_is_left_out_where_it_moves_as_the_first(
     finally:
         stop.set()
         thread.join()
-    told = {d.device: d.quantities["cpu_energy"].summed for d in devices}
+    by_zone = {d.device: d.quantities["cpu_energy"].summed for d in devices}
     beside = {} if same else {"cpu0-package-mmio": False}
-    assert told == {"cpu0-package": True, **beside}
+    assert by_zone == {"cpu0-package": True, **beside}
     assert same or "what it covers is unknown" in devices[1].description
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.cli.machine import _told
+from kit.cli.machine import _settings
 from kit.core.errors import UsageError
 from kit.core.facts import Probe
 from kit.core.model import MeterSpec
@@ -19,7 +19,7 @@ from kit.judge.replay.undertaking import _meter
 from kit.machine.host import HostConfig
 from kit.measure import meters
 from kit.measure.meters import web, webreader
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.watch import watch
 from kit.record.events import Clock
 from kit.record.samples import from_csv
@@ -41,10 +41,10 @@ def members(*names: str) -> dict[str, Any]:
 
 @pytest.fixture
 def bmc() -> Iterator[Device]:
-    with device() as found:
-        found.pages[CHASSIS] = members("1")
-        found.pages[f"{CHASSIS}/1/Power"] = POWER
-        yield found
+    with device() as web:
+        web.pages[CHASSIS] = members("1")
+        web.pages[f"{CHASSIS}/1/Power"] = POWER
+        yield web
 
 
 def config(server: Device, **changes: Any) -> dict[str, Any]:
@@ -54,8 +54,8 @@ def config(server: Device, **changes: Any) -> dict[str, Any]:
     return HostConfig.parse(text).meter("redfish", "bmc")
 
 
-def read(told: dict[str, Any]) -> list[meters.Reading]:
-    reader = REDFISH.open("bmc", told, Clock())
+def read(section: dict[str, Any]) -> list[meters.Reading]:
+    reader = REDFISH.open("bmc", section, Clock())
     try:
         return [reading for tier in reader.tiers for reading in tier.read()]
     finally:
@@ -66,9 +66,9 @@ def read(told: dict[str, Any]) -> list[meters.Reading]:
 
 
 def test_power_of_the_only_chassis(bmc: Device) -> None:
-    (found,) = REDFISH.probe("bmc", config(bmc)).devices
-    facts = found.quantities["pdu_power"]
-    assert found.device == "redfish:bmc:chassis0" and set(found.quantities) == {"pdu_power"}
+    (device,) = REDFISH.probe("bmc", config(bmc)).devices
+    facts = device.quantities["pdu_power"]
+    assert device.device == "redfish:bmc:chassis0" and set(device.quantities) == {"pdu_power"}
     assert facts.probe == Probe(watts=590.0) and facts.summed is True
     (reading,) = read(config(bmc))
     assert (reading.rc, reading.raw, facts.scale) == (0, 590_000, 0.001)
@@ -76,12 +76,12 @@ def test_power_of_the_only_chassis(bmc: Device) -> None:
 
 def test_environment_metrics_go_first_and_tell_energy(bmc: Device) -> None:
     bmc.pages[f"{CHASSIS}/1/EnvironmentMetrics"] = ENVIRONMENT
-    (found,) = REDFISH.probe("bmc", config(bmc)).devices
+    (device,) = REDFISH.probe("bmc", config(bmc)).devices
     power, energy = read(config(bmc))
     assert (power.raw, energy.raw) == (231_270, 325_500_000)
-    told = found.quantities
-    assert energy.raw * told["pdu_energy"].scale == pytest.approx(325.5 * 3.6e6)
-    assert "rounded" in told["pdu_power"].rounding
+    quantities = device.quantities
+    assert energy.raw * quantities["pdu_energy"].scale == pytest.approx(325.5 * 3.6e6)
+    assert "rounded" in quantities["pdu_power"].rounding
 
 
 @pytest.mark.parametrize("reading", ["null", '"231"', "true", "{}"])
@@ -91,8 +91,8 @@ def test_an_environment_without_a_number_falls_back_to_power(bmc: Device, readin
 
 
 def test_lag_and_accuracy_are_wide_priors_and_never_zero(bmc: Device) -> None:
-    (found,) = REDFISH.probe("bmc", config(bmc)).devices
-    facts = found.quantities["pdu_power"]
+    (device,) = REDFISH.probe("bmc", config(bmc)).devices
+    facts = device.quantities["pdu_power"]
     assert facts.lag_u_s > 30 and "prior" in facts.lag_source
     assert facts.gain == 0.1 and "prior" in facts.gain_source
     assert facts.period_reason and facts.period_s is None
@@ -143,12 +143,12 @@ def test_a_named_chassis_that_tells_no_power_is_the_reason(bmc: Device) -> None:
 
 @pytest.mark.slow
 def test_its_power_becomes_joules_with_a_wide_uncertainty(bmc: Device, tmp_path: Path) -> None:
-    told = config(bmc, poll_s=0.1)
-    (found,) = REDFISH.probe("bmc", told).devices
-    sampled = Sampled(tmp_path / "s", [{"name": "redfish", "alias": "bmc", "config": told}])
+    section = config(bmc, poll_s=0.1)
+    (device,) = REDFISH.probe("bmc", section).devices
+    sampled = Sampled(tmp_path / "s", [{"name": "redfish", "alias": "bmc", "config": section}])
     t0, t1 = sampled.run(1.5)
     samples = from_csv({name.removesuffix(".csv"): d for name, d in sampled.files().items()})
-    curve = pdu_curve(found, samples)
+    curve = pdu_curve(device, samples)
     assert curve is not None and curve.lag_s > 30
     part = curve.between(t0 + 2e8, t1 - 2e8)
     assert part.joules == pytest.approx(590 * (t1 - t0 - 4e8) * 1e-9)
@@ -214,8 +214,8 @@ def test_a_hostile_list_of_chassis_is_a_reason(bmc: Device, listed: str) -> None
 
 def test_a_bmc_that_is_off_is_a_reason() -> None:
     with device() as server:
-        told = config(server)
-    assert web.REASONS[web.UNREACHABLE] in REDFISH.probe("bmc", told).reason
+        section = config(server)
+    assert web.REASONS[web.UNREACHABLE] in REDFISH.probe("bmc", section).reason
     plan = REDFISH.probe("bmc", {})
     assert "[redfish.bmc]" in plan.reason
     (finding,) = meter_rules.meters([plan])
@@ -257,8 +257,8 @@ def test_a_session_is_begun_renewed_and_ended(bmc: Device, location: str) -> Non
     valid: list[str] = []
 
     def begin(asked: Asked) -> Page:
-        said = json.loads(asked.body)
-        if said != {"UserName": "me", "Password": PASSWORD}:
+        credentials = json.loads(asked.body)
+        if credentials != {"UserName": "me", "Password": PASSWORD}:
             return Page(status=401)
         valid[:] = [next(tokens)]
         headers = (("X-Auth-Token", valid[0]), ("Location", location))
@@ -268,8 +268,8 @@ def test_a_session_is_begun_renewed_and_ended(bmc: Device, location: str) -> Non
         return POWER if asked.headers.get("X-Auth-Token") in valid else Page(status=401)
 
     bmc.pages |= {SESSIONS: begin, f"{CHASSIS}/1/Power": power}
-    told = config(bmc, user="me", password=PASSWORD, session=True, chassis=["1"])
-    reader = REDFISH.open("bmc", told, Clock())
+    section = config(bmc, user="me", password=PASSWORD, session=True, chassis=["1"])
+    reader = REDFISH.open("bmc", section, Clock())
     (tier,) = reader.tiers
     assert [r.rc for r in tier.read()] == [0]
     valid.clear()  # it ended by itself
@@ -278,7 +278,7 @@ def test_a_session_is_begun_renewed_and_ended(bmc: Device, location: str) -> Non
     ended = [asked.path for asked in bmc.seen if asked.method == "DELETE"]
     assert ended == ([f"{SESSIONS}/7"] if location.endswith("7") else [])
     assert not any("Authorization" in asked.headers for asked in bmc.seen)
-    wrong = {**told, "password": "wrong"}
+    wrong = {**section, "password": "wrong"}
     assert web.REASONS[401] in REDFISH.probe("bmc", wrong).reason
 
 
@@ -286,10 +286,10 @@ def test_a_plan_holds_neither_address_nor_credential_nor_chassis(bmc: Device) ->
     bmc.pages[f"{CHASSIS}/CN7475162I0123/EnvironmentMetrics"] = ENVIRONMENT
     for words in ({"user": "someone", "password": PASSWORD}, {"token": TOKEN}):
         for chassis in (["CN7475162I0123"], ["CN747516"], []):
-            told = config(bmc, chassis=chassis, **words)
-            kept = json.dumps(msgspec.to_builtins(REDFISH.probe("bmc", told)))
+            section = config(bmc, chassis=chassis, **words)
+            text = json.dumps(msgspec.to_builtins(REDFISH.probe("bmc", section)))
             for secret in (PASSWORD, TOKEN, "someone", "127.0.0.1", "CN7475", "c29tZW"):
-                assert secret not in kept
+                assert secret not in text
 
 
 def test_the_plan_says_when_a_certificate_was_not_verified(tmp_path: Path) -> None:
@@ -298,11 +298,11 @@ def test_the_plan_says_when_a_certificate_was_not_verified(tmp_path: Path) -> No
         server.pages |= {CHASSIS: members("1"), f"{CHASSIS}/1/Power": POWER}
         assert web.REASONS[web.UNTRUSTED] in REDFISH.probe("bmc", config(server)).reason
         assert not server.seen  # before the certificate is trusted, nothing is sent
-        (found,) = REDFISH.probe("bmc", config(server, verify=False)).devices
-        assert "verify = false" in found.description
-        assert "verify = false" in found.quantities["pdu_power"].security
-        (found,) = REDFISH.probe("bmc", config(server, ca=str(trusted))).devices
-        assert found.quantities["pdu_power"].security == "HTTPS, verified"
+        (chassis,) = REDFISH.probe("bmc", config(server, verify=False)).devices
+        assert "verify = false" in chassis.description
+        assert "verify = false" in chassis.quantities["pdu_power"].security
+        (chassis,) = REDFISH.probe("bmc", config(server, ca=str(trusted))).devices
+        assert chassis.quantities["pdu_power"].security == "HTTPS, verified"
 
 
 def test_a_certificate_of_another_host_is_refused(tmp_path: Path) -> None:
@@ -346,24 +346,24 @@ def test_a_section_that_cannot_be_is_refused_with_key_and_remedy(text: str, word
 
 def test_a_replay_says_what_it_reaches_and_by_whose_word() -> None:
     text = f'[redfish.bmc]\n{GOOD}token = "{TOKEN}"\nverify = false\n'
-    known = HostConfig.parse(text)
-    part = _meter(MeterSpec(name="redfish", alias="bmc"), known)
+    host_config = HostConfig.parse(text)
+    part = _meter(MeterSpec(name="redfish", alias="bmc"), host_config)
     assert part.reaches == "192.0.2.12 port 443, over HTTPS, certificate not verified"
     assert part.credentials == "the session's token of [redfish.bmc] in host.toml"
-    assert known.has_secrets and TOKEN not in repr(known)
+    assert host_config.has_secrets and TOKEN not in repr(host_config)
 
 
 def test_beside_outlets_a_bmc_is_in_no_sum(bmc: Device) -> None:
-    told = {**config(bmc), "inside": True}
-    shown = next(watch([("redfish", "bmc")], lambda *_: told, 0.6))
-    (seen,) = shown.devices.values()
-    assert (seen.scope, seen.summed, seen.watts) == ("wall", False, 590.0)
+    section = {**config(bmc), "inside": True}
+    shown = next(watch([("redfish", "bmc")], lambda *_: section, 0.6))
+    (state,) = shown.devices.values()
+    assert (state.scope, state.summed, state.watts) == ("wall", False, 590.0)
 
 
 def test_the_monitor_says_so_where_host_toml_has_outlets_too() -> None:
     pdu = '[pdu.rack1]\nhost = "192.0.2.10"\nprofile = "apc-rpdu2"\ncommunity = "public"\n'
     for text, inside in (("", False), (pdu, True)):
-        known = HostConfig.parse(f"[redfish.bmc]\n{GOOD}{text}")
-        wanted: list[tuple[str, str | None]] = [("nvml", None), *known.aliased()]
-        assert _told(known, wanted, "redfish", "bmc").get("inside", False) is inside
-        assert "inside" not in _told(known, wanted, "pdu", "rack1")
+        host_config = HostConfig.parse(f"[redfish.bmc]\n{GOOD}{text}")
+        wanted: list[tuple[str, str | None]] = [("nvml", None), *host_config.aliased()]
+        assert _settings(host_config, wanted, "redfish", "bmc").get("inside", False) is inside
+        assert "inside" not in _settings(host_config, wanted, "pdu", "rack1")

@@ -72,22 +72,22 @@ class Device:
         self._thread.join()
 
     def page(self, asked: Asked) -> Page:
-        found = self.pages.get(asked.path, Page(status=404))
-        found = found(asked) if callable(found) else found
-        if isinstance(found, Page):
-            return found
-        text = found if isinstance(found, str) else json.dumps(found)
+        page = self.pages.get(asked.path, Page(status=404))
+        page = page(asked) if callable(page) else page
+        if isinstance(page, Page):
+            return page
+        text = page if isinstance(page, str) else json.dumps(page)
         return Page(text.encode())
 
 
 @contextmanager
 def device(certificate: Path | None = None) -> Iterator[Device]:
     """A `Device` as long as the block lasts."""
-    found = Device(certificate)
+    device = Device(certificate)
     try:
-        yield found
+        yield device
     finally:
-        found.close()
+        device.close()
 
 
 def certificate(folder: Path, name: str = "127.0.0.1") -> Path:

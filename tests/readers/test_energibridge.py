@@ -57,17 +57,17 @@ def text_of(columns: dict[str, list[Any]], separator: str = ",") -> str:
 
 
 def energies(text: str, t0: int | None = None, t1: int | None = None) -> dict[str, Any]:
-    found = energibridge.read(text, "x.csv")
-    window = (found.window[0] if t0 is None else t0, found.window[1] if t1 is None else t1)
-    read = samples.from_csv({"x.csv": found.csv})
-    return {v.scope: v for v in energy.Energy(read, found.meters).of(*window)}
+    recording = energibridge.read(text, "x.csv")
+    window = (recording.window[0] if t0 is None else t0, recording.window[1] if t1 is None else t1)
+    read = samples.from_csv({"x.csv": recording.csv})
+    return {v.scope: v for v in energy.Energy(read, recording.meters).of(*window)}
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
 def test_counter_and_power_become_energy_with_uncertainty(separator: str) -> None:
     """150 W over a wrap of the counter; the GPU's averaged power only over long windows."""
-    found = energies(text_of(recording(), separator), 2 * 10**9, 12 * 10**9)
-    cpu, gpu = found["cpu"], found["gpu"]
+    imported = energies(text_of(recording(), separator), 2 * 10**9, 12 * 10**9)
+    cpu, gpu = imported["cpu"], imported["gpu"]
     assert cpu.joules == pytest.approx(1500, rel=2e-3)
     assert cpu.devices.keys() == {"cpu0-package"}
     assert cpu.u_sensor == pytest.approx(1500 * 0.05 / 3**0.5, rel=0.01)
@@ -82,19 +82,19 @@ def test_averaged_power_tells_no_short_window() -> None:
 
 
 def test_what_was_read_and_where_from() -> None:
-    found = energibridge.read(text_of(recording()), "x.csv")
-    devices = {d.device: d for m in found.meters for d in m.devices}
+    imported = energibridge.read(text_of(recording()), "x.csv")
+    devices = {d.device: d for m in imported.meters for d in m.devices}
     assert set(devices) == {"cpu0-package", "cpu0-core", "cpu0-uncore", "cpu0-dram", "gpu0"}
     package = devices["cpu0-package"]
     assert package.description.startswith("imported from EnergiBridge: PACKAGE_ENERGY (J)")
     assert "one socket alone" in package.description
     assert package.quantities["cpu_energy"].wrap == 65_536_000_000
     assert "stands still" in devices["cpu0-uncore"].quantities["cpu_energy"].reason
-    read = samples.from_csv({"x.csv": found.csv})
+    read = samples.from_csv({"x.csv": imported.csv})
     used = read.get("gpu0", "gpu_memory_used")
     assert used is not None
     assert used.raw[0] == 10 * 1024**3
-    assert (found.began_ms, found.rows) == (START_MS, 101)
+    assert (imported.began_ms, imported.rows) == (START_MS, 101)
 
 
 def test_without_a_gpu_power_alone_stays_unmeasured() -> None:
@@ -160,7 +160,7 @@ TWO_FILES = text_of(recording()) + text_of(recording())
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "no line with EnergiBridge's titles"),
         ("a,b,c\n1,2,3\n", "no line with EnergiBridge's titles"),
@@ -183,10 +183,10 @@ TWO_FILES = text_of(recording()) + text_of(recording())
         (broken(lambda columns: columns.update(Time=["1.6977E+12"] * 101)), "by a spreadsheet"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_error(text: str, said: str) -> None:
+def test_what_is_wrong_is_said_in_one_error(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         energibridge.read(text, "x.csv")
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert caught.value.remedy
 
 
@@ -213,11 +213,11 @@ def ends_well(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "e.csv"
         file.write_bytes(text.encode("utf-8", "surrogatepass"))
-        said, told = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(said):
+        output, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             code = dispatch(["import", "energibridge", str(file), "--json"])
     assert code in (0, 2)
-    assert json.loads(told.getvalue())["energy"] if code == 0 else "fix:" in said.getvalue()
+    assert json.loads(output.getvalue())["energy"] if code == 0 else "fix:" in errors.getvalue()
 
 
 @examples(200)
@@ -271,10 +271,10 @@ def test_the_command_tells_energy_as_json(
     file.write_text(text_of(recording()))
     options = ["--from", "2", "--to", "12", "--json", "--out", str(tmp_path / "o")]
     assert dispatch(["import", "energibridge", str(file), *options]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["energy"]["cpu"]["joules"] == pytest.approx(1500, rel=2e-3)
-    assert told["window_s"] == [2, 12]
-    assert told["source"]["began_utc"] == "2023-10-19T08:34:24.320+00:00"
+    document = json.loads(capsys.readouterr().out)
+    assert document["energy"]["cpu"]["joules"] == pytest.approx(1500, rel=2e-3)
+    assert document["window_s"] == [2, 12]
+    assert document["source"]["began_utc"] == "2023-10-19T08:34:24.320+00:00"
     rows = samples.from_csv({"a": (tmp_path / "o" / "energibridge.csv").read_bytes()})
     assert rows.get("cpu0-package", "cpu_energy") is not None
 
@@ -307,5 +307,5 @@ def test_a_sealed_run_is_still_imported_as_before(capsys: pytest.CaptureFixture[
 
 
 def test_a_counter_of_which_one_reading_fits_is_unmeasured() -> None:
-    found = counter.read("PACKAGE_ENERGY (J)", [1e6, 0.0], [0.0, 0.2], [2, 3], None, "e.csv")
-    assert "too few readings" in found.facts.reason
+    series = counter.read("PACKAGE_ENERGY (J)", [1e6, 0.0], [0.0, 0.2], [2, 3], None, "e.csv")
+    assert "too few readings" in series.facts.reason

@@ -43,16 +43,16 @@ def rows(
 ) -> list[Row]:
     """A recording, row by row; joules on the counter's grid as of seconds."""
     jitter = random.Random(4)
-    at, said = [0, 0], [0]
+    at, deltas = [0, 0], [0]
     for _ in range(round(seconds * 1000 / step_ms)):
-        said.append(step_ms + jitter.randint(0, 3))
-        at.append(at[-1] + said[-1])
-    said.append(1)
+        deltas.append(step_ms + jitter.randint(0, 3))
+        at.append(at[-1] + deltas[-1])
+    deltas.append(1)
     columns = {"CPU_USAGE_0": lambda _: 12.5, PACKAGE: joules or counter(watts)} | (more or {})
     read_s = [-0.008, *((ms + 2) / 1000 for ms in at[1:])]
     return [
         {"Delta": d, "Time": T0 + ms} | {name: f(s) for name, f in columns.items()}
-        for d, ms, s in zip(said, at, read_s, strict=True)
+        for d, ms, s in zip(deltas, at, read_s, strict=True)
     ]
 
 
@@ -66,22 +66,22 @@ def text(of: list[Row], separator: str = ",") -> str:
 
 
 def read(written: str | list[Row]) -> tuple[Recording, dict[str, EnergyValue]]:
-    found = energibridge.read(written if isinstance(written, str) else text(written), "x.csv")
-    read_ = samples.from_csv({"x": found.csv})
-    values = energy.Energy(read_, found.meters).of(*found.window)
-    return found, {value.scope: value for value in values}
+    recording = energibridge.read(written if isinstance(written, str) else text(written), "x.csv")
+    read_ = samples.from_csv({"x": recording.csv})
+    values = energy.Energy(read_, recording.meters).of(*recording.window)
+    return recording, {value.scope: value for value in values}
 
 
 def right(written: str | list[Row], watts: float = WATTS) -> Recording:
     """The recording, whose joules must be ``watts`` over its window, and little in doubt."""
-    found, values = read(written)
+    recording, values = read(written)
     cpu = values["cpu"]
     assert cpu.joules is not None, cpu.reason
     assert cpu.u_reading is not None
-    seconds = (found.window[1] - found.window[0]) * 1e-9
+    seconds = (recording.window[1] - recording.window[0]) * 1e-9
     assert cpu.joules == pytest.approx(watts * seconds, rel=2e-3, abs=0.02 * watts)
     assert cpu.u_reading < 0.2 * watts
-    return found
+    return recording
 
 
 # --- rows that share a time -----------------------------------------------------------------
@@ -142,16 +142,16 @@ def stalled(at: int, ms: int) -> list[Row]:
 
 @pytest.mark.parametrize("ms", [174, 600, 900, 3000, 30_000])
 def test_a_late_row_costs_nothing(ms: int) -> None:
-    found = right(stalled(40, ms))
-    assert any("line 43 comes" in note for note in found.notes)
-    assert found.window[1] == pytest.approx((20.151 + ms / 1000) * 1e9, rel=1e-3)
+    recording = right(stalled(40, ms))
+    assert any("line 43 comes" in note for note in recording.notes)
+    assert recording.window[1] == pytest.approx((20.151 + ms / 1000) * 1e9, rel=1e-3)
 
 
 @pytest.mark.parametrize("ms", [-80, -300, -1000, -3_600_000, 2000, 3_600_000])
 def test_a_clock_that_was_set_is_corrected_by_delta(ms: int) -> None:
-    found = right(shifted(40, ms))
-    assert ms == -80 or found.notes
-    assert found.window[1] == pytest.approx(20.151e9, rel=0.03)
+    recording = right(shifted(40, ms))
+    assert ms == -80 or recording.notes
+    assert recording.window[1] == pytest.approx(20.151e9, rel=0.03)
 
 
 @pytest.mark.parametrize("at", [2, 50, 100])
@@ -159,8 +159,8 @@ def test_a_clock_that_was_set_is_corrected_by_delta(ms: int) -> None:
 def test_one_row_out_of_order_is_left_out(at: int, ms: int) -> None:
     written = rows()
     written[at]["Time"] += ms
-    found = right(written)
-    assert found.notes
+    recording = right(written)
+    assert recording.notes
 
 
 @pytest.mark.parametrize(("a", "b"), [(30, 31), (30, 60), (1, 2), (100, 101)])
@@ -201,8 +201,8 @@ def test_rows_that_changed_places_are_sorted(a: int, b: int) -> None:
 def test_what_programs_and_spreadsheets_do_to_a_file(
     change: Callable[[str], str], noted: str
 ) -> None:
-    found = right(change(text(rows())))
-    assert any(noted in note for note in found.notes) if noted else not found.notes
+    recording = right(change(text(rows())))
+    assert any(noted in note for note in recording.notes) if noted else not recording.notes
 
 
 def with_line(of: str, at: int, line: str) -> str:
@@ -225,7 +225,7 @@ def test_utf16_as_powershell_writes_it(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda t: t + t, "two recordings: the titles come again in line 104"),
         (lambda t: t + later(t), "two recordings: the second begins in line 104"),
@@ -233,10 +233,10 @@ def test_utf16_as_powershell_writes_it(tmp_path: Path, capsys: pytest.CaptureFix
         (lambda t: t.replace("(J)", "(W)"), "versions 0.0.1 and 0.0.2"),
     ],
 )
-def test_what_is_ambiguous_is_refused(change: Callable[[str], str], said: str) -> None:
+def test_what_is_ambiguous_is_refused(change: Callable[[str], str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         energibridge.read(change(text(rows())), "x.csv")
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert caught.value.remedy
 
 
@@ -307,8 +307,8 @@ def micro(joules: Callable[[float], float], unit: float) -> Callable[[float], An
 def test_the_grid_of_the_numbers_shows_what_they_are(
     joules: Callable[[float], Callable[[float], Any]], noted: str, watts: float
 ) -> None:
-    found = right(rows(joules=joules(watts)), watts)
-    assert any(noted in note for note in found.notes) if noted else not found.notes
+    recording = right(rows(joules=joules(watts)), watts)
+    assert any(noted in note for note in recording.notes) if noted else not recording.notes
 
 
 def test_counts_wrap_at_their_own_range() -> None:
@@ -330,8 +330,8 @@ def test_joules_of_amd_are_never_taken_for_counts() -> None:
 
 def test_rounded_numbers_are_labelled_or_refused() -> None:
     """Where rounding took away what shows joules from counts."""
-    found = right(rows(watts=8.0, joules=lambda s: round(500 + 8.0 * s, 3)), 8.0)
-    assert any("rounded" in note and "61 times" in note for note in found.notes)
+    recording = right(rows(watts=8.0, joules=lambda s: round(500 + 8.0 * s, 3)), 8.0)
+    assert any("rounded" in note and "61 times" in note for note in recording.notes)
     with pytest.raises(UsageError, match="cannot be decided"):
         read(rows(joules=lambda s: round(500 + 0.13 * s, 4)))
 
@@ -363,17 +363,17 @@ def powered(
 @pytest.mark.parametrize("at", [0, 50])
 @pytest.mark.parametrize("busy", [0.0, 100.0])
 def test_more_than_such_a_board_draws_is_left_out(first: list[float], at: int, busy: float) -> None:
-    found, values = read(powered(first, busy=busy, at=at))
+    recording, values = read(powered(first, busy=busy, at=at))
     gpu = values["gpu"]
     assert gpu.joules == pytest.approx(8.0 * 19.65, rel=0.01), gpu.reason
-    assert any(GPU in note and "left out as garbage" in note for note in found.notes)
+    assert any(GPU in note and "left out as garbage" in note for note in recording.notes)
 
 
 @pytest.mark.parametrize("first", [[590.0] * 2, [350.0] * 4])
 def test_a_card_that_wakes_up_at_rest_draws_no_hundred_times_more(first: list[float]) -> None:
-    found, values = read(powered(first, memory=24_564))
+    recording, values = read(powered(first, memory=24_564))
     assert values["gpu"].joules == pytest.approx(8.0 * 19.65, rel=0.01)
-    assert found.notes
+    assert recording.notes
 
 
 def test_a_load_that_ends_is_no_garbage() -> None:
@@ -390,6 +390,6 @@ def test_a_sensor_that_is_garbage_throughout_measures_nothing() -> None:
 
 
 def test_a_short_recording_of_both_keeps_its_cpu() -> None:
-    found, values = read(rows(3.0, more={GPU: lambda _: 70_000}))
+    recording, values = read(rows(3.0, more={GPU: lambda _: 70_000}))
     assert values["gpu"].joules is None
-    assert found.window[1] > 3e9
+    assert recording.window[1] > 3e9

@@ -18,8 +18,8 @@ WARMS = {
 
 def full(results: Results) -> Results:
     """``results`` with a cross-check, judged slopes, a split and another tool's account."""
-    found = to_document(results)
-    for launch in found["launches"]:
+    document = to_document(results)
+    for launch in document["launches"]:
         launch["cross_check"] = {"gpu0": {"status": "measured", "ratio": 1.0034}}
         launch["steady"] = {
             "gpu0": {
@@ -37,7 +37,7 @@ def full(results: Results) -> Results:
                 "method": "CodeCarbon 3.0.4: cpu estimated by load; uncertainty not stated",
                 "devices": {"codecarbon:cpu": 140.0, "codecarbon:gpu": 500.0},
             }
-    found["split"]["gpu"] = {
+    document["split"]["gpu"] = {
         "status": "measured",
         "prefill_j_per_token": {"value": 0.00412, "u": 0.00032, "u_sensor": 0.00012},
         "decode_j_per_token": {"value": 0.2153, "u": 0.0041, "u_sensor": 0.0062},
@@ -47,7 +47,7 @@ def full(results: Results) -> Results:
         "launches": 3,
         "df": 2,
     }
-    return from_document(found)
+    return from_document(document)
 
 
 def _judged(status: str, reasons: list[dict[str, Any]], slope: float) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def run(sealed: Path) -> RunRecords:
 
 
 @pytest.fixture(scope="module")
-def found(run: RunRecords) -> Results:
+def run_results(run: RunRecords) -> Results:
     return results.compute(run)
 
 
@@ -50,49 +50,51 @@ def rows(text: str) -> list[dict[str, str]]:
 # --- CSV ------------------------------------------------------------------------------------
 
 
-def test_a_row_for_each_launch_phase_and_scope(found: Results) -> None:
-    told = rows(report.phases(found))
-    keys = [(r["launch"], r["phase"], r["part"], r["scope"]) for r in told]
+def test_a_row_for_each_launch_phase_and_scope(run_results: Results) -> None:
+    phases = rows(report.phases(run_results))
+    keys = [(r["launch"], r["phase"], r["part"], r["scope"]) for r in phases]
     assert len(set(keys)) == len(keys) == 2 * 10 * len(SCOPES)
-    idle = next(r for r in told if r["phase"] == "idle" and r["scope"] == "gpu")
+    idle = next(r for r in phases if r["phase"] == "idle" and r["scope"] == "gpu")
     assert float(idle["joules"]) == pytest.approx(golden.GPU_MW / 1000 * 2, rel=1e-3)
     assert float(idle["duration_s"]) == 2.0
     assert idle["status"] == "measured" and idle["reason"] == "" and idle["method"]
     assert float(idle["u_sensor_j"]) > 0 and float(idle["u_reading_j"]) > 0
 
 
-def test_what_has_no_number_has_an_empty_cell_and_a_reason(found: Results) -> None:
-    for row in rows(report.phases(found)):
+def test_what_has_no_number_has_an_empty_cell_and_a_reason(run_results: Results) -> None:
+    for row in rows(report.phases(run_results)):
         assert (row["joules"] == "") == (row["status"] == "unmeasured") == bool(row["reason"])
-    lacking = [r for r in rows(report.metrics(found)) if r["status"] == "unmeasured"]
+    lacking = [r for r in rows(report.metrics(run_results)) if r["status"] == "unmeasured"]
     assert lacking
     assert all(r["value"] == "" and r["reason"] for r in lacking)
 
 
-def test_metrics_hold_the_mean_and_each_launch(found: Results) -> None:
-    told = [r for r in rows(report.metrics(found)) if r["metric"] == "gpu_energy_per_output_token"]
-    metric = found.metrics["gpu_energy_per_output_token"]
-    assert [r["launch"] for r in told] == ["", "0", "1"]
-    assert float(told[0]["value"]) == metric.value
-    assert tuple(float(told[0][f"ci95_{end}"]) for end in ("low", "high")) == metric.ci95
+def test_metrics_hold_the_mean_and_each_launch(run_results: Results) -> None:
+    lines = [
+        r for r in rows(report.metrics(run_results)) if r["metric"] == "gpu_energy_per_output_token"
+    ]
+    metric = run_results.metrics["gpu_energy_per_output_token"]
+    assert [r["launch"] for r in lines] == ["", "0", "1"]
+    assert float(lines[0]["value"]) == metric.value
+    assert tuple(float(lines[0][f"ci95_{end}"]) for end in ("low", "high")) == metric.ci95
     for name in ("se", "u_reading", "u_sensor", "n"):
-        assert float(told[0][name]) == getattr(metric, name)
-    assert [float(r["value"]) for r in told[1:]] == metric.values
+        assert float(lines[0][name]) == getattr(metric, name)
+    assert [float(r["value"]) for r in lines[1:]] == metric.values
 
 
-def test_metrics_hold_nets_checks_and_the_split(found: Results) -> None:
-    told = {(r["metric"], r["launch"]): r for r in rows(report.metrics(full(found)))}
-    net = found.launches[1].net["gpu"]["above_loaded_idle"]
-    assert float(told["gpu_energy_above_loaded_idle", "1"]["value"]) == net.joules
-    drift = told["gpu_above_loaded_idle_drift_w", "1"]
+def test_metrics_hold_nets_checks_and_the_split(run_results: Results) -> None:
+    by_metric = {(r["metric"], r["launch"]): r for r in rows(report.metrics(full(run_results)))}
+    net = run_results.launches[1].net["gpu"]["above_loaded_idle"]
+    assert float(by_metric["gpu_energy_above_loaded_idle", "1"]["value"]) == net.joules
+    drift = by_metric["gpu_above_loaded_idle_drift_w", "1"]
     assert float(drift["value"]) == net.drift_w and drift["unit"] == "W"
     assert float(drift["u_reading"]) == net.u_drift_w
-    assert told["cross_check_gpu0", "0"]["value"] == "1.0034"
-    assert told["gpu_decode_j_per_token", ""]["se"] == "0.0041"
+    assert by_metric["cross_check_gpu0", "0"]["value"] == "1.0034"
+    assert by_metric["gpu_decode_j_per_token", ""]["se"] == "0.0041"
 
 
-def test_a_cell_is_no_formula_and_one_line(found: Results) -> None:
-    evil = results.to_document(found)
+def test_a_cell_is_no_formula_and_one_line(run_results: Results) -> None:
+    evil = results.to_document(run_results)
     energy = evil["launches"][0]["phases"][0]["energy"]
     energy["wall"] = {"status": "unmeasured", "reason": HOSTILE}
     text = report.phases(results.from_document(evil))
@@ -104,14 +106,16 @@ def test_a_cell_is_no_formula_and_one_line(found: Results) -> None:
 # --- text -----------------------------------------------------------------------------------
 
 
-def test_the_text_fits_80_columns_and_holds_the_numbers(run: RunRecords, found: Results) -> None:
-    text = report.text(NAME, run, full(found))
+def test_the_text_fits_80_columns_and_holds_the_numbers(
+    run: RunRecords, run_results: Results
+) -> None:
+    text = report.text(NAME, run, full(run_results))
     assert max(map(len, text.splitlines())) <= 80
     joined = " ".join(text.split())
-    gross = found.launches[0].phases[4].energy["gpu"]
+    gross = run_results.launches[0].phases[4].energy["gpu"]
     assert f"gross: {rounding.in_line(gross)}" in joined
     assert "± " in rounding.in_line(gross) and "(sensor)" in rounding.in_line(gross)
-    for said in (
+    for sentence in (
         "energy, wall outlets: unmeasured: the spec asks for no meter of it",
         "the sensor's gain",
         "prefill 4.12 ± 0.32 mJ ± 0.12 (sensor), decode 0.2153 ± 0.0041 J ± 0.0062 (sensor), by "
@@ -122,17 +126,17 @@ def test_the_text_fits_80_columns_and_holds_the_numbers(run: RunRecords, found: 
         "power readings give 1.003 of the energy counter",
         "640.0 J uncertainty not stated estimated",
     ):
-        assert said in joined
+        assert sentence in joined
 
 
-def test_the_text_holds_a_replays_verdicts(run: RunRecords, found: Results) -> None:
-    judged = compare.judge(run, found, run, found, same_card=True)
-    assert "REPLAY\noutput texts → REPRODUCED" in report.text(NAME, run, found, judged)
+def test_the_text_holds_a_replays_verdicts(run: RunRecords, run_results: Results) -> None:
+    judged = compare.judge(run, run_results, run, run_results, same_card=True)
+    assert "REPLAY\noutput texts → REPRODUCED" in report.text(NAME, run, run_results, judged)
 
 
-def test_the_text_is_inert(run: RunRecords, found: Results) -> None:
+def test_the_text_is_inert(run: RunRecords, run_results: Results) -> None:
     spec = msgspec.structs.replace(run.spec, name=HOSTILE, description=HOSTILE)
-    evil = msgspec.structs.replace(found, notices=(NoticeRecord("X", message=HOSTILE),))
+    evil = msgspec.structs.replace(run_results, notices=(NoticeRecord("X", message=HOSTILE),))
     text = report.text(NAME, dataclasses.replace(run, spec=spec), evil)
     assert "\x1b" not in text and "\u202e" not in text
     assert text.count("HYPERLINK") == 3
@@ -142,7 +146,7 @@ def test_the_text_is_inert(run: RunRecords, found: Results) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "u", "told"),
+    ("value", "u", "text"),
     [
         (-8.3e-14, 1.9, "0.0 ± 1.9"),
         (0.21534, 0.0041, "0.2153 ± 0.0041"),
@@ -150,12 +154,12 @@ def test_the_text_is_inert(run: RunRecords, found: Results) -> None:
         (5.0, 0.0, "5"),
     ],
 )
-def test_a_value_is_rounded_to_its_uncertainty(value: float, u: float, told: str) -> None:
-    assert rounding.with_u(value, u) == told
+def test_a_value_is_rounded_to_its_uncertainty(value: float, u: float, text: str) -> None:
+    assert rounding.with_u(value, u) == text
 
 
 @pytest.mark.parametrize(
-    ("joules", "reading", "sensor", "told"),
+    ("joules", "reading", "sensor", "text"),
     [
         (915.2, 3.0, 26.0, "915 J ± 3 (reading noise) ± 26 (sensor)"),
         (1213.02432, 0.083, 45.1, "1,213 J ± 0.083 (reading noise) ± 45 (sensor)"),
@@ -165,10 +169,10 @@ def test_a_value_is_rounded_to_its_uncertainty(value: float, u: float, told: str
     ],
 )
 def test_energy_has_the_digits_that_its_larger_uncertainty_leaves(
-    joules: float, reading: float, sensor: float, told: str
+    joules: float, reading: float, sensor: float, text: str
 ) -> None:
     value = NetEnergy(status="measured", joules=joules, u_reading=reading, u_sensor=sensor)
-    assert rounding.in_line(value) == told
+    assert rounding.in_line(value) == text
 
 
 # --- the command ----------------------------------------------------------------------------

@@ -21,11 +21,11 @@ from kit.judge.contrast import Contrast, Side
 from kit.record import archive, records
 from kit.record.records import RunRecords
 from kit.show import report
-from kit.show.catalogue import row
 from kit.show.render.console import THEME
 from kit.show.render.show import run_parts
 from kit.show.render.verdicts import comparison_view
 from kit.show.report.mean import HEADING, LEGEND, interval, mean, pieces, short
+from kit.show.runlist import row
 from kit.tui.comparison import metrics
 from tests import golden
 
@@ -38,7 +38,7 @@ ONE = structs.replace(THREE, n=1, se=None, sd=None, ci95=None)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "sentence"),
     [
         ({}, "2.416 J ± 0.035 (3 launches) ± 0.090 (sensor)"),
         ({"se": 0.5}, "2.42 J ± 0.50 (3 launches) ± 0.090 (sensor)"),  # by the larger
@@ -55,8 +55,8 @@ ONE = structs.replace(THREE, n=1, se=None, sd=None, ci95=None)
          "3,388 tokens/s ± 21 (3 launches)"),
     ],
 )  # fmt: skip
-def test_a_mean(change: dict[str, Any], said: str) -> None:
-    assert mean(structs.replace(THREE, **change)) == said
+def test_a_mean(change: dict[str, Any], sentence: str) -> None:
+    assert mean(structs.replace(THREE, **change)) == sentence
 
 
 def test_one_launch_has_no_standard_error_and_says_so() -> None:
@@ -67,8 +67,8 @@ def test_one_launch_has_no_standard_error_and_says_so() -> None:
 
 def test_in_short_and_in_pieces() -> None:
     assert short(THREE) == "2.416 ± 0.035 ± 0.090"
-    said = pieces(THREE)
-    assert said and said.spread == "± 0.035 (3 launches) ± 0.090 (sensor)"
+    words = pieces(THREE)
+    assert words and words.spread == "± 0.035 (3 launches) ± 0.090 (sensor)"
     assert interval(THREE) == "95% [2.268, 2.565] J"
     none = Metric(status="unmeasured", unit="J", launches=(None,), reason=Reason("said", said="x"))
     assert mean(none) == "unmeasured: x" and pieces(none) is None
@@ -88,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
 
 
 @pytest.fixture(scope="module")
-def found(run: RunRecords) -> Results:
+def run_results(run: RunRecords) -> Results:
     """Results whose launches differ by much more than their reading noise."""
     asked = {0: tuple(structs.replace(r, output_tokens=7) for r in run.requests[0])}
     return results.compute(dataclasses.replace(run, requests={**run.requests, **asked}))
@@ -100,32 +100,32 @@ def drawn(what: Any, width: int = 160) -> str:
     return " ".join(out.getvalue().split())
 
 
-def test_the_standard_error_is_over_launches(found: Results) -> None:
-    metric = found.metrics["gpu_energy_per_output_token"]
+def test_the_standard_error_is_over_launches(run_results: Results) -> None:
+    metric = run_results.metrics["gpu_energy_per_output_token"]
     assert metric.se == pytest.approx(metric.sd / math.sqrt(metric.n))
     assert metric.se > 5 * metric.u_reading  # the two are not to be taken for one another
 
 
-def test_every_face_says_the_same(run: RunRecords, found: Results) -> None:
-    metric = found.metrics["gpu_energy_per_output_token"]
-    said = mean(metric)
-    document = results.to_document(found)
+def test_every_face_says_the_same(run: RunRecords, run_results: Results) -> None:
+    metric = run_results.metrics["gpu_energy_per_output_token"]
+    sentence = mean(metric)
+    document = results.to_document(run_results)
     shown = run_parts(NAME, {}, {}, document, 160)
-    table = drawn(shown.found[2])
-    text = " ".join(report.text(NAME, run, found).split())
-    page = report.html(NAME, run, found)
-    judged = compare.judge(run, found, run, found, same_card=True)
+    table = drawn(shown.results[2])
+    text = " ".join(report.text(NAME, run, run_results).split())
+    page = report.html(NAME, run, run_results)
+    judged = compare.judge(run, run_results, run, run_results, same_card=True)
     verdicts = drawn(comparison_view(judged), 240)
     home = row(NAME, {}, {}, document).stated
     for face in (table, text, verdicts, home):
-        assert said in face
-    told = pieces(metric)
-    spread = told.spread if told else ""
+        assert sentence in face
+    words = pieces(metric)
+    spread = words.spread if words else ""
     assert spread in page and LEGEND in page
     for face in (table, text, verdicts):
         assert " ".join(LEGEND.split()) in face
     assert HEADING in table
-    side = Side(Path("a"), "A", run, found)
+    side = Side(Path("a"), "A", run, run_results)
     lines = metrics(Contrast((side, side), side, {"A": judged}))
     line = next(x for x in lines if x.axis and x.axis.metric == "gpu_energy_per_output_token")
     assert line.cells["baseline"].plain == short(metric) == line.cells["run"].plain
@@ -133,19 +133,19 @@ def test_every_face_says_the_same(run: RunRecords, found: Results) -> None:
         assert "(repeat)" not in face and "± repeat" not in face
 
 
-def test_one_launch_says_so_on_every_face(run: RunRecords, found: Results) -> None:
+def test_one_launch_says_so_on_every_face(run: RunRecords, run_results: Results) -> None:
     one = {"n": 1, "interval": "none: one launch", "se": None, "sd": None, "ci95": None}
     metrics = {
         name: structs.replace(metric, **one) if metric.value is not None else metric
-        for name, metric in found.metrics.items()
+        for name, metric in run_results.metrics.items()
     }
-    alone = structs.replace(found, metrics=metrics)
-    said = mean(alone.metrics["gpu_energy_per_output_token"])
+    alone = structs.replace(run_results, metrics=metrics)
+    sentence = mean(alone.metrics["gpu_energy_per_output_token"])
     document = results.to_document(alone)
-    assert "(one launch)" in said
+    assert "(one launch)" in sentence
     text = " ".join(report.text(NAME, run, alone).split())
-    for face in (drawn(run_parts(NAME, {}, {}, document, 160).found[2]), text):
-        assert said in face
+    for face in (drawn(run_parts(NAME, {}, {}, document, 160).results[2]), text):
+        assert sentence in face
     assert "(one launch)" in report.html(NAME, run, alone)
 
 
@@ -159,14 +159,14 @@ def as_of_formulas_3(value: Any) -> Any:
     return [as_of_formulas_3(v) for v in value] if isinstance(value, list) else value
 
 
-def test_results_of_older_formulas_read_the_same(found: Results) -> None:
-    document = results.to_document(found)
+def test_results_of_older_formulas_read_the_same(run_results: Results) -> None:
+    document = results.to_document(run_results)
     older = as_of_formulas_3(document)
     again = results.from_document(older)
-    for name, metric in found.metrics.items():
+    for name, metric in run_results.metrics.items():
         assert mean(again.metrics[name]) == mean(metric)
-    assert drawn(run_parts(NAME, {}, {}, older, 120).found[2]) == drawn(
-        run_parts(NAME, {}, {}, document, 120).found[2]
+    assert drawn(run_parts(NAME, {}, {}, older, 120).results[2]) == drawn(
+        run_parts(NAME, {}, {}, document, 120).results[2]
     )
     assert row(NAME, {}, {}, older).stated == row(NAME, {}, {}, document).stated
 

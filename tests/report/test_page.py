@@ -140,9 +140,9 @@ def test_what_was_not_measured_says_why(html: str) -> None:
 
 def test_every_estimated_number_is_called_estimated(run: RunRecords) -> None:
     guessed = estimated(run)
-    found = results.compute(guessed)
-    assert found.metrics["estimate_energy_per_request"].status == "estimated"
-    page = Page(report.html(NAME, guessed, found))
+    run_results = results.compute(guessed)
+    assert run_results.metrics["estimate_energy_per_request"].status == "estimated"
+    page = Page(report.html(NAME, guessed, run_results))
     phases = page.rows[page.rows.index(page.row("idle (before)")) :]
     energies = [cell for row in phases for cell in row if "(reading noise)" in cell]
     assert len(energies) >= 10
@@ -151,7 +151,7 @@ def test_every_estimated_number_is_called_estimated(run: RunRecords) -> None:
         assert "(model)" in cell
         assert "(sensor)" not in cell
     assert "host (estimated)" in page.text
-    tiles = re.findall(r'<div class="tile.*?</div>', report.html(NAME, guessed, found))
+    tiles = re.findall(r'<div class="tile.*?</div>', report.html(NAME, guessed, run_results))
     energy = [tile for tile in tiles if "energy per" in tile]
     assert energy
     assert all('class="estimated"> estimated<' in tile for tile in energy)
@@ -225,9 +225,9 @@ def test_devices_named_by_an_enemy_are_drawn_as_text(run: RunRecords, name: str)
 
 
 def test_a_replays_verdicts_stand_first_and_name_the_machines(run: RunRecords) -> None:
-    found = results.compute(run)
-    judged = compare.judge(run, found, run, found, same_card=True)
-    html = report.html(NAME, run, found, judged)
+    run_results = results.compute(run)
+    judged = compare.judge(run, run_results, run, run_results, same_card=True)
+    html = report.html(NAME, run, run_results, judged)
     assert "output texts → REPRODUCED" in html
     page = Page(html)
     assert page.row("GPU energy per output token")[4] == "EQUIVALENT"
@@ -292,8 +292,8 @@ def test_steady_state_is_told_in_words_with_slopes(rich: Page) -> None:
 
 
 def test_joules_per_token_stand_with_uncertainty_or_reason(rich: Page) -> None:
-    told = [r for r in rich.rows if len(r) == 5 and " mJ ±" in r[1]]
-    assert told == [
+    rows = [r for r in rich.rows if len(r) == 5 and " mJ ±" in r[1]]
+    assert rows == [
         [
             "GPU boards",
             "4.12 ± 0.32 mJ ± 0.12 (sensor)",

@@ -101,9 +101,9 @@ def test_its_recipe_exists(name: str) -> None:
 
 
 def _paths(name: str, options: dict[str, Any] | None = None, **changes: Any) -> list[str]:
-    found = runtimes.get(name).problems(spec(name, options, **changes))
-    assert all(problem.message and problem.remedy for problem in found)
-    return [problem.path for problem in found]
+    problems = runtimes.get(name).problems(spec(name, options, **changes))
+    assert all(problem.message and problem.remedy for problem in problems)
+    return [problem.path for problem in problems]
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -154,18 +154,18 @@ def test_some_serve_one_at_a_time() -> None:
 def test_transformers_wants_the_device_that_the_spec_gives(
     device: str, gpus: int, bad: bool
 ) -> None:
-    found = _paths("transformers", {"device": device}, devices=DevicesSpec(gpus=gpus))
-    assert found == (["$.devices.gpus"] if bad else [])
+    problems = _paths("transformers", {"device": device}, devices=DevicesSpec(gpus=gpus))
+    assert problems == (["$.devices.gpus"] if bad else [])
 
 
 def test_transformers_loads_a_folder_with_its_config() -> None:
     names = ("config.json", "model.safetensors", "tokenizer.json")
     files = tuple(msgspec.structs.replace(SMOLLM2, path=name) for name in names)
-    whole = WeightsSpec(repo="r", revision="1", files=files)
+    weights = WeightsSpec(repo="r", revision="1", files=files)
     part = WeightsSpec(repo="r", revision="1", files=files[1:])
-    assert _paths("transformers", weights=whole) == []
+    assert _paths("transformers", weights=weights) == []
     assert _paths("transformers", weights=part) == ["$.weights"]
-    argv = runtimes.get("transformers").argv(spec("transformers", weights=whole))
+    argv = runtimes.get("transformers").argv(spec("transformers", weights=weights))
     assert _flag(argv, "--model") == "/weights"
 
 

@@ -81,10 +81,10 @@ def _answers(
     runtime = runtimes.get(wanted.runtime.name)
     with _launched(engine, wanted, folder, index) as running:
         asked = [runtime.request(wanted, p, i) for i, p in enumerate(PROMPTS)]
-        told = [_ask(running.base_url, *request) for request in [*asked, asked[0]]]
+        answers = [_ask(running.base_url, *request) for request in [*asked, asked[0]]]
         effective = running.effective(runtime.effective_paths)
         running.stop(10)
-    return [text for text, _ in told], [usage for _, usage in told], effective
+    return [text for text, _ in answers], [usage for _, usage in answers], effective
 
 
 def test_llama_server_does_what_its_runtime_says(engine: containers.Engine, tmp_path: Path) -> None:

@@ -38,11 +38,11 @@ ASKED = {
 
 
 def _module(name: str) -> ModuleType:
-    found = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert found is not None and found.loader is not None
-    made = importlib.util.module_from_spec(found)
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
     sys.modules[name] = made  # as when the server's own folder is on the path: serve imports lm
-    found.loader.exec_module(made)
+    spec.loader.exec_module(made)
     return made
 
 
@@ -256,9 +256,9 @@ def test_an_event_leaves_before_the_next_token_is_made(served: Served) -> None:
 
 def test_the_whole_answer_without_a_stream(served: Served) -> None:
     served.load()
-    told = json.loads(_post(served.port, BARE, {"prompt": "a b", "max_tokens": 2})[1])
-    assert told["choices"][0]["text"] == "ab"
-    assert told["usage"]["total_tokens"] == 4
+    document = json.loads(_post(served.port, BARE, {"prompt": "a b", "max_tokens": 2})[1])
+    assert document["choices"][0]["text"] == "ab"
+    assert document["usage"]["total_tokens"] == 4
 
 
 def test_requests_are_served_in_the_order_of_arrival(served: Served) -> None:
@@ -288,8 +288,8 @@ def _until(true: Callable[[], bool]) -> None:
 def test_errors_are_told_and_the_server_lives(served: Served) -> None:
     served.load()
     assert _post(served.port, CHAT, _chat("too long"))[0] == 400
-    status, said = _post(served.port, CHAT, _chat("boom"))
-    assert (status, json.loads(said)["error"]["message"]) == (500, "RuntimeError: out of memory")
+    status, body = _post(served.port, CHAT, _chat("boom"))
+    assert (status, json.loads(body)["error"]["message"]) == (500, "RuntimeError: out of memory")
     status, stream = _post(served.port, CHAT, _chat("a boom"))
     assert status == 200
     assert _events(stream)[-1]["error"]["type"] == "server_error"

@@ -20,7 +20,7 @@ from syrupy.types import SnapshotIndex
 from textual.app import App
 from textual.pilot import Pilot
 
-from kit.judge import door, replay
+from kit.judge import admission, replay
 from kit.store.store import Store
 from tests.committed import ALL, RUNS
 
@@ -55,11 +55,11 @@ def _committed_once() -> Iterator[None]:
     places = {*ALL, *(RUNS / run.name for run in ALL)}
 
     def once(of: Callable[..., Any]) -> Callable[..., Any]:
-        kept = cache(of)
-        return lambda run, **how: (kept if run in places else of)(run, **how)
+        cached = cache(of)
+        return lambda run, **how: (cached if run in places else of)(run, **how)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(door, "verify_run", once(door.verify_run))
+        patch.setattr(admission, "verify_run", once(admission.verify_run))
         patch.setattr(replay, "computed", once(replay.computed))
         yield
 

@@ -18,21 +18,21 @@ from kit.tui.app import KitApp
 from kit.tui.commands import OF_THE_STORE, in_prose, with_store
 from kit.tui.screen import KitScreen
 from tests.tui.conftest import drawn
-from tests.tui.waiting import told
+from tests.tui.waiting import notifications
 
 
 def test_every_command_with_an_option_for_the_store_is_known() -> None:
-    found = {"import"}
+    with_option = {"import"}
     for commands in main._COMMANDS.values():
         for name, (target, _) in commands.items():
             module, function = target.split(":")
             if "runs" in inspect.signature(getattr(import_module(module), function)).parameters:
-                found.add(name)
-    assert found == OF_THE_STORE
+                with_option.add(name)
+    assert with_option == OF_THE_STORE
 
 
 @pytest.mark.parametrize(
-    ("command", "whole"),
+    ("command", "expected"),
     [
         ("kit ls", "kit ls --runs '/a b'"),
         (
@@ -48,8 +48,8 @@ def test_every_command_with_an_option_for_the_store_is_known() -> None:
         ("kit ls\nkit ls", "kit ls\nkit ls"),
     ],
 )
-def test_a_command_names_the_store(command: str, whole: str) -> None:
-    assert with_store(command, "/a b") == whole
+def test_a_command_names_the_store(command: str, expected: str) -> None:
+    assert with_store(command, "/a b") == expected
     assert with_store(command, "") == command
 
 
@@ -79,7 +79,7 @@ async def test_what_is_shown_copied_and_told_names_the_store(store: Store) -> No
         assert app.clipboard == "kit ls --runs 'my runs'"
         screen.show_error(UsageError("no such run", "see `kit ls`"))
         await pilot.pause()
-        assert "`kit ls --runs 'my runs'`" in told(app)
+        assert "`kit ls --runs 'my runs'`" in notifications(app)
 
 
 @pytest.mark.parametrize(

@@ -87,8 +87,8 @@ async def test_a_replay_reproduces_its_texts_and_nothing_differs() -> None:
         assert "nothing that was recorded differs" in drawn(app)
         assert column(app, "verdict")[0] == "✔ reproduced"
         shown = {re.sub(r"^\W+", "", c).replace(" ", "-") for c in column(app, "verdict")}
-        known = {axis.verdict.lower() for axis in replay.judge(QUICKSTART, REPLAY).axes}
-        assert shown == known
+        verdicts = {axis.verdict.lower() for axis in replay.judge(QUICKSTART, REPLAY).axes}
+        assert shown == verdicts
 
 
 async def test_other_machines_are_confounders_and_not_comparable() -> None:
@@ -279,10 +279,10 @@ def test_no_number_is_cut_at_any_width(width: int) -> None:
     assert sum(shown.values()) + GAP * (len(shown) - 1) <= width
     for line in lines:
         for heading in set(shown) - {"metric", "reason"}:
-            whole = line.cells[heading].plain
-            told = cell(line, heading, shown[heading]).plain
-            means = {"baseline": whole.partition(" ±")[0], "run": whole.partition(" ±")[0]}
-            assert told in (whole, means.get(heading, whole))
+            full = line.cells[heading].plain
+            text = cell(line, heading, shown[heading]).plain
+            means = {"baseline": full.partition(" ±")[0], "run": full.partition(" ±")[0]}
+            assert text in (full, means.get(heading, full))
     assert ("run" in shown) == ("unit" in shown) == ("baseline" in shown)
     names = {cell(line, "metric", shown["metric"]).plain for line in lines}
     assert width < 53 or names.isdisjoint(name for name in names if "…" in name)
@@ -311,8 +311,8 @@ def test_differences_put_confounders_first_and_merge_runs() -> None:
     sides = [
         side_of(run, letter) for run, letter in ((QUICKSTART, "A"), (REPLAY, "B"), (H200, "C"))
     ]
-    found = contrast(sides, sides[0])
-    every = differences(found)
+    compared = contrast(sides, sides[0])
+    every = differences(compared)
     assert [d.fact for d in every[:2]] == ["image", "machine"]
     assert len({d.fact for d in every}) == len(every)
     assert set(every[-1].values) == {"A", "C"}
@@ -320,9 +320,9 @@ def test_differences_put_confounders_first_and_merge_runs() -> None:
     rest = ["spec: runtime.name", "cpu.microcode", "gpus.gpu0.power_limit_w", "spec: name"]
     assert paths[2:6] == ["gpus", "gpus.gpu0.name", "nvidia", "nvidia.driver"]
     assert [p for p in paths if p in (*rest, "docker.version")] == [*rest, "docker.version"]
-    told = {d.fact: d.meaning for d in every}
-    assert told["nvidia.driver"] == "confounder" and told["cpu.microcode"] == "may matter"
-    assert {line.side.letter for line in metrics(found)} == {"B", "C"}
+    meanings = {d.fact: d.meaning for d in every}
+    assert meanings["nvidia.driver"] == "confounder" and meanings["cpu.microcode"] == "may matter"
+    assert {line.side.letter for line in metrics(compared)} == {"B", "C"}
 
 
 async def test_curves_survive_having_nothing_to_draw() -> None:
@@ -340,10 +340,12 @@ async def test_a_stranger_in_names_and_reasons_stays_text(
     shutil.copytree(QUICKSTART, hostile)
 
     def judged(*sides: Any, **how: Any) -> Comparison:
-        found = judge(*sides, **how)
-        axes = [msgspec.structs.replace(a, reason="[/] [@click=app.quit]q") for a in found.axes]
+        comparison = judge(*sides, **how)
+        axes = [
+            msgspec.structs.replace(a, reason="[/] [@click=app.quit]q") for a in comparison.axes
+        ]
         facts = (("[bold]a.b[/]", "\x1b[31m", "[/]"),)
-        return msgspec.structs.replace(found, axes=tuple(axes), differences=facts)
+        return msgspec.structs.replace(comparison, axes=tuple(axes), differences=facts)
 
     monkeypatch.setattr("kit.judge.contrast.judge", judged)
     app = showing(hostile, REPLAY)

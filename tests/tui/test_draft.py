@@ -147,9 +147,9 @@ def test_half_a_surrogate_pair_stays_escaped() -> None:
 
 @pytest.mark.parametrize(("text", "line"), [('{\n "a": 1,\n}', 3), ("", 1), ('{"a" 1}', 1)])
 def test_broken_json_is_told_with_its_line(text: str, line: int) -> None:
-    with pytest.raises(NoDocumentError) as told:
+    with pytest.raises(NoDocumentError) as raised:
         from_text(text, "x.json")
-    assert told.value.line == line
+    assert raised.value.line == line
 
 
 def test_a_list_is_no_spec() -> None:

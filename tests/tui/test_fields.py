@@ -103,9 +103,9 @@ def test_any_document_has_a_form(document: Any) -> None:
 )
 def test_numbers(text: str, value: Any) -> None:
     field = Field(("n",), "number", "n")
-    found = values.read(field, text)
-    assert found == value and type(found) is type(value)
-    assert text in ("", "1e3") or values.shown(field, found) == text
+    result = values.read(field, text)
+    assert result == value and type(result) is type(value)
+    assert text in ("", "1e3") or values.shown(field, result) == text
 
 
 def test_json_fields() -> None:
@@ -115,14 +115,14 @@ def test_json_fields() -> None:
 
 
 def test_sections_sum_up_what_they_hold() -> None:
-    def told(key: str, document: Any = QUICKSTART) -> str:
+    def summary(key: str, document: Any = QUICKSTART) -> str:
         return values.summary(at(document, key), document.get(key, ABSENT))
 
-    assert told("meters") == "nvml, rapl, estimate"
-    assert told("devices") == "default"
-    assert told("sampling") == "temperature 0 · seed 1"
-    assert told("workload") == "prompts · options 2 set"
-    assert told("weights", {**QUICKSTART, "weights": None}) == "none"
+    assert summary("meters") == "nvml, rapl, estimate"
+    assert summary("devices") == "default"
+    assert summary("sampling") == "temperature 0 · seed 1"
+    assert summary("workload") == "prompts · options 2 set"
+    assert summary("weights", {**QUICKSTART, "weights": None}) == "none"
 
 
 # --- edits that are more than one value ---------------------------------------------------------
@@ -135,10 +135,10 @@ def drafted(**changes: Any) -> Draft:
 def test_another_runtime_keeps_options_of_equal_name_and_is_one_step() -> None:
     options = {"context": 512, "threads": 2, "ubatch": 64}
     draft = drafted(runtime={"name": "llama-server", "options": options})
-    told = edits.choose(draft, ("runtime", "name"), "llama-cpp-python")
+    message = edits.choose(draft, ("runtime", "name"), "llama-cpp-python")
     assert draft.get(("runtime", "options")) == {"context": 512, "threads": 2}
     assert draft.get(("image", "recipe")) == "llama-cpp-python"
-    assert "ubatch dropped" in told
+    assert "ubatch dropped" in message
     assert not specs.problems(draft.document)
     draft.undo()
     assert draft.get(("runtime", "options")) == options and not draft.modified

@@ -32,12 +32,12 @@ async def test_a_click_on_a_key_presses_it_and_the_mouse_says_more(store: Store)
         assert foot_of(pilot).under == "question_mark"
         await pilot.hover(offset=(0, 0))
         assert foot_of(pilot).under == ""
-        told = {
-            each.binding.description: each.tooltip
-            for each in pilot.app.screen.active_bindings.values()
-            if each.binding.show and each.tooltip
+        tooltips = {
+            binding.binding.description: binding.tooltip
+            for binding in pilot.app.screen.active_bindings.values()
+            if binding.binding.show and binding.tooltip
         }
-        for word, tooltip in told.items():
+        for word, tooltip in tooltips.items():
             if word in line(pilot):
                 await pilot.hover(Foot, offset=(line(pilot).index(word), 0))
                 assert foot_of(pilot).tooltip == tooltip
@@ -53,7 +53,7 @@ async def test_a_line_that_is_too_long_is_moved_by_the_wheel(store: Store) -> No
         assert not first.endswith("Help")
         for _ in range(99):
             foot.on_mouse_scroll_down()
-        assert line(pilot)[-1] == whole(pilot)[-1] and whole(pilot).endswith(line(pilot))
+        assert line(pilot)[-1] == foot_text(pilot)[-1] and foot_text(pilot).endswith(line(pilot))
         for _ in range(99):
             foot.on_mouse_scroll_up()
         assert line(pilot) == first
@@ -66,14 +66,14 @@ async def test_a_line_that_fits_again_is_shown_from_its_beginning(store: Store) 
             foot_of(pilot).on_mouse_scroll_down()
         await pilot.resize_terminal(160, 24)
         await settled(pilot)
-        assert line(pilot) == whole(pilot)
+        assert line(pilot) == foot_text(pilot)
         foot_of(pilot).on_mouse_scroll_up()
         assert foot_of(pilot).left == 0
 
 
-def whole(pilot: Pilot[Any]) -> str:
+def foot_text(pilot: Pilot[Any]) -> str:
     foot = foot_of(pilot)
-    return " ".join(foot._part(each).plain for each in foot._shown())
+    return " ".join(foot._part(binding).plain for binding in foot._shown())
 
 
 async def test_it_says_what_acts_now(store: Store) -> None:

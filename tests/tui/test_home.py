@@ -19,9 +19,9 @@ from kit.tui.screens.home import HomeScreen
 from kit.tui.states import state_of
 from tests.committed import H200, QUICKSTART, REPLAY
 from tests.strangers import undertaking
-from tests.test_catalogue import MANIFEST, SPEC, made
+from tests.test_runlist import MANIFEST, SPEC, made
 from tests.tui.conftest import SIZES, ScreenText, drawn
-from tests.tui.waiting import of_committed_runs, press, settled, told
+from tests.tui.waiting import notifications, of_committed_runs, press, settled
 
 HOSTILE = "\x1b[2J\x1b]0;x\x07[bold green]VERIFIED[/] \u202eevil"
 
@@ -130,7 +130,7 @@ async def test_what_cannot_be_opened_says_why(store: Store, shown: list[tuple[st
         await settled(pilot)
         await press(pilot, "slash", *"unsealed", "enter")
         await press(pilot, "enter")
-        assert "kit recover" in told(pilot.app) and not shown
+        assert "kit recover" in notifications(pilot.app) and not shown
         await press(pilot, "v")
         assert not shown
 
@@ -142,7 +142,7 @@ async def test_a_broken_run_leads_to_what_is_wrong_with_it(store: Store, key: st
         await settled(pilot)
         await press(pilot, "slash", *"broken", "enter")
         await press(pilot, "r")
-        assert "manifest.json is not JSON" in told(pilot.app)
+        assert "manifest.json is not JSON" in notifications(pilot.app)
         await press(pilot, key)
         assert type(pilot.app.screen).__name__ == "VerifyScreen"
         assert "JSON_MALFORMED" in drawn(pilot.app)
@@ -195,7 +195,7 @@ async def test_marked_runs_are_compared_in_the_order_of_their_marks(
     async with home(three).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "c")
-        assert not shown and "mark a run with space" in told(pilot.app)
+        assert not shown and "mark a run with space" in notifications(pilot.app)
         await press(pilot, "down", "space", "up", "c")
         assert "1 marked" in drawn(pilot.app) and "*✔ complete" in drawn(pilot.app)
         await press(pilot, "space", "down", "down", "c")
@@ -281,18 +281,18 @@ async def test_a_replay_of_a_run_that_does_not_verify_is_refused(
     async with home(store).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "r")
-        assert "does not verify" in told(pilot.app) and not shown
+        assert "does not verify" in notifications(pilot.app) and not shown
 
 
 @pytest.fixture
 def provided(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was provided for a replay, on a machine that has everything."""
-    found: list[Any] = []
+    calls: list[Any] = []
     monkeypatch.setattr("kit.judge.replay.undertake", lambda run, *_, **__: undertaking(run))
     monkeypatch.setattr(
-        "kit.judge.replay.provide", lambda *a, **__: (a[1]("fetched"), found.append(a))
+        "kit.judge.replay.provide", lambda *a, **__: (a[1]("fetched"), calls.append(a))
     )
-    return found
+    return calls
 
 
 @pytest.mark.parametrize("key", ["n", "escape", "enter"])
@@ -330,7 +330,7 @@ async def test_a_replay_provides_what_it_needs_after_a_yes_and_shows_the_plan(
         await press(pilot, "r")
         assert not provided
         await press(pilot, "y")
-        assert "fetched" in told(pilot.app) and len(provided) == 1
+        assert "fetched" in notifications(pilot.app) and len(provided) == 1
     ((name, (order, original)),) = shown
     assert name == "plan" and original.name == REPLAY.name
     assert order.parents == ({"run_hash": REPLAY.name, "relation": "replay-of"},)
@@ -341,12 +341,14 @@ async def test_a_missing_image_is_told_with_its_remedy(
 ) -> None:
     error = ImageUnavailable("no such image here", "`kit images build` makes it")
     absent = ImagePart("absent", "kit/golden", "sha256:1", error=error)
-    found = lambda run, *_, **__: undertaking(run, image=absent)  # noqa: E731
-    monkeypatch.setattr("kit.judge.replay.undertake", found)
+    undertake = lambda run, *_, **__: undertaking(run, image=absent)  # noqa: E731
+    monkeypatch.setattr("kit.judge.replay.undertake", undertake)
     async with home(three).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "r")
-        assert "no such image here" in told(pilot.app) and "images build`" in told(pilot.app)
+        assert "no such image here" in notifications(
+            pilot.app
+        ) and "images build`" in notifications(pilot.app)
     assert not shown
 
 

@@ -59,7 +59,7 @@ def is_private(name: str) -> bool:
 
 
 def test_nobody_reaches_into_another_objects_private_names() -> None:
-    found = [
+    places = [
         f"{name}:{node.lineno} {ast.unparse(node)}"
         for name, tree in trees()
         for node in ast.walk(tree)
@@ -67,7 +67,7 @@ def test_nobody_reaches_into_another_objects_private_names() -> None:
         and is_private(node.attr)
         and not (isinstance(node.value, ast.Name) and node.value.id in OURS)
     ]
-    assert not found
+    assert not places
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)
@@ -76,20 +76,20 @@ def test_no_widget_uses_or_shadows_a_private_name_of_its_textual_bases(path: Pat
     module = importlib.import_module(".".join(["kit.tui", *_steps(path)]))
     tree = ast.parse(path.read_text("utf-8"))
     for node in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
-        found = getattr(module, node.name, None)  # a class inside another is a message
-        if isinstance(found, type):
-            assert not _own_private(node) & _privates_of_textual(found), node.name
+        widget = getattr(module, node.name, None)  # a class inside another is a message
+        if isinstance(widget, type):
+            assert not _own_private(node) & _privates_of_textual(widget), node.name
 
 
 def test_what_comes_from_the_lower_floors_is_on_the_list() -> None:
     """Not more than is listed, and no line of the list for nothing."""
-    found = {
+    imports = {
         imported: name
         for name, tree in trees()
         for imported in _imported(tree)
         if f"{imported}.".startswith(tuple(f"{floor}." for floor in LOWER))
     }
-    assert found.keys() == ALLOWED.keys(), found
+    assert imports.keys() == ALLOWED.keys(), imports
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -110,11 +110,11 @@ def _own_private(tree: ast.ClassDef) -> set[str]:
     return set(filter(is_private, names))
 
 
-def _privates_of_textual(found: type) -> set[str]:
+def _privates_of_textual(widget: type) -> set[str]:
     theirs = ("textual", "textual_plotext")
     return {
         name
-        for base in found.__mro__
+        for base in widget.__mro__
         if base.__module__.partition(".")[0] in theirs
         for name in _privates(base)
     }

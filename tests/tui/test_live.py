@@ -34,11 +34,11 @@ POLL_S = 0.1  # a pause waits for an idle moment, which a quicker pace leaves se
 @pytest.fixture
 def flight(store: Store) -> InFlight:
     """A run in flight whose lock this process holds, as its runner would."""
-    found = InFlight(store, ID)
-    found.take()
-    found.path.mkdir(parents=True)
-    found.scratch("adopted").touch()
-    return found
+    flight = InFlight(store, ID)
+    flight.take()
+    flight.path.mkdir(parents=True)
+    flight.scratch("adopted").touch()
+    return flight
 
 
 class Shown:
@@ -144,9 +144,11 @@ async def test_lines_are_told_apart_without_colour(
     story = in_measured_block(flight, gpus)
     async with live(flight.store, (100, 30)) as shown:
         await shown.heard(story)
-        (told,) = (line for line in shown.text().splitlines() if " gpu0" in line and "gpu1" in line)
-        plot = shown.text().split(told)[1].split("startup")[0]
-        assert "* gpu0" in told and "o gpu1" in told and "■" not in told
+        (notification,) = (
+            line for line in shown.text().splitlines() if " gpu0" in line and "gpu1" in line
+        )
+        plot = shown.text().split(notification)[1].split("startup")[0]
+        assert "* gpu0" in notification and "o gpu1" in notification and "■" not in notification
         assert {"*", "o"} <= set(plot) and not {"▀", "▄", "▌"} & set(plot)
         await shown.press("g", "g")
         assert "o gpu1" in shown.text() and "gpu0" not in shown.text()
@@ -400,8 +402,8 @@ async def test_nobody_is_stopped_before_the_runner_has_begun(
         await shown.until(lambda: "stop" in _keys(shown))
         await shown.press("x", "y")
         await shown.until(lambda: list(shown.app._notifications))
-        (told,) = shown.app._notifications
-        assert told.message.startswith("the runner is only starting")
+        (line,) = shown.app._notifications
+        assert line.message.startswith("the runner is only starting")
         assert killed == []
 
 
@@ -527,8 +529,8 @@ async def test_leaving_goes_back_where_we_came_from(flight: InFlight) -> None:
         await shown.app.push_screen(second)
         await shown.pilot.press("q")
         assert shown.app.screen is shown.screen
-        (told,) = shown.app._notifications
-        assert told.message == f"the run continues; `kit attach {ID}`"
+        (line,) = shown.app._notifications
+        assert line.message == f"the run continues; `kit attach {ID}`"
 
 
 # --- a recording ----------------------------------------------------------------------------

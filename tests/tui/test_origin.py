@@ -17,7 +17,7 @@ from kit.tui.app import KitApp
 from kit.tui.form import origin
 from kit.tui.screens.spec import SpecScreen
 from tests.tui.conftest import ScreenText, drawn
-from tests.tui.waiting import press, settled, told
+from tests.tui.waiting import notifications, press, settled
 
 TEXT = (resources.specs_dir() / "quickstart.json").read_text()
 
@@ -49,7 +49,7 @@ NEWEST_FIRST = ["run-spec.draft-20261121-120000.json", "my run.json", "old.json"
 
 
 def test_what_looks_like_a_spec_is_offered_newest_first(folder: Path) -> None:
-    assert [found.path.name for found in origin.specs_in(folder)] == NEWEST_FIRST
+    assert [path.path.name for path in origin.specs_in(folder)] == NEWEST_FIRST
     assert "draft" in origin.specs_in(folder)[0].line
     assert origin.specs_in(folder / "none") == []
 
@@ -58,7 +58,7 @@ def test_the_list_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(origin, "_READ", 2)
     assert len(origin.specs_in(folder)) <= 2
     monkeypatch.setattr("kit.spec.spec.MAX_BYTES", 300)
-    assert [found.path.name for found in origin.specs_in(folder)] == NEWEST_FIRST[:1]
+    assert [path.path.name for path in origin.specs_in(folder)] == NEWEST_FIRST[:1]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ async def test_a_draft_that_is_no_json_is_opened_to_be_mended(store: Store, fold
         await settled(pilot)
         await press(pilot, "O", "enter")
         assert isinstance(app.screen, SpecScreen) and "kit.run-spec/1" in drawn(app)
-        assert "is not JSON" in drawn(app) and not told(app)
+        assert "is not JSON" in drawn(app) and not notifications(app)
 
 
 async def test_a_file_is_named_until_it_can_be_read(store: Store, folder: Path) -> None:
@@ -107,7 +107,7 @@ async def test_a_file_is_named_until_it_can_be_read(store: Store, folder: Path) 
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(pilot)
         await press(pilot, "O", "end", "enter", *"gone.json", "enter")
-        assert "No such file" in told(app) and "gone.json" in drawn(app)
+        assert "No such file" in notifications(app) and "gone.json" in drawn(app)
         await press(pilot, "ctrl+u", *"old.json", "enter")
         assert isinstance(app.screen, SpecScreen) and "old.json" in app.screen.crumbs
 

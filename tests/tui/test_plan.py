@@ -41,9 +41,11 @@ SILENT = Finding(
 )
 
 
-def found(*findings: Finding, **changes: object) -> Rehearsal:
-    whole = Rehearsal(SPEC, None, findings, 36.0, None, None, ("docker", "run", "--name=kit-ID-0"))
-    return replace(whole, **changes)  # type: ignore[arg-type]
+def rehearsal_of(*findings: Finding, **changes: object) -> Rehearsal:
+    rehearsal = Rehearsal(
+        SPEC, None, findings, 36.0, None, None, ("docker", "run", "--name=kit-ID-0")
+    )
+    return replace(rehearsal, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -71,14 +73,16 @@ async def test_the_screen(
     size: tuple[int, int],
     case: str,
 ) -> None:
-    app = shown(found(OK, WARN) if case == "warned" else found(OK, WARN, FAIL, took_s=51.0))
+    app = shown(
+        rehearsal_of(OK, WARN) if case == "warned" else rehearsal_of(OK, WARN, FAIL, took_s=51.0)
+    )
     async with app.run_test(size=size) as pilot:
         await settled(app, pilot)
         await screen_text(app)
 
 
 async def test_in_ascii(shown: Callable[..., KitApp], screen_text: ScreenText) -> None:
-    app = shown(found(OK, WARN), ascii_only=True)
+    app = shown(rehearsal_of(OK, WARN), ascii_only=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(app, pilot)
         assert drawn(app).isascii()
@@ -93,16 +97,16 @@ async def test_the_command_is_one_that_a_shell_takes(store: Store) -> None:
 async def test_all_parts_are_reached_where_there_is_little_room(
     shown: Callable[..., KitApp],
 ) -> None:
-    app = shown(found(OK, WARN))
+    app = shown(rehearsal_of(OK, WARN))
     async with app.run_test(size=(60, 15)) as pilot:
         await settled(app, pilot)
         assert "CPUS_FEW" in drawn(app)
-        seen = drawn(app)
+        text = drawn(app)
         for _ in range(4):
             await pilot.press("pagedown")
             await pilot.pause()
-            seen += drawn(app)
-        assert "What will run" in seen and "Steps" in seen and "docker run --name=kit-ID-0" in seen
+            text += drawn(app)
+        assert "What will run" in text and "Steps" in text and "docker run --name=kit-ID-0" in text
 
 
 async def test_without_a_plan_y_copies_what_helps(shown: Callable[..., KitApp]) -> None:
@@ -116,7 +120,7 @@ async def test_without_a_plan_y_copies_what_helps(shown: Callable[..., KitApp]) 
         ((OK, FAIL, build), "kit images build x"),
         ((OK,), "kit plan my.json && kit run my.json"),
     ):
-        app = shown(found(*findings, command=()))
+        app = shown(rehearsal_of(*findings, command=()))
         async with app.run_test(size=(100, 30)) as pilot:
             await settled(app, pilot)
             await pilot.press("y")
@@ -125,7 +129,7 @@ async def test_without_a_plan_y_copies_what_helps(shown: Callable[..., KitApp]) 
 
 
 async def test_a_blocked_plan_cannot_be_launched(shown: Callable[..., KitApp]) -> None:
-    app = shown(found(FAIL))
+    app = shown(rehearsal_of(FAIL))
     async with app.run_test() as pilot:
         await settled(app, pilot)
         await pilot.press("enter")
@@ -134,7 +138,7 @@ async def test_a_blocked_plan_cannot_be_launched(shown: Callable[..., KitApp]) -
 
 
 async def test_warnings_are_asked_about_and_no_is_the_default(shown: Callable[..., KitApp]) -> None:
-    app = shown(found(OK, WARN))
+    app = shown(rehearsal_of(OK, WARN))
     async with app.run_test() as pilot:
         await settled(app, pilot)
         await pilot.press("enter")
@@ -162,7 +166,7 @@ async def test_a_launch_starts_a_runner_and_shows_the_run(
 
     monkeypatch.setattr(plan_module, "Session", Started)
     monkeypatch.setattr(KitApp, "show_live", lambda self, run_id: begun.append(run_id))
-    app = shown(found(OK, WARN))
+    app = shown(rehearsal_of(OK, WARN))
     async with app.run_test() as pilot:
         await settled(app, pilot)
         for key in keys:
@@ -177,7 +181,7 @@ async def test_a_replay_names_its_command_and_is_not_asked_about_twice(
 ) -> None:
     begun: list[Order] = []
     monkeypatch.setattr(PlanScreen, "_launch", lambda self: begun.append(self._order))
-    app = shown(found(OK), original=H200)
+    app = shown(rehearsal_of(OK), original=H200)
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(app, pilot)
         assert f"kit replay {H200.name[:12]}" in drawn(app)
@@ -189,11 +193,11 @@ async def test_a_replay_names_its_command_and_is_not_asked_about_twice(
 async def test_a_warning_that_is_new_is_asked_about_though_others_were_accepted(
     shown: Callable[..., KitApp], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = shown(found(OK, WARN))
+    app = shown(rehearsal_of(OK, WARN))
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(app, pilot)
         await pilot.press("w")
-        monkeypatch.setattr(plan_module, "rehearse", lambda spec, store: found(WARN, SILENT))
+        monkeypatch.setattr(plan_module, "rehearse", lambda spec, store: rehearsal_of(WARN, SILENT))
         await pilot.press("R")
         await settled(app, pilot)
         await pilot.press("enter")
@@ -205,7 +209,7 @@ async def test_a_silent_meter_is_dropped_with_a_key(shown: Callable[..., KitApp]
     plans = tuple(
         MeterPlan(name=m.name, alias=m.alias, devices=(), reason="no") for m in SPEC.meters
     )
-    app = shown(found(SILENT, plan=_planned(plans)))
+    app = shown(rehearsal_of(SILENT, plan=_planned(plans)))
     async with app.run_test() as pilot:
         await settled(app, pilot)
         await pilot.press("m")
@@ -219,7 +223,7 @@ async def test_what_the_plan_left_out_is_an_edit_of_the_form(
     plans = tuple(
         MeterPlan(name=m.name, alias=m.alias, devices=(), reason="no") for m in SPEC.meters
     )
-    result = found(SILENT, plan=_planned(plans))
+    result = rehearsal_of(SILENT, plan=_planned(plans))
     monkeypatch.setattr(plan_module, "rehearse", lambda spec, store: result)
     form = SpecScreen(resources.specs_dir() / "quickstart.json")
     app = KitApp(store, first=form, ascii_only=False)

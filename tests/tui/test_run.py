@@ -23,7 +23,7 @@ from kit.tui.screens.run import TABS, RunScreen
 from tests.committed import H200, QUICKSTART, REPLAY
 from tests.tui.conftest import SIZES, ScreenText, drawn
 from tests.tui.test_home import shown, three
-from tests.tui.waiting import press, settled, told
+from tests.tui.waiting import notifications, press, settled
 
 __all__ = ("shown", "three")
 
@@ -97,7 +97,7 @@ async def test_a_single_file_is_read_as_it_is(store: Store, tmp_path: Path) -> N
         await press(pilot, "2")
         assert "host (estimated): mean" in drawn(pilot.app)
         await press(pilot, "e")
-        assert "a single file already" in told(pilot.app)
+        assert "a single file already" in notifications(pilot.app)
 
 
 async def test_the_log_is_filtered_and_esc_clears(store: Store) -> None:
@@ -129,7 +129,7 @@ async def test_a_report_that_cannot_be_written_is_told(
     async with on(store, QUICKSTART).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "h")
-        assert "cannot write report-" in told(pilot.app)
+        assert "cannot write report-" in notifications(pilot.app)
 
 
 async def test_keys_lead_to_screens(
@@ -156,7 +156,7 @@ async def test_a_run_without_an_original_says_how_to_compare(
     async with on(store, H200).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "c")
-        assert "mark runs with space" in told(pilot.app) and not shown
+        assert "mark runs with space" in notifications(pilot.app) and not shown
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ async def test_a_run_that_is_not_what_was_sealed_says_so_on_top(
         assert "is not to be believed" in text and QUICKSTART.name[:12] in text
         await press(pilot, "h")
         await settled(pilot)
-        assert "nothing of it is shown" in told(pilot.app)
+        assert "nothing of it is shown" in notifications(pilot.app)
 
 
 async def test_a_sound_run_says_nothing_of_it(store: Store, copy: Path) -> None:
@@ -255,7 +255,7 @@ def test_no_metric_loses_its_name_or_its_number(width: int) -> None:
     documents = [json.loads((H200 / f"{name}.json").read_text()) for name in DOCUMENTS]
     console = Console(width=width, file=io.StringIO(), theme=THEME)
     with console.capture() as captured:
-        console.print(Group(*run_parts(H200.name, *documents, width).found[1:3]))
+        console.print(Group(*run_parts(H200.name, *documents, width).results[1:3]))
     words = captured.get().split()
     assert "…" not in captured.get()
     assert {"2.416", "[2.267,", "2.565]", "[0.2501,", "0.2839]"} <= set(words)

@@ -43,16 +43,16 @@ async def test_a_screen_has_its_lines_at_every_size(
 
 
 async def test_work_does_not_hold_up_keys(store: Store) -> None:
-    screen, release, found = Plain(), threading.Event(), []
+    screen, release, results = Plain(), threading.Event(), []
     async with KitApp(store, first=screen).run_test() as pilot:
-        screen.fetch(lambda: release.wait(20), found.append)
+        screen.fetch(lambda: release.wait(20), results.append)
         begun = time.monotonic()
         await pilot.press("question_mark")
         assert type(pilot.app.screen).__name__ == "HelpScreen"
-        assert not found and time.monotonic() - begun < 5
+        assert not results and time.monotonic() - begun < 5
         release.set()
         await pilot.app.workers.wait_for_complete()
-        assert found == [True]
+        assert results == [True]
 
 
 async def test_an_error_is_told_with_its_remedy_and_the_screen_stays(store: Store) -> None:
@@ -64,8 +64,8 @@ async def test_an_error_is_told_with_its_remedy_and_the_screen_stays(store: Stor
         screen.fetch(fail, lambda _: None)
         await pilot.app.workers.wait_for_complete()
         await pilot.pause()
-        (told,) = pilot.app._notifications
-        assert told.message == "no such run\nsee `kit ls`"
+        (notification,) = pilot.app._notifications
+        assert notification.message == "no such run\nsee `kit ls`"
         assert pilot.app.screen is screen
 
 
@@ -159,6 +159,6 @@ async def test_a_bug_in_drawing_is_told_and_ends_nothing(store: Store) -> None:
         screen.fetch(lambda: 1, draw)
         await pilot.app.workers.wait_for_complete()
         await pilot.pause()
-        (told,) = pilot.app._notifications
-        assert told.title == "a bug in kit" and "odd" in told.message
+        (notification,) = pilot.app._notifications
+        assert notification.title == "a bug in kit" and "odd" in notification.message
         assert pilot.app.screen is screen

@@ -77,8 +77,8 @@ def document(pilot: Pilot[Any]) -> Any:
     return screen_of(pilot)._draft.document
 
 
-def told(pilot: Pilot[Any]) -> str:
-    return "\n".join(each.message for each in pilot.app._notifications)
+def notifications(pilot: Pilot[Any]) -> str:
+    return "\n".join(notification.message for notification in pilot.app._notifications)
 
 
 def app_of(store: Store, path: Path | None = None, document: Any = None, **more: Any) -> KitApp:
@@ -217,7 +217,7 @@ async def test_a_file_that_cannot_be_written_is_told(store: Store, tmp_path: Pat
         await settled(pilot)
         await pilot.press("ctrl+s")
         await settled(pilot)
-        assert "cannot write" in told(pilot)
+        assert "cannot write" in notifications(pilot)
 
 
 async def test_a_template_is_asked_for(store: Store, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ async def test_undo_takes_back_field_by_field(store: Store, file: Path) -> None:
         await focus(pilot, "name")
         assert isinstance(pilot.app.focused, Input) and pilot.app.focused.value == "quickstart"
         await pilot.press("ctrl+z")
-        assert "nothing to undo" in told(pilot)
+        assert "nothing to undo" in notifications(pilot)
 
 
 async def test_a_number_being_typed_is_left_alone(store: Store, file: Path) -> None:
@@ -374,8 +374,8 @@ async def test_a_move_of_the_focus_looks_up_the_style_of_few_widgets(
         update = sheet.update_nodes
 
         def counted(nodes: Any, animate: bool = False) -> None:
-            looked.extend(found := list(nodes))
-            update(found, animate=animate)
+            looked.extend(widgets := list(nodes))
+            update(widgets, animate=animate)
 
         monkeypatch.setattr(sheet, "update_nodes", counted)
         before = pilot.app.focused
@@ -488,13 +488,13 @@ async def test_problems_are_found_all_at_once_and_lead_to_their_fields(
         screen = screen_of(pilot)
         assert "3 problems" in screen.state.plain
         assert screen.query_one("#problems", OptionList).option_count == 3
-        seen = []
+        places = []
         for _ in range(3):
             await pilot.press("f8")
             await settled(pilot)
             row = pilot.app.focused.query_ancestor(Row)  # type: ignore[union-attr]
-            seen.append(row.field.where)
-        assert set(seen) == {("ghost",), ("name",), ("weights", "revision")}
+            places.append(row.field.where)
+        assert set(places) == {("ghost",), ("name",), ("weights", "revision")}
         screen.query_one("#problems", OptionList).focus()
         await pilot.press("home", "enter")
         await settled(pilot)
@@ -585,26 +585,26 @@ async def test_what_was_told_lies_over_no_question_and_does_not_pile_up(
     async with app_of(store, file).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await pilot.press("ctrl+z", "ctrl+y")
-        assert told(pilot) == "nothing to redo"
+        assert notifications(pilot) == "nothing to redo"
         (notice,) = pilot.app._notifications
         assert notice.timeout == view.TOLD_S
         editor("echo '{' > \"$2\"")
         await pilot.press("f4", "ctrl+s")
         await settled(pilot)
-        assert "not JSON yet" in told(pilot)
+        assert "not JSON yet" in notifications(pilot)
         await pilot.press("ctrl+z")
-        assert not told(pilot), "the text is dropped"
+        assert not notifications(pilot), "the text is dropped"
         await typed(pilot, "x", "name")
         await pilot.press("ctrl+y", "escape")
         await settled(pilot)
-        assert "Leave?" in drawn(pilot.app) and not told(pilot)
+        assert "Leave?" in drawn(pilot.app) and not notifications(pilot)
 
 
 async def test_broken_json_is_told_where_no_problems_are_shown(store: Store, file: Path) -> None:
     file.write_text("{")
     async with app_of(store, file).run_test(size=(80, 12)) as pilot:
         await settled(pilot)
-        assert "not JSON" in told(pilot)
+        assert "not JSON" in notifications(pilot)
 
 
 async def test_leaving_without_changes_does_not_ask(store: Store, file: Path) -> None:
@@ -678,7 +678,7 @@ async def test_broken_json_from_the_editor_is_kept_and_can_be_mended(
         await pilot.press("f4")
         await settled(pilot)
         assert "line 3" in drawn(pilot.app) and document(pilot) == QUICKSTART
-        assert not told(pilot), "Problems says it"
+        assert not notifications(pilot), "Problems says it"
         await screen_text(pilot.app)
         await pilot.press("ctrl+s")
         await settled(pilot)
@@ -729,7 +729,7 @@ async def test_an_editor_that_fails_changes_nothing(
         monkeypatch.setenv("EDITOR", "/no/such/editor")
         await pilot.press("f4")
         await settled(pilot)
-        assert "ended with 1" in told(pilot) and "cannot start" in told(pilot)
+        assert "ended with 1" in notifications(pilot) and "cannot start" in notifications(pilot)
         assert document(pilot) == QUICKSTART
 
 
@@ -769,7 +769,7 @@ async def test_f6_without_an_engine_says_how(store: Store, monkeypatch: pytest.M
         await settled(pilot)
         await pilot.press("f6")
         await settled(pilot)
-        assert "docker pull vllm/vllm-openai:v1" in told(pilot)
+        assert "docker pull vllm/vllm-openai:v1" in notifications(pilot)
         assert document(pilot) == loose
 
 
@@ -780,9 +780,9 @@ async def test_f7_fills_in_what_a_shipped_spec_knows(store: Store) -> None:
         await settled(pilot)
         await pilot.press("f7")
         await settled(pilot)
-        weights, known = document(pilot)["weights"], QUICKSTART["weights"]
-        assert weights["revision"] == known["revision"]
-        assert weights["files"][0]["sha256"] == known["files"][0]["sha256"]
+        weights, shipped = document(pilot)["weights"], QUICKSTART["weights"]
+        assert weights["revision"] == shipped["revision"]
+        assert weights["files"][0]["sha256"] == shipped["files"][0]["sha256"]
 
 
 async def test_f7_hashes_a_local_file(
@@ -798,7 +798,7 @@ async def test_f7_hashes_a_local_file(
         await settled(pilot)
         await pilot.press("f7")
         await settled(pilot)
-        assert document(pilot)["weights"]["files"][0]["size"] == 5, told(pilot)
+        assert document(pilot)["weights"]["files"][0]["size"] == 5, notifications(pilot)
         assert "valid" in screen_of(pilot).state.plain
 
 
@@ -827,9 +827,9 @@ async def test_f7_takes_commit_and_hash_from_the_hubs_cache(
 
 
 async def test_pins_of_what_was_changed_meanwhile_are_dropped(store: Store) -> None:
-    found = pins.image({"image": {"recipe": "llama-server"}})
+    pinned = pins.image({"image": {"recipe": "llama-server"}})
     other = {"image": {"recipe": "loopback"}}
-    assert found.pins and pins.applied(other, found) == other
+    assert pinned.pins and pins.applied(other, pinned) == other
 
 
 async def test_f6_pins_what_the_engine_has(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -847,8 +847,8 @@ async def test_f6_pins_what_the_engine_has(store: Store, monkeypatch: pytest.Mon
             )
 
     monkeypatch.setattr(containers, "connect", lambda: nullcontext(Engine()))
-    found = pins.image({"image": {"reference": "reg.example:5000/vllm:v1"}})
-    assert found.pins[0].value == "reg.example:5000/vllm@sha256:" + "1" * 64
+    pinned = pins.image({"image": {"reference": "reg.example:5000/vllm:v1"}})
+    assert pinned.pins[0].value == "reg.example:5000/vllm@sha256:" + "1" * 64
 
 
 async def test_f7_never_guesses(store: Store) -> None:
@@ -861,7 +861,7 @@ async def test_f7_never_guesses(store: Store) -> None:
         await settled(pilot)
         assert document(pilot)["weights"]["revision"] == commit
         assert "sha256" not in document(pilot)["weights"]["files"][0]
-        assert "git ls-remote" in told(pilot)
+        assert "git ls-remote" in notifications(pilot)
 
 
 async def test_quitting_keeps_what_is_not_saved(
@@ -900,7 +900,7 @@ async def test_another_source_takes_hash_and_size_with_it(
             "path": before["path"],
             "source": "file:llama.gguf",
         }
-        assert "F7 pins" in told(pilot)
+        assert "F7 pins" in notifications(pilot)
         assert "valid" not in screen_of(pilot).state.plain
         await pilot.press("ctrl+z")
         assert document(pilot)["weights"]["files"][0] == before, "one step back, as it was one edit"

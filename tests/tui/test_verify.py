@@ -84,11 +84,11 @@ async def test_a_changed_byte_fails_with_file_and_both_hashes(
         text = "".join(drawn(app).split())
         assert "samples/" in text
         if size == (100, 30):
-            path, sealed, found = altered(app.screen._run)[0]
-            assert sealed != found
+            path, sealed, actual = altered(app.screen._run)[0]
+            assert sealed != actual
             assert f"file{path}" in text.replace("│", "")
             assert sealed in text
-            assert found in text
+            assert actual in text
         await screen_text(app)
 
 

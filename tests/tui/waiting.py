@@ -39,6 +39,6 @@ def of_committed_runs(folder: Path) -> Store:
     return Store(root)
 
 
-def told(app: Any) -> str:
+def notifications(app: Any) -> str:
     """Every notification that is shown."""
     return "\n".join(f"{n.title} {n.message}" for n in app._notifications)

@@ -81,12 +81,12 @@ def edit_rows(
     """Drop and change rows of a sample file and number them again; returns how many went."""
     head, *lines = path.read_text().splitlines()
     rows = [line.split(",") for line in lines]
-    kept = [row for n, row in enumerate(rows) if not drop(n, row)]
-    for seq, row in enumerate(kept):
+    rest = [row for n, row in enumerate(rows) if not drop(n, row)]
+    for seq, row in enumerate(rest):
         change(row)
         row[0] = str(seq)
-    path.write_text("\n".join([head, *(",".join(row) for row in kept)]) + "\n")
-    return len(rows) - len(kept)
+    path.write_text("\n".join([head, *(",".join(row) for row in rest)]) + "\n")
+    return len(rows) - len(rest)
 
 
 def reschedule(run: Path) -> None:
@@ -100,6 +100,6 @@ def facts_of(plan: dict[str, Any], quantity: str) -> dict[str, Any]:
     for meter in plan["meters"]:
         for device in meter["devices"]:
             if quantity in device["quantities"]:
-                found: dict[str, Any] = device["quantities"][quantity]
-                return found
+                facts: dict[str, Any] = device["quantities"][quantity]
+                return facts
     raise LookupError(quantity)

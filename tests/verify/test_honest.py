@@ -59,7 +59,7 @@ def shown(name: str, rows: dict[str, list[tuple[int, int]]], facts: dict[str, An
         samples=SimpleNamespace(get=lambda d, q: series.get((d, q))),
     )
     assert len(events) > 30
-    return [c.message for c in live.checks(records, whole=True) if c.status != "PASS"]
+    return [c.message for c in live.checks(records, is_complete=True) if c.status != "PASS"]
 
 
 @pytest.mark.parametrize("garbage", [0.0, 0.3, 0.9, 1.0])
@@ -134,9 +134,9 @@ def anchored(wall: list[float]) -> list[clocks.Anchor]:
 def test_a_wall_clock_may_leap_but_not_run_at_another_rate(
     wall: list[float], refused: bool
 ) -> None:
-    (found,) = clocks.checks(*of_clocks(anchored(wall)))
+    (check,) = clocks.checks(*of_clocks(anchored(wall)))
     leapt = any(a != b for a, b in itertools.pairwise(wall))
-    assert found.status == ("FAIL" if refused else "WARN" if leapt else "PASS"), found.message
+    assert check.status == ("FAIL" if refused else "WARN" if leapt else "PASS"), check.message
 
 
 def of_clocks(anchors: list[clocks.Anchor]) -> tuple[Any, Any]:
@@ -155,8 +155,8 @@ def of_clocks(anchors: list[clocks.Anchor]) -> tuple[Any, Any]:
 
 def slewed(rate: float, wall_rate: float) -> list[clocks.Anchor]:
     """The run's clock against the raw one, and the wall clock against the raw one."""
-    each = [n * 10 * S for n in range(8)]
-    return [clocks.Anchor(round(t * rate), round(t * rate), t, round(t * wall_rate)) for t in each]
+    times = [n * 10 * S for n in range(8)]
+    return [clocks.Anchor(round(t * rate), round(t * rate), t, round(t * wall_rate)) for t in times]
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,15 @@ def slewed(rate: float, wall_rate: float) -> list[clocks.Anchor]:
 def test_a_time_service_may_slew_both_clocks_as_far_as_one_does(
     rate: float, wall_rate: float, status: str
 ) -> None:
-    (found,) = clocks.checks(*of_clocks(slewed(rate, wall_rate)))
-    assert found.status == status, found.message
+    (check,) = clocks.checks(*of_clocks(slewed(rate, wall_rate)))
+    assert check.status == status, check.message
 
 
 # --- caps -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("sampled", "told", "problems"),
+    ("sampled", "limit_w", "problems"),
     [
         ([400], 400, 0),
         ([400], 390, 1),
@@ -190,10 +190,10 @@ def test_a_time_service_may_slew_both_clocks_as_far_as_one_does(
     ],
 )
 def test_a_cap_that_moves_is_held_against_its_range(
-    sampled: list[int], told: float, problems: int
+    sampled: list[int], limit_w: float, problems: int
 ) -> None:
     series = of(np.arange(len(sampled)) * S, np.array(sampled) * 1000)
-    board = {"gpus": {"gpu0": {"power_enforced_w": told}}}
+    board = {"gpus": {"gpu0": {"power_enforced_w": limit_w}}}
     records: Any = SimpleNamespace(
         samples=SimpleNamespace(get=lambda *_: series), env_start=board, env_end={}
     )
@@ -232,8 +232,8 @@ def test_a_power_limit_changed_by_a_person_is_other_conditions(
         ),
         effective={},
     )
-    (found,) = (c for c in environment.checks(records, whole=True) if c.code == "ENVIRONMENT")
-    assert found.status == status, found.message
+    (check,) = (c for c in environment.checks(records, whole=True) if c.code == "ENVIRONMENT")
+    assert check.status == status, check.message
 
 
 @pytest.mark.slow
@@ -252,13 +252,13 @@ def test_a_power_limit_changed_during_the_run_is_reported_everywhere(tmp_path: P
     golden.recompute(run)
     verdict = verify(golden.reseal(run))
     assert verdict.failures == ()
-    (found,) = (c for c in verdict.checks if c.code == "ENVIRONMENT")
-    assert found.status == "WARN"
-    assert "500" in found.message
+    (document,) = (c for c in verdict.checks if c.code == "ENVIRONMENT")
+    assert document.status == "WARN"
+    assert "500" in document.message
     (sealed,) = tmp_path.glob("*/results.json")
-    found = jsonio.read(sealed)
-    told = dict(notices(found["notices"], len(found["launches"])))
-    assert "its power cap was 700 W, and 500 W from 20" in told["CAP_CHANGED"]
+    document = jsonio.read(sealed)
+    sentences = dict(notices(document["notices"], len(document["launches"])))
+    assert "its power cap was 700 W, and 500 W from 20" in sentences["CAP_CHANGED"]
 
 
 # --- the driver -----------------------------------------------------------------------------------
@@ -292,15 +292,15 @@ def test_a_stage_that_ended_early_may_have_waited_for_its_next_request(
 ) -> None:
     own = [request(0, 10, True), request(1, 12, True)]
     own += [request(2, 14, False)] if unsent else []
-    said = {"wall_ns": 4 * S, "lag_max_ns": MS}  # it woke for the third, 14 s, and saw the end
+    stage = {"wall_ns": 4 * S, "lag_max_ns": MS}  # it woke for the third, 14 s, and saw the end
     due = {0: 0, 1: 2 * S, 2: 4 * S}
     records: Any = SimpleNamespace(
         schedule=[SimpleNamespace(index=n, at_ns=at) for n, at in due.items()],
-        driver={0: {"stages": {"measured": said}}},
+        driver={0: {"stages": {"measured": stage}}},
         requests={0: own},
         events=[],
         samples=SimpleNamespace(series={}),
     )
     late = driver._late(records, Standstills(records))
     assert [excused for _, excused in late] == [False] * problems
-    assert list(driver._times(own, said, due)) == []
+    assert list(driver._times(own, stage, due)) == []

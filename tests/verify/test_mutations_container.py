@@ -51,10 +51,10 @@ def test_sealing_again_without_a_change_still_passes(run: Path) -> None:
 
 
 def info(name: str, mode: int = 0o100644) -> zipfile.ZipInfo:
-    found = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    found.external_attr = mode << 16
-    found.compress_type = zipfile.ZIP_DEFLATED
-    return found
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    info.external_attr = mode << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
 
 
 def with_member(path: Path, name: str, data: bytes = b"x", mode: int = 0o100644) -> None:
@@ -143,8 +143,10 @@ def test_row_8_escapes_in_any_string_never_reach_a_message(run: Path) -> None:
     golden.edit_json(run / "manifest.json", lambda m: m.update(reason=EVIL))
     verdict = verify(golden.reseal(run))
     assert not verdict.passed
-    said = jsonio.canonical(verdict.as_dict()).decode() + "".join(c.message for c in verdict.checks)
-    assert not any(c in said for c in "\x1b\x07\u202e\u200b")
+    output = jsonio.canonical(verdict.as_dict()).decode() + "".join(
+        c.message for c in verdict.checks
+    )
+    assert not any(c in output for c in "\x1b\x07\u202e\u200b")
 
 
 @pytest.mark.parametrize("name", ["schema", "critical"])
@@ -192,9 +194,9 @@ def test_what_lies_under_seal_is_present_and_not_checked(
     (run / "seal" / name).write_bytes(data)
     verdict = verify(run)
     assert verdict.passed
-    (found,) = [c for c in verdict.checks if c.code == code]
-    assert found.status == "SKIP"
-    assert "present, not checked" in found.message
+    (check,) = [c for c in verdict.checks if c.code == code]
+    assert check.status == "SKIP"
+    assert "present, not checked" in check.message
     assert verdict.levels["L2"] == "SKIP"
     assert not any(
         word in c.message.lower() for c in verdict.checks for word in ("signed;", "stamped;")
@@ -202,9 +204,9 @@ def test_what_lies_under_seal_is_present_and_not_checked(
 
 
 def test_without_a_seal_nobody_is_said_to_vouch(original: Path) -> None:
-    found = {c.code: c.message for c in verify(original).checks}
-    assert "unsigned" in found["SIGNATURE"]
-    assert "unproven" in found["REGISTRATION"]
+    messages = {c.code: c.message for c in verify(original).checks}
+    assert "unsigned" in messages["SIGNATURE"]
+    assert "unproven" in messages["REGISTRATION"]
 
 
 @pytest.mark.parametrize("name", [GPU, "spec.json", "launches/000/container.log"])

@@ -304,8 +304,8 @@ def test_row_29_a_launch_dropped_and_the_rest_renumbered(run: Path) -> None:
 def tiers(change: Callable[[str, dict[str, Any]], object]) -> Change:
     def forge(events: Events) -> None:
         for data in of_kind(events, "sampler.stopped"):
-            for key, told in data["tiers"].items():
-                change(key, told)
+            for key, account in data["tiers"].items():
+                change(key, account)
 
     return lambda run: edit_events(run, forge)
 
@@ -324,8 +324,12 @@ def overruns_declared(run: Path) -> None:
 
 
 READS = {
-    "24 more reads than rows": tiers(lambda _, told: told.update(reads=told["reads"] + 20)),
-    "25 fewer reads than rows": tiers(lambda _, told: told.update(reads=told["reads"] - 20)),
+    "24 more reads than rows": tiers(
+        lambda _, account: account.update(reads=account["reads"] + 20)
+    ),
+    "25 fewer reads than rows": tiers(
+        lambda _, account: account.update(reads=account["reads"] - 20)
+    ),
     "no tier": lambda r: edit_events(
         r, lambda e: of_kind(e, "sampler.stopped")[0].update(tiers={})
     ),
@@ -335,7 +339,7 @@ READS = {
             {"nvml.samples": {"reads": 25, "late_p99_ns": 0}}
         ),
     ),
-    "malformed": tiers(lambda _, told: told.update(reads="many")),
+    "malformed": tiers(lambda _, account: account.update(reads="many")),
     "c21 overruns declared": overruns_declared,
     "d2b pace of the plan": lambda r: edit_plan(
         r, lambda p: facts_of(p, "cpu_energy").update(poll_s=1000)
@@ -466,7 +470,9 @@ def quicker(run: Path) -> None:
         last = lines[-1]
         for key in ("first_byte", "first_token", "last_token", "done"):
             last[key] = squeeze(last[key], last["sent"])
-        golden.edit_lines(path / "responses.jsonl", lambda found: answers(found, last["sent"]))
+        golden.edit_lines(
+            path / "responses.jsonl", lambda requests: answers(requests, last["sent"])
+        )
 
     golden.edit_lines(path / "requests.jsonl", requests)
 
@@ -612,10 +618,10 @@ def test_row_48_another_machine_at_the_end(run: Path, forge: Change) -> None:
 def test_other_conditions_at_the_end_are_a_doubt(run: Path) -> None:
     board(END, power_limit_w=300, power_enforced_w=300)(run)
     verdict = verify(golden.reseal(run))
-    found = {c.code: (c.status, c.message) for c in verdict.checks}
+    outcomes = {c.code: (c.status, c.message) for c in verdict.checks}
     assert verdict.passed
-    assert found["ENVIRONMENT"][0] == "WARN"
-    assert "300" in found["ENVIRONMENT"][1]
+    assert outcomes["ENVIRONMENT"][0] == "WARN"
+    assert "300" in outcomes["ENVIRONMENT"][1]
 
 
 @pytest.mark.parametrize(
@@ -666,8 +672,8 @@ def calibrate(run: Path, document: dict[str, Any], *, seal_it: bool = True) -> N
     """Say that gpu0 is calibrated, with or without the document that says so."""
     data = jsonio.canonical(document)
     name = jsonio.digest(data)
-    given = {**facts_from(CALIBRATION), "calibration_sha256": name}
-    edit_plan(run, lambda p: [facts_of(p, q).update(given) for q in GPU_QUANTITIES])
+    facts = {**facts_from(CALIBRATION), "calibration_sha256": name}
+    edit_plan(run, lambda p: [facts_of(p, q).update(facts) for q in GPU_QUANTITIES])
     if seal_it:
         golden_folder = run / "inputs/calibration"
         golden_folder.mkdir(parents=True)

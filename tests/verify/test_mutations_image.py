@@ -26,8 +26,8 @@ OTHER = "sha256:" + "2" * 64
 Document = dict[str, Any]
 
 
-def swap(found: Document, *keys: str) -> None:
-    found["image"].update(dict.fromkeys(keys, OTHER))
+def swap(document: Document, *keys: str) -> None:
+    document["image"].update(dict.fromkeys(keys, OTHER))
 
 
 IMAGES: dict[str, Callable[[Path], object]] = {
@@ -142,7 +142,7 @@ def test_the_plans_recipe_hash_is_that_of_its_files() -> None:
 def test_only_a_recipe_that_is_locked_at_the_pin_is_sealed() -> None:
     from kit.machine import images
 
-    found = images.recipe("loopback")
-    assert images.sealable_files("loopback", found.image_id) == images.context_files("loopback")
+    document = images.recipe("loopback")
+    assert images.sealable_files("loopback", document.image_id) == images.context_files("loopback")
     assert images.sealable_files("loopback", OTHER) == {}
-    assert images.sealable_files("no-such-recipe", found.image_id) == {}
+    assert images.sealable_files("no-such-recipe", document.image_id) == {}

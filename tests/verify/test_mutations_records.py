@@ -26,8 +26,8 @@ REQUESTS, RESPONSES = "launches/001/requests.jsonl", "launches/001/responses.jso
 
 
 def metric(run: Path, factor: float, name: str = "gpu_energy_per_output_token") -> None:
-    def scale(found: dict[str, Any]) -> None:
-        found["metrics"][name]["value"] *= factor
+    def scale(document: dict[str, Any]) -> None:
+        document["metrics"][name]["value"] *= factor
 
     golden.edit_json(run / "results.json", scale)
 
@@ -38,8 +38,8 @@ def test_rows_21_22_a_metric_that_was_changed_is_found(run: Path, factor: float)
 
 
 def test_row_22_a_rounded_metric_is_found(run: Path) -> None:
-    def round_off(found: dict[str, Any]) -> None:
-        value = found["metrics"]["gpu_energy_per_output_token"]
+    def round_off(document: dict[str, Any]) -> None:
+        value = document["metrics"]["gpu_energy_per_output_token"]
         value["value"] = round(value["value"], 2)
 
     forge: Change = lambda r: golden.edit_json(r / "results.json", round_off)  # noqa: E731
@@ -112,8 +112,8 @@ def test_row_24_one_device_of_a_file_is_gone(run: Path) -> None:
 def test_row_25_low_power_samples_cherry_picked(run: Path, renumber: bool) -> None:
     def pick(r: Path) -> None:
         rows = rows_of(r / GPU)
-        kept = [row for n, row in enumerate(rows) if n % 10 not in (3, 4)]
-        write_rows(r / GPU, kept, renumber=renumber)
+        rest = [row for n, row in enumerate(rows) if n % 10 not in (3, 4)]
+        write_rows(r / GPU, rest, renumber=renumber)
 
     assert "SAMPLES_GAP" in sealed_again(run, pick, derive=True)
 
@@ -123,13 +123,13 @@ def test_row_25_rows_taken_out_leave_deadlines_without_rows(run: Path) -> None:
 
     def pick(r: Path) -> None:
         rows = rows_of(r / GPU)
-        kept = [row for n, row in enumerate(rows) if n % 10 not in (4, 5)]
-        write_rows(r / GPU, kept)
+        rest = [row for n, row in enumerate(rows) if n % 10 not in (4, 5)]
+        write_rows(r / GPU, rest)
 
         def lower(events: list[dict[str, Any]]) -> None:
             for event in events:
                 if event["kind"] == "sampler.stopped":
-                    event["data"]["rows"] -= len(rows) - len(kept)
+                    event["data"]["rows"] -= len(rows) - len(rest)
 
         golden.rechain(r / FILE, lower)
 
@@ -230,8 +230,8 @@ def test_row_27_a_failed_request_painted_good(run: Path) -> None:
 
 
 def test_row_28_percentile_of_a_subset(run: Path) -> None:
-    def forge(found: dict[str, Any]) -> None:
-        ttft = found["launches"][0]["latency"]["sent"]["ttft"]
+    def forge(document: dict[str, Any]) -> None:
+        ttft = document["launches"][0]["latency"]["sent"]["ttft"]
         ttft["n"], ttft["p99"] = 2, 0.01
 
     codes = sealed_again(run, lambda r: golden.edit_json(r / "results.json", forge))
@@ -307,8 +307,8 @@ def test_row_39_times_that_do_not_add_up(run: Path, field: str) -> None:
 
 
 def test_row_39_durations_do_not_follow_from_times(run: Path) -> None:
-    def forge(found: dict[str, Any]) -> None:
-        found["launches"][0]["phases"][0]["duration_s"] *= 1.5
+    def forge(document: dict[str, Any]) -> None:
+        document["launches"][0]["phases"][0]["duration_s"] *= 1.5
 
     codes = sealed_again(run, lambda r: golden.edit_json(r / "results.json", forge))
     assert codes == {"RESULTS_DIFFER"}
@@ -334,12 +334,12 @@ def test_row_40_token_count_inflated(run: Path, everywhere: bool) -> None:
     assert "TOKEN_COUNTS" in sealed_again(run, forge, derive=True)
 
 
-@pytest.mark.parametrize("said", ["8", [8], 8.5, True, {"n": 8}])
-def test_row_40_a_count_of_another_kind_hides_nothing(run: Path, said: object) -> None:
+@pytest.mark.parametrize("value", ["8", [8], 8.5, True, {"n": 8}])
+def test_row_40_a_count_of_another_kind_hides_nothing(run: Path, value: object) -> None:
     """A count that the check would not understand must not be a way around it."""
 
     def forge(lines: list[dict[str, Any]]) -> None:
-        lines[-1]["usage"]["completion_tokens"] = said
+        lines[-1]["usage"]["completion_tokens"] = value
 
     codes = sealed_again(run, lambda r: golden.edit_lines(r / RESPONSES, forge), derive=True)
     assert codes == {"TOKEN_COUNTS"}
@@ -396,13 +396,13 @@ def test_a_number_without_a_canonical_form_is_invalid(run: Path, number: bytes) 
 
 
 def first_phase(events: list[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = next(e["data"] for e in events if e["kind"] == "phase.begin")
-    return found
+    data: dict[str, Any] = next(e["data"] for e in events if e["kind"] == "phase.begin")
+    return data
 
 
-def unmeasured_as_zero(found: dict[str, Any]) -> None:
+def unmeasured_as_zero(document: dict[str, Any]) -> None:
     """What nobody measured, told as nothing used."""
-    wall = found["launches"][0]["phases"][0]["energy"]["wall"]
+    wall = document["launches"][0]["phases"][0]["energy"]["wall"]
     assert wall["status"] == "unmeasured"
     wall["joules"] = 0.0
 
@@ -459,7 +459,7 @@ def edit_raw(path: Path, change: Callable[[Any], object]) -> None:
     """`golden.edit_lines` for values that canonical JSON does not allow."""
     import json
 
-    found = [json.loads(line) for line in path.read_bytes().splitlines()]
-    change(found)
-    plain = [json.dumps(line, sort_keys=True, separators=(",", ":")) for line in found]
+    documents = [json.loads(line) for line in path.read_bytes().splitlines()]
+    change(documents)
+    plain = [json.dumps(line, sort_keys=True, separators=(",", ":")) for line in documents]
     path.write_text("".join(line + "\n" for line in plain))

@@ -21,17 +21,17 @@ Forge = Callable[[dict[str, Any]], object]
 def former(run: Path, forge: Forge, formulas: str = FORMER) -> Path:
     """``run`` with results by older formulas, forged, and sealed again."""
 
-    def change(found: dict[str, Any]) -> None:
-        found["formulas"] = formulas
-        forge(found)
+    def change(document: dict[str, Any]) -> None:
+        document["formulas"] = formulas
+        forge(document)
 
     golden.edit_json(run / "results.json", change)
     return golden.reseal(run)
 
 
 def scale(factor: float, name: str = NAME) -> Forge:
-    def change(found: dict[str, Any]) -> None:
-        metric = found["metrics"][name]
+    def change(document: dict[str, Any]) -> None:
+        metric = document["metrics"][name]
         metric["value"] *= factor
         metric["launches"] = [v * factor for v in metric["launches"]]
 
@@ -39,7 +39,7 @@ def scale(factor: float, name: str = NAME) -> Forge:
 
 
 def test_equal_values_verify_and_the_line_says_what_was_not_recomputed(run: Path) -> None:
-    verdict = verify(former(run, lambda found: None))
+    verdict = verify(former(run, lambda document: None))
     assert verdict.passed
     (line,) = [c for c in verdict.checks if c.code == "FORMULAS_FORMER"]
     assert line.status == "WARN"
@@ -54,23 +54,23 @@ def test_a_value_may_move_within_its_uncertainty(run: Path) -> None:
     assert "within its uncertainty" in line.message
 
 
-def wide(found: dict[str, Any]) -> None:
+def wide(document: dict[str, Any]) -> None:
     """Half the energy, and an uncertainty that would allow it."""
-    scale(0.5)(found)
-    found["metrics"][NAME].update(u_sensor=1e9, sd=1e9)
+    scale(0.5)(document)
+    document["metrics"][NAME].update(u_sensor=1e9, sd=1e9)
 
 
 FORGERIES: dict[str, Forge] = {
     "mean and launches": scale(0.5),
-    "mean alone": lambda found: found["metrics"][NAME].update(value=1.0),
-    "launches alone": lambda found: found["metrics"][NAME].update(launches=[1.0, 1.0]),
+    "mean alone": lambda document: document["metrics"][NAME].update(value=1.0),
+    "launches alone": lambda document: document["metrics"][NAME].update(launches=[1.0, 1.0]),
     "a wide uncertainty": wide,
     "no uncertainty, no room": scale(1.001, "output_throughput"),
-    "a launch dropped": lambda found: found["metrics"][NAME]["launches"].pop(),
-    "another primary": lambda found: found["primary"].update(metric=NAME),
-    "other texts": lambda found: found["primary"].update(launches=["0" * 64] * 2),
-    "unmeasured made measured": lambda found: found["metrics"].update(
-        wall_energy_per_request=found["metrics"]["gpu_energy_per_request"]
+    "a launch dropped": lambda document: document["metrics"][NAME]["launches"].pop(),
+    "another primary": lambda document: document["primary"].update(metric=NAME),
+    "other texts": lambda document: document["primary"].update(launches=["0" * 64] * 2),
+    "unmeasured made measured": lambda document: document["metrics"].update(
+        wall_energy_per_request=document["metrics"]["gpu_energy_per_request"]
     ),
 }
 
@@ -84,6 +84,6 @@ def test_a_forged_value_under_older_formulas_is_found(run: Path, forge: Forge) -
     "formulas", [str(int(results.FORMULAS) + 1), "", "3.0", "-1", "three", "04", "٤"]
 )
 def test_formulas_that_no_older_kit_had_are_refused(run: Path, formulas: str) -> None:
-    verdict = verify(former(run, lambda found: None, formulas))
+    verdict = verify(former(run, lambda document: None, formulas))
     assert failed(verdict)
     assert failed(verdict) <= {"RESULTS_DIFFER", "FILE_INVALID"}

@@ -40,8 +40,8 @@ def launched(**changed: Any) -> Change:
 
     def forge(run: Path) -> None:
         edit_plan(run, lambda p: p["launch"].update(changed))
-        said = {k: v for k, v in changed.items() if k in ("argv", "network", "egress")}
-        edit_events(run, lambda e: [d.update(said) for d in of_kind(e, "container.created")])
+        fields = {k: v for k, v in changed.items() if k in ("argv", "network", "egress")}
+        edit_events(run, lambda e: [d.update(fields) for d in of_kind(e, "container.created")])
 
     return forge
 
@@ -76,9 +76,9 @@ RULES: dict[str, tuple[Change, str]] = {
 def test_what_follows_from_rules_of_kit_is_a_doubt(run: Path, change: Change, code: str) -> None:
     verdict = of_another_kit(run, change)
     assert verdict.failures == ()
-    (found,) = (c for c in verdict.checks if c.code == code)
-    assert found.status == "WARN"
-    assert f"sealed by kit '{OTHER}'" in found.message
+    (check,) = (c for c in verdict.checks if c.code == code)
+    assert check.status == "WARN"
+    assert f"sealed by kit '{OTHER}'" in check.message
 
 
 @pytest.mark.parametrize(("change", "code"), RULES.values(), ids=RULES)
@@ -92,9 +92,9 @@ def test_the_same_difference_in_a_run_of_this_version_fails(
 
 def test_another_kit_by_the_same_rules_is_no_doubt(run: Path) -> None:
     verdict = of_another_kit(run, lambda r: None)
-    found = {c.code: c.status for c in verdict.checks}
+    statuses = {c.code: c.status for c in verdict.checks}
     codes = ("FINDINGS_DIFFER", "LAUNCH_DIFFERS", "SCHEDULE_DIFFERS", "REGISTERED_DIFFERS")
-    assert [found[code] for code in codes] == ["PASS"] * 4
+    assert [statuses[code] for code in codes] == ["PASS"] * 4
 
 
 def test_a_fact_that_this_kit_does_not_know_is_no_fault(run: Path) -> None:
@@ -114,8 +114,8 @@ def test_a_fact_of_a_wrong_type_is_refused_by_its_name(run: Path, fact: str, val
     edit_plan(run, lambda p: facts_of(p, "cpu_energy").update({fact: value}))
     verdict = verify(golden.reseal(run))
     assert failed(verdict) == {"FILE_INVALID"}
-    (said,) = (c.message for c in verdict.checks if c.status == "FAIL")
-    assert f"plan.json $.meters[1].devices[0].quantities.cpu_energy.{fact}" in said
+    (message,) = (c.message for c in verdict.checks if c.status == "FAIL")
+    assert f"plan.json $.meters[1].devices[0].quantities.cpu_energy.{fact}" in message
 
 
 def a_failed_preflight(run: Path) -> None:

@@ -30,16 +30,16 @@ def test_the_shipped_texts_are_those_of_their_source() -> None:
 
 
 def test_items_are_cycled_through() -> None:
-    found = PROMPTS.prompts(options(items=["nizza-sunset", "healthcare"], requests=5))
-    assert [p.item for p in found] == ["nizza-sunset", "healthcare"] * 2 + ["nizza-sunset"]
-    assert found[1].text == shipped()["healthcare"]
-    assert {p.max_tokens for p in found} == {64}
+    prompts = PROMPTS.prompts(options(items=["nizza-sunset", "healthcare"], requests=5))
+    assert [p.item for p in prompts] == ["nizza-sunset", "healthcare"] * 2 + ["nizza-sunset"]
+    assert prompts[1].text == shipped()["healthcare"]
+    assert {p.max_tokens for p in prompts} == {64}
 
 
 def test_own_texts_go_before_shipped_ones() -> None:
     own = [{"id": "a", "text": "First."}, {"id": "b", "text": "Second."}]
-    found = PROMPTS.prompts(options(texts=own, requests=3, max_output_tokens=7))
-    assert [tuple(p) for p in found] == [
+    prompts = PROMPTS.prompts(options(texts=own, requests=3, max_output_tokens=7))
+    assert [tuple(p) for p in prompts] == [
         ("a", "First.", 7),
         ("b", "Second.", 7),
         ("a", "First.", 7),

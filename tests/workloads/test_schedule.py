@@ -22,12 +22,12 @@ def made(arrivals: ArrivalsSpec = CLOSED, **how: bool) -> tuple[ScheduledRequest
 
 
 def test_warm_ups_come_first_and_indices_run_through() -> None:
-    found = made()
-    assert [r.index for r in found] == [0, 1, 2, 3]
-    assert [r.stage for r in found] == ["warmup", "measured", "measured", "measured"]
-    assert [r.item for r in found] == ["warm", "a", "b", "c"]
-    assert [r.body["seed"] for r in found] == [0, 1, 2, 3]
-    assert {r.path for r in found} == {"/v1/x"}
+    schedule = made()
+    assert [r.index for r in schedule] == [0, 1, 2, 3]
+    assert [r.stage for r in schedule] == ["warmup", "measured", "measured", "measured"]
+    assert [r.item for r in schedule] == ["warm", "a", "b", "c"]
+    assert [r.body["seed"] for r in schedule] == [0, 1, 2, 3]
+    assert {r.path for r in schedule} == {"/v1/x"}
 
 
 def test_no_two_requests_begin_alike() -> None:
@@ -59,9 +59,9 @@ def test_a_closed_loop_has_no_times() -> None:
 def test_constant_arrivals_are_rounded_once_and_do_not_drift() -> None:
     prompts = [Prompt("a", "x", 1)] * 3000
     arrivals = ArrivalsSpec(kind="constant", rate=3.0)
-    found = tuple(
+    schedule = tuple(
         requests(WARMUPS, prompts, arrivals, request_of, equal_work=True, unique_prefix=True)
     )
-    assert found[0].at_ns is None  # the warm-up is a closed loop always
-    assert [r.at_ns for r in found[1:5]] == [0, 333_333_333, 666_666_667, 1_000_000_000]
-    assert found[-1].at_ns == round(2999e9 / 3)
+    assert schedule[0].at_ns is None  # the warm-up is a closed loop always
+    assert [r.at_ns for r in schedule[1:5]] == [0, 333_333_333, 666_666_667, 1_000_000_000]
+    assert schedule[-1].at_ns == round(2999e9 / 3)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.record.events import Clock
 
 ROOT = Path(os.environ.get("HWMON_ROOT", "/sys/class/hwmon"))

@@ -156,7 +156,7 @@ class _Process:
         self._dumps = [line.place for line in own if _DUMPS_FROM.search(line.words)]
 
     def ordinary_after(self, candidate: _Candidate) -> int:
-        """How many ordinary lines came after it; a dump of stacks is none, however it looks."""
+        """How many ordinary lines came after it; lines of a stack dump do not count."""
         dump = bisect_left(self._dumps, candidate.at.place)
         end = self._dumps[dump] if dump < len(self._dumps) else None
         plain = len(self._plain) if end is None else bisect_left(self._plain, end)
@@ -207,7 +207,7 @@ def _of_line(lines: Sequence[Line], line: Line) -> _Candidate | None:
         return _Candidate(line, line.place, (words,), _PASSED_ON)
     more = _more(lines, line)
     if line.level or _STRONG_WORDS.search(words) or more:
-        return _Candidate(line, line.place + len(more), _ordered(words, more), _STRONG)
+        return _Candidate(line, line.place + len(more), (*more, words), _STRONG)
     if known.remedy(words):
         return _Candidate(line, line.place, (words,), _STRONG)
     return _Candidate(line, line.place, (words,), _WEAK) if _WEAK_WORDS.search(words) else None
@@ -232,11 +232,6 @@ def _causes(lines: Sequence[str]) -> Iterator[str]:
         if not text or text.startswith("Stack backtrace"):
             return
         yield re.sub(r"^\d+: ", "", text)
-
-
-def _ordered(words: str, more: tuple[str, ...]) -> tuple[str, ...]:
-    """What was thrown before the words that announce it."""
-    return (*more, words)
 
 
 def _short(text: str) -> str:

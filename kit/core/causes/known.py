@@ -1,4 +1,4 @@
-"""What runtimes are known to die of: the words in their logs, and what to do about it."""
+"""Known causes of a runtime's death: the words in its log, and the remedy."""
 
 from __future__ import annotations
 

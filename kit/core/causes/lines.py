@@ -1,4 +1,4 @@
-"""Lines of a log without what loggers put before them: which process, what level, when."""
+"""Lines of a log without the logger's prefix: process, level and time."""
 
 from __future__ import annotations
 

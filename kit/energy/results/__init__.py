@@ -47,7 +47,7 @@ def compute(records: RunRecords, energy: Energy | None = None) -> Results:
     energy = energy or Energy(records.samples, records.plan.meters)
     numbers = sorted({p.launch for p in records.phases})
     launches = [doubts.of_wall(_launch(records, energy, index)) for index in numbers]
-    found = Results(
+    results = Results(
         schema=SCHEMA,
         formulas=FORMULAS,
         primary=records.spec.primary_metric,
@@ -59,9 +59,9 @@ def compute(records: RunRecords, energy: Energy | None = None) -> Results:
         doubts=doubts.of_run(records, energy),
         notices=notices(records, energy, launches),
     )
-    if found.primary not in found.all_metrics:
-        raise LookupError(f"there is no metric {found.primary!a}")
-    return rounded(found)
+    if results.primary not in results.all_metrics:
+        raise LookupError(f"there is no metric {results.primary!a}")
+    return rounded(results)
 
 
 def _launch(records: RunRecords, energy: Energy, index: int) -> Launch:

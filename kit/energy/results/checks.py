@@ -1,4 +1,4 @@
-"""What speaks for or against the energy: two views, steady state, what a sensor averages."""
+"""Checks of the energy: two views of a GPU, steady state, averaging time of a sensor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from kit.core.model import MeterDevice, Phase
 from kit.energy import Energy, scopes
 from kit.energy.reason import Reason
-from kit.energy.results.document import Averages, CrossCheck, Known, Place
+from kit.energy.results.document import Averages, CrossCheck, MeasuredOrNot, Place
 from kit.energy.results.windows import seconds
 from kit.energy.scopes.wall import register_agreement
 from kit.energy.steady import Rule, Steady, judge
@@ -41,8 +41,8 @@ def cross_check(records: RunRecords, energy: Energy, block: Phase | None) -> dic
         return register_agreement(device, energy.believed, t0, t1)
 
     outlets = (d for d in _devices(records, "wall") if "pdu_energy" in d.quantities)
-    found = {d.device: _ratio(d, block, of_gpu) for d in gpus(records)}
-    return found | {d.device: _ratio(d, block, of_outlet) for d in outlets}
+    ratios = {d.device: _ratio(d, block, of_gpu) for d in gpus(records)}
+    return ratios | {d.device: _ratio(d, block, of_outlet) for d in outlets}
 
 
 def _ratio(device: MeterDevice, block: Phase | None, views: Views) -> CrossCheck:
@@ -62,20 +62,20 @@ def averages(records: RunRecords, energy: Energy) -> dict[str, dict[str, Average
     """By GPU and power reading: the time that it averages over, as this run's own steps tell it."""
     return {
         device.device: {
-            quantity: _averaged(found)
-            for quantity, found in averaging(device, energy.believed).items()
+            quantity: _averaged(window)
+            for quantity, window in averaging(device, energy.believed).items()
         }
         for device in gpus(records)
     }
 
 
-def _averaged(found: Averaging) -> Averages:
-    status: Known = "unmeasured" if found.window_s is None else "measured"
-    return Averages(status=status, **vars(found))
+def _averaged(window: Averaging) -> Averages:
+    status: MeasuredOrNot = "unmeasured" if window.window_s is None else "measured"
+    return Averages(status=status, **vars(window))
 
 
 def rule_of(records: RunRecords) -> Rule:
-    """What the spec counts as steady, or the default."""
+    """The spec's rule for a steady state, or the default."""
     asked = records.spec.phases.steady
     if asked is None:
         return Rule()

@@ -1,4 +1,4 @@
-"""The records of ``results.json``: what is computed of a run, and what every reader of it is given.
+"""The records of ``results.json``: every number of a run.
 
 The contract with the outside is ``kit/schemas/results.json`` (`kit schema results`), and
 `kit.energy.results.form` writes and reads the document. Energies are joules, powers watts, times
@@ -19,7 +19,7 @@ from kit.energy.steady import Steady
 from kit.energy.value import EnergyValue
 
 Status = Literal["measured", "estimated", "unmeasured"]
-Known = Literal["measured", "unmeasured"]
+MeasuredOrNot = Literal["measured", "unmeasured"]
 Place = Literal["before", "within"]
 
 
@@ -90,7 +90,7 @@ class Outputs(Part, frozen=True, kw_only=True):
     ``agree`` is None exactly when ``status`` is ``unmeasured``; then ``reason`` says why.
     """
 
-    status: Known
+    status: MeasuredOrNot
     unit: str
     launches: tuple[str | None, ...]
     agree: bool | None = None
@@ -114,7 +114,7 @@ class Split(Part, frozen=True, kw_only=True):
     ``status`` is ``unmeasured``; then ``reason`` says why.
     """
 
-    status: Known
+    status: MeasuredOrNot
     reason: Reason | None = None
     prefill_j_per_token: Fitted | None = None
     decode_j_per_token: Fitted | None = None
@@ -133,7 +133,7 @@ class Averages(Part, frozen=True, kw_only=True):
     two renewals. Where ``window_s`` is None, ``reason`` says why.
     """
 
-    status: Known
+    status: MeasuredOrNot
     period_s: float | None = None
     window_s: float | None = None
     u_window_s: float | None = None
@@ -208,7 +208,7 @@ class Phase(Part, frozen=True, kw_only=True):
 class CrossCheck(Part, frozen=True, kw_only=True):
     """Energy of the measured block by power readings over that by the counter, or why not."""
 
-    status: Known
+    status: MeasuredOrNot
     ratio: float | None = None
     reason: Reason | None = None
 
@@ -293,12 +293,12 @@ class Launch(Part, frozen=True, kw_only=True):
         Raises:
             UsageError: the launch has no such phase, or ``part`` must say which of two.
         """
-        found = [p for p in self.phases if p.name == name and part in (None, p.part)]
-        if len(found) == 1:
-            return found[0]
+        phases = [p for p in self.phases if p.name == name and part in (None, p.part)]
+        if len(phases) == 1:
+            return phases[0]
         those = ", ".join(f"{p.name} {p.part or ''}".strip() for p in self.phases) or "none"
-        said = "is not one phase" if found else "is no phase"
-        raise UsageError(f"{name!a} {said} of launch {self.index}", f"name one of: {those}")
+        problem = "is not one phase" if phases else "is no phase"
+        raise UsageError(f"{name!a} {problem} of launch {self.index}", f"name one of: {those}")
 
 
 def find(phases: tuple[Phase, ...], name: str, part: str | None) -> Phase | None:

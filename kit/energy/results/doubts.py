@@ -1,10 +1,10 @@
-"""Readings that are not believed, for a reader and for whoever judges the run."""
+"""The doubts about a run's readings, as results.json lists them."""
 
 from __future__ import annotations
 
 import msgspec
 
-from kit.energy import Doubt as Found
+from kit.energy import Doubt as EnergyDoubt
 from kit.energy import Energy
 from kit.energy.reason import Reason
 from kit.energy.results.document import Doubt, Launch
@@ -20,10 +20,10 @@ _SURE_CHECK = 0.05
 
 def of_run(records: RunRecords, energy: Energy) -> tuple[Doubt, ...]:
     """Every doubt of the run, with the launches whose phases it is about."""
-    return tuple(_told(d, records) for d in energy.doubts())
+    return tuple(_doubt(d, records) for d in energy.doubts())
 
 
-def _told(doubt: Found, records: RunRecords) -> Doubt:
+def _doubt(doubt: EnergyDoubt, records: RunRecords) -> Doubt:
     outer = {name for name, _ in BLOCKS}
     touched = {p.launch for p in records.phases if p.name in outer and doubt.touches(p.t0, p.t1)}
     return Doubt(

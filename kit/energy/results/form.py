@@ -34,10 +34,10 @@ _UNMEASURED = frozenset({"status", "reason"})
 
 def to_document(results: Results) -> dict[str, Any]:
     """The document as JSON has it."""
-    found: dict[str, Any] = _plain(results)
-    found["metrics"] = {"outputs": found.pop("outputs"), **found["metrics"]}
-    found["primary"] = {"metric": results.primary, **found["metrics"][results.primary]}
-    return found
+    document: dict[str, Any] = _plain(results)
+    document["metrics"] = {"outputs": document.pop("outputs"), **document["metrics"]}
+    document["primary"] = {"metric": results.primary, **document["metrics"][results.primary]}
+    return document
 
 
 def from_document(document: Mapping[str, Any]) -> Results:
@@ -46,11 +46,11 @@ def from_document(document: Mapping[str, Any]) -> Results:
     Raises:
         AttributeError, LookupError, TypeError, ValueError: `MALFORMED`.
     """
-    found = readable(document)
-    metrics = dict(found["metrics"])
-    launches = [_with_scopes(launch) for launch in found["launches"]]
-    told = {"primary": found["primary"]["metric"], "launches": launches, "metrics": metrics}
-    return part({**found, **told, "outputs": metrics.pop("outputs")}, Results)
+    newest = readable(document)
+    metrics = dict(newest["metrics"])
+    launches = [_with_scopes(launch) for launch in newest["launches"]]
+    fields = {"primary": newest["primary"]["metric"], "launches": launches, "metrics": metrics}
+    return part({**newest, **fields, "outputs": metrics.pop("outputs")}, Results)
 
 
 def part(value: object, form: type[T]) -> T:
@@ -64,8 +64,8 @@ def part(value: object, form: type[T]) -> T:
 
 def rounded(value: T) -> T:
     """A record with every float in it to 12 significant digits, as the document stores them."""
-    found: T = _rounded(value)
-    return found
+    copy: T = _rounded(value)
+    return copy
 
 
 def _rounded(value: Any) -> Any:
@@ -99,12 +99,12 @@ def _plain(value: Any) -> Any:
 
 
 def _fields(value: msgspec.Struct) -> dict[str, Any]:
-    found = {}
+    fields = {}
     for name, key, is_required in _named(type(value)):
         item = getattr(value, name)
         if is_required or item not in (None, "", ()):
-            found[key] = _plain(item)
-    return found
+            fields[key] = _plain(item)
+    return fields
 
 
 def _named(record: type[msgspec.Struct]) -> Iterator[tuple[str, str, bool]]:
@@ -122,11 +122,11 @@ def _named(record: type[msgspec.Struct]) -> Iterator[tuple[str, str, bool]]:
 
 def _energy(value: EnergyValue) -> dict[str, Any]:
     if value.joules is None:
-        kept = _UNMEASURED
+        fields = _UNMEASURED
     else:
         left = UNWRITTEN | {"reason", *(() if value.doubts else ("doubts",))}
-        kept = frozenset(value.__struct_fields__) - left
-    return {name: _plain(getattr(value, name)) for name in kept}
+        fields = frozenset(value.__struct_fields__) - left
+    return {name: _plain(getattr(value, name)) for name in fields}
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -134,13 +134,13 @@ def _energy(value: EnergyValue) -> dict[str, Any]:
 
 def _with_scopes(launch: dict[str, Any]) -> dict[str, Any]:
     """A launch whose energies have their scope, and only what kit knows of them."""
-    known = {*EnergyValue.__struct_fields__} - UNWRITTEN
+    names = {*EnergyValue.__struct_fields__} - UNWRITTEN
     phases = [
         phase
         | {
             "energy": {
-                scope: {k: v for k, v in told.items() if k in known} | {"scope": scope}
-                for scope, told in phase["energy"].items()
+                scope: {k: v for k, v in energy.items() if k in names} | {"scope": scope}
+                for scope, energy in phase["energy"].items()
             }
         }
         for phase in launch["phases"]
@@ -156,7 +156,7 @@ def _decoded(kind: type, value: Any) -> Any:
         return Reason("said", said=value)
     if not isinstance(value, dict) or not isinstance(value.get(CODE), str):
         raise ValueError("a reason has no code")
-    found = kind.of(value)
-    if isinstance(found, NoticeRecord) and not all(isinstance(n, int) for n in found.launches):
+    reason = kind.of(value)
+    if isinstance(reason, NoticeRecord) and not all(isinstance(n, int) for n in reason.launches):
         raise ValueError("a notice's launches are no numbers")
-    return found
+    return reason

@@ -40,23 +40,23 @@ class _Share(NamedTuple):
 
 def metrics(launches: Sequence[Launch]) -> dict[str, Metric]:
     """Every number, with its launch values and their summary."""
-    found = {}
+    result = {}
     for scope, facts in SCOPES.items():
         status: Status = "estimated" if facts.status == "estimated" else "measured"
         for per in _WORK:
-            each = [_energy_per(launch, scope, per) for launch in launches]
-            values = [e.joules if isinstance(e, _Share) else e for e in each]
+            shares = [_energy_per(launch, scope, per) for launch in launches]
+            values = [e.joules if isinstance(e, _Share) else e for e in shares]
             metric = _metric(values, "J", status)
             if metric.value is not None:
-                known = [e for e in each if isinstance(e, _Share)]
-                metric = _with_sensor(metric, known, _doubts(launches, scope))
-            found[f"{scope}_energy_per_{per}"] = metric
+                measured_shares = [e for e in shares if isinstance(e, _Share)]
+                metric = _with_sensor(metric, measured_shares, _doubts(launches, scope))
+            result[f"{scope}_energy_per_{per}"] = metric
     for name in LATENCIES:
         of = [getattr(launch.latency.sent, name) for launch in launches]
-        found[f"{name}_p50"] = _metric([_median_or_reason(p) for p in of], "s", "measured")
+        result[f"{name}_p50"] = _metric([_median_or_reason(p) for p in of], "s", "measured")
     rates = [_rate_or_reason(launch.throughput) for launch in launches]
-    found["output_throughput"] = _metric(rates, "tokens/s", "measured")
-    return found
+    result["output_throughput"] = _metric(rates, "tokens/s", "measured")
+    return result
 
 
 def outputs(launches: Sequence[Launch]) -> Outputs:
@@ -98,7 +98,7 @@ def _doubts(launches: Sequence[Launch], scope: str) -> tuple[Reason, ...]:
     return tuple(dict.fromkeys(why for b in blocks if b for why in b.energy[scope].doubts))
 
 
-def _with_sensor(metric: Metric, each: list[_Share], doubts: tuple[Reason, ...]) -> Metric:
+def _with_sensor(metric: Metric, shares: list[_Share], doubts: tuple[Reason, ...]) -> Metric:
     """The mean with its uncertainty from each launch's own: reading noise averages out, the
     sensor's error does not.
 
@@ -107,17 +107,17 @@ def _with_sensor(metric: Metric, each: list[_Share], doubts: tuple[Reason, ...])
     """
     return msgspec.structs.replace(
         metric,
-        u_reading=hypot(e.u_reading for e in each) / len(each),
-        u_sensor=math.fsum(e.u_sensor for e in each) / len(each),
+        u_reading=hypot(e.u_reading for e in shares) / len(shares),
+        u_sensor=math.fsum(e.u_sensor for e in shares) / len(shares),
         doubts=doubts,
     )
 
 
 def _metric(values: list[float | Reason], unit: str, status: Status) -> Metric:
     per_launch = tuple(v if isinstance(v, float) else None for v in values)
-    known = [v for v in per_launch if v is not None]
-    summed = stats.summary(known)
-    if summed is None or len(known) < len(values):
+    numbers = [v for v in per_launch if v is not None]
+    summed = stats.summary(numbers)
+    if summed is None or len(numbers) < len(values):
         reasons = [v for v in values if isinstance(v, Reason)] or [Reason("no_launch")]
         return Metric(status="unmeasured", unit=unit, reason=reasons[0], launches=per_launch)
     return Metric(

@@ -56,9 +56,9 @@ def _above(measured: Phase | None, blocks: list[Phase | None], scope: str) -> Ne
     for block in there:
         if block.energy[scope].joules is None:
             return _unmeasured(Reason("of_baseline", reason=block.energy[scope].reason))
-    told = [why for b in (measured, *there) for why in b.energy[scope].doubts]
-    found = _difference(measured, [_baseline(b, scope) for b in there], scope)
-    return msgspec.structs.replace(found, doubts=tuple(dict.fromkeys(told)))
+    doubts = [why for b in (measured, *there) for why in b.energy[scope].doubts]
+    difference = _difference(measured, [_baseline(b, scope) for b in there], scope)
+    return msgspec.structs.replace(difference, doubts=tuple(dict.fromkeys(doubts)))
 
 
 def _unmeasured(reason: Reason | None) -> NetEnergy:

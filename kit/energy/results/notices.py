@@ -33,10 +33,10 @@ Note = Callable[[Reason], None]
 def notices(
     records: RunRecords, energy: Energy, launches: list[Launch]
 ) -> tuple[NoticeRecord, ...]:
-    """Every notice of a run; one that several launches share is told once, with their numbers."""
-    found = [Reason("SAMPLER_GAP", said=gap) for gap in records.samples.gaps]
-    found += _doubts(energy.doubts())
-    found += _caps(records)
+    """Every notice of a run; one that several launches share is listed once, with their numbers."""
+    reasons = [Reason("SAMPLER_GAP", said=gap) for gap in records.samples.gaps]
+    reasons += _doubts(energy.doubts())
+    reasons += _caps(records)
     shared: dict[Reason, list[int]] = {}
     for launch in launches:
 
@@ -49,20 +49,22 @@ def notices(
         for notice in _foreign(records, launch.index):
             note(notice)
     lost = [Reason("SAMPLER_LOST", said=str(e.data.get("message"))) for e in records.losses]
-    told = [NoticeRecord(n.code, **n.values, launches=numbers) for n, numbers in shared.items()]
-    before, after = ([NoticeRecord(n.code, **n.values) for n in of] for of in (found, lost))
-    return (*before, *told, *after)
+    of_launches = [
+        NoticeRecord(n.code, **n.values, launches=numbers) for n, numbers in shared.items()
+    ]
+    before, after = ([NoticeRecord(n.code, **n.values) for n in of] for of in (reasons, lost))
+    return (*before, *of_launches, *after)
 
 
 def _doubts(doubts: Sequence[Doubt]) -> Iterator[Reason]:
     """Readings that are not believed, each kind of them once for each device."""
     for doubt in (d for d in doubts if d.settled):
         yield Reason("COVERAGE", reason=doubt.told())
-    told = [doubt.told() for doubt in doubts if not doubt.settled]
-    for reason in told[:_MOST_DOUBTS]:
+    shown = [doubt.told() for doubt in doubts if not doubt.settled]
+    for reason in shown[:_MOST_DOUBTS]:
         yield Reason("READINGS_DOUBTED", reason=reason)
-    if len(told) > _MOST_DOUBTS:
-        more = Reason("more_doubts", doubts=len(told) - _MOST_DOUBTS)
+    if len(shown) > _MOST_DOUBTS:
+        more = Reason("more_doubts", doubts=len(shown) - _MOST_DOUBTS)
         yield Reason("READINGS_DOUBTED", reason=more)
 
 
@@ -75,8 +77,8 @@ def _caps(records: RunRecords) -> Iterator[Reason]:
         watts = np.round(series.raw * QUANTITIES[quantity].scale)
         values, times = np.unique(watts, return_counts=True)
         # A value that was read once is a glitch, or will be read again.
-        kept = np.isin(watts, values[times > 1]) & (watts >= low) & (watts <= high)
-        t, watts = series.t[kept], watts[kept]
+        is_cap = np.isin(watts, values[times > 1]) & (watts >= low) & (watts <= high)
+        t, watts = series.t[is_cap], watts[is_cap]
         changed = np.flatnonzero(np.diff(watts))
         if len(changed) == 1:
             before, after = watts[changed[0]], watts[changed[0] + 1]
@@ -118,14 +120,14 @@ def _of_work(records: RunRecords, launch: Launch, note: Note) -> None:
 
 def _driver_faults(driver: dict[str, Any], launch: Launch) -> list[Reason]:
     """The load driver must not be what limits the run."""
-    found = []
+    faults = []
     if driver.get("cpu_share", 0) > _MAX_CPU_SHARE:
-        found.append(Reason("driver_busy", cpu_share=driver["cpu_share"]))
+        faults.append(Reason("driver_busy", cpu_share=driver["cpu_share"]))
     limit = max(_MAX_LAG_S, 0.01 * (launch.latency.sent.ttft.p50 or 0.0))
     lag = (driver.get("lag_p99_ns") or 0) * NS
     if lag > limit:
-        found.append(Reason("driver_late", late_s=lag, limit_s=limit))
-    return found
+        faults.append(Reason("driver_late", late_s=lag, limit_s=limit))
+    return faults
 
 
 # --- energy ---------------------------------------------------------------------------------
@@ -198,12 +200,12 @@ def _foreign(records: RunRecords, index: int) -> Iterator[Reason]:
     own = [p for p in records.phases if p.launch == index]
     spans = [Span(p.t0, p.t1, 0 if p.name == "idle" else 1) for p in own if p.name not in INSIDE]
     for device in gpus(records):
-        found = foreign_processes(records.samples, device, spans)
-        if isinstance(found, Foreign) and found.most:
+        processes = foreign_processes(records.samples, device, spans)
+        if isinstance(processes, Foreign) and processes.most:
             yield Reason(
                 "FOREIGN_PROCESSES",
                 device=device.device,
-                programs=found.most,
-                readings=found.readings,
-                of=found.of,
+                programs=processes.most,
+                readings=processes.readings,
+                of=processes.of,
             )

@@ -1,4 +1,4 @@
-"""What the requests of one launch tell: counts, latency, throughput, the texts' hash."""
+"""Numbers from the requests of one launch: counts, latency, throughput, the texts' hash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from kit.core import stats
-from kit.core.model import Phase, Request, Response
+from kit.core.model import Phase, Request
 from kit.core.units import NS
 from kit.energy.reason import Reason
 from kit.energy.results.document import (
@@ -41,10 +41,10 @@ def counts(asked: Sequence[Request], good: Sequence[Request]) -> RequestCounts:
     )
 
 
-def _token_sum(each: Sequence[int | None]) -> int | None:
+def _token_sum(counts: Sequence[int | None]) -> int | None:
     """Tokens of all; None where one was not counted, because a partial sum would mislead."""
-    known = [c for c in each if c is not None]
-    return sum(known) if known and len(known) == len(each) else None
+    reported = [c for c in counts if c is not None]
+    return sum(reported) if reported and len(reported) == len(counts) else None
 
 
 def latency(records: RunRecords, index: int, good: Sequence[Request]) -> Latency:
@@ -64,8 +64,8 @@ def latency(records: RunRecords, index: int, good: Sequence[Request]) -> Latency
 
 def _latencies(good: Sequence[Request], since: str) -> Latencies:
     values = {name: [_one_latency(name, r, since) for r in good] for name in LATENCIES}
-    known = {name: [v for v in of if v is not None] for name, of in values.items()}
-    return Latencies(**{n: _percentiles(known[n], _why_untimed(n, good)) for n in LATENCIES})
+    times = {name: [v for v in of if v is not None] for name, of in values.items()}
+    return Latencies(**{n: _percentiles(times[n], _why_untimed(n, good)) for n in LATENCIES})
 
 
 def _why_untimed(name: str, good: Sequence[Request]) -> Reason:
@@ -97,14 +97,14 @@ def _one_latency(name: str, r: Request, since: str) -> float | None:
 def _percentiles(values: Sequence[float], none: Reason) -> Percentiles:
     """Percentiles in seconds; one that too few requests support is absent, with the number, or
     with the reason ``none`` where there is no value at all."""
-    found, absent = dict[str, float](), dict[str, Reason]()
+    percentiles, absent = dict[str, float](), dict[str, Reason]()
     for p, needed in stats.PERCENTILE_NEEDS.items():
         value = stats.percentile(values, p) if values else None
         if value is None:
             absent[f"p{p}"] = Reason("needs_requests", requests=needed) if values else none
         else:
-            found[f"p{p}"] = value
-    return Percentiles(n=len(values), unit="s", absent=absent or None, **found)
+            percentiles[f"p{p}"] = value
+    return Percentiles(n=len(values), unit="s", absent=absent or None, **percentiles)
 
 
 def throughput(block: Phase | None, good: Sequence[Request]) -> Throughput:
@@ -129,13 +129,11 @@ def outputs(records: RunRecords, index: int) -> str | None:
 
     None where a request has no answer: an incomplete set of answers cannot be compared.
     """
-    texts = {r.index: r.text_sha256 for r in records.responses.get(index, ()) if _is_measured(r)}
+    texts = {
+        r.index: r.text_sha256 for r in records.responses.get(index, ()) if r.stage == "measured"
+    }
     asked = measured(records, index)
     if not asked or any(r.status != "ok" or r.index not in texts for r in asked):
         return None
     lines = (f"{i}:{texts[i]}\n" for i in sorted(texts))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _is_measured(response: Response) -> bool:
-    return response.stage == "measured"

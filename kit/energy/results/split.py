@@ -35,11 +35,11 @@ def _scope(records: RunRecords, energy: Energy, launches: list[Launch], scope: s
         return _unmeasured(Reason("overlapping"))
     work: list[list[Work]] = []
     for launch in launches:
-        found = [_work(energy, r, scope) for r in measured(records, launch.index)]
-        missing = next((w for w in found if isinstance(w, Reason)), None)
+        of_requests = [_work(energy, r, scope) for r in measured(records, launch.index)]
+        missing = next((w for w in of_requests if isinstance(w, Reason)), None)
         if missing:
             return _unmeasured(missing)
-        work.append([w for w in found if isinstance(w, Work)])
+        work.append([w for w in of_requests if isinstance(w, Work)])
     baseline = _baseline(launches, scope)
     if baseline is None:
         return _unmeasured(Reason("baseline_unmeasured"))

@@ -26,12 +26,12 @@ _MOST_SAID = 2
 def of_launch(records: RunRecords, energy: Energy, index: int) -> tuple[Phase, ...]:
     """Every block of a launch, then all pieces of prefill, of decode and of mixed together."""
     own = [p for p in records.phases if p.launch == index]
-    found = [_phase(records, energy, [block]) for block in own if block.name not in INSIDE]
+    phases = [_phase(records, energy, [block]) for block in own if block.name not in INSIDE]
     for name in INSIDE:
         pieces = [p for p in own if p.name == name]
         if pieces:
-            found.append(_phase(records, energy, pieces))
-    return tuple(found)
+            phases.append(_phase(records, energy, pieces))
+    return tuple(phases)
 
 
 def seconds(t0: int, t1: int) -> float:
@@ -73,16 +73,16 @@ def _explained(energy: EnergyValue, records: RunRecords) -> EnergyValue:
     if energy.joules is not None or energy.reason is None:
         return energy
     names = {m.label for m in records.plan.meters if scopes.of_meter(m) == energy.scope}
-    said = dict.fromkeys(
+    messages = dict.fromkeys(
         str(event.data.get("message"))
         for event in records.losses
         if event.data.get("meter") in names
     )
-    known = "\n".join(_quoted(energy.reason))
-    told = [word for word in said if word not in known][:_MOST_SAID]
-    if not told:
+    quoted = "\n".join(_quoted(energy.reason))
+    words = [word for word in messages if word not in quoted][:_MOST_SAID]
+    if not words:
         return energy
-    reason = Reason("with_sampler", reason=energy.reason, said=told)
+    reason = Reason("with_sampler", reason=energy.reason, said=words)
     return msgspec.structs.replace(energy, reason=reason)
 
 
@@ -91,8 +91,8 @@ def _quoted(value: Any) -> Iterator[str]:
     if isinstance(value, Reason):
         yield from _quoted(list(value.values.values()))
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _quoted(each)
+        for item in value:
+            yield from _quoted(item)
     elif isinstance(value, str):
         yield value
 

@@ -8,7 +8,7 @@ from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import QUANTITIES
 from kit.energy.reason import Reason
 from kit.energy.scopes import codecarbon, cpu, estimate, gpu, wall
-from kit.energy.scopes.base import Scope
+from kit.energy.scopes.contract import Scope
 
 __all__ = (
     "COMPARATORS",
@@ -40,14 +40,14 @@ def of_meter(meter: MeterPlan) -> str:
 
 def of_quantity(quantity: str) -> Scope | None:
     """The scope that a quantity feeds; None for context such as temperature."""
-    known = QUANTITIES.get(quantity)
-    return _ALL.get(known.scope) if known else None
+    facts = QUANTITIES.get(quantity)
+    return _ALL.get(facts.scope) if facts else None
 
 
 def of_device(device: MeterDevice) -> Scope | None:
     """The scope that a device's readings feed."""
-    found = (scope for name in device.quantities if (scope := of_quantity(name)))
-    return next(found, None)
+    scopes = (scope for name in device.quantities if (scope := of_quantity(name)))
+    return next(scopes, None)
 
 
 def is_summed(scope: str, device: MeterDevice) -> bool:

@@ -1,4 +1,4 @@
-"""Another tool's own account of energy, cut into kit's windows so that it stands beside kit's.
+"""CodeCarbon's own energy, cut into kit's windows so that the two can be compared.
 
 Nothing of it is kit's measurement: no sensor error is known, so that none is given, and the word
 *measured* is only what the tool says of itself. What kit can tell is how well the readings can be
@@ -19,7 +19,7 @@ from kit.core.units import scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import Curve, Hole, Sensor, gaps
 from kit.energy.reason import Reason
-from kit.energy.scopes.base import Name, Scope, Ways
+from kit.energy.scopes.contract import Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.energy.value import EnergyValue
 from kit.record.samples import Samples
@@ -29,7 +29,7 @@ _HOLE_PERIODS = 5
 
 
 def curve(device: MeterDevice, samples: Samples) -> Curve | None:
-    """Differences of the total that CodeCarbon tells."""
+    """Differences of the total that CodeCarbon reports."""
     facts, series = device.quantities.get(QUANTITY), samples.get(device.device, QUANTITY)
     if facts is None or series is None or len(series.t) < 2:
         return None
@@ -58,18 +58,18 @@ def stated(value: EnergyValue, devices: Sequence[MeterDevice]) -> EnergyValue:
     if value.joules is None:
         return value
     all_measured = all(device.facts(QUANTITY).source == "measured" for device in devices)
-    said = "; ".join(sorted(device.description for device in devices))
+    descriptions = "; ".join(sorted(device.description for device in devices))
     return msgspec.structs.replace(
         value,
         status="measured" if all_measured else "estimated",
         u_sensor=None,
-        method=f"{said}; uncertainty not stated",
+        method=f"{descriptions}; uncertainty not stated",
     )
 
 
 def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
-    found = curve(device, sifted.samples)
-    return Ways((explained(found, sifted.dropped(device.device, QUANTITY)),) if found else (), ())
+    total = curve(device, sifted.samples)
+    return Ways((explained(total, sifted.dropped(device.device, QUANTITY)),) if total else (), ())
 
 
 def _sensor(_facts: QuantityFacts) -> Sensor:

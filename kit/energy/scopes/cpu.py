@@ -1,4 +1,4 @@
-"""CPU packages: RAPL's energy counters, and whatever counts microjoules alike."""
+"""CPU packages: RAPL's energy counters, and others that count microjoules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kit.energy.curve import (
     sharpened,
 )
 from kit.energy.reason import Reason
-from kit.energy.scopes.base import Growth, Name, Scope, Ways
+from kit.energy.scopes.contract import Growth, Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.record.samples import Samples, readings
 
@@ -74,8 +74,8 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
 
 
 def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
-    found = curve(device, sifted.samples)
-    return Ways((explained(found, sifted.dropped(device.device, QUANTITY)),) if found else (), ())
+    energy = curve(device, sifted.samples)
+    return Ways((explained(energy, sifted.dropped(device.device, QUANTITY)),) if energy else (), ())
 
 
 def _poll_s(facts: QuantityFacts) -> float:

@@ -10,7 +10,7 @@ from kit.core.model import MeterDevice
 from kit.core.units import NS, scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import Curve, Sensor, gaps
-from kit.energy.scopes.base import Growth, Name, Scope, Ways
+from kit.energy.scopes.contract import Growth, Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.record.samples import Samples, readings
 
@@ -49,8 +49,8 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
 
 
 def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
-    found = curve(device, sifted.samples)
-    return Ways((explained(found, sifted.dropped(device.device, QUANTITY)),) if found else (), ())
+    energy = curve(device, sifted.samples)
+    return Ways((explained(energy, sifted.dropped(device.device, QUANTITY)),) if energy else (), ())
 
 
 def _period_s(facts: QuantityFacts) -> float:

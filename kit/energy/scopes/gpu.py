@@ -24,7 +24,7 @@ from kit.core.units import scale_of
 from kit.energy.believable import Sifted
 from kit.energy.curve import SQRT3, Sensor
 from kit.energy.gpu import temperatures
-from kit.energy.scopes.base import Growth, Name, Scope, Ways
+from kit.energy.scopes.contract import Growth, Name, Scope, Ways
 from kit.energy.ways import ways
 
 GAIN, OFFSET_W, DELAY_S = 0.05, 5.0, 0.015
@@ -46,11 +46,11 @@ def sensor(facts: QuantityFacts, degc: tuple[float, float] | None = None) -> Sen
     """
     gain, offset = known(facts.gain, GAIN), known(facts.offset, OFFSET_W)
     delay = known(facts.delay_s, DELAY_S)
-    found = Sensor(gain=gain / SQRT3, offset_w=offset / SQRT3, delay_s=delay / SQRT3)
+    errors = Sensor(gain=gain / SQRT3, offset_w=offset / SQRT3, delay_s=delay / SQRT3)
     if facts.valid_w is None:
-        return found
+        return errors
     met = facts.valid_w if _within(degc, facts.valid_degc) else (math.inf, -math.inf)
-    return replace(found, valid_w=met, outside=_PRIOR)
+    return replace(errors, valid_w=met, outside=_PRIOR)
 
 
 def _within(degc: tuple[float, float] | None, valid: Sequence[float] | None) -> bool:
@@ -62,8 +62,8 @@ def _within(degc: tuple[float, float] | None, valid: Sequence[float] | None) -> 
 
 def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
     degc = temperatures(device, sifted.samples)
-    found, doubts = ways(device, sifted, lambda facts: sensor(facts, degc))
-    return Ways(found, doubts)
+    curves, doubts = ways(device, sifted, lambda facts: sensor(facts, degc))
+    return Ways(curves, doubts)
 
 
 def _corrected(facts: QuantityFacts, joules: float, seconds: float) -> float:

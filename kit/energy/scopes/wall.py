@@ -1,4 +1,4 @@
-"""Wall outlets: what a PDU, a smart plug or a machine's own supply says of its power.
+"""Wall outlets: power from a PDU, a smart plug or a machine's own supply.
 
 A change of load shows up to an update period late, so that windows under ten of these are
 unmeasured, and so is each that touches a stretch without answers. An energy register is too coarse
@@ -29,7 +29,7 @@ from kit.energy.curve import (
 )
 from kit.energy.doubts import Doubt
 from kit.energy.reason import Reason
-from kit.energy.scopes.base import Growth, Name, Scope, Ways
+from kit.energy.scopes.contract import Growth, Name, Scope, Ways
 from kit.energy.trust import explained
 from kit.record.samples import Ints, Samples, Series, readings
 
@@ -79,7 +79,7 @@ def curve(device: MeterDevice, samples: Samples) -> Curve | None:
         joules=held(t, watts, backwards=False),
         method="power",
         step_s=period_s,
-        doubt=_doubt(watts, answers.apart_s, period_s, poll_s),
+        variance_j2=_variance_j2(watts, answers.apart_s, period_s, poll_s),
         lag_s=known(facts.lag_u_s, _UNKNOWN_LAG_PERIODS * period_s / SQRT3),
         sensor=sensor(facts),
         resolution_w=known(facts.resolution, scale) / SQRT12,
@@ -149,12 +149,12 @@ def _changes(t: Floats, poll_s: float) -> Floats:
     On the mean that is half-way. Half a poll is part of every PDU's lag, calibrated or not: the
     rest is taken back here.
     """
-    found = t.copy()
-    found[1:-1] -= np.maximum(np.diff(t)[:-1] - poll_s / NS, 0.0) / 2
-    return found
+    u_t = t.copy()
+    u_t[1:-1] -= np.maximum(np.diff(t)[:-1] - poll_s / NS, 0.0) / 2
+    return u_t
 
 
-def _doubt(watts: Floats, apart_s: Floats, period_s: float, poll_s: float) -> Floats:
+def _variance_j2(watts: Floats, apart_s: Floats, period_s: float, poll_s: float) -> Floats:
     """Variance of the energy up to each change, J²: it lies anywhere in an update period.
 
     Where the answers are further apart than polls are, so much longer is the time it may lie in.
@@ -183,11 +183,11 @@ def _unread(facts: QuantityFacts) -> Reason:
 
 
 def _ways(device: MeterDevice, sifted: Sifted) -> Ways:
-    found = curve(device, sifted.samples)
-    if found is None:
+    energy = curve(device, sifted.samples)
+    if energy is None:
         return Ways((), ())
-    found = explained(found, sifted.dropped(device.device, POWER))
-    return Ways((found,), _against_register(device, sifted.samples))
+    energy = explained(energy, sifted.dropped(device.device, POWER))
+    return Ways((energy,), _against_register(device, sifted.samples))
 
 
 def _poll_s(facts: QuantityFacts) -> float:

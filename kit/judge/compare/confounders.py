@@ -87,9 +87,9 @@ def _facts(judged: Comparison) -> Iterator[Ranked]:
 
 
 def _specs(asked: Iterable[Difference]) -> Iterator[Ranked]:
-    for each in asked:
-        path, there, here = each
-        yield Ranked((2 if is_work(each) else 4, 0), f"spec: {path}", there, here)
+    for difference in asked:
+        path, there, here = difference
+        yield Ranked((2 if is_work(difference) else 4, 0), f"spec: {path}", there, here)
 
 
 def _weight(path: str, *, implied: bool) -> Weight:
@@ -104,10 +104,10 @@ def _weight(path: str, *, implied: bool) -> Weight:
     return (1, moves[0]) if moves and not (implied and moves[0] > 1) else (3, 0)
 
 
-def _alike(found: Iterable[Difference]) -> list[Difference]:
+def _alike(differences: Iterable[Difference]) -> list[Difference]:
     """One difference for several GPUs that share it: ``gpus.*.name``."""
     groups: dict[Difference, list[Difference]] = {}
-    for path, there, here in found:
+    for path, there, here in differences:
         key = (re.sub(r"^gpus\.gpu\d+\.", "gpus.*.", path), there, here)
         groups.setdefault(key, []).append((path, there, here))
     return [key if len(facts) > 1 else facts[0] for key, facts in groups.items()]

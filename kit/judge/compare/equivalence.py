@@ -168,7 +168,7 @@ def _axis(
     a, b = theirs.values, ours.values
     if min(*a, *b) <= 0:
         return Axis(metric=metric, verdict="NOT-COMPARABLE", reason="a launch is not positive")
-    found = stats.ratio(a, b, u_gain)
+    ratio = stats.ratio(a, b, u_gain)
     estimated = "estimated" in (theirs.status, ours.status)
     margin, needed = None, None
     if ground.fault:
@@ -181,13 +181,13 @@ def _axis(
         verdict, reason = "INCONCLUSIVE", why
     else:
         margin = ground.margin(metric)
-        verdict, reason, needed = _tost(found, margin, a, b, u_gain)
+        verdict, reason, needed = _tost(ratio, margin, a, b, u_gain)
     return Axis(
         metric=metric,
         verdict=verdict,
         reason=reason,
-        ratio=found.ratio,
-        ci90=found.ci90,
+        ratio=ratio.ratio,
+        ci90=ratio.ci90,
         margin=margin,
         estimated=estimated,
         u_gain=u_gain or None,
@@ -198,9 +198,9 @@ def _axis(
 def _doubted(theirs: Metric, ours: Metric) -> str:
     """The side with rejected readings; empty without one."""
     for side, metric in (("original", theirs), ("replay", ours)):
-        if told := metric.doubts:
-            more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
-            return f"readings of the {side} are in doubt: {sentence(told[0])}{more}"
+        if doubts := metric.doubts:
+            more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
+            return f"readings of the {side} are in doubt: {sentence(doubts[0])}{more}"
     return ""
 
 
@@ -210,22 +210,22 @@ def _silent(metric: str, theirs: Metric, ours: Metric | None, ground: _Ground) -
         return Axis(metric=metric, verdict=ground.fault[0], reason=ground.fault[1])
     lacks = theirs.status == "unmeasured"
     side, lacking = ("original", theirs) if lacks else ("replay", ours)
-    said = sentence((lacking and lacking.reason) or "not reported")
-    return Axis(metric=metric, verdict="NOT-COMPARABLE", reason=f"{side} unmeasured: {said}")
+    reason = sentence((lacking and lacking.reason) or "not reported")
+    return Axis(metric=metric, verdict="NOT-COMPARABLE", reason=f"{side} unmeasured: {reason}")
 
 
 def _tost(
-    found: stats.Ratio, margin: float, a: Sequence[float], b: Sequence[float], u_gain: float
+    ratio: stats.Ratio, margin: float, a: Sequence[float], b: Sequence[float], u_gain: float
 ) -> tuple[Equivalence, str, int | None]:
     low, high = 1 / (1 + margin), 1 + margin
-    if found.ci90 is None:
-        inside = low < found.ratio < high
+    if ratio.ci90 is None:
+        inside = low < ratio.ratio < high
         word = "consistent with the original" if inside else "away from the original"
         side = "the original has" if len(a) < 2 else "the replay has"
         return "INCONCLUSIVE", f"{word}, but {side} one launch and no interval", None
-    if low < found.ci90[0] and found.ci90[1] < high:
+    if low < ratio.ci90[0] and ratio.ci90[1] < high:
         return "EQUIVALENT", "", None
-    if found.ci90[1] < low or found.ci90[0] > high:
+    if ratio.ci90[1] < low or ratio.ci90[0] > high:
         return "DIFFERENT", "", None
     needed = stats.launches_needed(_spread(a, b), margin, u_common=u_gain)
     if needed is None:
@@ -257,7 +257,7 @@ def _u_gain(metric: str, *results: Results) -> float:
     scope, _, energy = metric.partition("_energy_per_")
     if not energy:
         return 0.0
-    return math.hypot(*(_side_gain(found, scope) for found in results))
+    return math.hypot(*(_side_gain(result, scope) for result in results))
 
 
 def _side_gain(results: Results, scope: str) -> float:

@@ -113,10 +113,10 @@ def _cards(env: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _of(env: Mapping[str, Any], *path: str) -> Any:
-    found: Any = env
+    value: Any = env
     for key in path:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -128,7 +128,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def absences(*environments: Mapping[str, Any]) -> frozenset[str]:
-    """The paths at which one of these fingerprints says that there is no such thing."""
+    """The paths that one of these fingerprints marks as absent."""
     return frozenset(path for env in environments for path, v in _leaves(env) if is_absent(v))
 
 

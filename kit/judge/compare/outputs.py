@@ -7,10 +7,8 @@ the original's as well as the original's own launches agree with one another.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from itertools import combinations
 
-from kit.core.model import Response
 from kit.judge.compare.axis import Axis, Equivalence
 from kit.record.records import RunRecords
 
@@ -66,13 +64,9 @@ def _unanswered(records: RunRecords) -> str:
 def _texts(records: RunRecords) -> list[Texts]:
     """Measured answers by launch and request."""
     return [
-        {r.index: r.text for r in _measured(records.responses[launch])}
+        {r.index: r.text for r in records.responses[launch] if r.stage == "measured"}
         for launch in sorted(records.responses)
     ]
-
-
-def _measured(responses: Sequence[Response]) -> list[Response]:
-    return [r for r in responses if r.stage == "measured"]
 
 
 def _agreement(a: Texts, b: Texts) -> float:
@@ -93,16 +87,16 @@ def _held_to_own(
             f"{agree:.0%} of texts agree; the original has one launch: its own agreement is "
             "not known"
         )
-    said = (
+    reason = (
         f"{agree:.0%} of texts agree; the original agrees with itself in "
         f"{statistics.fmean(own):.0%}"
     )
     if agree >= statistics.fmean(own):
-        return "REPRODUCED", said
+        return "REPRODUCED", reason
     enough = min(len(reference), len(answers)) >= _LEAST_LAUNCHES
     if enough and max(rates) < min(own):
-        return "DIFFERENT", f"{said}; {_divergence(reference[0], answers)}"
-    return "INCONCLUSIVE", said
+        return "DIFFERENT", f"{reason}; {_divergence(reference[0], answers)}"
+    return "INCONCLUSIVE", reason
 
 
 def _divergence(reference: Texts, others: list[Texts]) -> str:

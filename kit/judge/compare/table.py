@@ -44,7 +44,7 @@ def runs(results: Sequence[Results]) -> tuple[Row, ...]:
 
 
 def _row(name: str, results: Sequence[Results]) -> Row:
-    metrics = [found.metrics[name] for found in results]
+    metrics = [side.metrics[name] for side in results]
     cells = tuple(_cell(metrics[0], metric, first=i == 0) for i, metric in enumerate(metrics))
     return Row(metric=name, unit=metrics[0].unit, cells=cells)
 
@@ -52,13 +52,13 @@ def _row(name: str, results: Sequence[Results]) -> Row:
 def _cell(reference: Metric, metric: Metric, *, first: bool) -> Cell:
     if metric.value is None:
         return Cell(status="unmeasured", reason=sentence(metric.reason))
-    found = None if first else _ratio(reference, metric)
+    ratio = None if first else _ratio(reference, metric)
     return Cell(
         status=metric.status,
         value=metric.value,
         ci95=metric.ci95,
-        ratio=found.ratio if found else None,
-        ci90=found.ci90 if found else None,
+        ratio=ratio.ratio if ratio else None,
+        ci90=ratio.ci90 if ratio else None,
     )
 
 

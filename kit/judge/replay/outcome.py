@@ -37,12 +37,12 @@ def exit_code(judged: Comparison) -> int:
 
 def as_dict(judged: Comparison) -> dict[str, Any]:
     """The comparison as a JSON document; ``ranked`` are its differences, confounders first."""
-    found: dict[str, Any] = msgspec.to_builtins(judged, enc_hook=plain)
+    document: dict[str, Any] = msgspec.to_builtins(judged, enc_hook=plain)
     ranked = [
         {"fact": r.fact, "original": r.original, "new": r.new, "meaning": r.meaning}
         for r in compare.ranked(judged)
     ]
-    return {**found, "ranked": ranked}
+    return {**document, "ranked": ranked}
 
 
 def hash_of(run: Path) -> str:

@@ -218,8 +218,8 @@ def _image(original: Path, spec: RunSpec, engine: containers.Engine, rebuild: bo
     digest = wanted.digest or (wanted.reference or "").partition("@")[2]
     part = ImagePart("here", wanted.recipe or wanted.reference or digest, digest)
     try:
-        found, match = images.resolve(wanted, engine.image)
-        return part._replace(name=found.reference, match=match)
+        reference, match = images.resolve(wanted, engine.image)
+        return part._replace(name=reference.reference, match=match)
     except ImageUnavailable as missing:
         if not wanted.recipe:
             return part._replace(state="absent", error=missing)
@@ -295,9 +295,9 @@ def _command(
     engine: dict[str, Any], image: ImagePart, planned: LaunchPlan, files: Iterable[FilePart]
 ) -> tuple[str, ...]:
     """The container's command line; a file to fetch is shown at its future path."""
-    kept = weights.store_dir()
+    store = weights.store_dir()
     mounts = {
-        f"{planning.WEIGHTS_DIR}/{part.file.path}": part.path or kept / part.file.sha256
+        f"{planning.WEIGHTS_DIR}/{part.file.path}": part.path or store / part.file.sha256
         for part in files
     }
     network = launch.network_name(planned, "ID", 0)

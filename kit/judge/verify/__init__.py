@@ -91,20 +91,20 @@ def _of_records(source: ArchiveSource, manifest: Manifest) -> list[Check]:
     records, first = recheck.load(source)
     if records is None:
         return first
-    whole = manifest.status == "complete"
+    is_complete = manifest.status == "complete"
     energy = Energy(records.samples, records.plan.meters)
     steps: list[Callable[[], list[Check]]] = [
         lambda: plan.checks(records, source, manifest),
         lambda: calibrations.checks(records, source),
         lambda: clocks.checks(records, manifest),
         lambda: journal.checks(records, manifest),
-        lambda: reads.checks(records, whole=whole),
-        lambda: live.checks(records, whole=whole),
-        lambda: driver.checks(records, whole=whole),
+        lambda: reads.checks(records, is_complete=is_complete),
+        lambda: live.checks(records, is_complete=is_complete),
+        lambda: driver.checks(records, is_complete=is_complete),
         lambda: recheck.checks(records, energy, source, manifest),
         lambda: plausibility.checks(records, energy, manifest),
         lambda: image.checks(records, source, manifest),
-        lambda: environment.checks(records, whole=whole),
+        lambda: environment.checks(records, whole=is_complete),
     ]
     return first + [c for step in steps for c in step()]
 
@@ -112,5 +112,5 @@ def _of_records(source: ArchiveSource, manifest: Manifest) -> list[Check]:
 def _refused(name: str | None, before: list[Check], refused: ArchiveRefused) -> Verdict:
     """The verdict on a run that cannot be read: one FAIL, with the code of the broken rule."""
     fault = check(refused.code, "FAIL", refused.message)
-    kept = [c for c in before if fault.level != "L0"]
-    return Verdict(run_hash=name, status=None, checks=(*kept, fault))
+    earlier = [c for c in before if fault.level != "L0"]
+    return Verdict(run_hash=name, status=None, checks=(*earlier, fault))

@@ -73,8 +73,8 @@ def _facts(meter: MeterPlan, document: Any) -> dict[str, Any]:
         facts = facts_of(document)
     else:
         # A newer kit's calibration may give facts that no formula here has.
-        known = QuantityFacts.__struct_fields__
-        facts = {key: value for key, value in document["facts"].items() if key in known}
+        fields = QuantityFacts.__struct_fields__
+        facts = {key: value for key, value in document["facts"].items() if key in fields}
     return _as_sealed(facts)
 
 

@@ -80,7 +80,7 @@ def checks(records: RunRecords, manifest: Manifest) -> list[Check]:
         anchors = [_anchor(e) for e in records.events if e.kind == "clock.anchor"]
     except (KeyError, TypeError, ValueError):
         return [check("CLOCK_DIFFERS", "FAIL", "an anchor of the clocks is malformed")]
-    whole = manifest.status == "complete"
+    is_complete = manifest.status == "complete"
     steps = [_step(a, b) for a, b in pairwise(anchors)]
     jumps = [
         f"the wall clock moved by {s.wall / _S:.3f} s in the {s.own / _S:.3f} s after "
@@ -95,13 +95,13 @@ def checks(records: RunRecords, manifest: Manifest) -> list[Check]:
         *(jumps if often else ()),
         *_manifest_clock(records, manifest),
         *_registration_date(records, anchors),
-        *(_missing_anchors(records.events) if whole else ()),
+        *(_missing_anchors(records.events) if is_complete else ()),
     ]
     doubts = [
         *jumps,
         *_late_anchors(anchors),
         *_uneven(steps),
-        *(_runner_pauses(records, anchors) if whole else ()),
+        *(_runner_pauses(records, anchors) if is_complete else ()),
     ]
     fine = f"{len(anchors)} anchors of three clocks go together"
     return [judged("CLOCK_DIFFERS", problems, fine, doubts)]

@@ -31,17 +31,17 @@ _FIGURES = frozenset({"requests", "ok", "failed", "chunks", "wall_ns", "lag_max_
 _JOURNALLED = ("ok", "failed", "cpu_share", "lag_p99_ns")
 
 
-def checks(records: RunRecords, *, whole: bool) -> list[Check]:
+def checks(records: RunRecords, *, is_complete: bool) -> list[Check]:
     """Compare every stage of every launch with its records, and every answer with the server's.
 
     Args:
-        whole: the run is complete, so that its driver must have reported everything.
+        is_complete: the run is complete, so that its driver must have reported everything.
     """
     try:
-        problems = [*_stages(records, whole), *_answers(records)]
+        problems = [*_stages(records, is_complete), *_answers(records)]
         still = Standstills(records)
         late = list(_late(records, still))
-        ends = list(_ends(records, still)) if whole else []
+        ends = list(_ends(records, still)) if is_complete else []
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return [
             check("DRIVER_DIFFERS", "FAIL", f"driver.json is malformed ({type(error).__name__})")
@@ -52,7 +52,7 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
     return [judged("DRIVER_DIFFERS", problems, fine, doubts)]
 
 
-def _stages(records: RunRecords, whole: bool) -> Iterator[str]:
+def _stages(records: RunRecords, is_complete: bool) -> Iterator[str]:
     journal = {
         (e.data["launch"], e.data["stage"]): e.data
         for e in records.events
@@ -68,10 +68,10 @@ def _stages(records: RunRecords, whole: bool) -> Iterator[str]:
             own = [r for r in records.requests.get(launch, ()) if r.stage == name]
             figures, journalled = stages.get(name), journal.get((launch, name))
             if figures is None:
-                if whole and (journalled is not None or own):
+                if is_complete and (journalled is not None or own):
                     yield f"{where}: the driver says nothing of it"
                 continue
-            if whole and (gone := _FIGURES - figures.keys()):
+            if is_complete and (gone := _FIGURES - figures.keys()):
                 yield f"{where}: the driver does not say its {min(gone)}"
             yield from (f"{where}: {problem}" for problem in _counts(records, launch, own, figures))
             yield from (f"{where}: {problem}" for problem in _times(own, figures, due))

@@ -91,7 +91,7 @@ class Altered(NamedTuple):
 
     path: str
     sealed: str
-    found: str
+    actual: str
 
 
 def altered(run: Path) -> tuple[Altered, ...]:
@@ -112,13 +112,13 @@ def altered(run: Path) -> tuple[Altered, ...]:
                 for entry in manifest.files
                 if entry.path not in gone
             )
-            return tuple(islice((file for file in hashed if file.sealed != file.found), _MOST))
+            return tuple(islice((file for file in hashed if file.sealed != file.actual), _MOST))
         except ArchiveRefused:
             return ()  # the verdict already says what cannot be read
 
 
 def _sha256(source: ArchiveSource, path: str) -> str:
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for piece in source.pieces(path):
-        whole.update(piece)
-    return whole.hexdigest()
+        digest.update(piece)
+    return digest.hexdigest()

@@ -19,7 +19,7 @@ from kit.core.model import Event, MeterDevice
 from kit.core.units import NS, scale_of
 from kit.energy import scopes
 from kit.energy.running import RunningSum, Source, source_of
-from kit.energy.scopes.base import Growth, Scope
+from kit.energy.scopes.contract import Growth, Scope
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
 
@@ -44,7 +44,7 @@ class Shown(NamedTuple):
     value: float
 
 
-def checks(records: RunRecords, *, whole: bool) -> list[Check]:
+def checks(records: RunRecords, *, is_complete: bool) -> list[Check]:
     """Compare each device's live power and energy with its rows."""
     events = [e for e in records.events if e.kind == "live"]
     try:
@@ -53,7 +53,7 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
         return [
             check("LIVE_DIFFERS", "FAIL", f"live readings are malformed ({type(error).__name__})")
         ]
-    if problems and not whole:
+    if problems and not is_complete:
         return [check("LIVE_DIFFERS", "WARN", "; ".join(problems[:3]))]
     fine = f"{len(events)} live readings are those of the samples"
     return [judged("LIVE_DIFFERS", problems, fine)]

@@ -184,8 +184,8 @@ def _parents(manifest: Manifest) -> Iterator[str]:
     relations = [p.get("relation") for p in manifest.parents]
     for parent in manifest.parents:
         name = parent.get("run_hash", "")
-        whole = len(name) == _HASH and not set(name) - set("0123456789abcdef")
-        if set(parent) != {"relation", "run_hash"} or not whole:
+        is_hash = len(name) == _HASH and not set(name) - set("0123456789abcdef")
+        if set(parent) != {"relation", "run_hash"} or not is_hash:
             yield "a parent is not named by its run's hash"
         elif parent["relation"] not in RELATIONS:
             yield f"{parent['relation'][:20]!a} is nothing that a run can be to another"

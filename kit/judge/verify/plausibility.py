@@ -20,9 +20,9 @@ _NOT_YET = "counters against power, caps, clocks and throughput are not checked 
 
 def checks(records: RunRecords, energy: Energy, manifest: Manifest) -> list[Check]:
     """Compare windows with requests and spec, and the times of each request with one another."""
-    whole = manifest.status == "complete"
+    is_complete = manifest.status == "complete"
     return [
-        judged("WINDOW_SHIFTED", _windows(records, whole), "phases hold what they must hold"),
+        judged("WINDOW_SHIFTED", _windows(records, is_complete), "phases hold what they must hold"),
         judged("TIMES_INCONSISTENT", _times(records), "times of every request fit"),
         _readings(energy),
         check("PLAUSIBILITY", "SKIP", _NOT_YET),
@@ -45,12 +45,12 @@ def _readings(energy: Energy) -> Check:
     return check("READINGS_DOUBTED", "WARN", "; ".join(doubted[:2]) + more)
 
 
-def _windows(records: RunRecords, whole: bool) -> Iterator[str]:
+def _windows(records: RunRecords, is_complete: bool) -> Iterator[str]:
     for launch in sorted({p.launch for p in records.phases}):
         blocks: Blocks = {(p.name, p.part): p for p in records.phases if p.launch == launch}
         yield from _order(blocks, launch)
         yield from _outside(records, blocks, launch)
-        if whole:
+        if is_complete:
             yield from _short(records, blocks, launch)
 
 

@@ -54,7 +54,7 @@ class Tier(NamedTuple):
         return self.overruns / max(1, self.reads + self.overruns)
 
 
-def checks(records: RunRecords, *, whole: bool) -> list[Check]:
+def checks(records: RunRecords, *, is_complete: bool) -> list[Check]:
     """Compare every tier's count with its rows, the clock and its lateness."""
     problems: list[str] = []
     try:
@@ -62,12 +62,12 @@ def checks(records: RunRecords, *, whole: bool) -> list[Check]:
     except (AttributeError, LookupError, TypeError, ValueError):
         return [check("READS_DIFFER", "FAIL", "a sampler's report is malformed")]
     lost = lost_times(records)
-    doubts = list(unknown) if not whole else []
-    problems += [] if not whole else unknown
+    doubts = list(unknown) if not is_complete else []
+    problems += [] if not is_complete else unknown
     for tier in tiers:
         meter = _meter_of(tier.key)
         contradictions = [*_rows(tier), *_time(tier), *_pace(tier)]
-        (doubts if meter in lost or not whole else problems).extend(contradictions)
+        (doubts if meter in lost or not is_complete else problems).extend(contradictions)
         others = [t for t in tiers if t is not tier and _meter_of(t.key) == meter]
         problems += _unexplained_misses(tier, others)
         if tier.overruns > _FEW and tier.missed > _MISSED:

@@ -57,12 +57,16 @@ def checks(
     records: RunRecords, energy: Energy, source: ArchiveSource, manifest: Manifest
 ) -> list[Check]:
     """Every check of level 4."""
-    whole = manifest.status == "complete"
+    is_complete = manifest.status == "complete"
     return [
         judged("JOURNAL_ENDS", _ends(records, manifest), "registered first, ended last"),
         judged("PLAN_HASHES", _plan(records, source, manifest), "spec, plan and schedule fit"),
-        judged("LAUNCH_MISSING", _launches(records, whole), "every launch with all its phases"),
-        judged("REQUEST_MISSING", _requests(records, whole), "every request is accounted for"),
+        judged(
+            "LAUNCH_MISSING", _launches(records, is_complete), "every launch with all its phases"
+        ),
+        judged(
+            "REQUEST_MISSING", _requests(records, is_complete), "every request is accounted for"
+        ),
         judged("REQUEST_COUNTS", _counts(records), "as many answered as the journal says"),
         judged("TOKEN_COUNTS", _tokens(records), "token counts are the server's"),
         judged("TEXT_HASH", _texts(records), "texts are those that were hashed"),
@@ -122,16 +126,16 @@ def _plan(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> Ite
         yield "image or model of spec, plan and manifest differ"
 
 
-def _launches(records: RunRecords, whole: bool) -> Iterator[str]:
+def _launches(records: RunRecords, is_complete: bool) -> Iterator[str]:
     count = records.spec.launches
     for kind in ("launch.begin", "launch.end"):
         numbers = [e.data["launch"] for e in records.events if e.kind == kind]
-        expected = list(range(count if whole else len(numbers)))
+        expected = list(range(count if is_complete else len(numbers)))
         if numbers != expected:
             yield f"{kind} of launches {numbers[:_LISTED]}, expected {expected[:_LISTED]}"
     if set(records.requests) - set(range(count)) or set(records.responses) - set(range(count)):
         yield f"records of more launches than the {count} asked for"
-    if whole:
+    if is_complete:
         yield from _phases_missing(records)
 
 
@@ -149,10 +153,10 @@ def _phases_missing(records: RunRecords) -> Iterator[str]:
 # --- requests ---------------------------------------------------------------------------------
 
 
-def _requests(records: RunRecords, whole: bool) -> Iterator[str]:
+def _requests(records: RunRecords, is_complete: bool) -> Iterator[str]:
     """Check that issued = completed + failed: exactly one record for each scheduled request."""
     planned = {r.index: (r.stage, r.item) for r in records.schedule}
-    launches = range(records.spec.launches) if whole else sorted(records.requests)
+    launches = range(records.spec.launches) if is_complete else sorted(records.requests)
     for launch in launches:
         requests = records.requests.get(launch, ())
         answered = records.responses.get(launch, ())
@@ -162,7 +166,7 @@ def _requests(records: RunRecords, whole: bool) -> Iterator[str]:
             yield f"{where}: a request is recorded twice"
         if any(planned.get(index) != place for index, place in recorded.items()):
             yield f"{where}: a request that the schedule has not"
-        if whole and len(recorded) < len(planned):
+        if is_complete and len(recorded) < len(planned):
             yield f"{where}: {len(planned) - len(recorded)} of {len(planned)} requests are missing"
         if sorted((r.index, r.stage) for r in answered) != sorted(
             (r.index, r.stage) for r in requests

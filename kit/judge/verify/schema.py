@@ -190,8 +190,8 @@ def _is_plain(event: Any) -> bool:
         record = msgspec.convert(event, Event)
     except msgspec.ValidationError:
         return False
-    whole = record.seq >= 0 and record.t >= 0 and jsonio.is_sha256(record.prev)
-    return bool(whole) and record.kind in _kinds()
+    in_range = record.seq >= 0 and record.t >= 0 and jsonio.is_sha256(record.prev)
+    return bool(in_range) and record.kind in _kinds()
 
 
 @cache

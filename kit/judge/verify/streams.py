@@ -32,15 +32,15 @@ _STALE_S, _HOLE, _HOLES = 0.1, 1.75, 0.01
 
 def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> list[Check]:
     """Check that every stream is present and covers the run, and that no row is missing."""
-    whole = manifest.status == "complete"
-    missing, doubts = _presence(records, whole)
+    is_complete = manifest.status == "complete"
+    missing, doubts = _presence(records, is_complete)
     present = judged("STREAM_MISSING", missing, "every device was read from begin to end")
     if not missing and doubts:
         present = check("STREAM_MISSING", "WARN", "; ".join(doubts[:3]))
-    return [present, _gaps(records, source, whole)]
+    return [present, _gaps(records, source, is_complete)]
 
 
-def _presence(records: RunRecords, whole: bool) -> tuple[list[str], list[str]]:
+def _presence(records: RunRecords, is_complete: bool) -> tuple[list[str], list[str]]:
     """Problems and doubts: what is missing is a doubt if it is explained, or the run incomplete."""
     missing: list[str] = []
     doubts: list[str] = []
@@ -54,7 +54,9 @@ def _presence(records: RunRecords, whole: bool) -> tuple[list[str], list[str]]:
                 series = records.samples.get(device.device, quantity)
                 name = f"{device.device} {quantity}"
                 gone, doubt = _judged(records, series, facts, complaints)
-                (missing if whole else doubts).extend(f"{name}: {problem}" for problem in gone)
+                (missing if is_complete else doubts).extend(
+                    f"{name}: {problem}" for problem in gone
+                )
                 doubts += [f"{name}: {problem}" for problem in doubt]
     return missing, doubts
 
@@ -108,14 +110,14 @@ def _slack_ns(series: Series, facts: QuantityFacts) -> float:
     return max(_SLACK_S / NS, _PERIODS * max(usual, *(s / NS for s in periods_s)))
 
 
-def _gaps(records: RunRecords, source: ArchiveSource, whole: bool) -> Check:
+def _gaps(records: RunRecords, source: ArchiveSource, is_complete: bool) -> Check:
     problems = [
         *records.samples.gaps,
         *_rows(records, source),
         *_unread(records),
         *_at_once(records),
     ]
-    if problems and not whole:
+    if problems and not is_complete:
         return check("SAMPLES_GAP", "WARN", "; ".join(problems[:3]))
     if not problems and (holes := list(_holes(records))):
         return check("SAMPLES_GAP", "WARN", "; ".join(holes[:3]))

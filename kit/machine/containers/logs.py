@@ -82,7 +82,7 @@ class KeptLog:
         self._thread = threading.Thread(target=self._keep, name="container log", daemon=True)
         self._thread.start()
 
-    def whole(self, timeout_s: float = _END_S) -> bool:
+    def is_whole(self, timeout_s: float = _END_S) -> bool:
         """Whether all of an ended container's log is on disk; waits for the stream's end."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive() and self.fault is None

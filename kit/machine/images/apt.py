@@ -88,8 +88,8 @@ class Archive(NamedTuple):
 
 
 @contextmanager
-def today(lock: BaseLock, each: Callable[[str], None] | None = None) -> Iterator[Archive]:
-    """Debian's archive from the first mirror that answers; ``each`` gets apt's lines.
+def today(lock: BaseLock, on_line: Callable[[str], None] | None = None) -> Iterator[Archive]:
+    """Debian's archive from the first mirror that answers; ``on_line`` gets apt's lines.
 
     Raises:
         ImageUnavailable: no apt, no keys of Debian, or no mirror with a good signature.
@@ -101,21 +101,21 @@ def today(lock: BaseLock, each: Callable[[str], None] | None = None) -> Iterator
         )
     with tempfile.TemporaryDirectory(prefix="kit-apt-") as folder:
         _lay(Path(folder))
-        yield _first(Path(folder), lock, each)
+        yield _first(Path(folder), lock, on_line)
 
 
-def _first(root: Path, lock: BaseLock, each: Callable[[str], None] | None) -> Archive:
+def _first(root: Path, lock: BaseLock, on_line: Callable[[str], None] | None) -> Archive:
     error = ImageUnavailable("no Debian mirror is known", mirror.REMEDY)
     for address in mirror.mirrors():
         try:
-            return _updated(root, lock, address, each)
+            return _updated(root, lock, address, on_line)
         except ImageUnavailable as failed:
             error = failed
     raise error
 
 
 def _updated(
-    root: Path, lock: BaseLock, address: str, each: Callable[[str], None] | None
+    root: Path, lock: BaseLock, address: str, on_line: Callable[[str], None] | None
 ) -> Archive:
     line = f"deb [arch=amd64 signed-by={KEYS}] {address} {lock.suite} {lock.component}\n"
     (root / "etc/apt/sources.list").write_text(line)
@@ -124,7 +124,7 @@ def _updated(
         failure="Debian's archive could not be read",
         remedy=mirror.REMEDY,
         env=_env(root),
-        each=each,
+        on_line=on_line,
     )
     (path,) = (root / "lists").glob("*Release")
     return Archive(root, dict(_FIELD.findall(path.read_text("utf-8", "replace"))))

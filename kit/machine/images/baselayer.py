@@ -109,12 +109,12 @@ def _collect(
 ) -> tuple[dict[str, Path], list[str]]:
     done = 0
 
-    def each() -> None:
+    def count() -> None:
         nonlocal done
         done += 1
         progress(f"packages of {name}", done, len(wanted))
 
-    return mirror.collect(wanted, roots, each)
+    return mirror.collect(wanted, roots, count)
 
 
 def _made(files: Mapping[str, Path], epoch: int) -> Layer:

@@ -20,14 +20,14 @@ def run(
     failure: str,
     remedy: str,
     env: dict[str, str] | None = None,
-    each: Callable[[str], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
     stdin: str = "",
 ) -> str:
     """Run ``argv`` to its end and return what it printed (stdout and stderr together).
 
     ``env`` is the whole environment; without it the program has kit's own. ``stdin`` is its input.
-    ``each`` is called with every line as it comes. The program ends with kit, however kit ends, so
-    that nothing continues in the background.
+    ``on_line`` is called with every line as it comes. The program ends with kit, however kit ends,
+    so that nothing continues in the background.
 
     Raises:
         ImageUnavailable: the program is not installed, or failed; the message is ``failure`` and
@@ -42,8 +42,8 @@ def run(
             process.stdin.close()
             for line in process.stdout:
                 lines.append(line)
-                if each:
-                    each(line.rstrip())
+                if on_line:
+                    on_line(line.rstrip())
         except BaseException:
             process.terminate()
             raise
@@ -73,5 +73,7 @@ def _started(argv: Sequence[str], env: dict[str, str] | None) -> subprocess.Pope
 
 def _last(lines: list[str]) -> str:
     """The last lines that are not empty, joined to one."""
-    kept = deque((line.strip()[:KEEP_CHARS] for line in lines if line.strip()), maxlen=KEEP_LINES)
-    return " / ".join(kept) or "it printed nothing"
+    last_lines = deque(
+        (line.strip()[:KEEP_CHARS] for line in lines if line.strip()), maxlen=KEEP_LINES
+    )
+    return " / ".join(last_lines) or "it printed nothing"

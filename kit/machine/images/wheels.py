@@ -56,7 +56,7 @@ def collect(packages: Iterable[Package], say: Say, progress: Progress) -> dict[s
 def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
     done = 0
 
-    def each(line: str) -> None:
+    def count(line: str) -> None:
         nonlocal done
         if line.startswith(("fetched ", "missing ")):
             done += 1
@@ -68,7 +68,7 @@ def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
             failure="the Python packages could not be fetched",
             remedy=REMEDY,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
-            each=each,
+            on_line=count,
             stdin=json.dumps(msgspec.to_builtins(missing)),
         )
         for path in Path(work).iterdir():

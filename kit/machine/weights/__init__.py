@@ -2,7 +2,7 @@
 
 A file's identity is its hash; a source is only a way to get it (`kit.machine.weights.source`).
 Files are kept under ``<cache>/weights/<sha256>`` (`kit.machine.weights.files`). The hashes that
-sources gave here are recorded (`kit.machine.weights.known`), so that a name that contradicts a
+sources gave here are recorded (`kit.machine.weights.origins`), so that a name that contradicts a
 hash is reported before anything runs (`kit.machine.weights.naming`).
 """
 

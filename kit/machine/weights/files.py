@@ -46,9 +46,9 @@ def find(
     In ``folders`` (without sub-folders) only files with one of ``names`` are read, if any is given.
     With ``remember=False`` nothing is written, not even a computed hash.
     """
-    kept = store_dir() / sha256
+    stored = store_dir() / sha256
     wanted = [name for name in names if name]
-    places = [*([kept] if is_file(kept) else []), *_candidates(folders, wanted)]
+    places = [*([stored] if is_file(stored) else []), *_candidates(folders, wanted)]
     return next((path for path in places if known_hash(path, remember=remember) == sha256), None)
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from kit.core.errors import WeightsUnavailable
 from kit.core.model import Finding, Level, Problem, WeightFile, WeightsSpec
-from kit.machine.weights import gguf, hub, known
+from kit.machine.weights import gguf, hub, origins
 from kit.machine.weights.files import find, is_file, known_hash, names_of, store_dir
 from kit.machine.weights.source import WeightSource, parse
 
@@ -149,10 +149,10 @@ def _places(
             yield _Place(f"{source.file} {where}{empty}", sha256, f"`sha256sum {path}`")
 
 
-def _noted(file: WeightFile, source: WeightSource) -> known.Known | None:
+def _noted(file: WeightFile, source: WeightSource) -> origins.Origin | None:
     """The known hash of the source; a branch may have given these bytes only in the past."""
-    own = (k for k in known.of_hash(file.sha256) if k.source == file.source)
-    note = next(own, None) or known.of_source(file.source)
+    own = (k for k in origins.of_hash(file.sha256) if k.source == file.source)
+    note = next(own, None) or origins.of_source(file.source)
     moves = source.kind == "hf" and not hub.is_commit(source.revision)
     return None if note and moves and note.sha256 != file.sha256 else note
 
@@ -175,7 +175,7 @@ def _unproven(
 ) -> Iterator[Doubt]:
     """Doubt: the bytes are here, but nothing on this machine shows that the source gives them."""
     path = find(file.sha256, folders, *names_of(file), remember=remember)
-    sources = known.of_hash(file.sha256)
+    sources = origins.of_hash(file.sha256)
     if not sources and (path is None or path.parent != store_dir()):
         return  # not here, or a file that the person gave this same name
     message = f"nothing here shows that {file.source} gives the bytes with sha256 "
@@ -208,7 +208,7 @@ def _self_named(
 
 def _renamed(where: str, file: WeightFile, source: WeightSource) -> Iterator[Doubt]:
     """Doubt: the person's own file has the bytes of a model that is known by another name."""
-    sources = known.of_hash(file.sha256)
+    sources = origins.of_hash(file.sha256)
     names = {parse(other.source).file for other in sources}
     if names and not names & {file.path, source.name}:
         message = f"the bytes of {source.name} (sha256 {file.sha256[:12]}…) are known as "

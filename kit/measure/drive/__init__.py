@@ -28,6 +28,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from kit.core.child import Child
 from kit.core.errors import DriverFailed
 from kit.core.model import Record
@@ -45,7 +47,7 @@ class StageReport(Record, frozen=True, kw_only=True):
     """The driver's report on a stage and on itself.
 
     ``cpu_share`` is its CPU time over wall time; ``lag_p99_ns`` how late it sent, 99th percentile;
-    ``why`` the most frequent reason of failed requests.
+    ``reason`` the most frequent one of failed requests, ``why`` in the journal.
     """
 
     stage: str
@@ -53,7 +55,7 @@ class StageReport(Record, frozen=True, kw_only=True):
     failed: int
     cpu_share: float
     lag_p99_ns: int | None
-    why: str | None = None
+    reason: str | None = msgspec.field(default=None, name="why")
 
 
 class DriverProcess:
@@ -110,10 +112,11 @@ class DriverProcess:
                 Whatever ``watch`` raises passes through.
         """
         line = self._expect("stage", None, watch)
-        report = StageReport(**{field: line[field] for field in StageReport.__struct_fields__})
+        fields = {key: line[key] for key in StageReport.__struct_encode_fields__}
+        report = msgspec.convert(fields, StageReport)
         if name == "measured" and report.ok == 0 and report.failed:
             raise DriverFailed(
-                f"none of {report.failed} measured requests was answered well: {report.why}",
+                f"none of {report.failed} measured requests was answered well: {report.reason}",
                 "see launches/*/requests.jsonl and container.log in the run",
             )
         return report

@@ -84,10 +84,10 @@ class Reading:
     # --- events -------------------------------------------------------------------------------
 
     def _read_body(self, answer: Answer) -> None:
-        whole = _whole_document(answer.body)
-        if whole is not _NO_DOCUMENT:
+        document = _whole_document(answer.body)
+        if document is not _NO_DOCUMENT:
             self.streamed = False
-            self._take_document(answer.body[-1][0], whole)
+            self._take_document(answer.body[-1][0], document)
             return
         between = b"\n" if _is_document(answer.body) else b"\n\n"
         self.read_events(answer.body, answer.complete, between)
@@ -176,8 +176,8 @@ class Reading:
         first = index not in self._begun
         self._begun.add(index)
         # An empty text at the head (only the role) or with the finish reason is no token.
-        bare = text == "" and not reason and not (first and "role" in dialects.part_of(choice))
-        if text or bare:
+        is_empty = text == "" and not reason and not (first and "role" in dialects.part_of(choice))
+        if text or is_empty:
             self.pieces.append(Piece(time_ns, index, text or ""))
         if reason:
             self.finish_reason = reason

@@ -37,11 +37,11 @@ def events(body: Reads, complete: bool = True, between: bytes = b"\n\n") -> Iter
     """
     if any(b"\r" in data for _, data in body):
         body = list(_newlines(body))
-    whole = b"".join(data for _, data in body)
+    content = b"".join(data for _, data in body)
     at, arrived, end = -1, 0, 0
-    blocks = whole.split(between)
+    blocks = content.split(between)
     for block in blocks if complete else blocks[:-1]:
-        end = min(end + len(block) + len(between), len(whole))
+        end = min(end + len(block) + len(between), len(content))
         while arrived < end:
             at += 1
             arrived += len(body[at][1])

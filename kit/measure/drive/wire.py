@@ -127,15 +127,15 @@ class Exchange(asyncio.BufferedProtocol):
 
     def _head_ends(self, data: bytes) -> bool:
         """Wait for the head, which says how the body ends; what is not HTTP ends at once."""
-        whole = data if len(self.reads) == 1 else b"".join(read for _, read in self.reads)
+        received = data if len(self.reads) == 1 else b"".join(read for _, read in self.reads)
         try:
-            head = head_of(whole)
+            head = head_of(received)
         except MalformedAnswerError:
             return True
         if head is None:
             return False
         self._ends_with = self._way_of(head)
-        return self._ends_with(whole[head.size :])
+        return self._ends_with(received[head.size :])
 
     def _way_of(self, head: Head) -> Any:
         self._tail = b"\r\n"  # of the head

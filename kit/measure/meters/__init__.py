@@ -1,7 +1,7 @@
 """The meters that kit can read: its own, and those that other packages register.
 
 Another package registers a meter under the entry-point group ``kit.meters``: the entry's name is
-the meter's, its object a `kit.measure.meters.base.Meter`.
+the meter's, its object a `kit.measure.meters.contract.Meter`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kit.core.model import MeterPlan
 from kit.core.units import QUANTITIES
 from kit.energy.scopes import SCOPES
 from kit.measure.meters import fit
-from kit.measure.meters.base import Meter, MeterUnavailable, Reader, Reading, Tier, absent
+from kit.measure.meters.contract import Meter, MeterUnavailable, Reader, Reading, Tier, absent
 from kit.spec.meters import GROUP, REGISTRY, names, scope_of
 
 __all__ = (
@@ -43,47 +43,47 @@ def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
     """
     meter = get(name)
     try:
-        said = meter.probe(alias, config)
+        answer = meter.probe(alias, config)
     except KitError:
         raise
     except Exception as error:
         why = f"the meter failed: {type(error).__name__}: {error}"
         denied = isinstance(error, PermissionError)
-        said = absent(name, alias, MeterUnavailable(why, "no_permission" if denied else UNSET))
+        answer = absent(name, alias, MeterUnavailable(why, "no_permission" if denied else UNSET))
     scope = scope_of(name)
     try:
-        found = fit.plan_of(said)
+        plan = fit.plan_of(answer)
     except MeterUnavailable as fault:
-        found = absent(name, alias, fault)
-    if stray := _strays(found, scope):
-        found = absent(name, alias, stray)
-    reason = " ".join(found.reason.split())
-    return msgspec.structs.replace(found, name=name, alias=alias, reason=reason, scope=scope)
+        plan = absent(name, alias, fault)
+    if stray := _strays(plan, scope):
+        plan = absent(name, alias, stray)
+    reason = " ".join(plan.reason.split())
+    return msgspec.structs.replace(plan, name=name, alias=alias, reason=reason, scope=scope)
 
 
 def apart(plans: Iterable[MeterPlan]) -> tuple[MeterPlan, ...]:
     """The plans, without the devices of a meter that gives one a name given before it."""
-    seen: dict[str, str] = {}
-    told: list[MeterPlan] = []
+    owners: dict[str, str] = {}
+    separate: list[MeterPlan] = []
     for plan in plans:
-        if twice := next((d.device for d in plan.devices if d.device in seen), None):
-            why = f"its device {twice} has the name of one of {seen[twice]}"
-            told.append(msgspec.structs.replace(plan, devices=(), reason=why))
+        if twice := next((d.device for d in plan.devices if d.device in owners), None):
+            why = f"its device {twice} has the name of one of {owners[twice]}"
+            separate.append(msgspec.structs.replace(plan, devices=(), reason=why))
             continue
-        seen |= {device.device: plan.label for device in plan.devices}
-        told.append(plan)
-    return tuple(told)
+        owners |= {device.device: plan.label for device in plan.devices}
+        separate.append(plan)
+    return tuple(separate)
 
 
 def _strays(plan: MeterPlan, scope: str) -> str:
     """Why a device gives readings of another scope than its meter's, which nothing would add up."""
     for device in plan.devices:
         for quantity in device.quantities:
-            known = QUANTITIES.get(quantity)
-            if known is None:
+            record = QUANTITIES.get(quantity)
+            if record is None:
                 return f"{device.device} has {quantity!r}, a quantity that kit does not know"
-            if known.scope not in ("none", scope):
-                has = f"{device.device} has {quantity}, which is of {known.scope}"
+            if record.scope not in ("none", scope):
+                has = f"{device.device} has {quantity}, which is of {record.scope}"
                 return f"it says that it feeds {scope}, and {has}"
     return ""
 
@@ -110,5 +110,5 @@ def _feeds_a_scope(name: str) -> bool:
 
 def get(name: str) -> Meter:
     """The meter called ``name``; a `UsageError` where there is none."""
-    found: Meter = REGISTRY.get(name)
-    return found
+    meter: Meter = REGISTRY.get(name)
+    return meter

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope, significant
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.record.events import Clock
 
 NOT_TOLD, NO_NUMBER, FAILED = -1, -2, -3
@@ -69,10 +69,10 @@ class AmdSmi:
     def probe(self, alias: str | None, config: dict[str, Any]) -> MeterPlan:
         try:
             with Library() as library:
-                found = cards(library, config.get("gpus"))
+                gpus = cards(library, config.get("gpus"))
         except MeterUnavailable as reason:
             return absent(self.name, alias, reason)
-        return MeterPlan(name=self.name, alias=alias, devices=tuple(c.device for c in found))
+        return MeterPlan(name=self.name, alias=alias, devices=tuple(c.device for c in gpus))
 
     def open(
         self,
@@ -89,23 +89,23 @@ def is_installed() -> bool:
 
 
 class Library:
-    """The initialised module; every query a code or an integer.
+    """The initialised module; each query returns a code or an integer.
 
     Raises:
         MeterUnavailable: there is no module, no library, no driver, or no permission.
     """
 
     def __init__(self) -> None:
-        said = StringIO()  # where its library lacks, it prints that to what kit writes JSON to
+        output = StringIO()  # where its library lacks, it prints that to what kit writes JSON to
         try:
-            with redirect_stdout(said):
+            with redirect_stdout(output):
                 import amdsmi
         except ModuleNotFoundError as error:
             if error.name != "amdsmi":
                 raise MeterUnavailable(f"amdsmi cannot be imported: {error}") from error
             raise MeterUnavailable(_NO_MODULE) from error
         except Exception as error:  # its library is loaded at import
-            why = _NO_LIBRARY if said.getvalue() else f"amdsmi cannot be imported: {error}"
+            why = _NO_LIBRARY if output.getvalue() else f"amdsmi cannot be imported: {error}"
             raise MeterUnavailable(why) from error
         self.module: Any = amdsmi  # untyped
         try:
@@ -120,7 +120,7 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Let go of the driver."""
+        """Release the driver."""
         try:
             self.module.amdsmi_shut_down()
         except Exception:
@@ -133,12 +133,12 @@ class Library:
             MeterUnavailable: they cannot be listed, or there is none.
         """
         try:
-            found = list(self.module.amdsmi_get_processor_handles())
+            handles = list(self.module.amdsmi_get_processor_handles())
         except Exception as error:
             raise MeterUnavailable(f"amdsmi: {self.explain(self._code(error))}") from error
-        if not found:
+        if not handles:
             raise MeterUnavailable("the AMD driver sees no GPU")
-        return found
+        return handles
 
     def ask(self, query: Query, handle: Any) -> tuple[int, Any]:
         """A query's code and its answer; never raises."""
@@ -149,14 +149,14 @@ class Library:
 
     def value(self, query: Query, handle: Any) -> Answer:
         """A query's code, and its answer where that is a number."""
-        rc, found = self.ask(query, handle)
+        rc, number = self.ask(query, handle)
         if rc:
             return rc, None
-        if isinstance(found, str) or found is None:
+        if isinstance(number, str) or number is None:
             return NOT_TOLD, None
-        if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             return NO_NUMBER, None
-        return (NOT_TOLD, None) if found in _NOTHING else (0, found)
+        return (NOT_TOLD, None) if number in _NOTHING else (0, number)
 
     def explain(self, rc: int) -> str:
         """A code in words: kit's own, else the library's."""
@@ -179,16 +179,16 @@ def _key(function: str, *keys: str) -> Query:
     """The value of the first of the keys that an answer has."""
 
     def query(module: Any, handle: Any) -> Any:
-        told = getattr(module, function)(handle)
-        return next((told[key] for key in keys if key in told), None)
+        answer = getattr(module, function)(handle)
+        return next((answer[key] for key in keys if key in answer), None)
 
     return query
 
 
 def _clock(domain: str) -> Query:
     def query(module: Any, handle: Any) -> Any:
-        told = module.amdsmi_get_clock_info(handle, getattr(module.AmdSmiClkType, domain))
-        return told.get("clk", told.get("cur_clk"))
+        answer = module.amdsmi_get_clock_info(handle, getattr(module.AmdSmiClkType, domain))
+        return answer.get("clk", answer.get("cur_clk"))
 
     return query
 
@@ -217,7 +217,7 @@ _SOURCES = {
 
 
 class Card(NamedTuple):
-    """One GPU: what the plan says of it, and what is asked of it."""
+    """One GPU: its facts for the plan, and its queries."""
 
     device: MeterDevice
     handle: Any
@@ -236,35 +236,35 @@ def cards(library: Library, count: int | None) -> list[Card]:
     Raises:
         MeterUnavailable: there is none, or the library does not list them.
     """
-    found: list[Card] = []
+    result: list[Card] = []
     handles = library.handles()
     for index, handle in enumerate(handles[:count] if count else handles):
         card = _card(library, index, handle)
-        twins = [c for c in found if card.board and c.board == card.board and c.tells_power]
+        twins = [c for c in result if card.board and c.board == card.board and c.tells_power]
         if twins:
             _unsum(card, _SAME_BOARD.format(twins[0].device.device))
-        found.append(card)
-    _unsum_second_dies(found)
-    for card in found:
+        result.append(card)
+    _unsum_second_dies(result)
+    for card in result:
         for quantity in card.asked:
             card.device.quantities[quantity] = replace(
                 card.device.quantities[quantity], poll_s=POLL_S
             )
-    return found
+    return result
 
 
 def _card(library: Library, index: int, handle: Any) -> Card:
-    told: dict[str, QuantityFacts] = {}
+    facts: dict[str, QuantityFacts] = {}
     asked: dict[str, Query] = {}
     for quantity, ways in QUERIES.items():
-        told[quantity], query = _tried(library, handle, quantity, ways)
+        facts[quantity], query = _tried(library, handle, quantity, ways)
         if query:
             asked[quantity] = query
     rc, asic = library.ask(lambda m, h: m.amdsmi_get_gpu_asic_info(h), handle)
     name = str(asic.get("market_name", "")) if rc == 0 and isinstance(asic, dict) else ""
-    _add_limit(library, handle, told)
+    _add_limit(library, handle, facts)
     device = MeterDevice(
-        device=f"amd{index}", description=name or "an AMD GPU without a name", quantities=told
+        device=f"amd{index}", description=name or "an AMD GPU without a name", quantities=facts
     )
     return Card(device, handle, asked, _board(library, handle))
 
@@ -311,15 +311,15 @@ def _facts(library: Library, handle: Any, quantity: str, raw: int) -> QuantityFa
     )
 
 
-def _add_limit(library: Library, handle: Any, told: dict[str, QuantityFacts]) -> None:
+def _add_limit(library: Library, handle: Any, quantities: dict[str, QuantityFacts]) -> None:
     """The highest cap that the card can be set to, W: `kit.core.limits` judges readings by it."""
     for key in ("max_power_cap", "power_cap"):
         rc, cap = library.value(_key("amdsmi_get_power_cap_info", key), handle)
         if rc == 0 and cap:
             limit_w = cap * 1e-6 if cap > _MOST_W else float(cap)
             for quantity in _POWERS:
-                if told[quantity].is_read:
-                    told[quantity] = replace(told[quantity], limit_w=round(limit_w, 3))
+                if quantities[quantity].is_read:
+                    quantities[quantity] = replace(quantities[quantity], limit_w=round(limit_w, 3))
             return
 
 
@@ -328,23 +328,23 @@ def _board(library: Library, handle: Any) -> str:
 
     A word without two different digits or letters, such as 0000, is no number: all would share it.
     """
-    rc, told = library.ask(lambda m, h: m.amdsmi_get_gpu_board_info(h), handle)
-    serial = str(told.get("product_serial") or "") if rc == 0 and isinstance(told, dict) else ""
-    known = serial.strip()
-    return known if known != "N/A" and len(set(known)) > 1 else ""
+    rc, board = library.ask(lambda m, h: m.amdsmi_get_gpu_board_info(h), handle)
+    serial = str(board.get("product_serial") or "") if rc == 0 and isinstance(board, dict) else ""
+    identity = serial.strip()
+    return identity if identity != "N/A" and len(set(identity)) > 1 else ""
 
 
-def _unsum_second_dies(found: Sequence[Card]) -> None:
+def _unsum_second_dies(cards: Sequence[Card]) -> None:
     """Those of a board with two dies that report no power, where as many others of the kind do.
 
     Where more are silent than report it, one of these is a first die that cannot be read: what its
     board draws is missing, and no sum may go on without it.
     """
-    for card in found:
+    for card in cards:
         name = card.device.description
         if card.tells_power or not any(word in name for word in _DUAL_DIE):
             continue
-        alike = [c.tells_power for c in found if c.device.description == name]
+        alike = [c.tells_power for c in cards if c.device.description == name]
         if 2 * sum(alike) >= len(alike):
             for quantity in _POWERS:
                 card.device.quantities[quantity] = QuantityFacts(reason=_SECOND_DIE)

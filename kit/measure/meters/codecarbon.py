@@ -26,7 +26,7 @@ from typing import Any, Literal
 from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.record.events import Clock
 
 PERIOD_S = 1.0
@@ -38,7 +38,7 @@ _OWN_PACE_S = 3600.0  # never by itself: then the time of every value is known
 _GAVE_NOTHING = 1
 # How CodeCarbon names the ways by which it reads a sensor; all others are models or constants.
 _SENSORS = {"rapl", "pynvml", "amdsmi", "power gadget", "powermetrics", "windows emi", "raspberry"}
-_SAID = re.compile(r"^\s*(RAM|CPU|GPU) Tracking Method: (.+?)\s*$", re.MULTILINE)
+_METHODS = re.compile(r"^\s*(RAM|CPU|GPU) Tracking Method: (.+?)\s*$", re.MULTILINE)
 _MISSING = "CodeCarbon is not installed: pip install 'kit[codecarbon]'"
 
 
@@ -122,8 +122,8 @@ class Tracker:
             def out(self, total: Any, delta: Any) -> None:  # noqa: ARG002 - CodeCarbon's contract
                 outer._latest = total
 
-        said = _Said()
-        _keep_only(said, logging.INFO)
+        output = _LogText()
+        _keep_only(output, logging.INFO)
         # A person's own CODECARBON_* variables and .codecarbon.config files are for their own use
         # of it: they would change the account, and a malformed one would end it.
         emissions_tracker.get_hierarchical_config = dict  # type: ignore[attr-defined]
@@ -145,12 +145,12 @@ class Tracker:
             gpu_ids=None,
             log_level="info",
         )
-        _keep_only(said, logging.INFO)  # it has added its own
+        _keep_only(output, logging.INFO)  # it has added its own
         self._tracker.start()
         _keep_only(logging.NullHandler(), logging.CRITICAL)
-        found = {kind.lower(): way for kind, way in _SAID.findall(said.text)}
-        self.ways = {"version": version("codecarbon"), **found}
-        if self.totals() is None or not set(COMPONENTS) <= set(found):
+        ways = {kind.lower(): way for kind, way in _METHODS.findall(output.text)}
+        self.ways = {"version": version("codecarbon"), **ways}
+        if self.totals() is None or not set(COMPONENTS) <= set(ways):
             self.stop()
             raise MeterUnavailable(
                 f"CodeCarbon {self.ways['version']} gave no reading, or not how it reads"
@@ -169,7 +169,7 @@ class Tracker:
         self._tracker.stop()
 
 
-class _Said(logging.Handler):
+class _LogText(logging.Handler):
     """What CodeCarbon's log says, kept: it tells its ways nowhere else."""
 
     def __init__(self) -> None:
@@ -205,13 +205,13 @@ def _ask(config: dict[str, Any]) -> dict[str, str]:
     if done.returncode != 0:
         words = done.stderr.strip().splitlines() or ["it ended without a word"]
         raise MeterUnavailable(words[-1])
-    found: dict[str, str] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    answer: dict[str, str] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
 
 
 def _devices(ways: dict[str, str]) -> tuple[MeterDevice, ...]:
     """A device for each component that it tracks, with how it says it does."""
-    found = []
+    devices = []
     for component in COMPONENTS:
         way = ways.get(component, "Unspecified")
         if way == "Unspecified":  # its word for: there is none here
@@ -226,14 +226,14 @@ def _devices(ways: dict[str, str]) -> tuple[MeterDevice, ...]:
             uncertainty="not stated",
         )
         about = f"CodeCarbon {ways['version']}: {component} {source} ({way})"
-        found.append(
+        devices.append(
             MeterDevice(
                 device=f"codecarbon:{component}",
                 description=about,
                 quantities={"codecarbon_energy": facts},
             )
         )
-    return tuple(found)
+    return tuple(devices)
 
 
 METER = CodeCarbon()

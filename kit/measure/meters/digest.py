@@ -17,11 +17,13 @@ def answer(challenge: str, method: str, path: str, user: str, password: str) -> 
     """The header ``Authorization`` to a ``WWW-Authenticate``; None where that is no digest."""
     if not challenge.lower().startswith("digest "):
         return None
-    told = {key.lower(): quoted or bare for key, quoted, bare in _FIELD.findall(challenge)}
-    algorithm = told.get("algorithm", "MD5").upper()
-    if algorithm not in _HASHES or not {"realm", "nonce"} <= set(told):
+    parameters = {
+        key.lower(): quoted or unquoted for key, quoted, unquoted in _FIELD.findall(challenge)
+    }
+    algorithm = parameters.get("algorithm", "MD5").upper()
+    if algorithm not in _HASHES or not {"realm", "nonce"} <= set(parameters):
         return None
-    if "qop" in told and "auth" not in re.split(r"[\s,]+", told["qop"]):
+    if "qop" in parameters and "auth" not in re.split(r"[\s,]+", parameters["qop"]):
         return None
 
     def hashed(*parts: str) -> str:
@@ -29,16 +31,21 @@ def answer(challenge: str, method: str, path: str, user: str, password: str) -> 
         return hashlib.new(_HASHES[algorithm], text, usedforsecurity=False).hexdigest()
 
     count, own = "00000001", secrets.token_hex(8)
-    who, what = hashed(user, told["realm"], password), hashed(method, path)
+    who, what = hashed(user, parameters["realm"], password), hashed(method, path)
     quoted_user = user.replace("\\", "\\\\").replace('"', '\\"')
-    fields = {"username": quoted_user, "realm": told["realm"], "nonce": told["nonce"], "uri": path}
-    if "qop" in told:
-        fields["response"] = hashed(who, told["nonce"], count, own, "auth", what)
+    fields = {
+        "username": quoted_user,
+        "realm": parameters["realm"],
+        "nonce": parameters["nonce"],
+        "uri": path,
+    }
+    if "qop" in parameters:
+        fields["response"] = hashed(who, parameters["nonce"], count, own, "auth", what)
         fields["cnonce"] = own
     else:
-        fields["response"] = hashed(who, told["nonce"], what)
-    if "opaque" in told:
-        fields["opaque"] = told["opaque"]
+        fields["response"] = hashed(who, parameters["nonce"], what)
+    if "opaque" in parameters:
+        fields["opaque"] = parameters["opaque"]
     text = ", ".join(f'{key}="{value}"' for key, value in fields.items())
-    plain = f", algorithm={algorithm}" + (f", qop=auth, nc={count}" if "qop" in told else "")
+    plain = f", algorithm={algorithm}" + (f", qop=auth, nc={count}" if "qop" in parameters else "")
     return f"Digest {text}{plain}"

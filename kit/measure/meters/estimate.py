@@ -21,7 +21,7 @@ from kit.core import jsonio
 from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.record.events import Clock
 
 PROC = Path("/proc")
@@ -99,10 +99,10 @@ def facts_of(config: dict[str, Any]) -> QuantityFacts:
         idle_w, max_w, source = (config[key] for key in ("idle_w", "max_w", "source"))
     else:
         table = jsonio.read(_TABLE)
-        seen = signature(_proc(config))
-        known = [entry for entry in table["families"] if _is_of(entry, seen)]
-        entry = known[0] if known else table["generic"]
-        what = entry["name"] if known else f"CPU not in the table, so {entry['name']}"
+        cpu = signature(_proc(config))
+        families = [entry for entry in table["families"] if _is_of(entry, cpu)]
+        entry = families[0] if families else table["generic"]
+        what = entry["name"] if families else f"CPU not in the table, so {entry['name']}"
         idle_w, max_w = (round(entry[key] * threads, 6) for key in ("idle_w", "max_w"))
         source = f"{what}, median of {entry['results']}, × {threads} threads; {table['source']}"
     return QuantityFacts(
@@ -123,8 +123,8 @@ def signature(proc: Path = PROC) -> Signature:
         return Signature()
     vendor = re.search(r"^vendor_id\s*:\s*(\S+)$", text, re.MULTILINE)
     keys = ("cpu family", "model", "stepping")
-    found = (re.search(rf"^{key}\s*:\s*(\d+)$", text, re.MULTILINE) for key in keys)
-    numbers = (int(match.group(1)) if match else -1 for match in found)
+    matches = (re.search(rf"^{key}\s*:\s*(\d+)$", text, re.MULTILINE) for key in keys)
+    numbers = (int(match.group(1)) if match else -1 for match in matches)
     return Signature(vendor.group(1) if vendor else "", *numbers)
 
 
@@ -158,10 +158,10 @@ def _proc(config: dict[str, Any]) -> Path:
     return Path(config.get("proc", PROC))
 
 
-def _is_of(entry: dict[str, Any], seen: Signature) -> bool:
+def _is_of(entry: dict[str, Any], cpu: Signature) -> bool:
     first, last = entry.get("steppings", (-1, 1 << 16))
-    same = (entry["vendor"], entry["family"]) == (seen.vendor, seen.family)
-    return same and seen.model in entry["models"] and first <= seen.stepping <= last
+    same = (entry["vendor"], entry["family"]) == (cpu.vendor, cpu.family)
+    return same and cpu.model in entry["models"] and first <= cpu.stepping <= last
 
 
 METER = Estimate()

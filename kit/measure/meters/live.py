@@ -1,4 +1,4 @@
-"""What a run's live view shows: watts, joules and the devices' state. Never computed with.
+"""Numbers for a run's live view: watts, joules and the devices' state. Results never use them.
 
 What is not known is left out: a power that reads 0 W (a PDU below its squelch, a GPU's sensor
 without a reading) and a counter that stands still are no zeros.
@@ -35,20 +35,20 @@ class Live:
         self._lock = threading.Lock()
         self._facts: dict[tuple[str, str], QuantityFacts] = {}
         self._scopes: dict[str, scopes.Scope] = {}
-        self._seen: dict[str, dict[str, tuple[int, int]]] = {}  # device → quantity → (ns, raw)
+        self._newest: dict[str, dict[str, tuple[int, int]]] = {}  # device → quantity → (ns, raw)
         self._sums: dict[str, RunningSum] = {}
         self._holes: dict[str, int] = {}  # device → holes of its sum when it was last shown
         self.add(devices)
 
     def add(self, devices: Iterable[MeterDevice]) -> None:
-        """Know what these devices' raw values mean."""
+        """Add devices, whose facts give the raw values their meaning."""
         for device in devices:
             for quantity, facts in device.quantities.items():
                 self._facts[device.device, quantity] = facts
             if scope := scopes.of_device(device):
                 self._scopes[device.device] = scope
-            if found := sum_of(device):
-                self._sums[device.device] = found
+            if source := sum_of(device):
+                self._sums[device.device] = source
 
     def see(self, reading: Reading) -> None:
         """Take in a reading; one that its device cannot have given withdraws the one before."""
@@ -57,11 +57,11 @@ class Live:
             return
         fault = limits.fault(reading.quantity, facts, reading.raw, reading.device)
         with self._lock:
-            seen = self._seen.setdefault(reading.device, {})
+            newest = self._newest.setdefault(reading.device, {})
             if fault:
-                seen.pop(reading.quantity, None)
+                newest.pop(reading.quantity, None)
                 return
-            seen[reading.quantity] = (reading.t1, reading.raw)
+            newest[reading.quantity] = (reading.t1, reading.raw)
             added = self._sums.get(reading.device)
             if added and added.quantity == reading.quantity:
                 added.add(reading.t, reading.raw)
@@ -76,35 +76,35 @@ class Live:
         with self._lock:
             sums = {d: s for d, s in self._sums.items() if not s.still_s() and self._is_own(d)}
             again = {d for d in sums if sums[d].holes > self._holes.get(d, sums[d].holes)}
-            found = {
+            joules = {
                 device: 0.0 if device in again else round(added.since_hole.joules, _ROUND)
                 for device, added in sums.items()
                 if added.since_hole.seconds or device in again
             }
-            self._holes |= {device: self._sums[device].holes for device in found}
-            return found
+            self._holes |= {device: self._sums[device].holes for device in joules}
+            return joules
 
     def state(self) -> dict[str, dict[str, int]]:
         """Temperatures (degC), SM clock (MHz), event reasons (mask), memory used (B) by device."""
-        found: dict[str, dict[str, int]] = {}
+        state: dict[str, dict[str, int]] = {}
         with self._lock:
-            for device, seen in self._seen.items():
-                known = {_STATE[q]: raw for q, (_, raw) in seen.items() if q in _STATE}
-                if known:
-                    found[device] = known
-        return found
+            for device, newest in self._newest.items():
+                values = {_STATE[q]: raw for q, (_, raw) in newest.items() if q in _STATE}
+                if values:
+                    state[device] = values
+        return state
 
     def watts(self, now: int | None = None) -> dict[str, float]:
         """Watts by device; what was read more than 5 s before ``now`` (ns) is left out."""
         with self._lock:
-            each = {device: self._watts(device, now) for device in self._scopes}
-        return {device: watts for device, watts in each.items() if watts is not None}
+            by_device = {device: self._watts(device, now) for device in self._scopes}
+        return {device: watts for device, watts in by_device.items() if watts is not None}
 
     def _watts(self, device: str, now: int | None) -> float | None:
         """The best power reading that is fresh, else the growth of the counter."""
-        scope, seen = self._scopes[device], self._seen.get(device, {})
+        scope, newest = self._scopes[device], self._newest.get(device, {})
         for quantity in scope.power:
-            t, raw = seen.get(quantity, (0, 0))
+            t, raw = newest.get(quantity, (0, 0))
             if raw > 0 and _is_fresh(t, now):
                 facts = self._facts[device, quantity]
                 watts = raw * scale_of(quantity, facts)
@@ -118,7 +118,7 @@ class Live:
         return round(scope.corrected(self._facts[device, added.quantity], rate, 1.0), _ROUND)
 
     def _is_own(self, device: str) -> bool:
-        latest = {quantity: raw for quantity, (_, raw) in self._seen.get(device, {}).items()}
+        latest = {quantity: raw for quantity, (_, raw) in self._newest.get(device, {}).items()}
         return self._scopes[device].is_own(latest)
 
 

@@ -19,7 +19,7 @@ from kit.core.units import Scope
 from kit.energy.scopes.wall import GAIN, GAIN_SOURCE
 from kit.machine.host.limits import ENERGY_J, MOST_DIGITS
 from kit.measure.meters import profilefile, webreader
-from kit.measure.meters.base import MeterUnavailable, absent
+from kit.measure.meters.contract import MeterUnavailable, absent
 from kit.measure.meters.web import Site
 from kit.measure.meters.webreader import Point, Source, WebReader
 from kit.record.events import Clock
@@ -90,7 +90,7 @@ class Plug:
         try:
             source, site = _of_config(alias, config)
             try:
-                devices = webreader.found([source], site.get)
+                devices = webreader.probe([source], site.get)
             finally:
                 site.close()
             return MeterPlan(name=self.name, alias=alias, devices=devices)
@@ -114,28 +114,29 @@ def load(name: str) -> Profile:
     Raises:
         MeterUnavailable: there is none, or it contradicts itself.
     """
-    return profilefile.load(name, FOLDER, Profile, problems, word="plug", known=(*names(), GENERIC))
+    return profilefile.load(name, FOLDER, Profile, problems, word="plug", names=(*names(), GENERIC))
 
 
 def problems(profile: Profile) -> Iterator[str]:
     """What is wrong with a profile, such as a power in watt-hours."""
-    quantities = [each.quantity for each in profile.measurements]
+    quantities = [measurement.quantity for measurement in profile.measurements]
     if "pdu_power" not in quantities or len(set(quantities)) != len(quantities):
         yield "it must report one power, and one energy at the most"
     if not profile.path.startswith("/") or not profile.path.isascii() or " " in profile.path:
         yield "its path must begin with / and hold neither spaces nor other letters than ASCII"
-    for each in profile.measurements:
-        units = _UNITS[each.quantity]
-        if each.unit not in units:
-            yield f"{each.quantity} is written in {', '.join(units)}, not in {each.unit}"
-        if not 0 <= each.digits <= MOST_DIGITS:
-            yield f"{each.quantity}: digits must lie in 0…{MOST_DIGITS}"
-        if not each.pointer.startswith("/"):
-            yield f"{each.quantity}: its pointer must be a JSON pointer"
+    for measurement in profile.measurements:
+        units = _UNITS[measurement.quantity]
+        if measurement.unit not in units:
+            offered = ", ".join(units)
+            yield f"{measurement.quantity} is written in {offered}, not in {measurement.unit}"
+        if not 0 <= measurement.digits <= MOST_DIGITS:
+            yield f"{measurement.quantity}: digits must lie in 0…{MOST_DIGITS}"
+        if not measurement.pointer.startswith("/"):
+            yield f"{measurement.quantity}: its pointer must be a JSON pointer"
         for key, (low, high) in _LIMITS.items():
-            value = getattr(each, key)
+            value = getattr(measurement, key)
             if value is not None and not low <= value <= high:
-                yield f"{each.quantity}: {key} must lie in {low:g}…{high:g}"
+                yield f"{measurement.quantity}: {key} must lie in {low:g}…{high:g}"
 
 
 def _of_config(alias: str | None, config: dict[str, Any]) -> tuple[Source, Site]:
@@ -152,9 +153,11 @@ def _of_config(alias: str | None, config: dict[str, Any]) -> tuple[Source, Site]
     channel = int(config.get("channel", 0))
     path = profile.path.replace("{channel}", str(channel))
     if profile.auth == "query" and config.get("user"):
-        known = urlencode({"user": config["user"], "password": config["password"]})
-        path = f"{path}{'&' if '?' in path else '?'}{known}"
-    points = tuple(_point(each, config, site.security) for each in profile.measurements)
+        credentials = urlencode({"user": config["user"], "password": config["password"]})
+        path = f"{path}{'&' if '?' in path else '?'}{credentials}"
+    points = tuple(
+        _point(measurement, config, site.security) for measurement in profile.measurements
+    )
     device = f"plug:{alias}:{channel}"
     return Source(device, f"{profile.title}; {site.security}", path, points, profile.valid), site
 
@@ -192,27 +195,27 @@ def _generic(config: dict[str, Any]) -> Profile:
     )
 
 
-def _point(each: Measurement, config: dict[str, Any], security: str) -> Point:
+def _point(measurement: Measurement, config: dict[str, Any], security: str) -> Point:
     """A value with the plan's facts about it; host.toml's word goes before the profile's."""
-    scale = webreader.scale(_UNITS[each.quantity][each.unit], each.digits)
-    period_s = float(config["period_s"]) if config.get("period_s") else each.period_s
+    scale = webreader.scale(_UNITS[measurement.quantity][measurement.unit], measurement.digits)
+    period_s = float(config["period_s"]) if config.get("period_s") else measurement.period_s
     facts = QuantityFacts(
         poll_s=float(config.get("poll_s", POLL_S)),
         scale=scale,
-        unit="W" if each.quantity == "pdu_power" else "J",
-        resolution=each.resolution or scale,
-        source=each.source,
+        unit="W" if measurement.quantity == "pdu_power" else "J",
+        resolution=measurement.resolution or scale,
+        source=measurement.source,
         security=security,
         period_s=period_s,
         period_reason=_NO_PERIOD if period_s is None else None,
-        gain=each.gain,
-        gain_source=None if each.gain is None else each.gain_source,
-        offset=each.offset,
-        squelch=each.squelch,
+        gain=measurement.gain,
+        gain_source=None if measurement.gain is None else measurement.gain_source,
+        offset=measurement.offset,
+        squelch=measurement.squelch,
     )
-    if each.quantity == "pdu_power":
+    if measurement.quantity == "pdu_power":
         facts = _of_power(facts, config)
-    return Point(each.quantity, each.pointer, each.digits, facts)
+    return Point(measurement.quantity, measurement.pointer, measurement.digits, facts)
 
 
 def _of_power(facts: QuantityFacts, config: dict[str, Any]) -> QuantityFacts:

@@ -1,4 +1,4 @@
-"""What a make of PDU or plug tells, in a JSON file: kit's own by name, a person's own by path."""
+"""Profiles of makes of PDU and plug: JSON files, kit's own by name, a person's by path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from kit.core import jsonio
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 
 Profile = TypeVar("Profile")
 
@@ -26,21 +26,21 @@ def load(
     problems: Callable[[Profile], Iterable[str]],
     *,
     word: str,
-    known: Iterable[str],
+    names: Iterable[str],
 ) -> Profile:
     """The profile called ``name``, or the one in the file ``name`` where it ends in ``.json``.
 
     Args:
         problems: what is wrong with a profile, each in words.
         word: what it is a profile of, for messages.
-        known: the names that a message offers.
+        names: the names that a message offers.
 
     Raises:
         MeterUnavailable: there is none, or it contradicts itself.
     """
     path = Path(name).expanduser() if name.endswith(".json") else folder / f"{name}.json"
     if not path.is_file():
-        offered = ", ".join(known)
+        offered = ", ".join(names)
         raise MeterUnavailable(f"kit knows no {word} profile {path.stem!r} (it knows: {offered})")
     try:
         profile = msgspec.convert(jsonio.read_own(path), kind)

@@ -31,7 +31,7 @@ from kit.core.limits import PACKAGE_W
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
 from kit.energy.scopes.cpu import GAIN, GAIN_SOURCE
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.measure.meters.rapl_zones import (
     PERIOD_S,
     ROOT,
@@ -75,11 +75,11 @@ class Rapl:
 class RaplReader:
     """Reads every zone's counter; about 5 µs a zone."""
 
-    def __init__(self, found: Sequence[Zone], clock: Clock) -> None:
+    def __init__(self, zones: Sequence[Zone], clock: Clock) -> None:
         self._clock = clock
-        good = [zone for zone in found if not zone.fault]
+        good = [zone for zone in zones if not zone.fault]
         self._zones = [(zone.device, _Counter(zone.path)) for zone in good]
-        self.devices = tuple(_device(zone) for zone in found)
+        self.devices = tuple(_device(zone) for zone in zones)
         self.tiers = (Tier("rapl", _poll_s(good), self._read),)
 
     def explain(self, rc: int) -> str:
@@ -143,9 +143,9 @@ def _facts(zone: Zone) -> QuantityFacts:
     )
 
 
-def _poll_s(found: Sequence[Zone]) -> float:
+def _poll_s(zones: Sequence[Zone]) -> float:
     """20 Hz, or faster where a counter could wrap within four such periods."""
-    shortest = min((zone.wrap for zone in found if zone.wrap), default=0) * 1e-6 / PACKAGE_W
+    shortest = min((zone.wrap for zone in zones if zone.wrap), default=0) * 1e-6 / PACKAGE_W
     if not shortest:
         return PERIOD_S
     return round(max(SHORTEST_S, min(PERIOD_S, shortest / WRAP_SHARE)), 6)

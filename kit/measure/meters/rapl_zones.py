@@ -30,7 +30,7 @@ from msgspec import UNSET
 
 from kit.core.jsonio import MAX_SAFE_INTEGER
 from kit.core.limits import PACKAGE_W
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 
 ROOT = Path("/sys/class/powercap")
 PERIOD_S, SHORTEST_S = 0.05, 0.01
@@ -88,29 +88,29 @@ def zones(root: Path = ROOT) -> tuple[Zone, ...]:
     Raises:
         MeterUnavailable: there are none, or none may be read.
     """
-    found = [zone for folder in _folders(root, _TREE) if (zone := _looked_at(folder, root))]
-    found = list(_named(found))
+    result = [zone for folder in _folders(root, _TREE) if (zone := _looked_at(folder, root))]
+    result = list(_named(result))
     mirrored = [zone for folder in _folders(root, _MIRROR) if (zone := _looked_at(folder, root))]
-    found = list(_with_mirror(found, mirrored))
-    if all(zone.fault for zone in found):
-        faults = [zone.fault for zone in found]
+    result = list(_with_mirror(result, mirrored))
+    if all(zone.fault for zone in result):
+        faults = [zone.fault for zone in result]
         raise _unavailable(_DENIED if _DENIED in faults else (faults or [_NO_RAPL])[0])
-    return tuple(sorted(found, key=lambda z: (not z.summed, z.device)))
+    return tuple(sorted(result, key=lambda z: (not z.summed, z.device)))
 
 
 def _folders(root: Path, tree: str) -> list[Path]:
     """The tree's zones in the kernel's order, each before those inside it."""
-    found = root.glob(f"{tree}:*")
+    folders = root.glob(f"{tree}:*")
     return sorted(
-        found, key=lambda f: [int(n) if n.isdigit() else 0 for n in f.name.split(":")[1:]]
+        folders, key=lambda f: [int(n) if n.isdigit() else 0 for n in f.name.split(":")[1:]]
     )
 
 
-def _named(found: Sequence[Zone]) -> Iterator[Zone]:
+def _named(zones: Sequence[Zone]) -> Iterator[Zone]:
     """Zones of one name are told apart by a number."""
-    names = Counter(zone.device for zone in found)
+    names = Counter(zone.device for zone in zones)
     taken: set[str] = set()
-    for zone in found:
+    for zone in zones:
         number, device = 1, zone.device
         # A zone may be called as another one is here: the number goes on until it is free.
         while device in taken or (number > 1 and device in names):
@@ -121,16 +121,16 @@ def _named(found: Sequence[Zone]) -> Iterator[Zone]:
         yield zone._replace(device=device, covers=covers)
 
 
-def _with_mirror(found: Sequence[Zone], mirrored: Sequence[Zone]) -> Iterator[Zone]:
+def _with_mirror(zones: Sequence[Zone], mirrored: Sequence[Zone]) -> Iterator[Zone]:
     """The zones, with what the second tree adds: what the first lacks or cannot read."""
-    known = {zone.device: zone for zone in found}
-    used = {z.device: z for z in mirrored if z.device not in known or known[z.device].fault}
-    for zone in found:
+    by_device = {zone.device: zone for zone in zones}
+    used = {z.device: z for z in mirrored if z.device not in by_device or by_device[z.device].fault}
+    for zone in zones:
         mirror = used.pop(zone.device, None)
         yield mirror if mirror and not mirror.fault else zone
     yield from used.values()
     for mirror in mirrored:
-        first = known.get(mirror.device)
+        first = by_device.get(mirror.device)
         if first and not first.fault and not mirror.fault and same_counter(first, mirror) is False:
             yield mirror._replace(
                 device=f"{mirror.device}-mmio",
@@ -162,22 +162,22 @@ def same_counter(a: Zone, b: Zone) -> bool | None:
     return max(offsets) - min(offsets) <= 2 * skew
 
 
-def growing(found: Sequence[Zone]) -> tuple[Zone, ...]:
+def growing(zones: Sequence[Zone]) -> tuple[Zone, ...]:
     """The zones; one whose counter does not grow gets that as its fault. Takes 0.05–0.5 s.
 
     Raises:
         MeterUnavailable: none grows.
     """
-    still = {zone.path: _count(zone.path) for zone in found if not zone.fault}
+    still = {zone.path: _count(zone.path) for zone in zones if not zone.fault}
     still = {path: count for path, count in still.items() if count is not None}
     end = time.monotonic() + _STILL_S
     while still and time.monotonic() < end:
         time.sleep(_LOOK_S)
         still = {path: count for path, count in still.items() if _count(path) == count}
-    told = tuple(zone._replace(fault=_STANDS) if zone.path in still else zone for zone in found)
-    if all(zone.fault for zone in told):
-        raise _unavailable(told[0].fault)
-    return told
+    checked = tuple(zone._replace(fault=_STANDS) if zone.path in still else zone for zone in zones)
+    if all(zone.fault for zone in checked):
+        raise _unavailable(checked[0].fault)
+    return checked
 
 
 def _unavailable(why: str) -> MeterUnavailable:
@@ -207,18 +207,18 @@ def _zone(folder: Path, root: Path) -> Zone:
     name = _text(folder / "name")
     highest = int((folder / "max_energy_range_uj").read_text())
     int((folder / "energy_uj").read_text())  # refused here rather than while measuring
-    found = Zone(folder, _alias(folder, name, root), name, 0, _is_summed(folder, name))
+    zone = Zone(folder, _alias(folder, name, root), name, 0, _is_summed(folder, name))
     if not 0 < highest < MAX_SAFE_INTEGER:
         range_uj = f"{highest}" if highest <= 0 else "more than a record can hold"
         why = f"the kernel gives {range_uj} as its range: where it begins again is unknown"
-        return found._replace(covers=why)
+        return zone._replace(covers=why)
     shortest_s = (highest + 1) * 1e-6 / PACKAGE_W / WRAP_SHARE
     if shortest_s < SHORTEST_S:
-        return found._replace(
+        return zone._replace(
             fault=f"its counter begins again after {highest + 1} µJ, too soon to be followed: "
             f"at {PACKAGE_W:g} W it would have to be read each {shortest_s * 1e3:.2g} ms"
         )
-    return found._replace(wrap=highest + 1, limit_w=_limit_w(folder))
+    return zone._replace(wrap=highest + 1, limit_w=_limit_w(folder))
 
 
 def _is_summed(folder: Path, name: str) -> bool:
@@ -228,9 +228,9 @@ def _is_summed(folder: Path, name: str) -> bool:
 
 def _limit_w(folder: Path) -> float:
     """The highest of the powers that the kernel names for it, W: what its maker calls its most."""
-    found = [_text(path) for path in folder.glob("constraint_*_max_power_uw")]
-    said = [text for text in found if text.isascii() and text.isdecimal() and len(text) < _LONG]
-    return max((int(text) * 1e-6 for text in said), default=0.0)
+    texts = [_text(path) for path in folder.glob("constraint_*_max_power_uw")]
+    numbers = [text for text in texts if text.isascii() and text.isdecimal() and len(text) < _LONG]
+    return max((int(text) * 1e-6 for text in numbers), default=0.0)
 
 
 def _unread(folder: Path, root: Path, why: str) -> Zone | None:

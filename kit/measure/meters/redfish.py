@@ -21,7 +21,7 @@ from kit.core.facts import QuantityFacts
 from kit.core.model import MeterPlan
 from kit.core.units import Scope
 from kit.measure.meters import webreader
-from kit.measure.meters.base import MeterUnavailable, absent
+from kit.measure.meters.contract import MeterUnavailable, absent
 from kit.measure.meters.web import Answer, Site, explain
 from kit.measure.meters.webreader import Point, Source, WebReader
 from kit.record.events import Clock
@@ -60,7 +60,7 @@ class Redfish:
         try:
             bmc = Bmc(alias, config)
             try:
-                devices = webreader.found(bmc.sources(), bmc.get)
+                devices = webreader.probe(bmc.sources(), bmc.get)
             finally:
                 bmc.close()
             return MeterPlan(name=self.name, alias=alias, devices=devices)
@@ -102,7 +102,7 @@ class Bmc:
         return answer
 
     def close(self) -> None:
-        """Let go of the BMC; its sessions are few, so that one's own is ended."""
+        """End the session: a BMC has few of them."""
         if self._session.startswith(f"{ROOT}/"):
             self._site.ask("DELETE", self._session)
         self._session = ""
@@ -115,9 +115,9 @@ class Bmc:
             MeterUnavailable: none reports power, or several do and host.toml names none.
         """
         named = tuple(self._config.get("chassis") or ())
-        found = [self._source(index, name) for index, name in enumerate(named or self._members())]
-        telling = [source for source in found if isinstance(source, Source)]
-        silent = [rc for rc in found if not isinstance(rc, Source)]
+        answers = [self._source(index, name) for index, name in enumerate(named or self._members())]
+        telling = [source for source in answers if isinstance(source, Source)]
+        silent = [rc for rc in answers if not isinstance(rc, Source)]
         if silent and (named or not telling):
             raise MeterUnavailable(f"a chassis reports no power: {webreader.explain(silent[0])}")
         if unknown := [rc for rc in silent if rc not in _NONE_TOLD]:
@@ -152,17 +152,17 @@ class Bmc:
         answer = self.get(f"{ROOT}/Chassis")
         if answer.rc:
             raise MeterUnavailable(explain(answer.rc))
-        found = []
+        names = []
         with suppress(LookupError, TypeError, AttributeError):
             listed = answer.document["Members"]
             if len(listed) > _MOST_CHASSIS or "Members@odata.nextLink" in answer.document:
                 raise MeterUnavailable(f"the BMC lists too many chassis: {_NAME_THEM}")
             for member in listed:
-                found.append(member["@odata.id"].rstrip("/").rpartition("/")[2])
-        known = tuple(dict.fromkeys(name for name in found if _ID.fullmatch(name)))
-        if not known:
+                names.append(member["@odata.id"].rstrip("/").rpartition("/")[2])
+        members = tuple(dict.fromkeys(name for name in names if _ID.fullmatch(name)))
+        if not members:
             raise MeterUnavailable("the BMC lists no chassis")
-        return known
+        return members
 
     def _source(self, index: int, name: str) -> Source | int:
         """Where a chassis reports power, else the code why it does not.
@@ -170,19 +170,19 @@ class Bmc:
         Its Id may be a serial number: the plan calls it by its place in host.toml.
         """
         code = 0
-        for way in _ways():
+        for way in ("EnvironmentMetrics", "Power"):
             path = f"{ROOT}/Chassis/{name}/{way}"
             answer = self.get(path)
             points = tuple(_points(way, self._config, self._site.security))
             source = Source(f"redfish:{self._alias}:chassis{index}", "", path, points)
-            told = [rc for rc, _ in webreader.values(source, answer)]
-            if told[0] == 0:
+            codes = [rc for rc, _ in webreader.values(source, answer)]
+            if codes[0] == 0:
                 about = f"Redfish, {way}; {self._site.security}"
                 return source._replace(
                     description=about,
-                    points=tuple(p for p, rc in zip(points, told, strict=True) if rc == 0),
+                    points=tuple(p for p, rc in zip(points, codes, strict=True) if rc == 0),
                 )
-            code = told[0] if code in (0, 404) else code
+            code = codes[0] if code in (0, 404) else code
         return code
 
 
@@ -201,10 +201,6 @@ def _patiently(bmc: Bmc) -> tuple[Source, ...]:
     except MeterUnavailable:
         bmc.close()
         raise
-
-
-def _ways() -> tuple[str, ...]:
-    return ("EnvironmentMetrics", "Power")
 
 
 def _points(way: str, config: dict[str, Any], security: str) -> Iterator[Point]:

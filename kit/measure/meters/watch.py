@@ -22,7 +22,7 @@ from kit.core.units import NS, QUANTITIES, event_reasons, scale_of
 from kit.energy import scopes
 from kit.energy.reasons import sentence
 from kit.energy.running import RunningSum
-from kit.energy.scopes.base import Growth
+from kit.energy.scopes.contract import Growth
 from kit.measure.meters import MeterUnavailable, Reader, Reading, fit, get
 from kit.record.events import Clock
 
@@ -40,8 +40,8 @@ _CONTEXT = {
 }
 
 
-class Seen(NamedTuple):
-    """One device at one moment; None stands for what it does not tell.
+class DeviceState(NamedTuple):
+    """One device at one moment; None for what it does not report.
 
     Attributes:
         scope: gpu, cpu, wall or estimate.
@@ -73,7 +73,7 @@ class Snapshot(NamedTuple):
     """All devices at one moment, ``t_s`` after the start; ``absent``: meters without devices."""
 
     t_s: float
-    devices: dict[str, Seen]
+    devices: dict[str, DeviceState]
     absent: dict[str, str]
 
 
@@ -90,8 +90,8 @@ class _Device:
             n: RunningSum(n, facts, growth[n], _pace_s(n))
             for n, facts in self._read(growth).items()
         }
-        told = (f.reason for n, f in self._facts.items() if n in growth)
-        self._reasons = [why for why in told if why]
+        reasons = (f.reason for n, f in self._facts.items() if n in growth)
+        self._reasons = [why for why in reasons if why]
         self._context: dict[str, int] = {}
         self._failed: dict[str, str] = {}
         self.lost = ""  # why the last read of its meter gave nothing
@@ -107,24 +107,24 @@ class _Device:
             self._context.pop(name, None)
             return
         self._failed.pop(name, None)
-        found, facts = self._sums.get(name), self._facts.get(name, NO_FACTS)
+        running_sum, facts = self._sums.get(name), self._facts.get(name, NO_FACTS)
         if why := self._no_reading(name, facts, reading):
             self._failed[name] = why
             self._context.pop(name, None)
-            if found and not reading.raw:  # what cannot be is a lost reading, as in results
-                found.interrupt()
-        elif found is None:
+            if running_sum and not reading.raw:  # what cannot be is a lost reading, as in results
+                running_sum.interrupt()
+        elif running_sum is None:
             self._context[name] = reading.raw
         else:
-            found.add(reading.t, reading.raw)
+            running_sum.add(reading.t, reading.raw)
 
-    def seen(self, now: int) -> Seen:
+    def state(self, now: int) -> DeviceState:
         watts, power_from = self._watts(now)
-        told = [s for s in self._growing() if s.known.seconds > 0 and not s.still_s()]
+        sums = [s for s in self._growing() if s.known.seconds > 0 and not s.still_s()]
         # One that fails counts no more: another goes on, where there is one.
-        best = next((s for s in told if s.quantity not in self._failed), next(iter(told), None))
+        best = next((s for s in sums if s.quantity not in self._failed), next(iter(sums), None))
         mask = self._context.get("gpu_event_reasons")
-        return Seen(
+        return DeviceState(
             scope=self._scope.name if self._scope else "none",
             summed=self._summed,
             watts=watts,
@@ -160,9 +160,9 @@ class _Device:
         fault = limits.fault(name, facts, raw, reading.device)
         return f"{QUANTITIES[name].text}: {fault}" if fault else ""
 
-    def _corrected(self, found: RunningSum, joules: float, seconds: float) -> float:
+    def _corrected(self, running_sum: RunningSum, joules: float, seconds: float) -> float:
         assert self._scope is not None
-        return self._scope.corrected(self._facts[found.quantity], joules, seconds)
+        return self._scope.corrected(self._facts[running_sum.quantity], joules, seconds)
 
     def _watts(self, now: int) -> tuple[float | None, str]:
         """The best power that is fresh, else the growth of a counter."""
@@ -219,9 +219,9 @@ class _Watched:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def seen(self, now: int) -> dict[str, Seen]:
+    def states(self, now: int) -> dict[str, DeviceState]:
         with self._lock:
-            return {name: device.seen(now) for name, device in self._devices.items()}
+            return {name: device.state(now) for name, device in self._devices.items()}
 
     def end(self) -> None:
         self._thread.join(_END_S)
@@ -242,9 +242,9 @@ class _Watched:
 
     def _read(self, read: Callable[[], Iterable[Reading]]) -> None:
         try:
-            found = list(read())
+            readings = list(read())
             with self._lock:
-                for reading in (r for r in found if r.device in self._devices):
+                for reading in (r for r in readings if r.device in self._devices):
                     self._devices[reading.device].take(reading, self._explain)
         except Exception as error:  # one odd device stops no other; what is not read grows old
             with self._lock:
@@ -298,19 +298,21 @@ def watch(
             due = max(due + period_s, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
             now = clock.now()
-            devices = {k: seen for w in watched for k, seen in w.seen(now).items()}
+            devices = {k: state for w in watched for k, state in w.states(now).items()}
             yield Snapshot(now * 1e-9, devices, dict(absent))
 
 
 def _shared(reader: Reader, watched: Iterable[_Watched]) -> str:
     """Why a reader's devices cannot be told from those of a meter before it, else empty."""
-    known = {name: w.meter for w in watched for name in w.names}
-    twice = (d.device for d in reader.devices if d.device in known)
-    return next((f"its device {name} has the name of one of {known[name]}" for name in twice), "")
+    meter_of = {name: w.meter for w in watched for name in w.names}
+    twice = (d.device for d in reader.devices if d.device in meter_of)
+    return next(
+        (f"its device {name} has the name of one of {meter_of[name]}" for name in twice), ""
+    )
 
 
 def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
-    """Power and energy by scope, of the devices that add up; None where one of them tells none.
+    """Power and energy by scope, of the devices that add up; None if one of them has none.
 
     Scopes are never added to one another: a wall holds the GPUs, an estimate is no measurement.
     Nor are energies over different times, such as that of a device that was lost meanwhile, or
@@ -320,27 +322,27 @@ def totals(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
         By scope ``power_W``, ``energy_J``, ``energy_over_s``, and ``reason``, why one of them is
         None, else empty.
     """
-    found: dict[str, dict[str, Any]] = {}
+    result: dict[str, dict[str, Any]] = {}
     for scope in scopes.SCOPES:
         own = {name: d for name, d in snapshot.devices.items() if d.scope == scope and d.summed}
         if own:
-            found[scope] = _total(own, scope)
-    return found
+            result[scope] = _total(own, scope)
+    return result
 
 
-def _total(own: Mapping[str, Seen], scope: str) -> dict[str, Any]:
+def _total(own: Mapping[str, DeviceState], scope: str) -> dict[str, Any]:
     if twice := scopes.mixed((d.meter for d in own.values()), scope):
         return {"power_W": None, "energy_J": None, "energy_over_s": None, "reason": sentence(twice)}
     watts, joules = [d.watts for d in own.values()], [d.joules for d in own.values()]
     times = sorted(d.seconds for d in own.values())
     whys = [f"{n}: {d.why_not}" for n, d in own.items() if d.watts is None]
     whys += [f"{n}: {d.no_energy}" for n, d in own.items() if d.joules is None]
-    whole = None not in joules and times[-1] - times[0] <= APART_S
-    if None not in joules and not whole:
+    is_complete = None not in joules and times[-1] - times[0] <= APART_S
+    if None not in joules and not is_complete:
         whys.append(f"energies over {times[0]:.3g} to {times[-1]:.3g} s make no sum")
     return {
         "power_W": None if None in watts else sum(w for w in watts if w is not None),
-        "energy_J": sum(j for j in joules if j is not None) if whole else None,
-        "energy_over_s": times[0] if whole else None,
+        "energy_J": sum(j for j in joules if j is not None) if is_complete else None,
+        "energy_over_s": times[0] if is_complete else None,
         "reason": "; ".join(dict.fromkeys(whys)),
     }

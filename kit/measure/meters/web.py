@@ -92,7 +92,7 @@ class Site:
 
     @property
     def security(self) -> str:
-        """What keeps the way to it from being another's, in words for the plan."""
+        """How the connection is protected against others, in words for the plan."""
         if self._origin[0] == "http":
             return "HTTP, neither encrypted nor verified"
         verified = self._config.get("verify", True)
@@ -105,12 +105,12 @@ class Site:
     def get(self, path: str) -> Answer:
         """The JSON document under ``path``; never raises."""
         for _ in range(1 + _MOST_REDIRECTS):
-            found = self.ask("GET", path)
-            if found.rc == HTTPStatus.UNAUTHORIZED and self._way == "digest":
-                found = self._digested(path, found.headers.get_all("WWW-Authenticate", []))
-            if found.rc not in _MOVED:
-                return found
-            onward = self._onward(path, str((found.headers or {}).get("Location", "")))
+            response = self.ask("GET", path)
+            if response.rc == HTTPStatus.UNAUTHORIZED and self._way == "digest":
+                response = self._digested(path, response.headers.get_all("WWW-Authenticate", []))
+            if response.rc not in _MOVED:
+                return response
+            onward = self._onward(path, str((response.headers or {}).get("Location", "")))
             if onward is None:
                 return Answer(ELSEWHERE)
             path = onward
@@ -143,7 +143,7 @@ class Site:
             self._connection = None
 
     def _asked(self, method: str, path: str, body: Any) -> Answer:
-        kept = self._connection is not None
+        reused = self._connection is not None
         connection = self._connection = self._connection or self._connect()
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers | ({"Content-Type": "application/json"} if data else {})
@@ -156,7 +156,7 @@ class Site:
                 text = answer.read(_MOST_BYTES + 1)
         except (ConnectionError, http.client.BadStatusLine):
             self.close()
-            if not kept:
+            if not reused:
                 raise
             return self._asked(method, path, body)  # it had closed a connection that was idle
         if answer.will_close or not answer.isclosed():
@@ -220,10 +220,10 @@ def _refuse(name: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    document = dict(pairs)
+    if len(document) != len(pairs):
         raise ValueError("one key is there twice")
-    return found
+    return document
 
 
 def _context(config: dict[str, Any]) -> ssl.SSLContext:

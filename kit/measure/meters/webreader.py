@@ -1,4 +1,4 @@
-"""What meters over HTTP share: from a JSON document to raw integers, exactly, and the polling.
+"""Shared by meters over HTTP: exact integers from a JSON document, and polling.
 
 A number's decimal text is kept as it came: ``12.34`` W with two digits is the raw integer 1234, and
 the plan's ``scale`` 0.01. It never is a float. A number with more digits than its source is said to
@@ -17,7 +17,7 @@ from kit.core.facts import Probe, QuantityFacts
 from kit.core.model import MeterDevice
 from kit.core.units import scale_of
 from kit.measure.meters import web
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier
 from kit.record.events import Clock
 
 Json = Any
@@ -74,18 +74,18 @@ def at(document: Json, pointer: str) -> Json:
     Raises:
         LookupError: nothing does.
     """
-    found = document
+    value = document
     for part in pointer.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list):
+        if isinstance(value, list):
             if not key.isdecimal() or not key.isascii() or (key != "0" and key[0] == "0"):
                 raise LookupError(key)
-            found = found[int(key)] if len(key) < 10 else []
-        elif isinstance(found, dict):
-            found = found[key]
+            value = value[int(key)] if len(key) < 10 else []
+        elif isinstance(value, dict):
+            value = value[key]
         else:
             raise LookupError(key)
-    return found
+    return value
 
 
 def raw(value: Json, digits: int, *, rounded: bool = False) -> tuple[int, int | None]:
@@ -107,11 +107,11 @@ def raw(value: Json, digits: int, *, rounded: bool = False) -> tuple[int, int | 
     shift = exponent + digits
     if len(figures) > 4 * _MOST_DIGITS or shift < -4 * _MOST_DIGITS:
         return TOO_FINE, None
-    whole = int("".join(map(str, figures)))
+    mantissa = int("".join(map(str, figures)))
     if shift >= 0:
-        return 0, int(whole * 10**shift)
+        return 0, int(mantissa * 10**shift)
     step = int(10**-shift)
-    quotient, rest = divmod(whole, step)
+    quotient, rest = divmod(mantissa, step)
     if rest and not rounded:
         return TOO_FINE, None
     return 0, quotient + (2 * rest > step or (2 * rest == step and quotient % 2))
@@ -140,7 +140,7 @@ def scale(unit: int, digits: int) -> float:
 Ask = Callable[[str], web.Answer]
 
 
-def found(sources: Sequence[Source], ask: Ask) -> tuple[MeterDevice, ...]:
+def probe(sources: Sequence[Source], ask: Ask) -> tuple[MeterDevice, ...]:
     """The devices, each quantity with its facts or the reason why it is not read.
 
     Raises:
@@ -149,11 +149,11 @@ def found(sources: Sequence[Source], ask: Ask) -> tuple[MeterDevice, ...]:
     devices = []
     for source in sources:
         answer = ask(source.path)
-        told = list(zip(source.points, values(source, answer), strict=True))
-        for point, (rc, _) in told:
+        answers = list(zip(source.points, values(source, answer), strict=True))
+        for point, (rc, _) in answers:
             if point.quantity == "pdu_power" and rc:
                 raise MeterUnavailable(explain(rc))
-        devices.append(_device(source, told))
+        devices.append(_device(source, answers))
     return tuple(devices)
 
 
@@ -164,9 +164,9 @@ def planned(sources: Iterable[Source]) -> tuple[MeterDevice, ...]:
     )
 
 
-def _device(source: Source, told: Iterable[tuple[Point, tuple[int, int | None]]]) -> MeterDevice:
+def _device(source: Source, values: Iterable[tuple[Point, tuple[int, int | None]]]) -> MeterDevice:
     quantities = {}
-    for point, (rc, value) in told:
+    for point, (rc, value) in values:
         facts = point.facts
         if rc:
             facts = replace(facts, reason=explain(rc))
@@ -210,6 +210,6 @@ class WebReader:
         t0 = self._clock.now()
         answer = self._ask(source.path)
         t1 = self._clock.now()
-        told = zip(source.points, values(source, answer), strict=True)
-        for point, (rc, value) in told:
+        answers = zip(source.points, values(source, answer), strict=True)
+        for point, (rc, value) in answers:
             yield Reading(t0, t1, None, source.device, point.quantity, rc, value)

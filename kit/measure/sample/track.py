@@ -70,8 +70,12 @@ class Track:
 
     def _take(self, readings: Sequence[Reading]) -> None:
         planned = self._planned
-        kept = [r for r in readings if planned is None or (r.device, r.quantity) in planned]
-        self.writer.add([r if fit.is_value(r) else r._replace(rc=NO_VALUE, raw=None) for r in kept])
+        planned_readings = [
+            r for r in readings if planned is None or (r.device, r.quantity) in planned
+        ]
+        self.writer.add(
+            [r if fit.is_value(r) else r._replace(rc=NO_VALUE, raw=None) for r in planned_readings]
+        )
 
     def _note(self, device: str, quantity: str, rc: int) -> None:
         """Report a device's failure once, and again only after it recovered."""

@@ -58,14 +58,14 @@ class Writer:
             self._file.close()
 
     def _write(self, data: bytes) -> None:
-        whole = self._file.tell()
+        end = self._file.tell()
         unwritten = memoryview(data)
         try:
             while unwritten:
                 unwritten = unwritten[self._file.write(unwritten) :]
         except OSError:
             self._failed = True  # later rows would leave a gap in the numbers
-            self._file.truncate(whole + data.rfind(b"\n", 0, len(data) - len(unwritten)) + 1)
+            self._file.truncate(end + data.rfind(b"\n", 0, len(data) - len(unwritten)) + 1)
             raise
 
     def _line(self, r: Reading) -> str:

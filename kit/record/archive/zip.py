@@ -132,8 +132,8 @@ def _top_folder(entries: list[Member], names: list[str]) -> str:
     """The folder of all members: that of the manifest; empty without one."""
     top = _of_manifest(names)
     folders = [e.name.removesuffix("/") for e in entries if e.is_folder]
-    kept = [name for name in folders if not strays.of_path(name)]
-    for name in [*names, *kept]:
+    real = [name for name in folders if not strays.of_path(name)]
+    for name in [*names, *real]:
         _refuse_parts(name, top)
     if not all(not top or name.startswith(f"{top}/") for name in names):
         raise refuse("TOP_FOLDER", _no_top(names))

@@ -17,7 +17,7 @@ _MOST_CHARS = 400
 # A level's word in faces, and in the filter.
 LEVELS = {"warn": "warning", "fail": "failed"}
 Data = dict[str, Any]
-Said = tuple[str, str]
+Words = tuple[str, str]
 
 
 class LogLine(NamedTuple):
@@ -34,7 +34,7 @@ class LogLine(NamedTuple):
 
 def lines(events: Iterable[Event]) -> list[LogLine]:
     """The log of a run, in order."""
-    return [found for event in events if (found := line(event))]
+    return [words for event in events if (words := line(event))]
 
 
 def line(event: Event) -> LogLine | None:
@@ -54,14 +54,14 @@ def line(event: Event) -> LogLine | None:
 def fitting(log: Iterable[LogLine], wanted: str) -> list[LogLine]:
     """Lines with every word of ``wanted``, ignoring case; a level counts as a word."""
     words = wanted.casefold().split()
-    told = ((x, f"{LEVELS.get(x.level, x.level)} {x.text}".casefold()) for x in log)
-    return [x for x, text in told if all(word in text for word in words)]
+    texts = ((x, f"{LEVELS.get(x.level, x.level)} {x.text}".casefold()) for x in log)
+    return [x for x, text in texts if all(word in text for word in words)]
 
 
 def _as_it_stands(event: Event) -> str:
     data = event.data if isinstance(event.data, dict) else {}
-    said = ", ".join(f"{key} {value}" for key, value in data.items())
-    return f"{event.kind} {said}".strip()[:_MOST_CHARS]
+    text = ", ".join(f"{key} {value}" for key, value in data.items())
+    return f"{event.kind} {text}".strip()[:_MOST_CHARS]
 
 
 def answered(ok: int, failed: int) -> str:
@@ -69,42 +69,42 @@ def answered(ok: int, failed: int) -> str:
     return f"{ok} request{'s' * (ok != 1)} ok" + (f", {failed} failed" if failed else "")
 
 
-def _of_launch(said: str | Callable[[Data], str]) -> Callable[[Data], Said]:
+def _of_launch(text_of: str | Callable[[Data], str]) -> Callable[[Data], Words]:
     """The line of a neutral event of a launch."""
 
-    def words(data: Data) -> Said:
-        text = said if isinstance(said, str) else said(data)
+    def words(data: Data) -> Words:
+        text = text_of if isinstance(text_of, str) else text_of(data)
         return "", f"launch {int(data['launch'])}: {text}"
 
     return words
 
 
-def _registered(data: Data) -> Said:
+def _registered(data: Data) -> Words:
     launches = int(data["launches"])
     return "", f"run {data['id']} registered, {launches} launch{'es' * (launches != 1)}"
 
 
-def _waited(data: Data) -> Said:
+def _waited(data: Data) -> Words:
     runs = len(data["runs"])
     return "", f"waited {float(data['seconds']):.0f} s for {runs} other run{'s' * (runs != 1)}"
 
 
-def _finding(data: Data) -> Said:
+def _finding(data: Data) -> Words:
     return str(data["level"]), f"{data['message']}  {data['code']}"
 
 
-def _stage(data: Data) -> Said:
+def _stage(data: Data) -> Words:
     failed = int(data.get("failed") or 0)
-    told = answered(int(data["ok"]), failed)
+    answers = answered(int(data["ok"]), failed)
     why = f": {data['why']}" if data.get("why") else ""
     stage = f"launch {int(data['launch'])}: {names.phase(data['stage'])}"
-    return "warn" if failed else "ok", f"{stage}: {told}{why}"
+    return "warn" if failed else "ok", f"{stage}: {answers}{why}"
 
 
 def _steady(data: Data) -> str:
     words = {"not_steady": "not steady", "unknown": "unknown"}
-    told = ((device, words.get(state, state)) for device, state in data["devices"].items())
-    devices = ", ".join(f"{device} {state}" for device, state in told)
+    states = ((device, words.get(state, state)) for device, state in data["devices"].items())
+    devices = ", ".join(f"{device} {state}" for device, state in states)
     return f"waited {float(data['seconds']):.0f} s for a steady state: {devices}"
 
 
@@ -113,13 +113,13 @@ def _stopped(data: Data) -> str:
     return "container stopped" + ("" if code is None else f", exit code {int(code)}")
 
 
-def _end(data: Data) -> Said:
+def _end(data: Data) -> Words:
     level = {"complete": "ok", "aborted": "warn"}.get(str(data["status"]), "fail")
     reason = f": {data['reason']}" if data.get("reason") else ""
     return level, f"run {data['status']}{reason}"
 
 
-_WORDS: dict[str, Callable[[Data], Said]] = {
+_WORDS: dict[str, Callable[[Data], Words]] = {
     "run.registered": _registered,
     "queue.waited": _waited,
     "finding": _finding,

@@ -143,8 +143,10 @@ class Follower:
     def _died(self, error: KitError, lines: tuple[str, ...]) -> Over:
         assert self.session
         if not self.session.folder.exists():
-            told = "it never began, or another screen has shown why and removed it"
-            return Over("gone", f"run {self.session.id} is gone: {told}", "`kit ls` lists the runs")
+            reason = "it never began, or another screen has shown why and removed it"
+            return Over(
+                "gone", f"run {self.session.id} is gone: {reason}", "`kit ls` lists the runs"
+            )
         return Over("dead", error.message, error.remedy, lines=lines)
 
 
@@ -161,8 +163,8 @@ def journal_of(run: Path) -> tuple[Event, ...]:
 def meters_of(folder: Path) -> Sequence[MeterPlan]:
     """The plan's meters; none if the plan is missing or unreadable."""
     with contextlib.suppress(OSError, KitError, KeyError, TypeError, msgspec.ValidationError):
-        said: Any = jsonio.read(folder / "plan.json")
-        return msgspec.convert(said["meters"], tuple[MeterPlan, ...])
+        plan: Any = jsonio.read(folder / "plan.json")
+        return msgspec.convert(plan["meters"], tuple[MeterPlan, ...])
     return ()
 
 

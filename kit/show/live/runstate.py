@@ -69,7 +69,7 @@ class RunState:
         if handler:
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
                 handler(event)
-        return self._said(event)
+        return self._add_line(event)
 
     def snapshot(self) -> RunSnapshot:
         """The run as it is now."""
@@ -133,16 +133,16 @@ class RunState:
         if done != before.get("done"):  # its tokens come with the next live event
             before = {k: v for k, v in before.items() if k != "tokens"}
         total = max(done, int(before.get("total", 0)))
-        told = {"stage": stage, "done": done, "total": total, "failed": failed}
-        self._progress = before | told
+        progress = {"stage": stage, "done": done, "total": total, "failed": failed}
+        self._progress = before | progress
         self._progress_at = (event.t, self._progress_at[1] if before else None)
 
     def _on_mark(self, event: Event) -> None:
         self._marks.append(LogLine(int(event.data["t_face"]), "mark", str(event.data["text"])))
 
     def _on_fault(self, event: Event) -> None:
-        said = {k: str(event.data.get(k) or "") for k in ("code", "message", "remedy")}
-        self._faults.append(said)
+        fault = {k: str(event.data.get(k) or "") for k in ("code", "message", "remedy")}
+        self._faults.append(fault)
 
     def _on_run_end(self, event: Event) -> None:
         self._status, self._reason = str(event.data["status"]), str(event.data.get("reason") or "")
@@ -150,16 +150,16 @@ class RunState:
             self._steps[-1] = self._steps[-1]._replace(t1=event.t)
 
     def _on_live(self, event: Event) -> None:
-        told = event.data.get("power")
-        for device in told if isinstance(told, dict) else ():
+        readings = event.data.get("power")
+        for device in readings if isinstance(readings, dict) else ():
             self._watts.setdefault(str(device), None)
-        for device, watts in _numbers(told).items():
+        for device, watts in _numbers(readings).items():
             self._watts[device] = watts
             self._add_power(event.t, device, watts)
             self._heard[device] = event.t
             self._trace("power", device, event.t, watts)
-        told = event.data.get("state")
-        for device, state in (told if isinstance(told, dict) else {}).items():
+        readings = event.data.get("state")
+        for device, state in (readings if isinstance(readings, dict) else {}).items():
             self._heard[device] = event.t
             self._state[device] = self._state.get(device, {}) | _numbers(state)
         self._trace_state(event.t)
@@ -182,19 +182,19 @@ class RunState:
             self._window.live(event.t, fresh)
         self._last_live = (event.t, fresh)
 
-    def _on_progress(self, t: int, told: dict[str, Any]) -> None:
-        found = {"stage": str(told["stage"]), **{k: int(told[k]) for k in ("done", "total")}}
-        if "tokens" in told:
-            found["tokens"] = int(told["tokens"])
-        if "failed" in self._progress and found["stage"] == self._progress["stage"]:
-            found["failed"] = self._progress["failed"]
-        if found != self._progress:
+    def _on_progress(self, t: int, data: dict[str, Any]) -> None:
+        progress = {"stage": str(data["stage"]), **{k: int(data[k]) for k in ("done", "total")}}
+        if "tokens" in data:
+            progress["tokens"] = int(data["tokens"])
+        if "failed" in self._progress and progress["stage"] == self._progress["stage"]:
+            progress["failed"] = self._progress["failed"]
+        if progress != self._progress:
             first = next((e for e in self._energy() if e.joules is not None), None)
-            self._progress, self._progress_at = found, (t, first)
+            self._progress, self._progress_at = progress, (t, first)
 
     # --- parts ------------------------------------------------------------------------------
 
-    def _said(self, event: Event) -> LogLine | None:
+    def _add_line(self, event: Event) -> LogLine | None:
         """The event's line; passing preflight findings were already shown with the plan."""
         line = eventwords.line(event)
         if line is None or (event.kind == "finding" and line.level == "ok"):
@@ -222,9 +222,9 @@ class RunState:
                         self._trace(of, device, t, state[key])
 
     def _devices(self) -> tuple[Device, ...]:
-        found = {*self._watts, *self._state}
+        devices = {*self._watts, *self._state}
         # By length first: gpu10 comes after gpu9.
-        ordered = sorted(found, key=lambda n: (names.rank(self._scope(n)), len(n), n))
+        ordered = sorted(devices, key=lambda n: (names.rank(self._scope(n)), len(n), n))
         return tuple(
             Device(
                 n,
@@ -246,19 +246,19 @@ class RunState:
         if self._window is None:
             return ()
         scopes = {scope: self._devices_of(scope) for scope in SCOPES}
-        found = (self._window.of(scope, facts) for scope, facts in scopes.items() if facts)
-        return tuple(_unsure(value) if self._by_power else value for value in found)
+        energies = (self._window.of(scope, facts) for scope, facts in scopes.items() if facts)
+        return tuple(_unsure(value) if self._by_power else value for value in energies)
 
     def _device_energy(self) -> dict[str, EnergyValue]:
         """Each device's part of its scope's energy, with its own uncertainty."""
         if self._window is None:
             return {}
-        found = {
+        energies = {
             device: self._window.of(scope, {device: facts})
             for scope in SCOPES
             for device, facts in self._devices_of(scope).items()
         }
-        return {d: _unsure(value) for d, value in found.items()} if self._by_power else found
+        return {d: _unsure(value) for d, value in energies.items()} if self._by_power else energies
 
     def _devices_of(self, scope: str) -> Mapping[str, QuantityFacts]:
         """The devices of a scope's sum; without a plan those with a sum, by their names."""
@@ -267,20 +267,20 @@ class RunState:
         return {d: NO_FACTS for d in self._sums if scope_of(d) == scope}
 
     def _rates(self) -> Progress:
-        said = self._progress
-        block = next((s for s in reversed(self._steps) if s.phase == said.get("stage")), None)
-        if not said or block is None:
+        progress = self._progress
+        block = next((s for s in reversed(self._steps) if s.phase == progress.get("stage")), None)
+        if not progress or block is None:
             return Progress()
-        done, tokens = int(said["done"]), said.get("tokens")
+        done, tokens = int(progress["done"]), progress.get("tokens")
         at, energy = self._progress_at
         joules = energy.joules if energy else None
         seconds = (min(at, block.t1 or at) - block.t0) / SECOND_NS
-        measured = said["stage"] == "measured"
+        measured = progress["stage"] == "measured"
         return Progress(
-            stage=str(said["stage"]),
+            stage=str(progress["stage"]),
             done=done,
-            total=int(said["total"]),
-            failed=said.get("failed"),
+            total=int(progress["total"]),
+            failed=progress.get("failed"),
             tokens=tokens,
             requests_s=done / seconds if done and seconds > 0 else None,
             tokens_s=tokens / seconds if tokens and seconds > 0 else None,
@@ -291,18 +291,18 @@ class RunState:
 
 def _facts_of(meters: Sequence[MeterPlan]) -> dict[str, dict[str, QuantityFacts]]:
     """scope → device → facts of the quantity of the scope's running sum."""
-    found: dict[str, dict[str, QuantityFacts]] = {}
+    facts: dict[str, dict[str, QuantityFacts]] = {}
     for meter in meters:
         for device in meter.devices:
             source = source_of(device)
             if source and source.facts.is_summed:
-                found.setdefault(source.scope.name, {})[device.device] = source.facts
-    return found
+                facts.setdefault(source.scope.name, {})[device.device] = source.facts
+    return facts
 
 
-def _numbers(told: Any) -> dict[str, float]:
+def _numbers(value: Any) -> dict[str, float]:
     """The numbers in a mapping; empty if it is none."""
-    pairs = told.items() if isinstance(told, dict) else ()
+    pairs = value.items() if isinstance(value, dict) else ()
     return {k: v for k, v in pairs if isinstance(v, int | float) and not isinstance(v, bool)}
 
 

@@ -67,9 +67,9 @@ def joined(points: Sequence[Point]) -> Point:
 
 def columns(points: Iterable[Point], t0: int, t1: int, width: int) -> list[Point | None]:
     """The points between ``t0`` and ``t1`` (ns) in ``width`` columns; None for an empty one."""
-    found: list[list[Point]] = [[] for _ in range(width)]
+    result: list[list[Point]] = [[] for _ in range(width)]
     span = max(t1 - t0, 1)
     for point in points:
         if t0 <= point.t <= t1:
-            found[min((point.t - t0) * width // span, width - 1)].append(point)
-    return [joined(column) if column else None for column in found]
+            result[min((point.t - t0) * width // span, width - 1)].append(point)
+    return [joined(column) if column else None for column in result]

@@ -7,7 +7,6 @@ passes through `console.plain` before it is drawn.
 
 from __future__ import annotations
 
-from kit.show.catalogue import Row, row
 from kit.show.render.audit import audit, ledger_doubts
 from kit.show.render.energibridge import imported
 from kit.show.render.live_power import power
@@ -26,6 +25,7 @@ from kit.show.render.show import run, run_parts
 from kit.show.render.undertaking import QUESTION, undertaking, undertaking_list
 from kit.show.render.verdicts import comparison
 from kit.show.render.verification import verdict
+from kit.show.runlist import Row, row
 
 __all__ = [
     "QUESTION",

@@ -11,7 +11,7 @@ from rich.text import Text
 from kit.show.render.console import plain, put, stderr, stdout, with_badge
 
 if TYPE_CHECKING:
-    from kit.store.audit import Audit, Found
+    from kit.store.audit import Audit, AuditCheck
 
 _BADGES = {"PASS": "ok", "WARN": "warn", "FAIL": "fail"}
 _CLAIM = (
@@ -20,22 +20,24 @@ _CLAIM = (
 )
 
 
-def audit(found: Audit) -> None:
+def audit(ledger_audit: Audit) -> None:
     """Print the findings, and what may be claimed from them."""
-    word = "SOUND" if found.passed else "NOT SOUND"
-    head = with_badge("ok" if found.passed else "fail", plain("the ledger of this store"), word)
+    word = "SOUND" if ledger_audit.passed else "NOT SOUND"
+    head = with_badge(
+        "ok" if ledger_audit.passed else "fail", plain("the ledger of this store"), word
+    )
     claim = Text("\n").append_text(plain(_CLAIM, "quiet"))
-    put(stdout(), Group(head, *map(_line, found.findings), claim))
+    put(stdout(), Group(head, *map(_line, ledger_audit.findings), claim))
 
 
-def ledger_doubts(found: Audit) -> None:
+def ledger_doubts(ledger_audit: Audit) -> None:
     """Print the ledger's faults on stderr; nothing if it is valid."""
-    for doubt in found.doubts:
+    for doubt in ledger_audit.doubts:
         put(stderr(), _line(doubt))
-    if found.doubts:
+    if ledger_audit.doubts:
         put(stderr(), plain("`kit verify --store` says more", "quiet"))
 
 
-def _line(found: Found) -> Table:
-    line = plain(found.message).append_text(plain(f"  {found.code}", "quiet"))
-    return with_badge(_BADGES[found.status], line, found.status.lower())
+def _line(doubt: AuditCheck) -> Table:
+    line = plain(doubt.message).append_text(plain(f"  {doubt.code}", "quiet"))
+    return with_badge(_BADGES[doubt.status], line, doubt.status.lower())

@@ -201,10 +201,10 @@ def short_time(seconds: float) -> str:
     """``0.6 s``, ``12 s``, ``3 m 05 s``, ``1 h 02 m``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    total_s = round(seconds)
+    if total_s < 60:
+        return f"{total_s} s"
+    minutes, rest = divmod(total_s, 60)
     if minutes < 60:
         return f"{minutes} m {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} m"

@@ -12,10 +12,10 @@ from kit.show.render.console import facts, listing, plain, put, stdout, title
 from kit.show.render.numbers import measured, watts
 
 
-def imported(told: Mapping[str, Any], values: Iterable[EnergyValue]) -> None:
+def imported(document: Mapping[str, Any], values: Iterable[EnergyValue]) -> None:
     """Print the result of `kit.cli.energibridge`; ``values`` are its energies by scope."""
-    begin, end = told["window_s"]
-    source = told["source"]
+    begin, end = document["window_s"]
+    source = document["source"]
     note = f"{source['tool']}, {source['rows']} rows since {source['began_utc']}"
     table = listing(
         ("scope", {"no_wrap": True}),
@@ -31,5 +31,5 @@ def imported(told: Mapping[str, Any], values: Iterable[EnergyValue]) -> None:
             plain(watts(value, end - begin)),
             plain(how),
         )
-    devices = facts((name, text) for name, text in told["devices"].items())
+    devices = facts((name, text) for name, text in document["devices"].items())
     put(stdout(), title(f"{begin:g} … {end:g} s", note), table, devices)

@@ -20,15 +20,15 @@ def nets(results: Results) -> tuple[str, RenderableType | None]:
     rows = [
         (f"{names.scope(scope, short=True)} {NETS[key]}", _net(net))
         for launch in results.launches[:1]
-        for scope, kept in launch.net.items()
-        for key, net in kept.items()
+        for scope, kinds in launch.net.items()
+        for key, net in kinds.items()
         if key in NETS and net.joules is not None
     ]
     if not rows:
         return "", None
     table = facts([])
-    for label, told in rows:
-        table.add_row(plain(label), plain(told))
+    for label, cells in rows:
+        table.add_row(plain(label), plain(cells))
     return f"net energy of launch {results.launches[0].index}", table
 
 
@@ -42,21 +42,21 @@ def checks(results: Results) -> RenderableType | None:
     if not rows:
         return None
     table = facts([])
-    for label, told in rows:
-        table.add_row(label, plain(told))
+    for label, cells in rows:
+        table.add_row(label, plain(cells))
     return table
 
 
 def _steady(results: Results) -> Iterator[tuple[str, str]]:
     """Steady state of the first launch; notices report the others. Equal GPUs share a line."""
-    told: dict[str, list[str]] = {}
-    found = results.launches[0].steady if results.launches else {}
-    for gpu, places in found.items():
+    reasons: dict[str, list[str]] = {}
+    steady = results.launches[0].steady if results.launches else {}
+    for gpu, places in steady.items():
         states = [f"{words.PLACES[p]}: {words.STATES[j.status]}" for p, j in places.items()]
-        if len(found) == 1 and "within" in places:
+        if len(steady) == 1 and "within" in places:
             states.append(_slopes(places["within"]))
-        told.setdefault("; ".join(states), []).append(str(gpu))
-    for state, gpus in told.items():
+        reasons.setdefault("; ".join(states), []).append(str(gpu))
+    for state, gpus in reasons.items():
         yield "steady", f"{', '.join(gpus)} {state}"
 
 
@@ -72,9 +72,9 @@ def _crossed(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def _split(results: Results) -> Iterator[tuple[str, str]]:
-    for scope, found in results.split.items():
-        if found.prefill_j_per_token:
+    for scope, split in results.split.items():
+        if split.prefill_j_per_token:
             called = names.scope(scope, short=True)
-            prefill = words.per_token(found.prefill_j_per_token)
-            decode = words.per_token(found.decode_j_per_token)
+            prefill = words.per_token(split.prefill_j_per_token)
+            decode = words.per_token(split.decode_j_per_token)
             yield "split", f"{called}: prefill {prefill} a token, decode {decode} a token"

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.energy import names
-from kit.measure.meters.watch import APART_S, Seen, Snapshot, totals
+from kit.measure.meters.watch import APART_S, DeviceState, Snapshot, totals
 from kit.show.render.console import (
     count,
     device_name,
@@ -38,20 +38,20 @@ _ASCII_STEPS = " .:-=+*#@"
 class Track:
     """One device: its present reading, and its power since the start."""
 
-    seen: Seen
+    state: DeviceState
     readings: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
     low: float = float("inf")
     high: float = float("-inf")
     total: float = 0.0
     count: int = 0
 
-    def take(self, seen: Seen) -> None:
-        self.seen = seen
-        if seen.watts is None:
+    def take(self, state: DeviceState) -> None:
+        self.state = state
+        if state.watts is None:
             return
-        self.readings.append(seen.watts)
-        self.low, self.high = min(self.low, seen.watts), max(self.high, seen.watts)
-        self.total, self.count = self.total + seen.watts, self.count + 1
+        self.readings.append(state.watts)
+        self.low, self.high = min(self.low, state.watts), max(self.high, state.watts)
+        self.total, self.count = self.total + state.watts, self.count + 1
 
 
 class PowerView:
@@ -64,26 +64,26 @@ class PowerView:
     def take(self, snapshot: Snapshot) -> None:
         """One reading of all devices."""
         self._latest = snapshot
-        for device, seen in snapshot.devices.items():
-            self._tracks.setdefault(device_name(device), Track(seen)).take(seen)
+        for device, state in snapshot.devices.items():
+            self._tracks.setdefault(device_name(device), Track(state)).take(state)
 
     def line(self) -> Text:
         """The reading as one line for a log: ``12 s  gpu0 642.1 W 7.71 kJ  rapl: no RAPL``."""
         parts = [short_time(self._latest.t_s)]
         for device, track in self._tracks.items():
-            seen = track.seen
-            if seen.watts is None:
-                parts.append(f"{device}: {seen.why_not}")
+            state = track.state
+            if state.watts is None:
+                parts.append(f"{device}: {state.why_not}")
             else:
-                parts.append(f"{device} {seen.watts:.1f} W {self._since(seen)}")
+                parts.append(f"{device} {state.watts:.1f} W {self._since(state)}")
         parts += [f"{meter}: {reason}" for meter, reason in self._latest.absent.items()]
         return plain("  ".join(parts))
 
-    def _since(self, seen: Seen) -> str:
+    def _since(self, state: DeviceState) -> str:
         """The energy since the start; its duration if readings are missing; or why none."""
-        if seen.joules is None:
-            return f"{_energy(None)} ({seen.no_energy})" if seen.no_energy else _energy(None)
-        return _energy(seen.joules) + self._over(seen.seconds)
+        if state.joules is None:
+            return f"{_energy(None)} ({state.no_energy})" if state.no_energy else _energy(None)
+        return _energy(state.joules) + self._over(state.seconds)
 
     def _over(self, seconds: float) -> str:
         return f" over {seconds:.3g} s" if self._latest.t_s - seconds > APART_S else ""
@@ -117,9 +117,9 @@ class PowerView:
         room = options.max_width - max(device, 6) - 2 - 10 * (len(numbers) + 1)
         for name, track in self._tracks.items():
             cells = self._numbers(track, wide)
-            energy = plain(_energy(track.seen.joules))
+            energy = plain(_energy(track.state.joules))
             last: Text = Text("no reading", "doubt")
-            if track.seen.watts is not None:
+            if track.state.watts is not None:
                 last = _spark(track, max(4, min(HISTORY, room)), options)
             table.add_row(plain(name), *cells, energy, last)
         return table
@@ -128,34 +128,34 @@ class PowerView:
     def _numbers(track: Track, wide: bool) -> list[str]:
         if not track.count:
             return ["–"] * (4 if wide else 2)
-        now = "–" if track.seen.watts is None else f"{track.seen.watts:.1f} W"
+        now = "–" if track.state.watts is None else f"{track.state.watts:.1f} W"
         low, mean, high = (f"{w:.1f} W" for w in (track.low, track.total / track.count, track.high))
         return [now, low, mean, high] if wide else [now, mean]
 
     def _details(self) -> Iterator[Text | Table]:
         """More facts of a GPU, the source of its energy, and why a device has no power."""
         for name, track in self._tracks.items():
-            seen = track.seen
-            if seen.watts is None:
-                yield with_badge("warn", plain(f"{name}: {seen.why_not}"), "no power")
-            if seen.no_energy not in ("", seen.why_not):
-                yield with_badge("warn", plain(f"{name}: {seen.no_energy}"), "no energy")
-            over = self._over(seen.seconds) if seen.joules is not None else ""
-            if said := [*_context(seen), *_found(seen, over)]:
-                yield plain(f"{name}: {', '.join(said)}", "quiet")
+            state = track.state
+            if state.watts is None:
+                yield with_badge("warn", plain(f"{name}: {state.why_not}"), "no power")
+            if state.no_energy not in ("", state.why_not):
+                yield with_badge("warn", plain(f"{name}: {state.no_energy}"), "no energy")
+            over = self._over(state.seconds) if state.joules is not None else ""
+            if details := [*_context(state), *_method(state, over)]:
+                yield plain(f"{name}: {', '.join(details)}", "quiet")
 
     def _totals(self) -> Iterator[Text]:
         """One line for each scope; the scope's name says if it is estimated."""
-        for scope, found in totals(self._latest).items():
-            watts, joules = found["power_W"], found["energy_J"]
+        for scope, total in totals(self._latest).items():
+            watts, joules = total["power_W"], total["energy_J"]
             now = "a device reports none now" if watts is None else f"{watts:.1f} W"
-            since = "no energy" if joules is None else self._summed(found)
-            why = f" ({found['reason']})" if joules is None else ""
+            since = "no energy" if joules is None else self._summed(total)
+            why = f" ({total['reason']})" if joules is None else ""
             yield plain(f"{names.scope(scope)}: {now}, {since}{why}", "name")
 
-    def _summed(self, found: dict[str, Any]) -> str:
-        over = self._over(found["energy_over_s"])
-        return _energy(found["energy_J"]) + (over or " since the start")
+    def _summed(self, total: dict[str, Any]) -> str:
+        over = self._over(total["energy_over_s"])
+        return _energy(total["energy_J"]) + (over or " since the start")
 
 
 def _ascii(segment: Segment) -> Segment:
@@ -164,26 +164,26 @@ def _ascii(segment: Segment) -> Segment:
     return Segment(text.encode("ascii", "replace").decode(), segment.style, segment.control)
 
 
-def _context(seen: Seen) -> Iterator[str]:
-    told = seen.context
-    if (degrees := told["temperature_degC"]) is not None:
+def _context(state: DeviceState) -> Iterator[str]:
+    context = state.context
+    if (degrees := context["temperature_degC"]) is not None:
         yield f"{degrees} °C"
-    if (clock := told["sm_clock_MHz"]) is not None:
+    if (clock := context["sm_clock_MHz"]) is not None:
         yield f"SM {clock} MHz"
-    if (busy := told["utilisation_percent"]) is not None:
+    if (busy := context["utilisation_percent"]) is not None:
         yield f"{busy}% busy"
-    if (memory := told["memory_used_B"]) is not None:
+    if (memory := context["memory_used_B"]) is not None:
         yield f"{short_memory(memory)} used"
-    if (processes := told["processes"]) is not None:
+    if (processes := context["processes"]) is not None:
         yield count(processes, "process", "es")
-    if seen.reasons is not None:
-        yield f"clock events: {', '.join(seen.reasons) or 'none'}"
+    if state.reasons is not None:
+        yield f"clock events: {', '.join(state.reasons) or 'none'}"
 
 
-def _found(seen: Seen, over: str) -> Iterator[str]:
-    if seen.energy_from:
-        yield f"energy by {seen.energy_from}{over}"
-    if not seen.summed:
+def _method(state: DeviceState, over: str) -> Iterator[str]:
+    if state.energy_from:
+        yield f"energy by {state.energy_from}{over}"
+    if not state.summed:
         yield "inside another device or beside it: in no total"
 
 

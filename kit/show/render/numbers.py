@@ -12,9 +12,9 @@ def measured(value: rounding.Energy) -> str:
     """``915.2 ± 3 ± 26``: joules of one window, reading noise, sensor."""
     if value.joules is None:
         return "–"
-    known = [u for u in (value.u_reading, value.u_sensor) if u is not None]
-    told = [number(value.joules), *(f"± {rounding.number(u, 2)}" for u in known)]
-    return " ".join([*told, *([rounding.IN_DOUBT] if value.doubts else [])])
+    errors = [u for u in (value.u_reading, value.u_sensor) if u is not None]
+    parts = [number(value.joules), *(f"± {rounding.number(u, 2)}" for u in errors)]
+    return " ".join([*parts, *([rounding.IN_DOUBT] if value.doubts else [])])
 
 
 def watts(energy: rounding.Energy, seconds: float) -> str:

@@ -10,19 +10,19 @@ from typing import Any
 
 from kit.core.text import clean
 from kit.core.units import QUANTITIES, significant
-from kit.measure.meters.pdu.recognise import Place, Seen
+from kit.measure.meters.pdu.recognise import PduIdentity, Place
 
 _AMPERES = "amperes alone: no energy follows from them"
 _LONGEST_S, _RAREST_S = 60, 10  # what host.toml accepts
 COMMUNITY = "KIT_PDU_COMMUNITY"
 
 
-def document(seen: Seen) -> dict[str, Any]:
+def document(pdu: PduIdentity) -> dict[str, Any]:
     """A probe as JSON."""
-    profile = seen.profile
+    profile = pdu.profile
     return {
-        "sys_object_id": seen.sys_object_id,
-        "description": seen.description,
+        "sys_object_id": pdu.sys_object_id,
+        "description": pdu.description,
         "profile": profile.name if profile else None,
         "title": profile.title if profile else None,
         "places": [
@@ -33,41 +33,41 @@ def document(seen: Seen) -> dict[str, Any]:
                 "values": {q: significant(v) for q, v in place.values.items()},
                 "reason": place.reason,
             }
-            for place in seen.places
+            for place in pdu.places
         ],
-        "slow_s": significant(seen.slow_s, 3),
-        "notes": list(seen.notes),
+        "slow_s": significant(pdu.slow_s, 3),
+        "notes": list(pdu.notes),
     }
 
 
-def lines(seen: Seen) -> list[str]:
+def lines(pdu: PduIdentity) -> list[str]:
     """A probe as text."""
-    head = [clean(seen.description) or "no description", f"sysObjectID {seen.sys_object_id}"]
-    head += [f"note: {clean(note)}" for note in seen.notes]
-    if seen.slow_s:
-        head.append(f"it answers slowly: {seen.slow_s:.1f} s a request")
-    if seen.profile is None:
+    head = [clean(pdu.description) or "no description", f"sysObjectID {pdu.sys_object_id}"]
+    head += [f"note: {clean(note)}" for note in pdu.notes]
+    if pdu.slow_s:
+        head.append(f"it answers slowly: {pdu.slow_s:.1f} s a request")
+    if pdu.profile is None:
         return [*head, "no profile of kit's fits: write one as in kit/meters/pdu_profiles/"]
-    head += [f"profile {seen.profile.name}: {seen.profile.title}"]
-    head += [seen.profile.notes] if seen.profile.notes else []
-    rows = [(f"{p.of} {p.number}".strip(), _values(p), clean(p.name)) for p in seen.places]
+    head += [f"profile {pdu.profile.name}: {pdu.profile.title}"]
+    head += [pdu.profile.notes] if pdu.profile.notes else []
+    rows = [(f"{p.of} {p.number}".strip(), _values(p), clean(p.name)) for p in pdu.places]
     return [*head, "", *(f"  {a:<14}{b:<34}{c}".rstrip() for a, b, c in rows)]
 
 
 def _values(place: Place) -> str:
-    told = {q: place.values[q] for q in ("pdu_power", "pdu_current") if q in place.values}
-    if "pdu_power" not in told:
-        return f"{told['pdu_current']:.2f} A ({_AMPERES})"
-    return ", ".join(f"{v:.4g} {QUANTITIES[q].unit}" for q, v in told.items())
+    values = {q: place.values[q] for q in ("pdu_power", "pdu_current") if q in place.values}
+    if "pdu_power" not in values:
+        return f"{values['pdu_current']:.2f} A ({_AMPERES})"
+    return ", ".join(f"{v:.4g} {QUANTITIES[q].unit}" for q, v in values.items())
 
 
-def section(alias: str, config: dict[str, Any], seen: Seen) -> list[str]:
+def section(alias: str, config: dict[str, Any], pdu: PduIdentity) -> list[str]:
     """The section of host.toml, ready to paste; empty if no outlet reports watts."""
-    powers = [place for place in seen.places if "pdu_power" in place.values]
-    if seen.profile is None or not powers:
+    powers = [place for place in pdu.places if "pdu_power" in place.values]
+    if pdu.profile is None or not powers:
         return []
-    found = [f"[pdu.{_bare(alias)}]", f"host = {_quoted(config['host'])}"]
-    found.append(f"profile = {_quoted(_profile(config, seen.profile.name))}")
+    text = [f"[pdu.{_key(alias)}]", f"host = {_quoted(config['host'])}"]
+    text.append(f"profile = {_quoted(_profile(config, pdu.profile.name))}")
     of = "outlet" if any(place.of == "outlet" for place in powers) else "inlet"
     places = [place for place in powers if place.of == of]
     drawing = [place for place in places if place.values["pdu_power"] > 0] or places
@@ -75,31 +75,31 @@ def section(alias: str, config: dict[str, Any], seen: Seen) -> list[str]:
     if numbers:
         listed = ", ".join(n if n.isdigit() else _quoted(n) for n in numbers)
         keep = "  # KEEP ONLY those that feed this host" if len(numbers) > 1 else ""
-        found.append(f"{of}s = [{listed}]{keep}")
+        text.append(f"{of}s = [{listed}]{keep}")
     if int(config.get("port", 161)) != 161:
-        found.append(f"port = {config['port']}")
-    if seen.slow_s:
-        found.append(f"timeout_s = {min(math.ceil(2 * seen.slow_s), _LONGEST_S)}  # it is slow")
-        found.append(f"poll_s = {min(math.ceil(1.5 * seen.slow_s), _RAREST_S)}")
+        text.append(f"port = {config['port']}")
+    if pdu.slow_s:
+        text.append(f"timeout_s = {min(math.ceil(2 * pdu.slow_s), _LONGEST_S)}  # it is slow")
+        text.append(f"poll_s = {min(math.ceil(1.5 * pdu.slow_s), _RAREST_S)}")
     if config["version"] != "3":
-        found += ['version = "1"'] if config["version"] == "1" else []
+        text += ['version = "1"'] if config["version"] == "1" else []
         hidden = config["community"] == os.environ.get(COMMUNITY)
         community = '"…"  # fill in' if hidden else _quoted(config["community"])
-        return [*found, f"community = {community}"]
-    found.append(f"user = {_quoted(config['user'])}")
+        return [*text, f"community = {community}"]
+    text.append(f"user = {_quoted(config['user'])}")
     for key, protocol in (("auth_key", "auth_protocol"), ("priv_key", "priv_protocol")):
         if config.get(key):
-            found += [f'{key} = "…"  # fill in', f"{protocol} = {_quoted(config[protocol])}"]
-    return found
+            text += [f'{key} = "…"  # fill in', f"{protocol} = {_quoted(config[protocol])}"]
+    return text
 
 
 def _profile(config: dict[str, Any], recognised: str) -> str:
     """The name of a profile, or the whole path of your own: host.toml may be elsewhere."""
-    given = str(config.get("profile") or recognised)
-    return str(Path(given).absolute()) if given.endswith(".json") else given
+    name = str(config.get("profile") or recognised)
+    return str(Path(name).absolute()) if name.endswith(".json") else name
 
 
-def _bare(alias: str) -> str:
+def _key(alias: str) -> str:
     return alias if re.fullmatch(r"[A-Za-z0-9_-]+", alias) else _quoted(alias)
 
 
@@ -108,7 +108,7 @@ def _quoted(text: Any) -> str:
     return f'"{escaped}"'
 
 
-def calibration(alias: str, entry: dict[str, Any], kept: bool) -> list[str]:
+def calibration(alias: str, entry: dict[str, Any], is_kept: bool) -> list[str]:
     """A calibration as text."""
     facts, measured = entry["facts"], entry["measured"]
     up, down = measured["lags_s"]
@@ -123,7 +123,7 @@ def calibration(alias: str, entry: dict[str, Any], kept: bool) -> list[str]:
         lines.append(f"gain    × {facts['correction']:.4f} ± {facts['gain']:.2%} by the reference")
     else:
         lines.append("gain    unknown: give --reference-watts of a better meter at the same plug")
-    return [*lines, *_bound_lines(measured), *(["kept next to host.toml"] if kept else [])]
+    return [*lines, *_bound_lines(measured), *(["kept next to host.toml"] if is_kept else [])]
 
 
 def _bound_lines(measured: dict[str, Any]) -> list[str]:

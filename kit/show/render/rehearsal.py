@@ -41,56 +41,56 @@ _NETWORKS = {
 def error(raised: KitError) -> None:
     """Print an error and its remedy on stderr, with all its problems or findings."""
     if isinstance(raised, PreflightFailed):
-        said = "preflight forbids this run"
+        message = "preflight forbids this run"
         below: list[RenderableType] = [
             findings_table(raised.findings, doubts_only=True),
             tally(raised.findings),
         ]
     else:
-        said = raised.message
+        message = raised.message
         below = [_problems(raised.problems)] if isinstance(raised, SpecInvalid) else []
     table = grid({"no_wrap": True}, {"overflow": "fold"})
-    table.add_row(Text("error:", style="bad"), plain(said))
+    table.add_row(Text("error:", style="bad"), plain(message))
     if raised.remedy and not isinstance(raised, PreflightFailed):
         table.add_row(Text("fix:", style="quiet"), plain(raised.remedy, "fix"))
     put(stderr(), table, *below)
 
 
-def problems(found: Sequence[Problem]) -> None:
+def problems(problems: Sequence[Problem]) -> None:
     """Print every problem of a spec: where, what, and the remedy."""
-    put(stdout(), _problems(found))
+    put(stdout(), _problems(problems))
 
 
-def findings(found: Sequence[Finding], heading: str = "", *, doubts_only: bool = False) -> None:
+def findings(findings: Sequence[Finding], heading: str = "", *, doubts_only: bool = False) -> None:
     """Print preflight's or doctor's findings, and their counts.
 
     Args:
         doubts_only: leave out findings that are ok.
     """
     top: list[RenderableType] = [title(heading)] if heading else []
-    put(stdout(), *top, findings_table(found, doubts_only=doubts_only), tally(found))
+    put(stdout(), *top, findings_table(findings, doubts_only=doubts_only), tally(findings))
 
 
-def plan(found: Rehearsal) -> None:
+def plan(rehearsal: Rehearsal) -> None:
     """Print what will run here, and preflight's findings."""
-    spec = found.spec
+    spec = rehearsal.spec
     put(
         stdout(),
         title(spec.name),
         plain(spec.description, "quiet"),
-        plan_facts(found),
+        plan_facts(rehearsal),
         Text(),
         title("preflight"),
-        findings_table(found.findings),
-        tally(found.findings),
-        *([Text(), title("the container of the first launch")] if found.command else []),
-        *([plain(shlex.join(found.command))] if found.command else []),
+        findings_table(rehearsal.findings),
+        tally(rehearsal.findings),
+        *([Text(), title("the container of the first launch")] if rehearsal.command else []),
+        *([plain(shlex.join(rehearsal.command))] if rehearsal.command else []),
     )
 
 
-def plan_facts(found: Rehearsal) -> Table:
+def plan_facts(rehearsal: Rehearsal) -> Table:
     """What a spec resolves to on this machine, a line for each aspect."""
-    spec, planned = found.spec, found.plan
+    spec, planned = rehearsal.spec, rehearsal.plan
     rows: list[tuple[str, RenderableType | str | None]] = [("runtime", spec.runtime.name)]
     if planned:
         work = f"{count(planned.requests, 'request')} in each of "
@@ -106,35 +106,35 @@ def plan_facts(found: Rehearsal) -> Table:
         ]
     rows += [
         ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else None),
-        ("time", duration(found)),
-        ("disk", disk(found)),
+        ("time", duration(rehearsal)),
+        ("disk", disk(rehearsal)),
         ("primary", names.metric(spec.primary_metric)),
         ("plan for", f"spec {planned.spec_hash[:12]}" if planned else "no plan: see below"),
     ]
     return facts(rows)
 
 
-def duration(found: Rehearsal) -> str:
+def duration(rehearsal: Rehearsal) -> str:
     """How long a run takes: like the last one, else what is known before."""
-    if found.took_s is not None:
-        return f"about {short_time(found.took_s)}, as the last run of this spec here took"
-    return f"at least {short_time(found.least_s)}, and the work itself"
+    if rehearsal.took_s is not None:
+        return f"about {short_time(rehearsal.took_s)}, as the last run of this spec here took"
+    return f"at least {short_time(rehearsal.least_s)}, and the work itself"
 
 
-def disk(found: Rehearsal) -> str | None:
+def disk(rehearsal: Rehearsal) -> str | None:
     """How much a run writes."""
-    rate = found.sample_bytes_per_s
+    rate = rehearsal.sample_bytes_per_s
     if rate is None:
         return None
-    if found.took_s is not None:
-        return f"about {short_bytes(rate * found.took_s)} of readings"
+    if rehearsal.took_s is not None:
+        return f"about {short_bytes(rate * rehearsal.took_s)} of readings"
     return f"about {short_bytes(rate * 3600)} of readings an hour"
 
 
-def findings_table(found: Iterable[Finding], *, doubts_only: bool = False) -> Table:
+def findings_table(findings: Iterable[Finding], *, doubts_only: bool = False) -> Table:
     """Findings, each with a badge and a remedy."""
     table = grid({"no_wrap": True}, {"overflow": "fold"})
-    for finding in found:
+    for finding in findings:
         if finding.level != "ok":
             text = plain(finding.message).append(f"  {plain(finding.code)}", style="quiet")
             table.add_row(Badge(finding.level), text)
@@ -150,9 +150,9 @@ def _add_fix(table: Table, remedy: str) -> None:
         table.add_row("", text)
 
 
-def tally(found: Iterable[Finding]) -> Text:
+def tally(findings: Iterable[Finding]) -> Text:
     """``9 ok · 2 warnings · 1 failure``."""
-    counts = Counter(finding.level for finding in found)
+    counts = Counter(finding.level for finding in findings)
     parts = [
         (f"{counts['ok']} ok", "good"),
         (count(counts["warn"], "warning"), "doubt" if counts["warn"] else "quiet"),
@@ -162,9 +162,9 @@ def tally(found: Iterable[Finding]) -> Text:
     return Text.assemble(*separated[:-1])
 
 
-def _problems(found: Iterable[Problem]) -> Table:
+def _problems(problems: Iterable[Problem]) -> Table:
     table = grid({"no_wrap": True}, {"overflow": "fold"})
-    for problem in found:
+    for problem in problems:
         text = plain(problem.path, "name").append(f"  {plain(problem.message)}", style="not bold")
         table.add_row(Badge("fail", "at"), text)
         _add_fix(table, problem.remedy)
@@ -197,12 +197,12 @@ def arrivals(spec: RunSpec) -> str:
 
 def _meters(plans: Sequence[MeterPlan]) -> str:
     """Each meter with its devices, or a note that it has none."""
-    said = []
+    lines = []
     for meter in plans:
         name = f"{meter.name} {meter.alias}" if meter.alias else meter.name
         devices = ", ".join(device.device for device in meter.devices)
-        said.append(f"{name} ({devices or 'nothing to read'})")
-    return "; ".join(said) or "none"
+        lines.append(f"{name} ({devices or 'nothing to read'})")
+    return "; ".join(lines) or "none"
 
 
 def _cpus(planned: Plan) -> str:

@@ -1,4 +1,4 @@
-"""`kit ls`: a line for each run, from the rows of the catalogue."""
+"""`kit ls`: a line for each run, from the rows of the list of runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.energy.names import ENERGY_PER
-from kit.show.catalogue import Row
 from kit.show.render.console import Badge, Cell, count, fitted, plain, put, stderr, stdout
+from kit.show.runlist import Row
 
 SHORT = 12
 # A run's state → its badge, here and in the UI.
@@ -35,8 +35,8 @@ def _wide(rows: Sequence[Row], console: Console) -> Table:
     lines: list[tuple[Cell, ...]] = []
     for row in rows:
         middle = (row.name, row.started, row.runtime, row.energy, row.throughput)
-        said = (checked_of(row), plain(row.note, "quiet"))
-        lines.append((*_front(row), *map(plain, middle), *said))
+        cells = (checked_of(row), plain(row.note, "quiet"))
+        lines.append((*_front(row), *map(plain, middle), *cells))
     return fitted(console.width, headings, lines, elastic=len(headings) - 1, right=_NUMBERS)
 
 

@@ -39,11 +39,11 @@ Document = Mapping[str, Any]
 _NAME_LEAST = 20  # least columns of a metric's name; with less the interval goes below the mean
 
 
-class Shown(NamedTuple):
+class RunParts(NamedTuple):
     """One run in full, to be drawn one below the other: its description, then its results."""
 
     about: list[RenderableType]
-    found: list[RenderableType]
+    results: list[RenderableType]
 
 
 def run(name: str, manifest: Document, spec: Document, results: Document) -> None:
@@ -51,12 +51,12 @@ def run(name: str, manifest: Document, spec: Document, results: Document) -> Non
     console, short = stdout(), name[:SHORT]
     parts = run_parts(name, manifest, spec, results, console.width)
     ways = plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet")
-    put(console, *parts.about, *parts.found, Text(), ways)
+    put(console, *parts.about, *parts.results, Text(), ways)
 
 
 def run_parts(
     name: str, manifest: Document, spec: Document, results: Document, width: int
-) -> Shown:
+) -> RunParts:
     """One run in full, for ``width`` columns.
 
     Args:
@@ -66,7 +66,7 @@ def run_parts(
         ArchiveRefused: the documents do not have kit's form.
     """
     try:
-        return Shown(_about(name, manifest, spec), _found(from_document(results), width))
+        return RunParts(_about(name, manifest, spec), _result_parts(from_document(results), width))
     except (*MALFORMED, ArithmeticError) as error:
         raise ArchiveRefused(
             "DOCUMENT_MALFORMED",
@@ -84,7 +84,7 @@ def _about(name: str, manifest: Document, spec: Document) -> list[RenderableType
     ]
 
 
-def _found(results: Results, width: int) -> list[RenderableType]:
+def _result_parts(results: Results, width: int) -> list[RenderableType]:
     return [
         *_section("results", _metrics(results, width)),
         *_section("", _missing(results)),
@@ -137,36 +137,41 @@ def _parents(manifest: Document) -> list[Document]:
 def _metrics(results: Results, width: int) -> RenderableType | None:
     """Every metric with a value, a star for the primary one; no name and no number is cut."""
     primary = results.primary
-    known = {k: m for k, m in sorted(results.all_metrics.items()) if m.status != "unmeasured"}
-    if not known:
+    measured_metrics = {
+        k: m for k, m in sorted(results.all_metrics.items()) if m.status != "unmeasured"
+    }
+    if not measured_metrics:
         return None
     head = (Text(HEADING), Text("95% interval"))
-    rows = {name: _found_of(known[name]) for name in sorted(known, key=lambda n: n != primary)}
+    rows = {
+        name: _found_of(measured_metrics[name])
+        for name in sorted(measured_metrics, key=lambda n: n != primary)
+    }
     widest = [max(pair[n].cell_len for pair in (head, *rows.values())) for n in (0, 1)]
     form = _shape(width, widest)
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
     heads = ((text.plain, right) for text in _beside(head, form))
     table = listing(("", {}), ("metric (* primary)", {"overflow": "fold"}), *heads)
-    for name, found in rows.items():
+    for name, cells in rows.items():
         mark = Text("*" if name == primary else "", "quiet")
-        said = plain(names.metric(name))
+        cell = plain(names.metric(name))
         if form == "one column":
-            said = Text("\n").join([said, *(Text(" ").append_text(text) for text in found)])
-        table.add_row(mark, said, *_beside(found, form))
+            cell = Text("\n").join([cell, *(Text(" ").append_text(text) for text in cells)])
+        table.add_row(mark, cell, *_beside(cells, form))
     return Group(table, plain(LEGEND, "quiet"))
 
 
 def _shape(width: int, widest: Sequence[int]) -> str:
     """The form that fits: a column each, the interval below the mean, or all below the name."""
-    mean, interval = (each + 2 for each in widest)
+    mean, interval = (columns + 2 for columns in widest)
     if width - 3 - mean - interval >= _NAME_LEAST:
         return "columns"
     return "two columns" if width - 3 - mean >= _NAME_LEAST else "one column"
 
 
-def _beside(found: tuple[Text, Text], form: str) -> tuple[Text, ...]:
+def _beside(cells: tuple[Text, Text], form: str) -> tuple[Text, ...]:
     """The cells of mean and interval next to the name."""
-    return {"columns": found, "two columns": (Text("\n").join(found),)}.get(form, ())
+    return {"columns": cells, "two columns": (Text("\n").join(cells),)}.get(form, ())
 
 
 def _found_of(metric: Metric | Outputs) -> tuple[Text, Text]:
@@ -206,8 +211,8 @@ def _phases(results: Results, width: int) -> tuple[str, RenderableType | None]:
     launches = results.launches
     if not launches:
         return "", None
-    found = launches[0].phases
-    scopes = [s for s in SCOPES if any(p.of(s).joules is not None for p in found)]
+    phases = launches[0].phases
+    scopes = [s for s in SCOPES if any(p.of(s).joules is not None for p in phases)]
     right = {"justify": "right", "no_wrap": True}
     form = _form(len(scopes), width)
     of_scopes = [
@@ -216,32 +221,32 @@ def _phases(results: Results, width: int) -> tuple[str, RenderableType | None]:
         for text in (f"{names.scope(s, short=True)}, J", *(["W"] if form == "full" else []))
     ]
     table = listing(("phase", {"no_wrap": True}), ("time", right), *of_scopes)
-    for phase in found:
+    for phase in phases:
         cells = [plain(_phase_name(phase)), plain(short_time(phase.duration_s))]
         for scope in scopes:
             energy = phase.of(scope)
-            bare = form == "bare" and energy.joules is not None
-            cells.append(plain(number(energy.joules or 0.0) if bare else measured(energy)))
+            is_bare = form == "bare" and energy.joules is not None
+            cells.append(plain(number(energy.joules or 0.0) if is_bare else measured(energy)))
             if form == "full":
                 cells.append(plain(watts(energy, phase.duration_s)))
         table.add_row(*cells)
     more = f" (of {len(launches)} launches)" if len(launches) > 1 else ""
     heading = f"phases of launch {launches[0].index}{more}"
     heading += "" if form == "bare" or not scopes else ", ± reading noise ± sensor"
-    return heading, Group(table, _gaps(found, scopes))
+    return heading, Group(table, _gaps(phases, scopes))
 
 
 def _form(scopes: int, width: int) -> str:
     """The form that fits: energies with uncertainty and watts, without watts, or alone."""
     forms = (("full", 28), ("no watts", 20), ("bare", 0))
-    return next(form for form, each in forms if 34 + scopes * each <= width or not each)
+    return next(form for form, widths in forms if 34 + scopes * widths <= width or not widths)
 
 
-def _gaps(found: Sequence[Phase], scopes: Sequence[str]) -> Table:
+def _gaps(phases: Sequence[Phase], scopes: Sequence[str]) -> Table:
     """Why a phase has no energy, if other phases of its scope have."""
     table = facts([])
     reasons: dict[str, list[str]] = {}
-    for phase in found:
+    for phase in phases:
         for scope in scopes:
             energy = phase.of(scope)
             if energy.joules is None:
@@ -254,11 +259,11 @@ def _gaps(found: Sequence[Phase], scopes: Sequence[str]) -> Table:
 
 
 def _notices(results: Results) -> RenderableType | None:
-    found = notices(results.notices, len(results.launches))
-    if not found:
+    messages = notices(results.notices, len(results.launches))
+    if not messages:
         return None
     table = facts([])
-    for notice in found:
+    for notice in messages:
         text = plain(notice.message).append(f"  {plain(notice.code)}", "quiet")
         table.add_row(Badge("warn", ""), text)
     return table

@@ -34,33 +34,33 @@ _HEADING = "a sealed run asks this machine to do what follows; nothing of it has
 _RIGHTS = "user nobody (65534), no capabilities, no new privileges, read-only files, 256 MiB /tmp"
 
 
-def undertaking(found: Undertaking) -> None:
+def undertaking(undertaking: Undertaking) -> None:
     """Print everything that a replay would do, on stderr, before it asks for a yes."""
-    put(stderr(), title("this replay", _HEADING), undertaking_list(found))
+    put(stderr(), title("this replay", _HEADING), undertaking_list(undertaking))
 
 
-def undertaking_list(found: Undertaking) -> RenderableType:
+def undertaking_list(undertaking: Undertaking) -> RenderableType:
     """Everything that a replay would do, as a list to draw."""
-    spec, launch = found.spec, found.launch
+    spec, launch = undertaking.spec, undertaking.launch
     rows: list[tuple[str, RenderableType | str | None]] = [
         ("spec", spec.name),
         ("runtime", spec.runtime.name),
-        ("image", _image(found.image)),
+        ("image", _image(undertaking.image)),
         ("model", _model(spec)),
-        *_labelled("files", [_file(part) for part in found.files]),
-        *_labelled("meters", [_meter(part) for part in found.meters] or ["none"]),
+        *_labelled("files", [_file(part) for part in undertaking.files]),
+        *_labelled("meters", [_meter(part) for part in undertaking.meters] or ["none"]),
         ("GPUs", f"{spec.devices.gpus}, with full access to them" if spec.devices.gpus else "none"),
         ("network", plain(network(launch), "doubt" if launch.egress == "open" else "")),
         ("rights", _RIGHTS),
         ("limits", f"{limits(launch)}, CPUs {launch.runtime_cpus}"),
-        ("work", _work(found)),
-        ("time", _time(found)),
-        ("disk", _disk(found)),
-        ("command", shlex.join(found.command) or "the engine cannot hand out the GPUs"),
+        ("work", _work(undertaking)),
+        ("time", _time(undertaking)),
+        ("disk", _disk(undertaking)),
+        ("command", shlex.join(undertaking.command) or "the engine cannot hand out the GPUs"),
     ]
-    if not found.findings:
+    if not undertaking.findings:
         return facts(rows)
-    return Group(facts(rows), Text(), findings_table(found.findings))
+    return Group(facts(rows), Text(), findings_table(undertaking.findings))
 
 
 def _labelled(label: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -85,13 +85,15 @@ def _recipe(recipe: Recipe, fetched: int) -> str:
     lock = recipe.lock
     debian = sum(len(base.packages) for base in recipe.bases.values())
     size = short_bytes(fetched)
-    said = f"{lock.recipe} {lock.image_id} from {count(debian, 'Debian package')} and "
-    said += f"{count(len(lock.wheels), 'Python package')}, each by its hash ({size}), fetched "
-    said += "from Debian's archive and this machine's package index"
+    sentence = f"{lock.recipe} {lock.image_id} from {count(debian, 'Debian package')} and "
+    sentence += f"{count(len(lock.wheels), 'Python package')}, each by its hash ({size}), fetched "
+    sentence += "from Debian's archive and this machine's package index"
     if lock.compile and lock.compile.source:
         source = lock.compile.source
-        return f"{said}; {source.name} {source.version} is COMPILED in a sandbox without network"
-    return f"{said}; nothing of it is executed by the build"
+        return (
+            f"{sentence}; {source.name} {source.version} is COMPILED in a sandbox without network"
+        )
+    return f"{sentence}; nothing of it is executed by the build"
 
 
 def _model(spec: RunSpec) -> str:
@@ -113,20 +115,26 @@ def _meter(part: MeterPart) -> str:
     return f"{part.name}: {part.reaches}" + (f", with {part.credentials}" * bool(part.credentials))
 
 
-def _work(found: Undertaking) -> str:
-    launches = count(found.spec.launches, "launch", "es")
-    return f"{launches} of {count(found.requests, 'request')} each, {arrivals(found.spec)}"
+def _work(undertaking: Undertaking) -> str:
+    launches = count(undertaking.spec.launches, "launch", "es")
+    return (
+        f"{launches} of {count(undertaking.requests, 'request')} each, {arrivals(undertaking.spec)}"
+    )
 
 
-def _time(found: Undertaking) -> str:
-    at_most = f"at most {short_time(found.spec.limits.run_s)}"
-    if found.took_s is None:
-        return f"at least {short_time(found.least_s)}, {at_most}"
-    by = "the last run of this spec here" if found.took_here else "the original, by its journal,"
-    return f"about {short_time(found.took_s)}, as {by} took; {at_most}"
+def _time(undertaking: Undertaking) -> str:
+    at_most = f"at most {short_time(undertaking.spec.limits.run_s)}"
+    if undertaking.took_s is None:
+        return f"at least {short_time(undertaking.least_s)}, {at_most}"
+    by = (
+        "the last run of this spec here"
+        if undertaking.took_here
+        else "the original, by its journal,"
+    )
+    return f"about {short_time(undertaking.took_s)}, as {by} took; {at_most}"
 
 
-def _disk(found: Undertaking) -> str:
-    fetched = found.fetched_bytes
-    said = f"at most {short_bytes(found.run_bytes)} for the run"
-    return f"{short_bytes(fetched)} to be fetched, {said}" if fetched else said
+def _disk(undertaking: Undertaking) -> str:
+    fetched = undertaking.fetched_bytes
+    sentence = f"at most {short_bytes(undertaking.run_bytes)} for the run"
+    return f"{short_bytes(fetched)} to be fetched, {sentence}" if fetched else sentence

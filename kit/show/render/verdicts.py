@@ -51,25 +51,25 @@ _IMAGES = {
 }
 
 
-def comparison(found: Comparison) -> None:
+def comparison(comparison: Comparison) -> None:
     """Print a replay's or a comparison's verdict.
 
     The primary metric first, then every other axis, image and machine, and all differences,
     confounders first.
     """
-    put(stdout(), comparison_view(found))
+    put(stdout(), comparison_view(comparison))
 
 
-def comparison_view(found: Comparison) -> Group:
+def comparison_view(comparison: Comparison) -> Group:
     """A replay's or a comparison's verdict to draw."""
     return Group(
-        _headline(found.primary),
+        _headline(comparison.primary),
         Text(),
-        _axes([axis for axis in found.axes if axis != found.primary]),
-        *_means(found),
+        _axes([axis for axis in comparison.axes if axis != comparison.primary]),
+        *_means(comparison),
         Text(),
-        _machines(found),
-        *_differences(found),
+        _machines(comparison),
+        *_differences(comparison),
     )
 
 
@@ -108,9 +108,9 @@ def _numbers(axis: Axis) -> str:
     return f"{joined}, margin ±{axis.margin:.0%}" if axis.margin is not None else joined
 
 
-def _means(found: Comparison) -> list[RenderableType]:
+def _means(comparison: Comparison) -> list[RenderableType]:
     """The means of the ratios: each side's mean with its uncertainty."""
-    both = [axis for axis in found.axes if axis.original and axis.new]
+    both = [axis for axis in comparison.axes if axis.original and axis.new]
     if not both:
         return []
     table = grid({"overflow": "fold"}, {"overflow": "fold"}, {"overflow": "fold"})
@@ -121,12 +121,14 @@ def _means(found: Comparison) -> list[RenderableType]:
     return [Text(), table, plain(LEGEND, "quiet")]
 
 
-def _machines(found: Comparison) -> Table:
+def _machines(comparison: Comparison) -> Table:
     table = grid({"no_wrap": True}, {"overflow": "fold"})
-    state = _IMAGES[found.image]
-    table.add_row(Badge(state, "image"), plain(found.image))
-    likeness = plain(_LIKENESS[found.likeness])
-    table.add_row(Badge("skip" if found.likeness == "other_model" else "ok", "machine"), likeness)
+    state = _IMAGES[comparison.image]
+    table.add_row(Badge(state, "image"), plain(comparison.image))
+    likeness = plain(_LIKENESS[comparison.likeness])
+    table.add_row(
+        Badge("skip" if comparison.likeness == "other_model" else "ok", "machine"), likeness
+    )
     return table
 
 
@@ -135,11 +137,11 @@ def difference_value(value: str, is_whole: bool) -> str:
     return (_WHOLES.get(value, value) or "–") if is_whole else value
 
 
-def _differences(found: Comparison) -> list[RenderableType]:
+def _differences(comparison: Comparison) -> list[RenderableType]:
     """Differences and what they may explain: confounders first."""
     from kit.judge.compare import ranked
 
-    if not (rows := ranked(found)):
+    if not (rows := ranked(comparison)):
         return [plain("nothing that was recorded of the two environments differs", "quiet")]
     fold: dict[str, Any] = {"overflow": "fold"}
     table = grid({"no_wrap": True, "style": "quiet"}, fold, fold, {"no_wrap": True})

@@ -21,16 +21,16 @@ _BADGES = {"PASS": "ok", "WARN": "warn", "FAIL": "fail", "SKIP": "skip", "WITHHE
 _ORDER = ("FAIL", "WARN", "PASS", "WITHHELD", "SKIP")
 
 
-def verdict(found: Verdict, *, details: bool = False) -> None:
+def verdict(verdict: Verdict, *, details: bool = False) -> None:
     """Print the verdict, and what may be claimed from it.
 
     Args:
         details: also list the checks that passed.
     """
-    put(stdout(), verdict_view(found, details=details))
+    put(stdout(), verdict_view(verdict, details=details))
 
 
-def verdict_view(found: Verdict, *, details: bool = False) -> Group:
+def verdict_view(verdict: Verdict, *, details: bool = False) -> Group:
     """The verdict to draw.
 
     Args:
@@ -40,43 +40,43 @@ def verdict_view(found: Verdict, *, details: bool = False) -> Group:
 
     table = grid({"no_wrap": True, "style": "quiet"}, {"no_wrap": True}, {"overflow": "fold"})
     for level, text in LEVELS.items():
-        _add_level(table, level, text, found, details)
-    state = "ok" if found.passed else "fail"
-    headline = with_badge(state, plain(summary(found)), verdict_word(found))
-    unshown = [unshown_view(found), Text()] if found.unshown else []
-    return Group(headline, Text(), table, Text(), *unshown, claim_view(found))
+        _add_level(table, level, text, verdict, details)
+    state = "ok" if verdict.passed else "fail"
+    headline = with_badge(state, plain(summary(verdict)), verdict_word(verdict))
+    unshown = [unshown_view(verdict), Text()] if verdict.unshown else []
+    return Group(headline, Text(), table, Text(), *unshown, claim_view(verdict))
 
 
-def claim_view(found: Verdict) -> Table:
+def claim_view(verdict: Verdict) -> Table:
     """What may be claimed of the run."""
-    return facts([("claim", found.claim), ("run", found.run_hash)])
+    return facts([("claim", verdict.claim), ("run", verdict.run_hash)])
 
 
-def unshown_view(found: Verdict) -> Text:
+def unshown_view(verdict: Verdict) -> Text:
     """What no check of an archive can show; empty if the run may not be used."""
-    return plain(f"no archive can show {found.unshown}" if found.unshown else "", "quiet")
+    return plain(f"no archive can show {verdict.unshown}" if verdict.unshown else "", "quiet")
 
 
-def verdict_word(found: Verdict) -> str:
+def verdict_word(verdict: Verdict) -> str:
     """``VERIFIED`` or ``NOT VERIFIED``."""
-    return "VERIFIED" if found.passed else "NOT VERIFIED"
+    return "VERIFIED" if verdict.passed else "NOT VERIFIED"
 
 
-def summary(found: Verdict) -> str:
+def summary(verdict: Verdict) -> str:
     """``complete run, 2 notes``."""
-    failed = len(found.failures)
-    notes = sum(check.status not in ("PASS", "FAIL") for check in found.checks)
-    said = [f"{found.status} run" if found.status else "a run that cannot be read"]
-    said += [count(failed, "failure")] if failed else []
-    said += [count(notes, "note")] if notes else []
-    return ", ".join(said)
+    failed = len(verdict.failures)
+    notes = sum(check.status not in ("PASS", "FAIL") for check in verdict.checks)
+    parts = [f"{verdict.status} run" if verdict.status else "a run that cannot be read"]
+    parts += [count(failed, "failure")] if failed else []
+    parts += [count(notes, "note")] if notes else []
+    return ", ".join(parts)
 
 
-def level_view(found: Verdict, level: str, text: str, *, details: bool) -> Group:
+def level_view(verdict: Verdict, level: str, text: str, *, details: bool) -> Group:
     """One level: its badge and words, and below them failed checks, or all of them."""
-    checks = [check for check in found.checks if check.level == level]
-    said = _tally(checks) or ("nothing to check" if found.passed else "not reached")
-    words = plain(f"{level}  {text}").append_text(plain(f"  {said}", "quiet"))
+    checks = [check for check in verdict.checks if check.level == level]
+    result = _tally(checks) or ("nothing to check" if verdict.passed else "not reached")
+    words = plain(f"{level}  {text}").append_text(plain(f"  {result}", "quiet"))
     head = with_badge(_BADGES[_worst(checks)], words, _word(_worst(checks))) if checks else None
     shown = [_check_line(c) for c in checks if details or c.status in ("FAIL", "WARN")]
     return Group(
@@ -88,11 +88,11 @@ def _tally(checks: Sequence[Check]) -> str:
     """``5 of 6 pass, 1 withheld``."""
     if not checks:
         return ""
-    said = [f"{sum(c.status == 'PASS' for c in checks)} of {len(checks)} pass"]
+    parts = [f"{sum(c.status == 'PASS' for c in checks)} of {len(checks)} pass"]
     for status in ("FAIL", "WARN", "WITHHELD", "SKIP"):
         number = sum(c.status == status for c in checks)
-        said += [f"{number} {_word(status)}"] if number else []
-    return ", ".join(said)
+        parts += [f"{number} {_word(status)}"] if number else []
+    return ", ".join(parts)
 
 
 def _check_line(check: Check) -> Table:
@@ -100,11 +100,11 @@ def _check_line(check: Check) -> Table:
     return with_badge(_BADGES[check.status], line, _word(check.status))
 
 
-def _add_level(table: Table, level: str, text: str, found: Verdict, details: bool) -> None:
-    checks = [check for check in found.checks if check.level == level]
+def _add_level(table: Table, level: str, text: str, verdict: Verdict, details: bool) -> None:
+    checks = [check for check in verdict.checks if check.level == level]
     if not checks:
-        said = "nothing to check" if found.passed else "not reached"
-        table.add_row(level, Badge("skip"), plain(text).append_text(plain(f"  {said}", "quiet")))
+        result = "nothing to check" if verdict.passed else "not reached"
+        table.add_row(level, Badge("skip"), plain(text).append_text(plain(f"  {result}", "quiet")))
         return
     passed = sum(check.status == "PASS" for check in checks)
     heading = plain(text).append_text(plain(f"  {passed} of {len(checks)} pass", "quiet"))
@@ -132,5 +132,5 @@ def altered_table(files: Sequence[Altered]) -> Table:
     for file in files:
         table.add_row("file", plain(file.path))
         table.add_row("sealed", plain(file.sealed))
-        table.add_row("found", plain(file.found, "bad"))
+        table.add_row("found", plain(file.actual, "bad"))
     return table

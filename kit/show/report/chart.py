@@ -145,7 +145,7 @@ def _label(device: str) -> str:
 
 
 def _phases(axes: Any, records: RunRecords) -> None:
-    seen: set[str] = set()
+    labelled: set[str] = set()
     blocks = {name for name, _ in BLOCKS}
     for phase in records.phases:
         if phase.name not in blocks:
@@ -156,9 +156,9 @@ def _phases(axes: Any, records: RunRecords) -> None:
             color=PHASE_COLOURS[phase.name],
             alpha=PHASE_ALPHAS.get(phase.name, 0.22),
             linewidth=0,
-            label=None if phase.name in seen else names.phase(phase.name),
+            label=None if phase.name in labelled else names.phase(phase.name),
         )
-        seen.add(phase.name)
+        labelled.add(phase.name)
 
 
 def _frame(axes: Any) -> None:

@@ -40,13 +40,13 @@ def _scope_row(metrics: dict[str, Metric], scope: str) -> list[object]:
 
 
 def _mean(metric: Metric) -> Markup:
-    said = pieces(metric)
-    if said is None:
+    words = pieces(metric)
+    if words is None:
         return absent(metric.reason)
-    told = [text(f"{said.value} {said.unit}")]
+    content = [text(f"{words.value} {words.unit}")]
     if metric.status == "estimated":
-        told += [text(" "), tag("b", "estimated", class_="estimated")]
-    return join([*told, tag("small", said.spread, class_="below")])
+        content += [text(" "), tag("b", "estimated", class_="estimated")]
+    return join([*content, tag("small", words.spread, class_="below")])
 
 
 def _interval(metric: Metric) -> str:
@@ -113,8 +113,8 @@ def _budget_rows(of_scope: EnergyValue) -> Iterator[list[object]]:
     sums = {"reading noise": of_scope.u_reading, "sensor": of_scope.u_sensor}
     for what, together in sums.items():
         if together is not None:
-            told = f"{rounding.number(together, 2)} J"
-            yield [tag("b", f"together: {what}"), tag("b", told), "", ""]
+            together_j = f"{rounding.number(together, 2)} J"
+            yield [tag("b", f"together: {what}"), tag("b", together_j), "", ""]
 
 
 # --- another tool's account -------------------------------------------------------------------
@@ -122,27 +122,27 @@ def _budget_rows(of_scope: EnergyValue) -> Iterator[list[object]]:
 
 def comparators(results: Results) -> Markup:
     """Another tool's energy of the measured block, next to kit's scopes; nothing without one."""
-    rows, said = [], dict[str, None]()
+    rows, methods = [], dict[str, None]()
     for launch in results.launches:
         for name in COMPARATORS:
-            told = launch.measured.energy.get(name) if launch.measured else None
-            if told:
-                rows.append(_account(launch, names.scope(name), told))
-                said |= {told.method: None} if told.method else {}
+            energy = launch.measured.energy.get(name) if launch.measured else None
+            if energy:
+                rows.append(_account(launch, names.scope(name), energy))
+                methods |= {energy.method: None} if energy.method else {}
     if not rows:
         return Markup("")
     return section(
         "Another tool's account",
         table(["tool", "launch", "measured block", "by component"], rows, numeric=2),
-        tag("ul", *(tag("li", method) for method in said), class_="note"),
+        tag("ul", *(tag("li", method) for method in methods), class_="note"),
         note="Measured or estimated, as the tool itself declares. It is shown next to kit's scopes "
         "and is part of none of them.",
     )
 
 
-def _account(launch: Launch, title: str, told: EnergyValue) -> list[object]:
-    parts = [f"{name} {rounding.number(j)} J" for name, j in told.devices.items()]
-    return [title, launch.index, _energy_or_reason(told), ", ".join(parts)]
+def _account(launch: Launch, title: str, energy: EnergyValue) -> list[object]:
+    parts = [f"{name} {rounding.number(j)} J" for name, j in energy.devices.items()]
+    return [title, launch.index, _energy_or_reason(energy), ", ".join(parts)]
 
 
 # --- power and phases -------------------------------------------------------------------------
@@ -167,12 +167,12 @@ def phases(results: Results) -> Markup:
 
 def _launch(launch: Launch, shown: Sequence[str]) -> Markup:
     heads = ["phase", "seconds", *map(names.scope, shown)]
-    whole = table(heads, _phase_rows(launch, shown), numeric=1)
+    full_table = table(heads, _phase_rows(launch, shown), numeric=1)
     lacking = words.gaps(launch, shown)
     reasons = tag("ul", *(tag("li", f"{what}: {why}") for what, why in lacking), class_="note")
     summary = tag("summary", f"Launch {launch.index}")
     first = {"open": ""} if launch.index == 0 else {}
-    return tag("details", summary, whole, reasons if lacking else "", **first)
+    return tag("details", summary, full_table, reasons if lacking else "", **first)
 
 
 def _phase_rows(launch: Launch, shown: Sequence[str]) -> Iterator[list[object]]:

@@ -43,10 +43,10 @@ def _value(metric: Metric | Outputs) -> Markup:
         if len(metric.launches) == 1:
             return text("not compared")
         return text("all launches agree" if metric.agree else "launches differ")
-    said = pieces(metric) if isinstance(metric, Metric) else None
-    if said is None:
+    words = pieces(metric) if isinstance(metric, Metric) else None
+    if words is None:
         return tag("span", "unmeasured", class_="absent")
-    shown = [text(said.value), tag("small", f" {said.unit}")]
+    shown = [text(words.value), tag("small", f" {words.unit}")]
     if metric.status == "estimated":
         shown.append(tag("b", " estimated", class_="estimated"))
     return join(shown)
@@ -62,16 +62,16 @@ def _spread(metric: Metric | Outputs) -> str:
             if several
             else "one launch: nothing to compare it with"
         )
-    found = pieces(metric)
-    said = found.spread if found else ""
-    return f"{said}; {interval(metric)}" if metric.ci95 else said
+    words = pieces(metric)
+    spread = words.spread if words else ""
+    return f"{spread}; {interval(metric)}" if metric.ci95 else spread
 
 
 def verdicts(judged: Comparison) -> Markup:
-    told = [a for a in judged.axes if a.ratio is not None or a.verdict != "NOT-COMPARABLE"]
-    silent = [names.metric(a.metric) for a in judged.axes if a not in told]
+    axes = [a for a in judged.axes if a.ratio is not None or a.verdict != "NOT-COMPARABLE"]
+    silent = [names.metric(a.metric) for a in judged.axes if a not in axes]
     rows = [
-        (names.metric(a.metric), *_sides(a), _ratio(a), _badge(a.verdict), a.reason) for a in told
+        (names.metric(a.metric), *_sides(a), _ratio(a), _badge(a.verdict), a.reason) for a in axes
     ]
     machines = _LIKENESS[judged.likeness]
     return section(
@@ -117,8 +117,8 @@ def _badge(verdict: str) -> Markup:
 
 
 def notices(results: Results) -> Markup:
-    told = reasons.notices(results.notices, len(results.launches))
-    if not told:
+    sentences = reasons.notices(results.notices, len(results.launches))
+    if not sentences:
         return Markup("")
-    rows = [tag("li", tag("code", n.code), " ", n.message) for n in told]
+    rows = [tag("li", tag("code", n.code), " ", n.message) for n in sentences]
     return section("Before you believe a number", tag("ul", *rows, class_="notices"))

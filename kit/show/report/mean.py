@@ -21,7 +21,7 @@ LEGEND = (
 SHORT_LEGEND = "mean ± standard error over launches (– of one launch) ± sensor; 68%"
 
 
-class Said(NamedTuple):
+class MeanText(NamedTuple):
     """A mean in pieces: ``2.42``, ``J``, ``± 0.032 (3 launches)``, ``± 0.12 (sensor)``."""
 
     value: str
@@ -38,21 +38,21 @@ class Said(NamedTuple):
 
 def mean(metric: Mean) -> str:
     """A metric's mean with its uncertainty, or why there is none."""
-    said = pieces(metric)
-    if said is None:
+    words = pieces(metric)
+    if words is None:
         return f"unmeasured: {sentence(metric.reason or 'no reason recorded')}"
     guessed = " estimated" if metric.status == "estimated" else ""
-    return f"{said.value} {said.unit}{guessed} {said.spread}"
+    return f"{words.value} {words.unit}{guessed} {words.spread}"
 
 
-def pieces(metric: Mean) -> Said | None:
+def pieces(metric: Mean) -> MeanText | None:
     """The same in pieces; a metric without a value has none."""
     if metric.value is None:
         return None
     scale, unit = scaled(metric)
     se, sensor = metric.se, metric.u_sensor
     what = "model" if metric.status == "estimated" else "sensor"
-    return Said(
+    return MeanText(
         fixed(metric.value * scale, _digits(metric, metric.value)),
         unit,
         "(one launch)" if se is None else f"± {fixed(se * scale, 2)} ({metric.n or 1} launches)",
@@ -69,10 +69,10 @@ def short(metric: Mean | None) -> str:
     if metric is None or metric.value is None:
         return "–"
     se, sensor = metric.se, metric.u_sensor
-    told = [fixed(metric.value, _digits(metric, metric.value))]
-    told += ["± –" if se is None else f"± {fixed(se, 2)}"]
-    told += [] if sensor is None else [f"± {fixed(sensor, 2)}"]
-    return " ".join([*told, *(["(in doubt)"] if metric.doubts else [])])
+    parts = [fixed(metric.value, _digits(metric, metric.value))]
+    parts += ["± –" if se is None else f"± {fixed(se, 2)}"]
+    parts += [] if sensor is None else [f"± {fixed(sensor, 2)}"]
+    return " ".join([*parts, *(["(in doubt)"] if metric.doubts else [])])
 
 
 def scaled(metric: Mean) -> tuple[float, str]:
@@ -92,5 +92,5 @@ def interval(metric: Metric) -> str:
 
 def _digits(metric: Mean, value: float) -> int:
     """Significant digits: to the second digit of the larger uncertainty, 3 to 6; 4 without one."""
-    known = [u for u in (metric.se, metric.u_sensor) if u]
-    return digits_left(value, max(known, default=0.0))
+    errors = [u for u in (metric.se, metric.u_sensor) if u]
+    return digits_left(value, max(errors, default=0.0))

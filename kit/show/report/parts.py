@@ -32,8 +32,8 @@ def table(heads: Sequence[object], rows: Iterable[Sequence[object]], numeric: in
     """A table; columns from ``numeric`` on are aligned as numbers. It scrolls when too wide."""
     head = tag("tr", *(tag("th", h, scope="col") for h in heads))
     body = (tag("tr", *_cells(row, len(heads), numeric)) for row in rows)
-    whole = tag("table", tag("thead", head), tag("tbody", *body))
-    return tag("div", whole, class_="scroll")
+    element = tag("table", tag("thead", head), tag("tbody", *body))
+    return tag("div", element, class_="scroll")
 
 
 def _cells(row: Sequence[object], columns: int, numeric: int) -> Iterator[Markup]:
@@ -61,14 +61,14 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Markup:
 
 def energy(value: rounding.Energy) -> Markup:
     """``915 J ± 3 (reading noise) ± 26 (sensor)``, or unmeasured."""
-    found = rounding.joules(value)
-    if found is None:
+    rounded = rounding.joules(value)
+    if rounded is None:
         return tag("span", "unmeasured", class_="absent", title=sentence(value.reason or ""))
-    shown, unit, shares = found
-    said = [text(f"{shown} {unit}")]
+    shown, unit, shares = rounded
+    content = [text(f"{shown} {unit}")]
     if value.status == "estimated":
-        said += [text(" "), tag("b", "estimated", class_="estimated")]
-    return join([*said, tag("small", " ", " ".join(shares), class_="below")])
+        content += [text(" "), tag("b", "estimated", class_="estimated")]
+    return join([*content, tag("small", " ", " ".join(shares), class_="below")])
 
 
 def absent(reason: object) -> Markup:

@@ -41,14 +41,14 @@ def text(name: str, records: RunRecords, results: Results, judged: Comparison | 
 
 def _wrapped(line: str, indent: str = "  ") -> str:
     """A line within the width; the only place where text of a run is made safe."""
-    whole = clean(line)
-    lead = whole[: len(whole) - len(whole.lstrip())]
-    return textwrap.fill(whole.strip(), WIDTH, initial_indent=lead, subsequent_indent=lead + indent)
+    text = clean(line)
+    lead = text[: len(text) - len(text.lstrip())]
+    return textwrap.fill(text.strip(), WIDTH, initial_indent=lead, subsequent_indent=lead + indent)
 
 
 def _part(title: str, lines: Iterable[str]) -> str:
-    told = [_wrapped(line) for line in lines]
-    return "\n".join([title, *told]) if told else ""
+    wrapped = [_wrapped(line) for line in lines]
+    return "\n".join([title, *wrapped]) if wrapped else ""
 
 
 def _head(name: str, records: RunRecords) -> str:
@@ -97,13 +97,13 @@ def _value(metric: Metric | Outputs) -> str:
         if len(metric.launches) == 1:
             return "not compared: one launch"
         return "all launches agree" if metric.agree else "launches differ"
-    told = mean(metric)
-    return f"{told}; {interval(metric)}" if metric.ci95 else told
+    text = mean(metric)
+    return f"{text}; {interval(metric)}" if metric.ci95 else text
 
 
 def _notices(results: Results) -> list[str]:
-    told = reasons.notices(results.notices, len(results.launches))
-    return [f"{notice.code}: {notice.message}" for notice in told]
+    sentences = reasons.notices(results.notices, len(results.launches))
+    return [f"{notice.code}: {notice.message}" for notice in sentences]
 
 
 def _blocks(results: Results) -> Iterator[str]:
@@ -122,10 +122,10 @@ def _blocks(results: Results) -> Iterator[str]:
             if scope in COMPARATORS:
                 yield f"    as it says: {gross.method}"
                 continue
-            for key, told in NETS.items():
+            for key, label in NETS.items():
                 net = launch.net[scope][key]
                 behind = f" ({words.baseline(net)})" if net.baseline_w is not None else ""
-                yield f"    {told}: {rounding.in_line(net)}{behind}"
+                yield f"    {label}: {rounding.in_line(net)}{behind}"
 
 
 def _budgets(results: Results) -> Iterator[str]:
@@ -146,14 +146,14 @@ def _budgets(results: Results) -> Iterator[str]:
 
 
 def _split(results: Results) -> Iterator[str]:
-    for scope, found in results.split.items():
-        if found.status == "unmeasured":
-            yield f"{names.scope(scope)}: unmeasured: {sentence(found.reason)}"
+    for scope, split in results.split.items():
+        if split.status == "unmeasured":
+            yield f"{names.scope(scope)}: unmeasured: {sentence(split.reason)}"
             continue
         yield (
-            f"{names.scope(scope)}: prefill {words.per_token(found.prefill_j_per_token)}, "
-            f"decode {words.per_token(found.decode_j_per_token)}, by difference of "
-            f"{words.split_over(found)}, {NETS['above_loaded_idle']}"
+            f"{names.scope(scope)}: prefill {words.per_token(split.prefill_j_per_token)}, "
+            f"decode {words.per_token(split.decode_j_per_token)}, by difference of "
+            f"{words.split_over(split)}, {NETS['above_loaded_idle']}"
         )
 
 

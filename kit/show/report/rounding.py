@@ -65,19 +65,19 @@ def spread(value: Energy, scale: float = 1.0) -> list[str]:
         return ["uncertainty not stated"]
     second = "model" if value.status == "estimated" else "sensor"
     words = ((value.u_reading, "reading noise"), (value.u_sensor, second))
-    told = [f"± {number(u * scale, 2)} ({word})" for u, word in words if u is not None]
-    return [*told, *([IN_DOUBT] if value.doubts else [])]
+    parts = [f"± {number(u * scale, 2)} ({word})" for u, word in words if u is not None]
+    return [*parts, *([IN_DOUBT] if value.doubts else [])]
 
 
 def joules(value: Energy) -> tuple[str, str, list[str]] | None:
     """Value, unit and uncertainties of one window's energy, in millijoules where joules would
     begin with zeros; None where it is unmeasured."""
-    told = value.joules
-    if told is None:
+    joules = value.joules
+    if joules is None:
         return None
-    scale, unit = (1000.0, "mJ") if 0 < abs(told) < 0.1 else (1.0, "J")
+    scale, unit = (1000.0, "mJ") if 0 < abs(joules) < 0.1 else (1.0, "J")
     largest = max(value.u_reading or 0.0, value.u_sensor or 0.0)
-    return fixed(told * scale, digits_left(told, largest)), unit, spread(value, scale)
+    return fixed(joules * scale, digits_left(joules, largest)), unit, spread(value, scale)
 
 
 def fixed(value: float, digits: int) -> str:
@@ -90,9 +90,9 @@ def fixed(value: float, digits: int) -> str:
 
 def in_line(value: Energy) -> str:
     """``915 J ± 3 (reading noise) ± 26 (sensor)``, or ``unmeasured: why``."""
-    said = joules(value)
-    if said is None:
+    digits = joules(value)
+    if digits is None:
         return f"unmeasured: {sentence(value.reason or 'no reason recorded')}"
-    shown, unit, shares = said
+    shown, unit, shares = digits
     guessed = " estimated" if value.status == "estimated" else ""
     return " ".join([f"{shown} {unit}", *shares]) + guessed

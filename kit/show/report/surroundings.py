@@ -20,7 +20,7 @@ from kit.show.report.parts import absent, facts, section, table, tag
 def over_the_run(records: RunRecords) -> Markup:
     """Temperature and SM clock of every GPU over the run, and reasons of limited clocks."""
     drawn = chart.context(records)
-    reasons = [row for device in _gpus(records) for row in _reason_rows(records, device)]
+    reasons = [row for gpu in checks.gpus(records) for row in _reason_rows(records, gpu.device)]
     if drawn is None and not reasons:
         return section("Temperature and clocks", tag("p", absent("no GPU was read"), class_="note"))
     heads = ["GPU", "clocks held by", "of the run", "of the measured blocks"]
@@ -37,10 +37,6 @@ def over_the_run(records: RunRecords) -> Markup:
     )
 
 
-def _gpus(records: RunRecords) -> list[str]:
-    return [device.device for device in checks.gpus(records)]
-
-
 def _reason_rows(records: RunRecords, device: str) -> Iterator[list[object]]:
     series = records.samples.get(device, "gpu_event_reasons")
     if series is None or not len(series.t):
@@ -50,15 +46,15 @@ def _reason_rows(records: RunRecords, device: str) -> Iterator[list[object]]:
         if phase.name == "measured":
             inside |= (series.t >= phase.t0) & (series.t < phase.t1)
     masks = {int(mask): event_reasons(int(mask)) or ("none",) for mask in np.unique(series.raw)}
-    for word in sorted({word for told in masks.values() for word in told}):
-        given = np.isin(series.raw, [mask for mask, told in masks.items() if word in told])
-        yield [device, word, _share(given), _share(given[inside])]
+    for word in sorted({word for words in masks.values() for word in words}):
+        is_given = np.isin(series.raw, [mask for mask, words in masks.items() if word in words])
+        yield [device, word, _share(is_given), _share(is_given[inside])]
 
 
-def _share(given: npt.NDArray[np.bool_]) -> object:
-    if not len(given):
+def _share(is_given: npt.NDArray[np.bool_]) -> object:
+    if not len(is_given):
         return tag("span", "no reading", class_="absent")
-    return f"{100 * float(given.mean()):.0f}%"
+    return f"{100 * float(is_given.mean()):.0f}%"
 
 
 def what_ran(records: RunRecords) -> Markup:
@@ -114,10 +110,10 @@ def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, objec
         elif isinstance(child, Mapping):
             yield from _flat(child, name)
         else:
-            yield name, _said(child)
+            yield name, _text(child)
 
 
-def _said(value: object) -> object:
+def _text(value: object) -> object:
     """A value of the fingerprint as text."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"

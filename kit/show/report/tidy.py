@@ -75,10 +75,10 @@ def metrics(results: Results) -> str:
     """Every metric over launches and of each, then nets, cross-checks and the split."""
     numbers = [launch.index for launch in results.launches]
     named = results.all_metrics.items()
-    rows = [row for name, found in named for row in _metric(name, found, numbers)]
+    rows = [row for name, metric in named for row in _metric(name, metric, numbers)]
     for launch in results.launches:
         rows += [*_nets(launch), *_crossed(launch)]
-    rows += [row for scope, found in results.split.items() for row in _split(scope, found)]
+    rows += [row for scope, metric in results.split.items() for row in _split(scope, metric)]
     return _csv(METRICS, rows)
 
 
@@ -106,30 +106,30 @@ def _energy(energy: EnergyValue) -> Row:
     }
 
 
-def _metric(name: str, found: Metric | Outputs, numbers: Sequence[int]) -> Iterator[Row]:
+def _metric(name: str, metric: Metric | Outputs, numbers: Sequence[int]) -> Iterator[Row]:
     """The summary first, then the value of each launch."""
-    why = _why(found.reason)
-    mean = _summed(found) if isinstance(found, Metric) else {"value": _agreed(found)}
-    yield {"metric": name, "status": found.status, "unit": found.unit, "reason": why, **mean}
-    told = "measured" if found.status == "unmeasured" else found.status
+    why = _why(metric.reason)
+    mean = _summed(metric) if isinstance(metric, Metric) else {"value": _agreed(metric)}
+    yield {"metric": name, "status": metric.status, "unit": metric.unit, "reason": why, **mean}
+    status = "measured" if metric.status == "unmeasured" else metric.status
     if name.startswith("estimate_"):
-        told = "estimated"
-    for launch, each in zip(numbers, found.launches, strict=True):
-        own = {"metric": name, "launch": launch, "unit": found.unit, "value": each}
-        if each is None:
+        status = "estimated"
+    for launch, value in zip(numbers, metric.launches, strict=True):
+        own = {"metric": name, "launch": launch, "unit": metric.unit, "value": value}
+        if value is None:
             yield own | {"status": "unmeasured", "reason": why or "no value of this launch"}
         else:
-            yield own | {"status": told}
+            yield own | {"status": status}
 
 
-def _agreed(found: Outputs) -> str | None:
-    return None if found.agree is None else str(found.agree).lower()
+def _agreed(outputs: Outputs) -> str | None:
+    return None if outputs.agree is None else str(outputs.agree).lower()
 
 
-def _summed(found: Metric) -> Row:
-    low, high = found.ci95 or (None, None)
+def _summed(metric: Metric) -> Row:
+    low, high = metric.ci95 or (None, None)
     names = ("value", "se", "u_reading", "u_sensor", "n")
-    return {name: getattr(found, name) for name in names} | {"ci95_low": low, "ci95_high": high}
+    return {name: getattr(metric, name) for name in names} | {"ci95_low": low, "ci95_high": high}
 
 
 def _nets(launch: Launch) -> Iterator[Row]:
@@ -164,18 +164,20 @@ def _crossed(launch: Launch) -> Iterator[Row]:
         }
 
 
-def _split(scope: str, found: Split) -> Iterator[Row]:
-    named = {"prefill": found.prefill_j_per_token, "decode": found.decode_j_per_token}
-    for name, told in named.items():
+def _split(scope: str, split: Split) -> Iterator[Row]:
+    named = {"prefill": split.prefill_j_per_token, "decode": split.decode_j_per_token}
+    for name, number in named.items():
         row = {
             "metric": f"{scope}_{name}_j_per_token",
-            "status": found.status,
+            "status": split.status,
             "unit": "J",
-            "n": found.windows,
-            "reason": _why(found.reason),
+            "n": split.windows,
+            "reason": _why(split.reason),
         }
-        known = {"value": told.value, "se": told.u, "u_sensor": told.u_sensor} if told else {}
-        yield row | known
+        cells = (
+            {"value": number.value, "se": number.u, "u_sensor": number.u_sensor} if number else {}
+        )
+        yield row | cells
 
 
 def _why(reason: Reason | None) -> str | None:
@@ -196,5 +198,5 @@ def _cell(value: object) -> object:
     """A cell: a number as it is; text without control characters, never a formula."""
     if value is None or isinstance(value, int | float):
         return "" if value is None else value
-    told = clean(str(value)).replace("\n", " ")
-    return f"'{told}" if told.startswith(_FORMULA) else told
+    text = clean(str(value)).replace("\n", " ")
+    return f"'{text}" if text.startswith(_FORMULA) else text

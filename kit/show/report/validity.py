@@ -17,7 +17,7 @@ def split(results: Results) -> Markup:
     """Joules of a prefill and of a decode token by difference of workloads, or why not."""
     loaded = names.phase("loaded_idle")
     heads = ["scope", "per prefill token", "per decode token", loaded, "by difference of"]
-    rows = [_split_row(scope, found) for scope, found in results.split.items()]
+    rows = [_split_row(scope, split) for scope, split in results.split.items()]
     return section(
         "Joules per prefill and decode token (split)",
         table(heads, rows),
@@ -28,16 +28,16 @@ def split(results: Results) -> Markup:
     )
 
 
-def _split_row(scope: str, found: Split) -> list[object]:
-    base = found.baseline_w
+def _split_row(scope: str, split: Split) -> list[object]:
+    base = split.baseline_w
     if base is None:
-        return [names.scope(scope), absent(found.reason)]
+        return [names.scope(scope), absent(split.reason)]
     return [
         names.scope(scope),
-        words.per_token(found.prefill_j_per_token),
-        words.per_token(found.decode_j_per_token),
+        words.per_token(split.prefill_j_per_token),
+        words.per_token(split.decode_j_per_token),
         f"{rounding.with_u(base.value, base.u)} W",
-        words.split_over(found),
+        words.split_over(split),
     ]
 
 

@@ -74,10 +74,10 @@ def baseline(net: NetEnergy) -> str:
     """``baseline 118.3 W, drift -0.028 ± 0.023 W`` of a net energy; empty without one."""
     if net.baseline_w is None:
         return ""
-    told = f"baseline {number(net.baseline_w)} W"
+    text = f"baseline {number(net.baseline_w)} W"
     if net.drift_w is not None:
-        told += f", drift {with_u(net.drift_w, net.u_drift_w or 0.0)} W"
-    return told
+        text += f", drift {with_u(net.drift_w, net.u_drift_w or 0.0)} W"
+    return text
 
 
 # --- what speaks for or against it ------------------------------------------------------------
@@ -96,8 +96,8 @@ def power(judged: Steady) -> str:
 def _slope(slope: Slope | None, unit: str) -> str:
     if slope is None:
         return "too few readings"
-    told = with_u(slope.value, slope.u)
-    return f"{'' if told.startswith('-') else '+'}{told} {unit}"
+    text = with_u(slope.value, slope.u)
+    return f"{'' if text.startswith('-') else '+'}{text} {unit}"
 
 
 def unsteady(launch: Launch) -> list[str]:
@@ -112,24 +112,24 @@ def unsteady(launch: Launch) -> list[str]:
 
 def _why(judged: Steady) -> list[str]:
     """The reasons; for slopes, which are shown too, only their limits."""
-    found = []
+    reasons = []
     for reason in judged.reasons:
         if reason.code != "slope":
-            found.append(sentence(reason))
+            reasons.append(sentence(reason))
             continue
-        told = reason.values
-        sure = abs(told["slope"]) - 2 * told["u"] > told["limit"]
+        values = reason.values
+        sure = abs(values["slope"]) - 2 * values["u"] > values["limit"]
         how = "beyond" if sure else "not surely within"
-        found.append(f"{told['what']} {how} its limit of {told['limit']:g} a minute")
-    return found
+        reasons.append(f"{values['what']} {how} its limit of {values['limit']:g} a minute")
+    return reasons
 
 
 def masks(judged: Steady) -> str:
     """The clock event reasons in a window, as text."""
     if not judged.event_reasons:
         return "not read"
-    seen = sorted({word for mask in judged.event_reasons for word in event_reasons(mask)})
-    return ", ".join(seen) or "none"
+    names = sorted({word for mask in judged.event_reasons for word in event_reasons(mask)})
+    return ", ".join(names) or "none"
 
 
 def cross_check(check: CrossCheck) -> str:
@@ -145,16 +145,16 @@ def per_token(fitted: Fitted | None) -> str:
         return "–"
     value, u = fitted.value, fitted.u
     scale, unit = (1000, "mJ") if abs(value) < 0.1 else (1, "J")
-    told = f"{with_u(value * scale, u * scale)} {unit}"
+    text = f"{with_u(value * scale, u * scale)} {unit}"
     sensor = fitted.u_sensor
-    return told if sensor is None else f"{told} ± {number(sensor * scale, 2)} (sensor)"
+    return text if sensor is None else f"{text} ± {number(sensor * scale, 2)} (sensor)"
 
 
-def split_over(found: Split) -> str:
+def split_over(split: Split) -> str:
     """``24 requests in 3 launches``: the base of a split's error."""
-    many = f"{found.windows} requests"
-    if found.launches:
-        return f"{many} in {found.launches} launches"
+    many = f"{split.windows} requests"
+    if split.launches:
+        return f"{many} in {split.launches} launches"
     return f"{many}; the scatter between launches is not in ±"
 
 
@@ -185,10 +185,10 @@ def phase_name(phase: Phase) -> str:
 def in_order(phases: Sequence[Phase]) -> list[Phase]:
     """The blocks in time order, with the phases inside the measured one below it."""
     inside = [p for p in phases if p.name in INSIDE]
-    found: list[Phase] = []
+    ordered: list[Phase] = []
     for phase in phases:
         if phase.name not in INSIDE:
-            found.append(phase)
+            ordered.append(phase)
         if phase.name == "measured":
-            found += inside
-    return found
+            ordered += inside
+    return ordered

@@ -13,12 +13,12 @@ from kit.show.report.rounding import number
 def latency(results: Results) -> Markup:
     rows = []
     for launch in results.launches:
-        found = launch.latency
-        for since, of in (("sent", found.sent), ("intended", found.intended)):
+        latencies = launch.latency
+        for since, of in (("sent", latencies.sent), ("intended", latencies.intended)):
             for name in LATENCIES:
                 title = f"{name.upper()} from {since}"
                 rows.append(_percentile_row(title, launch, getattr(of, name)))
-        rows.append(_percentile_row("ITL (by chunk)", launch, found.itl))
+        rows.append(_percentile_row("ITL (by chunk)", launch, latencies.itl))
     return section(
         "Latency",
         table(["", "launch", "n", "p50", "p90", "p95", "p99"], rows),
@@ -42,9 +42,9 @@ def launches(results: Results) -> Markup:
             [
                 f"launch {launch.index}",
                 f"{counts.completed} of {counts.issued}",
-                _known(counts.prompt_tokens),
-                _known(counts.output_tokens),
-                _known(None if rate is None else number(rate)),
+                _counted(counts.prompt_tokens),
+                _counted(counts.output_tokens),
+                _counted(None if rate is None else number(rate)),
                 tag("code", (launch.outputs_sha256 or "none")[:12]),
             ]
         )
@@ -59,5 +59,5 @@ def launches(results: Results) -> Markup:
     return section("Launches", table(heads, rows))
 
 
-def _known(value: object) -> object:
+def _counted(value: object) -> object:
     return tag("span", "not counted", class_="absent") if value is None else value

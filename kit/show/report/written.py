@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from kit.judge import door
+from kit.judge import admission
 from kit.judge import replay as replaying
 from kit.show.report.page import html
 from kit.show.report.plain import text
@@ -28,16 +28,16 @@ def written(run: Path, form: str = "html", against: Path | None = None) -> Writt
     Raises:
         KitError: one of the two cannot be read, or is not what was sealed.
     """
-    for each in filter(None, (run, against)):
-        door.admit(each, records=True)
+    for path in filter(None, (run, against)):
+        admission.admit(path, records=True)
     name = replaying.hash_of(run)
-    with door.malformed(run):
+    with admission.malformed(run):
         judged = replaying.judge(against, run) if against else None
         records, results = replaying.computed(run)
         if form == "csv":
-            found = phases(results)
+            content = phases(results)
         elif form == "csv-metrics":
-            found = metrics(results)
+            content = metrics(results)
         else:
-            found = (text if form == "text" else html)(name, records, results, judged)
-    return Written(f"report-{name[:12]}.html", found)
+            content = (text if form == "text" else html)(name, records, results, judged)
+    return Written(f"report-{name[:12]}.html", content)

@@ -158,11 +158,11 @@ def _salvage_requests(flight: InFlight) -> None:
 def _cut(path: Path) -> None:
     """Cut a file after its last complete line; a file without one is removed."""
     data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if not whole:
+    lines = data[: data.rfind(b"\n") + 1]
+    if not lines:
         path.unlink()
-    elif whole != data:
-        path.write_bytes(whole)
+    elif lines != data:
+        path.write_bytes(lines)
 
 
 def _drop_torn(path: Path) -> None:

@@ -167,10 +167,10 @@ def digest_of(path: Path) -> str:
 def source_hash() -> str:
     """SHA-256 over kit's own Python files, which identifies the kit that made a run."""
     package = Path(kit.__file__).parent
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        whole.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
-    return whole.hexdigest()
+        digest.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def sync_tree(folder: Path) -> None:

@@ -133,8 +133,8 @@ class Draft:
         return True
 
     def _with(self, document: Any, where: Where, value: Any) -> Any:
-        known = tuple(self._rules(document, where[:-1]).get("properties", {}))
-        return with_value(document, where, value, known)
+        keys = tuple(self._rules(document, where[:-1]).get("properties", {}))
+        return with_value(document, where, value, keys)
 
 
 # --- documents, by path -------------------------------------------------------------------------

@@ -56,8 +56,8 @@ def write(draft: Draft, where: Where, value: Any, *, joined: bool = False) -> st
     for key in dropped:
         document = without(document, (*where[:-1], key))
     draft.amend(document)
-    told = f"{' and '.join(dropped)} were those of the file before: F7 pins the new ones"
-    return f"{told} (ctrl+z takes it back)" if dropped else ""
+    message = f"{' and '.join(dropped)} were those of the file before: F7 pins the new ones"
+    return f"{message} (ctrl+z takes it back)" if dropped else ""
 
 
 def unpinned(before: Any, document: Any) -> Any:
@@ -83,9 +83,9 @@ def choose_variant(draft: Draft, field: Field, chosen: str) -> None:
     now = draft.get(field.where)
     if isinstance(now, dict) and vocabulary.branch(field.rules, now).get("required") == wanted:
         return
-    rules = next(each for each in field.rules["oneOf"] if each.get("required") == wanted)
-    kept = now if isinstance(now, dict) else {}
-    draft.put(field.where, {k: v for k, v in kept.items() if k in rules["properties"]})
+    rules = next(variant for variant in field.rules["oneOf"] if variant.get("required") == wanted)
+    old_values = now if isinstance(now, dict) else {}
+    draft.put(field.where, {k: v for k, v in old_values.items() if k in rules["properties"]})
 
 
 def variant_of(field: Field, value: Any) -> str | None:
@@ -101,11 +101,11 @@ def tick(draft: Draft, field: Field, on: bool) -> None:
     member, where = json.loads(field.member), field.where
     now = draft.get(where)
     items = list(now) if isinstance(now, list) else []
-    kept = [item for item in items if not _is(item, member)]
-    if on and len(kept) == len(items):
-        kept.append(member)
-    if kept or "default" not in field.rules:
-        draft.put(where, kept)
+    rest = [item for item in items if not _is(item, member)]
+    if on and len(rest) == len(items):
+        rest.append(member)
+    if rest or "default" not in field.rules:
+        draft.put(where, rest)
     else:
         draft.drop(where)
 
@@ -147,17 +147,17 @@ def _switch(draft: Draft, part: str, name: Any) -> str:
     before = draft.document
     now = value_at(before, (part, "options"))
     options = now if isinstance(now, dict) else {}
-    known = vocabulary.options_of(part, name).get("properties", {})
-    kept = {key: value for key, value in options.items() if key in known}
+    properties = vocabulary.options_of(part, name).get("properties", {})
+    values = {key: value for key, value in options.items() if key in properties}
     document = with_value(before, (part, "name"), name, ("name", "options"))
     if now is not ABSENT:
-        document = with_value(document, (part, "options"), kept)
-    told = [f"{key} dropped" for key in options if key not in kept]
+        document = with_value(document, (part, "options"), values)
+    messages = [f"{key} dropped" for key in options if key not in values]
     if part == "runtime":
         document, more = _follow(before, document, name)
-        told += more
+        messages += more
     draft.replace(document)
-    return f"{name}: {', '.join(told)} (ctrl+z takes it back)" if told else ""
+    return f"{name}: {', '.join(messages)} (ctrl+z takes it back)" if messages else ""
 
 
 def _follow(before: Any, document: Any, name: str) -> tuple[Any, list[str]]:
@@ -191,6 +191,6 @@ def _recipe(draft: Draft, name: Any) -> str:
         return ""
     image = draft.get(("image",))
     rest = {k: v for k, v in image.items() if k != "digest"} if isinstance(image, dict) else {}
-    found = {**rest, **pinned(name)}
-    draft.put(("image",), found)
-    return "digest: as this kit's recipe is locked" if "digest" in found else "F6 pins its digest"
+    pins = {**rest, **pinned(name)}
+    draft.put(("image",), pins)
+    return "digest: as this kit's recipe is locked" if "digest" in pins else "F6 pins its digest"

@@ -84,17 +84,17 @@ class _Walk:
         self._document, self._is_open = document, is_open
 
     def of_object(self, rules: Mapping[str, Any], where: Where, depth: int) -> Iterator[Field]:
-        known, required = rules.get("properties", {}), rules.get("required", ())
+        properties, required = rules.get("properties", {}), rules.get("required", ())
         outer = rules.get("default", {})
-        for key, inner in known.items():
+        for key, inner in properties.items():
             place = (*where, key)
-            found = vocabulary.resolved(self._document, place, inner)
-            if key in outer and "default" not in found:
-                found["default"] = outer[key]
-            yield from self._of(found, place, depth, key in required)
+            inner_rules = vocabulary.resolved(self._document, place, inner)
+            if key in outer and "default" not in inner_rules:
+                inner_rules["default"] = outer[key]
+            yield from self._of(inner_rules, place, depth, key in required)
         value = value_at(self._document, where)
         for key in value if isinstance(value, dict) else ():
-            if key not in known:
+            if key not in properties:
                 yield Field((*where, key), "unknown", key, depth, rules=_UNKNOWN)
 
     def _of(
@@ -153,13 +153,13 @@ class _Walk:
     def _meters(self, rules: Mapping[str, Any], items: list[Any], depth: int) -> Iterator[Field]:
         """A box for each meter that kit knows, and rows for other meters of the document."""
         names = [item.get("name") if isinstance(item, dict) else None for item in items]
-        known = vocabulary.named("meter")
-        others = [(str(name), "unknown") for name in names if name not in dict(known)]
-        for name, title in (*known, *dict(others).items()):
+        registered = vocabulary.named("meter")
+        others = [(str(name), "unknown") for name in names if name not in dict(registered)]
+        for name, title in (*registered, *dict(others).items()):
             member = json.dumps({"name": name})
             about = {**rules, "description": f"{title}. {rules.get('description', '')}"}
             yield Field(("meters",), "tick", name, depth, member=member, rules=about)
-            for index in (n for n, found in enumerate(names) if found == name):
+            for index in (n for n, meter in enumerate(names) if meter == name):
                 yield from self._alias(rules["items"], index, depth + 1, name)
 
     def _alias(
@@ -222,20 +222,20 @@ def _choices(
         return ()
     named = vocabulary.names_at(where)
     members = [name for name, _ in named] or rules.get("enum", [False, True])
-    found = [(json.dumps(member), _word(member)) for member in members]
-    if value is not ABSENT and json.dumps(value) not in dict(found):
-        found.append((json.dumps(value), f"{_word(value)} (unknown)"))
-    return tuple(found)
+    choices = [(json.dumps(member), _word(member)) for member in members]
+    if value is not ABSENT and json.dumps(value) not in dict(choices):
+        choices.append((json.dumps(value), f"{_word(value)} (unknown)"))
+    return tuple(choices)
 
 
 def _variants(rules: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Each variant, as the JSON list of its required keys, which is also its label."""
-    found = [("null", "none") for each in rules["oneOf"] if each.get("type") == "null"]
-    objects = [each for each in rules["oneOf"] if each.get("type") == "object"]
-    for each in objects:
-        label = str(each["required"][0]) if len(objects) > 1 else "given"
-        found.append((json.dumps(list(each["required"])), label))
-    return tuple(found)
+    variants = [("null", "none") for variant in rules["oneOf"] if variant.get("type") == "null"]
+    objects = [variant for variant in rules["oneOf"] if variant.get("type") == "object"]
+    for variant in objects:
+        label = str(variant["required"][0]) if len(objects) > 1 else "given"
+        variants.append((json.dumps(list(variant["required"])), label))
+    return tuple(variants)
 
 
 def _word(value: Any) -> str:

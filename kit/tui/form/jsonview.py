@@ -49,8 +49,8 @@ class JsonView(ScrollView, can_focus=True):
 
     def mark(self, problems: Mapping[Where, list[str]] | Iterable[Where]) -> None:
         """Mark the lines of these paths."""
-        found = (pretty.line_at(self._lines, where) for where in problems)
-        self._marked = {number for number in found if number is not None}
+        lines = (pretty.line_at(self._lines, where) for where in problems)
+        self._marked = {number for number in lines if number is not None}
         self.refresh()
 
     def point(self, where: Where) -> None:
@@ -87,8 +87,8 @@ class JsonView(ScrollView, can_focus=True):
         line = self._drawn(number)
         strip = Strip(line.render(self.app.console), line.cell_len)
         gutter, rest = strip.crop(0, _MARGIN), strip.crop(_MARGIN + left)
-        whole = Strip.join([gutter, rest]).adjust_cell_length(width).crop(0, width)
-        return whole.apply_style(self.rich_style)
+        full = Strip.join([gutter, rest]).adjust_cell_length(width).crop(0, width)
+        return full.apply_style(self.rich_style)
 
     def _drawn(self, number: int) -> Text:
         marked = number in self._marked

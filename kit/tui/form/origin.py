@@ -45,15 +45,15 @@ class SpecHere(NamedTuple):
 def specs_in(folder: Path) -> list[SpecHere]:
     """The run specs in ``folder``, drafts too, newest first. Slow."""
     newest = sorted(islice(_candidates(folder), _NAMES), key=lambda f: f.changed, reverse=True)
-    return [found for found in newest[:_READ] if _looks_like_one(found.path)]
+    return [entry for entry in newest[:_READ] if _looks_like_one(entry.path)]
 
 
 def _candidates(folder: Path) -> Iterator[SpecHere]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(".json") and (told := _stat(entry)):
-                    yield SpecHere(folder / entry.name, told.st_mtime)
+                if entry.name.endswith(".json") and (stat := _stat(entry)):
+                    yield SpecHere(folder / entry.name, stat.st_mtime)
     except OSError:  # an unreadable folder has no files to offer; a name can be typed
         return
 
@@ -61,10 +61,10 @@ def _candidates(folder: Path) -> Iterator[SpecHere]:
 def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
     """The stat of a regular file that is not too large for a spec; else None."""
     try:
-        told = entry.stat()
+        status = entry.stat()
     except OSError:
         return None
-    return told if stat.S_ISREG(told.st_mode) and told.st_size <= specs.MAX_BYTES else None
+    return status if stat.S_ISREG(status.st_mode) and status.st_size <= specs.MAX_BYTES else None
 
 
 def _looks_like_one(path: Path) -> bool:
@@ -95,7 +95,7 @@ def named(name: str) -> Path:
 
 
 def ask_begin(screen: KitScreen, chosen: Chosen) -> None:
-    """Ask for the beginning of a spec.
+    """Ask what a new spec begins with.
 
     Args:
         chosen: called with a template's text, `EMPTY`, the file to open, or None to go back.
@@ -127,8 +127,8 @@ def _ask(screen: KitScreen, title: str, first: list[tuple[str, str]], chosen: Ch
     """Ask for one of ``first`` or for a file; a thread reads the folder."""
 
     def ask(here: list[SpecHere]) -> None:
-        files = {f"file {found.path}": found for found in here}
-        answers = [*first, *((key, found.line) for key, found in files.items()), ("open", _OPEN)]
+        files = {f"file {path.path}": path for path in here}
+        answers = [*first, *((key, path.line) for key, path in files.items()), ("open", _OPEN)]
 
         def answered(answer: str | None) -> None:
             if answer == "open":
@@ -149,7 +149,7 @@ def _ask_path(
 ) -> None:
     """Ask for a file's name until one can be read; ``again`` goes back."""
 
-    def given(answer: str | None) -> None:
+    def take(answer: str | None) -> None:
         if not answer:
             again()
             return
@@ -161,10 +161,10 @@ def _ask_path(
         screen.fetch(lambda: named(answer), chosen, group="open", failed=refused)
 
     window = AskLine("Open a spec", "A file's name; enter opens it.", value)
-    screen.app.push_screen(window, given)
+    screen.app.push_screen(window, take)
 
 
 def _about(path: Path) -> str:
     """The first sentence of a template's description."""
-    said = str(jsonio.read(path).get("description", ""))
-    return said.partition(". ")[0].rstrip(".") + "."
+    description = str(jsonio.read(path).get("description", ""))
+    return description.partition(". ")[0].rstrip(".") + "."

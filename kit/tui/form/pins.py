@@ -22,16 +22,16 @@ class Pin(NamedTuple):
     of: Any
 
 
-class Found(NamedTuple):
+class KnownPins(NamedTuple):
     """The known pins, and a message: their origin, or how to find them by hand."""
 
     pins: tuple[Pin, ...]
-    told: str
+    message: str
 
 
-def applied(document: Any, found: Found) -> Any:
+def applied(document: Any, pins: KnownPins) -> Any:
     """``document`` with the pins that are still valid for it."""
-    for pin in found.pins:
+    for pin in pins.pins:
         if same(value_at(document, pin.because), pin.of):
             order = tuple(rules_at(document, pin.where[:-1]).get("properties", {}))
             document = with_value(document, pin.where, pin.value, order)
@@ -41,34 +41,36 @@ def applied(document: Any, found: Found) -> Any:
 # --- images -------------------------------------------------------------------------------------
 
 
-def image(document: Any) -> Found:
+def image(document: Any) -> KnownPins:
     """The digest of a spec's image: a recipe's from its lock, another's from the engine."""
     recipe = value_at(document, ("image", "recipe"))
     reference = value_at(document, ("image", "reference"))
     if isinstance(recipe, str) and recipe:
         where: Where = ("image", "recipe")
-        return _found(("image", "digest"), pinning.recipe(recipe), where, recipe)
+        return _of_image(("image", "digest"), pinning.recipe(recipe), where, recipe)
     if isinstance(reference, str) and reference:
         where = ("image", "reference")
-        return _found(where, pinning.reference(reference), where, reference)
-    return Found((), "choose an image first: there is nothing to pin")
+        return _of_image(where, pinning.reference(reference), where, reference)
+    return KnownPins((), "choose an image first: there is nothing to pin")
 
 
-def _found(where: Where, image: pinning.Image, because: Where, of: str) -> Found:
+def _of_image(where: Where, image: pinning.ImagePin, because: Where, of: str) -> KnownPins:
     pins = (Pin(where, image.pin, because, of),) if image.pin else ()
-    return Found(pins, f"{image.told}; then press F6 again" if image.to_fetch else image.told)
+    return KnownPins(
+        pins, f"{image.message}; then press F6 again" if image.to_fetch else image.message
+    )
 
 
 # --- weights ------------------------------------------------------------------------------------
 
 
-def model_files(document: Any) -> Found:
+def model_files(document: Any) -> KnownPins:
     """Revision, hashes and sizes of a spec's model files, from what this machine knows."""
     files = value_at(document, ("weights", "files"))
     if not isinstance(files, list) or not files:
-        return Found((), "the spec names no model files: add one, with its source")
+        return KnownPins((), "the spec names no model files: add one, with its source")
     pins: list[Pin] = []
-    told: list[str] = []
+    messages: list[str] = []
     for index in range(len(files)):
         where: Where = ("weights", "files", index)
         source = str(value_at(document, (*where, "source")) or "")
@@ -78,16 +80,16 @@ def model_files(document: Any) -> Found:
         # The source itself last: the other pins depend on its old value.
         keys = sorted(facts, key=lambda key: key == "source")
         pins += [Pin((*where, key), facts[key], because, source) for key in keys]
-        told.append(words)
-    return Found(tuple(pins), "\n".join(told))
+        messages.append(words)
+    return KnownPins(tuple(pins), "\n".join(messages))
 
 
 def _revision(document: Any, source: str, because: Where) -> list[Pin]:
     """The first source's revision, if the spec gives none or a moving one."""
     now = value_at(document, because)
-    given = value_at(document, ("weights", "revision"))
+    revision = value_at(document, ("weights", "revision"))
     named = pinning.revision(source)
-    moves = given in rules_at(document, ("weights", "revision")).get("not", {}).get("enum", [])
-    if not named or (given and not moves):
+    moves = revision in rules_at(document, ("weights", "revision")).get("not", {}).get("enum", [])
+    if not named or (revision and not moves):
         return []
     return [Pin(("weights", "revision"), named, because, now)]

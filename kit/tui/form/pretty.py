@@ -46,10 +46,10 @@ def _children(value: Any, where: Where, indent: str) -> list[tuple[Any, Where, s
     return []
 
 
-def line_at(found: list[JsonLine], where: Where) -> int | None:
+def line_at(lines: list[JsonLine], where: Where) -> int | None:
     """The number of the line at which ``where``, or its nearest existing ancestor, begins."""
     first: dict[Where, int] = {}
-    for number, line in enumerate(found):
+    for number, line in enumerate(lines):
         first.setdefault(line.where, number)
     for depth in range(len(where), -1, -1):
         if where[:depth] in first:

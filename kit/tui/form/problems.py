@@ -52,15 +52,15 @@ def of_text(text: str, name: str) -> Broken | None:
     return None
 
 
-def by_place(found: Iterable[Problem]) -> dict[Where, list[str]]:
+def by_place(problems: Iterable[Problem]) -> dict[Where, list[str]]:
     """The messages below each field."""
-    told: dict[Where, list[str]] = {}
-    for problem in found:
-        told.setdefault(place(problem), []).append(words(problem))
-    return told
+    messages: dict[Where, list[str]] = {}
+    for problem in problems:
+        messages.setdefault(place(problem), []).append(words(problem))
+    return messages
 
 
 def line(problem: Problem) -> Text:
     """One problem in one line: where, what, and the remedy."""
-    told = plain(f"✘ {path_text(place(problem))}  ", "bad").append_text(plain(words(problem)))
-    return told.append_text(plain(f"  → {problem.remedy}", "quiet")) if problem.remedy else told
+    text = plain(f"✘ {path_text(place(problem))}  ", "bad").append_text(plain(words(problem)))
+    return text.append_text(plain(f"  → {problem.remedy}", "quiet")) if problem.remedy else text

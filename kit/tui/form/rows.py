@@ -51,18 +51,18 @@ class Row(Within):
         self._note: Static | None = None
         self._taken: tuple[Any, list[str], bool] = (ABSENT, [], False)
 
-    def take(self, value: Any, told: list[str], is_open: bool) -> None:
+    def take(self, value: Any, problems: list[str], is_open: bool) -> None:
         """Show the document's value, its problems, and whether a heading is open."""
-        before, self._taken = self._taken, (value, told, is_open)
+        before, self._taken = self._taken, (value, problems, is_open)
         # An update causes a new layout of the screen: unchanged text is not updated.
-        if self.is_mounted and not (same(before[0], value) and before[1:] == (told, is_open)):
+        if self.is_mounted and not (same(before[0], value) and before[1:] == (problems, is_open)):
             self.on_mount()
 
     def on_mount(self) -> None:
         # A choice can show values only after all of its widgets exist.
-        value, told, self.is_open = self._taken
+        value, problems, self.is_open = self._taken
         self.show(value)
-        self.show_problems(told)
+        self.show_problems(problems)
 
     def compose(self) -> ComposeResult:
         yield self.control()
@@ -72,27 +72,29 @@ class Row(Within):
         if not self.has_class("-labelled"):
             return Content()
         label = self.field.label + (" *" if self.field.required else "")
-        told = Content(plain("  " * self.field.depth + label).plain)
+        content = Content(plain("  " * self.field.depth + label).plain)
         if self.field.required:
-            told = told.stylize("bold", -2)
+            content = content.stylize("bold", -2)
         if self.has_class("-within"):
-            told = told.stylize("bold $primary")
-        return told.truncate(LABEL, ellipsis=True)
+            content = content.stylize("bold $primary")
+        return content.truncate(LABEL, ellipsis=True)
 
     def show(self, value: Any) -> None:
         """Show the document's value."""
         raise NotImplementedError
 
-    def show_problems(self, told: list[str]) -> None:
+    def show_problems(self, problems: list[str]) -> None:
         """Show the field's problems below it."""
         if not self._note:
-            if not told:
+            if not problems:
                 return
             self._note = Static(classes="note", markup=False)
             self.mount(self._note)
-        self._note.display = bool(told)
+        self._note.display = bool(problems)
         lead = "  " * (self.field.depth + 1)
-        self._note.update(Text("\n").join(plain(f"{lead}✘ {each}", "bad") for each in told))
+        self._note.update(
+            Text("\n").join(plain(f"{lead}✘ {problem}", "bad") for problem in problems)
+        )
 
     def control(self) -> Widget:
         """The widget that takes the focus."""
@@ -102,7 +104,7 @@ class Row(Within):
         self.control().focus()
 
     def heard(self) -> None:
-        """The draft has taken in an edit of this row."""
+        """Note that the draft has this row's edit."""
 
 
 class TextRow(Row):
@@ -249,12 +251,12 @@ class PressRow(Row):
                 return _preview(self.field, value)
 
     def _heading(self, text: str, value: Any) -> Text:
-        told = plain(text, "name")
-        told.append(" *" if self.field.required else "", "name")
+        heading = plain(text, "name")
+        heading.append(" *" if self.field.required else "", "name")
         if not self.is_open:
-            gap = " " * max(2, LABEL - told.cell_len)
-            told.append_text(plain(gap + values.summary(self.field, value), "quiet"))
-        return told
+            gap = " " * max(2, LABEL - heading.cell_len)
+            heading.append_text(plain(gap + values.summary(self.field, value), "quiet"))
+        return heading
 
 
 def _box(on: bool) -> str:

@@ -79,8 +79,8 @@ class Keeper:
             elif answer == "drop":
                 go()
 
-        told = f"{name} has changes that are not saved."
-        self._screen.app.push_screen(Choose("Leave?", told, answers), answered)
+        question = f"{name} has changes that are not saved."
+        self._screen.app.push_screen(Choose("Leave?", question, answers), answered)
 
 
 def keep(path: Path | None, text: str) -> Path | None:

@@ -28,11 +28,11 @@ class Sheet(VerticalScroll, can_focus=False):
     ]
 
     class Changed(Message):
-        """The draft has changed; ``told`` are the consequences of the edit."""
+        """The draft has changed; ``message`` names the consequences of the edit."""
 
-        def __init__(self, told: str = "") -> None:
+        def __init__(self, message: str = "") -> None:
             super().__init__()
-            self.told = told
+            self.message = message
 
     class Focused(Message):
         """The focus went to ``field``."""
@@ -69,16 +69,16 @@ class Sheet(VerticalScroll, can_focus=False):
             for field, row in self._rows.items():
                 self._show(field, row)
 
-    def show_problems(self, told: Mapping[Where, list[str]]) -> None:
+    def show_problems(self, problems: Mapping[Where, list[str]]) -> None:
         """Show problems at their fields, by path."""
-        self._faults = told
+        self._faults = problems
         for field, row in self._rows.items():
             self._show(field, row)
 
     def _arrange(self, wanted: list[Field]) -> None:
         """Remove unneeded rows, and insert new ones in their places."""
-        kept = set(wanted)
-        for field in [each for each in self._rows if each not in kept]:
+        fields = set(wanted)
+        for field in [shown for shown in self._rows if shown not in fields]:
             self._rows.pop(field).remove()
         rows: dict[Field, Row] = {}
         batch: list[Row] = []
@@ -98,8 +98,8 @@ class Sheet(VerticalScroll, can_focus=False):
         self._rows = rows
 
     def _show(self, field: Field, row: Row) -> None:
-        told, is_open = self._problems_of(field), field.where in self._open
-        row.take(self._draft.get(field.where), told, is_open)
+        problems, is_open = self._problems_of(field), field.where in self._open
+        row.take(self._draft.get(field.where), problems, is_open)
 
     def _problems_of(self, field: Field) -> list[str]:
         """The problems of a row; a closed section counts all problems inside it."""
@@ -108,10 +108,10 @@ class Sheet(VerticalScroll, can_focus=False):
         if not field.is_heading or field.where in self._open or field.kind == "switch":
             return self._faults.get(field.where, [])
         inside = [
-            each
-            for where, told in self._faults.items()
+            message
+            for where, messages in self._faults.items()
             if where[: len(field.where)] == field.where
-            for each in told
+            for message in messages
         ]
         return inside if len(inside) < 2 else [f"{len(inside)} problems in here"]
 
@@ -138,14 +138,14 @@ class Sheet(VerticalScroll, can_focus=False):
         """Open the sections around ``where``, and focus its field, or the nearest one."""
         self._open |= {where[:depth] for depth in range(1, len(where) + 1)}
         self.sync()
-        found = [
+        fields = [
             field
             for field in self._rows
             if field.where == where[: len(field.where)]
             and field.kind not in ("tick", "add", "more")
         ]
-        if found:
-            nearest = max(found, key=lambda field: len(field.where))
+        if fields:
+            nearest = max(fields, key=lambda field: len(field.where))
             self.call_after_refresh(self._focus_on, self._rows[nearest])
 
     def _bring_in(self, heading: Row) -> None:
@@ -168,15 +168,15 @@ class Sheet(VerticalScroll, can_focus=False):
     def _edited(self, event: Row.Edited) -> None:
         event.stop()
         event.row.heard()
-        field, told = event.row.field, ""
+        field, message = event.row.field, ""
         if field.kind == "variant":
             edits.choose_variant(self._draft, field, event.value)
             self._open.add(field.where)
         elif field.kind == "choice":
-            told = edits.choose(self._draft, field.where, event.value)
+            message = edits.choose(self._draft, field.where, event.value)
         else:
-            told = edits.write(self._draft, field.where, event.value, joined=event.joined)
-        self._changed(told)
+            message = edits.write(self._draft, field.where, event.value, joined=event.joined)
+        self._changed(message)
 
     @on(Row.Pressed)
     def _pressed(self, event: Row.Pressed) -> None:
@@ -208,10 +208,12 @@ class Sheet(VerticalScroll, can_focus=False):
                 self._draft.put(field.where, field.rules["const"])
         self._changed("")
 
-    def _changed(self, told: str) -> None:
+    def _changed(self, message: str) -> None:
         self.sync()
-        self.post_message(self.Changed(told))
+        self.post_message(self.Changed(message))
 
 
 def _row_around(widget: Widget) -> Row | None:
-    return next((each for each in widget.ancestors_with_self if isinstance(each, Row)), None)
+    return next(
+        (ancestor for ancestor in widget.ancestors_with_self if isinstance(ancestor, Row)), None
+    )

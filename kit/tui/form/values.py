@@ -61,10 +61,10 @@ def hint(field: Field) -> str:
     if field.default == '""':
         return "optional"
     if field.default is not None:
-        return f"default {_bare(json.loads(field.default))}"
+        return f"default {_unquoted(json.loads(field.default))}"
     examples = field.rules.get("examples", [])
     if field.required and examples:
-        return f"such as {_bare(examples[0])}"
+        return f"such as {_unquoted(examples[0])}"
     return "not given"
 
 
@@ -76,7 +76,7 @@ def summary(field: Field, value: Any) -> str:
         return " · ".join(_pair(key, inner) for key, inner in value.items()) or "default"
     if isinstance(value, list):
         return ", ".join(_name(item) for item in value) or "none"
-    return "none" if value is None else _bare(value)
+    return "none" if value is None else _unquoted(value)
 
 
 def _pair(key: str, value: Any) -> str:
@@ -84,17 +84,21 @@ def _pair(key: str, value: Any) -> str:
         return f"{key} {len(value)} set"
     if isinstance(value, list):
         return f"{len(value)} {key}"
-    return _cut(_bare(value)) if key in ("name", "path", "repo") else f"{key} {_cut(_bare(value))}"
+    return (
+        _cut(_unquoted(value))
+        if key in ("name", "path", "repo")
+        else f"{key} {_cut(_unquoted(value))}"
+    )
 
 
 def _name(item: Any) -> str:
     if isinstance(item, Mapping):
         words = [str(item[key]) for key in ("name", "alias", "path", "id") if key in item]
         return _cut(" ".join(words) or "?")
-    return _cut(_bare(item))
+    return _cut(_unquoted(item))
 
 
-def _bare(value: Any) -> str:
+def _unquoted(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

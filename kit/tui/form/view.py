@@ -117,8 +117,8 @@ class DraftScreen(KitScreen):
     @on(Sheet.Changed)
     def _form_changed(self, event: Sheet.Changed) -> None:
         self._show()
-        if event.told:
-            self._say(event.told)
+        if event.message:
+            self._say(event.message)
 
     @on(Sheet.Focused)
     def _field_focused(self, event: Sheet.Focused) -> None:
@@ -156,33 +156,35 @@ class DraftScreen(KitScreen):
             document = self._draft.document
             self.fetch(
                 lambda: problems.problems(document),
-                lambda found: self._checked(document, found),
+                lambda faults: self._checked(document, faults),
                 group="check",
             )
 
         # The function, not a coroutine: if it is replaced before it began, none was made.
         self.run_worker(cast(Any, soon), group="check-soon", exclusive=True)
 
-    def _checked(self, document: Any, found: list[Problem]) -> None:
+    def _checked(self, document: Any, problems: list[Problem]) -> None:
         # Newer text has its own check under way.
         if document is self._draft.document and self._broken is None:
-            self._list_problems(found)
+            self._list_problems(problems)
 
-    def _list_problems(self, found: list[Problem]) -> None:
-        self._mark(found)
-        if found == self._problems:
+    def _list_problems(self, faults: list[Problem]) -> None:
+        self._mark(faults)
+        if faults == self._problems:
             return  # updating the list causes a new layout of the whole screen
-        self._problems = found
-        self.state = badge("fail", count(len(found), "problem")) if found else badge("ok", "valid")
+        self._problems = faults
+        self.state = (
+            badge("fail", count(len(faults), "problem")) if faults else badge("ok", "valid")
+        )
         here = self._list.highlighted
-        self._list.set_options(Option(problems.line(problem)) for problem in found)
-        self._list.highlighted = min(here or 0, len(found) - 1) if found else None
-        self._list.set_class(not found, "-none")
+        self._list.set_options(Option(problems.line(problem)) for problem in faults)
+        self._list.highlighted = min(here or 0, len(faults) - 1) if faults else None
+        self._list.set_class(not faults, "-none")
 
-    def _mark(self, found: list[Problem]) -> None:
-        told = problems.by_place(found)
-        self._sheet.show_problems(told)
-        self._json.mark(told)
+    def _mark(self, faults: list[Problem]) -> None:
+        messages = problems.by_place(faults)
+        self._sheet.show_problems(messages)
+        self._json.mark(messages)
 
     @on(OptionList.OptionSelected, "#problems")
     def _problem_chosen(self, event: OptionList.OptionSelected) -> None:

@@ -32,7 +32,7 @@ def schema() -> dict[str, Any]:
 def named(what: str) -> Named:
     """Everything of the kind ``what`` (runtime, workload, recipe, meter), with its title."""
     if what == "recipe":
-        return tuple((found.name, found.title) for found in images.recipes())
+        return tuple((recipe.name, recipe.title) for recipe in images.recipes())
     registry: Any = meters if what == "meter" else _REGISTRIES[what]
     return tuple((name, _title(registry, name)) for name in registry.names())
 
@@ -59,10 +59,10 @@ def names_at(where: Where) -> Named:
 def options_of(part: str, name: Any) -> dict[str, Any]:
     """The options' schema of the runtime or workload ``name``; empty without one."""
     try:
-        found: dict[str, Any] = _REGISTRIES[part].get(name).options_schema if name else {}
+        schema: dict[str, Any] = _REGISTRIES[part].get(name).options_schema if name else {}
     except (KitError, TypeError):
         return {}
-    return found
+    return schema
 
 
 def rules_at(document: Any, where: Where) -> dict[str, Any]:
@@ -76,14 +76,14 @@ def rules_at(document: Any, where: Where) -> dict[str, Any]:
 
 def resolved(document: Any, where: Where, rules: Any) -> dict[str, Any]:
     """``rules`` with references resolved and the rules of chosen options inserted."""
-    found = dict(rules) if isinstance(rules, Mapping) else {}  # a schema may be just `true`
-    reference = str(found.pop("$ref", ""))
+    result = dict(rules) if isinstance(rules, Mapping) else {}  # a schema may be just `true`
+    reference = str(result.pop("$ref", ""))
     if reference:
-        found = {**schema()["$defs"].get(reference.rpartition("/")[2], {}), **found}
+        result = {**schema()["$defs"].get(reference.rpartition("/")[2], {}), **result}
     if len(where) == 2 and where[0] in _REGISTRIES and where[1] == "options":
         name = value_at(document, (where[0], "name"))
-        found["properties"] = options_of(str(where[0]), name).get("properties", {})
-    return found
+        result["properties"] = options_of(str(where[0]), name).get("properties", {})
+    return result
 
 
 def _inner(rules: Mapping[str, Any], value: Any, step: str | int) -> dict[str, Any]:
@@ -97,8 +97,8 @@ def _inner(rules: Mapping[str, Any], value: Any, step: str | int) -> dict[str, A
 def branch(rules: Mapping[str, Any], value: Any) -> dict[str, Any]:
     """The variant of a ``oneOf`` that is nearest to ``value``; {} without one."""
     if value is None:
-        return next((each for each in rules["oneOf"] if each.get("type") == "null"), {})
+        return next((branch for branch in rules["oneOf"] if branch.get("type") == "null"), {})
     if not isinstance(value, dict):
         return {}
-    objects = [each for each in rules["oneOf"] if each.get("type") == "object"]
-    return max(objects, key=lambda each: len(set(value) & set(each["properties"])), default={})
+    objects = [branch for branch in rules["oneOf"] if branch.get("type") == "object"]
+    return max(objects, key=lambda branch: len(set(value) & set(branch["properties"])), default={})

@@ -46,7 +46,7 @@ class Courses(TextBlock):
     def show(self, view: View, window_s: int, *, ascii_only: bool) -> None:
         """Draw the last ``window_s`` seconds (0: the whole run)."""
         t0, t1 = span(view.now, window_s)
-        hot, clock = (_known(view, t) for t in (view.snapshot.temperature, view.snapshot.clock))
+        hot, clock = (_courses(view, t) for t in (view.snapshot.temperature, view.snapshot.clock))
         hot.sort(key=lambda one: -one[1][-1].mean)
         clock.sort(key=lambda one: one[1][-1].mean)
         width = max(4, self.content_size.width - 7 - 9)
@@ -68,11 +68,11 @@ class Courses(TextBlock):
         room = max(2, self.content_size.height)
         most = max(room - len(clock), room - room // 2)
         first, second = hot[:most], clock[: room - min(len(hot), most)]
-        found = [(sorted(first), "°C"), (sorted(second), "MHz")]
-        return [(course, unit) for courses, unit in found for course in courses]
+        pairs = [(sorted(first), "°C"), (sorted(second), "MHz")]
+        return [(course, unit) for courses, unit in pairs for course in courses]
 
 
-def _known(view: View, traces: Mapping[str, tuple[Point, ...]]) -> list[Course]:
+def _courses(view: View, traces: Mapping[str, tuple[Point, ...]]) -> list[Course]:
     """The shown devices that have values."""
     return [(d.name, traces[d.name]) for d in view.devices if traces.get(d.name)]
 
@@ -167,8 +167,8 @@ def banner(over: Over, status: str, reason: str, log_lines: int) -> Text:
 
 def _finding(level: str, message: str, remedy: str) -> list[Text]:
     glyph, style = ("✘ FAIL", "bad") if level == "fail" else ("! WARN", "doubt")
-    found = [Text(f" {glyph} ", style).append_text(plain(message))]
-    return [*found, plain(f"        fix: {remedy}", "fix")] if remedy else found
+    cells = [Text(f" {glyph} ", style).append_text(plain(message))]
+    return [*cells, plain(f"        fix: {remedy}", "fix")] if remedy else cells
 
 
 def what_is_lost(launch: int, launches: int) -> str:

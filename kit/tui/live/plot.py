@@ -82,8 +82,8 @@ class PlotPanel(Vertical, can_focus=True):
         plot.xaxes(True, False)
         plot.yaxes(True, False)
         steps = round(shown.top / shown.step)
-        each = 1 if height > 3 * steps else 2 if steps % 2 == 0 else steps
-        at = [shown.step * n for n in range(0, steps + 1, each)]
+        rows_per_step = 1 if height > 3 * steps else 2 if steps % 2 == 0 else steps
+        at = [shown.step * n for n in range(0, steps + 1, rows_per_step)]
         plot.yticks(at, [f"{y:>4.0f}" for y in at])
         plot.xticks([], [])
         for x in shown.bounds:
@@ -114,23 +114,23 @@ def legend(view: View, width: int, colours: int) -> Text:
     devices, at = drawn(view), places(view)
     if not devices:
         return Text("waiting for the first reading", "quiet")
-    whole, bare = (
-        [_sign(device, at[device.name], colours, told=told) for device in devices]
-        for told in (True, False)
+    full, short = (
+        [_sign(device, at[device.name], colours, with_watts=with_watts) for device in devices]
+        for with_watts in (True, False)
     )
-    for line in (Text("  ").join(whole), Text("  ").join(bare)):
+    for line in (Text("  ").join(full), Text("  ").join(short)):
         if line.cell_len <= width:
             return line
     # One of each kind first: the outlet of eight equal GPUs says more than all of them.
     alike = [any(d.scope == device.scope for d in devices[:n]) for n, device in enumerate(devices)]
     order = sorted(range(len(devices)), key=lambda n: alike[n])
-    return plotlines.folded([bare[n] for n in order], width) or bare[0]
+    return plotlines.folded([short[n] for n in order], width) or short[0]
 
 
-def _sign(device: Device, n: int, colours: int, *, told: bool) -> Text:
-    said = "" if not told else " –" if device.watts is None else f" {watts(device.watts)}"
+def _sign(device: Device, n: int, colours: int, *, with_watts: bool) -> Text:
+    power = "" if not with_watts else " –" if device.watts is None else f" {watts(device.watts)}"
     sign = Text(plotlines.sign(n, "■", colours), COLOURS[n % len(COLOURS)])
-    return Text.assemble(sign, " ", plain(device_name(device.name)), said)
+    return Text.assemble(sign, " ", plain(device_name(device.name)), power)
 
 
 def places(view: View) -> dict[str, int]:
@@ -226,10 +226,10 @@ def _names(view: View, t0: int, t1: int, width: int) -> list[tuple[int, str]]:
     steps = view.snapshot.steps
     t1_of = {s: view.now if s.t1 is None else s.t1 for s in steps}
     spans = [(s.t0, t1_of[s], _forms(s.phase)) for s in steps]
-    found = list(_fitting(spans, t0, t1, width))
+    labels = list(_fitting(spans, t0, t1, width))
     measured = _forms("measured")
-    if view.snapshot.launch == 0 or any(name in measured for _, name in found):
-        return found
+    if view.snapshot.launch == 0 or any(name in measured for _, name in labels):
+        return labels
     firsts = {step.launch: step.t0 for step in reversed(steps)}
     begins = [*sorted(firsts.items()), (-1, view.now)]
     launches = [(t, end, (f"launch {n}", str(n))) for (n, t), (_, end) in pairwise(begins)]
@@ -257,14 +257,14 @@ def _fitting(
 def spark(points: Sequence[Point], t0: int, t1: int, width: int, *, ascii_only: bool) -> str:
     """A line of ``width`` characters whose heights show the values between their extremes."""
     steps = "_.-=*#" if ascii_only else "▁▂▃▄▅▆▇█"
-    found = columns(points, t0, t1, width)
-    known = [p for p in found if p]
-    if not known:
+    values = columns(points, t0, t1, width)
+    numbers = [p for p in values if p]
+    if not numbers:
         return " " * width
-    all_of_it = joined(known)
+    all_of_it = joined(numbers)
     low, high, most = all_of_it.low, all_of_it.high, len(steps) - 1
 
     def step(value: float) -> str:
         return steps[int((value - low) / (high - low) * most) if high > low else most // 2]
 
-    return "".join(" " if p is None else step(p.mean) for p in found)
+    return "".join(" " if p is None else step(p.mean) for p in values)

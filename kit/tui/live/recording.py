@@ -51,12 +51,12 @@ class RecordingScreen(RunScreenBase):
     def on_mount(self) -> None:
         self.fetch(lambda: journal_of(self._run), self._loaded)
 
-    def _loaded(self, found: tuple[Event, ...]) -> None:
-        self._events = found
-        self._times = [e.t for e in found]
-        self._begins = [e.t for e in found if e.kind == "phase.begin"]
+    def _loaded(self, events: tuple[Event, ...]) -> None:
+        self._events = events
+        self._times = [e.t for e in events]
+        self._begins = [e.t for e in events if e.kind == "phase.begin"]
         self._before = self._clock()
-        if not found:
+        if not events:
             self.show_over(Over("unknown", "this run has no journal that can be read"))
         self.draw()
 

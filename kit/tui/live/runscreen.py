@@ -82,10 +82,10 @@ class RunScreenBase(KitScreen):
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
         """The keys in order of their use, since a narrow terminal shows only the first."""
-        found = super().active_bindings
+        bindings = super().active_bindings
         rank = {name: n for n, name in enumerate(KEYS)}
-        order = sorted(found, key=lambda k: rank.get(found[k].binding.id or "", len(rank)))
-        return {key: found[key] for key in order}
+        order = sorted(bindings, key=lambda k: rank.get(bindings[k].binding.id or "", len(rank)))
+        return {key: bindings[key] for key in order}
 
     # --- drawing ----------------------------------------------------------------------------
 
@@ -116,10 +116,10 @@ class RunScreenBase(KitScreen):
         if self.query_one(Tiles).display:
             self.query_one(Tiles).show(shown)
         else:
-            told = figures(shown, width - 1, 2)
+            lines = figures(shown, width - 1, 2)
             flat = self.has_class("-flat")
             self.query_one("#figures", TextBlock).set_text(
-                status_line(view, shown, width - 1, ascii_only=ascii_only) if flat else told
+                status_line(view, shown, width - 1, ascii_only=ascii_only) if flat else lines
             )
         if self.query_one(PlotPanel).display:
             self.query_one(PlotPanel).show(view, WINDOWS[self._window])
@@ -129,19 +129,19 @@ class RunScreenBase(KitScreen):
 
     def _draw_top(self, view: View) -> None:
         word = badge("withheld", "frozen") if self.frozen else self.word()
-        told = Text(" · ").join([word, *([Text(where(view))] if where(view) else [])])
-        if told != self.state:
+        title = Text(" · ").join([word, *([Text(where(view))] if where(view) else [])])
+        if title != self.state:
             # As a reactive it would draw the whole screen again, twice a second.
-            self.set_reactive(KitScreen.state, told)
-            self.query_one(TopLine).state = told
+            self.set_reactive(KitScreen.state, title)
+            self.query_one(TopLine).state = title
 
     def _draw_banner(self, over: Over) -> None:
-        seen, room = self.snapshot, max(3, self.size.height - 9)
-        reason = "" if seen.status == "complete" else seen.reason
-        told = banner(over, seen.status, reason, room)
-        if told != self._banner:
-            self._banner = told
-            self.query_one("#banner", Static).update(told)
+        snapshot, room = self.snapshot, max(3, self.size.height - 9)
+        reason = "" if snapshot.status == "complete" else snapshot.reason
+        content = banner(over, snapshot.status, reason, room)
+        if content != self._banner:
+            self._banner = content
+            self.query_one("#banner", Static).update(content)
 
     def show_over(self, over: Over) -> None:
         """Show how the run ended, and offer what can be done with it."""

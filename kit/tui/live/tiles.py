@@ -75,13 +75,13 @@ def _whose(view: View, scope: str) -> str:
     return str(plain(view.device)) if view.device else SCOPES[scope].short
 
 
-def _total(view: View, scope: str, said: Callable[[float], str]) -> str:
+def _total(view: View, scope: str, unit: Callable[[float], str]) -> str:
     """The watts of a scope's devices; None if one of them is silent."""
     heard = [d.watts for d in view.of(scope) if d.watts is not None]
-    known = [d for d in view.of(scope) if d.watts is not None and not d.silent_s(view.now)]
+    devices = [d for d in view.of(scope) if d.watts is not None and not d.silent_s(view.now)]
     if view.snapshot.status:
-        return said(sum(heard))
-    return said(sum(d.watts or 0.0 for d in known)) if known else "–"
+        return unit(sum(heard))
+    return unit(sum(d.watts or 0.0 for d in devices)) if devices else "–"
 
 
 def _silence(view: View) -> str:
@@ -98,11 +98,11 @@ def _silence(view: View) -> str:
 
 def _energy(view: View) -> Tile:
     shown = _energies(view)
-    known = [e for e in shown if e.joules is not None]
-    if not known:
-        told = view.snapshot.energy_s > 1 and (view.device or any(e.reason for e in shown))
-        return Tile("energy", "–", "no sum to show" if told else "not begun")
-    first, others = known[0], [e for e in known[1:] if e.status == "measured"]
+    measured = [e for e in shown if e.joules is not None]
+    if not measured:
+        shows_reason = view.snapshot.energy_s > 1 and (view.device or any(e.reason for e in shown))
+        return Tile("energy", "–", "no sum to show" if shows_reason else "not begun")
+    first, others = measured[0], [e for e in measured[1:] if e.status == "measured"]
     estimate = first.status == "estimated"
     main = joules(first) if estimate else f"{joules(first)} {_whose(view, first.scope)}"
     level = "doubt" if estimate or first.u_reading is None else ""
@@ -114,8 +114,8 @@ def _energies(view: View) -> tuple[EnergyValue, ...]:
     """Each scope's energy so far; with one shown device, that device's."""
     if not view.device:
         return view.snapshot.energy
-    found = view.snapshot.device_energy.get(view.device)
-    return (found,) if found else ()
+    energies = view.snapshot.device_energy.get(view.device)
+    return (energies,) if energies else ()
 
 
 def joules(value: EnergyValue) -> str:
@@ -135,20 +135,20 @@ def _doubt(value: EnergyValue) -> str:
 
 
 def _temperature(view: View) -> Tile:
-    found, memory = _of(view.devices, "temperature"), _of(view.devices, "memory_temperature")
-    if not found:
+    core, memory = _of(view.devices, "temperature"), _of(view.devices, "memory_temperature")
+    if not core:
         return Tile("temperature", "–", "unknown")
     sub = f"memory {_range(memory, '°C')}" if memory else ""
-    return Tile("temperature", _range(found, "°C"), sub)
+    return Tile("temperature", _range(core, "°C"), sub)
 
 
 def _of(devices: Iterable[Device], key: str) -> list[float]:
     return sorted(d.state[key] for d in devices if isinstance(d.state.get(key), int | float))
 
 
-def _range(found: Sequence[float], unit: str) -> str:
+def _range(values: Sequence[float], unit: str) -> str:
     """``63–70 °C``: least and greatest of sorted values, if they differ."""
-    low, high = f"{found[0]:.0f}", f"{found[-1]:.0f}"
+    low, high = f"{values[0]:.0f}", f"{values[-1]:.0f}"
     return f"{high} {unit}" if low == high else f"{low}–{high} {unit}"
 
 
@@ -225,13 +225,13 @@ def _unit(value: float) -> tuple[float, str]:
 def figures(shown: Sequence[Tile], width: int, lines: int) -> Text:
     """The tiles in ``lines`` lines of text, the most important first; the rest is left out."""
     parts = [_one(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
-    found, line = [], Text(" ")
+    full, line = [], Text(" ")
     for part in parts or [Text("nothing read yet", "quiet")]:
         if line.cell_len > 1 and line.cell_len + part.cell_len + 3 > width:
-            found.append(line)
+            full.append(line)
             line = Text(" ")
         line.append("" if line.cell_len == 1 else " · ", "quiet").append_text(part)
-    return Text("\n").join([*found, line][:lines])
+    return Text("\n").join([*full, line][:lines])
 
 
 def _led(tile: Tile) -> str:
@@ -253,17 +253,17 @@ def _one(tile: Tile) -> Text:
 
 def status_line(view: View, shown: Sequence[Tile], width: int, *, ascii_only: bool) -> Text:
     """One line: the phase, and as many figures as fit, none of them cut."""
-    told = [_brief(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
+    parts = [_brief(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
     step = view.snapshot.step
     for short in (False, True):
         head = Text(" ")
         if step:
             name = names.phase(step.phase, short=short)
             head.append_text(present(view, name, with_bar=False, ascii_only=ascii_only))
-        if not told or head.cell_len + told[0].cell_len <= width:
+        if not parts or head.cell_len + parts[0].cell_len <= width:
             break
     line = head
-    for part in told:
+    for part in parts:
         if line.cell_len + part.cell_len > width:
             break
         line.append_text(part)

@@ -37,8 +37,8 @@ class View:
 
 def elapsed(ns: float) -> str:
     """``3:06``, ``1:02:03``: a time since the run began."""
-    whole = max(0, int(ns / SECOND_NS))
-    minutes, seconds = divmod(whole, 60)
+    total = max(0, int(ns / SECOND_NS))
+    minutes, seconds = divmod(total, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
@@ -48,12 +48,12 @@ def elapsed(ns: float) -> str:
 
 def where(view: View) -> str:
     """``launch 1 (2 of 3) · 3:06 of about 6:30``; empty before the first event."""
-    seen = view.snapshot
-    parts = [seen.where()] if seen.launches else []
-    if not seen.events:
+    snapshot = view.snapshot
+    parts = [snapshot.where()] if snapshot.launches else []
+    if not snapshot.events:
         return ""
-    about = seen.expected_s()
-    total = f" of about {elapsed(about * SECOND_NS)}" if about and not seen.status else ""
+    about = snapshot.expected_s()
+    total = f" of about {elapsed(about * SECOND_NS)}" if about and not snapshot.status else ""
     parts.append(elapsed(view.now) + total)
     return " · ".join(parts)
 
@@ -61,7 +61,7 @@ def where(view: View) -> str:
 def path(view: View, width: int, *, ascii_only: bool) -> Text:
     """``idle ✔ 10 s ─ startup ✔ 20 s ─ measured ▶ 1:12 ███░░ 4/8 ─ …``, cut to the width."""
     # Some names are two words: without a rule between names they could not be separated.
-    for detail in (*_DETAILS, *(f"brief {each}" for each in (*_DETAILS[2:], ""))):
+    for detail in (*_DETAILS, *(f"brief {level}" for level in (*_DETAILS[2:], ""))):
         line = _path(view, detail, ascii_only=ascii_only)
         if line.cell_len <= width:
             break
@@ -70,9 +70,13 @@ def path(view: View, width: int, *, ascii_only: bool) -> Text:
 
 
 def _path(view: View, detail: str, *, ascii_only: bool) -> Text:
-    seen, words = view.snapshot, []
-    done = seen.done()
-    cut = seen.steps[-1].key if seen.steps and seen.status in ("failed", "aborted") else None
+    snapshot, words = view.snapshot, []
+    done = snapshot.done()
+    cut = (
+        snapshot.steps[-1].key
+        if snapshot.steps and snapshot.status in ("failed", "aborted")
+        else None
+    )
     for phase, part in BLOCKS:
         name = names.phase(phase, short="brief" in detail)
         if (phase, part) == cut:
@@ -80,7 +84,7 @@ def _path(view: View, detail: str, *, ascii_only: bool) -> Text:
         elif (phase, part) in done:
             took = f" {short_time(done[phase, part])}" if "times" in detail else ""
             words.append(Text(f"{name} {'+' if ascii_only else '✔'}{took}", "good"))
-        elif seen.step and seen.step.key == (phase, part):
+        elif snapshot.step and snapshot.step.key == (phase, part):
             words.append(present(view, name, with_bar="bar" in detail, ascii_only=ascii_only))
         else:
             words.append(Text(name, "quiet"))

@@ -68,7 +68,7 @@ class CompareScreen(KitScreen):
         self._sides: dict[str, Side] = {}  # by letter, so that nothing is read twice
         self._found: Contrast | None = None
         self._lines: list[MetricRow] = []
-        self._said()
+        self._entitle()
 
     def body(self) -> Iterable[Widget]:
         with VerticalScroll(id="panels", can_focus=False):
@@ -90,7 +90,7 @@ class CompareScreen(KitScreen):
 
     # --- looking ----------------------------------------------------------------------------
 
-    def _said(self) -> None:
+    def _entitle(self) -> None:
         """Crumbs and command, for the remaining runs."""
         self.crumbs = f"Compare {count(len(self._runs), 'run')}"
         self.command = self._pair_command()
@@ -108,20 +108,20 @@ class CompareScreen(KitScreen):
 
     def _other(self) -> tuple[Path, str]:
         """The run under the cursor if it was compared, else the first that was."""
-        others = [each for each in self._runs if each is not self._runs[self._first]]
+        others = [run for run in self._runs if run is not self._runs[self._first]]
         compared = [side.letter for side in self._found.others] if self._found else []
         wanted = [self._under_cursor(), *compared]
-        known = {letter: (path, letter) for path, letter in others}
-        return next((known[x] for x in wanted if x in compared and x in known), others[0])
+        letters = {letter: (path, letter) for path, letter in others}
+        return next((letters[x] for x in wanted if x in compared and x in letters), others[0])
 
     def _look(self) -> None:
-        self._said()
+        self._entitle()
         if len(self._runs) < 2:
             self._too_few()
             return
         self.state = badge("running", "comparing")
-        runs, first, known = list(self._runs), self._first, dict(self._sides)
-        self.fetch(lambda: _read(runs, first, known), self._show, failed=self._failed)
+        runs, first, sides = list(self._runs), self._first, dict(self._sides)
+        self.fetch(lambda: _read(runs, first, sides), self._show, failed=self._failed)
 
     def _too_few(self) -> None:
         self._found, self._lines = None, []
@@ -141,22 +141,22 @@ class CompareScreen(KitScreen):
         note.display = bool(text)
 
     def _show(self, read: tuple[Contrast, list[Curve]]) -> None:
-        found, curves = read
-        self._found = found
-        self._sides = {side.letter: side for side in found.sides}
-        faults = [side for side in found.sides if side.fault]
-        self._note(_legend(found))
-        self.state = self._verdict(found, len(faults))
+        contrast, curves = read
+        self._found = contrast
+        self._sides = {side.letter: side for side in contrast.sides}
+        faults = [side for side in contrast.sides if side.fault]
+        self._note(_legend(contrast))
+        self.state = self._verdict(contrast, len(faults))
         self._show_differences()
         self._show_metrics()
         self._show_power(curves)
-        self._said()
+        self._entitle()
         self.refresh_bindings()
 
-    def _verdict(self, found: Contrast, faults: int) -> Text:
+    def _verdict(self, contrast: Contrast, faults: int) -> Text:
         if faults:
             return badge("fail", f"{count(faults, 'run')} left out")
-        return badge("ok", f"baseline: {name_of(found.baseline)}")
+        return badge("ok", f"baseline: {name_of(contrast.baseline)}")
 
     def _show_differences(self) -> None:
         assert self._found is not None
@@ -183,21 +183,23 @@ class CompareScreen(KitScreen):
         """The title of the metrics: baseline, order, and the meaning of ± if it is shown."""
         assert self._found is not None
         order = _ORDER_WORDS[_ORDERS[self._order]]
-        told = f"Metrics against {name_of(self._found.baseline)}, {order}"
+        title = f"Metrics against {name_of(self._found.baseline)}, {order}"
         table = self.query_one(MetricTable)
-        table.border_title = plain(f"{told}: {SHORT_LEGEND}" if self.size.width >= _WIDE else told)
+        table.border_title = plain(
+            f"{title}: {SHORT_LEGEND}" if self.size.width >= _WIDE else title
+        )
 
     def _show_power(self, curves: list[Curve]) -> None:
         power = self.query_one("#power", Curves)
         power.show(curves)
-        told = (plain(f"▞ {c.letter} {c.scope}", colour_of(c.letter)) for c in curves)
-        power.border_subtitle = Text("  ").join(told)
+        signs = (plain(f"▞ {c.letter} {c.scope}", colour_of(c.letter)) for c in curves)
+        power.border_subtitle = Text("  ").join(signs)
 
     def on_data_table_row_highlighted(self, moved: DataTable.RowHighlighted) -> None:
         """Show the reason of a verdict in full, if its column is hidden."""
         rows = self._lines[moved.cursor_row : moved.cursor_row + 1]
         moved.data_table.border_subtitle = plain(rows[0].reason if rows else "")
-        self._said()
+        self._entitle()
 
     def on_resize(self) -> None:
         """Cut values to the new width."""
@@ -239,7 +241,7 @@ class CompareScreen(KitScreen):
         baseline = self._runs[self._first][1]
         others = [letter for _, letter in self._runs if letter != baseline]
         gone = self._under_cursor() or others[-1]
-        self._runs = [each for each in self._runs if each[1] != gone]
+        self._runs = [run for run in self._runs if run[1] != gone]
         letters = [letter for _, letter in self._runs]
         self._first = letters.index(baseline) if baseline in letters else 0
         self._look()
@@ -275,14 +277,14 @@ def _letter(number: int) -> str:
     return ascii_uppercase[place] + (str(round_) if round_ else "")
 
 
-def _legend(found: Contrast) -> Text:
+def _legend(contrast: Contrast) -> Text:
     """``A 639521454908 baseline  B 8177eb3e46ab``, and below it unreadable runs."""
     text = Text()
-    for side in found.sides:
+    for side in contrast.sides:
         text.append_text(plain(side.letter, f"bold {colour_of(side.letter)}"))
         text.append_text(plain(f" {short(side.path)}"))
-        text.append(" baseline" if side is found.baseline else "", "quiet").append("  ")
-    for side in found.sides:
+        text.append(" baseline" if side is contrast.baseline else "", "quiet").append("  ")
+    for side in contrast.sides:
         if side.fault:
             text.append("\n").append_text(badge("fail", name_of(side)))
             text.append_text(plain(f"  {fault_of(side)}"))
@@ -290,8 +292,8 @@ def _legend(found: Contrast) -> Text:
 
 
 def _read(
-    runs: Sequence[tuple[Path, str]], first: int, known: dict[str, Side]
+    runs: Sequence[tuple[Path, str]], first: int, loaded: dict[str, Side]
 ) -> tuple[Contrast, list[Curve]]:
-    sides = [known.get(letter) or side_of(path, letter) for path, letter in runs]
+    sides = [loaded.get(letter) or side_of(path, letter) for path, letter in runs]
     curves = [curve_of(side.letter, side.records) for side in sides if side.records]
     return contrast(sides, sides[first]), [curve for curve in curves if curve]

@@ -38,38 +38,38 @@ class HelpScreen(KitScreen):
         self.command = "kit --help"
 
     def body(self) -> Iterable[Widget]:
-        told = by_action(self._about.active_bindings)
+        actions = by_action(self._about.active_bindings)
         table = grid({"no_wrap": True, "style": "name"}, {"overflow": "fold"}, {"style": "quiet"})
-        for _, binding, keys in sorted(filter(_is_kits, told), key=self._place):
+        for _, binding, keys in sorted(filter(_is_kits, actions), key=self._place):
             what = plain(binding.tooltip or binding.description)
             table.add_row(plain(", ".join(keys)), what, plain(binding.id or ""))
-        others = ", ".join(_briefly(each) for each in told if _is_general(each))
+        others = ", ".join(_briefly(action) for action in actions if _is_general(action))
         yield VerticalScroll(
             Static(plain(_about(self._about)), id="help-about"),
             Static(table),
             Static(Group(plain(_ALWAYS, "quiet"), plain(f"\nAlso: {others}.", "quiet"))),
         )
 
-    def _place(self, told: ActionKeys) -> int:
+    def _place(self, keys: ActionKeys) -> int:
         """The order: the screen's own keys, the focused widget's, the keys of all screens."""
-        of_all = {each.id for each in KitScreen.BINDINGS if isinstance(each, Binding)}
-        if told.node is self._about:
-            return 2 if told.binding.id in of_all else 0
-        return 3 if told.node is self.app else 1
+        of_all = {binding.id for binding in KitScreen.BINDINGS if isinstance(binding, Binding)}
+        if keys.node is self._about:
+            return 2 if keys.binding.id in of_all else 0
+        return 3 if keys.node is self.app else 1
 
 
-def _is_kits(told: ActionKeys) -> bool:
+def _is_kits(keys: ActionKeys) -> bool:
     """Whether it is kit's own key, and not one that moves a cursor or edits a line."""
-    return told.binding.id is not None
+    return keys.binding.id is not None
 
 
-def _is_general(told: ActionKeys) -> bool:
+def _is_general(keys: ActionKeys) -> bool:
     """Whether it moves a cursor or edits a line; keys for selecting are left out."""
-    return not (_is_kits(told) or "select" in told.binding.description.lower())
+    return not (_is_kits(keys) or "select" in keys.binding.description.lower())
 
 
-def _briefly(told: ActionKeys) -> str:
-    return f"{told.binding.description.lower()} ({told.keys[0]})"
+def _briefly(keys: ActionKeys) -> str:
+    return f"{keys.binding.description.lower()} ({keys.keys[0]})"
 
 
 def _about(screen: Screen[object]) -> str:

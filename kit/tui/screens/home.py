@@ -1,4 +1,4 @@
-"""Home: every run of the store, and the one under the cursor at a glance."""
+"""Home: every run of the store, and a summary of the one under the cursor."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
-from kit.show import catalogue
-from kit.show.catalogue import Row
+from kit.show import runlist
 from kit.show.documents import spec_of
 from kit.show.render.console import plain
+from kit.show.runlist import Row
 from kit.store import verdicts
 from kit.tui.form.origin import ask_file
 from kit.tui.replay import replay
@@ -105,11 +105,11 @@ class HomeScreen(KitScreen):
 
     def action_refresh(self) -> None:
         """Read the store again, a batch at a time."""
-        self._coming = catalogue.batches(self.kit.store)
-        seen: set[str] = set()
-        self._next_batch(self._coming, seen)
+        self._coming = runlist.batches(self.kit.store)
+        names: set[str] = set()
+        self._next_batch(self._coming, names)
 
-    def _next_batch(self, coming: Iterator[list[Row]], seen: set[str]) -> None:
+    def _next_batch(self, coming: Iterator[list[Row]], names: set[str]) -> None:
         def batch() -> list[Row] | None:
             return next(coming, None)
 
@@ -118,29 +118,29 @@ class HomeScreen(KitScreen):
                 return
             for row in rows or ():
                 self._rows[row.run] = row
-                seen.add(row.run)
+                names.add(row.run)
             if rows is None:
-                self._rows = {run: row for run, row in self._rows.items() if run in seen}
+                self._rows = {run: row for run, row in self._rows.items() if run in names}
             self._redraw(done=rows is None)
             if rows is not None:
                 # In a separate worker: one that started the next would cancel itself.
-                self.call_later(self._next_batch, coming, seen)
+                self.call_later(self._next_batch, coming, names)
 
         self.fetch(batch, take, group="rows")
 
     def _look_again(self) -> None:
         """Every two seconds: read runs in flight, and check whether a run was sealed or checked."""
-        store, known = self.kit.store, self._sealed_seen
+        store, sealed_before = self.kit.store, self._sealed_seen
 
         def look() -> tuple[list[Row], tuple[int, int]]:
-            seen = catalogue.count(store), verdicts.stamp(store)
-            return catalogue.in_flight(store), seen
+            now = runlist.count(store), verdicts.stamp(store)
+            return runlist.in_flight(store), now
 
-        def take(found: tuple[list[Row], tuple[int, int]]) -> None:
-            rows, self._sealed_seen = found
+        def take(result: tuple[list[Row], tuple[int, int]]) -> None:
+            rows, self._sealed_seen = result
             before = {run: row for run, row in self._rows.items() if row.in_flight}
             now = {row.run: row for row in rows}
-            if known not in (None, self._sealed_seen) or before.keys() - now.keys():
+            if sealed_before not in (None, self._sealed_seen) or before.keys() - now.keys():
                 self.action_refresh()
             elif before != now:
                 self._rows |= now
@@ -191,8 +191,8 @@ class HomeScreen(KitScreen):
         if row is None:
             self.notify("there is no run under the cursor", markup=False)
         elif row.status == "broken":
-            told = f"{plain_note(row)}\nv shows what is wrong with it"
-            self.notify(told, title=f"cannot {what}", severity="warning", markup=False)
+            message = f"{plain_note(row)}\nv shows what is wrong with it"
+            self.notify(message, title=f"cannot {what}", severity="warning", markup=False)
         elif row.in_flight:
             refused = row.status == "refused"
             why = "was refused; enter says why" if refused else "is not sealed yet"
@@ -207,8 +207,8 @@ class HomeScreen(KitScreen):
         if row and row.status in ("running", "waiting", "refused"):
             self.kit.show_live(row.run)
         elif row and row.status == "unsealed":
-            told = "no runner works on this run; `kit recover` seals its records"
-            self.notify(told, title=row.run, timeout=10, markup=False)
+            message = "no runner works on this run; `kit recover` seals its records"
+            self.notify(message, title=row.run, timeout=10, markup=False)
         elif row and row.status == "broken":
             self.action_verify()  # only its fault can be read
         elif path := self._sealed("open"):

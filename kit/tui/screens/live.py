@@ -43,11 +43,11 @@ class LiveScreen(RunScreenBase):
     ]
 
     class Fresh(Message):
-        """The thread has read something."""
+        """The thread has a new snapshot."""
 
-        def __init__(self, seen: RunUpdate) -> None:
+        def __init__(self, update: RunUpdate) -> None:
             super().__init__()
-            self.seen = seen
+            self.update = update
 
     class Ended(Message):
         """The thread is done."""
@@ -85,7 +85,7 @@ class LiveScreen(RunScreenBase):
 
     def _step(self, follower: Follower) -> Over | None:
         try:
-            return follower.step(lambda seen: self.post_message(self.Fresh(seen)))
+            return follower.step(lambda update: self.post_message(self.Fresh(update)))
         except KitError as error:
             return Over("unknown", error.message, error.remedy)
         except Exception as bug:  # a bug must not end the UI, and is shown
@@ -99,12 +99,12 @@ class LiveScreen(RunScreenBase):
     def on_live_screen_fresh(self, message: LiveScreen.Fresh) -> None:
         message.stop()
         first = not self.snapshot.events
-        self.snapshot, self._heard = message.seen.snapshot, self._clock()
-        self._waiting = message.seen.waiting
+        self.snapshot, self._heard = message.update.snapshot, self._clock()
+        self._waiting = message.update.waiting
         if self.snapshot.id and self.snapshot.id != self.run_id:
             self.run_id = self.snapshot.id
             self.crumbs, self.command = f"Live › {self.run_id}", f"kit attach {self.run_id}"
-        self._show_broken(message.seen.broken)
+        self._show_broken(message.update.broken)
         if first:  # from then on only the timer draws
             self.draw()
 
@@ -115,8 +115,8 @@ class LiveScreen(RunScreenBase):
     def _show_broken(self, broken: tuple[int, ...]) -> None:
         if len(broken) > self._broken:
             self._broken = len(broken)
-            told = f"line {broken[-1]} of the journal cannot be read; it was passed over"
-            self.notify(told, severity="warning", markup=False)
+            message = f"line {broken[-1]} of the journal cannot be read; it was passed over"
+            self.notify(message, severity="warning", markup=False)
 
     # --- what it says -----------------------------------------------------------------------
 
@@ -154,8 +154,8 @@ class LiveScreen(RunScreenBase):
 
     def action_stop(self) -> None:
         """Stop the run, once the person has confirmed it."""
-        seen = self.snapshot
-        lost = what_is_lost(seen.launch, seen.launches)
+        snapshot = self.snapshot
+        lost = what_is_lost(snapshot.launch, snapshot.launches)
         question = YesNo(f"Stop this run?\n{lost}", "Stop it", "Let it go on")
         self.app.push_screen(question, self._stop)
 
@@ -166,8 +166,8 @@ class LiveScreen(RunScreenBase):
 
     def action_mark(self) -> None:
         """Mark this moment with a word."""
-        told = "A word for this moment; it goes into the sealed run."
-        self.app.push_screen(AskLine("Mark", told, most=200), self._mark)
+        message = "A word for this moment; it goes into the sealed run."
+        self.app.push_screen(AskLine("Mark", message, most=200), self._mark)
 
     def _mark(self, text: str | None) -> None:
         session = self._follower.session if self._follower else None

@@ -98,22 +98,30 @@ class PlanScreen(KitScreen):
         self.query_one("#found", Static).update(plain(f"{type(error).__name__}: {error}", "bad"))
         self.show_error(error)
 
-    def _show(self, found: Rehearsal) -> None:
-        self._found = found
-        tally = render.tally(found.findings)
+    def _show(self, rehearsal: Rehearsal) -> None:
+        self._found = rehearsal
+        tally = render.tally(rehearsal.findings)
         self.query_one("#findings").border_title = f"Preflight: {tally.plain}"
-        self.query_one("#found", Static).update(render.findings_table(_worst_first(found)))
-        self.query_one("#facts", Static).update(render.plan_facts(found))
-        exact = plain(shlex.join(found.command)) if found.command else plain("no plan yet", "quiet")
+        self.query_one("#found", Static).update(render.findings_table(_worst_first(rehearsal)))
+        self.query_one("#facts", Static).update(render.plan_facts(rehearsal))
+        exact = (
+            plain(shlex.join(rehearsal.command))
+            if rehearsal.command
+            else plain("no plan yet", "quiet")
+        )
         self.query_one("#exact", Static).update(exact)
-        self.state = self._verdict(found)
+        self.state = self._verdict(rehearsal)
         self.refresh_bindings()
 
-    def _verdict(self, found: Rehearsal) -> Text:
-        fails = sum(f.level == "fail" for f in found.findings)
+    def _verdict(self, rehearsal: Rehearsal) -> Text:
+        fails = sum(f.level == "fail" for f in rehearsal.findings)
         if fails:
             return badge("fail", f"{fails} blocking")
-        about = short_time(found.took_s) if found.took_s else f"> {short_time(found.least_s)}"
+        about = (
+            short_time(rehearsal.took_s)
+            if rehearsal.took_s
+            else f"> {short_time(rehearsal.least_s)}"
+        )
         return badge("ok", f"ready, {about}")
 
     # --- acting -----------------------------------------------------------------------------
@@ -213,7 +221,7 @@ class PlanScreen(KitScreen):
             return shlex.join(self._found.command)
         remedies = (f.remedy for f in _worst_first(self._found)) if self._found else ()
         named = (_COMMAND.search(remedy) for remedy in remedies)
-        return next((found[1] for found in named if found), self.command)
+        return next((finding[1] for finding in named if finding), self.command)
 
     def _command_line(self) -> str:
         if self._original:
@@ -222,9 +230,9 @@ class PlanScreen(KitScreen):
         return f"kit plan {file} && kit run {file}"
 
 
-def _worst_first(found: Rehearsal) -> list[Finding]:
+def _worst_first(rehearsal: Rehearsal) -> list[Finding]:
     order = ("fail", "warn", "ok")
-    return sorted(found.findings, key=lambda f: order.index(f.level))
+    return sorted(rehearsal.findings, key=lambda f: order.index(f.level))
 
 
 def steps(spec: RunSpec) -> Text:

@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static, TabbedContent, TabPane
 
 from kit.core.errors import ArchiveRefused
-from kit.judge import door
+from kit.judge import admission
 from kit.show.documents import Documents, Recorded, documents_of, recorded, spec_of
 from kit.show.live import eventwords
 from kit.show.live.eventwords import LogLine
@@ -90,7 +90,7 @@ class RunScreen(KitScreen):
         self.state = plain("reading …", "quiet")
         self.fetch(
             lambda: (_fault(self._run), documents_of(self._run)),
-            lambda found: self._know(*found),
+            lambda documents: self._know(*documents),
             group="documents",
             failed=self._refused,
         )
@@ -101,26 +101,30 @@ class RunScreen(KitScreen):
 
     # --- what was read --------------------------------------------------------------------------
 
-    def _know(self, fault: str, found: Documents) -> None:
-        self._documents = found
-        self.crumbs = f"Home › {plain(found.name)}"
-        status = str(found.manifest.get("status", "broken"))
-        size = f"{count(len(found.sizes), 'file')}, {short_bytes(sum(found.sizes.values()))}"
+    def _know(self, fault: str, documents: Documents) -> None:
+        self._documents = documents
+        self.crumbs = f"Home › {plain(documents.name)}"
+        status = str(documents.manifest.get("status", "broken"))
+        size = (
+            f"{count(len(documents.sizes), 'file')}, {short_bytes(sum(documents.sizes.values()))}"
+        )
         altered = [badge("fail", "not what was sealed")] if fault else []
         self.state = Text(" · ").join([*altered, state_of(status), plain(size)])
         store = self.kit.store
         missing = (
-            [found.parent] if found.parent and not (store.root / found.parent).is_dir() else []
+            [documents.parent]
+            if documents.parent and not (store.root / documents.parent).is_dir()
+            else []
         )
-        for place, said in (
-            ("summary", runviews.summary(found)),
-            ("environment", runviews.environment(found)),
-            ("provenance", runviews.provenance(found, missing)),
+        for place, content in (
+            ("summary", runviews.summary(documents)),
+            ("environment", runviews.environment(documents)),
+            ("provenance", runviews.provenance(documents, missing)),
         ):
             self._show_in(
-                f"#run-{place}", Group(plain(fault, "bad"), Text(), said) if fault else said
+                f"#run-{place}", Group(plain(fault, "bad"), Text(), content) if fault else content
             )
-        self.query_one("#run-files", PagedTable).show(runviews.files(found))
+        self.query_one("#run-files", PagedTable).show(runviews.files(documents))
 
     def _refused(self, error: Exception) -> None:
         """Report in every tab that the container cannot be read."""
@@ -131,23 +135,29 @@ class RunScreen(KitScreen):
 
     def _read_records(self) -> tuple[Recorded, list[Asked], list[LogLine]]:
         """Read the records, and make the rows: a long run has a hundred thousand. In a thread."""
-        found = recorded(self._run)
-        if found.records is None:
-            return found, [], []
-        return found, runviews.asked(found.records), eventwords.lines(found.records.events)
+        run_records = recorded(self._run)
+        if run_records.records is None:
+            return run_records, [], []
+        return (
+            run_records,
+            runviews.asked(run_records.records),
+            eventwords.lines(run_records.records.events),
+        )
 
     def _draw(self, read: tuple[Recorded, list[Asked], list[LogLine]]) -> None:
-        found, asked, self._log = read
+        run_records, asked, self._log = read
         plot = self.query_one(PowerPlot)
-        plot.display = bool(found.picture.traces)
-        if found.records is None:
+        plot.display = bool(run_records.picture.traces)
+        if run_records.records is None:
             for place in ("legend", "asked", "logged"):
-                self._show_in(f"#run-{place}", badge("fail", found.fault))
+                self._show_in(f"#run-{place}", badge("fail", run_records.fault))
             return
-        plot.show(found.picture)
+        plot.show(run_records.picture)
         no_power = badge("skip", "no meter reported power")
-        told = legend(found.picture, plot.colours) if found.picture.traces else no_power
-        self._show_in("#run-legend", told)
+        caption = (
+            legend(run_records.picture, plot.colours) if run_records.picture.traces else no_power
+        )
+        self._show_in("#run-legend", caption)
         self._show_in("#run-asked", runviews.request_summary(asked))
         self.query_one("#run-requests", PagedTable).show(asked)
         self._show_log("")
@@ -157,8 +167,8 @@ class RunScreen(KitScreen):
 
     def _show_log(self, wanted: str) -> None:
         shown = eventwords.fitting(self._log, wanted)
-        told = f"{len(shown):,} of {count(len(self._log), 'line')} · / filters"
-        self._show_in("#run-logged", plain(told, "quiet"))
+        caption = f"{len(shown):,} of {count(len(self._log), 'line')} · / filters"
+        self._show_in("#run-logged", plain(caption, "quiet"))
         self.query_one("#run-log", PagedTable).show([Logged(line) for line in shown])
 
     # --- keys -----------------------------------------------------------------------------------
@@ -255,7 +265,7 @@ class RunScreen(KitScreen):
 def _fault(run: Path) -> str:
     """Why the run cannot be believed; empty if its files are those that were sealed."""
     try:
-        door.admit(run)
+        admission.admit(run)
     except ArchiveRefused as refused:
         return f"{refused.message}; v says more"
     return ""

@@ -183,13 +183,13 @@ class SpecScreen(DraftScreen):
         self._say("looking for the model files: a large one takes a while to hash")
         self._pin(pins.model_files)
 
-    def _pin(self, find: Callable[[Any], pins.Found]) -> None:
+    def _pin(self, find: Callable[[Any], pins.KnownPins]) -> None:
         document = self._draft.document
 
-        def pinned(found: pins.Found) -> None:
-            self._draft.replace(pins.applied(self._draft.document, found))
+        def pinned(result: pins.KnownPins) -> None:
+            self._draft.replace(pins.applied(self._draft.document, result))
             self._redraw()
-            self._say(found.told, "information" if found.pins else "warning")
+            self._say(result.message, "information" if result.pins else "warning")
 
         if not self._refuse_broken():
             self.fetch(lambda: find(document), pinned, group="pin")

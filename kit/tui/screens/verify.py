@@ -16,7 +16,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from kit.core.errors import KitError
-from kit.judge import door
+from kit.judge import admission
 from kit.judge.verify import LEVELS, Verdict
 from kit.judge.verify.integrity import Altered, altered
 from kit.show.render.console import plain
@@ -91,30 +91,32 @@ class VerifyScreen(KitScreen):
 
     def _failed(self, error: Exception) -> None:
         self.state = badge("fail", "cannot be verified")
-        told = error.message if isinstance(error, KitError) else f"{type(error).__name__}: {error}"
+        message = (
+            error.message if isinstance(error, KitError) else f"{type(error).__name__}: {error}"
+        )
         levels = self.query_one("#levels", OptionList)
         levels.clear_options()
-        levels.add_option(Option(plain(told, "bad"), id="claim"))
+        levels.add_option(Option(plain(message, "bad"), id="claim"))
         self.show_error(error)
 
     def _show(self, verified: tuple[Verdict, tuple[Altered, ...]]) -> None:
-        found, self._altered = verified
-        self._found = found
-        title = plain(f"Verify: {verdict_word(found)}, {summary(found)}")
+        verdict, self._altered = verified
+        self._found = verdict
+        title = plain(f"Verify: {verdict_word(verdict)}, {summary(verdict)}")
         self.query_one("#levels", OptionList).border_title = title
-        word = f"{verdict_word(found)}, exit {found.exit_code}"
-        self.state = badge("ok" if found.passed else "fail", word)
-        self._fill(found)
+        word = f"{verdict_word(verdict)}, exit {verdict.exit_code}"
+        self.state = badge("ok" if verdict.passed else "fail", word)
+        self._fill(verdict)
         self.refresh_bindings()
-        self._look_for_original(found)
+        self._look_for_original(verdict)
 
-    def _fill(self, found: Verdict) -> None:
+    def _fill(self, verdict: Verdict) -> None:
         levels = self.query_one("#levels", OptionList)
         levels.clear_options()
         levels.add_options([Option(self._level(level), id=level) for level in LEVELS])
-        said = Group(claim_view(found), Text(), unshown_view(found))
-        levels.add_option(Option(said, id="claim"))
-        failed = [check.level for check in found.failures]
+        content = Group(claim_view(verdict), Text(), unshown_view(verdict))
+        levels.add_option(Option(content, id="claim"))
+        failed = [check.level for check in verdict.failures]
         levels.highlighted = list(LEVELS).index(failed[0]) if failed else 0
 
     def _level(self, level: str) -> RenderableType:
@@ -126,23 +128,23 @@ class VerifyScreen(KitScreen):
 
     # --- the original -----------------------------------------------------------------------
 
-    def _look_for_original(self, found: Verdict) -> None:
-        run, given, store = self._run, self._original, self.kit.store
-        if not found.passed:
-            if given:
+    def _look_for_original(self, verdict: Verdict) -> None:
+        run, original, store = self._run, self._original, self.kit.store
+        if not verdict.passed:
+            if original:
                 self._say("not judged: a run that does not verify proves nothing", "bad")
             return
         self.fetch(
-            lambda: _judged(store, run, given),
+            lambda: _judged(store, run, original),
             self._show_judged,
             group="judge",
             failed=self._not_judged,
         )
 
-    def _show_judged(self, found: tuple[Path, Comparison] | None) -> None:
-        if found is None:
+    def _show_judged(self, result: tuple[Path, Comparison] | None) -> None:
+        if result is None:
             return
-        self._original, self._judged = found
+        self._original, self._judged = result
         self._say(comparison_view(self._judged))
         self.refresh_bindings()
 
@@ -214,17 +216,17 @@ class VerifyScreen(KitScreen):
 
 
 def _verified(run: Path) -> tuple[Verdict, tuple[Altered, ...]]:
-    found = door.verify(run)
-    is_altered = any(check.code == "HASH_MISMATCH" for check in found.failures)
-    return found, altered(run) if is_altered else ()
+    verdict = admission.verify(run)
+    is_altered = any(check.code == "HASH_MISMATCH" for check in verdict.failures)
+    return verdict, altered(run) if is_altered else ()
 
 
-def _judged(store: Store, run: Path, given: Path | None) -> tuple[Path, Comparison] | None:
+def _judged(store: Store, run: Path, chosen: Path | None) -> tuple[Path, Comparison] | None:
     from kit.judge import replay as replaying
 
-    original = given or replaying.parent_in(store, run)
+    original = chosen or replaying.parent_in(store, run)
     if original is None:
         return None
-    if not door.verify(original).passed:
+    if not admission.verify(original).passed:
         raise KitError("the original does not verify", f"see kit verify {argument(original)}")
     return original, replaying.judge(original, run)

@@ -27,7 +27,7 @@ class Curves(PlotextPlot, can_focus=True):
         self._curves: tuple[Curve, ...] = ()
 
     def show(self, curves: Sequence[Curve]) -> None:
-        """Draw these."""
+        """Draw these curves."""
         self._curves = tuple(curves)
         self._draw()
 

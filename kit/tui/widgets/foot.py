@@ -24,7 +24,7 @@ class Foot(Widget):
     """
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"foot--key", "foot--told", "foot--hover"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"foot--key", "foot--label", "foot--hover"}
     under: reactive[str] = reactive("")  # the key under the mouse
     left: reactive[int] = reactive(0)  # columns that are out of sight
 
@@ -40,7 +40,7 @@ class Foot(Widget):
         return line[min(self.left, self._beyond(line)) :]
 
     def _line(self) -> Text:
-        parts = [self._part(each) for each in self._shown()]
+        parts = [self._part(binding) for binding in self._shown()]
         return Text(" ", end="", no_wrap=True).join(parts)
 
     def _beyond(self, line: Text) -> int:
@@ -49,20 +49,20 @@ class Foot(Widget):
 
     def _shown(self) -> Iterator[ActiveBinding]:
         """The first key of each action that is shown."""
-        seen = set()
+        actions = set()
         for active in self.screen.active_bindings.values():
-            if active.binding.show and active.binding.action not in seen:
-                seen.add(active.binding.action)
+            if active.binding.show and active.binding.action not in actions:
+                actions.add(active.binding.action)
                 yield active
 
     def _part(self, active: ActiveBinding) -> Text:
         binding = active.binding
-        key, told = map(self.get_component_rich_style, ("foot--key", "foot--told"))
+        key, text_style = map(self.get_component_rich_style, ("foot--key", "foot--label"))
         if binding.key == self.under:
-            key = told = self.get_component_rich_style("foot--hover")
+            key = text_style = self.get_component_rich_style("foot--hover")
         more = Style(dim=not active.enabled or None, meta={"key": binding.key})
         shown = self.app.get_key_display(binding)
-        part = Text.assemble((shown, key), (f" {binding.description}", told))
+        part = Text.assemble((shown, key), (f" {binding.description}", text_style))
         part.stylize(more)
         return part
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from kit.core.model import MeterPlan
 from kit.core.units import Scope
-from kit.measure.meters.base import MeterUnavailable, absent
+from kit.measure.meters.contract import MeterUnavailable, absent
 from kit.measure.meters.nvml.api import Api
 from kit.measure.meters.nvml.calibrated import calibrated
 from kit.measure.meters.nvml.cards import cards
@@ -30,11 +30,11 @@ class Nvml:
         """Every GPU, or the first ``config["gpus"]`` of them; takes about a second."""
         try:
             with Api() as api:
-                found = cards(api, config.get("gpus"), Clock(), watch=True)
-                found = calibrated(found, config.get("calibrations", ()))
+                gpus = cards(api, config.get("gpus"), Clock(), watch=True)
+                gpus = calibrated(gpus, config.get("calibrations", ()))
         except MeterUnavailable as reason:
             return absent(self.name, alias, reason)
-        return MeterPlan(name=self.name, alias=alias, devices=tuple(c.device for c in found))
+        return MeterPlan(name=self.name, alias=alias, devices=tuple(c.device for c in gpus))
 
     def open(
         self,

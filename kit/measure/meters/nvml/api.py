@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 
 Answer = tuple[int, int | None]
 
@@ -21,7 +21,7 @@ _NO_DRIVER = "no NVIDIA driver: libnvidia-ml.so.1 not found"
 
 
 class Unseen(Exception):
-    """What was asked for may be there, and kit is where it cannot see it."""
+    """The GPU or driver may exist, but kit cannot see it from where it runs."""
 
 
 class Api:
@@ -52,7 +52,7 @@ class Api:
         self.close()
 
     def close(self) -> None:
-        """Let go of the driver."""
+        """Release the driver."""
         try:
             self.nvml.nvmlShutdown()
         except self.nvml.NVMLError:
@@ -81,24 +81,24 @@ class Api:
         return [_answer(value) for value in values]
 
     def restart(self) -> int:
-        """Let go of the driver and take it up again, as after a reload; NVML's return code."""
+        """Release the driver and initialise it again, as after a reload; returns NVML's code."""
         self.close()
         return self.ask(self.nvml.nvmlInit)[0]
 
     def explain(self, rc: int) -> str:
-        """A return code in words: NVML's own, but for a code that is kit's."""
+        """A return code in words: NVML's own, or kit's for a code of kit."""
         if rc == UNSEEN:
             return "kit is in a container and cannot see whose they are"
         _, words = self.ask(lambda: str(self.nvml.NVMLError(rc)))
         return str(words) if words else f"return code {rc}"
 
     def _why_not(self, error: Any) -> str:
-        known = {
+        reasons = {
             self.nvml.NVML_ERROR_LIBRARY_NOT_FOUND: _NO_DRIVER,
             self.nvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA kernel driver is not loaded",
             self.nvml.NVML_ERROR_NO_PERMISSION: "no permission to use the NVIDIA driver",
         }
-        return known.get(error.value, f"NVML: {error}")
+        return reasons.get(error.value, f"NVML: {error}")
 
 
 def _answer(value: Any) -> Answer:
@@ -112,5 +112,5 @@ def value_of(kind: int, value: Any) -> int | None:
     """The integer in one of NVML's unions; None for a type that NVML did not have, and for NaN."""
     if not 0 <= kind < len(_MEMBERS):
         return None
-    found = getattr(value, _MEMBERS[kind])
-    return int(found) if math.isfinite(found) else None
+    number = getattr(value, _MEMBERS[kind])
+    return int(number) if math.isfinite(number) else None

@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 
 class Board:
-    """A GPU and how it is reached just now; the UUID stays in memory alone.
+    """A GPU with its present handle; its UUID is never written.
 
     Attributes:
         handle: NVML's, None while the GPU cannot be found.
@@ -63,11 +63,11 @@ class Board:
         return self.ask(asked.query) if asked.query else (NOT_SUPPORTED, None)
 
     def lose(self, rc: int) -> None:
-        """Ask nothing more of a handle from before; ``rc`` says why."""
+        """Drop the present handle; ``rc`` is the reason."""
         self.handle, self.rc = None, rc
 
     def find(self) -> None:
-        """Its handle of now: by UUID, by index where the card tells no UUID."""
+        """Its present handle: by UUID, or by index for a card without one."""
         nvml = self._api.nvml
         uuid, index = self._uuid, self._index
         rc, handle = self._api.ask(
@@ -79,7 +79,7 @@ class Board:
 
 
 class Keeper:
-    """Takes the driver up again after it went away, at a slow pace.
+    """Initialises the driver again after it went away, at a slow pace.
 
     A driver that is unloaded fails all GPUs, and NVML has to be initialised anew. A GPU that is
     lost alone is only looked up again: initialising would disturb the others.
@@ -90,7 +90,7 @@ class Keeper:
         self._tried = 0
 
     def look_after(self, codes: Sequence[set[int]]) -> None:
-        """Mend what is gone; ``codes`` has each GPU's return codes of the reads just made."""
+        """Restore what is gone; ``codes`` has each GPU's return codes of the reads just made."""
         gone = [b for b, c in zip(self._boards, codes, strict=True) if c and c <= GONE]
         now = self._clock.now()
         if not gone or now - self._tried < _AGAIN_NS:

@@ -14,13 +14,13 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from kit.measure.meters.base import Reading
+from kit.measure.meters.contract import Reading
 from kit.measure.meters.nvml.api import NOT_FOUND, Api, value_of
 from kit.measure.meters.nvml.board import Board
 from kit.record.events import Clock
 
 _STEP_NS = 2_000_000
-_KEPT = 512
+_MOST = 512
 _NAP_S, _WAIT_NS = 0.03, 600_000_000
 _QUIET_S = 3.0
 
@@ -81,7 +81,7 @@ class Buffer:
     def __init__(self, device: str, board: Board, clock: Clock) -> None:
         self._device, self._board, self._clock = device, board, clock
         self._wall = WallClock(clock)
-        self._seen: deque[int] = deque(maxlen=_KEPT)
+        self._stamps: deque[int] = deque(maxlen=_MOST)
         self._last: int | None = None
         self._heard = clock.now()
         self._ask(0)  # what lies in it from before the run is not ours
@@ -89,19 +89,19 @@ class Buffer:
     def read(self) -> list[Reading]:
         """The samples since the last call; one row with a code when the driver gives none."""
         old, new = self._wall.moved()
-        since = 0 if abs(new - old) >= _STEP_NS else max(self._seen, default=0)
+        since = 0 if abs(new - old) >= _STEP_NS else max(self._stamps, default=0)
         t0 = self._clock.now()
-        rc, found = self._ask(since)
+        rc, samples = self._ask(since)
         t1 = self._clock.now()
-        if not found:
+        if not samples:
             silent = (t1 - self._heard) * 1e-9 > _QUIET_S
             return [self._reading(t0, t1, None, rc, None)] if rc and silent else []
         self._heard = t1
-        times = mapped([stamp * 1000 for stamp, _ in found], old, new, self._last)
+        times = mapped([stamp * 1000 for stamp, _ in samples], old, new, self._last)
         self._last = times[-1]
         return [
             self._reading(t0, t1, t, 0, raw)
-            for t, (_, raw) in zip(times, found, strict=True)
+            for t, (_, raw) in zip(times, samples, strict=True)
             if 0 <= t <= t1
         ]
 
@@ -118,9 +118,9 @@ class Buffer:
         rc, pairs = self._board.ask(lambda api, handle: _pairs(api, handle, since))
         if rc:
             return rc, []
-        known = set(self._seen)
-        fresh = [(t, raw) for t, raw in pairs if t and t not in known and raw is not None]
-        self._seen.extend(t for t, _ in fresh)
+        times = set(self._stamps)
+        fresh = [(t, raw) for t, raw in pairs if t and t not in times and raw is not None]
+        self._stamps.extend(t for t, _ in fresh)
         return (0, fresh) if fresh else (NOT_FOUND, [])
 
     def _reading(self, t0: int, t1: int, t: int | None, rc: int, raw: int | None) -> Reading:

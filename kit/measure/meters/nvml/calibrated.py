@@ -26,7 +26,7 @@ _QUANTITIES = ("gpu_energy", "gpu_power_sample", "gpu_power_instant", "gpu_power
 
 
 def calibrated(cards: Sequence[Card], calibrations: Sequence[Mapping[str, Any]]) -> list[Card]:
-    """The cards, those with a calibration of theirs with its facts.
+    """The cards; one with a calibration has its facts added.
 
     Args:
         calibrations: those of this host, as `kit.machine.host.HostConfig.meter` gives them.
@@ -48,11 +48,11 @@ def _with(card: Card, calibration: Mapping[str, Any] | None) -> Card:
     added = facts_of(calibration)
     if "calibration_sha256" in calibration:
         added["calibration_sha256"] = calibration["calibration_sha256"]
-    told = {
+    quantities = {
         name: replace(facts, **added) if name in _QUANTITIES and facts.is_read else facts
         for name, facts in card.device.quantities.items()
     }
-    return dataclasses.replace(card, device=replace(card.device, quantities=told))
+    return dataclasses.replace(card, device=replace(card.device, quantities=quantities))
 
 
 def facts_of(calibration: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which GPUs there are, and what each of them can tell: every query is tried and timed once.
+"""Which GPUs there are, and what each can report: every query is tried and timed once.
 
 The aliases ``gpu0``, ``gpu1``, … are NVML's own order, by bus address: CUDA_VISIBLE_DEVICES does
 not change it.
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.model import MeterDevice
 from kit.energy.scopes.gpu import GAIN, GAIN_SOURCE
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.nvml.api import NOT_FOUND, UNSEEN, Answer, Api
 from kit.measure.meters.nvml.board import Asked, Board
 from kit.measure.meters.nvml.counter import Ticker, search
@@ -60,7 +60,7 @@ _CHANGING = ("gpu_power_instant", "gpu_power_average", "gpu_temperature")
 
 @dataclass(frozen=True)
 class Card:
-    """One GPU: what the plan says of it, how it is reached, and what is asked how often.
+    """One GPU: its facts for the plan, its handle, and the pace of each query.
 
     Attributes:
         asked: by quantity, what is asked; counter and buffer are not among them.
@@ -99,13 +99,13 @@ def cards(api: Api, count: int | None, clock: Clock, *, watch: bool = False) -> 
         raise MeterUnavailable(f"NVML: {api.explain(rc)}")
     if not present:
         raise MeterUnavailable("the NVIDIA driver sees no GPU")
-    found = [_asked(api, index, clock) for index in range(min(present, count or present))]
-    if not any(card.device.quantities.keys() - set(POWER) for card in found):
-        raise MeterUnavailable(found[0].device.facts("gpu_energy").reason or "no GPU can be read")
+    result = [_asked(api, index, clock) for index in range(min(present, count or present))]
+    if not any(card.device.quantities.keys() - set(POWER) for card in result):
+        raise MeterUnavailable(result[0].device.facts("gpu_energy").reason or "no GPU can be read")
     if watch:
-        _add_counter_periods(found, clock)
-        _add_power_periods(found, clock)
-    return found
+        _add_counter_periods(result, clock)
+        _add_power_periods(result, clock)
+    return result
 
 
 def _asked(api: Api, index: int, clock: Clock) -> Card:
@@ -118,42 +118,44 @@ def _asked(api: Api, index: int, clock: Clock) -> Card:
         why = f"{alias}: {api.explain(rc)}"
     except Exception as error:
         why = f"{alias} cannot be asked: {type(error).__name__}: {error}"
-    told = dict.fromkeys(POWER, QuantityFacts(reason=why))
-    device = MeterDevice(device=alias, description="a GPU that cannot be asked", quantities=told)
+    quantities = dict.fromkeys(POWER, QuantityFacts(reason=why))
+    device = MeterDevice(
+        device=alias, description="a GPU that cannot be asked", quantities=quantities
+    )
     return Card(device, Board(api, index, handle), {}, {})
 
 
 def _card(api: Api, board: Board, alias: str, clock: Clock) -> Card:
     rc, name = board.ask(lambda a, h: a.nvml.nvmlDeviceGetName(h))
-    told, asked = _told(api, board, clock)
+    quantities, asked = _quantities(api, board, clock)
     even = {quantity: how for quantity, how in asked.items() if quantity not in PROCESSES}
-    paces = {q: _paced(told, q, partial(board.value, how), clock) for q, how in even.items()}
+    paces = {q: _paced(quantities, q, partial(board.value, how), clock) for q, how in even.items()}
     for quantity in set(PROCESSES) & set(asked):
         cost_s = round(call_s(partial(board.value, asked[quantity]), clock), 6)
-        told[quantity] = replace(told[quantity], call_s=cost_s)
-    _add_facts(told, asked)
-    _add_limit(board, told)
+        quantities[quantity] = replace(quantities[quantity], call_s=cost_s)
+    _add_facts(quantities, asked)
+    _add_limit(board, quantities)
     description = str(name) if rc == 0 else "a GPU without a name"
-    device = MeterDevice(device=alias, description=description, quantities=told)
+    device = MeterDevice(device=alias, description=description, quantities=quantities)
     return Card(device, board, asked, paces)
 
 
-def _told(
+def _quantities(
     api: Api, board: Board, clock: Clock
 ) -> tuple[dict[str, QuantityFacts], dict[str, Asked]]:
     """By quantity: facts, or the reason why there is none; and how those are asked that are."""
-    told = {
+    quantities = {
         "gpu_energy": _fact(api, counter_of(board), Asked(zero_is_absent=True)),
         "gpu_power_sample": _buffer(api, board, clock),
     }
     asked: dict[str, Asked] = {}
     for quantity, how in {**_power(board), **STATE, **PROCESSES}.items():
         answer, asked[quantity] = _tried(board, how)
-        told[quantity] = _fact(api, answer, how)
+        quantities[quantity] = _fact(api, answer, how)
     shared = _shared(board, api)
     if shared:
-        told |= dict.fromkeys(POWER, QuantityFacts(reason=shared, cause="shared"))
-    return told, {q: how for q, how in asked.items() if told[q].is_read}
+        quantities |= dict.fromkeys(POWER, QuantityFacts(reason=shared, cause="shared"))
+    return quantities, {q: how for q, how in asked.items() if quantities[q].is_read}
 
 
 def _tried(board: Board, asked: Asked) -> tuple[Answer, Asked]:
@@ -167,12 +169,12 @@ def _tried(board: Board, asked: Asked) -> tuple[Answer, Asked]:
     return answer, way
 
 
-def _add_facts(told: dict[str, QuantityFacts], asked: Mapping[str, Asked]) -> None:
+def _add_facts(quantities: dict[str, QuantityFacts], asked: Mapping[str, Asked]) -> None:
     for quantity, how in asked.items():
-        told[quantity] = replace(told[quantity], source=_source(quantity, how))
+        quantities[quantity] = replace(quantities[quantity], source=_source(quantity, how))
     for quantity in POWER:
-        if told[quantity].is_read:
-            told[quantity] = replace(told[quantity], gain=GAIN, gain_source=GAIN_SOURCE)
+        if quantities[quantity].is_read:
+            quantities[quantity] = replace(quantities[quantity], gain=GAIN, gain_source=GAIN_SOURCE)
 
 
 def _source(quantity: str, how: Asked) -> str | None:
@@ -185,26 +187,28 @@ def _source(quantity: str, how: Asked) -> str | None:
     return "violation status" if quantity in TIMES else None
 
 
-def _add_limit(board: Board, told: dict[str, QuantityFacts]) -> None:
+def _add_limit(board: Board, quantities: dict[str, QuantityFacts]) -> None:
     """The highest cap that the card can be set to: `kit.core.limits` judges its readings by it."""
     rc, limits = board.ask(lambda a, h: a.nvml.nvmlDeviceGetPowerManagementLimitConstraints(h))
     if rc or not limits or not limits[1]:
         return
     for quantity in POWER:
-        if told[quantity].is_read:
-            told[quantity] = replace(told[quantity], limit_w=round(limits[1] * 1e-3, 3))
+        if quantities[quantity].is_read:
+            quantities[quantity] = replace(quantities[quantity], limit_w=round(limits[1] * 1e-3, 3))
 
 
-def _paced(told: dict[str, QuantityFacts], quantity: str, ask: Ask, clock: Clock) -> Pace:
+def _paced(quantities: dict[str, QuantityFacts], quantity: str, ask: Ask, clock: Clock) -> Pace:
     """How often a quantity is read; the plan is told where it would not turn out otherwise."""
     cost = call_s(ask, clock)
     if quantity in POWER:
-        pace = paced(cost, _power_s(told), POWER_SHARE, POWER_LADDER)
+        pace = paced(cost, _power_s(quantities), POWER_SHARE, POWER_LADDER)
     else:
-        bare = quantity in WATCHED and any(not told[name].is_read for name in _LEAST_TIMES)
-        pace = paced(cost, WATCH_S if bare else STATE_S, STATE_SHARE, STATE_LADDER)
+        without_times = quantity in WATCHED and any(
+            not quantities[name].is_read for name in _LEAST_TIMES
+        )
+        pace = paced(cost, WATCH_S if without_times else STATE_S, STATE_SHARE, STATE_LADDER)
     poll_s = pace.period_s if pace.sure else None
-    told[quantity] = replace(told[quantity], call_s=round(cost, 6), poll_s=poll_s)
+    quantities[quantity] = replace(quantities[quantity], call_s=round(cost, 6), poll_s=poll_s)
     return pace
 
 
@@ -212,17 +216,19 @@ def _paced(told: dict[str, QuantityFacts], quantity: str, ask: Ask, clock: Clock
 _LEAST_TIMES = ("gpu_power_cap_time", "gpu_thermal_time")
 
 
-def _power_s(told: Mapping[str, QuantityFacts]) -> float:
+def _power_s(quantities: Mapping[str, QuantityFacts]) -> float:
     """Power is a cross-check at 10 Hz, and the way to the energy where another one lacks."""
-    bare = any(not told[quantity].is_read for quantity in ("gpu_energy", "gpu_power_sample"))
-    return POWER_S if bare else CHECK_S
+    is_alone = any(
+        not quantities[quantity].is_read for quantity in ("gpu_energy", "gpu_power_sample")
+    )
+    return POWER_S if is_alone else CHECK_S
 
 
 def _fact(api: Api, answer: Answer, asked: Asked) -> QuantityFacts:
     rc, raw = answer
     if rc or raw is None:
-        told = api.explain(rc)
-        return QuantityFacts(reason=told if rc == UNSEEN else f"NVML: {told}")
+        explanation = api.explain(rc)
+        return QuantityFacts(reason=explanation if rc == UNSEEN else f"NVML: {explanation}")
     return QuantityFacts(reason=_ZERO) if asked.zero_is_absent and raw == 0 else NO_FACTS
 
 
@@ -254,7 +260,7 @@ def _usage_is_average(board: Board) -> bool:
 def _buffer(api: Api, board: Board, clock: Clock) -> QuantityFacts:
     """The buffer of power samples, and the period at which the driver fills it."""
     begin = clock.now()
-    rc, found = board.ask(
+    rc, samples = board.ask(
         lambda a, h: a.nvml.nvmlDeviceGetSamples(h, a.nvml.NVML_TOTAL_POWER_SAMPLES, 0)
     )
     taken = (clock.now() - begin) * 1e-9
@@ -262,7 +268,7 @@ def _buffer(api: Api, board: Board, clock: Clock) -> QuantityFacts:
         return QuantityFacts(reason="the buffer of power samples is empty")
     if rc:
         return QuantityFacts(reason=f"NVML: {api.explain(rc)}")
-    stamps = [sample.timeStamp for sample in found[1]]
+    stamps = [sample.timeStamp for sample in samples[1]]
     gaps = [b - a for a, b in pairwise(stamps) if b > a]
     if not gaps:
         return QuantityFacts(reason="the buffer of power samples has no times")
@@ -274,15 +280,15 @@ def _buffer(api: Api, board: Board, clock: Clock) -> QuantityFacts:
     )
 
 
-def _add_counter_periods(found: Sequence[Card], clock: Clock) -> None:
+def _add_counter_periods(cards: Sequence[Card], clock: Clock) -> None:
     """Watch the counters of all GPUs together until each has ticked a few times."""
     tickers = {
         card.alias: Ticker(card.alias, partial(counter_of, card.board), clock)
-        for card in found
+        for card in cards
         if card.reads("gpu_energy")
     }
     search(list(tickers.values()), clock)
-    for card in found:
+    for card in cards:
         ticker = tickers.get(card.alias)
         if ticker is None:
             continue
@@ -297,14 +303,14 @@ def _add_counter_periods(found: Sequence[Card], clock: Clock) -> None:
         card.device.quantities["gpu_energy"] = facts
 
 
-def _add_power_periods(found: Sequence[Card], clock: Clock) -> None:
+def _add_power_periods(cards: Sequence[Card], clock: Clock) -> None:
     """Watch what else changes; on an idle GPU a temperature seldom does."""
     watched: dict[str, Callable[[], Answer]] = {}
-    for card in found:
+    for card in cards:
         for quantity in set(_CHANGING) & set(card.asked):
             watched[f"{card.alias} {quantity}"] = partial(card.board.value, card.asked[quantity])
     found_s = update_periods(watched, clock)
-    for card in found:
+    for card in cards:
         for quantity in set(_CHANGING) & set(card.asked):
             period_s = found_s.get(f"{card.alias} {quantity}")
             facts = card.device.quantities[quantity]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 
-from kit.measure.meters.base import Reading, Tier
+from kit.measure.meters.contract import Reading, Tier
 from kit.measure.meters.nvml.api import Answer
 from kit.record.events import Clock
 
@@ -67,8 +67,8 @@ class Ticker:
         reading = Reading(t0, self._clock.now(), None, self.device, "gpu_energy", rc, raw)
         self.latency_ns += 0.2 * (reading.t1 - t0 - self.latency_ns)
         before, self._before = self._before, reading
-        seen = before and before.raw is not None and raw is not None and raw != before.raw
-        self.bracket = (before.t0, reading.t1) if before and seen else None
+        is_tick = before and before.raw is not None and raw is not None and raw != before.raw
+        self.bracket = (before.t0, reading.t1) if before and is_tick else None
         return reading
 
     def forget(self) -> None:
@@ -146,13 +146,13 @@ class Ticker:
         foreseen, error = self.tick + self._ahead * self.period_ns, self._error_after(self._ahead)
         sharp = error < _SHARP_READS * self.step_ns
         readings = self._until_tick(error) if sharp else self._halve(foreseen)
-        seen = self.bracket
+        bracket = self.bracket
         if self.gone:
             self._lose()
             return readings
-        if seen is None and not sharp:
-            seen = (readings[-1].t0, int(foreseen + error))
-        self._learn(seen, foreseen, error)
+        if bracket is None and not sharp:
+            bracket = (readings[-1].t0, int(foreseen + error))
+        self._learn(bracket, foreseen, error)
         self.plan()
         return readings
 
@@ -188,16 +188,16 @@ class Ticker:
         self._misses = 0
         self.plan()
 
-    def _learn(self, seen: tuple[int, int] | None, foreseen: float, error: float) -> None:
+    def _learn(self, bracket: tuple[int, int] | None, foreseen: float, error: float) -> None:
         """Move to the tick just seen, within what was foreseen and what was read."""
-        if seen is None:
+        if bracket is None:
             self._misses += 1
             self.error *= 2
             if self._misses >= _MISSES:
                 self.period_ns = None  # it is not where it was: `plan` waits, `Bursts` searches
             return
-        both = max(seen[0], foreseen - error), min(seen[1], foreseen + error)
-        lower, upper = both if both[0] < both[1] else (float(seen[0]), float(seen[1]))
+        both = max(bracket[0], foreseen - error), min(bracket[1], foreseen + error)
+        lower, upper = both if both[0] < both[1] else (float(bracket[0]), float(bracket[1]))
         self.tick, self.error = (lower + upper) / 2, (upper - lower) / 2
         self._elapsed, self._misses = self._elapsed + self._ahead, 0
         wrong = (self.error + self._first[1]) / self._elapsed

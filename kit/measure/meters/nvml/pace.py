@@ -63,14 +63,14 @@ def update_periods(asked: Mapping[str, Ask], clock: Clock) -> dict[str, float]:
     All are asked in turn each millisecond until every one has changed six times, at most for
     0.8 s; a value that seldom changes has no period here.
     """
-    seen = {name: _Changes(ask) for name, ask in asked.items()}
+    changes_of = {name: _Changes(ask) for name, ask in asked.items()}
     end = clock.now() + round(_WATCH_S * 1e9)
-    while clock.now() < end and any(len(s.times) < _CHANGES for s in seen.values()):
-        for changes in seen.values():
+    while clock.now() < end and any(len(s.times) < _CHANGES for s in changes_of.values()):
+        for changes in changes_of.values():
             changes.look(clock)
         time.sleep(_NAP_S)
-    found = {name: changes.period_s() for name, changes in seen.items()}
-    return {name: period for name, period in found.items() if period is not None}
+    periods = {name: changes.period_s() for name, changes in changes_of.items()}
+    return {name: period for name, period in periods.items() if period is not None}
 
 
 class _Changes:
@@ -94,6 +94,6 @@ class _Changes:
             return None
         short = [gap for gap in gaps if gap < 1.5 * median(sorted(gaps)[: max(1, len(gaps) // 2)])]
         usual = median(short)
-        whole = [gap / usual for gap in gaps]
-        even = [w for w in whole if abs(w - round(w)) <= _UNEVEN]
-        return round(usual, 3) if len(even) >= 0.7 * len(whole) else None
+        multiples = [gap / usual for gap in gaps]
+        even = [w for w in multiples if abs(w - round(w)) <= _UNEVEN]
+        return round(usual, 3) if len(even) >= 0.7 * len(multiples) else None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kit.measure.meters.base import Reading, Tier
+from kit.measure.meters.contract import Reading, Tier
 from kit.measure.meters.nvml.api import Api, Unseen
 from kit.measure.meters.nvml.board import Board
 from kit.record.events import Clock
@@ -27,9 +27,9 @@ _SHARE = 5e-4  # of one CPU, for each GPU
 
 def pids(api: Api, handle: Any) -> frozenset[int]:
     """PIDs of compute and graphics processes; cards without graphics have the former alone."""
-    found = {process.pid for process in api.nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
+    pids = {process.pid for process in api.nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
     rc, drawing = api.ask(lambda: api.nvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
-    return frozenset(found | {process.pid for process in drawing} if rc == 0 else found)
+    return frozenset(pids | {process.pid for process in drawing} if rc == 0 else pids)
 
 
 def control_groups(processes: Iterable[int], proc: Path = _PROC) -> int:
@@ -68,11 +68,13 @@ class Census:
 
     def read(self) -> list[Reading]:
         begin = self._clock.now()
-        found = [r for alias, board, names in self._wanted for r in self._of(alias, board, names)]
+        readings = [
+            r for alias, board, names in self._wanted for r in self._of(alias, board, names)
+        ]
         taken_s = (self._clock.now() - begin) * 1e-9
         pause_s = taken_s / (_SHARE * max(1, len(self._wanted)))
         self._next = begin + round(min(max(_USUAL_S, pause_s), _LONGEST_S) * 1e9)
-        return found
+        return readings
 
     def _of(self, alias: str, board: Board, names: Sequence[str]) -> Iterator[Reading]:
         t0 = self._clock.now()

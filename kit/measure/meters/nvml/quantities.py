@@ -1,4 +1,4 @@
-"""What a GPU is asked besides its energy counter and its buffer, and how often each is needed.
+"""The quantities of a GPU besides energy counter and sample buffer, and how often each is read.
 
 Power changes every 100 ms. Where the counter and the 20 ms samples are there, power at 10 Hz is
 their cross-check; where one lacks, power itself is the way to the energy and is read at 50 Hz.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from kit.measure.meters.base import Reading, Tier
+from kit.measure.meters.contract import Reading, Tier
 from kit.measure.meters.nvml.api import Api
 from kit.measure.meters.nvml.board import Board, Field, Keeper, Query
 from kit.measure.meters.nvml.buffer import Buffer
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 
 class NvmlReader:
-    """An opened NVML."""
+    """Reads the cards of an initialised NVML."""
 
     def __init__(self, api: Api, count: int | None, clock: Clock) -> None:
         self._api, self._clock = api, clock
@@ -70,8 +70,8 @@ class NvmlReader:
         yield from self._counter_tiers()
 
     def _periods(self, *, power: bool) -> list[float]:
-        found = {p.period_s for c in self._cards for q, p in c.paces.items() if _is(q, power)}
-        return sorted(found if power else {STATE_S, *found})
+        periods = {p.period_s for c in self._cards for q, p in c.paces.items() if _is(q, power)}
+        return sorted(periods if power else {STATE_S, *periods})
 
     def _tier(self, kind: str, period_s: float, *, power: bool) -> Tier:
         wanted = [
@@ -82,25 +82,25 @@ class NvmlReader:
         calls = [c.cost_s(q) for c, names in zip(self._cards, wanted, strict=True) for q in names]
         slow = period_s >= STATE_S or max(calls, default=0.0) > SLOW_CALL_S
         keeps = not power and period_s == STATE_S
-        read = partial(self._kept if keeps else self._read, batches)
+        read = partial(self._read_and_watch if keeps else self._read, batches)
         return Tier(f"{kind}-{round(period_s * 1e3)}ms", period_s, read, slow)
 
     def _counter_tiers(self) -> Iterator[Tier]:
         """Bursts where the samples give the shape, even polling where nothing else does."""
         counting = [card for card in self._cards if card.reads("gpu_energy")]
         shaped = [self._ticker(c) for c in counting if c.reads("gpu_power_sample")]
-        bare = [self._ticker(c) for c in counting if not c.reads("gpu_power_sample")]
+        tickers = [self._ticker(c) for c in counting if not c.reads("gpu_power_sample")]
         if shaped:
             yield Bursts(shaped, self._clock).tier()
-        if bare:
-            yield Polls(bare, self._clock).tier()
+        if tickers:
+            yield Polls(tickers, self._clock).tier()
 
     def _ticker(self, card: Card) -> Ticker:
         return Ticker(card.alias, partial(counter_of, card.board), self._clock)
 
     def _read(self, batches: Sequence[Batch]) -> list[Reading]:
         """Every quantity of every GPU; the code is short, since it is what a read costs."""
-        found: list[Reading] = []
+        readings: list[Reading] = []
         now = self._clock.now
         for alias, board, names, numbers, queries in batches:
             if numbers:
@@ -108,19 +108,19 @@ class NvmlReader:
                 answers = board.fields(numbers)
                 t1 = now()
                 for quantity, (rc, raw) in zip(names, answers, strict=True):
-                    found.append(Reading(t0, t1, None, alias, quantity, rc, raw))
+                    readings.append(Reading(t0, t1, None, alias, quantity, rc, raw))
             for quantity, query in queries:
                 t0 = now()
                 rc, raw = board.ask(query)
-                found.append(Reading(t0, now(), None, alias, quantity, rc, raw))
-        return found
+                readings.append(Reading(t0, now(), None, alias, quantity, rc, raw))
+        return readings
 
-    def _kept(self, batches: Sequence[Batch]) -> list[Reading]:
+    def _read_and_watch(self, batches: Sequence[Batch]) -> list[Reading]:
         """The same, and a look whether the driver or a GPU is gone."""
-        found = self._read(batches)
-        codes = [{r.rc for r in found if r.device == batch.alias} for batch in batches]
+        readings = self._read(batches)
+        codes = [{r.rc for r in readings if r.device == batch.alias} for batch in batches]
         self._keeper.look_after(codes)
-        return found
+        return readings
 
     def _samples(self) -> Sequence[Reading]:
         if not self._begun:  # nothing measured may lie before the first sample

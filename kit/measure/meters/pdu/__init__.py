@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from kit.core.facts import Probe, QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope, scale_of, significant
-from kit.measure.meters.base import MeterUnavailable, Reading, Tier, absent
+from kit.measure.meters.contract import MeterUnavailable, Reading, Tier, absent
 from kit.measure.meters.pdu.points import POLL_S, SAMPLED, Point, complete, of_config
 from kit.measure.meters.pdu.profiles import AMPS_ONLY
 from kit.measure.meters.pdu.snmp import FAILED, Answer, Snmp, affects_whole_pdu, explain
@@ -46,7 +46,7 @@ class Pdu:
                 answers = snmp.get([point.oid for point in asked])
             finally:
                 snmp.close()
-            return MeterPlan(name=self.name, alias=alias, devices=_found(asked, answers))
+            return MeterPlan(name=self.name, alias=alias, devices=_devices_of(asked, answers))
         except MeterUnavailable as reason:
             return absent(self.name, alias, _where(alias, str(reason)))
 
@@ -92,13 +92,13 @@ def _understood(asked: Sequence[Point], snmp: Snmp) -> tuple[Sequence[Point], Se
     now may answer later; until its digits are known, its numbers are kept, but not shown.
     """
     try:
-        found = [point for point in complete(asked, snmp) if point.facts.is_read]
+        readable = [point for point in complete(asked, snmp) if point.facts.is_read]
     except MeterUnavailable:
         return asked, [point for point in asked if not point.asked]
-    return found, found
+    return readable, readable
 
 
-def _found(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevice, ...]:
+def _devices_of(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevice, ...]:
     """The devices, each quantity with its facts or the reason why it is not told.
 
     Raises:
@@ -108,12 +108,12 @@ def _found(asked: Sequence[Point], answers: Sequence[Answer]) -> tuple[MeterDevi
     if deaf:
         raise MeterUnavailable(explain(deaf[0]))
     codes = {p.quantity: rc for p, (rc, _) in zip(asked, answers, strict=True) if rc == 0}
-    found = [_judged(p, rc) for p, (rc, _) in zip(asked, answers, strict=True)]
-    powers = [point for point in found if point.quantity == "pdu_power"]
+    points = [_judged(p, rc) for p, (rc, _) in zip(asked, answers, strict=True)]
+    powers = [point for point in points if point.quantity == "pdu_power"]
     if all(not point.facts.is_read for point in powers):
         amps = f"; it tells amperes alone: {AMPS_ONLY}" if "pdu_current" in codes else ""
         raise MeterUnavailable(f"{powers[0].facts.reason}{amps}")
-    return _devices(_checked(found, answers))
+    return _devices(_checked(points, answers))
 
 
 def _judged(point: Point, rc: int) -> Point:
@@ -122,18 +122,18 @@ def _judged(point: Point, rc: int) -> Point:
     return point._replace(facts=replace(point.facts, reason=explain(rc)))
 
 
-def _checked(found: Sequence[Point], answers: Sequence[Answer]) -> list[Point]:
+def _checked(points: Sequence[Point], answers: Sequence[Answer]) -> list[Point]:
     """The points that are sampled; powers with what the probe read, to be checked against."""
-    seen: dict[str, dict[str, float]] = {}
-    for point, (_, raw) in zip(found, answers, strict=True):
+    values: dict[str, dict[str, float]] = {}
+    for point, (_, raw) in zip(points, answers, strict=True):
         if point.quantity in _CHECKS and point.facts.is_read and raw is not None:
             value = significant(raw * scale_of(point.quantity, point.facts))
-            seen.setdefault(point.device, {})[_CHECKS[point.quantity]] = value
+            values.setdefault(point.device, {})[_CHECKS[point.quantity]] = value
     return [
-        point._replace(facts=replace(point.facts, probe=Probe(**seen[point.device])))
-        if point.quantity == "pdu_power" and point.device in seen
+        point._replace(facts=replace(point.facts, probe=Probe(**values[point.device])))
+        if point.quantity == "pdu_power" and point.device in values
         else point
-        for point in found
+        for point in points
         if point.quantity in SAMPLED
     ]
 
@@ -144,18 +144,18 @@ def _where(alias: str | None, reason: str) -> str:
     return reason if section in reason else f"{reason} (see {section} in host.toml)"
 
 
-def _devices(found: Sequence[Point]) -> tuple[MeterDevice, ...]:
+def _devices(points: Sequence[Point]) -> tuple[MeterDevice, ...]:
     quantities: dict[str, dict[str, QuantityFacts]] = {}
-    for point in found:
+    for point in points:
         quantities.setdefault(point.device, {})[point.quantity] = point.facts
     return tuple(
-        MeterDevice(device=device, description=_description(told), quantities=told)
-        for device, told in quantities.items()
+        MeterDevice(device=device, description=_description(facts), quantities=facts)
+        for device, facts in quantities.items()
     )
 
 
-def _description(told: dict[str, QuantityFacts]) -> str:
-    sources = [facts.source for facts in told.values() if facts.source is not None]
+def _description(quantities: dict[str, QuantityFacts]) -> str:
+    sources = [facts.source for facts in quantities.values() if facts.source is not None]
     return "; ".join(sources) or "the PDU itself"
 
 

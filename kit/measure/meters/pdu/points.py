@@ -1,4 +1,4 @@
-"""From a profile and a section of host.toml to the values to ask for, each with its facts.
+"""The values to ask a PDU for, each with its facts, from its profile and host.toml.
 
 Some makes tell unit, digits or accuracy themselves: these are asked for once, at probe, and go into
 the facts that the plan keeps.
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from kit.core.facts import QuantityFacts, known
 from kit.energy.scopes.wall import GAIN, GAIN_SOURCE
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu.profiles import AMPS_ONLY, SYS_UPTIME, Asked, Measurement, Profile, load
 from kit.measure.meters.pdu.snmp import Answer, Snmp, affects_whole_pdu, explain
 
@@ -28,7 +28,7 @@ _UNITS = 9  # RFC 3433's EntitySensorDataScale: units(9), milli(8), kilo(10)
 
 
 class Point(NamedTuple):
-    """One value to ask for: whose it is, what it is, and the plan's facts about it."""
+    """One value to ask for: its device, its quantity, and the plan's facts about it."""
 
     device: str
     quantity: str
@@ -51,12 +51,12 @@ def of_config(alias: str | None, config: dict[str, Any]) -> tuple[Point, ...]:
         raise MeterUnavailable(f"[pdu.{alias}] in host.toml has neither a community nor a user")
     profile = load(str(config.get("profile")))
     chosen = select(profile, config.get("outlets") or (), config.get("inlets") or ())
-    found = points(profile, str(alias), chosen, config.get("calibration") or {})
+    selected = points(profile, str(alias), chosen, config.get("calibration") or {})
     uptime = QuantityFacts(oid=SYS_UPTIME, source="sysUpTime, hundredths of a second")
     poll_s = float(config.get("poll_s", POLL_S))
     return tuple(
         point._replace(facts=replace(point.facts, poll_s=poll_s))
-        for point in (*found, Point(f"pdu:{alias}", "pdu_uptime", SYS_UPTIME, uptime))
+        for point in (*selected, Point(f"pdu:{alias}", "pdu_uptime", SYS_UPTIME, uptime))
     )
 
 
@@ -78,38 +78,38 @@ def select(
         if wanted and kind not in powers:
             other = " or ".join(f"{p}s" for p in sorted(powers - {"total"})) or "neither"
             raise MeterUnavailable(f"{profile.title} meters no {kind}s: name {other} instead")
-    found = {
+    indices = {
         "outlet": {_index(profile, "outlet", o): True for o in outlets},
         "inlet": {_index(profile, "inlet", i): not outlets for i in inlets},
     }
     if not outlets and not inlets:
         if "total" in powers:
-            found["total"] = {"": True}
+            indices["total"] = {"": True}
         else:
-            found["inlet"] = {_index(profile, "inlet", i): True for i in profile.inlets}
-    if not any(found.values()):
+            indices["inlet"] = {_index(profile, "inlet", i): True for i in profile.inlets}
+    if not any(indices.values()):
         raise MeterUnavailable(f"{profile.title} needs outlets or inlets to read: name them")
-    return found
+    return indices
 
 
 def _index(profile: Profile, kind: str, name: Any) -> str:
     """An outlet's whole index; parts in front that a person left out are the usual ones."""
     parts = profile.parts.get(kind, (kind,))
-    given = str(name).split(".")
+    index = str(name).split(".")
     usual = [part for part in profile.leading.get(kind, "").split(".") if part]
-    missing = len(parts) - len(given)
+    missing = len(parts) - len(index)
     if 0 < missing <= len(usual):
-        given = [*usual[:missing], *given]
-    if len(given) != len(parts) or not all(_INDEX.fullmatch(part) for part in given):
+        index = [*usual[:missing], *index]
+    if len(index) != len(parts) or not all(_INDEX.fullmatch(part) for part in index):
         form = ".".join(part.upper() for part in parts)
         raise MeterUnavailable(f"{kind} {name!s} of {profile.title} must be written {form}")
-    return ".".join(str(int(part)) for part in given)
+    return ".".join(str(int(part)) for part in index)
 
 
 def points(
     profile: Profile, alias: str, chosen: dict[str, dict[str, bool]], calibration: dict[str, Any]
 ) -> Iterator[Point]:
-    """Every value of the chosen outlets and inlets, also those that serve a check alone."""
+    """Every value of the chosen outlets and inlets, also those that only a check needs."""
     for measurement in profile.measurements:
         for index, summed in chosen.get(measurement.of, {}).items():
             oid = _oid(measurement.oid, measurement.index, index)
@@ -149,7 +149,7 @@ def _oid(oid: str, template: str, index: str) -> str:
     return f"{oid}.{template.format(i=index)}"
 
 
-def complete(found: Iterable[Point], snmp: Snmp) -> tuple[Point, ...]:
+def complete(points: Iterable[Point], snmp: Snmp) -> tuple[Point, ...]:
     """The points with what only the device knows about them: unit, digits, accuracy, period.
 
     A point whose unit or digits cannot be read gets the reason: its number means nothing.
@@ -157,45 +157,47 @@ def complete(found: Iterable[Point], snmp: Snmp) -> tuple[Point, ...]:
     Raises:
         MeterUnavailable: the PDU does not answer.
     """
-    kept = tuple(found)
-    oids = [oid for point in kept for _, oid in point.asked]
+    points = tuple(points)
+    oids = [oid for point in points for _, oid in point.asked]
     answers = snmp.get(oids) if oids else []
     deaf = next((rc for rc, _ in answers if affects_whole_pdu(rc)), None)
     if deaf is not None:
         raise MeterUnavailable(explain(deaf))
-    told = dict(zip(oids, answers, strict=True))
+    answer_of = dict(zip(oids, answers, strict=True))
     return tuple(
-        point._replace(facts=_told(point.facts, [(a, told[oid]) for a, oid in point.asked]))
-        for point in kept
+        point._replace(
+            facts=_with_answers(point.facts, [(a, answer_of[oid]) for a, oid in point.asked])
+        )
+        for point in points
     )
 
 
-def _told(facts: QuantityFacts, answers: Iterable[tuple[Asked, Answer]]) -> QuantityFacts:
-    found = facts
+def _with_answers(facts: QuantityFacts, answers: Iterable[tuple[Asked, Answer]]) -> QuantityFacts:
+    result = facts
     for asked, (rc, raw) in answers:
         if rc or raw is None:
             if asked.fact not in ("gain", "period"):
                 why = f"the PDU does not tell the {asked.fact} of it: {explain(rc)}"
-                found = replace(found, reason=why)
+                result = replace(result, reason=why)
         elif asked.fact == "unit" and raw != asked.equals:
             why = f"the PDU gives this in unit {raw}, not in {facts.unit}"
-            found = replace(found, reason=why)
+            result = replace(result, reason=why)
         elif asked.fact in ("digits", "prefix"):
             if raw not in (_DIGITS if asked.fact == "digits" else _PREFIXES):
                 why = f"the PDU tells {raw} as the {asked.fact} of it: no number has it"
-                found = replace(found, reason=why)
+                result = replace(result, reason=why)
                 continue
-            found = _shifted(found, -raw if asked.fact == "digits" else 3 * (raw - _UNITS))
+            result = _shifted(result, -raw if asked.fact == "digits" else 3 * (raw - _UNITS))
         elif (
             asked.fact == "gain"
             and 0 < raw * asked.scale <= _LARGEST_ERROR
             and facts.correction is None
         ):
             gain = raw * asked.scale
-            found = replace(found, gain=gain, gain_source="vendor: read from the PDU")
+            result = replace(result, gain=gain, gain_source="vendor: read from the PDU")
         elif asked.fact == "period" and 0 < raw * asked.scale <= _LONGEST_S:
-            found = replace(found, period_s=known(found.period_s, raw * asked.scale))
-    return found
+            result = replace(result, period_s=known(result.period_s, raw * asked.scale))
+    return result
 
 
 def _shifted(facts: QuantityFacts, digits: int) -> QuantityFacts:

@@ -1,4 +1,4 @@
-"""What makes of PDU tell, as data: one JSON file each in ``kit/measure/meters/pdu_profiles/``.
+"""Profiles of makes of PDU: a JSON file each in ``kit/measure/meters/pdu_profiles/``.
 
 A profile states of every measurement its OID, index, unit, scale, resolution, accuracy and source,
 so that nothing about a make hides in code, and nobody can call tenths of amperes watts.
@@ -37,7 +37,7 @@ Part = Literal["outlet", "inlet", "total"]
 
 
 class Asked(Record, frozen=True, kw_only=True):
-    """What has to be read from the device itself before a value can be understood.
+    """A fact about a value that must be read from the device itself, such as its unit.
 
     ``unit``: a code that must equal ``equals``; ``digits``: decimal digits of the value;
     ``prefix``: RFC 3433's scale, 9 for units, each step a thousand; ``gain``: relative accuracy and
@@ -84,7 +84,7 @@ class Names(Record, frozen=True, kw_only=True):
 
 
 class Profile(Record, frozen=True, kw_only=True):
-    """What one make of PDU tells.
+    """What one make of PDU reports.
 
     Attributes:
         sys_object_ids: prefixes of sysObjectID by which the make is recognised; none for one that
@@ -108,7 +108,7 @@ class Profile(Record, frozen=True, kw_only=True):
     names: tuple[Names, ...] = ()
 
     def powers(self) -> set[str]:
-        """Of what it tells watts: outlet, inlet, total."""
+        """The parts that have watts: outlet, inlet, total."""
         return {m.of for m in self.measurements if m.quantity == "pdu_power"}
 
 
@@ -123,7 +123,7 @@ def load(name: str, folder: Path = FOLDER) -> Profile:
     Raises:
         MeterUnavailable: there is none, or it contradicts itself.
     """
-    return profilefile.load(name, folder, Profile, problems, word="PDU", known=names())
+    return profilefile.load(name, folder, Profile, problems, word="PDU", names=names())
 
 
 def every() -> tuple[Profile, ...]:
@@ -133,21 +133,24 @@ def every() -> tuple[Profile, ...]:
 
 def problems(profile: Profile) -> Iterator[str]:
     """What is wrong with a profile, such as amperes that are called watts."""
-    for each in profile.measurements:
-        expected = QUANTITIES[each.quantity].unit
-        if each.unit != expected:
-            yield f"{each.oid} is {each.quantity}, whose unit is {expected}, not {each.unit}"
+    for measurement in profile.measurements:
+        expected = QUANTITIES[measurement.quantity].unit
+        if measurement.unit != expected:
+            yield (
+                f"{measurement.oid} is {measurement.quantity}, whose unit is {expected}, "
+                f"not {measurement.unit}"
+            )
         for key, (low, high) in _LIMITS.items():
-            value = getattr(each, key)
+            value = getattr(measurement, key)
             if value is not None and not low <= value <= high:
-                yield f"{each.oid}: {key} must lie in {low:g}…{high:g}"
-        for asked in each.asked:
+                yield f"{measurement.oid}: {key} must lie in {low:g}…{high:g}"
+        for asked in measurement.asked:
             if not _LIMITS["scale"][0] <= asked.scale <= _LIMITS["scale"][1]:
                 yield f"{asked.oid}: the scale of the {asked.fact} must be positive and finite"
-        yield from _misread(each)
+        yield from _misread(measurement)
 
 
-class _Known(NamedTuple):
+class _Column(NamedTuple):
     """What a column is known to be: quantity and scale, whose, and what its makers call it."""
 
     quantity: str
@@ -170,38 +173,38 @@ _AMPERES = {
 
 
 @cache
-def _known() -> dict[str, _Known]:
+def _known_columns() -> dict[str, _Column]:
     """Columns whose meaning is certain: those of `_AMPERES` and of kit's own profiles.
 
     A column that holds several quantities, told apart by its last index, is in none of them.
     """
-    found = {
-        oid: _Known("pdu_current", 0.1, title, name) for oid, (title, name) in _AMPERES.items()
+    points = {
+        oid: _Column("pdu_current", 0.1, title, name) for oid, (title, name) in _AMPERES.items()
     }
     for name in names():
         profile = msgspec.convert(jsonio.read(FOLDER / f"{name}.json"), Profile)
         for m in profile.measurements:
             if not m.asked:
                 word = m.source.partition(",")[0]
-                found.setdefault(m.oid, _Known(m.quantity, m.scale, profile.title, word))
-    return found
+                points.setdefault(m.oid, _Column(m.quantity, m.scale, profile.title, word))
+    return points
 
 
 def _misread(measurement: Measurement) -> Iterator[str]:
     """A column taken for what it is not, also where its index is written into its OID."""
-    whole = f"{measurement.oid}.{measurement.index}.".replace("..", ".")
-    for oid, known in _known().items():
-        if not whole.startswith(f"{oid}."):
+    instance = f"{measurement.oid}.{measurement.index}.".replace("..", ".")
+    for oid, column in _known_columns().items():
+        if not instance.startswith(f"{oid}."):
             continue
-        if known.quantity == "pdu_current" != measurement.quantity:
-            tenths = "tenths of amperes" if known.scale == 0.1 else "amperes"
+        if column.quantity == "pdu_current" != measurement.quantity:
+            tenths = "tenths of amperes" if column.scale == 0.1 else "amperes"
             yield (
-                f"{measurement.oid} is {known.title}'s {known.name}: {tenths}. It is no power; "
+                f"{measurement.oid} is {column.title}'s {column.name}: {tenths}. It is no power; "
                 "watts need the voltage and the power factor as well"
             )
-        elif (known.quantity, known.scale) != (measurement.quantity, measurement.scale):
-            unit = QUANTITIES[known.quantity].unit
+        elif (column.quantity, column.scale) != (measurement.quantity, measurement.scale):
+            unit = QUANTITIES[column.quantity].unit
             yield (
-                f"{measurement.oid} is {known.title}'s {known.name}: {known.quantity} in steps of "
-                f"{known.scale:g} {unit}, not {measurement.quantity} × {measurement.scale:g}"
+                f"{measurement.oid} is {column.title}'s {column.name}: {column.quantity} in steps "
+                f"of {column.scale:g} {unit}, not {measurement.quantity} × {measurement.scale:g}"
             )

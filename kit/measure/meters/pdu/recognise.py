@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kit.core.units import scale_of
-from kit.measure.meters.base import MeterUnavailable
+from kit.measure.meters.contract import MeterUnavailable
 from kit.measure.meters.pdu.points import Point, complete, points
 from kit.measure.meters.pdu.profiles import (
     SYS_DESCR,
@@ -28,7 +28,7 @@ _TELLING = ("pdu_power", "pdu_current")
 
 
 class Place(NamedTuple):
-    """An outlet, an inlet or the whole PDU, and what it tells now.
+    """An outlet, an inlet or the whole PDU, with its present values.
 
     Attributes:
         of: outlet, inlet or total.
@@ -45,7 +45,7 @@ class Place(NamedTuple):
     reason: str
 
 
-class Seen(NamedTuple):
+class PduIdentity(NamedTuple):
     """What a PDU says of itself; ``profile`` is None for a make that kit does not know.
 
     Attributes:
@@ -61,7 +61,7 @@ class Seen(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def look(config: dict[str, Any], profile: Profile | None = None) -> Seen:
+def identify(config: dict[str, Any], profile: Profile | None = None) -> PduIdentity:
     """Ask a PDU what it is; with ``profile``, take it for one of that make.
 
     Raises:
@@ -74,26 +74,26 @@ def look(config: dict[str, Any], profile: Profile | None = None) -> Seen:
             raise MeterUnavailable(explain(rc))
         name = (sys_object_id or "").lstrip(".")
         ends: dict[str, int] = {}
-        found = _best(snmp, [profile] if profile else candidates(name), ends)
+        best = _best(snmp, [profile] if profile else candidates(name), ends)
         deaf = next((rc for rc in ends.values() if affects_whole_pdu(rc)), None)
-        if found[0] is None and deaf is not None:
+        if best[0] is None and deaf is not None:
             raise MeterUnavailable(f"it names itself, but gives no table: {explain(deaf)}")
         notes = tuple(f"table {oid}: {explain(rc)}" for oid, rc in ends.items())
-        return Seen(name, description or "", *found, snmp.slow_s, notes)
+        return PduIdentity(name, description or "", *best, snmp.slow_s, notes)
     finally:
         snmp.close()
 
 
 def candidates(sys_object_id: str) -> list[Profile]:
     """Profiles that a PDU may be of, the likeliest first; last those that any make may speak."""
-    found = [
+    matches = [
         (len(prefix), profile)
         for profile in every()
         for prefix in profile.sys_object_ids
         if f"{sys_object_id}.".startswith(f"{prefix}.")
     ]
-    found.sort(key=lambda each: -each[0])
-    ordered = dict.fromkeys(profile.name for _, profile in found)
+    matches.sort(key=lambda match: -match[0])
+    ordered = dict.fromkeys(profile.name for _, profile in matches)
     anyone = [profile.name for profile in every() if not profile.sys_object_ids]
     by_name = {profile.name: profile for profile in every()}
     return [by_name[name] for name in dict.fromkeys([*ordered, *anyone])]
@@ -129,21 +129,25 @@ def _places(snmp: Snmp, profile: Profile, ends: dict[str, int]) -> Iterator[Plac
 
 def _indices(snmp: Snmp, measured: Iterable[Measurement], ends: dict[str, int]) -> list[str]:
     """Every index that tells watts or amperes, in the order of their numbers."""
-    found: set[str] = set()
-    for each in measured:
-        if each.quantity not in _TELLING:
+    indices: set[str] = set()
+    for measurement in measured:
+        if measurement.quantity not in _TELLING:
             continue
-        if "{i}" not in each.index:
-            found |= {""} if snmp.get([f"{each.oid}.{each.index}"])[0][0] == 0 else set()
+        if "{i}" not in measurement.index:
+            indices |= (
+                {""} if snmp.get([f"{measurement.oid}.{measurement.index}"])[0][0] == 0 else set()
+            )
             continue
-        pattern = re.compile(re.escape(each.index).replace(r"\{i\}", r"(\d+(?:\.\d+)*)"))
-        rows, end = snmp.walk(each.oid)
+        pattern = re.compile(re.escape(measurement.index).replace(r"\{i\}", r"(\d+(?:\.\d+)*)"))
+        rows, end = snmp.walk(measurement.oid)
         if end == ENDLESS:
-            raise MeterUnavailable(f"table {each.oid}: {explain(end)}")
+            raise MeterUnavailable(f"table {measurement.oid}: {explain(end)}")
         if end:
-            ends[each.oid] = end
-        found |= {m[1] for row, (rc, _) in rows.items() if not rc and (m := pattern.fullmatch(row))}
-    return sorted(found, key=lambda index: [int(part) for part in index.split(".") if part])
+            ends[measurement.oid] = end
+        indices |= {
+            m[1] for row, (rc, _) in rows.items() if not rc and (m := pattern.fullmatch(row))
+        }
+    return sorted(indices, key=lambda index: [int(part) for part in index.split(".") if part])
 
 
 def _names(snmp: Snmp, profile: Profile, of: str, indices: Sequence[str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ _PRIV = {
 
 
 def pysnmp() -> Any:
-    """pysnmp's asyncio face, imported late: it takes half a second."""
+    """pysnmp's asyncio API, imported late: it takes half a second."""
     from pysnmp.hlapi.v3arch import asyncio as snmp
 
     return snmp
@@ -39,8 +39,8 @@ def targets(config: dict[str, Any]) -> list[Target]:
         OSError: its name has no address.
         ValueError: it is no address.
     """
-    found = parse(str(config["host"]))
-    return resolve(found.host, found.port or int(config.get("port", SNMP_PORT)))
+    address = parse(str(config["host"]))
+    return resolve(address.host, address.port or int(config.get("port", SNMP_PORT)))
 
 
 async def begin(

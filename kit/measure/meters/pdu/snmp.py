@@ -76,7 +76,7 @@ class _Value(NamedTuple):
     value: Any
 
 
-class _Said(NamedTuple):
+class _Reply(NamedTuple):
     """What a request brought: our code of a failure (0: none); SNMP's status and index; values."""
 
     failure: int
@@ -156,11 +156,11 @@ class Snmp:
     async def _get(
         self, oids: Sequence[str], of: Callable[[Any], tuple[int, Kind | None]]
     ) -> list[tuple[int, Kind | None]]:
-        found: list[tuple[int, Kind | None]] = []
+        answers: list[tuple[int, Kind | None]] = []
         for first in range(0, len(oids), _MOST_AT_ONCE):
             values = await self._some(oids[first : first + _MOST_AT_ONCE])
-            found += [(v, None) if isinstance(v, int) else of(v.value) for v in values]
-        return found
+            answers += [(v, None) if isinstance(v, int) else of(v.value) for v in values]
+        return answers
 
     async def _some(self, oids: Sequence[str]) -> list[_Value | int]:
         """The value of each OID, or the code that says why there is none."""
@@ -183,68 +183,68 @@ class Snmp:
             return [status]
         if not 0 <= bad < len(oids):
             return [value for oid in oids for value in await self._some([oid])]
-        found = await self._some([*oids[:bad], *oids[bad + 1 :]])
-        return [*found[:bad], status, *found[bad:]]
+        rest = await self._some([*oids[:bad], *oids[bad + 1 :]])
+        return [*rest[:bad], status, *rest[bad:]]
 
     async def _walk(self, column: str, most: int) -> tuple[dict[str, Answer], int]:
-        found: dict[str, Answer] = {}
+        rows: dict[str, Answer] = {}
         last, inside = column, f"{column}."
-        while len(found) < most:
+        while len(rows) < most:
             failure, status, _, values = await self._ask("next_cmd", [last])
             if failure or status or not values:
-                return found, failure
+                return rows, failure
             oid, value = str(values[0][0]), values[0][1]
             if type(value).__name__ in _MISSING:
-                return found, 0
+                return rows, 0
             if not oid.startswith(inside):  # an agent may begin again after its last object
-                return found, IN_CIRCLES if oid == last else 0
+                return rows, IN_CIRCLES if oid == last else 0
             if _parts(oid) <= _parts(last):
-                return found, IN_CIRCLES
-            found[oid.removeprefix(inside)], last = answer_of(value), oid
-        return found, ENDLESS
+                return rows, IN_CIRCLES
+            rows[oid.removeprefix(inside)], last = answer_of(value), oid
+        return rows, ENDLESS
 
-    async def _ask(self, command: str, oids: Sequence[str]) -> _Said:
+    async def _ask(self, command: str, oids: Sequence[str]) -> _Reply:
         """One request to the address that answers; where none has yet, to one after the other."""
         if self._deadline is not None and time.monotonic() > self._deadline:
-            return _Said(TOO_LONG)
+            return _Reply(TOO_LONG)
         if self._target:
-            said = await self._once(command, oids)
+            reply = await self._once(command, oids)
         else:
-            said = await self._first(command, oids)
-        if said.failure != NO_ANSWER or not self._is_patient:
-            return said
+            reply = await self._first(command, oids)
+        if reply.failure != NO_ANSWER or not self._is_patient:
+            return reply
         return await self._patiently(command, oids)
 
-    async def _first(self, command: str, oids: Sequence[str]) -> _Said:
+    async def _first(self, command: str, oids: Sequence[str]) -> _Reply:
         try:
             targets = session.targets(self._config)
         except (OSError, ValueError):
-            return _Said(NO_ADDRESS)
-        said = _Said(NO_ADDRESS)
+            return _Reply(NO_ADDRESS)
+        reply = _Reply(NO_ADDRESS)
         for self._target in targets:
-            said = await self._once(command, oids)
-            if said.failure not in (NO_ANSWER, NO_ADDRESS):
-                return said
+            reply = await self._once(command, oids)
+            if reply.failure not in (NO_ANSWER, NO_ADDRESS):
+                return reply
             self._forget()
         self._target = None
-        return said
+        return reply
 
-    async def _patiently(self, command: str, oids: Sequence[str]) -> _Said:
+    async def _patiently(self, command: str, oids: Sequence[str]) -> _Reply:
         """Once more with more time. Where that helps, it stays so; else it is not tried again."""
         usual = self._timeout_s, self._retries
         self._timeout_s, self._retries = max(_PATIENT_S, _PATIENT_TIMES * self._timeout_s), 0
         self._is_patient = False
         self._forget()
         begun = time.monotonic()
-        said = await (self._once if self._target else self._first)(command, oids)
-        if said.failure == NO_ANSWER:
+        reply = await (self._once if self._target else self._first)(command, oids)
+        if reply.failure == NO_ANSWER:
             self._timeout_s, self._retries = usual
             self._forget()
         else:
             self.slow_s = time.monotonic() - begun
-        return said
+        return reply
 
-    async def _once(self, command: str, oids: Sequence[str]) -> _Said:
+    async def _once(self, command: str, oids: Sequence[str]) -> _Reply:
         from pysnmp.error import PySnmpError
 
         snmp = session.pysnmp()
@@ -258,12 +258,12 @@ class Snmp:
                 *self._session, *binds, lookupMib=False
             )
         except PySnmpError as error:
-            return _Said(_failure_code(error))
+            return _Reply(_failure_code(error))
         except OSError:
-            return _Said(NO_ADDRESS)
+            return _Reply(NO_ADDRESS)
         if failure and str(self._config.get("version")) == "3":
             self._forget()  # a PDU that restarted counts its boots and time from 0
-        return _Said(_failure_code(failure) if failure else 0, int(status), int(index), values)
+        return _Reply(_failure_code(failure) if failure else 0, int(status), int(index), values)
 
 
 def _parts(oid: str) -> list[int]:

@@ -50,11 +50,11 @@ def read(text: str, name: str) -> Recording:
         UsageError: it is not EnergiBridge's, or its numbers cannot be what they should.
     """
     table = read_table(text, name, lambda title: bool(columns.meaning(title)))
-    found, unused = columns.find(table, name)
-    times = _times(table, found, name)
-    kept = [c._replace(values=[c.values[i] for i in times.rows]) for c in found]
+    series, unused = columns.find(table, name)
+    times = _times(table, series, name)
+    series = [c._replace(values=[c.values[i] for i in times.rows]) for c in series]
     lines = [table.lines[i] for i in times.rows]
-    good, notes = columns.checked(kept, times.ms, lines, table, name)
+    good, notes = columns.checked(series, times.ms, lines, table, name)
     t = [ms * _MS for ms in times.ms]
     return Recording(
         csv=_samples(good, t),
@@ -68,39 +68,39 @@ def read(text: str, name: str) -> Recording:
     )
 
 
-def _times(table: Table, found: Sequence[Read], name: str) -> clock.Times:
+def _times(table: Table, columns: Sequence[Read], name: str) -> clock.Times:
     """When the rows were read; the clock is checked against a counter, if there is one."""
-    counters = [c.values for c in found if c.column.quantity == ENERGY]
-    package = [c.values for c in found if c.device == PACKAGE]
+    counters = [c.values for c in columns if c.column.quantity == ENERGY]
+    package = [c.values for c in columns if c.device == PACKAGE]
     evidence = [*package, *counters, [math.nan] * len(table.rows)][0]
     return clock.read(table.numbers("Time"), table.numbers("Delta"), evidence, table.lines, name)
 
 
-def _spans(found: Sequence[Read], t: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _spans(columns: Sequence[Read], t: Sequence[int]) -> Iterator[tuple[int, int]]:
     """First and last time (ns) of each energy; a trailing mean belongs to its middle."""
-    for c in found:
-        known = [t[i] for i, value in enumerate(c.values) if not math.isnan(value)]
+    for c in columns:
+        times = [t[i] for i, value in enumerate(c.values) if not math.isnan(value)]
         back = _AVERAGE_NS if c.column.quantity == POWER else 0
-        if c.makes_energy and known and (not back or known[-1] - known[0] > _SHORTEST_NS + back):
-            yield known[0] + _MS - back, known[-1] - back
+        if c.makes_energy and times and (not back or times[-1] - times[0] > _SHORTEST_NS + back):
+            yield times[0] + _MS - back, times[-1] - back
 
 
-def _window(found: Sequence[Read], t: Sequence[int]) -> tuple[int, int]:
+def _window(columns: Sequence[Read], t: Sequence[int]) -> tuple[int, int]:
     """The window in which the energy of every device is known."""
-    spans = list(_spans(found, t)) or [(t[0] + _MS, t[-1])]
+    spans = list(_spans(columns, t)) or [(t[0] + _MS, t[-1])]
     begin = max(first for first, _ in spans if first <= t[0] + _LATEST_NS or len(spans) == 1)
     end = min(last for _, last in spans if last >= t[-1] - _LATEST_NS or len(spans) == 1)
     return max(begin, t[0] + _MS), max(end, begin, t[0] + _MS)
 
 
-def _gaps(found: Sequence[Read], t: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def _gaps(columns: Sequence[Read], t: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """Intervals (ns) over which only a counter's total is known."""
     spans: list[tuple[int, int]] = []
-    for c in found:
+    for c in columns:
         if c.makes_energy and c.facts.bridge_s is not None:
-            known = [t[i] for i, value in enumerate(c.values) if not math.isnan(value)]
-            least = max(HOLE_POLLS * _poll_ns(known), _AVERAGE_NS)
-            spans += [(a, b) for a, b in pairwise(known) if b - a > least]
+            times = [t[i] for i, value in enumerate(c.values) if not math.isnan(value)]
+            least = max(HOLE_POLLS * _poll_ns(times), _AVERAGE_NS)
+            spans += [(a, b) for a, b in pairwise(times) if b - a > least]
     return tuple(spans)
 
 
@@ -112,9 +112,9 @@ def _poll_ns(t: Sequence[int]) -> int:
     return max(steps[len(steps) // 2], _MS) if steps else _MS
 
 
-def _meters(found: Sequence[Read], t: Sequence[int]) -> Iterator[MeterPlan]:
+def _meters(columns: Sequence[Read], t: Sequence[int]) -> Iterator[MeterPlan]:
     for meter in ("rapl", "nvml"):
-        own = [c for c in found if c.column.meter == meter]
+        own = [c for c in columns if c.column.meter == meter]
         devices = tuple(
             _device(device, [c for c in own if c.device == device], _poll_ns(t) * 1e-9)
             for device in dict.fromkeys(c.device for c in own)
@@ -138,11 +138,11 @@ def _device(device: str, own: Sequence[Read], poll_s: float) -> MeterDevice:
     )
 
 
-def _samples(found: Sequence[Read], t: Sequence[int]) -> bytes:
+def _samples(columns: Sequence[Read], t: Sequence[int]) -> bytes:
     """kit's rows; each value was read within the millisecond after its time."""
     lines = [",".join(Sample._fields)]
     for at, begin in enumerate(t):
-        for c in found:
+        for c in columns:
             if not math.isnan(c.values[at]):
                 raw = round(c.values[at] * c.column.factor)
                 key = f"{c.device},{c.column.quantity}"

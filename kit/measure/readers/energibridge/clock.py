@@ -51,11 +51,11 @@ class _Step(NamedTuple):
     before: int
     after: int
     clock: float
-    said: float
+    delta: float
 
     @property
     def is_odd(self) -> bool:
-        late = self.clock - self.said
+        late = self.clock - self.delta
         return late > max(_ROOM_MS, _ROOM_SHARE * self.clock) or -late > _EARLY_MS
 
 
@@ -99,8 +99,8 @@ def read(
         notes += [note] if note else []
     if passed[-1] >= _MOST_MS:
         refuse(f"{name}: Time runs over more than 30 years, from {times[0]:.0f} ms on")
-    kept = _apart(passed)
-    return Times([ranked[order[i]] for i in kept], [round(passed[i]) for i in kept], notes)
+    distinct = _apart(passed)
+    return Times([ranked[order[i]] for i in distinct], [round(passed[i]) for i in distinct], notes)
 
 
 def _ranked(times: Sequence[float], deltas: Sequence[float]) -> list[int]:
@@ -143,8 +143,8 @@ def _in_place(
 def _step(a: int, b: int, times: Sequence[float], deltas: Sequence[float]) -> _Step:
     """The step by Delta of the row before, or, in other files, of the row after."""
     clock = times[b] - times[a]
-    said = min((sum(deltas[a:b]), sum(deltas[a + 1 : b + 1])), key=lambda ms: abs(clock - ms))
-    return _Step(a, b, clock, said)
+    delta = min((sum(deltas[a:b]), sum(deltas[a + 1 : b + 1])), key=lambda ms: abs(clock - ms))
+    return _Step(a, b, clock, delta)
 
 
 def _refuse_second(
@@ -169,7 +169,7 @@ def _refuse_clock(
         step = odd[0]
         refuse(
             f"{name} line {lines[step.after]}: Time moves by {step.clock:.0f} ms where Delta says "
-            f"{step.said:.0f} ms, and so in {many} lines: rows are missing, or Time is not in "
+            f"{step.delta:.0f} ms, and so in {many} lines: rows are missing, or Time is not in "
             "milliseconds"
         )
     refuse(f"{name} line {lines[stray[0]]}: Time runs backwards, in {many} lines")
@@ -180,32 +180,32 @@ def _settled(
 ) -> tuple[float, str]:
     """How long an inconsistent step took (ms), and a note on it."""
     where = f"line {lines[step.after]}"
-    said = max(step.said, 0.0)
-    if step.clock < said:
-        back = said - step.clock
-        return said, f"{where}: the wall clock was set back by {back:.0f} ms: Delta is taken"
-    late = step.clock - said
+    delta = max(step.delta, 0.0)
+    if step.clock < delta:
+        back = delta - step.clock
+        return delta, f"{where}: the wall clock was set back by {back:.0f} ms: Delta is taken"
+    late = step.clock - delta
     power = _power(step, steps, counter)
     grown = counter[step.after] - counter[step.before]
-    if late > _LATE_MS and abs(grown - power * said) < abs(grown - power * step.clock):
-        return said, f"{where}: the wall clock was set on by {late:.0f} ms: Delta is taken"
+    if late > _LATE_MS and abs(grown - power * delta) < abs(grown - power * step.clock):
+        return delta, f"{where}: the wall clock was set on by {late:.0f} ms: Delta is taken"
     return step.clock, f"{where} comes {late:.0f} ms late"
 
 
 def _power(step: _Step, steps: Sequence[_Step], counter: Sequence[float]) -> float:
     """The counter's usual growth in a millisecond near a step; NaN if unknown."""
     near = [s for s in steps if abs(s.before - step.before) <= _NEAR and not s.is_odd and s.clock]
-    known = [(counter[s.after] - counter[s.before]) / s.clock for s in near]
-    known = [power for power in known if power > 0]
-    return median(known) if known else math.nan
+    watts = [(counter[s.after] - counter[s.before]) / s.clock for s in near]
+    watts = [power for power in watts if power > 0]
+    return median(watts) if watts else math.nan
 
 
 def _apart(passed: Sequence[float]) -> list[int]:
     """Rows at least half the usual interval apart; the last row of a close group."""
     steps = [b - a for a, b in pairwise(passed) if b > a]
     least = median(steps) / 2 if steps else 0.0
-    kept = list(_from_the_end(passed, max(least, 1.0)))
-    return kept[::-1]
+    distinct = list(_from_the_end(passed, max(least, 1.0)))
+    return distinct[::-1]
 
 
 def _from_the_end(passed: Sequence[float], least: float) -> Iterator[int]:

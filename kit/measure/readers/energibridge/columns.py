@@ -83,35 +83,35 @@ def find(table: Table, name: str) -> tuple[list[Read], list[str]]:
     Raises:
         UsageError: none holds energy, or one is in another unit.
     """
-    found: list[Read] = []
+    columns: list[Read] = []
     unused: list[str] = []
     for title in table.header:
-        if known := meaning(title):
-            column, device = known
+        if match := meaning(title):
+            column, device = match
             _check_unit(column, title, name)
             most = _MOST_RAW / column.factor * (1 - 1e-12)
             values = [v if abs(v) < most else math.nan for v in table.numbers(title)]
-            found.append(Read(title, column, device, values, NO_FACTS))
+            columns.append(Read(title, column, device, values, NO_FACTS))
             continue
         plain = title.partition(" (")[0]
         unused += [f"{title}: {why}" for p, why in _NO_ENERGY.items() if re.fullmatch(p, plain)]
-    keys = [(c.device, c.column.quantity) for c in found]
+    keys = [(c.device, c.column.quantity) for c in columns]
     if len(set(keys)) < len(keys):
         refuse(f"{name} has both PACKAGE_ENERGY and CPU_ENERGY: two machines in one file")
-    if not any(c.column.quantity in (ENERGY, POWER) for c in found):
+    if not any(c.column.quantity in (ENERGY, POWER) for c in columns):
         what = f" ({'; '.join(unused)})" if unused else ""
         refuse(
             f"{name} has no column of energy that kit can use{what}",
             "record on Linux or Windows with RAPL readable, and with --gpu where there is a GPU",
         )
-    return found, unused
+    return columns, unused
 
 
 def _check_unit(column: Column, title: str, name: str) -> None:
-    given = title.partition(" (")[2].removesuffix(")")
-    if given in column.units:
+    unit = title.partition(" (")[2].removesuffix(")")
+    if unit in column.units:
         return
-    if given == "W" and column.quantity == ENERGY:
+    if unit == "W" and column.quantity == ENERGY:
         refuse(
             f"{name} has an energy in watts, {title!r}, as of versions 0.0.1 and 0.0.2; kit reads "
             "0.0.3 to 0.0.7",
@@ -137,17 +137,17 @@ def checked(
     seconds = [t / 1e3 for t in ms]
     own = _unit(columns, seconds, name)
     notes = [own.note] if own.note else []
-    found: list[Read] = []
+    series: list[Read] = []
     for c in columns:
-        said: list[str] = []
+        remarks: list[str] = []
         if c.column.quantity == ENERGY:
-            found.append(_counted(c, own, seconds, lines, name, said))
+            series.append(_counted(c, own, seconds, lines, name, remarks))
         elif c.column.quantity == POWER:
-            found.append(_powered(c, columns, lines, memory, said))
+            series.append(_powered(c, columns, lines, memory, remarks))
         else:
-            found.append(c)
-        notes += said
-    return found, notes
+            series.append(c)
+        notes += remarks
+    return series, notes
 
 
 def _unit(columns: Sequence[Read], seconds: Sequence[float], name: str) -> unit.Unit:
@@ -155,9 +155,9 @@ def _unit(columns: Sequence[Read], seconds: Sequence[float], name: str) -> unit.
     for c in columns:
         if c.device != PACKAGE or c.title.startswith("CPU"):
             continue
-        known = [(v, s) for v, s in zip(c.values, seconds, strict=True) if not math.isnan(v)]
-        if len({v for v, _ in known}) > 1:
-            return unit.of(c.title, [v for v, _ in known], [s for _, s in known], name)
+        readings = [(v, s) for v, s in zip(c.values, seconds, strict=True) if not math.isnan(v)]
+        if len({v for v, _ in readings}) > 1:
+            return unit.of(c.title, [v for v, _ in readings], [s for _, s in readings], name)
     return unit.Unit()
 
 
@@ -167,31 +167,31 @@ def _counted(
     seconds: Sequence[float],
     lines: Sequence[int],
     name: str,
-    said: list[str],
+    remarks: list[str],
 ) -> Read:
     """Read a counter; a fault in a part of the package does not refuse the package."""
     joules = [value * own.factor for value in c.values]
     try:
-        found = counter.read(c.title, joules, seconds, lines, own.range_j, name)
+        series = counter.read(c.title, joules, seconds, lines, own.range_j, name)
     except UsageError as error:
         if c.device == PACKAGE:
             raise
         facts = QuantityFacts(reason=error.message, summed=False)
         return c._replace(values=joules, facts=facts)
     if c.device == PACKAGE:
-        said += found.notes
-    facts = replace(found.facts, summed=c.device == PACKAGE)
-    return c._replace(values=found.joules, facts=facts)
+        remarks += series.notes
+    facts = replace(series.facts, summed=c.device == PACKAGE)
+    return c._replace(values=series.joules, facts=facts)
 
 
 def _powered(
-    c: Read, columns: Sequence[Read], lines: Sequence[int], table: Table, said: list[str]
+    c: Read, columns: Sequence[Read], lines: Sequence[int], table: Table, remarks: list[str]
 ) -> Read:
     use = [o.values for o in columns if o.device == c.device and o.column.quantity == USE]
     title = f"{c.device.upper()}_MEMORY_TOTAL"
     sizes = table.numbers(title) if title in table.header else []
     memory = max((size for size in sizes if not math.isnan(size)), default=math.nan)
-    found = gauge.read(c.title, c.values, use[0] if use else None, memory, lines)
-    said += found.notes
-    facts = QuantityFacts(reason=found.reason or None)
-    return c._replace(values=found.milliwatts, facts=facts)
+    series = gauge.read(c.title, c.values, use[0] if use else None, memory, lines)
+    remarks += series.notes
+    facts = QuantityFacts(reason=series.reason or None)
+    return c._replace(values=series.milliwatts, facts=facts)

@@ -49,7 +49,7 @@ def read(
     Raises:
         UsageError: it is no counter.
     """
-    known = [i for i, value in enumerate(joules) if not math.isnan(value)]
+    places = [i for i, value in enumerate(joules) if not math.isnan(value)]
     negative = next((i for i, value in enumerate(joules) if value < 0), None)
     if negative is not None:
         refuse(
@@ -57,20 +57,20 @@ def read(
             "never negative: the column is energy per interval"
         )
     notes = _missing(title, joules, lines)
-    if len(known) < _LEAST:
+    if len(places) < _LEAST:
         return Counter(list(joules), QuantityFacts(reason=f"{title} has no readings"), notes)
-    if len({joules[i] for i in known}) == 1:
+    if len({joules[i] for i in places}) == 1:
         reason = f"{title} stands still: it is not measured on this machine"
         return Counter(list(joules), QuantityFacts(reason=reason), notes)
-    wrap = range_j or _range(joules[i] for i in known)
-    kept = _good(title, joules, seconds, lines, known, wrap, name)
-    dropped = sorted(set(known) - set(kept))
+    wrap = range_j or _range(joules[i] for i in places)
+    rows = _good(title, joules, seconds, lines, places, wrap, name)
+    dropped = sorted(set(places) - set(rows))
     notes += [
         f"line {lines[i]}: {title} is {joules[i]:.6g}, which does not fit its neighbours: left out"
         for i in dropped
     ]
-    clean = [value if i in set(kept) else math.nan for i, value in enumerate(joules)]
-    if len(kept) < _LEAST:
+    clean = [value if i in set(rows) else math.nan for i, value in enumerate(joules)]
+    if len(rows) < _LEAST:
         reason = f"{title} has too few readings that fit one another"
         return Counter(clean, QuantityFacts(reason=reason), notes)
     facts = QuantityFacts(wrap=round(wrap * 1e6), bridge_s=_bridge_s(clean, seconds, wrap))
@@ -93,7 +93,7 @@ def _good(
     joules: Sequence[float],
     seconds: Sequence[float],
     lines: Sequence[int],
-    known: Sequence[int],
+    places: Sequence[int],
     wrap: float,
     name: str,
 ) -> list[int]:
@@ -102,23 +102,25 @@ def _good(
     def fits(a: int, b: int) -> bool:
         return _fits(joules[a], joules[b], seconds[b] - seconds[a], wrap)
 
-    known = known[1:] if not fits(*known[:2]) and all(map(fits, known[1:3], known[2:4])) else known
-    kept = [known[0]]
+    places = (
+        places[1:] if not fits(*places[:2]) and all(map(fits, places[1:3], places[2:4])) else places
+    )
+    rows = [places[0]]
     bad = 0
-    for at, i in enumerate(known[1:], 1):
-        if fits(kept[-1], i):
-            kept.append(i)
+    for at, i in enumerate(places[1:], 1):
+        if fits(rows[-1], i):
+            rows.append(i)
             continue
         bad += 1
-        isolated = at + 1 == len(known) or fits(kept[-1], known[at + 1])
-        if not isolated or bad > max(_FEW, _SHARE * len(known)):
-            before = kept[-1]
+        isolated = at + 1 == len(places) or fits(rows[-1], places[at + 1])
+        if not isolated or bad > max(_FEW, _SHARE * len(places)):
+            before = rows[-1]
             refuse(
                 f"{name} line {lines[i]}: {title} goes from {joules[before]:.6g} to "
                 f"{joules[i]:.6g} J in {seconds[i] - seconds[before]:.3g} s, which is no counter's "
                 "growth or wrap: it was reset, or the column is energy per interval",
             )
-    return kept
+    return rows
 
 
 def _fits(before: float, after: float, seconds: float, wrap: float) -> bool:
@@ -132,8 +134,8 @@ def _bridge_s(joules: Sequence[float], seconds: Sequence[float], wrap: float) ->
 
     Over a longer one it may have wrapped more than once, or was reset while the machine slept.
     """
-    known = [i for i, value in enumerate(joules) if not math.isnan(value)]
-    steps = [(seconds[b] - seconds[a], joules[b] - joules[a]) for a, b in pairwise(known)]
+    places = [i for i, value in enumerate(joules) if not math.isnan(value)]
+    steps = [(seconds[b] - seconds[a], joules[b] - joules[a]) for a, b in pairwise(places)]
     usual = max(SHORTEST_HOLE_S, HOLE_POLLS * sorted(s for s, _ in steps)[len(steps) // 2])
     long = [(s, s * PACKAGE_W < wrap and grown > 0) for s, grown in steps if s > usual]
     unsafe = min((s for s, safe in long if not safe), default=math.inf)

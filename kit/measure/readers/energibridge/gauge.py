@@ -49,9 +49,9 @@ def read(
         busy: the card's use, %. Shape ``(n,)``.
         memory_mib: the card's memory, MiB; NaN if unknown.
     """
-    known = [value for value in milliwatts if not math.isnan(value)]
-    if not any(known):
-        reason = f"{title} is 0 throughout: no reading" if known else f"{title} has no readings"
+    numbers = [value for value in milliwatts if not math.isnan(value)]
+    if not any(numbers):
+        reason = f"{title} is 0 throughout: no reading" if numbers else f"{title} has no readings"
         return Gauge(list(milliwatts), reason, [])
     limit_w = next((w for most, w in _BOARDS_W if memory_mib <= most), _HIGHEST_W)
     odd = {i for i, v in enumerate(milliwatts) if not 0 <= v <= limit_w * 1e3}

@@ -64,11 +64,11 @@ def of(title: str, values: Sequence[float], seconds: Sequence[float], name: str)
     if _on_binary_grid(values):
         return Unit()
     if _are_micro_counts(values) and watts * _PER_MICRO * COUNT_J <= PACKAGE_W:
-        said = f"{title} holds counts / 10^6, as of versions 0.0.5 and 0.0.6: one is {_HASWELL}"
-        return _counts(_PER_MICRO, said)
+        note = f"{title} holds counts / 10^6, as of versions 0.0.5 and 0.0.6: one is {_HASWELL}"
+        return _counts(_PER_MICRO, note)
     if _are_micro_joules(values):
-        said = f"{title} holds joules / 10^6, as of versions 0.0.5 and 0.0.6"
-        return Unit(_PER_MICRO, _COUNTS * 2.0**-16, said)
+        note = f"{title} holds joules / 10^6, as of versions 0.0.5 and 0.0.6"
+        return Unit(_PER_MICRO, _COUNTS * 2.0**-16, note)
     return _rounded(title, watts, name)
 
 
@@ -110,11 +110,11 @@ def _are_micro_joules(values: Sequence[float]) -> bool:
 
 
 def _rounded(title: str, watts: float, name: str) -> Unit:
-    said = f"{title} lies on no grid of a RAPL counter: another program rounded it"
+    note = f"{title} lies on no grid of a RAPL counter: another program rounded it"
     if 0 < watts < LEAST_W:
         refuse(
-            f"{name}: {said}, and {watts:.2g} W is less than a CPU draws: whether these are joules "
+            f"{name}: {note}, and {watts:.2g} W is less than a CPU draws: whether these are joules "
             "or the counts of versions 0.0.5 and 0.0.6, 61 times less, cannot be decided"
         )
     doubt = "; the counts of versions 0.0.5 and 0.0.6, 61 times less, would look the same"
-    return Unit(note=said + (doubt if watts * _PER_MICRO * COUNT_J < PACKAGE_W else ""))
+    return Unit(note=note + (doubt if watts * _PER_MICRO * COUNT_J < PACKAGE_W else ""))

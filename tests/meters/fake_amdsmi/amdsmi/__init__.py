@@ -19,8 +19,8 @@ STEP_UJ = 15.300000190734863  # 15.3 as a C float
 
 
 def _told() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path(os.environ["FAKE_AMDSMI"]).read_text())
-    return found
+    document: dict[str, Any] = json.loads(Path(os.environ["FAKE_AMDSMI"]).read_text())
+    return document
 
 
 if _told().get("broken") == "library":

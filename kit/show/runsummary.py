@@ -1,4 +1,4 @@
-"""A sealed run at a glance, read within bounds: identity, caveats and power."""
+"""The summary of a sealed run, read within bounds: identity, caveats and power."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from kit.show.documents import read_object
 from kit.show.render.console import count, short_time
 
 _DOCUMENT = 4 << 20
-# A glance reads no more samples than these; the report reads all of them.
+# A summary reads no more samples than these; the report reads all of them.
 _SAMPLES = 24 << 20
 _BINS = 120
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class RunSummary:
     """The summary of one run: facts, caveats, and its power or why there is none."""
 
     facts: tuple[tuple[str, str], ...] = ()
@@ -38,21 +38,21 @@ class Glimpse:
     no_power: str = ""
 
 
-def read(path: Path) -> Glimpse:
+def read(path: Path) -> RunSummary:
     """The summary of a sealed run; unreadable parts have a reason."""
     try:
         with archive.open_source(path) as source:
-            return _seen(source)
+            return _summary(source)
     except KitError as error:
-        return Glimpse(no_power=error.message)
+        return RunSummary(no_power=error.message)
 
 
-def _seen(source: ArchiveSource) -> Glimpse:
+def _summary(source: ArchiveSource) -> RunSummary:
     manifest, results = (_document(source, n) for n in ("manifest.json", "results.json"))
     env, plan = _document(source, "env/start.json"), _document(source, "plan.json")
     blocks, drawn, reason = _power(source, plan)
-    told = (*_identity(manifest, env), ("phases", _phases(blocks)))
-    return Glimpse(tuple(f for f in told if f[1]), tuple(_notices(results)), drawn, reason)
+    lines = (*_identity(manifest, env), ("phases", _phases(blocks)))
+    return RunSummary(tuple(f for f in lines if f[1]), tuple(_notices(results)), drawn, reason)
 
 
 def _document(source: ArchiveSource, name: str) -> dict[str, Any]:
@@ -91,8 +91,8 @@ def _identity(manifest: dict[str, Any], env: dict[str, Any]) -> Iterator[tuple[s
 
 
 def _dict(value: dict[str, Any], key: str) -> dict[str, Any]:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
+    item = value.get(key)
+    return item if isinstance(item, dict) else {}
 
 
 def _phases(blocks: tuple[Phase, ...]) -> str:
@@ -101,13 +101,13 @@ def _phases(blocks: tuple[Phase, ...]) -> str:
     measured = sum(p.t1 - p.t0 for p in first if p.name == "measured")
     if not measured:
         return ""
-    whole = short_time((first[-1].t1 - first[0].t0) * NS)
+    total = short_time((first[-1].t1 - first[0].t0) * NS)
     launches = count(len({p.launch for p in blocks}), "launch", "es")
-    return f"{launches}, measured {short_time(measured * NS)} of {whole}"
+    return f"{launches}, measured {short_time(measured * NS)} of {total}"
 
 
 def _notices(results: dict[str, Any]) -> Iterator[str]:
     with contextlib.suppress(*MALFORMED):  # damaged: a list shows what can be read
-        found = part(results.get("notices", ()), tuple[NoticeRecord, ...])
-        told = reasons.notices(found, len(results.get("launches", ())))
-        yield from (notice.message for notice in told)
+        notices = part(results.get("notices", ()), tuple[NoticeRecord, ...])
+        sentences = reasons.notices(notices, len(results.get("launches", ())))
+        yield from (notice.message for notice in sentences)

@@ -1,4 +1,4 @@
-"""What a scope of energy is to kit: one record, in one file, that everything iterates over.
+"""The contract of a scope of energy: one record in one file, which results and views read.
 
 A scope is what an energy is of: the GPUs, the CPU packages, the wall outlets. Which meter reads it
 does not matter: a reading belongs to the scope of its quantity (`kit.core.units`), so that a meter

@@ -1,4 +1,4 @@
-"""The catalogue of a store: a row for each run in any state, newest first.
+"""The list of runs of a store: a row for each run in any state, newest first.
 
 A row is only for display: it is read from the run's documents within bounds, nothing is hashed,
 and an unreadable run is a row with the reason. It shows the last kept verdict on the run's present
@@ -20,8 +20,8 @@ from kit.core import jsonio
 from kit.core.errors import KitError
 from kit.machine import queue
 from kit.record.events import FILE as EVENTS
-from kit.show.catalogue.index import INDEX, Kept, keep, load
-from kit.show.catalogue.runrow import (
+from kit.show.runlist.index import INDEX, Entries, keep, load
+from kit.show.runlist.runrow import (
     MALFORMED,
     Row,
     bounded,
@@ -66,28 +66,26 @@ def batches(store: Store) -> Iterator[list[Row]]:
     """
     yield in_flight(store)
     sealed = _sealed(store)
-    known = load(store) if len(sealed) >= WORTH_AN_INDEX else {}
+    index = load(store) if len(sealed) >= WORTH_AN_INDEX else {}
     judged = verdicts.load(store)
-    found: Kept = {}
+    entries: Entries = {}
     fresh = 0
     try:
         for piece in _pieces(sealed):
             for path, when, size in piece:
-                kept = known.get(path.name)
-                if kept is None or kept[:2] != (when, size):
-                    kept = (when, size, read(path))
+                entry = index.get(path.name)
+                if entry is None or entry[:2] != (when, size):
+                    entry = (when, size, read(path))
                     fresh += 1
-                found[path.name] = kept
-            yield [_judged(found[path.name][2], path, judged) for path, _, _ in piece]
+                entries[path.name] = entry
+            yield [
+                replace(entries[path.name][2], checked=verdicts.of(path, judged))
+                for path, _, _ in piece
+            ]
     finally:
-        if len(sealed) >= WORTH_AN_INDEX and (fresh or len(known) > len(sealed)):
+        if len(sealed) >= WORTH_AN_INDEX and (fresh or len(index) > len(sealed)):
             here = {path.name for path, _, _ in sealed}
-            keep(store, {n: k for n, k in (known | found).items() if n in here})
-
-
-def _judged(row: Row, path: Path, known: Mapping[str, verdicts.Kept]) -> Row:
-    """The row with the last verdict on the run's present files; nothing is hashed."""
-    return replace(row, checked=verdicts.of(path, known))
+            keep(store, {n: k for n, k in (index | entries).items() if n in here})
 
 
 def count(store: Store) -> int:
@@ -107,12 +105,12 @@ def _pieces(sealed: list[tuple[Path, int, int]]) -> Iterator[list[tuple[Path, in
 
 def _sealed(store: Store) -> list[tuple[Path, int, int]]:
     """Sealed runs with their manifest's mtime (ns) and size, newest first."""
-    found = []
+    folders = []
     for path in store.runs():
         with contextlib.suppress(OSError):
             facts = (path / "manifest.json").lstat()
-            found.append((path, facts.st_mtime_ns, facts.st_size))
-    return sorted(found, key=lambda run: (-run[1], run[0].name))
+            folders.append((path, facts.st_mtime_ns, facts.st_size))
+    return sorted(folders, key=lambda run: (-run[1], run[0].name))
 
 
 def in_flight(store: Store) -> list[Row]:
@@ -121,9 +119,9 @@ def in_flight(store: Store) -> list[Row]:
         ids = store.ids()
     except OSError:  # one was sealed meanwhile
         ids = []
-    found = [_unsealed(store, id_) for id_ in ids]
+    rows = [_unsealed(store, id_) for id_ in ids]
     gone = [_refused(refusal) for refusal in refusals.refusals(store) if not refusal.asked_for]
-    return [*sorted(found, key=lambda row: _ORDER.index(row.status)), *gone]
+    return [*sorted(rows, key=lambda row: _ORDER.index(row.status)), *gone]
 
 
 def _unsealed(store: Store, id_: str) -> Row:
@@ -161,6 +159,6 @@ def _in_flight_documents(folder: Path) -> tuple[Mapping[str, Any], str]:
     with contextlib.suppress(KitError, OSError):
         spec = document(folder / "spec.json")
     with contextlib.suppress(KitError, OSError, *MALFORMED):
-        first = bounded(folder / EVENTS, _LINE, whole=False).splitlines()[0]
+        first = bounded(folder / EVENTS, _LINE, is_complete=False).splitlines()[0]
         begun = str(jsonio.parse(first)["data"]["utc"])
     return (spec if isinstance(spec, dict) else {}), begun

@@ -1,4 +1,4 @@
-"""The catalogue: every run is a row, whatever state it is in, and a large store opens at once."""
+"""Every run is a row, whatever state it is in, and a large store opens at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from kit.show import catalogue
-from kit.show.catalogue import BATCH, FIRST, INDEX, WORTH_AN_INDEX, Row
+from kit.show import runlist
+from kit.show.runlist import BATCH, FIRST, INDEX, WORTH_AN_INDEX, Row
 from kit.store.store import Store
 from tests.committed import H200, QUICKSTART, REPLAY
 
@@ -41,11 +41,11 @@ def made(store: Store, number: int, **documents: Any) -> Path:
 
 
 def sealed(store: Store) -> list[Row]:
-    return catalogue.rows(store)
+    return runlist.rows(store)
 
 
 def test_a_committed_run_is_a_row_with_its_numbers() -> None:
-    row = catalogue.read(H200)
+    row = runlist.read(H200)
     assert (row.status, row.name, row.gpu) == ("complete", "h200-smollm2", "H200")
     assert row.energy == "2.416 GPU" and row.started == "2026-11-21 10:33"
     assert row.joules == pytest.approx(2.416, rel=1e-3)
@@ -54,7 +54,7 @@ def test_a_committed_run_is_a_row_with_its_numbers() -> None:
 
 
 def test_a_replay_names_its_original() -> None:
-    row = catalogue.read(REPLAY)
+    row = runlist.read(REPLAY)
     assert row.replay_of == QUICKSTART.name and row.note == f"replay of {QUICKSTART.name[:8]}"
     assert row.energy.endswith(" est.")
 
@@ -64,7 +64,7 @@ def test_several_cards_are_counted(store: Store) -> None:
     (path / "env").mkdir()
     cards = {f"gpu{n}": {"name": "NVIDIA H200"} for n in range(4)}
     (path / "env" / "start.json").write_text(json.dumps({"gpus": cards}))
-    assert catalogue.read(path).gpu == "4×H200"
+    assert runlist.read(path).gpu == "4×H200"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_links_and_pipes_are_not_followed(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_document_has_a_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kit.show.catalogue.runrow.SMALL", 100)
+    monkeypatch.setattr("kit.show.runlist.runrow.SMALL", 100)
     made(store, 1, spec=b" " * 101)
     (row,) = sealed(store)
     assert row.status == "broken" and "larger than" in row.note
@@ -118,17 +118,17 @@ def test_runs_in_flight_come_first(store: Store) -> None:
     dead, alive = store.begin(), store.begin()
     dead.write("spec.json", SPEC)
     dead.release()
-    found = sealed(store)
-    assert [(r.status, r.run) for r in found[:2]] == [("running", alive.id), ("unsealed", dead.id)]
-    assert found[1].name == "made" and found[1].note == "kit recover"
-    assert found[2].status == "complete"
+    rows = sealed(store)
+    assert [(r.status, r.run) for r in rows[:2]] == [("running", alive.id), ("unsealed", dead.id)]
+    assert rows[1].name == "made" and rows[1].note == "kit recover"
+    assert rows[2].status == "complete"
     alive.release()
 
 
 def test_the_newest_comes_first_and_a_screenful_at_once(store: Store) -> None:
     for number in range(FIRST + 10):
         made(store, number)
-    flight, first, rest = catalogue.batches(store)
+    flight, first, rest = runlist.batches(store)
     assert (len(flight), len(first), len(rest)) == (0, FIRST, 10)
     assert int(first[0].run, 16) == FIRST + 9
 
@@ -145,8 +145,8 @@ def test_ten_thousand_runs_come_from_the_index(
             os.link(template / f"{name}.json", path / f"{name}.json")
     assert len(sealed(store)) == 10_000
     read: list[Path] = []
-    monkeypatch.setattr(catalogue, "read", lambda path: read.append(path))
-    sizes = [len(batch) for batch in catalogue.batches(store)]
+    monkeypatch.setattr(runlist, "read", lambda path: read.append(path))
+    sizes = [len(batch) for batch in runlist.batches(store)]
     assert sum(sizes) == 10_000 and max(sizes) == BATCH and not read
 
 
@@ -161,8 +161,8 @@ def test_a_changed_manifest_is_read_anew_and_a_removed_run_is_forgotten(store: S
     (changed / "manifest.json").write_text(json.dumps({**MANIFEST, "status": "failed"}))
     shutil.rmtree(removed)
     made(store, WORTH_AN_INDEX)
-    found = {row.run: row for row in sealed(store)}
-    assert found[changed.name].status == "failed" and removed.name not in found
+    rows = {row.run: row for row in sealed(store)}
+    assert rows[changed.name].status == "failed" and removed.name not in rows
     assert removed.name not in (store.root / INDEX).read_text()
 
 
@@ -208,7 +208,7 @@ def test_a_store_that_cannot_be_written_does_without(
 def test_what_was_read_is_kept_where_the_caller_stops(store: Store) -> None:
     for number in range(WORTH_AN_INDEX):
         made(store, number)
-    pieces = catalogue.batches(store)
+    pieces = runlist.batches(store)
     next(pieces), next(pieces)
     pieces.close()
     assert (store.root / INDEX).read_text().count('"made"') == FIRST

@@ -1,4 +1,4 @@
-"""A run at a glance: the text of the panel next to the list of runs."""
+"""The summary of a run as text, for the panel next to the list of runs."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from kit.energy.names import ENERGY_PER
-from kit.show.catalogue import Row
-from kit.show.glance import Glimpse
 from kit.show.render.console import count, facts, plain
+from kit.show.runlist import Row
+from kit.show.runsummary import RunSummary
 from kit.tui.screen import badge
 from kit.tui.states import state_of
 
 SHORT = 12
-_KEPT = 64
+_MOST = 64
 _NOTICES = 6
 
 
-class Glimpses:
-    """Glimpses of the runs that were shown last."""
+class RunSummaries:
+    """The summaries of the runs that were shown last."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Glimpse] = OrderedDict()
+        self._summaries: OrderedDict[str, RunSummary] = OrderedDict()
 
-    def get(self, run: str) -> Glimpse | None:
-        """The glimpse of a run; None if unknown."""
-        return self._kept.get(run)
+    def get(self, run: str) -> RunSummary | None:
+        """The summary of a run; None if unknown."""
+        return self._summaries.get(run)
 
-    def put(self, run: str, found: Glimpse) -> None:
-        """Keep the glimpse of a run, and drop the oldest."""
-        self._kept[run] = found
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+    def put(self, run: str, summary: RunSummary) -> None:
+        """Keep the summary of a run, and drop the oldest."""
+        self._summaries[run] = summary
+        while len(self._summaries) > _MOST:
+            self._summaries.popitem(last=False)
 
 
-def identity(row: Row, glimpse: Glimpse | None, replays: tuple[str, ...]) -> RenderableType:
+def identity(row: Row, summary: RunSummary | None, replays: tuple[str, ...]) -> RenderableType:
     """The panel's text above the curve."""
-    seen = glimpse or Glimpse()
+    summary = summary or RunSummary()
     lines: list[RenderableType] = [
         Text("  ").join([state_of(row.status), plain(f"{row.started} UTC" if row.started else "")]),
         facts(
-            [("run", row.run[:SHORT]), *_checked(row), *_numbers(row), *_about(row), *seen.facts]
+            [("run", row.run[:SHORT]), *_checked(row), *_numbers(row), *_about(row), *summary.facts]
         ),
-        *([badge("warn", f"{count(len(seen.notices), 'caveat')}")] if seen.notices else []),
+        *([badge("warn", f"{count(len(summary.notices), 'caveat')}")] if summary.notices else []),
         *([plain(row.note, "doubt")] if row.note and not row.replay_of else []),
         *([plain(f"↻ replays {row.replay_of[:SHORT]}")] if row.replay_of else []),
         *([plain(f"↻ replayed by {', '.join(r[:SHORT] for r in replays)}")] if replays else []),
@@ -70,12 +70,12 @@ def _numbers(row: Row) -> Iterator[tuple[str, str]]:
         yield "tokens/s", row.throughput
 
 
-def caveats(glimpse: Glimpse) -> RenderableType:
+def caveats(summary: RunSummary) -> RenderableType:
     """The panel's text below the curve: what to know before believing the numbers."""
-    shown = glimpse.notices[:_NOTICES]
+    shown = summary.notices[:_NOTICES]
     lines = [Text.assemble(("! ", "doubt"), plain(notice)) for notice in shown]
-    if more := len(glimpse.notices) - len(shown):
+    if more := len(summary.notices) - len(shown):
         lines.append(plain(f"and {more} more", "quiet"))
-    if glimpse.no_power:
-        lines.insert(0, plain(f"no power curve: {glimpse.no_power}", "quiet"))
+    if summary.no_power:
+        lines.insert(0, plain(f"no power curve: {summary.no_power}", "quiet"))
     return Group(*lines)

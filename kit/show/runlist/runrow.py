@@ -1,4 +1,4 @@
-"""One row of the catalogue, from a run's documents, read within bounds."""
+"""One row of the list of runs, from a run's documents, read within bounds."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Row:
 def read(path: Path) -> Row:
     """The row of the sealed run in the folder ``path``; one that cannot be read is ``broken``."""
     try:
-        found = {n: document(path / f"{n}.json") for n in ("manifest", "spec", "results")}
+        documents = {n: document(path / f"{n}.json") for n in ("manifest", "spec", "results")}
     except KitError as error:
         return Row("broken", path.name, note=error.message)
     except OSError as error:
@@ -74,7 +74,7 @@ def read(path: Path) -> Row:
     env: Any = {}
     with contextlib.suppress(KitError, OSError):
         env = document(path / "env" / "start.json")
-    return row(path.name, found["manifest"], found["spec"], found["results"], env)
+    return row(path.name, documents["manifest"], documents["spec"], documents["results"], env)
 
 
 def row(
@@ -170,8 +170,8 @@ def minute(utc: str) -> str:
 
 
 def _metric(metrics: Mapping[str, Any], name: str) -> Metric | None:
-    found = metrics.get(name)
-    return None if found is None else part(found, Metric)
+    metric = metrics.get(name)
+    return None if metric is None else part(metric, Metric)
 
 
 def document(path: Path) -> Any:
@@ -179,6 +179,6 @@ def document(path: Path) -> Any:
     return jsonio.parse(bounded(path, SMALL), path.name)
 
 
-def bounded(path: Path, limit: int, *, whole: bool = True) -> bytes:
+def bounded(path: Path, limit: int, *, is_complete: bool = True) -> bytes:
     """A regular file of at most ``limit`` bytes, or its beginning; links are not followed."""
-    return regular.content(path, limit) if whole else regular.beginning(path, limit)
+    return regular.content(path, limit) if is_complete else regular.beginning(path, limit)

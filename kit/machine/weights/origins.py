@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from kit.core import jsonio, resources
 
 
-class Known(NamedTuple):
+class Origin(NamedTuple):
     """``source`` gives the bytes with ``sha256`` (and ``size``, if known), according to ``by``."""
 
     source: str
@@ -31,13 +31,13 @@ def note(source: str, sha256: str) -> None:
     jsonio.write(path, sources)
 
 
-def of_hash(sha256: str) -> tuple[Known, ...]:
+def of_hash(sha256: str) -> tuple[Origin, ...]:
     """Every source that is known to give the bytes with ``sha256``."""
     noted = (_fetched(s, sha256) for s in _noted(_folder() / f"{sha256}.json"))
     return (*(pair for pair in shipped() if pair.sha256 == sha256), *noted)
 
 
-def of_source(source: str) -> Known | None:
+def of_source(source: str) -> Origin | None:
     """The known hash of ``source``; None if unknown."""
     match = next((pair for pair in shipped() if pair.source == source), None)
     if match or not _folder().is_dir():
@@ -48,15 +48,15 @@ def of_source(source: str) -> Known | None:
     return None
 
 
-def shipped() -> tuple[Known, ...]:
+def shipped() -> tuple[Origin, ...]:
     """The model files of the specs that kit ships: their hashes were checked there."""
     return _shipped(resources.specs_dir())
 
 
 @cache
-def _shipped(folder: Path) -> tuple[Known, ...]:
+def _shipped(folder: Path) -> tuple[Origin, ...]:
     return tuple(
-        Known(file["source"], file["sha256"], file["size"], f"specs/{path.name}")
+        Origin(file["source"], file["sha256"], file["size"], f"specs/{path.name}")
         for path in sorted(folder.glob("*.json"))
         for file in _files(jsonio.read(path))
     )
@@ -66,8 +66,8 @@ def _files(spec: Any) -> Iterator[dict[str, Any]]:
     yield from (spec.get("weights") or {}).get("files", ())
 
 
-def _fetched(source: str, sha256: str) -> Known:
-    return Known(source, sha256, None, "an earlier fetch here")
+def _fetched(source: str, sha256: str) -> Origin:
+    return Origin(source, sha256, None, "an earlier fetch here")
 
 
 def _folder() -> Path:

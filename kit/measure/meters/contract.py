@@ -1,4 +1,4 @@
-"""What a meter is to kit: probe says what it can read here, a reader reads it, raw.
+"""The contract of a meter: ``probe`` lists what it can read here, a reader reads it as integers.
 
 A meter returns integers exactly as the device gave them, with the device's return code. What they
 mean stands in `kit.core.units` and in the plan's facts about each quantity
@@ -35,7 +35,7 @@ class Reading(NamedTuple):
 
     @property
     def t(self) -> int:
-        """When its value was, ns: the device's own time, else the middle of the reading."""
+        """The time of its value, ns: the device's own time, else the middle of the reading."""
         return self.t0 + (self.t1 - self.t0) // 2 if self.t_dev is None else self.t_dev
 
 
@@ -78,7 +78,7 @@ class Reader(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the devices."""
+        """Release the devices."""
         ...
 
 

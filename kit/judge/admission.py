@@ -15,12 +15,12 @@ from kit.store import verdicts
 def verify(run: Path, *, through: str = "L6") -> Verdict:
     """`kit.judge.verify.verify`; it also keeps the verdict for lists."""
     files = verdicts.identity(run)
-    found = verify_run(run, through=through)
+    verdict = verify_run(run, through=through)
     word = verdicts.VERIFIED if through == "L6" else verdicts.INTACT
-    if not found.passed:
-        word = f"failed: {found.failures[0].code}"
+    if not verdict.passed:
+        word = f"failed: {verdict.failures[0].code}"
     verdicts.keep(run, files, word)
-    return found
+    return verdict
 
 
 def admit(run: Path, *, records: bool = False) -> None:
@@ -33,10 +33,10 @@ def admit(run: Path, *, records: bool = False) -> None:
         ArchiveRefused: with the code of the first check that failed.
         UsageError: nothing is there, or it cannot be read.
     """
-    found = verify(run, through="L3" if records else "L1")
-    if not found.passed:
-        first = found.failures[0]
-        name = found.run_hash[:12] if found.run_hash else ascii(run.name)[1:-1]
+    verdict = verify(run, through="L3" if records else "L1")
+    if not verdict.passed:
+        first = verdict.failures[0]
+        name = verdict.run_hash[:12] if verdict.run_hash else ascii(run.name)[1:-1]
         raise ArchiveRefused(
             first.code,
             f"run {name} is not to be believed: {first.message} [{first.code}]",
