@@ -73,7 +73,7 @@ def test_doubts_alone(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_findings_fit_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     out = on_terminal(lambda: render.findings(FINDINGS), 60, monkeypatch)
-    lines = [_without_colour(line) for line in out.splitlines()]
+    lines = [without_colour(line) for line in out.splitlines()]
     assert max(map(len, lines)) <= 60
     assert "\x1b[" in out
     wrapped = [line for line in lines if line.startswith("        at all")]
@@ -177,7 +177,7 @@ def test_a_real_terminal_gets_its_width(tmp_path: Path) -> None:
             output += chunk
     os.close(ours)
     assert process.returncode == 0
-    lines = [_without_colour(line) for line in output.decode().splitlines()]
+    lines = [without_colour(line) for line in output.decode().splitlines()]
     assert len(lines) > 4 and max(map(len, lines)) <= 72
     assert b"\x1b[1;31m" in output
 
@@ -189,7 +189,7 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def _without_colour(line: str) -> str:
+def without_colour(line: str) -> str:
     """``line`` without colour."""
     import re
 

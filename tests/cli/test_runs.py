@@ -13,7 +13,7 @@ from kit.judge.compare import Axis, Comparison
 from kit.show import render
 from kit.show.render.numbers import number
 from tests.cli.documents import documents
-from tests.cli.test_render import HOSTILE, _bare, on_terminal
+from tests.cli.test_render import HOSTILE, on_terminal, without_colour
 
 HASH = "9f2c41aa77e1" + "0" * 52
 
@@ -122,8 +122,12 @@ def test_show_drops_watts_before_uncertainties_where_it_is_narrow(
     two = copy.deepcopy(run_results)
     for phase in two["results"]["launches"][0]["phases"]:
         phase["energy"]["estimate"] = copy.deepcopy(phase["energy"]["gpu"])
-    narrow = [_bare(x) for x in on_terminal(lambda: shown(two), 80, monkeypatch).splitlines()]
-    wide = [_bare(x) for x in on_terminal(lambda: shown(two), 120, monkeypatch).splitlines()]
+    narrow = [
+        without_colour(x) for x in on_terminal(lambda: shown(two), 80, monkeypatch).splitlines()
+    ]
+    wide = [
+        without_colour(x) for x in on_terminal(lambda: shown(two), 120, monkeypatch).splitlines()
+    ]
     measured = [next(x for x in lines if x.startswith("measured  ")) for lines in (narrow, wide)]
     assert [line.count("±") for line in measured] == [4, 4]
     assert [len(line.split()) for line in measured] == [13, 15]
@@ -135,7 +139,7 @@ def test_show_fits(
     run_results: dict[str, dict[str, Any]], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = on_terminal(lambda: shown(run_results), width, monkeypatch)
-    assert max(len(_bare(line)) for line in out.splitlines()) <= width
+    assert max(len(without_colour(line)) for line in out.splitlines()) <= width
 
 
 def test_an_unmeasured_run_shows_no_number_for_energy(
@@ -239,7 +243,7 @@ def test_the_list_fits_and_cuts_only_what_gives_way(
     run_results: dict[str, dict[str, Any]], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = on_terminal(lambda: render.runs(rows(run_results)), width, monkeypatch)
-    lines = [_bare(line) for line in out.splitlines()]
+    lines = [without_colour(line) for line in out.splitlines()]
     assert max(map(len, lines)) <= width
     assert any("9f2c41aa77e1" in line and "GPU" in line for line in lines)
 

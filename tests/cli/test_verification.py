@@ -8,7 +8,7 @@ from kit.judge.verify import LEVELS, Check, Verdict
 from kit.judge.verify.codes import level_of
 from kit.judge.verify.verdict import Status
 from kit.show import render
-from tests.cli.test_render import HOSTILE, _bare, on_terminal
+from tests.cli.test_render import HOSTILE, on_terminal, without_colour
 
 
 def check(code: str, status: Status, message: str) -> Check:
@@ -76,4 +76,4 @@ def test_messages_from_an_archive_are_inert(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_verdict_fits(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     out = on_terminal(lambda: render.verdict(verdict(WRONG), details=True), width, monkeypatch)
-    assert max(len(_bare(line)) for line in out.splitlines()) <= width
+    assert max(len(without_colour(line)) for line in out.splitlines()) <= width
