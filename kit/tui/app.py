@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
@@ -31,9 +31,10 @@ from kit.tui.filters import AsciiFilter, wants_ascii
 from kit.tui.keys import by_action, called, is_spelled
 from kit.tui.screen import KitScreen
 from kit.tui.threads import in_thread
+from kit.tui.typeahead import TypeAhead
 
 
-class KitApp(App[None]):
+class KitApp(TypeAhead):
     """kit in a terminal.
 
     Args:
