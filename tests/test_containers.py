@@ -577,6 +577,18 @@ def test_reaping_removes_what_the_dead_left_and_keeps_their_log(
     engine.remove_network("kit-reaptest-0")
 
 
+@pytest.mark.docker
+def test_a_network_is_removed_when_its_last_container_lets_go(
+    engine: containers.Engine, loopback_image: ImageIdentity
+) -> None:
+    engine.create_network("kit-letgo-0", containers.labels("letgo", 0))
+    container = engine.create(_config(loopback_image.image_id, "letgo"))
+    container.start()
+    threading.Timer(0.5, container.remove).start()
+    engine.remove_network("kit-letgo-0")
+    assert not [name for name, _ in engine._networks(["kit.run=letgo"])]
+
+
 OWNED = """
 import time
 from kit.machine import containers

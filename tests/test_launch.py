@@ -390,6 +390,21 @@ def test_a_death_in_the_middle_of_a_request(bench: Bench) -> None:
     assert "scripted death in request 1" in died.message
 
 
+def test_a_death_that_nobody_noticed_is_found_at_the_stop(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy engine may tell the waiting thread late."""
+    monkeypatch.setattr("kit.run.launch.Running._await_end", lambda self: None)
+    with bench.launch({"fail_after_requests": 0, "exit_code": 7}) as running:
+        running.wait_ready("/health", READY_S, never)
+        assert b"[DONE]" not in _complete(running.base_url)
+        _until(running._container.exited)
+        assert running.exited() is None
+        with pytest.raises(ContainerDied, match="ended during the run: exit code 7"):
+            running.stop(10)
+    assert "container.stopped" not in bench.kinds()
+
+
 def test_a_container_killed_from_outside(bench: Bench) -> None:
     with bench.launch() as running:
         running.wait_ready("/health", READY_S, never)

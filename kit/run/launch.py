@@ -142,7 +142,14 @@ class Running:
         return {path: _json_at(self.base_url + path) for path in paths}
 
     def stop(self, timeout_s: float) -> None:
-        """Send SIGTERM, after ``timeout_s`` SIGKILL; returns when the container has ended."""
+        """Send SIGTERM, after ``timeout_s`` SIGKILL; returns when the container has ended.
+
+        Raises:
+            ContainerDied: it had ended before it was asked to.
+        """
+        # The engine is asked, since a busy one may tell the waiting thread late.
+        if self._container.exited():
+            raise self._died("during the run")
         self._container.stop(timeout_s)
         self._ended.wait(_NOTICED_S)  # the thread that waits for the end sees it too
         ended = self._container.exited()

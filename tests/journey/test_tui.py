@@ -75,7 +75,7 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
                 terminal.wait("fan on", 30)  # the runner journals it, and both see it
             terminal.wait(r"launch 2 \(3 of 3\)", RUN_S)
             terminal.wait("complete", RUN_S)
-            status, run = store.sealed_as(run_id) or ("", place)
+            status, run = _sealed(store, run_id)  # the journal ends before the seal
             assert status == "complete"
             terminal.press("v")
             terminal.wait("VERIFIED", 60)
@@ -95,6 +95,14 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
     assert len(replayed) == 1
     marks = [e for e in events.decode((run / events.FILE).read_bytes()) if e.kind == "mark"]
     assert [mark.data["text"] for mark in marks] == ["fan on"]
+
+
+def _sealed(store: Store, run_id: str) -> tuple[str, Path]:
+    end = time.monotonic() + 60
+    while not (sealed := store.sealed_as(run_id)):
+        assert time.monotonic() < end, "it was never sealed"
+        time.sleep(0.1)
+    return sealed
 
 
 def _built_and_launched(place: Path, server: link.Server) -> str:

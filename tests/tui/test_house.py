@@ -26,6 +26,7 @@ LOWER = ("kit.measure", "kit.energy", "kit.machine", "kit.record")
 ALLOWED = {
     "kit.energy.results.document.Metric": "a type: what a comparison read of a run",
     "kit.energy.results.document.Outputs": "the same, of the texts",
+    "kit.energy.value.EnergyValue": "a type: the energy that a tile shows",
     "kit.energy.picture.Band": "what a plot draws",
     "kit.energy.picture.Curve": "what a plot draws",
     "kit.energy.picture.Picture": "what a plot draws",

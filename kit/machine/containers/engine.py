@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import docker
 
 TIMEOUT_S, LOAD_TIMEOUT_S = 60, 3600
+_LET_GO_S = 5.0
 
 
 def connect(environ: Mapping[str, str] | None = None) -> Engine:
@@ -163,9 +164,20 @@ class Engine:
             )
 
     def remove_network(self, name: str) -> None:
-        """Remove a network; does nothing if it is gone."""
-        with suppress(Missing), engine_errors("remove the network"):
-            self._client.api.remove_network(name)
+        """Remove a network; does nothing if it is gone.
+
+        A container that is being removed may still hold on to it for a moment.
+        """
+        end = time.monotonic() + _LET_GO_S
+        while True:
+            try:
+                with suppress(Missing), engine_errors("remove the network"):
+                    self._client.api.remove_network(name)
+                return
+            except LaunchFailed as error:
+                if "active endpoints" not in error.message or time.monotonic() > end:
+                    raise
+            time.sleep(0.1)
 
     def create(self, config: ContainerConfig) -> Container:
         """Make a container, hardened, not yet started.
