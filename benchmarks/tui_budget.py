@@ -1,12 +1,14 @@
 """What the terminal UI costs: first paint, key echo, bytes over the link, CPU while a run is shown.
 
     python benchmarks/tui_budget.py
+    python benchmarks/tui_budget.py screens     only the costs of each screen
 
 The real program on a pseudo-terminal of 100×30, over this repository's runs: nothing in between,
 so that the figures are the UI's own. The run that is shown is the recording of an H200 run, which
 the Live screen plays at its own pace, redrawn twice a second.
 
-Budgets: first paint 0.8 s, key echo p95 50 ms, 24 kB/s, 6% of a core.
+Budgets: first paint 0.8 s, key echo p95 50 ms, 24 kB/s, 6% of a core. Of a screen on which nothing
+happens: no byte when idle, 4 kB and 30 ms of CPU for a key within it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 COLUMNS, ROWS = 100, 30
 WATCHED_S = 20.0
 STARTS, KEYS = 5, 40
+IDLE_S, PRESSES = 8.0, 10
 
 
 class Program:
@@ -61,8 +64,9 @@ class Program:
         return time.monotonic() - begun
 
     def quiet(self, seconds: float = 0.5) -> None:
-        """Read until nothing comes for ``seconds``."""
-        while self.read(seconds):
+        """Read until nothing comes for ``seconds``; for 20 s at most."""
+        end = time.monotonic() + 20
+        while self.read(seconds) and time.monotonic() < end:
             pass
 
     def press(self, keys: str) -> None:
@@ -136,7 +140,58 @@ def to_recording(program: Program) -> None:
     program.until(b"W")
 
 
+# Keys that open a screen from the list of runs, what then stands on it, and a key within it.
+DOWN, RIGHT = "\x1b[B", "\x1b[C"
+SCREENS = {
+    "Home": (("",), b"h200-smollm2", DOWN),
+    "Spec": (("n", "\r"), b"Runtime", DOWN),
+    "Spec, typing": (("n", "\r"), b"Runtime", "x"),
+    "Run, summary": (("/", "h200\r", "\r"), b"Provenance", DOWN),
+    "Run, power": (("/", "h200\r", "\r", "2"), b"W", RIGHT),
+    "Help": (("?",), b"Screenshot", DOWN),
+}
+
+
+def of_screen(keys: tuple[str, ...], wanted: bytes, key: str) -> tuple[float, float, float]:
+    """Bytes of 8 idle seconds; bytes and CPU seconds of a key: means of `PRESSES`."""
+    program = Program()
+    program.until(b"h200-smollm2")
+    program.quiet()
+    for each in keys:
+        program.press(each)
+        program.quiet(1.0)
+    assert wanted in program.seen, wanted
+    program.quiet(3.0)
+    idle = program.bytes
+    end = time.monotonic() + IDLE_S
+    while time.monotonic() < end:
+        program.read(0.2)
+    idle = program.bytes - idle
+    before, cpu = program.bytes, program.cpu_s()
+    for _ in range(PRESSES):
+        program.press(key)
+        program.quiet(0.3)
+    costs = idle, (program.bytes - before) / PRESSES, (program.cpu_s() - cpu) / PRESSES
+    program.end()
+    return costs
+
+
+def screens() -> None:
+    for name, how in SCREENS.items():
+        idle, size, cpu = of_screen(*how)
+        print(
+            f"{name:<18} idle {idle} B in {IDLE_S:g} s   "
+            f"a key {size / 1e3:.1f} kB, {1e3 * cpu:.0f} ms CPU   budget 0 B, 4 kB, 30 ms"
+        )
+
+
 def main() -> None:
+    if sys.argv[1:] != ["screens"]:
+        run_shown()
+    screens()
+
+
+def run_shown() -> None:
     paint, echo = first_paint_s(), key_echo_s()
     rate, share = watching()
     echo.sort()

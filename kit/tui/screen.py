@@ -72,7 +72,9 @@ class KitScreen(Screen[Any]):
         Binding("z", "zoom", "Zoom", show=False, id="zoom"),
     ]
     ALLOW_IN_MAXIMIZED_VIEW: ClassVar[str | None] = ".-textual-system,Foot"
-    # Only three lines show these: a change must not draw the whole screen again.
+    # The widget itself shows that it has the focus; and only three lines show the others: a change
+    # must not draw the whole screen again.
+    focused: reactive[Widget | None] = reactive(None, repaint=False)
     crumbs = reactive("", repaint=False)
     state: reactive[Text] = reactive(Text(), repaint=False, always_update=True)
     command = reactive("", repaint=False)

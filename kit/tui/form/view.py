@@ -123,7 +123,8 @@ class DraftScreen(KitScreen):
     @on(Sheet.Focused)
     def _field_focused(self, event: Sheet.Focused) -> None:
         field = event.field
-        self._about.update(plain(f"{field.label}: ", "bold").append_text(plain(field.help)))
+        about = plain(f"{field.label}: ", "bold").append_text(plain(field.help))
+        self._about.update(about, layout=False)  # a layout would draw the whole screen again
         if self._broken is None:
             self._json.point(field.where)
 

@@ -89,8 +89,9 @@ class HomeScreen(KitScreen):
         self.call_after_refresh(self._resized)
 
     def on_screen_resume(self) -> None:
-        """Adapt to a size that changed under another screen."""
+        """Adapt to what changed under another screen: the size, and the runs."""
         self.call_after_refresh(self._resized)
+        self._look_again()
 
     def _resized(self) -> None:
         """Choose the columns for the new size, and update the panel if it became visible."""
@@ -129,7 +130,12 @@ class HomeScreen(KitScreen):
         self.fetch(batch, take, group="rows")
 
     def _look_again(self) -> None:
-        """Every two seconds: read runs in flight, and check whether a run was sealed or checked."""
+        """Every two seconds: read runs in flight, and check whether a run was sealed or checked.
+
+        Not under another screen: Textual draws that one again when this one changes.
+        """
+        if self.app.screen is not self:
+            return
         store, sealed_before = self.kit.store, self._sealed_seen
 
         def look() -> tuple[list[Row], tuple[int, int]]:
