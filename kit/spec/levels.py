@@ -1,4 +1,4 @@
-"""Levels of concurrency: one spec as several, which differ in their clients and their name alone."""
+"""Levels of concurrency: one spec as several, which differ in clients and name alone."""
 
 from __future__ import annotations
 
