@@ -19,6 +19,7 @@ from kit.core.model import Finding
 from kit.core.units import rounded
 from kit.machine import containers, host, images
 from kit.machine import weights as models
+from kit.machine.host import example
 from kit.machine.host.sections import holding_others
 from kit.machine.weights import own
 from kit.measure import meters
@@ -29,8 +30,17 @@ from kit.show import render
 from kit.spec import spec as specs
 
 
-def doctor(*, runs: Runs = None, json: Json = False) -> int:
-    """Report what this machine can run and measure, and how to fix what it cannot."""
+def doctor(
+    *, runs: Runs = None, json: Json = False, init: Annotated[bool, Parameter(negative="")] = False
+) -> int:
+    """Report what this machine can run and measure, and how to fix what it cannot.
+
+    Args:
+        init: write a commented example of host.toml instead, where there is none.
+    """
+    if init:
+        sys.stdout.write(f"{example.write()}\n")
+        return 0
     return _show(preflight.examine(runs), json, EXIT_BLOCKED, "This machine")
 
 
