@@ -182,6 +182,9 @@ def test_hashing_says_how_far_it_is_and_can_be_cancelled(
     ("name", "content", "says", "remedy"),
     [
         ("m-00001-of-00003.gguf", gguf_of(LLAMA), "one of 3 parts", "--merge"),
+        ("m.gguf", gguf_of({"split.count": number(2)}), "one of 2 parts", "--merge"),
+        ("m.gguf", gguf_of({"general.type": text("mmproj")}), "no model by itself", "own .gguf"),
+        ("m.gguf", gguf_of({"general.architecture": text("clip")}), "no model", "own .gguf"),
         ("m.gguf", b"<html>", "does not begin with GGUF", ".gguf"),
         ("m.safetensors", b"x", "only a part", "folder"),
         ("my model.gguf", gguf_of(LLAMA), "cannot stand in a spec", "rename"),

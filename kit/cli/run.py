@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from kit.cli import progress
 from kit.cli.common import Json, Runs, Yes, confirmed, find_run, print_json, say, store_of
-from kit.core.errors import Interrupted, UsageError
+from kit.core.errors import Interrupted, KitError, UsageError
 from kit.judge import admission
 from kit.judge import replay as replaying
 from kit.machine import containers
@@ -71,8 +71,13 @@ def run(
             continue
         where = f"`kit attach {session.id}` watches it from anywhere"
         say(f"run {session.id} is being prepared; {where}")
-        sys.stdout.write(str(watch(session)) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(str(watch(session)) + "\n")
+            sys.stdout.flush()
+        except KitError:
+            if rest := ", ".join(spec.name for spec in wanted[number:]):
+                say(f"not started: {rest}")
+            raise
 
 
 def _detach(session: Session) -> bool:

@@ -13,7 +13,13 @@ import pytest
 
 from kit.cli import main
 from kit.cli import run as running
-from kit.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
+from kit.core.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    ContainerDied,
+)
 from kit.core.resources import cache_dir
 from kit.machine import weights
 from kit.run.runner import Order
@@ -87,6 +93,25 @@ def test_detached_levels_are_queued_in_order(
     assert main.dispatch(run) == EXIT_OK
     assert capsys.readouterr().out.split() == ["id-m-c4", "id-m-c1"]
     assert main.dispatch([*run, "--no-wait"]) == EXIT_USAGE
+
+
+def test_a_level_that_fails_ends_them_and_says_what_was_not_started(
+    here: Path,
+    started: list[Order],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failed(session: Any) -> Path:
+        if session.id == "id-m-c4":
+            raise ContainerDied("the server ended", "see its log")
+        return Path("runs") / session.id
+
+    monkeypatch.setattr(running, "watch", failed)
+    main.dispatch(["init", "--model", "m.gguf", "--yes"])
+    assert main.dispatch(["run", "run-spec.json", "--concurrency", "1,4,16"]) == EXIT_FAILED
+    said = capsys.readouterr()
+    assert said.out.split() == ["runs/id-m-c1"] and "not started: m-c16" in said.err
+    assert len(started) == 2
 
 
 @pytest.mark.parametrize("levels", ["", "1,,4", "many", "0", "1,1", "64"])

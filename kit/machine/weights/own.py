@@ -23,6 +23,7 @@ from kit.machine.weights.source import WeightSource
 Kind = Literal["gguf", "safetensors"]
 Progress = Callable[[str, float, float | None], None]
 CONFIG = "config.json"
+_ARCHITECTURE = "general.architecture"
 INDEX = "model.safetensors.index.json"
 _LONGEST = 200  # of a name in a spec
 _READ = 64 << 10  # of a README
@@ -106,7 +107,9 @@ def is_model(text: str) -> bool:
     if text.startswith("hf:"):
         return True
     path = _expanded(text)
-    return path.is_dir() or path.suffix.lower() == ".gguf" or gguf.is_gguf(path)
+    if path.is_dir() or path.suffix.lower() == ".gguf":
+        return True
+    return is_file(path) and gguf.is_gguf(path)  # a pipe's first bytes are the spec's
 
 
 def find(text: str) -> Found:
@@ -187,12 +190,25 @@ def _found(path: Path) -> Found:
             f"{clean(path.name)} is no GGUF file: it does not begin with GGUF",
             "name a .gguf file, or a folder with config.json and safetensors",
         )
-    if part := _PART.search(path.name):
+    _refuse_unfit(path)
+    return Found("gguf", (path,), hub.source_of(path))
+
+
+def _refuse_unfit(path: Path) -> None:
+    """One part of several, or a file that only helps a model, is no model."""
+    facts, part = gguf.metadata(path), _PART.search(path.name)
+    count = int(part[1]) if part else facts.get("split.count", 0)
+    if isinstance(count, int) and count > 1:
         raise UsageError(
-            f"{clean(path.name)} is one of {int(part[1])} parts, and kit runs models of one .gguf",
+            f"{clean(path.name)} is one of {count} parts, and kit runs models of one .gguf",
             f"join them: `llama-gguf-split --merge {clean(path.name)} joined.gguf`",
         )
-    return Found("gguf", (path,), hub.source_of(path))
+    if facts.get("general.type", "model") != "model" or facts.get(_ARCHITECTURE) == "clip":
+        kind = facts.get("general.type", "projector")
+        raise UsageError(
+            f"{clean(path.name)} is no model by itself but a part for one ({kind})",
+            "name the model's own .gguf file",
+        )
 
 
 def _of_folder(folder: Path) -> Found:
@@ -289,7 +305,7 @@ def _stem(found: Found) -> str:
 
 def _of_gguf(found: Found) -> tuple[dict[str, str], Shape]:
     facts = gguf.metadata(found.paths[0])
-    kind = _text(facts.get("general.architecture"))
+    kind = _text(facts.get(_ARCHITECTURE))
 
     def number(key: str, most: int) -> int | None:
         return _number(facts.get(f"{kind}.{key}"), most)
