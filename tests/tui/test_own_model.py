@@ -257,3 +257,25 @@ async def test_a_blocked_plan_has_no_levels(
 
 def replace_level(finding: Finding) -> Finding:
     return Finding(code=finding.code, level="fail", message=finding.message, remedy="fix it")
+
+
+@pytest.mark.parametrize(
+    "where", [("determinism",), ("weights", "files", 0, "source"), ("launches",)]
+)
+async def test_the_help_of_a_field_is_whole_where_there_is_room(
+    store: Store, here: Path, where: tuple[str | int, ...]
+) -> None:
+    app = KitApp(store, ascii_only=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "n", "enter")
+        screen = app.screen
+        assert isinstance(screen, SpecScreen)
+        screen._sheet.jump(where)
+        await settled(pilot)
+        about = screen.query_one("#about")
+        x, y, width, height = about.region
+        lines = drawn(app).splitlines()[y : y + height]
+        shown = " ".join(line[x : x + width].strip() for line in lines)
+        whole = str(about.render())
+        assert len(whole) > 100 and " ".join(whole.split()) == shown.strip()
