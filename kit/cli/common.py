@@ -68,6 +68,21 @@ def find_run(name: str, runs: Path | None) -> Path:
         raise
 
 
+def confirmed(question: str, remedy: str = "add --yes") -> bool:
+    """Ask on the terminal.
+
+    Raises:
+        UsageError: there is none to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "nothing was done: this needs a yes, and there is no terminal to ask on", remedy
+        )
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
 def print_json(value: Any) -> None:
     """One canonical JSON document on stdout."""
     sys.stdout.write(jsonio.canonical(value).decode() + "\n")

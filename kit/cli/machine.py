@@ -12,14 +12,16 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit.cli import progress
-from kit.cli.common import Json, Runs, print_json, say
+from kit.cli import owning, progress
+from kit.cli.common import Json, Runs, Yes, print_json, say
 from kit.core.errors import EXIT_BLOCKED, EXIT_VERIFY, UsageError
 from kit.core.model import Finding
 from kit.core.units import rounded
 from kit.machine import containers, host, images
 from kit.machine import weights as models
+from kit.machine.host import example
 from kit.machine.host.sections import holding_others
+from kit.machine.weights import own
 from kit.measure import meters
 from kit.measure.meters.watch import DeviceState, Snapshot, totals, watch
 from kit.run import preflight
@@ -28,8 +30,17 @@ from kit.show import render
 from kit.spec import spec as specs
 
 
-def doctor(*, runs: Runs = None, json: Json = False) -> int:
-    """Report what this machine can run and measure, and how to fix what it cannot."""
+def doctor(
+    *, runs: Runs = None, json: Json = False, init: Annotated[bool, Parameter(negative="")] = False
+) -> int:
+    """Report what this machine can run and measure, and how to fix what it cannot.
+
+    Args:
+        init: write a commented example of host.toml instead, where there is none.
+    """
+    if init:
+        sys.stdout.write(f"{example.write()}\n")
+        return 0
     return _show(preflight.examine(runs), json, EXIT_BLOCKED, "This machine")
 
 
@@ -207,14 +218,23 @@ def weights_ls(spec: Path | None = None, *, json: Json = False) -> None:
         sys.stdout.write(f"{sha256}  {size:>14,}  {state}\n")
 
 
-def weights_add(spec: Path, *, again: Annotated[bool, Parameter(negative="")] = False) -> None:
+def weights_add(
+    spec: str, *, again: Annotated[bool, Parameter(negative="")] = False, yes: Yes = False
+) -> None:
     """Fetch the weights that a spec needs and check their hashes; prints where they are.
 
+    Of a model of your own the hashes are printed, and its folder is registered in host.toml after
+    a yes, so that runs find it.
+
     Args:
-        spec: a run spec.
+        spec: a run spec; or a .gguf file, a model's folder, or hf:ORG/REPO@REVISION from the
+            hub's cache.
         again: also fetch files that are here, to check that their source gives the same bytes.
     """
-    wanted = specs.load(spec).weights
+    if own.is_model(spec):
+        owning.add(spec, yes)
+        return
+    wanted = specs.load(Path(spec)).weights
     folders = host.HostConfig.load().weights_folders
     with progress.Tasks() as tasks:
         for file in wanted.files if wanted else ():

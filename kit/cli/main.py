@@ -79,7 +79,10 @@ _PDU = {
 }
 _WEIGHTS = {
     "ls": ("kit.cli.machine:weights_ls", "List the weights a spec needs or the store holds."),
-    "add": ("kit.cli.machine:weights_add", "Fetch the weights a spec needs, and check them."),
+    "add": (
+        "kit.cli.machine:weights_add",
+        "Fetch a spec's weights and check them; or register a model of your own.",
+    ),
     "verify": ("kit.cli.machine:weights_verify", "Hash the weights in the store again."),
 }
 

@@ -11,14 +11,15 @@ import msgspec
 from cyclopts import Parameter
 
 from kit.cli import progress
-from kit.cli.common import Json, Runs, Yes, find_run, print_json, say, store_of
-from kit.core.errors import Interrupted, UsageError
+from kit.cli.common import Json, Runs, Yes, confirmed, find_run, print_json, say, store_of
+from kit.core.errors import Interrupted, KitError, UsageError
 from kit.judge import admission
 from kit.judge import replay as replaying
 from kit.machine import containers
 from kit.run.runner import Order
 from kit.run.session import Session
 from kit.show import render
+from kit.spec import levels
 from kit.spec import spec as specs
 from kit.store import audit, seal
 from kit.store.store import Store
@@ -35,6 +36,7 @@ def run(
     file: Path,
     *,
     runs: Runs = None,
+    concurrency: str | None = None,
     detach: Annotated[bool, Parameter(negative="")] = False,
     no_wait: NoWait = False,
     wait_s: WaitS = None,
@@ -45,34 +47,59 @@ def run(
 
     Args:
         file: the run spec.
+        concurrency: levels such as 1,4,16: a run for each, one after the other, called NAME-c1,
+            NAME-c4, NAME-c16. They end with the first one that does not complete.
         detach: print the run's id and return once the launches begin, or once the run waits for
             another one; `kit attach` watches it.
     """
     store = store_of(runs)
+    wanted = [specs.load(file)]
+    if concurrency is not None:
+        wanted = levels.at(wanted[0], levels.parse(concurrency))
+    if detach and no_wait and len(wanted) > 1:
+        raise UsageError(
+            "several levels wait for one another, and --no-wait forbids it", "leave out --no-wait"
+        )
     _report_leftovers(store)
-    order = Order(spec=specs.load(file), wait_s=0 if no_wait else wait_s)
-    session = Session.start(order, store)
-    if detach:
-        _detach(session)
-        return
-    say(f"run {session.id} is being prepared; `kit attach {session.id}` watches it from anywhere")
-    sys.stdout.write(str(watch(session)) + "\n")
+    for number, spec in enumerate(wanted, 1):
+        if len(wanted) > 1:
+            say(f"level {number} of {len(wanted)}: {spec.name}")
+        session = Session.start(Order(spec=spec, wait_s=0 if no_wait else wait_s), store)
+        if detach:
+            if not _detach(session):
+                return
+            continue
+        where = f"`kit attach {session.id}` watches it from anywhere"
+        say(f"run {session.id} is being prepared; {where}")
+        try:
+            sys.stdout.write(str(watch(session)) + "\n")
+            sys.stdout.flush()
+        except KitError:
+            if rest := ", ".join(spec.name for spec in wanted[number:]):
+                say(f"not started: {rest}")
+            raise
 
 
-def _detach(session: Session) -> None:
-    """Wait for the end of planning and preflight, or until the run waits for another one."""
+def _detach(session: Session) -> bool:
+    """Wait for the end of planning and preflight, or until the run waits for another one.
+
+    Returns:
+        Whether it goes on: ctrl-C stops it.
+    """
     try:
         wait = session.verdict()
     except KeyboardInterrupt:
         session.stop()
         session.result()
-        return
+        return False
     where = f"`kit attach {session.id}` watches it from anywhere"
     if wait:
         say(f"run {session.id} is {wait}; preflight comes with its turn; {where}")
     else:
         say(f"run {session.id} started; {where}")
     sys.stdout.write(session.id + "\n")
+    sys.stdout.flush()
+    return True
 
 
 def attach(
@@ -174,7 +201,7 @@ def _agreed(undertaking: replaying.Undertaking, yes: bool) -> replaying.Undertak
     render.undertaking(undertaking)
     if undertaking.obstacle:
         raise undertaking.obstacle
-    if not yes and not _confirmed(render.QUESTION):
+    if not yes and not confirmed(render.QUESTION):
         raise Interrupted("nothing was done", "add --yes to replay without being asked")
     return undertaking
 
@@ -218,17 +245,6 @@ def _asked_to_stop(session: Session, asked: float) -> float:
     say("stopping: the records until now are being sealed")
     session.stop()
     return now
-
-
-def _confirmed(question: str) -> bool:
-    """Ask on the terminal; without one the answer is no."""
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "nothing was done: this needs a yes, and there is no terminal to ask on", "add --yes"
-        )
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _report_leftovers(store: Store) -> None:

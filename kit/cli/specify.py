@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit.cli.common import Json, Runs, print_json, say, store_of
+from kit.cli import owning
+from kit.cli.common import Json, Runs, Yes, print_json, say, store_of
 from kit.core import resources
 from kit.core.errors import EXIT_BLOCKED, SpecInvalid, UsageError
 from kit.core.model import RunSpec
@@ -28,27 +29,37 @@ SCHEMAS = ("run-spec", "plan", "event", "manifest", "results", "calibration")
 def init(
     file: Path = Path("run-spec.json"),
     *,
-    template: str = TEMPLATE,
+    template: str | None = None,
+    model: str | None = None,
+    yes: Yes = False,
     force: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Write a run spec to start from.
+    """Write a run spec to start from: a template, or one for a model of your own.
 
     Args:
         file: the file to write.
         template: a spec of `specs/` to copy; an unknown name lists them.
+        model: a .gguf file, a model's folder, or hf:ORG/REPO@REVISION from the hub's cache. It is
+            hashed, and its folder is registered in host.toml after a yes.
         force: overwrite the file.
     """
-    source = resources.specs_dir() / f"{template}.json"
+    if template is not None and model is not None:
+        raise UsageError("--template and --model exclude one another", "give one of them")
+    source = resources.specs_dir() / f"{template or TEMPLATE}.json"
     if not source.is_file():
         names = ", ".join(sorted(p.stem for p in resources.specs_dir().glob("*.json")))
         raise UsageError(f"there is no template {template!r}", f"use one of: {names}")
     if file.exists() and not force:
         raise UsageError(f"{file} exists", "name another file, or add --force")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"cannot write {file}: there is no such folder", "name another file")
+    data = source.read_bytes() if model is None else owning.begun(model, yes)
     try:
-        file.write_bytes(source.read_bytes())
+        file.write_bytes(data)
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}", "name another file") from error
-    say(f"wrote {file}; next: edit it, then `kit check {file}`")
+    following = f"`kit run {file}`" if model else f"edit it, then `kit check {file}`"
+    say(f"wrote {file}; next: {following}")
 
 
 def check(file: Path, *, json: Json = False) -> None:

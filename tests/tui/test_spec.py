@@ -232,7 +232,7 @@ async def test_a_template_is_asked_for(store: Store, tmp_path: Path) -> None:
 async def test_an_empty_spec_can_be_filled_in(store: Store) -> None:
     async with app_of(store).run_test(size=(100, 30)) as pilot:
         await settled(pilot)
-        await pilot.press("down", "down", "enter")
+        await pilot.press("down", "down", "down", "enter")
         await settled(pilot)
         assert "5 problems" in screen_of(pilot).state.plain
         await typed(pilot, "mine", "name")

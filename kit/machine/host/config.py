@@ -2,43 +2,11 @@
 
 Credentials, PDU addresses and outlets, folders, and the sourced watts of the estimator. A spec
 names aliases; this file says what they are here. It is found at ``$KIT_HOST_CONFIG``, else at
-``~/.config/kit/host.toml``; having none is fine. An example::
+``~/.config/kit/host.toml``; having none is fine. Each section says what it is for (``about``), and
+of each key too (``keys``): `kit.machine.host.example` writes them out, ``kit doctor --init`` into a
+file.
 
-    [store]
-    runs = "/srv/kit/runs"
-
-    [weights]
-    folders = ["/srv/models"]
-
-    [calibration]
-    folder = "/etc/kit/calibrations"    # else `calibrations` beside this file; one file a GPU
-
-    [estimate]
-    idle_w = 35
-    max_w = 120
-    source = "SPECpower_ssj2008 result 20230110-01202"
-
-    [codecarbon]
-    country = "NLD"
-
-    [pdu.rack1]
-    host = "192.0.2.10"
-    profile = "apc-rpdu2"
-    outlets = [3, 4]
-    community = "public"                # SNMP v2c; for v3 give user and the keys instead
-    # version = "1"                     # only for a PDU that speaks nothing newer
-
-    [plug.desk]
-    url = "http://192.0.2.11"
-    profile = "shelly-gen2"             # shelly-gen1, tasmota, generic, or the path of one's own
-
-    [redfish.bmc]
-    url = "https://192.0.2.12"
-    user = "monitor"
-    password = "…"
-    ca = "/etc/kit/bmc.pem"             # or verify = false, which the plan then says
-
-``kit pdu probe`` prints such a section ready to paste; ``kit pdu calibrate`` keeps what it found
+``kit pdu probe`` prints a PDU's section ready to paste; ``kit pdu calibrate`` keeps what it found
 in ``pdu-calibration.json`` beside this file.
 """
 
@@ -58,6 +26,7 @@ from kit.machine.host import calibration, limits, pdu_calibration
 from kit.machine.host.sections import (
     ALIASED,
     AliasedSection,
+    Key,
     PduConfig,
     Section,
 )
@@ -69,6 +38,11 @@ DEFAULT = Path("~/.config/kit/host.toml")
 class WeightsConfig(Section, frozen=True, kw_only=True):
     """Folders that are searched for model files by hash, before anything is fetched."""
 
+    about = "Models of your own; `kit weights add PATH` adds the folder of one."
+    keys = {
+        "folders": Key(["~/models"], "searched for model files by hash, before any fetch", True)
+    }
+
     folders: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
@@ -77,6 +51,9 @@ class WeightsConfig(Section, frozen=True, kw_only=True):
 
 class CalibrationConfig(Section, frozen=True, kw_only=True):
     """The folder of this host's ``kit.calibration/1`` files."""
+
+    about = "Calibrations of this host's GPUs, a file each; see `kit schema calibration`."
+    keys = {"folder": Key("/etc/kit/calibrations", "else `calibrations` beside this file", True)}
 
     folder: str | None = None
 
@@ -87,6 +64,9 @@ class CalibrationConfig(Section, frozen=True, kw_only=True):
 class StoreConfig(Section, frozen=True, kw_only=True):
     """Where runs are kept."""
 
+    about = "Where runs are kept."
+    keys = {"runs": Key("/srv/kit/runs", "else `runs` in the working directory", True)}
+
     runs: str | None = None
 
     def problems(self) -> list[str]:
@@ -95,6 +75,13 @@ class StoreConfig(Section, frozen=True, kw_only=True):
 
 class EstimateConfig(Section, frozen=True, kw_only=True):
     """The CPU's watts when idle and fully busy, and who says so."""
+
+    about = "The watts of the meter `estimate`, where no meter reads the machine."
+    keys = {
+        "idle_w": Key(35, "W, of the idle machine", True),
+        "max_w": Key(120, "W, of the fully busy machine", True),
+        "source": Key("SPECpower_ssj2008 result 20230110-01202", "who says so", True),
+    }
 
     idle_w: float
     max_w: float
@@ -106,6 +93,9 @@ class EstimateConfig(Section, frozen=True, kw_only=True):
 
 class CodeCarbonConfig(Section, frozen=True, kw_only=True):
     """The setting of CodeCarbon: the country's three letters (ISO 3166-1)."""
+
+    about = "The setting of the meter `codecarbon`."
+    keys = {"country": Key("NLD", "three letters (ISO 3166-1)", True)}
 
     country: str
 
@@ -302,12 +292,18 @@ def _section_problems(name: str, value: Any, kind: type[Section]) -> list[str]:
 
 
 _KINDS: dict[str, type[Section]] = {
-    "store": StoreConfig,
     "weights": WeightsConfig,
+    "store": StoreConfig,
     "calibration": CalibrationConfig,
     "estimate": EstimateConfig,
     "codecarbon": CodeCarbonConfig,
 }
+
+
+def sections() -> dict[str, type[Section]]:
+    """Every section by its heading; of a meter's, with an alias as an example."""
+    aliases = {"pdu": "rack1", "plug": "desk", "redfish": "bmc"}
+    return _KINDS | {f"{m}.{aliases.get(m, 'one')}": kind for m, kind in ALIASED.items()}
 
 
 def _sealable(card: calibration.Calibration) -> dict[str, Any]:

@@ -7,7 +7,7 @@ is the one place that says which meters are reached so.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,8 +15,28 @@ import msgspec
 from kit.machine.host import address, limits
 
 
+class Key(NamedTuple):
+    """What a key of a section is for, and a value as an example.
+
+    Attributes:
+        begins: it belongs to the shortest section that works; the others are optional.
+    """
+
+    sample: Any
+    words: str
+    begins: bool = False
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the file's sections: a key that kit does not know is an error, not a silence."""
+    """Base of the file's sections: a key that kit does not know is an error, not a silence.
+
+    Attributes:
+        about: what the section is for, in a sentence.
+        keys: every key; `kit.machine.host.example` writes them out.
+    """
+
+    about: ClassVar[str] = ""
+    keys: ClassVar[dict[str, Key]] = {}
 
     def problems(self) -> list[str]:
         """What cannot be (`kit.machine.host.limits`), each a sentence."""
@@ -75,6 +95,24 @@ class PduConfig(AliasedSection, frozen=True, kw_only=True):
     """
 
     secrets: ClassVar[tuple[str, ...]] = ("community", "user", "auth_key", "priv_key")
+    about = "A PDU's metered outlets over SNMP; `kit pdu probe` prints such a section."
+    keys = {
+        "host": Key("192.0.2.10", "name or address, with its port or without", True),
+        "profile": Key("apc-rpdu2", "the make; or the path of a profile of your own", True),
+        "outlets": Key([3, 4], "every outlet that feeds this host", True),
+        "community": Key("public", "SNMP v2c; for v3 give user and keys instead", True),
+        "inlets": Key([1], "read where the make has no power of outlets"),
+        "port": Key(161, "where it listens"),
+        "version": Key("1", "for a PDU that speaks nothing newer"),
+        "user": Key("monitor", "SNMP v3"),
+        "auth_key": Key("a passphrase", "SNMP v3, with authentication"),
+        "auth_protocol": Key("SHA", "MD5, SHA, SHA224, SHA256, SHA384 or SHA512"),
+        "priv_key": Key("another passphrase", "SNMP v3, with encryption"),
+        "priv_protocol": Key("AES", "DES, 3DES, AES, AES192 or AES256"),
+        "timeout_s": Key(2.0, "s, for an answer"),
+        "retries": Key(1, "after an answer that did not come"),
+        "poll_s": Key(1.0, "s, how often it is asked"),
+    }
 
     host: str
     profile: str
@@ -134,6 +172,16 @@ class WebSection(AliasedSection, frozen=True, kw_only=True):
     """
 
     secrets: ClassVar[tuple[str, ...]] = ("password",)
+    keys = {
+        "url": Key("http://192.0.2.11", "scheme, host, perhaps a port", True),
+        "user": Key("monitor", "together with password"),
+        "password": Key("a password", "never sealed with a run"),
+        "verify": Key(False, "trust any certificate, which a plan then says"),
+        "ca": Key("/etc/kit/device.pem", "the certificates that are trusted"),
+        "timeout_s": Key(2.0, "s, for a whole answer"),
+        "poll_s": Key(1.0, "s, how often it is asked"),
+        "period_s": Key(1.0, "s, how often its value is renewed, where its maker says so"),
+    }
 
     url: str
     user: str | None = None
@@ -174,6 +222,24 @@ class PlugConfig(WebSection, frozen=True, kw_only=True):
     ``gain_source`` who says so; ``squelch`` the load (W) below which it reads 0.
     """
 
+    about = "A smart plug that answers over HTTP."
+    keys = {
+        **WebSection.keys,
+        "profile": Key(
+            "shelly-gen2", "shelly-gen1, shelly-gen2, tasmota, generic, or a path", True
+        ),
+        "channel": Key(0, "which of its sockets"),
+        "path": Key("/status", "with the profile generic: what to ask for"),
+        "power": Key("/power", "with generic: JSON pointer of the power, W"),
+        "digits": Key(3, "with generic: decimals of the power at the most"),
+        "energy": Key("/energy", "with generic: JSON pointer of an energy register"),
+        "energy_unit": Key("Wh", "with generic: J, Wmin, Wh or kWh"),
+        "energy_digits": Key(3, "with generic: decimals of the register at the most"),
+        "gain": Key(0.01, "half-width of its relative error"),
+        "gain_source": Key("the maker's data sheet", "who says so"),
+        "squelch": Key(1.0, "W, the load below which it reads 0"),
+    }
+
     profile: str
     channel: int = 0
     path: str | None = None
@@ -205,6 +271,17 @@ class RedfishConfig(WebSection, frozen=True, kw_only=True):
 
     secrets: ClassVar[tuple[str, ...]] = ("password", "token")
     is_whole: ClassVar[bool] = True
+    about = "A machine's BMC over Redfish."
+    keys = {
+        **WebSection.keys,
+        "url": Key("https://192.0.2.12", "scheme, host, perhaps a port", True),
+        "user": Key("monitor", "together with password", True),
+        "password": Key("a password", "never sealed with a run", True),
+        "chassis": Key(["1"], "Ids of those that add up to the machine"),
+        "session": Key(True, "give the credentials once, for a session's token"),
+        "token": Key("a token", "of a session that someone else has begun"),
+        "timeout_s": Key(5.0, "s, for a whole answer"),
+    }
 
     chassis: tuple[str, ...] = ()
     session: bool = False

@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,8 @@ from kit.core.model import WeightFile
 from kit.machine.weights.source import parse
 
 NOBODY = 65534  # the container's user and group, see `kit.machine.containers`
+Progress = Callable[[int], object]
+_CHUNK = 8 << 20  # bytes between two calls of a progress
 _HASHING = threading.Lock()  # a form that checks after every key must not hash one file many times
 
 
@@ -136,16 +138,24 @@ def forget(sha256: str) -> None:
     (store_dir() / sha256).unlink(missing_ok=True)
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, as 64 hex digits."""
+def file_sha256(path: Path, progress: Progress | None = None) -> str:
+    """SHA-256 of a file's content, as 64 hex digits; ``progress`` gets the bytes hashed so far."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        if progress is None:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        hasher, done = hashlib.sha256(), 0
+        while chunk := stream.read(_CHUNK):
+            hasher.update(chunk)
+            done += len(chunk)
+            progress(done)
+        return hasher.hexdigest()
 
 
-def known_hash(path: Path, *, remember: bool = True) -> str:
+def known_hash(path: Path, *, remember: bool = True, progress: Progress | None = None) -> str:
     """The file's sha256, cached as long as size, times and inode stay the same.
 
-    Empty if this user cannot read the file. With ``remember=False`` nothing is written.
+    Empty if this user cannot read the file. With ``remember=False`` nothing is written. An
+    exception of ``progress`` (bytes hashed so far) ends the hashing and is passed on.
     """
     try:
         facts = path.stat()
@@ -155,7 +165,7 @@ def known_hash(path: Path, *, remember: bool = True) -> str:
         with _HASHING:
             if note.is_file():
                 return note.read_text()
-            sha256 = file_sha256(path)
+            sha256 = file_sha256(path, progress) if progress else file_sha256(path)
             if remember:
                 note.parent.mkdir(parents=True, exist_ok=True)
                 note.write_text(sha256)

@@ -34,8 +34,35 @@ def cached_file(wanted: WeightSource) -> Path | None:
     """The file of an ``hf:`` source at its revision, if the cache has it; else None."""
     if wanted.kind != "hf":
         return None
-    path = _folder(wanted) / "snapshots" / wanted.revision / wanted.name
+    path = snapshot(wanted) / wanted.name
     return path if is_file(path) else None
+
+
+def snapshot(wanted: WeightSource) -> Path:
+    """The cache's folder of the revision's files, whether it is there or not."""
+    return _folder(wanted) / "snapshots" / wanted.revision
+
+
+def snapshots() -> list[WeightSource]:
+    """Every commit that the cache has files of, without a file's name; by repository."""
+    found = []
+    for folder in sorted(_cache().glob("models--*--*/snapshots/*")):
+        origin = folder.parts[-3].removeprefix("models--").replace("--", "/", 1)
+        if is_commit(folder.name):
+            found.append(WeightSource("hf", origin, folder.name, ""))
+    return found
+
+
+def source_of(path: Path) -> WeightSource | None:
+    """The source of a file in the cache by its place there; None of any other file."""
+    try:
+        repo, snapshots_, commit, *name = path.absolute().relative_to(_cache().absolute()).parts
+    except ValueError:
+        return None
+    if not repo.startswith("models--") or snapshots_ != "snapshots" or not is_commit(commit):
+        return None
+    origin = repo.removeprefix("models--").replace("--", "/", 1)
+    return WeightSource("hf", origin, commit, "/".join(name))
 
 
 def is_commit(revision: str) -> bool:
@@ -48,7 +75,10 @@ def is_sha256(name: str) -> bool:
     return jsonio.is_sha256(name)
 
 
-def _folder(wanted: WeightSource) -> Path:
+def _cache() -> Path:
     home = os.environ.get("HF_HOME", "~/.cache/huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
-    return cache / f"models--{wanted.origin.replace('/', '--')}"
+    return Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
+
+
+def _folder(wanted: WeightSource) -> Path:
+    return _cache() / f"models--{wanted.origin.replace('/', '--')}"

@@ -15,7 +15,7 @@ from typing import Any
 from kit.core.errors import EngineUnavailable, KitError, UsageError
 from kit.core.model import Finding, MeterPlan
 from kit.machine import containers, host, images
-from kit.machine.host import HostConfig, config_path, is_absent
+from kit.machine.host import HostConfig, config_path, example, is_absent
 from kit.machine.host.sections import ALIASED
 from kit.measure import meters
 from kit.measure.meters import amdsmi
@@ -53,7 +53,11 @@ def _config() -> tuple[HostConfig, list[Finding]]:
         return HostConfig(), [fail("HOST_CONFIG", error.message, error.remedy)]
     if not path.exists():
         return config, [
-            ok("HOST_CONFIG", "no host.toml: only meters of the network and the estimator need one")
+            ok(
+                "HOST_CONFIG",
+                f"no host.toml, and none is needed; it is for {example.PURPOSE}: "
+                "`kit doctor --init` writes a commented one",
+            )
         ]
     if config.has_secrets and stat.S_IMODE(path.stat().st_mode) & 0o077:
         message = "host.toml holds credentials and others may read it"

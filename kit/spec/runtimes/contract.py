@@ -37,6 +37,8 @@ class Runtime(Protocol):
             number comes back here}``.
         end_mark: each of its streams ends with ``data: [DONE]``; one without was cut short.
         real: false for the test runtime, which must never be shown as a real one.
+        loads: the kinds of models it is offered for (``gguf``, ``safetensors``). A model of one's
+            own begins with the first runtime that loads its kind.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Runtime(Protocol):
     recount: dict[str, str] | None
     end_mark: bool = True
     real: bool
+    loads: tuple[str, ...] = ()
 
     def argv(self, spec: RunSpec, listen: str = ANY_ADDRESS) -> tuple[str, ...]:
         """The arguments of the image's entry point; ``listen`` is 127.0.0.1 on the host's network.

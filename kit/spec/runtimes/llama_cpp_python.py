@@ -43,6 +43,7 @@ class LlamaCppPython(Runtime):
     streams_usage = False
     recount = {"path": "/extras/tokenize/count", "text_key": "input", "count_key": "count"}
     real = True
+    loads = ("gguf",)
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Context in tokens: prompt and answer together."),

@@ -44,6 +44,7 @@ class LlamaServer(Runtime):
     streams_usage = True
     recount = None
     real = True
+    loads = ("gguf",)
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Context of each slot in tokens: prompt and answer together."),

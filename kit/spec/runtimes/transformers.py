@@ -45,6 +45,7 @@ class Transformers(Runtime):
     streams_usage = True
     recount = None
     real = True
+    loads = ("safetensors", "gguf")
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Longest prompt and answer together, in tokens; more is refused."),

@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +16,12 @@ from kit.core import jsonio, resources
 from kit.core.errors import UsageError
 from kit.spec import spec as specs
 from kit.tui.dialogs import AskLine, Choose
+from kit.tui.form.own import ask_own
 from kit.tui.screen import KitScreen
 
 FIRST = "quickstart"  # of the templates
 EMPTY = ""
+OWN = "own model"  # no template can be called that
 # A folder of downloads must not make the list slow or long: so many names are looked at, so many
 # of the newest files are read, each no further than this.
 _NAMES, _READ, _HEAD = 5000, 40, 64 << 10
@@ -103,9 +106,14 @@ def ask_begin(screen: KitScreen, chosen: Chosen) -> None:
     paths = sorted(resources.specs_dir().glob("*.json"), key=lambda p: (p.stem != FIRST, p))
     templates = {path.stem: path for path in paths}
     answers = [(name, f"{name}\n{_about(path)}") for name, path in templates.items()]
+    answers.insert(1, (OWN, "my own model …\na file or folder of this machine, or the hub's cache"))
     answers.append(("empty", "empty\nonly what the schema asks for, to be filled in"))
 
     def answered(answer: Path | str | None) -> None:
+        if answer == OWN:
+            again = partial(ask_begin, screen, chosen)
+            ask_own(screen, chosen, again=again, at=Path())
+            return
         if isinstance(answer, str):
             answer = EMPTY if answer == "empty" else templates[answer].read_text("utf-8")
         chosen(answer)

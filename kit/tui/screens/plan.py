@@ -15,6 +15,7 @@ from textual.containers import ScrollableContainer, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
+from kit.core.errors import SpecInvalid, UsageError
 from kit.core.model import Finding, RunSpec
 from kit.energy import names
 from kit.machine.host.sections import ALIASED
@@ -24,9 +25,12 @@ from kit.run.runner import Order
 from kit.run.session import Session
 from kit.show import render
 from kit.show.render.console import count, plain, short_time
-from kit.tui.dialogs import YesNo
+from kit.spec import levels
+from kit.store.store import Store
+from kit.tui.dialogs import AskLine, YesNo
 from kit.tui.screen import KitScreen, badge
 
+_LEVELS = "1,4,16"
 _COMMAND = re.compile(r"`([^`\n]+)`")  # as a remedy names it
 # A meter whose silence preflight reports under one of these can be left out with a key.
 _OF_A_METER = (
@@ -47,9 +51,10 @@ class PlanScreen(KitScreen):
     AUTO_FOCUS = "#findings"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "launch", "Launch", priority=True, id="launch"),
+        Binding("c", "levels", "Levels", tooltip="Launch a run for each concurrency", id="levels"),
         Binding("R", "again", "Re-check", id="recheck"),
         Binding("m", "drop_meter", "Drop meter", id="drop-meter"),
-        Binding("w", "accept", "Accept warnings", id="accept-warnings"),
+        Binding("w", "accept", "Accept", tooltip="Accept warnings", id="accept-warnings"),
         Binding("e", "edit", "Edit", id="edit"),
     ]
 
@@ -59,6 +64,7 @@ class PlanScreen(KitScreen):
         self._found: Rehearsal | None = None
         self._accepted: frozenset[str] = frozenset()  # codes of accepted warnings
         self._launching = False
+        self._levels: tuple[RunSpec, ...] = ()  # to launch instead of the order's spec
         self.crumbs = f"{order.spec.name} › {'Replay' if original else 'Plan'}"
         self.command = self._command_line()
 
@@ -127,7 +133,9 @@ class PlanScreen(KitScreen):
     # --- acting -----------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        if action == "launch":
+        if action == "levels" and self._original:
+            return None  # a replay keeps its spec
+        if action in ("launch", "levels"):
             return None if self._found is None or self._found.forbidden else True
         if action == "accept":
             return True if self._warnings() else None
@@ -150,11 +158,39 @@ class PlanScreen(KitScreen):
         """Start the runner in its own session and watch it."""
         if self._found is None or self._found.forbidden or self._launching:
             return
+        self._levels = ()
         if warnings := len(self._warnings()):
             question = f"{count(warnings, 'warning')} will go into the archive.\nLaunch?"
             self.app.push_screen(YesNo(question, "Launch", "Not yet"), self._answered)
         else:
             self._launch()
+
+    def action_levels(self) -> None:
+        """Start a run for each level of concurrency, one after the other, after a yes."""
+        self._ask_levels(_LEVELS)
+
+    def _ask_levels(self, value: str) -> None:
+        text = "Answers at once, a run for each; enter goes on."
+        self.app.push_screen(AskLine("Concurrency levels", text, value), self._take_levels)
+
+    def _take_levels(self, answer: str | None) -> None:
+        if answer is None or self._launching:
+            return
+        try:
+            self._levels = tuple(levels.at(self._order.spec, levels.parse(answer)))
+        except SpecInvalid as error:
+            first = error.problems[0]
+            self.show_error(UsageError(first.message, first.remedy))
+            self._ask_levels(answer)
+        except UsageError as error:
+            self.show_error(error)
+            self._ask_levels(answer)
+        else:
+            warnings = len(self._warnings())
+            noted = f"\n{count(warnings, 'warning')} will go into each archive." if warnings else ""
+            names_ = ", ".join(spec.name for spec in self._levels)
+            question = f"{count(len(self._levels), 'run')} in turn: {names_}.{noted}\nLaunch?"
+            self.app.push_screen(YesNo(question, "Launch", "Not yet"), self._answered)
 
     def _answered(self, yes: bool | None) -> None:
         if yes:
@@ -163,16 +199,19 @@ class PlanScreen(KitScreen):
     def _launch(self) -> None:
         self._launching = True
         self.state = badge("running", "launching")
-        order, store = self._order, self.kit.store
+        orders = [
+            msgspec.structs.replace(self._order, spec=spec)
+            for spec in self._levels or (self._order.spec,)
+        ]
+        started, store = self.kit.sessions, self.kit.store
         self.fetch(
-            lambda: Session.start(order, store),
+            lambda: _in_turn(orders, store, started),
             self._launched,
             group="launch",
             failed=self._not_launched,
         )
 
     def _launched(self, session: Session) -> None:
-        self.kit.sessions.append(session)
         self.app.pop_screen()
         self.kit.show_live(session.id)
 
@@ -228,6 +267,20 @@ class PlanScreen(KitScreen):
             return f"kit replay {self._original.name[:12]}"
         file = shlex.quote(str(self._path)) if self._path else "FILE"
         return f"kit plan {file} && kit run {file}"
+
+
+def _in_turn(orders: list[Order], store: Store, started: list[Session]) -> Session:
+    """Start the runs so that the queue has them in this order; returns the first. Slow.
+
+    ``started`` gets each of them, also where a later one cannot begin.
+    """
+    sessions: list[Session] = []
+    for order in orders:
+        if sessions:
+            sessions[-1].verdict()  # it waits in the queue or has begun: the next comes after it
+        sessions.append(Session.start(order, store))
+        started.append(sessions[-1])
+    return sessions[0]
 
 
 def _worst_first(rehearsal: Rehearsal) -> list[Finding]:

@@ -1,0 +1,376 @@
+"""A model that a person has: a file, a folder or a part of the hub's cache, described for a spec.
+
+`find` says which files a model consists of without reading them whole; `described` hashes them.
+Nothing is fetched, and nothing is written but the cache of hashes. Files may be anyone's: what
+they say of themselves is cleaned, bounded, and used for names and sizes alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from kit.core import jsonio
+from kit.core.errors import UsageError, WeightsUnavailable
+from kit.core.model import WeightFile
+from kit.core.text import clean
+from kit.machine.weights import gguf, hub
+from kit.machine.weights.files import is_file, known_hash
+from kit.machine.weights.source import WeightSource
+
+Kind = Literal["gguf", "safetensors"]
+Progress = Callable[[str, float, float | None], None]
+CONFIG = "config.json"
+_ARCHITECTURE = "general.architecture"
+INDEX = "model.safetensors.index.json"
+_LONGEST = 200  # of a name in a spec
+_READ = 64 << 10  # of a README
+_CONFIG_BYTES = 4 << 20
+_HUB = re.compile(
+    r"hf:(?P<origin>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[A-Za-z0-9][\w.-]*))?"
+    r"(?:/(?P<name>[\w][\w./-]*))?",
+    re.ASCII,
+)
+_PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_FRONT = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
+_LICENCE = re.compile(r"^license:[ \t]*['\"]?([^\s'\"#\[]+)", re.MULTILINE)
+# What Transformers reads beside config and safetensors; other formats and code are left out.
+_BESIDE = (".json", ".jinja", ".model", ".txt", ".tiktoken")
+_NOT_THE_MODEL = frozenset({"requirements.txt", "LICENSE.txt", "license.txt", "NOTICE.txt"})
+_LAYERS, _CONTEXT, _WIDTH = 10_000, 1 << 24, 1 << 20  # beyond these a file talks nonsense
+
+
+class Found(NamedTuple):
+    """Where a model's files lie. ``source`` is the hub's commit, None for files of one's own."""
+
+    kind: Kind
+    paths: tuple[Path, ...]
+    source: WeightSource | None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that a run must know of to find the files."""
+        return self.paths[0].absolute().parent
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self.paths)
+
+
+class Shape(NamedTuple):
+    """What decides how much memory a model needs; None where the file does not say.
+
+    Attributes:
+        context: the longest context it was made for, tokens.
+        kv_bytes: bytes of its KV cache a token, at 16 bits a number.
+    """
+
+    architecture: str = ""
+    context: int | None = None
+    kv_bytes: int | None = None
+
+
+class OwnModel(NamedTuple):
+    """A model on this machine, as a spec's ``weights`` names it."""
+
+    kind: Kind
+    name: str
+    revision: str
+    licence: str
+    shape: Shape
+    files: tuple[WeightFile, ...]
+    folder: Path
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """The spec's ``weights``; no path of this machine is in it."""
+        files = [
+            {"path": f.path, "source": f.source, "sha256": f.sha256, "size": f.size}
+            for f in self.files
+        ]
+        licence = {"licence": self.licence} if self.licence else {}
+        return {"repo": self.name, "revision": self.revision, **licence, "files": files}
+
+
+def is_model(text: str) -> bool:
+    """Whether a word of a command line names a model and not a spec."""
+    if text.startswith("hf:"):
+        return True
+    path = _expanded(text)
+    if path.is_dir() or path.suffix.lower() == ".gguf":
+        return True
+    return is_file(path) and gguf.is_gguf(path)  # a pipe's first bytes are the spec's
+
+
+def find(text: str) -> Found:
+    """The model at a path, or in the hub's cache by ``hf:ORG/REPO[@REVISION][/FILE]``.
+
+    Raises:
+        UsageError: there is nothing, or nothing that kit can name in a spec.
+        WeightsUnavailable: the hub's cache does not have it.
+    """
+    path = _of_hub(text) if text.startswith("hf:") else _expanded(text)
+    found = _found(path)
+    for file in found.paths:
+        _refuse_odd(file)
+    return found
+
+
+def described(found: Found, progress: Progress = lambda *_: None) -> OwnModel:
+    """Hash the model's files, and read what they say of themselves.
+
+    Args:
+        progress: gets the file's name, the bytes hashed and its size; an exception of it ends the
+            hashing and is passed on.
+
+    Raises:
+        UsageError: a file cannot be read.
+    """
+    files = tuple(_hashed(path, found.source, progress) for path in found.paths)
+    facts, shape = (_of_gguf if found.kind == "gguf" else _of_config)(found)
+    own = facts.get("name", "") or _stem(found)
+    name = found.source.origin if found.source else own
+    revision = found.source.revision if found.source else f"sha256-{_joint(files)[:16]}"
+    licence = (facts.get("licence", "") or _licence(found.folder))[:_LONGEST]
+    return OwnModel(found.kind, name[:_LONGEST], revision, licence, shape, files, found.folder)
+
+
+# --- which files ----------------------------------------------------------------------------------
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # the home of nobody
+        return Path(text)
+
+
+def _of_hub(text: str) -> Path:
+    """The file or the folder in the hub's cache."""
+    parts = _HUB.fullmatch(text)
+    if not parts or ".." in (parts["name"] or "").split("/"):
+        raise UsageError(
+            f"{clean(text)[:80]} names no model of the hub", "write hf:ORG/REPO@REVISION"
+        )
+    wanted = WeightSource("hf", parts["origin"], parts["revision"] or "main", "")
+    commit = hub.commit_of(wanted)
+    folder = hub.snapshot(wanted._replace(revision=commit)) if commit else None
+    path = folder / (parts["name"] or "") if folder else None
+    if path is None or not path.exists():
+        raise WeightsUnavailable(
+            f"the hub's cache here does not have {text}, and kit asks no network for it",
+            f"fetch it with `hf download {wanted.origin} --revision {wanted.revision}`",
+        )
+    return path
+
+
+def _found(path: Path) -> Found:
+    if path.is_dir():
+        return _of_folder(path)
+    if not is_file(path):
+        raise UsageError(
+            f"there is no model at {clean(str(path))}", "name a .gguf file or a model's folder"
+        )
+    if not gguf.is_gguf(path):
+        if path.suffix.lower() in (".safetensors", ".json", ".bin", ".pt", ".pth"):
+            raise UsageError(
+                f"{clean(path.name)} is only a part of a model", "name the folder that it lies in"
+            )
+        raise UsageError(
+            f"{clean(path.name)} is no GGUF file: it does not begin with GGUF",
+            "name a .gguf file, or a folder with config.json and safetensors",
+        )
+    _refuse_unfit(path)
+    return Found("gguf", (path,), hub.source_of(path))
+
+
+def _refuse_unfit(path: Path) -> None:
+    """One part of several, or a file that only helps a model, is no model."""
+    facts, part = gguf.metadata(path), _PART.search(path.name)
+    count = int(part[1]) if part else facts.get("split.count", 0)
+    if isinstance(count, int) and count > 1:
+        raise UsageError(
+            f"{clean(path.name)} is one of {count} parts, and kit runs models of one .gguf",
+            f"join them: `llama-gguf-split --merge {clean(path.name)} joined.gguf`",
+        )
+    if facts.get("general.type", "model") != "model" or facts.get(_ARCHITECTURE) == "clip":
+        kind = facts.get("general.type", "projector")
+        raise UsageError(
+            f"{clean(path.name)} is no model by itself but a part for one ({kind})",
+            "name the model's own .gguf file",
+        )
+
+
+def _of_folder(folder: Path) -> Found:
+    try:
+        paths = sorted(path for path in folder.iterdir() if is_file(path))
+    except OSError as error:
+        raise UsageError(
+            f"{clean(str(folder))} cannot be read: {error.strerror}", "name another folder"
+        ) from error
+    names = {path.name for path in paths}
+    tensors = [path for path in paths if path.suffix == ".safetensors"]
+    ggufs = [path for path in paths if path.suffix.lower() == ".gguf"]
+    if CONFIG in names and tensors:
+        return Found("safetensors", _files_of(folder, paths, tensors), hub.source_of(folder))
+    if len(ggufs) == 1:
+        return _found(ggufs[0])
+    if ggufs:
+        shown = ", ".join(clean(path.name) for path in ggufs[:4])
+        more = f" and {len(ggufs) - 4} more" if len(ggufs) > 4 else ""
+        raise UsageError(
+            f"{clean(str(folder))} has {len(ggufs)} models: {shown}{more}", "name one of the files"
+        )
+    missing = f"{CONFIG} beside its safetensors" if tensors else "model"
+    raise UsageError(
+        f"{clean(str(folder))} has no {missing}", "name a .gguf file or a model's whole folder"
+    )
+
+
+def _files_of(folder: Path, paths: list[Path], tensors: list[Path]) -> tuple[Path, ...]:
+    """Config, tokenizer and the safetensors that belong together, config first."""
+    if is_file(folder / INDEX):
+        listed = _json(folder / INDEX).get("weight_map")
+        shards = set(map(str, listed.values())) if isinstance(listed, dict) else set()
+        tensors = [path for path in tensors if path.name in shards]
+        missing = sorted(shards - {path.name for path in tensors})
+        if missing or not tensors:
+            raise UsageError(
+                f"{clean(str(folder))} lacks {clean(missing[0]) if missing else 'its safetensors'}"
+                f", which {INDEX} lists",
+                "fetch the model's files again, all of them",
+            )
+    elif is_file(folder / "model.safetensors"):
+        tensors = [folder / "model.safetensors"]
+    beside = [
+        path
+        for path in paths
+        if path.suffix in _BESIDE
+        and path.name not in _NOT_THE_MODEL
+        and not path.name.startswith(".")
+        and path.stat().st_size
+    ]
+    return tuple(sorted({*beside, *tensors}, key=lambda p: (p.name != CONFIG, p.name)))
+
+
+def _refuse_odd(path: Path) -> None:
+    """A spec's file names are plain, and an empty file is no model's."""
+    if not _PLAIN.fullmatch(path.name):
+        raise UsageError(
+            f"{ascii(path.name)[:120]} cannot stand in a spec: a name has letters, digits, "
+            "dots, hyphens and underscores",
+            "rename the file, or make a link of a plain name to it",
+        )
+    if not path.stat().st_size:
+        raise UsageError(f"{path.name} is empty", "fetch it again")
+
+
+# --- hashes and words -----------------------------------------------------------------------------
+
+
+def _hashed(path: Path, source: WeightSource | None, progress: Progress) -> WeightFile:
+    size = path.stat().st_size
+    progress(path.name, 0, size)
+    sha256 = known_hash(path, progress=lambda done: progress(path.name, done, size))
+    if not sha256:
+        raise UsageError(f"{path.name} cannot be read", f"`chmod a+r {path}` lets kit read it")
+    progress(path.name, size, size)
+    inside = hub.source_of(path) if source else None
+    named = str(inside or f"file:{path.name}")
+    return WeightFile(path=path.name, source=named, sha256=sha256, size=size)
+
+
+def _joint(files: tuple[WeightFile, ...]) -> str:
+    """The hash of one file, or one over the hashes of several."""
+    if len(files) == 1:
+        return files[0].sha256
+    return jsonio.hash_of([[file.path, file.sha256] for file in files])
+
+
+def _stem(found: Found) -> str:
+    if found.kind == "gguf":
+        return found.paths[0].name.removesuffix(".gguf")
+    return clean(found.folder.name) or "model"
+
+
+def _of_gguf(found: Found) -> tuple[dict[str, str], Shape]:
+    facts = gguf.metadata(found.paths[0])
+    kind = _text(facts.get(_ARCHITECTURE))
+
+    def number(key: str, most: int) -> int | None:
+        return _number(facts.get(f"{kind}.{key}"), most)
+
+    heads, width = number("attention.head_count", _LAYERS), number("embedding_length", _WIDTH)
+    each = width // heads if heads and width else None
+    key = number("attention.key_length", _WIDTH) or each
+    value = number("attention.value_length", _WIDTH) or each
+    kv_heads = number("attention.head_count_kv", _LAYERS) or heads
+    layers = number("block_count", _LAYERS)
+    kv = 2 * layers * kv_heads * (key + value) if layers and kv_heads and key and value else None
+    named = {
+        "name": _text(facts.get("general.name")),
+        "licence": _text(facts.get("general.license")),
+    }
+    return named, Shape(kind, number("context_length", _CONTEXT), kv)
+
+
+def _of_config(found: Found) -> tuple[dict[str, str], Shape]:
+    config = _json(found.folder / CONFIG)
+    inner = config.get("text_config")
+    facts = {**config, **inner} if isinstance(inner, dict) else config
+
+    def number(key: str, most: int) -> int | None:
+        return _number(facts.get(key), most)
+
+    heads, width = number("num_attention_heads", _LAYERS), number("hidden_size", _WIDTH)
+    each = number("head_dim", _WIDTH) or (width // heads if heads and width else None)
+    kv_heads = number("num_key_value_heads", _LAYERS) or heads
+    layers = number("num_hidden_layers", _LAYERS)
+    kv = 4 * layers * kv_heads * each if layers and kv_heads and each else None
+    # Often a path of the machine that made the file: only a repository's name is taken.
+    called = _text(facts.get("_name_or_path"))
+    named = {"name": called if _REPO.fullmatch(called) else ""}
+    context = number("max_position_embeddings", _CONTEXT)
+    return named, Shape(_text(facts.get("model_type")), context, kv)
+
+
+def _licence(folder: Path) -> str:
+    """``license`` of the README's front matter; empty without one."""
+    try:
+        with (folder / "README.md").open("rb") as file:
+            text = file.read(_READ).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    front = _FRONT.match(text.replace("\r\n", "\n"))
+    match = _LICENCE.search(front[1]) if front else None
+    return _text(match[1]) if match else ""
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object of someone's; empty if it is none, or too large."""
+    try:
+        if path.stat().st_size > (_CONFIG_BYTES if path.name == CONFIG else 16 * _CONFIG_BYTES):
+            return {}
+        document = jsonio.parse(path.read_bytes(), path.name, any_integer=True)
+    except (OSError, jsonio.JsonRefused):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return clean(value).strip()[:_LONGEST] if isinstance(value, str) else ""
+
+
+def _number(value: Any, most: int) -> int | None:
+    """A whole number that can be true; else None."""
+    return value if type(value) is int and 0 < value <= most else None
