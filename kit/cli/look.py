@@ -1,4 +1,4 @@
-"""Commands that show and check runs: ls, show, compare, report, verify.
+"""Commands that show and check runs: ls, show, report, verify.
 
 Only the commands that need replay and report import them, so that verify and ls answer at once.
 """
@@ -65,26 +65,6 @@ def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
         print_json(documents)
         return
     render.run(path.name, documents["manifest"], documents["spec"], documents["results"])
-
-
-def compare(original: str, new: str, *, runs: Runs = None, json: Json = False) -> None:
-    """Compare two runs: their differences, and the ratio of every metric with its interval.
-
-    Args:
-        original: the run to compare with; its spec registered the margins.
-        new: the run to judge.
-    """
-    from kit.judge import replay as replaying
-
-    pair = find_run(original, runs), find_run(new, runs)
-    for path in pair:
-        admission.admit(path, records=True)
-    with admission.malformed(pair[1]):
-        judged = replaying.judge(*pair)
-    if json:
-        print_json(replaying.as_dict(judged))
-    else:
-        render.comparison(judged)
 
 
 def report(

@@ -46,7 +46,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "tui": ("kit.cli.run:tui", "Show the terminal UI, as a bare `kit` does."),
         "ls": ("kit.cli.look:ls", "List the runs."),
         "show": ("kit.cli.look:show", "Show one run."),
-        "compare": ("kit.cli.look:compare", "Compare two runs."),
+        "compare": ("kit.cli.compare:compare", "Compare runs with the first of them."),
         "report": ("kit.cli.look:report", "Write a run's report."),
         "verify": ("kit.cli.look:verify", "Check a sealed run; needs neither Docker nor GPU."),
     },
