@@ -11,7 +11,7 @@ import msgspec
 from cyclopts import Parameter
 
 from kit.cli import progress
-from kit.cli.common import Json, Runs, Yes, find_run, print_json, say, store_of
+from kit.cli.common import Json, Runs, Yes, confirmed, find_run, print_json, say, store_of
 from kit.core.errors import Interrupted, UsageError
 from kit.judge import admission
 from kit.judge import replay as replaying
@@ -84,7 +84,7 @@ def attach(
         id: the run's id or the beginning of it; not needed when only one run is in progress.
         plain: print lines instead of the UI, as without a terminal; ctrl-C stops watching.
     """
-    session = Session.attach(store_of(runs), id)
+    session = Session.attach(store_of(runs, is_read=True), id)
     if not plain and _on_a_terminal():
         from kit import tui
 
@@ -174,14 +174,14 @@ def _agreed(undertaking: replaying.Undertaking, yes: bool) -> replaying.Undertak
     render.undertaking(undertaking)
     if undertaking.obstacle:
         raise undertaking.obstacle
-    if not yes and not _confirmed(render.QUESTION):
+    if not yes and not confirmed(render.QUESTION):
         raise Interrupted("nothing was done", "add --yes to replay without being asked")
     return undertaking
 
 
 def recover(*, runs: Runs = None) -> None:
     """Seal the records of runs that a crash or power loss ended; remove their containers."""
-    store = store_of(runs)
+    store = store_of(runs, is_read=True)
     store.require_ledger()
     render.ledger_doubts(audit.chain(store))
     with containers.connect() as engine:
@@ -218,17 +218,6 @@ def _asked_to_stop(session: Session, asked: float) -> float:
     say("stopping: the records until now are being sealed")
     session.stop()
     return now
-
-
-def _confirmed(question: str) -> bool:
-    """Ask on the terminal; without one the answer is no."""
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "nothing was done: this needs a yes, and there is no terminal to ask on", "add --yes"
-        )
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _report_leftovers(store: Store) -> None:
