@@ -56,7 +56,7 @@ def ordered(rows: Iterable[Row], column: Column = "started", *, reverse: bool = 
     By start, runs in flight come first, then sealed ones, newest first, and last those whose start
     cannot be read. The start is the one that was sealed, and not a file's time.
     """
-    newest = sorted(rows, key=lambda row: (row.in_flight, row.begun, row.run), reverse=True)
+    newest = sorted(rows, key=_newness, reverse=True)
     if column == "started":
         return newest[::-1] if reverse else newest
     value = _VALUES[column]
@@ -68,6 +68,11 @@ def ordered(rows: Iterable[Row], column: Column = "started", *, reverse: bool = 
 def is_falling(column: Column, *, reverse: bool = False) -> bool:
     """Whether the largest, or the newest, comes first."""
     return (column in _FALLING or column == "started") != reverse
+
+
+def _newness(row: Row) -> tuple[bool, int, str, str]:
+    """Runs in flight by their state, those that run first; then all by their start."""
+    return row.in_flight, -_place(row.status) if row.in_flight else 0, row.begun, row.run
 
 
 def _place(status: str) -> int:

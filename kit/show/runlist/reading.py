@@ -77,11 +77,11 @@ _ENVIRONMENTS = msgspec.json.Decoder(_Environment)
 
 def taken(run: str, name: str) -> tuple[Files, Row]:
     """The row of the run ``name`` in the folder ``run``, and the facts of the files it is from."""
-    before = {one: facts(f"{run}/{one}") for one in DOCUMENTS}
     try:
         files, row = _quick(run, name)
     except (OSError, KitError, msgspec.MsgspecError, RecursionError, *MALFORMED):
-        files, row = before, runrow.read(Path(run))
+        files = {one: facts(f"{run}/{one}") for one in DOCUMENTS}  # before they are read
+        row = runrow.read(Path(run))
     if row.batch is None:
         more = [str(path) for path in batch.files(Path(run))]
         files = files | {path[len(run) + 1 :]: facts(path) for path in more}

@@ -123,7 +123,7 @@ def _row(
     results: Mapping[str, Any],
     env: Any,
 ) -> Row:
-    metrics = readable(results).get("metrics", {})
+    metrics = readable({"metrics": results.get("metrics", {})})["metrics"]
     throughput = _metric(metrics, "output_throughput")
     original, older = parent(manifest, REPLAY), parent(manifest, RECOMPUTED)
     why = f"replay of {original[:8]}" if original else text(manifest.get("reason", ""))
