@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kit.cli import look
+from kit.cli.compare import compare
 from kit.judge.compare import Axis, Comparison, ranked
 from kit.judge.contrast import contrast, differences, side_of
 from kit.show.render.verdicts import MEANINGS, difference_value
@@ -84,14 +84,14 @@ def test_the_command_and_the_screen_rank_alike(capsys: pytest.CaptureFixture[str
         (difference.fact, difference.values["A"], difference.values["B"], difference.meaning)
         for difference in differences(contrast(sides, sides[0]))
     ]
-    look.compare(str(H200), str(QUICKSTART), json=True)
+    compare(str(H200), str(QUICKSTART), json=True)
     document = json.loads(capsys.readouterr().out)
     keys = ("fact", "original", "new", "meaning")
     assert [tuple(difference[key] for key in keys) for difference in document["ranked"]] == screen
     assert {path for path, *_ in document["differences"]} >= {
         fact for fact, *_, meaning in screen if meaning == "recorded"
     }
-    look.compare(str(H200), str(QUICKSTART))
+    compare(str(H200), str(QUICKSTART))
     lines = capsys.readouterr().out.splitlines()
     rows = lines[next(n for n, line in enumerate(lines) if line.startswith("differs")) + 1 :]
     assert len(rows) == len(screen)

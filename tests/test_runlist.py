@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 
 from kit.show import runlist
 from kit.show.runlist import BATCH, FIRST, INDEX, WORTH_AN_INDEX, Row
+from kit.show.runlist.batch import counted
+from kit.show.runlist.reading import DOCUMENTS, is_unchanged, taken
 from kit.store.store import Store
+from tests import golden
 from tests.committed import H200, QUICKSTART, REPLAY
 
 MANIFEST = {"status": "complete", "clock": {"utc": "2026-11-21T10:33:22+00:00"}}
@@ -144,8 +148,8 @@ def test_ten_thousand_runs_come_from_the_index(
         for name in ("manifest", "spec", "results"):
             os.link(template / f"{name}.json", path / f"{name}.json")
     assert len(sealed(store)) == 10_000
-    read: list[Path] = []
-    monkeypatch.setattr(runlist, "read", lambda path: read.append(path))
+    read: list[str] = []
+    monkeypatch.setattr(runlist, "taken", lambda path, _: read.append(path))
     sizes = [len(batch) for batch in runlist.batches(store)]
     assert sum(sizes) == 10_000 and max(sizes) == BATCH and not read
 
@@ -218,3 +222,155 @@ def test_a_small_or_missing_store_gets_no_index(store: Store) -> None:
     assert sealed(store) == [] and not store.root.exists()
     made(store, 1)
     assert len(sealed(store)) == 1 and not (store.root / INDEX).exists()
+
+
+# --- order and columns --------------------------------------------------------------------------
+
+
+def test_the_order_is_that_of_the_sealed_starts_and_not_of_files(store: Store) -> None:
+    starts = {1: "12:00:02", 2: "12:00:03", 3: "12:00:01"}
+    for number, time in starts.items():
+        made(store, number, manifest={**MANIFEST, "clock": {"utc": f"2026-11-21T{time}+00:00"}})
+    made(store, 4, manifest=b"{")
+    assert [int(row.run, 16) for row in sealed(store)] == [2, 1, 3, 4]
+    for number in starts:  # a copy or a clone has other times
+        os.utime(store.root / f"{number:064x}" / "manifest.json", (99 - number, 99 - number))
+    assert [int(row.run, 16) for row in sealed(store)] == [2, 1, 3, 4]
+
+
+ROWS = [
+    Row("complete", "a", name="b", joules=2.0, tokens_per_s=5.0, concurrency=8, begun="2026-02"),
+    Row("complete", "b", name="A", joules=1.0, concurrency=1, batch=1, begun="2026-03"),
+    Row("failed", "c", tokens_per_s=9.0, se_percent=1.5, runtime="vllm", begun="2026-01"),
+    Row("running", "d", name="b", begun="2025-12"),
+]
+
+
+@pytest.mark.parametrize(
+    ("column", "order", "reverse"),
+    [
+        ("started", "dbac", "cabd"),
+        ("name", "bdac", "dabc"),
+        ("energy", "badc", "abdc"),
+        ("throughput", "cadb", "acdb"),
+        ("concurrency", "abdc", "badc"),
+        ("batch", "bdac", "bdac"),
+        ("error", "cdba", "cdba"),
+        ("status", "dcba", "bacd"),
+        ("runtime", "cdba", "cdba"),
+        ("run", "abcd", "dcba"),
+    ],
+)
+def test_any_column_sorts_and_what_has_no_value_comes_last(
+    column: runlist.Column, order: str, reverse: str
+) -> None:
+    assert "".join(row.run for row in runlist.ordered(ROWS, column)) == order
+    assert "".join(row.run for row in runlist.ordered(ROWS, column, reverse=True)) == reverse
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("f" * 64, "manifest.json is missing"), ("backup", "no run: it holds no manifest.json")],
+)
+def test_a_folder_without_a_manifest_is_a_row_with_its_reason(
+    store: Store, name: str, says: str
+) -> None:
+    made(store, 1)
+    (store.root / name).mkdir()
+    (store.root / ".hidden").mkdir()
+    (store.root / "a file").write_text("")
+    row = sealed(store)[-1]
+    assert (row.status, row.run) == ("broken", name) and says in row.note
+    assert len(sealed(store)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "issued", "batch"),
+    [
+        ({"kind": "closed", "concurrency": 8}, [20, 20], 8),
+        ({"kind": "closed", "concurrency": 8}, [3, 2], 3),
+        ({"kind": "closed", "concurrency": 8}, [], None),
+        ({"kind": "constant", "concurrency": 4, "rate": 2.0}, [4], 3),
+    ],
+)
+def test_the_batch_is_the_most_requests_in_flight(
+    store: Store, arrivals: dict[str, Any], issued: list[int], batch: int | None
+) -> None:
+    launches = [{"requests": {"issued": number}} for number in issued]
+    spec = {**SPEC, "arrivals": arrivals}
+    path = made(store, 1, spec=spec, results={**RESULTS, "launches": launches})
+    times = [(0, 9, "warmup"), (10, 20, "measured"), (12, 30, "measured"), (15, 16, "measured")]
+    times.append((30, 40, "measured"))  # as another one ends: not at once
+    lines = [json.dumps({"stage": s, "sent": a, "done": b}) for a, b, s in times]
+    if arrivals["kind"] == "constant":
+        (path / "launches" / "000").mkdir(parents=True)
+        (path / "launches" / "000" / "requests.jsonl").write_text("\n".join(lines) + "\n")
+    (row,) = sealed(store)
+    assert (row.concurrency, row.batch) == (arrivals["concurrency"], batch)
+
+
+@pytest.mark.parametrize("run", [H200, QUICKSTART])
+def test_the_batch_of_a_closed_loop_is_what_its_requests_say(run: Path) -> None:
+    assert runlist.read(run).batch == counted(run) == 1
+
+
+def test_in_json_numbers_are_numbers_with_their_unit_in_the_key() -> None:
+    (document,) = runlist.as_list([runlist.read(H200)])
+    numbers = {k: v for k, v in document.items() if isinstance(v, int | float)}
+    assert numbers.keys() == {
+        "energy_j_per_output_token",
+        "energy_standard_error_percent",
+        "throughput_tokens_per_s",
+        "concurrency_requests",
+        "batch_requests",
+    }
+    assert document["energy_scope"] == "gpu"
+    assert document["started_utc"].startswith("2026-11-21T10:33:2")
+
+
+# --- the index is never stale -------------------------------------------------------------------
+
+
+def _later(path: Path, data: bytes) -> None:
+    """Other bytes of the same length in ``path``, with its old time of modification."""
+    before = path.stat()
+    path.write_bytes(data.ljust(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("document", ["manifest", "spec", "results", "env/start"])
+def test_a_change_of_any_document_is_seen_even_with_its_size_and_time_kept(
+    store: Store, document: str
+) -> None:
+    paths = [made(store, number) for number in range(WORTH_AN_INDEX)]
+    for path in paths:
+        (path / "env").mkdir()
+        (path / "env/start.json").write_text(json.dumps({"gpus": {"gpu0": {"name": "A" * 40}}}))
+    before = {row.run: row for row in sealed(store)}
+    other: dict[str, Any] = {
+        "manifest": {**MANIFEST, "status": "failed"},
+        "spec": {**SPEC, "name": "edit"},
+        "results": {"metrics": {"output_throughput": RATE}},
+        "env/start": {"gpus": {"gpu0": {"name": "B"}}},
+    }
+    file = paths[0] / f"{document}.json"
+    _later(file, json.dumps(other[document]).encode())
+    after = {row.run: row for row in sealed(store)}
+    changed = [run for run, row in after.items() if row != before[run]]
+    assert changed == [paths[0].name]
+
+
+def test_an_index_that_came_with_a_copy_is_not_believed(store: Store, tmp_path: Path) -> None:
+    _many(store)
+    forged = (store.root / INDEX).read_text().replace('"made"', '"forged"')
+    (store.root / INDEX).write_text(forged)
+    copy = Store(Path(shutil.copytree(store.root, tmp_path / "copy")))
+    assert {row.name for row in sealed(copy)} == {"made"}
+
+
+def test_a_run_that_kit_wrote_is_read_alike_quickly_and_in_full(tmp_path: Path) -> None:
+    runs = [H200, QUICKSTART, REPLAY, golden.copied(tmp_path)]
+    for run in runs:
+        files, row = taken(str(run), run.name)
+        assert row == replace(runlist.read(run), checked="unchecked")
+        assert files.keys() == {*DOCUMENTS} and is_unchanged(str(run), files)

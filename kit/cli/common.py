@@ -23,11 +23,14 @@ Runs = Annotated[
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")]
 
 
-def store_of(runs: Path | None) -> Store:
+def store_of(runs: Path | None, *, is_read: bool = False) -> Store:
     """The store a command works on.
 
+    Args:
+        is_read: the command only reads: a folder that was named with --runs must be there.
+
     Raises:
-        UsageError: what is there is no folder.
+        UsageError: what is there is no folder, or nothing is.
     """
     store = Store(runs or host.HostConfig.load().store_root)
     try:
@@ -37,6 +40,10 @@ def store_of(runs: Path | None) -> Store:
         raise UsageError(f"no store can be called that: {cause}", "name a folder") from error
     if is_other:
         raise UsageError(f"the store {store.root.name!a} is not a folder", "name one with --runs")
+    if is_read and runs is not None and not os.path.lexists(store.root):
+        raise UsageError(
+            f"there is no folder {ascii(str(runs))[1:-1]}", "name the folder of runs with --runs"
+        )
     return store
 
 
@@ -59,7 +66,7 @@ def find_run(name: str, runs: Path | None) -> Path:
             f"{name[:80]!a} is a pipe, socket or device", "save the run to a file and name that"
         )
     try:
-        return store_of(runs).find(path.name)
+        return store_of(runs, is_read=True).find(path.name)
     except UsageError:
         if path.is_dir() and os.sep in name:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Commands that show and check runs: ls, show, compare, report, verify.
+"""Commands that show and check a run: show, report, verify.
 
 Only the commands that need replay and report import them, so that verify and ls answer at once.
 """
@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 from cyclopts import Parameter
 
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
@@ -17,7 +16,7 @@ from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.judge import admission
 from kit.record import archive
-from kit.show import render, runlist
+from kit.show import render
 from kit.store import audit
 from kit.store.store import Store
 
@@ -27,28 +26,6 @@ _FORMATS = (
     "html: one file for a browser. text: plain, 80 columns. csv: a row per launch, phase and "
     "scope. csv-metrics: a row per metric and launch, with net energies and checks."
 )
-
-
-def ls(*, runs: Runs = None, json: Json = False) -> None:
-    """List the runs: sealed, in progress, and left unsealed by a crash."""
-    where = store_of(runs)
-    rows = runlist.rows(where)
-    if json:
-        print_json([msgspec.to_builtins(row) for row in rows])
-    else:
-        render.runs(rows)
-    _report_others(where)
-    render.ledger_doubts(audit.quick(where))
-
-
-def _report_others(store: Store) -> None:
-    """Folders that hold a run under another name, such as a sync tool's copies."""
-    names = [path.name for path in store.others()]
-    if names:
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        say(
-            f"not named by a run's hash: {names[0]!a}{more}; `kit verify PATH` says which run it is"
-        )
 
 
 def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
@@ -65,26 +42,6 @@ def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
         print_json(documents)
         return
     render.run(path.name, documents["manifest"], documents["spec"], documents["results"])
-
-
-def compare(original: str, new: str, *, runs: Runs = None, json: Json = False) -> None:
-    """Compare two runs: their differences, and the ratio of every metric with its interval.
-
-    Args:
-        original: the run to compare with; its spec registered the margins.
-        new: the run to judge.
-    """
-    from kit.judge import replay as replaying
-
-    pair = find_run(original, runs), find_run(new, runs)
-    for path in pair:
-        admission.admit(path, records=True)
-    with admission.malformed(pair[1]):
-        judged = replaying.judge(*pair)
-    if json:
-        print_json(replaying.as_dict(judged))
-    else:
-        render.comparison(judged)
 
 
 def report(
@@ -142,7 +99,7 @@ def verify(
     if store == bool(run):
         raise UsageError("name one run, or --store for the ledger", "`kit ls` lists the runs")
     if store:
-        return _audit(store_of(runs), json=json)
+        return _audit(store_of(runs, is_read=True), json=json)
     verdict = admission.verify(find_run(run, runs))
     if json:
         print_json(verdict.as_dict())

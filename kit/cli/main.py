@@ -44,11 +44,16 @@ _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Look": {
         "tui": ("kit.cli.run:tui", "Show the terminal UI, as a bare `kit` does."),
-        "ls": ("kit.cli.look:ls", "List the runs."),
+        "ls": ("kit.cli.list:ls", "List the runs."),
         "show": ("kit.cli.look:show", "Show one run."),
-        "compare": ("kit.cli.look:compare", "Compare two runs."),
+        "compare": ("kit.cli.compare:compare", "Compare runs with the first of them."),
         "report": ("kit.cli.look:report", "Write a run's report."),
         "verify": ("kit.cli.look:verify", "Check a sealed run; needs neither Docker nor GPU."),
+    },
+    "Keep": {
+        "note": ("kit.cli.notes:note", "Note a line of text on a run."),
+        "tag": ("kit.cli.notes:tag", "Add tags to a run, or remove them."),
+        "rm": ("kit.cli.notes:rm", "Delete a run of the store."),
     },
     "Share": {
         "export": ("kit.cli.share:export", "Pack a sealed run into a single file."),

@@ -111,7 +111,7 @@ def attach(
         id: the run's id or the beginning of it; not needed when only one run is in progress.
         plain: print lines instead of the UI, as without a terminal; ctrl-C stops watching.
     """
-    session = Session.attach(store_of(runs), id)
+    session = Session.attach(store_of(runs, is_read=True), id)
     if not plain and _on_a_terminal():
         from kit import tui
 
@@ -208,7 +208,7 @@ def _agreed(undertaking: replaying.Undertaking, yes: bool) -> replaying.Undertak
 
 def recover(*, runs: Runs = None) -> None:
     """Seal the records of runs that a crash or power loss ended; remove their containers."""
-    store = store_of(runs)
+    store = store_of(runs, is_read=True)
     store.require_ledger()
     render.ledger_doubts(audit.chain(store))
     with containers.connect() as engine:

@@ -42,6 +42,8 @@ def clean(text: str, *, lines: bool = False) -> str:
     Args:
         lines: keep line feeds and tabs; otherwise they become spaces.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(_safe(char, lines) for char in _ESCAPES.sub("", text))
 
 

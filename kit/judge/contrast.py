@@ -74,14 +74,20 @@ def side_of(path: Path, letter: str) -> Side:
         return Side(path, letter, fault=f"cannot be read: {error}")
 
 
-def contrast(sides: Sequence[Side], baseline: Side) -> Contrast:
-    """Judge every other readable side against ``baseline``."""
+def contrast(sides: Sequence[Side], baseline: Side, by: Sequence[str] = ()) -> Contrast:
+    """Judge every other readable side against ``baseline``.
+
+    Args:
+        by: fields that differ by design (`kit.judge.compare.design`).
+    """
     others = [side for side in sides if side is not baseline]
-    judged = {side.letter: judgement for side in others if (judgement := _judged(baseline, side))}
+    judged = {
+        side.letter: judgement for side in others if (judgement := _judged(baseline, side, by))
+    }
     return Contrast(tuple(sides), baseline, judged)
 
 
-def _judged(baseline: Side, side: Side) -> Comparison | None:
+def _judged(baseline: Side, side: Side, by: Sequence[str]) -> Comparison | None:
     """The verdict on ``side`` from what was read of both; None where either cannot be read."""
     from kit.judge import replay as replaying
 
@@ -93,6 +99,7 @@ def _judged(baseline: Side, side: Side) -> Comparison | None:
         side.records,
         side.results,
         same_card=replaying.same_cards(baseline.path, side.path),
+        by=by,
     )
 
 

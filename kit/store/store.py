@@ -6,6 +6,7 @@ Layout::
     runs/.inflight/<id>/       a run in progress; a runner holds its lock
     runs/.inflight/<id>.scratch/   files that the run needs and must not be sealed
     runs/ledger.jsonl          every attempt, hash-chained, so that "the best of 50" shows
+    runs/notes.json            what people note of the runs (`kit.store.notes`)
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ _ADOPTED = "adopted"
 _HANDOVER_S = 30.0
 _ID_BYTES = 4
 _ATTRIBUTES = ".gitattributes"
+_MANIFEST = "manifest.json"
 # For people who commit their runs: one converted line end changes what was sealed.
 _BYTES_AS_THEY_ARE = """\
 # Sealed bytes: git must not convert line ends, whatever core.autocrlf says.
@@ -249,16 +252,23 @@ class Store:
 
     def runs(self) -> list[Path]:
         """Every sealed run's folder, by hash; other files in the store are left out."""
-        return [path for path in self._folders() if jsonio.is_sha256(path.name)]
+        return self._sealed(name for name in self.folders() if jsonio.is_sha256(name))
 
     def others(self) -> list[Path]:
         """Folders with a manifest whose name is no hash, such as a sync tool's copies."""
-        return [path for path in self._folders() if not jsonio.is_sha256(path.name)]
+        return self._sealed(name for name in self.folders() if not jsonio.is_sha256(name))
 
-    def _folders(self) -> list[Path]:
-        if not self.root.is_dir():
+    def folders(self) -> list[str]:
+        """Names of every folder of the store in order, but for hidden ones, run or not."""
+        try:
+            with os.scandir(self.root) as entries:
+                return sorted(e.name for e in entries if e.name[0] != "." and _is_folder(e))
+        except OSError:
             return []
-        return sorted(p.parent for p in self.root.glob("*/manifest.json"))
+
+    def _sealed(self, names: Iterable[str]) -> list[Path]:
+        is_there = os.path.lexists
+        return [self.root / n for n in names if is_there(f"{self.root}/{n}/{_MANIFEST}")]
 
     def find(self, name: str) -> Path:
         """A sealed run by any unique prefix of its hash or of its id.
@@ -307,6 +317,13 @@ class Store:
         """
         self.make()
         ledgers.append(self.root / LEDGER, kind, facts)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

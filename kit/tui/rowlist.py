@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import get_args
 
 from rich.text import Text
 
+from kit.energy.names import ENERGY_PER
 from kit.show.render.console import plain
 from kit.show.render.rows import BADGES
-from kit.show.runlist import Row
+from kit.show.runlist import Column, Row, is_falling
 from kit.tui.screen import badge
 
-SORTS = ("started ▼", "name ▲", "J/token ▲", "tokens/s ▼", "status ▲")
+# The columns to sort by, in the order in which the key goes round, and their names.
+_NAMES = {"energy": ENERGY_PER["output_token"].short, "throughput": "tokens/s", "error": "±SE"}
+SORTS: dict[Column, str] = {column: _NAMES.get(column, column) for column in get_args(Column)}
 _APART = ("running", "waiting", "unsealed", "refused", "broken")
-_STATES = (*_APART, "failed", "aborted", "complete")
-_LAST = float("inf")
 
 
 def fitting(rows: Iterable[Row], wanted: str) -> list[Row]:
@@ -27,23 +28,12 @@ def fitting(rows: Iterable[Row], wanted: str) -> list[Row]:
 
 def _all_of(row: Row) -> str:
     shown = (row.status, row.run, row.name, row.started, row.runtime, row.gpu, row.energy)
-    return "\n".join((*shown, row.throughput, row.checked, row.note)).casefold()
+    return "\n".join((*shown, row.throughput, row.checked, row.words)).casefold()
 
 
-def in_order(rows: list[Row], sort: str) -> list[Row]:
-    """Rows in the order of ``sort``; sorted by time, runs in flight come first."""
-    by_time = sorted(rows, key=lambda row: (row.in_flight, row.started, row.run), reverse=True)
-    keys: dict[str, Callable[[Row], tuple[Any, ...]]] = {
-        "name ▲": lambda row: (not row.name, row.name.casefold()),
-        "J/token ▲": lambda row: (_LAST if row.joules is None else row.joules,),
-        "tokens/s ▼": lambda row: (_LAST if row.tokens_per_s is None else -row.tokens_per_s,),
-        "status ▲": lambda row: (_rank(row.status),),
-    }
-    return sorted(by_time, key=keys[sort]) if sort in keys else by_time
-
-
-def _rank(status: str) -> int:
-    return _STATES.index(status) if status in _STATES else len(_STATES)
+def in_words(column: Column, *, reverse: bool = False) -> str:
+    """``J/token ▲``: a column, and whether the least or the largest comes first."""
+    return f"{SORTS[column]} {'▼' if is_falling(column, reverse=reverse) else '▲'}"
 
 
 def counted(rows: Iterable[Row], *, done: bool) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -46,6 +47,7 @@ def identity(row: Row, summary: RunSummary | None, replays: tuple[str, ...]) -> 
             [("run", row.run[:SHORT]), *_checked(row), *_numbers(row), *_about(row), *summary.facts]
         ),
         *([badge("warn", f"{count(len(summary.notices), 'caveat')}")] if summary.notices else []),
+        *([plain(own)] if (own := replace(row, note="").words) else []),
         *([plain(row.note, "doubt")] if row.note and not row.replay_of else []),
         *([plain(f"↻ replays {row.replay_of[:SHORT]}")] if row.replay_of else []),
         *([plain(f"↻ replayed by {', '.join(r[:SHORT] for r in replays)}")] if replays else []),

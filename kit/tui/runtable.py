@@ -11,6 +11,7 @@ from textual.widgets import DataTable
 
 from kit.energy.names import ENERGY_PER
 from kit.show.render.console import plain
+from kit.show.render.rows import amount
 from kit.show.runlist import Row
 from kit.tui.states import state_of
 
@@ -44,11 +45,19 @@ STARTED = Column("started UTC", 11, lambda row: row.started[5:] or "–")
 ERROR = Column("±SE", 6, _error, right=True)
 GPU = Column("GPU", 9, lambda row: row.gpu or "–")
 RUNTIME = Column("runtime", 13, lambda row: row.runtime or "–")
+CONCURRENCY = Column("conc.", 5, lambda row: amount(row.concurrency), right=True)
+BATCH = Column("batch", 5, lambda row: amount(row.batch), right=True)
 CHECKED = Column("checked", 9, lambda row: row.checked.partition(":")[0] or "–")
-NOTE = Column("note", 24, lambda row: row.note)
+NOTE = Column("note", 24, lambda row: row.words)
 # Importance decides which columns fit; their order does not change.
-_IMPORTANCE = (NAME, ENERGY, CHECKED, RATE, RUN, ERROR, STARTED, GPU, RUNTIME, NOTE)
-_PLACES = (NAME, STARTED, RUNTIME, GPU, RATE, ENERGY, ERROR, RUN, CHECKED, NOTE)
+_IMPORTANCE = (
+    *(NAME, ENERGY, CHECKED, RATE, RUN, ERROR, STARTED, GPU, RUNTIME),
+    *(CONCURRENCY, BATCH, NOTE),
+)
+_PLACES = (
+    *(NAME, STARTED, RUNTIME, GPU, CONCURRENCY, BATCH),
+    *(RATE, ENERGY, ERROR, RUN, CHECKED, NOTE),
+)
 _STATE_WIDTH = 12
 
 
@@ -157,7 +166,7 @@ class RunTable(DataTable[Text]):
             self._add([(row, row.run in self._marked) for row in following])
 
     def action_scroll_bottom(self) -> None:
-        """Go to the last run; with thousands, some pages further each time."""
-        following = self.rows_shown[len(self._drawn) :][: 5 * PAGE]
+        """Go to the last run, however many there are."""
+        following = self.rows_shown[len(self._drawn) :]
         self._add([(row, row.run in self._marked) for row in following])
         super().action_scroll_bottom()

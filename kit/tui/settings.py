@@ -16,6 +16,7 @@ from kit.machine.host.config import config_path
 
 FILE = "ui.json"
 _MOST = 64 << 10
+MOST_STORES = 9
 
 
 class Settings(NamedTuple):
@@ -24,6 +25,7 @@ class Settings(NamedTuple):
     theme: str = ""
     ascii: bool | None = None
     keys: Mapping[str, str] = {}
+    stores: tuple[str, ...] = ()
     fault: str = ""
 
 
@@ -54,7 +56,10 @@ def _taken(settings: Any) -> Settings:
         raise ValueError('"theme" is a word and "ascii" true or false')
     if not isinstance(keys, dict) or not all(isinstance(v, str) for v in keys.values()):
         raise ValueError('"keys" gives each binding its keys as one word')
-    return Settings(theme, ascii_only, keys)
+    stores = settings.get("stores", [])
+    if not isinstance(stores, list) or not all(isinstance(v, str) for v in stores):
+        raise ValueError('"stores" lists folders')
+    return Settings(theme, ascii_only, keys, tuple(stores[:MOST_STORES]))
 
 
 def keep_theme(theme: str, path: Path | None = None) -> None:
@@ -65,9 +70,27 @@ def keep_theme(theme: str, path: Path | None = None) -> None:
     """
     path = path or _path()
     settings = load(path)
-    if settings.fault or settings.theme == theme:
-        return
-    document: dict[str, Any] = {"theme": theme, "keys": dict(settings.keys)}
+    if not settings.fault and settings.theme != theme:
+        _keep(path, settings._replace(theme=theme))
+
+
+def keep_store(store: Path, path: Path | None = None) -> None:
+    """Write a folder of runs as the one that was shown last, and keep the rest of the file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = path or _path()
+    settings = load(path)
+    stores = list(dict.fromkeys([str(store), *settings.stores]))[:MOST_STORES]
+    if not settings.fault and stores != list(settings.stores):
+        _keep(path, settings._replace(stores=tuple(stores)))
+
+
+def _keep(path: Path, settings: Settings) -> None:
+    document: dict[str, Any] = {"keys": dict(settings.keys)}
+    document |= {"theme": settings.theme} if settings.theme else {}
+    document |= {"stores": list(settings.stores)} if settings.stores else {}
     document |= {} if settings.ascii is None else {"ascii": settings.ascii}
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")

@@ -247,6 +247,20 @@ def test_what_is_no_store(
     assert one_error(capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["ls", "ls --json", "show ab", "compare ab cd", "report ab", "verify ab", "verify --store",
+     "export ab", "recompute ab", "replay ab", "attach", "recover"],
+)  # fmt: skip
+def test_a_store_that_is_not_there_is_an_error_to_whatever_reads(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_kit(*command.split(), "--runs", tmp_path / "none") == 2
+    err = capsys.readouterr().err
+    assert one_error(err) and "there is no folder" in err and "--runs" in err
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("kind", ["empty", "noise", "null", "folder", "pipe", "zeros", "nowhere"])
 def test_imports_of_what_is_no_run(
     store: Store, kind: str, capsys: pytest.CaptureFixture[str]

@@ -230,6 +230,8 @@ def test_the_list_in_a_pipe_has_everything(
         "started",
         "(UTC)",
         "runtime",
+        "conc.",
+        "batch",
         "J/token",
         "tokens/s",
     ]

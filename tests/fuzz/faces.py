@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from kit.cli import look
+from kit.cli.compare import compare as compare_runs
 from kit.core.errors import KitError
 from kit.judge.verify import verify
 from kit.store import seal
@@ -95,8 +96,8 @@ def report(place: Workplace, path: Path) -> None:
 
 
 def compare(place: Workplace, path: Path) -> None:
-    look.compare(str(place.original), str(path))
-    look.compare(str(path), str(place.original), json=True)
+    compare_runs(str(place.original), str(path))
+    compare_runs(str(path), str(place.original), json=True)
 
 
 FACES: dict[str, Callable[[Workplace, Path], Any]] = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from textual.widgets import DataTable
+from textual.widgets import DataTable, OptionList
 
 from kit.judge import replay
 from kit.judge.compare import Comparison, judge
@@ -355,3 +355,25 @@ async def test_a_stranger_in_names_and_reasons_stays_text(
         assert "[/ [1] \\[b]" in text
         assert text.count("[/] [@click=app.quit]q") > 2
         assert "[bold]a.b[/]" in text
+
+
+async def test_t_marks_a_difference_as_by_design_and_takes_the_mark_away() -> None:
+    app = showing(H200, QUICKSTART)
+    async with app.run_test(size=(140, 50)) as pilot:
+        await settled(app, pilot)
+        await pressed(app, pilot, "d")
+        assert "by design" not in column_of_differences(app)
+        for state in (True, False):
+            await pressed(app, pilot, "t")
+            options = app.screen.query_one(OptionList)
+            place = options.get_option_index("spec: runtime.name")
+            await pressed(app, pilot, *["down"] * place, "enter")
+            assert ("* by design" in column_of_differences(app)) == state
+            assert ("--by runtime.name" in drawn(app)) == state
+
+
+def column_of_differences(app: KitApp) -> str:
+    """The table of differences as text."""
+    screen = app.screen
+    assert isinstance(screen, CompareScreen)
+    return screen.copy_text()

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.widgets import Input
 
 from kit.core import jsonio
 from kit.core.errors import ImageUnavailable
 from kit.judge.replay import ImagePart
 from kit.show.render.console import GLYPHS
 from kit.show.render.rows import BADGES
+from kit.store import notes
 from kit.store.store import Store
+from kit.tui import settings
 from kit.tui.app import KitApp
+from kit.tui.rowlist import SORTS
 from kit.tui.runtable import PAGE, RunTable
 from kit.tui.screens.home import HomeScreen
 from kit.tui.states import state_of
@@ -228,13 +232,16 @@ async def test_sorting_goes_round(three: Store) -> None:
         await settled(pilot)
         table = pilot.app.screen.query_one(RunTable)
         orders = []
-        for _ in range(5):
+        for _ in range(len(SORTS) + 1):
             orders.append([row.run for row in table.rows_shown])
             await press(pilot, "o")
+            if len(orders) == 4:
+                joules = {row.run: row.joules or 0.0 for row in table.rows_shown}
         assert orders[1] == [H200.name, REPLAY.name, QUICKSTART.name], "by name"
-        joules = {row.run: row.joules or 0.0 for row in table.rows_shown}
         assert orders[2] == sorted(joules, key=lambda run: joules[run]), "by J/token"
-        assert orders[0] == [row.run for row in table.rows_shown]
+        assert orders[0] == orders[-1] and "sort: name ▲" in drawn(pilot.app)
+        await press(pilot, "i")
+        assert "sort: name ▼" in drawn(pilot.app)
 
 
 async def test_copy_gives_the_command_that_shows_the_run(three: Store) -> None:
@@ -271,7 +278,7 @@ async def test_thousands_of_runs_are_put_into_the_table_by_pages(store: Store) -
             await press(pilot, "pagedown")
         assert table.row_count == 2 * PAGE
         await press(pilot, "end")
-        assert 7 * PAGE <= table.row_count < 1_200
+        assert table.row_count == 1_200 and table.cursor_row == 1_199
 
 
 async def test_a_replay_of_a_run_that_does_not_verify_is_refused(
@@ -369,3 +376,47 @@ async def test_the_columns_fit_after_the_terminal_changed_under_another_screen(
         await pilot.resize_terminal(99, 45)
         await settled(pilot)
         assert len(table.ordered_columns) > len(before)
+
+
+# --- notes, tags, deletion, another store -------------------------------------------------------
+
+
+async def test_a_note_and_tags_are_shown_and_found_by_the_filter(three: Store) -> None:
+    async with home(three).run_test(size=(140, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "N", *"fan", "enter")
+        await press(pilot, "t", *"+warm", "enter")
+        assert "#warm fan" in drawn(pilot.app)
+        await press(pilot, "slash", *"#warm", "enter")
+        assert "1 of 3" in drawn(pilot.app)
+    assert notes.load(three)[REPLAY.name] == notes.Note(("warm",), "fan")
+
+
+async def test_a_run_is_deleted_only_after_a_yes(three: Store) -> None:
+    link = three.root / REPLAY.name
+    async with home(three).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "D", "enter")
+        assert link.exists()
+        await press(pilot, "D", "y")
+        assert not link.exists() and "2 sealed" in drawn(pilot.app)
+    assert (REPLAY / "manifest.json").is_file()
+
+
+async def test_another_store_is_shown_and_both_are_remembered(
+    three: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIT_HOST_CONFIG", str(tmp_path / "host.toml"))
+    monkeypatch.setattr("kit.tui.settings._path", lambda: tmp_path / "ui.json")
+    other = Store(tmp_path / "other runs")
+    made(other, 1)
+    async with home(three).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "S", "down", "enter")
+        pilot.app.screen.query_one(Input).value = str(other.root)
+        await press(pilot, "enter")
+        assert "1 sealed" in drawn(pilot.app) and "Runs of other runs" in drawn(pilot.app)
+        assert "kit ls --runs" in drawn(pilot.app)
+        await press(pilot, "S", "down", "enter")
+        assert "3 sealed" in drawn(pilot.app)
+    assert settings.load().stores == (str(three.root), str(other.root))

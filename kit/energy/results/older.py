@@ -37,6 +37,8 @@ def readable(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):  # nearly all; a list has many runs
+        return value
     if isinstance(value, Mapping):
         return {_RENAMED.get(key, key): _renamed(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -13,6 +13,7 @@ from kit.core import stats
 from kit.core.model import Record, ReplaySpec
 from kit.energy.reasons import sentence
 from kit.energy.results.document import Metric, Results
+from kit.judge.compare import design
 from kit.judge.compare.axis import GOOD, Axis, Equivalence, side_of
 from kit.judge.compare.likeness import (
     Difference,
@@ -20,6 +21,7 @@ from kit.judge.compare.likeness import (
     Likeness,
     absences,
     environments,
+    fields,
     image_identity,
     is_work,
     likeness,
@@ -38,6 +40,7 @@ class Comparison(Record, frozen=True, kw_only=True):
 
     ``differences`` are those of the two environments, ``asked`` those of the two specs; ``absent``
     names the facts among the differences that one of the machines has no such thing for.
+    ``by`` are the fields that were meant to differ, ``by_design`` the differences in them.
     """
 
     primary: Axis
@@ -47,6 +50,8 @@ class Comparison(Record, frozen=True, kw_only=True):
     differences: tuple[Difference, ...]
     asked: tuple[Difference, ...] = ()
     absent: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()
+    by_design: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,16 @@ class _Ground:
         alike: how alike the machines are; the margin of energy depends on it.
         margins: the original's registered margins.
         fault: a verdict and its reason that hold for every axis, where a run did not complete.
-        other_work: the first field in which the specs ask for other work; empty without one.
+        other_work: the first field in which the specs ask for other work, and not by design;
+            empty without one.
+        is_other_model: whether the machines are other models, and not by design.
     """
 
     alike: Likeness
     margins: ReplaySpec
     fault: tuple[Equivalence, str] | None
     other_work: str
+    is_other_model: bool
 
     def margin(self, metric: str) -> float:
         """Allowed half-width of the ratio; for energy it depends on how alike the machines are."""
@@ -71,13 +79,14 @@ class _Ground:
             return self.margins.latency
         if metric == "output_throughput":
             return self.margins.throughput
-        return float(getattr(self.margins.energy, self.alike))
+        alike = "elsewhere" if self.alike == "other_model" else self.alike
+        return float(getattr(self.margins.energy, alike))
 
     def no_margin(self) -> str:
         """Why no margin applies; empty if one does."""
         if self.other_work:
             return f"the specs ask for other work ({self.other_work})"
-        if self.alike == "other_model":
+        if self.is_other_model:
             return (
                 "another model of GPU or CPU, or another power cap: "
                 "only ratios between runs of one machine compare"
@@ -92,24 +101,34 @@ def judge(
     new_results: Results,
     *,
     same_card: bool | None = None,
+    by: Sequence[str] = (),
 ) -> Comparison:
     """Judge ``new`` against ``original`` on every axis.
 
     Args:
+        by: fields that differ by design (`kit.judge.compare.design`).
         same_card: whether both ran on the same physical cards; None where the withheld identities
             of one run are missing.
+
+    Raises:
+        UsageError: the runs have no such field as one of ``by``.
     """
+    design.require(by, fields(original.spec, new.spec, original.env_start, new.env_start))
     asked = tuple(specs(original.spec, new.spec))
+    differing = tuple(environments(original.env_start, new.env_start))
+    alike = likeness(original.env_start, new.env_start, same_card)
+    unmeant = [one for one in asked if not design.covers(by, one[0])]
     ground = _Ground(
-        alike=likeness(original.env_start, new.env_start, same_card),
+        alike=alike,
         margins=original.spec.replay,
         fault=_fault(original, new),
-        other_work=next((path for path, *_ in filter(is_work, asked)), ""),
+        other_work=next((path for path, *_ in filter(is_work, unmeant)), ""),
+        is_other_model=alike == "other_model"
+        and not design.covers_model(by, (path for path, *_ in differing)),
     )
     axes = [_outputs(original, new, ground)]
     axes += _numbers(ground, original_results, new_results)
     first = next(a for a in axes if a.metric == original.spec.primary_metric)
-    differing = tuple(environments(original.env_start, new.env_start))
     lacking = absences(original.env_start, new.env_start)
     return Comparison(
         primary=first,
@@ -119,6 +138,11 @@ def judge(
         differences=differing,
         asked=asked,
         absent=tuple(path for path, *_ in differing if path in lacking),
+        by=tuple(by),
+        by_design=(
+            *(one for one in asked if design.covers(by, one[0])),
+            *(one for one in differing if design.covers_machine(by, one[0])),
+        ),
     )
 
 

@@ -98,6 +98,11 @@ def environments(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Differe
             yield path, there, here
 
 
+def fields(*documents: RunSpec | Mapping[str, Any]) -> frozenset[str]:
+    """Every path of these specs and fingerprints."""
+    return frozenset(path for one in documents for path, _ in _leaves(msgspec.to_builtins(one)))
+
+
 def _unequal(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
     left, right = dict(_leaves(a)), dict(_leaves(b))
     for path in sorted(left.keys() | right.keys()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from kit.store.store import Store
 _IDENTITY = "private/identity.json"
 
 
-def judge(original: Path, new: Path) -> Comparison:
-    """Compare the run ``new`` with ``original``; the numbers of both are computed again."""
+def judge(original: Path, new: Path, by: Sequence[str] = ()) -> Comparison:
+    """Compare the run ``new`` with ``original``; the numbers of both are computed again.
+
+    Args:
+        by: fields that differ by design (`kit.judge.compare.design`).
+    """
     ours, theirs = computed(new), computed(original)
-    return compare.judge(*theirs, *ours, same_card=same_cards(original, new))
+    return compare.judge(*theirs, *ours, same_card=same_cards(original, new), by=by)
 
 
 def exit_code(judged: Comparison) -> int:

@@ -21,7 +21,6 @@ from kit.show.render.console import (
     stderr,
     title,
 )
-from kit.show.render.rehearsal import arrivals, findings_table, limits, network
 
 if (
     TYPE_CHECKING
@@ -41,6 +40,8 @@ def undertaking(undertaking: Undertaking) -> None:
 
 def undertaking_list(undertaking: Undertaking) -> RenderableType:
     """Everything that a replay would do, as a list to draw."""
+    from kit.show.render.rehearsal import findings_table, limits, network
+
     spec, launch = undertaking.spec, undertaking.launch
     rows: list[tuple[str, RenderableType | str | None]] = [
         ("spec", spec.name),
@@ -116,6 +117,8 @@ def _meter(part: MeterPart) -> str:
 
 
 def _work(undertaking: Undertaking) -> str:
+    from kit.show.render.rehearsal import arrivals
+
     launches = count(undertaking.spec.launches, "launch", "es")
     return (
         f"{launches} of {count(undertaking.requests, 'request')} each, {arrivals(undertaking.spec)}"

@@ -27,6 +27,7 @@ STATES = {
 }
 # The meaning of a difference, as badge and words, for both faces.
 MEANINGS: dict[Meaning, tuple[str, str]] = {
+    "by design": ("mark", "by design"),
     "confounder": ("warn", "confounder"),
     "other work": ("running", "asked, other work"),
     "may matter": ("skip", "may matter"),
@@ -64,6 +65,7 @@ def comparison_view(comparison: Comparison) -> Group:
     """A replay's or a comparison's verdict to draw."""
     return Group(
         _headline(comparison.primary),
+        *_by_design(comparison),
         Text(),
         _axes([axis for axis in comparison.axes if axis != comparison.primary]),
         *_means(comparison),
@@ -78,6 +80,19 @@ def _headline(axis: Axis) -> Table:
     text = plain(_numbers(axis), "name")
     text.append_text(plain(f"  {axis.reason}" if axis.reason else "", "quiet"))
     return with_badge(STATES[axis.verdict], text, axis.verdict)
+
+
+def _by_design(comparison: Comparison) -> list[RenderableType]:
+    """``by design  arrivals.concurrency: 1 → 8``, or that a field does not differ."""
+    from kit.judge.compare.design import covers
+
+    lines = [f"{path}: {there} → {here}" for path, there, here in comparison.by_design]
+    paths = [path for path, *_ in comparison.by_design]
+    whole = comparison.image == "DIFFERENT", comparison.likeness in ("elsewhere", "other_model")
+    paths += [word for word, differs in zip(("image", "machine"), whole, strict=True) if differs]
+    same = [one for one in comparison.by if not any(covers([one], path) for path in paths)]
+    lines += [f"{field}: the two runs do not differ in it" for field in same]
+    return [with_badge("mark", plain(line), "by design") for line in lines]
 
 
 def _axes(axes: Sequence[Axis]) -> Table:

@@ -1,10 +1,11 @@
-"""The list of runs of a store: a row for each run in any state, newest first.
+"""The list of runs of a store: a row for each run in any state, newest first by its sealed start.
 
 A row is only for display: it is read from the run's documents within bounds, nothing is hashed,
 and an unreadable run is a row with the reason. It shows the last kept verdict on the run's present
 files (`kit.store.verdicts`), else ``unchecked``. Rows of sealed runs are kept in
-``runs/.index.json`` by the manifest's time and size, so that a store of ten thousand runs opens at
-once the second time. The file may be deleted; one that kit did not write is ignored.
+``runs/.index.json`` with the facts of the files they were read from (`kit.show.runlist.index`), so
+that a store of ten thousand runs opens at once the second time. The file may be deleted; one that
+kit did not write is ignored.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from kit.core.errors import KitError
 from kit.machine import queue
 from kit.record.events import FILE as EVENTS
 from kit.show.runlist.index import INDEX, Entries, keep, load
+from kit.show.runlist.listing import as_list
+from kit.show.runlist.order import STATES, Column, is_falling, ordered
+from kit.show.runlist.reading import MANIFEST, facts, is_unchanged, taken
 from kit.show.runlist.runrow import (
     MALFORMED,
     Row,
+    bare,
     bounded,
     document,
     minute,
@@ -32,18 +37,24 @@ from kit.show.runlist.runrow import (
     row,
     text,
 )
-from kit.store import refusals, verdicts
+from kit.store import notes, refusals, verdicts
 from kit.store.store import Store
 
 __all__ = (
     "INDEX",
+    "STATES",
+    "Column",
     "Row",
+    "as_list",
     "batches",
     "count",
     "in_flight",
+    "is_falling",
+    "ordered",
     "read",
     "row",
     "rows",
+    "stamp",
 )
 
 FIRST, BATCH = 60, 500
@@ -55,37 +66,57 @@ _HASH = 64
 
 
 def rows(store: Store) -> list[Row]:
-    """Every run of the store, those in flight first, then sealed ones, newest first."""
-    return [row for batch in batches(store) for row in batch]
+    """Every run of the store, those in flight first, then sealed ones, newest first.
+
+    A folder without a manifest is a row, too.
+    """
+    return ordered(row for batch in batches(store) for row in batch)
 
 
 def batches(store: Store) -> Iterator[list[Row]]:
     """`rows` in pieces: runs in flight, a screenful of sealed runs, then many at a time.
 
+    Sealed runs come by the time of their files: their start is known once they are read.
     Rows that were read are kept in the index even if the caller stops early.
     """
     yield in_flight(store)
-    sealed = _sealed(store)
+    sealed, bares = _sealed(store)
     index = load(store) if len(sealed) >= WORTH_AN_INDEX else {}
-    judged = verdicts.load(store)
+    judged, noted = verdicts.load(store), notes.of_list(store)
     entries: Entries = {}
     fresh = 0
     try:
         for piece in _pieces(sealed):
-            for path, when, size in piece:
-                entry = index.get(path.name)
-                if entry is None or entry[:2] != (when, size):
-                    entry = (when, size, read(path))
+            for name in piece:
+                entry, run = index.get(name), f"{store.root}/{name}"
+                if entry is None or not is_unchanged(run, entry[0]):
+                    entry = taken(run, name)
                     fresh += 1
-                entries[path.name] = entry
+                entries[name] = entry
             yield [
-                replace(entries[path.name][2], checked=verdicts.of(path, judged))
-                for path, _, _ in piece
+                _noted(_checked(store, entries[name][1], judged), noted.get(name)) for name in piece
             ]
+        if bares:
+            yield bares
     finally:
         if len(sealed) >= WORTH_AN_INDEX and (fresh or len(index) > len(sealed)):
-            here = {path.name for path, _, _ in sealed}
+            here = set(sealed)
             keep(store, {n: k for n, k in (index | entries).items() if n in here})
+
+
+def _checked(store: Store, row: Row, judged: Mapping[str, verdicts.StoredVerdict]) -> Row:
+    known = row.run in judged
+    word = verdicts.of(store.root / row.run, judged) if known else verdicts.UNCHECKED
+    return row if row.checked == word else replace(row, checked=word)
+
+
+def _noted(row: Row, note: notes.Note | None) -> Row:
+    return row if note is None else replace(row, tags=note.tags, remark=text(note.text))
+
+
+def stamp(store: Store) -> tuple[int, int, int]:
+    """Numbers that change when a run is sealed or deleted, a verdict kept, or a note written."""
+    return count(store), verdicts.stamp(store), notes.stamp(store)
 
 
 def count(store: Store) -> int:
@@ -97,20 +128,22 @@ def count(store: Store) -> int:
         return 0
 
 
-def _pieces(sealed: list[tuple[Path, int, int]]) -> Iterator[list[tuple[Path, int, int]]]:
+def _pieces(sealed: list[str]) -> Iterator[list[str]]:
     yield sealed[:FIRST]
     for start in range(FIRST, len(sealed), BATCH):
         yield sealed[start : start + BATCH]
 
 
-def _sealed(store: Store) -> list[tuple[Path, int, int]]:
-    """Sealed runs with their manifest's mtime (ns) and size, newest first."""
-    folders = []
-    for path in store.runs():
-        with contextlib.suppress(OSError):
-            facts = (path / "manifest.json").lstat()
-            folders.append((path, facts.st_mtime_ns, facts.st_size))
-    return sorted(folders, key=lambda run: (-run[1], run[0].name))
+def _sealed(store: Store) -> tuple[list[str], list[Row]]:
+    """Names of sealed runs by their manifest's time, newest first; and folders without one."""
+    found, bares = [], []
+    for name in store.folders():
+        known = facts(f"{store.root}/{name}/{MANIFEST}")
+        if known is None:
+            bares.append(bare(store.root / name))
+        elif jsonio.is_sha256(name):
+            found.append((-known[0], name))
+    return [name for _, name in sorted(found)], bares
 
 
 def in_flight(store: Store) -> list[Row]:
@@ -134,6 +167,7 @@ def _unsealed(store: Store, id_: str) -> Row:
         id_,
         name=text(spec.get("name", "")),
         started=minute(begun),
+        begun=text(begun),
         runtime=text(of(spec, "runtime", "name")),
         note=note,
     )
@@ -146,6 +180,7 @@ def _refused(refusal: refusals.Refusal) -> Row:
         text(refusal.id),
         name=text(refusal.name),
         started=minute(refusal.utc),
+        begun=text(refusal.utc),
         note=text(refusal.message),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from kit.energy.results.older import readable
 from kit.record.manifest import RECOMPUTED, REPLAY, parent
 from kit.show.report.mean import mean
 from kit.show.report.rounding import four
+from kit.show.runlist.batch import counted, of_closed_loop
 
 SMALL = 16 << 20
 MALFORMED = (LookupError, TypeError, AttributeError, ValueError, OverflowError)
@@ -29,8 +30,9 @@ class Row:
 
     Attributes:
         run: the run's hash, or its id while it is in flight.
-        started: ``2026-11-21 05:12``, in UTC.
-        energy: joules per output token with their scope, as text; ``joules`` is the number.
+        started: ``2026-11-21 05:12``, in UTC; ``begun`` is the whole time stamp.
+        energy: joules per output token with their scope, as text; ``joules`` is the number, and
+            ``scope`` its scope's name.
         stated: the same with its uncertainties, as in every face (`kit.show.report.mean`).
         se_percent: standard error of ``joules`` over launches, in percent; None for one launch.
         throughput: output tokens per second, as text; ``tokens_per_s`` is the number.
@@ -38,6 +40,9 @@ class Row:
         replay_of: the hash of the run that this one replays.
         checked: the last verdict on its present files: verified, intact (as sealed; no number was
             computed again), ``failed: CODE`` or unchecked; empty in flight.
+        concurrency: clients of a closed loop; of constant arrivals the runtime's slots.
+        batch: the most requests in flight at once (`kit.show.runlist.batch`).
+        tags, remark: what a person noted of it (`kit.store.notes`).
     """
 
     status: str
@@ -55,6 +60,18 @@ class Row:
     se_percent: float | None = None
     tokens_per_s: float | None = None
     checked: str = ""
+    begun: str = ""
+    scope: str = ""
+    concurrency: int | None = None
+    batch: int | None = None
+    tags: tuple[str, ...] = ()
+    remark: str = ""
+
+    @property
+    def words(self) -> str:
+        """Tags, the person's note and kit's own in one line: ``#warm second · replay of …``."""
+        own = " ".join((*(f"#{tag}" for tag in self.tags), self.remark)).strip()
+        return " · ".join(filter(None, (own, self.note)))
 
     @property
     def in_flight(self) -> bool:
@@ -74,7 +91,15 @@ def read(path: Path) -> Row:
     env: Any = {}
     with contextlib.suppress(KitError, OSError):
         env = document(path / "env" / "start.json")
-    return row(path.name, documents["manifest"], documents["spec"], documents["results"], env)
+    found = row(path.name, documents["manifest"], documents["spec"], documents["results"], env)
+    return found if found.batch is not None else replace(found, batch=counted(path))
+
+
+def bare(path: Path) -> Row:
+    """The row of a folder of the store that holds no manifest."""
+    was = "its manifest.json is missing: restore it, or `kit verify` says what is left"
+    other = "no run: it holds no manifest.json; move it out of the store"
+    return Row("broken", path.name, note=was if jsonio.is_sha256(path.name) else other)
 
 
 def row(
@@ -98,17 +123,19 @@ def _row(
     results: Mapping[str, Any],
     env: Any,
 ) -> Row:
-    metrics = readable(results).get("metrics", {})
+    metrics = readable({"metrics": results.get("metrics", {})})["metrics"]
     throughput = _metric(metrics, "output_throughput")
     original, older = parent(manifest, REPLAY), parent(manifest, RECOMPUTED)
     why = f"replay of {original[:8]}" if original else text(manifest.get("reason", ""))
-    energy, stated, joules, se_percent = _energy(metrics)
+    energy, stated, joules, se_percent, scope = _energy(metrics)
+    begun = text(manifest.get("clock", {}).get("utc", ""))
+    clients = of(spec, "arrivals", "concurrency")
     rate = throughput.value if throughput else None
     return Row(
         status=text(manifest.get("status", "broken")),
         run=run,
         name=text(spec.get("name", "")),
-        started=minute(str(manifest.get("clock", {}).get("utc", ""))),
+        started=minute(begun),
         runtime=text(spec.get("runtime", {}).get("name", "")),
         energy=energy,
         throughput="–" if rate is None else four(rate),
@@ -119,14 +146,18 @@ def _row(
         stated=stated,
         se_percent=se_percent,
         tokens_per_s=rate,
+        begun=begun,
+        scope=scope,
+        concurrency=clients if isinstance(clients, int) else None,
+        batch=of_closed_loop(spec, results),
     )
 
 
 def _energy(
     metrics: Mapping[str, Any],
-) -> tuple[str, str, float | None, float | None]:
+) -> tuple[str, str, float | None, float | None, str]:
     """Energy per output token of the first scope that has it: short, with uncertainties, as a
-    number, and its standard error in percent."""
+    number, its standard error in percent, and the scope."""
     for scope, called in SCOPES.items():
         metric = _metric(metrics, f"{scope}_energy_per_output_token")
         if metric is None or metric.value is None:
@@ -134,10 +165,10 @@ def _energy(
         joules, se = metric.value, metric.se
         share = 100 * se / abs(joules) if se is not None and joules else None
         if scope == "estimate":  # the mean itself says that it is one launch
-            return f"{four(joules)} est.", mean(metric), joules, share
+            return f"{four(joules)} est.", mean(metric), joules, share, scope
         words = f"{four(joules)} {called.short}", f"{called.short} {mean(metric)}"
-        return *words, joules, share
-    return "–", "", None, None
+        return *words, joules, share, scope
+    return "–", "", None, None, ""
 
 
 def _gpu(env: Any) -> str:

@@ -16,8 +16,10 @@ from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
 from kit.energy.picture import Curve, curve_of
-from kit.judge.contrast import Contrast, Side, contrast, differences, side_of
+from kit.judge.compare import design
+from kit.judge.contrast import Contrast, Difference, Side, contrast, differences, side_of
 from kit.show.render.console import count, plain
+from kit.show.render.verdicts import MEANINGS
 from kit.show.report.mean import SHORT_LEGEND
 from kit.tui.comparison import (
     FEW,
@@ -28,6 +30,7 @@ from kit.tui.comparison import (
     metrics_table,
     name_of,
 )
+from kit.tui.dialogs import Choose
 from kit.tui.metrictable import MetricTable
 from kit.tui.output import argument, as_text, short, write_report
 from kit.tui.screen import KitScreen, badge
@@ -54,6 +57,7 @@ class CompareScreen(KitScreen):
         Binding("b", "baseline", "Baseline", id="compare-baseline"),
         Binding("d", "all", "All differences", id="compare-all"),
         Binding("o", "sort", "Sort", id="compare-sort"),
+        Binding("t", "design", "By design", id="compare-design"),
         Binding("x", "remove", "Remove", id="compare-remove"),
         Binding("h", "report", "HTML report", id="compare-report"),
         Binding("v", "verify", "Verify", id="compare-verify"),
@@ -65,6 +69,7 @@ class CompareScreen(KitScreen):
         self._first = 0
         self._order = 0
         self._all = False
+        self._by: list[str] = []  # fields that differ by design
         self._sides: dict[str, Side] = {}  # by letter, so that nothing is read twice
         self._found: Contrast | None = None
         self._lines: list[MetricRow] = []
@@ -100,7 +105,9 @@ class CompareScreen(KitScreen):
         if len(self._runs) < 2:
             return ""
         baseline, other = self._runs[self._first], self._other()
-        pair = f"kit compare {shlex.join(argument(path) for path, _ in (baseline, other))}"
+        words = [argument(path) for path, _ in (baseline, other)]
+        words += [word for field in self._by for word in ("--by", field)]
+        pair = f"kit compare {shlex.join(words)}"
         rest = [letter for path, letter in self._runs if letter not in (baseline[1], other[1])]
         if not rest:
             return pair
@@ -121,7 +128,8 @@ class CompareScreen(KitScreen):
             return
         self.state = badge("running", "comparing")
         runs, first, sides = list(self._runs), self._first, dict(self._sides)
-        self.fetch(lambda: _read(runs, first, sides), self._show, failed=self._failed)
+        by = tuple(self._by)
+        self.fetch(lambda: _read(runs, first, sides, by), self._show, failed=self._failed)
 
     def _too_few(self) -> None:
         self._found, self._lines = None, []
@@ -210,7 +218,7 @@ class CompareScreen(KitScreen):
     # --- acting -----------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        if action in ("all", "sort", "report"):
+        if action in ("all", "sort", "report", "design"):
             return True if self._found and self._found.others else None
         if action == "baseline":
             return True if len(self._runs) > 1 else None
@@ -227,6 +235,23 @@ class CompareScreen(KitScreen):
         self._all = not self._all
         if self._found:
             self._show_differences()
+
+    def action_design(self) -> None:
+        """Choose a difference that is by design, or is no longer: it is compared all the same."""
+        if not self._found:
+            return
+        facts = [one for one in differences(self._found) if one.meaning != "recorded"]
+        answers = [("", "Leave it as it is"), *((one.fact, _choice(one)) for one in facts)]
+        title = "What differs by design?"
+        self.app.push_screen(Choose(title, "", answers), self._designed)
+
+    def _designed(self, fact: str | None) -> None:
+        if not fact:
+            return
+        field = fact.removeprefix(design.SPEC)
+        without = [one for one in self._by if not design.covers([one], field)]
+        self._by = without if len(without) < len(self._by) else [*self._by, field]
+        self._look()
 
     def action_sort(self) -> None:
         """The primary metric first, the furthest ratio first, or by name."""
@@ -291,9 +316,15 @@ def _legend(contrast: Contrast) -> Text:
     return text
 
 
+def _choice(one: Difference) -> str:
+    """``spec: arrivals.concurrency (asked, other work)``, and below it the values."""
+    values = ", ".join(f"{letter} {value[:40]}" for letter, value in one.values.items())
+    return f"{one.fact} ({MEANINGS[one.meaning][1]})\n{values}"
+
+
 def _read(
-    runs: Sequence[tuple[Path, str]], first: int, loaded: dict[str, Side]
+    runs: Sequence[tuple[Path, str]], first: int, loaded: dict[str, Side], by: Sequence[str]
 ) -> tuple[Contrast, list[Curve]]:
     sides = [loaded.get(letter) or side_of(path, letter) for path, letter in runs]
     curves = [curve_of(side.letter, side.records) for side in sides if side.records]
-    return contrast(sides, sides[first]), [curve for curve in curves if curve]
+    return contrast(sides, sides[first], by), [curve for curve in curves if curve]

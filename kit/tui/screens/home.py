@@ -16,11 +16,11 @@ from textual.widgets import DataTable, Input, Static
 from kit.show import runlist
 from kit.show.documents import spec_of
 from kit.show.render.console import plain
-from kit.show.runlist import Row
-from kit.store import verdicts
+from kit.show.runlist import Column, Row, ordered
+from kit.tui import ownership
 from kit.tui.form.origin import ask_file
 from kit.tui.replay import replay
-from kit.tui.rowlist import SORTS, counted, fitting, in_order
+from kit.tui.rowlist import SORTS, counted, fitting, in_words
 from kit.tui.runpanel import RunPanel
 from kit.tui.runtable import RunTable
 from kit.tui.screen import KitScreen
@@ -52,8 +52,13 @@ class HomeScreen(KitScreen):
         Binding("r", "replay", "Replay", id="home-replay"),
         Binding("slash", "filter", "Filter", key_display="/", id="home-filter"),
         Binding("o", "sort", "Sort", id="home-sort"),
+        Binding("i", "reverse", "Reverse the order", show=False, id="home-reverse"),
         Binding("e", "edit", "Edit as new", id="home-edit"),
         Binding("O", "open_spec", "Open spec", id="home-open-spec"),
+        Binding("t", "tags", "Tags", show=False, id="home-tags"),
+        Binding("N", "note", "Note", show=False, id="home-note"),
+        Binding("D,delete", "delete", "Delete", key_display="D", show=False, id="home-delete"),
+        Binding("S", "switch", "Other store", show=False, id="home-store"),
         Binding("R", "refresh", "Refresh", id="home-refresh"),
         Binding("escape", "clear", "Clear the filter", show=False, id="home-clear"),
         Binding("q", "back", "Quit", id="home-quit"),
@@ -65,9 +70,10 @@ class HomeScreen(KitScreen):
         self.crumbs, self.command = "", "kit ls"
         self._rows: dict[str, Row] = {}
         self._marked: list[str] = []
-        self._sort = 0
+        self._sort: Column = "started"
+        self._reverse = False
         self._coming: Iterator[list[Row]] | None = None
-        self._sealed_seen: tuple[int, int] | None = None
+        self._sealed_seen: tuple[int, int, int] | None = None
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="home-body"):
@@ -138,11 +144,13 @@ class HomeScreen(KitScreen):
             return
         store, sealed_before = self.kit.store, self._sealed_seen
 
-        def look() -> tuple[list[Row], tuple[int, int]]:
-            now = runlist.count(store), verdicts.stamp(store)
+        def look() -> tuple[list[Row], tuple[int, int, int]]:
+            now = runlist.stamp(store)
             return runlist.in_flight(store), now
 
-        def take(result: tuple[list[Row], tuple[int, int]]) -> None:
+        def take(result: tuple[list[Row], tuple[int, int, int]]) -> None:
+            if store is not self.kit.store:
+                return
             rows, self._sealed_seen = result
             before = {run: row for run, row in self._rows.items() if row.in_flight}
             now = {row.run: row for row in rows}
@@ -158,7 +166,7 @@ class HomeScreen(KitScreen):
         """Update filter, order, counts and table."""
         rows = list(self._rows.values())
         wanted = self.query_one("#home-filter", Input).value
-        shown = in_order(fitting(rows, wanted), SORTS[self._sort])
+        shown = ordered(fitting(rows, wanted), self._sort, reverse=self._reverse)
         self._table.show(shown, frozenset(self._marked))
         self._table.display = bool(rows) or not done
         empty = self.query_one("#home-empty", Static)
@@ -171,7 +179,7 @@ class HomeScreen(KitScreen):
     def _foot(self, shown: int, rows: int) -> None:
         parts = [f"{shown:,} of {rows:,}"]
         parts += [f"{len(self._marked)} marked"] if self._marked else []
-        parts.append(f"sort: {SORTS[self._sort]}")
+        parts.append(f"sort: {in_words(self._sort, reverse=self._reverse)}")
         current = self._table.current
         if current and current.note:
             parts.append(current.note)
@@ -272,9 +280,53 @@ class HomeScreen(KitScreen):
         if path := self._sealed("edit"):
             self.fetch(lambda: spec_of(path), lambda spec: self.kit.show_spec(document=spec))
 
+    def action_tags(self) -> None:
+        """Add tags to the run under the cursor, or remove them."""
+        if row := self._own("tag"):
+            ownership.tags(self, row, self.action_refresh)
+
+    def action_note(self) -> None:
+        """Note a line of text on the run under the cursor."""
+        if row := self._own("note"):
+            ownership.note(self, row, self.action_refresh)
+
+    def action_delete(self) -> None:
+        """Delete the run under the cursor, after a yes."""
+        row = self._table.current
+        if row and self.kit.store.is_run(self.kit.store.root / row.run):
+            ownership.delete(self, row, lambda: self._deleted(row))
+        else:
+            self.notify("only sealed runs of the store are deleted", markup=False)
+
+    def _deleted(self, row: Row) -> None:
+        self._marked = [run for run in self._marked if run != row.run]
+        self.notify(f"deleted run {row.run[:12]}", markup=False)
+        self.action_refresh()
+
+    def _own(self, what: str) -> Row | None:
+        return self._table.current if self._sealed(what) else None
+
+    def action_switch(self) -> None:
+        """Show the runs of another folder."""
+        ownership.switch(self, self._switched)
+
+    def _switched(self) -> None:
+        self._rows, self._marked, self._sealed_seen = {}, [], None
+        self.query_one("#home-runs").border_title = f"Runs of {plain(self.kit.store.root.name)}"
+        self.query_one("#home-filter", Input).value = ""
+        self.command = ""
+        self.command = "kit ls"
+        self.action_refresh()
+
     def action_sort(self) -> None:
         """Sort by the next column."""
-        self._sort = (self._sort + 1) % len(SORTS)
+        columns = list(SORTS)
+        self._sort = columns[(columns.index(self._sort) + 1) % len(columns)]
+        self._redraw()
+
+    def action_reverse(self) -> None:
+        """Sort the other way round."""
+        self._reverse = not self._reverse
         self._redraw()
 
     def action_filter(self) -> None:
