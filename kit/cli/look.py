@@ -13,7 +13,7 @@ import msgspec
 from cyclopts import Parameter
 
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
-from kit.core import jsonio
+from kit.core import jsonio, onestep
 from kit.core.errors import UsageError
 from kit.judge import admission
 from kit.record import archive
@@ -115,12 +115,7 @@ def report(
         sys.stdout.buffer.write(page.text.encode())
         sys.stdout.flush()
         return
-    try:
-        out.write_text(page.text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {out}: {error.strerror}", "name a file with --out"
-        ) from error
+    onestep.write(out, page.text.encode(), "name a file with --out")
     if format == "html":
         say("open it in a browser; it needs nothing else")
     sys.stdout.write(f"{out}\n")
