@@ -136,7 +136,7 @@ def power(records: RunRecords) -> Plot | None:
                     "device": device,
                     "status": status,
                     "time_s": round(float(axis.seconds(at)), 6),
-                    "power_w": None if np.isnan(value) else float(value),
+                    "power_w": None if np.isnan(value) else float(f"{value:.9g}"),
                 }
 
     said = [
@@ -191,7 +191,7 @@ def context(records: RunRecords) -> Plot | None:
                     "device": gpu,
                     "quantity": quantity,
                     "time_s": round(float(axis.seconds(at)), 6),
-                    "value": float(raw * scale),
+                    "value": float(f"{raw * scale:.9g}"),
                     "unit": QUANTITIES[quantity].unit,
                 }
 
