@@ -40,6 +40,13 @@ def test_any_span_has_few_round_ticks_inside(low: float, span: float, most: int)
     assert all(low - slack <= v <= low + span + slack for v in values)
 
 
+@given(st.floats(1e-6, 1e9), st.integers(2, 6))
+def test_an_axis_from_zero_has_two_numbers(top: float, most: int) -> None:
+    values = ticks.from_zero(top, most)
+    assert values[0] == 0 and 2 <= len(values) <= 2 * most + 2
+    assert values[-1] <= top * (1 + 1e-6)
+
+
 def test_what_is_read_as_whole_numbers_has_no_ticks_between_them() -> None:
     assert ticks.ticks(28.0, 30.0, 6, whole=True) == [28, 29, 30]
 

@@ -30,6 +30,13 @@ def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[fl
     return [n * by for n in range(first, last + 1)]
 
 
+def from_zero(top: float, most: int) -> list[float]:
+    """0 and round values up to ``top``: at least one more, for an axis with one number says
+    nothing."""
+    tried = (ticks(0.0, top, n) for n in range(most, 2 * most + 2))
+    return next((found for found in tried if len(found) > 1), [0.0])
+
+
 def labels(values: list[float]) -> list[str]:
     """Ticks as text, with the decimals that their step needs: ``0``, ``20``; ``0.0``, ``0.5``."""
     gaps = [b - a for a, b in pairwise(values)] or [abs(v) for v in values]
