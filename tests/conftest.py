@@ -44,6 +44,7 @@ _SLOW = (
     "tests/meters/test_pdu.py",
     "tests/cli/test_pdu.py",
     "tests/drive/test_process.py",
+    "tests/report/test_paper.py",
     "tests/report/test_mean.py",
     "tests/test_energy_calibration.py",
     "tests/runtimes/test_loopback_server.py",

@@ -209,7 +209,7 @@ def test_the_plan() -> None:
 def test_plots() -> None:
     loaded, _ = run()
     drawn = picture(loaded.samples, loaded.plan.meters, loaded.phases)
-    _, labels = power.ticks(drawn.bands, drawn.span, 400)
+    labels = [name for _, name in power.blocks(drawn.bands, drawn.span, 400)]
     both = {form for name in BLOCKS for form in names.PHASES[name][:2]}
     assert set(labels) <= both and names.phase("loaded_idle") in labels
     curve = curve_of("A", loaded)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import pytest
 
 from kit.energy import power_series
 from kit.energy.picture import curve_of, picture, thinned
@@ -47,3 +50,20 @@ def test_a_long_series_keeps_its_peaks() -> None:
     at, shown = thinned(t, watts, 4000)
     assert np.isnan(shown).sum() == 1 and at[np.isnan(shown)] == t[50_000]
     assert len(thinned(t[:3000], watts[:3000], 4000)[0]) == 3000
+
+
+def test_a_part_is_drawn_from_the_steps_where_they_are_kept() -> None:
+    run = records.load(archive.open_source(H200))
+    whole = picture(run.samples, run.plan.meters, run.phases, keep=True)
+    begin, end = 70.0, 71.0
+    close, coarse = (
+        of.within(begin, end, 50) for of in (whole, dataclasses.replace(whole, series={}))
+    )
+    assert len(close.traces[0].t) > 10 * len(coarse.traces[0].t)
+    for trace in close.traces:
+        t, watts = whole.series[trace.device]
+        seen = watts[(t >= begin * 1e9) & (t <= end * 1e9)]
+        assert trace.high.max() >= seen.max() and trace.low.min() <= seen.min()
+    t, watts = whole.series["gpu0"]
+    assert whole.at(float(t[100]) * 1e-9)["gpu0"] == pytest.approx(watts[100])
+    assert whole.zero == min(p.t0 for p in run.phases if p.name == "measured") * 1e-9

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
-from kit.core import jsonio
+from kit.core import jsonio, onestep
 from kit.core.errors import UsageError
 from kit.judge import admission
 from kit.record import archive
@@ -25,6 +25,10 @@ Format = Literal["html", "text", "csv", "csv-metrics"]
 _FORMATS = (
     "html: one file for a browser. text: plain, 80 columns. csv: a row per launch, phase and "
     "scope. csv-metrics: a row per metric and launch, with net energies and checks."
+)
+
+_FIGURES = (
+    "A folder to write the figures into instead: each as SVG, PNG and PDF, and its readings as CSV."
 )
 
 
@@ -51,15 +55,28 @@ def report(
     format: Annotated[Format, Parameter(help=_FORMATS)] = "html",
     out: Annotated[Path | None, Parameter(help="The file to write; - is stdout.")] = None,
     against: str = "",
+    figures: Annotated[Path | None, Parameter(help=_FIGURES)] = None,
+    force: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Write a run's report: a single HTML file, plain text, or tidy CSV.
+    """Write a run's report: a single HTML file, plain text, tidy CSV, or its figures as files.
 
     HTML goes into a file, whose path is printed; text and CSV to stdout, unless --out names a file.
+    Figures go into a folder, and their paths to stdout.
 
     Args:
         run: the run: folder, single file, or the beginning of its hash.
         against: an original run; the report then shows the replay's verdicts.
+        force: overwrite figures that are there already.
     """
+    if figures is not None:
+        if out or against or format != "html":
+            raise UsageError(
+                "--figures writes figures alone", "leave --format, --out and --against out"
+            )
+        _write_figures(find_run(run, runs), figures, force=force)
+        return
+    if force:
+        raise UsageError("--force is about figures", "name their folder with --figures")
     from kit.show.report.written import written
 
     if against and format.startswith("csv"):
@@ -72,15 +89,17 @@ def report(
         sys.stdout.buffer.write(page.text.encode())
         sys.stdout.flush()
         return
-    try:
-        out.write_text(page.text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {out}: {error.strerror}", "name a file with --out"
-        ) from error
+    onestep.write(out, page.text.encode(), "name a file with --out")
     if format == "html":
         say("open it in a browser; it needs nothing else")
     sys.stdout.write(f"{out}\n")
+
+
+def _write_figures(run: Path, folder: Path, *, force: bool) -> None:
+    from kit.show.report import figures
+
+    for path in figures.write(run, folder, force=force):
+        sys.stdout.write(f"{path}\n")
 
 
 def verify(

@@ -5,8 +5,8 @@ No peak is ever lost to the width of a screen, and none is made up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,10 +46,11 @@ class Band:
 
 @dataclass(frozen=True)
 class Picture:
-    """Everything that a plot shows."""
+    """Everything that a plot shows, and the steps behind it (ns, W) where they are kept."""
 
     traces: tuple[Trace, ...] = ()
     bands: tuple[Band, ...] = ()
+    series: Mapping[str, tuple[Ints, Floats]] = field(default_factory=dict, compare=False)
 
     @property
     def span(self) -> tuple[float, float]:
@@ -58,16 +59,64 @@ class Picture:
         ends += [x for band in self.bands for x in (band.t0, band.t1)]
         return (min(ends), max(ends)) if ends else (0.0, 1.0)
 
+    @property
+    def zero(self) -> float | None:
+        """When the first measured block began (s); None without one."""
+        return min((band.t0 for band in self.bands if band.name == "measured"), default=None)
+
+    def within(self, begin: float, end: float, bins: int) -> Picture:
+        """The part from ``begin`` to ``end`` (s), drawn from the steps where they are kept."""
+        if self.series:
+            parts = {device: _part(*of, begin, end) for device, of in self.series.items()}
+            traces = [_trace(d, *of, bins) for d, of in sorted(parts.items()) if len(of[0]) > 1]
+        else:
+            inside = [(tr, (tr.t >= begin) & (tr.t <= end)) for tr in self.traces]
+            traces = [
+                Trace(tr.device, tr.t[at], tr.low[at], tr.mean[at], tr.high[at])
+                for tr, at in inside
+                if at.any()
+            ]
+        return Picture(tuple(traces), self.bands, self.series)
+
+    def at(self, t: float) -> dict[str, float]:
+        """Every device's watts at ``t`` (s): of the step that holds it, or else of the bin."""
+        watts: dict[str, float] = {}
+        for trace in self.traces:
+            times, values = self.series.get(trace.device, (None, trace.mean))
+            if times is None:
+                place = int(np.abs(trace.t - t).argmin())
+            else:
+                place = min(int(np.searchsorted(times, t / NS)), len(times) - 1)
+            watts[trace.device] = float(values[place])
+        return watts
+
+
+def _part(t: Ints, watts: Floats, begin: float, end: float) -> tuple[Ints, Floats]:
+    """The steps from ``begin`` to ``end`` (s), and one more at either side."""
+    first, last = np.searchsorted(t, [begin / NS, end / NS])
+    part = slice(max(0, int(first) - 1), int(last) + 1)
+    return t[part], watts[part]
+
 
 def picture(
-    samples: Samples, meters: Iterable[MeterPlan], phases: Iterable[Phase], bins: int = BINS
+    samples: Samples,
+    meters: Iterable[MeterPlan],
+    phases: Iterable[Phase],
+    bins: int = BINS,
+    *,
+    keep: bool = False,
 ) -> Picture:
-    """Every device's power over the whole run, and the blocks behind it."""
+    """Every device's power over the whole run, and the blocks behind it.
+
+    Args:
+        keep: keep the steps too, to look at parts of the run closely.
+    """
     series = power_series(samples, meters)
     names = {name for name, _ in BLOCKS}
     return Picture(
         tuple(_trace(device, t, watts, bins) for device, (t, watts) in sorted(series.items())),
         tuple(Band(p.name, p.launch, p.t0 * NS, p.t1 * NS) for p in phases if p.name in names),
+        series if keep else {},
     )
 
 

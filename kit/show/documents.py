@@ -117,7 +117,8 @@ def recorded(run: Path) -> Recorded:
     try:
         run_records = records.read(run)
         return Recorded(
-            run_records, picture(run_records.samples, run_records.plan.meters, run_records.phases)
+            run_records,
+            picture(run_records.samples, run_records.plan.meters, run_records.phases, keep=True),
         )
     except KitError as error:
         return Recorded(fault=error.message)

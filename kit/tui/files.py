@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kit.core import onestep
 from kit.core.errors import UsageError
 from kit.store.store import Store
 
@@ -18,12 +19,7 @@ def write_report(run: Path, folder: Path, against: Path | None = None) -> Path:
 
     text = written(run, against=against)
     out = folder / text.file
-    try:
-        out.write_text(text.text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {out.name} here: {error.strerror}", "start kit in another folder"
-        ) from error
+    onestep.write(out, text.text.encode(), "start kit in another folder")
     return out
 
 

@@ -116,6 +116,11 @@ def test_power_is_drawn_with_its_phases(html: str) -> None:
     for word in ("power (W)", "gpu0", "cpu0-package", "measured", "loaded idle", "startup"):
         assert word in drawing
     assert "estimated" not in drawing
+    alt = next(str(a["aria-label"]) for name, a in page.tags if name == "svg")
+    assert "gpu0 mean 250 W (least 250, greatest 250)" in alt
+    assert (
+        "time since the first measured block began (s)" in alt and "Measured: launch 0 from" in alt
+    )
 
 
 def test_the_phases_stand_with_energy_and_uncertainty(html: str) -> None:
@@ -231,7 +236,7 @@ def test_a_replays_verdicts_stand_first_and_name_the_machines(run: RunRecords) -
     assert "output texts → REPRODUCED" in html
     page = Page(html)
     assert page.row("GPU energy per output token")[4] == "EQUIVALENT"
-    assert html.index("Replay</h2>") < html.index("Power over time</h2>")
+    assert html.index("Replay</h2>") < html.index("Energy by scope</h2>")
 
 
 def test_the_page_of_one_run_is_always_the_same(run: RunRecords, html: str) -> None:

@@ -467,6 +467,19 @@ async def test_windows_and_devices(flight: InFlight, screen_text: ScreenText) ->
         assert "gpu1" in shown.text() and "gpu0" in shown.text()
 
 
+async def test_a_cursor_reads_time_and_watts(flight: InFlight) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        await shown.press("left")
+        first = shown.text().split("began ─")[1].splitlines()[1]
+        assert " s  ■ gpu0 " in first and "pdu:a:1" in first
+        await shown.press("shift+right", "shift+right", "right")
+        assert shown.text().split("began ─")[1].splitlines()[1] != first
+        await shown.press("plus", "0")
+        assert "whole run" in shown.text() and "■ gpu0 613 W  ■ gpu1 552 W" in shown.text()
+
+
 @pytest.mark.parametrize("size", [(140, 40), (80, 24), (60, 15), (40, 8)])
 async def test_one_device_shows_its_own_energy(flight: InFlight, size: tuple[int, int]) -> None:
     story = in_measured_block(flight)

@@ -17,8 +17,10 @@ from kit.energy.results import from_document
 from kit.show.render.console import THEME
 from kit.show.render.show import run_parts
 from kit.show.report.mean import mean
+from kit.show.report.rounding import number
 from kit.store.store import Store
 from kit.tui.app import KitApp
+from kit.tui.power import PowerPlot
 from kit.tui.screens.run import TABS, RunScreen
 from tests.committed import H200, QUICKSTART, REPLAY
 from tests.tui.conftest import SIZES, ScreenText, drawn
@@ -85,6 +87,42 @@ async def test_power_is_told_apart_without_colour(
         text = drawn(app)
         assert "** gpu0" in text and "oo host" in text
         assert text.count("*") > 50 and text.count("o") > 50
+
+
+async def test_a_cursor_reads_time_and_watts_and_zoom_looks_closer(store: Store) -> None:
+    app = on(store, H200)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "left", "plus")
+        assert "gpu0: mean" not in drawn(app), "the keys are those of the plot alone"
+        await press(pilot, "2")
+        plot = app.screen.query_one(PowerPlot)
+        assert "left/right Cursor" in drawn(app) and "gpu0: mean 106 W" in drawn(app)
+        await press(pilot, "right")
+        assert plot.cursor == plot.picture.zero
+        assert " 0 s   ━━ gpu0 " in drawn(app)
+        whole = plot.window
+        await press(pilot, "right", "right", "shift+right", "left")
+        at, columns = plot.cursor, plot.size.width - 6
+        assert at is not None and plot.picture.zero is not None
+        assert at - plot.picture.zero == pytest.approx(
+            11 * (whole[1] - whole[0]) / columns, rel=0.02
+        )
+        watts = plot.picture.at(at)
+        assert f"gpu0 {number(watts['gpu0'], 4)} W" in drawn(app)
+        await press(pilot, "plus", "plus")
+        begin, end = plot.window
+        assert end - begin == pytest.approx((whole[1] - whole[0]) / 4) and begin <= at <= end
+        await press(pilot, *["shift+right"] * 12)
+        assert plot.cursor and plot.cursor <= plot.window[1] + 1e-9, "the part moves along"
+        await press(pilot, *["plus"] * 20)
+        assert plot.window[1] - plot.window[0] >= 0.2
+        await press(pilot, "minus")
+        assert plot.window[1] - plot.window[0] >= 0.4
+        await press(pilot, "0")
+        assert plot.window == whole
+        await press(pilot, "1")
+        assert "left/right Cursor" not in drawn(app)
 
 
 async def test_a_single_file_is_read_as_it_is(store: Store, tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from kit.energy.names import COMPARATORS, ENERGY_PER, NETS, SCOPES
 from kit.energy.results.document import Launch, Metric, Phase, Results
 from kit.energy.value import EnergyValue
 from kit.record.phases import INSIDE
-from kit.record.records import RunRecords
-from kit.show.report import chart, rounding, words
+from kit.show.report import rounding, words
 from kit.show.report.mean import interval, pieces
 from kit.show.report.parts import absent, energy, join, section, table, tag, text
 
@@ -29,7 +28,8 @@ def scopes(results: Results) -> Markup:
     called = [name.full for name in ENERGY_PER.values()]
     heads = ["scope", *called, f"95% interval, {called[0]}"]
     rows = [_scope_row(results.metrics, scope) for scope in SCOPES]
-    return section("Energy by scope", table(heads, rows))
+    caption = "Energy of each scope by kind of work: means over launches."
+    return section("Energy by scope", table(heads, rows, caption))
 
 
 def _scope_row(metrics: dict[str, Metric], scope: str) -> list[object]:
@@ -66,7 +66,7 @@ def block(results: Results) -> Markup:
     rows = [_block_row(*of, scope) for scope in shown for of in launches]
     return section(
         "The measured block",
-        table(heads, rows, numeric=2),
+        table(heads, rows, "Gross and net energy of each measured block.", numeric=2),
         *_budgets(*launches[0], shown),
         note="Net energies take off what the machine draws anyway: the loaded but idle server "
         "(between the baseline before and the one after; drift is their difference), or the host "
@@ -97,14 +97,16 @@ def _budgets(launch: Launch, measured: Phase, shown: Sequence[str]) -> Iterator[
         of_scope = measured.of(scope)
         if not of_scope.terms:
             continue
-        yield tag("h3", f"Uncertainty budget: {names.scope(scope)}, launch {launch.index}")
         heads = [
             "where it comes from",
             "standard uncertainty",
             "share of variance",
             "over launches",
         ]
-        yield table(heads, _budget_rows(of_scope))
+        caption = (
+            f"Uncertainty budget: {names.scope(scope)}, measured block of launch {launch.index}."
+        )
+        yield table(heads, _budget_rows(of_scope), caption)
 
 
 def _budget_rows(of_scope: EnergyValue) -> Iterator[list[object]]:
@@ -133,7 +135,12 @@ def comparators(results: Results) -> Markup:
         return Markup("")
     return section(
         "Another tool's account",
-        table(["tool", "launch", "measured block", "by component"], rows, numeric=2),
+        table(
+            ["tool", "launch", "measured block", "by component"],
+            rows,
+            "Energy of each measured block as another tool accounts for it.",
+            numeric=2,
+        ),
         tag("ul", *(tag("li", method) for method in methods), class_="note"),
         note="Measured or estimated, as the tool itself declares. It is shown next to kit's scopes "
         "and is part of none of them.",
@@ -145,17 +152,7 @@ def _account(launch: Launch, title: str, energy: EnergyValue) -> list[object]:
     return [title, launch.index, _energy_or_reason(energy), ", ".join(parts)]
 
 
-# --- power and phases -------------------------------------------------------------------------
-
-
-def power(records: RunRecords) -> Markup:
-    """Every device's watts over the run."""
-    drawn = chart.power(records)
-    if drawn is None:
-        return section("Power over time", tag("p", "No meter reported power.", class_="absent"))
-    estimated = any(m.name == "estimate" and m.devices for m in records.plan.meters)
-    note = "Dashed: estimated from CPU time and published watts, not measured." if estimated else ""
-    return section("Power over time", tag("figure", Markup(drawn), class_="scroll"), note=note)  # noqa: S704 - an SVG that kit drew
+# --- phases ---------- -------------------------------------------------------------------------
 
 
 def phases(results: Results) -> Markup:
@@ -167,7 +164,8 @@ def phases(results: Results) -> Markup:
 
 def _launch(launch: Launch, shown: Sequence[str]) -> Markup:
     heads = ["phase", "seconds", *map(names.scope, shown)]
-    full_table = table(heads, _phase_rows(launch, shown), numeric=1)
+    caption = f"Phases of launch {launch.index}: length and gross energy."
+    full_table = table(heads, _phase_rows(launch, shown), caption)
     lacking = words.gaps(launch, shown)
     reasons = tag("ul", *(tag("li", f"{what}: {why}") for what, why in lacking), class_="note")
     summary = tag("summary", f"Launch {launch.index}")

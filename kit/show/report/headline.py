@@ -9,7 +9,7 @@ from kit.energy.reasons import sentence
 from kit.energy.results.document import Metric, Outputs, Results
 from kit.judge.compare import GOOD, Axis, Comparison
 from kit.show.report.mean import LEGEND, interval, mean, pieces
-from kit.show.report.parts import join, section, table, tag, text
+from kit.show.report.parts import join, section, slug, table, tag, text
 
 
 def tiles(results: Results) -> Markup:
@@ -80,13 +80,19 @@ def verdicts(judged: Comparison) -> Markup:
         table(
             ["axis", "original", "replay", "ratio, 90% interval, margin", "verdict", "why"],
             rows,
+            "Verdicts of the replay on each axis.",
             numeric=9,
         ),
         tag("p", f"Not compared, because a side has no number: {', '.join(silent)}.", class_="note")
         if silent
         else "",
         tag("p", f"Image: {judged.image.lower()}. Machines: {machines}.", class_="note"),
-        table(["differs", "original", "replay"], judged.differences, numeric=9)
+        table(
+            ["differs", "original", "replay"],
+            judged.differences,
+            "What differs between the two runs.",
+            numeric=9,
+        )
         if judged.differences
         else "",
     )
@@ -116,9 +122,31 @@ def _badge(verdict: str) -> Markup:
     return tag("span", verdict, class_=f"badge {kind}")
 
 
-def notices(results: Results) -> Markup:
-    sentences = reasons.notices(results.notices, len(results.launches))
-    if not sentences:
+_FEW = 5  # notices in the summary: more of them would not leave it on one page
+
+
+def believe(results: Results) -> Markup:
+    """What to know before believing a number, for the summary."""
+    every = _notices(results)
+    if not every:
         return Markup("")
-    rows = [tag("li", tag("code", n.code), " ", n.message) for n in sentences]
-    return section("Before you believe a number", tag("ul", *rows, class_="notices"))
+    shown = every if len(every) <= _FEW else every[: _FEW - 1]
+    left = len(every) - len(shown)
+    more = [tag("li", tag("a", f"{left} more notices", href=f"#{slug(NOTICES)}"))] if left else []
+    return join(
+        [tag("h2", "Before you believe a number"), tag("ul", *shown, *more, class_="notices")]
+    )
+
+
+def notices(results: Results) -> Markup:
+    """Every notice, where the summary has no room for them."""
+    every = _notices(results)
+    return section(NOTICES, tag("ul", *every, class_="notices")) if len(every) > _FEW else join([])
+
+
+NOTICES = "All notices"
+
+
+def _notices(results: Results) -> list[Markup]:
+    sentences = reasons.notices(results.notices, len(results.launches))
+    return [tag("li", tag("code", n.code), " ", n.message) for n in sentences]

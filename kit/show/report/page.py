@@ -10,8 +10,8 @@ from kit import __version__
 from kit.energy.results import Results, checks
 from kit.judge.compare import Comparison
 from kit.record.records import RunRecords
-from kit.show.report import energies, headline, surroundings, validity, work
-from kit.show.report.parts import join, section, tag, text
+from kit.show.report import chart, energies, headline, surroundings, validity, work
+from kit.show.report.parts import contents, facts, figure, join, numbered, section, tag, text
 
 _STYLE = Path(__file__).with_name("style.css")
 
@@ -24,17 +24,14 @@ def html(name: str, records: RunRecords, results: Results, judged: Comparison | 
         results: as computed from ``records`` (never as stored, which may be forged).
         judged: the verdicts, where the run is a replay.
     """
-    body = join(
+    details = join(
         [
-            _header(name, records),
-            headline.tiles(results),
             headline.verdicts(judged) if judged else "",
             headline.notices(results),
             energies.scopes(results),
             energies.block(results),
             energies.comparators(results),
             validity.split(results),
-            energies.power(records),
             surroundings.over_the_run(records),
             validity.checks(results, checks.rule_of(records)),
             energies.phases(results),
@@ -43,9 +40,10 @@ def html(name: str, records: RunRecords, results: Results, judged: Comparison | 
             surroundings.what_ran(records),
             surroundings.environment(records),
             _how_to_check(name),
-            _footer(results),
         ]
     )
+    summary = tag("div", _summary(name, records, results, judged), id="summary")
+    body = numbered(join([summary, contents(details), details, _footer(results)]))
     title = f"{text(records.spec.name)} · kit"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -57,36 +55,42 @@ def html(name: str, records: RunRecords, results: Results, judged: Comparison | 
     )
 
 
-def _header(name: str, records: RunRecords) -> Markup:
-    first = records.events[0].data if records.events else {}
-    last = records.events[-1].data if records.events else {}
-    status = str(last.get("status", "unfinished"))
-    reason = str(last.get("reason", ""))
-    return tag(
-        "header",
-        tag("p", "kit · sealed run ", tag("code", name[:12]), class_="kicker"),
-        tag("h1", records.spec.name, " ", tag("span", status, class_=f"badge {status}")),
-        tag("p", records.spec.description, class_="lead") if records.spec.description else "",
-        tag("p", reason, class_="fault") if reason else "",
-        tag(
-            "p",
-            f"{records.spec.runtime.name} · {_model(records)} · "
-            f"{records.spec.launches} {'launch' if records.spec.launches == 1 else 'launches'} · "
-            f"{first.get('utc', '')}",
-            class_="note",
-        ),
+def _summary(name: str, records: RunRecords, results: Results, judged: Comparison | None) -> Markup:
+    """What ran on what, the headline numbers, the power, and what to know: one page of paper."""
+    drawn = chart.power(records)
+    return join(
+        [
+            _header(name, records),
+            tag("p", judged.primary.line(), class_="lead") if judged else "",
+            headline.tiles(results),
+            figure(chart.inline(drawn), drawn.caption)
+            if drawn
+            else tag("p", "No meter reported power.", class_="absent"),
+            headline.believe(results),
+        ]
     )
 
 
-def _model(records: RunRecords) -> str:
-    return records.spec.weights.repo if records.spec.weights else "no model"
+def _header(name: str, records: RunRecords) -> Markup:
+    last = records.events[-1].data if records.events else {}
+    status = str(last.get("status", "unfinished"))
+    reason = str(last.get("reason", ""))
+    spec = records.spec
+    return tag(
+        "header",
+        tag("p", "kit · sealed run ", tag("code", name[:12]), class_="kicker"),
+        tag("h1", spec.name, " ", tag("span", status, class_=f"badge {status}")),
+        tag("p", spec.description, class_="lead") if spec.description else "",
+        tag("p", reason, class_="fault") if reason else "",
+        facts(surroundings.in_short(records)),
+    )
 
 
 def _how_to_check(name: str) -> Markup:
-    commands = f"kit verify {name[:12]}\nkit replay {name[:12]}\nkit show {name[:12]}"
+    commands = (text(f"kit {word} {name[:12]}") for word in ("verify", "replay", "show"))
     return section(
         "Check it yourself",
-        tag("pre", commands),
+        tag("pre", Markup("\n").join(commands)),
         tag("p", "The run's hash: ", tag("code", name)),
         note="verify needs neither Docker nor GPU: it hashes every file and computes every number "
         "again. replay runs the same spec and judges the two with statistics.",

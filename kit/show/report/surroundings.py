@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from kit.core.units import event_reasons
 from kit.energy.results import checks
 from kit.record.records import RunRecords
 from kit.show.report import chart
-from kit.show.report.parts import absent, facts, section, table, tag
+from kit.show.report.parts import absent, facts, figure, section, table, tag
 
 
 def over_the_run(records: RunRecords) -> Markup:
@@ -26,10 +27,10 @@ def over_the_run(records: RunRecords) -> Markup:
     heads = ["GPU", "clocks held by", "of the run", "of the measured blocks"]
     return section(
         "Temperature and clocks",
-        tag("figure", Markup(drawn), class_="scroll")  # noqa: S704 - an SVG that kit drew
+        figure(chart.inline(drawn), drawn.caption)
         if drawn
         else tag("p", absent("neither temperature nor SM clock was read")),
-        table(heads, reasons, numeric=2)
+        table(heads, reasons, "What held the clocks of each GPU.", numeric=2)
         if reasons
         else tag("p", absent("no clock event reasons were read")),
         note="Shares of the readings in which the driver gave that reason for the clocks not "
@@ -55,6 +56,35 @@ def _share(is_given: npt.NDArray[np.bool_]) -> object:
     if not len(is_given):
         return tag("span", "no reading", class_="absent")
     return f"{100 * float(is_given.mean()):.0f}%"
+
+
+def in_short(records: RunRecords) -> Iterator[tuple[str, object]]:
+    """What ran, on what, with which meters, and when; each in a line."""
+    spec, plan = records.spec, records.plan
+    model = spec.weights.repo if spec.weights else "no model"
+    launches = f"{spec.launches} {'launch' if spec.launches == 1 else 'launches'}"
+    yield "ran", f"{spec.runtime.name} · {model} · {launches} of {plan.requests} requests"
+    yield "on", ", ".join(_machine(records.env_start)) or "a machine that is not described"
+    read = [
+        f"{m.name} ({', '.join(d.device for d in m.devices)})" for m in plan.meters if m.devices
+    ]
+    yield "meters", ", ".join(read) or "none"
+    first = records.events[0].data if records.events else {}
+    yield "began", str(first.get("utc", ""))
+
+
+def _machine(env: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the GPUs, equal ones counted, and of the CPU."""
+    gpus, cpu = env.get("gpus"), env.get("cpu")
+    cards = Counter(
+        str(card.get("name", "GPU"))
+        for card in (gpus.values() if isinstance(gpus, Mapping) else ())
+        if isinstance(card, Mapping)
+    )
+    for name, many in cards.items():
+        yield name if many == 1 else f"{many} × {name}"
+    if isinstance(cpu, Mapping) and cpu.get("model"):
+        yield str(cpu["model"])
 
 
 def what_ran(records: RunRecords) -> Markup:

@@ -68,7 +68,7 @@ _FORMULA = ("=", "+", "-", "@")  # beginnings of a text that a spreadsheet would
 
 def phases(results: Results) -> str:
     """Every phase of every launch, a row for each scope."""
-    return _csv(PHASES, (row for launch in results.launches for row in _phases(launch)))
+    return as_csv(PHASES, (row for launch in results.launches for row in _phases(launch)))
 
 
 def metrics(results: Results) -> str:
@@ -79,7 +79,7 @@ def metrics(results: Results) -> str:
     for launch in results.launches:
         rows += [*_nets(launch), *_crossed(launch)]
     rows += [row for scope, metric in results.split.items() for row in _split(scope, metric)]
-    return _csv(METRICS, rows)
+    return as_csv(METRICS, rows)
 
 
 def _phases(launch: Launch) -> Iterator[Row]:
@@ -185,7 +185,8 @@ def _why(reason: Reason | None) -> str | None:
     return None if reason is None else sentence(reason)
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Row]) -> str:
+def as_csv(columns: Sequence[str], rows: Iterable[Row]) -> str:
+    """Rows under ``columns``; a cell without a value is empty, and no text is a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

@@ -20,7 +20,7 @@ def split(results: Results) -> Markup:
     rows = [_split_row(scope, split) for scope, split in results.split.items()]
     return section(
         "Joules per prefill and decode token (split)",
-        table(heads, rows),
+        table(heads, rows, "Energy of a prefill and of a decode token."),
         note="By difference of workloads: least squares over whole requests of different lengths, "
         "above the loaded idle server. It separates the two phases where they are too short to "
         "be measured by themselves. ± is the standard uncertainty of the fit: how far the "
@@ -58,10 +58,16 @@ def checks(results: Results, rule: Rule) -> Markup:
     why = [tag("li", line) for launch in launches for line in words.unsteady(launch)]
     return section(
         "Steady state and cross-check",
-        table(heads, steady, numeric=9),
+        table(
+            heads, steady, "Steady state of each GPU, in and before the measured blocks.", numeric=9
+        ),
         tag("ul", *why, class_="note") if why else "",
-        tag("h3", "Two views of one energy"),
-        table(["device", "launch", "measured block"], crossed, numeric=9),
+        table(
+            ["device", "launch", "measured block"],
+            crossed,
+            "Two views of one energy: the energy counter and the power readings.",
+            numeric=9,
+        ),
         note="A card that still warms up draws more for the same work. Steady: over "
         f"{rule.window_s:g} s the temperature moves by at most {rule.temperature_c_per_min:g} "
         f"°C/min and the power by {rule.power_percent_per_min:g} %/min. Slopes with their "

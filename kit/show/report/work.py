@@ -21,7 +21,11 @@ def latency(results: Results) -> Markup:
         rows.append(_percentile_row("ITL (by chunk)", launch, latencies.itl))
     return section(
         "Latency",
-        table(["", "launch", "n", "p50", "p90", "p95", "p99"], rows),
+        table(
+            ["latency", "launch", "n", "p50", "p90", "p95", "p99"],
+            rows,
+            "Latency of the requests of each launch, in milliseconds.",
+        ),
         note="In milliseconds, over the requests of one launch, which are not independent: no "
         "interval is given, and a percentile only if enough requests support it. The scatter "
         "between launches is given with the means of the medians above.",
@@ -49,14 +53,14 @@ def launches(results: Results) -> Markup:
             ]
         )
     heads = [
-        "",
+        "launch",
         "requests answered",
         "prompt tokens",
         "output tokens",
         "tokens/s",
         "texts (sha256)",
     ]
-    return section("Launches", table(heads, rows))
+    return section("Launches", table(heads, rows, "Requests and tokens of each launch."))
 
 
 def _counted(value: object) -> object:

@@ -23,6 +23,7 @@ from kit.tui._textual_hacks import set_plot_size
 
 Cell = tuple[str, Style]
 _NONE = Style.null()
+_REVERSE = Style(reverse=True)
 
 
 class Cells(Widget):
@@ -34,7 +35,11 @@ class Cells(Widget):
 
     def set_lines(self, lines: Iterable[Text]) -> None:
         """Show ``lines``, cut to the widget's width."""
-        before, self._rows = self._rows, [self._cells(line) for line in lines]
+        self.set_rows([self._cells(line) for line in lines])
+
+    def set_rows(self, rows: list[list[Cell]]) -> None:
+        """Show lines of cells."""
+        before, self._rows = self._rows, rows
         regions = []
         for y in range(max(len(before), len(self._rows))):
             old = before[y] if y < len(before) else []
@@ -84,16 +89,44 @@ class Canvas(Cells):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._plot = PlotextPlot().plt
+        self.drawn: list[list[Cell]] = []
 
     def draw(self, fill: Callable[[Any], None]) -> None:
         """Let ``fill`` draw on an empty plot of this widget's size, and show it."""
+        self.build(fill)
+        self.mark(None)
+
+    def build(self, fill: Callable[[Any], None]) -> None:
+        """Let ``fill`` draw, for `mark` to show it."""
         self._plot.clear_figure()
         set_plot_size(self._plot, *self.size)
         self._plot.canvas_color("default")
         self._plot.axes_color("default")
         self._plot.ticks_color("gray")
         fill(self._plot)
-        self.set_lines(Text.from_ansi(self._plot.build()).split("\n"))
+        self.drawn = [self._cells(t) for t in Text.from_ansi(self._plot.build()).split("\n")]
+
+    def mark(self, column: int | None, below: int = 0) -> None:
+        """Show the plot as it was drawn, with a cursor in ``column``.
+
+        Args:
+            below: lines at the bottom that the cursor does not reach.
+        """
+        rows = self.drawn
+        if column is not None:
+            rows = [
+                row if y >= len(rows) - below else _crossed(row, column)
+                for y, row in enumerate(rows)
+            ]
+        self.set_rows(rows)
+
+
+def _crossed(row: list[Cell], column: int) -> list[Cell]:
+    """A line with the cursor in it: a bar where it is empty, else what is there reversed."""
+    row = row + [(" ", _NONE)] * (column + 1 - len(row))
+    char, style = row[column]
+    row[column] = ("│", _NONE) if char == " " else (char, style + _REVERSE)
+    return row
 
 
 def _changed(old: list[Cell], new: list[Cell], y: int) -> Region:

@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.geometry import Size
 
+from kit.core import ticks
 from kit.energy import names
 from kit.show.live.snapshot import SECOND_NS, SILENT_NS, Device
 from kit.show.live.trace import Point, columns, joined
@@ -26,7 +27,7 @@ WINDOWS: tuple[int, ...] = (0, 600, 120, 30)  # seconds; 0 is the whole run
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red", "white", "bright_black")
 _AXIS = 5  # columns that the axis and its numbers take
 _SPREAD = 0.04  # share of the axis: a column with a wider spread shows its lowest and highest value
-_LEAST_W, _AIR, _STEPS = 4.0, 1.03, (1.0, 2.0, 2.5, 5.0, 10.0)
+_LEAST_W, _AIR = 4.0, 1.03
 Xy = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -41,6 +42,7 @@ class Shown:
     lines: tuple[tuple[int, tuple[Xy, ...]], ...] = ()
     bounds: tuple[float, ...] = ()
     names: tuple[tuple[int, str], ...] = ()
+    times: tuple[tuple[int, str], ...] = ()
     marks: tuple[tuple[float, str], ...] = ()
 
 
@@ -54,6 +56,7 @@ class PlotPanel(Vertical, can_focus=True):
         self.colours = len(COLOURS)  # 0 if the terminal shows none
         self._told_apart = self.colours
         self._shown: tuple[Shown, Size] | None = None
+        self.cursor: float | None = None  # s since the run began
 
     def compose(self) -> ComposeResult:
         yield TextBlock(id="legend")
@@ -64,17 +67,44 @@ class PlotPanel(Vertical, can_focus=True):
         """Draw ``view`` over the last ``window_s`` seconds (0: the whole run), if it changed."""
         plot = self.query_one("#power", Canvas)
         looked_at = f"last {elapsed(window_s * SECOND_NS)}" if window_s else "whole run"
-        if (title := f"power, W · {looked_at}") != self.border_title:
+        since = "measuring" if zero_of(view) else "the run"
+        if (title := f"power, W · {looked_at}, s since {since} began") != self.border_title:
             self.border_title = title  # drawing the frame again draws its whole content
         # A single line needs no character of its own, whatever its number.
         self._told_apart = len(plotlines.MARKERS) if self.colours and view.device else self.colours
         line = self.query_one("#legend", TextBlock)
-        line.set_text(legend(view, line.content_size.width, self._told_apart))
-        shown = shown_of(view, window_s, max(8, plot.size.width - _AXIS))
+        width = max(8, plot.size.width - _AXIS)
+        shown = shown_of(view, window_s, width)
+        line.set_text(
+            legend(view, line.content_size.width, self._told_apart)
+            if self.cursor is None
+            else reading(view, self.cursor, window_s, width, self._told_apart)
+        )
         if (shown, plot.size) != self._shown and plot.size.width > _AXIS:
             self._shown = (shown, plot.size)
-            plot.draw(lambda on: self._draw(on, shown, plot.size.height))
-            self.query_one("#names", TextBlock).set_text(_under(shown.names))
+            plot.build(lambda on: self._draw(on, shown, plot.size.height))
+            names, times = _under(shown.names), _under(shown.times)
+            self.query_one("#names", TextBlock).set_text(Text("\n").join([times, names]))
+        self._mark(plot, shown)
+
+    def move(self, columns: int) -> None:
+        """Move the cursor by columns; a new one stands in the middle."""
+        if self._shown is None:
+            return
+        shown, size = self._shown
+        if self.cursor is None:
+            self.cursor = (shown.t0 + shown.t1) / 2
+        else:
+            self.cursor += columns * (shown.t1 - shown.t0) / max(size.width - _AXIS - 1, 1)
+        self.cursor = min(max(self.cursor, shown.t0), shown.t1)
+
+    def _mark(self, plot: Canvas, shown: Shown) -> None:
+        """The plot, with the cursor where it is in view."""
+        column = None
+        if self.cursor is not None and shown.t0 <= self.cursor <= shown.t1:
+            share = (self.cursor - shown.t0) / (shown.t1 - shown.t0)
+            column = _AXIS + round(share * (plot.size.width - _AXIS - 1))
+        plot.mark(column, below=1)
 
     def _draw(self, plot: Any, shown: Shown, height: int) -> None:
         plot.xlim(shown.t0, shown.t1)
@@ -127,6 +157,21 @@ def legend(view: View, width: int, colours: int) -> Text:
     return plotlines.folded([short[n] for n in order], width) or short[0]
 
 
+def reading(view: View, at: float, window_s: int, width: int, colours: int) -> Text:
+    """``12 s  ■ gpu0 412 W``: time and watts of each line at ``at`` (s since the run began)."""
+    t0, t1 = span(view.now, window_s)
+    column = round((at - t0 / SECOND_NS) / ((t1 - t0) / SECOND_NS) * (width - 1))
+    lines, parts = places(view), [Text(f"{at - zero_of(view):.0f} s", "name")]
+    for device in drawn(view):
+        points = columns(view.snapshot.power[device.name], t0, t1, width)
+        point = points[column] if 0 <= column < len(points) else None
+        value = " –" if point is None else f" {watts(point.mean)}"
+        n = lines[device.name]
+        sign = Text(plotlines.sign(n, "■", colours), COLOURS[n % len(COLOURS)])
+        parts.append(Text.assemble(sign, " ", plain(device_name(device.name)), value))
+    return Text("  ").join(parts)
+
+
 def _sign(device: Device, n: int, colours: int, *, with_watts: bool) -> Text:
     power = "" if not with_watts else " –" if device.watts is None else f" {watts(device.watts)}"
     sign = Text(plotlines.sign(n, "■", colours), COLOURS[n % len(COLOURS)])
@@ -165,6 +210,7 @@ def shown_of(view: View, window_s: int, width: int) -> Shown:
         lines=tuple((n, tuple(_parts(s, t0 / SECOND_NS, column_s, top))) for n, s in series),
         bounds=tuple(x for x in _bounds(view) if t0 / SECOND_NS < x < t1 / SECOND_NS),
         names=tuple(_names(view, t0, t1, width)),
+        times=tuple(_times(zero_of(view), t0 / SECOND_NS, t1 / SECOND_NS, width)),
         marks=tuple(
             (m.t / SECOND_NS, f" {m.text[:20]} ") for m in view.snapshot.marks if t0 < m.t <= t1
         ),
@@ -179,11 +225,26 @@ def span(now: int, window_s: int) -> tuple[int, int]:
     return int(max(0.0, end - window_s) * SECOND_NS) if window_s else 0, int(end * SECOND_NS)
 
 
+def zero_of(view: View) -> float:
+    """When the first measured block began (s), where the axis has its zero; else 0, the run's."""
+    begins = [step.t0 for step in view.snapshot.steps if step.phase == "measured"]
+    return min(begins, default=0) / SECOND_NS
+
+
+def _times(zero: float, t0: float, t1: float, width: int) -> Iterator[tuple[int, str]]:
+    """Round seconds since ``zero`` with their columns, each label's middle at its place."""
+    at = ticks.ticks(t0 - zero, t1 - zero, max(1, width // 10))
+    free = 0
+    for value, label in zip(at, ticks.labels(at), strict=True):
+        place = round((value + zero - t0) / (t1 - t0) * (width - 1)) - len(label) // 2
+        if free <= place <= width - len(label):
+            yield place, label
+            free = place + len(label) + 1
+
+
 def rounded(value: float) -> float:
-    """A round number of watts, four or five times of which reach ``value``."""
-    rough = max(value, _LEAST_W) * _AIR / 5
-    ten = 10.0 ** math.floor(math.log10(rough))
-    return next(step * ten for step in _STEPS if step * ten >= rough)
+    """A round number of watts, at most five times of which reach ``value``."""
+    return ticks.step(max(value, _LEAST_W) * _AIR, 5)
 
 
 def _bounds(view: View) -> Iterator[float]:

@@ -23,7 +23,7 @@ from kit.tui.screen import KitScreen, TopLine, badge
 
 REDRAW_S = 0.5
 _FIRST = ("stop", "open", "verify", "pause", "faster", "phase-next", "leave", "back", "help")
-KEYS = (*_FIRST, "freeze", "mark", "log", "window-less", "device", "zoom", "copy")
+KEYS = (*_FIRST, "freeze", "mark", "log", "window-less", "cursor", "device", "zoom", "copy")
 
 
 class RunScreenBase(KitScreen):
@@ -37,6 +37,11 @@ class RunScreenBase(KitScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("plus,equals_sign", "window(-1)", "Window", key_display="+/-", id="window-less"),
         Binding("minus", "window(1)", "Longer window", show=False, id="window-more"),
+        Binding("left", "cursor(-1)", "Cursor", key_display="left/right", id="cursor"),
+        Binding("right", "cursor(1)", "Cursor on", show=False, id="cursor-on"),
+        Binding("shift+left", "cursor(-10)", "Cursor far back", show=False, id="cursor-back-10"),
+        Binding("shift+right", "cursor(10)", "Cursor far on", show=False, id="cursor-on-10"),
+        Binding("0", "whole", "Whole run", show=False, id="window-whole"),
         Binding("g", "device", "Device", id="device"),
         Binding("l", "log", "Log", id="log"),
         Binding("slash", "filter", "Filter the log", show=False, id="filter"),
@@ -174,6 +179,16 @@ class RunScreenBase(KitScreen):
         """Show more or less of the run: all of it, 10 min, 2 min, 30 s."""
         at = self._window - step
         self._window = min(max(at, 0), len(WINDOWS) - 1)
+        self.draw()
+
+    def action_whole(self) -> None:
+        """Show the whole run, without a cursor."""
+        self._window, self.query_one(PlotPanel).cursor = 0, None
+        self.draw()
+
+    def action_cursor(self, columns: int) -> None:
+        """Read time and watts at another place of the plot."""
+        self.query_one(PlotPanel).move(columns)
         self.draw()
 
     def action_device(self) -> None:

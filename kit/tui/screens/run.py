@@ -22,7 +22,7 @@ from kit.show.live.eventwords import LogLine
 from kit.show.render.console import count, plain, short_bytes
 from kit.tui import files, runviews
 from kit.tui.pagedtable import PagedTable
-from kit.tui.power import PowerPlot, legend
+from kit.tui.power import PowerPlot
 from kit.tui.replay import replay
 from kit.tui.runviews import FILE_HEADS, LOG_HEADS, REQUEST_HEADS, Asked, Listed, Logged
 from kit.tui.screen import KitScreen, badge
@@ -44,6 +44,15 @@ class RunScreen(KitScreen):
             Binding(str(n), f"tab('{tab}')", f"Tab {tab}", show=False, id=f"run-tab-{tab}")
             for n, tab in enumerate(TABS, 1)
         ),
+        Binding("left", "cursor(-1)", "Cursor", key_display="left/right", id="run-cursor"),
+        Binding("right", "cursor(1)", "Cursor on", show=False, id="run-cursor-on"),
+        Binding(
+            "shift+left", "cursor(-10)", "Cursor far back", show=False, id="run-cursor-back-10"
+        ),
+        Binding("shift+right", "cursor(10)", "Cursor far on", show=False, id="run-cursor-on-10"),
+        Binding("plus,equals_sign", "closer(1)", "Zoom", key_display="+/-", id="run-zoom"),
+        Binding("minus", "closer(-1)", "Zoom out", show=False, id="run-zoom-out"),
+        Binding("0", "closer(0)", "All of it", id="run-zoom-all"),
         Binding("h", "html", "HTML report", id="run-html"),
         Binding("e", "export", "Export", id="run-export"),
         Binding("c", "compare", "Compare", id="run-compare"),
@@ -68,7 +77,9 @@ class RunScreen(KitScreen):
                 yield VerticalScroll(Static("reading …", id="run-summary", markup=False))
             with TabPane("2 Power", id="power"):
                 yield Static("reading …", id="run-legend", markup=False)
-                yield PowerPlot(id="run-power", ascii_only=self.kit.ascii_only)
+                plot = PowerPlot(id="run-power", ascii_only=self.kit.ascii_only)
+                plot.can_focus = True
+                yield plot
             with TabPane("3 Requests", id="requests"):
                 yield Static("reading …", id="run-asked", markup=False)
                 yield PagedTable[Asked](REQUEST_HEADS, Asked.cells, id="run-requests")
@@ -154,10 +165,7 @@ class RunScreen(KitScreen):
             return
         plot.show(run_records.picture)
         no_power = badge("skip", "no meter reported power")
-        caption = (
-            legend(run_records.picture, plot.colours) if run_records.picture.traces else no_power
-        )
-        self._show_in("#run-legend", caption)
+        self._show_in("#run-legend", plot.reading() if run_records.picture.traces else no_power)
         self._show_in("#run-asked", runviews.request_summary(asked))
         self.query_one("#run-requests", PagedTable).show(asked)
         self._show_log("")
@@ -181,8 +189,28 @@ class RunScreen(KitScreen):
     def _focus_tab(self) -> None:
         """Focus the content of the tab, not the row of tabs."""
         pane = self.query_one(TabbedContent).active_pane
-        for widget in pane.query("PagedTable, VerticalScroll") if pane else ():
+        for widget in pane.query("PagedTable, VerticalScroll, PowerPlot") if pane else ():
             widget.focus()
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the keys of the plot only where there is one."""
+        if action in ("cursor", "closer"):
+            at_power = self.query_one(TabbedContent).active == "power"
+            return at_power and bool(self.query_one(PowerPlot).picture.traces)
+        return super().check_action(action, parameters)
+
+    def action_cursor(self, columns: int) -> None:
+        """Read time and watts at another place of the plot."""
+        plot = self.query_one(PowerPlot)
+        plot.move(columns)
+        self._show_in("#run-legend", plot.reading())
+
+    def action_closer(self, step: int) -> None:
+        """Look at less or at more of the run, around the cursor."""
+        plot = self.query_one(PowerPlot)
+        plot.zoom(step)
+        self._show_in("#run-legend", plot.reading())
 
     def action_filter(self) -> None:
         """Show only lines of the log with these words."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textual.events import Resize
 from textual_plotext import PlotextPlot
 
+from kit.core import ticks
 from kit.energy.picture import Curve, thinned
 
 # Colour-blind people can distinguish these, on light and on dark ground.
@@ -45,7 +46,13 @@ class Curves(PlotextPlot, can_focus=True):
         if self._curves:
             top = max(float(c.watts.max()) for c in self._curves)
             self.plt.ylim(0, max(top, 1.0) * 1.05)
-            self.plt.yfrequency(3 if self.size.height < 12 else 5)
+            watts = ticks.from_zero(max(top, 1.0) * 1.05, 3 if self.size.height < 12 else 5)
+            self.plt.yticks(watts, [f"{label} W" for label in ticks.labels(watts)])
+            begin = min(float(c.seconds[0]) for c in self._curves)
+            end = max(float(c.seconds[-1]) for c in self._curves)
+            self.plt.xlim(begin, end)
+            seconds = ticks.ticks(begin, end, max(1, (self.size.width - 8) // 10))
+            self.plt.xticks(seconds, [f"{label} s" for label in ticks.labels(seconds)])
         self.refresh()
 
 

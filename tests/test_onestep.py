@@ -1,0 +1,58 @@
+"""A file is written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kit.core import onestep
+from kit.core.errors import UsageError
+
+
+def test_a_file_is_replaced_and_keeps_its_mode(tmp_path: Path) -> None:
+    file, link = tmp_path / "page.html", tmp_path / "link.html"
+    file.write_bytes(b"old")
+    file.chmod(0o600)
+    link.symlink_to(file)
+    onestep.write(link, b"new", "")
+    assert file.read_bytes() == b"new" and link.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {"page.html", "link.html"}
+
+
+@pytest.mark.parametrize("fault", ["write_bytes", "replace", "chmod"])
+def test_a_fault_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    (tmp_path / "page.html").write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, fault, full)
+    with pytest.raises(UsageError, match="No space left"):
+        onestep.write(tmp_path / "page.html", b"new", "name another file")
+    with pytest.raises(UsageError):
+        onestep.write(tmp_path / "other.html", b"new", "name another file")
+    monkeypatch.undo()
+    assert (tmp_path / "page.html").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_device_is_written_into() -> None:
+    onestep.write(Path("/dev/null"), b"page", "")
+    assert not Path("/dev/null").is_file()
+
+
+def test_several_files_are_not_written_over_others(tmp_path: Path) -> None:
+    folder, files = tmp_path / "new" / "figures", {"a.svg": b"1", "a.csv": b"2"}
+    assert {path.name for path in onestep.write_all(folder, files)} == set(files)
+    (folder / "a.svg").write_bytes(b"mine")
+    (folder / "a.csv").unlink()
+    with pytest.raises(UsageError, match="is there already"):
+        onestep.write_all(folder, files)
+    assert [path.name for path in folder.iterdir()] == ["a.svg"]
+    onestep.write_all(folder, files, force=True)
+    assert (folder / "a.svg").read_bytes() == b"1"
+    assert {path.name for path in folder.iterdir()} == set(files)
