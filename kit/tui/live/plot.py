@@ -112,7 +112,9 @@ class PlotPanel(Vertical, can_focus=True):
         plot.xaxes(True, False)
         plot.yaxes(True, False)
         steps = round(shown.top / shown.step)
-        rows_per_step = 1 if height > 3 * steps else 2 if steps % 2 == 0 else steps
+        # Two numbers on one line would be drawn now one, now the other.
+        every_second = steps % 2 == 0 and height > steps + 1
+        rows_per_step = 1 if height > 3 * steps else 2 if every_second else steps
         at = [shown.step * n for n in range(0, steps + 1, rows_per_step)]
         plot.yticks(at, [f"{y:>4.0f}" for y in at])
         plot.xticks([], [])
