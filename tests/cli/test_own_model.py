@@ -168,9 +168,8 @@ def test_template_and_model_exclude_one_another(here: Path) -> None:
     assert main.dispatch(command) == EXIT_USAGE
 
 
-@pytest.mark.docker
-@pytest.mark.real
-@pytest.mark.timeout(1200)
+@pytest.mark.runtimes
+@pytest.mark.timeout(1800)
 def test_three_commands_seal_and_compare_three_levels_for_real(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ from kit.core.model import WeightFile
 from kit.core.text import clean
 from kit.machine.weights import gguf, hub
 from kit.machine.weights.files import is_file, known_hash
-from kit.machine.weights.source import WeightSource
+from kit.machine.weights.source import HUB_MODEL, WeightSource
 
 Kind = Literal["gguf", "safetensors"]
 Progress = Callable[[str, float, float | None], None]
@@ -28,11 +28,6 @@ INDEX = "model.safetensors.index.json"
 _LONGEST = 200  # of a name in a spec
 _READ = 64 << 10  # of a README
 _CONFIG_BYTES = 4 << 20
-_HUB = re.compile(
-    r"hf:(?P<origin>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[A-Za-z0-9][\w.-]*))?"
-    r"(?:/(?P<name>[\w][\w./-]*))?",
-    re.ASCII,
-)
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -157,7 +152,7 @@ def _expanded(text: str) -> Path:
 
 def _of_hub(text: str) -> Path:
     """The file or the folder in the hub's cache."""
-    parts = _HUB.fullmatch(text)
+    parts = HUB_MODEL.fullmatch(text)
     if not parts or ".." in (parts["name"] or "").split("/"):
         raise UsageError(
             f"{clean(text)[:80]} names no model of the hub", "write hf:ORG/REPO@REVISION"

@@ -32,6 +32,14 @@ _FORMS: dict[str, tuple[re.Pattern[str], str]] = {
     "file": (re.compile(rf"file:(?P<origin>)(?P<revision>)(?P<name>{_NAME})"), "file:NAME"),
 }
 
+# A model of the hub as a person names it: without revision the newest one that is here, without
+# file the whole model.
+HUB_MODEL = re.compile(
+    rf"hf:(?P<origin>{_NAME}/{_NAME})(?:@(?P<revision>{_NAME}))?"
+    r"(?:/(?P<name>[\w][\w./-]*))?",
+    re.ASCII,
+)
+
 
 class WeightSource(NamedTuple):
     """A source in its parts.

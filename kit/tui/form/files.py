@@ -9,11 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from kit.core import onestep
 from kit.core.errors import UsageError
 from kit.spec import spec as specs
 
 Written = Literal["written", "changed", "exists"]
 EDITOR = "vi"
+ELSEWHERE = "save it under another name"
 
 
 class SpecFile:
@@ -62,7 +64,7 @@ class SpecFile:
             state = self._state(path)
             if state != "written":
                 return state
-        write(path, text)
+        onestep.write(path, text.encode(), ELSEWHERE)
         self.path, self._held = path, text.encode()
         return "written"
 
@@ -72,22 +74,6 @@ class SpecFile:
         if path != self.path or self._held is None:
             return "exists"
         return "written" if specs.read(path) == self._held else "changed"
-
-
-def write(path: Path, text: str) -> None:
-    """Write ``text`` in one step: there is the old file or the new one, never half of it."""
-    target = path.resolve() if path.is_symlink() else path
-    try:
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
-        with tempfile.TemporaryDirectory(prefix=".kit-", dir=target.parent) as beside:
-            fresh = Path(beside) / target.name
-            fresh.write_bytes(text.encode())
-            fresh.chmod(mode)
-            fresh.replace(target)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}", "save it under another name"
-        ) from error
 
 
 def edited(text: str, name: str) -> str:

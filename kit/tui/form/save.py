@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kit.core import onestep
 from kit.core.errors import UsageError
 from kit.tui.dialogs import AskLine, Choose
 from kit.tui.form.draft import to_text
-from kit.tui.form.files import SpecFile, Written, write
+from kit.tui.form.files import ELSEWHERE, SpecFile, Written
 from kit.tui.screen import KitScreen
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
@@ -88,7 +89,7 @@ def keep(path: Path | None, text: str) -> Path | None:
     base = (path or Path("run-spec.json")).absolute()
     draft = base.with_name(f"{base.stem}.draft-{time.strftime('%Y%m%d-%H%M%S')}.json")
     try:
-        write(draft, text)
+        onestep.write(draft, text.encode(), ELSEWHERE)
     except UsageError:
         return None
     return draft
