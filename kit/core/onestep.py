@@ -9,13 +9,14 @@ from pathlib import Path
 from kit.core.errors import UsageError
 
 
-def write(path: Path, data: bytes, remedy: str) -> None:
+def write(path: Path, data: bytes, remedy: str, mode: int = 0o644) -> None:
     """Write ``data`` to ``path`` in one step; a symbolic link is followed, a mode is kept.
 
     What is no regular file (a device, a pipe) is written into as it is.
 
     Args:
         remedy: what to do if it cannot be written.
+        mode: of a file that is new.
 
     Raises:
         UsageError: it cannot be written there.
@@ -25,9 +26,10 @@ def write(path: Path, data: bytes, remedy: str) -> None:
         if target.exists() and not target.is_file() and not target.is_dir():
             target.write_bytes(data)
             return
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
+        mode = target.stat().st_mode & 0o777 if target.exists() else mode
         with tempfile.TemporaryDirectory(prefix=".kit-", dir=target.parent) as beside:
             fresh = Path(beside) / target.name
+            fresh.touch(mode=0o600)  # it may hold secrets
             fresh.write_bytes(data)
             fresh.chmod(mode)
             fresh.replace(target)

@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from kit.core import onestep
 from kit.core.errors import UsageError
 from kit.core.text import utf8
 from kit.machine.host.config import HostConfig, config_path
 
 NEW_MODE = 0o600
+_REMEDY = "give write access there"
 _SECTION = re.compile(r"^[ \t]*\[[ \t]*weights[ \t]*\][ \t]*(?:#[^\n]*)?\r?$", re.MULTILINE)
 _NEXT = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _KEY = re.compile(r"^[ \t]*folders[ \t]*=[ \t]*\[", re.MULTILINE)
@@ -66,20 +67,11 @@ def write(path: Path, text: str) -> None:
     Raises:
         UsageError: it cannot be written there.
     """
-    target = path.resolve() if path.is_symlink() else path
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        mode = target.stat().st_mode & 0o777 if target.exists() else NEW_MODE
-        with tempfile.TemporaryDirectory(prefix=".kit-", dir=target.parent) as beside:
-            fresh = Path(beside) / target.name
-            fresh.touch(mode=NEW_MODE)
-            fresh.write_bytes(text.encode())
-            fresh.chmod(mode)
-            fresh.replace(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}", "give write access there"
-        ) from error
+        raise UsageError(f"cannot write {path}: {error.strerror}", _REMEDY) from error
+    onestep.write(path, text.encode(), _REMEDY, NEW_MODE)
 
 
 def _same(one: Path, other: Path) -> bool:
