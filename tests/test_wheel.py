@@ -162,7 +162,9 @@ def test_import_ls_and_compare(elsewhere: Elsewhere, exported: Path) -> None:
     folder = elsewhere.folder / elsewhere.kit("import", exported.name).strip()
     assert folder.is_dir()
     assert "golden" in elsewhere.kit("ls")
-    assert "REPRODUCED" in elsewhere.kit("compare", folder.name[:12], exported.name)
+    assert "both are run" in elsewhere.kit("compare", folder.name[:12], exported.name)
+    pair = ("compare", folder.name[:12], exported.name)
+    assert ",1.0,1.0,1.0," in elsewhere.kit(*pair, "--format", "csv")
 
 
 @pytest.mark.parametrize("name", ["run-spec", "plan", "event", "manifest", "results"])
