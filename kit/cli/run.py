@@ -208,7 +208,7 @@ def _agreed(undertaking: replaying.Undertaking, yes: bool) -> replaying.Undertak
 
 def recover(*, runs: Runs = None) -> None:
     """Seal the records of runs that a crash or power loss ended; remove their containers."""
-    store = store_of(runs, is_read=True)
+    store = store_of(runs)  # without a store, too, a dead run's container may be here
     store.require_ledger()
     render.ledger_doubts(audit.chain(store))
     with containers.connect() as engine:

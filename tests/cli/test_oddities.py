@@ -250,7 +250,7 @@ def test_what_is_no_store(
 @pytest.mark.parametrize(
     "command",
     ["ls", "ls --json", "show ab", "compare ab cd", "report ab", "verify ab", "verify --store",
-     "export ab", "recompute ab", "replay ab", "attach", "recover"],
+     "export ab", "recompute ab", "replay ab", "attach"],
 )  # fmt: skip
 def test_a_store_that_is_not_there_is_an_error_to_whatever_reads(
     tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
