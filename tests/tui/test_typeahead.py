@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,10 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
+from kit.store.store import Store
 from kit.tui.app import KitApp
+from kit.tui.threads import in_thread
+from kit.tui.typeahead import LIMIT_S
 from tests.tui.waiting import of_committed_runs, press, settled
 
 FORM = ["n", "enter"]  # a new spec from the first template: the focus is on its name
@@ -94,3 +99,29 @@ async def test_text_that_is_typed_fast_waits_for_no_check(tmp_path: Path) -> Non
         await pilot.pause()
         await all_handed_out(app)
         assert isinstance(app.focused, Input) and app.focused.value == "a" * 200
+
+
+@pytest.mark.parametrize("work", ["a thread that follows", "a read that hangs"])
+async def test_who_quits_does_not_wait_for_work_that_lasts(tmp_path: Path, work: str) -> None:
+    store, hung = Store(tmp_path / "runs"), threading.Event()
+    flight = store.begin()
+    (tmp_path / "runs" / "ledger.jsonl").touch()
+    flight.scratch("adopted").touch()
+    app = KitApp(store)
+
+    def opened() -> None:
+        app.show_live(flight.id)
+        if work == "a read that hangs":
+            app.screen.run_worker(in_thread(hung.wait))
+
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        app.bind("f9", "lasting")
+        app.action_lasting = opened  # type: ignore[attr-defined]
+        begun = time.monotonic()
+        at_once(app, ["f9", "ctrl+q"])
+        await pilot.pause()
+        await all_handed_out(app)
+        assert time.monotonic() - begun < LIMIT_S / 2
+    hung.set()
+    flight.release()
