@@ -56,7 +56,11 @@ class TypeAhead(App[None]):
         while self._typed:
             event, before = self._typed.popleft(), self._place
             workers = set(self.workers)
-            await super().on_event(event)
+            try:
+                await super().on_event(event)
+            except Exception as bug:  # nobody awaits this task
+                self._handle_exception(bug)
+                return
             with suppress(TimeoutError):
                 async with asyncio.timeout(LIMIT_S):
                     await self._acted()

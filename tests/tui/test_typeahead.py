@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,9 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
 from kit.store.store import Store
+from kit.tui import typeahead
 from kit.tui.app import KitApp
 from kit.tui.threads import in_thread
-from kit.tui.typeahead import LIMIT_S
 from tests.tui.waiting import of_committed_runs, press, settled
 
 FORM = ["n", "enter"]  # a new spec from the first template: the focus is on its name
@@ -102,7 +101,10 @@ async def test_text_that_is_typed_fast_waits_for_no_check(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("work", ["a thread that follows", "a read that hangs"])
-async def test_who_quits_does_not_wait_for_work_that_lasts(tmp_path: Path, work: str) -> None:
+async def test_who_quits_does_not_wait_for_work_that_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    monkeypatch.setattr(typeahead, "LIMIT_S", 3600.0)
     store, hung = Store(tmp_path / "runs"), threading.Event()
     flight = store.begin()
     (tmp_path / "runs" / "ledger.jsonl").touch()
@@ -118,10 +120,26 @@ async def test_who_quits_does_not_wait_for_work_that_lasts(tmp_path: Path, work:
         await settled(pilot)
         app.bind("f9", "lasting")
         app.action_lasting = opened  # type: ignore[attr-defined]
-        begun = time.monotonic()
         at_once(app, ["f9", "ctrl+q"])
         await pilot.pause()
-        await all_handed_out(app)
-        assert time.monotonic() - begun < LIMIT_S / 2
+        async with asyncio.timeout(60):  # a busy machine may take its time
+            await all_handed_out(app)
     hung.set()
     flight.release()
+
+
+async def test_a_bug_in_what_a_key_does_is_not_passed_over(tmp_path: Path) -> None:
+    class Bug(Exception):
+        pass
+
+    def broken() -> None:
+        raise Bug
+
+    app = KitApp(of_committed_runs(tmp_path))
+    with pytest.raises(Bug):
+        async with app.run_test(size=(100, 30)) as pilot:
+            await settled(pilot)
+            app.action_quit = broken  # type: ignore[assignment,method-assign]
+            at_once(app, ["ctrl+q"])
+            await pilot.pause()
+            await all_handed_out(app)
