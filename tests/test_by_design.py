@@ -166,6 +166,8 @@ def test_a_column_a_run_named_by_spec_and_by_hash_where_names_collide() -> None:
     widths = {line.count("&") for line in latex.splitlines() if line.endswith(r"\\")}
     assert widths == {4} and r"\begin{tabular}{llrrr}" in latex
     assert "±" not in latex.partition("begin")[2]
+    void = [r for r in ratios if r["verdict"] in ("NOT-COMPARABLE", "FAILED")]
+    assert void and latex.count("] (") == sum(bool(row["ci90_low"]) for row in void)
 
 
 def test_every_format_of_several_runs(capsys: pytest.CaptureFixture[str]) -> None:

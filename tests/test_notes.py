@@ -76,6 +76,18 @@ def test_notes_that_kit_did_not_write_are_kept_as_they_are(
     assert (store.root / notes.FILE).read_bytes() == data
 
 
+def test_no_note_commands_the_terminal(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    (run,) = store.runs()
+    assert asked(store, "note", run.name, "a\udcffb\x1b[2J\u202e") == 0
+    assert notes.load(store)[run.name].text == "ab"
+    note = {"tags": ["\x1b]0;x\x07a", "good"], "text": "\x1b[2Jx\ny"}
+    document = {"schema": notes.SCHEMA, "runs": {run.name: note}}
+    (store.root / notes.FILE).write_text(json.dumps(document))
+    capsys.readouterr()
+    assert asked(store, "note", run.name) == asked(store, "tag", run.name) == 0
+    assert capsys.readouterr().out.splitlines() == ["x y", "good"]
+
+
 # --- deletion -----------------------------------------------------------------------------------
 
 
@@ -130,3 +142,19 @@ def test_a_run_stays_where_the_ledger_cannot_be_written(
     with pytest.raises(UsageError, match="No space left"):
         removal.remove(store, run)
     assert store.runs() == [run]
+
+
+def test_the_rest_of_a_run_that_is_deleted_in_part_is_named(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (run,) = store.runs()
+    notes.write(store, run.name, "x")
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(UsageError, match="not all of it") as raised:
+        removal.remove(store, run)
+    (rest,) = store.root.glob(".removed-*")
+    assert str(rest) in raised.value.remedy
+    assert store.runs() == [] and notes.load(store) == {} and audit.full(store).passed

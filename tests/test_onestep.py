@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,42 @@ def test_a_file_is_replaced_and_keeps_its_mode(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"page.html", "link.html"}
 
 
-@pytest.mark.parametrize("fault", ["write_bytes", "replace", "chmod"])
+def test_a_new_file_obeys_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        onestep.write(tmp_path / "page.html", b"new", "")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_file_is_readable_by_its_old_group_and_by_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    given: list[tuple[object, ...]] = []
+
+    def chown(*words: object) -> None:
+        given.append(words[2:])
+        if not allowed:
+            raise PermissionError(1, "Operation not permitted")
+
+    (tmp_path / "host.toml").write_bytes(b"old")
+    (tmp_path / "host.toml").chmod(0o640)
+    group = (tmp_path / "host.toml").stat().st_gid
+    monkeypatch.setattr(os, "chown", chown)
+    onestep.write(tmp_path / "host.toml", b"new", "")
+    assert given == [(group,)]
+    assert (tmp_path / "host.toml").stat().st_mode & 0o777 == (0o640 if allowed else 0o600)
+
+
+@pytest.mark.parametrize("fault", ["touch", "replace", "open"])
 def test_a_fault_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     (tmp_path / "page.html").write_bytes(b"old")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, fault, full)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from kit.core.errors import KitError, SpecInvalid, UsageError, WeightsUnavailable
 from kit.machine import weights
+from kit.machine.host import register
 from kit.machine.weights import gguf, own, room
 from kit.machine.weights.room import Room
 from kit.spec import begin, levels, runtimes
@@ -210,6 +212,20 @@ def test_of_several_files_one_must_be_named(tmp_path: Path) -> None:
         written(tmp_path / f"m{number_}.gguf")
     with pytest.raises(UsageError, match=r"6 models.*and 2 more"):
         own.find(str(tmp_path))
+
+
+def test_a_folder_whose_name_is_no_text_is_named_by_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIT_HOST_CONFIG", str(tmp_path / "host.toml"))
+    folder, link = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")), tmp_path / "plain"
+    folder.mkdir()
+    link.symlink_to(folder)
+    (folder / "n.gguf").write_bytes(gguf_of(LLAMA))
+    with pytest.raises(UsageError, match="not UTF-8"):
+        register.add_folder(own.described(own.find(str(folder))).folder)
+    register.add_folder(own.described(own.find(str(link))).folder)
+    assert register.is_registered(folder)
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:

@@ -368,6 +368,27 @@ def test_an_index_that_came_with_a_copy_is_not_believed(store: Store, tmp_path: 
     assert {row.name for row in sealed(copy)} == {"made"}
 
 
+@pytest.mark.parametrize("forgery", ["of no file", "of absent files", "of another run"])
+def test_an_entry_of_the_index_that_would_fit_any_run_is_not_believed(
+    store: Store, forgery: str
+) -> None:
+    _many(store)
+    document = json.loads((store.root / INDEX).read_text())
+    names = list(document["rows"])
+    for name, (files, row) in document["rows"].items():
+        if forgery == "of another run":
+            row["run"] = names[0] if name != names[0] else names[1]
+        else:
+            row["name"] = "forged"
+            files.clear()
+        if forgery == "of absent files":
+            files |= {"absent": None}
+    (store.root / INDEX).write_text(json.dumps(document))
+    rows = sealed(store)
+    assert {row.name for row in rows} == {"made"}
+    assert sorted(row.run for row in rows) == sorted(names)
+
+
 def test_a_run_that_kit_wrote_is_read_alike_quickly_and_in_full(tmp_path: Path) -> None:
     runs = [H200, QUICKSTART, REPLAY, golden.copied(tmp_path)]
     for run in runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +11,13 @@ from kit.core.errors import UsageError
 
 
 def write(path: Path, data: bytes, remedy: str, mode: int = 0o644) -> None:
-    """Write ``data`` to ``path`` in one step; a symbolic link is followed, a mode is kept.
+    """Write ``data`` to ``path`` in one step; a symbolic link is followed, mode and group are kept.
 
     What is no regular file (a device, a pipe) is written into as it is.
 
     Args:
         remedy: what to do if it cannot be written.
-        mode: of a file that is new.
+        mode: of a file that is new, less what the umask takes.
 
     Raises:
         UsageError: it cannot be written there.
@@ -26,15 +27,29 @@ def write(path: Path, data: bytes, remedy: str, mode: int = 0o644) -> None:
         if target.exists() and not target.is_file() and not target.is_dir():
             target.write_bytes(data)
             return
-        mode = target.stat().st_mode & 0o777 if target.exists() else mode
+        old = target.stat() if target.exists() else None
         with tempfile.TemporaryDirectory(prefix=".kit-", dir=target.parent) as beside:
             fresh = Path(beside) / target.name
-            fresh.touch(mode=0o600)  # it may hold secrets
-            fresh.write_bytes(data)
-            fresh.chmod(mode)
+            fresh.touch(mode=0o600 if old else mode)  # it may hold secrets
+            with fresh.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if old:
+                _keep_access(fresh, old)
             fresh.replace(target)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", remedy) from error
+
+
+def _keep_access(fresh: Path, old: os.stat_result) -> None:
+    """Give ``fresh`` the owner, group and mode of the old file; another group gets no right."""
+    mode = old.st_mode & 0o777
+    try:
+        os.chown(fresh, old.st_uid if os.geteuid() == 0 else -1, old.st_gid)
+    except OSError:  # only its owner or root may, and in a container not even root
+        mode &= 0o707
+    fresh.chmod(mode)
 
 
 def write_all(folder: Path, files: Mapping[str, bytes], *, force: bool = False) -> list[Path]:

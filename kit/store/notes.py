@@ -19,6 +19,7 @@ import msgspec
 from kit.core import jsonio, regular
 from kit.core.errors import KitError, UsageError
 from kit.core.model import Record
+from kit.core.text import clean
 from kit.store.store import Store
 
 FILE = "notes.json"
@@ -58,7 +59,7 @@ def load(store: Store) -> dict[str, Note]:
         raise UsageError(
             f"{FILE} of the store cannot be read: {why}"[:400], "correct it, or move it away"
         ) from error
-    return notes.runs
+    return {run: _shown(note) for run, note in notes.runs.items()}
 
 
 def of_list(store: Store) -> dict[str, Note]:
@@ -67,6 +68,16 @@ def of_list(store: Store) -> dict[str, Note]:
         return load(store)
     except UsageError:
         return {}
+
+
+def _shown(note: Note) -> Note:
+    """A note as kit would have written it: the file may have come with a stranger's store."""
+    tags = tuple(tag for tag in note.tags if _TAG.fullmatch(tag))
+    return Note(tags, _one_line(note.text)[:MOST_CHARS])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(clean(text).split())
 
 
 def stamp(store: Store) -> int:
@@ -83,7 +94,7 @@ def write(store: Store, run: str, text: str) -> Note:
     Raises:
         UsageError: it is too long, or the notes cannot be read or written.
     """
-    text = " ".join(text.split())
+    text = _one_line(text)
     if len(text) > MOST_CHARS:
         raise UsageError(f"a note has at most {MOST_CHARS} characters", "shorten it")
     return _changed(store, run, lambda note: Note(note.tags, text))

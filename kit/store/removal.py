@@ -23,7 +23,8 @@ def remove(store: Store, run: Path) -> None:
     only the link is deleted.
 
     Raises:
-        UsageError: it is no run of this store, or it cannot be deleted; the run is then still here.
+        UsageError: it is no run of this store, or it cannot be deleted; the run is then still
+            here, or the error names the folder that has the rest of it.
     """
     run = run.absolute()
     if not store.is_run(run):
@@ -42,15 +43,22 @@ def remove(store: Store, run: Path) -> None:
         except (OSError, KitError):
             hidden.rename(run)
             raise
+    except OSError as error:
+        raise UsageError(
+            f"cannot delete run {run.name[:12]}: {error.strerror}", "check who may write there"
+        ) from error
+    notes.forget(store, run.name)
+    try:
         if hidden.is_symlink():
             hidden.unlink()
         else:
             shutil.rmtree(hidden)
     except OSError as error:
         raise UsageError(
-            f"cannot delete run {run.name[:12]}: {error.strerror}", "check who may write there"
+            f"run {run.name[:12]} is out of the store, but not all of it is deleted: "
+            f"{error.strerror}",
+            f"delete {hidden} by hand",
         ) from error
-    notes.forget(store, run.name)
 
 
 def _status(run: Path) -> str:

@@ -24,6 +24,8 @@ from textual.worker import Worker
 
 # A key waits so long at most for what the one before it set off, s.
 LIMIT_S = 10.0
+# The group of workers that end with their screen, and for which no key waits.
+ENDLESS = "endless"
 
 _Place = tuple[Screen[Any], Widget | None]
 
@@ -54,7 +56,11 @@ class TypeAhead(App[None]):
         while self._typed:
             event, before = self._typed.popleft(), self._place
             workers = set(self.workers)
-            await super().on_event(event)
+            try:
+                await super().on_event(event)
+            except Exception as bug:  # nobody awaits this task
+                self._handle_exception(bug)
+                return
             with suppress(TimeoutError):
                 async with asyncio.timeout(LIMIT_S):
                     await self._acted()
@@ -65,19 +71,30 @@ class TypeAhead(App[None]):
     def _place(self) -> _Place:
         return self.screen, self.focused
 
+    @property
+    def _is_quitting(self) -> bool:
+        """Whether a key that quits was typed."""
+        acting = self.screen.active_bindings
+        keys = (event.key for event in self._typed if isinstance(event, events.Key))
+        return any(key in acting and acting[key].binding.action == "quit" for key in keys)
+
     async def _acted(self) -> None:
         """Wait until the key has gone up from the focused widget to the application."""
         for pump in (self.focused or self.screen).ancestors_with_self:
             await _done(pump, pump.call_later)
 
     async def _settled(self, before: set[Worker[Any]]) -> None:
-        """Wait for what the key set off: a screen, other widgets, work in threads."""
+        """Wait for what the key set off: a screen, other widgets, work in threads.
+
+        Who quits waits for no work.
+        """
         place = None
         while self._typed and place != self._place:
             place = self._place
-            for worker in set(self.workers) - before:
-                await _ended(worker)
-                place = None
+            for worker in {w for w in self.workers if w.group != ENDLESS} - before:
+                while worker.is_running and not self._is_quitting:
+                    await asyncio.sleep(0.01)
+                    place = None
             screen = self.screen
             await _done(screen, screen.call_after_refresh)
             await self._acted()
@@ -98,8 +115,3 @@ async def _done(pump: MessagePump, call: Callable[[Callable[[], None]], bool]) -
     while pump.is_running and not done.is_set():  # a pump that closes calls nobody back
         with suppress(TimeoutError):
             await asyncio.wait_for(done.wait(), 0.05)
-
-
-async def _ended(worker: Worker[Any]) -> None:
-    while worker.is_running:
-        await asyncio.sleep(0.01)

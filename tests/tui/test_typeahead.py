@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
+from kit.store.store import Store
+from kit.tui import typeahead
 from kit.tui.app import KitApp
+from kit.tui.threads import in_thread
 from tests.tui.waiting import of_committed_runs, press, settled
 
 FORM = ["n", "enter"]  # a new spec from the first template: the focus is on its name
@@ -94,3 +98,48 @@ async def test_text_that_is_typed_fast_waits_for_no_check(tmp_path: Path) -> Non
         await pilot.pause()
         await all_handed_out(app)
         assert isinstance(app.focused, Input) and app.focused.value == "a" * 200
+
+
+@pytest.mark.parametrize("work", ["a thread that follows", "a read that hangs"])
+async def test_who_quits_does_not_wait_for_work_that_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    monkeypatch.setattr(typeahead, "LIMIT_S", 3600.0)
+    store, hung = Store(tmp_path / "runs"), threading.Event()
+    flight = store.begin()
+    (tmp_path / "runs" / "ledger.jsonl").touch()
+    flight.scratch("adopted").touch()
+    app = KitApp(store)
+
+    def opened() -> None:
+        app.show_live(flight.id)
+        if work == "a read that hangs":
+            app.screen.run_worker(in_thread(hung.wait))
+
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        app.bind("f9", "lasting")
+        app.action_lasting = opened  # type: ignore[attr-defined]
+        at_once(app, ["f9", "ctrl+q"])
+        await pilot.pause()
+        async with asyncio.timeout(60):  # a busy machine may take its time
+            await all_handed_out(app)
+    hung.set()
+    flight.release()
+
+
+async def test_a_bug_in_what_a_key_does_is_not_passed_over(tmp_path: Path) -> None:
+    class Bug(Exception):
+        pass
+
+    def broken() -> None:
+        raise Bug
+
+    app = KitApp(of_committed_runs(tmp_path))
+    with pytest.raises(Bug):
+        async with app.run_test(size=(100, 30)) as pilot:
+            await settled(pilot)
+            app.action_quit = broken  # type: ignore[assignment,method-assign]
+            at_once(app, ["ctrl+q"])
+            await pilot.pause()
+            await all_handed_out(app)

@@ -160,7 +160,8 @@ def known_hash(path: Path, *, remember: bool = True, progress: Progress | None =
     try:
         facts = path.stat()
         numbers = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino, facts.st_dev)
-        key = jsonio.hash_of([str(path.resolve()), *map(str, numbers)])
+        place = os.fsencode(path.resolve()).decode(errors="backslashreplace")  # any bytes
+        key = jsonio.hash_of([place, *map(str, numbers)])
         note = resources.cache_dir() / "seen" / key
         with _HASHING:
             if note.is_file():

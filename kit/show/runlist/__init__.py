@@ -89,7 +89,7 @@ def batches(store: Store) -> Iterator[list[Row]]:
         for piece in _pieces(sealed):
             for name in piece:
                 entry, run = index.get(name), f"{store.root}/{name}"
-                if entry is None or not is_unchanged(run, entry[0]):
+                if not (entry and entry[1].run == name and is_unchanged(run, entry[0])):
                     entry = taken(run, name)
                     fresh += 1
                 entries[name] = entry

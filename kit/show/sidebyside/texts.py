@@ -16,6 +16,8 @@ _HEADINGS = (
     *("metric", "unit", "column", "run", "is_baseline", "status", "value", "standard_error"),
     *("u_sensor", "launches", "ratio", "ci90_low", "ci90_high", "margin", "verdict", "reason"),
 )
+# Verdicts by which a ratio compares nothing, so that it never stands without them.
+_NO_RATIO = frozenset({"NOT-COMPARABLE", "FAILED"})
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
@@ -103,7 +105,9 @@ def _ratio(cell: Cell) -> str:
     if cell.axis is None or cell.axis.ratio is None:
         return ""
     ratio = rf"$\times${cell.axis.ratio:.3f}"
-    return ratio + (" [{:.3f}, {:.3f}]".format(*cell.axis.ci90) if cell.axis.ci90 else "")
+    ratio += " [{:.3f}, {:.3f}]".format(*cell.axis.ci90) if cell.axis.ci90 else ""
+    word = cell.axis.verdict.lower().replace("-", " ")
+    return f"{ratio} ({word})" if cell.axis.verdict in _NO_RATIO else ratio
 
 
 def _escaped(text: str) -> str:

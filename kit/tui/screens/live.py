@@ -20,6 +20,7 @@ from kit.tui.live.panels import what_is_lost
 from kit.tui.live.recording import RecordingScreen
 from kit.tui.live.runscreen import RunScreenBase
 from kit.tui.screen import badge
+from kit.tui.typeahead import ENDLESS
 
 __all__ = ("LiveScreen", "RecordingScreen")
 
@@ -72,7 +73,7 @@ class LiveScreen(RunScreenBase):
 
     # --- the thread -------------------------------------------------------------------------
 
-    @work(thread=True, exclusive=True, group="follow", exit_on_error=False)
+    @work(thread=True, exclusive=True, group=ENDLESS, exit_on_error=False)
     def _follow(self, follower: Follower) -> None:
         worker = get_current_worker()
         over = None
