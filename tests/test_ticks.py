@@ -54,3 +54,19 @@ def test_what_is_read_as_whole_numbers_has_no_ticks_between_them() -> None:
 @pytest.mark.parametrize("span", [0.0, -1.0, math.nan, math.inf])
 def test_no_span_is_no_error(span: float) -> None:
     assert ticks.step(span, 5) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "top", "rows", "left"),
+    [
+        ([0.0, 50.0, 100.0], 105.0, 2, [0.0, 100.0]),
+        ([0.0, 50.0, 100.0], 105.0, 3, [0.0, 50.0, 100.0]),
+        ([0.0, 200.0, 400.0, 600.0], 640.0, 3, [0.0, 200.0, 600.0]),
+        ([0.0, 1.0], 1.0, 1, [0.0]),
+        ([0.0, 1.0], 1.0, -1, [0.0]),
+    ],
+)
+def test_two_numbers_never_share_a_line(
+    values: list[float], top: float, rows: int, left: list[float]
+) -> None:
+    assert ticks.apart(values, top, rows) == left

@@ -37,6 +37,17 @@ def from_zero(top: float, most: int) -> list[float]:
     return next((found for found in tried if len(found) > 1), [0.0])
 
 
+def apart(values: list[float], top: float, rows: int) -> list[float]:
+    """Those of ``values`` that stand on lines of their own, of ``rows`` lines from 0 to ``top``.
+
+    Of two numbers on one line a plot draws now one, now the other.
+    """
+    lines: dict[int, float] = {}
+    for value in values:
+        lines.setdefault(round(value / top * max(0, rows - 1)), value)
+    return list(lines.values())
+
+
 def labels(values: list[float]) -> list[str]:
     """Ticks as text, with the decimals that their step needs: ``0``, ``20``; ``0.0``, ``0.5``."""
     gaps = [b - a for a, b in pairwise(values)] or [abs(v) for v in values]

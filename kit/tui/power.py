@@ -140,7 +140,10 @@ class PowerPlot(Canvas):
         plt.yaxes(True, False)
         top = max((float(trace.high.max()) for trace in shown.traces), default=1.0) or 1.0
         rows = max(self.size.height - 1 - (_UNDER if self._is_named else 1), 2)
+        # A row above the lines for the names of the blocks.
+        ceiling = top * 1.05 * rows / max(rows - 1, 1)
         watts = ticks.from_zero(top * 1.05, max(2, min(5, rows // 2)))
+        watts = ticks.apart(watts, ceiling, rows)
         named = [f"{label} W" for label in ticks.labels(watts)]
         self._left = max(map(len, named)) + 1
         order = {trace.device: n for n, trace in enumerate(self.picture.traces)}
@@ -151,8 +154,6 @@ class PowerPlot(Canvas):
                 marker=plotlines.marker(n, self.colours),
                 color=plotlines.drawn(COLOURS[n % len(COLOURS)]),
             )
-        # A row above the lines for the names of the blocks.
-        ceiling = top * 1.05 * rows / max(rows - 1, 1)
         plt.ylim(0, ceiling)
         plt.xlim(begin, end)
         plt.yticks(watts, named)

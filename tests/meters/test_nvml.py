@@ -309,11 +309,13 @@ def test_a_runs_own_readings_tell_over_how_long_they_are_averaged(
     gpus: Gpus, tmp_path: Path
 ) -> None:
     fake = gpus(gpus=1, average_ms=400, instant_ms=60, wave=2.3)
-    run = Sampled(tmp_path / "out", NVML, fake.env)
-    run.run(12)
-    read = samples.from_csv(run.files())
     device = probe(fake).devices[0]
+    for attempt in range(3):  # a busy machine reads so seldom that kit says: it cannot be told
+        run = Sampled(tmp_path / f"out{attempt}", NVML, fake.env)
+        run.run(12)
+        found = averaging(device, samples.from_csv(run.files()))
+        if all(f.window_s is not None for f in found.values()):
+            break
     for quantity, window_s in (("gpu_power_average", 0.4), ("gpu_power_instant", 0.06)):
-        found = averaging(device, read)[quantity]
-        assert found.window_s is not None, found.reason
-        assert found.window_s == pytest.approx(window_s, abs=0.03)
+        assert found[quantity].window_s is not None, found[quantity].reason
+        assert found[quantity].window_s == pytest.approx(window_s, abs=0.03)

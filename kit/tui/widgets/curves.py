@@ -12,6 +12,7 @@ from kit.energy.picture import Curve, thinned
 
 # Colour-blind people can distinguish these, on light and on dark ground.
 COLOURS = ((213, 94, 0), (0, 145, 220), (17, 165, 121), (231, 63, 116), (160, 110, 200))
+_AXIS_ROWS = 3  # the frame on top, the axis and its numbers
 _PER_COLUMN = 4  # the marker draws two columns of a cell, each with its least and its greatest
 
 
@@ -44,9 +45,10 @@ class Curves(PlotextPlot, can_focus=True):
             colour = COLOURS[place(curve.letter)]
             self.plt.plot(t.tolist(), y.tolist(), marker=marker, color=colour)
         if self._curves:
-            top = max(float(c.watts.max()) for c in self._curves)
-            self.plt.ylim(0, max(top, 1.0) * 1.05)
-            watts = ticks.from_zero(max(top, 1.0) * 1.05, 3 if self.size.height < 12 else 5)
+            top = max(1.0, *(float(c.watts.max()) for c in self._curves)) * 1.05
+            self.plt.ylim(0, top)
+            watts = ticks.from_zero(top, 3 if self.size.height < 12 else 5)
+            watts = ticks.apart(watts, top, self.size.height - _AXIS_ROWS)
             self.plt.yticks(watts, [f"{label} W" for label in ticks.labels(watts)])
             begin = min(float(c.seconds[0]) for c in self._curves)
             end = max(float(c.seconds[-1]) for c in self._curves)
