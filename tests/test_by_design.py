@@ -93,6 +93,14 @@ def test_another_difference_still_stands_in_the_way(run: RunRecords) -> None:
     assert meanings["spec: image.digest"] == "other work"
 
 
+@pytest.mark.parametrize("field", ["*", "*.concurrency", "spec: *", "**"])
+def test_no_field_covers_everything_that_differs(run: RunRecords, field: str) -> None:
+    """Else any two runs would be comparable."""
+    found = results.compute(run)
+    with pytest.raises(UsageError, match="would cover everything"):
+        compare.judge(run, found, run, found, by=[field])
+
+
 @pytest.mark.parametrize("field", ["arival", "arrivals.concurency", "", "runtime.name.x"])
 def test_a_field_that_no_run_has_is_an_error(run: RunRecords, field: str) -> None:
     with pytest.raises(UsageError, match="have the field"):

@@ -42,7 +42,7 @@ def compare(
 
     Args:
         original: the run to compare with; its spec registered the margins.
-        new: the run to judge; with several, each has a column of its own.
+        new: the run to judge. Several runs are shown side by side, a column for each.
         format: csv is a row per metric and run; latex is a tabular with a column per run.
     """
     if not 1 <= len(new) < len(ascii_uppercase):

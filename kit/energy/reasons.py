@@ -59,7 +59,7 @@ TODAY = Wording({code: kind.sentence for code, kind in KINDS.items()}, _VOCABULA
 
 _LAUNCHES = "launches"
 _DIGITS = {"J": 4, "W": 4, "VA": 4, "s": 3}
-_SHORTEST = 0.1  # in its unit; what is less is told in thousandths
+_LEAST = 0.1  # of a unit: smaller numbers are shown in thousandths, such as ms
 _PARTS = re.compile(r"\[(?P<optional>[^\]]*)\]|(?P<always>[^\[]+)")
 _SIGNIFICANT = re.compile(r"(\+?)(\d)")
 _FIELD = re.compile(r"\{(\w+)(?::([^}]*))?\}")
@@ -140,8 +140,8 @@ def _number(value: Any, how: str) -> str:
 
 
 def _size(value: float, unit: str) -> tuple[float, str]:
-    """What a number with a unit is told in, and its prefix: joules may be many."""
-    if 0 < abs(value) < _SHORTEST:
+    """Factor and prefix of a number's unit: ``k`` for many joules, ``m`` for less than 0.1."""
+    if 0 < abs(value) < _LEAST:
         return 1e-3, "m"
     large = ((1e6, "M"), (1e3, "k")) if unit == "J" else ()
     return next((of for of in large if abs(value) >= of[0]), (1.0, ""))

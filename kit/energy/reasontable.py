@@ -11,8 +11,8 @@ In a sentence ``{name}`` is a value, and after its colon stands how it is shown:
 
 What stands in brackets is left out where a value of it is absent.
 
-A sentence may be mended at any time; archives of formulas 4 hold what it was then, which goes into
-`kit.energy.results.formerwords`.
+A sentence here may be changed at any time. Archives of formulas 4 hold the old sentence: write that
+one into `kit.energy.results.formerwords`, so that they still verify.
 """
 
 from __future__ import annotations

@@ -48,6 +48,11 @@ def require(by: Iterable[str], fields: Iterable[str]) -> None:
     """
     every = frozenset(fields) | {MACHINE, IMAGE}
     for field in by:
+        if field.removeprefix(SPEC).startswith("*"):
+            raise UsageError(
+                f"the field {field[:80]!a} would cover everything that differs",
+                "name what you varied, such as arrivals.concurrency",
+            )
         if not any(covers([field], one) for one in every):
             raise UsageError(
                 f"neither the specs nor the machines of these runs have the field {field[:80]!a}",
