@@ -15,12 +15,14 @@ from kit.machine.containers import endpoint
 
 
 def main() -> int:
+    source = "named by the person, wrongly"
     try:
         address = endpoint.find(os.environ)
+        source = address.source
         containers.connect()
     except KitError as error:
         print(error.message, file=sys.stderr)
-        if "found" not in locals() or address.source != "default":
+        if source != "default":
             print(error.remedy, file=sys.stderr)
             return 12
         return 11 if isinstance(error.__cause__, PermissionError) else 10
