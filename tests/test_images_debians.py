@@ -70,6 +70,8 @@ class Debian:
         return self._do(["chroot", str(self.root), "env", "-i", *words, "sh", "-c", line])
 
     def _do(self, argv: list[str]) -> str:
+        # Mounts of its own: /proc and /sys do not stay in the folder when a test is cut off.
+        argv = ["unshare", "--mount", *argv]
         done = subprocess.run(argv, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
