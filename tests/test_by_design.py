@@ -101,6 +101,24 @@ def test_no_field_covers_everything_that_differs(run: RunRecords, field: str) ->
         compare.judge(run, found, run, found, by=[field])
 
 
+@pytest.mark.parametrize(
+    ("short", "path"),
+    [
+        ("concurrency", "arrivals.concurrency"),
+        ("digest", "image.digest"),
+        ("temperature", "sampling.temperature"),
+    ],
+)
+def test_the_last_words_of_a_path_name_it(run: RunRecords, short: str, path: str) -> None:
+    assert judged(run, "arrivals.concurrency", [short]).by == (path,)
+
+
+def test_a_short_name_of_several_fields_lists_them(run: RunRecords) -> None:
+    with pytest.raises(UsageError, match="several fields are called 'options'") as error:
+        judged(run, "arrivals.concurrency", ["options"])
+    assert {"runtime.options", "workload.options"} <= set(error.value.remedy[10:].split(", "))
+
+
 @pytest.mark.parametrize("field", ["arival", "arrivals.concurency", "", "runtime.name.x"])
 def test_a_field_that_no_run_has_is_an_error(run: RunRecords, field: str) -> None:
     with pytest.raises(UsageError, match="have the field"):

@@ -97,8 +97,7 @@ def _several(paths: Sequence[Path], by: Sequence[str], format: Format) -> None:
         from kit.show.render.sidebyside import sidebyside as put
 
         put(found)
-        for judged in found.judged.values():
-            _hint(judged)
+        _hint(*found.judged.values())
     else:
         text = sidebyside.as_csv(found) if format == "csv" else sidebyside.as_latex(found)
         sys.stdout.buffer.write(text.encode())
@@ -117,18 +116,20 @@ def _contrast(paths: Sequence[Path], by: Sequence[str]) -> Contrast:
         return contrast.contrast(sides, sides[0], by)
 
 
-def _hint(judged: Comparison) -> None:
-    """Which fields keep two runs from being compared, and how to say that they are meant."""
+def _hint(*comparisons: Comparison) -> None:
+    """Which fields keep runs from being compared, and how to say that they are meant."""
+    if fields := dict.fromkeys(field for judged in comparisons for field in _in_the_way(judged)):
+        options = " ".join(f"--by {field}" for field in fields)
+        say(f"if these differ by design, say so and the ratios get their verdicts: {options}")
+
+
+def _in_the_way(judged: Comparison) -> list[str]:
     from kit.judge.compare import ranked
 
     works = [
         one.fact.removeprefix("spec: ") for one in ranked(judged) if one.meaning == "other work"
     ]
-    fields = list(
-        dict.fromkeys(fact.partition(".")[0] if len(works) > 3 else fact for fact in works)
-    )
+    fields = [fact.partition(".")[0] if len(works) > 3 else fact for fact in works]
     if judged.likeness == "other_model" and any("another model" in a.reason for a in judged.axes):
         fields.append("machine")
-    if fields:
-        options = " ".join(f"--by {field}" for field in fields)
-        say(f"if these differ by design, say so and the ratios get their verdicts: {options}")
+    return fields

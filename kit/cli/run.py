@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -61,6 +62,7 @@ def run(
             "several levels wait for one another, and --no-wait forbids it", "leave out --no-wait"
         )
     _report_leftovers(store)
+    sealed: list[str] = []
     for number, spec in enumerate(wanted, 1):
         if len(wanted) > 1:
             say(f"level {number} of {len(wanted)}: {spec.name}")
@@ -72,12 +74,17 @@ def run(
         where = f"`kit attach {session.id}` watches it from anywhere"
         say(f"run {session.id} is being prepared; {where}")
         try:
-            sys.stdout.write(str(watch(session)) + "\n")
+            folder = watch(session)
+            sys.stdout.write(str(folder) + "\n")
             sys.stdout.flush()
+            sealed.append(folder.name[:12])
         except KitError:
             if rest := ", ".join(spec.name for spec in wanted[number:]):
                 say(f"not started: {rest}")
             raise
+    if len(sealed) > 1:
+        store_option = f" --runs {shlex.quote(apart)}" if (apart := _apart(runs)) else ""
+        say(f"compare them: `kit compare {' '.join(sealed)} --by concurrency{store_option}`")
 
 
 def _detach(session: Session) -> bool:

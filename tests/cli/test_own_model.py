@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -77,8 +78,9 @@ def test_three_commands_lead_from_nothing_to_runs_at_three_levels(
     commands = ["init --model m.gguf --yes", "run run-spec.json --concurrency 1,4,16"]
     assert [main.dispatch(command.split()) for command in commands] == [EXIT_OK, EXIT_OK]
     assert [order.spec.name for order in started] == ["m-c1", "m-c4", "m-c16"]
-    folders = capsys.readouterr().out.split()
-    assert folders == ["runs/id-m-c1", "runs/id-m-c4", "runs/id-m-c16"]
+    said = capsys.readouterr()
+    assert said.out.split() == ["runs/id-m-c1", "runs/id-m-c4", "runs/id-m-c16"]
+    assert "`kit compare id-m-c1 id-m-c4 id-m-c16 --by concurrency`" in said.err
     # What is started is found and hashed as any run finds it; the third command compares.
     (file,) = started[0].spec.weights.files  # type: ignore[union-attr]
     assert weights.require(file, [here]) == here / "m.gguf"
@@ -182,10 +184,13 @@ def test_three_commands_seal_and_compare_three_levels_for_real(
     assert main.dispatch(["init", "--model", "my-model.gguf", "--yes"]) == EXIT_OK
     capsys.readouterr()
     assert main.dispatch(["run", "run-spec.json", "--concurrency", "1,4,16"]) == EXIT_OK
-    folders = list(map(Path, capsys.readouterr().out.split()))
+    said = capsys.readouterr()
+    folders = list(map(Path, said.out.split()))
     sealed: list[Any] = [json.loads((folder / "spec.json").read_text()) for folder in folders]
     assert [spec["arrivals"]["concurrency"] for spec in sealed] == [1, 4, 16]
     assert all(specs.problems(spec) == [] for spec in sealed)
     assert [main.dispatch(["verify", str(folder)]) for folder in folders] == [EXIT_OK] * 3
-    main.dispatch(["compare", *map(str, folders[:2])])
-    assert "my-model-c4" in capsys.readouterr().out
+    third = re.search("`kit (compare .*)`", said.err)
+    assert third and main.dispatch(third[1].split()) == EXIT_OK
+    table = capsys.readouterr().out
+    assert "my-model-c16" in table and "by design" in table and "other work" not in table

@@ -1,14 +1,15 @@
 """What runs were meant to differ in: fields that a person names, such as ``runtime``. Pure.
 
 A field is a path in the spec (``arrivals.concurrency``, ``weights``) or in the fingerprint of the
-machine (``nvidia.driver``); it holds all below it. ``machine`` is every fact of the machine, and
-``image`` the image as a whole. What differs by design does not keep two runs from being compared.
+machine (``nvidia.driver``), or the last words of one (``concurrency``); it holds all below it.
+``machine`` is every fact of the machine, and ``image`` the image as a whole. What differs by
+design does not keep two runs from being compared.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from kit.core.errors import UsageError
 
@@ -40,24 +41,44 @@ def covers_model(by: Sequence[str], differing: Iterable[str]) -> bool:
     return MACHINE in by or all(covers(by, fact) for fact in models)
 
 
-def require(by: Iterable[str], fields: Iterable[str]) -> None:
-    """Check that every field of ``by`` is one of these runs' fields, or holds one.
+def named(by: Iterable[str], fields: Iterable[str]) -> tuple[str, ...]:
+    """Each field of ``by`` as its whole path; the last words of a path do: ``concurrency``.
+
+    Args:
+        fields: every path of these runs' specs and machines.
 
     Raises:
-        UsageError: naming the first that is not.
+        UsageError: naming the first that no path, or more than one, ends with.
     """
     every = frozenset(fields) | {MACHINE, IMAGE}
-    for field in by:
-        if field.removeprefix(SPEC).startswith("*"):
-            raise UsageError(
-                f"the field {field[:80]!a} would cover everything that differs",
-                "name what you varied, such as arrivals.concurrency",
-            )
-        if not any(covers([field], one) for one in every):
-            raise UsageError(
-                f"neither the specs nor the machines of these runs have the field {field[:80]!a}",
-                "name a path of the spec, such as arrivals.concurrency, runtime or weights",
-            )
+    return tuple(_whole(field, every) for field in by)
+
+
+def _whole(field: str, every: frozenset[str]) -> str:
+    if field.removeprefix(SPEC).startswith("*"):
+        raise UsageError(
+            f"the field {field[:80]!a} would cover everything that differs",
+            "name what you varied, such as arrivals.concurrency",
+        )
+    if any(covers([field], one) for one in every):
+        return field
+    ends = sorted({node for path in every for node in _nodes(path) if node.endswith(f".{field}")})
+    if not field or not ends:
+        raise UsageError(
+            f"neither the specs nor the machines of these runs have the field {field[:80]!a}",
+            "name a path of the spec, such as arrivals.concurrency, runtime or weights",
+        )
+    if len(ends) > 1:
+        raise UsageError(
+            f"several fields are called {field[:80]!a}", f"name one: {', '.join(ends)}"
+        )
+    return ends[0]
+
+
+def _nodes(path: str) -> Iterator[str]:
+    """The path, and each path that holds it."""
+    words = path.split(".")
+    return (".".join(words[: n + 1]) for n in range(len(words)))
 
 
 def _holds(field: str, fact: str) -> bool:

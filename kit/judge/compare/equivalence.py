@@ -113,7 +113,7 @@ def judge(
     Raises:
         UsageError: the runs have no such field as one of ``by``.
     """
-    design.require(by, fields(original.spec, new.spec, original.env_start, new.env_start))
+    by = design.named(by, fields(original.spec, new.spec, original.env_start, new.env_start))
     asked = tuple(specs(original.spec, new.spec))
     differing = tuple(environments(original.env_start, new.env_start))
     alike = likeness(original.env_start, new.env_start, same_card)
@@ -138,7 +138,7 @@ def judge(
         differences=differing,
         asked=asked,
         absent=tuple(path for path, *_ in differing if path in lacking),
-        by=tuple(by),
+        by=by,
         by_design=(
             *(one for one in asked if design.covers(by, one[0])),
             *(one for one in differing if design.covers_machine(by, one[0])),
