@@ -14,8 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.errors import UsageError
 from kit.core.model import MeterPlan
 from kit.core.units import scale_of

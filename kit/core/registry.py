@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 class Registry:
@@ -71,4 +73,6 @@ class Registry:
             ) from error
 
     def _registered(self) -> dict[str, EntryPoint]:
+        from importlib.metadata import entry_points  # takes long; kit's own need it not
+
         return {entry.name: entry for entry in entry_points(group=self.group)}

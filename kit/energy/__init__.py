@@ -22,8 +22,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import msgspec
-import numpy as np
 
+from kit.core.arrays import np
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import NS, QUANTITIES
 from kit.energy import scopes, twins

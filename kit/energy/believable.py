@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from kit.core import limits
+from kit.core.arrays import np
 from kit.core.facts import NO_FACTS
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import NS, QUANTITIES, scale_of

@@ -11,8 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.units import NS
 from kit.energy.curve import SQRT12, Floats, held
 from kit.energy.scopes.wall import update_period_s

@@ -9,16 +9,14 @@ missed, and that stretch is a break.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from kit.core.arrays import np, npt
 from kit.core.units import NS
 from kit.energy.curve import Floats
 from kit.record.samples import Series
 
-Bools = npt.NDArray[np.bool_]
+Bools: TypeAlias = "npt.NDArray[np.bool_]"
 # How long garbage may last for the readings after it to be those that follow the ones before it.
 _LONGEST_NS, _LOOK_AHEAD = 60_000_000_000, 400
 _HOPELESS, _LONG = 0.5, 1000  # share of steps that are impossible: then none of it is a counter

@@ -10,15 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from kit.core.arrays import np, npt
 from kit.core.units import NS
 from kit.energy.reason import Reason
 
-Floats = npt.NDArray[np.float64]
+Floats: TypeAlias = "npt.NDArray[np.float64]"
 
 SQRT3, SQRT12 = math.sqrt(3), math.sqrt(12)
 # A mark inside a step of power. Where a reading is held, the step lies anywhere in its time. Where

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.energy.reason import Reason
 from kit.record.samples import Ints
 

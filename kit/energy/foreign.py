@@ -14,8 +14,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.model import MeterDevice
 from kit.energy.curve import Unmeasured
 from kit.energy.reason import Reason

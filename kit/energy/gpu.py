@@ -19,8 +19,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.facts import QuantityFacts, known
 from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice

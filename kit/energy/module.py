@@ -13,8 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.model import MeterDevice
 from kit.core.units import NS, QUANTITIES
 from kit.energy.curve import Curve, Floats

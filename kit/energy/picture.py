@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.model import MeterPlan, Phase
 from kit.core.units import NS
 from kit.energy import names, power_series, scopes

@@ -25,8 +25,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.stats import t_quantile
 from kit.energy.curve import Floats
 from kit.energy.reason import Reason

@@ -14,8 +14,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.units import NS
 from kit.energy.curve import MEAN_EDGE, SQRT12, Floats
 

@@ -16,12 +16,11 @@ told, nor can what was read in a part of the window alone. Pure: verify judges a
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
+from kit.core.arrays import np, npt
 from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice
 from kit.core.units import NS, QUANTITIES
@@ -33,7 +32,7 @@ BIN_S = 1.0  # readings of a second count as one: those of one update are no new
 LEAST_BINS = 4
 _ROUNDING = 1e-9  # raw units a second: no slope, but the arithmetic of one that is 0
 _POWERS = ("gpu_power_sample", "gpu_power_instant", "gpu_power_average")
-Floats = npt.NDArray[np.float64]
+Floats: TypeAlias = "npt.NDArray[np.float64]"
 Points = tuple[Floats, Floats]
 Status = Literal["steady", "not_steady", "unknown"]
 _TEMPERATURE, _MASK = "gpu_temperature", "gpu_event_reasons"

@@ -14,9 +14,7 @@ import math
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from kit.core.arrays import np, npt
 from kit.core.units import QUANTITIES
 from kit.energy.curve import SQRT12, Floats
 from kit.record.samples import Ints, Series

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.energy import views
 from kit.energy.curve import Curve, Floats, Hole
 from kit.energy.doubts import Doubt

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.model import MeterDevice
 from kit.core.units import NS, QUANTITIES
 from kit.energy.curve import Floats

@@ -19,15 +19,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from kit.core.arrays import np, npt
 from kit.core.units import NS
 from kit.energy.curve import Curve, Floats, even
 
-Bools = npt.NDArray[np.bool_]
+Bools: TypeAlias = "npt.NDArray[np.bool_]"
 ORDER = ("counter", "samples", "average", "instant")
 QUANTITY = {
     "counter": "gpu_energy",

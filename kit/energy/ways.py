@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice
 from kit.core.units import NS

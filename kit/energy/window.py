@@ -22,11 +22,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from kit.core.arrays import np, npt
 from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice
 from kit.core.units import NS, scale_of
@@ -47,7 +45,7 @@ _UNEXPLAINED = 0.25
 _LOOSEST = 0.25  # standard uncertainty as a share of the window
 _LATE_POLLS = 2.5
 
-Bools = npt.NDArray[np.bool_]
+Bools: TypeAlias = "npt.NDArray[np.bool_]"
 
 
 @dataclass(frozen=True)

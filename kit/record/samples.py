@@ -10,16 +10,14 @@ cells and sums their digits, whole columns at a time (100 MB/s).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from kit.core.arrays import np, npt
 from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, Sample
 
-Ints = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
+Ints: TypeAlias = "npt.NDArray[np.int64]"
+Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 Key = tuple[str, str]
 
 HEADER = ",".join(Sample._fields)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import msgspec
 
 from kit import __version__
-from kit.core import jsonio
+from kit.core import arrays, jsonio
 from kit.core.errors import Interrupted, KitError, PreflightFailed, RunFailed
 from kit.core.model import Finding, Plan, Record, RunSpec, ScheduledRequest
 from kit.energy import results
@@ -166,6 +166,7 @@ def run_launches(journey: Journey, cancelled: Cancelled, keep: Callable[[], None
     spec, flight = journey.spec, journey.flight
     try:
         require_room(flight.path)
+        arrays.load()  # not later: nothing of kit's works beside what is measured
         with sampling(journey) as samplers:
             watch = Watch(
                 journey.journal,

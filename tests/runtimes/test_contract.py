@@ -253,7 +253,7 @@ def test_other_packages_register_runtimes(monkeypatch: pytest.MonkeyPatch) -> No
         EntryPoint("theirs", "kit.spec.runtimes.loopback:RUNTIME", runtimes.GROUP),
         EntryPoint("broken", "kit.no_such_module:RUNTIME", runtimes.GROUP),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries)
     fresh = registry.Registry("runtime", runtimes.GROUP, "", (), "RUNTIME")
     assert fresh.names() == ("broken", "theirs")
     assert fresh.knows("theirs") and not fresh.knows("nobodys")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.limits import STATES
 from kit.core.units import NS, QUANTITIES
 from kit.energy import Doubt, Energy

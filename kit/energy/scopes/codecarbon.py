@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 
+from kit.core.arrays import np
 from kit.core.facts import QuantityFacts
 from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.facts import QuantityFacts, known
 from kit.core.limits import most_j, package_highest_w, seconds_or
 from kit.core.model import MeterDevice

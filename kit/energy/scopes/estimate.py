@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.facts import QuantityFacts
 from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice

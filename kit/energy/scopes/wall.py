@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.facts import QuantityFacts, known
 from kit.core.limits import seconds_or
 from kit.core.model import MeterDevice

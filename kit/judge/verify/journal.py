@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.model import Event, Finding, Manifest
 from kit.energy import scopes
 from kit.judge.verify import clocks

@@ -11,9 +11,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from kit.core import limits
+from kit.core.arrays import np
 from kit.core.facts import QuantityFacts
 from kit.core.model import Event, MeterDevice
 from kit.core.units import NS, scale_of

@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.facts import QuantityFacts
 from kit.core.limits import seconds_or
 from kit.core.model import MeterPlan

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.record.records import RunRecords
 from kit.record.samples import Ints
 

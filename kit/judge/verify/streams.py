@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-
+from kit.core.arrays import np
 from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.limits import seconds_or
 from kit.core.model import Manifest

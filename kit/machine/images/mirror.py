@@ -13,11 +13,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,6 +77,8 @@ def collect(
     Raises:
         ImageUnavailable: no mirror is known, or none could be reached.
     """
+    from concurrent.futures import ThreadPoolExecutor  # takes long; few processes fetch
+
     fetch = _Fetch(tuple(roots), resources.cache_dir() / "debs")
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         paths = {}
@@ -118,6 +117,9 @@ class _Fetch:
 
     def _get(self, root: str, url: str, size: int) -> bytes:
         """The file, or None; an unreachable root is not used again."""
+        import urllib.error
+        import urllib.request  # takes long; few processes fetch
+
         if root in self._errors:
             return b""
         try:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from kit.core import ticks
+from kit.core.arrays import np
 from kit.core.text import clean
 from kit.core.units import NS, QUANTITIES
 from kit.energy import names, power_series

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup
 
+from kit.core.arrays import np, npt
 from kit.core.model import ImageIdentity
 from kit.core.units import event_reasons
 from kit.energy.results import checks
