@@ -31,7 +31,7 @@ def ls(
         reverse: sort the other way round.
     """
     where = store_of(runs, is_read=True)
-    rows = runlist.ordered(runlist.rows(where), sort, reverse=reverse)
+    rows = runlist.rows(where, sort, reverse=reverse)
     if json:
         # Not in the canonical form, which takes seconds for thousands of runs.
         sys.stdout.write(msgspec.json.encode(runlist.as_list(rows), order="sorted").decode() + "\n")

@@ -116,7 +116,7 @@ def _listed(store: Store, ledger: Ledger) -> AuditCheck:
 
 def _missing(store: Store, ledger: Ledger) -> list[str]:
     noted = {entry.get("run_hash") for entry in ledger.entries}
-    return [path.name for path in store.runs() if path.name not in noted]
+    return [path.name for path in store.runs(but=noted)]
 
 
 def _unregistered(ledger: Ledger) -> Iterator[str]:

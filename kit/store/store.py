@@ -18,7 +18,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -250,9 +250,10 @@ class Store:
 
     # --- sealed -----------------------------------------------------------------------------
 
-    def runs(self) -> list[Path]:
-        """Every sealed run's folder, by hash; other files in the store are left out."""
-        return self._sealed(name for name in self.folders() if jsonio.is_sha256(name))
+    def runs(self, but: Container[object] = ()) -> list[Path]:
+        """Every sealed run's folder, by hash, except for the hashes ``but``; nothing else."""
+        names = (name for name in self.folders() if name not in but)
+        return self._sealed(name for name in names if jsonio.is_sha256(name))
 
     def others(self) -> list[Path]:
         """Folders with a manifest whose name is no hash, such as a sync tool's copies."""

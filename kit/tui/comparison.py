@@ -14,9 +14,9 @@ from kit.energy import names
 from kit.energy.results.document import Metric, Outputs
 from kit.judge.compare import Axis
 from kit.judge.contrast import Contrast, Difference, Side
+from kit.show.mean import short as stated
 from kit.show.render.console import listing, plain
 from kit.show.render.verdicts import MEANINGS, STATES, difference_value
-from kit.show.report.mean import short as stated
 from kit.tui.output import short
 from kit.tui.screen import badge
 

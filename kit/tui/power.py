@@ -14,7 +14,7 @@ from kit.core import ticks
 from kit.energy import names
 from kit.energy.picture import Band, Picture, Trace
 from kit.show.render.console import device_name, plain
-from kit.show.report.rounding import number
+from kit.show.rounding import number
 from kit.tui import plotlines
 from kit.tui.live.cells import Canvas
 

@@ -19,8 +19,7 @@ from kit.energy.results.document import NetEnergy, NoticeRecord, Results
 from kit.judge import compare
 from kit.record import archive, records
 from kit.record.records import RunRecords
-from kit.show import report
-from kit.show.report import rounding
+from kit.show import report, rounding
 from tests import golden
 from tests.report.made import full
 

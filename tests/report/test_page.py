@@ -16,8 +16,8 @@ from kit.energy import results
 from kit.judge import compare
 from kit.record import archive, records, samples
 from kit.record.records import RunRecords
-from kit.show import report
-from kit.show.report import chart, rounding, words
+from kit.show import report, rounding
+from kit.show.report import chart, words
 from tests import golden
 from tests.plans import facts_in
 from tests.report.made import full

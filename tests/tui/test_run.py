@@ -14,10 +14,10 @@ from textual.widgets import TabbedContent
 
 from kit.core import jsonio
 from kit.energy.results import from_document
+from kit.show.mean import mean
 from kit.show.render.console import THEME
 from kit.show.render.show import run_parts
-from kit.show.report.mean import mean
-from kit.show.report.rounding import number
+from kit.show.rounding import number
 from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.power import PowerPlot

@@ -8,13 +8,10 @@ A state is always a glyph and a word, never colour alone.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from itertools import zip_longest
+from collections.abc import Iterable
 from typing import Any, TextIO
 
-from rich.cells import cell_len
 from rich.console import (
-    COLOR_SYSTEMS,
     Console,
     ConsoleOptions,
     Group,
@@ -22,7 +19,6 @@ from rich.console import (
     RenderResult,
 )
 from rich.measure import Measurement
-from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
@@ -106,12 +102,16 @@ class Badge:
         self._word = word or state
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        glyph = self._ascii if options.ascii_only else self._glyph
-        yield Text(f"{glyph} {self._word}", style=self._style, no_wrap=True)
+        yield Text(self.words(is_ascii=options.ascii_only), style=self._style, no_wrap=True)
 
-    def text(self, is_ascii: bool) -> Text:
-        """The badge as a text."""
-        return Text(f"{self._ascii if is_ascii else self._glyph} {self._word}", self._style)
+    def words(self, *, is_ascii: bool) -> str:
+        """Glyph and word."""
+        return f"{self._ascii if is_ascii else self._glyph} {self._word}"
+
+    @property
+    def style(self) -> str:
+        """The name of its style."""
+        return self._style
 
     @property
     def width(self) -> int:
@@ -143,110 +143,6 @@ def listing(*headings: tuple[str, dict[str, Any]]) -> Table:
     for heading, options in headings:
         table.add_column(Text(heading), **options)
     return table
-
-
-# A string is inert already (`inert`).
-Cell = str | Text | Badge
-_GAP, _LEAST = 2, 8
-
-
-def fitted(
-    console: Console,
-    headings: Sequence[str],
-    rows: Iterable[Sequence[Cell]],
-    elastic: int,
-    right: Sequence[str],
-) -> str:
-    """A listing as text for ``console``, in which one column is cut before any other.
-
-    It is laid out here, because a table of rich takes milliseconds a row: a store has thousands.
-
-    Args:
-        elastic: the column that is cut with an ellipsis if the table is too wide; then the widest.
-        right: headings of the columns that are aligned to the right.
-    """
-    paint, is_ascii = _painter(console), console.options.ascii_only
-    heads = [Text(heading, "name") for heading in headings]
-    drawn = [[_drawn(cell, is_ascii, is_bare=paint is None) for cell in row] for row in rows]
-    lines = [
-        [(cell, _width(cell)) for cell in part]
-        for row in ([_drawn(head, is_ascii, is_bare=paint is None) for head in heads], *drawn)
-        for part in _split(row)
-    ]
-    widths = [max(width for _, width in column) for column in zip(*lines, strict=True)]
-    _narrow(widths, console.width, elastic)
-    sides = [heading in right for heading in headings]
-    return "".join(f"{_line(line, widths, sides, paint).rstrip()}\n" for line in lines)
-
-
-def _drawn(cell: Cell, is_ascii: bool, *, is_bare: bool) -> str | Text:
-    """A cell as a text, or as a string if the console shows no colours."""
-    text = cell.text(is_ascii) if isinstance(cell, Badge) else cell
-    return text.plain if is_bare and isinstance(text, Text) else text
-
-
-def _narrow(widths: list[int], room: int, elastic: int) -> None:
-    """Make columns narrower until they fit, two blanks between them."""
-    over = sum(widths) + _GAP * (len(widths) - 1) - room
-    if over > 0:
-        cut = min(over, max(0, widths[elastic] - _LEAST))
-        widths[elastic] -= cut
-        over -= cut
-    while over > 0 and max(widths) > _LEAST:
-        widths[widths.index(max(widths))] -= 1
-        over -= 1
-
-
-def _split(cells: Sequence[str | Text]) -> Iterable[Sequence[str | Text]]:
-    """The lines of a row: cells of several lines continue below themselves."""
-    if not any("\n" in (cell if isinstance(cell, str) else cell.plain) for cell in cells):
-        return (cells,)
-    columns = [
-        cell.split("\n") if isinstance(cell, str) else cell.split("\n", allow_blank=True)
-        for cell in cells
-    ]
-    return zip_longest(*columns, fillvalue="")
-
-
-def _line(
-    cells: Sequence[tuple[str | Text, int]],
-    widths: Sequence[int],
-    sides: Sequence[bool],
-    paint: Callable[[Text], str] | None,
-) -> str:
-    parts = []
-    for (cell, wide), width, at_right in zip(cells, widths, sides, strict=True):
-        if wide > width:
-            cut = Text(cell) if isinstance(cell, str) else cell.copy()
-            cut.truncate(width, overflow="ellipsis")
-            cell, wide = cut, width
-        words = cell if isinstance(cell, str) else paint(cell) if paint else cell.plain
-        blanks = " " * (width - wide)
-        parts.append(f"{blanks}{words}" if at_right else f"{words}{blanks}")
-    return (" " * _GAP).join(parts)
-
-
-def _painter(console: Console) -> Callable[[Text], str] | None:
-    """How a text is written to ``console`` with its colours; None if it shows none."""
-    if not console.color_system:
-        return None
-    system, is_plain = COLOR_SYSTEMS[console.color_system], console.no_color
-
-    def paint(text: Text) -> str:
-        parts = []
-        for part in text.render(console):
-            style = part.style or Style.null()
-            style = style.without_color if is_plain else style
-            parts.append(style.render(part.text, color_system=system))
-        return "".join(parts)
-
-    return paint
-
-
-def _width(cell: str | Text) -> int:
-    """Columns of a line."""
-    words = cell if isinstance(cell, str) else cell.plain
-    return len(words) if words.isascii() else cell_len(words)
 
 
 def facts(pairs: Iterable[tuple[str, RenderableType | str | None]]) -> Table:

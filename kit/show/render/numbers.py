@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kit.show.report import rounding
-from kit.show.report.rounding import four as number
+from kit.show import rounding
+from kit.show.rounding import four as number
 
 __all__ = ("measured", "number", "watts")
 

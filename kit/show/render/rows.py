@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from kit.energy.names import ENERGY_PER
-from kit.show.render.console import (
-    Badge,
-    Cell,
-    count,
-    fitted,
-    inert,
-    plain,
-    put,
-    put_text,
-    stderr,
-    stdout,
-)
+from kit.show.render.console import Badge, count, inert, plain, put, put_text, stderr, stdout
+from kit.show.render.listing import Column, listing
 from kit.show.runlist import Row
 
 SHORT = 12
@@ -28,10 +17,9 @@ BADGES = {"complete": "ok", "failed": "fail", "aborted": "warn", "running": "run
 BADGES |= {"waiting": "running", "unsealed": "warn", "refused": "fail", "broken": "fail"}
 # From this width on everything has its own column.
 WIDE = 128
-_NUMBERS = (ENERGY_PER["output_token"].short, "tokens/s")
-# Clients, and the most requests in flight at once.
-_LOAD = ("conc.", "batch")
-_RIGHT = (*_LOAD, *_NUMBERS)
+_ENERGY, _RATE = ENERGY_PER["output_token"].short, "tokens/s"
+# A text and its style.
+Styled = tuple[str, str]
 _NO_RUNS = "no runs yet: `kit init` writes a spec, `kit run` runs it, `make demo` does it all"
 
 
@@ -45,30 +33,53 @@ def runs(rows: Sequence[Row]) -> None:
 
 
 def _wide(rows: Sequence[Row], console: Console) -> str:
-    headings = ("status", "run", "spec", "started (UTC)", "runtime", *_LOAD, *_NUMBERS, "", "")
-    lines: list[tuple[Cell, ...]] = []
-    for row in rows:
-        load = (amount(row.concurrency), amount(row.batch))
-        middle = (row.name, row.started, row.runtime, *load, row.energy, row.throughput)
-        cells = (checked_of(row), plain(row.words, "quiet"))
-        lines.append((*_front(row), *map(inert, middle), *cells))
-    return fitted(console, headings, lines, elastic=len(headings) - 1, right=_RIGHT)
+    badges = [_badge(row) for row in rows]
+    is_ascii = console.options.ascii_only
+    columns = (
+        _styled("status", [(badge.words(is_ascii=is_ascii), badge.style) for badge in badges]),
+        Column("run", [row.run[:SHORT] for row in rows], "name"),
+        Column("spec", [inert(row.name) for row in rows]),
+        Column("started (UTC)", [inert(row.started) for row in rows]),
+        Column("runtime", [inert(row.runtime) for row in rows]),
+        Column("conc.", [amount(row.concurrency) for row in rows], at_right=True),
+        Column("batch", [amount(row.batch) for row in rows], at_right=True),
+        Column(_ENERGY, [inert(row.energy) for row in rows], at_right=True),
+        Column(_RATE, [inert(row.throughput) for row in rows], at_right=True),
+        Column("", [inert(row.checked) for row in rows], [_checked_style(row) for row in rows]),
+        Column("", [inert(row.words) for row in rows], "quiet"),
+    )
+    return listing(console, columns, elastic=len(columns) - 1)
 
 
 def _narrow(rows: Sequence[Row], console: Console) -> str:
     """The narrow form: without runtime and year; verdict below the run, note below the spec."""
-    headings = ("status", "run", "spec", "started", *_NUMBERS)
-    lines: list[tuple[Cell, ...]] = []
-    for row in rows:
-        about = plain(row.name)
-        if row.words:
-            about.append("\n" if row.name else "").append_text(plain(row.words, "quiet"))
-        numbers = (row.started[5:], row.energy, row.throughput)
-        badge, run = _front(row)
-        if row.checked:
-            run.append("\n").append_text(checked_of(row, short=True))
-        lines.append((badge, run, about, *map(inert, numbers)))
-    return fitted(console, headings, lines, elastic=headings.index("spec"), right=_NUMBERS)
+    is_ascii = console.options.ascii_only
+    lines = [line for row in rows for line in _lines(row, is_ascii)]
+    states, hashes, names, starts, energies, rates = zip(*lines, strict=True)
+    columns = (
+        _styled("status", states),
+        _styled("run", hashes),
+        _styled("spec", names),
+        Column("started", starts),
+        Column(_ENERGY, energies, at_right=True),
+        Column(_RATE, rates, at_right=True),
+    )
+    return listing(console, columns, elastic=2)
+
+
+def _styled(heading: str, cells: Sequence[Styled]) -> Column:
+    return Column(heading, [text for text, _ in cells], [style for _, style in cells])
+
+
+def _lines(row: Row, is_ascii: bool) -> Iterator[tuple[Styled, Styled, Styled, str, str, str]]:
+    """One or two lines of the narrow form."""
+    badge, name, words = _badge(row), inert(row.name), (inert(row.words), "quiet")
+    state, run = (badge.words(is_ascii=is_ascii), badge.style), (row.run[:SHORT], "name")
+    numbers = inert(row.started[5:]), inert(row.energy), inert(row.throughput)
+    yield state, run, (name, "") if name else words, *numbers
+    if row.checked or (name and words[0]):
+        checked = inert(row.checked.partition(":")[0]), _checked_style(row)
+        yield ("", ""), checked, words if name else ("", ""), "", "", ""
 
 
 def amount(number: int | None) -> str:
@@ -76,13 +87,11 @@ def amount(number: int | None) -> str:
     return "–" if number is None else str(number)
 
 
-def checked_of(row: Row, *, short: bool = False) -> Text:
-    """The last verdict on the run's files; ``short``: without the code of what failed."""
+def _checked_style(row: Row) -> str:
+    """The style of the last verdict on the run's files."""
     styles = {"verified": "good", "intact": "", "unchecked": "quiet", "": ""}
-    word = row.checked.partition(":")[0] if short else row.checked
-    return plain(word, styles.get(word, "bad"))
+    return styles.get(row.checked, "bad")
 
 
-def _front(row: Row) -> tuple[Badge, Text]:
-    badge = Badge(BADGES.get(row.status, "fail"), str(plain(row.status)))
-    return badge, plain(row.run[:SHORT], "name")
+def _badge(row: Row) -> Badge:
+    return Badge(BADGES.get(row.status, "fail"), inert(row.status))

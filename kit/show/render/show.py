@@ -16,6 +16,7 @@ from kit.energy.reasons import notices, sentence
 from kit.energy.results import from_document
 from kit.energy.results.document import Metric, Outputs, Phase, Results
 from kit.energy.results.form import MALFORMED
+from kit.show.mean import HEADING, LEGEND, interval, mean
 from kit.show.render import evidence
 from kit.show.render.console import (
     Badge,
@@ -32,7 +33,6 @@ from kit.show.render.console import (
 from kit.show.render.numbers import measured, number, watts
 from kit.show.render.rows import BADGES, SHORT
 from kit.show.report import words
-from kit.show.report.mean import HEADING, LEGEND, interval, mean
 
 Document = Mapping[str, Any]
 

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.judge.contrast import Contrast, differences
+from kit.show.mean import SHORT_LEGEND
+from kit.show.mean import short as stated
 from kit.show.render.console import Badge, grid, listing, plain, put, stdout
 from kit.show.render.verdicts import MEANINGS, difference_value
-from kit.show.report.mean import SHORT_LEGEND
-from kit.show.report.mean import short as stated
 from kit.show.sidebyside import Cell, Column, columns, lines
 
 

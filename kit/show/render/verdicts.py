@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.energy import names
+from kit.show.mean import HEADING, LEGEND, mean
 from kit.show.render.console import Badge, grid, plain, put, stdout, with_badge
-from kit.show.report.mean import HEADING, LEGEND, mean
 
 if TYPE_CHECKING:
     from kit.judge.compare import Axis, Comparison, Meaning

@@ -19,7 +19,7 @@ from kit.energy.picture import thinned
 from kit.energy.results import checks
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
-from kit.show.report.rounding import number
+from kit.show.rounding import number
 
 # Colours for white and black ground that colour-blind people can distinguish (Okabe & Ito).
 PHASE_COLOURS = {

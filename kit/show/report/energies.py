@@ -11,8 +11,9 @@ from kit.energy.names import COMPARATORS, ENERGY_PER, NETS, SCOPES
 from kit.energy.results.document import Launch, Metric, Phase, Results
 from kit.energy.value import EnergyValue
 from kit.record.phases import INSIDE
-from kit.show.report import rounding, words
-from kit.show.report.mean import interval, pieces
+from kit.show import rounding
+from kit.show.mean import interval, pieces
+from kit.show.report import words
 from kit.show.report.parts import absent, energy, join, section, table, tag, text
 
 _READING = (

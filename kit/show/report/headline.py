@@ -8,7 +8,7 @@ from kit.energy import names, reasons
 from kit.energy.reasons import sentence
 from kit.energy.results.document import Metric, Outputs, Results
 from kit.judge.compare import GOOD, Axis, Comparison
-from kit.show.report.mean import LEGEND, interval, mean, pieces
+from kit.show.mean import LEGEND, interval, mean, pieces
 from kit.show.report.parts import join, section, slug, table, tag, text
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from kit.core.text import clean
 from kit.energy.reasons import sentence
-from kit.show.report import rounding
+from kit.show import rounding
 
 
 def text(value: object) -> Markup:

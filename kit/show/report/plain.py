@@ -14,8 +14,9 @@ from kit.energy.results.document import Metric, Outputs, Results
 from kit.judge.compare import Comparison
 from kit.record.phases import INSIDE
 from kit.record.records import RunRecords
-from kit.show.report import rounding, words
-from kit.show.report.mean import LEGEND, interval, mean
+from kit.show import rounding
+from kit.show.mean import LEGEND, interval, mean
+from kit.show.report import words
 
 WIDTH = 80
 

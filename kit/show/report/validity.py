@@ -9,7 +9,8 @@ from markupsafe import Markup
 from kit.energy import names
 from kit.energy.results.document import Launch, Results, Split
 from kit.energy.steady import Rule
-from kit.show.report import rounding, words
+from kit.show import rounding
+from kit.show.report import words
 from kit.show.report.parts import absent, section, table, tag
 
 

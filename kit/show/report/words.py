@@ -22,7 +22,7 @@ from kit.energy.results.document import (
 from kit.energy.steady import Slope, Steady
 from kit.energy.value import EnergyValue
 from kit.record.phases import INSIDE
-from kit.show.report.rounding import number, with_u
+from kit.show.rounding import number, with_u
 
 # Every term of an energy's uncertainty: its meaning, and whether repeated runs average it out.
 TERMS: dict[str, tuple[str, bool]] = {

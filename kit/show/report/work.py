@@ -7,7 +7,7 @@ from markupsafe import Markup
 from kit.energy.results.document import Launch, Percentiles, Results
 from kit.energy.results.requests import LATENCIES
 from kit.show.report.parts import section, table, tag
-from kit.show.report.rounding import number
+from kit.show.rounding import number
 
 
 def latency(results: Results) -> Markup:

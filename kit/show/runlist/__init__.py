@@ -65,12 +65,13 @@ _ORDER = ("running", "waiting", "unsealed")
 _HASH = 64
 
 
-def rows(store: Store) -> list[Row]:
-    """Every run of the store, those in flight first, then sealed ones, newest first.
+def rows(store: Store, column: Column = "started", *, reverse: bool = False) -> list[Row]:
+    """Every run of the store by a column (`ordered`), else runs in flight first, then the newest.
 
     A folder without a manifest is a row, too.
     """
-    return ordered(row for batch in batches(store) for row in batch)
+    every = (row for batch in batches(store) for row in batch)
+    return ordered(every, column, reverse=reverse)
 
 
 def batches(store: Store) -> Iterator[list[Row]]:
@@ -86,10 +87,12 @@ def batches(store: Store) -> Iterator[list[Row]]:
     entries: Entries = {}
     fresh = 0
     try:
-        for piece in _pieces(sealed):
+        for piece in _pieces(list(sealed)):
             for name in piece:
                 entry, run = index.get(name), f"{store.root}/{name}"
-                if not (entry and entry[1].run == name and is_unchanged(run, entry[0])):
+                if not (
+                    entry and entry[1].run == name and is_unchanged(run, entry[0], sealed[name])
+                ):
                     entry = taken(run, name)
                     fresh += 1
                 entries[name] = entry
@@ -100,8 +103,7 @@ def batches(store: Store) -> Iterator[list[Row]]:
             yield bares
     finally:
         if len(sealed) >= WORTH_AN_INDEX and (fresh or len(index) > len(sealed)):
-            here = set(sealed)
-            keep(store, {n: k for n, k in (index | entries).items() if n in here})
+            keep(store, {n: k for n, k in (index | entries).items() if n in sealed})
 
 
 def _checked(store: Store, row: Row, judged: Mapping[str, verdicts.StoredVerdict]) -> Row:
@@ -134,16 +136,16 @@ def _pieces(sealed: list[str]) -> Iterator[list[str]]:
         yield sealed[start : start + BATCH]
 
 
-def _sealed(store: Store) -> tuple[list[str], list[Row]]:
-    """Names of sealed runs by their manifest's time, newest first; and folders without one."""
-    found, bares = [], []
+def _sealed(store: Store) -> tuple[dict[str, tuple[int, int, int, int]], list[Row]]:
+    """Sealed runs by their manifest's time, newest first, with its facts; folders without one."""
+    known, bares = {}, []
     for name in store.folders():
-        known = facts(f"{store.root}/{name}/{MANIFEST}")
-        if known is None:
+        manifest = facts(f"{store.root}/{name}/{MANIFEST}")
+        if manifest is None:
             bares.append(bare(store.root / name))
         elif jsonio.is_sha256(name):
-            found.append((-known[0], name))
-    return [name for _, name in sorted(found)], bares
+            known[name] = manifest
+    return {name: known[name] for name in sorted(known, key=lambda n: (-known[n][0], n))}, bares
 
 
 def in_flight(store: Store) -> list[Row]:

@@ -62,6 +62,7 @@ class _Launch(msgspec.Struct):
 
 
 class _Results(msgspec.Struct):
+    formulas: str
     metrics: dict[str, msgspec.Raw]
     launches: list[_Launch]
 
@@ -99,11 +100,15 @@ def facts(path: str) -> Facts:
     return _facts(found)
 
 
-def is_unchanged(run: str, files: Files) -> bool:
-    """Whether the documents of the folder ``run`` have the facts that are given, all of them."""
-    if files.get(MANIFEST) is None or not files.keys() >= _DOCUMENTS:
-        return False  # kit wrote no such entry: anything would fit it
-    return all(facts(f"{run}/{name}") == known for name, known in files.items())
+def is_unchanged(run: str, files: Files, manifest: Facts) -> bool:
+    """Whether the documents of the folder ``run`` have the facts that are given, all of them.
+
+    Args:
+        manifest: the facts that its manifest has now.
+    """
+    if manifest is None or files.get(MANIFEST) != manifest or not files.keys() >= _DOCUMENTS:
+        return False  # an entry with less than all documents is not kit's: anything would fit it
+    return all(name == MANIFEST or facts(f"{run}/{name}") == files[name] for name in files)
 
 
 def _facts(found: os.stat_result) -> Facts:
@@ -135,6 +140,7 @@ def _quick(run: str, name: str) -> tuple[Files, Row]:
             "arrivals": spec.arrivals,
         },
         {
+            "formulas": results.formulas,
             "metrics": metrics,
             "launches": [{"requests": {"issued": one.requests.issued}} for one in results.launches],
         },

@@ -15,8 +15,8 @@ from kit.energy.results.document import Metric
 from kit.energy.results.form import part
 from kit.energy.results.older import readable
 from kit.record.manifest import RECOMPUTED, REPLAY, parent
-from kit.show.report.mean import mean
-from kit.show.report.rounding import four
+from kit.show.mean import mean
+from kit.show.rounding import four
 from kit.show.runlist.batch import counted, of_closed_loop
 
 SMALL = 16 << 20
@@ -33,7 +33,7 @@ class Row:
         started: ``2026-11-21 05:12``, in UTC; ``begun`` is the whole time stamp.
         energy: joules per output token with their scope, as text; ``joules`` is the number, and
             ``scope`` its scope's name.
-        stated: the same with its uncertainties, as in every face (`kit.show.report.mean`).
+        stated: the same with its uncertainties, as in every face (`kit.show.mean`).
         se_percent: standard error of ``joules`` over launches, in percent; None for one launch.
         throughput: output tokens per second, as text; ``tokens_per_s`` is the number.
         note: why a run is broken or failed, what it replays, or what to do about it.
@@ -123,7 +123,8 @@ def _row(
     results: Mapping[str, Any],
     env: Any,
 ) -> Row:
-    metrics = readable({"metrics": results.get("metrics", {})})["metrics"]
+    named = {"formulas": results.get("formulas"), "metrics": results.get("metrics", {})}
+    metrics = readable(named)["metrics"]
     throughput = _metric(metrics, "output_throughput")
     original, older = parent(manifest, REPLAY), parent(manifest, RECOMPUTED)
     why = f"replay of {original[:8]}" if original else text(manifest.get("reason", ""))

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from kit.core.text import clean
 from kit.judge.contrast import Contrast
-from kit.show.report.mean import SHORT_LEGEND
-from kit.show.report.mean import short as stated
+from kit.show.mean import SHORT_LEGEND
+from kit.show.mean import short as stated
 from kit.show.sidebyside.model import Cell, Column, Line, columns, lines
 
 _HEADINGS = (

@@ -18,9 +18,9 @@ from textual.widgets import DataTable, Static
 from kit.energy.picture import Curve, curve_of
 from kit.judge.compare import design
 from kit.judge.contrast import Contrast, Difference, Side, contrast, differences, side_of
+from kit.show.mean import SHORT_LEGEND
 from kit.show.render.console import count, plain
 from kit.show.render.verdicts import MEANINGS
-from kit.show.report.mean import SHORT_LEGEND
 from kit.tui.comparison import (
     FEW,
     MetricRow,

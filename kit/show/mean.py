@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from kit.energy.reasons import sentence
 from kit.energy.results.document import Mean, Metric
-from kit.show.report.rounding import IN_DOUBT, digits_left, fixed, number
+from kit.show.rounding import IN_DOUBT, digits_left, fixed, number
 
 HEADING = "mean ± standard error ± sensor"
 LEGEND = (
