@@ -1,6 +1,6 @@
 # kit's front door. On a fresh Debian machine: `make demo`, `make test`; nothing before them.
 .DEFAULT_GOAL := help
-.PHONY: help install engine tools images demo check format schemas test test-fast coverage test-runtimes test-images explore fuzz bench lock dist clean
+.PHONY: help install engine tools images demo check format schemas test test-fast coverage test-runtimes test-images explore fuzz bench pictures lock dist clean
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
@@ -72,6 +72,9 @@ explore: install ## property tests, each on many new examples (minutes)
 
 fuzz: install ## 200,000 changed runs through every command that reads one (hours)
 	$(PY) -m tests.fuzz
+
+pictures: install tools ## pictures/: every screen and report page, to be looked at (minutes)
+	$(PY) scripts/pictures.py pictures
 
 bench: install engine images ## the measured figures of benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done

@@ -96,15 +96,42 @@ class Browser:
         frame = self._ask("Page.getFrameTree")["frameTree"]["frame"]["id"]
         self._ask("Page.setDocumentContent", frameId=frame, html=html)
 
-    def overflowing(self, width: int, medium: str = "screen") -> list[str]:
-        """What does not fit into ``width`` CSS pixels."""
+    def _wide(self, width: int, height: int = 900) -> None:
+        """Give the screen ``width`` and ``height`` CSS pixels."""
         self._ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,
-            height=900,
+            height=height,
             deviceScaleFactor=1,
             mobile=False,
         )
+
+    def picture(self, width: int) -> bytes:
+        """The whole page as a PNG, ``width`` CSS pixels wide."""
+        self._wide(width)
+        height = self.value("Math.ceil(document.documentElement.getBoundingClientRect().height)")
+        self._wide(width, int(height))
+        shot = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        return base64.b64decode(shot["data"])
+
+    def picture_of_svg(self, svg: str) -> bytes:
+        """A drawing as a PNG, as large as it says."""
+        self.show(f"<body style='margin:0'>{svg}</body>")
+        self.value("document.querySelector('svg').style.display = 'block'")
+        width = self.value("document.querySelector('svg').viewBox.baseVal.width")
+        self.value(f"document.querySelector('svg').style.width = '{width}px'")
+        return self.picture(int(width))
+
+    def printed(self, paper: str) -> bytes:
+        """The page as a PDF."""
+        width, height = PAPERS[paper]
+        self._ask("Emulation.setEmulatedMedia", media="")
+        data = self._ask("Page.printToPDF", paperWidth=width, paperHeight=height)["data"]
+        return base64.b64decode(data)
+
+    def overflowing(self, width: int, medium: str = "screen") -> list[str]:
+        """What does not fit into ``width`` CSS pixels."""
+        self._wide(width)
         self._ask("Emulation.setEmulatedMedia", media=medium)
         return list(self.value(_OVERFLOWING))
 
@@ -115,10 +142,7 @@ class Browser:
 
     def pages(self, paper: str) -> int:
         """How many pages the document takes on ``paper``."""
-        width, height = PAPERS[paper]
-        self._ask("Emulation.setEmulatedMedia", media="")
-        data = self._ask("Page.printToPDF", paperWidth=width, paperHeight=height)["data"]
-        return len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(data)))
+        return len(re.findall(rb"/Type\s*/Page\b", self.printed(paper)))
 
 
 def inside(paper: str) -> tuple[int, int]:

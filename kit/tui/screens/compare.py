@@ -98,20 +98,17 @@ class CompareScreen(KitScreen):
     def _entitle(self) -> None:
         """Crumbs and command, for the remaining runs."""
         self.crumbs = f"Compare {count(len(self._runs), 'run')}"
-        self.command = self._pair_command()
+        self.command = self._same_command()
 
-    def _pair_command(self) -> str:
-        """``kit compare`` takes two: the baseline and the run under the cursor; none of one run."""
+    def _same_command(self) -> str:
+        """``kit compare``, the baseline first; none of one run."""
         if len(self._runs) < 2:
             return ""
-        baseline, other = self._runs[self._first], self._other()
-        words = [argument(path) for path, _ in (baseline, other)]
+        baseline = self._runs[self._first]
+        ordered = [baseline, *(run for run in self._runs if run is not baseline)]
+        words = [argument(path) for path, _ in ordered]
         words += [word for field in self._by for word in ("--by", field)]
-        pair = f"kit compare {shlex.join(words)}"
-        rest = [letter for path, letter in self._runs if letter not in (baseline[1], other[1])]
-        if not rest:
-            return pair
-        return f"{pair}  # {baseline[1]} and {other[1]}, without {', '.join(rest)}"
+        return f"kit compare {shlex.join(words)}"
 
     def _other(self) -> tuple[Path, str]:
         """The run under the cursor if it was compared, else the first that was."""
