@@ -1,6 +1,10 @@
 """Canonical JSON and strict parsing."""
 
+import struct
+from collections.abc import Callable
+
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +26,52 @@ def test_canonical_form_round_trips_and_is_a_fixed_point(value: object) -> None:
     data = jsonio.canonical(value)
     assert jsonio.parse(data) == value
     assert jsonio.canonical(jsonio.parse(data)) == data
+
+
+def outcome(form: Callable[[object], bytes], value: object) -> object:
+    """The canonical form, or why there is none."""
+    try:
+        return form(value)
+    except (ValueError, RecursionError) as error:
+        return type(error), str(error)
+
+
+ANY_FLOAT = st.integers(0, 2**64 - 1).map(lambda n: struct.unpack("d", n.to_bytes(8, "little"))[0])
+NUMBERS = ANY_FLOAT | st.floats() | st.integers() | st.integers(-9, 9).map(lambda n: 10.0**n)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text() | st.binary(max_size=1) | st.just("\ud800"),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.integers() | st.none() | st.floats(), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(ANYTHING | NUMBERS | JSON)
+def test_the_canonical_form_is_that_of_the_package(value: object) -> None:
+    assert outcome(jsonio.canonical, value) == outcome(rfc8785.dumps, value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            sign * float(f"{digits}e{n}")
+            for sign in (1, -1)
+            for digits in (0, 1, 5, 1.5, 9.87654321)
+            for n in range(-12, 30)
+        ),
+        *(2**53 - 1, 2**53, -(2**53), 10**15, 10**16, 0.1234567890123456, 123456789012345.6),
+        ["1.0 1e-5 12345678901234567890", 1.0, 'a"1.0\\', 2.5],
+        {"\ue000": 1, "\U00010000": 2, "\x7f\x1f\\": 3},
+        {"1.0": {"a\0b": [1e-7, 12345678901234567]}},
+    ],
+)
+def test_every_form_of_a_number_is_that_of_the_package(value: object) -> None:
+    assert outcome(jsonio.canonical, value) == outcome(rfc8785.dumps, value)
+    assert outcome(jsonio.canonical, {"a": [value]}) == outcome(rfc8785.dumps, {"a": [value]})
 
 
 @pytest.mark.parametrize(

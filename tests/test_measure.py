@@ -17,7 +17,7 @@ from kit.core.errors import (
     SamplerFailed,
     UsageError,
 )
-from kit.judge.verify.schema import _validator
+from kit.judge.verify.schema import _rules
 from kit.measure.sample import SamplerProcess
 from kit.record import events
 from kit.record.events import Clock, Journal
@@ -106,10 +106,10 @@ def test_what_is_journalled_follows_the_schema(beat: Beat) -> None:
     beat.left.mkdir()
     marks.leave(beat.left, "a word")
     beat.check(live(1, state={"gpu0": {"temperature": 40}}, joules={"gpu0": 1.0}))
-    validator = _validator("event")
+    rules = _rules("event")
     lines = [jsonio.parse(line) for line in beat.path.read_bytes().splitlines()]
     assert {line["kind"] for line in lines} == {"clock.anchor", "live", "mark"}
-    assert not [error for line in lines for error in validator.iter_errors(line)]
+    assert not [error for line in lines for error in jsonio.faults(rules, line)]
 
 
 def test_what_is_no_mark_is_removed_unread(beat: Beat) -> None:

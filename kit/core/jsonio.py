@@ -11,17 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rfc8785
-
+from kit.core.canonical import canonical as canonical
 from kit.core.errors import KitError
+from kit.core.follows import ecma, follows
 from kit.core.text import utf8
 
 if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, ValidationError
 
 MAX_DEPTH = 32
 MAX_SAFE_INTEGER = 2**53 - 1
-_TOKENS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\$", re.DOTALL)  # of a regular expression
 # Possessive, and a string without an end goes up to the end: no byte is looked at twice.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 # A number that may be too large: most documents have none, and are read without looking at each.
@@ -40,11 +39,6 @@ class JsonRefused(KitError):
     def __init__(self, code: str, message: str, line: int | None = None) -> None:
         super().__init__(message, "correct that file, or get a sound copy of it")
         self.code, self.line = code, line
-
-
-def canonical(value: Any) -> bytes:
-    """The RFC 8785 form of ``value``: what is stored in an archive and what is hashed."""
-    return rfc8785.dumps(value)
 
 
 def is_sha256(text: str) -> bool:
@@ -128,32 +122,35 @@ def write(path: Path, value: Any) -> bytes:
     return data
 
 
-def validator(schema: Any) -> Draft202012Validator:
-    """A validator of ``schema`` whose patterns mean what JSON Schema says they mean.
+def faults(schema: Any, document: Any) -> Iterator[ValidationError]:
+    """What jsonschema finds wrong with a document; it is loaded only where something may be."""
+    if not follows(schema, document):
+        yield from validator(schema).iter_errors(document)
 
-    In Python ``$`` also matches before a last line feed, so that ``"name\\n"`` would pass as a
-    name; here it is the end of the text.
-    """
+
+def validator(schema: Any) -> Draft202012Validator:
+    """A validator of ``schema`` whose patterns mean what JSON Schema says they mean."""
+    return _validators()(schema)
+
+
+@cache
+def _validators() -> type[Draft202012Validator]:
     from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.validators import extend
 
     def pattern(_: Any, wanted: str, instance: Any, __: Any) -> Iterator[ValidationError]:
-        if isinstance(instance, str) and not _ecma(wanted).search(instance):
+        if isinstance(instance, str) and not ecma(wanted).search(instance):
             yield ValidationError(f"{instance!r} does not match {wanted!r}")
 
     made: Any = extend  # has no types
-    strict: Draft202012Validator = made(Draft202012Validator, {"pattern": pattern})(schema)
+    strict: type[Draft202012Validator] = made(Draft202012Validator, {"pattern": pattern})
     return strict
-
-
-@cache
-def _ecma(pattern: str) -> re.Pattern[str]:
-    r"""``pattern`` with every ``$`` that is an anchor as ``\Z``."""
-    return re.compile(_TOKENS.sub(lambda m: r"\Z" if m[0] == "$" else m[0], pattern))
 
 
 def _refuse_depth(without_strings: bytes, name: str) -> None:
     """Count nesting before the parser recurses, so that depth is a code and not a crash."""
+    if without_strings.count(b"[") + without_strings.count(b"{") <= MAX_DEPTH:
+        return
     depth = 0
     for bracket in _BRACKETS.findall(without_strings):
         depth += 1 if bracket in b"[{" else -1

@@ -209,7 +209,7 @@ def _scope_problems(meters_asked_for: Sequence[str]) -> list[Problem]:
 
 
 def _schema_problems(rules: Mapping[str, Any], document: Any, root: str) -> Iterator[Problem]:
-    errors = jsonio.validator(rules).iter_errors(document)
+    errors = jsonio.faults(rules, document)
     # The validator gives one error for each missing key, in the order of the rule that needs them.
     missing: dict[tuple[object, ...], Iterator[str]] = {}
     for error in sorted(errors, key=lambda e: [str(p) for p in e.path]):

@@ -127,10 +127,23 @@ class Workplace:
         found = [line.split() for line in done.stdout.splitlines()]
         return [container for run, container in found if f'"{run}"' in known]
 
+    def clear(self) -> None:
+        """End what is still in flight; nothing of it may stay in the engine."""
+        if any(path.is_dir() for path in self.runs.glob(".inflight/*")):
+            self.kit("recover", "--runs", self.runs)
+        assert self.containers() == []
+
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Iterator[Workplace]:
     place = Workplace(tmp_path)
     yield place
-    place.kit("recover", "--runs", place.runs)
-    assert place.containers() == []
+    place.clear()
+
+
+@pytest.fixture(scope="module")
+def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    """A workplace with runs that several tests look at, and none changes."""
+    place = Workplace(tmp_path_factory.mktemp("shared"))
+    yield place
+    place.clear()

@@ -8,6 +8,7 @@ verifies.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from kit.judge.verify import verify
 from tests.journey.conftest import Workplace, loopback_spec
 
 pytestmark = pytest.mark.docker
@@ -44,8 +46,8 @@ def assert_sealed(place: Workplace, status: str, *words: str) -> dict[str, Any]:
     assert manifest["status"] == status
     for word in words:
         assert word in manifest["reason"]
-    verified = place.kit("verify", manifest["folder"])
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    verdict = verify(manifest["folder"])
+    assert verdict.passed, verdict.failures
     assert place.containers() == []
     return manifest
 
@@ -132,18 +134,20 @@ def test_container_dies_mid_run(workplace: Workplace) -> None:
     assert (manifest["folder"] / "launches/000/container.log").is_file()
 
 
-@pytest.mark.parametrize("fault", [{"http_500_on": [1]}, {"garbage_on": [1]}])
-def test_a_bad_answer_is_recorded_and_the_run_fails_no_further(
-    workplace: Workplace, fault: dict[str, Any]
-) -> None:
-    done = run(workplace, loopback_spec(fault))
+def test_a_bad_answer_is_recorded_and_the_run_fails_no_further(workplace: Workplace) -> None:
+    """One answer is an HTTP error, and one is no answer of a model."""
+    done = run(workplace, loopback_spec({"http_500_on": [1], "garbage_on": [2]}))
     assert done.returncode in (0, 1)
     manifest = workplace.only_run()
     kept = (manifest["folder"] / "launches/000/requests.jsonl").read_text()
-    assert kept.count('"status":"ok"') == 3
-    assert kept.count('"status":"error"') == 1
+    answers = [json.loads(line) for line in kept.splitlines()]
+    assert [(a["status"], a["http_status"]) for a in answers if a["status"] != "ok"] == [
+        ("error", 500),
+        ("error", 200),
+    ]
+    assert len(answers) == 4
     assert workplace.kit("verify", manifest["folder"]).returncode == 0
-    assert "1 of 3 requests failed" in workplace.kit("show", manifest["folder"]).stdout
+    assert "2 of 3 requests failed" in workplace.kit("show", manifest["folder"]).stdout
 
 
 def test_hanging_server_times_out(workplace: Workplace) -> None:

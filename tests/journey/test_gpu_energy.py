@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kit.energy.reasons import sentence
+from kit.judge.verify import verify
 from tests.journey.conftest import Workplace, loopback_spec
 from tests.meters import fake
 
@@ -35,9 +36,14 @@ def run(place: Workplace, library: Path, seconds: float, **settings: float) -> P
     done = place.kit("run", place.spec(spec), "--runs", place.runs, **env)
     assert done.returncode == 0, done.stderr
     found = Path(done.stdout.strip())
-    verified = place.kit("verify", found)
-    assert verified.returncode == 0, verified.stdout
+    verdict = verify(found)
+    assert verdict.passed, verdict.failures
     return found
+
+
+@pytest.fixture(scope="module")
+def steady(shared_place: Workplace, library: Path) -> Path:
+    return run(shared_place, library, 1.5)
 
 
 def phases(run: Path) -> dict[tuple[str, str | None], dict[str, Any]]:
@@ -45,8 +51,8 @@ def phases(run: Path) -> dict[tuple[str, str | None], dict[str, Any]]:
     return {(p["phase"], p["part"]): p for p in launch["phases"]}
 
 
-def test_measured_energy_is_the_true_energy(workplace: Workplace, library: Path) -> None:
-    found = phases(run(workplace, library, 1.5))
+def test_measured_energy_is_the_true_energy(steady: Path) -> None:
+    found = phases(steady)
     for name in (("idle", "before"), ("loaded_idle", "before"), ("measured", None)):
         energy = found[name]["energy"]["gpu"]
         assert energy["status"] == "measured", energy
@@ -57,15 +63,14 @@ def test_measured_energy_is_the_true_energy(workplace: Workplace, library: Path)
 
 
 def test_energy_per_token_is_reported_and_the_report_shows_it(
-    workplace: Workplace, library: Path
+    workplace: Workplace, steady: Path
 ) -> None:
-    found = run(workplace, library, 1.0)
-    results = json.loads((found / "results.json").read_text())
+    results = json.loads((steady / "results.json").read_text())
     assert results["primary"]["status"] == "measured"
-    measured = phases(found)["measured", None]
+    measured = phases(steady)["measured", None]
     per_token = measured["energy"]["gpu"]["joules"] / (3 * 8)
     assert results["primary"]["value"] == pytest.approx(per_token)
-    page = workplace.folder / workplace.kit("report", found).stdout.strip()
+    page = workplace.folder / workplace.kit("report", steady).stdout.strip()
     assert "gpu0" in page.read_text()
     assert "estimated</b>" not in page.read_text()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,23 @@ def sealed(place: Workplace, spec: dict[str, Any]) -> Path:
     return Path(done.stdout.strip())
 
 
+@pytest.fixture(scope="module")
+def run(shared_place: Workplace) -> Path:
+    """A run of two launches."""
+    return sealed(shared_place, loopback_spec(launches=2))
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to be changed."""
+    return Path(shutil.copytree(run, tmp_path / "copies" / run.name))
+
+
 def journal(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
 
 
-def test_a_run_goes_through_every_phase_and_is_sealed(workplace: Workplace) -> None:
-    run = sealed(workplace, loopback_spec(launches=2))
+def test_a_run_goes_through_every_phase_and_is_sealed(workplace: Workplace, run: Path) -> None:
     events = journal(run)
     assert events[0]["kind"] == "run.registered"
     assert events[-1] == {**events[-1], "kind": "run.end"}
@@ -43,15 +55,17 @@ def test_a_run_goes_through_every_phase_and_is_sealed(workplace: Workplace) -> N
     assert workplace.kit("verify", run).returncode == 0
 
 
-def test_nothing_in_an_archive_names_the_machine(workplace: Workplace) -> None:
-    run = sealed(workplace, loopback_spec())
+def test_nothing_in_an_archive_names_the_machine(
+    workplace: Workplace, shared_place: Workplace, run: Path
+) -> None:
     private = json.loads((run / "private/identity.json").read_text())
     packed = workplace.kit("export", run, workplace.folder).stdout.strip()
     elsewhere = workplace.folder / "elsewhere"
     placed = Path(workplace.kit("import", packed, "--runs", elsewhere).stdout.strip())
     assert not (placed / "private").exists()
     whole = b"".join(p.read_bytes() for p in placed.rglob("*") if p.is_file()).decode()
-    assert str(workplace.folder) not in whole
+    for place in (workplace, shared_place):
+        assert str(place.folder) not in whole
     assert f'"{private["host"]}"' not in whole
     for path in (packed, placed):
         done = workplace.kit("verify", path)
@@ -59,8 +73,7 @@ def test_nothing_in_an_archive_names_the_machine(workplace: Workplace) -> None:
         assert "withheld" in done.stdout.lower()
 
 
-def test_a_single_file_keeps_its_bytes_and_its_hash(workplace: Workplace) -> None:
-    run = sealed(workplace, loopback_spec())
+def test_a_single_file_keeps_its_bytes_and_its_hash(workplace: Workplace, run: Path) -> None:
     first = Path(workplace.kit("export", run, workplace.folder).stdout.strip())
     data = first.read_bytes()
     again = Path(workplace.kit("export", run, workplace.folder).stdout.strip())
@@ -68,17 +81,15 @@ def test_a_single_file_keeps_its_bytes_and_its_hash(workplace: Workplace) -> Non
     assert first.name == f"{run.name}.kit.zip"
 
 
-def test_a_changed_byte_is_found(workplace: Workplace) -> None:
-    run = sealed(workplace, loopback_spec())
-    samples = run / "samples/estimate.csv"
+def test_a_changed_byte_is_found(workplace: Workplace, copy: Path) -> None:
+    samples = copy / "samples/estimate.csv"
     samples.write_bytes(samples.read_bytes()[:-3] + b"9\n")
-    done = workplace.kit("verify", run)
+    done = workplace.kit("verify", copy)
     assert done.returncode == 4
     assert "samples/estimate.csv" in done.stdout
 
 
-def test_a_replay_of_the_same_reproduces(workplace: Workplace) -> None:
-    run = sealed(workplace, loopback_spec(launches=2))
+def test_a_replay_of_the_same_reproduces(workplace: Workplace, run: Path) -> None:
     done = workplace.kit("replay", run, "--yes", "--runs", workplace.runs)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "REPRODUCED" in done.stdout
@@ -102,26 +113,27 @@ def test_a_replay_that_cannot_be_judged_says_so(workplace: Workplace) -> None:
     assert done.returncode == 6, done.stdout + done.stderr
 
 
-def test_a_replay_asks_before_it_runs_what_a_stranger_wrote(workplace: Workplace) -> None:
-    run = sealed(workplace, loopback_spec())
+def test_a_replay_asks_before_it_runs_what_a_stranger_wrote(
+    workplace: Workplace, run: Path
+) -> None:
     done = workplace.kit("replay", run, "--runs", workplace.runs)
     assert done.returncode == 2
     assert "--yes" in done.stderr
-    assert len(workplace.sealed()) == 1
+    assert workplace.sealed() == []
 
 
-def test_a_tampered_run_is_not_replayed(workplace: Workplace) -> None:
-    run = sealed(workplace, loopback_spec())
-    spec = run / "spec.json"
+def test_a_tampered_run_is_not_replayed(workplace: Workplace, copy: Path) -> None:
+    spec = copy / "spec.json"
     spec.write_text(spec.read_text().replace('"memory_mib":256', '"memory_mib":999'))
-    assert workplace.kit("replay", run, "--yes", "--runs", workplace.runs).returncode == 4
+    assert workplace.kit("replay", copy, "--yes", "--runs", workplace.runs).returncode == 4
 
 
-def test_every_way_to_look_at_a_run(workplace: Workplace) -> None:
-    run = sealed(workplace, loopback_spec())
-    short = run.name[:10]
-    assert run.name[:12] in workplace.kit("ls", "--runs", workplace.runs).stdout
-    assert "estimated" in workplace.kit("show", short, "--runs", workplace.runs).stdout
+def test_every_way_to_look_at_a_run(
+    workplace: Workplace, shared_place: Workplace, run: Path
+) -> None:
+    short, runs = run.name[:10], shared_place.runs
+    assert run.name[:12] in workplace.kit("ls", "--runs", runs).stdout
+    assert "estimated" in workplace.kit("show", short, "--runs", runs).stdout
     assert workplace.kit("compare", run, run).returncode == 0
     page = Path(workplace.folder / workplace.kit("report", run).stdout.strip())
     assert "</html>" in page.read_text()

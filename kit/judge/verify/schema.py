@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import msgspec
 
@@ -28,9 +28,6 @@ from kit.record import manifest as manifests
 from kit.record.archive import MANIFEST, ArchiveSource
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
 
 ALWAYS = (
     "spec.json",
@@ -169,7 +166,7 @@ def _document_problems(name: str, data: bytes) -> Iterator[str]:
 
 def _event_problems(data: bytes) -> Iterator[str]:
     """Check the journal's lines; level 4 checks their order."""
-    validator = _validator("event")
+    rules = _rules("event")
     for number, line in enumerate(data.splitlines()):
         where = f"{events.FILE} line {number}"
         try:
@@ -177,7 +174,7 @@ def _event_problems(data: bytes) -> Iterator[str]:
         except jsonio.JsonRefused as error:
             yield error.message
             return
-        bad = None if _is_plain(event) else next(validator.iter_errors(event), None)
+        bad = None if _is_plain(event) else next(jsonio.faults(rules, event), None)
         if bad is not None:
             yield f"{where}: {bad.message[:_SHOWN]}"
         else:
@@ -196,8 +193,7 @@ def _is_plain(event: Any) -> bool:
 
 @cache
 def _kinds() -> frozenset[str]:
-    schema: Any = _validator("event").schema
-    return frozenset(schema["properties"]["kind"]["enum"])
+    return frozenset(_rules("event")["properties"]["kind"]["enum"])
 
 
 def _line_problems(name: str, data: bytes, record: type[Record]) -> Iterator[str]:
@@ -234,13 +230,13 @@ def _data_problems(event: dict[str, Any], where: str) -> Iterator[str]:
 
 
 def _problems(schema: str, document: Any, name: str) -> Iterator[str]:
-    for error in _validator(schema).iter_errors(document):
+    for error in jsonio.faults(_rules(schema), document):
         yield f"{name} {error.json_path}: {error.message[:_SHOWN]}"
 
 
 @cache
-def _validator(schema: str) -> Draft202012Validator:
-    return jsonio.validator(jsonio.read(resources.schema_path(schema)))
+def _rules(schema: str) -> Any:
+    return jsonio.read(resources.schema_path(schema))
 
 
 # --- samples --------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def _read(path: Path) -> Calibration:
     except OSError as error:
         raise UsageError(f"{path.name} cannot be read: {error.strerror}") from error
     schema = jsonio.read(resources.schema_path("calibration"))
-    errors = jsonio.validator(schema).iter_errors(document)
+    errors = jsonio.faults(schema, document)
     problems = [_sentence(error) for error in sorted(errors, key=lambda e: e.json_path)]
     if problems:
         raise UsageError(f"{path.name}: {', '.join(problems)}")
