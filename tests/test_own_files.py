@@ -100,7 +100,7 @@ def test_half_a_character_is_said_with_its_file(
 ) -> None:
     file = tmp_path / pdu_calibration.FILE
     file.write_bytes(HALF)
-    wanted = rf"{file.name} .*half a character"
+    wanted = rf"{file.name}.*half a character"
     with pytest.raises((UsageError, MeterUnavailable), match=wanted):
         load(file)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Group
 
 from kit import __version__
-from kit.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, KitError, UsageError
+from kit.core.errors import EXIT_INTERRUPTED, EXIT_OK, KitError, UsageError
 
 _HELP = (
     "A containerised reproducibility kit for the energy of LLM inference.\n\n"
@@ -155,10 +155,13 @@ def dispatch(argv: Sequence[str]) -> int:
     """Run one command; an error of kit becomes two lines on stderr and an exit code."""
     _open_streams()
     try:
-        code = build()(list(argv) or _default_command(), exit_on_error=False)
+        words = list(argv) or _default_command()
+        code = build()(words, exit_on_error=False, print_error=False)
         sys.stdout.flush()
-    except CycloptsError:
-        return EXIT_USAGE  # cyclopts has printed what was wrong
+    except CycloptsError as error:
+        from kit.cli.wrong import usage_error
+
+        return _complain(usage_error(error))
     except KitError as error:
         return _complain(error)
     except KeyboardInterrupt:

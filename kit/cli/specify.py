@@ -73,7 +73,7 @@ def check(file: Path, *, json: Json = False) -> None:
     """
     try:
         spec = specs.load(file)
-        doubts = _doubts(spec, file.name)
+        doubts = _doubts(spec, file)
     except SpecInvalid as invalid:
         if not json:
             raise
@@ -89,7 +89,7 @@ def check(file: Path, *, json: Json = False) -> None:
     say(f"{file} is a valid run spec, hash {specs.spec_hash(spec)[:12]}")
 
 
-def _doubts(spec: RunSpec, name: str) -> list[weights.Doubt]:
+def _doubts(spec: RunSpec, file: Path) -> list[weights.Doubt]:
     """Doubts about the names of the spec's model files.
 
     Raises:
@@ -97,7 +97,8 @@ def _doubts(spec: RunSpec, name: str) -> list[weights.Doubt]:
     """
     doubts = pinning.doubts(spec.weights)
     if any(doubt.level == "fail" for doubt in doubts):
-        raise SpecInvalid([doubt.problem for doubt in doubts], name)
+        faults = [doubt.problem for doubt in doubts]
+        raise SpecInvalid(faults, str(file), specs.places(specs.read(file), faults))
     return doubts
 
 
