@@ -11,10 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group
 
 from kit import __version__
+from kit.cli.paths import Named
 from kit.core.errors import EXIT_INTERRUPTED, EXIT_OK, KitError, UsageError
 
 _HELP = (
@@ -103,7 +105,7 @@ _ENERGIBRIDGE = (
 _IMPORT = {"energibridge": ("kit.cli.energibridge:energibridge", _ENERGIBRIDGE)}
 
 
-def _import(file: Path, *, runs: Path | None = None) -> None:
+def _import(file: Annotated[Path, Named], *, runs: Annotated[Path | None, Named] = None) -> None:
     """Check a single-file run and add it to the store; or read another tool's recording.
 
     Args:

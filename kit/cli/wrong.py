@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from cyclopts import CycloptsError
@@ -18,6 +19,7 @@ from cyclopts.exceptions import (
     UnknownCommandError,
     UnknownOptionError,
     UnusedCliTokensError,
+    ValidationError,
 )
 
 from kit.core.errors import UsageError
@@ -25,7 +27,7 @@ from kit.core.nearest import nearest
 
 _PROGRAM = "kit"
 _KINDS = {int: "a whole number", float: "a number"}
-_SAMPLES = {int: "3", float: "2.5"}
+_SAMPLES = {int: "1161", float: "2.5", Path: "PATH"}
 # Commands whose output is what another one writes with --out.
 _PRINTING = "it prints to standard output: leave --out away, or add > FILE"
 
@@ -47,6 +49,12 @@ def usage_error(error: CycloptsError) -> UsageError:
             return _missing(error, command)
         case CoercionError():
             return _no_value(error, command)
+        case ValidationError() if error.argument is not None and error.argument.tokens:
+            token = error.argument.tokens[0]
+            name = token.keyword or positional(error.argument)
+            return UsageError(
+                f"{name} of `{command}` cannot be {token.value!a}", error.exception_message
+            )
     error.verbose = False
     return UsageError(str(error), _help(command))
 
@@ -89,9 +97,9 @@ def _missing(error: MissingArgumentError, command: str) -> UsageError:
             f"{name} of `{command}` needs a value", f"write it as {name} {_sample(argument)}"
         )
     word = positional(argument)
-    about = str(argument.parameter.help or "").split(";")[0].strip().rstrip(".")
     return UsageError(
-        f"`{command}` needs {word}" + (f": {about}" if about else ""), f"write `{command} {word}`"
+        f"`{command}` needs {word}",
+        f"write `{command} {word}`; `{command} --help` says what {word} is",
     )
 
 
@@ -101,7 +109,11 @@ def _no_value(error: CoercionError, command: str) -> UsageError:
     value = token.value if token else ""
     name = (token and token.keyword) or (positional(argument) if argument else "a value")
     if not value:
-        return UsageError(f"{name} of `{command}` is empty", f"write {name} {_sample(argument)}")
+        return UsageError(f"{name} of `{command}` is empty", "name a file or a folder")
+    if value.startswith("-") and argument and Path in _types(argument.hint):
+        if token and token.keyword:
+            return UsageError(f"{name} of `{command}` needs a value", f"write it as {name} PATH")
+        return UsageError(f"`{command}` has no option {value}", _help(command))
     choices = _choices(error.target_type)
     if choices:
         meant = nearest(value, choices)

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from kit.core.model import Problem
 
 # Possessive: no character is looked at twice. What is none of these is one odd character.
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[][{},:]|[^][{},:"\s]++', re.DOTALL)
@@ -96,6 +99,21 @@ def index(text: str) -> dict[str, tuple[Place, Place]]:
         keyed = place(text, value.key_at) if value.key_at >= 0 else own
         found[path_text(value.where)] = (keyed, own)
     return found
+
+
+def of_problems(text: str, problems: Iterable[Problem]) -> list[Place]:
+    """Where in a text each problem is: its key where that is unknown, else its value.
+
+    A problem with a key that is missing is where its object begins.
+    """
+    found = index(text)
+    whole = found["$"]
+    return [
+        found.get(f"{problem.path}.{problem.key}", whole)[0]
+        if problem.key and not problem.missing
+        else found.get(problem.path, whole)[1]
+        for problem in problems
+    ]
 
 
 def path_text(where: list[str | int]) -> str:

@@ -14,7 +14,6 @@ import msgspec
 
 from kit.core import jsonio, jsonplace, resources, schemawords
 from kit.core.errors import SpecInvalid, UsageError
-from kit.core.jsonplace import Place
 from kit.core.model import Problem, RunSpec
 from kit.core.nearest import one_of
 from kit.core.text import utf8
@@ -59,23 +58,8 @@ def parse(data: bytes, name: str = "the spec") -> RunSpec:
         raise error.of_own(name) from error
     faults = problems(document)
     if faults:
-        raise SpecInvalid(faults, name, places(data, faults))
+        raise SpecInvalid(faults, name, jsonplace.of_problems(data.decode(), faults))
     return msgspec.convert(filled(document), RunSpec, strict=False)
-
-
-def places(data: bytes, faults: Sequence[Problem]) -> list[Place]:
-    """Where in a spec's text each problem is: its key where that is unknown, else its value.
-
-    A problem with a key that is missing is where its object begins.
-    """
-    found = jsonplace.index(data.decode("utf-8"))
-    whole = found["$"]
-    return [
-        found.get(f"{fault.path}.{fault.key}", whole)[0]
-        if fault.key and not fault.missing
-        else found.get(fault.path, whole)[1]
-        for fault in faults
-    ]
 
 
 def problems(document: Any) -> list[Problem]:

@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from kit.core import jsonio, resources
+from kit.core import jsonio, jsonplace, resources, schemawords
 from kit.core.errors import UsageError
 from kit.core.model import Record
+from kit.core.text import utf8
 
 
 class Calibration(Record, frozen=True, kw_only=True):
@@ -57,41 +58,41 @@ def load(folder: Path) -> tuple[Calibration, ...]:
         try:
             calibration = _read(path)
         except UsageError as error:
-            problems.append(error.message)
+            problems.append(f"{error.message}: {error.remedy}")
             continue
         if calibration.uuid.lower() in calibrations:
-            problems.append(f"{path.name}: another file calibrates the same card")
+            problems.append(f"{path}: another file calibrates the same card")
         calibrations[calibration.uuid.lower()] = calibration
     if problems:
         raise UsageError(
-            f"{folder.name}: {'; '.join(problems)}",
-            "fix the files, or move them out of the folder; `kit schema calibration` says what "
+            "; ".join(problems),
+            "correct the files, or move them out of the folder; `kit schema calibration` says what "
             "one must hold",
         )
     return tuple(calibrations.values())
 
 
 def _read(path: Path) -> Calibration:
-
     try:
-        document = jsonio.read_own(path)
+        data = utf8(path.read_bytes())
+        document = jsonio.parse(data)
     except jsonio.JsonRefused as error:
-        raise UsageError(error.message) from error
+        raise error.of_own(str(path)) from error
     except OSError as error:
-        raise UsageError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "make it readable") from error
     schema = jsonio.read(resources.schema_path("calibration"))
-    errors = jsonio.validator(schema).iter_errors(document)
-    problems = [_sentence(error) for error in sorted(errors, key=lambda e: e.json_path)]
-    if problems:
-        raise UsageError(f"{path.name}: {', '.join(problems)}")
+    if problems := list(schemawords.problems(schema, document)):
+        places = jsonplace.of_problems(data.decode(), problems)
+        sentences = [
+            f"{jsonplace.named(str(path), at)} {problem.path}: {problem.message}"
+            for at, problem in zip(places, problems, strict=True)
+        ]
+        raise UsageError("; ".join(sentences), problems[0].remedy)
     calibration = msgspec.convert(document, Calibration, strict=False)
     for name in ("valid_w", "valid_degc"):
         limits = getattr(calibration, name)
         if limits and limits[0] >= limits[1]:
-            raise UsageError(f"{path.name}: {name} must rise")
+            at = jsonplace.index(data.decode())[f"$.{name}"][1]
+            where = jsonplace.named(str(path), at)
+            raise UsageError(f"{where} {name} must rise", "write the lower limit first")
     return calibration
-
-
-def _sentence(error: Any) -> str:
-    where = error.json_path.removeprefix("$.").removeprefix("$")
-    return f"{where}: {error.message}" if where else str(error.message)

@@ -239,7 +239,10 @@ def check_pdu(pdu: PduConfig) -> None:
     """
     problems = pdu.problems()
     if problems:
-        raise UsageError("; ".join(problems).replace("`", ""), "see `kit pdu probe --help`")
+        words = _KEY.sub(
+            lambda key: _OPTIONS.get(key[1], f"--{key[1].replace('_', '-')}"), "; ".join(problems)
+        )
+        raise UsageError(words, "`kit pdu probe --help` says what each may be")
 
 
 def _read(path: Path) -> str:
@@ -252,6 +255,11 @@ def _read(path: Path) -> str:
         if VARIABLE not in os.environ:
             remedy = "make it a file that you may read, or remove it"
         raise UsageError(f"cannot read {path}: {error.strerror}", remedy) from error
+
+
+_KEY = re.compile(r"`(\w+)`")
+# Keys of a PDU's section that are no options of the command line.
+_OPTIONS = {"host": "HOST", "auth_key": "KIT_PDU_AUTH_KEY", "priv_key": "KIT_PDU_PRIV_KEY"}
 
 
 class _Problem(NamedTuple):

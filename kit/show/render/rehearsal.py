@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import zip_longest
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -173,7 +172,7 @@ def _places(raised: SpecInvalid) -> list[str]:
 
 def _problems(problems: Sequence[Problem], places: Sequence[str] = ()) -> Table:
     table = grid({"no_wrap": True}, {"overflow": "fold"})
-    for problem, place in zip_longest(problems, places, fillvalue=""):
+    for problem, place in zip(problems, places or [""] * len(problems), strict=True):
         text = plain(f"{place}  " if place else "", "not bold").append(plain(problem.path, "name"))
         text.append(f"  {plain(problem.message)}", style="not bold")
         table.add_row(Badge("fail", "at"), text)
