@@ -78,7 +78,8 @@ def run(
         wanted = levels.at(wanted[0], levels.parse(concurrency))
     if detach and no_wait and len(wanted) > 1:
         raise UsageError(
-            "several levels wait for one another, and --no-wait forbids it", "leave out --no-wait"
+            "levels of --concurrency run one after the other, and --no-wait forbids to wait",
+            "leave out --no-wait",
         )
     _report_leftovers(store)
     for number, spec in enumerate(wanted, 1):

@@ -24,7 +24,7 @@ def export(
     runs: Runs = None,
     identity: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Pack a sealed run into ``<hash>.kit.zip`` and print its path.
+    """Pack a sealed run into <hash>.kit.zip and print its path.
 
     Args:
         run: the sealed run: folder, or the beginning of its hash.
@@ -60,7 +60,7 @@ def import_(file: Path, *, runs: Runs = None) -> None:
     """Check a single-file run and add it to the store; prints its folder.
 
     Args:
-        file: a ``.kit.zip``.
+        file: a .kit.zip.
     """
     store = store_of(runs)
     try:
@@ -75,6 +75,6 @@ def recompute(run: str, *, runs: Runs = None) -> None:
     """Seal a run's records again with results by this kit's formulas; prints its folder.
 
     Args:
-        run: the sealed run: folder, ``.kit.zip`` or the beginning of its hash. It is not changed.
+        run: the sealed run: folder, .kit.zip or the beginning of its hash. It is not changed.
     """
     sys.stdout.write(f"{seal.recompute(find_run(run, runs), store_of(runs))}\n")

@@ -133,7 +133,9 @@ class ArchiveRefused(KitError):
 
     exit_code = EXIT_VERIFY
 
-    def __init__(self, code: str, message: str, remedy: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, remedy: str = "`kit verify` lists all that is wrong with it"
+    ) -> None:
         super().__init__(message, remedy)
         self.code = code
 

@@ -79,7 +79,8 @@ def write_all(folder: Path, files: Mapping[str, bytes], *, force: bool = False) 
     there = [name for name in files if (folder / name).exists() or (folder / name).is_symlink()]
     if there and not force:
         raise UsageError(
-            f"{folder / there[0]} is there already", "name another folder, or overwrite by --force"
+            f"{folder / there[0]} is there already",
+            "name another folder, or add --force to overwrite it",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

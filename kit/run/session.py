@@ -160,7 +160,10 @@ class Session:
         try:
             marks.leave(self.store.scratch_folder(self.id) / marks.FOLDER, text)
         except OSError as error:
-            raise UsageError(f"the mark could not be left: {error.strerror}") from error
+            raise UsageError(
+                f"the mark could not be left: {error.strerror}",
+                f"check who may write to {self.store.root}",
+            ) from error
 
     def result(self) -> Path:
         """The sealed run, after the runner has ended.
