@@ -133,7 +133,7 @@ def values(text: str) -> Iterator[Value]:
                 return
             keys.pop()
             where.pop()
-            key_at, again = -1, False
+            key_at, again, expects_key = -1, False, False
         elif word == ",":
             if not keys:
                 return
