@@ -7,6 +7,7 @@ ignoring it would leave a card uncorrected without notice.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 
 from kit.core import jsonio, jsonplace, resources, schemawords
 from kit.core.errors import UsageError
-from kit.core.model import Record
+from kit.core.model import Problem, Record
 from kit.core.text import utf8
 
 
@@ -58,7 +59,7 @@ def load(folder: Path) -> tuple[Calibration, ...]:
         try:
             calibration = _read(path)
         except UsageError as error:
-            problems.append(f"{error.message}: {error.remedy}")
+            problems.append(error.message)
             continue
         if calibration.uuid.lower() in calibrations:
             problems.append(f"{path}: another file calibrates the same card")
@@ -77,22 +78,35 @@ def _read(path: Path) -> Calibration:
         data = utf8(path.read_bytes())
         document = jsonio.parse(data)
     except jsonio.JsonRefused as error:
-        raise error.of_own(str(path)) from error
+        raise _unusable(
+            [(jsonplace.named(str(path), error.at), error.what, error.advice)]
+        ) from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "make it readable") from error
+        raise _unusable(
+            [(str(path), f"cannot be read: {error.strerror}", "make it readable")]
+        ) from error
     schema = jsonio.read(resources.schema_path("calibration"))
-    if problems := list(schemawords.problems(schema, document)):
+    problems = list(schemawords.problems(schema, document)) or _falling(document)
+    if problems:
         places = jsonplace.of_problems(data.decode(), problems)
-        sentences = [
-            f"{jsonplace.named(str(path), at)} {problem.path}: {problem.message}"
-            for at, problem in zip(places, problems, strict=True)
-        ]
-        raise UsageError("; ".join(sentences), problems[0].remedy)
-    calibration = msgspec.convert(document, Calibration, strict=False)
-    for name in ("valid_w", "valid_degc"):
-        limits = getattr(calibration, name)
-        if limits and limits[0] >= limits[1]:
-            at = jsonplace.index(data.decode())[f"$.{name}"][1]
-            where = jsonplace.named(str(path), at)
-            raise UsageError(f"{where} {name} must rise", "write the lower limit first")
-    return calibration
+        raise _unusable(
+            (f"{jsonplace.named(str(path), at)} {one.path}:", one.message, one.remedy)
+            for at, one in zip(places, problems, strict=True)
+        )
+    return msgspec.convert(document, Calibration, strict=False)
+
+
+def _falling(document: dict[str, Any]) -> list[Problem]:
+    """Ranges whose limits do not rise."""
+    ranges = {name: document.get(name) for name in ("valid_w", "valid_degc")}
+    return [
+        Problem(f"$.{name}", "the limits must rise", "write the lower one first")
+        for name, limits in ranges.items()
+        if limits and limits[0] >= limits[1]
+    ]
+
+
+def _unusable(faults: Iterable[tuple[str, str, str]]) -> UsageError:
+    """What is wrong with a file: each time where, what, and what to do."""
+    listed = "; ".join(f"{where} {what} ({remedy})" for where, what, remedy in faults)
+    return UsageError(listed, "correct the file, or move it out of the folder")
