@@ -61,7 +61,7 @@ def test_calibrations_are_read(saved: Save, tmp_path: Path) -> None:
     put(tmp_path / pdu_calibration.FILE, json.dumps(entry, indent=1), saved)
     assert pdu_calibration.facts(tmp_path, "rack1", {}) is not None
     put(tmp_path / "a.json", '{\n"schema": "another"\n}', saved)
-    with pytest.raises(UsageError, match='"another" stands where "kit.calibration/1" belongs'):
+    with pytest.raises(UsageError, match=r'"another" stands where "kit.calibration/1" belongs'):
         calibration.load(tmp_path)
 
 

@@ -88,7 +88,10 @@ def report(
         _write_figures(find_run(run, runs), figures, force=force)
         return
     if force:
-        raise UsageError("--force is about figures", "name their folder with --figures")
+        raise UsageError(
+            "--force overwrites figures, and none are asked for",
+            "leave it out, or name a folder with --figures",
+        )
     from kit.show.report.written import written
 
     if against and format.startswith("csv"):

@@ -180,7 +180,7 @@ def _secret(key: str) -> str:
         return secret
     if not sys.stdin.isatty():
         level = "--no-auth" if key == "auth_key" else "--no-priv"
-        raise UsageError(f"SNMP v3 needs a password: {key}", f"set {_SECRETS[key]}, or {level}")
+        raise UsageError(f"SNMP v3 needs a password: {key}", f"set {_SECRETS[key]}, or add {level}")
     return getpass.getpass(f"{key.replace('_', ' ')}: ")
 
 

@@ -40,7 +40,7 @@ def admit(run: Path, *, records: bool = False) -> None:
         if first.code == "NOT_A_ZIP":
             raise ArchiveRefused(
                 first.code,
-                f"{where} is no run: {first.message} [{first.code}]",
+                f"{where} is no run: {first.message.removeprefix(_REFUSED)} [{first.code}]",
                 "name a run's folder or its .kit.zip",
             )
         name = verdict.run_hash[:12] if verdict.run_hash else where
@@ -49,6 +49,9 @@ def admit(run: Path, *, records: bool = False) -> None:
             f"run {name} is not to be believed: {first.message} [{first.code}]",
             f"nothing of it is shown; `kit verify {where}` says everything that is wrong with it",
         )
+
+
+_REFUSED = "the archive is refused: "
 
 
 @contextmanager

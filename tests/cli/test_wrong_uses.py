@@ -185,7 +185,7 @@ ROWS: list[Row] = [
     ("report @run --figures good.json", 2, "cannot write into good.json: it is no folder"),
     ("report @run --figures -", 2, "--figures names a folder … each figure"),
     ("report @run --figures f --out x", 2, "--figures writes figures alone … leave"),
-    ("report @run --force", 2, "--force is about figures … --figures"),
+    ("report @run --force", 2, "--force overwrites figures … --figures"),
     ("report @run --format csv --against @run", 2, "CSV holds no verdicts"),
     ("export @run no/x.kit.zip", 2, "cannot write no/x.kit.zip: there is no folder @here/no"),
     ("export @run /dev/full", 2, "/dev/full is there and is no file"),
