@@ -341,14 +341,22 @@ def test_the_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("text", "message"),
     [
         ("[store", "is not TOML"),
-        ("[stoer]\n", r"unknown section \[stoer\]"),
+        ("[stoer]\n", r"host.toml:1:1 \[stoer\] is no section .* did you mean store\?"),
         ("store = 3\n", r"\[store\]"),
-        ('[weights]\nfolders = "a"\n', r"\[weights\] Expected `array`"),
+        (
+            '[weights]\nfolders = "a"\n',
+            r"host.toml:2:1 \[weights\] `folders` holds a text where a list belongs",
+        ),
         ("[estimate]\nidle_w = 9\nmax_w = 3\nsource = 'x'\n", r"\[estimate\] `idle_w` must lie"),
         ("[estimate]\nidle_w = 1\nmax_w = 3\nsource = ' '\n", r"`source` must say"),
         ("[pdu]\nhost = 'x'\n", r"sections of their own, as \[pdu.rack1\]"),
         ("[pdu.a]\nhost = 'x'\nprofile = 'p'\n", r"\[pdu.a\] give `community`"),
-        ("[pdu.a]\nhost = 'x'\nprofile = 'p'\ncomunity = 'c'\n", "comunity"),
+        (
+            "[pdu.a]\nhost = 'x'\nprofile = 'p'\ncomunity = 'c'\n",
+            r"host.toml:4:1 \[pdu.a\] has no key `comunity`: did you mean community\?",
+        ),
+        ("[estimate]\nmax_w = 3\n", r"host.toml:1:1 \[estimate\] needs the key `idle_w`"),
+        ("# a\n\nx = \n", "host.toml:3:5 is not TOML"),
         ("[pdu.a]\nhost='x'\nprofile='p'\ncommunity='c'\nport=0\n", "`port` must lie"),
         ("[pdu.a]\nhost='x'\nprofile='p'\nuser='u'\npriv_key='k'\n", "needs an `auth_key`"),
         ("[pdu.a]\nhost='x'\nprofile='p'\nuser='u'\nauth_protocol='ROT13'\n", "must be one of MD5"),
@@ -357,7 +365,7 @@ def test_the_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_bad_file_is_one_clear_error(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         HostConfig.parse(text)
-    assert caught.value.remedy == "fix host.toml"
+    assert "docs/host.md" in caught.value.remedy
 
 
 def test_every_problem_is_listed_at_once() -> None:

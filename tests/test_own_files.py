@@ -61,7 +61,7 @@ def test_calibrations_are_read(saved: Save, tmp_path: Path) -> None:
     put(tmp_path / pdu_calibration.FILE, json.dumps(entry, indent=1), saved)
     assert pdu_calibration.facts(tmp_path, "rack1", {}) is not None
     put(tmp_path / "a.json", '{\n"schema": "another"\n}', saved)
-    with pytest.raises(UsageError, match=r"'kit\.calibration/1' was expected"):
+    with pytest.raises(UsageError, match=r'"another" stands where "kit.calibration/1" belongs'):
         calibration.load(tmp_path)
 
 
@@ -100,7 +100,7 @@ def test_half_a_character_is_said_with_its_file(
 ) -> None:
     file = tmp_path / pdu_calibration.FILE
     file.write_bytes(HALF)
-    wanted = rf"{file.name} .*half a character"
+    wanted = rf"{file.name}.*half a character"
     with pytest.raises((UsageError, MeterUnavailable), match=wanted):
         load(file)
 

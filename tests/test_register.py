@@ -77,9 +77,9 @@ def test_a_new_file_is_its_owners_alone(config: Path, models: Path) -> None:
     [
         ("weights = {folders = ['/a']}\n", "by hand"),
         ("weights.folders = ['/a']\n", "by hand"),
-        ("[weights]\nfolders = 'a'\n", "fix"),
-        ("[weights\n", "fix"),
-        ("[nonsense]\n", "fix"),
+        ("[weights]\nfolders = 'a'\n", "docs/host.md"),
+        ("[weights\n", "docs/host.md"),
+        ("[nonsense]\n", "docs/host.md"),
     ],
 )
 def test_what_cannot_be_changed_stays(config: Path, models: Path, before: str, remedy: str) -> None:

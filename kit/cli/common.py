@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from kit.core import jsonio
+from kit.cli.paths import STDOUT, Named, Written
+from kit.core import jsonio, onestep
 from kit.core.errors import UsageError
 from kit.machine import host
 from kit.record.archive import MANIFEST
@@ -18,7 +19,13 @@ from kit.store.store import Store
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout.")]
 Runs = Annotated[
     Path | None,
+    Named,
     Parameter(name="--runs", help="The folder of runs; else host.toml's [store], else ./runs."),
+]
+Out = Annotated[
+    Path | None,
+    Written,
+    Parameter(name="--out", help="The file to write; - is standard output."),
 ]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")]
 
@@ -39,12 +46,14 @@ def store_of(runs: Path | None, *, is_read: bool = False) -> Store:
         cause = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"no store can be called that: {cause}", "name a folder") from error
     if is_other:
-        raise UsageError(f"the store {store.root.name!a} is not a folder", "name one with --runs")
+        raise UsageError(f"the store {_safe(store.root)} is not a folder", "name one with --runs")
     if is_read and runs is not None and not os.path.lexists(store.root):
-        raise UsageError(
-            f"there is no folder {ascii(str(runs))[1:-1]}", "name the folder of runs with --runs"
-        )
+        raise UsageError(f"there is no folder {_safe(runs)}", "name the folder of runs with --runs")
     return store
+
+
+def _safe(path: Path) -> str:
+    return ascii(str(path))[1:-1]
 
 
 def find_run(name: str, runs: Path | None) -> Path:
@@ -53,6 +62,10 @@ def find_run(name: str, runs: Path | None) -> Path:
     Raises:
         UsageError: there is no such run, or what is there is no run.
     """
+    if not name:
+        raise UsageError(
+            "the run's name is empty", "name its folder or the beginning of its hash: see `kit ls`"
+        )
     path = Path(name)
     try:
         if path.is_file() or os.path.lexists(path / MANIFEST):
@@ -63,16 +76,26 @@ def find_run(name: str, runs: Path | None) -> Path:
         raise UsageError(f"no run can be called that: {cause}", "see `kit ls`") from error
     if is_run:
         raise UsageError(
-            f"{name[:80]!a} is a pipe, socket or device", "save the run to a file and name that"
+            f"{name!a} is a pipe, socket or device", "save the run to a file and name that"
         )
+    store = store_of(runs, is_read=True)
     try:
-        return store_of(runs, is_read=True).find(path.name)
-    except UsageError:
-        if path.is_dir() and os.sep in name:
-            raise UsageError(
-                f"there is no run at {name[:80]!a}: it holds no {MANIFEST}", "name a run's folder"
-            ) from None
+        return store.find(path.name)
+    except UsageError as error:
+        if os.sep in name:
+            raise _no_run_at(path) from None
+        if path.is_dir():
+            what = f"{error.message}; the folder {name!a} here holds no {MANIFEST}"
+            raise UsageError(what, error.remedy) from None
         raise
+
+
+def _no_run_at(path: Path) -> UsageError:
+    if path.is_dir():
+        what = f"the folder {_safe(path)} is no run: it holds no {MANIFEST}"
+    else:
+        what = f"there is nothing at {_safe(path)}"
+    return UsageError(what, "name a run's folder, its .kit.zip or the beginning of its hash")
 
 
 def confirmed(question: str, remedy: str = "add --yes") -> bool:
@@ -90,9 +113,42 @@ def confirmed(question: str, remedy: str = "add --yes") -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
+def as_json(value: Any) -> bytes:
+    """A canonical JSON document, and a line feed."""
+    return jsonio.canonical(value) + b"\n"
+
+
 def print_json(value: Any) -> None:
     """One canonical JSON document on stdout."""
-    sys.stdout.write(jsonio.canonical(value).decode() + "\n")
+    sys.stdout.write(as_json(value).decode())
+
+
+def deliver(data: bytes, out: Path | None, remedy: str = "name a file with --out") -> bool:
+    """Write a document into the file ``out``, or to standard output; returns whether into a file.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    if out is None or out == STDOUT:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        return False
+    onestep.write(out, data, remedy)
+    return True
+
+
+def as_folder(out: Path, option: str, remedy: str) -> Path:
+    """``out``, where several files are to be written.
+
+    Raises:
+        UsageError: it is standard output, which takes one file.
+    """
+    if out == STDOUT:
+        raise UsageError(
+            f"{option} - cannot be: {option} names a folder, and standard output is none", remedy
+        )
+    return out
 
 
 def say(text: str) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from kit.cli.common import Json, Runs, find_run, print_json, say
+from kit.cli.common import Json, Out, Runs, as_json, deliver, find_run, say
+from kit.cli.paths import STDOUT
 from kit.core.errors import UsageError
 from kit.judge import admission
 from kit.show import render
@@ -37,6 +38,7 @@ def compare(
     runs: Runs = None,
     format: Format = "table",
     json: Json = False,
+    out: Out = None,
 ) -> None:
     """Compare runs: their differences, and the ratio of every metric with its interval.
 
@@ -50,6 +52,8 @@ def compare(
             "compare takes 2 to 26 runs", "name the original first: `kit ls` lists them"
         )
     format = "json" if json else format
+    if format == "table" and out not in (None, STDOUT):
+        raise UsageError("a table is drawn on standard output", "add --format csv, latex or json")
     paths = [find_run(name, runs) for name in (original, *new)]
     for path in paths:
         admission.admit(path, records=True)
@@ -59,9 +63,9 @@ def compare(
     elif len(hashes) < len(paths) and len(paths) > 2:
         raise UsageError("a run is named twice", "name each run once")
     elif len(paths) == 2 and format in ("table", "json"):
-        _pair(paths[0], paths[1], by, format)
+        _pair(paths[0], paths[1], by, format, out)
     else:
-        _several(paths, by, format)
+        _several(paths, by, format, out)
 
 
 def _hashes(paths: Sequence[Path]) -> list[str]:
@@ -75,24 +79,24 @@ def _report_same(run: str) -> None:
     say("name another run; `kit replay` makes one")
 
 
-def _pair(original: Path, new: Path, by: Sequence[str], format: Format) -> None:
+def _pair(original: Path, new: Path, by: Sequence[str], format: Format, out: Path | None) -> None:
     from kit.judge import replay as replaying
 
     with admission.malformed(new):
         judged = replaying.judge(original, new, by)
     if format == "json":
-        print_json(replaying.as_dict(judged))
+        deliver(as_json(replaying.as_dict(judged)), out)
         return
     render.comparison(judged)
     _hint(judged)
 
 
-def _several(paths: Sequence[Path], by: Sequence[str], format: Format) -> None:
+def _several(paths: Sequence[Path], by: Sequence[str], format: Format, out: Path | None) -> None:
     from kit.show import sidebyside
 
     found = _contrast(paths, by)
     if format == "json":
-        print_json(sidebyside.as_dict(found))
+        deliver(as_json(sidebyside.as_dict(found)), out)
     elif format == "table":
         from kit.show.render.sidebyside import sidebyside as put
 
@@ -100,8 +104,7 @@ def _several(paths: Sequence[Path], by: Sequence[str], format: Format) -> None:
         _hint(*found.judged.values())
     else:
         text = sidebyside.as_csv(found) if format == "csv" else sidebyside.as_latex(found)
-        sys.stdout.buffer.write(text.encode())
-        sys.stdout.flush()
+        deliver(text.encode(), out)
 
 
 def _contrast(paths: Sequence[Path], by: Sequence[str]) -> Contrast:

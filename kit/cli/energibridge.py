@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from kit.cli.common import Json, print_json, say
-from kit.core import jsonio
+from kit.cli.common import Json, as_folder, print_json, say
+from kit.cli.paths import Named, Written
+from kit.core import jsonio, onestep
 from kit.core.errors import UsageError
 from kit.core.text import utf8
 from kit.core.units import rounded
@@ -31,11 +32,11 @@ _MOST_NOTES = 8
 
 
 def energibridge(
-    file: Path,
+    file: Annotated[Path, Named],
     *,
     from_s: Annotated[float | None, Parameter(name="--from")] = None,
     to_s: Annotated[float | None, Parameter(name="--to")] = None,
-    out: Path | None = None,
+    out: Annotated[Path | None, Written] = None,
     json: Json = False,
 ) -> None:
     """Show the energy of an EnergiBridge recording as kit computes it, with its uncertainty.
@@ -46,8 +47,10 @@ def energibridge(
         to_s: seconds since its first row at which the window ends.
         out: a folder to write as kit's samples (energibridge.csv) and device facts (meters.json).
     """
+    if out:
+        as_folder(out, "--out", "name a folder; --json prints the energy to standard output")
     data = _bytes(file)
-    recording = reader.read(_text(data, file), file.name)
+    recording = reader.read(_text(data, file), str(file))
     window = _window(recording, from_s, to_s)
     read = samples.from_csv({"energibridge.csv": recording.csv})
     values = Energy(read, recording.meters).of(*window)
@@ -72,7 +75,7 @@ def _shortened(notes: Sequence[str]) -> list[str]:
 def _bytes(file: Path) -> bytes:
     try:
         if file.stat().st_size > _LARGEST:
-            raise UsageError(f"{file.name} is larger than 1 GiB", "import a part of it")
+            raise UsageError(f"{file} is larger than 1 GiB", "import a part of it")
         return file.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", "name a CSV file") from error
@@ -82,7 +85,7 @@ def _text(data: bytes, file: Path) -> str:
     try:
         return utf8(data).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file.name} is not text", "name a CSV file of EnergiBridge's") from error
+        raise UsageError(f"{file} is not text", "name a CSV file of EnergiBridge's") from error
 
 
 def _window(recording: Recording, from_s: float | None, to_s: float | None) -> tuple[int, int]:
@@ -137,7 +140,5 @@ def _write(recording: Recording, out: Path) -> None:
         facts = jsonio.canonical(msgspec.to_builtins(list(recording.meters)))
         (out / "meters.json").write_bytes(facts + b"\n")
     except OSError as error:
-        raise UsageError(
-            f"cannot write {out}: {error.strerror}", "name a folder with --out"
-        ) from error
+        raise onestep.cannot_write(out, error, "name a folder with --out") from error
     say(f"wrote {out / 'energibridge.csv'} and {out / 'meters.json'}")

@@ -127,7 +127,9 @@ def load(command: str | None) -> Iterator[Callable[[], bool]]:
                 process.stdout.readline()  # its first line: the load is on from now
         yield lambda: all(process.poll() is None for process in running)
     except OSError as error:
-        raise UsageError(f"the load cannot start: {error}", "see --load") from error
+        raise UsageError(
+            f"the load cannot start: {error}", "give --load a command that this host has, in quotes"
+        ) from error
     finally:
         for process in running:
             _end(process)

@@ -11,8 +11,19 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
-from kit.core import jsonio, onestep
+from kit.cli.common import (
+    Json,
+    Out,
+    Runs,
+    as_folder,
+    deliver,
+    find_run,
+    print_json,
+    say,
+    store_of,
+)
+from kit.cli.paths import Written
+from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.judge import admission
 from kit.record import archive
@@ -53,9 +64,9 @@ def report(
     *,
     runs: Runs = None,
     format: Annotated[Format, Parameter(help=_FORMATS)] = "html",
-    out: Annotated[Path | None, Parameter(help="The file to write; - is stdout.")] = None,
+    out: Out = None,
     against: str = "",
-    figures: Annotated[Path | None, Parameter(help=_FIGURES)] = None,
+    figures: Annotated[Path | None, Written, Parameter(help=_FIGURES)] = None,
     force: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Write a run's report: a single HTML file, plain text, tidy CSV, or its figures as files.
@@ -73,10 +84,14 @@ def report(
             raise UsageError(
                 "--figures writes figures alone", "leave --format, --out and --against out"
             )
+        as_folder(figures, "--figures", "name a folder: each figure is several files")
         _write_figures(find_run(run, runs), figures, force=force)
         return
     if force:
-        raise UsageError("--force is about figures", "name their folder with --figures")
+        raise UsageError(
+            "--force overwrites figures, and none are asked for",
+            "leave it out, or name a folder with --figures",
+        )
     from kit.show.report.written import written
 
     if against and format.startswith("csv"):
@@ -85,11 +100,8 @@ def report(
     page = written(find_run(run, runs), format, other)
     if out is None and format == "html":
         out = Path(page.file)
-    if out is None or str(out) == "-":
-        sys.stdout.buffer.write(page.text.encode())
-        sys.stdout.flush()
+    if not deliver(page.text.encode(), out):
         return
-    onestep.write(out, page.text.encode(), "name a file with --out")
     if format == "html":
         say("open it in a browser; it needs nothing else")
     sys.stdout.write(f"{out}\n")

@@ -13,7 +13,8 @@ import msgspec
 from cyclopts import Parameter
 
 from kit.cli import owning, progress
-from kit.cli.common import Json, Runs, Yes, print_json, say
+from kit.cli.common import Json, Runs, Yes, as_folder, print_json, say
+from kit.cli.paths import Named, Written
 from kit.core.errors import EXIT_BLOCKED, EXIT_VERIFY, UsageError
 from kit.core.model import Finding
 from kit.core.units import rounded
@@ -175,7 +176,7 @@ def images_lock(recipe: str) -> None:
     sys.stdout.write(f"{getattr(locked, 'image_id', '') or getattr(locked, 'diff_id', '')}\n")
 
 
-def images_context(recipe: str, folder: Path) -> None:
+def images_context(recipe: str, folder: Annotated[Path, Written]) -> None:
     """Write the files that a recipe's Dockerfile reads into a new folder, for another builder.
 
     kit itself needs no other builder: `kit images build` makes the image from its locked parts.
@@ -184,6 +185,7 @@ def images_context(recipe: str, folder: Path) -> None:
         recipe: a recipe's name.
         folder: the folder to make; it must not exist.
     """
+    as_folder(folder, "FOLDER", "name a folder that does not exist yet")
     with progress.Tasks() as tasks:
         images.lay(images.recipe(recipe), folder, tasks.say, tasks.progress)
     sys.stdout.write(f"{folder}\n")
@@ -198,7 +200,7 @@ def images_verify(*, json: Json = False) -> int:
 # --- weights --------------------------------------------------------------------------------
 
 
-def weights_ls(spec: Path | None = None, *, json: Json = False) -> None:
+def weights_ls(spec: Annotated[Path | None, Named] = None, *, json: Json = False) -> None:
     """List the weights that a spec needs, or those that the store holds.
 
     Args:

@@ -11,11 +11,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group
 
 from kit import __version__
-from kit.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, KitError, UsageError
+from kit.cli.paths import Named
+from kit.core.errors import EXIT_INTERRUPTED, EXIT_OK, KitError, UsageError
 
 _HELP = (
     "A containerised reproducibility kit for the energy of LLM inference.\n\n"
@@ -103,11 +105,32 @@ _ENERGIBRIDGE = (
 _IMPORT = {"energibridge": ("kit.cli.energibridge:energibridge", _ENERGIBRIDGE)}
 
 
-def _import(file: Path, *, runs: Path | None = None) -> None:
+# Where the usage would say ARGS of what has a name.
+_USAGE = {
+    "init": "[FILE]",
+    "schema": "[NAME]",
+    "attach": "[ID]",
+    "tui": "[SPEC]",
+    "compare": "ORIGINAL NEW...",
+    "verify": "[RUN]",
+    "note": "RUN [TEXT]",
+    "tag": "RUN [CHANGES...]",
+    "export": "RUN [OUT]",
+    "pdu probe": "[HOST]",
+    "weights ls": "[SPEC]",
+}
+
+
+def _usage(command: str) -> dict[str, str]:
+    arguments = _USAGE.get(command)
+    return {"usage": f"Usage: kit {command} [OPTIONS] {arguments}"} if arguments else {}
+
+
+def _import(file: Annotated[Path, Named], *, runs: Annotated[Path | None, Named] = None) -> None:
     """Check a single-file run and add it to the store; or read another tool's recording.
 
     Args:
-        file: a ``.kit.zip``.
+        file: a .kit.zip.
         runs: the folder of runs; else host.toml's [store], else ./runs.
     """
     from kit.cli import share
@@ -129,7 +152,7 @@ def build() -> App:
     for title, commands in _COMMANDS.items():
         group = groups[title]
         for name, (target, text) in commands.items():
-            app.command(target, name=name, help=text, group=group)
+            app.command(target, name=name, help=text, group=group, **_usage(name))
     for name, text, commands in (
         ("images", "Container images that kit builds.", _IMAGES),
         ("pdu", "Metered outlets over SNMP.", _PDU),
@@ -137,7 +160,7 @@ def build() -> App:
     ):
         sub = App(name=name, help=text, group=groups["This machine"])
         for command, (target, line) in commands.items():
-            sub.command(target, name=command, help=line)
+            sub.command(target, name=command, help=line, **_usage(f"{name} {command}"))
         app.command(sub)
     imports = App(name="import", group=groups["Share"], default_command=_import)
     for command, (target, line) in _IMPORT.items():
@@ -155,10 +178,13 @@ def dispatch(argv: Sequence[str]) -> int:
     """Run one command; an error of kit becomes two lines on stderr and an exit code."""
     _open_streams()
     try:
-        code = build()(list(argv) or _default_command(), exit_on_error=False)
+        words = list(argv) or _default_command()
+        code = build()(words, exit_on_error=False, print_error=False)
         sys.stdout.flush()
-    except CycloptsError:
-        return EXIT_USAGE  # cyclopts has printed what was wrong
+    except CycloptsError as error:
+        from kit.cli.wrong import usage_error
+
+        return _complain(usage_error(error))
     except KitError as error:
         return _complain(error)
     except KeyboardInterrupt:

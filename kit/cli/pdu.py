@@ -23,6 +23,8 @@ from kit.show.render import outlets
 
 _SECRETS = {"community": outlets.COMMUNITY, "auth_key": "KIT_PDU_AUTH_KEY"}
 _SECRETS |= {"priv_key": "KIT_PDU_PRIV_KEY"}
+_PROFILE = "leave --profile out: kit recognises the PDU by itself; or correct your own profile"
+_CANNOT = "leave the host alone meanwhile, and try a longer --idle-s and --load-s"
 _REMEDY = "check address, SNMP version, community or user, and that the PDU answers SNMP at all"
 
 
@@ -74,7 +76,11 @@ def probe(
     _look_up(config)
     chosen = profile or (config.get("profile") if address is None else None)
     try:
-        pdu = recognise.identify(config, profiles.load(str(chosen)) if chosen else None)
+        profile_of = profiles.load(str(chosen)) if chosen else None
+    except MeterUnavailable as reason:
+        raise Blocked(str(reason), _PROFILE) from reason
+    try:
+        pdu = recognise.identify(config, profile_of)
     except MeterUnavailable as reason:
         raise Blocked(f"the PDU cannot be read: {reason}", _REMEDY) from reason
     if json:
@@ -125,7 +131,7 @@ def calibrate(
         poll_s = float(section["poll_s"])
         result = computed(recorded.wall, recorded.raw, recorded.edges, poll_s, recorded.edge_u_s)
     except CannotCalibrate as reason:
-        raise Blocked(f"pdu {alias} cannot be calibrated: {reason}", "see --help") from reason
+        raise Blocked(f"pdu {alias} cannot be calibrated: {reason}", _CANNOT) from reason
     truth = reference_watts or (_asked() if ask else None)
     entry = _entry(section, recorded, result, truth, reference_error)
     possible = not entry["measured"].get("impossible")
@@ -145,10 +151,16 @@ def calibrate(
 def _of_alias(alias: str | None) -> dict[str, Any]:
     config = HostConfig.load()
     if alias is None:
-        raise UsageError("give the PDU's address, or --alias for a section of host.toml", "--help")
+        raise UsageError(
+            "`kit pdu probe` needs HOST, the PDU's name or address, or --alias",
+            "write `kit pdu probe HOST`, or name a section of host.toml with --alias",
+        )
     if config.section("pdu", alias) is None:
         sections = ", ".join(config.devices.get("pdu", {})) or "none"
-        raise UsageError(f"host.toml has no section [pdu.{alias}] (it has: {sections})", "add it")
+        raise UsageError(
+            f"{host.config_path()} has no section [pdu.{alias}] (its PDUs: {sections})",
+            f"`kit pdu probe HOST --alias {alias}` prints such a section to put there",
+        )
     return config.meter("pdu", alias)
 
 
@@ -168,7 +180,7 @@ def _secret(key: str) -> str:
         return secret
     if not sys.stdin.isatty():
         level = "--no-auth" if key == "auth_key" else "--no-priv"
-        raise UsageError(f"SNMP v3 needs a password: {key}", f"set {_SECRETS[key]}, or {level}")
+        raise UsageError(f"SNMP v3 needs a password: {key}", f"set {_SECRETS[key]}, or add {level}")
     return getpass.getpass(f"{key.replace('_', ' ')}: ")
 
 

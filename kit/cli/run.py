@@ -12,7 +12,17 @@ import msgspec
 from cyclopts import Parameter
 
 from kit.cli import progress
-from kit.cli.common import Json, Runs, Yes, confirmed, find_run, print_json, say, store_of
+from kit.cli.common import (
+    Json,
+    Runs,
+    Yes,
+    confirmed,
+    find_run,
+    print_json,
+    say,
+    store_of,
+)
+from kit.cli.paths import Named, Spec
 from kit.core.errors import Interrupted, KitError, UsageError
 from kit.judge import admission
 from kit.judge import replay as replaying
@@ -27,14 +37,24 @@ from kit.store.store import Store
 
 _SECOND_CTRL_C_S = 3.0
 NoWait = Annotated[bool, Parameter(negative="", help="Do not wait for another run: exit code 3.")]
+
+
+def _not_negative(_: object, seconds: float | None) -> None:
+    if seconds is not None and not 0 <= seconds < float("inf"):
+        raise ValueError("give seconds, 0 or more")
+
+
 WaitS = Annotated[
     float | None,
-    Parameter(help="Seconds to wait for other runs at most; else as long as it takes."),
+    Parameter(
+        validator=_not_negative,
+        help="Seconds to wait for other runs at most; else as long as it takes.",
+    ),
 ]
 
 
 def run(
-    file: Path,
+    file: Annotated[Path, Named, Spec],
     *,
     runs: Runs = None,
     concurrency: str | None = None,
@@ -59,7 +79,8 @@ def run(
         wanted = levels.at(wanted[0], levels.parse(concurrency))
     if detach and no_wait and len(wanted) > 1:
         raise UsageError(
-            "several levels wait for one another, and --no-wait forbids it", "leave out --no-wait"
+            "levels of --concurrency run one after the other, and --no-wait forbids to wait",
+            "leave out --no-wait",
         )
     _report_leftovers(store)
     sealed: list[str] = []
@@ -130,7 +151,7 @@ def attach(
         say(f"\nleft; the run continues (`kit attach {session.id}`)")
 
 
-def tui(spec: Path | None = None, *, runs: Runs = None) -> None:
+def tui(spec: Annotated[Path | None, Named] = None, *, runs: Runs = None) -> None:
     """Show the terminal UI: runs, specs, plans, live runs, comparisons, verdicts.
 
     Args:
@@ -160,7 +181,7 @@ def replay(
     runs: Runs = None,
     yes: Yes = False,
     rebuild: Annotated[bool, Parameter(negative="")] = False,
-    weights: Path | None = None,
+    weights: Annotated[Path | None, Named] = None,
     json: Json = False,
     no_wait: NoWait = False,
     wait_s: WaitS = None,

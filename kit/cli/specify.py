@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +10,13 @@ import msgspec
 from cyclopts import Parameter
 
 from kit.cli import owning
-from kit.cli.common import Json, Runs, Yes, print_json, say, store_of
+from kit.cli.common import Json, Out, Runs, Yes, deliver, print_json, say, store_of
+from kit.cli.paths import STDOUT, Named, Spec, Written
 from kit.core import resources
 from kit.core.errors import EXIT_BLOCKED, SpecInvalid, UsageError
+from kit.core.jsonplace import of_problems
 from kit.core.model import RunSpec
+from kit.core.nearest import one_of
 from kit.machine import pinning, weights
 from kit.measure import meters
 from kit.run.rehearsal import rehearse
@@ -27,7 +29,7 @@ SCHEMAS = ("run-spec", "plan", "event", "manifest", "results", "calibration")
 
 
 def init(
-    file: Path = Path("run-spec.json"),
+    file: Annotated[Path, Written] = Path("run-spec.json"),
     *,
     template: str | None = None,
     model: str | None = None,
@@ -37,7 +39,7 @@ def init(
     """Write a run spec to start from: a template, or one for a model of your own.
 
     Args:
-        file: the file to write.
+        file: the file to write; - is standard output.
         template: a spec of `specs/` to copy; an unknown name lists them.
         model: a .gguf file, a model's folder, or hf:ORG/REPO@REVISION from the hub's cache. It is
             hashed, and its folder is registered in host.toml after a yes.
@@ -47,13 +49,14 @@ def init(
         raise UsageError("--template and --model exclude one another", "give one of them")
     source = resources.specs_dir() / f"{template or TEMPLATE}.json"
     if not source.is_file():
-        names = ", ".join(sorted(p.stem for p in resources.specs_dir().glob("*.json")))
-        raise UsageError(f"there is no template {template!r}", f"use one of: {names}")
-    if file.exists() and not force:
-        raise UsageError(f"{file} exists", "name another file, or add --force")
-    if not file.absolute().parent.is_dir():
-        raise UsageError(f"cannot write {file}: there is no such folder", "name another file")
+        names = sorted(p.stem for p in resources.specs_dir().glob("*.json"))
+        raise UsageError(f"there is no template {template!r}", one_of(template or "", names))
+    if file != STDOUT:
+        _check_place(file, force)
     data = source.read_bytes() if model is None else owning.begun(model, yes)
+    if file == STDOUT:
+        deliver(data, file)
+        return
     try:
         file.write_bytes(data)
     except OSError as error:
@@ -62,7 +65,19 @@ def init(
     say(f"wrote {file}; next: {following}")
 
 
-def check(file: Path, *, json: Json = False) -> None:
+def _check_place(file: Path, force: bool) -> None:
+    """Refuse a place where a new file would lose something, or cannot be, before any work."""
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", f"name a file in it: {file / 'run-spec.json'}")
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists", "name another file, or add --force to overwrite it")
+    if not (folder := file.absolute().parent).is_dir():
+        raise UsageError(
+            f"cannot write {file}: there is no folder {folder}", "make the folder, or name another"
+        )
+
+
+def check(file: Annotated[Path, Named, Spec], *, json: Json = False) -> None:
     """List everything wrong with a run spec, each with its JSON path and a remedy.
 
     Names and hashes of model files are compared with those that this machine knows, offline.
@@ -73,7 +88,7 @@ def check(file: Path, *, json: Json = False) -> None:
     """
     try:
         spec = specs.load(file)
-        doubts = _doubts(spec, file.name)
+        doubts = _doubts(spec, file)
     except SpecInvalid as invalid:
         if not json:
             raise
@@ -89,7 +104,7 @@ def check(file: Path, *, json: Json = False) -> None:
     say(f"{file} is a valid run spec, hash {specs.spec_hash(spec)[:12]}")
 
 
-def _doubts(spec: RunSpec, name: str) -> list[weights.Doubt]:
+def _doubts(spec: RunSpec, file: Path) -> list[weights.Doubt]:
     """Doubts about the names of the spec's model files.
 
     Raises:
@@ -97,11 +112,12 @@ def _doubts(spec: RunSpec, name: str) -> list[weights.Doubt]:
     """
     doubts = pinning.doubts(spec.weights)
     if any(doubt.level == "fail" for doubt in doubts):
-        raise SpecInvalid([doubt.problem for doubt in doubts], name)
+        faults = [doubt.problem for doubt in doubts]
+        raise SpecInvalid(faults, str(file), of_problems(specs.read(file).decode(), faults))
     return doubts
 
 
-def plan(file: Path, *, runs: Runs = None, json: Json = False) -> int:
+def plan(file: Annotated[Path, Named, Spec], *, runs: Runs = None, json: Json = False) -> int:
     """Show what a spec resolves to on this machine, and preflight's findings.
 
     Args:
@@ -124,7 +140,7 @@ def plan(file: Path, *, runs: Runs = None, json: Json = False) -> int:
     return EXIT_BLOCKED if rehearsal.forbidden else 0
 
 
-def schema(name: str = "run-spec") -> None:
+def schema(name: str = "run-spec", *, out: Out = None) -> None:
     """Print a JSON Schema of kit's public contract.
 
     Args:
@@ -132,7 +148,7 @@ def schema(name: str = "run-spec") -> None:
             options of one; runtimes, workloads or meters for their names.
     """
     json_text = json.dumps(_schema(name), indent=2, ensure_ascii=False)
-    sys.stdout.write(json_text + "\n")
+    deliver((json_text + "\n").encode(), out)
 
 
 def _schema(name: str) -> Any:
@@ -145,8 +161,8 @@ def _schema(name: str) -> Any:
         return {item: lists[name].get(item).title for item in lists[name].names()}
     if kind in registries and which in registries[kind].names():
         return registries[kind].get(which).options_schema
-    raise UsageError(
-        f"there is no schema {name!r}",
-        f"use one of: {', '.join(SCHEMAS)}, runtimes, workloads, meters, "
-        "runtime:NAME, workload:NAME",
-    )
+    if kind in registries:
+        names = [f"{kind}:{item}" for item in registries[kind].names()]
+    else:
+        names = [*SCHEMAS, *lists, "runtime:NAME", "workload:NAME"]
+    raise UsageError(f"there is no schema {name!r}", one_of(name, names))

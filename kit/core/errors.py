@@ -30,6 +30,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kit.core.jsonplace import Place
     from kit.core.model import Finding, Problem
 
 EXIT_OK = 0
@@ -58,12 +59,17 @@ class UsageError(KitError):
 
 
 class SpecInvalid(UsageError):
-    """A spec with problems; all of them are in ``problems``, each with its JSON path."""
+    """A spec with problems; all of them are in ``problems``, each with its JSON path.
 
-    def __init__(self, problems: Sequence[Problem], where: str = "the spec") -> None:
+    ``places`` has where each is in the text called ``where``; it is empty where there is no text.
+    """
+
+    def __init__(
+        self, problems: Sequence[Problem], where: str = "the spec", places: Sequence[Place] = ()
+    ) -> None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-        super().__init__(f"{where} has {count}", "mend every line below, then `kit check` it")
-        self.problems = tuple(problems)
+        super().__init__(f"{where} has {count}", "mend what is listed below")
+        self.problems, self.where, self.places = tuple(problems), where, tuple(places)
 
 
 class Blocked(KitError):
@@ -127,7 +133,9 @@ class ArchiveRefused(KitError):
 
     exit_code = EXIT_VERIFY
 
-    def __init__(self, code: str, message: str, remedy: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, remedy: str = "`kit verify` lists all that is wrong with it"
+    ) -> None:
         super().__init__(message, remedy)
         self.code = code
 

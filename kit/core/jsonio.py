@@ -6,13 +6,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.core import jsonplace
 from kit.core.canonical import canonical as canonical
-from kit.core.errors import KitError
+from kit.core.errors import KitError, UsageError
 from kit.core.follows import ecma, follows
 from kit.core.text import utf8
 
@@ -31,14 +32,27 @@ _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character that JSON writes as 
 
 
 class JsonRefused(KitError):
-    """Bytes that are not the strict JSON kit accepts; ``code`` is a verify reason code, and
-    ``line`` where the parser stopped, if it did."""
+    """Bytes that are not the strict JSON kit accepts.
+
+    Attributes:
+        code: a reason code of verify.
+        what: what is wrong, after the file's name: "names one key twice".
+        at: the place of it in the text, where it has one.
+        advice: what the text's author can do about it.
+    """
 
     exit_code = 4
 
-    def __init__(self, code: str, message: str, line: int | None = None) -> None:
-        super().__init__(message, "correct that file, or get a sound copy of it")
-        self.code, self.line = code, line
+    def __init__(
+        self, code: str, name: str, what: str, at: jsonplace.Place | None = None, advice: str = ""
+    ) -> None:
+        where = f" (line {at.line}, column {at.column})" if at else ""
+        super().__init__(f"{name} {what}{where}", "correct that file, or get a sound copy of it")
+        self.code, self.what, self.at, self.advice = code, what, at, advice or self.remedy
+
+    def of_own(self, name: str) -> UsageError:
+        """The error for the person who wrote the file ``name``."""
+        return UsageError(f"{jsonplace.named(name, self.at)} {self.what}", self.advice)
 
 
 def is_sha256(text: str) -> bool:
@@ -76,32 +90,69 @@ def parse(data: bytes, name: str = "the file", *, any_integer: bool = False) -> 
         JsonRefused: with code ``JSON_MALFORMED``, ``JSON_DUPLICATE_KEY``, ``JSON_NOT_FINITE``,
             ``JSON_INTEGER`` or ``JSON_TOO_DEEP``.
     """
-    without_strings = _STRINGS.sub(b"", data)
-    _refuse_depth(without_strings, name)
-    large = _LARGE.search(without_strings)
-    try:
-        document = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=lambda pairs: _unique(pairs, name),
-            parse_constant=lambda constant: _not_finite(constant, name),
-            parse_int=(lambda text: _integer(text, name)) if large and not any_integer else None,
-            parse_float=(lambda text: _finite(text, name, any_integer)) if large else None,
-        )
-        if _HALF.search(data):
-            json.dumps(document, ensure_ascii=False).encode()
-        return document
-    except JsonRefused:
-        raise
-    except UnicodeDecodeError as error:
-        raise JsonRefused("JSON_MALFORMED", f"{name} is not JSON: it is not UTF-8 text") from error
-    except UnicodeEncodeError as error:
+    if not data.strip():
         raise JsonRefused(
             "JSON_MALFORMED",
-            f"{name} holds half a character: \\ud800 to \\udfff name one only in pairs",
+            name,
+            "is not JSON: it is empty",
+            jsonplace.Place(1, 1),
+            "write JSON into it",
+        )
+    try:
+        return _parsed(data, any_integer)
+    except _Fault as fault:
+        raise fault.refused(data, name) from None
+    except UnicodeDecodeError as error:
+        at = jsonplace.place(data[: error.start].decode("utf-8"), error.start)
+        raise JsonRefused(
+            "JSON_MALFORMED", name, "is not JSON: it is not UTF-8 text", at, "save it as UTF-8"
         ) from error
+    except json.JSONDecodeError as error:
+        at = jsonplace.Place(error.lineno, error.colno)
+        why, remedy = jsonplace.in_words(error.msg, error.doc, error.pos)
+        raise JsonRefused("JSON_MALFORMED", name, f"is not JSON: {why}", at, remedy) from error
     except (ValueError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise JsonRefused("JSON_MALFORMED", f"{name} is not JSON: {error}", line) from error
+        raise JsonRefused("JSON_MALFORMED", name, f"is not JSON: {error}") from error
+
+
+def _parsed(data: bytes, any_integer: bool) -> Any:
+    without_strings = _STRINGS.sub(b"", data)
+    _refuse_depth(without_strings)
+    large = _LARGE.search(without_strings)
+    document = json.loads(
+        data.decode("utf-8"),
+        object_pairs_hook=_unique,
+        parse_constant=_not_finite,
+        parse_int=_integer if large and not any_integer else None,
+        parse_float=(lambda text: _finite(text, any_integer)) if large else None,
+    )
+    if _HALF.search(data):
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise _Fault(
+                "JSON_MALFORMED",
+                "holds half a character: \\ud800 to \\udfff name one only in pairs",
+                lambda value: _is_half(value.word) or _is_half(json.dumps(value.where[-1:])),
+                "write the character itself, or both of its halves",
+            ) from error
+    return document
+
+
+class _Fault(Exception):
+    """What `parse` refuses of a text that Python would read, and how to find it in the text."""
+
+    def __init__(
+        self, code: str, what: str, is_meant: Callable[[jsonplace.Value], bool], advice: str
+    ) -> None:
+        super().__init__(what)
+        self.code, self.what, self.is_meant, self.advice = code, what, is_meant, advice
+
+    def refused(self, data: bytes, name: str) -> JsonRefused:
+        """The error, with the place of what is wrong."""
+        found = jsonplace.first(data.decode("utf-8", "replace"), self.is_meant)
+        at = found[0] if found else None
+        return JsonRefused(self.code, name, self.what, at, self.advice)
 
 
 def read(path: Path) -> Any:
@@ -147,7 +198,7 @@ def _validators() -> type[Draft202012Validator]:
     return strict
 
 
-def _refuse_depth(without_strings: bytes, name: str) -> None:
+def _refuse_depth(without_strings: bytes) -> None:
     """Count nesting before the parser recurses, so that depth is a code and not a crash."""
     if without_strings.count(b"[") + without_strings.count(b"{") <= MAX_DEPTH:
         return
@@ -155,31 +206,63 @@ def _refuse_depth(without_strings: bytes, name: str) -> None:
     for bracket in _BRACKETS.findall(without_strings):
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
-            raise JsonRefused("JSON_TOO_DEEP", f"{name} nests deeper than {MAX_DEPTH}")
+            raise _Fault(
+                "JSON_TOO_DEEP",
+                f"nests deeper than {MAX_DEPTH}",
+                lambda value: len(value.where) == MAX_DEPTH and value.word in "[{",
+                f"nest objects and lists {MAX_DEPTH} deep at most",
+            )
 
 
-def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise JsonRefused("JSON_DUPLICATE_KEY", f"{name} names one key twice")
+        raise _Fault(
+            "JSON_DUPLICATE_KEY",
+            "names one key twice",
+            lambda value: value.again,
+            "remove one of the two",
+        )
     return result
 
 
-def _integer(text: str, name: str) -> int:
+def _integer(text: str) -> int:
     number = int(text)
     if abs(number) > MAX_SAFE_INTEGER:
-        raise JsonRefused("JSON_INTEGER", f"{name} holds an integer of 2^53 or more")
+        raise _too_large(text)
     return number
 
 
-def _finite(text: str, name: str, any_integer: bool) -> float:
+def _finite(text: str, any_integer: bool) -> float:
     number = float(text)
     if not math.isfinite(number):
-        return float(_not_finite(text[:20], name))
+        return float(_not_finite(text))
     if not (any_integer or is_number(number)):
-        raise JsonRefused("JSON_INTEGER", f"{name} holds an integer of 2^53 or more")
+        raise _too_large(text)
     return number
 
 
-def _not_finite(constant: str, name: str) -> Any:
-    raise JsonRefused("JSON_NOT_FINITE", f"{name} holds {constant}, which is not a number")
+def _too_large(text: str) -> _Fault:
+    return _Fault(
+        "JSON_INTEGER",
+        "holds an integer of 2^53 or more",
+        lambda value: value.word == text,
+        "write a smaller number",
+    )
+
+
+def _not_finite(constant: str) -> Any:
+    raise _Fault(
+        "JSON_NOT_FINITE",
+        f"holds {constant[:20]}, which is not a number",
+        lambda value: value.word == constant,
+        "write a number",
+    )
+
+
+def _is_half(word: str) -> bool:
+    try:
+        json.dumps(json.loads(word), ensure_ascii=False).encode()
+    except ValueError as error:
+        return isinstance(error, UnicodeEncodeError)
+    return False

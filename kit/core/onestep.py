@@ -39,7 +39,21 @@ def write(path: Path, data: bytes, remedy: str, mode: int = 0o644) -> None:
                 _keep_access(fresh, old)
             fresh.replace(target)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", remedy) from error
+        raise cannot_write(path, error, remedy) from error
+
+
+def cannot_write(path: Path, error: OSError, remedy: str) -> UsageError:
+    """Why a file or a folder cannot be written, and what to do; ``remedy`` where nothing better."""
+    folder = path.absolute().parent
+    if not folder.exists():
+        return UsageError(
+            f"cannot write {path}: there is no folder {folder}", "make the folder, or name another"
+        )
+    if isinstance(error, IsADirectoryError):
+        return UsageError(f"cannot write {path}: it is a folder", f"{remedy}: it may be in there")
+    if isinstance(error, FileExistsError):
+        return UsageError(f"cannot write into {path}: it is no folder", remedy)
+    return UsageError(f"cannot write {path}: {error.strerror}", remedy)
 
 
 def _keep_access(fresh: Path, old: os.stat_result) -> None:
@@ -65,7 +79,8 @@ def write_all(folder: Path, files: Mapping[str, bytes], *, force: bool = False) 
     there = [name for name in files if (folder / name).exists() or (folder / name).is_symlink()]
     if there and not force:
         raise UsageError(
-            f"{folder / there[0]} is there already", "name another folder, or overwrite by --force"
+            f"{folder / there[0]} is there already",
+            "name another folder, or add --force to overwrite it",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +89,4 @@ def write_all(folder: Path, files: Mapping[str, bytes], *, force: bool = False) 
                 (Path(beside) / name).write_bytes(data)
             return [(Path(beside) / name).replace(folder / name) for name in files]
     except OSError as error:
-        raise UsageError(
-            f"cannot write {folder}: {error.strerror}", "name another folder"
-        ) from error
+        raise cannot_write(folder, error, "name another folder") from error

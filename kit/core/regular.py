@@ -43,9 +43,9 @@ def content(path: Path, limit: int) -> bytes:
     """
     data = beginning(path, limit + 1)
     if len(data) > limit:
-        raise UsageError(f"{path.name} is larger than {limit >> 20} MiB", "move it away")
+        raise UsageError(f"{path} is larger than {limit >> 20} MiB", "move it away")
     return data
 
 
 def _not_regular(path: Path) -> UsageError:
-    return UsageError(f"{path.name} is not a regular file", f"move {path} away")
+    return UsageError(f"{path} is not a regular file", "move it away")

@@ -442,7 +442,8 @@ _OF_NOTICES = {
         drift_w="later power less the earlier one, W",
     ),
     "PHASES_UNRESOLVED": _kind(
-        "{phases:and}: too short for energies of their own; see `split`",
+        "{phases:and}: too short for energies of their own; the joules per prefill and decode "
+        "token come from all requests together",
         phases="list of phases",
     ),
     "NOT_STEADY": _kind(

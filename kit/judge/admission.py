@@ -36,12 +36,22 @@ def admit(run: Path, *, records: bool = False) -> None:
     verdict = verify(run, through="L3" if records else "L1")
     if not verdict.passed:
         first = verdict.failures[0]
-        name = verdict.run_hash[:12] if verdict.run_hash else ascii(run.name)[1:-1]
+        where = ascii(str(run))[1:-1]
+        if first.code == "NOT_A_ZIP":
+            raise ArchiveRefused(
+                first.code,
+                f"{where} is no run: {first.message.removeprefix(_REFUSED)} [{first.code}]",
+                "name a run's folder or its .kit.zip",
+            )
+        name = verdict.run_hash[:12] if verdict.run_hash else where
         raise ArchiveRefused(
             first.code,
             f"run {name} is not to be believed: {first.message} [{first.code}]",
-            "nothing of it is shown; `kit verify` says everything that is wrong with it",
+            f"nothing of it is shown; `kit verify {where}` says everything that is wrong with it",
         )
+
+
+_REFUSED = "the archive is refused: "
 
 
 @contextmanager
@@ -58,5 +68,5 @@ def malformed(run: Path) -> Iterator[None]:
             "RESULTS_DIFFER",
             f"nothing can be computed from the records of run {ascii(run.name[:12])[1:-1]} "
             f"({type(error).__name__}: {ascii(str(error)[:80])[1:-1]})",
-            "see what `kit verify` says of it",
+            f"`kit verify {ascii(str(run))[1:-1]}` says what is wrong with it",
         ) from error

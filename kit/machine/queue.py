@@ -100,7 +100,10 @@ class Ticket:
         first = ahead = self._ahead()
         while ahead:
             if cancelled():
-                raise Interrupted("stopped while it waited for another run", "nothing was run")
+                raise Interrupted(
+                    "stopped while it waited for another run",
+                    "nothing was run: start it again when you like",
+                )
             if limit_s is not None and time.monotonic() - begun >= limit_s:
                 raise _busy(ahead, limit_s)
             time.sleep(_LOOK_S if limit_s is None else min(_LOOK_S, limit_s))

@@ -122,7 +122,9 @@ class Running:
         deadline = time.monotonic() + timeout_s
         while True:
             if cancelled():
-                raise Interrupted("stopped while waiting for the runtime")
+                raise Interrupted(
+                    "stopped while waiting for the runtime", "run it again when you like"
+                )
             answer = "" if self._ended.is_set() else _status(self.base_url + path)
             if answer == "200":
                 self._emit("container.ready", launch=self._index)

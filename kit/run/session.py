@@ -160,7 +160,10 @@ class Session:
         try:
             marks.leave(self.store.scratch_folder(self.id) / marks.FOLDER, text)
         except OSError as error:
-            raise UsageError(f"the mark could not be left: {error.strerror}") from error
+            raise UsageError(
+                f"the mark could not be left: {error.strerror}",
+                f"check who may write to {self.store.root}",
+            ) from error
 
     def result(self) -> Path:
         """The sealed run, after the runner has ended.
@@ -219,8 +222,22 @@ def _no_single(store: Store, name: str, alive: list[str]) -> KitError:
     if sealed:
         status, run = sealed
         return UsageError(f"run {name} is over: {status}", f"`kit show {run.name[:12]}` shows it")
-    in_flight = ", ".join(store.inflight_ids()) or "none"
-    return UsageError(f"no single run in flight is called {name!r}", f"in flight: {in_flight}")
+    where = ascii(str(store.root))[1:-1]
+    in_flight = alive or store.inflight_ids()
+    listed = ", ".join(in_flight)
+    if alive:
+        called = f" begin with {name!a}" if name else " are in progress"
+        return UsageError(
+            f"{len(alive)} runs of {where}{called}: {listed}", f"name one: `kit attach {alive[0]}`"
+        )
+    if name and (runs := [path.name for path in store.runs() if path.name.startswith(name)]):
+        return UsageError(f"run {name} is over", f"`kit show {runs[0][:12]}` shows it")
+    if in_flight:
+        return UsageError(
+            f"no run in progress in {where} begins with {name!a}; in progress: {listed}",
+            f"name one: `kit attach {in_flight[0]}`",
+        )
+    return UsageError(f"no run is in progress in {where}", "`kit ls` lists the sealed runs")
 
 
 def _with_paths(remedy: str, run: Path) -> str:

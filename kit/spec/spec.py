@@ -12,18 +12,15 @@ from typing import Any
 
 import msgspec
 
-from kit.core import jsonio, resources
+from kit.core import jsonio, jsonplace, resources, schemawords
 from kit.core.errors import SpecInvalid, UsageError
 from kit.core.model import Problem, RunSpec
+from kit.core.nearest import one_of
 from kit.core.text import utf8
 from kit.machine import weights
 from kit.spec import meters, runtimes, workloads
 
-# jsonschema's stubs say "maybe unset" of everything; what a validator raises has it all set.
-ValidationError = Any
-
 MAX_BYTES = 4 << 20
-_VALUE_CHARS = 60
 
 
 def load(path: Path) -> RunSpec:
@@ -33,7 +30,7 @@ def load(path: Path) -> RunSpec:
         UsageError: the file cannot be read or is not strict JSON.
         SpecInvalid: the spec has problems; all of them are listed.
     """
-    return parse(read(path), path.name)
+    return parse(read(path), str(path))
 
 
 def read(path: Path) -> bytes:
@@ -41,13 +38,15 @@ def read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"cannot read the spec {path.name}: {error.strerror}",
-            "name a spec file, or write one with `kit init`",
+            f"cannot read the spec {path}: {why}", "name a spec file, or write one with `kit init`"
         ) from error
     if len(data) > MAX_BYTES:
-        raise UsageError(f"{path.name} is larger than 4 MiB", "that is not a run spec")
+        raise UsageError(
+            f"{path} is larger than 4 MiB: no run spec is", "name a spec, such as `kit init` writes"
+        )
     return utf8(data)
 
 
@@ -56,16 +55,16 @@ def parse(data: bytes, name: str = "the spec") -> RunSpec:
     try:
         document = jsonio.parse(data, name)
     except jsonio.JsonRefused as error:
-        raise UsageError(error.message, "fix the JSON; `kit check` says where") from error
+        raise error.of_own(name) from error
     faults = problems(document)
     if faults:
-        raise SpecInvalid(faults, name)
+        raise SpecInvalid(faults, name, jsonplace.of_problems(data.decode(), faults))
     return msgspec.convert(filled(document), RunSpec, strict=False)
 
 
 def problems(document: Any) -> list[Problem]:
     """Everything wrong with a parsed spec, in the order of the document."""
-    faults = list(_schema_problems(schema(), document, "$"))
+    faults = list(schemawords.problems(schema(), document))
     if isinstance(document, dict):
         faults += option_problems(document)
     if faults:
@@ -133,12 +132,12 @@ def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         if not isinstance(name, str):
             continue
         if not registry.knows(name):
-            names = ", ".join(registry.names())
-            yield Problem(f"$.{part}.name", f"kit knows no {part} {name!r}", f"use one of: {names}")
+            remedy = one_of(name, registry.names())
+            yield Problem(f"$.{part}.name", f"kit knows no {part} {name!r}", remedy)
             continue
         options = section.get("options", {}) if isinstance(section, dict) else {}
         rules = registry.get(name).options_schema
-        yield from _schema_problems(rules, options, f"$.{part}.options")
+        yield from schemawords.problems(rules, options, f"$.{part}.options")
 
 
 def _meaning_problems(spec: RunSpec) -> list[Problem]:
@@ -147,10 +146,8 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
     for index, meter in enumerate(spec.meters):
         where = f"$.meters[{index}]"
         if not meters.knows(meter.name):
-            registered = ", ".join(meters.names())
-            result.append(
-                Problem(where, f"kit knows no meter {meter.name!r}", f"use one of: {registered}")
-            )
+            remedy = one_of(meter.name, meters.names())
+            result.append(Problem(where, f"kit knows no meter {meter.name!r}", remedy))
         elif meters.is_aliased(meter.name) and meter.alias is None:
             message = f"the meter {meter.name} needs an alias"
             result.append(Problem(where, message, 'add "alias": a name in host.toml'))
@@ -203,101 +200,3 @@ def _scope_problems(meters_asked_for: Sequence[str]) -> list[Problem]:
         for scope, names in meters.scopes(meters_asked_for).items()
         if len(names) > 1
     ]
-
-
-# --- JSON Schema errors, in words -----------------------------------------------------------
-
-
-def _schema_problems(rules: Mapping[str, Any], document: Any, root: str) -> Iterator[Problem]:
-    errors = jsonio.faults(rules, document)
-    # The validator gives one error for each missing key, in the order of the rule that needs them.
-    missing: dict[tuple[object, ...], Iterator[str]] = {}
-    for error in sorted(errors, key=lambda e: [str(p) for p in e.path]):
-        for leaf in _leaves(error):
-            problem = _in_words(leaf, root)
-            if leaf.validator == "required":
-                rule = (*leaf.absolute_path, None, *leaf.absolute_schema_path)
-                keys = missing.setdefault(rule, _missing(leaf))
-                problem = problem._replace(key=next(keys, ""), missing=True)
-            yield problem
-
-
-def _missing(error: ValidationError) -> Iterator[str]:
-    return (key for key in error.validator_value if key not in error.instance)
-
-
-def _leaves(error: ValidationError) -> Iterator[ValidationError]:
-    """For a failed ``oneOf``, the errors of the branch that the author probably meant."""
-    if error.validator == "oneOf" and error.context and isinstance(error.instance, dict):
-        by_branch: dict[int, list[ValidationError]] = {}
-        for child in error.context:
-            by_branch.setdefault(int(child.schema_path[0]), []).append(child)
-        meant = min(by_branch.values(), key=lambda errors: _distance(errors, error.instance))
-        for child in meant:
-            yield from _leaves(child)
-    else:
-        yield error
-
-
-def _distance(errors: list[ValidationError], instance: Mapping[str, Any]) -> tuple[int, int]:
-    """How far ``instance`` is from a branch: wrong keys count more than wrong values.
-
-    A branch that allows no object was never meant.
-    """
-    structural = ("type", "additionalProperties", "required")
-    if any(e.validator == "type" and e.instance is instance for e in errors):
-        return 1 << 30, len(instance)
-    return sum(1 + 2 * (e.validator in structural) for e in errors), len(instance)
-
-
-def _in_words(error: ValidationError, root: str) -> Problem:
-    path = root + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
-    unknown = _unknown(error) if error.validator == "additionalProperties" else []
-    return Problem(path, _message(error), _remedy(error), key=next(iter(unknown), ""))
-
-
-def _unknown(error: ValidationError) -> list[str]:
-    return sorted(set(error.instance) - set(error.schema.get("properties", {})))
-
-
-def _message(error: ValidationError) -> str:
-    shown = jsonio.canonical(error.instance).decode() if _plain(error.instance) else "this"
-    shown = shown if len(shown) <= _VALUE_CHARS else shown[: _VALUE_CHARS - 1] + "…"
-    match error.validator:
-        case "pattern":
-            return f"{shown} does not have the right form"
-        case "enum":
-            return f"{shown} is not one of the values allowed"
-        case "not":
-            return f"{shown} is not pinned: it can move"
-        case "additionalProperties":
-            return f"unknown {', '.join(map(repr, _unknown(error)))}"
-        case None:
-            return "this is not allowed here"
-        case _:
-            message = str(error.message)
-            return message if len(message) <= 200 else message[:199] + "…"
-
-
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)
-
-
-def _remedy(error: ValidationError) -> str:
-    schema, keyword = error.schema, error.validator
-    if not isinstance(schema, dict):
-        return "remove it"
-    match keyword:
-        case "enum":
-            return "use one of: " + ", ".join(str(v) for v in error.validator_value)
-        case "const":
-            return f"write {error.validator_value!r}"
-        case "required":
-            return "add it"
-        case "additionalProperties":
-            return "allowed here: " + ", ".join(schema.get("properties", {})) if schema else ""
-    hint = schema.get("description", "")
-    examples = schema.get("examples", [])
-    if examples and _plain(examples[0]):
-        hint = f"{hint} For example: {examples[0]}"
-    return hint.strip() or f"see `kit schema run-spec` ({keyword})"

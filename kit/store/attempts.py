@@ -19,6 +19,7 @@ from kit.store.audit import OUTCOMES
 from kit.store.ledger import Ledger
 
 SCHEMA = "kit.attempts/1"
+_REMEDY = "ask whoever made the run for one that `kit export` wrote"
 MAX_BYTES = 4 << 20
 
 
@@ -64,9 +65,9 @@ def read(source: ArchiveSource) -> Attempts | None:
     try:
         attempts = msgspec.convert(document, Attempts)
     except msgspec.ValidationError as error:
-        raise KitError(f"{ATTEMPTS}: {error}") from error
+        raise KitError(f"{ATTEMPTS}: {error}", _REMEDY) from error
     if attempts.schema != SCHEMA:
-        raise KitError(f"{ATTEMPTS} is not {SCHEMA}")
+        raise KitError(f"{ATTEMPTS} is not {SCHEMA}", _REMEDY)
     return attempts
 
 

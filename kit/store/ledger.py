@@ -89,9 +89,7 @@ def append(path: Path, kind: str, facts: Entry) -> None:
         data = file.read(MAX_BYTES + 1)
         end = data.rfind(b"\n") + 1
         if len(data) > MAX_BYTES or not _is_torn_entry(data[end:]):
-            raise UsageError(
-                f"{path.name} is not as kit writes it", "`kit verify --store` says why"
-            )
+            raise UsageError(f"{path} is not as kit writes it", "`kit verify --store` says why")
         last = data[data.rfind(b"\n", 0, max(end - 1, 0)) + 1 : max(end - 1, 0)]
         entry = {
             **facts,
@@ -114,10 +112,10 @@ def require(path: Path) -> None:
         return
     except OSError as error:
         raise UsageError(
-            f"cannot read {path.name}: {error.strerror}", "check who may read and write the store"
+            f"cannot read {path}: {error.strerror}", "check who may read and write the store"
         ) from error
     if not _is_torn_entry(data[data.rfind(b"\n") + 1 :]):
-        raise UsageError(f"{path.name} is not as kit writes it", "`kit verify --store` says why")
+        raise UsageError(f"{path} is not as kit writes it", "`kit verify --store` says why")
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def load(store: Store) -> dict[str, Note]:
     except (OSError, KitError, msgspec.MsgspecError, ValueError) as error:
         why = error.message if isinstance(error, KitError) else str(error)
         raise UsageError(
-            f"{FILE} of the store cannot be read: {why}"[:400], "correct it, or move it away"
+            f"{store.root / FILE} cannot be read: {why}", "correct it, or move it away"
         ) from error
     return {run: _shown(note) for run, note in notes.runs.items()}
 
@@ -132,7 +132,7 @@ def _changed(store: Store, run: str, change: Callable[[Note], Note]) -> Note:
             return note
     except OSError as error:
         raise UsageError(
-            f"cannot write {FILE} of the store: {error.strerror}", "check who may write there"
+            f"cannot write {store.root / FILE}: {error.strerror}", "check who may write there"
         ) from error
 
 

@@ -29,7 +29,7 @@ def remove(store: Store, run: Path) -> None:
     run = run.absolute()
     if not store.is_run(run):
         raise UsageError(
-            f"{run.name[:80]!a} is no sealed run of the store {store.root.name}/",
+            f"{run.name[:80]!a} is no sealed run of the store {store.root}",
             "only runs of the store are deleted: `kit ls` lists them",
         )
     store.require_ledger()

@@ -34,6 +34,8 @@ _SCRATCH = ".scratch"
 _ADOPTED = "adopted"
 _HANDOVER_S = 30.0
 _ID_BYTES = 4
+_MOST_LISTED = 8  # runs in a message
+_LEAST_SHOWN = 12  # characters of a hash
 _ATTRIBUTES = ".gitattributes"
 _MANIFEST = "manifest.json"
 # For people who commit their runs: one converted line end changes what was sealed.
@@ -108,6 +110,45 @@ class InFlight:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _no_single(store: Store, name: str, matches: list[Path]) -> UsageError:
+    """Why a name is not that of one sealed run, and which name would be."""
+    where = ascii(str(store.root))[1:-1]
+    if matches:
+        longest = _telling([path.name for path in matches])
+        listed = [path.name[:longest] for path in matches[:_MOST_LISTED]]
+        more = len(matches) - len(listed)
+        rest = f" and {more} more" if more else ""
+        return UsageError(
+            f"{len(matches)} runs of {where} begin with {name!a}: {', '.join(listed)}{rest}",
+            f"write more of its name, as in {listed[0]}",
+        )
+    what = f"no sealed run begins with {name!a} in {where}"
+    copies = [path.name for path in store.others() if name and path.name.startswith(name)]
+    if copies:
+        renamed = f"{copies[0]!a} was renamed: give it the name of its hash, or name its path"
+        return UsageError(what, renamed)
+    unsealed = [id_ for id_ in store.ids() if name and id_.startswith(name)]
+    if unsealed:
+        goes_on = store.is_alive(unsealed[0])
+        remedy = f"`kit attach {unsealed[0]}` watches it" if goes_on else "`kit recover` seals it"
+        state = "is in progress" if goes_on else "was left unsealed"
+        return UsageError(f"run {unsealed[0]} of {where} {state}", remedy)
+    if not store.runs():
+        return UsageError(
+            f"there is no sealed run in {where}",
+            "`kit run SPEC` makes one; --runs names another folder of runs",
+        )
+    return UsageError(what, "`kit ls` lists the runs; --runs names another folder of runs")
+
+
+def _telling(names: list[str]) -> int:
+    """How many characters tell all of these names apart, twelve at least."""
+    for length in range(_LEAST_SHOWN, max(map(len, names))):
+        if len({name[:length] for name in names}) == len(names):
+            return length
+    return max(map(len, names))
 
 
 class Store:
@@ -282,12 +323,7 @@ class Store:
         matches = [p for p in runs if name and (p.name.startswith(name) or p.name in of_id)]
         if len(matches) == 1:
             return matches[0]
-        problem = "several runs begin" if matches else "no sealed run begins"
-        copies = [p.name for p in self.others() if name and p.name.startswith(name)]
-        remedy = "`kit ls` lists the runs"
-        if copies and not matches:
-            remedy = f"{copies[0]!a} was renamed: give it the name of its hash, or name its path"
-        raise UsageError(f"{problem} with {name[:80]!a} in {self.root.name}/", remedy)
+        raise _no_single(self, name, matches)
 
     def sealed_as(self, id_: str) -> tuple[str, Path] | None:
         """Status and folder of a sealed run by its id; None if it was not sealed."""

@@ -24,7 +24,7 @@ from kit.run.runner import Order
 from kit.run.session import Session
 from kit.show.render.console import THEME
 from kit.store.store import Store
-from kit.tui import settings
+from kit.tui import jobcontrol, settings
 from kit.tui.clipboard import copied
 from kit.tui.commands import in_prose, with_store
 from kit.tui.filters import AsciiFilter, wants_ascii
@@ -54,6 +54,7 @@ class KitApp(TypeAhead):
         Binding("ctrl+p,colon", "command_palette", "Palette", key_display=":", id="palette"),
         Binding("ctrl+c", "quit_hint", "Quit", show=False, id="quit-hint"),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
+        Binding("ctrl+z", "suspend_process", "To the shell", show=False, id="suspend"),
     ]
 
     def __init__(
@@ -119,6 +120,14 @@ class KitApp(TypeAhead):
             screen.keep_draft() for screen in self.screen_stack if isinstance(screen, KitScreen)
         ]
         return [path for path in paths if path]
+
+    def action_suspend_process(self) -> None:
+        """Leave the terminal to the shell until its `fg`; a run goes on meanwhile."""
+        if self.is_headless or not jobcontrol.has_shell():
+            self.notify("no shell waits behind kit: q leaves the UI, and a run goes on")
+            return
+        with self.suspend():
+            jobcontrol.stop()
 
     async def action_quit(self) -> None:
         """Quit at once; an unsaved draft is kept in a file, whose name is printed."""

@@ -116,7 +116,7 @@ def test_without_a_password_it_says_which_is_wanted(
     [
         (["--community", "wrong", "--timeout-s", "0.2"], "no answer"),
         (["--version", "4"], "version must be"),
-        (["--version", "3"], "needs a user"),
+        (["--version", "3"], "needs a --user"),
         (["--profile", "other", "--community", COMMUNITY], "knows no PDU profile"),
     ],
 )

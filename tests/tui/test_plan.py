@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kit.core import resources
+from kit.core.errors import UsageError
 from kit.core.model import Finding, MeterPlan
 from kit.run import rehearsal
 from kit.run.rehearsal import Rehearsal
@@ -22,7 +24,7 @@ from kit.tui.screens.plan import PlanScreen
 from kit.tui.screens.spec import SpecScreen
 from tests.committed import H200
 from tests.tui.conftest import SIZES, ScreenText, drawn
-from tests.tui.waiting import press
+from tests.tui.waiting import notifications, press
 from tests.tui.waiting import settled as all_done
 
 SPEC = specs.load(resources.specs_dir() / "quickstart.json")
@@ -126,6 +128,47 @@ async def test_without_a_plan_y_copies_what_helps(shown: Callable[..., KitApp]) 
             await pilot.press("y")
             await pilot.pause()
             assert app.clipboard == copied
+
+
+async def test_enter_on_a_blocked_plan_says_what_blocks_it_and_what_to_do(
+    shown: Callable[..., KitApp],
+) -> None:
+    second = msgspec.structs.replace(FAIL, message="the disk is full", remedy="")
+    app = shown(rehearsal_of(OK, WARN, FAIL, second))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        await press(pilot, "enter")
+        said = notifications(app)
+        assert isinstance(app.screen, PlanScreen)
+        assert FAIL.message in said and FAIL.remedy in said and "the disk is full" in said
+        assert WARN.message not in said and "R checks again" in said
+        assert "launch" in drawn(app).lower(), "the key stays in the footer, greyed"
+
+
+async def test_enter_says_why_there_is_no_plan(
+    shown: Callable[..., KitApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> Rehearsal:
+        raise UsageError("host.toml:3:1 is not TOML", "correct it there")
+
+    app = shown(rehearsal_of())
+    monkeypatch.setattr(plan_module, "rehearse", fails)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        before = notifications(app).count("is not TOML")
+        await press(pilot, "enter")
+        assert notifications(app).count("is not TOML") == before + 1
+
+
+async def test_ctrl_z_stays_where_no_shell_could_bring_it_back(
+    shown: Callable[..., KitApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.tui.jobcontrol.stop", lambda: pytest.fail("it would never return"))
+    app = shown(rehearsal_of(OK))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        await press(pilot, "ctrl+z")
+        assert "q leaves the UI" in notifications(app)
 
 
 async def test_a_blocked_plan_cannot_be_launched(shown: Callable[..., KitApp]) -> None:

@@ -7,14 +7,16 @@ ignoring it would leave a card uncorrected without notice.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from kit.core import jsonio, resources
+from kit.core import jsonio, jsonplace, resources, schemawords
 from kit.core.errors import UsageError
-from kit.core.model import Record
+from kit.core.model import Problem, Record
+from kit.core.text import utf8
 
 
 class Calibration(Record, frozen=True, kw_only=True):
@@ -60,38 +62,51 @@ def load(folder: Path) -> tuple[Calibration, ...]:
             problems.append(error.message)
             continue
         if calibration.uuid.lower() in calibrations:
-            problems.append(f"{path.name}: another file calibrates the same card")
+            problems.append(f"{path}: another file calibrates the same card")
         calibrations[calibration.uuid.lower()] = calibration
     if problems:
         raise UsageError(
-            f"{folder.name}: {'; '.join(problems)}",
-            "fix the files, or move them out of the folder; `kit schema calibration` says what "
+            "; ".join(problems),
+            "correct the files, or move them out of the folder; `kit schema calibration` says what "
             "one must hold",
         )
     return tuple(calibrations.values())
 
 
 def _read(path: Path) -> Calibration:
-
     try:
-        document = jsonio.read_own(path)
+        data = utf8(path.read_bytes())
+        document = jsonio.parse(data)
     except jsonio.JsonRefused as error:
-        raise UsageError(error.message) from error
+        raise _unusable(
+            [(jsonplace.named(str(path), error.at), error.what, error.advice)]
+        ) from error
     except OSError as error:
-        raise UsageError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise _unusable(
+            [(str(path), f"cannot be read: {error.strerror}", "make it readable")]
+        ) from error
     schema = jsonio.read(resources.schema_path("calibration"))
-    errors = jsonio.faults(schema, document)
-    problems = [_sentence(error) for error in sorted(errors, key=lambda e: e.json_path)]
+    problems = list(schemawords.problems(schema, document)) or _falling(document)
     if problems:
-        raise UsageError(f"{path.name}: {', '.join(problems)}")
-    calibration = msgspec.convert(document, Calibration, strict=False)
-    for name in ("valid_w", "valid_degc"):
-        limits = getattr(calibration, name)
-        if limits and limits[0] >= limits[1]:
-            raise UsageError(f"{path.name}: {name} must rise")
-    return calibration
+        places = jsonplace.of_problems(data.decode(), problems)
+        raise _unusable(
+            (f"{jsonplace.named(str(path), at)} {one.path}:", one.message, one.remedy)
+            for at, one in zip(places, problems, strict=True)
+        )
+    return msgspec.convert(document, Calibration, strict=False)
 
 
-def _sentence(error: Any) -> str:
-    where = error.json_path.removeprefix("$.").removeprefix("$")
-    return f"{where}: {error.message}" if where else str(error.message)
+def _falling(document: dict[str, Any]) -> list[Problem]:
+    """Ranges whose limits do not rise."""
+    ranges = {name: document.get(name) for name in ("valid_w", "valid_degc")}
+    return [
+        Problem(f"$.{name}", "the limits must rise", "write the lower one first")
+        for name, limits in ranges.items()
+        if limits and limits[0] >= limits[1]
+    ]
+
+
+def _unusable(faults: Iterable[tuple[str, str, str]]) -> UsageError:
+    """What is wrong with a file: each time where, what, and what to do."""
+    listed = "; ".join(f"{where} {what} ({remedy})" for where, what, remedy in faults)
+    return UsageError(listed, "correct the file, or move it out of the folder")

@@ -12,17 +12,22 @@ in ``pdu-calibration.json`` beside this file.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from kit.core import jsonio
 from kit.core.errors import UsageError
+from kit.core.jsonplace import named
+from kit.core.nearest import one_of
 from kit.core.text import utf8
-from kit.machine.host import calibration, limits, pdu_calibration
+from kit.machine.host import calibration, limits, pdu_calibration, tomlplace
 from kit.machine.host.sections import (
     ALIASED,
     AliasedSection,
@@ -128,7 +133,7 @@ class HostConfig(Section, frozen=True, kw_only=True):
         file = path or config_path()
         if not file.exists() and path is None and VARIABLE not in os.environ:
             return cls()
-        config = cls.parse(_read(file), file.name)
+        config = cls.parse(_read(file), str(file))
         return msgspec.structs.replace(config, folder=file.absolute().parent)
 
     @classmethod
@@ -137,10 +142,12 @@ class HostConfig(Section, frozen=True, kw_only=True):
         try:
             document = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # TOML's own, and beyond Python's limits
-            raise UsageError(f"{name} is not TOML: {error}", f"fix {name}") from error
-        problems = list(_problems(document))
-        if problems:
-            raise UsageError(f"{name}: {'; '.join(problems)}", f"fix {name}")
+            why, at = (
+                tomlplace.stopped(error, text) if isinstance(error, ValueError) else (error, None)
+            )
+            raise UsageError(f"{named(name, at)} is not TOML: {why}", _REMEDY) from error
+        if problems := _problems(document):
+            raise UsageError("; ".join(_placed(problems, text, name)), _REMEDY)
         devices = {
             meter: {name: msgspec.convert(s, kind) for name, s in document.pop(meter).items()}
             for meter, kind in ALIASED.items()
@@ -232,7 +239,10 @@ def check_pdu(pdu: PduConfig) -> None:
     """
     problems = pdu.problems()
     if problems:
-        raise UsageError("; ".join(problems).replace("`", ""), "see `kit pdu probe --help`")
+        words = _KEY.sub(
+            lambda key: _OPTIONS.get(key[1], f"--{key[1].replace('_', '-')}"), "; ".join(problems)
+        )
+        raise UsageError(words, "`kit pdu probe --help` says what each may be")
 
 
 def _read(path: Path) -> str:
@@ -241,32 +251,56 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text", "save it as UTF-8") from error
     except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", f"create it, or unset {VARIABLE}"
-        ) from error
+        remedy = f"name another file with {VARIABLE}, or unset it"
+        if VARIABLE not in os.environ:
+            remedy = "make it a file that you may read, or remove it"
+        raise UsageError(f"cannot read {path}: {error.strerror}", remedy) from error
 
 
-def _problems(document: dict[str, Any]) -> list[str]:
-    """Everything kit does not understand in a parsed file, each led by its section."""
+_KEY = re.compile(r"`(\w+)`")
+# Keys of a PDU's section that are no options of the command line.
+_OPTIONS = {"host": "HOST", "auth_key": "KIT_PDU_AUTH_KEY", "priv_key": "KIT_PDU_PRIV_KEY"}
+
+
+class _Problem(NamedTuple):
+    """A sentence on a section; the key that it is about stands in backticks."""
+
+    section: str
+    words: str
+
+
+def _placed(problems: Iterable[_Problem], text: str, name: str) -> Iterator[str]:
+    """Each problem with its place in the file, as editors open it: ``host.toml:3:1``."""
+    for section, words in problems:
+        at = tomlplace.of_problem(text, section, words)
+        yield f"{named(name, at)} [{section}] {words}"
+
+
+def _problems(document: dict[str, Any]) -> list[_Problem]:
+    """Everything kit does not understand in a parsed file."""
     sections: list[tuple[str, Any, type[Section]]] = [
         (key, document[key], kind) for key, kind in _KINDS.items() if key in document
     ]
-    names = ", ".join((*ALIASED, *_KINDS))
-    unknown = sorted(set(document) - {*ALIASED, *_KINDS})
-    problems = [f"unknown section [{key}] (known: {names})" for key in unknown]
+    names = (*ALIASED, *_KINDS)
+    unknown = sorted(set(document) - set(names))
+    problems = [
+        _Problem(key, f"is no section that kit knows: {one_of(key, names)}") for key in unknown
+    ]
     for meter, section in ALIASED.items():
         devices = document.get(meter, {})
         if not isinstance(devices, dict) or not all(isinstance(v, dict) for v in devices.values()):
             word = "PDUs" if meter == "pdu" else f"Devices of the meter {meter}"
-            problems.append(f"{word} are sections of their own, as [{meter}.rack1]")
+            problems.append(
+                _Problem(meter, f"{word} are sections of their own, as [{meter}.rack1]")
+            )
         else:
             sections += [(f"{meter}.{alias}", value, section) for alias, value in devices.items()]
     for name, value, kind in sections:
-        problems += _section_problems(name, value, kind)
+        problems += [_Problem(name, words) for words in _section_problems(value, kind)]
     return problems or _shared(document)
 
 
-def _shared(document: dict[str, Any]) -> list[str]:
+def _shared(document: dict[str, Any]) -> list[_Problem]:
     """Sections of one meter that read the same: in one run it would count twice."""
     problems = []
     for meter, kind in ALIASED.items():
@@ -274,23 +308,49 @@ def _shared(document: dict[str, Any]) -> list[str]:
         for alias, value in document.get(meter, {}).items():
             for part in msgspec.convert(value, kind).reads:
                 if part in readers:
-                    problems.append(
-                        f"[{meter}.{alias}] reads what [{meter}.{readers[part]}] reads: in one run "
-                        "it would count twice"
-                    )
+                    words = f"reads what [{meter}.{readers[part]}] reads: in one run it would "
+                    problems.append(_Problem(f"{meter}.{alias}", words + "count twice"))
                     break
                 readers[part] = alias
     return problems
 
 
-def _section_problems(name: str, value: Any, kind: type[Section]) -> list[str]:
+def _section_problems(value: Any, kind: type[Section]) -> list[str]:
     try:
         section = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        return [f"[{name}] {str(error).replace('Object', 'it').replace('`$.', '`')}"]
-    return [f"[{name}] {problem}" for problem in section.problems()]
+        return [_in_words(str(error), kind)]
+    return section.problems()
 
 
+def _in_words(message: str, kind: type[Section]) -> str:
+    """What msgspec says of a section, for somebody who wrote TOML."""
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message):
+        return f"has no key `{unknown[1]}`: {one_of(unknown[1], kind.keys)}"
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
+        sample = json.dumps(kind.keys[missing[1]].sample, ensure_ascii=False)
+        return f"needs the key `{missing[1]}`, such as {missing[1]} = {sample}"
+    if wrong := re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`(?: - at `\$\.?(.*)`)?", message):
+        wanted, got = (_types(group) for group in wrong.group(1, 2))
+        key = f"`{wrong[3]}` holds" if wrong[3] else "is"
+        return f"{key} {got} where {wanted} belongs"
+    return message.replace("`$.", "`")
+
+
+def _types(names: str) -> str:
+    """msgspec's names of types, in words: ``str | null`` is a text."""
+    return " or ".join(_TYPES.get(name, name) for name in names.split(" | ") if name != "null")
+
+
+_TYPES = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a section",
+}
+_REMEDY = "correct it there; docs/host.md has every key"
 _KINDS: dict[str, type[Section]] = {
     "weights": WeightsConfig,
     "store": StoreConfig,

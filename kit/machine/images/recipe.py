@@ -14,6 +14,7 @@ import msgspec
 
 from kit.core import jsonio, resources
 from kit.core.errors import ImageUnavailable
+from kit.core.nearest import one_of
 from kit.machine.images.locks import LOCK, BaseLock, ImageLock, base_lock, image_lock
 
 SHORT = 12
@@ -83,9 +84,7 @@ def recipe(name: str) -> Recipe:
         ImageUnavailable: this kit has no recipe of that name, or its lock is malformed.
     """
     if name not in _names():
-        raise ImageUnavailable(
-            f"there is no image recipe called {name!r}", f"choose one of: {', '.join(_names())}"
-        )
+        raise ImageUnavailable(f"there is no image recipe called {name!r}", one_of(name, _names()))
     folder = resources.images_dir() / name
     try:
         lock = image_lock((folder / LOCK).read_bytes(), f"{name}/{LOCK}")

@@ -179,10 +179,10 @@ def _found(path: Path) -> Found:
     if not gguf.is_gguf(path):
         if path.suffix.lower() in (".safetensors", ".json", ".bin", ".pt", ".pth"):
             raise UsageError(
-                f"{clean(path.name)} is only a part of a model", "name the folder that it lies in"
+                f"{clean(str(path))} is only a part of a model", "name the folder that it lies in"
             )
         raise UsageError(
-            f"{clean(path.name)} is no GGUF file: it does not begin with GGUF",
+            f"{clean(str(path))} is no GGUF file: it does not begin with GGUF",
             "name a .gguf file, or a folder with config.json and safetensors",
         )
     _refuse_unfit(path)
@@ -195,13 +195,13 @@ def _refuse_unfit(path: Path) -> None:
     count = int(part[1]) if part else facts.get("split.count", 0)
     if isinstance(count, int) and count > 1:
         raise UsageError(
-            f"{clean(path.name)} is one of {count} parts, and kit runs models of one .gguf",
-            f"join them: `llama-gguf-split --merge {clean(path.name)} joined.gguf`",
+            f"{clean(str(path))} is one of {count} parts, and kit runs models of one .gguf",
+            f"join them: `llama-gguf-split --merge {clean(str(path))} joined.gguf`",
         )
     if facts.get("general.type", "model") != "model" or facts.get(_ARCHITECTURE) == "clip":
         kind = facts.get("general.type", "projector")
         raise UsageError(
-            f"{clean(path.name)} is no model by itself but a part for one ({kind})",
+            f"{clean(str(path))} is no model by itself but a part for one ({kind})",
             "name the model's own .gguf file",
         )
 
@@ -262,12 +262,12 @@ def _refuse_odd(path: Path) -> None:
     """A spec's file names are plain, and an empty file is no model's."""
     if not _PLAIN.fullmatch(path.name):
         raise UsageError(
-            f"{ascii(path.name)[:120]} cannot stand in a spec: a name has letters, digits, "
+            f"{path.name!a} cannot stand in a spec: a name has letters, digits, "
             "dots, hyphens and underscores",
             "rename the file, or make a link of a plain name to it",
         )
     if not path.stat().st_size:
-        raise UsageError(f"{path.name} is empty", "fetch it again")
+        raise UsageError(f"{clean(str(path))} is empty", "fetch it again")
 
 
 # --- hashes and words -----------------------------------------------------------------------------
@@ -278,7 +278,9 @@ def _hashed(path: Path, source: WeightSource | None, progress: Progress) -> Weig
     progress(path.name, 0, size)
     sha256 = known_hash(path, progress=lambda done: progress(path.name, done, size))
     if not sha256:
-        raise UsageError(f"{path.name} cannot be read", f"`chmod a+r {path}` lets kit read it")
+        raise UsageError(
+            f"{clean(str(path))} cannot be read", f"`chmod a+r {path}` lets kit read it"
+        )
     progress(path.name, size, size)
     inside = hub.source_of(path) if source else None
     named = str(inside or f"file:{path.name}")

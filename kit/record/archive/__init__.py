@@ -63,6 +63,6 @@ def open_source(path: Path) -> ArchiveSource:
             return ZipSource(path)
     except OSError as error:
         raise UsageError(
-            f"cannot read {path.name}: {error.strerror}", "check who may read it"
+            f"cannot read {path}: {error.strerror}", "check who may read it"
         ) from error
-    raise UsageError(f"there is no run at {path.name}", "name a run's folder or a .kit.zip")
+    raise UsageError(f"there is no run at {path}", "name a run's folder or a .kit.zip")

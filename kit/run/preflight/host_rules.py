@@ -37,7 +37,7 @@ def frequency(facts: Any) -> Finding:
     """The frequency governor is ``performance``, or not under this host's control."""
     if facts is None or is_absent(facts):
         reason = facts["absent"] if facts else "unknown"
-        return ok("FREQUENCY", f"CPU frequency is not ours to set: {reason}")
+        return ok("FREQUENCY", f"how CPU frequencies are set cannot be seen: {reason}")
     governors = ", ".join(facts["governors"]) or "unknown"
     message = f"CPU frequency governor: {governors} ({_worded(facts['driver'])})"
     if facts["governors"] == ["performance"]:

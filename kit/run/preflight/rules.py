@@ -177,7 +177,7 @@ def _cpus(case: Case) -> Iterator[Finding]:
         message = f"driver and sampler share a CPU ({split})"
         yield warn("CPUS_FEW", message, "give kit three CPUs or more")
     else:
-        yield ok("CPUS", f"CPU sets are disjoint: {split}")
+        yield ok("CPUS", f"each has CPUs of its own: {split}")
 
 
 def _state(case: Case) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.core.errors import KitError, PreflightFailed, SpecInvalid
+from kit.core.jsonplace import named
 from kit.core.model import Finding, LaunchPlan, MeterPlan, Plan, Problem, RunSpec
 from kit.energy import names
 from kit.machine.containers import EGRESS
@@ -48,7 +49,9 @@ def error(raised: KitError) -> None:
         ]
     else:
         message = raised.message
-        below = [_problems(raised.problems)] if isinstance(raised, SpecInvalid) else []
+        below = (
+            [_problems(raised.problems, _places(raised))] if isinstance(raised, SpecInvalid) else []
+        )
     table = grid({"no_wrap": True}, {"overflow": "fold"})
     table.add_row(Text("error:", style="bad"), plain(message))
     if raised.remedy and not isinstance(raised, PreflightFailed):
@@ -162,10 +165,16 @@ def tally(findings: Iterable[Finding]) -> Text:
     return Text.assemble(*separated[:-1])
 
 
-def _problems(problems: Iterable[Problem]) -> Table:
+def _places(raised: SpecInvalid) -> list[str]:
+    """Where in its file each problem is, as editors open it: ``spec.json:3:17``."""
+    return [named(raised.where, at) for at in raised.places]
+
+
+def _problems(problems: Sequence[Problem], places: Sequence[str] = ()) -> Table:
     table = grid({"no_wrap": True}, {"overflow": "fold"})
-    for problem in problems:
-        text = plain(problem.path, "name").append(f"  {plain(problem.message)}", style="not bold")
+    for problem, place in zip(problems, places or [""] * len(problems), strict=True):
+        text = plain(f"{place}  " if place else "", "not bold").append(plain(problem.path, "name"))
+        text.append(f"  {plain(problem.message)}", style="not bold")
         table.add_row(Badge("fail", "at"), text)
         _add_fix(table, problem.remedy)
     return table

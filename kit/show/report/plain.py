@@ -30,7 +30,7 @@ def text(name: str, records: RunRecords, results: Results, judged: Comparison | 
         _part("BEFORE YOU BELIEVE A NUMBER", _notices(results)),
         _part("MEASURED BLOCK", _blocks(results)),
         _part("UNCERTAINTY BUDGET (standard, share of variance, over launches)", _budgets(results)),
-        _part("JOULES PER PREFILL AND DECODE TOKEN (SPLIT)", _split(results)),
+        _part("JOULES PER PREFILL AND DECODE TOKEN", _split(results)),
         _part("STEADY STATE AND CROSS-CHECK", _checks(results)),
         _part("PHASES", _phases(results)),
         _part("CHECK IT YOURSELF", [f"kit verify {name[:12]}", f"kit replay {name[:12]}"]),

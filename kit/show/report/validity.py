@@ -20,7 +20,7 @@ def split(results: Results) -> Markup:
     heads = ["scope", "per prefill token", "per decode token", loaded, "by difference of"]
     rows = [_split_row(scope, split) for scope, split in results.split.items()]
     return section(
-        "Joules per prefill and decode token (split)",
+        "Joules per prefill and decode token",
         table(heads, rows, "Energy of a prefill and of a decode token."),
         note="By difference of workloads: least squares over whole requests of different lengths, "
         "above the loaded idle server. It separates the two phases where they are too short to "

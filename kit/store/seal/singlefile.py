@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from kit.core import jsonio
+from kit.core import jsonio, onestep
 from kit.core.errors import ArchiveRefused, KitError, UsageError
 from kit.core.model import Manifest
 from kit.record import archive
@@ -42,7 +42,9 @@ def export(
         ArchiveRefused: the run is not what was sealed.
     """
     if not (run / MANIFEST).is_file():
-        raise UsageError(f"{run.name} is not a sealed folder", "`kit ls` lists the runs")
+        raise UsageError(
+            f"{run} is no folder of a sealed run", "`kit import` adds a .kit.zip to the runs first"
+        )
     with archive.open_source(run) as source:
         return _exported(source, out, with_withheld, ledger)
 
@@ -53,7 +55,7 @@ def _exported(source: ArchiveSource, out: Path, with_withheld: bool, ledger: Led
     members = [m for m in source.names() if m not in {*withheld, ATTEMPTS}]
     target = out / f"{name}{SUFFIX}" if out.is_dir() else out
     if target.exists() and not target.is_file():
-        raise UsageError(f"{target.name} is there and is no file", "name another file or folder")
+        raise UsageError(f"{target} is there and is no file", "name another file or folder")
     part = target.with_name(target.name + ".part")
     try:
         with zipfile.ZipFile(part, "w") as packed:
@@ -66,9 +68,7 @@ def _exported(source: ArchiveSource, out: Path, with_withheld: bool, ledger: Led
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise UsageError(
-            f"cannot write {target.name}: {error.strerror}", "name another folder"
-        ) from error
+        raise onestep.cannot_write(target, error, "name another folder") from error
     return target
 
 

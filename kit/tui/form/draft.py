@@ -232,7 +232,8 @@ def from_text(text: str, name: str) -> dict[str, Any]:
     try:
         document = jsonio.parse(text.encode("utf-8", "surrogatepass"), name)
     except jsonio.JsonRefused as error:
-        raise NoDocumentError(error.message, "F4 opens it in your editor", error.line) from error
+        line = error.at and error.at.line
+        raise NoDocumentError(error.message, "F4 opens it in your editor", line) from error
     if not isinstance(document, dict):
         raise NoDocumentError(
             f"{name} holds no JSON object", "a spec begins with { and ends with }"

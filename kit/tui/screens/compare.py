@@ -101,12 +101,13 @@ class CompareScreen(KitScreen):
         self.command = self._same_command()
 
     def _same_command(self) -> str:
-        """``kit compare``, the baseline first; none of one run."""
+        """``kit compare`` of the runs that can be read, the baseline first; none of one run."""
         if len(self._runs) < 2:
             return ""
         baseline = self._runs[self._first]
-        ordered = [baseline, *(run for run in self._runs if run is not baseline)]
-        words = [argument(path) for path, _ in ordered]
+        broken = {side.letter for side in self._sides.values() if side.fault}
+        others = [run for run in self._runs if run is not baseline and run[1] not in broken]
+        words = [argument(path) for path, _ in (baseline, *others)]
         words += [word for field in self._by for word in ("--by", field)]
         return f"kit compare {shlex.join(words)}"
 

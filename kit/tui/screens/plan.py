@@ -64,6 +64,7 @@ class PlanScreen(KitScreen):
         self._found: Rehearsal | None = None
         self._accepted: frozenset[str] = frozenset()  # codes of accepted warnings
         self._launching = False
+        self._unplanned: Exception | None = None  # why there is no rehearsal
         self._levels: tuple[RunSpec, ...] = ()  # to launch instead of the order's spec
         self.crumbs = f"{order.spec.name} › {'Replay' if original else 'Plan'}"
         self.command = self._command_line()
@@ -93,13 +94,14 @@ class PlanScreen(KitScreen):
 
     def action_again(self) -> None:
         """Check engine, image, weights, meters and host again."""
-        self._found = None
+        self._found = self._unplanned = None
         self.state = badge("running", "checking")
         self.query_one("#found", Static).update(plain("looking at this machine …", "quiet"))
         spec, store = self._order.spec, self.kit.store
         self.fetch(lambda: rehearse(spec, store), self._show, failed=self._failed)
 
     def _failed(self, error: Exception) -> None:
+        self._unplanned = error
         self.state = badge("fail", "cannot be planned")
         self.query_one("#found", Static).update(plain(f"{type(error).__name__}: {error}", "bad"))
         self.show_error(error)
@@ -164,6 +166,15 @@ class PlanScreen(KitScreen):
             self.app.push_screen(YesNo(question, "Launch", "Not yet"), self._answered)
         else:
             self._launch()
+
+    def key_enter(self) -> None:
+        """Say what blocks the launch: the key comes here only where `action_launch` is off."""
+        if self._unplanned:
+            self.show_error(self._unplanned)
+        elif self._found is None:
+            self.notify("kit is still looking at this machine", title="not launched yet")
+        elif self._found.forbidden:
+            self.show_error(_blocked(self._found.findings))
 
     def action_levels(self) -> None:
         """Start a run for each level of concurrency, one after the other, after a yes."""
@@ -267,6 +278,14 @@ class PlanScreen(KitScreen):
             return f"kit replay {self._original.name[:12]}"
         file = shlex.quote(str(self._path)) if self._path else "FILE"
         return f"kit plan {file} && kit run {file}"
+
+
+def _blocked(findings: Iterable[Finding]) -> UsageError:
+    """What forbids the launch, each with its remedy, and the key that checks again."""
+    fails = [f for f in findings if f.level == "fail"]
+    lines = [f"{f.message}: {f.remedy}" if f.remedy else f.message for f in fails]
+    what = f"not launched: {count(len(fails), 'finding')} forbid{'s' * (len(fails) == 1)} it"
+    return UsageError("\n".join([what, *lines]), "R checks again, e edits the spec")
 
 
 def _in_turn(orders: list[Order], store: Store, started: list[Session]) -> Session:
