@@ -54,6 +54,7 @@ class KitApp(TypeAhead):
         Binding("ctrl+p,colon", "command_palette", "Palette", key_display=":", id="palette"),
         Binding("ctrl+c", "quit_hint", "Quit", show=False, id="quit-hint"),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
+        Binding("ctrl+l", "redraw", "Draw the terminal again", show=False, id="redraw"),
     ]
 
     def __init__(
@@ -103,6 +104,8 @@ class KitApp(TypeAhead):
             self.theme = asked.theme
         self.set_keymap(dict(asked.keys))
         self.theme_changed_signal.subscribe(self, self._keep_theme)
+        for signal_ in (self.app_suspend_signal, self.app_resume_signal):
+            signal_.subscribe(self, lambda _: self.sent.forget())
 
         with contextlib.suppress(
             NotImplementedError, RuntimeError
@@ -206,6 +209,11 @@ class KitApp(TypeAhead):
     async def _copied(self, text: str) -> None:
         message = await in_thread(lambda: copied(text))
         self.notify(message, title="copied", markup=False)
+
+    def action_redraw(self) -> None:
+        """Draw everything again: another program has written on the terminal."""
+        self.sent.forget()
+        self.screen.refresh()
 
     def action_quit_hint(self) -> None:
         """Ctrl+C is "copy" to some and "quit" to others: show which key quits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.text import Text
@@ -16,7 +16,7 @@ from kit.energy.picture import Band, Picture, Trace
 from kit.show.render.console import device_name, plain
 from kit.show.report.rounding import number
 from kit.tui import plotlines
-from kit.tui.live.cells import Canvas
+from kit.tui.live.cells import Canvas, Cell
 
 COLOURS = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
 _LEFT = 8
@@ -24,6 +24,15 @@ _NARROW = 45
 _NAMED = 7  # lines from which one says what the axis counts
 _UNDER = 2  # lines below the axis then
 _SHORTEST_S = 0.2
+_KEPT = 12
+
+
+class _Drawing(NamedTuple):
+    """A drawing of ``picture``, whose identity is kept with it; ``left`` as of the plot."""
+
+    picture: Picture
+    rows: list[list[Cell]]
+    left: int
 
 
 class PowerPlot(Canvas):
@@ -41,6 +50,7 @@ class PowerPlot(Canvas):
         self._window: tuple[float, float] | None = None
         self._left = _LEFT  # columns of the numbers of watts
         self._built: object = None  # what the present drawing shows
+        self._kept: dict[object, _Drawing] = {}  # the latest drawings: to draw takes 30 ms
 
     @property
     def colours(self) -> int:
@@ -110,12 +120,27 @@ class PowerPlot(Canvas):
     def _update(self) -> None:
         """Draw if something else is to be drawn; a cursor that moves draws nothing again."""
         key = (id(self.picture), self.window, self.size, self.colours)
-        if self.size.width <= _LEFT or not self.picture.traces:
+        if not self.picture.traces:
+            self._built = None
+            self.set_rows([])
+            return
+        if self.size.width <= _LEFT:
             return
         if self._built != key:
             self._built = key
-            self.build(self._fill)
+            self._draw(key)
         self.mark(self._column, below=1 + (_UNDER if self._is_named else 1))
+
+    def _draw(self, key: object) -> None:
+        """Draw, or take the drawing of ``key`` where it was kept."""
+        kept = self._kept.pop(key, None)
+        if kept is None:
+            self.build(self._fill)
+            kept = _Drawing(self.picture, self.drawn, self._left)
+        self._kept[key] = kept
+        self.drawn, self._left = kept.rows, kept.left
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
 
     @property
     def _column(self) -> int | None:

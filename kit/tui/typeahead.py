@@ -15,12 +15,13 @@ from contextlib import suppress
 from typing import Any
 
 from textual import events
-from textual.app import App
 from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 from textual.worker import Worker
+
+from kit.tui._textual_hacks import FrugalApp
 
 # A key waits so long at most for what the one before it set off, s.
 LIMIT_S = 10.0
@@ -30,7 +31,7 @@ ENDLESS = "endless"
 _Place = tuple[Screen[Any], Widget | None]
 
 
-class TypeAhead(App[None]):
+class TypeAhead(FrugalApp):
     """An application that hands out keys and pasted text one by one."""
 
     def __init__(self) -> None:

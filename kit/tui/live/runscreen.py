@@ -19,7 +19,7 @@ from kit.tui.live.panels import Courses, LogPanel, Tiles, banner
 from kit.tui.live.plot import WINDOWS, PlotPanel
 from kit.tui.live.tiles import figures, status_line, tiles
 from kit.tui.live.words import View, path, where
-from kit.tui.screen import KitScreen, TopLine, badge
+from kit.tui.screen import KitScreen, badge
 
 REDRAW_S = 0.5
 _FIRST = ("stop", "open", "verify", "pause", "faster", "phase-next", "leave", "back", "help")
@@ -138,7 +138,7 @@ class RunScreenBase(KitScreen):
         if title != self.state:
             # As a reactive it would draw the whole screen again, twice a second.
             self.set_reactive(KitScreen.state, title)
-            self.query_one(TopLine).state = title
+            self.top.state = title
 
     def _draw_banner(self, over: Over) -> None:
         snapshot, room = self.snapshot, max(3, self.size.height - 9)
