@@ -14,6 +14,7 @@ Checked against Textual 8.2.8, textual-plotext 1.0.1 and plotext 5.3.2.
 - `Screen._compositor`, and of it `_get_renders` and `_dirty_regions`: Textual draws every widget in
   the rectangle around all that changed, which is the whole screen when its first and its last line
   did. Here it draws those alone that are where something changed.
+- `App._driver`, for the bell and a notification: `App.bell` sends no other sequence.
 - Rich's `Console._color_system`: Textual renders its strips for it.
 
 No other module of `kit.tui` uses a private name of theirs (`tests/tui/test_house.py`): if one of
@@ -65,6 +66,12 @@ class FrugalApp(App[None]):
             still = self._previous_cursor_position == self.cursor_position
             renderable = None if still and not changes else _Ready(changes)
         super()._display(screen, renderable)
+
+
+def send(app: App[Any], sequence: str) -> None:
+    """Send the terminal a sequence that draws nothing; nothing where there is no terminal."""
+    if not app.is_headless and app._driver is not None:
+        app._driver.write(sequence)
 
 
 class FrugalScreen(Screen[Any]):

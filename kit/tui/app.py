@@ -25,6 +25,8 @@ from kit.run.session import Session
 from kit.show.render.console import THEME
 from kit.store.store import Store
 from kit.tui import settings
+from kit.tui._textual_hacks import send
+from kit.tui.bell import announcement
 from kit.tui.clipboard import copied
 from kit.tui.commands import in_prose, with_store
 from kit.tui.filters import AsciiFilter, wants_ascii
@@ -209,6 +211,11 @@ class KitApp(TypeAhead):
     async def _copied(self, text: str) -> None:
         message = await in_thread(lambda: copied(text))
         self.notify(message, title="copied", markup=False)
+
+    def announce(self, title: str, text: str) -> None:
+        """Ring the terminal's bell, and show a notification where it can; a setting forbids it."""
+        if self._settings.bell:
+            send(self, announcement(title, text, os.environ))
 
     def action_redraw(self) -> None:
         """Draw everything again: another program has written on the terminal."""

@@ -15,7 +15,7 @@ from kit.energy import names
 from kit.energy.picture import Band, Picture, Trace
 from kit.show.render.console import device_name, plain
 from kit.show.report.rounding import number
-from kit.tui import plotlines
+from kit.tui import lens, plotlines
 from kit.tui.live.cells import Canvas, Cell
 
 COLOURS = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
@@ -23,7 +23,6 @@ _LEFT = 8
 _NARROW = 45
 _NAMED = 7  # lines from which one says what the axis counts
 _UNDER = 2  # lines below the axis then
-_SHORTEST_S = 0.2
 _KEPT = 12
 
 
@@ -79,21 +78,13 @@ class PowerPlot(Canvas):
             first, last = self.picture.span
             self.cursor += columns * (end - begin) / max(self._columns - 1, 1)
             self.cursor = min(max(self.cursor, first), last)
-        over = min(0.0, self.cursor - begin) + max(0.0, self.cursor - end)
-        if over:
-            self._window = (begin + over, end + over)
+        if (moved := lens.followed((begin, end), self.cursor)) != (begin, end):
+            self._window = moved
         self._update()
 
     def zoom(self, step: int) -> None:
         """Look at half (1) or twice (-1) of it around the cursor, or at all of it (0)."""
-        (first, last), (begin, end) = self.picture.span, self.window
-        length = (end - begin) / 2.0**step
-        if step == 0 or length >= last - first:
-            self._window = None
-        elif length >= _SHORTEST_S:
-            middle = (begin + end) / 2 if self.cursor is None else self.cursor
-            start = min(max(middle - length / 2, first), last - length)
-            self._window = (start, start + length)
+        self._window = lens.zoomed(self.window, self.picture.span, step, self.cursor)
         self._update()
 
     def reading(self) -> Text:

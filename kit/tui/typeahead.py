@@ -25,7 +25,7 @@ from kit.tui._textual_hacks import FrugalApp
 
 # A key waits so long at most for what the one before it set off, s.
 LIMIT_S = 10.0
-# The group of workers that end with their screen, and for which no key waits.
+# Groups that begin so are of workers that end with their screen, and for which no key waits.
 ENDLESS = "endless"
 
 _Place = tuple[Screen[Any], Widget | None]
@@ -92,7 +92,7 @@ class TypeAhead(FrugalApp):
         place = None
         while self._typed and place != self._place:
             place = self._place
-            for worker in {w for w in self.workers if w.group != ENDLESS} - before:
+            for worker in {w for w in self.workers if not w.group.startswith(ENDLESS)} - before:
                 while worker.is_running and not self._is_quitting:
                     await asyncio.sleep(0.01)
                     place = None
